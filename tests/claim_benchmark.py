@@ -1,7 +1,7 @@
-"""Claims by many publishers of much that is due, on both engines: `python -m tests.claim_benchmark`.
+"""Measures claims on both engines: `python -m tests.claim_benchmark`.
 
-Each claim is handed out once; a workspace with very much delays no other; and claiming, starting and
-reporting a destination costs the same however much is queued. Exits with 1 where one of this is not so.
+Each destination must be claimed once. A workspace with a long queue must not delay another one. The cost of
+a claim, a start and a report must not depend on the length of the queue. Exits with 1 otherwise.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ OPERATOR = Publisher(workspace_id=None, actor=None)
 LEASE = timedelta(minutes=1)
 DUE_AT = datetime.now(UTC) - timedelta(hours=1)
 MAX_WAIT = timedelta(seconds=2)
+"""Limit of the 99th percentile of the time until a post of another workspace is claimed."""
 MAX_COST_RATIO = 1.5
 
 
@@ -51,11 +52,11 @@ async def open_migrated_database(url: str) -> AsyncIterator[Database]:
 async def insert_due_posts(
     database: Database, workspace: WorkspaceId, account: AccountId, posts: int
 ) -> None:
-    """So many posts on one account, due an hour ago, copied from one."""
-    made = await add_post(
+    """Insert posts with one account, due an hour ago, as copies of the first."""
+    post = await add_post(
         database, workspace, {account: queued(DUE_AT)}, submitted_now=True, created_at=DUE_AT
     )
-    await database.write(lambda session: _copy_post(session, made.id, posts - 1))
+    await database.write(lambda session: _copy_post(session, post.id, posts - 1))
     if database.is_sqlite:
         await database.refresh_statistics()
     else:
@@ -63,59 +64,64 @@ async def insert_due_posts(
 
 
 async def _copy_post(session: WriteSession, post: UUID, count: int) -> None:
-    """A copied destination has the id of its post."""
+    """Copy a post with its destination; the copied destination has the id of its post."""
     is_sqlite = session.get_bind().dialect.name == "sqlite"
     new_id = _SQLITE_UUID if is_sqlite else "gen_random_uuid()"
-    posts = ", ".join(each.name for each in models.Post.__table__.c if each.name != "id")
-    on = [each.name for each in models.Destination.__table__.c]
-    copied = ", ".join("p.id" if name in ("id", "post_id") else f"d.{name}" for name in on)
-    where = {"post": str(post) if is_sqlite else post, "count": count}
+    columns = ", ".join(column.name for column in models.Post.__table__.c if column.name != "id")
+    destination_columns = [column.name for column in models.Destination.__table__.c]
+    values = ", ".join(
+        "p.id" if name in ("id", "post_id") else f"d.{name}" for name in destination_columns
+    )
+    post_id = str(post) if is_sqlite else post
     await session.execute(
         text(
             "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < :count)"
-            f" INSERT INTO post (id, {posts}) SELECT {new_id}, {posts} FROM post, number WHERE id = :post"
+            f" INSERT INTO post (id, {columns})"
+            f" SELECT {new_id}, {columns} FROM post, number WHERE id = :post"
         ),
-        where,
+        {"post": post_id, "count": count},
     )
     await session.execute(
         text(
-            f"INSERT INTO destination ({', '.join(on)}) SELECT {copied} FROM post p"
+            f"INSERT INTO destination ({', '.join(destination_columns)}) SELECT {values} FROM post p"
             " JOIN destination d ON d.workspace_id = p.workspace_id AND d.post_id = :post"
             " WHERE NOT EXISTS (SELECT 1 FROM destination o"
             " WHERE o.workspace_id = p.workspace_id AND o.post_id = p.id)"
         ),
-        {"post": where["post"]},
+        {"post": post_id},
     )
 
 
-_SQLITE_UUID = "||'-'||".join(f"lower(hex(randomblob({each})))" for each in (4, 2, 2, 2, 6))
+_SQLITE_UUID = "||'-'||".join(f"lower(hex(randomblob({size})))" for size in (4, 2, 2, 2, 6))
 
 
 async def claim(database: Database, limit: int) -> list[Claim]:
-    wish = ClaimRequest(limit=limit, lease_duration=LEASE, platforms=None)
-    return await claim_destinations(database, OPERATOR, wish, new_id=uuid4, now=now())
+    request = ClaimRequest(limit=limit, lease_duration=LEASE, platforms=None)
+    return await claim_destinations(database, OPERATOR, request, new_id=uuid4, now=now())
 
 
 async def publish(database: Database, claim: Claim) -> None:
     await start_attempt(database, OPERATOR, claim.lease, worker=None, new_id=uuid4, now=now())
-    where = Publication(platform_post_id="1", platform_post_url=None, published_at=now())
-    await report_published(database, OPERATOR, claim.lease, where, new_id=uuid4, now=now())
-
-
-# Each once.
+    publication = Publication(platform_post_id="1", platform_post_url=None, published_at=now())
+    await report_published(database, OPERATOR, claim.lease, publication, new_id=uuid4, now=now())
 
 
 def _claim_until_empty(url: str, claimers: int) -> list[tuple[str, int]]:
+    """Destination ids and fences that concurrent claimers of one process claimed."""
+
     async def claim_until_empty(database: Database) -> list[tuple[str, int]]:
-        got: list[tuple[str, int]] = []
+        claimed: list[tuple[str, int]] = []
         while claims := await claim(database, 50):
-            got += [(str(each.lease.destination_id), each.lease.fence) for each in claims]
-        return got
+            leases = [claim.lease for claim in claims]
+            claimed += [(str(lease.destination_id), lease.fence) for lease in leases]
+        return claimed
 
     async def run() -> list[tuple[str, int]]:
         async with Database(url, timeout=timedelta(minutes=1)) as database:
-            each = await asyncio.gather(*(claim_until_empty(database) for _ in range(claimers)))
-        return list(chain.from_iterable(each))
+            by_claimer = await asyncio.gather(
+                *(claim_until_empty(database) for _ in range(claimers))
+            )
+        return list(chain.from_iterable(by_claimer))
 
     return asyncio.run(run())
 
@@ -131,86 +137,79 @@ def check_claimed_once(url: str, post_count: int, processes: int, claimers: int)
     asyncio.run(prepare())
     started = time.monotonic()
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        got = list(
-            chain(*pool.starmap(_claim_until_empty, [(url, claimers // processes)] * processes))
-        )
-    took = time.monotonic() - started
-    twice = len(got) - len(set(got))
+        arguments = [(url, claimers // processes)] * processes
+        claimed = list(chain(*pool.starmap(_claim_until_empty, arguments)))
+    seconds = time.monotonic() - started
+    duplicates = len(claimed) - len(set(claimed))
     click.echo(
-        f"  {claimers} claimers in {processes} processes, {post_count} due: {len(got)} handed out in"
-        f" {took:.1f} s, {twice} twice, {post_count - len(set(got))} never"
+        f"  {claimers} claimers in {processes} processes, {post_count} due: {len(claimed)} claimed in"
+        f" {seconds:.1f} s, {duplicates} twice, {post_count - len(set(claimed))} never"
     )
-    return len(got) == post_count and twice == 0
-
-
-# No other waits.
+    return len(claimed) == post_count and duplicates == 0
 
 
 async def measure_other_workspace_wait(
     database: Database, due: int, claimers: int, samples: int
 ) -> bool:
-    """How long a post of another workspace waits, while everybody works at one with very much due."""
+    """Measure how long a post of another workspace waits while one workspace has many due posts."""
     busy, other = [await add_workspace(database) for _ in range(2)]
     await insert_due_posts(database, busy, await add_account(database, busy), due)
     account = await add_account(database, other)
-    seen: dict[str, float] = {}
-    is_over, all_seen = asyncio.Event(), asyncio.Event()
+    claimed_at: dict[str, float] = {}
+    stop, all_claimed = asyncio.Event(), asyncio.Event()
 
     async def keep_claiming() -> None:
-        while not is_over.is_set():
-            for each in await claim(database, 2):
-                if each.lease.workspace_id == other:
-                    seen[str(each.post.id)] = time.monotonic()
-                    if len(seen) == samples:
-                        all_seen.set()
-                await publish(database, each)
+        while not stop.is_set():
+            for claimed in await claim(database, 2):
+                if claimed.lease.workspace_id == other:
+                    claimed_at[str(claimed.post.id)] = time.monotonic()
+                    if len(claimed_at) == samples:
+                        all_claimed.set()
+                await publish(database, claimed)
 
     workers = [asyncio.create_task(keep_claiming()) for _ in range(claimers)]
-    added: dict[str, float] = {}
+    added_at: dict[str, float] = {}
     for _ in range(samples):
         post = await add_post(database, other, {account: queued(now())}, submitted_now=True)
-        added[str(post.id)] = time.monotonic()
+        added_at[str(post.id)] = time.monotonic()
         await asyncio.sleep(0.05)
-    await asyncio.wait_for(all_seen.wait(), timeout=120)
-    is_over.set()
+    await asyncio.wait_for(all_claimed.wait(), timeout=120)
+    stop.set()
     await asyncio.gather(*workers)
-    waits = sorted(seen[key] - at for key, at in added.items())
-    most = waits[len(waits) * 99 // 100]
+    waits = sorted(claimed_at[post_id] - time for post_id, time in added_at.items())
+    p99 = waits[len(waits) * 99 // 100]
     click.echo(
-        f"  beside {due} due in one workspace, {claimers} publishers: another one's post waits"
-        f" {_format_ms(waits[len(waits) // 2])} (half), {_format_ms(most)} (99 %)"
+        f"  {claimers} publishers, {due} due posts in one workspace: a post of another workspace waits"
+        f" {_format_ms(waits[len(waits) // 2])} (p50), {_format_ms(p99)} (p99)"
     )
-    return most <= MAX_WAIT.total_seconds()
-
-
-# The same cost.
+    return p99 <= MAX_WAIT.total_seconds()
 
 
 async def _measure_operations(database: Database, count: int) -> float:
-    """Seconds of a claim, a start and a report, each for itself."""
-    took = []
+    """Median seconds of a claim with its start and report."""
+    durations = []
     for _ in range(count):
         started = time.perf_counter()
         (claimed,) = await claim(database, 1)
         await publish(database, claimed)
-        took.append(time.perf_counter() - started)
-    return statistics.median(took)
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations)
 
 
 async def compare_costs(few: Database, many: Database, sizes: tuple[int, int], rounds: int) -> bool:
-    """In rotation, so that both meet the same machine."""
+    """Compare the cost of claims in rotation, so that the load of the machine affects both equally."""
     workspace = await add_workspace(few)
     await insert_due_posts(few, workspace, await add_account(few, workspace), sizes[0])
     costs: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         for cost, database in zip(costs, (few, many), strict=True):
             cost.append(await _measure_operations(database, 20))
-    less, more = map(statistics.median, costs)
+    low, high = map(statistics.median, costs)
     click.echo(
-        f"  claim, start and report of one: {_format_ms(less)} with {sizes[0]} queued, {_format_ms(more)} with"
-        f" {sizes[1]}; ratio {more / less:.2f}"
+        f"  claim, start and report: {_format_ms(low)} with {sizes[0]} queued,"
+        f" {_format_ms(high)} with {sizes[1]}; ratio {high / low:.2f}"
     )
-    return more / less <= MAX_COST_RATIO
+    return high / low <= MAX_COST_RATIO
 
 
 def _format_ms(seconds: float) -> str:
@@ -219,7 +218,7 @@ def _format_ms(seconds: float) -> str:
 
 @contextmanager
 def temporary_databases() -> Iterator[Iterator[tuple[str, list[str]]]]:
-    """Three fresh databases of each engine."""
+    """Yield the URLs of three empty databases of each engine."""
     with (
         tempfile.TemporaryDirectory() as folder,
         postgres.running_server() as server,
@@ -231,26 +230,30 @@ def temporary_databases() -> Iterator[Iterator[tuple[str, list[str]]]]:
 
 
 @click.command()
-@click.option("--due", default=10_000, show_default=True, help="To be claimed at once.")
-@click.option("--queued", "many", default=1_000_000, show_default=True, help="In one workspace.")
+@click.option(
+    "--due", default=10_000, show_default=True, help="Due posts in the test of unique claims."
+)
+@click.option(
+    "--queued", "many", default=1_000_000, show_default=True, help="Posts in the long queue."
+)
 @click.option("--claimers", default=16, show_default=True)
 @click.option("--processes", default=4, show_default=True)
 @click.option("--samples", default=100, show_default=True)
 def main(due: int, many: int, claimers: int, processes: int, samples: int) -> None:
-    """Print what claims cost and how long they wait; exits with 1 where it is too much."""
-    are_right = []
+    """Print the measurements; exit with 1 if a limit is exceeded."""
+    passed = []
 
     async def compare(first: str, second: str) -> None:
         async with open_migrated_database(first) as few, open_migrated_database(second) as full:
-            are_right.append(await measure_other_workspace_wait(full, many, claimers, samples))
-            are_right.append(await compare_costs(few, full, (1000, many), rounds=10))
+            passed.append(await measure_other_workspace_wait(full, many, claimers, samples))
+            passed.append(await compare_costs(few, full, (1000, many), rounds=10))
 
     with temporary_databases() as engines:
-        for name, (one, two, three) in engines:
-            click.echo(name)
-            are_right.append(check_claimed_once(one, due, processes, claimers))
+        for engine, (one, two, three) in engines:
+            click.echo(engine)
+            passed.append(check_claimed_once(one, due, processes, claimers))
             asyncio.run(compare(two, three))
-    sys.exit(not all(are_right))
+    sys.exit(not all(passed))
 
 
 if __name__ == "__main__":

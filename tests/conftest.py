@@ -96,7 +96,7 @@ def empty_database_url(
 
 @pytest.fixture(scope="session")
 def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server with the demo data, without rate limits, for tests that only read; it must never answer 5xx."""
+    """A server with the demo data and no rate limits, for tests that only read; it must not answer 5xx."""
     folder = tmp_path_factory.mktemp("demo-server")
     settings = {"DATABASE_URL": f"sqlite:///{folder / 'demo.db'}", "RATE_LIMIT": "off"}
     server = ServerProcess(folder, settings, "--demo")

@@ -343,10 +343,7 @@ def draft() -> DestinationState:
 def queued(due_at: datetime = NOW) -> DestinationState:
     """A destination that a worker may claim from its due time on."""
     return DestinationState(
-        status=DestinationStatus.QUEUED,
-        due_at=due_at,
-        claimable_at=due_at,
-        round_started_at=due_at,
+        status=DestinationStatus.QUEUED, due_at=due_at, claimable_at=due_at, round_started_at=due_at
     )
 
 

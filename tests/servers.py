@@ -4,9 +4,12 @@ import json
 import os
 import re
 import signal
+import socket
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +95,84 @@ class ServerProcess(LoggedProcess):
     def request_log(self) -> list[dict[str, Any]]:
         """The log entries of requests."""
         return [event for event in self.log_events() if event["event"] == "request"]
+
+
+class ServerGroup:
+    """Server processes on one database, each with a port that stays the same after a restart."""
+
+    def __init__(self, folder: Path, database_url: str, count: int) -> None:
+        self._folder = folder
+        self._environments = [
+            {"DATABASE_URL": database_url, "RATE_LIMIT": "off", "PORT": str(unused_port())}
+            for _ in range(count)
+        ]
+        self.urls = [f"http://127.0.0.1:{env['PORT']}" for env in self._environments]
+        self._servers: dict[int, ServerProcess] = {}
+
+    def start(self) -> None:
+        for index in range(len(self.urls)):
+            self._start(index)
+
+    def kill_and_restart(self, index: int) -> None:
+        self._servers[index].kill()
+        self._start(index)
+
+    def stop(self) -> None:
+        for server in self._servers.values():
+            server.stop()
+
+    def kill(self) -> None:
+        for server in self._servers.values():
+            server.kill()
+
+    def _start(self, index: int) -> None:
+        self._servers[index] = ServerProcess(self._folder, self._environments[index])
+        self._servers[index].wait_until_ready()
+
+
+def unused_port() -> int:
+    """A local port on which no process listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True, slots=True)
+class LogError:
+    """A kind of warning or error in the log of a server."""
+
+    level: str
+    event: str
+    cause: str
+    """Last line of the traceback; empty without one."""
+
+    @property
+    def is_unexpected(self) -> bool:
+        """An error other than an unavailable database."""
+        unavailable = "app.domain.errors.ServiceUnavailable: "
+        return self.level == "error" and not self.cause.startswith(unavailable)
+
+    def __str__(self) -> str:
+        return f"{self.level}, {self.event}: {self.cause}"[:300]
+
+
+def log_errors(folder: Path) -> Counter[LogError]:
+    """Count the warnings and errors in the logs of a folder.
+
+    The entries of failed requests are not counted, because the cause of a failure has its own entry.
+    """
+    lines = [line for log in sorted(folder.glob("*.log")) for line in log.read_text().splitlines()]
+    errors = map(_parse_log_error, lines)
+    return Counter(error for error in errors if error is not None)
+
+
+def _parse_log_error(line: str) -> LogError | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return LogError("error", "not a line of the log", line)
+    if event["level"] in ("debug", "info") or event["event"] == "request":
+        return None
+    traceback = str(event.get("exception", "")).splitlines() or [""]
+    return LogError(event["level"], event["event"], traceback[-1])

@@ -1,6 +1,6 @@
-"""What can be wrong with the benchmark whatever the time: rows, questions, answers, arithmetic, tables.
+"""The benchmark without measurements: rows, requests, responses, ratios and reports.
 
-Nothing is timed. The peers that need Node.js are verified by each run of `scripts/bench`.
+The peers that need Node.js are verified by each run of `scripts/bench`.
 """
 
 import asyncio
@@ -27,25 +27,23 @@ from tests.bench.contender_list import (
     Name,
     contenders,
 )
-from tests.bench.load import Figures
+from tests.bench.load import LoadResult, StartupTimes
 from tests.bench.ratio import (
     RATIO_TABLE,
     ExpectedRatios,
     MeasuredRatio,
     best_measurement,
-    regression_message,
     improvements,
     read_table,
+    regression_message,
     regressions,
     write_table,
 )
 from tests.bench.report import render_report
-from tests.bench.requests import GRAPHQL, POST_RESULTS_QUERY, POSTS_QUERY, QUESTIONS
+from tests.bench.requests import GRAPHQL, POST_RESULTS_QUERY, POSTS_QUERY, QUERIES
 from tests.bench.results import Results, Verdict, verdicts
-from tests.bench.rounds import start_all
+from tests.bench.rounds import ResponseMismatch, start_all, verify_all
 from tests.bench.scaling import CostByScale
-from tests.bench.startup import StartupTimes
-from tests.bench.verification import ResponseMismatch, verify_all
 from tests.external_programs import ROOT
 from tests.factories import NOW
 
@@ -64,26 +62,26 @@ async def test_seeded_posts_have_three_accounts_and_pass_the_integrity_check(
 
     posts = [history.post for history in dataset.histories()]
     assert ids == [post.id for post in posts]
-    assert {len(post.destinations) for post in posts} == {3}
-    assert {each.state.status for post in posts for each in post.destinations} == set(
-        DestinationStatus
-    )
+    destinations = [destination for post in posts for destination in post.destinations]
+    assert len(destinations) == 3 * len(posts) == 360
+    assert {destination.state.status for destination in destinations} == set(DestinationStatus)
     async with Database(database_url) as database:
         assert await find_problems(database) == []
 
 
 def test_datasets_of_the_same_time_are_equal(dataset: seeding.Dataset) -> None:
-    assert [*dataset.histories()] == [*seeding.Dataset(dataset.posts, dataset.now).histories()]
+    same = seeding.Dataset(dataset.posts, dataset.now)
+    assert [*dataset.histories()] == [*same.histories()]
 
 
-def test_posts_are_created_at_the_time_of_their_depth(dataset: seeding.Dataset) -> None:
+def test_creation_time_of_a_post_follows_from_its_depth(dataset: seeding.Dataset) -> None:
     posts = [history.post for history in dataset.histories()]
 
     assert posts[-1].created_at == dataset.created_at(0)
     assert posts[0].created_at == dataset.created_at(119)
 
 
-def test_our_documents_are_valid_and_within_the_default_limits() -> None:
+def test_benchmark_documents_are_valid_and_within_the_default_limits() -> None:
     schema = build_schema((ROOT / "schema.graphql").read_text())
     for text, variables, nodes in (
         (POST_RESULTS_QUERY, {"id": "-"}, 0),
@@ -95,57 +93,57 @@ def test_our_documents_are_valid_and_within_the_default_limits() -> None:
 
         assert validate(schema, document) == []
         enforce_limits(collect_stats(document), GraphQLLimits())
-        demand = analyze_cost(schema, document, operation)
-        demand.check_node_limit(variables, GraphQLLimits())
-        assert demand.count_nodes(variables) == nodes
+        cost = analyze_cost(schema, document, operation)
+        cost.check_node_limit(variables, GraphQLLimits())
+        assert cost.count_nodes(variables) == nodes
 
 
-def test_those_that_need_no_node_js_answer_as_our_server(
+def test_python_contenders_return_the_responses_of_post_results(
     engine: str, database_url: str, dataset: seeding.Dataset, tmp_path: Path
 ) -> None:
-    bodies = tmp_path / "bodies"
-    bodies.mkdir()
-    all_contenders = contenders({engine: database_url}, bodies)
-    chosen = [each for each in all_contenders if each.command[0] != "node"]
+    folder = tmp_path / "bodies"
+    folder.mkdir()
+    all_contenders = contenders({engine: database_url}, folder)
+    in_python = [contender for contender in all_contenders if contender.command[0] != "node"]
     ids = asyncio.run(seeding.seed([database_url], dataset))[:25]
 
     with ExitStack() as stack:
         servers = start_all(
-            stack, chosen, bodies, dataset.api_key.token, ids, min(os.sched_getaffinity(0))
+            stack, in_python, folder, dataset.api_key.token, ids, min(os.sched_getaffinity(0))
         )
 
-        assert [each.name for each in servers] == [
+        assert [server.name for server in servers] == [
             Name(POST_RESULTS_SERVER, engine),
             Name("data-limit", engine),
             Name("naive", engine),
             Name(FIXED_BODY, NO_ENGINE),
         ]
-        answered = verify_all(servers[:3], ids)
-        assert {question: len(known) for question, known in answered.items()} == {
+        responses = verify_all(servers[:3], ids)
+        assert {query: len(bodies) for query, bodies in responses.items()} == {
             "Q1": 25,
             "Q2": 1,
             "Q3": 1,
             "R1": 25,
         }
-        fixed = {file.stem: file.read_bytes() for file in bodies.iterdir()}
-        assert fixed["Q3"] == answered["Q3"][0]
-        assert fixed["Q1"] in answered["Q1"]
-        # It answers the same about every post.
+        fixed = {file.stem: file.read_bytes() for file in folder.iterdir()}
+        assert fixed["Q3"] == responses["Q3"][0]
+        assert fixed["Q1"] in responses["Q1"]
+        # It returns the same body for every post.
         with pytest.raises(
             ResponseMismatch,
-            match=f"^fixed-body answers Q1 not as {POST_RESULTS_SERVER} {engine}: at ",
+            match=f"^fixed-body and {POST_RESULTS_SERVER} {engine} differ in Q1: at ",
         ):
             verify_all([servers[0], servers[3]], ids)
 
 
-def test_a_request_about_a_post_names_it() -> None:
+def test_request_contains_the_post_id() -> None:
     assert GRAPHQL["Q1"].with_post_id("17").body == (
         f'{{"query":"{POST_RESULTS_QUERY}","variables":{{"id":"17"}}}}'
     )
     assert not GRAPHQL["Q2"].takes_post_id
 
 
-def test_postgraphile_answers_are_put_in_our_shape() -> None:
+def test_postgraphile_responses_are_converted_to_the_schema_of_post_results() -> None:
     destination = {
         "accountId": 7,
         "status": "queued",
@@ -174,7 +172,7 @@ def test_postgraphile_answers_are_put_in_our_shape() -> None:
     }
 
 
-def test_ratios_are_those_of_the_medians() -> None:
+def test_ratio_is_that_of_the_medians() -> None:
     results = _make_results(
         {"Q1": {_post_results_name(POSTGRESQL): [100, 900, 160], YOGA: [20, 10, 90]}}
     )
@@ -184,7 +182,7 @@ def test_ratios_are_those_of_the_medians() -> None:
     assert results.ratio("Q1", _post_results_name(SQLITE), YOGA) is None
 
 
-def test_a_goal_is_met_from_its_bound_on() -> None:
+def test_goal_is_met_at_its_bound() -> None:
     results = _make_results(
         {
             "Q1": {
@@ -197,33 +195,33 @@ def test_a_goal_is_met_from_its_bound_on() -> None:
         {_post_results_name(POSTGRESQL): 110, _post_results_name(SQLITE): 111},
     )
 
-    measured = [each for each in verdicts(results) if each.is_met is not None]
+    measured = [verdict for verdict in verdicts(results) if verdict.is_met is not None]
 
     assert measured == [
         Verdict("Q1 postgresql ≥ 6 × yoga postgresql", "6.00 ×", is_met=True),
         Verdict("Q1 postgresql ≥ 5 × postgraphile postgresql", "4.80 ×", is_met=False),
         Verdict("R1 sqlite ≥ 60% of fixed-body", "59%", is_met=False),
         Verdict("peak memory sqlite ≤ 110 MB", "111 MB", is_met=False),
-        Verdict("Q1 postgresql p99 ≤ 1.2 × the best peer's", "0.21 ×", is_met=True),
+        Verdict("Q1 postgresql p99 ≤ 1.2 × the best peer", "0.21 ×", is_met=True),
         Verdict("peak memory postgresql ≤ 110 MB", "110 MB", is_met=True),
     ]
 
 
-def test_a_report_says_what_was_measured_and_what_was_not() -> None:
+def test_report_contains_measured_and_unmeasured_goals() -> None:
     results = _make_results(
         {"Q1": {YOGA: [10], _post_results_name(POSTGRESQL): [60, 50, 70]}}, {YOGA: 80}
     )
-    judged = [Verdict("a goal", "7 ×", is_met=False), Verdict("another")]
-    start = StartupTimes(
+    all_verdicts = [Verdict("a goal", "7 ×", is_met=False), Verdict("another")]
+    startup = StartupTimes(
         _post_results_name(POSTGRESQL), 1200, new_document_ms=9.5, repeated_document_ms=1
     )
 
-    assert list(render_report(results, judged, [start], {"cores": "2"})) == [
+    assert list(render_report(results, all_verdicts, [startup], {"cores": "2"})) == [
         "",
         "### Q1: one post's results",
         "",
         "| server | requests/s | min–max | p50 ms | p99 ms | CPU s/1,000 | PostgreSQL CPU s/1,000"
-        " | peak MB | ours ÷ it |",
+        " | peak MB | post-results ÷ server |",
         "| --- | --: | --: | --: | --: | --: | --: | --: | --: |",
         "| **post-results postgresql** | 60 | 50–70 | 16.67 | 16.67 | 1.000 | 0.500 | 0 | 1.00 |",
         "| yoga postgresql | 10 | 10–10 | 100.00 | 100.00 | 1.000 | 0.500 | 80 | 6.00 |",
@@ -233,10 +231,10 @@ def test_a_report_says_what_was_measured_and_what_was_not() -> None:
         "- a goal · 7 × · **not met**",
         "- another · not measured · –",
         "",
-        "### Starts",
+        "### Startup",
         "",
-        "- post-results postgresql answers 1,200 ms after it is started; Q1 as a document that it has"
-        " never seen takes 9.5 ms, and 1.0 ms again",
+        "- post-results postgresql responds 1,200 ms after its start; Q1 as a new document takes 9.5 ms,"
+        " and as a repeated one 1.0 ms",
         "",
         "### Machine and versions",
         "",
@@ -244,27 +242,27 @@ def test_a_report_says_what_was_measured_and_what_was_not() -> None:
     ]
 
 
-def test_a_ratio_is_that_of_the_best_rounds() -> None:
-    ours = [Figures(rate, 1, 1, cpu, 0) for rate, cpu in ((10, 6), (30, 3), (20, 4))]
-    limits = [Figures(rate, 1, 1, cpu, 0) for rate, cpu in ((50, 2), (70, 2.5), (60, 4))]
+def test_ratio_is_that_of_the_best_rounds() -> None:
+    ours = [LoadResult(rate, 1, 1, cpu, 0) for rate, cpu in ((10, 6), (30, 3), (20, 4))]
+    limits = [LoadResult(rate, 1, 1, cpu, 0) for rate, cpu in ((50, 2), (70, 2.5), (60, 4))]
 
-    found = best_measurement("Q1", ours, limits)
+    measured = best_measurement("Q1", ours, limits)
 
-    assert found == MeasuredRatio("Q1", cpu=(3, 2), rates=(30, 70))
-    assert found.line(expected=1.2) == (
+    assert measured == MeasuredRatio("Q1", cpu=(3, 2), rates=(30, 70))
+    assert measured.line(expected=1.2) == (
         "Q1   1.50 × the limit's CPU time, expected 1.20"
         "  (3.000 and 2.000 s per 1,000 requests; 30 and 70 requests/s)"
     )
-    again = MeasuredRatio("Q1", cpu=(3.5, 1.5), rates=(40, 60))
-    assert found.best(again) == MeasuredRatio("Q1", cpu=(3, 1.5), rates=(40, 70))
+    second = MeasuredRatio("Q1", cpu=(3.5, 1.5), rates=(40, 60))
+    assert measured.best(second) == MeasuredRatio("Q1", cpu=(3, 1.5), rates=(40, 70))
 
 
-def test_a_table_of_ratios_is_read_as_it_was_written() -> None:
+def test_ratio_table_is_read_as_it_was_written() -> None:
     expected = ExpectedRatios('a "quiet" machine', {"Q1": 5.96, "R1": 6.0})
 
     assert write_table(expected) == (
-        "# Our CPU time for a request, as a multiple of the data limit's in the same run, on SQLite.\n"
-        "# scripts/ratio compares with it, and scripts/ratio --renew writes it anew.\n"
+        "# CPU time of a request, divided by that of the data limit in the same run, on SQLite.\n"
+        "# scripts/ratio compares new measurements with this table; scripts/ratio --renew rewrites it.\n"
         'origin = "a \\"quiet\\" machine"\n'
         "\n"
         "[ratios]\n"
@@ -274,48 +272,46 @@ def test_a_table_of_ratios_is_read_as_it_was_written() -> None:
     assert read_table(write_table(expected)) == expected
 
 
-def test_a_ratio_is_expected_of_every_question() -> None:
-    assert tuple(read_table(RATIO_TABLE.read_text()).ratios) == QUESTIONS
+def test_ratio_table_contains_every_query() -> None:
+    assert tuple(read_table(RATIO_TABLE.read_text()).ratios) == QUERIES
 
 
-def test_a_ratio_may_be_above_what_is_expected_by_the_margin() -> None:
+def test_ratio_may_exceed_the_expected_one_by_the_margin() -> None:
     expected = ExpectedRatios("somewhere", {"Q1": 5, "Q2": 5, "Q3": 6, "R1": 6.01})
     ratios = {"Q1": 6, "Q2": 6.01, "Q3": 5, "R1": 5}
-    measured = {
-        question: MeasuredRatio(question, (ratio, 1), (1, 1)) for question, ratio in ratios.items()
-    }
+    measured = {query: MeasuredRatio(query, (ratio, 1), (1, 1)) for query, ratio in ratios.items()}
 
     assert regressions(measured, expected) == ["Q2"]
     assert improvements(measured, expected) == ["R1"]
 
 
-def test_a_failure_says_what_became_slower_by_how_much_and_what_to_do() -> None:
+def test_regression_message_contains_the_increase_and_the_next_step() -> None:
     expected = ExpectedRatios("somewhere", {"Q1": 5})
 
     assert regression_message(MeasuredRatio("Q1", (6.5, 1), (1, 1)), expected) == (
-        "Q1 takes 6.50 times the CPU time of the data limit: 30% more than the expected 5.00, and 20%"
-        " are let pass. Find what made it slower. If that is worth it, or if this machine differs from"
-        " that of the table (somewhere), run scripts/ratio --renew, and say why in the commit."
+        "Q1 takes 6.50 times the CPU time of the data limit: 30% more than the expected 5.00; 20%"
+        " are allowed. Find the cause. If the change is worth it, or if the machine differs from that of"
+        " the table (somewhere), run scripts/ratio --renew and give the reason in the commit."
     )
 
 
-def test_growth_is_flat_up_to_a_bound_and_says_where_it_is_not() -> None:
-    growth = CostByScale("A page", "posts before it")
+def test_cost_is_flat_up_to_the_limit() -> None:
+    cost = CostByScale("A page", "posts before it")
     for rounds in ((2, 2.5, 9), (3, 3, 1)):
-        growth.add(0, rounds[0])
-        growth.add(1_000, rounds[1])
-        growth.add(20_000, rounds[2])
+        cost.add(0, rounds[0])
+        cost.add(1_000, rounds[1])
+        cost.add(20_000, rounds[2])
 
-    assert list(growth.lines()) == [
+    assert list(cost.lines()) == [
         "          0 posts before it     2.500 ms    1.00 ×",
         "      1,000 posts before it     2.750 ms    1.10 ×",
         "     20,000 posts before it     5.000 ms    2.00 ×",
     ]
-    assert growth.verdict() == (
-        "A page is NOT flat: 2.0 times the first at 20,000 posts before it, where 1.5 would do."
+    assert cost.verdict() == (
+        "A page is NOT flat: 2.0 times the first size at 20,000 posts before it; the limit is 1.5."
     )
-    level = CostByScale("A page", "posts before it", {0: [2], 1_000: [3]})
-    assert level.verdict() == "A page is flat: at most 1.50 times the first."
+    flat = CostByScale("A page", "posts before it", {0: [2], 1_000: [3]})
+    assert flat.verdict() == "A page is flat: at most 1.50 times the first size."
 
 
 YOGA = Name("yoga", POSTGRESQL)
@@ -328,12 +324,12 @@ def _post_results_name(engine: str) -> Name:
 def _make_results(
     rates: Mapping[str, Mapping[Name, list[float]]], memory: Mapping[Name, float] | None = None
 ) -> Results:
-    """Of servers that answer so many requests a second in each round, one after the other."""
+    """Results of servers with these requests per second in each round."""
     rounds = {
-        question: {
-            name: [Figures(rate, 1000 / rate, 1000 / rate, 1, 0.5) for rate in of_rounds]
-            for name, of_rounds in by_name.items()
+        query: {
+            name: [LoadResult(rate, 1000 / rate, 1000 / rate, 1, 0.5) for rate in rates_of_rounds]
+            for name, rates_of_rounds in by_name.items()
         }
-        for question, by_name in rates.items()
+        for query, by_name in rates.items()
     }
     return Results(rounds, memory or {})

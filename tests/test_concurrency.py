@@ -20,12 +20,7 @@ from sqlalchemy import event, text
 from app.db.core.database import Database, WriteSession
 from app.db.repositories.workspaces import WorkspaceRef
 from app.db.tools.integrity import find_problems
-from app.domain.errors import (
-    ErrorCode,
-    NotFound,
-    PostResultsError,
-    StaleVersion,
-)
+from app.domain.errors import ErrorCode, NotFound, PostResultsError, StaleVersion
 from app.domain.idempotency import parse_client_key
 from app.domain.ids import PostId, WorkspaceId
 from app.domain.importing.records import JsonText, parse_records
@@ -374,13 +369,13 @@ async def run_all_writes(
     database: Database, workspace: WorkspaceId, shared: PostId, number: int
 ) -> None:
     """Change the shared post, and create, cancel and delete posts, five times."""
-    for turn in range(5):
+    for iteration in range(5):
         context = write_context(workspace)
         own = await create_post(
             database,
             context,
             wanted(account_ids=[1, 2, 3][: 1 + number % 3]),
-            parse_client_key(f"{number}-{turn}", "idempotencyKey"),
+            parse_client_key(f"{number}-{iteration}", "idempotencyKey"),
             check_quota=no_quota,
             new_id=uuid4,
         )
@@ -389,7 +384,7 @@ async def run_all_writes(
             database,
             context,
             shared,
-            PostChanges(content=f"Writer {number}, turn {turn}"),
+            PostChanges(content=f"Writer {number}, iteration {iteration}"),
             account_ids=order,  # type: ignore[arg-type]
             expected_version=None,
             new_id=uuid4,

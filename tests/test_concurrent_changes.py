@@ -42,19 +42,19 @@ CREATED = ChangeFilter(kinds=[EventKind.POST_CREATED, END_EVENT_KIND])
 async def write_posts(database: Database, workspace: WorkspaceId, number: int) -> list[PostId]:
     """Create, change, cancel and delete posts; each transaction writes rows and then several events."""
     post_ids = []
-    for turn in range(ROUNDS):
+    for iteration in range(ROUNDS):
         context = write_context(workspace)
         post = await create_post(
             database,
             context,
-            wanted(account_ids=[1, 2, 3][: (number + turn) % 3 + 1]),
+            wanted(account_ids=[1, 2, 3][: (number + iteration) % 3 + 1]),
             None,
             check_quota=no_quota,
             new_id=uuid4,
         )
         post_ids.append(post.id)
-        if turn % 2:
-            changes = PostChanges(content=f"Writer {number}, turn {turn}")
+        if iteration % 2:
+            changes = PostChanges(content=f"Writer {number}, iteration {iteration}")
             await change_post(
                 database,
                 context,

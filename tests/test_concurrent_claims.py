@@ -129,12 +129,7 @@ async def start_behind_lock(database: Database, publishers: Database) -> Counter
     async def start() -> object:
         try:
             result, _ = await start_attempt(
-                publishers,
-                Publisher(workspace, None),
-                lease,
-                worker=None,
-                new_id=uuid4,
-                now=NOW,
+                publishers, Publisher(workspace, None), lease, worker=None, new_id=uuid4, now=NOW
             )
         except Exception as error:  # noqa: BLE001 - any error is a result
             return type(error).__name__

@@ -1,4 +1,4 @@
-"""Sockets and streams of a real server process: frames, broken connections, several processes, its stop."""
+"""Subscriptions of server processes: frame limits, lost connections, shutdown and several processes."""
 
 import itertools
 import json
@@ -19,7 +19,11 @@ from websockets.typing import Origin, Subprotocol
 from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess
 
 PROTOCOL = Subprotocol("graphql-transport-ws")
-CREATED_SUBSCRIPTION = "subscription ($after: String) { changes(after: $after, types: [POST_CREATED]) { cursor type } }"
+CREATED_SUBSCRIPTION = """
+    subscription ($after: String) {
+      changes(after: $after, types: [POST_CREATED]) { cursor type }
+    }
+"""
 UNLIMITED_ENVIRONMENT = {"RATE_LIMIT": "off"}
 
 StartServer = Callable[..., ServerProcess]
@@ -27,7 +31,7 @@ StartServer = Callable[..., ServerProcess]
 
 @pytest.fixture
 def start_server(empty_database_url: str, tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers on one database; whatever still runs at the end of the test is killed."""
+    """Function that starts a server on one database; servers are killed at the end of the test."""
     folder = tmp_path / "servers"
     folder.mkdir()
     with ExitStack() as stack:
@@ -60,7 +64,7 @@ def receive_message(connection: ClientConnection) -> dict[str, Any]:
 
 
 def subscribe_to_changes(connection: ClientConnection, after: str | None = None) -> None:
-    """Be let in, and follow the changes as operation `a`, which has begun then."""
+    """Authenticate and subscribe to changes as operation `a`."""
     send_message(
         connection, type="connection_init", payload={"Authorization": f"Bearer {DEMO_KEY}"}
     )
@@ -93,16 +97,18 @@ def close_code(connection: ClientConnection) -> int:
     return code
 
 
-def test_frames_have_a_limit_and_no_client_leaves_a_traceback(demo_server: ServerProcess) -> None:
+def test_invalid_frames_close_the_socket_without_a_warning_in_the_log(
+    demo_server: ServerProcess,
+) -> None:
     before = len(demo_server.log_events())
-    head = {"type": "ping", "payload": {"x": ""}}
-    room = 64 * 1024 - len(json.dumps(head))
+    message = {"type": "ping", "payload": {"x": ""}}
+    max_padding = 64 * 1024 - len(json.dumps(message))
     with open_socket(demo_server) as connection:
-        head["payload"] = {"x": room * "x"}
-        connection.send(json.dumps(head))  # just fits
+        message["payload"] = {"x": max_padding * "x"}
+        connection.send(json.dumps(message))  # exactly the limit
         assert receive_message(connection) == {"type": "pong"}
-        head["payload"] = {"x": (room + 1) * "x"}
-        connection.send(json.dumps(head))
+        message["payload"] = {"x": (max_padding + 1) * "x"}
+        connection.send(json.dumps(message))
         assert close_code(connection) == 1009
     with open_socket(demo_server) as connection:
         with suppress(ConnectionClosed):
@@ -110,7 +116,7 @@ def test_frames_have_a_limit_and_no_client_leaves_a_traceback(demo_server: Serve
         assert close_code(connection) == 1009
     with open_socket(demo_server) as connection:
         with suppress(ConnectionClosed):
-            connection.send(12_000_000 * "x")  # closed long before all of it was sent
+            connection.send(12_000_000 * "x")  # closed before the whole message was sent
         assert close_code(connection) == 1009
     with open_socket(demo_server) as connection:
         connection.send(b"\xff\xfe", text=True)
@@ -118,16 +124,16 @@ def test_frames_have_a_limit_and_no_client_leaves_a_traceback(demo_server: Serve
     with open_socket(demo_server) as connection:
         connection.send(b"{}")
         assert close_code(connection) == 4400
-    with pytest.raises(InvalidStatus) as refusal:
+    with pytest.raises(InvalidStatus) as rejected:
         open_socket(demo_server, origin=Origin("https://evil.example"))
-    assert refusal.value.response.status_code == 403
+    assert rejected.value.response.status_code == 403
     with connect(demo_server.url.replace("http", "ws", 1) + "/graphql") as connection:
         assert close_code(connection) == 4406
     events = demo_server.log_events()[before:]
-    assert [each for each in events if each["level"] in ("warning", "error")] == []
+    assert [event for event in events if event["level"] in ("warning", "error")] == []
 
 
-def test_a_connection_that_is_cut_ends_all_that_ran_on_it(demo_server: ServerProcess) -> None:
+def test_lost_connection_ends_its_subscriptions(demo_server: ServerProcess) -> None:
     with open_socket(demo_server) as connection:
         subscribe_to_changes(connection, latest_cursor(demo_server))
         wait_for_metric(demo_server, "post_results_subscriptions_open 1.0")
@@ -144,8 +150,10 @@ def wait_for_metric(server: ServerProcess, line: str) -> None:
     raise AssertionError(server.get("/metrics").text)
 
 
-def test_a_stop_closes_sockets_ends_streams_and_answers_those_who_wait(start: StartServer) -> None:
-    server = start()
+def test_shutdown_closes_sockets_and_streams_and_clients_can_resume(
+    start_server: StartServer,
+) -> None:
+    server = start_server()
     after = latest_cursor(server)
     headers = {"Authorization": f"Bearer {DEMO_KEY}", "Accept": "text/event-stream"}
     with (
@@ -154,23 +162,23 @@ def test_a_stop_closes_sockets_ends_streams_and_answers_those_who_wait(start: St
         http.stream(
             "POST", "/graphql", json={"query": CREATED_SUBSCRIPTION, "variables": {}}
         ) as stream,
-        open_socket(server) as waiting,
+        open_socket(server) as idle,
     ):
         subscribe_to_changes(connection, after)
-        subscribe_to_changes(waiting, after)
+        subscribe_to_changes(idle, after)
         wait_for_metric(server, "post_results_subscriptions_open 3.0")
         server.stop()
-        assert (close_code(connection), close_code(waiting)) == (1012, 1012)
+        assert (close_code(connection), close_code(idle)) == (1012, 1012)
         assert "event: complete" not in "".join(stream.iter_text())
-    again = start()
-    create_post(again)
-    with open_socket(again) as connection:
+    restarted = start_server()
+    create_post(restarted)
+    with open_socket(restarted) as connection:
         subscribe_to_changes(connection, after)
         assert receive_message(connection)["payload"]["data"]["changes"]["type"] == "POST_CREATED"
-    again.stop()
+    restarted.stop()
 
 
-def test_who_is_sending_when_the_server_stops_is_told_so_as_well(start: StartServer) -> None:
+def test_shutdown_closes_sockets_of_clients_that_are_sending(start_server: StartServer) -> None:
     count = 8
     is_busy = Barrier(count + 1)
 
@@ -182,23 +190,23 @@ def test_who_is_sending_when_the_server_stops_is_told_so_as_well(start: StartSer
                     is_busy.wait(TIMEOUT_SECONDS)
         return close_code(connection)
 
-    server = start()
+    server = start_server()
     with ExitStack() as stack, ThreadPoolExecutor(count) as threads:
-        sent = [
+        codes = [
             threads.submit(keep_sending, stack.enter_context(open_socket(server)))
             for _ in range(count)
         ]
         is_busy.wait(TIMEOUT_SECONDS)
         server.stop()
-        assert [each.result() for each in sent] == count * [1012]
+        assert [code.result() for code in codes] == count * [1012]
 
 
-def test_whoever_waits_for_results_is_answered_when_the_server_stops(start: StartServer) -> None:
-    server = start()
+def test_shutdown_answers_long_polls_with_304(start_server: StartServer) -> None:
+    server = start_server()
     headers = {"Authorization": f"Bearer {DEMO_KEY}"}
     url = f"{server.url}/v1/posts/{DEMO_POST}/results?wait=60"
-    with httpx.stream("GET", url.replace("wait=60", "wait=0"), headers=headers) as known:
-        etag = known.headers["etag"]
+    with httpx.stream("GET", url.replace("wait=60", "wait=0"), headers=headers) as response:
+        etag = response.headers["etag"]
     with socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0)) as raw:
         raw.sendall(
             f"GET {httpx.URL(url).raw_path.decode()} HTTP/1.1\r\nHost: test\r\n"
@@ -209,12 +217,14 @@ def test_whoever_waits_for_results_is_answered_when_the_server_stops(start: Star
         assert raw.recv(1000).startswith(b"HTTP/1.1 304 ")
 
 
-def test_what_one_process_writes_another_one_tells(start: StartServer) -> None:
-    one, other = start(), start()
-    after = latest_cursor(one)
-    with open_socket(one) as connection:
+def test_changes_written_by_one_process_reach_subscribers_of_another(
+    start_server: StartServer,
+) -> None:
+    reader, writer = start_server(), start_server()
+    after = latest_cursor(reader)
+    with open_socket(reader) as connection:
         subscribe_to_changes(connection, after)
-        create_post(other)
+        create_post(writer)
         assert receive_message(connection)["payload"]["data"]["changes"]["type"] == "POST_CREATED"
-    for server in (one, other):
+    for server in (reader, writer):
         server.stop()

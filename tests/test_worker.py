@@ -1,4 +1,4 @@
-"""The worker as real processes: how it starts, stops, is killed, is stopped, and what it shows."""
+"""Worker processes: start, shutdown, kill, suspension, and output."""
 
 import asyncio
 import os
@@ -28,19 +28,19 @@ from tests.servers import DEMO_KEY, TIMEOUT_SECONDS, LoggedProcess, ServerProces
 from tests.worker.worker_bench import SentPost, add_sent_post, is_published, wait_until
 
 LEASE = "2"
-"""Seconds; as short as a busy machine lets a worker keep it."""
+"""Seconds; the shortest lease that a worker can renew on a busy machine."""
 
 StartWorker = Callable[..., LoggedProcess]
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> SandboxStore:
+def sandbox(tmp_path: Path) -> SandboxStore:
     return SandboxStore(tmp_path / "ledger.jsonl")
 
 
 @pytest.fixture
 def start_worker(database_url: str, tmp_path: Path) -> Iterator[StartWorker]:
-    """Starts workers on the test's database and ledger; whatever still runs at the end is killed."""
+    """Function that starts a worker on the database of the test; workers are killed at the end."""
     folder = tmp_path / "workers"
     folder.mkdir()
     settings = {"DATABASE_URL": database_url, "SANDBOX_FILE": str(tmp_path / "ledger.jsonl")}
@@ -66,18 +66,18 @@ async def exit_code(process: command_processes.CommandProcess) -> int:
     return await asyncio.to_thread(process.wait, TIMEOUT_SECONDS)
 
 
-async def test_a_stop_lets_end_what_was_started(
-    start: StartWorker, database: Database, ledger: SandboxStore
+async def test_shutdown_finishes_started_attempts(
+    start_worker: StartWorker, database: Database, sandbox: SandboxStore
 ) -> None:
     sent = await publish_now(database, "succeeds")
-    worker = start()
+    worker = start_worker()
     await sent.wait_until(is_started)
     worker.process.send_signal(signal.SIGTERM)
     code = await exit_code(worker.process)
 
     assert code == 0
     assert is_published(await sent.state())
-    assert len(ledger.posts()) == 1
+    assert len(sandbox.posts()) == 1
     assert worker.wait_for_output("(?s).*")[0] == (
         f"post-results {__version__}\n  worker   publishes to sandbox, 8 at a time\n"
     )
@@ -86,9 +86,11 @@ async def test_a_stop_lets_end_what_was_started(
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-async def test_a_second_signal_ends_it_at_once(start: StartWorker, database: Database) -> None:
+async def test_second_signal_ends_the_worker_immediately(
+    start_worker: StartWorker, database: Database
+) -> None:
     sent = await publish_now(database, "slow 60s")
-    worker = start()
+    worker = start_worker()
     await sent.wait_until(is_started)
     worker.process.send_signal(signal.SIGINT)
     await asyncio.sleep(0.5)
@@ -99,44 +101,44 @@ async def test_a_second_signal_ends_it_at_once(start: StartWorker, database: Dat
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-async def test_it_makes_a_new_database_and_refuses_one_that_is_away(
-    start: StartWorker, empty_database_url: str
+async def test_worker_creates_the_schema_and_fails_if_the_database_is_unavailable(
+    start_worker: StartWorker, empty_database_url: str
 ) -> None:
-    worker = start(DATABASE_URL=empty_database_url)
+    worker = start_worker(DATABASE_URL=empty_database_url)
     await asyncio.to_thread(worker.wait_for_output, "publishes to sandbox")
     await asyncio.to_thread(worker.stop)
     async with Database(empty_database_url) as database:
         assert await find_problems(database) == []
 
-    nowhere = start(DATABASE_URL="postgresql://127.0.0.1:1/none")
-    assert await asyncio.to_thread(nowhere.startup_error) == (
+    failing = start_worker(DATABASE_URL="postgresql://127.0.0.1:1/none")
+    assert await asyncio.to_thread(failing.startup_error) == (
         "post-results: The database of DATABASE_URL cannot be used: [Errno 111] Connect call failed"
         " ('127.0.0.1', 1)\n"
     )
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-async def test_a_sandbox_file_that_cannot_be_used_stops_the_start(
-    start: StartWorker, tmp_path: Path
+async def test_unusable_sandbox_file_fails_the_start(
+    start_worker: StartWorker, tmp_path: Path
 ) -> None:
-    worker = start(SANDBOX_FILE=str(tmp_path))
+    worker = start_worker(SANDBOX_FILE=str(tmp_path))
     assert await asyncio.to_thread(worker.startup_error) == (
         f"post-results: SANDBOX_FILE: {tmp_path} cannot be read and written: Is a directory.\n"
     )
 
 
-async def test_what_a_killed_worker_had_started_is_looked_up_and_published_once(
-    start: StartWorker, database: Database, ledger: SandboxStore
+async def test_started_attempts_of_a_killed_worker_are_verified_and_published_once(
+    start_worker: StartWorker, database: Database, sandbox: SandboxStore
 ) -> None:
     accepted = await publish_now(database, "times-out 60s")
     not_sent = await publish_now(database, "slow 4s")
-    killed = start(WORKER_LEASE=LEASE)
+    killed = start_worker(WORKER_LEASE=LEASE)
     await not_sent.wait_until(is_started)
-    await wait_until(lambda: len(ledger.posts()) == 1)
+    await wait_until(lambda: len(sandbox.posts()) == 1)
     killed.kill()
-    start(WORKER_LEASE=LEASE)
-    for each in (accepted, not_sent):
-        await each.wait_until(is_published)
+    start_worker(WORKER_LEASE=LEASE)
+    for post in (accepted, not_sent):
+        await post.wait_until(is_published)
 
     unknown = (1, AttemptKind.REGULAR, "unknown", "OUTCOME_UNKNOWN")
     assert await accepted.attempt_summaries() == [unknown]
@@ -144,20 +146,20 @@ async def test_what_a_killed_worker_had_started_is_looked_up_and_published_once(
         unknown,
         (2, AttemptKind.REGULAR, "published", None),
     ]
-    assert [each.destination_id for each in ledger.posts()] == [accepted.id, not_sent.id]
+    assert [post.destination_id for post in sandbox.posts()] == [accepted.id, not_sent.id]
     assert await find_problems(database) == []
 
 
-async def test_a_worker_that_was_stopped_past_its_lease_publishes_nothing_afterwards(
-    start: StartWorker, database: Database, ledger: SandboxStore
+async def test_worker_suspended_past_its_lease_does_not_publish_after_it_resumes(
+    start_worker: StartWorker, database: Database, sandbox: SandboxStore
 ) -> None:
     sent = await publish_now(database, "slow 2s")
-    stopped = start(WORKER_LEASE=LEASE)
+    suspended = start_worker(WORKER_LEASE=LEASE)
     await sent.wait_until(is_started)
-    stopped.process.send_signal(signal.SIGSTOP)
-    start(WORKER_LEASE=LEASE)
+    suspended.process.send_signal(signal.SIGSTOP)
+    start_worker(WORKER_LEASE=LEASE)
     await sent.wait_until(lambda state: state.outcome is Outcome.UNKNOWN)
-    stopped.process.send_signal(signal.SIGCONT)
+    suspended.process.send_signal(signal.SIGCONT)
     await sent.wait_until(is_published)
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
@@ -171,36 +173,38 @@ async def test_a_worker_that_was_stopped_past_its_lease_publishes_nothing_afterw
         (2, AttemptKind.REGULAR, "published", None),
         (None, AttemptKind.LATE, "failed", "NOT_CALLED"),
     ]
-    assert [each.attempt for each in ledger.posts()] == [2]
+    assert [post.attempt for post in sandbox.posts()] == [2]
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-async def test_on_a_terminal_it_shows_one_live_line(database: Database, database_url: str) -> None:
+async def test_worker_on_a_terminal_updates_one_status_line(
+    database: Database, database_url: str
+) -> None:
     sent = await publish_now(database, "succeeds")
-    ours, theirs = pty.openpty()
-    process = _start_worker_on_terminal(theirs, database_url)
-    os.close(theirs)
+    terminal, worker_terminal = pty.openpty()
+    process = _start_worker_on_terminal(worker_terminal, database_url)
+    os.close(worker_terminal)
     try:
         await sent.wait_until(is_published)
-        shown = await asyncio.to_thread(_read_until, ours, "published 1 · failed 0")
+        output = await asyncio.to_thread(_read_until, terminal, "published 1 · failed 0")
         process.terminate()
         assert await exit_code(process) == 0
-        shown += await asyncio.to_thread(_read_until, ours, "\n")
+        output += await asyncio.to_thread(_read_until, terminal, "\n")
     finally:
         process.kill()
         process.wait()
-        os.close(ours)
+        os.close(terminal)
 
-    lines = shown.split("\r\n")
+    lines = output.split("\r\n")
     assert lines[:2] == [
         f"post-results {__version__}",
         "  worker   publishes to sandbox, 8 at a time",
     ]
-    (live, rest) = lines[2:]
-    drawn = live.split("\r\x1b[K")
-    assert drawn[0] == rest == ""
-    assert drawn[1] == "published 0 · failed 0 · waiting 0 · unknown 0 · in flight 1"
-    assert drawn[-1] == "published 1 · failed 0 · waiting 0 · unknown 0 · in flight 0"
+    (status_line, end) = lines[2:]
+    updates = status_line.split("\r\x1b[K")
+    assert updates[0] == end == ""
+    assert updates[1] == "published 0 · failed 0 · waiting 0 · unknown 0 · in flight 1"
+    assert updates[-1] == "published 1 · failed 0 · waiting 0 · unknown 0 · in flight 0"
 
 
 def _start_worker_on_terminal(terminal: int, database_url: str) -> subprocess.Popen[bytes]:
@@ -214,20 +218,23 @@ def _start_worker_on_terminal(terminal: int, database_url: str) -> subprocess.Po
 
 
 def _read_until(terminal: int, text: str) -> str:
-    shown = ""
+    output = ""
     ends_at = time.monotonic() + TIMEOUT_SECONDS
-    while text not in shown and time.monotonic() < ends_at:
-        shown += os.read(terminal, 4096).decode()
-    return shown
+    while text not in output and time.monotonic() < ends_at:
+        output += os.read(terminal, 4096).decode()
+    return output
 
 
 @pytest.mark.parametrize(
-    ("engine", "workers", "how"),
+    ("engine", "workers", "start_process"),
     [("sqlite", "1", fork), ("postgresql", "2", spawn)],
     indirect=["engine"],
 )
-def test_a_demo_with_a_worker_publishes_new_posts_at_each_start(
-    empty_database_url: str, tmp_path: Path, workers: str, how: command_processes.StartProcess
+def test_demo_with_a_worker_publishes_new_posts_at_each_start(
+    empty_database_url: str,
+    tmp_path: Path,
+    workers: str,
+    start_process: command_processes.StartProcess,
 ) -> None:
     folder = tmp_path / "servers"
     folder.mkdir()
@@ -235,7 +242,7 @@ def test_a_demo_with_a_worker_publishes_new_posts_at_each_start(
     settings = {"DATABASE_URL": empty_database_url, "SANDBOX_FILE": str(file), "WORKERS": workers}
     for starts in (1, 2):
         environment = {**settings, "RATE_LIMIT": "off"}
-        server = ServerProcess(folder, environment, "--demo", "--with-worker", start=how)
+        server = ServerProcess(folder, environment, "--demo", "--with-worker", start=start_process)
         try:
             lines = server.wait_until_ready()
             _wait_until_published(server, starts)
@@ -244,13 +251,15 @@ def test_a_demo_with_a_worker_publishes_new_posts_at_each_start(
         finally:
             server.kill()
         assert lines[5] == "  worker   publishes to sandbox, 8 at a time"
-        names = [each["account_name"] for each in accounts if each["platform"] == "sandbox"]
+        names = [
+            account["account_name"] for account in accounts if account["platform"] == "sandbox"
+        ]
         assert sorted(names) == sorted(Behaviour)
     assert SandboxStore(file).count_duplicates() == 0
 
 
 def _wait_until_published(server: ServerProcess, count: int) -> None:
-    """So many posts on the sandbox."""
+    """Wait until this number of posts is published on the sandbox."""
     ends_at = time.monotonic() + TIMEOUT_SECONDS
     while _get_data(server, "/v1/posts?platform=sandbox&status=published")["total"] < count:
         assert time.monotonic() < ends_at

@@ -1,6 +1,6 @@
-"""Measures how long writers of one SQLite file wait: `python -m tests.write_lock_waits`. Asserts nothing.
+"""Measures how long writers of one SQLite file wait: `python -m tests.write_lock_waits`.
 
-Several processes write as fast as they can, first without turns (SQLite's busy_timeout alone), then with.
+Several processes write as fast as they can, first with SQLite's busy_timeout alone, then with the fair lock.
 """
 
 import asyncio
@@ -38,26 +38,24 @@ POST = NewPost(
 )
 LOCKS: dict[str, Callable[[Path, timedelta], WriteLock]] = {
     "busy_timeout alone": lambda _file, _timeout: NoWriteLock(),
-    "with turns": FileWriteLock,
+    "fair lock": FileWriteLock,
 }
 
 
-def _measure_writes(
-    url: str, workspace: WorkspaceId, lock_name: str, seconds: float
-) -> list[float]:
-    """What each write of one process took, in seconds."""
+def _measure_writes(url: str, workspace: WorkspaceId, lock: str, seconds: float) -> list[float]:
+    """Durations in seconds of the writes of one process."""
 
     async def run() -> list[float]:
-        took = []
-        async with Database(url, make_write_lock=LOCKS[lock_name]) as database:
+        durations = []
+        async with Database(url, make_write_lock=LOCKS[lock]) as database:
             end = time.monotonic() + seconds
             while (start := time.monotonic()) < end:
-                errand = WriteContext(
+                context = WriteContext(
                     workspace_id=workspace, actor=None, operation="waits", now=datetime.now(UTC)
                 )
-                await create_post(database, errand, POST, None, check_quota=no_quota, new_id=uuid4)
-                took.append(time.monotonic() - start)
-        return took
+                await create_post(database, context, POST, None, check_quota=no_quota, new_id=uuid4)
+                durations.append(time.monotonic() - start)
+        return durations
 
     return asyncio.run(run())
 
@@ -72,20 +70,22 @@ async def _create_database(url: str) -> WorkspaceId:
 @click.option("--processes", default=8, show_default=True)
 @click.option("--seconds", default=15.0, show_default=True)
 def main(processes: int, seconds: float) -> None:
-    """Print what writes of several processes on one SQLite file took, without and with turns."""
-    click.echo(f"{processes} processes, {seconds:g} s each way")
-    for way in LOCKS:
+    """Print how long writes of several processes to one SQLite file take, without and with the fair lock."""
+    click.echo(f"{processes} processes, {seconds:g} s for each lock")
+    for lock in LOCKS:
         with tempfile.TemporaryDirectory() as folder:
             url = f"sqlite+aiosqlite:///{folder}/post-results.db"
             workspace = asyncio.run(_create_database(url))
             with multiprocessing.get_context("spawn").Pool(processes) as pool:
-                each = pool.starmap(_measure_writes, [(url, workspace, way, seconds)] * processes)
-        took = sorted(chain.from_iterable(each))
-        counts = sorted(map(len, each))
+                arguments = [(url, workspace, lock, seconds)] * processes
+                by_process = pool.starmap(_measure_writes, arguments)
+        durations = sorted(chain.from_iterable(by_process))
+        counts = sorted(map(len, by_process))
         click.echo(
-            f"{way:>18}: {len(took)} writes ({counts[0]} to {counts[-1]} a process);"
-            f" half took {_format_ms(took[len(took) // 2])}, 99 % {_format_ms(took[len(took) * 99 // 100])},"
-            f" the longest {_format_ms(took[-1])}"
+            f"{lock:>18}: {len(durations)} writes ({counts[0]} to {counts[-1]} per process);"
+            f" p50 {_format_ms(durations[len(durations) // 2])},"
+            f" p99 {_format_ms(durations[len(durations) * 99 // 100])},"
+            f" maximum {_format_ms(durations[-1])}"
         )
 
 

@@ -1,1 +1,1 @@
-"""The benchmark: our server beside those that a user could pick instead, on the same rows. No tests."""
+"""Benchmark of the post-results server and of alternatives on the same rows."""

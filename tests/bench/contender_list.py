@@ -1,4 +1,4 @@
-"""Which servers are compared, how each is started, and what it can be asked. Starts none."""
+"""The compared servers: names, start commands and supported requests."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import make_url
 
 from tests.bench import postgraphile
-from tests.bench.requests import GRAPHQL, REST, ResponseBody, Request
+from tests.bench.requests import GRAPHQL, REST, Request, ResponseBody
 from tests.bench.seeding import WORKSPACE_ID
 
 PEERS = Path(__file__).parent / "peers"
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 ENGINES = (SQLITE, POSTGRESQL)
 NO_ENGINE = "none"
-"""Of what reads no data."""
+"""Engine of a server that reads no data."""
 
 POST_RESULTS_SERVER = "post-results"
 FIXED_BODY = "fixed-body"
@@ -31,10 +31,12 @@ GRAPHQL_PEERS = (
     "yoga",
     "postgraphile",
 )
-"""GraphQL servers that a user could pick instead."""
+"""GraphQL servers that a user could choose instead."""
 
 
 class Name(NamedTuple):
+    """Name of a server and of its database engine."""
+
     server: str
     engine: str
 
@@ -47,23 +49,25 @@ _ALL_REQUESTS = MappingProxyType({**GRAPHQL, **REST})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
+    """A compared server."""
+
     name: Name
     command: tuple[str, ...]
     environment: Mapping[str, str]
     requests: Mapping[str, Request] = field(default_factory=lambda: _ALL_REQUESTS)
     folder: Path = ROOT
-    normalize: Callable[[ResponseBody], ResponseBody] = lambda answer: answer
-    """Its answer as the others give it, where its schema is not ours."""
+    normalize: Callable[[ResponseBody], ResponseBody] = lambda body: body
+    """Converts a response to the schema of post-results, if the server has another schema."""
 
     @property
-    def first_request_name(self) -> str:
+    def first_query(self) -> str:
         return next(iter(self.requests))
 
 
 def contenders(urls: Mapping[str, str], bodies: Path) -> Iterator[Contender]:
-    """All on the databases with these URLs, by engine; the folder will hold the fixed bodies."""
+    """All servers on the databases with these URLs; `bodies` is the folder of the fixed bodies."""
     for engine, url in urls.items():
-        yield from _engine_settings(engine, url)
+        yield from _contenders_on(engine, url)
     yield Contender(
         name=Name(FIXED_BODY, NO_ENGINE),
         command=_python_command("fixed_body"),
@@ -71,7 +75,7 @@ def contenders(urls: Mapping[str, str], bodies: Path) -> Iterator[Contender]:
     )
 
 
-def _engine_settings(engine: str, url: str) -> Iterator[Contender]:
+def _contenders_on(engine: str, url: str) -> Iterator[Contender]:
     database = {"DATABASE_URL": url}
     yield Contender(
         name=Name(POST_RESULTS_SERVER, engine),
@@ -79,7 +83,9 @@ def _engine_settings(engine: str, url: str) -> Iterator[Contender]:
         environment={**database, "RATE_LIMIT": "off", "LOG_LEVEL": "warning"},
     )
     for server, module in ((DATA_LIMIT, "data_limit"), ("naive", "naive")):
-        yield Contender(name=Name(server, engine), command=_python_command(module), environment=database)
+        yield Contender(
+            name=Name(server, engine), command=_python_command(module), environment=database
+        )
     forms = ("loaders", "prefetch", "join") if engine == POSTGRESQL else ("loaders", "prefetch")
     for form in forms:
         yield _peer(f"mercurius-{form}", engine, url, "mercurius.js", GRAPHQL, FORM=form)
@@ -87,9 +93,8 @@ def _engine_settings(engine: str, url: str) -> Iterator[Contender]:
     if engine == POSTGRESQL:
         yield _peer("fastify-join", engine, url, "rest.js", REST, FORM="join")
         yield _peer("yoga", engine, url, "yoga.js", GRAPHQL)
-        asked = postgraphile.REQUESTS
-        production = {"GRAPHILE_ENV": "production"}
-        peer = _peer("postgraphile", engine, url, "postgraphile.js", asked, **production)
+        requests, env = postgraphile.REQUESTS, {"GRAPHILE_ENV": "production"}
+        peer = _peer("postgraphile", engine, url, "postgraphile.js", requests, **env)
         yield replace(peer, normalize=postgraphile.normalize)
 
 
@@ -116,7 +121,7 @@ def _peer(
 
 
 def _node_environment(database_url: str) -> Mapping[str, str]:
-    """As statements.js and the PostgreSQL client read it."""
+    """Environment variables that statements.js and the PostgreSQL client read."""
     url = make_url(database_url)
     if url.get_backend_name() == SQLITE:
         return {"SQLITE_FILE": str(url.database)}

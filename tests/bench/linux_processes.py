@@ -1,4 +1,4 @@
-"""What Linux knows of processes: their CPU time, their memory, where they run. Starts and ends none."""
+"""CPU time, memory and cores of process trees, read from /proc."""
 
 import os
 import re
@@ -8,19 +8,19 @@ from pathlib import Path
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PPID_FIELD, _FIRST_CPU_FIELD, _LAST_CPU_FIELD = 1, 11, 14
-"""Places in `stat` after the name: the parent, and the times of a process and its ended children."""
+"""Positions in `stat` after the name: parent, and CPU times of a process and its ended children."""
 
 
 def process_tree(pid: int) -> list[int]:
-    """The process and everything that descends from it."""
+    """The process and all its descendants."""
     children: dict[int, list[int]] = {}
-    for each in _all_pids():
+    for child in _all_pids():
         with suppress(OSError):
-            children.setdefault(int(_stat_fields(each)[_PPID_FIELD]), []).append(each)
-    found = [pid]
-    for each in found:  # grows on the way
-        found += children.get(each, [])
-    return found
+            children.setdefault(parent_pid(child), []).append(child)
+    tree = [pid]
+    for parent in tree:  # the list grows during the iteration
+        tree += children.get(parent, [])
+    return tree
 
 
 def parent_pid(pid: int) -> int:
@@ -28,7 +28,7 @@ def parent_pid(pid: int) -> int:
 
 
 def process_name(pid: int) -> str:
-    """Empty where there is no such process."""
+    """Name of a process; empty if there is no such process."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
@@ -36,36 +36,36 @@ def process_name(pid: int) -> str:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Of the process and its family, also of those that have ended."""
+    """CPU time of the process tree, including ended descendants."""
     ticks = 0
-    for each in process_tree(pid):
+    for process in process_tree(pid):
         with suppress(OSError):
-            ticks += sum(map(int, _stat_fields(each)[_FIRST_CPU_FIELD : _LAST_CPU_FIELD + 1]))
+            ticks += sum(map(int, _stat_fields(process)[_FIRST_CPU_FIELD : _LAST_CPU_FIELD + 1]))
     return ticks / _TICKS_PER_SECOND
 
 
 def peak_memory_mb(pid: int) -> float:
-    """Resident, of the process and its family, each at its own peak."""
+    """Sum of the peaks of resident memory of the process tree."""
     kibibytes = 0
-    for each in process_tree(pid):
+    for process in process_tree(pid):
         with suppress(OSError):
-            status = Path(f"/proc/{each}/status").read_text()
-            if found := re.search(r"VmHWM:\s+(\d+)", status):
-                kibibytes += int(found[1])
+            status = Path(f"/proc/{process}/status").read_text()
+            if match := re.search(r"VmHWM:\s+(\d+)", status):
+                kibibytes += int(match[1])
     return kibibytes / 1024
 
 
 def pin(pid: int, cpu: int) -> None:
-    """The process and its family, with what they start from now on."""
-    for each in process_tree(pid):
+    """Pin the process tree and its later children to a core."""
+    for process in process_tree(pid):
         with suppress(OSError):
-            os.sched_setaffinity(each, {cpu})
+            os.sched_setaffinity(process, {cpu})
 
 
 def _all_pids() -> Iterator[int]:
-    return (int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit())
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
 
 
 def _stat_fields(pid: int) -> list[str]:
-    # The name stands in parentheses and may have spaces and parentheses in it.
+    # The name is in parentheses and may contain spaces and parentheses.
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -1,11 +1,11 @@
--- For wrk: `wrk -s load.lua URL -- PATH BODY IDS TOKEN`, the last three files or values, or "-" for none.
--- Asks for one post after the other, and prints what came of it on one line.
-local requests, count, next_one = {}, 0, 0
+-- Script of wrk: `wrk -s load.lua URL -- PATH BODY IDS TOKEN`. BODY and IDS are files; BODY and TOKEN may be "-".
+-- Requests one post after the other, and prints the result on one line.
+local requests, count, next_index = {}, 0, 0
 
 local function contents(file)
-  local opened = assert(io.open(file))
-  local text = opened:read("*a")
-  opened:close()
+  local handle = assert(io.open(file))
+  local text = handle:read("*a")
+  handle:close()
   return text
 end
 
@@ -26,8 +26,8 @@ function init(args)
 end
 
 function request()
-  next_one = next_one % count + 1
-  return requests[next_one]
+  next_index = next_index % count + 1
+  return requests[next_index]
 end
 
 function done(summary, latency)

@@ -1,25 +1,31 @@
-"""One load of one question on one server, by wrk, and what it cost. Decides nothing."""
+"""Measures one server: throughput, CPU time and latency under load, and response times after its start."""
 
+import json
 import re
+import statistics
 import subprocess
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.bench import linux_processes
+from tests.bench.contender_list import POST_RESULTS_SERVER, Name
+from tests.bench.requests import GRAPHQL, POST_RESULTS_QUERY, Request
 from tests.bench.servers import ContenderProcess
 
 _SCRIPT = Path(__file__).with_name("load.lua")
 _SHUTDOWN_TIMEOUT = 30
 _REQUESTS_PER_CONNECTION = 2
-"""With fewer, how long the first ones took decides what is measured."""
-_RUNTIME_MARGIN = 5
+"""Minimum; with fewer requests, the first responses dominate the measurement."""
+_LONG_RUN_FACTOR = 5
+_DOCUMENT_COUNT = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much is asked at once and for how long, and by which core."""
+    """Duration, number of connections, and core of the load generator."""
 
     seconds: int
     connections: int
@@ -27,39 +33,44 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Times are in milliseconds, CPU is in seconds per 1,000 requests."""
+class LoadResult:
+    """Result of one load. Times are in milliseconds, CPU times in seconds per 1,000 requests."""
 
     requests_per_second: float
     p50: float
     p99: float
     server_cpu: float
     database_cpu: float
-    """0 where the database is no process of its own."""
+    """0 if the database has no separate process."""
 
 
 def run_load(
-    server: ContenderProcess, question: str, ids: Sequence[object], load: Load, *, database_pid: int | None
-) -> Figures:
-    """Figures of one load, all of whose answers were 200; ServerFailed otherwise.
+    server: ContenderProcess,
+    query: str,
+    ids: Sequence[object],
+    load: Load,
+    *,
+    database_pid: int | None,
+) -> LoadResult:
+    """Run one load; ServerFailed unless every response has status 200.
 
-    Who answers too few is asked for longer.
+    The load is repeated with a longer duration if there are too few responses.
     """
-    for seconds in (load.seconds, load.seconds * _RUNTIME_MARGIN):
+    for seconds in (load.seconds, load.seconds * _LONG_RUN_FACTOR):
         before = _cpu_times(server, database_pid)
-        found = _run_wrk(server, question, ids, replace(load, seconds=seconds))
+        output = _run_wrk(server, query, ids, replace(load, seconds=seconds))
         after = _cpu_times(server, database_pid)
         server.check_alive()
-        if found[0] >= _REQUESTS_PER_CONNECTION * load.connections:
+        if output[0] >= _REQUESTS_PER_CONNECTION * load.connections:
             break
-    answers, microseconds, p50, p99, errors = found
-    if errors or not answers:
-        raise server.failure(f"answered {question} {answers} times and failed {errors} times")
+    responses, microseconds, p50, p99, errors = output
+    if errors or not responses:
+        raise server.failure(f"answered {query} {responses} times and failed {errors} times")
     server_cpu, database_cpu = (
-        (end - start) * 1000 / answers for start, end in zip(before, after, strict=True)
+        (end - start) * 1000 / responses for start, end in zip(before, after, strict=True)
     )
-    return Figures(
-        requests_per_second=answers * 1e6 / microseconds,
+    return LoadResult(
+        requests_per_second=responses * 1e6 / microseconds,
         p50=p50 / 1000,
         p99=p99 / 1000,
         server_cpu=server_cpu,
@@ -67,31 +78,82 @@ def run_load(
     )
 
 
-def _run_wrk(server: ContenderProcess, question: str, ids: Sequence[object], load: Load) -> list[int]:
-    """What the script prints in the end."""
-    request = server.contender.requests[question]
-    wanted = ids if request.takes_post_id else ids[:1]
+def _run_wrk(server: ContenderProcess, query: str, ids: Sequence[object], load: Load) -> list[int]:
+    """Run wrk and return the numbers that load.lua prints."""
+    request = server.contender.requests[query]
+    post_ids = ids if request.takes_post_id else ids[:1]
     with tempfile.TemporaryDirectory() as folder:
         id_file, body_file = Path(folder, "ids"), Path(folder, "body")
-        id_file.write_text("".join(f"{each}\n" for each in wanted))
+        id_file.write_text("".join(f"{post_id}\n" for post_id in post_ids))
         body_file.write_text(request.body or "")
         body = str(body_file) if request.body else "-"
         command = ["taskset", "--cpu-list", str(load.cpu), "wrk", "--threads=1", "--timeout=20s"]
         command += [f"--connections={load.connections}", f"--duration={load.seconds}s"]
         command += [f"--script={_SCRIPT}", server.url, "--"]
         command += [request.path, body, str(id_file), server.token or "-"]
-        done = subprocess.run(
+        completed = subprocess.run(
             command,
             capture_output=True,
             text=True,
             timeout=load.seconds + _SHUTDOWN_TIMEOUT,
             check=False,
         )
-    if found := re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+)", done.stdout):
-        return [int(each) for each in found.groups()]
-    raise server.failure(f"could not be asked {question}: {(done.stdout + done.stderr)[-500:]}")
+    if match := re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+)", completed.stdout):
+        return [*map(int, match.groups())]
+    output = (completed.stdout + completed.stderr)[-500:]
+    raise server.failure(f"could not be loaded with {query}: {output}")
 
 
 def _cpu_times(server: ContenderProcess, database_pid: int | None) -> tuple[float, float]:
     database = 0.0 if database_pid is None else linux_processes.cpu_seconds(database_pid)
     return linux_processes.cpu_seconds(server.pid), database
+
+
+@dataclass(frozen=True, slots=True)
+class StartupTimes:
+    """Time from the start of a server to its first response, and median response times of documents."""
+
+    name: Name
+    first_response_ms: float
+    new_document_ms: float | None
+    repeated_document_ms: float | None
+
+    def __str__(self) -> str:
+        start = f"{self.name} responds {self.first_response_ms:,.0f} ms after its start"
+        if self.new_document_ms is None or self.repeated_document_ms is None:
+            return start
+        return (
+            f"{start}; Q1 as a new document takes {self.new_document_ms:.1f} ms, and as a repeated one"
+            f" {self.repeated_document_ms:.1f} ms"
+        )
+
+
+def measure_startup(servers: Sequence[ContenderProcess], post_id: object) -> Iterator[StartupTimes]:
+    """Startup times of all servers, and document times of post-results.
+
+    The documents differ in the name of their operation.
+    """
+    for server in servers:
+        new = repeated = None
+        if server.name.server == POST_RESULTS_SERVER:
+            documents = [
+                _named_request(f"Document{number}", post_id) for number in range(_DOCUMENT_COUNT)
+            ]
+            new, repeated = (
+                statistics.median(_response_times(server, documents)) for _ in range(2)
+            )
+        yield StartupTimes(server.name, server.start_seconds * 1000, new, repeated)
+
+
+def _named_request(name: str, post_id: object) -> Request:
+    document = POST_RESULTS_QUERY.replace("query", f"query {name}", 1)
+    request = GRAPHQL["Q1"].with_post_id(post_id)
+    body = {**json.loads(request.body or ""), "query": document}
+    return Request(request.path, json.dumps(body))
+
+
+def _response_times(server: ContenderProcess, requests: Sequence[Request]) -> Iterator[float]:
+    for request in requests:
+        started = time.perf_counter()
+        server.send(request)
+        yield (time.perf_counter() - started) * 1000

@@ -1,4 +1,4 @@
-"""On what and of what a run was made: the machine, the versions, the commit. Measures nothing."""
+"""Describes the machine, the versions and the commit of a run."""
 
 import asyncio
 import json
@@ -21,19 +21,26 @@ from tests.bench.contender_list import PEERS, ROOT
 
 T = TypeVar("T")
 
-_PYTHON_PACKAGES = ("strawberry-graphql", "graphql-core", "uvicorn", "uvloop", "httptools", "starlette")
+_PYTHON_PACKAGES = (
+    "strawberry-graphql",
+    "graphql-core",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "starlette",
+)
 _PYTHON_DATABASE_PACKAGES = ("sqlalchemy", "asyncpg", "aiosqlite", "orjson")
 
 
 def describe_machine(postgresql_url: str | None) -> Iterator[tuple[str, str]]:
-    """Names and values, in reading order."""
+    """Names and values for the report."""
     yield "commit", _git_commit()
     yield "CPU", _cpu_model()
     yield "cores", str(os.cpu_count())
     yield "system", f"{platform.system()} {platform.release()}"
     yield "Python", platform.python_version()
     for name in (*_PYTHON_PACKAGES, *_PYTHON_DATABASE_PACKAGES):
-        with suppress(ImportError):  # uvloop is not everywhere
+        with suppress(ImportError):  # uvloop is not available on every platform
             yield name, version(name)
     yield "SQLite", sqlite3.sqlite_version
     if postgresql_url is not None:
@@ -47,13 +54,12 @@ def describe_machine(postgresql_url: str | None) -> Iterator[tuple[str, str]]:
 
 
 def postgresql_pid(url: str) -> int | None:
-    """The server's own process; None where it is on another machine."""
+    """Process id of the PostgreSQL server; None if it runs on another machine."""
 
     async def read_parent_pid(connection: asyncpg.Connection) -> int | None:
         backend = int(await connection.fetchval("SELECT pg_backend_pid()"))
-        return (
-            linux_processes.parent_pid(backend) if linux_processes.process_name(backend) == "postgres" else None
-        )
+        is_local = linux_processes.process_name(backend) == "postgres"
+        return linux_processes.parent_pid(backend) if is_local else None
 
     return asyncio.run(_with_connection(url, read_parent_pid))
 
@@ -78,10 +84,10 @@ def _git_commit() -> str:
 
 
 def _cpu_model() -> str:
-    found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-    return found[1] if found else platform.machine()
+    match = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    return match[1] if match else platform.machine()
 
 
 def _command_output(*command: str) -> str:
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return (done.stdout + done.stderr).partition("\n")[0].strip()
+    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return (completed.stdout + completed.stderr).partition("\n")[0].strip()

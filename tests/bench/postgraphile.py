@@ -1,4 +1,4 @@
-"""PostGraphile makes its schema from the tables, so it is asked under other names, and reshaped."""
+"""Requests and responses of PostGraphile, whose schema has the names of the tables."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -6,7 +6,14 @@ from types import MappingProxyType
 from typing import Any
 
 from app.domain.times import format_instant
-from tests.bench.requests import POST_ID_PLACEHOLDER, POST_FIELDS, RESULT_FIELDS, ResponseBody, Request, graphql_request
+from tests.bench.requests import (
+    POST_FIELDS,
+    POST_ID_PLACEHOLDER,
+    RESULT_FIELDS,
+    Request,
+    ResponseBody,
+    graphql_request,
+)
 from tests.bench.seeding import WORKSPACE_ID
 
 _COLUMNS = RESULT_FIELDS.replace("accountName ", "")
@@ -38,26 +45,25 @@ _TIME_FIELDS = ("publishedAt", "nextRetryAt", "scheduledFor", "createdAt", "upda
 
 
 def normalize(response: ResponseBody) -> ResponseBody:
-    """The same answer in the shape and the words of our schema."""
+    """Convert a response to the schema of post-results."""
     if "errors" in response:
         return response
     if "post" in response["data"]:
         return {"data": {"post": _normalize_post(response["data"]["post"])}}
-    return {
-        "data": {"posts": {"nodes": [_normalize_post(each) for each in response["data"]["posts"]["nodes"]]}}
-    }
+    nodes = [_normalize_post(node) for node in response["data"]["posts"]["nodes"]]
+    return {"data": {"posts": {"nodes": nodes}}}
 
 
 def _normalize_post(node: dict[str, Any]) -> dict[str, Any]:
-    destinations = [_normalize_destination(each) for each in node["destinations"]["nodes"]]
+    destinations = [_normalize_destination(child) for child in node["destinations"]["nodes"]]
     return {**_normalize_row(node), "destinations": destinations}
 
 
 def _normalize_destination(node: dict[str, Any]) -> dict[str, Any]:
-    shaped = {**_normalize_row(node), "accountName": node["account"]["accountName"]}
-    if "accountId" not in node["account"]:  # It was asked for its name alone.
-        del shaped["account"]
-    return shaped
+    destination = {**_normalize_row(node), "accountName": node["account"]["accountName"]}
+    if "accountId" not in node["account"]:  # selected only for its name
+        del destination["account"]
+    return destination
 
 
 def _normalize_row(node: dict[str, Any]) -> dict[str, Any]:

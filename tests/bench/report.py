@@ -1,11 +1,11 @@
-"""What is printed of a run: tables and lists in Markdown. Measures and judges nothing."""
+"""Renders the results of a run as Markdown tables and lists."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
 from tests.bench.contender_list import ENGINES, NO_ENGINE, POST_RESULTS_SERVER, Name
-from tests.bench.requests import QUESTIONS
+from tests.bench.load import StartupTimes
+from tests.bench.requests import QUERIES
 from tests.bench.results import Results, Verdict
-from tests.bench.startup import StartupTimes
 
 _TITLES = {
     "Q1": "Q1: one post's results",
@@ -22,7 +22,7 @@ _COLUMNS = (
     "CPU s/1,000",
     "PostgreSQL CPU s/1,000",
     "peak MB",
-    "ours ÷ it",
+    "post-results ÷ server",
 )
 
 
@@ -32,14 +32,15 @@ def render_report(
     starts: Iterable[StartupTimes],
     machine: Mapping[str, str],
 ) -> Iterator[str]:
-    """Line by line."""
-    for question in QUESTIONS:
-        if results.rounds.get(question):
-            yield from ("", f"### {_TITLES[question]}", "", *_results_table(results, question))
+    """Lines of the report."""
+    for query in QUERIES:
+        if results.rounds.get(query):
+            yield from ("", f"### {_TITLES[query]}", "", *_results_table(results, query))
     yield from ("", "### Goals", "")
     for verdict in verdicts:
-        yield f"- {verdict.goal} · {verdict.measured or 'not measured'} · {_VERDICT_LABELS[verdict.is_met]}"
-    yield from ("", "### Starts", "")
+        label = _VERDICT_LABELS[verdict.is_met]
+        yield f"- {verdict.goal} · {verdict.measured or 'not measured'} · {label}"
+    yield from ("", "### Startup", "")
     for start in starts:
         yield f"- {start}"
     yield from ("", "### Machine and versions", "")
@@ -49,13 +50,13 @@ def render_report(
 _VERDICT_LABELS = {True: "met", False: "**not met**", None: "–"}
 
 
-def _results_table(results: Results, question: str) -> Iterator[str]:
+def _results_table(results: Results, query: str) -> Iterator[str]:
     yield from _table_row(_COLUMNS)
     yield from _table_row(["---", *["--:"] * (len(_COLUMNS) - 1)])
-    medians = {name: results.median(question, name) for name in results.rounds[question]}
-    known = {name: median for name, median in medians.items() if median is not None}
-    for name, median in sorted(known.items(), key=lambda each: -each[1].requests_per_second):
-        all_rounds = [each.requests_per_second for each in results.rounds[question][name]]
+    medians = {name: results.median(query, name) for name in results.rounds[query]}
+    measured = {name: median for name, median in medians.items() if median is not None}
+    for name, median in sorted(measured.items(), key=lambda item: -item[1].requests_per_second):
+        all_rounds = [result.requests_per_second for result in results.rounds[query][name]]
         yield from _table_row(
             (
                 f"**{name}**" if name.server == POST_RESULTS_SERVER else str(name),
@@ -66,16 +67,16 @@ def _results_table(results: Results, question: str) -> Iterator[str]:
                 f"{median.server_cpu:.3f}",
                 f"{median.database_cpu:.3f}",
                 f"{results.peak_memory_mb.get(name, 0):.0f}",
-                _ratio_cells(results, question, name),
+                _ratio_cells(results, query, name),
             )
         )
 
 
-def _ratio_cells(results: Results, question: str, name: Name) -> str:
-    """Of ours on the same engine, or on each where the other reads no data."""
+def _ratio_cells(results: Results, query: str, name: Name) -> str:
+    """Ratio of post-results on the same engine, or on each engine for a server without data."""
     engines = ENGINES if name.engine == NO_ENGINE else (name.engine,)
-    ratios = [results.ratio(question, Name(POST_RESULTS_SERVER, engine), name) for engine in engines]
-    return " / ".join(_format_ratio(each) for each in ratios if each is not None)
+    ratios = [results.ratio(query, Name(POST_RESULTS_SERVER, engine), name) for engine in engines]
+    return " / ".join(_format_ratio(ratio) for ratio in ratios if ratio is not None)
 
 
 def _format_ratio(ratio: float) -> str:

@@ -1,4 +1,4 @@
-"""What the servers are asked, by question: Q1, Q2 and Q3 by GraphQL, R1 by REST. Sends nothing."""
+"""Requests of the benchmark: Q1, Q2 and Q3 by GraphQL, R1 by REST."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 ResponseBody = dict[str, Any]
 
 POST_ID_PLACEHOLDER = "%ID%"
-"""Stands in a request for the id of a post."""
+"""Placeholder for the id of a post in a request."""
 
 RESULT_FIELDS = (
     "accountId accountName platform status publishedAt platformPostId platformPostUrl error attempts"
@@ -18,7 +18,8 @@ RESULT_FIELDS = (
 POST_FIELDS = "content status scheduledFor timezone createdAt updatedAt"
 
 POST_RESULTS_QUERY = (
-    f"query($id: UUID!) {{ post(postId: $id) {{ postId status destinations {{ {RESULT_FIELDS} }} }} }}"
+    "query($id: UUID!) { post(postId: $id)"
+    f" {{ postId status destinations {{ {RESULT_FIELDS} }} }} }}"
 )
 POSTS_QUERY = (
     f"query($n: Int!) {{ posts(first: $n) {{ nodes {{ postId {POST_FIELDS}"
@@ -28,13 +29,13 @@ POSTS_QUERY = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A GET where there is no body."""
+    """An HTTP request: GET without a body, POST with a body."""
 
     path: str
     body: str | None = None
 
     def with_post_id(self, post_id: object) -> "Request":
-        """The same about one post, where it is about one at all."""
+        """Replace the placeholder, if the request has one."""
         return replace(
             self,
             path=self.path.replace(POST_ID_PLACEHOLDER, str(post_id)),
@@ -58,5 +59,7 @@ GRAPHQL: Mapping[str, Request] = MappingProxyType(
         "Q3": graphql_request(POSTS_QUERY, n=100),
     }
 )
-REST: Mapping[str, Request] = MappingProxyType({"R1": Request(f"/v1/posts/{POST_ID_PLACEHOLDER}/results")})
-QUESTIONS = (*GRAPHQL, *REST)
+REST: Mapping[str, Request] = MappingProxyType(
+    {"R1": Request(f"/v1/posts/{POST_ID_PLACEHOLDER}/results")}
+)
+QUERIES = (*GRAPHQL, *REST)

@@ -1,4 +1,4 @@
-"""What was measured of all contenders: medians over the rounds, ratios, and whether goals are met."""
+"""Results of all contenders: medians of the rounds, ratios, and verdicts about the goals."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,37 +8,39 @@ from tests.bench.contender_list import (
     DATA_LIMIT,
     ENGINES,
     FIXED_BODY,
+    GRAPHQL_PEERS,
     NO_ENGINE,
     POST_RESULTS_SERVER,
     POSTGRESQL,
-    GRAPHQL_PEERS,
     SQLITE,
     Name,
 )
-from tests.bench.load import Figures
+from tests.bench.load import LoadResult
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    rounds: Mapping[str, Mapping[Name, Sequence[Figures]]]
-    """By question, of each server the figures of its rounds."""
+    """Results of all rounds."""
+
+    rounds: Mapping[str, Mapping[Name, Sequence[LoadResult]]]
+    """Query → server → results of its rounds."""
     peak_memory_mb: Mapping[Name, float]
 
-    def median(self, question: str, name: Name) -> Figures | None:
-        """Each figure's own median; None where it was not measured."""
-        measured = self.rounds.get(question, {}).get(name)
-        if not measured:
+    def median(self, query: str, name: Name) -> LoadResult | None:
+        """Median of each number; None if it was not measured."""
+        rounds = self.rounds.get(query, {}).get(name)
+        if not rounds:
             return None
-        return Figures(
+        return LoadResult(
             *(
-                statistics.median(getattr(each, figure.name) for each in measured)
-                for figure in fields(Figures)
+                statistics.median(getattr(result, number.name) for result in rounds)
+                for number in fields(LoadResult)
             )
         )
 
-    def ratio(self, question: str, server: Name, baseline: Name) -> float | None:
-        """How many times as many requests a second ours answers."""
-        one, two = self.median(question, server), self.median(question, baseline)
+    def ratio(self, query: str, server: Name, baseline: Name) -> float | None:
+        """Requests per second of a server, divided by those of the baseline; None if not measured."""
+        one, two = self.median(query, server), self.median(query, baseline)
         if one is None or two is None:
             return None
         return one.requests_per_second / two.requests_per_second
@@ -46,7 +48,7 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A goal, what it was measured to be, and whether that is enough; None where it was not measured."""
+    """A goal, the measured value, and whether the goal is met; None if it was not measured."""
 
     goal: str
     measured: str | None = None
@@ -68,13 +70,14 @@ _PEAK_MEMORY_MB = 110
 
 
 def verdicts(results: Results) -> Iterator[Verdict]:
+    """Verdicts about all goals."""
     for server, engine, factors in _THROUGHPUT_GOALS:
-        for question, factor in zip(("Q1", "Q2", "Q3"), factors, strict=True):
-            yield _throughput_verdict(results, question, engine, Name(server, engine), factor)
+        for query, factor in zip(("Q1", "Q2", "Q3"), factors, strict=True):
+            yield _throughput_verdict(results, query, engine, Name(server, engine), factor)
     for engine in ENGINES:
         limit = Name(DATA_LIMIT, engine)
-        for question, share in zip(("Q1", "Q2", "Q3"), _SHARE_OF_DATA_LIMIT, strict=True):
-            yield _share_verdict(results, question, engine, limit, share)
+        for query, share in zip(("Q1", "Q2", "Q3"), _SHARE_OF_DATA_LIMIT, strict=True):
+            yield _share_verdict(results, query, engine, limit, share)
     fastify = Name("fastify", POSTGRESQL)
     yield _throughput_verdict(results, "R1", POSTGRESQL, fastify, _R1_AGAINST_FASTIFY)
     for engine in ENGINES:
@@ -85,26 +88,28 @@ def verdicts(results: Results) -> Iterator[Verdict]:
         yield _memory_verdict(results, engine)
 
 
-def _throughput_verdict(results: Results, question: str, engine: str, other: Name, factor: float) -> Verdict:
-    goal = f"{question} {engine} ≥ {factor:g} × {other}"
-    ratio = results.ratio(question, Name(POST_RESULTS_SERVER, engine), other)
+def _throughput_verdict(
+    results: Results, query: str, engine: str, other: Name, factor: float
+) -> Verdict:
+    goal = f"{query} {engine} ≥ {factor:g} × {other}"
+    ratio = results.ratio(query, Name(POST_RESULTS_SERVER, engine), other)
     return Verdict(goal) if ratio is None else Verdict(goal, f"{ratio:.2f} ×", ratio >= factor)
 
 
-def _share_verdict(results: Results, question: str, engine: str, other: Name, share: float) -> Verdict:
-    goal = f"{question} {engine} ≥ {share:.0%} of {other}"
-    ratio = results.ratio(question, Name(POST_RESULTS_SERVER, engine), other)
+def _share_verdict(results: Results, query: str, engine: str, other: Name, share: float) -> Verdict:
+    goal = f"{query} {engine} ≥ {share:.0%} of {other}"
+    ratio = results.ratio(query, Name(POST_RESULTS_SERVER, engine), other)
     return Verdict(goal) if ratio is None else Verdict(goal, f"{ratio:.0%}", ratio >= share)
 
 
 def _p99_verdict(results: Results, engine: str) -> Verdict:
-    goal = f"Q1 {engine} p99 ≤ {_Q1_P99_AGAINST_BEST:g} × the best peer's"
+    goal = f"Q1 {engine} p99 ≤ {_Q1_P99_AGAINST_BEST:g} × the best peer"
     ours = results.median("Q1", Name(POST_RESULTS_SERVER, engine))
-    peers = [results.median("Q1", Name(each, engine)) for each in GRAPHQL_PEERS]
-    slowest = [each.p99 for each in peers if each is not None]
-    if ours is None or not slowest:
+    peers = [results.median("Q1", Name(server, engine)) for server in GRAPHQL_PEERS]
+    p99s = [peer.p99 for peer in peers if peer is not None]
+    if ours is None or not p99s:
         return Verdict(goal)
-    ratio = ours.p99 / min(slowest)
+    ratio = ours.p99 / min(p99s)
     return Verdict(goal, f"{ratio:.2f} ×", ratio <= _Q1_P99_AGAINST_BEST)
 
 

@@ -1,7 +1,7 @@
-"""Whether reads cost the same however much is stored, and however deep a page lies. Times nobody else.
+"""Measures whether read latency depends on the number of posts or the depth of a page.
 
-`python -m tests.bench.scaling`: one client asks our server for one post's results, and for pages by
-cursor. What counts is the ratio to the smallest; no time is asked for.
+`python -m tests.bench.scaling`: one client reads the results of one post, and pages by cursor. Only the
+ratio to the smallest size counts, not the latency itself.
 """
 
 import json
@@ -23,21 +23,22 @@ from app.domain.times import format_instant
 from tests.bench import linux_processes, machine
 from tests.bench.contender_list import ENGINES, POST_RESULTS_SERVER, POSTGRESQL, contenders
 from tests.bench.load import Load, run_load
-from tests.bench.requests import POST_ID_PLACEHOLDER, GRAPHQL, POST_FIELDS, graphql_request
-from tests.bench.rounds import SEED, choose_cores, temporary_databases, seed_all
+from tests.bench.requests import GRAPHQL, POST_FIELDS, POST_ID_PLACEHOLDER, graphql_request
+from tests.bench.rounds import SEED, choose_cores, seed_all, temporary_databases
 from tests.bench.seeding import Dataset
 from tests.bench.servers import ContenderProcess, ServerFailed, run_contender
 
 MAX_FLAT_RATIO = 1.5
-"""Times the smallest, up to which a cost counts as the same."""
+"""Largest ratio to the smallest size that counts as flat."""
 
 _SIZE_DIVISORS = (25, 5, 1)
-_DEPTHS_IN_THOUSANDS = (0, 2, 20, 200, 800)
+_DEPTHS = (0, 2, 20, 200, 800)
+"""Depths of the measured pages, in thousandths of the posts."""
 _POSTS_PER_ROUND = 10_000
-"""Of one round; more than it can ask for, and other ones than those of the round before."""
+"""More than one round can request, and different in each round."""
 _CURSOR_COUNT = 100
 
-_RESULTS_QUESTION = "Q1"
+_RESULTS_QUERY = "Q1"
 _FIRST_PAGE = "page"
 _PAGE_AFTER = "page after a cursor"
 _PAGE_QUERY = (
@@ -45,7 +46,7 @@ _PAGE_QUERY = (
     f" nodes {{ postId {POST_FIELDS} }} pageInfo {{ hasNextPage endCursor }} }} }}"
 )
 _REQUESTS = {
-    _RESULTS_QUESTION: GRAPHQL["Q1"],
+    _RESULTS_QUERY: GRAPHQL["Q1"],
     _FIRST_PAGE: graphql_request(_PAGE_QUERY, after=None),
     _PAGE_AFTER: graphql_request(_PAGE_QUERY, after=POST_ID_PLACEHOLDER),
 }
@@ -57,7 +58,7 @@ _CURSORS_QUERY = (
 
 @dataclass(frozen=True, slots=True)
 class CostByScale:
-    """What one thing costs, in milliseconds, by how much of something there is."""
+    """Latency of an operation in milliseconds, by size of a dimension."""
 
     operation: str
     dimension: str
@@ -67,10 +68,10 @@ class CostByScale:
         self.rounds.setdefault(size, []).append(milliseconds)
 
     def medians(self) -> dict[int, float]:
-        return {size: statistics.median(of_rounds) for size, of_rounds in self.rounds.items()}
+        return {size: statistics.median(rounds) for size, rounds in self.rounds.items()}
 
     def ratios(self) -> dict[int, float]:
-        """To the first."""
+        """Ratios of the medians to that of the first size."""
         medians = self.medians()
         first = next(iter(medians.values()))
         return {size: median / first for size, median in medians.items()}
@@ -88,83 +89,89 @@ class CostByScale:
         ratios = self.ratios()
         worst = max(ratios, key=lambda size: ratios[size])
         if self.is_flat:
-            return f"{self.operation} is flat: at most {ratios[worst]:.2f} times the first."
+            return f"{self.operation} is flat: at most {ratios[worst]:.2f} times the first size."
         return (
-            f"{self.operation} is NOT flat: {ratios[worst]:.1f} times the first at {worst:,}"
-            f" {self.dimension}, where {MAX_FLAT_RATIO:g} would do."
+            f"{self.operation} is NOT flat: {ratios[worst]:.1f} times the first size at {worst:,}"
+            f" {self.dimension}; the limit is {MAX_FLAT_RATIO:g}."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkServer:
-    """A server of ours before so many posts."""
+    """A post-results server with a dataset."""
 
     dataset: Dataset
     ids: Sequence[UUID]
     server: ContenderProcess
     database_pid: int | None
 
-    def measure_latency(self, question: str, post_ids: Sequence[object], load: Load) -> float:
-        """Half of the answers took at most so many milliseconds."""
-        figures = run_load(self.server, question, post_ids, load, database_pid=self.database_pid)
-        return figures.p50
+    def measure_latency(self, query: str, post_ids: Sequence[object], load: Load) -> float:
+        """Median latency in milliseconds."""
+        return run_load(self.server, query, post_ids, load, database_pid=self.database_pid).p50
 
     def cursors(self, depth: int) -> list[str]:
-        """Of the posts that so many are newer than, and of older ones; found by when it was created."""
+        """Cursors of the post with `depth` newer posts, and of the next older ones."""
         just_after = self.dataset.created_at(depth) + timedelta(milliseconds=1)
-        asked = graphql_request(_CURSORS_QUERY, **{"from": format_instant(just_after)}, n=_CURSOR_COUNT)
-        edges = json.loads(self.server.send(asked))["data"]["posts"]["edges"]
+        request = graphql_request(
+            _CURSORS_QUERY, **{"from": format_instant(just_after)}, n=_CURSOR_COUNT
+        )
+        edges = json.loads(self.server.send(request))["data"]["posts"]["edges"]
         if edges[0]["node"]["postId"] != str(self.ids[-1 - depth]):
             raise ServerFailed(f"{self.server.name} has another post at depth {depth:,}")
         return [edge["cursor"] for edge in edges]
 
 
-def open_servers(stack: ExitStack, posts: int, engines: Sequence[str]) -> dict[str, BenchmarkServer]:
-    """By engine, a server before as many posts."""
-    server_cpu, asking_cpu = choose_cores()
+def open_servers(
+    stack: ExitStack, posts: int, engines: Sequence[str]
+) -> dict[str, BenchmarkServer]:
+    """Engine → server with this number of posts."""
+    server_cpu, load_cpu = choose_cores()
     urls = stack.enter_context(temporary_databases(engines))
     logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    drawing = Dataset(posts, datetime.now(UTC))
+    dataset = Dataset(posts, datetime.now(UTC))
     started = time.monotonic()
-    ids = seed_all(urls, drawing)
+    ids = seed_all(urls, dataset)
     click.echo(f"Seeded in {time.monotonic() - started:,.0f} s", err=True)
-    stores = {}
+    servers = {}
     for contender in contenders(urls, logs):
         if contender.name.server == POST_RESULTS_SERVER:
             engine = contender.name.engine
             pid = machine.postgresql_pid(urls[engine]) if engine == POSTGRESQL else None
             if pid is not None:
-                linux_processes.pin(pid, asking_cpu)
-            server = run_contender(
+                linux_processes.pin(pid, load_cpu)
+            process = run_contender(
                 replace(contender, requests=_REQUESTS),
                 cpu=server_cpu,
-                token=drawing.api_key.token,
+                token=dataset.api_key.token,
                 post_id=ids[0],
                 logs=logs,
             )
-            stores[engine] = BenchmarkServer(drawing, ids, stack.enter_context(server), pid)
-    return stores
+            servers[engine] = BenchmarkServer(dataset, ids, stack.enter_context(process), pid)
+    return servers
 
 
-def measure(servers: Sequence[BenchmarkServer], rounds: int, load: Load) -> tuple[CostByScale, CostByScale]:
-    """On one engine, in rotation; one round more than asked, the first of which does not count."""
+def measure(
+    servers: Sequence[BenchmarkServer], rounds: int, load: Load
+) -> tuple[CostByScale, CostByScale]:
+    """Measure the servers of one engine in rotation, after one warm-up round."""
     rng = random.Random(SEED)
     results = CostByScale("One post's results", "posts")
     pages = CostByScale("A page by cursor", "posts before it")
     largest = servers[-1]
-    depths = [each * largest.dataset.posts // 1000 for each in _DEPTHS_IN_THOUSANDS]
+    depths = [thousandths * largest.dataset.posts // 1000 for thousandths in _DEPTHS]
     cursors = {depth: largest.cursors(depth - 1) for depth in depths if depth}
     for number in range(rounds + 1):
-        for store in servers:
-            asked = rng.sample(store.ids, min(len(store.ids), _POSTS_PER_ROUND))
-            took = store.measure_latency(_RESULTS_QUESTION, asked, load)
+        for server in servers:
+            post_ids = rng.sample(server.ids, min(len(server.ids), _POSTS_PER_ROUND))
+            latency = server.measure_latency(_RESULTS_QUERY, post_ids, load)
             if number:
-                results.add(store.dataset.posts, took)
+                results.add(server.dataset.posts, latency)
         for depth in depths:
-            question = _PAGE_AFTER if depth else _FIRST_PAGE
-            took = largest.measure_latency(question, cursors.get(depth, [POST_ID_PLACEHOLDER]), load)
+            query = _PAGE_AFTER if depth else _FIRST_PAGE
+            after = cursors.get(depth, [POST_ID_PLACEHOLDER])
+            latency = largest.measure_latency(query, after, load)
             if number:
-                pages.add(depth, took)
+                pages.add(depth, latency)
         click.echo(f"Round {number} of {rounds}", err=True)
     return results, pages
 
@@ -175,30 +182,30 @@ def measure(servers: Sequence[BenchmarkServer], rounds: int, load: Load) -> tupl
 @click.option("--seconds", default=1, show_default=True, type=click.IntRange(1, 60))
 @click.option("--engines", default="both", type=click.Choice([*ENGINES, "both"]))
 def main(posts: int, rounds: int, seconds: int, engines: str) -> None:
-    """Print what reads cost with a 25th, a fifth and all of so many posts, and deep in all of them.
+    """Print the latency of reads with a 25th, a fifth and all of the posts, and of deep pages.
 
-    Exits with 1 where something is not flat.
+    Exits with 1 if a latency is not flat.
     """
-    wanted = ENGINES if engines == "both" else (engines,)
+    chosen = ENGINES if engines == "both" else (engines,)
     load = Load(seconds=seconds, connections=1, cpu=choose_cores()[1])
     measured: dict[str, tuple[CostByScale, ...]] = {}
     with ExitStack() as stack:
         try:
-            sizes = [open_servers(stack, posts // part, wanted) for part in _SIZE_DIVISORS]
-            for engine in wanted:
-                measured[engine] = measure([each[engine] for each in sizes], rounds, load)
+            sizes = [open_servers(stack, posts // divisor, chosen) for divisor in _SIZE_DIVISORS]
+            for engine in chosen:
+                measured[engine] = measure([servers[engine] for servers in sizes], rounds, load)
         except ServerFailed as failure:
             click.echo(str(failure), err=True)
             sys.exit(1)
-    for engine, growths in measured.items():
+    for engine, costs in measured.items():
         click.echo(engine)
-        for growth in growths:
-            click.echo(f"  {growth.operation}")
-            click.echo("\n".join(f"  {line}" for line in growth.lines()))
-    for engine, growths in measured.items():
-        for growth in growths:
-            click.echo(f"{engine}: {growth.verdict()}")
-    sys.exit(not all(each.is_flat for growths in measured.values() for each in growths))
+        for cost in costs:
+            click.echo(f"  {cost.operation}")
+            click.echo("\n".join(f"  {line}" for line in cost.lines()))
+    for engine, costs in measured.items():
+        for cost in costs:
+            click.echo(f"{engine}: {cost.verdict()}")
+    sys.exit(not all(cost.is_flat for costs in measured.values() for cost in costs))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""A contender as a process of its own, pinned to one core: started, asked, stopped. Times no load."""
+"""Runs a contender as a separate process on one core."""
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ from pathlib import Path
 
 import httpx
 
-from tests.bench import linux_processes
 from tests.bench.contender_list import POST_RESULTS_SERVER, Contender
 from tests.bench.requests import Request
+from tests.servers import unused_port
 
 _START_TIMEOUT = 60
 _STOP_TIMEOUT = 15
@@ -22,11 +21,11 @@ _LOG_TAIL_LENGTH = 3000
 
 
 class ServerFailed(Exception):
-    """It did not start, died, or answered something else than 200; the message has its log."""
+    """A server did not start, ended, or did not respond with 200; the message contains its log."""
 
 
 class ContenderProcess:
-    """A running contender. Ours gets its key with each request; the others want none."""
+    """A running contender. Only post-results receives an API key."""
 
     def __init__(
         self,
@@ -42,22 +41,22 @@ class ContenderProcess:
         self.pid = process.pid
         self.url = f"http://127.0.0.1:{port}"
         self.start_seconds = 0.0
-        """From its start to its first answer."""
+        """Time from the start to the first response."""
         self.token = token
         self._process = process
         self._http = httpx.Client(base_url=self.url, timeout=_REQUEST_TIMEOUT)
         self._log = log
 
     def send(self, request: Request) -> bytes:
-        """The body of a 200."""
+        """Send a request and return the body; ServerFailed unless the status is 200."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         method = "GET" if request.body is None else "POST"
-        answer = self._http.request(method, request.path, headers=headers, content=request.body)
-        if answer.status_code != 200:
-            raise self.failure(f"answered {answer.status_code}: {answer.text[:300]}")
-        return answer.content
+        response = self._http.request(method, request.path, headers=headers, content=request.body)
+        if response.status_code != 200:
+            raise self.failure(f"answered {response.status_code}: {response.text[:300]}")
+        return response.content
 
     def failure(self, reason: str) -> ServerFailed:
         log = self._log.read_text(errors="replace")[-_LOG_TAIL_LENGTH:]
@@ -69,8 +68,8 @@ class ContenderProcess:
             raise self.failure(f"ended with status {status}")
 
     def wait_for_first_response(self, started_at: float, post_id: object) -> None:
-        """Until its first answer, about this post; `started` is of the monotonic clock."""
-        request = self.contender.requests[self.contender.first_request_name].with_post_id(post_id)
+        """Wait for the first response, to a query of this post; `started_at` is a monotonic time."""
+        request = self.contender.requests[self.contender.first_query].with_post_id(post_id)
         while time.monotonic() < started_at + _START_TIMEOUT:
             self.check_alive()
             with suppress(httpx.TransportError):
@@ -78,10 +77,10 @@ class ContenderProcess:
                 self.start_seconds = time.monotonic() - started_at
                 return
             time.sleep(0.01)
-        raise self.failure("did not answer in time")
+        raise self.failure(f"did not respond within {_START_TIMEOUT} s")
 
     def stop(self) -> None:
-        """In order, or by force where that takes too long."""
+        """Send SIGTERM, and after a timeout SIGKILL."""
         self._http.close()
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGTERM)
@@ -97,8 +96,8 @@ class ContenderProcess:
 def run_contender(
     contender: Contender, *, cpu: int, token: str, post_id: object, logs: Path
 ) -> Iterator[ContenderProcess]:
-    """The server, from its first answer on; it is stopped at the end, whatever happens."""
-    port = _free_port()
+    """Start a contender, wait for its first response, and stop it at the end."""
+    port = unused_port()
     log = logs / f"{contender.name.server}-{contender.name.engine}.log"
     started = time.monotonic()
     with log.open("wb") as to_log:
@@ -108,7 +107,7 @@ def run_contender(
             env={**os.environ, **contender.environment, "PORT": str(port)},
             stdout=to_log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that Ctrl-C leaves the order to us
+            start_new_session=True,  # so that Ctrl-C does not stop it before us
         )
     own_token = token if contender.name.server == POST_RESULTS_SERVER else None
     server = ContenderProcess(contender, process, port=port, token=own_token, log=log)
@@ -117,14 +116,3 @@ def run_contender(
         yield server
     finally:
         server.stop()
-
-
-def peak_memory_mb(server: ContenderProcess) -> float:
-    return linux_processes.peak_memory_mb(server.pid)
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port

@@ -1,4 +1,4 @@
-"""The field's clients as a test follows changes by them, all in one process of Node.js. No tests."""
+"""Controls third-party GraphQL clients that run in one process of Node.js."""
 
 import json
 import subprocess
@@ -17,36 +17,39 @@ from tests.servers import DEMO_KEY, TIMEOUT_SECONDS, ServerProcess
 
 
 class ClientSubscription:
-    """One that was begun, for whoever waits for what it is told."""
+    """An operation that was started with one of the clients."""
 
     def __init__(self, clients: "SubscriptionClients", name: str) -> None:
         self._clients = clients
         self.name = name
 
     def next_message(self) -> Any:
-        """The next that it is told: data and errors, a failure, or `end`."""
+        """Wait for the next message: data and errors, a failure, or `end`."""
         return self._clients.next_message(self.name)
 
     def drain_messages(self) -> list[Any]:
-        """All that it was told and nobody asked for yet."""
+        """All messages that were received and not read yet."""
         return self._clients.drain_messages(self.name)
 
     def stop(self) -> None:
-        """Return when it is to be told no more."""
+        """Stop the operation and wait for the confirmation."""
         self._clients.send_command(stop=self.name)
         while self.next_message() != "stopped":
             pass
 
 
 class SubscriptionClients:
-    """Each is made once for a key, when it is first needed."""
+    """The clients of one server. Each client is created once per API key, at its first use."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
         self._operation_count = 0
         self._messages: defaultdict[str, SimpleQueue[Any]] = defaultdict(SimpleQueue)
 
-    def subscribe(self, client: str, query: str, *, key: str = DEMO_KEY, **variables: Any) -> ClientSubscription:
+    def subscribe(
+        self, client: str, query: str, *, key: str = DEMO_KEY, **variables: Any
+    ) -> ClientSubscription:
+        """Start an operation of any type with a client."""
         self._operation_count += 1
         name = f"operation {self._operation_count}"
         self.send_command(id=name, client=client, key=key, query=query, variables=variables)
@@ -58,47 +61,47 @@ class SubscriptionClients:
         self._process.stdin.flush()
 
     def next_message(self, name: str) -> Any:
-        """The next of an operation, a `socket of` a client, or the `answers to` one."""
+        """Wait for the next message of an operation, of `socket of CLIENT`, or of `responses to CLIENT`."""
         return self._messages[name].get(timeout=TIMEOUT_SECONDS)
 
     def drain_messages(self, name: str) -> list[Any]:
-        found: list[Any] = []
+        messages: list[Any] = []
         while True:
             try:
-                found.append(self._messages[name].get_nowait())
+                messages.append(self._messages[name].get_nowait())
             except Empty:
-                return found
+                return messages
 
     def read_messages(self) -> None:
-        """Until the process ends."""
+        """Read the output of the process until it ends."""
         for line in self._process.stdout or ():
             printed = json.loads(line)
-            self._messages[printed["id"]].put(printed["told"])
+            self._messages[printed["id"]].put(printed["message"])
 
 
 @contextmanager
 def start_clients(url: str) -> Iterator[SubscriptionClients]:
-    """The clients of one server; tests are skipped where they are not installed."""
+    """Start the clients of one server; skip the test if they are not installed."""
     if not (JAVASCRIPT / "node_modules" / "graphql-ws").exists():
         pytest.skip("The clients are not installed; run scripts/clients.")
-    command = [str(ROOT / "scripts" / "node"), "node", "follow.mjs", f"{url}/graphql"]
+    command = [str(ROOT / "scripts" / "node"), "node", "subscribe.mjs", f"{url}/graphql"]
     with subprocess.Popen(
         command, cwd=JAVASCRIPT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         clients = SubscriptionClients(process)
-        listening = Thread(target=clients.read_messages)
-        listening.start()
+        reader = Thread(target=clients.read_messages)
+        reader.start()
         try:
             yield clients
         finally:
             assert process.stdin is not None
             process.stdin.close()
-            listening.join()
+            reader.join()
     assert process.returncode == 0
 
 
 class PostEditor:
-    """Whoever changes something by REST, and reads by GraphQL what was changed."""
+    """Changes posts by REST and reads the change feed by GraphQL."""
 
     def __init__(self, server: ServerProcess, key: str = DEMO_KEY) -> None:
         headers = {"Authorization": f"Bearer {key}"}
@@ -106,32 +109,32 @@ class PostEditor:
         self._http = httpx.Client(base_url=server.url, headers=headers, timeout=TIMEOUT_SECONDS)
 
     def create_draft(self, content: str) -> str:
-        """Make a post that goes nowhere; its id."""
+        """Create a draft without accounts and return its id."""
         self._drafts += 1
-        reference = f"draft {self._drafts}"  # or the next one would be taken for its repetition
+        reference = f"draft {self._drafts}"  # without it, an equal draft would count as a duplicate
         post = {"content": content, "draft": True, "reference": reference}
         response = self._http.post("/v1/posts", json=post)
         assert response.status_code == 201
-        made: str = response.json()["data"]["post_id"]
-        return made
+        post_id: str = response.json()["data"]["post_id"]
+        return post_id
 
     def update_content(self, post_id: str, content: str) -> None:
         response = self._http.patch(f"/v1/posts/{post_id}", json={"content": content})
         assert response.status_code == 200
 
     def latest_cursor(self) -> str:
-        """The cursor behind all changes there are."""
+        """The cursor after all current changes."""
         cursor: str = self._changes(None, "")["latestCursor"]
         return cursor
 
     def cursors_after(self, after: str, post_id: str = "") -> list[str]:
-        """Of all changes after one; only those of a post, if it is given."""
-        found: list[str] = []
+        """Cursors of all changes after a cursor, or only those of a post."""
+        cursors: list[str] = []
         page: dict[str, Any] = {"hasNextPage": True, "endCursor": after}
         while page["hasNextPage"]:
             page = self._changes(page["endCursor"], post_id)
-            found += [each["cursor"] for each in page["nodes"]]
-        return found
+            cursors += [node["cursor"] for node in page["nodes"]]
+        return cursors
 
     def _changes(self, after: str | None, post_id: str) -> Any:
         query = """
@@ -142,8 +145,8 @@ class PostEditor:
             }
             """
         variables = {"after": after, "postId": post_id or None}
-        asked = {"query": query, "variables": variables}
-        return self._http.post("/graphql", json=asked).json()["data"]["changes"]
+        body = {"query": query, "variables": variables}
+        return self._http.post("/graphql", json=body).json()["data"]["changes"]
 
     def close(self) -> None:
         self._http.close()

@@ -1,4 +1,4 @@
-"""Every answer under the REST prefixes, and every refusal, wears the envelope."""
+"""Every REST response, including errors, has the documented envelope."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,9 +10,10 @@ from sqlalchemy import text
 from app.db.core.database import Database, WriteSession
 from app.db.migrations import migrate
 from app.domain.api_keys import Scope
+from app.domain.ids import WorkspaceId
 from app.rest.endpoints import ENDPOINTS, PREFIXES
 from app.settings import read_settings
-from tests.clients import app_client
+from tests.clients import Tenant, app_client
 from tests.factories import (
     KEY_PREFIX,
     NOW,
@@ -25,12 +26,10 @@ from tests.factories import (
 from tests.rest.envelope import check_envelope, failure_error, success_data
 
 POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
-QUERY_ENDPOINTS = [call for call in ENDPOINTS if call.method == "GET"]
-MUTATION_ENDPOINTS = [call for call in ENDPOINTS if call.method != "GET"]
 ALL_ENDPOINTS = [
-    (call.method, prefix + call.path.format(post_id=POST, account_id=2280))
+    (endpoint.method, prefix + endpoint.path.format(post_id=POST, account_id=2280))
     for prefix in PREFIXES
-    for call in ENDPOINTS
+    for endpoint in ENDPOINTS
 ]
 
 UNKNOWN_PATHS = [
@@ -51,18 +50,23 @@ UNKNOWN_PATHS = [
 ]
 
 
-async def test_both_prefixes_answer_the_same(database: Database) -> None:
-    workspace = await add_workspace(database)
-    key = await add_api_key(database, workspace)
-    account = await add_account(database, workspace, id=2280)
+async def test_both_prefixes_have_the_same_responses(acme: Tenant) -> None:
+    for path in await query_paths(acme.database, acme.workspace):
+        responses = [await acme.client.get(prefix + path) for prefix in PREFIXES]
+        bodies = [success_data(response) for response in responses]
+        assert bodies[0] == bodies[1]
+        assert len({response.headers["ETag"] for response in responses}) == 1
+
+
+async def query_paths(database: Database, workspace: WorkspaceId) -> list[str]:
+    """Paths of all query endpoints, with the ids of an existing post and account."""
+    account = await add_account(database, workspace)
     post = await add_post(database, workspace, {account: started()})
-    async with app_client(database, token=key.token) as client:
-        for read in QUERY_ENDPOINTS:
-            path = read.path.format(post_id=post.id, account_id=account)
-            answers = [await client.get(prefix + path) for prefix in PREFIXES]
-            bodies = [success_data(answer) for answer in answers]
-            assert bodies[0] == bodies[1]
-            assert len({answer.headers["ETag"] for answer in answers}) == 1
+    return [
+        endpoint.path.format(post_id=post.id, account_id=account)
+        for endpoint in ENDPOINTS
+        if endpoint.method == "GET"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +81,7 @@ async def test_both_prefixes_answer_the_same(database: Database) -> None:
         "Basic cGVfbGl2ZV8wMDAwMDAwMDAwMDAwMDAwMDAwMDA=",
     ],
 )
-async def test_every_path_needs_a_key(database: Database, header: str | None) -> None:
+async def test_every_endpoint_requires_a_valid_key(database: Database, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
     async with app_client(database) as client:
         for method, path in ALL_ENDPOINTS:
@@ -86,37 +90,30 @@ async def test_every_path_needs_a_key(database: Database, header: str | None) ->
             assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-async def test_a_revoked_and_an_expired_key_open_nothing(database: Database) -> None:
-    workspace = await add_workspace(database)
-    keys = (
-        await add_api_key(database, workspace, revoked_at=NOW),
-        await add_api_key(database, workspace, expires_at=NOW),
-    )
-    async with app_client(database) as client:
-        for key in keys:
-            response = await client.with_token(key.token).get("/v1/posts")
-            assert failure_error(response, 401)["code"] == "invalid_api_key"
+async def test_revoked_and_expired_keys_are_invalid(acme: Tenant) -> None:
+    for key in (
+        await add_api_key(acme.database, acme.workspace, revoked_at=NOW),
+        await add_api_key(acme.database, acme.workspace, expires_at=NOW),
+    ):
+        response = await acme.client.with_token(key.token).get("/v1/posts")
+        assert failure_error(response, 401)["code"] == "invalid_api_key"
 
 
-async def test_every_path_needs_the_scope_to_read(database: Database) -> None:
-    workspace = await add_workspace(database)
-    key = await add_api_key(database, workspace, scopes=[Scope.WRITE, Scope.PUBLISH, Scope.ADMIN])
-    account = await add_account(database, workspace, id=2280)
-    post = await add_post(database, workspace, {account: started()})
-    async with app_client(database, token=key.token) as client:
-        for read in QUERY_ENDPOINTS:
-            path = read.path.format(post_id=post.id, account_id=account)
-            error = failure_error(await client.get(f"/v1{path}"), 403)
-            assert error == {
-                "message": "This needs an API key with the scope read.",
-                "code": "insufficient_scope",
-                "retryable": False,
-                "details": None,
-            }
+async def test_every_query_endpoint_requires_the_scope_read(acme: Tenant) -> None:
+    scopes = [Scope.WRITE, Scope.PUBLISH, Scope.ADMIN]
+    key = await add_api_key(acme.database, acme.workspace, scopes=scopes)
+    client = acme.client.with_token(key.token)
+    for path in await query_paths(acme.database, acme.workspace):
+        assert failure_error(await client.get(f"/v1{path}"), 403) == {
+            "message": "This needs an API key with the scope read.",
+            "code": "insufficient_scope",
+            "retryable": False,
+            "details": None,
+        }
 
 
 @pytest.mark.parametrize("path", UNKNOWN_PATHS)
-async def test_a_path_that_is_not_served_is_not_found(database: Database, path: str) -> None:
+async def test_unknown_path_is_not_found(database: Database, path: str) -> None:
     async with app_client(database) as client:
         for method in ("GET", "POST", "DELETE"):
             error = failure_error(await client.request(method, path), 404)
@@ -141,11 +138,11 @@ async def test_a_path_that_is_not_served_is_not_found(database: Database, path: 
         ("/analytics/summary", {"GET", "HEAD"}),
     ],
 )
-async def test_a_method_that_a_path_does_not_have_is_told_those_that_it_has(
+async def test_unsupported_method_is_rejected_with_the_allowed_methods(
     database: Database, path: str, allowed: set[str]
 ) -> None:
     assert path.replace(POST, "{post_id}").replace("2280", "{account_id}") in {
-        call.path for call in ENDPOINTS
+        endpoint.path for endpoint in ENDPOINTS
     }
     others = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - allowed
     async with app_client(database) as client:
@@ -163,45 +160,41 @@ async def test_a_method_that_a_path_does_not_have_is_told_those_that_it_has(
                 )
 
 
-@pytest.mark.parametrize("path", ["/v1/posts/x", "/v1/posts/x/results"])
-async def test_a_malformed_post_id_is_an_invalid_id(database: Database, path: str) -> None:
-    key = await add_api_key(database, await add_workspace(database))
-    async with app_client(database, token=key.token) as client:
-        error = failure_error(await client.get(path), 400)
-    assert error["code"] == "invalid_id"
-    assert error["message"].startswith("post_id: ")
-    assert [each["field"] for each in error["details"]["validation_errors"]] == ["post_id"]
+MALFORMED_IDS = [
+    *(("post_id", path) for path in ("/v1/posts/x", "/v1/posts/x/results")),
+    *(
+        ("account_id", f"/v1/accounts/{number}{suffix}")
+        for number in ("0", "-1", "x", "1.5", "2147483648", "9" * 400)
+        for suffix in ("", "/health")
+    ),
+]
 
 
-@pytest.mark.parametrize("number", ["0", "-1", "x", "1.5", "2147483648", "9" * 400])
-async def test_a_malformed_account_id_is_an_invalid_id(database: Database, number: str) -> None:
-    key = await add_api_key(database, await add_workspace(database))
-    async with app_client(database, token=key.token) as client:
-        for path in (f"/v1/accounts/{number}", f"/v1/accounts/{number}/health"):
-            error = failure_error(await client.get(path), 400)
-            assert error["code"] == "invalid_id"
-            assert [each["field"] for each in error["details"]["validation_errors"]] == [
-                "account_id"
-            ]
+async def test_malformed_id_is_reported_by_its_name(acme: Tenant) -> None:
+    for name, path in MALFORMED_IDS:
+        error = failure_error(await acme.client.get(path), 400)
+        assert error["code"] == "invalid_id"
+        assert error["message"].startswith(f"{name}: ")
+        assert [item["field"] for item in error["details"]["validation_errors"]] == [name]
 
 
-async def test_too_many_requests_say_when_to_come_back(database: Database) -> None:
+async def test_exceeded_rate_limit_has_retry_after_and_limit_headers(database: Database) -> None:
     key = await add_api_key(database, await add_workspace(database))
     settings = read_settings({"RATE_LIMIT": "2/minute"})
     async with app_client(database, token=key.token, settings=settings) as client:
-        answers = [await client.get("/v1/accounts") for _ in range(3)]
-    success_data(answers[0])
-    success_data(answers[1])
-    error = failure_error(answers[2], 429)
+        responses = [await client.get("/v1/accounts") for _ in range(3)]
+    success_data(responses[0])
+    success_data(responses[1])
+    error = failure_error(responses[2], 429)
     assert error["code"] == "rate_limit_exceeded"
-    assert answers[2].headers["Retry-After"] == "60"
-    assert [answer.headers["X-RateLimit-Limit"] for answer in answers] == ["2", "2", "2"]
-    assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["1", "0", "0"]
+    assert responses[2].headers["Retry-After"] == "60"
+    assert [response.headers["X-RateLimit-Limit"] for response in responses] == ["2", "2", "2"]
+    assert [response.headers["X-RateLimit-Remaining"] for response in responses] == ["1", "0", "0"]
     resets = str(round((NOW + timedelta(minutes=1)).timestamp()))
-    assert {answer.headers["X-RateLimit-Reset"] for answer in answers} == {resets}
+    assert {response.headers["X-RateLimit-Reset"] for response in responses} == {resets}
 
 
-async def test_a_failure_of_ours_is_masked(empty_database_url: str) -> None:
+async def test_internal_errors_are_masked(empty_database_url: str) -> None:
     database = Database(empty_database_url)
     await migrate(database, now=NOW, random_bytes=bytes)
     workspace = await add_workspace(database)
@@ -209,7 +202,7 @@ async def test_a_failure_of_ours_is_masked(empty_database_url: str) -> None:
     account = await add_account(database, workspace)
     post = await add_post(database, workspace, {account: started()})
     async with database, app_client(database, token=key.token) as client:
-        for table in ("destination", "api_key"):  # missed inside of a field, and before any runs
+        for table in ("destination", "api_key"):  # needed inside a field, and before any field runs
             async with without_table(database, table):
                 response = await client.get(f"/v1/posts/{post.id}/results")
             error = failure_error(response, 500)
@@ -220,7 +213,7 @@ async def test_a_failure_of_ours_is_masked(empty_database_url: str) -> None:
 
 @asynccontextmanager
 async def without_table(database: Database, table: str) -> AsyncIterator[None]:
-    """The database as if it had no such table."""
+    """Rename a table during the block, as if it did not exist."""
 
     async def rename(old: str, new: str) -> None:
         async def work(session: WriteSession) -> None:
@@ -233,17 +226,13 @@ async def without_table(database: Database, table: str) -> AsyncIterator[None]:
     await rename("elsewhere", table)
 
 
-async def test_a_body_that_nobody_asked_for_is_ignored(database: Database) -> None:
-    key = await add_api_key(database, await add_workspace(database))
-    async with app_client(database, token=key.token) as client:
-        for headers in ({}, {"Content-Type": "application/json"}):
-            response = await client.request(
-                "GET", "/v1/accounts", content=b"{not json", headers=headers
-            )
-            assert success_data(response)["total"] == 0
+async def test_body_of_a_get_request_is_ignored(acme: Tenant) -> None:
+    for headers in ({}, {"Content-Type": "application/json"}):
+        response = await acme.client.get("/v1/accounts", content=b"{not json", headers=headers)
+        assert success_data(response)["total"] == 0
 
 
-async def test_rate_limits_are_integers_on_every_answer(database: Database) -> None:
+async def test_every_response_has_integer_rate_limit_headers(database: Database) -> None:
     token = f"{KEY_PREFIX}{'0' * 32}"
     async with app_client(database, token=token) as client:
         for method, path in (("GET", "/v1/me"), ("GET", "/v1/x"), ("POST", "/v1/me")):

@@ -1,4 +1,4 @@
-"""The clients that frontends and scripts use all get the same answers, errors and pages."""
+"""Third-party clients receive the same results, errors and pages."""
 
 import json
 from typing import Any
@@ -26,24 +26,26 @@ def run_query(
     *,
     key: str = DEMO_KEY,
 ) -> dict[str, Any]:
-    """What a client gives its caller: the data, and message and extensions of each error."""
+    """Run a query with a client and return data, and message and extensions of each error."""
     url = f"{server.url}/graphql"
     if client == "gql":
         return _run_query_with_gql(url, key, query, variables)
-    question = json.dumps({"query": query, "variables": variables})
-    answer: dict[str, Any] = json.loads(
-        run_program("node", "ask.mjs", client, url, key, stdin=question)
+    operation = json.dumps({"query": query, "variables": variables})
+    result: dict[str, Any] = json.loads(
+        run_program("node", "query.mjs", client, url, key, stdin=operation)
     )
-    return answer
+    return result
 
 
-def _run_query_with_gql(url: str, key: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+def _run_query_with_gql(
+    url: str, key: str, query: str, variables: dict[str, Any]
+) -> dict[str, Any]:
     try:
         data = Client(transport=_transport(url, key)).execute(
             GraphQLRequest(query, variable_values=variables)
         )
     except TransportQueryError as error:
-        errors = [[each["message"], each["extensions"]] for each in error.errors or []]
+        errors = [[item["message"], item["extensions"]] for item in error.errors or []]
         return {"data": error.data, "errors": errors}
     return {"data": data, "errors": []}
 
@@ -53,10 +55,10 @@ def _transport(url: str, key: str) -> HTTPXTransport:
 
 
 @all_clients
-def test_variables_of_every_kind_reach_their_fields(
+def test_variables_of_every_type_reach_their_fields(
     demo_server: ServerProcess, client: str
 ) -> None:
-    answer = run_query(
+    result = run_query(
         demo_server,
         client,
         """
@@ -107,19 +109,19 @@ def test_variables_of_every_kind_reach_their_fields(
         },
     }
     page = {"__typename": "DestinationConnection", "totalCount": 1, "nodes": [destination]}
-    assert answer == {"data": {"destinations": page}, "errors": []}
+    assert result == {"data": {"destinations": page}, "errors": []}
 
 
 @all_clients
-def test_an_error_beside_data_has_its_code(demo_server: ServerProcess, client: str) -> None:
-    answer = run_query(
+def test_error_beside_data_has_a_code(demo_server: ServerProcess, client: str) -> None:
+    result = run_query(
         demo_server,
         client,
         "query Page($first: Int) { viewer { __typename scopes } posts(first: $first) { __typename } }",
         {"first": 101},
     )
 
-    assert answer == {
+    assert result == {
         "data": {
             "viewer": {"__typename": "Viewer", "scopes": ["READ", "WRITE", "PUBLISH"]},
             "posts": None,
@@ -167,7 +169,7 @@ def test_an_error_beside_data_has_its_code(demo_server: ServerProcess, client: s
     ],
     ids=["value", "document", "key"],
 )
-def test_a_refusal_has_its_code(
+def test_error_without_data_has_a_code(
     demo_server: ServerProcess,
     client: str,
     query: str,
@@ -175,25 +177,25 @@ def test_a_refusal_has_its_code(
     key: str,
     error: list[Any],
 ) -> None:
-    answer = run_query(demo_server, client, query, variables, key=key)
+    result = run_query(demo_server, client, query, variables, key=key)
 
-    assert answer == {"data": None, "errors": [error]}
+    assert result == {"data": None, "errors": [error]}
 
 
-def test_apollo_pages_to_the_end_and_keeps_each_post_once(demo_server: ServerProcess) -> None:
+def test_apollo_reads_all_pages_and_caches_each_post_once(demo_server: ServerProcess) -> None:
     url = f"{demo_server.url}/graphql"
     pages = json.loads(run_program("node", "apollo_pages.mjs", url, DEMO_KEY, 60))
 
     expected = _all_post_ids(demo_server)
     assert pages == {
         "requests": -(-len(expected) // 60),
-        "seen": expected,
+        "postIds": expected,
         "cached": len(expected),
     }
 
 
 def _all_post_ids(server: ServerProcess) -> list[str]:
-    """The ids of all posts in the order in which they were created."""
+    """Ids of all posts in the order of their creation."""
     posts: list[str] = []
     while True:
         path = f"/v1/posts?sort=created_at&order=asc&limit=100&offset={len(posts)}"
@@ -203,7 +205,7 @@ def _all_post_ids(server: ServerProcess) -> list[str]:
             return posts
 
 
-def test_the_schema_that_a_client_fetches_is_the_published_one(demo_server: ServerProcess) -> None:
+def test_introspection_returns_the_published_schema(demo_server: ServerProcess) -> None:
     client = Client(
         transport=_transport(f"{demo_server.url}/graphql", DEMO_KEY),
         fetch_schema_from_transport=True,

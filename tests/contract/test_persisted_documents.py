@@ -1,4 +1,4 @@
-"""Clients that send hashes or ids in place of documents, and the lists of documents that tools write."""
+"""Clients that send hashes or ids instead of documents, and the manifests that tools write."""
 
 import json
 from collections.abc import Iterator
@@ -28,17 +28,17 @@ def run_client(
     *variables: dict[str, Any],
     manifest: object = "",
 ) -> tuple[list[Any], list[str]]:
-    """The answers of a client, each the data or the code of an error, and the requests that it sent."""
-    question = json.dumps({"query": query, "variables": variables})
+    """Results of a client, each data or an error code, and the requests that it sent."""
+    operations = json.dumps({"query": query, "variables": variables})
     url = f"{server.url}/graphql"
-    printed = json.loads(
-        run_program("jiti", "persisted.mjs", client, url, DEMO_KEY, manifest, stdin=question)
+    output = json.loads(
+        run_program("jiti", "persisted.mjs", client, url, DEMO_KEY, manifest, stdin=operations)
     )
-    return printed["answers"], printed["requests"]
+    return output["results"], output["requests"]
 
 
 @pytest.mark.parametrize(
-    ("client", "hashed", "texts"),
+    ("client", "hash_method", "text_method"),
     [
         ("apollo by GET", "GET", "POST"),
         ("apollo by POST", "POST", "POST"),
@@ -46,25 +46,25 @@ def run_client(
         ("urql by POST", "POST", "POST"),
     ],
 )
-def test_a_client_sends_the_text_once_and_the_hash_from_then_on(
-    demo_server: ServerProcess, client: str, hashed: str, texts: str
+def test_client_sends_the_text_once_and_then_the_hash(
+    demo_server: ServerProcess, client: str, hash_method: str, text_method: str
 ) -> None:
-    name = f"Page{uuid4().hex}"  # which the server cannot know of another test
+    name = f"Page{uuid4().hex}"  # new, so that the server has not cached it
     query = f"query {name}($first: Int) {{ posts(first: $first) {{ nodes {{ status }} }} }}"
 
-    answers, requests = run_client(demo_server, client, query, {"first": 1}, {"first": 2})
+    results, requests = run_client(demo_server, client, query, {"first": 1}, {"first": 2})
 
-    assert [len(answer["posts"]["nodes"]) for answer in answers] == [1, 2]
+    assert [len(result["posts"]["nodes"]) for result in results] == [1, 2]
     assert requests == [
-        f"{hashed} hash: 200 PERSISTED_QUERY_NOT_FOUND",
-        f"{texts} text and hash: 200 data",
-        f"{hashed} hash: 200 data",
+        f"{hash_method} hash: 200 PERSISTED_QUERY_NOT_FOUND",
+        f"{text_method} text and hash: 200 data",
+        f"{hash_method} hash: 200 data",
     ]
 
 
 @pytest.fixture(scope="module")
 def manifests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The files that Apollo's tool, graphql-codegen and relay-compiler write of the same question."""
+    """Manifests of the same document, written by Apollo's tool, graphql-codegen and relay-compiler."""
     folder = npm_project(
         tmp_path_factory.mktemp("trusted"),
         ROOT / "schema.graphql",
@@ -82,12 +82,12 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def trusted_documents_server(
-    lists: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+    manifests: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    folder = tmp_path_factory.mktemp("trusting-server")
+    folder = tmp_path_factory.mktemp("trusted-documents-server")
     settings = {
         "DATABASE_URL": f"sqlite:///{folder / 'demo.db'}",
-        "TRUSTED_DOCUMENTS": ",".join(map(str, lists.values())),
+        "TRUSTED_DOCUMENTS": ",".join(map(str, manifests.values())),
     }
     server = ServerProcess(folder, settings, "--demo")
     server.wait_until_ready()
@@ -95,68 +95,70 @@ def trusted_documents_server(
     server.stop()
 
 
-def test_apollo_asks_by_the_ids_of_its_manifest(
-    trusting_server: ServerProcess, lists: dict[str, Path]
+def test_apollo_sends_the_ids_of_its_manifest(
+    trusted_documents_server: ServerProcess, manifests: dict[str, Path]
 ) -> None:
-    (operation,) = json.loads(lists["apollo"].read_text())["operations"]
+    (operation,) = json.loads(manifests["apollo"].read_text())["operations"]
     variables = {"postId": DEMO_POST}
-    answers, requests = run_client(
-        trusting_server,
+    results, requests = run_client(
+        trusted_documents_server,
         "apollo by manifest",
         operation["body"],
         variables,
         variables,
-        manifest=lists["apollo"],
+        manifest=manifests["apollo"],
     )
 
-    assert [_without_typename(each["post"]) for each in answers] == [POST, POST]
+    assert [_without_typename(result["post"]) for result in results] == [POST, POST]
     assert requests == ["POST hash: 200 data"] * 2
 
 
-def test_urql_asks_by_the_ids_of_codegen(
-    trusting_server: ServerProcess, lists: dict[str, Path]
+def test_urql_sends_the_ids_of_codegen(
+    trusted_documents_server: ServerProcess, manifests: dict[str, Path]
 ) -> None:
     variables = {"postId": DEMO_POST}
-    answers, requests = run_client(
-        trusting_server,
+    results, requests = run_client(
+        trusted_documents_server,
         "urql by codegen",
         "",
         variables,
         variables,
-        manifest=lists["codegen"].with_name("graphql.ts"),
+        manifest=manifests["codegen"].with_name("graphql.ts"),
     )
 
-    assert [_without_typename(each["post"]) for each in answers] == [POST, POST]
+    assert [_without_typename(result["post"]) for result in results] == [POST, POST]
     assert requests == ["GET hash: 200 data"] * 2
 
 
-def test_a_document_of_ones_own_is_refused_at_once(trusting_server: ServerProcess) -> None:
+def test_document_that_is_not_trusted_is_rejected(trusted_documents_server: ServerProcess) -> None:
     for client in ("apollo by POST", "urql by POST"):
-        answers, requests = run_client(trusting_server, client, "query Own { viewer { id } }", {})
-        assert answers == ["DOCUMENT_NOT_TRUSTED"]
+        results, requests = run_client(
+            trusted_documents_server, client, "query Own { viewer { id } }", {}
+        )
+        assert results == ["DOCUMENT_NOT_TRUSTED"]
         assert requests == ["POST hash: 403 DOCUMENT_NOT_TRUSTED"]
 
 
 @pytest.mark.parametrize("tool", ["codegen", "relay"])
-def test_the_ids_of_other_tools_name_their_documents(
-    trusting_server: ServerProcess, lists: dict[str, Path], tool: str
+def test_ids_of_other_tools_identify_their_documents(
+    trusted_documents_server: ServerProcess, manifests: dict[str, Path], tool: str
 ) -> None:
-    (document_id,) = json.loads(lists[tool].read_text())
+    (document_id,) = json.loads(manifests[tool].read_text())
     variables = json.dumps({"postId": DEMO_POST})
-    answer = trusting_server.get(
+    response = trusted_documents_server.get(
         f"/graphql?documentId={document_id}&variables={variables}", DEMO_KEY
     )
-    assert _without_typename(answer.json()["data"]["post"]) == POST
+    assert _without_typename(response.json()["data"]["post"]) == POST
 
 
 def _without_typename(value: Any) -> Any:
-    """An answer without what clients and tools ask for on their own."""
+    """Remove the fields that clients and tools add to each selection."""
     if isinstance(value, list):
-        return [_without_typename(each) for each in value]
+        return [_without_typename(item) for item in value]
     if isinstance(value, dict):
         return {
-            name: _without_typename(each)
-            for name, each in value.items()
+            name: _without_typename(item)
+            for name, item in value.items()
             if name not in ("__typename", "id")
         }
     return value

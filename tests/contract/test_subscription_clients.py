@@ -1,4 +1,4 @@
-"""What the field's clients are told of changes and of mistakes, by sockets and by events. No restarts."""
+"""Changes and errors that third-party clients receive over WebSockets and server-sent events."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.command_processes import fork
-from tests.contract.subscription_clients import SubscriptionClients, PostEditor, start_clients
+from tests.contract.subscription_clients import PostEditor, SubscriptionClients, start_clients
 from tests.servers import DEMO_POST, TIMEOUT_SECONDS, ServerProcess
 
 CLIENTS = ["graphql-ws", "graphql-sse", "apollo", "urql", "urql by graphql-sse", "urql by fetch"]
@@ -17,7 +17,7 @@ MANY_EVENTS = 1000
 INVALID_KEY_MESSAGE = "The API key is unknown, revoked or expired. Use another key."
 
 POST_CHANGED_SUBSCRIPTION = """
-    subscription Follow($postId: UUID!, $after: String) {
+    subscription Changes($postId: UUID!, $after: String) {
       postChanged(postId: $postId, after: $after) {
         __typename
         cursor
@@ -36,7 +36,7 @@ all_clients = pytest.mark.parametrize("client", CLIENTS)
 
 
 class ServerFixture:
-    """A server that tests may write to, and everybody who uses it."""
+    """A server that tests may write to, with an editor and its commands."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -45,7 +45,7 @@ class ServerFixture:
         logs.mkdir()
         self.server = ServerProcess(logs, self._settings, "--demo")
         self.server.wait_until_ready()
-        self.writer = PostEditor(self.server)
+        self.editor = PostEditor(self.server)
 
     def key_of_another_workspace(self) -> str:
         self._command("workspaces", "create", "other")
@@ -58,29 +58,29 @@ class ServerFixture:
         return out.read_text()
 
     def stop(self) -> None:
-        self.writer.close()
+        self.editor.close()
         self.server.stop()
-        assert [each for each in self.server.log_events() if each["level"] != "info"] == []
+        assert [event for event in self.server.log_events() if event["level"] != "info"] == []
 
 
 @pytest.fixture(scope="module")
 def writable_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFixture]:
-    service = ServerFixture(tmp_path_factory.mktemp("live"))
+    fixture = ServerFixture(tmp_path_factory.mktemp("live"))
     try:
-        yield service
-        service.stop()
+        yield fixture
+        fixture.stop()
     finally:
-        service.server.kill()
+        fixture.server.kill()
 
 
 @pytest.fixture(scope="module")
-def editor(service: ServerFixture) -> PostEditor:
-    return service.writer
+def editor(writable_server: ServerFixture) -> PostEditor:
+    return writable_server.editor
 
 
 @pytest.fixture(scope="module")
-def clients(service: ServerFixture) -> Iterator[SubscriptionClients]:
-    with start_clients(service.server.url) as clients:
+def clients(writable_server: ServerFixture) -> Iterator[SubscriptionClients]:
+    with start_clients(writable_server.server.url) as clients:
         yield clients
 
 
@@ -90,61 +90,67 @@ def data_message(value: dict[str, Any]) -> dict[str, Any]:
 
 def post_changed_message(cursor: str, operation: str, post: dict[str, Any]) -> dict[str, Any]:
     change = {"__typename": "Change", "type": "POST_CHANGED", "operation": operation}
-    told = {"__typename": "PostChange", "cursor": cursor, "change": change, "post": post}
-    return data_message({"postChanged": told})
+    value = {"__typename": "PostChange", "cursor": cursor, "change": change, "post": post}
+    return data_message({"postChanged": value})
 
 
 @all_clients
-def test_each_change_is_told_as_it_happens(writer: PostEditor, clients: SubscriptionClients, client: str) -> None:
-    post_id, start = writer.create_draft("Spring"), writer.latest_cursor()
-    following = clients.subscribe(client, POST_CHANGED_SUBSCRIPTION, postId=post_id, after=start)
+def test_each_change_is_received_as_it_happens(
+    editor: PostEditor, clients: SubscriptionClients, client: str
+) -> None:
+    post_id, start = editor.create_draft("Spring"), editor.latest_cursor()
+    subscription = clients.subscribe(client, POST_CHANGED_SUBSCRIPTION, postId=post_id, after=start)
 
     for content in ("Summer", "Autumn"):
-        writer.update_content(post_id, content)
-        told = following.next_message()
-        post = told["data"]["postChanged"]["post"]
-        cursor = writer.cursors_after(start, post_id)[-1]
-        assert told == post_changed_message(cursor, "updatePost", post)
+        editor.update_content(post_id, content)
+        message = subscription.next_message()
+        post = message["data"]["postChanged"]["post"]
+        cursor = editor.cursors_after(start, post_id)[-1]
+        assert message == post_changed_message(cursor, "updatePost", post)
         assert post == {"__typename": "Post", "id": post["id"], "content": content}
-    following.stop()
+    subscription.stop()
 
 
 @all_clients
-def test_without_a_cursor_it_begins_with_what_comes_next(
-    writer: PostEditor, clients: SubscriptionClients, client: str
+def test_subscription_without_a_cursor_starts_with_the_next_change(
+    editor: PostEditor, clients: SubscriptionClients, client: str
 ) -> None:
-    post_id = writer.create_draft("Spring")
-    following = clients.subscribe(client, POST_CHANGED_SUBSCRIPTION, postId=post_id)
-    told: list[Any] = []
+    post_id = editor.create_draft("Spring")
+    subscription = clients.subscribe(client, POST_CHANGED_SUBSCRIPTION, postId=post_id)
+    messages: list[Any] = []
     for number in range(MANY_EVENTS):
-        writer.update_content(post_id, f"Summer {number}")
-        if told := following.drain_messages():
-            break  # nobody is told when it has begun
-    assert told[0]["data"]["postChanged"]["change"]["operation"] == "updatePost"
-    following.stop()
+        editor.update_content(post_id, f"Summer {number}")
+        if messages := subscription.drain_messages():
+            break  # clients do not report the start of a subscription
+    assert messages[0]["data"]["postChanged"]["change"]["operation"] == "updatePost"
+    subscription.stop()
 
 
 @all_clients
-def test_who_stops_is_told_no_more_and_who_goes_on_is(
-    writer: PostEditor, clients: SubscriptionClients, client: str
+def test_stopped_subscription_receives_nothing_while_another_continues(
+    editor: PostEditor, clients: SubscriptionClients, client: str
 ) -> None:
-    post_id, start = writer.create_draft("Spring"), writer.latest_cursor()
-    stopping, going_on = (
-        clients.subscribe(client, f"{POST_CHANGED_SUBSCRIPTION}# {number}", postId=post_id, after=start)
+    post_id, start = editor.create_draft("Spring"), editor.latest_cursor()
+    stopped, continuing = (
+        clients.subscribe(
+            client, f"{POST_CHANGED_SUBSCRIPTION}# {number}", postId=post_id, after=start
+        )
         for number in range(2)
     )
-    writer.update_content(post_id, "Summer")
-    assert stopping.next_message() == going_on.next_message()
+    editor.update_content(post_id, "Summer")
+    assert stopped.next_message() == continuing.next_message()
 
-    stopping.stop()
-    writer.update_content(post_id, "Autumn")
-    assert going_on.next_message()["data"]["postChanged"]["post"]["content"] == "Autumn"
-    assert [each for each in stopping.drain_messages() if each != "end"] == []
-    going_on.stop()
+    stopped.stop()
+    editor.update_content(post_id, "Autumn")
+    assert continuing.next_message()["data"]["postChanged"]["post"]["content"] == "Autumn"
+    assert [message for message in stopped.drain_messages() if message != "end"] == []
+    continuing.stop()
 
 
 @all_clients
-def test_a_query_and_a_mutation_go_the_same_way(clients: SubscriptionClients, client: str) -> None:
+def test_queries_and_mutations_use_the_same_transport(
+    clients: SubscriptionClients, client: str
+) -> None:
     query = clients.subscribe(client, "query Viewer { viewer { __typename scopes } }")
     post = {"content": "By mutation", "draft": True}
     mutation = clients.subscribe(client, CREATE_MUTATION, input=post)
@@ -152,9 +158,9 @@ def test_a_query_and_a_mutation_go_the_same_way(clients: SubscriptionClients, cl
     assert query.next_message() == data_message(
         {"viewer": {"__typename": "Viewer", "scopes": ["READ", "WRITE", "PUBLISH"]}}
     )
-    made = {"__typename": "Post", "content": "By mutation", "status": "DRAFT"}
+    created = {"__typename": "Post", "content": "By mutation", "status": "DRAFT"}
     assert mutation.next_message() == data_message(
-        {"createPost": {"__typename": "CreatePostPayload", "post": made}}
+        {"createPost": {"__typename": "CreatePostPayload", "post": created}}
     )
 
 
@@ -169,7 +175,7 @@ BAD_CURSOR = [
 ]
 INVALID_OPERATIONS: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
     "document": (
-        "subscription Follow { nothing }",
+        "subscription Changes { nothing }",
         {},
         [
             "Cannot query field 'nothing' on type 'Subscription'.",
@@ -177,7 +183,7 @@ INVALID_OPERATIONS: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
         ],
     ),
     "type": (
-        "subscription Follow($types: [Zzz!]) { changes(types: $types) { cursor } }",
+        "subscription Changes($types: [Zzz!]) { changes(types: $types) { cursor } }",
         {},
         ["Unknown type 'Zzz'.", {"code": "GRAPHQL_VALIDATION_FAILED"}],
     ),
@@ -195,81 +201,97 @@ INVALID_OPERATIONS: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
 
 
 @all_clients
-@pytest.mark.parametrize("mistake", INVALID_OPERATIONS)
-def test_a_mistake_has_its_code(clients: SubscriptionClients, client: str, mistake: str) -> None:
-    query, variables, error = INVALID_OPERATIONS[mistake]
-    assert clients.subscribe(client, query, **variables).next_message() == {"data": None, "errors": [error]}
+@pytest.mark.parametrize("invalid", INVALID_OPERATIONS)
+def test_invalid_operation_has_an_error_code(
+    clients: SubscriptionClients, client: str, invalid: str
+) -> None:
+    query, variables, error = INVALID_OPERATIONS[invalid]
+    message = clients.subscribe(client, query, **variables).next_message()
+    assert message == {"data": None, "errors": [error]}
 
 
 @pytest.fixture(scope="module")
-def other_key(service: ServerFixture) -> str:
-    return service.key_of_another_workspace()
+def other_key(writable_server: ServerFixture) -> str:
+    return writable_server.key_of_another_workspace()
 
 
 @all_clients
-def test_what_is_of_another_workspace_is_not_to_be_had(
-    writer: PostEditor, clients: SubscriptionClients, other_key: str, client: str
+def test_posts_and_cursors_of_another_workspace_are_not_found(
+    editor: PostEditor, clients: SubscriptionClients, other_key: str, client: str
 ) -> None:
     by_id = clients.subscribe(client, POST_CHANGED_SUBSCRIPTION, key=other_key, postId=DEMO_POST)
     assert by_id.next_message() == {"data": None, "errors": [NOT_FOUND]}
 
-    changes = "subscription Follow($after: String) { changes(after: $after) { cursor } }"
-    by_cursor = clients.subscribe(client, changes, key=other_key, after=writer.latest_cursor())
+    changes = "subscription Changes($after: String) { changes(after: $after) { cursor } }"
+    by_cursor = clients.subscribe(client, changes, key=other_key, after=editor.latest_cursor())
     assert by_cursor.next_message() == {"data": None, "errors": [BAD_CURSOR]}
 
 
 @pytest.mark.parametrize(
-    ("client", "told"),
+    ("client", "message"),
     [
         ("graphql-ws", {"failure": [4403, INVALID_KEY_MESSAGE]}),
         ("graphql-sse, once", {"failure": "Server responded with 401: Unauthorized"}),
         (
             "apollo",
-            {"data": None, "errors": [[f"Socket closed with event 4403 {INVALID_KEY_MESSAGE}", None]]},
+            {
+                "data": None,
+                "errors": [[f"Socket closed with event 4403 {INVALID_KEY_MESSAGE}", None]],
+            },
         ),
         ("urql", {"failure": [4403, INVALID_KEY_MESSAGE]}),
-        ("urql by fetch", {"data": None, "errors": [[INVALID_KEY_MESSAGE, {"code": "INVALID_API_KEY"}]]}),
+        (
+            "urql by fetch",
+            {"data": None, "errors": [[INVALID_KEY_MESSAGE, {"code": "INVALID_API_KEY"}]]},
+        ),
     ],
 )
-def test_a_refused_key_is_said_to_be_refused(clients: SubscriptionClients, client: str, told: Any) -> None:
-    assert clients.subscribe(client, POST_CHANGED_SUBSCRIPTION, key=UNKNOWN_KEY, postId=DEMO_POST).next_message() == told
+def test_invalid_key_is_reported(clients: SubscriptionClients, client: str, message: Any) -> None:
+    subscription = clients.subscribe(
+        client, POST_CHANGED_SUBSCRIPTION, key=UNKNOWN_KEY, postId=DEMO_POST
+    )
+    assert subscription.next_message() == message
 
 
-def test_urql_gets_json_where_there_is_one_answer_though_it_could_read_events(
+def test_urql_receives_json_for_single_results_and_a_stream_for_subscriptions(
     clients: SubscriptionClients,
 ) -> None:
-    name, answers = "urql by fetch", "answers to urql by fetch"
-    clients.drain_messages(answers)
+    name, responses = "urql by fetch", "responses to urql by fetch"
+    clients.drain_messages(responses)
     post = {"content": "By mutation", "draft": True}
     for operation in (
         clients.subscribe(name, "query Me { viewer { __typename } }"),
         clients.subscribe(name, CREATE_MUTATION, input=post),
     ):
         assert operation.next_message()["errors"] == []
-        assert clients.next_message(answers) == "application/graphql-response+json; charset=utf-8"
+        assert clients.next_message(responses) == "application/graphql-response+json; charset=utf-8"
 
-    following = clients.subscribe(name, "subscription Follow { changes { cursor } }")
-    assert clients.next_message(answers) == "text/event-stream; charset=utf-8"
-    following.stop()
+    subscription = clients.subscribe(name, "subscription Changes { changes { cursor } }")
+    assert clients.next_message(responses) == "text/event-stream; charset=utf-8"
+    subscription.stop()
 
 
-def test_apollo_keeps_what_it_shows_up_to_date(writer: PostEditor, clients: SubscriptionClients) -> None:
-    post_id, start = writer.create_draft("Spring"), writer.latest_cursor()
+def test_apollo_updates_cached_queries_from_subscriptions(
+    editor: PostEditor, clients: SubscriptionClients
+) -> None:
+    post_id, start = editor.create_draft("Spring"), editor.latest_cursor()
     query = """
-        query Shown($postId: UUID!) {
+        query Cached($postId: UUID!) {
           post(postId: $postId) { __typename id content status }
         }
         """
-    shown = clients.subscribe("apollo", query, postId=post_id)
-    before = shown.next_message()["data"]["post"]
+    cached = clients.subscribe("apollo", query, postId=post_id)
+    before = cached.next_message()["data"]["post"]
     assert before["content"] == "Spring"
-    clients.drain_messages("answers to apollo")
+    clients.drain_messages("responses to apollo")
 
-    following = clients.subscribe("apollo", POST_CHANGED_SUBSCRIPTION, postId=post_id, after=start)
-    writer.update_content(post_id, "Summer")
+    subscription = clients.subscribe(
+        "apollo", POST_CHANGED_SUBSCRIPTION, postId=post_id, after=start
+    )
+    editor.update_content(post_id, "Summer")
 
-    assert following.next_message()["data"]["postChanged"]["post"]["id"] == before["id"]
-    assert shown.next_message() == data_message({"post": {**before, "content": "Summer"}})
-    assert clients.drain_messages("answers to apollo") == []
-    following.stop()
-    shown.stop()
+    assert subscription.next_message()["data"]["postChanged"]["post"]["id"] == before["id"]
+    assert cached.next_message() == data_message({"post": {**before, "content": "Summer"}})
+    assert clients.drain_messages("responses to apollo") == []
+    subscription.stop()
+    cached.stop()

@@ -324,8 +324,8 @@ class WorkspaceModel:
             for account, destination in post.destinations.items()
         ):
             return "conflict"
-        known = self.accounts.keys() | post.destinations.keys()
-        return None if set(accounts) <= known else "validation_error"
+        allowed = self.accounts.keys() | post.destinations.keys()
+        return None if set(accounts) <= allowed else "validation_error"
 
     def _set_destinations(self, post: ModelPost, order: Sequence[int]) -> None:
         due_at = None if post.is_draft else max(post.scheduled_for or self.now, self.now)

@@ -1,7 +1,8 @@
 """Commands of publishers: claim, report and verify, in time, late and repeated."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from app.services.expired_leases import settle_expired_leases
 from app.services.reports import Publisher, ReportResult
 from app.services.unit_of_work import WriteContext
 from tests.stateful.machine import ModelMachine, post_indexes
-from tests.stateful.publishing_model import GrantedLease
+from tests.stateful.publishing_model import GrantedLease, ModelRow
 
 RETRY_CONTEXT = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
 lease_durations = st.sampled_from([timedelta(minutes=1), timedelta(minutes=5), timedelta(hours=1)])
@@ -56,37 +57,38 @@ class PublisherRules(ModelMachine):
 
     @rule(limit=claim_limits, duration=lease_durations)
     def claim(self, limit: int, duration: timedelta) -> None:
-        before, (publisher, context) = self.post_views(), self.next_publisher("claimDestinations")
         request = ClaimRequest(
             limit=limit, lease_duration=duration, platforms=None if limit == 2 else ["x"]
         )
-        claims = self.run(
-            claim_destinations(self._database, publisher, request, new_id=uuid4, now=self.model.now)
+        self.model.leases += self._claim(
+            "claimDestinations", claim_destinations, request, self.model.claim
         )
-        expected = self.model.claim(limit, duration)
-        assert [claim.destination.id for claim in claims] == [
-            destination.id for _, _, destination in expected
-        ]
-        self.assert_matches_model(context, before)
-        self.model.leases += map(self._granted_lease, claims)
 
     @rule(limit=claim_limits, duration=lease_durations)
     def claim_verifications(self, limit: int, duration: timedelta) -> None:
-        before, (publisher, context) = self.post_views(), self.next_publisher("claimVerifications")
         request = ClaimRequest(limit=limit, lease_duration=duration, platforms=None)
-        claims = self.run(
-            claim_verifications(
-                self._database, publisher, request, new_id=uuid4, now=self.model.now
-            )
-        )
-        expected = self.model.claim_verifications(limit, duration)
-        assert [claim.destination.id for claim in claims] == [
-            destination.id for _, _, destination in expected
-        ]
-        self.assert_matches_model(context, before)
-        for granted in map(self._granted_lease, claims):
+        for granted in self._claim(
+            "claimVerifications", claim_verifications, request, self.model.claim_verifications
+        ):
             granted.destination.verification_token = granted.lease.token
             self.model.verification_leases.append(granted)
+
+    def _claim(
+        self,
+        operation: str,
+        claim: Callable[..., Coroutine[Any, Any, list[Claim]]],
+        request: ClaimRequest,
+        run_model: Callable[[int, timedelta], list[ModelRow]],
+    ) -> list[GrantedLease]:
+        """Expect the claims of the model, in the same order."""
+        before, (publisher, context) = self.post_views(), self.next_publisher(operation)
+        claims = self.run(
+            claim(self._database, publisher, request, new_id=uuid4, now=self.model.now)
+        )
+        expected = run_model(request.limit, request.lease_duration)
+        assert [claimed.destination.id for claimed in claims] == [row[2].id for row in expected]
+        self.assert_matches_model(context, before)
+        return [*map(self._granted_lease, claims)]
 
     def _granted_lease(self, claim: Claim) -> GrantedLease:
         account = claim.destination.account_id
@@ -110,6 +112,23 @@ class PublisherRules(ModelMachine):
         lost_access = accounts != self.model.accounts
         self.assert_matches_model(
             context, before, expects_events=lost_access or expected == "duplicate"
+        )
+
+    def _check_report(
+        self,
+        operation: str,
+        lease: Lease,
+        report: Callable[..., Awaitable[ReportResult]],
+        *arguments: object,
+        run_model: Callable[[], str],
+    ) -> None:
+        """Run `check_command` with a service function that reports the result of a lease."""
+        self.check_command(
+            operation,
+            lambda publisher: report(
+                self._database, publisher, lease, *arguments, new_id=uuid4, now=self.model.now
+            ),
+            run_model,
         )
 
     @precondition(has_leases)
@@ -160,17 +179,12 @@ class PublisherRules(ModelMachine):
     def publish(self, index: int, times: int) -> None:
         granted = self.pick_lease(index)
         for _ in range(times):
-            self.check_command(
+            self._check_report(
                 "reportPublished",
-                lambda publisher: service.report_published(
-                    self._database,
-                    publisher,
-                    granted.lease,
-                    self._publication(),
-                    new_id=uuid4,
-                    now=self.model.now,
-                ),
-                lambda: self.model.report_published(granted),
+                granted.lease,
+                service.report_published,
+                self._publication(),
+                run_model=lambda: self.model.report_published(granted),
             )
 
     @precondition(has_leases)
@@ -178,35 +192,25 @@ class PublisherRules(ModelMachine):
     def fail(self, index: int, code: str, times: int) -> None:
         granted = self.pick_lease(index)
         for _ in range(times):
-            self.check_command(
+            self._check_report(
                 "reportFailed",
-                lambda publisher: service.report_failed(
-                    self._database,
-                    publisher,
-                    granted.lease,
-                    make_failure(code),
-                    RETRY_CONTEXT,
-                    new_id=uuid4,
-                    now=self.model.now,
-                ),
-                lambda: self.model.report_failed(granted, code),
+                granted.lease,
+                service.report_failed,
+                make_failure(code),
+                RETRY_CONTEXT,
+                run_model=lambda: self.model.report_failed(granted, code),
             )
 
     @precondition(has_leases)
     @rule(index=post_indexes)
     def report_unknown(self, index: int) -> None:
         granted = self.pick_lease(index)
-        self.check_command(
+        self._check_report(
             "reportFailed",
-            lambda publisher: service.report_unknown(
-                self._database,
-                publisher,
-                granted.lease,
-                make_failure("TIMEOUT"),
-                new_id=uuid4,
-                now=self.model.now,
-            ),
-            lambda: self.model.report_unknown(granted),
+            granted.lease,
+            service.report_unknown,
+            make_failure("TIMEOUT"),
+            run_model=lambda: self.model.report_unknown(granted),
         )
 
     @precondition(has_verification_leases)
@@ -214,20 +218,14 @@ class PublisherRules(ModelMachine):
     def verify(self, index: int, finding: VerificationFinding) -> None:
         leases = self.model.verification_leases[-3:]
         granted = leases[-1 - index % len(leases)]
-        publication = self._publication() if finding is VerificationFinding.PUBLISHED else None
-        self.check_command(
+        self._check_report(
             "reportVerified",
-            lambda publisher: service.report_verified(
-                self._database,
-                publisher,
-                granted.lease,
-                finding,
-                publication,
-                RETRY_CONTEXT,
-                new_id=uuid4,
-                now=self.model.now,
-            ),
-            lambda: self.model.report_verified(granted, finding.value),
+            granted.lease,
+            service.report_verified,
+            finding,
+            self._publication() if finding is VerificationFinding.PUBLISHED else None,
+            RETRY_CONTEXT,
+            run_model=lambda: self.model.report_verified(granted, finding.value),
         )
 
     @rule(index=post_indexes, account_index=post_indexes, is_published=st.booleans())
@@ -330,9 +328,7 @@ class PublisherRules(ModelMachine):
 
     def _publication(self) -> Publication:
         return Publication(
-            platform_post_id="1",
-            platform_post_url="https://x.com/1",
-            published_at=self.model.now,
+            platform_post_id="1", platform_post_url="https://x.com/1", published_at=self.model.now
         )
 
 

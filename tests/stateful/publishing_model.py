@@ -6,13 +6,17 @@ Each command returns the error code or the receipt.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from tests.stateful.model import ModelDestination, ModelPost, WorkspaceModel
 
 VERIFICATION_INTERVAL = timedelta(minutes=5)
 MAX_RETRY_AGES = {"RATE_LIMITED": timedelta(hours=72)}
 DEFAULT_MAX_RETRY_AGE = timedelta(hours=24)
+
+
+ModelRow: TypeAlias = tuple[ModelPost, int, ModelDestination]
+"""A destination with its post and account id."""
 
 
 @dataclass(frozen=True)
@@ -46,25 +50,23 @@ class PublishingModel(WorkspaceModel):
     leases: list[GrantedLease] = field(default_factory=list)
     verification_leases: list[GrantedLease] = field(default_factory=list)
 
-    def all_destinations(self) -> Iterator[tuple[ModelPost, int, ModelDestination]]:
+    def all_destinations(self) -> Iterator[ModelRow]:
         for post in self.posts.values():
             for account, destination in post.destinations.items():
                 yield post, account, destination
 
-    def due_destinations(self, limit: int) -> list[tuple[ModelPost, int, ModelDestination]]:
+    def due_destinations(self, limit: int) -> list[ModelRow]:
         """The next destinations to claim, oldest due time first."""
         due = [row for row in self.all_destinations() if _is_past(row[2].claimable_at, self.now)]
         return sorted(due, key=lambda row: (row[2].claimable_at, row[2].id))[:limit]
 
-    def verifiable_destinations(self, limit: int) -> list[tuple[ModelPost, int, ModelDestination]]:
+    def verifiable_destinations(self, limit: int) -> list[ModelRow]:
         """The next destinations to verify, oldest first."""
         unknown = [row for row in self.all_destinations() if row[2].phase == "unknown"]
         ready = [row for row in unknown if _is_past(row[2].verifiable_at, self.now)]
         return sorted(ready, key=lambda row: (row[2].verifiable_at, row[2].id))[:limit]
 
-    def claim(
-        self, limit: int, duration: timedelta
-    ) -> list[tuple[ModelPost, int, ModelDestination]]:
+    def claim(self, limit: int, duration: timedelta) -> list[ModelRow]:
         """Claim due destinations; those on accounts that cannot post fail instead."""
         claimed = []
         for post, account, destination in self.due_destinations(limit):
@@ -85,9 +87,7 @@ class PublishingModel(WorkspaceModel):
                 destination.phase, destination.error_code = "failed", "AUTH"
                 destination.next_retry_at = None
 
-    def claim_verifications(
-        self, limit: int, duration: timedelta
-    ) -> list[tuple[ModelPost, int, ModelDestination]]:
+    def claim_verifications(self, limit: int, duration: timedelta) -> list[ModelRow]:
         verifiable = self.verifiable_destinations(limit)
         for _, _, destination in verifiable:
             destination.verifiable_at = self.now + duration

@@ -1,1 +1,1 @@
-"""How late changes reach those who follow, and that kills make nobody miss one: two measurements."""
+"""Two measurements of subscriptions: delivery latency, and completeness during kills."""

@@ -1,7 +1,7 @@
-"""Kills servers and restarts PostgreSQL under subscribers: `python -m tests.subscriptions.kills`.
+"""Kills servers and restarts PostgreSQL during subscriptions: `python -m tests.subscriptions.kills`.
 
-In the end each must have been told of every change once, in the order of the feed; and the feed must have
-whatever was acknowledged, once.
+At the end, each subscriber must have received every change once, in the order of the feed. The feed must
+contain every acknowledged write once.
 """
 
 import asyncio
@@ -15,81 +15,147 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 
 import click
 
-from tests.servers import TIMEOUT_SECONDS
-from tests.subscriptions.kill_results import KillResults, subscriber_result
-from tests.subscriptions.latency import CREATE, ENGINES, seed_database
-from tests.subscriptions.log_errors import log_errors
-from tests.subscriptions.outages import Outage, RestartedDatabase, ServerGroup, restarted_postgresql
+from tests.retrying_client import RetryingClient
+from tests.servers import TIMEOUT_SECONDS, ServerGroup, log_errors
+from tests.subscriptions.latency import ENGINES, seed_database
+from tests.subscriptions.outages import Outage, RestartedDatabase, restarted_postgresql
 from tests.subscriptions.reconnecting_subscribers import (
     ChangeData,
     Subscriber,
     SubscribeTransport,
     SubscriptionSpec,
-    all_changes_spec,
-    subscribe_sse,
-    poll_changes,
-    subscribe_websocket,
-    post_changes_spec,
     account_changes_spec,
+    all_changes_spec,
+    poll_changes,
+    post_changes_spec,
+    subscribe_sse,
+    subscribe_websocket,
 )
-from tests.subscriptions.retrying_client import RetryingClient
 
 SERVERS = 2
-"""On one database; who is killed, and who is asked, is another one each time."""
+"""Servers on one database; kills and requests alternate between them."""
 KILL_INTERVAL = (0.2, 1.2)
-"""Seconds from one kill or restart to the next."""
-TRANSPORTS: Mapping[str, SubscribeTransport] = {"socket": subscribe_websocket, "events": subscribe_sse}
-UPDATE = (
-    "mutation($input: UpdatePostInput!) { made: updatePost(input: $input) { post { postId } } }"
-)
-RECORD = "mutation($input: RecordResultInput!) { made: recordResult(input: $input) { receipt } }"
+"""Shortest and longest time in seconds between two kills or restarts."""
+TRANSPORTS: Mapping[str, SubscribeTransport] = {
+    "WebSocket": subscribe_websocket,
+    "SSE": subscribe_sse,
+}
+RECORD = "mutation($input: RecordResultInput!) { recordResult(input: $input) { receipt } }"
 _WRITE_INTERVAL = 0.03
-"""Seconds between two writes of a writer; without it, they would keep all others from the processor."""
+"""Seconds between two writes of a writer, so that the other tasks get CPU time."""
 _GRACE = 1
-"""Seconds in which whatever comes twice would come."""
+"""Seconds in which duplicates would still arrive."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriberResult:
+    """What one subscriber received; the last three numbers must be 0, and there must be no faults."""
+
+    name: str
+    reconnects: int
+    received: int
+    missed: int
+    duplicates: int
+    """Changes that arrived more than once, or that the subscription does not match."""
+    out_of_order: int
+    """Changes that arrived after a later one."""
+    faults: Sequence[str]
+    """Responses that no client should receive."""
+
+    @property
+    def is_clean(self) -> bool:
+        return self.missed == self.duplicates == self.out_of_order == 0 and not self.faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionKillResults:
+    """Result of a run; `mismatched_writes` must be 0, and there must be no log errors."""
+
+    acknowledged: int
+    """Requests that were answered."""
+    repeated: int
+    """Answered requests that were sent again because there was no response."""
+    kills: int
+    restarts: int
+    changes: int
+    mismatched_writes: int
+    """Difference between the acknowledged writes and the changes in the feed."""
+    subscribers: Sequence[SubscriberResult]
+    log_errors: Sequence[str]
+    """Unexpected errors in the logs of the servers."""
+
+    @property
+    def is_clean(self) -> bool:
+        subscribers_are_clean = all(subscriber.is_clean for subscriber in self.subscribers)
+        return subscribers_are_clean and self.mismatched_writes == 0 and not self.log_errors
+
+    def lines(self) -> Iterator[str]:
+        yield (
+            f"{self.kills} kills of servers, {self.restarts} restarts of the database;"
+            f" {self.acknowledged:,} requests acknowledged, {self.repeated} of them after repetitions;"
+            f" {self.changes:,} changes, {self.mismatched_writes} mismatched writes"
+        )
+        columns = ("reconnects", "received", "missed", "duplicates", "out of order", "faults")
+        width = max(len(subscriber.name) for subscriber in self.subscribers)
+        yield "  ".join([" " * width, *columns])
+        for subscriber in self.subscribers:
+            values = (
+                subscriber.reconnects,
+                subscriber.received,
+                subscriber.missed,
+                subscriber.duplicates,
+                subscriber.out_of_order,
+                len(subscriber.faults),
+            )
+            cells = (
+                f"{value:>{len(column)},}" for column, value in zip(columns, values, strict=True)
+            )
+            yield "  ".join([f"{subscriber.name:<{width}}", *cells])
+        faults = Counter(fault for subscriber in self.subscribers for fault in subscriber.faults)
+        yield from (f"{times} times: {fault}" for fault, times in faults.items())
+        yield from self.log_errors
 
 
 class Writer(ABC):
-    """Writes one after the other, each until it is answered."""
+    """Writes one request after the other, each until it is answered."""
 
     def __init__(self, client: RetryingClient, name: str) -> None:
         self.client, self.name = client, name
         self.confirmed: Counter[tuple[str, str]] = Counter()
-        """By the type of the change that tells of it, and the post."""
+        """Number of acknowledged writes by type of change and post id."""
 
     @abstractmethod
     async def write(self, number: int) -> None:
-        """The one with this number, from 1 on."""
+        """Write number `number`, from 1 on."""
 
-    async def write_until(self, is_over: asyncio.Event) -> None:
+    async def write_until(self, stop: asyncio.Event) -> None:
         for number in count(1):
-            if is_over.is_set():
+            if stop.is_set():
                 return
             await self.write(number)
             await asyncio.sleep(_WRITE_INTERVAL)
 
 
 class PublishingWriter(Writer):
-    """Creates posts, and records the result of each on one of their accounts."""
+    """Creates posts and records a result for each on one of its accounts."""
 
     def __init__(self, client: RetryingClient, name: str, accounts: Sequence[int]) -> None:
         super().__init__(client, name)
         self._accounts = accounts
 
     async def create(self, idempotency_key: str) -> str:
-        given = {
-            "content": "Spring sale starts today",
-            "accountIds": self._accounts,
-            "scheduledFor": "2100-01-01T00:00:00Z",
-            "idempotencyKey": f"{self.name}, {idempotency_key}",
-        }
-        post_id = str((await self.client.execute(CREATE, input=given))["made"]["post"]["postId"])
+        post_id = await self.client.create_post(
+            content="Spring sale starts today",
+            accountIds=self._accounts,
+            idempotencyKey=f"{self.name}, {idempotency_key}",
+        )
         self.confirmed["POST_CREATED", post_id] += 1
         return post_id
 
@@ -107,15 +173,14 @@ class PublishingWriter(Writer):
 
 
 class EditingWriter(Writer):
-    """Changes one post again and again, by its version, as nobody else does."""
+    """Changes the content of one post that no other writer changes."""
 
     def __init__(self, client: RetryingClient, post_id: str) -> None:
         super().__init__(client, "editor")
         self._post_id = post_id
 
     async def write(self, number: int) -> None:
-        given = {"postId": self._post_id, "expectedVersion": number, "content": f"Take {number}"}
-        await self.client.execute(UPDATE, input=given)
+        await self.client.update_post(self._post_id, number, f"Text {number}")
         self.confirmed["POST_CHANGED", self._post_id] += 1
 
 
@@ -127,10 +192,10 @@ async def run_kills(
     writers: int,
     subscribers_each: int,
     randomness: random.Random,
-) -> KillResults:
-    """Kill so often, and restart an empty database as it may be; the folder keeps the servers' logs.
+) -> SubscriptionKillResults:
+    """Kill servers and restart an empty database; `folder` stores the logs of the servers.
 
-    So many follow in each way.
+    `subscribers_each` is the number of subscribers per variant of subscription and transport.
     """
     token, accounts = await seed_database(database.url, accounts=2)
     servers = ServerGroup(folder, database.url, SERVERS)
@@ -138,49 +203,55 @@ async def run_kills(
         await asyncio.to_thread(servers.start)
         async with RetryingClient(servers.urls, token) as client:
             start = await client.latest_cursor()
-            publishers = [PublishingWriter(client, f"publisher {n}", accounts) for n in range(writers)]
-            post_id = await publishers[0].create("the one that is changed")
-            everybody = [*publishers, EditingWriter(client, post_id)]
-            wishes = all_changes_spec(), post_changes_spec(post_id), account_changes_spec(accounts[1])
+            publishers = [PublishingWriter(client, f"writer {n}", accounts) for n in range(writers)]
+            post_id = await publishers[0].create("edited post")
+            all_writers = [*publishers, EditingWriter(client, post_id)]
+            specs = (
+                all_changes_spec(),
+                post_changes_spec(post_id),
+                account_changes_spec(accounts[1]),
+            )
             subscribers = [
-                Subscriber(name, way, wish, servers.urls, token, start)
-                for name, way, wish in _subscriber_variants(wishes)
+                Subscriber(name, transport, spec, servers.urls, token, start)
+                for name, transport, spec in _subscriber_variants(specs)
                 for _ in range(subscribers_each)
             ]
             async with _run_subscribers(subscribers, randomness):
-                async with _run_writers(everybody):
+                async with _run_writers(all_writers):
                     await _kill_and_restart(servers, kills, database.restarts, randomness)
                 changes = await client.changes_after(start)
                 await _wait_until_caught_up(subscribers, changes)
         await asyncio.to_thread(servers.stop)
     finally:
-        servers.end()
-    return KillResults(
+        servers.kill()
+    return SubscriptionKillResults(
         acknowledged=client.answered,
         repeated=client.repeated,
         kills=kills,
         restarts=len(database.restarts),
         changes=len(changes),
-        mismatched_writes=_count_mismatched_writes(everybody, changes),
-        subscribers=[subscriber_result(subscriber, changes) for subscriber in subscribers],
-        log_errors=[str(each) for each in log_errors(folder) if each.is_unexpected],
+        mismatched_writes=_count_mismatched_writes(all_writers, changes),
+        subscribers=[_subscriber_result(subscriber, changes) for subscriber in subscribers],
+        log_errors=[str(error) for error in log_errors(folder) if error.is_unexpected],
     )
 
 
-def _subscriber_variants(specs: Sequence[SubscriptionSpec]) -> Iterator[tuple[str, SubscribeTransport, SubscriptionSpec]]:
-    for wish in specs:
-        for name, way in TRANSPORTS.items():
-            yield f"{wish.field}, {name}", way, wish
+def _subscriber_variants(
+    specs: Sequence[SubscriptionSpec],
+) -> Iterator[tuple[str, SubscribeTransport, SubscriptionSpec]]:
+    for spec in specs:
+        for name, transport in TRANSPORTS.items():
+            yield f"{spec.field}, {name}", transport, spec
     yield "GET /v1/changes", poll_changes, specs[0]
 
 
 async def _kill_and_restart(
     servers: ServerGroup, kills: int, restarts: Sequence[Outage], randomness: random.Random
 ) -> None:
-    """All of it, in any order."""
+    """Kill servers and restart the database in random order."""
     outages = list(restarts)
     outages += [
-        partial(servers.restart_killed, randomness.randrange(SERVERS)) for _ in range(kills)
+        partial(servers.kill_and_restart, randomness.randrange(SERVERS)) for _ in range(kills)
     ]
     randomness.shuffle(outages)
     for outage in outages:
@@ -192,7 +263,8 @@ async def _kill_and_restart(
 async def _run_subscribers(
     subscribers: Sequence[Subscriber], randomness: random.Random
 ) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(each.run(randomness)) for each in subscribers]
+    """Run the subscribers during the block; none may end on its own."""
+    tasks = [asyncio.create_task(subscriber.run(randomness)) for subscriber in subscribers]
     try:
         yield
         for task in tasks:
@@ -205,21 +277,23 @@ async def _run_subscribers(
 
 @asynccontextmanager
 async def _run_writers(writers: Sequence[Writer]) -> AsyncIterator[None]:
-    """Within it all write; it is left when each is answered."""
-    is_over = asyncio.Event()
+    """Run the writers during the block, and then wait for their last responses."""
+    stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        for each in writers:
-            tasks.create_task(each.write_until(is_over))
+        for writer in writers:
+            tasks.create_task(writer.write_until(stop))
         try:
             yield
         finally:
-            is_over.set()
+            stop.set()
 
 
-async def _wait_until_caught_up(subscribers: Sequence[Subscriber], changes: Sequence[ChangeData]) -> None:
-    """Wait until everybody has seen their last change, or long enough; and a bit for what comes after it."""
+async def _wait_until_caught_up(
+    subscribers: Sequence[Subscriber], changes: Sequence[ChangeData]
+) -> None:
+    """Wait until each subscriber has its last change or the timeout is over, and then for duplicates."""
     ends_at = time.monotonic() + TIMEOUT_SECONDS
-    while not all(each.has_received_all(changes) for each in subscribers):
+    while not all(subscriber.has_received_all(changes) for subscriber in subscribers):
         if time.monotonic() > ends_at:
             break
         await asyncio.sleep(_WRITE_INTERVAL)
@@ -227,16 +301,38 @@ async def _wait_until_caught_up(subscribers: Sequence[Subscriber], changes: Sequ
 
 
 def _count_mismatched_writes(writers: Sequence[Writer], changes: Sequence[ChangeData]) -> int:
-    """How many times the feed has a write too little or too much."""
-    told = Counter((change["type"], change["postId"]) for change in changes)
-    return sum(abs(n - told[what]) for each in writers for what, n in each.confirmed.items())
+    """Sum of the differences between acknowledged writes and changes in the feed."""
+    in_feed = Counter((change["type"], change["postId"]) for change in changes)
+    return sum(
+        abs(times - in_feed[write])
+        for writer in writers
+        for write, times in writer.confirmed.items()
+    )
+
+
+def _subscriber_result(subscriber: Subscriber, changes: Sequence[ChangeData]) -> SubscriberResult:
+    """Compare the received changes with all changes of the feed, in their order."""
+    index = {change["cursor"]: number for number, change in enumerate(changes)}
+    expected = {change["cursor"] for change in changes if subscriber.spec.matches(change)}
+    received = subscriber.received
+    unique = expected.intersection(received)
+    order = [index[cursor] for cursor in received if cursor in index]
+    return SubscriberResult(
+        name=subscriber.name,
+        reconnects=subscriber.reconnects,
+        received=len(received),
+        missed=len(expected) - len(unique),
+        duplicates=len(received) - len(unique),
+        out_of_order=sum(later < earlier for earlier, later in pairwise(order)),
+        faults=subscriber.faults,
+    )
 
 
 @contextmanager
 def temporary_database(
     engine: str, folder: Path, restarts: int, randomness: random.Random
 ) -> Iterator[RestartedDatabase]:
-    """SQLite is part of the servers, and dies with them."""
+    """An empty database; SQLite has no restarts, because it runs inside the servers."""
     if engine == "sqlite":
         yield RestartedDatabase(f"sqlite+aiosqlite:///{folder / 'post-results.db'}", [])
     else:
@@ -245,16 +341,16 @@ def temporary_database(
 
 
 @click.command()
-@click.option("--engine", type=click.Choice(ENGINES), help="Only this one.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Run on one engine only.")
 @click.option("--kills", default=20, show_default=True)
-@click.option("--restarts", default=3, show_default=True, help="Of PostgreSQL.")
+@click.option("--restarts", default=3, show_default=True, help="Restarts of PostgreSQL.")
 @click.option("--writers", default=4, show_default=True)
-@click.option("--each", default=2, show_default=True, help="Who follow in each way.")
-@click.option("--seed", type=int, help="Of the moments; without it, another one each time.")
+@click.option("--each", default=2, show_default=True, help="Subscribers per variant.")
+@click.option("--seed", type=int, help="Seed of the times of the kills; random by default.")
 def main(
     engine: str | None, kills: int, restarts: int, writers: int, each: int, seed: int | None
 ) -> None:
-    """Kill servers under those who follow; exits with 1 unless each was told of all, once, in order."""
+    """Kill servers during subscriptions; exit with 1 if a change is missed, doubled or out of order."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     seed = int.from_bytes(os.urandom(4)) if seed is None else seed
     is_clean = True
@@ -266,7 +362,7 @@ def main(
         ):
             logs = Path(folder) / "logs"
             logs.mkdir()
-            figures = asyncio.run(
+            results = asyncio.run(
                 run_kills(
                     database,
                     logs,
@@ -276,8 +372,8 @@ def main(
                     randomness=randomness,
                 )
             )
-        click.echo("\n  ".join([f"{name}, seed {seed}", *figures.lines()]))
-        is_clean = is_clean and figures.is_clean
+        click.echo("\n  ".join([f"{name}, seed {seed}", *results.lines()]))
+        is_clean = is_clean and results.is_clean
     sys.exit(not is_clean)
 
 

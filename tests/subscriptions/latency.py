@@ -21,36 +21,37 @@ from tests import postgres
 from tests.bench import linux_processes
 from tests.command_processes import StartProcess, spawn
 from tests.factories import add_account, add_api_key, add_workspace
-from tests.servers import TIMEOUT_SECONDS, ServerProcess
-from tests.subscriptions.latency_results import ResourceCost, DeliveryResult, LatencyResults, CpuShares, LatencyPercentiles, compute_delivery
-from tests.subscriptions.log_errors import log_errors
-from tests.subscriptions.retrying_client import RetryingClient
-from tests.subscriptions.subscriber_pool import SubscriberPool, SubscriberPlan, raise_fd_limit
-
-CREATE = (
-    "mutation($input: CreatePostInput!) { made: createPost(input: $input) { post { postId } } }"
+from tests.retrying_client import RetryingClient
+from tests.servers import TIMEOUT_SECONDS, ServerProcess, log_errors
+from tests.subscriptions.latency_results import (
+    CpuShares,
+    DeliveryResult,
+    LatencyPercentiles,
+    LatencyResults,
+    ResourceCost,
+    compute_delivery,
 )
+from tests.subscriptions.subscriber_pool import SubscriberPlan, SubscriberPool, raise_fd_limit
+
 CHANGES_PER_WRITE = 2
-"""Of a post with one account: the post, and its destination."""
+"""A created post with one account has two changes: the post and its destination."""
 INITIAL_WRITES = 25
-"""Whoever follows begins behind one of their changes, as if they had come at different times."""
+"""Writes before the measurement; the subscriptions start after one of their changes."""
 ENGINES = ("sqlite", "postgresql")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyLoad:
-    """What is asked of a server."""
+    """Load of a run."""
 
     connections: int
     subscriptions_per_connection: int
-    """Subscriptions of a connection."""
     use_sse: bool
-    """Server-sent events instead of WebSockets."""
+    """Use server-sent events instead of WebSockets."""
     changes_per_second: float
-    """Changes a second."""
     seconds: float
     processes: int
-    """Of followers."""
+    """Number of subscriber processes."""
 
     @property
     def subscriptions(self) -> int:
@@ -64,64 +65,65 @@ class LatencyLoad:
         kind = "event streams" if self.use_sse else "WebSockets"
         return (
             f"{self.subscriptions:,} subscriptions on {self.connections:,} {kind},"
-            f" {self.changes_per_second:g} changes a second for {self.seconds:g} s"
+            f" {self.changes_per_second:g} changes per second for {self.seconds:g} s"
         )
 
 
 class TimedWriter:
-    """Creates posts at their times, whether those before were answered or not."""
+    """Creates posts on a schedule, without waiting for earlier responses."""
 
     def __init__(self, client: RetryingClient, accounts: Sequence[int]) -> None:
         self._client = client
         self._accounts = accounts
         self.sent_at: dict[str, float] = {}
-        """When, by post, as the monotonic clock has it."""
-        self.answered_count: list[float] = []
-        """Within so many seconds."""
+        """Post id → monotonic time of the request."""
+        self.response_times: list[float] = []
+        """Durations of the requests in seconds."""
 
     async def write(self) -> None:
         sent_at = time.monotonic()
-        given = {
-            "content": "Spring sale starts today",
-            "accountIds": self._accounts,
-            "scheduledFor": "2100-01-01T00:00:00Z",
-            "idempotencyKey": secrets.token_hex(),
-        }
-        answer = await self._client.execute(CREATE, input=given)
-        self.sent_at[answer["made"]["post"]["postId"]] = sent_at
-        self.answered_count.append(time.monotonic() - sent_at)
+        post_id = await self._client.create_post(
+            content="Spring sale starts today",
+            accountIds=self._accounts,
+            idempotencyKey=secrets.token_hex(),
+        )
+        self.sent_at[post_id] = sent_at
+        self.response_times.append(time.monotonic() - sent_at)
 
     async def write_on_schedule(self, load: LatencyLoad) -> None:
-        begun_at, pause = time.monotonic(), load.seconds / load.writes
+        started_at, interval = time.monotonic(), load.seconds / load.writes
         async with asyncio.TaskGroup() as writes:
             for number in range(load.writes):
-                await asyncio.sleep(begun_at + number * pause - time.monotonic())
+                await asyncio.sleep(started_at + number * interval - time.monotonic())
                 writes.create_task(self.write())
 
 
 class ResourceMeter:
-    """What a server and those who follow it have taken since now."""
+    """Measures the CPU use of a server and its subscribers from the creation of this object on."""
 
     def __init__(self, pid: int, pool: SubscriberPool) -> None:
         self._pid, self._pool = pid, pool
-        self._began_at, self._cpu = time.monotonic(), linux_processes.cpu_seconds(pid)
-        self._waited, self._of_crowd = _cpu_wait_seconds(pid), pool.cpu_seconds()
+        self._started_at = time.monotonic()
+        self._server_cpu, self._cpu_wait = linux_processes.cpu_seconds(pid), _cpu_wait_seconds(pid)
+        self._subscriber_cpu = pool.cpu_seconds()
 
     def cpu_shares(self, deliveries: int) -> CpuShares:
-        """`deliveries` is how often somebody was told of a change meanwhile."""
-        seconds = time.monotonic() - self._began_at
-        server = linux_processes.cpu_seconds(self._pid) - self._cpu
-        of_crowd = zip(self._pool.cpu_seconds(), self._of_crowd, strict=True)
+        """CPU shares since the start; `deliveries` is the number of changes that subscriptions received."""
+        seconds = time.monotonic() - self._started_at
+        server = linux_processes.cpu_seconds(self._pid) - self._server_cpu
+        subscribers = zip(self._pool.cpu_seconds(), self._subscriber_cpu, strict=True)
         return CpuShares(
             server=server / seconds,
             microseconds_per_delivery=1e6 * server / deliveries,
-            cpu_wait=(_cpu_wait_seconds(self._pid) - self._waited) / seconds,
-            subscribers=max(now - then for now, then in of_crowd) / seconds,
+            cpu_wait=(_cpu_wait_seconds(self._pid) - self._cpu_wait) / seconds,
+            subscribers=max(now - start for now, start in subscribers) / seconds,
         )
 
 
-async def run_load(url: str, logs: Path, load: LatencyLoad, start_server: StartProcess) -> LatencyResults:
-    """On an empty database; the folder keeps the server's log."""
+async def run_load(
+    url: str, logs: Path, load: LatencyLoad, start_server: StartProcess
+) -> LatencyResults:
+    """Run a server and a load on an empty database; `logs` stores the log of the server."""
     token, accounts = await seed_database(url, accounts=1)
     server = ServerProcess(logs, _server_settings(url, load), start=start_server)
     try:
@@ -136,11 +138,11 @@ async def run_load(url: str, logs: Path, load: LatencyLoad, start_server: StartP
                 timeout=TIMEOUT_SECONDS,
             )
             writer = TimedWriter(client, accounts)
-            measured = await measure_load(server.process.pid, client, writer, plan, load)
+            measurements = await measure_load(server.process.pid, client, writer, plan, load)
         server.stop()
     finally:
         server.kill()
-    return LatencyResults(*measured, log_errors(logs))
+    return LatencyResults(*measurements, log_errors(logs))
 
 
 async def measure_load(
@@ -150,56 +152,58 @@ async def measure_load(
     for _ in range(INITIAL_WRITES):
         await writer.write()
     before = [change["cursor"] for change in await client.changes_after(origin)]
-    kib, began_at = _resident_kib(pid), time.monotonic()
-    with SubscriberPool(plan, before[:-1], load.processes) as crowd:
-        await crowd.wait_for_cursor(before[-1])
-        opened_within, kib_when_open = time.monotonic() - began_at, _resident_kib(pid) - kib
-        writer.answered_count.clear()
-        meter = ResourceMeter(pid, crowd)
+    kib_before, started_at = _resident_kib(pid), time.monotonic()
+    with SubscriberPool(plan, before[:-1], load.processes) as pool:
+        await pool.wait_for_cursor(before[-1])
+        connect_seconds = time.monotonic() - started_at
+        kib_after_connect = _resident_kib(pid) - kib_before
+        writer.response_times.clear()
+        meter = ResourceMeter(pid, pool)
         await writer.write_on_schedule(load)
-        await crowd.wait_for_cursor(await client.latest_cursor())
+        await pool.wait_for_cursor(await client.latest_cursor())
         cost = ResourceCost(
-            connect_seconds=opened_within,
-            kib_after_connect=kib_when_open / load.subscriptions,
-            kib_at_end=(_resident_kib(pid) - kib) / load.subscriptions,
+            connect_seconds=connect_seconds,
+            kib_after_connect=kib_after_connect / load.subscriptions,
+            kib_at_end=(_resident_kib(pid) - kib_before) / load.subscriptions,
             shares=meter.cpu_shares(load.subscriptions * load.writes * CHANGES_PER_WRITE),
         )
-        told = await crowd.finish()
+        reports = await pool.finish()
     changes = await client.changes_after(origin)
-    delivery = compute_delivery(changes, told, writer.sent_at, measured_from=len(before))
-    return delivery, LatencyPercentiles.from_seconds(writer.answered_count), cost
+    delivery = compute_delivery(changes, reports, writer.sent_at, measured_from=len(before))
+    return delivery, LatencyPercentiles.from_seconds(writer.response_times), cost
 
 
 async def seed_database(url: str, *, accounts: int) -> tuple[str, list[int]]:
-    """A key, and so many accounts."""
+    """An API key and accounts in a new workspace."""
     async with Database(url) as database:
         await migrate(database, now=datetime.now(UTC), random_bytes=secrets.token_bytes)
         workspace = await add_workspace(database)
-        made = [int(await add_account(database, workspace)) for _ in range(accounts)]
-        return (await add_api_key(database, workspace)).token, made
+        account_ids = [int(await add_account(database, workspace)) for _ in range(accounts)]
+        return (await add_api_key(database, workspace)).token, account_ids
 
 
 def _server_settings(url: str, load: LatencyLoad) -> dict[str, str]:
-    """Without a limit that they would reach."""
-    most = str(max(load.subscriptions, 10_000))
+    """Settings whose limits are above the load."""
+    limit = str(max(load.subscriptions, 10_000))
     return {
         "DATABASE_URL": url,
         "RATE_LIMIT": "off",
-        "MAX_SOCKETS": most,
-        "MAX_SUBSCRIPTIONS": most,
-        "MAX_SUBSCRIPTIONS_PER_KEY": most,
+        "MAX_SOCKETS": limit,
+        "MAX_SUBSCRIPTIONS": limit,
+        "MAX_SUBSCRIPTIONS_PER_KEY": limit,
         "MAX_SUBSCRIPTIONS_PER_SOCKET": str(load.subscriptions_per_connection),
     }
 
 
 def _resident_kib(pid: int) -> int:
-    found = re.search(r"^Rss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1])
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    match = re.search(r"^Rss:\s+(\d+)", rollup, re.MULTILINE)
+    assert match is not None
+    return int(match[1])
 
 
 def _cpu_wait_seconds(pid: int) -> float:
-    """Seconds; of its main thread."""
+    """Seconds in which the main thread was ready to run and had no core."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
@@ -213,14 +217,16 @@ def temporary_database(engine: str, folder: Path) -> Iterator[str]:
 
 
 @click.command()
-@click.option("--engine", type=click.Choice(ENGINES), help="Only this one.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Run on one engine only.")
 @click.option("--sockets", default=100, show_default=True)
-@click.option("--each", default=10, show_default=True, help="Subscriptions of a socket.")
-@click.option("--sse", is_flag=True, help="As many event streams instead.")
-@click.option("--rate", default=20.0, show_default=True, help="Changes a second.")
+@click.option("--each", default=10, show_default=True, help="Subscriptions per socket.")
+@click.option("--sse", is_flag=True, help="Use as many event streams instead.")
+@click.option("--rate", default=20.0, show_default=True, help="Changes per second.")
 @click.option("--seconds", default=30.0, show_default=True)
-@click.option("--processes", default=1, show_default=True, help="Of those who follow.")
-@click.option("--goals", is_flag=True, help="Also fail where it is too late or too much.")
+@click.option("--processes", default=1, show_default=True, help="Subscriber processes.")
+@click.option(
+    "--goals", is_flag=True, help="Also fail if the latency or memory is above its limit."
+)
 def main(
     engine: str | None,
     sockets: int,
@@ -231,7 +237,7 @@ def main(
     processes: int,
     goals: bool,
 ) -> None:
-    """Print how late changes reach many, and what they cost; exits with 1 if one is missing or twice."""
+    """Print latency and cost of many subscriptions; exit with 1 if a change is missing or doubled."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     load = LatencyLoad(
         connections=sockets * each if sse else sockets,
@@ -242,15 +248,15 @@ def main(
         processes=processes,
     )
     raise_fd_limit(load.connections + 500)
-    is_right = True
+    passed = True
     for name in ENGINES if engine is None else (engine,):
         with tempfile.TemporaryDirectory() as folder, temporary_database(name, Path(folder)) as url:
             logs = Path(folder) / "logs"
             logs.mkdir()
-            figures = asyncio.run(run_load(url, logs, load, spawn))
-        click.echo("\n  ".join([f"{name}: {load}", *figures.lines()]))
-        is_right = is_right and figures.delivery.is_complete and (figures.meets_goals or not goals)
-    sys.exit(not is_right)
+            results = asyncio.run(run_load(url, logs, load, spawn))
+        click.echo("\n  ".join([f"{name}: {load}", *results.lines()]))
+        passed = passed and results.delivery.is_complete and (results.meets_goals or not goals)
+    sys.exit(not passed)
 
 
 if __name__ == "__main__":

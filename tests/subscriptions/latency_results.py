@@ -1,4 +1,4 @@
-"""What a run of `lateness` came to: who was told what and when, and what it cost. Starts and asks nothing."""
+"""Results of a latency run: completeness, latency and cost of the deliveries."""
 
 import time
 from collections import Counter
@@ -8,18 +8,18 @@ from datetime import datetime
 from math import nan
 from typing import Any, Self
 
-from tests.subscriptions.log_errors import LogError
+from tests.servers import LogError
 from tests.subscriptions.subscriber_pool import ProcessReport
 
-LAG_GOAL_MS = 1000
-"""Within which 99 % of all changes reach whoever follows."""
+LATENCY_GOAL_MS = 1000
+"""Limit of the 99th percentile."""
 MEMORY_GOAL_KIB = 100
-"""For one subscription."""
+"""Memory limit per subscription."""
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyPercentiles:
-    """Milliseconds."""
+    """Percentiles in milliseconds; NaN without values."""
 
     p50: float
     p95: float
@@ -28,30 +28,30 @@ class LatencyPercentiles:
 
     @classmethod
     def from_seconds(cls, seconds: Iterable[float]) -> Self:
-        ms = [1000 * each for each in sorted(seconds)] or [nan]
+        ms = [1000 * duration for duration in sorted(seconds)] or [nan]
         return cls(ms[len(ms) // 2], ms[len(ms) * 95 // 100], ms[len(ms) * 99 // 100], ms[-1])
 
     def __str__(self) -> str:
         return (
-            f"half within {self.p50:,.0f} ms, 95 % {self.p95:,.0f} ms, 99 % {self.p99:,.0f} ms,"
-            f" the last {self.maximum:,.0f} ms"
+            f"p50 {self.p50:,.0f} ms, p95 {self.p95:,.0f} ms, p99 {self.p99:,.0f} ms,"
+            f" maximum {self.maximum:,.0f} ms"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """What reached whoever follows."""
+    """Changes that the subscriptions received."""
 
     expected: int
     missing: int
     duplicates: int
-    """There more than once, or not meant for who got it."""
+    """Changes that arrived more than once, or before the start cursor."""
     out_of_order: int
-    """Subscriptions that were told of anything out of its turn."""
+    """Subscriptions that received changes out of order."""
     latency_from_request: LatencyPercentiles
-    """From just before the write was sent; so it includes what the write itself took."""
+    """Time from the request of the write to the arrival, including the write itself."""
     latency_from_commit: LatencyPercentiles
-    """From when it happened, as the server says."""
+    """Time from `happenedAt` to the arrival."""
 
     @property
     def is_complete(self) -> bool:
@@ -60,54 +60,57 @@ class DeliveryResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuShares:
-    """Of a core, from the first write until everybody had seen the last change."""
+    """Shares of a core, from the first write until every subscription received the last change."""
 
     server: float
     microseconds_per_delivery: float
-    """Microseconds of it for one change that one subscription is told of, with the writes and all else."""
+    """CPU time of the server per delivered change, including writes and all other work."""
     cpu_wait: float
-    """In which the server had to do, and the machine had no core for it."""
+    """Time in which the server was ready to run and had no core."""
     subscribers: float
-    """The busiest process of them; near 1, it is they who are late."""
+    """Share of the busiest subscriber process; near 1, the subscribers cause the latency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceCost:
+    """Memory, connection time and CPU time of a run."""
+
     connect_seconds: float
-    """Seconds, until everybody was there and had caught up."""
+    """Time until all subscriptions were open and had caught up."""
     kib_after_connect: float
-    """Resident, for each subscription."""
+    """Resident memory per subscription."""
     kib_at_end: float
     shares: CpuShares
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyResults:
+    """Result of a run."""
+
     delivery: DeliveryResult
-    answered_writes: LatencyPercentiles
-    """The writes."""
+    write_latency: LatencyPercentiles
     cost: ResourceCost
     log_errors: Counter[LogError]
-    """Of the server."""
 
     @property
     def meets_goals(self) -> bool:
         is_small = self.cost.kib_at_end <= MEMORY_GOAL_KIB
-        return is_small and self.delivery.latency_from_request.p99 <= LAG_GOAL_MS
+        return is_small and self.delivery.latency_from_request.p99 <= LATENCY_GOAL_MS
 
     def lines(self) -> list[str]:
         delivery, cost, shares = self.delivery, self.cost, self.cost.shares
         return [
             f"{delivery.expected:,} deliveries expected, {delivery.missing} missing,"
-            f" {delivery.duplicates} twice, {delivery.out_of_order} subscriptions out of order",
-            f"since the write was sent  {delivery.latency_from_request}",
-            f"since it happened         {delivery.latency_from_commit}",
-            f"the write was answered    {self.answered_writes}",
-            f"a subscription takes {cost.kib_after_connect:.0f} KiB when all are open, which they are within"
-            f" {cost.connect_seconds:.1f} s, and {cost.kib_at_end:.0f} KiB at the end",
-            f"the server takes {shares.server:.0%} of a core, {shares.microseconds_per_delivery:.0f} µs a delivery, and"
-            f" waits for one for {shares.cpu_wait:.0%} of the time; the followers take {shares.subscribers:.0%}",
-            *(f"{times} times: {what}" for what, times in self.log_errors.items()),
+            f" {delivery.duplicates} duplicates, {delivery.out_of_order} subscriptions out of order",
+            f"latency from the request  {delivery.latency_from_request}",
+            f"latency from the commit   {delivery.latency_from_commit}",
+            f"response time of writes   {self.write_latency}",
+            f"memory per subscription   {cost.kib_after_connect:.0f} KiB after the connection of all in"
+            f" {cost.connect_seconds:.1f} s, {cost.kib_at_end:.0f} KiB at the end",
+            f"CPU                       server {shares.server:.0%} of a core,"
+            f" {shares.microseconds_per_delivery:.0f} µs per delivery, waiting {shares.cpu_wait:.0%} of the"
+            f" time; subscribers {shares.subscribers:.0%}",
+            *(f"{times} times: {error}" for error, times in self.log_errors.items()),
         ]
 
 
@@ -118,34 +121,41 @@ def compute_delivery(
     *,
     measured_from: int,
 ) -> DeliveryResult:
-    """Of all changes there are, in their order; `sent` says of a post when it was.
+    """Compare the reports with all changes of the feed, in their order.
 
-    Only of those from that place on it is looked at how late they came.
+    `request_times` has the monotonic time of each post's request. Only the latency of changes from the
+    index `measured_from` on is measured.
     """
-    place = {change["cursor"]: number for number, change in enumerate(changes)}
+    index = {change["cursor"]: number for number, change in enumerate(changes)}
     sent_at = [request_times[change["postId"]] for change in changes]
     happened_at = [_to_monotonic(change["happenedAt"]) for change in changes]
-    expected = missing = twice = disordered = 0
-    since_sent: list[float] = []
-    since_happened: list[float] = []
-    for process in reports:
-        places = [place[cursor] for cursor in process.change_cursors]
-        for after, seen in zip(process.start_cursors, process.received, strict=True):
-            got = [places[each] for each in seen.indexes]
-            wanted = set(range(place[after] + 1, len(place)))
-            expected += len(wanted)
-            missing += len(wanted.difference(got))
-            twice += len(got) - len(wanted.intersection(got))
-            disordered += got != sorted(got)
-            for number, at in zip(got, seen.received_at, strict=True):
+    expected = missing = duplicates = out_of_order = 0
+    from_request: list[float] = []
+    from_commit: list[float] = []
+    for report in reports:
+        feed_indexes = [index[cursor] for cursor in report.change_cursors]
+        for start_cursor, received in zip(report.start_cursors, report.received, strict=True):
+            received_indexes = [feed_indexes[number] for number in received.indexes]
+            expected_indexes = set(range(index[start_cursor] + 1, len(index)))
+            expected += len(expected_indexes)
+            missing += len(expected_indexes.difference(received_indexes))
+            duplicates += len(received_indexes)
+            duplicates -= len(expected_indexes.intersection(received_indexes))
+            out_of_order += received_indexes != sorted(received_indexes)
+            for number, time_received in zip(received_indexes, received.received_at, strict=True):
                 if number >= measured_from:
-                    since_sent.append(at - sent_at[number])
-                    since_happened.append(at - happened_at[number])
+                    from_request.append(time_received - sent_at[number])
+                    from_commit.append(time_received - happened_at[number])
     return DeliveryResult(
-        expected, missing, twice, disordered, LatencyPercentiles.from_seconds(since_sent), LatencyPercentiles.from_seconds(since_happened)
+        expected,
+        missing,
+        duplicates,
+        out_of_order,
+        LatencyPercentiles.from_seconds(from_request),
+        LatencyPercentiles.from_seconds(from_commit),
     )
 
 
-def _to_monotonic(instant: str) -> float:
-    """When the machine's wall clock had that, as its monotonic one has it."""
-    return datetime.fromisoformat(instant).timestamp() - time.time() + time.monotonic()
+def _to_monotonic(time_text: str) -> float:
+    """Convert a time of the wall clock to the monotonic clock."""
+    return datetime.fromisoformat(time_text).timestamp() - time.time() + time.monotonic()

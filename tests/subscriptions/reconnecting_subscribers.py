@@ -1,4 +1,4 @@
-"""Whoever follows changes and comes back whenever it is cut off, by every way there is. Compares nothing."""
+"""Subscribers that reconnect and resume after every lost connection, for each transport."""
 
 import asyncio
 import json
@@ -16,13 +16,13 @@ from websockets.typing import Subprotocol
 from tests.servers import TIMEOUT_SECONDS
 
 MAX_RECONNECT_DELAY = 0.1
-"""Seconds at most, until somebody who was cut off comes back, and between two questions for a page."""
+"""Longest time in seconds until a reconnection, and time between two polls."""
 LEAVE_PROBABILITY = 1 / 300
-"""How often somebody leaves of their own accord, for each change."""
+"""Probability of a voluntary disconnection after each change."""
 MAX_AWAY_SECONDS = 3.0
-"""Seconds at most, until they come back: they are far behind then."""
+"""Longest time in seconds of a voluntary absence, so that the subscriber has to catch up."""
 _SILENCE_TIMEOUT = 20
-"""Seconds; the server sends something more often, on a stream that lives."""
+"""Seconds; longer than the interval of the server's keep-alive messages."""
 _UNAVAILABLE_CODES = {"SERVICE_UNAVAILABLE"}
 _CONNECTION_ERRORS = (OSError, EOFError, httpx.TransportError, WebSocketException)
 
@@ -31,19 +31,18 @@ ChangeData: TypeAlias = Mapping[str, Any]
 
 
 class UnexpectedResponse(Exception):
-    """An answer that nobody should be given here."""
+    """A response that no client should receive in this test."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionSpec:
-    """What is followed."""
+    """A subscription and the changes that it matches."""
 
     document: str
-    """A subscription with a variable `after`."""
+    """GraphQL subscription with a variable `after`."""
     field: str
     variables: Mapping[str, Any]
     matches: Callable[[ChangeData], bool]
-    """Whether it has to tell of a change."""
 
 
 def all_changes_spec() -> SubscriptionSpec:
@@ -66,7 +65,7 @@ def post_changes_spec(post_id: str) -> SubscriptionSpec:
 
 
 def account_changes_spec(account: int) -> SubscriptionSpec:
-    """Of destinations; none is ever taken off its post, or it would not be told of."""
+    """Changes of destinations on an account. The test never removes one from its post."""
     return SubscriptionSpec(
         document="subscription($after: String, $filter: DestinationFilter)"
         " { destinationChanged(filter: $filter, after: $after) { cursor destination { status } } }",
@@ -77,19 +76,25 @@ def account_changes_spec(account: int) -> SubscriptionSpec:
 
 
 SubscribeTransport: TypeAlias = Callable[[str, str, SubscriptionSpec, str], CursorStream]
-"""To follow a server at an URL with a token, what is wished for, behind a cursor."""
+"""Subscribes at a URL with a token to a specification, after a cursor."""
 
 
 class Subscriber:
-    """Follows servers in turn, from the last change that it has seen, and does not end by itself."""
+    """Subscribes to random servers, each time after the last received change, until cancelled."""
 
     def __init__(
-        self, name: str, transport: SubscribeTransport, spec: SubscriptionSpec, urls: Sequence[str], token: str, start: str
+        self,
+        name: str,
+        transport: SubscribeTransport,
+        spec: SubscriptionSpec,
+        urls: Sequence[str],
+        token: str,
+        start: str,
     ) -> None:
         self.name = name
-        self.wish = spec
+        self.spec = spec
         self.received: list[str] = []
-        """The cursors, in the order in which they came."""
+        """Cursors in the order of their arrival."""
         self.reconnects = 0
         self.faults: list[str] = []
         self._transport = transport
@@ -98,42 +103,44 @@ class Subscriber:
         self._start = start
 
     def has_received_all(self, changes: Sequence[ChangeData]) -> bool:
-        """Whether it has seen the last of those that it is to be told of."""
-        meant = [change["cursor"] for change in changes if self.wish.matches(change)]
-        return self.received[-1:] == meant[-1:]
+        """The last received change is the last change that the subscription matches."""
+        expected = [change["cursor"] for change in changes if self.spec.matches(change)]
+        return self.received[-1:] == expected[-1:]
 
     async def run(self, randomness: Random) -> None:
         while True:
-            longest = await self._run_connection(randomness)
+            max_delay = await self._run_connection(randomness)
             self.reconnects += 1
-            await asyncio.sleep(randomness.uniform(0, longest))
+            await asyncio.sleep(randomness.uniform(0, max_delay))
 
     async def _run_connection(self, randomness: Random) -> float:
-        """Until it is cut off, or leaves; for how many seconds at most it is then away."""
+        """Receive changes until the connection ends, and return the longest delay of the next one."""
         after = self.received[-1] if self.received else self._start
         url = randomness.choice(self._urls)
         try:
-            async with aclosing(self._transport(url, self._token, self.wish, after)) as cursors:
+            async with aclosing(self._transport(url, self._token, self.spec, after)) as cursors:
                 async for cursor in cursors:
                     self.received.append(cursor)
                     if randomness.random() < LEAVE_PROBABILITY:
                         return MAX_AWAY_SECONDS
-        except _CONNECTION_ERRORS as cut:
-            # By a process that was killed; what the service itself closes for, it says.
-            if isinstance(cut, ConnectionClosed) and cut.rcvd and cut.rcvd.code >= 4000:
-                self.faults.append(str(cut))
+        except _CONNECTION_ERRORS as error:
+            # Expected after a kill. Codes from 4000 on mean that the service closed the socket.
+            if isinstance(error, ConnectionClosed) and error.rcvd and error.rcvd.code >= 4000:
+                self.faults.append(str(error))
         except UnexpectedResponse as fault:
             self.faults.append(str(fault))
         return MAX_RECONNECT_DELAY
 
 
-async def subscribe_websocket(url: str, token: str, spec: SubscriptionSpec, after: str) -> CursorStream:
-    """By graphql-transport-ws."""
-    where = f"ws{url.removeprefix('http')}/graphql"
+async def subscribe_websocket(
+    url: str, token: str, spec: SubscriptionSpec, after: str
+) -> CursorStream:
+    """Subscribe by graphql-transport-ws."""
+    websocket_url = f"ws{url.removeprefix('http')}/graphql"
     protocol = Subprotocol("graphql-transport-ws")
-    # Without a bound to its queue: with a full one, it would not see that its close is answered.
+    # The queue is unbounded, because a full queue would hide the server's response to a close.
     async with connect(
-        where, subprotocols=[protocol], open_timeout=TIMEOUT_SECONDS, max_queue=None
+        websocket_url, subprotocols=[protocol], open_timeout=TIMEOUT_SECONDS, max_queue=None
     ) as socket:
         payload: Any = {"Authorization": f"Bearer {token}"}
         await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
@@ -146,11 +153,11 @@ async def subscribe_websocket(url: str, token: str, spec: SubscriptionSpec, afte
                 _check_unavailable(message["payload"])
                 return
             _check_message_type(message, "next")
-            yield _matching_cursor(message["payload"], spec)
+            yield _cursor_of(message["payload"], spec)
 
 
 async def subscribe_sse(url: str, token: str, spec: SubscriptionSpec, after: str) -> CursorStream:
-    """By server-sent events."""
+    """Subscribe by server-sent events."""
     body = {"query": spec.document, "variables": {**spec.variables, "after": after}}
     async with (
         _http_client(token, Accept="text/event-stream") as http,
@@ -160,18 +167,18 @@ async def subscribe_sse(url: str, token: str, spec: SubscriptionSpec, after: str
             if line == "event: complete":
                 return
             if line.startswith("data: "):
-                answer = json.loads(line.removeprefix("data: "))
-                if answer.get("data") is None:
-                    _check_unavailable(answer["errors"])
+                result = json.loads(line.removeprefix("data: "))
+                if result.get("data") is None:
+                    _check_unavailable(result["errors"])
                     return
-                yield _matching_cursor(answer, spec)
-            elif line.startswith("{"):  # not a stream, but an error
+                yield _cursor_of(result, spec)
+            elif line.startswith("{"):  # an error instead of a stream
                 _check_unavailable(json.loads(line)["errors"])
                 return
 
 
 async def poll_changes(url: str, token: str, _: SubscriptionSpec, after: str) -> CursorStream:
-    """By pages of GET /v1/changes."""
+    """Poll GET /v1/changes."""
     async with _http_client(token) as http:
         while True:
             response = await http.get(f"{url}/v1/changes", params={"after": after, "limit": 20})
@@ -192,18 +199,18 @@ def _http_client(token: str, **headers: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(headers=headers, timeout=_SILENCE_TIMEOUT)
 
 
-def _matching_cursor(message: Mapping[str, Any], spec: SubscriptionSpec) -> str:
-    if message.get("errors"):
-        raise UnexpectedResponse(json.dumps(message))
-    return str(message["data"][spec.field]["cursor"])
+def _cursor_of(result: Mapping[str, Any], spec: SubscriptionSpec) -> str:
+    if result.get("errors"):
+        raise UnexpectedResponse(json.dumps(result))
+    return str(result["data"][spec.field]["cursor"])
 
 
-def _check_message_type(message: Mapping[str, Any], kind: str) -> None:
-    if message["type"] != kind:
+def _check_message_type(message: Mapping[str, Any], expected: str) -> None:
+    if message["type"] != expected:
         raise UnexpectedResponse(json.dumps(message))
 
 
 def _check_unavailable(errors: Sequence[Mapping[str, Any]]) -> None:
-    """Nothing but that the database is away."""
-    if {each["extensions"]["code"] for each in errors} - _UNAVAILABLE_CODES:
+    """Raise unless all errors mean that the database is unavailable."""
+    if {error["extensions"]["code"] for error in errors} - _UNAVAILABLE_CODES:
         raise UnexpectedResponse(json.dumps(errors))

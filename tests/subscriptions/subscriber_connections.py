@@ -1,7 +1,6 @@
-"""Connections that follow one feed and cost little. How many there are, and what it comes to, is others'.
+"""Lightweight subscriber connections that record the cursors of the change feed.
 
-They read only as much of what they get as tells one change from another: whatever is measured with them
-is to be what the server takes, and not what they do.
+They parse only the cursor of each message, so that measurements show the cost of the server.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit
 import orjson
 
 DOCUMENT = (
-    "subscription Follow($after: String) { changes(after: $after) {"
+    "subscription Changes($after: String) { changes(after: $after) {"
     " cursor type happenedAt operation postId values"
     " destination { accountId status platformPostUrl errorCode attempts nextRetryAt } } }"
 )
@@ -34,48 +33,53 @@ _TEXT, _PING, _PONG = 1, 9, 10
 
 @dataclass(frozen=True, slots=True)
 class ReceivedChanges:
-    """What one subscription was told, in the order in which it came."""
+    """Changes that one subscription received, in the order of their arrival."""
 
     indexes: "array[int]" = field(default_factory=lambda: array("l"))
-    """By the places of their cursors."""
+    """Indexes of the cursors in the log."""
     received_at: "array[float]" = field(default_factory=lambda: array("d"))
-    """By the monotonic clock, which all processes of a machine share."""
+    """Times of the monotonic clock, which is the same in all processes of a machine."""
 
 
 class SubscriptionLog:
-    """What all connections of a process have seen. Anything unexpected is a problem, and it is over."""
+    """Changes that all connections of a process received. Any unexpected message is a problem."""
 
     def __init__(self, subscriptions: int) -> None:
         self.received = [ReceivedChanges() for _ in range(subscriptions)]
         self.cursor_indexes: dict[bytes, int] = {}
-        """Of each cursor, in the order in which they came first."""
+        """Cursor → index, in the order of their first arrival."""
         self.problems: list[str] = []
-        self._times: list[int] = []
-        """How often each was seen."""
+        self._counts: list[int] = []
+        """Number of arrivals of each cursor, by index."""
 
     def record(self, subscription: int, cursor: bytes, now: float) -> None:
-        place = self.cursor_indexes.setdefault(cursor, len(self.cursor_indexes))
-        if place == len(self._times):
-            self._times.append(0)
-        self._times[place] += 1
-        seen = self.received[subscription]
-        seen.indexes.append(place)
-        seen.received_at.append(now)
+        index = self.cursor_indexes.setdefault(cursor, len(self.cursor_indexes))
+        if index == len(self._counts):
+            self._counts.append(0)
+        self._counts[index] += 1
+        received = self.received[subscription]
+        received.indexes.append(index)
+        received.received_at.append(now)
 
     def have_all_received(self, cursor: str) -> bool:
-        place = self.cursor_indexes.get(cursor.encode())
-        return place is not None and self._times[place] >= len(self.received)
+        index = self.cursor_indexes.get(cursor.encode())
+        return index is not None and self._counts[index] >= len(self.received)
 
 
 class SubscriberConnection(asyncio.Protocol):
-    """Of either kind, with as many subscriptions as there are cursors to begin behind."""
+    """Connection with one subscription per start cursor."""
 
     def __init__(
-        self, log: SubscriptionLog, url: str, token: str, first_subscription: int, start_cursors: Sequence[str]
+        self,
+        log: SubscriptionLog,
+        url: str,
+        token: str,
+        first_subscription: int,
+        start_cursors: Sequence[str],
     ) -> None:
-        """`first` is the number of the first of its subscriptions."""
+        """Connect; `first_subscription` is the index of the first subscription in the log."""
         self.ready = asyncio.get_running_loop().create_future()
-        """Once the server has answered, or has gone."""
+        """Completes when the subscriptions were sent or the connection failed."""
         self._log = log
         self._host = urlsplit(url).netloc
         self._token = token
@@ -122,16 +126,16 @@ class SubscriberConnection(asyncio.Protocol):
         raise NotImplementedError
 
     def _on_response_head(self) -> None:
-        """The head of the answer is there."""
+        """Check the status line, and start the subscriptions if the transport needs it."""
         raise NotImplementedError
 
     def _parse(self, data: bytes, now: float) -> int:
-        """How many bytes of it were read."""
+        """Record the complete messages and return the number of parsed bytes."""
         raise NotImplementedError
 
 
 class WebSocketConnection(SubscriberConnection):
-    """By graphql-transport-ws."""
+    """Subscriptions by graphql-transport-ws."""
 
     def _request(self) -> bytes:
         return self._request_head(
@@ -150,7 +154,7 @@ class WebSocketConnection(SubscriberConnection):
         self._send_message({"type": "connection_init", "payload": {"Authorization": bearer}})
 
     def _parse(self, data: bytes, now: float) -> int:
-        """RFC 6455, 5.2: what a server sends has no mask, and these messages are of one frame each."""
+        """Frames of RFC 6455, section 5.2: the server uses no mask and sends one frame per message."""
         done, size = 0, len(data)
         while size - done >= 2:
             start, length = done + 2, data[done + 1]
@@ -160,9 +164,9 @@ class WebSocketConnection(SubscriberConnection):
                 start, length = done + 10, int.from_bytes(data[done + 2 : done + 10])
             if size < start + length:
                 break
-            found = _NEXT_PATTERN.match(data, start)
-            if found:
-                self._log.record(self._first_subscription + int(found[1]), found[2], now)
+            match = _NEXT_PATTERN.match(data, start)
+            if match:
+                self._log.record(self._first_subscription + int(match[1]), match[2], now)
             else:
                 self._handle_frame(data[done] & 15, data[start : start + length])
             done = start + length
@@ -173,7 +177,8 @@ class WebSocketConnection(SubscriberConnection):
             self._send_frame(_PONG, payload)
         elif payload == b'{"type":"connection_ack"}':
             for number in range(len(self._start_cursors)):
-                self._send_message({"id": str(number), "type": "subscribe", "payload": self._subscription_body(number)})
+                body = self._subscription_body(number)
+                self._send_message({"id": str(number), "type": "subscribe", "payload": body})
             self._mark_ready()
         else:
             self._fail(f"unexpected message: {payload!r}")
@@ -184,12 +189,12 @@ class WebSocketConnection(SubscriberConnection):
     def _send_frame(self, opcode: int, payload: bytes) -> None:
         size = len(payload)
         length = bytes([0x80 | size]) if size < 126 else struct.pack("!BH", 0x80 | 126, size)
-        no_mask = bytes(4)  # one of zeros, which leaves the payload as it is
-        self._transport.write(bytes([0x80 | opcode]) + length + no_mask + payload)
+        zero_mask = bytes(4)  # leaves the payload unchanged
+        self._transport.write(bytes([0x80 | opcode]) + length + zero_mask + payload)
 
 
 class SSEConnection(SubscriberConnection):
-    """By server-sent events, one subscription each."""
+    """One subscription by server-sent events."""
 
     def _request(self) -> bytes:
         body = orjson.dumps(self._subscription_body(0))
@@ -208,12 +213,12 @@ class SSEConnection(SubscriberConnection):
         self._mark_ready()
 
     def _parse(self, data: bytes, now: float) -> int:
-        """Between the events stand the sizes of HTTP's chunks, which may be passed over."""
+        """Match the events in the data and ignore the chunk sizes of HTTP between them."""
         done = data.rfind(b"\n\n") + 2
         if done < 2:
             return 0
-        for found in _EVENT_PATTERN.finditer(data, 0, done):
-            self._log.record(self._first_subscription, found[1], now)
+        for match in _EVENT_PATTERN.finditer(data, 0, done):
+            self._log.record(self._first_subscription, match[1], now)
         if b"event: complete" in data or b'data: {"errors"' in data:
             self._fail(data.decode())
         return done

@@ -1,4 +1,4 @@
-"""Processes full of followers, as whoever measures starts and asks them. How they follow is in followers."""
+"""Pool of processes with many subscriber connections, controlled by the measuring process."""
 
 import asyncio
 import multiprocessing
@@ -16,13 +16,18 @@ from urllib.parse import urlsplit
 import uvloop
 
 from tests.bench import linux_processes
-from tests.subscriptions.subscriber_connections import SSEConnection, SubscriptionLog, ReceivedChanges, WebSocketConnection
+from tests.subscriptions.subscriber_connections import (
+    ReceivedChanges,
+    SSEConnection,
+    SubscriptionLog,
+    WebSocketConnection,
+)
 
 _CONCURRENT_CONNECTS = 20
-"""Connections of a process: with more of them at the same moment, the server would refuse some."""
+"""Concurrent connects of a process; with more, the server would reject some."""
 _POLL_INTERVAL = 0.02
 _GRACE = 0.5
-"""Seconds in which whatever comes twice would come."""
+"""Seconds in which duplicates would still arrive."""
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload([__name__])
@@ -32,50 +37,52 @@ Cursors = Sequence[str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriberPlan:
-    """What the followers do."""
+    """What the subscribers connect to."""
 
     url: str
     token: str
     connections: int
     subscriptions_per_connection: int
-    """Subscriptions of a connection."""
     use_sse: bool
-    """Server-sent events instead of WebSockets, which have one subscription each."""
+    """Use server-sent events, with one subscription per connection, instead of WebSockets."""
     timeout: float
-    """How long they wait for any one change."""
+    """Longest time in seconds until a change reaches all subscribers."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessReport:
-    """All that one process was told."""
+    """All changes that the subscriptions of one process received."""
 
     start_cursors: Cursors
-    """What each subscription began behind."""
+    """Cursor after which each subscription started."""
     received: Sequence[ReceivedChanges]
-    """By each subscription."""
+    """Received changes of each subscription."""
     change_cursors: Cursors
-    """Of the changes, by their places."""
+    """Cursors of the changes, by index."""
 
 
 class SubscriberPool:
-    """Within it, so many processes of followers are there.
+    """Context manager that runs the processes.
 
-    They begin behind these cursors in turn, as if they had come at different times.
+    The subscriptions start after the given cursors in rotation, as if clients had connected over time.
     """
 
     def __init__(self, plan: SubscriberPlan, start_cursors: Cursors, processes: int) -> None:
-        self._seconds = plan.timeout
+        self._timeout = plan.timeout
         self._pipes: list[Pipe] = []
-        turns = cycle(start_cursors)
-        connections = [list(islice(turns, plan.subscriptions_per_connection)) for _ in range(plan.connections)]
+        rotation = cycle(start_cursors)
+        connections = [
+            list(islice(rotation, plan.subscriptions_per_connection))
+            for _ in range(plan.connections)
+        ]
         self._processes = []
         for number in range(processes):
-            ours, theirs = _processes.Pipe()
-            given = (plan, connections[number::processes], theirs)
-            process = _processes.Process(target=_run_process, args=given, daemon=True)
+            pipe, process_pipe = _processes.Pipe()
+            arguments = (plan, connections[number::processes], process_pipe)
+            process = _processes.Process(target=_run_process, args=arguments, daemon=True)
             process.start()
-            theirs.close()
-            self._pipes.append(ours)
+            process_pipe.close()
+            self._pipes.append(pipe)
             self._processes.append(process)
 
     def __enter__(self) -> Self:
@@ -83,44 +90,45 @@ class SubscriberPool:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
-        at: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
-        for each in self._processes:
-            each.kill()
-            each.join()
+        for process in self._processes:
+            process.kill()
+            process.join()
 
     async def wait_for_cursor(self, cursor: str) -> None:
-        """Wait until all of them have, or the time is up; the first time, also until they are there."""
+        """Wait until all subscriptions received a change; the first call also waits for all connections."""
         for problems in await self._request_all(cursor):
             assert not problems, problems[:3]
 
     async def finish(self) -> list[ProcessReport]:
+        """End the processes and return their reports."""
         return await self._request_all(None)
 
     def cpu_seconds(self) -> list[float]:
-        """Of each process."""
+        """CPU time of each process in seconds."""
         return [
-            linux_processes.cpu_seconds(each.pid)
-            for each in self._processes
-            if each.pid is not None
+            linux_processes.cpu_seconds(process.pid)
+            for process in self._processes
+            if process.pid is not None
         ]
 
     async def _request_all(self, cursor: str | None) -> list[Any]:
-        """All answers; EOFError where a process has ended."""
+        """Send a request to each process and return the responses; EOFError if a process has ended."""
         for pipe in self._pipes:
             pipe.send(cursor)
         return await asyncio.gather(*(asyncio.to_thread(self._receive, p) for p in self._pipes))
 
     def _receive(self, pipe: Pipe) -> Any:
-        # Twice the time, for to open so many takes some too.
-        assert pipe.poll(2 * self._seconds), "the followers do not answer"
+        # Twice the timeout, because opening the connections takes time too.
+        assert pipe.poll(2 * self._timeout), "a subscriber process does not respond"
         return pipe.recv()
 
 
 def raise_fd_limit(count: int) -> None:
-    """For this process and those that it starts from now on; an error where there may not be as many."""
+    """Raise the limit of open files of this process and its later children; an error if not permitted."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft not in range(count):
         return
@@ -128,43 +136,53 @@ def raise_fd_limit(count: int) -> None:
 
 
 def _run_process(plan: SubscriberPlan, connections: Sequence[Cursors], pipe: Pipe) -> None:
-    with suppress(KeyboardInterrupt, EOFError, BrokenPipeError):  # as whoever asks has ended
+    with suppress(KeyboardInterrupt, EOFError, BrokenPipeError):  # the measuring process has ended
         uvloop.run(_serve_requests(plan, connections, pipe))
 
 
-async def _serve_requests(plan: SubscriberPlan, connections: Sequence[Cursors], requests: Pipe) -> None:
-    """Answer each cursor with the problems until all have seen it, and None with all they have seen."""
-    following = SubscriptionLog(len(connections) * plan.subscriptions_per_connection)
-    transports = await _open_connections(plan, connections, following)
+async def _serve_requests(
+    plan: SubscriberPlan, connections: Sequence[Cursors], requests: Pipe
+) -> None:
+    """Respond to a cursor with the problems so far, once all received it, and to None with the report."""
+    log = SubscriptionLog(len(connections) * plan.subscriptions_per_connection)
+    transports = await _open_connections(plan, connections, log)
     while cursor := await asyncio.to_thread(requests.recv):
         ends_at = time.monotonic() + plan.timeout
-        while not following.have_all_received(cursor) and time.monotonic() < ends_at:
-            if following.problems:
+        while not log.have_all_received(cursor) and time.monotonic() < ends_at:
+            if log.problems:
                 break
             await asyncio.sleep(_POLL_INTERVAL)
-        requests.send(following.problems)
+        requests.send(log.problems)
     await asyncio.sleep(_GRACE)
-    cursors = [each.decode() for each in following.cursor_indexes]
-    requests.send(ProcessReport(list(chain(*connections)), following.received, cursors))
-    for each in transports:
-        each.close()
+    cursors = [cursor.decode() for cursor in log.cursor_indexes]
+    requests.send(ProcessReport(list(chain(*connections)), log.received, cursors))
+    for transport in transports:
+        transport.close()
 
 
 async def _open_connections(
-    plan: SubscriberPlan, connections: Sequence[Cursors], subscriptions: SubscriptionLog
+    plan: SubscriberPlan, connections: Sequence[Cursors], log: SubscriptionLog
 ) -> list[asyncio.BaseTransport]:
-    kind = SSEConnection if plan.use_sse else WebSocketConnection
+    connection_class = SSEConnection if plan.use_sse else WebSocketConnection
     server = urlsplit(plan.url)
-    few = asyncio.Semaphore(_CONCURRENT_CONNECTS)
+    limiter = asyncio.Semaphore(_CONCURRENT_CONNECTS)
 
-    async def opened(number: int, after: Cursors) -> asyncio.BaseTransport:
-        async with few:
+    async def open_connection(number: int, start_cursors: Cursors) -> asyncio.BaseTransport:
+        async with limiter:
             transport, connection = await asyncio.get_running_loop().create_connection(
-                lambda: kind(subscriptions, plan.url, plan.token, number * plan.subscriptions_per_connection, after),
+                lambda: connection_class(
+                    log,
+                    plan.url,
+                    plan.token,
+                    number * plan.subscriptions_per_connection,
+                    start_cursors,
+                ),
                 server.hostname or "",
                 server.port or 0,
             )
             await connection.ready
         return transport
 
-    return await asyncio.gather(*(opened(*each) for each in enumerate(connections)))
+    return await asyncio.gather(
+        *(open_connection(number, cursors) for number, cursors in enumerate(connections))
+    )

@@ -1,1 +1,1 @@
-"""What our server is measured against in Python: an ordinary Strawberry server, and two limits. No tests."""
+"""Python servers for comparison: an ordinary Strawberry server and two upper limits."""

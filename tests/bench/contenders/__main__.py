@@ -1,4 +1,4 @@
-"""`python -m tests.bench.contenders NAME`: one of them on PORT, served exactly as ours is."""
+"""Serves one contender on PORT like the post-results server: `python -m tests.bench.contenders NAME`."""
 
 import importlib
 import os

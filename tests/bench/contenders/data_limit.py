@@ -1,6 +1,6 @@
-"""The limit of any server that reads this data: the statements on the driver, and orjson. No GraphQL.
+"""Upper limit of any server that reads this data: SQL statements on the driver, and orjson.
 
-It takes each question by its text, and answers nothing else. `make_app` is for a database's URL.
+It compares the text of the query with those of the benchmark and supports no other query.
 """
 
 import json
@@ -16,14 +16,13 @@ from sqlalchemy import URL, make_url
 from starlette.types import ASGIApp
 
 from app.domain.times import format_instant
-from tests.bench.contenders.asgi import make_asgi_app
-from tests.bench.contenders.envelope import envelope
+from tests.bench.contenders.minimal_asgi import envelope, make_asgi_app
 from tests.bench.requests import POST_RESULTS_QUERY, POSTS_QUERY
 from tests.bench.seeding import WORKSPACE_ID
 
 Rows = Sequence[Sequence[Any]]
 Fetch = Callable[[str, Any], Awaitable[Rows]]
-"""The rows of a statement about what is looked for, in the benchmark's workspace."""
+"""Executes a statement with one parameter in the workspace of the benchmark."""
 
 _DESTINATION_COLUMNS = (
     "d.id{text}, d.account_id, a.account_name, d.platform, d.status, d.published_at,"
@@ -55,7 +54,7 @@ _REST_PATH_SLICE = len("/v1/posts/"), -len("/results")
 
 
 class _NoResetConnection(asyncpg.Connection):  # type: ignore[misc]
-    """What only reads leaves nothing behind that another round trip would have to clear away."""
+    """Connection without the reset query, which only reads do not need."""
 
     def get_reset_query(self) -> str:
         return ""
@@ -64,24 +63,24 @@ class _NoResetConnection(asyncpg.Connection):  # type: ignore[misc]
 def make_app(database_url: str) -> ASGIApp:
     url = make_url(database_url)
     is_sqlite = url.get_backend_name() == "sqlite"
-    answers = _Responder(_SQLITE if is_sqlite else _POSTGRESQL)
+    responder = _Responder(_SQLITE if is_sqlite else _POSTGRESQL)
 
     async def connect() -> None:
-        answers.fetch = _sqlite_fetch(url) if is_sqlite else await _postgresql_fetch(url)
+        responder.fetch = _sqlite_fetch(url) if is_sqlite else await _postgresql_fetch(url)
 
-    return make_asgi_app(answers.respond, on_startup=connect)
+    return make_asgi_app(responder.respond, on_startup=connect)
 
 
 def _sqlite_fetch(url: URL) -> Fetch:
-    """In the thread of the event loop: a statement takes less than the way to another one."""
+    """Execute in the thread of the event loop, which is faster than a switch to another thread."""
     connection = sqlite3.connect(str(url.database), isolation_level=None)
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
     workspace = str(WORKSPACE_ID)
 
     async def fetch(statement: str, parameter: Any) -> Rows:
-        given = json.dumps(parameter) if isinstance(parameter, list) else parameter
-        return connection.execute(statement, (workspace, given)).fetchall()
+        value = json.dumps(parameter) if isinstance(parameter, list) else parameter
+        return connection.execute(statement, (workspace, value)).fetchall()
 
     return fetch
 
@@ -100,24 +99,28 @@ async def _postgresql_fetch(url: URL) -> Fetch:
 
 
 class _Responder:
+    """Responds to the requests of the benchmark."""
+
     fetch: Fetch
 
     def __init__(self, engine: dict[str, str]) -> None:
         self._post_query, self._posts_query, self._destinations_query = (
-            each.format_map(engine) for each in (_POST_QUERY, _POSTS_QUERY, _DESTINATIONS_QUERY)
+            query.format_map(engine) for query in (_POST_QUERY, _POSTS_QUERY, _DESTINATIONS_QUERY)
         )
-        self._format_time = _format_stored_instant if engine is _SQLITE else _format_optional_instant
+        self._format_time = (
+            _format_stored_instant if engine is _SQLITE else _format_optional_instant
+        )
 
     async def respond(self, path: str, body: bytes) -> bytes:
         if path != "/graphql":
             return orjson.dumps(envelope(await self._rest(path[slice(*_REST_PATH_SLICE)])))
-        asked = orjson.loads(body)
-        variables = asked["variables"]
-        if asked["query"] == POST_RESULTS_QUERY:
+        request = orjson.loads(body)
+        variables = request["variables"]
+        if request["query"] == POST_RESULTS_QUERY:
             return orjson.dumps({"data": await self._post(variables["id"])})
-        if asked["query"] == POSTS_QUERY:
+        if request["query"] == POSTS_QUERY:
             return orjson.dumps({"data": await self._posts(variables["n"])})
-        raise ValueError("not one of the benchmark's documents")
+        raise ValueError("unknown document; only the documents of the benchmark are supported")
 
     async def _post(self, post_id: str) -> dict[str, Any]:
         rows = await self.fetch(self._post_query, post_id)
@@ -130,17 +133,13 @@ class _Responder:
     async def _posts(self, count: int) -> dict[str, Any]:
         time = self._format_time
         posts = await self.fetch(self._posts_query, count)
-        below: dict[str, list[dict[str, Any]]] = {row[0]: [] for row in posts}
-        for row in await self.fetch(self._destinations_query, list(below)):
-            below[row[0]].append(
+        destinations: dict[str, list[dict[str, Any]]] = {row[0]: [] for row in posts}
+        for row in await self.fetch(self._destinations_query, list(destinations)):
+            destinations[row[0]].append(
                 {
                     "destinationId": row[1],
                     **self._result(row),
-                    "account": {
-                        "accountId": row[2],
-                        "platform": row[12],
-                        "accountName": row[3],
-                    },
+                    "account": {"accountId": row[2], "platform": row[12], "accountName": row[3]},
                 }
             )
         nodes = [
@@ -152,7 +151,7 @@ class _Responder:
                 "timezone": row[4],
                 "createdAt": time(row[5]),
                 "updatedAt": time(row[6]),
-                "destinations": below[row[0]],
+                "destinations": destinations[row[0]],
             }
             for row in posts
         ]
@@ -198,7 +197,7 @@ class _Responder:
 
 
 def _format_stored_instant(stored: str | None) -> str | None:
-    """SQLite's form of an instant has its parts at the same places."""
+    """Convert the text that SQLite stores by its fixed positions."""
     return None if stored is None else f"{stored[:10]}T{stored[11:23]}Z"
 
 

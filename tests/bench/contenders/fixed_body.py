@@ -1,12 +1,12 @@
-"""The limit of any server here: bodies made before, of the size of real ones. Reads nothing of a request.
+"""Upper limit of any ASGI server: responds with fixed bodies of realistic size.
 
-FIXED_BODIES is the folder with one file for each question.
+FIXED_BODIES is the folder with one file per query.
 """
 
 import os
 from pathlib import Path
 
-from tests.bench.contenders.asgi import make_asgi_app
+from tests.bench.contenders.minimal_asgi import make_asgi_app
 
 _FOLDER = Path(os.environ["FIXED_BODIES"])
 _BODIES = {file.stem: file.read_bytes() for file in _FOLDER.iterdir()}

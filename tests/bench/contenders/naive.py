@@ -1,6 +1,6 @@
-"""The same questions as anybody would first answer them with Strawberry: ORM, DataLoaders, its own view.
+"""Ordinary Strawberry server with the ORM, DataLoaders and Strawberry's own view.
 
-Nothing is taken from our server but the tables and the scalars. `make_app` is for a database's URL.
+It shares only the tables and the scalars with the post-results server.
 """
 
 import os
@@ -24,7 +24,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from app.db import models
 from app.graphql.schema.scalars import SCALARS
-from tests.bench.contenders.envelope import envelope
+from tests.bench.contenders.minimal_asgi import envelope
 from tests.bench.seeding import WORKSPACE_ID
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -134,7 +134,9 @@ class Query:
     @strawberry.field
     async def post(self, info: strawberry.Info, post_id: UUID) -> Post | None:
         async with info.context["sessions"]() as session:
-            row = await session.scalar(select(models.Post).where(*_NOT_DELETED, models.Post.id == post_id))
+            row = await session.scalar(
+                select(models.Post).where(*_NOT_DELETED, models.Post.id == post_id)
+            )
         return None if row is None else _post(row)
 
     @strawberry.field
@@ -152,25 +154,25 @@ schema = strawberry.Schema(Query, config=StrawberryConfig(scalar_map=SCALARS))
 
 def _context(sessions: Sessions) -> dict[str, Any]:
     async def destinations(post_ids: list[UUID]) -> Sequence[list[models.Destination]]:
-        of = models.Destination
-        found: dict[UUID, list[models.Destination]] = {post_id: [] for post_id in post_ids}
+        table = models.Destination
+        by_post: dict[UUID, list[models.Destination]] = {post_id: [] for post_id in post_ids}
         async with sessions() as session:
             for row in await session.scalars(
-                select(of)
-                .where(of.workspace_id == WORKSPACE_ID, of.post_id.in_(post_ids))
-                .order_by(of.post_id, of.position, of.id)
+                select(table)
+                .where(table.workspace_id == WORKSPACE_ID, table.post_id.in_(post_ids))
+                .order_by(table.post_id, table.position, table.id)
             ):
-                found[row.post_id].append(row)
-        return list(found.values())
+                by_post[row.post_id].append(row)
+        return list(by_post.values())
 
     async def accounts(ids: list[int]) -> Sequence[models.Account | None]:
-        of = models.Account
+        table = models.Account
         async with sessions() as session:
             rows = await session.scalars(
-                select(of).where(of.workspace_id == WORKSPACE_ID, of.id.in_(ids))
+                select(table).where(table.workspace_id == WORKSPACE_ID, table.id.in_(ids))
             )
-            found = {row.id: row for row in rows}
-        return [found.get(account_id) for account_id in ids]
+            by_id = {row.id: row for row in rows}
+        return [by_id.get(account_id) for account_id in ids]
 
     return {
         "sessions": sessions,
@@ -214,21 +216,17 @@ def make_app(database_url: str) -> Starlette:
             return _context(sessions)
 
     async def results(request: Request) -> JSONResponse:
-        found = await schema.execute(
+        executed = await schema.execute(
             _RESULTS_QUERY, {"id": request.path_params["post_id"]}, _context(sessions)
         )
-        assert found.data is not None, found.errors
-        post = found.data["post"]
-        for each in (result := post["results"]):
-            each["status"] = each["status"].lower()
-        post = {**post, "post_status": post["post_status"].lower(), "results": result}
-        return JSONResponse(envelope(post))
+        assert executed.data is not None, executed.errors
+        post = executed.data["post"]
+        for result in post["results"]:
+            result["status"] = result["status"].lower()
+        return JSONResponse(envelope({**post, "post_status": post["post_status"].lower()}))
 
     return Starlette(
-        routes=[
-            Route("/graphql", View(schema)),
-            Route("/v1/posts/{post_id}/results", results),
-        ]
+        routes=[Route("/graphql", View(schema)), Route("/v1/posts/{post_id}/results", results)]
     )
 
 

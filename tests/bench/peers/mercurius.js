@@ -1,5 +1,5 @@
-// mercurius with JIT in one of three forms: with its loaders (FORM=loaders); the root resolver also reads what is
-// below it, in a second statement with a join (prefetch); a single post and that in one statement (join).
+// mercurius with JIT. FORM selects how destinations and accounts are read: by mercurius loaders (loaders), by the
+// root resolver in a second statement with a join (prefetch), or with a single post in one statement (join).
 import { makeExecutableSchema } from "@graphql-tools/schema";
 import Fastify from "fastify";
 import mercurius from "mercurius";
@@ -52,7 +52,7 @@ const Query = {
   },
 };
 
-// Each request reads anew.
+// Without a cache across requests.
 const opts = { cache: false };
 const accountsOf = async (queries) => {
   const ids = queries.map(({ obj }) => obj.accountId);
@@ -71,7 +71,7 @@ const loaders = {
   Destination: {
     account: { loader: accountsOf, opts },
     accountName: {
-      loader: async (queries) => (await accountsOf(queries)).map((each) => each.accountName),
+      loader: async (queries) => (await accountsOf(queries)).map((account) => account.accountName),
       opts,
     },
   },

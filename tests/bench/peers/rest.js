@@ -1,11 +1,11 @@
-// fastify with the route of R1 written by hand: two statements, or all in one (FORM=join).
+// fastify with the REST route of R1: two statements, or one with a join (FORM=join).
 import { randomUUID } from "node:crypto";
 import Fastify from "fastify";
 import { connect, time } from "./statements.js";
 
 const database = await connect();
 
-const FIND = {
+const READ_RESULTS = {
   prefetch: async (postId) => {
     const [post] = await database.post(postId);
     if (!post) return null;
@@ -18,7 +18,7 @@ const FIND = {
     return { status: postStatus, rows: rows.filter((row) => row.destinationId !== null) };
   },
 };
-const find = FIND[process.env.FORM];
+const readResults = READ_RESULTS[process.env.FORM];
 
 const result = (row) => ({
   account_id: row.accountId,
@@ -38,13 +38,13 @@ const result = (row) => ({
 
 const app = Fastify();
 app.get("/v1/posts/:postId/results", async ({ params: { postId } }, reply) => {
-  const found = await find(postId);
+  const post = await readResults(postId);
   const meta = { request_id: randomUUID().slice(0, 8), timestamp: new Date().toISOString() };
-  if (!found) {
+  if (!post) {
     reply.code(404);
     return { data: null, error: { code: "not_found" }, meta };
   }
-  const data = { post_id: postId, post_status: found.status, results: found.rows.map(result) };
+  const data = { post_id: postId, post_status: post.status, results: post.rows.map(result) };
   return { data, error: null, meta };
 });
 app.listen({ port: Number(process.env.PORT), host: "127.0.0.1" });

@@ -1,4 +1,4 @@
-// The part of our schema that is asked for, with what all GraphQL peers do alike. No data.
+// The part of the post-results schema that the benchmark queries, and resolvers shared by all peers.
 import { GraphQLScalarType } from "graphql";
 import { time } from "./statements.js";
 
@@ -21,10 +21,10 @@ export const typeDefs = `
   type Query { post(postId: UUID!): Post posts(first: Int = 20): PostConnection }
 `;
 
-const words = (...names) => Object.fromEntries(names.map((name) => [name, name.toLowerCase()]));
+const enumValues = (...names) => Object.fromEntries(names.map((name) => [name, name.toLowerCase()]));
 
 export const common = {
   DateTime: new GraphQLScalarType({ name: "DateTime", serialize: time }),
-  PostStatus: words("DRAFT", "SCHEDULED", "PUBLISHING", "PUBLISHED", "PARTIALLY_FAILED", "FAILED"),
-  DestinationStatus: words("QUEUED", "PUBLISHING", "PUBLISHED", "FAILED"),
+  PostStatus: enumValues("DRAFT", "SCHEDULED", "PUBLISHING", "PUBLISHED", "PARTIALLY_FAILED", "FAILED"),
+  DestinationStatus: enumValues("QUEUED", "PUBLISHING", "PUBLISHED", "FAILED"),
 };

@@ -1,4 +1,4 @@
-// The statements of all peers, on PostgreSQL by pg or on SQLite by better-sqlite3. Knows no GraphQL.
+// SQL statements of all peers, on PostgreSQL with pg or on SQLite with better-sqlite3.
 const WORKSPACE = process.env.WORKSPACE_ID;
 const FILE = process.env.SQLITE_FILE;
 
@@ -10,7 +10,7 @@ const DESTINATION = `d.post_id AS "postId", d.id AS "destinationId", d.account_i
 const ACCOUNT = `a.account_name AS "accountName", a.platform AS "accountPlatform"`;
 const WITH_ACCOUNT = `JOIN account a ON a.workspace_id = d.workspace_id AND a.id = d.account_id`;
 
-// `w` is the workspace and `x` what is looked for; the rest differs between the engines.
+// `w` is the workspace, `x` the other parameter; the array operators differ between the engines.
 const statements = ({ w, x, anyUuid, anyInteger }) => ({
   post: `SELECT ${POST} FROM post p WHERE p.workspace_id = ${w} AND p.id = ${x} AND p.deleted_at IS NULL`,
   posts: `SELECT ${POST} FROM post p WHERE p.workspace_id = ${w} AND p.deleted_at IS NULL
@@ -19,7 +19,7 @@ const statements = ({ w, x, anyUuid, anyInteger }) => ({
     ORDER BY d.post_id, d.position, d.id`,
   destinationsWithAccounts: `SELECT ${DESTINATION}, ${ACCOUNT} FROM destination d ${WITH_ACCOUNT}
     WHERE d.workspace_id = ${w} AND d.post_id ${anyUuid} ORDER BY d.post_id, d.position, d.id`,
-  // One post is not looked for as an array of one: PostgreSQL would plan that anew each time.
+  // A separate statement for one post, because PostgreSQL would plan an array parameter again each time.
   destinationsOfPost: `SELECT ${DESTINATION}, ${ACCOUNT} FROM destination d ${WITH_ACCOUNT}
     WHERE d.workspace_id = ${w} AND d.post_id = ${x} ORDER BY d.position, d.id`,
   accounts: `SELECT a.id AS "accountId", a.platform, a.account_name AS "accountName" FROM account a
@@ -29,7 +29,7 @@ const statements = ({ w, x, anyUuid, anyInteger }) => ({
     WHERE p.workspace_id = ${w} AND p.id = ${x} AND p.deleted_at IS NULL ORDER BY d.position, d.id`,
 });
 
-// Each statement as a function of what is looked for, which returns its rows or a promise of them.
+// Each statement as a function of its parameter that returns the rows or a promise of them.
 async function onPostgresql() {
   const { default: pg } = await import("pg");
   const pool = new pg.Pool();
@@ -42,7 +42,7 @@ async function onPostgresql() {
   return Object.fromEntries(
     Object.entries(texts).map(([name, text]) => [
       name,
-      async (wanted) => (await pool.query({ name, text, values: [WORKSPACE, wanted] })).rows,
+      async (parameter) => (await pool.query({ name, text, values: [WORKSPACE, parameter] })).rows,
     ]),
   );
 }
@@ -50,8 +50,8 @@ async function onPostgresql() {
 async function onSqlite() {
   const { default: Database } = await import("better-sqlite3");
   const database = new Database(FILE, { readonly: true });
-  for (const each of ["mmap_size=268435456", "cache_size=-65536", "temp_store=MEMORY"])
-    database.pragma(each);
+  for (const pragma of ["mmap_size=268435456", "cache_size=-65536", "temp_store=MEMORY"])
+    database.pragma(pragma);
   const among = "IN (SELECT value FROM json_each(?))";
   const texts = statements({ w: "?", x: "?", anyUuid: among, anyInteger: among });
   return Object.fromEntries(
@@ -59,8 +59,11 @@ async function onSqlite() {
       const statement = database.prepare(text);
       return [
         name,
-        (wanted) =>
-          statement.all(WORKSPACE, Array.isArray(wanted) ? JSON.stringify(wanted) : wanted),
+        (parameter) =>
+          statement.all(
+            WORKSPACE,
+            Array.isArray(parameter) ? JSON.stringify(parameter) : parameter,
+          ),
       ];
     }),
   );
@@ -74,15 +77,15 @@ export const time = (value) => {
   return `${value.slice(0, 10)}T${value.slice(11, 23)}Z`;
 };
 
-// For each key its rows, in the order of the keys.
+// The rows of each key, in the order of the keys.
 export const group = (keys, rows, name) => {
-  const found = new Map(keys.map((key) => [key, []]));
-  for (const row of rows) found.get(row[name]).push(row);
-  return keys.map((key) => found.get(key));
+  const byKey = new Map(keys.map((key) => [key, []]));
+  for (const row of rows) byKey.get(row[name]).push(row);
+  return keys.map((key) => byKey.get(key));
 };
 
-// For each key its row, in the order of the keys.
+// The row of each key, in the order of the keys.
 export const order = (keys, rows, name) => {
-  const found = new Map(rows.map((row) => [row[name], row]));
-  return keys.map((key) => found.get(key));
+  const byKey = new Map(rows.map((row) => [row[name], row]));
+  return keys.map((key) => byKey.get(key));
 };

@@ -1,4 +1,4 @@
-// graphql-yoga on node:http with DataLoader; it keeps parsed and validated documents by itself.
+// graphql-yoga on node:http with DataLoader. Yoga caches parsed and validated documents by default.
 import { createServer } from "node:http";
 import DataLoader from "dataloader";
 import { createSchema, createYoga } from "graphql-yoga";

@@ -3,7 +3,7 @@ import type { ApolloClient } from "@apollo/client";
 import type { Client } from "@urql/core";
 import type { GraphQLClient } from "graphql-request";
 import { useFragment } from "./gql";
-import { AgainDocument, EverythingDocument, OutcomeFragmentDoc, PageDocument } from "./gql/graphql";
+import { NodeDocument, EverythingDocument, OutcomeFragmentDoc, PageDocument } from "./gql/graphql";
 import type { NextAction, PageQueryVariables } from "./operations";
 
 export async function nextActions(apollo: ApolloClient, postId: string): Promise<NextAction[]> {
@@ -21,7 +21,7 @@ export async function page(urql: Client, variables: PageQueryVariables): Promise
 }
 
 export async function nameOf(client: GraphQLClient, id: string): Promise<string | undefined> {
-  const { node } = await client.request(AgainDocument, { id });
+  const { node } = await client.request(NodeDocument, { id });
   switch (node?.__typename) {
     case "Post":
       return node.content;

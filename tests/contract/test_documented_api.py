@@ -1,24 +1,90 @@
-"""What clients of the documented API read, in the types that they declare for it.
+"""The documented REST API: its example response, and the types that its npm client declares.
 
-The shapes are those of the typed client on npm. It sends /api/v1, takes a body whose `error` is not
-null for a failure, and gives its caller `data`.
+The documented example differs in two values: the status of the post, which follows from its results, and
+`meta`, which is new in each response. Each result has three more keys than documented.
+
+The npm client sends requests to /api/v1, treats a body with a non-null `error` as a failure, and returns
+`data`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from types import UnionType
 from typing import Any
 
+import orjson
 import pytest
 
 from app.db.core.database import Database
 from app.demo import load_demo
+from app.rest.endpoints import PREFIXES
 from app.settings import read_settings
 from tests.clients import Client, app_client
 from tests.factories import KEY_PREFIX, NOW
-from tests.rest.envelope import success_data
+from tests.rest.envelope import check_envelope, success_data
 
 POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
+DOCUMENTED_RESPONSE = """
+{
+  "data": {
+    "post_id": "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+    "post_status": "partially_failed",
+    "results": [
+      {
+        "account_id": 2280,
+        "account_name": "@mybrand",
+        "platform": "instagram",
+        "status": "published",
+        "published_at": "2026-04-15T14:30:05.000Z",
+        "platform_post_id": "17895432678901234",
+        "platform_post_url": "https://www.instagram.com/p/ABC123/",
+        "error": null,
+        "attempts": 1,
+        "next_retry_at": null,
+        "id": "d1e2f3a4-b5c6-7890-abcd-ef1234567890",
+        "social_account_id": 2280,
+        "last_error": null
+      },
+      {
+        "account_id": 2282,
+        "account_name": "@mybrand",
+        "platform": "x",
+        "status": "published",
+        "published_at": "2026-04-15T14:30:03.000Z",
+        "platform_post_id": "1780123456789012345",
+        "platform_post_url": "https://x.com/mybrand/status/1780123456789012345",
+        "error": null,
+        "attempts": 1,
+        "next_retry_at": null,
+        "id": "e2f3a4b5-c6d7-8901-abcd-ef1234567890",
+        "social_account_id": 2282,
+        "last_error": null
+      },
+      {
+        "account_id": 2285,
+        "account_name": "My Brand Inc.",
+        "platform": "linkedin",
+        "status": "failed",
+        "published_at": null,
+        "platform_post_id": null,
+        "platform_post_url": null,
+        "error": "Token expired. Please reconnect your LinkedIn account.",
+        "attempts": 3,
+        "next_retry_at": null,
+        "id": "f3a4b5c6-d7e8-9012-abcd-ef1234567890",
+        "social_account_id": 2285,
+        "last_error": "Token expired. Please reconnect your LinkedIn account."
+      }
+    ]
+  },
+  "error": null,
+  "meta": {
+    "request_id": "a1b2c3d4",
+    "timestamp": "2026-04-15T15:00:00.000Z"
+  }
+}
+"""
+
 TEXT_OR_NULL = str | None
 
 RESULT_TYPE = {
@@ -61,11 +127,7 @@ PAGINATION_TYPE = {"limit": int, "offset": int, "total": int}
 USAGE_TYPE = {"used": int, "limit": int}
 
 RESPONSE_TYPES: dict[str, Any] = {
-    f"/api/v1/posts/{POST}/results": {
-        "post_id": str,
-        "post_status": str,
-        "results": [RESULT_TYPE],
-    },
+    f"/api/v1/posts/{POST}/results": {"post_id": str, "post_status": str, "results": [RESULT_TYPE]},
     f"/api/v1/posts/{POST}": POST_TYPE,
     "/api/v1/posts?limit=100": {
         "posts": [POST_TYPE],
@@ -161,7 +223,7 @@ _TIME_FIELD_PATTERN = re.compile(r"_at$|_for$|_since$|^last_refresh$|_end$|^from
 
 
 def type_mismatches(value: Any, expected: Any, path: str = "data") -> Iterator[str]:
-    """The places at which a value is not of the declared type."""
+    """Paths of the values that do not have the declared type."""
     match expected:
         case dict():
             for name, inner in expected.items():
@@ -181,7 +243,7 @@ def type_mismatches(value: Any, expected: Any, path: str = "data") -> Iterator[s
 
 
 def time_values(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Every text under a name that belongs to a time."""
+    """Names and texts of all values whose name is that of a time."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from time_values(inner, key)
@@ -192,38 +254,42 @@ def time_values(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-async def demo_client(database: Database, client: Client) -> Client:
+@pytest.fixture
+async def demo(database: Database) -> AsyncIterator[Client]:
+    """A client of the demo workspace."""
     token = read_settings({}).demo_key()
     await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
-    return client.with_token(token)
+    async with app_client(database, token=token) as client:
+        yield client
 
 
-async def test_every_answer_has_the_types_that_clients_declare(database: Database) -> None:
-    async with app_client(database) as client:
-        demo = await demo_client(database, client)
-        for path, expected in RESPONSE_TYPES.items():
-            data = success_data(await demo.get(path))
-            assert list(type_mismatches(data, expected)) == []
-
-
-async def test_every_time_has_milliseconds_and_ends_with_z(database: Database) -> None:
-    async with app_client(database) as client:
-        demo = await demo_client(database, client)
-        for path in RESPONSE_TYPES:
-            found = list(time_values(success_data(await demo.get(path))))
-            assert [text for _, text in found if not _TIME_PATTERN.fullmatch(text)] == []
-
-
-@pytest.mark.parametrize("prefix", ["/v1", "/api/v1"])
-async def test_a_client_reaches_every_post_by_turning_pages(
-    database: Database, prefix: str
+@pytest.mark.parametrize("prefix", PREFIXES)
+async def test_example_response_equals_the_documentation_byte_for_byte(
+    demo: Client, prefix: str
 ) -> None:
-    async with app_client(database) as client:
-        demo = await demo_client(database, client)
-        seen: list[str] = []
-        page: dict[str, Any] = {"pagination": {"has_more": True}}
-        while page["pagination"]["has_more"]:
-            page = success_data(await demo.get(f"{prefix}/posts?limit=100&offset={len(seen)}"))
-            seen += [post["post_id"] for post in page["posts"]]
-    assert len(seen) == len(set(seen)) == page["total"]
+    response = await demo.get(f"{prefix}/posts/{POST}/results")
+    expected = orjson.loads(DOCUMENTED_RESPONSE)
+    expected["meta"] = check_envelope(response)["meta"]
+    assert response.content == orjson.dumps(expected)
+    assert "Retry-After" not in response.headers
+
+
+async def test_every_response_has_the_declared_types_and_times_in_utc_milliseconds(
+    demo: Client,
+) -> None:
+    for path, expected in RESPONSE_TYPES.items():
+        data = success_data(await demo.get(path))
+        assert list(type_mismatches(data, expected)) == []
+        times = [text for _, text in time_values(data)]
+        assert [text for text in times if not _TIME_PATTERN.fullmatch(text)] == []
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+async def test_pagination_returns_every_post_once(demo: Client, prefix: str) -> None:
+    post_ids: list[str] = []
+    page: dict[str, Any] = {"pagination": {"has_more": True}}
+    while page["pagination"]["has_more"]:
+        page = success_data(await demo.get(f"{prefix}/posts?limit=100&offset={len(post_ids)}"))
+        post_ids += [post["post_id"] for post in page["posts"]]
+    assert len(post_ids) == len(set(post_ids)) == page["total"]
     assert page["total"] > 200

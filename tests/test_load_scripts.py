@@ -1,0 +1,65 @@
+"""Short runs of the scripts that kill servers and measure subscriptions."""
+
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests import server_kills
+from tests.command_processes import fork
+from tests.server_kills import ServerKillResults
+from tests.subscriptions import kills
+from tests.subscriptions.latency import LatencyLoad, run_load
+from tests.subscriptions.outages import RestartedDatabase
+
+
+async def test_acknowledged_writes_survive_kills_and_take_effect_once(
+    database_url: str, tmp_path: Path
+) -> None:
+    results = await server_kills.run_kills(
+        database_url, tmp_path, kills=3, writers=4, retries=40, randomness=Random(3)
+    )
+
+    assert results.acknowledged > 0
+    assert results.repeated > 0
+    assert replace(results, acknowledged=0, repeated=0) == ServerKillResults(
+        acknowledged=0, repeated=0, kills=3, lost=0, duplicates=0, problems=0
+    )
+
+
+async def test_subscribers_of_killed_servers_receive_each_change_once(
+    database_url: str, tmp_path: Path
+) -> None:
+    database = RestartedDatabase(database_url, restarts=[])
+
+    results = await kills.run_kills(
+        database, tmp_path, kills=kills.SERVERS, writers=2, subscribers_each=1, randomness=Random(3)
+    )
+
+    assert results.log_errors == []
+    assert results.mismatched_writes == 0
+    assert [subscriber for subscriber in results.subscribers if not subscriber.is_clean] == []
+    assert all(subscriber.received for subscriber in results.subscribers)
+    assert any(subscriber.reconnects for subscriber in results.subscribers)
+
+
+@pytest.mark.parametrize("use_sse", [False, True])
+async def test_each_change_reaches_every_subscription_once(
+    database_url: str, tmp_path: Path, *, use_sse: bool
+) -> None:
+    load = LatencyLoad(
+        connections=4,
+        subscriptions_per_connection=1 if use_sse else 2,
+        use_sse=use_sse,
+        changes_per_second=40,
+        seconds=1,
+        processes=2,
+    )
+
+    results = await run_load(database_url, tmp_path, load, fork)
+
+    delivery = results.delivery
+    assert (delivery.missing, delivery.duplicates, delivery.out_of_order) == (0, 0, 0)
+    assert delivery.expected >= load.subscriptions * 40
+    assert not results.log_errors
