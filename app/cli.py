@@ -27,9 +27,8 @@ from app.demo import DemoRefused
 from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.errors import InvalidInput, ServiceUnavailable
 from app.domain.ids import ApiKeyId, WorkspaceId, parse_uuid
-from app.domain.importing.importer import ImportResult
-from app.domain.importing.json_stream import MAX_CHUNK_LENGTH, iter_json_texts
-from app.domain.importing.records import RejectedRecord, parse_records
+from app.domain.importing.merging import ImportResult
+from app.domain.importing.records import RejectedRecord, iter_json_texts, parse_records
 from app.domain.times import format_instant
 from app.domain.validation.text import check_text, check_url
 from app.graphql.engine.executable_schema import create_schema, print_sdl
@@ -227,7 +226,7 @@ def keys_list() -> None:
             for row in await key_rows.list_keys(connection):
                 state = _key_state(row.expires_at, row.revoked_at, now)
                 click.echo(
-                    f"{row.id}  {row.shown_prefix}…  {state}"
+                    f"{row.id}  {row.display_prefix}…  {state}"
                     f"  {row.workspace_name}  {','.join(row.scopes)}  {row.name}"
                 )
 
@@ -275,31 +274,31 @@ class _InputFile(click.File):
 @cli.command("import")
 @click.argument("file", type=_InputFile())
 @click.option("--workspace", required=True, metavar="NAME", help="The workspace's name.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be imported, and write nothing.")
 def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
-    """Bring posts and their results into a workspace from FILE, or from standard input for `-`.
+    """Import posts and their results into a workspace from FILE; `-` is standard input.
 
-    FILE has documented answers of the REST API, in their envelope or bare: lists of posts, posts, results
-    of posts; one a line or one after the other. What is there already is not brought in twice. Nothing
-    that is brought in is ever published from here.
+    FILE has responses of the REST API, with or without their envelope: lists of posts, posts, or results
+    of posts. It is one JSON document, or has one response per line. Imported posts are never published
+    by this server, and importing a file again changes nothing.
     """
 
     counts = Counter[str]()
     remark = "; nothing was written" if dry_run else ""
 
     async def work(database: Database, _settings: Settings) -> None:
-        into = await _get_workspace(database, workspace)
-        records = chain.from_iterable(map(parse_records, iter_json_texts(_read_lines(file))))
-        bring_in = dry_run_import if dry_run else import_records
+        target = await _get_workspace(database, workspace)
+        records = chain.from_iterable(map(parse_records, iter_json_texts(file.readline)))
+        import_or_check = dry_run_import if dry_run else import_records
         size = _progress_total(file)
         with click.progressbar(length=size or 0, hidden=size is None, file=sys.stderr) as bar:
-            async for effect in bring_in(database, into, records, now=_now()):
-                if isinstance(effect, RejectedRecord):
+            async for result in import_or_check(database, target, records, now=_now()):
+                if isinstance(result, RejectedRecord):
                     counts["refused"] += 1
                     erase = "" if size is None else _ERASE_LINE
-                    click.echo(f"{erase}refused {effect.label}: {effect.reason}", err=True)
+                    click.echo(f"{erase}refused {result.label}: {result.reason}", err=True)
                 else:
-                    counts[effect] += 1
+                    counts[result] += 1
                 if size is not None:
                     bar.update(file.tell() - bar.pos)
 
@@ -308,7 +307,7 @@ def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
             _run_with_database(_require_current_schema(work))
     except BaseException as error:
         if counts:
-            click.echo(f"Broken off after {_summary(counts)}{remark}.", err=True)
+            click.echo(f"Interrupted after {_summary(counts)}{remark}.", err=True)
         if isinstance(error, OSError):
             raise CommandError(f"{file.name} cannot be read: {error.strerror}.") from error
         raise
@@ -323,7 +322,7 @@ def _summary(counts: Counter[str]) -> str:
 
 @contextmanager
 def _raise_on_sigint() -> Iterator[None]:
-    """Raise KeyboardInterrupt on Ctrl-C, also while a read from a pipe blocks the event loop."""
+    """Let Ctrl-C interrupt a blocking read from a pipe, for which asyncio's handler would wait."""
 
     def interrupt(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -335,13 +334,8 @@ def _raise_on_sigint() -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _read_lines(file: BinaryIO) -> Iterator[bytes]:
-    """Lines of the file; long ones in chunks of at most MAX_CHUNK_LENGTH."""
-    return iter(lambda: file.readline(MAX_CHUNK_LENGTH), b"")
-
-
 def _progress_total(file: BinaryIO) -> int | None:
-    """Size of the file in bytes; None if it is unknown or stderr is not a terminal."""
+    """Size of a regular file in bytes, if stderr is a terminal; else there is no progress bar."""
     status = os.fstat(file.fileno())
     return status.st_size if S_ISREG(status.st_mode) and sys.stderr.isatty() else None
 

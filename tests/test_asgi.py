@@ -26,7 +26,7 @@ from app.domain.errors import ServiceUnavailable
 from app.settings import read_settings
 from tests import postgres
 from tests.clients import UNLIMITED_SETTINGS, Client, app_client, client_for
-from tests.db.core.test_database import FOR_A_MINUTE, only_on_sqlite
+from tests.db.core.test_database import MINUTE_LONG_STATEMENT, only_on_sqlite
 from tests.factories import (
     NOW,
     add_account,
@@ -442,7 +442,7 @@ class StallingDriver:
             return await self._driver.fetch(query, arguments)
         self.is_stalled.set()
         try:
-            return await self._driver.fetch(replace(query, sql=str(FOR_A_MINUTE)), ())
+            return await self._driver.fetch(replace(query, sql=str(MINUTE_LONG_STATEMENT)), ())
         except asyncio.CancelledError:
             self.was_cancelled.set()
             raise

@@ -7,7 +7,6 @@ import asyncio
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from graphql import build_schema, parse, validate
 
 from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
+from app.domain.destinations import DestinationStatus
 from app.graphql.ast.document_index import DocumentIndex
 from app.graphql.engine.cost import analyze_cost
 from app.graphql.engine.limits import collect_stats, enforce_limits
@@ -61,32 +61,25 @@ async def test_seeded_posts_have_three_accounts_and_pass_the_integrity_check(
 ) -> None:
     ids = await seeding.seed([database_url], dataset)
 
-    (rows,) = dataset.batches(120)
-    assert ids == [row["id"] for row in rows.posts]
-    assert (len(rows.accounts), len(rows.posts), len(rows.destinations)) == (300, 120, 360)
-    assert {row["status"] for row in rows.destinations} == {
-        "queued",
-        "publishing",
-        "published",
-        "failed",
-    }
+    posts = [history.post for history in dataset.histories()]
+    assert ids == [post.id for post in posts]
+    destinations = [destination for post in posts for destination in post.destinations]
+    assert len(destinations) == 3 * len(posts) == 360
+    assert {destination.state.status for destination in destinations} == set(DestinationStatus)
     async with Database(database_url) as database:
         assert await find_problems(database) == []
 
 
-def test_rows_do_not_depend_on_the_batch_size(dataset: seeding.Dataset) -> None:
-    (whole,) = map(asdict, dataset.batches(120))
-    batches = [*map(asdict, dataset.batches(50))]
-
-    assert [len(batch["posts"]) for batch in batches] == [50, 50, 20]
-    assert {table: [row for batch in batches for row in batch[table]] for table in whole} == whole
+def test_datasets_of_the_same_time_are_equal(dataset: seeding.Dataset) -> None:
+    same = seeding.Dataset(dataset.posts, dataset.now)
+    assert [*dataset.histories()] == [*same.histories()]
 
 
 def test_creation_time_of_a_post_follows_from_its_depth(dataset: seeding.Dataset) -> None:
-    (rows,) = dataset.batches(120)
+    posts = [history.post for history in dataset.histories()]
 
-    assert rows.posts[-1]["created_at"] == dataset.created_at(0)
-    assert rows.posts[0]["created_at"] == dataset.created_at(119)
+    assert posts[-1].created_at == dataset.created_at(0)
+    assert posts[0].created_at == dataset.created_at(119)
 
 
 def test_benchmark_documents_are_valid_and_within_the_default_limits() -> None:

@@ -166,7 +166,7 @@ def test_missing_database_file_is_reported_and_not_created(
 
     assert CommandRunner(capsys).expect_error(*arguments) == (
         "There is no database at post-result.db: correct DATABASE_URL, or run post-results migrate"
-        " to make one."
+        " to create one."
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -330,7 +330,7 @@ def test_import_counts_results_and_fails_if_a_record_is_refused(
         1,
         "0 new, 0 changed, 0 unchanged, 2 refused\n",
         f"refused post {NO_SUCH_ID}: content must be a string.\n"
-        "refused line 2: It is not JSON: it ends too early.\n",
+        "refused line 2: The JSON text is incomplete.\n",
     )
     assert post_results("check") == "No problems found.\n"
 
@@ -372,7 +372,7 @@ def test_backup_is_restored_into_empty_database(
 
     assert read_all_rows(empty_database_url) == read_all_rows(database_url)
     assert post_results.expect_error("restore", str(file)) == (
-        "The database already has rows in workspace; nothing was copied."
+        "The target database already has rows in workspace; nothing was copied. Use an empty database."
     )
     assert post_results("check") == "No problems found.\n"
 
@@ -385,7 +385,7 @@ def test_unwritable_backup_is_refused_with_reason(
     no_directory = tmp_path / "no-such-folder" / "backup.db"
 
     assert post_results.expect_error("backup", str(existing)) == (
-        f"{existing} exists; a backup never overwrites a file."
+        f"{existing} exists; choose another name, a backup never overwrites a file."
     )
     assert post_results.expect_error("backup", str(no_directory)) == (
         f"{no_directory} cannot be written: No such file or directory."

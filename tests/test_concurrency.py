@@ -23,8 +23,7 @@ from app.db.tools.integrity import find_problems
 from app.domain.errors import ErrorCode, NotFound, PostResultsError, StaleVersion
 from app.domain.idempotency import parse_client_key
 from app.domain.ids import PostId, WorkspaceId
-from app.domain.importing.json_stream import JsonText
-from app.domain.importing.records import parse_records
+from app.domain.importing.records import JsonText, parse_records
 from app.domain.post_commands import PostChanges
 from app.domain.workspaces import WorkspaceKind
 from app.services.imports import import_records

@@ -1,4 +1,4 @@
-"""The import command as a process of its own: fed by a pipe, watched on a terminal, killed in between."""
+"""The import command as a separate process: reading a pipe, on a terminal, interrupted and killed."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ POSTS = 1000
 COMMAND = [sys.executable, "-m", "app", "import", "--workspace", "Acme"]
 
 
-def a_post(number: int) -> str:
+def make_post_line(number: int) -> str:
     result = '{"account_id": 1, "platform": "x", "status": "published", "attempts": 1}'
     return f'{{"post_id": "{UUID(int=number)}", "content": "", "destinations": [{result}]}}\n'
 
@@ -40,8 +40,8 @@ def environment(database_url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def importing(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """The command, reading a pipe."""
+def import_process(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """The import command, which reads a pipe."""
     process = subprocess.Popen(
         [*COMMAND, "-"],
         env=environment,
@@ -55,8 +55,8 @@ def importing(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def counts(database_url: str) -> tuple[int, int]:
-    """How many posts and destinations there are."""
+def stored_counts(database_url: str) -> tuple[int, int]:
+    """Numbers of stored posts and destinations."""
 
     async def count() -> tuple[int, int]:
         async with Database(database_url) as database, database.snapshot() as connection:
@@ -68,7 +68,7 @@ def counts(database_url: str) -> tuple[int, int]:
     return asyncio.run(count())
 
 
-def problems(database_url: str) -> list[str]:
+def integrity_problems(database_url: str) -> list[str]:
     async def find() -> list[str]:
         async with Database(database_url) as database:
             return await find_problems(database)
@@ -76,27 +76,31 @@ def problems(database_url: str) -> list[str]:
     return asyncio.run(find())
 
 
-def test_a_pipe_is_read_to_its_end_without_a_bar(importing: subprocess.Popen[str]) -> None:
-    out, err = importing.communicate(a_post(1) + a_post(2) + a_post(1), timeout=TIMEOUT_SECONDS)
+def test_pipe_is_read_to_its_end_without_a_progress_bar(
+    import_process: subprocess.Popen[str],
+) -> None:
+    out, err = import_process.communicate(
+        make_post_line(1) + make_post_line(2) + make_post_line(1), timeout=TIMEOUT_SECONDS
+    )
 
     assert (out, err) == ("2 new, 0 changed, 1 unchanged, 0 refused\n", "")
-    assert importing.returncode == 0
+    assert import_process.returncode == 0
 
 
-def test_an_import_that_is_killed_loses_no_post_and_is_run_again(
-    importing: subprocess.Popen[str], environment: dict[str, str]
+def test_killed_import_can_be_repeated_without_losing_a_post(
+    import_process: subprocess.Popen[str], environment: dict[str, str]
 ) -> None:
-    posts = [a_post(number) for number in range(1, POSTS + 1)]
-    assert importing.stdin is not None
-    importing.stdin.write("".join(posts))
-    importing.stdin.flush()
+    posts = [make_post_line(number) for number in range(1, POSTS + 1)]
+    assert import_process.stdin is not None
+    import_process.stdin.write("".join(posts))
+    import_process.stdin.flush()
     url = environment["DATABASE_URL"]
     deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not (brought_in := counts(url)[0]):
+    while not (imported := stored_counts(url)[0]):
         assert time.monotonic() < deadline
-    importing.send_signal(signal.SIGKILL)
-    importing.wait(TIMEOUT_SECONDS)
-    left = counts(url)
+    import_process.send_signal(signal.SIGKILL)
+    import_process.wait(TIMEOUT_SECONDS)
+    stored = stored_counts(url)
 
     again = subprocess.run(
         [*COMMAND, "-"],
@@ -108,29 +112,29 @@ def test_an_import_that_is_killed_loses_no_post_and_is_run_again(
         check=True,
     )
 
-    assert 0 < brought_in <= left[0] < POSTS
-    assert left[0] == left[1]
-    assert again.stdout == f"{POSTS - left[0]} new, 0 changed, {left[0]} unchanged, 0 refused\n"
-    assert counts(url) == (POSTS, POSTS)
-    assert problems(url) == []
+    assert 0 < imported <= stored[0] < POSTS
+    assert stored[0] == stored[1]
+    assert again.stdout == f"{POSTS - stored[0]} new, 0 changed, {stored[0]} unchanged, 0 refused\n"
+    assert stored_counts(url) == (POSTS, POSTS)
+    assert integrity_problems(url) == []
 
 
-def test_ctrl_c_breaks_off_the_waiting_for_more_of_a_pipe(
-    importing: subprocess.Popen[str], environment: dict[str, str]
+def test_ctrl_c_interrupts_the_wait_for_more_input(
+    import_process: subprocess.Popen[str], environment: dict[str, str]
 ) -> None:
-    assert importing.stdin is not None
-    assert importing.stderr is not None
-    first_batch = [a_post(number) for number in range(1, 200)] + ["{}\n"] * 2
-    importing.stdin.write("".join(first_batch))
-    importing.stdin.flush()
-    refusals = [importing.stderr.readline() for _ in range(2)]
-    importing.send_signal(signal.SIGINT)
-    out, err = importing.communicate(timeout=TIMEOUT_SECONDS)
+    assert import_process.stdin is not None
+    assert import_process.stderr is not None
+    first_batch = [make_post_line(number) for number in range(1, 200)] + ["{}\n"] * 2
+    import_process.stdin.write("".join(first_batch))
+    import_process.stdin.flush()
+    rejections = [import_process.stderr.readline() for _ in range(2)]
+    import_process.send_signal(signal.SIGINT)
+    out, err = import_process.communicate(timeout=TIMEOUT_SECONDS)
 
-    assert [line[:17] for line in refusals] == ["refused line 200:", "refused line 201:"]
-    assert (out, importing.returncode) == ("", 1)
-    assert err == "Broken off after 199 new, 0 changed, 0 unchanged, 2 refused.\n\nAborted!\n"
-    assert counts(environment["DATABASE_URL"]) == (199, 199)
+    assert [line[:17] for line in rejections] == ["refused line 200:", "refused line 201:"]
+    assert (out, import_process.returncode) == ("", 1)
+    assert err == "Interrupted after 199 new, 0 changed, 0 unchanged, 2 refused.\n\nAborted!\n"
+    assert stored_counts(environment["DATABASE_URL"]) == (199, 199)
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -141,7 +145,7 @@ def test_ctrl_c_breaks_off_the_waiting_for_more_of_a_pipe(
         ("</dev/null >/dev/full", 1, "post-results: [Errno 28] No space left on device"),
     ],
 )
-def test_a_stream_that_cannot_be_used_is_told_in_a_sentence(
+def test_unusable_stream_is_reported_in_a_sentence(
     environment: dict[str, str], redirection: str, code: int, sentence: str
 ) -> None:
     done = subprocess.run(
@@ -157,9 +161,9 @@ def test_a_stream_that_cannot_be_used_is_told_in_a_sentence(
     assert "Traceback" not in done.stderr
 
 
-def test_a_person_sees_how_far_it_is(environment: dict[str, str], tmp_path: Path) -> None:
+def test_terminal_has_a_progress_bar(environment: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "posts.ndjson"
-    file.write_text("".join(a_post(number) for number in range(1, 401)) + "{\n")
+    file.write_text("".join(make_post_line(number) for number in range(1, 401)) + "{\n")
     terminal, terminal_of_process = pty.openpty()
 
     done = subprocess.run(
@@ -176,4 +180,4 @@ def test_a_person_sees_how_far_it_is(environment: dict[str, str], tmp_path: Path
 
     assert (done.returncode, done.stdout) == (1, b"400 new, 0 changed, 0 unchanged, 1 refused\n")
     assert "100%" in shown
-    assert "\x1b[Krefused line 401: It is not JSON: it ends too early.\r\n" in shown
+    assert "\x1b[Krefused line 401: The JSON text is incomplete.\r\n" in shown

@@ -1,1 +1,1 @@
-"""All SQL of the service, for SQLite and PostgreSQL. The only package that imports SQLAlchemy."""
+"""All SQL of the service, for SQLite and PostgreSQL; the only package that imports SQLAlchemy."""

@@ -1,7 +1,7 @@
-"""The tables. Classes without relationships: metadata and inserts; reads return rows of columns.
+"""Tables of the database, as ORM classes without relationships.
 
-Every table belongs to a workspace and starts its key with it, so a link across workspaces cannot be
-stored. The exceptions are `workspace` itself and `deployment`, the one row of the installation.
+The primary key of every table starts with the workspace id, and so do foreign keys: a reference to
+another workspace cannot be stored. Exceptions are `workspace` itself, and `deployment` with its one row.
 """
 
 from datetime import date, datetime
@@ -61,16 +61,19 @@ def _check(name: str, condition: str) -> CheckConstraint:
 
 
 def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """Partial index; its columns start with `workspace_id` unless they include it elsewhere."""
+    if "workspace_id" not in columns:
+        columns = ("workspace_id", *columns)
     condition = text(where)
     return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
 _NOT_DELETED = "deleted_at IS NULL"
-"""Of posts; every query of them says it, so that the indexes need not hold the deleted ones."""
+"""Condition of all queries of posts, so that the indexes do not contain deleted ones."""
 
 
 class Deployment(Base):
-    """The installation itself: one row, shared by all its processes."""
+    """The installation: one row, shared by all processes."""
 
     __tablename__ = "deployment"
     __table_args__ = (_check("single_row", "id = 1"),)
@@ -81,7 +84,7 @@ class Deployment(Base):
 
 
 class Workspace(Base):
-    """A tenant, with the counters for the numbers that people and feeds see."""
+    """Tenant, with the counters for event sequence numbers and account ids."""
 
     __tablename__ = "workspace"
     __table_args__ = (
@@ -102,7 +105,7 @@ class Workspace(Base):
 
 
 class ApiKey(Base):
-    """A key: its secret is stored as a SHA-256 digest alone, and found by it in all workspaces."""
+    """API key: only the SHA-256 digest of the secret is stored; it is looked up in all workspaces."""
 
     __tablename__ = "api_key"
     __table_args__ = (UniqueConstraint("digest"),)
@@ -110,7 +113,7 @@ class ApiKey(Base):
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     digest: Mapped[bytes] = mapped_column(LargeBinary)
-    shown_prefix: Mapped[str]
+    display_prefix: Mapped[str]
     name: Mapped[str]
     scopes: Mapped[list[str]] = mapped_column(PortableJson)
     created_at: Mapped[datetime]
@@ -120,9 +123,9 @@ class ApiKey(Base):
 
 
 class Account(Base):
-    """A connected account on a platform. No credentials: publishers keep their own.
+    """Account on a platform, without credentials, which publishers store themselves.
 
-    One that only imported posts name is stored as inactive, and as connected and created with the first.
+    An account known only from imported posts is inactive; its times are those of the first such post.
     """
 
     __tablename__ = "account"
@@ -146,9 +149,9 @@ class Account(Base):
 
 
 class Post(Base):
-    """A post and the status folded from its destinations, whatever another service calls it.
+    """Post, with the status that follows from its destinations.
 
-    imported_at says when an import last changed it, and is NULL of a post that was made here.
+    `imported_at` is the time of the last change by an import; NULL for a post that was created here.
     """
 
     __tablename__ = "post"
@@ -156,28 +159,17 @@ class Post(Base):
         enum_check("status", PostStatus),
         _check("is_draft", "status = 'draft' OR NOT is_draft"),
         _check("version", "version >= 1"),
-        # The look of a destination at its post, and the count of all posts.
-        _partial_index("uq_post_kept", "workspace_id", "id", where=_NOT_DELETED, unique=True),
-        # The lists of posts in each order, with the filters by time; the analytics of a period.
-        _partial_index(
-            "ix_post_created_at", "workspace_id", "created_at", "id", where=_NOT_DELETED
-        ),
-        _partial_index(
-            "ix_post_updated_at", "workspace_id", "updated_at", "id", where=_NOT_DELETED
-        ),
-        _partial_index(
-            "ix_post_scheduled_for", "workspace_id", "scheduled_for", "id", where=_NOT_DELETED
-        ),
-        _partial_index(
-            "ix_post_published_at", "workspace_id", "published_at", "id", where=_NOT_DELETED
-        ),
-        # The filters by status and by reference, newest first.
-        _partial_index(
-            "ix_post_status", "workspace_id", "status", "created_at", "id", where=_NOT_DELETED
-        ),
+        # Join of destinations with posts that are not deleted; count of all posts.
+        _partial_index("uq_post_kept", "id", where=_NOT_DELETED, unique=True),
+        # Pages of posts in each order, with filters by time; analytics of a period.
+        _partial_index("ix_post_created_at", "created_at", "id", where=_NOT_DELETED),
+        _partial_index("ix_post_updated_at", "updated_at", "id", where=_NOT_DELETED),
+        _partial_index("ix_post_scheduled_for", "scheduled_for", "id", where=_NOT_DELETED),
+        _partial_index("ix_post_published_at", "published_at", "id", where=_NOT_DELETED),
+        # Filters by status and by reference, newest first.
+        _partial_index("ix_post_status", "status", "created_at", "id", where=_NOT_DELETED),
         _partial_index(
             "ix_post_reference",
-            "workspace_id",
             "reference",
             "created_at",
             "id",
@@ -207,10 +199,10 @@ class Post(Base):
 
 
 class Destination(Base):
-    """One post on one account. The CHECKs are those of domain.destinations, name for name.
+    """One post on one account. Each CHECK has the name of an invariant in `domain.destinations`.
 
-    They hold for imported rows too. Nobody claims these: claimable_at and what belongs to leases and
-    rounds of attempts stay empty. What the other service does not say is filled in by domain.imports.
+    The CHECKs hold for imported rows too. Those are never claimed: `claimable_at`, leases and rounds stay
+    empty. The importer fills in values that the other service does not have.
     """
 
     __tablename__ = "destination"
@@ -234,8 +226,7 @@ class Destination(Base):
         _check("error_category", "(error IS NULL) = (error_category IS NULL)"),
         _check("error_code", "(error IS NULL) = (error_code IS NULL)"),
         _check(
-            "next_retry_at",
-            "next_retry_at IS NULL OR (status = 'queued' AND error IS NOT NULL)",
+            "next_retry_at", "next_retry_at IS NULL OR (status = 'queued' AND error IS NOT NULL)"
         ),
         _check("round_started_at", "(due_at IS NULL) = (round_started_at IS NULL)"),
         _check("attempts", "0 <= round_attempts AND round_attempts <= attempts"),
@@ -258,17 +249,16 @@ class Destination(Base):
         _check("verification_token", "outcome = 'unknown' OR verification_token IS NULL"),
         _check("due_day", "(outcome = 'none') = (due_day IS NULL)"),
         _check("lateness_ms", "(status = 'published') = (lateness_ms IS NOT NULL)"),
-        # The lists of destinations in each order; that by next_retry_at is further below.
+        # Pages of destinations in each order; the index on next_retry_at is at the end.
         Index(None, "workspace_id", "created_at", "id"),
         Index(None, "workspace_id", "updated_at", "id"),
         Index(None, "workspace_id", "due_at", "id"),
         Index(None, "workspace_id", "published_at", "id"),
-        # The filters of that list, newest first. Most destinations never had an error.
+        # Filters of destinations, newest first. Most destinations never have an error.
         Index(None, "workspace_id", "status", "created_at", "id"),
         Index(None, "workspace_id", "account_id", "created_at", "id"),
         _partial_index(
             "ix_destination_error_category",
-            "workspace_id",
             "error_category",
             "created_at",
             "id",
@@ -276,77 +266,55 @@ class Destination(Base):
         ),
         _partial_index(
             "ix_destination_error_code",
-            "workspace_id",
             "error_code",
             "created_at",
             "id",
             where="error_code IS NOT NULL",
         ),
-        # The filter of posts by platform; by account, the unique constraint serves it.
+        # Filter of posts by platform. The unique constraint serves the filter by account.
         Index(None, "workspace_id", "platform", "post_id"),
-        # The health of accounts: the last publication, recent failures, what is queued and, of that,
-        # what is due.
+        # Health of accounts: last publication, recent failures, queued and due destinations.
         _partial_index(
             "ix_destination_account_published",
-            "workspace_id",
             "account_id",
             "published_at",
             where="published_at IS NOT NULL",
         ),
         _partial_index(
             "ix_destination_account_failed",
-            "workspace_id",
             "account_id",
             "settled_at",
             where="error_category IS NOT NULL",
         ),
         _partial_index(
             "ix_destination_account_unsettled",
-            "workspace_id",
             "account_id",
             "status",
             "claimable_at",
             where="settled_at IS NULL",
         ),
-        # Statistics of outcomes over the days on which they were due.
+        # Statistics of outcomes by due day.
         Index(None, "workspace_id", "due_day", "platform", "status", "lateness_ms"),
-        # What may be claimed, what has lost its lease, what to verify; the filter by overdue.
+        # Claimable destinations, expired leases, unknown outcomes to verify; filter by overdue.
         _partial_index(
-            "ix_destination_claimable",
-            "workspace_id",
-            "claimable_at",
-            "id",
-            where="claimable_at IS NOT NULL",
+            "ix_destination_claimable", "claimable_at", "id", where="claimable_at IS NOT NULL"
         ),
         _partial_index(
             "ix_destination_claimable_platform",
-            "workspace_id",
             "platform",
             "claimable_at",
             "id",
             where="claimable_at IS NOT NULL",
         ),
         _partial_index(
-            "ix_destination_leased",
-            "workspace_id",
-            "lease_expires_at",
-            "id",
-            where="lease_token IS NOT NULL",
+            "ix_destination_leased", "lease_expires_at", "id", where="lease_token IS NOT NULL"
         ),
         _partial_index(
-            "ix_destination_verifiable",
-            "workspace_id",
-            "verifiable_at",
-            "id",
-            where="verifiable_at IS NOT NULL",
+            "ix_destination_verifiable", "verifiable_at", "id", where="verifiable_at IS NOT NULL"
         ),
-        # The order and the filter by next_retry_at. Those without it are listed by the primary key.
+        # Order and filter by next_retry_at. The primary key serves destinations without it.
         _partial_index(
-            "ix_destination_next_retry",
-            "workspace_id",
-            "next_retry_at",
-            "id",
-            where="next_retry_at IS NOT NULL",
+            "ix_destination_next_retry", "next_retry_at", "id", where="next_retry_at IS NOT NULL"
         ),
     )
 
@@ -387,11 +355,11 @@ POST_JOIN = and_(Post.workspace_id == Destination.workspace_id, Post.id == Desti
 ACCOUNT_JOIN = and_(
     Account.workspace_id == Destination.workspace_id, Account.id == Destination.account_id
 )
-"""What joins a destination with its post, and with its account."""
+"""Join conditions of a destination with its post and with its account."""
 
 
 class Attempt(Base):
-    """One call to a platform: inserted when it starts or is reported, finished once."""
+    """Publishing attempt on a platform: inserted when started or reported, finished once."""
 
     __tablename__ = "attempt"
     __table_args__ = (
@@ -406,22 +374,16 @@ class Attempt(Base):
         _check("category", "(message IS NULL) = (category IS NULL)"),
         _check("code", "(message IS NULL) = (code IS NULL)"),
         _partial_index(
-            "uq_attempt_fence",
-            "workspace_id",
-            "destination_id",
-            "fence",
-            where="kind = 'regular'",
-            unique=True,
+            "uq_attempt_fence", "destination_id", "fence", where="kind = 'regular'", unique=True
         ),
         _partial_index(
             "uq_attempt_key",
-            "workspace_id",
             "destination_id",
             "attempt_key",
             where="kind = 'regular' AND attempt_key IS NOT NULL",
             unique=True,
         ),
-        # The log of a destination.
+        # Log of a destination.
         Index(None, "workspace_id", "destination_id", "started_at", "id"),
     )
 
@@ -445,7 +407,7 @@ class Attempt(Base):
 
 
 class PublishEvidence(Base):
-    """A report that a destination is published; at most one for each destination counts."""
+    """Report that a destination is published; at most one report per destination is counted."""
 
     __tablename__ = "publish_evidence"
     __table_args__ = (
@@ -453,11 +415,7 @@ class PublishEvidence(Base):
             ["workspace_id", "destination_id"], ["destination.workspace_id", "destination.id"]
         ),
         _partial_index(
-            "uq_publish_evidence_counted",
-            "workspace_id",
-            "destination_id",
-            where="counted",
-            unique=True,
+            "uq_publish_evidence_counted", "destination_id", where="counted", unique=True
         ),
     )
 
@@ -472,7 +430,7 @@ class PublishEvidence(Base):
 
 
 class Event(Base):
-    """What changed, numbered without gaps in commit order by the workspace's counter."""
+    """Change of a workspace, numbered in commit order, without gaps, by the workspace's counter."""
 
     __tablename__ = "event"
     __table_args__ = (
@@ -487,10 +445,10 @@ class Event(Base):
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     kind: Mapped[str]
-    # No foreign key: a key that publishes for all workspaces lives in one and acts in others.
+    # No foreign key: a key with the scope for all workspaces belongs to one, and acts in others.
     actor_key_id: Mapped[UUID | None]
     post_id: Mapped[UUID | None]
-    # No foreign key: an account may be taken off a post, and its destination is no more.
+    # No foreign key: removing an account from a post deletes the destination.
     destination_id: Mapped[UUID | None]
     account_id: Mapped[int | None]
     payload: Mapped[dict[str, Any]] = mapped_column(PortableJson)
@@ -498,10 +456,10 @@ class Event(Base):
 
 
 class IdempotencyKey(Base):
-    """What an operation answered to a client's key, written in the transaction of its effect.
+    """Outcome of an operation for a client's idempotency key, written in the transaction of its effect.
 
-    The keys of two operations never meet. The fingerprint is of the input, so a key that comes again for
-    anything else shows. What the keys look like is in domain.idempotency. An expired row counts as absent.
+    Each operation has its own keys; their format is in `domain.idempotency`. The fingerprint of the input
+    detects a key that is reused with another input. Expired rows are ignored.
     """
 
     __tablename__ = "idempotency_key"
@@ -517,11 +475,11 @@ class IdempotencyKey(Base):
 
 
 class Webhook(Base):
-    """A subscriber's address, with the secret its deliveries are signed with.
+    """Webhook endpoint, with the secret that signs its deliveries.
 
-    Its deliveries exist for the workspace's events up to `fan_out_seq`, which begins as the
-    workspace's `event_seq`. Whoever fans out inserts the deliveries of later events and advances it in
-    one transaction, so that no event is forgotten and none is sent for twice.
+    Deliveries exist for the workspace's events up to `fan_out_seq`, which starts at the workspace's
+    `event_seq`. One transaction inserts the deliveries of later events and advances it, so that every
+    event has exactly one delivery row.
     """
 
     __tablename__ = "webhook"
@@ -550,10 +508,10 @@ class Webhook(Base):
 
 
 class WebhookDelivery(Base):
-    """One event on its way to one webhook, until it arrived or was given up.
+    """Delivery of one event to one webhook, retried until it succeeds or is given up.
 
-    Who tries holds a lease; without its token nobody finishes the row, so a deliverer that lost the
-    lease cannot overwrite what the next one found.
+    A delivery attempt holds a lease. Finishing the row requires the lease token, so a process that lost
+    the lease cannot overwrite the result of the next one.
     """
 
     __tablename__ = "webhook_delivery"
@@ -598,7 +556,7 @@ class WebhookDelivery(Base):
 
 
 class WebhookDeliveryAttempt(Base):
-    """One request of a delivery and what came back."""
+    """One HTTP request of a delivery, with its response."""
 
     __tablename__ = "webhook_delivery_try"
     __table_args__ = (

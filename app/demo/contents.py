@@ -1,123 +1,207 @@
-"""Published posts that show what a post can carry: text per platform, media, lengths, scripts."""
+"""Texts, media and platform failures of the demo posts."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from datetime import timedelta
+from random import Random
+from typing import Literal
+from uuid import UUID
 
-from app.demo.accounts import FACEBOOK, INSTAGRAM, LINKEDIN, PINTEREST, THREADS, X
-from app.demo.courses import Course
-from app.demo.phrases import text_of_length
-from app.demo.posts import DemoPost, medium
-from app.demo.scene import Scene
-from app.demo.tries import draw_uuid
-from app.domain.ids import AccountId
+from app.domain.attempts import Failure
+from app.domain.destinations import ErrorCategory
 
-X_LIMIT = 280
-THREADS_LIMIT = 500
-INSTAGRAM_LIMIT = 2200
-LINKEDIN_LIMIT = 3000
-
-
-def posts_with_special_contents(scene: Scene) -> Iterator[DemoPost]:
-    yield from _text_per_platform(scene)
-    yield from _media(scene)
-    yield _long_texts(scene)
-    yield from _scripts(scene)
-    yield _reference(scene)
-
-
-def _text_per_platform(scene: Scene) -> Iterator[DemoPost]:
-    ago = timedelta(hours=70)
-    yield DemoPost(
-        content="Demo: one text for all, and a text of its own for two platforms",
-        courses=_published(scene, ago, FACEBOOK, X, LINKEDIN),
-        created_at=scene.now - ago,
-        submitted_now=True,
-        platform_content={
-            "x": _text("Demo: the short text for X", "text"),
-            "linkedin": _text("Demo: the thorough text for LinkedIn, with a question?", "text"),
-        },
-    )
-    ago = timedelta(hours=69)
-    yield DemoPost(
-        content="",
-        courses=_published(scene, ago, THREADS, PINTEREST),
-        created_at=scene.now - ago,
-        submitted_now=True,
-        platform_content={
-            "threads": _text("Demo: no common text, this one is for Threads", "text"),
-            "pinterest": _text("Demo: no common text, this one is for Pinterest", "pin"),
-        },
-    )
-
-
-def _media(scene: Scene) -> Iterator[DemoPost]:
-    ago = timedelta(hours=68)
-    pictures = tuple(medium(draw_uuid(scene.rng), "image") for _ in range(3))
-    yield DemoPost(
-        content="Demo: three pictures",
-        courses=_published(scene, ago, INSTAGRAM, PINTEREST),
-        created_at=scene.now - ago,
-        submitted_now=True,
-        media=pictures,
-    )
-    ago = timedelta(hours=67)
-    yield DemoPost(
-        content="Demo: a picture and a video",
-        courses=_published(scene, ago, INSTAGRAM, FACEBOOK),
-        created_at=scene.now - ago,
-        submitted_now=True,
-        media=(pictures[0], medium(draw_uuid(scene.rng), "video")),
-    )
+_OPENINGS = (
+    "New on the blog:",
+    "This week:",
+    "Behind the scenes:",
+    "Just in:",
+    "Good to know:",
+    "Coming soon:",
+    "From the workshop:",
+    "A small update:",
+    "Back by request:",
+    "Save this one:",
+)
+_SUBJECTS = (
+    "five ways to plan a calmer week",
+    "how we pick the colours for the season",
+    "what a good morning routine looks like",
+    "the tools that we would buy again",
+    "three mistakes that you can avoid",
+    "a tour of the new studio",
+    "our guide to the first hundred days",
+    "what changed since last spring",
+    "the checklist that we use before every launch",
+    "ten minutes with the people who pack the parcels",
+    "how to write a good headline",
+    "the story of a product that nearly failed",
+    "why we answer every letter",
+    "what our customers cook on Sundays",
+    "the quiet half of good design",
+    "a simple budget for a small team",
+    "how to photograph things at home",
+    "the best questions from the last live session",
+    "notes from a week without meetings",
+    "what is in the box, piece by piece",
+    "a reading list for long evenings",
+    "the recipe that everybody asked for",
+)
+_ENDINGS = (
+    "Link in the profile.",
+    "What would you add?",
+    "Share your thoughts in the comments.",
+    "Read on and share it with a friend.",
+    "Which one is yours?",
+    "More tomorrow.",
+    "Registration is open until Friday.",
+    "It takes four minutes.",
+    "Happy to answer questions.",
+    "#smallbusiness #planning",
+    "#behindthescenes",
+    "",
+)
+_FILLER = "This sentence is repeated until the text has the required length. "
 
 
-def _long_texts(scene: Scene) -> DemoPost:
-    ago = timedelta(hours=66)
-    opening = "Demo: a text as long as {} allows. "
-    return DemoPost(
-        content=text_of_length(LINKEDIN_LIMIT, opening.format("LinkedIn")),
-        courses=_published(scene, ago, LINKEDIN, X, THREADS, INSTAGRAM),
-        created_at=scene.now - ago,
-        submitted_now=True,
-        platform_content={
-            "x": _text(text_of_length(X_LIMIT, opening.format("X")), "text"),
-            "threads": _text(text_of_length(THREADS_LIMIT, opening.format("Threads")), "text"),
-            "instagram": _text(
-                text_of_length(INSTAGRAM_LIMIT, opening.format("Instagram")), "feed"
-            ),
-        },
-    )
+def draw_content(rng: Random) -> str:
+    """A text combined from three random phrases."""
+    phrases = (rng.choice(_OPENINGS), rng.choice(_SUBJECTS) + ".", rng.choice(_ENDINGS))
+    return " ".join(filter(None, phrases))
 
 
-def _scripts(scene: Scene) -> Iterator[DemoPost]:
-    for hours, content in (
-        (65, "Demo: 日本語の投稿です。今週の新作をご紹介します 🌸"),
-        (64, "Demo: منشور بالعربية، من اليمين إلى اليسار"),
-        (63, "Demo: Ο ΣΊΣΥΦΟΣ και η Straße im Café, ещё и по-русски"),
-        (62, "Demo: हिन्दी में एक पोस्ट 👩🏽‍💻👨‍👩‍👧‍👦"),
-    ):
-        ago = timedelta(hours=hours)
-        yield DemoPost(
-            content=content,
-            courses=_published(scene, ago, FACEBOOK, X),
-            created_at=scene.now - ago,
-            submitted_now=True,
-        )
+def text_of_length(length: int, opening: str) -> str:
+    """A text of exactly `length` code points that starts with `opening`."""
+    text = opening + _FILLER * (length // len(_FILLER) + 1)
+    return text[: length - 1] + "."
 
 
-def _reference(scene: Scene) -> DemoPost:
-    ago = timedelta(hours=61)
-    return DemoPost(
-        content="Demo: found again by a client's own reference",
-        courses=_published(scene, ago, X),
-        created_at=scene.now - ago,
-        submitted_now=True,
-        reference="spring-campaign/0042",
+def draw_uuid(rng: Random) -> UUID:
+    return UUID(int=rng.getrandbits(128), version=4)
+
+
+def draw_medium(rng: Random, media_type: Literal["image", "video"]) -> Mapping[str, str]:
+    """A picture or video in the form of a media library's entry."""
+    media_id = str(draw_uuid(rng))
+    suffix, mime_type = {"image": ("jpg", "image/jpeg"), "video": ("mp4", "video/mp4")}[media_type]
+    return {
+        "id": media_id,
+        "filename": f"{media_type}-{media_id[:8]}.{suffix}",
+        "media_type": media_type,
+        "mime_type": mime_type,
+    }
+
+
+def _failure(
+    category: ErrorCategory,
+    code: str,
+    message: str,
+    http_status: int | None = None,
+    retry_after: timedelta | None = None,
+) -> Failure:
+    return Failure(
+        category=category,
+        code=code,
+        message=message,
+        http_status=http_status,
+        retry_after=retry_after,
     )
 
 
-def _published(scene: Scene, ago: timedelta, *accounts: AccountId) -> dict[AccountId, Course]:
-    return {account: scene.published(account, scene.now - ago) for account in accounts}
+_TRANSIENT = ErrorCategory.TRANSIENT
+TIMEOUT = _failure(_TRANSIENT, "NETWORK_ERROR", "The platform did not answer within 30 seconds.")
+UNAVAILABLE = _failure(_TRANSIENT, "PLATFORM_UNAVAILABLE", "Service temporarily unavailable.", 503)
+BAD_GATEWAY = _failure(_TRANSIENT, "PLATFORM_UNAVAILABLE", "Bad gateway.", 502)
+PROCESSING = _failure(
+    _TRANSIENT, "MEDIA_PROCESSING", "The media is still being processed. Try again later.", 400
+)
+UNRECOGNISED = _failure(
+    ErrorCategory.UNCLASSIFIED,
+    "UNCLASSIFIED",
+    "The platform answered in a form that the publisher does not know.",
+    200,
+)
 
+_AUTH = ErrorCategory.AUTH
+TOKEN_EXPIRED = _failure(
+    _AUTH, "TOKEN_EXPIRED", "The access token has expired. Please reconnect the account.", 401
+)
+ACCESS_REVOKED = _failure(
+    _AUTH, "AUTH", "The account is no longer connected to this application.", 403
+)
+PERMISSION_MISSING = _failure(
+    _AUTH,
+    "PERMISSION_MISSING",
+    "The account has not granted the permission to publish videos.",
+    403,
+)
 
-def _text(content: str, content_type: str) -> dict[str, object]:
-    return {"content": content, "contentType": content_type, "settings": {}}
+_REJECTED = ErrorCategory.CONTENT_REJECTED
+DUPLICATE = _failure(_REJECTED, "DUPLICATE_CONTENT", "You have already posted the same text.", 403)
+POLICY = _failure(
+    _REJECTED, "POLICY_VIOLATION", "The post was blocked by the community guidelines.", 403
+)
+THREADS_TOO_LONG = _failure(
+    _REJECTED, "TEXT_TOO_LONG", "The text may be at most 500 characters long.", 400
+)
+X_TOO_LONG = _failure(
+    _REJECTED, "TEXT_TOO_LONG", "The text may be at most 280 characters long.", 403
+)
+ASPECT_RATIO = _failure(
+    _REJECTED,
+    "MEDIA_UNSUPPORTED",
+    "The aspect ratio must be between 4:5 and 1.91:1; it is 9:21.",
+    400,
+)
+VIDEO_TOO_SHORT = _failure(
+    _REJECTED, "MEDIA_UNSUPPORTED", "The video must be at least 3 seconds long.", 400
+)
+IMAGE_TOO_SMALL = _failure(
+    _REJECTED, "MEDIA_UNSUPPORTED", "The image must be at least 200 pixels wide.", 400
+)
+NO_PROMOTION = _failure(
+    ErrorCategory.PERMANENT,
+    "FEATURE_UNAVAILABLE",
+    "Promotional posts are not available to this account.",
+    403,
+)
+
+_LIMITED = ErrorCategory.RATE_LIMITED
+X_WINDOW = _failure(_LIMITED, "RATE_LIMITED", "Too many requests.", 429, timedelta(minutes=15))
+TIKTOK_BURST = _failure(
+    _LIMITED, "RATE_LIMITED", "Too many posts in a short time.", 429, timedelta(minutes=30)
+)
+PINTEREST_BURST = _failure(
+    _LIMITED, "RATE_LIMITED", "You have exceeded your rate limit.", 429, timedelta(minutes=10)
+)
+DAILY_QUOTA = _failure(
+    _LIMITED,
+    "DAILY_QUOTA_EXCEEDED",
+    "The daily quota of uploads is used up.",
+    403,
+    timedelta(hours=24),
+)
+
+Failures = tuple[Failure, ...]
+
+RECOVERABLE_FAILURES: Mapping[str, Failures] = {
+    "instagram": (PROCESSING, PROCESSING, UNAVAILABLE, TIMEOUT),
+    "facebook": (UNAVAILABLE, TIMEOUT, UNRECOGNISED),
+    "x": (X_WINDOW, X_WINDOW, UNAVAILABLE, TIMEOUT),
+    "threads": (TIMEOUT, UNAVAILABLE, UNRECOGNISED),
+    "youtube": (PROCESSING, BAD_GATEWAY),
+    "linkedin": (UNAVAILABLE, BAD_GATEWAY, TIMEOUT),
+    "tiktok": (TIKTOK_BURST, PROCESSING, TIMEOUT),
+    "pinterest": (PINTEREST_BURST, BAD_GATEWAY),
+}
+"""Failures after which a retry publishes, by platform; a repeated entry is drawn more often."""
+
+FINAL_FAILURES: Mapping[str, Failures] = {
+    "instagram": (PROCESSING, ASPECT_RATIO, ASPECT_RATIO, DAILY_QUOTA),
+    "facebook": (POLICY, DUPLICATE, UNAVAILABLE, UNRECOGNISED),
+    "x": (DUPLICATE, DUPLICATE, X_TOO_LONG, UNAVAILABLE),
+    "threads": (THREADS_TOO_LONG, TIMEOUT, UNRECOGNISED),
+    "youtube": (DAILY_QUOTA, DAILY_QUOTA, PROCESSING),
+    "linkedin": (DUPLICATE, UNAVAILABLE, BAD_GATEWAY),
+    "tiktok": (VIDEO_TOO_SHORT, NO_PROMOTION, PROCESSING),
+    "pinterest": (IMAGE_TOO_SMALL, IMAGE_TOO_SMALL, BAD_GATEWAY),
+}
+"""Failures with which a destination fails, by platform; a repeated entry is drawn more often."""

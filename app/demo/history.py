@@ -1,14 +1,13 @@
-"""Thirty days of posts as a small team makes them, what it has scheduled next, and the last hour.
+"""Thirty days of posts by a small team, the posts that it has scheduled next, and the last hour.
 
-The newest failed posts are those of the last hour. They failed transiently and for good; whatever
-may still fail by itself was created hours before them.
+The newest failed posts are those of the last hour, with transient failures that have become final.
+Posts that may still fail automatically were created hours before them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
 
-from app.demo import courses
 from app.demo.accounts import (
     ALWAYS_HEALTHY,
     FACEBOOK,
@@ -20,86 +19,91 @@ from app.demo.accounts import (
     DemoAccount,
     X,
 )
-from app.demo.courses import Course, Failure
-from app.demo.failures import BAD_GATEWAY, LASTING, PASSING, TIMEOUT, UNAVAILABLE, VIDEO_TOO_SHORT
-from app.demo.phrases import draw_content
-from app.demo.posts import DemoPost, Medium, medium
-from app.demo.scene import Scene
-from app.demo.tries import draw_seconds, draw_uuid
+from app.demo.contents import (
+    BAD_GATEWAY,
+    FINAL_FAILURES,
+    RECOVERABLE_FAILURES,
+    TIMEOUT,
+    UNAVAILABLE,
+    VIDEO_TOO_SHORT,
+    draw_content,
+    draw_medium,
+)
+from app.demo.simulation import PostHistory, Script, Simulator, draw_seconds, fail, publish, wait
+from app.domain.attempts import Failure
 from app.domain.destinations import PERMANENT_CATEGORIES, ErrorCategory
 from app.domain.ids import AccountId
 
 DAYS = 30
 DAYS_AHEAD = 6
 
-_ENDS = timedelta(hours=3)
-"""The history ends so long ago; by now the last retry of its last post is over."""
+_NEWEST_AGE = timedelta(hours=3)
+"""Age of the newest post of the past; its last retry is over by now."""
 
-_LAST_TRIES = 5
-"""After so many, a failure that might have passed is final."""
+_RATE_LIMIT_AGE = timedelta(days=4)
+"""Age from which a destination can have failed as rate limited: retries go on for 72 hours."""
 
-_QUOTA_TRIES = 4
-"""One a day, until 72 hours are over."""
+_PERMANENT_FAILURE_AGE = timedelta(days=8)
+"""Age of the newest permanent failure of an account that is always healthy."""
 
-_FAILING = 0.06
-_RECOVERING = 0.09
+_FAILURE_RATE = 0.06
+_RECOVERY_RATE = 0.09
 
 _TIMEZONES = ("UTC", "Europe/Berlin", "Europe/Lisbon", "America/New_York", None)
-_ACCOUNTS_OF_A_POST = (1, 2, 3, 4, 5)
-_HOW_OFTEN = (30, 30, 22, 12, 6)
+_ACCOUNT_COUNTS = (1, 2, 3, 4, 5)
+_ACCOUNT_COUNT_WEIGHTS = (30, 30, 22, 12, 6)
 
 
-def history(scene: Scene) -> Iterator[DemoPost]:
-    yield from _past(scene)
-    yield from _rejected_videos(scene)
-    yield from _scheduled(scene)
-    yield from _last_hour(scene)
+def history(simulator: Simulator) -> Iterator[PostHistory]:
+    yield from _past_posts(simulator)
+    yield from _rejected_videos(simulator)
+    yield from _scheduled_posts(simulator)
+    yield from _posts_of_the_last_hour(simulator)
 
 
-def _past(scene: Scene) -> Iterator[DemoPost]:
+def _past_posts(simulator: Simulator) -> Iterator[PostHistory]:
+    now = simulator.now
     for days_ago in range(DAYS, -1, -1):
-        for due_at in _due_times(scene.rng, scene.now - timedelta(days=days_ago), (13, 19)):
-            if timedelta(days=DAYS) >= scene.now - due_at >= _ENDS:
-                yield _past_post(scene, due_at)
+        for due_at in _draw_due_times(simulator.rng, now - timedelta(days=days_ago), (13, 19)):
+            if timedelta(days=DAYS) >= now - due_at >= _NEWEST_AGE:
+                yield _past_post(simulator, due_at)
 
 
-def _rejected_videos(scene: Scene) -> Iterator[DemoPost]:
-    """So many within a week that the account's health is in doubt."""
+def _rejected_videos(simulator: Simulator) -> Iterator[PostHistory]:
+    """Enough permanent failures within a week for a health warning of the account."""
     for days_ago in (5.6, 4.3, 2.7, 1.2):
-        due_at = scene.now - timedelta(days=days_ago)
-        yield DemoPost(
-            content=draw_content(scene.rng),
-            courses={
-                TIKTOK_REJECTED: scene.failed(due_at, VIDEO_TOO_SHORT),
-                INSTAGRAM: scene.published(INSTAGRAM, due_at),
-            },
-            created_at=due_at,
-            submitted_now=True,
-            media=(medium(draw_uuid(scene.rng), "video"),),
+        yield simulator.post(
+            draw_content(simulator.rng),
+            {TIKTOK_REJECTED: fail(VIDEO_TOO_SHORT), INSTAGRAM: publish()},
+            created_at=simulator.now - timedelta(days=days_ago),
+            media=(draw_medium(simulator.rng, "video"),),
         )
 
 
-def _scheduled(scene: Scene) -> Iterator[DemoPost]:
-    usable = [
-        account for account in scene.accounts.values() if account.locked_out_for(scene.now) is None
+def _scheduled_posts(simulator: Simulator) -> Iterator[PostHistory]:
+    now, rng = simulator.now, simulator.rng
+    accounts_with_access = [
+        account
+        for account in simulator.accounts.values()
+        if account.time_without_access(now) is None
     ]
     for days_ahead in range(DAYS_AHEAD + 1):
-        for due_at in _due_times(scene.rng, scene.now + timedelta(days=days_ahead), (3, 5)):
-            if due_at > scene.now + timedelta(minutes=30):
-                accounts = _some(scene.rng, usable)
-                yield DemoPost(
-                    content=draw_content(scene.rng),
-                    courses={account.id: courses.waiting(due_at) for account in accounts},
-                    created_at=scene.now - draw_seconds(scene.rng, 4 * 3600, 6 * 86400),
+        for due_at in _draw_due_times(rng, now + timedelta(days=days_ahead), (3, 5)):
+            if due_at > now + timedelta(minutes=30):
+                accounts = _draw_accounts(rng, accounts_with_access)
+                yield simulator.post(
+                    draw_content(rng),
+                    {account.account.id: wait for account in accounts},
+                    created_at=now - draw_seconds(rng, 4 * 3600, 6 * 86400),
                     scheduled_for=due_at,
-                    timezone=scene.rng.choice(_TIMEZONES),
-                    media=_draw_media(scene.rng, accounts),
+                    timezone=rng.choice(_TIMEZONES),
+                    media=_draw_media(rng, accounts),
                 )
 
 
-def _last_hour(scene: Scene) -> Iterator[DemoPost]:
-    """Everything in it is finished."""
-    plan: Sequence[tuple[int, Mapping[AccountId, Failure | None]]] = (
+def _posts_of_the_last_hour(simulator: Simulator) -> Iterator[PostHistory]:
+    """Posts that are all final by now."""
+    failures_by_account: Sequence[tuple[int, Mapping[AccountId, Failure | None]]] = (
         (57, {INSTAGRAM: None, FACEBOOK: None}),
         (52, {INSTAGRAM: None, FACEBOOK: UNAVAILABLE}),
         (45, {LINKEDIN: TIMEOUT}),
@@ -111,41 +115,39 @@ def _last_hour(scene: Scene) -> Iterator[DemoPost]:
         (12, {FACEBOOK: None}),
         (6, {X: None, LINKEDIN: None, THREADS: None}),
     )
-    for minutes_ago, results in plan:
-        due_at = scene.now - timedelta(minutes=minutes_ago) - draw_seconds(scene.rng, 0, 59)
-        yield DemoPost(
-            content=draw_content(scene.rng),
-            courses={
-                account_id: scene.published(account_id, due_at)
-                if failure is None
-                else scene.failed(due_at, *[failure] * _LAST_TRIES)
-                for account_id, failure in results.items()
+    for minutes_ago, failures in failures_by_account:
+        age = timedelta(minutes=minutes_ago) + draw_seconds(simulator.rng, 0, 59)
+        yield simulator.post(
+            draw_content(simulator.rng),
+            {
+                account_id: publish() if failure is None else fail(failure)
+                for account_id, failure in failures.items()
             },
-            created_at=due_at,
-            submitted_now=True,
+            created_at=simulator.now - age,
         )
 
 
-def _past_post(scene: Scene, due_at: datetime) -> DemoPost:
-    rng = scene.rng
-    submitted_now = rng.random() < 0.25
-    if submitted_now:
+def _past_post(simulator: Simulator, due_at: datetime) -> PostHistory:
+    rng = simulator.rng
+    is_scheduled = rng.random() >= 0.25
+    if not is_scheduled:
         due_at += draw_seconds(rng, 0, 600)
-    accounts = _some(rng, [each for each in scene.accounts.values() if _is_used(each, due_at)])
-    return DemoPost(
-        content=draw_content(rng),
-        courses={account.id: _course(scene, account, due_at) for account in accounts},
-        created_at=due_at if submitted_now else _draw_created_at(rng, due_at),
-        submitted_now=submitted_now,
-        scheduled_for=None if submitted_now else due_at,
+    accounts = _draw_accounts(
+        rng, [account for account in simulator.accounts.values() if _is_used(account, due_at)]
+    )
+    return simulator.post(
+        draw_content(rng),
+        {account.account.id: _draw_script(simulator, account, due_at) for account in accounts},
+        created_at=_draw_created_at(rng, due_at) if is_scheduled else due_at,
+        scheduled_for=due_at if is_scheduled else None,
         timezone=rng.choice(_TIMEZONES),
         media=_draw_media(rng, accounts),
     )
 
 
-def _due_times(rng: Random, day: datetime, on_a_workday: tuple[int, int]) -> list[datetime]:
-    """Quarters of an hour in the working time of a day, a third as many at the weekend."""
-    count = rng.randint(*on_a_workday)
+def _draw_due_times(rng: Random, day: datetime, workday_range: tuple[int, int]) -> list[datetime]:
+    """Quarters of an hour within working time; a weekend day has a third of a workday's number."""
+    count = rng.randint(*workday_range)
     if day.weekday() >= 5:
         count = count // 3
     midnight = day.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -161,56 +163,58 @@ def _draw_created_at(rng: Random, due_at: datetime) -> datetime:
 
 
 def _is_used(account: DemoAccount, at: datetime) -> bool:
-    """People go on for a day after an account lost its access."""
-    locked_out = account.locked_out_for(at)
-    return locked_out is None or locked_out < timedelta(days=1)
+    """The team continues to use an account for a day after it lost its access."""
+    time_without_access = account.time_without_access(at)
+    return time_without_access is None or time_without_access < timedelta(days=1)
 
 
-def _some(rng: Random, accounts: Sequence[DemoAccount]) -> list[DemoAccount]:
-    (count,) = rng.choices(_ACCOUNTS_OF_A_POST, _HOW_OFTEN)
+def _draw_accounts(rng: Random, accounts: Sequence[DemoAccount]) -> list[DemoAccount]:
+    (count,) = rng.choices(_ACCOUNT_COUNTS, _ACCOUNT_COUNT_WEIGHTS)
     return rng.sample(accounts, count)
 
 
-def _draw_media(rng: Random, accounts: Sequence[DemoAccount]) -> tuple[Medium, ...]:
-    """What the platforms of the post ask for."""
-    platforms = {account.platform for account in accounts}
+def _draw_media(rng: Random, accounts: Sequence[DemoAccount]) -> tuple[Mapping[str, str], ...]:
+    """Media that the platforms of the post require."""
+    platforms = {account.account.platform for account in accounts}
     if platforms & {"youtube", "tiktok"}:
-        return (medium(draw_uuid(rng), "video"),)
+        return (draw_medium(rng, "video"),)
     if platforms & {"instagram", "pinterest"} or rng.random() < 0.4:
-        return tuple(medium(draw_uuid(rng), "image") for _ in range(rng.choice((1, 1, 1, 3))))
+        return tuple(draw_medium(rng, "image") for _ in range(rng.choice((1, 1, 1, 3))))
     return ()
 
 
-def _course(scene: Scene, account: DemoAccount, due_at: datetime) -> Course:
-    if account.locked_out_for(due_at) is not None:
-        return scene.failed(due_at, account.refusal)
-    luck = scene.rng.random()
-    if luck < _FAILING:
-        return scene.failed(due_at, *_draw_lasting(scene, account, due_at))
-    if luck < _FAILING + _RECOVERING:
-        return scene.published(account.id, due_at, *_draw_passing(scene.rng, account.platform))
-    return scene.published(account.id, due_at)
+def _draw_script(simulator: Simulator, account: DemoAccount, due_at: datetime) -> Script:
+    rng = simulator.rng
+    if account.time_without_access(due_at) is not None:
+        return fail(account.access_failure)
+    number = rng.random()
+    if number < _FAILURE_RATE:
+        return fail(*_draw_final_failures(rng, account, simulator.now - due_at))
+    if number < _FAILURE_RATE + _RECOVERY_RATE:
+        failure = rng.choice(RECOVERABLE_FAILURES[account.account.platform])
+        return publish(
+            *[failure] * rng.choice((1, 1, 1, 2) if failure.retry_after else (1, 1, 2, 3))
+        )
+    return publish()
 
 
-def _draw_passing(rng: Random, platform: str) -> list[Failure]:
-    failure = rng.choice(PASSING[platform])
-    return [failure] * rng.choice((1, 1, 1, 2) if failure.retry_after else (1, 1, 2, 3))
-
-
-def _draw_lasting(scene: Scene, account: DemoAccount, due_at: datetime) -> list[Failure]:
-    age = scene.now - due_at
-    failure = scene.rng.choice(
-        [each for each in LASTING[account.platform] if _can_have_failed_of(each, account, age)]
+def _draw_final_failures(rng: Random, account: DemoAccount, age: timedelta) -> list[Failure]:
+    failure = rng.choice(
+        [
+            failure
+            for failure in FINAL_FAILURES[account.account.platform]
+            if _can_be_final(failure, account, age)
+        ]
     )
-    if failure.category is ErrorCategory.RATE_LIMITED:
-        return [failure] * _QUOTA_TRIES
     if failure.category not in PERMANENT_CATEGORIES:
-        return [failure] * _LAST_TRIES
-    return [*[UNAVAILABLE] * scene.rng.choice((0, 0, 0, 1, 2)), failure]
+        return [failure]
+    return [*[UNAVAILABLE] * rng.choice((0, 0, 0, 1, 2)), failure]
 
 
-def _can_have_failed_of(failure: Failure, account: DemoAccount, age: timedelta) -> bool:
+def _can_be_final(failure: Failure, account: DemoAccount, age: timedelta) -> bool:
     if failure.category is ErrorCategory.RATE_LIMITED:
-        return age > timedelta(days=_QUOTA_TRIES)
-    permanent = failure.category in PERMANENT_CATEGORIES
-    return not (permanent and account.id in ALWAYS_HEALTHY and age < timedelta(days=8))
+        return age > _RATE_LIMIT_AGE
+    is_permanent = failure.category in PERMANENT_CATEGORIES
+    return not (
+        is_permanent and account.account.id in ALWAYS_HEALTHY and age < _PERMANENT_FAILURE_AGE
+    )

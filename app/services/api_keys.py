@@ -105,7 +105,7 @@ class ApiKeyAuthenticator:
         return Viewer(
             key_id=row.id,
             key_name=row.name,
-            key_prefix=row.shown_prefix,
+            key_prefix=row.display_prefix,
             scopes=tuple(Scope(scope) for scope in row.scopes),
             created_at=row.created_at,
             expires_at=row.expires_at,

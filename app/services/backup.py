@@ -1,4 +1,4 @@
-"""Backups: the whole database in one SQLite file, and back from it into an empty database."""
+"""Backup of a database to one SQLite file, and restore into an empty database of either engine."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,16 +14,16 @@ _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 class BackupError(Exception):
-    """Nothing was written; the message is a sentence for the operator."""
+    """Backup or restore refused before writing; the message is a sentence for the operator."""
 
 
 async def backup(
     database: Database, file: Path, *, now: datetime, random_bytes: Callable[[int], bytes]
 ) -> dict[str, int]:
-    """Write all rows as of one instant to a new SQLite file; the rows per table.
+    """Write a snapshot of all rows to a new SQLite file; return the number of rows per table.
 
-    The file appears under its name when it is complete. It can be served as it is, and holds
-    secrets, so only its owner may read it. BackupRefused if the file exists.
+    The file gets its name when it is complete, and a server can use it directly. It contains secrets, so
+    only its owner may read it. Raises BackupError if the file exists.
     """
     await check_schema_version(database)
     _require_new_file(file)
@@ -44,9 +44,9 @@ async def backup(
 async def restore(
     file: Path, database: Database, *, now: datetime, random_bytes: Callable[[int], bytes]
 ) -> dict[str, int]:
-    """Bring a backup into an empty database of either engine; the rows per table.
+    """Copy a backup into an empty database; return the number of rows per table.
 
-    Raises BackupRefused if the file is no backup, SchemaMismatch if it is of another version and
+    Raises BackupError if the file is not a backup, SchemaMismatch if it has another version, and
     TargetNotEmpty if the database has data.
     """
     _require_sqlite_file(file)
@@ -58,7 +58,7 @@ async def restore(
 
 def _require_new_file(file: Path) -> None:
     if file.exists():
-        raise BackupError(f"{file} exists; a backup never overwrites a file.")
+        raise BackupError(f"{file} exists; choose another name, a backup never overwrites a file.")
 
 
 def _require_sqlite_file(file: Path) -> None:

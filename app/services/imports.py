@@ -1,23 +1,26 @@
-"""Importing what another service answered into a workspace, batch by batch. Reads no files."""
+"""Imports records of another server's responses into a workspace, batch by batch."""
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 
-from app.db.core.database import Database, Reader
-from app.db.repositories.account_writes import load_accounts
-from app.db.repositories.post_writes import load_posts, post_ids_by_destination_id
+from app.db.core.database import Database
+from app.db.repositories.accounts import load_accounts
+from app.db.repositories.posts import load_posts, post_ids_by_destination_id
 from app.db.repositories.workspaces import WorkspaceRef, lock_workspace, reserve_account_ids
 from app.domain.errors import InvalidInput
-from app.domain.importing.importer import ImportResult, ImportState, import_record
-from app.domain.importing.merging import destination_id
+from app.domain.importing.merging import (
+    ImportResult,
+    ImportState,
+    destination_id,
+    import_record,
+)
 from app.domain.importing.records import PostRecord, RejectedRecord
 from app.domain.times import truncate_to_ms
-from app.domain.workspaces import WorkspaceKind
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
 _MAX_BATCH_ROWS = 400
-"""Posts and destinations of one transaction: so few that nobody else waits for long."""
+"""Posts and destinations of one transaction; the limit keeps the waits of other writers short."""
 
 
 async def import_records(
@@ -27,16 +30,17 @@ async def import_records(
     *,
     now: datetime,
 ) -> AsyncIterator[ImportResult | RejectedRecord]:
-    """What became of each record, in order, once its batch is committed.
+    """Import the records and yield the result of each, in order, once its batch is committed.
 
-    Broken off, an import can be run again: what it brought in is unchanged then. Several may run at once.
+    An interrupted import can be repeated: records that it imported are then unchanged. Several imports
+    may run concurrently.
     """
-    errand = WriteContext(workspace_id=workspace.id, actor=None, operation="import", now=now)
+    write_context = WriteContext(workspace_id=workspace.id, actor=None, operation="import", now=now)
     for batch in _batches(records):
-        for effect in await run_in_transaction(
-            database, errand, partial(_import_batch, workspace, batch)
+        for result in await run_in_transaction(
+            database, write_context, partial(_import_batch, workspace, batch, now)
         ):
-            yield effect
+            yield result
 
 
 async def dry_run_import(
@@ -46,13 +50,26 @@ async def dry_run_import(
     *,
     now: datetime,
 ) -> AsyncIterator[ImportResult | RejectedRecord]:
-    """What would become of each record; nothing is written, so every post stays in memory."""
-    known = ImportState(kind=workspace.kind, accounts={}, posts={}, post_ids_by_destination={})
+    """Yield the result that importing each record would have.
+
+    Nothing is written, so all posts of the records stay in memory.
+    """
+    state = ImportState(kind=workspace.kind, accounts={}, posts={}, post_ids_by_destination={})
     for batch in _batches(records):
+        ids = _ReferencedIds(batch)
         reader = database.read(workspace.id)
-        known.merge(await _load_import_state(reader, workspace.kind, batch))
+        state.merge(
+            ImportState(
+                kind=workspace.kind,
+                accounts=await load_accounts(reader, ids.account_ids),
+                posts=await load_posts(reader, ids.post_ids),
+                post_ids_by_destination=await post_ids_by_destination_id(
+                    reader, ids.destination_ids
+                ),
+            )
+        )
         for record in batch:
-            yield _import_or_reject(record, known, now)
+            yield _import_or_reject(record, state, now)
 
 
 def _batches(
@@ -70,53 +87,46 @@ def _batches(
 
 
 async def _import_batch(
-    workspace: WorkspaceRef, batch: Sequence[PostRecord | RejectedRecord], uow: UnitOfWork
+    workspace: WorkspaceRef,
+    batch: Sequence[PostRecord | RejectedRecord],
+    now: datetime,
+    uow: UnitOfWork,
 ) -> list[ImportResult | RejectedRecord]:
-    about = _ReferencedIds(batch)
-    await uow.lock_posts(about.post_ids)
-    await uow.lock_accounts(about.account_ids)
-    # Other imports wait here, so that two never bring in the same new post or account. The workspace
-    # comes last, because every writer locks in this order.
+    ids = _ReferencedIds(batch)
+    await uow.lock_posts(ids.post_ids)
+    await uow.lock_accounts(ids.account_ids)
+    # Concurrent imports wait here, so that two never insert the same post or account. The workspace is
+    # the last, because every writer locks in this order.
     await lock_workspace(uow.session, workspace.id)
-    accounts, posts = (
-        await uow.load_accounts(about.account_ids),
-        await uow.load_posts(about.post_ids),
-    )
-    known = ImportState(
+    accounts = await uow.load_accounts(ids.account_ids)
+    posts = await uow.load_posts(ids.post_ids)
+    state = ImportState(
         kind=workspace.kind,
         accounts=dict(accounts),
         posts=dict(posts),
-        post_ids_by_destination=await post_ids_by_destination_id(uow.reader, about.destination_ids),
+        post_ids_by_destination=await post_ids_by_destination_id(uow.reader, ids.destination_ids),
     )
-    effects = [_import_or_reject(record, known, uow.write_context.now) for record in batch]
-    if new := known.accounts.keys() - accounts:
-        await reserve_account_ids(uow.session, workspace.id, highest_id=max(new))
-    await uow.save_accounts(known.accounts.values())
-    await uow.save_posts(known.posts.values())
-    return effects
+    results = [_import_or_reject(record, state, now) for record in batch]
+    if new_account_ids := state.accounts.keys() - accounts:
+        await reserve_account_ids(uow.session, workspace.id, highest_id=max(new_account_ids))
+    await uow.save_accounts(state.accounts.values())
+    await uow.save_posts(state.posts.values())
+    return results
 
 
 class _ReferencedIds:
-    """The ids of everything that some records are about."""
+    """Ids of the posts, accounts and destinations that a batch of records refers to."""
 
     def __init__(self, batch: Sequence[PostRecord | RejectedRecord]) -> None:
-        records = [each for each in batch if isinstance(each, PostRecord)]
-        told = [(record.id, each) for record in records for each in record.destinations]
+        records = [record for record in batch if isinstance(record, PostRecord)]
+        destinations = [
+            (record.id, destination) for record in records for destination in record.destinations
+        ]
         self.post_ids = {record.id for record in records}
-        self.account_ids = {each.account_id for _, each in told}
-        self.destination_ids = {destination_id(post_id, each) for post_id, each in told}
-
-
-async def _load_import_state(
-    reader: Reader, kind: WorkspaceKind, batch: Sequence[PostRecord | RejectedRecord]
-) -> ImportState:
-    about = _ReferencedIds(batch)
-    return ImportState(
-        kind=kind,
-        accounts=await load_accounts(reader, about.account_ids),
-        posts=await load_posts(reader, about.post_ids),
-        post_ids_by_destination=await post_ids_by_destination_id(reader, about.destination_ids),
-    )
+        self.account_ids = {destination.account_id for _, destination in destinations}
+        self.destination_ids = {
+            destination_id(post_id, destination) for post_id, destination in destinations
+        }
 
 
 def _import_or_reject(

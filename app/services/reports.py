@@ -10,7 +10,7 @@ from app.db.repositories.attempts import (
     load_evidence,
     write_attempts,
 )
-from app.db.repositories.post_writes import post_ids_by_destination_id
+from app.db.repositories.posts import post_ids_by_destination_id
 from app.domain import reports, verification
 from app.domain.account_commands import mark_needs_reconnection
 from app.domain.accounts import blocking_reason

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from app.db.core.database import Database
 from app.db.core.paging import Page, PageRequest
-from app.db.repositories.account_writes import load_accounts
-from app.db.repositories.destinations import DestinationFilter, retry_candidates
-from app.db.repositories.post_writes import load_posts
+from app.db.repositories.accounts import load_accounts
+from app.db.repositories.destinations import DestinationCriteria, retry_candidates
+from app.db.repositories.posts import load_posts
 from app.domain.accounts import Account
 from app.domain.cursors import KeysetPosition
 from app.domain.destinations import DestinationStatus
@@ -84,7 +84,7 @@ async def retry_one_post(
 async def retry_matching(
     database: Database,
     write_context: WriteContext,
-    destination_filter: DestinationFilter,
+    destination_filter: DestinationCriteria,
     page: PageRequest,
     idempotency_key: IdempotencyKey | None,
 ) -> RetriedPage:
@@ -114,7 +114,7 @@ async def retry_matching(
 async def dry_run_retry_matching(
     database: Database,
     write_context: WriteContext,
-    destination_filter: DestinationFilter,
+    destination_filter: DestinationCriteria,
     page: PageRequest,
 ) -> RetriedPage:
     """The result that `retry_matching` would have now; writes nothing and takes no lock."""
@@ -145,7 +145,7 @@ def load_retry_policies(file: Path | None) -> RetryPolicies:
     raise SettingsError(f"RETRY_POLICY_FILE: {file} {problem}")
 
 
-def _with_default_status(destination_filter: DestinationFilter) -> DestinationFilter:
+def _with_default_status(destination_filter: DestinationCriteria) -> DestinationCriteria:
     """The filter, restricted to failed destinations unless it names statuses."""
     criteria = asdict(destination_filter)
     if criteria["overdue"] is False:  # all failed destinations match this

@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import TypeVar
 
 from app.db.core.database import Database, Reader, WriteSession
-from app.db.repositories.account_writes import (
+from app.db.repositories.accounts import (
     insert_accounts,
     load_accounts,
     lock_accounts,
     update_accounts,
 )
 from app.db.repositories.events import append_events
-from app.db.repositories.post_writes import load_posts, lock_posts, write_posts
+from app.db.repositories.posts import load_posts, lock_posts, write_posts
 from app.domain.accounts import Account
 from app.domain.events import Event, account_events, post_events
 from app.domain.ids import AccountId, ApiKeyId, PostId, WorkspaceId

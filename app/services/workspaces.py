@@ -5,10 +5,9 @@ from uuid import UUID
 
 from app.db.core.database import Database, WriteSession
 from app.db.repositories import api_keys, workspaces
-from app.demo import DEMO_WORKSPACE_ID
 from app.domain.api_keys import Scope, make_key
 from app.domain.ids import ApiKeyId, WorkspaceId
-from app.domain.workspaces import WorkspaceKind
+from app.domain.workspaces import DEMO_WORKSPACE_ID, WorkspaceKind
 from app.services.api_keys import RandomBytes
 
 FIRST_WORKSPACE_NAME = "default"

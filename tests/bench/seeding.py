@@ -1,38 +1,43 @@
-"""Rows of the benchmark: one workspace with the same rows on both engines.
+"""Seeds the databases of the benchmark: one workspace with the same rows on both engines.
 
-Derived values follow the rules of the service, so that its integrity check finds no problem.
+Posts pass through the domain's own functions, so the integrity check finds no problem.
 """
 
 from asyncio import gather
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 from random import Random
 from uuid import UUID
 
-from sqlalchemy import insert, text
+from sqlalchemy import text
 
 from app.db.core.database import Database, WriteSession
 from app.db.migrations import migrate
-from app.db.models import Base
 from app.db.repositories import api_keys, workspaces
-from app.db.repositories.demo import DemoRows
-from app.demo import courses
-from app.demo.accounts import DemoAccount
-from app.demo.courses import Course, Try
-from app.demo.failures import LASTING, PASSING
-from app.demo.phrases import draw_content
-from app.demo.posts import DemoPost
-from app.demo.rows import demo_rows
-from app.demo.scene import Scene
-from app.demo.tries import draw_seconds, draw_uuid, failed_tries
+from app.db.repositories.accounts import insert_accounts
+from app.db.repositories.attempts import insert_histories
+from app.db.repositories.posts import write_posts
+from app.demo.accounts import DemoAccount, demo_account
+from app.demo.contents import FINAL_FAILURES, RECOVERABLE_FAILURES, draw_content, draw_uuid
+from app.demo.simulation import (
+    PostHistory,
+    Script,
+    SimulatedDestination,
+    Simulator,
+    draw_seconds,
+    fail,
+    publish,
+    wait,
+)
 from app.domain.api_keys import NewApiKey, Scope, make_key
-from app.domain.destinations import PERMANENT_CATEGORIES, ErrorCategory
+from app.domain.destinations import ErrorCategory
 from app.domain.ids import AccountId, ApiKeyId, WorkspaceId
 from app.domain.times import truncate_to_ms
+from app.domain.transitions import extended
 from app.domain.workspaces import WorkspaceKind
 from tests.factories import KEY_PREFIX
 from tests.postgres import script_runner
@@ -45,54 +50,64 @@ _SEED = 20_000
 _INSERT_BATCH_SIZE = 5_000
 _POST_INTERVAL = timedelta(seconds=37)
 _NEWEST_POST_AGE = timedelta(days=3)
-"""Age of the newest post, so that all its attempts have ended."""
+"""Age of the newest post, all of whose attempts are over."""
 _LEASE_MARGIN = timedelta(days=1)
-"""Time after which posts fall due and leases expire, so that nothing changes during a run."""
-_MAX_ATTEMPTS = 5
+"""Time from the seeding until the first due time, retry and lease expiry, none of which falls into a run."""
 _TIMEZONES = ("UTC", "Europe/Berlin", "America/New_York", None)
 _DESTINATION_PHASES = ("over", "scheduled", "retrying", "publishing", "draft")
 _PHASE_WEIGHTS = (80, 8, 4, 4, 4)
 _LARGE_CACHE_PRAGMA = "PRAGMA cache_size = -524288"
-"""Cache size in KiB; large, because random ids touch every page of an index."""
+"""Size in KiB; random ids touch every page of an index."""
 _FAILURE_RATE, _RECOVERY_RATE = 0.06, 0.09
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Posts with three accounts each; the same time gives the same rows."""
+    """A number of posts, each on three accounts; the same `now` gives the same rows."""
 
     posts: int
     now: datetime
 
     @property
     def api_key(self) -> NewApiKey:
-        """API key with the scope read."""
+        """The key that reads the posts."""
         return make_key(KEY_PREFIX, Random(_SEED).randbytes)
 
+    @property
+    def accounts(self) -> Sequence[DemoAccount]:
+        platforms = tuple(RECOVERABLE_FAILURES)
+        return [
+            demo_account(
+                AccountId(number),
+                platforms[number % len(platforms)],
+                f"@brand-{number}",
+                f"brand-{number}",
+                created_at=self.created_at(self.posts) - timedelta(days=30),
+            )
+            for number in range(1, ACCOUNTS + 1)
+        ]
+
     def created_at(self, depth: int) -> datetime:
-        """Creation time of the post with `depth` newer posts."""
+        """When the post was created that `depth` posts are newer than."""
         return truncate_to_ms(self.now) - _NEWEST_POST_AGE - (depth + 1) * _POST_INTERVAL
 
-    def batches(self, size: int) -> Iterator[DemoRows]:
-        """All rows in batches of posts, oldest first; the first batch contains the accounts."""
+    def histories(self) -> Iterator[PostHistory]:
+        """All posts, from the oldest to the newest."""
         rng = Random(_SEED)
-        accounts = list(_accounts(self.created_at(self.posts) - timedelta(days=30)))
-        scene = Scene(truncate_to_ms(self.now), {account.id: account for account in accounts}, rng)
-        drawn = (
-            _post(scene, rng.sample(accounts, DESTINATIONS_PER_POST), self.created_at(depth))
-            for depth in reversed(range(self.posts))
+        accounts = self.accounts
+        simulator = Simulator(
+            truncate_to_ms(self.now), {account.account.id: account for account in accounts}, rng
         )
-        for first in range(0, self.posts, size):
-            rows = demo_rows(rng, WORKSPACE_ID, accounts, islice(drawn, size))
-            if first:
-                rows.accounts.clear()
-            yield rows
+        for depth in reversed(range(self.posts)):
+            post_accounts = rng.sample(accounts, DESTINATIONS_PER_POST)
+            yield _post(simulator, post_accounts, self.created_at(depth))
 
 
 async def seed(urls: Iterable[str], dataset: Dataset) -> list[UUID]:
-    """Insert the rows into empty databases, update SQLite's statistics, and return the post ids.
+    """Store the dataset in empty databases, analyze them on SQLite, and return the ids of the posts.
 
-    Batches bound the memory. All databases receive the same batch, because generating it is slow.
+    Posts are stored in batches, which bounds memory, and in all databases concurrently, because
+    generating them takes long.
     """
     async with AsyncExitStack() as stack:
         databases = [
@@ -103,9 +118,12 @@ async def seed(urls: Iterable[str], dataset: Dataset) -> list[UUID]:
             await migrate(database, now=dataset.now, random_bytes=Random(_SEED).randbytes)
             await database.write(lambda session: _insert_workspace(session, dataset))
         ids: list[UUID] = []
-        for rows in dataset.batches(_INSERT_BATCH_SIZE):
-            await gather(*(database.write(partial(_insert, rows=rows)) for database in databases))
-            ids += (UUID(str(row["id"])) for row in rows.posts)
+        histories = dataset.histories()
+        while batch := list(islice(histories, _INSERT_BATCH_SIZE)):
+            await gather(
+                *(database.write(partial(_insert, histories=batch)) for database in databases)
+            )
+            ids += (history.post.id for history in batch)
         for database in databases:
             if database.is_sqlite:
                 await database.write(lambda session: session.execute(text("ANALYZE")))
@@ -113,7 +131,7 @@ async def seed(urls: Iterable[str], dataset: Dataset) -> list[UUID]:
 
 
 def vacuum(postgresql_url: str) -> None:
-    """Do the work that autovacuum and the checkpointer would do during the measurement."""
+    """Vacuum now, so that autovacuum does not run while servers are measured."""
     with script_runner(postgresql_url) as run:
         run("VACUUM (ANALYZE)")
         run("CHECKPOINT")
@@ -129,6 +147,7 @@ async def _insert_workspace(session: WriteSession, dataset: Dataset) -> None:
         next_account_id=ACCOUNTS + 1,
         now=dataset.now,
     )
+    await insert_accounts(session, WORKSPACE_ID, [account.account for account in dataset.accounts])
     await api_keys.insert_key(
         session,
         WORKSPACE_ID,
@@ -141,101 +160,69 @@ async def _insert_workspace(session: WriteSession, dataset: Dataset) -> None:
     )
 
 
-async def _insert(session: WriteSession, rows: DemoRows) -> None:
+async def _insert(session: WriteSession, histories: Sequence[PostHistory]) -> None:
     connection = await session.connection()
     if connection.dialect.name == "sqlite":
         await connection.exec_driver_sql(_LARGE_CACHE_PRAGMA)
-    # Core tables, because the ORM would split the rows over many statements.
-    tables = Base.metadata.tables
-    for name, table_rows in (
-        ("account", rows.accounts),
-        ("post", rows.posts),
-        ("destination", rows.destinations),
-        ("attempt", rows.attempts),
-        ("publish_evidence", rows.evidence),
-    ):
-        if table_rows:
-            await connection.execute(insert(tables[name]), table_rows)
+    await write_posts(session, WORKSPACE_ID, [history.post for history in histories], previous={})
+    await insert_histories(
+        session,
+        WORKSPACE_ID,
+        {key: value for history in histories for key, value in history.attempts.items()},
+        {key: value for history in histories for key, value in history.evidence.items()},
+    )
 
 
-def _accounts(created_at: datetime) -> Iterator[DemoAccount]:
-    platforms = tuple(PASSING)
-    for number in range(1, ACCOUNTS + 1):
-        yield DemoAccount(
-            id=AccountId(number),
-            platform=platforms[number % len(platforms)],
-            account_name=f"@brand-{number}",
-            platform_username=f"brand-{number}",
-            created_at=created_at,
-        )
-
-
-def _post(builder: Scene, accounts: list[DemoAccount], created_at: datetime) -> DemoPost:
-    rng = builder.rng
-    (fate,) = rng.choices(_DESTINATION_PHASES, _PHASE_WEIGHTS)
-    submitted_now = fate not in ("scheduled", "draft") and rng.random() < 0.3
-    due_at = created_at if submitted_now else created_at + draw_seconds(rng, 60, 3600)
-    if fate == "scheduled":
-        due_at = builder.now + _LEASE_MARGIN + draw_seconds(rng, 0, 7 * 86400)
-    return DemoPost(
-        content=f"{draw_content(rng)} {draw_content(rng)}",
-        courses={each.id: _destination_history(builder, each, fate, due_at) for each in accounts},
+def _post(
+    simulator: Simulator, accounts: Sequence[DemoAccount], created_at: datetime
+) -> PostHistory:
+    rng = simulator.rng
+    (phase,) = rng.choices(_DESTINATION_PHASES, _PHASE_WEIGHTS)
+    is_immediate = phase not in ("scheduled", "draft") and rng.random() < 0.3
+    scheduled_for = created_at + draw_seconds(rng, 60, 3600)
+    if phase == "scheduled":
+        scheduled_for = simulator.now + _LEASE_MARGIN + draw_seconds(rng, 0, 7 * 86400)
+    return simulator.post(
+        f"{draw_content(rng)} {draw_content(rng)}",
+        {account.account.id: _script(simulator, account, phase) for account in accounts},
         created_at=created_at,
-        scheduled_for=None if submitted_now or fate == "draft" else due_at,
-        submitted_now=submitted_now,
-        is_draft=fate == "draft",
+        scheduled_for=None if is_immediate or phase == "draft" else scheduled_for,
+        is_draft=phase == "draft",
         timezone=rng.choice(_TIMEZONES),
     )
 
 
-def _destination_history(
-    builder: Scene, account: DemoAccount, phase: str, due_at: datetime
-) -> Course:
-    """History of a destination; a third of the destinations of active posts have ended."""
-    if phase == "draft":
-        return courses.not_submitted()
-    if phase == "scheduled":
-        return courses.waiting(due_at)
-    if phase == "over" or builder.rng.random() < 1 / 3:
-        return _final_history(builder, account, due_at)
-    if phase == "retrying":
-        return _retrying_history(builder, account, due_at)
-    return _publishing_history(builder, due_at)
+def _script(simulator: Simulator, account: DemoAccount, phase: str) -> Script:
+    """Of an unfinished post, a third of the destinations is final."""
+    if phase in ("draft", "scheduled"):
+        return wait
+    if phase == "over" or simulator.rng.random() < 1 / 3:
+        return _final_script(simulator.rng, account.account.platform)
+    return _retry_later if phase == "retrying" else _start
 
 
-def _final_history(builder: Scene, account: DemoAccount, due_at: datetime) -> Course:
-    luck = builder.rng.random()
-    if luck < _FAILURE_RATE:
-        failure = builder.rng.choice(
-            [
-                each
-                for each in LASTING[account.platform]
-                if each.category is not ErrorCategory.RATE_LIMITED  # whose retries take days
-            ]
-        )
-        is_permanent = failure.category in PERMANENT_CATEGORIES
-        return builder.failed(due_at, *[failure] * (1 if is_permanent else _MAX_ATTEMPTS))
-    if luck < _FAILURE_RATE + _RECOVERY_RATE:
-        return builder.published(account.id, due_at, builder.rng.choice(PASSING[account.platform]))
-    return builder.published(account.id, due_at)
+def _final_script(rng: Random, platform: str) -> Script:
+    number = rng.random()
+    if number < _FAILURE_RATE:
+        failures = [
+            failure
+            for failure in FINAL_FAILURES[platform]
+            if failure.category is not ErrorCategory.RATE_LIMITED  # which becomes final after days
+        ]
+        return fail(rng.choice(failures))
+    if number < _FAILURE_RATE + _RECOVERY_RATE:
+        return publish(rng.choice(RECOVERABLE_FAILURES[platform]))
+    return publish()
 
 
-def _retrying_history(builder: Scene, account: DemoAccount, due_at: datetime) -> Course:
-    tries = failed_tries(builder.rng, due_at, [builder.rng.choice(PASSING[account.platform])])
-    again = builder.now + _LEASE_MARGIN + draw_seconds(builder.rng, 0, 3600)
-    return courses.retrying(due_at, tries, next_retry_at=again)
-
-
-def _publishing_history(builder: Scene, due_at: datetime) -> Course:
-    running = Try(
-        fence=1,
-        worker="publisher-1",
-        started_at=due_at + draw_seconds(builder.rng, 0.4, 6),
-        finished_at=None,
+def _retry_later(destination: SimulatedDestination) -> None:
+    destination.fail_attempt(
+        destination.rng.choice(RECOVERABLE_FAILURES[destination.destination.platform])
     )
-    return courses.publishing(
-        due_at,
-        [running],
-        token=draw_uuid(builder.rng),
-        lease_expires_at=builder.now + _LEASE_MARGIN,
-    )
+    retry_at = destination.now + _LEASE_MARGIN + draw_seconds(destination.rng, 0, 3600)
+    destination.state = replace(destination.state, claimable_at=retry_at, next_retry_at=retry_at)
+
+
+def _start(destination: SimulatedDestination) -> None:
+    destination.start(destination.due_at + draw_seconds(destination.rng, 0.4, 6))
+    destination.state = extended(destination.state, destination.now + _LEASE_MARGIN)

@@ -1,4 +1,4 @@
-"""A database with a row in every table, and all rows of a database, for tests of whole databases."""
+"""Fixture rows in every table, and a dump of all rows, for tests of whole databases."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -51,7 +51,7 @@ DELIVERY = UUID(int=0xF)
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """Of the rows that tests turn to; their values are fixed."""
+    """Fixed ids of the rows that tests refer to."""
 
     workspace: WorkspaceId
     key: ApiKeyId
@@ -62,7 +62,7 @@ class Ids:
 
 
 async def add_row_in_every_table(database: Database) -> Ids:
-    """Rows in every table, of every state of a destination, in a workspace beside two others."""
+    """Add rows to every table, with destinations in every state, beside an empty mirror workspace."""
     ids = Ids(
         workspace=await add_workspace(database, id=WORKSPACE, name="Everything"),
         key=ApiKeyId(KEY),
@@ -88,7 +88,7 @@ async def add_row_in_every_table(database: Database) -> Ids:
     in_flight = await add_post(
         database, ids.workspace, {accounts[0]: claimed(), accounts[1]: started()}
     )
-    in_doubt = await add_post(
+    unresolved = await add_post(
         database, ids.workspace, {accounts[0]: queued(), accounts[1]: being_verified()}
     )
     await add_post(database, ids.workspace, {accounts[0]: draft()}, is_draft=True)
@@ -99,7 +99,7 @@ async def add_row_in_every_table(database: Database) -> Ids:
         (post.destinations[2], Outcome.FAILED),
         (post.destinations[3], Outcome.UNKNOWN),
         (in_flight.destinations[1], Outcome.NONE),
-        (in_doubt.destinations[1], Outcome.UNKNOWN),
+        (unresolved.destinations[1], Outcome.UNKNOWN),
     ):
         await add_attempt(database, ids.workspace, destination_id, outcome=outcome)
     await add_attempt(
@@ -112,7 +112,7 @@ async def add_row_in_every_table(database: Database) -> Ids:
 
 
 async def add_event(database: Database, ids: Ids) -> None:
-    """The next event of the workspace, with every link."""
+    """Append an event to the workspace, with all foreign keys set."""
 
     async def work(session: AsyncSession) -> None:
         seq = await session.scalar(
@@ -130,7 +130,7 @@ async def add_event(database: Database, ids: Ids) -> None:
                 post_id=ids.post,
                 destination_id=ids.published,
                 account_id=ids.account,
-                payload={"seen": [seq]},
+                payload={"seqs": [seq]},
                 created_at=NOW,
             )
         )
@@ -206,7 +206,7 @@ async def _add_evidence_and_deliveries(database: Database, ids: Ids) -> None:
 
 
 async def all_rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table, in the order of its key; documents by their text."""
+    """Return all rows of all tables by primary key; JSON values as text, to compare the order of keys."""
     async with database.snapshot() as connection:
         return {
             table.name: [

@@ -1,4 +1,4 @@
-"""The tables refuse what cannot be: what the domain's invariants forbid, and links across workspaces."""
+"""Constraints of the tables: invariants of the domain, foreign keys inside a workspace, unique keys."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, fields
@@ -41,9 +41,9 @@ from tests.factories import (
 )
 
 LATER = NOW + timedelta(hours=1)
-AN_ERROR = {"error": "No.", "error_category": ErrorCategory.PERMANENT, "error_code": "REFUSED"}
-NO_ERROR = {"error": None, "error_category": None, "error_code": None}
-NO_OUTCOME = {"outcome": Outcome.NONE, "settled_at": None, "due_day": None}
+ERROR_FIELDS = {"error": "No.", "error_category": ErrorCategory.PERMANENT, "error_code": "REFUSED"}
+NO_ERROR_FIELDS = {"error": None, "error_category": None, "error_code": None}
+NO_OUTCOME_FIELDS = {"outcome": Outcome.NONE, "settled_at": None, "due_day": None}
 
 VALID_STATES = [
     draft(),
@@ -58,14 +58,14 @@ VALID_STATES = [
 ]
 
 VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, object]]] = [
-    ("outcome_published", published(), NO_OUTCOME),
-    ("outcome_failed", failed(), NO_OUTCOME),
+    ("outcome_published", published(), NO_OUTCOME_FIELDS),
+    ("outcome_failed", failed(), NO_OUTCOME_FIELDS),
     ("published_at", published(), {"published_at": None}),
     ("published_at", failed(), {"published_at": NOW}),
     ("platform_post_id", queued(), {"platform_post_id": "1"}),
     ("platform_post_url", failed(), {"platform_post_url": "https://example.com/1"}),
-    ("error_failed", failed(), NO_ERROR),
-    ("error_published", published(), AN_ERROR),
+    ("error_failed", failed(), NO_ERROR_FIELDS),
+    ("error_published", published(), ERROR_FIELDS),
     ("error_category", waiting_for_retry(), {"error_category": None}),
     ("error_category", queued(), {"error_category": ErrorCategory.AUTH}),
     ("error_code", waiting_for_retry(), {"error_code": None}),
@@ -105,15 +105,15 @@ VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, object]]] = [
 ]
 
 
-class Place:
-    """Where one destination can be put, and nothing stays: every insert is rolled back."""
+class RolledBackInsert:
+    """Inserts a destination and always rolls back."""
 
     def __init__(self, connection: AsyncConnection, key: Mapping[str, object]) -> None:
         self._connection = connection
         self._key = key
 
-    async def refusal(self, state: Mapping[str, object]) -> str | None:
-        """What the database says against the state; None when it takes it."""
+    async def violated_constraint(self, state: Mapping[str, object]) -> str | None:
+        """Return the error of the violated constraint, or None if the insert succeeds."""
         savepoint = await self._connection.begin_nested()
         try:
             await self._connection.execute(
@@ -128,7 +128,7 @@ class Place:
 
 
 @pytest.fixture
-async def place(database: Database) -> AsyncIterator[Place]:
+async def rolled_back_insert(database: Database) -> AsyncIterator[RolledBackInsert]:
     workspace_id = await add_workspace(database)
     account_id = await add_account(database, workspace_id)
     post = await add_post(database, workspace_id)
@@ -142,11 +142,11 @@ async def place(database: Database) -> AsyncIterator[Place]:
         "updated_at": NOW,
     }
     async with database.write_engine.connect() as connection:
-        yield Place(connection, key)
+        yield RolledBackInsert(connection, key)
         await connection.rollback()
 
 
-def is_possible(state: Mapping[str, Any]) -> bool:
+def is_valid_state(state: Mapping[str, Any]) -> bool:
     try:
         DestinationState(**state)
     except ValueError:
@@ -155,24 +155,24 @@ def is_possible(state: Mapping[str, Any]) -> bool:
 
 
 class _Unchecked:
-    """A state's attributes without its checks."""
+    """Attributes of a state without its checks."""
 
     def __init__(self, state: Mapping[str, object]) -> None:
         self.__dict__.update(state)
 
 
-def broken(state: Mapping[str, object]) -> list[str]:
+def violated_invariants(state: Mapping[str, object]) -> list[str]:
     return list(broken_invariants(cast("DestinationState", _Unchecked(state))))
 
 
 INVARIANT_CHECKS = {
-    str(each.name).removeprefix("ck_destination_")
-    for each in Base.metadata.tables["destination"].constraints
-    if isinstance(each, CheckConstraint)
+    str(constraint.name).removeprefix("ck_destination_")
+    for constraint in Base.metadata.tables["destination"].constraints
+    if isinstance(constraint, CheckConstraint)
 } - {"status_word", "outcome_word", "error_category_word", "position"}
 
 
-def test_every_check_of_an_invariant_is_violated_here() -> None:
+def test_violations_cover_every_check_of_an_invariant() -> None:
     assert {name for name, _, _ in VIOLATIONS} == INVARIANT_CHECKS
 
 
@@ -181,34 +181,37 @@ def test_every_check_of_an_invariant_is_violated_here() -> None:
     VIOLATIONS,
     ids=[f"{name}-{state.status}" for name, state, _ in VIOLATIONS],
 )
-async def test_an_impossible_destination_is_refused_by_its_name_in_both_places(
-    place: Place, name: str, state: DestinationState, changes: Mapping[str, object]
+async def test_invalid_state_is_refused_by_the_same_invariant_in_domain_and_database(
+    rolled_back_insert: RolledBackInsert,
+    name: str,
+    state: DestinationState,
+    changes: Mapping[str, object],
 ) -> None:
     valid = asdict(state)
-    impossible = valid | dict(changes)
+    invalid = valid | dict(changes)
 
-    assert await place.refusal(valid) is None
-    assert broken(impossible) == [name]
+    assert await rolled_back_insert.violated_constraint(valid) is None
+    assert violated_invariants(invalid) == [name]
     with pytest.raises(ValueError, match=f"impossible destination state: {name}$"):
-        DestinationState(**impossible)
-    refusal = await place.refusal(impossible)
-    assert refusal is not None
-    assert f"ck_destination_{name}" in refusal.replace('"', " ").split()
+        DestinationState(**invalid)
+    violation = await rolled_back_insert.violated_constraint(invalid)
+    assert violation is not None
+    assert f"ck_destination_{name}" in violation.replace('"', " ").split()
 
 
-def mirrored(status: DestinationStatus, **facts: Any) -> DestinationState:
-    """As an importer stores it: nobody here claims it, and its attempts are in no log."""
+def mirrored_state(status: DestinationStatus, **values: Any) -> DestinationState:
+    """State as an importer stores it: never claimed, without logged attempts."""
     return DestinationState(
         status=status,
         due_at=NOW,
         round_started_at=NOW,
         claimable_at=None,
         attempts=3,
-        **facts,
+        **values,
     )
 
 
-NO_REASON = {
+MISSING_ERROR_FIELDS = {
     "error": "The mirrored service gives no reason.",
     "error_category": ErrorCategory.UNCLASSIFIED,
     "error_code": "UNCLASSIFIED",
@@ -218,10 +221,10 @@ NO_REASON = {
 @pytest.mark.parametrize(
     "state",
     [
-        mirrored(DestinationStatus.QUEUED),
-        mirrored(DestinationStatus.QUEUED, next_retry_at=LATER, **NO_REASON),
-        mirrored(DestinationStatus.PUBLISHING),
-        mirrored(
+        mirrored_state(DestinationStatus.QUEUED),
+        mirrored_state(DestinationStatus.QUEUED, next_retry_at=LATER, **MISSING_ERROR_FIELDS),
+        mirrored_state(DestinationStatus.PUBLISHING),
+        mirrored_state(
             DestinationStatus.PUBLISHED,
             outcome=Outcome.PUBLISHED,
             published_at=LATER,
@@ -229,59 +232,59 @@ NO_REASON = {
             due_day=NOW.date(),
             lateness_ms=3_600_000,
         ),
-        mirrored(
+        mirrored_state(
             DestinationStatus.FAILED,
             outcome=Outcome.FAILED,
             settled_at=LATER,
             due_day=NOW.date(),
-            **NO_REASON,
+            **MISSING_ERROR_FIELDS,
         ),
     ],
     ids=["queued", "retrying", "publishing", "published", "failed"],
 )
-async def test_a_mirror_can_hold_what_a_service_hardly_tells(
-    place: Place, state: DestinationState
+async def test_mirror_can_store_incomplete_states(
+    rolled_back_insert: RolledBackInsert, state: DestinationState
 ) -> None:
-    assert await place.refusal(asdict(state)) is None
+    assert await rolled_back_insert.violated_constraint(asdict(state)) is None
 
 
-MOMENTS = st.sampled_from([None, NOW, LATER])
-VALUES: dict[str, st.SearchStrategy[object]] = {
+optional_times = st.sampled_from([None, NOW, LATER])
+field_strategies: dict[str, st.SearchStrategy[object]] = {
     "status": st.sampled_from(DestinationStatus),
     "outcome": st.sampled_from(Outcome),
-    "due_at": MOMENTS,
-    "claimable_at": MOMENTS,
+    "due_at": optional_times,
+    "claimable_at": optional_times,
     "attempts": st.integers(-1, 3),
     "round_attempts": st.integers(-1, 3),
-    "round_started_at": MOMENTS,
-    "next_retry_at": MOMENTS,
+    "round_started_at": optional_times,
+    "next_retry_at": optional_times,
     "fence": st.integers(-1, 2),
     "lease_token": st.sampled_from([None, UUID(int=7)]),
-    "lease_expires_at": MOMENTS,
-    "started_at": MOMENTS,
-    "published_at": MOMENTS,
+    "lease_expires_at": optional_times,
+    "started_at": optional_times,
+    "published_at": optional_times,
     "platform_post_id": st.sampled_from([None, "1"]),
     "platform_post_url": st.sampled_from([None, "https://example.com/1"]),
     "error": st.sampled_from([None, "No."]),
     "error_category": st.none() | st.sampled_from(ErrorCategory),
     "error_code": st.sampled_from([None, "REFUSED"]),
-    "settled_at": MOMENTS,
-    "verifiable_at": MOMENTS,
+    "settled_at": optional_times,
+    "verifiable_at": optional_times,
     "verification_token": st.sampled_from([None, UUID(int=8)]),
     "due_day": st.sampled_from([None, date(2026, 4, 15)]),
     "lateness_ms": st.sampled_from([None, -1, 0, 2**40]),
 }
 
-changes_of_a_state = st.lists(st.sampled_from(sorted(VALUES)), max_size=3, unique=True).flatmap(
-    lambda names: st.fixed_dictionaries({name: VALUES[name] for name in names})
-)
+state_changes = st.lists(
+    st.sampled_from(sorted(field_strategies)), max_size=3, unique=True
+).flatmap(lambda names: st.fixed_dictionaries({name: field_strategies[name] for name in names}))
 states = st.one_of(
     st.builds(
         lambda state, changes: asdict(state) | changes,
         st.sampled_from(VALID_STATES),
-        changes_of_a_state,
+        state_changes,
     ),
-    st.fixed_dictionaries(VALUES),
+    st.fixed_dictionaries(field_strategies),
 )
 
 
@@ -290,15 +293,15 @@ states = st.one_of(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(state=states)
-async def test_the_dataclass_takes_a_state_exactly_if_the_database_does(
-    place: Place, state: dict[str, object]
+async def test_domain_and_database_accept_the_same_states(
+    rolled_back_insert: RolledBackInsert, state: dict[str, object]
 ) -> None:
-    assert is_possible(state) == (await place.refusal(state) is None)
-    assert set(broken(state)) <= INVARIANT_CHECKS
+    assert is_valid_state(state) == (await rolled_back_insert.violated_constraint(state) is None)
+    assert set(violated_invariants(state)) <= INVARIANT_CHECKS
 
 
-def test_the_random_states_cover_every_column() -> None:
-    assert set(VALUES) == {field.name for field in fields(DestinationState)}
+def test_random_states_cover_every_column() -> None:
+    assert set(field_strategies) == {field.name for field in fields(DestinationState)}
 
 
 @pytest.mark.parametrize(
@@ -309,7 +312,7 @@ def test_the_random_states_cover_every_column() -> None:
         ("error_category", "error = 'No.', error_code = 'REFUSED', error_category = 'moody'"),
     ],
 )
-async def test_a_word_outside_its_vocabulary_is_refused(
+async def test_value_outside_the_enum_is_refused(
     database: Database, column: str, changes: str
 ) -> None:
     workspace_id = await add_workspace(database)
@@ -321,7 +324,7 @@ async def test_a_word_outside_its_vocabulary_is_refused(
             await connection.exec_driver_sql(f"UPDATE destination SET {changes}")
 
 
-def test_every_link_starts_with_the_workspace_on_both_sides() -> None:
+def test_every_foreign_key_starts_with_the_workspace_on_both_sides() -> None:
     links = [
         (table.name, link)
         for table in Base.metadata.sorted_tables
@@ -338,38 +341,40 @@ def test_every_link_starts_with_the_workspace_on_both_sides() -> None:
         ), table_name
 
 
-def test_every_row_belongs_to_a_workspace() -> None:
+def test_every_primary_key_starts_with_the_workspace() -> None:
     for table in Base.metadata.sorted_tables:
         if table.name not in ("deployment", "workspace"):
             assert next(iter(table.primary_key.columns)).name == "workspace_id", table.name
 
 
-async def test_a_link_into_another_workspace_cannot_be_stored(database: Database) -> None:
-    ours, theirs = await add_workspace(database), await add_workspace(database)
-    our_account = await add_account(database, ours, id=1)
-    their_account = await add_account(database, theirs, id=2)
-    our_post = await add_post(database, ours, {our_account: published()})
-    their_post = await add_post(database, theirs, {their_account: published()})
+async def test_foreign_key_into_another_workspace_is_refused(database: Database) -> None:
+    workspace, other = await add_workspace(database), await add_workspace(database)
+    own_account = await add_account(database, workspace, id=1)
+    other_account = await add_account(database, other, id=2)
+    own_post = await add_post(database, workspace, {own_account: published()})
+    other_post = await add_post(database, other, {other_account: published()})
     destination = asdict(queued()) | {"position": 1, "platform": "x", "id": uuid4()}
     times = {"created_at": NOW, "updated_at": NOW}
 
-    async def refused(row: Mapping[str, object]) -> None:
+    async def assert_refused(row: Mapping[str, object]) -> None:
         async with database.write_engine.connect() as connection:
             with pytest.raises(IntegrityError):
                 await connection.execute(insert(Destination).values(**row, **times))
 
-    await refused(
-        destination | {"workspace_id": ours, "post_id": their_post.id, "account_id": our_account}
+    await assert_refused(
+        destination
+        | {"workspace_id": workspace, "post_id": other_post.id, "account_id": own_account}
     )
-    await refused(
-        destination | {"workspace_id": ours, "post_id": our_post.id, "account_id": their_account}
+    await assert_refused(
+        destination
+        | {"workspace_id": workspace, "post_id": own_post.id, "account_id": other_account}
     )
     with pytest.raises(IntegrityError):
-        await add_attempt(database, ours, their_post.destinations[0])
+        await add_attempt(database, workspace, other_post.destinations[0])
 
 
 @pytest.mark.parametrize("same", ["fence", "attempt_key"])
-async def test_an_attempt_is_logged_once_by_fence_and_by_key(database: Database, same: str) -> None:
+async def test_attempt_is_unique_by_fence_and_by_key(database: Database, same: str) -> None:
     workspace_id = await add_workspace(database)
     account_id = await add_account(database, workspace_id)
     post = await add_post(database, workspace_id, {account_id: published()})
@@ -381,14 +386,14 @@ async def test_an_attempt_is_logged_once_by_fence_and_by_key(database: Database,
         await add_attempt(database, workspace_id, post.destinations[0], **cast("Any", second))
 
 
-async def test_the_same_idempotency_key_of_two_operations_is_two(database: Database) -> None:
+async def test_operations_have_separate_idempotency_keys(database: Database) -> None:
     workspace_id = await add_workspace(database)
-    answers = {"fingerprint": bytes(32), "outcome": {}, "created_at": NOW, "expires_at": LATER}
-    of_a_body = f"body:{'ab' * 32}"
+    values = {"fingerprint": bytes(32), "outcome": {}, "created_at": NOW, "expires_at": LATER}
+    body_key = f"body:{'ab' * 32}"
     rows = [
-        {"workspace_id": workspace_id, "operation": operation, "key": name, **answers}
+        {"workspace_id": workspace_id, "operation": operation, "key": key, **values}
         for operation in ("createPost", "retryPost")
-        for name in ("given:" + "k" * 255, of_a_body)
+        for key in ("given:" + "k" * 255, body_key)
     ]
 
     async with database.write_engine.begin() as connection:
@@ -407,7 +412,7 @@ async def test_the_same_idempotency_key_of_two_operations_is_two(database: Datab
         ("ck_webhook_fan_out_seq", "UPDATE webhook SET fan_out_seq = -1"),
     ],
 )
-async def test_half_a_lease_and_a_negative_sequence_are_refused(
+async def test_incomplete_lease_and_negative_sequence_are_refused(
     database: Database, check: str, change: str
 ) -> None:
     await add_row_in_every_table(database)

@@ -1,32 +1,37 @@
-"""The demo data as it is made, without a database, at instants of every kind."""
+"""The generated demo data, without a database, loaded at various times."""
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from app.demo.loading import demo_data
-from app.demo.unfinished import LEASE
-from app.domain.accounts import ACTIVITY_WINDOW, PERMANENT_FAILURE_WARNING_THRESHOLD
-from app.domain.attempts import AttemptKind
+from app.demo.simulation import PostHistory
+from app.domain.accounts import (
+    ACTIVITY_WINDOW,
+    PERMANENT_FAILURE_WARNING_THRESHOLD,
+    Account,
+    blocking_reason,
+)
+from app.domain.attempts import Attempt, AttemptKind, Evidence
 from app.domain.destinations import (
     PERMANENT_CATEGORIES,
-    DestinationState,
+    Destination,
     DestinationStatus,
     ErrorCategory,
     Outcome,
     is_overdue,
 )
 from app.domain.diagnosis import ADVICE, CANCELLED
-from app.domain.posts import PostStatus, post_published_at, post_status
+from app.domain.posts import Post, PostStatus, search_text
 from app.domain.times import truncate_to_ms
 from tests.factories import NOW
 
-INSTANTS = (
+LOAD_TIMES = (
     NOW,
     datetime(2026, 4, 16, 0, 0, tzinfo=UTC),
     datetime(2026, 8, 3, 4, 5, 6, 789_999, tzinfo=UTC),
@@ -36,42 +41,51 @@ INSTANTS = (
 )
 
 EXAMPLE = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
-FAILED = (PostStatus.FAILED, PostStatus.PARTIALLY_FAILED)
 
 
-class Made:
-    """All that is made at one instant; rows have their columns as attributes."""
+class DemoData:
+    """The accounts and posts that are generated at one time."""
 
     def __init__(self, now: datetime) -> None:
-        rows = demo_data(now)
+        accounts, self.histories = demo_data(now)
         self.now = truncate_to_ms(now)
-        self.accounts: list[Any] = [SimpleNamespace(**row) for row in rows.accounts]
-        self.posts: list[Any] = [SimpleNamespace(**row) for row in rows.posts]
-        self.destinations: list[Any] = [SimpleNamespace(**row) for row in rows.destinations]
-        self.attempts: list[Any] = [SimpleNamespace(**row) for row in rows.attempts]
-        self.evidence: list[Any] = [SimpleNamespace(**row) for row in rows.evidence]
+        self.accounts: list[Account] = [account.account for account in accounts]
+        self.posts: list[Post] = [history.post for history in self.histories]
+        self.destinations: list[Destination] = [
+            destination for post in self.posts for destination in post.destinations
+        ]
 
-    def on(self, post: Any) -> list[Any]:
-        return [row for row in self.destinations if row.post_id == post.id]
+    def logs(self) -> Iterator[tuple[Destination, Sequence[Attempt], Sequence[Evidence]]]:
+        """Every destination with its attempts and its evidence."""
+        for history in self.histories:
+            for destination in history.post.destinations:
+                yield (
+                    destination,
+                    history.attempts[destination.id],
+                    history.evidence[destination.id],
+                )
 
-    def log(self, destination: Any) -> list[Any]:
-        return [row for row in self.attempts if row.destination_id == destination.id]
+    def history_of(self, opening: str) -> PostHistory:
+        (history,) = [
+            history for history in self.histories if history.post.content.startswith(opening)
+        ]
+        return history
 
-    def saying(self, content: str) -> Any:
-        (post,) = [row for row in self.posts if row.content.startswith(content)]
-        return post
-
-
-@pytest.fixture(scope="module", params=INSTANTS, ids=str)
-def made(request: pytest.FixtureRequest) -> Made:
-    return Made(request.param)
+    def destination_of(self, opening: str) -> Destination:
+        (destination,) = self.history_of(opening).post.destinations
+        return destination
 
 
-def test_a_month_is_a_few_hundred_posts_on_a_dozen_accounts(made: Made) -> None:
-    assert 380 <= len(made.posts) <= 520
-    assert 850 <= len(made.destinations) <= 1250
-    assert [account.id for account in made.accounts] == list(range(2280, 2293))
-    assert {account.platform for account in made.accounts} == {
+@pytest.fixture(scope="module", params=LOAD_TIMES, ids=str)
+def data(request: pytest.FixtureRequest) -> DemoData:
+    return DemoData(request.param)
+
+
+def test_a_month_has_a_few_hundred_posts_on_thirteen_accounts(data: DemoData) -> None:
+    assert 380 <= len(data.posts) <= 520
+    assert 850 <= len(data.destinations) <= 1250
+    assert [account.id for account in data.accounts] == list(range(2280, 2293))
+    assert {account.platform for account in data.accounts} == {
         "facebook",
         "instagram",
         "linkedin",
@@ -81,354 +95,337 @@ def test_a_month_is_a_few_hundred_posts_on_a_dozen_accounts(made: Made) -> None:
         "x",
         "youtube",
     }
-    assert {len(made.on(post)) for post in made.posts} == {0, 1, 2, 3, 4, 5}
+    assert {len(post.destinations) for post in data.posts} == {0, 1, 2, 3, 4, 5}
 
 
-def test_the_posts_lie_in_the_thirty_days_before_the_load_and_the_week_after(made: Made) -> None:
-    due = [row.scheduled_for or row.created_at for row in made.posts if row.id != EXAMPLE]
-    assert min(due) >= made.now - timedelta(days=30)
-    assert max(due) <= made.now + timedelta(days=7)
-    assert {(made.now - each).days for each in due if each <= made.now} >= set(range(2, 29))
+def test_posts_are_due_from_thirty_days_before_the_load_to_a_week_after_it(data: DemoData) -> None:
+    due = [post.scheduled_for or post.created_at for post in data.posts if post.id != EXAMPLE]
+    assert min(due) >= data.now - timedelta(days=30)
+    assert max(due) <= data.now + timedelta(days=7)
+    assert {(data.now - due_at).days for due_at in due if due_at <= data.now} >= set(range(2, 29))
 
 
-def test_most_posts_are_published_and_some_fail(made: Made) -> None:
-    finished = Counter(row.status for row in made.destinations if row.status.is_final)
-    assert 0.07 <= finished[DestinationStatus.FAILED] / finished.total() <= 0.13
-    retried = [
-        row
-        for row in made.destinations
-        if row.status is DestinationStatus.PUBLISHED and row.attempts > 1
+def test_most_posts_are_published_and_some_fail(data: DemoData) -> None:
+    states = [
+        destination.state for destination in data.destinations if destination.state.status.is_final
     ]
-    assert 0.05 <= len(retried) / finished.total() <= 0.14
-    future = [row for row in made.posts if row.status is PostStatus.SCHEDULED]
-    assert 10 <= len(future) <= 40
+    failed = [state for state in states if state.status is DestinationStatus.FAILED]
+    retried = [state for state in states if state.published_at and state.attempts > 1]
+    assert 0.07 <= len(failed) / len(states) <= 0.13
+    assert 0.05 <= len(retried) / len(states) <= 0.14
+    assert 10 <= Counter(post.status for post in data.posts)[PostStatus.SCHEDULED] <= 40
 
 
-def test_no_post_says_nothing(made: Made) -> None:
-    assert all(row.search_text.strip() for row in made.posts)
+def test_every_status_outcome_category_and_attempt_kind_occurs(data: DemoData) -> None:
+    states = [destination.state for destination in data.destinations]
+    attempts = [attempt for _, attempts, _ in data.logs() for attempt in attempts]
+    assert {post.status for post in data.posts} == set(PostStatus)
+    assert {state.status for state in states} == set(DestinationStatus)
+    assert {state.outcome for state in states} == set(Outcome)
+    assert {attempt.outcome for attempt in attempts} == set(Outcome)
+    assert {attempt.kind for attempt in attempts} == set(AttemptKind)
+    assert {
+        state.error_category for state in states if state.status is DestinationStatus.FAILED
+    } == set(ErrorCategory)
 
 
-def test_every_state_occurs(made: Made) -> None:
-    assert {row.status for row in made.posts} == set(PostStatus)
-    assert {row.status for row in made.destinations} == set(DestinationStatus)
-    assert {row.outcome for row in made.destinations} == set(Outcome)
-    assert {row.outcome for row in made.attempts} == set(Outcome)
-    assert {row.kind for row in made.attempts} == set(AttemptKind)
-    final_categories = {
-        row.error_category for row in made.destinations if row.status is DestinationStatus.FAILED
-    }
-    assert final_categories == set(ErrorCategory)
-
-
-def test_every_state_that_the_life_of_a_destination_knows_has_its_post(made: Made) -> None:
+def test_every_state_of_a_destination_has_a_post_that_names_it(data: DemoData) -> None:
     assert {
         post.content.removeprefix("Demo: "): (
             post.status,
-            [(row.status, row.outcome, row.attempts, row.error_category) for row in made.on(post)],
+            [
+                (state.status, state.outcome, state.attempts, state.error_category)
+                for state in (destination.state for destination in post.destinations)
+            ],
         )
-        for post in made.posts
+        for post in data.posts
         if post.content.startswith("Demo: ") and post.status is not PostStatus.PUBLISHED
-    } == _EXPECTED
+    } == EXPECTED_STATES
 
 
-def test_a_deleted_post_can_be_claimed_by_nobody(made: Made) -> None:
-    (deleted,) = [row for row in made.posts if row.deleted_at is not None]
-    assert [row.claimable_at for row in made.on(deleted)] == [None]
+def test_a_deleted_post_cannot_be_claimed(data: DemoData) -> None:
+    (deleted,) = [post for post in data.posts if post.deleted_at is not None]
+    assert [destination.state.claimable_at for destination in deleted.destinations] == [None]
 
 
-def test_waiting_leased_and_overdue_are_told_apart(made: Made) -> None:
-    overdue = {
+def test_only_unclaimed_due_posts_are_overdue(data: DemoData) -> None:
+    assert {
         post.content
-        for post in made.posts
-        for row in made.on(post)
+        for post in data.posts
+        for state in (destination.state for destination in post.destinations)
         if is_overdue(
-            claimable_at=row.claimable_at,
-            round_started_at=row.round_started_at,
-            started_at=row.started_at,
-            lease_expires_at=row.lease_expires_at,
-            now=made.now,
+            claimable_at=state.claimable_at,
+            round_started_at=state.round_started_at,
+            started_at=state.started_at,
+            lease_expires_at=state.lease_expires_at,
+            now=data.now,
         )
+    } == {
+        "Demo: overdue, because no publisher claimed it",
+        "Demo: claimed by a publisher that stopped before it started an attempt",
     }
-    assert overdue == {
-        "Demo: overdue, because no publisher took it up",
-        "Demo: claimed by a publisher that went away before it started",
-    }
-    (claimed,) = made.on(made.saying("Demo: claimed by a publisher that has not started"))
+
+
+def test_leased_and_waiting_destinations_have_their_next_time_in_the_future(
+    data: DemoData,
+) -> None:
+    claimed = data.destination_of("Demo: claimed by a publisher that has not started").state
     assert claimed.started_at is None
-    assert claimed.claimable_at == claimed.lease_expires_at > made.now
-    (started,) = made.on(made.saying("Demo: being published right now"))
+    assert claimed.lease_expires_at is not None
+    assert claimed.claimable_at == claimed.lease_expires_at > data.now
+    started = data.destination_of("Demo: being published right now").state
     assert started.claimable_at is None
-    assert started.started_at < made.now < started.lease_expires_at
-    (waiting,) = made.on(made.saying("Demo: waiting for an automatic retry"))
-    assert waiting.claimable_at == waiting.next_retry_at > made.now
-    (limited,) = made.on(made.saying("Demo: waiting until the platform's rate limit"))
-    (attempt,) = made.log(limited)
-    reset = attempt.finished_at + timedelta(milliseconds=attempt.retry_after_ms)
-    assert limited.claimable_at == limited.next_retry_at == reset > made.now
+    assert started.started_at is not None
+    assert started.lease_expires_at is not None
+    assert started.started_at < data.now < started.lease_expires_at
+    waiting = data.destination_of("Demo: waiting for an automatic retry").state
+    assert waiting.next_retry_at is not None
+    assert waiting.claimable_at == waiting.next_retry_at > data.now
 
 
-def test_a_retry_by_somebody_starts_a_round_and_keeps_the_count(made: Made) -> None:
-    (row,) = made.on(made.saying("Demo: published after somebody retried it"))
-    assert (row.attempts, row.round_attempts) == (6, 1)
-    assert row.due_at < row.round_started_at < row.published_at
+def test_a_rate_limited_destination_waits_as_long_as_the_platform_asks(data: DemoData) -> None:
+    limited = data.history_of("Demo: waiting until the platform's rate limit")
+    (destination,) = limited.post.destinations
+    (attempt,) = limited.attempts[destination.id]
+    assert attempt.finished_at is not None
+    reset_at = attempt.finished_at + timedelta(hours=24)
+    assert destination.state.claimable_at == destination.state.next_retry_at == reset_at > data.now
+    for _, attempts, _ in data.logs():
+        for before, after in pairwise(attempts):
+            if before.failure and before.failure.retry_after and before.finished_at:
+                assert after.started_at >= before.finished_at + before.failure.retry_after
 
 
-def test_rate_limited_attempts_do_not_count_towards_the_limit_of_a_round(made: Made) -> None:
-    (limited,) = made.on(made.saying("Demo: waiting until the platform's rate limit"))
-    assert (limited.attempts, limited.round_attempts) == (1, 0)
-    (given_up,) = made.on(made.saying("Demo: failed, rate limited for three days"))
-    assert (given_up.attempts, given_up.round_attempts) == (4, 0)
-    assert max(row.round_attempts for row in made.destinations) == 5
-    for row in made.destinations:
-        counted = [
-            each
-            for each in made.log(row)
-            if each.kind is AttemptKind.REGULAR
-            and each.started_at >= row.round_started_at
-            and each.category is not ErrorCategory.RATE_LIMITED
-        ]
-        assert row.round_attempts == len(counted)
+def test_retry_by_hand_starts_a_round_and_continues_the_count(data: DemoData) -> None:
+    state = data.destination_of("Demo: published after a retry by hand").state
+    assert (state.attempts, state.round_attempts) == (6, 1)
+    assert state.due_at is not None
+    assert state.round_started_at is not None
+    assert state.published_at is not None
+    assert state.due_at < state.round_started_at < state.published_at
 
 
-def test_the_contents_show_what_a_post_can_carry(made: Made) -> None:
-    long = made.saying("Demo: a text as long as LinkedIn")
-    assert len(long.content) == 3000
-    assert {name: len(part["content"]) for name, part in long.platform_content.items()} == {
+def test_contents_show_everything_that_a_post_can_have(data: DemoData) -> None:
+    longest: Any = data.history_of("Demo: a text as long as LinkedIn").post
+    assert len(longest.content) == 3000
+    assert {name: len(part["content"]) for name, part in longest.platform_content.items()} == {
         "x": 280,
         "threads": 500,
         "instagram": 2200,
     }
-    assert made.saying("Demo: found again by").reference == "spring-campaign/0042"
-    pictures = made.saying("Demo: three pictures")
-    assert [each["media_type"] for each in pictures.media] == ["image", "image", "image"]
-    assert pictures.media_ids == [each["id"] for each in pictures.media]
-    (own_texts,) = [row for row in made.posts if row.content == ""]
-    assert set(own_texts.platform_content) == {"threads", "pinterest"}
+    assert data.history_of("Demo: found by").post.reference == "spring-campaign/0042"
+    pictures: Any = data.history_of("Demo: three pictures").post
+    assert [medium["media_type"] for medium in pictures.media] == ["image", "image", "image"]
+    assert pictures.media_ids == [medium["id"] for medium in pictures.media]
+    (without_common_text,) = [post for post in data.posts if post.content == ""]
+    assert set(without_common_text.platform_content) == {"threads", "pinterest"}
     for script in ("日本語", "العربية", "हिन्दी"):
-        (found,) = [row for row in made.posts if script in row.content]
-        assert script in found.search_text
+        assert sum(script in post.content for post in data.posts) == 1
+    assert all(search_text(post.content, post.platform_content).strip() for post in data.posts)
 
 
-def test_the_five_newest_failures_are_passing_faults_that_nothing_can_overtake(
-    made: Made,
-) -> None:
-    """Also by what fails later: whatever is not final yet was created before them."""
+def test_the_five_newest_failed_posts_stay_the_newest(data: DemoData) -> None:
+    """They failed transiently, and posts that may fail later were created before them."""
     newest = sorted(
-        (row for row in made.posts if row.status in FAILED and row.deleted_at is None),
-        key=lambda row: row.created_at,
+        (
+            post
+            for post in data.posts
+            if post.status in (PostStatus.FAILED, PostStatus.PARTIALLY_FAILED)
+        ),
+        key=lambda post: post.created_at,
         reverse=True,
     )[:5]
-    assert {row.status for row in newest} == set(FAILED)
+    assert {post.status for post in newest} == {PostStatus.FAILED, PostStatus.PARTIALLY_FAILED}
     for post in newest:
-        failed = [row for row in made.on(post) if row.status is not DestinationStatus.PUBLISHED]
-        assert {(row.status, row.outcome, row.error_category) for row in failed} == {
-            (DestinationStatus.FAILED, Outcome.FAILED, ErrorCategory.TRANSIENT)
-        }
-    unfinished = [
-        post
-        for post in made.posts
-        if not made.on(post) or any(not row.status.is_final for row in made.on(post))
-    ]
-    newest_unfinished = max(row.created_at for row in unfinished)
+        assert {
+            (destination.state.status, destination.state.outcome, destination.state.error_category)
+            for destination in post.destinations
+            if destination.state.status is not DestinationStatus.PUBLISHED
+        } == {(DestinationStatus.FAILED, Outcome.FAILED, ErrorCategory.TRANSIENT)}
+    newest_unfinished = max(
+        post.created_at
+        for post in data.posts
+        if not post.destinations
+        or any(not destination.state.status.is_final for destination in post.destinations)
+    )
     assert newest_unfinished < newest[-1].created_at - timedelta(hours=1)
 
 
-def test_the_accounts_of_the_five_newest_failures_can_post_again(made: Made) -> None:
-    usable = {
-        row.id
-        for row in made.accounts
-        if row.is_active
-        and row.needs_reconnection_since is None
-        and (row.token_expires_at is None or row.token_expires_at > made.now)
+def test_posts_of_the_last_hour_are_on_accounts_that_can_post(data: DemoData) -> None:
+    can_post = {
+        account.id
+        for account in data.accounts
+        if blocking_reason(account.connection, data.now) is None
     }
-    since = made.now - timedelta(hours=1)
-    recent = [row for row in made.destinations if row.created_at > since]
-    assert {row.account_id for row in recent} <= usable
+    since = data.now - timedelta(hours=1)
+    assert {
+        destination.account_id
+        for destination in data.destinations
+        if destination.created_at > since
+    } <= can_post
 
 
-def test_the_first_two_accounts_are_never_in_doubt(made: Made) -> None:
-    for account in made.accounts[:2]:
+def test_first_two_accounts_have_endless_access_and_few_permanent_failures(data: DemoData) -> None:
+    for account in data.accounts[:2]:
         assert account.is_active
         assert account.needs_reconnection_since is None
         assert account.token_expires_at is None
+        states = [
+            destination.state
+            for destination in data.destinations
+            if destination.account_id == account.id
+        ]
         permanent = [
-            row
-            for row in made.destinations
-            if row.account_id == account.id
-            and row.error_category in PERMANENT_CATEGORIES
-            and row.error_code != CANCELLED
-            and row.settled_at >= made.now - ACTIVITY_WINDOW
+            state
+            for state in states
+            if state.error_category in PERMANENT_CATEGORIES
+            and state.error_code != CANCELLED
+            and state.settled_at
+            and state.settled_at >= data.now - ACTIVITY_WINDOW
         ]
         assert len(permanent) < PERMANENT_FAILURE_WARNING_THRESHOLD
 
 
-def test_every_state_is_possible_and_folds_to_its_post(made: Made) -> None:
-    fields = DestinationState.__dataclass_fields__
-    for post in made.posts:
-        rows = made.on(post)
-        states = [DestinationState(**{name: vars(row)[name] for name in fields}) for row in rows]
-        assert post.status is post_status(
-            is_draft=post.is_draft, submitted_now=post.submitted_now, destinations=states
-        )
-        assert post.published_at == post_published_at(states)
-        assert [row.position for row in rows] == list(range(len(rows)))
-        platform_of = {account.id: account.platform for account in made.accounts}
-        assert [row.platform for row in rows] == [platform_of[row.account_id] for row in rows]
-
-
-def test_the_log_tells_what_the_destination_says(made: Made) -> None:
-    logs: dict[UUID, list[Any]] = {row.id: [] for row in made.destinations}
-    for attempt in made.attempts:
-        logs[attempt.destination_id].append(attempt)
-    for row in made.destinations:
-        regular = [each for each in logs[row.id] if each.kind is AttemptKind.REGULAR]
-        assert [each.number for each in regular] == list(range(1, row.attempts + 1))
-        assert [each.fence for each in regular] == list(range(1, row.attempts + 1))
-        if row.error is not None and regular:
-            last = regular[-1]
-            assert (last.message, last.category, last.code) == (
-                row.error,
-                row.error_category,
-                row.error_code,
+def test_attempts_agree_with_the_state_of_their_destination(data: DemoData) -> None:
+    for destination, attempts, _ in data.logs():
+        state = destination.state
+        regular = [attempt for attempt in attempts if attempt.kind is AttemptKind.REGULAR]
+        assert [attempt.number for attempt in regular] == list(range(1, state.attempts + 1))
+        assert [attempt.fence for attempt in regular] == list(range(1, state.attempts + 1))
+        if state.error is not None and regular and state.status is not DestinationStatus.PUBLISHING:
+            failure = regular[-1].failure
+            assert failure is not None
+            assert (failure.message, failure.category, failure.code) == (
+                state.error,
+                state.error_category,
+                state.error_code,
             )
-        assert all(row.due_at <= each.started_at for each in regular)
-        assert all(before.finished_at <= after.started_at for before, after in pairwise(regular))
-
-
-def test_an_outcome_is_settled_when_it_was_reported_lost_or_cancelled(made: Made) -> None:
-    reported = {row.destination_id: row.reported_at for row in made.evidence if row.counted}
-    for row in made.destinations:
-        if row.outcome is Outcome.NONE:
-            assert row.settled_at is None
-        elif row.outcome is Outcome.PUBLISHED:
-            assert row.settled_at == reported[row.id]
-        elif row.error_code == CANCELLED:
-            assert row.settled_at == row.updated_at
-        else:
-            assert row.settled_at == made.log(row)[-1].finished_at
-    (lost,) = made.on(made.saying("Demo: outcome unknown"))
-    (attempt,) = made.log(lost)
-    assert lost.settled_at == lost.verifiable_at == attempt.started_at + LEASE
-    (twice,) = made.on(made.saying("Demo: published twice"))
-    assert twice.settled_at < twice.updated_at
-
-
-def test_every_publication_has_one_evidence_that_counts(made: Made) -> None:
-    counted = {row.destination_id: row for row in made.evidence if row.counted}
-    assert len(counted) == sum(row.counted for row in made.evidence)
-    published = [row for row in made.destinations if row.status is DestinationStatus.PUBLISHED]
-    assert set(counted) == {row.id for row in published}
-    for row in published:
-        evidence = counted[row.id]
-        assert (evidence.published_at, evidence.platform_post_id, evidence.platform_post_url) == (
-            row.published_at,
-            row.platform_post_id,
-            row.platform_post_url,
+        assert all(state.due_at and state.due_at <= attempt.started_at for attempt in regular)
+        assert all(
+            before.finished_at and before.finished_at <= after.started_at
+            for before, after in pairwise(regular)
         )
-        assert row.published_at < evidence.reported_at <= row.updated_at
-    (duplicate,) = [row for row in made.evidence if not row.counted]
-    (twice,) = made.on(made.saying("Demo: published twice"))
-    assert duplicate.destination_id == twice.id
 
 
-def test_nothing_has_happened_after_the_load(made: Made) -> None:
-    for row in (*made.accounts, *made.posts, *made.destinations):
-        assert row.created_at <= row.updated_at <= made.now
-    for row in made.attempts:
-        assert row.started_at < (row.finished_at or made.now) <= made.now
+def test_each_publication_has_one_evidence_that_counts(data: DemoData) -> None:
+    for destination, _, evidence in data.logs():
+        state = destination.state
+        counted = [report for report in evidence if report.counted]
+        assert len(counted) == (state.status is DestinationStatus.PUBLISHED)
+        for report in counted:
+            publication = report.publication
+            assert (
+                publication.published_at,
+                publication.platform_post_id,
+                publication.platform_post_url,
+            ) == (state.published_at, state.platform_post_id, state.platform_post_url)
+            assert state.settled_at == report.reported_at
+            assert publication.published_at < report.reported_at <= destination.updated_at
+    duplicates = [
+        destination.id
+        for destination, _, evidence in data.logs()
+        for report in evidence
+        if not report.counted
+    ]
+    assert duplicates == [data.destination_of("Demo: published twice").id]
 
 
-def test_a_rate_limit_is_waited_out(made: Made) -> None:
-    for row in made.destinations:
-        for before, after in pairwise(made.log(row)) if row.attempts > 1 else ():
-            if before.retry_after_ms is not None:
-                wait = timedelta(milliseconds=before.retry_after_ms)
-                assert after.started_at >= before.finished_at + wait
+def test_nothing_happens_after_the_load(data: DemoData) -> None:
+    rows: list[Account | Post | Destination] = [*data.accounts, *data.posts, *data.destinations]
+    for row in rows:
+        assert row.created_at <= row.updated_at <= data.now
+    for _, attempts, _ in data.logs():
+        for attempt in attempts:
+            assert attempt.started_at < (attempt.finished_at or data.now) <= data.now
 
 
-def test_every_code_is_in_the_error_table_under_its_category(made: Made) -> None:
-    known = {(advice.code, advice.category) for advice in ADVICE}
-    used = {(row.code, row.category) for row in made.attempts if row.code is not None}
-    used |= {(row.error_code, row.error_category) for row in made.destinations if row.error_code}
-    assert used <= known
+def test_every_error_code_is_in_the_error_table_under_its_category(data: DemoData) -> None:
+    documented = {(advice.code, advice.category) for advice in ADVICE}
+    used = {
+        (attempt.failure.code, attempt.failure.category)
+        for _, attempts, _ in data.logs()
+        for attempt in attempts
+        if attempt.failure
+    }
+    used |= {
+        (state.error_code, state.error_category)
+        for state in (destination.state for destination in data.destinations)
+        if state.error_code and state.error_category
+    }
+    assert used <= documented
     assert len(used) >= 12
 
 
-def test_all_times_are_whole_milliseconds(made: Made) -> None:
-    for row in (*made.accounts, *made.posts, *made.destinations, *made.attempts, *made.evidence):
-        for value in vars(row).values():
-            if isinstance(value, datetime):
-                assert value == truncate_to_ms(value)
-
-
-Q, P, F = DestinationStatus.QUEUED, DestinationStatus.PUBLISHING, DestinationStatus.FAILED
-NONE = Outcome.NONE
+QUEUED = (DestinationStatus.QUEUED, Outcome.NONE, 0, None)
+CLAIMED = (DestinationStatus.PUBLISHING, Outcome.NONE, 0, None)
 PUBLISHED = (DestinationStatus.PUBLISHED, Outcome.PUBLISHED, 1, None)
-WAITING = (Q, NONE, 0, None)
 
 
-def _failed(attempts: int, category: ErrorCategory) -> Any:
-    return (F, Outcome.FAILED, attempts, category)
+def _failed(attempts: int, category: ErrorCategory, outcome: Outcome = Outcome.FAILED) -> Any:
+    return (DestinationStatus.FAILED, outcome, attempts, category)
 
 
-_EXPECTED: dict[str, Any] = {
+EXPECTED_STATES: dict[str, Any] = {
     "the documented example, published on two accounts and failed on the third": (
         PostStatus.PARTIALLY_FAILED,
         [PUBLISHED, PUBLISHED, _failed(3, ErrorCategory.AUTH)],
     ),
     "a draft without accounts": (PostStatus.DRAFT, []),
-    "a draft for two accounts": (PostStatus.DRAFT, [WAITING, WAITING]),
-    "scheduled for next week": (PostStatus.SCHEDULED, [WAITING, WAITING]),
-    "to go out at once, due a moment ago and waiting for a publisher": (
+    "a draft for two accounts": (PostStatus.DRAFT, [QUEUED, QUEUED]),
+    "scheduled for next week": (PostStatus.SCHEDULED, [QUEUED, QUEUED]),
+    "to be published immediately, due a moment ago and waiting for a publisher": (
         PostStatus.PUBLISHING,
-        [WAITING],
+        [QUEUED],
     ),
-    "due, and not claimed by a publisher yet": (PostStatus.SCHEDULED, [WAITING, WAITING]),
-    "overdue, because no publisher took it up": (PostStatus.SCHEDULED, [WAITING]),
-    "claimed by a publisher that has not started yet": (
+    "due, and not claimed by a publisher yet": (PostStatus.SCHEDULED, [QUEUED, QUEUED]),
+    "overdue, because no publisher claimed it": (PostStatus.SCHEDULED, [QUEUED]),
+    "claimed by a publisher that has not started yet": (PostStatus.PUBLISHING, [CLAIMED]),
+    "claimed by a publisher that stopped before it started an attempt": (
         PostStatus.PUBLISHING,
-        [(P, NONE, 0, None)],
+        [CLAIMED],
     ),
-    "claimed by a publisher that went away before it started": (
+    "being published right now": (
         PostStatus.PUBLISHING,
-        [(P, NONE, 0, None)],
+        [(DestinationStatus.PUBLISHING, Outcome.NONE, 1, None)],
     ),
-    "being published right now": (PostStatus.PUBLISHING, [(P, NONE, 1, None)]),
     "published on one account, in its second attempt on another": (
         PostStatus.PUBLISHING,
-        [PUBLISHED, (P, NONE, 2, None)],
+        [
+            PUBLISHED,
+            (DestinationStatus.PUBLISHING, Outcome.NONE, 2, ErrorCategory.TRANSIENT),
+        ],
     ),
     "waiting for an automatic retry": (
         PostStatus.PUBLISHING,
-        [(Q, NONE, 4, ErrorCategory.TRANSIENT)],
+        [(DestinationStatus.QUEUED, Outcome.NONE, 4, ErrorCategory.TRANSIENT)],
     ),
     "waiting until the platform's rate limit resets": (
         PostStatus.PUBLISHING,
-        [(Q, NONE, 1, ErrorCategory.RATE_LIMITED)],
+        [(DestinationStatus.QUEUED, Outcome.NONE, 1, ErrorCategory.RATE_LIMITED)],
     ),
-    "partially failed, published on two accounts and refused by the third": (
+    "partially failed, published on two accounts and rejected by the third": (
         PostStatus.PARTIALLY_FAILED,
         [PUBLISHED, PUBLISHED, _failed(1, ErrorCategory.CONTENT_REJECTED)],
     ),
-    "failed, a fault that did not pass": (
-        PostStatus.FAILED,
-        [_failed(5, ErrorCategory.TRANSIENT)],
-    ),
+    "failed, a fault that did not pass": (PostStatus.FAILED, [_failed(5, ErrorCategory.TRANSIENT)]),
     "failed, rate limited for three days": (
         PostStatus.FAILED,
-        [_failed(4, ErrorCategory.RATE_LIMITED)],
+        [_failed(3, ErrorCategory.RATE_LIMITED)],
     ),
-    "failed, access refused": (PostStatus.FAILED, [_failed(1, ErrorCategory.AUTH)]),
+    "failed, access rejected": (PostStatus.FAILED, [_failed(1, ErrorCategory.AUTH)]),
     "failed, content rejected": (PostStatus.FAILED, [_failed(1, ErrorCategory.CONTENT_REJECTED)]),
-    "failed, refused for good": (PostStatus.FAILED, [_failed(1, ErrorCategory.PERMANENT)]),
-    "failed, an answer that nobody understood": (
+    "failed, permanent error": (PostStatus.FAILED, [_failed(1, ErrorCategory.PERMANENT)]),
+    "failed, an unrecognised answer": (
         PostStatus.FAILED,
         [_failed(5, ErrorCategory.UNCLASSIFIED)],
     ),
-    "outcome unknown, the publisher went away after it started": (
+    "outcome unknown, the publisher stopped after it started an attempt": (
         PostStatus.FAILED,
-        [(F, Outcome.UNKNOWN, 1, ErrorCategory.UNCLASSIFIED)],
+        [_failed(1, ErrorCategory.UNCLASSIFIED, Outcome.UNKNOWN)],
     ),
-    "cancelled before it went out": (PostStatus.FAILED, [_failed(0, ErrorCategory.PERMANENT)]),
-    "deleted while it waited": (PostStatus.SCHEDULED, [WAITING]),
+    "cancelled on one account, after the other had rejected it": (
+        PostStatus.FAILED,
+        [_failed(1, ErrorCategory.CONTENT_REJECTED), _failed(0, ErrorCategory.PERMANENT)],
+    ),
+    "deleted before its due time": (PostStatus.SCHEDULED, [QUEUED]),
 }

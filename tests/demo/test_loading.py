@@ -1,6 +1,7 @@
-"""The demo workspace as it is loaded: once, whole, alike for the same instant, with one key."""
+"""Loading of the demo workspace: complete, once, reproducible, with one valid key."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from app.db.models import ApiKey, Base
 from app.db.repositories.accounts import activity_by_account_id, all_accounts
 from app.db.repositories.attempts import attempts_by_destination_id
 from app.db.repositories.destinations import destinations_by_post_id
+from app.db.repositories.events import read_changes
 from app.db.repositories.posts import posts_by_id
 from app.db.tools.integrity import find_problems
 from app.demo import DEMO_WORKSPACE_ID, DemoRefused, load_demo
@@ -32,6 +34,7 @@ from app.domain.api_keys import Scope
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.errors import InvalidApiKey
+from app.domain.events import ChangeFilter, EventKind
 from app.domain.ids import DestinationId, PostId
 from app.domain.posts import PostStatus
 from app.services.api_keys import ApiKeyAuthenticator
@@ -43,12 +46,12 @@ OTHER_TOKEN = KEY_PREFIX + "1" * 32
 LATER = NOW + timedelta(days=3)
 
 EXAMPLE = PostId(UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479"))
-ON_INSTAGRAM = DestinationId(UUID("d1e2f3a4-b5c6-7890-abcd-ef1234567890"))
-ON_X = DestinationId(UUID("e2f3a4b5-c6d7-8901-abcd-ef1234567890"))
-ON_LINKEDIN = DestinationId(UUID("f3a4b5c6-d7e8-9012-abcd-ef1234567890"))
+INSTAGRAM_DESTINATION = DestinationId(UUID("d1e2f3a4-b5c6-7890-abcd-ef1234567890"))
+X_DESTINATION = DestinationId(UUID("e2f3a4b5-c6d7-8901-abcd-ef1234567890"))
+LINKEDIN_DESTINATION = DestinationId(UUID("f3a4b5c6-d7e8-9012-abcd-ef1234567890"))
 
 
-async def load(database: Database, *, token: str = TOKEN, now: datetime = NOW) -> None:
+async def load_demo_data(database: Database, *, token: str = TOKEN, now: datetime = NOW) -> None:
     await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=now)
 
 
@@ -60,8 +63,10 @@ async def all_rows(database: Database) -> dict[str, list[AnyRow]]:
         }
 
 
-async def scopes_of(database: Database, token: str, now: datetime = NOW) -> Sequence[Scope] | None:
-    """What a token may do in the demo workspace; None if it does not work."""
+async def scopes_of_token(
+    database: Database, token: str, now: datetime = NOW
+) -> Sequence[Scope] | None:
+    """Scopes of a token in the demo workspace; None if the token is invalid."""
     try:
         viewer = await ApiKeyAuthenticator(
             database, prefix=KEY_PREFIX, monotonic=monotonic
@@ -73,14 +78,14 @@ async def scopes_of(database: Database, token: str, now: datetime = NOW) -> Sequ
 
 
 @pytest.fixture
-async def another_database(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Database]:
-    async with Database(f"sqlite+aiosqlite:///{tmp_path / 'another.db'}") as opened:
-        await migrate(opened, now=NOW, random_bytes=bytes)
-        yield opened
+async def second_database(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Database]:
+    async with Database(f"sqlite+aiosqlite:///{tmp_path / 'second.db'}") as opened_database:
+        await migrate(opened_database, now=NOW, random_bytes=bytes)
+        yield opened_database
 
 
-async def test_the_documented_example_has_its_documented_results(database: Database) -> None:
-    await load(database)
+async def test_documented_example_has_its_documented_results(database: Database) -> None:
+    await load_demo_data(database)
     reader = database.read(DEMO_WORKSPACE_ID)
     (post,) = await posts_by_id(reader, [EXAMPLE])
     destinations = await destinations_by_post_id(reader, [EXAMPLE])
@@ -107,7 +112,7 @@ async def test_the_documented_example_has_its_documented_results(database: Datab
         for row in destinations
     ] == [
         (
-            ON_INSTAGRAM,
+            INSTAGRAM_DESTINATION,
             2280,
             "instagram",
             "@mybrand",
@@ -122,7 +127,7 @@ async def test_the_documented_example_has_its_documented_results(database: Datab
             None,
         ),
         (
-            ON_X,
+            X_DESTINATION,
             2282,
             "x",
             "@mybrand",
@@ -137,7 +142,7 @@ async def test_the_documented_example_has_its_documented_results(database: Datab
             None,
         ),
         (
-            ON_LINKEDIN,
+            LINKEDIN_DESTINATION,
             2285,
             "linkedin",
             "My Brand Inc.",
@@ -154,13 +159,13 @@ async def test_the_documented_example_has_its_documented_results(database: Datab
     ]
 
 
-async def test_the_documented_example_keeps_its_dates_whenever_it_is_loaded(
+async def test_documented_example_has_the_same_dates_at_every_load_time(
     database: Database,
 ) -> None:
-    await load(database, now=datetime(2026, 11, 30, 3, 17, tzinfo=UTC))
+    await load_demo_data(database, now=datetime(2026, 11, 30, 3, 17, tzinfo=UTC))
     reader = database.read(DEMO_WORKSPACE_ID)
     (post,) = await posts_by_id(reader, [EXAMPLE])
-    attempts = await attempts_by_destination_id(reader, [ON_LINKEDIN])
+    attempts = await attempts_by_destination_id(reader, [LINKEDIN_DESTINATION])
     assert (post.created_at, post.published_at, post.updated_at) == (
         datetime(2026, 4, 14, 9, 5, tzinfo=UTC),
         datetime(2026, 4, 15, 14, 30, 5, tzinfo=UTC),
@@ -186,75 +191,89 @@ async def test_the_documented_example_keeps_its_dates_whenever_it_is_loaded(
     ]
 
 
-async def test_what_is_loaded_breaks_no_rule_of_the_domain(database: Database) -> None:
-    await load(database)
+async def test_loaded_data_passes_the_integrity_check(database: Database) -> None:
+    await load_demo_data(database)
     assert await find_problems(database) == []
 
 
-async def test_the_same_instant_gives_the_same_rows(
-    database: Database, another_database: Database
+async def test_same_load_time_gives_the_same_rows(
+    database: Database, second_database: Database
 ) -> None:
-    await load(database)
-    await load(another_database)
-    assert await all_rows(another_database) == await all_rows(database)
+    await load_demo_data(database)
+    await load_demo_data(second_database)
+    assert await all_rows(second_database) == await all_rows(database)
 
 
 async def test_a_second_load_changes_nothing(database: Database) -> None:
-    await load(database)
+    await load_demo_data(database)
     before = await all_rows(database)
-    await load(database, now=LATER)
+    await load_demo_data(database, now=LATER)
     assert await all_rows(database) == before
 
 
-async def test_two_loads_at_once_make_what_one_makes(
-    database: Database, another_database: Database
+async def test_change_feed_has_an_event_for_every_post_destination_and_account(
+    database: Database,
 ) -> None:
-    await load(another_database)
+    await load_demo_data(database)
+    rows = await all_rows(database)
+    page = await read_changes(
+        database.read(DEMO_WORKSPACE_ID), None, ChangeFilter(), limit=len(rows["event"])
+    )
+    assert Counter(change.kind for change in page.changes) == {
+        EventKind.ACCOUNT_CONNECTED: len(rows["account"]),
+        EventKind.POST_CREATED: len(rows["post"]),
+        EventKind.DESTINATION_ADDED: len(rows["destination"]),
+        EventKind.DESTINATION_DUPLICATED: 1,
+    }
+
+
+async def test_two_concurrent_loads_store_the_same_as_one(
+    database: Database, second_database: Database
+) -> None:
+    await load_demo_data(second_database)
     async with Database(database.url.render_as_string(hide_password=False)) as second_process:
-        await asyncio.gather(load(database), load(second_process))
-    assert await all_rows(database) == await all_rows(another_database)
+        await asyncio.gather(load_demo_data(database), load_demo_data(second_process))
+    assert await all_rows(database) == await all_rows(second_database)
 
 
-async def test_the_given_token_reads_writes_and_publishes(database: Database) -> None:
-    await load(database)
-    assert await scopes_of(database, TOKEN) == (Scope.READ, Scope.WRITE, Scope.PUBLISH)
-    assert await scopes_of(database, OTHER_TOKEN) is None
+async def test_token_has_the_scopes_read_write_and_publish(database: Database) -> None:
+    await load_demo_data(database)
+    assert await scopes_of_token(database, TOKEN) == (Scope.READ, Scope.WRITE, Scope.PUBLISH)
+    assert await scopes_of_token(database, OTHER_TOKEN) is None
 
 
-async def test_another_token_replaces_the_first(database: Database) -> None:
-    await load(database)
+async def test_new_token_revokes_the_previous_one(database: Database) -> None:
+    await load_demo_data(database)
     before = await all_rows(database)
-    await load(database, token=OTHER_TOKEN, now=LATER)
+    await load_demo_data(database, token=OTHER_TOKEN, now=LATER)
 
-    assert await scopes_of(database, TOKEN, LATER) is None
-    assert await scopes_of(database, OTHER_TOKEN, LATER) == (
+    assert await scopes_of_token(database, TOKEN, LATER) is None
+    assert await scopes_of_token(database, OTHER_TOKEN, LATER) == (
         Scope.READ,
         Scope.WRITE,
         Scope.PUBLISH,
     )
     after = await all_rows(database)
     assert before | {"api_key": after["api_key"]} == after
-    assert [(key.name, key.revoked_at) for key in sorted(after["api_key"], key=_age)] == [
-        ("demo", LATER),
-        ("demo", None),
-    ]
+    demo_keys = sorted(after["api_key"], key=lambda key: key.created_at)
+    assert [(key.name, key.revoked_at) for key in demo_keys] == [("demo", LATER), ("demo", None)]
 
 
-async def test_a_token_that_returns_works_again(database: Database) -> None:
+async def test_token_that_is_loaded_again_becomes_valid_again(database: Database) -> None:
     for token in (TOKEN, OTHER_TOKEN, TOKEN):
-        await load(database, token=token)
-    assert await scopes_of(database, TOKEN) == (Scope.READ, Scope.WRITE, Scope.PUBLISH)
-    assert await scopes_of(database, OTHER_TOKEN) is None
+        await load_demo_data(database, token=token)
+    assert await scopes_of_token(database, TOKEN) == (Scope.READ, Scope.WRITE, Scope.PUBLISH)
+    assert await scopes_of_token(database, OTHER_TOKEN) is None
 
 
-async def test_keys_of_other_names_and_workspaces_are_left_alone(database: Database) -> None:
-    await load(database)
-    elsewhere = await add_workspace(database)
+async def test_keys_with_other_names_or_in_other_workspaces_stay_valid(database: Database) -> None:
+    await load_demo_data(database)
+    other_workspace = await add_workspace(database)
     others = [
         await add_api_key(database, DEMO_WORKSPACE_ID, name="mine"),
-        await add_api_key(database, elsewhere, name="demo"),
+        await add_api_key(database, other_workspace, name="demo"),
     ]
-    await load(database, token=OTHER_TOKEN, now=LATER)
+    await load_demo_data(database, token=OTHER_TOKEN, now=LATER)
     async with database.unscoped_connection() as connection:
         revoked = await connection.scalars(
             select(ApiKey.revoked_at).where(ApiKey.id.in_([key.id for key in others]))
@@ -262,44 +281,46 @@ async def test_keys_of_other_names_and_workspaces_are_left_alone(database: Datab
         assert revoked.all() == [None, None]
 
 
-async def test_two_different_tokens_at_once_leave_one_that_works(database: Database) -> None:
-    await load(database, token=KEY_PREFIX + "2" * 32)
+async def test_two_concurrent_tokens_leave_one_valid(database: Database) -> None:
+    await load_demo_data(database, token=KEY_PREFIX + "2" * 32)
     async with Database(database.url.render_as_string(hide_password=False)) as second_process:
-        await asyncio.gather(load(database), load(second_process, token=OTHER_TOKEN))
-    working = [await scopes_of(database, token) for token in (TOKEN, OTHER_TOKEN)]
-    assert working.count(None) == 1
+        await asyncio.gather(
+            load_demo_data(database), load_demo_data(second_process, token=OTHER_TOKEN)
+        )
+    valid = [await scopes_of_token(database, token) for token in (TOKEN, OTHER_TOKEN)]
+    assert valid.count(None) == 1
 
 
-async def test_the_key_of_another_workspace_is_refused(database: Database) -> None:
+async def test_key_of_another_workspace_is_rejected(database: Database) -> None:
     key = await add_api_key(database, await add_workspace(database))
     before = await all_rows(database)
-    with pytest.raises(SettingsError) as refused:
-        await load(database, token=key.token)
-    assert str(refused.value) == (
+    with pytest.raises(SettingsError) as raised:
+        await load_demo_data(database, token=key.token)
+    assert str(raised.value) == (
         "DEMO_API_KEY is the key of another workspace. Choose another key."
     )
     assert await all_rows(database) == before
 
 
-async def test_a_workspace_that_took_the_name_stops_the_load(database: Database) -> None:
+async def test_workspace_with_the_same_name_stops_the_load(database: Database) -> None:
     await add_workspace(database, name="Demo")
     before = await all_rows(database)
-    with pytest.raises(DemoRefused) as refused:
-        await load(database)
-    assert str(refused.value) == (
-        "The demo data needs a workspace named 'Demo', and there is another one of that name."
-        " Start without --demo, or on another DATABASE_URL."
+    with pytest.raises(DemoRefused) as raised:
+        await load_demo_data(database)
+    assert str(raised.value) == (
+        "The demo data needs a workspace named 'Demo', but another workspace has that name."
+        " Start without --demo, or use another DATABASE_URL."
     )
     assert await all_rows(database) == before
 
 
-async def test_the_accounts_are_as_healthy_as_their_rows_and_outcomes_say(
+async def test_accounts_have_every_kind_of_health(
     database: Database,
 ) -> None:
-    await load(database)
+    await load_demo_data(database)
     assert {
-        account_id: (verdict.status, verdict.reasons)
-        for account_id, verdict in (await _health_by_account(database, NOW)).items()
+        account_id: (account_health.status, account_health.reasons)
+        for account_id, account_health in (await _health_by_account(database, NOW)).items()
     } == {
         2280: (HealthStatus.HEALTHY, ()),
         2281: (HealthStatus.HEALTHY, ()),
@@ -323,8 +344,8 @@ async def test_the_accounts_are_as_healthy_as_their_rows_and_outcomes_say(
     }
 
 
-async def test_the_first_two_accounts_stay_healthy(database: Database) -> None:
-    await load(database)
+async def test_first_two_accounts_stay_healthy(database: Database) -> None:
+    await load_demo_data(database)
     for now in (NOW, NOW + timedelta(days=7), NOW + timedelta(days=400)):
         by_account = await _health_by_account(database, now)
         first_two = [by_account[account_id].status for account_id in sorted(by_account)[:2]]
@@ -350,8 +371,3 @@ async def _health_by_account(database: Database, now: datetime) -> dict[int, Hea
         )
         for account in accounts
     }
-
-
-def _age(key: AnyRow) -> datetime:
-    created_at: datetime = key.created_at
-    return created_at

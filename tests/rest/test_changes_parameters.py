@@ -24,8 +24,8 @@ BAD_CURSOR_MESSAGE = (
     " Pass one that an earlier page returned, unchanged, or leave it out."
 )
 RESYNC_MESSAGE = (
-    "The changes after this cursor are not kept any more. Read anew what you need, and go on from"
-    " the latest cursor."
+    "The changes after this cursor are no longer stored. Read the current state again, and"
+    " continue from the latest cursor."
 )
 
 

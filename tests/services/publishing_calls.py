@@ -7,7 +7,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 from app.db.core.database import Database
-from app.db.repositories.post_writes import load_posts
+from app.db.repositories.posts import load_posts
 from app.domain.attempts import Failure, Publication
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.errors import PostResultsError

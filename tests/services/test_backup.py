@@ -1,4 +1,4 @@
-"""Backing up while others write, and restoring: what was there, and no half files."""
+"""Backup during concurrent writes, and restore; failures leave no partial files."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,6 @@ from sqlalchemy import text
 
 from app.db.core.database import Database
 from app.db.migrations import SchemaMismatch
-from app.db.tools.copying import TargetNotEmpty
 from app.db.tools.integrity import find_problems
 from app.services.backup import BackupError, backup, restore
 from tests.db.all_tables import Ids, add_event, add_row_in_every_table, all_rows
@@ -21,25 +20,25 @@ def random_bytes(length: int) -> bytes:
 
 
 @pytest.fixture
-async def empty(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
+async def empty_database(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
     async with Database(empty_database_url) as opened:
         yield opened
 
 
-async def test_a_restored_backup_is_the_same_installation(
-    database: Database, empty: Database, tmp_path: Path
+async def test_restored_backup_has_identical_rows(
+    database: Database, empty_database: Database, tmp_path: Path
 ) -> None:
     await add_row_in_every_table(database)
     file = tmp_path / "weekly [1] 100%?.db"
 
     backed_up = await backup(database, file, now=NOW, random_bytes=random_bytes)
-    restored = await restore(file, empty, now=NOW, random_bytes=random_bytes)
+    restored = await restore(file, empty_database, now=NOW, random_bytes=random_bytes)
 
     assert restored == backed_up
-    assert await all_rows(empty) == await all_rows(database)
+    assert await all_rows(empty_database) == await all_rows(database)
 
 
-async def test_a_backup_is_one_private_file_and_can_be_served(
+async def test_backup_is_one_private_file_that_a_server_can_use(
     database: Database, tmp_path: Path
 ) -> None:
     await add_row_in_every_table(database)
@@ -56,47 +55,50 @@ async def test_a_backup_is_one_private_file_and_can_be_served(
         await add_workspace(served)
 
 
-async def test_an_existing_file_is_refused_and_left_alone(
+async def test_existing_file_is_refused_and_left_unchanged(
     database: Database, tmp_path: Path
 ) -> None:
     file = tmp_path / "backup.txt"
-    file.write_text("somebody's")
+    file.write_text("existing")
 
-    with pytest.raises(BackupError) as refused:
+    with pytest.raises(BackupError) as refusal:
         await backup(database, file, now=NOW, random_bytes=random_bytes)
 
-    assert str(refused.value) == f"{file} exists; a backup never overwrites a file."
-    assert file.read_text() == "somebody's"
+    assert (
+        str(refusal.value)
+        == f"{file} exists; choose another name, a backup never overwrites a file."
+    )
+    assert file.read_text() == "existing"
 
 
-async def test_a_backup_that_fails_leaves_no_file(database: Database, tmp_path: Path) -> None:
+async def test_failed_backup_leaves_no_file(database: Database, tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     folder.mkdir()
 
-    def exhausted(length: int) -> bytes:
+    def fail_for_secret_key(length: int) -> bytes:
         if length > 8:
             raise LookupError(length)
         return bytes(length)
 
     with pytest.raises(LookupError):
-        await backup(database, folder / "backup.db", now=NOW, random_bytes=exhausted)
+        await backup(database, folder / "backup.db", now=NOW, random_bytes=fail_for_secret_key)
 
     assert list(folder.iterdir()) == []
 
 
-async def test_a_database_of_another_version_is_not_backed_up(
-    empty: Database, tmp_path: Path
+async def test_database_of_another_version_is_not_backed_up(
+    empty_database: Database, tmp_path: Path
 ) -> None:
     folder = tmp_path / "backups"
     folder.mkdir()
 
     with pytest.raises(SchemaMismatch):
-        await backup(empty, folder / "backup.db", now=NOW, random_bytes=random_bytes)
+        await backup(empty_database, folder / "backup.db", now=NOW, random_bytes=random_bytes)
 
     assert list(folder.iterdir()) == []
 
 
-async def test_a_backup_under_concurrent_writes_is_consistent(
+async def test_backup_during_concurrent_writes_is_consistent(
     database: Database, tmp_path: Path
 ) -> None:
     ids = await add_row_in_every_table(database)
@@ -106,7 +108,7 @@ async def test_a_backup_under_concurrent_writes_is_consistent(
     async def keep_writing() -> int:
         rounds = 0
         while not backup_ended.is_set():
-            await write_some(database, ids)
+            await write_rows(database, ids)
             rounds += 1
         return rounds
 
@@ -128,28 +130,28 @@ async def test_a_backup_under_concurrent_writes_is_consistent(
     assert 3 <= len(copied["event"]) < len(live["event"]) == 3 + rounds
 
 
-async def write_some(database: Database, ids: Ids) -> None:
+async def write_rows(database: Database, ids: Ids) -> None:
     await add_event(database, ids)
     await add_post(database, ids.workspace, {ids.account: queued()})
 
 
-async def test_only_a_readable_backup_is_restored(empty: Database, tmp_path: Path) -> None:
+async def test_unreadable_backup_is_refused(empty_database: Database, tmp_path: Path) -> None:
     text_file = tmp_path / "notes.txt"
     text_file.write_text("not a database")
-    absent = tmp_path / "absent.db"
+    missing_file = tmp_path / "missing.db"
 
     with pytest.raises(BackupError) as not_a_backup:
-        await restore(text_file, empty, now=NOW, random_bytes=random_bytes)
-    with pytest.raises(BackupError) as not_there:
-        await restore(absent, empty, now=NOW, random_bytes=random_bytes)
+        await restore(text_file, empty_database, now=NOW, random_bytes=random_bytes)
+    with pytest.raises(BackupError) as missing:
+        await restore(missing_file, empty_database, now=NOW, random_bytes=random_bytes)
 
     assert str(not_a_backup.value) == f"{text_file} is not a backup of post-results."
-    assert str(not_there.value) == f"{absent} cannot be read: No such file or directory."
-    assert not absent.exists()
+    assert str(missing.value) == f"{missing_file} cannot be read: No such file or directory."
+    assert not missing_file.exists()
 
 
-async def test_a_backup_of_a_newer_version_is_refused(
-    database: Database, empty: Database, tmp_path: Path
+async def test_backup_of_a_newer_version_is_refused(
+    database: Database, empty_database: Database, tmp_path: Path
 ) -> None:
     file = tmp_path / "backup.db"
     await backup(database, file, now=NOW, random_bytes=random_bytes)
@@ -157,19 +159,4 @@ async def test_a_backup_of_a_newer_version_is_refused(
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
     with pytest.raises(SchemaMismatch):
-        await restore(file, empty, now=NOW, random_bytes=random_bytes)
-
-
-async def test_a_database_with_data_is_not_restored_over(
-    database: Database, tmp_path: Path
-) -> None:
-    await add_row_in_every_table(database)
-    file = tmp_path / "backup.db"
-    await backup(database, file, now=NOW, random_bytes=random_bytes)
-    await add_workspace(database, name="since then")
-    before = await all_rows(database)
-
-    with pytest.raises(TargetNotEmpty):
-        await restore(file, database, now=NOW, random_bytes=random_bytes)
-
-    assert await all_rows(database) == before
+        await restore(file, empty_database, now=NOW, random_bytes=random_bytes)

@@ -105,7 +105,7 @@ async def test_failed_write_is_rolled_back_and_not_notified(
             expected_version=None,
             new_id=uuid4,
         )
-    with pytest.raises(ValueError, match="there is no workspace"):
+    with pytest.raises(ValueError, match="does not exist"):
         await run_in_transaction(database, write_context(WorkspaceId(uuid4())), add_one_event)
 
     assert callback.notifications == []

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from app.db.core.database import Database, WriteSession
 from app.db.models import Base
-from app.db.repositories.post_writes import load_posts
+from app.db.repositories.posts import load_posts
 from app.db.repositories.workspaces import reserve_account_ids
 from app.db.tools.invariants import RULES
 from app.domain.errors import PostResultsError

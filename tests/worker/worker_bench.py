@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from app.db.core.database import Database
 from app.db.repositories.attempts import load_attempts
-from app.db.repositories.post_writes import load_posts
+from app.db.repositories.posts import load_posts
 from app.domain.attempts import Attempt, AttemptKind, Publication
 from app.domain.destinations import DestinationState, DestinationStatus, Outcome
 from app.domain.ids import AccountId, DestinationId, IdFactory, PostId, WorkspaceId

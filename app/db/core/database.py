@@ -1,8 +1,8 @@
-"""The database: short reads in one workspace, short writes, and the one commit. No queries.
+"""Database access for both engines: reads of one workspace, and write transactions.
 
-Reads and writes are different types. A read sees each statement's own snapshot and cannot change
-anything; a write is one transaction that is committed here and nowhere else, and is retried as a
-whole when the database asks for it.
+Reads and writes are different types. A read cannot change anything, and each of its statements has its
+own snapshot. A write is one transaction, committed only here, and retried as a whole after a
+serialization failure or a deadlock.
 """
 
 import sqlite3
@@ -15,11 +15,9 @@ from weakref import WeakKeyDictionary
 
 import asyncpg
 from sqlalchemy import URL, bindparam, make_url, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
-from sqlalchemy.orm import DeclarativeBase
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from app.db.core.postgresql import acquire_schema_lock, driver_options, postgresql_engine
@@ -51,23 +49,18 @@ from app.domain.ids import WorkspaceId
 T = TypeVar("T")
 
 WriteSession: TypeAlias = AsyncSession
-"""The transaction of one `Database.write`."""
+"""Session of one `Database.write` transaction."""
 
 WORKSPACE_PARAM = "workspace"
-"""The parameter of every confined statement."""
+"""Bind parameter with the workspace id in every scoped statement."""
 
 _MAX_WRITE_ATTEMPTS = 5
 _RETRY_AFTER_SECONDS = 2
 
-# Classes and codes of SQLSTATE; https://www.postgresql.org/docs/current/errcodes-appendix.html
+# SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _RETRYABLE_STATES = ("40001", "40P01")  # serialization_failure, deadlock_detected
-_CONNECTION_FAILURE_STATES = (
-    "08",
-    "28",
-    "3D",
-    "55000",
-    "57P",
-)  # lost, not let in, not there, closed to all
+# Connection lost, authorization failed, no such database, not accepting connections, server shut down.
+_CONNECTION_FAILURE_STATES = ("08", "28", "3D", "55000", "57P")
 _UNAVAILABLE_STATES = (*_CONNECTION_FAILURE_STATES, "53", "55P03", "57014", *_RETRYABLE_STATES)
 _SQLITE_UNAVAILABLE_ERRORS = (
     "SQLITE_BUSY",
@@ -81,21 +74,21 @@ _SQLITE_UNAVAILABLE_ERRORS = (
 
 
 class Reader:
-    """Reads of one workspace. The filter is applied to each statement, so a query cannot forget it."""
+    """Reads of one workspace; every statement is restricted to the workspace automatically."""
 
     def __init__(self, workspace_id: WorkspaceId, run: "_RunStatement") -> None:
         self._workspace_id = workspace_id
         self._run = run
 
     async def rows(self, statement: Statement | AnySelect, **values: object) -> Sequence[AnyRow]:
-        """`values` are those that a query leaves open."""
+        """Run a statement with `values` for its bind parameters, and return all rows."""
         return await self._run(statement, {WORKSPACE_PARAM: self._workspace_id, **values})
 
     async def records(self, statement: Statement, **values: object) -> Sequence[Record]:
-        """As the driver gives them; TypeError inside of a write, which has no driver of its own."""
+        """Return undecoded records; raises TypeError inside a write, which reads through SQLAlchemy."""
         rows = await self.rows(statement, **values)
         if rows and not isinstance(rows[0], Record):
-            raise TypeError("a write reads decoded rows")
+            raise TypeError("a reader inside a write returns decoded rows, not records")
         return cast("Sequence[Record]", rows)
 
     async def first(self, statement: Statement | AnySelect, **values: object) -> AnyRow | None:
@@ -103,7 +96,7 @@ class Reader:
         return rows[0] if rows else None
 
     async def count(self, statement: Statement | AnySelect, **values: object) -> int:
-        """The one number of a `SELECT count(*)`."""
+        """Return the number of a `SELECT count(*)`."""
         ((number,),) = await self.rows(statement, **values)
         return int(number)
 
@@ -114,7 +107,7 @@ _RunStatement: TypeAlias = Callable[
 
 
 class Driver(Protocol):
-    """Runs statements that only read."""
+    """Runs read-only statements."""
 
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object]
@@ -128,7 +121,7 @@ def _identity(driver: Driver) -> Driver:
 
 
 class Database:
-    """Both engines behind one face; made once per process and closed at its end."""
+    """SQLite or PostgreSQL database, opened once per process; close it as an async context manager."""
 
     def __init__(
         self,
@@ -140,7 +133,7 @@ class Database:
         make_write_lock: Callable[[Path, timedelta], WriteLock] = FileWriteLock,
         wrap_driver: Callable[[Driver], Driver] = _identity,
     ) -> None:
-        """`driven_by` may put something between the reads and the driver that runs them."""
+        """`wrap_driver` may return a driver that intercepts the reads."""
         self._workspace_filter = workspace_filter
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
@@ -175,15 +168,15 @@ class Database:
 
     @classmethod
     def from_file(cls, file: Path) -> Self:
-        """The SQLite database in a file, whatever characters its path has."""
+        """Open an SQLite file; its path may contain any characters."""
         return cls(URL.create("sqlite+aiosqlite", database=str(file)))
 
     def read(self, workspace_id: WorkspaceId) -> Reader:
-        """Reads of one workspace, each of its own instant."""
+        """Return a reader of one workspace; each statement has its own snapshot."""
         return Reader(workspace_id, self._fetch)
 
     def reader_in(self, session: WriteSession, workspace_id: WorkspaceId) -> Reader:
-        """Reads of one workspace inside a write, as its transaction sees it."""
+        """Return a reader of one workspace inside a write transaction."""
 
         async def run(
             statement: Statement | AnySelect, values: dict[str, object]
@@ -194,7 +187,7 @@ class Database:
         return Reader(workspace_id, run)
 
     async def fetch_unscoped(self, statement: Statement, **values: object) -> AnyRow | None:
-        """The first row in whichever workspace: to find a key's own."""
+        """Return the first row from all workspaces; for the API key, whose workspace is still unknown."""
         prepared = self._unscoped_statements.get(statement)
         if prepared is None:
             prepared = self._unscoped_statements[statement] = self._compile(statement.statement)
@@ -203,14 +196,14 @@ class Database:
 
     @asynccontextmanager
     async def unscoped_connection(self) -> AsyncIterator[AsyncConnection]:
-        """Read without a workspace, for the server itself and the operator's commands."""
+        """Open a read connection without a workspace, for the server and the operator's commands."""
         with _translate_unavailable:
             async with self.read_engine.connect() as connection:
                 yield connection
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
-        """Read any number of statements, however long, as of one instant; for the operator."""
+        """Open a read connection with one snapshot for all statements, and without a time limit."""
         level = "AUTOCOMMIT" if self.is_sqlite else "REPEATABLE READ"
         async with self.unscoped_connection() as connection:
             await connection.execution_options(isolation_level=level, **{NO_TIME_LIMIT: True})
@@ -223,9 +216,9 @@ class Database:
                     await connection.exec_driver_sql("ROLLBACK")
 
     async def write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
-        """Run `work` in one transaction and commit it; on any exception nothing is kept.
+        """Run `work` in one transaction and commit it; any exception rolls it back.
 
-        `work` may run more than once, so it must have no effect but its statements.
+        `work` may run more than once, so it must have no effects besides its statements.
         """
         with _translate_unavailable:
             async for attempt in AsyncRetrying(
@@ -242,7 +235,7 @@ class Database:
 
     @contextmanager
     def on_commit(self, callback: Callable[[WorkspaceId], None]) -> Iterator[None]:
-        """Within it, `tell` is called when there are new events in a workspace that everybody can read."""
+        """Register a callback, inside the block, for workspaces with newly committed events."""
         self._commit_callbacks.append(callback)
         try:
             yield
@@ -250,16 +243,16 @@ class Database:
             self._commit_callbacks.remove(callback)
 
     def notify_commit(self, workspace_id: WorkspaceId) -> None:
-        """Tell those who wait for them."""
-        for tell in self._commit_callbacks:
-            tell(workspace_id)
+        """Call the callbacks of `on_commit`."""
+        for callback in self._commit_callbacks:
+            callback(workspace_id)
 
     @asynccontextmanager
     async def schema_transaction(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction that no other process shares a schema change with; for migrations.
+        """Open the transaction of a migration; only one process at a time can be inside.
 
-        Foreign keys are unchecked until its end, because SQLite rebuilds a table by dropping it,
-        and a drop would delete the rows that refer to it.
+        On SQLite foreign keys are checked only at its end: SQLite rebuilds a table by dropping it, and
+        that would delete the rows that refer to it.
         """
         with _translate_unavailable:
             async with self.write_engine.connect() as connection:
@@ -274,20 +267,20 @@ class Database:
                         yield connection
 
     async def refresh_statistics(self) -> None:
-        """Let SQLite count again what its planner goes by; PostgreSQL sees to it by itself.
+        """Refresh SQLite's planner statistics; does nothing on PostgreSQL, which has autovacuum.
 
-        Takes the write lock, for a part of a second also where there are millions of rows.
-        ServiceUnavailable, and nothing changed, if the database is busy.
+        Holds the write lock for a fraction of a second, even with millions of rows.
+        Raises ServiceUnavailable, and changes nothing, if the database is busy.
         """
         if self.is_sqlite:
-            await self.write(_refresh_statistics)
+            await self.write(lambda session: session.execute(text(REFRESH_STATISTICS)))
 
     def missing_file(self) -> Path | None:
-        """Where the SQLite file should be that nobody has made yet; None if there is one."""
+        """Return the path of an SQLite database that does not exist yet, or None."""
         if not self.is_sqlite:
             return None
         file = Path(str(self.url.database))
-        with _translate_unavailable:  # a folder may be closed to us
+        with _translate_unavailable:  # the folder may be unreadable
             return None if file.exists() else file
 
     async def _fetch(
@@ -315,7 +308,7 @@ class Database:
             return await self.driver.fetch(statement, statement.encode_arguments(values))
 
     async def ping(self) -> None:
-        """Raise ServiceUnavailable unless a statement can be run."""
+        """Raise ServiceUnavailable unless a statement can run."""
         async with self.unscoped_connection() as connection:
             await connection.execute(text("SELECT 1"))
 
@@ -323,49 +316,35 @@ class Database:
         return self
 
     async def __aexit__(self, *_exc_info: object) -> None:
-        """Close every connection; whoever made a database leaves it here."""
+        """Close all connections, and wait until the threads of SQLite have ended."""
         await self.driver.close()
         await self.read_engine.dispose()
         await self.write_engine.dispose()
         await self._connection_threads.wait_closed()
 
 
-def insert_with_on_conflict(
-    session: WriteSession, model: type[DeclarativeBase]
-) -> postgresql.Insert | sqlite.Insert:
-    """An INSERT that may say ON CONFLICT; each engine has its own class for it."""
-    if session.get_bind().dialect.name == "sqlite":
-        return sqlite.insert(model)
-    return postgresql.insert(model)
-
-
-async def _refresh_statistics(session: WriteSession) -> None:
-    await session.execute(text(REFRESH_STATISTICS))
-
-
 class _UnavailableTranslator:
-    """Turns "the database cannot answer now" into the public error; leaves mistakes as they are."""
+    """Context manager that raises ServiceUnavailable for errors of a busy or unreachable database.
+
+    It has no state, so one instance serves all callers. All other errors pass through.
+    """
 
     def __enter__(self) -> None:
-        """There is nothing to set up, so that one serves all."""
+        pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, Exception) and _is_unavailable(error):
-            raise _unavailable_error() from error
+            raise ServiceUnavailable(
+                "The database did not answer in time. Try again in a moment.",
+                retry_after=_RETRY_AFTER_SECONDS,
+            ) from error
 
 
 _translate_unavailable = _UnavailableTranslator()
 
 
-def _unavailable_error() -> ServiceUnavailable:
-    return ServiceUnavailable(
-        "The database did not answer in time. Try again in a moment.",
-        retry_after=_RETRY_AFTER_SECONDS,
-    )
-
-
 def _is_unavailable(error: Exception) -> bool:
-    """Of SQLAlchemy's errors and of the drivers' own."""
+    """Classify errors of SQLAlchemy and of the drivers."""
     match error:
         case PoolTimeout() | OSError():
             return True

@@ -1,4 +1,4 @@
-"""Keyset pages over any list: forwards, backwards or by offset, nulls last, alike on both engines."""
+"""Keyset pagination: forwards, backwards or by offset, nulls last, equal on both engines."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A total order: a time, then the id. Rows without the time come last in either direction."""
+    """Total order by a time, then by id; rows without the time come last in either direction."""
 
     column: InstrumentedAttribute[Any]
     id_column: InstrumentedAttribute[UUID]
@@ -30,9 +30,9 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """`size` rows after or before a position; `from_end` takes them from the far end instead.
+    """Request for `size` rows between two positions, from the start or from the end.
 
-    `offset` skips rows at the start of the list, and goes with none of the other three.
+    `offset` skips rows at the start of the list; it cannot be combined with the other three.
     """
 
     size: int
@@ -44,7 +44,7 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows in the list's order, whichever end they were taken from."""
+    """Rows in the order of the list, whichever end they were read from."""
 
     rows: list[Any]
     has_next_page: bool
@@ -52,7 +52,7 @@ class Page:
 
 
 class NullGroup(StrEnum):
-    """Which rows of a list a statement reads: nulls are at its end, but not in an index."""
+    """Rows that a statement reads: nulls end the list, but an index does not have them there."""
 
     ALL = "all"
     NON_NULL = "with_time"
@@ -61,7 +61,7 @@ class NullGroup(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PageSlice:
-    """A statement of a page: which rows it reads, from which end, and between which bounds."""
+    """One statement of a page: its rows, the end it starts from, and its bounds."""
 
     null_group: NullGroup
     from_end: bool
@@ -77,32 +77,31 @@ async def read_page(
     order: Order,
     request: PageRequest,
 ) -> Page:
-    """One row more than asked is fetched, to know whether another page follows.
+    """Read one page, fetching one extra row to determine whether another page follows.
 
-    `query` makes the statement of a part by `page_part`, and may keep it. Rows without the time are a
-    statement of their own, which is run where the rows with it leave room on the page. A row that gains
-    or loses its time in between may be missed or repeated, as it may be between two pages.
+    `build_statement` calls `slice_statement`, and may cache the result. Rows without the time need a
+    second statement, which runs only if the first leaves room on the page. A row that gains or loses its
+    time between the two may be missed or repeated, as between two pages.
     """
-    wanted = request.size + 1
+    limit = request.size + 1
     bounds = {**_bound_params("after", request.after), **_bound_params("before", request.before)}
     rows: list[Any] = []
-    for part in _page_slices(order, request):
-        room = wanted - len(rows)
-        if room:
-            more = {**values, **bounds, "room": room, "offset": request.offset}
-            rows.extend(await reader.rows(build_statement(part), **more))
+    for page_slice in _page_slices(order, request):
+        if remaining := limit - len(rows):
+            parameters = {**values, **bounds, "limit": remaining, "offset": request.offset}
+            rows.extend(await reader.rows(build_statement(page_slice), **parameters))
 
     has_more = len(rows) > request.size
     rows = rows[: request.size]
     if request.from_end:
         rows.reverse()
         return Page(rows, has_next_page=request.before is not None, has_previous_page=has_more)
-    came_from_before = request.after is not None or request.offset > 0
-    return Page(rows, has_next_page=has_more, has_previous_page=came_from_before)
+    has_previous = request.after is not None or request.offset > 0
+    return Page(rows, has_next_page=has_more, has_previous_page=has_previous)
 
 
 def slice_statement(statement: AnySelect, order: Order, page_slice: PageSlice) -> Statement:
-    """The statement of a part; either part is in the order of an index, which the whole is not."""
+    """Return the statement of a slice; an index has each slice in order, but not the whole list."""
     value, key = order.column.expression, order.id_column.expression
     descending = order.direction is Direction.DESC
     if page_slice.null_group is NullGroup.ALL and value.nullable:
@@ -116,48 +115,50 @@ def slice_statement(statement: AnySelect, order: Order, page_slice: PageSlice) -
         )
     else:
         statement = _apply_keyset(statement, order, page_slice, value, key)
-    statement = statement.limit(bindparam("room"))
+    statement = statement.limit(bindparam("limit"))
     return Statement(statement.offset(bindparam("offset")) if page_slice.has_offset else statement)
 
 
 def _page_slices(order: Order, request: PageRequest) -> list[PageSlice]:
-    """The rows with the time and those without, in the order they are read."""
+    """Return the slices of a page in the order in which they are read."""
     after, before = request.after, request.before
     if not order.column.expression.nullable or request.offset:
-        # Of a list with nulls, only a count could say how many rows to skip of the second part.
+        # With an offset in a list with nulls, only a count would give the offset in the second slice.
         bounds = (after is not None, before is not None)
         return [PageSlice(NullGroup.ALL, request.from_end, *bounds, request.offset > 0)]
 
-    parts = []
-    for rows, has_time in ((NullGroup.NON_NULL, True), (NullGroup.NULL, False)):
-        # A position without the time is one of the rows that the id alone puts in order.
+    slices = []
+    for null_group, has_time in ((NullGroup.NON_NULL, True), (NullGroup.NULL, False)):
+        # A position without a time lies among the rows that are ordered by id alone.
         has_after = after is not None and (after.value is not None) == has_time
         has_before = before is not None and (before.value is not None) == has_time
         is_behind = has_time and after is not None and not has_after
         is_ahead = not has_time and before is not None and not has_before
         if not is_behind and not is_ahead:
-            parts.append(PageSlice(rows, request.from_end, has_after, has_before, has_offset=False))
-    return parts[::-1] if request.from_end else parts
+            slices.append(
+                PageSlice(null_group, request.from_end, has_after, has_before, has_offset=False)
+            )
+    return slices[::-1] if request.from_end else slices
 
 
 def _apply_keyset(
     statement: AnySelect, order: Order, page_slice: PageSlice, *columns: ColumnElement[Any]
 ) -> AnySelect:
-    """Rows that the columns alone put in order, between the bounds of the part."""
+    """Order by the columns, and keep the rows between the bounds of the slice."""
     descending = order.direction is Direction.DESC
     row = tuple_(*columns)
-    for bound, follows in (
-        (_AFTER_PARAMS if page_slice.has_after else None, True),
-        (_BEFORE_PARAMS if page_slice.has_before else None, False),
+    for has_bound, names, follows in (
+        (page_slice.has_after, _AFTER_PARAMS, True),
+        (page_slice.has_before, _BEFORE_PARAMS, False),
     ):
-        if bound is not None:
-            place = tuple_(
+        if has_bound:
+            bound = tuple_(
                 *(
                     bindparam(name, type_=column.type)
-                    for name, column in zip(bound[-len(columns) :], columns, strict=True)
+                    for name, column in zip(names[-len(columns) :], columns, strict=True)
                 )
             )
-            statement = statement.where(row < place if follows == descending else row > place)
+            statement = statement.where(row < bound if follows == descending else row > bound)
     backwards = descending != page_slice.from_end
     return statement.order_by(*(column.desc() if backwards else column for column in columns))
 

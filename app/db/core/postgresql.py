@@ -1,4 +1,4 @@
-"""How PostgreSQL is opened, and what only PostgreSQL needs. No queries."""
+"""SQLAlchemy engines and connection options for PostgreSQL."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,8 +10,8 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 _SCHEMA_LOCK_KEY = 0x706F7374  # "post"; any number that no other program on the server uses
-_SQLALCHEMY_OPTION_PREFIXES = ("prepared_statement_", "async_")  # its own options of a URL
-_DATA_EXCEPTION_CLASS = "22"  # the class of SQLSTATE whose messages quote the value they are about
+_SQLALCHEMY_OPTION_PREFIXES = ("prepared_statement_", "async_")  # URL options that asyncpg rejects
+_DATA_EXCEPTION_CLASS = "22"  # SQLSTATE class whose messages quote the offending value
 
 
 def postgresql_engine(
@@ -23,7 +23,7 @@ def postgresql_engine(
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout.total_seconds(),
-        hide_parameters=True,  # an exception is logged, and must not carry what people wrote
+        hide_parameters=True,  # exceptions are logged, and must not contain user content
         pool_pre_ping=True,
         connect_args={
             "timeout": timeout.total_seconds(),
@@ -35,7 +35,7 @@ def postgresql_engine(
 
 
 def driver_options(url: URL, timeout: timedelta) -> dict[str, Any]:
-    """What a connection that only reads is opened with, by the driver's own names."""
+    """Keyword arguments of `asyncpg.connect` for a read-only connection."""
     options = dialect().create_connect_args(url)[1]  # type: ignore[no-untyped-call]
     return {
         **{
@@ -49,30 +49,30 @@ def driver_options(url: URL, timeout: timedelta) -> dict[str, Any]:
 
 
 def _server_settings(timeout: timedelta, *, read_only: bool) -> dict[str, str]:
-    """What every connection of ours is opened with."""
+    """Server settings of every connection."""
     milliseconds = str(timeout // timedelta(milliseconds=1))
     return {
         "application_name": "post-results",
         "statement_timeout": milliseconds,
         "lock_timeout": milliseconds,
         "default_transaction_read_only": "on" if read_only else "off",
-        # What a claim skips differs by its values from nothing to almost everything.
+        # The selectivity of a claim depends on its values: it skips between none and almost all rows.
         "plan_cache_mode": "auto" if read_only else "force_custom_plan",
     }
 
 
 async def acquire_schema_lock(connection: AsyncConnection) -> None:
-    # The other process may rebuild large tables: no limit on the wait, nor on our own statements.
+    """Lock schema changes until the transaction ends, waiting for as long as another process has the lock."""
+    # The other process may rebuild large tables, and so may this one: no timeouts.
     for limit in ("statement_timeout", "lock_timeout"):
         await connection.execute(text(f"SET LOCAL {limit} = 0"))
     await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK_KEY})
 
 
 def _redact_values(context: ExceptionContext) -> None:
-    """Take out of an exception, and of what caused it, the row or the value that it is about.
+    """Remove row contents and values from an exception and its causes, because all of them are logged.
 
-    An exception is logged with its causes. The DETAIL of a violated constraint shows the row; the
-    message itself names the table and the constraint, and stays.
+    The DETAIL of a violated constraint shows the row. The message stays: it names table and constraint.
     """
     error = context.original_exception
     cause = error.__cause__
@@ -81,6 +81,7 @@ def _redact_values(context: ExceptionContext) -> None:
     cause.detail = None
     if str(cause.sqlstate).startswith(_DATA_EXCEPTION_CLASS):
         cause.__cause__ = cause.__context__ = None
-        for each in (cause, error, context.sqlalchemy_exception):
-            if each is not None:
-                each.args = (str(each.args[0]).partition(": ")[0], *each.args[1:])
+        for exception in (cause, error, context.sqlalchemy_exception):
+            if exception is not None:
+                message = str(exception.args[0]).partition(": ")[0]
+                exception.args = (message, *exception.args[1:])

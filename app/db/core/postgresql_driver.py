@@ -1,7 +1,7 @@
-"""Statements that only read, run on PostgreSQL with as few round trips as there can be. No SQL of its own.
+"""Driver for reads on PostgreSQL, with one round trip per statement.
 
-asyncpg's own pool costs as much as a quick statement: it makes a task for each connection that is given
-back, to reset it. Here nothing is to be reset, for each statement only reads, and by itself.
+The pool of asyncpg costs as much as a quick statement: it starts a task to reset each released connection.
+Nothing needs a reset here, because every statement only reads, outside any transaction block.
 """
 
 import asyncio
@@ -16,15 +16,14 @@ import asyncpg
 from app.db.core.statements import CompiledStatement, Record
 
 _MAX_IDLE = timedelta(minutes=5)
-"""After so long a connection is not used again: what lies between may have forgotten it by then."""
-
+"""Idle connections older than this are closed: a firewall or proxy may have dropped them."""
 
 _CANCEL_TIMEOUT = timedelta(seconds=1)
-"""Until then the server says that a statement is broken off; else the connection is given up."""
+"""Time for the server to confirm a cancelled statement; after it the connection is closed."""
 
 
 class PostgreSQLDriver:
-    """Reads of one database. It can be used in several event loops, if it is closed in each of them."""
+    """Reads of one database, from several event loops if it is closed in each of them."""
 
     def __init__(
         self,
@@ -34,7 +33,7 @@ class PostgreSQLDriver:
         timeout: timedelta,
         max_idle: timedelta = _MAX_IDLE,
     ) -> None:
-        """`options` are those that every connection is opened with; `timeout` includes the wait for one."""
+        """`options` are keyword arguments of `asyncpg.connect`; `timeout` includes the pool wait."""
         self._options = options
         self._size = size
         self._timeout = timeout.total_seconds()
@@ -45,25 +44,25 @@ class PostgreSQLDriver:
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object]
     ) -> Sequence[Record]:
-        """All rows; asyncpg's errors, or TimeoutError where no connection was free in time.
+        """Return all rows; raises errors of asyncpg, or TimeoutError if no connection is free in time.
 
-        That a connection broke while nobody used it is only noticed when a statement is sent, and a read
-        can be sent again: so often that no broken one can be left.
+        A connection that broke while idle is detected only when a statement is sent. The read is then
+        repeated up to once per pooled connection, so that no broken one can be left.
         """
-        connections = self._get_pool()
+        pool = self._get_pool()
         async with asyncio.timeout(self._timeout):
             for _ in range(self._size):
                 try:
-                    return await connections.fetch(statement, arguments)
+                    return await pool.fetch(statement, arguments)
                 except _CONNECTION_ERRORS:
                     continue
-            return await connections.fetch(statement, arguments)
+            return await pool.fetch(statement, arguments)
 
     async def close(self) -> None:
-        """Wait until no statement runs any more; whoever reads later opens connections anew."""
-        connections, self._pool = self._pool, None
-        if connections is not None and self._loop is asyncio.get_running_loop():
-            await connections.close()
+        """Wait for running statements and close all connections; a later read opens new ones."""
+        pool, self._pool = self._pool, None
+        if pool is not None and self._loop is asyncio.get_running_loop():
+            await pool.close()
 
     def _get_pool(self) -> "_Pool":
         loop = asyncio.get_running_loop()
@@ -75,14 +74,14 @@ class PostgreSQLDriver:
 
 _CONNECTION_ERRORS = (
     asyncpg.ConnectionDoesNotExistError,
-    # So asyncpg takes it that the server has said farewell, where the end itself is still to come.
+    # asyncpg raises this after the server's termination message, before the socket closes.
     asyncpg.InternalClientError,
     ConnectionError,
 )
 
 
 class _Pool:
-    """As many as there are statements at once, up to a number; the one that was used last is used next."""
+    """LIFO connection pool of bounded size; connections are opened on demand."""
 
     def __init__(self, options: Mapping[str, Any], size: int, max_idle: timedelta) -> None:
         self._options = options
@@ -90,7 +89,7 @@ class _Pool:
         self._max_idle = max_idle.total_seconds()
         self._slots = asyncio.Semaphore(size)
         self._idle: list[tuple[float, asyncpg.Connection]] = []
-        """With the time since which each is."""
+        """Idle connections, each with the time of its release."""
         self._recovery_tasks: set[asyncio.Task[None]] = set()
 
     async def fetch(
@@ -109,18 +108,16 @@ class _Pool:
         except asyncpg.PostgresError:
             self._release(connection)
             raise
-        except (
-            BaseException
-        ):  # a statement was broken off, and the driver has asked the server to end it
-            settling = asyncio.create_task(self._recover(connection))
-            self._recovery_tasks.add(settling)
-            settling.add_done_callback(self._recovery_tasks.discard)
+        except BaseException:  # asyncpg has asked the server to cancel the interrupted statement
+            recovery = asyncio.create_task(self._recover(connection))
+            self._recovery_tasks.add(recovery)
+            recovery.add_done_callback(self._recovery_tasks.discard)
             raise
         self._release(connection)
         return rows
 
     async def close(self) -> None:
-        """Close all, when none is used any more."""
+        """Wait until no connection is in use, then close all."""
         for _ in range(self._size):
             await self._slots.acquire()
         while self._idle:
@@ -129,10 +126,10 @@ class _Pool:
                 await connection.close(timeout=_CANCEL_TIMEOUT.total_seconds())
 
     async def _recover(self, connection: asyncpg.Connection) -> None:
-        """Use it again only if the server answers: one that has gone silent would fail each read."""
+        """Return the connection to the pool only if the server responds; else every read on it would fail."""
         try:
             await connection.fetchval("SELECT 1", timeout=_CANCEL_TIMEOUT.total_seconds())
-        except Exception:  # noqa: BLE001 - whatever it is, there are other connections
+        except Exception:  # noqa: BLE001 - whatever the error, another connection replaces this one
             connection.terminate()
         finally:
             self._release(connection)

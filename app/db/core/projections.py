@@ -1,4 +1,4 @@
-"""What of a table a reader asks for: which columns, and which rows of other tables along with them."""
+"""Projections: which columns of a table a statement selects, and which related rows come with them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -6,27 +6,27 @@ from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 from sqlalchemy import Label
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
 
 from app.db.core.statements import LABEL_SEPARATOR
 
 STATEMENT_CACHE_SIZE = 128
-"""Of each kind; clients choose what they ask for, so only what was asked for last is kept."""
+"""Statements of one kind that stay cached; clients choose the projections, so the number is bounded."""
 
 cached_statement = partial(lru_cache, STATEMENT_CACHE_SIZE)
-"""Makes a function remember the queries that it has built."""
+"""Decorator factory that caches the statements a function builds."""
 
 ColumnNames: TypeAlias = frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """Columns of a row by their names, and of rows that belong to it; without a name, all are meant."""
+    """Selected columns of a row and of its related rows; `columns=None` selects all columns."""
 
     columns: ColumnNames | None = None
     relations: Mapping[str, "Projection"] = field(default_factory=dict)
     _hash: int = field(init=False, repr=False, compare=False)
-    """Each read looks for its query by the shape."""
+    """Computed once, because each read finds its cached statement by the projection."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_hash", hash((self.columns, frozenset(self.relations))))
@@ -35,33 +35,43 @@ class Projection:
         return self._hash
 
     def union(self, other: "Projection") -> "Projection":
-        """What either of them asks for."""
-        is_whole = self.columns is None or other.columns is None
+        """Projection with the columns and relations of both."""
         columns = (
-            None if is_whole else (self.columns or frozenset()) | (other.columns or frozenset())
+            None if self.columns is None or other.columns is None else self.columns | other.columns
         )
-        along = dict(self.relations)
-        for name, shape in other.relations.items():
-            along[name] = along[name].union(shape) if name in along else shape
-        return Projection(columns, along)
+        relations = dict(self.relations)
+        for name, projection in other.relations.items():
+            relations[name] = relations[name].union(projection) if name in relations else projection
+        return Projection(columns, relations)
 
     def relation(self, name: str) -> "Projection | None":
-        """What is asked for of such a row; None if nothing is."""
+        """Projection of a related row; None if the row is not selected."""
         return self.relations.get(name)
 
 
 ALL_COLUMNS = Projection()
 
 
+def columns_except(
+    model: type[DeclarativeBase], *excluded: str
+) -> tuple[InstrumentedAttribute[Any], ...]:
+    """Columns of a table without `workspace_id` and the excluded ones."""
+    return tuple(
+        getattr(model, column.key)
+        for column in model.__table__.columns
+        if column.key not in ("workspace_id", *excluded)
+    )
+
+
 def projected_columns(
     columns: Iterable[InstrumentedAttribute[Any]], projection: Projection, *required_names: str
 ) -> list[InstrumentedAttribute[Any]]:
-    """Those of the columns that are asked for, and those that are needed whatever is."""
-    wanted = projection.columns
+    """Columns that the projection selects, and the required ones."""
+    selected = projection.columns
     return [
-        each
-        for each in columns
-        if wanted is None or each.key in wanted or each.key in required_names
+        column
+        for column in columns
+        if selected is None or column.key in selected or column.key in required_names
     ]
 
 
@@ -71,8 +81,8 @@ def labelled_columns(
     projection: Projection,
     *required_names: str,
 ) -> list[Label[Any]]:
-    """The same, of a row that comes along with another one."""
+    """Projected columns of a related row, labelled `relation__column`."""
     return [
-        each.label(f"{relation}{LABEL_SEPARATOR}{each.key}")
-        for each in projected_columns(columns, projection, *required_names)
+        column.label(f"{relation}{LABEL_SEPARATOR}{column.key}")
+        for column in projected_columns(columns, projection, *required_names)
     ]

@@ -1,4 +1,4 @@
-"""How SQLite is opened, and what only SQLite needs: limits, checks of links, statistics. No queries."""
+"""SQLAlchemy engines for SQLite: pragmas, statement timeouts, foreign key checks, statistics."""
 
 import asyncio
 import sqlite3
@@ -18,18 +18,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from app.db.core.write_lock import WriteLock
 
 NO_TIME_LIMIT = "no_time_limit"
-"""The execution option of a connection whose statements may take as long as they need."""
+"""Execution option of a connection without statement timeout."""
 
 STATISTICS_MAX_AGE = timedelta(hours=1)
-"""How old the statistics may be that a reader goes by: it takes them in when it connects."""
+"""Maximum age of a reader's planner statistics, which SQLite loads when it connects."""
 
 REFRESH_STATISTICS = "PRAGMA optimize=0x10002"
-"""Analyse each table that has none or has grown or shrunk tenfold since.
+"""Analyzes each table without statistics, or whose size has changed tenfold since.
 
-0x10000 looks at all tables and not only at those that this connection has read, for others read.
+0x10000 includes all tables, not only those read by this connection: other connections do the reads.
 """
 
-_ANALYSIS_LIMIT = "400"  # of each index; a whole one would take the write lock for too long
+_ANALYSIS_LIMIT = "400"  # rows per index; a full analysis would hold the write lock for too long
 _INTERRUPT_RETRY_INTERVAL = timedelta(milliseconds=50)
 _THREAD_JOIN_TIMEOUT = timedelta(seconds=5)
 
@@ -37,7 +37,7 @@ _THREAD_JOIN_TIMEOUT = timedelta(seconds=5)
 def sqlite_read_engine(
     url: URL, pool_size: int, timeout: timedelta, threads: "ConnectionThreads"
 ) -> AsyncEngine:
-    """Several connections that cannot write, and do not make a file that is not there."""
+    """Create the engine of read-only connections, which never create the file."""
     file = Path(str(url.database)).absolute()
     engine = create_async_engine(
         url.set(database=file.as_uri(), query={"uri": "true", "mode": "rw"}),
@@ -47,7 +47,7 @@ def sqlite_read_engine(
         max_overflow=0,
         pool_timeout=timeout.total_seconds(),
         pool_recycle=int(STATISTICS_MAX_AGE.total_seconds()),
-        hide_parameters=True,  # an exception is logged, and must not carry what people wrote
+        hide_parameters=True,  # exceptions are logged, and must not contain user content
     )
     _set_pragmas_on_connect(engine, timeout, {"query_only": "ON"})
     _enforce_statement_timeout(engine, timeout)
@@ -57,17 +57,17 @@ def sqlite_read_engine(
 def sqlite_write_engine(
     url: URL, timeout: timedelta, threads: "ConnectionThreads", write_lock: WriteLock
 ) -> AsyncEngine:
-    """One connection: inside a process, writers wait in the pool's queue, not in SQLite's."""
+    """Create the engine with one write connection; writers of the process wait in its pool queue."""
     engine = create_async_engine(
         url,
         connect_args={"isolation_level": None, "async_creator_fn": threads.connect},
         pool_size=1,
-        # Every transaction is ended by whoever began it. To be sure, the pool would roll back once more: a
-        # hop to the thread for each write, and an error in the log where that is cancelled.
+        # Every transaction ends before its connection is released. The pool's extra rollback would cost
+        # a thread switch for each write, and would log an error when cancelled.
         pool_reset_on_return=None,
         max_overflow=0,
         pool_timeout=timeout.total_seconds(),
-        hide_parameters=True,  # an exception is logged, and must not carry what people wrote
+        hide_parameters=True,  # exceptions are logged, and must not contain user content
     )
     _set_pragmas_on_connect(
         engine,
@@ -83,7 +83,8 @@ def sqlite_write_engine(
 
     @event.listens_for(engine.sync_engine, "begin")
     def acquire_write_lock(connection: Any) -> None:
-        # A transaction that reads before it writes would fail at once when another one got between.
+        # A deferred transaction that reads before it writes fails immediately if another writer commits
+        # in between.
         connection.connection.dbapi_connection.run_async(lambda _driver: write_lock.acquire())
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -95,24 +96,24 @@ def sqlite_write_engine(
 
 
 class ConnectionThreads:
-    """Those in which the driver runs its connections, so that they can be seen to their end.
+    """Threads of aiosqlite connections, tracked so that closing a database can wait for them.
 
-    A connection that is given up, or was never made, ends its thread when it comes to it. That reports
-    to the event loop, and prints a traceback if the loop has ended before it.
+    The thread of an abandoned or failed connection ends later. It reports to the event loop then, and
+    prints a traceback if the loop is already closed.
     """
 
     def __init__(self) -> None:
         self._threads: WeakSet[Thread] = WeakSet()
 
     async def connect(self, *arguments: Any, **options: Any) -> aiosqlite.Connection:
-        """Connect as the driver does."""
+        """Open a connection with the arguments of `aiosqlite.connect`."""
         connection = aiosqlite.connect(*arguments, **options)
-        connection._thread.daemon = True  # so that one that hangs does not hold up an exit
+        connection._thread.daemon = True  # so that a hanging thread does not delay the exit
         self._threads.add(connection._thread)
         return await connection
 
     async def wait_closed(self) -> None:
-        """Wait, once and not for ever, until all have ended; nothing may be connected any more."""
+        """Wait, with a timeout, until all threads have ended; no connection may be opened afterwards."""
         await asyncio.to_thread(self._join)
 
     def _join(self) -> None:
@@ -124,7 +125,7 @@ class ConnectionThreads:
 
 @asynccontextmanager
 async def foreign_keys_disabled(connection: AsyncConnection) -> AsyncIterator[None]:
-    """Off for a whole transaction: inside of one, SQLite ignores this pragma."""
+    """Disable foreign keys around a transaction; inside one SQLite ignores the pragma."""
     try:
         await _set_foreign_keys(connection, "OFF")
         yield
@@ -133,13 +134,14 @@ async def foreign_keys_disabled(connection: AsyncConnection) -> AsyncIterator[No
 
 
 async def check_foreign_keys(connection: AsyncConnection) -> None:
-    broken = (await connection.exec_driver_sql("PRAGMA foreign_key_check")).all()
-    if broken:
-        raise RuntimeError(f"{len(broken)} rows would refer to rows that do not exist")
+    """Raise RuntimeError if a row refers to a missing row."""
+    violations = (await connection.exec_driver_sql("PRAGMA foreign_key_check")).all()
+    if violations:
+        raise RuntimeError(f"{len(violations)} rows would refer to rows that do not exist")
 
 
 async def _set_foreign_keys(connection: AsyncConnection, value: str) -> None:
-    # On the driver's connection, because a statement of SQLAlchemy's would begin a transaction.
+    # On the driver's connection, because SQLAlchemy would begin a transaction first.
     pooled = await connection.get_raw_connection()
     await cast("aiosqlite.Connection", pooled.driver_connection).execute(
         f"PRAGMA foreign_keys={value}"
@@ -160,36 +162,36 @@ def _set_pragmas_on_connect(
 
 
 def _enforce_statement_timeout(engine: AsyncEngine, timeout: timedelta) -> None:
-    """Interrupt a statement that runs for too long, or that nobody waits for any more."""
+    """Interrupt statements that exceed the timeout or whose task was cancelled."""
 
     @event.listens_for(engine.sync_engine, "connect")
     def attach_timer(connection: Any, record: Any) -> None:
-        record.info["watch"] = _StatementTimer(connection.driver_connection)
+        record.info["timer"] = _StatementTimer(connection.driver_connection)
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
     def start_timer(connection: Any, *_statement: object) -> None:
         if not connection.get_execution_options().get(NO_TIME_LIMIT):
-            connection.info["watch"].start(timeout)
+            connection.info["timer"].start(timeout)
 
     @event.listens_for(engine.sync_engine, "after_cursor_execute")
     def stop_timer(connection: Any, *_statement: object) -> None:
-        connection.info["watch"].stop()
+        connection.info["timer"].stop()
 
     @event.listens_for(engine.sync_engine, "handle_error")
     def stop_or_interrupt(context: ExceptionContext) -> None:
         if context.connection is None or context.execution_context is None:
             return
-        watch = context.connection.info["watch"]
-        watch.stop()
+        timer = context.connection.info["timer"]
+        timer.stop()
         if isinstance(context.original_exception, asyncio.CancelledError):
-            watch.interrupt()
+            timer.interrupt()
 
 
 class _StatementTimer:
-    """Ends the statement of one connection, which runs in a thread that no cancellation reaches."""
+    """Interrupts the statement of one connection, whose thread a task cancellation cannot reach."""
 
     def __init__(self, driver: aiosqlite.Connection) -> None:
-        # The driver's own interrupt() is this call in a coroutine, which a timer cannot run.
+        # aiosqlite's interrupt() is a coroutine, which a timer cannot run.
         self._connection: sqlite3.Connection = driver._conn
         self._timer: asyncio.TimerHandle | None = None
 
@@ -201,10 +203,10 @@ class _StatementTimer:
             self._timer.cancel()
 
     def interrupt(self) -> None:
-        """Until the statement ends or the connection is closed: one still to begin is missed."""
+        """Interrupt repeatedly until `stop`, because a statement that has not begun yet is missed."""
         try:
             self._connection.interrupt()
-        except sqlite3.ProgrammingError:  # it is closed
+        except sqlite3.ProgrammingError:  # the connection is closed
             return
         self._call_later(_INTERRUPT_RETRY_INTERVAL)
 

@@ -1,8 +1,8 @@
-"""Statements that only read, run on SQLite: quick ones on the spot, all others in threads. No SQL of its own.
+"""Driver for reads on SQLite: quick statements run inline, slow ones in threads.
 
-A look by key takes some twenty microseconds, and to hand it to a thread and back takes several times as
-long. So each statement is begun where it is asked for, and broken off after so little that the event loop
-does not stand still; what needs more is run anew in a thread. Readers wait for no writer.
+A lookup by key takes about 20 µs; handing it to a thread and back takes several times as long. So each
+statement starts inline, and is interrupted before it would block the event loop noticeably. An interrupted
+statement is repeated in a thread. Readers never wait for a writer.
 """
 
 import asyncio
@@ -18,25 +18,25 @@ from weakref import WeakKeyDictionary
 from app.db.core.statements import CompiledStatement, Record
 
 _INLINE_CPU_BUDGET = timedelta(milliseconds=10)
-"""Of computing. In a tenth of it, a page of a hundred rows is read with all that belongs to them."""
+"""CPU time of an inline statement. A page of 100 rows with all related rows takes a tenth of it."""
 
 _INLINE_TIMEOUT = timedelta(milliseconds=50)
-"""With what other processes take meanwhile, and with reads from the disk."""
+"""Wall-clock time of an inline statement, including disk reads and other processes' CPU time."""
 
 _STEPS_PER_CHECK = 10_000
-"""Of SQLite's virtual machine; about half a millisecond."""
+"""Steps of SQLite's virtual machine between two checks of the budget; about 0.5 ms."""
 
 _SLOW_STATEMENT_TTL = timedelta(seconds=10)
-"""For so long a statement that was not quick goes to a thread at once."""
+"""Time for which a statement that exceeded the inline budget goes directly to a thread."""
 
 
 class SQLiteDriver:
-    """Reads of one file. It can be used in several event loops, one after the other."""
+    """Reads of one file, from several event loops one after the other."""
 
     def __init__(
         self, file: Path, *, max_threads: int, timeout: timedelta, reconnect_after: timedelta
     ) -> None:
-        """A connection goes by the planner's statistics of when it was made, so it is made anew."""
+        """`reconnect_after` bounds the age of the planner statistics, which SQLite loads on connect."""
         self._file = file
         self._timeout = timeout
         self._reconnect_after = reconnect_after
@@ -45,12 +45,12 @@ class SQLiteDriver:
         self._inline_budget = _Budget()
         self._thread_pool: _ThreadPool | None = None
         self._slow_statements: WeakKeyDictionary[CompiledStatement, float] = WeakKeyDictionary()
-        """Until when each counts as such, by the monotonic clock."""
+        """Expiry of each statement's entry, by the monotonic clock."""
 
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object]
     ) -> Sequence[Record]:
-        """All rows; sqlite3.Error, or TimeoutError where it could not even begin in time."""
+        """Return all rows; raises sqlite3.Error, or TimeoutError if no thread was free in time."""
         now = time.monotonic()
         if self._slow_statements.get(statement, 0) <= now:
             rows = self._try_inline(statement, arguments, now)
@@ -64,20 +64,20 @@ class SQLiteDriver:
         )
 
     async def close(self) -> None:
-        quick, self._inline_connection = self._inline_connection, None
-        if quick is not None:
-            quick.close()
-        threads, self._thread_pool = self._thread_pool, None
-        if threads is not None:
-            await threads.close()
+        inline_connection, self._inline_connection = self._inline_connection, None
+        if inline_connection is not None:
+            inline_connection.close()
+        thread_pool, self._thread_pool = self._thread_pool, None
+        if thread_pool is not None:
+            await thread_pool.close()
 
     def _try_inline(
         self, statement: CompiledStatement, arguments: Sequence[object], now: float
     ) -> Sequence[Record] | None:
-        """None where it would take too long; every other fault is met again in a thread."""
+        """Return None after any error: an exceeded budget, or one that recurs in the thread."""
         if self._inline_connection is None:
             self._inline_connection = _Connection(self._file, timedelta(0), self._reconnect_after)
-        self._inline_budget.ends_at = now + _INLINE_TIMEOUT.total_seconds()
+        self._inline_budget.deadline = now + _INLINE_TIMEOUT.total_seconds()
         self._inline_budget.cpu_deadline = time.thread_time() + _INLINE_CPU_BUDGET.total_seconds()
         try:
             return self._inline_connection.rows(statement, arguments, self._inline_budget)
@@ -89,28 +89,28 @@ class SQLiteDriver:
 
 
 class _Budget:
-    """When a statement is broken off: when it is too late, or nobody waits for it any more."""
+    """Limits after which a running statement is interrupted."""
 
     def __init__(self, deadline: float = -math.inf) -> None:
+        self.deadline = deadline
         """By the monotonic clock."""
-        self.ends_at = deadline
         self.cpu_deadline = math.inf
-        """By the time that the thread has computed."""
+        """By the CPU time of the thread."""
         self.is_cancelled = False
 
     def is_exhausted(self) -> bool:
         return (
             self.is_cancelled
-            or time.monotonic() > self.ends_at
+            or time.monotonic() > self.deadline
             or time.thread_time() > self.cpu_deadline
         )
 
 
 class _Connection:
-    """Opened when there is something to do, and anew when it has failed or is old."""
+    """SQLite connection that opens on first use, and reopens after an error or when it is old."""
 
     def __init__(self, file: Path, busy_timeout: timedelta, reconnect_after: timedelta) -> None:
-        """`patience` is how long it waits for a lock, which readers hardly ever meet."""
+        """`busy_timeout` limits the wait for a lock, which readers hardly ever meet."""
         self._uri = f"{file.absolute().as_uri()}?mode=rw"
         self._busy_timeout = busy_timeout
         self._reconnect_after = reconnect_after.total_seconds()
@@ -121,7 +121,7 @@ class _Connection:
     def rows(
         self, statement: CompiledStatement, arguments: Sequence[object], budget: _Budget
     ) -> Sequence[Record]:
-        """sqlite3.Error for a statement that cannot be run, or not within the limit."""
+        """Run a statement; raises sqlite3.Error, also if the budget is exhausted."""
         now = time.monotonic()
         if now > self._opened_at + self._reconnect_after:
             self.close()
@@ -132,7 +132,7 @@ class _Connection:
         try:
             rows = driver.execute(statement.sql, arguments).fetchall()
         except sqlite3.Error as error:
-            # Python's own errors, as for a value that no column takes, have no code.
+            # Errors of the sqlite3 module, such as for an unsupported parameter type, have no code.
             if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:
                 self.close()
             raise
@@ -149,7 +149,7 @@ class _Connection:
             uri=True,
             timeout=self._busy_timeout.total_seconds(),
             isolation_level=None,
-            check_same_thread=False,  # it is used by one after the other
+            check_same_thread=False,  # threads use the connection one after the other
             cached_statements=256,
         )
         driver.execute("PRAGMA query_only=ON")
@@ -159,7 +159,7 @@ class _Connection:
 
 
 class _ThreadPool:
-    """A few, with a connection each, for what takes its time."""
+    """Bounded thread pool for slow statements, with one connection per busy thread."""
 
     def __init__(self, connect: Callable[[], _Connection], max_threads: int) -> None:
         self._connect = connect
@@ -169,15 +169,15 @@ class _ThreadPool:
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object], deadline: float
     ) -> Sequence[Record]:
-        limit = _Budget(deadline)
-        running = self._pool.submit(self._run, statement, arguments, limit)
+        budget = _Budget(deadline)
+        future = self._pool.submit(self._run, statement, arguments, budget)
         try:
-            return await asyncio.wrap_future(running)
+            return await asyncio.wrap_future(future)
         finally:
-            limit.is_cancelled = True
+            budget.is_cancelled = True
 
     async def close(self) -> None:
-        """Wait until all have ended; nothing is fetched any more."""
+        """Wait for running statements; `fetch` must not be called afterwards."""
         await asyncio.to_thread(self._pool.shutdown)
         while self._idle:
             self._idle.pop().close()

@@ -1,8 +1,7 @@
-"""Statements that are built once and run often, and the records they return. No connections, no nouns.
+"""Precompiled SELECT statements, and the records they return.
 
-SQLAlchemy builds and compiles such a statement when it is first run; from then on its text goes to the
-driver as it is, with the values of each run. The ordinary way through SQLAlchemy takes several times as
-long as either database needs to answer.
+SQLAlchemy builds and compiles a statement before its first run. Later runs pass the stored text and their
+values straight to the driver. A run through SQLAlchemy takes several times as long as the database needs.
 """
 
 import json
@@ -30,21 +29,21 @@ if TYPE_CHECKING:
 AnySelect: TypeAlias = Select[*tuple[Any, ...]]
 
 DecodedRow: TypeAlias = Row[*tuple[Any, ...]]
-"""As a connection of SQLAlchemy returns it, with every value decoded."""
+"""Row from an SQLAlchemy connection, with every value decoded."""
 
 UnaryFunction: TypeAlias = Callable[[Any], Any]
 
 _RECORD_CLASS_CACHE_SIZE = 512
 
 LABEL_SEPARATOR = "__"
-"""Between the name of a part and that of its column, in the label of a column."""
+"""Separates the name of a related row from the column name in a label."""
 
 
 class Statement:
-    """A SELECT whose values are bind parameters, which each run gives by name.
+    """SELECT whose values are named bind parameters.
 
-    Columns of several tables are told apart by labels: `account__platform` is the column `platform` of
-    the part `account`. Sets of values are compared with `any_of`: the text is the same for any number.
+    Labels distinguish the columns of several tables: `account__platform` is the column `platform` of the
+    related row `account`. `any_of` compares with a set of values: the text is the same for any number.
     """
 
     def __init__(self, select: AnySelect) -> None:
@@ -52,48 +51,48 @@ class Statement:
 
 
 class Record:
-    """A row as the driver gave it: a tuple whose columns are attributes, decoded when they are asked for."""
+    """Row as returned by the driver: a tuple whose columns are attributes, decoded on access."""
 
     __slots__ = ()
 
     indexes: ClassVar[Mapping[str, int]]
-    """Where each column of the row itself stands in the tuple."""
+    """Index in the tuple of each column of the row itself."""
     serializers: ClassVar[Mapping[str, UnaryFunction]]
-    """Of columns with an instant or a UUID: from what the driver gave to the text that is answered with."""
+    """For columns with a datetime or a UUID: function from the driver's value to the response text."""
     decoders: ClassVar[Mapping[str, UnaryFunction]]
-    """Of columns whose value is not what the driver gave: from that to the value."""
+    """For columns that need decoding: function from the driver's value to the Python value."""
     related_classes: ClassVar[Mapping[str, "type[RelatedRecord]"]]
-    """Rows of other tables that came along with it."""
+    """Classes of the related rows in the same tuple, by name."""
 
-    if TYPE_CHECKING:  # the tuple's own
+    if TYPE_CHECKING:  # inherited from the tuple
 
         def __getitem__(self, index: int) -> Any:
-            """What the driver gave."""
+            """Value as returned by the driver."""
 
         def __iter__(self) -> Iterator[Any]: ...
 
     def __getattr__(self, name: str) -> Any:
-        """For type checkers; every column is a property."""
+        """Declared for type checkers; every column is a property."""
         raise AttributeError(name)
 
     def related_row(self, name: str) -> "RelatedRecord | None":
-        """The row that came along; None if none was asked for."""
-        part = self.related_classes.get(name)
-        return None if part is None else part(self)
+        """Related row in the same tuple; None if the statement does not select it."""
+        related_class = self.related_classes.get(name)
+        return None if related_class is None else related_class(self)
 
 
 def column_values(records: Sequence[Record], name: str) -> list[Any]:
-    """Of rows of one statement the values of a column, as the driver gave them."""
+    """Values of one column in the records of one statement, as returned by the driver."""
     return [*map(itemgetter(records[0].indexes[name]), records)] if records else []
 
 
 class RelatedRecord:
-    """A row of another table inside of a record, with attributes of its own."""
+    """Row of another table inside a record, with its own attributes."""
 
     __slots__ = ("record",)
 
     indexes: ClassVar[Mapping[str, int]]
-    """Where its columns stand in the whole."""
+    """Index of each column in the tuple of the record."""
     serializers: ClassVar[Mapping[str, UnaryFunction]]
     decoders: ClassVar[Mapping[str, UnaryFunction]]
     related_classes: ClassVar[Mapping[str, "type[RelatedRecord]"]] = MappingProxyType({})
@@ -102,13 +101,13 @@ class RelatedRecord:
         self.record = record
 
     def __getattr__(self, name: str) -> Any:
-        """For type checkers; every column is a property."""
+        """Declared for type checkers; every column is a property."""
         raise AttributeError(name)
 
     def __iter__(self) -> Iterator[Any]:
-        return (self.record[place] for place in self.indexes.values())
+        return (self.record[index] for index in self.indexes.values())
 
-    def related_row(self, name: str) -> "RelatedRecord | None":  # noqa: ARG002 - as of a record
+    def related_row(self, name: str) -> "RelatedRecord | None":  # noqa: ARG002 - interface of Record
         return None
 
 
@@ -121,21 +120,21 @@ class _PostgreSQLRecord(asyncpg.Record, Record):  # type: ignore[misc]
 
 
 AnyRow: TypeAlias = DecodedRow | Record | RelatedRecord
-"""A row whose columns are its attributes."""
+"""Row whose columns are attributes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class CompiledStatement:
-    """A query as one driver takes it."""
+    """Statement compiled for one driver."""
 
     sql: str
     record_class: type[Record]
     encode_arguments: "Callable[[Mapping[str, object]], list[object]]"
-    """The values of a run in the order of the text; KeyError for one that is missing."""
+    """Returns the values of a run in the order of the text; raises KeyError for a missing one."""
 
 
-class any_of(FunctionElement[bool]):  # noqa: N801 - reads like the SQL that it is
-    """Whether a column has one of the values of a bind parameter, however many there are."""
+class any_of(FunctionElement[bool]):  # noqa: N801 - reads like SQL
+    """Condition that a column equals one of the values of a bind parameter, for any number of values."""
 
     type = Boolean()
     inherit_cache = True
@@ -144,47 +143,59 @@ class any_of(FunctionElement[bool]):  # noqa: N801 - reads like the SQL that it 
         super().__init__(column, bindparam(parameter, type_=_ValueList(column.type)))
 
     def self_group(self, against: object = None) -> Self:  # noqa: ARG002
-        """Without `= 1`, which SQLAlchemy puts behind a truth on SQLite, and which no index serves."""
+        """Omit the `= 1` that SQLAlchemy appends to a boolean on SQLite, and that no index serves."""
         return self
 
 
 def filter_conditions(**columns: InstrumentedAttribute[Any]) -> dict[str, ColumnElement[bool]]:
-    """With the values of `compared`: with one value, and with any number of them.
+    """Conditions on columns by parameter name: `any_of` under the name, equality under its single name.
 
-    An index that begins with the column has the rows of one value in the order of what follows in it.
+    For one value, an index that begins with the column returns the rows in the order of its next columns.
     """
     return {
-        name: condition
-        for each, column in columns.items()
-        for name, condition in (
-            (each, any_of(column, each)),
-            (single_value_name(each), column == bindparam(single_value_name(each))),
+        parameter: condition
+        for name, column in columns.items()
+        for parameter, condition in (
+            (name, any_of(column, name)),
+            (single_value_name(name), column == bindparam(single_value_name(name))),
+        )
+    }
+
+
+def time_range_conditions(**columns: InstrumentedAttribute[Any]) -> dict[str, ColumnElement[bool]]:
+    """Conditions on times by parameter name: `name_after` is inclusive, `name_before` is exclusive."""
+    return {
+        parameter: condition
+        for name, column in columns.items()
+        for parameter, condition in (
+            (f"{name}_after", column >= bindparam(f"{name}_after")),
+            (f"{name}_before", column < bindparam(f"{name}_before")),
         )
     }
 
 
 def filter_param(name: str, values: Sequence[Any]) -> tuple[str, Any]:
-    """The name of the comparison that serves these values, and what it takes."""
+    """Parameter of the condition that serves these values best, and its value."""
     return (single_value_name(name), values[0]) if len(values) == 1 else (name, values)
 
 
 def filter_params(filters: "DataclassInstance") -> dict[str, Any]:
-    """What is compared with by those filters that are not None."""
-    given = ((each.name, getattr(filters, each.name)) for each in fields(filters))
+    """Parameters of the filters that are not None."""
+    values = ((field.name, getattr(filters, field.name)) for field in fields(filters))
     return dict(
         filter_param(name, value) if isinstance(value, list | tuple) else (name, value)
-        for name, value in given
+        for name, value in values
         if value is not None
     )
 
 
 def single_value_name(name: str) -> str:
-    """The name of the comparison with one value."""
+    """Parameter of the condition for exactly one value."""
     return f"one_{name}"
 
 
 class _ValueList(TypeDecorator[Sequence[Any]]):
-    """Many values of one type: an array, or the text of a JSON array where there are none."""
+    """Values of one type: an array on PostgreSQL, the text of a JSON array on SQLite."""
 
     impl = ARRAY
     cache_ok = True
@@ -200,18 +211,18 @@ class _ValueList(TypeDecorator[Sequence[Any]]):
         if value is None or dialect.name != "sqlite":
             return value
         encode = self.item.dialect_impl(dialect).bind_processor(dialect)
-        return json.dumps([encode(each) for each in value] if encode else list(value))
+        return json.dumps([encode(item) for item in value] if encode else list(value))
 
 
 @compiles(any_of)
 def _compile_any_array(element: "any_of", compiler: SQLCompiler, **options: Any) -> str:
-    column, values = (compiler.process(each, **options) for each in element.clauses)
+    column, values = (compiler.process(clause, **options) for clause in element.clauses)
     return f"{column} = ANY ({values})"
 
 
 @compiles(any_of, "sqlite")
 def _compile_any_json(element: "any_of", compiler: SQLCompiler, **options: Any) -> str:
-    column, values = (compiler.process(each, **options) for each in element.clauses)
+    column, values = (compiler.process(clause, **options) for clause in element.clauses)
     return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - compiled parts
 
 
@@ -219,37 +230,38 @@ LIKE_ESCAPE = "/"
 
 
 def escape_like(text: str) -> str:
-    """The text as LIKE takes it with this ESCAPE, to match nothing but itself."""
+    """Escape text for a LIKE with ESCAPE `LIKE_ESCAPE`, so that it matches literally."""
     return re.sub(f"([{LIKE_ESCAPE}%_])", rf"{LIKE_ESCAPE}\1", text)
 
 
 def compile_statement(statement: AnySelect, dialect: Dialect) -> CompiledStatement:
-    """Compile a statement for a driver, and make the class of its rows."""
+    """Compile a statement for a driver, and create the class of its records."""
     compiled = statement.compile(dialect=dialect)
-    assert isinstance(compiled, SQLCompiler)  # noqa: S101 - as that of every SELECT is
-    open_ones = {each.key for each in compiled.binds.values() if each.required}
-    # A list of `in_` is spelled out.
-    expanded = compiled.construct_expanded_state(dict.fromkeys(open_ones))
-    arguments = _argument_encoder(compiled, expanded, open_ones)
-    return CompiledStatement(expanded.statement, _record_class(statement, dialect), arguments)
+    assert isinstance(compiled, SQLCompiler)  # noqa: S101 - true for every SELECT
+    required_names = {parameter.key for parameter in compiled.binds.values() if parameter.required}
+    # Expands the lists of `in_` into one parameter for each item.
+    expanded = compiled.construct_expanded_state(dict.fromkeys(required_names))
+    arguments = _argument_encoder(compiled, expanded, required_names)
+    columns = tuple((str(column.key), column.type) for column in statement.selected_columns)
+    return CompiledStatement(expanded.statement, _record_class(columns, dialect), arguments)
 
 
 def _argument_encoder(
     compiled: SQLCompiler, expanded: ExpandedState, required_names: Container[str]
 ) -> Callable[[Mapping[str, object]], list[object]]:
-    """How the values of a run become the driver's; those that the statement has itself are ready."""
+    """Return the encoder of a run's values; constants of the statement are encoded only once."""
     encoders: Mapping[str, Any] = {**compiled._bind_processors, **expanded.processors}
     names = expanded.positiontup or []
-    encode_open = {name: encoders.get(name, _identity) for name in names if name in required_names}
-    ready = {
+    required = {name: encoders.get(name, _identity) for name in names if name in required_names}
+    constants = {
         name: encoders.get(name, _identity)(expanded.parameters[name])
         for name in names
         if name not in required_names
     }
 
     def encode_arguments(values: Mapping[str, object]) -> list[object]:
-        encoded = {name: encode(values[name]) for name, encode in encode_open.items()}
-        encoded.update(ready)
+        encoded = {name: encode(values[name]) for name, encode in required.items()}
+        encoded.update(constants)
         return [encoded[name] for name in names]
 
     return encode_arguments
@@ -259,29 +271,29 @@ def _identity(value: object) -> object:
     return value
 
 
-def _record_class(statement: AnySelect, dialect: Dialect) -> type[Record]:
-    columns = ((str(column.key), column.type) for column in statement.selected_columns)
-    return _build_record_class(tuple(columns), dialect)
+_IndexedTypes: TypeAlias = dict[str, tuple[int, TypeEngine[Any]]]
+"""Index in the tuple and type of each column, by name."""
 
 
 @lru_cache(_RECORD_CLASS_CACHE_SIZE)
-def _build_record_class(
+def _record_class(
     columns: tuple[tuple[str, TypeEngine[Any]], ...], dialect: Dialect
 ) -> type[Record]:
-    """One for all statements with these columns, however they choose their rows."""
-    own: dict[str, tuple[int, TypeEngine[Any]]] = {}
-    parts: dict[str, dict[str, tuple[int, TypeEngine[Any]]]] = {}
-    for place, (key, kind) in enumerate(columns):
-        part, is_part, name = key.rpartition(LABEL_SEPARATOR)
-        of_part = parts.setdefault(part, {}) if is_part else own
-        of_part[name] = (place, kind)
+    """Return the record class that all statements with these columns share."""
+    own: _IndexedTypes = {}
+    relations: dict[str, _IndexedTypes] = {}
+    for index, (key, column_type) in enumerate(columns):
+        relation, is_related, name = key.rpartition(LABEL_SEPARATOR)
+        (relations.setdefault(relation, {}) if is_related else own)[name] = (index, column_type)
     base: type[Record] = _SQLiteRecord if dialect.name == "sqlite" else _PostgreSQLRecord
-    part_classes = {
-        name: type("Part", (RelatedRecord,), _class_attributes(of_part, dialect, _related_getter))
-        for name, of_part in parts.items()
+    related_classes = {
+        name: type(
+            "RelatedRecord", (RelatedRecord,), _class_attributes(related, dialect, _related_getter)
+        )
+        for name, related in relations.items()
     }
     attributes = _class_attributes(own, dialect, itemgetter)
-    return type("Record", (base,), {**attributes, "related_classes": part_classes})
+    return type("Record", (base,), {**attributes, "related_classes": related_classes})
 
 
 def _related_getter(index: int) -> UnaryFunction:
@@ -289,26 +301,24 @@ def _related_getter(index: int) -> UnaryFunction:
 
 
 def _class_attributes(
-    columns: Mapping[str, tuple[int, TypeEngine[Any]]],
-    dialect: Dialect,
-    getter: Callable[[int], UnaryFunction],
+    columns: _IndexedTypes, dialect: Dialect, getter: Callable[[int], UnaryFunction]
 ) -> dict[str, object]:
     decoders = {
         name: decode
-        for name, (_, kind) in columns.items()
-        if (decode := _decoder(kind, dialect)) is not None
+        for name, (_, column_type) in columns.items()
+        if (decode := _decoder(column_type, dialect)) is not None
     }
     properties = {
-        name: property(_decoding_getter(getter(place), decoders.get(name)))
-        for name, (place, _) in columns.items()
+        name: property(_decoding_getter(getter(index), decoders.get(name)))
+        for name, (index, _) in columns.items()
     }
-    spellings = {
-        name: kind.serializer(dialect)
-        for name, (_, kind) in columns.items()
-        if isinstance(kind, UtcDateTime | PortableUuid)
+    serializers = {
+        name: column_type.serializer(dialect)
+        for name, (_, column_type) in columns.items()
+        if isinstance(column_type, UtcDateTime | PortableUuid)
     }
-    places = {name: place for name, (place, _) in columns.items()}
-    attributes = {"indexes": places, "serializers": spellings, "decoders": decoders}
+    indexes = {name: index for name, (index, _) in columns.items()}
+    attributes = {"indexes": indexes, "serializers": serializers, "decoders": decoders}
     return {"__slots__": (), **properties, **attributes}
 
 
@@ -316,10 +326,12 @@ def _decoding_getter(get: UnaryFunction, decode: UnaryFunction | None) -> UnaryF
     return get if decode is None else lambda row: decode(get(row))
 
 
-def _decoder(kind: TypeEngine[Any], dialect: Dialect) -> UnaryFunction | None:
-    if isinstance(kind, JSON):  # on PostgreSQL, SQLAlchemy has its own connections decode it
+def _decoder(column_type: TypeEngine[Any], dialect: Dialect) -> UnaryFunction | None:
+    if isinstance(
+        column_type, JSON
+    ):  # SQLAlchemy decodes JSON only on its own PostgreSQL connections
         return _load_json
-    return kind.dialect_impl(dialect).result_processor(dialect, None)
+    return column_type.dialect_impl(dialect).result_processor(dialect, None)
 
 
 def _load_json(stored: str | None) -> object:

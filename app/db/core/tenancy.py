@@ -1,4 +1,4 @@
-"""The wall between workspaces: what a statement reads is confined to one of them. Nothing is run here."""
+"""Tenant isolation: restricts every table that a statement reads to one workspace."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,31 +13,31 @@ from app.db.core.statements import AnySelect
 from app.domain.ids import WorkspaceId
 
 WorkspaceIdOrParam: TypeAlias = WorkspaceId | BindParameter[Any]
-"""One that is known, or the parameter that will tell it."""
+"""Id of the workspace, or the bind parameter that will hold it."""
 
 WorkspaceFilter = Callable[[AnySelect, WorkspaceIdOrParam], AnySelect]
 
 
 def restrict_to_workspace(statement: AnySelect, workspace_id: WorkspaceIdOrParam) -> AnySelect:
-    """Confine every table that a statement reads from, at any depth, to one workspace.
+    """Add the workspace condition to the statement and to all its subqueries.
 
-    TypeError for what no WHERE can confine: a source that is not a table with a workspace, raw SQL,
-    and an outer join, which the WHERE would make an inner one.
+    Raises TypeError for what no WHERE can restrict: a source that is not a table with a workspace, raw
+    SQL, and an outer join, which the WHERE would turn into an inner one.
     """
     tables: dict[Table, None] = {}
-    nested = False
-    for part in _walk_elements(statement):
-        if isinstance(part, Select):
-            nested = True
-        elif isinstance(part, Table) and "workspace_id" in part.c:
-            tables[part] = None
-        elif not _has_no_other_source(part):
-            raise TypeError(f"{part} cannot be read inside a workspace")
-    # A join by .join() is no part yet; its Join is built when the statement is compiled.
+    has_subquery = False
+    for element in _walk_elements(statement):
+        if isinstance(element, Select):
+            has_subquery = True
+        elif isinstance(element, Table) and "workspace_id" in element.c:
+            tables[element] = None
+        elif not _has_no_other_source(element):
+            raise TypeError(f"{element} cannot be read inside a workspace")
+    # `.join()` adds no element before compilation; SQLAlchemy builds the Join only then.
     if any(flags["isouter"] or flags["full"] for *_join, flags in statement._setup_joins):
         raise TypeError("an outer join cannot be read inside a workspace")
 
-    if nested:
+    if has_subquery:
         statement = _restrict_subqueries(
             statement, lambda inner: restrict_to_workspace(inner, workspace_id)
         )
@@ -45,17 +45,17 @@ def restrict_to_workspace(statement: AnySelect, workspace_id: WorkspaceIdOrParam
 
 
 def _walk_elements(statement: AnySelect) -> Iterator[ExternallyTraversible]:
-    """Whatever a statement is made of; a SELECT in it is one part."""
-    waiting: deque[ExternallyTraversible] = deque([statement])
-    while waiting:
-        for part in waiting.popleft().get_children():
-            yield part
-            if not isinstance(part, Select):
-                waiting.append(part)
+    """Elements of a statement at any depth; a nested SELECT is one element."""
+    queue: deque[ExternallyTraversible] = deque([statement])
+    while queue:
+        for element in queue.popleft().get_children():
+            yield element
+            if not isinstance(element, Select):
+                queue.append(element)
 
 
 def _has_no_other_source(element: ExternallyTraversible) -> bool:
-    """Whether a part reads from no other source than its own parts do."""
+    """Return whether the element reads from no source besides its child elements."""
     if isinstance(element, Join):
         return not element.isouter and not element.full
     if isinstance(element, ColumnClause):

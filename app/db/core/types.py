@@ -1,10 +1,11 @@
-"""Column types that mean the same on SQLite and PostgreSQL, and rows of them. No tables."""
+"""Column types with the same meaning on SQLite and PostgreSQL, and mappings of columns to values."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import fields
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 import orjson
@@ -13,23 +14,37 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from app.domain.times import truncate_to_ms
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 ColumnValues: TypeAlias = dict[str, object]
-"""Values for the columns of a table, by the columns' names."""
+"""Values of one row by column name."""
+
+
+def field_names(dataclass_type: "type[DataclassInstance]", *excluded: str) -> tuple[str, ...]:
+    """Names of the fields of a dataclass whose columns have the same names."""
+    return tuple(field.name for field in fields(dataclass_type) if field.name not in excluded)
+
+
+def values_of(source: object, names: Iterable[str]) -> dict[str, Any]:
+    """Attributes of a row or a dataclass by name."""
+    return {name: getattr(source, name) for name in names}
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware instant in UTC, cut to milliseconds on its way in."""
+    """Aware datetime in UTC, truncated to milliseconds when it is stored."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Raises ValueError for a naive datetime."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("an instant needs a time zone")
-        cut = truncate_to_ms(value)
-        return cut.replace(tzinfo=None) if dialect.name == "sqlite" else cut
+            raise ValueError(f"a stored datetime needs a time zone: {value}")
+        truncated = truncate_to_ms(value)
+        return truncated.replace(tzinfo=None) if dialect.name == "sqlite" else truncated
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None or dialect.name != "sqlite":
@@ -37,7 +52,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC)
 
     def serializer(self, dialect: Dialect) -> Callable[[Any], str]:
-        """From what the driver gives to the text of `format_instant`, without a datetime in between."""
+        """Function from the driver's value to the text of `format_instant`, without a datetime in between."""
         return _format_stored_datetime if dialect.name == "sqlite" else _format_utc
 
 
@@ -45,20 +60,20 @@ _STORED_DATETIME_LENGTH = len("2026-04-15 15:00:00.000000")
 
 
 def _format_stored_datetime(stored: str) -> str:
-    datetime.fromisoformat(stored)  # a ValueError for what is none
+    datetime.fromisoformat(stored)  # raises ValueError for invalid text
     if len(stored) != _STORED_DATETIME_LENGTH:
-        raise ValueError("an instant that is stored in another way")
-    return stored[:10] + "T" + stored[11:23] + "Z"  # faster than one format
+        raise ValueError(f"unexpected format of a stored datetime: {stored}")
+    return stored[:10] + "T" + stored[11:23] + "Z"  # faster than one format string
 
 
 def _format_utc(instant: datetime) -> str:
-    """By orjson, which takes a third of the time that isoformat does."""
-    spelled = orjson.dumps(instant, option=orjson.OPT_UTC_Z)
-    return (spelled[1:24] if instant.microsecond else spelled[1:20] + b".000").decode() + "Z"
+    """orjson takes a third of the time of isoformat."""
+    encoded = orjson.dumps(instant, option=orjson.OPT_UTC_Z)
+    return (encoded[1:24] if instant.microsecond else encoded[1:20] + b".000").decode() + "Z"
 
 
 class PortableUuid(TypeDecorator[UUID]):
-    """A UUID: native on PostgreSQL, its 36-character text on SQLite, so that both order alike."""
+    """UUID: native on PostgreSQL, 36-character text on SQLite, with the same sort order on both."""
 
     impl = Uuid(as_uuid=True)
     cache_ok = True
@@ -75,7 +90,7 @@ class PortableUuid(TypeDecorator[UUID]):
         return UUID(value) if isinstance(value, str) else value
 
     def serializer(self, dialect: Dialect) -> Callable[[Any], str]:
-        """From what the driver gives to the UUID's text."""
+        """Function from the driver's value to the text of the UUID."""
         return _format_stored_uuid if dialect.name == "sqlite" else str
 
 
@@ -91,27 +106,27 @@ _CANONICAL_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class StrEnumType(TypeDecorator[StrEnum]):
-    """One word of an enum, stored as text; the column's CHECK holds the vocabulary."""
+    """Member of a StrEnum, stored as text; the CHECK of the column limits the values."""
 
     impl = String
     cache_ok = True
 
     def __init__(self, enum_class: type[StrEnum]) -> None:
         super().__init__(32)
-        self.words = enum_class
+        self.enum_class = enum_class
 
     def process_bind_param(self, value: StrEnum | None, _dialect: Dialect) -> str | None:
-        return None if value is None else self.words(value).value
+        return None if value is None else self.enum_class(value).value
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> StrEnum | None:
-        return None if value is None else self.words(value)
+        return None if value is None else self.enum_class(value)
 
 
 PortableJson = JSON()
-"""Any JSON value, returned as it was given: as text, since JSONB would order the keys anew."""
+"""Any JSON value, returned with its keys in the order in which they were stored, which JSONB would change."""
 
 
 def enum_check(column: str, enum_class: type[StrEnum]) -> CheckConstraint:
-    """The CHECK that a column holds a word of the enum."""
-    listed = ", ".join(f"'{word.value}'" for word in enum_class)
+    """CHECK that a column holds a value of the enum."""
+    listed = ", ".join(f"'{member.value}'" for member in enum_class)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_word")

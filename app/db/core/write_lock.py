@@ -1,8 +1,8 @@
-"""Whose turn it is to write to an SQLite file, among all processes that do. No SQL.
+"""Fair cross-process write lock for an SQLite file.
 
-Writers that wait for SQLite's own lock sleep and look again, so that others get before them, for seconds.
-Here they wait in the kernel, which wakes them in their order. It only lines them up: SQLite's lock still
-keeps them apart, so that one which takes no turn does no harm, and waits as it can.
+Writers that wait for SQLite's own lock sleep and poll, so later writers overtake them, for seconds.
+Here they wait in the kernel, which wakes them in order of arrival. The lock decides only the order:
+SQLite's lock still excludes concurrent writers. A process without this lock does no harm, and may wait long.
 """
 
 import asyncio
@@ -17,11 +17,12 @@ from typing import Protocol
 if sys.platform != "win32":
     from fcntl import LOCK_EX, LOCK_NB, flock
 
-LOCK_FILE_SUFFIXES = ("-next", "-turn")
-"""Of files beside the database, in which nothing is: who holds the first is next, who the second, writes.
+LOCK_FILE_SUFFIXES = ("-lock-queue", "-lock")
+"""Suffixes of the two empty lock files beside the database.
 
-With the second alone, one that leaves and comes again could be faster than the one that is woken. And not
-the database itself: a process that closes that drops SQLite's locks of it.
+The holder of the first is next in line, the holder of the second writes. With the second alone, a writer
+that releases and acquires again could overtake the one that is being woken. The database file itself
+cannot serve: closing any descriptor of it drops the process's SQLite locks.
 """
 
 _OPEN_FLAGS = os.O_RDONLY | os.O_CREAT
@@ -29,83 +30,81 @@ _FILE_MODE = 0o644
 
 
 class WriteLock(Protocol):
-    """One at a time takes its turn, and leaves."""
+    """Lock with at most one holder among all processes."""
 
     async def acquire(self) -> None:
-        """Wait for our turn, which lasts until we leave, or our process ends in whatever way.
+        """Wait for the lock, which is held until `release` or the end of the process.
 
-        TimeoutError if it does not come in time.
+        Raises TimeoutError if the lock is not free in time.
         """
 
     def release(self) -> None:
-        """Let the next one; nothing, if it is not our turn."""
+        """Release the lock; does nothing if it is not held."""
 
 
 class FileWriteLock:
-    """Locks of files, which the kernel takes from a process that ends."""
+    """Write lock made of `flock` locks, which the kernel releases when a process ends."""
 
     def __init__(self, database_file: Path, timeout: timedelta) -> None:
         self._queue_file, self._lock_file = (
-            database_file.with_name(database_file.name + each) for each in LOCK_FILE_SUFFIXES
+            database_file.with_name(database_file.name + suffix) for suffix in LOCK_FILE_SUFFIXES
         )
         self._timeout = timeout
         self._lock_fd: int | None = None
 
     async def acquire(self) -> None:
         if sys.platform == "win32":
-            return  # everybody waits for SQLite's own lock
+            return  # writers wait for SQLite's own lock
         try:
             self._lock_fd = self._lock_files(LOCK_EX | LOCK_NB)
         except BlockingIOError:
             async with asyncio.timeout(self._timeout.total_seconds()):
                 await self._acquire_in_thread()
-        except (
-            OSError
-        ):  # a folder that is closed to us or not there, or a file system without locks
-            pass
+        except OSError:
+            pass  # folder missing or not writable, or a file system without locks
 
     def release(self) -> None:
         _close(self._lock_fd)
         self._lock_fd = None
 
     def _lock_files(self, operation: int) -> int:
-        """The descriptor of the turn; closed, it is over."""
-        next_one = os.open(self._queue_file, _OPEN_FLAGS, _FILE_MODE)
+        """Return the descriptor of the lock file; closing it releases the lock."""
+        queue_fd = os.open(self._queue_file, _OPEN_FLAGS, _FILE_MODE)
         try:
-            flock(next_one, operation)
-            turn = os.open(self._lock_file, _OPEN_FLAGS, _FILE_MODE)
+            flock(queue_fd, operation)
+            lock_fd = os.open(self._lock_file, _OPEN_FLAGS, _FILE_MODE)
             try:
-                flock(turn, operation)
+                flock(lock_fd, operation)
             except OSError:
-                os.close(turn)
+                os.close(lock_fd)
                 raise
         finally:
-            os.close(next_one)
-        return turn
+            os.close(queue_fd)
+        return lock_fd
 
     def _acquire_in_thread(self) -> asyncio.Future[None]:
-        """The wait, which nothing ends but the turn; if nobody wants that any more, it is passed on."""
+        """Acquire in a thread that cannot be interrupted; if the future is cancelled, release immediately."""
         loop = asyncio.get_running_loop()
-        arrival: asyncio.Future[None] = loop.create_future()
+        acquired: asyncio.Future[None] = loop.create_future()
 
         def wait_for_lock() -> None:
-            turn = None
+            lock_fd = None
             with suppress(OSError):
-                turn = self._lock_files(LOCK_EX)
+                lock_fd = self._lock_files(LOCK_EX)
             try:
-                loop.call_soon_threadsafe(hand_over, turn)
-            except RuntimeError:  # the loop has ended
-                _close(turn)
+                loop.call_soon_threadsafe(hand_over, lock_fd)
+            except RuntimeError:  # the event loop is closed
+                _close(lock_fd)
 
         def hand_over(lock_fd: int | None) -> None:
-            if arrival.cancelled():
+            if acquired.cancelled():
                 _close(lock_fd)
             else:
                 self._lock_fd = lock_fd
-                arrival.set_result(None)
+                acquired.set_result(None)
 
-        Thread(target=wait_for_lock, name="waiting for a turn", daemon=True).start()
-        return arrival
+        Thread(target=wait_for_lock, name="sqlite-write-lock", daemon=True).start()
+        return acquired
 
 
 def _close(descriptor: int | None) -> None:
@@ -114,7 +113,7 @@ def _close(descriptor: int | None) -> None:
 
 
 class NoWriteLock:
-    """Everybody waits for SQLite's own lock."""
+    """Write lock that is always free; writers wait for SQLite's own lock."""
 
     async def acquire(self) -> None:
         pass

@@ -1,4 +1,4 @@
-"""What Alembic runs to migrate: on the connection, and in the transaction, that it was handed."""
+"""Alembic environment: runs the migrations on the given connection, inside its transaction."""
 
 from alembic import context
 

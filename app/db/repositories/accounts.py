@@ -1,62 +1,56 @@
-"""Reading accounts and what happened on them lately. Nothing changes here."""
+"""Accounts: rows and recent activity for readers, and whole accounts for writers."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, case, func, select
 
-from app.db.core.database import Reader
-from app.db.core.projections import ALL_COLUMNS, Projection, cached_statement, projected_columns
+from app.db.core.database import Reader, WriteSession
+from app.db.core.projections import (
+    ALL_COLUMNS,
+    Projection,
+    cached_statement,
+    columns_except,
+    projected_columns,
+)
 from app.db.core.statements import AnyRow, AnySelect, Statement, any_of
+from app.db.core.types import ColumnValues, field_names, values_of
+from app.db.core.writes import acquire_advisory_lock, insert_rows, update_rows
 from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, Destination, Post
+from app.domain.accounts import Account as DomainAccount
 from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus
 from app.domain.diagnosis import CANCELLED
-from app.domain.ids import AccountId
+from app.domain.ids import AccountId, WorkspaceId
 
-ACCOUNT_COLUMNS = (
-    Account.id,
-    Account.platform,
-    Account.account_name,
-    Account.display_name,
-    Account.platform_user_id,
-    Account.platform_username,
-    Account.avatar_url,
-    Account.is_active,
-    Account.needs_reconnection_since,
-    Account.token_expires_at,
-    Account.token_refreshed_at,
-    Account.connected_at,
-    Account.created_at,
-    Account.updated_at,
-)
+ACCOUNT_COLUMNS = columns_except(Account)
 
 
 async def accounts_by_id(
     reader: Reader, ids: Sequence[AccountId], projection: Projection = ALL_COLUMNS
 ) -> Sequence[AnyRow]:
-    """The existing ones among the ids, in no particular order. Served by the primary key."""
+    """Return the accounts that exist, in no particular order. Served by the primary key."""
     return await reader.rows(_select_by_id(projection), ids=ids)
 
 
 @cached_statement()
 def _select_by_id(projection: Projection) -> Statement:
-    return Statement(
-        select(*projected_columns(ACCOUNT_COLUMNS, projection, "id")).where(
-            any_of(Account.id, "ids")
-        )
-    )
+    return Statement(_select_accounts(projection).where(any_of(Account.id, "ids")))
 
 
 async def all_accounts(reader: Reader, projection: Projection = ALL_COLUMNS) -> Sequence[AnyRow]:
+    """Return all accounts of the workspace, by id."""
     return await reader.rows(_select_all(projection))
 
 
 @cached_statement()
 def _select_all(projection: Projection) -> Statement:
-    return Statement(
-        select(*projected_columns(ACCOUNT_COLUMNS, projection, "id")).order_by(Account.id)
-    )
+    return Statement(_select_accounts(projection).order_by(Account.id))
+
+
+def _select_accounts(projection: Projection) -> AnySelect:
+    return select(*projected_columns(ACCOUNT_COLUMNS, projection, "id"))
 
 
 async def count_accounts(reader: Reader) -> int:
@@ -69,10 +63,10 @@ _ACCOUNT_COUNT = Statement(select(func.count()).select_from(Account))
 async def activity_by_account_id(
     reader: Reader, ids: Sequence[AccountId], since: datetime
 ) -> Sequence[AnyRow]:
-    """Per account: the last publication, failures since then, and what is queued.
+    """Return for each account the last publication, the failures since `since`, and the queued destinations.
 
-    A failure counts when its outcome became known; a cancellation is nobody's failure. Served, account
-    by account, by ix_destination_account_published, _failed and _unsettled: never by the whole history.
+    A failure counts at the time its outcome became known; cancellations do not count. Served for each
+    account by ix_destination_account_published, _failed and _unsettled, without reading the whole history.
     """
     return await reader.rows(_select_activity(), ids=ids, since=since)
 
@@ -114,5 +108,68 @@ def _select_activity() -> Statement:
 
 
 def _select_per_account(value: ColumnElement[Any]) -> AnySelect:
-    """Over the destinations of the account that the outer query is at, in its workspace."""
+    """Subquery over the destinations of the account in the outer query, in the same workspace."""
     return select(value).select_from(Destination).where(ACCOUNT_JOIN).correlate(Account)
+
+
+_ACCOUNT_FIELDS = field_names(DomainAccount)
+
+
+async def load_accounts(
+    reader: Reader, ids: Collection[AccountId]
+) -> dict[AccountId, DomainAccount]:
+    """Load the accounts that exist."""
+    rows = await reader.rows(
+        select(*(getattr(Account, name) for name in _ACCOUNT_FIELDS)).where(Account.id.in_(ids))
+    )
+    return {row.id: DomainAccount(**values_of(row, _ACCOUNT_FIELDS)) for row in rows}
+
+
+async def lock_accounts(reader: Reader, ids: Collection[AccountId]) -> None:
+    """Lock the accounts that exist until the transaction ends."""
+    await reader.rows(
+        select(Account.id)
+        .where(Account.id.in_(ids))
+        .order_by(Account.id)
+        .with_for_update(key_share=True)
+    )
+
+
+async def lock_platform_account(
+    session: WriteSession, workspace_id: WorkspaceId, platform: str, platform_user_id: str
+) -> None:
+    """Lock a platform's account, which may not be stored yet, until the transaction ends."""
+    await acquire_advisory_lock(
+        session, f"{workspace_id}:account:{platform}:{platform_user_id}", wait=True
+    )
+
+
+async def find_account_by_platform_user(
+    reader: Reader, platform: str, platform_user_id: str
+) -> AccountId | None:
+    """Return the id of the workspace's oldest account of a platform user, or None."""
+    row = await reader.first(
+        select(Account.id)
+        .where(Account.platform == platform, Account.platform_user_id == platform_user_id)
+        .order_by(Account.id)
+        .limit(1)
+    )
+    return None if row is None else AccountId(row.id)
+
+
+async def insert_accounts(
+    session: WriteSession, workspace_id: WorkspaceId, accounts: Collection[DomainAccount]
+) -> None:
+    await insert_rows(session, Account, _account_rows(workspace_id, accounts))
+
+
+async def update_accounts(
+    session: WriteSession, workspace_id: WorkspaceId, accounts: Collection[DomainAccount]
+) -> None:
+    await update_rows(session, Account, _account_rows(workspace_id, accounts))
+
+
+def _account_rows(
+    workspace_id: WorkspaceId, accounts: Collection[DomainAccount]
+) -> list[ColumnValues]:
+    return [{"workspace_id": workspace_id, **asdict(account)} for account in accounts]

@@ -1,4 +1,4 @@
-"""Counts over a period: posts by status, destinations by platform. Nothing changes here."""
+"""Counts over a period: posts by status, destinations by platform and status."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ from app.domain.times import TimeRange
 
 
 async def posts_by_status(reader: Reader, period: TimeRange) -> Sequence[AnyRow]:
-    """(status, count) of the posts created in the period."""
+    """Return the columns status and posts for the posts created in the period."""
     return await reader.rows(
         _select_posts_by_status(is_start_unbounded=period.start is None), **_period_params(period)
     )
@@ -29,7 +29,7 @@ def _select_posts_by_status(*, is_start_unbounded: bool) -> Statement:
 
 
 async def destinations_by_platform(reader: Reader, period: TimeRange) -> Sequence[AnyRow]:
-    """(platform, status, count) of the destinations of those posts that are no drafts."""
+    """Return the columns platform, status and destinations for the same posts, without drafts."""
     return await reader.rows(
         _select_destinations_by_platform(is_start_unbounded=period.start is None),
         **_period_params(period),
@@ -47,17 +47,15 @@ def _select_destinations_by_platform(*, is_start_unbounded: bool) -> Statement:
 
 
 async def count_posts_created(reader: Reader, since: datetime | None) -> int:
-    """All posts, or those created since then; served by uq_post_kept or ix_post_created_at."""
+    """Count all posts, or those created since a time. Served by uq_post_kept or ix_post_created_at."""
     if since is None:
         return await reader.count(_TOTAL_COUNT)
     return await reader.count(_COUNT_SINCE, since=since)
 
 
 _POST_COUNT = select(func.count()).select_from(Post).where(Post.deleted_at.is_(None))
-_TOTAL_COUNT, _COUNT_SINCE = (
-    Statement(_POST_COUNT),
-    Statement(_POST_COUNT.where(Post.created_at >= bindparam("since"))),
-)
+_TOTAL_COUNT = Statement(_POST_COUNT)
+_COUNT_SINCE = Statement(_POST_COUNT.where(Post.created_at >= bindparam("since")))
 
 
 def _period_params(period: TimeRange) -> dict[str, object]:
@@ -65,11 +63,7 @@ def _period_params(period: TimeRange) -> dict[str, object]:
 
 
 def _period_conditions(*, is_start_unbounded: bool) -> list[ColumnElement[bool]]:
-    """Before an end, and after a start unless the period has none."""
-    conditions: list[ColumnElement[bool]] = [
-        Post.deleted_at.is_(None),
-        Post.created_at <= bindparam("end"),
-    ]
+    conditions = [Post.deleted_at.is_(None), Post.created_at <= bindparam("end")]
     if not is_start_unbounded:
         conditions.append(Post.created_at >= bindparam("start"))
     return conditions

@@ -1,35 +1,31 @@
-"""API keys: found by digest before their workspace is known; made, listed and revoked by the operator."""
+"""API keys: looked up by digest in all workspaces, created, listed and revoked."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import bindparam, func, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.core.database import Database, WriteSession, insert_with_on_conflict
+from app.db.core.database import Database, WriteSession
+from app.db.core.projections import columns_except
 from app.db.core.statements import AnyRow, Statement
+from app.db.core.types import UtcDateTime
+from app.db.core.writes import insert_with_on_conflict
 from app.db.models import ApiKey, Workspace
 from app.domain.api_keys import NewApiKey, Scope
 from app.domain.ids import ApiKeyId, WorkspaceId
 
 _KEY_COLUMNS = (
-    ApiKey.id,
     ApiKey.workspace_id,
-    ApiKey.shown_prefix,
-    ApiKey.name,
-    ApiKey.scopes,
-    ApiKey.created_at,
-    ApiKey.expires_at,
-    ApiKey.revoked_at,
-    ApiKey.last_used_at,
+    *columns_except(ApiKey, "digest"),
     Workspace.name.label("workspace_name"),
     Workspace.kind.label("workspace_kind"),
 )
-"""A key as it is shown, and whose it is; never its digest."""
+"""Columns of a key except its digest, and the name and kind of its workspace."""
 
 
 async def find_key(database: Database, digest: bytes) -> AnyRow | None:
-    """The key with its workspace, whatever its state. Served by uq_api_key_digest."""
+    """Return the key with its workspace, even if expired or revoked, or None. Served by uq_api_key_digest."""
     return await database.fetch_unscoped(_KEY_BY_DIGEST, digest=digest)
 
 
@@ -56,7 +52,7 @@ async def insert_key(
             workspace_id=workspace_id,
             id=key_id,
             digest=key.digest,
-            shown_prefix=key.shown_prefix,
+            display_prefix=key.shown_prefix,
             name=name,
             scopes=[scope.value for scope in scopes],
             created_at=now,
@@ -78,35 +74,36 @@ async def upsert_key(
     scopes: Sequence[Scope],
     now: datetime,
 ) -> bool:
-    """Make the key work in the workspace, new or known; False where it is another workspace's."""
-    working = {
+    """Insert or reactivate a key of the workspace; return False if another workspace has it."""
+    active_values = {
         "name": name,
         "scopes": [scope.value for scope in scopes],
         "expires_at": None,
         "revoked_at": None,
     }
-    put = await session.execute(
+    result = await session.execute(
         insert_with_on_conflict(session, ApiKey)
         .values(
             workspace_id=workspace_id,
             id=key_id,
             digest=key.digest,
-            shown_prefix=key.shown_prefix,
+            display_prefix=key.shown_prefix,
             created_at=now,
             last_used_at=None,
-            **working,
+            **active_values,
         )
         .on_conflict_do_update(
             index_elements=[ApiKey.digest],
-            set_=working,
+            set_=active_values,
             where=ApiKey.workspace_id == workspace_id,
         )
         .returning(ApiKey.id)
     )
-    return put.first() is not None
+    return result.first() is not None
 
 
 async def list_keys(connection: AsyncConnection) -> Sequence[AnyRow]:
+    """Return the keys of all workspaces, by workspace name and age."""
     result = await connection.execute(
         select(*_KEY_COLUMNS)
         .join(Workspace, Workspace.id == ApiKey.workspace_id)
@@ -116,26 +113,20 @@ async def list_keys(connection: AsyncConnection) -> Sequence[AnyRow]:
 
 
 async def revoke_key(session: WriteSession, key_id: ApiKeyId, now: datetime) -> bool:
-    """Whether there was a key of that id; one that is revoked already keeps its time."""
-    found = await session.execute(
-        select(ApiKey.workspace_id, ApiKey.revoked_at).where(ApiKey.id == key_id)
+    """Revoke a key; return whether it exists. An earlier time of revocation stays."""
+    result = await session.execute(
+        update(ApiKey)
+        .where(ApiKey.id == key_id)
+        .values(revoked_at=func.coalesce(ApiKey.revoked_at, literal(now, UtcDateTime())))
+        .returning(ApiKey.id)
     )
-    row = found.first()
-    if row is None:
-        return False
-    if row.revoked_at is None:
-        await session.execute(
-            update(ApiKey)
-            .where(ApiKey.workspace_id == row.workspace_id, ApiKey.id == key_id)
-            .values(revoked_at=now)
-        )
-    return True
+    return result.first() is not None
 
 
 async def revoke_other_keys(
     session: WriteSession, workspace_id: WorkspaceId, key: NewApiKey, *, name: str, now: datetime
 ) -> None:
-    """From now on, no other key of that name opens the workspace."""
+    """Revoke all other active keys of that name in the workspace."""
     await session.execute(
         update(ApiKey)
         .where(
@@ -151,20 +142,17 @@ async def revoke_other_keys(
 async def update_last_used(
     session: WriteSession, last_used_at: Mapping[tuple[WorkspaceId, ApiKeyId], datetime]
 ) -> None:
-    """Write when keys were last used, all in one statement executed many times.
-
-    Another process may have written a later instant already; that one stays.
-    """
+    """Store the times of last use; a later time that another process has stored stays."""
     await session.execute(
         update(ApiKey.__table__)  # type: ignore[arg-type]
         .where(
-            ApiKey.workspace_id == bindparam("of_workspace"),
-            ApiKey.id == bindparam("of_key"),
-            or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < bindparam("at")),
+            ApiKey.workspace_id == bindparam("key_workspace_id"),
+            ApiKey.id == bindparam("key_id"),
+            or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < bindparam("used_at")),
         )
-        .values(last_used_at=bindparam("at")),
+        .values(last_used_at=bindparam("used_at")),
         [
-            {"of_workspace": workspace_id, "of_key": key_id, "at": instant}
-            for (workspace_id, key_id), instant in sorted(last_used_at.items())
+            {"key_workspace_id": workspace_id, "key_id": key_id, "used_at": used_at}
+            for (workspace_id, key_id), used_at in sorted(last_used_at.items())
         ],
     )

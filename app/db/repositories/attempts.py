@@ -1,98 +1,68 @@
-"""The log of attempts and the evidence of publications: read, and written as the domain decides."""
+"""Attempt log and publish evidence of destinations."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
 
 from app.db.core.database import Reader, WriteSession
+from app.db.core.projections import columns_except
 from app.db.core.statements import AnyRow, Statement, any_of
-from app.db.core.types import ColumnValues
+from app.db.core.types import ColumnValues, field_names, values_of
+from app.db.core.writes import insert_rows, update_rows
 from app.db.models import Attempt, PublishEvidence
-from app.domain import attempts as domain
+from app.domain.attempts import Attempt as DomainAttempt
 from app.domain.attempts import Evidence, Failure, Publication
 from app.domain.ids import DestinationId, WorkspaceId
 
 _MILLISECOND = timedelta(milliseconds=1)
 _OLDEST_FIRST = (Attempt.started_at, Attempt.number.nulls_last(), Attempt.id)
-"""Of those that started together by number, then the late ones, which have none."""
+"""Attempts with the same start by number; late reports, which have no number, come last."""
+
+_ATTEMPT_FIELDS = field_names(DomainAttempt, "failure")
+_FAILURE_FIELDS = field_names(Failure, "retry_after")
+_EVIDENCE_FIELDS = field_names(Evidence, "publication")
+_PUBLICATION_FIELDS = field_names(Publication)
 
 
 async def attempts_by_destination_id(
     reader: Reader, destination_ids: Sequence[DestinationId]
 ) -> Sequence[AnyRow]:
-    """The attempts of the destinations, each one's in the order of `_OLDEST_FIRST`."""
+    """Return the attempts of the destinations, those of each one in the order of `_OLDEST_FIRST`."""
     return await reader.rows(_ATTEMPTS_BY_DESTINATION, destination_ids=destination_ids)
 
 
 _ATTEMPTS_BY_DESTINATION = Statement(
-    select(
-        Attempt.id,
-        Attempt.destination_id,
-        Attempt.kind,
-        Attempt.number,
-        Attempt.outcome,
-        Attempt.category,
-        Attempt.code,
-        Attempt.message,
-        Attempt.http_status,
-        Attempt.retry_after_ms,
-        Attempt.worker,
-        Attempt.started_at,
-        Attempt.finished_at,
-    )
+    select(*columns_except(Attempt, "fence", "attempt_key", "raw"))
     .where(any_of(Attempt.destination_id, "destination_ids"))
     .order_by(Attempt.destination_id, *_OLDEST_FIRST)
 )
 
 
-async def load_attempts(reader: Reader, destination_id: DestinationId) -> list[domain.Attempt]:
-    """The whole log of a destination whose post is locked, in the order of `_OLDEST_FIRST`."""
+async def load_attempts(reader: Reader, destination_id: DestinationId) -> list[DomainAttempt]:
+    """Load the log of a destination whose post is locked, in the order of `_OLDEST_FIRST`."""
     rows = await reader.rows(
-        select(
-            Attempt.id,
-            Attempt.kind,
-            Attempt.number,
-            Attempt.fence,
-            Attempt.attempt_key,
-            Attempt.outcome,
-            Attempt.category,
-            Attempt.code,
-            Attempt.message,
-            Attempt.http_status,
-            Attempt.retry_after_ms,
-            Attempt.raw,
-            Attempt.worker,
-            Attempt.started_at,
-            Attempt.finished_at,
-        )
+        select(*columns_except(Attempt, "destination_id"))
         .where(Attempt.destination_id == destination_id)
         .order_by(*_OLDEST_FIRST)
     )
-    return [_attempt_from_row(row) for row in rows]
+    return [
+        DomainAttempt(**values_of(row, _ATTEMPT_FIELDS), failure=_failure_from_row(row))
+        for row in rows
+    ]
 
 
 async def load_evidence(reader: Reader, destination_id: DestinationId) -> list[Evidence]:
+    """Load the publish evidence of a destination whose post is locked."""
     rows = await reader.rows(
-        select(
-            PublishEvidence.fence,
-            PublishEvidence.counted,
-            PublishEvidence.platform_post_id,
-            PublishEvidence.platform_post_url,
-            PublishEvidence.published_at,
-            PublishEvidence.reported_at,
-        ).where(PublishEvidence.destination_id == destination_id)
+        select(*columns_except(PublishEvidence, "destination_id")).where(
+            PublishEvidence.destination_id == destination_id
+        )
     )
     return [
         Evidence(
-            fence=row.fence,
-            counted=row.counted,
-            publication=Publication(
-                platform_post_id=row.platform_post_id,
-                platform_post_url=row.platform_post_url,
-                published_at=row.published_at,
-            ),
-            reported_at=row.reported_at,
+            **values_of(row, _EVIDENCE_FIELDS),
+            publication=Publication(**values_of(row, _PUBLICATION_FIELDS)),
         )
         for row in rows
     ]
@@ -102,17 +72,17 @@ async def write_attempts(
     session: WriteSession,
     workspace_id: WorkspaceId,
     destination_id: DestinationId,
-    attempts: Sequence[domain.Attempt],
+    attempts: Sequence[DomainAttempt],
     *,
-    previous: Sequence[domain.Attempt],
+    previous: Sequence[DomainAttempt],
 ) -> None:
-    """New ones, and those of `before` that have ended since."""
-    known = {each.id for each in previous}
-    rows = {each.id: _attempt_row(workspace_id, destination_id, each) for each in attempts}
-    if new := [row for key, row in rows.items() if key not in known]:
-        await session.execute(insert(Attempt), new)
-    if ended := [row for key, row in rows.items() if key in known]:
-        await session.execute(update(Attempt), ended)
+    """Insert new attempts, and update those in `previous` that have finished since."""
+    stored_ids = {attempt.id for attempt in previous}
+    rows = [
+        (attempt.id, _attempt_row(workspace_id, destination_id, attempt)) for attempt in attempts
+    ]
+    await insert_rows(session, Attempt, [row for key, row in rows if key not in stored_ids])
+    await update_rows(session, Attempt, [row for key, row in rows if key in stored_ids])
 
 
 async def insert_evidence(
@@ -121,65 +91,63 @@ async def insert_evidence(
     destination_id: DestinationId,
     evidence: Evidence,
 ) -> None:
-    row: ColumnValues = {
-        "workspace_id": workspace_id,
-        "destination_id": destination_id,
-        "fence": evidence.fence,
-        "counted": evidence.counted,
-        "platform_post_id": evidence.publication.platform_post_id,
-        "platform_post_url": evidence.publication.platform_post_url,
-        "published_at": evidence.publication.published_at,
-        "reported_at": evidence.reported_at,
-    }
-    await session.execute(insert(PublishEvidence), [row])
-
-
-def _attempt_from_row(row: AnyRow) -> domain.Attempt:
-    failure = None
-    if row.message is not None:
-        failure = Failure(
-            category=row.category,
-            code=row.code,
-            message=row.message,
-            http_status=row.http_status,
-            retry_after=(None if row.retry_after_ms is None else row.retry_after_ms * _MILLISECOND),
-            raw=row.raw,
-        )
-    return domain.Attempt(
-        id=row.id,
-        kind=row.kind,
-        number=row.number,
-        fence=row.fence,
-        attempt_key=row.attempt_key,
-        worker=row.worker,
-        started_at=row.started_at,
-        outcome=row.outcome,
-        failure=failure,
-        finished_at=row.finished_at,
+    await insert_rows(
+        session, PublishEvidence, [_evidence_row(workspace_id, destination_id, evidence)]
     )
 
 
+async def insert_histories(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    attempts: Mapping[DestinationId, Sequence[DomainAttempt]],
+    evidence: Mapping[DestinationId, Sequence[Evidence]],
+) -> None:
+    """Insert the complete attempts and evidence of new destinations, one statement per table."""
+    attempt_rows = [
+        _attempt_row(workspace_id, destination_id, attempt)
+        for destination_id, destination_attempts in attempts.items()
+        for attempt in destination_attempts
+    ]
+    evidence_rows = [
+        _evidence_row(workspace_id, destination_id, report)
+        for destination_id, reports in evidence.items()
+        for report in reports
+    ]
+    await insert_rows(session, Attempt, attempt_rows)
+    await insert_rows(session, PublishEvidence, evidence_rows)
+
+
+def _failure_from_row(row: AnyRow) -> Failure | None:
+    if row.message is None:
+        return None
+    retry_after = None if row.retry_after_ms is None else row.retry_after_ms * _MILLISECOND
+    return Failure(**values_of(row, _FAILURE_FIELDS), retry_after=retry_after)
+
+
 def _attempt_row(
-    workspace_id: WorkspaceId, destination_id: DestinationId, attempt: domain.Attempt
+    workspace_id: WorkspaceId, destination_id: DestinationId, attempt: DomainAttempt
 ) -> ColumnValues:
-    failure = attempt.failure
-    waits = None if failure is None else failure.retry_after
+    failure: ColumnValues = dict.fromkeys((*_FAILURE_FIELDS, "retry_after_ms"))
+    if attempt.failure is not None:
+        retry_after = attempt.failure.retry_after
+        failure = {
+            **values_of(attempt.failure, _FAILURE_FIELDS),
+            "retry_after_ms": None if retry_after is None else retry_after // _MILLISECOND,
+        }
     return {
         "workspace_id": workspace_id,
-        "id": attempt.id,
         "destination_id": destination_id,
-        "kind": attempt.kind,
-        "number": attempt.number,
-        "fence": attempt.fence,
-        "attempt_key": attempt.attempt_key,
-        "outcome": attempt.outcome,
-        "category": failure and failure.category,
-        "code": failure and failure.code,
-        "message": failure and failure.message,
-        "http_status": failure and failure.http_status,
-        "retry_after_ms": None if waits is None else waits // _MILLISECOND,
-        "raw": failure and failure.raw,
-        "worker": attempt.worker,
-        "started_at": attempt.started_at,
-        "finished_at": attempt.finished_at,
+        **values_of(attempt, _ATTEMPT_FIELDS),
+        **failure,
+    }
+
+
+def _evidence_row(
+    workspace_id: WorkspaceId, destination_id: DestinationId, evidence: Evidence
+) -> ColumnValues:
+    return {
+        "workspace_id": workspace_id,
+        "destination_id": destination_id,
+        **values_of(evidence, _EVIDENCE_FIELDS),
+        **values_of(evidence.publication, _PUBLICATION_FIELDS),
     }

@@ -1,4 +1,4 @@
-"""Finding what an account's access decides about: due rows without it, and failures for want of it."""
+"""Destinations that are blocked, or have failed, because their account has no valid access."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,10 +16,10 @@ from app.domain.ids import AccountId, PostId
 async def blocked_accounts_with_due(
     connection: AsyncConnection, now: datetime, *, limit: int
 ) -> Sequence[AnyRow]:
-    """Workspace and number of accounts that cannot post and have something due, over all workspaces.
+    """Return workspace and id of blocked accounts with due destinations, in all workspaces.
 
-    The condition is that of domain.accounts.blocking_reason. Each account that meets it costs one look
-    into ix_destination_account_unsettled, however much waits for it.
+    The condition is that of `domain.accounts.blocking_reason`. Each blocked account costs one lookup in
+    ix_destination_account_unsettled, however many destinations it has.
     """
     earliest = (
         select(func.min(Destination.claimable_at))
@@ -45,7 +45,7 @@ async def blocked_accounts_with_due(
 async def due_post_ids(
     reader: Reader, account_id: AccountId, now: datetime, *, limit: int
 ) -> list[PostId]:
-    """Those that may be claimed on the account, the longest due first."""
+    """Return posts with a due destination on the account, earliest due first."""
     rows = await reader.rows(
         select(Destination.post_id)
         .where(
@@ -60,7 +60,7 @@ async def due_post_ids(
 
 
 async def count_queued_posts(reader: Reader, account_id: AccountId) -> int:
-    """How many posts will be claimed on the account, or fail for want of access, when they are due."""
+    """Count the queued destinations of an account, which are claimed when due, or fail without access."""
     return await reader.count(
         select(func.count())
         .select_from(Destination)
@@ -75,7 +75,7 @@ async def count_queued_posts(reader: Reader, account_id: AccountId) -> int:
 async def posts_failed_with_auth(
     reader: Reader, account_id: AccountId, *, failed_after: datetime | None, limit: int
 ) -> list[PostId]:
-    """Those of this service that failed as AUTH on the account, the longest failed first.
+    """Return posts, except imported ones, that failed on the account with AUTH, earliest failure first.
 
     Served by ix_destination_account_failed.
     """

@@ -1,4 +1,4 @@
-"""Finding what publishers may take, and what they have lost. What becomes of it is decided elsewhere."""
+"""Queries of the job queue: claimable destinations, unknown outcomes, and expired leases."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -23,14 +23,18 @@ async def workspaces_with_due_destinations(
     rotation_start: WorkspaceId,
     limit: int,
 ) -> list[WorkspaceId]:
-    """Those in which something may be claimed, from one on and then around, one look into each."""
+    """Return workspaces with claimable destinations, rotating from `rotation_start`.
+
+    Costs one index lookup for each workspace and platform.
+    """
     if platforms is None:
         is_due: ColumnElement[bool] = _earliest(Destination.claimable_at) <= now
     else:
-        of_each = (
-            _earliest(Destination.claimable_at, Destination.platform == each) for each in platforms
+        by_platform = (
+            _earliest(Destination.claimable_at, Destination.platform == platform)
+            for platform in platforms
         )
-        is_due = or_(false(), *(earliest <= now for earliest in of_each))
+        is_due = or_(false(), *(earliest <= now for earliest in by_platform))
     return await _wrap_around(connection, is_due, workspace_id, rotation_start, limit)
 
 
@@ -43,19 +47,19 @@ async def workspaces_with_unknown_outcomes(
     rotation_start: WorkspaceId,
     limit: int,
 ) -> list[WorkspaceId]:
-    """Those in which an unknown outcome may be verified, from one on and then around."""
-    wanted = () if platforms is None else (Destination.platform.in_(platforms),)
-    is_unknown = _earliest(Destination.verifiable_at, *wanted) <= now
+    """Return workspaces with unknown outcomes to verify, rotating from `rotation_start`."""
+    conditions = () if platforms is None else (Destination.platform.in_(platforms),)
+    is_unknown = _earliest(Destination.verifiable_at, *conditions) <= now
     return await _wrap_around(connection, is_unknown, workspace_id, rotation_start, limit)
 
 
 async def lock_due_destinations(
     reader: Reader, now: datetime, *, platform: str | None, limit: int
 ) -> list[tuple[PostId, DestinationId]]:
-    """What may be claimed, the longest due first; nobody else changes it or its post until the end.
+    """Lock claimable destinations with their posts until the transaction ends, earliest due first.
 
-    What somebody else is changing is passed over. Served by ix_destination_claimable, or by that of
-    the platform.
+    Skips rows that another transaction has locked. Served by ix_destination_claimable, or with a platform
+    by ix_destination_claimable_platform.
     """
     return await _lock_destinations(reader, Destination.claimable_at, now, platform, limit)
 
@@ -63,9 +67,9 @@ async def lock_due_destinations(
 async def lock_unknown_outcomes(
     reader: Reader, now: datetime, *, platform: str | None, limit: int
 ) -> list[tuple[PostId, DestinationId]]:
-    """What may be verified, the longest unknown first; as with `lock_due`.
+    """Lock destinations with unknown outcomes like `lock_due_destinations`, longest unknown first.
 
-    Served by ix_destination_verifiable: so few are unknown that those of other platforms are passed over.
+    Served by ix_destination_verifiable. Unknown outcomes are few, so the platform needs no index.
     """
     return await _lock_destinations(reader, Destination.verifiable_at, now, platform, limit)
 
@@ -73,9 +77,9 @@ async def lock_unknown_outcomes(
 async def expired_leases(
     connection: AsyncConnection, now: datetime, *, limit: int
 ) -> Sequence[AnyRow]:
-    """Workspace and post of leases that have ended, over all workspaces.
+    """Return workspace and post of expired leases in all workspaces.
 
-    Served by ix_destination_leased, which has only what somebody holds.
+    Served by ix_destination_leased, which contains only leased destinations.
     """
     result = await connection.execute(
         select(Destination.workspace_id, Destination.post_id)
@@ -88,7 +92,7 @@ async def expired_leases(
 def _earliest(
     column: InstrumentedAttribute[datetime | None], *conditions: ColumnElement[bool]
 ) -> ScalarSelect[datetime | None]:
-    """Of the workspace that the statement is at: one look into the index that begins with it."""
+    """Subquery for the workspace of the outer query: one lookup in the index that begins with it."""
     return (
         select(func.min(column))
         .where(Destination.workspace_id == Workspace.id, column.is_not(None), *conditions)
@@ -104,19 +108,22 @@ async def _wrap_around(
     rotation_start: WorkspaceId,
     limit: int,
 ) -> list[WorkspaceId]:
-    """From one on and then around, so that none is always the last; `only` one if that is given."""
-    around = (Workspace.id >= rotation_start, Workspace.id < rotation_start)
-    found: list[WorkspaceId] = []
-    for part in around if workspace_id is None else (Workspace.id == workspace_id,):
-        if len(found) < limit:
-            rows = await connection.scalars(
+    """Return local workspaces that match, starting at `rotation_start` so that none is always last.
+
+    With `workspace_id`, only that workspace is considered.
+    """
+    ranges = (Workspace.id >= rotation_start, Workspace.id < rotation_start)
+    workspace_ids: list[WorkspaceId] = []
+    for id_range in ranges if workspace_id is None else (Workspace.id == workspace_id,):
+        if len(workspace_ids) < limit:
+            ids = await connection.scalars(
                 select(Workspace.id)
-                .where(part, Workspace.kind == WorkspaceKind.LOCAL, condition)
+                .where(id_range, Workspace.kind == WorkspaceKind.LOCAL, condition)
                 .order_by(Workspace.id)
-                .limit(limit - len(found))
+                .limit(limit - len(workspace_ids))
             )
-            found += [WorkspaceId(each) for each in rows]
-    return found
+            workspace_ids += map(WorkspaceId, ids)
+    return workspace_ids
 
 
 async def _lock_destinations(
@@ -126,14 +133,14 @@ async def _lock_destinations(
     platform: str | None,
     limit: int,
 ) -> list[tuple[PostId, DestinationId]]:
-    wanted = () if platform is None else (Destination.platform == platform,)
+    conditions = () if platform is None else (Destination.platform == platform,)
     rows = await reader.rows(
         select(Destination.post_id, Destination.id)
         .join(Post, POST_JOIN)
-        .where(column <= now, *wanted)
+        .where(column <= now, *conditions)
         .order_by(column, Destination.id)
         .limit(limit)
-        # Both, for whoever locks destinations alone and posts later meets others that do it the other way.
+        # Locks both: locking destinations first and posts later deadlocks with writers that lock the post.
         .with_for_update(of=[Post, Destination], skip_locked=True)
     )
     return [(PostId(row.post_id), DestinationId(row.id)) for row in rows]

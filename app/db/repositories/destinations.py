@@ -1,4 +1,4 @@
-"""Reading destinations: by id, by post, in pages across posts, counted. Nothing changes here."""
+"""Reads of destinations: by id, by post, in filtered pages, and as counts. Writes are in `posts`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from app.db.core.projections import (
     ALL_COLUMNS,
     Projection,
     cached_statement,
+    columns_except,
     labelled_columns,
     projected_columns,
 )
@@ -37,6 +38,7 @@ from app.db.core.statements import (
     filter_param,
     filter_params,
     single_value_name,
+    time_range_conditions,
 )
 from app.db.core.types import UtcDateTime
 from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, Destination, Post, Workspace
@@ -53,11 +55,11 @@ from app.domain.diagnosis import CANCELLED
 from app.domain.ids import AccountId, DestinationId, PostId
 
 ACCOUNT_RELATION, POST_RELATION = "account", "post"
-"""The parts of a destination's row that are its account and its post."""
+"""Names of the related rows in a destination's record."""
 
 
 class DestinationSort(StrEnum):
-    """What destinations can be ordered by; each value is the name of the column."""
+    """Sort keys of destinations; each value is the name of a column."""
 
     CREATED_AT = "created_at"
     UPDATED_AT = "updated_at"
@@ -66,34 +68,26 @@ class DestinationSort(StrEnum):
     NEXT_RETRY_AT = "next_retry_at"
 
 
-_COLUMNS = (
-    Destination.id,
-    Destination.post_id,
-    Destination.account_id,
-    Destination.platform,
-    Destination.status,
-    Destination.outcome,
-    Destination.due_at,
-    Destination.claimable_at,
-    Destination.round_started_at,
-    Destination.attempts,
-    Destination.next_retry_at,
-    Destination.lease_expires_at,
-    Destination.started_at,
-    Destination.published_at,
-    Destination.platform_post_id,
-    Destination.platform_post_url,
-    Destination.error,
-    Destination.error_category,
-    Destination.error_code,
-    Destination.created_at,
-    Destination.updated_at,
+_COLUMNS = columns_except(
+    Destination,
+    "position",
+    "round_attempts",
+    "fence",
+    "lease_token",
+    "settled_at",
+    "verifiable_at",
+    "verification_token",
+    "due_day",
+    "lateness_ms",
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DestinationFilter:
-    """None filters nothing; an empty list matches nothing. After is inclusive, before exclusive."""
+class DestinationCriteria:
+    """Filters of destinations: None does not filter, an empty list matches nothing.
+
+    `*_after` is inclusive, `*_before` is exclusive.
+    """
 
     status: Sequence[DestinationStatus] | None = None
     platform: Sequence[str] | None = None
@@ -103,10 +97,10 @@ class DestinationFilter:
     error_code: Sequence[str] | None = None
     outcome: Sequence[Outcome] | None = None
     failed_after: datetime | None = None
-    """When it became known that it failed, or that nobody knows; no others have failed."""
+    """Time at which the destination was settled as failed or unknown; excludes all others."""
     failed_before: datetime | None = None
     max_attempts: int | None = None
-    """Starts over all rounds."""
+    """Maximum number of started attempts over all rounds."""
     published_after: datetime | None = None
     published_before: datetime | None = None
     next_retry_after: datetime | None = None
@@ -114,214 +108,8 @@ class DestinationFilter:
     overdue: bool | None = None
 
 
-async def destinations_by_id(
-    reader: Reader, ids: Sequence[DestinationId], projection: Projection = ALL_COLUMNS
-) -> Sequence[AnyRow]:
-    """The existing ones among the ids whose post is not deleted, in no particular order."""
-    return await reader.rows(_select_by_id(projection), ids=ids)
-
-
-@cached_statement()
-def _select_by_id(projection: Projection) -> Statement:
-    return Statement(
-        _exclude_deleted_posts(_select_destinations(projection)).where(
-            any_of(Destination.id, "ids")
-        )
-    )
-
-
-async def find_matching_destination(
-    reader: Reader,
-    destination_id: DestinationId,
-    destination_filter: DestinationFilter,
-    now: datetime,
-) -> AnyRow | None:
-    """The destination if it is as wanted now; one of a deleted post never is."""
-    values = _filter_values(destination_filter, now)
-    return await reader.first(_select_matching(tuple(values)), id=destination_id, **values)
-
-
-@cached_statement()
-def _select_matching(filters: tuple[str, ...]) -> Statement:
-    statement = _exclude_deleted_posts(_select_destinations(ALL_COLUMNS)).where(
-        Destination.id == bindparam("id")
-    )
-    return Statement(statement.where(*_conditions(filters)))
-
-
-async def destinations_by_post_id(
-    reader: Reader, post_ids: Sequence[PostId], projection: Projection = ALL_COLUMNS
-) -> Sequence[AnyRow]:
-    """All destinations of the posts, each post's in the order of its request.
-
-    Served by the unique key of post and account: so few are put in order faster than an index is kept.
-    """
-    return await reader.rows(_select_by_post_id(projection), post_ids=post_ids)
-
-
-@cached_statement()
-def _select_by_post_id(projection: Projection) -> Statement:
-    return Statement(
-        _select_destinations(projection, "post_id")
-        .where(any_of(Destination.post_id, "post_ids"))
-        .order_by(Destination.post_id, Destination.position, Destination.id)
-    )
-
-
-async def destinations_for_posts(
-    reader: Reader, posts: Sequence[Record], projection: Projection
-) -> list[Sequence[Record]]:
-    """Of each of the posts its own, as `destinations_by_post_id`; their ids are never decoded."""
-    ids = column_values(posts, "id")
-    rows = await reader.records(_select_by_post_id(projection), post_ids=ids)
-    found: dict[object, list[Record]] = {each: [] for each in ids}
-    for post_id, row in zip(column_values(rows, "post_id"), rows, strict=True):
-        found[post_id].append(row)
-    return [found[each] for each in ids]
-
-
-async def destinations_with_post(
-    reader: Reader, post_id: PostId, projection: Projection, post_projection: Projection
-) -> Sequence[Record]:
-    """All destinations of one post, and with each of them the post; none of a deleted one."""
-    return await reader.records(_select_with_post(projection, post_projection), post_id=post_id)
-
-
-@cached_statement()
-def _select_with_post(projection: Projection, post_projection: Projection) -> Statement:
-    post = labelled_columns(POST_RELATION, POST_COLUMNS, post_projection, "id")
-    return Statement(
-        _exclude_deleted_posts(_select_destinations(projection).add_columns(*post))
-        .where(Destination.post_id == bindparam("post_id"))
-        .order_by(Destination.position, Destination.id)
-    )
-
-
-async def destinations_page(
-    reader: Reader,
-    destination_filter: DestinationFilter,
-    sort_by: DestinationSort,
-    direction: Direction,
-    request: PageRequest,
-    now: datetime,
-    projection: Projection = ALL_COLUMNS,
-) -> Page:
-    """One page in a total order, which an index of the sort's column follows.
-
-    `now` decides what is overdue.
-    """
-    order = Order(getattr(Destination, sort_by.value), Destination.id, direction)
-    values = _filter_values(destination_filter, now)
-    query = partial(_select_page, projection, tuple(values), order)
-    return await read_page(reader, query, values, order, request)
-
-
-@cached_statement()
-def _select_page(
-    projection: Projection, filters: tuple[str, ...], order: Order, page_slice: PageSlice
-) -> Statement:
-    statement = _exclude_deleted_posts(_select_destinations(projection, order.column.key)).where(
-        *_conditions(filters)
-    )
-    return slice_statement(statement, order, page_slice)
-
-
-async def retry_candidates(
-    reader: Reader, destination_filter: DestinationFilter, request: PageRequest, now: datetime
-) -> Page:
-    """Those that match, newest first, with their posts and accounts; none that was imported.
-
-    What somebody cancelled is among them only where the filter names codes. A retry moves nothing in this
-    order, so that one page after the other finds each of them once.
-    """
-    values = _filter_values(destination_filter, now)
-    query = partial(_select_retry_candidates, tuple(values))
-    return await read_page(reader, query, values, _NEWEST_FIRST, request)
-
-
-@cached_statement()
-def _select_retry_candidates(filters: tuple[str, ...], page_slice: PageSlice) -> Statement:
-    columns = (Destination.id, Destination.post_id, Destination.account_id, Destination.created_at)
-    statement = _exclude_deleted_posts(select(*columns)).where(
-        Post.imported_at.is_(None), *_conditions(filters)
-    )
-    if not {"error_code", single_value_name("error_code")}.intersection(filters):
-        statement = statement.where(Destination.error_code.is_distinct_from(CANCELLED))
-    return slice_statement(statement, _NEWEST_FIRST, page_slice)
-
-
-async def count_destinations(
-    reader: Reader, destination_filter: DestinationFilter, now: datetime
-) -> int:
-    values = _filter_values(destination_filter, now)
-    return await reader.count(_select_count(tuple(values)), **values)
-
-
-@cached_statement()
-def _select_count(filters: tuple[str, ...]) -> Statement:
-    statement = select(func.count()).select_from(Destination)
-    return Statement(_exclude_deleted_posts(statement).where(*_conditions(filters)))
-
-
-def _select_destinations(projection: Projection, *required_names: str) -> AnySelect:
-    """Destinations, always with their ids, and what is to come along with them."""
-    columns = projected_columns(_COLUMNS, projection, "id", *required_names)
-    account = projection.relation(ACCOUNT_RELATION)
-    if account is None:
-        return select(*columns)
-    along = labelled_columns(ACCOUNT_RELATION, ACCOUNT_COLUMNS, account, "id")
-    return select(*columns, *along).select_from(Destination).join(Account, ACCOUNT_JOIN)
-
-
-def _exclude_deleted_posts(statement: AnySelect) -> AnySelect:
-    """Served by uq_post_kept, without a look at the posts themselves."""
-    return statement.join(Post, POST_JOIN).where(Post.deleted_at.is_(None))
-
-
-async def count_overdue(connection: AsyncConnection, now: datetime) -> int:
-    """Over all workspaces, one look into the indexes of each."""
-    of_one = (
-        select(func.count())
-        .select_from(Destination)
-        .where(
-            Destination.workspace_id == Workspace.id,
-            _is_overdue(literal(now - OVERDUE_AFTER, UtcDateTime())),
-        )
-        .correlate(Workspace)
-        .scalar_subquery()
-    )
-    return int(await connection.scalar(select(func.sum(of_one)).select_from(Workspace)) or 0)
-
-
-def _statuses_for_outcomes(outcomes: Sequence[Outcome]) -> Sequence[DestinationStatus]:
-    """Where a destination may stand whose outcome is one of these."""
-    return [
-        status
-        for status in DestinationStatus
-        if not OUTCOMES_BY_STATUS[status].isdisjoint(outcomes)
-    ]
-
-
-def _filter_values(destination_filter: DestinationFilter, now: datetime) -> dict[str, object]:
-    """What is compared with."""
-    values = filter_params(destination_filter)
-    values.pop("overdue", None)
-    if destination_filter.outcome is not None:
-        name, statuses = filter_param(
-            "outcome_statuses", _statuses_for_outcomes(destination_filter.outcome)
-        )
-        values[name] = statuses
-    if destination_filter.overdue is not None:
-        values["overdue" if destination_filter.overdue else "not_overdue"] = now - OVERDUE_AFTER
-    return values
-
-
-def _conditions(filters: Iterable[str]) -> Iterator[ColumnElement[bool]]:
-    return (_CONDITIONS[name] for name in filters)
-
-
 def _is_overdue(cutoff: ColumnElement[datetime]) -> ColumnElement[bool]:
-    """domain.destinations.is_overdue in SQL; it is counted by the claimable and leased indexes."""
+    """`domain.destinations.is_overdue` in SQL. Served by ix_destination_claimable and _leased."""
     return or_(
         and_(
             Destination.claimable_at.is_not(None),
@@ -340,7 +128,7 @@ def _is_overdue(cutoff: ColumnElement[datetime]) -> ColumnElement[bool]:
 _HAS_FAILED = and_(
     Destination.error_category.is_not(None), Destination.status == DestinationStatus.FAILED
 )
-"""Served by the index on status, or by ix_destination_account_failed where accounts are given."""
+"""Served by the index on status, or by ix_destination_account_failed if the filter names accounts."""
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     **filter_conditions(
@@ -350,20 +138,221 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
         post_id=Destination.post_id,
         error_category=Destination.error_category,
         error_code=Destination.error_code,
-        # Has no index of its own; the statuses that go with the outcomes lead to that of status.
+        # No index has outcomes, so the matching statuses are added to use the index on status.
         outcome=Destination.outcome,
         outcome_statuses=Destination.status,
     ),
     "failed_after": and_(_HAS_FAILED, Destination.settled_at >= bindparam("failed_after")),
     "failed_before": and_(_HAS_FAILED, Destination.settled_at < bindparam("failed_before")),
     "max_attempts": Destination.attempts <= bindparam("max_attempts"),
-    "published_after": Destination.published_at >= bindparam("published_after"),
-    "published_before": Destination.published_at < bindparam("published_before"),
-    "next_retry_after": Destination.next_retry_at >= bindparam("next_retry_after"),
-    "next_retry_before": Destination.next_retry_at < bindparam("next_retry_before"),
+    **time_range_conditions(
+        published=Destination.published_at, next_retry=Destination.next_retry_at
+    ),
     "overdue": _is_overdue(bindparam("overdue", type_=UtcDateTime())),
     "not_overdue": not_(_is_overdue(bindparam("not_overdue", type_=UtcDateTime()))),
 }
-"""Of each filter, by its name, which is also that of its value."""
+"""Condition of each filter, under the name of its parameter."""
+
+
+async def destinations_by_id(
+    reader: Reader, ids: Sequence[DestinationId], projection: Projection = ALL_COLUMNS
+) -> Sequence[AnyRow]:
+    """Return the destinations that exist and whose post is not deleted, in no particular order."""
+    return await reader.rows(_select_by_id(projection), ids=ids)
+
+
+@cached_statement()
+def _select_by_id(projection: Projection) -> Statement:
+    return Statement(
+        _exclude_deleted_posts(_select_destinations(projection)).where(
+            any_of(Destination.id, "ids")
+        )
+    )
+
+
+async def find_matching_destination(
+    reader: Reader,
+    destination_id: DestinationId,
+    criteria: DestinationCriteria,
+    now: datetime,
+) -> AnyRow | None:
+    """Return the destination if it matches now and its post is not deleted, else None."""
+    values = _filter_values(criteria, now)
+    return await reader.first(_select_matching(tuple(values)), id=destination_id, **values)
+
+
+@cached_statement()
+def _select_matching(filters: tuple[str, ...]) -> Statement:
+    statement = _exclude_deleted_posts(_select_destinations(ALL_COLUMNS)).where(
+        Destination.id == bindparam("id")
+    )
+    return Statement(statement.where(*_conditions(filters)))
+
+
+async def destinations_by_post_id(
+    reader: Reader, post_ids: Sequence[PostId], projection: Projection = ALL_COLUMNS
+) -> Sequence[AnyRow]:
+    """Return all destinations of the posts, those of each post by position.
+
+    Served by the unique key of post and account; sorting so few rows is cheaper than another index.
+    """
+    return await reader.rows(_select_by_post_id(projection), post_ids=post_ids)
+
+
+@cached_statement()
+def _select_by_post_id(projection: Projection) -> Statement:
+    return Statement(
+        _select_destinations(projection, "post_id")
+        .where(any_of(Destination.post_id, "post_ids"))
+        .order_by(Destination.post_id, Destination.position, Destination.id)
+    )
+
+
+async def destinations_for_posts(
+    reader: Reader, posts: Sequence[Record], projection: Projection
+) -> list[Sequence[Record]]:
+    """Return the destinations of each post, as `destinations_by_post_id`, without decoding the ids."""
+    ids = column_values(posts, "id")
+    rows = await reader.records(_select_by_post_id(projection), post_ids=ids)
+    by_post: dict[object, list[Record]] = {post_id: [] for post_id in ids}
+    for post_id, row in zip(column_values(rows, "post_id"), rows, strict=True):
+        by_post[post_id].append(row)
+    return [by_post[post_id] for post_id in ids]
+
+
+async def destinations_with_post(
+    reader: Reader, post_id: PostId, projection: Projection, post_projection: Projection
+) -> Sequence[Record]:
+    """Return all destinations of one post that is not deleted, each with the post as related row."""
+    return await reader.records(_select_with_post(projection, post_projection), post_id=post_id)
+
+
+@cached_statement()
+def _select_with_post(projection: Projection, post_projection: Projection) -> Statement:
+    post = labelled_columns(POST_RELATION, POST_COLUMNS, post_projection, "id")
+    return Statement(
+        _exclude_deleted_posts(_select_destinations(projection).add_columns(*post))
+        .where(Destination.post_id == bindparam("post_id"))
+        .order_by(Destination.position, Destination.id)
+    )
+
+
+async def destinations_page(
+    reader: Reader,
+    criteria: DestinationCriteria,
+    sort_by: DestinationSort,
+    direction: Direction,
+    request: PageRequest,
+    now: datetime,
+    projection: Projection = ALL_COLUMNS,
+) -> Page:
+    """Return one page in the order of the index on the sort column; `now` decides what is overdue."""
+    order = Order(getattr(Destination, sort_by.value), Destination.id, direction)
+    values = _filter_values(criteria, now)
+    build_statement = partial(_select_page, projection, tuple(values), order)
+    return await read_page(reader, build_statement, values, order, request)
+
+
+@cached_statement()
+def _select_page(
+    projection: Projection, filters: tuple[str, ...], order: Order, page_slice: PageSlice
+) -> Statement:
+    statement = _exclude_deleted_posts(_select_destinations(projection, order.column.key)).where(
+        *_conditions(filters)
+    )
+    return slice_statement(statement, order, page_slice)
+
+
+async def retry_candidates(
+    reader: Reader, criteria: DestinationCriteria, request: PageRequest, now: datetime
+) -> Page:
+    """Return a page of matching destinations that were not imported, newest first, with post and account ids.
+
+    Cancelled destinations are included only if the filter names error codes. A retry does not change
+    this order, so consecutive pages return each destination once.
+    """
+    values = _filter_values(criteria, now)
+    build_statement = partial(_select_retry_candidates, tuple(values))
+    return await read_page(reader, build_statement, values, _NEWEST_FIRST, request)
+
+
+@cached_statement()
+def _select_retry_candidates(filters: tuple[str, ...], page_slice: PageSlice) -> Statement:
+    columns = (Destination.id, Destination.post_id, Destination.account_id, Destination.created_at)
+    statement = _exclude_deleted_posts(select(*columns)).where(
+        Post.imported_at.is_(None), *_conditions(filters)
+    )
+    if not {"error_code", single_value_name("error_code")}.intersection(filters):
+        statement = statement.where(Destination.error_code.is_distinct_from(CANCELLED))
+    return slice_statement(statement, _NEWEST_FIRST, page_slice)
+
+
+async def count_destinations(reader: Reader, criteria: DestinationCriteria, now: datetime) -> int:
+    values = _filter_values(criteria, now)
+    return await reader.count(_select_count(tuple(values)), **values)
+
+
+@cached_statement()
+def _select_count(filters: tuple[str, ...]) -> Statement:
+    statement = select(func.count()).select_from(Destination)
+    return Statement(_exclude_deleted_posts(statement).where(*_conditions(filters)))
+
+
+def _select_destinations(projection: Projection, *required_names: str) -> AnySelect:
+    """Select destinations with their ids, and the account if the projection includes it."""
+    columns = projected_columns(_COLUMNS, projection, "id", *required_names)
+    account = projection.relation(ACCOUNT_RELATION)
+    if account is None:
+        return select(*columns)
+    account_columns = labelled_columns(ACCOUNT_RELATION, ACCOUNT_COLUMNS, account, "id")
+    return select(*columns, *account_columns).select_from(Destination).join(Account, ACCOUNT_JOIN)
+
+
+def _exclude_deleted_posts(statement: AnySelect) -> AnySelect:
+    """Served by an index-only scan of uq_post_kept."""
+    return statement.join(Post, POST_JOIN).where(Post.deleted_at.is_(None))
+
+
+async def count_overdue(connection: AsyncConnection, now: datetime) -> int:
+    """Count overdue destinations in all workspaces, by one index lookup for each workspace."""
+    workspace_count = (
+        select(func.count())
+        .select_from(Destination)
+        .where(
+            Destination.workspace_id == Workspace.id,
+            _is_overdue(literal(now - OVERDUE_AFTER, UtcDateTime())),
+        )
+        .correlate(Workspace)
+        .scalar_subquery()
+    )
+    return int(
+        await connection.scalar(select(func.sum(workspace_count)).select_from(Workspace)) or 0
+    )
+
+
+def _statuses_for_outcomes(outcomes: Sequence[Outcome]) -> Sequence[DestinationStatus]:
+    """Return the statuses that a destination with one of the outcomes can have."""
+    return [
+        status
+        for status in DestinationStatus
+        if not OUTCOMES_BY_STATUS[status].isdisjoint(outcomes)
+    ]
+
+
+def _filter_values(criteria: DestinationCriteria, now: datetime) -> dict[str, object]:
+    """Return the parameters of the filters."""
+    values = filter_params(criteria)
+    values.pop("overdue", None)
+    if criteria.outcome is not None:
+        name, statuses = filter_param("outcome_statuses", _statuses_for_outcomes(criteria.outcome))
+        values[name] = statuses
+    if criteria.overdue is not None:
+        values["overdue" if criteria.overdue else "not_overdue"] = now - OVERDUE_AFTER
+    return values
+
+
+def _conditions(filters: Iterable[str]) -> Iterator[ColumnElement[bool]]:
+    return (_CONDITIONS[name] for name in filters)
+
 
 _NEWEST_FIRST = Order(Destination.created_at, Destination.id, Direction.DESC)

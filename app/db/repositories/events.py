@@ -1,19 +1,17 @@
-"""Events: appended with the next numbers of their workspace's counter, read as a feed, forgotten in the end.
-
-What they say is the domain's.
-"""
+"""Events: appended with sequence numbers from the workspace counter, read as a feed, and pruned."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db import models
 from app.db.core.database import Reader, WriteSession
-from app.db.core.projections import cached_statement
+from app.db.core.projections import cached_statement, columns_except
 from app.db.core.statements import AnyRow, Statement, any_of
+from app.db.core.writes import insert_rows
 from app.domain.errors import ResyncRequired
 from app.domain.events import FEED_START, Change, ChangeFilter, Event, EventKind, FeedPosition
 from app.domain.ids import ApiKeyId, WorkspaceId
@@ -28,9 +26,10 @@ async def append_events(
     operation: str,
     now: datetime,
 ) -> None:
-    """The last statements of a transaction: from here on, others that write wait for its end.
+    """Append events with the next sequence numbers; must be the last statements of a transaction.
 
-    So the order of the numbers is the order of the commits, and none is missing.
+    Updating the counter blocks other writers until the commit. So sequence numbers follow commit order,
+    without gaps.
     """
     if not events:
         return
@@ -41,10 +40,11 @@ async def append_events(
         .returning(models.Workspace.event_seq)
     )
     if last is None:
-        raise ValueError(f"there is no workspace {workspace_id}")
+        raise ValueError(f"workspace {workspace_id} does not exist")
     first = last - len(events) + 1
-    await session.execute(
-        insert(models.Event),
+    await insert_rows(
+        session,
+        models.Event,
         [
             {
                 "workspace_id": workspace_id,
@@ -59,30 +59,28 @@ async def append_events(
             }
             for seq, event in enumerate(events, first)
         ],
-        # Without it, events of posts and of destinations would take turns in statements of one row.
-        execution_options={"render_nulls": True},
     )
 
 
 @dataclass(frozen=True, slots=True)
-class ChangePage:
-    """A stretch of a feed."""
+class EventPage:
+    """Page of a change feed."""
 
     changes: Sequence[Change]
     next_position: FeedPosition
-    """From where to go on: up to here, nothing else was asked for."""
+    """Start of the next page; no matching change lies between the last one here and this position."""
     has_more: bool
-    """Whether there is more to look at; what is wanted may not be among it."""
+    """Whether events follow `next_position`; none of them need match the filter."""
     latest_position: FeedPosition
-    """Behind the last event there is, whatever was asked for."""
+    """Position after the last event, whatever the filter."""
 
 
 MAX_SCANNED = 50_000
-"""Changes that are looked at for a page of some kinds, in some 15 ms; there may be many millions."""
+"""Events scanned for a page that is filtered by kind, in about 15 ms; a feed may have many millions."""
 
 
 async def newest_position(reader: Reader) -> FeedPosition:
-    """Behind the last event."""
+    """Return the position after the last event."""
     row = await reader.first(_NEWEST_EVENT)
     return FEED_START if row is None else FeedPosition(row.seq, row.created_at)
 
@@ -94,32 +92,34 @@ async def read_changes(
     *,
     limit: int,
     scan_limit: int = MAX_SCANNED,
-) -> ChangePage:
-    """The first of them after a position, or of all that are kept; fewer where it has looked at so many.
+) -> EventPage:
+    """Return the first matching changes after a position, or from the oldest stored event if it is None.
 
-    ResyncRequired where some that came after the position are not kept any more. That is looked at last:
-    what is forgotten meanwhile would be missing too.
+    The page is shorter than `limit` if `scan_limit` events were scanned. Raises ResyncRequired if an event
+    after the position was pruned. The position is checked last, to detect events pruned during the read.
     """
     newest = await newest_position(reader)
     end = newest
-    if (
-        change_filter.kinds is not None and change_filter.post_id is None
-    ):  # the one search without an index
+    has_index = change_filter.kinds is None or change_filter.post_id is not None
+    if not has_index:
         end = await _scan_end(reader, after, scan_limit, newest)
-    # Whatever is up to there can be read: a number is given out by the transaction of its event.
+    # All events up to `end` are visible, because the transaction of an event also allocates its number.
     rows = await _read_event_rows(reader, after, change_filter, until=end.seq, limit=limit + 1)
     if after is not None:
         await check_position(reader, after)
-    found = [_change_from_row(row) for row in rows[:limit]]
+    changes = [_change_from_row(row) for row in rows[:limit]]
     is_full = len(rows) > limit
-    until = found[-1].position if is_full else end
-    return ChangePage(found, until, is_full or end is not newest, newest)
+    next_position = changes[-1].position if is_full else end
+    return EventPage(changes, next_position, is_full or end is not newest, newest)
 
 
 async def _scan_end(
     reader: Reader, after: FeedPosition | None, scan_limit: int, newest: FeedPosition
 ) -> FeedPosition:
-    """So many further on, or at the newest; ResyncRequired where that is not kept any more."""
+    """Return the position `scan_limit` events after the start, or the newest.
+
+    Raises ResyncRequired if the event at that position was pruned.
+    """
     if after is None:
         oldest = await reader.first(_OLDEST_EVENT)
         start = 0 if oldest is None else oldest.seq - 1
@@ -130,61 +130,60 @@ async def _scan_end(
     row = await reader.first(_EVENT_TIME, seq=start + scan_limit)
     if row is not None:
         return FeedPosition(row.seq, row.created_at)
-    if after is not None:  # what came right after it is not kept any more either
+    if after is not None:  # the events right after it were pruned too
         raise resync_required_error()
-    return newest  # the oldest was forgotten just now
+    return newest  # the oldest event was pruned since it was read
 
 
 async def read_contiguous_changes(
     reader: Reader, after: FeedPosition, *, limit: int
 ) -> list[Change]:
-    """All that come next, without a gap; ResyncRequired where that cannot be told any more."""
+    """Return the next changes after a position; raises ResyncRequired unless there is no gap before them."""
     if after == FEED_START:
         rows = await _read_event_rows(reader, None, ChangeFilter(), until=None, limit=limit)
-        is_whole = not rows or rows[0].seq == 1
+        is_contiguous = not rows or rows[0].seq == 1
         following = rows
     else:
-        # With its own, which is another one where a backup was restored, or not kept any more.
-        own = FeedPosition(after.seq - 1, None)
-        rows = await _read_event_rows(reader, own, ChangeFilter(), until=None, limit=limit + 1)
-        is_whole = bool(rows) and (rows[0].seq, rows[0].created_at) == (
-            after.seq,
-            after.happened_at,
+        # Includes the event of the position, to detect a restored backup or pruned history.
+        before = FeedPosition(after.seq - 1, None)
+        rows = await _read_event_rows(reader, before, ChangeFilter(), until=None, limit=limit + 1)
+        is_contiguous = bool(rows) and (
+            (rows[0].seq, rows[0].created_at) == (after.seq, after.happened_at)
         )
         following = rows[1:]
-    if not is_whole:
+    if not is_contiguous:
         raise resync_required_error()
     return [_change_from_row(row) for row in following]
 
 
 async def check_position(reader: Reader, position: FeedPosition) -> None:
-    """ResyncRequired unless all that came after it is kept: as it is where its own event is."""
+    """Raise ResyncRequired unless the event of the position is stored, and so all later ones."""
     if position == FEED_START:
         oldest = await reader.first(_OLDEST_EVENT)
-        is_kept = oldest is None or oldest.seq == 1
+        is_stored = oldest is None or oldest.seq == 1
     else:
         row = await reader.first(_EVENT_TIME, seq=position.seq)
-        is_kept = row is not None and row.created_at == position.happened_at
-    if not is_kept:
+        is_stored = row is not None and row.created_at == position.happened_at
+    if not is_stored:
         raise resync_required_error()
 
 
 async def oldest_events(
     connection: AsyncConnection, workspace_id: WorkspaceId, *, limit: int
 ) -> Sequence[tuple[int, datetime]]:
-    """Number and time of the first ones that are kept."""
+    """Return sequence number and time of the oldest stored events of a workspace."""
     event = models.Event
-    found = await connection.execute(
+    result = await connection.execute(
         select(event.seq, event.created_at)
         .where(event.workspace_id == workspace_id)
         .order_by(event.seq)
         .limit(limit)
     )
-    return [(row.seq, row.created_at) for row in found]
+    return [(row.seq, row.created_at) for row in result]
 
 
 async def delete_events(session: WriteSession, workspace_id: WorkspaceId, last_seq: int) -> None:
-    """All with this number or a lower one."""
+    """Delete the events up to and including `last_seq`."""
     event = models.Event
     await session.execute(
         delete(event).where(event.workspace_id == workspace_id, event.seq <= last_seq)
@@ -192,10 +191,10 @@ async def delete_events(session: WriteSession, workspace_id: WorkspaceId, last_s
 
 
 def resync_required_error() -> ResyncRequired:
-    """For whoever went on too late."""
+    """Error for a position whose following changes are no longer stored."""
     return ResyncRequired(
-        "The changes after this cursor are not kept any more. Read anew what you need, and go on from"
-        " the latest cursor.",
+        "The changes after this cursor are no longer stored. Read the current state again, and continue"
+        " from the latest cursor.",
         argument="after",
     )
 
@@ -208,7 +207,7 @@ async def _read_event_rows(
     until: int | None,
     limit: int,
 ) -> Sequence[AnyRow]:
-    values: dict[str, object] = {"after": 0 if after is None else after.seq, "room": limit}
+    values: dict[str, object] = {"after": 0 if after is None else after.seq, "limit": limit}
     if until is not None:
         values["until"] = until
     if change_filter.kinds is not None:
@@ -229,22 +228,12 @@ _CONDITIONS = {
 @cached_statement()
 def _select_events(filters: tuple[str, ...]) -> Statement:
     """Served by the primary key; for one post, by ix_event_workspace_id_post_id_seq."""
-    event = models.Event
     conditions = [condition for name, condition in _CONDITIONS.items() if name in filters]
     return Statement(
-        select(
-            event.seq,
-            event.kind,
-            event.actor_key_id,
-            event.post_id,
-            event.destination_id,
-            event.account_id,
-            event.payload,
-            event.created_at,
-        )
+        select(*columns_except(models.Event))
         .where(*conditions)
-        .order_by(event.seq)
-        .limit(bindparam("room"))
+        .order_by(models.Event.seq)
+        .limit(bindparam("limit"))
     )
 
 

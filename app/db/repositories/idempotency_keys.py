@@ -1,4 +1,4 @@
-"""What was answered to a request that may come again, and the lock of one that runs. No rules."""
+"""Stored outcomes of idempotent requests, and the locks of running ones."""
 
 from datetime import datetime
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.core.advisory_locks import acquire_advisory_lock
-from app.db.core.database import Reader, WriteSession, insert_with_on_conflict
+from app.db.core.database import Reader, WriteSession
 from app.db.core.statements import AnyRow
+from app.db.core.writes import acquire_advisory_lock, insert_with_on_conflict
 from app.db.models import IdempotencyKey
 from app.domain.ids import WorkspaceId
 
@@ -16,12 +16,15 @@ from app.domain.ids import WorkspaceId
 async def lock_idempotency_key(
     session: WriteSession, workspace_id: WorkspaceId, operation: str, key: str, *, wait: bool
 ) -> bool:
-    """Whether no other transaction holds the same key; with `wait`, the other one's end is awaited."""
+    """Lock a key until the transaction ends; return whether the lock was acquired.
+
+    With `wait`, the call waits for another holder.
+    """
     return await acquire_advisory_lock(session, f"{workspace_id}:{operation}:{key}", wait=wait)
 
 
 async def find_idempotency_key(reader: Reader, operation: str, key: str) -> AnyRow | None:
-    """Fingerprint, outcome and expires_at of the first request; expired ones too."""
+    """Return fingerprint, outcome and expires_at of the first request, also if expired, or None."""
     return await reader.first(
         select(IdempotencyKey.fingerprint, IdempotencyKey.outcome, IdempotencyKey.expires_at).where(
             IdempotencyKey.operation == operation, IdempotencyKey.key == key
@@ -40,7 +43,7 @@ async def store_outcome(
     now: datetime,
     expires_at: datetime,
 ) -> None:
-    """In place of one that has expired."""
+    """Store the outcome of a request, replacing an expired one."""
     values = {
         "fingerprint": fingerprint,
         "outcome": outcome,
@@ -57,7 +60,7 @@ async def store_outcome(
 async def find_expiry_cutoff(
     connection: AsyncConnection, now: datetime, *, limit: int
 ) -> datetime | None:
-    """Up to when about `limit` of them have expired, over all workspaces; None if none has."""
+    """Return the time until which about `limit` keys of all workspaces have expired; None if none has."""
     expired = await connection.scalars(
         select(IdempotencyKey.expires_at)
         .where(IdempotencyKey.expires_at <= now)
@@ -68,5 +71,5 @@ async def find_expiry_cutoff(
 
 
 async def delete_expired_idempotency_keys(session: WriteSession, until: datetime) -> None:
-    """All that expired then or earlier."""
+    """Delete the keys of all workspaces that expired at `until` or earlier."""
     await session.execute(delete(IdempotencyKey).where(IdempotencyKey.expires_at <= until))

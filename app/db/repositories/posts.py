@@ -1,14 +1,16 @@
-"""Reading posts: by id, in pages, counted. Deleted posts are never returned."""
+"""Posts: filtered pages and counts for readers, and whole posts with their destinations for writers."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, exists, func, select
+from sqlalchemy import ColumnElement, bindparam, delete, exists, func, select
 
-from app.db.core.database import Reader
+from app.db.core.database import Reader, WriteSession
 from app.db.core.paging import (
     Direction,
     Order,
@@ -18,7 +20,13 @@ from app.db.core.paging import (
     read_page,
     slice_statement,
 )
-from app.db.core.projections import ALL_COLUMNS, Projection, cached_statement, projected_columns
+from app.db.core.projections import (
+    ALL_COLUMNS,
+    Projection,
+    cached_statement,
+    columns_except,
+    projected_columns,
+)
 from app.db.core.statements import (
     LIKE_ESCAPE,
     AnyRow,
@@ -28,15 +36,21 @@ from app.db.core.statements import (
     escape_like,
     filter_conditions,
     filter_params,
+    time_range_conditions,
 )
+from app.db.core.types import ColumnValues, field_names, values_of
+from app.db.core.writes import insert_rows, update_rows
 from app.db.models import POST_JOIN, Destination, Post
-from app.domain.ids import AccountId, PostId
-from app.domain.posts import PostStatus
+from app.domain.destinations import Destination as DomainDestination
+from app.domain.destinations import DestinationState
+from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
+from app.domain.posts import Post as DomainPost
+from app.domain.posts import PostStatus, post_published_at, search_text
 from app.domain.validation.text import fold_for_search
 
 
 class PostSort(StrEnum):
-    """What posts can be ordered by; each value is the name of the column."""
+    """Sort keys of posts; each value is the name of a column."""
 
     CREATED_AT = "created_at"
     SCHEDULED_FOR = "scheduled_for"
@@ -44,27 +58,15 @@ class PostSort(StrEnum):
     UPDATED_AT = "updated_at"
 
 
-POST_COLUMNS = (
-    Post.id,
-    Post.content,
-    Post.status,
-    Post.scheduled_for,
-    Post.timezone,
-    Post.media_ids,
-    Post.media,
-    Post.platform_content,
-    Post.reference,
-    Post.published_at,
-    Post.version,
-    Post.imported_at,
-    Post.created_at,
-    Post.updated_at,
-)
+POST_COLUMNS = columns_except(Post, "is_draft", "submitted_now", "search_text", "deleted_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PostFilter:
-    """None filters nothing; an empty list matches nothing. After is inclusive, before exclusive."""
+class PostCriteria:
+    """Filters of posts: None does not filter, an empty list matches nothing.
+
+    `*_after` is inclusive, `*_before` is exclusive.
+    """
 
     status: Sequence[PostStatus] | None = None
     platform: Sequence[str] | None = None
@@ -81,83 +83,8 @@ class PostFilter:
     reference: str | None = None
 
 
-async def posts_by_id(
-    reader: Reader, ids: Sequence[PostId], projection: Projection = ALL_COLUMNS
-) -> Sequence[AnyRow]:
-    """The existing ones among the ids, in no particular order. Served by uq_post_kept."""
-    return await reader.rows(_select_by_id(projection), ids=ids)
-
-
-async def post_exists(reader: Reader, post_id: PostId) -> bool:
-    """Whether there is such a post, or was before it was deleted."""
-    return await reader.first(_POST_EXISTS, id=post_id) is not None
-
-
-_POST_EXISTS = Statement(select(Post.id).where(Post.id == bindparam("id")))
-
-
-@cached_statement()
-def _select_by_id(projection: Projection) -> Statement:
-    return Statement(_select_not_deleted(projection).where(any_of(Post.id, "ids")))
-
-
-async def posts_page(
-    reader: Reader,
-    post_filter: PostFilter,
-    sort_by: PostSort,
-    direction: Direction,
-    request: PageRequest,
-    projection: Projection = ALL_COLUMNS,
-) -> Page:
-    """One page in a total order, which an index of the sort's column follows."""
-    order = Order(getattr(Post, sort_by.value), Post.id, direction)
-    values = _filter_values(post_filter)
-    query = partial(_select_page, projection, tuple(values), order)
-    return await read_page(reader, query, values, order, request)
-
-
-@cached_statement()
-def _select_page(
-    projection: Projection, filters: tuple[str, ...], order: Order, page_slice: PageSlice
-) -> Statement:
-    statement = _select_not_deleted(projection, order.column.key).where(*_conditions(filters))
-    return slice_statement(statement, order, page_slice)
-
-
-async def count_posts(reader: Reader, post_filter: PostFilter) -> int:
-    values = _filter_values(post_filter)
-    return await reader.count(_select_count(tuple(values)), **values)
-
-
-@cached_statement()
-def _select_count(filters: tuple[str, ...]) -> Statement:
-    statement = select(func.count()).select_from(Post)
-    return Statement(statement.where(Post.deleted_at.is_(None), *_conditions(filters)))
-
-
-def _select_not_deleted(projection: Projection, *required_names: str) -> AnySelect:
-    """Posts that are not deleted, always with their ids."""
-    return select(*projected_columns(POST_COLUMNS, projection, "id", *required_names)).where(
-        Post.deleted_at.is_(None)
-    )
-
-
-def _filter_values(post_filter: PostFilter) -> dict[str, object]:
-    """What is compared with; a text that is searched for as the pattern that finds it."""
-    values = filter_params(post_filter)
-    if post_filter.search:
-        values["search"] = f"%{escape_like(fold_for_search(post_filter.search))}%"
-    else:
-        values.pop("search", None)
-    return values
-
-
-def _conditions(filters: Iterable[str]) -> Iterator[ColumnElement[bool]]:
-    return (_CONDITIONS[name] for name in filters)
-
-
 def _has_destination(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Served, post by post, by the unique key of post and account or the index on platform and post."""
+    """Served for each post by the unique key of post and account, or by the index on platform and post."""
     return exists().where(POST_JOIN, condition)
 
 
@@ -169,15 +96,202 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
             platform=Destination.platform, account_id=Destination.account_id
         ).items()
     },
+    **time_range_conditions(
+        created=Post.created_at,
+        scheduled=Post.scheduled_for,
+        published=Post.published_at,
+        updated=Post.updated_at,
+    ),
     "reference": Post.reference == bindparam("reference"),
     "search": Post.search_text.like(bindparam("search"), escape=LIKE_ESCAPE),
-    "created_after": Post.created_at >= bindparam("created_after"),
-    "created_before": Post.created_at < bindparam("created_before"),
-    "scheduled_after": Post.scheduled_for >= bindparam("scheduled_after"),
-    "scheduled_before": Post.scheduled_for < bindparam("scheduled_before"),
-    "published_after": Post.published_at >= bindparam("published_after"),
-    "published_before": Post.published_at < bindparam("published_before"),
-    "updated_after": Post.updated_at >= bindparam("updated_after"),
-    "updated_before": Post.updated_at < bindparam("updated_before"),
 }
-"""Of each filter, by its name, which is also that of its value."""
+"""Condition of each filter, under the name of its parameter."""
+
+
+async def posts_by_id(
+    reader: Reader, ids: Sequence[PostId], projection: Projection = ALL_COLUMNS
+) -> Sequence[AnyRow]:
+    """Return the posts that exist and are not deleted, in no particular order. Served by uq_post_kept."""
+    return await reader.rows(_select_by_id(projection), ids=ids)
+
+
+@cached_statement()
+def _select_by_id(projection: Projection) -> Statement:
+    return Statement(_select_not_deleted(projection).where(any_of(Post.id, "ids")))
+
+
+async def post_exists(reader: Reader, post_id: PostId) -> bool:
+    """Return whether the post exists, deleted or not."""
+    return await reader.first(_POST_EXISTS, id=post_id) is not None
+
+
+_POST_EXISTS = Statement(select(Post.id).where(Post.id == bindparam("id")))
+
+
+async def posts_page(
+    reader: Reader,
+    criteria: PostCriteria,
+    sort_by: PostSort,
+    direction: Direction,
+    request: PageRequest,
+    projection: Projection = ALL_COLUMNS,
+) -> Page:
+    """Return one page of posts that are not deleted, in the order of the index on the sort column."""
+    order = Order(getattr(Post, sort_by.value), Post.id, direction)
+    values = _filter_values(criteria)
+    build_statement = partial(_select_page, projection, tuple(values), order)
+    return await read_page(reader, build_statement, values, order, request)
+
+
+@cached_statement()
+def _select_page(
+    projection: Projection, filters: tuple[str, ...], order: Order, page_slice: PageSlice
+) -> Statement:
+    statement = _select_not_deleted(projection, order.column.key).where(*_conditions(filters))
+    return slice_statement(statement, order, page_slice)
+
+
+async def count_posts(reader: Reader, criteria: PostCriteria) -> int:
+    """Return the number of matching posts that are not deleted."""
+    values = _filter_values(criteria)
+    return await reader.count(_select_count(tuple(values)), **values)
+
+
+@cached_statement()
+def _select_count(filters: tuple[str, ...]) -> Statement:
+    statement = select(func.count()).select_from(Post)
+    return Statement(statement.where(Post.deleted_at.is_(None), *_conditions(filters)))
+
+
+def _select_not_deleted(projection: Projection, *required_names: str) -> AnySelect:
+    return select(*projected_columns(POST_COLUMNS, projection, "id", *required_names)).where(
+        Post.deleted_at.is_(None)
+    )
+
+
+def _filter_values(criteria: PostCriteria) -> dict[str, object]:
+    """Return the parameters of the filters; the search text becomes a LIKE pattern."""
+    values = filter_params(criteria)
+    if criteria.search:
+        values["search"] = f"%{escape_like(fold_for_search(criteria.search))}%"
+    else:
+        values.pop("search", None)
+    return values
+
+
+def _conditions(filters: Iterable[str]) -> Iterator[ColumnElement[bool]]:
+    return (_CONDITIONS[name] for name in filters)
+
+
+_STATE_FIELDS = field_names(DestinationState)
+_POST_FIELDS = field_names(DomainPost, "destinations")
+_DESTINATION_FIELDS = field_names(DomainDestination, "state")
+
+
+async def lock_posts(reader: Reader, ids: Collection[PostId]) -> None:
+    """Lock existing posts, and so their destinations, until the transaction ends."""
+    await reader.rows(select(Post.id).where(Post.id.in_(ids)).order_by(Post.id).with_for_update())
+
+
+async def load_posts(reader: Reader, ids: Collection[PostId]) -> dict[PostId, DomainPost]:
+    """Load existing posts, also deleted ones, with their destinations in order.
+
+    To write them afterwards, call `lock_posts` first.
+    """
+    posts = await reader.rows(
+        select(*(getattr(Post, name) for name in _POST_FIELDS)).where(Post.id.in_(ids))
+    )
+    destinations = await reader.rows(
+        select(
+            Destination.post_id,
+            *(getattr(Destination, name) for name in (*_DESTINATION_FIELDS, *_STATE_FIELDS)),
+        )
+        .where(Destination.post_id.in_(ids))
+        .order_by(Destination.position)
+    )
+    by_post: dict[UUID, list[DomainDestination]] = defaultdict(list)
+    for row in destinations:
+        by_post[row.post_id].append(
+            DomainDestination(
+                **values_of(row, _DESTINATION_FIELDS),
+                state=DestinationState(**values_of(row, _STATE_FIELDS)),
+            )
+        )
+    return {
+        post.id: DomainPost(**values_of(post, _POST_FIELDS), destinations=tuple(by_post[post.id]))
+        for post in posts
+    }
+
+
+async def post_ids_by_destination_id(
+    reader: Reader, ids: Collection[DestinationId]
+) -> dict[DestinationId, PostId]:
+    """Return the post of each destination that exists."""
+    rows = await reader.rows(
+        select(Destination.id, Destination.post_id).where(Destination.id.in_(ids))
+    )
+    return {row.id: row.post_id for row in rows}
+
+
+async def write_posts(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    posts: Collection[DomainPost],
+    *,
+    previous: Mapping[PostId, DomainPost],
+) -> None:
+    """Write posts with their destinations; `previous` has the stored state of those that exist."""
+    stored = {
+        destination.id: destination
+        for post in previous.values()
+        for destination in post.destinations
+    }
+    removed_ids = {
+        destination.id
+        for post in posts
+        if post.id in previous
+        for destination in previous[post.id].destinations
+    } - {destination.id for post in posts for destination in post.destinations}
+    new_destinations, changed_destinations = [], []
+    for post in posts:
+        for destination in post.destinations:
+            if destination.id not in stored:
+                new_destinations.append(_destination_row(workspace_id, post, destination))
+            elif stored[destination.id] != destination:
+                changed_destinations.append(_destination_row(workspace_id, post, destination))
+
+    await insert_rows(
+        session, Post, [_post_row(workspace_id, post) for post in posts if post.id not in previous]
+    )
+    await update_rows(
+        session, Post, [_post_row(workspace_id, post) for post in posts if post.id in previous]
+    )
+    if removed_ids:
+        await session.execute(
+            delete(Destination).where(
+                Destination.workspace_id == workspace_id, Destination.id.in_(removed_ids)
+            )
+        )
+    await insert_rows(session, Destination, new_destinations)
+    await update_rows(session, Destination, changed_destinations)
+
+
+def _post_row(workspace_id: WorkspaceId, post: DomainPost) -> ColumnValues:
+    return {
+        "workspace_id": workspace_id,
+        **values_of(post, _POST_FIELDS),
+        "status": post.status,
+        "published_at": post_published_at(destination.state for destination in post.destinations),
+        "search_text": search_text(post.content, post.platform_content),
+    }
+
+
+def _destination_row(
+    workspace_id: WorkspaceId, post: DomainPost, destination: DomainDestination
+) -> ColumnValues:
+    return {
+        "workspace_id": workspace_id,
+        "post_id": post.id,
+        **values_of(destination, _DESTINATION_FIELDS),
+        **values_of(destination.state, _STATE_FIELDS),
+    }

@@ -1,4 +1,4 @@
-"""Workspaces and the deployment row: created and listed by the operator, over all workspaces."""
+"""Workspaces, their account counters, and the deployment row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ from datetime import datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.core.database import WriteSession, insert_with_on_conflict
+from app.db.core.database import WriteSession
 from app.db.core.statements import AnyRow
+from app.db.core.writes import insert_with_on_conflict
 from app.db.models import Deployment, Workspace
 from app.domain.ids import MAX_ACCOUNT_ID, AccountId, WorkspaceId
 from app.domain.workspaces import WorkspaceKind
@@ -24,7 +25,7 @@ async def insert_workspace(
     next_account_id: int = 1,
     now: datetime,
 ) -> bool:
-    """False, and nothing changed, where a workspace of that id or name exists already."""
+    """Insert a workspace; return False, and change nothing, if its id or name exists."""
     inserted = await session.execute(
         insert_with_on_conflict(session, Workspace)
         .values(
@@ -43,11 +44,11 @@ async def insert_workspace(
 
 
 async def lock_workspace(session: WriteSession, workspace_id: WorkspaceId) -> bool:
-    """Whether it exists; until the transaction ends, other calls wait here."""
-    found = await session.scalar(
+    """Lock a workspace until the transaction ends; return whether it exists."""
+    locked_id = await session.scalar(
         select(Workspace.id).where(Workspace.id == workspace_id).with_for_update()
     )
-    return found is not None
+    return locked_id is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +58,17 @@ class WorkspaceRef:
 
 
 async def find_workspace_by_name(connection: AsyncConnection, name: str) -> WorkspaceRef | None:
-    found = await connection.execute(
+    result = await connection.execute(
         select(Workspace.id, Workspace.kind).where(Workspace.name == name)
     )
-    row = found.first()
+    row = result.first()
     return None if row is None else WorkspaceRef(WorkspaceId(row.id), row.kind)
 
 
 async def reserve_account_ids(
     session: WriteSession, workspace_id: WorkspaceId, *, highest_id: AccountId
 ) -> None:
-    """See that no account made later gets one of these numbers; others that make one wait here."""
+    """Advance the account counter past `highest_id`, and lock it until the transaction ends."""
     await session.execute(
         update(Workspace)
         .where(Workspace.id == workspace_id, Workspace.next_account_id <= highest_id)
@@ -76,22 +77,22 @@ async def reserve_account_ids(
 
 
 async def allocate_account_id(session: WriteSession, workspace_id: WorkspaceId) -> AccountId | None:
-    """The next number for an account, or None where none is left; others that take one wait here.
+    """Return the next account id, or None if none is left; locks the counter until the transaction ends.
 
-    The very last number is never given: the counter could not go beyond it.
+    MAX_ACCOUNT_ID is never returned, because the counter could not advance past it.
     """
-    following = await session.scalar(
+    next_id = await session.scalar(
         update(Workspace)
         .where(Workspace.id == workspace_id, Workspace.next_account_id < MAX_ACCOUNT_ID)
         .values(next_account_id=Workspace.next_account_id + 1)
         .returning(Workspace.next_account_id)
     )
-    return None if following is None else AccountId(following - 1)
+    return None if next_id is None else AccountId(next_id - 1)
 
 
 async def count_workspaces(session: WriteSession, *, excluded_id: WorkspaceId) -> int:
-    counting = select(func.count()).select_from(Workspace).where(Workspace.id != excluded_id)
-    return await session.scalar(counting) or 0
+    statement = select(func.count()).select_from(Workspace).where(Workspace.id != excluded_id)
+    return await session.scalar(statement) or 0
 
 
 async def list_workspaces(connection: AsyncConnection) -> Sequence[AnyRow]:

@@ -1,8 +1,6 @@
-"""Copying all rows of one database into an empty one, of either engine. Makes no tables."""
+"""Copy of all rows from one database to an empty one, also between engines."""
 
-from collections.abc import Sequence
-
-from sqlalchemy import Row, Table, delete, exists, insert, select
+from sqlalchemy import Table, delete, exists, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.core.database import Database, WriteSession
@@ -12,14 +10,14 @@ _BATCH_ROWS = 1000
 
 
 class TargetNotEmpty(Exception):
-    """A copy goes into a database without data only; the message names a table with rows."""
+    """Target of a copy has data; the message names a table with rows."""
 
 
 async def copy_database(source: Database, target: Database) -> dict[str, int]:
-    """Copy every row as of one instant, in one transaction of the target; the rows per table.
+    """Copy a snapshot of all rows in one transaction of the target; return the number of rows per table.
 
-    Both must be at this code's version. The target becomes the same installation as the source:
-    its own `deployment` row is replaced. TargetNotEmpty, and nothing changed, if it has data.
+    Both databases must be at this code's version. The source's `deployment` row replaces that of the
+    target. Raises TargetNotEmpty, and changes nothing, if the target has data.
     """
     async with source.snapshot() as connection:
 
@@ -40,7 +38,8 @@ async def _require_empty(session: WriteSession) -> None:
             select(exists().select_from(table))
         ):
             raise TargetNotEmpty(
-                f"The database already has rows in {table.name}; nothing was copied."
+                f"The target database already has rows in {table.name}; nothing was copied. Use an"
+                " empty database."
             )
 
 
@@ -48,10 +47,6 @@ async def _copy_table(table: Table, source: AsyncConnection, target: WriteSessio
     copied = 0
     result = await source.stream(select(table))
     async for rows in result.partitions(_BATCH_ROWS):
-        await target.execute(insert(table), _row_dicts(rows))
+        await target.execute(insert(table), [dict(row._mapping) for row in rows])
         copied += len(rows)
     return copied
-
-
-def _row_dicts(rows: Sequence[Row[*tuple[object, ...]]]) -> list[dict[str, object]]:
-    return [dict(row._mapping) for row in rows]

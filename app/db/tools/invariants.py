@@ -1,12 +1,10 @@
-"""What the rows must say together, as the domain's rules have it. Links and single values are not here.
+"""Domain rules that no constraint of the database enforces, checked over all rows.
 
-Each rule reads on, and yields a sentence for an operator of everything that contradicts it. Rows that
-cannot be read are left out. What was imported, or is kept of a mirrored service, is judged only by what
-holds of any.
+Each rule yields a sentence for the operator for every contradiction. Rows of mirrors and imported posts
+must satisfy only the rules that hold for any origin.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import fields
 from datetime import date, datetime
 from types import MappingProxyType
 from typing import TypeAlias
@@ -16,14 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 from sqlalchemy.orm.util import AliasedClass
 
-from app.db.core.statements import DecodedRow
-from app.db.core.tolerant_reads import (
-    has_unreadable,
-    make_tolerant,
-    stream_readable_rows,
-    stream_rows,
-    to_printable,
-)
+from app.db.core.statements import AnySelect, DecodedRow
+from app.db.core.types import field_names, values_of
 from app.db.models import (
     ACCOUNT_JOIN,
     POST_JOIN,
@@ -34,10 +26,9 @@ from app.db.models import (
     Event,
     Post,
     PublishEvidence,
-    Webhook,
     Workspace,
 )
-from app.domain.attempts import AttemptKind
+from app.domain.attempts import AttemptKind, Publication
 from app.domain.destinations import (
     DestinationState,
     DestinationStatus,
@@ -49,11 +40,28 @@ from app.domain.posts import post_published_at, post_status, search_text
 from app.domain.times import format_instant
 from app.domain.workspaces import WorkspaceKind
 
+_BATCH_ROWS = 500
+
 Rule: TypeAlias = Callable[[AsyncConnection], AsyncGenerator[str]]
 
 
+async def stream_rows(
+    connection: AsyncConnection, statement: AnySelect
+) -> AsyncIterator[DecodedRow]:
+    """Yield the rows of a statement, with one batch in memory at a time."""
+    result = await connection.stream(statement, execution_options={"yield_per": _BATCH_ROWS})
+    async for row in result:
+        yield row
+
+
+def to_printable(value: object) -> str:
+    """Return the text of a stored value on one line of a terminal."""
+    text = str(value)
+    return text if text.isprintable() else ascii(text)
+
+
 async def _inconsistent_posts(connection: AsyncConnection) -> AsyncGenerator[str]:
-    """Each destination against its invariants, each post against the fold of its destinations."""
+    """Check derived values of destinations, and of posts against the fold of their destinations."""
     statement = (
         select(
             Workspace.kind,
@@ -65,7 +73,7 @@ async def _inconsistent_posts(connection: AsyncConnection) -> AsyncGenerator[str
             Post.published_at.label("post_published_at"),
             Destination.id.label("destination_id"),
             Account.platform.label("account_platform"),
-            *(column.label(column.name) for column in _DESTINATION_COLUMNS),
+            *(getattr(Destination, name) for name in _DESTINATION_FIELDS),
         )
         .select_from(Post)
         .join(Workspace, Workspace.id == Post.workspace_id)
@@ -73,24 +81,13 @@ async def _inconsistent_posts(connection: AsyncConnection) -> AsyncGenerator[str
         .join(Account, ACCOUNT_JOIN, isouter=True)
         .order_by(Post.workspace_id, Post.id, Destination.position)
     )
-    statement = make_tolerant(statement, connection.dialect)
     async for rows in _group_by_post(stream_rows(connection, statement)):
-        if not any(has_unreadable(row) or _has_missing_value(row) for row in rows):
-            for problem in _post_problems(rows):
-                yield problem
+        for problem in _post_problems(rows):
+            yield problem
 
 
-_STATE_FIELDS = tuple(field.name for field in fields(DestinationState))
-_DESTINATION_COLUMNS = tuple(
-    Destination.__table__.c[name] for name in ("account_id", "platform", "position", *_STATE_FIELDS)
-)
-
-
-def _has_missing_value(row: DecodedRow) -> bool:
-    """NULL where a destination must have a value: the outer join takes it for no destination's."""
-    return row.destination_id is not None and any(
-        getattr(row, column.name) is None for column in _DESTINATION_COLUMNS if not column.nullable
-    )
+_STATE_FIELDS = field_names(DestinationState)
+_DESTINATION_FIELDS = ("account_id", "platform", "position", *_STATE_FIELDS)
 
 
 async def _group_by_post(rows: AsyncIterator[DecodedRow]) -> AsyncIterator[list[DecodedRow]]:
@@ -111,17 +108,9 @@ def _post_problems(rows: list[DecodedRow]) -> Iterator[str]:
     if post.kind is WorkspaceKind.LOCAL:
         yield from _position_problems(name, [row.position for row in destinations])
 
-    states: list[DestinationState] = []
-    for row in destinations:
-        try:
-            state = _destination_state(row)
-        except ValueError as error:
-            yield f"{_destination_label(row)}: {error}."
-        else:
-            states.append(state)
-            yield from _derived_value_problems(row, state)
-    if len(states) < len(destinations):
-        return
+    states = [DestinationState(**values_of(row, _STATE_FIELDS)) for row in destinations]
+    for row, state in zip(destinations, states, strict=True):
+        yield from _derived_value_problems(row, state)
     status = post_status(
         is_draft=post.is_draft, submitted_now=post.submitted_now, destinations=states
     )
@@ -144,7 +133,7 @@ def _position_problems(name: str, positions: list[int]) -> Iterator[str]:
 
 
 def _derived_value_problems(row: DecodedRow, state: DestinationState) -> Iterator[str]:
-    """What is stored beside what it follows from, and differs from that."""
+    """Check stored values that follow from other columns."""
     is_final = state.outcome is not Outcome.NONE
     day = due_day(state.due_at) if is_final and state.due_at else None
     if state.due_day != day:
@@ -179,25 +168,23 @@ def _format_value(value: datetime | date | int | None) -> str:
     return format_instant(value) if isinstance(value, datetime) else str(value)
 
 
-def _destination_state(row: DecodedRow) -> DestinationState:
-    """ValueError for a broken invariant."""
-    return DestinationState(**{name: getattr(row, name) for name in _STATE_FIELDS})
-
-
 async def _stale_search_texts(connection: AsyncConnection) -> AsyncGenerator[str]:
     statement = select(
         Post.workspace_id, Post.id, Post.content, Post.platform_content, Post.search_text
     )
-    async for row in stream_readable_rows(connection, statement):
+    async for row in stream_rows(connection, statement):
         if row.search_text != search_text(row.content, row.platform_content):
-            yield f"Workspace {row.workspace_id}: post {row.id} is not found by its own text."
+            yield (
+                f"Workspace {row.workspace_id}: post {row.id} has a search_text that does not match"
+                " its content."
+            )
 
 
 async def _inconsistent_attempts(connection: AsyncConnection) -> AsyncGenerator[str]:
-    """Each destination against its log: how many attempts there are, and how the last one ended.
+    """Check each destination against its log: the number of attempts, and the outcome of the last one.
 
-    The log may be shorter than the count where nobody logged what happened elsewhere; so the last attempt
-    of the log need not be the last one.
+    Posts of mirrors and imported posts may count attempts that were not logged. So their last logged
+    attempt need not be the last one.
     """
     regular = and_(*_destination_join(Attempt), Attempt.kind != AttemptKind.LATE)
     other = aliased(Attempt)
@@ -230,13 +217,13 @@ async def _inconsistent_attempts(connection: AsyncConnection) -> AsyncGenerator[
         .join(Post, POST_JOIN)
         .join(Attempt, and_(regular, Attempt.fence == newest_fence), isouter=True)
     )
-    async for row in stream_readable_rows(connection, statement):
-        from_elsewhere = row.kind is WorkspaceKind.MIRROR or row.imported_at is not None
-        if row.logged > row.attempts or (row.logged < row.attempts and not from_elsewhere):
+    async for row in stream_rows(connection, statement):
+        is_external = row.kind is WorkspaceKind.MIRROR or row.imported_at is not None
+        if row.logged > row.attempts or (row.logged < row.attempts and not is_external):
             yield (
                 f"{_destination_label(row)} counts {row.attempts} attempts, but {row.logged} are logged."
             )
-        elif not from_elsewhere and row.last_id is not None and _contradicts_last_attempt(row):
+        elif not is_external and row.last_id is not None and _contradicts_last_attempt(row):
             yield (
                 f"{_destination_label(row)} has outcome {row.outcome} and started_at"
                 f" {_format_value(row.started_at)}, which cannot follow from its last attempt"
@@ -254,32 +241,32 @@ def _destination_join(
 
 
 def _contradicts_last_attempt(row: DecodedRow) -> bool:
-    """Whether no way leads from how the last attempt ended to where the destination is.
+    """Return whether no sequence of transitions leads from the last attempt to the destination's state.
 
-    A destination may be published after any attempt, as the late report of an older one tells. After
-    one that failed or whose outcome is unknown, it may wait, be claimed, fail, or be cancelled. But who
-    has published stays so; what is unknown is the last attempt's outcome; and a started attempt and
-    the destination's started_at end together.
+    A destination may be published after any attempt, by a late report of an older one. After a failed or
+    unknown attempt it may wait, be claimed, fail, or be cancelled. A published destination stays
+    published. An unknown outcome is that of the last attempt. The destination has started_at exactly
+    while the last attempt runs.
     """
     if row.outcome is Outcome.PUBLISHED:
         return False
-    runs = row.last_outcome is Outcome.NONE
+    is_running = row.last_outcome is Outcome.NONE
     return (
         row.last_outcome is Outcome.PUBLISHED
-        or runs != (row.started_at is not None)
+        or is_running != (row.started_at is not None)
         or (row.outcome is Outcome.UNKNOWN and row.last_outcome is not Outcome.UNKNOWN)
     )
 
 
 async def _attempts_finished_before_start(connection: AsyncConnection) -> AsyncGenerator[str]:
-    """Of local workspaces: the clock of a mirrored service is not ours to judge."""
+    """Check local workspaces only, because the clock of a mirrored service may be wrong."""
     statement = (
         select(Attempt.workspace_id, Attempt.id, Attempt.started_at, Attempt.finished_at)
         .select_from(Attempt)
         .join(Workspace, Workspace.id == Attempt.workspace_id)
         .where(Workspace.kind == WorkspaceKind.LOCAL, Attempt.finished_at < Attempt.started_at)
     )
-    async for row in stream_readable_rows(connection, statement):
+    async for row in stream_rows(connection, statement):
         yield (
             f"Workspace {row.workspace_id}: attempt {row.id} finished at {_format_value(row.finished_at)},"
             f" before it started at {_format_value(row.started_at)}."
@@ -287,11 +274,11 @@ async def _attempts_finished_before_start(connection: AsyncConnection) -> AsyncG
 
 
 async def _inconsistent_evidence(connection: AsyncConnection) -> AsyncGenerator[str]:
-    """Published is exactly what was reported so, by a worker or a person, and the first report counts.
+    """Check that exactly the destinations with counted evidence are published, as that evidence says.
 
-    The place is that of the report that counts, and no report is of a claim that was not made yet.
+    Also checks that no evidence belongs to a claim that was never made.
     """
-    counting = and_(*_destination_join(PublishEvidence), PublishEvidence.counted)
+    is_counted = and_(*_destination_join(PublishEvidence), PublishEvidence.counted)
     other = aliased(PublishEvidence)
     statement = (
         select(
@@ -314,36 +301,36 @@ async def _inconsistent_evidence(connection: AsyncConnection) -> AsyncGenerator[
         .select_from(Destination)
         .join(Workspace, Workspace.id == Destination.workspace_id)
         .join(Post, POST_JOIN)
-        .join(PublishEvidence, counting, isouter=True)
+        .join(PublishEvidence, is_counted, isouter=True)
         .where(Workspace.kind == WorkspaceKind.LOCAL, Post.imported_at.is_(None))
     )
-    async for row in stream_readable_rows(connection, statement):
+    async for row in stream_rows(connection, statement):
         for problem in _evidence_problems(row):
             yield f"{_destination_label(row)} {problem}"
 
 
-_PUBLICATION_FIELDS = ("platform_post_id", "platform_post_url", "published_at")
+_PUBLICATION_FIELDS = field_names(Publication)
 
 
 def _evidence_problems(row: DecodedRow) -> Iterator[str]:
     is_published = row.status is DestinationStatus.PUBLISHED
     if row.counted_fence is None:
         if is_published or row.last_fence is not None:
-            yield "has no evidence of its publication that counts."
+            yield "has no counted evidence of its publication."
         return
     if not is_published:
         yield f"is {row.status.value}, though there is evidence of its publication."
     elif any(getattr(row, name) != getattr(row, f"counted_{name}") for name in _PUBLICATION_FIELDS):
-        yield "is not where, or not since when, the evidence that counts has it."
+        yield "differs in place or time of publication from the counted evidence."
     if row.last_fence > row.fence:
         yield (
-            f"has had {row.fence} claims, but there is evidence of the publication by claim"
+            f"has had {row.fence} claims, but there is evidence of a publication by claim"
             f" {row.last_fence}."
         )
 
 
 async def _event_gaps(connection: AsyncConnection) -> AsyncGenerator[str]:
-    """From the first event that is kept up to the workspace's counter, every number is there."""
+    """Check that the stored events end at the workspace's counter, without a gap."""
     last = func.max(Event.seq)
     expected = last - func.min(Event.seq) + 1
     statement = (
@@ -359,7 +346,7 @@ async def _event_gaps(connection: AsyncConnection) -> AsyncGenerator[str]:
         .group_by(Workspace.id, Workspace.event_seq)
         .having((expected != func.count()) | (last != Workspace.event_seq))
     )
-    async for row in stream_readable_rows(connection, statement):
+    async for row in stream_rows(connection, statement):
         yield (
             f"Workspace {row.id}: its events run from {row.first} to {row.last} and {row.missing}"
             f" of them are missing; they must run to {row.event_seq} without a gap."
@@ -367,11 +354,11 @@ async def _event_gaps(connection: AsyncConnection) -> AsyncGenerator[str]:
 
 
 async def _events_with_unknown_key(connection: AsyncConnection) -> AsyncGenerator[str]:
-    """The key may live in another workspace, so that no foreign key guards this."""
+    """Check the keys of events, which may belong to another workspace, so that no foreign key can."""
     statement = select(Event.workspace_id, Event.seq, Event.actor_key_id).where(
         Event.actor_key_id.is_not(None), Event.actor_key_id.not_in(select(ApiKey.id))
     )
-    async for row in stream_readable_rows(connection, statement):
+    async for row in stream_rows(connection, statement):
         yield (
             f"Workspace {row.workspace_id}: event {row.seq} was caused by the API key"
             f" {row.actor_key_id}, which does not exist."
@@ -385,24 +372,10 @@ async def _accounts_beyond_counter(connection: AsyncConnection) -> AsyncGenerato
         .join(Workspace, Workspace.id == Account.workspace_id)
         .where(Account.id >= Workspace.next_account_id)
     )
-    async for row in stream_readable_rows(connection, statement):
+    async for row in stream_rows(connection, statement):
         yield (
             f"Workspace {row.workspace_id}: account {row.id} is not below next_account_id,"
             f" which is {row.next_account_id}."
-        )
-
-
-async def _webhooks_beyond_counter(connection: AsyncConnection) -> AsyncGenerator[str]:
-    statement = (
-        select(Webhook.workspace_id, Webhook.id, Webhook.fan_out_seq, Workspace.event_seq)
-        .select_from(Webhook)
-        .join(Workspace, Workspace.id == Webhook.workspace_id)
-        .where(Webhook.fan_out_seq > Workspace.event_seq)
-    )
-    async for row in stream_readable_rows(connection, statement):
-        yield (
-            f"Workspace {row.workspace_id}: webhook {row.id} has fan_out_seq {row.fan_out_seq},"
-            f" beyond the workspace's event_seq, which is {row.event_seq}."
         )
 
 
@@ -410,13 +383,12 @@ RULES: Mapping[str, Rule] = MappingProxyType(
     {
         "posts and destinations": _inconsistent_posts,
         "search texts": _stale_search_texts,
-        "the logs of attempts": _inconsistent_attempts,
-        "the times of attempts": _attempts_finished_before_start,
+        "attempt logs": _inconsistent_attempts,
+        "attempt times": _attempts_finished_before_start,
         "publish evidence": _inconsistent_evidence,
-        "the numbers of events": _event_gaps,
-        "the causes of events": _events_with_unknown_key,
-        "the numbers of accounts": _accounts_beyond_counter,
-        "the fan-out of webhooks": _webhooks_beyond_counter,
+        "event sequence numbers": _event_gaps,
+        "actors of events": _events_with_unknown_key,
+        "account ids": _accounts_beyond_counter,
     }
 )
-"""Each by what it looks at, as in "the check of search texts"."""
+"""Rules by subject, as in "the check of search texts"."""

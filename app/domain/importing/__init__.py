@@ -1,1 +1,1 @@
-"""Bringing in what another service answered: from JSON texts to posts as they are stored. No storage."""
+"""Import of another server's REST responses: parsed into records, then merged into posts."""

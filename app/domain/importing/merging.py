@@ -1,54 +1,152 @@
-"""What a record makes of a post: what is new in it, what is older than what is known, what is missing.
+"""Merges records into the posts and accounts of a workspace.
 
-The post itself follows the newest record, by updated_at. So does each destination, but what happened is
-never taken back; where a record says no time, or not a newer one, a destination only goes forward.
+A record that is newer than the post replaces everything that it contains. A record of the same or of an
+unknown time only advances destinations, and an older record is ignored.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import Enum, StrEnum, auto
 from uuid import uuid5
 
-from app.domain.destinations import Destination, DestinationState
-from app.domain.ids import AccountId, DestinationId, PostId
-from app.domain.importing.records import DestinationRecord, PostDetails, PostRecord
-from app.domain.importing.states import (
-    Recency,
-    is_equivalent,
-    state_from_record,
-    supersedes,
-    with_due_at,
+from app.domain.accounts import Account, fallback_label
+from app.domain.attempts import Failure, Publication
+from app.domain.destinations import (
+    Destination,
+    DestinationState,
+    DestinationStatus,
+    ErrorCategory,
+    due_day,
+    lateness_ms,
 )
-from app.domain.posts import DEFAULT_TIMEZONE, Post, PostStatus, post_status
+from app.domain.errors import InvalidInput
+from app.domain.ids import MAX_ACCOUNT_ID, AccountId, DestinationId, PostId
+from app.domain.importing.records import DestinationRecord, PostRecord
+from app.domain.posts import Post, PostStatus, post_status
+from app.domain.transitions import failed, published, queued, retry_scheduled, unclaimable
+from app.domain.workspaces import WorkspaceKind
+
+MISSING_REASON_MESSAGE = "The service that this was imported from gave no reason."
+
+
+class ImportResult(StrEnum):
+    """Effect of a record on its workspace."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportState:
+    """The stored accounts and posts that a batch of records refers to; each import updates them."""
+
+    kind: WorkspaceKind
+    accounts: dict[AccountId, Account]
+    posts: dict[PostId, Post]
+    post_ids_by_destination: dict[DestinationId, PostId]
+
+    def merge(self, other: "ImportState") -> None:
+        """Add the accounts, posts and destinations that are missing here."""
+        self.accounts.update(other.accounts | self.accounts)
+        self.posts.update(other.posts | self.posts)
+        self.post_ids_by_destination.update(
+            other.post_ids_by_destination | self.post_ids_by_destination
+        )
+
+
+def import_record(record: PostRecord, state: ImportState, *, now: datetime) -> ImportResult:
+    """Merge a record into `state`.
+
+    An account that the workspace does not have is added as inactive. Raises InvalidInput, with `state`
+    unchanged, if the record would change a post that was deleted on this server or is managed by it.
+    """
+    post = state.posts.get(record.id)
+    if post is not None and post.deleted_at is not None:
+        raise InvalidInput("The post was deleted on this server.")
+    merged = merge_record(post, record, now=now)
+    if merged is not post and post is not None and is_locally_managed(post):
+        raise InvalidInput("The record differs from the post, which is managed on this server.")
+    merged_account_ids = {destination.account_id for destination in merged.destinations}
+    accounts = {
+        destination.account_id: _resolve_account(destination, state, merged.created_at)
+        for destination in record.destinations
+        if destination.account_id in merged_account_ids
+    }
+    _require_unused_ids(merged, state)
+    state.accounts.update(accounts)
+    state.posts[merged.id] = merged
+    for destination in merged.destinations:
+        state.post_ids_by_destination[destination.id] = merged.id
+    if post is None:
+        return ImportResult.NEW
+    return ImportResult.UNCHANGED if merged is post else ImportResult.CHANGED
+
+
+def is_locally_managed(post: Post) -> bool:
+    """Whether the post was created on this server, or was imported and then claimed or made claimable."""
+    return post.imported_at is None or any(
+        destination.state.fence > 0 or destination.state.claimable_at is not None
+        for destination in post.destinations
+    )
+
+
+def placeholder_account(
+    account_id: AccountId, platform: str, name: str | None, created_at: datetime
+) -> Account:
+    """An inactive account of which only the posts are known; as old as the first of them."""
+    return Account(
+        id=account_id,
+        platform=platform,
+        account_name=name,
+        display_name=None,
+        platform_user_id=None,
+        platform_username=None,
+        avatar_url=None,
+        is_active=False,
+        needs_reconnection_since=None,
+        token_expires_at=None,
+        token_refreshed_at=None,
+        connected_at=created_at,
+        created_at=created_at,
+        updated_at=created_at,
+    )
 
 
 def merge_record(current: Post | None, record: PostRecord, *, now: datetime) -> Post:
-    """The post after the record; `known` itself where the record has nothing new to say.
+    """The post after the record; `current` itself if the record changes nothing.
 
-    What the record leaves open stays as it is known. Else a post counts as created and changed when the
-    answer was given (`now`, where that is not known either), a destination as due when its post was
-    created, as published or failed when its post was last changed, and a failure as UNCLASSIFIED.
-    A failed destination never has the outcome UNKNOWN, for no answer says so. Nothing is claimable.
+    Times that the record lacks: a post is created when the response was given (`now` if unknown), and
+    is due at its creation. A destination is published or failed when the record's post last changed.
+    A failure is UNCLASSIFIED with the outcome FAILED, and no destination is claimable.
     """
-    as_of = record.as_of or now
-    age = _post_recency(current, record)
-    post = current or _placeholder_post(record, as_of)
-    if record.details and age is not Recency.OLDER:
-        post = _with_details(post, record.details, as_of)
-    learned_at = record.updated_at or as_of
-    accounts_are_told = current is not None and not has_only_results(current)
-    states = _merge_states(post, record, age, learned_at, accounts_are_known=accounts_are_told)
-    status = None if _status_recency(current, record) is Recency.OLDER else record.status
-    post = _with_flags(post, status, states.values())
-    post = replace(post, destinations=tuple(_merge_destinations(post, record, states, learned_at)))
+    post = current or _placeholder_post(record, now)
+    last_change = _last_change(post)
+    is_newest = current is None or _recency(post, last_change, record) is _Recency.NEWER
+    effect = _effect(post, record)
+    if effect is _Effect.NONE:
+        return post
+    if effect is _Effect.REPLACE:
+        post = _with_details(post, record)
+    learned_at = record.time or (now if last_change == post.imported_at else last_change)
+    states = _merge_states(post, record, effect, learned_at)
+    post = _with_status_flags(post, record.status if is_newest else None, states.values())
+    post = replace(post, destinations=_merge_destinations(post, record, states, learned_at))
     if post == current:
         return current
-    version = 1 if current is None else current.version + 1
-    return replace(post, version=version, imported_at=now)
+    if current is not None and not record.details:
+        # Dated by their results, the destinations are safe from older results.
+        dated = (
+            replace(destination, updated_at=max(destination.updated_at, learned_at))
+            for destination in post.destinations
+        )
+        post = replace(post, destinations=tuple(dated))
+    return replace(post, version=1 if current is None else current.version + 1, imported_at=now)
 
 
 def has_only_results(post: Post) -> bool:
-    """Whether no answer has carried the post itself yet, so that its times are those of an answer."""
+    """Whether only results of the post were imported, so its times are those of a response."""
     return (
         post.imported_at is not None
         and post.created_at == post.updated_at
@@ -57,43 +155,59 @@ def has_only_results(post: Post) -> bool:
 
 
 def destination_id(post_id: PostId, record: DestinationRecord) -> DestinationId:
-    """The record's own, or always the same one for the same post and account."""
+    """The record's own id, or an id derived from the post and the account."""
     return record.id or DestinationId(uuid5(post_id, str(record.account_id)))
 
 
-def _post_recency(current: Post | None, record: PostRecord) -> Recency:
-    """By updated_at. An answer without one is older if it was given before the post's last change.
+class _Recency(Enum):
+    """Time of a record, compared with the last known change."""
 
-    A post of which only results are known has no updated_at of its own yet, so nothing is older.
-    """
-    if current is None:
-        return Recency.SAME
-    if record.updated_at is not None and record.updated_at > current.updated_at:
-        return Recency.NEWER
-    told_of = record.updated_at or record.as_of
-    if told_of is None or told_of >= current.updated_at or has_only_results(current):
-        return Recency.SAME
-    return Recency.OLDER
+    NEWER = auto()
+    SAME_OR_UNKNOWN = auto()
+    OLDER = auto()
 
 
-def _status_recency(current: Post | None, record: PostRecord) -> Recency:
-    """Against the last that is known of the post or of any of its destinations."""
-    if current is None:
-        return Recency.SAME
-    return _recency_since(
-        max([current.updated_at, *(each.updated_at for each in current.destinations)]), record
-    )
+def _recency(post: Post, last_change: datetime, record: PostRecord) -> _Recency:
+    """Compare a record with a change of the post; a change that has the time of an import is undated."""
+    if record.time is None or record.time == last_change:
+        return _Recency.SAME_OR_UNKNOWN
+    if record.time > last_change:
+        return _Recency.NEWER
+    return _Recency.SAME_OR_UNKNOWN if last_change == post.imported_at else _Recency.OLDER
 
 
-def _recency_since(last_updated_at: datetime, record: PostRecord) -> Recency:
-    """By when its post last changed, or, where that is not told, by when it was answered."""
-    true_at = record.updated_at or record.as_of
-    if true_at is None or true_at == last_updated_at:
-        return Recency.SAME
-    return Recency.NEWER if true_at > last_updated_at else Recency.OLDER
+class _Effect(Enum):
+    """How much of a post a record changes."""
+
+    REPLACE = auto()
+    """The post, its list of destinations, and their states."""
+    UPDATE = auto()
+    """The states of destinations; others are added."""
+    ADVANCE = auto()
+    """States that are behind the recorded ones."""
+    NONE = auto()
 
 
-def _placeholder_post(record: PostRecord, as_of: datetime) -> Post:
+def _effect(post: Post, record: PostRecord) -> _Effect:
+    is_without_details = has_only_results(post)
+    if record.details and is_without_details:
+        return _Effect.REPLACE
+    match _recency(post, post.updated_at if record.details else _last_change(post), record):
+        case _Recency.NEWER:
+            return _Effect.REPLACE if record.details else _Effect.UPDATE
+        case _Recency.SAME_OR_UNKNOWN:
+            return _Effect.UPDATE if is_without_details else _Effect.ADVANCE
+        case _Recency.OLDER:
+            return _Effect.NONE
+
+
+def _last_change(post: Post) -> datetime:
+    """Last change of the post or of one of its destinations."""
+    return max([post.updated_at, *(destination.updated_at for destination in post.destinations)])
+
+
+def _placeholder_post(record: PostRecord, now: datetime) -> Post:
+    as_of = record.as_of or now
     return Post(
         id=record.id,
         content="",
@@ -107,116 +221,155 @@ def _placeholder_post(record: PostRecord, as_of: datetime) -> Post:
         reference=None,
         version=0,
         deleted_at=None,
-        imported_at=as_of,
+        imported_at=now,
         created_at=as_of,
         updated_at=as_of,
         destinations=(),
     )
 
 
-def _with_details(post: Post, details: PostDetails, as_of: datetime) -> Post:
-    changed = replace(post, **details)
-    if changed.timezone is None and post.timezone == DEFAULT_TIMEZONE:
-        # No time zone is told as this one.
-        changed = replace(changed, timezone=post.timezone)
-    if changed == post or "updated_at" in details:
+def _with_details(post: Post, record: PostRecord) -> Post:
+    changed = replace(post, **record.details)
+    if record.updated_at is not None or record.time is None:
         return changed
-    return replace(changed, updated_at=max(post.updated_at, as_of))
+    return replace(changed, updated_at=max(post.updated_at, record.time))
 
 
 def _merge_states(
-    post: Post,
-    record: PostRecord,
-    recency: Recency,
-    learned_at: datetime,
-    *,
-    accounts_are_known: bool,
+    post: Post, record: PostRecord, effect: _Effect, learned_at: datetime
 ) -> dict[AccountId, DestinationState]:
-    """By account, in order. What was tried is left out by no record, and told by every one.
-
-    Which other accounts there are, answers that carry the post tell, and results only as long as no
-    such answer is known.
-    """
-    known = {each.account_id: each for each in post.destinations}
-    adds = not accounts_are_known or (record.details and recency is not Recency.OLDER)
-    told: dict[AccountId, DestinationState] = {}
-    for each in record.destinations:
-        state = _merge_state(post, known.get(each.account_id), each, record, recency, learned_at)
-        if each.account_id in known or adds or not state.is_unattempted:
-            told[each.account_id] = state
-    if not record.details or recency is Recency.OLDER:
-        return {account_id: each.state for account_id, each in known.items()} | told
-    keeps = accounts_are_known and recency is Recency.SAME
-    return told | {
-        account_id: with_due_at(each.state, _current_due_at(post, each) or _default_due_at(post))
-        for account_id, each in known.items()
-        if account_id not in told and (keeps or not each.state.is_unattempted)
-    }
-
-
-def _merge_state(
-    post: Post,
-    current: Destination | None,
-    destination_record: DestinationRecord,
-    record: PostRecord,
-    recency: Recency,
-    learned_at: datetime,
-) -> DestinationState:
-    """With a due time, even of a draft."""
-    if current is None:
-        due_at = _recorded_due_at(destination_record, record) or _default_due_at(post)
-        return state_from_record(destination_record, None, due_at=due_at, learned_at=learned_at)
-    due_at = (
-        (_recorded_due_at(destination_record, record) if recency is not Recency.OLDER else None)
-        or _current_due_at(post, current)
-        or _default_due_at(post)
-    )
-    state = state_from_record(
-        destination_record, current.state, due_at=due_at, learned_at=learned_at
-    )
-    age_of_state = _recency_since(current.updated_at, record)
-    return (
-        state
-        if supersedes(state, current.state, age_of_state)
-        else with_due_at(current.state, due_at)
-    )
-
-
-def _recorded_due_at(destination_record: DestinationRecord, record: PostRecord) -> datetime | None:
-    return destination_record.scheduled_for or record.scheduled_for
-
-
-def _current_due_at(post: Post, destination: Destination) -> datetime | None:
-    """None where it was assumed, for now more may be known."""
-    is_assumed = post.imported_at is not None and destination.state.due_at == destination.created_at
-    return None if is_assumed else destination.state.due_at
+    """States by account, in the order of the destinations; those newer than the record stay."""
+    current = {destination.account_id: destination for destination in post.destinations}
+    is_replaced = effect is _Effect.REPLACE
+    states = {} if is_replaced else {key: value.state for key, value in current.items()}
+    for recorded in record.destinations:
+        old = current.get(recorded.account_id)
+        if old is None and effect is _Effect.ADVANCE:
+            continue
+        known_due_at = None if old is None or is_replaced else old.state.due_at
+        state = _state_from_record(
+            recorded,
+            due_at=recorded.scheduled_for or known_due_at or _default_due_at(post),
+            learned_at=learned_at,
+            published_at=None if old is None else old.state.published_at,
+        )
+        if old is not None and not _supersedes(
+            state, old.state, _recency(post, old.updated_at, record), effect
+        ):
+            state = _with_due_at(old.state, state.due_at) if is_replaced else old.state
+        states[recorded.account_id] = state
+    for account_id, destination in current.items():
+        if record.time is None or destination.updated_at >= record.time:
+            states.setdefault(account_id, destination.state)
+    return states
 
 
 def _default_due_at(post: Post) -> datetime:
     return post.scheduled_for or post.created_at
 
 
-def _with_flags(
+def _state_from_record(
+    record: DestinationRecord,
+    *,
+    due_at: datetime,
+    learned_at: datetime,
+    published_at: datetime | None,
+) -> DestinationState:
+    """The recorded state; `published_at` is the known time of publication, which the record may lack."""
+    state = replace(unclaimable(queued(due_at)), attempts=record.attempts)
+    failure = Failure(
+        category=ErrorCategory.UNCLASSIFIED,
+        code=ErrorCategory.UNCLASSIFIED.name,
+        message=record.error or MISSING_REASON_MESSAGE,
+    )
+    match record.status:
+        case DestinationStatus.PUBLISHED:
+            publication = Publication(
+                platform_post_id=record.platform_post_id,
+                platform_post_url=record.platform_post_url,
+                published_at=record.published_at or published_at or learned_at,
+            )
+            return published(state, publication, publication.published_at)
+        case DestinationStatus.FAILED:
+            return failed(state, failure, learned_at)
+        case DestinationStatus.QUEUED if record.next_retry_at is not None:
+            return unclaimable(retry_scheduled(state, failure, record.next_retry_at))
+        case DestinationStatus.QUEUED | DestinationStatus.PUBLISHING:
+            has_error = record.error is not None
+            return replace(
+                state,
+                status=record.status,
+                error=record.error,
+                error_category=failure.category if has_error else None,
+                error_code=failure.code if has_error else None,
+            )
+
+
+def _supersedes(
+    state: DestinationState, current: DestinationState, recency: _Recency, effect: _Effect
+) -> bool:
+    if recency is _Recency.NEWER and effect is not _Effect.ADVANCE:
+        return True
+    return recency is not _Recency.OLDER and _progress(state) > _progress(current)
+
+
+def _progress(state: DestinationState) -> tuple[bool, int, int]:
+    """Order of states as long as no one retries by hand: a publication, more attempts, a later status."""
+    waits_for_retry = state.status is DestinationStatus.QUEUED and state.error is not None
+    rank = 2 if waits_for_retry else _STATUS_RANKS[state.status]
+    return state.status is DestinationStatus.PUBLISHED, state.attempts, rank
+
+
+_STATUS_RANKS = {
+    DestinationStatus.QUEUED: 0,
+    DestinationStatus.PUBLISHING: 1,
+    DestinationStatus.FAILED: 3,
+    DestinationStatus.PUBLISHED: 4,
+}
+
+
+def _with_due_at(state: DestinationState, due_at: datetime | None) -> DestinationState:
+    """The state with another due time, without claim and lease."""
+    if state.due_at == due_at:
+        return state
+    return replace(
+        state,
+        due_at=due_at,
+        claimable_at=None,
+        round_started_at=due_at,
+        lease_token=None,
+        lease_expires_at=None,
+        started_at=None,
+        due_day=due_day(due_at) if due_at and state.status.is_final else None,
+        lateness_ms=lateness_ms(due_at, state.published_at)
+        if due_at and state.published_at
+        else None,
+    )
+
+
+def _with_status_flags(
     post: Post, status: PostStatus | None, states: Collection[DestinationState]
 ) -> Post:
-    """With the flags, which no answer tells, that give the post the status that is told, if any do."""
+    """Choose `is_draft` and `submitted_now`, which records lack, so that the post has the status.
+
+    The flags stay as they are if none of their values gives the status. A post of which something was
+    attempted is no draft.
+    """
     flags = [
         (post.is_draft, post.submitted_now),
         (status is PostStatus.DRAFT, False),
         (False, True),
     ]
-    if not all(each.is_unattempted for each in states):
+    if not all(state.is_unattempted for state in states):
         flags = [(False, submitted_now) for _, submitted_now in flags]
-    fitting = (
+    matching = (
         (is_draft, submitted_now)
         for is_draft, submitted_now in flags
-        if status
-        in (
-            None,
-            post_status(is_draft=is_draft, submitted_now=submitted_now, destinations=states),
-        )
+        if status is None
+        or status
+        is post_status(is_draft=is_draft, submitted_now=submitted_now, destinations=states)
     )
-    is_draft, submitted_now = next(fitting, flags[0])
+    is_draft, submitted_now = next(matching, flags[0])
     return replace(post, is_draft=is_draft, submitted_now=submitted_now)
 
 
@@ -225,30 +378,79 @@ def _merge_destinations(
     record: PostRecord,
     states: Mapping[AccountId, DestinationState],
     learned_at: datetime,
-) -> Iterator[Destination]:
-    known = {each.account_id: each for each in post.destinations}
-    told = {each.account_id: each for each in record.destinations}
-    for position, (account_id, state) in enumerate(states.items()):
-        due_at = None if post.is_draft else state.due_at or _default_due_at(post)
-        planned = with_due_at(state, due_at)
-        destination = known.get(account_id)
-        if destination is None:
-            yield Destination(
-                id=destination_id(post.id, told[account_id]),
+) -> tuple[Destination, ...]:
+    """Destinations with these states; one whose state looks the same in responses stays unchanged."""
+    current = {destination.account_id: destination for destination in post.destinations}
+    recorded = {destination.account_id: destination for destination in record.destinations}
+    destinations = []
+    for position, (account_id, merged_state) in enumerate(states.items()):
+        due_at = None if post.is_draft else merged_state.due_at or _default_due_at(post)
+        state = _with_due_at(merged_state, due_at)
+        old = current.get(account_id)
+        if old is None:
+            destination = Destination(
+                id=destination_id(post.id, recorded[account_id]),
                 account_id=account_id,
-                platform=told[account_id].platform,
+                platform=recorded[account_id].platform,
                 position=position,
-                state=planned,
+                state=state,
                 created_at=post.created_at,
                 updated_at=learned_at,
             )
-        elif is_equivalent(planned, destination.state):
-            yield replace(destination, position=position)
+        elif _visible_fields(state) == _visible_fields(old.state):
+            destination = replace(old, position=position)
         else:
-            yield replace(
-                destination,
+            destination = replace(
+                old,
                 position=position,
-                state=planned,
+                state=state,
                 created_at=post.created_at,
-                updated_at=max(destination.updated_at, learned_at),
+                updated_at=max(old.updated_at, learned_at),
             )
+        destinations.append(destination)
+    return tuple(destinations)
+
+
+def _visible_fields(state: DestinationState) -> tuple[object, ...]:
+    """The fields that responses contain; the others follow from them, or are known only locally."""
+    return (
+        state.status,
+        state.due_at,
+        state.published_at,
+        state.platform_post_id,
+        state.platform_post_url,
+        state.error,
+        state.attempts,
+        state.next_retry_at,
+    )
+
+
+def _resolve_account(
+    record: DestinationRecord, state: ImportState, created_at: datetime
+) -> Account:
+    """The account of a destination, with the recorded name if it has none.
+
+    Raises InvalidInput for an account on another platform.
+    """
+    account_id, name = record.account_id, record.account_name
+    if name == fallback_label(account_id, record.platform):
+        name = None
+    account = state.accounts.get(account_id)
+    if account is None:
+        if account_id == MAX_ACCOUNT_ID:
+            raise InvalidInput(
+                f"Account {account_id} has the highest possible number, which leaves none for others."
+            )
+        return placeholder_account(account_id, record.platform, name, created_at)
+    if account.platform != record.platform and state.kind is WorkspaceKind.LOCAL:
+        raise InvalidInput(f"In this workspace, account {account_id} is on another platform.")
+    has_name = account.account_name or account.display_name or account.platform_username
+    return account if has_name else replace(account, account_name=name)
+
+
+def _require_unused_ids(post: Post, state: ImportState) -> None:
+    ids = [destination.id for destination in post.destinations]
+    if len(set(ids)) < len(ids) or any(
+        state.post_ids_by_destination.get(key, post.id) != post.id for key in ids
+    ):
+        raise InvalidInput("A destination has the id of another destination.")

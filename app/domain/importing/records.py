@@ -1,27 +1,36 @@
-"""What a documented answer says of a post and of its destinations, checked. Not what follows from it.
+"""Reads REST responses of another server and parses them into records of posts.
 
-A list of posts, one post and the results of one say the same things, some more, some fewer; so there is
-one kind of record.
+A list of posts, a single post and the results of a post become the same kind of record.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypedDict
+from io import BytesIO
+from itertools import chain, count, islice, starmap
+from typing import NoReturn, TypedDict
 
 from app.domain.destinations import DestinationStatus
 from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, DestinationId, PostId
-from app.domain.importing.json_stream import MAX_TEXT_LENGTH, JsonText, MalformedJson
-from app.domain.posts import DEFAULT_TIMEZONE, MAX_DESTINATIONS, STATUS_BY_NAME, PostStatus
+from app.domain.posts import (
+    DEFAULT_TIMEZONE,
+    MAX_DESTINATIONS,
+    STATUS_BY_NAME,
+    PostStatus,
+)
 from app.domain.validation.object_reader import ObjectReader
 from app.domain.validation.post_contents import MAX_CONTENT_LENGTH
 from app.domain.validation.text import MAX_NAME_LENGTH
 
+MAX_TEXT_BYTES = 64 * 1024 * 1024
+"""Size limit of a JSON document and of a line, which bounds the memory of an import."""
+
 MAX_ERROR_LENGTH = 4_000
 
 _DESTINATION_LIST_KEYS = ("destinations", "results")
-"""What answers call the list of destinations; some have both."""
+"""Keys of the list of destinations; some responses have both."""
 
 _MAX_DISPLAYED_ID_LENGTH = 40
 
@@ -31,16 +40,32 @@ _DESTINATION_STATUS_BY_NAME = {status.value: status for status in DestinationSta
 }
 
 
+@dataclass(frozen=True, slots=True)
+class JsonText:
+    """A JSON value, and the line on which it begins, counted from 1."""
+
+    line: int
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class MalformedJson:
+    """Text that is not JSON, and the line on which it begins; the reason is a sentence."""
+
+    line: int
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationRecord:
-    """What an answer says of one post on one account."""
+    """One post on one account, according to a response."""
 
     id: DestinationId | None
     account_id: AccountId
     account_name: str | None
     platform: str
     status: DestinationStatus
-    """As it is kept here: one that failed and will be retried is queued."""
+    """Status in this service's terms: a failed destination that will be retried is queued."""
     scheduled_for: datetime | None
     published_at: datetime | None
     platform_post_id: str | None
@@ -51,7 +76,7 @@ class DestinationRecord:
 
 
 class PostDetails(TypedDict, total=False):
-    """What only the answers that carry the post itself say of it; what has no key is not told."""
+    """Fields of the post itself, which results lack; a missing key means that the response has no value."""
 
     content: str
     scheduled_for: datetime | None
@@ -68,42 +93,140 @@ class PostRecord:
     id: PostId
     status: PostStatus | None
     details: PostDetails
-    """Empty where the answer is of results alone."""
+    """Empty if the response has only results."""
     destinations: tuple[DestinationRecord, ...]
     as_of: datetime | None
-    """When the answer was given, where its envelope says so."""
-
-    @property
-    def scheduled_for(self) -> datetime | None:
-        return self.details.get("scheduled_for")
+    """Time of the response, according to its envelope."""
 
     @property
     def updated_at(self) -> datetime | None:
         return self.details.get("updated_at")
 
+    @property
+    def time(self) -> datetime | None:
+        """Time up to which the record is correct; None if the response has no time."""
+        return self.updated_at or self.as_of
+
 
 @dataclass(frozen=True, slots=True)
 class RejectedRecord:
-    """A record that is not brought in; `what` names it, the reason is a sentence."""
+    """A record that is not imported; the label names it, the reason is a sentence."""
 
     label: str
     reason: str
 
 
-def parse_records(text: JsonText | MalformedJson) -> Iterator[PostRecord | RejectedRecord]:
-    """Every post that a text tells of, in order; a broken one is refused alone.
+def iter_json_texts(readline: Callable[[int], bytes]) -> Iterator[JsonText | MalformedJson]:
+    """Read one JSON document, or newline-delimited JSON: one text per line.
 
-    A text is a documented answer, in its envelope or bare, or a list of such. What has an id is a post.
+    `readline` is that of a binary file. A first line that is incomplete JSON begins a document; in any
+    other file each line is a text, and a malformed line does not affect the others.
     """
-    where = f"line {text.line}"
+    lines = _read_lines(readline)
+    first = next((line for line in lines if line[1].strip(_BLANK_BYTES)), None)
+    if first is None:
+        return
+    if not _is_incomplete(_parse_text(*first)):
+        yield from _parse_lines(chain([first], lines))
+        return
+    first_number, first_line = first
+    document = bytearray(first_line)
+    for _, line in lines:
+        document += line
+        if len(document) > MAX_TEXT_BYTES:
+            break
+    text = _parse_text(first_number, document)
+    if isinstance(text, MalformedJson) and _has_complete_second_line(document):
+        read_lines = _read_lines(BytesIO(document).readline, first_number=first_number)
+        yield from _parse_lines(chain(read_lines, lines))
+    else:
+        yield text
+
+
+def _has_complete_second_line(document: bytearray) -> bool:
+    """Whether the file has one text per line, and only its first line is truncated."""
+    lines = _read_lines(BytesIO(document).readline)
+    return any(isinstance(text, JsonText) for text in islice(_parse_lines(lines), 1, 2))
+
+
+def _read_lines(
+    readline: Callable[[int], bytes], *, first_number: int = 1
+) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers; of a line that is too long only the beginning."""
+    for number in count(first_number):
+        line = readline(MAX_TEXT_BYTES + 1)
+        if not line:
+            return
+        yield number, line
+        while len(line) > MAX_TEXT_BYTES and not line.endswith(b"\n"):
+            line = readline(MAX_TEXT_BYTES + 1)
+
+
+def _parse_lines(lines: Iterable[tuple[int, bytes]]) -> Iterator[JsonText | MalformedJson]:
+    """Parse each line that is not blank."""
+    return starmap(_parse_text, (line for line in lines if line[1].strip(_BLANK_BYTES)))
+
+
+_BLANK_BYTES = b" \t\r\n\xef\xbb\xbf"
+"""White space and the byte order mark, with which each of several concatenated files may begin."""
+
+_INCOMPLETE = "The JSON text is incomplete."
+
+
+def _parse_text(number: int, data: bytes | bytearray) -> JsonText | MalformedJson:
+    if len(data) > MAX_TEXT_BYTES:
+        reason = f"The text is longer than {MAX_TEXT_BYTES // 1024**2} MiB."
+        return MalformedJson(number, reason)
+    text = ""
+    try:
+        text = data.decode("utf-8-sig")
+        return JsonText(number, _DECODER.decode(text))
+    except UnicodeDecodeError:
+        reason = "The text is not encoded in UTF-8."
+    except json.JSONDecodeError as error:
+        reason = _syntax_error(error, text, number)
+    except RecursionError:
+        reason = "The JSON text is nested too deeply."
+    except ValueError:
+        reason = "The JSON text has NaN, Infinity or a number with thousands of digits."
+    return MalformedJson(number, reason)
+
+
+def _syntax_error(error: json.JSONDecodeError, text: str, number: int) -> str:
+    if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
+        return _INCOMPLETE
+    problem = error.msg[0].lower() + error.msg[1:].removesuffix(" at")
+    line = number + error.lineno - 1
+    return f"The text is not JSON: {problem} at line {line} column {error.colno}."
+
+
+def _is_incomplete(text: JsonText | MalformedJson) -> bool:
+    return isinstance(text, MalformedJson) and text.reason == _INCOMPLETE
+
+
+def _reject_constant(_constant: str) -> NoReturn:
+    """Reject NaN and Infinity, which Python's decoder accepts."""
+    raise ValueError
+
+
+_DECODER = json.JSONDecoder(parse_constant=_reject_constant)
+
+
+def parse_records(text: JsonText | MalformedJson) -> Iterator[PostRecord | RejectedRecord]:
+    """Parse every post of a text, in order; an invalid post does not affect the others.
+
+    A text is a REST response, with or without its envelope, or a list of responses. An object with an id
+    is a post.
+    """
+    location = f"line {text.line}"
     match text:
         case MalformedJson():
-            yield RejectedRecord(where, text.reason)
+            yield RejectedRecord(location, text.reason)
         case JsonText(value=list(entries)):
             for number, entry in enumerate(entries, 1):
-                yield from _parse_response(entry, f"{where}, entry {number}")
+                yield from _parse_response(entry, f"{location}, entry {number}")
         case JsonText(value=value):
-            yield from _parse_response(value, where)
+            yield from _parse_response(value, location)
 
 
 def _parse_response(response: object, location: str) -> Iterator[PostRecord | RejectedRecord]:
@@ -112,9 +235,7 @@ def _parse_response(response: object, location: str) -> Iterator[PostRecord | Re
         case {"post_id": _} | {"id": _}:
             pass
         case {"data": None}:
-            yield RejectedRecord(
-                location, "It is the answer to a request that failed, and has no data."
-            )
+            yield RejectedRecord(location, "The response is an error and has no data.")
             return
         case {"data": data, **rest}:
             as_of = _response_time(rest.get("meta"))
@@ -130,7 +251,7 @@ def _parse_response(response: object, location: str) -> Iterator[PostRecord | Re
 
 
 def _response_time(meta: object) -> datetime | None:
-    """None where it cannot be read: that costs no post."""
+    """Time of the response; None if it is missing or invalid, which rejects no post."""
     try:
         return ObjectReader(meta).instant("timestamp") if isinstance(meta, dict) else None
     except InvalidInput:
@@ -141,14 +262,14 @@ def _parse_record(
     value: object, location: str, as_of: datetime | None
 ) -> PostRecord | RejectedRecord:
     if not isinstance(value, dict) or not value.keys() & {"post_id", "id"}:
-        return RejectedRecord(location, "It is no post, no list of posts and no results of a post.")
-    given_id = value.get("post_id") or value.get("id")
+        return RejectedRecord(location, "The value is no post, list of posts or results of a post.")
+    displayed_id = value.get("post_id") or value.get("id")
     if (
-        isinstance(given_id, str)
-        and given_id.isprintable()
-        and len(given_id) <= _MAX_DISPLAYED_ID_LENGTH
+        isinstance(displayed_id, str)
+        and displayed_id.isprintable()
+        and len(displayed_id) <= _MAX_DISPLAYED_ID_LENGTH
     ):
-        location = f"post {given_id}"
+        location = f"post {displayed_id}"
     try:
         return _parse_post_record(ObjectReader(value), as_of)
     except InvalidInput as error:
@@ -170,7 +291,7 @@ def _parse_post_record(reader: ObjectReader, as_of: datetime | None) -> PostReco
 
 
 def _destination_entries(reader: ObjectReader, status: PostStatus | None) -> Iterable[ObjectReader]:
-    """The entries of its list of destinations, which only a draft may lack."""
+    """Entries of the list of destinations, which only a draft may lack."""
     name = next(
         (name for name in _DESTINATION_LIST_KEYS if reader.has(name)), _DESTINATION_LIST_KEYS[0]
     )
@@ -219,8 +340,8 @@ def _parse_destination(reader: ObjectReader) -> DestinationRecord:
     if status is DestinationStatus.FAILED and next_retry_at is not None:
         status = DestinationStatus.QUEUED
     destination_id = reader.uuid("id")
-    error = reader.text("error", max_length=MAX_TEXT_LENGTH) or reader.text(
-        "last_error", max_length=MAX_TEXT_LENGTH
+    error = reader.text("error", max_length=MAX_TEXT_BYTES) or reader.text(
+        "last_error", max_length=MAX_TEXT_BYTES
     )
     return DestinationRecord(
         id=None if destination_id is None else DestinationId(destination_id),

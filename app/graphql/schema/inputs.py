@@ -11,8 +11,8 @@ import strawberry
 from strawberry import UNSET, argument, field
 
 from app.db.core.paging import Direction
-from app.db.repositories.destinations import DestinationFilter, DestinationSort
-from app.db.repositories.posts import PostFilter, PostSort
+from app.db.repositories.destinations import DestinationCriteria, DestinationSort
+from app.db.repositories.posts import PostCriteria, PostSort
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, check_account_id
@@ -58,11 +58,11 @@ class PostFilterInput:
     )
     reference: str | None = optional("Reference of the post, an exact match.")
 
-    def to_db_filter(self) -> PostFilter:
+    def to_db_filter(self) -> PostCriteria:
         """Validate the values for the database; InvalidInput names the field of an invalid one."""
         return to_record(
             self,
-            PostFilter,
+            PostCriteria,
             platform=_check_search_texts("filter.platform", self.platform),
             account_id=_check_account_ids("filter.accountId", self.account_id),
             search=_check_search_text("filter.search", self.search),
@@ -96,11 +96,11 @@ class DestinationFilterInput:
     next_retry_before: datetime | None = optional("Next automatic retry before this time.")
     overdue: bool | None = optional("Value of `isOverdue`.")
 
-    def to_db_filter(self) -> DestinationFilter:
+    def to_db_filter(self) -> DestinationCriteria:
         """Validate the values for the database; InvalidInput names the field of an invalid one."""
         return to_record(
             self,
-            DestinationFilter,
+            DestinationCriteria,
             platform=_check_search_texts("filter.platform", self.platform),
             account_id=_check_account_ids("filter.accountId", self.account_id),
             error_code=_check_search_texts("filter.errorCode", self.error_code),

@@ -11,8 +11,8 @@ from app.db.core.database import Reader
 from app.db.core.paging import Direction, Page, PageRequest
 from app.db.core.statements import AnyRow
 from app.db.repositories import destinations, posts
-from app.db.repositories.destinations import POST_RELATION, DestinationFilter, DestinationSort
-from app.db.repositories.posts import PostFilter, PostSort
+from app.db.repositories.destinations import POST_RELATION, DestinationCriteria, DestinationSort
+from app.db.repositories.posts import PostCriteria, PostSort
 from app.domain.errors import RequestError
 from app.domain.ids import PostId
 from app.graphql.loading.loaders import ListSizeLimit
@@ -70,7 +70,7 @@ async def read_post(info: Info, post_id: PostId) -> Post | None:
 
 async def read_posts(
     info: Info,
-    post_filter: PostFilter,
+    post_filter: PostCriteria,
     sort_by: PostSort,
     direction: Direction,
     page_request: PageRequest,
@@ -96,7 +96,7 @@ async def read_posts(
 
 async def read_destinations(
     info: Info,
-    destination_filter: DestinationFilter,
+    destination_filter: DestinationCriteria,
     sort_by: DestinationSort,
     direction: Direction,
     page_request: PageRequest,

@@ -141,7 +141,7 @@ class Query:
         ] = None,
     ) -> PostConnection | None:
         order = order_by or PostOrder()
-        post_filter = posts.PostFilter() if filter is None else filter.to_db_filter()
+        post_filter = posts.PostCriteria() if filter is None else filter.to_db_filter()
         codec = info.context.cursor_codec(f"posts:{order.field}:{order.direction}")
         request = parse_page_arguments(
             codec, first=first, after=after, last=last, before=before, offset=offset
@@ -172,7 +172,7 @@ class Query:
         now = info.context.clock()
         order = order_by or DestinationOrder()
         destination_filter = (
-            destinations.DestinationFilter() if filter is None else filter.to_db_filter()
+            destinations.DestinationCriteria() if filter is None else filter.to_db_filter()
         )
         codec = info.context.cursor_codec(f"destinations:{order.field}:{order.direction}")
         request = parse_page_arguments(codec, first=first, after=after, last=last, before=before)

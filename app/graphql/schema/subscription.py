@@ -13,7 +13,7 @@ import strawberry
 from strawberry import argument
 
 from app.db.core.statements import AnyRow
-from app.db.repositories.destinations import DestinationFilter, find_matching_destination
+from app.db.repositories.destinations import DestinationCriteria, find_matching_destination
 from app.db.repositories.posts import post_exists
 from app.domain import events
 from app.domain.api_keys import Scope
@@ -165,8 +165,8 @@ class Subscription:
 
 
 def _remaining_filter(
-    event: events.Change, destination_filter: DestinationFilter
-) -> DestinationFilter | None:
+    event: events.Change, destination_filter: DestinationCriteria
+) -> DestinationCriteria | None:
     """Return the conditions to check against the database; None if the change itself does not match."""
     for name in ("status", "outcome", "error_category", "error_code"):
         allowed = getattr(destination_filter, name)

@@ -1,4 +1,4 @@
-"""Work that is cancelled where it waits for the nth time, so that each such place can be tried. No tests."""
+"""Runs a coroutine in a task that is cancelled at its nth await, so that tests can try every await."""
 
 import asyncio
 from collections.abc import Coroutine, Generator
@@ -7,7 +7,7 @@ from typing import Any
 
 
 async def cancel_at_await(work: Coroutine[Any, Any, Any], *, await_number: int) -> int:
-    """Run it in a task that is cancelled at this wait, or never at 0; how often it waited."""
+    """Cancel `work` at the given await, or never if it is 0; return the number of awaits."""
     steps = _CancelledAt(work, await_number)
 
     async def run() -> None:
@@ -18,20 +18,19 @@ async def cancel_at_await(work: Coroutine[Any, Any, Any], *, await_number: int) 
 
 
 class _CancelledAt:
-    """To be awaited by a task of its own, which is cancelled at this wait."""
+    """Awaitable that cancels its own task at the given await."""
 
     def __init__(self, work: Coroutine[Any, Any, Any], cancel_at: int) -> None:
         self._work = work
         self._cancel_at = cancel_at
         self.await_count = 0
-        """How many there were."""
 
     def __await__(self) -> Generator[Any, Any, Any]:
         steps = self._work.__await__()
-        go_on: partial[Any] = partial(steps.send, None)
+        resume: partial[Any] = partial(steps.send, None)
         while True:
             try:
-                what_is_waited_for = go_on()
+                awaited = resume()
             except StopIteration as end:
                 return end.value
             self.await_count += 1
@@ -40,8 +39,8 @@ class _CancelledAt:
                 assert task is not None
                 task.cancel()
             try:
-                yield what_is_waited_for
-            except BaseException as error:  # noqa: BLE001 - it is the work's own affair
-                go_on = partial(steps.throw, error)
+                yield awaited
+            except BaseException as error:  # noqa: BLE001 - the work handles the exception
+                resume = partial(steps.throw, error)
             else:
-                go_on = partial(steps.send, None)
+                resume = partial(steps.send, None)

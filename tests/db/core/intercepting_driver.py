@@ -1,4 +1,4 @@
-"""A driver that does something before each statement, and counts them. Knows no statements."""
+"""Driver that runs a callback before each statement and counts the statements."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,22 +8,22 @@ from app.db.core.statements import CompiledStatement, Record
 
 
 async def do_nothing() -> None:
-    """Before a statement that is run as it is."""
+    """Default callback."""
 
 
 @dataclass(slots=True)
 class InterceptingDriver:
-    """For `Database(driven_by=…)`; what is raised before a statement is raised in its place."""
+    """For `Database(wrap_driver=…)`; an exception of the callback replaces the statement."""
 
     before_statement: Callable[[], Awaitable[None]] = do_nothing
     count: int = 0
-    """Of the statements so far."""
+    """Number of statements so far."""
     running: int = 0
-    """Of the statements that have not ended."""
+    """Number of running statements."""
     driver: Driver = field(init=False)
 
     def before_nth(self, number: int, work: Callable[[], Awaitable[None]]) -> None:
-        """Before the statement with this number among those to come, counted from 0."""
+        """Run `work` before the nth of the next statements, counted from 0."""
         at = self.count + number
 
         async def run_at_nth() -> None:
@@ -37,13 +37,13 @@ class InterceptingDriver:
         return self
 
     async def fetch(
-        self, query: CompiledStatement, arguments: Sequence[object]
+        self, statement: CompiledStatement, arguments: Sequence[object]
     ) -> Sequence[Record]:
         self.running += 1
         try:
             await self.before_statement()
             self.count += 1
-            return await self.driver.fetch(query, arguments)
+            return await self.driver.fetch(statement, arguments)
         finally:
             self.running -= 1
 

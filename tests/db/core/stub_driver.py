@@ -1,4 +1,4 @@
-"""A driver that runs another statement than it is asked to. Nothing of its own to run."""
+"""Stub driver that replaces the SQL of every statement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from app.db.core.statements import CompiledStatement, Record
 
 @dataclass(slots=True)
 class StubDriver:
-    """Runs this text, which has no arguments, as long as there is one."""
+    """Runs `sql`, without arguments, instead of each statement; None runs the statements unchanged."""
 
     sql: str | None
     driver: Driver = field(init=False)
@@ -19,11 +19,11 @@ class StubDriver:
         return self
 
     async def fetch(
-        self, query: CompiledStatement, arguments: Sequence[object]
+        self, statement: CompiledStatement, arguments: Sequence[object]
     ) -> Sequence[Record]:
         if self.sql is None:
-            return await self.driver.fetch(query, arguments)
-        return await self.driver.fetch(replace(query, sql=self.sql), ())
+            return await self.driver.fetch(statement, arguments)
+        return await self.driver.fetch(replace(statement, sql=self.sql), ())
 
     async def close(self) -> None:
         await self.driver.close()

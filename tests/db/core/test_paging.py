@@ -1,8 +1,9 @@
-"""Keyset pages against a list sorted in Python: every window, walk and direction, ties and nulls."""
+"""Keyset pages compared with a list sorted in Python: windows, directions, ties and nulls."""
 
 import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -30,18 +31,18 @@ both_columns = pytest.mark.parametrize(
 
 
 @dataclass(frozen=True)
-class Listed:
-    """Posts whose times are full of ties and nulls, in a workspace beside another one."""
+class SortedPosts:
+    """Posts with many equal and null times, beside those of another workspace."""
 
     database: Database
     workspace_id: WorkspaceId
     rows: list[tuple[UUID, datetime, datetime | None]]
-    """id, created_at, scheduled_for."""
+    """Tuples of id, created_at and scheduled_for."""
 
-    def in_order(
+    def expected_order(
         self, column: InstrumentedAttribute[Any], direction: Direction
     ) -> list[KeysetPosition]:
-        """What the whole list must be: nulls last either way, ties by id in the same direction."""
+        """Return the whole list: nulls last in both directions, ties by id in the same direction."""
         timed = [
             (created_at if column is Post.created_at else scheduled_for, post_id)
             for post_id, created_at, scheduled_for in self.rows
@@ -63,15 +64,15 @@ class Listed:
         reader = self.database.read(self.workspace_id)
         statement = select(Post.id, column.label("value"))
         page = await read_page(
-            reader, lambda part: slice_statement(statement, order, part), {}, order, request
+            reader, partial(slice_statement, statement, order), {}, order, request
         )
         return [KeysetPosition(row.value, str(row.id)) for row in page.rows], page
 
 
 @pytest.fixture
-async def listed(database: Database) -> Listed:
+async def sorted_posts(database: Database) -> SortedPosts:
     generator = random.Random(20260415)
-    ours, theirs = await add_workspace(database), await add_workspace(database)
+    workspace, other = await add_workspace(database), await add_workspace(database)
     rows = []
     for _ in range(ROWS):
         post_id = UUID(int=generator.getrandbits(128))
@@ -79,26 +80,28 @@ async def listed(database: Database) -> Listed:
         scheduled_for = generator.choice(TIMES)
         assert created_at is not None
         await add_post(
-            database, ours, id=post_id, created_at=created_at, scheduled_for=scheduled_for
+            database, workspace, id=post_id, created_at=created_at, scheduled_for=scheduled_for
         )
-        await add_post(database, theirs, created_at=created_at, scheduled_for=scheduled_for)
+        await add_post(database, other, created_at=created_at, scheduled_for=scheduled_for)
         rows.append((post_id, created_at, scheduled_for))
-    return Listed(database, ours, rows)
+    return SortedPosts(database, workspace, rows)
 
 
 @both_directions
 @both_columns
 @pytest.mark.parametrize("size", [1, 2, 5, ROWS - 1, ROWS, ROWS + 1])
-async def test_walking_pages_either_way_reads_the_whole_list(
-    listed: Listed, column: InstrumentedAttribute[Any], direction: Direction, size: int
+async def test_consecutive_pages_in_both_directions_return_the_whole_list(
+    sorted_posts: SortedPosts, column: InstrumentedAttribute[Any], direction: Direction, size: int
 ) -> None:
-    whole = listed.in_order(column, direction)
+    whole = sorted_posts.expected_order(column, direction)
 
     forwards: list[KeysetPosition] = []
     more = True
     while more:
         after = forwards[-1] if forwards else None
-        positions, page = await listed.page(column, direction, PageRequest(size=size, after=after))
+        positions, page = await sorted_posts.page(
+            column, direction, PageRequest(size=size, after=after)
+        )
         forwards += positions
         more = page.has_next_page
 
@@ -107,7 +110,7 @@ async def test_walking_pages_either_way_reads_the_whole_list(
     while more:
         before = backwards[0] if backwards else None
         request = PageRequest(size=size, from_end=True, before=before)
-        positions, page = await listed.page(column, direction, request)
+        positions, page = await sorted_posts.page(column, direction, request)
         backwards = positions + backwards
         more = page.has_previous_page
 
@@ -127,8 +130,8 @@ async def test_walking_pages_either_way_reads_the_whole_list(
     after=st.none() | st.integers(0, ROWS - 1),
     before=st.none() | st.integers(0, ROWS - 1),
 )
-async def test_any_window_is_a_slice_of_the_list(
-    listed: Listed,
+async def test_page_between_any_positions_is_a_slice_of_the_list(
+    sorted_posts: SortedPosts,
     column: InstrumentedAttribute[Any],
     direction: Direction,
     size: int,
@@ -136,7 +139,7 @@ async def test_any_window_is_a_slice_of_the_list(
     after: int | None,
     before: int | None,
 ) -> None:
-    whole = listed.in_order(column, direction)
+    whole = sorted_posts.expected_order(column, direction)
     window = whole[0 if after is None else after + 1 : before]
     request = PageRequest(
         size=size,
@@ -145,7 +148,7 @@ async def test_any_window_is_a_slice_of_the_list(
         before=None if before is None else whole[before],
     )
 
-    positions, page = await listed.page(column, direction, request)
+    positions, page = await sorted_posts.page(column, direction, request)
 
     assert positions == (window[-size:] if from_end else window[:size])
     if from_end:
@@ -156,14 +159,14 @@ async def test_any_window_is_a_slice_of_the_list(
 
 @both_directions
 @both_columns
-async def test_an_offset_skips_rows_of_the_list(
-    listed: Listed, column: InstrumentedAttribute[Any], direction: Direction
+async def test_offset_skips_rows_of_the_list(
+    sorted_posts: SortedPosts, column: InstrumentedAttribute[Any], direction: Direction
 ) -> None:
-    whole = listed.in_order(column, direction)
+    whole = sorted_posts.expected_order(column, direction)
 
     for offset in (0, 7, ROWS - 2, ROWS, ROWS + 5):
         request = PageRequest(size=4, offset=offset)
-        positions, page = await listed.page(column, direction, request)
+        positions, page = await sorted_posts.page(column, direction, request)
 
         assert positions == whole[offset : offset + 4]
         assert page.has_next_page == (len(whole) > offset + 4)
@@ -172,49 +175,49 @@ async def test_an_offset_skips_rows_of_the_list(
 
 @both_directions
 @both_columns
-async def test_rows_added_between_two_pages_repeat_none(
-    listed: Listed, column: InstrumentedAttribute[Any], direction: Direction
+async def test_rows_added_between_pages_repeat_no_row(
+    sorted_posts: SortedPosts, column: InstrumentedAttribute[Any], direction: Direction
 ) -> None:
-    whole = listed.in_order(column, direction)
-    first, _ = await listed.page(column, direction, PageRequest(size=10))
+    whole = sorted_posts.expected_order(column, direction)
+    first, _ = await sorted_posts.page(column, direction, PageRequest(size=10))
     for time in TIMES:
         await add_post(
-            listed.database,
-            listed.workspace_id,
+            sorted_posts.database,
+            sorted_posts.workspace_id,
             created_at=time or NOW,
             scheduled_for=time,
         )
 
-    rest, _ = await listed.page(column, direction, PageRequest(size=100, after=first[-1]))
+    rest, _ = await sorted_posts.page(column, direction, PageRequest(size=100, after=first[-1]))
 
     assert [position for position in first + rest if position in whole] == whole
     assert len(set(first + rest)) == len(first + rest)
 
 
-async def test_rows_without_the_time_are_a_second_statement_where_the_page_has_room(
-    listed: Listed,
+async def test_rows_without_time_need_a_second_statement_only_if_the_page_has_room(
+    sorted_posts: SortedPosts,
 ) -> None:
-    whole = listed.in_order(Post.scheduled_for, Direction.DESC)
+    whole = sorted_posts.expected_order(Post.scheduled_for, Direction.DESC)
     with_time = sum(position.value is not None for position in whole)
     assert 1 < with_time < ROWS - 1
 
     async def statements(size: int, *, from_end: bool = False) -> int:
-        with record_statements(listed.database) as run:
+        with record_statements(sorted_posts.database) as recorded:
             request = PageRequest(size=size, from_end=from_end)
-            await listed.page(Post.scheduled_for, Direction.DESC, request)
-        return len(run)
+            await sorted_posts.page(Post.scheduled_for, Direction.DESC, request)
+        return len(recorded)
 
     assert await statements(with_time - 1) == 1
-    assert await statements(with_time) == 2  # The second tells whether another page follows.
+    assert await statements(with_time) == 2  # the second determines has_next_page
     assert await statements(ROWS - with_time - 1, from_end=True) == 1
     assert await statements(ROWS, from_end=True) == 2
 
 
-async def test_an_empty_list_has_one_empty_page(database: Database) -> None:
-    listed = Listed(database, await add_workspace(database), [])
+async def test_empty_list_has_one_empty_page(database: Database) -> None:
+    sorted_posts = SortedPosts(database, await add_workspace(database), [])
 
     for from_end in (False, True):
         request = PageRequest(size=5, from_end=from_end)
-        _, page = await listed.page(Post.created_at, Direction.ASC, request)
+        _, page = await sorted_posts.page(Post.created_at, Direction.ASC, request)
 
         assert page == Page([], has_next_page=False, has_previous_page=False)

@@ -1,12 +1,14 @@
-"""Reads on PostgreSQL: a connection that broke costs no error, and one that is not free in time does."""
+"""PostgreSQL driver: replaced connections, pool timeouts, and cancellation."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import func, literal, make_url, select, text
+from sqlalchemy import URL, func, make_url, select, text
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
 from app.db.core.database import Database, Reader
@@ -16,210 +18,216 @@ from app.db.core.statements import Statement, compile_statement
 from app.db.models import Post
 from app.domain.errors import ServiceUnavailable
 from tests.db.core.stub_driver import StubDriver
-from tests.db.core.test_database import FOR_A_MINUTE, SHORT, only_on_postgresql
+from tests.db.core.test_database import MINUTE_LONG_STATEMENT, SHORT_TIMEOUT, only_on_postgresql
 from tests.factories import add_post, add_workspace
 from tests.tcp_proxy import tcp_proxy
 
 pytestmark = only_on_postgresql
 
-SIZE = 3
-COUNT = Statement(select(func.count()).select_from(Post))
-OURS = "datname = current_database() AND query LIKE 'SELECT count(*) AS count_1%'"
-"""The connections that have run the statement last."""
+POOL_SIZE = 3
+COUNT_STATEMENT = Statement(select(func.count()).select_from(Post))
+OWN_CONNECTIONS_CONDITION = (
+    "datname = current_database() AND query LIKE 'SELECT count(*) AS count_1%'"
+)
+"""Condition for the connections whose last statement was COUNT_STATEMENT."""
 
-KILL = text(f"SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE {OURS}")
+KILL_STATEMENT = text(
+    f"SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE {OWN_CONNECTIONS_CONDITION}"
+)
 
 
 @pytest.fixture
-def instead() -> StubDriver:
+def stub_driver() -> StubDriver:
     return StubDriver(None)
 
 
 @pytest.fixture
 async def reader(
-    database: Database, database_url: str, instead: StubDriver
+    database: Database, database_url: str, stub_driver: StubDriver
 ) -> AsyncIterator[Reader]:
-    """Of a workspace with one post, with three connections and little patience."""
+    """Reader of a workspace with one post, with three connections and a short timeout."""
     workspace = await add_workspace(database)
     await add_post(database, workspace)
-    async with Database(database_url, pool_size=SIZE, timeout=SHORT * 5, wrap_driver=instead) as it:
-        yield it.read(workspace)
+    async with Database(
+        database_url, pool_size=POOL_SIZE, timeout=SHORT_TIMEOUT * 5, wrap_driver=stub_driver
+    ) as opened:
+        yield opened.read(workspace)
 
 
-async def counts(reader: Reader, times: int) -> list[int]:
-    return list(await asyncio.gather(*(reader.count(COUNT) for _ in range(times))))
+async def count_concurrently(reader: Reader, times: int) -> list[int]:
+    return list(await asyncio.gather(*(reader.count(COUNT_STATEMENT) for _ in range(times))))
 
 
 async def kill_connections(database: Database) -> int:
     async with database.write_engine.connect() as connection:
-        return await connection.scalar(KILL) or 0
+        return await connection.scalar(KILL_STATEMENT) or 0
 
 
-async def test_connections_that_were_killed_in_between_cost_no_error(
+async def test_terminated_idle_connections_cause_no_error(
     database: Database, reader: Reader
 ) -> None:
     for _ in range(3):
-        assert await counts(reader, 2 * SIZE) == [1] * 2 * SIZE
-        assert await kill_connections(database) == SIZE
+        assert await count_concurrently(reader, 2 * POOL_SIZE) == [1] * 2 * POOL_SIZE
+        assert await kill_connections(database) == POOL_SIZE
 
 
-async def test_many_reads_at_once_share_the_connections(database: Database, reader: Reader) -> None:
-    assert await counts(reader, 50) == [1] * 50
+async def test_concurrent_reads_share_the_connections(database: Database, reader: Reader) -> None:
+    assert await count_concurrently(reader, 50) == [1] * 50
     async with database.read_engine.connect() as connection:
         opened = await connection.scalar(
-            text(f"SELECT count(*) FROM pg_stat_activity WHERE {OURS}")
+            text(f"SELECT count(*) FROM pg_stat_activity WHERE {OWN_CONNECTIONS_CONDITION}")
         )
-    assert 1 <= (opened or 0) <= SIZE
+    assert 1 <= (opened or 0) <= POOL_SIZE
 
 
-async def test_what_finds_no_connection_in_time_is_unavailable(
-    reader: Reader, instead: StubDriver
+async def test_read_without_a_free_connection_in_time_is_unavailable(
+    reader: Reader, stub_driver: StubDriver
 ) -> None:
-    instead.sql = "SELECT pg_sleep(60)"
+    stub_driver.sql = "SELECT pg_sleep(60)"
     async with asyncio.timeout(10):
-        answers = await asyncio.gather(
-            *(reader.count(COUNT) for _ in range(2 * SIZE)), return_exceptions=True
+        results = await asyncio.gather(
+            *(reader.count(COUNT_STATEMENT) for _ in range(2 * POOL_SIZE)), return_exceptions=True
         )
-    instead.sql = None
+    stub_driver.sql = None
 
-    assert [type(each) for each in answers] == [ServiceUnavailable] * 2 * SIZE
-    assert await counts(reader, SIZE) == [1] * SIZE
+    assert [type(result) for result in results] == [ServiceUnavailable] * 2 * POOL_SIZE
+    assert await count_concurrently(reader, POOL_SIZE) == [1] * POOL_SIZE
 
 
-async def test_a_statement_over_the_timeout_is_unavailable_and_ends(
-    database: Database, reader: Reader, instead: StubDriver
+async def test_statement_over_the_timeout_is_unavailable_and_cancelled(
+    database: Database, reader: Reader, stub_driver: StubDriver
 ) -> None:
-    instead.sql = str(FOR_A_MINUTE)
+    stub_driver.sql = str(MINUTE_LONG_STATEMENT)
     with pytest.raises(ServiceUnavailable):
-        await reader.count(COUNT)
-    instead.sql = None
+        await reader.count(COUNT_STATEMENT)
+    stub_driver.sql = None
 
-    assert await counts(reader, 1) == [1]
-    await ended(database)
+    assert await count_concurrently(reader, 1) == [1]
+    await wait_until_idle(database)
 
 
-@pytest.mark.parametrize("turns", [0, 1, 3, 100])
-async def test_a_cancelled_read_ends_its_statement_and_gives_its_connection_back(
-    database: Database, reader: Reader, instead: StubDriver, turns: int
+@pytest.mark.parametrize("loop_steps", [0, 1, 3, 100])
+async def test_cancelled_read_cancels_its_statement_and_releases_its_connection(
+    database: Database, reader: Reader, stub_driver: StubDriver, loop_steps: int
 ) -> None:
-    """However far it has come."""
-    instead.sql = "SELECT pg_sleep(60)"
-    reads = [asyncio.create_task(reader.count(COUNT)) for _ in range(SIZE)]
-    for _ in range(turns):
-        await asyncio.sleep(0.001 if turns == 100 else 0)
-    for each in reads:
-        each.cancel()
+    stub_driver.sql = "SELECT pg_sleep(60)"
+    reads = [asyncio.create_task(reader.count(COUNT_STATEMENT)) for _ in range(POOL_SIZE)]
+    for _ in range(loop_steps):
+        await asyncio.sleep(0.001 if loop_steps == 100 else 0)
+    for read in reads:
+        read.cancel()
     await asyncio.wait(reads)
-    instead.sql = None
+    stub_driver.sql = None
 
-    assert [each.cancelled() for each in reads] == [True] * SIZE
-    assert await counts(reader, SIZE) == [1] * SIZE
-    await ended(database)
+    assert [read.cancelled() for read in reads] == [True] * POOL_SIZE
+    assert await count_concurrently(reader, POOL_SIZE) == [1] * POOL_SIZE
+    await wait_until_idle(database)
 
 
-async def test_nothing_can_be_written(reader: Reader, instead: StubDriver) -> None:
-    instead.sql = "DELETE FROM post"
+async def test_write_is_refused(reader: Reader, stub_driver: StubDriver) -> None:
+    stub_driver.sql = "DELETE FROM post"
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
-        await reader.rows(COUNT)
-    instead.sql = None
+        await reader.rows(COUNT_STATEMENT)
+    stub_driver.sql = None
 
-    assert await counts(reader, 1) == [1]
+    assert await count_concurrently(reader, 1) == [1]
+
+
+SELECT_PID = compile_statement(
+    select(func.pg_backend_pid()),
+    asyncpg_dialect.dialect(),  # type: ignore[no-untyped-call]
+)
+
+
+@asynccontextmanager
+async def open_driver(
+    url: URL, read_timeout: timedelta = SHORT_TIMEOUT * 5, **options: Any
+) -> AsyncIterator[PostgreSQLDriver]:
+    driver = PostgreSQLDriver(
+        driver_options(url, read_timeout), size=2, timeout=read_timeout, **options
+    )
+    async with asyncio.timeout(10):
+        yield driver
+        await driver.close()
+
+
+async def fetch_pid(driver: PostgreSQLDriver) -> int:
+    """Return the process id of the connection that served the read."""
+    ((pid,),) = await driver.fetch(SELECT_PID, [])
+    return int(pid)
 
 
 @pytest.mark.parametrize(
-    ("unused_for", "connections"), [(timedelta(minutes=5), 1), (timedelta(0), 3)]
+    ("max_idle", "connections"), [(timedelta(minutes=5), 1), (timedelta(0), 3)]
 )
-async def test_a_connection_that_was_not_used_for_long_is_not_used_again(
-    database_url: str, unused_for: timedelta, connections: int
+async def test_connection_idle_for_too_long_is_replaced(
+    database_url: str, max_idle: timedelta, connections: int
 ) -> None:
-    query = compile_statement(select(func.pg_backend_pid().label("pid")), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
-    options = driver_options(make_url(database_url), SHORT * 5)
-    driver = PostgreSQLDriver(options, size=2, timeout=SHORT * 5, max_idle=unused_for)
-    try:
-        processes = {(await driver.fetch(query, []))[0][0] for _ in range(3)}
-    finally:
-        await driver.close()
-
-    assert len(processes) == connections
+    async with open_driver(make_url(database_url), max_idle=max_idle) as driver:
+        assert len({await fetch_pid(driver) for _ in range(3)}) == connections
 
 
-async def test_a_connection_that_has_gone_silent_fails_no_more_than_one_read(
-    database_url: str,
-) -> None:
-    query = compile_statement(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
-    one = query.encode_arguments({})
-    async with tcp_proxy(database_url) as lines, asyncio.timeout(10):
-        driver = PostgreSQLDriver(driver_options(lines.url, SHORT), size=2, timeout=SHORT)
-        await driver.fetch(query, one)
-        lines.silence()
+async def test_unresponsive_connection_fails_only_one_read(database_url: str) -> None:
+    async with tcp_proxy(database_url) as proxy, open_driver(proxy.url, SHORT_TIMEOUT) as driver:
+        silenced = await fetch_pid(driver)
+        proxy.silence()
         with pytest.raises(TimeoutError):
-            await driver.fetch(query, one)
+            await fetch_pid(driver)
 
-        for _ in range(5):
-            assert [tuple(each) for each in await driver.fetch(query, one)] == [(1,)]
-        # None of the two connections that there may be is lost for good.
-        assert len(await asyncio.gather(*(driver.fetch(query, one) for _ in range(10)))) == 10
-        await driver.close()
+        # Both slots of the pool are usable again.
+        pids = await asyncio.gather(*(fetch_pid(driver) for _ in range(10)))
+        assert silenced not in pids
 
 
-async def test_a_server_that_has_said_farewell_but_not_hung_up_yet_costs_no_error(
+async def test_termination_message_on_an_idle_connection_causes_no_error(
     database_url: str,
 ) -> None:
-    """As on an idle connection in the moment in which a server shuts down."""
-    query = compile_statement(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
-    driver = PostgreSQLDriver(
-        driver_options(make_url(database_url), SHORT * 5), size=2, timeout=SHORT * 5
-    )
-    farewell = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
-    try:
-        await driver.fetch(query, query.encode_arguments({}))
+    """A server that shuts down sends the message before it closes the socket."""
+    message = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
+    async with open_driver(make_url(database_url)) as driver:
+        terminated = await fetch_pid(driver)
         assert driver._pool is not None
         ((_, idle),) = driver._pool._idle
-        idle._protocol.data_received(b"E" + (len(farewell) + 4).to_bytes(4) + farewell)
-        for _ in range(3):
-            rows = await driver.fetch(query, query.encode_arguments({}))
-            assert [tuple(each) for each in rows] == [(1,)]
-    finally:
+        idle._protocol.data_received(b"E" + (len(message) + 4).to_bytes(4) + message)
+
+        assert terminated not in {await fetch_pid(driver) for _ in range(3)}
+
+
+async def test_driver_can_be_closed_twice_and_used_again(database_url: str) -> None:
+    async with open_driver(make_url(database_url)) as driver:
+        first = await fetch_pid(driver)
+        await driver.close()
         await driver.close()
 
-
-async def test_a_driver_may_be_closed_twice_and_used_again(database_url: str) -> None:
-    query = compile_statement(select(literal(1)), asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
-    one = query.encode_arguments({})
-    driver = PostgreSQLDriver(driver_options(make_url(database_url), SHORT), size=2, timeout=SHORT)
-    async with asyncio.timeout(10):
-        for _ in range(2):
-            assert [tuple(each) for each in await driver.fetch(query, one)] == [(1,)]
-            await driver.close()
-            await driver.close()
+        assert await fetch_pid(driver) != first
 
 
-def test_a_driver_is_used_in_one_event_loop_after_the_other(database_url: str) -> None:
+def test_driver_can_be_used_in_consecutive_event_loops(database_url: str) -> None:
     database = Database(database_url)
 
     async def read() -> int:
         async with database:
             workspace = await add_workspace(database)
-            return await database.read(workspace).count(COUNT)
+            return await database.read(workspace).count(COUNT_STATEMENT)
 
     assert [asyncio.run(read()) for _ in range(2)] == [0, 0]
 
 
-async def ended(database: Database) -> None:
-    """Wait until none of the long statements runs any more; they would for a minute."""
+async def wait_until_idle(database: Database) -> None:
+    """Wait until none of the minute-long statements is running."""
     async with asyncio.timeout(5):
-        while await running(database):  # noqa: ASYNC110 - there is no event to wait for
+        while await count_running(database):  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 
-async def running(database: Database) -> int:
-    """How many of the long statements still run."""
+async def count_running(database: Database) -> int:
+    """Return the number of minute-long statements that are running."""
     async with database.read_engine.connect() as connection:
-        found = await connection.scalar(
+        count = await connection.scalar(
             text(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
                 " AND state = 'active' AND pid <> pg_backend_pid()"
                 " AND (query LIKE 'SELECT pg_sleep%' OR query LIKE 'WITH RECURSIVE%')"
             )
         )
-    return found or 0
+    return count or 0

@@ -1,4 +1,4 @@
-"""What only SQLite needs: no file by mistake, an end of what was cancelled, and statistics."""
+"""SQLite only: no accidental files, cancelled statements, and planner statistics."""
 
 import asyncio
 import threading
@@ -13,59 +13,61 @@ from sqlalchemy import Connection, event, text
 from app.db.core.database import Database, WriteSession
 from app.db.migrations import SchemaMismatch, check_schema_version
 from app.domain.errors import ServiceUnavailable
-from tests.db.core.test_database import FOR_A_MINUTE, only_on_sqlite
+from tests.db.core.test_database import MINUTE_LONG_STATEMENT, only_on_sqlite
 from tests.factories import add_account, add_post, add_workspace, queued
 
 
 @pytest.fixture
-async def absent(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Database]:
-    """A database whose file nobody has made, in a folder that needs care in a URL."""
+async def missing_database(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Database]:
+    """Database without a file, in a folder whose name needs escaping in a URL."""
     folder = tmp_path / "50% of #1?"
     folder.mkdir()
-    async with Database.from_file(folder / "absent.db") as opened:
+    async with Database.from_file(folder / "missing.db") as opened:
         yield opened
 
 
-async def test_reading_does_not_make_a_file(absent: Database) -> None:
-    file = Path(str(absent.url.database))
+async def test_reading_does_not_create_a_file(missing_database: Database) -> None:
+    file = Path(str(missing_database.url.database))
 
     with pytest.raises(ServiceUnavailable):
-        await absent.ping()
+        await missing_database.ping()
     with pytest.raises(ServiceUnavailable):
-        async with absent.snapshot():
+        async with missing_database.snapshot():
             pass
-    with pytest.raises(SchemaMismatch) as refused:
-        await check_schema_version(absent)
+    with pytest.raises(SchemaMismatch) as refusal:
+        await check_schema_version(missing_database)
 
-    assert str(refused.value) == (
+    assert str(refusal.value) == (
         f"There is no database at {file}: correct DATABASE_URL, or run post-results migrate to"
-        " make one."
+        " create one."
     )
     assert list(file.parent.iterdir()) == []
 
 
-async def test_no_thread_outlives_its_database(anyio_backend: str, tmp_path: Path) -> None:
+async def test_closed_database_leaves_no_threads(anyio_backend: str, tmp_path: Path) -> None:
     before = set(threading.enumerate())
-    for _ in range(20):  # whether a thread is late is a matter of luck
-        async with Database.from_file(tmp_path / "absent.db") as absent:
+    for _ in range(20):  # a late thread depends on timing
+        async with Database.from_file(tmp_path / "missing.db") as missing_database:
             with pytest.raises(ServiceUnavailable):
-                await absent.ping()
+                await missing_database.ping()
 
         after = set(threading.enumerate()) - before
-        assert [each.name for each in after if "_connection_worker_thread" in each.name] == []
+        assert [thread for thread in after if "_connection_worker_thread" in thread.name] == []
 
 
-async def test_a_file_is_made_by_what_changes_the_schema_and_then_read(absent: Database) -> None:
-    async with absent.schema_transaction() as connection:
+async def test_schema_change_creates_the_file(
+    missing_database: Database,
+) -> None:
+    async with missing_database.schema_transaction() as connection:
         await connection.execute(text("CREATE TABLE made (id INTEGER)"))
 
-    async with absent.unscoped_connection() as connection:
+    async with missing_database.unscoped_connection() as connection:
         assert (await connection.execute(text("SELECT * FROM made"))).all() == []
-    assert absent.missing_file() is None
+    assert missing_database.missing_file() is None
 
 
 @only_on_sqlite
-async def test_a_cancelled_statement_that_has_not_begun_is_ended_when_it_does(
+async def test_statement_cancelled_before_it_begins_is_interrupted(
     database_url: str,
 ) -> None:
     may_begin = threading.Event()
@@ -73,13 +75,13 @@ async def test_a_cancelled_statement_that_has_not_begun_is_ended_when_it_does(
 
     async def read() -> None:
         async with single.unscoped_connection() as connection:
-            await connection.execute(FOR_A_MINUTE)
+            await connection.execute(MINUTE_LONG_STATEMENT)
 
     async with Database(database_url, pool_size=1, timeout=timedelta(minutes=5)) as single:
         await single.ping()
 
         @event.listens_for(single.read_engine.sync_engine, "before_cursor_execute", once=True)
-        def keep_the_thread_busy(connection: Connection, *_statement: object) -> None:
+        def block_thread(connection: Connection, *_statement: object) -> None:
             driver = connection.connection.driver_connection
             assert isinstance(driver, aiosqlite.Connection)
             driver._tx.put_nowait((None, may_begin.wait))
@@ -98,19 +100,19 @@ async def test_a_cancelled_statement_that_has_not_begun_is_ended_when_it_does(
 
 
 async def analysed_tables(database: Database) -> set[str]:
-    """The tables that the planner has statistics of."""
+    """Return the tables with planner statistics."""
     async with database.unscoped_connection() as connection:
         return set(await connection.scalars(text("SELECT tbl FROM sqlite_stat1")))
 
 
-async def some_rows(database: Database) -> None:
+async def add_rows(database: Database) -> None:
     workspace_id = await add_workspace(database)
     account_id = await add_account(database, workspace_id)
     await add_post(database, workspace_id, {account_id: queued()})
 
 
-async def test_refreshing_brings_statistics_on_both_engines(database: Database) -> None:
-    await some_rows(database)
+async def test_refreshing_statistics_analyzes_the_tables(database: Database) -> None:
+    await add_rows(database)
 
     await database.refresh_statistics()
     await database.refresh_statistics()
@@ -120,18 +122,18 @@ async def test_refreshing_brings_statistics_on_both_engines(database: Database) 
 
 
 @only_on_sqlite
-async def test_statistics_of_a_busy_database_wait_for_the_next_time(
+async def test_refreshing_statistics_of_a_busy_database_is_unavailable(
     database: Database, database_url: str
 ) -> None:
-    await some_rows(database)
+    await add_rows(database)
     async with Database(database_url, timeout=timedelta(milliseconds=200)) as second_process:
 
-        async def busy(session: WriteSession) -> None:
+        async def hold_write_lock(session: WriteSession) -> None:
             await session.execute(text("SELECT 1"))
             with pytest.raises(ServiceUnavailable):
                 await second_process.refresh_statistics()
 
-        await database.write(busy)
+        await database.write(hold_write_lock)
         await second_process.refresh_statistics()
 
     assert "post" in await analysed_tables(database)

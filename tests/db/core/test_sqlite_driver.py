@@ -1,4 +1,4 @@
-"""Reads on SQLite: quick ones on the spot, all others in threads, which nobody's leaving keeps busy."""
+"""SQLite driver: quick statements run inline, slow ones in threads; cancellation frees the thread."""
 
 import asyncio
 import sqlite3
@@ -18,24 +18,29 @@ from app.db.core.statements import CompiledStatement, Statement, compile_stateme
 from app.db.models import Post
 from app.domain.errors import ServiceUnavailable
 from tests.db.core.stub_driver import StubDriver
-from tests.db.core.test_database import FOR_A_MINUTE, SHORT, counting_to, only_on_sqlite
+from tests.db.core.test_database import (
+    MINUTE_LONG_STATEMENT,
+    SHORT_TIMEOUT,
+    only_on_sqlite,
+    slow_statement,
+)
 from tests.factories import add_workspace
 
-_ONE = compile_statement(select(literal(1)), sqlite.dialect())
+_SELECT_ONE = compile_statement(select(literal(1)), sqlite.dialect())
 
 
-def statement(sql: str) -> CompiledStatement:
-    return CompiledStatement(sql, _ONE.record_class, _ONE.encode_arguments)
+def prepare_sql(sql: str) -> CompiledStatement:
+    return CompiledStatement(sql, _SELECT_ONE.record_class, _SELECT_ONE.encode_arguments)
 
 
-QUICK = statement("SELECT count(*) FROM post")
-SLOW = statement(str(counting_to(1_000_000)))
-ENDLESS = statement(str(FOR_A_MINUTE))
+QUICK = prepare_sql("SELECT count(*) FROM post")
+SLOW = prepare_sql(str(slow_statement(1_000_000)))
+ENDLESS = prepare_sql(str(MINUTE_LONG_STATEMENT))
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A database with one table of two rows."""
+def database_file(tmp_path: Path) -> Path:
+    """Database with one table of two rows."""
     path = tmp_path / "a ?#%.db"
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -44,70 +49,71 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def driver_of(file: Path, *, reconnect_after: timedelta = timedelta(hours=1)) -> SQLiteDriver:
+def make_driver(
+    database_file: Path, *, reconnect_after: timedelta = timedelta(hours=1)
+) -> SQLiteDriver:
     return SQLiteDriver(
-        file, max_threads=1, timeout=timedelta(minutes=5), reconnect_after=reconnect_after
+        database_file, max_threads=1, timeout=timedelta(minutes=5), reconnect_after=reconnect_after
     )
 
 
 @pytest.fixture
-async def driver(anyio_backend: str, file: Path) -> AsyncIterator[SQLiteDriver]:
-    """With one thread, and much patience."""
-    opened = driver_of(file)
+async def driver(anyio_backend: str, database_file: Path) -> AsyncIterator[SQLiteDriver]:
+    """Driver with one thread and a long timeout."""
+    opened = make_driver(database_file)
     yield opened
     await opened.close()
 
 
-def threads() -> int:
-    return sum(each.name.startswith("sqlite-reads") for each in threading.enumerate())
+def count_driver_threads() -> int:
+    return sum(thread.name.startswith("sqlite-reads") for thread in threading.enumerate())
 
 
-async def numbers(driver: SQLiteDriver, query: CompiledStatement) -> list[tuple[object, ...]]:
+async def fetch_numbers(driver: SQLiteDriver, query: CompiledStatement) -> list[tuple[object, ...]]:
     async with asyncio.timeout(60):
         return [tuple(row) for row in await driver.fetch(query, ())]
 
 
-def test_a_quick_statement_is_answered_without_letting_anybody_else_run(file: Path) -> None:
+def test_quick_statement_returns_without_yielding_to_the_event_loop(
+    database_file: Path,
+) -> None:
     with pytest.raises(StopIteration) as done:
-        driver_of(file).fetch(QUICK, ()).send(None)
+        make_driver(database_file).fetch(QUICK, ()).send(None)
 
     assert [tuple(row) for row in done.value.value] == [(2,)]
-    assert threads() == 0
+    assert count_driver_threads() == 0
 
 
-async def test_a_slow_statement_lets_all_others_run(driver: SQLiteDriver) -> None:
+async def test_slow_statement_does_not_block_others(driver: SQLiteDriver) -> None:
     endless = asyncio.create_task(driver.fetch(ENDLESS, ()))
     for _ in range(10):
         await asyncio.sleep(0)
-        assert await numbers(driver, QUICK) == [(2,)]
+        assert await fetch_numbers(driver, QUICK) == [(2,)]
 
     assert not endless.done()
-    assert threads() == 1
+    assert count_driver_threads() == 1
     endless.cancel()
 
 
-async def test_a_slow_statement_is_answered_as_well(driver: SQLiteDriver) -> None:
-    assert await numbers(driver, SLOW) == [(1_000_000,)]
-    assert await numbers(driver, SLOW) == [(1_000_000,)]
-    assert await numbers(driver, QUICK) == [(2,)]
+async def test_slow_statement_returns_its_rows(driver: SQLiteDriver) -> None:
+    assert await fetch_numbers(driver, SLOW) == [(1_000_000,)]
+    assert await fetch_numbers(driver, SLOW) == [(1_000_000,)]
+    assert await fetch_numbers(driver, QUICK) == [(2,)]
 
 
-@pytest.mark.parametrize("turns", [1, 2, 3, 100])
-async def test_a_statement_that_nobody_waits_for_makes_room_for_the_next(
-    driver: SQLiteDriver, turns: int
-) -> None:
-    """However far it has come."""
+@pytest.mark.parametrize("loop_steps", [1, 2, 3, 100])
+async def test_cancelled_statement_frees_the_thread(driver: SQLiteDriver, loop_steps: int) -> None:
     running = asyncio.create_task(driver.fetch(ENDLESS, ()))
-    for _ in range(turns):
-        await asyncio.sleep(0.001 if turns == 100 else 0)
+    for _ in range(loop_steps):
+        await asyncio.sleep(0.001 if loop_steps == 100 else 0)
     running.cancel()
     await asyncio.wait([running])
 
     assert running.cancelled()
-    assert await numbers(driver, SLOW) == [(1_000_000,)]
+    assert await fetch_numbers(driver, SLOW) == [(1_000_000,)]
 
 
-async def test_a_statement_that_nobody_waits_for_any_more_does_not_begin(
+async def test_queued_statement_that_is_cancelled_does_not_start(
     driver: SQLiteDriver,
 ) -> None:
     first, second = [asyncio.create_task(driver.fetch(ENDLESS, ())) for _ in range(2)]
@@ -117,108 +123,115 @@ async def test_a_statement_that_nobody_waits_for_any_more_does_not_begin(
     first.cancel()
     await asyncio.wait([first])
 
-    assert await numbers(driver, SLOW) == [(1_000_000,)]
+    assert await fetch_numbers(driver, SLOW) == [(1_000_000,)]
 
 
-async def test_nothing_can_be_written(driver: SQLiteDriver) -> None:
+async def test_write_is_refused(driver: SQLiteDriver) -> None:
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        await driver.fetch(statement("DELETE FROM post"), ())
+        await driver.fetch(prepare_sql("DELETE FROM post"), ())
 
-    assert await numbers(driver, QUICK) == [(2,)]
+    assert await fetch_numbers(driver, QUICK) == [(2,)]
 
 
-async def test_each_statement_sees_what_was_committed_before_it(
-    driver: SQLiteDriver, file: Path
+async def test_statement_sees_all_earlier_commits(
+    driver: SQLiteDriver, database_file: Path
 ) -> None:
-    counts = [await numbers(driver, QUICK)]
-    with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+    counts = [await fetch_numbers(driver, QUICK)]
+    with closing(sqlite3.connect(database_file, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("INSERT INTO post VALUES (3)")
-        counts.append(await numbers(driver, QUICK))
+        counts.append(await fetch_numbers(driver, QUICK))
         writer.execute("COMMIT")
-        counts.append(await numbers(driver, QUICK))
+        counts.append(await fetch_numbers(driver, QUICK))
 
     assert counts == [[(2,)], [(2,)], [(3,)]]
 
 
-async def test_a_fault_of_the_statement_is_told_and_the_next_one_runs(
+async def test_statement_error_is_raised_and_the_next_statement_runs(
     driver: SQLiteDriver,
 ) -> None:
     with pytest.raises(sqlite3.OperationalError, match="no such table: nowhere"):
-        await driver.fetch(statement("SELECT * FROM nowhere"), ())
+        await driver.fetch(prepare_sql("SELECT * FROM nowhere"), ())
     with pytest.raises(sqlite3.ProgrammingError, match="not supported"):
-        await driver.fetch(statement("SELECT ?"), [object()])
+        await driver.fetch(prepare_sql("SELECT ?"), [object()])
 
-    assert await numbers(driver, QUICK) == [(2,)]
+    assert await fetch_numbers(driver, QUICK) == [(2,)]
 
 
-async def test_a_file_that_is_missing_is_not_made_and_is_found_when_it_is_there(
+async def test_missing_file_is_not_created_and_is_opened_once_it_exists(
     tmp_path: Path,
 ) -> None:
-    absent = tmp_path / "absent.db"
-    driver = driver_of(absent)
+    missing = tmp_path / "missing.db"
+    driver = make_driver(missing)
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
         await driver.fetch(QUICK, ())
 
-    assert not absent.exists()
-    with closing(sqlite3.connect(absent)) as made:
-        made.execute("CREATE TABLE post (id INTEGER)")
-    assert await numbers(driver, QUICK) == [(0,)]
+    assert not missing.exists()
+    with closing(sqlite3.connect(missing)) as connection:
+        connection.execute("CREATE TABLE post (id INTEGER)")
+    assert await fetch_numbers(driver, QUICK) == [(0,)]
     await driver.close()
 
 
-async def test_a_connection_is_made_anew_when_it_is_old(file: Path) -> None:
-    """Seen by the file: another one lies in its place."""
-    driver, old = driver_of(file, reconnect_after=timedelta(0)), driver_of(file)
-    before = [await numbers(each, QUICK) for each in (driver, old)]
-    for each in file.parent.iterdir():
-        each.rename(f"{each}.away")
-    with closing(sqlite3.connect(file)) as other:
+async def test_old_connection_is_reopened(database_file: Path) -> None:
+    """A reopened connection reads the file that replaced the first one."""
+    driver, old = (
+        make_driver(database_file, reconnect_after=timedelta(0)),
+        make_driver(database_file),
+    )
+    before = [await fetch_numbers(reader, QUICK) for reader in (driver, old)]
+    for path in database_file.parent.iterdir():
+        path.rename(f"{path}.old")
+    with closing(sqlite3.connect(database_file)) as other:
         other.execute("CREATE TABLE post (id INTEGER)")
-    after = [await numbers(each, QUICK) for each in (driver, old)]
+    after = [await fetch_numbers(reader, QUICK) for reader in (driver, old)]
     await driver.close()
     await old.close()
 
     assert (before, after) == ([[(2,)], [(2,)]], [[(0,)], [(2,)]])
 
 
-async def test_a_driver_that_is_closed_leaves_no_thread_and_can_be_used_again(file: Path) -> None:
-    driver = driver_of(file)
-    assert await numbers(driver, SLOW) == [(1_000_000,)]
-    assert threads() == 1
+async def test_closed_driver_leaves_no_thread_and_can_be_used_again(
+    database_file: Path,
+) -> None:
+    driver = make_driver(database_file)
+    assert await fetch_numbers(driver, SLOW) == [(1_000_000,)]
+    assert count_driver_threads() == 1
     await driver.close()
     await driver.close()
 
-    assert threads() == 0
-    assert await numbers(driver, QUICK) == [(2,)]
+    assert count_driver_threads() == 0
+    assert await fetch_numbers(driver, QUICK) == [(2,)]
     await driver.close()
 
 
-def test_a_driver_is_used_in_one_event_loop_after_the_other(file: Path) -> None:
-    driver = driver_of(file)
+def test_driver_can_be_used_in_consecutive_event_loops(database_file: Path) -> None:
+    driver = make_driver(database_file)
     for _ in range(2):
-        assert asyncio.run(numbers(driver, QUICK)) == [(2,)]
-        assert asyncio.run(numbers(driver, SLOW)) == [(1_000_000,)]
+        assert asyncio.run(fetch_numbers(driver, QUICK)) == [(2,)]
+        assert asyncio.run(fetch_numbers(driver, SLOW)) == [(1_000_000,)]
     asyncio.run(driver.close())
 
 
-POSTS = Statement(select(Post.id))
+POST_IDS_STATEMENT = Statement(select(Post.id))
 
 
 @only_on_sqlite
-async def test_what_runs_for_too_long_and_what_waits_behind_it_is_unavailable(
+async def test_statement_over_the_timeout_and_those_behind_it_are_unavailable(
     database: Database, database_url: str
 ) -> None:
     workspace = await add_workspace(database)
-    instead = StubDriver(str(FOR_A_MINUTE))
-    async with Database(database_url, pool_size=1, timeout=SHORT, wrap_driver=instead) as impatient:
-        reader = impatient.read(workspace)
+    stub = StubDriver(str(MINUTE_LONG_STATEMENT))
+    async with Database(
+        database_url, pool_size=1, timeout=SHORT_TIMEOUT, wrap_driver=stub
+    ) as opened:
+        reader = opened.read(workspace)
         async with asyncio.timeout(10):
-            answers = await asyncio.gather(
-                *(reader.rows(POSTS) for _ in range(3)), return_exceptions=True
+            results = await asyncio.gather(
+                *(reader.rows(POST_IDS_STATEMENT) for _ in range(3)), return_exceptions=True
             )
-        instead.sql = str(counting_to(100_000))
-        rows = await reader.rows(POSTS)
+        stub.sql = str(slow_statement(100_000))
+        rows = await reader.rows(POST_IDS_STATEMENT)
 
-    assert [type(each) for each in answers] == [ServiceUnavailable] * 3
+    assert [type(result) for result in results] == [ServiceUnavailable] * 3
     assert [tuple(row) for row in rows] == [(100_000,)]

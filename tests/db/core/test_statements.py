@@ -1,4 +1,4 @@
-"""Statements as the drivers take them: the rows that SQLAlchemy has, served by the same indexes."""
+"""Precompiled statements: same values as SQLAlchemy decodes, argument encoding, and index use."""
 
 from datetime import datetime
 from typing import Any
@@ -29,75 +29,77 @@ from tests.factories import NOW, add_account, add_post, add_workspace, failed, p
 TABLES = Base.metadata.sorted_tables
 
 
-def prepared(database: Database, statement: AnySelect) -> CompiledStatement:
+def prepare_statement(database: Database, statement: AnySelect) -> CompiledStatement:
     return compile_statement(statement, database.read_engine.dialect)
 
 
-async def fetched(database: Database, statement: AnySelect, **values: object) -> list[Record]:
-    """What the driver has for a statement, whatever its workspace."""
-    query = prepared(database, statement)
+async def fetch_rows(database: Database, statement: AnySelect, **values: object) -> list[Record]:
+    """Run a statement of all workspaces through the driver."""
+    query = prepare_statement(database, statement)
     return list(await database.driver.fetch(query, query.encode_arguments(values)))
 
 
-# Records.
-
-
-async def test_a_record_has_the_values_that_sqlalchemy_decodes(database: Database) -> None:
-    """Every column of every table."""
+async def test_record_has_the_values_that_sqlalchemy_decodes(database: Database) -> None:
     await add_row_in_every_table(database)
     for table in TABLES:
         statement = select(*table.c).order_by(*table.primary_key.columns)
         async with database.unscoped_connection() as connection:
             expected = [dict(row._mapping) for row in await connection.execute(statement)]
-        records = await fetched(database, statement)
-        decoded = [{name: getattr(each, name) for name in each.indexes} for each in records]
+        records = await fetch_rows(database, statement)
+        decoded = [{name: getattr(record, name) for name in record.indexes} for record in records]
 
         assert len(decoded) > 0
-        assert [(table.name, each) for each in decoded] == [(table.name, each) for each in expected]
+        assert (table.name, decoded) == (table.name, expected)
         for one, other in zip(decoded, expected, strict=True):
             assert {name: type(one[name]) for name in one} == {
                 name: type(other[name]) for name in other
             }
 
 
-async def test_statements_with_the_same_columns_share_the_class_of_their_records(
+async def test_statements_with_equal_columns_share_their_record_class(
     database: Database,
 ) -> None:
     columns = (Account.id, Account.platform)
-    of_all = prepared(database, select(*columns)).record_class
-    of_some = prepared(database, select(*columns).where(Account.id == bindparam("id"))).record_class
+    of_all = prepare_statement(database, select(*columns)).record_class
+    of_some = prepare_statement(
+        database, select(*columns).where(Account.id == bindparam("id"))
+    ).record_class
 
     assert of_some is of_all
-    assert prepared(database, select(*reversed(columns))).record_class is not of_all
+    assert prepare_statement(database, select(*reversed(columns))).record_class is not of_all
 
 
-async def test_instants_and_uuids_are_spelled_without_being_decoded(database: Database) -> None:
+async def test_serializers_format_datetimes_and_uuids_like_their_decoded_values(
+    database: Database,
+) -> None:
     await add_row_in_every_table(database)
     for table in TABLES:
-        for record in await fetched(database, select(*table.c)):
-            spelled = {
-                name: (spell(record[record.indexes[name]]), getattr(record, name))
-                for name, spell in record.serializers.items()
+        for record in await fetch_rows(database, select(*table.c)):
+            serialized = {
+                name: (serialize(record[record.indexes[name]]), getattr(record, name))
+                for name, serialize in record.serializers.items()
                 if record[record.indexes[name]] is not None
             }
-            assert {name: text for name, (text, _) in spelled.items()} == {
+            assert {name: text for name, (text, _) in serialized.items()} == {
                 name: format_instant(value) if isinstance(value, datetime) else str(value)
-                for name, (_, value) in spelled.items()
+                for name, (_, value) in serialized.items()
             }
             kinds = {type(getattr(record, name)) for name in record.indexes}
-            assert bool(spelled) == bool(kinds & {datetime, UUID})
+            assert bool(serialized) == bool(kinds & {datetime, UUID})
 
 
-async def test_a_column_that_was_not_asked_for_is_none_of_a_record(database: Database) -> None:
+async def test_record_has_no_attribute_for_a_column_that_is_not_selected(
+    database: Database,
+) -> None:
     await add_workspace(database, name="acme")
-    (record,) = await fetched(database, select(Base.metadata.tables["workspace"].c.name))
+    (record,) = await fetch_rows(database, select(Base.metadata.tables["workspace"].c.name))
 
     assert record.name == "acme"
     with pytest.raises(AttributeError, match="kind"):
         _ = record.kind
 
 
-async def test_a_part_has_the_columns_of_its_own_table(database: Database) -> None:
+async def test_related_row_has_the_columns_of_its_own_table(database: Database) -> None:
     workspace = await add_workspace(database)
     account = await add_account(database, workspace, platform="youtube")
     post = await add_post(database, workspace, {account: published()})
@@ -110,41 +112,38 @@ async def test_a_part_has_the_columns_of_its_own_table(database: Database) -> No
         )
         .join(Account, Account.id == Destination.account_id)
     )
-    (record,) = await fetched(database, statement)
-    part = record.related_row("account")
+    (record,) = await fetch_rows(database, statement)
+    related = record.related_row("account")
 
-    assert part is not None
+    assert related is not None
     assert (record.id, record.created_at) == (post.destinations[0], NOW)
-    assert (part.id, part.platform, part.created_at) == (account, "youtube", NOW)
-    assert list(part) == [record[place] for place in (2, 3, 4)]
-    assert part.serializers["created_at"](record[4]) == format_instant(NOW)
+    assert (related.id, related.platform, related.created_at) == (account, "youtube", NOW)
+    assert list(related) == [record[index] for index in (2, 3, 4)]
+    assert related.serializers["created_at"](record[4]) == format_instant(NOW)
     assert record.related_row("post") is None
-    assert part.related_row("account") is None
+    assert related.related_row("account") is None
 
 
-def test_only_what_is_asked_for_of_a_part_is_read_and_what_is_always_needed() -> None:
+def test_labelled_columns_are_the_projected_and_the_required_ones() -> None:
     labels = labelled_columns(
         "account", [Account.id, Account.platform, Account.avatar_url], ALL_COLUMNS
     )
     few = Projection(frozenset({"platform"}))
 
-    assert [each.key for each in labels] == [
+    assert [label.key for label in labels] == [
         "account__id",
         "account__platform",
         "account__avatar_url",
     ]
     assert [
-        each.key
-        for each in labelled_columns(
+        label.key
+        for label in labelled_columns(
             "account", [Account.id, Account.platform, Account.avatar_url], few, "id"
         )
     ] == ["account__id", "account__platform"]
 
 
-# Arguments.
-
-
-async def three_destinations(database: Database) -> tuple[WorkspaceId, list[UUID]]:
+async def add_three_destinations(database: Database) -> tuple[WorkspaceId, list[UUID]]:
     workspace = await add_workspace(database)
     accounts = [await add_account(database, workspace) for _ in range(3)]
     states = dict(zip(accounts, (published(), failed(), queued()), strict=True))
@@ -153,7 +152,7 @@ async def three_destinations(database: Database) -> tuple[WorkspaceId, list[UUID
 
 
 @pytest.mark.parametrize(
-    ("column", "values", "found"),
+    ("column", "values", "expected"),
     [
         (Destination.account_id, [1, 3], [0, 2]),
         (Destination.account_id, [2], [1]),
@@ -163,10 +162,10 @@ async def three_destinations(database: Database) -> tuple[WorkspaceId, list[UUID
         (Destination.platform, ['quo"ted'], []),
     ],
 )
-async def test_a_column_is_compared_with_any_number_of_values(
-    database: Database, column: InstrumentedAttribute[Any], values: list[Any], found: list[int]
+async def test_any_of_compares_with_any_number_of_values(
+    database: Database, column: InstrumentedAttribute[Any], values: list[Any], expected: list[int]
 ) -> None:
-    workspace, ids = await three_destinations(database)
+    workspace, ids = await add_three_destinations(database)
     query = Statement(
         select(Destination.id).where(any_of(column, "values")).order_by(Destination.position)
     )
@@ -177,12 +176,12 @@ async def test_a_column_is_compared_with_any_number_of_values(
         lambda session: database.reader_in(session, workspace).rows(query, values=values)
     )
 
-    assert [row.id for row in rows] == [ids[place] for place in found]
+    assert [row.id for row in rows] == [ids[index] for index in expected]
     assert [row.id for row in within] == [row.id for row in rows]
 
 
-async def test_a_column_is_compared_with_any_number_of_uuids(database: Database) -> None:
-    workspace, ids = await three_destinations(database)
+async def test_any_of_compares_with_any_number_of_uuids(database: Database) -> None:
+    workspace, ids = await add_three_destinations(database)
     query = Statement(select(Destination.id).where(any_of(Destination.id, "ids")))
 
     rows = await database.read(workspace).rows(query, ids=[ids[2], uuid4(), ids[0]])
@@ -190,8 +189,8 @@ async def test_a_column_is_compared_with_any_number_of_uuids(database: Database)
     assert {row.id for row in rows} == {ids[0], ids[2]}
 
 
-async def test_null_equals_nothing_and_is_no_set_of_values(database: Database) -> None:
-    workspace, _ids = await three_destinations(database)
+async def test_null_matches_no_row(database: Database) -> None:
+    workspace, _ids = await add_three_destinations(database)
     reader = database.read(workspace)
     equal = Statement(select(Destination.id).where(Destination.due_at == bindparam("due_at")))
     any_ = Statement(select(Destination.id).where(any_of(Destination.id, "ids")))
@@ -201,17 +200,17 @@ async def test_null_equals_nothing_and_is_no_set_of_values(database: Database) -
     assert list(await reader.rows(any_, ids=[None])) == []
 
 
-async def test_a_value_that_is_missing_is_an_error_of_ours(database: Database) -> None:
+async def test_missing_value_raises_key_error(database: Database) -> None:
     query = Statement(select(Destination.id).where(any_of(Destination.id, "ids")))
 
     with pytest.raises(KeyError, match="ids"):
         await database.read(WorkspaceId(uuid4())).rows(query)
 
 
-async def test_values_of_the_statement_itself_are_ready_and_lists_are_spelled_out(
+async def test_constants_and_in_lists_of_a_statement_are_encoded(
     database: Database,
 ) -> None:
-    workspace, ids = await three_destinations(database)
+    workspace, ids = await add_three_destinations(database)
     statuses = [DestinationStatus.FAILED, DestinationStatus.QUEUED]
     query = Statement(
         select(Destination.id, literal(NOW).label("now"))
@@ -222,9 +221,6 @@ async def test_values_of_the_statement_itself_are_ready_and_lists_are_spelled_ou
     rows = await database.read(workspace).rows(query, least=0)
 
     assert [row.id for row in rows] == ids[1:]
-
-
-# Plans; those of the queries that there are, on both engines, are in test_plans.
 
 
 @only_on_sqlite
@@ -239,12 +235,14 @@ async def test_values_of_the_statement_itself_are_ready_and_lists_are_spelled_ou
         ),
     ],
 )
-async def test_an_index_serves_a_comparison_with_any_number_of_values(
+async def test_index_serves_any_of(
     database: Database, column: InstrumentedAttribute[Any], index: str
 ) -> None:
-    """On SQLite, SQLAlchemy writes `= 1` behind a truth, and then none does."""
+    """SQLAlchemy appends `= 1` to a boolean on SQLite, which would prevent the use of an index."""
     of_workspace = Destination.workspace_id == bindparam("workspace")
-    query = prepared(database, select(Destination.id).where(of_workspace, any_of(column, "values")))
+    query = prepare_statement(
+        database, select(Destination.id).where(of_workspace, any_of(column, "values"))
+    )
     arguments = query.encode_arguments({"workspace": WorkspaceId(uuid4()), "values": []})
     async with database.read_engine.connect() as connection:
         rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query.sql}", tuple(arguments))

@@ -1,4 +1,4 @@
-"""Turns of writers among processes: a line in which nobody is overtaken, forgotten or waited for in vain."""
+"""Write lock of SQLite files: fair, released by killed processes, and bounded by a timeout."""
 
 import asyncio
 import fcntl
@@ -18,37 +18,37 @@ from tests.db.core.test_database import only_on_sqlite
 from tests.factories import add_workspace
 from tests.servers import TIMEOUT_SECONDS
 
-NEXT, TURN = LOCK_FILE_SUFFIXES
-LONG = timedelta(seconds=TIMEOUT_SECONDS)
-SHORT = timedelta(milliseconds=50)
+QUEUE_SUFFIX, LOCK_SUFFIX = LOCK_FILE_SUFFIXES
+LONG_TIMEOUT = timedelta(seconds=TIMEOUT_SECONDS)
+SHORT_TIMEOUT = timedelta(milliseconds=50)
 
-HOLDER = """
+LOCK_HOLDER_SCRIPT = """
 import asyncio, sys, time
 from datetime import timedelta
 from pathlib import Path
-from app.db.turns import FileTurns
+from app.db.core.write_lock import FileWriteLock
 
-asyncio.run(FileTurns(Path(sys.argv[1]), timedelta(0)).take())
-print("taken", flush=True)
+asyncio.run(FileWriteLock(Path(sys.argv[1]), timedelta(0)).acquire())
+print("acquired", flush=True)
 time.sleep(3600)
 """
 
 
 @pytest.fixture
-def file(anyio_backend: str, tmp_path: Path) -> Path:
+def database_file(anyio_backend: str, tmp_path: Path) -> Path:
     return tmp_path / "post-results.db"
 
 
-def turns(file: Path, timeout: timedelta = LONG) -> FileWriteLock:
-    """Those of one process: locks belong to whoever opened the file, also within a process."""
-    return FileWriteLock(file, timeout)
+def file_lock(database_file: Path, timeout: timedelta = LONG_TIMEOUT) -> FileWriteLock:
+    """Create the lock of one process; `flock` locks belong to the open file, also within a process."""
+    return FileWriteLock(database_file, timeout)
 
 
-async def somebody_is_next(file: Path) -> None:
-    """Return when a waiter has got as far as that, so that a later one is behind it."""
+async def wait_until_queued(database_file: Path) -> None:
+    """Wait until another holder has locked the queue file, so that later ones queue behind it."""
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
-            with file.with_name(file.name + NEXT).open() as opened:
+            with database_file.with_name(database_file.name + QUEUE_SUFFIX).open() as opened:
                 try:
                     fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -56,35 +56,37 @@ async def somebody_is_next(file: Path) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_the_next_one_is_not_overtaken_by_one_that_has_just_left(file: Path) -> None:
-    first, second = turns(file), turns(file)
+async def test_next_in_line_is_not_overtaken_by_a_writer_that_has_just_released(
+    database_file: Path,
+) -> None:
+    first, second = file_lock(database_file), file_lock(database_file)
     order: list[str] = []
 
-    async def again_and_again(name: str, mine: FileWriteLock) -> None:
+    async def acquire_repeatedly(name: str, lock: FileWriteLock) -> None:
         while len(order) < 6:
-            await mine.acquire()
+            await lock.acquire()
             order.append(name)
             if len(order) < 6:
-                await somebody_is_next(file)
-            mine.release()
+                await wait_until_queued(database_file)
+            lock.release()
 
     await first.acquire()
-    waiting = asyncio.create_task(again_and_again("second", second))
-    await somebody_is_next(file)
+    waiting = asyncio.create_task(acquire_repeatedly("second", second))
+    await wait_until_queued(database_file)
     first.release()
-    await again_and_again("first", first)
+    await acquire_repeatedly("first", first)
     await waiting
 
     assert order[:6] == ["second", "first", "second", "first", "second", "first"]
 
 
-async def test_a_process_that_is_killed_leaves(file: Path) -> None:
-    command = [sys.executable, "-c", HOLDER, str(file)]
+async def test_lock_of_a_killed_process_is_released(database_file: Path) -> None:
+    command = [sys.executable, "-c", LOCK_HOLDER_SCRIPT, str(database_file)]
     holder = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert holder.stdout is not None
-    assert await holder.stdout.readline() == b"taken\n"
-    waiting = asyncio.create_task(turns(file).acquire())
-    await somebody_is_next(file)
+    assert await holder.stdout.readline() == b"acquired\n"
+    waiting = asyncio.create_task(file_lock(database_file).acquire())
+    await wait_until_queued(database_file)
     assert not waiting.done()
 
     holder.kill()
@@ -92,14 +94,18 @@ async def test_a_process_that_is_killed_leaves(file: Path) -> None:
     await holder.wait()
 
 
-async def test_a_turn_that_nobody_waits_for_any_more_is_passed_on(file: Path) -> None:
-    first, second, third = turns(file), turns(file), turns(file)
+async def test_cancelled_waiter_passes_the_lock_on(database_file: Path) -> None:
+    first, second, third = (
+        file_lock(database_file),
+        file_lock(database_file),
+        file_lock(database_file),
+    )
     await first.acquire()
-    given_up = asyncio.create_task(second.acquire())
-    await somebody_is_next(file)
-    given_up.cancel()
+    cancelled_wait = asyncio.create_task(second.acquire())
+    await wait_until_queued(database_file)
+    cancelled_wait.cancel()
     with suppress(asyncio.CancelledError):
-        await given_up
+        await cancelled_wait
 
     first.release()
 
@@ -108,19 +114,19 @@ async def test_a_turn_that_nobody_waits_for_any_more_is_passed_on(file: Path) ->
     await second.acquire()
 
 
-async def test_a_turn_that_does_not_come_in_time_is_given_up(file: Path) -> None:
-    first, second = turns(file), turns(file, SHORT)
+async def test_waiting_for_the_lock_times_out(database_file: Path) -> None:
+    first, second = file_lock(database_file), file_lock(database_file, SHORT_TIMEOUT)
     await first.acquire()
 
     with pytest.raises(TimeoutError):
         await second.acquire()
     first.release()
 
-    await turns(file).acquire()
+    await file_lock(database_file).acquire()
 
 
-async def test_leaving_twice_or_without_a_turn_does_nothing(file: Path) -> None:
-    first, second = turns(file), turns(file)
+async def test_releasing_twice_or_without_the_lock_does_nothing(database_file: Path) -> None:
+    first, second = file_lock(database_file), file_lock(database_file)
     first.release()
     await first.acquire()
     second.release()
@@ -129,73 +135,70 @@ async def test_leaving_twice_or_without_a_turn_does_nothing(file: Path) -> None:
     await second.acquire()
 
 
-async def test_where_there_can_be_no_locks_nobody_waits(tmp_path: Path) -> None:
-    absent = tmp_path / "absent" / "post-results.db"
-    await turns(absent).acquire()
-    await turns(absent).acquire()
+async def test_lock_is_free_if_lock_files_cannot_be_created(tmp_path: Path) -> None:
+    missing = tmp_path / "missing" / "post-results.db"
+    await file_lock(missing).acquire()
+    await file_lock(missing).acquire()
 
-    file = tmp_path / "post-results.db"
-    file.with_name(file.name + TURN).mkdir()
-    await turns(file).acquire()
-    await turns(file).acquire()
-
-
-# Of a database.
+    database_file = tmp_path / "post-results.db"
+    database_file.with_name(database_file.name + LOCK_SUFFIX).mkdir()
+    await file_lock(database_file).acquire()
+    await file_lock(database_file).acquire()
 
 
-async def nothing(session: WriteSession) -> None:
+async def run_statement(session: WriteSession) -> None:
     await session.execute(text("SELECT 1"))
 
 
-async def broken(session: WriteSession) -> None:
-    await nothing(session)
-    raise LookupError("a mistake of ours")
+async def fail_after_statement(session: WriteSession) -> None:
+    await run_statement(session)
+    raise LookupError("failed work")
 
 
 @pytest.fixture
-async def others(database_url: str) -> AsyncIterator[Database]:
-    """The same file, as another process has it that does not wait for long."""
-    async with Database(database_url, timeout=SHORT) as opened:
+async def other_process(database_url: str) -> AsyncIterator[Database]:
+    """The same file, opened with a short timeout, as by another process."""
+    async with Database(database_url, timeout=SHORT_TIMEOUT) as opened:
         yield opened
 
 
 @only_on_sqlite
-async def test_a_write_holds_its_turn_to_its_end_however_it_ends(
-    database: Database, others: Database
+async def test_write_holds_the_lock_until_it_commits_fails_or_is_cancelled(
+    database: Database, other_process: Database
 ) -> None:
-    async def while_others_wait(session: WriteSession) -> None:
-        await nothing(session)
+    async def write_while_others_wait(session: WriteSession) -> None:
+        await run_statement(session)
         with pytest.raises(ServiceUnavailable):
-            await others.write(nothing)
+            await other_process.write(run_statement)
 
-    async def until_cancelled(session: WriteSession) -> None:
-        await while_others_wait(session)
+    async def wait_until_cancelled(session: WriteSession) -> None:
+        await write_while_others_wait(session)
         is_inside.set()
         await asyncio.Event().wait()
 
-    await database.write(while_others_wait)
-    await others.write(nothing)
+    await database.write(write_while_others_wait)
+    await other_process.write(run_statement)
     with pytest.raises(LookupError):
-        await database.write(broken)
-    await others.write(nothing)
+        await database.write(fail_after_statement)
+    await other_process.write(run_statement)
     is_inside = asyncio.Event()
-    cancelled = asyncio.create_task(database.write(until_cancelled))
+    cancelled = asyncio.create_task(database.write(wait_until_cancelled))
     await is_inside.wait()
     cancelled.cancel()
     await asyncio.wait([cancelled])
-    await others.write(nothing)
-    await database.write(nothing)
+    await other_process.write(run_statement)
+    await database.write(run_statement)
 
 
 @only_on_sqlite
-async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_database_usable(
+async def test_write_cancelled_while_waiting_leaves_the_database_usable(
     database: Database, database_url: str
 ) -> None:
-    file = Path(str(database.url.database))
-    held = turns(file)
+    database_file = Path(str(database.url.database))
+    held = file_lock(database_file)
     await held.acquire()
-    waiting = asyncio.create_task(database.write(nothing))
-    await somebody_is_next(file)
+    waiting = asyncio.create_task(database.write(run_statement))
+    await wait_until_queued(database_file)
     waiting.cancel()
     await asyncio.wait([waiting])
     held.release()
@@ -206,10 +209,10 @@ async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_database_usab
 
 
 @only_on_sqlite
-async def test_a_migration_holds_its_turn(database: Database, others: Database) -> None:
+async def test_migration_holds_the_lock(database: Database, other_process: Database) -> None:
     async with database.schema_transaction() as connection:
         await connection.execute(text("SELECT 1"))
         with pytest.raises(ServiceUnavailable):
-            await others.write(nothing)
+            await other_process.write(run_statement)
 
-    await others.write(nothing)
+    await other_process.write(run_statement)

@@ -1,4 +1,4 @@
-"""What a database's schema is, as text that can be compared: columns, CHECKs, links and indexes."""
+"""Schema of a database as comparable text: columns, CHECKs, foreign keys and indexes."""
 
 import re
 
@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.core.database import Database
 
 Schema = dict[str, list[str]]
-"""The definitions of each table and of what belongs to it, sorted."""
+"""Sorted definitions of the columns, constraints and indexes of each table."""
 
 
 async def read_schema(database: Database) -> Schema:
@@ -31,7 +31,7 @@ async def _sqlite_schema(connection: AsyncConnection) -> Schema:
 
 
 def _split_create_table(sql: str) -> list[str]:
-    """Columns and constraints: what stands between the commas on the outermost level."""
+    """Split the body of a CREATE TABLE at its outermost commas into columns and constraints."""
     body = sql[sql.index("(") + 1 : sql.rindex(")")]
     parts, depth = [""], 0
     for character in body:
@@ -44,6 +44,7 @@ def _split_create_table(sql: str) -> list[str]:
 
 
 async def _postgresql_schema(connection: AsyncConnection) -> Schema:
+    # NOT NULL is part of the columns; PostgreSQL 18 also has constraints for it, with names that vary.
     rows = await connection.execute(
         text(
             """
@@ -60,7 +61,7 @@ async def _postgresql_schema(connection: AsyncConnection) -> Schema:
             SELECT conrelid::regclass::text,
                    conname || ' ' || pg_get_constraintdef(oid)
               FROM pg_constraint
-             WHERE connamespace = 'public'::regnamespace
+             WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
              UNION ALL
             SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public'
              ORDER BY 1, 2

@@ -1,7 +1,4 @@
-"""Events without anything that had them happen: as many and as old as a test needs, and a feed read through.
-
-What events there are, and what they tell, is the domain's.
-"""
+"""Synthetic events of any number and age, and helpers that read a whole change feed."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +9,7 @@ from sqlalchemy import delete, select, update
 from app.db.core.database import Database, Reader, WriteSession
 from app.db.models import Event as EventRow
 from app.db.models import Workspace
-from app.db.repositories.events import ChangePage, append_events, read_changes
+from app.db.repositories.events import EventPage, append_events, read_changes
 from app.domain.events import ChangeFilter, Event, EventKind, FeedPosition
 from app.domain.ids import ApiKeyId, WorkspaceId
 from tests.factories import NOW
@@ -21,7 +18,7 @@ ALL_CHANGES = ChangeFilter()
 
 
 def numbered_events(count: int, content: str = "") -> list[Event]:
-    """So many changes of nothing, from "1" on, with that much content each."""
+    """Return events with contents "1", "2", …, or all with the given content."""
     return [
         Event(kind=EventKind.POST_CHANGED, changes={"content": content or str(number)})
         for number in range(1, count + 1)
@@ -37,7 +34,7 @@ async def append_test_events(
     actor: ApiKeyId | None = None,
     operation: str = "test",
 ) -> None:
-    """Append them in one transaction."""
+    """Append events in one transaction."""
     await database.write(
         partial(
             append_events,
@@ -53,17 +50,17 @@ async def append_test_events(
 async def append_events_at(
     database: Database, workspace: WorkspaceId, times: Sequence[datetime]
 ) -> None:
-    """An event at each of these times, in this order."""
+    """Append one event at each of the times."""
 
     async def work(session: WriteSession) -> None:
-        for at, event in zip(times, numbered_events(len(times)), strict=True):
-            await append_events(session, workspace, [event], actor=None, operation="test", now=at)
+        for time, event in zip(times, numbered_events(len(times)), strict=True):
+            await append_events(session, workspace, [event], actor=None, operation="test", now=time)
 
     await database.write(work)
 
 
 async def delete_events_after(database: Database, workspace: WorkspaceId, last_seq: int) -> None:
-    """As if a backup had been restored that knows nothing of what came after this number."""
+    """Delete the newest events, like restoring a backup that was made after event `last_seq`."""
 
     async def work(session: WriteSession) -> None:
         await session.execute(
@@ -77,24 +74,24 @@ async def delete_events_after(database: Database, workspace: WorkspaceId, last_s
 
 
 async def stored_seqs(database: Database, workspace: WorkspaceId) -> list[int]:
-    """Of all events that are there."""
+    """Return the sequence numbers of all stored events."""
     async with database.unscoped_connection() as connection:
-        found = await connection.scalars(
+        seqs = await connection.scalars(
             select(EventRow.seq).where(EventRow.workspace_id == workspace).order_by(EventRow.seq)
         )
-        return list(found)
+        return list(seqs)
 
 
 async def read_all_pages(
     reader: Reader, after: FeedPosition | None, change_filter: ChangeFilter, size: int
-) -> list[ChangePage]:
-    """Those that somebody gets who goes on until there is no more."""
-    read: list[ChangePage] = []
-    while not read or read[-1].has_more:
-        read.append(await read_changes(reader, after, change_filter, limit=size))
-        after = read[-1].next_position
-    return read
+) -> list[EventPage]:
+    """Read pages from a position until there are no more."""
+    pages: list[EventPage] = []
+    while not pages or pages[-1].has_more:
+        pages.append(await read_changes(reader, after, change_filter, limit=size))
+        after = pages[-1].next_position
+    return pages
 
 
-def seqs_per_page(pages_read: Sequence[ChangePage]) -> list[int]:
+def seqs_per_page(pages_read: Sequence[EventPage]) -> list[int]:
     return [change.seq for page in pages_read for change in page.changes]

@@ -1,4 +1,4 @@
-"""A workspace with so many posts that an index is worth using, written in one transaction."""
+"""Workspace with enough posts for a query planner to use indexes."""
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -24,10 +24,7 @@ Rows = dict[type[Any], list[dict[str, Any]]]
 
 
 async def add_many_posts(database: Database, workspace: WorkspaceId) -> None:
-    """The workspace, its accounts, and a year of posts on two accounts each; always the same.
-
-    Of each post one change is told.
-    """
+    """Add a workspace with a year of posts on two accounts each, and one event per post; deterministic."""
 
     async def work(session: WriteSession) -> None:
         for model, rows in _rows(workspace).items():
@@ -72,7 +69,7 @@ def _platform(account: int) -> str:
 
 def _add_post(rows: Rows, workspace: WorkspaceId, number: int, random: Random) -> None:
     created_at = NOW - timedelta(minutes=random.randrange(60 * 24 * 365))
-    states = [_state(number + place, created_at) for place in range(2)]
+    states = [_state(number + position, created_at) for position in range(2)]
     post_id = UUID(int=random.getrandbits(128))
     times = {"created_at": created_at, "updated_at": created_at + timedelta(minutes=number)}
     rows[Post].append(
@@ -105,8 +102,8 @@ def _add_post(rows: Rows, workspace: WorkspaceId, number: int, random: Random) -
             "created_at": created_at,
         }
     )
-    for place, state in enumerate(states):
-        account = (number + 7 * place) % ACCOUNTS + 1
+    for position, state in enumerate(states):
+        account = (number + 7 * position) % ACCOUNTS + 1
         destination_id = UUID(int=random.getrandbits(128))
         rows[Destination].append(
             {
@@ -115,7 +112,7 @@ def _add_post(rows: Rows, workspace: WorkspaceId, number: int, random: Random) -
                 "post_id": post_id,
                 "account_id": account,
                 "platform": _platform(account),
-                "position": place,
+                "position": position,
                 **asdict(state),
                 **times,
             }
@@ -135,15 +132,15 @@ def _add_post(rows: Rows, workspace: WorkspaceId, number: int, random: Random) -
 
 
 def _state(number: int, due_at: datetime) -> DestinationState:
-    """One in ten failed, one in twenty-five is queued, one in a hundred each of the rarer ones."""
-    place = number % 100
-    if place % 10 == 1:
+    """Return a failed state for one number in 10, a queued one in 25, and each rarer state in 100."""
+    remainder = number % 100
+    if remainder % 10 == 1:
         return failed(due_at=due_at)
-    if place % 25 == 2:
+    if remainder % 25 == 2:
         return queued(due_at)
     rare = {
         3: waiting_for_retry(due_at + timedelta(minutes=1), due_at=due_at),
         4: started(due_at),
         5: draft(),
     }
-    return rare.get(place) or published(due_at + timedelta(seconds=5), due_at=due_at)
+    return rare.get(remainder) or published(due_at + timedelta(seconds=5), due_at=due_at)

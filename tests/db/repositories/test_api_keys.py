@@ -1,4 +1,4 @@
-"""Noting when keys were last used: the latest instant wins, in whatever order processes write."""
+"""Times of last use of API keys: the latest wins, in whatever order processes write."""
 
 from datetime import datetime, timedelta
 
@@ -20,12 +20,14 @@ async def last_used_at(database: Database) -> dict[ApiKeyId, datetime | None]:
         return {row.id: row.last_used_at for row in rows}
 
 
-async def note(database: Database, used_at: dict[tuple[WorkspaceId, ApiKeyId], datetime]) -> None:
+async def update_used_at(
+    database: Database, used_at: dict[tuple[WorkspaceId, ApiKeyId], datetime]
+) -> None:
     await database.write(lambda session: update_last_used(session, used_at))
 
 
 @pytest.mark.parametrize(
-    ("stored", "noted", "kept"),
+    ("stored", "written", "expected"),
     [
         (None, NOW, NOW),
         (NOW, NOW + MS, NOW + MS),
@@ -33,25 +35,25 @@ async def note(database: Database, used_at: dict[tuple[WorkspaceId, ApiKeyId], d
         (NOW, NOW - MS, NOW),
     ],
 )
-async def test_an_older_use_never_replaces_a_newer_one(
-    database: Database, stored: datetime | None, noted: datetime, kept: datetime
+async def test_older_use_never_replaces_a_newer_one(
+    database: Database, stored: datetime | None, written: datetime, expected: datetime
 ) -> None:
     workspace = await add_workspace(database)
     key = await add_api_key(database, workspace, last_used_at=stored)
 
-    await note(database, {(workspace, key.id): noted})
+    await update_used_at(database, {(workspace, key.id): written})
 
-    assert await last_used_at(database) == {key.id: kept}
+    assert await last_used_at(database) == {key.id: expected}
 
 
-async def test_each_key_is_judged_by_its_own_instant(database: Database) -> None:
+async def test_each_key_is_compared_with_its_own_time(database: Database) -> None:
     workspace, another = await add_workspace(database), await add_workspace(database)
     fresh = await add_api_key(database, workspace)
     older = await add_api_key(database, workspace, last_used_at=NOW - MS)
     newer = await add_api_key(database, another, last_used_at=NOW + MS)
     idle = await add_api_key(database, another)
 
-    await note(
+    await update_used_at(
         database,
         {(workspace, fresh.id): NOW, (workspace, older.id): NOW, (another, newer.id): NOW},
     )

@@ -1,7 +1,6 @@
-"""The feed as it is read in pages: every change once and in order, and where that cannot be, a refusal."""
+"""Pages of the change feed: every change once and in order, or ResyncRequired."""
 
 from collections.abc import Callable
-from dataclasses import astuple
 from datetime import timedelta
 from functools import partial
 from itertools import cycle, islice
@@ -20,7 +19,7 @@ from app.db.repositories.events import (
     read_contiguous_changes,
 )
 from app.domain.errors import ResyncRequired
-from app.domain.events import FEED_START, ChangeFilter, Event, EventKind, FeedPosition
+from app.domain.events import FEED_START, Change, ChangeFilter, Event, EventKind, FeedPosition
 from app.domain.ids import ApiKeyId, DestinationId, PostId, WorkspaceId
 from tests.db.all_tables import all_rows
 from tests.db.repositories.event_rows import (
@@ -38,43 +37,43 @@ from tests.services.publishing_calls import error_code
 
 SECOND = timedelta(seconds=1)
 POST, OTHER_POST = PostId(UUID(int=1)), PostId(UUID(int=2))
-MANY = 205
+CHANGE_COUNT = 205
 
 
-class Kind(NamedTuple):
-    """Of a change, as a filter sees it."""
+class EventSummary(NamedTuple):
+    """Properties of a change that filters use."""
 
     kind: EventKind
     post_id: PostId | None
 
 
-FILTERS: dict[str, tuple[ChangeFilter, Callable[[Kind], bool]]] = {
-    "all": (ALL_CHANGES, lambda _each: True),
+FILTERS: dict[str, tuple[ChangeFilter, Callable[[EventSummary], bool]]] = {
+    "all": (ALL_CHANGES, lambda _change: True),
     "one type": (
         ChangeFilter(kinds=[EventKind.POST_CREATED]),
-        lambda each: each.kind == "post.created",
+        lambda change: change.kind == "post.created",
     ),
     "two types, one of them twice": (
         ChangeFilter(
             kinds=[EventKind.ACCOUNT_CHANGED, EventKind.POST_DELETED, EventKind.ACCOUNT_CHANGED]
         ),
-        lambda each: each.kind in ("account.changed", "post.deleted"),
+        lambda change: change.kind in ("account.changed", "post.deleted"),
     ),
-    "every type": (ChangeFilter(kinds=list(EventKind)), lambda _each: True),
-    "no type": (ChangeFilter(kinds=[]), lambda _each: False),
-    "a post": (ChangeFilter(post_id=POST), lambda each: each.post_id == POST),
-    "no post": (ChangeFilter(post_id=PostId(UUID(int=99))), lambda _each: False),
+    "every type": (ChangeFilter(kinds=list(EventKind)), lambda _change: True),
+    "no type": (ChangeFilter(kinds=[]), lambda _change: False),
+    "a post": (ChangeFilter(post_id=POST), lambda change: change.post_id == POST),
+    "no post": (ChangeFilter(post_id=PostId(UUID(int=99))), lambda _change: False),
     "both": (
         ChangeFilter(kinds=[EventKind.DESTINATION_CHANGED], post_id=OTHER_POST),
-        lambda each: each == (EventKind.DESTINATION_CHANGED, OTHER_POST),
+        lambda change: change == (EventKind.DESTINATION_CHANGED, OTHER_POST),
     ),
-    "no type, of a post": (ChangeFilter(kinds=[], post_id=POST), lambda _each: False),
+    "no type, of a post": (ChangeFilter(kinds=[], post_id=POST), lambda _change: False),
 }
 
 
 @pytest.fixture
 async def workspace(anyio_backend: str, database: Database) -> WorkspaceId:
-    """With two posts, beside another workspace in which as much happened."""
+    """Workspace with two posts, beside another workspace with events."""
     other = await add_workspace(database)
     await append_test_events(database, other, numbered_events(7), occurred_at=NOW - SECOND)
     own = await add_workspace(database)
@@ -83,38 +82,46 @@ async def workspace(anyio_backend: str, database: Database) -> WorkspaceId:
     return own
 
 
-async def tell_of_all_kinds(database: Database, workspace: WorkspaceId) -> list[Kind]:
-    """Many changes, of which each kind and each post has some."""
-    made = list(map(Kind, islice(cycle(EventKind), MANY), cycle([POST, OTHER_POST, None, POST])))
-    events = [Event(kind=each.kind, post_id=each.post_id, changes={}) for each in made]
+async def append_all_kinds(database: Database, workspace: WorkspaceId) -> list[EventSummary]:
+    """Append many events, with all kinds and posts among them."""
+    appended = list(
+        map(
+            EventSummary,
+            islice(cycle(EventKind), CHANGE_COUNT),
+            cycle([POST, OTHER_POST, None, POST]),
+        )
+    )
+    events = [Event(kind=summary.kind, post_id=summary.post_id, changes={}) for summary in appended]
     await append_test_events(database, workspace, events)
-    return made
+    return appended
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])
-async def test_pages_of_any_size_have_every_wanted_change_once_and_in_order(
+async def test_pages_of_any_size_return_each_matching_change_once_and_in_order(
     database: Database, workspace: WorkspaceId, size: int
 ) -> None:
-    made = await tell_of_all_kinds(database, workspace)
+    appended = await append_all_kinds(database, workspace)
     reader = database.read(workspace)
-    newest = FeedPosition(MANY, NOW)
-    for wanted, is_wanted in FILTERS.values():
-        expected = [seq for seq, each in enumerate(made, 1) if is_wanted(each)]
+    newest = FeedPosition(CHANGE_COUNT, NOW)
+    for change_filter, matches in FILTERS.values():
+        expected = [seq for seq, summary in enumerate(appended, 1) if matches(summary)]
         for after in (None, FEED_START, FeedPosition(41, NOW)):
             rest = [seq for seq in expected if after is None or seq > after.seq]
-            read = await read_all_pages(reader, after, wanted, size)
-            assert seqs_per_page(read) == rest
-            # Each page is full but the last one, which is never empty where another one is.
-            assert len(read) == max(1, ceil(len(rest) / size))
-            assert [len(page.changes) for page in read[:-1]] == [size] * (len(read) - 1)
-            assert [page.next_position for page in read[:-1]] == [
-                page.changes[-1].position for page in read[:-1]
+            pages = await read_all_pages(reader, after, change_filter, size)
+            assert seqs_per_page(pages) == rest
+            # All pages but the last are full, and the last is empty only if it is the only one.
+            assert len(pages) == max(1, ceil(len(rest) / size))
+            assert [len(page.changes) for page in pages[:-1]] == [size] * (len(pages) - 1)
+            assert [page.next_position for page in pages[:-1]] == [
+                page.changes[-1].position for page in pages[:-1]
             ]
-            assert read[-1].next_position == newest
-            assert {page.latest_position for page in read} == {newest}
+            assert pages[-1].next_position == newest
+            assert {page.latest_position for page in pages} == {newest}
 
 
-async def test_a_change_is_read_as_it_was_told(database: Database, workspace: WorkspaceId) -> None:
+async def test_change_is_read_as_it_was_appended(
+    database: Database, workspace: WorkspaceId
+) -> None:
     account = await add_account(database, workspace)
     key = ApiKeyId(uuid4())
     destination = DestinationId(uuid4())
@@ -126,9 +133,9 @@ async def test_a_change_is_read_as_it_was_told(database: Database, workspace: Wo
         account_id=account,
         changes=changes,
     )
-    at = NOW + timedelta(milliseconds=7)
+    happened_at = NOW + timedelta(milliseconds=7)
     await append_test_events(
-        database, workspace, [event], occurred_at=at, actor=key, operation="createPost"
+        database, workspace, [event], occurred_at=happened_at, actor=key, operation="createPost"
     )
     await append_test_events(
         database, workspace, [Event(kind=EventKind.ACCOUNT_CHANGED, changes={})]
@@ -139,32 +146,32 @@ async def test_a_change_is_read_as_it_was_told(database: Database, workspace: Wo
     ).changes
 
     assert repr(first.changes) == repr(changes)
-    assert astuple(first) == (
-        1,
-        EventKind.DESTINATION_ADDED,
-        "createPost",
-        key,
-        POST,
-        destination,
-        account,
-        changes,
-        at,
+    assert first == Change(
+        seq=1,
+        kind=EventKind.DESTINATION_ADDED,
+        operation="createPost",
+        actor=key,
+        post_id=POST,
+        destination_id=destination,
+        account_id=account,
+        changes=changes,
+        happened_at=happened_at,
     )
-    assert first.position == FeedPosition(1, at)
-    assert astuple(second) == (
-        2,
-        EventKind.ACCOUNT_CHANGED,
-        "test",
-        None,
-        None,
-        None,
-        None,
-        {},
-        NOW,
+    assert first.position == FeedPosition(1, happened_at)
+    assert second == Change(
+        seq=2,
+        kind=EventKind.ACCOUNT_CHANGED,
+        operation="test",
+        actor=None,
+        post_id=None,
+        destination_id=None,
+        account_id=None,
+        changes={},
+        happened_at=NOW,
     )
 
 
-async def test_who_begins_before_anything_has_happened_gets_everything_later(
+async def test_reader_that_starts_in_an_empty_feed_reads_all_later_changes(
     database: Database, workspace: WorkspaceId
 ) -> None:
     reader = database.read(workspace)
@@ -188,55 +195,57 @@ async def test_who_begins_before_anything_has_happened_gets_everything_later(
     assert await newest_position(reader) == FeedPosition(3, NOW)
 
 
-async def test_the_end_of_a_page_passes_over_what_was_not_wanted(
+async def test_next_position_skips_changes_that_do_not_match(
     database: Database, workspace: WorkspaceId
 ) -> None:
     reader = database.read(workspace)
-    wanted = ChangeFilter(kinds=[EventKind.POST_DELETED], post_id=POST)
+    change_filter = ChangeFilter(kinds=[EventKind.POST_DELETED], post_id=POST)
     deleted = Event(kind=EventKind.POST_DELETED, post_id=POST, changes={})
     await append_test_events(
         database, workspace, [*numbered_events(2), deleted, *numbered_events(2)]
     )
 
-    page = await read_changes(reader, FEED_START, wanted, limit=1)
-    assert ([each.seq for each in page.changes], page.has_more) == ([3], False)
+    page = await read_changes(reader, FEED_START, change_filter, limit=1)
+    assert ([change.seq for change in page.changes], page.has_more) == ([3], False)
     assert page.next_position == page.latest_position == FeedPosition(5, NOW)
 
     await append_test_events(database, workspace, numbered_events(2), occurred_at=NOW + SECOND)
-    page = await read_changes(reader, page.next_position, wanted, limit=1)
+    page = await read_changes(reader, page.next_position, change_filter, limit=1)
     assert (page.changes, page.next_position, page.has_more) == (
         [],
         FeedPosition(7, NOW + SECOND),
         False,
     )
     await append_test_events(database, workspace, [deleted, deleted, *numbered_events(1)])
-    page = await read_changes(reader, page.next_position, wanted, limit=1)
-    assert ([each.seq for each in page.changes], page.has_more) == ([8], True)
+    page = await read_changes(reader, page.next_position, change_filter, limit=1)
+    assert ([change.seq for change in page.changes], page.has_more) == ([8], True)
     assert (page.next_position, page.latest_position) == (
         FeedPosition(8, NOW),
         FeedPosition(10, NOW),
     )
 
 
-async def test_a_search_by_kind_looks_at_one_part_of_a_long_feed_after_the_other(
+async def test_filter_by_kind_scans_a_long_feed_in_parts(
     database: Database, workspace: WorkspaceId
 ) -> None:
     reader = database.read(workspace)
-    wanted = ChangeFilter(kinds=[EventKind.POST_DELETED])
+    change_filter = ChangeFilter(kinds=[EventKind.POST_DELETED])
     deleted = Event(kind=EventKind.POST_DELETED, post_id=POST, changes={})
     await append_test_events(
         database, workspace, [*numbered_events(3), deleted, *numbered_events(3), deleted, deleted]
     )
 
-    async def read(looks_at: int) -> list[tuple[list[int], int, bool]]:
-        """The numbers of the changes on each page, where it ends, and whether it says that there is more."""
-        found, after, has_more = [], None, True
+    async def read(scan_limit: int) -> list[tuple[list[int], int, bool]]:
+        """Return for each page the sequence numbers, the next position, and has_more."""
+        pages, after, has_more = [], None, True
         while has_more:
-            page = await read_changes(reader, after, wanted, limit=1, scan_limit=looks_at)
+            page = await read_changes(reader, after, change_filter, limit=1, scan_limit=scan_limit)
             after, has_more = page.next_position, page.has_more
             assert page.latest_position == FeedPosition(9, NOW)
-            found.append(([each.seq for each in page.changes], page.next_position.seq, has_more))
-        return found
+            pages.append(
+                ([change.seq for change in page.changes], page.next_position.seq, has_more)
+            )
+        return pages
 
     assert await read(3) == [([], 3, True), ([4], 6, True), ([8], 8, True), ([9], 9, False)]
     assert await read(8) == [([4], 4, True), ([8], 8, True), ([9], 9, False)]
@@ -246,13 +255,13 @@ async def test_a_search_by_kind_looks_at_one_part_of_a_long_feed_after_the_other
 
     of_post = ChangeFilter(kinds=[EventKind.POST_DELETED], post_id=POST)
     page = await read_changes(reader, None, of_post, limit=2, scan_limit=1)
-    assert ([each.seq for each in page.changes], page.has_more) == ([8, 9], False)
+    assert ([change.seq for change in page.changes], page.has_more) == ([8, 9], False)
 
 
-async def test_of_a_feed_of_some_kinds_fifty_thousand_changes_are_looked_at(
+async def test_filter_by_kind_scans_at_most_fifty_thousand_events(
     database: Database, workspace: WorkspaceId
 ) -> None:
-    for last in (0, 49_999, 60_000):  # as if there were others in between
+    for last in (0, 49_999, 60_000):  # gaps stand for other events
         await delete_events_after(database, workspace, last_seq=last)
         await append_test_events(database, workspace, numbered_events(1))
     page = await read_changes(
@@ -261,46 +270,50 @@ async def test_of_a_feed_of_some_kinds_fifty_thousand_changes_are_looked_at(
     assert (page.next_position, page.has_more) == (FeedPosition(50_000, NOW), True)
 
 
-async def test_what_is_too_old_is_refused_before_anything_is_looked_for(
+async def test_pruned_position_is_refused_before_the_scan(
     database: Database, workspace: WorkspaceId
 ) -> None:
-    reader, wanted = database.read(workspace), ChangeFilter(kinds=[EventKind.POST_DELETED])
+    reader, change_filter = database.read(workspace), ChangeFilter(kinds=[EventKind.POST_DELETED])
     await append_test_events(database, workspace, numbered_events(9))
     await database.write(partial(delete_events, workspace_id=workspace, last_seq=6))
     for after in (FEED_START, FeedPosition(2, NOW)):
         with record_statements(database) as statements, pytest.raises(ResyncRequired):
-            await read_changes(reader, after, wanted, limit=1, scan_limit=3)
-        assert len(statements) == 2  # which is the newest, and where to end
+            await read_changes(reader, after, change_filter, limit=1, scan_limit=3)
+        assert len(statements) == 2  # the newest event and the end of the scan
 
 
-async def is_refused(database: Database, workspace: WorkspaceId, after: FeedPosition) -> bool:
-    """Whether going on from there is, whatever is asked for."""
+async def is_resync_required(
+    database: Database, workspace: WorkspaceId, after: FeedPosition
+) -> bool:
+    """Return whether reading from the position is refused, with any filter."""
     reader = database.read(workspace)
     codes = {
-        await error_code(read_changes(reader, after, wanted, limit=1))
-        for wanted in (ALL_CHANGES, ChangeFilter(kinds=[]), ChangeFilter(post_id=POST))
+        await error_code(read_changes(reader, after, change_filter, limit=1))
+        for change_filter in (ALL_CHANGES, ChangeFilter(kinds=[]), ChangeFilter(post_id=POST))
     } | {await error_code(check_position(reader, after))}
     (code,) = codes
     assert code in (None, "resync_required")
     return code is not None
 
 
-async def test_whoever_has_seen_less_than_is_forgotten_must_read_anew(
+async def test_position_before_pruned_events_requires_a_resync(
     database: Database, workspace: WorkspaceId
 ) -> None:
     times = [NOW + number * SECOND for number in range(1, 7)]
     await append_events_at(database, workspace, times)
     positions = [FEED_START, *(FeedPosition(seq, at) for seq, at in enumerate(times, 1))]
-    assert [await is_refused(database, workspace, each) for each in positions] == [False] * 7
+    assert [await is_resync_required(database, workspace, position) for position in positions] == [
+        False
+    ] * 7
 
     await database.write(partial(delete_events, workspace_id=workspace, last_seq=1))
-    assert [await is_refused(database, workspace, each) for each in positions] == [
+    assert [await is_resync_required(database, workspace, position) for position in positions] == [
         *[True] * 2,
         *[False] * 5,
     ]
     await database.write(partial(delete_events, workspace_id=workspace, last_seq=4))
     before = await all_rows(database)
-    assert [await is_refused(database, workspace, each) for each in positions] == [
+    assert [await is_resync_required(database, workspace, position) for position in positions] == [
         *[True] * 5,
         *[False] * 2,
     ]
@@ -310,36 +323,39 @@ async def test_whoever_has_seen_less_than_is_forgotten_must_read_anew(
     assert seqs_per_page(await read_all_pages(reader, None, ALL_CHANGES, 1)) == [5, 6]
 
 
-async def test_a_position_that_this_feed_never_had_must_be_left(
+async def test_position_of_another_feed_requires_a_resync(
     database: Database, workspace: WorkspaceId
 ) -> None:
     await append_test_events(database, workspace, numbered_events(3))
-    for strange in (
+    for position in (
         FeedPosition(4, NOW),
         FeedPosition(2**62, NOW),
-        FeedPosition(2, NOW - SECOND),  # as in the other workspace
+        FeedPosition(2, NOW - SECOND),  # from the other workspace
         FeedPosition(2, NOW + timedelta(milliseconds=1)),
         FeedPosition(2, None),
         FeedPosition(0, NOW),
     ):
-        assert await is_refused(database, workspace, strange), strange
+        assert await is_resync_required(database, workspace, position), position
 
 
-async def test_what_was_seen_before_a_backup_was_restored_is_not_gone_on_from(
+async def test_position_lost_by_restoring_a_backup_requires_a_resync(
     database: Database, workspace: WorkspaceId
 ) -> None:
     await append_events_at(database, workspace, [NOW, NOW + SECOND, NOW + 2 * SECOND])
     await delete_events_after(database, workspace, last_seq=1)
     lost = [FeedPosition(2, NOW + SECOND), FeedPosition(3, NOW + 2 * SECOND)]
-    for _ in range(4):  # while their numbers are free, taken by others, and passed
-        assert [await is_refused(database, workspace, each) for each in lost] == [True, True]
+    for _ in range(4):  # while their numbers are free, reused, and passed
+        assert [await is_resync_required(database, workspace, position) for position in lost] == [
+            True,
+            True,
+        ]
         await append_test_events(
             database, workspace, numbered_events(1), occurred_at=NOW + 3 * SECOND
         )
-    assert not await is_refused(database, workspace, FeedPosition(1, NOW))
+    assert not await is_resync_required(database, workspace, FeedPosition(1, NOW))
 
 
-async def test_what_follows_is_read_without_a_gap_or_not_at_all(
+async def test_contiguous_changes_are_read_without_a_gap_or_refused(
     database: Database, workspace: WorkspaceId
 ) -> None:
     reader = database.read(workspace)
@@ -347,15 +363,15 @@ async def test_what_follows_is_read_without_a_gap_or_not_at_all(
     await append_test_events(database, workspace, numbered_events(7))
 
     following = [
-        [each.seq for each in await read_contiguous_changes(reader, position, limit=3)]
+        [change.seq for change in await read_contiguous_changes(reader, position, limit=3)]
         for position in (FEED_START, *(FeedPosition(seq, NOW) for seq in (3, 6, 7)))
     ]
     assert following == [[1, 2, 3], [4, 5, 6], [7], []]
 
     await database.write(partial(delete_events, workspace_id=workspace, last_seq=4))
-    gone = (FEED_START, FeedPosition(3, NOW), FeedPosition(4, NOW))
-    another = FeedPosition(6, NOW - SECOND)  # as in a history that a restored backup has ended
-    for position in (*gone, another, FeedPosition(8, NOW)):
+    pruned = (FEED_START, FeedPosition(3, NOW), FeedPosition(4, NOW))
+    replaced = FeedPosition(6, NOW - SECOND)  # from a history that a restored backup has replaced
+    for position in (*pruned, replaced, FeedPosition(8, NOW)):
         with pytest.raises(ResyncRequired):
             await read_contiguous_changes(reader, position, limit=3)
     (first, *_) = await read_contiguous_changes(reader, FeedPosition(5, NOW), limit=3)

@@ -1,4 +1,4 @@
-"""Pages of a feed in which something happens, or is forgotten, between the statements that read them."""
+"""Pages of the change feed while events are appended or pruned between the statements that read them."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -23,104 +23,106 @@ from tests.db.repositories.event_rows import (
 )
 from tests.factories import NOW, add_workspace
 
-STATEMENTS = 3
-"""By which a page after a position is read."""
+STATEMENTS_PER_PAGE = 3
+"""Statements that read a page after a position."""
 
 
-class Feed(NamedTuple):
-    """Of a workspace, and what is between its reader and the database."""
+class InterceptedFeed(NamedTuple):
+    """Feed of a workspace, with a reader whose statements a test can intercept."""
 
     database: Database
     workspace: WorkspaceId
     reader: Reader
-    between: InterceptingDriver
+    interceptor: InterceptingDriver
 
-    async def begin_anew(self) -> None:
-        """With ten changes."""
+    async def reset(self) -> None:
+        """Replace the feed by ten changes."""
         await delete_events_after(self.database, self.workspace, last_seq=0)
         await append_test_events(self.database, self.workspace, numbered_events(10))
 
-    async def forget_four(self) -> None:
+    async def prune_four(self) -> None:
         await self.database.write(partial(delete_events, workspace_id=self.workspace, last_seq=4))
 
 
 @pytest.fixture
-async def feed(database: Database, database_url: str) -> AsyncIterator[Feed]:
+async def feed(database: Database, database_url: str) -> AsyncIterator[InterceptedFeed]:
     workspace = await add_workspace(database)
-    between = InterceptingDriver()
-    async with Database(database_url, wrap_driver=between) as read_meanwhile:
-        yield Feed(database, workspace, read_meanwhile.read(workspace), between)
+    interceptor = InterceptingDriver()
+    async with Database(database_url, wrap_driver=interceptor) as intercepted:
+        yield InterceptedFeed(database, workspace, intercepted.read(workspace), interceptor)
 
 
-@pytest.mark.parametrize("wanted", [ALL_CHANGES, ChangeFilter(kinds=[])], ids=["all", "none"])
 @pytest.mark.parametrize(
-    "after", [FEED_START, FeedPosition(4, NOW)], ids=["start", "last forgotten"]
+    "change_filter", [ALL_CHANGES, ChangeFilter(kinds=[])], ids=["all", "none"]
 )
-async def test_a_page_from_which_something_was_forgotten_meanwhile_is_refused(
-    feed: Feed, wanted: ChangeFilter, after: FeedPosition
+@pytest.mark.parametrize("after", [FEED_START, FeedPosition(4, NOW)], ids=["start", "last pruned"])
+async def test_page_is_refused_if_its_events_are_pruned_meanwhile(
+    feed: InterceptedFeed, change_filter: ChangeFilter, after: FeedPosition
 ) -> None:
-    for statement in range(STATEMENTS):
-        await feed.begin_anew()
-        feed.between.before_nth(statement, feed.forget_four)
+    for statement in range(STATEMENTS_PER_PAGE):
+        await feed.reset()
+        feed.interceptor.before_nth(statement, feed.prune_four)
         with pytest.raises(ResyncRequired):
-            await read_changes(feed.reader, after, wanted, limit=9)
+            await read_changes(feed.reader, after, change_filter, limit=9)
         assert await stored_seqs(feed.database, feed.workspace) == [5, 6, 7, 8, 9, 10]
 
-    await feed.begin_anew()
-    feed.between.before_nth(STATEMENTS, feed.forget_four)
-    page = await read_changes(feed.reader, after, wanted, limit=9)
-    found = [each.seq for each in page.changes]
-    assert found == ([] if wanted.kinds == [] else list(range(after.seq + 1, 11))[:9])
+    await feed.reset()
+    feed.interceptor.before_nth(STATEMENTS_PER_PAGE, feed.prune_four)
+    page = await read_changes(feed.reader, after, change_filter, limit=9)
+    seqs = [change.seq for change in page.changes]
+    assert seqs == ([] if change_filter.kinds == [] else list(range(after.seq + 1, 11))[:9])
 
 
-async def test_of_a_long_feed_too_nothing_is_passed_over_that_was_forgotten_meanwhile(
-    feed: Feed,
+async def test_scan_of_a_long_feed_never_skips_events_pruned_meanwhile(
+    feed: InterceptedFeed,
 ) -> None:
-    nothing = ChangeFilter(kinds=[])
-    for statement in range(STATEMENTS + 1):  # one more: where to end
-        await feed.begin_anew()
-        feed.between.before_nth(statement, feed.forget_four)
+    no_kinds = ChangeFilter(kinds=[])
+    for statement in range(STATEMENTS_PER_PAGE + 1):  # one more for the end of the scan
+        await feed.reset()
+        feed.interceptor.before_nth(statement, feed.prune_four)
         with pytest.raises(ResyncRequired):
-            await read_changes(feed.reader, FEED_START, nothing, limit=9, scan_limit=3)
+            await read_changes(feed.reader, FEED_START, no_kinds, limit=9, scan_limit=3)
 
     ends = []
-    for statement in range(STATEMENTS + 1):
-        await feed.begin_anew()
-        feed.between.before_nth(statement, feed.forget_four)
-        page = await read_changes(feed.reader, None, nothing, limit=9, scan_limit=3)
+    for statement in range(STATEMENTS_PER_PAGE + 1):
+        await feed.reset()
+        feed.interceptor.before_nth(statement, feed.prune_four)
+        page = await read_changes(feed.reader, None, no_kinds, limit=9, scan_limit=3)
         ends.append((page.next_position.seq, page.has_more))
-    # It begins with the oldest there is; where the end that it has chosen is gone, it looks at all.
+    # The scan starts at the oldest event. If the chosen end was pruned, it covers the whole feed.
     assert ends == [(7, True), (7, True), (10, False), (3, True)]
 
 
 @pytest.mark.parametrize("after", [FeedPosition(5, NOW), None])
-async def test_a_page_is_whole_where_nothing_after_its_cursor_was_forgotten(
-    feed: Feed, after: FeedPosition | None
+async def test_page_is_complete_if_only_events_before_its_cursor_are_pruned(
+    feed: InterceptedFeed, after: FeedPosition | None
 ) -> None:
     firsts = []
-    for statement in range(STATEMENTS):
-        await feed.begin_anew()
-        feed.between.before_nth(statement, feed.forget_four)
+    for statement in range(STATEMENTS_PER_PAGE):
+        await feed.reset()
+        feed.interceptor.before_nth(statement, feed.prune_four)
         page = await read_changes(feed.reader, after, ALL_CHANGES, limit=100)
-        found = [each.seq for each in page.changes]
-        assert found == list(range(found[0], 11))
-        firsts.append(found[0])
-    # Without a cursor it begins with whatever was kept when the changes were read.
+        seqs = [change.seq for change in page.changes]
+        assert seqs == list(range(seqs[0], 11))
+        firsts.append(seqs[0])
+    # Without a cursor the page starts at the oldest event that was stored when the changes were read.
     assert firsts == ([5, 5, 1] if after is None else [6, 6, 6])
 
 
-async def test_what_happens_while_a_page_is_read_is_on_it_or_on_the_next_one(feed: Feed) -> None:
-    for statement in range(STATEMENTS):
-        await feed.begin_anew()
-        feed.between.before_nth(
+async def test_event_appended_during_a_read_is_on_this_page_or_the_next(
+    feed: InterceptedFeed,
+) -> None:
+    for statement in range(STATEMENTS_PER_PAGE):
+        await feed.reset()
+        feed.interceptor.before_nth(
             statement,
             partial(append_test_events, feed.database, feed.workspace, numbered_events(2)),
         )
-        read = [await read_changes(feed.reader, FEED_START, ALL_CHANGES, limit=100)]
+        pages = [await read_changes(feed.reader, FEED_START, ALL_CHANGES, limit=100)]
         assert (
-            read[0].next_position
-            == read[0].latest_position
+            pages[0].next_position
+            == pages[0].latest_position
             == FeedPosition(10 if statement else 12, NOW)
         )
-        read += await read_all_pages(feed.reader, read[0].next_position, ALL_CHANGES, 100)
-        assert seqs_per_page(read) == list(range(1, 13))
+        pages += await read_all_pages(feed.reader, pages[0].next_position, ALL_CHANGES, 100)
+        assert seqs_per_page(pages) == list(range(1, 13))

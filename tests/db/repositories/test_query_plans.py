@@ -1,4 +1,4 @@
-"""Which indexes serve the lists, totals and loaders, as either engine itself explains its plans."""
+"""Indexes that serve pages, counts and loaders, as reported by EXPLAIN on both engines."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -24,8 +24,8 @@ from app.db.repositories import (
     events,
     posts,
 )
-from app.db.repositories.destinations import DestinationFilter, DestinationSort
-from app.db.repositories.posts import PostFilter, PostSort
+from app.db.repositories.destinations import DestinationCriteria, DestinationSort
+from app.db.repositories.posts import PostCriteria, PostSort
 from app.domain.cursors import KeysetPosition
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.events import FEED_START, ChangeFilter, EventKind, FeedPosition
@@ -35,7 +35,7 @@ from tests.db.repositories.many_posts import ACCOUNTS, add_many_posts
 from tests.factories import NOW
 from tests.recording_driver import record_statements
 
-OURS, THEIRS = WorkspaceId(UUID(int=1)), WorkspaceId(UUID(int=2))
+OWN_WORKSPACE, OTHER_WORKSPACE = WorkspaceId(UUID(int=1)), WorkspaceId(UUID(int=2))
 WEEK_AGO = NOW - timedelta(days=7)
 POST_IDS = [PostId(UUID(int=number)) for number in range(20)]
 DESTINATION_IDS = [DestinationId(post_id) for post_id in POST_IDS]
@@ -44,8 +44,8 @@ ACCOUNT_IDS = [AccountId(number) for number in range(1, ACCOUNTS + 1)]
 Query = Callable[[Reader], Awaitable[object]]
 Statements = list[tuple[str, Any]]
 
-KEPT = "uq_post_kept"
-UNIQUE = "uq_destination_workspace_id_post_id_account_id"
+POSTS_NOT_DELETED_INDEX = "uq_post_kept"
+UNIQUE_DESTINATION_INDEX = "uq_destination_workspace_id_post_id_account_id"
 POST_ORDERS = {
     PostSort.CREATED_AT: "ix_post_created_at",
     PostSort.UPDATED_AT: "ix_post_updated_at",
@@ -61,32 +61,32 @@ DESTINATION_ORDERS = {
 }
 
 
-def posts_in(
+def posts_page_query(
     sort_by: PostSort, direction: Direction, *, after: KeysetPosition | None = None
 ) -> Query:
     request = PageRequest(size=5, after=after)
-    return lambda reader: posts.posts_page(reader, PostFilter(), sort_by, direction, request)
+    return lambda reader: posts.posts_page(reader, PostCriteria(), sort_by, direction, request)
 
 
-def destinations_in(
+def destinations_page_query(
     sort_by: DestinationSort, direction: Direction, *, after: KeysetPosition | None = None
 ) -> Query:
     request = PageRequest(size=5, after=after)
     return lambda reader: destinations.destinations_page(
-        reader, DestinationFilter(), sort_by, direction, request, NOW
+        reader, DestinationCriteria(), sort_by, direction, request, NOW
     )
 
 
-def newest_posts(**wanted: Any) -> Query:
+def newest_posts_query(**filters: Any) -> Query:
     return lambda reader: posts.posts_page(
-        reader, PostFilter(**wanted), PostSort.CREATED_AT, Direction.DESC, PageRequest(size=5)
+        reader, PostCriteria(**filters), PostSort.CREATED_AT, Direction.DESC, PageRequest(size=5)
     )
 
 
-def newest_destinations(**wanted: Any) -> Query:
+def newest_destinations_query(**filters: Any) -> Query:
     return lambda reader: destinations.destinations_page(
         reader,
-        DestinationFilter(**wanted),
+        DestinationCriteria(**filters),
         DestinationSort.CREATED_AT,
         Direction.DESC,
         PageRequest(size=5),
@@ -94,78 +94,83 @@ def newest_destinations(**wanted: Any) -> Query:
     )
 
 
-def candidates(**wanted: Any) -> Query:
-    failed = DestinationFilter(status=[DestinationStatus.FAILED], **wanted)
+def retry_candidates_query(**filters: Any) -> Query:
+    failed = DestinationCriteria(status=[DestinationStatus.FAILED], **filters)
     return lambda reader: destinations.retry_candidates(reader, failed, PageRequest(size=5), NOW)
 
 
-def post_total(**wanted: Any) -> Query:
-    return lambda reader: posts.count_posts(reader, PostFilter(**wanted))
+def post_count_query(**filters: Any) -> Query:
+    return lambda reader: posts.count_posts(reader, PostCriteria(**filters))
 
 
-def destination_total(**wanted: Any) -> Query:
-    return lambda reader: destinations.count_destinations(reader, DestinationFilter(**wanted), NOW)
+def destination_count_query(**filters: Any) -> Query:
+    return lambda reader: destinations.count_destinations(
+        reader, DestinationCriteria(**filters), NOW
+    )
 
 
 FILTERS: dict[str, tuple[Query, set[str]]] = {
-    "posts, status": (newest_posts(status=[PostStatus.FAILED]), {"ix_post_status"}),
-    "posts, reference": (newest_posts(reference="reference-10"), {"ix_post_reference"}),
+    "posts, status": (newest_posts_query(status=[PostStatus.FAILED]), {"ix_post_status"}),
+    "posts, reference": (newest_posts_query(reference="reference-10"), {"ix_post_reference"}),
     "posts, platform": (
-        newest_posts(platform=["platform-1"]),
+        newest_posts_query(platform=["platform-1"]),
         {"ix_post_created_at", "ix_destination_workspace_id_platform_post_id"},
     ),
-    "posts, account": (newest_posts(account_id=[3]), {"ix_post_created_at", UNIQUE}),
-    "posts, created": (newest_posts(created_after=WEEK_AGO), {"ix_post_created_at"}),
+    "posts, account": (
+        newest_posts_query(account_id=[3]),
+        {"ix_post_created_at", UNIQUE_DESTINATION_INDEX},
+    ),
+    "posts, created": (newest_posts_query(created_after=WEEK_AGO), {"ix_post_created_at"}),
     "destinations, status": (
-        newest_destinations(status=[DestinationStatus.FAILED]),
-        {"ix_destination_workspace_id_status_created_at_id", KEPT},
+        newest_destinations_query(status=[DestinationStatus.FAILED]),
+        {"ix_destination_workspace_id_status_created_at_id", POSTS_NOT_DELETED_INDEX},
     ),
     "destinations, account": (
-        newest_destinations(account_id=[3]),
-        {"ix_destination_workspace_id_account_id_created_at_id", KEPT},
+        newest_destinations_query(account_id=[3]),
+        {"ix_destination_workspace_id_account_id_created_at_id", POSTS_NOT_DELETED_INDEX},
     ),
     "destinations, no such account": (
-        newest_destinations(account_id=[99]),
-        {"ix_destination_workspace_id_account_id_created_at_id", KEPT},
+        newest_destinations_query(account_id=[99]),
+        {"ix_destination_workspace_id_account_id_created_at_id", POSTS_NOT_DELETED_INDEX},
     ),
     "destinations, error category": (
-        newest_destinations(error_category=[ErrorCategory.AUTH]),
-        {"ix_destination_error_category", KEPT},
+        newest_destinations_query(error_category=[ErrorCategory.AUTH]),
+        {"ix_destination_error_category", POSTS_NOT_DELETED_INDEX},
     ),
     "destinations, error code": (
-        newest_destinations(error_code=["CAPTION_TOO_LONG"]),
-        {"ix_destination_error_code", KEPT},
+        newest_destinations_query(error_code=["CAPTION_TOO_LONG"]),
+        {"ix_destination_error_code", POSTS_NOT_DELETED_INDEX},
     ),
 }
 
 TOTALS: dict[str, tuple[Query, set[str]]] = {
-    "posts": (post_total(), {KEPT}),
-    "posts, status": (post_total(status=[PostStatus.FAILED]), {"ix_post_status"}),
-    "posts, reference": (post_total(reference="reference-10"), {"ix_post_reference"}),
-    "posts, created": (post_total(created_after=WEEK_AGO), {"ix_post_created_at"}),
-    "posts, of the viewer": (
+    "posts": (post_count_query(), {POSTS_NOT_DELETED_INDEX}),
+    "posts, status": (post_count_query(status=[PostStatus.FAILED]), {"ix_post_status"}),
+    "posts, reference": (post_count_query(reference="reference-10"), {"ix_post_reference"}),
+    "posts, created": (post_count_query(created_after=WEEK_AGO), {"ix_post_created_at"}),
+    "posts, viewer": (
         lambda reader: analytics.count_posts_created(reader, WEEK_AGO),
         {"ix_post_created_at"},
     ),
     "destinations, status": (
-        destination_total(status=[DestinationStatus.FAILED]),
-        {"ix_destination_workspace_id_status_created_at_id", KEPT},
+        destination_count_query(status=[DestinationStatus.FAILED]),
+        {"ix_destination_workspace_id_status_created_at_id", POSTS_NOT_DELETED_INDEX},
     ),
     "destinations, overdue": (
-        destination_total(overdue=True),
-        {"ix_destination_claimable", "ix_destination_leased", KEPT},
+        destination_count_query(overdue=True),
+        {"ix_destination_claimable", "ix_destination_leased", POSTS_NOT_DELETED_INDEX},
     ),
 }
 
 LOADERS: dict[str, tuple[Query, set[str]]] = {
-    "posts_by_id": (lambda reader: posts.posts_by_id(reader, POST_IDS), {KEPT}),
+    "posts_by_id": (lambda reader: posts.posts_by_id(reader, POST_IDS), {POSTS_NOT_DELETED_INDEX}),
     "destinations_by_id": (
         lambda reader: destinations.destinations_by_id(reader, DESTINATION_IDS),
-        {"pk_destination", KEPT},
+        {"pk_destination", POSTS_NOT_DELETED_INDEX},
     ),
-    "destinations_by_post_id": (  # What is sorted are the destinations of the batch.
+    "destinations_by_post_id": (  # sorts the destinations of the batch
         lambda reader: destinations.destinations_by_post_id(reader, POST_IDS),
-        {UNIQUE, "sort"},
+        {UNIQUE_DESTINATION_INDEX, "sort"},
     ),
     "accounts_by_id": (
         lambda reader: accounts.accounts_by_id(reader, ACCOUNT_IDS),
@@ -178,7 +183,7 @@ LOADERS: dict[str, tuple[Query, set[str]]] = {
             "ix_destination_account_published",
             "ix_destination_account_failed",
             "ix_destination_account_unsettled",
-            KEPT,
+            POSTS_NOT_DELETED_INDEX,
         },
     ),
     "attempts_by_destination_id": (
@@ -188,63 +193,66 @@ LOADERS: dict[str, tuple[Query, set[str]]] = {
 }
 
 
-EITHER_WAY = {"attempts_by_destination_id": {"sort"}}
-"""Where a few rows are sorted as cheaply as an index is walked in their order."""
+PLAN_ALTERNATIVES = {"attempts_by_destination_id": {"sort"}}
+"""Plan steps that an engine may add, because sorting a few rows costs as little as index order."""
 
-UNSETTLED = "ix_destination_account_unsettled"
-ACCESS: dict[str, tuple[Query, set[str]]] = {
-    "due_posts": (
+UNSETTLED_INDEX = "ix_destination_account_unsettled"
+BLOCKED_ACCOUNT_QUERIES: dict[str, tuple[Query, set[str]]] = {
+    "due_post_ids": (
         lambda reader: blocked_accounts.due_post_ids(reader, ACCOUNT_IDS[0], NOW, limit=5),
-        {UNSETTLED},
+        {UNSETTLED_INDEX},
     ),
-    "count_waiting": (
+    "count_queued_posts": (
         lambda reader: blocked_accounts.count_queued_posts(reader, ACCOUNT_IDS[0]),
-        {UNSETTLED},
+        {UNSETTLED_INDEX},
     ),
-    "posts_that_lacked_access": (  # What is sorted are failures of one millisecond.
+    "posts_failed_with_auth": (  # sorts failures within one millisecond
         lambda reader: blocked_accounts.posts_failed_with_auth(
             reader, ACCOUNT_IDS[0], failed_after=WEEK_AGO, limit=5
         ),
-        {"ix_destination_account_failed", "sort", KEPT},
+        {"ix_destination_account_failed", "sort", POSTS_NOT_DELETED_INDEX},
     ),
 }
 
 
-async def test_what_is_due_without_access_is_found_by_a_look_for_each_account(
-    filled: Database,
+async def test_due_destinations_of_blocked_accounts_cost_one_lookup_per_account(
+    filled_database: Database,
 ) -> None:
     async def query(_reader: Reader) -> None:
-        async with filled.unscoped_connection() as connection:
+        async with filled_database.unscoped_connection() as connection:
             await blocked_accounts.blocked_accounts_with_due(connection, NOW, limit=5)
 
-    assert await plan_of(filled, query) == {"scan", UNSETTLED}  # of the accounts
+    assert await explain_query(filled_database, query) == {
+        "scan",
+        UNSETTLED_INDEX,
+    }  # scan of accounts
 
 
-LOCKING: dict[str, tuple[Query, set[str]]] = {
-    "lock_due": (
+LOCKING_QUERIES: dict[str, tuple[Query, set[str]]] = {
+    "lock_due_destinations": (
         lambda reader: claims.lock_due_destinations(reader, NOW, platform=None, limit=5),
         {"ix_destination_claimable", "pk_post"},
     ),
-    "lock_due, of a platform": (
+    "lock_due_destinations, of a platform": (
         lambda reader: claims.lock_due_destinations(reader, NOW, platform="platform-1", limit=5),
         {"ix_destination_claimable_platform", "pk_post"},
     ),
-    "lock_unknown": (
+    "lock_unknown_outcomes": (
         lambda reader: claims.lock_unknown_outcomes(reader, NOW, platform=None, limit=5),
         {"ix_destination_verifiable", "pk_post"},
     ),
-    "lock_unknown, of a platform": (
+    "lock_unknown_outcomes, of a platform": (
         lambda reader: claims.lock_unknown_outcomes(reader, NOW, platform="platform-1", limit=5),
         {"ix_destination_verifiable", "pk_post"},
     ),
 }
 
 
-@pytest.mark.parametrize(("query", "indexes"), LOCKING.values(), ids=LOCKING)
-async def test_what_is_claimed_is_walked_in_its_order_and_never_sorted(
-    filled: Database, query: Query, indexes: set[str]
+@pytest.mark.parametrize(("query", "indexes"), LOCKING_QUERIES.values(), ids=LOCKING_QUERIES)
+async def test_claimable_destinations_are_read_in_index_order_without_a_sort(
+    filled_database: Database, query: Query, indexes: set[str]
 ) -> None:
-    assert await plan_of_locking(filled, query) == indexes
+    assert await explain_locking_query(filled_database, query) == indexes
 
 
 @pytest.mark.parametrize(
@@ -254,105 +262,110 @@ async def test_what_is_claimed_is_walked_in_its_order_and_never_sorted(
         (["platform-1", "platform-2"], "ix_destination_claimable_platform"),
     ],
 )
-async def test_workspaces_with_something_due_cost_one_look_each(
-    filled: Database, platforms: list[str] | None, index: str
+async def test_workspaces_with_due_destinations_cost_one_lookup_each(
+    filled_database: Database, platforms: list[str] | None, index: str
 ) -> None:
     async def query(_reader: Reader) -> None:
-        async with filled.unscoped_connection() as connection:
+        async with filled_database.unscoped_connection() as connection:
             await claims.workspaces_with_due_destinations(
                 connection,
                 NOW,
                 platforms=platforms,
                 workspace_id=None,
-                rotation_start=OURS,
+                rotation_start=OWN_WORKSPACE,
                 limit=5,
             )
 
-    plan = await plan_of(filled, query)
-    assert plan - {"sort"} == {"pk_workspace", index}  # so few workspaces PostgreSQL may sort
+    plan = await explain_query(filled_database, query)
+    assert plan - {"sort"} == {"pk_workspace", index}  # PostgreSQL may sort a few workspaces
 
 
-async def test_leases_that_have_ended_are_found_among_those_that_are_held(
-    filled: Database,
+async def test_expired_leases_are_found_in_the_index_of_leases(
+    filled_database: Database,
 ) -> None:
     async def query(_reader: Reader) -> None:
-        async with filled.unscoped_connection() as connection:
+        async with filled_database.unscoped_connection() as connection:
             await claims.expired_leases(connection, NOW, limit=5)
 
-    plan = await plan_of(filled, query)
-    assert plan - {"scan"} == {"ix_destination_leased"}  # which SQLite scans as a whole
+    plan = await explain_query(filled_database, query)
+    assert plan - {"scan"} == {"ix_destination_leased"}  # SQLite scans the whole index
 
 
-async def test_queries_are_served_by_the_indexes_meant_for_them(filled: Database) -> None:
+async def test_queries_use_the_expected_indexes(filled_database: Database) -> None:
     for group in (
-        _orders(),
-        _without_the_time(filled),
+        _sorted_page_queries(),
+        _null_time_queries(filled_database),
         FILTERS,
-        _failures(filled),
+        _failure_queries(filled_database),
         TOTALS,
         LOADERS,
-        ACCESS,
-        _feed(filled),
+        BLOCKED_ACCOUNT_QUERIES,
+        _feed_queries(filled_database),
     ):
         plans = {
-            name: await plan_of(filled, query) - EITHER_WAY.get(name, set())
+            name: await explain_query(filled_database, query) - PLAN_ALTERNATIVES.get(name, set())
             for name, (query, _) in group.items()
         }
 
         assert plans == {name: indexes for name, (_, indexes) in group.items()}
 
 
-def _orders() -> dict[str, tuple[Query, set[str]]]:
-    """Pages of the rows with the time: the first one, and one that begins in the middle."""
+def _sorted_page_queries() -> dict[str, tuple[Query, set[str]]]:
+    """Pages of rows with a time: the first page, and one from the middle."""
     middle = KeysetPosition(NOW - timedelta(days=180), str(UUID(int=2**127)))
     orders: dict[str, tuple[Query, set[str]]] = {}
     for direction in Direction:
-        for place, after in (("first", None), ("middle", middle)):
-            for of_post, index in POST_ORDERS.items():
-                name = f"posts by {of_post} {direction}, {place} page"
-                orders[name] = (posts_in(of_post, direction, after=after), {index})
-            for of_destination, index in DESTINATION_ORDERS.items():
-                name = f"destinations by {of_destination} {direction}, {place} page"
+        for page, after in (("first", None), ("middle", middle)):
+            for sort_by, index in POST_ORDERS.items():
+                name = f"posts by {sort_by} {direction}, {page} page"
+                orders[name] = (posts_page_query(sort_by, direction, after=after), {index})
+            for destination_sort, index in DESTINATION_ORDERS.items():
+                name = f"destinations by {destination_sort} {direction}, {page} page"
                 orders[name] = (
-                    destinations_in(of_destination, direction, after=after),
-                    {index, KEPT},
+                    destinations_page_query(destination_sort, direction, after=after),
+                    {index, POSTS_NOT_DELETED_INDEX},
                 )
     return orders
 
 
-def _without_the_time(database: Database) -> dict[str, tuple[Query, set[str]]]:
-    """Pages of the rows without the time, which follow by their id."""
-    without = KeysetPosition(None, str(UUID(int=2**127)))
+def _null_time_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
+    """Pages of rows without a time, ordered by id."""
+    null_position = KeysetPosition(None, str(UUID(int=2**127)))
     return {
         "posts without a time": (
-            posts_in(PostSort.SCHEDULED_FOR, Direction.DESC, after=without),
-            {"ix_post_scheduled_for"} if database.is_sqlite else {KEPT},
+            posts_page_query(PostSort.SCHEDULED_FOR, Direction.DESC, after=null_position),
+            {"ix_post_scheduled_for"} if database.is_sqlite else {POSTS_NOT_DELETED_INDEX},
         ),
         "destinations without a retry": (
-            destinations_in(DestinationSort.NEXT_RETRY_AT, Direction.DESC, after=without),
-            {"pk_destination", KEPT},
+            destinations_page_query(
+                DestinationSort.NEXT_RETRY_AT, Direction.DESC, after=null_position
+            ),
+            {"pk_destination", POSTS_NOT_DELETED_INDEX},
         ),
     }
 
 
-def _failures(database: Database) -> dict[str, tuple[Query, set[str]]]:
-    """The filters by outcome and failure, and what is looked at for a retry; engines differ."""
-    in_order = {"ix_destination_workspace_id_status_created_at_id", KEPT}
+def _failure_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
+    """Filters by outcome and failure, and retry candidates; the engines differ."""
+    in_order = {"ix_destination_workspace_id_status_created_at_id", POSTS_NOT_DELETED_INDEX}
     queries = {
-        "outcome": newest_destinations(outcome=[Outcome.UNKNOWN]),
-        "failed lately": newest_destinations(failed_after=WEEK_AGO),
-        "to retry, of accounts": candidates(account_id=[3]),
-        "to retry, by attempts": candidates(max_attempts=1),
-        "to retry, failed lately": candidates(failed_after=WEEK_AGO),
-        "to retry, of posts": candidates(post_id=POST_IDS),
+        "outcome": newest_destinations_query(outcome=[Outcome.UNKNOWN]),
+        "failed lately": newest_destinations_query(failed_after=WEEK_AGO),
+        "to retry, of accounts": retry_candidates_query(account_id=[3]),
+        "to retry, by attempts": retry_candidates_query(max_attempts=1),
+        "to retry, failed lately": retry_candidates_query(failed_after=WEEK_AGO),
+        "to retry, of posts": retry_candidates_query(post_id=POST_IDS),
     }
-    by_failure = {"ix_destination_account_failed", KEPT, "sort"}
+    by_failure = {"ix_destination_account_failed", POSTS_NOT_DELETED_INDEX, "sort"}
     on_postgresql = {
         "outcome": {*in_order, "sort"},
         "failed lately": by_failure,
-        "to retry, of accounts": {"ix_destination_workspace_id_account_id_created_at_id", KEPT},
+        "to retry, of accounts": {
+            "ix_destination_workspace_id_account_id_created_at_id",
+            POSTS_NOT_DELETED_INDEX,
+        },
         "to retry, failed lately": by_failure,
-        "to retry, of posts": {UNIQUE, KEPT, "sort"},
+        "to retry, of posts": {UNIQUE_DESTINATION_INDEX, POSTS_NOT_DELETED_INDEX, "sort"},
     }
     return {
         name: (query, in_order if database.is_sqlite else on_postgresql.get(name, in_order))
@@ -360,38 +373,41 @@ def _failures(database: Database) -> dict[str, tuple[Query, set[str]]]:
     }
 
 
-def _feed(database: Database) -> dict[str, tuple[Query, set[str]]]:
-    """What is read of a feed, each page with the newest change and a look at the cursor."""
+def _feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
+    """Reads of the change feed; each page also reads the newest event and the cursor's event."""
 
-    def page(after: FeedPosition | None, **wanted: Any) -> Query:
-        return lambda reader: events.read_changes(reader, after, ChangeFilter(**wanted), limit=5)
+    def changes_page(after: FeedPosition | None, **filters: Any) -> Query:
+        return lambda reader: events.read_changes(reader, after, ChangeFilter(**filters), limit=5)
 
-    async def oldest(_reader: Reader) -> None:
+    async def oldest_event(_reader: Reader) -> None:
         async with database.unscoped_connection() as connection:
-            await events.oldest_events(connection, OURS, limit=5)
+            await events.oldest_events(connection, OWN_WORKSPACE, limit=5)
 
     deleted = [EventKind.POST_DELETED]
-    of_post = {"pk_event", "ix_event_workspace_id_post_id_seq"}
+    post_indexes = {"pk_event", "ix_event_workspace_id_post_id_seq"}
     return {
         "changes, newest": (events.newest_position, {"pk_event"}),
-        "changes, oldest": (oldest, {"pk_event"}),
+        "changes, oldest": (oldest_event, {"pk_event"}),
         "changes, all that follow": (
             lambda reader: events.read_contiguous_changes(reader, FEED_START, limit=5),
             {"pk_event"},
         ),
-        "changes, first page": (page(None), {"pk_event"}),
-        "changes, from the start": (page(FEED_START), {"pk_event"}),
-        "changes, of a type": (page(None, kinds=deleted), {"pk_event"}),
-        "changes, of a post": (page(None, post_id=POST_IDS[0]), of_post),
-        "changes, of a type and post": (page(None, kinds=deleted, post_id=POST_IDS[0]), of_post),
+        "changes, first page": (changes_page(None), {"pk_event"}),
+        "changes, from the start": (changes_page(FEED_START), {"pk_event"}),
+        "changes, of a type": (changes_page(None, kinds=deleted), {"pk_event"}),
+        "changes, of a post": (changes_page(None, post_id=POST_IDS[0]), post_indexes),
+        "changes, of a type and post": (
+            changes_page(None, kinds=deleted, post_id=POST_IDS[0]),
+            post_indexes,
+        ),
     }
 
 
 @pytest.fixture
-async def filled(database: Database) -> Database:
-    """Two workspaces alike, with statistics, and without what earlier tests left on the pages."""
-    await add_many_posts(database, OURS)
-    await add_many_posts(database, THEIRS)
+async def filled_database(database: Database) -> Database:
+    """Database with two equal workspaces, fresh statistics, and no dead rows of earlier tests."""
+    await add_many_posts(database, OWN_WORKSPACE)
+    await add_many_posts(database, OTHER_WORKSPACE)
     tables = "account, post, destination, attempt, event"
     vacuum = [f"VACUUM (FULL) {tables}", f"VACUUM (ANALYZE) {tables}"]
     async with database.write_engine.connect() as connection:
@@ -401,32 +417,32 @@ async def filled(database: Database) -> Database:
     return database
 
 
-async def plan_of(database: Database, query: Query) -> set[str]:
-    """The indexes that a query's statements use; also `scan` and `sort`, where they do either."""
+async def explain_query(database: Database, query: Query) -> set[str]:
+    """Return the indexes that a query uses, with `scan` and `sort` for those steps."""
     with record_statements(database) as statements:
-        await query(database.read(OURS))
+        await query(database.read(OWN_WORKSPACE))
     async with database.read_engine.connect() as connection:
-        explained = [(each.text, each.arguments) for each in statements]
-        return await _plan(database, connection, explained)
+        recorded = [(statement.text, statement.arguments) for statement in statements]
+        return await _explain(database, connection, recorded)
 
 
-async def plan_of_locking(database: Database, query: Query) -> set[str]:
-    """As `plan_of`, of a query that only a write may make."""
-    with _recorded(database.write_engine) as statements:
+async def explain_locking_query(database: Database, query: Query) -> set[str]:
+    """Like `explain_query`, for a query inside a write."""
+    with _record_statements(database.write_engine) as statements:
 
         async def work(session: WriteSession) -> None:
-            await query(database.reader_in(session, OURS))
+            await query(database.reader_in(session, OWN_WORKSPACE))
 
         await database.write(work)
-    selects = [each for each in statements if each[0].startswith("SELECT")]
+    selects = [statement for statement in statements if statement[0].startswith("SELECT")]
     async with database.write_engine.connect() as connection:
-        return await _plan(database, connection, selects)
+        return await _explain(database, connection, selects)
 
 
-async def _plan(
+async def _explain(
     database: Database, connection: AsyncConnection, statements: Statements
 ) -> set[str]:
-    if not database.is_sqlite:  # So small a table it would rather read as a whole.
+    if not database.is_sqlite:  # it prefers sequential scans of such small tables
         await connection.exec_driver_sql("SET enable_seqscan = off")
     plans = [
         row
@@ -437,21 +453,21 @@ async def _plan(
     ]
     if not database.is_sqlite:
         await connection.exec_driver_sql("SET enable_seqscan = on")
-    return {word for row in plans for word in _words(str(row[-1]))}
+    return {term for row in plans for term in _plan_terms(str(row[-1]))}
 
 
 @contextmanager
-def _recorded(engine: AsyncEngine) -> Iterator[Statements]:
+def _record_statements(engine: AsyncEngine) -> Iterator[Statements]:
     statements: Statements = []
 
-    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+    def record(_c: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
         statements.append((statement, parameters))
 
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    event.listen(engine.sync_engine, "before_cursor_execute", record)
     try:
         yield statements
     finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", note)
+        event.remove(engine.sync_engine, "before_cursor_execute", record)
 
 
 _INDEX = re.compile(r"(?:INDEX|using|Bitmap Index Scan on) (?P<name>[a-z]\w+)")
@@ -465,10 +481,10 @@ _SQLITE_KEYS = {
 }
 
 
-def _words(line: str) -> Iterator[str]:
+def _plan_terms(line: str) -> Iterator[str]:
     if re.match(r"SCAN (?!json_each)|.*Seq Scan on ", line):
         yield "scan"
     if re.match(r"USE TEMP B-TREE FOR .*ORDER BY|.*\bSort  \(", line):
         yield "sort"
-    if found := _INDEX.search(line):
-        yield _SQLITE_KEYS.get(found["name"], found["name"])
+    if match := _INDEX.search(line):
+        yield _SQLITE_KEYS.get(match["name"], match["name"])

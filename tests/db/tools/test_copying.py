@@ -1,4 +1,4 @@
-"""Copying a whole database: to the other engine and back, and never over somebody's data."""
+"""Copy of a whole database between engines, refused for a target with data."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,31 +13,33 @@ from tests.factories import NOW, add_api_key, add_post, add_workspace
 
 
 @pytest.fixture
-async def target(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
-    """Another database of the same engine, migrated, with a secret key of its own."""
+async def target_database(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
+    """Migrated database of the same engine, with another secret key."""
     async with Database(empty_database_url) as opened:
         await migrate(opened, now=NOW, random_bytes=lambda length: b"t" * length)
         yield opened
 
 
-async def test_a_copy_to_sqlite_and_back_has_identical_rows(
-    database: Database, target: Database, tmp_path: Path
+async def test_copy_to_sqlite_and_back_has_identical_rows(
+    database: Database, target_database: Database, tmp_path: Path
 ) -> None:
     await add_row_in_every_table(database)
-    async with Database.from_file(tmp_path / "between.db") as in_between:
-        await migrate(in_between, now=NOW, random_bytes=lambda length: b"i" * length)
+    async with Database.from_file(tmp_path / "copy.db") as sqlite_copy:
+        await migrate(sqlite_copy, now=NOW, random_bytes=lambda length: b"i" * length)
         rows = await all_rows(database)
 
-        counts = await copy_database(database, in_between)
-        await copy_database(in_between, target)
+        counts = await copy_database(database, sqlite_copy)
+        await copy_database(sqlite_copy, target_database)
 
-        assert all(counts.values()), "every table should have rows here"
-        assert counts == {table: len(its_rows) for table, its_rows in rows.items()}
-        assert await all_rows(in_between) == rows
-        assert await all_rows(target) == rows
+        assert all(counts.values()), "every table must have rows"
+        assert counts == {table: len(table_rows) for table, table_rows in rows.items()}
+        assert await all_rows(sqlite_copy) == rows
+        assert await all_rows(target_database) == rows
 
 
-async def test_more_rows_than_a_batch_are_copied(database: Database, target: Database) -> None:
+async def test_tables_larger_than_a_batch_are_copied(
+    database: Database, target_database: Database
+) -> None:
     workspace_id = await add_workspace(database)
     await add_api_key(database, workspace_id)
     for _ in range(3):
@@ -51,21 +53,24 @@ async def test_more_rows_than_a_batch_are_copied(database: Database, target: Dat
             " api_key.created_at, api_key.created_at FROM number, api_key, deployment"
         )
 
-    counts = await copy_database(database, target)
+    counts = await copy_database(database, target_database)
 
     assert counts["idempotency_key"] == 2500
-    assert await all_rows(target) == await all_rows(database)
+    assert await all_rows(target_database) == await all_rows(database)
 
 
-async def test_a_target_with_data_is_refused_and_left_alone(
-    database: Database, target: Database
+async def test_target_with_data_is_refused_and_left_unchanged(
+    database: Database, target_database: Database
 ) -> None:
     await add_row_in_every_table(database)
-    await add_workspace(target, name="somebody's")
-    before = await all_rows(target)
+    await add_workspace(target_database, name="existing")
+    before = await all_rows(target_database)
 
-    with pytest.raises(TargetNotEmpty) as refused:
-        await copy_database(database, target)
+    with pytest.raises(TargetNotEmpty) as refusal:
+        await copy_database(database, target_database)
 
-    assert str(refused.value) == "The database already has rows in workspace; nothing was copied."
-    assert await all_rows(target) == before
+    assert (
+        str(refusal.value)
+        == "The target database already has rows in workspace; nothing was copied. Use an empty database."
+    )
+    assert await all_rows(target_database) == before

@@ -1,20 +1,35 @@
-"""What one record makes of one post: a table over what is known and what is told."""
+"""Merging of records into posts and accounts."""
 
+from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from app.domain.accounts import Account
 from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
-from app.domain.ids import AccountId, DestinationId
-from app.domain.importing.merging import has_only_results, merge_record
+from app.domain.errors import InvalidInput
+from app.domain.ids import MAX_ACCOUNT_ID, AccountId, DestinationId, PostId
+from app.domain.importing.merging import (
+    MISSING_REASON_MESSAGE,
+    ImportResult,
+    ImportState,
+    has_only_results,
+    import_record,
+    is_locally_managed,
+    merge_record,
+    placeholder_account,
+)
 from app.domain.importing.records import DestinationRecord, PostDetails, PostRecord
-from app.domain.importing.states import MISSING_REASON_MESSAGE
 from app.domain.posts import Post, PostStatus
+from app.domain.workspaces import WorkspaceKind
 from tests import factories
-from tests.domain.importing.records import (
+from tests.domain.importing.record_factories import (
     AFTER_CHANGE,
     ANSWERED_AT,
     BEFORE_CHANGE,
@@ -30,7 +45,6 @@ from tests.domain.importing.records import (
     PUBLISHED,
     PUBLISHING,
     QUEUED,
-    RETRIED,
     RUNNING,
     SCHEDULED,
     URL,
@@ -40,16 +54,20 @@ from tests.domain.importing.records import (
     destination_states,
     merge_records,
     merged_state,
-    post_details,
     post_record,
     results_record,
 )
 from tests.factories import NOW
 
-# A post that is not known yet.
+OTHER_POST = PostId(UUID("0b5bbc4e-6a2b-4a8e-9d6a-0c0f3c0f9a11"))
+MANAGED_HERE = "The record differs from the post, which is managed on this server."
+TAKEN_ID = "A destination has the id of another destination."
+OTHER_PLATFORM = "In this workspace, account 1 is on another platform."
+
+# New posts.
 
 
-def test_a_new_post_is_stored_as_it_is_told() -> None:
+def test_new_post_has_the_recorded_values() -> None:
     record = post_record(
         PUBLISHED,
         replace(QUEUED, account_id=AccountId(2), id=None, scheduled_for=DUE_AT + HOUR),
@@ -81,13 +99,14 @@ def test_a_new_post_is_stored_as_it_is_told() -> None:
         destinations=post.destinations,
     )
     assert post.status is PUBLISHING
-    assert [(each.id, each.account_id, each.position) for each in post.destinations] == [
-        (UUID(int=1), 1, 0),
-        (uuid5(POST, "2"), 2, 1),
+    ids = [
+        (destination.id, destination.account_id, destination.position)
+        for destination in post.destinations
     ]
-    assert {(each.created_at, each.updated_at) for each in post.destinations} == {
-        (CREATED_AT, CHANGED_AT)
-    }
+    assert ids == [(UUID(int=1), 1, 0), (uuid5(POST, "2"), 2, 1)]
+    assert {
+        (destination.created_at, destination.updated_at) for destination in post.destinations
+    } == {(CREATED_AT, CHANGED_AT)}
     assert destination_states(post) == [
         DestinationState(
             status=DestinationStatus.PUBLISHED,
@@ -112,7 +131,7 @@ def test_a_new_post_is_stored_as_it_is_told() -> None:
     ]
 
 
-def test_a_failure_is_unclassified_and_settled_when_its_post_changed() -> None:
+def test_failure_is_unclassified_and_settled_at_the_last_change_of_the_post() -> None:
     assert merged_state(post_record(FAILED)) == DestinationState(
         status=DestinationStatus.FAILED,
         outcome=Outcome.FAILED,
@@ -147,7 +166,7 @@ def test_a_failure_is_unclassified_and_settled_when_its_post_changed() -> None:
         (results_record(FAILED, as_of=None), NOW, NOW, NOW),
     ],
 )
-def test_times_that_are_not_told_are_those_of_the_answer(
+def test_missing_times_default_to_the_time_of_the_response(
     record: PostRecord, created_at: datetime, due_at: datetime, learned_at: datetime
 ) -> None:
     post = merge_records(record)
@@ -157,7 +176,7 @@ def test_times_that_are_not_told_are_those_of_the_answer(
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("fields", "expected"),
     [
         ({"status": "failed"}, {"error": MISSING_REASON_MESSAGE}),
         (
@@ -174,18 +193,18 @@ def test_times_that_are_not_told_are_those_of_the_answer(
         ({"status": "queued", "platform_post_url": URL}, {"platform_post_url": None}),
     ],
 )
-def test_whatever_is_told_becomes_a_possible_state(
-    said: dict[str, Any], expected: dict[str, object]
+def test_contradictory_fields_become_a_valid_state(
+    fields: dict[str, Any], expected: dict[str, object]
 ) -> None:
-    found = merged_state(post_record(destination_record(**said)))
-    assert {name: getattr(found, name) for name in expected} == expected
+    state = merged_state(post_record(destination_record(**fields)))
+    assert {name: getattr(state, name) for name in expected} == expected
 
 
-# The flags, which no answer tells.
+# Flags, which responses lack.
 
 
 @pytest.mark.parametrize(
-    ("status", "destinations", "is_draft", "submitted_now", "answered"),
+    ("status", "destinations", "is_draft", "submitted_now", "expected_status"),
     [
         (DRAFT, [], True, False, DRAFT),
         (DRAFT, [QUEUED], True, False, DRAFT),
@@ -201,340 +220,224 @@ def test_whatever_is_told_becomes_a_possible_state(
         (None, [QUEUED], False, False, SCHEDULED),
     ],
 )
-def test_the_flags_give_the_status_that_is_told_where_any_do(
+def test_flags_give_the_recorded_status_if_possible(
     status: PostStatus | None,
     destinations: list[DestinationRecord],
     is_draft: bool,
     submitted_now: bool,
-    answered: PostStatus,
+    expected_status: PostStatus,
 ) -> None:
     record = post_record(*destinations, status=status)
     post = merge_records(record)
-    assert (post.is_draft, post.submitted_now, post.status) == (is_draft, submitted_now, answered)
-    assert [each.due_at for each in destination_states(post)] == [
+    assert (post.is_draft, post.submitted_now, post.status) == (
+        is_draft,
+        submitted_now,
+        expected_status,
+    )
+    assert [state.due_at for state in destination_states(post)] == [
         None if is_draft else DUE_AT
     ] * len(destinations)
     assert merge_record(post, record, now=NOW + HOUR) is post
 
 
 @pytest.mark.parametrize("status", [None, DRAFT, PostStatus.PUBLISHED])
-@pytest.mark.parametrize("updated_at", [BEFORE_CHANGE, CHANGED_AT, AFTER_CHANGE])
-@pytest.mark.parametrize("tried", [RUNNING, WAITING, FAILED, PUBLISHED])
-def test_a_draft_of_which_something_was_tried_is_none(
-    status: PostStatus | None, updated_at: datetime, tried: DestinationRecord
+@pytest.mark.parametrize("attempted", [RUNNING, WAITING, FAILED, PUBLISHED])
+@pytest.mark.parametrize("make_record", [post_record, results_record])
+def test_draft_with_an_attempt_becomes_due(
+    make_record: Any, attempted: DestinationRecord, status: PostStatus | None
 ) -> None:
-    draft = post_record(QUEUED, destination_record(2), status=DRAFT, scheduled_for=None)
-
-    post = merge_records(
-        draft, post_record(tried, destination_record(2), status=status, updated_at=updated_at)
+    draft = post_record(
+        QUEUED, destination_record(2), status=DRAFT, scheduled_for=None, updated_at=BEFORE_CHANGE
     )
+
+    post = merge_records(draft, make_record(attempted, destination_record(2), status=status))
 
     assert (post.is_draft, post.status is DRAFT) == (False, False)
-    assert None not in [each.due_at for each in destination_states(post)]
-    assert destination_states(post)[0].status is tried.status
+    assert None not in [state.due_at for state in destination_states(post)]
+    assert destination_states(post)[0].status is attempted.status
 
 
-@pytest.mark.parametrize("tried", [RUNNING, WAITING, FAILED, PUBLISHED])
-def test_results_of_a_draft_that_was_tried_make_its_other_destinations_due(
-    tried: DestinationRecord,
-) -> None:
-    post = merge_records(
-        post_record(QUEUED, destination_record(2), status=DRAFT, scheduled_for=None),
-        results_record(tried),
-    )
-    assert post.is_draft is False
-    assert [each.due_at for each in destination_states(post)] == [CREATED_AT, CREATED_AT]
-
-
-def test_a_draft_is_scheduled_and_taken_back() -> None:
+def test_newer_records_schedule_a_draft_and_return_it_to_draft() -> None:
     draft = post_record(QUEUED, status=DRAFT, scheduled_for=None, updated_at=BEFORE_CHANGE)
     scheduled = post_record(QUEUED, status=SCHEDULED)
-    back = post_record(QUEUED, status=DRAFT, scheduled_for=None, updated_at=AFTER_CHANGE)
+    draft_again = post_record(QUEUED, status=DRAFT, scheduled_for=None, updated_at=AFTER_CHANGE)
 
     posts = [
         merge_records(draft),
         merge_records(draft, scheduled),
-        merge_records(draft, scheduled, back),
+        merge_records(draft, scheduled, draft_again),
     ]
 
-    assert [each.status for each in posts] == [DRAFT, SCHEDULED, DRAFT]
-    assert [destination_states(each)[0].due_at for each in posts] == [None, DUE_AT, None]
-    assert [each.version for each in posts] == [1, 2, 3]
-    out_of_order = merge_records(draft, back, scheduled)
-    assert (out_of_order.status, destination_states(out_of_order)) == (
-        DRAFT,
-        destination_states(posts[2]),
-    )
+    assert [post.status for post in posts] == [DRAFT, SCHEDULED, DRAFT]
+    assert [destination_states(post)[0].due_at for post in posts] == [None, DUE_AT, None]
+    assert [post.version for post in posts] == [1, 2, 3]
 
 
-# What follows what.
-
-T, F = True, False
-TAKEN = {
-    # of QUEUED, RUNNING, WAITING, FAILED, RETRIED, PUBLISHED, after each of them
-    "newer": [
-        [F, T, T, T, T, T],
-        [F, F, T, T, T, T],
-        [F, T, F, T, T, T],
-        [F, F, F, F, T, T],
-        [F, F, F, T, F, T],
-        [F, F, F, F, F, F],
-    ],
-    "same": [
-        [F, T, T, T, T, T],
-        [F, F, T, T, T, T],
-        [F, F, F, T, T, T],
-        [F, F, F, F, F, T],
-        [F, F, F, T, F, T],
-        [F, F, F, F, F, F],
-    ],
-    "older": [
-        [F, T, T, T, T, T],
-        [F, F, F, T, T, T],
-        [F, F, F, T, T, T],
-        [F, F, F, F, F, T],
-        [F, F, F, F, F, T],
-        [F, F, F, F, F, F],
-    ],
-}
+# The newest record wins.
 
 
-@pytest.mark.parametrize("after", range(6), ids=DESTINATION_RECORD_NAMES)
-@pytest.mark.parametrize("before", range(6), ids=DESTINATION_RECORD_NAMES)
-@pytest.mark.parametrize(
-    ("age", "updated_at"),
-    [("newer", AFTER_CHANGE), ("newer", None), ("same", CHANGED_AT), ("older", BEFORE_CHANGE)],
-)
-def test_a_state_follows_another_by_the_age_of_the_record(
-    age: str, updated_at: datetime | None, before: int, after: int
+@pytest.mark.parametrize("after", DESTINATION_RECORDS, ids=DESTINATION_RECORD_NAMES)
+@pytest.mark.parametrize("before", DESTINATION_RECORDS, ids=DESTINATION_RECORD_NAMES)
+@pytest.mark.parametrize("make_record", [post_record, results_record])
+def test_newer_record_replaces_any_state(
+    make_record: Any, before: DestinationRecord, after: DestinationRecord
 ) -> None:
-    known = merge_records(post_record(DESTINATION_RECORDS[before], status=PUBLISHING))
-    record = post_record(DESTINATION_RECORDS[after], status=PUBLISHING, updated_at=updated_at)
+    current = merge_records(post_record(before, status=PUBLISHING))
+    times = {"updated_at": AFTER_CHANGE} if make_record is post_record else {"as_of": AFTER_CHANGE}
+    record = make_record(after, status=PUBLISHING, **times)
 
-    post = merge_record(known, record, now=NOW + HOUR)
+    post = merge_record(current, record, now=NOW + HOUR)
 
-    alone = destination_states(merge_records(record))
-    assert destination_states(post) == (
-        alone if TAKEN[age][before][after] else destination_states(known)
+    (state,) = destination_states(post)
+    assert (state.status, state.attempts, state.error) == (
+        after.status,
+        after.attempts,
+        after.error,
     )
-    if age != "newer" and not TAKEN[age][before][after]:
-        assert post is known
-
-
-@pytest.mark.parametrize("after", range(6), ids=DESTINATION_RECORD_NAMES)
-@pytest.mark.parametrize("before", range(6), ids=DESTINATION_RECORD_NAMES)
-@pytest.mark.parametrize(
-    ("age", "as_of"),
-    [("same", None), ("same", CHANGED_AT), ("newer", AFTER_CHANGE), ("older", BEFORE_CHANGE)],
-)
-def test_results_are_as_old_as_their_answer(
-    age: str, as_of: datetime | None, before: int, after: int
-) -> None:
-    known = merge_records(post_record(DESTINATION_RECORDS[before], status=PUBLISHING))
-
-    post = merge_record(
-        known, results_record(DESTINATION_RECORDS[after], as_of=as_of), now=NOW + HOUR
-    )
-
-    wanted = DESTINATION_RECORDS[after if TAKEN[age][before][after] else before].status
-    assert [each.status for each in destination_states(post)] == [wanted]
-    if TAKEN[age][before][after]:
-        assert (post.content, post.updated_at) == (known.content, CHANGED_AT)
-        assert (post.version, post.imported_at) == (2, NOW + HOUR)
-        assert post.destinations[0].updated_at == max(CHANGED_AT, as_of or NOW + HOUR)
+    if before is after:
+        assert (post is current) == (make_record is results_record)
     else:
-        assert post is known
+        assert (post.version, post.imported_at) == (2, NOW + HOUR)
+        assert post.destinations[0].updated_at == AFTER_CHANGE
+        expected = AFTER_CHANGE if make_record is post_record else CHANGED_AT
+        assert (post.content, post.updated_at) == (current.content, expected)
 
 
-def test_a_newer_answer_does_not_take_back_what_results_told_of_a_later_time() -> None:
-    listed = post_record(QUEUED, updated_at=BEFORE_CHANGE)
-    results = results_record(PUBLISHED)
-    edited = post_record(QUEUED, content="Edited", updated_at=CHANGED_AT)
-
-    post = merge_records(listed, results, edited)
-
-    assert (post.content, post.updated_at) == ("Edited", CHANGED_AT)
-    assert destination_states(post) == destination_states(merge_records(post_record(PUBLISHED)))
-
-
-def test_what_is_not_told_again_stays_as_it_is_known() -> None:
-    bare = destination_record(status="published", attempts=3)
-    assert merged_state(
-        post_record(PUBLISHED), post_record(bare, updated_at=AFTER_CHANGE)
-    ) == merged_state(post_record(PUBLISHED))
-    bare = destination_record(status="failed", attempts=2)
-    assert merged_state(
-        post_record(FAILED), post_record(bare, updated_at=AFTER_CHANGE)
-    ) == merged_state(post_record(FAILED))
-    bare = destination_record(attempts=1, next_retry_at=NOW + HOUR)
-    assert merged_state(
-        post_record(WAITING), post_record(bare, updated_at=AFTER_CHANGE)
-    ) == replace(merged_state(post_record(WAITING)), next_retry_at=NOW + HOUR)
+ADVANCES = {
+    "queued": {"running", "waiting", "failed", "retried", "published"},
+    "running": {"waiting", "failed", "retried", "published"},
+    "waiting": {"failed", "retried", "published"},
+    "failed": {"published"},
+    "retried": {"failed", "published"},
+    "published": set[str](),
+}
+"""States that follow each state as long as no one retries by hand."""
 
 
-def test_more_is_learned_of_a_publication() -> None:
-    first = destination_record(status="published", attempts=3)
-    assert merged_state(post_record(first), results_record(PUBLISHED)) == merged_state(
-        post_record(PUBLISHED)
-    )
-    other = replace(PUBLISHED, platform_post_url="https://x.com/other")
-    assert (
-        merged_state(post_record(PUBLISHED), post_record(other)).platform_post_url
-        == "https://x.com/other"
-    )
-    assert (
-        merged_state(
-            post_record(PUBLISHED), post_record(other, updated_at=BEFORE_CHANGE)
-        ).platform_post_url
-        == URL
-    )
-
-
-def test_more_attempts_of_a_publication_do_not_cost_where_it_is() -> None:
-    counted = destination_record(status="published", attempts=4)
-    assert merged_state(post_record(PUBLISHED), results_record(counted)) == replace(
-        merged_state(post_record(PUBLISHED)), attempts=4
-    )
-
-
-# The post itself.
-
-
+@pytest.mark.parametrize("after", range(6), ids=DESTINATION_RECORD_NAMES)
+@pytest.mark.parametrize("before", range(6), ids=DESTINATION_RECORD_NAMES)
 @pytest.mark.parametrize(
-    ("updated_at", "content", "known_to_be_changed_at"),
+    ("record_type", "times"),
     [
-        (AFTER_CHANGE, "Edited", AFTER_CHANGE),
-        (CHANGED_AT, "Edited", CHANGED_AT),
-        (None, "Edited", ANSWERED_AT),
-        (BEFORE_CHANGE, "Spring sale", CHANGED_AT),
+        (post_record, {"updated_at": CHANGED_AT}),
+        (post_record, {"updated_at": None, "as_of": None}),
+        (results_record, {"as_of": CHANGED_AT}),
+        (results_record, {"as_of": None}),
     ],
 )
-def test_the_post_follows_the_newest_record(
-    updated_at: datetime | None, content: str, known_to_be_changed_at: datetime
+def test_record_of_the_same_or_of_an_unknown_time_only_advances_a_state(
+    record_type: Any, times: dict[str, Any], before: int, after: int
 ) -> None:
-    post = merge_records(
-        post_record(QUEUED),
-        post_record(QUEUED, content="Edited", scheduled_for=DUE_AT + HOUR, updated_at=updated_at),
-    )
-    assert (post.content, post.updated_at) == (content, known_to_be_changed_at)
-    due_at = DUE_AT if content == "Spring sale" else DUE_AT + HOUR
-    assert (post.scheduled_for, destination_states(post)[0].due_at) == (due_at, due_at)
-    assert post.created_at == CREATED_AT
+    current = merge_records(post_record(DESTINATION_RECORDS[before], status=PUBLISHING))
+    record = record_type(DESTINATION_RECORDS[after], **times)
+
+    post = merge_record(current, record, now=NOW + HOUR)
+
+    if DESTINATION_RECORD_NAMES[after] in ADVANCES[DESTINATION_RECORD_NAMES[before]]:
+        (state,) = destination_states(post)
+        assert (state.status, state.attempts) == (
+            DESTINATION_RECORDS[after].status,
+            DESTINATION_RECORDS[after].attempts,
+        )
+        assert (post.content, post.updated_at) == (current.content, CHANGED_AT)
+    else:
+        assert post is current
+
+
+@pytest.mark.parametrize("status", [None, DRAFT, SCHEDULED])
+@pytest.mark.parametrize(
+    "older",
+    [
+        post_record(PUBLISHED, content="Before", updated_at=BEFORE_CHANGE),
+        post_record(destination_record(2, "failed"), updated_at=BEFORE_CHANGE),
+        post_record(PUBLISHED, updated_at=None, as_of=BEFORE_CHANGE),
+        results_record(PUBLISHED, as_of=BEFORE_CHANGE),
+    ],
+)
+def test_older_record_changes_nothing(older: PostRecord, status: PostStatus | None) -> None:
+    current = merge_records(post_record(QUEUED))
+    assert merge_record(current, replace(older, status=status), now=NOW + HOUR) is current
 
 
 @pytest.mark.parametrize(
     "record",
     [
         post_record(PUBLISHED),
+        post_record(PUBLISHED, content="Edited"),
         post_record(PUBLISHED, created_at=None),
-        post_record(PUBLISHED, updated_at=None, as_of=None),
-        post_record(PUBLISHED, content="Before", updated_at=BEFORE_CHANGE),
+        post_record(PUBLISHED, content="Edited", updated_at=None, as_of=None),
         results_record(PUBLISHED),
-        results_record(QUEUED),
         results_record(),
         results_record(replace(PUBLISHED, id=DestinationId(UUID(int=99)), platform="y")),
     ],
 )
-def test_a_record_without_news_changes_nothing(record: PostRecord) -> None:
-    known = merge_records(post_record(PUBLISHED))
-    assert merge_record(known, record, now=NOW + HOUR) is known
+def test_record_without_newer_values_changes_nothing(record: PostRecord) -> None:
+    current = merge_records(post_record(PUBLISHED))
+    assert merge_record(current, record, now=NOW + HOUR) is current
 
 
-def test_the_shown_time_zone_does_not_tell_utc_from_none() -> None:
-    known = replace(merge_records(post_record(QUEUED)), timezone="UTC")
-    assert merge_record(known, post_record(QUEUED), now=NOW) is known
-    assert (
-        merge_record(known, post_record(QUEUED, timezone="Asia/Tokyo"), now=NOW).timezone
-        == "Asia/Tokyo"
+def test_newer_record_replaces_the_details_and_the_due_time() -> None:
+    newer = post_record(
+        QUEUED, content="Edited", scheduled_for=DUE_AT + HOUR, updated_at=None, as_of=ANSWERED_AT
     )
-    known = replace(known, timezone="Asia/Tokyo")
-    assert merge_record(known, post_record(QUEUED), now=NOW).timezone is None
+    post = merge_records(post_record(QUEUED), newer)
+    assert (post.content, post.updated_at, post.created_at) == ("Edited", ANSWERED_AT, CREATED_AT)
+    assert (post.scheduled_for, destination_states(post)[0].due_at) == (DUE_AT + HOUR,) * 2
+
+
+def test_missing_detail_keeps_its_value() -> None:
+    current = merge_records(post_record(QUEUED, timezone="Asia/Tokyo", media_ids=["a"]))
+    record = replace(results_record(FAILED), details=PostDetails(updated_at=AFTER_CHANGE))
+
+    post = merge_record(current, record, now=NOW)
+
+    assert (post.content, post.timezone, post.media_ids) == ("Spring sale", "Asia/Tokyo", ["a"])
+    assert (post.updated_at, post.version) == (AFTER_CHANGE, 2)
+    assert destination_states(post)[0].settled_at == AFTER_CHANGE
+
+
+def test_missing_time_of_publication_keeps_its_value() -> None:
+    bare = destination_record(status="published", attempts=4)
+    state = merged_state(post_record(PUBLISHED), results_record(bare))
+    assert (state.attempts, state.published_at) == (4, DUE_AT + HOUR)
+
+
+def test_edit_before_newer_results_keeps_the_results() -> None:
+    listed = post_record(QUEUED, updated_at=BEFORE_CHANGE)
+    results = results_record(PUBLISHED, destination_record(3, "failed"))
+    edited = post_record(QUEUED, content="Edited", updated_at=CHANGED_AT)
+
+    post = merge_records(listed, results, edited)
+
+    assert (post.content, post.updated_at) == ("Edited", CHANGED_AT)
+    assert destination_accounts(post) == [1, 3]
+    assert destination_states(post)[0] == merged_state(post_record(PUBLISHED))
+
+
+# Destinations.
 
 
 @pytest.mark.parametrize(
-    "known",
-    [post_record(QUEUED, updated_at=BEFORE_CHANGE), results_record(QUEUED, as_of=BEFORE_CHANGE)],
-)
-def test_a_post_that_is_older_than_results_takes_nothing_back(known: PostRecord) -> None:
-    results = results_record(replace(FAILED, attempts=1), as_of=AFTER_CHANGE)
-    older = post_record(RUNNING, status=PUBLISHING)
-
-    one, other = merge_records(known, results, older), merge_records(known, older, results)
-
-    assert destination_states(one) == destination_states(other)
-    assert (one.status, other.status) == (PostStatus.FAILED, PostStatus.FAILED)
-    assert merge_record(merge_record(one, older, now=NOW), results, now=NOW) is one
-
-
-@pytest.mark.parametrize(
-    "records",
-    [
-        [
-            post_record(QUEUED, status=DRAFT, scheduled_for=None),
-            results_record(QUEUED, status=PUBLISHING, as_of=AFTER_CHANGE),
-        ],
-        [
-            results_record(QUEUED, status=DRAFT, as_of=BEFORE_CHANGE),
-            results_record(QUEUED, status=SCHEDULED, as_of=AFTER_CHANGE),
-        ],
-    ],
-    ids=["of a draft", "of results alone"],
-)
-def test_results_that_tell_another_status_tell_it_once(records: list[PostRecord]) -> None:
-    known = merge_records(*records)
-    assert known.status is records[1].status
-    for record in records:
-        assert merge_record(known, record, now=NOW) is known
-
-
-def test_an_assumed_due_time_follows_an_answer_that_leaves_the_account_out() -> None:
-    records = [
-        post_record(PUBLISHED, scheduled_for=None),
-        post_record(scheduled_for=DUE_AT, updated_at=AFTER_CHANGE),
-    ]
-    known = merge_records(*records)
-    assert [each.due_at for each in destination_states(known)] == [DUE_AT]
-    for record in records:
-        assert merge_record(known, record, now=NOW) is known
-
-
-# Destinations that come and go.
-
-
-@pytest.mark.parametrize(
-    ("told_now", "updated_at", "expected"),
+    ("recorded", "updated_at", "expected"),
     [
         ([QUEUED, destination_record(3)], AFTER_CHANGE, [1, 3]),
         ([destination_record(3), QUEUED], AFTER_CHANGE, [3, 1]),
         ([destination_record(2)], AFTER_CHANGE, [2]),
         ([], AFTER_CHANGE, []),
-        ([destination_record(3), QUEUED], CHANGED_AT, [3, 1, 2]),
-        ([destination_record(3), QUEUED], None, [3, 1, 2]),
+        ([destination_record(3), QUEUED], CHANGED_AT, [1, 2]),
         ([destination_record(3), QUEUED], BEFORE_CHANGE, [1, 2]),
-        ([destination_record(3, "failed"), QUEUED], BEFORE_CHANGE, [1, 2, 3]),
     ],
 )
-def test_destinations_come_and_go_with_newer_records(
-    told_now: list[DestinationRecord], updated_at: datetime | None, expected: list[int]
+def test_only_a_newer_record_adds_removes_and_reorders_destinations(
+    recorded: list[DestinationRecord], updated_at: datetime, expected: list[int]
 ) -> None:
-    post = merge_records(
-        post_record(QUEUED, destination_record(2)), post_record(*told_now, updated_at=updated_at)
-    )
+    current = post_record(QUEUED, destination_record(2))
+    post = merge_records(current, post_record(*recorded, updated_at=updated_at))
     assert destination_accounts(post) == expected
-    assert [each.position for each in post.destinations] == [*range(len(expected))]
+    assert [destination.position for destination in post.destinations] == [*range(len(expected))]
 
 
-@pytest.mark.parametrize("tried", [RUNNING, WAITING, FAILED, RETRIED, PUBLISHED])
-def test_a_destination_that_was_tried_is_never_left_out(tried: DestinationRecord) -> None:
-    known = merge_records(post_record(tried, destination_record(2)))
-
-    post = merge_record(known, post_record(destination_record(3), updated_at=AFTER_CHANGE), now=NOW)
-
-    assert destination_accounts(post) == [3, 1]
-    assert destination_states(post)[1] == destination_states(known)[0]
-
-
-def test_results_leave_out_nothing_and_keep_the_order() -> None:
+def test_newer_results_add_destinations_and_remove_none() -> None:
     post = merge_records(
         post_record(destination_record(2), QUEUED),
         results_record(destination_record(3, "failed"), PUBLISHED),
@@ -542,54 +445,20 @@ def test_results_leave_out_nothing_and_keep_the_order() -> None:
     assert destination_accounts(post) == [2, 1, 3]
 
 
-@pytest.mark.parametrize("as_of", [None, BEFORE_CHANGE, AFTER_CHANGE])
-def test_which_accounts_wait_is_told_by_the_post_and_not_by_its_results(
-    as_of: datetime | None,
-) -> None:
-    carries, results = (
-        post_record(PUBLISHED),
-        results_record(destination_record(2), PUBLISHED, as_of=as_of),
-    )
-
-    one, other = merge_records(carries, results), merge_records(results, carries)
-
-    assert destination_accounts(one) == destination_accounts(other) == [1]
-    assert (one.status, other.status) == (PostStatus.PUBLISHED, PostStatus.PUBLISHED)
-    for post in (one, other):
-        assert merge_record(merge_record(post, results, now=NOW), carries, now=NOW) is post
-
-
-def test_a_detail_that_is_not_told_stays() -> None:
-    known = merge_records(post_record(QUEUED, timezone="Asia/Tokyo", media_ids=["a"]))
-    record = replace(results_record(FAILED), details=PostDetails(updated_at=AFTER_CHANGE))
-
-    post = merge_record(known, record, now=NOW)
-
-    (destination,) = post.destinations
-    assert post == replace(
-        known,
-        updated_at=AFTER_CHANGE,
-        version=2,
-        destinations=(
-            replace(destination, state=merged_state(post_record(FAILED, updated_at=AFTER_CHANGE))),
-        ),
-    )
-
-
-def test_a_destination_keeps_the_id_that_it_got_first() -> None:
+def test_destination_keeps_its_first_id() -> None:
     post = merge_records(results_record(replace(QUEUED, id=None)), post_record(PUBLISHED))
-    assert [each.id for each in post.destinations] == [uuid5(POST, "1")]
+    assert [destination.id for destination in post.destinations] == [uuid5(POST, "1")]
 
 
-# A post of which only results are known.
+# Posts of which only results are known.
 
 
 @pytest.mark.parametrize("scheduled_for", [DUE_AT, None])
-@pytest.mark.parametrize("known", DESTINATION_RECORDS, ids=DESTINATION_RECORD_NAMES)
-def test_its_own_answer_completes_a_post_that_only_had_results(
-    known: DestinationRecord, scheduled_for: datetime | None
+@pytest.mark.parametrize("current", DESTINATION_RECORDS, ids=DESTINATION_RECORD_NAMES)
+def test_older_record_of_the_post_completes_results(
+    current: DestinationRecord, scheduled_for: datetime | None
 ) -> None:
-    before = merge_records(results_record(known))
+    before = merge_records(results_record(current))
     assert (has_only_results(before), before.content) == (True, "")
 
     post = merge_record(before, post_record(QUEUED, scheduled_for=scheduled_for), now=NOW)
@@ -601,13 +470,31 @@ def test_its_own_answer_completes_a_post_that_only_had_results(
     )
     assert has_only_results(post) is False
     (destination,) = post.destinations
-    assert (destination.created_at, destination.state.status) == (CREATED_AT, known.status)
+    assert (destination.created_at, destination.state.status) == (CREATED_AT, current.status)
     assert destination.state.due_at == (scheduled_for or CREATED_AT)
-    completed = merged_state(post_record(known, scheduled_for=scheduled_for))
-    assert destination.state == replace(completed, settled_at=destination.state.settled_at)
 
 
-def test_an_answer_from_after_the_results_may_leave_out_what_they_had() -> None:
+@pytest.mark.parametrize("make_record", [post_record, results_record])
+def test_record_with_a_time_advances_undated_results(make_record: Any) -> None:
+    imported = merge_records(results_record(RUNNING, as_of=None))
+    results_again = results_record(WAITING, as_of=None)
+    for current in (imported, merge_record(imported, results_again, now=NOW + HOUR)):
+        state = (
+            merge_record(current, make_record(PUBLISHED), now=NOW + 2 * HOUR).destinations[0].state
+        )
+        assert state.status is DestinationStatus.PUBLISHED
+
+
+def test_undated_results_do_not_block_a_later_record() -> None:
+    post = merge_records(
+        post_record(QUEUED),
+        results_record(RUNNING, as_of=None),
+        post_record(FAILED, updated_at=AFTER_CHANGE),
+    )
+    assert post.destinations[0].state.status is DestinationStatus.FAILED
+
+
+def test_newer_record_of_the_post_replaces_results() -> None:
     post = merge_records(
         results_record(QUEUED, destination_record(2), as_of=BEFORE_CHANGE),
         post_record(destination_record(2)),
@@ -615,46 +502,36 @@ def test_an_answer_from_after_the_results_may_leave_out_what_they_had() -> None:
     assert destination_accounts(post) == [2]
 
 
-def test_a_draft_without_content_is_not_taken_for_results() -> None:
-    newer = post_record(QUEUED, content="", updated_at=AFTER_CHANGE, scheduled_for=None)
-    older = post_record(QUEUED, content="", scheduled_for=DUE_AT)
-    known = merge_records(newer)
-    assert merge_record(known, older, now=NOW) is known
+# Repeated imports.
+
+RECORDS = st.builds(
+    lambda make, destinations, status, time, content: make(
+        *{destination.account_id: destination for destination in destinations}.values(),
+        status=status,
+        **({"as_of": time} if make is results_record else {"updated_at": time, "content": content}),
+    ),
+    st.sampled_from([post_record, results_record]),
+    st.lists(
+        st.sampled_from([*DESTINATION_RECORDS, *(destination_record(n) for n in (2, 3))]),
+        max_size=3,
+    ),
+    st.sampled_from([None, DRAFT, SCHEDULED, PUBLISHING]),
+    st.integers(0, 8).map(lambda hours: CHANGED_AT + hours * HOUR),
+    st.sampled_from(["", "Spring sale", "Edited"]),
+)
 
 
-# What is known better here.
+@given(st.lists(RECORDS, min_size=1, max_size=6, unique_by=lambda record: record.time))
+def test_repeated_import_of_a_history_changes_nothing(records: list[PostRecord]) -> None:
+    records.sort(key=lambda record: record.time or NOW)
+    post = merge_records(*records)
+    for record in records:
+        assert merge_record(post, record, now=NOW + HOUR) is post
+    for destination in post.destinations:
+        assert destination.state.claimable_at is None
 
 
-def test_an_unknown_outcome_stays_unknown_when_the_same_comes_again() -> None:
-    known = merge_records(post_record(FAILED))
-    unknown = replace(
-        known.destinations[0].state, outcome=Outcome.UNKNOWN, verifiable_at=NOW, error="Went away."
-    )
-    known = replace(known, destinations=(replace(known.destinations[0], state=unknown),))
-
-    same = post_record(replace(FAILED, error="Went away."))
-    assert merge_record(known, same, now=NOW) is known
-    newer = merge_record(
-        known, replace(same, details=post_details(updated_at=AFTER_CHANGE)), now=NOW
-    )
-    assert destination_states(newer) == [unknown]
-    elsewhere = merge_record(known, results_record(PUBLISHED), now=NOW)
-    assert [each.outcome for each in destination_states(elsewhere)] == [Outcome.PUBLISHED]
-
-
-def test_a_due_time_that_was_set_here_is_not_taken_for_an_assumed_one() -> None:
-    post = merge_records(post_record(QUEUED, scheduled_for=None))
-    (destination,) = post.destinations
-    later = replace(
-        destination,
-        created_at=DUE_AT,
-        state=replace(destination.state, due_at=DUE_AT, round_started_at=DUE_AT),
-    )
-    here = replace(post, imported_at=None, destinations=(later,))
-    assert merge_record(here, results_record(QUEUED), now=NOW) is here
-
-
-HERE = [
+LOCAL_STATES = [
     factories.draft(),
     factories.queued(DUE_AT),
     factories.waiting_for_retry(due_at=DUE_AT),
@@ -667,27 +544,324 @@ HERE = [
 ]
 
 
-@pytest.mark.parametrize("known", HERE)
+@pytest.mark.parametrize("state", LOCAL_STATES)
 @pytest.mark.parametrize("record", DESTINATION_RECORDS, ids=DESTINATION_RECORD_NAMES)
 @pytest.mark.parametrize("status", [None, DRAFT, PUBLISHING])
 @pytest.mark.parametrize("updated_at", [BEFORE_CHANGE, CHANGED_AT, AFTER_CHANGE])
-def test_whatever_is_known_here_and_told_there_becomes_a_possible_state(
-    known: DestinationState,
+def test_local_state_and_record_merge_into_a_valid_post_once(
+    state: DestinationState,
     record: DestinationRecord,
     status: PostStatus | None,
     updated_at: datetime,
 ) -> None:
-    """And once it was told, is told without news."""
-    post = merge_records(post_record(QUEUED))
-    here = replace(
-        post,
-        imported_at=None,
-        is_draft=known.due_at is None,
-        destinations=(replace(post.destinations[0], state=known),),
+    post = replace(local_post(state), is_draft=state.due_at is None)
+    recorded = post_record(
+        record, status=status, updated_at=updated_at, scheduled_for=DUE_AT + HOUR
     )
-    again = post_record(record, status=status, updated_at=updated_at, scheduled_for=DUE_AT + HOUR)
 
-    changed = merge_record(here, again, now=NOW)
+    merged = merge_record(post, recorded, now=NOW)
 
-    assert changed.status is not None
-    assert merge_record(changed, again, now=NOW + HOUR) is changed
+    assert merged.status in PostStatus
+    assert merge_record(merged, recorded, now=NOW + HOUR) is merged
+
+
+def test_unknown_outcome_stays_unknown_if_the_response_looks_the_same() -> None:
+    current = merge_records(post_record(FAILED))
+    unknown = replace(
+        current.destinations[0].state,
+        outcome=Outcome.UNKNOWN,
+        verifiable_at=NOW,
+        error="Timed out.",
+    )
+    current = replace(current, destinations=(replace(current.destinations[0], state=unknown),))
+
+    same = replace(FAILED, error="Timed out.")
+    newer = merge_record(current, post_record(same, updated_at=AFTER_CHANGE), now=NOW)
+
+    assert destination_states(newer) == [unknown]
+
+
+def account(account_id: int = 1, platform: str = "x", name: str | None = None) -> Account:
+    return placeholder_account(AccountId(account_id), platform, name, CREATED_AT)
+
+
+def import_state(
+    *accounts: Account,
+    posts: Iterable[Post] = (),
+    kind: WorkspaceKind = WorkspaceKind.LOCAL,
+) -> ImportState:
+    """State with the posts, the accounts, and the accounts of the posts."""
+    stored = list(posts)
+    destinations = [(post, destination) for post in stored for destination in post.destinations]
+    return ImportState(
+        kind=kind,
+        accounts={
+            destination.account_id: account(destination.account_id)
+            for _, destination in destinations
+        }
+        | {stored_account.id: stored_account for stored_account in accounts},
+        posts={post.id: post for post in stored},
+        post_ids_by_destination={destination.id: post.id for post, destination in destinations},
+    )
+
+
+def local_post(state: DestinationState, *, imported_at: datetime | None = None) -> Post:
+    post = merge_records(post_record(QUEUED))
+    destinations = tuple(replace(destination, state=state) for destination in post.destinations)
+    return replace(post, imported_at=imported_at, destinations=destinations)
+
+
+def assert_rejected(record: Any, workspace: ImportState, sentence: str) -> None:
+    before = deepcopy(workspace)
+    with pytest.raises(InvalidInput) as raised:
+        import_record(record, workspace, now=NOW)
+    assert raised.value.message == sentence
+    assert workspace == before
+
+
+def test_result_is_new_then_unchanged_then_changed() -> None:
+    workspace = import_state()
+    record, newer = post_record(QUEUED), post_record(PUBLISHED, updated_at=AFTER_CHANGE)
+
+    results = [
+        import_record(imported, workspace, now=NOW)
+        for imported in (record, record, newer, results_record(PUBLISHED), record)
+    ]
+
+    assert results == [
+        ImportResult.NEW,
+        ImportResult.UNCHANGED,
+        ImportResult.CHANGED,
+        ImportResult.UNCHANGED,
+        ImportResult.UNCHANGED,
+    ]
+    assert workspace == import_state(account(), posts=[merge_records(record, newer)])
+
+
+# Posts that are managed on this server.
+
+CLAIMED_STATES = [
+    factories.queued(DUE_AT),
+    factories.waiting_for_retry(due_at=DUE_AT),
+    factories.claimed(DUE_AT),
+    factories.started(DUE_AT),
+    factories.published(due_at=DUE_AT),
+    factories.failed(due_at=DUE_AT),
+    factories.unknown(due_at=DUE_AT),
+]
+
+
+@pytest.mark.parametrize("imported_at", [None, CREATED_AT], ids=["created here", "claimed here"])
+@pytest.mark.parametrize("state", CLAIMED_STATES, ids=lambda state: str(state.status))
+@pytest.mark.parametrize(
+    "record",
+    [
+        post_record(destination_record(status="published", attempts=9)),
+        post_record(QUEUED, content="Another", updated_at=AFTER_CHANGE),
+        post_record(QUEUED, destination_record(2), updated_at=AFTER_CHANGE),
+        results_record(destination_record(2, "failed")),
+    ],
+    ids=["progress", "content", "destination", "results"],
+)
+def test_locally_managed_post_rejects_a_different_record(
+    imported_at: datetime | None, state: DestinationState, record: Any
+) -> None:
+    post = local_post(state, imported_at=imported_at)
+    assert is_locally_managed(post)
+    assert_rejected(record, import_state(posts=[post]), MANAGED_HERE)
+
+
+@pytest.mark.parametrize("state", CLAIMED_STATES, ids=lambda state: str(state.status))
+def test_responses_of_a_locally_managed_post_leave_it_unchanged(state: DestinationState) -> None:
+    post = local_post(state)
+    workspace = import_state(posts=[post])
+    recorded = destination_record(
+        1,
+        state.status.value,
+        scheduled_for=state.due_at,
+        **{
+            name: getattr(state, name)
+            for name in (
+                "published_at",
+                "platform_post_id",
+                "platform_post_url",
+                "error",
+                "attempts",
+                "next_retry_at",
+            )
+        },
+    )
+    for record in (
+        post_record(recorded, status=post.status),
+        results_record(recorded, status=post.status),
+    ):
+        assert import_record(record, workspace, now=NOW) is ImportResult.UNCHANGED
+    assert workspace == import_state(posts=[post])
+
+
+def test_local_draft_rejects_a_different_record() -> None:
+    draft = replace(local_post(factories.draft()), is_draft=True, scheduled_for=None)
+    workspace = import_state(posts=[draft])
+
+    same = post_record(QUEUED, status=PostStatus.DRAFT, scheduled_for=None)
+    assert import_record(same, workspace, now=NOW) is ImportResult.UNCHANGED
+    assert_rejected(
+        post_record(QUEUED, status=PostStatus.SCHEDULED, updated_at=AFTER_CHANGE),
+        workspace,
+        MANAGED_HERE,
+    )
+    assert_rejected(results_record(FAILED), workspace, MANAGED_HERE)
+
+
+def test_imported_post_can_be_changed() -> None:
+    post = local_post(replace(factories.queued(DUE_AT), claimable_at=None), imported_at=CREATED_AT)
+    assert not is_locally_managed(post)
+    assert (
+        import_record(post_record(WAITING), import_state(posts=[post]), now=NOW)
+        is ImportResult.CHANGED
+    )
+
+
+@pytest.mark.parametrize(
+    "record", [post_record(QUEUED), post_record(PUBLISHED), results_record(QUEUED)]
+)
+def test_post_that_was_deleted_here_stays_deleted(record: Any) -> None:
+    post = replace(merge_records(post_record(QUEUED)), deleted_at=NOW)
+    assert_rejected(record, import_state(posts=[post]), "The post was deleted on this server.")
+
+
+# Accounts.
+
+
+@pytest.mark.parametrize(
+    ("stored", "fields", "expected"),
+    [
+        (None, {}, account()),
+        (None, {"account_name": "@acme"}, account(name="@acme")),
+        (None, {"account_name": "x account 1"}, account()),
+        (None, {"account_name": "x account 2"}, account(name="x account 2")),
+        (account(), {"account_name": "@acme"}, account(name="@acme")),
+        (account(), {"account_name": "x account 1"}, account()),
+        (account(name="@mine"), {"account_name": "@acme"}, account(name="@mine")),
+        (account(name="@mine"), {}, account(name="@mine")),
+    ],
+)
+def test_account_is_added_or_gets_its_missing_name(
+    stored: Account | None, fields: dict[str, Any], expected: Account
+) -> None:
+    workspace = import_state(*([stored] if stored else []))
+    result = import_record(post_record(replace(QUEUED, **fields)), workspace, now=NOW)
+    assert result is ImportResult.NEW
+    assert workspace.accounts == {1: expected}
+
+
+def test_record_without_other_changes_adds_a_missing_account_name() -> None:
+    workspace = import_state()
+    named = replace(QUEUED, account_name="@acme")
+    results = [
+        import_record(post_record(recorded), workspace, now=NOW) for recorded in (QUEUED, named)
+    ]
+    assert results == [ImportResult.NEW, ImportResult.UNCHANGED]
+    assert workspace.accounts == {1: account(name="@acme")}
+
+
+def test_account_of_an_older_record_is_not_added() -> None:
+    workspace = import_state()
+    older = post_record(QUEUED, destination_record(2), updated_at=CREATED_AT)
+    results = [
+        import_record(imported, workspace, now=NOW) for imported in (post_record(QUEUED), older)
+    ]
+    assert results == [ImportResult.NEW, ImportResult.UNCHANGED]
+    assert set(workspace.accounts) == {1}
+
+
+def test_account_on_another_platform_is_rejected_in_a_local_workspace() -> None:
+    stored = account(platform="instagram")
+    record = post_record(QUEUED)
+    assert_rejected(record, import_state(stored), OTHER_PLATFORM)
+    mirror = import_state(stored, kind=WorkspaceKind.MIRROR)
+    assert import_record(record, mirror, now=NOW) is ImportResult.NEW
+    assert mirror.accounts == {1: stored}
+    assert [destination.platform for destination in mirror.posts[POST].destinations] == ["x"]
+
+
+def test_two_platforms_of_one_account_in_one_import_are_rejected() -> None:
+    workspace = import_state()
+    import_record(post_record(QUEUED), workspace, now=NOW)
+    other = replace(post_record(replace(QUEUED, id=None, platform="y")), id=OTHER_POST)
+    assert_rejected(other, workspace, OTHER_PLATFORM)
+
+
+def test_highest_account_number_is_rejected_unless_it_exists() -> None:
+    record = post_record(destination_record(MAX_ACCOUNT_ID))
+    assert_rejected(
+        record,
+        import_state(),
+        "Account 2147483647 has the highest possible number, which leaves none for others.",
+    )
+    assert import_record(record, import_state(account(MAX_ACCOUNT_ID)), now=NOW) is ImportResult.NEW
+    assert (
+        import_record(post_record(destination_record(MAX_ACCOUNT_ID - 1)), import_state(), now=NOW)
+        is ImportResult.NEW
+    )
+
+
+# Ids.
+
+
+def test_destination_id_of_another_post_is_rejected() -> None:
+    workspace = import_state()
+    import_record(post_record(QUEUED), workspace, now=NOW)
+    assert_rejected(replace(post_record(QUEUED), id=OTHER_POST), workspace, TAKEN_ID)
+
+
+def test_two_destinations_with_one_id_are_rejected() -> None:
+    twin = destination_record(2, id=QUEUED.id)
+    assert_rejected(post_record(QUEUED, twin), import_state(), TAKEN_ID)
+
+
+def test_destination_id_can_move_to_another_account_of_the_post() -> None:
+    workspace = import_state()
+    moved = destination_record(2, id=QUEUED.id)
+    results = [
+        import_record(imported, workspace, now=NOW)
+        for imported in (post_record(QUEUED), post_record(moved, updated_at=AFTER_CHANGE))
+    ]
+    assert results == [ImportResult.NEW, ImportResult.CHANGED]
+    (destination,) = workspace.posts[POST].destinations
+    assert (destination.id, destination.account_id) == (QUEUED.id, 2)
+
+
+def test_destination_without_an_id_gets_a_derived_id() -> None:
+    workspace = import_state()
+    bare = replace(QUEUED, id=None)
+    for post_id in (POST, OTHER_POST):
+        import_record(
+            replace(post_record(bare, replace(destination_record(2), id=None)), id=post_id),
+            workspace,
+            now=NOW,
+        )
+    assert len(workspace.post_ids_by_destination) == 4
+    assert {destination_id.version for destination_id in workspace.post_ids_by_destination} == {5}
+
+
+# Merging of import states.
+
+
+def test_merged_import_state_keeps_existing_entries() -> None:
+    first = import_state(account(1, name="@acme"), posts=[merge_records(post_record(QUEUED))])
+    later_post = replace(merge_records(post_record(destination_record(2))), id=OTHER_POST)
+    later = import_state(
+        account(1),
+        account(3),
+        posts=[merge_records(post_record(PUBLISHED), now=NOW + HOUR), later_post],
+    )
+
+    first.merge(later)
+
+    assert first.accounts == {1: account(1, name="@acme"), 2: account(2), 3: account(3)}
+    assert first.posts == {POST: merge_records(post_record(QUEUED)), OTHER_POST: later_post}
+    assert first.post_ids_by_destination == {
+        DestinationId(UUID(int=1)): POST,
+        DestinationId(UUID(int=2)): OTHER_POST,
+    }

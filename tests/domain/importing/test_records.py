@@ -1,6 +1,7 @@
-"""What the documented answers tell of posts, and what is refused of whatever else comes."""
+"""Reading of JSON files, and parsing of REST responses into records."""
 
 import json
+from io import BytesIO
 from typing import Any
 from uuid import UUID
 
@@ -10,12 +11,15 @@ from hypothesis import strategies as st
 
 from app.domain.destinations import DestinationStatus
 from app.domain.ids import AccountId, DestinationId, PostId
-from app.domain.importing.json_stream import JsonText, MalformedJson
 from app.domain.importing.records import (
+    MAX_TEXT_BYTES,
     DestinationRecord,
+    JsonText,
+    MalformedJson,
     PostDetails,
     PostRecord,
     RejectedRecord,
+    iter_json_texts,
     parse_records,
 )
 from app.domain.posts import PostStatus
@@ -24,15 +28,15 @@ from app.domain.times import parse_instant
 POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 OTHER = "0b5bbc4e-6a2b-4a8e-9d6a-0c0f3c0f9a11"
 DESTINATION = "2a0d0c54-4d5c-4bb2-9d5b-1d6f6c1f0d01"
-NO_POST = "It is no post, no list of posts and no results of a post."
-NOT_A_UUID = (
+NO_POST_MESSAGE = "The value is no post, list of posts or results of a post."
+UUID_MESSAGE = (
     "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479."
 )
-NOT_AN_INSTANT = (
+TIME_MESSAGE = (
     "The time must be an ISO 8601 date and time in the years 1900 to 9998,"
     " such as 2026-04-15T14:30:05.000Z; without an offset it is read as UTC."
 )
-NOT_AN_ACCOUNT = "An account id is a whole number from 1 to 2147483647."
+ACCOUNT_MESSAGE = "An account id is a whole number from 1 to 2147483647."
 
 RESULT: dict[str, Any] = {
     "account_id": 2280,
@@ -49,12 +53,12 @@ RESULT: dict[str, Any] = {
     "social_account_id": 2280,
     "last_error": None,
 }
-RESULTS_ANSWER: dict[str, Any] = {
+RESULTS_RESPONSE: dict[str, Any] = {
     "post_id": POST,
     "post_status": "published",
     "results": [RESULT],
 }
-POST_ANSWER: dict[str, Any] = {
+POST_RESPONSE: dict[str, Any] = {
     "post_id": POST,
     "id": POST,
     "status": "published",
@@ -71,14 +75,14 @@ POST_ANSWER: dict[str, Any] = {
     "created_at": "2026-04-14T09:00:00.000Z",
     "updated_at": "2026-04-15T14:30:05.000Z",
 }
-RETRY_ANSWER: dict[str, Any] = {
+RETRY_RESPONSE: dict[str, Any] = {
     "post_id": POST,
     "id": POST,
     "retried_count": 1,
     "retried": 1,
     "destinations": [
         {
-            **POST_ANSWER["destinations"][0],
+            **POST_RESPONSE["destinations"][0],
             "status": "queued",
             "new_status": "queued",
             "published_at": None,
@@ -92,27 +96,27 @@ RETRY_ANSWER: dict[str, Any] = {
 }
 
 
-def enveloped(data: object, **meta: object) -> dict[str, object]:
+def envelope(data: object, **meta: object) -> dict[str, object]:
     return {"data": data, "error": None, "meta": {"request_id": "0a1b2c3d", **meta}}
 
 
-def records(value: object, line: int = 1) -> list[PostRecord | RejectedRecord]:
+def records_in(value: object, line: int = 1) -> list[PostRecord | RejectedRecord]:
     return list(parse_records(JsonText(line, value)))
 
 
-def record(value: object) -> PostRecord:
-    (found,) = records(value)
-    assert isinstance(found, PostRecord)
-    return found
+def parse_record(value: object) -> PostRecord:
+    (record,) = records_in(value)
+    assert isinstance(record, PostRecord)
+    return record
 
 
-def destination(**said: object) -> DestinationRecord:
-    (found,) = record({**RESULTS_ANSWER, "results": [{**RESULT, **said}]}).destinations
-    return found
+def parse_destination(**fields: object) -> DestinationRecord:
+    (parsed,) = parse_record({**RESULTS_RESPONSE, "results": [{**RESULT, **fields}]}).destinations
+    return parsed
 
 
-def a_destination_record(**changes: Any) -> DestinationRecord:
-    """Of RESULT."""
+def result_record(**changes: Any) -> DestinationRecord:
+    """The record of RESULT."""
     return DestinationRecord(
         **{
             "id": DestinationId(UUID(DESTINATION)),
@@ -132,14 +136,14 @@ def a_destination_record(**changes: Any) -> DestinationRecord:
     )
 
 
-OF_RESULTS = PostRecord(
+RESULTS_RECORD = PostRecord(
     id=PostId(UUID(POST)),
     status=PostStatus.PUBLISHED,
     details={},
-    destinations=(a_destination_record(),),
+    destinations=(result_record(),),
     as_of=None,
 )
-OF_POST = PostRecord(
+POST_RECORD = PostRecord(
     id=PostId(UUID(POST)),
     status=PostStatus.PUBLISHED,
     details=PostDetails(
@@ -152,15 +156,15 @@ OF_POST = PostRecord(
         created_at=parse_instant("2026-04-14T09:00:00Z"),
         updated_at=parse_instant("2026-04-15T14:30:05Z"),
     ),
-    destinations=(a_destination_record(scheduled_for=parse_instant("2026-04-15T14:30:00Z")),),
+    destinations=(result_record(scheduled_for=parse_instant("2026-04-15T14:30:00Z")),),
     as_of=None,
 )
-OF_RETRY = PostRecord(
+RETRY_RECORD = PostRecord(
     id=PostId(UUID(POST)),
     status=None,
     details={},
     destinations=(
-        a_destination_record(
+        result_record(
             status=DestinationStatus.QUEUED,
             scheduled_for=parse_instant("2026-04-15T14:30:00Z"),
             published_at=None,
@@ -174,26 +178,26 @@ OF_RETRY = PostRecord(
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"),
+    ("response", "expected"),
     [
-        (RESULTS_ANSWER, OF_RESULTS),
-        (POST_ANSWER, OF_POST),
-        ({**POST_ANSWER, "accounts_count": 1, "message": "Created.", "results": []}, OF_POST),
-        ({**POST_ANSWER, "publish_now": False, "message": "Scheduled."}, OF_POST),
-        (RETRY_ANSWER, OF_RETRY),
-        ({"posts": [POST_ANSWER], "pagination": {}, "total": 1}, OF_POST),
-        ([POST_ANSWER], OF_POST),
-        ({**POST_ANSWER, "data": None, "posts": []}, OF_POST),
-        ({**POST_ANSWER, "post_id": ""}, OF_POST),
+        (RESULTS_RESPONSE, RESULTS_RECORD),
+        (POST_RESPONSE, POST_RECORD),
+        ({**POST_RESPONSE, "accounts_count": 1, "message": "Created.", "results": []}, POST_RECORD),
+        ({**POST_RESPONSE, "publish_now": False, "message": "Scheduled."}, POST_RECORD),
+        (RETRY_RESPONSE, RETRY_RECORD),
+        ({"posts": [POST_RESPONSE], "pagination": {}, "total": 1}, POST_RECORD),
+        ([POST_RESPONSE], POST_RECORD),
+        ({**POST_RESPONSE, "data": None, "posts": []}, POST_RECORD),
+        ({**POST_RESPONSE, "post_id": ""}, POST_RECORD),
     ],
     ids=["results", "post", "create", "schedule", "retry", "list", "bare list", "more", "id"],
 )
-def test_each_documented_answer_is_read_bare_or_in_its_envelope(
-    answer: dict[str, Any], expected: PostRecord
+def test_documented_response_is_parsed_with_and_without_its_envelope(
+    response: dict[str, Any], expected: PostRecord
 ) -> None:
-    assert records(answer) == [expected]
-    assert records(enveloped(answer)) == [expected]
-    assert records([answer, enveloped(answer)]) == [expected, expected]
+    assert records_in(response) == [expected]
+    assert records_in(envelope(response)) == [expected]
+    assert records_in([response, envelope(response)]) == [expected, expected]
 
 
 @pytest.mark.parametrize(
@@ -207,78 +211,82 @@ def test_each_documented_answer_is_read_bare_or_in_its_envelope(
         ({"timestamp": "2026-04-15T14:31:00+02:00"}, "2026-04-15T12:31:00.000Z"),
     ],
 )
-def test_the_envelope_says_when_the_answer_was_given(
+def test_envelope_gives_the_time_of_the_response(
     meta: dict[str, object], as_of: str | None
 ) -> None:
     expected = None if as_of is None else parse_instant(as_of)
-    answer = enveloped({"posts": [POST_ANSWER, RESULTS_ANSWER]}, **meta)
-    assert [each.as_of for each in records(answer) if isinstance(each, PostRecord)] == [
+    response = envelope({"posts": [POST_RESPONSE, RESULTS_RESPONSE]}, **meta)
+    assert [record.as_of for record in records_in(response) if isinstance(record, PostRecord)] == [
         expected
     ] * 2
 
 
 @pytest.mark.parametrize("meta", [None, 1, [], "x"])
-def test_an_envelope_without_its_meta_is_read_all_the_same(meta: object) -> None:
-    assert records({"data": POST_ANSWER, "meta": meta}) == [OF_POST]
-    assert records({"data": POST_ANSWER}) == [OF_POST]
+def test_envelope_without_meta_is_parsed(meta: object) -> None:
+    assert records_in({"data": POST_RESPONSE, "meta": meta}) == [POST_RECORD]
+    assert records_in({"data": POST_RESPONSE}) == [POST_RECORD]
 
 
 @pytest.mark.parametrize(
-    ("answer", "what", "reason"),
+    ("response", "what", "reason"),
     [
         (
             {"data": None, "error": {"code": "not_found"}, "meta": {"timestamp": "2026-04-15"}},
             "line 3",
-            "It is the answer to a request that failed, and has no data.",
+            "The response is an error and has no data.",
         ),
-        (enveloped({"accounts": [{"id": 1}], "account_ids": [1]}), "line 3", NO_POST),
+        (envelope({"accounts": [{"id": 1}], "account_ids": [1]}), "line 3", NO_POST_MESSAGE),
         (
-            enveloped(
+            envelope(
                 {
                     "summary": {"total": 1},
-                    "results": [{"index": 0, "ok": True, "post": POST_ANSWER}],
+                    "results": [{"index": 0, "ok": True, "post": POST_RESPONSE}],
                 }
             ),
             "line 3",
-            NO_POST,
+            NO_POST_MESSAGE,
         ),
-        (enveloped({"retried_count": 0, "destinations": [], "message": ""}), "line 3", NO_POST),
         (
-            enveloped({"post_id": POST, "id": POST, "deleted": True, "message": "Deleted."}),
+            envelope({"retried_count": 0, "destinations": [], "message": ""}),
+            "line 3",
+            NO_POST_MESSAGE,
+        ),
+        (
+            envelope({"post_id": POST, "id": POST, "deleted": True, "message": "Deleted."}),
             f"post {POST}",
             "destinations must be a list.",
         ),
-        (enveloped({"posts": {}}), "line 3", NO_POST),
-        (enveloped([RESULT, 1][1:]), "line 3, post 1", NO_POST),
-        ({}, "line 3", NO_POST),
-        ([[[POST_ANSWER]]], "line 3, entry 1, post 1", NO_POST),
-        ([None], "line 3, entry 1", NO_POST),
-        ([{"posts": [1]}], "line 3, entry 1, post 1", NO_POST),
-        ("post", "line 3", NO_POST),
-        (7, "line 3", NO_POST),
-        ({**POST_ANSWER, "post_id": None, "id": None}, "line 3", "post_id is missing."),
-        ({**POST_ANSWER, "post_id": 7}, "line 3", "post_id must be a string."),
-        ({**POST_ANSWER, "post_id": "7"}, "post 7", f"post_id: {NOT_A_UUID}"),
-        ({**POST_ANSWER, "post_id": None, "id": "x"}, "post x", NOT_A_UUID),
-        ({**POST_ANSWER, "post_id": "\x1b[2J"}, "line 3", f"post_id: {NOT_A_UUID}"),
-        ({**POST_ANSWER, "post_id": "7" * 41}, "line 3", f"post_id: {NOT_A_UUID}"),
-        ({**POST_ANSWER, "post_id": f" {POST}"}, f"post  {POST}", f"post_id: {NOT_A_UUID}"),
+        (envelope({"posts": {}}), "line 3", NO_POST_MESSAGE),
+        (envelope([RESULT, 1][1:]), "line 3, post 1", NO_POST_MESSAGE),
+        ({}, "line 3", NO_POST_MESSAGE),
+        ([[[POST_RESPONSE]]], "line 3, entry 1, post 1", NO_POST_MESSAGE),
+        ([None], "line 3, entry 1", NO_POST_MESSAGE),
+        ([{"posts": [1]}], "line 3, entry 1, post 1", NO_POST_MESSAGE),
+        ("post", "line 3", NO_POST_MESSAGE),
+        (7, "line 3", NO_POST_MESSAGE),
+        ({**POST_RESPONSE, "post_id": None, "id": None}, "line 3", "post_id is missing."),
+        ({**POST_RESPONSE, "post_id": 7}, "line 3", "post_id must be a string."),
+        ({**POST_RESPONSE, "post_id": "7"}, "post 7", f"post_id: {UUID_MESSAGE}"),
+        ({**POST_RESPONSE, "post_id": None, "id": "x"}, "post x", UUID_MESSAGE),
+        ({**POST_RESPONSE, "post_id": "\x1b[2J"}, "line 3", f"post_id: {UUID_MESSAGE}"),
+        ({**POST_RESPONSE, "post_id": "7" * 41}, "line 3", f"post_id: {UUID_MESSAGE}"),
+        ({**POST_RESPONSE, "post_id": f" {POST}"}, f"post  {POST}", f"post_id: {UUID_MESSAGE}"),
     ],
 )
-def test_whatever_else_comes_is_refused_by_its_place(
-    answer: object, what: str, reason: str
+def test_other_values_are_rejected_with_their_location(
+    response: object, what: str, reason: str
 ) -> None:
-    assert records(answer, line=3) == [RejectedRecord(what, reason)]
+    assert records_in(response, line=3) == [RejectedRecord(what, reason)]
 
 
-def test_what_is_not_json_is_refused_with_its_reason() -> None:
-    assert list(parse_records(MalformedJson(4, "It is nested too deeply."))) == [
-        RejectedRecord("line 4", "It is nested too deeply.")
+def test_malformed_json_is_rejected_with_its_reason() -> None:
+    assert list(parse_records(MalformedJson(4, "The JSON text is nested too deeply."))) == [
+        RejectedRecord("line 4", "The JSON text is nested too deeply.")
     ]
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("fields", "reason"),
     [
         ({"post_status": 1}, "post_status must be a string."),
         (
@@ -297,11 +305,11 @@ def test_what_is_not_json_is_refused_with_its_reason() -> None:
             {"content": "a" * 100_001},
             "content is 100001 characters long; at most 100000 are allowed.",
         ),
-        ({"scheduled_for": "soon"}, f"scheduled_for: {NOT_AN_INSTANT}"),
+        ({"scheduled_for": "soon"}, f"scheduled_for: {TIME_MESSAGE}"),
         ({"scheduled_for": 1776263400}, "scheduled_for must be a string."),
         ({"timezone": True}, "timezone must be a string."),
-        ({"created_at": "2026-13-01"}, f"created_at: {NOT_AN_INSTANT}"),
-        ({"updated_at": "10000-01-01"}, f"updated_at: {NOT_AN_INSTANT}"),
+        ({"created_at": "2026-13-01"}, f"created_at: {TIME_MESSAGE}"),
+        ({"updated_at": "10000-01-01"}, f"updated_at: {TIME_MESSAGE}"),
         ({"media_ids": "a"}, "media_ids must be a list."),
         ({"media_ids": ["a", True]}, "media_ids must be a list of strings."),
         ({"media_ids": [1.5]}, "media_ids must be a list of strings."),
@@ -327,14 +335,14 @@ def test_what_is_not_json_is_refused_with_its_reason() -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_a_post_with_a_bad_member_is_refused_alone(said: dict[str, Any], reason: str) -> None:
-    bad = {**POST_ANSWER, "post_id": OTHER, **said}
-    found = records({"posts": [POST_ANSWER, bad, RESULTS_ANSWER]})
-    assert found == [OF_POST, RejectedRecord(f"post {OTHER}", reason), OF_RESULTS]
+def test_post_with_an_invalid_field_is_rejected_alone(fields: dict[str, Any], reason: str) -> None:
+    bad = {**POST_RESPONSE, "post_id": OTHER, **fields}
+    parsed = records_in({"posts": [POST_RESPONSE, bad, RESULTS_RESPONSE]})
+    assert parsed == [POST_RECORD, RejectedRecord(f"post {OTHER}", reason), RESULTS_RECORD]
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("fields", "reason"),
     [
         ({"status": None}, "results[1].status is missing."),
         ({"status": True}, "results[1].status must be a string."),
@@ -342,12 +350,12 @@ def test_a_post_with_a_bad_member_is_refused_alone(said: dict[str, Any], reason:
             {"status": "partially_failed"},
             "results[1].status must be one of queued, publishing, published, failed, done, scheduled.",
         ),
-        ({"account_id": None}, f"results[1].account_id: {NOT_AN_ACCOUNT}"),
-        ({"account_id": "7"}, f"results[1].account_id: {NOT_AN_ACCOUNT}"),
-        ({"account_id": 7.0}, f"results[1].account_id: {NOT_AN_ACCOUNT}"),
-        ({"account_id": True}, f"results[1].account_id: {NOT_AN_ACCOUNT}"),
-        ({"account_id": 0}, f"results[1].account_id: {NOT_AN_ACCOUNT}"),
-        ({"account_id": 2**31}, f"results[1].account_id: {NOT_AN_ACCOUNT}"),
+        ({"account_id": None}, f"results[1].account_id: {ACCOUNT_MESSAGE}"),
+        ({"account_id": "7"}, f"results[1].account_id: {ACCOUNT_MESSAGE}"),
+        ({"account_id": 7.0}, f"results[1].account_id: {ACCOUNT_MESSAGE}"),
+        ({"account_id": True}, f"results[1].account_id: {ACCOUNT_MESSAGE}"),
+        ({"account_id": 0}, f"results[1].account_id: {ACCOUNT_MESSAGE}"),
+        ({"account_id": 2**31}, f"results[1].account_id: {ACCOUNT_MESSAGE}"),
         ({"account_id": 2280}, "results[1].account_id is that of an earlier entry."),
         ({"account_name": ["@acme"]}, "results[1].account_name must be a string."),
         (
@@ -358,7 +366,7 @@ def test_a_post_with_a_bad_member_is_refused_alone(said: dict[str, Any], reason:
         ({"platform": ""}, "results[1].platform is missing."),
         ({"platform": 1}, "results[1].platform must be a string."),
         ({"id": 1}, "results[1].id must be a string."),
-        ({"published_at": "yesterday"}, f"results[1].published_at: {NOT_AN_INSTANT}"),
+        ({"published_at": "yesterday"}, f"results[1].published_at: {TIME_MESSAGE}"),
         ({"next_retry_at": {}}, "results[1].next_retry_at must be a string."),
         ({"scheduled_for": False}, "results[1].scheduled_for must be a string."),
         ({"platform_post_id": 1.5}, "results[1].platform_post_id must be a string."),
@@ -382,19 +390,19 @@ def test_a_post_with_a_bad_member_is_refused_alone(said: dict[str, Any], reason:
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_a_bad_member_of_a_destination_is_told_by_its_path(
-    said: dict[str, Any], reason: str
+def test_invalid_field_of_a_destination_is_reported_with_its_path(
+    fields: dict[str, Any], reason: str
 ) -> None:
-    bad = {"post_id": OTHER, "results": [RESULT, {**RESULT, "account_id": 7, **said}]}
-    found = records([RESULTS_ANSWER, bad, POST_ANSWER])
-    assert found == [OF_RESULTS, RejectedRecord(f"post {OTHER}", reason), OF_POST]
+    bad = {"post_id": OTHER, "results": [RESULT, {**RESULT, "account_id": 7, **fields}]}
+    parsed = records_in([RESULTS_RESPONSE, bad, POST_RESPONSE])
+    assert parsed == [RESULTS_RECORD, RejectedRecord(f"post {OTHER}", reason), POST_RECORD]
 
 
-# What the members mean.
+# Meaning of the fields.
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("fields", "expected"),
     [
         ({}, {}),
         ({"status": "done"}, {}),
@@ -432,16 +440,16 @@ def test_a_bad_member_of_a_destination_is_told_by_its_path(
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_a_destination_is_read_as_it_is_meant(
-    said: dict[str, object], expected: dict[str, object]
+def test_destination_is_parsed_with_its_meaning(
+    fields: dict[str, object], expected: dict[str, object]
 ) -> None:
-    assert destination(**said) == a_destination_record(**expected)
+    assert parse_destination(**fields) == result_record(**expected)
 
 
-def test_of_a_destination_only_account_platform_and_status_must_be_told() -> None:
+def test_destination_needs_only_account_platform_and_status() -> None:
     least = {"account_id": 2280, "platform": "instagram", "status": "queued"}
-    (found,) = record({"id": POST, "results": [least]}).destinations
-    assert found == a_destination_record(
+    (parsed,) = parse_record({"id": POST, "results": [least]}).destinations
+    assert parsed == result_record(
         id=None,
         account_name=None,
         status=DestinationStatus.QUEUED,
@@ -453,18 +461,18 @@ def test_of_a_destination_only_account_platform_and_status_must_be_told() -> Non
 
 
 @pytest.mark.parametrize(
-    ("said", "status"),
+    ("fields", "status"),
     [
         ({"post_status": "done", "status": "failed"}, PostStatus.PUBLISHED),
         ({"post_status": None, "status": "queued"}, PostStatus.SCHEDULED),
         ({"post_status": None, "status": None}, None),
-        *(({"post_status": each.value}, each) for each in PostStatus),
+        *(({"post_status": status.value}, status) for status in PostStatus),
     ],
 )
-def test_the_status_of_a_post_is_read_in_the_old_words_too(
-    said: dict[str, object], status: PostStatus | None
+def test_post_status_is_parsed_in_both_vocabularies(
+    fields: dict[str, object], status: PostStatus | None
 ) -> None:
-    assert record({**POST_ANSWER, **said}).status is status
+    assert parse_record({**POST_RESPONSE, **fields}).status is status
 
 
 EMPTY_DETAILS = PostDetails(
@@ -473,39 +481,41 @@ EMPTY_DETAILS = PostDetails(
 
 
 @pytest.mark.parametrize("empty", [None, ""])
-def test_a_post_that_carries_nothing_still_tells_that_it_does(empty: str | None) -> None:
-    told = dict.fromkeys(
+def test_empty_fields_of_a_post_are_details(empty: str | None) -> None:
+    fields = dict.fromkeys(
         ["content", "scheduled_for", "timezone", "created_at", "updated_at"], empty
     )
     lists = {"media_ids": None, "media": None, "platform_content": None}
-    found = record({"post_id": POST, "destinations": [], **told, **lists})
-    assert (found.destinations, found.details) == ((), EMPTY_DETAILS)
-    assert record({**POST_ANSWER, **EMPTY_DETAILS, "timezone": "UTC"}).details == {
-        **OF_POST.details,
+    parsed = parse_record({"post_id": POST, "destinations": [], **fields, **lists})
+    assert (parsed.destinations, parsed.details) == ((), EMPTY_DETAILS)
+    assert parse_record({**POST_RESPONSE, **EMPTY_DETAILS, "timezone": "UTC"}).details == {
+        **POST_RECORD.details,
         **EMPTY_DETAILS,
     }
 
 
-@pytest.mark.parametrize("name", [*OF_POST.details])
-def test_each_detail_may_be_told_alone(name: str) -> None:
-    found = record({**RESULTS_ANSWER, name: POST_ANSWER[name]})
-    assert found.details == {name: OF_POST.details[name]}  # type: ignore[literal-required]
+@pytest.mark.parametrize("name", [*POST_RECORD.details])
+def test_each_detail_can_occur_alone(name: str) -> None:
+    parsed = parse_record({**RESULTS_RESPONSE, name: POST_RESPONSE[name]})
+    assert parsed.details == {name: POST_RECORD.details[name]}  # type: ignore[literal-required]
 
 
-def test_a_draft_may_lack_the_list_of_its_destinations() -> None:
-    assert record({"post_id": POST, "status": "draft", "content": ""}).destinations == ()
-    assert records({"post_id": POST, "status": "scheduled", "content": ""}) == [
+def test_only_a_draft_can_lack_its_destinations() -> None:
+    assert parse_record({"post_id": POST, "status": "draft", "content": ""}).destinations == ()
+    assert records_in({"post_id": POST, "status": "scheduled", "content": ""}) == [
         RejectedRecord(f"post {POST}", "destinations must be a list.")
     ]
 
 
-def test_what_is_not_documented_is_passed_over() -> None:
-    assert record({**POST_ANSWER, "surprise": {"\0": 2**99}, "data2": "\ud800"}) == OF_POST
+def test_undocumented_fields_are_ignored() -> None:
+    assert (
+        parse_record({**POST_RESPONSE, "surprise": {"\0": 2**99}, "data2": "\ud800"}) == POST_RECORD
+    )
 
 
-# Anything at all.
+# Arbitrary values.
 
-WORDS = [
+FIELD_NAMES = [
     *(
         "post_id",
         "id",
@@ -520,34 +530,137 @@ WORDS = [
     *("meta", "timestamp", "account_id", "platform", "attempts", "error", "next_retry_at"),
     *("media_ids", "media", "platform_content", "created_at", "platform_post_url"),
 ]
-ODD = st.sampled_from(
+UNUSUAL_SCALARS = st.sampled_from(
     [POST, "published", "failed", "2026-04-15", "\0", "\ud800", 7, 2**31, float("inf"), 10**400, ""]
 )
-ODD_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | ODD,
-    lambda values: st.lists(values) | st.dictionaries(st.sampled_from(WORDS) | st.text(), values),
+ANY_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | UNUSUAL_SCALARS,
+    lambda values: (
+        st.lists(values) | st.dictionaries(st.sampled_from(FIELD_NAMES) | st.text(), values)
+    ),
     max_leaves=15,
 )
 
 
 @st.composite
-def odd_answers(draw: st.DrawFn) -> object:
-    """A documented answer with some of its members replaced by anything."""
-    answer = json.loads(
-        json.dumps(draw(st.sampled_from([POST_ANSWER, RESULTS_ANSWER, RETRY_ANSWER])))
+def altered_responses(draw: st.DrawFn) -> object:
+    """A documented response with up to three fields replaced by arbitrary values."""
+    response = json.loads(
+        json.dumps(draw(st.sampled_from([POST_RESPONSE, RESULTS_RESPONSE, RETRY_RESPONSE])))
     )
-    inner = (answer.get("destinations") or answer["results"])[0]
+    inner = (response.get("destinations") or response["results"])[0]
     for _ in range(draw(st.integers(1, 3))):
-        place = draw(st.sampled_from([answer, inner]))
-        place[draw(st.sampled_from(sorted(place)))] = draw(ODD_VALUES)
-    return draw(st.sampled_from([answer, {"data": answer}, [answer], {"posts": [answer, answer]}]))
+        target = draw(st.sampled_from([response, inner]))
+        target[draw(st.sampled_from(sorted(target)))] = draw(ANY_VALUES)
+    return draw(
+        st.sampled_from([response, {"data": response}, [response], {"posts": [response, response]}])
+    )
 
 
-@given(ODD_VALUES | odd_answers())
-def test_any_value_is_read_or_refused_in_a_sentence(value: object) -> None:
-    for found in records(value):
-        if isinstance(found, RejectedRecord):
-            assert found.label.startswith(("line 1", "post "))
-            assert found.label.isprintable()
-            assert found.reason.endswith(".")
-            assert found.reason.isprintable()
+@given(ANY_VALUES | altered_responses())
+def test_any_value_is_parsed_or_rejected_with_a_sentence(value: object) -> None:
+    for parsed in records_in(value):
+        if isinstance(parsed, RejectedRecord):
+            assert parsed.label.startswith(("line 1", "post "))
+            assert parsed.label.isprintable()
+            assert parsed.reason.endswith(".")
+            assert parsed.reason.isprintable()
+
+
+# Reading of files.
+
+INCOMPLETE = "The JSON text is incomplete."
+NOT_UTF8 = "The text is not encoded in UTF-8."
+BAD_NUMBER = "The JSON text has NaN, Infinity or a number with thousands of digits."
+TOO_DEEP = "The JSON text is nested too deeply."
+BOM = b"\xef\xbb\xbf"
+
+
+def read_texts(data: bytes) -> list[tuple[int, object]]:
+    """Line and value, or line and reason, of each text of a file."""
+    return [
+        (text.line, text.value if isinstance(text, JsonText) else text.reason)
+        for text in iter_json_texts(BytesIO(data).readline)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", []),
+        (b"\n \t\r\n\n", []),
+        (BOM, []),
+        (b'{"a":1}', [(1, {"a": 1})]),
+        (b'{"a":1}\n[2]\n', [(1, {"a": 1}), (2, [2])]),
+        (b'{"a":1}\r\n[2]\r\n', [(1, {"a": 1}), (2, [2])]),
+        (b"\n\n[1]\n\n\n[2]\n\n", [(3, [1]), (6, [2])]),
+        (BOM + b"\n[1]\n" + BOM + b"[2]", [(2, [1]), (3, [2])]),
+        (b'{\n  "a": [\n    1\n  ]\n}\n', [(1, {"a": [1]})]),
+        (b'\n\n{\r\n\r\n"a"\r\n:1}\r\n', [(3, {"a": 1})]),
+        (b"[\n[1]\n]", [(1, [[1]])]),
+        ('["\ufeff\u2028\x85"]\n'.encode(), [(1, ["\ufeff\u2028\x85"])]),
+        (rb'["\ud83d\ude00\ud800"]', [(1, ["😀\ud800"])]),
+    ],
+)
+def test_file_is_one_document_or_one_text_per_line(
+    data: bytes, expected: list[tuple[int, object]]
+) -> None:
+    assert read_texts(data) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"a": [1, 2', INCOMPLETE),
+        (b'{"a": "\xc3\xa4', INCOMPLETE),
+        (b"[1 2]", "The text is not JSON: expecting ',' delimiter at line 2 column 4."),
+        (b"<html>[]</html>", "The text is not JSON: expecting value at line 2 column 1."),
+        (b"[1] [2]", "The text is not JSON: extra data at line 2 column 5."),
+        (b'["a\tb"]', "The text is not JSON: invalid control character at line 2 column 4."),
+        (b"[NaN]", BAD_NUMBER),
+        (b'{"a": -Infinity}', BAD_NUMBER),
+        (b"[" + b"9" * 5000 + b"]", BAD_NUMBER),
+        (b"[" * 100_000, TOO_DEEP),
+        (b'["\xff"]', NOT_UTF8),
+        (b'["\xed\xa0\x80"]', NOT_UTF8),
+        (b"\xff\xfe", NOT_UTF8),
+        (b'["' + b"a" * MAX_TEXT_BYTES + b'"]', "The text is longer than 64 MiB."),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_malformed_line_is_reported_and_skipped(line: bytes, reason: str) -> None:
+    assert read_texts(b"[1]\n" + line + b"\n[3]\n") == [(1, [1]), (2, reason), (3, [3])]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b'{"a": \n[1]\n[2]\n', [(1, INCOMPLETE), (2, [1]), (3, [2])]),
+        (b'{\n "a": 1,\n', [(1, INCOMPLETE)]),
+        (
+            b'\n{\n "a": 1\n "b": 2\n}\n',
+            [(2, "The text is not JSON: expecting ',' delimiter at line 4 column 2.")],
+        ),
+        (
+            b"[\n" + (b"1" * 1022 + b",\n") * (MAX_TEXT_BYTES // 1024),
+            [(1, "The text is longer than 64 MiB.")],
+        ),
+    ],
+    ids=["truncated first line", "truncated document", "malformed document", "long document"],
+)
+def test_incomplete_first_line_begins_a_document_unless_the_second_is_complete(
+    data: bytes, expected: list[tuple[int, object]]
+) -> None:
+    assert read_texts(data) == expected
+
+
+def test_lines_are_parsed_one_at_a_time() -> None:
+    requested = []
+
+    def readline(_limit: int) -> bytes:
+        requested.append(1)
+        return b"[1]\n"
+
+    texts = iter_json_texts(readline)
+    assert [next(texts).line for _ in range(1000)] == list(range(1, 1001))
+    assert len(requested) == 1000

@@ -1,4 +1,4 @@
-"""Records of one post to test with, told in a line, and what they make of it. No tests."""
+"""Factories of import records of one post, and shortcuts for merging them."""
 
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -28,7 +28,7 @@ URL = "https://x.com/acme/status/1"
 def destination_record(
     account_id: int = 1, status: str = "queued", **fields: Any
 ) -> DestinationRecord:
-    facts: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "id": DestinationId(UUID(int=account_id)),
         "account_name": None,
         "platform": "x",
@@ -41,7 +41,9 @@ def destination_record(
         "next_retry_at": None,
     }
     return DestinationRecord(
-        account_id=AccountId(account_id), status=DestinationStatus(status), **{**facts, **fields}
+        account_id=AccountId(account_id),
+        status=DestinationStatus(status),
+        **{**defaults, **fields},
     )
 
 
@@ -61,9 +63,14 @@ DESTINATION_RECORDS = [QUEUED, RUNNING, WAITING, FAILED, RETRIED, PUBLISHED]
 DESTINATION_RECORD_NAMES = ["queued", "running", "waiting", "failed", "retried", "published"]
 
 
-def post_details(**fields: Any) -> PostDetails:
-    """With None for a time that is not told."""
-    facts = {
+def post_record(
+    *destinations: DestinationRecord,
+    status: PostStatus | None = None,
+    as_of: datetime | None = ANSWERED_AT,
+    **fields: Any,
+) -> PostRecord:
+    """A record of a response with the post itself; None as `created_at` or `updated_at` omits the key."""
+    details = {
         "content": "Spring sale",
         "scheduled_for": DUE_AT,
         "timezone": None,
@@ -72,24 +79,15 @@ def post_details(**fields: Any) -> PostDetails:
         "platform_content": {},
         "created_at": CREATED_AT,
         "updated_at": CHANGED_AT,
+        **fields,
     }
-    told_times = {"created_at", "updated_at"}
-    kept = {
-        key: value for key, value in {**facts, **fields}.items() if value or key not in told_times
-    }
-    return cast("PostDetails", kept)
-
-
-def post_record(
-    *destinations: DestinationRecord,
-    status: PostStatus | None = None,
-    as_of: datetime | None = ANSWERED_AT,
-    **fields: Any,
-) -> PostRecord:
+    for name in ("created_at", "updated_at"):
+        if details[name] is None:
+            del details[name]
     return PostRecord(
         id=POST,
         status=status,
-        details=post_details(**fields),
+        details=cast("PostDetails", details),
         destinations=destinations,
         as_of=as_of,
     )
@@ -112,13 +110,13 @@ def merge_records(*records: PostRecord, now: datetime = NOW) -> Post:
 
 
 def destination_states(post: Post) -> list[DestinationState]:
-    return [each.state for each in post.destinations]
+    return [destination.state for destination in post.destinations]
 
 
 def merged_state(*records: PostRecord) -> DestinationState:
-    (found,) = destination_states(merge_records(*records))
-    return found
+    (state,) = destination_states(merge_records(*records))
+    return state
 
 
 def destination_accounts(post: Post) -> list[int]:
-    return [each.account_id for each in post.destinations]
+    return [destination.account_id for destination in post.destinations]

@@ -1,0 +1,153 @@
+"""Tenant isolation: every table of a statement, at any depth, is restricted to one workspace."""
+
+from uuid import UUID
+
+import pytest
+from sqlalchemy import case, exists, func, literal_column, select, text, union_all
+from sqlalchemy.orm import aliased, outerjoin
+
+from app.db.core.database import Database
+from app.db.core.statements import AnySelect
+from app.db.core.tenancy import restrict_to_workspace
+from app.db.models import Account, ApiKey, Destination, Post, Workspace
+from app.domain.ids import WorkspaceId
+from tests.factories import add_account, add_post, add_workspace, queued
+
+
+async def two_tenants(database: Database) -> tuple[WorkspaceId, WorkspaceId]:
+    """Add two workspaces, each with one post on account 1."""
+    workspace = await add_workspace(database, name="Own")
+    other = await add_workspace(database, name="Other")
+    for workspace_id in (workspace, other):
+        account_id = await add_account(database, workspace_id)
+        await add_post(database, workspace_id, {account_id: queued()})
+    return workspace, other
+
+
+async def test_read_is_restricted_to_its_workspace(database: Database) -> None:
+    for workspace_id in await two_tenants(database):
+        reader = database.read(workspace_id)
+        rows = await reader.rows(select(Post.workspace_id))
+        first = await reader.first(select(Post.workspace_id))
+        number = await reader.count(select(func.count()).select_from(Destination))
+
+        assert [row.workspace_id for row in rows] == [workspace_id]
+        assert first is not None
+        assert first.workspace_id == workspace_id
+        assert number == 1
+
+
+async def test_both_sides_of_a_join_are_restricted(database: Database) -> None:
+    workspace, _other = await two_tenants(database)
+    joined = select(
+        Post.workspace_id.label("post"), Destination.workspace_id.label("destination")
+    ).join(Destination, Destination.account_id > 0)
+
+    reader = database.read(workspace)
+    rows = await reader.rows(joined)
+
+    assert [(row.post, row.destination) for row in rows] == [(workspace, workspace)]
+
+
+FOREIGN_ACCOUNTS = select(Destination.account_id)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        select(Account.id).where(exists().where(Destination.account_id == Account.id)),
+        select(Account.id).where(exists(FOREIGN_ACCOUNTS)),
+        select(Account.id).where(Account.id.in_(FOREIGN_ACCOUNTS)),
+        select(Account.id).where(Account.id.in_(union_all(FOREIGN_ACCOUNTS, FOREIGN_ACCOUNTS))),
+        select(Account.id).where(
+            Account.id == select(func.max(Destination.account_id)).scalar_subquery()
+        ),
+        select(Account.id).where(select(func.count(Destination.id)).scalar_subquery() > 0),
+        select(Account.id).join(Post, exists(FOREIGN_ACCOUNTS)),
+        select(Account.id).group_by(Account.id).having(exists(FOREIGN_ACCOUNTS)),
+        select(Account.id).where(
+            exists(
+                select(Post.id)
+                .join(Account, Account.id > 0)
+                .where(Account.id.in_(FOREIGN_ACCOUNTS))
+                .correlate(None)
+            )
+        ),
+        select(Account.id).where(select(exists(FOREIGN_ACCOUNTS)).scalar_subquery()),
+        select(Account.id).where(case((exists(FOREIGN_ACCOUNTS), 1), else_=0) == 1),
+    ],
+    ids=str,
+)
+async def test_subquery_is_restricted(
+    database: Database, database_url: str, statement: AnySelect
+) -> None:
+    """Only the other workspace has a destination, on an account with the same id."""
+    workspace = await add_workspace(database, name="Own")
+    other = await add_workspace(database, name="Other")
+    number = await add_account(database, workspace)
+    await add_post(database, workspace)
+    await add_account(database, other, id=number)
+    await add_post(database, other, {number: queued()})
+
+    reader = database.read(workspace)
+    rows = await reader.rows(statement)
+    reader = database.read(other)
+    other_rows = await reader.rows(statement)
+    async with database.unscoped_connection() as connection:
+        only_outside = await connection.execute(statement.where(Account.workspace_id == workspace))
+        leaked = only_outside.all()
+
+    assert ({*rows}, {*other_rows}, {*leaked}) == (set(), {(number,)}, {(number,)})
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        select(Workspace.name),
+        select(Post.id).join(Workspace, Workspace.id == Post.workspace_id),
+        select(Post.id).where(Post.workspace_id.in_(select(Workspace.id))),
+        select(Post.id).where(exists().where(Workspace.id == Post.workspace_id)),
+        select(select(ApiKey.id).subquery()),
+        select(select(ApiKey.id).cte()),
+        select(Post.id).where(Post.id.in_(select(select(Destination.post_id).cte()))),
+        select(Post.id).where(Post.id.in_(select(select(Destination.post_id).subquery()))),
+        select(select(ApiKey.id).lateral()),
+        select(aliased(Post).id),
+        select(literal_column("1")).select_from(text("post")),
+        select(literal_column("(SELECT max(content) FROM post)")),
+        select(Post.id).where(text("id IN (SELECT post_id FROM destination)")),
+        select(Post.id).order_by(text("(SELECT max(content) FROM post)")),
+        select(Post.id).join(Destination, Destination.post_id == Post.id, isouter=True),
+        select(Post.id).join(Destination, Destination.post_id == Post.id, full=True),
+        select(Post.id).outerjoin(Destination, Destination.post_id == Post.id),
+        select(Post.id).select_from(outerjoin(Post, Destination, Destination.post_id == Post.id)),
+        select(Account.id).where(
+            exists(select(Post.id).outerjoin(Destination, Destination.post_id == Post.id))
+        ),
+    ],
+    ids=str,
+)
+def test_statement_that_cannot_be_restricted_is_refused(statement: AnySelect) -> None:
+    with pytest.raises(TypeError, match="cannot be read inside a workspace"):
+        restrict_to_workspace(statement, WorkspaceId(UUID(int=1)))
+
+
+def test_restricting_does_not_modify_the_statement() -> None:
+    statement = select(Account.id).where(Account.id.in_(FOREIGN_ACCOUNTS))
+    before = str(statement)
+
+    restricted = restrict_to_workspace(statement, WorkspaceId(UUID(int=1)))
+
+    assert str(statement) == before
+    assert str(restricted).count("workspace_id = ") == 2
+
+
+async def test_workspace_filter_can_be_replaced(database: Database, database_url: str) -> None:
+    """Tenancy tests rely on it to prove that they detect a missing filter."""
+    workspace, other = await two_tenants(database)
+    async with Database(
+        database_url, workspace_filter=lambda statement, _workspace_id: statement
+    ) as unrestricted:
+        rows = await unrestricted.read(workspace).rows(select(Post.workspace_id))
+
+    assert {row.workspace_id for row in rows} == {workspace, other}
