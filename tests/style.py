@@ -68,6 +68,7 @@ MODEL_NOUNS = frozenset(
         "Attempt",
         "Destination",
         "Event",
+        "IdempotencyKey",
         "Post",
         "Workspace",
     }
