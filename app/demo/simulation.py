@@ -63,6 +63,7 @@ class PostHistory:
 class SimulatedDestination:
     """One destination, and what its publishers have reported so far."""
 
+    post_id: PostId
     destination: Destination
     account: DemoAccount
     rng: Random
@@ -87,7 +88,7 @@ class SimulatedDestination:
     def claim(self, at: datetime) -> Lease:
         token = draw_uuid(self.rng)
         self._set_state(claimed(self.state, token, at + LEASE), at)
-        return Lease(DEMO_WORKSPACE_ID, self.destination.id, self.state.fence, token)
+        return Lease(DEMO_WORKSPACE_ID, self.post_id, self.destination.id, self.state.fence, token)
 
     def start(self, at: datetime) -> Lease:
         """Claim the destination and start an attempt."""
@@ -310,7 +311,7 @@ class Simulator:
         destinations = []
         for destination in created.destinations:
             simulated = SimulatedDestination(
-                destination, self.accounts[destination.account_id], self.rng, self.now
+                created.id, destination, self.accounts[destination.account_id], self.rng, self.now
             )
             scripts[destination.account_id](simulated)
             destinations.append(simulated)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.domain.accounts import check_platform
 from app.domain.errors import InvalidInput
-from app.domain.ids import DestinationId, WorkspaceId
+from app.domain.ids import DestinationId, PostId, WorkspaceId
 from app.domain.signing import Signer
 
 DEFAULT_LEASE = timedelta(minutes=1)
@@ -23,7 +23,7 @@ MAX_WAIT = timedelta(seconds=20)
 
 MAX_CLAIM_PLATFORMS = 20
 
-_VERSION = 1
+_VERSION = 2
 _FENCE_BYTES = 4
 
 
@@ -39,6 +39,7 @@ class Lease:
     """Exclusive right to one destination until it expires or another client claims it."""
 
     workspace_id: WorkspaceId
+    post_id: PostId
     destination_id: DestinationId
     fence: int
     """Fence of the claim; for a verification, of the last claim."""
@@ -55,6 +56,7 @@ class LeaseCodec:
     def encode(self, lease: Lease) -> str:
         return self._signer.sign(
             lease.workspace_id.bytes
+            + lease.post_id.bytes
             + lease.destination_id.bytes
             + lease.token.bytes
             + lease.fence.to_bytes(_FENCE_BYTES)
@@ -68,11 +70,11 @@ class LeaseCodec:
                 f"{argument} is not a token of this service. Pass the one of the claim, unchanged.",
                 argument=argument,
             )
-        workspace, destination, token = (
-            UUID(bytes=payload[offset : offset + 16]) for offset in (0, 16, 32)
+        workspace, post, destination, token = (
+            UUID(bytes=payload[offset : offset + 16]) for offset in (0, 16, 32, 48)
         )
-        fence = int.from_bytes(payload[48:])
-        return Lease(WorkspaceId(workspace), DestinationId(destination), fence, token)
+        fence = int.from_bytes(payload[64:])
+        return Lease(WorkspaceId(workspace), PostId(post), DestinationId(destination), fence, token)
 
 
 def parse_lease_duration(seconds: int, argument: str) -> timedelta:

@@ -94,6 +94,9 @@ class Post:
         """Return a destination by id; KeyError if the post does not have it."""
         return {destination.id: destination for destination in self.destinations}[destination_id]
 
+    def has_destination(self, destination_id: DestinationId) -> bool:
+        return any(destination.id == destination_id for destination in self.destinations)
+
     def with_state(
         self, destination_id: DestinationId, state: DestinationState, now: datetime
     ) -> Self:

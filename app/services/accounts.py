@@ -120,10 +120,9 @@ async def retry_auth_failures(
             uow.reader, account_id, failed_after=failed_after, limit=MAX_RETRIES + 1
         )
         ids = candidates[:MAX_RETRIES]
-        await uow.lock_posts(ids)
+        posts = await uow.load_posts_for_update(ids)
         account = await get_account_for_update(uow, account_id)
         require_access(account, write_context.now)
-        posts = await uow.load_posts(ids)
         retried = [
             retry_after_reconnect(posts[post_id], account, write_context.now) for post_id in ids
         ]

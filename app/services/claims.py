@@ -262,7 +262,9 @@ async def _lease(
         state = kind.transition(destination.state, account, token, expires_at, now)
         posts[post_id] = posts[post_id].with_state(destination_id, state, now)
         if token in (state.lease_token, state.verification_token):
-            lease = Lease(uow.write_context.workspace_id, destination_id, state.fence, token)
+            lease = Lease(
+                uow.write_context.workspace_id, post_id, destination_id, state.fence, token
+            )
             leases.append((post_id, lease))
     await uow.save_posts(list(posts.values()))
     starts = await kind.load_attempt_starts(

@@ -74,8 +74,7 @@ async def _settle_post(
     )
 
     async def work(uow: UnitOfWork) -> None:
-        await uow.lock_posts([post_id])
-        post = (await uow.load_posts([post_id]))[post_id]
+        post = (await uow.load_posts_for_update([post_id]))[post_id]
         for destination in post.destinations:
             if destination.state.lease_token is not None:
                 locked = await load_destination(uow, post, destination.id)
@@ -116,9 +115,8 @@ async def _fail_batch(
 
     async def work(uow: UnitOfWork) -> None:
         ids = await due_post_ids(uow.reader, account_id, now, limit=MAX_POSTS_PER_TRANSACTION)
-        await uow.lock_posts(ids)
+        posts = await uow.load_posts_for_update(ids)
         account = await get_account_for_update(uow, account_id)
-        posts = await uow.load_posts(ids)
         await uow.save_posts(
             [
                 fail_due_on_blocked_account(post, account, write_context.now)

@@ -93,10 +93,11 @@ async def _import_batch(
     uow: UnitOfWork,
 ) -> list[ImportResult | RejectedRecord]:
     ids = _ReferencedIds(batch)
-    await uow.lock_posts(ids.post_ids)
+    await uow.load_posts_for_update(ids.post_ids)
     await uow.lock_accounts(ids.account_ids)
     # Concurrent imports wait here, so that two never insert the same post or account. The workspace is
-    # the last, because every writer locks in this order.
+    # the last, because every writer locks in this order. Posts that another import has inserted are
+    # visible only after the wait.
     await lock_workspace(uow.session, workspace.id)
     accounts = await uow.load_accounts(ids.account_ids)
     posts = await uow.load_posts(ids.post_ids)

@@ -222,8 +222,7 @@ async def get_post_for_update(uow: UnitOfWork, post_id: PostId) -> Post:
 
 async def get_post_for_update_including_deleted(uow: UnitOfWork, post_id: PostId) -> Post:
     """Lock and load a post, even a deleted one, so that its results can still be recorded."""
-    await uow.lock_posts([post_id])
-    post = (await uow.load_posts([post_id])).get(post_id)
+    post = (await uow.load_posts_for_update([post_id])).get(post_id)
     if post is None:
         raise _post_not_found_error()
     return post

@@ -1,5 +1,6 @@
 """Report use cases: what publishers and people report about destinations, stored as transitions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,8 +15,8 @@ from app.db.repositories.posts import post_ids_by_destination_id
 from app.domain import reports, verification
 from app.domain.account_commands import mark_needs_reconnection
 from app.domain.accounts import blocking_reason
-from app.domain.attempts import Attempt, Failure, Publication
-from app.domain.destinations import Destination, DestinationState, Outcome
+from app.domain.attempts import Attempt, Evidence, Failure, Publication
+from app.domain.destinations import Destination, DestinationState, DestinationStatus, Outcome
 from app.domain.errors import Conflict, NotFound
 from app.domain.events import duplicate_event
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, IdFactory, PostId, WorkspaceId
@@ -241,9 +242,7 @@ async def reconcile_destination(
     """
 
     async def work(uow: UnitOfWork) -> ReportResult:
-        post = await _lock_post_of_destination(uow, destination_id)
-        if post is None or post.deleted_at is not None:
-            raise NotFound("The destination was not found: this workspace has none with that id.")
+        post = await _get_post_of_destination_for_update(uow, destination_id)
         locked = await load_destination(uow, post, destination_id)
         transition = verification.reconcile(locked.state, publication, write_context.now)
         return await save_transition(uow, locked, transition)
@@ -294,13 +293,29 @@ async def record_result(
     return await run_in_transaction(database, write_context, work)
 
 
+async def _get_post_of_destination_for_update(
+    uow: UnitOfWork, destination_id: DestinationId
+) -> Post:
+    post_id = (await post_ids_by_destination_id(uow.reader, [destination_id])).get(destination_id)
+    if post_id is not None:
+        post = (await uow.load_posts_for_update([post_id])).get(post_id)
+        if post is not None and post.deleted_at is None and post.has_destination(destination_id):
+            return post
+    raise NotFound("The destination was not found: this workspace has none with that id.")
+
+
 async def load_destination(
     uow: UnitOfWork, post: Post, destination_id: DestinationId
 ) -> LockedDestination:
-    """A destination of a locked post, with its attempts and evidence."""
+    """A destination of a locked post, with its attempts and evidence.
+
+    Only a published destination has evidence, and it stays published.
+    """
     destination = post.destination(destination_id)
     attempts = await load_attempts(uow.reader, destination_id)
-    evidence = await load_evidence(uow.reader, destination_id)
+    evidence: Sequence[Evidence] = ()
+    if destination.state.status is DestinationStatus.PUBLISHED:
+        evidence = await load_evidence(uow.reader, destination_id)
     return LockedDestination(post, destination, History(destination.platform, attempts, evidence))
 
 
@@ -331,19 +346,7 @@ async def _lock_claimed_destination(uow: UnitOfWork, lease: Lease) -> LockedDest
 
 async def _lock_claimed_post(uow: UnitOfWork, lease: Lease) -> Post:
     """Raises LeaseLost if the account was removed from the post."""
-    post = await _lock_post_of_destination(uow, lease.destination_id)
-    if post is None:
+    post = (await uow.load_posts_for_update([lease.post_id])).get(lease.post_id)
+    if post is None or not post.has_destination(lease.destination_id):
         raise lease_lost_error()
-    return post
-
-
-async def _lock_post_of_destination(uow: UnitOfWork, destination_id: DestinationId) -> Post | None:
-    """The locked post of a destination; None if the destination was removed before the lock."""
-    post_id = (await post_ids_by_destination_id(uow.reader, [destination_id])).get(destination_id)
-    if post_id is None:
-        return None
-    await uow.lock_posts([post_id])
-    post = (await uow.load_posts([post_id])).get(post_id)
-    if post is None or all(d.id != destination_id for d in post.destinations):
-        return None
     return post

@@ -98,8 +98,7 @@ async def retry_matching(
     async def work(uow: UnitOfWork) -> StoredOutcome:
         candidates = await retry_candidates(uow.reader, candidate_filter, page, write_context.now)
         post_ids = {row.post_id for row in candidates.rows}
-        await uow.lock_posts(post_ids)
-        posts = await uow.load_posts(post_ids)
+        posts = await uow.load_posts_for_update(post_ids)
         accounts = await uow.load_accounts({row.account_id for row in candidates.rows})
         changed, outcome = _apply_retries(candidates, posts, accounts, write_context)
         await uow.save_posts(changed)

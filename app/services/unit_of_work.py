@@ -13,7 +13,7 @@ from app.db.repositories.accounts import (
     update_accounts,
 )
 from app.db.repositories.events import append_events
-from app.db.repositories.posts import load_posts, lock_posts, write_posts
+from app.db.repositories.posts import load_posts, load_posts_for_update, write_posts
 from app.domain.accounts import Account
 from app.domain.events import Event, account_events, post_events
 from app.domain.ids import AccountId, ApiKeyId, PostId, WorkspaceId
@@ -53,17 +53,19 @@ class UnitOfWork:
         self._accounts: dict[AccountId, Account] = {}
         self._events: list[Event] = []
 
-    async def lock_posts(self, ids: Collection[PostId]) -> None:
-        """Lock the posts that exist until the transaction ends."""
-        await lock_posts(self.reader, ids)
-
     async def lock_accounts(self, ids: Collection[AccountId]) -> None:
         """Lock the accounts that exist until the transaction ends."""
         await lock_accounts(self.reader, ids)
 
     async def load_posts(self, ids: Collection[PostId]) -> dict[PostId, Post]:
-        """Posts that exist, deleted ones included. Lock them first if they will be saved."""
+        """Posts that exist, deleted ones included. They must be locked already if they will be saved."""
         posts = await load_posts(self.reader, ids)
+        self._posts |= posts
+        return posts
+
+    async def load_posts_for_update(self, ids: Collection[PostId]) -> dict[PostId, Post]:
+        """Lock the posts that exist until the transaction ends, and load them."""
+        posts = await load_posts_for_update(self.reader, ids)
         self._posts |= posts
         return posts
 

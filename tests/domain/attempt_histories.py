@@ -8,7 +8,7 @@ from uuid import UUID
 from app.domain.attempts import Attempt, AttemptKind, Evidence, Failure, Publication
 from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
 from app.domain.errors import PostResultsError
-from app.domain.ids import DestinationId, WorkspaceId
+from app.domain.ids import DestinationId, PostId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.reports import ReportContext
 from app.domain.retry_policy import DEFAULT_POLICIES
@@ -55,7 +55,11 @@ LEASE_LOST = ("lease_lost", "The lease has ended, or another client holds the de
 
 def make_lease(fence: int, token: UUID | None = None) -> Lease:
     return Lease(
-        WorkspaceId(UUID(int=1)), DestinationId(UUID(int=2)), fence, token or UNUSED_LEASE_TOKEN
+        WorkspaceId(UUID(int=1)),
+        PostId(UUID(int=3)),
+        DestinationId(UUID(int=2)),
+        fence,
+        token or UNUSED_LEASE_TOKEN,
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidInput
-from app.domain.ids import DestinationId, WorkspaceId
+from app.domain.ids import DestinationId, PostId, WorkspaceId
 from app.domain.leases import (
     Lease,
     LeaseCodec,
@@ -25,6 +25,7 @@ CODEC = LeaseCodec(b"secret", LeaseKind.PUBLISHING)
 LEASES = st.builds(
     Lease,
     workspace_id=st.uuids().map(WorkspaceId),
+    post_id=st.uuids().map(PostId),
     destination_id=st.uuids().map(DestinationId),
     fence=st.integers(0, 2**31 - 1),
     token=st.uuids(),
@@ -32,11 +33,13 @@ LEASES = st.builds(
 
 
 @given(LEASES)
-@example(Lease(WorkspaceId(UUID(int=1)), DestinationId(UUID(int=2)), 3, UUID(int=4)))
+@example(
+    Lease(WorkspaceId(UUID(int=1)), PostId(UUID(int=5)), DestinationId(UUID(int=2)), 3, UUID(int=4))
+)
 def test_lease_is_decoded(lease: Lease) -> None:
     token = CODEC.encode(lease)
     assert CODEC.decode(token, "leaseToken") == lease
-    assert len(token) == 86
+    assert len(token) == 107
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from graphql import (
 
 import app.graphql
 from app.db.core.database import Database
-from app.domain.ids import DestinationId, NodeKind, encode_node_id
+from app.domain.ids import DestinationId, NodeKind, PostId, encode_node_id
 from app.domain.leases import Lease, LeaseCodec, LeaseKind
 from app.domain.times import format_instant
 from app.graphql.engine.executable_schema import core_schema, create_schema
@@ -104,11 +104,11 @@ def lease_tokens(kind: LeaseKind) -> ValueTriple:
     codec = LeaseCodec(bytes(32), kind)
     return ValueTriple(
         *(
-            codec.encode(Lease(workspace, DestinationId(destination), 1, UUID(int=1)))
-            for workspace, destination in (
-                (OWN_WORKSPACE, SHARED_DESTINATIONS[0]),
-                (FOREIGN_WORKSPACE, FOREIGN_DESTINATION),
-                (OWN_WORKSPACE, NONEXISTENT),
+            codec.encode(Lease(workspace, PostId(post), DestinationId(destination), 1, UUID(int=1)))
+            for workspace, post, destination in (
+                (OWN_WORKSPACE, SHARED_POST, SHARED_DESTINATIONS[0]),
+                (FOREIGN_WORKSPACE, FOREIGN_POST, FOREIGN_DESTINATION),
+                (OWN_WORKSPACE, NONEXISTENT, NONEXISTENT),
             )
         )
     )

@@ -1,6 +1,7 @@
 """Tests of stored reports and of their permissions. The transitions are tested in tests/domain."""
 
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,7 +15,7 @@ from app.db.repositories.attempts import load_attempts, load_evidence
 from app.db.tools.integrity import find_problems
 from app.domain.attempts import AttemptKind, Publication
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
-from app.domain.ids import AccountId, DestinationId, WorkspaceId
+from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.post_commands import PostChanges
 from app.domain.settlement import Receipt
@@ -256,11 +257,9 @@ async def test_foreign_or_unknown_lease_is_lost(acme: Tenant, step: Step) -> Non
     no_workspace = WorkspaceId(UUID(int=78))
     for publisher, lease in (
         (other, claimed.lease),
-        (OPERATOR_PUBLISHER, Lease(acme.workspace, no_destination, 1, claimed.lease.token)),
-        (
-            OPERATOR_PUBLISHER,
-            Lease(no_workspace, claimed.lease.destination_id, 1, claimed.lease.token),
-        ),
+        (OPERATOR_PUBLISHER, replace(claimed.lease, post_id=PostId(UUID(int=79)))),
+        (OPERATOR_PUBLISHER, replace(claimed.lease, destination_id=no_destination)),
+        (OPERATOR_PUBLISHER, replace(claimed.lease, workspace_id=no_workspace)),
     ):
         assert await error_code(step(acme.database, publisher, lease)) == "lease_lost"
     assert await all_rows(acme.database) == before

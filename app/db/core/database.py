@@ -138,6 +138,7 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._connection_threads = ConnectionThreads()
+        self._scoped_selects: WeakKeyDictionary[Statement, AnySelect] = WeakKeyDictionary()
         self._scoped_statements: WeakKeyDictionary[Statement, CompiledStatement] = (
             WeakKeyDictionary()
         )
@@ -181,7 +182,7 @@ class Database:
         async def run(
             statement: Statement | AnySelect, values: dict[str, object]
         ) -> Sequence[AnyRow]:
-            result = await session.execute(self._apply_workspace_filter(statement), values)
+            result = await session.execute(self._scoped_select(statement), values)
             return result.all()
 
         return Reader(workspace_id, run)
@@ -287,16 +288,22 @@ class Database:
         self, statement: Statement | AnySelect, values: Mapping[str, object]
     ) -> Sequence[AnyRow]:
         if not isinstance(statement, Statement):
-            return await self._run(self._compile(self._apply_workspace_filter(statement)), values)
+            return await self._run(self._compile(self._scoped_select(statement)), values)
         prepared = self._scoped_statements.get(statement)
         if prepared is None:
-            prepared = self._compile(self._apply_workspace_filter(statement))
+            prepared = self._compile(self._scoped_select(statement))
             self._scoped_statements[statement] = prepared
         return await self._run(prepared, values)
 
-    def _apply_workspace_filter(self, query: Statement | AnySelect) -> AnySelect:
-        statement = query.statement if isinstance(query, Statement) else query
-        return self._workspace_filter(statement, bindparam(WORKSPACE_PARAM))
+    def _scoped_select(self, statement: Statement | AnySelect) -> AnySelect:
+        """The statement restricted to the workspace of WORKSPACE_PARAM; stored for a `Statement`."""
+        if not isinstance(statement, Statement):
+            return self._workspace_filter(statement, bindparam(WORKSPACE_PARAM))
+        scoped = self._scoped_selects.get(statement)
+        if scoped is None:
+            scoped = self._workspace_filter(statement.statement, bindparam(WORKSPACE_PARAM))
+            self._scoped_selects[statement] = scoped
+        return scoped
 
     def _compile(self, statement: AnySelect) -> CompiledStatement:
         return compile_statement(statement, self.read_engine.dialect)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from app.db.core.database import Reader, WriteSession
 from app.db.core.projections import columns_except
@@ -41,15 +41,18 @@ _ATTEMPTS_BY_DESTINATION = Statement(
 
 async def load_attempts(reader: Reader, destination_id: DestinationId) -> list[DomainAttempt]:
     """Load the log of a destination whose post is locked, in the order of `_OLDEST_FIRST`."""
-    rows = await reader.rows(
-        select(*columns_except(Attempt, "destination_id"))
-        .where(Attempt.destination_id == destination_id)
-        .order_by(*_OLDEST_FIRST)
-    )
+    rows = await reader.rows(_ATTEMPT_LOG, destination_id=destination_id)
     return [
         DomainAttempt(**values_of(row, _ATTEMPT_FIELDS), failure=_failure_from_row(row))
         for row in rows
     ]
+
+
+_ATTEMPT_LOG = Statement(
+    select(*columns_except(Attempt, "destination_id"))
+    .where(Attempt.destination_id == bindparam("destination_id"))
+    .order_by(*_OLDEST_FIRST)
+)
 
 
 async def load_evidence(reader: Reader, destination_id: DestinationId) -> list[Evidence]:

@@ -188,27 +188,43 @@ _POST_FIELDS = field_names(DomainPost, "destinations")
 _DESTINATION_FIELDS = field_names(DomainDestination, "state")
 
 
-async def lock_posts(reader: Reader, ids: Collection[PostId]) -> None:
-    """Lock existing posts, and so their destinations, until the transaction ends."""
-    await reader.rows(select(Post.id).where(Post.id.in_(ids)).order_by(Post.id).with_for_update())
-
-
 async def load_posts(reader: Reader, ids: Collection[PostId]) -> dict[PostId, DomainPost]:
-    """Load existing posts, also deleted ones, with their destinations in order.
+    """Load existing posts, also deleted ones, with their destinations in order; to change them, lock them."""
+    return await _load_posts(reader, _POSTS_BY_ID, ids)
 
-    To write them afterwards, call `lock_posts` first.
+
+async def load_posts_for_update(
+    reader: Reader, ids: Collection[PostId]
+) -> dict[PostId, DomainPost]:
+    """Lock existing posts, and so their destinations, until the transaction ends, and load them.
+
+    The destinations are read by a second statement: on PostgreSQL, a statement that waited for the lock
+    of a post would still see the destinations as they were before the wait.
     """
-    posts = await reader.rows(
-        select(*(getattr(Post, name) for name in _POST_FIELDS)).where(Post.id.in_(ids))
+    return await _load_posts(reader, _POSTS_BY_ID_FOR_UPDATE, ids)
+
+
+_SELECT_POSTS = select(*(getattr(Post, name) for name in _POST_FIELDS)).where(
+    any_of(Post.id, "ids")
+)
+_POSTS_BY_ID = Statement(_SELECT_POSTS)
+_POSTS_BY_ID_FOR_UPDATE = Statement(_SELECT_POSTS.order_by(Post.id).with_for_update())
+_DESTINATIONS_BY_POST_ID = Statement(
+    select(
+        Destination.post_id,
+        *(getattr(Destination, name) for name in (*_DESTINATION_FIELDS, *_STATE_FIELDS)),
     )
-    destinations = await reader.rows(
-        select(
-            Destination.post_id,
-            *(getattr(Destination, name) for name in (*_DESTINATION_FIELDS, *_STATE_FIELDS)),
-        )
-        .where(Destination.post_id.in_(ids))
-        .order_by(Destination.position)
-    )
+    .where(any_of(Destination.post_id, "ids"))
+    .order_by(Destination.position)
+)
+
+
+async def _load_posts(
+    reader: Reader, statement: Statement, ids: Collection[PostId]
+) -> dict[PostId, DomainPost]:
+    ids = [*ids]
+    posts = await reader.rows(statement, ids=ids)
+    destinations = await reader.rows(_DESTINATIONS_BY_POST_ID, ids=ids)
     by_post: dict[UUID, list[DomainDestination]] = defaultdict(list)
     for row in destinations:
         by_post[row.post_id].append(

@@ -439,5 +439,5 @@ async def test_create_posts_limits_total_destinations(acme: Tenant) -> None:
     assert await expect_error(acme, CREATE_SEVERAL, posts=posts) == (
         "BULK_LIMIT_EXCEEDED",
         "input.posts",
-        "The posts go to 1203 accounts in all; at most 1000 are allowed at once.",
+        "The posts go to 1203 accounts in all; at most 1000 are allowed in one request.",
     )

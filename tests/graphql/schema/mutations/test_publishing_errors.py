@@ -1,12 +1,13 @@
 """Errors of the publishing protocol: code, argument, and no effect."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from app.domain.api_keys import Scope
-from app.domain.ids import DestinationId, WorkspaceId
-from app.domain.leases import Lease, LeaseCodec, LeaseKind
+from app.domain.ids import WorkspaceId
+from app.domain.leases import LeaseCodec, LeaseKind
 from tests.factories import NOW, add_workspace, unknown
 from tests.graphql.schema.mutations.publisher_client import (
     SECOND,
@@ -116,9 +117,7 @@ async def test_lease_of_another_workspace_is_lost(publisher: PublisherClient, na
     token = await publisher.start_token()
     codec = LeaseCodec(bytes(32), LeaseKind.PUBLISHING)
     lease = codec.decode(token, "leaseToken")
-    nonexistent = Lease(
-        WorkspaceId(other.workspace), DestinationId(lease.destination_id), lease.fence, lease.token
-    )
+    nonexistent = replace(lease, workspace_id=WorkspaceId(other.workspace))
     for foreign in (token, codec.encode(nonexistent)):
         error = await other.expect_error(name, leaseToken=foreign, **INVALID_CALLS[name])
         assert error[:2] == ("LEASE_LOST", None)
