@@ -46,13 +46,12 @@ class DocumentMemoryBudget:
     def __init__(self, max_bytes: int = MAX_OPEN_DOCUMENT_BYTES) -> None:
         self._max_bytes = max_bytes
         self._subscriber_counts: Counter[PreparedOperation] = Counter()
+        self._used_bytes = 0
 
     def check(self, operation: PreparedOperation) -> None:
         """Raise ServiceUnavailable if one more document would exceed the budget."""
-        if operation in self._subscriber_counts:
-            return
-        used_bytes = sum(document.estimated_bytes for document in self._subscriber_counts)
-        if used_bytes + operation.estimated_bytes > self._max_bytes:
+        is_open = operation in self._subscriber_counts
+        if not is_open and self._used_bytes + operation.estimated_bytes > self._max_bytes:
             raise ServiceUnavailable(
                 "Too many distinct subscription documents are open. Use variables instead of inlined"
                 " values, or try again later.",
@@ -63,6 +62,8 @@ class DocumentMemoryBudget:
     def reserve(self, operation: PreparedOperation) -> Iterator[None]:
         """Count one subscription of the document while the context is open; raises like `check`."""
         self.check(operation)
+        if operation not in self._subscriber_counts:
+            self._used_bytes += operation.estimated_bytes
         self._subscriber_counts[operation] += 1
         try:
             yield
@@ -70,6 +71,7 @@ class DocumentMemoryBudget:
             self._subscriber_counts[operation] -= 1
             if not self._subscriber_counts[operation]:
                 del self._subscriber_counts[operation]
+                self._used_bytes -= operation.estimated_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The memory budget of open subscriptions."""
 
 from contextlib import ExitStack
+from unittest.mock import PropertyMock, patch
 
 import pytest
 from graphql import parse
@@ -37,3 +38,16 @@ def test_distinct_documents_are_limited_and_equal_ones_share_memory() -> None:
             budget.check(second)
     with budget.reserve(second), budget.reserve(third), pytest.raises(ServiceUnavailable):
         budget.check(first)
+
+
+def test_check_does_not_measure_every_open_document() -> None:
+    budget = DocumentMemoryBudget()
+    with ExitStack() as subscriptions:
+        for number in range(100):
+            subscriptions.enter_context(budget.reserve(make_operation(f"Open{number}")))
+        new = make_operation("New")
+        with patch.object(
+            PreparedOperation, "estimated_bytes", PropertyMock(return_value=1)
+        ) as measured:
+            budget.check(new)
+    assert measured.call_count == 1
