@@ -63,10 +63,14 @@ from app.worker.process import embedded_worker
 GRAPHQL_PATH = "/graphql"
 
 _GC_THRESHOLDS = (5_000, 20, 10)
-"""Only the third generation frees connections that were open for long, thousands of them together."""
+"""Allocations before a young collection, young ones before a middle one, middle ones before a full one.
+
+The first two are raised, see `_tune_gc`. The last is Python's default: only collections of the oldest
+generation free connections that were open for long, thousands of them together.
+"""
 
 _UNAUTHENTICATED_SOCKET_DIVISOR = 4
-"""At most a fourth of all WebSockets may be unauthenticated."""
+"""Divisor of the WebSocket limit: at most a fourth of all may be unauthenticated."""
 
 DEFAULT_CONNECTION_TIMEOUTS = ConnectionTimeouts()
 
@@ -74,7 +78,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 def now_utc() -> datetime:
-    """Clock of the running service."""
+    """Return the current time in UTC; the clock of the running service."""
     return datetime.now(UTC)
 
 
@@ -242,7 +246,7 @@ def _websocket_config(
     document_store: DocumentStore,
     recorder: SocketRecorder,
 ) -> WebSocketConfig:
-    """Dependencies and limits of WebSockets."""
+    """Collect the dependencies and limits of WebSockets."""
     return WebSocketConfig(
         service=graphql_service,
         document_store=document_store,
@@ -307,7 +311,7 @@ def _is_graphql_path(scope: Scope) -> bool:
 
 
 class _GraphQLRouteMiddleware:
-    """Routes the GraphQL path, by far the busiest one, without searching the table of routes."""
+    """Middleware that routes the GraphQL path, by far the busiest one, without searching the routes."""
 
     def __init__(
         self,
@@ -331,7 +335,7 @@ class _GraphQLRouteMiddleware:
 
 
 class _ApiErrorRenderer:
-    """Formats errors as the API of the request does: GraphQL on its path, else the REST envelope."""
+    """Formatter of errors in the style of the called API: GraphQL on its path, else the REST envelope."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -48,7 +48,7 @@ _ERASE_LINE = "\r\x1b[K"
 
 
 class CommandError(Exception):
-    """A command that failed; the message is a sentence for the operator."""
+    """Failure of a command; the message is a sentence for the operator."""
 
 
 _OPERATOR_ERRORS = (
@@ -86,7 +86,7 @@ def _discard_output() -> None:
 
 
 def _error_message(error: Exception) -> str:
-    """The message; for an unavailable database with the cause, which is hidden from API clients."""
+    """Return the message; for an unavailable database with the cause, which is hidden from API clients."""
     if isinstance(error, ServiceUnavailable) and error.__cause__ is not None:
         reason = getattr(error.__cause__, "orig", error.__cause__)
         return f"The database of DATABASE_URL cannot be used: {reason}"
@@ -255,7 +255,7 @@ def keys_revoke(key_id: str) -> None:
 
 
 class _InputFile(click.File):
-    """A binary file; `-` is standard input, which may be closed."""
+    """Binary file; `-` is standard input, which may be closed."""
 
     def __init__(self) -> None:
         super().__init__("rb")
@@ -335,7 +335,7 @@ def _raise_on_sigint() -> Iterator[None]:
 
 
 def _progress_total(file: BinaryIO) -> int | None:
-    """Size of a regular file in bytes, if stderr is a terminal; else there is no progress bar."""
+    """Return the size in bytes of a regular file if stderr is a terminal; else there is no progress bar."""
     status = os.fstat(file.fileno())
     return status.st_size if S_ISREG(status.st_mode) and sys.stderr.isatty() else None
 

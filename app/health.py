@@ -21,7 +21,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 def probe_routes(database: Database, metrics: Metrics, clock: Clock) -> list[Route]:
-    """Routes /livez, /readyz and /metrics."""
+    """Create the routes /livez, /readyz and /metrics."""
 
     async def livez(_request: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -43,7 +43,7 @@ def probe_routes(database: Database, metrics: Metrics, clock: Clock) -> list[Rou
 
 
 async def _count_overdue_destinations(database: Database, now: datetime) -> int | None:
-    """Number of overdue destinations; None if the database fails or is slow, as other metrics matter too."""
+    """Count overdue destinations; return None if the database fails or is slow: other metrics matter too."""
     try:
         async with (
             asyncio.timeout(METRICS_QUERY_TIMEOUT.total_seconds()),

@@ -39,9 +39,9 @@ _BACKLOG = 2048
 _MAX_FRAME_BYTES = 64 * 1024
 _PING_INTERVAL_SECONDS = 20.0
 _PONG_TIMEOUT_SECONDS = 10.0
-"""A frozen or disconnected client is closed after the sum of both."""
+"""Limit of the wait for a pong; a frozen client is closed after the ping interval plus this time."""
 _TCP_USER_TIMEOUT_MS = 30_000
-"""Sent data may stay unacknowledged for this long; no other timeout ends such a connection."""
+"""Time for which sent data may stay unacknowledged; no other timeout ends such a connection."""
 _STARTUP_TIMEOUT_SECONDS = 60
 """Time for a server process to start; validating a long list of trusted documents takes a while."""
 

@@ -26,11 +26,11 @@ _SECRETS = ("DATABASE_URL", "SECRET_KEY", "DEMO_API_KEY")
 
 
 class SettingsError(Exception):
-    """An invalid setting, which prevents the start; the message is a sentence with the variable."""
+    """Error of an invalid setting, which prevents the start; the message is a sentence with the variable."""
 
 
 class _InvalidValue(Exception):
-    """The form that a value must have; the variable's name is added to the message."""
+    """Error that states the form of a value; the variable's name is added to the message."""
 
 
 def _parse_database_url(text: str) -> str:
@@ -184,7 +184,7 @@ def _parse_secret_key(text: str) -> str | None:
 
 
 def _setting(variable: str, default: str | None, parse: Callable[[str], Any], doc: str) -> Any:
-    """A field of Settings; `default` is the text as in the environment."""
+    """Declare a field of Settings; `default` is the text as in the environment."""
     return field(
         default=None if default is None else parse(default),
         repr=variable not in _SECRETS,
@@ -415,8 +415,8 @@ class Settings:
         "TRUSTED_DOCUMENTS",
         "",
         _parse_paths,
-        "Files with the only GraphQL documents that are executed, separated by commas. Not set: all documents"
-        " are.",
+        "Files with the only GraphQL documents that are executed, separated by commas. Not set: every"
+        " document is executed.",
     )
     retry_policy_file: Path | None = _setting(
         "RETRY_POLICY_FILE",
@@ -483,7 +483,7 @@ class Settings:
     graphql: GraphQLLimits = field(default_factory=GraphQLLimits)
 
     def demo_key(self) -> str:
-        """API key of the demo workspace."""
+        """Return the API key of the demo workspace."""
         return self.demo_api_key or self.api_key_prefix + DEMO_KEY_SECRET
 
 
@@ -525,7 +525,7 @@ def _parse_value(parse: Callable[[str], Any], text: str) -> Any:
 
 
 def settings_table() -> str:
-    """The settings as the Markdown table of `app/docs/settings.md`."""
+    """Format the settings as the Markdown table of `app/docs/settings.md`."""
     rows = [
         f"| `{variable}` | {f'`{default}`' if default else '—'} | {doc} |"
         for variable, default, doc in _documented_settings()

@@ -10,18 +10,18 @@ from datetime import timedelta
 from cachetools import TTLCache
 
 RESPONSE_TTL = timedelta(seconds=2)
-"""Short, because a response shows current data: a later subscriber needs data that is as current."""
+"""Lifetime of an entry; short, because a later subscriber needs data that is as current."""
 MAX_RESPONSE_CACHE_BYTES = 4 << 20
 _ENTRY_OVERHEAD_BYTES = 700
 """Measured memory of a cache entry beside its response."""
 _MAX_CONCURRENT = 4
-"""Leaves the event loop time for other work, even if an event has many different responses."""
+"""Limit of concurrent computations, so that an event with many different responses blocks no other work."""
 
 SKIPPED_RESPONSE = ""
 """Response of an event that is not sent to the client."""
 
 ResponseKey = Hashable
-"""The event, and everything that its response depends on."""
+"""Event, and everything that its response depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class ComputedResponse:
 
 
 class ResponseCache:
-    """The first caller computes a response; the others wait for it or find it in the cache."""
+    """Cache in which the first caller computes a response, and the others wait for it or find it."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._responses: TTLCache[ResponseKey, str] = TTLCache(

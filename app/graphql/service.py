@@ -39,16 +39,16 @@ class ConnectionTimeouts:
     init_timeout: timedelta = timedelta(seconds=10)
     """Time in which a WebSocket client must authenticate."""
     key_recheck_interval: timedelta = timedelta(seconds=30)
-    """How often the API key of an open connection is checked; a revoked key closes it."""
+    """Interval at which the API key of an open connection is checked; a revoked key closes it."""
     send_timeout: timedelta = timedelta(seconds=30)
-    """Disconnect a client that has not read anything for this long."""
+    """Time after which a client that reads nothing is disconnected."""
     heartbeat_interval: timedelta = timedelta(seconds=12)
     """Longest silence in an event stream; proxies close streams that are silent for longer."""
 
 
 @dataclass(slots=True, kw_only=True)
 class GraphQLService:
-    """Creates the context of a request and executes operations in it."""
+    """Service that creates the context of a request and executes operations in it."""
 
     schema: Schema
     app_state: AppState
@@ -67,7 +67,7 @@ class GraphQLService:
         max_list_entries: int | None = None,
         max_values: int | None = None,
     ) -> Context:
-        """Authenticate a request by its Authorization header; InvalidApiKey if that fails.
+        """Authenticate a request by its Authorization header; raises InvalidApiKey if that fails.
 
         The caller charges the request to its rate limit.
         """
@@ -88,7 +88,7 @@ class GraphQLService:
         max_list_entries: int | None = None,
         max_values: int | None = None,
     ) -> Context:
-        """Authenticate the client by its API key; InvalidApiKey if that fails.
+        """Authenticate the client by its API key; raises InvalidApiKey if that fails.
 
         REST needs neither limit: its fixed documents have no recursive lists, and its own parsing
         limits the variables.
@@ -112,7 +112,7 @@ class GraphQLService:
         )
 
     async def wait_until_revoked(self, token: str) -> None:
-        """Return when this API key is revoked or expires."""
+        """Wait until this API key is revoked or expires."""
         await self.authenticator.wait_until_revoked(
             token, self.app_state.clock, self.timeouts.key_recheck_interval
         )
@@ -126,7 +126,7 @@ class GraphQLService:
         *,
         allowed_types: frozenset[OperationType] = QUERY_AND_MUTATION,
     ) -> OperationResult:
-        """Execute a query or mutation; its errors are in the result.
+        """Execute a query or mutation; return its errors in the result.
 
         Raises RateLimitExceeded, and OperationTypeNotAllowed for a type not in `allowed_types`.
         """

@@ -28,7 +28,7 @@ from app.http.concurrency import ConcurrencyLimiter
 from app.services.api_keys import Viewer
 
 DATABASE_OUTAGE_TIMEOUT = timedelta(minutes=2)
-"""How long an event is retried while the database is unavailable, before its stream fails."""
+"""Time for which an event is retried while the database is unavailable, before its stream fails."""
 _INITIAL_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 0.1, 5.0
 """Bounds of the exponential backoff with full jitter."""
 MAX_OPEN_DOCUMENT_BYTES = 128 << 20
@@ -38,7 +38,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 class DocumentMemoryBudget:
-    """Caps the memory held by the documents of open subscriptions of this process.
+    """Limit of the memory held by the documents of open subscriptions of this process.
 
     Subscriptions with the same document share its memory.
     """
@@ -76,7 +76,7 @@ class DocumentMemoryBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionStream:
-    """One open subscription."""
+    """Stream of the responses of one open subscription."""
 
     operation: PreparedOperation
     variables: VariableValues
@@ -128,7 +128,7 @@ class SubscriptionStream:
         return response
 
     async def _execute_event(self, pending: PendingEvent) -> ComputedResponse:
-        """Execute an event once; ServiceUnavailable if the database was unavailable to any field."""
+        """Execute an event once; raises ServiceUnavailable if the database was unavailable to any field."""
         context = self.context.for_next_event()
         payload = await pending.resolve(context)
         if payload is None:
@@ -144,7 +144,7 @@ class SubscriptionStream:
 def subscription_cache_key(
     operation: PreparedOperation, query: str, raw_variables: Mapping[str, object], viewer: Viewer
 ) -> bytes:
-    """Hash of everything that the responses of a subscription depend on, besides the event."""
+    """Hash everything that the responses of a subscription depend on, besides the event."""
     variables = {
         name: value
         for name, value in raw_variables.items()

@@ -10,7 +10,7 @@ _RETRY_AFTER_SECONDS = 5
 
 
 class ConcurrencyLimiter:
-    """Counts open streams of one kind in this process, such as subscriptions."""
+    """Counter of open streams of one kind in this process, such as subscriptions."""
 
     def __init__(
         self,
@@ -20,7 +20,7 @@ class ConcurrencyLimiter:
         max_per_key: int,
         on_change: Callable[[int], None] = lambda _change: None,
     ) -> None:
-        """`on_change` is called with 1 for each acquired slot and −1 for each released one."""
+        """Set the limits; `on_change` is called with 1 for an acquired slot and −1 for a released one."""
         self._name = name
         self._max_total = max_total
         self._max_per_key = max_per_key

@@ -51,7 +51,7 @@ def add_cors(app: ASGIApp, origins: Collection[str], render: ErrorRenderer) -> A
 
 
 class _ErrorRenderingCORSMiddleware(CORSMiddleware):
-    """Renders a rejected preflight like every other error."""
+    """Middleware that renders a rejected preflight like every other error."""
 
     def __init__(self, app: ASGIApp, *, render: ErrorRenderer, **options: Any) -> None:
         super().__init__(app, **options)
@@ -76,4 +76,4 @@ class _ErrorRenderingCORSMiddleware(CORSMiddleware):
 
 
 class _PreflightRejected(Exception):
-    """A preflight for a request that CORS does not allow."""
+    """Rejection of a preflight for a request that CORS does not allow."""

@@ -11,7 +11,7 @@ from app.http.state import record_error, request_state
 
 
 class ErrorMiddleware:
-    """Renders PostResultsError as it is, and any other exception as a masked InternalError.
+    """Middleware that renders a PostResultsError, and any other exception as a masked InternalError.
 
     Failures that the client did not cause go to `report(request_id, exception)` first. A response
     that has started is left incomplete, and the server closes the connection.

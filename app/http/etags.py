@@ -8,12 +8,12 @@ _OPAQUE_TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
 def weak_etag(data: bytes) -> str:
-    """Tag of a response's content: equal for equal bytes."""
+    """Compute the tag of a response's content: equal for equal bytes."""
     return f'W/"{hashlib.sha256(data).hexdigest()[: 2 * _TAG_BYTES]}"'
 
 
 def etag_matches(if_none_match: str | None, etag: str) -> bool:
-    """True if an If-None-Match header (several lines joined by commas) names this tag.
+    """Return True if an If-None-Match header (several lines joined by commas) names this tag.
 
     Tags are compared weakly: only the quoted part counts. `*` matches every tag.
     """

@@ -17,7 +17,7 @@ UNLIMITED = 1_000_000
 """Value of limit and remaining without a limit; clients expect integers."""
 
 MAX_COUNTS = 100_000
-"""Counters that one limit stores at a time, in about 30 MB."""
+"""Number of counters that one limit stores at a time, in about 30 MB."""
 
 _UNLIMITED_WINDOW_SECONDS = 60
 _IPV6_CLIENT_PREFIX_LENGTH = 64
@@ -25,7 +25,7 @@ _MAX_ADDRESS_LENGTH = 64
 
 
 class RateLimits:
-    """The limits of this process, with counters in bounded memory.
+    """Rate limits of this process, with counters in bounded memory.
 
     Windows are fixed and start with the caller's first request, so that "N remaining until T" is
     exact. A refused request is not counted. An empty sequence means no limit; without limits on
@@ -54,13 +54,13 @@ class RateLimits:
         self._charge(self._requests, str(key_id), state, "requests")
 
     def charge_publishing(self, key_id: ApiKeyId, state: RequestState) -> None:
-        """Like `charge_request`, against the limit of requests that only publish."""
+        """Count one publishing request or raise RateLimitExceeded; sets the status in both cases."""
         self._charge(self._publishing, str(key_id), state, "publishing requests")
 
     def charge_subscription(self, key_id: ApiKeyId, state: RequestState) -> None:
-        """Like `charge_request`, against the limit of new subscriptions.
+        """Count one new subscription or raise RateLimitExceeded; sets the status in both cases.
 
-        It is a limit of its own because many clients resubscribe together after a restart.
+        The limit is separate because many clients resubscribe together after a restart.
         """
         self._charge(self._subscriptions, str(key_id), state, "new subscriptions")
 
@@ -128,7 +128,7 @@ class RateLimits:
         self._failures.hit(caller)
 
     def default_status(self) -> RateLimitStatus:
-        """Status of a response for which no key was counted."""
+        """Return the status of a response for which no key was counted."""
         return self._status(self._requests, "")
 
     def _charge(self, limits: "_LimitSet", caller: str, state: RequestState, subject: str) -> None:
@@ -158,7 +158,7 @@ class RateLimits:
 
 
 class RateLimitCharge:
-    """Counts one request of a key at most once, as soon as its kind is known."""
+    """Counter of one request of a key, at most once, as soon as its kind is known."""
 
     def __init__(self, rate_limits: RateLimits, key_id: ApiKeyId, state: RequestState) -> None:
         self._rate_limits = rate_limits
@@ -195,7 +195,7 @@ class RateLimitCharge:
 
 
 def rate_limit_headers(status: RateLimitStatus) -> Sequence[tuple[bytes, bytes]]:
-    """X-RateLimit-* headers of every response, in ASGI form."""
+    """Return the X-RateLimit-* headers of every response, in ASGI form."""
     return (
         (b"x-ratelimit-limit", b"%d" % status.limit),
         (b"x-ratelimit-remaining", b"%d" % status.remaining),
@@ -210,16 +210,16 @@ class _LimitSet:
         self._limits = [_Limit(item, now) for item in items]
 
     def limit_below(self, count: int) -> "_Limit | None":
-        """A limit whose total is less than `count`, if there is one."""
+        """Return a limit whose total is less than `count`, if there is one."""
         return next((limit for limit in self._limits if limit.amount < count), None)
 
     def exhausted_limit(self, caller: str, count: int = 1) -> "_Limit | None":
-        """The limit that refuses `count` more for the longest time, if one does."""
+        """Return the limit that refuses `count` more for the longest time, if one does."""
         exhausted = [limit for limit in self._limits if limit.is_exhausted(caller, count)]
         return max(exhausted, key=lambda limit: limit.resets_at(caller), default=None)
 
     def tightest_limit(self, caller: str) -> "_Limit | None":
-        """The limit with the fewest remaining requests; of equal ones the last to reset."""
+        """Return the limit with the fewest remaining requests; of equal ones the last to reset."""
         return min(
             self._limits,
             key=lambda limit: (limit.remaining(caller), -limit.resets_at(caller)),
@@ -232,7 +232,7 @@ class _LimitSet:
 
 
 class _Limit:
-    """One limit for all callers, with a storage of its own: all its counters expire equally."""
+    """Limit of all callers, with a storage of its own: all its counters expire equally."""
 
     def __init__(self, item: RateLimitItem, now: Callable[[], datetime]) -> None:
         self._item = item
@@ -249,7 +249,7 @@ class _Limit:
         return self._item.amount
 
     def is_exhausted(self, caller: str, count: int) -> bool:
-        """True if `count` more would exceed the limit."""
+        """Return True if `count` more would exceed the limit."""
         return not self._window.test(self._item, caller, cost=count)
 
     def hit(self, caller: str, count: int) -> None:
@@ -259,7 +259,7 @@ class _Limit:
         return self._window.get_window_stats(self._item, caller).remaining
 
     def resets_at(self, caller: str) -> float:
-        """End of the caller's window in Unix seconds; without one, of a window that starts now."""
+        """Return the end of the caller's window in Unix seconds; without one, of a window that starts now."""
         stats = self._window.get_window_stats(self._item, caller)
         if stats.remaining == self._item.amount:
             return self._now().timestamp() + self._item.get_expiry()
@@ -304,12 +304,12 @@ class BoundedStorage(Storage):
         return count + amount
 
     def get(self, key: str) -> int:
-        """Value of a counter; 0 if it is missing or expired."""
+        """Return the value of a counter; 0 if it is missing or expired."""
         count, expires_at = self._counts.get(key, (0, 0.0))
         return count if expires_at > self._now() else 0
 
     def get_expiry(self, key: str) -> float:
-        """Expiry of a counter in seconds of the clock; now if it is missing."""
+        """Return the expiry of a counter in seconds of the clock; now if it is missing."""
         return self._counts.get(key, (0, self._now()))[1]
 
     def check(self) -> bool:
@@ -337,7 +337,7 @@ class BoundedStorage(Storage):
 
 
 def _client_network(address: str) -> str:
-    """Unit that is limited: one IPv4 address, or the /64 IPv6 network of one customer."""
+    """Return the limited unit: one IPv4 address, or the /64 IPv6 network of one customer."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

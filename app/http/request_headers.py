@@ -19,33 +19,33 @@ RawHeaders = Mapping[bytes, bytes]
 """Headers by lower-case name; the first of several with one name."""
 
 _NO_PARAMETERS = QueryParams()
-"""Shared, because most requests have no parameters and building one takes time."""
+"""Result for requests without parameters; shared, because they are frequent and building one takes time."""
 
 
 def headers_dict(scope: Scope) -> RawHeaders:
-    """All headers of the request."""
+    """Return all headers of the request."""
     return dict(reversed(scope["headers"]))
 
 
 def combined_header(scope: Scope, name: bytes) -> str:
-    """All lines of one header, joined by commas (RFC 9110, 5.3); empty if it is missing."""
+    """Return all lines of one header, joined by commas (RFC 9110, 5.3); empty if it is missing."""
     return b",".join([value for key, value in scope["headers"] if key == name]).decode("latin-1")
 
 
 def bearer_token(scope: Scope) -> str | None:
-    """Token of `Authorization: Bearer …`; None for a missing header or another scheme."""
+    """Return the token of `Authorization: Bearer …`; None for a missing header or another scheme."""
     return parse_bearer(headers_dict(scope).get(b"authorization", b"").decode("latin-1"))
 
 
 def parse_bearer(authorization: str) -> str | None:
-    """Token of an Authorization header's value; None for another scheme."""
+    """Return the token of an Authorization header's value; None for another scheme."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
 @lru_cache(maxsize=32)
 def parse_accept(header: str) -> Mapping[str, float]:
-    """Weights of an Accept-* header (RFC 9110, 12.4.2) by lower-case name; skips malformed items."""
+    """Parse the weights of an Accept-* header (RFC 9110, 12.4.2) by lower-case name; skip malformed items."""
     weights: dict[str, float] = {}
     for item in header.split(","):
         name, parameters = parse_parameters(item)
@@ -62,7 +62,7 @@ def parse_parameters(text: str) -> tuple[str, dict[str, str]]:
 
 
 def read_query_string(request: Request[Any]) -> QueryParams:
-    """Parameters of the URL; raises InvalidInput unless they are UTF-8.
+    """Parse the parameters of the URL; raises InvalidInput unless they are UTF-8.
 
     Starlette would replace bytes that are not UTF-8 by other characters.
     """

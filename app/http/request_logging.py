@@ -12,7 +12,7 @@ from app.http.state import RequestState, request_state
 from app.observability.recorders import RequestRecord
 
 CLIENT_CLOSED_REQUEST = 499
-"""Status that is logged when the client left before the response; it is never sent."""
+"""Status that is logged when the client disconnects before the response; never sent."""
 
 _REQUEST_ID_BYTES = 4
 _MAX_LOGGED_LENGTH = 200
@@ -20,16 +20,16 @@ _MAX_LOGGED_LENGTH = 200
 
 
 class RequestObserver(Protocol):
-    """Receives the start and the end of each request."""
+    """Observer of the start and the end of each request."""
 
     def request_started(self) -> None: ...
 
     def request_finished(self, record: RequestRecord) -> None:
-        """Called exactly once for each start, also after a failure or a timeout."""
+        """Record the end of a request; called once for each start, also after a failure or a timeout."""
 
 
 class RequestLoggingMiddleware:
-    """Outermost middleware; adds X-Request-Id and the rate limit headers to every response.
+    """Outermost middleware, which adds X-Request-Id and the rate limit headers to every response.
 
     `random_bytes` makes the ids; `monotonic` is a clock in seconds.
     """
@@ -62,7 +62,7 @@ class RequestLoggingMiddleware:
         async def tracked_receive() -> Message:
             nonlocal client_left
             message = await receive()
-            # Servers send the same message after a complete response, when no client left.
+            # Servers send the same message after a complete response, without any disconnect.
             if message["type"] == "http.disconnect" and not response.is_complete:
                 client_left = True
             return message
@@ -82,12 +82,12 @@ class RequestLoggingMiddleware:
 
 
 def new_request_id(random_bytes: Callable[[int], bytes]) -> str:
-    """Id of a request, eight hex digits, that connects a response with its log line."""
+    """Create the id of a request, eight hex digits, that connects a response with its log line."""
     return random_bytes(_REQUEST_ID_BYTES).hex()
 
 
 class _HeaderAddingSend(TrackedSend):
-    """Adds the headers common to all responses."""
+    """ASGI send callable that adds the headers common to all responses."""
 
     def __init__(self, send: Send, state: RequestState, rate_limits: RateLimits) -> None:
         super().__init__(send)

@@ -9,11 +9,11 @@ from starlette.types import Message, Scope, Send
 from app.domain.errors import PostResultsError
 
 ErrorRenderer: TypeAlias = Callable[[Scope, PostResultsError], Response]
-"""Formats an error as the API of the request does."""
+"""Function that formats an error as the called API does."""
 
 
 class BytesResponse(Response):
-    """Response of a given body and raw headers; adds Content-Length."""
+    """Response of a given body and raw headers, with Content-Length."""
 
     def __init__(  # skips Starlette's, which encodes and inspects every header
         self, body: bytes, status: int, headers: Iterable[tuple[bytes, bytes]]

@@ -4,7 +4,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class RootPathMiddleware:
-    """Adds the prefix to paths that lack it, and sets it as the `root_path`.
+    """Middleware that adds the prefix to paths without it, and sets it as the `root_path`.
 
     The prefix itself, without a slash, becomes the path of the index.
 

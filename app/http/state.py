@@ -20,10 +20,10 @@ class RateLimitStatus:
 
 
 class RequestState(TypedDict, total=False):
-    """Keys of `scope["state"]`; the layer that learns a fact sets it, the middleware logs it."""
+    """Keys of `scope["state"]`, each set by the layer that learns the fact and logged by the middleware."""
 
     request_id: str
-    """Set by the outermost middleware."""
+    """Id of the request, set by the outermost middleware."""
     api: str
     """API that was called: `graphql`, `rest`, …; a label of metrics, so one of a few words."""
     route: str
@@ -38,7 +38,7 @@ class RequestState(TypedDict, total=False):
     error_codes: list[str]
     """Codes of the errors in the response, in lower case for every API; see `record_error`."""
     disable_timeout: Callable[[], None]
-    """Disables the timeout of this request, for a response that stays open."""
+    """Function that disables the timeout of this request, for a response that stays open."""
     exclude_from_latency: bool
     """True for long polls and streams, whose duration says nothing about the server."""
 

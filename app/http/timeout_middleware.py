@@ -1,4 +1,15 @@
-"""Middleware that cancels a request after a timeout, or when its client disconnects."""
+"""Middleware that cancels a request after a timeout, or when its client disconnects.
+
+Four objects act in this sequence:
+
+1. RequestTimeoutMiddleware creates a _RequestTask, adds it to the _SlowRequestTimer and calls the app.
+2. The timer passes each request that is still running after _SLOW_THRESHOLD to the middleware, which
+   creates its _TimeoutWatcher. Most requests end before and never have one.
+3. After the timeout or a disconnect, the watcher interrupts the _RequestTask, which cancels the app.
+   After the timeout, the watcher also sends the response.
+4. When the app ends, the middleware removes the request from the timer, detaches the _RequestTask so that
+   nothing cancels the server's task, and closes the watcher.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -12,11 +23,11 @@ from app.http.state import record_error, request_state
 
 _RETRY_AFTER_SECONDS = 5
 _SLOW_THRESHOLD = timedelta(milliseconds=20)
-"""Most responses are faster. A disconnect before that is not watched: the work is done by then."""
+"""Age from which a request is watched. Disconnects are only detected then: most requests end before."""
 
 
 class RequestTimeoutMiddleware:
-    """Cancels the app after the timeout, or when the client disconnects.
+    """Middleware that cancels the app after the timeout, or when the client disconnects.
 
     After the timeout the client immediately gets a ServiceUnavailable, even while the cancelled
     work still cleans up. A response that has started is left incomplete, and the server closes the
@@ -71,7 +82,7 @@ def _expects_body(scope: Scope) -> bool:
 
 
 class _SlowRequestTimer:
-    """Finds slow requests by one timer per event loop, which runs only while there are requests."""
+    """Timer that finds slow requests, one per event loop, which runs only while there are requests."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, on_slow: "Callable[[_RequestTask], None]"
@@ -104,7 +115,7 @@ class _SlowRequestTimer:
 
 
 class _RequestTask:
-    """A request with the receive and send callables for its app, and the task that runs it.
+    """Request with the receive and send callables for its app, and the task that runs it.
 
     The task is the server's own: another task per request would cost as much as a response. The
     body is read only on demand, so that backpressure works and an app may refuse an unread body.
@@ -118,10 +129,10 @@ class _RequestTask:
         self.scope = scope
         self.started_at = loop.time()
         self.response = TrackedSend.wrap(send)
-        """Bypasses `send`, for the timeout response after the app was cancelled."""
+        """Send callable of the timeout response, which bypasses `send` after the app was cancelled."""
         self.is_timeout_enabled = True
         self.watcher: _TimeoutWatcher | None = None
-        """Set once the request is slow."""
+        """Watcher of the request; None until the request is slow."""
         self._receive = receive
         self._buffered_message: Message | None = None
         self._body_received = asyncio.Event()
@@ -133,12 +144,12 @@ class _RequestTask:
         self.is_timeout_enabled = False
 
     async def send(self, message: Message) -> None:
-        """ASGI send of the app; drops messages after the app was cancelled."""
+        """Send a message of the app; drop it after the app was cancelled."""
         if not self._is_interrupted:
             await self.response(message)
 
     async def receive(self) -> Message:
-        """ASGI receive of the app; after the body it waits for the disconnect."""
+        """Receive a message for the app; after the body, wait for the disconnect."""
         if self._buffered_message is not None:
             message, self._buffered_message = self._buffered_message, None
             return message
@@ -152,7 +163,7 @@ class _RequestTask:
         self._buffered_message = await self._receive_message()
 
     async def wait_for_disconnect(self) -> None:
-        """Return when the client has disconnected or the response is complete."""
+        """Wait until the client has disconnected or the response is complete."""
         await self._body_received.wait()
         while not self._disconnected.is_set():
             await self._receive_message()
@@ -166,7 +177,7 @@ class _RequestTask:
         return message
 
     def interrupt(self) -> bool:
-        """Cancel the app; False if it was cancelled before or its response is complete."""
+        """Cancel the app; return False if it was cancelled before or its response is complete."""
         if self.response.is_complete or self._is_interrupted:
             return False
         self._is_interrupted = True
@@ -174,7 +185,7 @@ class _RequestTask:
         return True
 
     def raise_if_not_interrupted(self) -> None:
-        """Raise for a cancellation by the server, or for one that the app caused itself."""
+        """Raise CancelledError if the server cancelled the task, RuntimeError if the app's own code did."""
         if self._is_interrupted:
             return
         if self._task.cancelling():
@@ -183,14 +194,14 @@ class _RequestTask:
         raise RuntimeError("The request's task was cancelled by its own code.")
 
     def detach(self) -> None:
-        """Stop interrupting: from here on the task belongs to the server."""
+        """Prevent later interruptions: from here on the task belongs to the server."""
         if self._is_interrupted:
             self._task.uncancel()
         self._is_interrupted = True
 
 
 class _TimeoutWatcher:
-    """Watches one slow request for its timeout and for the disconnect of its client."""
+    """Watcher of one slow request for its timeout and for the disconnect of its client."""
 
     def __init__(
         self, request_task: _RequestTask, timeout: timedelta, render: ErrorRenderer

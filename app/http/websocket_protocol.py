@@ -11,7 +11,7 @@ _SHUTDOWN_CLOSE_TIMEOUT = 1.0
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Sends a close frame also at shutdown and after unreadable data, such as a frame that is too large.
+    """WebSocket protocol that sends a close frame also at shutdown and after unreadable data.
 
     Closing a connection with unread data resets it, and the client may then report 1006 instead of
     the close code. So incoming data are read and dropped until the client has closed its side, for

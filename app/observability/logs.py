@@ -46,7 +46,7 @@ def configure_logging(level: str, log_format: str) -> None:
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to the current `sys.stderr`, so that lines appear above a status line."""
+    """Handler that writes to the current `sys.stderr`, so that lines appear above a status line."""
 
     @property
     def stream(self) -> TextIO:
@@ -54,7 +54,7 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
 
     @stream.setter
     def stream(self, stream: TextIO) -> None:
-        """Ignored: the handler always follows sys.stderr."""
+        """Ignore the new stream: the handler always follows sys.stderr."""
 
 
 def _install_handler(log_format: str) -> None:

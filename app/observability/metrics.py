@@ -35,7 +35,7 @@ _DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10
 
 
 class Metrics:
-    """The metrics of one app, in their own registry.
+    """Metrics of one app, in their own registry.
 
     Several server processes share the directory PROMETHEUS_MULTIPROC_DIR. It must be set before
     `prometheus_client` is imported, because the library chooses its storage at import.
@@ -139,7 +139,7 @@ class Metrics:
         self._sockets.dec()
 
     def subscriptions_changed(self, delta: int) -> None:
-        """Add to the number of open subscriptions; negative when some ended."""
+        """Add to the number of open subscriptions; `change` is negative when some ended."""
         self._subscriptions.inc(delta)
 
     def operation_finished(self, operation_type: str, error_code: str | None) -> None:

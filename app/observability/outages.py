@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from structlog.stdlib import BoundLogger
 
 INITIAL_BACKOFF, MAX_BACKOFF = 0.1, 5.0
-"""Seconds."""
+"""Bounds of the backoff in seconds."""
 
 
 class Outage:
@@ -43,7 +43,7 @@ class Outage:
             self.end()
 
     def backoff_seconds(self, random: Callable[[], float]) -> float:
-        """Delay before the next attempt, drawn between half the backoff and all of it.
+        """Draw the delay before the next attempt, between half the backoff and all of it.
 
         The jitter keeps processes from retrying at the same time.
         """

@@ -14,7 +14,7 @@ from app.observability.metrics import Metrics
 
 @dataclass(slots=True, kw_only=True)
 class RequestRecord:
-    """What is logged about a request: no header, no query string and nothing of the body.
+    """Logged data of a request: no header, no query string and nothing of the body.
 
     Not frozen: one is built for each request, and building a frozen one takes three times as long.
     """
@@ -22,9 +22,9 @@ class RequestRecord:
     request_id: str
     method: str
     route: str | None
-    """The path template; None for a path without a route."""
+    """Path template; None for a path without a route."""
     path: str
-    """The path as sent, shortened; must be quoted wherever it is written."""
+    """Path as sent, shortened; must be quoted wherever it is written."""
     status: int
     duration: timedelta
     body_bytes: int
@@ -40,7 +40,7 @@ class RequestRecord:
 
 
 class RequestRecorder:
-    """Writes one line for each request, and one with a traceback for each server error."""
+    """Recorder that writes one line per request, and one with a traceback per server error."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -73,7 +73,7 @@ class RequestRecorder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SocketRecord:
-    """What is logged about a WebSocket."""
+    """Logged data of a WebSocket."""
 
     socket_id: str
     code: int
@@ -86,7 +86,7 @@ class SocketRecord:
 
 
 class SocketRecorder:
-    """Writes one line for each WebSocket when it is closed."""
+    """Recorder that writes one line for each WebSocket when it is closed."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

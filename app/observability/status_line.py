@@ -20,7 +20,7 @@ class StatusLine(io.TextIOBase):
         self._is_shown = False
 
     def show(self, line: str) -> None:
-        """Replace the status line; it is cut to the terminal's width."""
+        """Replace the status line, cut to the terminal's width."""
         self._line = line
         self._draw()
 
@@ -70,7 +70,7 @@ class StatusLine(io.TextIOBase):
 
 @contextmanager
 def open_status_line() -> Iterator[StatusLine | None]:
-    """Show a status line on stderr during the context; yields None unless stderr is a terminal."""
+    """Show a status line on stderr during the context; yield None unless stderr is a terminal."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -22,14 +22,14 @@ from app.rest.long_poll import parse_wait, wait_for_change
 from app.rest.operations import DocumentResult, RestOperation, read_request
 
 PREFIXES = ("/v1", "/api/v1")
-"""The documented prefix, and the one that existing clients send."""
+"""Path prefixes: the documented one, and the one that existing clients send."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One method of one path."""
+    """Method of a path, and its operation."""
 
     method: str
     path: str
@@ -54,13 +54,13 @@ ENDPOINTS = (
     Endpoint("GET", "/me", me.READ_ME),
     Endpoint("GET", "/analytics/summary", analytics.READ_SUMMARY),
 )
-"""The first match wins, so a literal path stands before a path parameter that it would match."""
+"""Table of endpoints. The first match wins, so a literal path precedes a path parameter that matches it."""
 
 
 def rest_routes(
     graphql_service: GraphQLService, clock: Clock, *, max_body_bytes: int
 ) -> list[Route]:
-    """Routes of the table under each prefix; `clock` gives the time shown in `meta`."""
+    """Create the routes of the table under each prefix; `clock` gives the time shown in `meta`."""
     paths = dict.fromkeys(endpoint.path for endpoint in ENDPOINTS)
     methods = {
         path: _MethodRouter(
@@ -76,7 +76,7 @@ def rest_routes(
 
 
 class _MethodRouter:
-    """Dispatches the methods of one path; an ASGI app, so that the router passes every method."""
+    """ASGI app that dispatches the methods of one path, so that the router passes every method."""
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
         self._handlers = {**handlers}

@@ -18,10 +18,10 @@ _REST_NAMES = {
     "publishNow": "publish_now",
     "scheduledFor": "scheduled_for",
 }
-"""GraphQL names in errors → names in a REST request."""
+"""Names in a REST request by their GraphQL names in errors."""
 
 _GRAPHQL_NAME = re.compile(rf"(?<![\w.])(?:{'|'.join(_REST_NAMES)})(?!\w)")
-"""Names inside a path are not replaced: after its first segment they are the client's own."""
+"""Pattern of a replaced name: the first segment of a path, since all others are the client's own."""
 
 
 def first_error(entries: Sequence[Mapping[str, Any]]) -> PostResultsError:
@@ -37,7 +37,7 @@ def first_error(entries: Sequence[Mapping[str, Any]]) -> PostResultsError:
 
 
 def error_object(error: PostResultsError) -> dict[str, object]:
-    """The `error` of an envelope; the documented object has no `status`."""
+    """Format the `error` of an envelope; the documented object has no `status`."""
     return {
         "message": _message(error),
         "code": error.code,
@@ -47,7 +47,7 @@ def error_object(error: PostResultsError) -> dict[str, object]:
 
 
 def bulk_error_object(*, code: str, message: str, field: str | None) -> dict[str, object]:
-    """The `error` of one post of a bulk request."""
+    """Format the `error` of one post of a bulk request."""
     error = _build_error(code, message, field)
     return {"code": error.code, "message": _message(error), "details": _details(error)}
 
@@ -67,7 +67,7 @@ def _to_rest_names(text: str) -> str:
 
 
 def _message(error: PostResultsError) -> str:
-    """The message, prefixed by the parameter's name unless it mentions the name already."""
+    """Return the message, prefixed by the parameter's name unless it mentions the name already."""
     if error.argument is None or _mentions(error.message, error.argument):
         return error.message
     return f"{error.argument}: {error.message}"

@@ -17,7 +17,7 @@ from app.http.state import request_state
 from app.rest.parameters import integer, parse_post_id
 
 MAX_WAIT_SECONDS = 60
-"""Proxies close connections that are silent for longer."""
+"""Longest wait of a request; proxies close connections that are silent for longer."""
 
 _UNAVAILABLE_RETRY_SECONDS = 2
 
@@ -38,11 +38,11 @@ subscription PostChanged($postId: UUID!, $after: String!) {
 """
 
 Respond = Callable[[], Awaitable[Response]]
-"""Reads the data again and builds a response."""
+"""Function that reads the data again and builds a response."""
 
 
 def parse_wait(request: Request) -> timedelta:
-    """Longest time to hold the response back, from `wait` in seconds."""
+    """Parse `wait`, in seconds: the longest time to hold the response back."""
     query = read_query_string(request)
     return timedelta(seconds=integer(query, "wait", 0, MAX_WAIT_SECONDS, 0))
 

@@ -1,8 +1,7 @@
 """`GET /me`: the API key of the request, its workspace and the usage of the workspace.
 
-Members that only a hosted service has get their honest value for a self-hosted one: nothing is sold,
-so nothing is limited. The workspace stands for the organization and the user, as keys belong to no
-person.
+Fields of the hosted service have fixed values: unlimited quotas, no subscription. `user` and
+`organization` describe the workspace, because API keys do not belong to persons.
 """
 
 from collections.abc import Iterable

@@ -22,7 +22,7 @@ Variables = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class RestRequest:
-    """A request with its body; the body of GET and HEAD is never read."""
+    """Request with its body; the body of GET and HEAD is never read."""
 
     request: Request
     api_key_id: ApiKeyId
@@ -31,11 +31,11 @@ class RestRequest:
 
     @property
     def idempotency_key(self) -> str | None:
-        """The client's own key, not yet validated."""
+        """Idempotency key that the client sent, not yet validated."""
         return self.request.headers.get("Idempotency-Key")
 
     def implicit_idempotency_key(self) -> IdempotencyKey | None:
-        """Key derived from the body, for clients that send none; None if they allow duplicates."""
+        """Derive a key from the body, for clients that send none; return None if they allow duplicates."""
         if self.request.headers.get("X-Allow-Duplicate") == "1":
             return None
         return body_key(str(self.api_key_id), self.raw_body)
@@ -43,7 +43,7 @@ class RestRequest:
 
 @dataclass(frozen=True, slots=True)
 class DocumentCall:
-    """The variables of one execution, and the context values that go with them."""
+    """Variables of one execution, and the context values that go with them."""
 
     variables: Variables
     implicit_idempotency_key: IdempotencyKey | None = None
@@ -53,7 +53,7 @@ class DocumentCall:
 
 @dataclass(frozen=True, slots=True)
 class DocumentResult:
-    """The data of a document that ran without errors, its variables, and the time."""
+    """Data of a document that ran without errors, its variables, and the time."""
 
     data: Mapping[str, Any]
     variables: Mapping[str, Any]
@@ -69,13 +69,13 @@ class DocumentResult:
 
 @dataclass(frozen=True, slots=True)
 class RestOperation:
-    """A GraphQL document with the code that feeds it and formats its result."""
+    """GraphQL document with the code that reads its variables and formats its result."""
 
     document: str
     build_call: Callable[[RestRequest], DocumentCall]
     build_response: Callable[[Request, DocumentResult], Response]
     supports_long_poll: bool = False
-    """Whether `wait` holds the response back until its data change."""
+    """True if `wait` holds the response back until its data change."""
 
 
 def query_operation(
@@ -86,7 +86,7 @@ def query_operation(
     *,
     supports_long_poll: bool = False,
 ) -> RestOperation:
-    """Operation of a GET route.
+    """Create the operation of a GET route.
 
     `retry_after` returns the seconds after which the data may have changed, None if they will not.
     """
@@ -108,7 +108,7 @@ def mutation_operation(
     build_data: Callable[[DocumentResult], JsonObject],
     status: Callable[[JsonObject], int] = lambda _data: 200,
 ) -> RestOperation:
-    """Operation of a writing route; `status` chooses the HTTP status for the response data."""
+    """Create the operation of a writing route; `status` chooses the HTTP status for the response data."""
 
     def build_response(request: Request, result: DocumentResult) -> Response:
         data = build_data(result)
@@ -134,5 +134,5 @@ async def read_request(
 
 
 def omit(data: JsonObject, key: str) -> JsonObject:
-    """Copy of the data without one key."""
+    """Copy the data without one key."""
     return {name: value for name, value in data.items() if name != key}

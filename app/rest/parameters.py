@@ -29,19 +29,19 @@ def parse_post_id(request: Request) -> str:
 
 
 def account_ids(query: QueryParams) -> list[int] | None:
-    """Account numbers of `account_id`."""
+    """Read the account numbers of `account_id`."""
     items = list_values(query, "account_id")
     return None if items is None else [parse_account_id(item, "account_id") for item in items]
 
 
 def platforms(query: QueryParams) -> list[str] | None:
-    """Platform names of `platform`; any name is allowed."""
+    """Read the platform names of `platform`; any name is allowed."""
     items = list_values(query, "platform")
     return None if items is None else [_check_search_text("platform", item) for item in items]
 
 
 def enum_names(query: QueryParams, name: str, members: Mapping[str, Enum]) -> list[str] | None:
-    """GraphQL enum names of a list of REST words."""
+    """Convert a list of REST words to GraphQL enum names."""
     items = list_values(query, name)
     for item in items or ():
         if item not in members:
@@ -50,25 +50,25 @@ def enum_names(query: QueryParams, name: str, members: Mapping[str, Enum]) -> li
 
 
 def search_text(query: QueryParams, name: str) -> str | None:
-    """Text to search for, of at most MAX_SEARCH_LENGTH characters."""
+    """Read the text to search for, of at most MAX_SEARCH_LENGTH characters."""
     text = last_value(query, name)
     return None if text is None else _check_search_text(name, text)
 
 
 def instant(query: QueryParams, name: str) -> str | None:
-    """A time, formatted as UTC."""
+    """Read a time, formatted as UTC."""
     text = last_value(query, name)
     return None if text is None else format_instant(parse_instant(text, name))
 
 
 def body_instant(body: ObjectReader, name: str) -> str | None:
-    """A time in a JSON body, formatted as UTC."""
+    """Read a time in a JSON body, formatted as UTC."""
     text = body.string(name)
     return None if text is None else format_instant(parse_instant(text, name))
 
 
 def choice(query: QueryParams, name: str, allowed: Sequence[str], default: str) -> str:
-    """One of the allowed words."""
+    """Read one of the allowed words."""
     word = last_value(query, name) or default
     if word not in allowed:
         raise _unknown_value(name, word, allowed)
@@ -76,7 +76,7 @@ def choice(query: QueryParams, name: str, allowed: Sequence[str], default: str) 
 
 
 def integer(query: QueryParams, name: str, low: int, high: int, default: int) -> int:
-    """A whole number from `low` to `high`."""
+    """Read a whole number from `low` to `high`."""
     text = last_value(query, name)
     if text is None:
         return default
@@ -89,13 +89,13 @@ def integer(query: QueryParams, name: str, low: int, high: int, default: int) ->
 
 
 def last_value(query: QueryParams, name: str) -> str | None:
-    """The last value that is not empty."""
+    """Return the last value that is not empty."""
     values = [value for value in query.getlist(name) if value]
     return values[-1] if values else None
 
 
 def list_values(query: QueryParams, name: str) -> list[str] | None:
-    """Values separated by commas; None if there is none. At most MAX_LIST_LENGTH."""
+    """Split values separated by commas, at most MAX_LIST_LENGTH; return None if there is none."""
     parts = (part.strip() for value in query.getlist(name) for part in value.split(","))
     items = [part for part in parts if part]
     if len(items) > MAX_LIST_LENGTH:

@@ -32,7 +32,7 @@ _POST_FIELDS: Mapping[str, tuple[str, Callable[[ObjectReader, str], object]]] = 
     "platform_content": ("platformContent", ObjectReader.mapping),
     "reference": ("reference", ObjectReader.string),
 }
-"""Members of a post in a body → name of the input field, and the reader of the value."""
+"""Name of the input field, and reader of the value, by the member of a post in a body."""
 
 _FRAGMENTS = f"""
 {POST_FRAGMENT}
@@ -152,7 +152,7 @@ def _bulk_entry_data(entry: JsonObject) -> JsonObject:
 
 
 def _bulk_status(data: JsonObject) -> int:
-    """HTTP status of a bulk request: all (201), some (207) or none (422) of its posts were created."""
+    """Return the HTTP status of a bulk request: all (201), some (207) or none (422) were created."""
     summary = data["summary"]
     if summary["failed"] == 0:
         return 201
@@ -223,7 +223,7 @@ def _post_reference(rest_request: RestRequest) -> JsonObject:
 
 
 def _post_fields(body: ObjectReader, names: Iterable[str]) -> JsonObject:
-    """Input fields of those members that a post can have."""
+    """Read the input fields from those members that a post can have."""
     fields = [(name, *_POST_FIELDS[name]) for name in names if name in _POST_FIELDS]
     return {input_name: read(body, name) for name, input_name, read in fields}
 
@@ -266,7 +266,7 @@ def _require_post(payload: JsonObject) -> JsonObject:
 
 
 def _warnings(payload: JsonObject) -> JsonObject:
-    """The member `warnings`, left out if there are none: the documented answers do not have it."""
+    """Return the member `warnings`, left out if there are none: the documented answers do not have it."""
     if not payload["warnings"]:
         return {}
     return {
@@ -289,7 +289,7 @@ def _schedule_message(post: JsonObject) -> str:
 
 
 def _post_document(name: str) -> str:
-    """Document of a mutation whose payload has a post and warnings."""
+    """Build the document of a mutation whose payload has a post and warnings."""
     field = name[0].lower() + name[1:]
     return f"""
 mutation {name}($input: {name}Input!) {{

@@ -78,7 +78,7 @@ def _post_results_data(result: DocumentResult) -> JsonObject:
 
 
 def _retry_after(result: DocumentResult) -> int | None:
-    """Seconds until the first destination that is not final may change.
+    """Return the seconds until the first destination that is not final may change.
 
     None if nothing changes automatically: all destinations are final, or the post is a draft.
     """
@@ -94,7 +94,7 @@ def _post_data(result: DocumentResult) -> JsonObject:
 
 
 def list_variables(request: Request) -> Variables:
-    """Read filter, order and page of a list; raise InvalidInput or InvalidId for a bad value."""
+    """Read filter, order and page of a list; raises InvalidInput or InvalidId for a bad value."""
     query = read_query_string(request)
     return {
         "filter": {
@@ -134,7 +134,7 @@ def _posts_data(result: DocumentResult) -> JsonObject:
 
 
 def format_post(post: JsonObject) -> JsonObject:
-    """A post of POST_FRAGMENT with lower-case statuses and the constant `campaign_id`."""
+    """Format a post of POST_FRAGMENT with lower-case statuses and the constant `campaign_id`."""
     data: JsonObject = {}
     for key, value in post.items():
         data[key] = value
@@ -150,7 +150,7 @@ def format_post(post: JsonObject) -> JsonObject:
 
 
 def format_result(destination: JsonObject) -> JsonObject:
-    """A destination of RESULT_FRAGMENT with a lower-case status."""
+    """Format a destination of RESULT_FRAGMENT with a lower-case status."""
     return {**destination, "status": destination["status"].lower()}
 
 

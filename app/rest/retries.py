@@ -16,7 +16,7 @@ from app.rest.parameters import body_instant, parse_post_id
 from app.rest.posts import RESULT_FRAGMENT, format_result
 
 MAX_POST_IDS = 200
-"""Posts that one retry-failed request may name."""
+"""Number of posts that one retry-failed request may name."""
 
 
 def _retry_post_call(rest_request: RestRequest) -> DocumentCall:
@@ -57,7 +57,7 @@ def _retry_post_data(result: DocumentResult) -> JsonObject:
 
 
 def _retry_failed_call(rest_request: RestRequest) -> DocumentCall:
-    """Raise InvalidInput without any filter, so that an omission cannot retry everything."""
+    """Read a retry-failed request; raises InvalidInput without a filter: an omission must not retry all."""
     body = rest_request.body
     filters: dict[str, object] = {
         "postId": _post_ids(body),

@@ -42,17 +42,17 @@ _MEDIA_TYPES = {
     ".ttf": "font/ttf",
     ".txt": "text/plain",
 }
-"""Fixed, because other programs can change the table of the operating system."""
+"""Media types by suffix; fixed, because other programs can change the table of the operating system."""
 
 
 def page_response(html: str) -> Response:
-    """An HTML page. Browsers revalidate it, because it names assets of the current build."""
+    """Build an HTML page. Browsers revalidate it, because it names assets of the current build."""
     headers = {**_SECURITY_HEADERS, "Cache-Control": "no-cache", "Vary": "Accept"}
     return HTMLResponse(html, headers=headers)
 
 
 def asset_response(folder: Path, request: Request) -> Response:
-    """The asset named by the path parameter `name`, compressed if the client accepts that; or NotFound.
+    """Return the asset named by the path parameter `name`, compressed if the client accepts that.
 
     Asset names contain a hash of the content, so browsers never revalidate them.
     """

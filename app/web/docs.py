@@ -18,7 +18,7 @@ _GRAPHIQL_PLACEHOLDER = re.compile(r"<!-- graphiql (\S+) -->")
 
 
 class DocsPages:
-    """Serves an index page and one page per guide. `links_graphiql` adds a link to the GraphiQL page."""
+    """Index page and one page per guide. `links_graphiql` adds a link to the GraphiQL page."""
 
     def __init__(self, *, links_graphiql: bool, static_dir: Path = STATIC_DIR) -> None:
         self._graphiql_link = r'<a href="\1">GraphiQL</a>' if links_graphiql else ""

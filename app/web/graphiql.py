@@ -16,7 +16,7 @@ PAGE_PATH = "/graphiql"
 
 
 class GraphiQLPage:
-    """Serves GraphiQL, which asks its user for an API key.
+    """GraphiQL page, which asks its user for an API key.
 
     `demo_key` is filled in for every visitor; it is empty on a server without demo data. A server that
     executes trusted documents only does not serve the page.
@@ -37,7 +37,7 @@ class GraphiQLPage:
         ]
 
     def render(self) -> Response:
-        """The page; NotFound with trusted documents only, ServiceUnavailable before it is built."""
+        """Return the page; raises NotFound if only trusted documents run, ServiceUnavailable if not built."""
         if self._trusted_only:
             raise NotFound("GraphiQL was not found: this server executes trusted documents only.")
         try:

@@ -15,14 +15,14 @@ API_PATHS = {
     "readyz": "/readyz",
     "metrics": "/metrics",
 }
-"""Links of the index: name → path below ROOT_PATH."""
+"""Links of the index by name, each a path below ROOT_PATH."""
 
 _JSON_MEDIA_RANGES = ("application/json", "application/*", "*/*")
 _HEADERS = {"Vary": "Accept", "Cache-Control": "no-cache"}
 
 
 def index_route(page_path: str) -> Route:
-    """Route of `/` for GET and HEAD, without an API key; browsers are redirected to `page_path`."""
+    """Create the route of `/` for GET and HEAD, without an API key; redirects browsers to `page_path`."""
 
     async def index(request: Request) -> Response:
         root_path = request.scope.get("root_path", "")

@@ -1,0 +1,1 @@
+"""Static analysis of parsed documents: index, selected fields and a memo of derived values."""

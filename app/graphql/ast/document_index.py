@@ -37,7 +37,7 @@ class ArgumentPath(NamedTuple):
     parent: "ArgumentPath | None" = None
 
     def __str__(self) -> str:
-        """The names from the argument inwards, as in `filter.accountId`."""
+        """Return the names from the argument inwards, as in `filter.accountId`."""
         names = []
         path: ArgumentPath | None = self
         while path is not None:
@@ -69,7 +69,7 @@ def walk_values(path: ArgumentPath, value: object) -> Iterator[tuple[ArgumentPat
 
 @dataclass(frozen=True, slots=True)
 class IndexedSelection:
-    """A field, fragment spread or inline fragment of a definition."""
+    """Field, fragment spread or inline fragment of a definition."""
 
     node: SelectionNode
     parent: int | None
@@ -77,18 +77,18 @@ class IndexedSelection:
     is_root: bool
     """True if no field encloses the selection."""
     argument_values: Sequence[tuple[ArgumentPath, ValueNode]]
-    """The variables, lists and objects in the arguments of a field, at any depth."""
+    """Variables, lists and objects in the arguments of a field, at any depth."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedDefinition:
-    """An operation or a fragment with all its selections, fragments not expanded."""
+    """Operation or fragment with all its selections, fragments not expanded."""
 
     node: ExecutableDefinitionNode
     directive_count: int
-    """Directives of the definition itself and of its variables."""
+    """Number of directives of the definition itself and of its variables."""
     selections: Sequence[IndexedSelection]
-    """In document order, so that every selection follows the one that encloses it."""
+    """Selections in document order, so that every selection follows the one that encloses it."""
 
     def spread_names(self) -> Iterator[str]:
         return (
@@ -99,7 +99,7 @@ class IndexedDefinition:
 
 
 class DocumentIndex:
-    """All operations and fragments of a document."""
+    """Operations and fragments of a document."""
 
     def __init__(self, document: DocumentNode) -> None:
         self.document = document
@@ -122,7 +122,7 @@ class DocumentIndex:
         """Names of all fragments, each after the fragments that it spreads."""
 
     def find_operation(self, name: str | None) -> IndexedDefinition | None:
-        """The operation with this name, or the only one if `name` is None; else None."""
+        """Return the operation with this name, or the only one if `name` is None; else None."""
         if name is None:
             return self.operations[0] if len(self.operations) == 1 else None
         for operation in self.operations:
@@ -131,7 +131,7 @@ class DocumentIndex:
         return None
 
     def root_field_names(self, operation: IndexedDefinition) -> set[str]:
-        """Names (not aliases) of the operation's root fields, also those inside fragments."""
+        """Return the names (not aliases) of the operation's root fields, also those inside fragments."""
         names: set[str] = set()
         spread: set[str] = set()
         pending = [operation]

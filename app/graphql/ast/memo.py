@@ -13,7 +13,7 @@ class OperationMemo:
     """Values memoized for one operation; lives as long as its owner keeps a reference."""
 
     def __init__(self, definition: OperationDefinitionNode, max_entries: int) -> None:
-        """The limit matters for selections under conditions, which have many possible keys."""
+        """Set the limit of entries, which matters for selections under conditions: they have many keys."""
         self._definition = definition
         self._max_entries = max_entries
         self._values: dict[Hashable, object] = {}

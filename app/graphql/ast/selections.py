@@ -22,7 +22,7 @@ from graphql import (
 
 
 class Unsupported(Exception):
-    """Only graphql-core can execute this; the caller falls back to it."""
+    """Sign that only graphql-core can execute an operation; the caller falls back to graphql-core."""
 
 
 Variables = Mapping[str, object]
@@ -33,7 +33,7 @@ Condition = Callable[[Variables], bool]
 
 @dataclass(slots=True)
 class SelectedField:
-    """A response key: its field nodes, and the conditions under which it is included."""
+    """Response key with its field nodes, and the conditions under which it is included."""
 
     nodes: list[FieldNode] = field(default_factory=list)
     conditions: tuple[Condition, ...] = ()
@@ -49,7 +49,7 @@ class SelectedField:
 
 @dataclass(frozen=True, slots=True)
 class FieldCollector:
-    """Collects the selected fields of one operation."""
+    """Collector of the selected fields of one operation."""
 
     schema: GraphQLSchema
     fragments: Mapping[str, FragmentDefinitionNode]
@@ -59,8 +59,8 @@ class FieldCollector:
     ) -> dict[str, SelectedField]:
         """Return the selected fields by response key, in response order.
 
-        Unsupported for a key that several nodes select under conditions: its content and position
-        would depend on them.
+        Raises Unsupported for a key that several nodes select under conditions: its content and
+        position would depend on them.
         """
         fields: dict[str, SelectedField] = {}
         for selection_set in selection_sets:
@@ -111,7 +111,7 @@ class FieldCollector:
 
 
 def _conditions(selection: SelectionNode) -> tuple[Condition, ...] | None:
-    """Conditions of a selection; None if a literal @skip or @include excludes it."""
+    """Return the conditions of a selection; None if a literal @skip or @include excludes it."""
     conditions: list[Condition] = []
     for directive in selection.directives or ():
         expected = {"include": True, "skip": False}.get(directive.name.value)

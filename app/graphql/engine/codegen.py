@@ -30,10 +30,10 @@ _NULL_REJECTING_TYPES = (GraphQLString, GraphQLID, GraphQLInt, GraphQLBoolean)
 
 @dataclass(slots=True)
 class FunctionBuilder:
-    """Builds a function that returns a dictionary, with the constants that it uses."""
+    """Builder of a function that returns a dictionary, with the constants that it uses."""
 
     compile_completer: Callable[[GraphQLObjectType, Sequence[FieldNode]], Callable[..., object]]
-    """Compiles the function of a nested object from its type and field nodes."""
+    """Compiler of the function of a nested object, from its type and field nodes."""
     _lines: list[str] = field(default_factory=list)
     _fields: list[tuple[str, SelectedField, list[str], str]] = field(default_factory=list)
     _pending: list[str] = field(default_factory=list)
@@ -64,7 +64,7 @@ class FunctionBuilder:
     def build(self, parameters: str) -> Callable[..., object]:
         """Compile the function.
 
-        Safe to execute: its source has generated names, and quoted response keys of a valid document.
+        Safe to execute: the source has generated names, and quoted response keys of a valid document.
         """
         lines = [*self._lines]
         if all(selected.is_unconditional for _, selected, _, _ in self._fields):
@@ -150,7 +150,7 @@ def dict_literal(entries: Iterable[tuple[str, SelectedField, str]]) -> str:
 
 
 def add_null_check(declared_type: GraphQLOutputType, variable: str, expression: str) -> str:
-    """Complete None as null if the type is nullable, else fail."""
+    """Return an expression that completes None as null if the type is nullable, else fails."""
     if isinstance(declared_type, GraphQLNonNull):
         return f"({expression} if {variable} is not None else fail())"
     return f"(None if {variable} is None else {expression})"

@@ -43,7 +43,7 @@ _MAX_ERRORS = 20
 
 
 class VariableCoercer:
-    """Coerces the variables of one operation.
+    """Coercer of the variables of one operation.
 
     The fast path needs variables of leaf types without defaults, which are nearly all in practice.
     """
@@ -90,7 +90,7 @@ class VariableCoercer:
 
 
 class _LeafVariable(NamedTuple):
-    """A variable of a leaf type without a default."""
+    """Variable of a leaf type without a default."""
 
     signature: GraphQLVariableSignature
     is_required: bool
@@ -111,11 +111,11 @@ def _leaf_variable(
 
 
 ArgumentGetter = Callable[[Variables], object]
-"""Returns the value of an argument for these variables; Undefined if it is omitted."""
+"""Getter of an argument's value from the variables; returns Undefined if it is omitted."""
 
 
 class ArgumentBuilder:
-    """Builds the keyword arguments of a field's resolver.
+    """Builder of the keyword arguments of a field's resolver.
 
     The fast path needs arguments of leaf types, or omitted ones without a default.
     """
@@ -143,7 +143,7 @@ class ArgumentBuilder:
             self._fast_getters = [getter for getter in getters if getter is not None]
 
     def build(self, variables: VariableValues) -> dict[str, Any]:
-        """Return the arguments by parameter name; GraphQLError for an invalid one."""
+        """Return the arguments by parameter name; raises GraphQLError for an invalid one."""
         if self._fast_getters is not None:
             try:
                 return {
@@ -198,7 +198,7 @@ def _variable_getter(core_argument: GraphQLArgument, name: str) -> ArgumentGette
 
 
 def _is_omittable(core_argument: GraphQLArgument) -> bool:
-    """True if the argument is nullable and has no default."""
+    """Return True if the argument is nullable and has no default."""
     return coerce_default_value(core_argument) is Undefined and not isinstance(
         core_argument.type, GraphQLNonNull
     )

@@ -58,7 +58,7 @@ class QueryCost:
     """Path of the argument in which each variable is used first."""
 
     def count_nodes(self, variables: Variables) -> int:
-        """Upper bound of the nodes that connections and `nodes(ids:)` return; at most MAX_COUNT.
+        """Return an upper bound, at most MAX_COUNT, of the nodes of connections and `nodes(ids:)`.
 
         A connection returns its page size for each of its parents. Any other list counts as one,
         since its length is only known at execution (see `ListSizeLimit`). A field that is selected
@@ -138,7 +138,7 @@ class _Condition(NamedTuple):
 
 
 class _ArgumentValue(NamedTuple):
-    """An argument given by a variable, or by a literal or default value."""
+    """Argument given by a variable, or by a literal or default value."""
 
     variable: str | None
     default: object
@@ -175,7 +175,7 @@ def _count_nodes(
 
 
 class _CostReader:
-    """Reads the cost nodes of definitions and collects lists, variables and spreads on the way.
+    """Reader of the cost nodes of definitions, which collects lists, variables and spreads on the way.
 
     Selections that a literal @skip or @include excludes are ignored.
     """
@@ -203,7 +203,7 @@ class _CostReader:
         return None
 
     def _enter(self, selection: IndexedSelection, scope: _Scope) -> _Scope | None:
-        """Add the cost of one selection. Returns the scope of its children; None if excluded."""
+        """Add the cost of one selection; return the scope of its children, None if it is excluded."""
         node = selection.node
         conditions = _conditions(node.directives or ())
         if conditions is None:
@@ -230,7 +230,7 @@ class _CostReader:
     def _multiplier(
         self, parent: GraphQLNamedType | None, node: FieldNode, definition: GraphQLField
     ) -> Callable[[Variables], int] | None:
-        """Number of nodes returned by a connection or by the root field `nodes(ids:)`; else None."""
+        """Return the number of nodes of a connection or of the root field `nodes(ids:)`; else None."""
         if _is_connection(get_named_type(definition.type)):
             first, last = (_argument_value(node, definition, name) for name in ("first", "last"))
             return lambda variables: _page_size(first.resolve(variables), last.resolve(variables))
@@ -250,13 +250,13 @@ class _CostReader:
 
 
 def _add_scope(scope: _Scope, node: _CostNode) -> _Scope:
-    """Add a cost node; returns the scope of its children."""
+    """Add a cost node; return the scope of its children."""
     scope.cost_nodes.append(node)
     return _Scope(scope.parent_type, node.children)
 
 
 def _conditions(directives: Iterable[DirectiveNode]) -> list[_Condition] | None:
-    """The @skip and @include conditions that depend on variables; None if always excluded."""
+    """Return the @skip and @include conditions that depend on variables; None if always excluded."""
     conditions = []
     for directive in directives:
         if directive.name.value not in ("skip", "include"):
@@ -287,7 +287,7 @@ def _is_connection(type_: GraphQLNamedType) -> bool:
 
 
 def _argument_value(node: FieldNode, definition: GraphQLField, name: str) -> _ArgumentValue:
-    """The argument of a field, or its default value."""
+    """Return the argument of a field, or its default value."""
     argument = definition.args.get(name)
     default = None if argument is None else coerce_default_value(argument)
     if default is Undefined:
@@ -311,7 +311,7 @@ def _literal_value(node: object) -> object:
 
 
 def _page_size(first: object, last: object) -> int:
-    """The larger of the two sizes, since the resolver rejects both; not a number is a full page."""
+    """Return the larger of `first` and `last`; the resolver rejects both. A non-number is a full page."""
     sizes = [_clamp_page_size(size) for size in (first, last) if size is not None]
     return max(sizes, default=DEFAULT_PAGE_SIZE)
 
@@ -321,7 +321,7 @@ def _clamp_page_size(size: object) -> int:
 
 
 def _id_count(ids: object) -> int:
-    """Number of ids; GraphQL coerces a single value to a list of one."""
+    """Return the number of ids; GraphQL coerces a single value to a list of one."""
     if ids is None:
         return 0
     return len(ids) if isinstance(ids, (list, tuple)) else 1

@@ -36,7 +36,7 @@ def error_entry(error: PostResultsError, request_id: str) -> dict[str, Any]:
 def error_entries(
     errors: Sequence[GraphQLError], schema: GraphQLSchema, request_id: str
 ) -> list[dict[str, Any]]:
-    """Format the entries of `errors`; internal failures are logged and masked."""
+    """Format the entries of `errors`; log and mask internal failures."""
     return [_format_error(error, schema, request_id) for error in errors]
 
 
@@ -48,14 +48,14 @@ def add_validation_code(errors: Sequence[GraphQLError]) -> None:
 
 
 def public_cause(error: BaseException | None) -> PostResultsError | None:
-    """The application error that a GraphQL error wraps at any depth, or None."""
+    """Return the application error that a GraphQL error wraps at any depth, or None."""
     while error is not None and not isinstance(error, PostResultsError):
         error = error.original_error if isinstance(error, GraphQLError) else None
     return error
 
 
 def argument_path(path: str) -> str:
-    """Path of an argument without list indexes: `ids` for `ids[3]`."""
+    """Return the path of an argument without list indexes: `ids` for `ids[3]`."""
     return _LIST_INDEX.sub("", path)
 
 
@@ -90,7 +90,7 @@ def _log_failure(error: GraphQLError, failure: Exception, request_id: str) -> No
 
 
 def _is_client_error(error: GraphQLError) -> bool:
-    """True if graphql-core rejected the client's variables or arguments.
+    """Return True if graphql-core rejected the client's variables or arguments.
 
     Below a field only the message shows it; any other error there is a failure of the server.
     """
@@ -112,7 +112,7 @@ def _extensions(error: PostResultsError, request_id: str) -> dict[str, Any]:
 
 
 def _client_message(error: GraphQLError, schema: GraphQLSchema) -> str:
-    """The message for the client: lists an enum's values, and prints literals as JSON."""
+    """Return the message for the client: list an enum's values, and print literals as JSON."""
     unknown_value = _NO_SUCH_ENUM_VALUE.search(error.message)
     enum = schema.get_type(unknown_value[1] or unknown_value[2]) if unknown_value else None
     if isinstance(enum, GraphQLEnumType):

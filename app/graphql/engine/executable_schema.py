@@ -39,7 +39,7 @@ MAX_OPERATION_CACHE_BYTES = 16 << 20
 
 
 class OperationRejected(Exception):
-    """The operation cannot be executed; `errors` are those of the response."""
+    """Rejection of an operation before its execution; `errors` are those of the response."""
 
     def __init__(self, errors: list[GraphQLError]) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Schema(strawberry.Schema):
     limits: GraphQLLimits
     use_fast_path: bool
     operation_cache: LRUCache[tuple[str, str | None], PreparedOperation]
-    """Valid operations by document text and operation name; empty without the fast path."""
+    """Cache of valid operations by document text and operation name; empty without the fast path."""
 
     def prepare(
         self,

@@ -31,7 +31,7 @@ _TYPE_LIST_FIELDS = ("fields", "inputFields", "interfaces", "possibleTypes")
 
 
 def parse_document(query: str, limits: GraphQLLimits) -> DocumentNode:
-    """Parse a document; LimitExceeded if it has too many tokens or is nested too deeply to parse.
+    """Parse a document; raises LimitExceeded if it has too many tokens or is nested too deeply.
 
     Any other syntax error is a GraphQLError with its location, caused by a ParseFailed.
     """
@@ -72,7 +72,7 @@ class DocumentStats:
     introspection_depth: int
     """Levels of nested fields below `__schema` or `__type`."""
     introspection_list_depth: int
-    """Levels of nested lists that lead from a type to further types, below the same."""
+    """Levels of nested lists that lead from a type to further types, below `__schema` or `__type`."""
     fields: int
     aliases: int
     root_fields: int
@@ -157,7 +157,7 @@ _ROOT = _Position()
 
 @dataclass(slots=True)
 class _DefinitionStats:
-    """Size of one definition. `depth` and `list_depth` are those outside an introspection."""
+    """Size of one definition. `depth` and `list_depth` do not count what is inside an introspection."""
 
     fields: int = 0
     aliases: int = 0

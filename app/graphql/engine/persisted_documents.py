@@ -30,16 +30,16 @@ from app.settings import GraphQLLimits, Settings, SettingsError
 
 @dataclass(frozen=True, slots=True)
 class DocumentRequest:
-    """The parameters of a request that identify its document; null and empty ones are None."""
+    """Parameters of a request that identify its document; null and empty ones are None."""
 
     query: str | None
     document_id: str | None
     sha256_hash: str | None
-    """From `extensions.persistedQuery`."""
+    """Hash from `extensions.persistedQuery`."""
 
 
 def read_document_request(parameters: Mapping[str, object]) -> DocumentRequest:
-    """Read the parameters of GraphQL over HTTP that identify a document; InvalidInput for a wrong type."""
+    """Read the request parameters that identify a document; raises InvalidInput for a wrong type."""
     query = parameters.get("query")
     document_id = parameters.get("documentId")
     if not isinstance(query, str | None):
@@ -70,9 +70,9 @@ def _sha256_hash(persisted: object) -> str:
 
 
 def create_document_store(settings: Settings, schema: Schema) -> "DocumentStore":
-    """Create the store of these settings.
+    """Create the document store for these settings.
 
-    SettingsError if a trusted document cannot be read, or would be rejected with any variables.
+    Raises SettingsError if a trusted document cannot be read, or would be rejected with any variables.
     """
     if not settings.trusted_documents:
         return PersistedQueries(settings.persisted_queries_bytes)
@@ -86,7 +86,7 @@ def create_document_store(settings: Settings, schema: Schema) -> "DocumentStore"
 
 
 class PersistedQueries:
-    """Accepts any document, and the hash of a document sent before (automatic persisted queries).
+    """Store that accepts any document, or the hash of one sent before (automatic persisted queries).
 
     Each workspace has its own hashes, so that none reveals what another workspace sent.
     """
@@ -96,7 +96,7 @@ class PersistedQueries:
     """Measured memory of a cache entry beside the UTF-8 bytes of its document."""
 
     def __init__(self, max_bytes: int) -> None:
-        """Zero bytes disable hashes."""
+        """Set the size of the cache; zero bytes disable hashes."""
         self._is_disabled = max_bytes == 0
         self._cache: LRUCache[tuple[WorkspaceId, str], bytes] = LRUCache(
             max_bytes, getsizeof=lambda encoded: len(encoded) + self.ENTRY_OVERHEAD_BYTES
@@ -136,7 +136,7 @@ class PersistedQueries:
 
 
 class TrustedDocuments:
-    """Accepts only listed documents, requested by id, by hash or by their exact text."""
+    """Store of listed documents only, requested by id, by hash or by their exact text."""
 
     trusted_only = True
 
@@ -189,7 +189,7 @@ def _sha256(text: str) -> str:
 
 
 class _InvalidManifest(Exception):
-    """A file of trusted documents is invalid; the message continues a sentence after its path."""
+    """Error of a file of trusted documents; the message continues a sentence after its path."""
 
 
 def _load_manifest(
@@ -221,7 +221,7 @@ def _read_json(path: Path) -> object:
 
 
 def _manifest_entries(content: object) -> list[tuple[object, object]]:
-    """Ids and texts of an Apollo manifest, or of the map that graphql-codegen and Relay write."""
+    """Return ids and texts of an Apollo manifest, or of the map that graphql-codegen and Relay write."""
     match content:
         case {"format": "apollo-persisted-query-manifest", "version": 1, "operations": list(items)}:
             operations = (item if isinstance(item, dict) else {} for item in items)

@@ -37,7 +37,7 @@ _RESOLVE_INFO_HELPERS = GraphQLResolveInfoHelpers(
 
 
 class FallBackToExecutor(Exception):
-    """The plan failed; `root_results` holds the results of root resolvers by response key."""
+    """Failure of a plan; `root_results` holds the results of root resolvers by response key."""
 
     def __init__(self, root_results: Mapping[str, RootResult]) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class ExecutionPlan:
         fragments: dict[str, FragmentDefinitionNode],
         operation: OperationDefinitionNode,
     ) -> None:
-        """Unsupported for a query that only graphql-core can execute."""
+        """Build the plan; raises Unsupported for a query that only graphql-core can execute."""
         root = schema.query_type
         assert root is not None  # noqa: S101 - the schema has a query type
         field_collector = FieldCollector(schema, fragments)
@@ -68,7 +68,7 @@ class ExecutionPlan:
         ]
 
     async def run(self, context: Context, variables: VariableValues) -> dict[str, Any]:
-        """Execute the query and return its data; FallBackToExecutor if anything fails."""
+        """Execute the query and return its data; raises FallBackToExecutor if anything fails."""
         results: dict[str, RootResult] = {}
         try:
             fields = [field for field in self._fields if field.is_included(variables.coerced)]
@@ -83,7 +83,7 @@ class ExecutionPlan:
             raise FallBackToExecutor(results)
         try:
             return context.list_limit.rollback_on_error(self._complete, results, variables.coerced)
-        except Exception:  # noqa: BLE001 - graphql-core meets and reports the same error
+        except Exception:  # noqa: BLE001 - graphql-core raises and formats the same error
             raise FallBackToExecutor(results) from None
 
 
@@ -163,7 +163,7 @@ class _RootField:
 
 
 def _field_permissions(field: StrawberryField) -> list[HasScope]:
-    """The permissions of a field; Unsupported if it has any other extension."""
+    """Return the permissions of a field; raises Unsupported if it has any other extension."""
     permissions: list[HasScope] = []
     for extension in field.extensions:
         if not isinstance(extension, PermissionExtension) or extension.fail_silently:

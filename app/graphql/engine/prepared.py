@@ -38,7 +38,7 @@ from app.settings import GraphQLLimits
 
 
 class OperationTypeNotAllowed(Exception):
-    """The transport does not allow operations of this type."""
+    """Rejection of an operation whose type the transport does not allow."""
 
 
 _MEMO_ENTRIES_PER_SELECTION_SET = 4
@@ -64,7 +64,7 @@ class PreparedOperation:
         *,
         use_fast_path: bool,
     ) -> None:
-        """Without the fast path, only graphql-core and Strawberry execute the operation."""
+        """Analyze the operation; without the fast path, only graphql-core and Strawberry execute it."""
         definition = operation.node
         assert isinstance(definition, OperationDefinitionNode)  # noqa: S101 - from `index.operations`
         self.operation_type = OperationType(definition.operation.value)
@@ -155,7 +155,7 @@ class PreparedOperation:
     async def subscribe(
         self, context: Context, variables: VariableValues
     ) -> AsyncIterable[object] | ExecutionResult:
-        """Start a subscription; returns its source events, or the errors that prevent the start."""
+        """Start a subscription; return its source events, or the errors that prevent the start."""
         stream = create_source_event_stream(self._build_executor(context, variables, {}))
         if isawaitable(stream):
             stream = await stream
@@ -173,7 +173,7 @@ class PreparedOperation:
 
     @cached_property
     def _execution_plan(self) -> ExecutionPlan | None:
-        """The plan of a query; None if only graphql-core can execute the operation."""
+        """Plan of a query; None if only graphql-core can execute the operation."""
         if self.operation_type is not OperationType.QUERY or not self._use_fast_path:
             return None
         converter = self._schema.schema_converter

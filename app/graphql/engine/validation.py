@@ -17,14 +17,14 @@ from app.graphql.engine.errors import argument_path, public_cause
 from app.graphql.schema.connections import PAGE_ARGUMENT_RANGES, out_of_range_error
 
 MAX_ERRORS_PER_VALUE = 5
-"""Limited because each error prints the whole value."""
+"""Limit of errors per value, because each error prints the whole value."""
 
 # graphql-core names the variable and the path inside it only in its message.
 _BAD_VARIABLE = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ([^:]+))?: ", re.DOTALL)
 
 
 class ValuesOfCorrectTypeWithPathRule(ValuesOfCorrectTypeRule):
-    """Reports an invalid literal as VALIDATION_ERROR or INVALID_ID with the path of its argument."""
+    """Rule that reports an invalid literal as VALIDATION_ERROR or INVALID_ID with its argument's path."""
 
     def __init__(self, context: ValidationContext) -> None:
         super().__init__(context)
@@ -58,7 +58,7 @@ class ValuesOfCorrectTypeWithPathRule(ValuesOfCorrectTypeRule):
 
 
 class _TooManyErrors(Exception):
-    """Stops the validation of a value."""
+    """Sign to stop the validation of a value."""
 
 
 def add_argument_paths(
@@ -79,7 +79,7 @@ def add_argument_paths(
 
 
 def _error_with_path(error: GraphQLError, problem: str, path: str) -> GraphQLError:
-    """The error of a value at a path such as `filter.accountId[2]`."""
+    """Return the error of a value at a path such as `filter.accountId[2]`."""
     argument = argument_path(path)
     cause = public_cause(error) or _number_error(argument, problem) or InvalidInput(problem)
     cause.argument = argument
@@ -89,7 +89,7 @@ def _error_with_path(error: GraphQLError, problem: str, path: str) -> GraphQLErr
 
 
 def _number_error(argument: str, problem: str) -> PostResultsError | None:
-    """The error of an invalid Int whose allowed range is known, instead of GraphQL's general one."""
+    """Return the error of an invalid Int whose allowed range is known, more precise than GraphQL's own."""
     if not problem.startswith(("Int cannot represent", "Expected value of type 'Int'")):
         return None
     if argument.rpartition(".")[2] == "accountId":

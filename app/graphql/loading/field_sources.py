@@ -33,14 +33,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class FromResolver:
-    """Value of the resolver, which uses only these columns and the time of the read."""
+    """Source of a field whose resolver computes the value from these columns and the read time."""
 
     columns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """Value of a function of these columns; with `uses_now`, the time of the read is its last argument."""
+    """Value of a function of these columns; with `uses_now`, the read time is its last argument."""
 
     columns: tuple[str, ...]
     compute: Callable[..., object]
@@ -58,7 +58,7 @@ class FromRelated:
 
 @dataclass(frozen=True, slots=True)
 class ToOne:
-    """The joined row, as an object."""
+    """Joined row, as an object."""
 
     relation: str
 
@@ -73,7 +73,7 @@ class ToMany:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Value of the resolver, which loads more rows by these columns.
+    """Source of a field whose resolver loads more rows by these columns.
 
     If the `ToMany` relation was prefetched, the resolver uses its `relation_columns` instead.
     """

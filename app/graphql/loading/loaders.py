@@ -20,7 +20,7 @@ from app.domain.errors import LimitExceeded
 from app.domain.ids import AccountId, DestinationId, PostId
 
 KEYS_PER_STATEMENT = 10_000
-"""Both database engines reject a statement with more than about 32,000 parameters."""
+"""Limit of keys: both database engines reject a statement with more than about 32,000 parameters."""
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
@@ -66,7 +66,7 @@ class ListSizeLimit:
 
 
 class Loaders:
-    """The loaders of one operation, each created on first use."""
+    """Loaders of one operation, each created on first use."""
 
     def __init__(
         self, open_reader: OpenReader, clock: Callable[[], datetime], list_limit: ListSizeLimit

@@ -1,0 +1,1 @@
+"""The GraphQL schema: types, inputs, enums and resolvers, with their context and permissions."""

@@ -29,20 +29,20 @@ class PostCounts:
 )
 class PlatformCounts:
     platform: str = field(description="Platform, such as `instagram`.")
-    total: int = field(description="Number of destinations of these posts, without drafts.")
+    total: int = field(description="Number of destinations, without those of drafts.")
     scheduled: int = field(description="Number of queued or publishing destinations.")
     published: int = field(description="Number of published destinations.")
-    failed: int = field(description="Number of failed destinations, with unknown outcomes.")
+    failed: int = field(description="Number of failed destinations, including unknown outcomes.")
 
 
-@strawberry.type(description="Counts over a period, by the time when posts were created.")
+@strawberry.type(description="Counts of the posts created in a period, and of their destinations.")
 class AnalyticsSummary:
     period: Period = field(description="Requested period.")
     start: datetime | None = field(description="UTC start, inclusive; null for the whole history.")
     end: datetime = field(description="UTC end of the period, inclusive.")
-    posts: PostCounts = field(description="Posts by status.")
+    posts: PostCounts = field(description="Number of posts by status.")
     by_platform: list[PlatformCounts] = field(
-        description="Destinations by platform, sorted by name."
+        description="Number of destinations by platform, sorted by platform name."
     )
 
 

@@ -79,11 +79,11 @@ class FeedChange:
     def values(self) -> Json:
         return Json(self.event.public_values)
 
-    @strawberry.field(description="Current state of the post; null if none or deleted.")
+    @strawberry.field(description="Current state of the post, if any; null if deleted.")
     async def post(self, info: Info) -> Post | None:
         return await load_post(info.context, self.event.post_id)
 
-    @strawberry.field(description="Current state of the destination; null if none or removed.")
+    @strawberry.field(description="Current state of the destination, if any; null if removed.")
     async def destination(self, info: Info) -> Destination | None:
         return await load_destination(info.context, self.event.destination_id)
 
@@ -125,7 +125,7 @@ async def read_change_page(
     types: Collection[EventKind] | None,
     post_id: UUID | None,
 ) -> FeedPage:
-    """Read one page; ResyncRequired if the cursor is older than the retained changes."""
+    """Read one page; raises ResyncRequired if the cursor is older than the retained changes."""
     codec = context.cursor_codec(CURSOR_SCOPE)
     request = parse_page_arguments(codec, first=first, after=after, last=None, before=None)
     position = None if request.after is None else _to_feed_position(request.after)
@@ -150,7 +150,7 @@ def encode_position(cursor_codec: CursorCodec, position: FeedPosition) -> str:
 
 
 def decode_position(cursor_codec: CursorCodec, cursor: str) -> FeedPosition:
-    """Decode `after`; BadCursor if the cursor does not belong to the workspace's feed."""
+    """Decode `after`; raises BadCursor if the cursor does not belong to the workspace's feed."""
     return _to_feed_position(cursor_codec.decode(cursor, "after"))
 
 

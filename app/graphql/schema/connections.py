@@ -29,11 +29,11 @@ CountResult = int | Exception | None
 @strawberry.type(description="Position of a page in its list.")
 class PageInfo:
     has_next_page: bool = field(
-        description="True if more follow; with `last`, if `before` was given."
+        description="True if entries follow the page; with `last`, true if `before` was passed."
     )
     has_previous_page: bool = field(
-        description="True if entries come before the page; with `first`, true if `after` or `offset` was"
-        " given."
+        description="True if entries precede the page; with `first`, true if `after` or `offset`"
+        " was passed."
     )
     start_cursor: str | None = field(description="Cursor of the first edge; null on an empty page.")
     end_cursor: str | None = field(description="Cursor of the last edge; null on an empty page.")

@@ -49,9 +49,9 @@ class AppState:
     database: Database
     clock: Clock
     new_id: IdFactory
-    """Creates the UUIDs of new objects."""
+    """Function that creates the UUIDs of new objects."""
     random: Callable[[], float]
-    """Returns a random number from 0 to below 1, for the jitter of retries."""
+    """Function that returns a random number from 0 to below 1, for the jitter of retries."""
     retry_policies: RetryPolicies
     max_wait: timedelta
     """Longest time that a long-polling request may wait for a result."""
@@ -59,12 +59,12 @@ class AppState:
     cursor_secret: bytes = b""
     """Secret of cursors and lease tokens; set on startup, the same in all processes."""
     shutdown_event: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set on shutdown; from then on no response waits or stays open."""
+    """Event that is set on shutdown; from then on no response waits or stays open."""
 
 
 @dataclass(kw_only=True)
 class Context:
-    """State of one operation. It holds no database session: `read()` opens a short one."""
+    """State of one operation. Holds no database session: `read()` opens a short one."""
 
     viewer: Viewer
     app_state: AppState
@@ -72,9 +72,9 @@ class Context:
     """Request id and values for the log and the metrics."""
     list_limit: ListSizeLimit
     max_values: int | None
-    """Maximum number of values of a list or object in the variables; None if the API has checked them."""
+    """Maximum number of values in a list or object of the variables; None for REST, with its own limits."""
     rate_limit_charge: RateLimitCharge
-    """Counts the request, once its operation is known, and the posts that it creates."""
+    """Charge for the request, once its operation is known, and for the posts that it creates."""
     implicit_idempotency_key: IdempotencyKey | None = None
     """Key by which the API recognizes a repeated request without a client key."""
     rejected_posts: Mapping[int, InvalidInput] = field(default_factory=dict)
@@ -118,7 +118,7 @@ class Context:
 
     @property
     def publisher(self) -> Publisher:
-        """The viewer as a publisher: of one workspace, or of all with the scope PUBLISH_ALL."""
+        """Viewer as a publisher: of one workspace, or of all with the scope PUBLISH_ALL."""
         is_publish_all = Scope.PUBLISH_ALL in self.viewer.scopes
         workspace_id = None if is_publish_all else self.viewer.workspace_id
         return Publisher(workspace_id, self.viewer.key_id)

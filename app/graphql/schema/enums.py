@@ -63,7 +63,7 @@ _register_enum(
     "Status of a post, derived from its destinations.",
     DRAFT="The post was not submitted or has no destination.",
     SCHEDULED="The post is waiting for its due time and nothing was attempted yet.",
-    PUBLISHING="A destination is due, was attempted or is final, and not all are final.",
+    PUBLISHING="Publishing was requested immediately or has started, and a destination is not final.",
     PUBLISHED="The post was published on every destination.",
     PARTIALLY_FAILED="All destinations are final: some were published, the others failed.",
     FAILED="The post failed on every destination.",
@@ -94,7 +94,7 @@ _register_enum(
     QUEUED="Waiting for the due time, or for an automatic retry if `nextRetryAt` is set.",
     PUBLISHING="Claimed by a publisher.",
     PUBLISHED="Published on the platform.",
-    FAILED="Failed permanently, or the outcome is unknown; see `outcome`.",
+    FAILED="Failed and not retried automatically, or the outcome is unknown; see `outcome`.",
 )
 _register_enum(
     Outcome,
@@ -159,7 +159,8 @@ _register_enum(
     RECORDED="The report was recorded and decides the result.",
     REPEATED="The same report was received before; nothing changed.",
     LATE="The report arrived after its lease was lost and was only logged.",
-    DUPLICATE="The post was already published there, so it may appear twice. Both reports are stored.",
+    DUPLICATE="The destination was already published, so the post may appear twice. Both reports"
+    " are stored.",
 )
 _register_enum(
     EventKind,
@@ -194,7 +195,7 @@ _register_enum(
 _register_enum(
     ResultOutcome,
     "ResultOutcome",
-    "Outcome of an attempt.",
+    "Outcome of an attempt that is recorded by `recordResult`.",
     PUBLISHED="The post is on the platform.",
     FAILED="The post is not on the platform.",
     UNKNOWN="The platform gave no answer; the post may be on the platform.",
@@ -233,12 +234,12 @@ _register_enum(
     WRITE="Change posts and accounts.",
     PUBLISH="Claim and report destinations of the workspace.",
     PUBLISH_ALL="Claim and report destinations of all workspaces.",
-    ADMIN="Manage webhooks and API keys.",
+    ADMIN="Not used by this version.",
 )
 _register_enum(
     WorkspaceKind,
     "WorkspaceKind",
-    "Where the posts of a workspace are published from.",
+    "Kind of a workspace, which decides what publishes its posts.",
     LOCAL="Posts are published by publishers of this server.",
     MIRROR="Posts are published elsewhere; the workspace is a read-only copy.",
 )
@@ -269,6 +270,7 @@ _register_enum(
 _register_enum(
     ErrorCode,
     "ErrorCode",
-    "Error code in `errors[].extensions.code`. The REST API returns it in lower case.",
+    "Error code in `errors[].extensions.code`; the description of each code is how to fix the"
+    " error. The REST API returns it in lower case.",
     **{error.code.name: error.fix for error in concrete_errors()},
 )

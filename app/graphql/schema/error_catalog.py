@@ -29,7 +29,9 @@ class ErrorCatalogEntry:
         description="Category of a publishing error, whose code is in `Destination.errorCode`; null for an"
         " error of a request."
     )
-    next_action: NextAction | None = field(description="Next step after a publishing error.")
+    next_action: NextAction | None = field(
+        description="Next step after a publishing error; else null."
+    )
 
 
 @strawberry.type(description="Waiting time between a failed attempt and its retry.")
@@ -48,7 +50,7 @@ class RetryWait:
     " restarts the schedule.",
 )
 class RetrySchedulePreview:
-    retries: bool = field(description="True if retried; otherwise the first failure is final.")
+    retries: bool = field(description="True if retried; false if the first failure is final.")
     max_attempts: int | None = field(
         description="Number of attempts, including the first, after which the failure is final; null if"
         " their number is not limited."
@@ -60,7 +62,7 @@ class RetrySchedulePreview:
     waits: list[RetryWait] = field(
         description="Waits after the first failed attempt, the second, and so on; empty without retries."
     )
-    continues: bool = field(description="True if retries continue, with equal or longer waits.")
+    continues: bool = field(description="True if equal or longer waits follow these `waits`.")
 
 
 def catalog_entries(part: CatalogPart | None) -> list[ErrorCatalogEntry]:
@@ -76,7 +78,7 @@ def catalog_entries(part: CatalogPart | None) -> list[ErrorCatalogEntry]:
 def preview_retries(
     info: Info, platform: str, category: ErrorCategory, retry_after_seconds: int | None
 ) -> RetrySchedulePreview:
-    """Preview automatic retries; InvalidInput for an invalid platform or negative seconds."""
+    """Preview automatic retries; raises InvalidInput for an invalid platform or negative seconds."""
     check_text(platform, "platform", max_length=MAX_SEARCH_LENGTH)
     if retry_after_seconds is not None and retry_after_seconds < 0:
         raise InvalidInput(

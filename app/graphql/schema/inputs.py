@@ -47,8 +47,8 @@ class PostFilterInput:
     account_id: list[int] | None = optional("Account number of at least one destination.")
     created_after: datetime | None = optional("Created at this time or later.")
     created_before: datetime | None = optional("Created before this time.")
-    scheduled_after: datetime | None = optional("Scheduled for this time or later.")
-    scheduled_before: datetime | None = optional("Scheduled for before this time.")
+    scheduled_after: datetime | None = optional("Due at this time or later.")
+    scheduled_before: datetime | None = optional("Due before this time.")
     published_after: datetime | None = optional("Last published at this time or later.")
     published_before: datetime | None = optional("Last published before this time.")
     updated_after: datetime | None = optional("Last changed at this time or later.")
@@ -59,7 +59,7 @@ class PostFilterInput:
     reference: str | None = optional("Reference of the post, an exact match.")
 
     def to_db_filter(self) -> PostCriteria:
-        """Validate the values for the database; InvalidInput names the field of an invalid one."""
+        """Validate the values for the database; raises InvalidInput, naming the field, for an invalid one."""
         return to_record(
             self,
             PostCriteria,
@@ -94,10 +94,10 @@ class DestinationFilterInput:
     published_before: datetime | None = optional("Published before this time.")
     next_retry_after: datetime | None = optional("Next automatic retry at this time or later.")
     next_retry_before: datetime | None = optional("Next automatic retry before this time.")
-    overdue: bool | None = optional("Value of `isOverdue`.")
+    overdue: bool | None = optional("Value of `Destination.isOverdue`.")
 
     def to_db_filter(self) -> DestinationCriteria:
-        """Validate the values for the database; InvalidInput names the field of an invalid one."""
+        """Validate the values for the database; raises InvalidInput, naming the field, for an invalid one."""
         return to_record(
             self,
             DestinationCriteria,
@@ -125,7 +125,7 @@ class DestinationOrder:
 
 
 def to_record(source: object, record_type: Callable[..., RecordT], **replaced: object) -> RecordT:
-    """Create a dataclass from the source's attributes of the same names; `replaced` has other values."""
+    """Create a record from the source's attributes of the same names; `replaced` sets other values."""
     copied = {
         name: getattr(source, name) for name in _init_fields(record_type) if name not in replaced
     }

@@ -140,7 +140,7 @@ def _iter_fields(
     object_type: GraphQLObjectType,
     selection_sets: Iterable[SelectionSetNode | None],
 ) -> Iterator[FieldNode]:
-    """Yield all fields that may be selected; ignores conditions and type conditions of fragments."""
+    """Yield all fields that may be selected; ignore conditions and type conditions of fragments."""
     for selection_set in selection_sets:
         for selection in selection_set.selections if selection_set else ():
             if isinstance(selection, FieldNode):

@@ -42,7 +42,7 @@ def _mutation_field(*permissions: BasePermission) -> list[FieldExtension]:
 
 
 class HasScope(BasePermission):
-    """Rejects with INSUFFICIENT_SCOPE unless the viewer's key has one of the scopes."""
+    """Permission for API keys with one of the scopes; else INSUFFICIENT_SCOPE."""
 
     def __init__(self, *scopes: Scope) -> None:
         self.scopes = scopes
@@ -55,7 +55,7 @@ class HasScope(BasePermission):
 
 
 class NotMirrorWorkspace(BasePermission):
-    """Rejects with READ_ONLY_MIRROR in a workspace that only records what another service reports."""
+    """Permission outside mirrors of other services; else READ_ONLY_MIRROR."""
 
     def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:  # noqa: ARG002
         return info.context.viewer.workspace_kind is not WorkspaceKind.MIRROR
@@ -65,7 +65,7 @@ class NotMirrorWorkspace(BasePermission):
 
 
 class NotMirrorUnlessPublishAll(NotMirrorWorkspace):
-    """Allows keys with PUBLISH_ALL in a mirror too, because their claims skip mirrors anyway."""
+    """Permission like NotMirrorWorkspace, and for all PUBLISH_ALL keys: their claims skip mirrors anyway."""
 
     def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:
         is_publish_all = Scope.PUBLISH_ALL in info.context.viewer.scopes
@@ -73,7 +73,7 @@ class NotMirrorUnlessPublishAll(NotMirrorWorkspace):
 
 
 class PrefixArgumentPath(FieldExtension):
-    """Prefixes the argument of an error with `input.`, because the domain does not know input objects."""
+    """Extension that prefixes the argument of an error with `input.`: the domain knows no input objects."""
 
     async def resolve_async(
         self, next_: Callable[..., Awaitable[Any]], source: Any, info: Info, **kwargs: Any

@@ -118,7 +118,7 @@ async def read_destinations(
 
 
 async def read_count(info: Info, count: Callable[[Reader], Awaitable[int]]) -> CountResult:
-    """Count a list if `totalCount` is selected; an error is returned, so that only that field fails."""
+    """Count a list if `totalCount` is selected; return an error, so that only that field fails."""
     if not is_selected(info, "totalCount"):
         return None
     try:
@@ -128,7 +128,7 @@ async def read_count(info: Info, count: Callable[[Reader], Awaitable[int]]) -> C
 
 
 async def _try_joined_read(read: Awaitable[T]) -> T | None:
-    """Await a joined read; None if it fails, so that each relation is read, and fails, on its own."""
+    """Await a joined read; return None if it fails, so that each relation is read, and fails, alone."""
     try:
         return await read
     except RequestError:

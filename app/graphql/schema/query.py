@@ -210,8 +210,8 @@ class Query:
         return [Account.from_row(row, now) for row in rows]
 
     @strawberry.field(
-        description="Change feed of the workspace, oldest first. Without `after`, the feed starts at the"
-        " oldest retained change. An older cursor returns RESYNC_REQUIRED.",
+        description="Change feed of the workspace, oldest first. Without `after`, the feed starts"
+        " at the oldest retained change. An older cursor fails with RESYNC_REQUIRED.",
         extensions=requires(Scope.READ),
     )
     async def changes(
@@ -239,7 +239,7 @@ class Query:
         return catalog_entries(part)
 
     @strawberry.field(
-        description="Counts over a period, by the time when posts were created.",
+        description="Counts of the posts created in a period, and of their destinations.",
         extensions=requires(Scope.READ),
     )
     async def analytics_summary(
@@ -257,7 +257,7 @@ class Query:
         return await build_summary(info, period, start, end)
 
     @strawberry.field(
-        description="Automatic retries of a category of errors on a platform.",
+        description="Schedule of automatic retries for a category of errors on a platform.",
         extensions=requires(Scope.READ),
     )
     def preview_retry_schedule(

@@ -33,13 +33,14 @@ from app.graphql.schema.query import ChangedPostId, ChangeTypes
 from app.graphql.schema.types import Destination, Post, load_destination, load_post
 
 EventResolver: TypeAlias = Callable[[FeedChange, Context], Awaitable[object | None]]
-"""Builds the result for a change; returns None if the subscription skips the change."""
+"""Function that builds the result for a change; returns None if the subscription skips the change."""
 
 ResumeAfter = Annotated[
     str | None,
     argument(
-        description="Cursor of the last received change; the stream continues after it. Without a cursor, the"
-        " stream starts now. Returns RESYNC_REQUIRED if later changes are no longer retained."
+        description="Cursor of the last received change; the stream continues after it. Without a"
+        " cursor, the stream starts now. Fails with RESYNC_REQUIRED if later changes are no longer"
+        " retained."
     ),
 ]
 
@@ -54,7 +55,7 @@ class PendingEvent:
     resolver: EventResolver
 
     async def resolve(self, context: Context) -> object | None:
-        """Build the result from the current data; None if the subscription skips the change."""
+        """Build the result from the current data; return None if the subscription skips the change."""
         return await self.resolver(
             FeedChange(event=self.event, cursor_codec=context.cursor_codec(CURSOR_SCOPE)), context
         )
@@ -62,7 +63,7 @@ class PendingEvent:
 
 @strawberry.type
 class ChangeNotification:
-    change: FeedChange = strawberry.field(description="The change itself.")
+    change: FeedChange = strawberry.field(description="Entry of the change feed.")
 
     @strawberry.field(description="Position of the change in the feed, to pass as `after`.")
     def cursor(self) -> str:

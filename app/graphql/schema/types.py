@@ -44,7 +44,7 @@ from app.graphql.schema.context import Context, Info
 from app.graphql.schema.scalars import Json
 
 _LABEL_COLUMNS = ("account_name", "display_name", "platform_username", "id", "platform")
-"""Columns that the display label of an account is computed from."""
+"""Columns from which the display label of an account is computed."""
 
 _CONNECTION_COLUMNS = ("is_active", "needs_reconnection_since", "token_expires_at")
 """Columns that decide whether an account can post."""
@@ -80,7 +80,7 @@ class Node(RowBacked):
 
 @strawberry.type(name="Diagnosis", description="Cause of a publishing error and how to fix it.")
 class ErrorDiagnosis:
-    """Describes the fields of `app.domain.diagnosis.Diagnosis`, whose instances are returned as they are."""
+    """GraphQL fields of `app.domain.diagnosis.Diagnosis`, whose instances are returned unconverted."""
 
     category: ErrorCategory = field(description="Category of the error.")
     code: str = field(description="Error code of the publisher; `errorCatalog` has known codes.")
@@ -99,7 +99,9 @@ class Attempt:
     number: int | None = field(
         description="Attempt number in the destination, from 1; null if late."
     )
-    kind: AttemptKind = field(description="LATE if reported after the lease was lost.")
+    kind: AttemptKind = field(
+        description="LATE if reported after the lease was lost, else REGULAR."
+    )
     outcome: Outcome = field(description="Outcome of the attempt; NONE while it is running.")
     category: ErrorCategory | None = field(description="Category of the error, if any.")
     code: str | None = field(description="Error code of the publisher, if any.")
@@ -153,7 +155,9 @@ class Destination(Node):
     error_category: ErrorCategory | None = column("Category of the error; decides about retries.")
     error_code: str | None = column("Error code of the publisher; `errorCatalog` has known codes.")
     attempts: int = column("Number of attempts started, never reset.")
-    next_retry_at: datetime | None = column("UTC time of the next automatic retry; null if none.")
+    next_retry_at: datetime | None = column(
+        "UTC time of the next automatic retry; null if none is planned."
+    )
     created_at: datetime = column("UTC time when the account was added to the post.")
     updated_at: datetime = column("UTC time of the last change.")
 
@@ -297,7 +301,7 @@ class Post(Node):
 
 @strawberry.type(description="Ability of an account to post now, judged by its access only.")
 class AccountReadiness:
-    """Describes the fields of `app.domain.accounts.Readiness`, whose instances are returned as they are."""
+    """GraphQL fields of `app.domain.accounts.Readiness`, whose instances are returned unconverted."""
 
     status: ReadinessStatus = field(description="HEALTHY if the account can post; else the reason.")
     can_post: bool = field(description="True if a post that is due now would be published.")
@@ -426,7 +430,7 @@ class Account(Node):
 
 
 async def load_post(context: Context, post_id: PostId | None) -> Post | None:
-    """Load the current state of a post; None if it does not exist or the id is None."""
+    """Load the current state of a post; return None if it does not exist or the id is None."""
     row = None if post_id is None else await context.loaders.posts_by_id.load(post_id)
     return None if row is None else Post.from_row(row, context.clock())
 
@@ -434,7 +438,7 @@ async def load_post(context: Context, post_id: PostId | None) -> Post | None:
 async def load_destination(
     context: Context, destination_id: DestinationId | None
 ) -> Destination | None:
-    """Load the current state of a destination; None if it does not exist or the id is None."""
+    """Load the current state of a destination; return None if it does not exist or the id is None."""
     if destination_id is None:
         return None
     row = await context.loaders.destinations_by_id.load(destination_id)
@@ -442,6 +446,6 @@ async def load_destination(
 
 
 async def load_account(context: Context, account_id: AccountId | None) -> Account | None:
-    """Load the current state of an account; None if it does not exist or the id is None."""
+    """Load the current state of an account; return None if it does not exist or the id is None."""
     row = None if account_id is None else await context.loaders.accounts_by_id.load(account_id)
     return None if row is None else Account.from_row(row, context.clock())

@@ -32,7 +32,7 @@ class ViewerApiKey:
 class Workspace:
     workspace_id: UUID = field(description="UUID of the workspace.")
     name: str = field(description="Name of the workspace on this server.")
-    kind: WorkspaceKind = field(description="Where the posts of the workspace are published from.")
+    kind: WorkspaceKind = field(description="LOCAL, or MIRROR of another service.")
 
 
 @strawberry.type(description="Totals of a workspace.")

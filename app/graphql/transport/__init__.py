@@ -1,0 +1,1 @@
+"""Transports of the GraphQL API: HTTP, server-sent events and WebSockets."""

@@ -57,7 +57,7 @@ _STATUS_BY_CODE = {error.code.name: error.http_status for error in concrete_erro
 
 @dataclass(frozen=True, slots=True)
 class OperationRequest:
-    """The request parameters of GraphQL over HTTP, which WebSockets share."""
+    """Request parameters of GraphQL over HTTP, which WebSockets share."""
 
     document: DocumentRequest
     variables: Mapping[str, object] | None
@@ -65,7 +65,7 @@ class OperationRequest:
 
 
 def read_operation_request(parameters: Mapping[str, object]) -> OperationRequest:
-    """Read the request parameters; InvalidInput for a wrong type. Unknown ones are ignored."""
+    """Read the request parameters; raises InvalidInput for a wrong type. Unknown ones are ignored."""
     variables = parameters.get("variables")
     operation_name = parameters.get("operationName")
     if operation_name is not None and not isinstance(operation_name, str):
@@ -195,7 +195,7 @@ class GraphQLEndpoint:
 
 
 def _is_browser_navigation(request: Request) -> bool:
-    """True for a browser that navigates to the URL; it has no API key, and a 401 would not help."""
+    """Return True for a browser that navigates to the URL; it has no API key, and a 401 would not help."""
     return (
         request.method == "GET"
         and request.query_params.keys().isdisjoint(("query", "documentId", "extensions"))
@@ -228,7 +228,7 @@ class _NegotiatedResponse(NamedTuple):
     """Response format chosen from the Accept header."""
 
     media_type: str
-    """graphql-response+json if the client names it and does not prefer JSON, else JSON.
+    """Media type: graphql-response+json if the client names it and does not prefer JSON, else JSON.
 
     A client that accepts anything, or nothing that is available, gets JSON ("Legacy Watershed").
     """

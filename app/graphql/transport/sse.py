@@ -34,7 +34,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 class SSEResponse(Response):
-    """Streams the responses, then `complete`.
+    """Response that streams each result, then `complete`.
 
     When a stop condition returns, such as shutdown or a revoked API key, the stream ends without
     `complete`. The client then reconnects; with a revoked key it gets its error from the new request.
@@ -98,7 +98,7 @@ class SSEResponse(Response):
         send_task: asyncio.Task[None],
         stop_tasks: Set[asyncio.Future[Any]],
     ) -> bool:
-        """Wait for the end, sending heartbeats. Returns False if the client does not read."""
+        """Wait for the end, sending heartbeats; return False if the client does not read."""
         heartbeat = self._timeouts.heartbeat_interval.total_seconds()
         send_timeout = self._timeouts.send_timeout.total_seconds()
         while True:
@@ -121,7 +121,7 @@ class SSEResponse(Response):
 
 
 async def _send_end(send: Send) -> bool:
-    """End the response body; False on timeout, since a client that does not read must not delay shutdown."""
+    """End the response body; return False on timeout: a client that does not read must not delay shutdown."""
     try:
         async with asyncio.timeout(_CLOSE_TIMEOUT.total_seconds()):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -131,7 +131,7 @@ async def _send_end(send: Send) -> bool:
 
 
 class _Sender:
-    """Sends body chunks and tracks whether the client reads them."""
+    """Sender of body chunks that tracks whether the client reads them."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -146,7 +146,7 @@ class _Sender:
         self.sent_count += 1
 
     def stalled_seconds(self) -> float:
-        """Seconds since the current send started; 0 if nothing is being sent."""
+        """Return the seconds since the current send started; 0 if nothing is being sent."""
         return time.monotonic() - self._started_at if self.is_sending else 0.0
 
 

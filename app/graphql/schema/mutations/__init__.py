@@ -13,7 +13,7 @@ from app.graphql.schema.mutations.retries import RetryMutations
 
 @strawberry.type
 class PublishingMutations(ClaimMutations, ReportMutations):
-    """The publishing protocol, called by publisher programs."""
+    """Mutations of the publishing protocol, called by publisher programs."""
 
 
 @strawberry.type(
@@ -30,4 +30,4 @@ PUBLISHING_FIELD_NAMES = frozenset(
     to_camel_case(field.python_name)
     for field in get_object_definition(PublishingMutations, strict=True).fields
 )
-"""Requests with only these fields are counted by a rate limit of their own."""
+"""Fields of the publishing protocol; a request with only these counts for a rate limit of its own."""

@@ -36,9 +36,7 @@ class ConnectAccountInput:
     )
     platform_username: str | None = optional("User name on the platform.")
     avatar_url: str | None = optional("HTTP or HTTPS URL of the profile picture.")
-    token_expires_at: datetime | None = optional(
-        "UTC time when the access expires; null if never or unknown."
-    )
+    token_expires_at: datetime | None = optional("UTC time of expiry; null if never or unknown.")
     idempotency_key: str | None = optional(IDEMPOTENCY_KEY_DESCRIPTION)
 
 
@@ -79,7 +77,7 @@ class MarkReconnectedInput(AccountIdInput):
 @strawberry.input(description="Input of `retryAfterReconnect`.")
 class RetryAfterReconnectInput(AccountIdInput):
     failed_after: datetime | None = optional(
-        "Retry only what failed at this time or later; null for all failures."
+        "Retry only destinations that failed at this time or later; null for all."
     )
     idempotency_key: str | None = optional(IDEMPOTENCY_KEY_DESCRIPTION)
 
@@ -102,8 +100,8 @@ class UpdateAccountPayload(AccountPayload):
 @strawberry.type(description="Result of `disconnectAccount`.")
 class DisconnectAccountPayload(AccountPayload):
     waiting_posts: int = field(
-        description="Number of queued posts on the account. Each fails there with AUTH when it is due, unless"
-        " the account is connected again."
+        description="Number of queued posts on the account. Each fails on it with AUTH when it is"
+        " due, unless the account is connected again."
     )
 
 

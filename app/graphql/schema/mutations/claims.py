@@ -57,7 +57,7 @@ class ClaimInput:
     )
 
     def to_request(self) -> ClaimRequest:
-        """Validate the values; InvalidInput names a field out of its range."""
+        """Validate the values; raises InvalidInput, naming the field, for one out of its range."""
         return ClaimRequest(
             limit=parse_claim_limit(self.limit, "limit"),
             lease_duration=parse_lease_duration(self.lease_seconds, "leaseSeconds"),
@@ -104,7 +104,7 @@ class ReleaseClaimInput(LeaseTokenInput):
 
 @strawberry.type
 class ClaimedDestination:
-    """Everything a publisher needs to publish a destination, because its key may lack the scope READ."""
+    """Data that a publisher needs to publish a destination, because its key may lack the scope READ."""
 
     lease_expires_at: datetime = field(description="UTC time when the lease expires.")
     workspace_id: UUID = field(description="UUID of the workspace that the destination belongs to.")
@@ -115,7 +115,7 @@ class ClaimedDestination:
     account_name: str = field(description="Display name of the account.")
     platform_user_id: str | None = field(description="Id of the account on the platform.")
     platform_username: str | None = field(description="User name on the platform.")
-    content: str = field(description="Text to publish: the platform's own or the post's.")
+    content: str = field(description="Text for this platform, or else the text of the post.")
     post_content: str = field(description="Text of the post for all platforms.")
     platform_content: Json = field(
         description="Content by platform, `{content, contentType, settings}`, unchanged from the input."
@@ -169,21 +169,23 @@ class PublishingClaim(ClaimedDestination):
 class VerificationClaim(ClaimedDestination):
     verification_token: str = field(description="Lease token, for `reportVerified`.")
     error: str | None = field(description="Human-readable reason why the outcome is unknown.")
-    last_started_at: datetime | None = field(description="UTC time of the last start, if logged.")
+    last_started_at: datetime | None = field(
+        description="UTC start of the last attempt, if logged."
+    )
     last_worker: str | None = field(description="Name of the worker of the last attempt.")
 
 
 @strawberry.type(description="Result of `claimDestinations`.")
 class ClaimDestinationsPayload:
     claims: list[PublishingClaim] = field(
-        description="Claims; longest due first in each workspace."
+        description="Claimed destinations, in each workspace the longest due first."
     )
 
 
 @strawberry.type(description="Result of `claimVerifications`.")
 class ClaimVerificationsPayload:
     claims: list[VerificationClaim] = field(
-        description="Claims; longest unknown first in each workspace."
+        description="Claimed destinations, in each workspace the longest unknown first."
     )
 
 
@@ -305,7 +307,8 @@ class ClaimMutations:
         )
 
     @strawberry.mutation(
-        description="Extend or shorten a lease, counted from now.", extensions=publisher_field()
+        description="Extend or shorten a lease, counted from now.",
+        extensions=publisher_field(),
     )
     async def extend_lease(
         self, info: Info, input: MutationInput[ExtendLeaseInput]

@@ -51,7 +51,9 @@ class PostInput:
     scheduled_for: datetime | None = optional(
         "UTC time when the post is due; null for immediately."
     )
-    draft: bool = field(default=False, description="True for a draft; submit with `schedulePost`.")
+    draft: bool = field(
+        default=False, description="True for a draft, which `schedulePost` submits."
+    )
     timezone: str | None = optional(_TIMEZONE_DESCRIPTION)
     media_ids: list[str] = field(default_factory=list, description="Media ids, stored unchanged.")
     media: list[Json] = field(default_factory=list, description="Media objects, stored unchanged.")
@@ -59,7 +61,7 @@ class PostInput:
     reference: str | None = optional("Name that the client chooses, to find the post by.")
 
     def to_new_post(self) -> NewPost:
-        """Convert to a domain record; InvalidInput names a field of the wrong type."""
+        """Convert to a domain record; raises InvalidInput, naming the field, for a wrong type."""
         return to_record(
             self,
             NewPost,
@@ -99,8 +101,8 @@ class UpdatePostInput(PostVersionInput):
     scheduled_for: datetime | None = optional("UTC time when the post is due.")
     publish_now: bool = field(
         default=False,
-        description="True to publish immediately; not together with `scheduledFor`. A draft only loses its"
-        " time: submit it with `schedulePost`.",
+        description="True to publish immediately; not together with `scheduledFor`. For a draft,"
+        " this only removes its time: submit it with `schedulePost`.",
     )
     timezone: str | None = optional(_TIMEZONE_DESCRIPTION, default=UNSET)
     media_ids: list[str] | None = optional("Media ids, stored unchanged.", default=UNSET)
@@ -109,7 +111,7 @@ class UpdatePostInput(PostVersionInput):
     reference: str | None = optional("Name that the client chooses.", default=UNSET)
 
     def to_changes(self) -> PostChanges:
-        """Return the passed fields; InvalidInput if there are two times or a type is wrong."""
+        """Return the passed fields; raises InvalidInput if there are two times or a type is wrong."""
         if self.publish_now and self.scheduled_for is not None:
             raise InvalidInput(
                 "Pass either scheduledFor or publishNow, not both.", argument="scheduledFor"
@@ -154,7 +156,7 @@ class DeletePostInput(PostVersionInput):
 
 @strawberry.type(
     name="AccountWarning",
-    description="Account of the post that could not post if the post were due now.",
+    description="Account of a post on which the post would fail if it were due now.",
 )
 class BlockedAccountWarning:
     account_id: int = field(description="Number of the account.")
@@ -181,7 +183,7 @@ class PostPayload:
 @strawberry.type
 class SubmittedPostPayload(PostPayload):
     warnings: list[BlockedAccountWarning] = field(
-        description="Accounts to fix before the post is due; it would fail there with AUTH."
+        description="Accounts to fix before the post is due, or it fails on them with AUTH."
     )
 
 
@@ -240,7 +242,7 @@ class DeletePostPayload:
 @strawberry.type
 class PostMutations:
     @strawberry.mutation(
-        description="Create a post, to publish it immediately, at its time, or as a draft later.",
+        description="Create a post, to be published immediately or at its time, or a draft.",
         extensions=write_field(Scope.WRITE),
     )
     async def create_post(
@@ -286,7 +288,7 @@ class PostMutations:
         return CreatePostsPayload(results=results, succeeded=len(results) - failed, failed=failed)
 
     @strawberry.mutation(
-        description="Change a post. Possible until it is published on any destination.",
+        description="Change a post that is not yet published on any destination.",
         extensions=write_field(Scope.WRITE),
     )
     async def update_post(

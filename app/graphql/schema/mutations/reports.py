@@ -46,19 +46,19 @@ class PublicationInput:
     """Location of a published post; part of every input that can report a publication."""
 
     platform_post_url: str | None = optional(
-        "URL of the post on the platform. PUBLISHED needs this or `platformPostId`."
+        "URL of the post on the platform. A publication needs this or `platformPostId`."
     )
     platform_post_id: str | None = optional("Id of the post on the platform.")
     published_at: datetime | None = optional("UTC time of the publication; default now.")
 
     def to_publication(self, now: datetime) -> Publication:
-        """Validate the values; InvalidInput if one is invalid or URL and id are both missing."""
+        """Validate the values; raises InvalidInput if one is invalid or URL and id are both missing."""
         return validate_publication(
             self.platform_post_id, self.platform_post_url, self.published_at, now
         )
 
     def to_publication_if_published(self, finding: str, now: datetime) -> Publication | None:
-        """Return the publication if the finding is PUBLISHED; otherwise there must be no values."""
+        """Return the publication of the finding PUBLISHED; raises InvalidInput if another has values."""
         if finding == VerificationFinding.PUBLISHED:
             return self.to_publication(now)
         self.reject_publication(finding)
@@ -102,7 +102,7 @@ class ReportFailedInput(LeaseTokenInput):
     )
 
     def to_failure(self) -> Failure:
-        """Validate the values; InvalidInput names the field of an invalid one."""
+        """Validate the values; raises InvalidInput, naming the field, for an invalid one."""
         return validate_failure(self.category, self.message, passed_fields(self, FailureDetails))
 
 
@@ -147,7 +147,7 @@ class RecordResultInput(PublicationInput):
     worker: str | None = optional(WORKER_DESCRIPTION)
 
     def to_outcome(self, now: datetime) -> Publication | Failure:
-        """Validate the values; InvalidInput if one is missing or belongs to another outcome."""
+        """Validate the values; raises InvalidInput if one is missing or belongs to another outcome."""
         if self.outcome is ResultOutcome.PUBLISHED:
             _reject_arguments(
                 "is not allowed with PUBLISHED.",
@@ -172,10 +172,12 @@ class ReportPayload:
 
     receipt: Receipt = field(description="Effect of the report.")
     status: DestinationStatus = field(description="Current status of the destination.")
-    outcome: Outcome = field(description="Known result on the platform.")
+    outcome: Outcome = field(description="Known result of the destination on the platform.")
     attempts: int = field(description="Number of attempts started so far.")
     will_retry: bool = field(description="True if an automatic retry is planned, at `nextRetryAt`.")
-    next_retry_at: datetime | None = field(description="UTC time of the next retry; null if none.")
+    next_retry_at: datetime | None = field(
+        description="UTC time of the next automatic retry; null if none is planned."
+    )
 
     @classmethod
     def from_result(cls, result: ReportResult) -> Self:
@@ -342,7 +344,7 @@ class ReconciliationMutations:
 
 
 def _now_in_milliseconds(context: Context) -> datetime:
-    """Return the current time at the precision of stored times, the default of reported times."""
+    """Return the current time in milliseconds, as times are stored; the default of reported times."""
     return truncate_to_ms(context.clock())
 
 

@@ -100,7 +100,7 @@ class RetryPostPayload:
 @strawberry.type(description="Result of `retryDestinations`.")
 class RetryDestinationsPayload:
     retries: list[DestinationRetryResult] = field(
-        description="Decisions, newest destination first."
+        description="Decision for each matching destination, newest destination first."
     )
     retried_count: int = field(
         description="Number of destinations that were, or would be, queued again."

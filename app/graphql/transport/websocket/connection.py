@@ -37,10 +37,10 @@ from app.http.state import RequestState
 from app.observability.recorders import SocketRecord
 
 _STALL_CHECKS = 5
-"""Checks per send timeout."""
+"""Number of checks per send timeout."""
 _CLOSE_TIMEOUT = timedelta(seconds=5)
 _MAX_REASON_BYTES = 123
-"""RFC 6455, 5.5: a control frame has at most 125 bytes, of which the code takes two."""
+"""Limit of a close reason. RFC 6455, 5.5: a control frame has 125 bytes, of which the code takes two."""
 
 _ABNORMAL_CLOSURE = 1006
 """Code of RFC 6455 for a connection that ended without a close frame; never sent."""
@@ -49,11 +49,11 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 class _ConnectionLost(Exception):
-    """The client has disconnected, or the WebSocket was closed."""
+    """Loss of the connection: the client has disconnected, or the WebSocket was closed."""
 
 
 class GraphQLWebSocket:
-    """An accepted WebSocket."""
+    """Accepted WebSocket."""
 
     def __init__(self, config: WebSocketConfig, scope: Scope, receive: Receive, send: Send) -> None:
         self._config = config
@@ -65,9 +65,9 @@ class GraphQLWebSocket:
         self._client_address: str | None = client[0] if client else None
         self._id = config.new_request_id()
         self._token = ""
-        """The API key, once the client is authenticated."""
+        """API key, once the client is authenticated."""
         self._init_received = asyncio.Event()
-        """Set by `connection_init`."""
+        """True once `connection_init` was received."""
         self._authenticated = asyncio.Event()
         self._operations: dict[str, asyncio.Task[None]] = {}
         """Running operations by id, without those that the client has completed."""
@@ -249,7 +249,7 @@ class GraphQLWebSocket:
         await self._close(CloseCode.FORBIDDEN, "The API key was revoked or has expired.")
 
     async def _send_message(self, text: str) -> None:
-        """Send a message; _ConnectionLost if the client can no longer receive it."""
+        """Send a message; raises _ConnectionLost if the client can no longer receive it."""
         if self._is_closed:
             raise _ConnectionLost
         if not self._pending_sends:
@@ -293,7 +293,7 @@ class GraphQLWebSocket:
 
 
 def _token_from_payload(payload: Mapping[str, object]) -> str | None:
-    """The token in `{"Authorization": "Bearer …"}`, also below `headers`; names in any case."""
+    """Return the token in `{"Authorization": "Bearer …"}`, also below `headers`; names in any case."""
     values = {name.lower(): value for name, value in payload.items()}
     authorization = values.get("authorization")
     if isinstance(authorization, str):

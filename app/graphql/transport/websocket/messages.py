@@ -61,11 +61,11 @@ ClientMessage: TypeAlias = ConnectionInit | Ping | Pong | Subscribe | Complete
 
 
 class MalformedMessage(Exception):
-    """The message does not conform to the protocol; its text is the close reason."""
+    """Error of a message that does not conform to the protocol; its text is the close reason."""
 
 
 def read_message(text: str) -> ClientMessage:
-    """Parse a message of the client; MalformedMessage if it is invalid."""
+    """Parse a message of the client; raises MalformedMessage if it is invalid."""
     try:
         message = read_json_object(text.encode(errors="surrogatepass"))
     except InvalidJson as error:
@@ -114,7 +114,7 @@ PONG = '{"type":"pong"}'
 
 
 class OperationMessages:
-    """Formats the server's messages for one operation."""
+    """Formatter of the server's messages for one operation."""
 
     def __init__(self, operation_id: str) -> None:
         self._prefix = f'{{"id":{orjson.dumps(operation_id).decode()},"type":'

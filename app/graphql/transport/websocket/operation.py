@@ -28,13 +28,13 @@ class WebSocketConfig:
     new_request_id: Callable[[], str]
     authenticated_limiter: ConcurrencyLimiter
     unauthenticated_limiter: ConcurrencyLimiter
-    """Limits WebSockets that have not authenticated yet, all under one key."""
+    """Limiter of WebSockets that have not authenticated yet, all under one key."""
     max_operations: int
-    """Operations that may run on one WebSocket at a time."""
+    """Number of operations that may run on one WebSocket at a time."""
     max_list_entries: int
     max_values: int
     operation_timeout: timedelta
-    """For queries and mutations, and for the start of a subscription."""
+    """Timeout of queries and mutations, and of the start of a subscription."""
     timeouts: ConnectionTimeouts
 
 
