@@ -61,7 +61,7 @@ def _check(name: str, condition: str) -> CheckConstraint:
 
 
 def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    """Partial index; its columns start with `workspace_id` unless they include it elsewhere."""
+    """Return a partial index; its columns start with `workspace_id` unless they include it elsewhere."""
     if "workspace_id" not in columns:
         columns = ("workspace_id", *columns)
     condition = text(where)
@@ -423,6 +423,7 @@ class PublishEvidence(Base):
     destination_id: Mapped[UUID] = mapped_column(primary_key=True)
     fence: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     counted: Mapped[bool]
+    """True for the first report of the destination, which set its state."""
     platform_post_id: Mapped[str | None]
     platform_post_url: Mapped[str | None]
     published_at: Mapped[datetime]

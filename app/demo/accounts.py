@@ -29,7 +29,7 @@ ALWAYS_HEALTHY = (INSTAGRAM, FACEBOOK)
 """The first two accounts: their access never ends, and they have no recent permanent failures."""
 
 LINKEDIN_ACCESS_LOST_AT = datetime(2026, 4, 15, 14, 31, 47, tzinfo=UTC)
-"""When LinkedIn rejected the expired token in the documented example."""
+"""Time at which LinkedIn rejected the expired token in the documented example."""
 
 TIKTOK_ACCESS_LOST_AGE = timedelta(days=2, hours=3)
 """Time between TikTok's first rejection of the account's access and the load of the demo."""
@@ -49,7 +49,7 @@ class DemoAccount:
     """Failure of an attempt while the account has no access."""
 
     def time_without_access(self, at: datetime) -> timedelta | None:
-        """Time since the account lost its access; None while it has access."""
+        """Return the time since the account lost its access; None while it has access."""
         lost, regained = self.access_lost_at, self.access_regained_at
         if lost is None or at < lost or (regained is not None and at >= regained):
             return None
@@ -98,7 +98,7 @@ def demo_account(
 
 
 def demo_accounts(now: datetime) -> tuple[DemoAccount, ...]:
-    """All demo accounts by id, in their state at `now`."""
+    """Return all demo accounts by id, in their state at `now`."""
     account = partial(
         demo_account, created_at=min(now, LINKEDIN_ACCESS_LOST_AT) - timedelta(days=100)
     )

@@ -63,13 +63,13 @@ _FILLER = "This sentence is repeated until the text has the required length. "
 
 
 def draw_content(rng: Random) -> str:
-    """A text combined from three random phrases."""
+    """Combine three random phrases into a text."""
     phrases = (rng.choice(_OPENINGS), rng.choice(_SUBJECTS) + ".", rng.choice(_ENDINGS))
     return " ".join(filter(None, phrases))
 
 
 def text_of_length(length: int, opening: str) -> str:
-    """A text of exactly `length` code points that starts with `opening`."""
+    """Return a text of exactly `length` code points that starts with `opening`."""
     text = opening + _FILLER * (length // len(_FILLER) + 1)
     return text[: length - 1] + "."
 
@@ -79,7 +79,7 @@ def draw_uuid(rng: Random) -> UUID:
 
 
 def draw_medium(rng: Random, media_type: Literal["image", "video"]) -> Mapping[str, str]:
-    """A picture or video in the form of a media library's entry."""
+    """Draw a picture or video in the form of a media library's entry."""
     media_id = str(draw_uuid(rng))
     suffix, mime_type = {"image": ("jpg", "image/jpeg"), "video": ("mp4", "video/mp4")}[media_type]
     return {

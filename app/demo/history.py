@@ -70,7 +70,7 @@ def _past_posts(simulator: Simulator) -> Iterator[PostHistory]:
 
 
 def _rejected_videos(simulator: Simulator) -> Iterator[PostHistory]:
-    """Enough permanent failures within a week for a health warning of the account."""
+    """Create enough permanent failures within a week for a health warning of the account."""
     for days_ago in (5.6, 4.3, 2.7, 1.2):
         yield simulator.post(
             draw_content(simulator.rng),
@@ -102,7 +102,7 @@ def _scheduled_posts(simulator: Simulator) -> Iterator[PostHistory]:
 
 
 def _posts_of_the_last_hour(simulator: Simulator) -> Iterator[PostHistory]:
-    """Posts that are all final by now."""
+    """Create posts of the last hour that are all final by now."""
     failures_by_account: Sequence[tuple[int, Mapping[AccountId, Failure | None]]] = (
         (57, {INSTAGRAM: None, FACEBOOK: None}),
         (52, {INSTAGRAM: None, FACEBOOK: UNAVAILABLE}),
@@ -146,7 +146,7 @@ def _past_post(simulator: Simulator, due_at: datetime) -> PostHistory:
 
 
 def _draw_due_times(rng: Random, day: datetime, workday_range: tuple[int, int]) -> list[datetime]:
-    """Quarters of an hour within working time; a weekend day has a third of a workday's number."""
+    """Draw quarters of an hour within working time; a weekend day has a third of a workday's number."""
     count = rng.randint(*workday_range)
     if day.weekday() >= 5:
         count = count // 3
@@ -163,7 +163,7 @@ def _draw_created_at(rng: Random, due_at: datetime) -> datetime:
 
 
 def _is_used(account: DemoAccount, at: datetime) -> bool:
-    """The team continues to use an account for a day after it lost its access."""
+    """Return whether the team uses the account: until a day after it lost its access."""
     time_without_access = account.time_without_access(at)
     return time_without_access is None or time_without_access < timedelta(days=1)
 
@@ -174,7 +174,7 @@ def _draw_accounts(rng: Random, accounts: Sequence[DemoAccount]) -> list[DemoAcc
 
 
 def _draw_media(rng: Random, accounts: Sequence[DemoAccount]) -> tuple[Mapping[str, str], ...]:
-    """Media that the platforms of the post require."""
+    """Draw the media that the platforms of the post require."""
     platforms = {account.account.platform for account in accounts}
     if platforms & {"youtube", "tiktok"}:
         return (draw_medium(rng, "video"),)

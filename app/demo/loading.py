@@ -31,7 +31,7 @@ _KEY_NAME = "demo"
 
 
 class DemoRefused(Exception):
-    """The database cannot store the demo data; the message is a sentence for the operator."""
+    """Database that cannot store the demo data; the message is a sentence for the operator."""
 
 
 async def load_demo(database: Database, *, token: str, key_prefix: str, now: datetime) -> None:
@@ -78,7 +78,7 @@ async def load_demo(database: Database, *, token: str, key_prefix: str, now: dat
 
 
 def demo_data(now: datetime) -> tuple[Sequence[DemoAccount], Sequence[PostHistory]]:
-    """Accounts and posts of the demo workspace, posts by creation; the same `now` gives the same data."""
+    """Return accounts and posts of the demo, posts by creation; the same `now` gives the same data."""
     now = truncate_to_ms(now)
     accounts = demo_accounts(now)
     simulator = Simulator(

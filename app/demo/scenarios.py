@@ -200,7 +200,7 @@ _SCENARIOS: Sequence[tuple[str, timedelta, timedelta | None, Mapping[AccountId, 
 
 
 def scenarios(simulator: Simulator) -> Iterator[PostHistory]:
-    """All demo posts that are named by their text; the documented example is the first."""
+    """Create all demo posts that are named by their text; the documented example is the first."""
     yield _documented_example(simulator)
     yield from _drafts(simulator)
     for name, age, due_age, scripts in _SCENARIOS:
@@ -216,7 +216,7 @@ def scenarios(simulator: Simulator) -> Iterator[PostHistory]:
 
 
 def _documented_example(simulator: Simulator) -> PostHistory:
-    """The example of the REST documentation, with its ids, dates and results."""
+    """Create the example of the REST documentation, with its ids, dates and results."""
     instagram = Publication(
         published_at=_EXAMPLE_DUE_AT + 5 * SECOND,
         platform_post_id="17895432678901234",
@@ -304,7 +304,7 @@ def _deleted_post(simulator: Simulator) -> PostHistory:
 
 
 def _posts_of_every_content(simulator: Simulator) -> Iterator[PostHistory]:
-    """Published posts with texts per platform, media, long texts, many scripts, and a reference."""
+    """Create published posts with texts per platform, media, long texts, many scripts, and a reference."""
 
     def published(
         content: str,

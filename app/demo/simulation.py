@@ -171,7 +171,7 @@ class SimulatedDestination:
         return replace(self.destination, state=self.state, updated_at=self.updated_at)
 
     def _draw_start(self) -> datetime:
-        """When a publisher starts the next attempt, shortly after the destination becomes claimable."""
+        """Draw the start of the next attempt, shortly after the destination becomes claimable."""
         state = self.state
         if state.claimable_at is None or state.round_started_at is None:
             raise ValueError("the destination cannot be claimed")
@@ -263,7 +263,7 @@ def in_sequence(*scripts: Script) -> Script:
 
 @dataclass(frozen=True, slots=True)
 class Simulator:
-    """Creates demo posts that were published, or not, by the time `now`."""
+    """Source of demo posts that were published, or not, by the time `now`."""
 
     now: datetime
     accounts: Mapping[AccountId, DemoAccount]

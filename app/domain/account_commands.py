@@ -45,11 +45,11 @@ class NewConnection:
     platform_username: str | None
     avatar_url: str | None
     token_expires_at: datetime | None
-    """When the access expires; None if never or unknown."""
+    """Time at which the access expires; None if never or unknown."""
 
 
 def check_connection(new_connection: NewConnection) -> None:
-    """InvalidInput for a connection that is invalid independent of stored accounts and time."""
+    """Raise InvalidInput for a connection that is invalid independent of stored accounts and time."""
     check_platform(new_connection.platform, "platform")
     _check_texts(asdict(new_connection))
 

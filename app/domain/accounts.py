@@ -111,7 +111,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether an account can post now, judged by its row alone so that a list needs one query."""
+    """Ability of an account to post now, judged by its row alone so that a list needs one query."""
 
     status: ReadinessStatus
     can_post: bool
@@ -128,7 +128,7 @@ class Health:
 
 
 def check_platform(name: str, argument: str) -> None:
-    """InvalidInput unless the name is a valid platform name."""
+    """Raise InvalidInput unless the name is a valid platform name."""
     check_text(name, argument, max_length=MAX_PLATFORM_LENGTH)
     if not _PLATFORM.fullmatch(name):
         raise InvalidInput(

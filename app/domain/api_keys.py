@@ -13,7 +13,7 @@ _DISPLAYED_SECRET_LENGTH = 4
 
 
 class Scope(StrEnum):
-    """What a key may do. `publish:all` covers all workspaces; only the server's command creates it."""
+    """Permission of a key. `publish:all` covers all workspaces; only the server's command creates it."""
 
     READ = "read"
     WRITE = "write"
@@ -27,7 +27,7 @@ DEFAULT_SCOPES = (Scope.READ, Scope.WRITE, Scope.PUBLISH)
 
 @dataclass(frozen=True, slots=True)
 class NewApiKey:
-    """A key as displayed to a person, once. Only `digest` and `shown_prefix` are stored."""
+    """A key as displayed to a person, only once. Only `digest` and `shown_prefix` are stored."""
 
     token: str
     digest: bytes

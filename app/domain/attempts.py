@@ -30,7 +30,7 @@ MAX_CLOCK_SKEW = timedelta(minutes=5)
 
 
 class AttemptKind(StrEnum):
-    """LATE is a report received after its lease was lost: stored, but not numbered."""
+    """Kind of an attempt. LATE: its report came after the lease was lost; stored, but not numbered."""
 
     REGULAR = "regular"
     LATE = "late"
@@ -88,10 +88,12 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """A report that a destination is published. Only the first one of a destination is `counted`."""
+    """Report that a destination is published; at most one for each fence."""
 
     fence: int
+    """Fence of the attempt that published."""
     counted: bool
+    """True for the first report of a destination, which set its state; others are duplicates."""
     publication: Publication
     reported_at: datetime
 
@@ -106,7 +108,7 @@ class FailureDetails(TypedDict, total=False):
 
 
 def validate_failure(category: ErrorCategory, message: str, details: FailureDetails) -> Failure:
-    """Return a failure to store, redacted and truncated; InvalidInput for invalid details."""
+    """Return a failure to store, redacted and truncated; raises InvalidInput if it is invalid."""
     if not message.strip():
         raise InvalidInput(
             "message must not be empty: it is what people are shown.", argument="message"
@@ -136,9 +138,10 @@ def validate_publication(
     published_at: datetime | None,
     now: datetime,
 ) -> Publication:
-    """Return a publication to store, at `now` if no time is given; InvalidInput without id and URL.
+    """Return a publication to store, at `now` if no time is given.
 
-    Secrets are removed from the URL, and illegal characters are percent-encoded, not rejected.
+    Secrets are removed from the URL, and illegal characters are percent-encoded, not rejected. Raises
+    InvalidInput if the publication has neither id nor URL.
     """
     if platform_post_id is None and platform_post_url is None:
         raise InvalidInput(
@@ -162,7 +165,7 @@ def validate_publication(
 
 
 def validate_worker(name: str | None) -> str | None:
-    """Return the worker's name to store, redacted; InvalidInput if it is too long."""
+    """Return the worker's name to store, redacted; raises InvalidInput if it is too long."""
     if name is None:
         return None
     check_text(name, "worker", max_length=MAX_WORKER_LENGTH)
@@ -170,12 +173,12 @@ def validate_worker(name: str | None) -> str | None:
 
 
 def check_attempt_key(key: str) -> None:
-    """InvalidInput for a key that is empty, too long or not printable."""
+    """Raise InvalidInput if a key is empty, too long or not printable."""
     check_name(key, "attemptKey", max_length=MAX_ATTEMPT_KEY_LENGTH)
 
 
 def validate_started_at(started_at: datetime | None, now: datetime) -> datetime:
-    """Return the start of an attempt, by default `now`; InvalidInput for a future time."""
+    """Return the start of an attempt, by default `now`; raises InvalidInput if it is in the future."""
     if started_at is not None and started_at > now + MAX_CLOCK_SKEW:
         raise InvalidInput("startedAt is in the future.", argument="startedAt")
     return started_at or now

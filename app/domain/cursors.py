@@ -24,7 +24,7 @@ class KeysetPosition:
 
 
 class CursorCodec:
-    """Encodes and decodes the cursors of one list, in one order, in one workspace.
+    """Codec for the cursors of one list, in one order, in one workspace.
 
     The signature invalidates every other cursor: of another list, order or workspace, or hand-made.
     Decoding therefore always returns a position that was encoded.
@@ -38,7 +38,7 @@ class CursorCodec:
         return self._signer.sign(json.dumps([value, position.key], separators=(",", ":")).encode())
 
     def decode(self, cursor: str, argument: str) -> KeysetPosition:
-        """Return the position of a cursor; BadCursor if this codec did not encode it."""
+        """Return the position of a cursor; raises BadCursor if this codec did not encode it."""
         payload = self._signer.unsign(cursor)
         if payload is None:
             raise BadCursor(

@@ -6,6 +6,14 @@ queued ──claim──▶ publishing ──report──▶ published        ou
   └── an automatic retry waits as queued with next_retry_at set
 
 From `verifiable_at` on, a client may claim the verification of an UNKNOWN outcome and settle it.
+
+Terms:
+- due: the planned time of publication, `due_at`, has passed.
+- lease: exclusive right to a destination for a limited time, identified by its token.
+- fence: counter of claims and external attempts. A report with an older fence is late.
+- round: series of attempts that share one limit; it starts at the due time or at a manual retry.
+- outcome: known result on the platform. To settle a destination is to record it.
+- evidence: report that the post is published. The first one counts, any further one is a duplicate.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +41,7 @@ class DestinationStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the status stays until a manual retry or a verification."""
+        """True if the status stays until a manual retry or a verification."""
         return self in (DestinationStatus.PUBLISHED, DestinationStatus.FAILED)
 
 
@@ -85,18 +93,19 @@ class DestinationState:
     due_at: datetime | None
     """Planned time of publication; None while the post is a draft."""
     claimable_at: datetime | None
-    """Time from which a publisher may claim it; None if it may not be claimed."""
+    """Time from which a publisher may claim the destination; None if none may."""
     attempts: int = 0
-    """Started calls to the platform, over all rounds."""
+    """Number of started attempts, in all rounds."""
     round_attempts: int = 0
-    """Attempts since the due time or the last manual retry that count towards the limit.
+    """Attempts of the current round that count towards its limit.
 
     Failures whose retry policy does not count attempts, such as rate limits, are subtracted.
     """
     round_started_at: datetime | None
+    """Due time, or time of the last manual retry; None for a draft."""
     next_retry_at: datetime | None = None
     fence: int = 0
-    """Counts claims. A report with an older fence has lost its lease."""
+    """Number of claims and external attempts. A report with an older fence has lost its lease."""
     lease_token: UUID | None = None
     lease_expires_at: datetime | None = None
     started_at: datetime | None = None
@@ -120,7 +129,7 @@ class DestinationState:
 
     @property
     def is_unattempted(self) -> bool:
-        """Whether it is queued and no attempt was made."""
+        """True if the destination is queued and no attempt was made."""
         return self.status is DestinationStatus.QUEUED and self.attempts == 0 and self.error is None
 
     def __post_init__(self) -> None:

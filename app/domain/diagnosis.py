@@ -17,7 +17,7 @@ NOT_PUBLISHED = "NOT_PUBLISHED"
 
 
 class ErrorSource(StrEnum):
-    """Who can resolve the failure: the user, the platform, or the publishing system."""
+    """Party that can resolve a failure: the user, the platform, or the publishing system."""
 
     USER = "user"
     PLATFORM = "platform"
@@ -43,7 +43,7 @@ class Advice:
     category: ErrorCategory
     source: ErrorSource
     retryable: bool
-    """Whether a retry of the unchanged post can succeed, immediately or after the fix."""
+    """True if a retry of the unchanged post can succeed, immediately or after the fix."""
     fix: str
     next_action: NextAction
 

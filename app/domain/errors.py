@@ -94,7 +94,7 @@ class PostResultsError(Exception):
     code: ClassVar[ErrorCode]
     http_status: ClassVar[int]
     fix: ClassVar[str]
-    """What the person who sees this error can do about it."""
+    """Advice to the person who sees this error, as a sentence."""
 
     def __init__(
         self,
@@ -194,7 +194,7 @@ class DocumentNotTrusted(DocumentError):
 
 
 class PersistedQueryNotFound(DocumentError):
-    """Asks a client of automatic persisted queries (APQ) to send the text of the query.
+    """Request to a client of automatic persisted queries (APQ) to send the text of the query.
 
     Clients recognise the error by its message, which is the name of this class. The status is 200
     because Apollo Server uses 200 for every media type and Apollo iOS reads no other status.
@@ -206,7 +206,7 @@ class PersistedQueryNotFound(DocumentError):
 
 
 class PersistedQueryNotSupported(DocumentError):
-    """Makes a client of automatic persisted queries send texts only.
+    """Request to a client of automatic persisted queries to send only texts.
 
     The message and the status 200 have the same reasons as in `PersistedQueryNotFound`.
     """

@@ -70,7 +70,7 @@ class Change:
     destination_id: DestinationId | None
     account_id: AccountId | None
     changes: Mapping[str, object]
-    """As in `Event`."""
+    """New values as JSON, by field name."""
     happened_at: datetime
 
     @property
@@ -86,7 +86,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeFilter:
-    """Selects changes. None does not filter; an empty collection of kinds matches nothing."""
+    """Filter of changes. None does not filter; an empty collection of kinds matches nothing."""
 
     kinds: Collection[EventKind] | None = None
     post_id: PostId | None = None

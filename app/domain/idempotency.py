@@ -18,17 +18,20 @@ MAX_KEY_LENGTH = 255
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """Identifies the repetitions of a request, in one workspace and for one operation."""
+    """Key by which repetitions of a request are recognised, in one workspace and for one operation."""
 
     text: str
     lifetime: timedelta
-    """How long the stored result is returned to repetitions."""
+    """Time during which repetitions get the stored result."""
     waits_for_first: bool
-    """A repetition waits while the first request runs; otherwise it is rejected."""
+    """True for a body's key: a repetition waits for the first request, and runs if its outcome is invalid.
+
+    False for a client's key: a repetition is rejected while the first request runs, then gets its outcome.
+    """
 
 
 def parse_client_key(text: str, argument: str) -> IdempotencyKey:
-    """Return the client's own key; InvalidInput if it is empty, too long or not printable."""
+    """Return the client's own key; raises InvalidInput if it is empty, too long or not printable."""
     check_name(text, argument, max_length=MAX_KEY_LENGTH)
     return IdempotencyKey(f"given:{text}", CLIENT_KEY_LIFETIME, waits_for_first=False)
 

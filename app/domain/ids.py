@@ -27,7 +27,7 @@ _ACCOUNT_ID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 
 
 def parse_uuid(text: str, argument: str | None = None) -> UUID:
-    """Parse a UUID in its 36-character form, in either case; InvalidId for any other form."""
+    """Parse a UUID in its 36-character form, in either case; raises InvalidId for any other form."""
     if not _UUID.fullmatch(text):
         raise InvalidId(
             "The id must be a UUID in its 36-character form,"
@@ -38,14 +38,14 @@ def parse_uuid(text: str, argument: str | None = None) -> UUID:
 
 
 def parse_account_id(text: str, argument: str | None = None) -> AccountId:
-    """Parse an account id in decimal digits, 1 to 2,147,483,647; InvalidId otherwise."""
+    """Parse an account id in decimal digits, 1 to 2,147,483,647; raises InvalidId otherwise."""
     if not _ACCOUNT_ID.fullmatch(text):
         raise invalid_account_id_error(argument)
     return check_account_id(int(text), argument)
 
 
 def check_account_id(number: int, argument: str | None = None) -> AccountId:
-    """Return the number as an account id; InvalidId if it is out of range."""
+    """Return the number as an account id; raises InvalidId if it is out of range."""
     if not 1 <= number <= MAX_ACCOUNT_ID:
         raise invalid_account_id_error(argument)
     return AccountId(number)
@@ -71,7 +71,7 @@ def encode_node_id(kind: NodeKind, key: UUID | int) -> str:
 
 
 def decode_node_id(text: str, argument: str) -> tuple[NodeKind, UUID | AccountId]:
-    """Decode an opaque id; InvalidId for any text that `encode_node_id` does not return."""
+    """Decode an opaque id; raises InvalidId unless `encode_node_id` can return it."""
     try:
         kind_name, _, key = base64.b64decode(text, validate=True).decode("ascii").partition(":")
         kind = NodeKind(kind_name)

@@ -48,7 +48,7 @@ class Lease:
 
 
 class LeaseCodec:
-    """Encodes leases of one kind as signed tokens, so that even a late one can be trusted."""
+    """Codec for leases of one kind as signed tokens, so that even a late one can be trusted."""
 
     def __init__(self, secret: bytes, kind: LeaseKind) -> None:
         self._signer = Signer(secret, f"lease:{_VERSION}:{kind}:")
@@ -63,7 +63,7 @@ class LeaseCodec:
         )
 
     def decode(self, text: str, argument: str) -> Lease:
-        """Return the lease of a token; InvalidInput if this service did not issue it."""
+        """Return the lease of a token; raises InvalidInput if this service did not issue it."""
         payload = self._signer.unsign(text)
         if payload is None:
             raise InvalidInput(
@@ -78,22 +78,22 @@ class LeaseCodec:
 
 
 def parse_lease_duration(seconds: int, argument: str) -> timedelta:
-    """Return the duration; InvalidInput outside MIN_LEASE to MAX_LEASE."""
+    """Return the duration; raises InvalidInput outside MIN_LEASE to MAX_LEASE."""
     return _parse_duration(MIN_LEASE, MAX_LEASE, seconds, argument)
 
 
 def parse_wait_duration(seconds: int, argument: str) -> timedelta:
-    """Return the duration; InvalidInput outside 0 to MAX_WAIT."""
+    """Return the duration; raises InvalidInput outside 0 to MAX_WAIT."""
     return _parse_duration(timedelta(), MAX_WAIT, seconds, argument)
 
 
 def parse_claim_limit(count: int, argument: str) -> int:
-    """Return the count; InvalidInput outside 1 to MAX_CLAIMS."""
+    """Return the count; raises InvalidInput outside 1 to MAX_CLAIMS."""
     return _check_range(1, MAX_CLAIMS, count, argument)
 
 
 def parse_platforms(platforms: Sequence[str] | None, argument: str) -> Sequence[str] | None:
-    """Return the distinct, valid platform names of a claim, or None for all; else InvalidInput."""
+    """Return the distinct platform names of a claim, None for all; raises InvalidInput if one is invalid."""
     if platforms is None:
         return None
     if not 1 <= len(platforms) <= MAX_CLAIM_PLATFORMS:

@@ -27,7 +27,7 @@ class RetryRefusal(StrEnum):
 
     @property
     def fix(self) -> str:
-        """What a person can do, as a sentence."""
+        """Advice to a person, as a sentence."""
         return _FIXES[self]
 
 
@@ -78,7 +78,7 @@ def retry_post(
 ) -> tuple[Post, list[RetryDecision]]:
     """Retry all destinations of a post, or those on the given accounts, by `retry_destinations`.
 
-    InvalidInput for an account that the post does not go to.
+    Raises InvalidInput for an account that the post does not go to.
     """
     missing = set(account_ids or ()) - {d.account_id for d in post.destinations}
     if missing:
@@ -104,7 +104,7 @@ def retry_destinations(
     """Queue the chosen destinations that may be retried, and return a decision for each.
 
     Decisions are in the post's order; unknown ids are ignored. `accounts` must have the accounts of all
-    chosen destinations. Conflict for an imported post, which another service publishes.
+    chosen destinations. Raises Conflict for an imported post, which another service publishes.
     """
     if post.imported_at is not None:
         raise Conflict("The post was imported: retry it in the service that publishes it.")

@@ -57,14 +57,14 @@ class NewPost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """When to publish a draft: immediately, at a time, or (None) at the time it already has."""
+    """Time to publish a draft: immediately, at a time, or (None) at the time it already has."""
 
     scheduled_for: datetime | None
     publish_now: bool
 
 
 def check_new_post(new_post: NewPost) -> None:
-    """InvalidInput for a post that is invalid independent of stored accounts and time."""
+    """Raise InvalidInput for a post that is invalid independent of stored accounts and time."""
     _check_changed_fields(new_post)
     check_account_ids(new_post.account_ids)
     _require_account(len(new_post.account_ids), is_draft=new_post.is_draft)
@@ -75,7 +75,7 @@ def create_post(
 ) -> Post:
     """Create a post that `check_new_post` has accepted.
 
-    PastScheduleTime for a past time, InvalidInput for an unknown account.
+    Raises PastScheduleTime for a past time, and InvalidInput for an unknown account.
     """
     _check_future(new_post.scheduled_for, now)
     post = Post(
@@ -111,9 +111,9 @@ def change_post(
 ) -> Post:
     """Change some fields of a post, and its accounts unless `account_ids` is None.
 
-    Returns the same post if nothing changes. Conflict if it is imported, published on any platform,
-    being published, or of unknown outcome. Once a destination was attempted, Conflict for another time
-    and for removing its account.
+    Returns the same post if nothing changes. Raises Conflict if it is imported, published on any
+    platform, being published, or of unknown outcome. Also raises Conflict if a destination was attempted
+    and the change sets another time or removes its account.
     """
     _require_not_imported(post)
     _check_version(post, expected_version)
@@ -139,7 +139,7 @@ def schedule_post(
     new_id: IdFactory,
     now: datetime,
 ) -> Post:
-    """Submit a draft for publication at a time or immediately; Conflict if it is not a draft."""
+    """Submit a draft for publication at a time or immediately; raises Conflict if it is not a draft."""
     _require_not_imported(post)
     _check_version(post, expected_version)
     if not post.is_draft:
@@ -167,7 +167,7 @@ def schedule_post(
 def cancel_post(post: Post, *, expected_version: int | None, now: datetime) -> Post:
     """Turn an unattempted post into a draft; otherwise fail its queued destinations as CANCELLED.
 
-    Conflict while it is being published or of unknown outcome, and if nothing is queued.
+    Raises Conflict while it is being published or of unknown outcome, and if nothing is queued.
     """
     _require_not_imported(post)
     _check_version(post, expected_version)
@@ -189,8 +189,8 @@ def cancel_post(post: Post, *, expected_version: int | None, now: datetime) -> P
 def delete_post(post: Post, *, expected_version: int | None, now: datetime) -> Post:
     """Delete a post: it is hidden and never claimed.
 
-    PostAlreadyPublished if it is published on any platform. Conflict while it is being published or of
-    unknown outcome.
+    Raises PostAlreadyPublished if it is published on any platform, and Conflict while it is being
+    published or of unknown outcome.
     """
     _check_version(post, expected_version)
     if _has_status(post, DestinationStatus.PUBLISHED):
@@ -202,7 +202,7 @@ def delete_post(post: Post, *, expected_version: int | None, now: datetime) -> P
 
 
 def _require_not_imported(post: Post) -> None:
-    """An imported post may only be deleted here, because another service publishes it."""
+    """Raise Conflict for an imported post: another service publishes it, so it may only be deleted here."""
     if post.imported_at is not None:
         raise Conflict("The post was imported: change it in the service that publishes it.")
 
@@ -249,7 +249,7 @@ def _content_fields(post: NewPost | Post) -> tuple[object, ...]:
 
 
 def check_account_ids(account_ids: Sequence[AccountId]) -> None:
-    """InvalidInput for more accounts than a post can have, and for a duplicate."""
+    """Raise InvalidInput for more accounts than a post can have, and for a duplicate."""
     if len(account_ids) > MAX_DESTINATIONS:
         raise InvalidInput(
             f"There are {len(account_ids)} accounts; at most {MAX_DESTINATIONS} are allowed.",
@@ -294,7 +294,7 @@ def _require_known_outcomes(post: Post) -> None:
 
 
 def _reschedule(post: Post, now: datetime) -> Post:
-    """Apply a changed `scheduled_for` to the destinations; Conflict once the post was attempted."""
+    """Apply a changed `scheduled_for` to the destinations; raises Conflict if the post was attempted."""
     _check_future(post.scheduled_for, now)
     if post.is_draft:
         return post
@@ -316,7 +316,7 @@ def _assign_accounts(
     new_id: IdFactory,
     now: datetime,
 ) -> Post:
-    """Return the post with exactly these accounts, in this order."""
+    """Return the post with exactly these accounts; raises Conflict for removing an attempted one."""
     destination_by_account = {d.account_id: d for d in post.destinations}
     for account_id, destination in destination_by_account.items():
         if account_id not in account_ids and destination.state.attempts:

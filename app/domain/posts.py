@@ -49,7 +49,7 @@ class Post:
     content: str
     is_draft: bool
     submitted_now: bool
-    """Whether it was submitted for immediate publication, without a time."""
+    """True if the post was submitted for immediate publication, without a time."""
     scheduled_for: datetime | None
     timezone: str | None
     media_ids: Sequence[str]
@@ -91,7 +91,7 @@ class Post:
         return text if isinstance(text, str) and text else self.content
 
     def destination(self, destination_id: DestinationId) -> Destination:
-        """Return a destination by id; KeyError if the post does not have it."""
+        """Return a destination by id; raises KeyError if the post does not have it."""
         return {destination.id: destination for destination in self.destinations}[destination_id]
 
     def has_destination(self, destination_id: DestinationId) -> bool:

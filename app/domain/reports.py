@@ -58,8 +58,8 @@ def start_attempt(
 ) -> tuple[Transition, Attempt]:
     """Log that a publisher will call the platform; a repeated call returns the same attempt.
 
-    `blocking_reason` is why the account cannot publish. It raises LeaseLost; when the lease has expired,
-    the destination fails for the same reason.
+    Raises LeaseLost if the lease is lost, or if the account cannot publish for a `blocking_reason`. In
+    that case the destination fails for the same reason when the lease has expired.
     """
     require_lease(state, context.lease, context.now)
     running = history.attempt_by_fence(context.lease.fence)
@@ -72,7 +72,7 @@ def start_attempt(
 
 
 def release_claim(state: DestinationState, lease: Lease, now: datetime) -> DestinationState:
-    """End a lease whose attempt was not started; Conflict if it was."""
+    """End a lease whose attempt was not started; raises Conflict if it was."""
     require_lease(state, lease, now)
     if state.started_at is not None:
         raise Conflict("The attempt was started, so it cannot be released. Report its outcome.")
@@ -128,7 +128,7 @@ def report_failed(
 ) -> Transition:
     """Report a failure, which is retried or final; with a lost lease, it is only logged.
 
-    Conflict if the same lease has reported a publication, which is final.
+    Raises Conflict if the same lease has reported a publication, which is final.
     """
     lease = context.lease
     if not _holds_lease(state, lease):

@@ -32,10 +32,11 @@ class RetryPolicy:
     max_attempts: int = 5
     """Attempts in a round, including the first; 1 makes every failure final."""
     counts_attempts: bool = True
-    """Whether failures count towards max_attempts; if not, max_attempts does not apply."""
+    """True if failures count towards max_attempts; otherwise max_attempts does not apply."""
     max_age: timedelta = timedelta(hours=24)
     """Latest time of a retry after the start of the round."""
     heeds_retry_after: bool = False
+    """True if a wait is at least the platform's Retry-After, up to max_wait."""
     min_wait: timedelta = timedelta(seconds=1)
     """Applies, as does max_wait, only if heeds_retry_after is set."""
     max_wait: timedelta = timedelta(hours=24)
@@ -138,7 +139,7 @@ class RetrySchedule:
     waits: tuple[PlannedWait, ...]
     """Waits after the first failure, the second and so on; empty if the first failure is final."""
     continues: bool
-    """Whether more waits follow, each at least as long as the last, until max_age."""
+    """True if more waits follow, each at least as long as the last, until max_age."""
 
 
 def preview_schedule(policy: RetryPolicy, retry_after: timedelta | None) -> RetrySchedule:

@@ -28,7 +28,7 @@ _CATEGORIES = tuple(category.value for category in ErrorCategory)
 
 
 def parse_policies(document: Mapping[str, object]) -> RetryPolicies:
-    """Return the defaults with the overrides; InvalidInput names the first invalid member."""
+    """Return the defaults with the overrides; raises InvalidInput with the first invalid member."""
     root = ObjectReader(document)
     root.forbid_unknown(("categories", "platforms"))
     by_category = _parse_categories(root.nested_object("categories"), DEFAULT_POLICIES.by_category)

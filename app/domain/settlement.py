@@ -22,7 +22,7 @@ from app.domain.transitions import failed, published, retry_scheduled, unknown
 
 
 class Receipt(StrEnum):
-    """How a report was processed."""
+    """Way in which a report was processed."""
 
     RECORDED = "recorded"
     REPEATED = "repeated"
@@ -39,7 +39,7 @@ class History:
     evidence: Sequence[Evidence]
 
     def attempt_by_fence(self, fence: int) -> Attempt | None:
-        """Return the attempt of a claim, or None if it was not started."""
+        """Return the attempt of the claim with this fence, or None if it was not started."""
         regular = (attempt for attempt in self.attempts if attempt.kind is AttemptKind.REGULAR)
         return next((attempt for attempt in regular if attempt.fence == fence), None)
 
@@ -79,7 +79,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class RetryDecider:
-    """Decides whether and when a failed attempt is retried."""
+    """Policies and randomness that decide whether and when a failed attempt is retried."""
 
     policies: RetryPolicies
     random: Callable[[], float]
@@ -100,7 +100,7 @@ def settle_published(
 ) -> Transition:
     """Settle a destination by its first published report; flag any further one as a duplicate.
 
-    LeaseLost for a draft's destination, unless `Post.published_despite_cancel` was applied first.
+    Raises LeaseLost for a draft's destination, unless `Post.published_despite_cancel` was applied first.
     """
     if state.due_at is None:
         raise lease_lost_error()
@@ -135,9 +135,8 @@ def settle_failed(
         now=now,
     )
     if retry_at is not None and state.due_at is not None:
-        retry_at = max(
-            retry_at, state.due_at
-        )  # a publisher's own queue may try before the due time
+        # A publisher with its own queue may call the platform before the due time.
+        retry_at = max(retry_at, state.due_at)
     after = (
         failed(state, failure, now)
         if retry_at is None
@@ -164,7 +163,7 @@ def settle_unknown(
 
 
 def superseded_attempts(state: DestinationState, history: History, now: datetime) -> list[Attempt]:
-    """End the attempt that runs under another lease; its own report will be late."""
+    """Return the attempt that runs under another lease, ended as unknown; an empty list if none runs."""
     running = None if state.started_at is None else history.attempt_by_fence(state.fence)
     return [] if running is None else [running.ended(Outcome.UNKNOWN, _SUPERSEDED, now)]
 

@@ -9,7 +9,7 @@ _SIGNATURE_BYTES = 12
 
 
 class Signer:
-    """Signs and verifies texts of one purpose with an HMAC. Texts of other purposes are invalid."""
+    """Signer and verifier of texts of one purpose, by HMAC. Texts of other purposes are invalid."""
 
     def __init__(self, secret: bytes, purpose: str) -> None:
         self._secret = secret

@@ -64,8 +64,8 @@ def report_verified(
 ) -> Transition:
     """Settle an unknown outcome by a verification; `publication` is set if and only if PUBLISHED.
 
-    A post that was not published is retried immediately, unless its attempts are exhausted. LeaseLost
-    if the verification lease has expired, except for a publication.
+    A post that was not published is retried immediately, unless its attempts are exhausted. Raises
+    LeaseLost if the verification lease was lost or has expired, except for a publication.
     """
     if (finding is VerificationFinding.PUBLISHED) != (publication is not None):
         raise ValueError("a publication is required for, and only for, PUBLISHED")
@@ -102,7 +102,7 @@ def reconcile(
 ) -> Transition:
     """Settle an unknown outcome by a person's check; without a publication, as failed.
 
-    A failed destination may then be retried. Conflict if the outcome is known.
+    A failed destination may then be retried. Raises Conflict if the outcome is known.
     """
     if state.outcome is not Outcome.UNKNOWN:
         raise Conflict(
@@ -124,9 +124,9 @@ def record_external_attempt(
 ) -> Transition:
     """Record an attempt of a publisher with its own queue, once per attempt key.
 
-    DestinationLeased while another publisher holds the destination. Conflict for a draft, for a failure
-    of a final destination, and for a key on record with another outcome, unless that was unknown and is
-    now published. A failure older than another attempt is only logged.
+    A failure older than another attempt is only logged. Raises DestinationLeased while another publisher
+    holds the destination. Raises Conflict for a draft, for a failure of a final destination, and for a
+    key on record with another outcome, unless that was unknown and is now published.
     """
     recorded_attempt = history.attempt_by_key(external_attempt.attempt_key)
     if recorded_attempt is not None:
@@ -166,7 +166,7 @@ def _replay(
     external_attempt: ExternalAttempt,
     now: datetime,
 ) -> Transition:
-    """Accept a repeated report, or a publication that resolves an unknown outcome; else Conflict."""
+    """Accept a repeated report, or a publication that resolves an unknown outcome; else raise Conflict."""
     if recorded_attempt.outcome is external_attempt.outcome:
         return Transition(state=state, receipt=Receipt.REPEATED)
     if (

@@ -10,7 +10,7 @@ DEMO_WORKSPACE_ID = WorkspaceId(UUID("de300000-0000-4000-8000-000000000de3"))
 
 
 class WorkspaceKind(StrEnum):
-    """LOCAL publishes its posts through this service; MIRROR records the results of another one."""
+    """Kind of a workspace: LOCAL publishes through this service, MIRROR records the results of another."""
 
     LOCAL = "local"
     MIRROR = "mirror"

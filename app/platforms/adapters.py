@@ -12,7 +12,7 @@ from app.settings import SettingsError
 
 
 def check_sandbox_file(file: Path | None) -> None:
-    """Raises SettingsError if the sandbox cannot store its posts in the file."""
+    """Raise SettingsError if the sandbox cannot store its posts in the file."""
     try:
         SandboxStore(file).check_access()
     except OSError as error:

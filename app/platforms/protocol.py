@@ -14,7 +14,7 @@ from app.domain.posts import Post
 
 
 class NotPublished(Exception):
-    """The post is certainly not on the platform, for the given reason."""
+    """Failure that certainly left no post on the platform, with its reason."""
 
     def __init__(
         self,
@@ -32,13 +32,13 @@ class NotPublished(Exception):
         self.message = message
         self.http_status = http_status
         self.retry_after = retry_after
-        """How long the platform asks to wait before the next call."""
+        """Shortest wait before the next call, as the platform asked."""
         self.raw = raw
         """The platform's response, unchanged."""
 
 
 def not_called_error() -> NotPublished:
-    """Error of a started attempt whose lease ended before the platform was called."""
+    """Return the error of a started attempt whose lease ended before the platform was called."""
     return NotPublished(
         ErrorCategory.TRANSIENT,
         "NOT_CALLED",
@@ -50,7 +50,7 @@ class LeaseDeadline(Protocol):
     """Deadline of platform calls; it moves on while the worker renews its lease."""
 
     def seconds_left(self) -> float:
-        """Remaining seconds; at 0 or less nothing may be sent, as another worker may hold the post."""
+        """Return the remaining seconds; at 0 or less send nothing: another worker may hold the post."""
         ...
 
 
@@ -79,7 +79,7 @@ class PublishRequest:
 
 
 class LookupMiss(StrEnum):
-    """A lookup that does not find the post."""
+    """Result of a lookup that does not find the post: it is absent, or the lookup is inconclusive."""
 
     NOT_FOUND = "not_found"
     """The post is not on the platform, and will not appear later."""
@@ -109,7 +109,7 @@ def make_publish_request(
     account: Account,
     deadline: LeaseDeadline,
 ) -> PublishRequest:
-    """Request for a destination, with the platform's own text if the post has one."""
+    """Return the request for a destination, with the platform's own text if the post has one."""
     content = post.platform_content.get(destination.platform)
     fields = content if isinstance(content, Mapping) else {}
     return PublishRequest(

@@ -67,7 +67,7 @@ class Script:
 
 
 class Sandbox:
-    """Publishes into a store. The same account and attempt number always have the same result."""
+    """Adapter that publishes into a store. The same account and attempt number have the same result."""
 
     def __init__(
         self,

@@ -65,7 +65,7 @@ class SandboxStore:
             os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND, _FILE_MODE))
 
     def posts(self) -> Sequence[SandboxPost]:
-        """All posts; raises OSError if the file cannot be read."""
+        """Return all posts; raises OSError if the file cannot be read."""
         if self._file is None:
             return tuple(self._posts)
         try:
@@ -79,11 +79,11 @@ class SandboxStore:
         return tuple(_parse_post(line) for line in lines)
 
     def find(self, destination_id: DestinationId) -> SandboxPost | None:
-        """The first publication of a destination."""
+        """Return the first publication of a destination."""
         return next((post for post in self.posts() if post.destination_id == destination_id), None)
 
     def count_duplicates(self) -> int:
-        """Number of publications after the first one of their destination."""
+        """Count the publications after the first one of their destination."""
         posts = self.posts()
         return len(posts) - len({post.destination_id for post in posts})
 

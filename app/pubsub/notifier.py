@@ -32,11 +32,11 @@ class ChangeNotifier(Protocol):
 
 
 def ignore_wake_up(_: WorkspaceId | None) -> None:
-    """WakeCallback that does nothing."""
+    """Do nothing; a WakeCallback."""
 
 
 class MemoryChangeNotifier:
-    """Notifies its own process only, for SQLite; other processes have to poll."""
+    """Notifier of its own process only, for SQLite; other processes have to poll."""
 
     def __init__(self) -> None:
         self._wake: WakeCallback = ignore_wake_up

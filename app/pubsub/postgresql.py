@@ -44,7 +44,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 class PostgreSQLChangeNotifier:
-    """Notifies all processes on one database. May listen in several event loops, one after the other."""
+    """Notifier of all processes on one database. May listen in several event loops, one after the other."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class PostgreSQLChangeNotifier:
         heartbeat_interval: timedelta = HEARTBEAT_INTERVAL,
         statement_timeout: timedelta = STATEMENT_TIMEOUT,
     ) -> None:
-        """`options` are keyword arguments of `asyncpg.connect`."""
+        """Create a notifier; `options` are keyword arguments of `asyncpg.connect`."""
         self._options = {**options, "command_timeout": statement_timeout.total_seconds()}
         self._heartbeat_interval = heartbeat_interval.total_seconds()
         self._wake: WakeCallback = ignore_wake_up
@@ -156,7 +156,7 @@ def encode_payload(workspaces: Collection[WorkspaceId]) -> str:
 
 
 def decode_payload(payload: str) -> Sequence[WorkspaceId | None]:
-    """Workspaces of a payload; an unreadable one is any workspace, since a needless wake-up is harmless."""
+    """Return the workspaces of a payload; None (all) if unreadable: a needless wake-up is harmless."""
     try:
         return [WorkspaceId(parse_uuid(text)) for text in payload.split(",")]
     except InvalidId:

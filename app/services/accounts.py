@@ -162,7 +162,7 @@ async def _apply_account_change(
 
 
 async def _find_existing_account(uow: UnitOfWork, connection: NewConnection) -> Account | None:
-    """The account of the same platform user, locked.
+    """Lock and return the account of the same platform user, or None.
 
     The platform user stays locked too, even without an account, so that no other transaction connects it.
     """

@@ -42,7 +42,7 @@ class Viewer:
     workspace_kind: WorkspaceKind
 
     def is_usable(self, now: datetime) -> bool:
-        """True until the key expires; revocation is not checked."""
+        """Return True until the key expires; revocation is not checked."""
         return is_usable(expires_at=self.expires_at, revoked_at=None, now=now)
 
 
@@ -50,7 +50,7 @@ _NOT_CACHED: tuple[float, Viewer | None] = (-math.inf, None)
 
 
 class ApiKeyAuthenticator:
-    """Authenticates API keys. Caches them briefly, so that most requests need no query."""
+    """Authenticator of API keys. Caches them briefly, so that most requests need no query."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ApiKeyAuthenticator:
         monotonic: Callable[[], float],
         cache_ttl: timedelta = CACHE_TTL,
     ) -> None:
-        """A revoked key stays valid for up to `cache_ttl`."""
+        """Create an authenticator; a revoked key stays valid for up to `cache_ttl`."""
         self._database = database
         self._prefix = prefix
         self._monotonic = monotonic
@@ -69,7 +69,7 @@ class ApiKeyAuthenticator:
         """Expiry time and viewer by key digest, least recently stored first."""
 
     async def authenticate(self, token: str | None, now: datetime) -> Viewer:
-        """The viewer of a key; raises InvalidApiKey, which does not reveal why a key is invalid."""
+        """Return the viewer of a key; raises InvalidApiKey, which does not reveal why a key is invalid."""
         if token is None:
             raise InvalidApiKey(
                 "This request needs an API key: send 'Authorization: Bearer <key>'."
@@ -158,7 +158,7 @@ async def revoke_key(database: Database, key_id: ApiKeyId, *, now: datetime) -> 
 
 
 class LastUsedRecorder:
-    """Collects when keys were last used, so that a read request needs no write."""
+    """Collector of the times of last use of keys, so that a read request needs no write."""
 
     def __init__(self) -> None:
         self._used_at: dict[tuple[WorkspaceId, ApiKeyId], datetime] = {}

@@ -63,7 +63,7 @@ class ChangeFeed:
     async def resolve_start_position(
         self, workspace_id: WorkspaceId, after: FeedPosition | None
     ) -> FeedPosition:
-        """`after`, or the newest position if `after` is None.
+        """Return `after`, or the newest position if `after` is None.
 
         Raises ResyncRequired if events after that position were pruned.
         """
@@ -92,7 +92,7 @@ class ChangeFeed:
                 await tailer.stop()
 
     def _get_tailer(self, workspace_id: WorkspaceId) -> "_FeedTailer":
-        """The workspace's tailer; a new one if there is none, or if it has a gap."""
+        """Return the workspace's tailer; a new one if there is none, or if it has a gap."""
         tailer = self._tailers.get(workspace_id)
         if tailer is None or tailer.has_gap:
             reader = self._database.read(workspace_id)
@@ -173,7 +173,7 @@ class _FeedTailer:
         await self._new_changes_event.wait()
 
     def changes_after(self, position: FeedPosition) -> Sequence[Change] | None:
-        """The cached changes after a position; None if only the database has them all.
+        """Return the cached changes after a position; None if only the database has them all.
 
         Raises ResyncRequired if this tailer has a gap.
         """

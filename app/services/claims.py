@@ -34,7 +34,7 @@ MAX_CLAIM_WORKSPACES = 256
 """Maximum workspaces that one claim considers; with more, it starts at a random one."""
 
 CLAIM_POLL_INTERVAL = timedelta(milliseconds=250)
-"""How often a waiting claim checks for due destinations."""
+"""Interval at which a waiting claim checks for due destinations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ async def poll_for_claims(
     sleep: Callable[[float], Awaitable[None]],
     is_stopping: Callable[[], bool],
 ) -> list[Claim]:
-    """Call `claim` until it returns claims or `wait` has passed; returns an empty list then.
+    """Call `claim` until it returns claims; return an empty list once `wait` has passed.
 
     A stopping process waits no longer and claims nothing more.
     """
@@ -118,13 +118,18 @@ async def poll_for_claims(
 
 @dataclass(frozen=True, slots=True)
 class _ClaimKind:
-    """The queries and the state transition of one kind of claim."""
+    """The queries and the state transition of one kind of claim: due destinations or verifications."""
 
     operation: str
     find_workspaces: Callable[..., Awaitable[list[WorkspaceId]]]
+    """Finds workspaces that have such destinations, without locks."""
     lock: Callable[..., Awaitable[list[DestinationRef]]]
+    """Locks up to `limit` such destinations of a platform (None: of any), skipping locked ones."""
     transition: Callable[[DestinationState, Account, UUID, datetime, datetime], DestinationState]
-    """State, account, lease token, lease expiry and time to the new state, perhaps without lease."""
+    """Called with state, account, lease token, lease expiry and `now`; returns the new state.
+
+    It has no lease if the account cannot publish.
+    """
     load_attempt_starts: Callable[
         [Reader, Sequence[DestinationId]], Awaitable[Mapping[DestinationId, AttemptStart]]
     ]
@@ -183,6 +188,7 @@ async def _claim(
     new_id: IdFactory,
     now: datetime,
 ) -> list[Claim]:
+    """Claim in one transaction for each workspace; the limit is shared fairly by workspaces and platforms."""
     rotation_start = WorkspaceId(new_id())
     async with database.unscoped_connection() as connection:
         workspaces = await kind.find_workspaces(
@@ -215,7 +221,10 @@ async def _claim(
 async def _take_fair_shares(
     groups: Sequence[K], limit: int, take: Callable[[K, int], Awaitable[list[T]]]
 ) -> list[T]:
-    """Take an equal share of each group; the groups after one divide what it leaves."""
+    """Call `take(group, share)` for each group until `limit` items are taken.
+
+    A share is an equal part of the remaining limit. ServiceUnavailable is raised only if nothing was taken.
+    """
     taken: list[T] = []
     for index, group in enumerate(groups):
         share = math.ceil((limit - len(taken)) / (len(groups) - index))
@@ -230,14 +239,14 @@ async def _take_fair_shares(
 
 
 def _rotated_platforms(request: ClaimRequest, new_id: IdFactory) -> Sequence[str | None]:
-    """Requested platforms without repetitions; a single None for all."""
+    """Return the requested platforms without repetitions, rotated; a single None for all."""
     if request.platforms is None:
         return [None]
     return _rotate(list(dict.fromkeys(request.platforms)), new_id())
 
 
 def _rotate(items: Sequence[K], random_id: UUID) -> Sequence[K]:
-    """Items rotated to a random start, so that none is always the last."""
+    """Return the items, rotated to a random start so that none is always the last."""
     first = random_id.int % len(items) if items else 0
     return [*items[first:], *items[:first]]
 
@@ -249,6 +258,7 @@ async def _lease(
     lease_duration: timedelta,
     new_id: IdFactory,
 ) -> list[Claim]:
+    """Apply the transition to locked destinations, save them, and return a claim for each new lease."""
     now = uow.write_context.now
     expires_at = now + lease_duration
     posts = await uow.load_posts({post_id for post_id, _ in destination_refs})
@@ -261,6 +271,7 @@ async def _lease(
         account = accounts[destination.account_id]
         state = kind.transition(destination.state, account, token, expires_at, now)
         posts[post_id] = posts[post_id].with_state(destination_id, state, now)
+        # Neither token is the new one if the destination failed, because its account cannot publish.
         if token in (state.lease_token, state.verification_token):
             lease = Lease(
                 uow.write_context.workspace_id, post_id, destination_id, state.fence, token

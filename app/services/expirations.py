@@ -26,7 +26,7 @@ MAX_LEASES_PER_RUN = 200
 """Keeps a run short, because a stopping server waits for it; the next run continues."""
 MAX_POSTS_PER_TRANSACTION = 200
 MAX_TRANSACTIONS_PER_RUN = 20
-"""As MAX_LEASES_PER_RUN."""
+"""Keeps a run short, because a stopping server waits for it; the next run continues."""
 
 
 @asynccontextmanager

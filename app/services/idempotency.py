@@ -20,7 +20,7 @@ _RETRY_AFTER_SECONDS = 1
 
 
 async def always_valid(_uow: UnitOfWork, _outcome: StoredOutcome) -> bool:
-    """`still_valid` for outcomes that never lose their validity."""
+    """Return True: the `still_valid` of outcomes that never lose their validity."""
     return True
 
 

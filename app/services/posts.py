@@ -329,7 +329,7 @@ def _to_stored_outcome(
 
 
 async def _any_exists(uow: UnitOfWork, outcomes: Sequence[StoredOutcome]) -> bool:
-    """True if at least one of the created posts is not deleted."""
+    """Return True if at least one of the created posts is not deleted."""
     ids = [PostId(UUID(outcome["id"])) for outcome in outcomes if "id" in outcome]
     return any(post.deleted_at is None for post in (await uow.load_posts(ids)).values())
 

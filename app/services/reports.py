@@ -33,7 +33,7 @@ from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transacti
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Who publishes, and in which workspaces."""
+    """Client or worker that publishes, with the workspaces in which it may."""
 
     workspace_id: WorkspaceId | None
     """The only workspace; None for all."""
@@ -43,7 +43,7 @@ class Publisher:
     def write_context(
         self, workspace_id: WorkspaceId, operation: str, now: datetime
     ) -> WriteContext:
-        """Raises LeaseLost for another workspace, so that the publisher learns nothing about it."""
+        """Return the context; raises LeaseLost for another workspace, to reveal nothing about it."""
         if self.workspace_id not in (None, workspace_id):
             raise lease_lost_error()
         return WriteContext(
@@ -307,7 +307,7 @@ async def _get_post_of_destination_for_update(
 async def load_destination(
     uow: UnitOfWork, post: Post, destination_id: DestinationId
 ) -> LockedDestination:
-    """A destination of a locked post, with its attempts and evidence.
+    """Load the history of a destination whose post is locked.
 
     Only a published destination has evidence, and it stays published.
     """
@@ -345,7 +345,7 @@ async def _lock_claimed_destination(uow: UnitOfWork, lease: Lease) -> LockedDest
 
 
 async def _lock_claimed_post(uow: UnitOfWork, lease: Lease) -> Post:
-    """Raises LeaseLost if the account was removed from the post."""
+    """Lock and load the post of a lease; raises LeaseLost if its account was removed from the post."""
     post = (await uow.load_posts_for_update([lease.post_id])).get(lease.post_id)
     if post is None or not post.has_destination(lease.destination_id):
         raise lease_lost_error()

@@ -17,9 +17,8 @@ _PRUNE_BATCH_SIZE = 1000
 async def prune_events(database: Database, now: datetime, *, retention: timedelta) -> None:
     """Delete events older than `retention` in all workspaces, oldest first, leaving no gaps.
 
-    The newest of the old events is retained, so that the cursor of a client that has seen nothing newer
-    stays valid, however long nothing happened. After a clock was set back, an old event that follows a
-    newer one is retained as long as that one.
+    Retains the newest of the old events, because a client that has seen no newer one resumes after it.
+    Also retains an old event behind a newer one, as after a clock was set back, to leave no gap.
     """
     async with database.unscoped_connection() as connection:
         workspaces = [row.id for row in await list_workspaces(connection)]

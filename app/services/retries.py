@@ -116,7 +116,7 @@ async def dry_run_retry_matching(
     destination_filter: DestinationCriteria,
     page: PageRequest,
 ) -> RetriedPage:
-    """The result that `retry_matching` would have now; writes nothing and takes no lock."""
+    """Return the result that `retry_matching` would have now; writes nothing and takes no lock."""
     candidate_filter = _with_default_status(destination_filter)
     reader = database.read(write_context.workspace_id)
     candidates = await retry_candidates(reader, candidate_filter, page, write_context.now)
@@ -127,7 +127,7 @@ async def dry_run_retry_matching(
 
 
 def load_retry_policies(file: Path | None) -> RetryPolicies:
-    """The retry policies of a TOML file, merged over the defaults.
+    """Return the retry policies of a TOML file, merged over the defaults.
 
     Raises SettingsError, with a one-sentence message, if the file cannot be read or is invalid.
     """
@@ -145,7 +145,7 @@ def load_retry_policies(file: Path | None) -> RetryPolicies:
 
 
 def _with_default_status(destination_filter: DestinationCriteria) -> DestinationCriteria:
-    """The filter, restricted to failed destinations unless it names statuses."""
+    """Return the filter, restricted to failed destinations unless it names statuses."""
     criteria = asdict(destination_filter)
     if criteria["overdue"] is False:  # all failed destinations match this
         del criteria["overdue"]
@@ -171,7 +171,7 @@ def _apply_retries(
     accounts: Mapping[AccountId, Account],
     write_context: WriteContext,
 ) -> tuple[list[Post], StoredOutcome]:
-    """The posts to save and the outcome to store; posts deleted meanwhile are skipped."""
+    """Return the posts to save and the outcome to store; posts deleted meanwhile are skipped."""
     candidate_ids = {row.id for row in candidates.rows}
     changed: list[Post] = []
     retries: dict[DestinationId, StoredOutcome] = {}

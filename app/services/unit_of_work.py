@@ -40,7 +40,7 @@ class WriteContext:
 
 
 class UnitOfWork:
-    """Loads and saves within one transaction.
+    """Reads and writes of one transaction, and the events that they cause.
 
     Lock order: posts, then accounts, then (by `append_events`) the workspace.
     """
@@ -58,7 +58,7 @@ class UnitOfWork:
         await lock_accounts(self.reader, ids)
 
     async def load_posts(self, ids: Collection[PostId]) -> dict[PostId, Post]:
-        """Posts that exist, deleted ones included. They must be locked already if they will be saved."""
+        """Load the posts that exist, deleted ones included. Lock them first if they will be saved."""
         posts = await load_posts(self.reader, ids)
         self._posts |= posts
         return posts
@@ -70,7 +70,7 @@ class UnitOfWork:
         return posts
 
     async def load_accounts(self, ids: Collection[AccountId]) -> dict[AccountId, Account]:
-        """Accounts that exist. Lock them first if they will be saved."""
+        """Load the accounts that exist. Lock them first if they will be saved."""
         accounts = await load_accounts(self.reader, ids)
         self._accounts |= accounts
         return accounts

@@ -24,7 +24,7 @@ class LeaseTimer:
     def __init__(
         self, lease_duration: timedelta, *, requested_at: float, monotonic: Callable[[], float]
     ) -> None:
-        """`requested_at` is read before the lease is requested, so that it never seems to last too long."""
+        """Start at `requested_at`, before the lease, so that the timer never ends after the lease."""
         self._duration = (
             lease_duration - min(MAX_SAFETY_MARGIN, lease_duration / 6)
         ).total_seconds()
@@ -35,7 +35,7 @@ class LeaseTimer:
         self._ends_at = requested_at + self._duration
 
     def seconds_left(self) -> float:
-        """Remaining seconds; 0 or less if the lease must be considered lost."""
+        """Return the remaining seconds; 0 or less if the lease must be considered lost."""
         return self._ends_at - self._monotonic()
 
     @property

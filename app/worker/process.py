@@ -59,7 +59,7 @@ async def embedded_worker(
 
 
 def describe_worker(settings: Settings) -> str:
-    """A line of the startup banner."""
+    """Return a line of the startup banner."""
     return f"  worker   publishes to {SANDBOX}, {settings.worker_concurrency} at a time"
 
 
@@ -101,7 +101,7 @@ def _make_worker(
 
 @contextmanager
 def _worker_stats() -> Iterator[WorkerStats]:
-    """Stats shown on a status line if there is a terminal, instead of a log line per attempt."""
+    """Show stats on a status line if there is a terminal, instead of a log line per attempt."""
     with open_status_line() as line:
         if line is None:
             yield WorkerStats()

@@ -196,7 +196,7 @@ def _validate(publication: Publication, now: datetime) -> Publication:
 
 
 def _to_failure(error: NotPublished) -> Failure:
-    """The failure to report; invalid details are left out."""
+    """Return the failure to report; invalid details are left out."""
     message = error.message if error.message.strip() else "The platform refused the post."
     try:
         return validate_failure(
@@ -214,7 +214,7 @@ def _to_failure(error: NotPublished) -> Failure:
 
 
 def _whole_seconds(retry_after: timedelta | None) -> int | None:
-    """Rounded up, and limited to the valid range."""
+    """Round up to whole seconds, limited to the valid range."""
     if retry_after is None:
         return None
     return -(-min(max(retry_after, timedelta()), MAX_RETRY_AFTER) // timedelta(seconds=1))
@@ -230,7 +230,7 @@ def _no_answer_failure(error: Exception) -> Failure:
 
 
 def log_fields(claim: Claim) -> dict[str, str | int]:
-    """Log fields that identify a claim."""
+    """Return log fields that identify a claim."""
     return {
         "workspace_id": str(claim.lease.workspace_id),
         "post_id": str(claim.post.id),
@@ -241,7 +241,7 @@ def log_fields(claim: Claim) -> dict[str, str | int]:
 
 
 def _result_log_fields(call_result: CallResult) -> dict[str, str | None]:
-    """Log fields of a call's result; those of a publication suffice to record it by hand."""
+    """Return log fields of a call's result; those of a publication suffice to record it by hand."""
     if isinstance(call_result, Publication):
         url = call_result.platform_post_url
         return {

@@ -18,7 +18,7 @@ class AttemptResult(StrEnum):
 
 
 class WorkerStats:
-    """Counts results, and calls `on_change` after each change."""
+    """Counters of results, which call `on_change` after each change."""
 
     def __init__(self, on_change: Callable[["WorkerStats"], object] = lambda _: None) -> None:
         self._on_change = on_change
@@ -40,7 +40,7 @@ class WorkerStats:
 
 
 def attempt_result(state: DestinationState) -> AttemptResult:
-    """The result that a report has given a destination."""
+    """Return the result that a report has given a destination."""
     if state.status is DestinationStatus.PUBLISHED:
         return AttemptResult.PUBLISHED
     if state.outcome is Outcome.UNKNOWN:

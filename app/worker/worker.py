@@ -16,13 +16,13 @@ from app.worker.publish import publish
 from app.worker.verify import verify
 
 POLL_INTERVAL = timedelta(milliseconds=500)
-"""How often a worker with free slots checks for claims."""
+"""Interval at which a worker with free slots checks for claims."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
 class Worker:
-    """Publishes due destinations and verifies unknown outcomes, on the platforms that have an adapter."""
+    """Loop that publishes due destinations and verifies unknown outcomes on platforms with an adapter."""
 
     def __init__(
         self,

@@ -1,0 +1,1 @@
+"""Database access below the repositories: engines, drivers, statements, column types and paging."""

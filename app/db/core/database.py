@@ -107,7 +107,7 @@ _RunStatement: TypeAlias = Callable[
 
 
 class Driver(Protocol):
-    """Runs read-only statements."""
+    """Driver of read-only statements."""
 
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object]
@@ -133,7 +133,7 @@ class Database:
         make_write_lock: Callable[[Path, timedelta], WriteLock] = FileWriteLock,
         wrap_driver: Callable[[Driver], Driver] = _identity,
     ) -> None:
-        """`wrap_driver` may return a driver that intercepts the reads."""
+        """Create the engines; `wrap_driver` may return a driver that intercepts the reads."""
         self._workspace_filter = workspace_filter
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
@@ -296,7 +296,7 @@ class Database:
         return await self._run(prepared, values)
 
     def _scoped_select(self, statement: Statement | AnySelect) -> AnySelect:
-        """The statement restricted to the workspace of WORKSPACE_PARAM; stored for a `Statement`."""
+        """Return the statement, restricted to the workspace of WORKSPACE_PARAM; stored for a `Statement`."""
         if not isinstance(statement, Statement):
             return self._workspace_filter(statement, bindparam(WORKSPACE_PARAM))
         scoped = self._scoped_selects.get(statement)

@@ -21,7 +21,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Total order by a time, then by id; rows without the time come last in either direction."""
+    """Total order by a time (`column`), then by id; rows without the time come last in either direction."""
 
     column: InstrumentedAttribute[Any]
     id_column: InstrumentedAttribute[UUID]
@@ -52,7 +52,10 @@ class Page:
 
 
 class NullGroup(StrEnum):
-    """Rows that a statement reads: nulls end the list, but an index does not have them there."""
+    """Rows that a statement reads: all, or only those with or without the time.
+
+    No index has NULLS LAST in both directions, so a statement for each group reads in the order of an index.
+    """
 
     ALL = "all"
     NON_NULL = "with_time"
@@ -61,7 +64,7 @@ class NullGroup(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PageSlice:
-    """One statement of a page: its rows, the end it starts from, and its bounds."""
+    """Properties that determine the SQL text of one statement of a page; values are bind parameters."""
 
     null_group: NullGroup
     from_end: bool
@@ -101,7 +104,7 @@ async def read_page(
 
 
 def slice_statement(statement: AnySelect, order: Order, page_slice: PageSlice) -> Statement:
-    """Return the statement of a slice; an index has each slice in order, but not the whole list."""
+    """Return the statement of a slice. An index serves its order, except ALL with a nullable column."""
     value, key = order.column.expression, order.id_column.expression
     descending = order.direction is Direction.DESC
     if page_slice.null_group is NullGroup.ALL and value.nullable:
@@ -120,10 +123,10 @@ def slice_statement(statement: AnySelect, order: Order, page_slice: PageSlice) -
 
 
 def _page_slices(order: Order, request: PageRequest) -> list[PageSlice]:
-    """Return the slices of a page in the order in which they are read."""
+    """Return the slices of a page in the order in which they are read, without those out of bounds."""
     after, before = request.after, request.before
     if not order.column.expression.nullable or request.offset:
-        # With an offset in a list with nulls, only a count would give the offset in the second slice.
+        # A second statement would need to know how many rows the first one skipped, which takes a count.
         bounds = (after is not None, before is not None)
         return [PageSlice(NullGroup.ALL, request.from_end, *bounds, request.offset > 0)]
 
@@ -144,7 +147,7 @@ def _page_slices(order: Order, request: PageRequest) -> list[PageSlice]:
 def _apply_keyset(
     statement: AnySelect, order: Order, page_slice: PageSlice, *columns: ColumnElement[Any]
 ) -> AnySelect:
-    """Order by the columns, and keep the rows between the bounds of the slice."""
+    """Order by the columns, and keep the rows between bounds: `(time, id) > (:after_time, :after_id)`."""
     descending = order.direction is Direction.DESC
     row = tuple_(*columns)
     for has_bound, names, follows in (

@@ -35,7 +35,7 @@ def postgresql_engine(
 
 
 def driver_options(url: URL, timeout: timedelta) -> dict[str, Any]:
-    """Keyword arguments of `asyncpg.connect` for a read-only connection."""
+    """Return the keyword arguments of `asyncpg.connect` for a read-only connection."""
     options = dialect().create_connect_args(url)[1]  # type: ignore[no-untyped-call]
     return {
         **{
@@ -49,7 +49,7 @@ def driver_options(url: URL, timeout: timedelta) -> dict[str, Any]:
 
 
 def _server_settings(timeout: timedelta, *, read_only: bool) -> dict[str, str]:
-    """Server settings of every connection."""
+    """Return the server settings of every connection."""
     milliseconds = str(timeout // timedelta(milliseconds=1))
     return {
         "application_name": "post-results",

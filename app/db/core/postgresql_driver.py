@@ -33,7 +33,7 @@ class PostgreSQLDriver:
         timeout: timedelta,
         max_idle: timedelta = _MAX_IDLE,
     ) -> None:
-        """`options` are keyword arguments of `asyncpg.connect`; `timeout` includes the pool wait."""
+        """Create a driver; `options` are arguments of `asyncpg.connect`, `timeout` includes the pool wait."""
         self._options = options
         self._size = size
         self._timeout = timeout.total_seconds()

@@ -35,7 +35,7 @@ class Projection:
         return self._hash
 
     def union(self, other: "Projection") -> "Projection":
-        """Projection with the columns and relations of both."""
+        """Return a projection with the columns and relations of both."""
         columns = (
             None if self.columns is None or other.columns is None else self.columns | other.columns
         )
@@ -45,7 +45,7 @@ class Projection:
         return Projection(columns, relations)
 
     def relation(self, name: str) -> "Projection | None":
-        """Projection of a related row; None if the row is not selected."""
+        """Return the projection of a related row; None if the row is not selected."""
         return self.relations.get(name)
 
 
@@ -55,7 +55,7 @@ ALL_COLUMNS = Projection()
 def columns_except(
     model: type[DeclarativeBase], *excluded: str
 ) -> tuple[InstrumentedAttribute[Any], ...]:
-    """Columns of a table without `workspace_id` and the excluded ones."""
+    """Return the columns of a table without `workspace_id` and the excluded ones."""
     return tuple(
         getattr(model, column.key)
         for column in model.__table__.columns
@@ -66,7 +66,7 @@ def columns_except(
 def projected_columns(
     columns: Iterable[InstrumentedAttribute[Any]], projection: Projection, *required_names: str
 ) -> list[InstrumentedAttribute[Any]]:
-    """Columns that the projection selects, and the required ones."""
+    """Return the columns that the projection selects, and the required ones."""
     selected = projection.columns
     return [
         column
@@ -81,7 +81,7 @@ def labelled_columns(
     projection: Projection,
     *required_names: str,
 ) -> list[Label[Any]]:
-    """Projected columns of a related row, labelled `relation__column`."""
+    """Return the projected columns of a related row, labelled `relation__column`."""
     return [
         column.label(f"{relation}{LABEL_SEPARATOR}{column.key}")
         for column in projected_columns(columns, projection, *required_names)

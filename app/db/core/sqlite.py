@@ -188,7 +188,7 @@ def _enforce_statement_timeout(engine: AsyncEngine, timeout: timedelta) -> None:
 
 
 class _StatementTimer:
-    """Interrupts the statement of one connection, whose thread a task cancellation cannot reach."""
+    """Timer that interrupts a connection's statement, whose thread a task cancellation cannot reach."""
 
     def __init__(self, driver: aiosqlite.Connection) -> None:
         # aiosqlite's interrupt() is a coroutine, which a timer cannot run.

@@ -36,7 +36,7 @@ class SQLiteDriver:
     def __init__(
         self, file: Path, *, max_threads: int, timeout: timedelta, reconnect_after: timedelta
     ) -> None:
-        """`reconnect_after` bounds the age of the planner statistics, which SQLite loads on connect."""
+        """Create a driver; `reconnect_after` bounds the age of planner statistics, loaded on connect."""
         self._file = file
         self._timeout = timeout
         self._reconnect_after = reconnect_after
@@ -110,7 +110,7 @@ class _Connection:
     """SQLite connection that opens on first use, and reopens after an error or when it is old."""
 
     def __init__(self, file: Path, busy_timeout: timedelta, reconnect_after: timedelta) -> None:
-        """`busy_timeout` limits the wait for a lock, which readers hardly ever meet."""
+        """Create a connection; `busy_timeout` limits the wait for a lock, which readers rarely need."""
         self._uri = f"{file.absolute().as_uri()}?mode=rw"
         self._busy_timeout = busy_timeout
         self._reconnect_after = reconnect_after.total_seconds()

@@ -2,6 +2,9 @@
 
 SQLAlchemy builds and compiles a statement before its first run. Later runs pass the stored text and their
 values straight to the driver. A run through SQLAlchemy takes several times as long as the database needs.
+
+`compile_statement` turns a `Statement` into SQL text, an encoder of the arguments, and a class of records
+whose properties decode the columns on access.
 """
 
 import json
@@ -67,22 +70,22 @@ class Record:
     if TYPE_CHECKING:  # inherited from the tuple
 
         def __getitem__(self, index: int) -> Any:
-            """Value as returned by the driver."""
+            """Return a value as returned by the driver."""
 
         def __iter__(self) -> Iterator[Any]: ...
 
     def __getattr__(self, name: str) -> Any:
-        """Declared for type checkers; every column is a property."""
+        """Raise AttributeError; declared for type checkers, as every column is a property."""
         raise AttributeError(name)
 
     def related_row(self, name: str) -> "RelatedRecord | None":
-        """Related row in the same tuple; None if the statement does not select it."""
+        """Return the related row in the same tuple; None if the statement does not select it."""
         related_class = self.related_classes.get(name)
         return None if related_class is None else related_class(self)
 
 
 def column_values(records: Sequence[Record], name: str) -> list[Any]:
-    """Values of one column in the records of one statement, as returned by the driver."""
+    """Return the values of one column in the records of one statement, as returned by the driver."""
     return [*map(itemgetter(records[0].indexes[name]), records)] if records else []
 
 
@@ -101,7 +104,7 @@ class RelatedRecord:
         self.record = record
 
     def __getattr__(self, name: str) -> Any:
-        """Declared for type checkers; every column is a property."""
+        """Raise AttributeError; declared for type checkers, as every column is a property."""
         raise AttributeError(name)
 
     def __iter__(self) -> Iterator[Any]:
@@ -134,7 +137,10 @@ class CompiledStatement:
 
 
 class any_of(FunctionElement[bool]):  # noqa: N801 - reads like SQL
-    """Condition that a column equals one of the values of a bind parameter, for any number of values."""
+    """Condition that a column equals one of the values of a bind parameter, for any number of values.
+
+    `column = ANY (array)` on PostgreSQL, `column IN (SELECT value FROM json_each(text))` on SQLite.
+    """
 
     type = Boolean()
     inherit_cache = True
@@ -148,8 +154,9 @@ class any_of(FunctionElement[bool]):  # noqa: N801 - reads like SQL
 
 
 def filter_conditions(**columns: InstrumentedAttribute[Any]) -> dict[str, ColumnElement[bool]]:
-    """Conditions on columns by parameter name: `any_of` under the name, equality under its single name.
+    """Return two conditions for each column, by parameter name.
 
+    `filter_conditions(status=Post.status)` has `status` for any number of values and `one_status` for one.
     For one value, an index that begins with the column returns the rows in the order of its next columns.
     """
     return {
@@ -163,7 +170,7 @@ def filter_conditions(**columns: InstrumentedAttribute[Any]) -> dict[str, Column
 
 
 def time_range_conditions(**columns: InstrumentedAttribute[Any]) -> dict[str, ColumnElement[bool]]:
-    """Conditions on times by parameter name: `name_after` is inclusive, `name_before` is exclusive."""
+    """Return the conditions `name_after` (inclusive) and `name_before` (exclusive) for each column."""
     return {
         parameter: condition
         for name, column in columns.items()
@@ -175,12 +182,12 @@ def time_range_conditions(**columns: InstrumentedAttribute[Any]) -> dict[str, Co
 
 
 def filter_param(name: str, values: Sequence[Any]) -> tuple[str, Any]:
-    """Parameter of the condition that serves these values best, and its value."""
+    """Return the parameter to set for these values, and its value: `status` or `one_status`."""
     return (single_value_name(name), values[0]) if len(values) == 1 else (name, values)
 
 
 def filter_params(filters: "DataclassInstance") -> dict[str, Any]:
-    """Parameters of the filters that are not None."""
+    """Return parameters and values of the filters that are not None."""
     values = ((field.name, getattr(filters, field.name)) for field in fields(filters))
     return dict(
         filter_param(name, value) if isinstance(value, list | tuple) else (name, value)
@@ -190,7 +197,7 @@ def filter_params(filters: "DataclassInstance") -> dict[str, Any]:
 
 
 def single_value_name(name: str) -> str:
-    """Parameter of the condition for exactly one value."""
+    """Return the parameter of the condition for exactly one value."""
     return f"one_{name}"
 
 
@@ -279,7 +286,7 @@ _IndexedTypes: TypeAlias = dict[str, tuple[int, TypeEngine[Any]]]
 def _record_class(
     columns: tuple[tuple[str, TypeEngine[Any]], ...], dialect: Dialect
 ) -> type[Record]:
-    """Return the record class that all statements with these columns share."""
+    """Return the record class of all statements with these columns: a property for each column."""
     own: _IndexedTypes = {}
     relations: dict[str, _IndexedTypes] = {}
     for index, (key, column_type) in enumerate(columns):

@@ -45,7 +45,7 @@ def restrict_to_workspace(statement: AnySelect, workspace_id: WorkspaceIdOrParam
 
 
 def _walk_elements(statement: AnySelect) -> Iterator[ExternallyTraversible]:
-    """Elements of a statement at any depth; a nested SELECT is one element."""
+    """Yield the elements of a statement at any depth; a nested SELECT is one element."""
     queue: deque[ExternallyTraversible] = deque([statement])
     while queue:
         for element in queue.popleft().get_children():

@@ -22,12 +22,12 @@ ColumnValues: TypeAlias = dict[str, object]
 
 
 def field_names(dataclass_type: "type[DataclassInstance]", *excluded: str) -> tuple[str, ...]:
-    """Names of the fields of a dataclass whose columns have the same names."""
+    """Return the names of the fields of a dataclass whose columns have the same names."""
     return tuple(field.name for field in fields(dataclass_type) if field.name not in excluded)
 
 
 def values_of(source: object, names: Iterable[str]) -> dict[str, Any]:
-    """Attributes of a row or a dataclass by name."""
+    """Return attributes of a row or a dataclass by name."""
     return {name: getattr(source, name) for name in names}
 
 
@@ -38,7 +38,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Raises ValueError for a naive datetime."""
+        """Convert to UTC in milliseconds; raises ValueError for a naive datetime."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -52,7 +52,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC)
 
     def serializer(self, dialect: Dialect) -> Callable[[Any], str]:
-        """Function from the driver's value to the text of `format_instant`, without a datetime in between."""
+        """Return a function from the driver's value to the text of `format_instant`, without a datetime."""
         return _format_stored_datetime if dialect.name == "sqlite" else _format_utc
 
 
@@ -67,7 +67,7 @@ def _format_stored_datetime(stored: str) -> str:
 
 
 def _format_utc(instant: datetime) -> str:
-    """orjson takes a third of the time of isoformat."""
+    """Format by orjson, which takes a third of the time of isoformat."""
     encoded = orjson.dumps(instant, option=orjson.OPT_UTC_Z)
     return (encoded[1:24] if instant.microsecond else encoded[1:20] + b".000").decode() + "Z"
 
@@ -90,7 +90,7 @@ class PortableUuid(TypeDecorator[UUID]):
         return UUID(value) if isinstance(value, str) else value
 
     def serializer(self, dialect: Dialect) -> Callable[[Any], str]:
-        """Function from the driver's value to the text of the UUID."""
+        """Return a function from the driver's value to the text of the UUID."""
         return _format_stored_uuid if dialect.name == "sqlite" else str
 
 
@@ -127,6 +127,6 @@ PortableJson = JSON()
 
 
 def enum_check(column: str, enum_class: type[StrEnum]) -> CheckConstraint:
-    """CHECK that a column holds a value of the enum."""
+    """Return a CHECK that a column holds a value of the enum."""
     listed = ", ".join(f"'{member.value}'" for member in enum_class)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_word")

@@ -2,7 +2,8 @@
 
 Writers that wait for SQLite's own lock sleep and poll, so later writers overtake them, for seconds.
 Here they wait in the kernel, which wakes them in order of arrival. The lock decides only the order:
-SQLite's lock still excludes concurrent writers. A process without this lock does no harm, and may wait long.
+SQLite's lock still excludes concurrent writers. A process that does not use this lock stays correct but may
+wait longer.
 """
 
 import asyncio

@@ -31,7 +31,7 @@ async def update_rows(
 def insert_with_on_conflict(
     session: WriteSession, model: type[DeclarativeBase]
 ) -> postgresql.Insert | sqlite.Insert:
-    """INSERT that accepts ON CONFLICT; each dialect has a class of its own for it."""
+    """Return an INSERT that accepts ON CONFLICT; each dialect has its own class for it."""
     if session.get_bind().dialect.name == "sqlite":
         return sqlite.insert(model)
     return postgresql.insert(model)

@@ -28,7 +28,7 @@ _LAST_SQUASHED_VERSION = "0004"
 
 
 class SchemaMismatch(Exception):
-    """Version of the database differs from that of this code; the message says how to fix it."""
+    """Version of the database that differs from that of this code; the message says how to fix it."""
 
 
 async def migrate(

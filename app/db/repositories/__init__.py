@@ -1,0 +1,1 @@
+"""Queries and writes of the services, in one module for each table or use case."""

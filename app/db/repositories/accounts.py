@@ -108,7 +108,7 @@ def _select_activity() -> Statement:
 
 
 def _select_per_account(value: ColumnElement[Any]) -> AnySelect:
-    """Subquery over the destinations of the account in the outer query, in the same workspace."""
+    """Return a subquery over the destinations of the outer query's account, in the same workspace."""
     return select(value).select_from(Destination).where(ACCOUNT_JOIN).correlate(Account)
 
 

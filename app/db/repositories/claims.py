@@ -92,7 +92,7 @@ async def expired_leases(
 def _earliest(
     column: InstrumentedAttribute[datetime | None], *conditions: ColumnElement[bool]
 ) -> ScalarSelect[datetime | None]:
-    """Subquery for the workspace of the outer query: one lookup in the index that begins with it."""
+    """Select the earliest time in the outer query's workspace: one lookup in its index."""
     return (
         select(func.min(column))
         .where(Destination.workspace_id == Workspace.id, column.is_not(None), *conditions)

@@ -109,7 +109,7 @@ class DestinationCriteria:
 
 
 def _is_overdue(cutoff: ColumnElement[datetime]) -> ColumnElement[bool]:
-    """`domain.destinations.is_overdue` in SQL. Served by ix_destination_claimable and _leased."""
+    """Return `domain.destinations.is_overdue` in SQL. Served by ix_destination_claimable and _leased."""
     return or_(
         and_(
             Destination.claimable_at.is_not(None),
@@ -309,7 +309,7 @@ def _select_destinations(projection: Projection, *required_names: str) -> AnySel
 
 
 def _exclude_deleted_posts(statement: AnySelect) -> AnySelect:
-    """Served by an index-only scan of uq_post_kept."""
+    """Exclude destinations of deleted posts. Served by an index-only scan of uq_post_kept."""
     return statement.join(Post, POST_JOIN).where(Post.deleted_at.is_(None))
 
 

@@ -70,7 +70,7 @@ class EventPage:
     next_position: FeedPosition
     """Start of the next page; no matching change lies between the last one here and this position."""
     has_more: bool
-    """Whether events follow `next_position`; none of them need match the filter."""
+    """True if events follow `next_position`; perhaps none of them matches the filter."""
     latest_position: FeedPosition
     """Position after the last event, whatever the filter."""
 
@@ -191,7 +191,7 @@ async def delete_events(session: WriteSession, workspace_id: WorkspaceId, last_s
 
 
 def resync_required_error() -> ResyncRequired:
-    """Error for a position whose following changes are no longer stored."""
+    """Return the error for a position whose following changes are no longer stored."""
     return ResyncRequired(
         "The changes after this cursor are no longer stored. Read the current state again, and continue"
         " from the latest cursor.",
@@ -227,7 +227,7 @@ _CONDITIONS = {
 
 @cached_statement()
 def _select_events(filters: tuple[str, ...]) -> Statement:
-    """Served by the primary key; for one post, by ix_event_workspace_id_post_id_seq."""
+    """Select events in order. Served by the primary key, or by ix_event_workspace_id_post_id_seq."""
     conditions = [condition for name, condition in _CONDITIONS.items() if name in filters]
     return Statement(
         select(*columns_except(models.Event))

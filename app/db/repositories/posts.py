@@ -84,7 +84,7 @@ class PostCriteria:
 
 
 def _has_destination(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Served for each post by the unique key of post and account, or by the index on platform and post."""
+    """Return EXISTS for the post. Served by the unique key of post and account, or the index on platform."""
     return exists().where(POST_JOIN, condition)
 
 

@@ -1,0 +1,1 @@
+"""Operator's tools over all rows: copy, integrity check and domain invariants."""

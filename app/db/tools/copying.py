@@ -10,7 +10,7 @@ _BATCH_ROWS = 1000
 
 
 class TargetNotEmpty(Exception):
-    """Target of a copy has data; the message names a table with rows."""
+    """Target of a copy that has data; the message names a table with rows."""
 
 
 async def copy_database(source: Database, target: Database) -> dict[str, int]:

@@ -61,7 +61,7 @@ def to_printable(value: object) -> str:
 
 
 async def _inconsistent_posts(connection: AsyncConnection) -> AsyncGenerator[str]:
-    """Check derived values of destinations, and of posts against the fold of their destinations."""
+    """Check derived values of destinations, and derived values of posts against their destinations."""
     statement = (
         select(
             Workspace.kind,

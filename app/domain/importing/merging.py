@@ -1,7 +1,19 @@
 """Merges records into the posts and accounts of a workspace.
 
-A record that is newer than the post replaces everything that it contains. A record of the same or of an
-unknown time only advances destinations, and an older record is ignored.
+A record is merged by its time, compared with the post's last change, and by its contents:
+
+                post known with details  │  post that is new or known only from results
+record          details     results      │  details     results
+newer           REPLACE     UPDATE       │  REPLACE     UPDATE
+same, unknown   ADVANCE     ADVANCE      │  REPLACE     UPDATE
+older           NONE        NONE         │  REPLACE     NONE
+
+REPLACE  sets the post, its list of destinations and their states.
+UPDATE   sets the states of destinations, and adds destinations that are missing.
+ADVANCE  sets only states that are behind the recorded ones.
+NONE     ignores the record.
+
+A destination newer than the record keeps its state. One of the same or of an unknown time only advances.
 """
 
 from collections.abc import Collection, Mapping
@@ -85,7 +97,7 @@ def import_record(record: PostRecord, state: ImportState, *, now: datetime) -> I
 
 
 def is_locally_managed(post: Post) -> bool:
-    """Whether the post was created on this server, or was imported and then claimed or made claimable."""
+    """Return whether the post was created here, or was imported and then claimed or made claimable."""
     return post.imported_at is None or any(
         destination.state.fence > 0 or destination.state.claimable_at is not None
         for destination in post.destinations
@@ -95,7 +107,7 @@ def is_locally_managed(post: Post) -> bool:
 def placeholder_account(
     account_id: AccountId, platform: str, name: str | None, created_at: datetime
 ) -> Account:
-    """An inactive account of which only the posts are known; as old as the first of them."""
+    """Return an inactive account of which only the posts are known; as old as the first of them."""
     return Account(
         id=account_id,
         platform=platform,
@@ -115,11 +127,15 @@ def placeholder_account(
 
 
 def merge_record(current: Post | None, record: PostRecord, *, now: datetime) -> Post:
-    """The post after the record; `current` itself if the record changes nothing.
+    """Return the post after the record; `current` itself if the record changes nothing.
 
-    Times that the record lacks: a post is created when the response was given (`now` if unknown), and
-    is due at its creation. A destination is published or failed when the record's post last changed.
-    A failure is UNCLASSIFIED with the outcome FAILED, and no destination is claimable.
+    Values that the record lacks:
+    - created_at: time of the response, or `now` if that is unknown
+    - due_at: the known one, or else the post's scheduled_for or created_at
+    - published_at: the known one, or else the time of the record
+    - settled_at of a failure: the time of the record
+    - error_category: UNCLASSIFIED, with the outcome FAILED
+    - claimable_at: None, because the other service publishes the post
     """
     post = current or _placeholder_post(record, now)
     last_change = _last_change(post)
@@ -136,7 +152,7 @@ def merge_record(current: Post | None, record: PostRecord, *, now: datetime) -> 
     if post == current:
         return current
     if current is not None and not record.details:
-        # Dated by their results, the destinations are safe from older results.
+        # Set updated_at to the time of the results, so that older results do not replace these.
         dated = (
             replace(destination, updated_at=max(destination.updated_at, learned_at))
             for destination in post.destinations
@@ -146,7 +162,7 @@ def merge_record(current: Post | None, record: PostRecord, *, now: datetime) -> 
 
 
 def has_only_results(post: Post) -> bool:
-    """Whether only results of the post were imported, so its times are those of a response."""
+    """Return whether only results of the post were imported, so its times are those of a response."""
     return (
         post.imported_at is not None
         and post.created_at == post.updated_at
@@ -155,7 +171,7 @@ def has_only_results(post: Post) -> bool:
 
 
 def destination_id(post_id: PostId, record: DestinationRecord) -> DestinationId:
-    """The record's own id, or an id derived from the post and the account."""
+    """Return the record's own id, or an id derived from the post and the account."""
     return record.id or DestinationId(uuid5(post_id, str(record.account_id)))
 
 
@@ -168,7 +184,7 @@ class _Recency(Enum):
 
 
 def _recency(post: Post, last_change: datetime, record: PostRecord) -> _Recency:
-    """Compare a record with a change of the post; a change that has the time of an import is undated."""
+    """Compare a record with a change of the post. The time of a change by an import is unknown."""
     if record.time is None or record.time == last_change:
         return _Recency.SAME_OR_UNKNOWN
     if record.time > last_change:
@@ -177,7 +193,7 @@ def _recency(post: Post, last_change: datetime, record: PostRecord) -> _Recency:
 
 
 class _Effect(Enum):
-    """How much of a post a record changes."""
+    """Merge mode of a record; the table in this module's docstring has the rules."""
 
     REPLACE = auto()
     """The post, its list of destinations, and their states."""
@@ -202,7 +218,7 @@ def _effect(post: Post, record: PostRecord) -> _Effect:
 
 
 def _last_change(post: Post) -> datetime:
-    """Last change of the post or of one of its destinations."""
+    """Return the time of the last change of the post or of one of its destinations."""
     return max([post.updated_at, *(destination.updated_at for destination in post.destinations)])
 
 
@@ -238,7 +254,7 @@ def _with_details(post: Post, record: PostRecord) -> Post:
 def _merge_states(
     post: Post, record: PostRecord, effect: _Effect, learned_at: datetime
 ) -> dict[AccountId, DestinationState]:
-    """States by account, in the order of the destinations; those newer than the record stay."""
+    """Return states by account, in the order of the destinations; those newer than the record stay."""
     current = {destination.account_id: destination for destination in post.destinations}
     is_replaced = effect is _Effect.REPLACE
     states = {} if is_replaced else {key: value.state for key, value in current.items()}
@@ -275,7 +291,7 @@ def _state_from_record(
     learned_at: datetime,
     published_at: datetime | None,
 ) -> DestinationState:
-    """The recorded state; `published_at` is the known time of publication, which the record may lack."""
+    """Return the recorded state; `published_at` is the known one, used if the record has none."""
     state = replace(unclaimable(queued(due_at)), attempts=record.attempts)
     failure = Failure(
         category=ErrorCategory.UNCLASSIFIED,
@@ -314,7 +330,10 @@ def _supersedes(
 
 
 def _progress(state: DestinationState) -> tuple[bool, int, int]:
-    """Order of states as long as no one retries by hand: a publication, more attempts, a later status."""
+    """Return the sort key of a state: published or not, number of attempts, then status.
+
+    Of two states, that with the greater key is the later one. Manual retries are not considered.
+    """
     waits_for_retry = state.status is DestinationStatus.QUEUED and state.error is not None
     rank = 2 if waits_for_retry else _STATUS_RANKS[state.status]
     return state.status is DestinationStatus.PUBLISHED, state.attempts, rank
@@ -329,7 +348,7 @@ _STATUS_RANKS = {
 
 
 def _with_due_at(state: DestinationState, due_at: datetime | None) -> DestinationState:
-    """The state with another due time, without claim and lease."""
+    """Return the state with another due time, without claim and lease."""
     if state.due_at == due_at:
         return state
     return replace(
@@ -352,8 +371,8 @@ def _with_status_flags(
 ) -> Post:
     """Choose `is_draft` and `submitted_now`, which records lack, so that the post has the status.
 
-    The flags stay as they are if none of their values gives the status. A post of which something was
-    attempted is no draft.
+    Keeps the flags if no combination yields the status. A post with an attempted destination is never a
+    draft.
     """
     flags = [
         (post.is_draft, post.submitted_now),
@@ -379,7 +398,7 @@ def _merge_destinations(
     states: Mapping[AccountId, DestinationState],
     learned_at: datetime,
 ) -> tuple[Destination, ...]:
-    """Destinations with these states; one whose state looks the same in responses stays unchanged."""
+    """Return destinations with these states; one that looks the same in responses stays unchanged."""
     current = {destination.account_id: destination for destination in post.destinations}
     recorded = {destination.account_id: destination for destination in record.destinations}
     destinations = []
@@ -412,7 +431,7 @@ def _merge_destinations(
 
 
 def _visible_fields(state: DestinationState) -> tuple[object, ...]:
-    """The fields that responses contain; the others follow from them, or are known only locally."""
+    """Return the fields that responses contain; others follow from them, or are known only locally."""
     return (
         state.status,
         state.due_at,
@@ -428,7 +447,7 @@ def _visible_fields(state: DestinationState) -> tuple[object, ...]:
 def _resolve_account(
     record: DestinationRecord, state: ImportState, created_at: datetime
 ) -> Account:
-    """The account of a destination, with the recorded name if it has none.
+    """Return the account of a destination, with the recorded name if it has none.
 
     Raises InvalidInput for an account on another platform.
     """

@@ -144,7 +144,7 @@ def iter_json_texts(readline: Callable[[int], bytes]) -> Iterator[JsonText | Mal
 
 
 def _has_complete_second_line(document: bytearray) -> bool:
-    """Whether the file has one text per line, and only its first line is truncated."""
+    """Return whether the file has one text per line, and only its first line is truncated."""
     lines = _read_lines(BytesIO(document).readline)
     return any(isinstance(text, JsonText) for text in islice(_parse_lines(lines), 1, 2))
 
@@ -152,7 +152,7 @@ def _has_complete_second_line(document: bytearray) -> bool:
 def _read_lines(
     readline: Callable[[int], bytes], *, first_number: int = 1
 ) -> Iterator[tuple[int, bytes]]:
-    """Lines with their numbers; of a line that is too long only the beginning."""
+    """Yield the lines with their numbers; of a line that is too long only the beginning."""
     for number in count(first_number):
         line = readline(MAX_TEXT_BYTES + 1)
         if not line:
@@ -251,7 +251,7 @@ def _parse_response(response: object, location: str) -> Iterator[PostRecord | Re
 
 
 def _response_time(meta: object) -> datetime | None:
-    """Time of the response; None if it is missing or invalid, which rejects no post."""
+    """Return the time of the response; None if it is missing or invalid, which rejects no post."""
     try:
         return ObjectReader(meta).instant("timestamp") if isinstance(meta, dict) else None
     except InvalidInput:
@@ -291,7 +291,7 @@ def _parse_post_record(reader: ObjectReader, as_of: datetime | None) -> PostReco
 
 
 def _destination_entries(reader: ObjectReader, status: PostStatus | None) -> Iterable[ObjectReader]:
-    """Entries of the list of destinations, which only a draft may lack."""
+    """Return the entries of the list of destinations, which only a draft may lack."""
     name = next(
         (name for name in _DESTINATION_LIST_KEYS if reader.has(name)), _DESTINATION_LIST_KEYS[0]
     )

@@ -1,0 +1,1 @@
+"""Validation of values from clients and platforms before they are stored."""

@@ -17,7 +17,7 @@ _MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
 
 
 def check_json(value: object, argument: str) -> None:
-    """InvalidInput, naming the path, unless the value can be stored and returned unchanged.
+    """Raise InvalidInput with the path unless the value can be stored and returned unchanged.
 
     An integer must fit into 64 bits, a float must be finite, and a string must pass `check_text`. In the
     path, … replaces a key that is long or not printable.

@@ -28,7 +28,7 @@ def check_contents(
     media: Sequence[object],
     platform_content: Mapping[str, object],
 ) -> None:
-    """InvalidInput or ContentTooLong unless the contents are not empty and can be stored."""
+    """Raise InvalidInput or ContentTooLong unless the contents are not empty and can be stored."""
     _check_content(content, "content")
     if len(media_ids) > MAX_MEDIA or len(media) > MAX_MEDIA:
         raise InvalidInput(
@@ -54,7 +54,7 @@ def check_reference(reference: str | None) -> None:
 
 
 def check_timezone(timezone: str | None) -> None:
-    """InvalidTimezone unless the IANA database of every machine has the exact name."""
+    """Raise InvalidTimezone unless the IANA database of every machine has the exact name."""
     if timezone is not None and timezone not in _supported_timezones():
         raise InvalidTimezone("There is no such time zone.", argument="timezone")
 
@@ -80,7 +80,7 @@ def _check_content(content: str, argument: str) -> None:
 
 
 def _platform_content_path(platform: str) -> str:
-    """Return the path of a platform's content; InvalidInput if it is not a platform name."""
+    """Return the path of a platform's content; raises InvalidInput if it is not a platform name."""
     if not platform.isprintable() or not 1 <= len(platform) <= MAX_NAME_LENGTH:
         raise InvalidInput(
             f"platformContent has a key that is not the name of a platform: printable, 1 to"

@@ -23,7 +23,7 @@ _SCHEME_AND_AUTHORITY = re.compile(r"(?i:https?)://[^/?#]*")
 def check_text(text: str, argument: str, *, max_length: int) -> str:
     """Return text that every database stores; `max_length` counts code points.
 
-    InvalidInput for NUL and lone surrogates, which one database would store and the other reject.
+    Raises InvalidInput for NUL and lone surrogates, which one database would store and the other reject.
     """
     if len(text) > max_length:
         raise InvalidInput(
@@ -38,7 +38,7 @@ def check_text(text: str, argument: str, *, max_length: int) -> str:
 
 
 def check_name(text: str, argument: str, *, max_length: int) -> str:
-    """Return an identifying text: valid by `check_text`, printable and not blank; else InvalidInput."""
+    """Return an identifying text; raises InvalidInput unless it is a valid text, printable and not blank."""
     check_text(text, argument, max_length=max_length)
     if not text.strip() or not text.isprintable():
         raise InvalidInput(f"{argument} must be printable and not empty.", argument=argument)
@@ -46,7 +46,7 @@ def check_name(text: str, argument: str, *, max_length: int) -> str:
 
 
 def check_url(text: str, argument: str) -> str:
-    """Return a URL that browsers can open: http or https, with a host, no spaces; else InvalidInput."""
+    """Return a URL; raises InvalidInput unless it is http or https, with a host and without spaces."""
     check_text(text, argument, max_length=MAX_URL_LENGTH)
     if not _URL.fullmatch(text) or not _has_host(text):
         raise InvalidInput(

@@ -58,7 +58,7 @@ def _workspace_key() -> sa.ForeignKeyConstraint:
 
 
 def _foreign_key(column: str, target: str) -> sa.ForeignKeyConstraint:
-    """Foreign key inside one workspace: both keys start with the workspace."""
+    """Return a foreign key inside one workspace: both keys start with the workspace."""
     return sa.ForeignKeyConstraint(
         ["workspace_id", column], [f"{target}.workspace_id", f"{target}.id"]
     )
@@ -71,7 +71,7 @@ def _index(*columns: str) -> sa.Index:
 
 
 def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
-    """Partial index; its columns start with `workspace_id` unless they include it elsewhere."""
+    """Return a partial index; its columns start with `workspace_id` unless they include it elsewhere."""
     if "workspace_id" not in columns:
         columns = ("workspace_id", *columns)
     condition = sa.text(where)
