@@ -32,7 +32,7 @@ from app.graphql.response_cache import ResponseCache
 from app.graphql.schema.context import AppState
 from app.graphql.service import ConnectionTimeouts, GraphQLService
 from app.graphql.transport.http import GraphQLEndpoint, graphql_error_response
-from app.graphql.transport.websocket.handshake import GraphQLWebSocketEndpoint
+from app.graphql.transport.websocket.connection import GraphQLWebSocketEndpoint
 from app.graphql.transport.websocket.operation import WebSocketConfig
 from app.health import probe_routes
 from app.http.concurrency import ConcurrencyLimiter
