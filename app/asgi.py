@@ -54,10 +54,7 @@ from app.services.change_feed import ChangeFeed, run_change_notifier
 from app.services.periodic import PERIODIC_INTERVAL
 from app.services.retries import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
-from app.web.docs import DOCS_PATH, DocsPages
-from app.web.graphiql import PAGE_PATH as GRAPHIQL_PATH
-from app.web.graphiql import GraphiQLPage
-from app.web.index import index_route
+from app.web.pages import DOCS_PATH, GRAPHIQL_PATH, DocsPages, GraphiQLPage, index_route
 from app.worker.process import embedded_worker
 
 GRAPHQL_PATH = "/graphql"

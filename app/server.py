@@ -25,7 +25,7 @@ from app.graphql.engine.executable_schema import create_schema
 from app.graphql.engine.persisted_documents import create_document_store
 from app.http.websocket_protocol import WebSocketProtocol
 from app.observability.logs import configure_logging
-from app.platforms.adapters import check_sandbox_file
+from app.platforms import check_sandbox_file
 from app.services.retries import load_retry_policies
 from app.services.workspaces import create_first_workspace
 from app.settings import Settings, SettingsError

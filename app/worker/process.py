@@ -19,7 +19,7 @@ from app.domain.settlement import RetryDecider
 from app.domain.times import Clock
 from app.observability.logs import configure_logging
 from app.observability.status_line import open_status_line
-from app.platforms.adapters import check_sandbox_file, make_adapters
+from app.platforms import check_sandbox_file, make_adapters
 from app.platforms.sandbox import PLATFORM_NAME as SANDBOX
 from app.pubsub.notifier import ignore_wake_up
 from app.services.change_feed import run_change_notifier
