@@ -30,7 +30,7 @@ from app.domain.ids import ApiKeyId, WorkspaceId, parse_uuid
 from app.domain.importing.merging import ImportResult
 from app.domain.importing.records import RejectedRecord, iter_json_texts, parse_records
 from app.domain.times import format_instant
-from app.domain.validation.text import check_text, check_url
+from app.domain.validation.text import check_name, check_url
 from app.graphql.engine.executable_schema import create_schema, print_sdl
 from app.server import serve_forever
 from app.services.api_keys import create_key, revoke_key
@@ -130,12 +130,10 @@ def worker_command() -> None:
 @cli.command("migrate")
 def migrate_command() -> None:
     """Migrate the database to this version."""
-    _run_with_database(_migrate)
+    _run_with_database(
+        lambda database, _settings: migrate(database, now=_now(), random_bytes=secrets.token_bytes)
+    )
     click.echo("The database is up to date.")
-
-
-async def _migrate(database: Database, _settings: Settings) -> None:
-    await migrate(database, now=_now(), random_bytes=secrets.token_bytes)
 
 
 @cli.group()
@@ -152,7 +150,7 @@ def workspaces_create(name: str, mirror_of: str | None) -> None:
     async def work(database: Database, _settings: Settings) -> WorkspaceId | None:
         return await create_workspace(
             database,
-            name=_check_name(name, "NAME"),
+            name=check_name(name, "NAME", max_length=MAX_NAME_LENGTH),
             mirror_of=None if mirror_of is None else check_url(mirror_of, "--mirror-of"),
             now=_now(),
             random_bytes=secrets.token_bytes,
@@ -204,7 +202,7 @@ def keys_create(
         key = await create_key(
             database,
             owner.id,
-            name=_check_name(name, "--name"),
+            name=check_name(name, "--name", max_length=MAX_NAME_LENGTH),
             scopes=[Scope(scope) for scope in dict.fromkeys(scopes)] or DEFAULT_SCOPES,
             expires_at=now + timedelta(days=expires_in_days) if expires_in_days else None,
             key_prefix=settings.api_key_prefix,
@@ -399,18 +397,11 @@ def settings_command() -> None:
 async def _get_workspace(database: Database, name: str) -> workspace_rows.WorkspaceRef:
     async with database.unscoped_connection() as connection:
         workspace = await workspace_rows.find_workspace_by_name(
-            connection, _check_name(name, "--workspace")
+            connection, check_name(name, "--workspace", max_length=MAX_NAME_LENGTH)
         )
     if workspace is None:
         raise CommandError(f"There is no workspace named {name}.")
     return workspace
-
-
-def _check_name(text: str, argument: str) -> str:
-    check_text(text, argument, max_length=MAX_NAME_LENGTH)
-    if not text.strip() or not text.isprintable():
-        raise InvalidInput(f"{argument} must be printable and not empty.", argument=argument)
-    return text
 
 
 def _load_settings() -> Settings:

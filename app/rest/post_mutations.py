@@ -75,10 +75,6 @@ def _is_draft(body: ObjectReader) -> bool:
     return draft or False
 
 
-def _create_post_data(result: DocumentResult) -> JsonObject:
-    return _created_post(result.data["createPost"])
-
-
 def _created_post(payload: JsonObject) -> JsonObject:
     if payload["post"] is None:  # only for a repeated request
         raise NotFound(
@@ -203,10 +199,6 @@ def _schedule_post_data(result: DocumentResult) -> JsonObject:
     return post | schedule | _warnings(payload)
 
 
-def _delete_post_call(rest_request: RestRequest) -> DocumentCall:
-    return DocumentCall({"input": _post_reference(rest_request)})
-
-
 def _delete_post_data(result: DocumentResult) -> JsonObject:
     return {
         **result.data["deletePost"],
@@ -307,7 +299,10 @@ mutation {name}($input: {name}Input!) {{
 
 
 CREATE_POST = mutation_operation(
-    _post_document("CreatePost"), _create_post_call, _create_post_data, lambda _data: 201
+    _post_document("CreatePost"),
+    _create_post_call,
+    lambda result: _created_post(result.data["createPost"]),
+    lambda _data: 201,
 )
 
 CREATE_POSTS = mutation_operation(
@@ -354,6 +349,6 @@ mutation DeletePost($input: DeletePostInput!) {
   }
 }
 """,
-    _delete_post_call,
+    lambda rest_request: DocumentCall({"input": _post_reference(rest_request)}),
     _delete_post_data,
 )

@@ -139,12 +139,6 @@ def _claim_due(
     return claimed(state, token, expires_at)
 
 
-def _claim_unknown(
-    state: DestinationState, _account: Account, token: UUID, expires_at: datetime, _now: datetime
-) -> DestinationState:
-    return verification_claimed(state, token, expires_at)
-
-
 async def _load_attempt_starts(
     reader: Reader, destination_ids: Sequence[DestinationId]
 ) -> Mapping[DestinationId, AttemptStart]:
@@ -169,7 +163,7 @@ _UNKNOWN = _ClaimKind(
     "claimVerifications",
     workspaces_with_unknown_outcomes,
     lock_unknown_outcomes,
-    _claim_unknown,
+    lambda state, _account, token, expires_at, _now: verification_claimed(state, token, expires_at),
     _load_attempt_starts,
 )
 
