@@ -57,7 +57,7 @@ from app.settings import Settings, SettingsError, read_settings
 from app.web.pages import DOCS_PATH, GRAPHIQL_PATH, DocsPages, GraphiQLPage, index_route
 from app.worker.process import embedded_worker
 
-GRAPHQL_PATH = "/graphql"
+_GRAPHQL_PATH = "/graphql"
 
 _GC_THRESHOLDS = (5_000, 20, 10)
 """Only the third generation frees connections that were open for long, thousands of them together."""
@@ -300,7 +300,7 @@ async def _lifespan(
 
 def _is_graphql_path(scope: Scope) -> bool:
     path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", "")) == GRAPHQL_PATH
+    return path.removeprefix(scope.get("root_path", "")) == _GRAPHQL_PATH
 
 
 class _GraphQLRouteMiddleware:
@@ -319,7 +319,7 @@ class _GraphQLRouteMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _is_graphql_path(scope):
-            request_state(scope)["route"] = GRAPHQL_PATH
+            request_state(scope)["route"] = _GRAPHQL_PATH
             await self._http_endpoint(scope, receive, send)
         elif scope["type"] == "websocket" and _is_graphql_path(scope):
             await self._websocket_endpoint(scope, receive, send)
@@ -352,7 +352,7 @@ class _ApiErrorRenderer:
         else:
             root = request.scope.get("root_path", "")
             error = NotFound(
-                f"This path was not found. GraphQL is at {root}{GRAPHQL_PATH}, the REST API under"
+                f"This path was not found. GraphQL is at {root}{_GRAPHQL_PATH}, the REST API under"
                 f" {root}/v1."
             )
         response = self(request.scope, error)

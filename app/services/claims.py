@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 DestinationRef: TypeAlias = tuple[PostId, DestinationId]
 
-MAX_CLAIM_WORKSPACES = 256
+_MAX_CLAIM_WORKSPACES = 256
 """Maximum workspaces that one claim considers; with more, it starts at a random one."""
 
 CLAIM_POLL_INTERVAL = timedelta(milliseconds=250)
@@ -185,7 +185,7 @@ async def _claim(
             platforms=request.platforms,
             workspace_id=publisher.workspace_id,
             rotation_start=rotation_start,
-            limit=MAX_CLAIM_WORKSPACES,
+            limit=_MAX_CLAIM_WORKSPACES,
         )
 
     async def claim(workspace_id: WorkspaceId, limit: int) -> list[Claim]:

@@ -17,7 +17,7 @@ from app.web.assets import STATIC_DIR, asset_response, page_response
 
 GRAPHIQL_PATH = "/graphiql"
 DOCS_PATH = "/docs"
-API_PATHS = {
+_API_PATHS = {
     "graphql": "/graphql",
     "rest": "/v1",
     "docs": DOCS_PATH,
@@ -40,7 +40,7 @@ def index_route(page_path: str) -> Route:
         root_path = request.scope.get("root_path", "")
         if _prefers_html(combined_header(request.scope, b"accept")):
             return RedirectResponse(root_path + page_path, 302, headers=_INDEX_HEADERS)
-        links = {name: root_path + path for name, path in API_PATHS.items()}
+        links = {name: root_path + path for name, path in _API_PATHS.items()}
         content = {"name": "post-results", "version": __version__, "links": links}
         return JSONResponse(content, headers=_INDEX_HEADERS)
 

@@ -51,7 +51,7 @@ T = TypeVar("T")
 WriteSession: TypeAlias = AsyncSession
 """Session of one `Database.write` transaction."""
 
-WORKSPACE_PARAM = "workspace"
+_WORKSPACE_PARAM = "workspace"
 """Bind parameter with the workspace id in every scoped statement."""
 
 _MAX_WRITE_ATTEMPTS = 5
@@ -82,7 +82,7 @@ class Reader:
 
     async def rows(self, statement: Statement | AnySelect, **values: object) -> Sequence[AnyRow]:
         """Run a statement with `values` for its bind parameters, and return all rows."""
-        return await self._run(statement, {WORKSPACE_PARAM: self._workspace_id, **values})
+        return await self._run(statement, {_WORKSPACE_PARAM: self._workspace_id, **values})
 
     async def records(self, statement: Statement, **values: object) -> Sequence[Record]:
         """Return undecoded records; raises TypeError inside a write, which reads through SQLAlchemy."""
@@ -296,12 +296,12 @@ class Database:
         return await self._run(prepared, values)
 
     def _scoped_select(self, statement: Statement | AnySelect) -> AnySelect:
-        """The statement restricted to the workspace of WORKSPACE_PARAM; stored for a `Statement`."""
+        """The statement restricted to the workspace of _WORKSPACE_PARAM; stored for a `Statement`."""
         if not isinstance(statement, Statement):
-            return self._workspace_filter(statement, bindparam(WORKSPACE_PARAM))
+            return self._workspace_filter(statement, bindparam(_WORKSPACE_PARAM))
         scoped = self._scoped_selects.get(statement)
         if scoped is None:
-            scoped = self._workspace_filter(statement.statement, bindparam(WORKSPACE_PARAM))
+            scoped = self._workspace_filter(statement.statement, bindparam(_WORKSPACE_PARAM))
             self._scoped_selects[statement] = scoped
         return scoped
 
