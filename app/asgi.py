@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.db.core.database import Database
+from app.db.core.database import Database, open_database
 from app.db.migrations import check_schema_version
 from app.db.repositories.workspaces import deployment_secret
 from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError
@@ -114,11 +114,7 @@ def create_app(
     """
     own_database = None
     if database is None:
-        database = own_database = Database(
-            settings.database_url,
-            pool_size=settings.database_pool_size,
-            timeout=settings.database_timeout,
-        )
+        database = own_database = open_database(settings)
     metrics = Metrics()
     rate_limits = RateLimits(
         requests=settings.rate_limit,

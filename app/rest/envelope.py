@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from app.domain.errors import InvalidApiKey, PostResultsError
+from app.domain.errors import PostResultsError
 from app.domain.times import format_instant
 from app.http.request_headers import combined_header
-from app.http.responses import BytesResponse
+from app.http.responses import BytesResponse, add_error_headers
 from app.http.state import request_state
 from app.rest.errors import error_object
 
@@ -61,10 +61,7 @@ def error_response(scope: Scope, error: PostResultsError, now: datetime) -> Resp
         _meta(scope, now),
     )
     response = BytesResponse(body, error.http_status, (_JSON, _NO_STORE))
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, InvalidApiKey):
-        response.headers["WWW-Authenticate"] = "Bearer"
+    add_error_headers(response, error)
     return response
 
 

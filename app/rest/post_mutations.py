@@ -7,7 +7,8 @@ back.
 
 from collections.abc import Callable, Iterable, Mapping
 
-from app.domain.errors import BulkLimitExceeded, InvalidFieldName, InvalidInput, NotFound
+from app.domain.errors import InvalidFieldName, InvalidInput, NotFound
+from app.domain.post_commands import check_post_count
 from app.domain.posts import MAX_BULK_POSTS, PostStatus
 from app.domain.validation.object_reader import MAX_COUNT, ObjectReader
 from app.rest.errors import bulk_error_object
@@ -106,11 +107,7 @@ def _create_posts_call(rest_request: RestRequest) -> DocumentCall:
         raise InvalidInput(
             f"posts must be a list of 1 to {MAX_BULK_POSTS} posts.", argument="posts"
         )
-    if len(entries) > MAX_BULK_POSTS:
-        raise BulkLimitExceeded(
-            f"There are {len(entries)} posts; at most {MAX_BULK_POSTS} are allowed.",
-            argument="posts",
-        )
+    check_post_count(len(entries))
     posts: list[JsonObject] = []
     rejected: dict[int, InvalidInput] = {}
     for index, entry in enumerate(entries):

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from app import __version__
 from app.domain.errors import NotFound, ServiceUnavailable
-from app.http.request_headers import combined_header, parse_accept
+from app.http.request_headers import combined_header, json_weight, parse_accept
 from app.http.state import request_state
 from app.web.assets import STATIC_DIR, asset_response, page_response
 
@@ -27,7 +27,6 @@ _API_PATHS = {
 }
 """Links of the index: name → path below ROOT_PATH."""
 
-_JSON_MEDIA_RANGES = ("application/json", "application/*", "*/*")
 _INDEX_HEADERS = {"Vary": "Accept", "Cache-Control": "no-cache"}
 _GUIDE_NAME = re.compile(r"[a-z]+")
 _GRAPHIQL_PLACEHOLDER = re.compile(r"<!-- graphiql (\S+) -->")
@@ -132,8 +131,7 @@ class DocsPages:
 
 def _prefers_html(accept: str) -> bool:
     weights = parse_accept(accept)
-    json_weight = next((weights[name] for name in _JSON_MEDIA_RANGES if name in weights), 0)
-    return weights.get("text/html", 0) > json_weight
+    return weights.get("text/html", 0) > json_weight(weights)
 
 
 def _guide_not_found(request: Request) -> NotFound:

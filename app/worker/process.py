@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 import click
 
 from app import __version__
-from app.db.core.database import Database
+from app.db.core.database import Database, open_database
 from app.db.migrations import migrate
 from app.domain.retry_policy import RetryPolicies
 from app.domain.settlement import RetryDecider
@@ -64,11 +64,7 @@ def describe_worker(settings: Settings) -> str:
 
 
 async def _run_worker(settings: Settings, policies: RetryPolicies, now: Clock) -> None:
-    async with Database(
-        settings.database_url,
-        pool_size=settings.database_pool_size,
-        timeout=settings.database_timeout,
-    ) as database:
+    async with open_database(settings) as database:
         await migrate(database, now=now(), random_bytes=secrets.token_bytes)
         with _worker_stats() as stats:
             worker = _make_worker(settings, database, policies, stats, now)

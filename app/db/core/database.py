@@ -45,6 +45,7 @@ from app.db.core.tenancy import WorkspaceFilter, restrict_to_workspace
 from app.db.core.write_lock import FileWriteLock, WriteLock
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
+from app.settings import Settings
 
 T = TypeVar("T")
 
@@ -328,6 +329,15 @@ class Database:
         await self.read_engine.dispose()
         await self.write_engine.dispose()
         await self._connection_threads.wait_closed()
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the database of the settings; close it as an async context manager."""
+    return Database(
+        settings.database_url,
+        pool_size=settings.database_pool_size,
+        timeout=settings.database_timeout,
+    )
 
 
 class _UnavailableTranslator:
