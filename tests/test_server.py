@@ -173,8 +173,8 @@ def test_other_workspace_named_demo_prevents_start(
     asyncio.run(add_demo_workspace())
 
     assert start_server("--demo").startup_error() == (
-        "post-results: The demo data needs a workspace named 'Demo', and there is another one of"
-        " that name. Start without --demo, or on another DATABASE_URL.\n"
+        "post-results: The demo data needs a workspace named 'Demo', but another workspace has that"
+        " name. Start without --demo, or use another DATABASE_URL.\n"
     )
 
 

@@ -10,12 +10,14 @@ import sys
 import tempfile
 import threading
 import tomllib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from io import StringIO
+from itertools import groupby
 from pathlib import Path
 from types import FrameType
 
@@ -72,6 +74,16 @@ class Trace:
             files=len({step.partition(":")[0] for step in calls}),
             statements=len(self.steps) - len(calls),
         )
+
+    def lines(self) -> Iterator[str]:
+        """One line per SQL statement, and one per run of calls in the same file, in call order."""
+        for file, steps in groupby(self.steps, lambda step: step.partition(":")[0]):
+            if file == "SQL":
+                yield from steps
+                continue
+            names = Counter(step.partition(":")[2] for step in steps)
+            calls = (name if count == 1 else f"{name} ×{count}" for name, count in names.items())
+            yield f"{file}: {', '.join(calls)}"
 
 
 class Tracer:
@@ -349,7 +361,7 @@ def main() -> None:
             trace = asyncio.run(trace_path(name))
         counts[name] = trace.counts()
         if not options.counts:
-            print(*trace.steps, sep="\n")  # noqa: T201
+            print(*trace.lines(), sep="\n")  # noqa: T201
         each = counts[name]
         print(  # noqa: T201
             f"{name}: {each.calls} calls of {each.functions} functions in {each.files} files,"

@@ -6,7 +6,7 @@ from pathlib import Path
 from string import Template
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from app import __version__
@@ -38,7 +38,9 @@ def index_route(page_path: str) -> Route:
     async def index(request: Request) -> Response:
         root_path = request.scope.get("root_path", "")
         if _prefers_html(combined_header(request.scope, b"accept")):
-            return RedirectResponse(root_path + page_path, 302, headers=_INDEX_HEADERS)
+            location = root_path + page_path
+            headers = {**_INDEX_HEADERS, "Location": location}
+            return PlainTextResponse(f"See {location}\n", 302, headers=headers)
         links = {name: root_path + path for name, path in _API_PATHS.items()}
         content = {"name": "post-results", "version": __version__, "links": links}
         return JSONResponse(content, headers=_INDEX_HEADERS)

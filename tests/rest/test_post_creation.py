@@ -201,7 +201,7 @@ INVALID_VALUES: dict[str, dict[str, list[object]]] = {
     "account_ids": {
         "account_ids must be a list.": [2280],
         "A post that is not a draft needs at least one account.": [None, []],
-        "Account 2280 is there twice.": [[2280, 2280]],
+        "Account 2280 is listed twice.": [[2280, 2280]],
         "There is no account 99 in this workspace.": [[2280, 99]],
     },
     "scheduled_for": {

@@ -27,7 +27,7 @@ from tests.stateful.publishing_model import PublishingModel
 T = TypeVar("T")
 
 ACCOUNTS = [AccountId(1), AccountId(2), AccountId(3)]
-PUBLISHING_RULES = ("the logs of attempts", "publish evidence")
+PUBLISHING_RULES = ("attempt logs", "publish evidence")
 post_indexes = st.integers(0, 7)
 
 

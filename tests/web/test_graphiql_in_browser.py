@@ -92,6 +92,19 @@ async def test_docs_explorer_and_history_open(browser: Browser, demo_server: Ser
         await expect(page.get_by_role("button", name="ResultsOfOnePost")).to_be_visible()
 
 
+@pytest.mark.parametrize("path", ["/graphql", "/graphiql"])
+async def test_guides_link_opens_the_documentation(
+    browser: Browser, demo_server: ServerProcess, path: str
+) -> None:
+    async with open_page(browser, demo_server.url + path) as session:
+        await session.wait_for_schema()
+        async with session.page.expect_popup() as popup:
+            await session.page.get_by_role("link", name="Guides", exact=True).click()
+        guides = await popup.value
+        await expect(guides).to_have_url(f"{demo_server.url}/docs")
+        await expect(guides).to_have_title("Documentation · post-results")
+
+
 async def test_key_survives_reload_only(browser: Browser, page_server: PageServer) -> None:
     async with open_page(browser, f"{page_server.url}/graphql") as session:
         await session.expect_status("Enter a key. `post-results keys create` makes one.")

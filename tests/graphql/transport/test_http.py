@@ -230,7 +230,7 @@ NOT_AN_OBJECT = "The body must be a JSON object, not "
         (b'[{"query": "{ __typename }"}]', f"{NOT_AN_OBJECT}a list."),
         (b'\xef\xbb\xbf{"query": "{ __typename }"}', "The body starts with a byte order mark;"),
         ('{"query": "{ __typename }"}'.encode("utf-16"), "The body starts with a byte order mark;"),
-        (b'{"query": "\xff"}', "The body is not UTF-8: see byte 11, counted from 0."),
+        (b'{"query": "\xff"}', "The body is not UTF-8: invalid byte at offset 11."),
         (b'{"query": "\\ud800"}', "The body is not JSON: "),
         (b"{", "The body is not JSON: "),
         (b'{"query": NaN}', "The body is not JSON: "),
@@ -287,7 +287,7 @@ async def test_null_and_unknown_parameters_are_ignored(client: Client) -> None:
 
 async def test_a_body_over_the_limit_is_rejected(client: Client) -> None:
     expected = error_response(
-        "BODY_TOO_LARGE", "The body is larger than 1048576 bytes, the most that is accepted."
+        "BODY_TOO_LARGE", "The body is larger than the limit of 1048576 bytes."
     )
     query = "{ __typename } #"
     largest = b'{"query": "' + query.ljust(1024 * 1024 - 13).encode() + b'"}'

@@ -53,6 +53,9 @@ export function Page() {
         <div className="graphiql-container page">
           <header>
             <h1>post-results</h1>
+            <a className="guides-link" href="docs" target="_blank" rel="noopener">
+              Guides
+            </a>
             <KeyField access={access} />
             <RestLink />
           </header>

@@ -14,7 +14,7 @@ from tests.graphql.schema.mutations.publisher_client import (
     seconds_after_now,
 )
 
-LEASE_EXPIRED_ERROR = "The publisher went away before it reported what the platform answered."
+LEASE_EXPIRED_ERROR = "The lease ended before the publisher reported the platform's response."
 PUBLISHED_FINDING = {"finding": "PUBLISHED", "platformPostUrl": URL}
 
 

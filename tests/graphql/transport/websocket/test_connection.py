@@ -150,7 +150,7 @@ NO_OPERATION = "payload must be a JSON object with a query."
         ("[]", "The message must be a JSON object, not a list."),
         ("null", "The message must be a JSON object, not null."),
         ("{", "The message is not JSON: unexpected end of data at line 1, column 2."),
-        ("\ud800", "The message is not UTF-8: see byte 0, counted from 0."),
+        ("\ud800", "The message is not UTF-8: invalid byte at offset 0."),
         ("{}", INVALID_TYPE),
         ('{"type": "start", "id": "1", "payload": {}}', INVALID_TYPE),
         ('{"type": ["ping"]}', INVALID_TYPE),
@@ -348,7 +348,7 @@ async def test_subscriptions_and_sockets_are_limited_per_key_and_in_total(
         assert await one.next_error("3") == (
             "RATE_LIMIT_EXCEEDED",
             None,
-            "One API key may have 2 subscriptions open at a time; end one of them first.",
+            "The limit of 2 open subscriptions per API key is reached; close one of them first.",
         )
         third.subscribe("3", CHANGES_SUBSCRIPTION)
         await wait_for_subscriptions(client, 3)
@@ -356,7 +356,7 @@ async def test_subscriptions_and_sockets_are_limited_per_key_and_in_total(
         assert await third.next_error("4") == (
             "SERVICE_UNAVAILABLE",
             None,
-            "This server has as many subscriptions open as it may. Try again in a moment.",
+            "Too many subscriptions are open on this server. Try again in 5 s.",
         )
 
         async with connect(app) as socket:  # the third socket of this key
@@ -366,7 +366,7 @@ async def test_subscriptions_and_sockets_are_limited_per_key_and_in_total(
             )
             assert await socket.wait_closed() == (
                 1013,
-                "One API key may have 2 WebSockets open at a time; end one of them first.",
+                "The limit of 2 open WebSockets per API key is reached; close one of them first.",
             )
         await stack.enter_async_context(connect_and_init(app, other.token))
         last = await add_api_key(live_tenant.database, live_tenant.workspace)
@@ -375,7 +375,7 @@ async def test_subscriptions_and_sockets_are_limited_per_key_and_in_total(
             socket.send(type="connection_init", payload={"Authorization": f"Bearer {last.token}"})
             assert await socket.wait_closed() == (
                 1013,
-                "This server has as many WebSockets open as it may. Try again in a moment.",
+                "Too many WebSockets are open on this server. Try again in 5 s.",
             )
 
 
@@ -440,7 +440,7 @@ async def test_failed_authentications_have_a_rate_limit(live_tenant: LiveTenant)
             (4403, "The API key is unknown, revoked or expired. Use another key."),
             (
                 1013,
-                "Too many refused keys: 1 per minute are allowed for one address. Try again in 60 s.",
+                "Too many rejected keys: 1 per minute are allowed for one address. Try again in 60 s.",
             ),
         ):
             async with connect(app) as socket:
