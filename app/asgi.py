@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.db.core.database import Database
+from app.db.core.database import Database, open_database
 from app.db.migrations import check_schema_version
 from app.db.repositories.workspaces import deployment_secret
 from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError
@@ -32,7 +32,7 @@ from app.graphql.response_cache import ResponseCache
 from app.graphql.schema.context import AppState
 from app.graphql.service import ConnectionTimeouts, GraphQLService
 from app.graphql.transport.http import GraphQLEndpoint, graphql_error_response
-from app.graphql.transport.websocket.handshake import GraphQLWebSocketEndpoint
+from app.graphql.transport.websocket.connection import GraphQLWebSocketEndpoint
 from app.graphql.transport.websocket.operation import WebSocketConfig
 from app.health import probe_routes
 from app.http.concurrency import ConcurrencyLimiter
@@ -54,13 +54,10 @@ from app.services.change_feed import ChangeFeed, run_change_notifier
 from app.services.periodic import PERIODIC_INTERVAL
 from app.services.retries import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
-from app.web.docs import DOCS_PATH, DocsPages
-from app.web.graphiql import PAGE_PATH as GRAPHIQL_PATH
-from app.web.graphiql import GraphiQLPage
-from app.web.index import index_route
+from app.web.pages import DOCS_PATH, GRAPHIQL_PATH, DocsPages, GraphiQLPage, index_route
 from app.worker.process import embedded_worker
 
-GRAPHQL_PATH = "/graphql"
+_GRAPHQL_PATH = "/graphql"
 
 _GC_THRESHOLDS = (5_000, 20, 10)
 """Allocations before a young collection, young ones before a middle one, middle ones before a full one.
@@ -121,11 +118,7 @@ def create_app(
     """
     own_database = None
     if database is None:
-        database = own_database = Database(
-            settings.database_url,
-            pool_size=settings.database_pool_size,
-            timeout=settings.database_timeout,
-        )
+        database = own_database = open_database(settings)
     metrics = Metrics()
     rate_limits = RateLimits(
         requests=settings.rate_limit,
@@ -307,7 +300,7 @@ async def _lifespan(
 
 def _is_graphql_path(scope: Scope) -> bool:
     path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", "")) == GRAPHQL_PATH
+    return path.removeprefix(scope.get("root_path", "")) == _GRAPHQL_PATH
 
 
 class _GraphQLRouteMiddleware:
@@ -326,7 +319,7 @@ class _GraphQLRouteMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _is_graphql_path(scope):
-            request_state(scope)["route"] = GRAPHQL_PATH
+            request_state(scope)["route"] = _GRAPHQL_PATH
             await self._http_endpoint(scope, receive, send)
         elif scope["type"] == "websocket" and _is_graphql_path(scope):
             await self._websocket_endpoint(scope, receive, send)
@@ -359,7 +352,7 @@ class _ApiErrorRenderer:
         else:
             root = request.scope.get("root_path", "")
             error = NotFound(
-                f"This path was not found. GraphQL is at {root}{GRAPHQL_PATH}, the REST API under"
+                f"This path was not found. GraphQL is at {root}{_GRAPHQL_PATH}, the REST API under"
                 f" {root}/v1."
             )
         response = self(request.scope, error)

@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
@@ -17,7 +17,8 @@ from typing import IO, Any, BinaryIO, TypeVar
 import click
 
 from app import __version__
-from app.db.core.database import Database
+from app.asgi import now_utc
+from app.db.core.database import Database, open_database
 from app.db.migrations import SchemaMismatch, check_schema_version, migrate
 from app.db.repositories import api_keys as key_rows
 from app.db.repositories import workspaces as workspace_rows
@@ -30,7 +31,7 @@ from app.domain.ids import ApiKeyId, WorkspaceId, parse_uuid
 from app.domain.importing.merging import ImportResult
 from app.domain.importing.records import RejectedRecord, iter_json_texts, parse_records
 from app.domain.times import format_instant
-from app.domain.validation.text import check_text, check_url
+from app.domain.validation.text import check_name, check_url
 from app.graphql.engine.executable_schema import create_schema, print_sdl
 from app.server import serve_forever
 from app.services.api_keys import create_key, revoke_key
@@ -93,10 +94,6 @@ def _error_message(error: Exception) -> str:
     return str(error)
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 @click.group()
 @click.version_option(__version__)
 def cli() -> None:
@@ -124,18 +121,18 @@ def serve(demo: bool, with_worker: bool) -> None:
 @cli.command("worker")
 def worker_command() -> None:
     """Migrate the database, then publish due posts until a signal."""
-    run_worker(_load_settings(), _now)
+    run_worker(_load_settings(), now_utc)
 
 
 @cli.command("migrate")
 def migrate_command() -> None:
     """Migrate the database to this version."""
-    _run_with_database(_migrate)
+    _run_with_database(
+        lambda database, _settings: migrate(
+            database, now=now_utc(), random_bytes=secrets.token_bytes
+        )
+    )
     click.echo("The database is up to date.")
-
-
-async def _migrate(database: Database, _settings: Settings) -> None:
-    await migrate(database, now=_now(), random_bytes=secrets.token_bytes)
 
 
 @cli.group()
@@ -152,9 +149,9 @@ def workspaces_create(name: str, mirror_of: str | None) -> None:
     async def work(database: Database, _settings: Settings) -> WorkspaceId | None:
         return await create_workspace(
             database,
-            name=_check_name(name, "NAME"),
+            name=check_name(name, "NAME", max_length=MAX_NAME_LENGTH),
             mirror_of=None if mirror_of is None else check_url(mirror_of, "--mirror-of"),
-            now=_now(),
+            now=now_utc(),
             random_bytes=secrets.token_bytes,
         )
 
@@ -200,11 +197,11 @@ def keys_create(
 
     async def work(database: Database, settings: Settings) -> str:
         owner = await _get_workspace(database, workspace)
-        now = _now()
+        now = now_utc()
         key = await create_key(
             database,
             owner.id,
-            name=_check_name(name, "--name"),
+            name=check_name(name, "--name", max_length=MAX_NAME_LENGTH),
             scopes=[Scope(scope) for scope in dict.fromkeys(scopes)] or DEFAULT_SCOPES,
             expires_at=now + timedelta(days=expires_in_days) if expires_in_days else None,
             key_prefix=settings.api_key_prefix,
@@ -221,7 +218,7 @@ def keys_list() -> None:
     """List the keys of all workspaces by their prefixes; full keys are not stored."""
 
     async def work(database: Database, _settings: Settings) -> None:
-        now = _now()
+        now = now_utc()
         async with database.unscoped_connection() as connection:
             for row in await key_rows.list_keys(connection):
                 state = _key_state(row.expires_at, row.revoked_at, now)
@@ -247,7 +244,7 @@ def keys_revoke(key_id: str) -> None:
     """Revoke a key by its id."""
 
     async def work(database: Database, _settings: Settings) -> bool:
-        return await revoke_key(database, ApiKeyId(parse_uuid(key_id, "KEY_ID")), now=_now())
+        return await revoke_key(database, ApiKeyId(parse_uuid(key_id, "KEY_ID")), now=now_utc())
 
     if not _run_with_database(_require_current_schema(work)):
         raise CommandError(f"There is no key with the id {key_id}.")
@@ -292,7 +289,7 @@ def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
         import_or_check = dry_run_import if dry_run else import_records
         size = _progress_total(file)
         with click.progressbar(length=size or 0, hidden=size is None, file=sys.stderr) as bar:
-            async for result in import_or_check(database, target, records, now=_now()):
+            async for result in import_or_check(database, target, records, now=now_utc()):
                 if isinstance(result, RejectedRecord):
                     counts["refused"] += 1
                     erase = "" if size is None else _ERASE_LINE
@@ -346,7 +343,7 @@ def backup_command(file: Path) -> None:
     """Write a consistent copy of the database to FILE, a new SQLite database."""
 
     async def work(database: Database, _settings: Settings) -> dict[str, int]:
-        return await backup(database, file, now=_now(), random_bytes=secrets.token_bytes)
+        return await backup(database, file, now=now_utc(), random_bytes=secrets.token_bytes)
 
     try:
         rows = _run_with_database(work)
@@ -361,7 +358,7 @@ def restore_command(file: Path) -> None:
     """Load the backup in FILE into the empty database of DATABASE_URL, SQLite or PostgreSQL."""
 
     async def work(database: Database, _settings: Settings) -> dict[str, int]:
-        return await restore(file, database, now=_now(), random_bytes=secrets.token_bytes)
+        return await restore(file, database, now=now_utc(), random_bytes=secrets.token_bytes)
 
     click.echo(f"The database has {sum(_run_with_database(work).values())} rows.")
 
@@ -399,18 +396,11 @@ def settings_command() -> None:
 async def _get_workspace(database: Database, name: str) -> workspace_rows.WorkspaceRef:
     async with database.unscoped_connection() as connection:
         workspace = await workspace_rows.find_workspace_by_name(
-            connection, _check_name(name, "--workspace")
+            connection, check_name(name, "--workspace", max_length=MAX_NAME_LENGTH)
         )
     if workspace is None:
         raise CommandError(f"There is no workspace named {name}.")
     return workspace
-
-
-def _check_name(text: str, argument: str) -> str:
-    check_text(text, argument, max_length=MAX_NAME_LENGTH)
-    if not text.strip() or not text.isprintable():
-        raise InvalidInput(f"{argument} must be printable and not empty.", argument=argument)
-    return text
 
 
 def _load_settings() -> Settings:
@@ -425,11 +415,7 @@ def _run_with_database(work: DatabaseWork[T]) -> T:
     settings = _load_settings()
 
     async def run() -> T:
-        async with Database(
-            settings.database_url,
-            pool_size=settings.database_pool_size,
-            timeout=settings.database_timeout,
-        ) as database:
+        async with open_database(settings) as database:
             return await work(database, settings)
 
     return asyncio.run(run())

@@ -14,7 +14,7 @@ from app.domain.errors import ServiceUnavailable
 from app.domain.times import Clock
 from app.observability.metrics import METRICS_CONTENT_TYPE, Metrics, render_metrics
 
-METRICS_QUERY_TIMEOUT = timedelta(seconds=3)
+_METRICS_QUERY_TIMEOUT = timedelta(seconds=3)
 """Longest wait for the database during a scrape; Prometheus itself waits about 10 s."""
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -46,7 +46,7 @@ async def _count_overdue_destinations(database: Database, now: datetime) -> int 
     """Count overdue destinations; return None if the database fails or is slow: other metrics matter too."""
     try:
         async with (
-            asyncio.timeout(METRICS_QUERY_TIMEOUT.total_seconds()),
+            asyncio.timeout(_METRICS_QUERY_TIMEOUT.total_seconds()),
             database.unscoped_connection() as connection,
         ):
             return await count_overdue(connection, now)

@@ -15,14 +15,14 @@ from app.services.expirations import run_expirations
 from app.services.periodic import run_periodically
 from app.services.retention import prune_events, prune_idempotency_keys
 
-KEY_USAGE_FLUSH_INTERVAL = timedelta(seconds=30)
+_KEY_USAGE_FLUSH_INTERVAL = timedelta(seconds=30)
 """Maximum delay until the last use of an API key is stored."""
-EVENT_PRUNE_INTERVAL = timedelta(minutes=10)
+_EVENT_PRUNE_INTERVAL = timedelta(minutes=10)
 """Longest time that events stay after their retention, unless a tenth of the retention is shorter."""
-IDEMPOTENCY_PRUNE_INTERVAL = timedelta(minutes=10)
+_IDEMPOTENCY_PRUNE_INTERVAL = timedelta(minutes=10)
 """Longest time that a stored outcome stays after its idempotency key has expired."""
 
-SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @asynccontextmanager
@@ -40,18 +40,18 @@ async def run_maintenance(
             "refresh_statistics", database.refresh_statistics, interval=STATISTICS_MAX_AGE
         ),
         run_periodically(
-            "flush_key_usage", lambda: key_usage.flush(database), interval=KEY_USAGE_FLUSH_INTERVAL
+            "flush_key_usage", lambda: key_usage.flush(database), interval=_KEY_USAGE_FLUSH_INTERVAL
         ),
         run_expirations(database, clock, interval=maintenance_interval),
         run_periodically(
             "prune_idempotency_keys",
             lambda: prune_idempotency_keys(database, clock()),
-            interval=IDEMPOTENCY_PRUNE_INTERVAL,
+            interval=_IDEMPOTENCY_PRUNE_INTERVAL,
         ),
         run_periodically(
             "prune_events",
             lambda: prune_events(database, clock(), retention=event_retention),
-            interval=min(EVENT_PRUNE_INTERVAL, event_retention / 10),
+            interval=min(_EVENT_PRUNE_INTERVAL, event_retention / 10),
         ),
     ):
         yield
@@ -67,7 +67,7 @@ def on_shutdown_signal(callback: Callable[[], object]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous_handlers = {number: signal.getsignal(number) for number in SHUTDOWN_SIGNALS}
+    previous_handlers = {number: signal.getsignal(number) for number in _SHUTDOWN_SIGNALS}
 
     def handle_signal(number: int, frame: FrameType | None) -> None:
         callback()

@@ -18,14 +18,14 @@ from uvicorn.supervisors import Multiprocess
 
 from app import __version__
 from app.asgi import now_utc
-from app.db.core.database import Database
+from app.db.core.database import open_database
 from app.db.migrations import migrate
 from app.demo import load_demo, send_demo_posts
 from app.graphql.engine.executable_schema import create_schema
 from app.graphql.engine.persisted_documents import create_document_store
 from app.http.websocket_protocol import WebSocketProtocol
 from app.observability.logs import configure_logging
-from app.platforms.adapters import check_sandbox_file
+from app.platforms import check_sandbox_file
 from app.services.retries import load_retry_policies
 from app.services.workspaces import create_first_workspace
 from app.settings import Settings, SettingsError
@@ -140,7 +140,7 @@ def _multiprocess_metrics(settings: Settings) -> Iterator[None]:
 async def _bootstrap_database(settings: Settings) -> str | None:
     """Migrate, then load the demo or create the first workspace; return the API key to print, if any."""
     now = now_utc()
-    async with Database(settings.database_url, timeout=settings.database_timeout) as database:
+    async with open_database(settings) as database:
         await migrate(database, now=now, random_bytes=secrets.token_bytes)
         if settings.demo:
             token = settings.demo_key()

@@ -25,7 +25,13 @@ from app.platforms.sandbox_store import SandboxStore
 from tests import command_processes
 from tests.command_processes import fork, spawn
 from tests.servers import DEMO_KEY, TIMEOUT_SECONDS, LoggedProcess, ServerProcess
-from tests.worker.worker_bench import SentPost, add_sent_post, is_published, wait_until
+from tests.worker.worker_bench import (
+    SentPost,
+    add_sent_post,
+    count_duplicates,
+    is_published,
+    wait_until,
+)
 
 LEASE = "2"
 """Seconds; the shortest lease that a worker can renew on a busy machine."""
@@ -255,7 +261,7 @@ def test_demo_with_a_worker_publishes_new_posts_at_each_start(
             account["account_name"] for account in accounts if account["platform"] == "sandbox"
         ]
         assert sorted(names) == sorted(Behaviour)
-    assert SandboxStore(file).count_duplicates() == 0
+    assert count_duplicates(SandboxStore(file)) == 0
 
 
 def _wait_until_published(server: ServerProcess, count: int) -> None:

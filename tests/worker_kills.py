@@ -29,6 +29,7 @@ from app.platforms.sandbox_store import SandboxStore
 from tests.factories import add_account, add_post, add_workspace, queued
 from tests.server_kills import temporary_database
 from tests.servers import LoggedProcess
+from tests.worker.worker_bench import count_duplicates
 
 LEASE = timedelta(seconds=3)
 SANDBOX_ACCOUNTS = ("succeeds", "flaky", "times-out 0.2s", "rate-limited 1s")
@@ -198,7 +199,7 @@ async def _count_results(database: Database, sandbox: SandboxStore) -> WorkerKil
         unknown=unknown or 0,
         kills=0,
         suspensions=0,
-        duplicates=sandbox.count_duplicates(),
+        duplicates=count_duplicates(sandbox),
         lost=len(published ^ on_sandbox),
         stuck=0,
         problems=len(await find_problems(database)),

@@ -17,7 +17,7 @@ from uuid import uuid4
 import click
 
 from app.db.core.database import Database
-from app.db.core.write_lock import FileWriteLock, NoWriteLock, WriteLock
+from app.db.core.write_lock import FileWriteLock, WriteLock
 from app.db.migrations import migrate
 from app.domain.ids import WorkspaceId
 from app.domain.post_commands import NewPost
@@ -36,6 +36,18 @@ POST = NewPost(
     platform_content={},
     reference=None,
 )
+
+
+class NoWriteLock:
+    """Write lock that is always free; writers wait for SQLite's own lock."""
+
+    async def acquire(self) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
+
+
 LOCKS: dict[str, Callable[[Path, timedelta], WriteLock]] = {
     "busy_timeout alone": lambda _file, _timeout: NoWriteLock(),
     "fair lock": FileWriteLock,

@@ -9,10 +9,10 @@ from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId
 from app.domain.validation.text import check_text
 
-MAX_PLATFORM_LENGTH = 50
+_MAX_PLATFORM_LENGTH = 50
 """Code points of a platform name."""
 
-TOKEN_EXPIRY_WARNING_PERIOD = timedelta(days=7)
+_TOKEN_EXPIRY_WARNING_PERIOD = timedelta(days=7)
 ACTIVITY_WINDOW = timedelta(days=7)
 PERMANENT_FAILURE_WARNING_THRESHOLD = 3
 """Failures within the activity window from which the health is a warning."""
@@ -105,7 +105,7 @@ class Connection:
     def token_expiring_soon(self, now: datetime) -> bool:
         return (
             self.token_expires_at is not None
-            and now < self.token_expires_at <= now + TOKEN_EXPIRY_WARNING_PERIOD
+            and now < self.token_expires_at <= now + _TOKEN_EXPIRY_WARNING_PERIOD
         )
 
 
@@ -129,7 +129,7 @@ class Health:
 
 def check_platform(name: str, argument: str) -> None:
     """Raise InvalidInput unless the name is a valid platform name."""
-    check_text(name, argument, max_length=MAX_PLATFORM_LENGTH)
+    check_text(name, argument, max_length=_MAX_PLATFORM_LENGTH)
     if not _PLATFORM.fullmatch(name):
         raise InvalidInput(
             f"{argument} must be a word of lower-case letters, digits, _ and -, such as instagram.",

@@ -20,12 +20,12 @@ from app.domain.validation.text import (
 
 MAX_MESSAGE_LENGTH = 2000
 MAX_RAW_LENGTH = 4096
-MAX_CODE_LENGTH = 100
-MAX_WORKER_LENGTH = 200
+_MAX_CODE_LENGTH = 100
+_MAX_WORKER_LENGTH = 200
 MAX_ATTEMPT_KEY_LENGTH = 255
-MAX_PLATFORM_POST_ID_LENGTH = 500
+_MAX_PLATFORM_POST_ID_LENGTH = 500
 MAX_RETRY_AFTER = timedelta(days=30)
-MAX_CLOCK_SKEW = timedelta(minutes=5)
+_MAX_CLOCK_SKEW = timedelta(minutes=5)
 """Longest time by which a publisher's clock may be ahead of the server's."""
 
 
@@ -115,7 +115,7 @@ def validate_failure(category: ErrorCategory, message: str, details: FailureDeta
         )
     code = details.get("code")
     if code is not None:
-        check_name(code, "code", max_length=MAX_CODE_LENGTH)
+        check_name(code, "code", max_length=_MAX_CODE_LENGTH)
     http_status = details.get("http_status")
     if http_status is not None and not 100 <= http_status <= 599:
         raise InvalidInput(
@@ -124,7 +124,7 @@ def validate_failure(category: ErrorCategory, message: str, details: FailureDeta
     raw = details.get("raw")
     return Failure(
         category=category,
-        code=redact(code, max_length=MAX_CODE_LENGTH) if code else category.name,
+        code=redact(code, max_length=_MAX_CODE_LENGTH) if code else category.name,
         message=redact(message, max_length=MAX_MESSAGE_LENGTH),
         http_status=http_status,
         retry_after=_parse_retry_after(details.get("retry_after_seconds")),
@@ -154,8 +154,8 @@ def validate_publication(
             percent_encode_url(redact_url(platform_post_url)), "platformPostUrl"
         )
     if platform_post_id is not None:
-        check_name(platform_post_id, "platformPostId", max_length=MAX_PLATFORM_POST_ID_LENGTH)
-    if published_at is not None and published_at > now + MAX_CLOCK_SKEW:
+        check_name(platform_post_id, "platformPostId", max_length=_MAX_PLATFORM_POST_ID_LENGTH)
+    if published_at is not None and published_at > now + _MAX_CLOCK_SKEW:
         raise InvalidInput("publishedAt is in the future.", argument="publishedAt")
     return Publication(
         platform_post_id=platform_post_id,
@@ -168,8 +168,8 @@ def validate_worker(name: str | None) -> str | None:
     """Return the worker's name to store, redacted; raises InvalidInput if it is too long."""
     if name is None:
         return None
-    check_text(name, "worker", max_length=MAX_WORKER_LENGTH)
-    return redact(name, max_length=MAX_WORKER_LENGTH)
+    check_text(name, "worker", max_length=_MAX_WORKER_LENGTH)
+    return redact(name, max_length=_MAX_WORKER_LENGTH)
 
 
 def check_attempt_key(key: str) -> None:
@@ -179,7 +179,7 @@ def check_attempt_key(key: str) -> None:
 
 def validate_started_at(started_at: datetime | None, now: datetime) -> datetime:
     """Return the start of an attempt, by default `now`; raises InvalidInput if it is in the future."""
-    if started_at is not None and started_at > now + MAX_CLOCK_SKEW:
+    if started_at is not None and started_at > now + _MAX_CLOCK_SKEW:
         raise InvalidInput("startedAt is in the future.", argument="startedAt")
     return started_at or now
 

@@ -11,9 +11,9 @@ from app.domain.validation.text import check_name
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-CLIENT_KEY_LIFETIME = timedelta(hours=24)
-BODY_KEY_LIFETIME = timedelta(seconds=10)
-MAX_KEY_LENGTH = 255
+_CLIENT_KEY_LIFETIME = timedelta(hours=24)
+_BODY_KEY_LIFETIME = timedelta(seconds=10)
+_MAX_KEY_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class IdempotencyKey:
 
 def parse_client_key(text: str, argument: str) -> IdempotencyKey:
     """Return the client's own key; raises InvalidInput if it is empty, too long or not printable."""
-    check_name(text, argument, max_length=MAX_KEY_LENGTH)
-    return IdempotencyKey(f"given:{text}", CLIENT_KEY_LIFETIME, waits_for_first=False)
+    check_name(text, argument, max_length=_MAX_KEY_LENGTH)
+    return IdempotencyKey(f"given:{text}", _CLIENT_KEY_LIFETIME, waits_for_first=False)
 
 
 def body_key(caller_id: str, body: bytes) -> IdempotencyKey:
     """Return the implicit key of a request without one: its caller and the bytes of its body."""
     digest = hashlib.sha256(body).hexdigest()
-    return IdempotencyKey(f"body:{caller_id}:{digest}", BODY_KEY_LIFETIME, waits_for_first=True)
+    return IdempotencyKey(f"body:{caller_id}:{digest}", _BODY_KEY_LIFETIME, waits_for_first=True)
 
 
 def canonicalize(request: "DataclassInstance") -> dict[str, object]:

@@ -13,6 +13,7 @@ from typing import TypedDict
 from app.domain.accounts import Account
 from app.domain.destinations import Destination, DestinationState, DestinationStatus, Outcome
 from app.domain.errors import (
+    BulkLimitExceeded,
     Conflict,
     InvalidInput,
     PastScheduleTime,
@@ -20,7 +21,7 @@ from app.domain.errors import (
     StaleVersion,
 )
 from app.domain.ids import AccountId, DestinationId, IdFactory, PostId
-from app.domain.posts import DEFAULT_TIMEZONE, MAX_DESTINATIONS, Post
+from app.domain.posts import DEFAULT_TIMEZONE, MAX_BULK_POSTS, MAX_DESTINATIONS, Post
 from app.domain.transitions import DRAFT, cancelled, queued, rescheduled, unclaimable
 from app.domain.validation.post_contents import check_contents, check_reference, check_timezone
 
@@ -61,6 +62,14 @@ class Schedule:
 
     scheduled_for: datetime | None
     publish_now: bool
+
+
+def check_post_count(count: int) -> None:
+    """Raise BulkLimitExceeded if one request creates more than MAX_BULK_POSTS posts."""
+    if count > MAX_BULK_POSTS:
+        raise BulkLimitExceeded(
+            f"There are {count} posts; at most {MAX_BULK_POSTS} are allowed.", argument="posts"
+        )
 
 
 def check_new_post(new_post: NewPost) -> None:

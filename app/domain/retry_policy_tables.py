@@ -15,9 +15,9 @@ from app.domain.validation.object_reader import ObjectReader
 
 T = TypeVar("T")
 
-MAX_SECONDS = 365 * 24 * 60 * 60
-MAX_FACTOR = 100
-MAX_ATTEMPTS = 100
+_MAX_SECONDS = 365 * 24 * 60 * 60
+_MAX_FACTOR = 100
+_MAX_ATTEMPTS = 100
 
 _DURATIONS = ("base", "cap", "max_age", "min_wait", "max_wait")
 _KEYS = tuple(
@@ -58,10 +58,10 @@ def _parse_policy(table: ObjectReader, default: RetryPolicy) -> RetryPolicy:
     min_wait = _parse_seconds(table, "min_wait_seconds", default.min_wait)
     return RetryPolicy(
         base=base,
-        factor=_default_if_none(table.number("factor", 1, MAX_FACTOR), default.factor),
+        factor=_default_if_none(table.number("factor", 1, _MAX_FACTOR), default.factor),
         cap=_parse_seconds_at_least(base, table, "base_seconds", "cap_seconds", default.cap),
         max_attempts=_default_if_none(
-            table.whole_number("max_attempts", 1, MAX_ATTEMPTS), default.max_attempts
+            table.whole_number("max_attempts", 1, _MAX_ATTEMPTS), default.max_attempts
         ),
         counts_attempts=_default_if_none(table.boolean("counts_attempts"), default.counts_attempts),
         max_age=_parse_seconds(table, "max_age_seconds", default.max_age),
@@ -89,7 +89,7 @@ def _parse_seconds_at_least(
 
 
 def _parse_seconds(table: ObjectReader, name: str, default: timedelta) -> timedelta:
-    value = table.whole_number(name, 1, MAX_SECONDS)
+    value = table.whole_number(name, 1, _MAX_SECONDS)
     return default if value is None else timedelta(seconds=value)
 
 

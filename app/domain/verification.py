@@ -31,7 +31,7 @@ from app.domain.settlement import (
 )
 from app.domain.transitions import failed, retry_scheduled, verification_inconclusive
 
-VERIFICATION_RETRY_INTERVAL = timedelta(minutes=5)
+_VERIFICATION_RETRY_INTERVAL = timedelta(minutes=5)
 """Wait between an inconclusive verification and the next one."""
 
 
@@ -86,7 +86,7 @@ def report_verified(
         raise lease_lost_error()
     if finding is VerificationFinding.STILL_UNKNOWN:
         return Transition(
-            state=verification_inconclusive(state, context.now + VERIFICATION_RETRY_INTERVAL)
+            state=verification_inconclusive(state, context.now + _VERIFICATION_RETRY_INTERVAL)
         )
     policy = retry_decider.policies.policy_for(history.platform, ErrorCategory.UNCLASSIFIED)
     is_exhausted = policy.is_exhausted(state.round_attempts) or _has_exceeded_max_age(

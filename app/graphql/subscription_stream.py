@@ -27,11 +27,11 @@ from app.graphql.schema.subscription import PendingEvent
 from app.http.concurrency import ConcurrencyLimiter
 from app.services.api_keys import Viewer
 
-DATABASE_OUTAGE_TIMEOUT = timedelta(minutes=2)
+_DATABASE_OUTAGE_TIMEOUT = timedelta(minutes=2)
 """Time for which an event is retried while the database is unavailable, before its stream fails."""
 _INITIAL_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 0.1, 5.0
 """Bounds of the exponential backoff with full jitter."""
-MAX_OPEN_DOCUMENT_BYTES = 128 << 20
+_MAX_OPEN_DOCUMENT_BYTES = 128 << 20
 _BUDGET_RETRY_AFTER_SECONDS = 60
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -43,7 +43,7 @@ class DocumentMemoryBudget:
     Subscriptions with the same document share its memory.
     """
 
-    def __init__(self, max_bytes: int = MAX_OPEN_DOCUMENT_BYTES) -> None:
+    def __init__(self, max_bytes: int = _MAX_OPEN_DOCUMENT_BYTES) -> None:
         self._max_bytes = max_bytes
         self._subscriber_counts: Counter[PreparedOperation] = Counter()
         self._used_bytes = 0
@@ -117,7 +117,7 @@ class SubscriptionStream:
         """Execute an event, with retries while the database is unavailable."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(ServiceUnavailable),
-            stop=stop_after_delay(DATABASE_OUTAGE_TIMEOUT),
+            stop=stop_after_delay(_DATABASE_OUTAGE_TIMEOUT),
             wait=wait_random_exponential(
                 multiplier=_INITIAL_BACKOFF_SECONDS, max=_MAX_BACKOFF_SECONDS
             ),

@@ -13,10 +13,10 @@ from app.domain.errors import BulkLimitExceeded, RateLimitExceeded
 from app.domain.ids import ApiKeyId
 from app.http.state import RateLimitStatus, RequestState
 
-UNLIMITED = 1_000_000
+_UNLIMITED = 1_000_000
 """Value of limit and remaining without a limit; clients expect integers."""
 
-MAX_COUNTS = 100_000
+_MAX_COUNTS = 100_000
 """Number of counters that one limit stores at a time, in about 30 MB."""
 
 _UNLIMITED_WINDOW_SECONDS = 60
@@ -142,7 +142,7 @@ class RateLimits:
         if tightest := limits.tightest_limit(caller):
             return tightest.status(caller)
         resets_at = math.ceil(self._now().timestamp()) + _UNLIMITED_WINDOW_SECONDS
-        return RateLimitStatus(limit=UNLIMITED, remaining=UNLIMITED, resets_at=resets_at)
+        return RateLimitStatus(limit=_UNLIMITED, remaining=_UNLIMITED, resets_at=resets_at)
 
     def _rate_limit_error(
         self, limit: "_Limit", caller: str, subject: str, scope: str
@@ -284,7 +284,7 @@ class BoundedStorage(Storage):
 
     STORAGE_SCHEME = None
 
-    def __init__(self, now: Callable[[], float], max_counts: int = MAX_COUNTS) -> None:
+    def __init__(self, now: Callable[[], float], max_counts: int = _MAX_COUNTS) -> None:
         super().__init__()
         self._now = now
         self._max_counts = max_counts

@@ -18,6 +18,9 @@ from app.domain.errors import InvalidInput
 RawHeaders = Mapping[bytes, bytes]
 """Headers by lower-case name; the first of several with one name."""
 
+_JSON_MEDIA_RANGES = ("application/json", "application/*", "*/*")
+"""Media ranges that include JSON, the most specific one first."""
+
 _NO_PARAMETERS = QueryParams()
 """Result for requests without parameters; shared, because they are frequent and building one takes time."""
 
@@ -52,6 +55,11 @@ def parse_accept(header: str) -> Mapping[str, float]:
         with suppress(ValueError):
             weights[name] = float(parameters.get("q", "1"))
     return weights
+
+
+def json_weight(accepted: Mapping[str, float]) -> float:
+    """Weight of JSON in a parsed Accept header: that of the most specific media range, or 0."""
+    return next((accepted[name] for name in _JSON_MEDIA_RANGES if name in accepted), 0)
 
 
 def parse_parameters(text: str) -> tuple[str, dict[str, str]]:

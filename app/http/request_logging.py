@@ -11,7 +11,7 @@ from app.http.responses import TrackedSend
 from app.http.state import RequestState, request_state
 from app.observability.recorders import RequestRecord
 
-CLIENT_CLOSED_REQUEST = 499
+_CLIENT_CLOSED_REQUEST = 499
 """Status that is logged when the client disconnects before the response; never sent."""
 
 _REQUEST_ID_BYTES = 4
@@ -73,7 +73,7 @@ class RequestLoggingMiddleware:
             await self.app(scope, tracked_receive, response)
         finally:
             duration = timedelta(seconds=self._monotonic() - started_at)
-            status = CLIENT_CLOSED_REQUEST if client_left else response.status or 500
+            status = _CLIENT_CLOSED_REQUEST if client_left else response.status or 500
             self._observer.request_finished(
                 _request_record(
                     scope, status=status, duration=duration, body_bytes=response.body_bytes

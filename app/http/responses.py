@@ -6,10 +6,18 @@ from typing import TypeAlias
 from starlette.responses import Response
 from starlette.types import Message, Scope, Send
 
-from app.domain.errors import PostResultsError
+from app.domain.errors import InvalidApiKey, PostResultsError
 
 ErrorRenderer: TypeAlias = Callable[[Scope, PostResultsError], Response]
 """Function that formats an error as the called API does."""
+
+
+def add_error_headers(response: Response, error: PostResultsError) -> None:
+    """Add the headers that an error has in every API: Retry-After and WWW-Authenticate."""
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, InvalidApiKey):
+        response.headers["WWW-Authenticate"] = "Bearer"  # required with every 401: RFC 9110, 15.5.2
 
 
 class BytesResponse(Response):

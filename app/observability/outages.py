@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from structlog.stdlib import BoundLogger
 
-INITIAL_BACKOFF, MAX_BACKOFF = 0.1, 5.0
+_INITIAL_BACKOFF, _MAX_BACKOFF = 0.1, 5.0
 """Bounds of the backoff in seconds."""
 
 
@@ -26,7 +26,7 @@ class Outage:
         """Log the exception being handled if it begins the outage, and lengthen the backoff."""
         if not self.is_active:
             self._logger.warning(self._failure_event, **self._log_fields, exc_info=True)
-        self._backoff = min(2 * self._backoff, MAX_BACKOFF) if self.is_active else INITIAL_BACKOFF
+        self._backoff = min(2 * self._backoff, _MAX_BACKOFF) if self.is_active else _INITIAL_BACKOFF
         self.is_active = True
 
     def end(self) -> None:

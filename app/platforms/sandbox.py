@@ -17,7 +17,7 @@ from app.platforms.sandbox_store import SandboxPost, SandboxStore
 
 PLATFORM_NAME = "sandbox"
 
-LATENCY = timedelta(seconds=1)
+_LATENCY = timedelta(seconds=1)
 """Duration of every call."""
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -75,7 +75,7 @@ class Sandbox:
         *,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]],
-        latency: timedelta = LATENCY,
+        latency: timedelta = _LATENCY,
     ) -> None:
         self._store = store
         self._now = now

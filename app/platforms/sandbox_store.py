@@ -82,11 +82,6 @@ class SandboxStore:
         """Return the first publication of a destination."""
         return next((post for post in self.posts() if post.destination_id == destination_id), None)
 
-    def count_duplicates(self) -> int:
-        """Count the publications after the first one of their destination."""
-        posts = self.posts()
-        return len(posts) - len({post.destination_id for post in posts})
-
 
 def _parse_post(line: str) -> SandboxPost:
     fields = json.loads(line)

@@ -25,10 +25,10 @@ CHANNEL = "post_results"
 MIN_NOTIFY_INTERVAL = timedelta(milliseconds=5)
 """Pause between two notifications; costs concurrent writers less than one notification per commit."""
 
-HEARTBEAT_INTERVAL = timedelta(seconds=15)
+_HEARTBEAT_INTERVAL = timedelta(seconds=15)
 """An idle connection is tested this often, since it may break silently."""
 
-STATEMENT_TIMEOUT = timedelta(seconds=5)
+_STATEMENT_TIMEOUT = timedelta(seconds=5)
 """A connection is replaced when a statement takes longer."""
 
 SHUTDOWN_TIMEOUT = timedelta(seconds=1)
@@ -50,8 +50,8 @@ class PostgreSQLChangeNotifier:
         self,
         options: Mapping[str, Any],
         *,
-        heartbeat_interval: timedelta = HEARTBEAT_INTERVAL,
-        statement_timeout: timedelta = STATEMENT_TIMEOUT,
+        heartbeat_interval: timedelta = _HEARTBEAT_INTERVAL,
+        statement_timeout: timedelta = _STATEMENT_TIMEOUT,
     ) -> None:
         """Create a notifier; `options` are keyword arguments of `asyncpg.connect`."""
         self._options = {**options, "command_timeout": statement_timeout.total_seconds()}

@@ -39,10 +39,6 @@ def _accounts_data(result: DocumentResult) -> JsonObject:
     }
 
 
-def _account_data(result: DocumentResult) -> JsonObject:
-    return _format_account(result.require("account"))
-
-
 def _format_account(account: JsonObject) -> JsonObject:
     health = account["health"]
     return {**account, "health": {**health, "status": health["status"].lower()}}
@@ -92,7 +88,7 @@ query Account($accountId: Int!) {{
 {_ACCOUNT_FRAGMENT}
 """,
     _account_id_variable,
-    _account_data,
+    lambda result: _format_account(result.require("account")),
 )
 
 READ_ACCOUNT_HEALTH = query_operation(

@@ -1,5 +1,7 @@
 """Responses of the REST API: the envelope `{data, error, meta}` around data or an error."""
 
+import hashlib
+import re
 from datetime import datetime
 from typing import Any
 
@@ -8,16 +10,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from app.domain.errors import InvalidApiKey, PostResultsError
+from app.domain.errors import PostResultsError
 from app.domain.times import format_instant
-from app.http.etags import etag_matches, weak_etag
 from app.http.request_headers import combined_header
-from app.http.responses import BytesResponse
+from app.http.responses import BytesResponse, add_error_headers
 from app.http.state import request_state
 from app.rest.errors import error_object
 
 _JSON = (b"content-type", b"application/json")
 _NO_STORE = (b"cache-control", b"no-store")
+_ETAG_BYTES = 16
+_OPAQUE_TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+"""Quoted part of an entity tag (RFC 9110, 8.8.3)."""
 
 
 def query_response(
@@ -57,11 +61,25 @@ def error_response(scope: Scope, error: PostResultsError, now: datetime) -> Resp
         _meta(scope, now),
     )
     response = BytesResponse(body, error.http_status, (_JSON, _NO_STORE))
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, InvalidApiKey):
-        response.headers["WWW-Authenticate"] = "Bearer"
+    add_error_headers(response, error)
     return response
+
+
+def weak_etag(data: bytes) -> str:
+    """Tag of a response's content: equal for equal bytes."""
+    return f'W/"{hashlib.sha256(data).hexdigest()[: 2 * _ETAG_BYTES]}"'
+
+
+def etag_matches(if_none_match: str | None, etag: str) -> bool:
+    """True if an If-None-Match header (RFC 9110, 13.1.2; lines joined by commas) names this tag.
+
+    Tags are compared weakly: only the quoted part counts. `*` matches every tag.
+    """
+    if if_none_match is None:
+        return False
+    if if_none_match.strip() == "*":
+        return True
+    return etag.removeprefix("W/") in _OPAQUE_TAG.findall(if_none_match)
 
 
 def _meta(scope: Scope, now: datetime) -> bytes:

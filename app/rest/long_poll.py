@@ -16,7 +16,7 @@ from app.http.request_headers import read_query_string
 from app.http.state import request_state
 from app.rest.parameters import integer, parse_post_id
 
-MAX_WAIT_SECONDS = 60
+_MAX_WAIT_SECONDS = 60
 """Longest wait of a request; proxies close connections that are silent for longer."""
 
 _UNAVAILABLE_RETRY_SECONDS = 2
@@ -44,7 +44,7 @@ Respond = Callable[[], Awaitable[Response]]
 def parse_wait(request: Request) -> timedelta:
     """Parse `wait`, in seconds: the longest time to hold the response back."""
     query = read_query_string(request)
-    return timedelta(seconds=integer(query, "wait", 0, MAX_WAIT_SECONDS, 0))
+    return timedelta(seconds=integer(query, "wait", 0, _MAX_WAIT_SECONDS, 0))
 
 
 async def wait_for_change(

@@ -10,7 +10,7 @@ from app.domain.api_keys import Scope
 from app.domain.times import format_instant
 from app.rest.operations import DocumentResult, JsonObject, omit, query_operation
 
-NO_LIMIT = 2_147_483_647
+_NO_LIMIT = 2_147_483_647
 
 
 def _me_data(result: DocumentResult) -> JsonObject:
@@ -37,10 +37,10 @@ def _me_data(result: DocumentResult) -> JsonObject:
             "entitled": True,
         },
         "quota": {
-            "accounts": {"used": stats["accounts"], "limit": NO_LIMIT},
-            "ai_credits": {"used": 0, "limit": NO_LIMIT, "bonus": 0},
-            "storage_bytes": {"used": 0, "limit": NO_LIMIT},
-            "team_seats": {"limit": NO_LIMIT},
+            "accounts": {"used": stats["accounts"], "limit": _NO_LIMIT},
+            "ai_credits": {"used": 0, "limit": _NO_LIMIT, "bonus": 0},
+            "storage_bytes": {"used": 0, "limit": _NO_LIMIT},
+            "team_seats": {"limit": _NO_LIMIT},
         },
         "stats": omit(stats, "accounts"),
     }

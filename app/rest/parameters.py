@@ -17,7 +17,7 @@ from app.domain.times import format_instant, parse_instant
 from app.domain.validation.object_reader import ObjectReader
 from app.domain.validation.text import MAX_SEARCH_LENGTH, check_text
 
-MAX_LIST_LENGTH = 100
+_MAX_LIST_LENGTH = 100
 
 _INTEGER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _MAX_QUOTED_LENGTH = 40
@@ -30,19 +30,19 @@ def parse_post_id(request: Request) -> str:
 
 def account_ids(query: QueryParams) -> list[int] | None:
     """Read the account numbers of `account_id`."""
-    items = list_values(query, "account_id")
+    items = _list_values(query, "account_id")
     return None if items is None else [parse_account_id(item, "account_id") for item in items]
 
 
 def platforms(query: QueryParams) -> list[str] | None:
     """Read the platform names of `platform`; any name is allowed."""
-    items = list_values(query, "platform")
+    items = _list_values(query, "platform")
     return None if items is None else [_check_search_text("platform", item) for item in items]
 
 
 def enum_names(query: QueryParams, name: str, members: Mapping[str, Enum]) -> list[str] | None:
     """Convert a list of REST words to GraphQL enum names."""
-    items = list_values(query, name)
+    items = _list_values(query, name)
     for item in items or ():
         if item not in members:
             raise _unknown_value(name, item, [*members])
@@ -94,13 +94,13 @@ def last_value(query: QueryParams, name: str) -> str | None:
     return values[-1] if values else None
 
 
-def list_values(query: QueryParams, name: str) -> list[str] | None:
+def _list_values(query: QueryParams, name: str) -> list[str] | None:
     """Split values separated by commas, at most MAX_LIST_LENGTH; return None if there is none."""
     parts = (part.strip() for value in query.getlist(name) for part in value.split(","))
     items = [part for part in parts if part]
-    if len(items) > MAX_LIST_LENGTH:
+    if len(items) > _MAX_LIST_LENGTH:
         raise InvalidInput(
-            f"{name} has {len(items)} values; at most {MAX_LIST_LENGTH} are allowed.",
+            f"{name} has {len(items)} values; at most {_MAX_LIST_LENGTH} are allowed.",
             argument=name,
         )
     return items or None

@@ -7,7 +7,8 @@ back.
 
 from collections.abc import Callable, Iterable, Mapping
 
-from app.domain.errors import BulkLimitExceeded, InvalidFieldName, InvalidInput, NotFound
+from app.domain.errors import InvalidFieldName, InvalidInput, NotFound
+from app.domain.post_commands import check_post_count
 from app.domain.posts import MAX_BULK_POSTS, PostStatus
 from app.domain.validation.object_reader import MAX_COUNT, ObjectReader
 from app.rest.errors import bulk_error_object
@@ -75,10 +76,6 @@ def _is_draft(body: ObjectReader) -> bool:
     return draft or False
 
 
-def _create_post_data(result: DocumentResult) -> JsonObject:
-    return _created_post(result.data["createPost"])
-
-
 def _created_post(payload: JsonObject) -> JsonObject:
     if payload["post"] is None:  # only for a repeated request
         raise NotFound(
@@ -110,11 +107,7 @@ def _create_posts_call(rest_request: RestRequest) -> DocumentCall:
         raise InvalidInput(
             f"posts must be a list of 1 to {MAX_BULK_POSTS} posts.", argument="posts"
         )
-    if len(entries) > MAX_BULK_POSTS:
-        raise BulkLimitExceeded(
-            f"There are {len(entries)} posts; at most {MAX_BULK_POSTS} are allowed.",
-            argument="posts",
-        )
+    check_post_count(len(entries))
     posts: list[JsonObject] = []
     rejected: dict[int, InvalidInput] = {}
     for index, entry in enumerate(entries):
@@ -201,10 +194,6 @@ def _schedule_post_data(result: DocumentResult) -> JsonObject:
     post = _require_post(payload)
     schedule = {"publish_now": post["scheduled_for"] is None, "message": _schedule_message(post)}
     return post | schedule | _warnings(payload)
-
-
-def _delete_post_call(rest_request: RestRequest) -> DocumentCall:
-    return DocumentCall({"input": _post_reference(rest_request)})
 
 
 def _delete_post_data(result: DocumentResult) -> JsonObject:
@@ -307,7 +296,10 @@ mutation {name}($input: {name}Input!) {{
 
 
 CREATE_POST = mutation_operation(
-    _post_document("CreatePost"), _create_post_call, _create_post_data, lambda _data: 201
+    _post_document("CreatePost"),
+    _create_post_call,
+    lambda result: _created_post(result.data["createPost"]),
+    lambda _data: 201,
 )
 
 CREATE_POSTS = mutation_operation(
@@ -354,6 +346,6 @@ mutation DeletePost($input: DeletePostInput!) {
   }
 }
 """,
-    _delete_post_call,
+    lambda rest_request: DocumentCall({"input": _post_reference(rest_request)}),
     _delete_post_data,
 )

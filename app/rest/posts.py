@@ -89,10 +89,6 @@ def _retry_after(result: DocumentResult) -> int | None:
     return min((wait for wait in waits if wait is not None), default=None)
 
 
-def _post_data(result: DocumentResult) -> JsonObject:
-    return format_post(result.require("post"))
-
-
 def list_variables(request: Request) -> Variables:
     """Read filter, order and page of a list; raises InvalidInput or InvalidId for a bad value."""
     query = read_query_string(request)
@@ -185,7 +181,7 @@ query Post($postId: UUID!) {{
 {RESULT_FRAGMENT}
 """,
     _post_id_variable,
-    _post_data,
+    lambda result: format_post(result.require("post")),
 )
 
 LIST_POSTS = query_operation(

@@ -15,7 +15,7 @@ from app.rest.operations import (
 from app.rest.parameters import body_instant, parse_post_id
 from app.rest.posts import RESULT_FRAGMENT, format_result
 
-MAX_POST_IDS = 200
+_MAX_POST_IDS = 200
 """Number of posts that one retry-failed request may name."""
 
 
@@ -89,9 +89,9 @@ def _post_ids(body: ObjectReader) -> list[str] | None:
     post_ids = body.uuids("post_ids")
     if post_ids is None:
         return None
-    if not 1 <= len(post_ids) <= MAX_POST_IDS:
+    if not 1 <= len(post_ids) <= _MAX_POST_IDS:
         raise InvalidInput(
-            f"post_ids has {len(post_ids)} values; 1 to {MAX_POST_IDS} are allowed.",
+            f"post_ids has {len(post_ids)} values; 1 to {_MAX_POST_IDS} are allowed.",
             argument="post_ids",
         )
     return [str(post_id) for post_id in post_ids]

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 DestinationRef: TypeAlias = tuple[PostId, DestinationId]
 
-MAX_CLAIM_WORKSPACES = 256
+_MAX_CLAIM_WORKSPACES = 256
 """Maximum workspaces that one claim considers; with more, it starts at a random one."""
 
 CLAIM_POLL_INTERVAL = timedelta(milliseconds=250)
@@ -144,12 +144,6 @@ def _claim_due(
     return claimed(state, token, expires_at)
 
 
-def _claim_unknown(
-    state: DestinationState, _account: Account, token: UUID, expires_at: datetime, _now: datetime
-) -> DestinationState:
-    return verification_claimed(state, token, expires_at)
-
-
 async def _load_attempt_starts(
     reader: Reader, destination_ids: Sequence[DestinationId]
 ) -> Mapping[DestinationId, AttemptStart]:
@@ -174,7 +168,7 @@ _UNKNOWN = _ClaimKind(
     "claimVerifications",
     workspaces_with_unknown_outcomes,
     lock_unknown_outcomes,
-    _claim_unknown,
+    lambda state, _account, token, expires_at, _now: verification_claimed(state, token, expires_at),
     _load_attempt_starts,
 )
 
@@ -197,7 +191,7 @@ async def _claim(
             platforms=request.platforms,
             workspace_id=publisher.workspace_id,
             rotation_start=rotation_start,
-            limit=MAX_CLAIM_WORKSPACES,
+            limit=_MAX_CLAIM_WORKSPACES,
         )
 
     async def claim(workspace_id: WorkspaceId, limit: int) -> list[Claim]:

@@ -19,7 +19,7 @@ StoredOutcome: TypeAlias = dict[str, Any]
 _RETRY_AFTER_SECONDS = 1
 
 
-async def always_valid(_uow: UnitOfWork, _outcome: StoredOutcome) -> bool:
+async def _always_valid(_uow: UnitOfWork, _outcome: StoredOutcome) -> bool:
     """Return True: the `still_valid` of outcomes that never lose their validity."""
     return True
 
@@ -31,7 +31,7 @@ async def run_idempotently(
     request: object,
     work: Callable[[UnitOfWork], Awaitable[StoredOutcome]],
     *,
-    still_valid: Callable[[UnitOfWork, StoredOutcome], Awaitable[bool]] = always_valid,
+    still_valid: Callable[[UnitOfWork, StoredOutcome], Awaitable[bool]] = _always_valid,
 ) -> StoredOutcome:
     """Run `work` in a transaction, once per idempotency key; a repetition gets the stored outcome.
 

@@ -237,10 +237,7 @@ def _check_bulk_limits(posts: Sequence[NewPost | RejectedPost]) -> None:
         raise InvalidInput(
             f"There are no posts; 1 to {MAX_BULK_POSTS} are allowed.", argument="posts"
         )
-    if len(posts) > MAX_BULK_POSTS:
-        raise BulkLimitExceeded(
-            f"There are {len(posts)} posts; at most {MAX_BULK_POSTS} are allowed.", argument="posts"
-        )
+    post_commands.check_post_count(len(posts))
     destinations = sum(len(post.account_ids) for post in posts if isinstance(post, NewPost))
     if destinations > MAX_BULK_DESTINATIONS:
         raise BulkLimitExceeded(

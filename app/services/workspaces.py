@@ -10,8 +10,8 @@ from app.domain.ids import ApiKeyId, WorkspaceId
 from app.domain.workspaces import DEMO_WORKSPACE_ID, WorkspaceKind
 from app.services.api_keys import RandomBytes
 
-FIRST_WORKSPACE_NAME = "default"
-FIRST_KEY_SCOPES = (Scope.READ, Scope.WRITE, Scope.PUBLISH, Scope.ADMIN)
+_FIRST_WORKSPACE_NAME = "default"
+_FIRST_KEY_SCOPES = (Scope.READ, Scope.WRITE, Scope.PUBLISH, Scope.ADMIN)
 
 
 async def create_workspace(
@@ -54,7 +54,7 @@ async def create_first_workspace(
         if not await workspaces.insert_workspace(
             session,
             workspace_id,
-            name=FIRST_WORKSPACE_NAME,
+            name=_FIRST_WORKSPACE_NAME,
             kind=WorkspaceKind.LOCAL,
             mirror_of=None,
             now=now,
@@ -66,7 +66,7 @@ async def create_first_workspace(
             key_id,
             key,
             name="first key",
-            scopes=FIRST_KEY_SCOPES,
+            scopes=_FIRST_KEY_SCOPES,
             expires_at=None,
             now=now,
         )

@@ -25,10 +25,10 @@ T = TypeVar("T")
 OPERATOR_PUBLISHER = Publisher(workspace_id=None, actor=None)
 """The operator's own worker, which publishes in every workspace."""
 
-PUBLISH_TIMEOUT = timedelta(minutes=10)
+_PUBLISH_TIMEOUT = timedelta(minutes=10)
 """An adapter that takes longer to publish is cancelled; the outcome is then unknown."""
 
-LOOKUP_TIMEOUT = timedelta(seconds=30)
+_LOOKUP_TIMEOUT = timedelta(seconds=30)
 """A lookup that takes longer is inconclusive."""
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -59,8 +59,8 @@ class WorkerContext:
     worker_name: str
     """Name of the worker in the attempt log."""
     lease_duration: timedelta
-    publish_timeout: timedelta = PUBLISH_TIMEOUT
-    lookup_timeout: timedelta = LOOKUP_TIMEOUT
+    publish_timeout: timedelta = _PUBLISH_TIMEOUT
+    lookup_timeout: timedelta = _LOOKUP_TIMEOUT
 
 
 def system_runtime(now: Callable[[], datetime]) -> Runtime:

@@ -12,7 +12,7 @@ from app.domain.leases import Lease
 from app.services.reports import extend_lease
 from app.worker.context import OPERATOR_PUBLISHER, WorkerContext
 
-MAX_SAFETY_MARGIN = timedelta(seconds=5)
+_MAX_SAFETY_MARGIN = timedelta(seconds=5)
 """A lease counts as lost this long before it expires, for clock differences and the call itself."""
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -26,7 +26,7 @@ class LeaseTimer:
     ) -> None:
         """Start at `requested_at`, before the lease, so that the timer never ends after the lease."""
         self._duration = (
-            lease_duration - min(MAX_SAFETY_MARGIN, lease_duration / 6)
+            lease_duration - min(_MAX_SAFETY_MARGIN, lease_duration / 6)
         ).total_seconds()
         self._monotonic = monotonic
         self.extend(requested_at)

@@ -12,14 +12,14 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 import click
 
 from app import __version__
-from app.db.core.database import Database
+from app.db.core.database import Database, open_database
 from app.db.migrations import migrate
 from app.domain.retry_policy import RetryPolicies
 from app.domain.settlement import RetryDecider
 from app.domain.times import Clock
 from app.observability.logs import configure_logging
 from app.observability.status_line import open_status_line
-from app.platforms.adapters import check_sandbox_file, make_adapters
+from app.platforms import check_sandbox_file, make_adapters
 from app.platforms.sandbox import PLATFORM_NAME as SANDBOX
 from app.pubsub.notifier import ignore_wake_up
 from app.services.change_feed import run_change_notifier
@@ -64,11 +64,7 @@ def describe_worker(settings: Settings) -> str:
 
 
 async def _run_worker(settings: Settings, policies: RetryPolicies, now: Clock) -> None:
-    async with Database(
-        settings.database_url,
-        pool_size=settings.database_pool_size,
-        timeout=settings.database_timeout,
-    ) as database:
+    async with open_database(settings) as database:
         await migrate(database, now=now(), random_bytes=secrets.token_bytes)
         with _worker_stats() as stats:
             worker = _make_worker(settings, database, policies, stats, now)

@@ -15,7 +15,7 @@ from app.worker.lease_renewal import LeaseTimer
 from app.worker.publish import publish
 from app.worker.verify import verify
 
-POLL_INTERVAL = timedelta(milliseconds=500)
+_POLL_INTERVAL = timedelta(milliseconds=500)
 """Interval at which a worker with free slots checks for claims."""
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -30,7 +30,7 @@ class Worker:
         *,
         concurrency: int,
         shutdown_timeout: timedelta,
-        poll_interval: timedelta = POLL_INTERVAL,
+        poll_interval: timedelta = _POLL_INTERVAL,
     ) -> None:
         self._context = context
         # Rotated before each claim, because the first platform gets all of a single free slot.

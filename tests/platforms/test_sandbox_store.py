@@ -31,16 +31,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxStore:
 def test_new_store_is_empty(store: SandboxStore) -> None:
     assert store.posts() == ()
     assert store.find(FIRST.destination_id) is None
-    assert store.count_duplicates() == 0
 
 
-def test_store_returns_posts_in_order_and_counts_duplicates(store: SandboxStore) -> None:
+def test_store_returns_posts_in_order(store: SandboxStore) -> None:
     for post in (FIRST, OTHER, SECOND):
         store.add(post)
 
     assert store.posts() == (FIRST, OTHER, SECOND)
     assert store.find(FIRST.destination_id) == FIRST
-    assert store.count_duplicates() == 1
 
 
 def test_stores_share_a_file(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from starlette.types import Message
 
 from app.db.core.database import Database
 from app.web.assets import STATIC_DIR
-from app.web.graphiql import GraphiQLPage
+from app.web.pages import GraphiQLPage
 from tests.clients import UNLIMITED_SETTINGS, app_client
 from tests.external_programs import ROOT
 from tests.http.asgi import ASGIClient, RecordingObserver, build_middleware, http_client, http_scope
@@ -182,7 +182,7 @@ async def test_newer_build_replaces_older_one(
 def test_page_is_utf_8_in_every_locale(build_directory: Path) -> None:
     (build_directory / "index.html").write_text("post-results · GraphQL", "utf-8")
     program = (
-        "from pathlib import Path; from app.web.graphiql import GraphiQLPage;"
+        "from pathlib import Path; from app.web.pages import GraphiQLPage;"
         "page = GraphiQLPage(key_prefix='', demo_key='', trusted_only=False, static_dir=Path('.')).render();"
         "import sys; sys.stdout.buffer.write(page.body)"
     )

@@ -231,3 +231,9 @@ async def wait_until(predicate: Callable[[], bool]) -> None:
             if predicate():
                 return
             await asyncio.sleep(0.01)
+
+
+def count_duplicates(store: SandboxStore) -> int:
+    """Number of publications after the first one of their destination."""
+    posts = store.posts()
+    return len(posts) - len({post.destination_id for post in posts})

@@ -45,13 +45,14 @@ from app.db.core.tenancy import WorkspaceFilter, restrict_to_workspace
 from app.db.core.write_lock import FileWriteLock, WriteLock
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
+from app.settings import Settings
 
 T = TypeVar("T")
 
 WriteSession: TypeAlias = AsyncSession
 """Session of one `Database.write` transaction."""
 
-WORKSPACE_PARAM = "workspace"
+_WORKSPACE_PARAM = "workspace"
 """Bind parameter with the workspace id in every scoped statement."""
 
 _MAX_WRITE_ATTEMPTS = 5
@@ -82,7 +83,7 @@ class Reader:
 
     async def rows(self, statement: Statement | AnySelect, **values: object) -> Sequence[AnyRow]:
         """Run a statement with `values` for its bind parameters, and return all rows."""
-        return await self._run(statement, {WORKSPACE_PARAM: self._workspace_id, **values})
+        return await self._run(statement, {_WORKSPACE_PARAM: self._workspace_id, **values})
 
     async def records(self, statement: Statement, **values: object) -> Sequence[Record]:
         """Return undecoded records; raises TypeError inside a write, which reads through SQLAlchemy."""
@@ -296,12 +297,12 @@ class Database:
         return await self._run(prepared, values)
 
     def _scoped_select(self, statement: Statement | AnySelect) -> AnySelect:
-        """Return the statement, restricted to the workspace of WORKSPACE_PARAM; stored for a `Statement`."""
+        """Return the statement restricted to its workspace; the result is stored for a `Statement`."""
         if not isinstance(statement, Statement):
-            return self._workspace_filter(statement, bindparam(WORKSPACE_PARAM))
+            return self._workspace_filter(statement, bindparam(_WORKSPACE_PARAM))
         scoped = self._scoped_selects.get(statement)
         if scoped is None:
-            scoped = self._workspace_filter(statement.statement, bindparam(WORKSPACE_PARAM))
+            scoped = self._workspace_filter(statement.statement, bindparam(_WORKSPACE_PARAM))
             self._scoped_selects[statement] = scoped
         return scoped
 
@@ -328,6 +329,15 @@ class Database:
         await self.read_engine.dispose()
         await self.write_engine.dispose()
         await self._connection_threads.wait_closed()
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the database of the settings; close it as an async context manager."""
+    return Database(
+        settings.database_url,
+        pool_size=settings.database_pool_size,
+        timeout=settings.database_timeout,
+    )
 
 
 class _UnavailableTranslator:

@@ -10,10 +10,10 @@ from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
 
 from app.db.core.statements import LABEL_SEPARATOR
 
-STATEMENT_CACHE_SIZE = 128
+_STATEMENT_CACHE_SIZE = 128
 """Statements of one kind that stay cached; clients choose the projections, so the number is bounded."""
 
-cached_statement = partial(lru_cache, STATEMENT_CACHE_SIZE)
+cached_statement = partial(lru_cache, _STATEMENT_CACHE_SIZE)
 """Decorator factory that caches the statements a function builds."""
 
 ColumnNames: TypeAlias = frozenset[str]

@@ -111,13 +111,3 @@ class FileWriteLock:
 def _close(descriptor: int | None) -> None:
     if descriptor is not None:
         os.close(descriptor)
-
-
-class NoWriteLock:
-    """Write lock that is always free; writers wait for SQLite's own lock."""
-
-    async def acquire(self) -> None:
-        pass
-
-    def release(self) -> None:
-        pass

@@ -75,7 +75,7 @@ class EventPage:
     """Position after the last event, whatever the filter."""
 
 
-MAX_SCANNED = 50_000
+_MAX_SCANNED = 50_000
 """Events scanned for a page that is filtered by kind, in about 15 ms; a feed may have many millions."""
 
 
@@ -91,7 +91,7 @@ async def read_changes(
     change_filter: ChangeFilter,
     *,
     limit: int,
-    scan_limit: int = MAX_SCANNED,
+    scan_limit: int = _MAX_SCANNED,
 ) -> EventPage:
     """Return the first matching changes after a position, or from the oldest stored event if it is None.
 

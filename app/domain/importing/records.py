@@ -27,7 +27,7 @@ from app.domain.validation.text import MAX_NAME_LENGTH
 MAX_TEXT_BYTES = 64 * 1024 * 1024
 """Size limit of a JSON document and of a line, which bounds the memory of an import."""
 
-MAX_ERROR_LENGTH = 4_000
+_MAX_ERROR_LENGTH = 4_000
 
 _DESTINATION_LIST_KEYS = ("destinations", "results")
 """Keys of the list of destinations; some responses have both."""
@@ -360,7 +360,7 @@ def _parse_destination(reader: ObjectReader) -> DestinationRecord:
 
 
 def _truncate_error(text: str) -> str:
-    return text if len(text) <= MAX_ERROR_LENGTH else f"{text[: MAX_ERROR_LENGTH - 1]}…"
+    return text if len(text) <= _MAX_ERROR_LENGTH else f"{text[: _MAX_ERROR_LENGTH - 1]}…"
 
 
 def _error_sentence(error: InvalidInput) -> str:

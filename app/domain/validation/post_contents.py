@@ -11,13 +11,13 @@ from app.domain.validation.text import MAX_NAME_LENGTH, check_text
 MAX_CONTENT_LENGTH = 100_000
 """Code points of a post's text, and of each platform's own."""
 
-MAX_MEDIA = 100
+_MAX_MEDIA = 100
 """Entries of media_ids, and of media."""
 
-MAX_PLATFORM_CONTENT_KEYS = 50
+_MAX_PLATFORM_CONTENT_KEYS = 50
 """Keys of platform_content."""
 
-MAX_REFERENCE_LENGTH = 200
+_MAX_REFERENCE_LENGTH = 200
 """Code points of a client's reference."""
 
 
@@ -30,10 +30,10 @@ def check_contents(
 ) -> None:
     """Raise InvalidInput or ContentTooLong unless the contents are not empty and can be stored."""
     _check_content(content, "content")
-    if len(media_ids) > MAX_MEDIA or len(media) > MAX_MEDIA:
+    if len(media_ids) > _MAX_MEDIA or len(media) > _MAX_MEDIA:
         raise InvalidInput(
-            f"There are {max(len(media_ids), len(media))} media; at most {MAX_MEDIA} are allowed.",
-            argument="mediaIds" if len(media_ids) > MAX_MEDIA else "media",
+            f"There are {max(len(media_ids), len(media))} media; at most {_MAX_MEDIA} are allowed.",
+            argument="mediaIds" if len(media_ids) > _MAX_MEDIA else "media",
         )
     for index, media_id in enumerate(media_ids):
         check_text(media_id, f"mediaIds[{index}]", max_length=MAX_NAME_LENGTH)
@@ -48,7 +48,7 @@ def check_contents(
 
 def check_reference(reference: str | None) -> None:
     if reference is not None:
-        check_text(reference, "reference", max_length=MAX_REFERENCE_LENGTH)
+        check_text(reference, "reference", max_length=_MAX_REFERENCE_LENGTH)
         if not reference:
             raise InvalidInput("reference must not be empty.", argument="reference")
 
@@ -91,10 +91,10 @@ def _platform_content_path(platform: str) -> str:
 
 
 def _check_platform_content(platform_content: Mapping[str, object]) -> None:
-    if len(platform_content) > MAX_PLATFORM_CONTENT_KEYS:
+    if len(platform_content) > _MAX_PLATFORM_CONTENT_KEYS:
         raise InvalidInput(
-            f"There is content for {len(platform_content)} platforms; at most {MAX_PLATFORM_CONTENT_KEYS} are"
-            " allowed.",
+            f"There is content for {len(platform_content)} platforms; at most"
+            f" {_MAX_PLATFORM_CONTENT_KEYS} are allowed.",
             argument="platformContent",
         )
     for platform, override in platform_content.items():

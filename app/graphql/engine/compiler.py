@@ -87,7 +87,7 @@ def compile_root_completer(
     selected_fields: Mapping[str, SelectedField],
 ) -> RootCompleter:
     """Compile a completer of the root fields' results; raises Unsupported if it needs other resolvers."""
-    builder = _new_builder(field_collector)
+    builder = FunctionBuilder(partial(compile_completer, field_collector))
     for key, selected in selected_fields.items():
         if selected.name == "__typename":
             expression = repr(root.name)
@@ -102,7 +102,7 @@ def _compile_object_completer(
     field_collector: FieldCollector, parent: GraphQLObjectType, nodes: Sequence[FieldNode]
 ) -> Completer:
     """Compile a completer of objects with attributes."""
-    builder = _new_builder(field_collector)
+    builder = FunctionBuilder(partial(compile_completer, field_collector))
     for key, selected in _collect_fields(field_collector, parent, nodes).items():
         if selected.name == "__typename":
             builder.add_field(key, selected, repr(parent.name))
@@ -166,7 +166,7 @@ class _RowCompiler:
         return [complete(row, now, variables, NO_RELATIONS) for row in rows]
 
     def _compile(self, row_class: type) -> RowCompleter:
-        builder = _new_builder(self._field_collector)
+        builder = FunctionBuilder(partial(compile_completer, self._field_collector))
         if issubclass(row_class, Record):
             related_classes = row_class.related_classes.values()
             count = len(row_class.indexes) + sum(
@@ -292,10 +292,6 @@ def _decode_expression(
 ) -> str:
     raw, decode = _column_name(row_class.indexes[name]), row_class.decoders.get(name)
     return raw if decode is None else f"{builder.add_constant(decode)}({raw})"
-
-
-def _new_builder(field_collector: FieldCollector) -> FunctionBuilder:
-    return FunctionBuilder(partial(compile_completer, field_collector))
 
 
 def _collect_fields(

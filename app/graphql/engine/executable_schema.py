@@ -35,7 +35,7 @@ from app.graphql.schema.subscription import Subscription
 from app.graphql.schema.types import Account, Destination, Post
 from app.settings import GraphQLLimits
 
-MAX_OPERATION_CACHE_BYTES = 16 << 20
+_MAX_OPERATION_CACHE_BYTES = 16 << 20
 
 
 class OperationRejected(Exception):
@@ -123,7 +123,7 @@ def create_schema(graphql_limits: GraphQLLimits, *, use_fast_path: bool = True) 
     schema.limits = graphql_limits
     schema.use_fast_path = use_fast_path
     schema.operation_cache = LRUCache(
-        MAX_OPERATION_CACHE_BYTES if use_fast_path else 0,
+        _MAX_OPERATION_CACHE_BYTES if use_fast_path else 0,
         getsizeof=lambda operation: operation.estimated_bytes,
     )
     _drop_null_defaults(core_schema(schema))

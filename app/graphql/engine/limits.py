@@ -23,7 +23,7 @@ from app.settings import GraphQLLimits
 MAX_COUNT = 1_000_000_000
 """Ceiling of all counts: fragments that multiply each other would make numbers of any length."""
 
-MAX_INTROSPECTION_LIST_DEPTH = 2
+_MAX_INTROSPECTION_LIST_DEPTH = 2
 """Allowed nesting of lists that lead from a type to further types, in an introspection."""
 
 _INTROSPECTION_FIELDS = ("__schema", "__type")
@@ -111,10 +111,10 @@ def enforce_limits(stats: DocumentStats, limits: GraphQLLimits) -> None:
             raise LimitExceeded(
                 f"The {subject} is {depth} levels deep; at most {allowed} are allowed."
             )
-    if stats.introspection_list_depth > MAX_INTROSPECTION_LIST_DEPTH:
+    if stats.introspection_list_depth > _MAX_INTROSPECTION_LIST_DEPTH:
         raise LimitExceeded(
             f"The introspection nests {', '.join(_TYPE_LIST_FIELDS)} {stats.introspection_list_depth}"
-            f" levels deep; at most {MAX_INTROSPECTION_LIST_DEPTH} are allowed."
+            f" levels deep; at most {_MAX_INTROSPECTION_LIST_DEPTH} are allowed."
         )
     counts = (
         ("operations", stats.operations, limits.operations),

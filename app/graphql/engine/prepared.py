@@ -44,11 +44,11 @@ class OperationTypeNotAllowed(Exception):
 _MEMO_ENTRIES_PER_SELECTION_SET = 4
 """Entries of a selection set without conditions: its compiled function and its lookaheads."""
 
-MAX_SUBSCRIPTION_LENGTH = 16_384
+_MAX_SUBSCRIPTION_LENGTH = 16_384
 """Limit of a subscription's document in characters; it stays in memory while the subscription is open."""
 
-BASE_BYTES_PER_OPERATION = 6_000
-BYTES_PER_CHARACTER = 300
+_BASE_BYTES_PER_OPERATION = 6_000
+_BYTES_PER_CHARACTER = 300
 """Measured upper bound of memory per character of a document: AST, analyses and compiled functions."""
 
 
@@ -113,16 +113,16 @@ class PreparedOperation:
             context.rate_limit_charge.charge_request()
         if self.operation_type not in allowed_types:
             raise OperationTypeNotAllowed
-        if is_subscription and self._length > MAX_SUBSCRIPTION_LENGTH:
+        if is_subscription and self._length > _MAX_SUBSCRIPTION_LENGTH:
             raise LimitExceeded(
                 f"The document of a subscription has {self._length:,} characters; at most"
-                f" {MAX_SUBSCRIPTION_LENGTH:,} are allowed."
+                f" {_MAX_SUBSCRIPTION_LENGTH:,} are allowed."
             )
 
     @property
     def estimated_bytes(self) -> int:
         """Upper bound of the memory that the operation takes."""
-        return BASE_BYTES_PER_OPERATION + self._length * BYTES_PER_CHARACTER
+        return _BASE_BYTES_PER_OPERATION + self._length * _BYTES_PER_CHARACTER
 
     def coerce_variables(
         self, context: Context, raw_variables: Mapping[str, object], limits: GraphQLLimits

@@ -16,7 +16,7 @@ from app.graphql.ast.document_index import ArgumentPath
 from app.graphql.engine.errors import argument_path, public_cause
 from app.graphql.schema.connections import PAGE_ARGUMENT_RANGES, out_of_range_error
 
-MAX_ERRORS_PER_VALUE = 5
+_MAX_ERRORS_PER_VALUE = 5
 """Limit of errors per value, because each error prints the whole value."""
 
 # graphql-core names the variable and the path inside it only in its message.
@@ -44,7 +44,7 @@ class ValuesOfCorrectTypeWithPathRule(ValuesOfCorrectTypeRule):
         def on_error(error: GraphQLError, path: list[str | int]) -> None:
             nonlocal reported
             reported += 1
-            if reported > MAX_ERRORS_PER_VALUE:
+            if reported > _MAX_ERRORS_PER_VALUE:
                 raise _TooManyErrors
             steps = (f".{step}" if isinstance(step, str) else f"[{step}]" for step in path)
             self.report_error(_error_with_path(error, error.message, self._path + "".join(steps)))

@@ -37,12 +37,9 @@ class FeedChange:
     event: strawberry.Private[events.Change]
     cursor_codec: strawberry.Private[CursorCodec]
 
-    def encoded_cursor(self) -> str:
-        return encode_position(self.cursor_codec, self.event.position)
-
     @strawberry.field(description="Position of the change in the feed, to pass as `after`.")
     def cursor(self) -> str:
-        return self.encoded_cursor()
+        return encode_position(self.cursor_codec, self.event.position)
 
     @strawberry.field(description="Type of the change.")
     def type(self) -> EventKind:

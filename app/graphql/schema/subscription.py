@@ -25,6 +25,7 @@ from app.graphql.schema.changes import (
     FeedChange,
     build_change_filter,
     decode_position,
+    encode_position,
 )
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import DestinationFilterInput
@@ -67,7 +68,7 @@ class ChangeNotification:
 
     @strawberry.field(description="Position of the change in the feed, to pass as `after`.")
     def cursor(self) -> str:
-        return self.change.encoded_cursor()
+        return encode_position(self.change.cursor_codec, self.change.event.position)
 
 
 @strawberry.type(description="Change of a post or of one of its destinations.")

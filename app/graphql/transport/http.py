@@ -18,7 +18,6 @@ from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import (
     DocumentError,
-    InvalidApiKey,
     InvalidInput,
     InvalidJson,
     MethodNotAllowed,
@@ -42,15 +41,15 @@ from app.http.request_headers import (
     bearer_token,
     combined_header,
     headers_dict,
+    json_weight,
     parse_accept,
     read_query_string,
 )
-from app.http.responses import BytesResponse
+from app.http.responses import BytesResponse, add_error_headers
 from app.http.state import record_error, request_state
 
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
-_JSON_MEDIA_RANGES = (JSON, "application/*", "*/*")
 
 _STATUS_BY_CODE = {error.code.name: error.http_status for error in concrete_errors()}
 
@@ -89,10 +88,7 @@ def graphql_error_response(scope: Scope, error: PostResultsError) -> Response:
         status=200 if is_document_error and media_type == JSON else error.http_status,
         media_type=media_type,
     )
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, InvalidApiKey):
-        response.headers["WWW-Authenticate"] = "Bearer"  # required with every 401: RFC 9110, 15.5.2
+    add_error_headers(response, error)
     return response
 
 
@@ -246,7 +242,7 @@ def _negotiate_response(scope: Scope) -> _NegotiatedResponse:
 def _parse_accept(header: str) -> _NegotiatedResponse:
     qualities = parse_accept(header)
     graphql_response = qualities.get(GRAPHQL_RESPONSE, 0)
-    json = next((qualities[name] for name in _JSON_MEDIA_RANGES if name in qualities), 0)
+    json = json_weight(qualities)
     accepts_sse = qualities.get(EVENT_STREAM, 0) > 0
     prefers_graphql_response = graphql_response > 0 and graphql_response >= json
     return _NegotiatedResponse(

@@ -1,7 +1,7 @@
-"""One WebSocket of graphql-transport-ws: authentication, operations, timeouts and closing."""
+"""WebSockets of graphql-transport-ws: handshake, authentication, operations, timeouts and closing."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
 from datetime import timedelta
 
@@ -13,11 +13,14 @@ from app.domain.errors import (
     InternalError,
     InvalidApiKey,
     LimitExceeded,
+    OriginNotAllowed,
     PostResultsError,
 )
+from app.graphql.transport.http import graphql_error_response
 from app.graphql.transport.websocket.messages import (
     CONNECTION_ACK,
     PONG,
+    PROTOCOL,
     CloseCode,
     Complete,
     ConnectionInit,
@@ -32,8 +35,8 @@ from app.graphql.transport.websocket.operation import (
     error_message,
     run_operation,
 )
-from app.http.request_headers import bearer_token, parse_bearer
-from app.http.state import RequestState
+from app.http.request_headers import bearer_token, headers_dict, parse_bearer
+from app.http.state import RequestState, request_state
 from app.observability.recorders import SocketRecord
 
 _STALL_CHECKS = 5
@@ -46,6 +49,42 @@ _ABNORMAL_CLOSURE = 1006
 """Code of RFC 6455 for a connection that ended without a close frame; never sent."""
 
 logger = structlog.stdlib.get_logger(__name__)
+
+
+class GraphQLWebSocketEndpoint:
+    """ASGI app that accepts WebSockets."""
+
+    def __init__(self, config: WebSocketConfig, *, allowed_origins: Collection[str]) -> None:
+        """Allow pages of these origins besides the server's own; `*` allows all."""
+        self._config = config
+        self._allowed_origins = allowed_origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        request_state(scope)["request_id"] = self._config.new_request_id()
+        if not self._is_origin_allowed(scope):
+            error = OriginNotAllowed(
+                "Pages of this origin may not open a WebSocket. The operator can allow the origin in"
+                " CORS_ORIGINS."
+            )
+            await graphql_error_response(scope, error)(scope, receive, send)
+            return
+        is_supported = PROTOCOL in scope["subprotocols"]
+        await send({"type": "websocket.accept", "subprotocol": PROTOCOL if is_supported else None})
+        if not is_supported:
+            reason = f"Subprotocol not acceptable; use {PROTOCOL}."
+            code = CloseCode.SUBPROTOCOL_NOT_ACCEPTABLE
+            await send({"type": "websocket.close", "code": code, "reason": reason})
+        else:
+            await GraphQLWebSocket(self._config, scope, receive, send).run()
+
+    def _is_origin_allowed(self, scope: Scope) -> bool:
+        """Allow clients without an origin (no browsers), configured origins, and this host and port."""
+        headers = headers_dict(scope)
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if not origin or origin in self._allowed_origins or "*" in self._allowed_origins:
+            return True
+        return origin.partition("://")[2] == headers.get(b"host", b"").decode("latin-1")
 
 
 class _ConnectionLost(Exception):

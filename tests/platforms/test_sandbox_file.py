@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.platforms.adapters import check_sandbox_file
+from app.platforms import check_sandbox_file
 from app.settings import SettingsError
 
 

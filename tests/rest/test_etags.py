@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.http.etags import etag_matches, weak_etag
+from app.rest.envelope import etag_matches, weak_etag
 
 
 def test_etag_is_weak_and_depends_on_bytes() -> None:

@@ -1,0 +1,142 @@
+"""Pages for browsers: the root path, GraphiQL, and the documentation built from `app/docs`."""
+
+import re
+from html import escape
+from pathlib import Path
+from string import Template
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from app import __version__
+from app.domain.errors import NotFound, ServiceUnavailable
+from app.http.request_headers import combined_header, json_weight, parse_accept
+from app.http.state import request_state
+from app.web.assets import STATIC_DIR, asset_response, page_response
+
+GRAPHIQL_PATH = "/graphiql"
+DOCS_PATH = "/docs"
+_API_PATHS = {
+    "graphql": "/graphql",
+    "rest": "/v1",
+    "docs": DOCS_PATH,
+    "livez": "/livez",
+    "readyz": "/readyz",
+    "metrics": "/metrics",
+}
+"""Links of the index: name → path below ROOT_PATH."""
+
+_INDEX_HEADERS = {"Vary": "Accept", "Cache-Control": "no-cache"}
+_GUIDE_NAME = re.compile(r"[a-z]+")
+_GRAPHIQL_PLACEHOLDER = re.compile(r"<!-- graphiql (\S+) -->")
+
+
+def index_route(page_path: str) -> Route:
+    """Route of `/` for GET and HEAD, without an API key; browsers are redirected to `page_path`."""
+
+    async def index(request: Request) -> Response:
+        root_path = request.scope.get("root_path", "")
+        if _prefers_html(combined_header(request.scope, b"accept")):
+            location = root_path + page_path
+            headers = {**_INDEX_HEADERS, "Location": location}
+            return PlainTextResponse(f"See {location}\n", 302, headers=headers)
+        links = {name: root_path + path for name, path in _API_PATHS.items()}
+        content = {"name": "post-results", "version": __version__, "links": links}
+        return JSONResponse(content, headers=_INDEX_HEADERS)
+
+    return Route("/", index)
+
+
+class GraphiQLPage:
+    """Serves GraphiQL, which asks its user for an API key.
+
+    `demo_key` is filled in for every visitor; it is empty on a server without demo data. A server that
+    executes trusted documents only does not serve the page.
+    """
+
+    def __init__(
+        self, *, key_prefix: str, demo_key: str, trusted_only: bool, static_dir: Path = STATIC_DIR
+    ) -> None:
+        self._attributes = {"key_prefix": escape(key_prefix), "demo_key": escape(demo_key)}
+        self._trusted_only = trusted_only
+        self._static_dir = static_dir
+
+    @property
+    def routes(self) -> list[Route]:
+        return [
+            Route(GRAPHIQL_PATH, self._serve_page),
+            Route(f"{GRAPHIQL_PATH}/assets/{{name}}", self._serve_asset),
+        ]
+
+    def render(self) -> Response:
+        """The page; NotFound with trusted documents only, ServiceUnavailable before it is built."""
+        if self._trusted_only:
+            raise NotFound("GraphiQL was not found: this server executes trusted documents only.")
+        try:
+            template = Template((self._static_dir / "index.html").read_text("utf-8"))
+        except FileNotFoundError:
+            raise ServiceUnavailable(
+                "GraphiQL has not been built. Run scripts/pages; the API works without it."
+            ) from None
+        return page_response(template.substitute(self._attributes))
+
+    async def _serve_page(self, request: Request) -> Response:
+        request_state(request.scope)["api"] = "graphiql"
+        return self.render()
+
+    async def _serve_asset(self, request: Request) -> Response:
+        request_state(request.scope)["api"] = "graphiql"
+        return asset_response(self._static_dir / "assets", request)
+
+
+class DocsPages:
+    """Serves an index page and one page per guide. `links_graphiql` adds a link to the GraphiQL page."""
+
+    def __init__(self, *, links_graphiql: bool, static_dir: Path = STATIC_DIR) -> None:
+        self._graphiql_link = r'<a href="\1">GraphiQL</a>' if links_graphiql else ""
+        self._folder = static_dir / "docs"
+
+    @property
+    def routes(self) -> list[Route]:
+        return [
+            Route(DOCS_PATH, self._serve_index),
+            Route(f"{DOCS_PATH}/{{guide}}", self._serve_guide),
+            Route(f"{DOCS_PATH}/assets/{{name}}", self._serve_asset),
+        ]
+
+    async def _serve_index(self, request: Request) -> Response:
+        return self._page(request, "index")
+
+    async def _serve_guide(self, request: Request) -> Response:
+        guide: str = request.path_params["guide"]
+        if not _GUIDE_NAME.fullmatch(guide) or guide == "index":
+            raise _guide_not_found(request)
+        return self._page(request, guide)
+
+    async def _serve_asset(self, request: Request) -> Response:
+        request_state(request.scope)["api"] = "docs"
+        return asset_response(self._folder / "assets", request)
+
+    def _page(self, request: Request, name: str) -> Response:
+        request_state(request.scope)["api"] = "docs"
+        if not self._folder.is_dir():
+            raise ServiceUnavailable(
+                "The documentation pages have not been built. Run scripts/pages, or read app/docs."
+            )
+        try:
+            html = (self._folder / f"{name}.html").read_text("utf-8")
+        except FileNotFoundError:
+            raise _guide_not_found(request) from None
+        return page_response(_GRAPHIQL_PLACEHOLDER.sub(self._graphiql_link, html))
+
+
+def _prefers_html(accept: str) -> bool:
+    weights = parse_accept(accept)
+    return weights.get("text/html", 0) > json_weight(weights)
+
+
+def _guide_not_found(request: Request) -> NotFound:
+    return NotFound(
+        f"This guide was not found. See {request.scope.get('root_path', '')}{DOCS_PATH}."
+    )
