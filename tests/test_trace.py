@@ -1,7 +1,10 @@
 """No change makes a path through the code longer unnoticed."""
 
+import re
+
 import pytest
 
+from tests.guides import GUIDES, ROOT
 from tests.trace import INTERPRETER, MARGIN, PATHS, PathCounts, Trace, read_table, trace_path
 
 
@@ -23,3 +26,13 @@ def test_table_names_every_path() -> None:
 def test_counts_distinguish_calls_functions_files_and_statements() -> None:
     steps = ["a.py:f", "a.py:f", "a.py:g", "b.py:f", "SQL: SELECT 1"]
     assert Trace(steps).counts() == PathCounts(calls=4, functions=3, files=2, statements=1)
+
+
+def test_functions_in_the_contributing_guide_exist() -> None:
+    text = (GUIDES / "contributing.md").read_text()
+    lines = re.findall(r"^([\w/]+\.py): (.+)$", text, re.MULTILINE)
+    assert len(lines) > 100
+    for file, calls in lines:
+        source = (ROOT / "app" / file).read_text()
+        for name in re.findall(r"\w+(?=,| ×|$)", calls):
+            assert re.search(rf"\b(def|class) {name}\b|@dataclass", source), f"{file}: {name}"
