@@ -2,14 +2,17 @@
 
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from app.db.repositories import destinations, posts
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.times import format_instant
 from app.domain.transitions import retried
+from app.graphql.schema.inputs import DestinationFilterInput, PostFilterInput
 from tests.clients import Tenant
 from tests.factories import (
     NOW,
@@ -360,3 +363,18 @@ async def test_filter_accepts_at_most_100_values(acme: Tenant) -> None:
         "filter.accountId",
         "filter.accountId has 101 values; at most 100 are allowed.",
     )
+
+
+@pytest.mark.parametrize(
+    ("filter_input", "criteria", "conditions"),
+    [
+        (PostFilterInput, posts.PostCriteria, posts._CONDITIONS),
+        (DestinationFilterInput, destinations.DestinationCriteria, destinations._CONDITIONS),
+    ],
+)
+def test_every_filter_field_has_a_criterion_and_a_condition(
+    filter_input: type, criteria: type, conditions: Mapping[str, object]
+) -> None:
+    names = [field.name for field in fields(filter_input)]
+    assert names == [field.name for field in fields(criteria)]
+    assert set(names) <= conditions.keys()
