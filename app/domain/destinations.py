@@ -132,6 +132,11 @@ class DestinationState:
         """True if the destination is queued and no attempt was made."""
         return self.status is DestinationStatus.QUEUED and self.attempts == 0 and self.error is None
 
+    @property
+    def may_have_evidence(self) -> bool:
+        """True if published: evidence is stored with the publication, and the destination stays published."""
+        return self.status is DestinationStatus.PUBLISHED
+
     def __post_init__(self) -> None:
         if names := list(broken_invariants(self)):
             raise ValueError(f"impossible destination state: {', '.join(names)}")

@@ -16,7 +16,7 @@ from app.domain import reports, verification
 from app.domain.account_commands import mark_needs_reconnection
 from app.domain.accounts import blocking_reason
 from app.domain.attempts import Attempt, Evidence, Failure, Publication
-from app.domain.destinations import Destination, DestinationState, DestinationStatus, Outcome
+from app.domain.destinations import Destination, DestinationState, Outcome
 from app.domain.errors import Conflict, NotFound
 from app.domain.events import duplicate_event
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, IdFactory, PostId, WorkspaceId
@@ -307,14 +307,11 @@ async def _get_post_of_destination_for_update(
 async def load_destination(
     uow: UnitOfWork, post: Post, destination_id: DestinationId
 ) -> LockedDestination:
-    """Load the history of a destination whose post is locked.
-
-    Only a published destination has evidence, and it stays published.
-    """
+    """Load the history of a destination whose post is locked."""
     destination = post.destination(destination_id)
     attempts = await load_attempts(uow.reader, destination_id)
     evidence: Sequence[Evidence] = ()
-    if destination.state.status is DestinationStatus.PUBLISHED:
+    if destination.state.may_have_evidence:
         evidence = await load_evidence(uow.reader, destination_id)
     return LockedDestination(post, destination, History(destination.platform, attempts, evidence))
 

@@ -107,7 +107,7 @@ def is_locally_managed(post: Post) -> bool:
 def placeholder_account(
     account_id: AccountId, platform: str, name: str | None, created_at: datetime
 ) -> Account:
-    """Return an inactive account of which only the posts are known; as old as the first of them."""
+    """Return an inactive account, known only from its posts and created with the first of them."""
     return Account(
         id=account_id,
         platform=platform,
