@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.db.core.database import Database, open_database
 from app.db.migrations import check_schema_version
-from app.db.repositories.workspaces import deployment_secret
+from app.db.repositories.workspaces import load_deployment_key
 from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError
 from app.domain.times import Clock
 from app.graphql.engine.executable_schema import create_schema
@@ -277,7 +277,7 @@ async def _lifespan(
     app_state, database = graphql_service.app_state, graphql_service.app_state.database
     async with owned_database or nullcontext():
         await check_schema_version(database)
-        app_state.cursor_secret = await _cursor_secret(settings, database)
+        app_state.signing_key = await _load_signing_key(settings, database)
         async with (
             run_change_notifier(database, app_state.change_feed.wake),
             run_maintenance(
@@ -360,8 +360,8 @@ class _ApiErrorRenderer:
         return response
 
 
-async def _cursor_secret(settings: Settings, database: Database) -> bytes:
+async def _load_signing_key(settings: Settings, database: Database) -> bytes:
     if settings.secret_key is not None:
         return settings.secret_key.encode()
     async with database.unscoped_connection() as connection:
-        return await deployment_secret(connection)
+        return await load_deployment_key(connection)

@@ -31,7 +31,7 @@ from app.domain.ids import ApiKeyId, WorkspaceId, parse_uuid
 from app.domain.importing.merging import ImportResult
 from app.domain.importing.records import RejectedRecord, iter_json_texts, parse_records
 from app.domain.times import format_instant
-from app.domain.validation.text import check_name, check_url
+from app.domain.validation.text import validate_name, validate_url
 from app.graphql.engine.executable_schema import create_schema, print_sdl
 from app.server import serve_forever
 from app.services.api_keys import create_key, revoke_key
@@ -43,7 +43,7 @@ from app.worker.process import run_worker
 
 T = TypeVar("T")
 
-MAX_NAME_LENGTH = 200
+MAX_OPERATOR_NAME_LENGTH = 200
 
 _ERASE_LINE = "\r\x1b[K"
 
@@ -149,8 +149,8 @@ def workspaces_create(name: str, mirror_of: str | None) -> None:
     async def work(database: Database, _settings: Settings) -> WorkspaceId | None:
         return await create_workspace(
             database,
-            name=check_name(name, "NAME", max_length=MAX_NAME_LENGTH),
-            mirror_of=None if mirror_of is None else check_url(mirror_of, "--mirror-of"),
+            name=validate_name(name, "NAME", max_length=MAX_OPERATOR_NAME_LENGTH),
+            mirror_of=None if mirror_of is None else validate_url(mirror_of, "--mirror-of"),
             now=now_utc(),
             random_bytes=secrets.token_bytes,
         )
@@ -201,10 +201,10 @@ def keys_create(
         key = await create_key(
             database,
             owner.id,
-            name=check_name(name, "--name", max_length=MAX_NAME_LENGTH),
+            name=validate_name(name, "--name", max_length=MAX_OPERATOR_NAME_LENGTH),
             scopes=[Scope(scope) for scope in dict.fromkeys(scopes)] or DEFAULT_SCOPES,
             expires_at=now + timedelta(days=expires_in_days) if expires_in_days else None,
-            key_prefix=settings.api_key_prefix,
+            api_key_prefix=settings.api_key_prefix,
             now=now,
             random_bytes=secrets.token_bytes,
         )
@@ -396,7 +396,7 @@ def settings_command() -> None:
 async def _get_workspace(database: Database, name: str) -> workspace_rows.WorkspaceRef:
     async with database.unscoped_connection() as connection:
         workspace = await workspace_rows.find_workspace_by_name(
-            connection, check_name(name, "--workspace", max_length=MAX_NAME_LENGTH)
+            connection, validate_name(name, "--workspace", max_length=MAX_OPERATOR_NAME_LENGTH)
         )
     if workspace is None:
         raise CommandError(f"There is no workspace named {name}.")

@@ -144,7 +144,7 @@ async def _bootstrap_database(settings: Settings) -> str | None:
         await migrate(database, now=now, random_bytes=secrets.token_bytes)
         if settings.demo:
             token = settings.demo_key()
-            await load_demo(database, token=token, key_prefix=settings.api_key_prefix, now=now)
+            await load_demo(database, token=token, api_key_prefix=settings.api_key_prefix, now=now)
             if settings.with_worker:
                 await send_demo_posts(database, new_id=uuid4, now=now_utc())
             return token

@@ -98,7 +98,7 @@ async def add_api_key(
             workspace_id=workspace_id,
             id=key_id,
             digest=key.digest,
-            display_prefix=key.shown_prefix,
+            display_prefix=key.display_prefix,
             name=name,
             scopes=[scope.value for scope in scopes],
             created_at=created_at,

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import event
 
-from app.db.core.database import Database, Driver
+from app.db.core.database import Database, ReadDriver
 from app.db.core.statements import CompiledStatement, Record
 
 
@@ -24,7 +24,7 @@ class RecordedStatement:
 class RecordingDriver:
     """Driver that records the statements it executes."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: ReadDriver) -> None:
         self._driver = driver
 
     async def fetch(

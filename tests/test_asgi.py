@@ -18,7 +18,7 @@ from sqlalchemy import QueuePool, make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.asgi import create_app
-from app.db.core.database import Database, Driver, WriteSession
+from app.db.core.database import Database, ReadDriver, WriteSession
 from app.db.core.statements import AnyRow, AnySelect, CompiledStatement, Record, Statement
 from app.db.core.tenancy import WorkspaceIdOrParam
 from app.db.migrations import SchemaMismatch, migrate
@@ -423,11 +423,11 @@ class StallingDriver:
 
     def __init__(self, statements_left: int) -> None:
         self._statements_left = statements_left
-        self._driver: Driver | None = None
+        self._driver: ReadDriver | None = None
         self.is_stalled = asyncio.Event()
         self.was_cancelled = asyncio.Event()
 
-    def __call__(self, driver: Driver) -> Driver:
+    def __call__(self, driver: ReadDriver) -> ReadDriver:
         self._driver = driver
         return self
 

@@ -24,10 +24,10 @@ from app.domain.errors import ErrorCode, NotFound, PostResultsError, StaleVersio
 from app.domain.idempotency import parse_client_key
 from app.domain.ids import PostId, WorkspaceId
 from app.domain.importing.records import JsonText, parse_records
-from app.domain.post_commands import PostChanges
+from app.domain.post_commands import PostUpdate
 from app.domain.workspaces import WorkspaceKind
 from app.services.imports import import_records
-from app.services.posts import cancel_post, change_post, create_post, delete_post
+from app.services.posts import cancel_post, create_post, delete_post, update_post
 from app.services.retries import retry_one_post
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
@@ -221,11 +221,11 @@ async def change_first_version(
     database: Database, workspace: WorkspaceId, post: PostId, content: str
 ) -> object:
     try:
-        await change_post(
+        await update_post(
             database,
             write_context(workspace),
             post,
-            PostChanges(content=content),
+            PostUpdate(content=content),
             account_ids=None,
             expected_version=1,
             new_id=uuid4,
@@ -278,9 +278,9 @@ def all_changes(
 ) -> list[Awaitable[object]]:
     target = (database, write_context(workspace), post)
     return [
-        change_post(
+        update_post(
             *target,
-            PostChanges(content="Stolen"),
+            PostUpdate(content="Stolen"),
             account_ids=None,
             expected_version=None,
             new_id=uuid4,
@@ -380,11 +380,11 @@ async def run_all_writes(
             new_id=uuid4,
         )
         order = [1, 2, 3] if number % 2 else [3, 2, 1]
-        await change_post(
+        await update_post(
             database,
             context,
             shared,
-            PostChanges(content=f"Writer {number}, iteration {iteration}"),
+            PostUpdate(content=f"Writer {number}, iteration {iteration}"),
             account_ids=order,  # type: ignore[arg-type]
             expected_version=None,
             new_id=uuid4,

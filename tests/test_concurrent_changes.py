@@ -12,9 +12,9 @@ from app.db.core.database import Database, WriteSession
 from app.db.repositories.events import append_events, read_changes
 from app.domain.events import FEED_START, Change, ChangeFilter, Event, EventKind
 from app.domain.ids import PostId, WorkspaceId
-from app.domain.post_commands import PostChanges
+from app.domain.post_commands import PostUpdate
 from app.services.change_feed import ChangeFeed
-from app.services.posts import cancel_post, change_post, create_post, delete_post
+from app.services.posts import cancel_post, create_post, delete_post, update_post
 from app.services.unit_of_work import UnitOfWork, run_in_transaction
 from tests.clients import Tenant
 from tests.db.core.test_database import only_on_postgresql
@@ -54,8 +54,8 @@ async def write_posts(database: Database, workspace: WorkspaceId, number: int) -
         )
         post_ids.append(post.id)
         if iteration % 2:
-            changes = PostChanges(content=f"Writer {number}, iteration {iteration}")
-            await change_post(
+            changes = PostUpdate(content=f"Writer {number}, iteration {iteration}")
+            await update_post(
                 database,
                 context,
                 post.id,
@@ -100,7 +100,7 @@ async def write_all(database: Database, workspace: WorkspaceId) -> list[PostId]:
     created = await asyncio.gather(*(write_posts(database, workspace, n) for n in range(WRITERS)))
 
     async def end(unit: UnitOfWork) -> None:
-        unit.add_event(Event(kind=END_EVENT_KIND, changes={}))
+        unit.add_event(Event(kind=END_EVENT_KIND, values={}))
 
     await run_in_transaction(database, write_context(workspace), end)
     return [post_id for post_ids in created for post_id in post_ids]

@@ -46,7 +46,7 @@ in_readme_and_guides = pytest.mark.parametrize(
 async def test_printed_graphql_responses_are_the_real_ones(
     database: Database, tmp_path: Path
 ) -> None:
-    await load_demo(database, token=TOKEN, key_prefix=KEY_PREFIX, now=NOW)
+    await load_demo(database, token=TOKEN, api_key_prefix=KEY_PREFIX, now=NOW)
     policies = tmp_path / "retries.toml"
     policies.write_text(guide("retries").block("toml"))
     settings = read_settings({"RETRY_POLICY_FILE": str(policies)})
@@ -65,7 +65,7 @@ def _printed_responses() -> Iterator[tuple[Guide, str, str]]:
 
 
 async def test_every_graphql_example_runs(database: Database) -> None:
-    await load_demo(database, token=TOKEN, key_prefix=KEY_PREFIX, now=NOW)
+    await load_demo(database, token=TOKEN, api_key_prefix=KEY_PREFIX, now=NOW)
     async with app_lifespan(database) as app, client_for(app, token=TOKEN) as client:
         cursor = (await client.query("{ changes { latestCursor } }"))["changes"]["latestCursor"]
         await client.query(
@@ -85,7 +85,7 @@ async def test_every_graphql_example_runs(database: Database) -> None:
     "example", [README.section("First REST call"), guide("rest").section("First call")]
 )
 async def test_printed_rest_response_is_the_real_one(database: Database, example: Guide) -> None:
-    await load_demo(database, token=TOKEN, key_prefix=KEY_PREFIX, now=NOW)
+    await load_demo(database, token=TOKEN, api_key_prefix=KEY_PREFIX, now=NOW)
     command = example.block("console")
     _, _, header, url = shlex.split(command.removeprefix("$ ").replace("\\\n", ""))
     name, _, value = header.partition(": ")
@@ -152,7 +152,7 @@ def test_named_settings_exist() -> None:
 
 
 async def test_error_tables_equal_the_error_catalog(database: Database) -> None:
-    await load_demo(database, token=TOKEN, key_prefix=KEY_PREFIX, now=NOW)
+    await load_demo(database, token=TOKEN, api_key_prefix=KEY_PREFIX, now=NOW)
     async with app_client(database, token=TOKEN) as client:
         data = await client.query(
             """

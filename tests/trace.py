@@ -26,7 +26,7 @@ from starlette.applications import Starlette
 
 import app
 from app.asgi import create_app
-from app.db.core.database import Database, Driver
+from app.db.core.database import Database, ReadDriver
 from app.db.core.statements import CompiledStatement, Record
 from app.db.migrations import migrate
 from app.domain.api_keys import Scope
@@ -139,7 +139,7 @@ class Tracer:
 class _TracedDriver:
     """A driver that reports each statement to the tracer."""
 
-    def __init__(self, driver: Driver, tracer: Tracer) -> None:
+    def __init__(self, driver: ReadDriver, tracer: Tracer) -> None:
         self._driver = driver
         self._tracer = tracer
 

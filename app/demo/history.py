@@ -29,7 +29,15 @@ from app.demo.contents import (
     draw_content,
     draw_medium,
 )
-from app.demo.simulation import PostHistory, Script, Simulator, draw_seconds, fail, publish, wait
+from app.demo.simulation import (
+    PostHistory,
+    PublisherScript,
+    Simulator,
+    draw_seconds,
+    fail,
+    publish,
+    wait,
+)
 from app.domain.attempts import Failure
 from app.domain.destinations import PERMANENT_CATEGORIES, ErrorCategory
 from app.domain.ids import AccountId
@@ -183,7 +191,7 @@ def _draw_media(rng: Random, accounts: Sequence[DemoAccount]) -> tuple[Mapping[s
     return ()
 
 
-def _draw_script(simulator: Simulator, account: DemoAccount, due_at: datetime) -> Script:
+def _draw_script(simulator: Simulator, account: DemoAccount, due_at: datetime) -> PublisherScript:
     rng = simulator.rng
     if account.time_without_access(due_at) is not None:
         return fail(account.access_failure)

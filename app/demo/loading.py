@@ -12,7 +12,7 @@ from app.demo.accounts import NEXT_ACCOUNT_ID, DemoAccount, demo_accounts
 from app.demo.history import history
 from app.demo.scenarios import scenarios
 from app.demo.simulation import PostHistory, Simulator
-from app.domain.account_commands import NewConnection
+from app.domain.account_commands import NewAccount
 from app.domain.api_keys import DEFAULT_SCOPES, key_from_token
 from app.domain.events import duplicate_event
 from app.domain.ids import AccountId, ApiKeyId, IdFactory
@@ -34,14 +34,14 @@ class DemoRefused(Exception):
     """Database that cannot store the demo data; the message is a sentence for the operator."""
 
 
-async def load_demo(database: Database, *, token: str, key_prefix: str, now: datetime) -> None:
+async def load_demo(database: Database, *, token: str, api_key_prefix: str, now: datetime) -> None:
     """Create the demo workspace if necessary, and make `token` its only valid demo key.
 
     The first call stores the data, with times relative to its `now`. Several processes may call this
     concurrently. Raises DemoRefused if another workspace has the name of the demo workspace, and
     SettingsError if the token belongs to another workspace.
     """
-    key = key_from_token(token, key_prefix)
+    key = key_from_token(token, api_key_prefix)
     key_id = ApiKeyId(uuid5(DEMO_WORKSPACE_ID, key.digest.hex()))
 
     async def work(uow: UnitOfWork) -> None:
@@ -154,7 +154,7 @@ async def send_demo_posts(database: Database, *, new_id: IdFactory, now: datetim
 async def _connect_sandbox_account(
     database: Database, behaviour: Behaviour, now: datetime
 ) -> AccountId:
-    connection = NewConnection(
+    connection = NewAccount(
         platform=PLATFORM_NAME,
         account_name=behaviour,
         display_name=None,

@@ -34,7 +34,7 @@ from app.demo.contents import (
 from app.demo.simulation import (
     LEASE,
     PostHistory,
-    Script,
+    PublisherScript,
     SimulatedDestination,
     Simulator,
     at_seconds,
@@ -71,7 +71,9 @@ SECOND, MINUTE, HOUR, DAY = (
     timedelta(days=1),
 )
 
-_SCENARIOS: Sequence[tuple[str, timedelta, timedelta | None, Mapping[AccountId, Script]]] = (
+_SCENARIOS: Sequence[
+    tuple[str, timedelta, timedelta | None, Mapping[AccountId, PublisherScript]]
+] = (
     # Not final. Created about a day ago, so that none is among the newest failed posts if it fails later.
     ("scheduled for next week", 27 * HOUR, -7 * DAY, {INSTAGRAM: wait, THREADS: wait}),
     ("due, and not claimed by a publisher yet", 25 * HOUR, 20 * SECOND, {FACEBOOK: wait, X: wait}),

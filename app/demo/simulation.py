@@ -198,7 +198,7 @@ class SimulatedDestination:
             self.state, self.updated_at = state, at
 
 
-Script: TypeAlias = Callable[[SimulatedDestination], None]
+PublisherScript: TypeAlias = Callable[[SimulatedDestination], None]
 """Drives one destination from its creation to its state in the demo."""
 
 
@@ -206,7 +206,7 @@ def wait(_destination: SimulatedDestination) -> None:
     """Leave the destination unclaimed."""
 
 
-def publish(*failures: Failure) -> Script:
+def publish(*failures: Failure) -> PublisherScript:
     """Publish after these failures, each followed by its automatic retry."""
 
     def run(destination: SimulatedDestination) -> None:
@@ -217,7 +217,7 @@ def publish(*failures: Failure) -> Script:
     return run
 
 
-def fail(*failures: Failure) -> Script:
+def fail(*failures: Failure) -> PublisherScript:
     """Fail with these failures; the last one repeats until the retry policy makes it final."""
 
     def run(destination: SimulatedDestination) -> None:
@@ -229,7 +229,9 @@ def fail(*failures: Failure) -> Script:
     return run
 
 
-def at_seconds(*steps: tuple[float, Callable[[SimulatedDestination, datetime], object]]) -> Script:
+def at_seconds(
+    *steps: tuple[float, Callable[[SimulatedDestination, datetime], object]],
+) -> PublisherScript:
     """Run each step at its number of seconds after the due time."""
 
     def run(destination: SimulatedDestination) -> None:
@@ -239,7 +241,7 @@ def at_seconds(*steps: tuple[float, Callable[[SimulatedDestination, datetime], o
     return run
 
 
-def attempts(*results: tuple[float, Failure | Publication, float]) -> Script:
+def attempts(*results: tuple[float, Failure | Publication, float]) -> PublisherScript:
     """Run attempts with these results; start and end are in seconds after the due time."""
 
     def run(destination: SimulatedDestination) -> None:
@@ -253,7 +255,7 @@ def attempts(*results: tuple[float, Failure | Publication, float]) -> Script:
     return run
 
 
-def in_sequence(*scripts: Script) -> Script:
+def in_sequence(*scripts: PublisherScript) -> PublisherScript:
     def run(destination: SimulatedDestination) -> None:
         for script in scripts:
             script(destination)
@@ -275,7 +277,7 @@ class Simulator:
     def post(
         self,
         content: str,
-        scripts: Mapping[AccountId, Script],
+        scripts: Mapping[AccountId, PublisherScript],
         *,
         created_at: datetime,
         scheduled_for: datetime | None = None,

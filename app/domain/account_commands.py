@@ -12,7 +12,7 @@ from typing import TypedDict
 from app.domain.accounts import Account, check_platform
 from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId
-from app.domain.validation.text import MAX_NAME_LENGTH, check_text, check_url
+from app.domain.validation.text import MAX_NAME_LENGTH, validate_text, validate_url
 
 _TEXT_ARGUMENTS = {
     "account_name": "accountName",
@@ -23,7 +23,7 @@ _TEXT_ARGUMENTS = {
 """GraphQL argument of each text field of an account."""
 
 
-class AccountChanges(TypedDict, total=False):
+class AccountUpdate(TypedDict, total=False):
     """Requested changes to an account; absent keys leave fields unchanged."""
 
     account_name: str | None
@@ -34,7 +34,7 @@ class AccountChanges(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewConnection:
+class NewAccount:
     """A platform account to which a user has granted access."""
 
     platform: str
@@ -48,17 +48,17 @@ class NewConnection:
     """Time at which the access expires; None if never or unknown."""
 
 
-def check_connection(new_connection: NewConnection) -> None:
-    """Raise InvalidInput for a connection that is invalid independent of stored accounts and time."""
-    check_platform(new_connection.platform, "platform")
-    _check_texts(asdict(new_connection))
+def check_new_account(new_account: NewAccount) -> None:
+    """Raise InvalidInput for an account that is invalid independent of stored accounts and time."""
+    check_platform(new_account.platform, "platform")
+    _check_texts(asdict(new_account))
 
 
-def connect(new_connection: NewConnection, account_id: AccountId, now: datetime) -> Account:
-    """Create an account from a connection that `check_connection` has accepted."""
+def connect(new_account: NewAccount, account_id: AccountId, now: datetime) -> Account:
+    """Create an account that `check_new_account` has accepted."""
     return Account(
         id=account_id,
-        **asdict(new_connection),
+        **asdict(new_account),
         is_active=True,
         needs_reconnection_since=None,
         token_refreshed_at=now,
@@ -68,18 +68,18 @@ def connect(new_connection: NewConnection, account_id: AccountId, now: datetime)
     )
 
 
-def connect_existing(account: Account, new_connection: NewConnection, now: datetime) -> Account:
-    """Renew the access of an existing account and update the names that the connection has."""
+def connect_existing(account: Account, new_account: NewAccount, now: datetime) -> Account:
+    """Renew the access of an existing account and update the names that are given."""
     names = {
         name: value
-        for name, value in asdict(new_connection).items()
+        for name, value in asdict(new_account).items()
         if name in (*_TEXT_ARGUMENTS, "avatar_url") and value is not None
     }
-    with_access = reconnected(account, new_connection.token_expires_at, now)
+    with_access = reconnect(account, new_account.token_expires_at, now)
     return _touch_if_changed(account, replace(with_access, **names), now)
 
 
-def reconnected(account: Account, token_expires_at: datetime | None, now: datetime) -> Account:
+def reconnect(account: Account, token_expires_at: datetime | None, now: datetime) -> Account:
     """Replace the access of an account, including its expiry."""
     connected = replace(
         account,
@@ -92,10 +92,10 @@ def reconnected(account: Account, token_expires_at: datetime | None, now: dateti
     return _touch_if_changed(account, connected, now)
 
 
-def change_account(account: Account, changes: AccountChanges, now: datetime) -> Account:
+def update_account(account: Account, update: AccountUpdate, now: datetime) -> Account:
     """Change some fields of an account. A later expiry of its token counts as a refresh of it."""
-    _check_texts(changes)
-    changed = replace(account, **changes)
+    _check_texts(update)
+    changed = replace(account, **update)
     before, after = account.token_expires_at, changed.token_expires_at
     if before is not None and after is not None and after > before:
         changed = replace(changed, token_refreshed_at=now)
@@ -123,14 +123,14 @@ def _check_texts(texts: Mapping[str, object]) -> None:
     for name, argument in _TEXT_ARGUMENTS.items():
         text = texts.get(name)
         if isinstance(text, str):
-            check_text(text, argument, max_length=MAX_NAME_LENGTH)
+            validate_text(text, argument, max_length=MAX_NAME_LENGTH)
             if not text.strip():
                 raise InvalidInput(
                     f"{argument} must not be empty; leave it out instead.", argument=argument
                 )
     avatar_url = texts.get("avatar_url")
     if isinstance(avatar_url, str):
-        check_url(avatar_url, "avatarUrl")
+        validate_url(avatar_url, "avatarUrl")
 
 
 def _touch_if_changed(before: Account, after: Account, now: datetime) -> Account:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId
-from app.domain.validation.text import check_text
+from app.domain.validation.text import validate_text
 
 _MAX_PLATFORM_LENGTH = 50
 """Code points of a platform name."""
@@ -76,8 +76,8 @@ class Account:
     updated_at: datetime
 
     @property
-    def connection(self) -> "Connection":
-        return Connection(
+    def access(self) -> "AccountAccess":
+        return AccountAccess(
             is_active=self.is_active,
             needs_reconnection_since=self.needs_reconnection_since,
             token_expires_at=self.token_expires_at,
@@ -92,7 +92,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class AccountAccess:
     """Access of an account to its platform, as stored in the account's row."""
 
     is_active: bool
@@ -129,7 +129,7 @@ class Health:
 
 def check_platform(name: str, argument: str) -> None:
     """Raise InvalidInput unless the name is a valid platform name."""
-    check_text(name, argument, max_length=_MAX_PLATFORM_LENGTH)
+    validate_text(name, argument, max_length=_MAX_PLATFORM_LENGTH)
     if not _PLATFORM.fullmatch(name):
         raise InvalidInput(
             f"{argument} must be a word of lower-case letters, digits, _ and -, such as instagram.",
@@ -153,9 +153,9 @@ def fallback_label(account_id: int, platform: str) -> str:
     return f"{platform} account {account_id}"
 
 
-def blocking_reason(connection: Connection, now: datetime) -> HealthReason | None:
+def blocking_reason(access: AccountAccess, now: datetime) -> HealthReason | None:
     """Return the first reason that stops the account from posting; None if it can post."""
-    reasons = _connection_reasons(connection, now)
+    reasons = _access_reasons(access, now)
     return next((reason for reason in reasons if reason in _BLOCKING_REASONS), None)
 
 
@@ -164,18 +164,18 @@ def blocking_message(reason: HealthReason) -> str:
     return _BLOCKING_REASONS[reason][1]
 
 
-def readiness(connection: Connection, now: datetime) -> Readiness:
+def readiness(access: AccountAccess, now: datetime) -> Readiness:
     """Judge whether the account can post, and say how to fix it if not."""
-    reason = blocking_reason(connection, now)
+    reason = blocking_reason(access, now)
     if reason is None:
         return Readiness(ReadinessStatus.HEALTHY, can_post=True, message=None)
     status, message = _BLOCKING_REASONS[reason]
     return Readiness(status, can_post=False, message=message)
 
 
-def health(connection: Connection, *, permanent_failures: int, now: datetime) -> Health:
+def health(access: AccountAccess, *, permanent_failures: int, now: datetime) -> Health:
     """Judge an account. `permanent_failures` counts those within the activity window."""
-    reasons = _connection_reasons(connection, now)
+    reasons = _access_reasons(access, now)
     if permanent_failures >= PERMANENT_FAILURE_WARNING_THRESHOLD:
         reasons.append(HealthReason.RECENT_PERMANENT_FAILURES)
     can_post = not any(reason in _BLOCKING_REASONS for reason in reasons)
@@ -186,11 +186,11 @@ def health(connection: Connection, *, permanent_failures: int, now: datetime) ->
     return Health(status, can_post, tuple(reasons))
 
 
-def _connection_reasons(connection: Connection, now: datetime) -> list[HealthReason]:
+def _access_reasons(access: AccountAccess, now: datetime) -> list[HealthReason]:
     applies_by_reason = {
-        HealthReason.ACCOUNT_INACTIVE: not connection.is_active,
-        HealthReason.NEEDS_RECONNECTION: connection.needs_reconnection_since is not None,
-        HealthReason.TOKEN_EXPIRED: connection.token_expired(now),
-        HealthReason.TOKEN_EXPIRING_SOON: connection.token_expiring_soon(now),
+        HealthReason.ACCOUNT_INACTIVE: not access.is_active,
+        HealthReason.NEEDS_RECONNECTION: access.needs_reconnection_since is not None,
+        HealthReason.TOKEN_EXPIRED: access.token_expired(now),
+        HealthReason.TOKEN_EXPIRING_SOON: access.token_expiring_soon(now),
     }
     return [reason for reason, applies in applies_by_reason.items() if applies]

@@ -27,11 +27,11 @@ DEFAULT_SCOPES = (Scope.READ, Scope.WRITE, Scope.PUBLISH)
 
 @dataclass(frozen=True, slots=True)
 class NewApiKey:
-    """A key as displayed to a person, only once. Only `digest` and `shown_prefix` are stored."""
+    """A key as displayed to a person, only once. Only `digest` and `display_prefix` are stored."""
 
     token: str
     digest: bytes
-    shown_prefix: str
+    display_prefix: str
 
 
 def make_key(prefix: str, random_bytes: Callable[[int], bytes]) -> NewApiKey:
@@ -41,8 +41,8 @@ def make_key(prefix: str, random_bytes: Callable[[int], bytes]) -> NewApiKey:
 
 def key_from_token(token: str, prefix: str) -> NewApiKey:
     """Return a well-formed token with its digest and display prefix."""
-    shown_prefix = token[: len(prefix) + _DISPLAYED_SECRET_LENGTH]
-    return NewApiKey(token=token, digest=key_digest(token), shown_prefix=shown_prefix)
+    display_prefix = token[: len(prefix) + _DISPLAYED_SECRET_LENGTH]
+    return NewApiKey(token=token, digest=key_digest(token), display_prefix=display_prefix)
 
 
 def is_well_formed(token: str, prefix: str) -> bool:

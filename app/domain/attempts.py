@@ -12,10 +12,10 @@ from app.domain.times import truncate_to_ms
 from app.domain.validation.redaction import redact, redact_url
 from app.domain.validation.text import (
     MAX_URL_LENGTH,
-    check_name,
-    check_text,
-    check_url,
     percent_encode_url,
+    validate_name,
+    validate_text,
+    validate_url,
 )
 
 MAX_MESSAGE_LENGTH = 2000
@@ -115,7 +115,7 @@ def validate_failure(category: ErrorCategory, message: str, details: FailureDeta
         )
     code = details.get("code")
     if code is not None:
-        check_name(code, "code", max_length=_MAX_CODE_LENGTH)
+        validate_name(code, "code", max_length=_MAX_CODE_LENGTH)
     http_status = details.get("http_status")
     if http_status is not None and not 100 <= http_status <= 599:
         raise InvalidInput(
@@ -149,12 +149,12 @@ def validate_publication(
             argument="platformPostUrl",
         )
     if platform_post_url is not None:
-        check_text(platform_post_url, "platformPostUrl", max_length=MAX_URL_LENGTH)
-        platform_post_url = check_url(
+        validate_text(platform_post_url, "platformPostUrl", max_length=MAX_URL_LENGTH)
+        platform_post_url = validate_url(
             percent_encode_url(redact_url(platform_post_url)), "platformPostUrl"
         )
     if platform_post_id is not None:
-        check_name(platform_post_id, "platformPostId", max_length=_MAX_PLATFORM_POST_ID_LENGTH)
+        validate_name(platform_post_id, "platformPostId", max_length=_MAX_PLATFORM_POST_ID_LENGTH)
     if published_at is not None and published_at > now + _MAX_CLOCK_SKEW:
         raise InvalidInput("publishedAt is in the future.", argument="publishedAt")
     return Publication(
@@ -168,13 +168,13 @@ def validate_worker(name: str | None) -> str | None:
     """Return the worker's name to store, redacted; raises InvalidInput if it is too long."""
     if name is None:
         return None
-    check_text(name, "worker", max_length=_MAX_WORKER_LENGTH)
+    validate_text(name, "worker", max_length=_MAX_WORKER_LENGTH)
     return redact(name, max_length=_MAX_WORKER_LENGTH)
 
 
 def check_attempt_key(key: str) -> None:
     """Raise InvalidInput if a key is empty, too long or not printable."""
-    check_name(key, "attemptKey", max_length=MAX_ATTEMPT_KEY_LENGTH)
+    validate_name(key, "attemptKey", max_length=MAX_ATTEMPT_KEY_LENGTH)
 
 
 def validate_started_at(started_at: datetime | None, now: datetime) -> datetime:

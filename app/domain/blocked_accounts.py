@@ -12,7 +12,7 @@ from app.domain.transitions import auth_failed, retried
 
 def fail_due_on_blocked_account(post: Post, account: Account, now: datetime) -> Post:
     """Fail the post's due destination on the account as AUTH, unless the account can post."""
-    reason = blocking_reason(account.connection, now)
+    reason = blocking_reason(account.access, now)
     if reason is None:
         return post
     message = blocking_message(reason)
@@ -25,12 +25,12 @@ def fail_due_on_blocked_account(post: Post, account: Account, now: datetime) -> 
 
 def require_access(account: Account, now: datetime) -> None:
     """Raise AccountNeedsReconnection unless the account can post."""
-    reason = blocking_reason(account.connection, now)
+    reason = blocking_reason(account.access, now)
     if reason is not None:
         raise AccountNeedsReconnection(blocking_message(reason), argument="accountId")
 
 
-def retry_after_reconnect(post: Post, account: Account, now: datetime) -> Post:
+def retry_auth_failures(post: Post, account: Account, now: datetime) -> Post:
     """Queue the post's destination on the account for a new round if it failed as AUTH.
 
     The account must be able to post. Deleted and imported posts stay unchanged.

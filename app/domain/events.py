@@ -39,7 +39,7 @@ class Event:
     post_id: PostId | None = None
     destination_id: DestinationId | None = None
     account_id: AccountId | None = None
-    changes: Mapping[str, object]
+    values: Mapping[str, object]
     """New values as JSON, by field name."""
 
 
@@ -69,7 +69,7 @@ class Change:
     post_id: PostId | None
     destination_id: DestinationId | None
     account_id: AccountId | None
-    changes: Mapping[str, object]
+    values: Mapping[str, object]
     """New values as JSON, by field name."""
     happened_at: datetime
 
@@ -81,7 +81,7 @@ class Change:
     def public_values(self) -> dict[str, object]:
         """New values of the public fields, by their public names."""
         names = _PUBLIC_NAMES[self.kind.partition(".")[0]]
-        return {names[name]: value for name, value in self.changes.items() if name in names}
+        return {names[name]: value for name, value in self.values.items() if name in names}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ def post_events(before: Post | None, after: Post) -> Iterator[Event]:
     """Yield the events of a changed post: its own first, then those of its destinations in order."""
     changes = _changed_fields(_post_fields(before), _post_fields(after))
     if changes:
-        yield Event(kind=_post_kind(before, after), post_id=after.id, changes=changes)
+        yield Event(kind=_post_kind(before, after), post_id=after.id, values=changes)
     old_destinations = {d.id: d for d in before.destinations} if before else {}
     remaining_ids = {destination.id for destination in after.destinations}
     for old in old_destinations.values():
@@ -135,7 +135,7 @@ def account_events(before: Account | None, after: Account) -> Iterator[Event]:
     changes = _changed_fields(_field_values(before), _field_values(after))
     if changes:
         kind = EventKind.ACCOUNT_CHANGED if before else EventKind.ACCOUNT_CONNECTED
-        yield Event(kind=kind, account_id=after.id, changes=changes)
+        yield Event(kind=kind, account_id=after.id, values=changes)
 
 
 def _post_kind(before: Post | None, after: Post) -> EventKind:
@@ -153,7 +153,7 @@ def _destination_event(
         post_id=post_id,
         destination_id=destination.id,
         account_id=destination.account_id,
-        changes=changes,
+        values=changes,
     )
 
 

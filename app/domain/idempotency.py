@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from app.domain.validation.text import check_name
+from app.domain.validation.text import validate_name
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -32,7 +32,7 @@ class IdempotencyKey:
 
 def parse_client_key(text: str, argument: str) -> IdempotencyKey:
     """Return the client's own key; raises InvalidInput if it is empty, too long or not printable."""
-    check_name(text, argument, max_length=_MAX_KEY_LENGTH)
+    validate_name(text, argument, max_length=_MAX_KEY_LENGTH)
     return IdempotencyKey(f"given:{text}", _CLIENT_KEY_LIFETIME, waits_for_first=False)
 
 

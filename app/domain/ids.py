@@ -41,10 +41,10 @@ def parse_account_id(text: str, argument: str | None = None) -> AccountId:
     """Parse an account id in decimal digits, 1 to 2,147,483,647; raises InvalidId otherwise."""
     if not _ACCOUNT_ID.fullmatch(text):
         raise invalid_account_id_error(argument)
-    return check_account_id(int(text), argument)
+    return validate_account_id(int(text), argument)
 
 
-def check_account_id(number: int, argument: str | None = None) -> AccountId:
+def validate_account_id(number: int, argument: str | None = None) -> AccountId:
     """Return the number as an account id; raises InvalidId if it is out of range."""
     if not 1 <= number <= MAX_ACCOUNT_ID:
         raise invalid_account_id_error(argument)

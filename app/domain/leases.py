@@ -77,7 +77,7 @@ class LeaseCodec:
         return Lease(WorkspaceId(workspace), PostId(post), DestinationId(destination), fence, token)
 
 
-def parse_lease_duration(seconds: int, argument: str) -> timedelta:
+def validate_lease_duration(seconds: int, argument: str) -> timedelta:
     """Return the duration; raises InvalidInput outside MIN_LEASE to MAX_LEASE."""
     return _parse_duration(MIN_LEASE, MAX_LEASE, seconds, argument)
 
@@ -87,12 +87,12 @@ def parse_wait_duration(seconds: int, argument: str) -> timedelta:
     return _parse_duration(timedelta(), MAX_WAIT, seconds, argument)
 
 
-def parse_claim_limit(count: int, argument: str) -> int:
+def validate_claim_limit(count: int, argument: str) -> int:
     """Return the count; raises InvalidInput outside 1 to MAX_CLAIMS."""
     return _check_range(1, MAX_CLAIMS, count, argument)
 
 
-def parse_platforms(platforms: Sequence[str] | None, argument: str) -> Sequence[str] | None:
+def validate_platforms(platforms: Sequence[str] | None, argument: str) -> Sequence[str] | None:
     """Return the distinct platform names of a claim, None for all; raises InvalidInput if one is invalid."""
     if platforms is None:
         return None

@@ -42,7 +42,7 @@ _FIXES = {
 
 
 @dataclass(frozen=True, slots=True)
-class RetryDecision:
+class ManualRetryDecision:
     """Decision about one destination; without a refusal, it is queued again."""
 
     destination: Destination
@@ -63,7 +63,7 @@ def retry_refusal(
         case DestinationStatus.FAILED:
             if state.outcome is Outcome.UNKNOWN and not force:
                 return RetryRefusal.OUTCOME_UNKNOWN
-            if blocking_reason(account.connection, now) is not None:
+            if blocking_reason(account.access, now) is not None:
                 return RetryRefusal.ACCOUNT_NEEDS_RECONNECTION
             return None
 
@@ -75,7 +75,7 @@ def retry_post(
     account_ids: Collection[AccountId] | None,
     force: bool,
     now: datetime,
-) -> tuple[Post, list[RetryDecision]]:
+) -> tuple[Post, list[ManualRetryDecision]]:
     """Retry all destinations of a post, or those on the given accounts, by `retry_destinations`.
 
     Raises InvalidInput for an account that the post does not go to.
@@ -100,7 +100,7 @@ def retry_destinations(
     *,
     force: bool,
     now: datetime,
-) -> tuple[Post, list[RetryDecision]]:
+) -> tuple[Post, list[ManualRetryDecision]]:
     """Queue the chosen destinations that may be retried, and return a decision for each.
 
     Decisions are in the post's order; unknown ids are ignored. `accounts` must have the accounts of all
@@ -122,8 +122,8 @@ def retry_destinations(
 
 def _decide(
     destination: Destination, account: Account, *, force: bool, now: datetime
-) -> RetryDecision:
+) -> ManualRetryDecision:
     refusal = retry_refusal(destination.state, account, force=force, now=now)
     if refusal is None:
         destination = destination.with_state(retried(destination.state, now), now)
-    return RetryDecision(destination, refusal)
+    return ManualRetryDecision(destination, refusal)

@@ -28,7 +28,7 @@ from app.domain.validation.post_contents import check_contents, check_reference,
 AccountsById = Mapping[AccountId, Account]
 
 
-class PostChanges(TypedDict, total=False):
+class PostUpdate(TypedDict, total=False):
     """Requested changes to a post; absent keys leave fields unchanged."""
 
     content: str
@@ -108,9 +108,9 @@ def create_post(
     return _assign_accounts(post, new_post.account_ids, accounts, new_id, now)
 
 
-def change_post(
+def update_post(
     post: Post,
-    changes: PostChanges,
+    update: PostUpdate,
     accounts: AccountsById,
     *,
     account_ids: Sequence[AccountId] | None,
@@ -127,7 +127,7 @@ def change_post(
     _require_not_imported(post)
     _check_version(post, expected_version)
     _require_editable(post)
-    changed = _preserve_default_timezone(replace(post, **changes), post)
+    changed = _preserve_default_timezone(replace(post, **update), post)
     _check_changed_fields(changed, before=post)
     if changed.scheduled_for != post.scheduled_for:
         changed = _reschedule(changed, now)

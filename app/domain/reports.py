@@ -20,11 +20,11 @@ from app.domain.settlement import (
     Receipt,
     RetryDecider,
     Transition,
+    end_superseded_attempts,
     lease_lost_error,
     settle_failed,
     settle_published,
     settle_unknown,
-    superseded_attempts,
 )
 from app.domain.transitions import released, started, unknown
 
@@ -113,7 +113,7 @@ def report_published(
         attempt = _running_or_late_attempt(history, context)
     ended_attempts = [attempt.ended(Outcome.PUBLISHED, None, context.now)]
     if state.started_at is not None and not _holds_lease(state, lease):
-        ended_attempts += superseded_attempts(state, history, context.now)
+        ended_attempts += end_superseded_attempts(state, history, context.now)
     return settle_published(
         state, publication, fence=lease.fence, ended_attempts=ended_attempts, now=context.now
     )

@@ -162,7 +162,9 @@ def settle_unknown(
     )
 
 
-def superseded_attempts(state: DestinationState, history: History, now: datetime) -> list[Attempt]:
+def end_superseded_attempts(
+    state: DestinationState, history: History, now: datetime
+) -> list[Attempt]:
     """Return the attempt that runs under another lease, ended as unknown; an empty list if none runs."""
     running = None if state.started_at is None else history.attempt_by_fence(state.fence)
     return [] if running is None else [running.ended(Outcome.UNKNOWN, _SUPERSEDED, now)]

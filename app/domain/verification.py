@@ -23,11 +23,11 @@ from app.domain.settlement import (
     Receipt,
     RetryDecider,
     Transition,
+    end_superseded_attempts,
     lease_lost_error,
     settle_failed,
     settle_published,
     settle_unknown,
-    superseded_attempts,
 )
 from app.domain.transitions import failed, retry_scheduled, verification_inconclusive
 
@@ -74,7 +74,7 @@ def report_verified(
     if publication is not None:
         if history.has_publication(context.lease.fence):
             return Transition(state=state, receipt=Receipt.REPEATED)
-        ended_attempts = [] if holds_lease else superseded_attempts(state, history, context.now)
+        ended_attempts = [] if holds_lease else end_superseded_attempts(state, history, context.now)
         return settle_published(
             state,
             publication,
@@ -130,7 +130,7 @@ def record_external_attempt(
     """
     recorded_attempt = history.attempt_by_key(external_attempt.attempt_key)
     if recorded_attempt is not None:
-        return _replay(state, history, recorded_attempt, external_attempt, now)
+        return _settle_repeated_report(state, history, recorded_attempt, external_attempt, now)
     if state.due_at is None:
         raise Conflict("The post is a draft. Schedule it before you publish it.")
     if state.lease_expires_at is not None and state.lease_expires_at > now:
@@ -138,7 +138,7 @@ def record_external_attempt(
             "Another publisher holds this destination. Try again when its lease has ended."
         )
     details = external_attempt.details
-    superseded = superseded_attempts(state, history, now)
+    superseded = end_superseded_attempts(state, history, now)
     if isinstance(details, Publication):
         is_late = state.status is DestinationStatus.PUBLISHED
         after, attempt = _log_external_attempt(state, external_attempt, new_id, is_late=is_late)
@@ -159,7 +159,7 @@ def record_external_attempt(
     return replace(transition, attempts=(*superseded, *transition.attempts))
 
 
-def _replay(
+def _settle_repeated_report(
     state: DestinationState,
     history: History,
     recorded_attempt: Attempt,
@@ -183,7 +183,7 @@ def _replay(
         state,
         external_attempt.details,
         fence=recorded_attempt.fence,
-        ended_attempts=superseded_attempts(state, history, now),
+        ended_attempts=end_superseded_attempts(state, history, now),
         now=now,
     )
 

@@ -12,7 +12,7 @@ from strawberry.types.graphql import OperationType
 from app.domain.errors import InvalidApiKey
 from app.graphql.engine.errors import OperationResult, build_result
 from app.graphql.engine.executable_schema import OperationRejected, Schema, core_schema
-from app.graphql.loading.loaders import ListSizeLimit
+from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.response_cache import ResponseCache
 from app.graphql.schema.context import AppState, Context
 from app.graphql.schema.subscription import PendingEvent
@@ -106,7 +106,7 @@ class GraphQLService:
             viewer=viewer,
             app_state=self.app_state,
             state=state,
-            list_limit=ListSizeLimit(max_list_entries),
+            entry_limit=ResponseEntryLimit(max_list_entries),
             max_values=max_values,
             rate_limit_charge=RateLimitCharge(self.rate_limits, viewer.key_id, state),
         )

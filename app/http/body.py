@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from app.domain.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
 from app.http.request_headers import RawHeaders, headers_dict, parse_parameters
 
-MAX_JSON_DEPTH = 100
+MAX_BODY_DEPTH = 100
 """Levels of nested objects and lists; deeper ones would exhaust the stack of recursive code."""
 
 _DECIMAL = re.compile(rb"[0-9]{1,100}")
@@ -78,7 +78,7 @@ def read_json_object(body: bytes) -> dict[str, object]:
     if not isinstance(document, dict):
         raise InvalidJson(f"The body must be a JSON object, not {_json_type_name(document)}.")
     # Cheap tests first: deep nesting needs many brackets, and a large number many digits.
-    if body.count(b"{") + body.count(b"[") > MAX_JSON_DEPTH:
+    if body.count(b"{") + body.count(b"[") > MAX_BODY_DEPTH:
         _check_depth(document)
     if _LONG_DIGIT_RUN in body.translate(_DIGITS_TO_ZEROS):
         json.loads(body, parse_int=_check_integer)
@@ -119,11 +119,11 @@ def _json_type_name(document: object) -> str:
 def _check_depth(document: dict[str, object]) -> None:
     # Level by level: recursion is what the limit protects against.
     level: list[object] = [document]
-    for _ in range(MAX_JSON_DEPTH):
+    for _ in range(MAX_BODY_DEPTH):
         level = [child for node in level for child in _children(node)]
         if not level:
             return
-    raise InvalidJson(f"The body is nested deeper than {MAX_JSON_DEPTH} levels.")
+    raise InvalidJson(f"The body is nested deeper than {MAX_BODY_DEPTH} levels.")
 
 
 def _children(node: object) -> list[object]:

@@ -161,11 +161,11 @@ def render_metrics(metrics: Metrics, *, overdue_count: int | None = None) -> byt
     """
     data = CollectorRegistry()
     if overdue_count is not None:
-        data.register(_Overdue(overdue_count))
+        data.register(_OverdueCollector(overdue_count))
     return _render_process_metrics(metrics) + generate_latest(data)
 
 
-class _Overdue(Collector):
+class _OverdueCollector(Collector):
     """Gauge of the database, which is the same for all processes and must not be summed."""
 
     def __init__(self, count: int) -> None:

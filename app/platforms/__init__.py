@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from app.platforms.protocol import Platform
+from app.platforms.protocol import PlatformAdapter
 from app.platforms.sandbox import PLATFORM_NAME, Sandbox
 from app.platforms.sandbox_store import SandboxStore
 from app.settings import SettingsError
@@ -26,7 +26,7 @@ def make_adapters(
     sandbox_file: Path | None,
     now: Callable[[], datetime],
     sleep: Callable[[float], Awaitable[None]],
-) -> Mapping[str, Platform]:
+) -> Mapping[str, PlatformAdapter]:
     """Build the adapters of all platforms, by platform name."""
     return MappingProxyType(
         {PLATFORM_NAME: Sandbox(SandboxStore(sandbox_file), now=now, sleep=sleep)}

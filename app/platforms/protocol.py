@@ -78,7 +78,7 @@ class PublishRequest:
             raise not_called_error()
 
 
-class LookupMiss(StrEnum):
+class LookupFailure(StrEnum):
     """Result of a lookup that does not find the post: it is absent, or the lookup is inconclusive."""
 
     NOT_FOUND = "not_found"
@@ -86,7 +86,7 @@ class LookupMiss(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-class Platform(Protocol):
+class PlatformAdapter(Protocol):
     """A platform adapter. Several tasks call it concurrently; it must not block."""
 
     async def publish(self, request: PublishRequest) -> Publication:
@@ -97,7 +97,7 @@ class Platform(Protocol):
         """
         ...
 
-    async def look_up(self, request: PublishRequest) -> Publication | LookupMiss:
+    async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
         """Check whether the post is published; an exception means that this is inconclusive."""
         ...
 

@@ -12,7 +12,7 @@ import structlog
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
 from app.domain.times import truncate_to_ms
-from app.platforms.protocol import LookupMiss, NotPublished, PublishRequest
+from app.platforms.protocol import LookupFailure, NotPublished, PublishRequest
 from app.platforms.sandbox_store import SandboxPost, SandboxStore
 
 PLATFORM_NAME = "sandbox"
@@ -104,14 +104,14 @@ class Sandbox:
             raise TimeoutError("the sandbox did not answer")
         return publication
 
-    async def look_up(self, request: PublishRequest) -> Publication | LookupMiss:
+    async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
         await self._sleep(self._latency.total_seconds())
         try:
             post = self._store.find(request.destination_id)
         except OSError:
             logger.exception("sandbox file read failed")
-            return LookupMiss.INCONCLUSIVE
-        return LookupMiss.NOT_FOUND if post is None else _to_publication(post)
+            return LookupFailure.INCONCLUSIVE
+        return LookupFailure.NOT_FOUND if post is None else _to_publication(post)
 
     def _publish(self, request: PublishRequest) -> Publication:
         request.check_deadline()

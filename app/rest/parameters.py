@@ -15,7 +15,7 @@ from app.domain.errors import InvalidInput
 from app.domain.ids import parse_account_id, parse_uuid
 from app.domain.times import format_instant, parse_instant
 from app.domain.validation.object_reader import ObjectReader
-from app.domain.validation.text import MAX_SEARCH_LENGTH, check_text
+from app.domain.validation.text import MAX_SEARCH_LENGTH, validate_text
 
 _MAX_LIST_LENGTH = 100
 
@@ -49,7 +49,7 @@ def enum_names(query: QueryParams, name: str, members: Mapping[str, Enum]) -> li
     return None if items is None else [members[item].name for item in items]
 
 
-def search_text(query: QueryParams, name: str) -> str | None:
+def read_search_text(query: QueryParams, name: str) -> str | None:
     """Read the text to search for, of at most MAX_SEARCH_LENGTH characters."""
     text = last_value(query, name)
     return None if text is None else _check_search_text(name, text)
@@ -107,7 +107,7 @@ def _list_values(query: QueryParams, name: str) -> list[str] | None:
 
 
 def _check_search_text(name: str, text: str) -> str:
-    return check_text(text, name, max_length=MAX_SEARCH_LENGTH)
+    return validate_text(text, name, max_length=MAX_SEARCH_LENGTH)
 
 
 def _unknown_value(name: str, value: str, allowed: Sequence[str]) -> InvalidInput:

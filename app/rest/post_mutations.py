@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from app.domain.errors import InvalidFieldName, InvalidInput, NotFound
 from app.domain.post_commands import check_post_count
 from app.domain.posts import MAX_BULK_POSTS, PostStatus
-from app.domain.validation.object_reader import MAX_COUNT, ObjectReader
+from app.domain.validation.object_reader import MAX_INT32, ObjectReader
 from app.rest.errors import bulk_error_object
 from app.rest.operations import (
     DocumentCall,
@@ -207,7 +207,7 @@ def _delete_post_data(result: DocumentResult) -> JsonObject:
 def _post_reference(rest_request: RestRequest) -> JsonObject:
     return {
         "postId": parse_post_id(rest_request.request),
-        "expectedVersion": rest_request.body.whole_number("expected_version", 1, MAX_COUNT),
+        "expectedVersion": rest_request.body.whole_number("expected_version", 1, MAX_INT32),
     }
 
 

@@ -14,7 +14,7 @@ from app.rest.parameters import (
     integer,
     parse_post_id,
     platforms,
-    search_text,
+    read_search_text,
 )
 
 SORT_FIELDS = ("created_at", "scheduled_for", "published_at", "updated_at")
@@ -105,8 +105,8 @@ def list_variables(request: Request) -> Variables:
             "publishedBefore": instant(query, "published_before"),
             "updatedAfter": instant(query, "updated_after"),
             "updatedBefore": instant(query, "updated_before"),
-            "search": search_text(query, "search"),
-            "reference": search_text(query, "reference"),
+            "search": read_search_text(query, "search"),
+            "reference": read_search_text(query, "reference"),
         },
         "orderBy": {
             "field": choice(query, "sort", SORT_FIELDS, "created_at").upper(),

@@ -2,7 +2,7 @@
 
 from app.domain.destinations import DestinationStatus
 from app.domain.errors import InvalidInput, NotFound
-from app.domain.validation.object_reader import MAX_COUNT, ObjectReader
+from app.domain.validation.object_reader import MAX_INT32, ObjectReader
 from app.domain.validation.text import MAX_SEARCH_LENGTH
 from app.rest.operations import (
     DocumentCall,
@@ -65,7 +65,7 @@ def _retry_failed_call(rest_request: RestRequest) -> DocumentCall:
         "platform": _platforms(body),
         "failedAfter": body_instant(body, "failed_after"),
         "failedBefore": body_instant(body, "failed_before"),
-        "maxAttempts": body.whole_number("max_attempts", 0, MAX_COUNT),
+        "maxAttempts": body.whole_number("max_attempts", 0, MAX_INT32),
     }
     if all(value is None for value in filters.values()):
         raise InvalidInput(

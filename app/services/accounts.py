@@ -7,12 +7,11 @@ from uuid import UUID
 
 from app.db.core.database import Database
 from app.db.repositories.accounts import find_account_by_platform_user, lock_platform_account
-from app.db.repositories.blocked_accounts import count_queued_posts, posts_failed_with_auth
+from app.db.repositories.blocked_accounts import count_queued_destinations, posts_failed_with_auth
 from app.db.repositories.workspaces import allocate_account_id
-from app.domain import account_commands
-from app.domain.account_commands import AccountChanges, NewConnection
+from app.domain import account_commands, blocked_accounts
+from app.domain.account_commands import AccountUpdate, NewAccount
 from app.domain.accounts import Account
-from app.domain.blocked_accounts import require_access, retry_after_reconnect
 from app.domain.errors import Conflict, NotFound
 from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import AccountId, PostId
@@ -33,42 +32,42 @@ class RetriedPosts:
 async def connect_account(
     database: Database,
     write_context: WriteContext,
-    connection: NewConnection,
+    new_account: NewAccount,
     idempotency_key: IdempotencyKey | None,
 ) -> AccountId:
     """Connect a new account, or reconnect the one with the same platform user id.
 
     Raises Conflict if the workspace has no account number left.
     """
-    account_commands.check_connection(connection)
+    account_commands.check_new_account(new_account)
     now = write_context.now
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
-        existing = await _find_existing_account(uow, connection)
+        existing = await _find_existing_account(uow, new_account)
         if existing is None:
             account_id = await allocate_account_id(uow.session, write_context.workspace_id)
             if account_id is None:
                 raise Conflict("This workspace has no number left for another account.")
-            account = account_commands.connect(connection, account_id, now)
+            account = account_commands.connect(new_account, account_id, now)
         else:
-            account = account_commands.connect_existing(existing, connection, now)
+            account = account_commands.connect_existing(existing, new_account, now)
         await uow.save_accounts([account])
         return {"id": account.id}
 
     outcome = await run_idempotently(
-        database, write_context, idempotency_key, asdict(connection), work
+        database, write_context, idempotency_key, asdict(new_account), work
     )
     return AccountId(outcome["id"])
 
 
-async def change_account(
-    database: Database, write_context: WriteContext, account_id: AccountId, changes: AccountChanges
+async def update_account(
+    database: Database, write_context: WriteContext, account_id: AccountId, changes: AccountUpdate
 ) -> None:
-    await _apply_account_change(
+    await _update_account(
         database,
         write_context,
         account_id,
-        lambda account: account_commands.change_account(account, changes, write_context.now),
+        lambda account: account_commands.update_account(account, changes, write_context.now),
     )
 
 
@@ -83,7 +82,7 @@ async def disconnect_account(
     async def work(uow: UnitOfWork) -> int:
         account = await get_account_for_update(uow, account_id)
         await uow.save_accounts([account_commands.disconnect(account, write_context.now)])
-        return await count_queued_posts(uow.reader, account_id)
+        return await count_queued_destinations(uow.reader, account_id)
 
     return await run_in_transaction(database, write_context, work)
 
@@ -94,11 +93,11 @@ async def mark_reconnected(
     account_id: AccountId,
     token_expires_at: datetime | None,
 ) -> None:
-    await _apply_account_change(
+    await _update_account(
         database,
         write_context,
         account_id,
-        lambda account: account_commands.reconnected(account, token_expires_at, write_context.now),
+        lambda account: account_commands.reconnect(account, token_expires_at, write_context.now),
     )
 
 
@@ -122,9 +121,10 @@ async def retry_auth_failures(
         ids = candidates[:MAX_RETRIES]
         posts = await uow.load_posts_for_update(ids)
         account = await get_account_for_update(uow, account_id)
-        require_access(account, write_context.now)
+        blocked_accounts.require_access(account, write_context.now)
         retried = [
-            retry_after_reconnect(posts[post_id], account, write_context.now) for post_id in ids
+            blocked_accounts.retry_auth_failures(posts[post_id], account, write_context.now)
+            for post_id in ids
         ]
         changed = [post for post in retried if post != posts[post.id]]
         await uow.save_posts(changed)
@@ -149,7 +149,7 @@ async def get_account_for_update(uow: UnitOfWork, account_id: AccountId) -> Acco
     return account
 
 
-async def _apply_account_change(
+async def _update_account(
     database: Database,
     write_context: WriteContext,
     account_id: AccountId,
@@ -161,14 +161,14 @@ async def _apply_account_change(
     await run_in_transaction(database, write_context, work)
 
 
-async def _find_existing_account(uow: UnitOfWork, connection: NewConnection) -> Account | None:
+async def _find_existing_account(uow: UnitOfWork, new_account: NewAccount) -> Account | None:
     """Lock and return the account of the same platform user, or None.
 
     The platform user stays locked too, even without an account, so that no other transaction connects it.
     """
-    if connection.platform_user_id is None:
+    if new_account.platform_user_id is None:
         return None
-    platform_user = (connection.platform, connection.platform_user_id)
+    platform_user = (new_account.platform, new_account.platform_user_id)
     await lock_platform_account(uow.session, uow.write_context.workspace_id, *platform_user)
     account_id = await find_account_by_platform_user(uow.reader, *platform_user)
     return None if account_id is None else await get_account_for_update(uow, account_id)

@@ -32,7 +32,7 @@ class Viewer:
 
     key_id: ApiKeyId
     key_name: str
-    key_prefix: str
+    display_prefix: str
     scopes: tuple[Scope, ...]
     created_at: datetime
     expires_at: datetime | None
@@ -105,7 +105,7 @@ class ApiKeyAuthenticator:
         return Viewer(
             key_id=row.id,
             key_name=row.name,
-            key_prefix=row.display_prefix,
+            display_prefix=row.display_prefix,
             scopes=tuple(Scope(scope) for scope in row.scopes),
             created_at=row.created_at,
             expires_at=row.expires_at,
@@ -130,12 +130,12 @@ async def create_key(
     name: str,
     scopes: Sequence[Scope],
     expires_at: datetime | None,
-    key_prefix: str,
+    api_key_prefix: str,
     now: datetime,
     random_bytes: RandomBytes,
 ) -> NewApiKey:
     """Create a key. Its token is only in the returned value; the database stores a hash."""
-    key = make_key(key_prefix, random_bytes)
+    key = make_key(api_key_prefix, random_bytes)
     key_id = ApiKeyId(UUID(bytes=random_bytes(16), version=4))
     await database.write(
         lambda session: api_keys.insert_key(

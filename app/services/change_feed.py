@@ -236,7 +236,7 @@ class _FeedTailer:
 
     def _cache_changes(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            characters = len(str(change.changes))
+            characters = len(str(change.values))
             self._cached_changes.append((change, characters))
             self._cached_characters += characters
             self._end_position = change.position

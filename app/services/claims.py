@@ -138,7 +138,7 @@ class _ClaimKind:
 def _claim_due(
     state: DestinationState, account: Account, token: UUID, expires_at: datetime, now: datetime
 ) -> DestinationState:
-    reason = blocking_reason(account.connection, now)
+    reason = blocking_reason(account.access, now)
     if reason is not None:
         return auth_failed(state, blocking_message(reason), now)
     return claimed(state, token, expires_at)
@@ -204,15 +204,15 @@ async def _claim(
                 )
 
             platforms = _rotated_platforms(request, new_id)
-            destination_refs = await _take_fair_shares(platforms, limit, lock)
+            destination_refs = await _distribute_fairly(platforms, limit, lock)
             return await _lease(uow, kind, destination_refs, request.lease_duration, new_id)
 
         return await run_in_transaction(database, write_context, work)
 
-    return await _take_fair_shares(_rotate(workspaces, rotation_start), request.limit, claim)
+    return await _distribute_fairly(_rotate(workspaces, rotation_start), request.limit, claim)
 
 
-async def _take_fair_shares(
+async def _distribute_fairly(
     groups: Sequence[K], limit: int, take: Callable[[K, int], Awaitable[list[T]]]
 ) -> list[T]:
     """Call `take(group, share)` for each group until `limit` items are taken.

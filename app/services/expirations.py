@@ -19,7 +19,7 @@ from app.domain.reports import expire_lease
 from app.domain.times import Clock
 from app.services.accounts import get_account_for_update
 from app.services.periodic import run_periodically
-from app.services.reports import load_destination, save_transition
+from app.services.reports import load_locked_destination, save_transition
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
 MAX_LEASES_PER_RUN = 200
@@ -77,7 +77,7 @@ async def _settle_post(
         post = (await uow.load_posts_for_update([post_id]))[post_id]
         for destination in post.destinations:
             if destination.state.lease_token is not None:
-                locked = await load_destination(uow, post, destination.id)
+                locked = await load_locked_destination(uow, post, destination.id)
                 transition = expire_lease(locked.state, locked.history, write_context.now)
                 if transition is not None:
                     post = (await save_transition(uow, locked, transition)).post

@@ -11,7 +11,7 @@ from app.domain.accounts import Account, HealthReason, blocking_reason
 from app.domain.errors import BulkLimitExceeded, ErrorCode, InvalidInput, NotFound
 from app.domain.idempotency import IdempotencyKey, canonicalize
 from app.domain.ids import AccountId, IdFactory, PostId
-from app.domain.post_commands import NewPost, PostChanges
+from app.domain.post_commands import NewPost, PostUpdate
 from app.domain.posts import MAX_BULK_DESTINATIONS, MAX_BULK_POSTS, Post
 from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
@@ -130,20 +130,20 @@ async def create_posts(
     return [_parse_created_or_rejected(post) for post in outcome["posts"]]
 
 
-async def change_post(
+async def update_post(
     database: Database,
     write_context: WriteContext,
     post_id: PostId,
-    changes: PostChanges,
+    update: PostUpdate,
     *,
     account_ids: Sequence[AccountId] | None,
     expected_version: int | None,
     new_id: IdFactory,
 ) -> tuple[AccountWarning, ...]:
     def change(post: Post, accounts: Mapping[AccountId, Account]) -> Post:
-        return post_commands.change_post(
+        return post_commands.update_post(
             post,
-            changes,
+            update,
             accounts,
             account_ids=account_ids,
             expected_version=expected_version,
@@ -310,7 +310,7 @@ def _account_warnings(
 ) -> tuple[AccountWarning, ...]:
     reasons = {
         destination.account_id: blocking_reason(
-            accounts[destination.account_id].connection, write_context.now
+            accounts[destination.account_id].access, write_context.now
         )
         for destination in post.destinations
         if not destination.state.status.is_final

@@ -95,7 +95,7 @@ async def start_attempt(
             locked.history,
             report_context,
             worker=worker,
-            blocking_reason=blocking_reason(account.connection, write_context.now),
+            blocking_reason=blocking_reason(account.access, write_context.now),
         )
         return await save_transition(uow, locked, transition), attempt
 
@@ -153,7 +153,7 @@ async def report_published(
         post = await _lock_claimed_post(uow, lease)
         if post.is_draft:  # cancelled before the publisher reported its start
             post = post.published_despite_cancel(lease.destination_id, write_context.now)
-        locked = await load_destination(uow, post, lease.destination_id)
+        locked = await load_locked_destination(uow, post, lease.destination_id)
         transition = reports.report_published(
             locked.state, locked.history, report_context, publication
         )
@@ -243,19 +243,19 @@ async def reconcile_destination(
 
     async def work(uow: UnitOfWork) -> ReportResult:
         post = await _get_post_of_destination_for_update(uow, destination_id)
-        locked = await load_destination(uow, post, destination_id)
+        locked = await load_locked_destination(uow, post, destination_id)
         transition = verification.reconcile(locked.state, publication, write_context.now)
         return await save_transition(uow, locked, transition)
 
     return await run_in_transaction(database, write_context, work)
 
 
-async def record_result(
+async def record_external_attempt(
     database: Database,
     write_context: WriteContext,
     post_id: PostId,
     account_id: AccountId,
-    result: ExternalAttempt,
+    external_attempt: ExternalAttempt,
     retry_decider: RetryDecider,
     *,
     new_id: IdFactory,
@@ -266,7 +266,7 @@ async def record_result(
     """
 
     async def work(uow: UnitOfWork) -> ReportResult:
-        is_published = result.outcome is Outcome.PUBLISHED
+        is_published = external_attempt.outcome is Outcome.PUBLISHED
         if is_published:
             post = await get_post_for_update_including_deleted(uow, post_id)
         else:
@@ -279,11 +279,11 @@ async def record_result(
         destination_id = destination_ids[account_id]
         if is_published and post.is_draft:  # cancelled after the publisher had taken it
             post = post.published_despite_cancel(destination_id, write_context.now)
-        locked = await load_destination(uow, post, destination_id)
+        locked = await load_locked_destination(uow, post, destination_id)
         transition = verification.record_external_attempt(
             locked.state,
             locked.history,
-            result,
+            external_attempt,
             retry_decider,
             new_id=new_id,
             now=write_context.now,
@@ -304,7 +304,7 @@ async def _get_post_of_destination_for_update(
     raise NotFound("The destination was not found: this workspace has none with that id.")
 
 
-async def load_destination(
+async def load_locked_destination(
     uow: UnitOfWork, post: Post, destination_id: DestinationId
 ) -> LockedDestination:
     """Load the history of a destination whose post is locked."""
@@ -338,7 +338,9 @@ async def save_transition(
 
 
 async def _lock_claimed_destination(uow: UnitOfWork, lease: Lease) -> LockedDestination:
-    return await load_destination(uow, await _lock_claimed_post(uow, lease), lease.destination_id)
+    return await load_locked_destination(
+        uow, await _lock_claimed_post(uow, lease), lease.destination_id
+    )
 
 
 async def _lock_claimed_post(uow: UnitOfWork, lease: Lease) -> Post:

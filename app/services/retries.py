@@ -17,7 +17,12 @@ from app.domain.destinations import DestinationStatus
 from app.domain.errors import InvalidInput
 from app.domain.idempotency import IdempotencyKey, canonicalize
 from app.domain.ids import AccountId, DestinationId, PostId
-from app.domain.manual_retries import RetryDecision, RetryRefusal, retry_destinations, retry_post
+from app.domain.manual_retries import (
+    ManualRetryDecision,
+    RetryRefusal,
+    retry_destinations,
+    retry_post,
+)
 from app.domain.posts import Post
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies
 from app.domain.retry_policy_tables import parse_policies
@@ -29,7 +34,7 @@ from app.settings import SettingsError
 
 
 @dataclass(frozen=True, slots=True)
-class DestinationRetry:
+class StoredRetryDecision:
     """Decision about a destination; without a refusal it is queued again."""
 
     destination_id: DestinationId
@@ -43,7 +48,7 @@ class DestinationRetry:
 class RetriedPage:
     """Decisions about the destinations of a page, in page order."""
 
-    retries: list[DestinationRetry]
+    retries: list[StoredRetryDecision]
     has_more: bool
     end_position: KeysetPosition | None
     """Position of the page's last destination, to continue from; None for an empty page."""
@@ -57,7 +62,7 @@ async def retry_one_post(
     account_ids: Collection[AccountId] | None,
     force: bool,
     idempotency_key: IdempotencyKey | None,
-) -> list[DestinationRetry]:
+) -> list[StoredRetryDecision]:
     """Retry the failed destinations of a post, or those on some accounts.
 
     `force` includes unknown outcomes.
@@ -84,7 +89,7 @@ async def retry_one_post(
 async def retry_matching(
     database: Database,
     write_context: WriteContext,
-    destination_filter: DestinationCriteria,
+    criteria: DestinationCriteria,
     page: PageRequest,
     idempotency_key: IdempotencyKey | None,
 ) -> RetriedPage:
@@ -93,7 +98,7 @@ async def retry_matching(
     Only failed ones match unless the filter names statuses. Raises InvalidInput for a filter that everything
     matches.
     """
-    candidate_filter = _with_default_status(destination_filter)
+    candidate_filter = _with_default_status(criteria)
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
         candidates = await retry_candidates(uow.reader, candidate_filter, page, write_context.now)
@@ -104,7 +109,7 @@ async def retry_matching(
         await uow.save_posts(changed)
         return outcome
 
-    request = [canonicalize(destination_filter), canonicalize(page)]
+    request = [canonicalize(criteria), canonicalize(page)]
     return _page_from_json(
         await run_idempotently(database, write_context, idempotency_key, request, work)
     )
@@ -113,11 +118,11 @@ async def retry_matching(
 async def dry_run_retry_matching(
     database: Database,
     write_context: WriteContext,
-    destination_filter: DestinationCriteria,
+    criteria: DestinationCriteria,
     page: PageRequest,
 ) -> RetriedPage:
     """Return the result that `retry_matching` would have now; writes nothing and takes no lock."""
-    candidate_filter = _with_default_status(destination_filter)
+    candidate_filter = _with_default_status(criteria)
     reader = database.read(write_context.workspace_id)
     candidates = await retry_candidates(reader, candidate_filter, page, write_context.now)
     posts = await load_posts(reader, {row.post_id for row in candidates.rows})
@@ -144,24 +149,24 @@ def load_retry_policies(file: Path | None) -> RetryPolicies:
     raise SettingsError(f"RETRY_POLICY_FILE: {file} {problem}")
 
 
-def _with_default_status(destination_filter: DestinationCriteria) -> DestinationCriteria:
+def _with_default_status(criteria: DestinationCriteria) -> DestinationCriteria:
     """Return the filter, restricted to failed destinations unless it names statuses."""
-    criteria = asdict(destination_filter)
-    if criteria["overdue"] is False:  # all failed destinations match this
-        del criteria["overdue"]
+    filters = asdict(criteria)
+    if filters["overdue"] is False:  # all failed destinations match this
+        del filters["overdue"]
     for name in ("status", "outcome"):
-        if criteria[name]:
-            del criteria[name]
-    if all(value is None for value in criteria.values()):
+        if filters[name]:
+            del filters[name]
+    if all(value is None for value in filters.values()):
         raise InvalidInput(
             "The filter matches everything: name posts, accounts, platforms, errors, times or"
             " attempts.",
             argument="filter",
         )
     return (
-        replace(destination_filter, status=[DestinationStatus.FAILED])
-        if destination_filter.status is None
-        else destination_filter
+        replace(criteria, status=[DestinationStatus.FAILED])
+        if criteria.status is None
+        else criteria
     )
 
 
@@ -191,7 +196,7 @@ def _apply_retries(
     }
 
 
-def _retry_to_json(post_id: PostId, decision: RetryDecision) -> StoredOutcome:
+def _retry_to_json(post_id: PostId, decision: ManualRetryDecision) -> StoredOutcome:
     destination = decision.destination
     return {
         "destination_id": str(destination.id),
@@ -202,10 +207,10 @@ def _retry_to_json(post_id: PostId, decision: RetryDecision) -> StoredOutcome:
     }
 
 
-def _retries_from_json(outcome: StoredOutcome) -> list[DestinationRetry]:
+def _retries_from_json(outcome: StoredOutcome) -> list[StoredRetryDecision]:
     retries: Sequence[StoredOutcome] = outcome["retries"]
     return [
-        DestinationRetry(
+        StoredRetryDecision(
             destination_id=DestinationId(UUID(retry["destination_id"])),
             post_id=PostId(UUID(retry["post_id"])),
             account_id=AccountId(retry["account_id"]),

@@ -16,7 +16,7 @@ from app.domain.errors import RequestError
 from app.domain.ids import IdFactory
 from app.domain.settlement import RetryDecider
 from app.observability.outages import Outage
-from app.platforms.protocol import Platform
+from app.platforms.protocol import PlatformAdapter
 from app.services.reports import Publisher
 from app.worker.stats import WorkerStats
 
@@ -35,7 +35,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime:
+class SystemFunctions:
     """Clocks, ids and randomness."""
 
     now: Callable[[], datetime]
@@ -52,9 +52,9 @@ class WorkerContext:
     """Everything that processing a claim depends on."""
 
     database: Database
-    platforms: Mapping[str, Platform]
+    adapters: Mapping[str, PlatformAdapter]
     retry_decider: RetryDecider
-    runtime: Runtime
+    system: SystemFunctions
     stats: WorkerStats
     worker_name: str
     """Name of the worker in the attempt log."""
@@ -63,8 +63,8 @@ class WorkerContext:
     lookup_timeout: timedelta = _LOOKUP_TIMEOUT
 
 
-def system_runtime(now: Callable[[], datetime]) -> Runtime:
-    return Runtime(
+def make_system_functions(now: Callable[[], datetime]) -> SystemFunctions:
+    return SystemFunctions(
         now=now,
         monotonic=_monotonic,
         sleep=asyncio.sleep,
@@ -80,7 +80,7 @@ def _monotonic() -> float:
 
 
 async def retry_while(
-    call: Callable[[], Awaitable[T]], runtime: Runtime, *, should_retry: Callable[[], bool]
+    call: Callable[[], Awaitable[T]], system: SystemFunctions, *, should_retry: Callable[[], bool]
 ) -> T:
     """Return the result of `call`; retry it with backoff while `should_retry` returns True.
 
@@ -96,4 +96,4 @@ async def retry_while(
             if not should_retry():
                 raise
             outage.record_failure()
-        await runtime.sleep(outage.backoff_seconds(runtime.random))
+        await system.sleep(outage.backoff_seconds(system.random))

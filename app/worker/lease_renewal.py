@@ -29,9 +29,9 @@ class LeaseTimer:
             lease_duration - min(_MAX_SAFETY_MARGIN, lease_duration / 6)
         ).total_seconds()
         self._monotonic = monotonic
-        self.extend(requested_at)
+        self.renew(requested_at)
 
-    def extend(self, requested_at: float) -> None:
+    def renew(self, requested_at: float) -> None:
         self._ends_at = requested_at + self._duration
 
     def seconds_left(self) -> float:
@@ -67,14 +67,14 @@ async def _renew_periodically(
             await asyncio.wait_for(stop_requested.wait(), delay.total_seconds())
         if stop_requested.is_set():
             return
-        requested_at = context.runtime.monotonic()
+        requested_at = context.system.monotonic()
         try:
             await extend_lease(
                 context.database,
                 OPERATOR_PUBLISHER,
                 lease,
                 context.lease_duration,
-                now=context.runtime.now(),
+                now=context.system.now(),
             )
         except RequestError:  # cannot be regained; the result of the call will be reported late
             logger.warning("lease lost", destination_id=str(lease.destination_id))
@@ -82,5 +82,5 @@ async def _renew_periodically(
         except Exception:  # noqa: BLE001 - database unavailable; it may recover within the lease
             delay = interval / 4
         else:
-            lease_timer.extend(requested_at)
+            lease_timer.renew(requested_at)
             delay = interval

@@ -27,7 +27,7 @@ from app.services.expirations import run_expirations
 from app.services.periodic import PERIODIC_INTERVAL
 from app.services.retries import load_retry_policies
 from app.settings import Settings
-from app.worker.context import WorkerContext, system_runtime
+from app.worker.context import WorkerContext, make_system_functions
 from app.worker.stats import WorkerStats
 from app.worker.worker import Worker, run_in_background
 
@@ -80,12 +80,12 @@ async def _run_worker(settings: Settings, policies: RetryPolicies, now: Clock) -
 def _make_worker(
     settings: Settings, database: Database, policies: RetryPolicies, stats: WorkerStats, now: Clock
 ) -> Worker:
-    runtime = system_runtime(now)
+    system = make_system_functions(now)
     context = WorkerContext(
         database=database,
-        platforms=make_adapters(sandbox_file=settings.sandbox_file, now=now, sleep=runtime.sleep),
-        retry_decider=RetryDecider(policies, runtime.random),
-        runtime=runtime,
+        adapters=make_adapters(sandbox_file=settings.sandbox_file, now=now, sleep=system.sleep),
+        retry_decider=RetryDecider(policies, system.random),
+        system=system,
         stats=stats,
         worker_name=f"{socket.gethostname()}/{os.getpid()}",
         lease_duration=settings.worker_lease,

@@ -72,15 +72,15 @@ async def _start(
             OPERATOR_PUBLISHER,
             claim.lease,
             worker=context.worker_name,
-            new_id=context.runtime.new_id,
-            now=context.runtime.now(),
+            new_id=context.system.new_id,
+            now=context.system.now(),
         )
 
     if not may_start():
         await _release(context, claim, lease_timer)
         return None
     try:
-        result, _ = await retry_while(start, context.runtime, should_retry=may_start)
+        result, _ = await retry_while(start, context.system, should_retry=may_start)
     except RequestError as error:
         logger.info("attempt not started", **log_fields(claim), reason=error.message)
         return None
@@ -97,9 +97,9 @@ async def _release(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer
     try:
         await retry_while(
             lambda: release_claim(
-                context.database, OPERATOR_PUBLISHER, claim.lease, now=context.runtime.now()
+                context.database, OPERATOR_PUBLISHER, claim.lease, now=context.system.now()
             ),
-            context.runtime,
+            context.system,
             should_retry=lambda: lease_timer.is_held,
         )
     except LeaseLost:
@@ -115,12 +115,12 @@ async def _release(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer
 async def _call_platform(
     context: WorkerContext, claim: Claim, lease_timer: LeaseTimer, request: PublishRequest
 ) -> CallResult:
-    platform = context.platforms[claim.destination.platform]
+    adapter = context.adapters[claim.destination.platform]
     async with renew_lease(context, claim.lease, lease_timer):
         try:
             request.check_deadline()
             async with asyncio.timeout(context.publish_timeout.total_seconds()):
-                return await platform.publish(request)
+                return await adapter.publish(request)
         except Exception as error:  # noqa: BLE001 - an adapter may raise anything
             return error
 
@@ -129,8 +129,8 @@ async def _report(context: WorkerContext, claim: Claim, call_result: CallResult)
     """Report until the result is stored, rejected, or the shutdown timeout has passed."""
     try:
         report_result = await retry_while(
-            lambda: _send_report(context, claim, call_result, context.runtime.now()),
-            context.runtime,
+            lambda: _send_report(context, claim, call_result, context.system.now()),
+            context.system,
             should_retry=lambda: True,
         )
     except RequestError as error:
@@ -161,7 +161,7 @@ async def _report(context: WorkerContext, claim: Claim, call_result: CallResult)
 async def _send_report(
     context: WorkerContext, claim: Claim, call_result: CallResult, now: datetime
 ) -> ReportResult:
-    new_id = context.runtime.new_id
+    new_id = context.system.new_id
     target = (context.database, OPERATOR_PUBLISHER, claim.lease)
     if isinstance(call_result, NotPublished):
         failure = _to_failure(call_result)

@@ -8,7 +8,7 @@ import structlog
 from app.domain.attempts import Publication
 from app.domain.errors import InvalidInput, RequestError
 from app.domain.verification import VerificationFinding
-from app.platforms.protocol import LookupMiss, PublishRequest, make_publish_request
+from app.platforms.protocol import LookupFailure, PublishRequest, make_publish_request
 from app.services.claims import Claim
 from app.services.reports import ReportResult, report_verified
 from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, retry_while
@@ -17,8 +17,8 @@ from app.worker.publish import log_fields, sanitize_publication
 from app.worker.stats import attempt_result
 
 _FINDINGS_BY_MISS = {
-    LookupMiss.NOT_FOUND: VerificationFinding.NOT_PUBLISHED,
-    LookupMiss.INCONCLUSIVE: VerificationFinding.STILL_UNKNOWN,
+    LookupFailure.NOT_FOUND: VerificationFinding.NOT_PUBLISHED,
+    LookupFailure.INCONCLUSIVE: VerificationFinding.STILL_UNKNOWN,
 }
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -47,14 +47,12 @@ async def verify(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) 
             finding,
             publication,
             context.retry_decider,
-            new_id=context.runtime.new_id,
-            now=context.runtime.now(),
+            new_id=context.system.new_id,
+            now=context.system.now(),
         )
 
     try:
-        result = await retry_while(
-            report, context.runtime, should_retry=lambda: lease_timer.is_held
-        )
+        result = await retry_while(report, context.system, should_retry=lambda: lease_timer.is_held)
     except RequestError as error:
         logger.info("verification rejected", **log_fields(claim), reason=error.message)
     except Exception:  # the outcome can be verified again once the lease expires
@@ -69,23 +67,23 @@ async def verify(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) 
 
 async def _look_up(
     context: WorkerContext, claim: Claim, request: PublishRequest
-) -> Publication | LookupMiss | None:
+) -> Publication | LookupFailure | None:
     """Look the post up; None if the lease expired first, which says nothing about the platform."""
-    platform = context.platforms[claim.destination.platform]
+    adapter = context.adapters[claim.destination.platform]
     seconds_left = request.deadline.seconds_left()
     if seconds_left <= 0:
         return None
     lease_timeout = asyncio.timeout(seconds_left)
     try:
         async with lease_timeout, asyncio.timeout(context.lookup_timeout.total_seconds()):
-            lookup = await platform.look_up(request)
-        if isinstance(lookup, LookupMiss):
+            lookup = await adapter.look_up(request)
+        if isinstance(lookup, LookupFailure):
             return lookup
-        return sanitize_publication(lookup, context.runtime.now())
+        return sanitize_publication(lookup, context.system.now())
     except InvalidInput:
         logger.warning("invalid lookup result dropped", **log_fields(claim))
     except Exception:
         if lease_timeout.expired():
             return None
         logger.warning("platform lookup failed", **log_fields(claim), exc_info=True)
-    return LookupMiss.INCONCLUSIVE
+    return LookupFailure.INCONCLUSIVE

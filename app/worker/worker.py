@@ -34,8 +34,8 @@ class Worker:
     ) -> None:
         self._context = context
         # Rotated before each claim, because the first platform gets all of a single free slot.
-        self._publish_platforms = deque(context.platforms)
-        self._verify_platforms = deque(context.platforms)
+        self._publish_platforms = deque(context.adapters)
+        self._verify_platforms = deque(context.adapters)
         self._concurrency = concurrency
         self._shutdown_timeout = shutdown_timeout
         self._poll_interval = poll_interval
@@ -64,27 +64,27 @@ class Worker:
     async def _start_verifications(self) -> None:
         if self._free_slots == 0:
             return
-        requested_at = self._context.runtime.monotonic()
+        requested_at = self._context.system.monotonic()
         for claim in await claim_verifications(
             self._context.database,
             OPERATOR_PUBLISHER,
             # At most half of the slots, so that due destinations need not wait.
             self._claim_request(max(self._free_slots // 2, 1), self._verify_platforms),
-            new_id=self._context.runtime.new_id,
-            now=self._context.runtime.now(),
+            new_id=self._context.system.new_id,
+            now=self._context.system.now(),
         ):
             self._start_task(verify(self._context, claim, self._make_lease_timer(requested_at)))
 
     async def _start_publishing(self) -> None:
         if self._free_slots == 0 or self._is_stopping:
             return
-        requested_at = self._context.runtime.monotonic()
+        requested_at = self._context.system.monotonic()
         for claim in await claim_destinations(
             self._context.database,
             OPERATOR_PUBLISHER,
             self._claim_request(self._free_slots, self._publish_platforms),
-            new_id=self._context.runtime.new_id,
-            now=self._context.runtime.now(),
+            new_id=self._context.system.new_id,
+            now=self._context.system.now(),
         ):
             lease_timer = self._make_lease_timer(requested_at)
             self._start_task(
@@ -105,7 +105,7 @@ class Worker:
         return LeaseTimer(
             self._context.lease_duration,
             requested_at=requested_at,
-            monotonic=self._context.runtime.monotonic,
+            monotonic=self._context.system.monotonic,
         )
 
     def _start_task(self, coroutine: Coroutine[None, None, None]) -> None:

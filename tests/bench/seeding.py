@@ -25,7 +25,7 @@ from app.demo.accounts import DemoAccount, demo_account
 from app.demo.contents import FINAL_FAILURES, RECOVERABLE_FAILURES, draw_content, draw_uuid
 from app.demo.simulation import (
     PostHistory,
-    Script,
+    PublisherScript,
     SimulatedDestination,
     Simulator,
     draw_seconds,
@@ -192,7 +192,7 @@ def _post(
     )
 
 
-def _script(simulator: Simulator, account: DemoAccount, phase: str) -> Script:
+def _script(simulator: Simulator, account: DemoAccount, phase: str) -> PublisherScript:
     """Of an unfinished post, a third of the destinations is final."""
     if phase in ("draft", "scheduled"):
         return wait
@@ -201,7 +201,7 @@ def _script(simulator: Simulator, account: DemoAccount, phase: str) -> Script:
     return _retry_later if phase == "retrying" else _start
 
 
-def _final_script(rng: Random, platform: str) -> Script:
+def _final_script(rng: Random, platform: str) -> PublisherScript:
     number = rng.random()
     if number < _FAILURE_RATE:
         failures = [

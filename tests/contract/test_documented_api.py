@@ -258,7 +258,7 @@ def time_values(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 async def demo(database: Database) -> AsyncIterator[Client]:
     """A client of the demo workspace."""
     token = read_settings({}).demo_key()
-    await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
+    await load_demo(database, token=token, api_key_prefix=KEY_PREFIX, now=NOW)
     async with app_client(database, token=token) as client:
         yield client
 

@@ -27,7 +27,7 @@ async def add_other_workspace(database: Database) -> tuple[WorkspaceId, str]:
     post = await add_post(
         database, workspace, {account: published()}, content="Theirs", reference="theirs"
     )
-    event = Event(kind=EventKind.POST_CREATED, post_id=post.id, account_id=account, changes={})
+    event = Event(kind=EventKind.POST_CREATED, post_id=post.id, account_id=account, values={})
     await append_test_events(database, workspace, [event])
     return workspace, str(post.id)
 

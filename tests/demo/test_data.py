@@ -253,9 +253,7 @@ def test_the_five_newest_failed_posts_stay_the_newest(data: DemoData) -> None:
 
 def test_posts_of_the_last_hour_are_on_accounts_that_can_post(data: DemoData) -> None:
     can_post = {
-        account.id
-        for account in data.accounts
-        if blocking_reason(account.connection, data.now) is None
+        account.id for account in data.accounts if blocking_reason(account.access, data.now) is None
     }
     since = data.now - timedelta(hours=1)
     assert {

@@ -24,7 +24,7 @@ from app.db.tools.integrity import find_problems
 from app.demo import DEMO_WORKSPACE_ID, DemoRefused, load_demo
 from app.domain.accounts import (
     ACTIVITY_WINDOW,
-    Connection,
+    AccountAccess,
     Health,
     HealthReason,
     HealthStatus,
@@ -52,7 +52,7 @@ LINKEDIN_DESTINATION = DestinationId(UUID("f3a4b5c6-d7e8-9012-abcd-ef1234567890"
 
 
 async def load_demo_data(database: Database, *, token: str = TOKEN, now: datetime = NOW) -> None:
-    await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=now)
+    await load_demo(database, token=token, api_key_prefix=KEY_PREFIX, now=now)
 
 
 async def all_rows(database: Database) -> dict[str, list[AnyRow]]:
@@ -361,7 +361,7 @@ async def _health_by_account(database: Database, now: datetime) -> dict[int, Hea
     failures = {row.account_id: row.permanent_failures for row in activities}
     return {
         account.id: health(
-            Connection(
+            AccountAccess(
                 is_active=account.is_active,
                 needs_reconnection_since=account.needs_reconnection_since,
                 token_expires_at=account.token_expires_at,

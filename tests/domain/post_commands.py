@@ -10,12 +10,12 @@ from app.domain.errors import ErrorCode, RequestError
 from app.domain.ids import AccountId
 from app.domain.post_commands import (
     NewPost,
-    PostChanges,
+    PostUpdate,
     Schedule,
     cancel_post,
-    change_post,
     delete_post,
     schedule_post,
+    update_post,
 )
 from app.domain.posts import Post
 from tests.domain.destination_states import ACCOUNTS, CREATED_AT, LATER, MUCH_LATER, new_id
@@ -49,9 +49,9 @@ def run_change(
     expected_version: int | None = None,
     **changes: object,
 ) -> Post:
-    return change_post(
+    return update_post(
         post,
-        PostChanges(**changes),  # type: ignore[typeddict-item]
+        PostUpdate(**changes),  # type: ignore[typeddict-item]
         ACCOUNTS,
         account_ids=None if accounts is None else [AccountId(number) for number in accounts],
         expected_version=expected_version,

@@ -8,15 +8,15 @@ from typing import Any, cast
 import pytest
 
 from app.domain.account_commands import (
-    AccountChanges,
-    NewConnection,
-    change_account,
-    check_connection,
+    AccountUpdate,
+    NewAccount,
+    check_new_account,
     connect,
     connect_existing,
     disconnect,
     mark_needs_reconnection,
-    reconnected,
+    reconnect,
+    update_account,
 )
 from app.domain.accounts import Account, readiness
 from app.domain.validation.text import MAX_NAME_LENGTH, MAX_URL_LENGTH
@@ -25,7 +25,7 @@ from tests.domain.errors import input_error
 from tests.factories import NOW
 
 EARLIER, LATER = NOW - timedelta(days=30), NOW + timedelta(days=60)
-CONNECTION = NewConnection(
+NEW_ACCOUNT = NewAccount(
     platform="linkedin",
     account_name="Acme Inc.",
     display_name="Acme",
@@ -34,7 +34,7 @@ CONNECTION = NewConnection(
     avatar_url="https://example.com/acme.png",
     token_expires_at=LATER,
 )
-MINIMAL_CONNECTION = NewConnection(
+MINIMAL_ACCOUNT = NewAccount(
     platform="linkedin",
     account_name=None,
     display_name=None,
@@ -71,7 +71,7 @@ all_accounts = pytest.mark.parametrize(
 
 
 def test_new_account_is_active() -> None:
-    assert connect(CONNECTION, ACCOUNT.id, NOW) == replace(
+    assert connect(NEW_ACCOUNT, ACCOUNT.id, NOW) == replace(
         ACCOUNT, token_refreshed_at=NOW, connected_at=NOW, created_at=NOW, updated_at=NOW
     )
 
@@ -79,7 +79,7 @@ def test_new_account_is_active() -> None:
 @pytest.mark.parametrize("expiry", [None, LATER])
 @all_accounts
 def test_reconnected_account_has_new_access(account: Account, expiry: datetime | None) -> None:
-    changed = reconnected(account, expiry, NOW)
+    changed = reconnect(account, expiry, NOW)
     assert changed == replace(
         account,
         is_active=True,
@@ -89,28 +89,28 @@ def test_reconnected_account_has_new_access(account: Account, expiry: datetime |
         connected_at=NOW,
         updated_at=NOW,
     )
-    assert readiness(changed.connection, NOW).can_post
+    assert readiness(changed.access, NOW).can_post
 
 
 @all_accounts
 def test_connecting_existing_account_keeps_missing_names(account: Account) -> None:
-    connection = replace(MINIMAL_CONNECTION, display_name="ACME")
-    assert connect_existing(account, connection, NOW) == replace(
-        reconnected(account, None, NOW), display_name="ACME"
+    new_account = replace(MINIMAL_ACCOUNT, display_name="ACME")
+    assert connect_existing(account, new_account, NOW) == replace(
+        reconnect(account, None, NOW), display_name="ACME"
     )
 
 
 def test_connecting_existing_account_replaces_given_names() -> None:
-    connection = replace(
-        CONNECTION,
+    new_account = replace(
+        NEW_ACCOUNT,
         account_name="A",
         display_name="B",
         platform_username="C",
         avatar_url="http://example.com/",
         token_expires_at=EARLIER,
     )
-    assert connect_existing(ACCOUNT, connection, NOW) == replace(
-        connect(connection, ACCOUNT.id, NOW), created_at=EARLIER
+    assert connect_existing(ACCOUNT, new_account, NOW) == replace(
+        connect(new_account, ACCOUNT.id, NOW), created_at=EARLIER
     )
 
 
@@ -121,7 +121,7 @@ def test_disconnected_account_is_inactive(account: Account) -> None:
         assert changed == replace(account, is_active=False, updated_at=NOW)
     else:
         assert changed is account
-    assert not readiness(changed.connection, NOW).can_post
+    assert not readiness(changed.access, NOW).can_post
 
 
 @all_accounts
@@ -131,11 +131,11 @@ def test_rejected_account_needs_reconnection(account: Account) -> None:
         assert changed == replace(account, needs_reconnection_since=NOW, updated_at=NOW)
     else:
         assert changed is account
-    assert not readiness(changed.connection, NOW).can_post
+    assert not readiness(changed.access, NOW).can_post
 
 
 def test_rejection_of_replaced_access_is_ignored() -> None:
-    renewed = reconnected(ACCOUNT, LATER, NOW)
+    renewed = reconnect(ACCOUNT, LATER, NOW)
     assert mark_needs_reconnection(renewed, NOW - timedelta(milliseconds=1), LATER) is renewed
     assert mark_needs_reconnection(renewed, NOW, LATER).needs_reconnection_since == LATER
 
@@ -151,8 +151,8 @@ def test_rejection_of_replaced_access_is_ignored() -> None:
         {"token_expires_at": NOW - timedelta(days=9999)},
     ],
 )
-def test_change_leaves_absent_fields_unchanged(changes: AccountChanges) -> None:
-    assert change_account(ACCOUNT, changes, NOW) == replace(ACCOUNT, **changes, updated_at=NOW)
+def test_change_leaves_absent_fields_unchanged(changes: AccountUpdate) -> None:
+    assert update_account(ACCOUNT, changes, NOW) == replace(ACCOUNT, **changes, updated_at=NOW)
 
 
 @pytest.mark.parametrize(
@@ -170,21 +170,21 @@ def test_later_expiry_is_a_token_refresh(
     before: datetime | None, after: datetime | None, is_refreshed: bool
 ) -> None:
     account = replace(ACCOUNT, token_expires_at=before)
-    changed = change_account(account, {"token_expires_at": after}, NOW)
+    changed = update_account(account, {"token_expires_at": after}, NOW)
     assert changed.token_refreshed_at == (NOW if is_refreshed else EARLIER)
 
 
 @all_accounts
 def test_command_without_effect_returns_same_account(account: Account) -> None:
-    same: AccountChanges = {
+    same: AccountUpdate = {
         "account_name": account.account_name,
         "token_expires_at": account.token_expires_at,
     }
-    assert change_account(account, {}, NOW) is account
-    assert change_account(account, same, NOW) is account
-    connected = reconnected(account, None, NOW)
-    assert reconnected(connected, None, NOW) is connected
-    assert connect_existing(connected, MINIMAL_CONNECTION, NOW) is connected
+    assert update_account(account, {}, NOW) is account
+    assert update_account(account, same, NOW) is account
+    connected = reconnect(account, None, NOW)
+    assert reconnect(connected, None, NOW) is connected
+    assert connect_existing(connected, MINIMAL_ACCOUNT, NOW) is connected
 
 
 FIELDS = {
@@ -214,28 +214,28 @@ def test_invalid_text_is_rejected(argument: str) -> None:
     for text, message in invalid.items():
         fields: dict[str, Any] = {FIELDS[argument]: text}
         expected = (argument, message.format(argument))
-        assert input_error(check_connection, replace(CONNECTION, **fields)) == expected
+        assert input_error(check_new_account, replace(NEW_ACCOUNT, **fields)) == expected
         if argument != "platformUserId":
-            changes = cast("AccountChanges", fields)
-            assert input_error(change_account, ACCOUNT, changes, NOW) == expected
+            changes = cast("AccountUpdate", fields)
+            assert input_error(update_account, ACCOUNT, changes, NOW) == expected
 
 
 def test_invalid_platform_is_rejected() -> None:
-    assert input_error(check_connection, replace(CONNECTION, platform="Instagram")) == (
+    assert input_error(check_new_account, replace(NEW_ACCOUNT, platform="Instagram")) == (
         "platform",
         "platform must be a word of lower-case letters, digits, _ and -, such as instagram.",
     )
 
 
 @pytest.mark.parametrize(
-    "connection",
+    "new_account",
     [
-        CONNECTION,
-        MINIMAL_CONNECTION,
-        replace(MINIMAL_CONNECTION, account_name="😀" * MAX_NAME_LENGTH),
-        replace(MINIMAL_CONNECTION, avatar_url="HTTP://e.com/" + "a" * (MAX_URL_LENGTH - 13)),
-        replace(MINIMAL_CONNECTION, token_expires_at=NOW - timedelta(days=9999)),
+        NEW_ACCOUNT,
+        MINIMAL_ACCOUNT,
+        replace(MINIMAL_ACCOUNT, account_name="😀" * MAX_NAME_LENGTH),
+        replace(MINIMAL_ACCOUNT, avatar_url="HTTP://e.com/" + "a" * (MAX_URL_LENGTH - 13)),
+        replace(MINIMAL_ACCOUNT, token_expires_at=NOW - timedelta(days=9999)),
     ],
 )
-def test_valid_connection_is_accepted(connection: NewConnection) -> None:
-    check_connection(connection)
+def test_valid_account_is_accepted(new_account: NewAccount) -> None:
+    check_new_account(new_account)

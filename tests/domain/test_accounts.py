@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from app.domain.accounts import (
-    Connection,
+    AccountAccess,
     Health,
     HealthReason,
     HealthStatus,
@@ -24,9 +24,9 @@ MS = timedelta(milliseconds=1)
 WEEK = timedelta(days=7)
 R = HealthReason
 
-ACTIVE = Connection(is_active=True, needs_reconnection_since=None, token_expires_at=None)
-ALL_CONNECTIONS = [
-    Connection(is_active=is_active, needs_reconnection_since=since, token_expires_at=expires_at)
+ACTIVE = AccountAccess(is_active=True, needs_reconnection_since=None, token_expires_at=None)
+ALL_ACCESSES = [
+    AccountAccess(is_active=is_active, needs_reconnection_since=since, token_expires_at=expires_at)
     for is_active, since, expires_at in product(
         (True, False),
         (None, NOW - timedelta(days=1), NOW),
@@ -35,11 +35,11 @@ ALL_CONNECTIONS = [
 ]
 
 
-def expected_reasons(connection: Connection, permanent_failures: int) -> list[str]:
-    expires_at = connection.token_expires_at
+def expected_reasons(access: AccountAccess, permanent_failures: int) -> list[str]:
+    expires_at = access.token_expires_at
     left = None if expires_at is None else expires_at - NOW
-    reasons = [] if connection.is_active else ["account_inactive"]
-    if connection.needs_reconnection_since:
+    reasons = [] if access.is_active else ["account_inactive"]
+    if access.needs_reconnection_since:
         reasons += ["needs_reconnection"]
     if left is not None and left <= timedelta(0):
         reasons += ["token_expired"]
@@ -49,37 +49,37 @@ def expected_reasons(connection: Connection, permanent_failures: int) -> list[st
 
 
 @pytest.mark.parametrize("permanent_failures", [0, 2, 3, 50])
-@pytest.mark.parametrize("connection", ALL_CONNECTIONS)
+@pytest.mark.parametrize("access", ALL_ACCESSES)
 def test_health_has_every_reason_and_agrees_with_readiness(
-    connection: Connection, permanent_failures: int
+    access: AccountAccess, permanent_failures: int
 ) -> None:
-    result = health(connection, permanent_failures=permanent_failures, now=NOW)
-    reasons = expected_reasons(connection, permanent_failures)
+    result = health(access, permanent_failures=permanent_failures, now=NOW)
+    reasons = expected_reasons(access, permanent_failures)
     blocking = {"account_inactive", "needs_reconnection", "token_expired"}
     assert [reason.value for reason in result.reasons] == reasons
     assert result.can_post == blocking.isdisjoint(reasons)
     assert (result.status is HealthStatus.BROKEN) == (not result.can_post)
     assert (result.status is HealthStatus.HEALTHY) == (not reasons)
 
-    ready = readiness(connection, NOW)
+    ready = readiness(access, NOW)
     assert ready.can_post == result.can_post
     assert (ready.status is ReadinessStatus.HEALTHY) == ready.can_post
     assert (ready.message is None) == ready.can_post
 
 
 @pytest.mark.parametrize(
-    ("connection", "failures", "expected"),
+    ("access", "failures", "expected"),
     [
         (ACTIVE, 2, Health(HealthStatus.HEALTHY, True, ())),
         (ACTIVE, 3, Health(HealthStatus.WARNING, True, (R.RECENT_PERMANENT_FAILURES,))),
         (
-            Connection(True, None, NOW + WEEK),
+            AccountAccess(True, None, NOW + WEEK),
             0,
             Health(HealthStatus.WARNING, True, (R.TOKEN_EXPIRING_SOON,)),
         ),
-        (Connection(True, None, NOW), 0, Health(HealthStatus.BROKEN, False, (R.TOKEN_EXPIRED,))),
+        (AccountAccess(True, None, NOW), 0, Health(HealthStatus.BROKEN, False, (R.TOKEN_EXPIRED,))),
         (
-            Connection(False, NOW, NOW),
+            AccountAccess(False, NOW, NOW),
             3,
             Health(
                 HealthStatus.BROKEN,
@@ -94,8 +94,8 @@ def test_health_has_every_reason_and_agrees_with_readiness(
         ),
     ],
 )
-def test_health_examples(connection: Connection, failures: int, expected: Health) -> None:
-    assert health(connection, permanent_failures=failures, now=NOW) == expected
+def test_health_examples(access: AccountAccess, failures: int, expected: Health) -> None:
+    assert health(access, permanent_failures=failures, now=NOW) == expected
 
 
 INACTIVE = "The account is switched off or disconnected. Connect it again to post."
@@ -104,17 +104,17 @@ EXPIRED = "The account's access has expired. Reconnect the account to post."
 
 
 @pytest.mark.parametrize(
-    ("connection", "expected"),
+    ("access", "expected"),
     [
         (ACTIVE, Readiness(ReadinessStatus.HEALTHY, True, None)),
-        (Connection(True, None, NOW + MS), Readiness(ReadinessStatus.HEALTHY, True, None)),
-        (Connection(False, NOW, NOW), Readiness(ReadinessStatus.UNHEALTHY, False, INACTIVE)),
-        (Connection(True, NOW, NOW), Readiness(ReadinessStatus.EXPIRED, False, REJECTED)),
-        (Connection(True, None, NOW), Readiness(ReadinessStatus.EXPIRED, False, EXPIRED)),
+        (AccountAccess(True, None, NOW + MS), Readiness(ReadinessStatus.HEALTHY, True, None)),
+        (AccountAccess(False, NOW, NOW), Readiness(ReadinessStatus.UNHEALTHY, False, INACTIVE)),
+        (AccountAccess(True, NOW, NOW), Readiness(ReadinessStatus.EXPIRED, False, REJECTED)),
+        (AccountAccess(True, None, NOW), Readiness(ReadinessStatus.EXPIRED, False, EXPIRED)),
     ],
 )
-def test_readiness_has_first_blocking_reason(connection: Connection, expected: Readiness) -> None:
-    assert readiness(connection, NOW) == expected
+def test_readiness_has_first_blocking_reason(access: AccountAccess, expected: Readiness) -> None:
+    assert readiness(access, NOW) == expected
 
 
 @pytest.mark.parametrize("name", ["x", "my-own_platform2", "4chan", "g" + "x" * 49])

@@ -28,7 +28,7 @@ def test_new_key_is_prefix_and_32_hex_digits() -> None:
     assert make_key("pe_live_", lambda count: random_bytes[:count]) == NewApiKey(
         token=TOKEN,
         digest=hashlib.sha256(TOKEN.encode()).digest(),
-        shown_prefix="pe_live_0123",
+        display_prefix="pe_live_0123",
     )
 
 
@@ -38,8 +38,8 @@ def test_every_new_key_is_well_formed(secret: bytes, prefix: str) -> None:
     assert is_well_formed(key.token, prefix)
     assert key_from_token(key.token, prefix) == key
     assert key.digest == key_digest(key.token)
-    assert key.token.startswith(key.shown_prefix)
-    assert len(key.shown_prefix) == len(prefix) + 4
+    assert key.token.startswith(key.display_prefix)
+    assert len(key.display_prefix) == len(prefix) + 4
 
 
 @pytest.mark.parametrize(

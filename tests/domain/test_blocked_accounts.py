@@ -10,7 +10,7 @@ from app.domain.attempts import Failure
 from app.domain.blocked_accounts import (
     fail_due_on_blocked_account,
     require_access,
-    retry_after_reconnect,
+    retry_auth_failures,
 )
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.errors import AccountNeedsReconnection
@@ -126,7 +126,7 @@ def test_auth_failure_is_retried_in_a_new_round_after_reconnect(state: Destinati
     retried = replace(
         queued(EARLIER), attempts=state.attempts, fence=state.fence, round_started_at=NOW
     )
-    assert retry_after_reconnect(post, ACCOUNT, NOW) == with_first_state(
+    assert retry_auth_failures(post, ACCOUNT, NOW) == with_first_state(
         replace(post, version=post.version + 1), retried
     )
 
@@ -134,11 +134,11 @@ def test_auth_failure_is_retried_in_a_new_round_after_reconnect(state: Destinati
 @pytest.mark.parametrize("state", [*DUE, *NOT_DUE])
 def test_other_destination_is_not_retried_after_reconnect(state: DestinationState) -> None:
     post = make_post([state, AUTH_FAILED[0]])
-    assert retry_after_reconnect(post, ACCOUNT, NOW) is post
+    assert retry_auth_failures(post, ACCOUNT, NOW) is post
 
 
 @pytest.mark.parametrize("reason", ["deleted_at", "imported_at"])
 @pytest.mark.parametrize("state", AUTH_FAILED)
 def test_deleted_or_imported_post_is_not_retried(state: DestinationState, reason: str) -> None:
     post = make_post([state], **{reason: EARLIER})
-    assert retry_after_reconnect(post, ACCOUNT, NOW) is post
+    assert retry_auth_failures(post, ACCOUNT, NOW) is post

@@ -86,11 +86,11 @@ def apply_events(values: Mapping[object, Values], events: list[Event]) -> dict[o
         match event.kind:
             case EventKind.POST_CREATED | EventKind.DESTINATION_ADDED:
                 assert key not in values
-                values[key] = dict(event.changes)
+                values[key] = dict(event.values)
             case EventKind.DESTINATION_REMOVED:
                 del values[key]
             case _:
-                values[key] |= event.changes
+                values[key] |= event.values
     return values
 
 
@@ -138,14 +138,14 @@ def test_event_has_only_changed_fields() -> None:
     before = make_post([queued(), failed()])
     changes = {"content": "Another text", "version": 5, "updated_at": "2026-04-15T15:00:00.000Z"}
     assert list(post_events(before, run_change(before, content="Another text"))) == [
-        Event(kind=EventKind.POST_CHANGED, post_id=before.id, changes=changes)
+        Event(kind=EventKind.POST_CHANGED, post_id=before.id, values=changes)
     ]
 
 
 def test_json_that_only_python_considers_equal_is_a_change() -> None:
     before = make_post([draft()], platform_content={"x": {"pinned": 1}})
     (event,) = post_events(before, replace(before, platform_content={"x": {"pinned": True}}))
-    assert repr(event.changes) == "{'platform_content': {'x': {'pinned': True}}}"
+    assert repr(event.values) == "{'platform_content': {'x': {'pinned': True}}}"
 
 
 def test_deletion_has_its_own_event_kind() -> None:
@@ -176,7 +176,7 @@ def test_removed_destination_precedes_added_one() -> None:
 def test_events_have_no_tokens() -> None:
     for state in SUBMITTED.values():
         for event in post_events(None, make_post([state])):
-            assert not TOKENS & event.changes.keys()
+            assert not TOKENS & event.values.keys()
     before, after = make_post([claimed()]), make_post([claimed()])
     assert before != after
     assert list(post_events(before, after)) == []
@@ -188,14 +188,14 @@ def test_account_events_have_new_and_changed_fields() -> None:
 
     assert list(account_events(None, before)) == [
         Event(
-            kind=EventKind.ACCOUNT_CONNECTED, account_id=AccountId(3), changes=field_values(before)
+            kind=EventKind.ACCOUNT_CONNECTED, account_id=AccountId(3), values=field_values(before)
         )
     ]
     assert list(account_events(before, after)) == [
         Event(
             kind=EventKind.ACCOUNT_CHANGED,
             account_id=AccountId(3),
-            changes={"is_active": False, "token_expires_at": "2026-04-15T15:00:00.000Z"},
+            values={"is_active": False, "token_expires_at": "2026-04-15T15:00:00.000Z"},
         )
     ]
     assert list(account_events(after, replace(after))) == []
@@ -213,7 +213,7 @@ def test_duplicate_event_has_location_of_duplicate(url: str | None) -> None:
         post_id=post.id,
         destination_id=post.destinations[0].id,
         account_id=AccountId(1),
-        changes={
+        values={
             "platform_post_id": "2",
             "platform_post_url": url,
             "published_at": "2026-04-15T15:00:00.000Z",
@@ -249,7 +249,7 @@ def as_change(event: Event) -> Change:
         post_id=event.post_id,
         destination_id=event.destination_id,
         account_id=event.account_id,
-        changes=event.changes,
+        values=event.values,
         happened_at=NOW,
     )
 
@@ -313,7 +313,7 @@ def test_internal_fields_are_not_public(kind: EventKind) -> None:
         "is_draft",
         "secret",
     } - {*public_fields(kind), "due_at", "token_refreshed_at"}
-    event = Event(kind=kind, changes=dict.fromkeys(internal, "never"))
+    event = Event(kind=kind, values=dict.fromkeys(internal, "never"))
     assert as_change(event).public_values == {}
 
 
@@ -325,17 +325,17 @@ def test_public_values_of_any_command_are_those_of_the_event(
     for event in post_events(before, after) if isinstance(after, Post) else ():
         values = as_change(event).public_values
         assert {*values} <= public_fields(event.kind)
-        for name in values.keys() & event.changes.keys():
-            assert values[name] == event.changes[name]
+        for name in values.keys() & event.values.keys():
+            assert values[name] == event.values[name]
 
 
 def test_filter_matches_by_kind_and_post() -> None:
     post, other = PostId(UUID(int=1)), PostId(UUID(int=2))
     changes = {
-        "created": as_change(Event(kind=EventKind.POST_CREATED, post_id=post, changes={})),
-        "added": as_change(Event(kind=EventKind.DESTINATION_ADDED, post_id=post, changes={})),
-        "other": as_change(Event(kind=EventKind.POST_CREATED, post_id=other, changes={})),
-        "account": as_change(Event(kind=EventKind.ACCOUNT_CHANGED, changes={})),
+        "created": as_change(Event(kind=EventKind.POST_CREATED, post_id=post, values={})),
+        "added": as_change(Event(kind=EventKind.DESTINATION_ADDED, post_id=post, values={})),
+        "other": as_change(Event(kind=EventKind.POST_CREATED, post_id=other, values={})),
+        "account": as_change(Event(kind=EventKind.ACCOUNT_CHANGED, values={})),
     }
 
     def matching(**criteria: Any) -> set[str]:
@@ -353,6 +353,6 @@ def test_filter_matches_by_kind_and_post() -> None:
 
 
 def test_position_of_change_is_after_it() -> None:
-    change = as_change(Event(kind=EventKind.POST_CREATED, changes={}))
+    change = as_change(Event(kind=EventKind.POST_CREATED, values={}))
     assert change.position == FeedPosition(7, NOW)
     assert FeedPosition(0, None) == FEED_START

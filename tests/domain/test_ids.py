@@ -13,11 +13,11 @@ from app.domain.ids import (
     MAX_ACCOUNT_ID,
     AccountId,
     NodeKind,
-    check_account_id,
     decode_node_id,
     encode_node_id,
     parse_account_id,
     parse_uuid,
+    validate_account_id,
 )
 from tests.domain.errors import expect_error
 
@@ -78,7 +78,7 @@ def test_any_text_but_a_uuid_is_rejected(text: str) -> None:
 @example(AccountId(2**31 - 1))
 def test_account_id_is_parsed_from_decimal_digits(account_id: AccountId) -> None:
     assert parse_account_id(str(account_id)) == account_id
-    assert check_account_id(account_id) == account_id
+    assert validate_account_id(account_id) == account_id
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_any_other_form_of_account_id_is_rejected(text: str) -> None:
 
 @pytest.mark.parametrize("number", [-(2**63), -1, 0, 2**31, 2**63, 2**200])
 def test_account_id_out_of_range_is_rejected(number: int) -> None:
-    assert id_error(check_account_id, number, "accountId") == ("accountId", ACCOUNT_ID_MESSAGE)
+    assert id_error(validate_account_id, number, "accountId") == ("accountId", ACCOUNT_ID_MESSAGE)
 
 
 def test_node_id_is_kind_and_key_in_base64() -> None:

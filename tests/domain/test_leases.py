@@ -14,10 +14,10 @@ from app.domain.leases import (
     Lease,
     LeaseCodec,
     LeaseKind,
-    parse_claim_limit,
-    parse_lease_duration,
-    parse_platforms,
     parse_wait_duration,
+    validate_claim_limit,
+    validate_lease_duration,
+    validate_platforms,
 )
 from tests.domain.errors import expect_error, input_error
 
@@ -67,28 +67,28 @@ def test_any_other_text_is_rejected(text: str) -> None:
 
 def test_limits_are_accepted() -> None:
     for seconds in (1, 60, 3600):
-        assert parse_lease_duration(seconds, "leaseSeconds") == timedelta(seconds=seconds)
+        assert validate_lease_duration(seconds, "leaseSeconds") == timedelta(seconds=seconds)
     for seconds in (0, 20):
         assert parse_wait_duration(seconds, "waitSeconds") == timedelta(seconds=seconds)
     for count in (1, 100):
-        assert parse_claim_limit(count, "limit") == count
+        assert validate_claim_limit(count, "limit") == count
 
 
 @pytest.mark.parametrize(
     ("parse", "number", "problem"),
     [
-        (parse_lease_duration, 0, "must be from 1 to 3,600; it is 0."),
-        (parse_lease_duration, -1, "must be from 1 to 3,600; it is -1."),
-        (parse_lease_duration, 3601, "must be from 1 to 3,600; it is 3,601."),
+        (validate_lease_duration, 0, "must be from 1 to 3,600; it is 0."),
+        (validate_lease_duration, -1, "must be from 1 to 3,600; it is -1."),
+        (validate_lease_duration, 3601, "must be from 1 to 3,600; it is 3,601."),
         (
-            parse_lease_duration,
+            validate_lease_duration,
             2**63,
             "must be from 1 to 3,600; it is 9,223,372,036,854,775,808.",
         ),
         (parse_wait_duration, -1, "must be from 0 to 20; it is -1."),
         (parse_wait_duration, 21, "must be from 0 to 20; it is 21."),
-        (parse_claim_limit, 0, "must be from 1 to 100; it is 0."),
-        (parse_claim_limit, 101, "must be from 1 to 100; it is 101."),
+        (validate_claim_limit, 0, "must be from 1 to 100; it is 0."),
+        (validate_claim_limit, 101, "must be from 1 to 100; it is 101."),
     ],
 )
 def test_number_beyond_limit_is_rejected(
@@ -99,7 +99,7 @@ def test_number_beyond_limit_is_rejected(
 
 @pytest.mark.parametrize("names", [None, ["x"], ["instagram", "my-own_platform2", "4chan"]])
 def test_platforms_are_accepted(names: list[str] | None) -> None:
-    assert parse_platforms(names, "platforms") == names
+    assert validate_platforms(names, "platforms") == names
 
 
 WORD = "must be a word of lower-case letters, digits, _ and -, such as instagram."
@@ -117,4 +117,7 @@ COUNT = "must have from 1 to 20 platforms; it has {}. Leave it out for all."
     ],
 )
 def test_invalid_platforms_are_rejected(names: list[str], argument: str, problem: str) -> None:
-    assert input_error(parse_platforms, names, "platforms") == (argument, f"{argument} {problem}")
+    assert input_error(validate_platforms, names, "platforms") == (
+        argument,
+        f"{argument} {problem}",
+    )

@@ -15,10 +15,10 @@ from app.domain.ids import AccountId, PostId
 from app.domain.post_commands import (
     NewPost,
     cancel_post,
-    change_post,
     check_new_post,
     create_post,
     delete_post,
+    update_post,
 )
 from app.domain.posts import MAX_DESTINATIONS, Post, PostStatus
 from app.domain.transitions import cancelled
@@ -431,7 +431,7 @@ def test_inactive_account_of_post_may_stay() -> None:
     accounts = {AccountId(1): make_account(1, is_active=False)}
     post = make_post([failed()])
     assert (
-        change_post(
+        update_post(
             post,
             {},
             accounts,

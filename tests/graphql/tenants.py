@@ -80,7 +80,7 @@ async def add_foreign_workspace(database: Database) -> str:
     await append_test_events(
         database,
         FOREIGN_WORKSPACE,
-        [Event(kind=EventKind.POST_CREATED, post_id=foreign_post, changes={})],
+        [Event(kind=EventKind.POST_CREATED, post_id=foreign_post, values={})],
     )
     return (await add_api_key(database, FOREIGN_WORKSPACE)).token
 
@@ -122,9 +122,9 @@ async def _add_shared(database: Database, workspace: WorkspaceId, *, suffix: str
         post_id=PostId(SHARED_POST),
         destination_id=DestinationId(SHARED_DESTINATIONS[0]),
         account_id=AccountId(SHARED_ACCOUNT),
-        changes={"error": suffix},
+        values={"error": suffix},
     )
     account_event = Event(
-        kind=EventKind.ACCOUNT_CHANGED, account_id=AccountId(SHARED_ACCOUNT), changes={}
+        kind=EventKind.ACCOUNT_CHANGED, account_id=AccountId(SHARED_ACCOUNT), values={}
     )
     await append_test_events(database, workspace, [destination_event, account_event])

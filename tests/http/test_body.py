@@ -7,7 +7,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from app.domain.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
-from app.http.body import MAX_JSON_DEPTH, read_body, read_json_object, require_json
+from app.http.body import MAX_BODY_DEPTH, read_body, read_json_object, require_json
 from app.http.request_headers import RawHeaders
 from tests.http.asgi import ASGIClient, http_scope
 
@@ -166,7 +166,7 @@ def test_long_digits_in_string_are_allowed() -> None:
 @pytest.mark.parametrize("nested", [(b'{"a":', b"}"), (b'{"a":[', b"]}")])
 def test_nesting_is_limited(nested: tuple[bytes, bytes]) -> None:
     opening, closing = nested
-    levels = MAX_JSON_DEPTH // len(closing)
+    levels = MAX_BODY_DEPTH // len(closing)
     deepest = opening * levels + b"1" + closing * levels
 
     assert list(read_json_object(deepest)) == ["a"]
@@ -176,7 +176,7 @@ def test_nesting_is_limited(nested: tuple[bytes, bytes]) -> None:
 
 
 def test_brackets_in_string_are_not_nesting() -> None:
-    text = "[{" * (MAX_JSON_DEPTH + 1)
+    text = "[{" * (MAX_BODY_DEPTH + 1)
 
     assert read_json_object(b'{"a": "%s"}' % text.encode()) == {"a": text}
 

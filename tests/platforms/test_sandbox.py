@@ -8,7 +8,7 @@ import structlog
 
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
-from app.platforms.protocol import LookupMiss, NotPublished
+from app.platforms.protocol import LookupFailure, NotPublished
 from app.platforms.sandbox import Behaviour, Sandbox, Script
 from app.platforms.sandbox_store import SandboxStore
 from tests.factories import NOW
@@ -100,7 +100,7 @@ async def test_rejected_post_is_not_stored(
     assert (error.category, error.code, error.http_status) == (category, code, http_status)
     assert error.retry_after == (None if retry_after is None else timedelta(seconds=retry_after))
     assert recorded.store.posts() == ()
-    assert await recorded.sandbox.look_up(publish_request(name)) is LookupMiss.NOT_FOUND
+    assert await recorded.sandbox.look_up(publish_request(name)) is LookupFailure.NOT_FOUND
 
 
 async def test_timeout_comes_after_publishing() -> None:
@@ -139,7 +139,8 @@ async def test_unreadable_store_makes_lookup_inconclusive(tmp_path: Path) -> Non
     recorded = RecordedSandbox(tmp_path)
     with structlog.testing.capture_logs() as logs:
         assert (
-            await recorded.sandbox.look_up(publish_request("succeeds")) is LookupMiss.INCONCLUSIVE
+            await recorded.sandbox.look_up(publish_request("succeeds"))
+            is LookupFailure.INCONCLUSIVE
         )
 
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [

@@ -83,7 +83,7 @@ async def test_filters_select_changes(acme: Tenant) -> None:
         (EventKind.ACCOUNT_CHANGED, None),
         (EventKind.POST_DELETED, post),
     )
-    events = [Event(kind=kind, post_id=post_id, changes={}) for kind, post_id in kinds]
+    events = [Event(kind=kind, post_id=post_id, values={}) for kind, post_id in kinds]
     await append_test_events(acme.database, acme.workspace, events)
     names = dict(zip([kind.value for kind, _ in kinds], "abcd", strict=True))
     whole = await get_changes(acme.client)

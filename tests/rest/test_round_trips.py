@@ -31,7 +31,7 @@ NOW_TEXT = format_instant(NOW)
 
 @pytest.fixture
 async def demo_client(database: Database) -> AsyncIterator[Tenant]:
-    await load_demo(database, token=DEMO_KEY, key_prefix=KEY_PREFIX, now=NOW)
+    await load_demo(database, token=DEMO_KEY, api_key_prefix=KEY_PREFIX, now=NOW)
     await settle_expired_leases(
         database, NOW
     )  # otherwise a maintenance task would do it during a test

@@ -61,11 +61,11 @@ async def test_change_is_delivered_complete(scenario: FeedScenario) -> None:
     post = (await add_post(scenario.database, scenario.workspace)).id
     changes = {"b": 1, "a": [None, "é"]}
     async with scenario.subscribe() as subscription:
-        await scenario.append(Event(kind=EventKind.POST_CHANGED, post_id=post, changes=changes))
+        await scenario.append(Event(kind=EventKind.POST_CHANGED, post_id=post, values=changes))
         (change,) = await subscription.next_changes(ALL_CHANGES)
     assert (change.seq, change.kind, change.post_id) == (1, EventKind.POST_CHANGED, post)
     assert (change.operation, change.happened_at) == ("test", NOW)
-    assert repr(change.changes) == repr(changes)
+    assert repr(change.values) == repr(changes)
 
 
 async def test_subscriptions_share_one_reader(scenario: FeedScenario) -> None:
@@ -95,7 +95,7 @@ async def test_filter_delivers_only_matching_changes_and_skips_the_rest(
         (EventKind.ACCOUNT_CHANGED, None),
         (EventKind.POST_DELETED, ours),
     ]
-    events = [Event(kind=kind, post_id=post, changes={}) for kind, post in kinds]
+    events = [Event(kind=kind, post_id=post, values={}) for kind, post in kinds]
     filters = {
         (1, 3, 5): ChangeFilter(post_id=ours),
         (1, 2): ChangeFilter(kinds=[EventKind.POST_CREATED]),

@@ -167,7 +167,7 @@ async def test_cache_is_bounded_by_characters(scenario: FeedScenario) -> None:
         before = await scenario.wait_until_idle()
         for subscription in subscriptions:
             (change,) = await subscription.next_changes(ALL_CHANGES)
-            assert (change.seq, change.changes) == (4, {"content": 3 * content})
+            assert (change.seq, change.values) == (4, {"content": 3 * content})
         assert await scenario.wait_until_idle() - before == 2 * 3
         await scenario.append_and_notify(1)
         before = await scenario.wait_until_idle()

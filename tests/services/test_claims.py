@@ -13,7 +13,7 @@ from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
 from app.domain.destinations import DestinationStatus, ErrorCategory
 from app.domain.ids import PostId
-from app.domain.post_commands import PostChanges
+from app.domain.post_commands import PostUpdate
 from app.services.claims import (
     CLAIM_POLL_INTERVAL,
     Claim,
@@ -21,7 +21,7 @@ from app.services.claims import (
     claim_destinations,
     poll_for_claims,
 )
-from app.services.posts import cancel_post, change_post, delete_post
+from app.services.posts import cancel_post, delete_post, update_post
 from app.services.reports import Publisher
 from app.services.retries import retry_one_post
 from tests.clients import Tenant
@@ -276,11 +276,11 @@ async def test_concurrent_claim_and_command_are_serialized(
 
     async with Database(database_url, timeout=MINUTE, pool_size=12) as busy:
         commands: dict[str, Callable[[PostId], Awaitable[object]]] = {
-            "change": lambda post: change_post(
+            "change": lambda post: update_post(
                 busy,
                 write_context(acme.workspace),
                 post,
-                PostChanges(content="New"),
+                PostUpdate(content="New"),
                 account_ids=None,
                 expected_version=None,
                 new_id=uuid4,

@@ -14,8 +14,8 @@ from sqlalchemy import event, select
 from app.db.core.database import Database
 from app.db.models import Attempt, Destination, Event
 from app.db.tools.integrity import find_problems
-from app.domain.account_commands import reconnected
-from app.domain.accounts import Connection, blocking_reason
+from app.domain.account_commands import reconnect
+from app.domain.accounts import AccountAccess, blocking_reason
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId, WorkspaceId
 from app.domain.settlement import Receipt
@@ -246,7 +246,7 @@ async def test_due_posts_fail_on_exactly_the_blocked_accounts(database: Database
             token_expires_at=expires_at,
         )
         await add_post(database, workspace, {account: queued(NOW)})
-        if blocking_reason(Connection(is_active, since, expires_at), NOW):
+        if blocking_reason(AccountAccess(is_active, since, expires_at), NOW):
             blocked.append((workspace, account))
 
     assert len(blocked) == 20
@@ -336,16 +336,18 @@ async def test_account_reconnected_meanwhile_fails_nothing(acme: Tenant, databas
             other.read_engine.sync_engine, "after_cursor_execute", lambda *_: accounts_read.set()
         )
 
-        async def reconnect(uow: UnitOfWork) -> asyncio.Task[None]:
+        async def commit_reconnection(uow: UnitOfWork) -> asyncio.Task[None]:
             account = await get_account_for_update(uow, account_id)
-            await uow.save_accounts([reconnected(account, None, NOW)])
+            await uow.save_accounts([reconnect(account, None, NOW)])
             failing = asyncio.create_task(fail_due_on_blocked_accounts(other, NOW))
             await accounts_read.wait()
             return failing
 
         async with asyncio.timeout(10):
             await (
-                await run_in_transaction(acme.database, write_context(acme.workspace), reconnect)
+                await run_in_transaction(
+                    acme.database, write_context(acme.workspace), commit_reconnection
+                )
             )
 
     assert await auth_failures(acme.database) == []

@@ -124,7 +124,7 @@ async def all_list_responses(client: Client) -> list[dict[str, Any]]:
 @pytest.fixture
 async def demo_database(database: Database) -> Database:
     """A database with the demo data, in which a server has no expired lease or blocked account to settle."""
-    await load_demo(database, token=TOKEN, key_prefix=KEY_PREFIX, now=NOW)
+    await load_demo(database, token=TOKEN, api_key_prefix=KEY_PREFIX, now=NOW)
     await settle_expired_leases(database, NOW)
     await fail_due_on_blocked_accounts(database, NOW)
     return database

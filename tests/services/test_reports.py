@@ -17,13 +17,13 @@ from app.domain.attempts import AttemptKind, Publication
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from app.domain.leases import Lease
-from app.domain.post_commands import PostChanges
+from app.domain.post_commands import PostUpdate
 from app.domain.settlement import Receipt
 from app.domain.verification import ExternalAttempt, VerificationFinding
 from app.services import reports as service
 from app.services.claims import Claim
 from app.services.expirations import settle_expired_leases
-from app.services.posts import cancel_post, change_post, delete_post
+from app.services.posts import cancel_post, delete_post, update_post
 from app.services.reports import Publisher
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
@@ -198,7 +198,7 @@ async def test_publication_of_a_cancelled_post_is_recorded_and_nothing_else_is_p
         )
 
     if is_elsewhere:
-        result = await service.record_result(
+        result = await service.record_external_attempt(
             acme.database,
             write_context(acme.workspace, later),
             post.id,
@@ -270,11 +270,11 @@ async def test_lease_of_a_removed_account_is_lost(acme: Tenant, step: Step) -> N
     claimed = await add_claim(acme)
     await service.release_claim(acme.database, OPERATOR_PUBLISHER, claimed.lease, now=NOW)
     other = await add_account(acme.database, acme.workspace)
-    await change_post(
+    await update_post(
         acme.database,
         write_context(acme.workspace),
         claimed.post.id,
-        PostChanges(),
+        PostUpdate(),
         account_ids=[other],
         expected_version=None,
         new_id=uuid4,
@@ -368,7 +368,7 @@ async def test_external_attempt_is_recorded_once(acme: Tenant, database_url: str
 
     async with Database(database_url, timeout=MINUTE, pool_size=8) as busy:
         results = await run_concurrently(
-            service.record_result(
+            service.record_external_attempt(
                 busy,
                 write_context(acme.workspace),
                 post.id,
@@ -402,7 +402,7 @@ async def test_recorded_result_requires_a_local_post_on_the_account(acme: Tenant
 
     async def record_error(workspace: WorkspaceId, post: Any, on: int) -> str | None:
         return await error_code(
-            service.record_result(
+            service.record_external_attempt(
                 acme.database,
                 write_context(workspace),
                 post,

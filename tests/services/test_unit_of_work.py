@@ -12,14 +12,14 @@ from app.db.core.database import Database
 from app.domain.errors import NotFound
 from app.domain.events import Event, EventKind
 from app.domain.ids import PostId, WorkspaceId
-from app.services.posts import change_post, create_post, delete_post
+from app.services.posts import create_post, delete_post, update_post
 from app.services.unit_of_work import UnitOfWork, run_in_transaction
 from tests.db.all_tables import all_rows
 from tests.db.repositories.event_rows import stored_seqs
 from tests.factories import add_account, add_workspace, no_quota
 from tests.services.publishing_calls import new_post, write_context
 
-EVENT = Event(kind=EventKind.POST_CHANGED, changes={})
+EVENT = Event(kind=EventKind.POST_CHANGED, values={})
 
 
 class RecordingCallback:
@@ -96,7 +96,7 @@ async def test_failed_write_is_rolled_back_and_not_notified(
     with pytest.raises(NotFound):
         await run_in_transaction(database, write_context(workspace), fail)
     with pytest.raises(NotFound):
-        await change_post(
+        await update_post(
             database,
             write_context(workspace),
             PostId(uuid4()),

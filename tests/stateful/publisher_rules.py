@@ -267,7 +267,7 @@ class PublisherRules(ModelMachine):
         )
         self.check_command(
             "recordResult",
-            lambda publisher: service.record_result(
+            lambda publisher: service.record_external_attempt(
                 self._database,
                 publisher.write_context(self.workspace, "recordResult", self.model.now),
                 post_id,

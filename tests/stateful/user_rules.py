@@ -111,7 +111,7 @@ class UserRules(ModelMachine):
             "updatePost",
             index,
             version,
-            lambda context, post_id, expected_version: service.change_post(
+            lambda context, post_id, expected_version: service.update_post(
                 self._database,
                 context,
                 post_id,

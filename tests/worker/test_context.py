@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from app.domain.errors import LeaseLost, ServiceUnavailable
-from app.worker.context import Runtime, retry_while
+from app.worker.context import SystemFunctions, retry_while
 from tests.factories import NOW
 
 UNAVAILABLE = ServiceUnavailable("The disk is gone.")
@@ -18,7 +18,7 @@ class ScriptedCall:
     def __init__(self, *results: str | Exception) -> None:
         self._results: Iterator[str | Exception] = iter(results)
         self.pauses: list[float] = []
-        self.runtime = Runtime(
+        self.runtime = SystemFunctions(
             now=lambda: NOW,
             monotonic=lambda: 0.0,
             sleep=self._sleep,

@@ -23,7 +23,7 @@ SentResult = tuple[str, str, str | None, int]
 async def test_demo_posts_reach_every_result_within_two_minutes(database: Database) -> None:
     clock = ManualClock()
     token = read_settings({}).demo_key()
-    await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
+    await load_demo(database, token=token, api_key_prefix=KEY_PREFIX, now=NOW)
     await send_demo_posts(database, new_id=uuid4, now=clock.now())
     bench = WorkerBench(database, clock=clock)
     async with bench.running_worker(), asyncio.timeout(TIMEOUT_SECONDS):
@@ -50,7 +50,7 @@ async def test_demo_posts_reach_every_result_within_two_minutes(database: Databa
 
 async def test_accounts_of_demo_posts_are_created_once(database: Database) -> None:
     token = read_settings({}).demo_key()
-    await load_demo(database, token=token, key_prefix=KEY_PREFIX, now=NOW)
+    await load_demo(database, token=token, api_key_prefix=KEY_PREFIX, now=NOW)
     before = await _accounts(database)
     for _ in range(2):
         await send_demo_posts(database, new_id=uuid4, now=NOW)

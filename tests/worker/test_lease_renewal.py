@@ -29,5 +29,5 @@ def test_lease_time_counts_from_before_its_request() -> None:
     timer = LeaseTimer(timedelta(seconds=60), requested_at=90.0, monotonic=ManualMonotonic())
     assert timer.seconds_left() == 45
 
-    timer.extend(99.0)
+    timer.renew(99.0)
     assert timer.seconds_left() == 54

@@ -10,7 +10,7 @@ from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
 from app.domain.attempts import AttemptKind, Publication
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
-from app.platforms.protocol import LookupMiss, NotPublished, PublishRequest
+from app.platforms.protocol import LookupFailure, NotPublished, PublishRequest
 from app.services.accounts import mark_reconnected
 from app.services.expirations import settle_expired_leases
 from app.services.retries import retry_one_post
@@ -196,7 +196,7 @@ async def test_hanging_lookup_is_cancelled_and_inconclusive(database: Database) 
 
 async def test_post_not_found_is_retried_until_its_attempts_are_used_up(database: Database) -> None:
     sent = await add_sent_post(database, "acme")
-    platform = ScriptedPlatform(TimeoutError(), LookupMiss.NOT_FOUND)
+    platform = ScriptedPlatform(TimeoutError(), LookupFailure.NOT_FOUND)
     async with WorkerBench(database, platforms={"sandbox": platform}).running_worker():
         state = await sent.wait_until(lambda state: state.outcome is Outcome.FAILED)
 

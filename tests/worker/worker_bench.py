@@ -16,10 +16,10 @@ from app.domain.destinations import DestinationState, DestinationStatus, Outcome
 from app.domain.ids import AccountId, DestinationId, IdFactory, PostId, WorkspaceId
 from app.domain.retry_policy import DEFAULT_POLICIES
 from app.domain.settlement import RetryDecider
-from app.platforms.protocol import LookupMiss, Platform, PublishRequest
+from app.platforms.protocol import LookupFailure, PlatformAdapter, PublishRequest
 from app.platforms.sandbox import PLATFORM_NAME, Sandbox
 from app.platforms.sandbox_store import SandboxStore
-from app.worker.context import Runtime, WorkerContext
+from app.worker.context import SystemFunctions, WorkerContext
 from app.worker.stats import WorkerStats
 from app.worker.worker import Worker, run_in_background
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
@@ -81,7 +81,7 @@ class WorkerBench:
     store: SandboxStore = field(default_factory=lambda: SandboxStore(None))
     lease: timedelta = LEASE
     new_id: IdFactory = uuid4
-    platforms: Mapping[str, Platform] | None = None
+    platforms: Mapping[str, PlatformAdapter] | None = None
     latency: timedelta = SECOND
     concurrency: int = 8
     shutdown_timeout: timedelta = timedelta(seconds=10)
@@ -95,9 +95,9 @@ class WorkerBench:
         )
         context = WorkerContext(
             database=self.database,
-            platforms=self.platforms or {PLATFORM_NAME: sandbox},
+            adapters=self.platforms or {PLATFORM_NAME: sandbox},
             retry_decider=RetryDecider(DEFAULT_POLICIES, lambda: 0.0),
-            runtime=Runtime(
+            system=SystemFunctions(
                 now=self.clock.now,
                 monotonic=self.clock.monotonic,
                 sleep=self.clock.sleep,
@@ -172,7 +172,7 @@ class ScriptedPlatform:
     def __init__(
         self,
         publish_result: Publication | Exception,
-        lookup_result: Publication | LookupMiss = LookupMiss.INCONCLUSIVE,
+        lookup_result: Publication | LookupFailure = LookupFailure.INCONCLUSIVE,
     ) -> None:
         self.publish_result, self.lookup_result = publish_result, lookup_result
         self.calls: list[PublishRequest] = []
@@ -184,7 +184,7 @@ class ScriptedPlatform:
             raise self.publish_result
         return self.publish_result
 
-    async def look_up(self, request: PublishRequest) -> Publication | LookupMiss:
+    async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
         return self.lookup_result
 
 
@@ -193,7 +193,7 @@ class BlockedLookupPlatform(ScriptedPlatform):
 
     lookups = 0
 
-    async def look_up(self, request: PublishRequest) -> Publication | LookupMiss:
+    async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
         self.lookups += 1
         if not self.may_respond.is_set():
             await asyncio.Event().wait()

@@ -107,7 +107,7 @@ _RunStatement: TypeAlias = Callable[
 ]
 
 
-class Driver(Protocol):
+class ReadDriver(Protocol):
     """Driver of read-only statements."""
 
     async def fetch(
@@ -117,7 +117,7 @@ class Driver(Protocol):
     async def close(self) -> None: ...
 
 
-def _identity(driver: Driver) -> Driver:
+def _identity(driver: ReadDriver) -> ReadDriver:
     return driver
 
 
@@ -132,7 +132,7 @@ class Database:
         timeout: timedelta = timedelta(seconds=10),
         workspace_filter: WorkspaceFilter = restrict_to_workspace,
         make_write_lock: Callable[[Path, timedelta], WriteLock] = FileWriteLock,
-        wrap_driver: Callable[[Driver], Driver] = _identity,
+        wrap_driver: Callable[[ReadDriver], ReadDriver] = _identity,
     ) -> None:
         """Create the engines; `wrap_driver` may return a driver that intercepts the reads."""
         self._workspace_filter = workspace_filter
@@ -192,7 +192,7 @@ class Database:
         """Return the first row from all workspaces; for the API key, whose workspace is still unknown."""
         prepared = self._unscoped_statements.get(statement)
         if prepared is None:
-            prepared = self._unscoped_statements[statement] = self._compile(statement.statement)
+            prepared = self._unscoped_statements[statement] = self._compile(statement.select)
         rows = await self._run(prepared, values)
         return rows[0] if rows else None
 
@@ -302,7 +302,7 @@ class Database:
             return self._workspace_filter(statement, bindparam(_WORKSPACE_PARAM))
         scoped = self._scoped_selects.get(statement)
         if scoped is None:
-            scoped = self._workspace_filter(statement.statement, bindparam(_WORKSPACE_PARAM))
+            scoped = self._workspace_filter(statement.select, bindparam(_WORKSPACE_PARAM))
             self._scoped_selects[statement] = scoped
         return scoped
 

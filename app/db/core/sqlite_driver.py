@@ -115,7 +115,7 @@ class _Connection:
         self._busy_timeout = busy_timeout
         self._reconnect_after = reconnect_after.total_seconds()
         self._opened_at = -math.inf
-        self._driver: sqlite3.Connection | None = None
+        self._connection: sqlite3.Connection | None = None
         self._budget: _Budget | None = None
 
     def rows(
@@ -125,12 +125,12 @@ class _Connection:
         now = time.monotonic()
         if now > self._opened_at + self._reconnect_after:
             self.close()
-        driver = self._driver or self._open(now)
+        connection = self._connection or self._open(now)
         if self._budget is not budget:
-            driver.set_progress_handler(budget.is_exhausted, _STEPS_PER_CHECK)
+            connection.set_progress_handler(budget.is_exhausted, _STEPS_PER_CHECK)
             self._budget = budget
         try:
-            rows = driver.execute(statement.sql, arguments).fetchall()
+            rows = connection.execute(statement.sql, arguments).fetchall()
         except sqlite3.Error as error:
             # Errors of the sqlite3 module, such as for an unsupported parameter type, have no code.
             if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:
@@ -139,12 +139,12 @@ class _Connection:
         return list(map(statement.record_class, rows))
 
     def close(self) -> None:
-        if self._driver is not None:
-            self._driver.close()
-        self._driver = self._budget = None
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._budget = None
 
     def _open(self, now: float) -> sqlite3.Connection:
-        driver = sqlite3.connect(
+        connection = sqlite3.connect(
             self._uri,
             uri=True,
             timeout=self._busy_timeout.total_seconds(),
@@ -152,10 +152,10 @@ class _Connection:
             check_same_thread=False,  # threads use the connection one after the other
             cached_statements=256,
         )
-        driver.execute("PRAGMA query_only=ON")
+        connection.execute("PRAGMA query_only=ON")
         self._opened_at = now
-        self._driver = driver
-        return driver
+        self._connection = connection
+        return connection
 
 
 class _ThreadPool:

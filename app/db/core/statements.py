@@ -50,7 +50,7 @@ class Statement:
     """
 
     def __init__(self, select: AnySelect) -> None:
-        self.statement = select
+        self.select = select
 
 
 class Record:
@@ -164,7 +164,7 @@ def filter_conditions(**columns: InstrumentedAttribute[Any]) -> dict[str, Column
         for name, column in columns.items()
         for parameter, condition in (
             (name, any_of(column, name)),
-            (single_value_name(name), column == bindparam(single_value_name(name))),
+            (equality_parameter(name), column == bindparam(equality_parameter(name))),
         )
     }
 
@@ -183,7 +183,7 @@ def time_range_conditions(**columns: InstrumentedAttribute[Any]) -> dict[str, Co
 
 def filter_param(name: str, values: Sequence[Any]) -> tuple[str, Any]:
     """Return the parameter to set for these values, and its value: `status` or `one_status`."""
-    return (single_value_name(name), values[0]) if len(values) == 1 else (name, values)
+    return (equality_parameter(name), values[0]) if len(values) == 1 else (name, values)
 
 
 def filter_params(filters: "DataclassInstance") -> dict[str, Any]:
@@ -196,7 +196,7 @@ def filter_params(filters: "DataclassInstance") -> dict[str, Any]:
     )
 
 
-def single_value_name(name: str) -> str:
+def equality_parameter(name: str) -> str:
     """Return the parameter of the condition for exactly one value."""
     return f"one_{name}"
 

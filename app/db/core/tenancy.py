@@ -31,7 +31,7 @@ def restrict_to_workspace(statement: AnySelect, workspace_id: WorkspaceIdOrParam
             has_subquery = True
         elif isinstance(element, Table) and "workspace_id" in element.c:
             tables[element] = None
-        elif not _has_no_other_source(element):
+        elif _reads_other_source(element):
             raise TypeError(f"{element} cannot be read inside a workspace")
     # `.join()` adds no element before compilation; SQLAlchemy builds the Join only then.
     if any(flags["isouter"] or flags["full"] for *_join, flags in statement._setup_joins):
@@ -54,13 +54,13 @@ def _walk_elements(statement: AnySelect) -> Iterator[ExternallyTraversible]:
                 queue.append(element)
 
 
-def _has_no_other_source(element: ExternallyTraversible) -> bool:
-    """Return whether the element reads from no source besides its child elements."""
+def _reads_other_source(element: ExternallyTraversible) -> bool:
+    """Return whether the element reads from a source besides its child elements."""
     if isinstance(element, Join):
-        return not element.isouter and not element.full
+        return element.isouter or element.full
     if isinstance(element, ColumnClause):
-        return not element.is_literal or element.name == "*"  # as in count(*)
-    return isinstance(element, FunctionElement) or not isinstance(element, FromClause | TextClause)
+        return element.is_literal and element.name != "*"  # as in count(*)
+    return isinstance(element, FromClause | TextClause) and not isinstance(element, FunctionElement)
 
 
 def _restrict_subqueries(

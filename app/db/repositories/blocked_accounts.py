@@ -59,7 +59,7 @@ async def due_post_ids(
     return [PostId(row.post_id) for row in rows]
 
 
-async def count_queued_posts(reader: Reader, account_id: AccountId) -> int:
+async def count_queued_destinations(reader: Reader, account_id: AccountId) -> int:
     """Count the queued destinations of an account, which are claimed when due, or fail without access."""
     return await reader.count(
         select(func.count())

@@ -34,10 +34,10 @@ from app.db.core.statements import (
     Statement,
     any_of,
     column_values,
+    equality_parameter,
     filter_conditions,
     filter_param,
     filter_params,
-    single_value_name,
     time_range_conditions,
 )
 from app.db.core.types import UtcDateTime
@@ -58,7 +58,7 @@ ACCOUNT_RELATION, POST_RELATION = "account", "post"
 """Names of the related rows in a destination's record."""
 
 
-class DestinationSort(StrEnum):
+class DestinationOrderField(StrEnum):
     """Sort keys of destinations; each value is the name of a column."""
 
     CREATED_AT = "created_at"
@@ -240,14 +240,14 @@ def _select_with_post(projection: Projection, post_projection: Projection) -> St
 async def destinations_page(
     reader: Reader,
     criteria: DestinationCriteria,
-    sort_by: DestinationSort,
+    order_field: DestinationOrderField,
     direction: Direction,
     request: PageRequest,
     now: datetime,
     projection: Projection = ALL_COLUMNS,
 ) -> Page:
     """Return one page in the order of the index on the sort column; `now` decides what is overdue."""
-    order = Order(getattr(Destination, sort_by.value), Destination.id, direction)
+    order = Order(getattr(Destination, order_field.value), Destination.id, direction)
     values = _filter_values(criteria, now)
     build_statement = partial(_select_page, projection, tuple(values), order)
     return await read_page(reader, build_statement, values, order, request)
@@ -282,7 +282,7 @@ def _select_retry_candidates(filters: tuple[str, ...], page_slice: PageSlice) ->
     statement = _exclude_deleted_posts(select(*columns)).where(
         Post.imported_at.is_(None), *_conditions(filters)
     )
-    if not {"error_code", single_value_name("error_code")}.intersection(filters):
+    if not {"error_code", equality_parameter("error_code")}.intersection(filters):
         statement = statement.where(Destination.error_code.is_distinct_from(CANCELLED))
     return slice_statement(statement, _NEWEST_FIRST, page_slice)
 

@@ -54,7 +54,7 @@ async def append_events(
                 "post_id": event.post_id,
                 "destination_id": event.destination_id,
                 "account_id": event.account_id,
-                "payload": {"operation": operation, "changes": event.changes},
+                "payload": {"operation": operation, "changes": event.values},
                 "created_at": now,
             }
             for seq, event in enumerate(events, first)
@@ -253,6 +253,6 @@ def _change_from_row(row: AnyRow) -> Change:
         post_id=row.post_id,
         destination_id=row.destination_id,
         account_id=row.account_id,
-        changes=payload["changes"],
+        values=payload["changes"],
         happened_at=row.created_at,
     )

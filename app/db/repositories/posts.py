@@ -49,7 +49,7 @@ from app.domain.posts import PostStatus, post_published_at, search_text
 from app.domain.validation.text import fold_for_search
 
 
-class PostSort(StrEnum):
+class PostOrderField(StrEnum):
     """Sort keys of posts; each value is the name of a column."""
 
     CREATED_AT = "created_at"
@@ -131,13 +131,13 @@ _POST_EXISTS = Statement(select(Post.id).where(Post.id == bindparam("id")))
 async def posts_page(
     reader: Reader,
     criteria: PostCriteria,
-    sort_by: PostSort,
+    order_field: PostOrderField,
     direction: Direction,
     request: PageRequest,
     projection: Projection = ALL_COLUMNS,
 ) -> Page:
     """Return one page of posts that are not deleted, in the order of the index on the sort column."""
-    order = Order(getattr(Post, sort_by.value), Post.id, direction)
+    order = Order(getattr(Post, order_field.value), Post.id, direction)
     values = _filter_values(criteria)
     build_statement = partial(_select_page, projection, tuple(values), order)
     return await read_page(reader, build_statement, values, order, request)

@@ -104,5 +104,5 @@ async def list_workspaces(connection: AsyncConnection) -> Sequence[AnyRow]:
     return result.all()
 
 
-async def deployment_secret(connection: AsyncConnection) -> bytes:
+async def load_deployment_key(connection: AsyncConnection) -> bytes:
     return (await connection.execute(select(Deployment.secret_key))).scalar_one()

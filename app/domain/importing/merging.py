@@ -141,9 +141,9 @@ def merge_record(current: Post | None, record: PostRecord, *, now: datetime) -> 
     last_change = _last_change(post)
     is_newest = current is None or _recency(post, last_change, record) is _Recency.NEWER
     effect = _effect(post, record)
-    if effect is _Effect.NONE:
+    if effect is _MergeMode.NONE:
         return post
-    if effect is _Effect.REPLACE:
+    if effect is _MergeMode.REPLACE:
         post = _with_details(post, record)
     learned_at = record.time or (now if last_change == post.imported_at else last_change)
     states = _merge_states(post, record, effect, learned_at)
@@ -192,7 +192,7 @@ def _recency(post: Post, last_change: datetime, record: PostRecord) -> _Recency:
     return _Recency.SAME_OR_UNKNOWN if last_change == post.imported_at else _Recency.OLDER
 
 
-class _Effect(Enum):
+class _MergeMode(Enum):
     """Merge mode of a record; the table in this module's docstring has the rules."""
 
     REPLACE = auto()
@@ -204,17 +204,17 @@ class _Effect(Enum):
     NONE = auto()
 
 
-def _effect(post: Post, record: PostRecord) -> _Effect:
+def _effect(post: Post, record: PostRecord) -> _MergeMode:
     is_without_details = has_only_results(post)
     if record.details and is_without_details:
-        return _Effect.REPLACE
+        return _MergeMode.REPLACE
     match _recency(post, post.updated_at if record.details else _last_change(post), record):
         case _Recency.NEWER:
-            return _Effect.REPLACE if record.details else _Effect.UPDATE
+            return _MergeMode.REPLACE if record.details else _MergeMode.UPDATE
         case _Recency.SAME_OR_UNKNOWN:
-            return _Effect.UPDATE if is_without_details else _Effect.ADVANCE
+            return _MergeMode.UPDATE if is_without_details else _MergeMode.ADVANCE
         case _Recency.OLDER:
-            return _Effect.NONE
+            return _MergeMode.NONE
 
 
 def _last_change(post: Post) -> datetime:
@@ -252,15 +252,15 @@ def _with_details(post: Post, record: PostRecord) -> Post:
 
 
 def _merge_states(
-    post: Post, record: PostRecord, effect: _Effect, learned_at: datetime
+    post: Post, record: PostRecord, effect: _MergeMode, learned_at: datetime
 ) -> dict[AccountId, DestinationState]:
     """Return states by account, in the order of the destinations; those newer than the record stay."""
     current = {destination.account_id: destination for destination in post.destinations}
-    is_replaced = effect is _Effect.REPLACE
+    is_replaced = effect is _MergeMode.REPLACE
     states = {} if is_replaced else {key: value.state for key, value in current.items()}
     for recorded in record.destinations:
         old = current.get(recorded.account_id)
-        if old is None and effect is _Effect.ADVANCE:
+        if old is None and effect is _MergeMode.ADVANCE:
             continue
         known_due_at = None if old is None or is_replaced else old.state.due_at
         state = _state_from_record(
@@ -322,14 +322,14 @@ def _state_from_record(
 
 
 def _supersedes(
-    state: DestinationState, current: DestinationState, recency: _Recency, effect: _Effect
+    state: DestinationState, current: DestinationState, recency: _Recency, effect: _MergeMode
 ) -> bool:
-    if recency is _Recency.NEWER and effect is not _Effect.ADVANCE:
+    if recency is _Recency.NEWER and effect is not _MergeMode.ADVANCE:
         return True
-    return recency is not _Recency.OLDER and _progress(state) > _progress(current)
+    return recency is not _Recency.OLDER and _completion_rank(state) > _completion_rank(current)
 
 
-def _progress(state: DestinationState) -> tuple[bool, int, int]:
+def _completion_rank(state: DestinationState) -> tuple[bool, int, int]:
     """Return the sort key of a state: published or not, number of attempts, then status.
 
     Of two states, that with the greater key is the later one. Manual retries are not considered.

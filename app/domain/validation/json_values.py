@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from app.domain.errors import InvalidInput
-from app.domain.validation.text import check_text
+from app.domain.validation.text import validate_text
 
-MAX_JSON_DEPTH = 20
+MAX_STORED_JSON_DEPTH = 20
 """Levels of lists and objects in a value."""
 
 MAX_JSON_TEXT_LENGTH = 100_000
@@ -22,7 +22,7 @@ def check_json(value: object, argument: str) -> None:
     An integer must fit into 64 bits, a float must be finite, and a string must pass `check_text`. In the
     path, … replaces a key that is long or not printable.
     """
-    _check_value(value, argument, MAX_JSON_DEPTH)
+    _check_value(value, argument, MAX_STORED_JSON_DEPTH)
 
 
 def json_equal(one: object, other: object) -> bool:
@@ -50,7 +50,7 @@ def _check_value(value: object, path: str, remaining_depth: int) -> None:
         case None | bool():
             return
         case str():
-            check_text(value, path, max_length=MAX_JSON_TEXT_LENGTH)
+            validate_text(value, path, max_length=MAX_JSON_TEXT_LENGTH)
         case int():
             if not _MIN_INT64 <= value <= _MAX_INT64:
                 raise InvalidInput(f"{path} must fit into 64 bits.", argument=path)
@@ -59,7 +59,7 @@ def _check_value(value: object, path: str, remaining_depth: int) -> None:
                 raise InvalidInput(f"{path} must be a finite number.", argument=path)
         case Mapping() | Sequence() if remaining_depth == 0:
             raise InvalidInput(
-                f"{path} is nested deeper than {MAX_JSON_DEPTH} levels.", argument=path
+                f"{path} is nested deeper than {MAX_STORED_JSON_DEPTH} levels.", argument=path
             )
         case Mapping():
             for key, member in value.items():
@@ -78,7 +78,7 @@ def _display_key(key: str) -> str:
 
 def _check_key(key: str, path: str) -> None:
     try:
-        check_text(key, f"A key of {path}", max_length=MAX_JSON_TEXT_LENGTH)
+        validate_text(key, f"A key of {path}", max_length=MAX_JSON_TEXT_LENGTH)
     except InvalidInput as error:
         error.argument = path  # the key itself may not be displayable
         raise

@@ -8,15 +8,15 @@ from typing import TypeGuard, TypeVar
 from uuid import UUID
 
 from app.domain.errors import InvalidInput
-from app.domain.ids import AccountId, check_account_id, invalid_account_id_error, parse_uuid
+from app.domain.ids import AccountId, invalid_account_id_error, parse_uuid, validate_account_id
 from app.domain.times import parse_instant
 from app.domain.validation.json_values import check_json
-from app.domain.validation.text import check_text, check_url
+from app.domain.validation.text import validate_text, validate_url
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 
-MAX_COUNT = 2**31 - 1
+MAX_INT32 = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,9 @@ class ObjectReader:
     def text(self, name: str, *, max_length: int) -> str | None:
         """Return a string; None for an empty one."""
         value = self._get_typed(str, name, "a string")
-        return check_text(value, self._member_path(name), max_length=max_length) if value else None
+        return (
+            validate_text(value, self._member_path(name), max_length=max_length) if value else None
+        )
 
     def required_text(self, name: str, *, max_length: int) -> str:
         value = self.text(name, max_length=max_length)
@@ -65,7 +67,7 @@ class ObjectReader:
         """Return a string, or the digits of a whole number."""
         value = self.members.get(name)
         if _is_whole_number(value):
-            return check_text(str(value), self._member_path(name), max_length=max_length)
+            return validate_text(str(value), self._member_path(name), max_length=max_length)
         return self.text(name, max_length=max_length)
 
     def uuids(self, name: str) -> list[UUID] | None:
@@ -79,7 +81,7 @@ class ObjectReader:
 
     def url(self, name: str) -> str | None:
         value = self._get_typed(str, name, "a string")
-        return check_url(value, self._member_path(name)) if value else None
+        return validate_url(value, self._member_path(name)) if value else None
 
     def instant(self, name: str) -> datetime | None:
         value = self._get_typed(str, name, "a string")
@@ -87,7 +89,7 @@ class ObjectReader:
 
     def count(self, name: str) -> int:
         """Return a whole number of 0 or more; 0 if it is missing."""
-        return self.whole_number(name, 0, MAX_COUNT) or 0
+        return self.whole_number(name, 0, MAX_INT32) or 0
 
     def whole_number(self, name: str, low: int, high: int) -> int | None:
         value = self._get_typed(int, name, "a whole number")
@@ -113,7 +115,7 @@ class ObjectReader:
         value = self.members.get(name)
         if not _is_whole_number(value):
             raise invalid_account_id_error(self._member_path(name))
-        return check_account_id(value, self._member_path(name))
+        return validate_account_id(value, self._member_path(name))
 
     def account_ids(self, name: str) -> list[AccountId] | None:
         entries = self._get_typed(list, name, "a list")
@@ -157,7 +159,7 @@ class ObjectReader:
         for index, text in enumerate(texts):
             if not isinstance(text, str):
                 raise self.error(name, "must be a list of strings")
-            check_text(text, f"{self._member_path(name)}[{index}]", max_length=max_length)
+            validate_text(text, f"{self._member_path(name)}[{index}]", max_length=max_length)
         return texts
 
     def json_list(self, name: str) -> Sequence[object]:

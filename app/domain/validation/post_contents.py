@@ -6,7 +6,7 @@ from zoneinfo import available_timezones
 
 from app.domain.errors import ContentTooLong, InvalidInput, InvalidTimezone
 from app.domain.validation.json_values import check_json
-from app.domain.validation.text import MAX_NAME_LENGTH, check_text
+from app.domain.validation.text import MAX_NAME_LENGTH, validate_text
 
 MAX_CONTENT_LENGTH = 100_000
 """Code points of a post's text, and of each platform's own."""
@@ -36,7 +36,7 @@ def check_contents(
             argument="mediaIds" if len(media_ids) > _MAX_MEDIA else "media",
         )
     for index, media_id in enumerate(media_ids):
-        check_text(media_id, f"mediaIds[{index}]", max_length=MAX_NAME_LENGTH)
+        validate_text(media_id, f"mediaIds[{index}]", max_length=MAX_NAME_LENGTH)
     check_json(media, "media")
     _check_platform_content(platform_content)
     if not (content.strip() or media_ids or media or _has_platform_text(platform_content)):
@@ -48,7 +48,7 @@ def check_contents(
 
 def check_reference(reference: str | None) -> None:
     if reference is not None:
-        check_text(reference, "reference", max_length=_MAX_REFERENCE_LENGTH)
+        validate_text(reference, "reference", max_length=_MAX_REFERENCE_LENGTH)
         if not reference:
             raise InvalidInput("reference must not be empty.", argument="reference")
 
@@ -76,7 +76,7 @@ def _check_content(content: str, argument: str) -> None:
             f"The text has {len(content)} characters; at most {MAX_CONTENT_LENGTH} are allowed.",
             argument=argument,
         )
-    check_text(content, argument, max_length=MAX_CONTENT_LENGTH)
+    validate_text(content, argument, max_length=MAX_CONTENT_LENGTH)
 
 
 def _platform_content_path(platform: str) -> str:

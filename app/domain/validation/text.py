@@ -20,7 +20,7 @@ _ILLEGAL_URL_CHARACTER = re.compile(r'[ "<>\\^`{|}]')
 _SCHEME_AND_AUTHORITY = re.compile(r"(?i:https?)://[^/?#]*")
 
 
-def check_text(text: str, argument: str, *, max_length: int) -> str:
+def validate_text(text: str, argument: str, *, max_length: int) -> str:
     """Return text that every database stores; `max_length` counts code points.
 
     Raises InvalidInput for NUL and lone surrogates, which one database would store and the other reject.
@@ -37,17 +37,17 @@ def check_text(text: str, argument: str, *, max_length: int) -> str:
     return text
 
 
-def check_name(text: str, argument: str, *, max_length: int) -> str:
+def validate_name(text: str, argument: str, *, max_length: int) -> str:
     """Return an identifying text; raises InvalidInput unless it is a valid text, printable and not blank."""
-    check_text(text, argument, max_length=max_length)
+    validate_text(text, argument, max_length=max_length)
     if not text.strip() or not text.isprintable():
         raise InvalidInput(f"{argument} must be printable and not empty.", argument=argument)
     return text
 
 
-def check_url(text: str, argument: str) -> str:
+def validate_url(text: str, argument: str) -> str:
     """Return a URL; raises InvalidInput unless it is http or https, with a host and without spaces."""
-    check_text(text, argument, max_length=MAX_URL_LENGTH)
+    validate_text(text, argument, max_length=MAX_URL_LENGTH)
     if not _URL.fullmatch(text) or not _has_host(text):
         raise InvalidInput(
             f"{argument} must be a URL that starts with http:// or https://.", argument=argument

@@ -41,7 +41,7 @@ from app.graphql.ast.document_index import (
     walk_values,
 )
 from app.graphql.ast.selections import Variables
-from app.graphql.engine.limits import MAX_COUNT, format_count
+from app.graphql.engine.limits import COUNT_CEILING, format_count
 from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from app.settings import GraphQLLimits
 
@@ -53,7 +53,7 @@ class QueryCost:
     _cost_nodes: "Sequence[_CostNode]"
     _fragments: "Mapping[str, Sequence[_CostNode]]"
     """Fragments that the operation reaches, each after the fragments that it spreads."""
-    _longest_literal_list: "_ListSize"
+    _longest_literal_list: "_ArgumentSize"
     variable_paths: Mapping[str, ArgumentPath]
     """Path of the argument in which each variable is used first."""
 
@@ -61,7 +61,7 @@ class QueryCost:
         """Return an upper bound, at most MAX_COUNT, of the nodes of connections and `nodes(ids:)`.
 
         A connection returns its page size for each of its parents. Any other list counts as one,
-        since its length is only known at execution (see `ListSizeLimit`). A field that is selected
+        since its length is only known at execution (see `ResponseEntryLimit`). A field that is selected
         twice counts twice, though GraphQL may merge the two.
         """
         fragment_counts: dict[str, int] = {}
@@ -69,12 +69,14 @@ class QueryCost:
             fragment_counts[name] = _count_nodes(cost_nodes, variables, fragment_counts)
         return _count_nodes(self._cost_nodes, variables, fragment_counts)
 
-    def check_list_sizes(self, variables: Variables, max_values: int) -> None:
+    def check_argument_sizes(self, variables: Variables, max_values: int) -> None:
         """Raise LimitExceeded for too many values in a list or an object.
 
         Takes the variables before coercion: coercing many invalid values takes long.
         """
-        for path, length in chain((self._longest_literal_list,), self._iter_list_sizes(variables)):
+        for path, length in chain(
+            (self._longest_literal_list,), self._iter_argument_sizes(variables)
+        ):
             if length > max_values:
                 argument = str(path)
                 raise LimitExceeded(
@@ -90,13 +92,13 @@ class QueryCost:
                 f"The document asks for {format_count(nodes)} nodes; at most {limits.nodes} are allowed."
             )
 
-    def _iter_list_sizes(self, variables: Variables) -> "Iterator[_ListSize]":
+    def _iter_argument_sizes(self, variables: Variables) -> "Iterator[_ArgumentSize]":
         for name, argument in self.variable_paths.items():
             variable = variables.get(name)
             if isinstance(variable, (list, dict)):
                 for path, value in walk_values(argument, variable):
                     if isinstance(value, (list, dict)):
-                        yield _ListSize(path, len(value))
+                        yield _ArgumentSize(path, len(value))
 
 
 def analyze_cost(
@@ -147,7 +149,7 @@ class _ArgumentValue(NamedTuple):
         return self.default if self.variable is None else variables.get(self.variable, self.default)
 
 
-class _ListSize(NamedTuple):
+class _ArgumentSize(NamedTuple):
     path: ArgumentPath
     length: int
 
@@ -171,7 +173,7 @@ def _count_nodes(
         else:
             inner = fragment_counts.get(node.fragment_name, 0)
         total += inner if node.multiplier is None else node.multiplier(variables) * (1 + inner)
-    return min(total, MAX_COUNT)
+    return min(total, COUNT_CEILING)
 
 
 class _CostReader:
@@ -183,7 +185,7 @@ class _CostReader:
     def __init__(self, schema: GraphQLSchema) -> None:
         self._schema = schema
         self.spreads: list[str] = []
-        self.longest_literal_list = _ListSize(ArgumentPath(""), 0)
+        self.longest_literal_list = _ArgumentSize(ArgumentPath(""), 0)
         self.variable_paths: dict[str, ArgumentPath] = {}
 
     def read(self, definition: IndexedDefinition) -> list[_CostNode]:
@@ -246,7 +248,7 @@ class _CostReader:
                     self.variable_paths.setdefault(name.value, path)
                 case ListValueNode(values=items) | ObjectValueNode(fields=items):
                     if len(items) > self.longest_literal_list.length:
-                        self.longest_literal_list = _ListSize(path, len(items))
+                        self.longest_literal_list = _ArgumentSize(path, len(items))
 
 
 def _add_scope(scope: _Scope, node: _CostNode) -> _Scope:

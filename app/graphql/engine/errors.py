@@ -163,7 +163,7 @@ def build_result(
 
     Raises RateLimitExceeded instead of returning it as an error.
     """
-    limit_error = context.list_limit.error
+    limit_error = context.entry_limit.error
     if not result.errors and limit_error is None:
         return OperationResult(is_executed=True, data=result.data, errors=[])
     errors = result.errors or []

@@ -61,7 +61,7 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         complete = self._get_completer(return_type, field_details_list)
         if complete is not None:
             try:
-                return self.context_value.list_limit.rollback_on_error(
+                return self.context_value.entry_limit.rollback_on_error(
                     complete, result, self.variable_values.coerced
                 )
             except Exception:  # noqa: BLE001, S110 - graphql-core reports it
@@ -84,7 +84,7 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
             complete = self._get_completer(item_type, field_details_list)
             if complete is not None:
                 try:
-                    return self.context_value.list_limit.rollback_on_error(
+                    return self.context_value.entry_limit.rollback_on_error(
                         _complete_items, complete, result, self.variable_values.coerced
                     )
                 except Exception:  # noqa: BLE001, S110 - graphql-core reports it

@@ -20,7 +20,7 @@ from app.domain.errors import LimitExceeded, ParseFailed
 from app.graphql.ast.document_index import DocumentIndex, IndexedDefinition
 from app.settings import GraphQLLimits
 
-MAX_COUNT = 1_000_000_000
+COUNT_CEILING = 1_000_000_000
 """Ceiling of all counts: fragments that multiply each other would make numbers of any length."""
 
 _MAX_INTROSPECTION_LIST_DEPTH = 2
@@ -132,7 +132,7 @@ def enforce_limits(stats: DocumentStats, limits: GraphQLLimits) -> None:
 
 def format_count(count: int) -> str:
     """Format a count for a message; a count at the ceiling reads "at least"."""
-    return str(count) if count < MAX_COUNT else f"at least {MAX_COUNT}"
+    return str(count) if count < COUNT_CEILING else f"at least {COUNT_CEILING}"
 
 
 class _Position(NamedTuple):
@@ -176,11 +176,11 @@ class _DefinitionStats:
         self._raise_depths(position, field_depth=1, list_depth=int(is_list))
 
     def add_fragment(self, fragment: "_DefinitionStats", position: _Position) -> None:
-        self.fields = min(self.fields + fragment.fields, MAX_COUNT)
-        self.aliases = min(self.aliases + fragment.aliases, MAX_COUNT)
-        self.directives = min(self.directives + fragment.directives, MAX_COUNT)
+        self.fields = min(self.fields + fragment.fields, COUNT_CEILING)
+        self.aliases = min(self.aliases + fragment.aliases, COUNT_CEILING)
+        self.directives = min(self.directives + fragment.directives, COUNT_CEILING)
         if position == _ROOT:
-            self.root_fields = min(self.root_fields + fragment.root_fields, MAX_COUNT)
+            self.root_fields = min(self.root_fields + fragment.root_fields, COUNT_CEILING)
         self._raise_depths(position, field_depth=fragment.depth, list_depth=fragment.list_depth)
         self.introspection_depth = max(self.introspection_depth, fragment.introspection_depth)
         self.introspection_list_depth = max(

@@ -82,7 +82,7 @@ class ExecutionPlan:
         if any(isinstance(result, Exception) for result in results.values()):
             raise FallBackToExecutor(results)
         try:
-            return context.list_limit.rollback_on_error(self._complete, results, variables.coerced)
+            return context.entry_limit.rollback_on_error(self._complete, results, variables.coerced)
         except Exception:  # noqa: BLE001 - graphql-core raises and formats the same error
             raise FallBackToExecutor(results) from None
 

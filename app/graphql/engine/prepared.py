@@ -136,7 +136,7 @@ class PreparedOperation:
             # A mutation may replace all destinations of a post.
             max_values = max(max_values, MAX_DESTINATIONS)
         if max_values is not None:
-            self._cost.check_list_sizes(raw_variables, max_values)
+            self._cost.check_argument_sizes(raw_variables, max_values)
         coerced = self._variable_coercer.coerce(raw_variables)
         if not isinstance(coerced, VariableValues):
             return add_argument_paths(coerced, self._cost.variable_paths)

@@ -28,7 +28,7 @@ OpenReader = Callable[[], Reader]
 BatchQuery = Callable[[Reader, Sequence[Key]], Awaitable[Sequence[AnyRow]]]
 
 
-class ListSizeLimit:
+class ResponseEntryLimit:
     """Limit on the total number of entries in those lists of a response that have no page size.
 
     A post leads to its destinations and each destination to its post. A short document can therefore
@@ -41,9 +41,9 @@ class ListSizeLimit:
         self.error: LimitExceeded | None = None
         """Error that replaces the whole response, set once the limit is exceeded."""
 
-    def for_next_event(self) -> "ListSizeLimit":
+    def for_next_event(self) -> "ResponseEntryLimit":
         """Return a new count with the same limit, for the next response of a subscription."""
-        return ListSizeLimit(self._limit)
+        return ResponseEntryLimit(self._limit)
 
     def add(self, count: int) -> None:
         """Count entries; raises LimitExceeded if the response has more than allowed."""
@@ -69,11 +69,14 @@ class Loaders:
     """Loaders of one operation, each created on first use."""
 
     def __init__(
-        self, open_reader: OpenReader, clock: Callable[[], datetime], list_limit: ListSizeLimit
+        self,
+        open_reader: OpenReader,
+        clock: Callable[[], datetime],
+        entry_limit: ResponseEntryLimit,
     ) -> None:
         self._open_reader = open_reader
         self._clock = clock
-        self._list_limit = list_limit
+        self._list_limit = entry_limit
 
     @cached_property
     def posts_by_id(self) -> DataLoader[PostId, AnyRow | None]:
@@ -120,7 +123,10 @@ def _to_one_loader(
 
 
 def _to_many_loader(
-    open_reader: OpenReader, query: BatchQuery[Key], key_column: str, list_limit: ListSizeLimit
+    open_reader: OpenReader,
+    query: BatchQuery[Key],
+    key_column: str,
+    entry_limit: ResponseEntryLimit,
 ) -> DataLoader[Key, list[AnyRow]]:
     """Create a loader of any number of rows for each key, in the order of the query."""
 
@@ -128,7 +134,7 @@ def _to_many_loader(
         rows_by_key: defaultdict[Key, list[AnyRow]] = defaultdict(list)
         for row in await _fetch_in_batches(open_reader, query, keys):
             rows_by_key[getattr(row, key_column)].append(row)
-        list_limit.add(sum(len(rows_by_key[key]) for key in keys))
+        entry_limit.add(sum(len(rows_by_key[key]) for key in keys))
         return [rows_by_key[key] for key in keys]
 
     return DataLoader(load_fn=load, cache=False)

@@ -128,7 +128,7 @@ async def read_change_page(
     position = None if request.after is None else _to_feed_position(request.after)
     change_filter = build_change_filter(types, post_id)
     page = await read_changes(context.read(), position, change_filter, limit=request.size)
-    context.list_limit.add(len(page.changes))
+    context.entry_limit.add(len(page.changes))
     return FeedPage(
         nodes=[FeedChange(event=event, cursor_codec=codec) for event in page.changes],
         has_next_page=page.has_more,

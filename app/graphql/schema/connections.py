@@ -39,7 +39,7 @@ class PageInfo:
     end_cursor: str | None = field(description="Cursor of the last edge; null on an empty page.")
 
 
-class SortField(Protocol):
+class OrderField(Protocol):
     """Sort order whose value is the name of the row's column."""
 
     @property
@@ -52,7 +52,7 @@ class CursorPage:
 
     page: Page
     codec: CursorCodec
-    sort_by: SortField
+    order_field: OrderField
 
     def cursors(self) -> list[str]:
         """Return the cursor of each row."""
@@ -68,7 +68,7 @@ class CursorPage:
         )
 
     def _cursor(self, row: AnyRow) -> str:
-        return self.codec.encode(KeysetPosition(getattr(row, self.sort_by.value), str(row.id)))
+        return self.codec.encode(KeysetPosition(getattr(row, self.order_field.value), str(row.id)))
 
 
 @strawberry.type

@@ -18,7 +18,7 @@ from app.domain.leases import LeaseCodec, LeaseKind
 from app.domain.retry_policy import RetryPolicies
 from app.domain.settlement import RetryDecider
 from app.domain.times import Clock
-from app.graphql.loading.loaders import ListSizeLimit, Loaders
+from app.graphql.loading.loaders import Loaders, ResponseEntryLimit
 from app.http.rate_limits import RateLimitCharge
 from app.http.state import RequestState
 from app.services.api_keys import Viewer
@@ -56,7 +56,7 @@ class AppState:
     max_wait: timedelta
     """Longest time that a long-polling request may wait for a result."""
     change_feed: ChangeFeed
-    cursor_secret: bytes = b""
+    signing_key: bytes = b""
     """Secret of cursors and lease tokens; set on startup, the same in all processes."""
     shutdown_event: asyncio.Event = field(default_factory=asyncio.Event)
     """Event that is set on shutdown; from then on no response waits or stays open."""
@@ -70,7 +70,7 @@ class Context:
     app_state: AppState
     state: RequestState
     """Request id and values for the log and the metrics."""
-    list_limit: ListSizeLimit
+    entry_limit: ResponseEntryLimit
     max_values: int | None
     """Maximum number of values in a list or object of the variables; None for REST, with its own limits."""
     rate_limit_charge: RateLimitCharge
@@ -82,11 +82,11 @@ class Context:
 
     def for_next_event(self) -> "Context":
         """Return the context for the next response of a subscription."""
-        return replace(self, state=self.state.copy(), list_limit=self.list_limit.for_next_event())
+        return replace(self, state=self.state.copy(), entry_limit=self.entry_limit.for_next_event())
 
     @cached_property
     def loaders(self) -> Loaders:
-        return Loaders(self.read, self.clock, self.list_limit)
+        return Loaders(self.read, self.clock, self.entry_limit)
 
     @cached_property
     def wait_budget(self) -> WaitBudget:
@@ -128,7 +128,7 @@ class Context:
         return RetryDecider(self.app_state.retry_policies, self.app_state.random)
 
     def lease_codec(self, kind: LeaseKind) -> LeaseCodec:
-        return LeaseCodec(self.app_state.cursor_secret, kind)
+        return LeaseCodec(self.app_state.signing_key, kind)
 
     def idempotency_key(self, client_key: str | None) -> IdempotencyKey | None:
         """Return the client's idempotency key, or the implicit one of the API."""
@@ -140,7 +140,7 @@ class Context:
 
     def cursor_codec(self, list_name: str) -> CursorCodec:
         """Return the codec for cursors of one list in one order, valid in this workspace only."""
-        return CursorCodec(self.app_state.cursor_secret, self.viewer.workspace_id, list_name)
+        return CursorCodec(self.app_state.signing_key, self.viewer.workspace_id, list_name)
 
 
 Info = strawberry.Info[Context, None]

@@ -6,8 +6,8 @@ import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
 from app.db.core.paging import Direction
-from app.db.repositories.destinations import DestinationSort
-from app.db.repositories.posts import PostSort
+from app.db.repositories.destinations import DestinationOrderField
+from app.db.repositories.posts import PostOrderField
 from app.domain.accounts import HealthReason, HealthStatus, ReadinessStatus
 from app.domain.api_keys import Scope
 from app.domain.attempts import AttemptKind
@@ -69,7 +69,7 @@ _register_enum(
     FAILED="The post failed on every destination.",
 )
 _register_enum(
-    PostSort,
+    PostOrderField,
     "PostOrderField",
     "Field that posts are ordered by; posts without a value come last.",
     CREATED_AT="UTC time when the post was created.",
@@ -78,7 +78,7 @@ _register_enum(
     UPDATED_AT="UTC time of the post's last change.",
 )
 _register_enum(
-    DestinationSort,
+    DestinationOrderField,
     "DestinationOrderField",
     "Field that destinations are ordered by; destinations without a value come last.",
     CREATED_AT="UTC time when the destination was created.",

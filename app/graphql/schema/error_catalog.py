@@ -10,7 +10,7 @@ from app.domain.destinations import ErrorCategory
 from app.domain.diagnosis import ADVICE, ErrorSource, NextAction
 from app.domain.errors import ErrorCode, InvalidInput, concrete_errors
 from app.domain.retry_policy import preview_schedule
-from app.domain.validation.text import MAX_SEARCH_LENGTH, check_text
+from app.domain.validation.text import MAX_SEARCH_LENGTH, validate_text
 from app.graphql.schema.context import Info
 from app.graphql.schema.enums import CatalogPart
 
@@ -79,7 +79,7 @@ def preview_retries(
     info: Info, platform: str, category: ErrorCategory, retry_after_seconds: int | None
 ) -> RetrySchedulePreview:
     """Preview automatic retries; raises InvalidInput for an invalid platform or negative seconds."""
-    check_text(platform, "platform", max_length=MAX_SEARCH_LENGTH)
+    validate_text(platform, "platform", max_length=MAX_SEARCH_LENGTH)
     if retry_after_seconds is not None and retry_after_seconds < 0:
         raise InvalidInput(
             f"retryAfterSeconds must not be negative; it is {retry_after_seconds}.",

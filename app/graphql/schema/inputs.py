@@ -11,13 +11,13 @@ import strawberry
 from strawberry import UNSET, argument, field
 
 from app.db.core.paging import Direction
-from app.db.repositories.destinations import DestinationCriteria, DestinationSort
-from app.db.repositories.posts import PostCriteria, PostSort
+from app.db.repositories.destinations import DestinationCriteria, DestinationOrderField
+from app.db.repositories.posts import PostCriteria, PostOrderField
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.errors import InvalidInput
-from app.domain.ids import AccountId, check_account_id
+from app.domain.ids import AccountId, validate_account_id
 from app.domain.posts import PostStatus
-from app.domain.validation.text import MAX_SEARCH_LENGTH, check_text
+from app.domain.validation.text import MAX_SEARCH_LENGTH, validate_text
 
 T = TypeVar("T")
 RecordT = TypeVar("RecordT")
@@ -58,7 +58,7 @@ class PostFilterInput:
     )
     reference: str | None = optional("Reference of the post, an exact match.")
 
-    def to_db_filter(self) -> PostCriteria:
+    def to_criteria(self) -> PostCriteria:
         """Validate the values for the database; raises InvalidInput, naming the field, for an invalid one."""
         return to_record(
             self,
@@ -96,7 +96,7 @@ class DestinationFilterInput:
     next_retry_before: datetime | None = optional("Next automatic retry before this time.")
     overdue: bool | None = optional("Value of `Destination.isOverdue`.")
 
-    def to_db_filter(self) -> DestinationCriteria:
+    def to_criteria(self) -> DestinationCriteria:
         """Validate the values for the database; raises InvalidInput, naming the field, for an invalid one."""
         return to_record(
             self,
@@ -110,16 +110,16 @@ class DestinationFilterInput:
 
 @strawberry.input(description="Order of a list of posts.")
 class PostOrder:
-    field: PostSort = strawberry.field(
-        default=PostSort.CREATED_AT, description="Field to order by."
+    field: PostOrderField = strawberry.field(
+        default=PostOrderField.CREATED_AT, description="Field to order by."
     )
     direction: Direction = strawberry.field(default=Direction.DESC, description="Sort direction.")
 
 
 @strawberry.input(description="Order of a list of destinations.")
 class DestinationOrder:
-    field: DestinationSort = strawberry.field(
-        default=DestinationSort.CREATED_AT, description="Field to order by."
+    field: DestinationOrderField = strawberry.field(
+        default=DestinationOrderField.CREATED_AT, description="Field to order by."
     )
     direction: Direction = strawberry.field(default=Direction.DESC, description="Sort direction.")
 
@@ -144,13 +144,13 @@ def _init_fields(record_type: Any) -> tuple[str, ...]:
 
 
 def _check_search_text(name: str, value: str | None) -> str | None:
-    return None if value is None else check_text(value, name, max_length=MAX_SEARCH_LENGTH)
+    return None if value is None else validate_text(value, name, max_length=MAX_SEARCH_LENGTH)
 
 
 def _check_search_texts(name: str, values: Sequence[str] | None) -> Sequence[str] | None:
     if values is None:
         return None
-    return [check_text(value, name, max_length=MAX_SEARCH_LENGTH) for value in values]
+    return [validate_text(value, name, max_length=MAX_SEARCH_LENGTH) for value in values]
 
 
 def _check_not_negative(name: str, value: int | None) -> int | None:
@@ -160,4 +160,4 @@ def _check_not_negative(name: str, value: int | None) -> int | None:
 
 
 def _check_account_ids(name: str, values: Sequence[int] | None) -> Sequence[AccountId] | None:
-    return None if values is None else [check_account_id(value, name) for value in values]
+    return None if values is None else [validate_account_id(value, name) for value in values]

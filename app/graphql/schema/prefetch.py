@@ -11,11 +11,15 @@ from app.db.core.database import Reader
 from app.db.core.paging import Direction, Page, PageRequest
 from app.db.core.statements import AnyRow
 from app.db.repositories import destinations, posts
-from app.db.repositories.destinations import POST_RELATION, DestinationCriteria, DestinationSort
-from app.db.repositories.posts import PostCriteria, PostSort
+from app.db.repositories.destinations import (
+    POST_RELATION,
+    DestinationCriteria,
+    DestinationOrderField,
+)
+from app.db.repositories.posts import PostCriteria, PostOrderField
 from app.domain.errors import RequestError
 from app.domain.ids import PostId
-from app.graphql.loading.loaders import ListSizeLimit
+from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.connections import CountResult
 from app.graphql.schema.context import Info
 from app.graphql.schema.lookahead import is_only_root_field, is_selected, selected_projection
@@ -33,9 +37,9 @@ class PrefetchedRelations(Mapping[str, Sequence[AnyRow]]):
 
     __slots__ = ("_list_limit", "_rows")
 
-    def __init__(self, rows: Sequence[AnyRow], list_limit: ListSizeLimit) -> None:
+    def __init__(self, rows: Sequence[AnyRow], entry_limit: ResponseEntryLimit) -> None:
         self._rows = rows
-        self._list_limit = list_limit
+        self._list_limit = entry_limit
 
     def __getitem__(self, name: str) -> Sequence[AnyRow]:
         if name not in self:
@@ -63,22 +67,22 @@ async def read_post(info: Info, post_id: PostId) -> Post | None:
         )
         if rows:
             post_row = rows[0].related_classes[POST_RELATION](rows[0])
-            prefetched = PrefetchedRelations(rows, context.list_limit)
+            prefetched = PrefetchedRelations(rows, context.entry_limit)
             return Post.from_row(post_row, context.clock(), prefetched)
     return await load_post(context, post_id)
 
 
 async def read_posts(
     info: Info,
-    post_filter: PostCriteria,
-    sort_by: PostSort,
+    criteria: PostCriteria,
+    order_field: PostOrderField,
     direction: Direction,
     page_request: PageRequest,
 ) -> tuple[Page, list[Post]]:
     """Read a page of posts, with their destinations if the document selects them."""
     context, projection = info.context, selected_projection(info, ("nodes",), ("edges", "node"))
     page = await posts.posts_page(
-        context.read(), post_filter, sort_by, direction, page_request, projection
+        context.read(), criteria, order_field, direction, page_request, projection
     )
     now, relation = context.clock(), projection.relation(_DESTINATIONS)
     rows_by_post = None
@@ -89,15 +93,15 @@ async def read_posts(
     if rows_by_post is None:
         return page, [Post.from_row(row, now) for row in page.rows]
     return page, [
-        Post.from_row(row, now, PrefetchedRelations(destination_rows, context.list_limit))
+        Post.from_row(row, now, PrefetchedRelations(destination_rows, context.entry_limit))
         for row, destination_rows in zip(page.rows, rows_by_post, strict=True)
     ]
 
 
 async def read_destinations(
     info: Info,
-    destination_filter: DestinationCriteria,
-    sort_by: DestinationSort,
+    criteria: DestinationCriteria,
+    order_field: DestinationOrderField,
     direction: Direction,
     page_request: PageRequest,
     now: datetime,
@@ -107,8 +111,8 @@ async def read_destinations(
     read = partial(
         destinations.destinations_page,
         info.context.read(),
-        destination_filter,
-        sort_by,
+        criteria,
+        order_field,
         direction,
         page_request,
         now,

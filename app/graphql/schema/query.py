@@ -17,8 +17,8 @@ from app.domain.ids import (
     DestinationId,
     NodeKind,
     PostId,
-    check_account_id,
     decode_node_id,
+    validate_account_id,
 )
 from app.domain.times import Period
 from app.graphql.schema import connections
@@ -141,14 +141,14 @@ class Query:
         ] = None,
     ) -> PostConnection | None:
         order = order_by or PostOrder()
-        post_filter = posts.PostCriteria() if filter is None else filter.to_db_filter()
+        criteria = posts.PostCriteria() if filter is None else filter.to_criteria()
         codec = info.context.cursor_codec(f"posts:{order.field}:{order.direction}")
         request = parse_page_arguments(
             codec, first=first, after=after, last=last, before=before, offset=offset
         )
 
-        page, nodes = await read_posts(info, post_filter, order.field, order.direction, request)
-        total = await read_count(info, lambda reader: posts.count_posts(reader, post_filter))
+        page, nodes = await read_posts(info, criteria, order.field, order.direction, request)
+        total = await read_count(info, lambda reader: posts.count_posts(reader, criteria))
         return PostConnection(nodes=nodes, page=CursorPage(page, codec, order.field), total=total)
 
     @strawberry.field(
@@ -171,17 +171,13 @@ class Query:
     ) -> DestinationConnection | None:
         now = info.context.clock()
         order = order_by or DestinationOrder()
-        destination_filter = (
-            destinations.DestinationCriteria() if filter is None else filter.to_db_filter()
-        )
+        criteria = destinations.DestinationCriteria() if filter is None else filter.to_criteria()
         codec = info.context.cursor_codec(f"destinations:{order.field}:{order.direction}")
         request = parse_page_arguments(codec, first=first, after=after, last=last, before=before)
 
-        page = await read_destinations(
-            info, destination_filter, order.field, order.direction, request, now
-        )
+        page = await read_destinations(info, criteria, order.field, order.direction, request, now)
         total = await read_count(
-            info, lambda reader: destinations.count_destinations(reader, destination_filter, now)
+            info, lambda reader: destinations.count_destinations(reader, criteria, now)
         )
         nodes = [Destination.from_row(row, now) for row in page.rows]
         return DestinationConnection(
@@ -197,7 +193,7 @@ class Query:
         info: Info,
         account_id: Annotated[int, argument(description="Number of the account.")],
     ) -> Account | None:
-        return await load_account(info.context, check_account_id(account_id, "accountId"))
+        return await load_account(info.context, validate_account_id(account_id, "accountId"))
 
     @strawberry.field(
         description="All accounts by number, including inactive ones.",
@@ -205,7 +201,7 @@ class Query:
     )
     async def accounts(self, info: Info) -> list[Account] | None:
         rows = await accounts.all_accounts(info.context.read())
-        info.context.list_limit.add(len(rows))
+        info.context.entry_limit.add(len(rows))
         now = info.context.clock()
         return [Account.from_row(row, now) for row in rows]
 

@@ -149,13 +149,13 @@ class Subscription:
         ] = None,
         after: ResumeAfter = None,
     ) -> AsyncGenerator[PendingEvent, None]:
-        destination_filter = None if filter is None else filter.to_db_filter()
+        criteria = None if filter is None else filter.to_criteria()
 
         async def resolve(change: FeedChange, context: Context) -> DestinationChange | None:
             key = change.event.destination_id
-            if destination_filter is None or key is None:
+            if criteria is None or key is None:
                 return DestinationChange(change=change, row=None)
-            unchecked = _remaining_filter(change.event, destination_filter)
+            unchecked = _remaining_filter(change.event, criteria)
             if unchecked is None:
                 return None
             row = await find_matching_destination(context.read(), key, unchecked, context.clock())
@@ -167,16 +167,16 @@ class Subscription:
 
 
 def _remaining_filter(
-    event: events.Change, destination_filter: DestinationCriteria
+    event: events.Change, criteria: DestinationCriteria
 ) -> DestinationCriteria | None:
     """Return the conditions to check against the database; None if the change itself does not match."""
     for name in ("status", "outcome", "error_category", "error_code"):
-        allowed = getattr(destination_filter, name)
-        if allowed is not None and name in event.changes:
-            if event.changes[name] not in [str(value) for value in allowed]:
+        allowed = getattr(criteria, name)
+        if allowed is not None and name in event.values:
+            if event.values[name] not in [str(value) for value in allowed]:
                 return None
-            destination_filter = replace(destination_filter, **{name: None})
-    return destination_filter
+            criteria = replace(criteria, **{name: None})
+    return criteria
 
 
 async def _subscribe(

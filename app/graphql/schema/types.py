@@ -16,7 +16,7 @@ from strawberry import field
 from app.db.core.statements import AnyRow
 from app.domain import accounts as account_rules
 from app.domain import diagnosis as diagnosis_rules
-from app.domain.accounts import Connection, HealthReason, HealthStatus, ReadinessStatus
+from app.domain.accounts import AccountAccess, HealthReason, HealthStatus, ReadinessStatus
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import (
     DestinationStatus,
@@ -46,7 +46,7 @@ from app.graphql.schema.scalars import Json
 _LABEL_COLUMNS = ("account_name", "display_name", "platform_username", "id", "platform")
 """Columns from which the display label of an account is computed."""
 
-_CONNECTION_COLUMNS = ("is_active", "needs_reconnection_since", "token_expires_at")
+_ACCESS_COLUMNS = ("is_active", "needs_reconnection_since", "token_expires_at")
 """Columns that decide whether an account can post."""
 
 _POLL_COLUMNS = ("status", "due_at", "next_retry_at")
@@ -359,8 +359,8 @@ class Account(Node):
     updated_at: datetime = column("UTC time of the last change.")
 
     @property
-    def connection(self) -> Connection:
-        return Connection(
+    def access(self) -> AccountAccess:
+        return AccountAccess(
             is_active=self.row.is_active,
             needs_reconnection_since=self.row.needs_reconnection_since,
             token_expires_at=self.row.token_expires_at,
@@ -382,30 +382,28 @@ class Account(Node):
 
     @strawberry.field(
         description="Ability of the account to post now.",
-        metadata=source_metadata(FromResolver(columns=_CONNECTION_COLUMNS)),
+        metadata=source_metadata(FromResolver(columns=_ACCESS_COLUMNS)),
         graphql_type=AccountReadiness,
     )
     def readiness(self) -> account_rules.Readiness:
-        return account_rules.readiness(self.connection, self.now)
+        return account_rules.readiness(self.access, self.now)
 
     @strawberry.field(
         description="Platform access of the account.",
-        metadata=source_metadata(
-            FromResolver(columns=(*_CONNECTION_COLUMNS, "token_refreshed_at"))
-        ),
+        metadata=source_metadata(FromResolver(columns=(*_ACCESS_COLUMNS, "token_refreshed_at"))),
     )
     def token(self) -> AccountToken:
-        connection = self.connection
+        access = self.access
         return AccountToken(
-            expires_at=connection.token_expires_at,
+            expires_at=access.token_expires_at,
             last_refresh=self.row.token_refreshed_at,
-            expired=connection.token_expired(self.now),
-            expiring_soon=connection.token_expiring_soon(self.now),
+            expired=access.token_expired(self.now),
+            expiring_soon=access.token_expiring_soon(self.now),
         )
 
     @strawberry.field(
         description="Health of the account, judged by its access and recent outcomes.",
-        metadata=source_metadata(Deferred(columns=("id", *_CONNECTION_COLUMNS))),
+        metadata=source_metadata(Deferred(columns=("id", *_ACCESS_COLUMNS))),
     )
     async def health(self, info: Info) -> AccountHealth | None:
         key = AccountId(self.account_id)
@@ -417,7 +415,7 @@ class Account(Node):
             queued_count=row.queued if row else 0,
         )
         verdict = account_rules.health(
-            self.connection,
+            self.access,
             permanent_failures=activity.permanent_failures_last7d,
             now=info.context.clock(),
         )

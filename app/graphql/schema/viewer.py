@@ -71,7 +71,7 @@ def build_viewer(info: Info) -> ViewerDetails:
     return ViewerDetails(
         api_key=ViewerApiKey(
             key_id=viewer.key_id,
-            key_prefix=viewer.key_prefix,
+            key_prefix=viewer.display_prefix,
             name=viewer.key_name,
             scopes=scopes,
             created_at=viewer.created_at,

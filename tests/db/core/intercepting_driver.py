@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from app.db.core.database import Driver
+from app.db.core.database import ReadDriver
 from app.db.core.statements import CompiledStatement, Record
 
 
@@ -20,7 +20,7 @@ class InterceptingDriver:
     """Number of statements so far."""
     running: int = 0
     """Number of running statements."""
-    driver: Driver = field(init=False)
+    driver: ReadDriver = field(init=False)
 
     def before_nth(self, number: int, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` before the nth of the next statements, counted from 0."""
@@ -32,7 +32,7 @@ class InterceptingDriver:
 
         self.before_statement = run_at_nth
 
-    def __call__(self, driver: Driver) -> "InterceptingDriver":
+    def __call__(self, driver: ReadDriver) -> "InterceptingDriver":
         self.driver = driver
         return self
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from app.db.core.database import Driver
+from app.db.core.database import ReadDriver
 from app.db.core.statements import CompiledStatement, Record
 
 
@@ -12,9 +12,9 @@ class StubDriver:
     """Runs `sql`, without arguments, instead of each statement; None runs the statements unchanged."""
 
     sql: str | None
-    driver: Driver = field(init=False)
+    driver: ReadDriver = field(init=False)
 
-    def __call__(self, driver: Driver) -> "StubDriver":
+    def __call__(self, driver: ReadDriver) -> "StubDriver":
         self.driver = driver
         return self
 

@@ -20,7 +20,7 @@ ALL_CHANGES = ChangeFilter()
 def numbered_events(count: int, content: str = "") -> list[Event]:
     """Return events with contents "1", "2", …, or all with the given content."""
     return [
-        Event(kind=EventKind.POST_CHANGED, changes={"content": content or str(number)})
+        Event(kind=EventKind.POST_CHANGED, values={"content": content or str(number)})
         for number in range(1, count + 1)
     ]
 

@@ -92,7 +92,7 @@ async def append_all_kinds(database: Database, workspace: WorkspaceId) -> list[E
             cycle([POST, OTHER_POST, None, POST]),
         )
     )
-    events = [Event(kind=summary.kind, post_id=summary.post_id, changes={}) for summary in appended]
+    events = [Event(kind=summary.kind, post_id=summary.post_id, values={}) for summary in appended]
     await append_test_events(database, workspace, events)
     return appended
 
@@ -132,21 +132,21 @@ async def test_change_is_read_as_it_was_appended(
         post_id=POST,
         destination_id=destination,
         account_id=account,
-        changes=changes,
+        values=changes,
     )
     happened_at = NOW + timedelta(milliseconds=7)
     await append_test_events(
         database, workspace, [event], occurred_at=happened_at, actor=key, operation="createPost"
     )
     await append_test_events(
-        database, workspace, [Event(kind=EventKind.ACCOUNT_CHANGED, changes={})]
+        database, workspace, [Event(kind=EventKind.ACCOUNT_CHANGED, values={})]
     )
 
     first, second = (
         await read_changes(database.read(workspace), None, ALL_CHANGES, limit=9)
     ).changes
 
-    assert repr(first.changes) == repr(changes)
+    assert repr(first.values) == repr(changes)
     assert asdict(first) == {
         "seq": 1,
         "kind": EventKind.DESTINATION_ADDED,
@@ -155,7 +155,7 @@ async def test_change_is_read_as_it_was_appended(
         "post_id": POST,
         "destination_id": destination,
         "account_id": account,
-        "changes": changes,
+        "values": changes,
         "happened_at": happened_at,
     }
     assert first.position == FeedPosition(1, happened_at)
@@ -167,7 +167,7 @@ async def test_change_is_read_as_it_was_appended(
         "post_id": None,
         "destination_id": None,
         "account_id": None,
-        "changes": {},
+        "values": {},
         "happened_at": NOW,
     }
 
@@ -201,7 +201,7 @@ async def test_next_position_skips_changes_that_do_not_match(
 ) -> None:
     reader = database.read(workspace)
     change_filter = ChangeFilter(kinds=[EventKind.POST_DELETED], post_id=POST)
-    deleted = Event(kind=EventKind.POST_DELETED, post_id=POST, changes={})
+    deleted = Event(kind=EventKind.POST_DELETED, post_id=POST, values={})
     await append_test_events(
         database, workspace, [*numbered_events(2), deleted, *numbered_events(2)]
     )
@@ -231,7 +231,7 @@ async def test_filter_by_kind_scans_a_long_feed_in_parts(
 ) -> None:
     reader = database.read(workspace)
     change_filter = ChangeFilter(kinds=[EventKind.POST_DELETED])
-    deleted = Event(kind=EventKind.POST_DELETED, post_id=POST, changes={})
+    deleted = Event(kind=EventKind.POST_DELETED, post_id=POST, values={})
     await append_test_events(
         database, workspace, [*numbered_events(3), deleted, *numbered_events(3), deleted, deleted]
     )

@@ -24,8 +24,8 @@ from app.db.repositories import (
     events,
     posts,
 )
-from app.db.repositories.destinations import DestinationCriteria, DestinationSort
-from app.db.repositories.posts import PostCriteria, PostSort
+from app.db.repositories.destinations import DestinationCriteria, DestinationOrderField
+from app.db.repositories.posts import PostCriteria, PostOrderField
 from app.domain.cursors import KeysetPosition
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.events import FEED_START, ChangeFilter, EventKind, FeedPosition
@@ -47,39 +47,43 @@ Statements = list[tuple[str, Any]]
 POSTS_NOT_DELETED_INDEX = "uq_post_kept"
 UNIQUE_DESTINATION_INDEX = "uq_destination_workspace_id_post_id_account_id"
 POST_ORDERS = {
-    PostSort.CREATED_AT: "ix_post_created_at",
-    PostSort.UPDATED_AT: "ix_post_updated_at",
-    PostSort.SCHEDULED_FOR: "ix_post_scheduled_for",
-    PostSort.PUBLISHED_AT: "ix_post_published_at",
+    PostOrderField.CREATED_AT: "ix_post_created_at",
+    PostOrderField.UPDATED_AT: "ix_post_updated_at",
+    PostOrderField.SCHEDULED_FOR: "ix_post_scheduled_for",
+    PostOrderField.PUBLISHED_AT: "ix_post_published_at",
 }
 DESTINATION_ORDERS = {
-    DestinationSort.CREATED_AT: "ix_destination_workspace_id_created_at_id",
-    DestinationSort.UPDATED_AT: "ix_destination_workspace_id_updated_at_id",
-    DestinationSort.SCHEDULED_FOR: "ix_destination_workspace_id_due_at_id",
-    DestinationSort.PUBLISHED_AT: "ix_destination_workspace_id_published_at_id",
-    DestinationSort.NEXT_RETRY_AT: "ix_destination_next_retry",
+    DestinationOrderField.CREATED_AT: "ix_destination_workspace_id_created_at_id",
+    DestinationOrderField.UPDATED_AT: "ix_destination_workspace_id_updated_at_id",
+    DestinationOrderField.SCHEDULED_FOR: "ix_destination_workspace_id_due_at_id",
+    DestinationOrderField.PUBLISHED_AT: "ix_destination_workspace_id_published_at_id",
+    DestinationOrderField.NEXT_RETRY_AT: "ix_destination_next_retry",
 }
 
 
 def posts_page_query(
-    sort_by: PostSort, direction: Direction, *, after: KeysetPosition | None = None
+    order_field: PostOrderField, direction: Direction, *, after: KeysetPosition | None = None
 ) -> Query:
     request = PageRequest(size=5, after=after)
-    return lambda reader: posts.posts_page(reader, PostCriteria(), sort_by, direction, request)
+    return lambda reader: posts.posts_page(reader, PostCriteria(), order_field, direction, request)
 
 
 def destinations_page_query(
-    sort_by: DestinationSort, direction: Direction, *, after: KeysetPosition | None = None
+    order_field: DestinationOrderField, direction: Direction, *, after: KeysetPosition | None = None
 ) -> Query:
     request = PageRequest(size=5, after=after)
     return lambda reader: destinations.destinations_page(
-        reader, DestinationCriteria(), sort_by, direction, request, NOW
+        reader, DestinationCriteria(), order_field, direction, request, NOW
     )
 
 
 def newest_posts_query(**filters: Any) -> Query:
     return lambda reader: posts.posts_page(
-        reader, PostCriteria(**filters), PostSort.CREATED_AT, Direction.DESC, PageRequest(size=5)
+        reader,
+        PostCriteria(**filters),
+        PostOrderField.CREATED_AT,
+        Direction.DESC,
+        PageRequest(size=5),
     )
 
 
@@ -87,7 +91,7 @@ def newest_destinations_query(**filters: Any) -> Query:
     return lambda reader: destinations.destinations_page(
         reader,
         DestinationCriteria(**filters),
-        DestinationSort.CREATED_AT,
+        DestinationOrderField.CREATED_AT,
         Direction.DESC,
         PageRequest(size=5),
         NOW,
@@ -203,7 +207,7 @@ BLOCKED_ACCOUNT_QUERIES: dict[str, tuple[Query, set[str]]] = {
         {UNSETTLED_INDEX},
     ),
     "count_queued_posts": (
-        lambda reader: blocked_accounts.count_queued_posts(reader, ACCOUNT_IDS[0]),
+        lambda reader: blocked_accounts.count_queued_destinations(reader, ACCOUNT_IDS[0]),
         {UNSETTLED_INDEX},
     ),
     "posts_failed_with_auth": (  # sorts failures within one millisecond
@@ -316,9 +320,9 @@ def _sorted_page_queries() -> dict[str, tuple[Query, set[str]]]:
     orders: dict[str, tuple[Query, set[str]]] = {}
     for direction in Direction:
         for page, after in (("first", None), ("middle", middle)):
-            for sort_by, index in POST_ORDERS.items():
-                name = f"posts by {sort_by} {direction}, {page} page"
-                orders[name] = (posts_page_query(sort_by, direction, after=after), {index})
+            for order_field, index in POST_ORDERS.items():
+                name = f"posts by {order_field} {direction}, {page} page"
+                orders[name] = (posts_page_query(order_field, direction, after=after), {index})
             for destination_sort, index in DESTINATION_ORDERS.items():
                 name = f"destinations by {destination_sort} {direction}, {page} page"
                 orders[name] = (
@@ -333,12 +337,12 @@ def _null_time_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
     null_position = KeysetPosition(None, str(UUID(int=2**127)))
     return {
         "posts without a time": (
-            posts_page_query(PostSort.SCHEDULED_FOR, Direction.DESC, after=null_position),
+            posts_page_query(PostOrderField.SCHEDULED_FOR, Direction.DESC, after=null_position),
             {"ix_post_scheduled_for"} if database.is_sqlite else {POSTS_NOT_DELETED_INDEX},
         ),
         "destinations without a retry": (
             destinations_page_query(
-                DestinationSort.NEXT_RETRY_AT, Direction.DESC, after=null_position
+                DestinationOrderField.NEXT_RETRY_AT, Direction.DESC, after=null_position
             ),
             {"pk_destination", POSTS_NOT_DELETED_INDEX},
         ),

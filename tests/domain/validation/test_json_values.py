@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.validation.json_values import (
-    MAX_JSON_DEPTH,
     MAX_JSON_TEXT_LENGTH,
+    MAX_STORED_JSON_DEPTH,
     check_json,
     json_equal,
 )
@@ -58,8 +58,8 @@ LENGTH = "is 100001 characters long; at most 100000 are allowed."
         ["\ud7ff\ue000\x01\x7f"],
         {"": {"": []}},
         (True, [None]),
-        nest(MAX_JSON_DEPTH),
-        [nest(MAX_JSON_DEPTH - 1), nest(MAX_JSON_DEPTH - 1)],
+        nest(MAX_STORED_JSON_DEPTH),
+        [nest(MAX_STORED_JSON_DEPTH - 1), nest(MAX_STORED_JSON_DEPTH - 1)],
         ["text"] * 10_000,
     ],
     ids=lambda value: repr(value)[:20],
@@ -104,9 +104,9 @@ def test_error_names_object_of_invalid_key(value: object, path: str, problem: st
 
 
 @pytest.mark.parametrize("innermost", [1, []])
-@pytest.mark.parametrize("levels", [MAX_JSON_DEPTH + 1, 900])
+@pytest.mark.parametrize("levels", [MAX_STORED_JSON_DEPTH + 1, 900])
 def test_deep_nesting_is_rejected(levels: int, innermost: object) -> None:
-    steps = [".a" if (levels - 1 - depth) % 2 else "[0]" for depth in range(MAX_JSON_DEPTH)]
+    steps = [".a" if (levels - 1 - depth) % 2 else "[0]" for depth in range(MAX_STORED_JSON_DEPTH)]
     path = f"media{''.join(steps)}"
     assert input_error(check_json, nest(levels, innermost=innermost), "media") == (
         path,

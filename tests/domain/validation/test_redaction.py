@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.validation.redaction import REDACTED, redact, redact_url
-from app.domain.validation.text import check_text
+from app.domain.validation.text import validate_text
 from tests.factories import NOW
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NSJ9.TJVA95OrM7E2cBab30RMHrHDcEfxjoYZgeFONFh7HgQ"
@@ -220,7 +220,7 @@ TEXTS = st.one_of(
 
 @given(TEXTS, st.integers(12, 300))
 def test_redacted_text_fits_and_can_be_stored(text: str, max_length: int) -> None:
-    check_text(redact(text, max_length=max_length), "raw", max_length=max_length)
+    validate_text(redact(text, max_length=max_length), "raw", max_length=max_length)
 
 
 @given(TEXTS, st.integers(12, 300))

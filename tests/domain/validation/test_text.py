@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.validation.text import check_text, check_url, fold_for_search, percent_encode_url
+from app.domain.validation.text import (
+    fold_for_search,
+    percent_encode_url,
+    validate_text,
+    validate_url,
+)
 from tests.domain.errors import input_error
 
 STORABLE_TEXT = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
@@ -14,14 +19,14 @@ STORABLE_TEXT = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 
 @given(STORABLE_TEXT)
 def test_storable_text_passes_through(text: str) -> None:
-    assert check_text(text, "content", max_length=len(text)) is text
+    assert validate_text(text, "content", max_length=len(text)) is text
 
 
 @pytest.mark.parametrize(
     "text", ["", "a" * 10, "😀" * 10, "e\u0301" * 5, "\ue000\uffff\U0010ffff\x01"]
 )
 def test_length_counts_code_points_up_to_the_limit(text: str) -> None:
-    assert check_text(text, "search", max_length=10) == text
+    assert validate_text(text, "search", max_length=10) == text
 
 
 @pytest.mark.parametrize(
@@ -38,7 +43,7 @@ def test_length_counts_code_points_up_to_the_limit(text: str) -> None:
     ],
 )
 def test_text_that_one_database_rejects_is_invalid(text: str, message: str) -> None:
-    assert input_error(check_text, text, "search", max_length=10) == ("search", message)
+    assert input_error(validate_text, text, "search", max_length=10) == ("search", message)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +57,7 @@ def test_text_that_one_database_rejects_is_invalid(text: str, message: str) -> N
     ],
 )
 def test_url_that_a_browser_opens_is_accepted(url: str) -> None:
-    assert check_url(url, "platform_post_url") is url
+    assert validate_url(url, "platform_post_url") is url
 
 
 @pytest.mark.parametrize(
@@ -71,7 +76,7 @@ def test_url_that_a_browser_opens_is_accepted(url: str) -> None:
     ],
 )
 def test_any_other_url_is_rejected(url: str) -> None:
-    assert input_error(check_url, url, "url") == (
+    assert input_error(validate_url, url, "url") == (
         "url",
         "url must be a URL that starts with http:// or https://.",
     )
@@ -87,7 +92,7 @@ ENCODED_URLS = {
 @pytest.mark.parametrize(("url", "expected"), ENCODED_URLS.items())
 def test_illegal_characters_are_encoded_from_the_path_on(url: str, expected: str) -> None:
     assert percent_encode_url(url) == expected
-    assert check_url(expected, "url") == percent_encode_url(expected) == expected
+    assert validate_url(expected, "url") == percent_encode_url(expected) == expected
 
 
 @pytest.mark.parametrize(
@@ -109,7 +114,7 @@ def test_text_without_valid_host_is_not_encoded(url: str) -> None:
     ],
 )
 def test_url_that_is_invalid_text_is_rejected(url: str, message: str) -> None:
-    assert input_error(check_url, url, "url") == ("url", message)
+    assert input_error(validate_url, url, "url") == ("url", message)
 
 
 @pytest.mark.parametrize(

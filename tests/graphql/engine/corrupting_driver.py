@@ -7,7 +7,7 @@ from zlib import crc32
 from hypothesis import strategies as st
 from strawberry.types import get_object_definition
 
-from app.db.core.database import Driver
+from app.db.core.database import ReadDriver
 from app.db.core.statements import CompiledStatement, Record
 from app.graphql.loading.field_sources import Column, field_source
 from app.graphql.schema.types import Account, Destination, Post
@@ -65,9 +65,9 @@ class CorruptingDriver:
     """A driver that corrupts the rows it reads."""
 
     corruptions: Sequence[ColumnCorruption] = ()
-    driver: Driver = field(init=False)
+    driver: ReadDriver = field(init=False)
 
-    def __call__(self, driver: Driver) -> "CorruptingDriver":
+    def __call__(self, driver: ReadDriver) -> "CorruptingDriver":
         self.driver = driver
         return self
 

@@ -34,7 +34,7 @@ from app.graphql.engine.executable_schema import (
     core_schema,
     create_schema,
 )
-from app.graphql.loading.loaders import ListSizeLimit
+from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.context import AppState, Context
 from app.graphql.service import QUERY_ONLY
 from app.http.rate_limits import RateLimitCharge, RateLimits
@@ -121,7 +121,7 @@ class DifferentialBench:
         errors = error_entries(result.errors or [], core_schema(schema), "0")
         # The order of errors of concurrent loads varies.
         errors.sort(key=lambda error: list(map(str, error.get("path", ()))))
-        body = None if context.list_limit.error else {"data": result.data, "errors": errors}
+        body = None if context.entry_limit.error else {"data": result.data, "errors": errors}
         return orjson.dumps(body, option=orjson.OPT_INDENT_2)
 
     def context(self, scopes: Sequence[Scope] = (Scope.READ,)) -> Context:
@@ -138,7 +138,7 @@ class DifferentialBench:
             viewer=Viewer(
                 key_id=key_id,
                 key_name="a key",
-                key_prefix="pr_1",
+                display_prefix="pr_1",
                 scopes=tuple(scopes),
                 created_at=NOW,
                 expires_at=None,
@@ -155,10 +155,10 @@ class DifferentialBench:
                 retry_policies=load_retry_policies(None),
                 change_feed=ChangeFeed(self.database),
                 max_wait=timedelta(0),
-                cursor_secret=bytes(16),
+                signing_key=bytes(16),
             ),
             state=state,
-            list_limit=ListSizeLimit(LIST_ENTRIES),
+            entry_limit=ResponseEntryLimit(LIST_ENTRIES),
             max_values=100,
             rate_limit_charge=RateLimitCharge(limits, key_id, state),
         )

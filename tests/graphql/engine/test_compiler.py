@@ -14,7 +14,7 @@ from strawberry.schema.config import StrawberryConfig
 from app.graphql.ast.selections import Unsupported
 from app.graphql.engine.executable_schema import core_schema
 from app.graphql.engine.executor import Executor
-from app.graphql.loading.loaders import ListSizeLimit
+from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.scalars import SCALARS
 from tests.factories import NOW
 from tests.graphql.engine.compiling import compile_object
@@ -237,7 +237,7 @@ def test_fields_that_need_other_resolvers_are_not_compiled(selection: str) -> No
         complete_thing(selection, None)
 
 
-class RecordingLimit(ListSizeLimit):
+class RecordingLimit(ResponseEntryLimit):
     def __init__(self) -> None:
         super().__init__(None)
         self.completed: list[object] = []
@@ -251,7 +251,7 @@ class RecordingLimit(ListSizeLimit):
 @pytest.mark.parametrize("field", ["thing", "things"])
 def test_the_executor_completes_objects_and_lists_by_compiled_functions(field: str) -> None:
     limit = RecordingLimit()
-    result = execute_query(FAST_SCHEMA, SELECTION, VALID_THING, field=field, list_limit=limit)
+    result = execute_query(FAST_SCHEMA, SELECTION, VALID_THING, field=field, entry_limit=limit)
 
     assert limit.completed == [result["data"][field]]
     assert result == execute_query(REFERENCE_SCHEMA, SELECTION, VALID_THING, field=field)
@@ -268,13 +268,13 @@ def execute_query(
     thing: Mapping[str, object],
     *,
     field: str = "thing",
-    list_limit: ListSizeLimit | None = None,
+    entry_limit: ResponseEntryLimit | None = None,
 ) -> Any:
     """Return the data, its key order and the errors."""
     context = SimpleNamespace(
         thing=SimpleNamespace(**thing),
         clock=lambda: NOW,
-        list_limit=list_limit or ListSizeLimit(None),
+        entry_limit=entry_limit or ResponseEntryLimit(None),
     )
     result = schema.execute_sync(f"{{ {field} {selection} }}", context_value=context)
     errors = [error.formatted for error in result.errors or ()]

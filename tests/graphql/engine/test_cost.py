@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from app.domain.errors import LimitExceeded
 from app.graphql.ast.document_index import DocumentIndex
 from app.graphql.engine.cost import QueryCost, analyze_cost
-from app.graphql.engine.limits import MAX_COUNT
+from app.graphql.engine.limits import COUNT_CEILING
 from app.settings import GraphQLLimits
 from tests.graphql.random_documents import SCHEMA, document_strategy
 
@@ -55,7 +55,7 @@ def count_nodes(query: str, **variables: object) -> int:
 def limit_error(query: str, **variables: object) -> tuple[str, str | None] | None:
     cost = query_cost(query)
     try:
-        cost.check_list_sizes(variables, LIMITS.ids)
+        cost.check_argument_sizes(variables, LIMITS.ids)
         cost.check_node_limit(variables, LIMITS)
     except LimitExceeded as error:
         return error.message, error.argument
@@ -248,7 +248,7 @@ def test_multiplying_fragments_are_counted_without_expansion() -> None:
 def test_counting_stops_at_the_ceiling() -> None:
     levels = "posts { nodes { account { " * 60 + "id" + " } } }" * 60
     cost = query_cost("{ node(id: 1) { ... on Account { " + levels + " } } }")
-    assert cost.count_nodes({}) == MAX_COUNT
+    assert cost.count_nodes({}) == COUNT_CEILING
     with pytest.raises(LimitExceeded) as error:
         cost.check_node_limit({}, LIMITS)
     assert error.value.message == (
@@ -366,17 +366,17 @@ def test_lists_in_excluded_selections_do_not_count() -> None:
 def test_lists_of_other_operations_and_unused_variables_do_not_count() -> None:
     long_list = ["1"] * 101
     query = f"query A {{ version }} query B {{ nodes(ids: {[1] * 101}) {{ id }} }}"
-    query_cost(query, "A").check_list_sizes({"unused": long_list}, LIMITS.ids)
+    query_cost(query, "A").check_argument_sizes({"unused": long_list}, LIMITS.ids)
     with pytest.raises(LimitExceeded):
-        query_cost(query, "B").check_list_sizes({"unused": long_list}, LIMITS.ids)
+        query_cost(query, "B").check_argument_sizes({"unused": long_list}, LIMITS.ids)
 
 
 def test_configured_limits_are_enforced() -> None:
     query = '{ nodes(ids: ["a", "b", "c"]) { id } }'
     query_cost(query).check_node_limit({}, replace(LIMITS, nodes=3))
-    query_cost(query).check_list_sizes({}, 3)
+    query_cost(query).check_argument_sizes({}, 3)
     with pytest.raises(LimitExceeded, match=r"^ids has 3 values; at most 2 are allowed\.$"):
-        query_cost(query).check_list_sizes({}, 2)
+        query_cost(query).check_argument_sizes({}, 2)
     with pytest.raises(
         LimitExceeded, match=r"^The document asks for 3 nodes; at most 2 are allowed\.$"
     ):
@@ -461,7 +461,7 @@ VARIABLES = st.fixed_dictionaries(
 def test_the_count_equals_that_of_the_expanded_operation(
     query: str, variables: dict[str, object]
 ) -> None:
-    expected = min(count_by_expanding(parse(query), variables), MAX_COUNT)
+    expected = min(count_by_expanding(parse(query), variables), COUNT_CEILING)
     assert query_cost(query).count_nodes(variables) == expected
 
 
@@ -469,4 +469,4 @@ def test_the_count_equals_that_of_the_expanded_operation(
 def test_every_document_that_parses_can_be_counted(
     query: str, variables: dict[str, object]
 ) -> None:
-    assert 0 <= query_cost(query).count_nodes(variables) <= MAX_COUNT
+    assert 0 <= query_cost(query).count_nodes(variables) <= COUNT_CEILING

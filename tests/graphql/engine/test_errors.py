@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 import structlog.testing
 
-from app.db.core.database import Database, Driver
+from app.db.core.database import Database, ReadDriver
 from app.db.core.statements import AnySelect, CompiledStatement, Record
 from app.db.core.tenancy import WorkspaceIdOrParam, restrict_to_workspace
 from app.domain.errors import ErrorCode
@@ -198,7 +198,7 @@ class FailingRestriction:
 class FailingDriver:
     """A driver that fails for statements that contain a text."""
 
-    def __init__(self, driver: Driver, error: Exception, pattern: str) -> None:
+    def __init__(self, driver: ReadDriver, error: Exception, pattern: str) -> None:
         self._driver = driver
         self._error = error
         self._pattern = pattern

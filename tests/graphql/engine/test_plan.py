@@ -6,12 +6,12 @@ from uuid import UUID
 
 import pytest
 
-from app.db.core.database import Database, Driver
+from app.db.core.database import Database, ReadDriver
 from app.db.core.statements import CompiledStatement, Record
 from app.domain.api_keys import Scope
 from app.domain.errors import ServiceUnavailable
 from app.graphql.engine.executable_schema import Schema, create_schema
-from app.graphql.loading.loaders import ListSizeLimit
+from app.graphql.loading.loaders import ResponseEntryLimit
 from tests.db.core.test_database import only_on_sqlite
 from tests.graphql.engine.corrupting_driver import ColumnCorruption, CorruptingDriver
 from tests.graphql.engine.differential import (
@@ -51,7 +51,7 @@ async def run_twice(
     bench.corrupting_driver.corruptions = ()
     await run_query(FAST_SCHEMA, document, variables, bench.context())
     bench.corrupting_driver.corruptions = corruptions
-    context = replace(bench.context(scopes), list_limit=ListSizeLimit(entries))
+    context = replace(bench.context(scopes), entry_limit=ResponseEntryLimit(entries))
     with record_statements(bench.database) as statements:
         result = await run_query(FAST_SCHEMA, document, variables, context)
     return result.data, [error.message for error in result.errors or ()], len(statements)
@@ -126,7 +126,7 @@ async def test_a_resolver_is_not_called_again_if_its_value_cannot_be_completed(
 async def test_list_entries_are_counted_once_despite_a_fallback(
     bench: DifferentialBench, *, is_corrupted: bool, entries: int, is_exceeded: bool
 ) -> None:
-    context = replace(bench.context(), list_limit=ListSizeLimit(entries))
+    context = replace(bench.context(), entry_limit=ResponseEntryLimit(entries))
     document = "query ($id: UUID!) { post(postId: $id) { destinations { attempts publishedAt } } }"
     variables = {"id": str(POST)}
     await run_query(FAST_SCHEMA, document, variables, bench.context())
@@ -136,7 +136,7 @@ async def test_list_entries_are_counted_once_despite_a_fallback(
 
     result = await run_query(FAST_SCHEMA, document, variables, context)
 
-    assert (context.list_limit.error is not None) == is_exceeded
+    assert (context.entry_limit.error is not None) == is_exceeded
     assert bool(result.errors) == (is_corrupted or is_exceeded)
 
 
@@ -198,7 +198,7 @@ async def test_limits_apply_to_a_cached_operation_with_other_variables(
 class CountTimeoutDriver:
     """A driver whose count queries time out."""
 
-    driver: Driver
+    driver: ReadDriver
 
     async def fetch(
         self, query: CompiledStatement, arguments: Sequence[object]

@@ -11,7 +11,7 @@ from app.db.core.database import Database
 from app.db.models import Account
 from app.domain.destinations import Outcome
 from app.domain.ids import AccountId, DestinationId, WorkspaceId
-from app.graphql.loading.loaders import KEYS_PER_STATEMENT, ListSizeLimit, Loaders
+from app.graphql.loading.loaders import KEYS_PER_STATEMENT, Loaders, ResponseEntryLimit
 from app.settings import read_settings
 from tests.clients import Tenant, app_client
 from tests.factories import (
@@ -197,7 +197,7 @@ CYCLIC_QUERY = "posts { nodes { destinations { post { destinations { status } } 
     ],
 )
 @pytest.mark.parametrize("is_fast", ["yes", "no"])
-async def test_list_size_limit_counts_entries_of_whole_response(
+async def test_response_entry_limit_counts_entries_of_whole_response(
     database: Database, document: str, entries: int, is_fast: str
 ) -> None:
     """The repeated request runs the prepared document."""
@@ -230,7 +230,7 @@ async def test_list_size_limit_counts_entries_of_whole_response(
     ]
 
 
-async def test_rest_api_has_no_list_size_limit(database: Database) -> None:
+async def test_rest_api_has_no_response_entry_limit(database: Database) -> None:
     token = await add_post_on_two_accounts(database)
     settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
     async with app_client(database, token=token, settings=settings) as client:
@@ -247,7 +247,7 @@ async def add_post_on_two_accounts(database: Database) -> str:
 
 
 def make_loaders(database: Database, workspace: WorkspaceId) -> Loaders:
-    return Loaders(lambda: database.read(workspace), lambda: NOW, ListSizeLimit(None))
+    return Loaders(lambda: database.read(workspace), lambda: NOW, ResponseEntryLimit(None))
 
 
 async def test_loader_accepts_any_number_of_keys(database: Database) -> None:

@@ -95,7 +95,7 @@ def make_event(*, post: PostId | None = None, destination: DestinationId | None 
         post_id=post,
         destination_id=destination,
         account_id=ACCOUNT if destination else None,
-        changes={"error": "Too long.", "fence": 3} if destination else {"content": "b"},
+        values={"error": "Too long.", "fence": 3} if destination else {"content": "b"},
     )
 
 
@@ -114,7 +114,7 @@ async def test_change_has_all_fields_and_current_state_of_its_objects(
             Event(
                 kind=EventKind.ACCOUNT_CHANGED,
                 account_id=ACCOUNT,
-                changes={"is_active": False},
+                values={"is_active": False},
             ),
         ],
         operation="loseLease",
@@ -211,7 +211,7 @@ async def test_every_event_kind_can_be_filtered_by_type(
     database: Database, workspace: WorkspaceId, client: Client
 ) -> None:
     await append_test_events(
-        database, workspace, [Event(kind=kind, changes={}) for kind in EventKind]
+        database, workspace, [Event(kind=kind, values={}) for kind in EventKind]
     )
     document = """query ($types: [ChangeType!], $after: String) {
         changes(types: $types, after: $after) { nodes { type } hasNextPage endCursor latestCursor } }"""

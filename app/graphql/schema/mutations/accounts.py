@@ -6,9 +6,9 @@ from uuid import UUID
 import strawberry
 from strawberry import UNSET, field
 
-from app.domain.account_commands import AccountChanges, NewConnection
+from app.domain.account_commands import AccountUpdate, NewAccount
 from app.domain.api_keys import Scope
-from app.domain.ids import AccountId, check_account_id
+from app.domain.ids import AccountId, validate_account_id
 from app.domain.manual_retries import MAX_RETRIES
 from app.graphql.schema.context import Info
 from app.graphql.schema.inputs import (
@@ -45,7 +45,7 @@ class AccountIdInput:
     account_id: int = field(description="Number of the account.")
 
     def checked_account_id(self) -> AccountId:
-        return check_account_id(self.account_id, "accountId")
+        return validate_account_id(self.account_id, "accountId")
 
 
 @strawberry.input(
@@ -133,7 +133,7 @@ class AccountMutations:
         account_id = await accounts.connect_account(
             context.database,
             context.write_context("connectAccount"),
-            to_record(input, NewConnection),
+            to_record(input, NewAccount),
             context.idempotency_key(input.idempotency_key),
         )
         return ConnectAccountPayload(account=await load_account(context, account_id))
@@ -147,8 +147,8 @@ class AccountMutations:
     ) -> UpdateAccountPayload | None:
         context = info.context
         account_id = input.checked_account_id()
-        changes = passed_fields(input, AccountChanges)
-        await accounts.change_account(
+        changes = passed_fields(input, AccountUpdate)
+        await accounts.update_account(
             context.database, context.write_context("updateAccount"), account_id, changes
         )
         return UpdateAccountPayload(account=await load_account(context, account_id))

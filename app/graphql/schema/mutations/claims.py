@@ -19,10 +19,10 @@ from app.domain.leases import (
     MAX_WAIT,
     Lease,
     LeaseKind,
-    parse_claim_limit,
-    parse_lease_duration,
-    parse_platforms,
     parse_wait_duration,
+    validate_claim_limit,
+    validate_lease_duration,
+    validate_platforms,
 )
 from app.domain.settlement import Receipt
 from app.graphql.schema.context import Context, Info
@@ -59,9 +59,9 @@ class ClaimInput:
     def to_request(self) -> ClaimRequest:
         """Validate the values; raises InvalidInput, naming the field, for one out of its range."""
         return ClaimRequest(
-            limit=parse_claim_limit(self.limit, "limit"),
-            lease_duration=parse_lease_duration(self.lease_seconds, "leaseSeconds"),
-            platforms=parse_platforms(self.platforms, "platforms"),
+            limit=validate_claim_limit(self.limit, "limit"),
+            lease_duration=validate_lease_duration(self.lease_seconds, "leaseSeconds"),
+            platforms=validate_platforms(self.platforms, "platforms"),
         )
 
 
@@ -315,7 +315,7 @@ class ClaimMutations:
     ) -> ExtendLeasePayload | None:
         context = info.context
         lease = input.decode_lease(context)
-        duration = parse_lease_duration(input.lease_seconds, "leaseSeconds")
+        duration = validate_lease_duration(input.lease_seconds, "leaseSeconds")
         expires_at = await reports.extend_lease(
             context.database, context.publisher, lease, duration, now=context.clock()
         )
@@ -348,7 +348,7 @@ async def _long_poll(
 ) -> list[Claim]:
     wait = parse_wait_duration(claim_input.wait_seconds, "waitSeconds")
     # Checked before the claim: an error while the response is built could not undo the claim.
-    context.list_limit.add(request.limit)
+    context.entry_limit.add(request.limit)
     budget = context.wait_budget
 
     async def pause(seconds: float) -> None:

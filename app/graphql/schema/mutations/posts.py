@@ -12,8 +12,8 @@ from strawberry import UNSET, field
 from app.domain.accounts import HealthReason, blocking_message
 from app.domain.api_keys import Scope
 from app.domain.errors import ErrorCode, InvalidInput
-from app.domain.ids import AccountId, PostId, check_account_id
-from app.domain.post_commands import NewPost, PostChanges, Schedule
+from app.domain.ids import AccountId, PostId, validate_account_id
+from app.domain.post_commands import NewPost, PostUpdate, Schedule
 from app.domain.posts import MAX_BULK_POSTS
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import (
@@ -110,13 +110,13 @@ class UpdatePostInput(PostVersionInput):
     platform_content: Json | None = optional(_PLATFORM_CONTENT_DESCRIPTION, default=UNSET)
     reference: str | None = optional("Name that the client chooses.", default=UNSET)
 
-    def to_changes(self) -> PostChanges:
+    def to_changes(self) -> PostUpdate:
         """Return the passed fields; raises InvalidInput if there are two times or a type is wrong."""
         if self.publish_now and self.scheduled_for is not None:
             raise InvalidInput(
                 "Pass either scheduledFor or publishNow, not both.", argument="scheduledFor"
             )
-        changes = passed_fields(self, PostChanges)
+        changes = passed_fields(self, PostUpdate)
         if self.scheduled_for is None and not self.publish_now:
             del changes["scheduled_for"]
         if "content" in changes:
@@ -295,7 +295,7 @@ class PostMutations:
         self, info: Info, input: MutationInput[UpdatePostInput]
     ) -> UpdatePostPayload | None:
         context, post_id = info.context, PostId(input.post_id)
-        warnings = await posts.change_post(
+        warnings = await posts.update_post(
             context.database,
             context.write_context("updatePost"),
             post_id,
@@ -392,7 +392,7 @@ def _check_optional_account_ids(numbers: Sequence[int] | None) -> list[AccountId
 
 def _check_account_ids(numbers: Sequence[int]) -> list[AccountId]:
     return [
-        check_account_id(number, f"accountIds[{index}]") for index, number in enumerate(numbers)
+        validate_account_id(number, f"accountIds[{index}]") for index, number in enumerate(numbers)
     ]
 
 

@@ -22,7 +22,7 @@ from app.domain.attempts import (
 )
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.errors import InvalidInput
-from app.domain.ids import DestinationId, PostId, check_account_id
+from app.domain.ids import DestinationId, PostId, validate_account_id
 from app.domain.leases import LeaseKind
 from app.domain.settlement import Receipt
 from app.domain.times import truncate_to_ms
@@ -302,7 +302,7 @@ class ReportMutations:
         self, info: Info, input: MutationInput[RecordResultInput]
     ) -> RecordResultPayload | None:
         context, now = info.context, _now_in_milliseconds(info.context)
-        account_id = check_account_id(input.account_id, "accountId")
+        account_id = validate_account_id(input.account_id, "accountId")
         check_attempt_key(input.attempt_key)
         worker = validate_worker(input.worker)
         attempt = ExternalAttempt(
@@ -312,7 +312,7 @@ class ReportMutations:
             outcome=Outcome(input.outcome.value),
             details=input.to_outcome(now),
         )
-        result = await reports.record_result(
+        result = await reports.record_external_attempt(
             context.database,
             context.write_context("recordResult"),
             PostId(input.post_id),

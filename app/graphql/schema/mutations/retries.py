@@ -11,7 +11,7 @@ from app.db.core.paging import PageRequest
 from app.domain.api_keys import Scope
 from app.domain.errors import InvalidInput
 from app.domain.idempotency import IdempotencyKey
-from app.domain.ids import DestinationId, PostId, check_account_id
+from app.domain.ids import DestinationId, PostId, validate_account_id
 from app.domain.manual_retries import MAX_RETRIES, RetryRefusal
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import (
@@ -23,7 +23,7 @@ from app.graphql.schema.inputs import (
 from app.graphql.schema.permissions import write_field
 from app.graphql.schema.types import Destination, Post, load_destination, load_post
 from app.services import retries
-from app.services.retries import DestinationRetry, RetriedPage
+from app.services.retries import RetriedPage, StoredRetryDecision
 
 
 @strawberry.input(description="Input of `retryPost`.")
@@ -59,7 +59,7 @@ class RetryDestinationsInput:
 
 
 @strawberry.type(name="DestinationRetry", description="Retry decision for one destination.")
-class DestinationRetryResult:
+class DestinationRetry:
     destination_id: UUID = field(description="UUID of the destination.")
     post_id: UUID = field(description="UUID of the post.")
     account_id: int = field(description="Number of the account in this workspace.")
@@ -69,7 +69,7 @@ class DestinationRetryResult:
     fix: str | None = field(description="Instruction to resolve the refusal, as a sentence.")
 
     @classmethod
-    def from_decisions(cls, decisions: Sequence[DestinationRetry]) -> list[Self]:
+    def from_decisions(cls, decisions: Sequence[StoredRetryDecision]) -> list[Self]:
         return [
             cls(
                 destination_id=decision.destination_id,
@@ -91,7 +91,7 @@ class DestinationRetryResult:
 @strawberry.type(description="Result of `retryPost`.")
 class RetryPostPayload:
     post: Post | None = field(description="Current state of the post; null if it was deleted.")
-    retries: list[DestinationRetryResult] = field(
+    retries: list[DestinationRetry] = field(
         description="Decisions for the requested destinations, in the order of the post."
     )
     retried_count: int = field(description="Number of destinations that were queued again.")
@@ -99,7 +99,7 @@ class RetryPostPayload:
 
 @strawberry.type(description="Result of `retryDestinations`.")
 class RetryDestinationsPayload:
-    retries: list[DestinationRetryResult] = field(
+    retries: list[DestinationRetry] = field(
         description="Decision for each matching destination, newest destination first."
     )
     retried_count: int = field(
@@ -126,7 +126,7 @@ class RetryMutations:
         account_ids = (
             None
             if input.account_ids is None
-            else [check_account_id(number, "accountIds") for number in input.account_ids]
+            else [validate_account_id(number, "accountIds") for number in input.account_ids]
         )
         decisions = await retries.retry_one_post(
             context.database,
@@ -138,7 +138,7 @@ class RetryMutations:
         )
         return RetryPostPayload(
             post=await load_post(context, post_id),
-            retries=DestinationRetryResult.from_decisions(decisions),
+            retries=DestinationRetry.from_decisions(decisions),
             retried_count=_count_retried(decisions),
         )
 
@@ -161,7 +161,7 @@ class RetryMutations:
         retried_count = _count_retried(decided.retries)
         end = decided.end_position
         return RetryDestinationsPayload(
-            retries=DestinationRetryResult.from_decisions(decided.retries),
+            retries=DestinationRetry.from_decisions(decided.retries),
             retried_count=retried_count,
             refused_count=len(decided.retries) - retried_count,
             has_more=decided.has_more,
@@ -175,17 +175,13 @@ async def _retry_or_dry_run(
     page: PageRequest,
     key: IdempotencyKey | None,
 ) -> RetriedPage:
-    destination_filter = retry_input.filter.to_db_filter()
+    criteria = retry_input.filter.to_criteria()
     write_context = context.write_context("retryDestinations")
     # Checked before the write: an error while the response is built could not undo the retries.
-    context.list_limit.add(page.size)
+    context.entry_limit.add(page.size)
     if retry_input.dry_run:
-        return await retries.dry_run_retry_matching(
-            context.database, write_context, destination_filter, page
-        )
-    return await retries.retry_matching(
-        context.database, write_context, destination_filter, page, key
-    )
+        return await retries.dry_run_retry_matching(context.database, write_context, criteria, page)
+    return await retries.retry_matching(context.database, write_context, criteria, page, key)
 
 
 def _check_page_size(first: int | None) -> int:
@@ -198,5 +194,5 @@ def _check_page_size(first: int | None) -> int:
     return first
 
 
-def _count_retried(decisions: Sequence[DestinationRetry]) -> int:
+def _count_retried(decisions: Sequence[StoredRetryDecision]) -> int:
     return sum(decision.refusal is None for decision in decisions)
