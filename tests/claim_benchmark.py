@@ -25,8 +25,11 @@ from app.db.core.database import Database, WriteSession
 from app.db.migrations import migrate
 from app.domain.attempts import Publication
 from app.domain.ids import AccountId, WorkspaceId
-from app.services.claims import Claim, ClaimRequest, claim_destinations
-from app.services.reports import Publisher, report_published, start_attempt
+from app.domain.retry_policy import DEFAULT_POLICIES
+from app.domain.settlement import RetryDecider
+from app.services.claims import Claim, ClaimRequest, ClaimService
+from app.services.reports import ReportService
+from app.services.unit_of_work import Publisher
 from tests import postgres
 from tests.factories import add_account, add_post, add_workspace, queued
 
@@ -97,13 +100,21 @@ _SQLITE_UUID = "||'-'||".join(f"lower(hex(randomblob({size})))" for size in (4, 
 
 async def claim(database: Database, limit: int) -> list[Claim]:
     request = ClaimRequest(limit=limit, lease_duration=LEASE, platforms=None)
-    return await claim_destinations(database, OPERATOR, request, new_id=uuid4, now=now())
+    service = ClaimService(database=database, publisher=OPERATOR, new_id=uuid4, clock=now)
+    return await service.claim_destinations(request)
 
 
 async def publish(database: Database, claim: Claim) -> None:
-    await start_attempt(database, OPERATOR, claim.lease, worker=None, new_id=uuid4, now=now())
+    service = ReportService(
+        database=database,
+        publisher=OPERATOR,
+        retry_decider=RetryDecider(DEFAULT_POLICIES, lambda: 0.5),
+        new_id=uuid4,
+        clock=now,
+    )
+    await service.start_attempt(claim.lease, None)
     publication = Publication(platform_post_id="1", platform_post_url=None, published_at=now())
-    await report_published(database, OPERATOR, claim.lease, publication, new_id=uuid4, now=now())
+    await service.report_published(claim.lease, publication)
 
 
 def _claim_until_empty(url: str, claimers: int) -> list[tuple[str, int]]:

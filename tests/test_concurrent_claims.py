@@ -6,7 +6,6 @@ The tests named `…_tests_detect_…` remove one protection from the SQL and sh
 import asyncio
 from collections import Counter
 from datetime import timedelta
-from uuid import uuid4
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -16,10 +15,10 @@ from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
 from app.domain.ids import DestinationId, WorkspaceId
 from app.domain.leases import Lease
-from app.services.claims import ClaimRequest, claim_destinations
-from app.services.reports import Publisher, start_attempt
+from app.services.unit_of_work import Publisher
 from tests.db.core.test_database import only_on_postgresql
-from tests.factories import NOW, add_account, add_post, add_workspace, queued
+from tests.factories import add_account, add_post, add_workspace, queued
+from tests.services import publishing_calls
 from tests.test_concurrency import LONG_TIMEOUT, database_with_replaced_sql, run_behind_lock
 
 CLAIMERS = 16
@@ -28,13 +27,7 @@ MINUTE = timedelta(minutes=1)
 
 
 async def claim(database: Database, workspace: WorkspaceId | None, limit: int = 10) -> list[Lease]:
-    claims = await claim_destinations(
-        database,
-        Publisher(workspace, None),
-        ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=None),
-        new_id=uuid4,
-        now=NOW,
-    )
+    claims = await publishing_calls.claim(database, limit, publisher=Publisher(workspace, None))
     return [claim.lease for claim in claims]
 
 
@@ -128,9 +121,7 @@ async def start_behind_lock(database: Database, publishers: Database) -> Counter
 
     async def start() -> object:
         try:
-            result, _ = await start_attempt(
-                publishers, Publisher(workspace, None), lease, worker=None, new_id=uuid4, now=NOW
-            )
+            result = await publishing_calls.start_attempt(publishers, lease)
         except Exception as error:  # noqa: BLE001 - any error is a result
             return type(error).__name__
         return result.receipt.value

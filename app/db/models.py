@@ -406,6 +406,12 @@ class Attempt(Base):
     finished_at: Mapped[datetime | None]
 
 
+ATTEMPT_JOIN = and_(
+    Attempt.workspace_id == Destination.workspace_id, Attempt.destination_id == Destination.id
+)
+"""Join condition of a destination with its attempts."""
+
+
 class PublishEvidence(Base):
     """Report that a destination is published; at most one report per destination is counted."""
 

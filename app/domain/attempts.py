@@ -181,7 +181,7 @@ def validate_started_at(started_at: datetime | None, now: datetime) -> datetime:
     """Return the start of an attempt, by default `now`; raises InvalidInput if it is in the future."""
     if started_at is not None and started_at > now + _MAX_CLOCK_SKEW:
         raise InvalidInput("startedAt is in the future.", argument="startedAt")
-    return started_at or now
+    return truncate_to_ms(started_at or now)
 
 
 def _parse_retry_after(seconds: int | None) -> timedelta | None:

@@ -188,7 +188,7 @@ def _changed_fields(before: Mapping[str, object], after: Mapping[str, object]) -
     return {
         name: _as_json(value)
         for name, value in after.items()
-        if name not in before or not json_equal(before[name], value)
+        if name not in before or (value is not before[name] and not json_equal(before[name], value))
     }
 
 

@@ -72,7 +72,8 @@ class Post:
         if not isinstance(other, Post):
             return NotImplemented
         names = (field.name for field in fields(self))
-        return all(json_equal(getattr(self, name), getattr(other, name)) for name in names)
+        pairs = ((getattr(self, name), getattr(other, name)) for name in names)
+        return all(one is two or json_equal(one, two) for one, two in pairs)
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeAlias, TypeVar
 from uuid import UUID
 
@@ -21,9 +22,9 @@ from app.domain.errors import ServiceUnavailable
 from app.domain.ids import DestinationId, IdFactory, PostId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.posts import Post
+from app.domain.times import Clock
 from app.domain.transitions import auth_failed, claimed, verification_claimed
-from app.services.reports import Publisher
-from app.services.unit_of_work import UnitOfWork, run_in_transaction
+from app.services.unit_of_work import Publisher, UnitOfWork, run_in_transaction
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -68,31 +69,92 @@ class Claim:
     """Start of the attempt to verify; None if none is logged."""
 
 
-async def claim_destinations(
-    database: Database,
-    publisher: Publisher,
-    request: ClaimRequest,
-    *,
-    new_id: IdFactory,
-    now: datetime,
-) -> list[Claim]:
-    """Lease due destinations, the longest due first, in fair shares of each workspace and platform.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimService:
+    """Claims of one publisher."""
 
-    Destinations on accounts that cannot publish fail instead, as periodic maintenance would fail them.
-    """
-    return await _claim(database, publisher, request, _DUE, new_id=new_id, now=now)
+    database: Database
+    publisher: Publisher
+    new_id: IdFactory
+    clock: Clock
 
+    async def claim_destinations(self, request: ClaimRequest) -> list[Claim]:
+        """Lease due destinations, the longest due first, in fair shares of each workspace and platform.
 
-async def claim_verifications(
-    database: Database,
-    publisher: Publisher,
-    request: ClaimRequest,
-    *,
-    new_id: IdFactory,
-    now: datetime,
-) -> list[Claim]:
-    """Lease destinations of unknown outcome, so that the caller checks whether they are published."""
-    return await _claim(database, publisher, request, _UNKNOWN, new_id=new_id, now=now)
+        Destinations on accounts that cannot publish fail instead, as periodic maintenance would fail them.
+        """
+        return await self._claim(request, _DueDestinations())
+
+    async def claim_verifications(self, request: ClaimRequest) -> list[Claim]:
+        """Lease destinations of unknown outcome, so that the caller checks whether they are published."""
+        return await self._claim(request, _UnknownOutcomes())
+
+    async def _claim(self, request: ClaimRequest, queue: "_Queue") -> list[Claim]:
+        """Claim in one transaction for each workspace; workspaces and platforms share the limit fairly."""
+        now, rotation_start = self.clock(), WorkspaceId(self.new_id())
+        async with self.database.unscoped_connection() as connection:
+            workspaces = await queue.find_workspaces(
+                connection,
+                now,
+                platforms=request.platforms,
+                workspace_id=self.publisher.workspace_id,
+                rotation_start=rotation_start,
+                limit=_MAX_CLAIM_WORKSPACES,
+            )
+
+        async def claim(workspace_id: WorkspaceId, limit: int) -> list[Claim]:
+            write_context = self.publisher.write_context(workspace_id, queue.operation, now)
+            work = partial(self._lock_and_lease, request, queue, limit)
+            return await run_in_transaction(self.database, write_context, work)
+
+        return await _distribute_fairly(_rotate(workspaces, rotation_start), request.limit, claim)
+
+    async def _lock_and_lease(
+        self, request: ClaimRequest, queue: "_Queue", limit: int, uow: UnitOfWork
+    ) -> list[Claim]:
+        async def lock(platform: str | None, share: int) -> list[DestinationRef]:
+            now = uow.write_context.now
+            return await queue.lock(uow.reader, now, platform=platform, limit=share)
+
+        platforms: Sequence[str | None] = [None]
+        if request.platforms is not None:
+            platforms = _rotate(list(dict.fromkeys(request.platforms)), self.new_id())
+        destinations = await _distribute_fairly(platforms, limit, lock)
+        return await self._lease(request, queue, destinations, uow)
+
+    async def _lease(
+        self,
+        request: ClaimRequest,
+        queue: "_Queue",
+        destinations: Sequence[DestinationRef],
+        uow: UnitOfWork,
+    ) -> list[Claim]:
+        """Apply the transition to locked destinations, save them, and return a claim for each new lease."""
+        now = uow.write_context.now
+        expires_at = now + request.lease_duration
+        posts = await uow.load_posts({post_id for post_id, _ in destinations})
+        accounts = await uow.load_accounts(
+            {posts[post_id].destination(id_).account_id for post_id, id_ in destinations}
+        )
+        leases: list[Lease] = []
+        for post_id, destination_id in destinations:
+            destination, token = posts[post_id].destination(destination_id), self.new_id()
+            account = accounts[destination.account_id]
+            state = queue.lease(destination.state, account, token, expires_at, now)
+            posts[post_id] = posts[post_id].with_state(destination_id, state, now)
+            # Neither token is the new one if the destination failed, because its account cannot publish.
+            if token in (state.lease_token, state.verification_token):
+                workspace_id = uow.write_context.workspace_id
+                leases.append(Lease(workspace_id, post_id, destination_id, state.fence, token))
+        await uow.save_posts(list(posts.values()))
+        starts = await queue.attempt_starts(uow.reader, [lease.destination_id for lease in leases])
+        claims = []
+        for lease in leases:
+            post = posts[lease.post_id]
+            destination = post.destination(lease.destination_id)
+            account, start = accounts[destination.account_id], starts.get(destination.id)
+            claims.append(Claim(lease, expires_at, post, destination, account, start))
+        return claims
 
 
 async def poll_for_claims(
@@ -116,100 +178,59 @@ async def poll_for_claims(
     return claims
 
 
-@dataclass(frozen=True, slots=True)
-class _ClaimKind:
-    """The queries and the state transition of one kind of claim: due destinations or verifications."""
+class _DueDestinations:
+    """Destinations to publish."""
 
-    operation: str
-    find_workspaces: Callable[..., Awaitable[list[WorkspaceId]]]
-    """Finds workspaces that have such destinations, without locks."""
-    lock: Callable[..., Awaitable[list[DestinationRef]]]
-    """Locks up to `limit` such destinations of a platform (None: of any), skipping locked ones."""
-    transition: Callable[[DestinationState, Account, UUID, datetime, datetime], DestinationState]
-    """Called with state, account, lease token, lease expiry and `now`; returns the new state.
+    operation = "claimDestinations"
+    find_workspaces = staticmethod(workspaces_with_due_destinations)
+    lock = staticmethod(lock_due_destinations)
 
-    It has no lease if the account cannot publish.
-    """
-    load_attempt_starts: Callable[
-        [Reader, Sequence[DestinationId]], Awaitable[Mapping[DestinationId, AttemptStart]]
-    ]
+    def lease(
+        self,
+        state: DestinationState,
+        account: Account,
+        token: UUID,
+        expires_at: datetime,
+        now: datetime,
+    ) -> DestinationState:
+        """Return the leased state; one without a lease if the account cannot publish."""
+        reason = blocking_reason(account.access, now)
+        if reason is not None:
+            return auth_failed(state, blocking_message(reason), now)
+        return claimed(state, token, expires_at)
 
-
-def _claim_due(
-    state: DestinationState, account: Account, token: UUID, expires_at: datetime, now: datetime
-) -> DestinationState:
-    reason = blocking_reason(account.access, now)
-    if reason is not None:
-        return auth_failed(state, blocking_message(reason), now)
-    return claimed(state, token, expires_at)
-
-
-async def _load_attempt_starts(
-    reader: Reader, destination_ids: Sequence[DestinationId]
-) -> Mapping[DestinationId, AttemptStart]:
-    rows = await attempts_by_destination_id(reader, destination_ids)
-    return {row.destination_id: AttemptStart(row.started_at, row.worker) for row in rows}
+    async def attempt_starts(
+        self, _reader: Reader, _destination_ids: Sequence[DestinationId]
+    ) -> Mapping[DestinationId, AttemptStart]:
+        return {}
 
 
-async def _no_attempt_starts(
-    _reader: Reader, _destination_ids: Sequence[DestinationId]
-) -> Mapping[DestinationId, AttemptStart]:
-    return {}
+class _UnknownOutcomes:
+    """Destinations to verify."""
+
+    operation = "claimVerifications"
+    find_workspaces = staticmethod(workspaces_with_unknown_outcomes)
+    lock = staticmethod(lock_unknown_outcomes)
+
+    def lease(
+        self,
+        state: DestinationState,
+        _account: Account,
+        token: UUID,
+        expires_at: datetime,
+        _now: datetime,
+    ) -> DestinationState:
+        return verification_claimed(state, token, expires_at)
+
+    async def attempt_starts(
+        self, reader: Reader, destination_ids: Sequence[DestinationId]
+    ) -> Mapping[DestinationId, AttemptStart]:
+        """Return the last logged start of each destination that has one."""
+        rows = await attempts_by_destination_id(reader, destination_ids)
+        return {row.destination_id: AttemptStart(row.started_at, row.worker) for row in rows}
 
 
-_DUE = _ClaimKind(
-    "claimDestinations",
-    workspaces_with_due_destinations,
-    lock_due_destinations,
-    _claim_due,
-    _no_attempt_starts,
-)
-_UNKNOWN = _ClaimKind(
-    "claimVerifications",
-    workspaces_with_unknown_outcomes,
-    lock_unknown_outcomes,
-    lambda state, _account, token, expires_at, _now: verification_claimed(state, token, expires_at),
-    _load_attempt_starts,
-)
-
-
-async def _claim(
-    database: Database,
-    publisher: Publisher,
-    request: ClaimRequest,
-    kind: _ClaimKind,
-    *,
-    new_id: IdFactory,
-    now: datetime,
-) -> list[Claim]:
-    """Claim in one transaction for each workspace; the limit is shared fairly by workspaces and platforms."""
-    rotation_start = WorkspaceId(new_id())
-    async with database.unscoped_connection() as connection:
-        workspaces = await kind.find_workspaces(
-            connection,
-            now,
-            platforms=request.platforms,
-            workspace_id=publisher.workspace_id,
-            rotation_start=rotation_start,
-            limit=_MAX_CLAIM_WORKSPACES,
-        )
-
-    async def claim(workspace_id: WorkspaceId, limit: int) -> list[Claim]:
-        write_context = publisher.write_context(workspace_id, kind.operation, now)
-
-        async def work(uow: UnitOfWork) -> list[Claim]:
-            async def lock(platform: str | None, share: int) -> list[DestinationRef]:
-                return await kind.lock(
-                    uow.reader, write_context.now, platform=platform, limit=share
-                )
-
-            platforms = _rotated_platforms(request, new_id)
-            destination_refs = await _distribute_fairly(platforms, limit, lock)
-            return await _lease(uow, kind, destination_refs, request.lease_duration, new_id)
-
-        return await run_in_transaction(database, write_context, work)
-
-    return await _distribute_fairly(_rotate(workspaces, rotation_start), request.limit, claim)
+_Queue: TypeAlias = _DueDestinations | _UnknownOutcomes
 
 
 async def _distribute_fairly(
@@ -232,53 +253,7 @@ async def _distribute_fairly(
     return taken
 
 
-def _rotated_platforms(request: ClaimRequest, new_id: IdFactory) -> Sequence[str | None]:
-    """Return the requested platforms without repetitions, rotated; a single None for all."""
-    if request.platforms is None:
-        return [None]
-    return _rotate(list(dict.fromkeys(request.platforms)), new_id())
-
-
 def _rotate(items: Sequence[K], random_id: UUID) -> Sequence[K]:
     """Return the items, rotated to a random start so that none is always the last."""
     first = random_id.int % len(items) if items else 0
     return [*items[first:], *items[:first]]
-
-
-async def _lease(
-    uow: UnitOfWork,
-    kind: _ClaimKind,
-    destination_refs: Sequence[DestinationRef],
-    lease_duration: timedelta,
-    new_id: IdFactory,
-) -> list[Claim]:
-    """Apply the transition to locked destinations, save them, and return a claim for each new lease."""
-    now = uow.write_context.now
-    expires_at = now + lease_duration
-    posts = await uow.load_posts({post_id for post_id, _ in destination_refs})
-    accounts = await uow.load_accounts(
-        {posts[post_id].destination(id_).account_id for post_id, id_ in destination_refs}
-    )
-    leases: list[tuple[PostId, Lease]] = []
-    for post_id, destination_id in destination_refs:
-        destination, token = posts[post_id].destination(destination_id), new_id()
-        account = accounts[destination.account_id]
-        state = kind.transition(destination.state, account, token, expires_at, now)
-        posts[post_id] = posts[post_id].with_state(destination_id, state, now)
-        # Neither token is the new one if the destination failed, because its account cannot publish.
-        if token in (state.lease_token, state.verification_token):
-            lease = Lease(
-                uow.write_context.workspace_id, post_id, destination_id, state.fence, token
-            )
-            leases.append((post_id, lease))
-    await uow.save_posts(list(posts.values()))
-    starts = await kind.load_attempt_starts(
-        uow.reader, [lease.destination_id for _, lease in leases]
-    )
-    claims = []
-    for post_id, lease in leases:
-        destination = posts[post_id].destination(lease.destination_id)
-        account = accounts[destination.account_id]
-        start = starts.get(destination.id)
-        claims.append(Claim(lease, expires_at, posts[post_id], destination, account, start))
-    return claims

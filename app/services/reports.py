@@ -1,8 +1,9 @@
 """Report use cases: what publishers and people report about destinations, stored as transitions."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from app.db.core.database import Database
 from app.db.repositories.attempts import (
@@ -19,36 +20,19 @@ from app.domain.attempts import Attempt, Evidence, Failure, Publication
 from app.domain.destinations import Destination, DestinationState, Outcome
 from app.domain.errors import Conflict, NotFound
 from app.domain.events import duplicate_event
-from app.domain.ids import AccountId, ApiKeyId, DestinationId, IdFactory, PostId, WorkspaceId
+from app.domain.ids import AccountId, DestinationId, IdFactory, PostId
 from app.domain.leases import Lease
 from app.domain.posts import Post
 from app.domain.reports import ReportContext
 from app.domain.settlement import History, Receipt, RetryDecider, Transition, lease_lost_error
+from app.domain.times import Clock
 from app.domain.transitions import extended
 from app.domain.verification import ExternalAttempt, VerificationFinding
 from app.services.accounts import get_account_for_update
 from app.services.posts import get_post_for_update, get_post_for_update_including_deleted
-from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
+from app.services.unit_of_work import Publisher, UnitOfWork, WriteContext, run_in_transaction
 
-
-@dataclass(frozen=True, slots=True)
-class Publisher:
-    """Client or worker that publishes, with the workspaces in which it may."""
-
-    workspace_id: WorkspaceId | None
-    """The only workspace; None for all."""
-    actor: ApiKeyId | None
-    """None for the operator's own worker."""
-
-    def write_context(
-        self, workspace_id: WorkspaceId, operation: str, now: datetime
-    ) -> WriteContext:
-        """Return the context; raises LeaseLost for another workspace, to reveal nothing about it."""
-        if self.workspace_id not in (None, workspace_id):
-            raise lease_lost_error()
-        return WriteContext(
-            workspace_id=workspace_id, actor=self.actor, operation=operation, now=now
-        )
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,161 +57,119 @@ class LockedDestination:
         return self.destination.state
 
 
-async def start_attempt(
-    database: Database,
-    publisher: Publisher,
-    lease: Lease,
-    *,
-    worker: str | None,
-    new_id: IdFactory,
-    now: datetime,
-) -> tuple[ReportResult, Attempt]:
-    """Log that the publisher is about to call the platform; it must not call unless this succeeds."""
-    write_context = publisher.write_context(lease.workspace_id, "startAttempt", now)
-    report_context = ReportContext(lease, new_id, write_context.now)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportService:
+    """Reports of one publisher. All raise LeaseLost for a lease that is not the publisher's."""
 
-    async def work(uow: UnitOfWork) -> tuple[ReportResult, Attempt]:
-        locked = await _lock_claimed_destination(uow, lease)
-        account_id = locked.destination.account_id
-        account = (await uow.load_accounts([account_id]))[account_id]
-        transition, attempt = reports.start_attempt(
-            locked.state,
-            locked.history,
-            report_context,
-            worker=worker,
-            blocking_reason=blocking_reason(account.access, write_context.now),
-        )
-        return await save_transition(uow, locked, transition), attempt
+    database: Database
+    publisher: Publisher
+    retry_decider: RetryDecider
+    new_id: IdFactory
+    clock: Clock
 
-    return await run_in_transaction(database, write_context, work)
+    async def start_attempt(self, lease: Lease, worker: str | None) -> tuple[ReportResult, Attempt]:
+        """Log that the publisher is about to call the platform; it must not call unless this succeeds."""
 
+        async def work(uow: UnitOfWork) -> tuple[ReportResult, Attempt]:
+            locked = await _lock_claimed_destination(uow, lease)
+            account_id = locked.destination.account_id
+            account = (await uow.load_accounts([account_id]))[account_id]
+            transition, attempt = reports.start_attempt(
+                locked.state,
+                locked.history,
+                self._context(uow, lease),
+                worker=worker,
+                blocking_reason=blocking_reason(account.access, uow.write_context.now),
+            )
+            return await save_transition(uow, locked, transition), attempt
 
-async def extend_lease(
-    database: Database,
-    publisher: Publisher,
-    lease: Lease,
-    lease_duration: timedelta,
-    *,
-    now: datetime,
-) -> datetime:
-    """Set the remaining duration of a lease, longer or shorter; return when it expires."""
-    write_context = publisher.write_context(lease.workspace_id, "extendLease", now)
-    expires_at = write_context.now + lease_duration
+        return await self._run("startAttempt", lease, work)
 
-    async def work(uow: UnitOfWork) -> None:
-        locked = await _lock_claimed_destination(uow, lease)
-        reports.require_lease(locked.state, lease, write_context.now)
-        transition = Transition(state=extended(locked.state, expires_at))
-        await save_transition(uow, locked, transition)
+    async def extend_lease(self, lease: Lease, lease_duration: timedelta) -> datetime:
+        """Set the remaining duration of a lease, longer or shorter; return when it expires."""
 
-    await run_in_transaction(database, write_context, work)
-    return expires_at
+        async def work(uow: UnitOfWork) -> datetime:
+            locked = await _lock_claimed_destination(uow, lease)
+            reports.require_lease(locked.state, lease, uow.write_context.now)
+            expires_at = uow.write_context.now + lease_duration
+            await save_transition(uow, locked, Transition(state=extended(locked.state, expires_at)))
+            return expires_at
 
+        return await self._run("extendLease", lease, work)
 
-async def release_claim(
-    database: Database, publisher: Publisher, lease: Lease, *, now: datetime
-) -> ReportResult:
-    write_context = publisher.write_context(lease.workspace_id, "releaseClaim", now)
+    async def release_claim(self, lease: Lease) -> ReportResult:
+        """Make the destination claimable again; raises Conflict if its attempt was started."""
 
-    async def work(uow: UnitOfWork) -> ReportResult:
-        locked = await _lock_claimed_destination(uow, lease)
-        released = reports.release_claim(locked.state, lease, write_context.now)
-        return await save_transition(uow, locked, Transition(state=released))
+        def decide(locked: LockedDestination, context: ReportContext) -> Transition:
+            return Transition(state=reports.release_claim(locked.state, lease, context.now))
 
-    return await run_in_transaction(database, write_context, work)
+        return await self._report("releaseClaim", lease, decide)
 
+    async def report_published(self, lease: Lease, publication: Publication) -> ReportResult:
+        async def work(uow: UnitOfWork) -> ReportResult:
+            locked = await _lock_claimed_destination(uow, lease)
+            if locked.post.is_draft:  # cancelled before the publisher reported its start
+                post = locked.post.published_despite_cancel(
+                    lease.destination_id, uow.write_context.now
+                )
+                locked = LockedDestination(
+                    post, post.destination(lease.destination_id), locked.history
+                )
+            transition = reports.report_published(
+                locked.state, locked.history, self._context(uow, lease), publication
+            )
+            return await save_transition(uow, locked, transition)
 
-async def report_published(
-    database: Database,
-    publisher: Publisher,
-    lease: Lease,
-    publication: Publication,
-    *,
-    new_id: IdFactory,
-    now: datetime,
-) -> ReportResult:
-    write_context = publisher.write_context(lease.workspace_id, "reportPublished", now)
-    report_context = ReportContext(lease, new_id, write_context.now)
+        return await self._run("reportPublished", lease, work)
 
-    async def work(uow: UnitOfWork) -> ReportResult:
-        post = await _lock_claimed_post(uow, lease)
-        if post.is_draft:  # cancelled before the publisher reported its start
-            post = post.published_despite_cancel(lease.destination_id, write_context.now)
-        locked = await load_locked_destination(uow, post, lease.destination_id)
-        transition = reports.report_published(
-            locked.state, locked.history, report_context, publication
-        )
-        return await save_transition(uow, locked, transition)
+    async def report_failed(self, lease: Lease, failure: Failure) -> ReportResult:
+        def decide(locked: LockedDestination, context: ReportContext) -> Transition:
+            return reports.report_failed(
+                locked.state, locked.history, context, failure, self.retry_decider
+            )
 
-    return await run_in_transaction(database, write_context, work)
+        return await self._report("reportFailed", lease, decide)
 
+    async def report_unknown(self, lease: Lease, failure: Failure) -> ReportResult:
+        """Report that the platform gave no answer, so that the post may be published or not."""
 
-async def report_failed(
-    database: Database,
-    publisher: Publisher,
-    lease: Lease,
-    failure: Failure,
-    retry_decider: RetryDecider,
-    *,
-    new_id: IdFactory,
-    now: datetime,
-) -> ReportResult:
-    write_context = publisher.write_context(lease.workspace_id, "reportFailed", now)
-    report_context = ReportContext(lease, new_id, write_context.now)
+        def decide(locked: LockedDestination, context: ReportContext) -> Transition:
+            return reports.report_unknown(locked.state, locked.history, context, failure)
 
-    async def work(uow: UnitOfWork) -> ReportResult:
-        locked = await _lock_claimed_destination(uow, lease)
-        transition = reports.report_failed(
-            locked.state, locked.history, report_context, failure, retry_decider
-        )
-        return await save_transition(uow, locked, transition)
+        return await self._report("reportFailed", lease, decide)
 
-    return await run_in_transaction(database, write_context, work)
+    async def report_verified(
+        self, lease: Lease, finding: VerificationFinding, publication: Publication | None
+    ) -> ReportResult:
+        def decide(locked: LockedDestination, context: ReportContext) -> Transition:
+            return verification.report_verified(
+                locked.state, locked.history, context, finding, publication, self.retry_decider
+            )
 
+        return await self._report("reportVerified", lease, decide)
 
-async def report_unknown(
-    database: Database,
-    publisher: Publisher,
-    lease: Lease,
-    failure: Failure,
-    *,
-    new_id: IdFactory,
-    now: datetime,
-) -> ReportResult:
-    """Report that the platform gave no answer, so that the post may be published or not."""
-    write_context = publisher.write_context(lease.workspace_id, "reportFailed", now)
-    report_context = ReportContext(lease, new_id, write_context.now)
+    async def _report(
+        self,
+        operation: str,
+        lease: Lease,
+        decide: Callable[[LockedDestination, ReportContext], Transition],
+    ) -> ReportResult:
+        """Lock the lease's destination, and store the transition that `decide` returns."""
 
-    async def work(uow: UnitOfWork) -> ReportResult:
-        locked = await _lock_claimed_destination(uow, lease)
-        transition = reports.report_unknown(locked.state, locked.history, report_context, failure)
-        return await save_transition(uow, locked, transition)
+        async def work(uow: UnitOfWork) -> ReportResult:
+            locked = await _lock_claimed_destination(uow, lease)
+            return await save_transition(uow, locked, decide(locked, self._context(uow, lease)))
 
-    return await run_in_transaction(database, write_context, work)
+        return await self._run(operation, lease, work)
 
+    async def _run(
+        self, operation: str, lease: Lease, work: Callable[[UnitOfWork], Awaitable[T]]
+    ) -> T:
+        write_context = self.publisher.write_context(lease.workspace_id, operation, self.clock())
+        return await run_in_transaction(self.database, write_context, work)
 
-async def report_verified(
-    database: Database,
-    publisher: Publisher,
-    lease: Lease,
-    finding: VerificationFinding,
-    publication: Publication | None,
-    retry_decider: RetryDecider,
-    *,
-    new_id: IdFactory,
-    now: datetime,
-) -> ReportResult:
-    write_context = publisher.write_context(lease.workspace_id, "reportVerified", now)
-    report_context = ReportContext(lease, new_id, write_context.now)
-
-    async def work(uow: UnitOfWork) -> ReportResult:
-        locked = await _lock_claimed_destination(uow, lease)
-        transition = verification.report_verified(
-            locked.state, locked.history, report_context, finding, publication, retry_decider
-        )
-        return await save_transition(uow, locked, transition)
-
-    return await run_in_transaction(database, write_context, work)
+    def _context(self, uow: UnitOfWork, lease: Lease) -> ReportContext:
+        return ReportContext(lease, self.new_id, uow.write_context.now)
 
 
 async def reconcile_destination(
@@ -308,8 +250,23 @@ async def load_locked_destination(
     uow: UnitOfWork, post: Post, destination_id: DestinationId
 ) -> LockedDestination:
     """Load the history of a destination whose post is locked."""
-    destination = post.destination(destination_id)
     attempts = await load_attempts(uow.reader, destination_id)
+    return await _with_evidence(uow, post, destination_id, attempts)
+
+
+async def _lock_claimed_destination(uow: UnitOfWork, lease: Lease) -> LockedDestination:
+    """Lock and load the destination of a lease; raises LeaseLost if its account was removed from the post."""
+    loaded = await uow.load_post_and_attempts_for_update(lease.post_id, lease.destination_id)
+    if loaded is None or not loaded[0].has_destination(lease.destination_id):
+        raise lease_lost_error()
+    post, attempts = loaded
+    return await _with_evidence(uow, post, lease.destination_id, attempts)
+
+
+async def _with_evidence(
+    uow: UnitOfWork, post: Post, destination_id: DestinationId, attempts: Sequence[Attempt]
+) -> LockedDestination:
+    destination = post.destination(destination_id)
     evidence: Sequence[Evidence] = ()
     if destination.state.may_have_evidence:
         evidence = await load_evidence(uow.reader, destination_id)
@@ -335,17 +292,3 @@ async def save_transition(
             [mark_needs_reconnection(account, transition.auth_failed_attempt_started_at, now)]
         )
     return ReportResult(transition.receipt, post, post.destination(destination.id))
-
-
-async def _lock_claimed_destination(uow: UnitOfWork, lease: Lease) -> LockedDestination:
-    return await load_locked_destination(
-        uow, await _lock_claimed_post(uow, lease), lease.destination_id
-    )
-
-
-async def _lock_claimed_post(uow: UnitOfWork, lease: Lease) -> Post:
-    """Lock and load the post of a lease; raises LeaseLost if its account was removed from the post."""
-    post = (await uow.load_posts_for_update([lease.post_id])).get(lease.post_id)
-    if post is None or not post.has_destination(lease.destination_id):
-        raise lease_lost_error()
-    return post

@@ -13,11 +13,18 @@ from app.db.repositories.accounts import (
     update_accounts,
 )
 from app.db.repositories.events import append_events
-from app.db.repositories.posts import load_posts, load_posts_for_update, write_posts
+from app.db.repositories.posts import (
+    load_post_and_attempts_for_update,
+    load_posts,
+    load_posts_for_update,
+    write_posts,
+)
 from app.domain.accounts import Account
+from app.domain.attempts import Attempt
 from app.domain.events import Event, account_events, post_events
-from app.domain.ids import AccountId, ApiKeyId, PostId, WorkspaceId
+from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId, WorkspaceId
 from app.domain.posts import Post
+from app.domain.settlement import lease_lost_error
 from app.domain.times import truncate_to_ms
 
 T = TypeVar("T")
@@ -37,6 +44,26 @@ class WriteContext:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "now", truncate_to_ms(self.now))
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Client or worker that publishes, with the workspaces in which it may."""
+
+    workspace_id: WorkspaceId | None
+    """The only workspace; None for all."""
+    actor: ApiKeyId | None
+    """None for the operator's own worker."""
+
+    def write_context(
+        self, workspace_id: WorkspaceId, operation: str, now: datetime
+    ) -> WriteContext:
+        """Return the context; raises LeaseLost for another workspace, to reveal nothing about it."""
+        if self.workspace_id not in (None, workspace_id):
+            raise lease_lost_error()
+        return WriteContext(
+            workspace_id=workspace_id, actor=self.actor, operation=operation, now=now
+        )
 
 
 class UnitOfWork:
@@ -68,6 +95,15 @@ class UnitOfWork:
         posts = await load_posts_for_update(self.reader, ids)
         self._posts |= posts
         return posts
+
+    async def load_post_and_attempts_for_update(
+        self, post_id: PostId, destination_id: DestinationId
+    ) -> tuple[Post, list[Attempt]] | None:
+        """Lock and load a post, with the attempt log of one destination; None if it does not exist."""
+        loaded = await load_post_and_attempts_for_update(self.reader, post_id, destination_id)
+        if loaded is not None:
+            self._posts[post_id] = loaded[0]
+        return loaded
 
     async def load_accounts(self, ids: Collection[AccountId]) -> dict[AccountId, Account]:
         """Load the accounts that exist. Lock them first if they will be saved."""

@@ -11,13 +11,13 @@ from uuid import uuid4
 
 import structlog
 
-from app.db.core.database import Database
 from app.domain.errors import RequestError
 from app.domain.ids import IdFactory
-from app.domain.settlement import RetryDecider
 from app.observability.outages import Outage
 from app.platforms.protocol import PlatformAdapter
-from app.services.reports import Publisher
+from app.services.claims import ClaimService
+from app.services.reports import ReportService
+from app.services.unit_of_work import Publisher
 from app.worker.stats import WorkerStats
 
 T = TypeVar("T")
@@ -51,9 +51,9 @@ class SystemFunctions:
 class WorkerContext:
     """Everything that processing a claim depends on."""
 
-    database: Database
+    claims: ClaimService
+    reports: ReportService
     adapters: Mapping[str, PlatformAdapter]
-    retry_decider: RetryDecider
     system: SystemFunctions
     stats: WorkerStats
     worker_name: str

@@ -9,8 +9,7 @@ import structlog
 
 from app.domain.errors import RequestError
 from app.domain.leases import Lease
-from app.services.reports import extend_lease
-from app.worker.context import OPERATOR_PUBLISHER, WorkerContext
+from app.worker.context import WorkerContext
 
 _MAX_SAFETY_MARGIN = timedelta(seconds=5)
 """A lease counts as lost this long before it expires, for clock differences and the call itself."""
@@ -69,13 +68,7 @@ async def _renew_periodically(
             return
         requested_at = context.system.monotonic()
         try:
-            await extend_lease(
-                context.database,
-                OPERATOR_PUBLISHER,
-                lease,
-                context.lease_duration,
-                now=context.system.now(),
-            )
+            await context.reports.extend_lease(lease, context.lease_duration)
         except RequestError:  # cannot be regained; the result of the call will be reported late
             logger.warning("lease lost", destination_id=str(lease.destination_id))
             return

@@ -23,11 +23,13 @@ from app.platforms import check_sandbox_file, make_adapters
 from app.platforms.sandbox import PLATFORM_NAME as SANDBOX
 from app.pubsub.notifier import ignore_wake_up
 from app.services.change_feed import run_change_notifier
+from app.services.claims import ClaimService
 from app.services.expirations import run_expirations
 from app.services.periodic import PERIODIC_INTERVAL
+from app.services.reports import ReportService
 from app.services.retries import load_retry_policies
 from app.settings import Settings
-from app.worker.context import WorkerContext, make_system_functions
+from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, make_system_functions
 from app.worker.stats import WorkerStats
 from app.worker.worker import Worker, run_in_background
 
@@ -82,9 +84,17 @@ def _make_worker(
 ) -> Worker:
     system = make_system_functions(now)
     context = WorkerContext(
-        database=database,
+        claims=ClaimService(
+            database=database, publisher=OPERATOR_PUBLISHER, new_id=system.new_id, clock=now
+        ),
+        reports=ReportService(
+            database=database,
+            publisher=OPERATOR_PUBLISHER,
+            retry_decider=RetryDecider(policies, system.random),
+            new_id=system.new_id,
+            clock=now,
+        ),
         adapters=make_adapters(sandbox_file=settings.sandbox_file, now=now, sleep=system.sleep),
-        retry_decider=RetryDecider(policies, system.random),
         system=system,
         stats=stats,
         worker_name=f"{socket.gethostname()}/{os.getpid()}",

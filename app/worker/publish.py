@@ -1,7 +1,7 @@
 """Publishes one claim: start the attempt, call the platform at most once, and report the result."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -26,15 +26,8 @@ from app.platforms.protocol import (
     not_called_error,
 )
 from app.services.claims import Claim
-from app.services.reports import (
-    ReportResult,
-    release_claim,
-    report_failed,
-    report_published,
-    report_unknown,
-    start_attempt,
-)
-from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, retry_while
+from app.services.reports import ReportResult
+from app.worker.context import WorkerContext, retry_while
 from app.worker.lease_renewal import LeaseTimer, renew_lease
 from app.worker.stats import attempt_result
 
@@ -66,21 +59,15 @@ async def _start(
     def may_start() -> bool:
         return lease_timer.is_held and not is_stopping()
 
-    def start() -> Awaitable[tuple[ReportResult, object]]:
-        return start_attempt(
-            context.database,
-            OPERATOR_PUBLISHER,
-            claim.lease,
-            worker=context.worker_name,
-            new_id=context.system.new_id,
-            now=context.system.now(),
-        )
-
     if not may_start():
         await _release(context, claim, lease_timer)
         return None
     try:
-        result, _ = await retry_while(start, context.system, should_retry=may_start)
+        result, _ = await retry_while(
+            lambda: context.reports.start_attempt(claim.lease, context.worker_name),
+            context.system,
+            should_retry=may_start,
+        )
     except RequestError as error:
         logger.info("attempt not started", **log_fields(claim), reason=error.message)
         return None
@@ -96,9 +83,7 @@ async def _release(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer
     """Release a claim for which no platform was called."""
     try:
         await retry_while(
-            lambda: release_claim(
-                context.database, OPERATOR_PUBLISHER, claim.lease, now=context.system.now()
-            ),
+            lambda: context.reports.release_claim(claim.lease),
             context.system,
             should_retry=lambda: lease_timer.is_held,
         )
@@ -129,7 +114,7 @@ async def _report(context: WorkerContext, claim: Claim, call_result: CallResult)
     """Report until the result is stored, rejected, or the shutdown timeout has passed."""
     try:
         report_result = await retry_while(
-            lambda: _send_report(context, claim, call_result, context.system.now()),
+            lambda: _send_report(context, claim, call_result),
             context.system,
             should_retry=lambda: True,
         )
@@ -159,21 +144,19 @@ async def _report(context: WorkerContext, claim: Claim, call_result: CallResult)
 
 
 async def _send_report(
-    context: WorkerContext, claim: Claim, call_result: CallResult, now: datetime
+    context: WorkerContext, claim: Claim, call_result: CallResult
 ) -> ReportResult:
-    new_id = context.system.new_id
-    target = (context.database, OPERATOR_PUBLISHER, claim.lease)
+    reports, lease = context.reports, claim.lease
     if isinstance(call_result, NotPublished):
-        failure = _to_failure(call_result)
-        return await report_failed(*target, failure, context.retry_decider, new_id=new_id, now=now)
+        return await reports.report_failed(lease, _to_failure(call_result))
     if isinstance(call_result, Publication):
         try:
-            publication = sanitize_publication(call_result, now)
+            publication = sanitize_publication(call_result, context.system.now())
         except InvalidInput as error:  # a bug in the adapter
             call_result = error
         else:
-            return await report_published(*target, publication, new_id=new_id, now=now)
-    return await report_unknown(*target, _no_answer_failure(call_result), new_id=new_id, now=now)
+            return await reports.report_published(lease, publication)
+    return await reports.report_unknown(lease, _no_answer_failure(call_result))
 
 
 def sanitize_publication(publication: Publication, now: datetime) -> Publication:

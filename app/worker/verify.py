@@ -1,7 +1,6 @@
 """Verifies one unknown outcome: look the post up on its platform, and report the finding."""
 
 import asyncio
-from collections.abc import Awaitable
 
 import structlog
 
@@ -10,8 +9,7 @@ from app.domain.errors import InvalidInput, RequestError
 from app.domain.verification import VerificationFinding
 from app.platforms.protocol import LookupFailure, PublishRequest, make_publish_request
 from app.services.claims import Claim
-from app.services.reports import ReportResult, report_verified
-from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, retry_while
+from app.worker.context import WorkerContext, retry_while
 from app.worker.lease_renewal import LeaseTimer
 from app.worker.publish import log_fields, sanitize_publication
 from app.worker.stats import attempt_result
@@ -39,20 +37,12 @@ async def verify(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) 
     else:
         finding = _FINDINGS_BY_MISS[lookup]
 
-    def report() -> Awaitable[ReportResult]:
-        return report_verified(
-            context.database,
-            OPERATOR_PUBLISHER,
-            claim.lease,
-            finding,
-            publication,
-            context.retry_decider,
-            new_id=context.system.new_id,
-            now=context.system.now(),
-        )
-
     try:
-        result = await retry_while(report, context.system, should_retry=lambda: lease_timer.is_held)
+        result = await retry_while(
+            lambda: context.reports.report_verified(claim.lease, finding, publication),
+            context.system,
+            should_retry=lambda: lease_timer.is_held,
+        )
     except RequestError as error:
         logger.info("verification rejected", **log_fields(claim), reason=error.message)
     except Exception:  # the outcome can be verified again once the lease expires

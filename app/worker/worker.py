@@ -9,8 +9,8 @@ from datetime import timedelta
 import structlog
 
 from app.observability.outages import Outage
-from app.services.claims import ClaimRequest, claim_destinations, claim_verifications
-from app.worker.context import OPERATOR_PUBLISHER, WorkerContext
+from app.services.claims import ClaimRequest
+from app.worker.context import WorkerContext
 from app.worker.lease_renewal import LeaseTimer
 from app.worker.publish import publish
 from app.worker.verify import verify
@@ -65,27 +65,17 @@ class Worker:
         if self._free_slots == 0:
             return
         requested_at = self._context.system.monotonic()
-        for claim in await claim_verifications(
-            self._context.database,
-            OPERATOR_PUBLISHER,
-            # At most half of the slots, so that due destinations need not wait.
-            self._claim_request(max(self._free_slots // 2, 1), self._verify_platforms),
-            new_id=self._context.system.new_id,
-            now=self._context.system.now(),
-        ):
+        # At most half of the slots, so that due destinations need not wait.
+        request = self._claim_request(max(self._free_slots // 2, 1), self._verify_platforms)
+        for claim in await self._context.claims.claim_verifications(request):
             self._start_task(verify(self._context, claim, self._make_lease_timer(requested_at)))
 
     async def _start_publishing(self) -> None:
         if self._free_slots == 0 or self._is_stopping:
             return
         requested_at = self._context.system.monotonic()
-        for claim in await claim_destinations(
-            self._context.database,
-            OPERATOR_PUBLISHER,
-            self._claim_request(self._free_slots, self._publish_platforms),
-            new_id=self._context.system.new_id,
-            now=self._context.system.now(),
-        ):
+        request = self._claim_request(self._free_slots, self._publish_platforms)
+        for claim in await self._context.claims.claim_destinations(request):
             lease_timer = self._make_lease_timer(requested_at)
             self._start_task(
                 publish(self._context, claim, lease_timer, is_stopping=lambda: self._is_stopping)

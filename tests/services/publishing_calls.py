@@ -17,10 +17,9 @@ from app.domain.post_commands import NewPost
 from app.domain.retry_policy import DEFAULT_POLICIES
 from app.domain.settlement import RetryDecider
 from app.domain.verification import VerificationFinding
-from app.services import reports as service
-from app.services.claims import Claim, ClaimRequest, claim_destinations, claim_verifications
-from app.services.reports import Publisher, ReportResult
-from app.services.unit_of_work import WriteContext
+from app.services.claims import Claim, ClaimRequest, ClaimService
+from app.services.reports import ReportResult, ReportService
+from app.services.unit_of_work import Publisher, WriteContext
 from tests.factories import NOW, add_account, add_post, queued
 
 T = TypeVar("T")
@@ -59,6 +58,24 @@ async def add_due(
     return account
 
 
+def claim_service(
+    database: Database, publisher: Publisher = OPERATOR_PUBLISHER, now: datetime = NOW
+) -> ClaimService:
+    return ClaimService(database=database, publisher=publisher, new_id=uuid4, clock=lambda: now)
+
+
+def report_service(
+    database: Database, publisher: Publisher = OPERATOR_PUBLISHER, now: datetime = NOW
+) -> ReportService:
+    return ReportService(
+        database=database,
+        publisher=publisher,
+        retry_decider=RETRY_DECIDER,
+        new_id=uuid4,
+        clock=lambda: now,
+    )
+
+
 async def claim(
     database: Database,
     limit: int = 100,
@@ -68,7 +85,7 @@ async def claim(
     now: datetime = NOW,
 ) -> list[Claim]:
     request = ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=platforms)
-    return await claim_destinations(database, publisher, request, new_id=uuid4, now=now)
+    return await claim_service(database, publisher, now).claim_destinations(request)
 
 
 async def claim_for_verification(
@@ -79,34 +96,22 @@ async def claim_for_verification(
     now: datetime = NOW,
 ) -> list[Claim]:
     request = ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=None)
-    return await claim_verifications(database, publisher, request, new_id=uuid4, now=now)
+    return await claim_service(database, publisher, now).claim_verifications(request)
 
 
 async def start_attempt(database: Database, lease: Lease, now: datetime = NOW) -> ReportResult:
-    result, _ = await service.start_attempt(
-        database, OPERATOR_PUBLISHER, lease, worker="w", new_id=uuid4, now=now
-    )
+    result, _ = await report_service(database, now=now).start_attempt(lease, "w")
     return result
 
 
 async def report_published(database: Database, lease: Lease, now: datetime = NOW) -> ReportResult:
-    return await service.report_published(
-        database, OPERATOR_PUBLISHER, lease, PUBLICATION, new_id=uuid4, now=now
-    )
+    return await report_service(database, now=now).report_published(lease, PUBLICATION)
 
 
 async def report_failed(
     database: Database, lease: Lease, failure: Failure | None = None, now: datetime = NOW
 ) -> ReportResult:
-    return await service.report_failed(
-        database,
-        OPERATOR_PUBLISHER,
-        lease,
-        failure or make_failure(),
-        RETRY_DECIDER,
-        new_id=uuid4,
-        now=now,
-    )
+    return await report_service(database, now=now).report_failed(lease, failure or make_failure())
 
 
 async def report_verified(
@@ -118,8 +123,8 @@ async def report_verified(
     now: datetime = NOW,
 ) -> ReportResult:
     publication = PUBLICATION if finding is VerificationFinding.PUBLISHED else None
-    return await service.report_verified(
-        database, publisher, lease, finding, publication, RETRY_DECIDER, new_id=uuid4, now=now
+    return await report_service(database, publisher, now).report_verified(
+        lease, finding, publication
     )
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
@@ -18,12 +19,11 @@ from app.services.claims import (
     CLAIM_POLL_INTERVAL,
     Claim,
     ClaimRequest,
-    claim_destinations,
     poll_for_claims,
 )
 from app.services.posts import cancel_post, delete_post, update_post
-from app.services.reports import Publisher
 from app.services.retries import retry_one_post
+from app.services.unit_of_work import Publisher
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
 from tests.factories import (
@@ -47,6 +47,7 @@ from tests.services.publishing_calls import (
     add_due,
     claim,
     claim_for_verification,
+    claim_service,
     destination_states,
     error_code,
     run_concurrently,
@@ -181,13 +182,8 @@ async def test_small_claims_start_at_a_random_workspace(database: Database) -> N
     ):
         starts = iter([start])
         request = ClaimRequest(limit=1, lease_duration=MINUTE, platforms=None)
-        claims = await claim_destinations(
-            database,
-            Publisher(None, None),
-            request,
-            new_id=lambda starts=starts: next(starts, uuid4()),  # type: ignore[misc]
-            now=NOW,
-        )
+        service = replace(claim_service(database), new_id=partial(next, starts, uuid4()))
+        claims = await service.claim_destinations(request)
         assert [c.lease.workspace_id for c in claims] == [expected]
 
 

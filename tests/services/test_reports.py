@@ -24,7 +24,8 @@ from app.services import reports as service
 from app.services.claims import Claim
 from app.services.expirations import settle_expired_leases
 from app.services.posts import cancel_post, delete_post, update_post
-from app.services.reports import Publisher
+from app.services.reports import ReportService
+from app.services.unit_of_work import Publisher
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
@@ -41,6 +42,7 @@ from tests.services.publishing_calls import (
     make_failure,
     report_failed,
     report_published,
+    report_service,
     report_verified,
     run_concurrently,
     start_attempt,
@@ -76,21 +78,16 @@ async def attempt_log(database: Database, lease: Lease) -> list[tuple[object, ..
 
 async def test_claimed_post_is_started_extended_and_published(acme: Tenant) -> None:
     claimed = await add_claim(acme)
-    first, attempt = await service.start_attempt(
-        acme.database, OPERATOR_PUBLISHER, claimed.lease, worker="w", new_id=uuid4, now=NOW + SECOND
+    first, attempt = await report_service(acme.database, now=NOW + SECOND).start_attempt(
+        claimed.lease, "w"
     )
-    second, same_attempt = await service.start_attempt(
-        acme.database,
-        OPERATOR_PUBLISHER,
-        claimed.lease,
-        worker="other",
-        new_id=uuid4,
-        now=NOW + 2 * SECOND,
+    second, same_attempt = await report_service(acme.database, now=NOW + 2 * SECOND).start_attempt(
+        claimed.lease, "other"
     )
     assert (first.receipt, second.receipt) == (Receipt.RECORDED, Receipt.REPEATED)
     assert (attempt, attempt.worker, attempt.started_at) == (same_attempt, "w", NOW + SECOND)
-    extended = await service.extend_lease(
-        acme.database, OPERATOR_PUBLISHER, claimed.lease, 5 * MINUTE, now=NOW + 3 * SECOND
+    extended = await report_service(acme.database, now=NOW + 3 * SECOND).extend_lease(
+        claimed.lease, 5 * MINUTE
     )
     assert extended == NOW + 3 * SECOND + 5 * MINUTE
 
@@ -221,28 +218,16 @@ async def test_publication_of_a_cancelled_post_is_recorded_and_nothing_else_is_p
     assert await find_problems(acme.database) == []
 
 
-Step = Callable[[Database, Publisher, Lease], Coroutine[Any, Any, object]]
+Step = Callable[[ReportService, Lease], Coroutine[Any, Any, object]]
 STEPS: dict[str, Step] = {
-    "start": lambda database, publisher, lease: service.start_attempt(
-        database, publisher, lease, worker=None, new_id=uuid4, now=NOW
-    ),
-    "extend": lambda database, publisher, lease: service.extend_lease(
-        database, publisher, lease, MINUTE, now=NOW
-    ),
-    "release": lambda database, publisher, lease: service.release_claim(
-        database, publisher, lease, now=NOW
-    ),
-    "publish": lambda database, publisher, lease: service.report_published(
-        database, publisher, lease, PUBLICATION, new_id=uuid4, now=NOW
-    ),
-    "fail": lambda database, publisher, lease: service.report_failed(
-        database, publisher, lease, make_failure(), RETRY_DECIDER, new_id=uuid4, now=NOW
-    ),
-    "unknown": lambda database, publisher, lease: service.report_unknown(
-        database, publisher, lease, make_failure(), new_id=uuid4, now=NOW
-    ),
-    "verify": lambda database, publisher, lease: report_verified(
-        database, lease, VerificationFinding.PUBLISHED, publisher=publisher
+    "start": lambda reports, lease: reports.start_attempt(lease, None),
+    "extend": lambda reports, lease: reports.extend_lease(lease, MINUTE),
+    "release": lambda reports, lease: reports.release_claim(lease),
+    "publish": lambda reports, lease: reports.report_published(lease, PUBLICATION),
+    "fail": lambda reports, lease: reports.report_failed(lease, make_failure()),
+    "unknown": lambda reports, lease: reports.report_unknown(lease, make_failure()),
+    "verify": lambda reports, lease: reports.report_verified(
+        lease, VerificationFinding.PUBLISHED, PUBLICATION
     ),
 }
 
@@ -261,14 +246,16 @@ async def test_foreign_or_unknown_lease_is_lost(acme: Tenant, step: Step) -> Non
         (OPERATOR_PUBLISHER, replace(claimed.lease, destination_id=no_destination)),
         (OPERATOR_PUBLISHER, replace(claimed.lease, workspace_id=no_workspace)),
     ):
-        assert await error_code(step(acme.database, publisher, lease)) == "lease_lost"
+        assert (
+            await error_code(step(report_service(acme.database, publisher), lease)) == "lease_lost"
+        )
     assert await all_rows(acme.database) == before
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 async def test_lease_of_a_removed_account_is_lost(acme: Tenant, step: Step) -> None:
     claimed = await add_claim(acme)
-    await service.release_claim(acme.database, OPERATOR_PUBLISHER, claimed.lease, now=NOW)
+    await report_service(acme.database).release_claim(claimed.lease)
     other = await add_account(acme.database, acme.workspace)
     await update_post(
         acme.database,
@@ -281,7 +268,7 @@ async def test_lease_of_a_removed_account_is_lost(acme: Tenant, step: Step) -> N
     )
     before = await all_rows(acme.database)
 
-    assert await error_code(step(acme.database, OPERATOR_PUBLISHER, claimed.lease)) == "lease_lost"
+    assert await error_code(step(report_service(acme.database), claimed.lease)) == "lease_lost"
     assert await all_rows(acme.database) == before
 
 
@@ -290,7 +277,7 @@ async def test_cancelled_post_cannot_be_started(
     acme: Tenant, command: Callable[..., Coroutine[Any, Any, object]]
 ) -> None:
     claimed = await add_claim(acme)
-    await service.release_claim(acme.database, OPERATOR_PUBLISHER, claimed.lease, now=NOW)
+    await report_service(acme.database).release_claim(claimed.lease)
     await command(
         acme.database, write_context(acme.workspace), claimed.post.id, expected_version=None
     )
@@ -305,7 +292,7 @@ async def test_cancelled_post_cannot_be_started(
 async def add_unknown_claim(tenant: Tenant) -> Claim:
     claimed = await add_claim(tenant)
     await start_attempt(tenant.database, claimed.lease)
-    await STEPS["unknown"](tenant.database, OPERATOR_PUBLISHER, claimed.lease)
+    await STEPS["unknown"](report_service(tenant.database), claimed.lease)
     return claimed
 
 

@@ -16,14 +16,14 @@ from app.domain.retry_policy import DEFAULT_POLICIES
 from app.domain.settlement import RetryDecider
 from app.domain.verification import ExternalAttempt, VerificationFinding
 from app.services import reports as service
-from app.services.claims import Claim, ClaimRequest, claim_destinations, claim_verifications
+from app.services.claims import Claim, ClaimRequest, ClaimService
 from app.services.expirations import fail_due_on_blocked_accounts, settle_expired_leases
-from app.services.reports import Publisher, ReportResult
-from app.services.unit_of_work import WriteContext
+from app.services.reports import ReportResult, ReportService
+from app.services.unit_of_work import Publisher, WriteContext
 from tests.stateful.machine import ModelMachine, post_indexes
 from tests.stateful.publishing_model import GrantedLease, ModelRow
 
-RETRY_CONTEXT = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
+RETRY_DECIDER = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
 lease_durations = st.sampled_from([timedelta(minutes=1), timedelta(minutes=5), timedelta(hours=1)])
 claim_limits = st.sampled_from([1, 2, 2, 9])
 COMMAND_SEQUENCES = (
@@ -60,14 +60,17 @@ class PublisherRules(ModelMachine):
             limit=limit, lease_duration=duration, platforms=None if limit == 2 else ["x"]
         )
         self.model.leases += self._claim(
-            "claimDestinations", claim_destinations, request, self.model.claim
+            "claimDestinations", ClaimService.claim_destinations, request, self.model.claim
         )
 
     @rule(limit=claim_limits, duration=lease_durations)
     def claim_verifications(self, limit: int, duration: timedelta) -> None:
         request = ClaimRequest(limit=limit, lease_duration=duration, platforms=None)
         for granted in self._claim(
-            "claimVerifications", claim_verifications, request, self.model.claim_verifications
+            "claimVerifications",
+            ClaimService.claim_verifications,
+            request,
+            self.model.claim_verifications,
         ):
             granted.destination.verification_token = granted.lease.token
             self.model.verification_leases.append(granted)
@@ -75,15 +78,19 @@ class PublisherRules(ModelMachine):
     def _claim(
         self,
         operation: str,
-        claim: Callable[..., Coroutine[Any, Any, list[Claim]]],
+        claim: Callable[[ClaimService, ClaimRequest], Coroutine[Any, Any, list[Claim]]],
         request: ClaimRequest,
         run_model: Callable[[int, timedelta], list[ModelRow]],
     ) -> list[GrantedLease]:
         """Expect the claims of the model, in the same order."""
         before, (publisher, context) = self.post_views(), self.next_publisher(operation)
-        claims = self.run(
-            claim(self._database, publisher, request, new_id=uuid4, now=self.model.now)
+        service = ClaimService(
+            database=self._database,
+            publisher=publisher,
+            new_id=uuid4,
+            clock=lambda: self.model.now,
         )
+        claims = self.run(claim(service, request))
         expected = run_model(request.limit, request.lease_duration)
         assert [claimed.destination.id for claimed in claims] == [row[2].id for row in expected]
         self.assert_matches_model(context, before)
@@ -99,13 +106,13 @@ class PublisherRules(ModelMachine):
     def check_command(
         self,
         operation: str,
-        run_service: Callable[[Publisher], Awaitable[ReportResult]],
+        run_service: Callable[[ReportService], Awaitable[ReportResult]],
         run_model: Callable[[], str],
     ) -> None:
         """Expect the receipt or error code of the model, and then the posts of the model."""
         before, (publisher, context) = self.post_views(), self.next_publisher(operation)
         accounts = dict(self.model.accounts)
-        code, result = self.result_or_code(run_service(publisher))
+        code, result = self.result_or_code(run_service(self._reports(publisher)))
         expected = run_model()
         assert (code or (result and result.receipt.value)) == expected
         lost_access = accounts != self.model.accounts
@@ -113,21 +120,13 @@ class PublisherRules(ModelMachine):
             context, before, expects_events=lost_access or expected == "duplicate"
         )
 
-    def _check_report(
-        self,
-        operation: str,
-        lease: Lease,
-        report: Callable[..., Awaitable[ReportResult]],
-        *arguments: object,
-        run_model: Callable[[], str],
-    ) -> None:
-        """Run `check_command` with a service function that reports the result of a lease."""
-        self.check_command(
-            operation,
-            lambda publisher: report(
-                self._database, publisher, lease, *arguments, new_id=uuid4, now=self.model.now
-            ),
-            run_model,
+    def _reports(self, publisher: Publisher) -> ReportService:
+        return ReportService(
+            database=self._database,
+            publisher=publisher,
+            retry_decider=RETRY_DECIDER,
+            new_id=uuid4,
+            clock=lambda: self.model.now,
         )
 
     @precondition(has_leases)
@@ -136,14 +135,12 @@ class PublisherRules(ModelMachine):
         granted = self.pick_lease(index)
         self.check_command(
             "startAttempt",
-            lambda publisher: self._start_attempt(publisher, granted.lease),
+            lambda reports: self._start_attempt(reports, granted.lease),
             lambda: self.model.start(granted),
         )
 
-    async def _start_attempt(self, publisher: Publisher, lease: Lease) -> ReportResult:
-        result, attempt = await service.start_attempt(
-            self._database, publisher, lease, worker="w", new_id=uuid4, now=self.model.now
-        )
+    async def _start_attempt(self, reports: ReportService, lease: Lease) -> ReportResult:
+        result, attempt = await reports.start_attempt(lease, "w")
         assert (attempt.fence, attempt.number) == (lease.fence, result.destination.state.attempts)
         return result
 
@@ -153,9 +150,7 @@ class PublisherRules(ModelMachine):
         granted = self.pick_lease(index)
         before, (publisher, context) = self.post_views(), self.next_publisher("extendLease")
         code, expires_at = self.result_or_code(
-            service.extend_lease(
-                self._database, publisher, granted.lease, duration, now=self.model.now
-            )
+            self._reports(publisher).extend_lease(granted.lease, duration)
         )
         assert code == self.model.extend(granted, duration)
         assert expires_at in (None, self.model.now + duration)
@@ -167,9 +162,7 @@ class PublisherRules(ModelMachine):
         granted = self.pick_lease(index)
         self.check_command(
             "releaseClaim",
-            lambda publisher: service.release_claim(
-                self._database, publisher, granted.lease, now=self.model.now
-            ),
+            lambda reports: reports.release_claim(granted.lease),
             lambda: self.model.release(granted),
         )
 
@@ -178,12 +171,10 @@ class PublisherRules(ModelMachine):
     def publish(self, index: int, times: int) -> None:
         granted = self.pick_lease(index)
         for _ in range(times):
-            self._check_report(
+            self.check_command(
                 "reportPublished",
-                granted.lease,
-                service.report_published,
-                self._publication(),
-                run_model=lambda: self.model.report_published(granted),
+                lambda reports: reports.report_published(granted.lease, self._publication()),
+                lambda: self.model.report_published(granted),
             )
 
     @precondition(has_leases)
@@ -191,25 +182,20 @@ class PublisherRules(ModelMachine):
     def fail(self, index: int, code: str, times: int) -> None:
         granted = self.pick_lease(index)
         for _ in range(times):
-            self._check_report(
+            self.check_command(
                 "reportFailed",
-                granted.lease,
-                service.report_failed,
-                make_failure(code),
-                RETRY_CONTEXT,
-                run_model=lambda: self.model.report_failed(granted, code),
+                lambda reports: reports.report_failed(granted.lease, make_failure(code)),
+                lambda: self.model.report_failed(granted, code),
             )
 
     @precondition(has_leases)
     @rule(index=post_indexes)
     def report_unknown(self, index: int) -> None:
         granted = self.pick_lease(index)
-        self._check_report(
+        self.check_command(
             "reportFailed",
-            granted.lease,
-            service.report_unknown,
-            make_failure("TIMEOUT"),
-            run_model=lambda: self.model.report_unknown(granted),
+            lambda reports: reports.report_unknown(granted.lease, make_failure("TIMEOUT")),
+            lambda: self.model.report_unknown(granted),
         )
 
     @precondition(has_verification_leases)
@@ -217,14 +203,11 @@ class PublisherRules(ModelMachine):
     def verify(self, index: int, finding: VerificationFinding) -> None:
         leases = self.model.verification_leases[-3:]
         granted = leases[-1 - index % len(leases)]
-        self._check_report(
+        publication = self._publication() if finding is VerificationFinding.PUBLISHED else None
+        self.check_command(
             "reportVerified",
-            granted.lease,
-            service.report_verified,
-            finding,
-            self._publication() if finding is VerificationFinding.PUBLISHED else None,
-            RETRY_CONTEXT,
-            run_model=lambda: self.model.report_verified(granted, finding.value),
+            lambda reports: reports.report_verified(granted.lease, finding, publication),
+            lambda: self.model.report_verified(granted, finding.value),
         )
 
     @rule(index=post_indexes, account_index=post_indexes, is_published=st.booleans())
@@ -239,9 +222,11 @@ class PublisherRules(ModelMachine):
         publication = self._publication() if is_published else None
         self.check_command(
             "reconcileDestination",
-            lambda publisher: service.reconcile_destination(
+            lambda reports: service.reconcile_destination(
                 self._database,
-                publisher.write_context(self.workspace, "reconcileDestination", self.model.now),
+                reports.publisher.write_context(
+                    self.workspace, "reconcileDestination", self.model.now
+                ),
                 DestinationId(destination.id),
                 publication,
             ),
@@ -267,13 +252,13 @@ class PublisherRules(ModelMachine):
         )
         self.check_command(
             "recordResult",
-            lambda publisher: service.record_external_attempt(
+            lambda reports: service.record_external_attempt(
                 self._database,
-                publisher.write_context(self.workspace, "recordResult", self.model.now),
+                reports.publisher.write_context(self.workspace, "recordResult", self.model.now),
                 post_id,
                 AccountId(account),
                 result,
-                RETRY_CONTEXT,
+                RETRY_DECIDER,
                 new_id=uuid4,
             ),
             lambda: self.model.record_result(post, account, key, code),

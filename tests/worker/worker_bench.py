@@ -19,7 +19,9 @@ from app.domain.settlement import RetryDecider
 from app.platforms.protocol import LookupFailure, PlatformAdapter, PublishRequest
 from app.platforms.sandbox import PLATFORM_NAME, Sandbox
 from app.platforms.sandbox_store import SandboxStore
-from app.worker.context import SystemFunctions, WorkerContext
+from app.services.claims import ClaimService
+from app.services.reports import ReportService
+from app.worker.context import OPERATOR_PUBLISHER, SystemFunctions, WorkerContext
 from app.worker.stats import WorkerStats
 from app.worker.worker import Worker, run_in_background
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
@@ -94,9 +96,20 @@ class WorkerBench:
             self.store, now=self.clock.now, sleep=self.clock.sleep, latency=self.latency
         )
         context = WorkerContext(
-            database=self.database,
+            claims=ClaimService(
+                database=self.database,
+                publisher=OPERATOR_PUBLISHER,
+                new_id=self.new_id,
+                clock=self.clock.now,
+            ),
+            reports=ReportService(
+                database=self.database,
+                publisher=OPERATOR_PUBLISHER,
+                retry_decider=RetryDecider(DEFAULT_POLICIES, lambda: 0.0),
+                new_id=self.new_id,
+                clock=self.clock.now,
+            ),
             adapters=self.platforms or {PLATFORM_NAME: sandbox},
-            retry_decider=RetryDecider(DEFAULT_POLICIES, lambda: 0.0),
             system=SystemFunctions(
                 now=self.clock.now,
                 monotonic=self.clock.monotonic,

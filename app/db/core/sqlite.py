@@ -165,51 +165,39 @@ def _enforce_statement_timeout(engine: AsyncEngine, timeout: timedelta) -> None:
     """Interrupt statements that exceed the timeout or whose task was cancelled."""
 
     @event.listens_for(engine.sync_engine, "connect")
-    def attach_timer(connection: Any, record: Any) -> None:
-        record.info["timer"] = _StatementTimer(connection.driver_connection)
+    def store_driver_connection(connection: Any, record: Any) -> None:
+        # aiosqlite's interrupt() is a coroutine, which a timer cannot run.
+        record.info["driver"] = connection.driver_connection._conn
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
     def start_timer(connection: Any, *_statement: object) -> None:
         if not connection.get_execution_options().get(NO_TIME_LIMIT):
-            connection.info["timer"].start(timeout)
+            loop, info = asyncio.get_running_loop(), connection.info
+            info["timer"] = loop.call_later(timeout.total_seconds(), _interrupt, info)
 
     @event.listens_for(engine.sync_engine, "after_cursor_execute")
     def stop_timer(connection: Any, *_statement: object) -> None:
-        connection.info["timer"].stop()
+        if "timer" in connection.info:
+            connection.info.pop("timer").cancel()
 
     @event.listens_for(engine.sync_engine, "handle_error")
     def stop_or_interrupt(context: ExceptionContext) -> None:
         if context.connection is None or context.execution_context is None:
             return
-        timer = context.connection.info["timer"]
-        timer.stop()
+        stop_timer(context.connection)
         if isinstance(context.original_exception, asyncio.CancelledError):
-            timer.interrupt()
+            _interrupt(context.connection.info)
 
 
-class _StatementTimer:
-    """Timer that interrupts a connection's statement, whose thread a task cancellation cannot reach."""
+def _interrupt(info: dict[str, Any]) -> None:
+    """Interrupt a connection's statement, whose thread a task cancellation cannot reach.
 
-    def __init__(self, driver: aiosqlite.Connection) -> None:
-        # aiosqlite's interrupt() is a coroutine, which a timer cannot run.
-        self._connection: sqlite3.Connection = driver._conn
-        self._timer: asyncio.TimerHandle | None = None
-
-    def start(self, timeout: timedelta) -> None:
-        self._call_later(timeout)
-
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def interrupt(self) -> None:
-        """Interrupt repeatedly until `stop`, because a statement that has not begun yet is missed."""
-        try:
-            self._connection.interrupt()
-        except sqlite3.ProgrammingError:  # the connection is closed
-            return
-        self._call_later(_INTERRUPT_RETRY_INTERVAL)
-
-    def _call_later(self, delay: timedelta) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(delay.total_seconds(), self.interrupt)
+    Repeats until the timer is cancelled, because a statement that has not begun yet is missed.
+    """
+    driver: sqlite3.Connection = info["driver"]
+    try:
+        driver.interrupt()
+    except sqlite3.ProgrammingError:  # the connection is closed
+        return
+    delay = _INTERRUPT_RETRY_INTERVAL.total_seconds()
+    info["timer"] = asyncio.get_running_loop().call_later(delay, _interrupt, info)

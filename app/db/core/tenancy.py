@@ -1,11 +1,13 @@
 """Tenant isolation: restricts every table that a statement reads to one workspace."""
 
+import operator
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias, cast
 
-from sqlalchemy import BindParameter, Join, Select, Table, TextClause
+from sqlalchemy import BinaryExpression, BindParameter, Join, Select, Table, TextClause
 from sqlalchemy.sql import FromClause
+from sqlalchemy.sql.elements import BooleanClauseList
 from sqlalchemy.sql.expression import ColumnClause, FunctionElement
 from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
@@ -21,8 +23,9 @@ WorkspaceFilter = Callable[[AnySelect, WorkspaceIdOrParam], AnySelect]
 def restrict_to_workspace(statement: AnySelect, workspace_id: WorkspaceIdOrParam) -> AnySelect:
     """Add the workspace condition to the statement and to all its subqueries.
 
-    Raises TypeError for what no WHERE can restrict: a source that is not a table with a workspace, raw
-    SQL, and an outer join, which the WHERE would turn into an inner one.
+    A LEFT JOIN is restricted by its ON clause, which must equate the workspaces of both tables, because a
+    WHERE would turn it into an inner join. Raises TypeError for what cannot be restricted: other outer
+    joins, a source that is not a table with a workspace, and raw SQL.
     """
     tables: dict[Table, None] = {}
     has_subquery = False
@@ -34,14 +37,31 @@ def restrict_to_workspace(statement: AnySelect, workspace_id: WorkspaceIdOrParam
         elif _reads_other_source(element):
             raise TypeError(f"{element} cannot be read inside a workspace")
     # `.join()` adds no element before compilation; SQLAlchemy builds the Join only then.
-    if any(flags["isouter"] or flags["full"] for *_join, flags in statement._setup_joins):
-        raise TypeError("an outer join cannot be read inside a workspace")
+    for joined_table, on_clause, _left, flags in statement._setup_joins:
+        if flags["full"] or (flags["isouter"] and not _equates_workspaces(on_clause, joined_table)):
+            raise TypeError("this outer join cannot be read inside a workspace")
+        if flags["isouter"]:
+            del tables[cast("Table", joined_table)]
 
     if has_subquery:
         statement = _restrict_subqueries(
             statement, lambda inner: restrict_to_workspace(inner, workspace_id)
         )
     return statement.where(*(table.c.workspace_id == workspace_id for table in tables))
+
+
+def _equates_workspaces(on_clause: Any, joined_table: object) -> bool:
+    """Return whether an ON clause equates the workspaces of the joined table and of another one."""
+    is_and = isinstance(on_clause, BooleanClauseList) and on_clause.operator is operator.and_
+    for condition in on_clause.clauses if is_and else [on_clause]:
+        match condition:
+            case BinaryExpression(
+                operator=operator.eq,
+                left=ColumnClause(name="workspace_id", table=left),
+                right=ColumnClause(name="workspace_id", table=right),
+            ) if joined_table in {left, right} and len({left, right}) > 1:
+                return True
+    return False
 
 
 def _walk_elements(statement: AnySelect) -> Iterator[ExternallyTraversible]:

@@ -26,9 +26,9 @@ def field_names(dataclass_type: "type[DataclassInstance]", *excluded: str) -> tu
     return tuple(field.name for field in fields(dataclass_type) if field.name not in excluded)
 
 
-def values_of(source: object, names: Iterable[str]) -> dict[str, Any]:
-    """Return attributes of a row or a dataclass by name."""
-    return {name: getattr(source, name) for name in names}
+def values_of(source: object, names: Iterable[str], prefix: str = "") -> dict[str, Any]:
+    """Return attributes of a row or a dataclass by name; `prefix` is that of their labels in the row."""
+    return {name: getattr(source, prefix + name) for name in names}
 
 
 class UtcDateTime(TypeDecorator[datetime]):

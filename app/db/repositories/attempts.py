@@ -16,7 +16,7 @@ from app.domain.attempts import Evidence, Failure, Publication
 from app.domain.ids import DestinationId, WorkspaceId
 
 _MILLISECOND = timedelta(milliseconds=1)
-_OLDEST_FIRST = (Attempt.started_at, Attempt.number.nulls_last(), Attempt.id)
+OLDEST_FIRST = (Attempt.started_at, Attempt.number.nulls_last(), Attempt.id)
 """Attempts with the same start by number; late reports, which have no number, come last."""
 
 _ATTEMPT_FIELDS = field_names(DomainAttempt, "failure")
@@ -28,30 +28,28 @@ _PUBLICATION_FIELDS = field_names(Publication)
 async def attempts_by_destination_id(
     reader: Reader, destination_ids: Sequence[DestinationId]
 ) -> Sequence[AnyRow]:
-    """Return the attempts of the destinations, those of each one in the order of `_OLDEST_FIRST`."""
+    """Return the attempts of the destinations, those of each one in the order of `OLDEST_FIRST`."""
     return await reader.rows(_ATTEMPTS_BY_DESTINATION, destination_ids=destination_ids)
 
 
 _ATTEMPTS_BY_DESTINATION = Statement(
     select(*columns_except(Attempt, "fence", "attempt_key", "raw"))
     .where(any_of(Attempt.destination_id, "destination_ids"))
-    .order_by(Attempt.destination_id, *_OLDEST_FIRST)
+    .order_by(Attempt.destination_id, *OLDEST_FIRST)
 )
 
 
 async def load_attempts(reader: Reader, destination_id: DestinationId) -> list[DomainAttempt]:
-    """Load the log of a destination whose post is locked, in the order of `_OLDEST_FIRST`."""
+    """Load the log of a destination whose post is locked, in the order of `OLDEST_FIRST`."""
     rows = await reader.rows(_ATTEMPT_LOG, destination_id=destination_id)
-    return [
-        DomainAttempt(**values_of(row, _ATTEMPT_FIELDS), failure=_failure_from_row(row))
-        for row in rows
-    ]
+    return [attempt_from_row(row) for row in rows]
 
 
+ATTEMPT_COLUMNS = columns_except(Attempt, "destination_id")
 _ATTEMPT_LOG = Statement(
-    select(*columns_except(Attempt, "destination_id"))
+    select(*ATTEMPT_COLUMNS)
     .where(Attempt.destination_id == bindparam("destination_id"))
-    .order_by(*_OLDEST_FIRST)
+    .order_by(*OLDEST_FIRST)
 )
 
 
@@ -120,11 +118,15 @@ async def insert_histories(
     await insert_rows(session, PublishEvidence, evidence_rows)
 
 
-def _failure_from_row(row: AnyRow) -> Failure | None:
-    if row.message is None:
-        return None
-    retry_after = None if row.retry_after_ms is None else row.retry_after_ms * _MILLISECOND
-    return Failure(**values_of(row, _FAILURE_FIELDS), retry_after=retry_after)
+def attempt_from_row(row: AnyRow, prefix: str = "") -> DomainAttempt:
+    """Return the attempt whose columns have labels with the prefix."""
+    failure = None
+    values = values_of(row, (*_FAILURE_FIELDS, "retry_after_ms"), prefix)
+    if values["message"] is not None:
+        milliseconds = values.pop("retry_after_ms")
+        retry_after = None if milliseconds is None else milliseconds * _MILLISECOND
+        failure = Failure(**values, retry_after=retry_after)
+    return DomainAttempt(**values_of(row, _ATTEMPT_FIELDS, prefix), failure=failure)
 
 
 def _attempt_row(

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import partial
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, delete, exists, func, select
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, func, select
 
 from app.db.core.database import Reader, WriteSession
 from app.db.core.paging import (
@@ -25,9 +25,11 @@ from app.db.core.projections import (
     Projection,
     cached_statement,
     columns_except,
+    labelled_columns,
     projected_columns,
 )
 from app.db.core.statements import (
+    LABEL_SEPARATOR,
     LIKE_ESCAPE,
     AnyRow,
     AnySelect,
@@ -40,7 +42,10 @@ from app.db.core.statements import (
 )
 from app.db.core.types import ColumnValues, field_names, values_of
 from app.db.core.writes import insert_rows, update_rows
-from app.db.models import POST_JOIN, Destination, Post
+from app.db.models import ATTEMPT_JOIN, POST_JOIN, Destination, Post
+from app.db.models import Attempt as AttemptRow
+from app.db.repositories.attempts import ATTEMPT_COLUMNS, OLDEST_FIRST, attempt_from_row
+from app.domain.attempts import Attempt
 from app.domain.destinations import Destination as DomainDestination
 from app.domain.destinations import DestinationState
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
@@ -204,12 +209,34 @@ async def load_posts_for_update(
     return await _load_posts(reader, _POSTS_BY_ID_FOR_UPDATE, ids)
 
 
+async def load_post_and_attempts_for_update(
+    reader: Reader, post_id: PostId, destination_id: DestinationId
+) -> tuple[DomainPost, list[Attempt]] | None:
+    """Lock and load a post, with the attempt log of one of its destinations; None if it does not exist.
+
+    Two statements, for the reason given for `load_posts_for_update`.
+    """
+    post = await reader.first(_POSTS_BY_ID_FOR_UPDATE, ids=[post_id])
+    if post is None:
+        return None
+    rows = await reader.rows(
+        _DESTINATIONS_WITH_ATTEMPTS, ids=[post_id], destination_id=destination_id
+    )
+    destinations = {row.id: row for row in rows}
+    attempts = [
+        attempt_from_row(row, _ATTEMPT_PREFIX)
+        for row in rows
+        if getattr(row, f"{_ATTEMPT_PREFIX}id") is not None
+    ]
+    return _post_from_rows(post, destinations.values()), attempts
+
+
 _SELECT_POSTS = select(*(getattr(Post, name) for name in _POST_FIELDS)).where(
     any_of(Post.id, "ids")
 )
 _POSTS_BY_ID = Statement(_SELECT_POSTS)
 _POSTS_BY_ID_FOR_UPDATE = Statement(_SELECT_POSTS.order_by(Post.id).with_for_update())
-_DESTINATIONS_BY_POST_ID = Statement(
+_SELECT_DESTINATIONS = (
     select(
         Destination.post_id,
         *(getattr(Destination, name) for name in (*_DESTINATION_FIELDS, *_STATE_FIELDS)),
@@ -217,6 +244,14 @@ _DESTINATIONS_BY_POST_ID = Statement(
     .where(any_of(Destination.post_id, "ids"))
     .order_by(Destination.position)
 )
+_DESTINATIONS_BY_POST_ID = Statement(_SELECT_DESTINATIONS)
+_ATTEMPT_PREFIX = f"attempt{LABEL_SEPARATOR}"
+_DESTINATIONS_WITH_ATTEMPTS = Statement(
+    _SELECT_DESTINATIONS.add_columns(*labelled_columns("attempt", ATTEMPT_COLUMNS, ALL_COLUMNS))
+    .outerjoin(AttemptRow, and_(ATTEMPT_JOIN, Destination.id == bindparam("destination_id")))
+    .order_by(*OLDEST_FIRST)
+)
+"""Each destination once, but the one of `destination_id` once for each of its attempts."""
 
 
 async def _load_posts(
@@ -225,18 +260,23 @@ async def _load_posts(
     ids = [*ids]
     posts = await reader.rows(statement, ids=ids)
     destinations = await reader.rows(_DESTINATIONS_BY_POST_ID, ids=ids)
-    by_post: dict[UUID, list[DomainDestination]] = defaultdict(list)
+    by_post: dict[UUID, list[AnyRow]] = defaultdict(list)
     for row in destinations:
-        by_post[row.post_id].append(
+        by_post[row.post_id].append(row)
+    return {post.id: _post_from_rows(post, by_post[post.id]) for post in posts}
+
+
+def _post_from_rows(post: AnyRow, destinations: Iterable[AnyRow]) -> DomainPost:
+    return DomainPost(
+        **values_of(post, _POST_FIELDS),
+        destinations=tuple(
             DomainDestination(
                 **values_of(row, _DESTINATION_FIELDS),
                 state=DestinationState(**values_of(row, _STATE_FIELDS)),
             )
-        )
-    return {
-        post.id: DomainPost(**values_of(post, _POST_FIELDS), destinations=tuple(by_post[post.id]))
-        for post in posts
-    }
+            for row in destinations
+        ),
+    )
 
 
 async def post_ids_by_destination_id(

@@ -23,8 +23,9 @@ from app.http.rate_limits import RateLimitCharge
 from app.http.state import RequestState
 from app.services.api_keys import Viewer
 from app.services.change_feed import ChangeFeed
-from app.services.reports import Publisher
-from app.services.unit_of_work import WriteContext
+from app.services.claims import ClaimService
+from app.services.reports import ReportService
+from app.services.unit_of_work import Publisher, WriteContext
 
 
 class WaitBudget:
@@ -122,6 +123,27 @@ class Context:
         is_publish_all = Scope.PUBLISH_ALL in self.viewer.scopes
         workspace_id = None if is_publish_all else self.viewer.workspace_id
         return Publisher(workspace_id, self.viewer.key_id)
+
+    @property
+    def claims(self) -> ClaimService:
+        state = self.app_state
+        return ClaimService(
+            database=state.database,
+            publisher=self.publisher,
+            new_id=state.new_id,
+            clock=state.clock,
+        )
+
+    @property
+    def reports(self) -> ReportService:
+        state = self.app_state
+        return ReportService(
+            database=state.database,
+            publisher=self.publisher,
+            retry_decider=self.retry_decider,
+            new_id=state.new_id,
+            clock=state.clock,
+        )
 
     @property
     def retry_decider(self) -> RetryDecider:

@@ -3,7 +3,19 @@
 from uuid import UUID
 
 import pytest
-from sqlalchemy import case, exists, func, literal_column, select, text, union_all
+from sqlalchemy import (
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+    text,
+    union_all,
+)
 from sqlalchemy.orm import aliased, outerjoin
 
 from app.db.core.database import Database
@@ -47,6 +59,27 @@ async def test_both_sides_of_a_join_are_restricted(database: Database) -> None:
     rows = await reader.rows(joined)
 
     assert [(row.post, row.destination) for row in rows] == [(workspace, workspace)]
+
+
+async def test_left_join_returns_rows_of_its_workspace_only(database: Database) -> None:
+    """Both workspaces have a destination on account 1; account 2 has none."""
+    workspace, other = await two_tenants(database)
+    await add_account(database, workspace, id=2)
+    same_account = and_(
+        Account.workspace_id == Destination.workspace_id, Destination.account_id == Account.id
+    )
+    joined = select(
+        Account.workspace_id.label("account"), Destination.workspace_id.label("destination")
+    ).outerjoin(Destination, same_account)
+
+    rows = await database.read(workspace).rows(joined.order_by(Account.id))
+    other_rows = await database.read(other).rows(joined)
+
+    assert [(row.account, row.destination) for row in rows] == [
+        (workspace, workspace),
+        (workspace, None),
+    ]
+    assert [(row.account, row.destination) for row in other_rows] == [(other, other)]
 
 
 FOREIGN_ACCOUNTS = select(Destination.account_id)
@@ -120,6 +153,20 @@ async def test_subquery_is_restricted(
         select(Post.id).join(Destination, Destination.post_id == Post.id, isouter=True),
         select(Post.id).join(Destination, Destination.post_id == Post.id, full=True),
         select(Post.id).outerjoin(Destination, Destination.post_id == Post.id),
+        *(
+            select(Post.id).outerjoin(Destination, on_clause)
+            for on_clause in (
+                or_(Post.workspace_id == Destination.workspace_id, Destination.position > 0),
+                Post.workspace_id >= Destination.workspace_id,
+                Destination.workspace_id == Destination.workspace_id,
+                Destination.workspace_id == bindparam("other_workspace"),
+                Post.workspace_id == Account.workspace_id,
+                not_(and_(Post.workspace_id == Destination.workspace_id)),
+            )
+        ),
+        select(Post.id).outerjoin(
+            Destination, Post.workspace_id == Destination.workspace_id, full=True
+        ),
         select(Post.id).select_from(outerjoin(Post, Destination, Destination.post_id == Post.id)),
         select(Account.id).where(
             exists(select(Post.id).outerjoin(Destination, Destination.post_id == Post.id))

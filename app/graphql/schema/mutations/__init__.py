@@ -7,12 +7,16 @@ from strawberry.utils.str_converters import to_camel_case
 from app.graphql.schema.mutations.accounts import AccountMutations
 from app.graphql.schema.mutations.claims import ClaimMutations
 from app.graphql.schema.mutations.posts import PostMutations
-from app.graphql.schema.mutations.reports import ReconciliationMutations, ReportMutations
+from app.graphql.schema.mutations.reports import ReportMutations
 from app.graphql.schema.mutations.retries import RetryMutations
+from app.graphql.schema.mutations.verification import (
+    ReconciliationMutations,
+    VerificationMutations,
+)
 
 
 @strawberry.type
-class PublishingMutations(ClaimMutations, ReportMutations):
+class PublishingMutations(ClaimMutations, ReportMutations, VerificationMutations):
     """Mutations of the publishing protocol, called by publisher programs."""
 
 

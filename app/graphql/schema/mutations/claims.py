@@ -1,39 +1,32 @@
-"""Mutations of claims and their leases, up to the start of the attempt; `reports` has the outcomes."""
+"""Mutations that claim destinations, to publish them or to verify unknown outcomes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, Self
 from uuid import UUID
 
 import strawberry
 from strawberry import field
 
-from app.domain.attempts import validate_worker
-from app.domain.destinations import DestinationStatus
 from app.domain.leases import (
     DEFAULT_LEASE,
     MAX_CLAIM_PLATFORMS,
     MAX_CLAIMS,
     MAX_LEASE,
     MAX_WAIT,
-    Lease,
     LeaseKind,
     parse_wait_duration,
     validate_claim_limit,
     validate_lease_duration,
     validate_platforms,
 )
-from app.domain.settlement import Receipt
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import MutationInput, optional
 from app.graphql.schema.permissions import publisher_field
 from app.graphql.schema.scalars import Json
-from app.services import claims, reports
 from app.services.claims import Claim, ClaimRequest, poll_for_claims
-
-LEASE_TOKEN_DESCRIPTION = "Lease token of the claim."
-WORKER_DESCRIPTION = "Name that the publisher gives its worker, for the attempt log."
 
 
 @strawberry.input
@@ -72,33 +65,6 @@ class ClaimDestinationsInput(ClaimInput):
 
 @strawberry.input(description="Input of `claimVerifications`.")
 class ClaimVerificationsInput(ClaimInput):
-    pass
-
-
-@strawberry.input
-class LeaseTokenInput:
-    lease_token: str = field(description=LEASE_TOKEN_DESCRIPTION)
-
-    def decode_lease(self, context: Context) -> Lease:
-        """Decode the token; raises InvalidInput if it was not issued for a claim."""
-        return context.lease_codec(LeaseKind.PUBLISHING).decode(self.lease_token, "leaseToken")
-
-
-@strawberry.input(description="Input of `startAttempt`.")
-class StartAttemptInput(LeaseTokenInput):
-    worker: str | None = optional(WORKER_DESCRIPTION)
-
-
-@strawberry.input(description="Input of `extendLease`.")
-class ExtendLeaseInput(LeaseTokenInput):
-    lease_seconds: int = field(
-        description="New duration of the lease in seconds from now, 1 to"
-        f" {int(MAX_LEASE.total_seconds()):,}."
-    )
-
-
-@strawberry.input(description="Input of `releaseClaim`.")
-class ReleaseClaimInput(LeaseTokenInput):
     pass
 
 
@@ -189,32 +155,6 @@ class ClaimVerificationsPayload:
     )
 
 
-@strawberry.type(description="Result of `startAttempt`: the publisher may call the platform now.")
-class StartAttemptPayload:
-    receipt: Receipt = field(
-        description="RECORDED if this request started the attempt. REPEATED if it was started before: a"
-        " publisher that has restarted since must not call the platform again."
-    )
-    attempt: int = field(description="Number of the attempt in its destination, from 1.")
-    started_at: datetime = field(description="UTC time when the attempt started.")
-    lease_expires_at: datetime | None = field(
-        description="UTC time when an unreported outcome becomes unknown."
-    )
-
-
-@strawberry.type(description="Result of `extendLease`.")
-class ExtendLeasePayload:
-    lease_expires_at: datetime = field(description="UTC time when the lease expires.")
-
-
-@strawberry.type(
-    description="Result of `releaseClaim`: other publishers may claim the destination."
-)
-class ReleaseClaimPayload:
-    destination_id: UUID = field(description="UUID of the destination.")
-    status: DestinationStatus = field(description="Current status of the destination.")
-
-
 @strawberry.type
 class ClaimMutations:
     @strawberry.mutation(
@@ -226,22 +166,13 @@ class ClaimMutations:
     async def claim_destinations(
         self, info: Info, input: MutationInput[ClaimDestinationsInput]
     ) -> ClaimDestinationsPayload | None:
-        context, request = info.context, input.to_request()
+        context = info.context
         codec = context.lease_codec(LeaseKind.PUBLISHING)
-
-        async def claim() -> list[Claim]:
-            return await claims.claim_destinations(
-                context.database,
-                context.publisher,
-                request,
-                new_id=context.new_id,
-                now=context.clock(),
-            )
 
         return ClaimDestinationsPayload(
             claims=[
                 PublishingClaim.from_claim(claimed, lease_token=codec.encode(claimed.lease))
-                for claimed in await _long_poll(context, input, request, claim)
+                for claimed in await _long_poll(context, input, context.claims.claim_destinations)
             ]
         )
 
@@ -253,17 +184,8 @@ class ClaimMutations:
     async def claim_verifications(
         self, info: Info, input: MutationInput[ClaimVerificationsInput]
     ) -> ClaimVerificationsPayload | None:
-        context, request = info.context, input.to_request()
+        context = info.context
         codec = context.lease_codec(LeaseKind.VERIFICATION)
-
-        async def claim() -> list[Claim]:
-            return await claims.claim_verifications(
-                context.database,
-                context.publisher,
-                request,
-                new_id=context.new_id,
-                now=context.clock(),
-            )
 
         return ClaimVerificationsPayload(
             claims=[
@@ -274,78 +196,18 @@ class ClaimMutations:
                     last_started_at=start and start.started_at,
                     last_worker=start and start.worker,
                 )
-                for claimed in await _long_poll(context, input, request, claim)
+                for claimed in await _long_poll(context, input, context.claims.claim_verifications)
                 for start in (claimed.last_attempt_start,)
             ]
-        )
-
-    @strawberry.mutation(
-        description="Start an attempt, right before the platform call; do not call the platform unless this"
-        " succeeds. Report the outcome before the lease expires. Otherwise the outcome is unknown and is"
-        " not retried until someone has checked the platform.",
-        extensions=publisher_field(),
-    )
-    async def start_attempt(
-        self, info: Info, input: MutationInput[StartAttemptInput]
-    ) -> StartAttemptPayload | None:
-        context = info.context
-        lease = input.decode_lease(context)
-        result, attempt = await reports.start_attempt(
-            context.database,
-            context.publisher,
-            lease,
-            worker=validate_worker(input.worker),
-            new_id=context.new_id,
-            now=context.clock(),
-        )
-        assert attempt.number is not None  # noqa: S101 - only a late report has no number
-        return StartAttemptPayload(
-            receipt=result.receipt,
-            attempt=attempt.number,
-            started_at=attempt.started_at,
-            lease_expires_at=result.destination.state.lease_expires_at,
-        )
-
-    @strawberry.mutation(
-        description="Extend or shorten a lease, counted from now.",
-        extensions=publisher_field(),
-    )
-    async def extend_lease(
-        self, info: Info, input: MutationInput[ExtendLeaseInput]
-    ) -> ExtendLeasePayload | None:
-        context = info.context
-        lease = input.decode_lease(context)
-        duration = validate_lease_duration(input.lease_seconds, "leaseSeconds")
-        expires_at = await reports.extend_lease(
-            context.database, context.publisher, lease, duration, now=context.clock()
-        )
-        return ExtendLeasePayload(lease_expires_at=expires_at)
-
-    @strawberry.mutation(
-        description="Release a claim that was not started, so that others can claim it immediately. Fails"
-        " with CONFLICT after `startAttempt`. A repeated request fails with LEASE_LOST: the claim was already"
-        " released or its lease has expired.",
-        extensions=publisher_field(),
-    )
-    async def release_claim(
-        self, info: Info, input: MutationInput[ReleaseClaimInput]
-    ) -> ReleaseClaimPayload | None:
-        context = info.context
-        lease = input.decode_lease(context)
-        result = await reports.release_claim(
-            context.database, context.publisher, lease, now=context.clock()
-        )
-        return ReleaseClaimPayload(
-            destination_id=result.destination.id, status=result.destination.state.status
         )
 
 
 async def _long_poll(
     context: Context,
     claim_input: ClaimInput,
-    request: ClaimRequest,
-    claim: Callable[[], Awaitable[list[Claim]]],
+    claim: Callable[[ClaimRequest], Awaitable[list[Claim]]],
 ) -> list[Claim]:
+    request = claim_input.to_request()
     wait = parse_wait_duration(claim_input.wait_seconds, "waitSeconds")
     # Checked before the claim: an error while the response is built could not undo the claim.
     context.entry_limit.add(request.limit)
@@ -355,4 +217,6 @@ async def _long_poll(
         context.state["exclude_from_latency"] = True
         await asyncio.sleep(seconds)
 
-    return await poll_for_claims(claim, budget.consume(wait), pause, budget.is_stopping)
+    return await poll_for_claims(
+        partial(claim, request), budget.consume(wait), pause, budget.is_stopping
+    )

@@ -1,4 +1,4 @@
-"""Mutations that report the outcome of a claim, of a platform check, or of an external attempt."""
+"""Mutations of a lease holder: start an attempt, report its outcome, extend or release the lease."""
 
 from datetime import datetime
 from typing import Self
@@ -7,38 +7,54 @@ from uuid import UUID
 import strawberry
 from strawberry import field
 
-from app.domain.api_keys import Scope
 from app.domain.attempts import (
-    MAX_ATTEMPT_KEY_LENGTH,
     MAX_RETRY_AFTER,
     Failure,
     FailureDetails,
     Publication,
-    check_attempt_key,
     validate_failure,
     validate_publication,
-    validate_started_at,
     validate_worker,
 )
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.errors import InvalidInput
-from app.domain.ids import DestinationId, PostId, validate_account_id
-from app.domain.leases import LeaseKind
+from app.domain.leases import MAX_LEASE, Lease, LeaseKind, validate_lease_duration
 from app.domain.settlement import Receipt
-from app.domain.times import truncate_to_ms
-from app.domain.verification import ExternalAttempt, VerificationFinding
+from app.domain.verification import VerificationFinding
 from app.graphql.schema.context import Context, Info
-from app.graphql.schema.enums import Reconciliation, ResultOutcome
 from app.graphql.schema.inputs import MutationInput, optional, passed_fields
-from app.graphql.schema.mutations.claims import (
-    LEASE_TOKEN_DESCRIPTION,
-    WORKER_DESCRIPTION,
-    LeaseTokenInput,
-)
-from app.graphql.schema.permissions import publisher_field, workspace_publisher_field, write_field
-from app.graphql.schema.types import Destination, load_destination
-from app.services import reports
+from app.graphql.schema.permissions import publisher_field
 from app.services.reports import ReportResult
+
+LEASE_TOKEN_DESCRIPTION = "Lease token of the claim."
+WORKER_DESCRIPTION = "Name that the publisher gives its worker, for the attempt log."
+
+
+@strawberry.input
+class LeaseTokenInput:
+    lease_token: str = field(description=LEASE_TOKEN_DESCRIPTION)
+
+    def decode_lease(self, context: Context) -> Lease:
+        """Decode the token; raises InvalidInput if it was not issued for a claim."""
+        return context.lease_codec(LeaseKind.PUBLISHING).decode(self.lease_token, "leaseToken")
+
+
+@strawberry.input(description="Input of `startAttempt`.")
+class StartAttemptInput(LeaseTokenInput):
+    worker: str | None = optional(WORKER_DESCRIPTION)
+
+
+@strawberry.input(description="Input of `extendLease`.")
+class ExtendLeaseInput(LeaseTokenInput):
+    lease_seconds: int = field(
+        description="New duration of the lease in seconds from now, 1 to"
+        f" {int(MAX_LEASE.total_seconds()):,}."
+    )
+
+
+@strawberry.input(description="Input of `releaseClaim`.")
+class ReleaseClaimInput(LeaseTokenInput):
+    pass
 
 
 @strawberry.input
@@ -65,7 +81,7 @@ class PublicationInput:
         return None
 
     def reject_publication(self, finding: str) -> None:
-        _reject_arguments(
+        reject_arguments(
             f"is only allowed with PUBLISHED, not with {finding.upper()}.",
             platformPostUrl=self.platform_post_url,
             platformPostId=self.platform_post_id,
@@ -106,64 +122,30 @@ class ReportFailedInput(LeaseTokenInput):
         return validate_failure(self.category, self.message, passed_fields(self, FailureDetails))
 
 
-@strawberry.input(description="Input of `reportVerified`.")
-class ReportVerifiedInput(PublicationInput):
-    verification_token: str = field(description=LEASE_TOKEN_DESCRIPTION)
-    finding: VerificationFinding = field(
-        description="Result of the check; NOT_PUBLISHED queues a retry."
+@strawberry.type(description="Result of `startAttempt`: the publisher may call the platform now.")
+class StartAttemptPayload:
+    receipt: Receipt = field(
+        description="RECORDED if this request started the attempt. REPEATED if it was started before: a"
+        " publisher that has restarted since must not call the platform again."
+    )
+    attempt: int = field(description="Number of the attempt in its destination, from 1.")
+    started_at: datetime = field(description="UTC time when the attempt started.")
+    lease_expires_at: datetime | None = field(
+        description="UTC time when an unreported outcome becomes unknown."
     )
 
 
-@strawberry.input(description="Input of `reconcileDestination`.")
-class ReconcileDestinationInput(PublicationInput):
+@strawberry.type(description="Result of `extendLease`.")
+class ExtendLeasePayload:
+    lease_expires_at: datetime = field(description="UTC time when the lease expires.")
+
+
+@strawberry.type(
+    description="Result of `releaseClaim`: other publishers may claim the destination."
+)
+class ReleaseClaimPayload:
     destination_id: UUID = field(description="UUID of the destination.")
-    finding: Reconciliation = field(
-        description="Result of the check on the platform. NOT_PUBLISHED sets the status FAILED, which can be"
-        " retried manually."
-    )
-
-
-@strawberry.input(description="Input of `recordResult`.")
-class RecordResultInput(PublicationInput):
-    post_id: UUID = field(description="UUID of the post.")
-    account_id: int = field(description="Number of an account of the post.")
-    attempt_key: str = field(
-        description="Unique name that the publisher gives the attempt, to record it only once; 1 to"
-        f" {MAX_ATTEMPT_KEY_LENGTH} printable characters."
-    )
-    outcome: ResultOutcome = field(description="Outcome of the attempt.")
-    category: ErrorCategory | None = optional("Category of the error. Required for FAILED.")
-    message: str | None = optional(
-        "Human-readable error message, redacted and truncated as in `reportFailed`. Required"
-        " unless PUBLISHED."
-    )
-    code: str | None = optional("Error code of the publisher. Not for PUBLISHED.")
-    http_status: int | None = optional("HTTP status of the platform's response. Not for PUBLISHED.")
-    retry_after_seconds: int | None = optional(
-        "Seconds that the platform asked to wait. Not for PUBLISHED."
-    )
-    raw: str | None = optional("Response of the platform, for the operator. Not for PUBLISHED.")
-    started_at: datetime | None = optional("UTC time of the platform call; default now.")
-    worker: str | None = optional(WORKER_DESCRIPTION)
-
-    def to_outcome(self, now: datetime) -> Publication | Failure:
-        """Validate the values; raises InvalidInput if one is missing or belongs to another outcome."""
-        if self.outcome is ResultOutcome.PUBLISHED:
-            _reject_arguments(
-                "is not allowed with PUBLISHED.",
-                category=self.category,
-                message=self.message,
-                code=self.code,
-                httpStatus=self.http_status,
-                retryAfterSeconds=self.retry_after_seconds,
-                raw=self.raw,
-            )
-            return self.to_publication(now)
-        self.reject_publication(self.outcome)
-        if self.category is None and self.outcome is ResultOutcome.FAILED:
-            raise InvalidInput("category is required with FAILED.", argument="category")
-        category = self.category or ErrorCategory.UNCLASSIFIED
-        return validate_failure(category, self.message or "", passed_fields(self, FailureDetails))
+    status: DestinationStatus = field(description="Current status of the destination.")
 
 
 @strawberry.type
@@ -202,23 +184,55 @@ class ReportFailedPayload(ReportPayload):
     pass
 
 
-@strawberry.type(description="Result of `reportVerified`.")
-class ReportVerifiedPayload(ReportPayload):
-    pass
-
-
-@strawberry.type(description="Result of `recordResult`.")
-class RecordResultPayload(ReportPayload):
-    pass
-
-
-@strawberry.type(description="Result of `reconcileDestination`.")
-class ReconcileDestinationPayload:
-    destination: Destination | None = field(description="Current state of the destination.")
-
-
 @strawberry.type
 class ReportMutations:
+    @strawberry.mutation(
+        description="Start an attempt, right before the platform call; do not call the platform unless this"
+        " succeeds. Report the outcome before the lease expires. Otherwise the outcome is unknown and is"
+        " not retried until someone has checked the platform.",
+        extensions=publisher_field(),
+    )
+    async def start_attempt(
+        self, info: Info, input: MutationInput[StartAttemptInput]
+    ) -> StartAttemptPayload | None:
+        lease = input.decode_lease(info.context)
+        result, attempt = await info.context.reports.start_attempt(
+            lease, validate_worker(input.worker)
+        )
+        assert attempt.number is not None  # noqa: S101 - only a late report has no number
+        return StartAttemptPayload(
+            receipt=result.receipt,
+            attempt=attempt.number,
+            started_at=attempt.started_at,
+            lease_expires_at=result.destination.state.lease_expires_at,
+        )
+
+    @strawberry.mutation(
+        description="Extend or shorten a lease, counted from now.",
+        extensions=publisher_field(),
+    )
+    async def extend_lease(
+        self, info: Info, input: MutationInput[ExtendLeaseInput]
+    ) -> ExtendLeasePayload | None:
+        lease = input.decode_lease(info.context)
+        duration = validate_lease_duration(input.lease_seconds, "leaseSeconds")
+        expires_at = await info.context.reports.extend_lease(lease, duration)
+        return ExtendLeasePayload(lease_expires_at=expires_at)
+
+    @strawberry.mutation(
+        description="Release a claim that was not started, so that others can claim it immediately. Fails"
+        " with CONFLICT after `startAttempt`. A repeated request fails with LEASE_LOST: the claim was already"
+        " released or its lease has expired.",
+        extensions=publisher_field(),
+    )
+    async def release_claim(
+        self, info: Info, input: MutationInput[ReleaseClaimInput]
+    ) -> ReleaseClaimPayload | None:
+        result = await info.context.reports.release_claim(input.decode_lease(info.context))
+        return ReleaseClaimPayload(
+            destination_id=result.destination.id, status=result.destination.state.status
+        )
+
     @strawberry.mutation(
         description="Report that the post is on the platform. A late report is stored too, and settles the"
         " destination even if another publisher holds it. If another report has settled it, the receipt"
@@ -228,14 +242,9 @@ class ReportMutations:
     async def report_published(
         self, info: Info, input: MutationInput[ReportPublishedInput]
     ) -> ReportPublishedPayload | None:
-        context, now = info.context, _now_in_milliseconds(info.context)
-        result = await reports.report_published(
-            context.database,
-            context.publisher,
-            input.decode_lease(context),
-            input.to_publication(now),
-            new_id=context.new_id,
-            now=now,
+        context = info.context
+        result = await context.reports.report_published(
+            input.decode_lease(context), input.to_publication(context.clock())
         )
         return ReportPublishedPayload.from_result(result)
 
@@ -247,108 +256,15 @@ class ReportMutations:
     async def report_failed(
         self, info: Info, input: MutationInput[ReportFailedInput]
     ) -> ReportFailedPayload | None:
-        context, now = info.context, _now_in_milliseconds(info.context)
-        lease, failure = input.decode_lease(context), input.to_failure()
+        lease, failure = input.decode_lease(info.context), input.to_failure()
         if input.outcome_unknown:
-            result = await reports.report_unknown(
-                context.database,
-                context.publisher,
-                lease,
-                failure,
-                new_id=context.new_id,
-                now=now,
-            )
+            result = await info.context.reports.report_unknown(lease, failure)
         else:
-            result = await reports.report_failed(
-                context.database,
-                context.publisher,
-                lease,
-                failure,
-                context.retry_decider,
-                new_id=context.new_id,
-                now=now,
-            )
+            result = await info.context.reports.report_failed(lease, failure)
         return ReportFailedPayload.from_result(result)
 
-    @strawberry.mutation(
-        description="Report what a check on the platform found about an unknown outcome. A repeated PUBLISHED"
-        " has the receipt REPEATED. Another repeated finding fails with LEASE_LOST: it was already"
-        " recorded or the lease has expired.",
-        extensions=publisher_field(),
-    )
-    async def report_verified(
-        self, info: Info, input: MutationInput[ReportVerifiedInput]
-    ) -> ReportVerifiedPayload | None:
-        context, now = info.context, _now_in_milliseconds(info.context)
-        codec = context.lease_codec(LeaseKind.VERIFICATION)
-        result = await reports.report_verified(
-            context.database,
-            context.publisher,
-            codec.decode(input.verification_token, "verificationToken"),
-            input.finding,
-            input.to_publication_if_published(input.finding, now),
-            context.retry_decider,
-            new_id=context.new_id,
-            now=now,
-        )
-        return ReportVerifiedPayload.from_result(result)
 
-    @strawberry.mutation(
-        description="Record an attempt of a publisher with its own queue, once per `attemptKey`, in the API"
-        " key's workspace. Fails with LEASED while another publisher holds the destination.",
-        extensions=workspace_publisher_field(),
-    )
-    async def record_result(
-        self, info: Info, input: MutationInput[RecordResultInput]
-    ) -> RecordResultPayload | None:
-        context, now = info.context, _now_in_milliseconds(info.context)
-        account_id = validate_account_id(input.account_id, "accountId")
-        check_attempt_key(input.attempt_key)
-        worker = validate_worker(input.worker)
-        attempt = ExternalAttempt(
-            attempt_key=input.attempt_key,
-            worker=worker,
-            started_at=validate_started_at(input.started_at, now),
-            outcome=Outcome(input.outcome.value),
-            details=input.to_outcome(now),
-        )
-        result = await reports.record_external_attempt(
-            context.database,
-            context.write_context("recordResult"),
-            PostId(input.post_id),
-            account_id,
-            attempt,
-            context.retry_decider,
-            new_id=context.new_id,
-        )
-        return RecordResultPayload.from_result(result)
-
-
-@strawberry.type
-class ReconciliationMutations:
-    @strawberry.mutation(
-        description="Settle an unknown outcome after a person has checked the platform. Fails with CONFLICT"
-        " if the outcome is known, as in a repeated request.",
-        extensions=write_field(Scope.WRITE),
-    )
-    async def reconcile_destination(
-        self, info: Info, input: MutationInput[ReconcileDestinationInput]
-    ) -> ReconcileDestinationPayload | None:
-        context, now = info.context, _now_in_milliseconds(info.context)
-        key = DestinationId(input.destination_id)
-        publication = input.to_publication_if_published(input.finding, now)
-        await reports.reconcile_destination(
-            context.database, context.write_context("reconcileDestination"), key, publication
-        )
-        return ReconcileDestinationPayload(destination=await load_destination(context, key))
-
-
-def _now_in_milliseconds(context: Context) -> datetime:
-    """Return the current time in milliseconds, as times are stored; the default of reported times."""
-    return truncate_to_ms(context.clock())
-
-
-def _reject_arguments(problem: str, **arguments: object) -> None:
+def reject_arguments(problem: str, **arguments: object) -> None:
     for name, value in arguments.items():
         if value is not None:
             raise InvalidInput(f"{name} {problem}", argument=name)
