@@ -60,7 +60,6 @@ def connect(new_account: NewAccount, account_id: AccountId, now: datetime) -> Ac
         id=account_id,
         **asdict(new_account),
         is_active=True,
-        needs_reconnection_since=None,
         token_refreshed_at=now,
         connected_at=now,
         created_at=now,

@@ -205,8 +205,10 @@ def _is_claimable_at_valid(state: DestinationState) -> bool:
     return state.claimable_at is None
 
 
-def lateness_ms(due_at: datetime, published_at: datetime) -> int:
-    """Return the whole milliseconds from the due time to the publication."""
+def lateness_ms(due_at: datetime | None, published_at: datetime | None) -> int | None:
+    """Return the whole milliseconds from the due time to the publication; None without either."""
+    if due_at is None or published_at is None:
+        return None
     return (published_at - due_at) // timedelta(milliseconds=1)
 
 
