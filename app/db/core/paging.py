@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.core.database import Reader
 from app.db.core.statements import AnySelect, Statement
-from app.domain.cursors import KeysetPosition
+from app.domain.signing import KeysetPosition
 
 
 class Direction(StrEnum):

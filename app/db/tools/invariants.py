@@ -36,9 +36,9 @@ from app.domain.destinations import (
     due_day,
     lateness_ms,
 )
+from app.domain.ids import WorkspaceKind
 from app.domain.posts import post_published_at, post_status, search_text
 from app.domain.times import format_instant
-from app.domain.workspaces import WorkspaceKind
 
 _BATCH_ROWS = 500
 

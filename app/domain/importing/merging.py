@@ -22,11 +22,10 @@ from app.domain.destinations import (
     lateness_ms,
 )
 from app.domain.errors import InvalidInput
-from app.domain.ids import MAX_ACCOUNT_ID, AccountId, DestinationId, PostId
+from app.domain.ids import MAX_ACCOUNT_ID, AccountId, DestinationId, PostId, WorkspaceKind
 from app.domain.importing.records import DestinationRecord, PostDetails, PostRecord
 from app.domain.posts import Post, PostStatus, post_status
 from app.domain.transitions import failed, published, queued, retry_scheduled, unclaimable
-from app.domain.workspaces import WorkspaceKind
 
 MISSING_REASON_MESSAGE = "The service that this was imported from gave no reason."
 

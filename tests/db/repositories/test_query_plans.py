@@ -26,11 +26,11 @@ from app.db.repositories import (
 )
 from app.db.repositories.destinations import DestinationCriteria, DestinationOrderField
 from app.db.repositories.posts import PostCriteria, PostOrderField
-from app.domain.cursors import KeysetPosition
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.events import FEED_START, ChangeFilter, EventKind, FeedPosition
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from app.domain.posts import PostStatus
+from app.domain.signing import KeysetPosition
 from tests.db.repositories.many_posts import ACCOUNTS, add_many_posts
 from tests.factories import NOW
 from tests.recording_driver import record_statements

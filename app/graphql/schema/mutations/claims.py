@@ -19,10 +19,10 @@ from app.domain.leases import (
     MAX_WAIT,
     Lease,
     LeaseKind,
-    parse_wait_duration,
     validate_claim_limit,
     validate_lease_duration,
     validate_platforms,
+    validate_wait_duration,
 )
 from app.domain.settlement import Receipt
 from app.graphql.schema.context import Context, Info
@@ -346,7 +346,7 @@ async def _long_poll(
     request: ClaimRequest,
     claim: Callable[[], Awaitable[list[Claim]]],
 ) -> list[Claim]:
-    wait = parse_wait_duration(claim_input.wait_seconds, "waitSeconds")
+    wait = validate_wait_duration(claim_input.wait_seconds, "waitSeconds")
     # Checked before the claim: an error while the response is built could not undo the claim.
     context.entry_limit.add(request.limit)
     budget = context.wait_budget
