@@ -6,8 +6,12 @@ from datetime import datetime
 from uuid import UUID
 
 from app.db.core.database import Database
-from app.db.repositories.accounts import find_account_by_platform_user, lock_platform_account
-from app.db.repositories.blocked_accounts import count_queued_destinations, posts_failed_with_auth
+from app.db.repositories.accounts import (
+    count_queued_destinations,
+    find_account_by_platform_user,
+    lock_platform_account,
+    posts_failed_with_auth,
+)
 from app.db.repositories.workspaces import allocate_account_id
 from app.domain import account_commands, blocked_accounts
 from app.domain.account_commands import AccountUpdate, NewAccount

@@ -9,6 +9,14 @@ from functools import partial
 from sqlalchemy import ColumnElement, and_, bindparam, func, literal, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.core.conditions import (
+    any_of,
+    equality_parameter,
+    filter_conditions,
+    filter_param,
+    filter_params,
+    time_range_conditions,
+)
 from app.db.core.database import Reader
 from app.db.core.paging import (
     Direction,
@@ -27,19 +35,7 @@ from app.db.core.projections import (
     labelled_columns,
     projected_columns,
 )
-from app.db.core.statements import (
-    AnyRow,
-    AnySelect,
-    Record,
-    Statement,
-    any_of,
-    column_values,
-    equality_parameter,
-    filter_conditions,
-    filter_param,
-    filter_params,
-    time_range_conditions,
-)
+from app.db.core.statements import AnyRow, AnySelect, Record, Statement, column_values
 from app.db.core.types import UtcDateTime
 from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, Destination, Post, Workspace
 from app.db.repositories.accounts import ACCOUNT_COLUMNS

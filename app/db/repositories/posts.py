@@ -10,6 +10,14 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, bindparam, delete, exists, func, select
 
+from app.db.core.conditions import (
+    LIKE_ESCAPE,
+    any_of,
+    escape_like,
+    filter_conditions,
+    filter_params,
+    time_range_conditions,
+)
 from app.db.core.database import Reader, WriteSession
 from app.db.core.paging import (
     Direction,
@@ -27,17 +35,7 @@ from app.db.core.projections import (
     columns_except,
     projected_columns,
 )
-from app.db.core.statements import (
-    LIKE_ESCAPE,
-    AnyRow,
-    AnySelect,
-    Statement,
-    any_of,
-    escape_like,
-    filter_conditions,
-    filter_params,
-    time_range_conditions,
-)
+from app.db.core.statements import AnyRow, AnySelect, Statement
 from app.db.core.types import ColumnValues, field_names, values_of
 from app.db.core.writes import insert_rows, update_rows
 from app.db.models import POST_JOIN, Destination, Post
