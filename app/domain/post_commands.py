@@ -99,8 +99,6 @@ def create_post(
         platform_content=new_post.platform_content,
         reference=new_post.reference,
         version=1,
-        deleted_at=None,
-        imported_at=None,
         created_at=now,
         updated_at=now,
         destinations=(),

@@ -9,12 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from app.domain.attempts import Attempt, AttemptKind, Evidence, Failure, Publication
-from app.domain.destinations import (
-    DestinationState,
-    DestinationStatus,
-    ErrorCategory,
-    Outcome,
-)
+from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import OUTCOME_UNKNOWN
 from app.domain.errors import LeaseLost
 from app.domain.retry_policy import RetryPolicies, next_retry

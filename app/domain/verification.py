@@ -8,12 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from app.domain.attempts import Attempt, AttemptKind, Failure, Publication
-from app.domain.destinations import (
-    DestinationState,
-    DestinationStatus,
-    ErrorCategory,
-    Outcome,
-)
+from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import NOT_PUBLISHED
 from app.domain.errors import Conflict, DestinationLeased
 from app.domain.ids import IdFactory

@@ -22,12 +22,7 @@ from app.db.core.types import ColumnValues, field_names, values_of
 from app.db.core.writes import acquire_advisory_lock, insert_rows, update_rows
 from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, Destination, Post
 from app.domain.accounts import Account as DomainAccount
-from app.domain.destinations import (
-    PERMANENT_CATEGORIES,
-    DestinationStatus,
-    ErrorCategory,
-    Outcome,
-)
+from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import CANCELLED
 from app.domain.ids import AccountId, PostId, WorkspaceId
 

@@ -14,12 +14,7 @@ from typing import NoReturn, TypedDict
 from app.domain.destinations import DestinationStatus
 from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, DestinationId, PostId
-from app.domain.posts import (
-    DEFAULT_TIMEZONE,
-    MAX_DESTINATIONS,
-    STATUS_BY_NAME,
-    PostStatus,
-)
+from app.domain.posts import DEFAULT_TIMEZONE, MAX_DESTINATIONS, STATUS_BY_NAME, PostStatus
 from app.domain.validation.object_reader import ObjectReader
 from app.domain.validation.post_contents import MAX_CONTENT_LENGTH
 from app.domain.validation.text import MAX_NAME_LENGTH
