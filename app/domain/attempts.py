@@ -66,13 +66,13 @@ class Attempt:
 
     id: UUID
     kind: AttemptKind
-    number: int | None
+    number: int | None = None
     """Counts the attempts of the destination, from 1; None for a late report."""
     fence: int | None
     """Fence of the claim; None for an attempt logged without one."""
-    attempt_key: str | None
+    attempt_key: str | None = None
     """Identifies the attempt of a publisher with its own queue."""
-    worker: str | None
+    worker: str | None = None
     started_at: datetime
     outcome: Outcome = Outcome.NONE
     """NONE while the attempt runs."""

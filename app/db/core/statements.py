@@ -46,8 +46,8 @@ class Statement:
         self.select = select
 
 
-class Record:
-    """Row as returned by the driver: a tuple whose columns are attributes, decoded on access."""
+class _ColumnAttributes:
+    """Base of records, in which each column is a property that decodes the driver's value."""
 
     __slots__ = ()
 
@@ -57,8 +57,18 @@ class Record:
     """For columns with a datetime or a UUID: function from the driver's value to the response text."""
     decoders: ClassVar[Mapping[str, UnaryFunction]]
     """For columns that need decoding: function from the driver's value to the Python value."""
-    related_classes: ClassVar[Mapping[str, "type[RelatedRecord]"]]
+    related_classes: ClassVar[Mapping[str, "type[RelatedRecord]"]] = MappingProxyType({})
     """Classes of the related rows in the same tuple, by name."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise AttributeError; declared for type checkers, as every column is a property."""
+        raise AttributeError(name)
+
+
+class Record(_ColumnAttributes):
+    """Row as returned by the driver: a tuple whose columns are attributes, decoded on access."""
+
+    __slots__ = ()
 
     if TYPE_CHECKING:  # inherited from the tuple
 
@@ -66,10 +76,6 @@ class Record:
             """Return a value as returned by the driver."""
 
         def __iter__(self) -> Iterator[Any]: ...
-
-    def __getattr__(self, name: str) -> Any:
-        """Raise AttributeError; declared for type checkers, as every column is a property."""
-        raise AttributeError(name)
 
     def related_row(self, name: str) -> "RelatedRecord | None":
         """Return the related row in the same tuple; None if the statement does not select it."""
@@ -82,23 +88,13 @@ def column_values(records: Sequence[Record], name: str) -> list[Any]:
     return [*map(itemgetter(records[0].indexes[name]), records)] if records else []
 
 
-class RelatedRecord:
+class RelatedRecord(_ColumnAttributes):
     """Row of another table inside a record, with its own attributes."""
 
     __slots__ = ("record",)
 
-    indexes: ClassVar[Mapping[str, int]]
-    """Index of each column in the tuple of the record."""
-    serializers: ClassVar[Mapping[str, UnaryFunction]]
-    decoders: ClassVar[Mapping[str, UnaryFunction]]
-    related_classes: ClassVar[Mapping[str, "type[RelatedRecord]"]] = MappingProxyType({})
-
     def __init__(self, record: Record) -> None:
         self.record = record
-
-    def __getattr__(self, name: str) -> Any:
-        """Raise AttributeError; declared for type checkers, as every column is a property."""
-        raise AttributeError(name)
 
     def __iter__(self) -> Iterator[Any]:
         return (self.record[index] for index in self.indexes.values())

@@ -107,6 +107,37 @@ def placeholder_account(
     )
 
 
+def _resolve_account(
+    record: DestinationRecord, state: ImportState, created_at: datetime
+) -> Account:
+    """Return the account of a destination, with the recorded name if it has none.
+
+    Raises InvalidInput for an account on another platform.
+    """
+    account_id, name = record.account_id, record.account_name
+    if name == fallback_label(account_id, record.platform):
+        name = None
+    account = state.accounts.get(account_id)
+    if account is None:
+        if account_id == MAX_ACCOUNT_ID:
+            raise InvalidInput(
+                f"Account {account_id} has the highest possible number, which leaves none for others."
+            )
+        return placeholder_account(account_id, record.platform, name, created_at)
+    if account.platform != record.platform and state.kind is WorkspaceKind.LOCAL:
+        raise InvalidInput(f"In this workspace, account {account_id} is on another platform.")
+    has_name = account.account_name or account.display_name or account.platform_username
+    return account if has_name else replace(account, account_name=name)
+
+
+def _require_unused_ids(post: Post, state: ImportState) -> None:
+    ids = [destination.id for destination in post.destinations]
+    if len(set(ids)) < len(ids) or any(
+        state.post_ids_by_destination.get(key, post.id) != post.id for key in ids
+    ):
+        raise InvalidInput("A destination has the id of another destination.")
+
+
 def merge_record(current: Post | None, record: PostRecord, *, now: datetime) -> Post:
     """Return the post after the record; `current` itself if the record changes nothing."""
     known = _placeholder_post(record, now) if current is None else current
@@ -445,34 +476,3 @@ _visible_fields = attrgetter(
     "next_retry_at",
 )
 """Return the fields that responses contain; others follow from them, or are known only locally."""
-
-
-def _resolve_account(
-    record: DestinationRecord, state: ImportState, created_at: datetime
-) -> Account:
-    """Return the account of a destination, with the recorded name if it has none.
-
-    Raises InvalidInput for an account on another platform.
-    """
-    account_id, name = record.account_id, record.account_name
-    if name == fallback_label(account_id, record.platform):
-        name = None
-    account = state.accounts.get(account_id)
-    if account is None:
-        if account_id == MAX_ACCOUNT_ID:
-            raise InvalidInput(
-                f"Account {account_id} has the highest possible number, which leaves none for others."
-            )
-        return placeholder_account(account_id, record.platform, name, created_at)
-    if account.platform != record.platform and state.kind is WorkspaceKind.LOCAL:
-        raise InvalidInput(f"In this workspace, account {account_id} is on another platform.")
-    has_name = account.account_name or account.display_name or account.platform_username
-    return account if has_name else replace(account, account_name=name)
-
-
-def _require_unused_ids(post: Post, state: ImportState) -> None:
-    ids = [destination.id for destination in post.destinations]
-    if len(set(ids)) < len(ids) or any(
-        state.post_ids_by_destination.get(key, post.id) != post.id for key in ids
-    ):
-        raise InvalidInput("A destination has the id of another destination.")
