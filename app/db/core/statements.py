@@ -218,9 +218,8 @@ def _decoding_getter(get: UnaryFunction, decode: UnaryFunction | None) -> UnaryF
 
 
 def _decoder(column_type: TypeEngine[Any], dialect: Dialect) -> UnaryFunction | None:
-    if isinstance(
-        column_type, JSON
-    ):  # SQLAlchemy decodes JSON only on its own PostgreSQL connections
+    # SQLAlchemy decodes JSON only on its own PostgreSQL connections.
+    if isinstance(column_type, JSON):
         return _load_json
     return column_type.dialect_impl(dialect).result_processor(dialect, None)
 

@@ -297,7 +297,7 @@ def _select_count(filters: tuple[str, ...]) -> Statement:
 def _select_destinations(projection: Projection, *required_names: str) -> AnySelect:
     """Select destinations with their ids, and the account if the projection includes it."""
     columns = projected_columns(_COLUMNS, projection, "id", *required_names)
-    account = projection.relation(ACCOUNT_RELATION)
+    account = projection.relations.get(ACCOUNT_RELATION)
     if account is None:
         return select(*columns)
     account_columns = labelled_columns(ACCOUNT_RELATION, ACCOUNT_COLUMNS, account, "id")
