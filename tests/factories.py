@@ -24,9 +24,8 @@ from app.domain.destinations import (
     due_day,
     lateness_ms,
 )
-from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId, WorkspaceId
+from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId, WorkspaceId, WorkspaceKind
 from app.domain.posts import post_published_at, post_status, search_text
-from app.domain.workspaces import WorkspaceKind
 
 NOW = datetime(2026, 4, 15, 15, 0, tzinfo=UTC)
 """Current time of the tests."""

@@ -22,10 +22,9 @@ from app.db.repositories.workspaces import WorkspaceRef
 from app.db.tools.integrity import find_problems
 from app.domain.errors import ErrorCode, NotFound, PostResultsError, StaleVersion
 from app.domain.idempotency import parse_client_key
-from app.domain.ids import PostId, WorkspaceId
+from app.domain.ids import PostId, WorkspaceId, WorkspaceKind
 from app.domain.importing.records import JsonText, parse_records
 from app.domain.post_commands import PostUpdate
-from app.domain.workspaces import WorkspaceKind
 from app.services.imports import import_records
 from app.services.posts import cancel_post, create_post, delete_post, update_post
 from app.services.retries import retry_one_post

@@ -29,8 +29,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from app.db.core.types import PortableJson, PortableUuid, StrEnumType, UtcDateTime, enum_check
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.ids import WorkspaceKind
 from app.domain.posts import PostStatus
-from app.domain.workspaces import WorkspaceKind
 
 
 class Base(DeclarativeBase):

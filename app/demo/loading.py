@@ -15,10 +15,9 @@ from app.demo.simulation import PostHistory, Simulator
 from app.domain.account_commands import NewAccount
 from app.domain.api_keys import DEFAULT_SCOPES, key_from_token
 from app.domain.events import duplicate_event
-from app.domain.ids import AccountId, ApiKeyId, IdFactory
+from app.domain.ids import DEMO_WORKSPACE_ID, AccountId, ApiKeyId, IdFactory, WorkspaceKind
 from app.domain.post_commands import NewPost
 from app.domain.times import truncate_to_ms
-from app.domain.workspaces import DEMO_WORKSPACE_ID, WorkspaceKind
 from app.platforms.sandbox import PLATFORM_NAME, Behaviour
 from app.services.accounts import connect_account
 from app.services.posts import create_post

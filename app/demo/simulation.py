@@ -15,7 +15,7 @@ from app.demo.accounts import DemoAccount
 from app.demo.contents import draw_uuid
 from app.domain.attempts import Attempt, Evidence, Failure, Publication
 from app.domain.destinations import Destination, DestinationState
-from app.domain.ids import AccountId, DestinationId, PostId
+from app.domain.ids import DEMO_WORKSPACE_ID, AccountId, DestinationId, PostId
 from app.domain.leases import Lease
 from app.domain.post_commands import NewPost, create_post
 from app.domain.posts import Post
@@ -29,7 +29,6 @@ from app.domain.reports import (
 from app.domain.retry_policy import DEFAULT_POLICIES
 from app.domain.settlement import History, RetryDecider, Transition
 from app.domain.transitions import claimed, retried
-from app.domain.workspaces import DEMO_WORKSPACE_ID
 
 LEASE = timedelta(minutes=5)
 

@@ -1,7 +1,7 @@
-"""Commands on an account: connect, change, disconnect and reconnect it.
+"""Commands on an account (connect, change, disconnect, reconnect), and their effects on its posts.
 
-Each command returns the account after it, which is the same object if nothing changes, or raises an
-error. Errors name arguments as in GraphQL. Effects on posts are in `blocked_accounts`.
+Each function returns the account or post after it, which is the same object if nothing changes, or
+raises an error. Errors name arguments as in GraphQL.
 """
 
 from collections.abc import Mapping
@@ -9,9 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TypedDict
 
-from app.domain.accounts import Account, check_platform
-from app.domain.errors import InvalidInput
+from app.domain.accounts import Account, blocking_message, blocking_reason, check_platform
+from app.domain.destinations import Destination, DestinationStatus, ErrorCategory, Outcome
+from app.domain.errors import AccountNeedsReconnection, InvalidInput
 from app.domain.ids import AccountId
+from app.domain.posts import Post
+from app.domain.transitions import auth_failed, retried
 from app.domain.validation.text import MAX_NAME_LENGTH, validate_text, validate_url
 
 _TEXT_ARGUMENTS = {
@@ -60,7 +63,6 @@ def connect(new_account: NewAccount, account_id: AccountId, now: datetime) -> Ac
         id=account_id,
         **asdict(new_account),
         is_active=True,
-        needs_reconnection_since=None,
         token_refreshed_at=now,
         connected_at=now,
         created_at=now,
@@ -119,6 +121,40 @@ def mark_needs_reconnection(
     return replace(account, needs_reconnection_since=now, updated_at=now)
 
 
+def fail_due_on_blocked_account(post: Post, account: Account, now: datetime) -> Post:
+    """Fail the post's due destination on the account as AUTH, unless the account can post."""
+    reason = blocking_reason(account.access, now)
+    destination = _find_destination(post, account)
+    if reason is None or destination is None:
+        return post
+    state = destination.state
+    is_claimable = state.claimable_at is not None and state.claimable_at <= now
+    if not is_claimable or state.status is not DestinationStatus.QUEUED:
+        return post
+    return post.with_state(destination.id, auth_failed(state, blocking_message(reason), now), now)
+
+
+def require_access(account: Account, now: datetime) -> None:
+    """Raise AccountNeedsReconnection unless the account can post."""
+    reason = blocking_reason(account.access, now)
+    if reason is not None:
+        raise AccountNeedsReconnection(blocking_message(reason), argument="accountId")
+
+
+def retry_auth_failures(post: Post, account: Account, now: datetime) -> Post:
+    """Queue the post's destination on the account for a new round if it failed as AUTH.
+
+    The account must be able to post. Deleted and imported posts stay unchanged.
+    """
+    destination = _find_destination(post, account)
+    if destination is None or post.deleted_at is not None or post.imported_at is not None:
+        return post
+    state = destination.state
+    if state.outcome is not Outcome.FAILED or state.error_category is not ErrorCategory.AUTH:
+        return post
+    return post.with_state(destination.id, retried(state, now), now).with_next_version(now)
+
+
 def _check_texts(texts: Mapping[str, object]) -> None:
     for name, argument in _TEXT_ARGUMENTS.items():
         text = texts.get(name)
@@ -135,3 +171,8 @@ def _check_texts(texts: Mapping[str, object]) -> None:
 
 def _touch_if_changed(before: Account, after: Account, now: datetime) -> Account:
     return before if after == before else replace(after, updated_at=now)
+
+
+def _find_destination(post: Post, account: Account) -> Destination | None:
+    on_account = (d for d in post.destinations if d.account_id == account.id)
+    return next(on_account, None)

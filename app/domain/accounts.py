@@ -62,15 +62,15 @@ class Account:
 
     id: AccountId
     platform: str
-    account_name: str | None
-    display_name: str | None
-    platform_user_id: str | None
-    platform_username: str | None
-    avatar_url: str | None
+    account_name: str | None = None
+    display_name: str | None = None
+    platform_user_id: str | None = None
+    platform_username: str | None = None
+    avatar_url: str | None = None
     is_active: bool
-    needs_reconnection_since: datetime | None
-    token_expires_at: datetime | None
-    token_refreshed_at: datetime | None
+    needs_reconnection_since: datetime | None = None
+    token_expires_at: datetime | None = None
+    token_refreshed_at: datetime | None = None
     connected_at: datetime
     created_at: datetime
     updated_at: datetime

@@ -9,6 +9,7 @@ from uuid import UUID
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.errors import InvalidInput
 from app.domain.times import truncate_to_ms
+from app.domain.validation.numbers import validate_number, validate_seconds
 from app.domain.validation.redaction import redact, redact_url
 from app.domain.validation.text import (
     MAX_URL_LENGTH,
@@ -65,13 +66,13 @@ class Attempt:
 
     id: UUID
     kind: AttemptKind
-    number: int | None
+    number: int | None = None
     """Counts the attempts of the destination, from 1; None for a late report."""
     fence: int | None
     """Fence of the claim; None for an attempt logged without one."""
-    attempt_key: str | None
+    attempt_key: str | None = None
     """Identifies the attempt of a publisher with its own queue."""
-    worker: str | None
+    worker: str | None = None
     started_at: datetime
     outcome: Outcome = Outcome.NONE
     """NONE while the attempt runs."""
@@ -117,17 +118,18 @@ def validate_failure(category: ErrorCategory, message: str, details: FailureDeta
     if code is not None:
         validate_name(code, "code", max_length=_MAX_CODE_LENGTH)
     http_status = details.get("http_status")
-    if http_status is not None and not 100 <= http_status <= 599:
-        raise InvalidInput(
-            f"httpStatus must be from 100 to 599; it is {http_status}.", argument="httpStatus"
-        )
+    if http_status is not None:
+        validate_number(http_status, "httpStatus", 100, 599)
+    retry_after = details.get("retry_after_seconds")
     raw = details.get("raw")
     return Failure(
         category=category,
         code=redact(code, max_length=_MAX_CODE_LENGTH) if code else category.name,
         message=redact(message, max_length=MAX_MESSAGE_LENGTH),
         http_status=http_status,
-        retry_after=_parse_retry_after(details.get("retry_after_seconds")),
+        retry_after=None
+        if retry_after is None
+        else validate_seconds(retry_after, "retryAfterSeconds", timedelta(), MAX_RETRY_AFTER),
         raw=None if raw is None else redact(raw, max_length=MAX_RAW_LENGTH),
     )
 
@@ -182,13 +184,3 @@ def validate_started_at(started_at: datetime | None, now: datetime) -> datetime:
     if started_at is not None and started_at > now + _MAX_CLOCK_SKEW:
         raise InvalidInput("startedAt is in the future.", argument="startedAt")
     return truncate_to_ms(started_at or now)
-
-
-def _parse_retry_after(seconds: int | None) -> timedelta | None:
-    longest = int(MAX_RETRY_AFTER.total_seconds())
-    if seconds is not None and not 0 <= seconds <= longest:
-        raise InvalidInput(
-            f"retryAfterSeconds must be from 0 to {longest:,}; it is {seconds:,}.",
-            argument="retryAfterSeconds",
-        )
-    return None if seconds is None else timedelta(seconds=seconds)

@@ -11,7 +11,6 @@ Terms:
 - due: the planned time of publication, `due_at`, has passed.
 - lease: exclusive right to a destination for a limited time, identified by its token.
 - fence: counter of claims and external attempts. A report with an older fence is late.
-- round: series of attempts that share one limit; it starts at the due time or at a manual retry.
 - outcome: known result on the platform. To settle a destination is to record it.
 - evidence: report that the post is published. The first one counts, any further one is a duplicate.
 """
@@ -99,7 +98,9 @@ class DestinationState:
     round_attempts: int = 0
     """Attempts of the current round that count towards its limit.
 
-    Failures whose retry policy does not count attempts, such as rate limits, are subtracted.
+    A round is a series of attempts that share the limits of a retry policy. It starts at the due time, and
+    again at a manual retry. Failures whose retry policy does not count attempts, such as rate limits, are
+    subtracted.
     """
     round_started_at: datetime | None
     """Due time, or time of the last manual retry; None for a draft."""
@@ -205,8 +206,10 @@ def _is_claimable_at_valid(state: DestinationState) -> bool:
     return state.claimable_at is None
 
 
-def lateness_ms(due_at: datetime, published_at: datetime) -> int:
-    """Return the whole milliseconds from the due time to the publication."""
+def lateness_ms(due_at: datetime | None, published_at: datetime | None) -> int | None:
+    """Return the whole milliseconds from the due time to the publication; None without either."""
+    if due_at is None or published_at is None:
+        return None
     return (published_at - due_at) // timedelta(milliseconds=1)
 
 

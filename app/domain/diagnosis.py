@@ -42,10 +42,13 @@ class Advice:
     code: str
     category: ErrorCategory
     source: ErrorSource
-    retryable: bool
-    """True if a retry of the unchanged post can succeed, immediately or after the fix."""
-    fix: str
     next_action: NextAction
+    fix: str
+
+    @property
+    def retryable(self) -> bool:
+        """True if a retry of the unchanged post can succeed, immediately or after the fix."""
+        return self.next_action in (NextAction.RETRY, NextAction.RECONNECT_ACCOUNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,74 +94,54 @@ _OUTCOME_UNKNOWN_ADVICE = Advice(
     OUTCOME_UNKNOWN,
     ErrorCategory.UNCLASSIFIED,
     ErrorSource.SYSTEM,
-    retryable=False,
-    fix="Check whether the post is on the platform, then record the result."
+    NextAction.CHECK_PLATFORM,
+    "Check whether the post is on the platform, then record the result."
     " A blind retry could publish it twice.",
-    next_action=NextAction.CHECK_PLATFORM,
 )
 
 
 def _advice(
-    category: ErrorCategory,
-    source: ErrorSource,
-    next_action: NextAction,
-    fix_by_code: Mapping[str, str],
-    *,
-    retryable: bool,
+    kind: tuple[ErrorCategory, ErrorSource, NextAction], fix_by_code: Mapping[str, str]
 ) -> Iterator[Advice]:
     """Yield the advice for codes that differ in nothing but the fix."""
     for code, fix in fix_by_code.items():
-        yield Advice(code, category, source, retryable, fix, next_action)
+        yield Advice(code, *kind, fix)
 
 
 ADVICE: tuple[Advice, ...] = (  # a code named like a category is the fallback for the category
     *_advice(
-        ErrorCategory.TRANSIENT,
-        ErrorSource.PLATFORM,
-        NextAction.RETRY,
+        (ErrorCategory.TRANSIENT, ErrorSource.PLATFORM, NextAction.RETRY),
         {
             "TRANSIENT": "A temporary fault. Retry the post; if it fails again, read the error.",
             "PLATFORM_UNAVAILABLE": "The platform had an outage. Retry the post; if it fails again,"
             " check the platform's status page first.",
         },
-        retryable=True,
     ),
     *_advice(
-        ErrorCategory.TRANSIENT,
-        ErrorSource.SYSTEM,
-        NextAction.RETRY,
+        (ErrorCategory.TRANSIENT, ErrorSource.SYSTEM, NextAction.RETRY),
         {
             "NETWORK_ERROR": "The platform could not be reached. Retry the post; if it fails again,"
             " check the publisher's network.",
         },
-        retryable=True,
     ),
     *_advice(
-        ErrorCategory.TRANSIENT,
-        ErrorSource.PLATFORM,
-        NextAction.RETRY,
+        (ErrorCategory.TRANSIENT, ErrorSource.PLATFORM, NextAction.RETRY),
         {
             "MEDIA_PROCESSING": "The platform did not finish processing the media in time."
             " Retry the post.",
         },
-        retryable=True,
     ),
     *_advice(
-        ErrorCategory.RATE_LIMITED,
-        ErrorSource.PLATFORM,
-        NextAction.RETRY,
+        (ErrorCategory.RATE_LIMITED, ErrorSource.PLATFORM, NextAction.RETRY),
         {
             "RATE_LIMITED": "The account has used up the platform's allowance. Retry after some"
             " hours, or spread the posts over more time.",
             "DAILY_QUOTA_EXCEEDED": "The account has used up the platform's allowance for the day."
             " Retry tomorrow.",
         },
-        retryable=True,
     ),
     *_advice(
-        ErrorCategory.AUTH,
-        ErrorSource.USER,
-        NextAction.RECONNECT_ACCOUNT,
+        (ErrorCategory.AUTH, ErrorSource.USER, NextAction.RECONNECT_ACCOUNT),
         {
             "TOKEN_EXPIRED": "Reconnect the account, then retry the post.",
             "PERMISSION_MISSING": "Reconnect the account and grant the permission to publish,"
@@ -166,12 +149,9 @@ ADVICE: tuple[Advice, ...] = (  # a code named like a category is the fallback f
             "AUTH": "The account's access is missing or was refused. Reconnect the account,"
             " then retry the post.",
         },
-        retryable=True,
     ),
     *_advice(
-        ErrorCategory.CONTENT_REJECTED,
-        ErrorSource.USER,
-        NextAction.EDIT_POST,
+        (ErrorCategory.CONTENT_REJECTED, ErrorSource.USER, NextAction.EDIT_POST),
         {
             "TEXT_TOO_LONG": "Shorten the text for this platform and post it again.",
             "MEDIA_UNSUPPORTED": "Convert the media to a format and size that this platform accepts"
@@ -183,55 +163,39 @@ ADVICE: tuple[Advice, ...] = (  # a code named like a category is the fallback f
             "CONTENT_REJECTED": "The platform refused the content. Change what the error names and"
             " post it again.",
         },
-        retryable=False,
     ),
     *_advice(
-        ErrorCategory.PERMANENT,
-        ErrorSource.PLATFORM,
-        NextAction.CONTACT_PLATFORM,
+        (ErrorCategory.PERMANENT, ErrorSource.PLATFORM, NextAction.CONTACT_PLATFORM),
         {
             "ACCOUNT_SUSPENDED": "The platform has suspended the account. Resolve this with the"
             " platform, then retry the post.",
         },
-        retryable=False,
     ),
     *_advice(
-        ErrorCategory.PERMANENT,
-        ErrorSource.PLATFORM,
-        NextAction.EDIT_POST,
+        (ErrorCategory.PERMANENT, ErrorSource.PLATFORM, NextAction.EDIT_POST),
         {
             "FEATURE_UNAVAILABLE": "The platform does not offer this kind of post to the account."
             " Choose another kind.",
         },
-        retryable=False,
     ),
     *_advice(
-        ErrorCategory.PERMANENT,
-        ErrorSource.USER,
-        NextAction.RETRY,
+        (ErrorCategory.PERMANENT, ErrorSource.USER, NextAction.RETRY),
         {CANCELLED: "The post was cancelled. Retry it to publish it after all."},
-        retryable=True,
     ),
     *_advice(
-        ErrorCategory.PERMANENT,
-        ErrorSource.PLATFORM,
-        NextAction.CONTACT_PLATFORM,
+        (ErrorCategory.PERMANENT, ErrorSource.PLATFORM, NextAction.CONTACT_PLATFORM),
         {
             "PERMANENT": "The platform refused the post permanently. Read the error; what it names"
             " has to change first.",
         },
-        retryable=False,
     ),
     *_advice(
-        ErrorCategory.UNCLASSIFIED,
-        ErrorSource.SYSTEM,
-        NextAction.RETRY,
+        (ErrorCategory.UNCLASSIFIED, ErrorSource.SYSTEM, NextAction.RETRY),
         {
             NOT_PUBLISHED: "A check found that the post is not on the platform. Retry it.",
             "UNCLASSIFIED": "The publisher did not recognise the platform's response. Read the error"
             " and retry the post.",
         },
-        retryable=True,
     ),
     _OUTCOME_UNKNOWN_ADVICE,
 )

@@ -132,7 +132,8 @@ def duplicate_event(post_id: PostId, destination: Destination, duplicate: Eviden
 
 def account_events(before: Account | None, after: Account) -> Iterator[Event]:
     """Yield the event of a changed account, if any field differs."""
-    changes = _changed_fields(_field_values(before), _field_values(after))
+    old_values = {} if before is None else _field_values(before)
+    changes = _changed_fields(old_values, _field_values(after))
     if changes:
         kind = EventKind.ACCOUNT_CHANGED if before else EventKind.ACCOUNT_CONNECTED
         yield Event(kind=kind, account_id=after.id, values=changes)
@@ -174,14 +175,8 @@ def _destination_fields(destination: Destination | None) -> dict[str, object]:
     return values
 
 
-def _field_values(
-    record: Post | Destination | DestinationState | Account | None,
-) -> dict[str, object]:
-    return (
-        {}
-        if record is None
-        else {field.name: getattr(record, field.name) for field in fields(record)}
-    )
+def _field_values(record: Post | Destination | DestinationState | Account) -> dict[str, object]:
+    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 def _changed_fields(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, object]:

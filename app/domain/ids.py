@@ -1,4 +1,4 @@
-"""Typed ids, their one accepted text form, and opaque Relay node ids."""
+"""Typed ids, their one accepted text form, opaque Relay node ids, and the kinds of workspaces."""
 
 import base64
 import binascii
@@ -21,6 +21,17 @@ IdFactory = Callable[[], UUID]
 """Returns a new unique id."""
 
 MAX_ACCOUNT_ID = 2**31 - 1
+
+DEMO_WORKSPACE_ID = WorkspaceId(UUID("de300000-0000-4000-8000-000000000de3"))
+"""Workspace of `serve --demo`; it does not count as the first workspace of an installation."""
+
+
+class WorkspaceKind(StrEnum):
+    """Kind of a workspace: LOCAL publishes through this service, MIRROR records the results of another."""
+
+    LOCAL = "local"
+    MIRROR = "mirror"
+
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _ACCOUNT_ID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)

@@ -10,6 +10,7 @@ from app.domain.accounts import check_platform
 from app.domain.errors import InvalidInput
 from app.domain.ids import DestinationId, PostId, WorkspaceId
 from app.domain.signing import Signer
+from app.domain.validation.numbers import validate_number, validate_seconds
 
 DEFAULT_LEASE = timedelta(minutes=1)
 MIN_LEASE = timedelta(seconds=1)
@@ -79,17 +80,17 @@ class LeaseCodec:
 
 def validate_lease_duration(seconds: int, argument: str) -> timedelta:
     """Return the duration; raises InvalidInput outside MIN_LEASE to MAX_LEASE."""
-    return _parse_duration(MIN_LEASE, MAX_LEASE, seconds, argument)
+    return validate_seconds(seconds, argument, MIN_LEASE, MAX_LEASE)
 
 
-def parse_wait_duration(seconds: int, argument: str) -> timedelta:
+def validate_wait_duration(seconds: int, argument: str) -> timedelta:
     """Return the duration; raises InvalidInput outside 0 to MAX_WAIT."""
-    return _parse_duration(timedelta(), MAX_WAIT, seconds, argument)
+    return validate_seconds(seconds, argument, timedelta(), MAX_WAIT)
 
 
 def validate_claim_limit(count: int, argument: str) -> int:
     """Return the count; raises InvalidInput outside 1 to MAX_CLAIMS."""
-    return _check_range(1, MAX_CLAIMS, count, argument)
+    return validate_number(count, argument, 1, MAX_CLAIMS)
 
 
 def validate_platforms(platforms: Sequence[str] | None, argument: str) -> Sequence[str] | None:
@@ -107,19 +108,3 @@ def validate_platforms(platforms: Sequence[str] | None, argument: str) -> Sequen
     if len(set(platforms)) < len(platforms):
         raise InvalidInput(f"{argument} names a platform twice.", argument=argument)
     return platforms
-
-
-def _parse_duration(
-    shortest: timedelta, longest: timedelta, seconds: int, argument: str
-) -> timedelta:
-    lowest, highest = int(shortest.total_seconds()), int(longest.total_seconds())
-    return timedelta(seconds=_check_range(lowest, highest, seconds, argument))
-
-
-def _check_range(lowest: int, highest: int, number: int, argument: str) -> int:
-    if not lowest <= number <= highest:
-        raise InvalidInput(
-            f"{argument} must be from {lowest} to {highest:,}; it is {number:,}.",
-            argument=argument,
-        )
-    return number

@@ -76,7 +76,7 @@ def check_new_post(new_post: NewPost) -> None:
     """Raise InvalidInput for a post that is invalid independent of stored accounts and time."""
     _check_changed_fields(new_post)
     check_account_ids(new_post.account_ids)
-    _require_account(len(new_post.account_ids), is_draft=new_post.is_draft)
+    _check_account_count(len(new_post.account_ids), is_draft=new_post.is_draft)
 
 
 def create_post(
@@ -99,8 +99,6 @@ def create_post(
         platform_content=new_post.platform_content,
         reference=new_post.reference,
         version=1,
-        deleted_at=None,
-        imported_at=None,
         created_at=now,
         updated_at=now,
         destinations=(),
@@ -125,7 +123,7 @@ def update_post(
     and the change sets another time or removes its account.
     """
     _require_not_imported(post)
-    _check_version(post, expected_version)
+    _require_version(post, expected_version)
     _require_editable(post)
     changed = _preserve_default_timezone(replace(post, **update), post)
     _check_changed_fields(changed, before=post)
@@ -134,7 +132,7 @@ def update_post(
     if account_ids is not None:
         check_account_ids(account_ids)
         changed = _assign_accounts(changed, account_ids, accounts, new_id, now)
-    _require_account(len(changed.destinations), is_draft=post.is_draft)
+    _check_account_count(len(changed.destinations), is_draft=post.is_draft)
     return changed.with_next_version(now) if changed != post else post
 
 
@@ -150,7 +148,7 @@ def schedule_post(
 ) -> Post:
     """Submit a draft for publication at a time or immediately; raises Conflict if it is not a draft."""
     _require_not_imported(post)
-    _check_version(post, expected_version)
+    _require_version(post, expected_version)
     if not post.is_draft:
         raise Conflict(f"Only a draft can be scheduled; this post is {post.status}.")
     if schedule.publish_now and schedule.scheduled_for is not None:
@@ -159,7 +157,7 @@ def schedule_post(
         )
     due_at = None
     if not schedule.publish_now:
-        due_at = schedule.scheduled_for or _require_scheduled_time(post, now)
+        due_at = schedule.scheduled_for or _validate_scheduled_time(post, now)
     _check_future(due_at, now)
     submitted = replace(
         post, is_draft=False, submitted_now=schedule.publish_now, scheduled_for=due_at
@@ -179,7 +177,7 @@ def cancel_post(post: Post, *, expected_version: int | None, now: datetime) -> P
     Raises Conflict while it is being published or of unknown outcome, and if nothing is queued.
     """
     _require_not_imported(post)
-    _check_version(post, expected_version)
+    _require_version(post, expected_version)
     if post.is_draft:
         raise Conflict("The post is already a draft, so nothing of it will be published.")
     _require_known_outcomes(post)
@@ -201,7 +199,7 @@ def delete_post(post: Post, *, expected_version: int | None, now: datetime) -> P
     Raises PostAlreadyPublished if it is published on any platform, and Conflict while it is being
     published or of unknown outcome.
     """
-    _check_version(post, expected_version)
+    _require_version(post, expected_version)
     if _has_status(post, DestinationStatus.PUBLISHED):
         raise PostAlreadyPublished(
             "The post was published on a platform and cannot be deleted here."
@@ -216,7 +214,7 @@ def _require_not_imported(post: Post) -> None:
         raise Conflict("The post was imported: change it in the service that publishes it.")
 
 
-def _check_version(post: Post, expected: int | None) -> None:
+def _require_version(post: Post, expected: int | None) -> None:
     if expected is not None and expected != post.version:
         raise StaleVersion(
             f"The post is at version {post.version}, not {expected}: it was changed in the meantime.",
@@ -224,7 +222,7 @@ def _check_version(post: Post, expected: int | None) -> None:
         )
 
 
-def _require_account(account_count: int, *, is_draft: bool) -> None:
+def _check_account_count(account_count: int, *, is_draft: bool) -> None:
     if not is_draft and account_count == 0:
         raise InvalidInput(
             "A post that is not a draft needs at least one account.", argument="accountIds"
@@ -269,7 +267,8 @@ def check_account_ids(account_ids: Sequence[AccountId]) -> None:
         raise InvalidInput(f"Account {min(duplicates)} is listed twice.", argument="accountIds")
 
 
-def _require_scheduled_time(draft: Post, now: datetime) -> datetime:
+def _validate_scheduled_time(draft: Post, now: datetime) -> datetime:
+    """Return the draft's own time; raises InvalidInput if it has none or if it has passed."""
     if draft.scheduled_for is None:
         raise InvalidInput(
             "The draft has no time yet: pass scheduledFor or publishNow.", argument="scheduledFor"

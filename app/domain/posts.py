@@ -51,16 +51,16 @@ class Post:
     submitted_now: bool
     """True if the post was submitted for immediate publication, without a time."""
     scheduled_for: datetime | None
-    timezone: str | None
+    timezone: str | None = None
     media_ids: Sequence[str]
     media: Sequence[object]
     platform_content: Mapping[str, object]
-    reference: str | None
+    reference: str | None = None
     """The client's own identifier of the post."""
     version: int
     """Counts changes by people, from 1; publishing does not count."""
-    deleted_at: datetime | None
-    imported_at: datetime | None
+    deleted_at: datetime | None = None
+    imported_at: datetime | None = None
     """Time of the last import that changed it; None for a post created here."""
     created_at: datetime
     updated_at: datetime

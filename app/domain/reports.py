@@ -171,7 +171,6 @@ def _log_start(
         kind=AttemptKind.REGULAR,
         number=after.attempts,
         fence=after.fence,
-        attempt_key=None,
         worker=worker,
         started_at=context.now,
     )
@@ -186,9 +185,7 @@ def _running_or_late_attempt(history: History, context: ReportContext) -> Attemp
     return Attempt(
         id=context.new_id(),
         kind=AttemptKind.LATE,
-        number=None,
         fence=context.lease.fence,
-        attempt_key=None,
         worker=None if stored is None else stored.worker,
         started_at=context.now if stored is None else stored.started_at,
     )

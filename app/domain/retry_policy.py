@@ -1,9 +1,8 @@
 """Automatic retries: when a failed attempt is retried, and when the failure is final.
 
-A round starts with a due time or a manual retry. After its n-th failure the maximum backoff is
-base × factor^(n−1), at most the cap. The wait is a random part of it, from zero to all ("full jitter"),
-in whole milliseconds. A policy that heeds Retry-After waits at least as long as the platform asks, and
-clamps its waits to min_wait and max_wait.
+After the n-th failure of a round the maximum backoff is base × factor^(n−1), at most the cap. The wait
+is a random part of it, from zero to all ("full jitter"), in whole milliseconds. A policy that heeds
+Retry-After waits at least as long as the platform asks, and clamps its waits to min_wait and max_wait.
 
 A failure is final when the round has max_attempts counted attempts, or when the wait would end later
 than max_age after the round began. A wait is never shortened to fit in.

@@ -9,12 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from app.domain.attempts import Attempt, AttemptKind, Evidence, Failure, Publication
-from app.domain.destinations import (
-    DestinationState,
-    DestinationStatus,
-    ErrorCategory,
-    Outcome,
-)
+from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import OUTCOME_UNKNOWN
 from app.domain.errors import LeaseLost
 from app.domain.retry_policy import RetryPolicies, next_retry
@@ -54,8 +49,8 @@ class History:
         """Return whether a publication by a claim was reported before."""
         return any(evidence.fence == fence for evidence in self.evidence)
 
-    def count_failures_since(self, round_started_at: datetime | None) -> int:
-        """Count the failed regular attempts of a round."""
+    def count_failures_of_round(self, round_started_at: datetime | None) -> int:
+        """Count the failed regular attempts since the start of a round, or all of them if it is None."""
         return sum(
             attempt.outcome is Outcome.FAILED
             and attempt.kind is AttemptKind.REGULAR
@@ -127,7 +122,7 @@ def settle_failed(
         state = replace(state, round_attempts=max(state.round_attempts - 1, 0))
     retry_at = next_retry(
         policy,
-        failures=history.count_failures_since(state.round_started_at) + 1,
+        failures=history.count_failures_of_round(state.round_started_at) + 1,
         counted_attempts=state.round_attempts,
         round_started_at=state.round_started_at or now,
         retry_after=failure.retry_after,

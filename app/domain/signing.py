@@ -1,11 +1,20 @@
-"""Signed opaque texts for cursors and leases, which only this installation can create."""
+"""Signed opaque texts, which only this installation can create, and pagination cursors made of them."""
 
 import base64
 import binascii
 import hashlib
 import hmac
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from app.domain.errors import BadCursor
+from app.domain.ids import WorkspaceId
+from app.domain.times import format_instant, parse_instant
 
 _SIGNATURE_BYTES = 12
+_CURSOR_VERSION = 1
 
 
 class Signer:
@@ -31,6 +40,41 @@ class Signer:
 
     def _signature(self, payload: bytes) -> bytes:
         return hmac.digest(self._secret, self._purpose + payload, hashlib.sha256)[:_SIGNATURE_BYTES]
+
+
+@dataclass(frozen=True, slots=True)
+class KeysetPosition:
+    """Position in a sorted list: the sort value, and the id that breaks ties."""
+
+    value: datetime | None
+    key: str
+
+
+class CursorCodec:
+    """Codec for the cursors of one list, in one order, in one workspace.
+
+    The signature invalidates every other cursor: of another list, order or workspace, or hand-made.
+    Decoding therefore always returns a position that was encoded.
+    """
+
+    def __init__(self, secret: bytes, workspace_id: WorkspaceId, list_name: str) -> None:
+        self._signer = Signer(secret, f"{_CURSOR_VERSION}:{workspace_id}:{list_name}:")
+
+    def encode(self, position: KeysetPosition) -> str:
+        value = None if position.value is None else format_instant(position.value)
+        return self._signer.sign(json.dumps([value, position.key], separators=(",", ":")).encode())
+
+    def decode(self, cursor: str, argument: str) -> KeysetPosition:
+        """Return the position of a cursor; raises BadCursor if this codec did not encode it."""
+        payload = self._signer.unsign(cursor)
+        if payload is None:
+            raise BadCursor(
+                f"{argument} is not a cursor of this list in this order."
+                " Pass one that an earlier page returned, unchanged, or leave it out.",
+                argument=argument,
+            )
+        value, key = cast("tuple[str | None, str]", json.loads(payload))
+        return KeysetPosition(None if value is None else parse_instant(value), key)
 
 
 def _encode_base64url(raw: bytes) -> str:

@@ -8,12 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from app.domain.attempts import Attempt, AttemptKind, Failure, Publication
-from app.domain.destinations import (
-    DestinationState,
-    DestinationStatus,
-    ErrorCategory,
-    Outcome,
-)
+from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import NOT_PUBLISHED
 from app.domain.errors import Conflict, DestinationLeased
 from app.domain.ids import IdFactory
@@ -89,10 +84,10 @@ def report_verified(
             state=verification_inconclusive(state, context.now + _VERIFICATION_RETRY_INTERVAL)
         )
     policy = retry_decider.policies.policy_for(history.platform, ErrorCategory.UNCLASSIFIED)
-    is_exhausted = policy.is_exhausted(state.round_attempts) or _has_exceeded_max_age(
-        state, policy.max_age, context.now
+    is_too_old = (
+        state.round_started_at is not None and context.now > state.round_started_at + policy.max_age
     )
-    if is_exhausted:
+    if is_too_old or policy.is_exhausted(state.round_attempts):
         return Transition(state=failed(state, _NOT_PUBLISHED_FAILURE, context.now))
     return Transition(state=retry_scheduled(state, _NOT_PUBLISHED_FAILURE, context.now))
 
@@ -193,10 +188,6 @@ _NOT_PUBLISHED_FAILURE = Failure(
     code=NOT_PUBLISHED,
     message="A check found that the post is not on the platform.",
 )
-
-
-def _has_exceeded_max_age(state: DestinationState, max_age: timedelta, now: datetime) -> bool:
-    return state.round_started_at is not None and now > state.round_started_at + max_age
 
 
 def _log_external_attempt(

@@ -6,10 +6,14 @@ from datetime import datetime
 from uuid import UUID
 
 from app.db.core.database import Database
-from app.db.repositories.accounts import find_account_by_platform_user, lock_platform_account
-from app.db.repositories.blocked_accounts import count_queued_destinations, posts_failed_with_auth
+from app.db.repositories.accounts import (
+    count_queued_destinations,
+    find_account_by_platform_user,
+    lock_platform_account,
+    posts_failed_with_auth,
+)
 from app.db.repositories.workspaces import allocate_account_id
-from app.domain import account_commands, blocked_accounts
+from app.domain import account_commands
 from app.domain.account_commands import AccountUpdate, NewAccount
 from app.domain.accounts import Account
 from app.domain.errors import Conflict, NotFound
@@ -121,9 +125,9 @@ async def retry_auth_failures(
         ids = candidates[:MAX_RETRIES]
         posts = await uow.load_posts_for_update(ids)
         account = await get_account_for_update(uow, account_id)
-        blocked_accounts.require_access(account, write_context.now)
+        account_commands.require_access(account, write_context.now)
         retried = [
-            blocked_accounts.retry_auth_failures(posts[post_id], account, write_context.now)
+            account_commands.retry_auth_failures(posts[post_id], account, write_context.now)
             for post_id in ids
         ]
         changed = [post for post in retried if post != posts[post.id]]

@@ -14,9 +14,8 @@ from app.db.core.database import Database
 from app.db.repositories import api_keys
 from app.domain.api_keys import NewApiKey, Scope, is_usable, is_well_formed, key_digest, make_key
 from app.domain.errors import InvalidApiKey
-from app.domain.ids import ApiKeyId, WorkspaceId
+from app.domain.ids import ApiKeyId, WorkspaceId, WorkspaceKind
 from app.domain.times import Clock
-from app.domain.workspaces import WorkspaceKind
 
 CACHE_TTL = timedelta(seconds=1)
 _MAX_CACHED_KEYS = 1000

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from app.db.core.database import Database
-from app.db.repositories.blocked_accounts import blocked_accounts_with_due, due_post_ids
+from app.db.repositories.accounts import blocked_accounts_with_due, due_post_ids
 from app.db.repositories.claims import expired_leases
-from app.domain.blocked_accounts import fail_due_on_blocked_account
+from app.domain.account_commands import fail_due_on_blocked_account
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId, PostId, WorkspaceId
 from app.domain.reports import expire_lease

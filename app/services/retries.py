@@ -12,7 +12,6 @@ from app.db.repositories.accounts import load_accounts
 from app.db.repositories.destinations import DestinationCriteria, retry_candidates
 from app.db.repositories.posts import load_posts
 from app.domain.accounts import Account
-from app.domain.cursors import KeysetPosition
 from app.domain.destinations import DestinationStatus
 from app.domain.errors import InvalidInput
 from app.domain.idempotency import IdempotencyKey, canonicalize
@@ -26,6 +25,7 @@ from app.domain.manual_retries import (
 from app.domain.posts import Post
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies
 from app.domain.retry_policy_tables import parse_policies
+from app.domain.signing import KeysetPosition
 from app.domain.times import format_instant, parse_instant
 from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.posts import get_post_for_update

@@ -6,8 +6,7 @@ from uuid import UUID
 from app.db.core.database import Database, WriteSession
 from app.db.repositories import api_keys, workspaces
 from app.domain.api_keys import Scope, make_key
-from app.domain.ids import ApiKeyId, WorkspaceId
-from app.domain.workspaces import DEMO_WORKSPACE_ID, WorkspaceKind
+from app.domain.ids import DEMO_WORKSPACE_ID, ApiKeyId, WorkspaceId, WorkspaceKind
 from app.services.api_keys import RandomBytes
 
 _FIRST_WORKSPACE_NAME = "default"

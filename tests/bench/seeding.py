@@ -35,10 +35,9 @@ from app.demo.simulation import (
 )
 from app.domain.api_keys import NewApiKey, Scope, make_key
 from app.domain.destinations import ErrorCategory
-from app.domain.ids import AccountId, ApiKeyId, WorkspaceId
+from app.domain.ids import AccountId, ApiKeyId, WorkspaceId, WorkspaceKind
 from app.domain.times import truncate_to_ms
 from app.domain.transitions import extended
-from app.domain.workspaces import WorkspaceKind
 from tests.factories import KEY_PREFIX
 from tests.postgres import script_runner
 

@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.accounts import Account
-from app.domain.attempts import Failure
-from app.domain.blocked_accounts import (
+from app.domain.account_commands import (
     fail_due_on_blocked_account,
     require_access,
     retry_auth_failures,
 )
+from app.domain.accounts import Account
+from app.domain.attempts import Failure
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.errors import AccountNeedsReconnection
 from app.domain.posts import Post

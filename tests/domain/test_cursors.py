@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.domain.cursors import CursorCodec, KeysetPosition
 from app.domain.errors import BadCursor
 from app.domain.ids import WorkspaceId
+from app.domain.signing import CursorCodec, KeysetPosition
 from app.domain.times import FIRST_YEAR, LAST_YEAR, truncate_to_ms
 from tests.domain.errors import expect_error
 

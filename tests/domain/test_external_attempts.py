@@ -131,7 +131,7 @@ def test_failure_is_recorded_unless_destination_is_final_or_leased(
         assert result == ("conflict", message)
     else:
         before = count_attempt(state)
-        failures = 1 + history.count_failures_since(state.round_started_at)
+        failures = 1 + history.count_failures_of_round(state.round_started_at)
         retry_at = AFTER_LEASE + 15 * 2 ** (failures - 1) * SECOND
         ended = ended_as_superseded(history, AFTER_LEASE)
         assert result == Transition(

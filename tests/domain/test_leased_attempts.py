@@ -205,5 +205,5 @@ def test_history_finds_attempts_by_fence_and_key(name: str) -> None:
     assert not history.has_report(lost.fence, Outcome.PUBLISHED)
     assert not history.has_publication(lost.fence)
     assert any(map(history.has_publication, range(9))) == (name in PUBLISHED)
-    assert history.count_failures_since(NOW + SECOND) == 0
-    assert history.count_failures_since(None) == history.count_failures_since(NOW)
+    assert history.count_failures_of_round(NOW + SECOND) == 0
+    assert history.count_failures_of_round(None) == history.count_failures_of_round(NOW)

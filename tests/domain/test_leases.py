@@ -14,10 +14,10 @@ from app.domain.leases import (
     Lease,
     LeaseCodec,
     LeaseKind,
-    parse_wait_duration,
     validate_claim_limit,
     validate_lease_duration,
     validate_platforms,
+    validate_wait_duration,
 )
 from tests.domain.errors import expect_error, input_error
 
@@ -69,7 +69,7 @@ def test_limits_are_accepted() -> None:
     for seconds in (1, 60, 3600):
         assert validate_lease_duration(seconds, "leaseSeconds") == timedelta(seconds=seconds)
     for seconds in (0, 20):
-        assert parse_wait_duration(seconds, "waitSeconds") == timedelta(seconds=seconds)
+        assert validate_wait_duration(seconds, "waitSeconds") == timedelta(seconds=seconds)
     for count in (1, 100):
         assert validate_claim_limit(count, "limit") == count
 
@@ -85,8 +85,8 @@ def test_limits_are_accepted() -> None:
             2**63,
             "must be from 1 to 3,600; it is 9,223,372,036,854,775,808.",
         ),
-        (parse_wait_duration, -1, "must be from 0 to 20; it is -1."),
-        (parse_wait_duration, 21, "must be from 0 to 20; it is 21."),
+        (validate_wait_duration, -1, "must be from 0 to 20; it is -1."),
+        (validate_wait_duration, 21, "must be from 0 to 20; it is 21."),
         (validate_claim_limit, 0, "must be from 1 to 100; it is 0."),
         (validate_claim_limit, 101, "must be from 1 to 100; it is 101."),
     ],

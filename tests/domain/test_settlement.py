@@ -141,4 +141,4 @@ def test_platform_policies_override_defaults() -> None:
 def test_unknown_outcome_does_not_lengthen_waits() -> None:
     unknown = make_attempt(1, fence=1, outcome=Outcome.UNKNOWN, failure=None)
     failed = make_attempt(2, fence=2, outcome=Outcome.FAILED, failure=make_failure(C.TRANSIENT))
-    assert History("x", [unknown, failed], []).count_failures_since(NOW) == 1
+    assert History("x", [unknown, failed], []).count_failures_of_round(NOW) == 1

@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from app.domain.attempts import Evidence, Publication
-from app.domain.cursors import CursorCodec, KeysetPosition
 from app.domain.events import Event, account_events, duplicate_event, post_events
 from app.domain.ids import ApiKeyId, PostId
+from app.domain.signing import CursorCodec, KeysetPosition
 from app.domain.times import format_instant
 from tests.clients import Tenant
 from tests.db.repositories.event_rows import append_test_events

@@ -16,10 +16,9 @@ from app.db.repositories.workspaces import WorkspaceRef
 from app.db.tools.integrity import find_problems
 from app.demo import DEMO_WORKSPACE_ID, load_demo
 from app.domain.destinations import DestinationState, DestinationStatus
-from app.domain.ids import WorkspaceId
+from app.domain.ids import WorkspaceId, WorkspaceKind
 from app.domain.importing.merging import ImportResult
 from app.domain.importing.records import JsonText, PostRecord, RejectedRecord, parse_records
-from app.domain.workspaces import WorkspaceKind
 from app.services.expirations import fail_due_on_blocked_accounts, settle_expired_leases
 from app.services.imports import dry_run_import, import_records
 from tests.clients import Client, Tenant, app_client

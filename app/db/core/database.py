@@ -117,10 +117,6 @@ class ReadDriver(Protocol):
     async def close(self) -> None: ...
 
 
-def _identity(driver: ReadDriver) -> ReadDriver:
-    return driver
-
-
 class Database:
     """SQLite or PostgreSQL database, opened once per process; close it as an async context manager."""
 
@@ -132,7 +128,7 @@ class Database:
         timeout: timedelta = timedelta(seconds=10),
         workspace_filter: WorkspaceFilter = restrict_to_workspace,
         make_write_lock: Callable[[Path, timedelta], WriteLock] = FileWriteLock,
-        wrap_driver: Callable[[ReadDriver], ReadDriver] = _identity,
+        wrap_driver: Callable[[ReadDriver], ReadDriver] | None = None,
     ) -> None:
         """Create the engines; `wrap_driver` may return a driver that intercepts the reads."""
         self._workspace_filter = workspace_filter
@@ -164,7 +160,7 @@ class Database:
             )
             self.read_engine = postgresql_engine(self.url, pool_size, timeout, read_only=True)
             self.write_engine = postgresql_engine(self.url, pool_size, timeout, read_only=False)
-        self.driver = wrap_driver(driver)
+        self.driver: ReadDriver = driver if wrap_driver is None else wrap_driver(driver)
         self.timeout = timeout
         self._commit_callbacks: list[Callable[[WorkspaceId], None]] = []
 

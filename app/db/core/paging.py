@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.core.database import Reader
 from app.db.core.statements import AnySelect, Statement
-from app.domain.cursors import KeysetPosition
+from app.domain.signing import KeysetPosition
 
 
 class Direction(StrEnum):
@@ -150,23 +150,19 @@ def _apply_keyset(
     """Order by the columns, and keep the rows between bounds: `(time, id) > (:after_time, :after_id)`."""
     descending = order.direction is Direction.DESC
     row = tuple_(*columns)
-    for has_bound, names, follows in (
-        (page_slice.has_after, _AFTER_PARAMS, True),
-        (page_slice.has_before, _BEFORE_PARAMS, False),
-    ):
+    for name, has_bound in (("after", page_slice.has_after), ("before", page_slice.has_before)):
         if has_bound:
+            params = (f"{name}_time", f"{name}_id")[-len(columns) :]
             bound = tuple_(
                 *(
-                    bindparam(name, type_=column.type)
-                    for name, column in zip(names[-len(columns) :], columns, strict=True)
+                    bindparam(param, type_=column.type)
+                    for param, column in zip(params, columns, strict=True)
                 )
             )
-            statement = statement.where(row < bound if follows == descending else row > bound)
+            is_greater = (name == "after") != descending
+            statement = statement.where(row > bound if is_greater else row < bound)
     backwards = descending != page_slice.from_end
     return statement.order_by(*(column.desc() if backwards else column for column in columns))
-
-
-_AFTER_PARAMS, _BEFORE_PARAMS = (("after_time", "after_id"), ("before_time", "before_id"))
 
 
 def _bound_params(name: str, position: KeysetPosition | None) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Any, TypeAlias
+from typing import Any
 
 from sqlalchemy import Label
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
@@ -16,15 +16,14 @@ _STATEMENT_CACHE_SIZE = 128
 cached_statement = partial(lru_cache, _STATEMENT_CACHE_SIZE)
 """Decorator factory that caches the statements a function builds."""
 
-ColumnNames: TypeAlias = frozenset[str]
-
 
 @dataclass(frozen=True, slots=True)
 class Projection:
     """Selected columns of a row and of its related rows; `columns=None` selects all columns."""
 
-    columns: ColumnNames | None = None
+    columns: frozenset[str] | None = None
     relations: Mapping[str, "Projection"] = field(default_factory=dict)
+    """Projections of the selected related rows, by name."""
     _hash: int = field(init=False, repr=False, compare=False)
     """Computed once, because each read finds its cached statement by the projection."""
 
@@ -43,10 +42,6 @@ class Projection:
         for name, projection in other.relations.items():
             relations[name] = relations[name].union(projection) if name in relations else projection
         return Projection(columns, relations)
-
-    def relation(self, name: str) -> "Projection | None":
-        """Return the projection of a related row; None if the row is not selected."""
-        return self.relations.get(name)
 
 
 ALL_COLUMNS = Projection()

@@ -8,26 +8,19 @@ whose properties decode the columns on access.
 """
 
 import json
-import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import asyncpg
-from sqlalchemy import ARRAY, JSON, Boolean, ColumnElement, Dialect, Row, Select, String, bindparam
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import JSON, Dialect, Row, Select
 from sqlalchemy.sql.compiler import ExpandedState, SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeEngine
 
 from app.db.core.types import PortableUuid, UtcDateTime
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 AnySelect: TypeAlias = Select[*tuple[Any, ...]]
 
@@ -46,15 +39,15 @@ class Statement:
     """SELECT whose values are named bind parameters.
 
     Labels distinguish the columns of several tables: `account__platform` is the column `platform` of the
-    related row `account`. `any_of` compares with a set of values: the text is the same for any number.
+    related row `account`.
     """
 
     def __init__(self, select: AnySelect) -> None:
         self.select = select
 
 
-class Record:
-    """Row as returned by the driver: a tuple whose columns are attributes, decoded on access."""
+class _ColumnAttributes:
+    """Base of records, in which each column is a property that decodes the driver's value."""
 
     __slots__ = ()
 
@@ -64,8 +57,18 @@ class Record:
     """For columns with a datetime or a UUID: function from the driver's value to the response text."""
     decoders: ClassVar[Mapping[str, UnaryFunction]]
     """For columns that need decoding: function from the driver's value to the Python value."""
-    related_classes: ClassVar[Mapping[str, "type[RelatedRecord]"]]
+    related_classes: ClassVar[Mapping[str, "type[RelatedRecord]"]] = MappingProxyType({})
     """Classes of the related rows in the same tuple, by name."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise AttributeError; declared for type checkers, as every column is a property."""
+        raise AttributeError(name)
+
+
+class Record(_ColumnAttributes):
+    """Row as returned by the driver: a tuple whose columns are attributes, decoded on access."""
+
+    __slots__ = ()
 
     if TYPE_CHECKING:  # inherited from the tuple
 
@@ -73,10 +76,6 @@ class Record:
             """Return a value as returned by the driver."""
 
         def __iter__(self) -> Iterator[Any]: ...
-
-    def __getattr__(self, name: str) -> Any:
-        """Raise AttributeError; declared for type checkers, as every column is a property."""
-        raise AttributeError(name)
 
     def related_row(self, name: str) -> "RelatedRecord | None":
         """Return the related row in the same tuple; None if the statement does not select it."""
@@ -89,23 +88,13 @@ def column_values(records: Sequence[Record], name: str) -> list[Any]:
     return [*map(itemgetter(records[0].indexes[name]), records)] if records else []
 
 
-class RelatedRecord:
+class RelatedRecord(_ColumnAttributes):
     """Row of another table inside a record, with its own attributes."""
 
     __slots__ = ("record",)
 
-    indexes: ClassVar[Mapping[str, int]]
-    """Index of each column in the tuple of the record."""
-    serializers: ClassVar[Mapping[str, UnaryFunction]]
-    decoders: ClassVar[Mapping[str, UnaryFunction]]
-    related_classes: ClassVar[Mapping[str, "type[RelatedRecord]"]] = MappingProxyType({})
-
     def __init__(self, record: Record) -> None:
         self.record = record
-
-    def __getattr__(self, name: str) -> Any:
-        """Raise AttributeError; declared for type checkers, as every column is a property."""
-        raise AttributeError(name)
 
     def __iter__(self) -> Iterator[Any]:
         return (self.record[index] for index in self.indexes.values())
@@ -134,111 +123,6 @@ class CompiledStatement:
     record_class: type[Record]
     encode_arguments: "Callable[[Mapping[str, object]], list[object]]"
     """Returns the values of a run in the order of the text; raises KeyError for a missing one."""
-
-
-class any_of(FunctionElement[bool]):  # noqa: N801 - reads like SQL
-    """Condition that a column equals one of the values of a bind parameter, for any number of values.
-
-    `column = ANY (array)` on PostgreSQL, `column IN (SELECT value FROM json_each(text))` on SQLite.
-    """
-
-    type = Boolean()
-    inherit_cache = True
-
-    def __init__(self, column: InstrumentedAttribute[Any], parameter: str) -> None:
-        super().__init__(column, bindparam(parameter, type_=_ValueList(column.type)))
-
-    def self_group(self, against: object = None) -> Self:  # noqa: ARG002
-        """Omit the `= 1` that SQLAlchemy appends to a boolean on SQLite, and that no index serves."""
-        return self
-
-
-def filter_conditions(**columns: InstrumentedAttribute[Any]) -> dict[str, ColumnElement[bool]]:
-    """Return two conditions for each column, by parameter name.
-
-    `filter_conditions(status=Post.status)` has `status` for any number of values and `one_status` for one.
-    For one value, an index that begins with the column returns the rows in the order of its next columns.
-    """
-    return {
-        parameter: condition
-        for name, column in columns.items()
-        for parameter, condition in (
-            (name, any_of(column, name)),
-            (equality_parameter(name), column == bindparam(equality_parameter(name))),
-        )
-    }
-
-
-def time_range_conditions(**columns: InstrumentedAttribute[Any]) -> dict[str, ColumnElement[bool]]:
-    """Return the conditions `name_after` (inclusive) and `name_before` (exclusive) for each column."""
-    return {
-        parameter: condition
-        for name, column in columns.items()
-        for parameter, condition in (
-            (f"{name}_after", column >= bindparam(f"{name}_after")),
-            (f"{name}_before", column < bindparam(f"{name}_before")),
-        )
-    }
-
-
-def filter_param(name: str, values: Sequence[Any]) -> tuple[str, Any]:
-    """Return the parameter to set for these values, and its value: `status` or `one_status`."""
-    return (equality_parameter(name), values[0]) if len(values) == 1 else (name, values)
-
-
-def filter_params(filters: "DataclassInstance") -> dict[str, Any]:
-    """Return parameters and values of the filters that are not None."""
-    values = ((field.name, getattr(filters, field.name)) for field in fields(filters))
-    return dict(
-        filter_param(name, value) if isinstance(value, list | tuple) else (name, value)
-        for name, value in values
-        if value is not None
-    )
-
-
-def equality_parameter(name: str) -> str:
-    """Return the parameter of the condition for exactly one value."""
-    return f"one_{name}"
-
-
-class _ValueList(TypeDecorator[Sequence[Any]]):
-    """Values of one type: an array on PostgreSQL, the text of a JSON array on SQLite."""
-
-    impl = ARRAY
-    cache_ok = True
-
-    def __init__(self, item_type: TypeEngine[Any]) -> None:
-        super().__init__(item_type)
-        self.item = item_type
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(String() if dialect.name == "sqlite" else ARRAY(self.item))
-
-    def process_bind_param(self, value: Sequence[Any] | None, dialect: Dialect) -> Any:
-        if value is None or dialect.name != "sqlite":
-            return value
-        encode = self.item.dialect_impl(dialect).bind_processor(dialect)
-        return json.dumps([encode(item) for item in value] if encode else list(value))
-
-
-@compiles(any_of)
-def _compile_any_array(element: "any_of", compiler: SQLCompiler, **options: Any) -> str:
-    column, values = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"{column} = ANY ({values})"
-
-
-@compiles(any_of, "sqlite")
-def _compile_any_json(element: "any_of", compiler: SQLCompiler, **options: Any) -> str:
-    column, values = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - compiled parts
-
-
-LIKE_ESCAPE = "/"
-
-
-def escape_like(text: str) -> str:
-    """Escape text for a LIKE with ESCAPE `LIKE_ESCAPE`, so that it matches literally."""
-    return re.sub(f"([{LIKE_ESCAPE}%_])", rf"{LIKE_ESCAPE}\1", text)
 
 
 def compile_statement(statement: AnySelect, dialect: Dialect) -> CompiledStatement:
@@ -334,9 +218,8 @@ def _decoding_getter(get: UnaryFunction, decode: UnaryFunction | None) -> UnaryF
 
 
 def _decoder(column_type: TypeEngine[Any], dialect: Dialect) -> UnaryFunction | None:
-    if isinstance(
-        column_type, JSON
-    ):  # SQLAlchemy decodes JSON only on its own PostgreSQL connections
+    # SQLAlchemy decodes JSON only on its own PostgreSQL connections.
+    if isinstance(column_type, JSON):
         return _load_json
     return column_type.dialect_impl(dialect).result_processor(dialect, None)
 

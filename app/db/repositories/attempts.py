@@ -5,9 +5,10 @@ from datetime import timedelta
 
 from sqlalchemy import bindparam, select
 
+from app.db.core.conditions import any_of
 from app.db.core.database import Reader, WriteSession
 from app.db.core.projections import columns_except
-from app.db.core.statements import AnyRow, Statement, any_of
+from app.db.core.statements import AnyRow, Statement
 from app.db.core.types import ColumnValues, field_names, values_of
 from app.db.core.writes import insert_rows, update_rows
 from app.db.models import Attempt, PublishEvidence

@@ -10,8 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.db.core.database import Reader
 from app.db.core.statements import AnyRow
 from app.db.models import POST_JOIN, Destination, Post, Workspace
-from app.domain.ids import DestinationId, PostId, WorkspaceId
-from app.domain.workspaces import WorkspaceKind
+from app.domain.ids import DestinationId, PostId, WorkspaceId, WorkspaceKind
 
 
 async def workspaces_with_due_destinations(

@@ -9,6 +9,14 @@ from functools import partial
 from sqlalchemy import ColumnElement, and_, bindparam, func, literal, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.core.conditions import (
+    any_of,
+    equality_parameter,
+    filter_conditions,
+    filter_param,
+    filter_params,
+    time_range_conditions,
+)
 from app.db.core.database import Reader
 from app.db.core.paging import (
     Direction,
@@ -27,19 +35,7 @@ from app.db.core.projections import (
     labelled_columns,
     projected_columns,
 )
-from app.db.core.statements import (
-    AnyRow,
-    AnySelect,
-    Record,
-    Statement,
-    any_of,
-    column_values,
-    equality_parameter,
-    filter_conditions,
-    filter_param,
-    filter_params,
-    time_range_conditions,
-)
+from app.db.core.statements import AnyRow, AnySelect, Record, Statement, column_values
 from app.db.core.types import UtcDateTime
 from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, Destination, Post, Workspace
 from app.db.repositories.accounts import ACCOUNT_COLUMNS
@@ -301,7 +297,7 @@ def _select_count(filters: tuple[str, ...]) -> Statement:
 def _select_destinations(projection: Projection, *required_names: str) -> AnySelect:
     """Select destinations with their ids, and the account if the projection includes it."""
     columns = projected_columns(_COLUMNS, projection, "id", *required_names)
-    account = projection.relation(ACCOUNT_RELATION)
+    account = projection.relations.get(ACCOUNT_RELATION)
     if account is None:
         return select(*columns)
     account_columns = labelled_columns(ACCOUNT_RELATION, ACCOUNT_COLUMNS, account, "id")

@@ -8,9 +8,10 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db import models
+from app.db.core.conditions import any_of
 from app.db.core.database import Reader, WriteSession
 from app.db.core.projections import cached_statement, columns_except
-from app.db.core.statements import AnyRow, Statement, any_of
+from app.db.core.statements import AnyRow, Statement
 from app.db.core.writes import insert_rows
 from app.domain.errors import ResyncRequired
 from app.domain.events import FEED_START, Change, ChangeFilter, Event, EventKind, FeedPosition

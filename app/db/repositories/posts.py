@@ -10,6 +10,14 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, func, select
 
+from app.db.core.conditions import (
+    LIKE_ESCAPE,
+    any_of,
+    escape_like,
+    filter_conditions,
+    filter_params,
+    time_range_conditions,
+)
 from app.db.core.database import Reader, WriteSession
 from app.db.core.paging import (
     Direction,
@@ -28,18 +36,7 @@ from app.db.core.projections import (
     labelled_columns,
     projected_columns,
 )
-from app.db.core.statements import (
-    LABEL_SEPARATOR,
-    LIKE_ESCAPE,
-    AnyRow,
-    AnySelect,
-    Statement,
-    any_of,
-    escape_like,
-    filter_conditions,
-    filter_params,
-    time_range_conditions,
-)
+from app.db.core.statements import LABEL_SEPARATOR, AnyRow, AnySelect, Statement
 from app.db.core.types import ColumnValues, field_names, values_of
 from app.db.core.writes import insert_rows, update_rows
 from app.db.models import ATTEMPT_JOIN, POST_JOIN, Destination, Post

@@ -11,8 +11,7 @@ from app.db.core.database import WriteSession
 from app.db.core.statements import AnyRow
 from app.db.core.writes import insert_with_on_conflict
 from app.db.models import Deployment, Workspace
-from app.domain.ids import MAX_ACCOUNT_ID, AccountId, WorkspaceId
-from app.domain.workspaces import WorkspaceKind
+from app.domain.ids import MAX_ACCOUNT_ID, AccountId, WorkspaceId, WorkspaceKind
 
 
 async def insert_workspace(

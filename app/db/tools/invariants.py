@@ -36,9 +36,9 @@ from app.domain.destinations import (
     due_day,
     lateness_ms,
 )
+from app.domain.ids import WorkspaceKind
 from app.domain.posts import post_published_at, post_status, search_text
 from app.domain.times import format_instant
-from app.domain.workspaces import WorkspaceKind
 
 _BATCH_ROWS = 500
 
@@ -141,11 +141,7 @@ def _derived_value_problems(row: DecodedRow, state: DestinationState) -> Iterato
             f"{_destination_label(row)} has due_day {_format_value(state.due_day)};"
             f" its due_at makes it {_format_value(day)}."
         )
-    late = (
-        lateness_ms(state.due_at, state.published_at)
-        if state.due_at and state.published_at
-        else None
-    )
+    late = lateness_ms(state.due_at, state.published_at)
     if state.lateness_ms != late:
         yield (
             f"{_destination_label(row)} has lateness_ms {_format_value(state.lateness_ms)};"

@@ -1,25 +1,14 @@
 """Merges records into the posts and accounts of a workspace.
 
-A record is merged by its time, compared with the post's last change, and by its contents:
-
-                post known with details  │  post that is new or known only from results
-record          details     results      │  details     results
-newer           REPLACE     UPDATE       │  REPLACE     UPDATE
-same, unknown   ADVANCE     ADVANCE      │  REPLACE     UPDATE
-older           NONE        NONE         │  REPLACE     NONE
-
-REPLACE  sets the post, its list of destinations and their states.
-UPDATE   sets the states of destinations, and adds destinations that are missing.
-ADVANCE  sets only states that are behind the recorded ones.
-NONE     ignores the record.
-
-A destination newer than the record keeps its state. One of the same or of an unknown time only advances.
+`_EFFECTS` decides, by the time and the contents of a record, how much of it is taken. A destination newer
+than the record keeps its state in any case, and one of the same or of an unknown time only advances.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum, StrEnum, auto
+from enum import Enum, IntEnum, StrEnum, auto
+from operator import attrgetter
 from uuid import uuid5
 
 from app.domain.accounts import Account, fallback_label
@@ -33,11 +22,10 @@ from app.domain.destinations import (
     lateness_ms,
 )
 from app.domain.errors import InvalidInput
-from app.domain.ids import MAX_ACCOUNT_ID, AccountId, DestinationId, PostId
-from app.domain.importing.records import DestinationRecord, PostRecord
+from app.domain.ids import MAX_ACCOUNT_ID, AccountId, DestinationId, PostId, WorkspaceKind
+from app.domain.importing.records import DestinationRecord, PostDetails, PostRecord
 from app.domain.posts import Post, PostStatus, post_status
 from app.domain.transitions import failed, published, queued, retry_scheduled, unclaimable
-from app.domain.workspaces import WorkspaceKind
 
 MISSING_REASON_MESSAGE = "The service that this was imported from gave no reason."
 
@@ -112,53 +100,75 @@ def placeholder_account(
         id=account_id,
         platform=platform,
         account_name=name,
-        display_name=None,
-        platform_user_id=None,
-        platform_username=None,
-        avatar_url=None,
         is_active=False,
-        needs_reconnection_since=None,
-        token_expires_at=None,
-        token_refreshed_at=None,
         connected_at=created_at,
         created_at=created_at,
         updated_at=created_at,
     )
 
 
-def merge_record(current: Post | None, record: PostRecord, *, now: datetime) -> Post:
-    """Return the post after the record; `current` itself if the record changes nothing.
+def _resolve_account(
+    record: DestinationRecord, state: ImportState, created_at: datetime
+) -> Account:
+    """Return the account of a destination, with the recorded name if it has none.
 
-    Values that the record lacks:
-    - created_at: time of the response, or `now` if that is unknown
-    - due_at: the known one, or else the post's scheduled_for or created_at
-    - published_at: the known one, or else the time of the record
-    - settled_at of a failure: the time of the record
-    - error_category: UNCLASSIFIED, with the outcome FAILED
-    - claimable_at: None, because the other service publishes the post
+    Raises InvalidInput for an account on another platform.
     """
-    post = current or _placeholder_post(record, now)
-    last_change = _last_change(post)
-    is_newest = current is None or _recency(post, last_change, record) is _Recency.NEWER
-    effect = _effect(post, record)
-    if effect is _MergeMode.NONE:
-        return post
-    if effect is _MergeMode.REPLACE:
-        post = _with_details(post, record)
-    learned_at = record.time or (now if last_change == post.imported_at else last_change)
-    states = _merge_states(post, record, effect, learned_at)
-    post = _with_status_flags(post, record.status if is_newest else None, states.values())
-    post = replace(post, destinations=_merge_destinations(post, record, states, learned_at))
+    account_id, name = record.account_id, record.account_name
+    if name == fallback_label(account_id, record.platform):
+        name = None
+    account = state.accounts.get(account_id)
+    if account is None:
+        if account_id == MAX_ACCOUNT_ID:
+            raise InvalidInput(
+                f"Account {account_id} has the highest possible number, which leaves none for others."
+            )
+        return placeholder_account(account_id, record.platform, name, created_at)
+    if account.platform != record.platform and state.kind is WorkspaceKind.LOCAL:
+        raise InvalidInput(f"In this workspace, account {account_id} is on another platform.")
+    has_name = account.account_name or account.display_name or account.platform_username
+    return account if has_name else replace(account, account_name=name)
+
+
+def _require_unused_ids(post: Post, state: ImportState) -> None:
+    ids = [destination.id for destination in post.destinations]
+    if len(set(ids)) < len(ids) or any(
+        state.post_ids_by_destination.get(key, post.id) != post.id for key in ids
+    ):
+        raise InvalidInput("A destination has the id of another destination.")
+
+
+def merge_record(current: Post | None, record: PostRecord, *, now: datetime) -> Post:
+    """Return the post after the record; `current` itself if the record changes nothing."""
+    known = _placeholder_post(record, now) if current is None else current
+    effect = _effect(known, record)
+    if effect is _Effect.NONE:
+        return known
+    last_change = _last_change(known)
+    is_newest = current is None or _recency(known, last_change, record) is _Recency.NEWER
+    merge = _Merge(
+        post=replace(known, **_details(known, record)) if effect is _Effect.REPLACE else known,
+        record=record,
+        effect=effect,
+        learned_at=_learned_at(known, last_change, record, now),
+    )
+    states = _merge_states(merge)
+    status = record.status if is_newest else None
+    is_draft, submitted_now = _status_flags(merge.post, status, states.values())
+    destinations = _merge_destinations(merge, states, is_draft=is_draft)
+    post = replace(
+        merge.post, is_draft=is_draft, submitted_now=submitted_now, destinations=destinations
+    )
     if post == current:
         return current
     if current is not None and not record.details:
         # Set updated_at to the time of the results, so that older results do not replace these.
         dated = (
-            replace(destination, updated_at=max(destination.updated_at, learned_at))
+            replace(destination, updated_at=max(destination.updated_at, merge.learned_at))
             for destination in post.destinations
         )
         post = replace(post, destinations=tuple(dated))
-    return replace(post, version=1 if current is None else current.version + 1, imported_at=now)
+    return replace(post, version=known.version + 1, imported_at=now)
 
 
 def has_only_results(post: Post) -> bool:
@@ -175,46 +185,52 @@ def destination_id(post_id: PostId, record: DestinationRecord) -> DestinationId:
     return record.id or DestinationId(uuid5(post_id, str(record.account_id)))
 
 
-class _Recency(Enum):
-    """Time of a record, compared with the last known change."""
+class _Recency(IntEnum):
+    """Time of a record, compared with a known change; the value is a column of `_EFFECTS`."""
 
-    NEWER = auto()
-    SAME_OR_UNKNOWN = auto()
-    OLDER = auto()
-
-
-def _recency(post: Post, last_change: datetime, record: PostRecord) -> _Recency:
-    """Compare a record with a change of the post. The time of a change by an import is unknown."""
-    if record.time is None or record.time == last_change:
-        return _Recency.SAME_OR_UNKNOWN
-    if record.time > last_change:
-        return _Recency.NEWER
-    return _Recency.SAME_OR_UNKNOWN if last_change == post.imported_at else _Recency.OLDER
+    NEWER = 0
+    SAME_OR_UNKNOWN = 1
+    OLDER = 2
 
 
-class _MergeMode(Enum):
-    """Merge mode of a record; the table in this module's docstring has the rules."""
+class _Effect(Enum):
+    """Part of a record that is taken."""
 
     REPLACE = auto()
     """The post, its list of destinations, and their states."""
     UPDATE = auto()
-    """The states of destinations; others are added."""
+    """The states of destinations; missing destinations are added."""
     ADVANCE = auto()
-    """States that are behind the recorded ones."""
+    """States that are further than the known ones."""
     NONE = auto()
 
 
-def _effect(post: Post, record: PostRecord) -> _MergeMode:
-    is_without_details = has_only_results(post)
-    if record.details and is_without_details:
-        return _MergeMode.REPLACE
-    match _recency(post, post.updated_at if record.details else _last_change(post), record):
-        case _Recency.NEWER:
-            return _MergeMode.REPLACE if record.details else _MergeMode.UPDATE
-        case _Recency.SAME_OR_UNKNOWN:
-            return _MergeMode.UPDATE if is_without_details else _MergeMode.ADVANCE
-        case _Recency.OLDER:
-            return _MergeMode.NONE
+_EFFECTS = {
+    # (post known with details, record with details): newer, of the same or unknown time, older record
+    (True, True): (_Effect.REPLACE, _Effect.ADVANCE, _Effect.NONE),
+    (True, False): (_Effect.UPDATE, _Effect.ADVANCE, _Effect.NONE),
+    (False, True): (_Effect.REPLACE, _Effect.REPLACE, _Effect.REPLACE),
+    (False, False): (_Effect.UPDATE, _Effect.UPDATE, _Effect.NONE),
+}
+"""A post that is new counts as known without details."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Merge:
+    """A record, and the post that it is merged into."""
+
+    post: Post
+    """Post with the details of the record, if these are taken, but with the known destinations."""
+    record: PostRecord
+    effect: _Effect
+    learned_at: datetime
+    """Time of the states in the record."""
+
+
+def _effect(post: Post, record: PostRecord) -> _Effect:
+    last_change = post.updated_at if record.details else _last_change(post)
+    effects = _EFFECTS[not has_only_results(post), bool(record.details)]
+    return effects[_recency(post, last_change, record)]
 
 
 def _last_change(post: Post) -> datetime:
@@ -222,7 +238,24 @@ def _last_change(post: Post) -> datetime:
     return max([post.updated_at, *(destination.updated_at for destination in post.destinations)])
 
 
+def _recency(post: Post, change: datetime, record: PostRecord) -> _Recency:
+    """Compare a record with a change of the post. The time of a change by an import is unknown."""
+    if record.time is not None and record.time > change:
+        return _Recency.NEWER
+    if record.time in (None, change) or change == post.imported_at:
+        return _Recency.SAME_OR_UNKNOWN
+    return _Recency.OLDER
+
+
+def _learned_at(post: Post, last_change: datetime, record: PostRecord, now: datetime) -> datetime:
+    """Return the time of the record, or else of the last change; `now` if neither is known."""
+    if record.time is not None:
+        return record.time
+    return now if last_change == post.imported_at else last_change
+
+
 def _placeholder_post(record: PostRecord, now: datetime) -> Post:
+    """Return an empty post, created at the time of the response, or `now` if that is unknown."""
     as_of = record.as_of or now
     return Post(
         id=record.id,
@@ -230,13 +263,10 @@ def _placeholder_post(record: PostRecord, now: datetime) -> Post:
         is_draft=record.status is PostStatus.DRAFT,
         submitted_now=False,
         scheduled_for=None,
-        timezone=None,
         media_ids=[],
         media=[],
         platform_content={},
-        reference=None,
         version=0,
-        deleted_at=None,
         imported_at=now,
         created_at=as_of,
         updated_at=as_of,
@@ -244,40 +274,49 @@ def _placeholder_post(record: PostRecord, now: datetime) -> Post:
     )
 
 
-def _with_details(post: Post, record: PostRecord) -> Post:
-    changed = replace(post, **record.details)
-    if record.updated_at is not None or record.time is None:
-        return changed
-    return replace(changed, updated_at=max(post.updated_at, record.time))
+def _details(post: Post, record: PostRecord) -> PostDetails:
+    """Return the recorded details; without their own time, they are as recent as the response."""
+    if record.updated_at is not None or record.as_of is None:
+        return record.details
+    return {**record.details, "updated_at": max(post.updated_at, record.as_of)}
 
 
-def _merge_states(
-    post: Post, record: PostRecord, effect: _MergeMode, learned_at: datetime
-) -> dict[AccountId, DestinationState]:
-    """Return states by account, in the order of the destinations; those newer than the record stay."""
-    current = {destination.account_id: destination for destination in post.destinations}
-    is_replaced = effect is _MergeMode.REPLACE
-    states = {} if is_replaced else {key: value.state for key, value in current.items()}
-    for recorded in record.destinations:
-        old = current.get(recorded.account_id)
-        if old is None and effect is _MergeMode.ADVANCE:
-            continue
-        known_due_at = None if old is None or is_replaced else old.state.due_at
-        state = _state_from_record(
-            recorded,
-            due_at=recorded.scheduled_for or known_due_at or _default_due_at(post),
-            learned_at=learned_at,
-            published_at=None if old is None else old.state.published_at,
-        )
-        if old is not None and not _supersedes(
-            state, old.state, _recency(post, old.updated_at, record), effect
-        ):
-            state = _with_due_at(old.state, state.due_at) if is_replaced else old.state
-        states[recorded.account_id] = state
-    for account_id, destination in current.items():
-        if record.time is None or destination.updated_at >= record.time:
-            states.setdefault(account_id, destination.state)
-    return states
+def _merge_states(merge: _Merge) -> dict[AccountId, DestinationState]:
+    """Return states by account, in the order of the destinations."""
+    known = {destination.account_id: destination for destination in merge.post.destinations}
+    recorded = {
+        entry.account_id: _merge_state(known.get(entry.account_id), entry, merge)
+        for entry in merge.record.destinations
+        if entry.account_id in known or merge.effect is not _Effect.ADVANCE
+    }
+    if merge.effect is not _Effect.REPLACE:
+        return {account_id: old.state for account_id, old in known.items()} | recorded
+    time = merge.record.time
+    unlisted = {
+        account_id: old.state
+        for account_id, old in known.items()
+        if account_id not in recorded and (time is None or old.updated_at >= time)
+    }
+    return recorded | unlisted
+
+
+def _merge_state(
+    known: Destination | None, recorded: DestinationRecord, merge: _Merge
+) -> DestinationState:
+    due_at = _due_at(known, recorded, merge)
+    state = _state_from_record(recorded, known, due_at, merge.learned_at)
+    if known is None or _supersedes(state, known, merge):
+        return state
+    return _with_due_at(known.state, due_at) if merge.effect is _Effect.REPLACE else known.state
+
+
+def _due_at(known: Destination | None, recorded: DestinationRecord, merge: _Merge) -> datetime:
+    """Return the recorded time, or else the known one unless the post is replaced, or else the post's."""
+    if recorded.scheduled_for is not None:
+        return recorded.scheduled_for
+    if merge.effect is _Effect.REPLACE or known is None or known.state.due_at is None:
+        return _default_due_at(merge.post)
+    return known.state.due_at
 
 
 def _default_due_at(post: Post) -> datetime:
@@ -285,48 +324,51 @@ def _default_due_at(post: Post) -> datetime:
 
 
 def _state_from_record(
-    record: DestinationRecord,
-    *,
+    recorded: DestinationRecord,
+    known: Destination | None,
     due_at: datetime,
     learned_at: datetime,
-    published_at: datetime | None,
 ) -> DestinationState:
-    """Return the recorded state; `published_at` is the known one, used if the record has none."""
-    state = replace(unclaimable(queued(due_at)), attempts=record.attempts)
+    """Return the recorded state, settled at `learned_at`; no one may claim it on this server.
+
+    A publication without a time has the known time, or else `learned_at`.
+    """
+    state = replace(unclaimable(queued(due_at)), attempts=recorded.attempts)
     failure = Failure(
         category=ErrorCategory.UNCLASSIFIED,
         code=ErrorCategory.UNCLASSIFIED.name,
-        message=record.error or MISSING_REASON_MESSAGE,
+        message=recorded.error or MISSING_REASON_MESSAGE,
     )
-    match record.status:
+    match recorded.status:
         case DestinationStatus.PUBLISHED:
+            known_time = None if known is None else known.state.published_at
             publication = Publication(
-                platform_post_id=record.platform_post_id,
-                platform_post_url=record.platform_post_url,
-                published_at=record.published_at or published_at or learned_at,
+                platform_post_id=recorded.platform_post_id,
+                platform_post_url=recorded.platform_post_url,
+                published_at=recorded.published_at or known_time or learned_at,
             )
             return published(state, publication, publication.published_at)
         case DestinationStatus.FAILED:
             return failed(state, failure, learned_at)
-        case DestinationStatus.QUEUED if record.next_retry_at is not None:
-            return unclaimable(retry_scheduled(state, failure, record.next_retry_at))
-        case DestinationStatus.QUEUED | DestinationStatus.PUBLISHING:
-            has_error = record.error is not None
+        case DestinationStatus.QUEUED if recorded.next_retry_at is not None:
+            return unclaimable(retry_scheduled(state, failure, recorded.next_retry_at))
+        case _ if recorded.error is not None:
             return replace(
                 state,
-                status=record.status,
-                error=record.error,
-                error_category=failure.category if has_error else None,
-                error_code=failure.code if has_error else None,
+                status=recorded.status,
+                error=failure.message,
+                error_category=failure.category,
+                error_code=failure.code,
             )
+        case DestinationStatus.QUEUED | DestinationStatus.PUBLISHING:
+            return replace(state, status=recorded.status)
 
 
-def _supersedes(
-    state: DestinationState, current: DestinationState, recency: _Recency, effect: _MergeMode
-) -> bool:
-    if recency is _Recency.NEWER and effect is not _MergeMode.ADVANCE:
+def _supersedes(state: DestinationState, known: Destination, merge: _Merge) -> bool:
+    recency = _recency(merge.post, known.updated_at, merge.record)
+    if recency is _Recency.NEWER and merge.effect is not _Effect.ADVANCE:
         return True
-    return recency is not _Recency.OLDER and _completion_rank(state) > _completion_rank(current)
+    return recency is not _Recency.OLDER and _completion_rank(state) > _completion_rank(known.state)
 
 
 def _completion_rank(state: DestinationState) -> tuple[bool, int, int]:
@@ -360,19 +402,17 @@ def _with_due_at(state: DestinationState, due_at: datetime | None) -> Destinatio
         lease_expires_at=None,
         started_at=None,
         due_day=due_day(due_at) if due_at and state.status.is_final else None,
-        lateness_ms=lateness_ms(due_at, state.published_at)
-        if due_at and state.published_at
-        else None,
+        lateness_ms=lateness_ms(due_at, state.published_at),
     )
 
 
-def _with_status_flags(
+def _status_flags(
     post: Post, status: PostStatus | None, states: Collection[DestinationState]
-) -> Post:
+) -> tuple[bool, bool]:
     """Choose `is_draft` and `submitted_now`, which records lack, so that the post has the status.
 
-    Keeps the flags if no combination yields the status. A post with an attempted destination is never a
-    draft.
+    Returns the post's own flags if no combination yields the status. A post with an attempted destination
+    is never a draft.
     """
     flags = [
         (post.is_draft, post.submitted_now),
@@ -381,40 +421,35 @@ def _with_status_flags(
     ]
     if not all(state.is_unattempted for state in states):
         flags = [(False, submitted_now) for _, submitted_now in flags]
-    matching = (
-        (is_draft, submitted_now)
-        for is_draft, submitted_now in flags
-        if status is None
-        or status
-        is post_status(is_draft=is_draft, submitted_now=submitted_now, destinations=states)
-    )
-    is_draft, submitted_now = next(matching, flags[0])
-    return replace(post, is_draft=is_draft, submitted_now=submitted_now)
+    for is_draft, submitted_now in flags:
+        if status in (
+            None,
+            post_status(is_draft=is_draft, submitted_now=submitted_now, destinations=states),
+        ):
+            return is_draft, submitted_now
+    return flags[0]
 
 
 def _merge_destinations(
-    post: Post,
-    record: PostRecord,
-    states: Mapping[AccountId, DestinationState],
-    learned_at: datetime,
+    merge: _Merge, states: Mapping[AccountId, DestinationState], *, is_draft: bool
 ) -> tuple[Destination, ...]:
     """Return destinations with these states; one that looks the same in responses stays unchanged."""
-    current = {destination.account_id: destination for destination in post.destinations}
-    recorded = {destination.account_id: destination for destination in record.destinations}
+    known = {destination.account_id: destination for destination in merge.post.destinations}
+    recorded = {entry.account_id: entry for entry in merge.record.destinations}
     destinations = []
     for position, (account_id, merged_state) in enumerate(states.items()):
-        due_at = None if post.is_draft else merged_state.due_at or _default_due_at(post)
+        due_at = None if is_draft else merged_state.due_at or _default_due_at(merge.post)
         state = _with_due_at(merged_state, due_at)
-        old = current.get(account_id)
+        old = known.get(account_id)
         if old is None:
             destination = Destination(
-                id=destination_id(post.id, recorded[account_id]),
+                id=destination_id(merge.post.id, recorded[account_id]),
                 account_id=account_id,
                 platform=recorded[account_id].platform,
                 position=position,
                 state=state,
-                created_at=post.created_at,
-                updated_at=learned_at,
+                created_at=merge.post.created_at,
+                updated_at=merge.learned_at,
             )
         elif _visible_fields(state) == _visible_fields(old.state):
             destination = replace(old, position=position)
@@ -423,53 +458,21 @@ def _merge_destinations(
                 old,
                 position=position,
                 state=state,
-                created_at=post.created_at,
-                updated_at=max(old.updated_at, learned_at),
+                created_at=merge.post.created_at,
+                updated_at=max(old.updated_at, merge.learned_at),
             )
         destinations.append(destination)
     return tuple(destinations)
 
 
-def _visible_fields(state: DestinationState) -> tuple[object, ...]:
-    """Return the fields that responses contain; others follow from them, or are known only locally."""
-    return (
-        state.status,
-        state.due_at,
-        state.published_at,
-        state.platform_post_id,
-        state.platform_post_url,
-        state.error,
-        state.attempts,
-        state.next_retry_at,
-    )
-
-
-def _resolve_account(
-    record: DestinationRecord, state: ImportState, created_at: datetime
-) -> Account:
-    """Return the account of a destination, with the recorded name if it has none.
-
-    Raises InvalidInput for an account on another platform.
-    """
-    account_id, name = record.account_id, record.account_name
-    if name == fallback_label(account_id, record.platform):
-        name = None
-    account = state.accounts.get(account_id)
-    if account is None:
-        if account_id == MAX_ACCOUNT_ID:
-            raise InvalidInput(
-                f"Account {account_id} has the highest possible number, which leaves none for others."
-            )
-        return placeholder_account(account_id, record.platform, name, created_at)
-    if account.platform != record.platform and state.kind is WorkspaceKind.LOCAL:
-        raise InvalidInput(f"In this workspace, account {account_id} is on another platform.")
-    has_name = account.account_name or account.display_name or account.platform_username
-    return account if has_name else replace(account, account_name=name)
-
-
-def _require_unused_ids(post: Post, state: ImportState) -> None:
-    ids = [destination.id for destination in post.destinations]
-    if len(set(ids)) < len(ids) or any(
-        state.post_ids_by_destination.get(key, post.id) != post.id for key in ids
-    ):
-        raise InvalidInput("A destination has the id of another destination.")
+_visible_fields = attrgetter(
+    "status",
+    "due_at",
+    "published_at",
+    "platform_post_id",
+    "platform_post_url",
+    "error",
+    "attempts",
+    "next_retry_at",
+)
+"""Return the fields that responses contain; others follow from them, or are known only locally."""

@@ -9,17 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
 from itertools import chain, count, islice, starmap
-from typing import NoReturn, TypedDict
+from typing import NoReturn, TypedDict, TypeGuard
 
 from app.domain.destinations import DestinationStatus
 from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, DestinationId, PostId
-from app.domain.posts import (
-    DEFAULT_TIMEZONE,
-    MAX_DESTINATIONS,
-    STATUS_BY_NAME,
-    PostStatus,
-)
+from app.domain.posts import DEFAULT_TIMEZONE, MAX_DESTINATIONS, STATUS_BY_NAME, PostStatus
 from app.domain.validation.object_reader import ObjectReader
 from app.domain.validation.post_contents import MAX_CONTENT_LENGTH
 from app.domain.validation.text import MAX_NAME_LENGTH
@@ -231,23 +226,22 @@ def parse_records(text: JsonText | MalformedJson) -> Iterator[PostRecord | Rejec
 
 def _parse_response(response: object, location: str) -> Iterator[PostRecord | RejectedRecord]:
     as_of = None
-    match response:
-        case {"post_id": _} | {"id": _}:
-            pass
-        case {"data": None}:
+    if isinstance(response, dict) and "data" in response and not _is_post(response):
+        if response["data"] is None:
             yield RejectedRecord(location, "The response is an error and has no data.")
             return
-        case {"data": data, **rest}:
-            as_of = _response_time(rest.get("meta"))
-            response = data
+        as_of = _response_time(response.get("meta"))
+        response = response["data"]
     match response:
-        case {"post_id": _} | {"id": _}:
-            yield _parse_record(response, location, as_of)
-        case list(posts) | {"posts": list(posts)}:
+        case list(posts) | {"posts": list(posts)} if not _is_post(response):
             for number, post in enumerate(posts, 1):
                 yield _parse_record(post, f"{location}, post {number}", as_of)
         case _:
             yield _parse_record(response, location, as_of)
+
+
+def _is_post(value: object) -> TypeGuard[dict[str, object]]:
+    return isinstance(value, dict) and bool(value.keys() & {"post_id", "id"})
 
 
 def _response_time(meta: object) -> datetime | None:
@@ -261,7 +255,7 @@ def _response_time(meta: object) -> datetime | None:
 def _parse_record(
     value: object, location: str, as_of: datetime | None
 ) -> PostRecord | RejectedRecord:
-    if not isinstance(value, dict) or not value.keys() & {"post_id", "id"}:
+    if not _is_post(value):
         return RejectedRecord(location, "The value is no post, list of posts or results of a post.")
     displayed_id = value.get("post_id") or value.get("id")
     if (

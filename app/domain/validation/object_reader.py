@@ -1,9 +1,10 @@
 """Typed access to the members of a JSON object or TOML table, with errors that name the path."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import TypeGuard, TypeVar
 from uuid import UUID
 
@@ -45,10 +46,7 @@ class ObjectReader:
 
     def text(self, name: str, *, max_length: int) -> str | None:
         """Return a string; None for an empty one."""
-        value = self._get_typed(str, name, "a string")
-        return (
-            validate_text(value, self._member_path(name), max_length=max_length) if value else None
-        )
+        return self._parse(name, partial(validate_text, max_length=max_length))
 
     def required_text(self, name: str, *, max_length: int) -> str:
         value = self.text(name, max_length=max_length)
@@ -58,7 +56,7 @@ class ObjectReader:
 
     def enum(self, name: str, choices: Mapping[str, E]) -> E | None:
         """Return the choice with the member's value as its key."""
-        value = self._get_typed(str, name, "a string")
+        value = self.string(name)
         if value is not None and value not in choices:
             raise self.error(name, f"must be one of {', '.join(choices)}")
         return None if value is None else choices[value]
@@ -80,12 +78,10 @@ class ObjectReader:
         ]
 
     def url(self, name: str) -> str | None:
-        value = self._get_typed(str, name, "a string")
-        return validate_url(value, self._member_path(name)) if value else None
+        return self._parse(name, validate_url)
 
     def instant(self, name: str) -> datetime | None:
-        value = self._get_typed(str, name, "a string")
-        return parse_instant(value, self._member_path(name)) if value else None
+        return self._parse(name, parse_instant)
 
     def count(self, name: str) -> int:
         """Return a whole number of 0 or more; 0 if it is missing."""
@@ -125,8 +121,7 @@ class ObjectReader:
         return [ObjectReader(by_path, self.path).account_id(path) for path in by_path]
 
     def uuid(self, name: str) -> UUID | None:
-        value = self._get_typed(str, name, "a string")
-        return parse_uuid(value, self._member_path(name)) if value else None
+        return self._parse(name, parse_uuid)
 
     def nested_object(self, name: str) -> "ObjectReader":
         """Return the reader of an object, empty if it is missing."""
@@ -181,6 +176,11 @@ class ObjectReader:
         return InvalidInput(
             f"{self._member_path(name)} {problem}.", argument=self._member_path(name)
         )
+
+    def _parse(self, name: str, parse: Callable[[str, str], T]) -> T | None:
+        """Parse a string with its path; None for an empty one."""
+        value = self.string(name)
+        return parse(value, self._member_path(name)) if value else None
 
     def _get_typed(self, expected_type: type[T], name: str, expected: str) -> T | None:
         value = self.members.get(name)

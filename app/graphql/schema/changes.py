@@ -9,9 +9,9 @@ from strawberry import field
 
 from app.db.repositories.events import read_changes
 from app.domain import events
-from app.domain.cursors import CursorCodec, KeysetPosition
 from app.domain.events import ChangeFilter, EventKind, FeedPosition
 from app.domain.ids import PostId
+from app.domain.signing import CursorCodec, KeysetPosition
 from app.graphql.schema.connections import parse_page_arguments
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.scalars import Json

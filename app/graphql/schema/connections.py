@@ -8,8 +8,8 @@ from strawberry import field
 
 from app.db.core.paging import Page, PageRequest
 from app.db.core.statements import AnyRow
-from app.domain.cursors import CursorCodec, KeysetPosition
 from app.domain.errors import InvalidInput
+from app.domain.signing import CursorCodec, KeysetPosition
 from app.graphql.schema.types import Destination, Post
 
 DEFAULT_PAGE_SIZE = 20

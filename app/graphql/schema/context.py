@@ -10,13 +10,13 @@ import strawberry
 
 from app.db.core.database import Database, Reader
 from app.domain.api_keys import Scope
-from app.domain.cursors import CursorCodec
 from app.domain.errors import InvalidInput
 from app.domain.idempotency import IdempotencyKey, parse_client_key
 from app.domain.ids import IdFactory
 from app.domain.leases import LeaseCodec, LeaseKind
 from app.domain.retry_policy import RetryPolicies
 from app.domain.settlement import RetryDecider
+from app.domain.signing import CursorCodec
 from app.domain.times import Clock
 from app.graphql.loading.loaders import Loaders, ResponseEntryLimit
 from app.http.rate_limits import RateLimitCharge

@@ -15,12 +15,12 @@ from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.errors import ErrorCode, concrete_errors
 from app.domain.events import EventKind
+from app.domain.ids import WorkspaceKind
 from app.domain.manual_retries import RetryRefusal
 from app.domain.posts import PostStatus
 from app.domain.settlement import Receipt
 from app.domain.times import Period
 from app.domain.verification import VerificationFinding
-from app.domain.workspaces import WorkspaceKind
 
 
 class Reconciliation(StrEnum):

@@ -11,7 +11,7 @@ from strawberry.permission import BasePermission, PermissionExtension
 
 from app.domain.api_keys import Scope
 from app.domain.errors import InsufficientScope, ReadOnlyMirror, RequestError
-from app.domain.workspaces import WorkspaceKind
+from app.domain.ids import WorkspaceKind
 from app.graphql.schema.context import Info
 
 _PUBLISH_SCOPES = (Scope.PUBLISH, Scope.PUBLISH_ALL)

@@ -60,7 +60,7 @@ class PrefetchedRelations(Mapping[str, Sequence[AnyRow]]):
 async def read_post(info: Info, post_id: PostId) -> Post | None:
     """Read a post, with its destinations in one statement if no other field could batch their load."""
     context, projection = info.context, selected_projection(info)
-    relation = projection.relation(_DESTINATIONS)
+    relation = projection.relations.get(_DESTINATIONS)
     if relation is not None and is_only_root_field(info):
         rows = await _try_joined_read(
             destinations.destinations_with_post(context.read(), post_id, relation, projection)
@@ -84,7 +84,7 @@ async def read_posts(
     page = await posts.posts_page(
         context.read(), criteria, order_field, direction, page_request, projection
     )
-    now, relation = context.clock(), projection.relation(_DESTINATIONS)
+    now, relation = context.clock(), projection.relations.get(_DESTINATIONS)
     rows_by_post = None
     if relation is not None and page.rows:
         rows_by_post = await _try_joined_read(

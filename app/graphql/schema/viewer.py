@@ -8,7 +8,7 @@ from strawberry import field
 
 from app.db.repositories import accounts, analytics
 from app.domain.api_keys import Scope
-from app.domain.workspaces import WorkspaceKind
+from app.domain.ids import WorkspaceKind
 from app.graphql.schema.context import Info
 from app.graphql.schema.permissions import requires
 

@@ -22,8 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.db.core.database import Database
 from app.db.models import Post, Workspace
 from app.domain.errors import ServiceUnavailable
-from app.domain.ids import WorkspaceId
-from app.domain.workspaces import WorkspaceKind
+from app.domain.ids import WorkspaceId, WorkspaceKind
 from tests.factories import NOW, add_api_key, add_post, add_workspace
 
 SHORT_TIMEOUT = timedelta(milliseconds=200)

@@ -16,8 +16,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.db.core.database import Database
 from app.db.core.paging import Direction, Order, Page, PageRequest, read_page, slice_statement
 from app.db.models import Post
-from app.domain.cursors import KeysetPosition
 from app.domain.ids import WorkspaceId
+from app.domain.signing import KeysetPosition
 from tests.factories import NOW, add_post, add_workspace
 from tests.recording_driver import record_statements
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import bindparam, literal, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from app.db.core.conditions import any_of
 from app.db.core.database import Database
 from app.db.core.projections import ALL_COLUMNS, Projection, labelled_columns
 from app.db.core.statements import (
@@ -15,7 +16,6 @@ from app.db.core.statements import (
     CompiledStatement,
     Record,
     Statement,
-    any_of,
     compile_statement,
 )
 from app.db.models import Account, Base, Destination

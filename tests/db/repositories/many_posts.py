@@ -12,9 +12,8 @@ from app.db.core.database import Database, WriteSession
 from app.db.models import Account, Attempt, Destination, Event, Post, Workspace
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationState, Outcome
-from app.domain.ids import WorkspaceId
+from app.domain.ids import WorkspaceId, WorkspaceKind
 from app.domain.posts import post_published_at, post_status
-from app.domain.workspaces import WorkspaceKind
 from tests.factories import NOW, draft, failed, published, queued, started, waiting_for_retry
 
 POSTS = 1000

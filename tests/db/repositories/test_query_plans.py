@@ -18,7 +18,6 @@ from app.db.repositories import (
     accounts,
     analytics,
     attempts,
-    blocked_accounts,
     claims,
     destinations,
     events,
@@ -26,11 +25,11 @@ from app.db.repositories import (
 )
 from app.db.repositories.destinations import DestinationCriteria, DestinationOrderField
 from app.db.repositories.posts import PostCriteria, PostOrderField
-from app.domain.cursors import KeysetPosition
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.events import FEED_START, ChangeFilter, EventKind, FeedPosition
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from app.domain.posts import PostStatus
+from app.domain.signing import KeysetPosition
 from tests.db.repositories.many_posts import ACCOUNTS, add_many_posts
 from tests.factories import NOW
 from tests.recording_driver import record_statements
@@ -203,15 +202,15 @@ PLAN_ALTERNATIVES = {"attempts_by_destination_id": {"sort"}}
 UNSETTLED_INDEX = "ix_destination_account_unsettled"
 BLOCKED_ACCOUNT_QUERIES: dict[str, tuple[Query, set[str]]] = {
     "due_post_ids": (
-        lambda reader: blocked_accounts.due_post_ids(reader, ACCOUNT_IDS[0], NOW, limit=5),
+        lambda reader: accounts.due_post_ids(reader, ACCOUNT_IDS[0], NOW, limit=5),
         {UNSETTLED_INDEX},
     ),
     "count_queued_posts": (
-        lambda reader: blocked_accounts.count_queued_destinations(reader, ACCOUNT_IDS[0]),
+        lambda reader: accounts.count_queued_destinations(reader, ACCOUNT_IDS[0]),
         {UNSETTLED_INDEX},
     ),
     "posts_failed_with_auth": (  # sorts failures within one millisecond
-        lambda reader: blocked_accounts.posts_failed_with_auth(
+        lambda reader: accounts.posts_failed_with_auth(
             reader, ACCOUNT_IDS[0], failed_after=WEEK_AGO, limit=5
         ),
         {"ix_destination_account_failed", "sort", POSTS_NOT_DELETED_INDEX},
@@ -224,7 +223,7 @@ async def test_due_destinations_of_blocked_accounts_cost_one_lookup_per_account(
 ) -> None:
     async def query(_reader: Reader) -> None:
         async with filled_database.unscoped_connection() as connection:
-            await blocked_accounts.blocked_accounts_with_due(connection, NOW, limit=5)
+            await accounts.blocked_accounts_with_due(connection, NOW, limit=5)
 
     assert await explain_query(filled_database, query) == {
         "scan",

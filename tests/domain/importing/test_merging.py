@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from app.domain.accounts import Account
 from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
 from app.domain.errors import InvalidInput
-from app.domain.ids import MAX_ACCOUNT_ID, AccountId, DestinationId, PostId
+from app.domain.ids import MAX_ACCOUNT_ID, AccountId, DestinationId, PostId, WorkspaceKind
 from app.domain.importing.merging import (
     MISSING_REASON_MESSAGE,
     ImportResult,
@@ -27,7 +27,6 @@ from app.domain.importing.merging import (
 )
 from app.domain.importing.records import DestinationRecord, PostDetails, PostRecord
 from app.domain.posts import Post, PostStatus
-from app.domain.workspaces import WorkspaceKind
 from tests import factories
 from tests.domain.importing.record_factories import (
     AFTER_CHANGE,

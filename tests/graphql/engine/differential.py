@@ -25,8 +25,7 @@ from app.db.core.database import Database
 from app.db.migrations import migrate
 from app.domain.api_keys import Scope
 from app.domain.destinations import ErrorCategory, Outcome
-from app.domain.ids import ApiKeyId, NodeKind, WorkspaceId, encode_node_id
-from app.domain.workspaces import WorkspaceKind
+from app.domain.ids import ApiKeyId, NodeKind, WorkspaceId, WorkspaceKind, encode_node_id
 from app.graphql.engine.errors import error_entries
 from app.graphql.engine.executable_schema import (
     OperationRejected,

@@ -10,9 +10,9 @@ from sqlalchemy import update
 
 from app.db.core.database import Database, WriteSession
 from app.db.models import Post
-from app.domain.cursors import CursorCodec, KeysetPosition
 from app.domain.events import Event, EventKind
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId, WorkspaceId
+from app.domain.signing import CursorCodec, KeysetPosition
 from app.settings import read_settings
 from tests.clients import Client, Tenant, app_client
 from tests.db.repositories.event_rows import append_test_events, numbered_events

@@ -17,10 +17,10 @@ from app.domain.leases import (
     MAX_LEASE,
     MAX_WAIT,
     LeaseKind,
-    parse_wait_duration,
     validate_claim_limit,
     validate_lease_duration,
     validate_platforms,
+    validate_wait_duration,
 )
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import MutationInput, optional
@@ -208,7 +208,7 @@ async def _long_poll(
     claim: Callable[[ClaimRequest], Awaitable[list[Claim]]],
 ) -> list[Claim]:
     request = claim_input.to_request()
-    wait = parse_wait_duration(claim_input.wait_seconds, "waitSeconds")
+    wait = validate_wait_duration(claim_input.wait_seconds, "waitSeconds")
     # Checked before the claim: an error while the response is built could not undo the claim.
     context.entry_limit.add(request.limit)
     budget = context.wait_budget

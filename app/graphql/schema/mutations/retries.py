@@ -9,10 +9,10 @@ from strawberry import field
 
 from app.db.core.paging import PageRequest
 from app.domain.api_keys import Scope
-from app.domain.errors import InvalidInput
 from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import DestinationId, PostId, validate_account_id
 from app.domain.manual_retries import MAX_RETRIES, RetryRefusal
+from app.domain.validation.numbers import validate_number
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import (
     IDEMPOTENCY_KEY_DESCRIPTION,
@@ -155,7 +155,8 @@ class RetryMutations:
         context = info.context
         codec = context.cursor_codec("retryDestinations")
         after = None if input.after is None else codec.decode(input.after, "after")
-        page = PageRequest(size=_check_page_size(input.first), after=after)
+        size = MAX_RETRIES if input.first is None else input.first
+        page = PageRequest(size=validate_number(size, "first", 1, MAX_RETRIES), after=after)
         key = context.idempotency_key(input.idempotency_key)
         decided = await _retry_or_dry_run(context, input, page, key)
         retried_count = _count_retried(decided.retries)
@@ -182,16 +183,6 @@ async def _retry_or_dry_run(
     if retry_input.dry_run:
         return await retries.dry_run_retry_matching(context.database, write_context, criteria, page)
     return await retries.retry_matching(context.database, write_context, criteria, page, key)
-
-
-def _check_page_size(first: int | None) -> int:
-    if first is None:
-        return MAX_RETRIES
-    if not 1 <= first <= MAX_RETRIES:
-        raise InvalidInput(
-            f"first must be from 1 to {MAX_RETRIES:,}; it is {first:,}.", argument="first"
-        )
-    return first
 
 
 def _count_retried(decisions: Sequence[StoredRetryDecision]) -> int:

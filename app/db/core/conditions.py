@@ -1,0 +1,121 @@
+"""Conditions of WHERE clauses whose values are bind parameters: sets of values, filters, patterns.
+
+The parameters that are set determine the conditions of a statement, and so its text. The text is the same
+for any number of values.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Self
+
+from sqlalchemy import ARRAY, Boolean, ColumnElement, Dialect, String, bindparam
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+LIKE_ESCAPE = "/"
+
+
+class any_of(FunctionElement[bool]):  # noqa: N801 - reads like SQL
+    """Condition that a column equals one of the values of a bind parameter, for any number of values.
+
+    `column = ANY (array)` on PostgreSQL, `column IN (SELECT value FROM json_each(text))` on SQLite.
+    """
+
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, column: InstrumentedAttribute[Any], parameter: str) -> None:
+        super().__init__(column, bindparam(parameter, type_=_ValueList(column.type)))
+
+    def self_group(self, against: object = None) -> Self:  # noqa: ARG002
+        """Omit the `= 1` that SQLAlchemy appends to a boolean on SQLite, and that no index serves."""
+        return self
+
+
+def filter_conditions(**columns: InstrumentedAttribute[Any]) -> dict[str, ColumnElement[bool]]:
+    """Return two conditions for each column, by parameter name.
+
+    `filter_conditions(status=Post.status)` has `status` for any number of values and `one_status` for one.
+    For one value, an index that begins with the column returns the rows in the order of its next columns.
+    """
+    conditions: dict[str, ColumnElement[bool]] = {}
+    for name, column in columns.items():
+        conditions[name] = any_of(column, name)
+        conditions[equality_parameter(name)] = column == bindparam(equality_parameter(name))
+    return conditions
+
+
+def time_range_conditions(**columns: InstrumentedAttribute[Any]) -> dict[str, ColumnElement[bool]]:
+    """Return the conditions `name_after` (inclusive) and `name_before` (exclusive) for each column."""
+    conditions: dict[str, ColumnElement[bool]] = {}
+    for name, column in columns.items():
+        conditions[f"{name}_after"] = column >= bindparam(f"{name}_after")
+        conditions[f"{name}_before"] = column < bindparam(f"{name}_before")
+    return conditions
+
+
+def filter_param(name: str, values: Sequence[Any]) -> tuple[str, Any]:
+    """Return the parameter to set for these values, and its value: `status` or `one_status`."""
+    return (equality_parameter(name), values[0]) if len(values) == 1 else (name, values)
+
+
+def filter_params(filters: "DataclassInstance") -> dict[str, Any]:
+    """Return parameters and values of the filters that are not None."""
+    params: dict[str, Any] = {}
+    for field in fields(filters):
+        name, value = field.name, getattr(filters, field.name)
+        if isinstance(value, list | tuple):
+            name, value = filter_param(name, value)
+        if value is not None:
+            params[name] = value
+    return params
+
+
+def equality_parameter(name: str) -> str:
+    """Return the parameter of the condition for exactly one value."""
+    return f"one_{name}"
+
+
+def escape_like(text: str) -> str:
+    """Escape text for a LIKE with ESCAPE `LIKE_ESCAPE`, so that it matches literally."""
+    return re.sub(f"([{LIKE_ESCAPE}%_])", rf"{LIKE_ESCAPE}\1", text)
+
+
+class _ValueList(TypeDecorator[Sequence[Any]]):
+    """Values of one type: an array on PostgreSQL, the text of a JSON array on SQLite."""
+
+    impl = ARRAY
+    cache_ok = True
+
+    def __init__(self, item_type: TypeEngine[Any]) -> None:
+        super().__init__(item_type)
+        self.item = item_type
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(String() if dialect.name == "sqlite" else ARRAY(self.item))
+
+    def process_bind_param(self, value: Sequence[Any] | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name != "sqlite":
+            return value
+        encode = self.item.dialect_impl(dialect).bind_processor(dialect)
+        return json.dumps([encode(item) for item in value] if encode else list(value))
+
+
+@compiles(any_of)
+def _compile_any_array(element: "any_of", compiler: SQLCompiler, **options: Any) -> str:
+    column, values = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column} = ANY ({values})"
+
+
+@compiles(any_of, "sqlite")
+def _compile_any_json(element: "any_of", compiler: SQLCompiler, **options: Any) -> str:
+    column, values = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - compiled parts
