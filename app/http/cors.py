@@ -9,8 +9,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain.errors import InvalidInput
+from app.http.request_scope import record_error
 from app.http.responses import ErrorRenderer
-from app.http.state import record_error
 
 _PREFLIGHT_MAX_AGE_SECONDS = 600
 

@@ -6,8 +6,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain.errors import MASKED_MESSAGE, InternalError, PostResultsError, RequestError
+from app.http.request_scope import record_error, request_state
 from app.http.responses import ErrorRenderer, TrackedSend
-from app.http.state import record_error, request_state
 
 
 class ErrorMiddleware:

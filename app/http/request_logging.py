@@ -7,8 +7,8 @@ from typing import Protocol
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.rate_limits import RateLimits, rate_limit_headers
+from app.http.request_scope import RequestState, request_state
 from app.http.responses import TrackedSend
-from app.http.state import RequestState, request_state
 from app.observability.recorders import RequestRecord
 
 _CLIENT_CLOSED_REQUEST = 499

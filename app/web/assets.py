@@ -6,8 +6,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 
 from app.domain.errors import NotFound
-from app.http.request_headers import combined_header, parse_accept
-from app.http.state import request_state
+from app.http.request_scope import combined_header, parse_accept, request_state
 
 STATIC_DIR = Path(__file__).parent / "static"
 """Output of the build: HTML files, and folders of assets in which each file also exists as .br and .gz."""

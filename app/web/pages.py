@@ -11,8 +11,7 @@ from starlette.routing import Route
 
 from app import __version__
 from app.domain.errors import NotFound, ServiceUnavailable
-from app.http.request_headers import combined_header, json_weight, parse_accept
-from app.http.state import request_state
+from app.http.request_scope import combined_header, json_weight, parse_accept, request_state
 from app.web.assets import STATIC_DIR, asset_response, page_response
 
 GRAPHIQL_PATH = "/graphiql"

@@ -14,7 +14,7 @@ from app.domain.errors import (
     ServiceUnavailable,
 )
 from app.http.error_middleware import ErrorMiddleware
-from app.http.state import request_state
+from app.http.request_scope import request_state
 from tests.http.asgi import ASGIClient, RecordingObserver, http_scope, render_error
 
 MASKED = {

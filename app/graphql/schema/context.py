@@ -20,7 +20,7 @@ from app.domain.settlement import RetryDecider
 from app.domain.times import Clock
 from app.graphql.loading.loaders import Loaders, ResponseEntryLimit
 from app.http.rate_limits import RateLimitCharge
-from app.http.state import RequestState
+from app.http.request_scope import RequestState
 from app.services.api_keys import Viewer
 from app.services.change_feed import ChangeFeed
 from app.services.reports import Publisher

@@ -5,7 +5,7 @@ https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Set
+from collections.abc import AsyncGenerator, Set
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
@@ -16,8 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import PostResultsError
 from app.graphql.engine.errors import OperationResult, error_entry, to_json
-from app.graphql.service import ConnectionTimeouts
-from app.http.state import record_error, request_state
+from app.graphql.service import GraphQLService
+from app.http.request_scope import Client, record_error, request_state
 
 EVENT_STREAM = "text/event-stream"
 
@@ -36,19 +36,16 @@ logger = structlog.stdlib.get_logger(__name__)
 class SSEResponse(Response):
     """Response that streams each result, then `complete`.
 
-    When a stop condition returns, such as shutdown or a revoked API key, the stream ends without
-    `complete`. The client then reconnects; with a revoked key it gets its error from the new request.
+    At shutdown, or when the API key is revoked, the stream ends without `complete`. The client then
+    reconnects; with a revoked key it gets its error from the new request.
     """
 
     def __init__(
-        self,
-        responses: AsyncGenerator[str, None],
-        timeouts: ConnectionTimeouts,
-        *stop_conditions: Callable[[], Awaitable[object]],
+        self, responses: AsyncGenerator[str, None], service: GraphQLService, client: Client
     ) -> None:
         self._responses = responses
-        self._timeouts = timeouts
-        self._stop_conditions = stop_conditions
+        self._service = service
+        self._client = client
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
@@ -59,7 +56,8 @@ class SSEResponse(Response):
         sender = _Sender(send)
         send_task = asyncio.create_task(self._send_events(sender, scope))
         stop_tasks: set[asyncio.Future[Any]] = {
-            asyncio.ensure_future(condition()) for condition in self._stop_conditions
+            asyncio.ensure_future(self._service.app_state.shutdown_event.wait()),
+            asyncio.ensure_future(self._service.wait_until_revoked(self._client)),
         }
         try:
             if await self._wait_for_end(sender, send_task, stop_tasks):
@@ -99,8 +97,8 @@ class SSEResponse(Response):
         stop_tasks: Set[asyncio.Future[Any]],
     ) -> bool:
         """Wait for the end, sending heartbeats; return False if the client does not read."""
-        heartbeat = self._timeouts.heartbeat_interval.total_seconds()
-        send_timeout = self._timeouts.send_timeout.total_seconds()
+        heartbeat = self._service.timeouts.heartbeat_interval.total_seconds()
+        send_timeout = self._service.timeouts.send_timeout.total_seconds()
         while True:
             sent = sender.sent_count
             done, _ = await asyncio.wait(

@@ -38,7 +38,7 @@ from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.context import AppState, Context
 from app.graphql.service import QUERY_ONLY
 from app.http.rate_limits import RateLimitCharge, RateLimits
-from app.http.state import RequestState
+from app.http.request_scope import RequestState
 from app.services.api_keys import Viewer
 from app.services.change_feed import ChangeFeed
 from app.services.retries import load_retry_policies

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, cast
 import orjson
 
 from app.domain.errors import InvalidInput, InvalidJson
-from app.graphql.transport.http import OperationRequest, read_operation_request
+from app.graphql.engine.operation_request import OperationRequest, read_operation_request
 from app.http.body import read_json_object
 
 PROTOCOL = "graphql-transport-ws"
