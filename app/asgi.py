@@ -28,19 +28,18 @@ from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError
 from app.domain.times import Clock
 from app.graphql.engine.executable_schema import create_schema
 from app.graphql.engine.persisted_documents import create_document_store
-from app.graphql.response_cache import ResponseCache
 from app.graphql.schema.context import AppState
 from app.graphql.service import ConnectionTimeouts, GraphQLService
+from app.graphql.subscription_stream import ResponseCache
 from app.graphql.transport.http import GraphQLEndpoint, graphql_error_response
 from app.graphql.transport.websocket import GraphQLWebSocketEndpoint, WebSocketConfig
 from app.health import probe_routes
 from app.http.concurrency import ConcurrencyLimiter
-from app.http.cors import add_cors
-from app.http.error_middleware import ErrorMiddleware
+from app.http.middleware import ErrorMiddleware, RootPathMiddleware, add_cors
+from app.http.paths import DOCS_PATH, GRAPHIQL_PATH, GRAPHQL_PATH, REST_PATH
 from app.http.rate_limits import RateLimits
 from app.http.request_logging import RequestLoggingMiddleware, new_request_id
 from app.http.request_scope import request_state
-from app.http.root_path import RootPathMiddleware
 from app.http.timeout_middleware import RequestTimeoutMiddleware
 from app.maintenance import on_shutdown_signal, run_maintenance
 from app.observability.logs import configure_logging
@@ -53,10 +52,8 @@ from app.services.change_feed import ChangeFeed, run_change_notifier
 from app.services.periodic import PERIODIC_INTERVAL
 from app.services.retries import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
-from app.web.pages import DOCS_PATH, GRAPHIQL_PATH, DocsPages, GraphiQLPage, index_route
+from app.web.pages import DocsPages, GraphiQLPage, index_route
 from app.worker.process import embedded_worker
-
-_GRAPHQL_PATH = "/graphql"
 
 _GC_THRESHOLDS = (5_000, 20, 10)
 """Allocations before a young collection, young ones before a middle one, middle ones before a full one.
@@ -291,7 +288,7 @@ async def _lifespan(
 
 def _is_graphql_path(scope: Scope) -> bool:
     path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", "")) == _GRAPHQL_PATH
+    return path.removeprefix(scope.get("root_path", "")) == GRAPHQL_PATH
 
 
 class _GraphQLRouteMiddleware:
@@ -310,7 +307,7 @@ class _GraphQLRouteMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _is_graphql_path(scope):
-            request_state(scope)["route"] = _GRAPHQL_PATH
+            request_state(scope)["route"] = GRAPHQL_PATH
             await self._http_endpoint(scope, receive, send)
         elif scope["type"] == "websocket" and _is_graphql_path(scope):
             await self._websocket_endpoint(scope, receive, send)
@@ -343,8 +340,8 @@ class _ApiErrorRenderer:
         else:
             root = request.scope.get("root_path", "")
             error = NotFound(
-                f"This path was not found. GraphQL is at {root}{_GRAPHQL_PATH}, the REST API under"
-                f" {root}/v1."
+                f"This path was not found. GraphQL is at {root}{GRAPHQL_PATH}, the REST API under"
+                f" {root}{REST_PATH}."
             )
         response = self(request.scope, error)
         response.headers.update(headers)

@@ -14,11 +14,11 @@ from app.graphql.engine.executable_schema import OperationRejected, Schema, core
 from app.graphql.engine.operation_request import OperationRequest
 from app.graphql.engine.persisted_documents import DocumentStore
 from app.graphql.loading.loaders import ResponseEntryLimit
-from app.graphql.response_cache import ResponseCache
 from app.graphql.schema.context import AppState, Context
 from app.graphql.schema.subscription import PendingEvent
 from app.graphql.subscription_stream import (
     DocumentMemoryBudget,
+    ResponseCache,
     SubscriptionStream,
     subscription_cache_key,
 )

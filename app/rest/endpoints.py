@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.domain.times import Clock
 from app.graphql.service import GraphQLService
+from app.http.paths import REST_PATH
 from app.http.request_scope import read_client, request_state
 from app.rest import accounts, analytics, changes, me, post_mutations, posts, retries
 from app.rest.envelope import error_response
@@ -21,7 +22,7 @@ from app.rest.errors import first_error
 from app.rest.long_poll import parse_wait, wait_for_change
 from app.rest.operations import DocumentResult, RestOperation, read_request
 
-PREFIXES = ("/v1", "/api/v1")
+PREFIXES = (REST_PATH, f"/api{REST_PATH}")
 """Path prefixes: the documented one, and the one that existing clients send."""
 
 Handler = Callable[[Request], Awaitable[Response]]

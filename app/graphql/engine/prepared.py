@@ -25,8 +25,7 @@ from strawberry.types.graphql import OperationType
 from app.domain.errors import LimitExceeded, ValidationFailed
 from app.domain.posts import MAX_DESTINATIONS
 from app.graphql.ast.document_index import DocumentIndex, IndexedDefinition
-from app.graphql.ast.memo import OperationMemo
-from app.graphql.ast.selections import Unsupported
+from app.graphql.ast.selections import OperationMemo, Unsupported
 from app.graphql.engine.coercion import VariableCoercer
 from app.graphql.engine.cost import analyze_cost
 from app.graphql.engine.executor import Executor, ResolvedRootFields, RootResult

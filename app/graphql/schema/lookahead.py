@@ -14,8 +14,7 @@ from graphql import (
 )
 
 from app.db.core.projections import Projection
-from app.graphql.ast.memo import memoize
-from app.graphql.ast.selections import Condition, FieldCollector, Unsupported
+from app.graphql.ast.selections import Condition, FieldCollector, Unsupported, memoize
 from app.graphql.loading.field_sources import (
     STRAWBERRY_DEFINITION,
     Column,

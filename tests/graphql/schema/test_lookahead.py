@@ -15,7 +15,7 @@ from graphql import (
 )
 
 from app.db.core.projections import Projection
-from app.graphql.ast.memo import OperationMemo
+from app.graphql.ast.selections import OperationMemo
 from app.graphql.engine.executable_schema import core_schema, create_schema
 from app.graphql.schema.context import Info
 from app.graphql.schema.lookahead import selected_projection
