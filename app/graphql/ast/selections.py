@@ -1,8 +1,9 @@
 """Collects the fields of a selection set by response key, and memoizes values derived from fields."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from itertools import chain
+from typing import NamedTuple, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from graphql import (
@@ -18,10 +19,11 @@ from graphql import (
     InlineFragmentNode,
     NamedTypeNode,
     OperationDefinitionNode,
-    SelectionNode,
     SelectionSetNode,
     VariableNode,
 )
+
+T = TypeVar("T")
 
 
 class Unsupported(Exception):
@@ -31,7 +33,20 @@ class Unsupported(Exception):
 Variables = Mapping[str, object]
 """Values of an operation's variables by name; coerced unless a docstring says otherwise."""
 
-Condition = Callable[[Variables], bool]
+
+class Condition(NamedTuple):
+    """@skip or @include by a variable."""
+
+    variable: str
+    included_value: bool
+    """Value of the variable with which the selection is included."""
+
+    def is_satisfied(self, variables: Variables) -> bool:
+        """Evaluate the condition; raises Unsupported unless the variable is a Boolean."""
+        value = variables.get(self.variable)
+        if not isinstance(value, bool):  # graphql-core reports the error
+            raise Unsupported
+        return value is self.included_value
 
 
 @dataclass(slots=True)
@@ -66,43 +81,41 @@ class FieldCollector:
         position would depend on them.
         """
         fields: dict[str, SelectedField] = {}
-        for selection_set in selection_sets:
-            for node, conditions in self.iter_fields(parent, selection_set):
-                key = (node.alias or node.name).value
-                selected = fields.get(key)
-                if selected is None:
-                    fields[key] = SelectedField([node], conditions)
-                elif conditions or not selected.is_unconditional:
-                    raise Unsupported
-                else:
-                    selected.nodes.append(node)
+        for node, conditions in self.iter_fields(parent, selection_sets):
+            key = (node.alias or node.name).value
+            selected = fields.get(key)
+            if selected is None:
+                fields[key] = SelectedField([node], conditions)
+            elif conditions or not selected.is_unconditional:
+                raise Unsupported
+            else:
+                selected.nodes.append(node)
         return fields
 
     def iter_fields(
         self,
         parent: GraphQLObjectType,
-        selection_set: SelectionSetNode | None,
+        selection_sets: Iterable[SelectionSetNode | None],
         conditions: tuple[Condition, ...] = (),
     ) -> Iterator[tuple[FieldNode, tuple[Condition, ...]]]:
         """Yield each selected field node with all its conditions, including the given ones."""
-        for selection in selection_set.selections if selection_set else ():
-            own = _conditions(selection)
+        for selection in chain.from_iterable(
+            selection_set.selections for selection_set in selection_sets if selection_set
+        ):
+            own = read_conditions(selection.directives or ())
             if own is None:
                 continue
+            inner = (*conditions, *own)
             match selection:
                 case FieldNode():
-                    yield selection, (*conditions, *own)
+                    yield selection, inner
                 case FragmentSpreadNode():
                     fragment = self.fragments[selection.name.value]
                     if self._type_condition_applies(fragment.type_condition, parent):
-                        yield from self.iter_fields(
-                            parent, fragment.selection_set, (*conditions, *own)
-                        )
+                        yield from self.iter_fields(parent, [fragment.selection_set], inner)
                 case InlineFragmentNode(type_condition=condition):
                     if condition is None or self._type_condition_applies(condition, parent):
-                        yield from self.iter_fields(
-                            parent, selection.selection_set, (*conditions, *own)
-                        )
+                        yield from self.iter_fields(parent, [selection.selection_set], inner)
                 case _:
                     raise Unsupported
 
@@ -113,40 +126,28 @@ class FieldCollector:
         return condition_type is parent
 
 
-def _conditions(selection: SelectionNode) -> tuple[Condition, ...] | None:
-    """Return the conditions of a selection; None if a literal @skip or @include excludes it."""
+def read_conditions(directives: Iterable[DirectiveNode]) -> tuple[Condition, ...] | None:
+    """Read the conditions of a selection; return None if a literal @skip or @include excludes it.
+
+    Raises Unsupported for any other directive or value.
+    """
     conditions: list[Condition] = []
-    for directive in selection.directives or ():
-        expected = {"include": True, "skip": False}.get(directive.name.value)
-        if expected is None:
+    for directive in directives:
+        included_value = _INCLUDED_VALUES.get(directive.name.value)
+        if included_value is None or not directive.arguments:
             raise Unsupported
-        match _condition_value(directive):
+        match directive.arguments[0].value:
             case BooleanValueNode(value=value):
-                if value is not expected:
+                if value is not included_value:
                     return None
             case VariableNode(name=name):
-                conditions.append(_variable_condition(name.value, expected=expected))
+                conditions.append(Condition(name.value, included_value))
             case _:
                 raise Unsupported
     return tuple(conditions)
 
 
-def _condition_value(directive: DirectiveNode) -> object:
-    arguments = directive.arguments or ()
-    return next((argument.value for argument in arguments if argument.name.value == "if"), None)
-
-
-def _variable_condition(variable: str, *, expected: bool) -> Condition:
-    def is_satisfied(variables: Variables) -> bool:
-        value = variables.get(variable)
-        if not isinstance(value, bool):  # graphql-core reports the error
-            raise Unsupported
-        return value is expected
-
-    return is_satisfied
-
-
-T = TypeVar("T")
+_INCLUDED_VALUES = {"include": True, "skip": False}
 
 
 class OperationMemo:

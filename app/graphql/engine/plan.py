@@ -124,7 +124,9 @@ class _RootField:
         self._info_parameter = resolver.info_parameter.name if resolver.info_parameter else None
 
     def is_included(self, variables: Variables) -> bool:
-        return all(condition(variables) for condition in self._selected_field.conditions)
+        return all(
+            condition.is_satisfied(variables) for condition in self._selected_field.conditions
+        )
 
     async def resolve(self, context: Context, variables: VariableValues) -> RootResult:
         """Return the result of the resolver, or its exception."""

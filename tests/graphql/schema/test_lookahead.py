@@ -43,6 +43,7 @@ def resolver_info(document: str) -> Info:
     query = cast("GraphQLObjectType", SCHEMA.query_type)
     name = nodes[0].name.value
     core = SimpleNamespace(
+        schema=SCHEMA,
         field_nodes=[node for node in nodes if node.name.value == name],
         return_type=query.fields[name].type,
         fragments=fragments,
@@ -84,7 +85,7 @@ POSTS: Mapping[str, tuple[str, Projection]] = {
     "conditions": (
         "{ post { content @include(if: false) ...F @skip(if: true) destinations @skip(if: $v)"
         " { status @include(if: $v) } } } fragment F on Post { version }",
-        make_projection("content", "version", "id", destinations=make_projection("status")),
+        make_projection("id", destinations=make_projection("status")),
     ),
     "destinations": (
         "{ post { destinations { destinationId status accountId } } }",
