@@ -10,7 +10,7 @@ from strawberry.types.graphql import OperationType
 
 from app.domain.errors import InvalidApiKey, RequestError
 from app.graphql.engine.errors import OperationResult, build_result
-from app.graphql.engine.executable_schema import OperationRejected, Schema, core_schema
+from app.graphql.engine.executable_schema import OperationRejected, Schema
 from app.graphql.engine.operation_request import OperationRequest
 from app.graphql.engine.persisted_documents import DocumentStore
 from app.graphql.loading.loaders import ResponseEntryLimit
@@ -116,7 +116,7 @@ class GraphQLService:
         return Context(
             viewer=viewer,
             app_state=self.app_state,
-            state=state,
+            request_state=state,
             entry_limit=ResponseEntryLimit(limits.list_entries if limits else None),
             max_values=limits.ids if limits else None,
             rate_limit_charge=RateLimitCharge(self.rate_limits, viewer.key_id, state),
@@ -159,15 +159,17 @@ class GraphQLService:
             )
         except OperationRejected as rejected:
             result = ExecutionResult(None, rejected.errors)
-            return build_result(core_schema(self.schema), context, result)
+            return build_result(self.schema.graphql_schema, context, result)
         if operation.operation_type is not OperationType.SUBSCRIPTION:
             result = await operation.execute(context, coerced)
-            return build_result(operation.core_schema, context, result)
+            return build_result(operation.graphql_schema, context, result)
         self.subscription_limiter.check(context.viewer.key_id)
         self.document_budget.check(operation)
         events = await operation.subscribe(context, coerced)
         if isinstance(events, ExecutionResult):
-            return replace(build_result(operation.core_schema, context, events), is_executed=False)
+            return replace(
+                build_result(operation.graphql_schema, context, events), is_executed=False
+            )
         return SubscriptionStream(
             operation=operation,
             variables=coerced,

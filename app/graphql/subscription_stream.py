@@ -23,7 +23,7 @@ from tenacity import (
 
 from app.domain.errors import MASKED_MESSAGE, InternalError, PostResultsError, ServiceUnavailable
 from app.graphql.engine.errors import build_result, public_cause, to_json
-from app.graphql.engine.prepared import PreparedOperation
+from app.graphql.engine.prepared_operation import PreparedOperation
 from app.graphql.schema.context import Context
 from app.graphql.schema.subscription import PendingEvent
 from app.http.concurrency import ConcurrencyLimiter
@@ -189,7 +189,7 @@ class SubscriptionStream:
                 except PostResultsError:
                     raise
                 except Exception as error:
-                    request_id = self.context.state["request_id"]
+                    request_id = self.context.request_state["request_id"]
                     logger.exception("subscription failed", request_id=request_id)
                     raise InternalError(MASKED_MESSAGE) from error
 
@@ -217,7 +217,7 @@ class SubscriptionStream:
         for error in result.errors or ():
             if isinstance(cause := public_cause(error), ServiceUnavailable):
                 raise cause
-        operation_result = build_result(self.operation.core_schema, context, result)
+        operation_result = build_result(self.operation.graphql_schema, context, result)
         return ComputedResponse(to_json(operation_result), is_cacheable=not operation_result.errors)
 
 

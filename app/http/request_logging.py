@@ -126,5 +126,5 @@ def _request_record(
         operation_name=operation_name[:_MAX_LOGGED_LENGTH] if operation_name else None,
         operation_type=state.get("operation_type"),
         error_codes=tuple(state.get("error_codes", ())),
-        is_latency_measured=not state.get("exclude_from_latency", False),
+        is_latency_measured=state.get("is_latency_measured", True),
     )

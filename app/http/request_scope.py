@@ -56,8 +56,8 @@ class RequestState(TypedDict, total=False):
     """Codes of the errors in the response, in lower case for every API; see `record_error`."""
     disable_timeout: Callable[[], None]
     """Function that disables the timeout of this request, for a response that stays open."""
-    exclude_from_latency: bool
-    """True for long polls and streams, whose duration says nothing about the server."""
+    is_latency_measured: bool
+    """False for long polls and streams, whose duration says nothing about the server."""
 
 
 def request_state(scope: Scope) -> RequestState:

@@ -80,7 +80,7 @@ async def wait_for_change(
         if NotFound.code.name in codes:  # the post was deleted since: respond with 404
             return await respond()
         raise _long_poll_unavailable()
-    state["exclude_from_latency"] = True
+    state["is_latency_measured"] = False
     changed = asyncio.create_task(_next_changed_response(stream, respond, first.headers["etag"]))
     shutdown = asyncio.create_task(graphql_service.app_state.shutdown_event.wait())
     try:

@@ -68,7 +68,7 @@ class Context:
 
     viewer: Viewer
     app_state: AppState
-    state: RequestState
+    request_state: RequestState
     """Request id and values for the log and the metrics."""
     entry_limit: ResponseEntryLimit
     max_values: int | None
@@ -82,7 +82,11 @@ class Context:
 
     def for_next_event(self) -> "Context":
         """Return the context for the next response of a subscription."""
-        return replace(self, state=self.state.copy(), entry_limit=self.entry_limit.for_next_event())
+        return replace(
+            self,
+            request_state=self.request_state.copy(),
+            entry_limit=self.entry_limit.for_next_event(),
+        )
 
     @cached_property
     def loaders(self) -> Loaders:

@@ -20,7 +20,7 @@ from app.graphql.loading.field_sources import (
 )
 from app.graphql.schema.context import Context, Info
 
-CoreInfo: TypeAlias = GraphQLResolveInfo[Context]
+ResolveInfo: TypeAlias = GraphQLResolveInfo[Context]
 
 
 def selected_projection(info: Info, *paths: tuple[str, ...]) -> Projection:
@@ -29,9 +29,11 @@ def selected_projection(info: Info, *paths: tuple[str, ...]) -> Projection:
     Without paths, these are the objects that the field itself returns. A field that depends on a variable
     by `@skip` or `@include` counts as selected.
     """
-    core: CoreInfo = info._raw_info
-    fields = tuple(map(id, core.field_nodes))
-    return memoize(core.operation, ("projection", fields), lambda: _analyze(core, paths))
+    resolve_info: ResolveInfo = info._raw_info
+    fields = tuple(map(id, resolve_info.field_nodes))
+    return memoize(
+        resolve_info.operation, ("projection", fields), lambda: _analyze(resolve_info, paths)
+    )
 
 
 def is_selected(info: Info, name: str) -> bool:
@@ -39,11 +41,13 @@ def is_selected(info: Info, name: str) -> bool:
 
     `@skip` and `@include` are evaluated, because the field may be expensive to resolve.
     """
-    core: CoreInfo = info._raw_info
-    fields = tuple(map(id, core.field_nodes))
+    resolve_info: ResolveInfo = info._raw_info
+    fields = tuple(map(id, resolve_info.field_nodes))
     try:
         occurrences = memoize(
-            core.operation, ("conditions", fields, name), lambda: _field_conditions(core, name)
+            resolve_info.operation,
+            ("conditions", fields, name),
+            lambda: _field_conditions(resolve_info, name),
         )
         variables = info.variable_values
         return any(
@@ -56,37 +60,40 @@ def is_selected(info: Info, name: str) -> bool:
 
 def is_only_root_field(info: Info) -> bool:
     """Check that the operation has no other root field whose loaders could share a statement."""
-    core: CoreInfo = info._raw_info
-    root = core.operation.selection_set
+    resolve_info: ResolveInfo = info._raw_info
+    root = resolve_info.operation.selection_set
     return memoize(
-        core.operation,
+        resolve_info.operation,
         ("only_root_field",),
-        lambda: sum(1 for _ in _collector(core).iter_fields(core.parent_type, [root])) == 1,
+        lambda: (
+            sum(1 for _ in _collector(resolve_info).iter_fields(resolve_info.parent_type, [root]))
+            == 1
+        ),
     )
 
 
-def _field_conditions(core: CoreInfo, name: str) -> list[tuple[Condition, ...]]:
+def _field_conditions(resolve_info: ResolveInfo, name: str) -> list[tuple[Condition, ...]]:
     """Return the `@skip` and `@include` conditions of each occurrence of the field."""
-    return_type = cast("GraphQLObjectType", get_named_type(core.return_type))
-    selection_sets = [node.selection_set for node in core.field_nodes]
+    return_type = cast("GraphQLObjectType", get_named_type(resolve_info.return_type))
+    selection_sets = [node.selection_set for node in resolve_info.field_nodes]
     return [
         conditions
-        for node, conditions in _collector(core).iter_fields(return_type, selection_sets)
+        for node, conditions in _collector(resolve_info).iter_fields(return_type, selection_sets)
         if node.name.value == name
     ]
 
 
-def _collector(core: CoreInfo) -> FieldCollector:
-    return FieldCollector(core.schema, core.fragments)
+def _collector(resolve_info: ResolveInfo) -> FieldCollector:
+    return FieldCollector(resolve_info.schema, resolve_info.fragments)
 
 
-def _analyze(core: CoreInfo, paths: Sequence[tuple[str, ...]]) -> Projection:
-    collector = _collector(core)
-    own_sets = [node.selection_set for node in core.field_nodes]
+def _analyze(resolve_info: ResolveInfo, paths: Sequence[tuple[str, ...]]) -> Projection:
+    collector = _collector(resolve_info)
+    own_sets = [node.selection_set for node in resolve_info.field_nodes]
     object_type: Any = None
     selection_sets: list[SelectionSetNode | None] = []
     for path in paths or ((),):
-        object_type, sets_at_path = get_named_type(core.return_type), own_sets
+        object_type, sets_at_path = get_named_type(resolve_info.return_type), own_sets
         for name in path:
             sets_at_path = [
                 node.selection_set

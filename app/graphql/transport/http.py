@@ -25,7 +25,7 @@ from app.domain.errors import (
 )
 from app.graphql.engine.errors import error_entry
 from app.graphql.engine.operation_request import OperationRequest, read_operation_request
-from app.graphql.engine.prepared import OperationTypeNotAllowed
+from app.graphql.engine.prepared_operation import OperationTypeNotAllowed
 from app.graphql.service import QUERY_AND_MUTATION, QUERY_ONLY, SUBSCRIPTION, GraphQLService
 from app.graphql.subscription_stream import SubscriptionStream
 from app.graphql.transport.sse import EVENT_STREAM, SSEResponse, stream_single_result

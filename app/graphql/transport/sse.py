@@ -51,7 +51,7 @@ class SSEResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         state = request_state(scope)
         state["disable_timeout"]()
-        state["exclude_from_latency"] = True
+        state["is_latency_measured"] = False
         await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
         sender = _Sender(send)
         send_task = asyncio.create_task(self._send_events(sender, scope))
