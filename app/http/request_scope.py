@@ -82,8 +82,9 @@ class Client(NamedTuple):
 
 def read_client(scope: Scope) -> Client:
     """Read the client from the Authorization header and the connection."""
+    authorization = headers_dict(scope).get(b"authorization", b"").decode("latin-1")
     connection = scope.get("client")
-    return Client(bearer_token(scope), connection[0] if connection else None)
+    return Client(parse_bearer(authorization), connection[0] if connection else None)
 
 
 def headers_dict(scope: Scope) -> RawHeaders:
@@ -94,11 +95,6 @@ def headers_dict(scope: Scope) -> RawHeaders:
 def combined_header(scope: Scope, name: bytes) -> str:
     """Return all lines of one header, joined by commas (RFC 9110, 5.3); empty if it is missing."""
     return b",".join([value for key, value in scope["headers"] if key == name]).decode("latin-1")
-
-
-def bearer_token(scope: Scope) -> str | None:
-    """Return the token of `Authorization: Bearer …`; None for a missing header or another scheme."""
-    return parse_bearer(headers_dict(scope).get(b"authorization", b"").decode("latin-1"))
 
 
 def parse_bearer(authorization: str) -> str | None:

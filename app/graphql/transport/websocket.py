@@ -4,7 +4,7 @@ Handshake, authentication, operations, timeouts and closing; `websocket_messages
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import ExitStack, aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +21,7 @@ from app.domain.errors import (
     PostResultsError,
     ServiceUnavailable,
 )
-from app.graphql.engine.errors import OperationResult, error_entry, to_json
+from app.graphql.engine.errors import error_entry, to_json
 from app.graphql.engine.operation_request import OperationRequest
 from app.graphql.service import QUERY_AND_MUTATION, SUBSCRIPTION, GraphQLService
 from app.graphql.subscription_stream import SubscriptionStream
@@ -44,7 +44,6 @@ from app.http.concurrency import ConcurrencyLimiter
 from app.http.request_scope import (
     RequestState,
     headers_dict,
-    parse_bearer,
     read_client,
     request_state,
 )
@@ -203,8 +202,8 @@ class GraphQLWebSocket:
 
     async def _handle_message(self, text: str) -> None:
         match read_message(text):
-            case ConnectionInit(payload):
-                await self._handle_init(payload)
+            case ConnectionInit(token):
+                await self._handle_init(token)
             case Subscribe() as subscribe:
                 await self._handle_subscribe(subscribe)
             case Complete(operation_id):
@@ -215,15 +214,14 @@ class GraphQLWebSocket:
             case Pong():
                 pass
 
-    async def _handle_init(self, payload: Mapping[str, object]) -> None:
-        """Authenticate the client by the key in the payload, or in the headers of the handshake."""
+    async def _handle_init(self, token: str | None) -> None:
+        """Authenticate the client by the key in the message, or in the headers of the handshake."""
         if self._init_received.is_set():
             code = CloseCode.TOO_MANY_INITIALISATION_REQUESTS
             await self._close(code, "Too many initialisation requests")
             return
         self._init_received.set()
-        token = _token_from_payload(payload) or self._client.token
-        self._client = self._client._replace(token=token)
+        self._client = self._client._replace(token=token or self._client.token)
         self._connection_state = state = self._new_state()
         try:
             context = await self._service.authenticate(self._client, state, limits=None)
@@ -291,11 +289,17 @@ class GraphQLWebSocket:
         Raises _ConnectionLost, and a PostResultsError that rejects or ends the operation: InvalidApiKey if
         the key is no longer valid, ServiceUnavailable after the operation timeout.
         """
+
+        async def read_request() -> OperationRequest:
+            return message.request  # read before, since a malformed message closes the WebSocket
+
         messages = OperationMessages(message.id)
         timeout = self._config.operation_timeout.total_seconds()
         try:
             async with asyncio.timeout(timeout):
-                result = await self._execute(message.request, state)
+                result = await self._service.run(
+                    self._client, state, read_request, QUERY_AND_MUTATION | SUBSCRIPTION
+                )
         except TimeoutError:
             raise ServiceUnavailable(
                 f"No response within {timeout:g} s; the operation was cancelled.",
@@ -310,16 +314,6 @@ class GraphQLWebSocket:
         else:
             return messages.error(result.errors)
         return messages.complete()
-
-    async def _execute(
-        self, request: OperationRequest, state: RequestState
-    ) -> OperationResult | SubscriptionStream:
-        async def read_request() -> OperationRequest:
-            return request  # was read with its message, since a malformed one closes the WebSocket
-
-        return await self._service.run(
-            self._client, state, read_request, QUERY_AND_MUTATION | SUBSCRIPTION
-        )
 
     async def _watch_timeouts(self) -> None:
         """Return when the client does not authenticate, loses its key or does not read."""
@@ -399,13 +393,3 @@ def _error_message(operation_id: str, error: PostResultsError, state: RequestSta
     """Format the error as the last message of an operation, and record its code for the log."""
     state["error_codes"] = [error.code.value]
     return OperationMessages(operation_id).error([error_entry(error, state["request_id"])])
-
-
-def _token_from_payload(payload: Mapping[str, object]) -> str | None:
-    """Return the token in `{"Authorization": "Bearer …"}`, also below `headers`; names in any case."""
-    values = {name.lower(): value for name, value in payload.items()}
-    authorization = values.get("authorization")
-    if isinstance(authorization, str):
-        return parse_bearer(authorization)
-    headers = values.get("headers")
-    return _token_from_payload(headers) if isinstance(headers, dict) else None
