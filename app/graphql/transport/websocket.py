@@ -26,6 +26,7 @@ from app.graphql.engine.operation_request import OperationRequest
 from app.graphql.service import QUERY_AND_MUTATION, SUBSCRIPTION, GraphQLService
 from app.graphql.subscription_stream import SubscriptionStream
 from app.graphql.transport.http import graphql_error_response
+from app.graphql.transport.send_progress import ProgressTrackingSend
 from app.graphql.transport.websocket_messages import (
     CONNECTION_ACK,
     PONG,
@@ -128,7 +129,7 @@ class GraphQLWebSocket:
         self._config = config
         self._service = config.service
         self._receive = receive
-        self._send = send
+        self._send = ProgressTrackingSend(send)
         self._loop = asyncio.get_running_loop()
         self._client = read_client(scope)
         """Client with the key of the handshake; replaced by one with the key of `connection_init`."""
@@ -148,10 +149,6 @@ class GraphQLWebSocket:
         self._operation_count = 0
         self._connection_state: RequestState = {}
         """Key and workspace of the client, for the log."""
-        self._pending_sends = 0
-        """Number of messages that are being sent."""
-        self._last_progress_at = 0.0
-        """Loop time when a message was last sent, or when the first pending one started to wait."""
 
     async def run(self) -> None:
         """Run until either side closes the WebSocket or the connection is lost."""
@@ -330,10 +327,7 @@ class GraphQLWebSocket:
         try:
             while not revoked.done():
                 await asyncio.wait({revoked}, timeout=send_timeout / _STALL_CHECKS)
-                if (
-                    self._pending_sends
-                    and self._loop.time() - self._last_progress_at >= send_timeout
-                ):
+                if self._send.stalled_seconds() >= send_timeout:
                     logger.info("socket dropped", reason="client does not read")
                     return
         finally:
@@ -344,16 +338,10 @@ class GraphQLWebSocket:
         """Send a message; raises _ConnectionLost if the client can no longer receive it."""
         if self._is_closed:
             raise _ConnectionLost
-        if not self._pending_sends:
-            self._last_progress_at = self._loop.time()
-        self._pending_sends += 1
         try:
             await self._send({"type": "websocket.send", "text": text})
         except (OSError, RuntimeError):  # raised by servers after a disconnect or close
             raise _ConnectionLost from None
-        finally:
-            self._pending_sends -= 1
-            self._last_progress_at = self._loop.time()
 
     async def _close(self, code: CloseCode, reason: str) -> None:
         """Close the WebSocket, without waiting long for a client that does not read.
