@@ -27,26 +27,24 @@ from app.db.repositories.workspaces import load_deployment_key
 from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError
 from app.domain.times import Clock
 from app.graphql.engine.executable_schema import create_schema
-from app.graphql.engine.persisted_documents import DocumentStore, create_document_store
-from app.graphql.response_cache import ResponseCache
+from app.graphql.engine.persisted_documents import create_document_store
 from app.graphql.schema.context import AppState
 from app.graphql.service import ConnectionTimeouts, GraphQLService
+from app.graphql.subscription_stream import ResponseCache
 from app.graphql.transport.http import GraphQLEndpoint, graphql_error_response
-from app.graphql.transport.websocket.connection import GraphQLWebSocketEndpoint
-from app.graphql.transport.websocket.operation import WebSocketConfig
+from app.graphql.transport.websocket import GraphQLWebSocketEndpoint, WebSocketConfig
 from app.health import probe_routes
 from app.http.concurrency import ConcurrencyLimiter
-from app.http.cors import add_cors
-from app.http.error_middleware import ErrorMiddleware
+from app.http.middleware import ErrorMiddleware, RootPathMiddleware, add_cors
+from app.http.paths import DOCS_PATH, GRAPHIQL_PATH, GRAPHQL_PATH, REST_PATH
 from app.http.rate_limits import RateLimits
 from app.http.request_logging import RequestLoggingMiddleware, new_request_id
-from app.http.root_path import RootPathMiddleware
-from app.http.state import request_state
+from app.http.request_scope import request_state
 from app.http.timeout_middleware import RequestTimeoutMiddleware
 from app.maintenance import on_shutdown_signal, run_maintenance
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
-from app.observability.recorders import RequestRecorder, SocketRecorder
+from app.observability.recorders import RequestRecorder
 from app.rest.endpoints import rest_routes
 from app.rest.envelope import error_response
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder
@@ -54,10 +52,8 @@ from app.services.change_feed import ChangeFeed, run_change_notifier
 from app.services.periodic import PERIODIC_INTERVAL
 from app.services.retries import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
-from app.web.pages import DOCS_PATH, GRAPHIQL_PATH, DocsPages, GraphiQLPage, index_route
+from app.web.pages import DocsPages, GraphiQLPage, index_route
 from app.worker.process import embedded_worker
-
-_GRAPHQL_PATH = "/graphql"
 
 _GC_THRESHOLDS = (5_000, 20, 10)
 """Allocations before a young collection, young ones before a middle one, middle ones before a full one.
@@ -137,31 +133,27 @@ def create_app(
     graphql_service = _build_graphql_service(
         settings, database, clock, authenticator, rate_limits, metrics, connection_timeouts
     )
-    document_store = create_document_store(settings, graphql_service.schema)
+    trusted_only = graphql_service.document_store.trusted_only
     graphiql = GraphiQLPage(
         key_prefix=settings.api_key_prefix,
         demo_key=settings.demo_key() if settings.demo else "",
-        trusted_only=document_store.trusted_only,
+        trusted_only=trusted_only,
     )
     recorder = RequestRecorder(metrics)
     render = _ApiErrorRenderer(clock)
     http_endpoint = GraphQLEndpoint(
         graphql_service,
-        document_store,
         graphiql_page=graphiql.render,
         max_body_bytes=settings.max_body_bytes,
-        max_list_entries=settings.graphql.list_entries,
-        max_values=settings.graphql.ids,
     )
     websocket_endpoint = GraphQLWebSocketEndpoint(
-        _websocket_config(settings, graphql_service, document_store, SocketRecorder(metrics)),
-        allowed_origins=settings.cors_origins,
+        _websocket_config(settings, graphql_service, metrics)
     )
     app = Starlette(
         routes=[
-            index_route(DOCS_PATH if document_store.trusted_only else GRAPHIQL_PATH),
+            index_route(DOCS_PATH if trusted_only else GRAPHIQL_PATH),
             *graphiql.routes,
-            *DocsPages(links_graphiql=not document_store.trusted_only).routes,
+            *DocsPages(links_graphiql=not trusted_only).routes,
             *rest_routes(graphql_service, clock, max_body_bytes=settings.max_body_bytes),
             *probe_routes(database, metrics, clock),
         ],
@@ -208,8 +200,10 @@ def _build_graphql_service(
     connection_timeouts: ConnectionTimeouts,
 ) -> GraphQLService:
     """Build the service that executes operations for every transport."""
+    schema = create_schema(settings.graphql, use_fast_path=settings.fast_path)
     return GraphQLService(
-        schema=create_schema(settings.graphql, use_fast_path=settings.fast_path),
+        schema=schema,
+        document_store=create_document_store(settings, schema),
         app_state=AppState(
             database=database,
             clock=clock,
@@ -234,17 +228,14 @@ def _build_graphql_service(
 
 
 def _websocket_config(
-    settings: Settings,
-    graphql_service: GraphQLService,
-    document_store: DocumentStore,
-    recorder: SocketRecorder,
+    settings: Settings, graphql_service: GraphQLService, metrics: Metrics
 ) -> WebSocketConfig:
     """Collect the dependencies and limits of WebSockets."""
     return WebSocketConfig(
         service=graphql_service,
-        document_store=document_store,
-        observer=recorder,
+        metrics=metrics,
         new_request_id=lambda: new_request_id(secrets.token_bytes),
+        allowed_origins=settings.cors_origins,
         authenticated_limiter=ConcurrencyLimiter(
             "WebSockets",
             max_total=settings.max_sockets,
@@ -256,10 +247,7 @@ def _websocket_config(
             max_per_key=settings.max_sockets,
         ),
         max_operations=settings.max_subscriptions_per_socket,
-        max_list_entries=settings.graphql.list_entries,
-        max_values=settings.graphql.ids,
         operation_timeout=settings.request_timeout,
-        timeouts=graphql_service.timeouts,
     )
 
 
@@ -300,7 +288,7 @@ async def _lifespan(
 
 def _is_graphql_path(scope: Scope) -> bool:
     path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", "")) == _GRAPHQL_PATH
+    return path.removeprefix(scope.get("root_path", "")) == GRAPHQL_PATH
 
 
 class _GraphQLRouteMiddleware:
@@ -319,7 +307,7 @@ class _GraphQLRouteMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _is_graphql_path(scope):
-            request_state(scope)["route"] = _GRAPHQL_PATH
+            request_state(scope)["route"] = GRAPHQL_PATH
             await self._http_endpoint(scope, receive, send)
         elif scope["type"] == "websocket" and _is_graphql_path(scope):
             await self._websocket_endpoint(scope, receive, send)
@@ -352,8 +340,8 @@ class _ApiErrorRenderer:
         else:
             root = request.scope.get("root_path", "")
             error = NotFound(
-                f"This path was not found. GraphQL is at {root}{_GRAPHQL_PATH}, the REST API under"
-                f" {root}/v1."
+                f"This path was not found. GraphQL is at {root}{GRAPHQL_PATH}, the REST API under"
+                f" {root}{REST_PATH}."
             )
         response = self(request.scope, error)
         response.headers.update(headers)

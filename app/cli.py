@@ -27,7 +27,7 @@ from app.db.tools.integrity import find_problems
 from app.demo import DemoRefused
 from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.errors import InvalidInput, ServiceUnavailable
-from app.domain.ids import ApiKeyId, WorkspaceId, parse_uuid
+from app.domain.ids import ApiKeyId, parse_uuid
 from app.domain.importing.merging import ImportResult
 from app.domain.importing.records import RejectedRecord, iter_json_texts, parse_records
 from app.domain.times import format_instant
@@ -128,9 +128,7 @@ def worker_command() -> None:
 def migrate_command() -> None:
     """Migrate the database to this version."""
     _run_with_database(
-        lambda database, _settings: migrate(
-            database, now=now_utc(), random_bytes=secrets.token_bytes
-        )
+        lambda database: migrate(database, now=now_utc(), random_bytes=secrets.token_bytes)
     )
     click.echo("The database is up to date.")
 
@@ -145,17 +143,15 @@ def workspaces() -> None:
 @click.option("--mirror-of", metavar="URL", help="Create a read-only mirror of another service.")
 def workspaces_create(name: str, mirror_of: str | None) -> None:
     """Create a workspace and print its id."""
-
-    async def work(database: Database, _settings: Settings) -> WorkspaceId | None:
-        return await create_workspace(
+    workspace_id = _run_on_current_schema(
+        lambda database: create_workspace(
             database,
             name=validate_name(name, "NAME", max_length=MAX_OPERATOR_NAME_LENGTH),
             mirror_of=None if mirror_of is None else validate_url(mirror_of, "--mirror-of"),
             now=now_utc(),
             random_bytes=secrets.token_bytes,
         )
-
-    workspace_id = _run_with_database(_require_current_schema(work))
+    )
     if workspace_id is None:
         raise CommandError(f"A workspace named {name} already exists.")
     click.echo(workspace_id)
@@ -165,13 +161,13 @@ def workspaces_create(name: str, mirror_of: str | None) -> None:
 def workspaces_list() -> None:
     """List all workspaces."""
 
-    async def work(database: Database, _settings: Settings) -> None:
+    async def work(database: Database) -> None:
         async with database.unscoped_connection() as connection:
             for row in await workspace_rows.list_workspaces(connection):
                 kind = f"mirror of {row.mirror_of}" if row.mirror_of else row.kind
                 click.echo(f"{row.id}  {format_instant(row.created_at)}  {kind}  {row.name}")
 
-    _run_with_database(_require_current_schema(work))
+    _run_on_current_schema(work)
 
 
 @cli.group()
@@ -195,7 +191,7 @@ def keys_create(
 ) -> None:
     """Create a key and print it; the key cannot be shown again."""
 
-    async def work(database: Database, settings: Settings) -> str:
+    async def work(database: Database) -> str:
         owner = await _get_workspace(database, workspace)
         now = now_utc()
         key = await create_key(
@@ -204,20 +200,20 @@ def keys_create(
             name=validate_name(name, "--name", max_length=MAX_OPERATOR_NAME_LENGTH),
             scopes=[Scope(scope) for scope in dict.fromkeys(scopes)] or DEFAULT_SCOPES,
             expires_at=now + timedelta(days=expires_in_days) if expires_in_days else None,
-            api_key_prefix=settings.api_key_prefix,
+            api_key_prefix=_load_settings().api_key_prefix,
             now=now,
             random_bytes=secrets.token_bytes,
         )
         return key.token
 
-    click.echo(_run_with_database(_require_current_schema(work)))
+    click.echo(_run_on_current_schema(work))
 
 
 @keys.command("list")
 def keys_list() -> None:
     """List the keys of all workspaces by their prefixes; full keys are not stored."""
 
-    async def work(database: Database, _settings: Settings) -> None:
+    async def work(database: Database) -> None:
         now = now_utc()
         async with database.unscoped_connection() as connection:
             for row in await key_rows.list_keys(connection):
@@ -227,7 +223,7 @@ def keys_list() -> None:
                     f"  {row.workspace_name}  {','.join(row.scopes)}  {row.name}"
                 )
 
-    _run_with_database(_require_current_schema(work))
+    _run_on_current_schema(work)
 
 
 def _key_state(expires_at: datetime | None, revoked_at: datetime | None, now: datetime) -> str:
@@ -242,11 +238,10 @@ def _key_state(expires_at: datetime | None, revoked_at: datetime | None, now: da
 @click.argument("key_id")
 def keys_revoke(key_id: str) -> None:
     """Revoke a key by its id."""
-
-    async def work(database: Database, _settings: Settings) -> bool:
-        return await revoke_key(database, ApiKeyId(parse_uuid(key_id, "KEY_ID")), now=now_utc())
-
-    if not _run_with_database(_require_current_schema(work)):
+    is_revoked = _run_on_current_schema(
+        lambda database: revoke_key(database, ApiKeyId(parse_uuid(key_id, "KEY_ID")), now=now_utc())
+    )
+    if not is_revoked:
         raise CommandError(f"There is no key with the id {key_id}.")
     click.echo("The key is revoked.")
 
@@ -283,7 +278,7 @@ def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
     counts = Counter[str]()
     remark = "; nothing was written" if dry_run else ""
 
-    async def work(database: Database, _settings: Settings) -> None:
+    async def work(database: Database) -> None:
         target = await _get_workspace(database, workspace)
         records = chain.from_iterable(map(parse_records, iter_json_texts(file.readline)))
         import_or_check = dry_run_import if dry_run else import_records
@@ -301,7 +296,7 @@ def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
 
     try:
         with _raise_on_sigint():
-            _run_with_database(_require_current_schema(work))
+            _run_on_current_schema(work)
     except BaseException as error:
         if counts:
             click.echo(f"Interrupted after {_summary(counts)}{remark}.", err=True)
@@ -341,12 +336,10 @@ def _progress_total(file: BinaryIO) -> int | None:
 @click.argument("file", type=click.Path(path_type=Path))
 def backup_command(file: Path) -> None:
     """Write a consistent copy of the database to FILE, a new SQLite database."""
-
-    async def work(database: Database, _settings: Settings) -> dict[str, int]:
-        return await backup(database, file, now=now_utc(), random_bytes=secrets.token_bytes)
-
     try:
-        rows = _run_with_database(work)
+        rows = _run_with_database(
+            lambda database: backup(database, file, now=now_utc(), random_bytes=secrets.token_bytes)
+        )
     except OSError as error:
         raise CommandError(f"{file} cannot be written: {error.strerror}.") from error
     click.echo(f"{file} has {sum(rows.values())} rows.")
@@ -356,22 +349,17 @@ def backup_command(file: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def restore_command(file: Path) -> None:
     """Load the backup in FILE into the empty database of DATABASE_URL, SQLite or PostgreSQL."""
-
-    async def work(database: Database, _settings: Settings) -> dict[str, int]:
-        return await restore(file, database, now=now_utc(), random_bytes=secrets.token_bytes)
-
-    click.echo(f"The database has {sum(_run_with_database(work).values())} rows.")
+    rows = _run_with_database(
+        lambda database: restore(file, database, now=now_utc(), random_bytes=secrets.token_bytes)
+    )
+    click.echo(f"The database has {sum(rows.values())} rows.")
 
 
 @cli.command("check")
 def check_command() -> None:
     """Check the integrity of the database and all invariants; exit with 1 if there is a problem."""
-
-    async def work(database: Database, _settings: Settings) -> list[str]:
-        return await find_problems(database)
-
     # find_problems checks the schema version itself, to report a database without one.
-    problems = _run_with_database(work)
+    problems = _run_with_database(find_problems)
     for problem in problems:
         click.echo(problem)
     if problems:
@@ -407,7 +395,7 @@ def _load_settings() -> Settings:
     return read_settings(os.environ)
 
 
-DatabaseWork = Callable[[Database, Settings], Coroutine[None, None, T]]
+DatabaseWork = Callable[[Database], Coroutine[None, None, T]]
 
 
 def _run_with_database(work: DatabaseWork[T]) -> T:
@@ -416,16 +404,16 @@ def _run_with_database(work: DatabaseWork[T]) -> T:
 
     async def run() -> T:
         async with open_database(settings) as database:
-            return await work(database, settings)
+            return await work(database)
 
     return asyncio.run(run())
 
 
-def _require_current_schema(work: DatabaseWork[T]) -> DatabaseWork[T]:
-    """Wrap `work` to check first that the database has this version's schema."""
+def _run_on_current_schema(work: DatabaseWork[T]) -> T:
+    """Run `work` like `_run_with_database`, after checking that the database has this version's schema."""
 
-    async def check_and_run(database: Database, settings: Settings) -> T:
+    async def check_and_run(database: Database) -> T:
         await check_schema_version(database)
-        return await work(database, settings)
+        return await work(database)
 
-    return check_and_run
+    return _run_with_database(check_and_run)

@@ -12,6 +12,7 @@ from app.db.core.database import Database
 from app.db.repositories.destinations import count_overdue
 from app.domain.errors import ServiceUnavailable
 from app.domain.times import Clock
+from app.http.paths import LIVENESS_PATH, METRICS_PATH, READINESS_PATH
 from app.observability.metrics import METRICS_CONTENT_TYPE, Metrics, render_metrics
 
 _METRICS_QUERY_TIMEOUT = timedelta(seconds=3)
@@ -21,7 +22,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 def probe_routes(database: Database, metrics: Metrics, clock: Clock) -> list[Route]:
-    """Create the routes /livez, /readyz and /metrics."""
+    """Create the routes of liveness, readiness and metrics."""
 
     async def livez(_request: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -39,7 +40,11 @@ def probe_routes(database: Database, metrics: Metrics, clock: Clock) -> list[Rou
         )
         return Response(page, headers={"Content-Type": METRICS_CONTENT_TYPE})
 
-    return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics_page)]
+    return [
+        Route(LIVENESS_PATH, livez),
+        Route(READINESS_PATH, readyz),
+        Route(METRICS_PATH, metrics_page),
+    ]
 
 
 async def _count_overdue_destinations(database: Database, now: datetime) -> int | None:

@@ -23,6 +23,7 @@ from app.db.migrations import migrate
 from app.demo import load_demo, send_demo_posts
 from app.graphql.engine.executable_schema import create_schema
 from app.graphql.engine.persisted_documents import create_document_store
+from app.http.paths import GRAPHIQL_PATH, GRAPHQL_PATH, READINESS_PATH, REST_PATH
 from app.http.websocket_protocol import WebSocketProtocol
 from app.observability.logs import configure_logging
 from app.platforms import check_sandbox_file
@@ -161,14 +162,14 @@ def _startup_banner(settings: Settings, listener: socket.socket, api_key: str | 
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
     lines = [
         f"post-results {__version__}",
-        f"  GraphQL  {url}/graphql",
-        f"  REST     {url}/v1",
-        *([] if settings.trusted_documents else [f"  explore  {url}/graphiql"]),
-        f"  ready?   {url}/readyz",
+        f"  GraphQL  {url}{GRAPHQL_PATH}",
+        f"  REST     {url}{REST_PATH}",
+        *([] if settings.trusted_documents else [f"  explore  {url}{GRAPHIQL_PATH}"]),
+        f"  ready?   {url}{READINESS_PATH}",
         *([describe_worker(settings)] if settings.with_worker else []),
     ]
     if api_key and settings.demo:
-        results = f"{url}/v1/posts/{_DEMO_POST_ID}/results"
+        results = f"{url}{REST_PATH}/posts/{_DEMO_POST_ID}/results"
         lines += [
             f"  key      {api_key}",
             "Try it:",

@@ -21,7 +21,7 @@ import structlog
 from app.db.core.database import Database
 from app.db.migrations import migrate
 from app.db.models import Base
-from app.web.assets import STATIC_DIR
+from app.web.pages import STATIC_DIR
 from tests import postgres
 from tests.clients import Tenant, app_client
 from tests.factories import NOW, add_api_key, add_workspace

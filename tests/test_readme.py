@@ -18,7 +18,7 @@ from app.demo import load_demo
 from app.settings import read_settings, settings_table
 from tests.clients import app_client, app_lifespan, client_for
 from tests.factories import KEY_PREFIX, NOW
-from tests.graphql.transport.websocket.client import connect_and_init
+from tests.graphql.transport.websocket_client import connect_and_init
 from tests.guides import (
     ALL_GUIDES,
     EVERYTHING,

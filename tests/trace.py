@@ -33,7 +33,7 @@ from app.domain.api_keys import Scope
 from tests.clients import UNLIMITED_SETTINGS, Client, client_for
 from tests.factories import NOW, add_account, add_api_key, add_workspace
 from tests.graphql.live_tenant import wait_for_subscriptions
-from tests.graphql.transport.websocket.client import connect_and_init
+from tests.graphql.transport.websocket_client import connect_and_init
 from tests.services import publishing_calls
 
 TABLE = Path(__file__).with_name("trace.toml")

@@ -1,31 +1,32 @@
 """Authenticates clients and executes GraphQL operations, for every transport and for REST."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import cast
 
 from graphql import ExecutionResult
-from starlette.requests import HTTPConnection
 from strawberry.types.graphql import OperationType
 
-from app.domain.errors import InvalidApiKey
+from app.domain.errors import InvalidApiKey, RequestError
 from app.graphql.engine.errors import OperationResult, build_result
-from app.graphql.engine.executable_schema import OperationRejected, Schema, core_schema
+from app.graphql.engine.executable_schema import OperationRejected, Schema
+from app.graphql.engine.operation_request import OperationRequest
+from app.graphql.engine.persisted_documents import DocumentStore
 from app.graphql.loading.loaders import ResponseEntryLimit
-from app.graphql.response_cache import ResponseCache
 from app.graphql.schema.context import AppState, Context
 from app.graphql.schema.subscription import PendingEvent
 from app.graphql.subscription_stream import (
     DocumentMemoryBudget,
+    ResponseCache,
     SubscriptionStream,
     subscription_cache_key,
 )
 from app.http.concurrency import ConcurrencyLimiter
 from app.http.rate_limits import RateLimitCharge, RateLimits
-from app.http.request_headers import bearer_token
-from app.http.state import RequestState, request_state
+from app.http.request_scope import Client, RequestState
 from app.services.api_keys import ApiKeyAuthenticator, LastUsedRecorder
+from app.settings import GraphQLLimits
 
 QUERY_ONLY = frozenset({OperationType.QUERY})
 QUERY_AND_MUTATION = frozenset({OperationType.QUERY, OperationType.MUTATION})
@@ -48,9 +49,10 @@ class ConnectionTimeouts:
 
 @dataclass(slots=True, kw_only=True)
 class GraphQLService:
-    """Service that creates the context of a request and executes operations in it."""
+    """Service that runs the operations of all transports and of REST."""
 
     schema: Schema
+    document_store: DocumentStore
     app_state: AppState
     rate_limits: RateLimits
     authenticator: ApiKeyAuthenticator
@@ -60,44 +62,53 @@ class GraphQLService:
     response_cache: ResponseCache
     document_budget: DocumentMemoryBudget = field(default_factory=DocumentMemoryBudget)
 
-    async def context_from_request(
+    async def run(
         self,
-        request: HTTPConnection,
-        *,
-        max_list_entries: int | None = None,
-        max_values: int | None = None,
-    ) -> Context:
-        """Authenticate a request by its Authorization header; raises InvalidApiKey if that fails.
+        client: Client,
+        state: RequestState,
+        read_request: Callable[[], Awaitable[OperationRequest]],
+        allowed_types: frozenset[OperationType],
+    ) -> OperationResult | SubscriptionStream:
+        """Run the operation of one request from authentication to its result or stream.
 
-        The caller charges the request to its rate limit.
+        `read_request` is called once the client is authenticated and below its rate limits. Raises what
+        it raises, InvalidApiKey, RateLimitExceeded, ServiceUnavailable for too many open subscriptions,
+        OperationTypeNotAllowed for a type not in `allowed_types`, and a RequestError without a document.
         """
-        return await self.authenticate(
-            bearer_token(request.scope),
-            request.client.host if request.client else None,
-            request_state(request.scope),
-            max_list_entries=max_list_entries,
-            max_values=max_values,
-        )
+        context = await self.authenticate(client, state, self.schema.limits)
+        charge, workspace = context.rate_limit_charge, context.viewer.workspace_id
+        charge.precheck(may_subscribe=allowed_types >= SUBSCRIPTION)
+        try:
+            request = await read_request()
+            query = self.document_store.resolve(request, workspace)
+            result = await self.execute_or_subscribe(
+                context,
+                query,
+                request.variables or {},
+                request.operation_name,
+                allowed_types=allowed_types,
+            )
+        except RequestError:
+            charge.charge_request()  # does nothing if the operation was charged
+            raise
+        if isinstance(result, SubscriptionStream) or result.is_executed:
+            self.document_store.store(request, workspace)
+        charge.charge_request()  # a document that cannot be parsed was not charged
+        return result
 
     async def authenticate(
-        self,
-        token: str | None,
-        client_address: str | None,
-        state: RequestState,
-        *,
-        max_list_entries: int | None = None,
-        max_values: int | None = None,
+        self, client: Client, state: RequestState, limits: GraphQLLimits | None
     ) -> Context:
-        """Authenticate the client by its API key; raises InvalidApiKey if that fails.
+        """Authenticate a client by its API key; raises InvalidApiKey if that fails.
 
-        REST needs neither limit: its fixed documents have no recursive lists, and its own parsing
-        limits the variables.
+        Without limits, neither lists nor variables are limited. REST needs no limits: its fixed
+        documents have no recursive lists, and its own parsing limits the variables.
         """
         now = self.app_state.clock()
         try:
-            viewer = await self.authenticator.authenticate(token, now)
+            viewer = await self.authenticator.authenticate(client.token, now)
         except InvalidApiKey:
-            self.rate_limits.charge_failed_authentication(client_address, state)
+            self.rate_limits.charge_failed_authentication(client.address, state)
             raise
         state["api_key_id"] = viewer.key_id
         state["workspace_id"] = viewer.workspace_id
@@ -105,33 +116,24 @@ class GraphQLService:
         return Context(
             viewer=viewer,
             app_state=self.app_state,
-            state=state,
-            entry_limit=ResponseEntryLimit(max_list_entries),
-            max_values=max_values,
+            request_state=state,
+            entry_limit=ResponseEntryLimit(limits.list_entries if limits else None),
+            max_values=limits.ids if limits else None,
             rate_limit_charge=RateLimitCharge(self.rate_limits, viewer.key_id, state),
         )
 
-    async def wait_until_revoked(self, token: str) -> None:
-        """Wait until this API key is revoked or expires."""
+    async def wait_until_revoked(self, client: Client) -> None:
+        """Wait until the API key of an authenticated client is revoked or expires."""
         await self.authenticator.wait_until_revoked(
-            token, self.app_state.clock, self.timeouts.key_recheck_interval
+            client.token or "", self.app_state.clock, self.timeouts.key_recheck_interval
         )
 
     async def execute(
-        self,
-        context: Context,
-        query: str,
-        variables: Mapping[str, object] | None = None,
-        operation_name: str | None = None,
-        *,
-        allowed_types: frozenset[OperationType] = QUERY_AND_MUTATION,
+        self, context: Context, query: str, variables: Mapping[str, object]
     ) -> OperationResult:
-        """Execute a query or mutation; return its errors in the result.
-
-        Raises RateLimitExceeded, and OperationTypeNotAllowed for a type not in `allowed_types`.
-        """
+        """Execute a query or mutation; return its errors in the result. Raises RateLimitExceeded."""
         result = await self.execute_or_subscribe(
-            context, query, variables, operation_name, allowed_types=allowed_types
+            context, query, variables, allowed_types=QUERY_AND_MUTATION
         )
         if isinstance(result, SubscriptionStream):
             raise TypeError("use execute_or_subscribe for subscriptions")
@@ -141,37 +143,39 @@ class GraphQLService:
         self,
         context: Context,
         query: str,
-        variables: Mapping[str, object] | None = None,
+        variables: Mapping[str, object],
         operation_name: str | None = None,
         *,
-        allowed_types: frozenset[OperationType] = QUERY_AND_MUTATION | SUBSCRIPTION,
+        allowed_types: frozenset[OperationType],
     ) -> OperationResult | SubscriptionStream:
         """Execute a query or mutation like `execute`, or start a subscription.
 
-        Raises RateLimitExceeded and ServiceUnavailable also for too many open subscriptions.
+        Raises RateLimitExceeded and ServiceUnavailable also for too many open subscriptions, and
+        OperationTypeNotAllowed for a type not in `allowed_types`.
         """
-        raw_variables = variables or {}
         try:
             operation, coerced = self.schema.prepare(
-                query, raw_variables, context, operation_name, allowed_types
+                query, variables, context, operation_name, allowed_types
             )
         except OperationRejected as rejected:
             result = ExecutionResult(None, rejected.errors)
-            return build_result(core_schema(self.schema), context, result)
+            return build_result(self.schema.graphql_schema, context, result)
         if operation.operation_type is not OperationType.SUBSCRIPTION:
             result = await operation.execute(context, coerced)
-            return build_result(operation.core_schema, context, result)
+            return build_result(operation.graphql_schema, context, result)
         self.subscription_limiter.check(context.viewer.key_id)
         self.document_budget.check(operation)
         events = await operation.subscribe(context, coerced)
         if isinstance(events, ExecutionResult):
-            return replace(build_result(operation.core_schema, context, events), is_executed=False)
+            return replace(
+                build_result(operation.graphql_schema, context, events), is_executed=False
+            )
         return SubscriptionStream(
             operation=operation,
             variables=coerced,
             context=context,
             pending_events=cast("AsyncGenerator[PendingEvent, None]", events),
-            cache_key=subscription_cache_key(operation, query, raw_variables, context.viewer),
+            cache_key=subscription_cache_key(operation, query, variables, context.viewer),
             response_cache=self.response_cache,
             subscription_limiter=self.subscription_limiter,
             document_budget=self.document_budget,

@@ -1,15 +1,18 @@
-"""Responses of a subscription, one per event, and the memory budget of open subscriptions."""
+"""Responses of a subscription, one per event, their cache, and the memory budget of subscriptions."""
 
+import asyncio
 import hashlib
 import json
+import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator, Mapping
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 import structlog
+from cachetools import TTLCache
 from graphql.execution.values import VariableValues
 from tenacity import (
     AsyncRetrying,
@@ -20,12 +23,25 @@ from tenacity import (
 
 from app.domain.errors import MASKED_MESSAGE, InternalError, PostResultsError, ServiceUnavailable
 from app.graphql.engine.errors import build_result, public_cause, to_json
-from app.graphql.engine.prepared import PreparedOperation
-from app.graphql.response_cache import SKIPPED_RESPONSE, ComputedResponse, ResponseCache
+from app.graphql.engine.prepared_operation import PreparedOperation
 from app.graphql.schema.context import Context
 from app.graphql.schema.subscription import PendingEvent
 from app.http.concurrency import ConcurrencyLimiter
 from app.services.api_keys import Viewer
+
+RESPONSE_TTL = timedelta(seconds=2)
+"""Lifetime of an entry; short, because a later subscriber needs data that is as current."""
+MAX_RESPONSE_CACHE_BYTES = 4 << 20
+_ENTRY_OVERHEAD_BYTES = 700
+"""Measured memory of a cache entry beside its response."""
+_MAX_CONCURRENT = 4
+"""Limit of concurrent computations, so that an event with many different responses blocks no other work."""
+
+SKIPPED_RESPONSE = ""
+"""Response of an event that is not sent to the client."""
+
+ResponseKey = Hashable
+"""Event, and everything that its response depends on."""
 
 _DATABASE_OUTAGE_TIMEOUT = timedelta(minutes=2)
 """Time for which an event is retried while the database is unavailable, before its stream fails."""
@@ -35,6 +51,70 @@ _MAX_OPEN_DOCUMENT_BYTES = 128 << 20
 _BUDGET_RETRY_AFTER_SECONDS = 60
 
 logger = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedResponse:
+    response: str
+    is_cacheable: bool
+    """True if the response has no errors, so that later subscribers may receive it too."""
+
+
+class ResponseCache:
+    """Cache in which the first caller computes a response, and the others wait for it or find it."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._responses: TTLCache[ResponseKey, str] = TTLCache(
+            MAX_RESPONSE_CACHE_BYTES,
+            RESPONSE_TTL.total_seconds(),
+            monotonic,
+            lambda response: sys.getsizeof(response) + _ENTRY_OVERHEAD_BYTES,
+        )
+        self._in_flight: dict[ResponseKey, asyncio.Task[str]] = {}
+        self._concurrency = asyncio.Semaphore(_MAX_CONCURRENT)
+
+    async def get_or_compute(
+        self, key: ResponseKey, compute: Callable[[], Awaitable[ComputedResponse]]
+    ) -> str:
+        """Return the response; all callers that wait for one computation share its exception."""
+        response = self._responses.get(key)
+        if response is not None:
+            return response
+        task = self._in_flight.get(key)
+        if task is None:
+            task = self._in_flight[key] = asyncio.create_task(self._compute(key, compute))
+            task.add_done_callback(_consume_exception)
+        # Shielded, so that a cancelled caller does not cancel the computation for the others.
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Cancel all computations and wait until they have ended."""
+        tasks = set(self._in_flight.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _compute(
+        self, key: ResponseKey, compute: Callable[[], Awaitable[ComputedResponse]]
+    ) -> str:
+        try:
+            async with self._concurrency:
+                computed = await compute()
+                if computed.is_cacheable:
+                    with suppress(ValueError):  # larger than the whole cache
+                        self._responses[key] = computed.response
+                # A computation that never blocked has not yielded to the event loop yet.
+                await asyncio.sleep(0)
+            return computed.response
+        finally:
+            del self._in_flight[key]
+
+
+def _consume_exception(task: "asyncio.Task[str]") -> None:
+    """Mark the exception as retrieved: if all callers were cancelled, no one else reads it."""
+    if not task.cancelled():
+        task.exception()
 
 
 class DocumentMemoryBudget:
@@ -109,7 +189,7 @@ class SubscriptionStream:
                 except PostResultsError:
                     raise
                 except Exception as error:
-                    request_id = self.context.state["request_id"]
+                    request_id = self.context.request_state["request_id"]
                     logger.exception("subscription failed", request_id=request_id)
                     raise InternalError(MASKED_MESSAGE) from error
 
@@ -137,7 +217,7 @@ class SubscriptionStream:
         for error in result.errors or ():
             if isinstance(cause := public_cause(error), ServiceUnavailable):
                 raise cause
-        operation_result = build_result(self.operation.core_schema, context, result)
+        operation_result = build_result(self.operation.graphql_schema, context, result)
         return ComputedResponse(to_json(operation_result), is_cacheable=not operation_result.errors)
 
 

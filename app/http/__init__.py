@@ -17,5 +17,5 @@ The router must let exceptions through; a Starlette application does so only wit
 Exception, and answers them in plain text otherwise. Middleware in between must pass on the same
 `scope`, not a copy: logging reads the route that the router writes into it.
 Middleware does not format errors: `render(scope, error)` is passed in.
-Data shared along the request is in `scope["state"]`, see `state`.
+Data shared along the request is in `scope["state"]`, see `request_scope`.
 """

@@ -9,7 +9,7 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from app.domain.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
-from app.http.request_headers import RawHeaders, headers_dict, parse_parameters
+from app.http.request_scope import RawHeaders, headers_dict, parse_parameters
 
 MAX_BODY_DEPTH = 100
 """Levels of nested objects and lists; deeper ones would exhaust the stack of recursive code."""

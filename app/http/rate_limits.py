@@ -11,7 +11,7 @@ from limits.strategies import FixedWindowRateLimiter
 
 from app.domain.errors import BulkLimitExceeded, RateLimitExceeded
 from app.domain.ids import ApiKeyId
-from app.http.state import RateLimitStatus, RequestState
+from app.http.request_scope import RateLimitStatus, RequestState
 
 _UNLIMITED = 1_000_000
 """Value of limit and remaining without a limit; clients expect integers."""

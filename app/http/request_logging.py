@@ -7,8 +7,8 @@ from typing import Protocol
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.rate_limits import RateLimits, rate_limit_headers
+from app.http.request_scope import RequestState, request_state
 from app.http.responses import TrackedSend
-from app.http.state import RequestState, request_state
 from app.observability.recorders import RequestRecord
 
 _CLIENT_CLOSED_REQUEST = 499
@@ -126,5 +126,5 @@ def _request_record(
         operation_name=operation_name[:_MAX_LOGGED_LENGTH] if operation_name else None,
         operation_type=state.get("operation_type"),
         error_codes=tuple(state.get("error_codes", ())),
-        is_latency_measured=not state.get("exclude_from_latency", False),
+        is_latency_measured=state.get("is_latency_measured", True),
     )

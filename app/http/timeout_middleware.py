@@ -18,8 +18,8 @@ from datetime import timedelta
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import ServiceUnavailable
+from app.http.request_scope import record_error, request_state
 from app.http.responses import ErrorRenderer, TrackedSend
-from app.http.state import record_error, request_state
 
 _RETRY_AFTER_SECONDS = 5
 _SLOW_THRESHOLD = timedelta(milliseconds=20)

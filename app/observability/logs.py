@@ -82,7 +82,7 @@ def _take_over_uvicorn() -> None:
 
 
 def _is_not_websocket_noise(record: logging.LogRecord) -> bool:
-    """Filter out uvicorn's lines about WebSockets: SocketRecorder logs them, and client errors are normal."""
+    """Filter out uvicorn's lines about WebSockets: `app.sockets` logs them, and client errors are normal."""
     message = record.getMessage()
     return not message.startswith(_WEBSOCKET_NOISE_PREFIXES) and '"WebSocket ' not in message
 

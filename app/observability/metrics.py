@@ -26,10 +26,10 @@ METRICS_CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _OPERATION_TYPES = ("query", "mutation", "subscription")
-_ERROR_CODES = frozenset(code.value for code in ErrorCode)
 _OTHER = "other"
 _UNMATCHED = "unmatched"
 _NO_ERROR = "ok"
+_CODE_LABELS = frozenset((_NO_ERROR, *ErrorCode))
 _REQUEST_LABELS = ("api", "route", "method", "status")
 _DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -139,14 +139,15 @@ class Metrics:
         self._sockets.dec()
 
     def subscriptions_changed(self, delta: int) -> None:
-        """Add to the number of open subscriptions; `change` is negative when some ended."""
+        """Add to the number of open subscriptions; `delta` is negative when some ended."""
         self._subscriptions.inc(delta)
 
     def operation_finished(self, operation_type: str, error_code: str | None) -> None:
         """Count a GraphQL operation by the code of its first error."""
+        code = _NO_ERROR if error_code is None else error_code
         labels = (
             operation_type if operation_type in _OPERATION_TYPES else _OTHER,
-            _NO_ERROR if error_code is None else _code_label(error_code),
+            code if code in _CODE_LABELS else _OTHER,
         )
         counter = self._operation_counters.get(labels)
         if counter is None:
@@ -189,10 +190,6 @@ def _render_process_metrics(metrics: Metrics) -> bytes:
     # Without process metrics: they would be those of the one process that handles this request.
     PlatformCollector(registry=registry)
     return generate_latest(registry)
-
-
-def _code_label(code: str) -> str:
-    return code if code in _ERROR_CODES else _OTHER
 
 
 def _remove_dead_processes(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""Logs and counts each HTTP request and each WebSocket."""
+"""Logs and counts each HTTP request."""
 
 import logging
 from dataclasses import dataclass
@@ -71,38 +71,6 @@ class RequestRecorder:
             self._logger.log(level, "request finished", **_request_fields(record))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SocketRecord:
-    """Logged data of a WebSocket."""
-
-    socket_id: str
-    code: int
-    """Close code of either side; 1006 if the connection was lost without one."""
-    duration: timedelta
-    operations: int
-    client_address: str | None
-    api_key_id: ApiKeyId | None
-    workspace_id: WorkspaceId | None
-
-
-class SocketRecorder:
-    """Recorder that writes one line for each WebSocket when it is closed."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._logger: FilteringBoundLogger = structlog.get_logger("app.sockets").bind()
-
-    def socket_opened(self) -> None:
-        self._metrics.socket_opened()
-
-    def operation_finished(self, operation_type: str, error_code: str | None) -> None:
-        self._metrics.operation_finished(operation_type, error_code)
-
-    def socket_closed(self, record: SocketRecord) -> None:
-        self._metrics.socket_closed()
-        self._logger.info("websocket closed", **_socket_fields(record))
-
-
 def _request_fields(record: RequestRecord) -> dict[str, object]:
     fields = {
         "request_id": record.request_id,
@@ -119,18 +87,5 @@ def _request_fields(record: RequestRecord) -> dict[str, object]:
         "operation": record.operation_name,
         "operation_type": record.operation_type,
         "errors": list(record.error_codes) or None,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _socket_fields(record: SocketRecord) -> dict[str, object]:
-    fields = {
-        "socket_id": record.socket_id,
-        "code": record.code,
-        "duration_ms": round(record.duration.total_seconds() * 1000, 1),
-        "operations": record.operations,
-        "client": record.client_address,
-        "api_key_id": record.api_key_id and str(record.api_key_id),
-        "workspace_id": record.workspace_id and str(record.workspace_id),
     }
     return {name: value for name, value in fields.items() if value is not None}

@@ -6,7 +6,7 @@ Views, likes and AI credits are 0: this service does not measure them.
 from starlette.requests import Request
 
 from app.domain.times import Period
-from app.http.request_headers import read_query_string
+from app.http.request_scope import read_query_string
 from app.rest.operations import DocumentResult, JsonObject, Variables, query_operation
 from app.rest.parameters import choice, instant
 

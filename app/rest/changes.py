@@ -5,7 +5,7 @@ from starlette.requests import Request
 from app.domain.events import EventKind
 from app.domain.ids import parse_uuid
 from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
-from app.http.request_headers import read_query_string
+from app.http.request_scope import read_query_string
 from app.rest.operations import DocumentResult, JsonObject, Variables, query_operation
 from app.rest.parameters import enum_names, integer, last_value
 

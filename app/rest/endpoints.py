@@ -13,15 +13,16 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.domain.times import Clock
-from app.graphql.service import QUERY_AND_MUTATION, QUERY_ONLY, GraphQLService
-from app.http.state import request_state
+from app.graphql.service import GraphQLService
+from app.http.paths import REST_PATH
+from app.http.request_scope import read_client, request_state
 from app.rest import accounts, analytics, changes, me, post_mutations, posts, retries
 from app.rest.envelope import error_response
 from app.rest.errors import first_error
 from app.rest.long_poll import parse_wait, wait_for_change
 from app.rest.operations import DocumentResult, RestOperation, read_request
 
-PREFIXES = ("/v1", "/api/v1")
+PREFIXES = (REST_PATH, f"/api{REST_PATH}")
 """Path prefixes: the documented one, and the one that existing clients send."""
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -95,11 +96,11 @@ def _make_handler(
     endpoint: Endpoint, graphql_service: GraphQLService, clock: Clock, max_body_bytes: int
 ) -> Handler:
     operation = endpoint.operation
-    allowed = QUERY_ONLY if endpoint.method == "GET" else QUERY_AND_MUTATION
 
     async def handle(request: Request) -> Response:
-        request_state(request.scope)["api"] = "rest"
-        context = await graphql_service.context_from_request(request)
+        state = request_state(request.scope)
+        state["api"] = "rest"
+        context = await graphql_service.authenticate(read_client(request.scope), state, limits=None)
         context.rate_limit_charge.charge_request()
         call = operation.build_call(
             await read_request(request, context.viewer.key_id, max_body_bytes=max_body_bytes)
@@ -112,9 +113,7 @@ def _make_handler(
             )
 
         async def respond() -> Response:
-            result = await graphql_service.execute(
-                context, operation.document, call.variables, allowed_types=allowed
-            )
+            result = await graphql_service.execute(context, operation.document, call.variables)
             now = clock()
             if result.data is None or result.errors:
                 return error_response(request.scope, first_error(result.errors), now)

@@ -12,9 +12,8 @@ from starlette.types import Scope
 
 from app.domain.errors import PostResultsError
 from app.domain.times import format_instant
-from app.http.request_headers import combined_header
+from app.http.request_scope import combined_header, request_state
 from app.http.responses import BytesResponse, add_error_headers
-from app.http.state import request_state
 from app.rest.errors import error_object
 
 _JSON = (b"content-type", b"application/json")

@@ -12,8 +12,7 @@ from app.domain.errors import NotFound, ResyncRequired, ServiceUnavailable
 from app.graphql.schema.context import Context
 from app.graphql.service import SUBSCRIPTION, GraphQLService
 from app.graphql.subscription_stream import SubscriptionStream
-from app.http.request_headers import read_query_string
-from app.http.state import request_state
+from app.http.request_scope import read_query_string, request_state
 from app.rest.parameters import integer, parse_post_id
 
 _MAX_WAIT_SECONDS = 60
@@ -60,7 +59,7 @@ async def wait_for_change(
     client that sends the tag of its last response misses no change in between.
     """
     # Read the cursor first, so that a change during the first read is noticed too.
-    latest = await graphql_service.execute(context, _LATEST_CHANGE)
+    latest = await graphql_service.execute(context, _LATEST_CHANGE, {})
     first = await respond()
     has_tag = "if-none-match" in request.headers
     if "etag" not in first.headers or (has_tag and first.status_code != 304):
@@ -81,7 +80,7 @@ async def wait_for_change(
         if NotFound.code.name in codes:  # the post was deleted since: respond with 404
             return await respond()
         raise _long_poll_unavailable()
-    state["exclude_from_latency"] = True
+    state["is_latency_measured"] = False
     changed = asyncio.create_task(_next_changed_response(stream, respond, first.headers["etag"]))
     shutdown = asyncio.create_task(graphql_service.app_state.shutdown_event.wait())
     try:

@@ -13,7 +13,7 @@ from app.domain.idempotency import IdempotencyKey, body_key
 from app.domain.ids import ApiKeyId
 from app.domain.validation.object_reader import ObjectReader
 from app.http.body import read_body, read_json_object, require_json
-from app.http.request_headers import headers_dict
+from app.http.request_scope import headers_dict
 from app.rest.envelope import mutation_response, query_response
 
 JsonObject = dict[str, Any]

@@ -4,7 +4,7 @@ from starlette.requests import Request
 
 from app.domain.posts import DEFAULT_TIMEZONE, STATUS_BY_NAME, PostStatus
 from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_OFFSET, MAX_PAGE_SIZE
-from app.http.request_headers import read_query_string
+from app.http.request_scope import read_query_string
 from app.rest.operations import DocumentResult, JsonObject, Variables, omit, query_operation
 from app.rest.parameters import (
     account_ids,

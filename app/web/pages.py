@@ -6,24 +6,70 @@ from pathlib import Path
 from string import Template
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+)
 from starlette.routing import Route
 
 from app import __version__
 from app.domain.errors import NotFound, ServiceUnavailable
-from app.http.request_headers import combined_header, json_weight, parse_accept
-from app.http.state import request_state
-from app.web.assets import STATIC_DIR, asset_response, page_response
+from app.http.paths import (
+    DOCS_PATH,
+    GRAPHIQL_PATH,
+    GRAPHQL_PATH,
+    LIVENESS_PATH,
+    METRICS_PATH,
+    READINESS_PATH,
+    REST_PATH,
+)
+from app.http.request_scope import combined_header, json_weight, parse_accept, request_state
 
-GRAPHIQL_PATH = "/graphiql"
-DOCS_PATH = "/docs"
-_API_PATHS = {
-    "graphql": "/graphql",
-    "rest": "/v1",
+STATIC_DIR = Path(__file__).parent / "static"
+"""Output of the build: HTML files, and folders of assets in which each file also exists as .br and .gz."""
+
+_CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self' 'unsafe-inline'",  # Monaco, the editor, writes style elements
+        "font-src 'self' data:",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "worker-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_IMMUTABLE_CACHE = "public, max-age=31536000, immutable"
+_ENCODINGS = {"br": ".br", "gzip": ".gz"}
+"""Content codings and their file suffixes, the preferred one first."""
+_MEDIA_TYPES = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".png": "image/png",
+    ".ttf": "font/ttf",
+    ".txt": "text/plain",
+}
+"""Media types by suffix; fixed, because other programs can change the table of the operating system."""
+
+_INDEX_LINKS = {
+    "graphql": GRAPHQL_PATH,
+    "rest": REST_PATH,
     "docs": DOCS_PATH,
-    "livez": "/livez",
-    "readyz": "/readyz",
-    "metrics": "/metrics",
+    "livez": LIVENESS_PATH,
+    "readyz": READINESS_PATH,
+    "metrics": METRICS_PATH,
 }
 """Links of the index: name → path below ROOT_PATH."""
 
@@ -41,7 +87,7 @@ def index_route(page_path: str) -> Route:
             location = root_path + page_path
             headers = {**_INDEX_HEADERS, "Location": location}
             return PlainTextResponse(f"See {location}\n", 302, headers=headers)
-        links = {name: root_path + path for name, path in _API_PATHS.items()}
+        links = {name: root_path + path for name, path in _INDEX_LINKS.items()}
         content = {"name": "post-results", "version": __version__, "links": links}
         return JSONResponse(content, headers=_INDEX_HEADERS)
 
@@ -79,7 +125,7 @@ class GraphiQLPage:
             raise ServiceUnavailable(
                 "GraphiQL has not been built. Run scripts/pages; the API works without it."
             ) from None
-        return page_response(template.substitute(self._attributes))
+        return _page_response(template.substitute(self._attributes))
 
     async def _serve_page(self, request: Request) -> Response:
         request_state(request.scope)["api"] = "graphiql"
@@ -87,7 +133,7 @@ class GraphiQLPage:
 
     async def _serve_asset(self, request: Request) -> Response:
         request_state(request.scope)["api"] = "graphiql"
-        return asset_response(self._static_dir / "assets", request)
+        return _asset_response(self._static_dir / "assets", request)
 
 
 class DocsPages:
@@ -116,7 +162,7 @@ class DocsPages:
 
     async def _serve_asset(self, request: Request) -> Response:
         request_state(request.scope)["api"] = "docs"
-        return asset_response(self._folder / "assets", request)
+        return _asset_response(self._folder / "assets", request)
 
     def _page(self, request: Request, name: str) -> Response:
         request_state(request.scope)["api"] = "docs"
@@ -128,7 +174,7 @@ class DocsPages:
             html = (self._folder / f"{name}.html").read_text("utf-8")
         except FileNotFoundError:
             raise _guide_not_found(request) from None
-        return page_response(_GRAPHIQL_PLACEHOLDER.sub(self._graphiql_link, html))
+        return _page_response(_GRAPHIQL_PLACEHOLDER.sub(self._graphiql_link, html))
 
 
 def _prefers_html(accept: str) -> bool:
@@ -140,3 +186,28 @@ def _guide_not_found(request: Request) -> NotFound:
     return NotFound(
         f"This guide was not found. See {request.scope.get('root_path', '')}{DOCS_PATH}."
     )
+
+
+def _page_response(html: str) -> Response:
+    """Build an HTML page. Browsers revalidate it, because it names assets of the current build."""
+    headers = {**_SECURITY_HEADERS, "Cache-Control": "no-cache", "Vary": "Accept"}
+    return HTMLResponse(html, headers=headers)
+
+
+def _asset_response(folder: Path, request: Request) -> Response:
+    """Return the asset named by the path parameter `name`, compressed if the client accepts that.
+
+    Asset names contain a hash of the content, so browsers never revalidate them.
+    """
+    name: str = request.path_params["name"]
+    accepted = parse_accept(combined_header(request.scope, b"accept-encoding"))
+    encoding = next((coding for coding in _ENCODINGS if accepted.get(coding, 0) > 0), None)
+    files = {file.name: file for file in folder.glob("*")}
+    file = files.get(name + _ENCODINGS[encoding] if encoding else name)
+    if file is None or name.endswith(tuple(_ENCODINGS.values())):
+        raise NotFound("This file was not found: the page has changed. Reload the page.")
+    request_state(request.scope)["disable_timeout"]()  # megabytes take time on a slow connection
+    headers = {**_SECURITY_HEADERS, "Cache-Control": _IMMUTABLE_CACHE, "Vary": "Accept-Encoding"}
+    if encoding:
+        headers["Content-Encoding"] = encoding
+    return FileResponse(file, headers=headers, media_type=_MEDIA_TYPES[Path(name).suffix])

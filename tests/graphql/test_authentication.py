@@ -12,7 +12,7 @@ from app.asgi import create_app
 from app.db.core.database import Database
 from app.domain.api_keys import Scope
 from app.domain.ids import WorkspaceId
-from app.graphql.engine.executable_schema import core_schema, create_schema
+from app.graphql.engine.executable_schema import create_schema
 from app.settings import GraphQLLimits, read_settings
 from tests.clients import Client, app_client
 from tests.factories import NOW, add_account, add_api_key, add_workspace
@@ -139,7 +139,7 @@ async def test_key_without_read_scope_sees_only_viewer_and_error_catalog(
     assert errors == {("viewer.stats", "INSUFFICIENT_SCOPE", message)} | {
         (name, "INSUFFICIENT_SCOPE", message) for name in answer["data"]
     }
-    schema = core_schema(create_schema(GraphQLLimits()))
+    schema = create_schema(GraphQLLimits()).graphql_schema
     assert schema.query_type is not None
     assert set(schema.query_type.fields) == {*answer["data"], "viewer", "errorCatalog"}
 

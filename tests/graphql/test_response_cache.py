@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from app.graphql.response_cache import (
+from app.graphql.subscription_stream import (
     MAX_RESPONSE_CACHE_BYTES,
     RESPONSE_TTL,
     SKIPPED_RESPONSE,

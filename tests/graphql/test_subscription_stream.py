@@ -9,7 +9,7 @@ from graphql import parse
 from app.domain.errors import ServiceUnavailable
 from app.graphql.ast.document_index import DocumentIndex
 from app.graphql.engine.executable_schema import create_schema
-from app.graphql.engine.prepared import PreparedOperation
+from app.graphql.engine.prepared_operation import PreparedOperation
 from app.graphql.subscription_stream import DocumentMemoryBudget
 from app.settings import GraphQLLimits
 
@@ -19,7 +19,14 @@ SCHEMA = create_schema(GraphQLLimits())
 def make_operation(name: str) -> PreparedOperation:
     text = f"subscription {name} {{ changes {{ type }} }}"
     index = DocumentIndex(parse(text))
-    return PreparedOperation(SCHEMA, text, index, index.operations[0], use_fast_path=True)
+    return PreparedOperation(
+        SCHEMA.graphql_schema,
+        SCHEMA.schema_converter,
+        text,
+        index,
+        index.operations[0],
+        use_fast_path=True,
+    )
 
 
 def test_distinct_documents_are_limited_and_equal_ones_share_memory() -> None:

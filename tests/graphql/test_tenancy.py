@@ -28,7 +28,7 @@ from app.db.core.database import Database
 from app.domain.ids import DestinationId, NodeKind, PostId, encode_node_id
 from app.domain.leases import Lease, LeaseCodec, LeaseKind
 from app.domain.times import format_instant
-from app.graphql.engine.executable_schema import core_schema, create_schema
+from app.graphql.engine.executable_schema import create_schema
 from app.settings import GraphQLLimits, Settings, read_settings
 from tests.clients import Client, app_client
 from tests.db.all_tables import all_rows
@@ -57,7 +57,7 @@ from tests.graphql.tenants import (
     add_own_workspace,
 )
 
-SCHEMA = core_schema(create_schema(GraphQLLimits()))
+SCHEMA = create_schema(GraphQLLimits()).graphql_schema
 NO_LIMITS = {
     "RATE_LIMIT": "off",
     "GRAPHQL_MAX_FIELDS": "100000",

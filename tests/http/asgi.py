@@ -15,11 +15,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import PostResultsError
-from app.http.cors import add_cors
-from app.http.error_middleware import ErrorMiddleware
+from app.http.middleware import ErrorMiddleware, add_cors
 from app.http.rate_limits import RateLimits
 from app.http.request_logging import RequestLoggingMiddleware
-from app.http.state import request_state
+from app.http.request_scope import request_state
 from app.http.timeout_middleware import RequestTimeoutMiddleware
 from app.observability.recorders import RequestRecord
 

@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from app.domain.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
 from app.http.body import MAX_BODY_DEPTH, read_body, read_json_object, require_json
-from app.http.request_headers import RawHeaders
+from app.http.request_scope import RawHeaders
 from tests.http.asgi import ASGIClient, http_scope
 
 MEBIBYTE = 1024 * 1024

@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain.errors import InvalidApiKey, RateLimitExceeded
-from app.http.cors import add_cors
+from app.http.middleware import add_cors
 from tests.http.asgi import (
     NO_TIME,
     RecordingObserver,

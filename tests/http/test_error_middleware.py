@@ -13,8 +13,8 @@ from app.domain.errors import (
     RateLimitExceeded,
     ServiceUnavailable,
 )
-from app.http.error_middleware import ErrorMiddleware
-from app.http.state import request_state
+from app.http.middleware import ErrorMiddleware
+from app.http.request_scope import request_state
 from tests.http.asgi import ASGIClient, RecordingObserver, http_scope, render_error
 
 MASKED = {

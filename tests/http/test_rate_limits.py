@@ -10,7 +10,7 @@ import pytest
 from app.domain.errors import BulkLimitExceeded, RateLimitExceeded
 from app.domain.ids import ApiKeyId
 from app.http.rate_limits import BoundedStorage, RateLimitCharge, RateLimits, rate_limit_headers
-from app.http.state import RateLimitStatus, RequestState
+from app.http.request_scope import RateLimitStatus, RequestState
 from tests.http.asgi import NOW
 
 KEY = ApiKeyId(UUID(int=1))

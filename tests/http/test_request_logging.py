@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from app.domain.errors import InvalidApiKey, NotFound
 from app.domain.ids import ApiKeyId, WorkspaceId
 from app.http.request_logging import RequestLoggingMiddleware
-from app.http.state import request_state
+from app.http.request_scope import request_state
 from app.observability.recorders import RequestRecord
 from tests.http.asgi import (
     LONG_TIMEOUT,

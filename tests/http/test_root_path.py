@@ -3,7 +3,7 @@
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from app.http.root_path import RootPathMiddleware
+from app.http.middleware import RootPathMiddleware
 from tests.http import asgi
 
 

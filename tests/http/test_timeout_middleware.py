@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.http.state import request_state
+from app.http.request_scope import request_state
 from app.http.timeout_middleware import RequestTimeoutMiddleware
 from tests.http.asgi import (
     LONG_TIMEOUT,

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from app.domain.ids import ApiKeyId, WorkspaceId
-from app.http.error_middleware import ErrorMiddleware
+from app.http.middleware import ErrorMiddleware
 from app.http.request_logging import RequestLoggingMiddleware
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics

@@ -6,7 +6,7 @@ import pytest
 from graphql import OperationDefinitionNode, OperationType, parse, validate
 
 from app.graphql.ast.document_index import DocumentIndex
-from app.graphql.engine.executable_schema import core_schema, create_schema
+from app.graphql.engine.executable_schema import create_schema
 from app.graphql.engine.limits import collect_stats, enforce_limits, parse_document
 from app.rest.endpoints import ENDPOINTS, Endpoint
 from app.settings import GraphQLLimits, SettingsError, read_settings
@@ -14,7 +14,7 @@ from tests.clients import Tenant, app_client
 from tests.factories import add_account, add_accounts, add_api_key, add_post, draft
 from tests.rest.envelope import success_data
 
-SCHEMA = core_schema(create_schema(GraphQLLimits()))
+SCHEMA = create_schema(GraphQLLimits()).graphql_schema
 LOWEST_LIMITS = {
     "GRAPHQL_MAX_DEPTH": 5,
     "GRAPHQL_MAX_TOKENS": 200,

@@ -8,7 +8,7 @@ from graphql import GraphQLEnumType, GraphQLInputObjectType
 from starlette.requests import Request
 
 from app.domain.errors import InvalidId, InvalidInput
-from app.graphql.engine.executable_schema import core_schema, create_schema
+from app.graphql.engine.executable_schema import create_schema
 from app.rest.parameters import parse_post_id
 from app.rest.posts import SORT_DIRECTIONS, SORT_FIELDS, list_variables
 from app.settings import GraphQLLimits
@@ -236,13 +236,13 @@ def test_malformed_post_id_is_refused(text: str) -> None:
     [("PostOrderField", SORT_FIELDS), ("OrderDirection", SORT_DIRECTIONS)],
 )
 def test_sort_values_match_schema(enum: str, words: tuple[str, ...]) -> None:
-    enum_type = core_schema(create_schema(GraphQLLimits())).get_type(enum)
+    enum_type = create_schema(GraphQLLimits()).graphql_schema.get_type(enum)
     assert isinstance(enum_type, GraphQLEnumType)
     assert {name.lower() for name in enum_type.values} == set(words)
 
 
 def test_filters_match_schema() -> None:
-    input_type = core_schema(create_schema(GraphQLLimits())).get_type("PostFilter")
+    input_type = create_schema(GraphQLLimits()).graphql_schema.get_type("PostFilter")
     assert isinstance(input_type, GraphQLInputObjectType)
     assert set(input_type.fields) == set(NO_FILTER)
 

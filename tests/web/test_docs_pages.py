@@ -11,8 +11,7 @@ from playwright.async_api import Browser
 from starlette.routing import Router
 
 from app.db.core.database import Database
-from app.web.assets import STATIC_DIR
-from app.web.pages import DocsPages
+from app.web.pages import STATIC_DIR, DocsPages
 from tests.clients import UNLIMITED_SETTINGS, app_client
 from tests.guides import GUIDES
 from tests.http.asgi import RecordingObserver, build_middleware, http_client

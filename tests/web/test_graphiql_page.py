@@ -16,8 +16,7 @@ from starlette.routing import Router
 from starlette.types import Message
 
 from app.db.core.database import Database
-from app.web.assets import STATIC_DIR
-from app.web.pages import GraphiQLPage
+from app.web.pages import STATIC_DIR, GraphiQLPage
 from tests.clients import UNLIMITED_SETTINGS, app_client
 from tests.external_programs import ROOT
 from tests.http.asgi import ASGIClient, RecordingObserver, build_middleware, http_client, http_scope

@@ -8,7 +8,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from app.web.assets import STATIC_DIR
+from app.web.pages import STATIC_DIR
 from tests.command_processes import CommandProcess
 from tests.guides import GUIDES
 from tests.servers import ServerProcess

@@ -1,7 +1,10 @@
-"""Collects the fields of a selection set by response key, with fragments and conditions resolved."""
+"""Collects the fields of a selection set by response key, and memoizes values derived from fields."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import NamedTuple, TypeVar, cast
+from weakref import WeakValueDictionary
 
 from graphql import (
     BooleanValueNode,
@@ -15,10 +18,12 @@ from graphql import (
     GraphQLUnionType,
     InlineFragmentNode,
     NamedTypeNode,
-    SelectionNode,
+    OperationDefinitionNode,
     SelectionSetNode,
     VariableNode,
 )
+
+T = TypeVar("T")
 
 
 class Unsupported(Exception):
@@ -28,7 +33,20 @@ class Unsupported(Exception):
 Variables = Mapping[str, object]
 """Values of an operation's variables by name; coerced unless a docstring says otherwise."""
 
-Condition = Callable[[Variables], bool]
+
+class Condition(NamedTuple):
+    """@skip or @include by a variable."""
+
+    variable: str
+    included_value: bool
+    """Value of the variable with which the selection is included."""
+
+    def is_satisfied(self, variables: Variables) -> bool:
+        """Evaluate the condition; raises Unsupported unless the variable is a Boolean."""
+        value = variables.get(self.variable)
+        if not isinstance(value, bool):  # graphql-core reports the error
+            raise Unsupported
+        return value is self.included_value
 
 
 @dataclass(slots=True)
@@ -63,43 +81,41 @@ class FieldCollector:
         position would depend on them.
         """
         fields: dict[str, SelectedField] = {}
-        for selection_set in selection_sets:
-            for node, conditions in self.iter_fields(parent, selection_set):
-                key = (node.alias or node.name).value
-                selected = fields.get(key)
-                if selected is None:
-                    fields[key] = SelectedField([node], conditions)
-                elif conditions or not selected.is_unconditional:
-                    raise Unsupported
-                else:
-                    selected.nodes.append(node)
+        for node, conditions in self.iter_fields(parent, selection_sets):
+            key = (node.alias or node.name).value
+            selected = fields.get(key)
+            if selected is None:
+                fields[key] = SelectedField([node], conditions)
+            elif conditions or not selected.is_unconditional:
+                raise Unsupported
+            else:
+                selected.nodes.append(node)
         return fields
 
     def iter_fields(
         self,
         parent: GraphQLObjectType,
-        selection_set: SelectionSetNode | None,
+        selection_sets: Iterable[SelectionSetNode | None],
         conditions: tuple[Condition, ...] = (),
     ) -> Iterator[tuple[FieldNode, tuple[Condition, ...]]]:
         """Yield each selected field node with all its conditions, including the given ones."""
-        for selection in selection_set.selections if selection_set else ():
-            own = _conditions(selection)
+        for selection in chain.from_iterable(
+            selection_set.selections for selection_set in selection_sets if selection_set
+        ):
+            own = read_conditions(selection.directives or ())
             if own is None:
                 continue
+            inner = (*conditions, *own)
             match selection:
                 case FieldNode():
-                    yield selection, (*conditions, *own)
+                    yield selection, inner
                 case FragmentSpreadNode():
                     fragment = self.fragments[selection.name.value]
                     if self._type_condition_applies(fragment.type_condition, parent):
-                        yield from self.iter_fields(
-                            parent, fragment.selection_set, (*conditions, *own)
-                        )
+                        yield from self.iter_fields(parent, [fragment.selection_set], inner)
                 case InlineFragmentNode(type_condition=condition):
                     if condition is None or self._type_condition_applies(condition, parent):
-                        yield from self.iter_fields(
-                            parent, selection.selection_set, (*conditions, *own)
-                        )
+                        yield from self.iter_fields(parent, [selection.selection_set], inner)
                 case _:
                     raise Unsupported
 
@@ -110,34 +126,62 @@ class FieldCollector:
         return condition_type is parent
 
 
-def _conditions(selection: SelectionNode) -> tuple[Condition, ...] | None:
-    """Return the conditions of a selection; None if a literal @skip or @include excludes it."""
+def read_conditions(directives: Iterable[DirectiveNode]) -> tuple[Condition, ...] | None:
+    """Read the conditions of a selection; return None if a literal @skip or @include excludes it.
+
+    Raises Unsupported for any other directive or value.
+    """
     conditions: list[Condition] = []
-    for directive in selection.directives or ():
-        expected = {"include": True, "skip": False}.get(directive.name.value)
-        if expected is None:
+    for directive in directives:
+        included_value = _INCLUDED_VALUES.get(directive.name.value)
+        if included_value is None or not directive.arguments:
             raise Unsupported
-        match _condition_value(directive):
+        match directive.arguments[0].value:
             case BooleanValueNode(value=value):
-                if value is not expected:
+                if value is not included_value:
                     return None
             case VariableNode(name=name):
-                conditions.append(_variable_condition(name.value, expected=expected))
+                conditions.append(Condition(name.value, included_value))
             case _:
                 raise Unsupported
     return tuple(conditions)
 
 
-def _condition_value(directive: DirectiveNode) -> object:
-    arguments = directive.arguments or ()
-    return next((argument.value for argument in arguments if argument.name.value == "if"), None)
+_INCLUDED_VALUES = {"include": True, "skip": False}
 
 
-def _variable_condition(variable: str, *, expected: bool) -> Condition:
-    def is_satisfied(variables: Variables) -> bool:
-        value = variables.get(variable)
-        if not isinstance(value, bool):  # graphql-core reports the error
-            raise Unsupported
-        return value is expected
+class OperationMemo:
+    """Values memoized for one operation; lives as long as its owner keeps a reference."""
 
-    return is_satisfied
+    def __init__(self, definition: OperationDefinitionNode, max_entries: int) -> None:
+        """Set the limit of entries, which matters for selections under conditions: they have many keys."""
+        self._definition = definition
+        self._max_entries = max_entries
+        self._values: dict[Hashable, object] = {}
+        _MEMOS_BY_DEFINITION_ID[id(definition)] = self
+
+    def belongs_to(self, definition: OperationDefinitionNode) -> bool:
+        return self._definition is definition
+
+    def get_or_compute(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Return the stored value, or compute and store it. A full memo is cleared first."""
+        if key not in self._values:
+            if len(self._values) >= self._max_entries:
+                self._values.clear()
+            self._values[key] = compute()
+        return cast("T", self._values[key])
+
+
+# By id, since hashing an AST node hashes its whole subtree.
+_MEMOS_BY_DEFINITION_ID: WeakValueDictionary[int, OperationMemo] = WeakValueDictionary()
+
+
+def memoize(definition: OperationDefinitionNode, key: Hashable, compute: Callable[[], T]) -> T:
+    """Return the operation's memoized value; computed each time for an operation without a memo.
+
+    `key` must identify fields of this operation only.
+    """
+    memo = _MEMOS_BY_DEFINITION_ID.get(id(definition))
+    if memo is None or not memo.belongs_to(definition):
+        return compute()
+    return memo.get_or_compute(key, compute)

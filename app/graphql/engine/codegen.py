@@ -76,7 +76,7 @@ class FunctionBuilder:
             lines.append("data = {}")
             for key, selected, assignments, value in self._fields:
                 tests = " and ".join(
-                    f"{self.add_constant(condition)}(variables)"
+                    f"{self.add_constant(condition.is_satisfied)}(variables)"
                     for condition in selected.conditions
                 )
                 lines.append(f"if {tests or 'True'}:")

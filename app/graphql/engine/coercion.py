@@ -123,12 +123,12 @@ class ArgumentBuilder:
     def __init__(
         self,
         converter: GraphQLCoreConverter,
-        core_field: GraphQLField,
+        graphql_field: GraphQLField,
         strawberry_field: StrawberryField,
         node: FieldNode,
     ) -> None:
         self._converter = converter
-        self._core_field = core_field
+        self._graphql_field = graphql_field
         self._strawberry_field = strawberry_field
         self._node = node
         argument_nodes = {argument.name.value: argument for argument in node.arguments or ()}
@@ -138,23 +138,23 @@ class ArgumentBuilder:
                 for argument in strawberry_field.arguments
             ]
         except Unsupported:
-            self._fast_getters = None
+            self._argument_getters = None
         else:
-            self._fast_getters = [getter for getter in getters if getter is not None]
+            self._argument_getters = [getter for getter in getters if getter is not None]
 
     def build(self, variables: VariableValues) -> dict[str, Any]:
         """Return the arguments by parameter name; raises GraphQLError for an invalid one."""
-        if self._fast_getters is not None:
+        if self._argument_getters is not None:
             try:
                 return {
                     name: value
-                    for name, get_value in self._fast_getters
+                    for name, get_value in self._argument_getters
                     if (value := get_value(variables.coerced)) is not Undefined
                 }
             except Unsupported:
                 pass
         return convert_arguments(
-            get_argument_values(self._core_field, self._node, variables),
+            get_argument_values(self._graphql_field, self._node, variables),
             self._strawberry_field.arguments,
             scalar_registry=self._converter.scalar_registry,
             config=self._converter.config,
@@ -165,28 +165,28 @@ class ArgumentBuilder:
     ) -> tuple[str, ArgumentGetter] | None:
         """Return parameter name and getter of an argument; None for an omitted argument."""
         name = self._converter.config.name_converter.from_argument(argument)
-        core_argument = self._core_field.args[name]
+        graphql_argument = self._graphql_field.args[name]
         node = argument_nodes.get(name)
-        if node is None and _is_omittable(core_argument):
+        if node is None and _is_omittable(graphql_argument):
             return None
-        is_leaf = is_leaf_type(get_nullable_type(core_argument.type))
+        is_leaf = is_leaf_type(get_nullable_type(graphql_argument.type))
         if node is None or not is_leaf or isinstance(argument.type, StrawberryMaybe):
             raise Unsupported
-        return argument.python_name, _value_getter(core_argument, node)
+        return argument.python_name, _value_getter(graphql_argument, node)
 
 
-def _value_getter(core_argument: GraphQLArgument, node: ArgumentNode) -> ArgumentGetter:
+def _value_getter(graphql_argument: GraphQLArgument, node: ArgumentNode) -> ArgumentGetter:
     if isinstance(node.value, VariableNode):
-        return _variable_getter(core_argument, node.value.name.value)
-    value = coerce_input_literal(node.value, core_argument.type)
+        return _variable_getter(graphql_argument, node.value.name.value)
+    value = coerce_input_literal(node.value, graphql_argument.type)
     if value is Undefined:
         raise Unsupported
     return lambda _variables: value
 
 
-def _variable_getter(core_argument: GraphQLArgument, name: str) -> ArgumentGetter:
-    is_omittable = _is_omittable(core_argument)
-    is_nullable = not isinstance(core_argument.type, GraphQLNonNull)
+def _variable_getter(graphql_argument: GraphQLArgument, name: str) -> ArgumentGetter:
+    is_omittable = _is_omittable(graphql_argument)
+    is_nullable = not isinstance(graphql_argument.type, GraphQLNonNull)
 
     def get_value(variables: Variables) -> object:
         value = variables.get(name, Undefined)
@@ -197,8 +197,8 @@ def _variable_getter(core_argument: GraphQLArgument, name: str) -> ArgumentGette
     return get_value
 
 
-def _is_omittable(core_argument: GraphQLArgument) -> bool:
+def _is_omittable(graphql_argument: GraphQLArgument) -> bool:
     """Return True if the argument is nullable and has no default."""
-    return coerce_default_value(core_argument) is Undefined and not isinstance(
-        core_argument.type, GraphQLNonNull
+    return coerce_default_value(graphql_argument) is Undefined and not isinstance(
+        graphql_argument.type, GraphQLNonNull
     )

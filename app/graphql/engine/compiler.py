@@ -92,8 +92,10 @@ def compile_root_completer(
         if selected.name == "__typename":
             expression = repr(root.name)
         else:
-            core = _core_field(root, selected)
-            expression = builder.complete_expression(core.type, selected, f"results[{key!r}]")
+            graphql_field = _graphql_field(root, selected)
+            expression = builder.complete_expression(
+                graphql_field.type, selected, f"results[{key!r}]"
+            )
         builder.add_field(key, selected, expression)
     return cast("RootCompleter", builder.build("results, variables"))
 
@@ -103,15 +105,18 @@ def _compile_object_completer(
 ) -> Completer:
     """Compile a completer of objects with attributes."""
     builder = FunctionBuilder(partial(compile_completer, field_collector))
-    for key, selected in _collect_fields(field_collector, parent, nodes).items():
+    selected_fields = field_collector.collect_fields(parent, [node.selection_set for node in nodes])
+    for key, selected in selected_fields.items():
         if selected.name == "__typename":
             builder.add_field(key, selected, repr(parent.name))
             continue
-        core, field_ = _simple_field(parent, selected)
+        graphql_field, field_ = _simple_field(parent, selected)
         value = f"source.{field_.python_name}"
         if not field_.is_basic_field:
             value = f"{builder.add_constant(_parent_only_resolver(field_))}(source)"
-        builder.add_field(key, selected, builder.complete_expression(core.type, selected, value))
+        builder.add_field(
+            key, selected, builder.complete_expression(graphql_field.type, selected, value)
+        )
     return cast("Completer", builder.build("source, variables"))
 
 
@@ -124,7 +129,9 @@ class _RowCompiler:
         self._field_collector = field_collector
         self._parent = parent
         self._origin: type[RowBacked] = parent.extensions[STRAWBERRY_DEFINITION].origin
-        self._selected_fields = _collect_fields(field_collector, parent, nodes)
+        self._selected_fields = field_collector.collect_fields(
+            parent, [node.selection_set for node in nodes]
+        )
         self._completers: dict[type, RowCompleter] = {}
         self._relation_compilers: dict[str, _RowCompiler] = {}
         self._needs_only_row = True
@@ -133,11 +140,11 @@ class _RowCompiler:
         for key, selected in self._selected_fields.items():
             self._needs_only_row &= selected.is_unconditional
             if selected.name != "__typename":
-                core, _, source = self._field_source(selected)
+                graphql_field, _, source = self._field_source(selected)
                 self._needs_only_row &= not isinstance(source, ToMany)
                 if isinstance(source, ToOne | ToMany):
                     self._relation_compilers[key] = _RowCompiler(
-                        field_collector, _row_object_type(core.type), selected.nodes
+                        field_collector, _row_object_type(graphql_field.type), selected.nodes
                     )
 
     def complete_object(self, value: RowBacked, variables: Variables) -> object:
@@ -194,11 +201,11 @@ class _RowCompiler:
     def _field_source(
         self, selected_field: SelectedField
     ) -> tuple[GraphQLField, StrawberryField, object]:
-        core, field_ = _simple_field(self._parent, selected_field)
+        graphql_field, field_ = _simple_field(self._parent, selected_field)
         source = field_source(field_)
         if not isinstance(source, Column | FromResolver | Computed | FromRelated | ToOne | ToMany):
             raise Unsupported
-        return core, field_, source
+        return graphql_field, field_, source
 
     def _field_expression(
         self,
@@ -208,24 +215,26 @@ class _RowCompiler:
         key: str,
         selected_field: SelectedField,
     ) -> str:
-        core, field_, source = self._field_source(selected_field)
+        graphql_field, field_, source = self._field_source(selected_field)
         match source:
             case Column(name):
-                return _column_expression(builder, row_class, core.type, selected_field, name)
+                return _column_expression(
+                    builder, row_class, graphql_field.type, selected_field, name
+                )
             case FromResolver():
                 from_row = builder.add_constant(self._origin.from_row)
                 resolve = builder.add_constant(_parent_only_resolver(field_))
                 return builder.complete_expression(
-                    core.type, selected_field, f"{resolve}({from_row}({row}, now))"
+                    graphql_field.type, selected_field, f"{resolve}({from_row}({row}, now))"
                 )
             case Computed(columns, compute, by_time):
                 now = ["now"] if by_time else []
                 call = _call_expression(builder, row_class, columns, compute, *now)
-                return builder.complete_expression(core.type, selected_field, call)
+                return builder.complete_expression(graphql_field.type, selected_field, call)
             case FromRelated(relation, columns, compute):
                 related_class = _related_row_class(row_class, relation)
                 call = _call_expression(builder, related_class, columns, compute)
-                return builder.complete_expression(core.type, selected_field, call)
+                return builder.complete_expression(graphql_field.type, selected_field, call)
             case ToOne(relation):
                 return self._relation_compilers[key]._related_row_expression(
                     builder, _related_row_class(row_class, relation), row
@@ -294,30 +303,24 @@ def _decode_expression(
     return raw if decode is None else f"{builder.add_constant(decode)}({raw})"
 
 
-def _collect_fields(
-    field_collector: FieldCollector, parent: GraphQLObjectType, nodes: Sequence[FieldNode]
-) -> dict[str, SelectedField]:
-    return field_collector.collect_fields(parent, [node.selection_set for node in nodes])
-
-
 def _simple_field(
     parent: GraphQLObjectType, selected_field: SelectedField
 ) -> tuple[GraphQLField, StrawberryField]:
     """Look up a field; raises Unsupported if it has arguments, permissions or other extensions."""
-    core = _core_field(parent, selected_field)
-    if core.args:
+    graphql_field = _graphql_field(parent, selected_field)
+    if graphql_field.args:
         raise Unsupported
-    field_: StrawberryField = core.extensions[STRAWBERRY_DEFINITION]
+    field_: StrawberryField = graphql_field.extensions[STRAWBERRY_DEFINITION]
     if field_.extensions:
         raise Unsupported
-    return core, field_
+    return graphql_field, field_
 
 
-def _core_field(parent: GraphQLObjectType, selected_field: SelectedField) -> GraphQLField:
+def _graphql_field(parent: GraphQLObjectType, selected_field: SelectedField) -> GraphQLField:
     if selected_field.name not in parent.fields:  # introspection fields
         raise Unsupported
-    core: GraphQLField = parent.fields[selected_field.name]
-    return core
+    graphql_field: GraphQLField = parent.fields[selected_field.name]
+    return graphql_field
 
 
 def _parent_only_resolver(strawberry_field: StrawberryField) -> Callable[[Any], object]:

@@ -9,8 +9,6 @@ from itertools import chain
 from typing import NamedTuple
 
 from graphql import (
-    BooleanValueNode,
-    DirectiveNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
@@ -40,7 +38,7 @@ from app.graphql.ast.document_index import (
     IndexedSelection,
     walk_values,
 )
-from app.graphql.ast.selections import Variables
+from app.graphql.ast.selections import Condition, Unsupported, Variables, read_conditions
 from app.graphql.engine.limits import COUNT_CEILING, format_count
 from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from app.settings import GraphQLLimits
@@ -126,17 +124,10 @@ class _CostNode:
     Without a multiplier the children count once, and the node itself does not count.
     """
 
-    conditions: "Sequence[_Condition]" = ()
+    conditions: Sequence[Condition] = ()
     multiplier: Callable[[Variables], int] | None = None
     fragment_name: str | None = None
     children: "list[_CostNode]" = field(default_factory=list)
-
-
-class _Condition(NamedTuple):
-    """@skip or @include by a variable, with the value that excludes the selection."""
-
-    variable: str
-    excluding_value: bool
 
 
 class _ArgumentValue(NamedTuple):
@@ -166,7 +157,7 @@ def _count_nodes(
 ) -> int:
     total = 0
     for node in cost_nodes:
-        if any(variables.get(name) is excluding for name, excluding in node.conditions):
+        if any(variables.get(name) is (not included) for name, included in node.conditions):
             continue
         if node.fragment_name is None:
             inner = _count_nodes(node.children, variables, fragment_counts)
@@ -207,7 +198,10 @@ class _CostReader:
     def _enter(self, selection: IndexedSelection, scope: _Scope) -> _Scope | None:
         """Add the cost of one selection; return the scope of its children, None if it is excluded."""
         node = selection.node
-        conditions = _conditions(node.directives or ())
+        try:
+            conditions = read_conditions(node.directives or ())
+        except Unsupported:  # validation will reject the document
+            conditions = ()
         if conditions is None:
             return None
         if conditions:
@@ -255,22 +249,6 @@ def _add_scope(scope: _Scope, node: _CostNode) -> _Scope:
     """Add a cost node; return the scope of its children."""
     scope.cost_nodes.append(node)
     return _Scope(scope.parent_type, node.children)
-
-
-def _conditions(directives: Iterable[DirectiveNode]) -> list[_Condition] | None:
-    """Return the @skip and @include conditions that depend on variables; None if always excluded."""
-    conditions = []
-    for directive in directives:
-        if directive.name.value not in ("skip", "include"):
-            continue
-        excluding = directive.name.value == "skip"
-        for argument in directive.arguments or ():
-            match argument.value:
-                case VariableNode(name=name):
-                    conditions.append(_Condition(name.value, excluding))
-                case BooleanValueNode(value=value) if value is excluding:
-                    return None
-    return conditions
 
 
 def _field_definition(parent: GraphQLNamedType | None, node: FieldNode) -> GraphQLField | None:

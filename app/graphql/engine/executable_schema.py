@@ -25,7 +25,7 @@ from app.domain.errors import InvalidInput, RequestError, ValidationFailed
 from app.graphql.ast.document_index import DocumentIndex, IndexedDefinition
 from app.graphql.engine.errors import add_validation_code
 from app.graphql.engine.limits import collect_stats, enforce_limits, parse_document
-from app.graphql.engine.prepared import PreparedOperation
+from app.graphql.engine.prepared_operation import PreparedOperation
 from app.graphql.engine.validation import VALIDATION_RULES
 from app.graphql.schema.context import Context
 from app.graphql.schema.mutations import Mutation
@@ -53,6 +53,11 @@ class Schema(strawberry.Schema):
     use_fast_path: bool
     operation_cache: LRUCache[tuple[str, str | None], PreparedOperation]
     """Cache of valid operations by document text and operation name; empty without the fast path."""
+
+    @property
+    def graphql_schema(self) -> GraphQLSchema:
+        """graphql-core's schema, which Strawberry wraps."""
+        return self._schema
 
     def prepare(
         self,
@@ -91,7 +96,8 @@ class Schema(strawberry.Schema):
             return cached
         index = _parse_and_check(text, self.limits)
         operation = PreparedOperation(
-            self,
+            self.graphql_schema,
+            self.schema_converter,
             text,
             index,
             _find_operation(index, operation_name),
@@ -99,7 +105,7 @@ class Schema(strawberry.Schema):
         )
         # Charged before validation, which is expensive, but after parsing, which gives the type.
         operation.check_and_charge(context, allowed_types, is_cached=False)
-        if errors := validate_document(core_schema(self), index.document, VALIDATION_RULES):
+        if errors := validate_document(self.graphql_schema, index.document, VALIDATION_RULES):
             add_validation_code(errors)
             raise OperationRejected(errors)
         with suppress(ValueError):  # larger than the whole cache
@@ -126,19 +132,14 @@ def create_schema(graphql_limits: GraphQLLimits, *, use_fast_path: bool = True) 
         _MAX_OPERATION_CACHE_BYTES if use_fast_path else 0,
         getsizeof=lambda operation: operation.estimated_bytes,
     )
-    _drop_null_defaults(core_schema(schema))
+    _drop_null_defaults(schema.graphql_schema)
     return schema
 
 
-def core_schema(schema: strawberry.Schema) -> GraphQLSchema:
-    """Return graphql-core's schema, which Strawberry wraps."""
-    return schema._schema
-
-
-def check_document(schema: strawberry.Schema, text: str, graphql_limits: GraphQLLimits) -> None:
+def check_document(schema: Schema, text: str, graphql_limits: GraphQLLimits) -> None:
     """Raise LimitExceeded or GraphQLError for a document that is rejected with any variables."""
     index = _parse_and_check(text, graphql_limits)
-    if errors := validate_document(core_schema(schema), index.document, VALIDATION_RULES):
+    if errors := validate_document(schema.graphql_schema, index.document, VALIDATION_RULES):
         raise errors[0]
 
 
@@ -148,7 +149,7 @@ def _parse_and_check(text: str, graphql_limits: GraphQLLimits) -> DocumentIndex:
     return index
 
 
-def print_sdl(schema: strawberry.Schema) -> str:
+def print_sdl(schema: Schema) -> str:
     """Print the schema as SDL, sorted, so that a diff shows only real changes."""
     return print_schema(lexicographic_sort_schema(build_schema(schema.as_str()))) + "\n"
 

@@ -16,8 +16,7 @@ from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from app.graphql.ast.memo import memoize
-from app.graphql.ast.selections import FieldCollector, Unsupported, Variables
+from app.graphql.ast.selections import FieldCollector, Unsupported, Variables, memoize
 from app.graphql.engine.compiler import Completer, compile_completer
 
 RootResult: TypeAlias = object

@@ -8,7 +8,6 @@ import hashlib
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,48 +24,8 @@ from app.domain.errors import (
 )
 from app.domain.ids import WorkspaceId
 from app.graphql.engine.executable_schema import Schema, check_document
+from app.graphql.engine.operation_request import NO_QUERY, PERSISTED_QUERY, OperationRequest
 from app.settings import GraphQLLimits, Settings, SettingsError
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentRequest:
-    """Parameters of a request that identify its document; null and empty ones are None."""
-
-    query: str | None
-    document_id: str | None
-    sha256_hash: str | None
-    """Hash from `extensions.persistedQuery`."""
-
-
-def read_document_request(parameters: Mapping[str, object]) -> DocumentRequest:
-    """Read the request parameters that identify a document; raises InvalidInput for a wrong type."""
-    query = parameters.get("query")
-    document_id = parameters.get("documentId")
-    if not isinstance(query, str | None):
-        raise InvalidInput(_NO_QUERY, argument="query")
-    if not isinstance(document_id, str | None):
-        raise InvalidInput("documentId must be a string.", argument="documentId")
-    extensions = parameters.get("extensions")
-    persisted = extensions.get("persistedQuery") if isinstance(extensions, dict) else None
-    sha256_hash = None if persisted is None else _sha256_hash(persisted)
-    return DocumentRequest(query or None, document_id or None, sha256_hash)
-
-
-_NO_QUERY = "query must be a GraphQL document."
-_PERSISTED_QUERY = "extensions.persistedQuery"
-
-
-def _sha256_hash(persisted: object) -> str:
-    if not isinstance(persisted, dict):
-        raise InvalidInput(f"{_PERSISTED_QUERY} must be a JSON object.", argument=_PERSISTED_QUERY)
-    version, sha256_hash = persisted.get("version"), persisted.get("sha256Hash")
-    if type(version) is not int or version != 1:  # true is 1 to Python
-        argument = f"{_PERSISTED_QUERY}.version"
-        raise InvalidInput(f"{argument} must be 1, the only version.", argument=argument)
-    if not isinstance(sha256_hash, str) or not sha256_hash:
-        argument = f"{_PERSISTED_QUERY}.sha256Hash"
-        raise InvalidInput(f"{argument} must be the SHA-256 hash of a query.", argument=argument)
-    return sha256_hash
 
 
 def create_document_store(settings: Settings, schema: Schema) -> "DocumentStore":
@@ -102,7 +61,7 @@ class PersistedQueries:
             max_bytes, getsizeof=lambda encoded: len(encoded) + self.ENTRY_OVERHEAD_BYTES
         )
 
-    def resolve(self, request: DocumentRequest, workspace: WorkspaceId) -> str:
+    def resolve(self, request: OperationRequest, workspace: WorkspaceId) -> str:
         """Return the text of the requested document, or raise a RequestError."""
         if request.document_id:
             raise InvalidInput(
@@ -113,7 +72,7 @@ class PersistedQueries:
         if request.sha256_hash and self._is_disabled:
             raise PersistedQueryNotSupported("PersistedQueryNotSupported")
         if request.query and request.sha256_hash and _sha256(request.query) != request.sha256_hash:
-            argument = f"{_PERSISTED_QUERY}.sha256Hash"
+            argument = f"{PERSISTED_QUERY}.sha256Hash"
             raise InvalidInput(
                 f"{argument} does not match query; it must be the SHA-256 of its UTF-8 bytes in"
                 " lower-case hex digits.",
@@ -122,13 +81,13 @@ class PersistedQueries:
         if request.query:
             return request.query
         if not request.sha256_hash:
-            raise InvalidInput(_NO_QUERY, argument="query")
+            raise InvalidInput(NO_QUERY, argument="query")
         encoded = self._cache.get((workspace, request.sha256_hash))
         if encoded is None:
             raise PersistedQueryNotFound("PersistedQueryNotFound")
         return encoded.decode()
 
-    def store(self, request: DocumentRequest, workspace: WorkspaceId) -> None:
+    def store(self, request: OperationRequest, workspace: WorkspaceId) -> None:
         """Store the document of a request that was executed."""
         if request.query and request.sha256_hash:
             with suppress(ValueError):  # larger than the whole cache
@@ -147,7 +106,7 @@ class TrustedDocuments:
             for name in (_sha256(text), f"sha256:{_sha256(text)}"):
                 self._texts.setdefault(name, text)
 
-    def resolve(self, request: DocumentRequest, workspace: WorkspaceId) -> str:  # noqa: ARG002
+    def resolve(self, request: OperationRequest, workspace: WorkspaceId) -> str:  # noqa: ARG002
         """Return the text of the requested document, or raise a RequestError."""
         names = [name for name in (request.document_id, request.sha256_hash) if name]
         documents = {_require_trusted(self._texts.get(name)) for name in names}
@@ -168,7 +127,7 @@ class TrustedDocuments:
             )
         return documents.pop()
 
-    def store(self, request: DocumentRequest, workspace: WorkspaceId) -> None:
+    def store(self, request: OperationRequest, workspace: WorkspaceId) -> None:
         """Do nothing, since the list of documents is fixed."""
 
 

@@ -107,13 +107,15 @@ class _RootField:
         self.key = key
         self._operation_info = operation_info
         self._selected_field = selected_field
-        self._core_field: GraphQLField = operation_info.root.fields[selected_field.name]
-        self._strawberry_field: StrawberryField = self._core_field.extensions[STRAWBERRY_DEFINITION]
+        self._graphql_field: GraphQLField = operation_info.root.fields[selected_field.name]
+        self._strawberry_field: StrawberryField = self._graphql_field.extensions[
+            STRAWBERRY_DEFINITION
+        ]
         self._path = Path(None, key, operation_info.root.name)
         self._info_class = converter.config.info_class
         self._permissions = _field_permissions(self._strawberry_field)
         self._argument_builder = ArgumentBuilder(
-            converter, self._core_field, self._strawberry_field, selected_field.nodes[0]
+            converter, self._graphql_field, self._strawberry_field, selected_field.nodes[0]
         )
         resolver = self._strawberry_field.base_resolver
         if resolver is None or resolver.root_parameter or resolver.parent_parameter:
@@ -124,7 +126,9 @@ class _RootField:
         self._info_parameter = resolver.info_parameter.name if resolver.info_parameter else None
 
     def is_included(self, variables: Variables) -> bool:
-        return all(condition(variables) for condition in self._selected_field.conditions)
+        return all(
+            condition.is_satisfied(variables) for condition in self._selected_field.conditions
+        )
 
     async def resolve(self, context: Context, variables: VariableValues) -> RootResult:
         """Return the result of the resolver, or its exception."""
@@ -143,10 +147,10 @@ class _RootField:
 
     def _build_info(self, context: Context, variables: VariableValues) -> Info:
         operation_info = self._operation_info
-        core = GraphQLResolveInfo(
+        resolve_info = GraphQLResolveInfo(
             self._selected_field.name,
             self._selected_field.nodes,
-            self._core_field.type,
+            self._graphql_field.type,
             operation_info.root,
             self._path,
             operation_info.schema,
@@ -159,7 +163,7 @@ class _RootField:
             None,
             _RESOLVE_INFO_HELPERS,
         )
-        return self._info_class(_raw_info=core, _field=self._strawberry_field)
+        return self._info_class(_raw_info=resolve_info, _field=self._strawberry_field)
 
 
 def _field_permissions(field: StrawberryField) -> list[HasScope]:

@@ -20,7 +20,7 @@ from app.domain.signing import CursorCodec
 from app.domain.times import Clock
 from app.graphql.loading.loaders import Loaders, ResponseEntryLimit
 from app.http.rate_limits import RateLimitCharge
-from app.http.state import RequestState
+from app.http.request_scope import RequestState
 from app.services.api_keys import Viewer
 from app.services.change_feed import ChangeFeed
 from app.services.claims import ClaimService
@@ -69,7 +69,7 @@ class Context:
 
     viewer: Viewer
     app_state: AppState
-    state: RequestState
+    request_state: RequestState
     """Request id and values for the log and the metrics."""
     entry_limit: ResponseEntryLimit
     max_values: int | None
@@ -83,7 +83,11 @@ class Context:
 
     def for_next_event(self) -> "Context":
         """Return the context for the next response of a subscription."""
-        return replace(self, state=self.state.copy(), entry_limit=self.entry_limit.for_next_event())
+        return replace(
+            self,
+            request_state=self.request_state.copy(),
+            entry_limit=self.entry_limit.for_next_event(),
+        )
 
     @cached_property
     def loaders(self) -> Loaders:

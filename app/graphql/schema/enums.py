@@ -24,14 +24,14 @@ from app.domain.verification import VerificationFinding
 
 
 class Reconciliation(StrEnum):
-    """Outcome that a person found on the platform."""
+    """Finding of a person: a VerificationFinding that decides, so not STILL_UNKNOWN."""
 
     PUBLISHED = "published"
     NOT_PUBLISHED = "not_published"
 
 
 class ResultOutcome(StrEnum):
-    """Outcome of an attempt that was made outside the claim protocol."""
+    """Outcome of an attempt outside the claim protocol: every Outcome but NONE."""
 
     PUBLISHED = "published"
     FAILED = "failed"

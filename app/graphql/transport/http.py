@@ -6,10 +6,9 @@ status of its error under application/graphql-response+json ("Status Codes"), an
 application/json ("Legacy Watershed"), as older clients expect.
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.requests import Request
@@ -18,7 +17,6 @@ from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import (
     DocumentError,
-    InvalidInput,
     InvalidJson,
     MethodNotAllowed,
     PostResultsError,
@@ -26,57 +24,28 @@ from app.domain.errors import (
     concrete_errors,
 )
 from app.graphql.engine.errors import error_entry
-from app.graphql.engine.persisted_documents import (
-    DocumentRequest,
-    DocumentStore,
-    read_document_request,
-)
-from app.graphql.engine.prepared import OperationTypeNotAllowed
-from app.graphql.schema.context import Context
+from app.graphql.engine.operation_request import OperationRequest, read_operation_request
+from app.graphql.engine.prepared_operation import OperationTypeNotAllowed
 from app.graphql.service import QUERY_AND_MUTATION, QUERY_ONLY, SUBSCRIPTION, GraphQLService
 from app.graphql.subscription_stream import SubscriptionStream
 from app.graphql.transport.sse import EVENT_STREAM, SSEResponse, stream_single_result
 from app.http.body import read_body, read_json_object, require_json
-from app.http.request_headers import (
-    bearer_token,
+from app.http.request_scope import (
     combined_header,
     headers_dict,
     json_weight,
     parse_accept,
+    read_client,
     read_query_string,
+    record_error,
+    request_state,
 )
 from app.http.responses import BytesResponse, add_error_headers
-from app.http.state import record_error, request_state
 
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 
 _STATUS_BY_CODE = {error.code.name: error.http_status for error in concrete_errors()}
-
-
-@dataclass(frozen=True, slots=True)
-class OperationRequest:
-    """Request parameters of GraphQL over HTTP, which WebSockets share."""
-
-    document: DocumentRequest
-    variables: Mapping[str, object] | None
-    operation_name: str | None
-
-
-def read_operation_request(parameters: Mapping[str, object]) -> OperationRequest:
-    """Read the request parameters; raises InvalidInput for a wrong type. Unknown ones are ignored."""
-    variables = parameters.get("variables")
-    operation_name = parameters.get("operationName")
-    if operation_name is not None and not isinstance(operation_name, str):
-        raise InvalidInput("operationName must be a string.", argument="operationName")
-    for name in ("variables", "extensions"):
-        value = parameters.get(name)
-        if value is not None and not isinstance(value, dict):
-            raise InvalidInput(f"{name} must be a JSON object.", argument=name)
-    document = read_document_request(parameters)
-    return OperationRequest(
-        document, cast("Mapping[str, object] | None", variables), operation_name
-    )
 
 
 def graphql_error_response(scope: Scope, error: PostResultsError) -> Response:
@@ -98,75 +67,47 @@ class GraphQLEndpoint:
     def __init__(
         self,
         service: GraphQLService,
-        document_store: DocumentStore,
         *,
         graphiql_page: Callable[[], Response],
         max_body_bytes: int,
-        max_list_entries: int,
-        max_values: int,
     ) -> None:
         self._service = service
-        self._document_store = document_store
         self._graphiql_page = graphiql_page
         self._max_body_bytes = max_body_bytes
-        self._max_list_entries = max_list_entries
-        self._max_values = max_values
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         request_state(scope)["api"] = "graphql"
         try:
-            response = await self._handle(request)
+            response = await self._respond(request)
         except RequestError as error:
             record_error(scope, error)
             response = graphql_error_response(scope, error)
         await response(scope, receive, send)
 
-    async def _handle(self, request: Request) -> Response:
+    async def _respond(self, request: Request) -> Response:
         if request.method not in ("GET", "POST"):
             return _method_not_allowed(request, f"{request.method} is not allowed", "GET, POST")
         if _is_browser_navigation(request):
             return self._graphiql_page()
-        context = await self._service.context_from_request(
-            request, max_list_entries=self._max_list_entries, max_values=self._max_values
-        )
-        context.rate_limit_charge.precheck(
-            may_subscribe=_negotiate_response(request.scope).accepts_sse
-        )
-        try:
-            response = await self._execute(request, context)
-        except RequestError:
-            context.rate_limit_charge.charge_request()
-            raise
-        context.rate_limit_charge.charge_request()  # charges an unparsable document; no-op if already charged
-        return response
-
-    async def _execute(self, request: Request, context: Context) -> Response:
-        if request.method == "GET":
-            operation, allowed_types = _parse_query_string(request), QUERY_ONLY
-        else:
-            operation, allowed_types = await self._read_body_request(request), QUERY_AND_MUTATION
-        workspace = context.viewer.workspace_id
-        query = self._document_store.resolve(operation.document, workspace)
         negotiated = _negotiate_response(request.scope)
+        allowed_types = QUERY_ONLY if request.method == "GET" else QUERY_AND_MUTATION
         if negotiated.accepts_sse:
             allowed_types |= SUBSCRIPTION
+        client = read_client(request.scope)
         try:
-            result = await self._service.execute_or_subscribe(
-                context,
-                query,
-                operation.variables,
-                operation.operation_name,
-                allowed_types=allowed_types,
+            result = await self._service.run(
+                client,
+                request_state(request.scope),
+                partial(self._read_request, request),
+                allowed_types,
             )
         except OperationTypeNotAllowed:
             return _method_not_allowed(request, "GET allows only queries", "POST")
-        if isinstance(result, SubscriptionStream) or result.is_executed:
-            self._document_store.store(operation.document, workspace)
         if isinstance(result, SubscriptionStream):
-            return self._sse_response(request, result.responses())
+            return SSEResponse(result.responses(), self._service, client)
         if negotiated.accepts_only_sse:
-            return self._sse_response(request, stream_single_result(result))
+            return SSEResponse(stream_single_result(result), self._service, client)
         status = 200
         if not result.is_executed and negotiated.media_type == GRAPHQL_RESPONSE:
             status = _STATUS_BY_CODE[result.errors[0]["extensions"]["code"]]
@@ -174,20 +115,12 @@ class GraphQLEndpoint:
             result.to_response_body(), status=status, media_type=negotiated.media_type
         )
 
-    def _sse_response(self, request: Request, responses: AsyncGenerator[str, None]) -> SSEResponse:
-        token = bearer_token(request.scope) or ""
-        return SSEResponse(
-            responses,
-            self._service.timeouts,
-            self._service.app_state.shutdown_event.wait,
-            partial(self._service.wait_until_revoked, token),
-        )
-
-    async def _read_body_request(self, request: Request) -> OperationRequest:
+    async def _read_request(self, request: Request) -> OperationRequest:
+        if request.method == "GET":
+            return _parse_query_string(request)
         require_json(headers_dict(request.scope))
-        return read_operation_request(
-            read_json_object(await read_body(request, self._max_body_bytes))
-        )
+        body = await read_body(request, self._max_body_bytes)
+        return read_operation_request(read_json_object(body))
 
 
 def _is_browser_navigation(request: Request) -> bool:

@@ -4,20 +4,20 @@ https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md
 """
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Set
+from collections.abc import AsyncGenerator, Set
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
 import structlog
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.domain.errors import PostResultsError
 from app.graphql.engine.errors import OperationResult, error_entry, to_json
-from app.graphql.service import ConnectionTimeouts
-from app.http.state import record_error, request_state
+from app.graphql.service import GraphQLService
+from app.graphql.transport.send_progress import ProgressTrackingSend
+from app.http.request_scope import Client, record_error, request_state
 
 EVENT_STREAM = "text/event-stream"
 
@@ -36,36 +36,34 @@ logger = structlog.stdlib.get_logger(__name__)
 class SSEResponse(Response):
     """Response that streams each result, then `complete`.
 
-    When a stop condition returns, such as shutdown or a revoked API key, the stream ends without
-    `complete`. The client then reconnects; with a revoked key it gets its error from the new request.
+    At shutdown, or when the API key is revoked, the stream ends without `complete`. The client then
+    reconnects; with a revoked key it gets its error from the new request.
     """
 
     def __init__(
-        self,
-        responses: AsyncGenerator[str, None],
-        timeouts: ConnectionTimeouts,
-        *stop_conditions: Callable[[], Awaitable[object]],
+        self, responses: AsyncGenerator[str, None], service: GraphQLService, client: Client
     ) -> None:
         self._responses = responses
-        self._timeouts = timeouts
-        self._stop_conditions = stop_conditions
+        self._service = service
+        self._client = client
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         state = request_state(scope)
         state["disable_timeout"]()
-        state["exclude_from_latency"] = True
+        state["is_latency_measured"] = False
         await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
-        sender = _Sender(send)
-        send_task = asyncio.create_task(self._send_events(sender, scope))
+        tracked_send = ProgressTrackingSend(send)
+        send_task = asyncio.create_task(self._send_events(tracked_send, scope))
         stop_tasks: set[asyncio.Future[Any]] = {
-            asyncio.ensure_future(condition()) for condition in self._stop_conditions
+            asyncio.ensure_future(self._service.app_state.shutdown_event.wait()),
+            asyncio.ensure_future(self._service.wait_until_revoked(self._client)),
         }
         try:
-            if await self._wait_for_end(sender, send_task, stop_tasks):
+            if await self._wait_for_end(tracked_send, send_task, stop_tasks):
                 if send_task.done():
                     send_task.result()
-                is_idle = not sender.is_sending
+                is_idle = not tracked_send.is_sending
                 send_task.cancel()
                 await asyncio.wait({send_task})
                 if is_idle and await _send_end(send):
@@ -76,33 +74,30 @@ class SSEResponse(Response):
                 task.cancel()
             await asyncio.wait({send_task, *stop_tasks})
 
-    async def _send_events(self, sender: "_Sender", scope: Scope) -> None:
-        await sender.send(_COMMENT)  # shows the client that the stream is open
+    async def _send_events(self, send: ProgressTrackingSend, scope: Scope) -> None:
+        await send(_body_message(_COMMENT))  # shows the client that the stream is open
         async with aclosing(self._responses) as responses:
             try:
                 async for response in responses:
-                    await sender.send(_format_next_event(response))
+                    await send(_next_event_message(response))
             except PostResultsError as error:
                 record_error(scope, error)
                 entry = error_entry(error, request_state(scope)["request_id"])
-                await sender.send(
-                    _format_next_event(
-                        to_json(OperationResult(is_executed=False, data=None, errors=[entry]))
-                    )
-                )
-        await sender.send(_COMPLETE_EVENT)
+                result = OperationResult(is_executed=False, data=None, errors=[entry])
+                await send(_next_event_message(to_json(result)))
+        await send(_body_message(_COMPLETE_EVENT))
 
     async def _wait_for_end(
         self,
-        sender: "_Sender",
+        send: ProgressTrackingSend,
         send_task: asyncio.Task[None],
         stop_tasks: Set[asyncio.Future[Any]],
     ) -> bool:
         """Wait for the end, sending heartbeats; return False if the client does not read."""
-        heartbeat = self._timeouts.heartbeat_interval.total_seconds()
-        send_timeout = self._timeouts.send_timeout.total_seconds()
+        heartbeat = self._service.timeouts.heartbeat_interval.total_seconds()
+        send_timeout = self._service.timeouts.send_timeout.total_seconds()
         while True:
-            sent = sender.sent_count
+            sent = send.sent_count
             done, _ = await asyncio.wait(
                 {send_task, *stop_tasks},
                 timeout=min(heartbeat, send_timeout),
@@ -110,12 +105,12 @@ class SSEResponse(Response):
             )
             if done:
                 return True
-            if sender.stalled_seconds() >= send_timeout:
+            if send.stalled_seconds() >= send_timeout:
                 return False
-            if sent == sender.sent_count and not sender.is_sending:
+            if sent == send.sent_count and not send.is_sending:
                 try:
                     async with asyncio.timeout(send_timeout):
-                        await sender.send(_COMMENT)
+                        await send(_body_message(_COMMENT))
                 except TimeoutError:
                     return False
 
@@ -130,31 +125,15 @@ async def _send_end(send: Send) -> bool:
     return True
 
 
-class _Sender:
-    """Sender of body chunks that tracks whether the client reads them."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._started_at = 0.0
-        self.is_sending = False
-        self.sent_count = 0
-
-    async def send(self, body: bytes) -> None:
-        self.is_sending, self._started_at = True, time.monotonic()
-        await self._send({"type": "http.response.body", "body": body, "more_body": True})
-        self.is_sending = False
-        self.sent_count += 1
-
-    def stalled_seconds(self) -> float:
-        """Return the seconds since the current send started; 0 if nothing is being sent."""
-        return time.monotonic() - self._started_at if self.is_sending else 0.0
-
-
 async def stream_single_result(result: OperationResult) -> AsyncGenerator[str, None]:
     """Yield the response of a query or mutation as a stream."""
     yield to_json(result)
 
 
-def _format_next_event(response: str) -> bytes:
+def _next_event_message(response: str) -> Message:
     """Format a `next` event; serialized JSON has no line breaks, so one `data` line suffices."""
-    return f"event: next\ndata: {response}\n\n".encode()
+    return _body_message(f"event: next\ndata: {response}\n\n".encode())
+
+
+def _body_message(body: bytes) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": True}

@@ -104,7 +104,7 @@ def test_each_directive_with_a_variable_is_a_condition(
     )["id"]
 
     assert not field.is_unconditional
-    assert [condition(variables) for condition in field.conditions] == expected
+    assert [condition.is_satisfied(variables) for condition in field.conditions] == expected
 
 
 @pytest.mark.parametrize("variables", [{}, {"a": None}, {"a": 1}, {"a": "true"}])
@@ -112,7 +112,7 @@ def test_a_condition_that_is_not_boolean_is_unsupported(variables: Mapping[str, 
     (condition,) = selected_fields("query ($a: Boolean!) { id @include(if: $a) }")["id"].conditions
 
     with pytest.raises(Unsupported):
-        condition(variables)
+        condition.is_satisfied(variables)
 
 
 @pytest.mark.parametrize(

@@ -30,14 +30,13 @@ from app.graphql.engine.errors import error_entries
 from app.graphql.engine.executable_schema import (
     OperationRejected,
     Schema,
-    core_schema,
     create_schema,
 )
 from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.context import AppState, Context
 from app.graphql.service import QUERY_ONLY
 from app.http.rate_limits import RateLimitCharge, RateLimits
-from app.http.state import RequestState
+from app.http.request_scope import RequestState
 from app.services.api_keys import Viewer
 from app.services.change_feed import ChangeFeed
 from app.services.retries import load_retry_policies
@@ -117,7 +116,7 @@ class DifferentialBench:
     async def _execute(self, schema: Schema, case: QueryCase, scopes: Sequence[Scope]) -> bytes:
         context = self.context(scopes)
         result = await run_query(schema, case.document, case.variables, context)
-        errors = error_entries(result.errors or [], core_schema(schema), "0")
+        errors = error_entries(result.errors or [], schema.graphql_schema, "0")
         # The order of errors of concurrent loads varies.
         errors.sort(key=lambda error: list(map(str, error.get("path", ()))))
         body = None if context.entry_limit.error else {"data": result.data, "errors": errors}
@@ -156,7 +155,7 @@ class DifferentialBench:
                 max_wait=timedelta(0),
                 signing_key=bytes(16),
             ),
-            state=state,
+            request_state=state,
             entry_limit=ResponseEntryLimit(LIST_ENTRIES),
             max_values=100,
             rate_limit_charge=RateLimitCharge(limits, key_id, state),
@@ -215,7 +214,7 @@ def hypothesis_settings(case_count: int, **options: Any) -> settings:
     )
 
 
-CASES = query_cases(core_schema(REFERENCE_SCHEMA), VALUES)
+CASES = query_cases(REFERENCE_SCHEMA.graphql_schema, VALUES)
 SCOPES = st.sampled_from([(Scope.READ,)] * 15 + [()])
 
 

@@ -12,7 +12,6 @@ from strawberry.types.arguments import convert_arguments
 from strawberry.types.field import StrawberryField
 
 from app.graphql.engine.coercion import ArgumentBuilder, VariableCoercer
-from app.graphql.engine.executable_schema import core_schema
 from app.graphql.loading.field_sources import STRAWBERRY_DEFINITION
 
 
@@ -48,7 +47,7 @@ class Query:
 
 
 SCHEMA = strawberry.Schema(Query)
-CORE_SCHEMA = core_schema(SCHEMA)
+GRAPHQL_SCHEMA = SCHEMA._schema
 VARIABLES_SCHEMA = build_schema(
     """
     enum Color { RED BLUE }
@@ -131,24 +130,24 @@ def resolve_arguments(
     (node,) = operation.selection_set.selections
     assert isinstance(node, FieldNode)
     variables = get_variable_values(
-        CORE_SCHEMA, operation.variable_definitions or (), dict(raw_variables)
+        GRAPHQL_SCHEMA, operation.variable_definitions or (), dict(raw_variables)
     )
     assert isinstance(variables, VariableValues)
-    assert CORE_SCHEMA.query_type is not None
-    core = CORE_SCHEMA.query_type.fields[node.name.value]
-    converter, own = SCHEMA.schema_converter, core.extensions[STRAWBERRY_DEFINITION]
+    assert GRAPHQL_SCHEMA.query_type is not None
+    graphql_field = GRAPHQL_SCHEMA.query_type.fields[node.name.value]
+    converter, own = SCHEMA.schema_converter, graphql_field.extensions[STRAWBERRY_DEFINITION]
     assert isinstance(own, StrawberryField)
     expected: dict[str, Any] | GraphQLError
     try:
         expected = convert_arguments(
-            get_argument_values(core, node, variables),
+            get_argument_values(graphql_field, node, variables),
             own.arguments,
             scalar_registry=converter.scalar_registry,
             config=converter.config,
         )
     except GraphQLError as error:
         expected = error
-    return ArgumentBuilder(converter, core, own, node), expected, variables
+    return ArgumentBuilder(converter, graphql_field, own, node), expected, variables
 
 
 @pytest.mark.parametrize(

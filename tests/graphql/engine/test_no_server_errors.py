@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.db.core.database import Database
 from app.domain.errors import RequestError, concrete_errors
-from app.graphql.engine.executable_schema import core_schema, create_schema
+from app.graphql.engine.executable_schema import create_schema
 from app.settings import GraphQLLimits
 from tests.clients import Client, app_client
 from tests.factories import (
@@ -27,7 +27,7 @@ from tests.factories import (
 from tests.graphql.engine.random_queries import QueryCase, query_cases
 from tests.graphql.generated_queries import ArgumentPosition, argument_positions, build_query
 
-SCHEMA = core_schema(create_schema(GraphQLLimits()))
+SCHEMA = create_schema(GraphQLLimits()).graphql_schema
 CODES = {error.code.name for error in concrete_errors(RequestError)}
 INTERNAL = re.compile(r"Traceback|sqlalchemy|sqlite|asyncpg|psycopg|/app/|\.py|SELECT")
 

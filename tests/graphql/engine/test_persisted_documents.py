@@ -16,8 +16,8 @@ import pytest
 from app.domain.errors import PersistedQueryNotFound
 from app.domain.ids import WorkspaceId
 from app.graphql.engine.executable_schema import create_schema
+from app.graphql.engine.operation_request import OperationRequest
 from app.graphql.engine.persisted_documents import (
-    DocumentRequest,
     PersistedQueries,
     create_document_store,
 )
@@ -338,12 +338,12 @@ WORKSPACES = [WorkspaceId(UUID(int=number)) for number in range(2)]
 
 
 def store(queries: PersistedQueries, query: str, workspace: WorkspaceId = WORKSPACES[0]) -> None:
-    queries.store(DocumentRequest(query, None, sha256(query)), workspace)
+    queries.store(OperationRequest(query=query, sha256_hash=sha256(query)), workspace)
 
 
 def is_stored(queries: PersistedQueries, query: str) -> bool:
     try:
-        return queries.resolve(DocumentRequest(None, None, sha256(query)), WORKSPACES[0]) == query
+        return queries.resolve(OperationRequest(sha256_hash=sha256(query)), WORKSPACES[0]) == query
     except PersistedQueryNotFound:
         return False
 

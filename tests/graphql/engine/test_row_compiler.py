@@ -15,13 +15,13 @@ from app.db.core.projections import ALL_COLUMNS, labelled_columns
 from app.db.core.statements import Record, compile_statement
 from app.db.models import Account, Destination
 from app.graphql.ast.selections import Unsupported
-from app.graphql.engine.executable_schema import core_schema, create_schema
+from app.graphql.engine.executable_schema import create_schema
 from app.graphql.schema import types
 from app.settings import GraphQLLimits
 from tests.factories import NOW
 from tests.graphql.engine.compiling import compile_object
 
-SCHEMA = core_schema(create_schema(GraphQLLimits()))
+SCHEMA = create_schema(GraphQLLimits()).graphql_schema
 DESTINATION = compile_statement(
     select(
         *Destination.__table__.c,

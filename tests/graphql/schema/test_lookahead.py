@@ -15,13 +15,13 @@ from graphql import (
 )
 
 from app.db.core.projections import Projection
-from app.graphql.ast.memo import OperationMemo
-from app.graphql.engine.executable_schema import core_schema, create_schema
+from app.graphql.ast.selections import OperationMemo
+from app.graphql.engine.executable_schema import create_schema
 from app.graphql.schema.context import Info
 from app.graphql.schema.lookahead import selected_projection
 from app.settings import GraphQLLimits
 
-SCHEMA = core_schema(create_schema(GraphQLLimits()))
+SCHEMA = create_schema(GraphQLLimits()).graphql_schema
 
 NODES = (("nodes",), ("edges", "node"))
 
@@ -42,13 +42,14 @@ def resolver_info(document: str) -> Info:
     nodes = [node for node in operation.selection_set.selections if isinstance(node, FieldNode)]
     query = cast("GraphQLObjectType", SCHEMA.query_type)
     name = nodes[0].name.value
-    core = SimpleNamespace(
+    resolve_info = SimpleNamespace(
+        schema=SCHEMA,
         field_nodes=[node for node in nodes if node.name.value == name],
         return_type=query.fields[name].type,
         fragments=fragments,
         operation=operation,
     )
-    return cast("Info", SimpleNamespace(_raw_info=core))
+    return cast("Info", SimpleNamespace(_raw_info=resolve_info))
 
 
 def analyze_selection(document: str) -> Projection:
@@ -84,7 +85,7 @@ POSTS: Mapping[str, tuple[str, Projection]] = {
     "conditions": (
         "{ post { content @include(if: false) ...F @skip(if: true) destinations @skip(if: $v)"
         " { status @include(if: $v) } } } fragment F on Post { version }",
-        make_projection("content", "version", "id", destinations=make_projection("status")),
+        make_projection("id", destinations=make_projection("status")),
     ),
     "destinations": (
         "{ post { destinations { destinationId status accountId } } }",

@@ -19,7 +19,7 @@ from graphql import (
     validate_schema,
 )
 
-from app.graphql.engine.executable_schema import core_schema, create_schema, print_sdl
+from app.graphql.engine.executable_schema import create_schema, print_sdl
 from app.settings import GraphQLLimits
 
 COMMITTED_SDL = Path(__file__).parents[3] / "schema.graphql"
@@ -121,7 +121,7 @@ def test_names_follow_case_conventions() -> None:
 
 def test_no_default_is_null() -> None:
     assert "= null" not in SDL
-    served: Any = introspection_from_schema(core_schema(SCHEMA))["__schema"]
+    served: Any = introspection_from_schema(SCHEMA.graphql_schema)["__schema"]
     defaults = {
         f"{type_['name']}.{field['name']}": field["defaultValue"]
         for type_ in served["types"]

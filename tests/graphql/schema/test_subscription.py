@@ -15,7 +15,7 @@ from app.domain.ids import WorkspaceId
 from tests.db.core.intercepting_driver import InterceptingDriver
 from tests.factories import add_account, add_api_key, add_workspace
 from tests.graphql.live_tenant import LiveTenant, open_live_tenant, wait_for_subscriptions
-from tests.graphql.transport.websocket.client import WebSocketClient, connect_and_init
+from tests.graphql.transport.websocket_client import WebSocketClient, connect_and_init
 
 CHANGES_SUBSCRIPTION = """
 subscription ($after: String, $types: [ChangeType!], $postId: UUID) {

@@ -1,19 +1,21 @@
-"""Parses the headers and the query string of a request, straight from the ASGI scope.
+"""Data of a request in its ASGI scope: shared state, client, headers and query string.
 
 Starlette's accessors decode the list of headers on every look-up and raise for a missing name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.types import Scope
 
-from app.domain.errors import InvalidInput
+from app.domain.errors import InvalidInput, PostResultsError
+from app.domain.ids import ApiKeyId, WorkspaceId
 
 RawHeaders = Mapping[bytes, bytes]
 """Headers by lower-case name; the first of several with one name."""
@@ -25,6 +27,66 @@ _NO_PARAMETERS = QueryParams()
 """Result for requests without parameters; shared, because they are frequent and building one takes time."""
 
 
+@dataclass(frozen=True, slots=True)
+class RateLimitStatus:
+    """State of a rate limit; at `resets_at` (Unix seconds) the full limit is available again."""
+
+    limit: int
+    remaining: int
+    resets_at: int
+
+
+class RequestState(TypedDict, total=False):
+    """Keys of `scope["state"]`, each set by the layer that learns the fact and logged by the middleware."""
+
+    request_id: str
+    """Id of the request, set by the outermost middleware."""
+    api: str
+    """API that was called: `graphql`, `rest`, …; a label of metrics, so one of a few words."""
+    route: str
+    """Path template; defaults to the one that Starlette's router matched."""
+    api_key_id: ApiKeyId
+    workspace_id: WorkspaceId
+    rate_limit_status: RateLimitStatus
+    operation_name: str
+    """Name of the GraphQL operation, chosen by the client."""
+    operation_type: str
+    """`query`, `mutation` or `subscription`."""
+    error_codes: list[str]
+    """Codes of the errors in the response, in lower case for every API; see `record_error`."""
+    disable_timeout: Callable[[], None]
+    """Function that disables the timeout of this request, for a response that stays open."""
+    is_latency_measured: bool
+    """False for long polls and streams, whose duration says nothing about the server."""
+
+
+def request_state(scope: Scope) -> RequestState:
+    """Return the mutable state of a request."""
+    state: RequestState = scope.setdefault("state", {})
+    return state
+
+
+def record_error(scope: Scope, error: PostResultsError) -> None:
+    """Add the code of an error in the response to the request's state."""
+    request_state(scope).setdefault("error_codes", []).append(error.code.value)
+
+
+class Client(NamedTuple):
+    """Client of a request, not authenticated yet."""
+
+    token: str | None
+    """API key; None if the client sent none."""
+    address: str | None
+    """IP address; None for a Unix socket."""
+
+
+def read_client(scope: Scope) -> Client:
+    """Read the client from the Authorization header and the connection."""
+    authorization = headers_dict(scope).get(b"authorization", b"").decode("latin-1")
+    connection = scope.get("client")
+    return Client(parse_bearer(authorization), connection[0] if connection else None)
+
+
 def headers_dict(scope: Scope) -> RawHeaders:
     """Return all headers of the request."""
     return dict(reversed(scope["headers"]))
@@ -33,11 +95,6 @@ def headers_dict(scope: Scope) -> RawHeaders:
 def combined_header(scope: Scope, name: bytes) -> str:
     """Return all lines of one header, joined by commas (RFC 9110, 5.3); empty if it is missing."""
     return b",".join([value for key, value in scope["headers"] if key == name]).decode("latin-1")
-
-
-def bearer_token(scope: Scope) -> str | None:
-    """Return the token of `Authorization: Bearer …`; None for a missing header or another scheme."""
-    return parse_bearer(headers_dict(scope).get(b"authorization", b"").decode("latin-1"))
 
 
 def parse_bearer(authorization: str) -> str | None:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterable, Collection, Container, Mapping
 from functools import cached_property
 from inspect import isawaitable
 
-import strawberry
 from graphql import (
     ExecutionResult,
     FieldNode,
@@ -20,13 +19,13 @@ from graphql.execution import create_source_event_stream
 from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.graphql import OperationType
 
 from app.domain.errors import LimitExceeded, ValidationFailed
 from app.domain.posts import MAX_DESTINATIONS
 from app.graphql.ast.document_index import DocumentIndex, IndexedDefinition
-from app.graphql.ast.memo import OperationMemo
-from app.graphql.ast.selections import Unsupported
+from app.graphql.ast.selections import OperationMemo, Unsupported
 from app.graphql.engine.coercion import VariableCoercer
 from app.graphql.engine.cost import analyze_cost
 from app.graphql.engine.executor import Executor, ResolvedRootFields, RootResult
@@ -57,7 +56,8 @@ class PreparedOperation:
 
     def __init__(
         self,
-        schema: strawberry.Schema,
+        graphql_schema: GraphQLSchema,
+        converter: GraphQLCoreConverter,
         text: str,
         index: DocumentIndex,
         operation: IndexedDefinition,
@@ -69,8 +69,8 @@ class PreparedOperation:
         assert isinstance(definition, OperationDefinitionNode)  # noqa: S101 - from `index.operations`
         self.operation_type = OperationType(definition.operation.value)
         self.name = definition.name.value if definition.name else None
-        self._schema = schema
-        self.core_schema: GraphQLSchema = schema._schema
+        self.graphql_schema = graphql_schema
+        self._converter = converter
         self._length = len(text)
         self._use_fast_path = use_fast_path
         self._definition = definition
@@ -79,7 +79,7 @@ class PreparedOperation:
             for node in index.document.definitions
             if isinstance(node, FragmentDefinitionNode)
         }
-        self._cost = analyze_cost(self.core_schema, index, operation)
+        self._cost = analyze_cost(self.graphql_schema, index, operation)
         self.cursor_variables = _cursor_variables(index, definition)
         """Variables used only as `after`: they choose where a subscription resumes, not its responses."""
         names = index.root_field_names(operation) - {"__typename"}
@@ -98,7 +98,7 @@ class PreparedOperation:
         for a subscription over a single-response transport, and LimitExceeded for a subscription whose
         document is too long.
         """
-        state = context.state
+        state = context.request_state
         state["operation_type"] = self.operation_type.value
         if self.name is not None:
             state["operation_name"] = self.name
@@ -169,16 +169,17 @@ class PreparedOperation:
 
     @cached_property
     def _variable_coercer(self) -> VariableCoercer:
-        return VariableCoercer(self.core_schema, self._definition.variable_definitions or ())
+        return VariableCoercer(self.graphql_schema, self._definition.variable_definitions or ())
 
     @cached_property
     def _execution_plan(self) -> ExecutionPlan | None:
         """Plan of a query; None if only graphql-core can execute the operation."""
         if self.operation_type is not OperationType.QUERY or not self._use_fast_path:
             return None
-        converter = self._schema.schema_converter
         try:
-            return ExecutionPlan(self.core_schema, converter, self._fragments, self._definition)
+            return ExecutionPlan(
+                self.graphql_schema, self._converter, self._fragments, self._definition
+            )
         except Unsupported:
             return None
 
@@ -206,7 +207,7 @@ class PreparedOperation:
     ) -> StrawberryGraphQLCoreExecutionContext:
         executor_class = Executor if self._use_fast_path else StrawberryGraphQLCoreExecutionContext
         return executor_class(
-            self.core_schema,
+            self.graphql_schema,
             self._fragments,
             {name: FragmentDetails(node, None) for name, node in self._fragments.items()},
             root_value,

@@ -5,7 +5,7 @@ from graphql import parse
 
 from app.graphql.ast.document_index import DocumentIndex
 from app.graphql.engine.executable_schema import create_schema
-from app.graphql.engine.prepared import PreparedOperation
+from app.graphql.engine.prepared_operation import PreparedOperation
 from app.settings import GraphQLLimits
 
 SCHEMA = create_schema(GraphQLLimits())
@@ -44,5 +44,12 @@ SCHEMA = create_schema(GraphQLLimits())
 )
 def test_cursor_variables_are_used_only_as_after(document: str, expected: set[str]) -> None:
     index = DocumentIndex(parse(document))
-    operation = PreparedOperation(SCHEMA, document, index, index.operations[0], use_fast_path=True)
+    operation = PreparedOperation(
+        SCHEMA.graphql_schema,
+        SCHEMA.schema_converter,
+        document,
+        index,
+        index.operations[0],
+        use_fast_path=True,
+    )
     assert operation.cursor_variables == expected

@@ -11,8 +11,9 @@ from typing import Any, TypeAlias, cast
 import orjson
 
 from app.domain.errors import InvalidInput, InvalidJson
-from app.graphql.transport.http import OperationRequest, read_operation_request
+from app.graphql.engine.operation_request import OperationRequest, read_operation_request
 from app.http.body import read_json_object
+from app.http.request_scope import parse_bearer
 
 PROTOCOL = "graphql-transport-ws"
 
@@ -33,7 +34,8 @@ class CloseCode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionInit:
-    payload: Mapping[str, object]
+    token: str | None
+    """API key in the payload; None if the payload has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def read_message(text: str) -> ClientMessage:
         raise MalformedMessage(error.message.replace("The body", "The message")) from None
     match message.get("type"):
         case "connection_init":
-            return ConnectionInit(_read_payload(message))
+            return ConnectionInit(_read_token(_read_payload(message)))
         case "ping":
             _read_payload(message)
             return Ping()
@@ -98,6 +100,16 @@ def _read_payload(message: Mapping[str, object]) -> Mapping[str, object]:
     if payload is not None and not isinstance(payload, dict):
         raise MalformedMessage("payload must be a JSON object.")
     return cast("Mapping[str, object]", payload or {})
+
+
+def _read_token(payload: Mapping[str, object]) -> str | None:
+    """Return the token in `{"Authorization": "Bearer …"}`, also below `headers`; names in any case."""
+    values = {name.lower(): value for name, value in payload.items()}
+    authorization = values.get("authorization")
+    if isinstance(authorization, str):
+        return parse_bearer(authorization)
+    headers = values.get("headers")
+    return _read_token(headers) if isinstance(headers, dict) else None
 
 
 def _read_request(message: Mapping[str, object]) -> OperationRequest:

@@ -16,7 +16,7 @@ from app.settings import read_settings
 from tests.clients import UNLIMITED_SETTINGS, app_lifespan, client_for
 from tests.factories import NOW, add_api_key
 from tests.graphql.live_tenant import LiveTenant, running_tasks, wait_for_subscriptions
-from tests.graphql.transport.websocket.client import WebSocketClient, connect, connect_and_init
+from tests.graphql.transport.websocket_client import WebSocketClient, connect, connect_and_init
 
 CHANGES_SUBSCRIPTION = "subscription ($after: String) { changes(after: $after) { type postId } }"
 SHORT_TIMEOUT = timedelta(milliseconds=20)

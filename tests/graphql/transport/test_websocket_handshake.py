@@ -7,7 +7,7 @@ import pytest
 
 from tests.clients import UNLIMITED_SETTINGS, app_lifespan
 from tests.graphql.live_tenant import LiveTenant
-from tests.graphql.transport.websocket.client import PROTOCOL, connect, connect_and_init
+from tests.graphql.transport.websocket_client import PROTOCOL, connect, connect_and_init
 
 
 async def test_a_client_without_an_origin_is_accepted(live_tenant: LiveTenant) -> None:

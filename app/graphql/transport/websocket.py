@@ -1,8 +1,12 @@
-"""WebSockets of graphql-transport-ws: handshake, authentication, operations, timeouts and closing."""
+"""GraphQL over WebSockets, by the protocol graphql-transport-ws.
+
+Handshake, authentication, operations, timeouts and closing; `websocket_messages` parses and formats.
+"""
 
 import asyncio
-from collections.abc import Collection, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Collection
+from contextlib import ExitStack, aclosing, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -15,9 +19,15 @@ from app.domain.errors import (
     LimitExceeded,
     OriginNotAllowed,
     PostResultsError,
+    ServiceUnavailable,
 )
+from app.graphql.engine.errors import error_entry, to_json
+from app.graphql.engine.operation_request import OperationRequest
+from app.graphql.service import QUERY_AND_MUTATION, SUBSCRIPTION, GraphQLService
+from app.graphql.subscription_stream import SubscriptionStream
 from app.graphql.transport.http import graphql_error_response
-from app.graphql.transport.websocket.messages import (
+from app.graphql.transport.send_progress import ProgressTrackingSend
+from app.graphql.transport.websocket_messages import (
     CONNECTION_ACK,
     PONG,
     PROTOCOL,
@@ -25,19 +35,20 @@ from app.graphql.transport.websocket.messages import (
     Complete,
     ConnectionInit,
     MalformedMessage,
+    OperationMessages,
     Ping,
     Pong,
     Subscribe,
     read_message,
 )
-from app.graphql.transport.websocket.operation import (
-    WebSocketConfig,
-    error_message,
-    run_operation,
+from app.http.concurrency import ConcurrencyLimiter
+from app.http.request_scope import (
+    RequestState,
+    headers_dict,
+    read_client,
+    request_state,
 )
-from app.http.request_headers import bearer_token, headers_dict, parse_bearer
-from app.http.state import RequestState, request_state
-from app.observability.recorders import SocketRecord
+from app.observability.metrics import Metrics
 
 _STALL_CHECKS = 5
 """Number of checks per send timeout."""
@@ -48,16 +59,35 @@ _MAX_REASON_BYTES = 123
 _ABNORMAL_CLOSURE = 1006
 """Code of RFC 6455 for a connection that ended without a close frame; never sent."""
 
+_TIMEOUT_RETRY_SECONDS = 5
+
 logger = structlog.stdlib.get_logger(__name__)
+socket_logger = structlog.stdlib.get_logger("app.sockets")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocketConfig:
+    """Dependencies and limits shared by all WebSockets of the server."""
+
+    service: GraphQLService
+    metrics: Metrics
+    new_request_id: Callable[[], str]
+    allowed_origins: Collection[str]
+    """Origins whose pages may connect, besides the server's own; `*` allows all."""
+    authenticated_limiter: ConcurrencyLimiter
+    unauthenticated_limiter: ConcurrencyLimiter
+    """Limiter of WebSockets that have not authenticated yet, all under one key."""
+    max_operations: int
+    """Number of operations that may run on one WebSocket at a time."""
+    operation_timeout: timedelta
+    """Timeout of queries and mutations, and of the start of a subscription."""
 
 
 class GraphQLWebSocketEndpoint:
     """ASGI app that accepts WebSockets."""
 
-    def __init__(self, config: WebSocketConfig, *, allowed_origins: Collection[str]) -> None:
-        """Allow pages of these origins besides the server's own; `*` allows all."""
+    def __init__(self, config: WebSocketConfig) -> None:
         self._config = config
-        self._allowed_origins = allowed_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
@@ -82,7 +112,8 @@ class GraphQLWebSocketEndpoint:
         """Allow clients without an origin (no browsers), configured origins, and this host and port."""
         headers = headers_dict(scope)
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if not origin or origin in self._allowed_origins or "*" in self._allowed_origins:
+        allowed_origins = self._config.allowed_origins
+        if not origin or origin in allowed_origins or "*" in allowed_origins:
             return True
         return origin.partition("://")[2] == headers.get(b"host", b"").decode("latin-1")
 
@@ -96,15 +127,13 @@ class GraphQLWebSocket:
 
     def __init__(self, config: WebSocketConfig, scope: Scope, receive: Receive, send: Send) -> None:
         self._config = config
-        self._scope = scope
+        self._service = config.service
         self._receive = receive
-        self._send = send
+        self._send = ProgressTrackingSend(send)
         self._loop = asyncio.get_running_loop()
-        client = scope.get("client")
-        self._client_address: str | None = client[0] if client else None
+        self._client = read_client(scope)
+        """Client with the key of the handshake; replaced by one with the key of `connection_init`."""
         self._id = config.new_request_id()
-        self._token = ""
-        """API key, once the client is authenticated."""
         self._init_received = asyncio.Event()
         """True once `connection_init` was received."""
         self._authenticated = asyncio.Event()
@@ -120,18 +149,15 @@ class GraphQLWebSocket:
         self._operation_count = 0
         self._connection_state: RequestState = {}
         """Key and workspace of the client, for the log."""
-        self._pending_sends = 0
-        """Number of messages that are being sent."""
-        self._last_progress_at = 0.0
-        """Loop time when a message was last sent, or when the first pending one started to wait."""
 
     async def run(self) -> None:
         """Run until either side closes the WebSocket or the connection is lost."""
-        self._config.observer.socket_opened()
+        self._config.metrics.socket_opened()
         try:
             await self._run()
         finally:
-            self._config.observer.socket_closed(self._socket_record())
+            self._config.metrics.socket_closed()
+            self._log_end()
 
     async def _run(self) -> None:
         try:
@@ -173,8 +199,8 @@ class GraphQLWebSocket:
 
     async def _handle_message(self, text: str) -> None:
         match read_message(text):
-            case ConnectionInit(payload):
-                await self._handle_init(payload)
+            case ConnectionInit(token):
+                await self._handle_init(token)
             case Subscribe() as subscribe:
                 await self._handle_subscribe(subscribe)
             case Complete(operation_id):
@@ -185,17 +211,17 @@ class GraphQLWebSocket:
             case Pong():
                 pass
 
-    async def _handle_init(self, payload: Mapping[str, object]) -> None:
-        """Authenticate the client by the key in the payload, or in the headers of the handshake."""
+    async def _handle_init(self, token: str | None) -> None:
+        """Authenticate the client by the key in the message, or in the headers of the handshake."""
         if self._init_received.is_set():
             code = CloseCode.TOO_MANY_INITIALISATION_REQUESTS
             await self._close(code, "Too many initialisation requests")
             return
         self._init_received.set()
-        token = _token_from_payload(payload) or bearer_token(self._scope)
+        self._client = self._client._replace(token=token or self._client.token)
         self._connection_state = state = self._new_state()
         try:
-            context = await self._config.service.authenticate(token, self._client_address, state)
+            context = await self._service.authenticate(self._client, state, limits=None)
             self._slot.close()
             self._slot.enter_context(
                 self._config.authenticated_limiter.acquire(context.viewer.key_id)
@@ -205,7 +231,6 @@ class GraphQLWebSocket:
         except PostResultsError as error:
             await self._close(CloseCode.TRY_AGAIN_LATER, error.message)
         else:
-            self._token = token or ""
             self._authenticated.set()
             await self._send_message(CONNECTION_ACK)
 
@@ -221,8 +246,8 @@ class GraphQLWebSocket:
                 " Complete one of them first, or open another WebSocket."
             )
             state = self._new_state()
-            self._config.observer.operation_finished("other", error.code.value)
-            await self._send_message(error_message(message.id, error, state))
+            self._config.metrics.operation_finished("other", error.code.value)
+            await self._send_message(_error_message(message.id, error, state))
         else:
             self._operation_count += 1
             operation = self._loop.create_task(self._run_operation(message))
@@ -234,53 +259,75 @@ class GraphQLWebSocket:
         """Run an operation and send its last message."""
         state = self._new_state()
         try:
-            last = await run_operation(
-                self._config,
-                self._token,
-                message,
-                state,
-                self._client_address,
-                self._send_message,
-            )
+            last = await self._send_responses(message, state)
         except _ConnectionLost:
             return
         except InvalidApiKey as error:
             await self._close(CloseCode.FORBIDDEN, error.message)
             return
         except PostResultsError as error:
-            last = error_message(message.id, error, state)
+            last = _error_message(message.id, error, state)
         except Exception:
             logger.exception("operation failed", request_id=state["request_id"])
-            last = error_message(message.id, InternalError(MASKED_MESSAGE), state)
+            last = _error_message(message.id, InternalError(MASKED_MESSAGE), state)
         finally:
             # Before the last message, since the client may reuse the id after receiving it.
             if self._operations.get(message.id) is asyncio.current_task():
                 del self._operations[message.id]
-            self._config.observer.operation_finished(
+            self._config.metrics.operation_finished(
                 state.get("operation_type", "other"), next(iter(state.get("error_codes", ())), None)
             )
         with suppress(_ConnectionLost):
             await self._send_message(last)
 
+    async def _send_responses(self, message: Subscribe, state: RequestState) -> str:
+        """Execute an operation and send its messages, except for the last one, which is returned.
+
+        Raises _ConnectionLost, and a PostResultsError that rejects or ends the operation: InvalidApiKey if
+        the key is no longer valid, ServiceUnavailable after the operation timeout.
+        """
+
+        async def read_request() -> OperationRequest:
+            return message.request  # read before, since a malformed message closes the WebSocket
+
+        messages = OperationMessages(message.id)
+        timeout = self._config.operation_timeout.total_seconds()
+        try:
+            async with asyncio.timeout(timeout):
+                result = await self._service.run(
+                    self._client, state, read_request, QUERY_AND_MUTATION | SUBSCRIPTION
+                )
+        except TimeoutError:
+            raise ServiceUnavailable(
+                f"No response within {timeout:g} s; the operation was cancelled.",
+                retry_after=_TIMEOUT_RETRY_SECONDS,
+            ) from None
+        if isinstance(result, SubscriptionStream):
+            async with aclosing(result.responses()) as responses:
+                async for response in responses:
+                    await self._send_message(messages.next(response))
+        elif result.is_executed:
+            await self._send_message(messages.next(to_json(result)))
+        else:
+            return messages.error(result.errors)
+        return messages.complete()
+
     async def _watch_timeouts(self) -> None:
         """Return when the client does not authenticate, loses its key or does not read."""
         try:
-            async with asyncio.timeout(self._config.timeouts.init_timeout.total_seconds()):
+            async with asyncio.timeout(self._service.timeouts.init_timeout.total_seconds()):
                 await self._init_received.wait()
         except TimeoutError:
             code = CloseCode.INITIALISATION_TIMEOUT
             await self._close(code, "Connection initialisation timeout")
             return
         await self._authenticated.wait()
-        send_timeout = self._config.timeouts.send_timeout.total_seconds()
-        revoked = self._loop.create_task(self._config.service.wait_until_revoked(self._token))
+        send_timeout = self._service.timeouts.send_timeout.total_seconds()
+        revoked = self._loop.create_task(self._service.wait_until_revoked(self._client))
         try:
             while not revoked.done():
                 await asyncio.wait({revoked}, timeout=send_timeout / _STALL_CHECKS)
-                if (
-                    self._pending_sends
-                    and self._loop.time() - self._last_progress_at >= send_timeout
-                ):
+                if self._send.stalled_seconds() >= send_timeout:
                     logger.info("socket dropped", reason="client does not read")
                     return
         finally:
@@ -291,16 +338,10 @@ class GraphQLWebSocket:
         """Send a message; raises _ConnectionLost if the client can no longer receive it."""
         if self._is_closed:
             raise _ConnectionLost
-        if not self._pending_sends:
-            self._last_progress_at = self._loop.time()
-        self._pending_sends += 1
         try:
             await self._send({"type": "websocket.send", "text": text})
         except (OSError, RuntimeError):  # raised by servers after a disconnect or close
             raise _ConnectionLost from None
-        finally:
-            self._pending_sends -= 1
-            self._last_progress_at = self._loop.time()
 
     async def _close(self, code: CloseCode, reason: str) -> None:
         """Close the WebSocket, without waiting long for a client that does not read.
@@ -319,23 +360,24 @@ class GraphQLWebSocket:
     def _new_state(self) -> RequestState:
         return {"request_id": self._config.new_request_id()}
 
-    def _socket_record(self) -> SocketRecord:
-        return SocketRecord(
-            socket_id=self._id,
-            code=self._close_code,
-            duration=timedelta(seconds=self._loop.time() - self._opened_at),
-            operations=self._operation_count,
-            client_address=self._client_address,
-            api_key_id=self._connection_state.get("api_key_id"),
-            workspace_id=self._connection_state.get("workspace_id"),
-        )
+    def _log_end(self) -> None:
+        """Log the WebSocket with its close code: that of either side, or 1006 if the connection was lost."""
+        seconds = self._loop.time() - self._opened_at
+        fields: dict[str, object] = {
+            "socket_id": self._id,
+            "code": self._close_code,
+            "duration_ms": round(seconds * 1000, 1),
+            "operations": self._operation_count,
+        }
+        if self._client.address is not None:
+            fields["client"] = self._client.address
+        for name in ("api_key_id", "workspace_id"):
+            if name in self._connection_state:
+                fields[name] = str(self._connection_state[name])
+        socket_logger.info("websocket closed", **fields)
 
 
-def _token_from_payload(payload: Mapping[str, object]) -> str | None:
-    """Return the token in `{"Authorization": "Bearer …"}`, also below `headers`; names in any case."""
-    values = {name.lower(): value for name, value in payload.items()}
-    authorization = values.get("authorization")
-    if isinstance(authorization, str):
-        return parse_bearer(authorization)
-    headers = values.get("headers")
-    return _token_from_payload(headers) if isinstance(headers, dict) else None
+def _error_message(operation_id: str, error: PostResultsError, state: RequestState) -> str:
+    """Format the error as the last message of an operation, and record its code for the log."""
+    state["error_codes"] = [error.code.value]
+    return OperationMessages(operation_id).error([error_entry(error, state["request_id"])])

@@ -1,6 +1,6 @@
 """Headers of a request, of which several may have one name."""
 
-from app.http.request_headers import combined_header, headers_dict
+from app.http.request_scope import combined_header, headers_dict
 from tests.http.asgi import http_scope
 
 SCOPE = http_scope(
