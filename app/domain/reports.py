@@ -31,7 +31,7 @@ from app.domain.transitions import released, started, unknown
 
 @dataclass(frozen=True, slots=True)
 class ReportContext:
-    """The lease of a report, and the clock and ids that log it."""
+    """Lease and time of a report, and the source of ids for its log entries."""
 
     lease: Lease
     new_id: IdFactory

@@ -76,7 +76,7 @@ def released(state: DestinationState, now: datetime) -> DestinationState:
     """End a lease without a call to the platform. A retry that was due stays due."""
     retry_at = now if state.error is not None else None
     return replace(
-        _clear_lease(state), claimable_at=retry_at or state.due_at, next_retry_at=retry_at
+        _reset_to_queued(state), claimable_at=retry_at or state.due_at, next_retry_at=retry_at
     )
 
 
@@ -85,7 +85,7 @@ def published(state: DestinationState, publication: Publication, now: datetime) 
     if state.due_at is None:
         raise ValueError("a draft cannot be published")
     return replace(
-        _clear_lease(state),
+        _reset_to_queued(state),
         status=DestinationStatus.PUBLISHED,
         outcome=Outcome.PUBLISHED,
         next_retry_at=None,
@@ -106,7 +106,7 @@ def retry_scheduled(
 ) -> DestinationState:
     """Record a failure that is retried automatically."""
     return replace(
-        _clear_lease(state),
+        _reset_to_queued(state),
         claimable_at=retry_at,
         next_retry_at=retry_at,
         error=failure.message,
@@ -120,7 +120,7 @@ def failed(state: DestinationState, failure: Failure, now: datetime) -> Destinat
     if state.due_at is None:
         raise ValueError("a draft cannot fail")
     return replace(
-        _clear_lease(state),
+        _reset_to_queued(state),
         status=DestinationStatus.FAILED,
         outcome=Outcome.FAILED,
         next_retry_at=None,
@@ -168,7 +168,7 @@ def auth_failed(state: DestinationState, message: str, now: datetime) -> Destina
 def retried(state: DestinationState, now: datetime) -> DestinationState:
     """Queue a failed destination for a new round: `attempts` continues, the limit restarts."""
     return replace(
-        _clear_lease(state),
+        _reset_to_queued(state),
         claimable_at=state.due_at,
         round_attempts=0,
         round_started_at=now,
@@ -178,7 +178,7 @@ def retried(state: DestinationState, now: datetime) -> DestinationState:
     )
 
 
-def _clear_lease(state: DestinationState) -> DestinationState:
+def _reset_to_queued(state: DestinationState) -> DestinationState:
     """Return to queued, without lease, verification, outcome and claimable time."""
     return replace(
         state,

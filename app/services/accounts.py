@@ -65,13 +65,13 @@ async def connect_account(
 
 
 async def update_account(
-    database: Database, write_context: WriteContext, account_id: AccountId, changes: AccountUpdate
+    database: Database, write_context: WriteContext, account_id: AccountId, update: AccountUpdate
 ) -> None:
     await _update_account(
         database,
         write_context,
         account_id,
-        lambda account: account_commands.update_account(account, changes, write_context.now),
+        lambda account: account_commands.update_account(account, update, write_context.now),
     )
 
 

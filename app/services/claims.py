@@ -17,7 +17,7 @@ from app.db.repositories.claims import (
     workspaces_with_unknown_outcomes,
 )
 from app.domain.accounts import Account, blocking_message, blocking_reason
-from app.domain.destinations import Destination, DestinationState
+from app.domain.destinations import Destination
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import DestinationId, IdFactory, PostId, WorkspaceId
 from app.domain.leases import Lease
@@ -107,6 +107,7 @@ class ClaimService:
             work = partial(self._lock_and_lease, request, queue, limit)
             return await run_in_transaction(self.database, write_context, work)
 
+        # Rotated once more: the ids of few workspaces divide the range of ids into unequal parts.
         return await _distribute_fairly(_rotate(workspaces, rotation_start), request.limit, claim)
 
     async def _lock_and_lease(
@@ -129,7 +130,7 @@ class ClaimService:
         destinations: Sequence[DestinationRef],
         uow: UnitOfWork,
     ) -> list[Claim]:
-        """Apply the transition to locked destinations, save them, and return a claim for each new lease."""
+        """Lease the locked destinations, or fail those whose account cannot publish; return the claims."""
         now = uow.write_context.now
         expires_at = now + request.lease_duration
         posts = await uow.load_posts({post_id for post_id, _ in destinations})
@@ -139,13 +140,14 @@ class ClaimService:
         leases: list[Lease] = []
         for post_id, destination_id in destinations:
             destination, token = posts[post_id].destination(destination_id), self.new_id()
-            account = accounts[destination.account_id]
-            state = queue.lease(destination.state, account, token, expires_at, now)
-            posts[post_id] = posts[post_id].with_state(destination_id, state, now)
-            # Neither token is the new one if the destination failed, because its account cannot publish.
-            if token in (state.lease_token, state.verification_token):
+            reason = blocking_reason(accounts[destination.account_id].access, now)
+            if queue.requires_access and reason is not None:
+                state = auth_failed(destination.state, blocking_message(reason), now)
+            else:
+                state = queue.lease(destination.state, token, expires_at)
                 workspace_id = uow.write_context.workspace_id
                 leases.append(Lease(workspace_id, post_id, destination_id, state.fence, token))
+            posts[post_id] = posts[post_id].with_state(destination_id, state, now)
         await uow.save_posts(list(posts.values()))
         starts = await queue.attempt_starts(uow.reader, [lease.destination_id for lease in leases])
         claims = []
@@ -182,22 +184,10 @@ class _DueDestinations:
     """Destinations to publish."""
 
     operation = "claimDestinations"
+    requires_access = True
     find_workspaces = staticmethod(workspaces_with_due_destinations)
     lock = staticmethod(lock_due_destinations)
-
-    def lease(
-        self,
-        state: DestinationState,
-        account: Account,
-        token: UUID,
-        expires_at: datetime,
-        now: datetime,
-    ) -> DestinationState:
-        """Return the leased state; one without a lease if the account cannot publish."""
-        reason = blocking_reason(account.access, now)
-        if reason is not None:
-            return auth_failed(state, blocking_message(reason), now)
-        return claimed(state, token, expires_at)
+    lease = staticmethod(claimed)
 
     async def attempt_starts(
         self, _reader: Reader, _destination_ids: Sequence[DestinationId]
@@ -209,18 +199,10 @@ class _UnknownOutcomes:
     """Destinations to verify."""
 
     operation = "claimVerifications"
+    requires_access = False
     find_workspaces = staticmethod(workspaces_with_unknown_outcomes)
     lock = staticmethod(lock_unknown_outcomes)
-
-    def lease(
-        self,
-        state: DestinationState,
-        _account: Account,
-        token: UUID,
-        expires_at: datetime,
-        _now: datetime,
-    ) -> DestinationState:
-        return verification_claimed(state, token, expires_at)
+    lease = staticmethod(verification_claimed)
 
     async def attempt_starts(
         self, reader: Reader, destination_ids: Sequence[DestinationId]

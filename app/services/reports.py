@@ -13,13 +13,14 @@ from app.db.repositories.attempts import (
     write_attempts,
 )
 from app.db.repositories.posts import post_ids_by_destination_id
-from app.domain import reports, verification
+from app.domain import external_attempts, reports, verification
 from app.domain.account_commands import mark_needs_reconnection
 from app.domain.accounts import blocking_reason
 from app.domain.attempts import Attempt, Evidence, Failure, Publication
 from app.domain.destinations import Destination, DestinationState, Outcome
 from app.domain.errors import Conflict, NotFound
 from app.domain.events import duplicate_event
+from app.domain.external_attempts import ExternalAttempt
 from app.domain.ids import AccountId, DestinationId, IdFactory, PostId
 from app.domain.leases import Lease
 from app.domain.posts import Post
@@ -27,7 +28,7 @@ from app.domain.reports import ReportContext
 from app.domain.settlement import History, Receipt, RetryDecider, Transition, lease_lost_error
 from app.domain.times import Clock
 from app.domain.transitions import extended
-from app.domain.verification import ExternalAttempt, VerificationFinding
+from app.domain.verification import VerificationFinding
 from app.services.accounts import get_account_for_update
 from app.services.posts import get_post_for_update, get_post_for_update_including_deleted
 from app.services.unit_of_work import Publisher, UnitOfWork, WriteContext, run_in_transaction
@@ -222,7 +223,7 @@ async def record_external_attempt(
         if is_published and post.is_draft:  # cancelled after the publisher had taken it
             post = post.published_despite_cancel(destination_id, write_context.now)
         locked = await load_locked_destination(uow, post, destination_id)
-        transition = verification.record_external_attempt(
+        transition = external_attempts.record_external_attempt(
             locked.state,
             locked.history,
             external_attempt,

@@ -98,6 +98,7 @@ async def retry_matching(
     Only failed ones match unless the filter names statuses. Raises InvalidInput for a filter that everything
     matches.
     """
+    _check_filter(criteria)
     candidate_filter = _with_default_status(criteria)
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
@@ -122,6 +123,7 @@ async def dry_run_retry_matching(
     page: PageRequest,
 ) -> RetriedPage:
     """Return the result that `retry_matching` would have now; writes nothing and takes no lock."""
+    _check_filter(criteria)
     candidate_filter = _with_default_status(criteria)
     reader = database.read(write_context.workspace_id)
     candidates = await retry_candidates(reader, candidate_filter, page, write_context.now)
@@ -149,8 +151,8 @@ def load_retry_policies(file: Path | None) -> RetryPolicies:
     raise SettingsError(f"RETRY_POLICY_FILE: {file} {problem}")
 
 
-def _with_default_status(criteria: DestinationCriteria) -> DestinationCriteria:
-    """Return the filter, restricted to failed destinations unless it names statuses."""
+def _check_filter(criteria: DestinationCriteria) -> None:
+    """Raise InvalidInput if the filter matches all failed destinations."""
     filters = asdict(criteria)
     if filters["overdue"] is False:  # all failed destinations match this
         del filters["overdue"]
@@ -163,11 +165,13 @@ def _with_default_status(criteria: DestinationCriteria) -> DestinationCriteria:
             " attempts.",
             argument="filter",
         )
-    return (
-        replace(criteria, status=[DestinationStatus.FAILED])
-        if criteria.status is None
-        else criteria
-    )
+
+
+def _with_default_status(criteria: DestinationCriteria) -> DestinationCriteria:
+    """Return the filter, restricted to failed destinations unless it names statuses."""
+    if criteria.status is not None:
+        return criteria
+    return replace(criteria, status=[DestinationStatus.FAILED])
 
 
 def _apply_retries(

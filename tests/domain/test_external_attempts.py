@@ -7,9 +7,9 @@ import pytest
 
 from app.domain.attempts import Attempt, AttemptKind, Failure, Publication
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
+from app.domain.external_attempts import ExternalAttempt, record_external_attempt
 from app.domain.settlement import History, Receipt, Transition
 from app.domain.transitions import unknown
-from app.domain.verification import ExternalAttempt, record_external_attempt
 from tests.domain.attempt_histories import (
     AFTER_LEASE,
     DURING_LEASE,

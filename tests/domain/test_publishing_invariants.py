@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from app.domain.attempts import Attempt, AttemptKind, Evidence, Failure, Publication
 from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
 from app.domain.errors import PostResultsError
+from app.domain.external_attempts import ExternalAttempt, record_external_attempt
 from app.domain.leases import Lease
 from app.domain.reports import (
     ReportContext,
@@ -24,13 +25,7 @@ from app.domain.reports import (
 )
 from app.domain.settlement import History, Receipt, Transition
 from app.domain.transitions import cancelled, claimed, retried, verification_claimed
-from app.domain.verification import (
-    ExternalAttempt,
-    VerificationFinding,
-    reconcile,
-    record_external_attempt,
-    report_verified,
-)
+from app.domain.verification import VerificationFinding, reconcile, report_verified
 from tests.domain.attempt_histories import PUBLICATION, RETRY_DECIDER, SECOND, TIMEOUT, make_lease
 from tests.factories import NOW, queued
 

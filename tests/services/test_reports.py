@@ -15,11 +15,12 @@ from app.db.repositories.attempts import load_attempts, load_evidence
 from app.db.tools.integrity import find_problems
 from app.domain.attempts import AttemptKind, Publication
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.external_attempts import ExternalAttempt
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.post_commands import PostUpdate
 from app.domain.settlement import Receipt
-from app.domain.verification import ExternalAttempt, VerificationFinding
+from app.domain.verification import VerificationFinding
 from app.services import reports as service
 from app.services.claims import Claim
 from app.services.expirations import settle_expired_leases

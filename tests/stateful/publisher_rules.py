@@ -10,11 +10,12 @@ from hypothesis.stateful import precondition, rule
 
 from app.domain.attempts import Failure, Publication
 from app.domain.destinations import ErrorCategory, Outcome
+from app.domain.external_attempts import ExternalAttempt
 from app.domain.ids import AccountId, DestinationId
 from app.domain.leases import Lease
 from app.domain.retry_policy import DEFAULT_POLICIES
 from app.domain.settlement import RetryDecider
-from app.domain.verification import ExternalAttempt, VerificationFinding
+from app.domain.verification import VerificationFinding
 from app.services import reports as service
 from app.services.claims import Claim, ClaimRequest, ClaimService
 from app.services.expirations import fail_due_on_blocked_accounts, settle_expired_leases

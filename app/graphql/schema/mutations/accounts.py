@@ -147,9 +147,9 @@ class AccountMutations:
     ) -> UpdateAccountPayload | None:
         context = info.context
         account_id = input.checked_account_id()
-        changes = passed_fields(input, AccountUpdate)
+        update = passed_fields(input, AccountUpdate)
         await accounts.update_account(
-            context.database, context.write_context("updateAccount"), account_id, changes
+            context.database, context.write_context("updateAccount"), account_id, update
         )
         return UpdateAccountPayload(account=await load_account(context, account_id))
 

@@ -110,24 +110,24 @@ class UpdatePostInput(PostVersionInput):
     platform_content: Json | None = optional(_PLATFORM_CONTENT_DESCRIPTION, default=UNSET)
     reference: str | None = optional("Name that the client chooses.", default=UNSET)
 
-    def to_changes(self) -> PostUpdate:
+    def to_update(self) -> PostUpdate:
         """Return the passed fields; raises InvalidInput if there are two times or a type is wrong."""
         if self.publish_now and self.scheduled_for is not None:
             raise InvalidInput(
                 "Pass either scheduledFor or publishNow, not both.", argument="scheduledFor"
             )
-        changes = passed_fields(self, PostUpdate)
+        update = passed_fields(self, PostUpdate)
         if self.scheduled_for is None and not self.publish_now:
-            del changes["scheduled_for"]
-        if "content" in changes:
-            changes["content"] = self.content or ""
-        if "media_ids" in changes:
-            changes["media_ids"] = self.media_ids or []
-        if "media" in changes:
-            changes["media"] = self.media or []
-        if "platform_content" in changes:
-            changes["platform_content"] = _require_object(self.platform_content)
-        return changes
+            del update["scheduled_for"]
+        if "content" in update:
+            update["content"] = self.content or ""
+        if "media_ids" in update:
+            update["media_ids"] = self.media_ids or []
+        if "media" in update:
+            update["media"] = self.media or []
+        if "platform_content" in update:
+            update["platform_content"] = _require_object(self.platform_content)
+        return update
 
 
 @strawberry.input(description="Input of `schedulePost`.")
@@ -299,7 +299,7 @@ class PostMutations:
             context.database,
             context.write_context("updatePost"),
             post_id,
-            input.to_changes(),
+            input.to_update(),
             account_ids=_check_optional_account_ids(input.account_ids),
             expected_version=input.expected_version,
             new_id=context.new_id,

@@ -19,9 +19,10 @@ from app.domain.attempts import (
 )
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.errors import InvalidInput
+from app.domain.external_attempts import ExternalAttempt
 from app.domain.ids import DestinationId, PostId, validate_account_id
 from app.domain.leases import LeaseKind
-from app.domain.verification import ExternalAttempt, VerificationFinding
+from app.domain.verification import VerificationFinding
 from app.graphql.schema.context import Info
 from app.graphql.schema.enums import Reconciliation, ResultOutcome
 from app.graphql.schema.inputs import MutationInput, optional, passed_fields
