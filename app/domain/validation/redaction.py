@@ -26,31 +26,34 @@ _PERCENT = r"%(?:25){0,2}"  # encoded again for each URL that contains the URL
 _BASE64 = r"[\w.~+/-]{6,}+=*+"
 
 _NAMED_SECRETS = (
-    # A header, to its end or the end of its token. Quoted headers, as in JSON, match the next form.
+    # A header: `Cookie: a=1` → `Cookie: [redacted]`. Quoted headers, as in JSON, match the next form.
     rf"(?P<cookies>\b(?:set-)?cookie\s{{0,3}}:\s{{0,3}}){_NOT_YET_REDACTED}[^\s\"'][^\n]*",
     rf"(?P<header>\bauthorization\s{{0,3}}[:=]\s{{0,3}}{_SCHEME}\s{{1,3}}){_NOT_YET_REDACTED}"
     rf"{_BASE64}(?![\"'])",
-    # A quoted value, or a list of quoted values.
+    # A quoted value, or a list of them: `"token": "a1"` → `"token": "[redacted]"`.
     rf"(?P<quoted>{_WORD_START}(?:{_SECRET_NAME}|(?:set-)?cookie){_QUOTE}?\s{{0,3}}{_ASSIGNMENT}\s{{0,3}}"
     rf"(?P<list>\[\s*+)?(?P<quote>{_QUOTE})){_NOT_YET_REDACTED}{_QUOTED_CHARACTER}+"
     rf"(?(list)(?:(?P=quote)\s*+,\s*+(?P=quote){_QUOTED_CHARACTER}*)*)",
-    # An unquoted value with a quoted name: a number, or a list of numbers.
+    # An unquoted value of a quoted name, or a list of numbers: `"token": 17` → `"token": [redacted]`.
     rf"(?P<bare>{_WORD_START}{_SECRET_NAME}{_QUOTE}\s{{0,3}}{_ASSIGNMENT}\s{{0,3}})(?!{_PROSE}|{_NULL_OR_BOOLEAN})[\w+/.-]{_VALUE}",
     rf"(?P<numbers>{_WORD_START}{_SECRET_NAME}{_QUOTE}?\s{{0,3}}{_ASSIGNMENT}\s{{0,3}}\[\s*+)(?=[\d-])[^\]\"'\[{{}}]+",
-    # The content of an XML element.
+    # The content of an XML element: `<token>a1</token>` → `<token>[redacted]</token>`.
     rf"(?P<element>(?:<|&lt;)(?:\w{{1,20}}:)?{_SECRET_NAME}(?:\s[^<>]{{0,99}})?(?:>|&gt;)"
     rf"\s{{0,9}}(?:<!\[CDATA\[)?){_NOT_YET_REDACTED}[^\s<&\]][^<&\]]*",
-    # A URL or JSON, percent-encoded within a URL.
+    # A percent-encoded part of a URL: `token%3Da1&x=2` → `token%3D[redacted]&x=2`.
     rf"(?P<encoded>{_WORD_START}{_SECRET_NAME}(?:{_PERCENT}2[27])?{_PERCENT}3[AD]"
     rf"(?:{_PERCENT}2[027]|\+)*(?:{_SCHEME}(?:{_PERCENT}20|\+))?){_NOT_YET_REDACTED}"
     rf"(?:[^\s\"'&,;<>)}}\]%]|%(?!(?:25){{0,2}}(?:2[0267C]|3B|[57]D|0[AD])))+",
+    # An authentication scheme without a name: `Bearer dGVzdA==` → `Bearer [redacted]`.
     rf"(?P<scheme>\b(?:{_SCHEME}(?:\s{{1,3}}|%20)|Bearer\s{{0,3}}[:=]\s{{0,3}}))"
     rf"(?!{_PROSE}|{_WORD}[\"'\\]){_BASE64}(?!(?<==)[\"'][^\s\"',;)}}\]])",
+    # An assigned value; after a space only if it is not prose, unless the name is that of a password.
     rf"(?P<sent>{_WORD_START}(?:{_SECRET_NAME}{_ASSIGNMENT}|{_PASSWORD_NAME}\s{{0,3}}{_ASSIGNMENT}\s{{0,3}})){_NOT_YET_REDACTED}{_VALUE}",
     rf"(?P<assigned>{_WORD_START}{_SECRET_NAME}\s{{0,3}}{_ASSIGNMENT}\s{{0,3}})(?!{_PROSE}|{_SCHEME}){_VALUE}",
+    # User and password of a URL: `://user:pw@host` → `://[redacted]@host`.
     r"(?P<user>://)[^\s/@:]+:[^\s/@]+(?=@)",
 )
-"""Patterns of secrets with a name. The first group of each is not redacted."""
+"""Patterns of secrets with a name. The first group of each is not redacted; the first match wins."""
 
 _TOKEN_START = r"(?<![A-Za-z0-9])"
 _SECRET_FORMATS = (
