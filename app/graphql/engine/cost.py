@@ -56,7 +56,7 @@ class QueryCost:
     """Path of the argument in which each variable is used first."""
 
     def count_nodes(self, variables: Variables) -> int:
-        """Return an upper bound, at most MAX_COUNT, of the nodes of connections and `nodes(ids:)`.
+        """Return an upper bound, at most COUNT_CEILING, of the nodes of connections and `nodes(ids:)`.
 
         A connection returns its page size for each of its parents. Any other list counts as one,
         since its length is only known at execution (see `ResponseEntryLimit`). A field that is selected

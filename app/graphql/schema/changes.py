@@ -96,23 +96,14 @@ class FeedPage:
         " can be empty although more follow: continue with `endCursor` while `hasNextPage` is true."
     )
     has_next_page: bool = field(description="True if more may follow; false at the feed's end.")
-    end_position: strawberry.Private[FeedPosition]
-    latest_position: strawberry.Private[FeedPosition]
-    cursor_codec: strawberry.Private[CursorCodec]
-
-    @strawberry.field(
+    end_cursor: str = field(
         description="Cursor after the last scanned change; pass it as `after` to continue. It also skips"
         " changes that do not match, so store it even if the page is empty."
     )
-    def end_cursor(self) -> str:
-        return encode_position(self.cursor_codec, self.end_position)
-
-    @strawberry.field(
+    latest_cursor: str = field(
         description="Cursor after the latest change. To keep a view up to date: read this cursor, then the"
         " data, then follow the changes after the cursor."
     )
-    def latest_cursor(self) -> str:
-        return encode_position(self.cursor_codec, self.latest_position)
 
 
 async def read_change_page(
@@ -132,9 +123,8 @@ async def read_change_page(
     return FeedPage(
         nodes=[FeedChange(event=event, cursor_codec=codec) for event in page.changes],
         has_next_page=page.has_more,
-        end_position=page.next_position,
-        latest_position=page.latest_position,
-        cursor_codec=codec,
+        end_cursor=encode_position(codec, page.next_position),
+        latest_cursor=encode_position(codec, page.latest_position),
     )
 
 
