@@ -24,7 +24,7 @@ from app.graphql.schema.types import (
     load_post,
 )
 
-CURSOR_SCOPE = "changes"
+FEED_LIST_NAME = "changes"
 """List name in the cursors of the feed, the same for pages and subscriptions."""
 
 
@@ -114,7 +114,7 @@ async def read_change_page(
     post_id: UUID | None,
 ) -> FeedPage:
     """Read one page; raises ResyncRequired if the cursor is older than the retained changes."""
-    codec = context.cursor_codec(CURSOR_SCOPE)
+    codec = context.cursor_codec(FEED_LIST_NAME)
     request = parse_page_arguments(codec, first=first, after=after, last=None, before=None)
     position = None if request.after is None else _to_feed_position(request.after)
     change_filter = build_change_filter(types, post_id)

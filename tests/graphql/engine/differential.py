@@ -157,7 +157,7 @@ class DifferentialBench:
             ),
             request_state=state,
             entry_limit=ResponseEntryLimit(LIST_ENTRIES),
-            max_values=100,
+            max_argument_values=100,
             rate_limit_charge=RateLimitCharge(limits, key_id, state),
         )
 
