@@ -3,14 +3,12 @@
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any
 
 from app.domain.destinations import DestinationState
 from app.settings import read_settings
 from tests.clients import Client, Tenant, app_client
 from tests.factories import (
-    NOW,
     AddedPost,
     add_account,
     add_api_key,
@@ -45,15 +43,9 @@ async def add_tenant(tenant: Tenant) -> Tenant:
 
 
 @asynccontextmanager
-async def client_with_settings(
-    tenant: Tenant, *, now: datetime = NOW, **settings: str
-) -> AsyncIterator[Client]:
+async def client_with_settings(tenant: Tenant, **settings: str) -> AsyncIterator[Client]:
     """Open a client of the workspace in a service with these settings and no rate limit."""
     key = await add_api_key(tenant.database, tenant.workspace)
-    async with app_client(
-        tenant.database,
-        token=key.token,
-        settings=read_settings({"RATE_LIMIT": "off", **settings}),
-        now=now,
-    ) as client:
+    chosen = read_settings({"RATE_LIMIT": "off", **settings})
+    async with app_client(tenant.database, token=key.token, settings=chosen) as client:
         yield client

@@ -35,11 +35,6 @@ def expected_error(message: str) -> tuple[str, str, str]:
             f" Use one of {POST_STATUSES}.",
         ),
         (
-            "filter: {status: draft}",
-            f"filter.status: Value 'draft' does not exist in 'PostStatus' enum."
-            f" Use one of {POST_STATUSES}.",
-        ),
-        (
             'filter: {status: "DRAFT"}',
             "filter.status: Enum 'PostStatus' cannot represent non-enum value: \"DRAFT\"."
             f" Use one of {POST_STATUSES}.",
@@ -57,12 +52,7 @@ def expected_error(message: str) -> tuple[str, str, str]:
             "filter.createdAfter: A DateTime must be a string, such as 2026-04-15T14:30:05.000Z.",
         ),
         ('filter: {createdAfter: "yesterday"}', f"filter.createdAfter: {TIME_MESSAGE}"),
-        (
-            'filter: {createdBefore: "1900-01-01T00:00:00+01:00"}',
-            f"filter.createdBefore: {TIME_MESSAGE}",
-        ),
         ("filter: {accountId: [2147483648]}", f"filter.accountId[0]: {ACCOUNT_ID_MESSAGE}"),
-        ('filter: {accountId: "1"}', f"filter.accountId: {ACCOUNT_ID_MESSAGE}"),
         ("filter: {search: 5}", "filter.search: String cannot represent a non string value: 5"),
         (
             "filter: {statuses: DRAFT}",
@@ -71,7 +61,6 @@ def expected_error(message: str) -> tuple[str, str, str]:
         ),
         ("filter: 5", "filter: Expected value of type 'PostFilter' to be an object, found: 5."),
         ("first: 2147483648", "first must be from 1 to 100."),
-        ("first: 1.5", "first must be from 1 to 100."),
     ],
 )
 async def test_invalid_literal_is_rejected_with_its_path(
@@ -85,8 +74,6 @@ async def test_invalid_literal_is_rejected_with_its_path(
     ("document", "path"),
     [
         ('{ post(postId: "1") { id } }', "postId"),
-        ('{ post(postId: "f47ac10b58cc4372a5670e02b2c3d479") { id } }', "postId"),
-        ('{ post(postId: "{f47ac10b-58cc-4372-a567-0e02b2c3d479}") { id } }', "postId"),
         ('{ destinations(filter: {postId: ["x"]}) { nodes { id } } }', "filter.postId[0]"),
         ('query ($id: UUID = "x") { post(postId: $id) { id } }', "$id"),
     ],
@@ -116,7 +103,6 @@ async def test_malformed_uuid_is_invalid_id(acme: Tenant, document: str, path: s
             "filter.status[0]: Enum 'PostStatus' cannot represent"
             f" non-string value: 5. Use one of {POST_STATUSES}.",
         ),
-        ("PostFilter", "filter", {"createdAfter": "soon"}, f"filter.createdAfter: {TIME_MESSAGE}"),
         (
             "PostFilter",
             "filter",
@@ -126,7 +112,6 @@ async def test_malformed_uuid_is_invalid_id(acme: Tenant, document: str, path: s
         ("PostFilter", "filter", {"accountId": 2**31}, f"filter.accountId: {ACCOUNT_ID_MESSAGE}"),
         ("Int", "first", -(2**31) - 1, "first must be from 1 to 100."),
         ("Int", "first", True, "first must be from 1 to 100."),
-        ("Int", "first", "True", "first must be from 1 to 100."),
         (
             "PostFilter",
             "filter",
