@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from app.domain.accounts import HealthReason, blocking_message
 from app.domain.destinations import DestinationState
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
@@ -80,13 +81,15 @@ POST_MUTATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 async def test_created_post_is_published_immediately(acme: Tenant) -> None:
-    first = await add_account(acme.database, acme.workspace, platform="x")
+    first = await add_account(acme.database, acme.workspace, platform="x", is_active=False)
     second = await add_account(acme.database, acme.workspace, platform="instagram")
 
     answer = await run_mutation(acme, CREATE, content="Spring sale", accountIds=[second, first])
 
-    post = answer["post"]
-    assert answer["warnings"] == []
+    post, reason = answer["post"], HealthReason.ACCOUNT_INACTIVE
+    assert answer["warnings"] == [
+        {"accountId": first, "reason": reason.name, "message": blocking_message(reason)}
+    ]
     assert post == {
         "postId": post["postId"],
         "content": "Spring sale",

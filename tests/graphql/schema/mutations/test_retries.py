@@ -212,20 +212,16 @@ async def test_post_is_retried_on_selected_accounts(acme: Tenant) -> None:
     some = await run_mutation(acme, RETRY_POST, **key, accountIds=[3, 1, 1])
 
     assert (none["retriedCount"], none["retries"]) == (0, [])
-    assert [(retry["accountId"], retry["retried"]) for retry in some["retries"]] == [
-        (1, True),
-        (3, True),
-    ]
+    retried = [(retry["accountId"], retry["retried"]) for retry in some["retries"]]
+    assert retried == [(1, True), (3, True)]
     assert some["post"]["status"] == "PUBLISHING"
     assert await expect_refusal(acme, RETRY_POST, **key, accountIds=[1, 99]) == (
         "VALIDATION_ERROR",
         "input.accountIds",
         "The post does not go to account 99.",
     )
-    assert (await expect_refusal(acme, RETRY_POST, **key, accountIds=[0]))[:2] == (
-        "INVALID_ID",
-        "input.accountIds",
-    )
+    error = await expect_refusal(acme, RETRY_POST, **key, accountIds=[0])
+    assert error[:2] == ("INVALID_ID", "input.accountIds")
 
 
 async def test_retry_of_invisible_post_is_not_found(acme: Tenant) -> None:
