@@ -106,9 +106,9 @@ async def test_accounts_are_ordered_by_number(acme: Tenant) -> None:
 
 
 async def test_access_determines_readiness_and_health(acme: Tenant) -> None:
-    since = {"is_active": True, "needs_reconnection_since": NOW, "token_expires_at": NOW}
+    rejected: dict[str, Any] = {"needs_reconnection_since": NOW, "token_expires_at": NOW}
     expiring: dict[str, Any] = {"token_expires_at": NOW + WEEK}
-    for columns in (since, expiring):
+    for columns in (rejected, expiring):
         await add_account(acme.database, acme.workspace, **columns)
     data = await acme.client.query(
         "{ accounts { readiness { status canPost message } health { status canPost reasons }"

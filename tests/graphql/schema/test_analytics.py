@@ -20,7 +20,6 @@ from tests.factories import (
 )
 
 MILLISECOND = timedelta(milliseconds=1)
-MIDNIGHT = NOW.replace(hour=0)
 DAYS = timedelta(days=1)
 EPOCH = NOW - 365 * DAYS
 

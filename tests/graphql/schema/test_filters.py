@@ -156,22 +156,6 @@ async def test_search_is_literal_and_case_insensitive(
     assert await filter_posts(acme, search=needle) == ({content} if is_found else set())
 
 
-async def test_search_includes_platform_content(acme: Tenant) -> None:
-    await add_post(
-        acme.database,
-        acme.workspace,
-        content="general",
-        platform_content={
-            "x": {"content": "Only for X", "settings": {"reply": "followers"}},
-            "linkedin": {"contentType": "article"},
-        },
-    )
-    assert await filter_posts(acme, search="only FOR x") == {"general"}
-    assert await filter_posts(acme, search="general") == {"general"}
-    assert await filter_posts(acme, search="followers") == set()
-    assert await filter_posts(acme, search="article") == set()
-
-
 DESTINATION_STATES = {
     "queued": queued(NOW + HOUR),
     "retrying": waiting_for_retry(category=ErrorCategory.RATE_LIMITED, code="RATE_LIMITED"),

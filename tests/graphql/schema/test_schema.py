@@ -133,16 +133,3 @@ def test_every_type_with_id_implements_node() -> None:
             assert str(type_.fields["id"].type) == "ID!"
             nodes.add(name)
     assert nodes == {"Post", "Destination", "Account"}
-
-
-def test_scalars_have_specification_urls() -> None:
-    urls = {
-        name: type_.specified_by_url
-        for name, type_ in PRINTED_SCHEMA.type_map.items()
-        if hasattr(type_, "specified_by_url") and not is_specified_scalar_type(type_)
-    }
-    assert urls == {
-        "DateTime": "https://scalars.graphql.org/andimarek/date-time",
-        "JSON": "https://www.rfc-editor.org/rfc/rfc8259",
-        "UUID": "https://www.rfc-editor.org/rfc/rfc9562",
-    }

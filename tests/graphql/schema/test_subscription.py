@@ -243,9 +243,7 @@ async def test_expired_cursor_requires_resync(live_tenant: LiveTenant, query: st
         await wait_for_subscriptions(live_tenant.client, 1)
 
 
-async def test_subscriptions_and_cursors_are_isolated_by_workspace(
-    live_tenant: LiveTenant,
-) -> None:
+async def test_subscriptions_and_cursors_are_isolated_by_workspace(live_tenant: LiveTenant) -> None:
     key = await add_api_key(live_tenant.database, await add_workspace(live_tenant.database))
     own = await live_tenant.create_post()
     async with (

@@ -31,7 +31,7 @@ ACCOUNT = "{ accounts { needsReconnectionSince readiness { canPost } } }"
         ({"category": "TRANSIENT"}, 0, 30),
         ({"category": "RATE_LIMITED", "httpStatus": 429, "retryAfterSeconds": 3600}, 3600, 3600),
     ],
-    ids=lambda value: value["category"] if isinstance(value, dict) else str(value),
+    ids=["TRANSIENT", "RATE_LIMITED"],
 )
 async def test_failure_is_retried_when_its_category_allows(
     publisher: PublisherClient, details: dict[str, Any], earliest: int, latest: int
