@@ -50,7 +50,7 @@ from app.rest.envelope import error_response
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder
 from app.services.change_feed import ChangeFeed, run_change_notifier
 from app.services.periodic import PERIODIC_INTERVAL
-from app.services.retries import load_retry_policies
+from app.services.retry_policies import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
 from app.web.pages import DocsPages, GraphiQLPage, index_route
 from app.worker.process import embedded_worker

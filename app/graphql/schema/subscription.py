@@ -17,7 +17,7 @@ from app.db.repositories.destinations import DestinationCriteria, find_matching_
 from app.db.repositories.posts import post_exists
 from app.domain import events
 from app.domain.api_keys import Scope
-from app.domain.errors import NotFound
+from app.domain.errors import not_found_error
 from app.domain.events import ChangeFilter, EventKind
 from app.domain.ids import PostId
 from app.graphql.schema.changes import (
@@ -124,9 +124,7 @@ class Subscription:
         after: ResumeAfter = None,
     ) -> AsyncGenerator[PendingEvent, None]:
         if not await post_exists(info.context.read(), PostId(post_id)):
-            raise NotFound(
-                "The post was not found: this workspace has none with that id.", argument="postId"
-            )
+            raise not_found_error("post", argument="postId")
 
         async def resolve(change: FeedChange, _context: Context) -> PostChange:
             return PostChange(change=change)
