@@ -51,14 +51,13 @@ class WebSocketClient:
         subprotocol: str | None = event["subprotocol"]
         return subprotocol
 
-    def send_text(self, text: str) -> None:
-        self._to_app.put_nowait({"type": "websocket.receive", "text": text})
-
-    def send_bytes(self, data: bytes) -> None:
-        self._to_app.put_nowait({"type": "websocket.receive", "bytes": data})
+    def send_data(self, data: str | bytes) -> None:
+        """Send a text or binary message unchanged."""
+        kind = "text" if isinstance(data, str) else "bytes"
+        self._to_app.put_nowait({"type": "websocket.receive", kind: data})
 
     def send(self, **message: Any) -> None:
-        self.send_text(orjson.dumps(message).decode())
+        self.send_data(orjson.dumps(message).decode())
 
     def subscribe(self, operation_id: str, query: str, **variables: Any) -> None:
         payload = {"query": query, "variables": variables}
