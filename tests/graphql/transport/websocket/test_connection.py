@@ -24,8 +24,8 @@ from tests.graphql.transport.websocket.client import WebSocketClient, connect, c
 CHANGES_SUBSCRIPTION = "subscription ($after: String) { changes(after: $after) { type postId } }"
 SHORT_TIMEOUT = timedelta(milliseconds=20)
 UNKNOWN_KEY = "pe_live_" + 32 * "0"
-INIT = {"type": "connection_init"}
-SUBSCRIBE = {"type": "subscribe", "id": "a", "payload": {"query": "{ __typename }"}}
+INIT: dict[str, Any] = {"type": "connection_init"}
+SUBSCRIBE: dict[str, Any] = {"type": "subscribe", "id": "a", "payload": {"query": "{ __typename }"}}
 
 
 @asynccontextmanager
@@ -208,16 +208,13 @@ async def test_a_second_connection_init_closes_the_socket(live_tenant: LiveTenan
 @pytest.mark.parametrize(
     ("header", "init"),
     [
-        *(
-            (None, {"payload": payload})
-            for payload in (
-                {"Authorization": "Bearer KEY"},
-                {"authorization": "bearer KEY"},
-                {"headers": {"Authorization": "Bearer KEY"}},
-                {"headers": {"AUTHORIZATION": "Bearer KEY"}, "other": 7},
-            )
-        ),
-        *(("Bearer KEY", init) for init in ({}, {"payload": None}, {"payload": {}})),
+        (None, {"payload": {"Authorization": "Bearer KEY"}}),
+        (None, {"payload": {"authorization": "bearer KEY"}}),
+        (None, {"payload": {"headers": {"Authorization": "Bearer KEY"}}}),
+        (None, {"payload": {"headers": {"AUTHORIZATION": "Bearer KEY"}, "other": 7}}),
+        ("Bearer KEY", {}),
+        ("Bearer KEY", {"payload": None}),
+        ("Bearer KEY", {"payload": {}}),
     ],
 )
 async def test_the_key_may_be_in_the_payload_or_the_header_of_the_handshake(
@@ -231,30 +228,30 @@ async def test_the_key_may_be_in_the_payload_or_the_header_of_the_handshake(
         assert await socket.receive() == {"type": "connection_ack"}
 
 
-NO_KEY = "This request needs an API key: send 'Authorization: Bearer <key>'."
+NOT_AN_OBJECT = (4400, "payload must be a JSON object.")
+NO_KEY = (4403, "This request needs an API key: send 'Authorization: Bearer <key>'.")
 
 
 @pytest.mark.parametrize(
     ("message", "closing"),
     [
         (SUBSCRIBE, (4401, "Unauthorized")),
-        *(
-            ({**INIT, "payload": payload}, (4400, "payload must be a JSON object."))
-            for payload in ("x", 7, [], True)
-        ),
-        *(
-            ({**INIT, "payload": payload}, (4403, NO_KEY))
-            for payload in ({}, None, {"Authorization": 7})
-        ),
+        (INIT | {"payload": "x"}, NOT_AN_OBJECT),
+        (INIT | {"payload": 7}, NOT_AN_OBJECT),
+        (INIT | {"payload": []}, NOT_AN_OBJECT),
+        (INIT | {"payload": True}, NOT_AN_OBJECT),
+        (INIT | {"payload": None}, NO_KEY),
+        (INIT | {"payload": {}}, NO_KEY),
+        (INIT | {"payload": {"Authorization": 7}}, NO_KEY),
         (
-            {**INIT, "payload": {"Authorization": "Bearer x"}},
+            INIT | {"payload": {"Authorization": "Bearer x"}},
             (
                 4403,
                 "The API key is malformed: it is pe_live_ followed by 32 lower-case hex digits.",
             ),
         ),
         (
-            {**INIT, "payload": {"Authorization": f"Bearer {UNKNOWN_KEY}"}},
+            INIT | {"payload": {"Authorization": f"Bearer {UNKNOWN_KEY}"}},
             (4403, "The API key is unknown, revoked or expired. Use another key."),
         ),
     ],
