@@ -27,6 +27,24 @@ from app.observability.recorders import RequestRecord
 NOW = datetime(2026, 4, 15, 15, 0, tzinfo=UTC)
 LONG_TIMEOUT = timedelta(minutes=5)
 NO_TIME = timedelta(0)
+UNMATCHED_RECORD = RequestRecord(
+    request_id="00000001",
+    method="GET",
+    route=None,
+    path="/",
+    status=404,
+    duration=timedelta(seconds=0.25),
+    body_bytes=0,
+    client_address=None,
+    api=None,
+    api_key_id=None,
+    workspace_id=None,
+    operation_name=None,
+    operation_type=None,
+    error_codes=(),
+    is_latency_measured=True,
+)
+"""Record of the first request to the middleware of `build_middleware`, on a path without a route."""
 
 
 def http_scope(

@@ -13,7 +13,7 @@ from tests.http.asgi import ASGIClient, http_scope
 MEBIBYTE = 1024 * 1024
 
 
-def make_request(client: ASGIClient, **headers: str | None) -> Request:
+def body_request(client: ASGIClient, **headers: str | None) -> Request:
     raw = [
         (name.replace("_", "-").encode(), value.encode())
         for name, value in headers.items()
@@ -25,7 +25,7 @@ def make_request(client: ASGIClient, **headers: str | None) -> Request:
 @pytest.mark.parametrize("pieces", [(), (b"a" * (MEBIBYTE - 1), b"b")])
 async def test_body_up_to_limit_is_read(pieces: tuple[bytes, ...]) -> None:
     body = b"".join(pieces)
-    request = make_request(ASGIClient(*pieces), content_length=str(len(body)))
+    request = body_request(ASGIClient(*pieces), content_length=str(len(body)))
 
     assert await read_body(request, MEBIBYTE) == body
 
@@ -54,7 +54,7 @@ async def test_compressed_or_announced_oversized_body_is_refused_unread(
     client = ASGIClient(b"{}")
 
     with pytest.raises(error_type) as caught:
-        await read_body(make_request(client, **headers), MEBIBYTE)
+        await read_body(body_request(client, **headers), MEBIBYTE)
 
     assert caught.value.message == message
     assert client.pieces_taken == 0
@@ -67,7 +67,7 @@ async def test_unannounced_oversized_body_is_read_up_to_limit(
     client = ASGIClient(b"a" * MEBIBYTE, b"b", b"never read")
 
     with pytest.raises(BodyTooLarge):
-        await read_body(make_request(client, content_length=content_length), MEBIBYTE)
+        await read_body(body_request(client, content_length=content_length), MEBIBYTE)
 
     assert client.pieces_taken == 2
 
@@ -77,7 +77,7 @@ async def test_disconnect_during_body_raises() -> None:
     client.disconnect()
 
     with pytest.raises(ClientDisconnect):
-        await read_body(make_request(client), MEBIBYTE)
+        await read_body(body_request(client), MEBIBYTE)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ MASKED = {
 }
 
 
-def failing_app(error: Exception, *, first_message: bytes | None = None) -> ASGIApp:
+def raising_app(error: Exception, *, first_message: bytes | None = None) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if first_message is not None:
             await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -46,7 +46,7 @@ async def test_unexpected_exception_is_reported_and_masked() -> None:
     observer = RecordingObserver()
     error = LookupError("SELECT secret FROM /var/lib")
 
-    client, scope = await send_in_middleware(failing_app(error), observer)
+    client, scope = await send_in_middleware(raising_app(error), observer)
 
     assert (client.status, json.loads(client.body)) == (500, MASKED)
     assert observer.failures == [("0000cafe", error)]
@@ -58,7 +58,7 @@ async def test_exception_after_start_leaves_response_incomplete() -> None:
     error = LookupError("half-way")
 
     client, scope = await send_in_middleware(
-        failing_app(error, first_message=b"beginning"), observer
+        raising_app(error, first_message=b"beginning"), observer
     )
 
     assert (client.status, client.body) == (200, b"beginning")
@@ -81,7 +81,7 @@ async def test_own_errors_are_rendered_and_those_of_the_server_reported(
 ) -> None:
     observer = RecordingObserver()
 
-    client, scope = await send_in_middleware(failing_app(error), observer)
+    client, scope = await send_in_middleware(raising_app(error), observer)
 
     assert client.status == error.http_status
     assert json.loads(client.body) == {

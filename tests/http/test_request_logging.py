@@ -5,7 +5,6 @@ import gc
 import os
 import re
 from dataclasses import replace
-from datetime import timedelta
 from uuid import UUID
 
 import httpx
@@ -20,10 +19,10 @@ from app.domain.errors import InvalidApiKey, NotFound
 from app.domain.ids import ApiKeyId, WorkspaceId
 from app.http.request_logging import RequestLoggingMiddleware
 from app.http.state import request_state
-from app.observability.recorders import RequestRecord
 from tests.http.asgi import (
     LONG_TIMEOUT,
     NOW,
+    UNMATCHED_RECORD,
     ASGIClient,
     BlockingApp,
     RecordingObserver,
@@ -40,23 +39,6 @@ KEY_ID = ApiKeyId(UUID(int=1))
 WORKSPACE_ID = WorkspaceId(UUID(int=2))
 TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
 RESET_AT = str(int(NOW.timestamp()) + 60)
-UNMATCHED_RECORD = RequestRecord(
-    request_id="00000001",
-    method="GET",
-    route=None,
-    path="/no\nsuch path/é" + "x" * 185,
-    status=404,
-    duration=timedelta(seconds=0.25),
-    body_bytes=0,
-    client_address=None,
-    api=None,
-    api_key_id=None,
-    workspace_id=None,
-    operation_name=None,
-    operation_type=None,
-    error_codes=(),
-    is_latency_measured=True,
-)
 
 
 def rate_headers(response: httpx.Response) -> tuple[str, ...]:
@@ -139,7 +121,8 @@ async def test_unmatched_request_is_recorded() -> None:
     scope = http_scope("GET", "/no\nsuch path/é" + "x" * 1000)
     await send_request(build_middleware(PlainTextResponse("", 404), observer), scope=scope)
 
-    assert observer.finished == [UNMATCHED_RECORD]
+    path = "/no\nsuch path/é" + "x" * 185
+    assert observer.finished == [replace(UNMATCHED_RECORD, path=path)]
 
 
 async def test_route_of_state_overrides_router() -> None:

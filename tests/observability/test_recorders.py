@@ -14,7 +14,14 @@ from app.http.request_logging import RequestLoggingMiddleware
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
 from app.observability.recorders import RequestRecord, RequestRecorder
-from tests.http.asgi import http_client, make_rate_limits, render_error, stepping_clock
+from tests.http.asgi import (
+    NO_TIME,
+    UNMATCHED_RECORD,
+    http_client,
+    make_rate_limits,
+    render_error,
+    stepping_clock,
+)
 from tests.observability.conftest import log_lines
 
 TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
@@ -36,23 +43,8 @@ READ_REQUEST = RequestRecord(
     error_codes=("not_found", "bad_cursor"),
     is_latency_measured=True,
 )
-
-UNMATCHED_REQUEST = RequestRecord(
-    request_id="0000beef",
-    method="BREW",
-    route=None,
-    path="/no\nsuch pot/é\ud800",
-    status=404,
-    duration=timedelta(0),
-    body_bytes=0,
-    client_address=None,
-    api=None,
-    api_key_id=None,
-    workspace_id=None,
-    operation_name=None,
-    operation_type=None,
-    error_codes=(),
-    is_latency_measured=True,
+UNMATCHED_REQUEST = replace(
+    UNMATCHED_RECORD, method="BREW", path="/no\nsuch pot/é\ud800", duration=NO_TIME
 )
 
 
@@ -92,7 +84,7 @@ def test_request_is_one_line_with_all_fields(capsys: pytest.CaptureFixture[str])
         {
             "level": "info",
             "event": "request finished",
-            "request_id": "0000beef",
+            "request_id": "00000001",
             "method": "BREW",
             "path": "/no%0Asuch%20pot/%C3%A9%3F",
             "status": 404,

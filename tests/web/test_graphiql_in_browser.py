@@ -17,7 +17,7 @@ SCOPES = "read, write, publish"
 pytestmark = pytest.mark.usefixtures("require_built_page")
 
 
-async def test_page_loads_without_problems_or_other_origins(
+async def test_page_loads_without_problems_other_origins_or_headers_editor(
     browser: Browser, demo_server: ServerProcess
 ) -> None:
     for path in ("/graphql", "/graphiql"):
@@ -26,6 +26,8 @@ async def test_page_loads_without_problems_or_other_origins(
             await session.expect_status(f"Workspace Demo: {SCOPES} · demo key")
             await session.wait_for_schema()
             await expect(session.page.get_by_label("Result Window")).not_to_contain_text("error")
+            await expect(session.page.get_by_role("button", name="Variables")).to_be_visible()
+            await expect(session.page.get_by_role("button", name="Headers")).to_have_count(0)
 
 
 async def test_request_to_other_origin_is_blocked_and_detected(
@@ -125,7 +127,7 @@ async def test_key_survives_reload_only(browser: Browser, page_server: PageServe
         assert page_server.key not in stored
 
 
-async def test_invalid_key_is_reported_without_further_requests(
+async def test_invalid_key_is_reported_without_further_requests_and_demo_key_returns(
     browser: Browser, demo_server: ServerProcess
 ) -> None:
     url = f"{demo_server.url}/graphql"
@@ -151,6 +153,11 @@ async def test_invalid_key_is_reported_without_further_requests(
         await session.key_input.fill(DEMO_KEY)
         await session.expect_status(f"Workspace Demo: {SCOPES} · demo key")
         assert (await session.execute_query())["data"]["post"]["status"] == "PARTIALLY_FAILED"
+
+        await session.key_input.fill("")
+        await session.expect_status("Enter a key. `post-results keys create` makes one.")
+        await session.page.reload()
+        await session.expect_status(f"Workspace Demo: {SCOPES} · demo key")
 
 
 async def test_revoked_key_is_reported(browser: Browser, page_server: PageServer) -> None:
@@ -192,21 +199,6 @@ async def test_late_refusal_of_previous_key_is_ignored(
             is_next_key_accepted.set()
         assert await session.execute_query() == {"data": {"post": None}}
         await session.expect_status(f"Workspace default: {SCOPES}, admin")
-
-
-async def test_demo_key_returns_after_reload(browser: Browser, demo_server: ServerProcess) -> None:
-    async with open_page(browser, f"{demo_server.url}/graphql") as session:
-        await session.key_input.fill("")
-        await session.expect_status("Enter a key. `post-results keys create` makes one.")
-        await session.page.reload()
-        await session.expect_status(f"Workspace Demo: {SCOPES} · demo key")
-
-
-async def test_headers_editor_is_disabled(browser: Browser, demo_server: ServerProcess) -> None:
-    async with open_page(browser, f"{demo_server.url}/graphql") as session:
-        await session.wait_for_schema()
-        await expect(session.page.get_by_role("button", name="Variables")).to_be_visible()
-        await expect(session.page.get_by_role("button", name="Headers")).to_have_count(0)
 
 
 async def test_key_and_status_fit_narrow_window(

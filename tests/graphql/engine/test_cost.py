@@ -52,7 +52,7 @@ def count_nodes(query: str, **variables: object) -> int:
     return query_cost(query).count_nodes(values.coerced)
 
 
-def limit_error(query: str, **variables: object) -> tuple[str, str | None] | None:
+def cost_error(query: str, **variables: object) -> tuple[str, str | None] | None:
     cost = query_cost(query)
     try:
         cost.check_argument_sizes(variables, LIMITS.ids)
@@ -293,8 +293,8 @@ def test_the_size_limit_of_literal_lists_and_objects_is_exact(query: str, argume
         members = " ".join(f"m{number}: 1" for number in range(count))
         return query.replace("LIST", str([1] * count)).replace("OBJECT", members)
 
-    assert limit_error(literal_of_length(100)) is None
-    assert limit_error(literal_of_length(101)) == (
+    assert cost_error(literal_of_length(100)) is None
+    assert cost_error(literal_of_length(101)) == (
         f"{argument} has 101 values; at most 100 are allowed.",
         argument,
     )
@@ -327,8 +327,8 @@ def test_the_size_limit_of_literal_lists_and_objects_is_exact(query: str, argume
 def test_the_size_limit_of_lists_and_objects_in_variables_is_exact(
     query: str, shape: object, argument: str
 ) -> None:
-    assert limit_error(query, v=fill_shape(shape, ["1"] * 100)) is None
-    assert limit_error(query, v=fill_shape(shape, ["1"] * 101)) == (
+    assert cost_error(query, v=fill_shape(shape, ["1"] * 100)) is None
+    assert cost_error(query, v=fill_shape(shape, ["1"] * 101)) == (
         f"{argument} has 101 values; at most 100 are allowed.",
         argument,
     )
@@ -346,7 +346,7 @@ def fill_shape(shape: object, values: list[str]) -> object:
 
 def test_lists_in_excluded_selections_do_not_count() -> None:
     excluded = f"nodes(ids: {[1] * 101}) @skip(if: true) {{ id }}"
-    assert limit_error(f"{{ {excluded} ... @include(if: false) {{ {excluded} }} version }}") is None
+    assert cost_error(f"{{ {excluded} ... @include(if: false) {{ {excluded} }} version }}") is None
 
 
 def test_lists_of_other_operations_and_unused_variables_do_not_count() -> None:

@@ -51,7 +51,7 @@ def by_hash(document: str, query: str | None = None) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def client_with_settings(
+async def client_of_process(
     acme: Tenant, settings: Settings = UNLIMITED_SETTINGS
 ) -> AsyncIterator[Client]:
     """A client of the same tenant at another process, which has these settings."""
@@ -143,7 +143,7 @@ async def test_a_rejected_document_is_not_stored(
 ) -> None:
     await add_accounts(acme.database, acme.workspace, 2)
     settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
-    async with client_with_settings(acme, settings) as client:
+    async with client_of_process(acme, settings) as client:
         _, result = await POST.send(client, {**by_hash(text, text), "variables": variables})
         assert error_codes(result) == [code]
         assert await POST.send(client, by_hash(text)) == (200, NOT_FOUND)
@@ -175,7 +175,7 @@ async def test_a_hash_is_unknown_in_other_workspaces_and_processes(acme: Tenant)
     colleague = await add_api_key(acme.database, acme.workspace)
     await POST.send(acme.client, by_hash(QUERY, QUERY))
 
-    async with client_with_settings(acme) as another_process:
+    async with client_of_process(acme) as another_process:
         for client, expected in (
             (acme.client.with_token(other.token), NOT_FOUND),
             (acme.client.with_token(colleague.token), EMPTY),
@@ -186,7 +186,7 @@ async def test_a_hash_is_unknown_in_other_workspaces_and_processes(acme: Tenant)
 
 async def test_a_known_hash_needs_a_key_and_counts_against_the_rate_limit(acme: Tenant) -> None:
     settings = read_settings({"RATE_LIMIT": "2/minute"})
-    async with client_with_settings(acme, settings) as client:
+    async with client_of_process(acme, settings) as client:
         await POST.send(client, by_hash(QUERY, QUERY))
         status, _ = await POST.send(client.with_token(None), by_hash(QUERY))
         assert status == 401
@@ -198,7 +198,7 @@ async def test_a_known_hash_needs_a_key_and_counts_against_the_rate_limit(acme: 
 async def test_the_size_of_stored_documents_is_limited_by_the_setting(acme: Tenant) -> None:
     first, second = (f"{{ __typename }} # {number * 500}" for number in "12")
     settings = read_settings({"RATE_LIMIT": "off", "PERSISTED_QUERIES_BYTES": "1500"})
-    async with client_with_settings(acme, settings) as client:
+    async with client_of_process(acme, settings) as client:
         for text in (first, second):
             assert await POST.send(client, by_hash(text, text)) == (200, TYPENAME)
         assert await POST.send(client, by_hash(first)) == (200, NOT_FOUND)
@@ -267,7 +267,7 @@ async def test_disabled_hashes_are_reported_as_not_supported(
     acme: Tenant, form: RequestForm
 ) -> None:
     settings = read_settings({"RATE_LIMIT": "off", "PERSISTED_QUERIES_BYTES": "0"})
-    async with client_with_settings(acme, settings) as client:
+    async with client_of_process(acme, settings) as client:
         for request in (by_hash(QUERY), by_hash(QUERY, QUERY)):
             result = await form.send(client, request)
             assert result == (200, NOT_SUPPORTED)
@@ -401,7 +401,7 @@ def trusted_documents_settings(folder: Path, *contents: object, **variables: str
 async def trusting_client(acme: Tenant, folder: Path, *contents: object) -> AsyncIterator[Client]:
     """A client at a process that executes only the documents in these files."""
     settings = trusted_documents_settings(folder, *contents)
-    async with client_with_settings(acme, settings) as client:
+    async with client_of_process(acme, settings) as client:
         yield client
 
 

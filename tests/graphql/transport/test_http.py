@@ -125,7 +125,7 @@ async def test_the_accept_header_may_be_repeated_or_missing(database: Database) 
         ({"query": "{ accounts(" + "a: 1 " * 2000 + ") }"}, "LIMIT_EXCEEDED"),
     ],
 )
-async def test_a_document_that_is_not_executed_has_its_error_status_under_the_new_media_type(
+async def test_a_document_that_is_not_executed_has_status_400_under_the_new_media_type(
     acme: Tenant, parameters: dict[str, object], code: str
 ) -> None:
     json_status, json_body = await POST.send(acme.client, parameters)

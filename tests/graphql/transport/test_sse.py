@@ -79,7 +79,7 @@ TYPENAME_JSON = '{"data":{"__typename":"Query"}}'
         ("text/*", JSON, False),
     ],
 )
-async def test_a_stream_must_be_named_and_a_query_is_streamed_only_if_nothing_else_is_accepted(
+async def test_event_streams_must_be_named_and_for_queries_be_the_only_accepted_type(
     live_tenant: LiveTenant, accept: str, query_type: str, *, is_subscription_possible: bool
 ) -> None:
     async with open_stream(

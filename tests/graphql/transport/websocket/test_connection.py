@@ -29,7 +29,7 @@ SUBSCRIBE: dict[str, Any] = {"type": "subscribe", "id": "a", "payload": {"query"
 
 
 @asynccontextmanager
-async def open_socket(
+async def open_socket_of_app(
     tenant: LiveTenant, token: str | None = None, **options: Any
 ) -> AsyncIterator[WebSocketClient]:
     """Open an authenticated socket on another app, which has these options."""
@@ -393,7 +393,7 @@ async def test_a_document_that_cannot_be_parsed_counts_against_the_rate_limit(
     live_tenant: LiveTenant,
 ) -> None:
     settings = read_settings({"RATE_LIMIT": "2/minute", "PUBLISH_RATE_LIMIT": "1/minute"})
-    async with open_socket(live_tenant, settings=settings) as socket:
+    async with open_socket_of_app(live_tenant, settings=settings) as socket:
         codes = []
         for _ in range(4):
             socket.subscribe("q", "{")
@@ -426,7 +426,7 @@ async def test_failed_authentications_have_a_rate_limit(live_tenant: LiveTenant)
 async def test_a_revoked_key_closes_the_socket(live_tenant: LiveTenant) -> None:
     timeouts = ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT)
     key = await add_api_key(live_tenant.database, live_tenant.workspace)
-    async with open_socket(live_tenant, key.token, connection_timeouts=timeouts) as socket:
+    async with open_socket_of_app(live_tenant, key.token, connection_timeouts=timeouts) as socket:
         socket.subscribe("a", CHANGES_SUBSCRIPTION)
         await asyncio.sleep(3 * SHORT_TIMEOUT.total_seconds())
         assert socket.has_no_messages()  # the key was checked and is still valid
@@ -448,7 +448,7 @@ async def test_no_operation_runs_with_a_revoked_key(live_tenant: LiveTenant) -> 
 
 async def test_a_client_that_does_not_read_is_disconnected(live_tenant: LiveTenant) -> None:
     timeouts = ConnectionTimeouts(send_timeout=SHORT_TIMEOUT)
-    async with open_socket(live_tenant, connection_timeouts=timeouts) as socket:
+    async with open_socket_of_app(live_tenant, connection_timeouts=timeouts) as socket:
         socket.stop_reading()
         socket.subscribe("a", "{ __typename }")
         await socket.wait_finished()
@@ -483,7 +483,7 @@ async def test_a_socket_closed_by_the_server_ends_without_an_error(
 
 async def test_the_init_timeout_ends_with_connection_init(live_tenant: LiveTenant) -> None:
     timeouts = ConnectionTimeouts(init_timeout=SHORT_TIMEOUT)
-    async with open_socket(live_tenant, connection_timeouts=timeouts) as socket:
+    async with open_socket_of_app(live_tenant, connection_timeouts=timeouts) as socket:
         await asyncio.sleep(2 * SHORT_TIMEOUT.total_seconds())
         socket.send(type="ping")
         assert await socket.receive() == {"type": "pong"}
