@@ -66,6 +66,13 @@ def nested_query(levels: int) -> str:
     return "{ a" * levels + " }" * levels
 
 
+def fragment_ladder(rungs: int) -> str:
+    fragments = "".join(
+        f"fragment F{i} on Query {{ x: a @d {{ ...F{i + 1} ...F{i + 1} }} }}" for i in range(rungs)
+    )
+    return "{ ...F0 }" + fragments
+
+
 # Parsing
 
 
@@ -199,40 +206,36 @@ def test_a_syntax_error_keeps_its_location(
             stats(depth=1, fields=1, root_fields=1),
             id="unknown fragments count nothing",
         ),
+        # A fragment cycle is traversed once.
+        (
+            "{ ...F } fragment F on Query { a ...F }",
+            stats(depth=1, fields=1, root_fields=1),
+        ),
+        (
+            "{ ...F } fragment F on Query { a ...G } fragment G on Query { b ...F }",
+            stats(depth=1, fields=2, root_fields=2),
+        ),
+        (
+            "fragment F on Query { a { ...F ...F } } { ...F b }",
+            stats(depth=1, fields=2, root_fields=2),
+        ),
+        pytest.param(
+            "{ ...F0 }"
+            + "".join(f"fragment F{i} on Query {{ a {{ ...F{i + 1} }} }}" for i in range(10_000)),
+            stats(depth=10_000, fields=10_000, root_fields=1),
+            id="a chain of fragments as long as the document",
+        ),
+        pytest.param(
+            fragment_ladder(20),
+            stats(
+                depth=20, fields=2**20 - 1, aliases=2**20 - 1, root_fields=1, directives=2**20 - 1
+            ),
+            id="multiplying fragments, without expansion",
+        ),
     ],
 )
 def test_a_document_is_measured(query: str, expected: DocumentStats) -> None:
     assert measure(query) == expected
-
-
-@pytest.mark.parametrize(
-    ("query", "fields"),
-    [
-        ("{ ...F } fragment F on Query { a ...F }", 1),
-        ("{ ...F } fragment F on Query { a ...G } fragment G on Query { b ...F }", 2),
-        ("fragment F on Query { a { ...F ...F } } { ...F b }", 2),
-    ],
-)
-def test_a_fragment_cycle_is_traversed_once(query: str, fields: int) -> None:
-    assert measure(query).fields == fields
-
-
-def test_a_fragment_chain_as_long_as_the_document_is_measured() -> None:
-    chain = "".join(f"fragment F{i} on Query {{ a {{ ...F{i + 1} }} }}" for i in range(10_000))
-    assert measure("{ ...F0 }" + chain) == stats(depth=10_000, fields=10_000, root_fields=1)
-
-
-def fragment_ladder(rungs: int) -> str:
-    fragments = "".join(
-        f"fragment F{i} on Query {{ x: a @d {{ ...F{i + 1} ...F{i + 1} }} }}" for i in range(rungs)
-    )
-    return "{ ...F0 }" + fragments
-
-
-def test_multiplying_fragments_are_counted_without_expansion() -> None:
-    assert measure(fragment_ladder(20)) == stats(
-        depth=20, fields=2**20 - 1, aliases=2**20 - 1, root_fields=1, directives=2**20 - 1
-    )
 
 
 def test_counting_stops_at_the_ceiling() -> None:
