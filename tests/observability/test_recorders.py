@@ -149,3 +149,12 @@ def test_operations_are_counted_by_type_and_first_error() -> None:
         sample for family in registry.collect() for sample in family.samples if sample.name == name
     ]
     assert len(operations) == 1
+
+
+def test_successful_requests_are_not_logged_at_error_level(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("error", "json")
+    metrics_for(READ_REQUEST)
+
+    assert log_lines(capsys) == []

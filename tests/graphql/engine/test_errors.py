@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 import structlog.testing
 
-from app.db.core.database import Database, ReadDriver
-from app.db.core.statements import AnySelect, CompiledStatement, Record
+from app.db.core.database import Database
+from app.db.core.statements import AnySelect
 from app.db.core.tenancy import WorkspaceIdOrParam, restrict_to_workspace
 from app.domain.errors import ErrorCode
 from tests.clients import Client, Tenant, app_client
@@ -23,6 +23,7 @@ from tests.factories import (
     add_workspace,
     published,
 )
+from tests.graphql.engine.failing_driver import FailingDriver
 
 BAD_DOCUMENTS: Mapping[str, Sequence[str]] = {
     "GRAPHQL_PARSE_FAILED": (
@@ -198,25 +199,6 @@ class FailingRestriction:
         if any(re.search(pattern, str(restricted)) for pattern in patterns):
             raise self._error
         return restricted
-
-
-class FailingDriver:
-    """A driver that fails for statements that contain a text."""
-
-    def __init__(self, driver: ReadDriver, error: Exception, pattern: str) -> None:
-        self._driver = driver
-        self._error = error
-        self._pattern = pattern
-
-    async def fetch(
-        self, query: CompiledStatement, arguments: Sequence[object]
-    ) -> Sequence[Record]:
-        if self._pattern in query.sql.replace("\n", " "):
-            raise self._error
-        return await self._driver.fetch(query, arguments)
-
-    async def close(self) -> None:
-        await self._driver.close()
 
 
 def table_locked_error() -> sqlite3.OperationalError:

@@ -1,14 +1,13 @@
 """Execution plans: statements, permissions, limits and the fallback to graphql-core."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from app.db.core.database import Database, ReadDriver
-from app.db.core.statements import CompiledStatement, Record
+from app.db.core.database import Database
 from app.domain.api_keys import Scope
 from app.domain.errors import ServiceUnavailable
 from app.graphql.engine.executable_schema import Schema, create_schema
@@ -24,6 +23,7 @@ from tests.graphql.engine.differential import (
     add_posts_in_all_states,
     run_query,
 )
+from tests.graphql.engine.failing_driver import FailingDriver
 from tests.recording_driver import record_statements
 
 POST = UUID(int=4)
@@ -170,28 +170,13 @@ async def test_limits_apply_to_a_cached_operation_with_other_variables(
         assert statements == []
 
 
-@dataclass(slots=True)
-class CountTimeoutDriver:
-    """A driver whose count queries time out."""
-
-    driver: ReadDriver
-
-    async def fetch(
-        self, query: CompiledStatement, arguments: Sequence[object]
-    ) -> Sequence[Record]:
-        if "count(" in query.sql:
-            raise TimeoutError
-        return await self.driver.fetch(query, arguments)
-
-    async def close(self) -> None:
-        await self.driver.close()
-
-
 @pytest.mark.parametrize("schema", [FAST_SCHEMA, REFERENCE_SCHEMA])
 async def test_a_failed_total_count_leaves_the_page(
     anyio_backend: str, database_url: str, schema: Schema
 ) -> None:
-    async with Database(database_url, wrap_driver=CountTimeoutDriver) as database:
+    async with Database(
+        database_url, wrap_driver=lambda driver: FailingDriver(driver, TimeoutError(), "count(")
+    ) as database:
         bench = DifferentialBench(
             database, CorruptingDriver(), await add_posts_in_all_states(database)
         )

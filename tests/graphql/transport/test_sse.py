@@ -174,11 +174,19 @@ async def test_a_stream_ends_without_complete_when_the_key_is_revoked(
         await events.wait_finished()
 
 
-async def test_a_client_that_does_not_read_is_disconnected(live_tenant: LiveTenant) -> None:
-    timeouts = ConnectionTimeouts(send_timeout=SHORT_TIMEOUT)
+@pytest.mark.parametrize(
+    ("send_timeout", "is_idle"),
+    [(SHORT_TIMEOUT, True), (timedelta(seconds=1), False)],
+    ids=["at a heartbeat", "at a change"],
+)
+async def test_a_client_that_does_not_read_is_disconnected(
+    live_tenant: LiveTenant, send_timeout: timedelta, *, is_idle: bool
+) -> None:
+    timeouts = ConnectionTimeouts(send_timeout=send_timeout)
     async with subscribe(live_tenant, connection_timeouts=timeouts) as events:
         events.stop_reading()
-        await live_tenant.create_post()
+        if not is_idle:
+            await live_tenant.create_post()
         await events.wait_finished()
 
 
