@@ -10,7 +10,8 @@ from itertools import count
 from typing import TypeVarTuple
 
 import httpx
-from limits import RateLimitItem
+import limits
+import pytest
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +26,24 @@ from app.observability.recorders import RequestRecord
 NOW = datetime(2026, 4, 15, 15, 0, tzinfo=UTC)
 LONG_TIMEOUT = timedelta(minutes=5)
 NO_TIME = timedelta(0)
+UNMATCHED_RECORD = RequestRecord(
+    request_id="00000001",
+    method="GET",
+    route=None,
+    path="/",
+    status=404,
+    duration=timedelta(seconds=0.25),
+    body_bytes=0,
+    client_address=None,
+    api=None,
+    api_key_id=None,
+    workspace_id=None,
+    operation_name=None,
+    operation_type=None,
+    error_codes=(),
+    is_latency_measured=True,
+)
+"""Record of the first request to the middleware of `build_middleware`, on a path without a route."""
 
 
 def http_scope(
@@ -75,6 +94,22 @@ class ASGIClient:
     @property
     def body(self) -> bytes:
         return b"".join(message.get("body", b"") for message in self.sent)
+
+
+async def send_request(app: ASGIApp, *pieces: bytes, scope: Scope | None = None) -> ASGIClient:
+    """Send a request, by default a GET request, and return its client when the app has ended."""
+    client = ASGIClient(*pieces)
+    await app(scope or http_scope(), client.receive, client.send)
+    return client
+
+
+async def cancel_when_running(app: ASGIApp, inner: "BlockingApp", client: ASGIClient) -> None:
+    """Send a request, and cancel its task as a server does when the blocking app inside is running."""
+    request = asyncio.ensure_future(app(http_scope(), client.receive, client.send))
+    await inner.is_running.wait()
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
 
 
 class BlockingApp:
@@ -178,23 +213,34 @@ class _VirtualTimeSelector(selectors.DefaultSelector):
 
 
 def make_rate_limits(
-    requests: Sequence[RateLimitItem] = (), failed_authentications: Sequence[RateLimitItem] = ()
+    requests: str = "",
+    *,
+    failed_authentications: str = "",
+    new_posts: str = "",
+    publishing: str = "",
+    subscriptions: str = "",
+    clock: Callable[[], datetime] = lambda: NOW,
 ) -> RateLimits:
+    """Rate limits from texts such as `2/minute;5/hour`; an empty text limits nothing."""
     return RateLimits(
-        requests=requests,
-        failed_authentications=failed_authentications,
-        new_posts=(),
-        publishing=(),
-        subscriptions=(),
-        now=lambda: NOW,
+        requests=_parse_limits(requests),
+        failed_authentications=_parse_limits(failed_authentications),
+        new_posts=_parse_limits(new_posts),
+        publishing=_parse_limits(publishing),
+        subscriptions=_parse_limits(subscriptions),
+        now=clock,
     )
+
+
+def _parse_limits(text: str) -> Sequence[limits.RateLimitItem]:
+    return limits.parse_many(text) if text else ()
 
 
 def build_middleware(
     app: ASGIApp,
     observer: RecordingObserver,
     *,
-    limits: RateLimits | None = None,
+    rate_limits: RateLimits | None = None,
     origins: Sequence[str] = (),
     timeout: timedelta = LONG_TIMEOUT,
 ) -> RequestLoggingMiddleware:
@@ -206,7 +252,7 @@ def build_middleware(
     return RequestLoggingMiddleware(
         add_cors(error_middleware, origins, render_error),
         observer=observer,
-        rate_limits=limits or make_rate_limits(),
+        rate_limits=rate_limits or make_rate_limits(),
         random_bytes=sequential_random_bytes(),
         monotonic=stepping_clock(),
     )

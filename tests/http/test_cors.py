@@ -1,9 +1,8 @@
 """CORS: requests and responses of pages of other origins."""
 
-import asyncio
+from datetime import timedelta
 
 import httpx
-import limits
 import pytest
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -11,7 +10,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.domain.errors import InvalidApiKey, RateLimitExceeded
 from app.http.middleware import add_cors
 from tests.http.asgi import (
+    LONG_TIMEOUT,
     NO_TIME,
+    BlockingApp,
     RecordingObserver,
     build_middleware,
     http_client,
@@ -41,6 +42,12 @@ async def preflight(app: ASGIApp, origin: str, method: str, headers: str) -> htt
         )
 
 
+async def get_from(app: ASGIApp, **headers: str) -> httpx.Response:
+    """Send a GET request, by default from the allowed origin."""
+    async with http_client(app) as client:
+        return await client.get("/", headers={"Origin": ORIGIN, **headers})
+
+
 async def unreachable_app(scope: Scope, receive: Receive, send: Send) -> None:
     raise AssertionError("a preflight must not reach the app")
 
@@ -48,10 +55,11 @@ async def unreachable_app(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
 async def test_preflight_needs_no_key_and_is_not_counted(method: str) -> None:
     observer = RecordingObserver()
-    limited = make_rate_limits(limits.parse_many("2/minute"))
     headers = "authorization, content-type, idempotency-key, if-none-match, x-allow-duplicate, x-request-id"
 
-    app = build_middleware(unreachable_app, observer, limits=limited, origins=[ORIGIN])
+    app = build_middleware(
+        unreachable_app, observer, rate_limits=make_rate_limits("2/minute"), origins=[ORIGIN]
+    )
     response = await preflight(app, ORIGIN, method, headers)
 
     assert response.status_code == 200
@@ -108,22 +116,22 @@ async def failing_app(scope: Scope, receive: Receive, send: Send) -> None:
     raise LookupError("internals")
 
 
-async def slow_app(scope: Scope, receive: Receive, send: Send) -> None:
-    await asyncio.Event().wait()
-
-
 @pytest.mark.parametrize(
-    ("app", "status"),
+    ("app", "request_timeout", "status"),
     [
-        (PlainTextResponse("hello"), 200),
-        (unauthorized_app, 401),
-        (rate_limited_app, 429),
-        (failing_app, 500),
+        (PlainTextResponse("hello"), LONG_TIMEOUT, 200),
+        (unauthorized_app, LONG_TIMEOUT, 401),
+        (rate_limited_app, LONG_TIMEOUT, 429),
+        (failing_app, LONG_TIMEOUT, 500),
+        (BlockingApp(), NO_TIME, 503),
     ],
 )
-async def test_allowed_origin_may_read_every_response(app: ASGIApp, status: int) -> None:
-    async with http_client(build_middleware(app, RecordingObserver(), origins=[ORIGIN])) as client:
-        response = await client.get("/", headers={"Origin": ORIGIN})
+async def test_allowed_origin_may_read_every_response(
+    app: ASGIApp, request_timeout: timedelta, status: int
+) -> None:
+    response = await get_from(
+        build_middleware(app, RecordingObserver(), origins=[ORIGIN], timeout=request_timeout)
+    )
 
     assert response.status_code == status
     assert cors_headers(response) == {
@@ -136,28 +144,16 @@ async def test_allowed_origin_may_read_every_response(app: ASGIApp, status: int)
     assert response.headers["Vary"] == "Origin"
 
 
-async def test_allowed_origin_may_read_timeout_response() -> None:
-    app = build_middleware(slow_app, RecordingObserver(), origins=[ORIGIN], timeout=NO_TIME)
-    async with http_client(app) as client:
-        response = await client.get("/", headers={"Origin": ORIGIN})
-
-    assert response.status_code == 503
-    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
-
-
 async def test_other_origin_may_not_read_response() -> None:
     app = build_middleware(PlainTextResponse("hello"), RecordingObserver(), origins=[ORIGIN])
-    async with http_client(app) as client:
-        response = await client.get("/", headers={"Origin": "https://evil.example.com"})
+    response = await get_from(app, Origin="https://evil.example.com")
 
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
 async def test_wildcard_allows_every_origin_without_credentials() -> None:
-    async with http_client(
-        build_middleware(PlainTextResponse(""), RecordingObserver(), origins=["*"])
-    ) as client:
-        response = await client.get("/", headers={"Origin": ORIGIN, "Cookie": "a=b"})
+    app = build_middleware(PlainTextResponse(""), RecordingObserver(), origins=["*"])
+    response = await get_from(app, Cookie="a=b")
 
     assert response.headers["Access-Control-Allow-Origin"] == "*"
     assert "Access-Control-Allow-Credentials" not in response.headers
@@ -167,8 +163,7 @@ async def test_no_cors_headers_without_origins() -> None:
     app: Response = PlainTextResponse("hello")
     assert add_cors(app, (), render_error) is app
 
-    async with http_client(build_middleware(app, RecordingObserver())) as client:
-        response = await client.get("/", headers={"Origin": ORIGIN})
+    response = await get_from(build_middleware(app, RecordingObserver()))
 
     assert cors_headers(response) == {}
     assert "Vary" not in response.headers

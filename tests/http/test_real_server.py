@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -29,11 +29,13 @@ def http_implementation(request: pytest.FixtureRequest) -> str:
 
 
 @asynccontextmanager
-async def serve_app(app: ASGIApp, http: str) -> AsyncIterator[int]:
-    """Serve an app on a free port; yields the port."""
+async def serve_app(
+    app: ASGIApp, http: str, observer: RecordingObserver, limit: timedelta = LONG_TIMEOUT
+) -> AsyncIterator[int]:
+    """Serve an app inside the middleware on a free port; yields the port. `limit` is its timeout."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
-            app,
+            build_middleware(app, observer, timeout=limit),
             http=http,
             lifespan="off",
             log_config=None,
@@ -85,7 +87,7 @@ async def test_closed_socket_cancels_app(http_implementation: str, has_body: boo
             was_cancelled.set()
 
     async with (
-        serve_app(build_middleware(wait_until_cancelled, observer), http_implementation) as port,
+        serve_app(wait_until_cancelled, http_implementation, observer) as port,
         open_connection(port) as (_, writer),
     ):
         head = b"POST / HTTP/1.1\r\nHost: x\r\n"
@@ -103,9 +105,7 @@ async def test_stalled_body_times_out(http_implementation: str) -> None:
     observer = RecordingObserver()
 
     async with (
-        serve_app(
-            build_middleware(echo, observer, timeout=SHORT_TIMEOUT), http_implementation
-        ) as port,
+        serve_app(echo, http_implementation, observer, SHORT_TIMEOUT) as port,
         open_connection(port) as (reader, writer),
     ):
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
@@ -131,8 +131,7 @@ async def test_truncated_response_is_a_protocol_error(
     timeout = SHORT_TIMEOUT if ending == "timeout" else LONG_TIMEOUT
     async with (
         serve_app(
-            build_middleware(StreamingResponse(stream_chunks()), observer, timeout=timeout),
-            http_implementation,
+            StreamingResponse(stream_chunks()), http_implementation, observer, timeout
         ) as port,
         httpx.AsyncClient() as client,
     ):
@@ -142,19 +141,13 @@ async def test_truncated_response_is_a_protocol_error(
     assert [record.status for record in observer.finished] == [200]
 
 
-async def test_body_size_limit_is_exact(
-    http_implementation: str,
-) -> None:
-    def body_chunks(size: int) -> Iterator[bytes]:
+async def test_body_size_limit_is_exact(http_implementation: str) -> None:
+    async def stream_body(size: int) -> AsyncIterator[bytes]:
         for start in range(0, size, 65536):
             yield b"a" * min(65536, size - start)
 
-    async def stream_body(size: int) -> AsyncIterator[bytes]:
-        for chunk in body_chunks(size):
-            yield chunk
-
     async with (
-        serve_app(build_middleware(echo, RecordingObserver()), http_implementation) as port,
+        serve_app(echo, http_implementation, RecordingObserver()) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         statuses = [
@@ -172,11 +165,9 @@ async def test_body_size_limit_is_exact(
     assert after.text == "3"
 
 
-async def test_expect_continue_with_oversized_body_is_refused(
-    http_implementation: str,
-) -> None:
+async def test_expect_continue_with_oversized_body_is_refused(http_implementation: str) -> None:
     async with (
-        serve_app(build_middleware(echo, RecordingObserver()), http_implementation) as port,
+        serve_app(echo, http_implementation, RecordingObserver()) as port,
         open_connection(port) as (reader, writer),
     ):
         writer.write(
@@ -190,7 +181,7 @@ async def test_expect_continue_with_oversized_body_is_refused(
 async def test_connection_is_kept_alive(http_implementation: str) -> None:
     observer = RecordingObserver()
     async with (
-        serve_app(build_middleware(echo, observer), http_implementation) as port,
+        serve_app(echo, http_implementation, observer) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         texts = [

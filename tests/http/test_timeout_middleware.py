@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import pytest
 from starlette.background import BackgroundTask
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.request_scope import request_state
@@ -20,9 +21,13 @@ from tests.http.asgi import (
     ASGIClient,
     BlockingApp,
     VirtualTimeLoop,
+    cancel_when_running,
     http_scope,
     render_error,
+    send_request,
 )
+
+T = TypeVar("T")
 
 WITH_BODY = [(b"transfer-encoding", b"chunked")]
 TIMEOUT_RESPONSE = {
@@ -30,26 +35,52 @@ TIMEOUT_RESPONSE = {
     "message": "The request timed out after 0 s.",
     "id": "0000cafe",
 }
+TENTH = timedelta(seconds=0.1)
 
 
 def with_timeout(app: ASGIApp, timeout: timedelta = LONG_TIMEOUT) -> RequestTimeoutMiddleware:
     return RequestTimeoutMiddleware(app, timeout=timeout, render=render_error)
 
 
-async def test_response_in_time_is_unchanged() -> None:
-    client = ASGIClient()
+def run_in_virtual_time(work: Coroutine[Any, Any, T]) -> T:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        return runner.run(work)
 
-    await with_timeout(PlainTextResponse("hello"))(http_scope(), client.receive, client.send)
 
-    assert (client.status, client.body, client.has_response.is_set()) == (200, b"hello", True)
+def loop_time() -> float:
+    return round(asyncio.get_running_loop().time(), 6)
+
+
+async def stream_chunks() -> AsyncIterator[bytes]:
+    for chunk in (b"a", b"b", b"c"):
+        await asyncio.sleep(0)
+        yield chunk
+
+
+@pytest.mark.parametrize(
+    ("response", "headers"),
+    [
+        (PlainTextResponse("abc"), []),
+        (PlainTextResponse("abc"), WITH_BODY),
+        (StreamingResponse(stream_chunks()), []),
+    ],
+    ids=["without body", "with body", "streamed"],
+)
+async def test_response_in_time_is_unchanged_and_leaves_no_task(
+    response: Response, headers: list[tuple[bytes, bytes]]
+) -> None:
+    before = asyncio.all_tasks()
+
+    client = await send_request(with_timeout(response), scope=http_scope("POST", headers=headers))
+
+    assert (client.status, client.body, client.has_response.is_set()) == (200, b"abc", True)
+    assert asyncio.all_tasks() == before
 
 
 async def test_timeout_cancels_app_and_responds_503() -> None:
-    client = ASGIClient()
-    app = BlockingApp()
-    scope = http_scope()
+    app, scope = BlockingApp(), http_scope()
 
-    await with_timeout(app, NO_TIME)(scope, client.receive, client.send)
+    client = await send_request(with_timeout(app, NO_TIME), scope=scope)
 
     assert (client.status, json.loads(client.body)) == (503, TIMEOUT_RESPONSE)
     assert (b"retry-after", b"5") in client.sent[0]["headers"]
@@ -101,108 +132,72 @@ async def test_cleanup_is_not_cancelled() -> None:
 
 
 async def test_messages_after_timeout_are_dropped() -> None:
-    client = ASGIClient()
-
     async def ignore_cancellation(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             await PlainTextResponse("too late")(scope, receive, send)
 
-    await with_timeout(ignore_cancellation, NO_TIME)(http_scope(), client.receive, client.send)
+    client = await send_request(with_timeout(ignore_cancellation, NO_TIME))
 
     assert (client.status, json.loads(client.body)) == (503, TIMEOUT_RESPONSE)
 
 
 async def test_timeout_leaves_started_response_incomplete() -> None:
-    client = ASGIClient()
     app = BlockingApp(starts_response=True)
 
-    await with_timeout(app, NO_TIME)(http_scope(), client.receive, client.send)
+    client = await send_request(with_timeout(app, NO_TIME))
 
     assert app.was_cancelled
     assert (client.status, client.body, client.has_response.is_set()) == (200, b"beginning", False)
 
 
-async def test_exception_during_cleanup_propagates() -> None:
+async def test_exception_during_cleanup_propagates_after_timeout_response() -> None:
     client = ASGIClient()
 
-    async def failing_app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def fail_at_cleanup(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await asyncio.Event().wait()
         finally:
             raise LookupError("cleanup failed")
 
     with pytest.raises(LookupError, match="cleanup failed"):
-        await with_timeout(failing_app, NO_TIME)(http_scope(), client.receive, client.send)
+        await with_timeout(fail_at_cleanup, NO_TIME)(http_scope(), client.receive, client.send)
 
     assert client.status == 503
 
 
-async def test_disabled_timeout_does_not_cancel() -> None:
-    client = ASGIClient()
+@pytest.mark.parametrize(
+    ("raised", "expected", "message"),
+    [
+        (LookupError("failure"), LookupError, "failure"),
+        (asyncio.CancelledError(), RuntimeError, "cancelled by its own code"),
+    ],
+    ids=["exception", "app that cancels itself"],
+)
+async def test_exception_of_app_propagates_and_its_own_cancellation_is_a_failure(
+    raised: BaseException, expected: type[Exception], message: str
+) -> None:
+    async def fail(scope: Scope, receive: Receive, send: Send) -> None:
+        raise raised
 
-    async def respond_slowly(scope: Scope, receive: Receive, send: Send) -> None:
-        request_state(scope)["disable_timeout"]()
-        await asyncio.sleep(0.01)
-        await PlainTextResponse("hello")(scope, receive, send)
-
-    await with_timeout(respond_slowly, timedelta(milliseconds=1))(
-        http_scope(), client.receive, client.send
-    )
-
-    assert (client.status, client.body) == (200, b"hello")
+    with pytest.raises(expected, match=message):
+        await send_request(with_timeout(fail))
 
 
-async def test_disconnect_cancels_app() -> None:
-    client = ASGIClient()
+async def test_cancellation_by_server_cancels_app() -> None:
     app = BlockingApp()
-    request = asyncio.create_task(with_timeout(app)(http_scope(), client.receive, client.send))
-    await app.is_running.wait()
 
-    client.disconnect()
-    await request
+    await cancel_when_running(with_timeout(app), app, ASGIClient())
 
     assert app.was_cancelled
     assert app.cleaned_up.is_set()
-    assert client.sent == []
 
 
-async def test_disconnect_cancels_app_with_disabled_timeout() -> None:
-    client = ASGIClient()
-    app = BlockingApp(starts_response=True)
-    scope = http_scope()
-    request = asyncio.create_task(with_timeout(app)(scope, client.receive, client.send))
-    await app.is_running.wait()
-    request_state(scope)["disable_timeout"]()
-
-    client.disconnect()
-    await request
-
-    assert app.was_cancelled
-    assert client.body == b"beginning"
-
-
-async def test_disconnect_after_body_cancels_app() -> None:
-    client = ASGIClient(b"half", b"half")
-    app = BlockingApp()
-
-    async def read_body_first(scope: Scope, receive: Receive, send: Send) -> None:
-        assert await Request(scope, receive).body() == b"halfhalf"
-        await app(scope, receive, send)
-
-    scope = http_scope("POST", headers=WITH_BODY)
-    request = asyncio.create_task(with_timeout(read_body_first)(scope, client.receive, client.send))
-    await app.is_running.wait()
-
-    client.disconnect()
-    await request
-
-    assert app.was_cancelled
+# Bodies
 
 
 async def test_app_receives_every_message_then_disconnect() -> None:
-    client = ASGIClient(b"one", b"two", b"three")
     received: list[Message] = []
 
     async def receive_all(scope: Scope, receive: Receive, send: Send) -> None:
@@ -212,7 +207,7 @@ async def test_app_receives_every_message_then_disconnect() -> None:
                 await PlainTextResponse("thank you")(scope, receive, send)
 
     scope = http_scope("POST", headers=WITH_BODY)
-    await with_timeout(receive_all)(scope, client.receive, client.send)
+    await send_request(with_timeout(receive_all), b"one", b"two", b"three", scope=scope)
 
     assert received == [
         {"type": "http.request", "body": b"one", "more_body": True},
@@ -224,21 +219,20 @@ async def test_app_receives_every_message_then_disconnect() -> None:
 
 @pytest.mark.parametrize("pieces", [[], [b"un", b"announced"]])
 async def test_body_without_header_is_delivered(pieces: list[bytes]) -> None:
-    client = ASGIClient(*pieces)
-
     async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse(await Request(scope, receive).body())(scope, receive, send)
 
-    await with_timeout(echo)(http_scope("POST"), client.receive, client.send)
+    client = await send_request(with_timeout(echo), *pieces, scope=http_scope("POST"))
 
     assert client.body == b"".join(pieces)
 
 
 async def test_body_is_read_on_demand_only() -> None:
-    client = ASGIClient(b"never", b"read")
     scope = http_scope("POST", headers=[(b"content-length", b"9")])
 
-    await with_timeout(PlainTextResponse("refused"))(scope, client.receive, client.send)
+    client = await send_request(
+        with_timeout(PlainTextResponse("refused")), b"never", b"read", scope=scope
+    )
 
     assert client.body == b"refused"
     assert client.pieces_taken == 0
@@ -246,7 +240,6 @@ async def test_body_is_read_on_demand_only() -> None:
 
 async def test_endless_body_times_out() -> None:
     client = ASGIClient(b"first", b"never sent")
-    scope = http_scope("POST", headers=WITH_BODY)
 
     async def receive() -> Message:
         if client.pieces_taken:
@@ -256,102 +249,19 @@ async def test_endless_body_times_out() -> None:
     async def read_body(scope: Scope, receive: Receive, send: Send) -> None:
         await Request(scope, receive).body()
 
+    scope = http_scope("POST", headers=WITH_BODY)
     await with_timeout(read_body, timedelta(milliseconds=1))(scope, receive, client.send)
 
     assert client.status == 503
 
 
-async def test_streamed_response_is_delivered() -> None:
-    client = ASGIClient()
-
-    async def chunks() -> AsyncIterator[bytes]:
-        for chunk in (b"a", b"b", b"c"):
-            await asyncio.sleep(0)
-            yield chunk
-
-    await with_timeout(StreamingResponse(chunks()))(http_scope(), client.receive, client.send)
-
-    assert (client.body, client.has_response.is_set()) == (b"abc", True)
+# Virtual time
 
 
-async def test_background_task_is_not_cancelled() -> None:
-    client = ASGIClient()
-    finished = []
-
-    async def background_work() -> None:
-        for _ in range(5):
-            await asyncio.sleep(0.002)
-        finished.append(client.has_response.is_set())
-
-    response = PlainTextResponse("done", background=BackgroundTask(background_work))
-    await with_timeout(response, timedelta(milliseconds=5))(
-        http_scope(), client.receive, client.send
-    )
-
-    assert finished == [True]
-
-
-async def test_exception_of_app_propagates() -> None:
-    client = ASGIClient()
-
-    async def failing_app(scope: Scope, receive: Receive, send: Send) -> None:
-        raise LookupError("failure")
-
-    with pytest.raises(LookupError, match="failure"):
-        await with_timeout(failing_app)(http_scope(), client.receive, client.send)
-
-
-async def test_app_that_cancels_itself_is_a_failure() -> None:
-    client = ASGIClient()
-
-    async def cancel_itself(scope: Scope, receive: Receive, send: Send) -> None:
-        raise asyncio.CancelledError
-
-    with pytest.raises(RuntimeError, match="cancelled by its own code"):
-        await with_timeout(cancel_itself)(http_scope(), client.receive, client.send)
-
-
-async def test_cancellation_by_server_cancels_app() -> None:
-    client = ASGIClient()
-    app = BlockingApp()
-    request = asyncio.create_task(with_timeout(app)(http_scope(), client.receive, client.send))
-    await app.is_running.wait()
-
-    request.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await request
-
-    assert app.was_cancelled
-    assert app.cleaned_up.is_set()
-
-
-@pytest.mark.parametrize("headers", [[], WITH_BODY])
-async def test_no_task_remains_after_request(headers: list[tuple[bytes, bytes]]) -> None:
-    client = ASGIClient()
-    before = asyncio.all_tasks()
-
-    scope = http_scope("POST", headers=headers)
-    await with_timeout(PlainTextResponse("hello"))(scope, client.receive, client.send)
-
-    assert asyncio.all_tasks() == before
-
-
-@pytest.mark.parametrize("kind", ["websocket", "lifespan"])
-async def test_other_scopes_are_passed_on(kind: str) -> None:
-    client = ASGIClient()
-    passed: list[object] = []
-
+def delayed_app(seconds: float, *, disables_timeout: bool = False) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        passed.extend((scope, receive, send))
-
-    scope = {"type": kind}
-    await with_timeout(app, NO_TIME)(scope, client.receive, client.send)
-
-    assert passed == [{"type": kind}, client.receive, client.send]
-
-
-def delayed_app(seconds: float) -> ASGIApp:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if disables_timeout:
+            request_state(scope)["disable_timeout"]()
         await asyncio.sleep(seconds)
         await PlainTextResponse("hello")(scope, receive, send)
 
@@ -361,9 +271,8 @@ def delayed_app(seconds: float) -> ASGIApp:
 async def response_time(app: ASGIApp, *, start_delay: float = 0) -> tuple[int | None, float]:
     """Status of a request that starts after `start_delay`, and the loop time of its response."""
     await asyncio.sleep(start_delay)
-    client = ASGIClient()
-    await app(http_scope(), client.receive, client.send)
-    return client.status, round(asyncio.get_running_loop().time(), 6)
+    client = await send_request(app)
+    return client.status, loop_time()
 
 
 @pytest.mark.parametrize(
@@ -382,8 +291,26 @@ def test_response_must_complete_within_timeout(
 ) -> None:
     app = with_timeout(delayed_app(duration), timedelta(seconds=timeout))
 
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        assert runner.run(response_time(app)) == expected
+    assert run_in_virtual_time(response_time(app)) == expected
+
+
+def test_disabled_timeout_does_not_cancel() -> None:
+    app = with_timeout(delayed_app(9, disables_timeout=True), TENTH)
+
+    assert run_in_virtual_time(response_time(app)) == (200, 9)
+
+
+def test_background_task_is_not_cancelled() -> None:
+    finished_at: list[float] = []
+
+    async def background_work() -> None:
+        await asyncio.sleep(9)
+        finished_at.append(loop_time())
+
+    response = PlainTextResponse("done", background=BackgroundTask(background_work))
+    client = run_in_virtual_time(send_request(with_timeout(response, TENTH)))
+
+    assert (client.status, client.body, finished_at) == (200, b"done", [9])
 
 
 def test_concurrent_requests_have_separate_timeouts() -> None:
@@ -393,8 +320,9 @@ def test_concurrent_requests_have_separate_timeouts() -> None:
     async def run_concurrently() -> list[tuple[int | None, float]]:
         return await asyncio.gather(*(response_time(app, start_delay=start) for start in starts))
 
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        assert runner.run(run_concurrently()) == [(503, round(start + 0.5, 6)) for start in starts]
+    assert run_in_virtual_time(run_concurrently()) == [
+        (503, round(start + 0.5, 6)) for start in starts
+    ]
 
 
 def test_quick_requests_share_one_timer() -> None:
@@ -412,28 +340,34 @@ def test_quick_requests_share_one_timer() -> None:
     assert loop.timers == 2
 
 
-def test_disconnect_is_noticed_after_slow_threshold() -> None:
+@pytest.mark.parametrize("disables_timeout", [False, True])
+def test_disconnect_cancels_app_after_slow_threshold(*, disables_timeout: bool) -> None:
     client = ASGIClient()
-    disconnected_at = 0.005
-    app = BlockingApp()
+    app = BlockingApp(starts_response=disables_timeout)
+
+    async def start(scope: Scope, receive: Receive, send: Send) -> None:
+        if disables_timeout:
+            request_state(scope)["disable_timeout"]()
+        asyncio.get_running_loop().call_later(0.005, client.disconnect)
+        await app(scope, receive, send)
 
     async def disconnect_early() -> float:
-        loop = asyncio.get_running_loop()
-        loop.call_later(disconnected_at, client.disconnect)
-        await with_timeout(app)(http_scope(), client.receive, client.send)
-        return loop.time()
+        await with_timeout(start)(http_scope(), client.receive, client.send)
+        return loop_time()
 
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        assert runner.run(disconnect_early()) == 0.02
+    assert run_in_virtual_time(disconnect_early()) == 0.02
     assert app.was_cancelled
+    assert app.cleaned_up.is_set()
+    assert client.body == (b"beginning" if disables_timeout else b"")
 
 
-def test_disconnect_is_noticed_after_slow_body() -> None:
+@pytest.mark.parametrize(("delay", "noticed_at"), [(0, 0.02), (0.3, 0.9)])
+def test_disconnect_after_body_cancels_app(delay: float, noticed_at: float) -> None:
     client = ASGIClient(b"half", b"half")
     app = BlockingApp()
 
     async def receive() -> Message:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(delay)
         return await client.receive()
 
     async def read_body_first(scope: Scope, receive: Receive, send: Send) -> None:
@@ -441,42 +375,35 @@ def test_disconnect_is_noticed_after_slow_body() -> None:
         client.disconnect()
         await app(scope, receive, send)
 
-    async def send_slow_body() -> float:
+    async def send_body() -> float:
         scope = http_scope("POST", headers=WITH_BODY)
         await with_timeout(read_body_first)(scope, receive, client.send)
-        return round(asyncio.get_running_loop().time(), 6)
+        return loop_time()
 
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        assert runner.run(send_slow_body()) == 0.9
+    assert run_in_virtual_time(send_body()) == noticed_at
     assert app.was_cancelled
+    assert client.sent == []
 
 
 def test_timeouts_work_after_event_loop_was_replaced() -> None:
-    app = with_timeout(delayed_app(9), timedelta(seconds=0.1))
+    app = with_timeout(delayed_app(9), TENTH)
 
     async def start_request() -> None:
         request = asyncio.create_task(response_time(app))
         await asyncio.sleep(0.01)
         assert not request.done()
 
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(start_request())
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        assert runner.run(response_time(app)) == (503, 0.1)
+    run_in_virtual_time(start_request())
+    assert run_in_virtual_time(response_time(app)) == (503, 0.1)
 
 
 def test_event_loops_have_separate_timers() -> None:
-    app = with_timeout(delayed_app(9), timedelta(seconds=0.1))
+    app = with_timeout(delayed_app(9), TENTH)
 
-    def statuses() -> list[int | None]:
-        async def run_both() -> list[int | None]:
-            results = await asyncio.gather(response_time(app), response_time(app, start_delay=0.05))
-            return [status for status, _ in results]
-
-        with asyncio.Runner() as runner:
-            return runner.run(run_both())
+    async def run_both() -> list[int | None]:
+        results = await asyncio.gather(response_time(app), response_time(app, start_delay=0.05))
+        return [status for status, _ in results]
 
     with ThreadPoolExecutor() as threads:
-        assert [future.result() for future in [threads.submit(statuses) for _ in range(4)]] == (
-            [[503, 503]] * 4
-        )
+        runs = [threads.submit(lambda: asyncio.run(run_both())) for _ in range(4)]
+        assert [run.result() for run in runs] == [[503, 503]] * 4

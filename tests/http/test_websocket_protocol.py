@@ -18,6 +18,7 @@ TOO_LARGE = (MAX_BYTES + 1) * b"x"
 CLOSE = Frame(Opcode.CLOSE, Close(1000, "").serialize())
 PING = Frame(Opcode.PING, b"")
 INVALID_UTF8 = Frame(Opcode.TEXT, b"\xff\xfe")
+CLOSING_CALLS = ["write", "write_eof", "resume_reading"]
 CLOSE_REQUEST = Frame(Opcode.TEXT, b"please close")
 
 
@@ -122,23 +123,20 @@ async def pair(anyio_backend: str) -> ConnectedPair:
     return new_pair
 
 
-async def test_oversized_frame_closes_and_drains_connection(
-    pair: ConnectedPair,
-) -> None:
+async def test_oversized_frame_closes_and_drains_connection(pair: ConnectedPair) -> None:
     pair.server.close_timeout = 0.05
     data = Frame(Opcode.TEXT, TOO_LARGE).serialize(mask=True, extensions=[])
     pair.server.data_received(data[:500])
     await run_loop_iterations()
-    closing_calls = ["write", "write_eof", "resume_reading"]
-    assert (pair.close_code, pair.transport.calls) == (1009, closing_calls)
+    assert (pair.close_code, pair.transport.calls) == (1009, CLOSING_CALLS)
     pair.server.data_received(data[500:])
     await pair.send(CLOSE_REQUEST, PING, INVALID_UTF8, CLOSE)
-    assert pair.transport.calls == closing_calls
+    assert pair.transport.calls == CLOSING_CALLS
     assert [(message["type"], message["code"]) for message in pair.received] == [
         ("websocket.disconnect", 1009)
     ]
     await asyncio.sleep(0.1)
-    assert pair.transport.calls == [*closing_calls, "abort"]
+    assert pair.transport.calls == [*CLOSING_CALLS, "abort"]
 
 
 async def test_closed_connection_is_not_aborted(pair: ConnectedPair) -> None:
@@ -157,10 +155,7 @@ async def test_frames_after_unreadable_data_are_ignored(
     pair: ConnectedPair, more_frames: tuple[Frame, ...], code: int
 ) -> None:
     await pair.send(INVALID_UTF8, *more_frames)
-    assert (pair.close_code, pair.transport.calls) == (
-        code,
-        ["write", "write_eof", "resume_reading"],
-    )
+    assert (pair.close_code, pair.transport.calls) == (code, CLOSING_CALLS)
     assert [message["type"] for message in pair.received] == ["websocket.disconnect"]
 
 
@@ -168,42 +163,38 @@ async def test_shutdown_closes_with_1012_then_aborts(pair: ConnectedPair) -> Non
     pair.server.start_keepalive()
     pair.server.shutdown()
     await run_loop_iterations()
-    closing_calls = ["write", "write_eof", "resume_reading"]
-    assert (pair.close_code, pair.transport.calls) == (1012, closing_calls)
+    assert (pair.close_code, pair.transport.calls) == (1012, CLOSING_CALLS)
     assert [message["code"] for message in pair.received] == [1012]
     assert pair.server.ping_timer is None
     await pair.send(CLOSE_REQUEST, PING)
-    assert pair.transport.calls == closing_calls
+    assert pair.transport.calls == CLOSING_CALLS
     await asyncio.sleep(1.2)
-    assert pair.transport.calls == [*closing_calls, "abort"]
+    assert pair.transport.calls == [*CLOSING_CALLS, "abort"]
 
 
-async def test_shutdown_waits_for_client_that_is_closing(pair: ConnectedPair) -> None:
-    """Its close frame may still be in a buffer, while the connection is open."""
-    await pair.send(CLOSE)
-    before = list(pair.transport.calls)
-    assert (pair.close_code, set(before)) == (1000, {"write", "close"})
-    pair.server.shutdown()
-    await asyncio.sleep(1.2)
-    assert pair.transport.calls == [*before, "abort"]
-
-
-async def test_shutdown_keeps_close_code_of_app(
-    pair: ConnectedPair,
+@pytest.mark.parametrize(
+    ("frame", "code", "calls"),
+    [
+        (CLOSE, 1000, {"write", "close"}),
+        (CLOSE_REQUEST, 4400, {"write", "pause_reading", "resume_reading"}),
+    ],
+    ids=["closed by the client", "closed by the app"],
+)
+async def test_shutdown_waits_for_connection_that_is_closing(
+    pair: ConnectedPair, frame: Frame, code: int, calls: set[str]
 ) -> None:
-    await pair.send(CLOSE_REQUEST)
-    assert pair.close_code == 4400
+    """Its close frame may still be in a buffer, while the connection is open."""
+    await pair.send(frame)
     before = list(pair.transport.calls)
+    assert (pair.close_code, set(before)) == (code, calls)
     pair.server.shutdown()
     await run_loop_iterations()
-    assert pair.transport.calls == before
+    assert (pair.close_code, pair.transport.calls) == (code, before)
     await asyncio.sleep(1.2)
     assert pair.transport.calls == [*before, "abort"]
 
 
-async def test_oversized_frame_cancels_close_timer(
-    pair: ConnectedPair,
-) -> None:
+async def test_oversized_frame_cancels_close_timer(pair: ConnectedPair) -> None:
     await pair.send(CLOSE_REQUEST)
     close_timer = pair.server.close_timer
     assert close_timer is not None

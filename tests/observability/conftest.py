@@ -1,10 +1,21 @@
-"""Restores the logging configuration of the process after each test."""
+"""Restores the logging configuration of the process after each test, and reads log lines."""
 
+import json
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
 import structlog
+
+
+def log_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    """Lines of the log in the format `json`, without their time, whose format is checked."""
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    for line in lines:
+        assert next(iter(line)) == "timestamp"
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("timestamp"))
+    return lines
 
 
 @pytest.fixture(autouse=True)

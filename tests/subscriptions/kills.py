@@ -329,7 +329,7 @@ def _subscriber_result(subscriber: Subscriber, changes: Sequence[ChangeData]) ->
 
 
 @contextmanager
-def temporary_database(
+def restartable_database(
     engine: str, folder: Path, restarts: int, randomness: random.Random
 ) -> Iterator[RestartedDatabase]:
     """An empty database; SQLite has no restarts, because it runs inside the servers."""
@@ -358,7 +358,7 @@ def main(
         randomness = random.Random(seed)
         with (
             tempfile.TemporaryDirectory() as folder,
-            temporary_database(name, Path(folder), restarts, randomness) as database,
+            restartable_database(name, Path(folder), restarts, randomness) as database,
         ):
             logs = Path(folder) / "logs"
             logs.mkdir()

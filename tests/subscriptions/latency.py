@@ -208,7 +208,8 @@ def _cpu_wait_seconds(pid: int) -> float:
 
 
 @contextmanager
-def temporary_database(engine: str, folder: Path) -> Iterator[str]:
+def durable_database(engine: str, folder: Path) -> Iterator[str]:
+    """URL of an empty database, whose commits wait for the disk as in production."""
     if engine == "sqlite":
         yield f"sqlite+aiosqlite:///{folder / 'post-results.db'}"
     else:
@@ -250,7 +251,7 @@ def main(
     raise_fd_limit(load.connections + 500)
     passed = True
     for name in ENGINES if engine is None else (engine,):
-        with tempfile.TemporaryDirectory() as folder, temporary_database(name, Path(folder)) as url:
+        with tempfile.TemporaryDirectory() as folder, durable_database(name, Path(folder)) as url:
             logs = Path(folder) / "logs"
             logs.mkdir()
             results = asyncio.run(run_load(url, logs, load, spawn))

@@ -106,7 +106,9 @@ class Links(HTMLParser):
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 @pytest.mark.usefixtures("require_built_page")
-async def test_every_link_between_built_pages_resolves(database: Database) -> None:
+async def test_every_link_between_built_pages_resolves(
+    database: Database,
+) -> None:
     pages: dict[str, Links] = {}
     async with app_client(database) as client:
         pending = ["/docs"]
@@ -168,6 +170,5 @@ async def test_browser_shows_every_guide_without_policy_violations(
 
 @pytest.mark.usefixtures("require_built_page")
 def test_build_has_a_page_for_every_guide() -> None:
-    assert sorted(file.stem for file in (STATIC_DIR / "docs").glob("*.html")) == sorted(
-        ["index", *GUIDE_NAMES]
-    )
+    pages = sorted(file.stem for file in (STATIC_DIR / "docs").glob("*.html"))
+    assert pages == sorted(["index", *GUIDE_NAMES])

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Browser, Route, expect
 
 from app.services.api_keys import CACHE_TTL
 from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess
-from tests.web.page_session import PageServer, open_page
+from tests.web.page_session import PageServer, PageSession, open_page
 
 UNKNOWN_KEY = "pe_live_" + "0" * 32
 UNAUTHORIZED = "Failed to load resource: the server responded with a status of 401 (Unauthorized)"
@@ -17,7 +18,15 @@ SCOPES = "read, write, publish"
 pytestmark = pytest.mark.usefixtures("require_built_page")
 
 
-async def test_page_loads_without_problems_or_other_origins(
+@pytest.fixture
+async def demo_page(browser: Browser, demo_server: ServerProcess) -> AsyncIterator[PageSession]:
+    """A tab with GraphiQL of the demo, after its schema was loaded."""
+    async with open_page(browser, f"{demo_server.url}/graphql") as session:
+        await session.wait_for_schema()
+        yield session
+
+
+async def test_page_loads_without_problems_other_origins_or_headers_editor(
     browser: Browser, demo_server: ServerProcess
 ) -> None:
     for path in ("/graphql", "/graphiql"):
@@ -26,21 +35,20 @@ async def test_page_loads_without_problems_or_other_origins(
             await session.expect_status(f"Workspace Demo: {SCOPES} · demo key")
             await session.wait_for_schema()
             await expect(session.page.get_by_label("Result Window")).not_to_contain_text("error")
+            await expect(session.page.get_by_role("button", name="Variables")).to_be_visible()
+            await expect(session.page.get_by_role("button", name="Headers")).to_have_count(0)
 
 
-async def test_request_to_other_origin_is_blocked_and_detected(
-    browser: Browser, demo_server: ServerProcess
-) -> None:
-    async with open_page(browser, f"{demo_server.url}/graphiql") as session:
-        is_blocked = await session.page.evaluate(
-            "fetch('http://127.0.0.2:9/').then(() => false, () => true)"
-        )
-        assert is_blocked is True
-        assert any(
-            "violates the following Content Security Policy" in problem
-            for problem in session.problems
-        )
-        session.problems.clear()
+async def test_request_to_other_origin_is_blocked_and_detected(demo_page: PageSession) -> None:
+    is_blocked = await demo_page.page.evaluate(
+        "fetch('http://127.0.0.2:9/').then(() => false, () => true)"
+    )
+    assert is_blocked is True
+    assert any(
+        "violates the following Content Security Policy" in problem
+        for problem in demo_page.problems
+    )
+    demo_page.problems.clear()
 
 
 async def test_example_queries_return_data(browser: Browser, demo_server: ServerProcess) -> None:
@@ -76,20 +84,18 @@ async def test_example_queries_return_data(browser: Browser, demo_server: Server
         assert account["health"]["status"] == "HEALTHY"
 
 
-async def test_docs_explorer_and_history_open(browser: Browser, demo_server: ServerProcess) -> None:
-    async with open_page(browser, f"{demo_server.url}/graphql") as session:
-        page = session.page
-        await session.wait_for_schema()
-        await page.get_by_role("link", name="Query", exact=True).click()
-        await expect(page.get_by_role("link", name="errorCatalog", exact=True)).to_be_visible()
+async def test_docs_explorer_and_history_open(demo_page: PageSession) -> None:
+    page = demo_page.page
+    await page.get_by_role("link", name="Query", exact=True).click()
+    await expect(page.get_by_role("link", name="errorCatalog", exact=True)).to_be_visible()
 
-        await page.get_by_role("button", name="Show GraphiQL Explorer").click()
-        await page.locator(".docExplorerWrap").get_by_text("content", exact=True).click()
-        result = await session.execute_query()
-        assert "content" in result["data"]["post"]
+    await page.get_by_role("button", name="Show GraphiQL Explorer").click()
+    await page.locator(".docExplorerWrap").get_by_text("content", exact=True).click()
+    result = await demo_page.execute_query()
+    assert "content" in result["data"]["post"]
 
-        await page.get_by_role("button", name="Show History").click()
-        await expect(page.get_by_role("button", name="ResultsOfOnePost")).to_be_visible()
+    await page.get_by_role("button", name="Show History").click()
+    await expect(page.get_by_role("button", name="ResultsOfOnePost")).to_be_visible()
 
 
 @pytest.mark.parametrize("path", ["/graphql", "/graphiql"])
@@ -125,7 +131,7 @@ async def test_key_survives_reload_only(browser: Browser, page_server: PageServe
         assert page_server.key not in stored
 
 
-async def test_invalid_key_is_reported_without_further_requests(
+async def test_invalid_key_is_reported_without_further_requests_and_demo_key_returns(
     browser: Browser, demo_server: ServerProcess
 ) -> None:
     url = f"{demo_server.url}/graphql"
@@ -151,6 +157,11 @@ async def test_invalid_key_is_reported_without_further_requests(
         await session.key_input.fill(DEMO_KEY)
         await session.expect_status(f"Workspace Demo: {SCOPES} · demo key")
         assert (await session.execute_query())["data"]["post"]["status"] == "PARTIALLY_FAILED"
+
+        await session.key_input.fill("")
+        await session.expect_status("Enter a key. `post-results keys create` makes one.")
+        await session.page.reload()
+        await session.expect_status(f"Workspace Demo: {SCOPES} · demo key")
 
 
 async def test_revoked_key_is_reported(browser: Browser, page_server: PageServer) -> None:
@@ -194,21 +205,6 @@ async def test_late_refusal_of_previous_key_is_ignored(
         await session.expect_status(f"Workspace default: {SCOPES}, admin")
 
 
-async def test_demo_key_returns_after_reload(browser: Browser, demo_server: ServerProcess) -> None:
-    async with open_page(browser, f"{demo_server.url}/graphql") as session:
-        await session.key_input.fill("")
-        await session.expect_status("Enter a key. `post-results keys create` makes one.")
-        await session.page.reload()
-        await session.expect_status(f"Workspace Demo: {SCOPES} · demo key")
-
-
-async def test_headers_editor_is_disabled(browser: Browser, demo_server: ServerProcess) -> None:
-    async with open_page(browser, f"{demo_server.url}/graphql") as session:
-        await session.wait_for_schema()
-        await expect(session.page.get_by_role("button", name="Variables")).to_be_visible()
-        await expect(session.page.get_by_role("button", name="Headers")).to_have_count(0)
-
-
 async def test_key_and_status_fit_narrow_window(
     browser: Browser, demo_server: ServerProcess
 ) -> None:
@@ -221,25 +217,25 @@ async def test_key_and_status_fit_narrow_window(
             assert box["x"] + box["width"] <= 360
 
 
-async def test_rest_panel_returns_same_data(browser: Browser, demo_server: ServerProcess) -> None:
+async def test_rest_panel_returns_same_data(
+    demo_page: PageSession, demo_server: ServerProcess
+) -> None:
     path = f"/v1/posts/{DEMO_POST}/results"
-    async with open_page(browser, f"{demo_server.url}/graphql") as session:
-        await session.wait_for_schema()
-        link = session.page.get_by_role("link", name=f"Same by REST: GET {path}")
-        assert await link.get_attribute("href") == demo_server.url + path
-        await link.click()
-        panel = session.page.get_by_label("The same data by REST")
-        await expect(panel.locator(".rest-command")).to_have_text(
-            f"curl -H 'Authorization: Bearer {DEMO_KEY}' \\\n  '{demo_server.url}{path}'"
-        )
-        await panel.get_by_role("button", name="Send").click()
-        status, body = (await panel.locator(".rest-answer").inner_text()).split("\n", 1)
-        assert status == "200 OK"
-        assert json.loads(body)["data"] == demo_server.get(path, DEMO_KEY).json()["data"]
+    link = demo_page.page.get_by_role("link", name=f"Same by REST: GET {path}")
+    assert await link.get_attribute("href") == demo_server.url + path
+    await link.click()
+    panel = demo_page.page.get_by_label("The same data by REST")
+    await expect(panel.locator(".rest-command")).to_have_text(
+        f"curl -H 'Authorization: Bearer {DEMO_KEY}' \\\n  '{demo_server.url}{path}'"
+    )
+    await panel.get_by_role("button", name="Send").click()
+    status, body = (await panel.locator(".rest-answer").inner_text()).split("\n", 1)
+    assert status == "200 OK"
+    assert json.loads(body)["data"] == demo_server.get(path, DEMO_KEY).json()["data"]
 
-        await session.replace_query("{ viewer { id } }")
-        await expect(panel.get_by_role("heading")).to_have_text("GET /v1/me")
-        await expect(panel.locator(".rest-answer")).to_have_count(0)
+    await demo_page.replace_query("{ viewer { id } }")
+    await expect(panel.get_by_role("heading")).to_have_text("GET /v1/me")
+    await expect(panel.locator(".rest-answer")).to_have_count(0)
 
 
 REST_CALLS = [
@@ -265,18 +261,16 @@ REST_CALLS = [
 NO_REST_CALLS = ["{ destinations { totalCount } }", '{ posts(after: "x") { totalCount } }', "{ po"]
 
 
-async def test_rest_link_follows_query(browser: Browser, demo_server: ServerProcess) -> None:
-    async with open_page(browser, f"{demo_server.url}/graphql") as session:
-        await session.wait_for_schema()
-        link = session.page.locator(".rest-link")
-        for query, path in REST_CALLS:
-            await session.replace_query(query)
-            await expect(link).to_have_text(f"Same by REST: GET {path}")
-            assert demo_server.get(path, DEMO_KEY).status_code == 200
-        await session.replace_query("""{ post(postId: "'; /?#") { status } }""")
-        await expect(link).to_have_text("Same by REST: GET /v1/posts/%27%3B%20%2F%3F%23/results")
-        for query in NO_REST_CALLS:
-            await session.replace_query(query)
-            await expect(link).to_have_text("REST has no call for this.")
-            await session.replace_query("{ viewer { id } }")
-            await expect(link).to_have_text("Same by REST: GET /v1/me")
+async def test_rest_link_follows_query(demo_page: PageSession, demo_server: ServerProcess) -> None:
+    link = demo_page.page.locator(".rest-link")
+    for query, path in REST_CALLS:
+        await demo_page.replace_query(query)
+        await expect(link).to_have_text(f"Same by REST: GET {path}")
+        assert demo_server.get(path, DEMO_KEY).status_code == 200
+    await demo_page.replace_query("""{ post(postId: "'; /?#") { status } }""")
+    await expect(link).to_have_text("Same by REST: GET /v1/posts/%27%3B%20%2F%3F%23/results")
+    for query in NO_REST_CALLS:
+        await demo_page.replace_query(query)
+        await expect(link).to_have_text("REST has no call for this.")
+        await demo_page.replace_query("{ viewer { id } }")
+        await expect(link).to_have_text("Same by REST: GET /v1/me")

@@ -57,7 +57,7 @@ def observer() -> RecordingObserver:
 
 
 @pytest.fixture
-async def client(
+async def page_client(
     anyio_backend: str, build_directory: Path, observer: RecordingObserver
 ) -> AsyncIterator[httpx.AsyncClient]:
     graphiql = make_page(build_directory, key_prefix="<pe>")
@@ -66,9 +66,9 @@ async def client(
 
 
 async def test_page_has_strict_security_headers(
-    client: httpx.AsyncClient, observer: RecordingObserver
+    page_client: httpx.AsyncClient, observer: RecordingObserver
 ) -> None:
-    response = await client.get("/graphiql")
+    response = await page_client.get("/graphiql")
 
     assert response.status_code == 200
     assert response.text == "<p data-prefix='&lt;pe&gt;' data-key=''>"
@@ -84,8 +84,8 @@ async def test_page_has_strict_security_headers(
     ]
 
 
-async def test_page_supports_head(client: httpx.AsyncClient) -> None:
-    response = await client.head("/graphiql")
+async def test_page_supports_head(page_client: httpx.AsyncClient) -> None:
+    response = await page_client.head("/graphiql")
     assert (response.status_code, response.content) == (200, b"")
     assert response.headers["content-length"] == "40"
 
@@ -103,10 +103,10 @@ async def test_page_supports_head(client: httpx.AsyncClient) -> None:
     ],
 )
 async def test_asset_is_served_in_accepted_encoding(
-    client: httpx.AsyncClient, accept_encoding: str, encoding: str | None, length: int
+    page_client: httpx.AsyncClient, accept_encoding: str, encoding: str | None, length: int
 ) -> None:
     headers = {"Accept-Encoding": accept_encoding}
-    response = await client.head("/graphiql/assets/main-1A.js", headers=headers)
+    response = await page_client.head("/graphiql/assets/main-1A.js", headers=headers)
 
     assert response.status_code == 200
     assert response.headers.get("content-encoding") == encoding
@@ -116,9 +116,11 @@ async def test_asset_is_served_in_accepted_encoding(
 
 
 async def test_asset_is_cacheable_forever(
-    client: httpx.AsyncClient, observer: RecordingObserver
+    page_client: httpx.AsyncClient, observer: RecordingObserver
 ) -> None:
-    response = await client.get("/graphiql/assets/main-1A.js", headers={"Accept-Encoding": "gzip"})
+    response = await page_client.get(
+        "/graphiql/assets/main-1A.js", headers={"Accept-Encoding": "gzip"}
+    )
 
     assert response.content == SCRIPT
     assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
@@ -135,9 +137,11 @@ async def test_asset_has_no_request_timeout(build_directory: Path) -> None:
             await asyncio.sleep(0.3)
             await super().send(message)
 
-    graphiql = make_page(build_directory)
-    timeout = timedelta(seconds=0.5)
-    app = build_middleware(Router(routes=graphiql.routes), RecordingObserver(), timeout=timeout)
+    app = build_middleware(
+        Router(routes=make_page(build_directory).routes),
+        RecordingObserver(),
+        timeout=timedelta(seconds=0.5),
+    )
     client = SlowClient()
     await app(http_scope(path="/graphiql/assets/main-1A.js"), client.receive, client.send)
 
@@ -148,16 +152,15 @@ async def test_asset_has_no_request_timeout(build_directory: Path) -> None:
     "name",
     ["main-1A.css", "main-1A.js.gz", "main-1A.js.br", "", "%2e%2e%2findex.html", "%00", "x" * 300],
 )
-async def test_other_names_are_not_found(client: httpx.AsyncClient, name: str) -> None:
-    for accept_encoding in ("identity", "gzip"):
-        response = await client.get(
-            f"/graphiql/assets/{name}", headers={"Accept-Encoding": accept_encoding}
-        )
+async def test_other_names_are_not_found(page_client: httpx.AsyncClient, name: str) -> None:
+    for encoding in ("identity", "gzip"):
+        headers = {"Accept-Encoding": encoding}
+        response = await page_client.get(f"/graphiql/assets/{name}", headers=headers)
         assert response.status_code == 404
 
 
-async def test_outdated_asset_is_not_found_with_fix(client: httpx.AsyncClient) -> None:
-    response = await client.get("/graphiql/assets/main-0Z.js")
+async def test_outdated_asset_is_not_found_with_fix(page_client: httpx.AsyncClient) -> None:
+    response = await page_client.get("/graphiql/assets/main-0Z.js")
     assert response.json() == {
         "code": "not_found",
         "message": "This file was not found: the page has changed. Reload the page.",
@@ -166,16 +169,16 @@ async def test_outdated_asset_is_not_found_with_fix(client: httpx.AsyncClient) -
 
 
 async def test_newer_build_replaces_older_one(
-    client: httpx.AsyncClient, build_directory: Path
+    page_client: httpx.AsyncClient, build_directory: Path
 ) -> None:
     plain = {"Accept-Encoding": "identity"}
-    assert (await client.get("/graphiql/assets/main-1A.js", headers=plain)).status_code == 200
+    assert (await page_client.get("/graphiql/assets/main-1A.js", headers=plain)).status_code == 200
     (build_directory / "assets" / "main-1A.js").rename(build_directory / "assets" / "main-2B.js")
     (build_directory / "index.html").write_text("Newer")
 
-    assert (await client.get("/graphiql")).text == "Newer"
-    assert (await client.get("/graphiql/assets/main-1A.js", headers=plain)).status_code == 404
-    assert (await client.get("/graphiql/assets/main-2B.js", headers=plain)).content == SCRIPT
+    assert (await page_client.get("/graphiql")).text == "Newer"
+    assert (await page_client.get("/graphiql/assets/main-1A.js", headers=plain)).status_code == 404
+    assert (await page_client.get("/graphiql/assets/main-2B.js", headers=plain)).content == SCRIPT
 
 
 def test_page_is_utf_8_in_every_locale(build_directory: Path) -> None:
@@ -201,14 +204,14 @@ async def test_demo_key_is_embedded(build_directory: Path) -> None:
     assert graphiql.render().body == f"<p data-prefix='pe_live_' data-key='{DEMO_KEY}'>".encode()
 
 
-async def test_page_is_not_found_with_trusted_documents(
-    build_directory: Path,
-) -> None:
-    graphiql = make_page(build_directory, trusted_only=True)
-    async with http_client(
-        build_middleware(Router(routes=graphiql.routes), RecordingObserver())
-    ) as client:
-        response = await client.get("/graphiql")
+async def get_page(page: GraphiQLPage) -> httpx.Response:
+    app = build_middleware(Router(routes=page.routes), RecordingObserver())
+    async with http_client(app) as client:
+        return await client.get("/graphiql")
+
+
+async def test_page_is_not_found_with_trusted_documents(build_directory: Path) -> None:
+    response = await get_page(make_page(build_directory, trusted_only=True))
 
     assert response.status_code == 404
     assert response.json() == {
@@ -216,6 +219,15 @@ async def test_page_is_not_found_with_trusted_documents(
         "message": "GraphiQL was not found: this server executes trusted documents only.",
         "id": "00000001",
     }
+
+
+async def test_missing_build_is_503_with_fix(tmp_path: Path) -> None:
+    response = await get_page(make_page(tmp_path))
+
+    assert response.status_code == 503
+    assert response.json()["message"] == (
+        "GraphiQL has not been built. Run scripts/pages; the API works without it."
+    )
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -248,16 +260,3 @@ class TestMountedInApp:
         for demo in (False, True):
             async with app_client(database, settings=replace(settings, demo=demo)) as client:
                 assert (DEMO_KEY in (await client.get("/graphiql")).text) is demo
-
-
-async def test_missing_build_is_503_with_fix(tmp_path: Path) -> None:
-    graphiql = make_page(tmp_path)
-    async with http_client(
-        build_middleware(Router(routes=graphiql.routes), RecordingObserver())
-    ) as client:
-        response = await client.get("/graphiql")
-
-    assert response.status_code == 503
-    assert response.json()["message"] == (
-        "GraphiQL has not been built. Run scripts/pages; the API works without it."
-    )

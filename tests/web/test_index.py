@@ -37,37 +37,32 @@ async def test_index_links_every_part_of_the_api(database: Database, root_path: 
 
 
 @pytest.mark.parametrize(
-    ("accept", "status"),
+    ("root_path", "path", "accept", "location"),
     [
-        (BROWSER_ACCEPT, 302),
-        ("text/html", 302),
-        ("application/json;q=0.5, text/html", 302),
-        ("text/html;q=0", 200),
-        ("text/html;q=0.5, application/json", 200),
-        ("text/html, */*", 200),
-        ("application/json", 200),
-        ("*/*", 200),
-        ("", 200),
+        ("", "/", BROWSER_ACCEPT, "/graphiql"),
+        ("", "/", "text/html", "/graphiql"),
+        ("", "/", "application/json;q=0.5, text/html", "/graphiql"),
+        ("", "/", "text/html;q=0", None),
+        ("", "/", "text/html;q=0.5, application/json", None),
+        ("", "/", "text/html, */*", None),
+        ("", "/", "application/json", None),
+        ("", "/", "*/*", None),
+        ("", "/", "", None),
+        ("/social/results", "/", BROWSER_ACCEPT, "/social/results/graphiql"),
+        ("/social/results", "/social/results/", BROWSER_ACCEPT, "/social/results/graphiql"),
+        ("/social/results", "/social/results", BROWSER_ACCEPT, "/social/results/graphiql"),
     ],
 )
-async def test_clients_that_prefer_html_are_redirected(
-    database: Database, accept: str, status: int
+async def test_clients_that_prefer_html_are_redirected_below_the_root_path(
+    database: Database, root_path: str, path: str, accept: str, location: str | None
 ) -> None:
-    async with app_client(database) as client:
-        response = await client.get("/", headers={"Accept": accept})
-
-    assert response.status_code == status
-    assert response.headers.get("Location") == ("/graphiql" if status == 302 else None)
-    assert response.headers["Vary"] == "Accept"
-
-
-@pytest.mark.parametrize("path", ["/", "/social/results/", "/social/results"])
-async def test_redirect_keeps_root_path(database: Database, path: str) -> None:
-    settings = replace(UNLIMITED_SETTINGS, root_path="/social/results")
+    settings = replace(UNLIMITED_SETTINGS, root_path=root_path)
     async with app_client(database, settings=settings) as client:
-        response = await client.get(path, headers={"Accept": BROWSER_ACCEPT})
+        response = await client.get(path, headers={"Accept": accept})
 
-    assert (response.status_code, response.headers["Location"]) == (302, "/social/results/graphiql")
+    assert response.status_code == (302 if location else 200)
+    assert response.headers.get("Location") == location
+    assert response.headers["Vary"] == "Accept"
 
 
 async def test_browsers_are_redirected_to_docs_with_trusted_documents(

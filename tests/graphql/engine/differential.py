@@ -35,7 +35,7 @@ from app.graphql.engine.executable_schema import (
 from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.context import AppState, Context
 from app.graphql.service import QUERY_ONLY
-from app.http.rate_limits import RateLimitCharge, RateLimits
+from app.http.rate_limits import RateLimitCharge
 from app.http.request_scope import RequestState
 from app.services.api_keys import Viewer
 from app.services.change_feed import ChangeFeed
@@ -57,6 +57,7 @@ from tests.factories import (
 )
 from tests.graphql.engine.corrupting_driver import ColumnCorruption, CorruptingDriver, corruptions
 from tests.graphql.engine.random_queries import QueryCase, query_cases
+from tests.http.asgi import make_rate_limits
 
 LIMITS = GraphQLLimits(
     depth=30, tokens=20_000, fields=5000, aliases=500, root_fields=100, directives=500, nodes=20_000
@@ -124,14 +125,6 @@ class DifferentialBench:
 
     def context(self, scopes: Sequence[Scope] = (Scope.READ,)) -> Context:
         key_id, state = ApiKeyId(UUID(int=1)), RequestState(request_id="0")
-        limits = RateLimits(
-            requests=(),
-            failed_authentications=(),
-            new_posts=(),
-            publishing=(),
-            subscriptions=(),
-            now=lambda: NOW,
-        )
         return Context(
             viewer=Viewer(
                 key_id=key_id,
@@ -158,11 +151,11 @@ class DifferentialBench:
             request_state=state,
             entry_limit=ResponseEntryLimit(LIST_ENTRIES),
             max_argument_values=100,
-            rate_limit_charge=RateLimitCharge(limits, key_id, state),
+            rate_limit_charge=RateLimitCharge(make_rate_limits(), key_id, state),
         )
 
 
-async def add_rows(database: Database) -> WorkspaceId:
+async def add_posts_in_all_states(database: Database) -> WorkspaceId:
     """Add posts in all states on a few accounts, with some columns null."""
     workspace = await add_workspace(database)
     await add_account(database, workspace)
@@ -245,7 +238,9 @@ def main() -> None:
         url = f"sqlite+aiosqlite:///{Path(folder) / 'post-results.db'}"
         database = Database(url, wrap_driver=corrupting_driver)
         runner.run(migrate(database, now=NOW, random_bytes=bytes))
-        bench = DifferentialBench(database, corrupting_driver, runner.run(add_rows(database)))
+        bench = DifferentialBench(
+            database, corrupting_driver, runner.run(add_posts_in_all_states(database))
+        )
 
         @hypothesis.seed(options.seed)
         @hypothesis_settings(options.cases, phases=(Phase.generate,))

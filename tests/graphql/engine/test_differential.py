@@ -1,29 +1,17 @@
 """A short differential run of the fast path against graphql-core."""
 
-from collections.abc import AsyncIterator
-
-import pytest
 from hypothesis import given
 
-from app.db.core.database import Database
 from app.domain.api_keys import Scope
 from tests.db.core.test_database import only_on_postgresql, only_on_sqlite
-from tests.graphql.engine.corrupting_driver import ColumnCorruption, CorruptingDriver, corruptions
+from tests.graphql.engine.corrupting_driver import ColumnCorruption, corruptions
 from tests.graphql.engine.differential import (
     CASES,
     SCOPES,
     DifferentialBench,
-    add_rows,
     hypothesis_settings,
 )
 from tests.graphql.engine.random_queries import QueryCase
-
-
-@pytest.fixture
-async def bench(anyio_backend: str, database_url: str) -> AsyncIterator[DifferentialBench]:
-    corrupting_driver = CorruptingDriver()
-    async with Database(database_url, wrap_driver=corrupting_driver) as database:
-        yield DifferentialBench(database, corrupting_driver, await add_rows(database))
 
 
 @only_on_sqlite

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,20 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.db.core.database import Database
 from app.domain.errors import RequestError, concrete_errors
 from app.graphql.engine.executable_schema import create_schema
 from app.settings import GraphQLLimits
-from tests.clients import Client, app_client
-from tests.factories import (
-    add_account,
-    add_api_key,
-    add_attempt,
-    add_post,
-    add_workspace,
-    failed,
-    published,
-)
+from tests.clients import Client, Tenant
+from tests.factories import add_accounts, add_attempt, add_post, failed, published
 from tests.graphql.engine.random_queries import QueryCase, query_cases
 from tests.graphql.generated_queries import ArgumentPosition, argument_positions, build_query
 
@@ -40,15 +31,12 @@ bounded = settings(
 
 
 @pytest.fixture
-async def client(anyio_backend: str, database: Database) -> AsyncIterator[Client]:
+async def client_with_post(acme: Tenant) -> Client:
     """A client of a workspace with a post."""
-    workspace = await add_workspace(database)
-    one, other = [await add_account(database, workspace) for _ in range(2)]
-    post = await add_post(database, workspace, {one: published(), other: failed()})
-    await add_attempt(database, workspace, post.destinations[0])
-    key = await add_api_key(database, workspace)
-    async with app_client(database, token=key.token) as opened:
-        yield opened
+    one, other = await add_accounts(acme.database, acme.workspace, 2)
+    post = await add_post(acme.database, acme.workspace, {one: published(), other: failed()})
+    await add_attempt(acme.database, acme.workspace, post.destinations[0])
+    return acme.client
 
 
 async def send_body(client: Client, content: bytes) -> dict[str, Any]:
@@ -107,8 +95,8 @@ JSON_VALUES = st.recursive(
         st.integers(1, 200),
     )
 )
-async def test_any_body_gets_a_valid_response(client: Client, content: bytes) -> None:
-    await send_body(client, content)
+async def test_any_body_gets_a_valid_response(client_with_post: Client, content: bytes) -> None:
+    await send_body(client_with_post, content)
 
 
 PERSISTED_QUERIES = JSON_VALUES | st.fixed_dictionaries(
@@ -131,8 +119,10 @@ DOCUMENT_PARAMETERS = st.fixed_dictionaries(
 
 @bounded
 @given(DOCUMENT_PARAMETERS)
-async def test_any_document_parameters_get_a_valid_response(client: Client, body: object) -> None:
-    await send_body(client, json.dumps(body).encode())
+async def test_any_document_parameters_get_a_valid_response(
+    client_with_post: Client, body: object
+) -> None:
+    await send_body(client_with_post, json.dumps(body).encode())
 
 
 # Documents of names of the schema, with partly invalid values
@@ -191,8 +181,10 @@ def document_cases(draw: st.DrawFn) -> QueryCase:
 
 @bounded
 @given(document_cases())
-async def test_any_document_gets_a_valid_response(client: Client, case: QueryCase) -> None:
-    await send_document(client, case.document, case.variables)
+async def test_any_document_gets_a_valid_response(
+    client_with_post: Client, case: QueryCase
+) -> None:
+    await send_document(client_with_post, case.document, case.variables)
 
 
 # One value at one position of an otherwise valid document
@@ -209,17 +201,19 @@ VARIABLE_VALUES = JSON_VALUES | st.sampled_from(
     VARIABLE_VALUES | st.lists(VARIABLE_VALUES, max_size=3),
 )
 async def test_any_value_at_any_position_gets_a_valid_response(
-    client: Client, position: ArgumentPosition, value: object
+    client_with_post: Client, position: ArgumentPosition, value: object
 ) -> None:
     query = build_query(SCHEMA, position, value, lambda _name, _type: None)
-    await send_document(client, query.document, query.variables)
+    await send_document(client_with_post, query.document, query.variables)
 
 
 @pytest.mark.parametrize("levels", [1, 10, 40])
-async def test_multiplying_fragments_get_a_valid_response(client: Client, levels: int) -> None:
+async def test_multiplying_fragments_get_a_valid_response(
+    client_with_post: Client, levels: int
+) -> None:
     rungs = [f"fragment F{n} on Post {{ ...F{n + 1} ...F{n + 1} }}" for n in range(levels)]
     document = "{ posts { nodes { ...F0 } } }" + "".join(rungs)
-    body = await send_document(client, f"{document} fragment F{levels} on Post {{ id }}")
+    body = await send_document(client_with_post, f"{document} fragment F{levels} on Post {{ id }}")
     if levels == 1:
         assert len(body["data"]["posts"]["nodes"]) == 1
     else:
@@ -228,10 +222,10 @@ async def test_multiplying_fragments_get_a_valid_response(client: Client, levels
 
 
 async def test_as_many_overlapping_fields_as_tokens_allow_get_a_valid_response(
-    client: Client,
+    client_with_post: Client,
 ) -> None:
     for field in ("__typename ", "posts { nodes { id } } ", "viewer { scopes } ", "...F "):
         for count in (600, 1990, 2100):
             tokens = len(re.findall(r"[\w.]+|[{}]", field))
             document = "{" + field * (count // tokens) + "} fragment F on Query { __typename }"
-            await send_document(client, document)
+            await send_document(client_with_post, document)

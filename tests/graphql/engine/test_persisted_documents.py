@@ -7,7 +7,6 @@ import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import orjson
@@ -23,15 +22,19 @@ from app.graphql.engine.persisted_documents import (
 )
 from app.settings import Settings, SettingsError, read_settings
 from tests.clients import UNLIMITED_SETTINGS, Client, Tenant, app_client
-from tests.factories import add_account, add_api_key, add_post, add_workspace
+from tests.factories import add_accounts, add_api_key, add_post, add_workspace
+from tests.graphql.transport.graphql_requests import (
+    GET,
+    POST,
+    TYPENAME,
+    RequestForm,
+    error_codes,
+    rejection,
+    request_forms,
+)
 
-TYPENAME = {"data": {"__typename": "Query"}}
 QUERY = "query Named($first: Int) { posts(first: $first) { totalCount } } # ü"
 EMPTY = {"data": {"posts": {"totalCount": 0}}}
-MEDIA_TYPES = ("application/json", "application/graphql-response+json")
-
-methods = pytest.mark.parametrize("method", ["GET", "POST"])
-media_types = pytest.mark.parametrize("media_type", MEDIA_TYPES)
 
 
 def sha256(text: str) -> str:
@@ -47,30 +50,8 @@ def by_hash(document: str, query: str | None = None) -> dict[str, object]:
     return persisted_query(sha256(document)) | ({} if query is None else {"query": query})
 
 
-async def send(
-    client: Client,
-    parameters: dict[str, Any],
-    *,
-    method: str = "POST",
-    media_type: str = "application/json",
-) -> tuple[int, dict[str, Any]]:
-    """Send a request; return status and body. By GET, objects are sent as JSON."""
-    headers = {"Accept": media_type}
-    if method == "POST":
-        response = await client.request("POST", "/graphql", json=parameters, headers=headers)
-    else:
-        encoded = {
-            name: value if isinstance(value, str) else json.dumps(value)
-            for name, value in parameters.items()
-        }
-        response = await client.get("/graphql", params=encoded, headers=headers)
-    assert response.headers["Content-Type"] == f"{media_type}; charset=utf-8"
-    assert response.headers["Cache-Control"] == "no-store"
-    return response.status_code, response.json()
-
-
 @asynccontextmanager
-async def client_with_settings(
+async def client_of_process(
     acme: Tenant, settings: Settings = UNLIMITED_SETTINGS
 ) -> AsyncIterator[Client]:
     """A client of the same tenant at another process, which has these settings."""
@@ -79,63 +60,49 @@ async def client_with_settings(
         yield client
 
 
-def error_response(code: str, message: str, field: str | None = None) -> dict[str, Any]:
-    extensions = {"code": code} if field is None else {"code": code, "field": field}
-    return {"errors": [{"message": message, "extensions": extensions}]}
-
-
-NOT_FOUND = error_response("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound")
-NOT_SUPPORTED = error_response("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported")
-NO_QUERY_MESSAGE = error_response("VALIDATION_ERROR", "query must be a GraphQL document.", "query")
+NOT_FOUND = rejection("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound")
+NOT_SUPPORTED = rejection("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported")
+NO_QUERY_MESSAGE = rejection("VALIDATION_ERROR", "query must be a GraphQL document.", "query")
 
 
 # Automatic persisted queries.
 
 
-@methods
-@media_types
-async def test_an_unknown_hash_gets_the_message_and_status_that_clients_expect(
-    acme: Tenant, method: str, media_type: str
+@request_forms
+async def test_a_hash_is_unknown_until_it_was_sent_with_its_query(
+    acme: Tenant, form: RequestForm
 ) -> None:
-    for request in (by_hash(QUERY), {**by_hash(QUERY), "query": ""}):
-        result = await send(acme.client, request, method=method, media_type=media_type)
-        assert result == (200, NOT_FOUND)
+    assert await form.send(acme.client, by_hash(QUERY)) == (200, NOT_FOUND)
+    assert await form.send(acme.client, {**by_hash(QUERY), "query": ""}) == (200, NOT_FOUND)
+    assert await form.send(acme.client, by_hash(QUERY, QUERY)) == (200, EMPTY)
+    for later_form in (GET, POST):
+        assert await later_form.send(acme.client, by_hash(QUERY)) == (200, EMPTY)
+    assert await POST.send(acme.client, {**by_hash(QUERY), "query": None}) == (200, EMPTY)
 
 
-@methods
-@media_types
-async def test_a_hash_sent_with_its_query_is_known_from_then_on(
-    acme: Tenant, method: str, media_type: str
-) -> None:
-    client = acme.client
-    request = by_hash(QUERY, QUERY)
-    assert await send(client, request, method=method, media_type=media_type) == (200, EMPTY)
-    for hash_method in ("GET", "POST"):
-        assert await send(client, by_hash(QUERY), method=hash_method) == (200, EMPTY)
-        assert await send(client, {**by_hash(QUERY), "query": None}) == (200, EMPTY)
-
-
-@methods
+@request_forms
 async def test_a_hash_is_sent_with_variables_and_operation_name_like_a_query(
-    acme: Tenant, method: str
+    acme: Tenant, form: RequestForm
 ) -> None:
     text = "query A { __typename } query B($first: Int) { posts(first: $first) { nodes { id } } }"
     for _ in range(2):
         await add_post(acme.database, acme.workspace)
-    await send(acme.client, {**by_hash(text, text), "operationName": "A"})
+    await POST.send(acme.client, {**by_hash(text, text), "operationName": "A"})
 
     request = {**by_hash(text), "operationName": "B", "variables": {"first": 1}}
-    status, result = await send(acme.client, request, method=method)
+    status, result = await form.send(acme.client, request)
     assert (status, len(result["data"]["posts"]["nodes"])) == (200, 1)
-    assert await send(acme.client, {**by_hash(text), "operationName": "A"}) == (200, TYPENAME)
+    assert await POST.send(acme.client, {**by_hash(text), "operationName": "A"}) == (
+        200,
+        TYPENAME,
+    )
 
 
-@methods
-@media_types
+@request_forms
 async def test_a_hash_that_does_not_match_is_rejected_and_not_stored(
-    acme: Tenant, method: str, media_type: str
+    acme: Tenant, form: RequestForm
 ) -> None:
-    expected = error_response(
+    expected = rejection(
         "VALIDATION_ERROR",
         "extensions.persistedQuery.sha256Hash does not match query; it must be the SHA-256 of its"
         " UTF-8 bytes in lower-case hex digits.",
@@ -147,17 +114,19 @@ async def test_a_hash_that_does_not_match_is_rejected_and_not_stored(
         by_hash(f"{QUERY} ", QUERY),
         {"query": QUERY, **persisted_query(sha256(QUERY).upper())},
     ):
-        result = await send(acme.client, request, method=method, media_type=media_type)
+        result = await form.send(acme.client, request)
         assert result == (400, expected)
-        assert await send(acme.client, {"extensions": request["extensions"]}) == (200, NOT_FOUND)
-    assert await send(acme.client, by_hash(QUERY)) == (200, NOT_FOUND)
+        assert await POST.send(acme.client, {"extensions": request["extensions"]}) == (
+            200,
+            NOT_FOUND,
+        )
+    assert await POST.send(acme.client, by_hash(QUERY)) == (200, NOT_FOUND)
 
 
 @pytest.mark.parametrize(
     ("text", "variables", "code"),
     [
         ("{", None, "GRAPHQL_PARSE_FAILED"),
-        ("{ nope }", None, "GRAPHQL_VALIDATION_FAILED"),
         ("mutation { nope }", None, "GRAPHQL_VALIDATION_FAILED"),
         ("subscription { __typename }", None, "GRAPHQL_VALIDATION_FAILED"),
         ("fragment F on Post { id }", None, "GRAPHQL_VALIDATION_FAILED"),
@@ -172,178 +141,187 @@ async def test_a_hash_that_does_not_match_is_rejected_and_not_stored(
 async def test_a_rejected_document_is_not_stored(
     acme: Tenant, text: str, variables: object, code: str
 ) -> None:
-    for _ in range(2):
-        await add_account(acme.database, acme.workspace)
+    await add_accounts(acme.database, acme.workspace, 2)
     settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
-    async with client_with_settings(acme, settings) as client:
-        _, result = await send(client, {**by_hash(text, text), "variables": variables})
-        assert [error["extensions"]["code"] for error in result["errors"]] == [code]
-        assert await send(client, by_hash(text)) == (200, NOT_FOUND)
+    async with client_of_process(acme, settings) as client:
+        _, result = await POST.send(client, {**by_hash(text, text), "variables": variables})
+        assert error_codes(result) == [code]
+        assert await POST.send(client, by_hash(text)) == (200, NOT_FOUND)
 
 
 async def test_a_mutation_by_get_is_rejected_and_not_stored(acme: Tenant) -> None:
     text = "mutation { __typename }"
-    status, result = await send(acme.client, by_hash(text, text), method="GET")
-    assert (status, result) == (
+    assert await GET.send(acme.client, by_hash(text, text)) == (
         405,
-        error_response("METHOD_NOT_ALLOWED", "GET allows only queries; use POST."),
+        rejection("METHOD_NOT_ALLOWED", "GET allows only queries; use POST."),
     )
-    assert await send(acme.client, by_hash(text)) == (200, NOT_FOUND)
+    assert await POST.send(acme.client, by_hash(text)) == (200, NOT_FOUND)
 
 
 async def test_a_query_without_a_hash_is_not_stored(acme: Tenant) -> None:
-    assert await send(acme.client, {"query": QUERY}) == (200, EMPTY)
-    assert await send(acme.client, by_hash(QUERY)) == (200, NOT_FOUND)
+    assert await POST.send(acme.client, {"query": QUERY}) == (200, EMPTY)
+    assert await POST.send(acme.client, by_hash(QUERY)) == (200, NOT_FOUND)
 
 
 async def test_a_document_with_a_field_error_is_stored(acme: Tenant) -> None:
     text = "{ __typename posts(first: 0) { totalCount } }"
-    _, result = await send(acme.client, by_hash(text, text))
+    _, result = await POST.send(acme.client, by_hash(text, text))
     assert result["data"] == {"__typename": "Query", "posts": None}
-    assert await send(acme.client, by_hash(text)) == (200, result)
+    assert await POST.send(acme.client, by_hash(text)) == (200, result)
 
 
-async def test_a_hash_of_one_workspace_is_unknown_in_another(acme: Tenant) -> None:
+async def test_a_hash_is_unknown_in_other_workspaces_and_processes(acme: Tenant) -> None:
     other = await add_api_key(acme.database, await add_workspace(acme.database))
     colleague = await add_api_key(acme.database, acme.workspace)
-    await send(acme.client, by_hash(QUERY, QUERY))
+    await POST.send(acme.client, by_hash(QUERY, QUERY))
 
-    assert await send(acme.client.with_token(other.token), by_hash(QUERY)) == (200, NOT_FOUND)
-    assert await send(acme.client.with_token(colleague.token), by_hash(QUERY)) == (200, EMPTY)
-
-
-async def test_each_process_has_its_own_cache(acme: Tenant) -> None:
-    await send(acme.client, by_hash(QUERY, QUERY))
-    async with client_with_settings(acme) as another_process:
-        assert await send(another_process, by_hash(QUERY)) == (200, NOT_FOUND)
+    async with client_of_process(acme) as another_process:
+        for client, expected in (
+            (acme.client.with_token(other.token), NOT_FOUND),
+            (acme.client.with_token(colleague.token), EMPTY),
+            (another_process, NOT_FOUND),
+        ):
+            assert await POST.send(client, by_hash(QUERY)) == (200, expected)
 
 
 async def test_a_known_hash_needs_a_key_and_counts_against_the_rate_limit(acme: Tenant) -> None:
     settings = read_settings({"RATE_LIMIT": "2/minute"})
-    async with client_with_settings(acme, settings) as client:
-        await send(client, by_hash(QUERY, QUERY))
-        status, _ = await send(client.with_token(None), by_hash(QUERY))
+    async with client_of_process(acme, settings) as client:
+        await POST.send(client, by_hash(QUERY, QUERY))
+        status, _ = await POST.send(client.with_token(None), by_hash(QUERY))
         assert status == 401
-        assert await send(client, by_hash(QUERY)) == (200, EMPTY)
-        status, result = await send(client, by_hash(QUERY))
-        assert (status, result["errors"][0]["extensions"]["code"]) == (429, "RATE_LIMIT_EXCEEDED")
+        assert await POST.send(client, by_hash(QUERY)) == (200, EMPTY)
+        status, result = await POST.send(client, by_hash(QUERY))
+        assert (status, error_codes(result)) == (429, ["RATE_LIMIT_EXCEEDED"])
 
 
 async def test_the_size_of_stored_documents_is_limited_by_the_setting(acme: Tenant) -> None:
     first, second = (f"{{ __typename }} # {number * 500}" for number in "12")
     settings = read_settings({"RATE_LIMIT": "off", "PERSISTED_QUERIES_BYTES": "1500"})
-    async with client_with_settings(acme, settings) as client:
+    async with client_of_process(acme, settings) as client:
         for text in (first, second):
-            assert await send(client, by_hash(text, text)) == (200, TYPENAME)
-        assert await send(client, by_hash(first)) == (200, NOT_FOUND)
-        assert await send(client, by_hash(second)) == (200, TYPENAME)
+            assert await POST.send(client, by_hash(text, text)) == (200, TYPENAME)
+        assert await POST.send(client, by_hash(first)) == (200, NOT_FOUND)
+        assert await POST.send(client, by_hash(second)) == (200, TYPENAME)
 
 
 PERSISTED = "extensions.persistedQuery"
-NO_OBJECTS: list[object] = ["x", 1, True, [], [{}]]
-NO_VERSIONS: list[object] = [None, 0, 2, "1", True, 1.5]
-NO_HASHES: list[object] = [None, "", 1, ["x"], {}]
-MALFORMED: list[tuple[object, str, str]] = [
-    *((value, PERSISTED, "must be a JSON object.") for value in NO_OBJECTS),
-    *(
-        (value, f"{PERSISTED}.version", "must be 1, the only version.")
-        for value in ({}, *({"version": version, "sha256Hash": "x"} for version in NO_VERSIONS))
-    ),
-    *(
-        (value, f"{PERSISTED}.sha256Hash", "must be the SHA-256 hash of a query.")
-        for value in ({"version": 1}, *({"version": 1, "sha256Hash": value} for value in NO_HASHES))
-    ),
-]
 
 
-@pytest.mark.parametrize(("persisted", "field", "problem"), MALFORMED)
+def malformed_versions(*versions: object) -> list[object]:
+    return [{}, *({"version": version, "sha256Hash": "x"} for version in versions)]
+
+
+def malformed_hashes(*hashes: object) -> list[object]:
+    return [{"version": 1}, *({"version": 1, "sha256Hash": value} for value in hashes)]
+
+
+@pytest.mark.parametrize(
+    ("field", "problem", "values"),
+    [
+        (PERSISTED, "must be a JSON object.", ["x", 1, True, [], [{}]]),
+        (
+            f"{PERSISTED}.version",
+            "must be 1, the only version.",
+            malformed_versions(None, 0, 2, "1", True, 1.5),
+        ),
+        (
+            f"{PERSISTED}.sha256Hash",
+            "must be the SHA-256 hash of a query.",
+            malformed_hashes(None, "", 1, ["x"], {}),
+        ),
+    ],
+    ids=["object", "version", "hash"],
+)
+@request_forms
 async def test_a_malformed_persisted_query_is_rejected(
-    acme: Tenant, persisted: object, field: str, problem: str
+    acme: Tenant, field: str, problem: str, values: list[object], form: RequestForm
 ) -> None:
-    expected = error_response("VALIDATION_ERROR", f"{field} {problem}", field)
-    request = {"extensions": {"persistedQuery": persisted}}
-    for method in ("GET", "POST"):
-        for media_type in MEDIA_TYPES:
-            for parameters in (request, {"query": "{ __typename }", **request}):
-                result = await send(acme.client, parameters, method=method, media_type=media_type)
-                assert result == (400, expected)
+    expected = rejection("VALIDATION_ERROR", f"{field} {problem}", field)
+    for value in values:
+        request: dict[str, object] = {"extensions": {"persistedQuery": value}}
+        for parameters in (request, {"query": "{ __typename }", **request}):
+            result = await form.send(acme.client, parameters)
+            assert result == (400, expected)
 
 
 async def test_unknown_extensions_and_members_are_ignored(acme: Tenant) -> None:
     nothing: list[dict[str, object]] = [{}, {"persistedQuery": None}, {"x": [1]}]
     for extensions in nothing:
         request = {"query": "{ __typename }", "extensions": extensions}
-        assert await send(acme.client, request) == (200, TYPENAME)
-        assert await send(acme.client, {"extensions": extensions}) == (400, NO_QUERY_MESSAGE)
+        assert await POST.send(acme.client, request) == (200, TYPENAME)
+        assert await POST.send(acme.client, {"extensions": extensions}) == (
+            400,
+            NO_QUERY_MESSAGE,
+        )
     marked = {"persistedQuery": {"version": 1, "sha256Hash": sha256(QUERY), "miss": True}}
-    assert await send(acme.client, {"query": QUERY, "extensions": marked}) == (200, EMPTY)
-    assert await send(acme.client, {"extensions": marked}) == (200, EMPTY)
+    assert await POST.send(acme.client, {"query": QUERY, "extensions": marked}) == (
+        200,
+        EMPTY,
+    )
+    assert await POST.send(acme.client, {"extensions": marked}) == (200, EMPTY)
 
 
-@methods
-@media_types
+@request_forms
 async def test_disabled_hashes_are_reported_as_not_supported(
-    acme: Tenant, method: str, media_type: str
+    acme: Tenant, form: RequestForm
 ) -> None:
     settings = read_settings({"RATE_LIMIT": "off", "PERSISTED_QUERIES_BYTES": "0"})
-    async with client_with_settings(acme, settings) as client:
+    async with client_of_process(acme, settings) as client:
         for request in (by_hash(QUERY), by_hash(QUERY, QUERY)):
-            result = await send(client, request, method=method, media_type=media_type)
+            result = await form.send(client, request)
             assert result == (200, NOT_SUPPORTED)
         request = {"query": QUERY}
-        assert await send(client, request, method=method, media_type=media_type) == (200, EMPTY)
+        assert await form.send(client, request) == (
+            200,
+            EMPTY,
+        )
 
 
-@methods
-@media_types
+@request_forms
 async def test_a_document_id_is_rejected_without_trusted_documents(
-    acme: Tenant, method: str, media_type: str
+    acme: Tenant, form: RequestForm
 ) -> None:
-    expected = error_response(
+    expected = rejection(
         "VALIDATION_ERROR",
         "documentId names a trusted document, and this server has none; send the document as query.",
         "documentId",
     )
     named = {"documentId": f"sha256:{sha256(QUERY)}"}
     for request in (named, {**named, "query": QUERY}, {**named, **by_hash(QUERY, QUERY)}):
-        result = await send(acme.client, request, method=method, media_type=media_type)
+        result = await form.send(acme.client, request)
         assert result == (400, expected)
-    assert await send(acme.client, by_hash(QUERY)) == (200, NOT_FOUND)
+    assert await POST.send(acme.client, by_hash(QUERY)) == (200, NOT_FOUND)
 
 
-@pytest.mark.parametrize("value", [1, True, ["x"], {"a": "x"}])
-async def test_a_document_id_must_be_a_string(acme: Tenant, value: object) -> None:
-    expected = error_response("VALIDATION_ERROR", "documentId must be a string.", "documentId")
-    request = {"query": "{ __typename }", "documentId": value}
-    assert await send(acme.client, request) == (400, expected)
+async def test_a_document_id_must_be_a_string(acme: Tenant) -> None:
+    expected = rejection("VALIDATION_ERROR", "documentId must be a string.", "documentId")
+    for value in (1, True, ["x"], {"a": "x"}):
+        request = {"query": "{ __typename }", "documentId": value}
+        assert await POST.send(acme.client, request) == (400, expected)
 
 
-@pytest.mark.parametrize("parameters", [by_hash(QUERY), {"documentId": "x"}])
-async def test_a_browser_request_for_a_document_gets_no_page(
-    acme: Tenant, parameters: dict[str, Any]
-) -> None:
-    encoded = {
-        name: value if name == "documentId" else json.dumps(value)
-        for name, value in parameters.items()
-    }
+@pytest.mark.parametrize("parameter", ["extensions", "documentId"])
+async def test_a_browser_request_for_a_document_gets_no_page(acme: Tenant, parameter: str) -> None:
+    value = json.dumps(by_hash(QUERY)["extensions"]) if parameter == "extensions" else "x"
     response = await acme.client.with_token(None).get(
-        "/graphql", params=encoded, headers={"Accept": "text/html"}
+        "/graphql", params={parameter: value}, headers={"Accept": "text/html"}
     )
     assert response.status_code == 401
 
 
 # The cache
 
-WORKSPACES = [WorkspaceId(UUID(int=number)) for number in range(2)]
+WORKSPACE = WorkspaceId(UUID(int=0))
 
 
-def store(queries: PersistedQueries, query: str, workspace: WorkspaceId = WORKSPACES[0]) -> None:
+def store(queries: PersistedQueries, query: str, workspace: WorkspaceId = WORKSPACE) -> None:
     queries.store(OperationRequest(query=query, sha256_hash=sha256(query)), workspace)
 
 
 def is_stored(queries: PersistedQueries, query: str) -> bool:
     try:
-        return queries.resolve(OperationRequest(sha256_hash=sha256(query)), WORKSPACES[0]) == query
+        return queries.resolve(OperationRequest(sha256_hash=sha256(query)), WORKSPACE) == query
     except PersistedQueryNotFound:
         return False
 
@@ -354,8 +332,8 @@ def test_the_least_recently_used_document_is_evicted(
 ) -> None:
     queries = PersistedQueries(2 * (PersistedQueries.ENTRY_OVERHEAD_BYTES + 100))
     oldest, unused, newest = (letter * 100 for letter in "abc")
-    store(queries, oldest)
-    store(queries, unused)
+    for query in (oldest, unused):
+        store(queries, query)
     use(queries, oldest)
     store(queries, newest)
 
@@ -388,7 +366,7 @@ def test_the_cache_takes_no_more_memory_than_its_limit() -> None:
 
 TOTAL_QUERY = "query Total {\n  posts { totalCount }\n}\n"
 PAGE_QUERY = "query Page($first: Int) { posts(first: $first) { nodes { id } } }"
-NOT_TRUSTED = error_response(
+NOT_TRUSTED = rejection(
     "DOCUMENT_NOT_TRUSTED",
     "This server executes only trusted documents, and this document is not trusted. Send the"
     " documentId of a trusted document, or ask the operator to add yours.",
@@ -419,134 +397,133 @@ def trusted_documents_settings(folder: Path, *contents: object, **variables: str
     return read_settings({"RATE_LIMIT": "off", "TRUSTED_DOCUMENTS": names, **variables})
 
 
-@methods
-@media_types
+@asynccontextmanager
+async def trusting_client(acme: Tenant, folder: Path, *contents: object) -> AsyncIterator[Client]:
+    """A client at a process that executes only the documents in these files."""
+    settings = trusted_documents_settings(folder, *contents)
+    async with client_of_process(acme, settings) as client:
+        yield client
+
+
+@request_forms
 @pytest.mark.parametrize("content", [APOLLO_MANIFEST, PLAIN_MANIFEST], ids=["apollo", "plain"])
 async def test_a_trusted_document_is_executed_by_id_by_hash_and_by_text(
-    acme: Tenant, tmp_path: Path, content: object, method: str, media_type: str
+    acme: Tenant, tmp_path: Path, content: object, form: RequestForm
 ) -> None:
-    settings = trusted_documents_settings(tmp_path, content)
-    async with client_with_settings(acme, settings) as client:
-        for request in (
-            {"documentId": "total-1"},
-            {"documentId": f"sha256:{sha256(TOTAL_QUERY)}"},
-            persisted_query("total-1"),
-            persisted_query(sha256(TOTAL_QUERY)),
-            {"query": TOTAL_QUERY},
-            {"query": TOTAL_QUERY, "documentId": "total-1", **persisted_query(sha256(TOTAL_QUERY))},
-        ):
-            result = await send(client, request, method=method, media_type=media_type)
-            assert result == (200, EMPTY), request
-        page = {
-            "documentId": sha256(PAGE_QUERY),
-            "variables": {"first": 1},
-            "operationName": "Page",
-        }
-        result = await send(client, page, method=method, media_type=media_type)
-        assert result == (200, {"data": {"posts": {"nodes": []}}})
+    requests: list[dict[str, object]] = [
+        {"documentId": "total-1"},
+        {"documentId": f"sha256:{sha256(TOTAL_QUERY)}"},
+        persisted_query("total-1"),
+        persisted_query(sha256(TOTAL_QUERY)),
+        {"query": TOTAL_QUERY},
+        {"query": TOTAL_QUERY, "documentId": "total-1", **persisted_query(sha256(TOTAL_QUERY))},
+    ]
+    page = {"documentId": sha256(PAGE_QUERY), "variables": {"first": 1}, "operationName": "Page"}
+    async with trusting_client(acme, tmp_path, content) as client:
+        for request in requests:
+            assert await form.send(client, request) == (200, EMPTY), request
+        assert await form.send(client, page) == (200, {"data": {"posts": {"nodes": []}}})
 
 
-@methods
-@pytest.mark.parametrize(
-    ("media_type", "expected"), list(zip(MEDIA_TYPES, (200, 403), strict=True))
-)
+@request_forms
 async def test_other_documents_are_rejected(
-    acme: Tenant, tmp_path: Path, method: str, media_type: str, expected: int
+    acme: Tenant, tmp_path: Path, form: RequestForm
 ) -> None:
-    settings = trusted_documents_settings(tmp_path, PLAIN_MANIFEST)
-    async with client_with_settings(acme, settings) as client:
-        for request in (
-            {"query": "{ __typename }"},
-            {"query": "{ __schema { queryType { name } } }"},
-            {"query": "{"},
-            {"query": TOTAL_QUERY.strip()},
-            {"documentId": "total-2"},
-            {"documentId": TOTAL_QUERY},
-            {"documentId": f"sha256:{sha256(TOTAL_QUERY).upper()}"},
-            by_hash("{ __typename }"),
-            by_hash("{ __typename }", "{ __typename }"),
-            by_hash("{ __typename }", TOTAL_QUERY),
-            {"documentId": "total-2", "query": TOTAL_QUERY},
-            {"documentId": "total-1", "query": "{ __typename }"},
-        ):
-            result = await send(client, request, method=method, media_type=media_type)
-            assert result == (expected, NOT_TRUSTED), request
-            assert await send(client, {"documentId": "total-1"}) == (200, EMPTY)
+    requests: list[dict[str, object]] = [
+        {"query": "{ __typename }"},
+        {"query": "{ __schema { queryType { name } } }"},
+        {"query": "{"},
+        {"query": TOTAL_QUERY.strip()},
+        {"documentId": "total-2"},
+        {"documentId": TOTAL_QUERY},
+        {"documentId": f"sha256:{sha256(TOTAL_QUERY).upper()}"},
+        by_hash("{ __typename }"),
+        by_hash("{ __typename }", "{ __typename }"),
+        by_hash("{ __typename }", TOTAL_QUERY),
+        {"documentId": "total-2", "query": TOTAL_QUERY},
+        {"documentId": "total-1", "query": "{ __typename }"},
+    ]
+    status = 200 if form.media_type == "application/json" else 403
+    async with trusting_client(acme, tmp_path, PLAIN_MANIFEST) as client:
+        for request in requests:
+            result = await form.send(client, request)
+            assert result == (status, NOT_TRUSTED), request
+        assert await POST.send(client, {"documentId": "total-1"}) == (200, EMPTY)
 
 
+NO_DOCUMENT_ID = rejection(
+    "VALIDATION_ERROR",
+    "documentId must name a trusted document; this server executes no others.",
+    "documentId",
+)
+SEVERAL_DOCUMENTS = rejection(
+    "VALIDATION_ERROR",
+    "query, documentId and extensions.persistedQuery name different documents; send one of them.",
+    "documentId",
+)
+
+
+@request_forms
 async def test_a_request_must_identify_exactly_one_trusted_document(
+    acme: Tenant, tmp_path: Path, form: RequestForm
+) -> None:
+    requests: list[tuple[dict[str, object], object]] = [
+        ({}, NO_DOCUMENT_ID),
+        ({"query": "", "documentId": ""}, NO_DOCUMENT_ID),
+        ({"documentId": "total-1", "query": PAGE_QUERY}, SEVERAL_DOCUMENTS),
+        ({"documentId": "total-1", **by_hash(PAGE_QUERY)}, SEVERAL_DOCUMENTS),
+        (by_hash(PAGE_QUERY, TOTAL_QUERY), SEVERAL_DOCUMENTS),
+    ]
+    async with trusting_client(acme, tmp_path, PLAIN_MANIFEST) as client:
+        for request, expected in requests:
+            result = await form.send(client, request)
+            assert result == (400, expected), request
+
+
+INTROSPECTION = "{ __schema { queryType { name } } }"
+
+
+@pytest.mark.parametrize(
+    ("manifests", "requests"),
+    [
+        (
+            [{"introspection": INTROSPECTION}],
+            [({"query": INTROSPECTION}, {"data": {"__schema": {"queryType": {"name": "Query"}}}})],
+        ),
+        (
+            [APOLLO_MANIFEST, {"web": "{ __typename }", "total-1": TOTAL_QUERY}],
+            [({"documentId": "web"}, TYPENAME), ({"documentId": "total-1"}, EMPTY)],
+        ),
+        (
+            [{sha256(TOTAL_QUERY): "{ __typename }", "total": TOTAL_QUERY}],
+            [({"documentId": sha256(TOTAL_QUERY)}, TYPENAME), ({"query": TOTAL_QUERY}, EMPTY)],
+        ),
+    ],
+    ids=["introspection", "merged files", "id equal to the hash of another document"],
+)
+async def test_trusted_documents_of_all_files_are_executed(
+    acme: Tenant,
+    tmp_path: Path,
+    manifests: list[object],
+    requests: list[tuple[dict[str, object], object]],
+) -> None:
+    async with trusting_client(acme, tmp_path, *manifests) as client:
+        for request, expected in requests:
+            assert await POST.send(client, request) == (200, expected)
+
+
+async def test_trusted_documents_restrict_graphiql_but_not_rest(
     acme: Tenant, tmp_path: Path
 ) -> None:
-    settings = trusted_documents_settings(tmp_path, PLAIN_MANIFEST)
-    none = error_response(
-        "VALIDATION_ERROR",
-        "documentId must name a trusted document; this server executes no others.",
-        "documentId",
-    )
-    several = error_response(
-        "VALIDATION_ERROR",
-        "query, documentId and extensions.persistedQuery name different documents; send one of them.",
-        "documentId",
-    )
-    async with client_with_settings(acme, settings) as client:
-        for media_type in MEDIA_TYPES:
-            for empty in ({}, {"query": "", "documentId": ""}, {"query": None}):
-                assert await send(client, empty, media_type=media_type) == (400, none)
-            for ambiguous in (
-                {"documentId": "total-1", "query": PAGE_QUERY},
-                {"documentId": "total-1", **by_hash(PAGE_QUERY)},
-                by_hash(PAGE_QUERY, TOTAL_QUERY),
-            ):
-                assert await send(client, ambiguous, media_type=media_type) == (400, several)
-
-
-async def test_a_trusted_introspection_is_executed(acme: Tenant, tmp_path: Path) -> None:
-    text = "{ __schema { queryType { name } } }"
-    async with client_with_settings(
-        acme, trusted_documents_settings(tmp_path, {"introspection": text})
-    ) as client:
-        assert await client.query(text) == {"__schema": {"queryType": {"name": "Query"}}}
-
-
-async def test_rest_is_not_restricted_to_trusted_documents(acme: Tenant, tmp_path: Path) -> None:
-    async with client_with_settings(
-        acme, trusted_documents_settings(tmp_path, PLAIN_MANIFEST)
-    ) as client:
-        response = await client.get("/v1/posts")
-        assert (response.status_code, response.json()["data"]["total"]) == (200, 0)
-
-
-async def test_several_files_are_merged(acme: Tenant, tmp_path: Path) -> None:
-    settings = trusted_documents_settings(
-        tmp_path, APOLLO_MANIFEST, {"web": "{ __typename }", "total-1": TOTAL_QUERY}
-    )
-    async with client_with_settings(acme, settings) as client:
-        assert await send(client, {"documentId": "web"}) == (200, TYPENAME)
-        assert await send(client, {"documentId": "total-1"}) == (200, EMPTY)
-
-
-async def test_an_id_equal_to_the_hash_of_another_document_identifies_its_own(
-    acme: Tenant, tmp_path: Path
-) -> None:
-    settings = trusted_documents_settings(
-        tmp_path, {sha256(TOTAL_QUERY): "{ __typename }", "total": TOTAL_QUERY}
-    )
-    async with client_with_settings(acme, settings) as client:
-        assert await send(client, {"documentId": sha256(TOTAL_QUERY)}) == (200, TYPENAME)
-        assert await send(client, {"query": TOTAL_QUERY}) == (200, EMPTY)
-
-
-async def test_there_is_no_graphiql_page_with_trusted_documents(
-    acme: Tenant, tmp_path: Path
-) -> None:
-    no_page = error_response(
+    no_page = rejection(
         "NOT_FOUND", "GraphiQL was not found: this server executes trusted documents only."
     )
-    async with client_with_settings(
-        acme, trusted_documents_settings(tmp_path, PLAIN_MANIFEST)
-    ) as client:
-        response = await client.get("/graphql", headers={"Accept": "text/html"})
-        assert (response.status_code, response.json()) == (404, no_page)
+    async with trusting_client(acme, tmp_path, PLAIN_MANIFEST) as client:
+        page = await client.get("/graphql", headers={"Accept": "text/html"})
+        posts = await client.get("/v1/posts")
+
+    assert (page.status_code, page.json()) == (404, no_page)
+    assert (posts.status_code, posts.json()["data"]["total"]) == (200, 0)
 
 
 NOT_A_MANIFEST_MESSAGE = "must be Apollo's manifest, or a JSON object of ids and GraphQL documents."

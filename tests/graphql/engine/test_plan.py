@@ -1,13 +1,13 @@
 """Execution plans: statements, permissions, limits and the fallback to graphql-core."""
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from app.db.core.database import Database, ReadDriver
-from app.db.core.statements import CompiledStatement, Record
+from app.db.core.database import Database
 from app.domain.api_keys import Scope
 from app.domain.errors import ServiceUnavailable
 from app.graphql.engine.executable_schema import Schema, create_schema
@@ -20,22 +20,14 @@ from tests.graphql.engine.differential import (
     POSTS,
     REFERENCE_SCHEMA,
     DifferentialBench,
-    add_rows,
+    add_posts_in_all_states,
     run_query,
 )
-from tests.recording_driver import RecordingDriver, record_statements
+from tests.graphql.engine.failing_driver import FailingDriver
+from tests.recording_driver import record_statements
 
 POST = UUID(int=4)
 """A post with three destinations."""
-
-
-@pytest.fixture
-async def bench(anyio_backend: str, database_url: str) -> AsyncIterator[DifferentialBench]:
-    corrupting_driver = CorruptingDriver()
-    async with Database(
-        database_url, wrap_driver=lambda driver: RecordingDriver(corrupting_driver(driver))
-    ) as database:
-        yield DifferentialBench(database, corrupting_driver, await add_rows(database))
 
 
 async def run_twice(
@@ -44,54 +36,51 @@ async def run_twice(
     *,
     corruptions: Sequence[ColumnCorruption] = (),
     scopes: Sequence[Scope] = (Scope.READ,),
-    entries: int | None = None,
     **variables: object,
 ) -> tuple[object, list[str], int]:
     """Run a query twice; return data, error messages and number of statements of the second run."""
     bench.corrupting_driver.corruptions = ()
     await run_query(FAST_SCHEMA, document, variables, bench.context())
     bench.corrupting_driver.corruptions = corruptions
-    context = replace(bench.context(scopes), entry_limit=ResponseEntryLimit(entries))
+    context = replace(bench.context(scopes), entry_limit=ResponseEntryLimit(None))
     with record_statements(bench.database) as statements:
         result = await run_query(FAST_SCHEMA, document, variables, context)
     return result.data, [error.message for error in result.errors or ()], len(statements)
 
 
-async def test_a_post_and_its_destinations_take_one_statement(bench: DifferentialBench) -> None:
-    data, errors, count = await run_twice(
-        bench,
-        "query ($id: UUID!) { post(postId: $id) { destinations { accountId } } }",
-        id=str(POST),
-    )
-
-    assert (data, errors) == (
-        {"post": {"destinations": [{"accountId": 1}, {"accountId": 2}, {"accountId": 3}]}},
-        [],
-    )
-    assert count == 1
-
-
-async def test_an_excluded_field_is_not_resolved(bench: DifferentialBench) -> None:
-    document = (
-        "query ($off: Boolean!) { accounts @skip(if: $off) { accountId }"
-        " posts(first: 1) @include(if: $off) { nodes { content } } }"
-    )
-
-    data, errors, count = await run_twice(bench, document, off=True)
-
-    assert (data, errors, count) == (
-        {"posts": {"nodes": [{"content": "Sale 1 \N{PARTY POPPER}"}]}},
-        [],
-        1,
-    )
+@pytest.mark.parametrize(
+    ("document", "variables", "expected"),
+    [
+        (
+            "query ($id: UUID!) { post(postId: $id) { destinations { accountId } } }",
+            {"id": str(POST)},
+            {"post": {"destinations": [{"accountId": 1}, {"accountId": 2}, {"accountId": 3}]}},
+        ),
+        (
+            "query ($off: Boolean!) { accounts @skip(if: $off) { accountId }"
+            " posts(first: 1) @include(if: $off) { nodes { content } } }",
+            {"off": True},
+            {"posts": {"nodes": [{"content": "Sale 1 \N{PARTY POPPER}"}]}},
+        ),
+        (
+            f'{{ a: post(postId: "{POSTS[1]}") {{ postId }} b: post(postId: "{POSTS[2]}")'
+            " { postId } }",
+            {},
+            {"a": {"postId": str(POSTS[1])}, "b": {"postId": str(POSTS[2])}},
+        ),
+    ],
+    ids=["children of a row", "excluded field", "concurrent root fields share a loader"],
+)
+async def test_a_query_takes_one_statement(
+    bench: DifferentialBench, document: str, variables: dict[str, Any], expected: object
+) -> None:
+    assert await run_twice(bench, document, **variables) == (expected, [], 1)
 
 
 async def test_without_the_scope_nothing_is_read(bench: DifferentialBench) -> None:
-    data, errors, count = await run_twice(
-        bench, "{ accounts { accountId } viewer { apiKey { name } } }", scopes=()
-    )
+    document = "{ accounts { accountId } viewer { apiKey { name } } }"
 
-    assert (data, errors, count) == (
+    assert await run_twice(bench, document, scopes=()) == (
         {"accounts": None, "viewer": {"apiKey": {"name": "a key"}}},
         ["This needs an API key with the scope read."],
         0,
@@ -140,19 +129,6 @@ async def test_list_entries_are_counted_once_despite_a_fallback(
     assert bool(result.errors) == (is_corrupted or is_exceeded)
 
 
-async def test_root_fields_are_resolved_concurrently(bench: DifferentialBench) -> None:
-    """Their loaders share one statement."""
-    first, second = POSTS[1], POSTS[2]
-    document = (
-        f'{{ a: post(postId: "{first}") {{ postId }} b: post(postId: "{second}") {{ postId }} }}'
-    )
-
-    data, errors, count = await run_twice(bench, document)
-
-    assert (data, errors) == ({"a": {"postId": str(first)}, "b": {"postId": str(second)}}, [])
-    assert count == 1
-
-
 @pytest.mark.parametrize("is_fast", [True, False])
 @pytest.mark.parametrize(
     ("document", "allowed", "excessive", "message"),
@@ -194,29 +170,16 @@ async def test_limits_apply_to_a_cached_operation_with_other_variables(
         assert statements == []
 
 
-@dataclass(slots=True)
-class CountTimeoutDriver:
-    """A driver whose count queries time out."""
-
-    driver: ReadDriver
-
-    async def fetch(
-        self, query: CompiledStatement, arguments: Sequence[object]
-    ) -> Sequence[Record]:
-        if "count(" in query.sql:
-            raise TimeoutError
-        return await self.driver.fetch(query, arguments)
-
-    async def close(self) -> None:
-        await self.driver.close()
-
-
 @pytest.mark.parametrize("schema", [FAST_SCHEMA, REFERENCE_SCHEMA])
 async def test_a_failed_total_count_leaves_the_page(
     anyio_backend: str, database_url: str, schema: Schema
 ) -> None:
-    async with Database(database_url, wrap_driver=CountTimeoutDriver) as database:
-        bench = DifferentialBench(database, CorruptingDriver(), await add_rows(database))
+    async with Database(
+        database_url, wrap_driver=lambda driver: FailingDriver(driver, TimeoutError(), "count(")
+    ) as database:
+        bench = DifferentialBench(
+            database, CorruptingDriver(), await add_posts_in_all_states(database)
+        )
         for _ in range(2):
             result = await run_query(
                 schema,

@@ -132,21 +132,20 @@ def test_columns_are_completed_from_the_values_of_the_driver() -> None:
         ("due_at", 5),
         ("published_at", b"x"),
         ("attempts", 1.5),
+        ("account.is_active", None),
+        ("account.connected_at", None),
+        ("account.connected_at", "nope"),
     ],
 )
 def test_an_invalid_column_makes_the_function_fail(column: str, value: object) -> None:
+    table, _, name = column.rpartition(".")
+    row = (
+        DestinationColumns(COLUMNS, {**ACCOUNT, name: value})
+        if table
+        else DestinationColumns({**COLUMNS, name: value}, ACCOUNT)
+    )
     with pytest.raises(Exception):  # noqa: B017, PT011 - of any type
-        complete_row(DestinationColumns({**COLUMNS, column: value}, ACCOUNT))
-
-
-@pytest.mark.parametrize(
-    ("column", "value"), [("is_active", None), ("connected_at", None), ("connected_at", "nope")]
-)
-def test_an_invalid_column_of_a_joined_row_makes_the_function_fail(
-    column: str, value: object
-) -> None:
-    with pytest.raises(Exception):  # noqa: B017, PT011 - of any type
-        complete_row(DestinationColumns(COLUMNS, {**ACCOUNT, column: value}))
+        complete_row(row)
 
 
 @pytest.mark.parametrize("selection", ["{ attemptLog { number } }", "{ post { content } }"])

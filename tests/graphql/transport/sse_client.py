@@ -1,50 +1,22 @@
 """Client of server-sent events for an ASGI app in the same process."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import ASGIApp
+
+from tests.graphql.transport.asgi_connection import ASGIConnection
 
 EVENT_STREAM = "text/event-stream"
-TIMEOUT = 10.0
-"""Seconds; generous for a busy machine, reached only by a failure."""
 
 
-class SSEClient:
+class SSEClient(ASGIConnection):
     """One request, and its response as ASGI messages."""
 
-    def __init__(self, app: ASGIApp, scope: Scope, body: bytes) -> None:
-        self._requests = [{"type": "http.request", "body": body, "more_body": False}]
-        self._disconnected = asyncio.Event()
-        self._can_read = asyncio.Event()
-        self._can_read.set()
-        self._messages: asyncio.Queue[Message] = asyncio.Queue()
-        self._app_task = asyncio.ensure_future(app(scope, self._receive, self._send))
-
-    async def _receive(self) -> Message:
-        if self._requests:
-            return self._requests.pop()
-        await self._disconnected.wait()
-        return {"type": "http.disconnect"}
-
-    async def _send(self, message: Message) -> None:
-        await self._can_read.wait()
-        self._messages.put_nowait(message)
-
-    def stop_reading(self) -> None:
-        """Stop reading, like a client whose buffers are full."""
-        self._can_read.clear()
-
     def disconnect(self) -> None:
-        self._disconnected.set()
-
-    async def next_asgi_message(self) -> Message:
-        """Return the next ASGI message of the app."""
-        async with asyncio.timeout(TIMEOUT):
-            return await self._messages.get()
+        self.to_app.put_nowait({"type": "http.disconnect"})
 
     async def wait_started(self) -> tuple[int, dict[str, str]]:
         """Wait for the start of the response; return status and headers."""
@@ -67,11 +39,6 @@ class SSEClient:
         assert text.endswith("}\n\n"), text
         payload: dict[str, Any] = orjson.loads(text.removeprefix("event: next\ndata: "))
         return payload
-
-    async def wait_finished(self) -> None:
-        """Wait until the app has returned; raises its exception."""
-        async with asyncio.timeout(TIMEOUT):
-            await self._app_task
 
 
 @asynccontextmanager
@@ -100,10 +67,8 @@ async def open_stream(
         "client": ("192.0.2.1", 50000),
     }
     body = orjson.dumps({"query": query, "variables": dict(variables or {})})
-    events = SSEClient(app, scope, body)
+    events = SSEClient(app, scope, [{"type": "http.request", "body": body, "more_body": False}])
     try:
         yield events
     finally:
-        events.disconnect()
-        events._can_read.set()
-        await events.wait_finished()
+        await events.close()

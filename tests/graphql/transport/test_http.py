@@ -1,6 +1,5 @@
 """GraphQL over HTTP: formats of requests and responses, and status codes."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -12,51 +11,35 @@ from graphql import (
     print_schema,
 )
 
-from app.asgi import create_app
 from app.db.core.database import Database
 from app.graphql.engine.executable_schema import create_schema, print_sdl
 from app.settings import GraphQLLimits
-from tests import clients
-from tests.clients import Client, app_client
-from tests.factories import NOW, add_api_key, add_workspace
+from tests.clients import Client, Tenant, app_lifespan
+from tests.factories import add_api_key, add_workspace
+from tests.graphql.transport.graphql_requests import (
+    GET,
+    MEDIA_TYPES,
+    POST,
+    TYPENAME,
+    RequestForm,
+    error_codes,
+    rejection,
+    request_forms,
+)
 from tests.http import asgi
 
-JSON = "application/json; charset=utf-8"
-GRAPHQL_RESPONSE = "application/graphql-response+json; charset=utf-8"
-ACCEPT = {"json": "application/json", "graphql-response": "application/graphql-response+json"}
-
-TYPENAME = {"data": {"__typename": "Query"}}
-
-
-@pytest.fixture
-async def client(anyio_backend: str, database: Database) -> AsyncIterator[Client]:
-    """A client of an empty workspace."""
-    key = await add_api_key(database, await add_workspace(database))
-    async with app_client(database, token=key.token) as opened:
-        yield opened
+JSON, GRAPHQL_RESPONSE = (f"{media_type}; charset=utf-8" for media_type in MEDIA_TYPES)
+POST_NEW = RequestForm("POST", MEDIA_TYPES[1])
+NO_QUERY = rejection("VALIDATION_ERROR", "query must be a GraphQL document.", "query")
+INVALID_CONTENT_TYPE = rejection(
+    "UNSUPPORTED_MEDIA_TYPE", "Send the request as application/json in UTF-8."
+)
 
 
-async def send_post(client: Client, body: object, **headers: str) -> tuple[int, dict[str, Any]]:
-    """Send a body, bytes unchanged; return status and response."""
-    content = body if isinstance(body, bytes) else orjson.dumps(body)
-    headers = {"Content-Type": "application/json", **headers}
-    response = await client.request("POST", "/graphql", content=content, headers=headers)
+async def send_post(client: Client, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
+    """Send a body unchanged; return status and response."""
+    response = await client.request("POST", "/graphql", content=body, headers=headers)
     return response.status_code, response.json()
-
-
-async def send_get(client: Client, **parameters: str) -> tuple[int, dict[str, Any]]:
-    response = await client.get("/graphql", params=parameters)
-    return response.status_code, response.json()
-
-
-def error_response(code: str, message: str, field: str | None = None) -> dict[str, Any]:
-    """The body of a response to a rejected request."""
-    extensions = {"code": code} if field is None else {"code": code, "field": field}
-    return {"errors": [{"message": message, "extensions": extensions}]}
-
-
-def error_codes(response: dict[str, Any]) -> list[str]:
-    return [error["extensions"]["code"] for error in response["errors"]]
 
 
 # Format of the response
@@ -90,9 +73,9 @@ def error_codes(response: dict[str, Any]) -> list[str]:
     ],
 )
 async def test_the_response_has_the_preferred_media_type(
-    client: Client, accept: str, content_type: str
+    acme: Tenant, accept: str, content_type: str
 ) -> None:
-    response = await client.request(
+    response = await acme.client.request(
         "POST",
         "/graphql",
         json={"query": "{ __typename }"},
@@ -106,23 +89,18 @@ async def test_the_response_has_the_preferred_media_type(
 
 async def test_the_accept_header_may_be_repeated_or_missing(database: Database) -> None:
     key = await add_api_key(database, await add_workspace(database))
-    app = create_app(clients.UNLIMITED_SETTINGS, clock=lambda: NOW, database=database)
     sent = [
         (b"authorization", f"Bearer {key.token}".encode()),
         (b"content-type", b"application/json"),
         (b"content-length", b"26"),
     ]
-    repeated = [(b"accept", b"text/html"), (b"accept", ACCEPT["graphql-response"].encode())]
-    content_type = []
-    async with app.router.lifespan_context(app):
-        for headers in (sent, [*sent, *repeated]):
-            caller = asgi.ASGIClient(b'{"query": "{ __typename }"}')
+    repeated = [(b"accept", b"text/html"), (b"accept", MEDIA_TYPES[1].encode())]
+    async with app_lifespan(database) as app:
+        for headers, content_type in ((sent, JSON), ([*sent, *repeated], GRAPHQL_RESPONSE)):
             scope = asgi.http_scope("POST", "/graphql", headers)
-            await app(scope, caller.receive, caller.send)
+            caller = await asgi.send_request(app, b'{"query": "{ __typename }"}', scope=scope)
             assert (caller.status, orjson.loads(caller.body)) == (200, TYPENAME)
-            content_type.append(dict(caller.sent[0]["headers"])[b"content-type"].decode())
-
-    assert content_type == [JSON, GRAPHQL_RESPONSE]
+            assert dict(caller.sent[0]["headers"])[b"content-type"].decode() == content_type
 
 
 @pytest.mark.parametrize(
@@ -143,16 +121,15 @@ async def test_the_accept_header_may_be_repeated_or_missing(database: Database) 
         ({"query": "query ($n: Int!) { posts(first: $n) { totalCount } }"}, "VALIDATION_ERROR"),
         ({"query": "query A { __typename } query B { __typename }"}, "VALIDATION_ERROR"),
         ({"query": "query A { __typename }", "operationName": "B"}, "VALIDATION_ERROR"),
-        ({"query": "fragment A on Post { id }"}, "GRAPHQL_VALIDATION_FAILED"),
         ({"query": "{ a: __typename" * 16 + "}" * 16}, "LIMIT_EXCEEDED"),
         ({"query": "{ accounts(" + "a: 1 " * 2000 + ") }"}, "LIMIT_EXCEEDED"),
     ],
 )
-async def test_a_document_that_is_not_executed_has_its_error_status_under_the_new_media_type(
-    client: Client, parameters: dict[str, object], code: str
+async def test_a_document_that_is_not_executed_has_status_400_under_the_new_media_type(
+    acme: Tenant, parameters: dict[str, object], code: str
 ) -> None:
-    json_status, json_body = await send_post(client, parameters, Accept=ACCEPT["json"])
-    new_status, new_body = await send_post(client, parameters, Accept=ACCEPT["graphql-response"])
+    json_status, json_body = await POST.send(acme.client, parameters)
+    new_status, new_body = await POST_NEW.send(acme.client, parameters)
 
     assert (json_status, new_status) == (200, 400)
     assert json_body == new_body
@@ -160,101 +137,63 @@ async def test_a_document_that_is_not_executed_has_its_error_status_under_the_ne
     assert error_codes(json_body) == [code]
 
 
-async def test_a_field_error_does_not_change_the_status(client: Client) -> None:
+@request_forms
+async def test_a_field_error_does_not_change_the_status(acme: Tenant, form: RequestForm) -> None:
     request = {"query": "{ viewer { scopes } posts(first: 0) { totalCount } }"}
-    for accept in ACCEPT.values():
-        status, body = await send_post(client, request, Accept=accept)
-        assert status == 200
-        assert body["data"] == {"viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]}, "posts": None}
-        assert error_codes(body) == ["VALIDATION_ERROR"]
+    status, body = await form.send(acme.client, request)
+
+    assert status == 200
+    assert body["data"] == {"viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]}, "posts": None}
+    assert error_codes(body) == ["VALIDATION_ERROR"]
 
 
 # Format of the request
 
 
 @pytest.mark.parametrize(
-    "content_type",
+    ("content_type", "expected"),
     [
-        "application/json",
-        "application/json; charset=utf-8",
-        'Application/JSON;Charset="UTF-8"',
-        "application/json; charset=utf8; profile=x",
-        "application/json;",
+        ("application/json", (200, TYPENAME)),
+        ('Application/JSON;Charset="UTF-8"', (200, TYPENAME)),
+        (None, (415, INVALID_CONTENT_TYPE)),
+        ("application/x-www-form-urlencoded", (415, INVALID_CONTENT_TYPE)),
+        ("application/json; charset=latin-1", (415, INVALID_CONTENT_TYPE)),
     ],
 )
-async def test_a_body_may_be_json_in_utf_8(client: Client, content_type: str) -> None:
-    request = {"query": "{ __typename } # ü"}
-    assert await send_post(client, request, **{"Content-Type": content_type}) == (200, TYPENAME)
-
-
-@pytest.mark.parametrize(
-    "content_type",
-    [
-        None,
-        "",
-        "text/plain",
-        "application/graphql",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x",
-        "application/graphql-response+json",
-        "application/json; charset=latin-1",
-        "application/json; charset=utf-16",
-        ";",
-        "=; charset*=utf-8''utf-8",
-    ],
-)
-async def test_other_content_types_are_rejected(client: Client, content_type: str | None) -> None:
+async def test_the_content_type_must_be_json_in_utf_8(
+    acme: Tenant, content_type: str | None, expected: tuple[int, dict[str, Any]]
+) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
-    response = await client.request(
-        "POST", "/graphql", content=b'{"query": "{ __typename }"}', headers=headers
-    )
-
-    assert response.status_code == 415
-    assert response.json() == error_response(
-        "UNSUPPORTED_MEDIA_TYPE", "Send the request as application/json in UTF-8."
-    )
-
-
-NOT_AN_OBJECT = "The body must be a JSON object, not "
+    body = '{"query": "{ __typename } # ü"}'.encode()
+    assert await send_post(acme.client, body, **headers) == expected
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
         (b"", "The body is empty; it must be a JSON object."),
-        (b" \n", "The body is empty; it must be a JSON object."),
-        (b"null", f"{NOT_AN_OBJECT}null."),
-        (b"1", f"{NOT_AN_OBJECT}a number."),
-        (b"true", f"{NOT_AN_OBJECT}true or false."),
-        (b'"x"', f"{NOT_AN_OBJECT}a string."),
-        (b'[{"query": "{ __typename }"}]', f"{NOT_AN_OBJECT}a list."),
-        (b'\xef\xbb\xbf{"query": "{ __typename }"}', "The body starts with a byte order mark;"),
-        ('{"query": "{ __typename }"}'.encode("utf-16"), "The body starts with a byte order mark;"),
+        (b'[{"query": "{ __typename }"}]', "The body must be a JSON object, not a list."),
         (b'{"query": "\xff"}', "The body is not UTF-8: invalid byte at offset 11."),
-        (b'{"query": "\\ud800"}', "The body is not JSON: "),
-        (b"{", "The body is not JSON: "),
-        (b'{"query": NaN}', "The body is not JSON: "),
-        (b'{"query": "{ __typename }"} x', "The body is not JSON: "),
-        (b'{"variables": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "The body "),
-        (b'{"variables": ' + b'{"a": ' * 100 + b"1" + b"}" * 101, "The body is nested deeper than"),
-        (b'{"variables": {"n": ' + b"9" * 5000 + b"}}", "The body has an integer that does not"),
+        (b"{", "The body is not JSON: unexpected end of data at line 1, column 2."),
     ],
 )
 async def test_a_body_that_is_not_a_json_object_is_rejected(
-    client: Client, body: bytes, message: str
+    acme: Tenant, body: bytes, message: str
 ) -> None:
-    status, response = await send_post(client, body)
-
-    assert status == 400
-    assert error_codes(response) == ["INVALID_JSON"]
-    assert response["errors"][0]["message"].startswith(message)
+    headers = {"Content-Type": "application/json"}
+    expected = rejection("INVALID_JSON", message)
+    assert await send_post(acme.client, body, **headers) == (400, expected)
 
 
 @pytest.mark.parametrize("value", [None, "", 1, True, ["{ __typename }"], {"a": "{ __typename }"}])
-async def test_the_query_must_be_a_non_empty_string(client: Client, value: object) -> None:
-    expected = error_response("VALIDATION_ERROR", "query must be a GraphQL document.", "query")
-    assert await send_post(client, {"query": value}) == (400, expected)
-    assert await send_post(client, {}) == (400, expected)
+async def test_the_query_must_be_a_non_empty_string(acme: Tenant, value: object) -> None:
+    assert await POST.send(acme.client, {"query": value}) == (400, NO_QUERY)
+
+
+@request_forms
+async def test_a_request_without_a_query_is_rejected(acme: Tenant, form: RequestForm) -> None:
+    for parameters in ({}, {"query": "", "variables": {}}):
+        assert await form.send(acme.client, parameters) == (400, NO_QUERY)
 
 
 @pytest.mark.parametrize(
@@ -266,100 +205,108 @@ async def test_the_query_must_be_a_non_empty_string(client: Client, value: objec
     ],
 )
 async def test_parameters_of_the_wrong_type_are_rejected(
-    client: Client, name: str, value: object, kind: str
+    acme: Tenant, name: str, value: object, kind: str
 ) -> None:
     request = {"query": "{ __typename }", name: value}
-    expected = error_response("VALIDATION_ERROR", f"{name} must be {kind}.", name)
-    assert await send_post(client, request) == (400, expected)
+    expected = rejection("VALIDATION_ERROR", f"{name} must be {kind}.", name)
+    assert await POST.send(acme.client, request) == (400, expected)
 
 
-async def test_null_and_unknown_parameters_are_ignored(client: Client) -> None:
-    request = {
-        "query": "{ __typename }",
-        "operationName": None,
-        "variables": None,
-        "extensions": None,
-        "documentId": None,
-        "doc_id": "0",
-    }
-    assert await send_post(client, request) == (200, TYPENAME)
+async def test_null_and_unknown_parameters_are_ignored(acme: Tenant) -> None:
+    request: dict[str, object] = {"query": "{ __typename }", "doc_id": "0"}
+    request |= dict.fromkeys(("operationName", "variables", "extensions", "documentId"))
+    assert await POST.send(acme.client, request) == (200, TYPENAME)
 
 
-async def test_a_body_over_the_limit_is_rejected(client: Client) -> None:
-    expected = error_response(
-        "BODY_TOO_LARGE", "The body is larger than the limit of 1048576 bytes."
-    )
+async def test_a_body_over_the_limit_is_rejected(acme: Tenant) -> None:
     query = "{ __typename } #"
     largest = b'{"query": "' + query.ljust(1024 * 1024 - 13).encode() + b'"}'
-    assert await send_post(client, largest) == (200, TYPENAME)
-    assert await send_post(client, largest + b" ") == (413, expected)
-
-
-TWO_OPERATIONS = "query A { a: __typename } query B { b: __typename }"
-
-
-async def test_several_operations_require_an_operation_name(client: Client) -> None:
-    assert await send_post(client, {"query": TWO_OPERATIONS, "operationName": "B"}) == (
-        200,
-        {"data": {"b": "Query"}},
+    headers = {"Content-Type": "application/json"}
+    assert await send_post(acme.client, largest, **headers) == (200, TYPENAME)
+    assert await send_post(acme.client, largest + b" ", **headers) == (
+        413,
+        rejection("BODY_TOO_LARGE", "The body is larger than the limit of 1048576 bytes."),
     )
-    expected = error_response(
+
+
+async def test_several_operations_require_an_operation_name(acme: Tenant) -> None:
+    query = "query A { a: __typename } query B { b: __typename }"
+    request = {"query": query, "operationName": "B"}
+    assert await POST.send(acme.client, request) == (200, {"data": {"b": "Query"}})
+    expected = rejection(
         "VALIDATION_ERROR",
         "operationName must name an operation of the document; it may be left out only where the"
         " document has exactly one.",
         "operationName",
     )
     for name in (None, "", "C"):
-        assert await send_post(client, {"query": TWO_OPERATIONS, "operationName": name}) == (
-            200,
-            expected,
-        )
+        parameters = {"query": query, "operationName": name}
+        assert await POST.send(acme.client, parameters) == (200, expected)
 
 
-# GET
+async def test_a_document_without_an_operation_is_rejected(acme: Tenant) -> None:
+    expected = rejection(
+        "GRAPHQL_VALIDATION_FAILED", "The document has no operation; it needs a query."
+    )
+    request = {"query": "fragment F on Post { id }"}
+    assert await POST.send(acme.client, request) == (200, expected)
+    assert await POST_NEW.send(acme.client, request) == (400, expected)
 
 
-async def test_a_query_can_be_sent_by_get(client: Client) -> None:
-    assert await send_get(client, query="{ __typename }") == (200, TYPENAME)
-    assert await send_get(
-        client,
-        query="query A($n: Int) { posts(first: $n) { nodes { id } } } query B { __typename }",
-        variables='{"n": 1}',
-        extensions="{}",
-        operationName="A",
-    ) == (200, {"data": {"posts": {"nodes": []}}})
-    assert await send_get(
-        client, query="{ __typename }", variables="", extensions="null", operationName=""
-    ) == (200, TYPENAME)
+# GET and other methods
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"query": "{ __typename }"}, TYPENAME),
+        (
+            {
+                "query": "query A($n: Int) { posts(first: $n) { nodes { id } } }"
+                " query B { __typename }",
+                "variables": '{"n": 1}',
+                "extensions": "{}",
+                "operationName": "A",
+            },
+            {"data": {"posts": {"nodes": []}}},
+        ),
+        (
+            {"query": "{ __typename }", "variables": "", "extensions": "null", "operationName": ""},
+            TYPENAME,
+        ),
+    ],
+)
+async def test_a_query_can_be_sent_by_get(
+    acme: Tenant, parameters: dict[str, str], expected: dict[str, Any]
+) -> None:
+    assert await GET.send(acme.client, parameters) == (200, expected)
 
 
 @pytest.mark.parametrize("name", ["variables", "extensions"])
 @pytest.mark.parametrize("text", ["x", "[]", "1", '"{}"', "[" * 5000, '{"n": ' + "9" * 5000 + "}"])
 async def test_json_in_the_query_string_is_validated_like_a_body(
-    client: Client, name: str, text: str
+    acme: Tenant, name: str, text: str
 ) -> None:
-    expected = error_response(
+    expected = rejection(
         "INVALID_JSON", f"{name} must be a JSON object of moderate depth and size.", name
     )
-    assert await send_get(client, query="{ __typename }", **{name: text}) == (400, expected)
+    request = {"query": "{ __typename }", name: text}
+    assert await GET.send(acme.client, request) == (400, expected)
 
 
-async def test_a_query_string_without_a_query_is_rejected(client: Client) -> None:
-    expected = error_response("VALIDATION_ERROR", "query must be a GraphQL document.", "query")
-    assert await send_get(client) == (400, expected)
-    assert await send_get(client, query="", variables="{}") == (400, expected)
-
-
-async def test_a_browser_with_a_query_gets_json(client: Client) -> None:
-    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-    response = await client.get("/graphql?query={__typename}", headers=browser)
-    assert (response.status_code, response.json()) == (200, TYPENAME)
-
-
-async def test_a_client_that_rejects_html_does_not_get_the_page(client: Client) -> None:
-    response = await client.get("/graphql", headers={"Accept": "application/json, text/html;q=0"})
-    assert response.status_code == 400
-    assert response.json()["errors"][0]["message"] == "query must be a GraphQL document."
+@pytest.mark.parametrize(
+    ("path", "accept", "expected"),
+    [
+        ("/graphql?query={__typename}", "text/html,*/*;q=0.8", (200, TYPENAME)),
+        ("/graphql", "application/json, text/html;q=0", (400, NO_QUERY)),
+    ],
+    ids=["a query", "HTML rejected"],
+)
+async def test_a_browser_with_a_query_or_a_client_that_rejects_html_gets_json(
+    acme: Tenant, path: str, accept: str, expected: tuple[int, dict[str, Any]]
+) -> None:
+    response = await acme.client.get(path, headers={"Accept": accept})
+    assert (response.status_code, response.json()) == expected
 
 
 @pytest.mark.parametrize(
@@ -370,65 +317,47 @@ async def test_a_client_that_rejects_html_does_not_get_the_page(client: Client) 
         {"query": "mutation B { __typename } query A { __typename }", "operationName": "B"},
     ],
 )
-async def test_get_allows_only_queries(client: Client, parameters: dict[str, str]) -> None:
-    response = await client.get("/graphql", params=parameters)
+async def test_get_allows_only_queries(acme: Tenant, parameters: dict[str, str]) -> None:
+    response = await acme.client.get("/graphql", params=parameters)
 
-    assert response.status_code == 405
-    assert response.headers["Allow"] == "POST"
-    assert response.json() == error_response(
-        "METHOD_NOT_ALLOWED", "GET allows only queries; use POST."
-    )
+    assert (response.status_code, response.headers["Allow"]) == (405, "POST")
+    assert response.json() == rejection("METHOD_NOT_ALLOWED", "GET allows only queries; use POST.")
 
 
-async def test_a_subscription_needs_an_accepted_event_stream(client: Client) -> None:
-    query = "subscription { __typename }"
-    expected = error_response(
+async def test_a_subscription_needs_an_accepted_event_stream(acme: Tenant) -> None:
+    expected = rejection(
         "GRAPHQL_VALIDATION_FAILED",
         "A subscription cannot be answered by one response. Ask for it over a WebSocket with the protocol"
         " graphql-transport-ws, or by POST with 'Accept: text/event-stream'.",
     )
-
-    assert await send_post(client, {"query": query}) == (200, expected)
-    assert (await client.get("/graphql", params={"query": query})).json() == expected
-
-
-async def test_a_document_without_an_operation_is_rejected(client: Client) -> None:
-    assert await send_post(client, {"query": "fragment F on Post { id }"}) == (
-        200,
-        error_response(
-            "GRAPHQL_VALIDATION_FAILED", "The document has no operation; it needs a query."
-        ),
-    )
+    request = {"query": "subscription { __typename }"}
+    for form in (GET, POST):
+        assert await form.send(acme.client, request) == (200, expected)
 
 
-async def test_a_query_string_that_is_not_utf_8_is_rejected(client: Client) -> None:
-    response = await client.get("/graphql?query=%7B__typename%7D&operationName=%ff")
+async def test_a_query_string_that_is_not_utf_8_is_rejected(acme: Tenant) -> None:
+    response = await acme.client.get("/graphql?query=%7B__typename%7D&operationName=%ff")
 
     assert response.status_code == 400
-    assert response.json() == error_response(
+    assert response.json() == rejection(
         "VALIDATION_ERROR", "The query string must be UTF-8, percent-encoded."
     )
 
 
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
-async def test_other_methods_are_rejected(client: Client, method: str) -> None:
-    for caller in (client, client.with_token(None)):
-        response = await caller.request(method, "/graphql", json={"query": "{ __typename }"})
-        assert response.status_code == 405
-        assert response.headers["Allow"] == "GET, POST"
-        assert response.json() == error_response(
-            "METHOD_NOT_ALLOWED", f"{method} is not allowed; use GET, POST."
-        )
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
+async def test_other_methods_are_rejected(acme: Tenant, method: str) -> None:
+    expected = rejection("METHOD_NOT_ALLOWED", f"{method} is not allowed; use GET, POST.")
+    for caller in (acme.client, acme.client.with_token(None)):
+        response = await caller.request(method, "/graphql?query={__typename}")
+        assert (response.status_code, response.headers["Allow"]) == (405, "GET, POST")
+        if method == "HEAD":
+            assert response.content == b""
+        else:
+            assert response.json() == expected
 
 
-async def test_a_head_request_is_rejected_without_a_body(client: Client) -> None:
-    response = await client.request("HEAD", "/graphql?query={__typename}")
-    assert (response.status_code, response.content) == (405, b"")
-    assert response.headers["Allow"] == "GET, POST"
-
-
-async def test_introspection_returns_the_schema(client: Client) -> None:
-    introspection = await client.query(get_introspection_query(specified_by_url=True))
+async def test_introspection_returns_the_schema(acme: Tenant) -> None:
+    introspection = await acme.client.query(get_introspection_query(specified_by_url=True))
 
     schema = lexicographic_sort_schema(build_client_schema(introspection))  # type: ignore[arg-type]
     assert print_schema(schema) + "\n" == print_sdl(create_schema(GraphQLLimits()))

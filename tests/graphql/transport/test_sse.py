@@ -1,8 +1,11 @@
 """GraphQL over server-sent events: negotiation, format and end of a stream."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -11,7 +14,8 @@ from app.services.api_keys import revoke_key
 from tests.clients import UNLIMITED_SETTINGS, app_lifespan
 from tests.factories import NOW, add_api_key
 from tests.graphql.live_tenant import LiveTenant, running_tasks, wait_for_subscriptions
-from tests.graphql.transport.sse_client import open_stream
+from tests.graphql.transport.graphql_requests import error_codes
+from tests.graphql.transport.sse_client import SSEClient, open_stream
 
 CHANGES_SUBSCRIPTION = "subscription ($after: String) { changes(after: $after) { type postId } }"
 SHORT_TIMEOUT = timedelta(milliseconds=20)
@@ -19,6 +23,20 @@ URQL_ACCEPT = (
     "application/graphql-response+json, application/graphql+json, application/json,"
     " text/event-stream, multipart/mixed"
 )
+
+
+@asynccontextmanager
+async def subscribe(
+    tenant: LiveTenant, token: str | None = None, **options: Any
+) -> AsyncIterator[SSEClient]:
+    """Subscribe to changes at another app, which has these options, and wait for the first comment."""
+    async with (
+        app_lifespan(tenant.database, **options) as app,
+        open_stream(app, token or tenant.token, CHANGES_SUBSCRIPTION) as events,
+    ):
+        await events.wait_started()
+        assert await events.next_text() == ":\n\n"
+        yield events
 
 
 async def test_a_subscription_is_a_stream_of_events(live_tenant: LiveTenant) -> None:
@@ -41,59 +59,50 @@ async def test_a_subscription_is_a_stream_of_events(live_tenant: LiveTenant) -> 
     await wait_for_subscriptions(live_tenant.client, 0)
 
 
-@pytest.mark.parametrize(
-    "accept", ["text/event-stream", "text/event-stream, multipart/mixed", URQL_ACCEPT]
-)
-async def test_a_client_that_names_event_streams_gets_one_for_a_subscription(
-    live_tenant: LiveTenant, accept: str
-) -> None:
-    async with open_stream(
-        live_tenant.app, live_tenant.token, CHANGES_SUBSCRIPTION, accept=accept
-    ) as events:
-        _, headers = await events.wait_started()
-        assert headers["content-type"] == "text/event-stream; charset=utf-8"
+STREAM = "text/event-stream; charset=utf-8"
+JSON = "application/json; charset=utf-8"
+TYPENAME_JSON = '{"data":{"__typename":"Query"}}'
 
 
 @pytest.mark.parametrize(
-    ("accept", "content_type"),
+    ("accept", "query_type", "is_subscription_possible"),
     [
-        ("text/event-stream", "text/event-stream; charset=utf-8"),
-        ("text/event-stream, multipart/mixed", "text/event-stream; charset=utf-8"),
-        ("text/event-stream;q=0", "application/json; charset=utf-8"),
-        ("text/event-stream, application/json", "application/json; charset=utf-8"),
-        ("text/event-stream, */*;q=0.1", "application/json; charset=utf-8"),
-        (URQL_ACCEPT, "application/graphql-response+json; charset=utf-8"),
-        ("*/*", "application/json; charset=utf-8"),
+        ("text/event-stream", STREAM, True),
+        ("text/event-stream, multipart/mixed", STREAM, True),
+        ("text/event-stream;q=0", JSON, False),
+        ("text/event-stream, application/json", JSON, True),
+        ("text/event-stream, */*;q=0.1", JSON, True),
+        (URQL_ACCEPT, "application/graphql-response+json; charset=utf-8", True),
+        ("application/json", JSON, False),
+        ("*/*", JSON, False),
+        ("multipart/mixed", JSON, False),
+        ("text/*", JSON, False),
     ],
 )
-async def test_a_query_is_streamed_only_if_the_client_accepts_nothing_else(
-    live_tenant: LiveTenant, accept: str, content_type: str
+async def test_event_streams_must_be_named_and_for_queries_be_the_only_accepted_type(
+    live_tenant: LiveTenant, accept: str, query_type: str, *, is_subscription_possible: bool
 ) -> None:
     async with open_stream(
         live_tenant.app, live_tenant.token, "{ __typename }", accept=accept
     ) as events:
         _, headers = await events.wait_started()
-        assert headers["content-type"] == content_type
-        if content_type.startswith("text/"):
+        assert headers["content-type"] == query_type
+        if query_type == STREAM:
             assert [await events.next_text() for _ in range(4)] == [
                 ":\n\n",
-                'event: next\ndata: {"data":{"__typename":"Query"}}\n\n',
+                f"event: next\ndata: {TYPENAME_JSON}\n\n",
                 "event: complete\ndata:\n\n",
                 None,
             ]
         else:
-            assert (await events.next_asgi_message())["body"] == b'{"data":{"__typename":"Query"}}'
-
-
-@pytest.mark.parametrize("accept", ["application/json", "*/*", "multipart/mixed", "text/*"])
-async def test_a_subscription_without_event_streams_is_rejected_with_a_hint(
-    live_tenant: LiveTenant, accept: str
-) -> None:
+            assert (await events.next_asgi_message())["body"] == TYPENAME_JSON.encode()
     async with open_stream(
         live_tenant.app, live_tenant.token, CHANGES_SUBSCRIPTION, accept=accept
     ) as events:
-        assert (await events.wait_started())[0] == 200
-        assert b"Ask for it over a WebSocket" in (await events.next_asgi_message())["body"]
+        status, headers = await events.wait_started()
+        assert (status, headers["content-type"] == STREAM) == (200, is_subscription_possible)
+        if not is_subscription_possible:
+            assert b"Ask for it over a WebSocket" in (await events.next_asgi_message())["body"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +125,7 @@ async def test_a_rejected_operation_is_reported_by_an_event(
         assert await events.next_text() == ":\n\n"
         payload = await events.next_payload()
         assert payload.keys() == {"errors"}
-        assert [error["extensions"]["code"] for error in payload["errors"]] == [code]
+        assert error_codes(payload) == [code]
         assert await events.next_text() == "event: complete\ndata:\n\n"
         assert await events.next_text() is None
 
@@ -145,42 +154,39 @@ async def test_get_allows_subscriptions_but_no_mutations(live_tenant: LiveTenant
 
 async def test_heartbeats_are_sent_while_there_are_no_events(live_tenant: LiveTenant) -> None:
     timeouts = ConnectionTimeouts(heartbeat_interval=SHORT_TIMEOUT)
-    async with (
-        app_lifespan(live_tenant.database, connection_timeouts=timeouts) as app,
-        open_stream(app, live_tenant.token, CHANGES_SUBSCRIPTION) as events,
-    ):
-        await events.wait_started()
-        assert [await events.next_text() for _ in range(3)] == 3 * [":\n\n"]
+    async with subscribe(live_tenant, connection_timeouts=timeouts) as events:
+        assert [await events.next_text() for _ in range(2)] == 2 * [":\n\n"]
 
 
+@pytest.mark.parametrize("client_reads", [True, False])
 async def test_a_stream_ends_without_complete_when_the_key_is_revoked(
-    live_tenant: LiveTenant,
+    live_tenant: LiveTenant, *, client_reads: bool
 ) -> None:
     key = await add_api_key(live_tenant.database, live_tenant.workspace)
-    async with (
-        app_lifespan(
-            live_tenant.database,
-            connection_timeouts=ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT),
-        ) as app,
-        open_stream(app, key.token, CHANGES_SUBSCRIPTION) as events,
-    ):
-        await events.wait_started()
-        assert await events.next_text() == ":\n\n"
+    timeouts = ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT)
+    async with subscribe(live_tenant, key.token, connection_timeouts=timeouts) as events:
+        if not client_reads:
+            events.stop_reading()
+            await live_tenant.create_post()
         await revoke_key(live_tenant.database, key.id, now=NOW)
-        assert await events.next_text() is None
+        if client_reads:
+            assert await events.next_text() is None
         await events.wait_finished()
 
 
-async def test_a_client_that_does_not_read_is_disconnected(live_tenant: LiveTenant) -> None:
-    async with (
-        app_lifespan(
-            live_tenant.database, connection_timeouts=ConnectionTimeouts(send_timeout=SHORT_TIMEOUT)
-        ) as app,
-        open_stream(app, live_tenant.token, CHANGES_SUBSCRIPTION) as events,
-    ):
-        await events.wait_started()
+@pytest.mark.parametrize(
+    ("send_timeout", "is_idle"),
+    [(SHORT_TIMEOUT, True), (timedelta(seconds=1), False)],
+    ids=["at a heartbeat", "at a change"],
+)
+async def test_a_client_that_does_not_read_is_disconnected(
+    live_tenant: LiveTenant, send_timeout: timedelta, *, is_idle: bool
+) -> None:
+    timeouts = ConnectionTimeouts(send_timeout=send_timeout)
+    async with subscribe(live_tenant, connection_timeouts=timeouts) as events:
         events.stop_reading()
-        await live_tenant.create_post()
+        if not is_idle:
+            await live_tenant.create_post()
         await events.wait_finished()
 
 
@@ -197,32 +203,8 @@ async def test_a_disconnect_releases_subscription_and_tasks(live_tenant: LiveTen
 
 async def test_the_request_timeout_does_not_end_a_stream(live_tenant: LiveTenant) -> None:
     request_timeout = timedelta(seconds=1)
-    async with (
-        app_lifespan(
-            live_tenant.database,
-            settings=replace(UNLIMITED_SETTINGS, request_timeout=request_timeout),
-        ) as app,
-        open_stream(app, live_tenant.token, CHANGES_SUBSCRIPTION) as events,
-    ):
-        await events.wait_started()
+    settings = replace(UNLIMITED_SETTINGS, request_timeout=request_timeout)
+    async with subscribe(live_tenant, settings=settings) as events:
         await asyncio.sleep(1.2 * request_timeout.total_seconds())
         await live_tenant.create_post()
-        assert await events.next_text() == ":\n\n"
         assert (await events.next_payload())["data"]["changes"]["type"] == "POST_CREATED"
-
-
-async def test_a_client_that_does_not_read_does_not_delay_the_end(live_tenant: LiveTenant) -> None:
-    key = await add_api_key(live_tenant.database, live_tenant.workspace)
-    async with (
-        app_lifespan(
-            live_tenant.database,
-            connection_timeouts=ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT),
-        ) as app,
-        open_stream(app, key.token, CHANGES_SUBSCRIPTION) as events,
-    ):
-        await events.wait_started()
-        assert await events.next_text() == ":\n\n"
-        events.stop_reading()
-        await live_tenant.create_post()
-        await revoke_key(live_tenant.database, key.id, now=NOW)
-        await events.wait_finished()

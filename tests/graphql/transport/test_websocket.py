@@ -1,13 +1,15 @@
 """Operations, authentication, limits and closing of a WebSocket by graphql-transport-ws."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
+from starlette.applications import Starlette
 
 from app.domain.api_keys import Scope
 from app.graphql.service import ConnectionTimeouts
@@ -16,15 +18,18 @@ from app.settings import read_settings
 from tests.clients import UNLIMITED_SETTINGS, app_lifespan, client_for
 from tests.factories import NOW, add_api_key
 from tests.graphql.live_tenant import LiveTenant, running_tasks, wait_for_subscriptions
+from tests.graphql.transport.graphql_requests import error_codes
 from tests.graphql.transport.websocket_client import WebSocketClient, connect, connect_and_init
 
 CHANGES_SUBSCRIPTION = "subscription ($after: String) { changes(after: $after) { type postId } }"
 SHORT_TIMEOUT = timedelta(milliseconds=20)
 UNKNOWN_KEY = "pe_live_" + 32 * "0"
+INIT: dict[str, Any] = {"type": "connection_init"}
+SUBSCRIBE: dict[str, Any] = {"type": "subscribe", "id": "a", "payload": {"query": "{ __typename }"}}
 
 
 @asynccontextmanager
-async def open_socket(
+async def open_socket_of_app(
     tenant: LiveTenant, token: str | None = None, **options: Any
 ) -> AsyncIterator[WebSocketClient]:
     """Open an authenticated socket on another app, which has these options."""
@@ -33,6 +38,14 @@ async def open_socket(
         connect_and_init(app, token or tenant.token) as socket,
     ):
         yield socket
+
+
+async def closing_of_init(app: Starlette, token: str) -> tuple[int, str]:
+    """Authenticate with a key that must be refused; return code and reason."""
+    async with connect(app) as socket:
+        await socket.wait_accepted()
+        socket.send(**INIT, payload={"Authorization": f"Bearer {token}"})
+        return await socket.wait_closed()
 
 
 async def test_a_subscription_receives_each_change_once_and_in_order(
@@ -56,11 +69,12 @@ async def test_a_subscription_receives_each_change_once_and_in_order(
 async def test_queries_and_mutations_have_one_response_and_complete(
     live_tenant: LiveTenant,
 ) -> None:
+    scopes = ["READ", "WRITE", "PUBLISH"]
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.subscribe("q", "{ viewer { scopes } }")
-        assert await socket.next_payload("q") == {
-            "data": {"viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]}}
-        }
+        socket.subscribe("q", '{ node(id: "x") { id } viewer { scopes } }')
+        payload = await socket.next_payload("q")
+        assert payload["data"] == {"node": None, "viewer": {"scopes": scopes}}
+        assert error_codes(payload) == ["INVALID_ID"]
         assert await socket.receive() == {"id": "q", "type": "complete"}
 
         socket.subscribe(
@@ -74,20 +88,10 @@ async def test_queries_and_mutations_have_one_response_and_complete(
         assert await socket.receive() == {"id": "q", "type": "complete"}
 
 
-async def test_a_field_error_is_part_of_the_response(live_tenant: LiveTenant) -> None:
-    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.subscribe("q", '{ node(id: "x") { id } viewer { scopes } }')
-        payload = await socket.next_payload("q")
-        assert payload["data"] == {"node": None, "viewer": {"scopes": ["READ", "WRITE", "PUBLISH"]}}
-        assert [error["extensions"]["code"] for error in payload["errors"]] == ["INVALID_ID"]
-        assert await socket.receive() == {"id": "q", "type": "complete"}
-
-
 @pytest.mark.parametrize(
     ("query", "variables", "code", "field"),
     [
         ("{", {}, "GRAPHQL_PARSE_FAILED", None),
-        ("{ nope }", {}, "GRAPHQL_VALIDATION_FAILED", None),
         ("subscription { changes { nope } }", {}, "GRAPHQL_VALIDATION_FAILED", None),
         (
             "subscription { a: changes { type } b: changes { type } }",
@@ -144,7 +148,7 @@ NO_OPERATION = "payload must be a JSON object with a query."
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("data", "reason"),
     [
         ("", "The message is empty; it must be a JSON object."),
         ("[]", "The message must be a JSON object, not a list."),
@@ -175,20 +179,15 @@ NO_OPERATION = "payload must be a JSON object with a query."
             '{"type": "subscribe", "id": "1", "payload": {"query": "{ a }", "operationName": 7}}',
             "payload: operationName must be a string.",
         ),
+        (b'{"type": "ping"}', "Messages must be text, not binary."),
     ],
 )
 async def test_a_malformed_message_closes_the_socket(
-    live_tenant: LiveTenant, text: str, reason: str
+    live_tenant: LiveTenant, data: str | bytes, reason: str
 ) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.send_text(text)
+        socket.send_data(data)
         assert await socket.wait_closed() == (4400, reason)
-
-
-async def test_a_binary_message_closes_the_socket(live_tenant: LiveTenant) -> None:
-    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
-        socket.send_bytes(b'{"type": "ping"}')
-        assert await socket.wait_closed() == (4400, "Messages must be text, not binary.")
 
 
 async def test_pings_are_answered_before_authentication(live_tenant: LiveTenant) -> None:
@@ -200,87 +199,73 @@ async def test_pings_are_answered_before_authentication(live_tenant: LiveTenant)
         assert [await socket.receive() for _ in range(2)] == 2 * [{"type": "pong"}]
 
 
-async def test_an_operation_before_authentication_closes_the_socket(
-    live_tenant: LiveTenant,
-) -> None:
-    async with connect(live_tenant.app) as socket:
-        await socket.wait_accepted()
-        socket.subscribe("a", "{ __typename }")
-        assert await socket.wait_closed() == (4401, "Unauthorized")
-
-
 async def test_a_second_connection_init_closes_the_socket(live_tenant: LiveTenant) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.send(type="connection_init")
         assert await socket.wait_closed() == (4429, "Too many initialisation requests")
 
 
-@pytest.mark.parametrize("payload", ["x", 7, [], True])
-async def test_the_payload_of_connection_init_must_be_an_object(
-    live_tenant: LiveTenant, payload: object
-) -> None:
-    async with connect(live_tenant.app) as socket:
-        await socket.wait_accepted()
-        socket.send(type="connection_init", payload=payload)
-        assert await socket.wait_closed() == (4400, "payload must be a JSON object.")
-
-
 @pytest.mark.parametrize(
-    "build_payload",
+    ("header", "init"),
     [
-        lambda key: {"Authorization": f"Bearer {key}"},
-        lambda key: {"authorization": f"bearer {key}"},
-        lambda key: {"headers": {"Authorization": f"Bearer {key}"}},
-        lambda key: {"headers": {"AUTHORIZATION": f"Bearer {key}"}, "other": 7},
+        (None, {"payload": {"Authorization": "Bearer KEY"}}),
+        (None, {"payload": {"authorization": "bearer KEY"}}),
+        (None, {"payload": {"headers": {"Authorization": "Bearer KEY"}}}),
+        (None, {"payload": {"headers": {"AUTHORIZATION": "Bearer KEY"}, "other": 7}}),
+        ("Bearer KEY", {}),
+        ("Bearer KEY", {"payload": None}),
+        ("Bearer KEY", {"payload": {}}),
     ],
 )
-async def test_the_key_may_be_in_the_payload_or_its_headers(
-    live_tenant: LiveTenant, build_payload: Callable[[str], dict[str, Any]]
+async def test_the_key_may_be_in_the_payload_or_the_header_of_the_handshake(
+    live_tenant: LiveTenant, header: str | None, init: dict[str, Any]
 ) -> None:
-    async with connect(live_tenant.app) as socket:
-        await socket.wait_accepted()
-        socket.send(type="connection_init", payload=build_payload(live_tenant.token))
-        assert await socket.receive() == {"type": "connection_ack"}
-
-
-@pytest.mark.parametrize("init", [{}, {"payload": None}, {"payload": {}}])
-async def test_the_key_may_be_in_the_header_of_the_handshake(
-    live_tenant: LiveTenant, init: dict[str, Any]
-) -> None:
-    headers = {"authorization": f"Bearer {live_tenant.token}"}
+    headers = {"authorization": header.replace("KEY", live_tenant.token)} if header else {}
     async with connect(live_tenant.app, headers=headers) as socket:
         await socket.wait_accepted()
-        socket.send(type="connection_init", **init)
+        message = orjson.dumps({"type": "connection_init", **init}).decode()
+        socket.send_data(message.replace("KEY", live_tenant.token))
         assert await socket.receive() == {"type": "connection_ack"}
 
 
+NOT_AN_OBJECT = (4400, "payload must be a JSON object.")
+NO_KEY = (4403, "This request needs an API key: send 'Authorization: Bearer <key>'.")
+
+
 @pytest.mark.parametrize(
-    ("payload", "reason"),
+    ("message", "closing"),
     [
-        *(
-            (payload, "This request needs an API key: send 'Authorization: Bearer <key>'.")
-            for payload in ({}, None, {"Authorization": 7})
+        (SUBSCRIBE, (4401, "Unauthorized")),
+        (INIT | {"payload": "x"}, NOT_AN_OBJECT),
+        (INIT | {"payload": 7}, NOT_AN_OBJECT),
+        (INIT | {"payload": []}, NOT_AN_OBJECT),
+        (INIT | {"payload": True}, NOT_AN_OBJECT),
+        (INIT | {"payload": None}, NO_KEY),
+        (INIT | {"payload": {}}, NO_KEY),
+        (INIT | {"payload": {"Authorization": 7}}, NO_KEY),
+        (
+            INIT | {"payload": {"Authorization": "Bearer x"}},
+            (
+                4403,
+                "The API key is malformed: it is pe_live_ followed by 32 lower-case hex digits.",
+            ),
         ),
         (
-            {"Authorization": "Bearer x"},
-            "The API key is malformed: it is pe_live_ followed by 32 lower-case hex digits.",
-        ),
-        (
-            {"Authorization": f"Bearer {UNKNOWN_KEY}"},
-            "The API key is unknown, revoked or expired. Use another key.",
+            INIT | {"payload": {"Authorization": f"Bearer {UNKNOWN_KEY}"}},
+            (4403, "The API key is unknown, revoked or expired. Use another key."),
         ),
     ],
 )
-async def test_an_invalid_key_closes_the_socket(
-    live_tenant: LiveTenant, payload: object, reason: str
+async def test_a_client_that_fails_to_authenticate_is_disconnected(
+    live_tenant: LiveTenant, message: dict[str, Any], closing: tuple[int, str]
 ) -> None:
     async with connect(live_tenant.app) as socket:
         await socket.wait_accepted()
-        socket.send(type="connection_init", payload=payload)
-        assert await socket.wait_closed() == (4403, reason)
+        socket.send(**message)
+        assert await socket.wait_closed() == closing
 
 
-async def test_a_client_that_does_not_authenticate_is_disconnected(live_tenant: LiveTenant) -> None:
+async def test_a_client_that_never_authenticates_is_disconnected(live_tenant: LiveTenant) -> None:
     async with (
         app_lifespan(
             live_tenant.database, connection_timeouts=ConnectionTimeouts(init_timeout=SHORT_TIMEOUT)
@@ -359,24 +344,17 @@ async def test_subscriptions_and_sockets_are_limited_per_key_and_in_total(
             "Too many subscriptions are open on this server. Try again in 5 s.",
         )
 
-        async with connect(app) as socket:  # the third socket of this key
-            await socket.wait_accepted()
-            socket.send(
-                type="connection_init", payload={"Authorization": f"Bearer {live_tenant.token}"}
-            )
-            assert await socket.wait_closed() == (
-                1013,
-                "The limit of 2 open WebSockets per API key is reached; close one of them first.",
-            )
+        # The third socket of this key, and then the fifth in total.
+        assert await closing_of_init(app, live_tenant.token) == (
+            1013,
+            "The limit of 2 open WebSockets per API key is reached; close one of them first.",
+        )
         await stack.enter_async_context(connect_and_init(app, other.token))
         last = await add_api_key(live_tenant.database, live_tenant.workspace)
-        async with connect(app) as socket:
-            await socket.wait_accepted()
-            socket.send(type="connection_init", payload={"Authorization": f"Bearer {last.token}"})
-            assert await socket.wait_closed() == (
-                1013,
-                "Too many WebSockets are open on this server. Try again in 5 s.",
-            )
+        assert await closing_of_init(app, last.token) == (
+            1013,
+            "Too many WebSockets are open on this server. Try again in 5 s.",
+        )
 
 
 async def test_subscriptions_with_a_cached_document_have_their_own_rate_limit(
@@ -415,7 +393,7 @@ async def test_a_document_that_cannot_be_parsed_counts_against_the_rate_limit(
     live_tenant: LiveTenant,
 ) -> None:
     settings = read_settings({"RATE_LIMIT": "2/minute", "PUBLISH_RATE_LIMIT": "1/minute"})
-    async with open_socket(live_tenant, settings=settings) as socket:
+    async with open_socket_of_app(live_tenant, settings=settings) as socket:
         codes = []
         for _ in range(4):
             socket.subscribe("q", "{")
@@ -426,34 +404,29 @@ async def test_a_document_that_cannot_be_parsed_counts_against_the_rate_limit(
 async def test_the_length_of_a_subscription_document_is_limited(live_tenant: LiveTenant) -> None:
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("a", f"{CHANGES_SUBSCRIPTION} # {'x' * 16_384}")
-        code, _, message = await socket.next_error("a")
-        assert code == "LIMIT_EXCEEDED"
-        assert message == (
-            "The document of a subscription has 16,459 characters; at most 16,384 are allowed."
+        assert await socket.next_error("a") == (
+            "LIMIT_EXCEEDED",
+            None,
+            "The document of a subscription has 16,459 characters; at most 16,384 are allowed.",
         )
 
 
 async def test_failed_authentications_have_a_rate_limit(live_tenant: LiveTenant) -> None:
     settings = read_settings({"FAILED_AUTH_RATE_LIMIT": "1/minute"})
     async with app_lifespan(live_tenant.database, settings=settings) as app:
-        for expected in (
+        assert [await closing_of_init(app, UNKNOWN_KEY) for _ in range(2)] == [
             (4403, "The API key is unknown, revoked or expired. Use another key."),
             (
                 1013,
                 "Too many rejected keys: 1 per minute are allowed for one address. Try again in 60 s.",
             ),
-        ):
-            async with connect(app) as socket:
-                await socket.wait_accepted()
-                payload = {"Authorization": f"Bearer {UNKNOWN_KEY}"}
-                socket.send(type="connection_init", payload=payload)
-                assert await socket.wait_closed() == expected
+        ]
 
 
 async def test_a_revoked_key_closes_the_socket(live_tenant: LiveTenant) -> None:
     timeouts = ConnectionTimeouts(key_recheck_interval=SHORT_TIMEOUT)
     key = await add_api_key(live_tenant.database, live_tenant.workspace)
-    async with open_socket(live_tenant, key.token, connection_timeouts=timeouts) as socket:
+    async with open_socket_of_app(live_tenant, key.token, connection_timeouts=timeouts) as socket:
         socket.subscribe("a", CHANGES_SUBSCRIPTION)
         await asyncio.sleep(3 * SHORT_TIMEOUT.total_seconds())
         assert socket.has_no_messages()  # the key was checked and is still valid
@@ -475,7 +448,7 @@ async def test_no_operation_runs_with_a_revoked_key(live_tenant: LiveTenant) -> 
 
 async def test_a_client_that_does_not_read_is_disconnected(live_tenant: LiveTenant) -> None:
     timeouts = ConnectionTimeouts(send_timeout=SHORT_TIMEOUT)
-    async with open_socket(live_tenant, connection_timeouts=timeouts) as socket:
+    async with open_socket_of_app(live_tenant, connection_timeouts=timeouts) as socket:
         socket.stop_reading()
         socket.subscribe("a", "{ __typename }")
         await socket.wait_finished()
@@ -510,7 +483,7 @@ async def test_a_socket_closed_by_the_server_ends_without_an_error(
 
 async def test_the_init_timeout_ends_with_connection_init(live_tenant: LiveTenant) -> None:
     timeouts = ConnectionTimeouts(init_timeout=SHORT_TIMEOUT)
-    async with open_socket(live_tenant, connection_timeouts=timeouts) as socket:
+    async with open_socket_of_app(live_tenant, connection_timeouts=timeouts) as socket:
         await asyncio.sleep(2 * SHORT_TIMEOUT.total_seconds())
         socket.send(type="ping")
         assert await socket.receive() == {"type": "pong"}

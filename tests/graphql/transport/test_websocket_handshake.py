@@ -7,18 +7,19 @@ import pytest
 
 from tests.clients import UNLIMITED_SETTINGS, app_lifespan
 from tests.graphql.live_tenant import LiveTenant
+from tests.graphql.transport.graphql_requests import rejection
 from tests.graphql.transport.websocket_client import PROTOCOL, connect, connect_and_init
 
 
-async def test_a_client_without_an_origin_is_accepted(live_tenant: LiveTenant) -> None:
-    async with connect(live_tenant.app) as socket:
-        assert await socket.wait_accepted() == PROTOCOL
-
-
-@pytest.mark.parametrize("origin", ["http://test:80", "https://test:80"])
-async def test_a_page_of_this_server_is_accepted(live_tenant: LiveTenant, origin: str) -> None:
-    """The scheme may differ, because a proxy may terminate TLS."""
-    async with connect(live_tenant.app, headers={"origin": origin}) as socket:
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"origin": "http://test:80"}, {"origin": "https://test:80"}],
+    ids=["no origin", "page of this server", "other scheme, because a proxy may terminate TLS"],
+)
+async def test_a_client_without_an_origin_or_a_page_of_this_server_is_accepted(
+    live_tenant: LiveTenant, headers: dict[str, str]
+) -> None:
+    async with connect(live_tenant.app, headers=headers) as socket:
         assert await socket.wait_accepted() == PROTOCOL
 
 
@@ -37,15 +38,11 @@ async def test_a_page_of_another_origin_is_rejected(live_tenant: LiveTenant, ori
     async with connect(live_tenant.app, headers={"origin": origin}) as socket:
         start, body = await socket.next_asgi_message(), await socket.next_asgi_message()
         assert (start["type"], start["status"]) == ("websocket.http.response.start", 403)
-        assert orjson.loads(body["body"]) == {
-            "errors": [
-                {
-                    "message": "Pages of this origin may not open a WebSocket. The operator can allow the"
-                    " origin in CORS_ORIGINS.",
-                    "extensions": {"code": "ORIGIN_NOT_ALLOWED"},
-                }
-            ]
-        }
+        assert orjson.loads(body["body"]) == rejection(
+            "ORIGIN_NOT_ALLOWED",
+            "Pages of this origin may not open a WebSocket. The operator can allow the origin in"
+            " CORS_ORIGINS.",
+        )
 
 
 @pytest.mark.parametrize(
@@ -81,17 +78,16 @@ async def test_other_subprotocols_are_rejected(
         )
 
 
-async def test_the_subprotocol_is_chosen_among_several(live_tenant: LiveTenant) -> None:
-    async with connect(live_tenant.app, subprotocols=("graphql-ws", PROTOCOL)) as socket:
-        assert await socket.wait_accepted() == PROTOCOL
-
-
-async def test_the_path_is_graphql_also_below_the_root_path(live_tenant: LiveTenant) -> None:
+@pytest.mark.parametrize("path", ["/graphql", "/social/graphql"])
+async def test_one_of_several_subprotocols_is_chosen_also_below_the_root_path(
+    live_tenant: LiveTenant, path: str
+) -> None:
     settings = replace(UNLIMITED_SETTINGS, root_path="/social")
-    async with app_lifespan(live_tenant.database, settings=settings) as app:
-        for path in ("/graphql", "/social/graphql"):
-            async with connect(app, path=path) as socket:
-                assert await socket.wait_accepted() == PROTOCOL
+    async with (
+        app_lifespan(live_tenant.database, settings=settings) as app,
+        connect(app, path=path, subprotocols=("graphql-ws", PROTOCOL)) as socket,
+    ):
+        assert await socket.wait_accepted() == PROTOCOL
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/posts", "/graphql/", "/graphiql"])

@@ -1,48 +1,28 @@
 """Client of graphql-transport-ws for an ASGI app in the same process."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import ASGIApp, Message
+
+from tests.graphql.transport.asgi_connection import ASGIConnection
 
 PROTOCOL = "graphql-transport-ws"
-TIMEOUT = 10.0
-"""Seconds; generous for a busy machine, reached only by a failure."""
 
 
-class WebSocketClient:
+class WebSocketClient(ASGIConnection):
     """One WebSocket as ASGI messages."""
 
-    def __init__(self, app: ASGIApp, scope: Scope) -> None:
-        self._to_app: asyncio.Queue[Message] = asyncio.Queue()
-        self._from_app: asyncio.Queue[Message] = asyncio.Queue()
-        self._can_read = asyncio.Event()
-        self._can_read.set()
-        self.is_closed_by_server = False
-        """Whether the ASGI server has closed it, e.g. after an invalid frame; the next send then fails."""
-        self._to_app.put_nowait({"type": "websocket.connect"})
-        self._app_task = asyncio.ensure_future(app(scope, self._to_app.get, self._handle_sent))
+    is_closed_by_server = False
+    """Whether the ASGI server has closed it, e.g. after an invalid frame; the next send then fails."""
 
-    async def _handle_sent(self, message: Message) -> None:
-        if message["type"] == "websocket.send":
-            await self._can_read.wait()
-            if self.is_closed_by_server:
-                raise RuntimeError("Unexpected ASGI message 'websocket.send'")
+    def on_message(self, message: Message) -> None:
+        if message["type"] == "websocket.send" and self.is_closed_by_server:
+            raise RuntimeError("Unexpected ASGI message 'websocket.send'")
         if message["type"] == "websocket.close":
-            self._to_app.put_nowait({"type": "websocket.disconnect", "code": message["code"]})
-        self._from_app.put_nowait(message)
-
-    def stop_reading(self) -> None:
-        """Stop reading, like a client whose buffers are full."""
-        self._can_read.clear()
-
-    async def next_asgi_message(self) -> Message:
-        """Return the next ASGI message of the app."""
-        async with asyncio.timeout(TIMEOUT):
-            return await self._from_app.get()
+            self.disconnect(message["code"])
 
     async def wait_accepted(self) -> str | None:
         """Wait until the handshake is accepted; return the subprotocol."""
@@ -51,14 +31,13 @@ class WebSocketClient:
         subprotocol: str | None = event["subprotocol"]
         return subprotocol
 
-    def send_text(self, text: str) -> None:
-        self._to_app.put_nowait({"type": "websocket.receive", "text": text})
-
-    def send_bytes(self, data: bytes) -> None:
-        self._to_app.put_nowait({"type": "websocket.receive", "bytes": data})
+    def send_data(self, data: str | bytes) -> None:
+        """Send a text or binary message unchanged."""
+        kind = "text" if isinstance(data, str) else "bytes"
+        self.to_app.put_nowait({"type": "websocket.receive", kind: data})
 
     def send(self, **message: Any) -> None:
-        self.send_text(orjson.dumps(message).decode())
+        self.send_data(orjson.dumps(message).decode())
 
     def subscribe(self, operation_id: str, query: str, **variables: Any) -> None:
         payload = {"query": query, "variables": variables}
@@ -93,23 +72,9 @@ class WebSocketClient:
         extensions = entry["extensions"]
         return extensions["code"], extensions.get("field"), entry["message"]
 
-    def has_no_messages(self) -> bool:
-        """Whether all messages of the app were received."""
-        return self._from_app.empty()
-
     def disconnect(self, code: int = 1006) -> None:
         """Disconnect, by default as if the connection was lost."""
-        self._to_app.put_nowait({"type": "websocket.disconnect", "code": code})
-
-    async def wait_finished(self) -> None:
-        """Wait until the app has returned; raises its exception."""
-        async with asyncio.timeout(TIMEOUT):
-            await self._app_task
-
-    async def close(self) -> None:
-        self.disconnect()
-        self._can_read.set()
-        await self.wait_finished()
+        self.to_app.put_nowait({"type": "websocket.disconnect", "code": code})
 
 
 @asynccontextmanager
@@ -131,7 +96,7 @@ async def connect(
         "client": ("192.0.2.1", 50000),
         "extensions": {"websocket.http.response": {}},
     }
-    socket = WebSocketClient(app, scope)
+    socket = WebSocketClient(app, scope, [{"type": "websocket.connect"}])
     try:
         yield socket
     finally:

@@ -1,0 +1,20 @@
+"""Fixture of the comparison of the fast path with graphql-core."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.db.core.database import Database
+from tests.graphql.engine.corrupting_driver import CorruptingDriver
+from tests.graphql.engine.differential import DifferentialBench, add_posts_in_all_states
+from tests.recording_driver import RecordingDriver
+
+
+@pytest.fixture
+async def bench(anyio_backend: str, database_url: str) -> AsyncIterator[DifferentialBench]:
+    corrupting_driver = CorruptingDriver()
+    async with Database(
+        database_url, wrap_driver=lambda driver: RecordingDriver(corrupting_driver(driver))
+    ) as database:
+        workspace = await add_posts_in_all_states(database)
+        yield DifferentialBench(database, corrupting_driver, workspace)
