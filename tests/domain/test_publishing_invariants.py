@@ -31,7 +31,14 @@ from app.domain.verification import (
     record_external_attempt,
     report_verified,
 )
-from tests.domain.attempt_histories import PUBLICATION, RETRY_DECIDER, SECOND, TIMEOUT, make_lease
+from tests.domain.attempt_histories import (
+    PUBLICATION,
+    RETRY_DECIDER,
+    SECOND,
+    TIMEOUT,
+    make_failure,
+    make_lease,
+)
 from tests.factories import NOW, queued
 
 MINUTE = timedelta(minutes=1)
@@ -72,7 +79,7 @@ class StoredDestination:
         self.state = transition.state
 
 
-def claim(stored: StoredDestination) -> Transition:
+def claim_if_due(stored: StoredDestination) -> Transition:
     claimable_at = stored.state.claimable_at
     if claimable_at is None or claimable_at > stored.now:
         return Transition(state=stored.state)
@@ -132,10 +139,9 @@ def lease_command(report: Report) -> st.SearchStrategy[Command]:
 
 
 def failure_command(category: ErrorCategory) -> st.SearchStrategy[Command]:
-    failure = replace(TIMEOUT, category=category, code=category.name)
     return lease_command(
         lambda state, history, context: report_failed(
-            state, history, context, failure, RETRY_DECIDER
+            state, history, context, make_failure(category), RETRY_DECIDER
         )
     )
 
@@ -195,10 +201,10 @@ STARTS = lease_command(
     )[0]
 )
 COMMANDS = st.one_of(
-    st.just(claim),
+    st.just(claim_if_due),
     STARTS,
     REPORTS,
-    st.sampled_from([claim, claim_verification, settle_expired, cancel_or_retry]),
+    st.sampled_from([claim_if_due, claim_verification, settle_expired, cancel_or_retry]),
     st.sampled_from([SECOND, MINUTE, timedelta(hours=30)]).map(wait_command),
     lease_command(
         lambda state, _, context: Transition(state=release_claim(state, context.lease, context.now))
@@ -289,7 +295,7 @@ def test_destination_is_never_stuck(commands: Sequence[Command]) -> None:
 
     match stored.state:
         case DestinationState(status=DestinationStatus.QUEUED):
-            assert apply_command(stored, claim) is not None
+            assert apply_command(stored, claim_if_due) is not None
             assert stored.state.status is DestinationStatus.PUBLISHING
         case DestinationState(outcome=Outcome.UNKNOWN):
             apply_command(stored, claim_verification)

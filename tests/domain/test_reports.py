@@ -27,6 +27,7 @@ from tests.domain.attempt_histories import (
     ended_as_superseded,
     failed_state,
     late_attempt,
+    make_failure,
     make_history,
     make_lease,
     new_attempt,
@@ -126,9 +127,12 @@ def test_unknown_outcome_keeps_reported_details_except_category_and_code() -> No
 @pytest.mark.parametrize("category", ErrorCategory)
 def test_only_auth_failure_affects_account(category: ErrorCategory) -> None:
     state = ALL_STATES["started"]
-    failure = replace(TIMEOUT, category=category, code=category.name)
     transition = report_failed(
-        state, make_history(state), report_context(current_lease(state)), failure, RETRY_DECIDER
+        state,
+        make_history(state),
+        report_context(current_lease(state)),
+        make_failure(category),
+        RETRY_DECIDER,
     )
     expected = NOW if category is ErrorCategory.AUTH else None
     assert transition.auth_failed_attempt_started_at == expected

@@ -6,18 +6,17 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.attempts import Failure
-from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
+from app.domain.destinations import DestinationState, ErrorCategory, Outcome
 from app.domain.reports import report_failed, start_attempt
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
 from app.domain.settlement import History, RetryDecider
 from app.domain.transitions import claimed, retried
 from tests.domain.attempt_histories import (
     NEW_ATTEMPT_ID,
-    RETRY_DECIDER,
     SECOND,
     current_lease,
     make_attempt,
+    make_failure,
     make_history,
     report_context,
 )
@@ -26,10 +25,6 @@ from tests.factories import NOW, queued
 
 HOUR = timedelta(hours=1)
 C = ErrorCategory
-
-
-def make_failure(category: ErrorCategory, retry_after: timedelta | None = None) -> Failure:
-    return Failure(category=category, code=category.name, message="No.", retry_after=retry_after)
 
 
 def counts_and_waits(
@@ -64,57 +59,36 @@ def counts_and_waits(
     return results
 
 
-@pytest.mark.parametrize("category", [C.TRANSIENT, C.UNCLASSIFIED])
-def test_transient_failure_is_attempted_5_times_with_growing_waits(category: ErrorCategory) -> None:
-    assert counts_and_waits([category] * 5) == [
-        (1, 15 * SECOND),
-        (2, 30 * SECOND),
-        (3, 60 * SECOND),
-        (4, 120 * SECOND),
-        (5, None),
+TRANSIENT_WAITS = [(1, 15), (2, 30), (3, 60), (4, 120), (5, None)]
+
+
+@pytest.mark.parametrize(
+    ("categories", "expected"),
+    [
+        *(([category] * 5, TRANSIENT_WAITS) for category in (C.TRANSIENT, C.UNCLASSIFIED)),
+        *(([category], [(1, None)]) for category in (C.AUTH, C.CONTENT_REJECTED, C.PERMANENT)),
+        # A rate limit is not counted, but lengthens the next wait.
+        (
+            [C.TRANSIENT, C.RATE_LIMITED, C.RATE_LIMITED, C.TRANSIENT],
+            [(1, 15), (1, 30), (1, 60), (2, 120)],
+        ),
+        ([C.RATE_LIMITED] * 3, [(0, 15), (0, 30), (0, 60)]),
+    ],
+    ids=lambda value: " ".join(map(str, value)),
+)
+def test_category_decides_count_and_wait_of_each_attempt(
+    categories: Sequence[ErrorCategory], expected: list[tuple[int, int | None]]
+) -> None:
+    assert counts_and_waits(categories) == [
+        (count, None if seconds is None else seconds * SECOND) for count, seconds in expected
     ]
-    assert counts_and_waits([category], random=0.999) == [(1, 29.97 * SECOND)]
-
-
-@pytest.mark.parametrize("category", [C.AUTH, C.CONTENT_REJECTED, C.PERMANENT])
-def test_permanent_failure_is_final(category: ErrorCategory) -> None:
-    assert counts_and_waits([category]) == [(1, None)]
-
-
-def test_rate_limit_is_not_counted_but_lengthens_next_wait() -> None:
-    assert counts_and_waits([C.TRANSIENT, C.RATE_LIMITED, C.RATE_LIMITED, C.TRANSIENT]) == [
-        (1, 15 * SECOND),
-        (1, 30 * SECOND),
-        (1, 60 * SECOND),
-        (2, 120 * SECOND),
-    ]
-    assert [count for count, _ in counts_and_waits([C.RATE_LIMITED] * 9)] == [0] * 9
 
 
 def test_retry_after_is_heeded_for_rate_limits_up_to_max_age() -> None:
     day = timedelta(days=1)
     waits = counts_and_waits([C.RATE_LIMITED] * 4, retry_after=day)
     assert waits == [(0, day)] * 3 + [(0, None)]
-    assert counts_and_waits([C.TRANSIENT], retry_after=HOUR) == [(1, 15 * SECOND)]
-
-
-@pytest.mark.parametrize(
-    ("age", "status"),
-    [
-        (timedelta(hours=24) - 15 * SECOND, DestinationStatus.QUEUED),
-        (timedelta(hours=24), DestinationStatus.FAILED),
-    ],
-)
-def test_retry_after_max_age_is_not_scheduled(age: timedelta, status: DestinationStatus) -> None:
-    state = replace(ALL_STATES["started"], round_started_at=NOW - age)
-    transition = report_failed(
-        state,
-        make_history(state),
-        report_context(current_lease(state), NOW),
-        make_failure(C.TRANSIENT),
-        RETRY_DECIDER,
-    )
-    assert transition.state.status is status
+    assert counts_and_waits([C.TRANSIENT], retry_after=HOUR, random=0.999) == [(1, 29.97 * SECOND)]
 
 
 def test_manual_retry_restarts_limits_and_waits() -> None:

@@ -9,30 +9,24 @@ from uuid import uuid4
 from app.db.core.database import Database
 from app.db.repositories.posts import load_posts
 from app.domain.attempts import Failure, Publication
-from app.domain.destinations import DestinationState, ErrorCategory
+from app.domain.destinations import DestinationState
 from app.domain.errors import PostResultsError
 from app.domain.ids import AccountId, PostId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.post_commands import NewPost
-from app.domain.retry_policy import DEFAULT_POLICIES
-from app.domain.settlement import RetryDecider
 from app.domain.verification import VerificationFinding
 from app.services import reports as service
 from app.services.claims import Claim, ClaimRequest, claim_destinations, claim_verifications
 from app.services.reports import Publisher, ReportResult
 from app.services.unit_of_work import WriteContext
+from tests.domain.attempt_histories import RETRY_DECIDER, make_failure
 from tests.factories import NOW, add_account, add_post, queued
 
 T = TypeVar("T")
 
 OPERATOR_PUBLISHER = Publisher(None, None)
 MINUTE = timedelta(minutes=1)
-RETRY_DECIDER = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
 PUBLICATION = Publication(platform_post_id="1", platform_post_url=None, published_at=NOW)
-
-
-def make_failure(category: ErrorCategory = ErrorCategory.TRANSIENT) -> Failure:
-    return Failure(category=category, code=category.name, message="Rejected.")
 
 
 def new_post(account_ids: Sequence[AccountId] = (), *, is_draft: bool = False) -> NewPost:

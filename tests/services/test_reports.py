@@ -27,18 +27,17 @@ from app.services.posts import cancel_post, delete_post, update_post
 from app.services.reports import Publisher
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
+from tests.domain.attempt_histories import RETRY_DECIDER, make_failure
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
 from tests.services.publishing_calls import (
     MINUTE,
     OPERATOR_PUBLISHER,
     PUBLICATION,
-    RETRY_DECIDER,
     add_due,
     claim,
     claim_for_verification,
     destination_states,
     error_code,
-    make_failure,
     report_failed,
     report_published,
     report_verified,

@@ -8,22 +8,20 @@ from uuid import uuid4
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from app.domain.attempts import Failure, Publication
+from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.ids import AccountId, DestinationId
 from app.domain.leases import Lease
-from app.domain.retry_policy import DEFAULT_POLICIES
-from app.domain.settlement import RetryDecider
 from app.domain.verification import ExternalAttempt, VerificationFinding
 from app.services import reports as service
 from app.services.claims import Claim, ClaimRequest, claim_destinations, claim_verifications
 from app.services.expirations import fail_due_on_blocked_accounts, settle_expired_leases
 from app.services.reports import Publisher, ReportResult
 from app.services.unit_of_work import WriteContext
+from tests.domain.attempt_histories import RETRY_DECIDER, make_failure
 from tests.stateful.machine import ModelMachine, post_indexes
 from tests.stateful.publishing_model import GrantedLease, ModelRow
 
-RETRY_CONTEXT = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
 lease_durations = st.sampled_from([timedelta(minutes=1), timedelta(minutes=5), timedelta(hours=1)])
 claim_limits = st.sampled_from([1, 2, 2, 9])
 COMMAND_SEQUENCES = (
@@ -33,7 +31,7 @@ COMMAND_SEQUENCES = (
     "claim start report_unknown claim_verifications verify wait claim start",
     "claim wait settle claim wait claim start",
 )
-error_codes = st.sampled_from(["TIMEOUT", "TIMEOUT", "RATE_LIMITED", "AUTH", "PERMANENT"])
+error_codes = st.sampled_from(["TRANSIENT", "TRANSIENT", "RATE_LIMITED", "AUTH", "PERMANENT"])
 
 
 class PublisherRules(ModelMachine):
@@ -195,8 +193,8 @@ class PublisherRules(ModelMachine):
                 "reportFailed",
                 granted.lease,
                 service.report_failed,
-                make_failure(code),
-                RETRY_CONTEXT,
+                make_failure(ErrorCategory[code]),
+                RETRY_DECIDER,
                 run_model=lambda: self.model.report_failed(granted, code),
             )
 
@@ -208,7 +206,7 @@ class PublisherRules(ModelMachine):
             "reportFailed",
             granted.lease,
             service.report_unknown,
-            make_failure("TIMEOUT"),
+            make_failure(),
             run_model=lambda: self.model.report_unknown(granted),
         )
 
@@ -223,7 +221,7 @@ class PublisherRules(ModelMachine):
             service.report_verified,
             finding,
             self._publication() if finding is VerificationFinding.PUBLISHED else None,
-            RETRY_CONTEXT,
+            RETRY_DECIDER,
             run_model=lambda: self.model.report_verified(granted, finding.value),
         )
 
@@ -263,7 +261,7 @@ class PublisherRules(ModelMachine):
             worker="cron",
             started_at=self.model.now,
             outcome=Outcome.FAILED if code else Outcome.PUBLISHED,
-            details=make_failure(code) if code else self._publication(),
+            details=make_failure(ErrorCategory[code]) if code else self._publication(),
         )
         self.check_command(
             "recordResult",
@@ -273,7 +271,7 @@ class PublisherRules(ModelMachine):
                 post_id,
                 AccountId(account),
                 result,
-                RETRY_CONTEXT,
+                RETRY_DECIDER,
                 new_id=uuid4,
             ),
             lambda: self.model.record_result(post, account, key, code),
@@ -329,8 +327,3 @@ class PublisherRules(ModelMachine):
         return Publication(
             platform_post_id="1", platform_post_url="https://x.com/1", published_at=self.model.now
         )
-
-
-def make_failure(code: str) -> Failure:
-    category = {"TIMEOUT": ErrorCategory.TRANSIENT}.get(code) or ErrorCategory(code.lower())
-    return Failure(category=category, code=code, message="The platform did not take it.")
