@@ -16,6 +16,7 @@ from app.domain.accounts import (
     readiness,
 )
 from tests.domain.errors import input_error
+from tests.domain.messages import EXPIRED, INACTIVE, NOT_A_PLATFORM, NUL, REJECTED, SURROGATE
 from tests.factories import NOW
 
 MS = timedelta(milliseconds=1)
@@ -64,11 +65,6 @@ def test_health_has_every_reason_and_agrees_with_readiness(
     assert (ready.message is None) == ready.can_post
 
 
-INACTIVE = "The account is switched off or disconnected. Connect it again to post."
-REJECTED = "The platform refused the account's access. Reconnect the account to post."
-EXPIRED = "The account's access has expired. Reconnect the account to post."
-
-
 @pytest.mark.parametrize(
     ("access", "expected"),
     [
@@ -88,19 +84,16 @@ def test_platform_is_a_short_lower_case_word(name: str) -> None:
     check_platform(name, "platform")
 
 
-WORD_MESSAGE = "platform must be a word of lower-case letters, digits, _ and -, such as instagram."
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         *(
-            (name, WORD_MESSAGE)
+            (name, f"platform {NOT_A_PLATFORM}")
             for name in ("", "Instagram", "insta gram", " x", "x ", "x\n", "_x", "é", "ｘ", "٣")
         ),
         ("x" * 51, "platform is 51 characters long; at most 50 are allowed."),
-        ("x\0", "platform must not contain a NUL character."),
-        ("\udfff", "platform must not contain a lone surrogate."),
+        ("x\0", f"platform {NUL}"),
+        ("\udfff", f"platform {SURROGATE}"),
     ],
 )
 def test_invalid_platform_is_rejected(name: str, message: str) -> None:

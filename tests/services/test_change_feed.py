@@ -12,8 +12,9 @@ from app.domain.ids import PostId
 from app.services.posts import create_post
 from tests.db.repositories.event_rows import ALL_CHANGES, append_test_events, numbered_events
 from tests.factories import NOW, add_post, add_workspace, no_quota
-from tests.services.feed_scenario import FeedScenario, open_feed_scenario, receive_seqs, wait_until
+from tests.services.feed_scenario import FeedScenario, open_feed_scenario, receive_seqs
 from tests.services.publishing_calls import new_post, write_context
+from tests.worker.worker_bench import wait_until
 
 
 async def test_subscription_from_now_gets_no_older_changes(scenario: FeedScenario) -> None:

@@ -21,8 +21,8 @@ from tests.services.feed_scenario import (
     open_feed_scenario,
     reader_task_names,
     receive_seqs,
-    wait_until,
 )
+from tests.worker.worker_bench import wait_until
 
 RETAINED_CHANGES = 500
 BATCH_SIZE = 100

@@ -31,6 +31,7 @@ from app.services.posts import create_posts
 from app.services.unit_of_work import UnitOfWork, run_in_transaction
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
+from tests.domain.messages import INACTIVE
 from tests.factories import (
     NOW,
     add_account,
@@ -59,7 +60,6 @@ SECOND = timedelta(seconds=1)
 
 RELEASED_OUTCOME = ("queued", "none", None)
 UNKNOWN_OUTCOME = ("failed", "unknown", "OUTCOME_UNKNOWN")
-DISABLED_MESSAGE = "The account is switched off or disconnected. Connect it again to post."
 
 
 async def run_in_four_processes(
@@ -293,7 +293,7 @@ async def test_one_run_fails_several_batches_of_an_account(acme: Tenant) -> None
     await fail_due_on_blocked_accounts(acme.database, NOW)
 
     failures = await auth_failures(acme.database)
-    assert failures == [(acme.workspace, account, DISABLED_MESSAGE)] * count
+    assert failures == [(acme.workspace, account, INACTIVE)] * count
     assert await find_problems(acme.database) == []
 
 

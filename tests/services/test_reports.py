@@ -24,7 +24,8 @@ from app.services import reports as service
 from app.services.claims import Claim
 from app.services.expirations import settle_expired_leases
 from app.services.posts import cancel_post, delete_post, update_post
-from app.services.reports import Publisher
+from app.services.reports import Publisher, ReportResult
+from app.services.unit_of_work import WriteContext
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
 from tests.domain.attempt_histories import RETRY_DECIDER, make_failure
@@ -75,17 +76,12 @@ async def attempt_log(database: Database, lease: Lease) -> list[tuple[object, ..
 
 async def test_claimed_post_is_started_extended_and_published(acme: Tenant) -> None:
     claimed = await add_claim(acme)
-    first, attempt = await service.start_attempt(
-        acme.database, OPERATOR_PUBLISHER, claimed.lease, worker="w", new_id=uuid4, now=NOW + SECOND
-    )
-    second, same_attempt = await service.start_attempt(
-        acme.database,
-        OPERATOR_PUBLISHER,
-        claimed.lease,
-        worker="other",
-        new_id=uuid4,
-        now=NOW + 2 * SECOND,
-    )
+    (first, attempt), (second, same_attempt) = [
+        await service.start_attempt(
+            acme.database, OPERATOR_PUBLISHER, claimed.lease, worker=worker, new_id=uuid4, now=now
+        )
+        for worker, now in (("w", NOW + SECOND), ("other", NOW + 2 * SECOND))
+    ]
     assert (first.receipt, second.receipt) == (Receipt.RECORDED, Receipt.REPEATED)
     assert (attempt, attempt.worker, attempt.started_at) == (same_attempt, "w", NOW + SECOND)
     extended = await service.extend_lease(
@@ -126,14 +122,11 @@ async def test_second_publication_is_one_duplicate(acme: Tenant) -> None:
     ]
 
     assert receipts == [Receipt.RECORDED, Receipt.DUPLICATE, Receipt.REPEATED, Receipt.REPEATED]
-    assert await attempt_log(acme.database, first.lease) == sorted(
-        [
-            ("late", None, 1, "published", True),
-            ("late", None, 2, "published", False),
-            ("regular", 1, 2, "unknown", False),
-        ],
-        key=str,
-    )
+    assert await attempt_log(acme.database, first.lease) == [
+        ("late", None, 1, "published", True),
+        ("late", None, 2, "published", False),
+        ("regular", 1, 2, "unknown", False),
+    ]
     async with acme.database.unscoped_connection() as connection:
         kinds = list(await connection.scalars(select(Event.kind).order_by(Event.seq)))
     assert kinds.count("destination.duplicated") == 1
@@ -197,15 +190,8 @@ async def test_publication_of_a_cancelled_post_is_recorded_and_nothing_else_is_p
         )
 
     if is_elsewhere:
-        result = await service.record_external_attempt(
-            acme.database,
-            write_context(acme.workspace, later),
-            post.id,
-            accounts[0],
-            external_publication("job-1"),
-            RETRY_DECIDER,
-            new_id=uuid4,
-        )
+        context = write_context(acme.workspace, later)
+        result = await record_publication(acme.database, context, post.id, accounts[0])
     else:
         result = await report_published(acme.database, lease, later)
 
@@ -350,32 +336,29 @@ async def test_reconciling_an_unknown_destination_is_not_found(acme: Tenant) -> 
         assert await error_code(work) == "not_found"
 
 
-def external_publication(key: str) -> ExternalAttempt:
-    return ExternalAttempt(
-        attempt_key=key,
+async def record_publication(
+    database: Database, context: WriteContext, post: PostId, account: AccountId
+) -> ReportResult:
+    """Record the publication of a publisher with its own queue, whose attempt key is job-1."""
+    attempt = ExternalAttempt(
+        attempt_key="job-1",
         worker="cron",
         started_at=NOW - SECOND,
         outcome=Outcome.PUBLISHED,
         details=PUBLICATION,
+    )
+    return await service.record_external_attempt(
+        database, context, post, account, attempt, RETRY_DECIDER, new_id=uuid4
     )
 
 
 async def test_external_attempt_is_recorded_once(acme: Tenant, database_url: str) -> None:
     account = await add_account(acme.database, acme.workspace)
     post = await add_post(acme.database, acme.workspace, {account: queued()})
-    attempt_result = external_publication("job-1")
 
     async with Database(database_url, timeout=MINUTE, pool_size=8) as busy:
         results = await run_concurrently(
-            service.record_external_attempt(
-                busy,
-                write_context(acme.workspace),
-                post.id,
-                account,
-                attempt_result,
-                RETRY_DECIDER,
-                new_id=uuid4,
-            )
+            record_publication(busy, write_context(acme.workspace), post.id, account)
             for _ in range(8)
         )
 
@@ -397,20 +380,10 @@ async def test_recorded_result_requires_a_local_post_on_the_account(acme: Tenant
     local = (await add_post(acme.database, acme.workspace, {account: queued()})).id
     deleted = (await add_post(acme.database, acme.workspace, deleted_at=NOW)).id
     imported = (await add_post(acme.database, acme.workspace, imported_at=NOW)).id
-    result = external_publication("k")
 
-    async def record_error(workspace: WorkspaceId, post: Any, on: int) -> str | None:
-        return await error_code(
-            service.record_external_attempt(
-                acme.database,
-                write_context(workspace),
-                post,
-                AccountId(on),
-                result,
-                RETRY_DECIDER,
-                new_id=uuid4,
-            )
-        )
+    async def record_error(workspace: WorkspaceId, post: PostId, on: int) -> str | None:
+        context = write_context(workspace)
+        return await error_code(record_publication(acme.database, context, post, AccountId(on)))
 
     assert await record_error(acme.workspace, local, 9) == "not_found"
     assert await record_error(acme.workspace, deleted, account) == "not_found"

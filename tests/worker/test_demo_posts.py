@@ -15,13 +15,13 @@ from app.demo import DEMO_WORKSPACE_ID, load_demo, send_demo_posts
 from app.platforms.sandbox import Behaviour
 from app.settings import read_settings
 from tests.factories import KEY_PREFIX, NOW
-from tests.worker.worker_bench import TIMEOUT_SECONDS, ManualClock, WorkerBench, count_duplicates
+from tests.worker.worker_bench import TIMEOUT_SECONDS, PausedClock, WorkerBench, count_duplicates
 
 SentResult = tuple[str, str, str | None, int]
 
 
 async def test_demo_posts_reach_every_result_within_two_minutes(database: Database) -> None:
-    clock = ManualClock()
+    clock = PausedClock()
     token = read_settings({}).demo_key()
     await load_demo(database, token=token, api_key_prefix=KEY_PREFIX, now=NOW)
     await send_demo_posts(database, new_id=uuid4, now=clock.now())

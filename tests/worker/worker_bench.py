@@ -48,7 +48,7 @@ class FakeClock:
         await asyncio.sleep(0)
 
 
-class ManualClock(FakeClock):
+class PausedClock(FakeClock):
     """A clock that only the test moves forward; a sleep waits for that."""
 
     async def sleep(self, seconds: float) -> None:
@@ -227,9 +227,7 @@ async def add_sent_post(
 
 async def wait_until(predicate: Callable[[], bool]) -> None:
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        while True:
-            if predicate():
-                return
+        while not predicate():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 
