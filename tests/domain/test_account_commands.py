@@ -21,8 +21,7 @@ from app.domain.account_commands import (
 from app.domain.accounts import Account, readiness
 from app.domain.validation.text import MAX_NAME_LENGTH, MAX_URL_LENGTH
 from tests.domain.destination_states import make_account
-from tests.domain.errors import input_error
-from tests.domain.messages import NOT_A_PLATFORM, NOT_A_URL, NUL, SURROGATE
+from tests.domain.errors import NOT_A_PLATFORM, NOT_A_URL, NUL, SURROGATE, input_error
 from tests.factories import NOW
 
 EARLIER, LATER = NOW - timedelta(days=30), NOW + timedelta(days=60)

@@ -15,8 +15,15 @@ from app.domain.accounts import (
     health,
     readiness,
 )
-from tests.domain.errors import input_error
-from tests.domain.messages import EXPIRED, INACTIVE, NOT_A_PLATFORM, NUL, REJECTED, SURROGATE
+from tests.domain.errors import (
+    EXPIRED,
+    INACTIVE,
+    NOT_A_PLATFORM,
+    NUL,
+    REJECTED,
+    SURROGATE,
+    input_error,
+)
 from tests.factories import NOW
 
 MS = timedelta(milliseconds=1)

@@ -17,8 +17,7 @@ from app.domain.attempts import (
     validate_worker,
 )
 from app.domain.destinations import ErrorCategory
-from tests.domain.errors import input_error
-from tests.domain.messages import NOT_A_URL, NOT_PRINTABLE, NUL, SURROGATE
+from tests.domain.errors import NOT_A_URL, NOT_PRINTABLE, NUL, SURROGATE, input_error
 from tests.factories import NOW
 
 C = ErrorCategory

@@ -17,8 +17,7 @@ from app.domain.errors import AccountNeedsReconnection
 from app.domain.posts import Post
 from tests.domain.attempt_histories import failed_state
 from tests.domain.destination_states import make_account, make_post
-from tests.domain.errors import expect_error
-from tests.domain.messages import EXPIRED, INACTIVE, REJECTED
+from tests.domain.errors import EXPIRED, INACTIVE, REJECTED, expect_error
 from tests.factories import (
     NOW,
     being_verified,

@@ -1,14 +1,12 @@
 """Invariants of destination states, lateness, overdue destinations and poll intervals."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from app.domain.destinations import (
     IN_FLIGHT_POLL_INTERVAL,
@@ -135,60 +133,6 @@ def test_every_invariant_is_violated_separately(
 def test_error_names_all_broken_invariants() -> None:
     with pytest.raises(ValueError, match=r"^impossible destination state: lease, claimable_at$"):
         replace(CLAIMED, lease_token=None)
-
-
-class UncheckedState(DestinationState):
-    """A state without checks."""
-
-    def __post_init__(self) -> None:
-        pass
-
-
-ANY_STATE = st.builds(
-    UncheckedState,
-    status=st.sampled_from(DestinationStatus),
-    outcome=st.sampled_from(Outcome),
-    attempts=st.integers(-1, 2),
-    round_attempts=st.integers(-1, 2),
-    fence=st.integers(-1, 1),
-    lateness_ms=st.none() | st.integers(-1, 1),
-    due_day=st.none() | st.just(TODAY),
-    lease_token=st.none() | st.just(TOKEN),
-    verification_token=st.none() | st.just(TOKEN),
-    error=st.none() | st.just("error"),
-    error_code=st.none() | st.just("CODE"),
-    error_category=st.none() | st.sampled_from(ErrorCategory),
-    platform_post_id=st.none() | st.just("17"),
-    platform_post_url=st.none() | st.just("https://example.com/17"),
-    **{
-        name: st.none() | st.sampled_from((NOW, NOW + SECOND))
-        for name in (
-            "due_at",
-            "claimable_at",
-            "round_started_at",
-            "next_retry_at",
-            "lease_expires_at",
-            "started_at",
-            "published_at",
-            "settled_at",
-            "verifiable_at",
-        )
-    },
-)
-
-
-@given(ANY_STATE)
-def test_only_states_without_broken_invariant_can_be_created(state: UncheckedState) -> None:
-    broken = list(broken_invariants(state))
-    assert set(broken) <= {name for name, _, _ in VIOLATIONS}
-    values = {field.name: getattr(state, field.name) for field in fields(DestinationState)}
-    if broken:
-        with pytest.raises(
-            ValueError, match=f"^impossible destination state: {', '.join(broken)}$"
-        ):
-            DestinationState(**values)
-    else:
-        assert list(broken_invariants(DestinationState(**values))) == []
 
 
 def test_final_statuses_and_permanent_categories() -> None:

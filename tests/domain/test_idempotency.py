@@ -15,8 +15,7 @@ from app.domain.idempotency import (
     fingerprint,
     parse_client_key,
 )
-from tests.domain.errors import input_error
-from tests.domain.messages import NOT_PRINTABLE, NUL, SURROGATE
+from tests.domain.errors import NOT_PRINTABLE, NUL, SURROGATE, input_error
 from tests.domain.post_commands import new_post_request
 
 MAY = datetime(2026, 5, 1, tzinfo=UTC)

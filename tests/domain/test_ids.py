@@ -19,8 +19,7 @@ from app.domain.ids import (
     parse_uuid,
     validate_account_id,
 )
-from tests.domain.errors import expect_error
-from tests.domain.messages import ACCOUNT_ID_MESSAGE, UUID_MESSAGE
+from tests.domain.errors import ACCOUNT_ID_MESSAGE, UUID_MESSAGE, expect_error
 
 POST = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
 NODE_ID_MESSAGE = "The id is not one that this API returned in a field named `id`."

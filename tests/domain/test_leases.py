@@ -19,8 +19,7 @@ from app.domain.leases import (
     validate_lease_duration,
     validate_platforms,
 )
-from tests.domain.errors import expect_error, input_error
-from tests.domain.messages import NOT_A_PLATFORM
+from tests.domain.errors import NOT_A_PLATFORM, expect_error, input_error
 
 CODEC = LeaseCodec(b"secret", LeaseKind.PUBLISHING)
 LEASES = st.builds(

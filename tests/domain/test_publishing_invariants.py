@@ -125,12 +125,16 @@ def wait_command(duration: timedelta) -> Command:
 Report = Callable[[DestinationState, History, ReportContext], Transition]
 
 
-def lease_command(report: Report) -> st.SearchStrategy[Command]:
+def lease_command(
+    report: Report,
+    issued_leases: Callable[[StoredDestination], list[Lease]] = lambda stored: stored.leases,
+) -> st.SearchStrategy[Command]:
     """Report with one of the latest three leases, most often the last one."""
 
     def command_for(index: int) -> Command:
         def run(stored: StoredDestination) -> Transition:
-            lease = stored.leases[max(index, -len(stored.leases))]
+            leases = issued_leases(stored)
+            lease = leases[max(index, -len(leases))]
             return report(stored.state, stored.history, stored.report_context(lease))
 
         return run
@@ -148,18 +152,12 @@ def failure_command(category: ErrorCategory) -> st.SearchStrategy[Command]:
 
 def verification_command(finding: VerificationFinding) -> st.SearchStrategy[Command]:
     publication = PUBLICATION if finding is VerificationFinding.PUBLISHED else None
-
-    def command_for(index: int) -> Command:
-        def run(stored: StoredDestination) -> Transition:
-            leases = stored.verification_leases
-            context = stored.report_context(leases[max(index, -len(leases))])
-            return report_verified(
-                stored.state, stored.history, context, finding, publication, RETRY_DECIDER
-            )
-
-        return run
-
-    return st.sampled_from([-1, -1, -2]).map(command_for)
+    return lease_command(
+        lambda state, history, context: report_verified(
+            state, history, context, finding, publication, RETRY_DECIDER
+        ),
+        lambda stored: stored.verification_leases,
+    )
 
 
 def external_attempt_command(details: Publication | Failure) -> st.SearchStrategy[Command]:

@@ -19,8 +19,9 @@ from tests.domain.attempt_histories import (
     make_failure,
     make_history,
     report_context,
+    with_lost_attempt,
 )
-from tests.domain.destination_states import ALL_STATES
+from tests.domain.destination_states import ALL_STATES, PUBLISHED, SUBMITTED
 from tests.factories import NOW, queued
 
 HOUR = timedelta(hours=1)
@@ -116,3 +117,18 @@ def test_unknown_outcome_does_not_lengthen_waits() -> None:
     unknown = make_attempt(1, fence=1, outcome=Outcome.UNKNOWN, failure=None)
     failed = make_attempt(2, fence=2, outcome=Outcome.FAILED, failure=make_failure(C.TRANSIENT))
     assert History("x", [unknown, failed], []).count_failures_since(NOW) == 1
+
+
+@pytest.mark.parametrize("name", SUBMITTED)
+def test_history_finds_attempts_by_fence_and_key(name: str) -> None:
+    _, history, lost = with_lost_attempt(SUBMITTED[name])
+
+    assert history.attempt_by_fence(lost.fence) is history.attempts[0]
+    assert history.attempt_by_fence(99) is None
+    assert history.attempt_by_key("k") is None
+    assert history.has_report(lost.fence, Outcome.UNKNOWN)
+    assert not history.has_report(lost.fence, Outcome.PUBLISHED)
+    assert not history.has_publication(lost.fence)
+    assert any(map(history.has_publication, range(9))) == (name in PUBLISHED)
+    assert history.count_failures_since(NOW + SECOND) == 0
+    assert history.count_failures_since(None) == history.count_failures_since(NOW)

@@ -15,8 +15,7 @@ from app.domain.times import (
     time_range,
     truncate_to_ms,
 )
-from tests.domain.errors import input_error
-from tests.domain.messages import TIME_MESSAGE
+from tests.domain.errors import TIME_MESSAGE, input_error
 
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(
     lambda minutes: timezone(timedelta(minutes=minutes))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import uuid4
@@ -11,7 +12,7 @@ from app.db.repositories.posts import load_posts
 from app.domain.attempts import Failure, Publication
 from app.domain.destinations import DestinationState
 from app.domain.errors import PostResultsError
-from app.domain.ids import AccountId, PostId, WorkspaceId
+from app.domain.ids import AccountId, IdFactory, PostId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.post_commands import NewPost
 from app.domain.verification import VerificationFinding
@@ -20,7 +21,7 @@ from app.services.claims import Claim, ClaimRequest, claim_destinations, claim_v
 from app.services.reports import Publisher, ReportResult
 from app.services.unit_of_work import WriteContext
 from tests.domain.attempt_histories import RETRY_DECIDER, make_failure
-from tests.factories import NOW, add_account, add_post, queued
+from tests.factories import NOW, add_account, add_post, add_workspace, draft, queued
 
 T = TypeVar("T")
 
@@ -53,16 +54,38 @@ async def add_due(
     return account
 
 
+async def add_unclaimable(
+    database: Database, states: Iterable[DestinationState], *, is_active: bool = True
+) -> None:
+    """Add destinations in these states, and due ones of posts that no publisher may claim.
+
+    Those posts are a draft, a deleted post and an imported one, and one of a mirror.
+    """
+    local = await add_workspace(database)
+    mirror = await add_workspace(database, mirror_of="https://example.com")
+    account, mirrored = [
+        await add_account(database, workspace, is_active=is_active) for workspace in (local, mirror)
+    ]
+    for state in states:
+        await add_post(database, local, {account: state})
+    unclaimable = replace(queued(), claimable_at=None)
+    await add_post(database, local, {account: draft()}, is_draft=True)
+    await add_post(database, local, {account: unclaimable}, deleted_at=NOW)
+    await add_post(database, local, {account: unclaimable}, imported_at=NOW)
+    await add_post(database, mirror, {mirrored: unclaimable})
+
+
 async def claim(
     database: Database,
     limit: int = 100,
     *,
     platforms: Sequence[str] | None = None,
     publisher: Publisher = OPERATOR_PUBLISHER,
+    new_id: IdFactory = uuid4,
     now: datetime = NOW,
 ) -> list[Claim]:
     request = ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=platforms)
-    return await claim_destinations(database, publisher, request, new_id=uuid4, now=now)
+    return await claim_destinations(database, publisher, request, new_id=new_id, now=now)
 
 
 async def claim_for_verification(

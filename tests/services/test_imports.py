@@ -21,7 +21,7 @@ from app.services.expirations import fail_due_on_blocked_accounts, settle_expire
 from app.services.imports import dry_run_import, import_records
 from tests.clients import Client, Tenant, app_client
 from tests.db.all_tables import add_row_in_every_table, all_rows
-from tests.domain.messages import NUL, SURROGATE
+from tests.domain.errors import NUL, SURROGATE
 from tests.factories import (
     KEY_PREFIX,
     NOW,

@@ -24,7 +24,7 @@ from app.domain.importing.records import (
 )
 from app.domain.posts import PostStatus
 from app.domain.times import parse_instant
-from tests.domain.messages import ACCOUNT_ID_MESSAGE, NOT_A_URL, TIME_MESSAGE, UUID_MESSAGE
+from tests.domain.errors import ACCOUNT_ID_MESSAGE, NOT_A_URL, TIME_MESSAGE, UUID_MESSAGE
 
 POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 OTHER = "0b5bbc4e-6a2b-4a8e-9d6a-0c0f3c0f9a11"

@@ -13,8 +13,7 @@ from app.domain.validation.json_values import (
     check_json,
     json_equal,
 )
-from tests.domain.errors import input_error
-from tests.domain.messages import INT64, NUL, SURROGATE
+from tests.domain.errors import INT64, NUL, SURROGATE, input_error
 
 TEXT = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 STORABLE_VALUES = st.recursive(

@@ -6,8 +6,7 @@ import pytest
 
 from app.domain.errors import ContentTooLong, InvalidTimezone
 from app.domain.validation.post_contents import check_contents, check_reference, check_timezone
-from tests.domain.errors import expect_error, input_error
-from tests.domain.messages import INT64, NUL, SURROGATE
+from tests.domain.errors import INT64, NUL, SURROGATE, expect_error, input_error
 
 LONG = 100_000
 

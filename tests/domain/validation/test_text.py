@@ -12,8 +12,7 @@ from app.domain.validation.text import (
     validate_text,
     validate_url,
 )
-from tests.domain.errors import input_error
-from tests.domain.messages import NOT_A_URL, NUL, SURROGATE
+from tests.domain.errors import NOT_A_URL, NUL, SURROGATE, input_error
 
 STORABLE_TEXT = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 
