@@ -90,7 +90,7 @@ def claim_if_due(stored: StoredDestination) -> Transition:
     return Transition(state=claimed(state, lease.token, stored.now + MINUTE))
 
 
-def claim_verification(stored: StoredDestination) -> Transition:
+def claim_verification_if_due(stored: StoredDestination) -> Transition:
     verifiable_at = stored.state.verifiable_at
     if verifiable_at is None or verifiable_at > stored.now:
         return Transition(state=stored.state)
@@ -202,7 +202,7 @@ COMMANDS = st.one_of(
     st.just(claim_if_due),
     STARTS,
     REPORTS,
-    st.sampled_from([claim_if_due, claim_verification, settle_expired, cancel_or_retry]),
+    st.sampled_from([claim_if_due, claim_verification_if_due, settle_expired, cancel_or_retry]),
     st.sampled_from([SECOND, MINUTE, timedelta(hours=30)]).map(wait_command),
     lease_command(
         lambda state, _, context: Transition(state=release_claim(state, context.lease, context.now))
@@ -296,7 +296,7 @@ def test_destination_is_never_stuck(commands: Sequence[Command]) -> None:
             assert apply_command(stored, claim_if_due) is not None
             assert stored.state.status is DestinationStatus.PUBLISHING
         case DestinationState(outcome=Outcome.UNKNOWN):
-            apply_command(stored, claim_verification)
+            apply_command(stored, claim_verification_if_due)
             assert stored.state.verification_token == stored.verification_leases[-1].token
         case state:
             assert state.status.is_final

@@ -69,7 +69,7 @@ def make_post_entry(
     }
 
 
-def records_in(*responses: object) -> Iterator[PostRecord | RejectedRecord]:
+def records_of_lines(*responses: object) -> Iterator[PostRecord | RejectedRecord]:
     """Records of a file with one response per line."""
     for line, response in enumerate(responses, 1):
         yield from parse_records(JsonText(line, response))
@@ -81,7 +81,7 @@ async def import_responses(
     *responses: object,
     kind: WorkspaceKind = WorkspaceKind.LOCAL,
 ) -> list[ImportResult | RejectedRecord]:
-    records = records_in(*responses)
+    records = records_of_lines(*responses)
     return await collect_results(
         import_records(database, WorkspaceRef(workspace, kind), records, now=LATER)
     )
@@ -404,7 +404,7 @@ async def test_dry_run_gives_the_results_of_the_import_and_writes_nothing(acme: 
 
     workspace = WorkspaceRef(acme.workspace, WorkspaceKind.LOCAL)
     expected = await collect_results(
-        dry_run_import(acme.database, workspace, records_in(*responses), now=LATER)
+        dry_run_import(acme.database, workspace, records_of_lines(*responses), now=LATER)
     )
 
     assert await all_rows(acme.database) == before
@@ -426,7 +426,7 @@ async def test_interrupted_import_can_be_repeated(acme: Tenant) -> None:
     responses = [make_post_entry(str(UUID(int=number))) for number in range(1, 1001)]
 
     def interrupted_records() -> Iterator[PostRecord | RejectedRecord]:
-        yield from records_in(*responses[:700])
+        yield from records_of_lines(*responses[:700])
         raise OSError("the disk is gone")
 
     workspace = WorkspaceRef(acme.workspace, WorkspaceKind.LOCAL)

@@ -51,11 +51,11 @@ from tests.domain.importing.record_factories import (
     WAITING,
     destination_accounts,
     destination_record,
-    destination_states,
     merge_records,
     merged_state,
     post_record,
     results_record,
+    states_of_post,
 )
 from tests.factories import NOW
 
@@ -106,7 +106,7 @@ def test_new_post_has_the_recorded_values() -> None:
         (UUID(int=1), 1, 0, created_and_changed),
         (uuid5(POST, "2"), 2, 1, created_and_changed),
     ]
-    assert destination_states(post) == [
+    assert states_of_post(post) == [
         DestinationState(
             status=DestinationStatus.PUBLISHED,
             outcome=Outcome.PUBLISHED,
@@ -233,9 +233,9 @@ def test_flags_give_the_recorded_status_if_possible(
         submitted_now,
         expected_status,
     )
-    assert [state.due_at for state in destination_states(post)] == [
-        None if is_draft else DUE_AT
-    ] * len(destinations)
+    assert [state.due_at for state in states_of_post(post)] == [None if is_draft else DUE_AT] * len(
+        destinations
+    )
     assert merge_record(post, record, now=NOW + HOUR) is post
 
 
@@ -252,8 +252,8 @@ def test_draft_with_an_attempt_becomes_due(
     post = merge_records(draft, make_record(attempted, destination_record(2), status=status))
 
     assert (post.is_draft, post.status is DRAFT) == (False, False)
-    assert None not in [state.due_at for state in destination_states(post)]
-    assert destination_states(post)[0].status is attempted.status
+    assert None not in [state.due_at for state in states_of_post(post)]
+    assert states_of_post(post)[0].status is attempted.status
 
 
 def test_newer_records_schedule_a_draft_and_return_it_to_draft() -> None:
@@ -268,7 +268,7 @@ def test_newer_records_schedule_a_draft_and_return_it_to_draft() -> None:
     ]
 
     assert [post.status for post in posts] == [DRAFT, SCHEDULED, DRAFT]
-    assert [destination_states(post)[0].due_at for post in posts] == [None, DUE_AT, None]
+    assert [states_of_post(post)[0].due_at for post in posts] == [None, DUE_AT, None]
     assert [post.version for post in posts] == [1, 2, 3]
 
 
@@ -287,7 +287,7 @@ def test_newer_record_replaces_any_state(
 
     post = merge_record(current, record, now=NOW + HOUR)
 
-    (state,) = destination_states(post)
+    (state,) = states_of_post(post)
     assert (state.status, state.attempts, state.error) == (
         after.status,
         after.attempts,
@@ -333,7 +333,7 @@ def test_record_of_the_same_or_of_an_unknown_time_only_advances_a_state(
     post = merge_record(current, record, now=NOW + HOUR)
 
     if DESTINATION_RECORD_NAMES[after] in ADVANCES[DESTINATION_RECORD_NAMES[before]]:
-        (state,) = destination_states(post)
+        (state,) = states_of_post(post)
         assert (state.status, state.attempts) == (
             DESTINATION_RECORDS[after].status,
             DESTINATION_RECORDS[after].attempts,
@@ -381,7 +381,7 @@ def test_newer_record_replaces_the_details_and_the_due_time() -> None:
     )
     post = merge_records(post_record(QUEUED), newer)
     assert (post.content, post.updated_at, post.created_at) == ("Edited", ANSWERED_AT, CREATED_AT)
-    assert (post.scheduled_for, destination_states(post)[0].due_at) == (DUE_AT + HOUR,) * 2
+    assert (post.scheduled_for, states_of_post(post)[0].due_at) == (DUE_AT + HOUR,) * 2
 
 
 def test_missing_detail_keeps_its_value() -> None:
@@ -392,7 +392,7 @@ def test_missing_detail_keeps_its_value() -> None:
 
     assert (post.content, post.timezone, post.media_ids) == ("Spring sale", "Asia/Tokyo", ["a"])
     assert (post.updated_at, post.version) == (AFTER_CHANGE, 2)
-    assert destination_states(post)[0].settled_at == AFTER_CHANGE
+    assert states_of_post(post)[0].settled_at == AFTER_CHANGE
 
 
 def test_missing_time_of_publication_keeps_its_value() -> None:
@@ -410,7 +410,7 @@ def test_edit_before_newer_results_keeps_the_results() -> None:
 
     assert (post.content, post.updated_at) == ("Edited", CHANGED_AT)
     assert destination_accounts(post) == [1, 3]
-    assert destination_states(post)[0] == merged_state(post_record(PUBLISHED))
+    assert states_of_post(post)[0] == merged_state(post_record(PUBLISHED))
 
 
 # Destinations.
@@ -492,9 +492,7 @@ def test_record_with_a_time_advances_undated_results(make_record: Any) -> None:
     imported = merge_records(results_record(RUNNING, as_of=None))
     imported_again = merge_record(imported, results_record(WAITING, as_of=None), now=NOW + HOUR)
     for current in (imported, imported_again):
-        (state,) = destination_states(
-            merge_record(current, make_record(PUBLISHED), now=NOW + 2 * HOUR)
-        )
+        (state,) = states_of_post(merge_record(current, make_record(PUBLISHED), now=NOW + 2 * HOUR))
         assert state.status is DestinationStatus.PUBLISHED
 
 
@@ -531,8 +529,8 @@ def test_repeated_import_of_a_history_changes_nothing(records: list[PostRecord])
     post = merge_records(*records)
     for record in records:
         assert merge_record(post, record, now=NOW + HOUR) is post
-    for destination in post.destinations:
-        assert destination.state.claimable_at is None
+    for state in states_of_post(post):
+        assert (state.claimable_at, state.lease_token, state.fence) == (None, None, 0)
 
 
 LOCAL_STATES = [
@@ -580,7 +578,7 @@ def test_unknown_outcome_stays_unknown_if_the_response_looks_the_same() -> None:
     same = replace(FAILED, error="Timed out.")
     newer = merge_record(current, post_record(same, updated_at=AFTER_CHANGE), now=NOW)
 
-    assert destination_states(newer) == [unknown]
+    assert states_of_post(newer) == [unknown]
 
 
 def account(account_id: int = 1, platform: str = "x", name: str | None = None) -> Account:
