@@ -12,7 +12,7 @@ from app.db.repositories.posts import load_posts
 from app.domain.attempts import Failure, Publication
 from app.domain.destinations import DestinationState
 from app.domain.errors import PostResultsError
-from app.domain.ids import AccountId, IdFactory, PostId, WorkspaceId
+from app.domain.ids import AccountId, PostId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.post_commands import NewPost
 from app.domain.verification import VerificationFinding
@@ -81,11 +81,10 @@ async def claim(
     *,
     platforms: Sequence[str] | None = None,
     publisher: Publisher = OPERATOR_PUBLISHER,
-    new_id: IdFactory = uuid4,
     now: datetime = NOW,
 ) -> list[Claim]:
     request = ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=platforms)
-    return await claim_destinations(database, publisher, request, new_id=new_id, now=now)
+    return await claim_destinations(database, publisher, request, new_id=uuid4, now=now)
 
 
 async def claim_for_verification(

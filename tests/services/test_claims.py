@@ -18,6 +18,8 @@ from app.domain.post_commands import PostUpdate
 from app.services.claims import (
     CLAIM_POLL_INTERVAL,
     Claim,
+    ClaimRequest,
+    claim_destinations,
     poll_for_claims,
 )
 from app.services.posts import cancel_post, delete_post, update_post
@@ -172,10 +174,13 @@ async def test_small_claims_start_at_a_random_workspace(database: Database) -> N
         (UUID(int=2**128 - 1), large),
     ):
         starts = iter([start])
-        claims = await claim(
+        request = ClaimRequest(limit=1, lease_duration=MINUTE, platforms=None)
+        claims = await claim_destinations(
             database,
-            1,
+            Publisher(None, None),
+            request,
             new_id=lambda starts=starts: next(starts, uuid4()),  # type: ignore[misc]
+            now=NOW,
         )
         assert [c.lease.workspace_id for c in claims] == [expected]
 

@@ -1,9 +1,9 @@
 """Tests of stored reports and of their permissions. The transitions are tested in tests/domain."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -76,12 +76,17 @@ async def attempt_log(database: Database, lease: Lease) -> list[tuple[object, ..
 
 async def test_claimed_post_is_started_extended_and_published(acme: Tenant) -> None:
     claimed = await add_claim(acme)
-    (first, attempt), (second, same_attempt) = [
-        await service.start_attempt(
-            acme.database, OPERATOR_PUBLISHER, claimed.lease, worker=worker, new_id=uuid4, now=now
-        )
-        for worker, now in (("w", NOW + SECOND), ("other", NOW + 2 * SECOND))
-    ]
+    first, attempt = await service.start_attempt(
+        acme.database, OPERATOR_PUBLISHER, claimed.lease, worker="w", new_id=uuid4, now=NOW + SECOND
+    )
+    second, same_attempt = await service.start_attempt(
+        acme.database,
+        OPERATOR_PUBLISHER,
+        claimed.lease,
+        worker="other",
+        new_id=uuid4,
+        now=NOW + 2 * SECOND,
+    )
     assert (first.receipt, second.receipt) == (Receipt.RECORDED, Receipt.REPEATED)
     assert (attempt, attempt.worker, attempt.started_at) == (same_attempt, "w", NOW + SECOND)
     extended = await service.extend_lease(
@@ -206,33 +211,34 @@ async def test_publication_of_a_cancelled_post_is_recorded_and_nothing_else_is_p
     assert await find_problems(acme.database) == []
 
 
-STEPS: dict[str, Callable[[Database, Publisher, Lease], Awaitable[object]]] = {
-    "start": partial(service.start_attempt, worker=None, new_id=uuid4, now=NOW),
-    "extend": partial(service.extend_lease, lease_duration=MINUTE, now=NOW),
-    "release": partial(service.release_claim, now=NOW),
-    "publish": partial(service.report_published, publication=PUBLICATION, new_id=uuid4, now=NOW),
-    "fail": partial(
-        service.report_failed,
-        failure=make_failure(),
-        retry_decider=RETRY_DECIDER,
-        new_id=uuid4,
-        now=NOW,
+Step = Callable[[Database, Publisher, Lease], Coroutine[Any, Any, object]]
+STEPS: dict[str, Step] = {
+    "start": lambda database, publisher, lease: service.start_attempt(
+        database, publisher, lease, worker=None, new_id=uuid4, now=NOW
     ),
-    "unknown": partial(service.report_unknown, failure=make_failure(), new_id=uuid4, now=NOW),
-    "verify": partial(
-        service.report_verified,
-        finding=VerificationFinding.PUBLISHED,
-        publication=PUBLICATION,
-        retry_decider=RETRY_DECIDER,
-        new_id=uuid4,
-        now=NOW,
+    "extend": lambda database, publisher, lease: service.extend_lease(
+        database, publisher, lease, MINUTE, now=NOW
+    ),
+    "release": lambda database, publisher, lease: service.release_claim(
+        database, publisher, lease, now=NOW
+    ),
+    "publish": lambda database, publisher, lease: service.report_published(
+        database, publisher, lease, PUBLICATION, new_id=uuid4, now=NOW
+    ),
+    "fail": lambda database, publisher, lease: service.report_failed(
+        database, publisher, lease, make_failure(), RETRY_DECIDER, new_id=uuid4, now=NOW
+    ),
+    "unknown": lambda database, publisher, lease: service.report_unknown(
+        database, publisher, lease, make_failure(), new_id=uuid4, now=NOW
+    ),
+    "verify": lambda database, publisher, lease: report_verified(
+        database, lease, VerificationFinding.PUBLISHED, publisher=publisher
     ),
 }
-steps = pytest.mark.parametrize("step", STEPS)
 
 
-@steps
-async def test_foreign_or_unknown_lease_is_lost(acme: Tenant, step: str) -> None:
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+async def test_foreign_or_unknown_lease_is_lost(acme: Tenant, step: Step) -> None:
     claimed = await add_claim(acme)
     other = Publisher(await add_workspace(acme.database), None)
     before = await all_rows(acme.database)
@@ -245,12 +251,12 @@ async def test_foreign_or_unknown_lease_is_lost(acme: Tenant, step: str) -> None
         (OPERATOR_PUBLISHER, replace(claimed.lease, destination_id=no_destination)),
         (OPERATOR_PUBLISHER, replace(claimed.lease, workspace_id=no_workspace)),
     ):
-        assert await error_code(STEPS[step](acme.database, publisher, lease)) == "lease_lost"
+        assert await error_code(step(acme.database, publisher, lease)) == "lease_lost"
     assert await all_rows(acme.database) == before
 
 
-@steps
-async def test_lease_of_a_removed_account_is_lost(acme: Tenant, step: str) -> None:
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+async def test_lease_of_a_removed_account_is_lost(acme: Tenant, step: Step) -> None:
     claimed = await add_claim(acme)
     await service.release_claim(acme.database, OPERATOR_PUBLISHER, claimed.lease, now=NOW)
     other = await add_account(acme.database, acme.workspace)
@@ -265,16 +271,13 @@ async def test_lease_of_a_removed_account_is_lost(acme: Tenant, step: str) -> No
     )
     before = await all_rows(acme.database)
 
-    assert (
-        await error_code(STEPS[step](acme.database, OPERATOR_PUBLISHER, claimed.lease))
-        == "lease_lost"
-    )
+    assert await error_code(step(acme.database, OPERATOR_PUBLISHER, claimed.lease)) == "lease_lost"
     assert await all_rows(acme.database) == before
 
 
 @pytest.mark.parametrize("command", [cancel_post, delete_post])
 async def test_cancelled_post_cannot_be_started(
-    acme: Tenant, command: Callable[..., Awaitable[object]]
+    acme: Tenant, command: Callable[..., Coroutine[Any, Any, object]]
 ) -> None:
     claimed = await add_claim(acme)
     await service.release_claim(acme.database, OPERATOR_PUBLISHER, claimed.lease, now=NOW)
