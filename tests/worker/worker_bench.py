@@ -29,6 +29,7 @@ TIMEOUT_SECONDS = 30
 """Longest time that any step takes on a busy machine; only a failing test takes that long."""
 
 SECOND = timedelta(seconds=1)
+PUBLICATION = Publication(platform_post_id="42", platform_post_url=None, published_at=NOW)
 
 
 class FakeClock:
@@ -186,6 +187,18 @@ class ScriptedPlatform:
 
     async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
         return self.lookup_result
+
+
+class BlockedPlatform(ScriptedPlatform):
+    """A platform that publishes once `may_respond` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(PUBLICATION)
+
+    async def publish(self, request: PublishRequest) -> Publication:
+        self.calls.append(request)
+        await self.may_respond.wait()
+        return PUBLICATION
 
 
 class BlockedLookupPlatform(ScriptedPlatform):
