@@ -130,6 +130,17 @@ async def test_unexpired_leases_are_left_alone_at_the_cost_of_one_statement(
     assert await all_rows(database) == before
 
 
+async def test_unexpired_lease_of_the_same_post_is_held(acme: Tenant) -> None:
+    accounts = [await add_account(acme.database, acme.workspace) for _ in range(2)]
+    leases = [claimed(lease_expires_at=expiry) for expiry in (NOW, NOW + SECOND)]
+    await add_post(acme.database, acme.workspace, dict(zip(accounts, leases, strict=True)))
+
+    await settle_expired_leases(acme.database, NOW)
+
+    held = ("publishing", "none", None)
+    assert await destination_outcomes(acme.database) == {RELEASED_OUTCOME: 1, held: 1}
+
+
 async def test_concurrent_processes_settle_each_lease_once(
     database: Database, database_url: str
 ) -> None:
