@@ -50,7 +50,7 @@ from app.rest.envelope import error_response
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder
 from app.services.change_feed import ChangeFeed, run_change_notifier
 from app.services.periodic import PERIODIC_INTERVAL
-from app.services.retries import load_retry_policies
+from app.services.retry_policies import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
 from app.web.pages import DocsPages, GraphiQLPage, index_route
 from app.worker.process import embedded_worker
@@ -116,22 +116,8 @@ def create_app(
     if database is None:
         database = own_database = open_database(settings)
     metrics = Metrics()
-    rate_limits = RateLimits(
-        requests=settings.rate_limit,
-        failed_authentications=settings.failed_auth_rate_limit,
-        new_posts=settings.create_rate_limit,
-        publishing=settings.publish_rate_limit,
-        subscriptions=settings.subscribe_rate_limit,
-        now=clock,
-    )
-    authenticator = ApiKeyAuthenticator(
-        database,
-        prefix=settings.api_key_prefix,
-        monotonic=time.monotonic,
-        cache_ttl=api_key_cache_ttl,
-    )
     graphql_service = _build_graphql_service(
-        settings, database, clock, authenticator, rate_limits, metrics, connection_timeouts
+        settings, database, clock, metrics, api_key_cache_ttl, connection_timeouts
     )
     trusted_only = graphql_service.document_store.trusted_only
     graphiql = GraphiQLPage(
@@ -171,7 +157,7 @@ def create_app(
             Middleware(
                 RequestLoggingMiddleware,
                 observer=recorder,
-                rate_limits=rate_limits,
+                rate_limits=graphql_service.rate_limits,
                 random_bytes=secrets.token_bytes,
                 monotonic=time.monotonic,
             ),
@@ -194,9 +180,8 @@ def _build_graphql_service(
     settings: Settings,
     database: Database,
     clock: Clock,
-    authenticator: ApiKeyAuthenticator,
-    rate_limits: RateLimits,
     metrics: Metrics,
+    api_key_cache_ttl: timedelta,
     connection_timeouts: ConnectionTimeouts,
 ) -> GraphQLService:
     """Build the service that executes operations for every transport."""
@@ -213,8 +198,20 @@ def _build_graphql_service(
             change_feed=ChangeFeed(database),
             max_wait=max(settings.request_timeout - settings.database_timeout, timedelta(0)),
         ),
-        rate_limits=rate_limits,
-        authenticator=authenticator,
+        rate_limits=RateLimits(
+            requests=settings.rate_limit,
+            failed_authentications=settings.failed_auth_rate_limit,
+            new_posts=settings.create_rate_limit,
+            publishing=settings.publish_rate_limit,
+            subscriptions=settings.subscribe_rate_limit,
+            now=clock,
+        ),
+        authenticator=ApiKeyAuthenticator(
+            database,
+            prefix=settings.api_key_prefix,
+            monotonic=time.monotonic,
+            cache_ttl=api_key_cache_ttl,
+        ),
         key_usage=LastUsedRecorder(),
         subscription_limiter=ConcurrencyLimiter(
             "subscriptions",

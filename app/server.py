@@ -27,7 +27,7 @@ from app.http.paths import GRAPHIQL_PATH, GRAPHQL_PATH, READINESS_PATH, REST_PAT
 from app.http.websocket_protocol import WebSocketProtocol
 from app.observability.logs import configure_logging
 from app.platforms import check_sandbox_file
-from app.services.retries import load_retry_policies
+from app.services.retry_policies import load_retry_policies
 from app.services.workspaces import create_first_workspace
 from app.settings import Settings, SettingsError
 from app.worker.process import describe_worker

@@ -22,7 +22,6 @@ DEMO_KEY_SECRET = "de300000000000000000000000000de3"
 """Secret part of the demo workspace's key unless DEMO_API_KEY is set; publicly known."""
 
 _MIN_SECRET_KEY_LENGTH = 16
-_SECRETS = ("DATABASE_URL", "SECRET_KEY", "DEMO_API_KEY")
 
 
 class SettingsError(Exception):
@@ -183,12 +182,22 @@ def _parse_secret_key(text: str) -> str | None:
     return text
 
 
-def _setting(variable: str, default: str | None, parse: Callable[[str], Any], doc: str) -> Any:
-    """Declare a field of Settings; `default` is the text as in the environment."""
+def _setting(
+    variable: str,
+    default: str | None,
+    parse: Callable[[str], Any],
+    doc: str,
+    *,
+    is_secret: bool = False,
+) -> Any:
+    """Declare a field of Settings; `default` is the text as in the environment.
+
+    The value of a secret appears neither in the repr of Settings nor in errors.
+    """
     return field(
         default=None if default is None else parse(default),
-        repr=variable not in _SECRETS,
-        metadata={"variable": variable, "default": default, "read": parse, "doc": doc},
+        repr=not is_secret,
+        metadata={"variable": variable, "default": default, "parse": parse, "doc": doc},
     )
 
 
@@ -274,6 +283,7 @@ class Settings:
         _parse_database_url,
         "`sqlite:///file.db` (relative to the working directory; `sqlite:////` is absolute) or"
         " `postgresql://user:password@host/database`.",
+        is_secret=True,
     )
     host: str = _setting("HOST", "127.0.0.1", _parse_host, "Address to listen on.")
     port: int = _setting("PORT", "8000", _integer_parser(0, 65535), "Port to listen on.")
@@ -320,6 +330,7 @@ class Settings:
         None,
         str,
         "API key of the demo workspace. Not set: a well-known key, printed at startup.",
+        is_secret=True,
     )
     api_key_prefix: str = _setting(
         "API_KEY_PREFIX", "pe_live_", _parse_key_prefix, "Prefix of every API key."
@@ -331,6 +342,7 @@ class Settings:
         "Key that signs cursors and leases. Not set: generated at the first start and stored in the database."
         " Changing it invalidates issued cursors and leases. Reports of running attempts are then rejected,"
         " so let publishers finish first.",
+        is_secret=True,
     )
     rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
         "RATE_LIMIT",
@@ -509,9 +521,9 @@ def _read_values(
         if variable is None or not (text := environment.get(variable, "").strip()):
             continue
         try:
-            values[item.name] = _parse_value(item.metadata["read"], text)
+            values[item.name] = _parse_value(item.metadata["parse"], text)
         except _InvalidValue as problem:
-            value = "" if variable in _SECRETS else f"; it is {text!r}"
+            value = f"; it is {text!r}" if item.repr else ""
             raise SettingsError(f"{variable} {problem}{value}.") from None
     return values
 

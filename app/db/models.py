@@ -482,7 +482,7 @@ class IdempotencyKey(Base):
 
 
 class Webhook(Base):
-    """Webhook endpoint, with the secret that signs its deliveries.
+    """Webhook endpoint, with the secret that signs its deliveries. Not used by this version.
 
     Deliveries exist for the workspace's events up to `fan_out_seq`, which starts at the workspace's
     `event_seq`. One transaction inserts the deliveries of later events and advances it, so that every
@@ -515,7 +515,7 @@ class Webhook(Base):
 
 
 class WebhookDelivery(Base):
-    """Delivery of one event to one webhook, retried until it succeeds or is given up.
+    """Delivery of one event to one webhook, retried until it succeeds or is given up. Not used yet.
 
     A delivery attempt holds a lease. Finishing the row requires the lease token, so a process that lost
     the lease cannot overwrite the result of the next one.
@@ -563,7 +563,7 @@ class WebhookDelivery(Base):
 
 
 class WebhookDeliveryAttempt(Base):
-    """One HTTP request of a delivery, with its response."""
+    """One HTTP request of a delivery, with its response. Not used yet."""
 
     __tablename__ = "webhook_delivery_try"
     __table_args__ = (

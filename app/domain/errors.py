@@ -240,6 +240,13 @@ class NotFound(RequestError):
     fix = "Check the id and that the key belongs to the workspace that owns it."
 
 
+def not_found_error(noun: str, key: str = "id", *, argument: str | None = None) -> NotFound:
+    """Return the error for an object that does not exist or belongs to another workspace."""
+    return NotFound(
+        f"The {noun} was not found: this workspace has none with that {key}.", argument=argument
+    )
+
+
 class MethodNotAllowed(RequestError):
     code = ErrorCode.METHOD_NOT_ALLOWED
     http_status = 405

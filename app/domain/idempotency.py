@@ -23,23 +23,24 @@ class IdempotencyKey:
     text: str
     lifetime: timedelta
     """Time during which repetitions get the stored result."""
-    waits_for_first: bool
-    """True for a body's key: a repetition waits for the first request, and runs if its outcome is invalid.
+    is_client_chosen: bool
+    """True for a client's own key: while the first request runs, a repetition is rejected.
 
-    False for a client's key: a repetition is rejected while the first request runs, then gets its outcome.
+    False for the key of a body: a repetition waits for the first request, and runs if the stored outcome is
+    no longer valid.
     """
 
 
 def parse_client_key(text: str, argument: str) -> IdempotencyKey:
     """Return the client's own key; raises InvalidInput if it is empty, too long or not printable."""
     validate_name(text, argument, max_length=_MAX_KEY_LENGTH)
-    return IdempotencyKey(f"given:{text}", _CLIENT_KEY_LIFETIME, waits_for_first=False)
+    return IdempotencyKey(f"given:{text}", _CLIENT_KEY_LIFETIME, is_client_chosen=True)
 
 
 def body_key(caller_id: str, body: bytes) -> IdempotencyKey:
     """Return the implicit key of a request without one: its caller and the bytes of its body."""
     digest = hashlib.sha256(body).hexdigest()
-    return IdempotencyKey(f"body:{caller_id}:{digest}", _BODY_KEY_LIFETIME, waits_for_first=True)
+    return IdempotencyKey(f"body:{caller_id}:{digest}", _BODY_KEY_LIFETIME, is_client_chosen=False)
 
 
 def canonicalize(request: "DataclassInstance") -> dict[str, object]:

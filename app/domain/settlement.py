@@ -74,11 +74,32 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class RetryDecider:
-    """Policies and randomness that decide whether and when a failed attempt is retried."""
+    """Decides whether and when a failed attempt is retried, by the retry policies and with jitter."""
 
     policies: RetryPolicies
     random: Callable[[], float]
     """Returns a number from 0 to below 1."""
+
+    def state_after_failure(
+        self, state: DestinationState, history: History, failure: Failure, now: datetime
+    ) -> DestinationState:
+        """Return the state with a retry scheduled, or the failed state if the policy allows none."""
+        policy = self.policies.policy_for(history.platform, failure.category)
+        if not policy.counts_attempts:
+            state = replace(state, round_attempts=max(state.round_attempts - 1, 0))
+        retry_at = next_retry(
+            policy,
+            failures=history.count_failures_of_round(state.round_started_at) + 1,
+            counted_attempts=state.round_attempts,
+            round_started_at=state.round_started_at or now,
+            retry_after=failure.retry_after,
+            random=self.random,
+            now=now,
+        )
+        if retry_at is None:
+            return failed(state, failure, now)
+        # A publisher with its own queue may call the platform before the due time.
+        return retry_scheduled(state, failure, max(retry_at, state.due_at or retry_at))
 
 
 def lease_lost_error() -> LeaseLost:
@@ -117,28 +138,8 @@ def settle_failed(
     now: datetime,
 ) -> Transition:
     """End an attempt as failed, and schedule a retry if the retry policy allows one."""
-    policy = retry_decider.policies.policy_for(history.platform, failure.category)
-    if not policy.counts_attempts:
-        state = replace(state, round_attempts=max(state.round_attempts - 1, 0))
-    retry_at = next_retry(
-        policy,
-        failures=history.count_failures_of_round(state.round_started_at) + 1,
-        counted_attempts=state.round_attempts,
-        round_started_at=state.round_started_at or now,
-        retry_after=failure.retry_after,
-        random=retry_decider.random,
-        now=now,
-    )
-    if retry_at is not None and state.due_at is not None:
-        # A publisher with its own queue may call the platform before the due time.
-        retry_at = max(retry_at, state.due_at)
-    after = (
-        failed(state, failure, now)
-        if retry_at is None
-        else retry_scheduled(state, failure, retry_at)
-    )
     return Transition(
-        state=after,
+        state=retry_decider.state_after_failure(state, history, failure, now),
         attempts=(attempt.ended(Outcome.FAILED, failure, now),),
         auth_failed_attempt_started_at=attempt.started_at
         if failure.category is ErrorCategory.AUTH

@@ -30,7 +30,7 @@ from app.settings import GraphQLLimits
 
 QUERY_ONLY = frozenset({OperationType.QUERY})
 QUERY_AND_MUTATION = frozenset({OperationType.QUERY, OperationType.MUTATION})
-SUBSCRIPTION = frozenset({OperationType.SUBSCRIPTION})
+SUBSCRIPTION_ONLY = frozenset({OperationType.SUBSCRIPTION})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class GraphQLService:
         """
         context = await self.authenticate(client, state, self.schema.limits)
         charge, workspace = context.rate_limit_charge, context.viewer.workspace_id
-        charge.precheck(may_subscribe=allowed_types >= SUBSCRIPTION)
+        charge.precheck(may_subscribe=OperationType.SUBSCRIPTION in allowed_types)
         try:
             request = await read_request()
             query = self.document_store.resolve(request, workspace)
@@ -102,7 +102,8 @@ class GraphQLService:
         """Authenticate a client by its API key; raises InvalidApiKey if that fails.
 
         Without limits, neither lists nor variables are limited. REST needs no limits: its fixed
-        documents have no recursive lists, and its own parsing limits the variables.
+        documents have no recursive lists, and its own parsing limits the variables. Neither does the
+        handshake of a WebSocket: each of its operations is authenticated again.
         """
         now = self.app_state.clock()
         try:
@@ -118,7 +119,7 @@ class GraphQLService:
             app_state=self.app_state,
             request_state=state,
             entry_limit=ResponseEntryLimit(limits.list_entries if limits else None),
-            max_values=limits.ids if limits else None,
+            max_argument_values=limits.ids if limits else None,
             rate_limit_charge=RateLimitCharge(self.rate_limits, viewer.key_id, state),
         )
 

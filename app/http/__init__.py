@@ -2,14 +2,16 @@
 
 The middleware is composed from the outside in:
 
-    RequestLoggingMiddleware(   # request id, log line, metrics, X-Request-Id and X-RateLimit-*
-        add_cors(               # answers preflights: no API key, no rate limit, but logged
-            ErrorMiddleware(    # inside CORS, so that a browser may read error responses too
-                RequestTimeoutMiddleware(   # ends work after the timeout or a disconnect
-                    router
+    RootPathMiddleware(             # the part of the path below which a proxy serves the application
+        RequestLoggingMiddleware(   # request id, log line, metrics, X-Request-Id and X-RateLimit-*
+            add_cors(               # answers preflights: no API key, no rate limit, but logged
+                ErrorMiddleware(    # inside CORS, so that a browser may read error responses too
+                    RequestTimeoutMiddleware(   # ends work after the timeout or a disconnect
+                        router
+                    ),
                 ),
+                origins,
             ),
-            origins,
         ),
     )
 

@@ -29,7 +29,9 @@ class RequestObserver(Protocol):
 
 
 class RequestLoggingMiddleware:
-    """Outermost middleware, which adds X-Request-Id and the rate limit headers to every response.
+    """Middleware around all others except RootPathMiddleware.
+
+    It adds X-Request-Id and the rate limit headers to every response.
 
     `random_bytes` makes the ids; `monotonic` is a clock in seconds.
     """

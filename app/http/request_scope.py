@@ -40,7 +40,7 @@ class RequestState(TypedDict, total=False):
     """Keys of `scope["state"]`, each set by the layer that learns the fact and logged by the middleware."""
 
     request_id: str
-    """Id of the request, set by the outermost middleware."""
+    """Id of the request, set by the logging middleware."""
     api: str
     """API that was called: `graphql`, `rest`, …; a label of metrics, so one of a few words."""
     route: str

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from app.domain.errors import NotFound, ResyncRequired, ServiceUnavailable
 from app.graphql.schema.context import Context
-from app.graphql.service import SUBSCRIPTION, GraphQLService
+from app.graphql.service import SUBSCRIPTION_ONLY, GraphQLService
 from app.graphql.subscription_stream import SubscriptionStream
 from app.http.request_scope import read_query_string, request_state
 from app.rest.parameters import integer, parse_post_id
@@ -73,7 +73,7 @@ async def wait_for_change(
         context,
         _POST_CHANGED,
         {"postId": parse_post_id(request), "after": changes["latest_cursor"]},
-        allowed_types=SUBSCRIPTION,
+        allowed_types=SUBSCRIPTION_ONLY,
     )
     if not isinstance(stream, SubscriptionStream):
         codes = [error["extensions"]["code"] for error in stream.errors]

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.domain.errors import InvalidInput, NotFound
+from app.domain.errors import InvalidInput, not_found_error
 from app.domain.idempotency import IdempotencyKey, body_key
 from app.domain.ids import ApiKeyId
 from app.domain.validation.object_reader import ObjectReader
@@ -63,7 +63,7 @@ class DocumentResult:
         """Return the object of this field; raise NotFound if the field is null."""
         value: JsonObject | None = self.data[field]
         if value is None:
-            raise NotFound(f"The {field} was not found: this workspace has none with that id.")
+            raise not_found_error(field)
         return value
 
 

@@ -16,7 +16,7 @@ from app.db.repositories.workspaces import allocate_account_id
 from app.domain import account_commands
 from app.domain.account_commands import AccountUpdate, NewAccount
 from app.domain.accounts import Account
-from app.domain.errors import Conflict, NotFound
+from app.domain.errors import Conflict, not_found_error
 from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import AccountId, PostId
 from app.domain.manual_retries import MAX_RETRIES
@@ -149,7 +149,7 @@ async def get_account_for_update(uow: UnitOfWork, account_id: AccountId) -> Acco
     await uow.lock_accounts([account_id])
     account = (await uow.load_accounts([account_id])).get(account_id)
     if account is None:
-        raise NotFound("The account was not found: this workspace has none with that number.")
+        raise not_found_error("account", "number")
     return account
 
 

@@ -47,7 +47,7 @@ async def run_idempotently(
 
     async def run_once(uow: UnitOfWork) -> StoredOutcome:
         key_row = (uow.session, write_context.workspace_id, write_context.operation, key.text)
-        if not await lock_idempotency_key(*key_row, wait=key.waits_for_first):
+        if not await lock_idempotency_key(*key_row, wait=not key.is_client_chosen):
             raise IdempotencyInProgress(
                 "A request with this idempotency key is running just now.",
                 argument="idempotencyKey",
@@ -61,7 +61,7 @@ async def run_idempotently(
                     "This idempotency key was used for another request.", argument="idempotencyKey"
                 )
             stored: StoredOutcome = first.outcome
-            if not key.waits_for_first or await still_valid(uow, stored):
+            if key.is_client_chosen or await still_valid(uow, stored):
                 return stored
         outcome = await work(uow)
         await store_outcome(

@@ -8,7 +8,7 @@ from uuid import UUID
 from app.db.core.database import Database
 from app.domain import post_commands
 from app.domain.accounts import Account, HealthReason, blocking_reason
-from app.domain.errors import BulkLimitExceeded, ErrorCode, InvalidInput, NotFound
+from app.domain.errors import BulkLimitExceeded, ErrorCode, InvalidInput, not_found_error
 from app.domain.idempotency import IdempotencyKey, canonicalize
 from app.domain.ids import AccountId, IdFactory, PostId
 from app.domain.post_commands import NewPost, PostUpdate
@@ -216,7 +216,7 @@ async def get_post_for_update(uow: UnitOfWork, post_id: PostId) -> Post:
     """Lock and load a post; raises NotFound if the workspace has none with this id."""
     post = await get_post_for_update_including_deleted(uow, post_id)
     if post.deleted_at is not None:
-        raise _post_not_found_error()
+        raise not_found_error("post")
     return post
 
 
@@ -224,12 +224,8 @@ async def get_post_for_update_including_deleted(uow: UnitOfWork, post_id: PostId
     """Lock and load a post, even a deleted one, so that its results can still be recorded."""
     post = (await uow.load_posts_for_update([post_id])).get(post_id)
     if post is None:
-        raise _post_not_found_error()
+        raise not_found_error("post")
     return post
-
-
-def _post_not_found_error() -> NotFound:
-    return NotFound("The post was not found: this workspace has none with that id.")
 
 
 def _check_bulk_limits(posts: Sequence[NewPost | RejectedPost]) -> None:

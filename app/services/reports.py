@@ -18,7 +18,7 @@ from app.domain.account_commands import mark_needs_reconnection
 from app.domain.accounts import blocking_reason
 from app.domain.attempts import Attempt, Evidence, Failure, Publication
 from app.domain.destinations import Destination, DestinationState, Outcome
-from app.domain.errors import Conflict, NotFound
+from app.domain.errors import Conflict, NotFound, not_found_error
 from app.domain.events import duplicate_event
 from app.domain.external_attempts import ExternalAttempt
 from app.domain.ids import AccountId, DestinationId, IdFactory, PostId
@@ -244,7 +244,7 @@ async def _get_post_of_destination_for_update(
         post = (await uow.load_posts_for_update([post_id])).get(post_id)
         if post is not None and post.deleted_at is None and post.has_destination(destination_id):
             return post
-    raise NotFound("The destination was not found: this workspace has none with that id.")
+    raise not_found_error("destination")
 
 
 async def load_locked_destination(

@@ -1,9 +1,7 @@
 """Manual retries of one post or of all that match a filter, and the operator's retry policy file."""
 
-import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from uuid import UUID
 
 from app.db.core.database import Database
@@ -23,14 +21,11 @@ from app.domain.manual_retries import (
     retry_post,
 )
 from app.domain.posts import Post
-from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies
-from app.domain.retry_policy_tables import parse_policies
 from app.domain.signing import KeysetPosition
 from app.domain.times import format_instant, parse_instant
 from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.posts import get_post_for_update
 from app.services.unit_of_work import UnitOfWork, WriteContext
-from app.settings import SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,24 +126,6 @@ async def dry_run_retry_matching(
     accounts = await load_accounts(reader, {row.account_id for row in candidates.rows})
     _, outcome = _apply_retries(candidates, posts, accounts, write_context)
     return _page_from_json(outcome)
-
-
-def load_retry_policies(file: Path | None) -> RetryPolicies:
-    """Return the retry policies of a TOML file, merged over the defaults.
-
-    Raises SettingsError, with a one-sentence message, if the file cannot be read or is invalid.
-    """
-    if file is None:
-        return DEFAULT_POLICIES
-    try:
-        return parse_policies(tomllib.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror}."
-    except (ValueError, RecursionError) as error:  # of the encoding, the syntax, or a number
-        problem = f"is not TOML: {error}."
-    except InvalidInput as error:
-        problem = f"is invalid: {error.message}"
-    raise SettingsError(f"RETRY_POLICY_FILE: {file} {problem}")
 
 
 def _check_filter(criteria: DestinationCriteria) -> None:

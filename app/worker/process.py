@@ -27,7 +27,7 @@ from app.services.claims import ClaimService
 from app.services.expirations import run_expirations
 from app.services.periodic import PERIODIC_INTERVAL
 from app.services.reports import ReportService
-from app.services.retries import load_retry_policies
+from app.services.retry_policies import load_retry_policies
 from app.settings import Settings
 from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, make_system_functions
 from app.worker.stats import WorkerStats

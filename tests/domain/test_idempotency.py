@@ -24,7 +24,7 @@ MAY = datetime(2026, 5, 1, tzinfo=UTC)
 @pytest.mark.parametrize("text", ["k", "a b", "ключ-1", "x" * 255, " k "])
 def test_client_key_lasts_a_day_and_does_not_wait(text: str) -> None:
     assert parse_client_key(text, "idempotencyKey") == IdempotencyKey(
-        f"given:{text}", timedelta(hours=24), waits_for_first=False
+        f"given:{text}", timedelta(hours=24), is_client_chosen=True
     )
 
 
@@ -45,7 +45,7 @@ def test_invalid_client_key_is_rejected(text: str, problem: str) -> None:
 def test_body_key_lasts_ten_seconds_and_depends_on_caller_and_bytes() -> None:
     key = body_key("key-1", b'{"content": "Sale"}')
 
-    assert (key.lifetime, key.waits_for_first) == (timedelta(seconds=10), True)
+    assert (key.lifetime, key.is_client_chosen) == (timedelta(seconds=10), False)
     assert key == body_key("key-1", b'{"content": "Sale"}')
     others = [
         body_key("key-2", b'{"content": "Sale"}'),

@@ -103,7 +103,7 @@ def _fields(
     definitions = getattr(parent, "fields", {})
     introspection = ("__schema", "__type") if parent is SCHEMA.query_type else ()
     name = draw(
-        st.sampled_from((*definitions, *introspection, "__typename", "undefinitions", "fields"))
+        st.sampled_from((*definitions, *introspection, "__typename", "undefined", "fields"))
     )
     alias = draw(st.sampled_from(("", "", "other: ")))
     arguments = []

@@ -11,16 +11,16 @@ import pytest
 from app.asgi import create_app
 from app.db.core.database import Database
 from app.domain.api_keys import Scope
-from app.domain.ids import WorkspaceId
 from app.graphql.engine.executable_schema import create_schema
 from app.settings import GraphQLLimits, read_settings
-from tests.clients import Client, app_client
-from tests.factories import NOW, add_account, add_api_key, add_workspace
+from tests.clients import Client, Tenant, app_client
+from tests.factories import NOW, add_account, add_api_key
+from tests.graphql.tenant_objects import client_with_settings
 
 TYPENAME = {"data": {"__typename": "Query"}}
 UNUSABLE_KEY_MESSAGE = "The API key is unknown, revoked or expired. Use another key."
 MALFORMED = "The API key is malformed: it is pe_live_ followed by 32 lower-case hex digits."
-MISSING_SCOPE_MESSAGE = "This request needs an API key: send 'Authorization: Bearer <key>'."
+MISSING_KEY_MESSAGE = "This request needs an API key: send 'Authorization: Bearer <key>'."
 
 
 async def query_typename(client: Client, **headers: str) -> httpx.Response:
@@ -30,30 +30,18 @@ async def query_typename(client: Client, **headers: str) -> httpx.Response:
     )
 
 
-def error_response(code: str, message: str, **extensions: object) -> dict[str, Any]:
+def authentication_error(code: str, message: str, **extensions: object) -> dict[str, Any]:
     return {"errors": [{"message": message, "extensions": {"code": code, **extensions}}]}
-
-
-@pytest.fixture
-async def workspace(anyio_backend: str, database: Database) -> WorkspaceId:
-    return await add_workspace(database)
 
 
 @pytest.mark.parametrize(
     ("authorization", "message"),
     [
-        (None, MISSING_SCOPE_MESSAGE),
-        ("", MISSING_SCOPE_MESSAGE),
-        ("Basic cGVfbGl2ZTo=", MISSING_SCOPE_MESSAGE),
-        ("pe_live_" + "0" * 32, MISSING_SCOPE_MESSAGE),
+        (None, MISSING_KEY_MESSAGE),
+        ("Basic cGVfbGl2ZTo=", MISSING_KEY_MESSAGE),
+        ("pe_live_" + "0" * 32, MISSING_KEY_MESSAGE),
         ("Bearer", MALFORMED),
-        ("Bearer pe_live_", MALFORMED),
-        ("Bearer pe_test_" + "0" * 32, MALFORMED),
-        ("Bearer pe_live_" + "0" * 31, MALFORMED),
-        ("Bearer pe_live_" + "0" * 33, MALFORMED),
-        ("Bearer pe_live_" + "A" * 32, MALFORMED),
         ("Bearer pe_live_" + "\xb2" * 32, MALFORMED),
-        ("Bearer pe_live_" + "0" * 32 + " x", MALFORMED),
         ("Bearer pe_live_" + "0" * 32, UNUSABLE_KEY_MESSAGE),
     ],
 )
@@ -69,37 +57,32 @@ async def test_request_without_valid_key_is_rejected(
         ):
             response = await client.request(method, "/graphql", headers=headers, **options)
             assert response.status_code == 401
-            assert response.json() == error_response("INVALID_API_KEY", message)
+            assert response.json() == authentication_error("INVALID_API_KEY", message)
             assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer "])
-async def test_bearer_scheme_is_case_insensitive(
-    database: Database, workspace: WorkspaceId, scheme: str
-) -> None:
-    key = await add_api_key(database, workspace)
-    async with app_client(database) as client:
+async def test_bearer_scheme_is_case_insensitive(acme: Tenant) -> None:
+    key = await add_api_key(acme.database, acme.workspace)
+    for scheme in ("bearer", "BEARER", "Bearer "):
+        client = acme.client.with_token(None)
         response = await query_typename(client, Authorization=f"{scheme} {key.token}")
-    assert (response.status_code, response.json()) == (200, TYPENAME)
+        assert (response.status_code, response.json()) == (200, TYPENAME)
 
 
-async def test_unknown_revoked_and_expired_keys_have_equal_errors(
-    database: Database, workspace: WorkspaceId
-) -> None:
-    millisecond = timedelta(milliseconds=1)
-    revoked = await add_api_key(database, workspace, revoked_at=NOW + millisecond)
-    expired = await add_api_key(database, workspace, expires_at=NOW)
-    expiring = await add_api_key(database, workspace, expires_at=NOW + millisecond)
-    async with app_client(database) as client:
-        rejected = [
-            await query_typename(client.with_token(token))
-            for token in ("pe_live_" + "0" * 32, revoked.token, expired.token)
-        ]
-        accepted = await query_typename(client.with_token(expiring.token))
+async def test_unknown_revoked_and_expired_keys_have_equal_errors(acme: Tenant) -> None:
+    soon = NOW + timedelta(milliseconds=1)
+    revoked = await add_api_key(acme.database, acme.workspace, revoked_at=soon)
+    expired = await add_api_key(acme.database, acme.workspace, expires_at=NOW)
+    expiring = await add_api_key(acme.database, acme.workspace, expires_at=soon)
+    rejected = [
+        await query_typename(acme.client.with_token(token))
+        for token in ("pe_live_" + "0" * 32, revoked.token, expired.token)
+    ]
+    accepted = await query_typename(acme.client.with_token(expiring.token))
 
     assert [response.status_code for response in rejected] == [401, 401, 401]
     assert len({response.content for response in rejected}) == 1
-    assert rejected[0].json() == error_response("INVALID_API_KEY", UNUSABLE_KEY_MESSAGE)
+    assert rejected[0].json() == authentication_error("INVALID_API_KEY", UNUSABLE_KEY_MESSAGE)
     assert (accepted.status_code, accepted.json()) == (200, TYPENAME)
 
 
@@ -117,16 +100,13 @@ QUERIES_NEEDING_READ = (
 )
 
 
-async def test_key_without_read_scope_sees_only_viewer_and_error_catalog(
-    database: Database, workspace: WorkspaceId
-) -> None:
-    await add_account(database, workspace, id=1)
-    key = await add_api_key(database, workspace, scopes=[Scope.PUBLISH])
-    async with app_client(database, token=key.token) as client:
-        answer = await client.execute(
-            "{ viewer { scopes stats { accounts } } errorCatalog(part: REQUEST) { code }"
-            f" {' '.join(QUERIES_NEEDING_READ)} }}"
-        )
+async def test_key_without_read_scope_sees_only_viewer_and_error_catalog(acme: Tenant) -> None:
+    await add_account(acme.database, acme.workspace, id=1)
+    key = await add_api_key(acme.database, acme.workspace, scopes=[Scope.PUBLISH])
+    answer = await acme.client.with_token(key.token).execute(
+        "{ viewer { scopes stats { accounts } } errorCatalog(part: REQUEST) { code }"
+        f" {' '.join(QUERIES_NEEDING_READ)} }}"
+    )
 
     assert answer["data"].pop("errorCatalog")
     assert answer["data"].pop("viewer") == {"scopes": ["PUBLISH"], "stats": None}
@@ -152,12 +132,9 @@ def rate_limit_status(response: httpx.Response) -> tuple[int, int, int, int]:
     return response.status_code, limit, remaining, resets_at - int(NOW.timestamp())
 
 
-async def test_rate_limit_per_key_is_enforced_and_shown_in_headers(
-    database: Database, workspace: WorkspaceId
-) -> None:
-    one, other = [await add_api_key(database, workspace) for _ in range(2)]
-    settings = read_settings({"RATE_LIMIT": "3/minute;5/hour"})
-    async with app_client(database, token=one.token, settings=settings) as client:
+async def test_rate_limit_per_key_is_enforced_and_shown_in_headers(acme: Tenant) -> None:
+    other = await add_api_key(acme.database, acme.workspace)
+    async with client_with_settings(acme, RATE_LIMIT="3/minute;5/hour") as client:
         answers = [await query_typename(client) for _ in range(4)]
         with_other_key = await query_typename(client.with_token(other.token))
         without_key = await query_typename(client.with_token(None))
@@ -170,7 +147,7 @@ async def test_rate_limit_per_key_is_enforced_and_shown_in_headers(
         (429, 3, 0, 60),
     ]
     assert answers[3].headers["Retry-After"] == "60"
-    assert answers[3].json() == error_response(
+    assert answers[3].json() == authentication_error(
         "RATE_LIMIT_EXCEEDED",
         "Too many requests: 3 per minute are allowed for one API key. Try again in 60 s.",
         retryAfter=60,
@@ -180,12 +157,8 @@ async def test_rate_limit_per_key_is_enforced_and_shown_in_headers(
     assert rate_limit_status(unlimited) == (200, 3, 3, 60)
 
 
-async def test_invalid_requests_count_toward_rate_limit_except_without_key(
-    database: Database, workspace: WorkspaceId
-) -> None:
-    key = await add_api_key(database, workspace)
-    settings = read_settings({"RATE_LIMIT": "3/minute"})
-    async with app_client(database, token=key.token, settings=settings) as client:
+async def test_invalid_requests_count_toward_rate_limit_except_without_key(acme: Tenant) -> None:
+    async with client_with_settings(acme, RATE_LIMIT="3/minute") as client:
         counted = [
             await client.request("POST", "/graphql", content=b"no JSON"),
             await client.request("POST", "/graphql", json=[]),
@@ -197,14 +170,10 @@ async def test_invalid_requests_count_toward_rate_limit_except_without_key(
     assert rate_limit_status(not_counted)[:3] == (405, 3, 3)
 
 
-async def test_disabled_rate_limit_allows_all_requests(
-    database: Database, workspace: WorkspaceId
-) -> None:
-    key = await add_api_key(database, workspace)
-    async with app_client(database, token=key.token) as client:
-        for _ in range(30):
-            await query_typename(client.with_token("pe_live_" + "0" * 32))
-        response = await query_typename(client)
+async def test_disabled_rate_limit_allows_all_requests(acme: Tenant) -> None:
+    for _ in range(30):
+        await query_typename(acme.client.with_token("pe_live_" + "0" * 32))
+    response = await query_typename(acme.client)
     assert rate_limit_status(response) == (200, 1_000_000, 1_000_000, 60)
 
 
@@ -227,10 +196,13 @@ async def clients_at_addresses(database: Database, *addresses: str) -> AsyncIter
 
 
 async def test_failed_authentication_is_limited_by_address_but_not_for_valid_keys(
-    database: Database, workspace: WorkspaceId
+    acme: Tenant,
 ) -> None:
-    key = await add_api_key(database, workspace)
-    async with clients_at_addresses(database, "203.0.113.7", "203.0.113.8") as (guessing, other):
+    key = await add_api_key(acme.database, acme.workspace)
+    async with clients_at_addresses(acme.database, "203.0.113.7", "203.0.113.8") as (
+        guessing,
+        other,
+    ):
         guesses = [
             await query_typename(guessing.with_token("pe_live_" + digit * 32)) for digit in "012"
         ]
@@ -239,7 +211,7 @@ async def test_failed_authentication_is_limited_by_address_but_not_for_valid_key
 
     assert [response.status_code for response in guesses] == [401, 401, 429]
     assert guesses[2].headers["Retry-After"] == "60"
-    assert guesses[2].json() == error_response(
+    assert guesses[2].json() == authentication_error(
         "RATE_LIMIT_EXCEEDED",
         "Too many rejected keys: 2 per minute are allowed for one address. Try again in 60 s.",
         retryAfter=60,

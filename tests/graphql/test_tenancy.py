@@ -80,22 +80,13 @@ class ValueTriple(NamedTuple):
     nonexistent: object
 
 
-NODE_IDS = (
-    ValueTriple(
-        *(encode_node_id(NodeKind.POST, key) for key in (SHARED_POST, FOREIGN_POST, NONEXISTENT))
-    ),
-    ValueTriple(
-        *(
-            encode_node_id(NodeKind.DESTINATION, key)
-            for key in (SHARED_DESTINATIONS[0], FOREIGN_DESTINATION, NONEXISTENT)
-        )
-    ),
-    ValueTriple(
-        *(
-            encode_node_id(NodeKind.ACCOUNT, key)
-            for key in (SHARED_ACCOUNT, FOREIGN_ACCOUNT, 2**31 - 1)
-        )
-    ),
+NODE_IDS = tuple(
+    ValueTriple(*(encode_node_id(kind, key) for key in keys))
+    for kind, keys in (
+        (NodeKind.POST, (SHARED_POST, FOREIGN_POST, NONEXISTENT)),
+        (NodeKind.DESTINATION, (SHARED_DESTINATIONS[0], FOREIGN_DESTINATION, NONEXISTENT)),
+        (NodeKind.ACCOUNT, (SHARED_ACCOUNT, FOREIGN_ACCOUNT, 2**31 - 1)),
+    )
 )
 
 
@@ -414,41 +405,21 @@ async def test_responses_change_without_workspace_filter(
 
 
 POSITIONS_IN_MUTATIONS = {
-    **{
-        name: KNOWN_VALUES[name]
-        for name in (
-            "postId: UUID",
-            "accountId: Int",
-            "destinationId: UUID",
-            "leaseToken: String",
-            "verificationToken: String",
-        )
-    },
+    "postId: UUID": KNOWN_VALUES["postId: UUID"],
+    "accountId: Int": KNOWN_VALUES["accountId: Int"],
+    "destinationId: UUID": KNOWN_VALUES["destinationId: UUID"],
+    "leaseToken: String": KNOWN_VALUES["leaseToken: String"],
+    "verificationToken: String": KNOWN_VALUES["verificationToken: String"],
     "accountIds: Int": KNOWN_VALUES["accountId: Int"],
     "platforms: String": KNOWN_VALUES["platform: String"],
 }
 """Values that identify rows in inputs of mutations; filters are tested with queries."""
 
 NEW_VALUES = {
-    "content",
-    "timezone",
-    "mediaIds",
-    "media",
-    "platformContent",
-    "reference",
-    "idempotencyKey",
-    "expectedVersion",
-    "platform",
-    "accountName",
-    "displayName",
-    "platformUserId",
-    "platformUsername",
-    "avatarUrl",
-    "platformPostId",
-    "platformPostUrl",
-    "code",
-    "raw",
-    "worker",
+    *("content", "timezone", "mediaIds", "media", "platformContent", "reference"),
+    *("platform", "accountName", "displayName", "avatarUrl"),
+    *("platformUserId", "platformUsername", "platformPostId", "platformPostUrl"),
+    *("idempotencyKey", "expectedVersion", "code", "raw", "worker"),
 }
 """Arguments that are stored, or compared only with rows of their own post or workspace."""
 

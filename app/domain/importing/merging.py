@@ -2,6 +2,10 @@
 
 `_EFFECTS` decides, by the time and the contents of a record, how much of it is taken. A destination newer
 than the record keeps its state in any case, and one of the same or of an unknown time only advances.
+
+A post with details, then older results of it: `_EFFECTS[True, False]`, older, so nothing is taken. Results
+of a post, then an older record with its details: `_EFFECTS[False, True]`, older, so the details and the
+list of destinations are taken, while the destinations that are known keep their newer states.
 """
 
 from collections.abc import Collection, Mapping
@@ -150,7 +154,7 @@ def merge_record(current: Post | None, record: PostRecord, *, now: datetime) -> 
         post=replace(known, **_details(known, record)) if effect is _Effect.REPLACE else known,
         record=record,
         effect=effect,
-        learned_at=_learned_at(known, last_change, record, now),
+        recorded_at=_recorded_at(known, last_change, record, now),
     )
     states = _merge_states(merge)
     status = record.status if is_newest else None
@@ -164,7 +168,7 @@ def merge_record(current: Post | None, record: PostRecord, *, now: datetime) -> 
     if current is not None and not record.details:
         # Set updated_at to the time of the results, so that older results do not replace these.
         dated = (
-            replace(destination, updated_at=max(destination.updated_at, merge.learned_at))
+            replace(destination, updated_at=max(destination.updated_at, merge.recorded_at))
             for destination in post.destinations
         )
         post = replace(post, destinations=tuple(dated))
@@ -223,7 +227,7 @@ class _Merge:
     """Post with the details of the record, if these are taken, but with the known destinations."""
     record: PostRecord
     effect: _Effect
-    learned_at: datetime
+    recorded_at: datetime
     """Time of the states in the record."""
 
 
@@ -247,7 +251,7 @@ def _recency(post: Post, change: datetime, record: PostRecord) -> _Recency:
     return _Recency.OLDER
 
 
-def _learned_at(post: Post, last_change: datetime, record: PostRecord, now: datetime) -> datetime:
+def _recorded_at(post: Post, last_change: datetime, record: PostRecord, now: datetime) -> datetime:
     """Return the time of the record, or else of the last change; `now` if neither is known."""
     if record.time is not None:
         return record.time
@@ -304,7 +308,7 @@ def _merge_state(
     known: Destination | None, recorded: DestinationRecord, merge: _Merge
 ) -> DestinationState:
     due_at = _due_at(known, recorded, merge)
-    state = _state_from_record(recorded, known, due_at, merge.learned_at)
+    state = _state_from_record(recorded, known, due_at, merge.recorded_at)
     if known is None or _supersedes(state, known, merge):
         return state
     return _with_due_at(known.state, due_at) if merge.effect is _Effect.REPLACE else known.state
@@ -327,11 +331,11 @@ def _state_from_record(
     recorded: DestinationRecord,
     known: Destination | None,
     due_at: datetime,
-    learned_at: datetime,
+    recorded_at: datetime,
 ) -> DestinationState:
-    """Return the recorded state, settled at `learned_at`; no one may claim it on this server.
+    """Return the recorded state, settled at `recorded_at`; no one may claim it on this server.
 
-    A publication without a time has the known time, or else `learned_at`.
+    A publication without a time has the known time, or else `recorded_at`.
     """
     state = replace(unclaimable(queued(due_at)), attempts=recorded.attempts)
     failure = Failure(
@@ -345,11 +349,11 @@ def _state_from_record(
             publication = Publication(
                 platform_post_id=recorded.platform_post_id,
                 platform_post_url=recorded.platform_post_url,
-                published_at=recorded.published_at or known_time or learned_at,
+                published_at=recorded.published_at or known_time or recorded_at,
             )
             return published(state, publication, publication.published_at)
         case DestinationStatus.FAILED:
-            return failed(state, failure, learned_at)
+            return failed(state, failure, recorded_at)
         case DestinationStatus.QUEUED if recorded.next_retry_at is not None:
             return unclaimable(retry_scheduled(state, failure, recorded.next_retry_at))
         case _ if recorded.error is not None:
@@ -449,7 +453,7 @@ def _merge_destinations(
                 position=position,
                 state=state,
                 created_at=merge.post.created_at,
-                updated_at=merge.learned_at,
+                updated_at=merge.recorded_at,
             )
         elif _visible_fields(state) == _visible_fields(old.state):
             destination = replace(old, position=position)
@@ -459,7 +463,7 @@ def _merge_destinations(
                 position=position,
                 state=state,
                 created_at=merge.post.created_at,
-                updated_at=max(old.updated_at, merge.learned_at),
+                updated_at=max(old.updated_at, merge.recorded_at),
             )
         destinations.append(destination)
     return tuple(destinations)

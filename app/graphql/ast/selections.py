@@ -155,13 +155,10 @@ class OperationMemo:
 
     def __init__(self, definition: OperationDefinitionNode, max_entries: int) -> None:
         """Set the limit of entries, which matters for selections under conditions: they have many keys."""
-        self._definition = definition
+        self.definition = definition
         self._max_entries = max_entries
         self._values: dict[Hashable, object] = {}
         _MEMOS_BY_DEFINITION_ID[id(definition)] = self
-
-    def belongs_to(self, definition: OperationDefinitionNode) -> bool:
-        return self._definition is definition
 
     def get_or_compute(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return the stored value, or compute and store it. A full memo is cleared first."""
@@ -182,6 +179,6 @@ def memoize(definition: OperationDefinitionNode, key: Hashable, compute: Callabl
     `key` must identify fields of this operation only.
     """
     memo = _MEMOS_BY_DEFINITION_ID.get(id(definition))
-    if memo is None or not memo.belongs_to(definition):
+    if memo is None or memo.definition is not definition:
         return compute()
     return memo.get_or_compute(key, compute)

@@ -56,7 +56,7 @@ class QueryCost:
     """Path of the argument in which each variable is used first."""
 
     def count_nodes(self, variables: Variables) -> int:
-        """Return an upper bound, at most MAX_COUNT, of the nodes of connections and `nodes(ids:)`.
+        """Return an upper bound, at most COUNT_CEILING, of the nodes of connections and `nodes(ids:)`.
 
         A connection returns its page size for each of its parents. Any other list counts as one,
         since its length is only known at execution (see `ResponseEntryLimit`). A field that is selected
@@ -67,7 +67,7 @@ class QueryCost:
             fragment_counts[name] = _count_nodes(cost_nodes, variables, fragment_counts)
         return _count_nodes(self._cost_nodes, variables, fragment_counts)
 
-    def check_argument_sizes(self, variables: Variables, max_values: int) -> None:
+    def check_argument_sizes(self, variables: Variables, max_argument_values: int) -> None:
         """Raise LimitExceeded for too many values in a list or an object.
 
         Takes the variables before coercion: coercing many invalid values takes long.
@@ -75,10 +75,10 @@ class QueryCost:
         for path, length in chain(
             (self._longest_literal_list,), self._iter_argument_sizes(variables)
         ):
-            if length > max_values:
+            if length > max_argument_values:
                 argument = str(path)
                 raise LimitExceeded(
-                    f"{argument} has {length} values; at most {max_values} are allowed.",
+                    f"{argument} has {length} values; at most {max_argument_values} are allowed.",
                     argument=argument,
                 )
 

@@ -63,7 +63,7 @@ class DocumentStats:
     """Size of a document with fragments expanded; each number is that of its heaviest operation.
 
     Validation reads the whole document, so operations that do not run and unused fragments are
-    measured too. Counts stop at MAX_COUNT.
+    measured too. Counts stop at COUNT_CEILING.
     """
 
     operations: int

@@ -131,12 +131,12 @@ class PreparedOperation:
 
         Raises LimitExceeded for too long lists and for too many nodes.
         """
-        max_values = context.max_values
-        if max_values is not None and self.operation_type is OperationType.MUTATION:
+        max_argument_values = context.max_argument_values
+        if max_argument_values is not None and self.operation_type is OperationType.MUTATION:
             # A mutation may replace all destinations of a post.
-            max_values = max(max_values, MAX_DESTINATIONS)
-        if max_values is not None:
-            self._cost.check_argument_sizes(raw_variables, max_values)
+            max_argument_values = max(max_argument_values, MAX_DESTINATIONS)
+        if max_argument_values is not None:
+            self._cost.check_argument_sizes(raw_variables, max_argument_values)
         coerced = self._variable_coercer.coerce(raw_variables)
         if not isinstance(coerced, VariableValues):
             return add_argument_paths(coerced, self._cost.variable_paths)

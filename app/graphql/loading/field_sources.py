@@ -1,7 +1,17 @@
 """Declares where the fields of row-backed GraphQL types get their values.
 
+| value | source |
+|---|---|
+| one column | `Column`, by `column()` |
+| a function of columns, and of the time if needed | `Computed` |
+| the result of the resolver, which uses only columns and the time | `FromResolver` |
+| a function of columns of the joined row | `FromRelated` |
+| the joined row, or prefetched rows, as objects | `ToOne`, `ToMany` |
+| rows that the resolver loads by another statement | `Deferred` |
+
 `schema.lookahead` derives from these declarations which columns and relations to read. `engine.compiler`
-derives from them how to complete a field without a call of its resolver. The resolvers agree with them.
+derives from them how to complete a field without a call of its resolver, except for `Deferred`. The
+differential test of compiled execution proves that the resolvers return the same values.
 """
 
 from collections.abc import Callable, Mapping, Sequence

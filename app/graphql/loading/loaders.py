@@ -76,7 +76,7 @@ class Loaders:
     ) -> None:
         self._open_reader = open_reader
         self._clock = clock
-        self._list_limit = entry_limit
+        self._entry_limit = entry_limit
 
     @cached_property
     def posts_by_id(self) -> DataLoader[PostId, AnyRow | None]:
@@ -89,7 +89,7 @@ class Loaders:
     @cached_property
     def destinations_by_post_id(self) -> DataLoader[PostId, list[AnyRow]]:
         query = destinations.destinations_by_post_id
-        return _to_many_loader(self._open_reader, query, "post_id", self._list_limit)
+        return _to_many_loader(self._open_reader, query, "post_id", self._entry_limit)
 
     @cached_property
     def accounts_by_id(self) -> DataLoader[AccountId, AnyRow | None]:
@@ -106,7 +106,7 @@ class Loaders:
     @cached_property
     def attempts_by_destination_id(self) -> DataLoader[DestinationId, list[AnyRow]]:
         query = attempts.attempts_by_destination_id
-        return _to_many_loader(self._open_reader, query, "destination_id", self._list_limit)
+        return _to_many_loader(self._open_reader, query, "destination_id", self._entry_limit)
 
 
 def _to_one_loader(

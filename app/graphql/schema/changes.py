@@ -24,7 +24,7 @@ from app.graphql.schema.types import (
     load_post,
 )
 
-CURSOR_SCOPE = "changes"
+FEED_LIST_NAME = "changes"
 """List name in the cursors of the feed, the same for pages and subscriptions."""
 
 
@@ -96,23 +96,14 @@ class FeedPage:
         " can be empty although more follow: continue with `endCursor` while `hasNextPage` is true."
     )
     has_next_page: bool = field(description="True if more may follow; false at the feed's end.")
-    end_position: strawberry.Private[FeedPosition]
-    latest_position: strawberry.Private[FeedPosition]
-    cursor_codec: strawberry.Private[CursorCodec]
-
-    @strawberry.field(
+    end_cursor: str = field(
         description="Cursor after the last scanned change; pass it as `after` to continue. It also skips"
         " changes that do not match, so store it even if the page is empty."
     )
-    def end_cursor(self) -> str:
-        return encode_position(self.cursor_codec, self.end_position)
-
-    @strawberry.field(
+    latest_cursor: str = field(
         description="Cursor after the latest change. To keep a view up to date: read this cursor, then the"
         " data, then follow the changes after the cursor."
     )
-    def latest_cursor(self) -> str:
-        return encode_position(self.cursor_codec, self.latest_position)
 
 
 async def read_change_page(
@@ -123,7 +114,7 @@ async def read_change_page(
     post_id: UUID | None,
 ) -> FeedPage:
     """Read one page; raises ResyncRequired if the cursor is older than the retained changes."""
-    codec = context.cursor_codec(CURSOR_SCOPE)
+    codec = context.cursor_codec(FEED_LIST_NAME)
     request = parse_page_arguments(codec, first=first, after=after, last=None, before=None)
     position = None if request.after is None else _to_feed_position(request.after)
     change_filter = build_change_filter(types, post_id)
@@ -132,9 +123,8 @@ async def read_change_page(
     return FeedPage(
         nodes=[FeedChange(event=event, cursor_codec=codec) for event in page.changes],
         has_next_page=page.has_more,
-        end_position=page.next_position,
-        latest_position=page.latest_position,
-        cursor_codec=codec,
+        end_cursor=encode_position(codec, page.next_position),
+        latest_cursor=encode_position(codec, page.latest_position),
     )
 
 

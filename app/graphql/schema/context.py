@@ -72,7 +72,7 @@ class Context:
     request_state: RequestState
     """Request id and values for the log and the metrics."""
     entry_limit: ResponseEntryLimit
-    max_values: int | None
+    max_argument_values: int | None
     """Maximum number of values in a list or object of the variables; None for REST, with its own limits."""
     rate_limit_charge: RateLimitCharge
     """Charge for the request, once its operation is known, and for the posts that it creates."""

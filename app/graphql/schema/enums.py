@@ -24,14 +24,14 @@ from app.domain.verification import VerificationFinding
 
 
 class Reconciliation(StrEnum):
-    """Finding of a person: a VerificationFinding that decides, so not STILL_UNKNOWN."""
+    """Finding of a person on the platform: each VerificationFinding except STILL_UNKNOWN."""
 
     PUBLISHED = "published"
     NOT_PUBLISHED = "not_published"
 
 
 class ResultOutcome(StrEnum):
-    """Outcome of an attempt outside the claim protocol: every Outcome but NONE."""
+    """Outcome of an attempt outside the claim protocol: each Outcome except NONE."""
 
     PUBLISHED = "published"
     FAILED = "failed"

@@ -63,10 +63,10 @@ class PostFilterInput:
         return to_record(
             self,
             PostCriteria,
-            platform=_check_search_texts("filter.platform", self.platform),
-            account_id=_check_account_ids("filter.accountId", self.account_id),
-            search=_check_search_text("filter.search", self.search),
-            reference=_check_search_text("filter.reference", self.reference),
+            platform=_validate_search_texts("filter.platform", self.platform),
+            account_id=_validate_account_ids("filter.accountId", self.account_id),
+            search=_validate_search_text("filter.search", self.search),
+            reference=_validate_search_text("filter.reference", self.reference),
         )
 
 
@@ -101,10 +101,10 @@ class DestinationFilterInput:
         return to_record(
             self,
             DestinationCriteria,
-            platform=_check_search_texts("filter.platform", self.platform),
-            account_id=_check_account_ids("filter.accountId", self.account_id),
-            error_code=_check_search_texts("filter.errorCode", self.error_code),
-            max_attempts=_check_not_negative("filter.maxAttempts", self.max_attempts),
+            platform=_validate_search_texts("filter.platform", self.platform),
+            account_id=_validate_account_ids("filter.accountId", self.account_id),
+            error_code=_validate_search_texts("filter.errorCode", self.error_code),
+            max_attempts=_validate_not_negative("filter.maxAttempts", self.max_attempts),
         )
 
 
@@ -143,21 +143,21 @@ def _init_fields(record_type: Any) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(record_type) if field.init)
 
 
-def _check_search_text(name: str, value: str | None) -> str | None:
+def _validate_search_text(name: str, value: str | None) -> str | None:
     return None if value is None else validate_text(value, name, max_length=MAX_SEARCH_LENGTH)
 
 
-def _check_search_texts(name: str, values: Sequence[str] | None) -> Sequence[str] | None:
+def _validate_search_texts(name: str, values: Sequence[str] | None) -> Sequence[str] | None:
     if values is None:
         return None
     return [validate_text(value, name, max_length=MAX_SEARCH_LENGTH) for value in values]
 
 
-def _check_not_negative(name: str, value: int | None) -> int | None:
+def _validate_not_negative(name: str, value: int | None) -> int | None:
     if value is not None and value < 0:
         raise InvalidInput(f"{name} must not be negative; it is {value}.", argument=name)
     return value
 
 
-def _check_account_ids(name: str, values: Sequence[int] | None) -> Sequence[AccountId] | None:
+def _validate_account_ids(name: str, values: Sequence[int] | None) -> Sequence[AccountId] | None:
     return None if values is None else [validate_account_id(value, name) for value in values]

@@ -35,16 +35,16 @@ logger = structlog.stdlib.get_logger(__name__)
 class PrefetchedRelations(Mapping[str, Sequence[AnyRow]]):
     """Destinations read with their post; each use counts toward the list size limit of the response."""
 
-    __slots__ = ("_list_limit", "_rows")
+    __slots__ = ("_entry_limit", "_rows")
 
     def __init__(self, rows: Sequence[AnyRow], entry_limit: ResponseEntryLimit) -> None:
         self._rows = rows
-        self._list_limit = entry_limit
+        self._entry_limit = entry_limit
 
     def __getitem__(self, name: str) -> Sequence[AnyRow]:
         if name not in self:
             raise KeyError(name)
-        self._list_limit.add(len(self._rows))
+        self._entry_limit.add(len(self._rows))
         return self._rows
 
     def __contains__(self, name: object) -> bool:

@@ -17,11 +17,11 @@ from app.db.repositories.destinations import DestinationCriteria, find_matching_
 from app.db.repositories.posts import post_exists
 from app.domain import events
 from app.domain.api_keys import Scope
-from app.domain.errors import NotFound
+from app.domain.errors import not_found_error
 from app.domain.events import ChangeFilter, EventKind
 from app.domain.ids import PostId
 from app.graphql.schema.changes import (
-    CURSOR_SCOPE,
+    FEED_LIST_NAME,
     FeedChange,
     build_change_filter,
     decode_position,
@@ -58,7 +58,7 @@ class PendingEvent:
     async def resolve(self, context: Context) -> object | None:
         """Build the result from the current data; return None if the subscription skips the change."""
         return await self.resolver(
-            FeedChange(event=self.event, cursor_codec=context.cursor_codec(CURSOR_SCOPE)), context
+            FeedChange(event=self.event, cursor_codec=context.cursor_codec(FEED_LIST_NAME)), context
         )
 
 
@@ -124,9 +124,7 @@ class Subscription:
         after: ResumeAfter = None,
     ) -> AsyncGenerator[PendingEvent, None]:
         if not await post_exists(info.context.read(), PostId(post_id)):
-            raise NotFound(
-                "The post was not found: this workspace has none with that id.", argument="postId"
-            )
+            raise not_found_error("post", argument="postId")
 
         async def resolve(change: FeedChange, _context: Context) -> PostChange:
             return PostChange(change=change)
@@ -184,7 +182,9 @@ async def _subscribe(
 ) -> AsyncGenerator[PendingEvent, None]:
     """Check that the stream can start after the cursor, then return the stream."""
     feed, workspace_id = context.app_state.change_feed, context.viewer.workspace_id
-    position = None if after is None else decode_position(context.cursor_codec(CURSOR_SCOPE), after)
+    position = (
+        None if after is None else decode_position(context.cursor_codec(FEED_LIST_NAME), after)
+    )
     start = await feed.resolve_start_position(workspace_id, position)
 
     async def pending_events() -> AsyncGenerator[PendingEvent, None]:

@@ -26,7 +26,7 @@ from app.domain.errors import (
 from app.graphql.engine.errors import error_entry
 from app.graphql.engine.operation_request import OperationRequest, read_operation_request
 from app.graphql.engine.prepared_operation import OperationTypeNotAllowed
-from app.graphql.service import QUERY_AND_MUTATION, QUERY_ONLY, SUBSCRIPTION, GraphQLService
+from app.graphql.service import QUERY_AND_MUTATION, QUERY_ONLY, SUBSCRIPTION_ONLY, GraphQLService
 from app.graphql.subscription_stream import SubscriptionStream
 from app.graphql.transport.sse import EVENT_STREAM, SSEResponse, stream_single_result
 from app.http.body import read_body, read_json_object, require_json
@@ -93,7 +93,7 @@ class GraphQLEndpoint:
         negotiated = _negotiate_response(request.scope)
         allowed_types = QUERY_ONLY if request.method == "GET" else QUERY_AND_MUTATION
         if negotiated.accepts_sse:
-            allowed_types |= SUBSCRIPTION
+            allowed_types |= SUBSCRIPTION_ONLY
         client = read_client(request.scope)
         try:
             result = await self._service.run(

@@ -23,7 +23,7 @@ from app.domain.errors import (
 )
 from app.graphql.engine.errors import error_entry, to_json
 from app.graphql.engine.operation_request import OperationRequest
-from app.graphql.service import QUERY_AND_MUTATION, SUBSCRIPTION, GraphQLService
+from app.graphql.service import QUERY_AND_MUTATION, SUBSCRIPTION_ONLY, GraphQLService
 from app.graphql.subscription_stream import SubscriptionStream
 from app.graphql.transport.http import graphql_error_response
 from app.graphql.transport.send_progress import ProgressTrackingSend
@@ -295,7 +295,7 @@ class GraphQLWebSocket:
         try:
             async with asyncio.timeout(timeout):
                 result = await self._service.run(
-                    self._client, state, read_request, QUERY_AND_MUTATION | SUBSCRIPTION
+                    self._client, state, read_request, QUERY_AND_MUTATION | SUBSCRIPTION_ONLY
                 )
         except TimeoutError:
             raise ServiceUnavailable(

@@ -39,7 +39,7 @@ from app.http.rate_limits import RateLimitCharge, RateLimits
 from app.http.request_scope import RequestState
 from app.services.api_keys import Viewer
 from app.services.change_feed import ChangeFeed
-from app.services.retries import load_retry_policies
+from app.services.retry_policies import load_retry_policies
 from app.settings import GraphQLLimits
 from tests.factories import (
     NOW,
@@ -157,7 +157,7 @@ class DifferentialBench:
             ),
             request_state=state,
             entry_limit=ResponseEntryLimit(LIST_ENTRIES),
-            max_values=100,
+            max_argument_values=100,
             rate_limit_charge=RateLimitCharge(limits, key_id, state),
         )
 

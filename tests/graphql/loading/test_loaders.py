@@ -10,9 +10,8 @@ from sqlalchemy import update
 from app.db.core.database import Database
 from app.db.models import Account
 from app.domain.destinations import Outcome
-from app.domain.ids import AccountId, DestinationId, WorkspaceId
+from app.domain.ids import AccountId, DestinationId
 from app.graphql.loading.loaders import KEYS_PER_STATEMENT, Loaders, ResponseEntryLimit
-from app.settings import read_settings
 from tests.clients import Tenant, app_client
 from tests.factories import (
     NOW,
@@ -20,11 +19,10 @@ from tests.factories import (
     add_api_key,
     add_attempt,
     add_post,
-    add_workspace,
     failed,
     published,
 )
-from tests.graphql.schema.test_query import node_id
+from tests.graphql.tenant_objects import add_post_in_states, client_with_settings, node_id
 from tests.recording_driver import RecordingDriver, record_statements
 from tests.rest.envelope import success_data
 
@@ -43,7 +41,7 @@ PAGE_QUERY = """
 """
 
 
-async def add_posts(acme: Tenant, count: int) -> list[str]:
+async def add_posts_with_attempts(acme: Tenant, count: int) -> list[str]:
     """Add posts on two accounts each, one of them shared; return the ids, newest first."""
     shared = await add_account(acme.database, acme.workspace)
     others = [await add_account(acme.database, acme.workspace) for _ in range(3)]
@@ -64,7 +62,7 @@ async def add_posts(acme: Tenant, count: int) -> list[str]:
 
 @pytest.mark.parametrize("count", [1, 5, 100])
 async def test_page_of_posts_takes_two_statements_at_any_size(acme: Tenant, count: int) -> None:
-    ids = await add_posts(acme, count)
+    ids = await add_posts_with_attempts(acme, count)
     with record_statements(acme.database) as statements:
         data = await acme.client.query(PAGE_QUERY)
     nodes = data["posts"]["nodes"]
@@ -97,14 +95,14 @@ async def test_page_of_posts_takes_two_statements_at_any_size(acme: Tenant, coun
     ],
 )
 async def test_children_are_loaded_in_batches(acme: Tenant, document: str, count: int) -> None:
-    await add_posts(acme, 6)
+    await add_posts_with_attempts(acme, 6)
     with record_statements(acme.database) as statements:
         await acme.client.query(document)
     assert len(statements) == count
 
 
 async def test_nodes_of_one_type_are_loaded_in_one_statement(acme: Tenant) -> None:
-    posts = await add_posts(acme, 4)
+    posts = await add_posts_with_attempts(acme, 4)
     data = await acme.client.query("{ destinations { nodes { id } } }")
     ids = [
         *(node["id"] for node in data["destinations"]["nodes"]),
@@ -120,7 +118,7 @@ async def test_nodes_of_one_type_are_loaded_in_one_statement(acme: Tenant) -> No
 
 
 async def test_statements_are_prepared_once(acme: Tenant) -> None:
-    await add_posts(acme, 2)
+    await add_posts_with_attempts(acme, 2)
     document = """
         query ($after: String) {
           posts(first: 1, after: $after, filter: {search: "a", platform: ["instagram"]}) {
@@ -137,30 +135,19 @@ async def test_statements_are_prepared_once(acme: Tenant) -> None:
     token = (await add_api_key(acme.database, acme.workspace)).token
     recorded_database = Database(acme.database.url, wrap_driver=RecordingDriver)
     async with recorded_database, app_client(recorded_database, token=token) as client:
-        await client.query(document)
-        with record_statements(recorded_database) as statements:
-            data = await client.query(document)
-        prepared = {statement.prepared for statement in statements}
-        with record_statements(recorded_database) as statements:
-            data = await client.query(document)
-        assert {statement.prepared for statement in statements} == prepared
-        cursor = data["posts"]["pageInfo"]["endCursor"]
-        with record_statements(recorded_database) as statements:
-            await client.query(document, after=cursor)
-        prepared = {statement.prepared for statement in statements}
-        with record_statements(recorded_database) as statements:
-            await client.query(document, after=cursor)
-        assert {statement.prepared for statement in statements} == prepared
+        after = (await client.query(document))["posts"]["pageInfo"]["endCursor"]
+        for variables in ({}, {"after": after}):
+            prepared = []
+            for _ in range(2):
+                with record_statements(recorded_database) as statements:
+                    await client.query(document, **variables)
+                prepared.append({statement.prepared for statement in statements})
+            assert prepared[0] == prepared[1]
 
 
-async def test_one_connection_serves_concurrent_requests(
-    database: Database, database_url: str
-) -> None:
-    workspace = await add_workspace(database)
-    key = await add_api_key(database, workspace)
-    account = await add_account(database, workspace)
-    post = await add_post(database, workspace, {account: failed()})
-    await add_attempt(database, workspace, post.destinations[0], outcome=Outcome.FAILED)
+async def test_one_connection_serves_concurrent_requests(acme: Tenant) -> None:
+    post = await add_post_in_states(acme, failed())
+    await add_attempt(acme.database, acme.workspace, post.destinations[0], outcome=Outcome.FAILED)
     document = """
         query ($id: ID!) {
           node(id: $id) { id }
@@ -175,9 +162,9 @@ async def test_one_connection_serves_concurrent_requests(
         }
     """
     id_ = node_id("Post", post.id)
-    async with app_client(database, token=key.token) as client:
-        expected = await client.query(document, id=id_)
-    narrow = Database(database_url, pool_size=1)
+    expected = await acme.client.query(document, id=id_)
+    key = await add_api_key(acme.database, acme.workspace)
+    narrow = Database(acme.database.url, pool_size=1)
     async with narrow, app_client(narrow, token=key.token) as client:
         answers = await asyncio.gather(*(client.query(document, id=id_) for _ in range(20)))
     assert expected["posts"]["nodes"][0]["destinations"][0]["attemptLog"] == [{"number": 1}]
@@ -198,20 +185,14 @@ CYCLIC_QUERY = "posts { nodes { destinations { post { destinations { status } } 
 )
 @pytest.mark.parametrize("is_fast", ["yes", "no"])
 async def test_response_entry_limit_counts_entries_of_whole_response(
-    database: Database, document: str, entries: int, is_fast: str
+    acme: Tenant, document: str, entries: int, is_fast: str
 ) -> None:
     """The repeated request runs the prepared document."""
-    token = await add_post_on_two_accounts(database)
+    await add_post_in_states(acme, published(), published())
     answers = []
     for limit in (entries, entries - 1):
-        settings = read_settings(
-            {
-                "RATE_LIMIT": "off",
-                "GRAPHQL_MAX_LIST_ENTRIES": str(limit),
-                "FAST_PATH": is_fast,
-            }
-        )
-        async with app_client(database, token=token, settings=settings) as client:
+        settings = {"GRAPHQL_MAX_LIST_ENTRIES": str(limit), "FAST_PATH": is_fast}
+        async with client_with_settings(acme, **settings) as client:
             answers += [await client.execute(document) for _ in range(2)]
     response, repeated, *rejected = answers
 
@@ -230,59 +211,40 @@ async def test_response_entry_limit_counts_entries_of_whole_response(
     ]
 
 
-async def test_rest_api_has_no_response_entry_limit(database: Database) -> None:
-    token = await add_post_on_two_accounts(database)
-    settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
-    async with app_client(database, token=token, settings=settings) as client:
+async def test_rest_api_has_no_response_entry_limit(acme: Tenant) -> None:
+    await add_post_in_states(acme, published(), published())
+    async with client_with_settings(acme, GRAPHQL_MAX_LIST_ENTRIES="1") as client:
         page = success_data(await client.get("/v1/posts"))
 
     assert [len(post["destinations"]) for post in page["posts"]] == [2]
 
 
-async def add_post_on_two_accounts(database: Database) -> str:
-    workspace = await add_workspace(database)
-    both = [await add_account(database, workspace) for _ in range(2)]
-    await add_post(database, workspace, {account: published() for account in both})
-    return (await add_api_key(database, workspace)).token
+def make_loaders(tenant: Tenant) -> Loaders:
+    return Loaders(
+        lambda: tenant.database.read(tenant.workspace), lambda: NOW, ResponseEntryLimit(None)
+    )
 
 
-def make_loaders(database: Database, workspace: WorkspaceId) -> Loaders:
-    return Loaders(lambda: database.read(workspace), lambda: NOW, ResponseEntryLimit(None))
-
-
-async def test_loader_accepts_any_number_of_keys(database: Database) -> None:
-    workspace = await add_workspace(database)
-    account = await add_account(database, workspace)
-    post = await add_post(database, workspace, {account: failed()})
-    attempt = await add_attempt(database, workspace, post.destinations[0], outcome=Outcome.FAILED)
-    keys = [DestinationId(uuid4()) for _ in range(4 * KEYS_PER_STATEMENT)]
-    keys[-1] = post.destinations[0]
-    with record_statements(database) as statements:
-        loaded = await make_loaders(database, workspace).attempts_by_destination_id.load_many(keys)
-    assert [[row.id for row in rows] for rows in loaded[-2:]] == [[], [attempt]]
-    assert len(loaded) == len(keys)
+async def test_loader_accepts_any_number_of_keys(acme: Tenant) -> None:
+    (destination,) = (await add_post_in_states(acme, failed())).destinations
+    attempt = await add_attempt(acme.database, acme.workspace, destination, outcome=Outcome.FAILED)
+    keys = [DestinationId(uuid4()) for _ in range(4 * KEYS_PER_STATEMENT - 1)]
+    with record_statements(acme.database) as statements:
+        loaded = await make_loaders(acme).attempts_by_destination_id.load_many([*keys, destination])
+    assert [[row.id for row in rows] for rows in loaded] == [*([] for _ in keys), [attempt]]
     assert len(statements) == 4
 
 
-async def test_loader_does_not_cache(database: Database) -> None:
-    workspace = await add_workspace(database)
-    account = await add_account(database, workspace)
-    by_id = make_loaders(database, workspace).accounts_by_id
-
-    async def name() -> str | None:
-        row = await by_id.load(AccountId(account))
-        return None if row is None else row.account_name
-
-    assert await name() == "acme"
-    await database.write(lambda session: session.execute(update(Account).values(account_name="b")))
-    assert await name() == "b"
-
-
-async def test_loader_reads_each_key_once(database: Database) -> None:
-    workspace = await add_workspace(database)
-    account = await add_account(database, workspace)
-    by_id = make_loaders(database, workspace).accounts_by_id
-    with record_statements(database) as statements:
-        rows = await by_id.load_many([account, AccountId(account + 1), account])
-    assert [None if row is None else row.id for row in rows] == [account, None, account]
+async def test_loader_reads_each_key_once_and_caches_nothing(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    by_id = make_loaders(acme).accounts_by_id
+    keys = [account, AccountId(account + 1), account]
+    with record_statements(acme.database) as statements:
+        rows = await by_id.load_many(keys)
+    assert [row and row.account_name for row in rows] == ["acme", None, "acme"]
     assert len(statements) == 1
+
+    renaming = update(Account).values(account_name="b")
+    await acme.database.write(lambda session: session.execute(renaming))
+    rows = await by_id.load_many(keys)
+    assert [row and row.account_name for row in rows] == ["b", None, "b"]

@@ -1,6 +1,6 @@
 """Queries of accounts: fields, readiness, health and activity."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
-from tests.graphql.schema.test_query import node_id
+from tests.graphql.tenant_objects import add_post_in_states, node_id
 
 MILLISECOND = timedelta(milliseconds=1)
 WEEK = timedelta(days=7)
@@ -93,119 +93,68 @@ async def test_account_returns_all_fields(acme: Tenant) -> None:
 
 async def test_accounts_are_ordered_by_number(acme: Tenant) -> None:
     for number in (30, 4, 200):
-        await add_account(acme.database, acme.workspace, id=number, is_active=number != 4)
-    data = await acme.client.query("{ accounts { accountId isActive } }")
+        name = None if number == 4 else "acme"
+        await add_account(
+            acme.database, acme.workspace, id=number, account_name=name, is_active=number != 4
+        )
+    data = await acme.client.query("{ accounts { accountId accountName isActive } }")
     assert data["accounts"] == [
-        {"accountId": 4, "isActive": False},
-        {"accountId": 30, "isActive": True},
-        {"accountId": 200, "isActive": True},
+        {"accountId": 4, "accountName": "instagram account 4", "isActive": False},
+        {"accountId": 30, "accountName": "acme", "isActive": True},
+        {"accountId": 200, "accountName": "acme", "isActive": True},
     ]
 
 
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        ({"display_name": "Display", "platform_username": "user"}, "Display"),
-        ({"platform_username": "user"}, "user"),
-        ({"account_name": ""}, "instagram account 7"),
-        ({}, "instagram account 7"),
-    ],
-)
-async def test_account_name_is_never_empty(
-    acme: Tenant, names: dict[str, Any], expected: str
-) -> None:
-    await add_account(acme.database, acme.workspace, id=7, **{"account_name": None, **names})
-    data = await acme.client.query("{ accounts { accountName } }")
-    assert data["accounts"] == [{"accountName": expected}]
-
-
-DISABLED = blocking_message(HealthReason.ACCOUNT_INACTIVE)
-REJECTED = blocking_message(HealthReason.NEEDS_RECONNECTION)
-EXPIRED = blocking_message(HealthReason.TOKEN_EXPIRED)
-
-
-@pytest.mark.parametrize(
-    ("row", "readiness", "status", "reasons"),
-    [
-        (
-            {"is_active": False},
-            ("UNHEALTHY", DISABLED),
-            "BROKEN",
-            ["ACCOUNT_INACTIVE"],
-        ),
-        (
-            {"needs_reconnection_since": NOW},
-            ("EXPIRED", REJECTED),
-            "BROKEN",
-            ["NEEDS_RECONNECTION"],
-        ),
-        ({"token_expires_at": NOW}, ("EXPIRED", EXPIRED), "BROKEN", ["TOKEN_EXPIRED"]),
-        (
-            {"token_expires_at": NOW + MILLISECOND},
-            ("HEALTHY", None),
-            "WARNING",
-            ["TOKEN_EXPIRING_SOON"],
-        ),
-        ({"token_expires_at": NOW + WEEK}, ("HEALTHY", None), "WARNING", ["TOKEN_EXPIRING_SOON"]),
-        ({"token_expires_at": NOW + WEEK + MILLISECOND}, ("HEALTHY", None), "HEALTHY", []),
-        (
-            {"is_active": False, "needs_reconnection_since": NOW, "token_expires_at": NOW},
-            ("UNHEALTHY", DISABLED),
-            "BROKEN",
-            ["ACCOUNT_INACTIVE", "NEEDS_RECONNECTION", "TOKEN_EXPIRED"],
-        ),
-    ],
-)
-async def test_access_determines_readiness_and_health(
-    acme: Tenant,
-    row: dict[str, Any],
-    readiness: tuple[str, str | None],
-    status: str,
-    reasons: list[str],
-) -> None:
-    await add_account(acme.database, acme.workspace, **row)
+async def test_access_determines_readiness_and_health(acme: Tenant) -> None:
+    rejected: dict[str, Any] = {"needs_reconnection_since": NOW, "token_expires_at": NOW}
+    expiring: dict[str, Any] = {"token_expires_at": NOW + WEEK}
+    for columns in (rejected, expiring):
+        await add_account(acme.database, acme.workspace, **columns)
     data = await acme.client.query(
         "{ accounts { readiness { status canPost message } health { status canPost reasons }"
         " token { expired expiringSoon } needsReconnection needsReconnectionSince } }"
     )
-    can_post = status != "BROKEN"
-    is_rejected = "needs_reconnection_since" in row
     assert data["accounts"] == [
         {
-            "readiness": {"status": readiness[0], "canPost": can_post, "message": readiness[1]},
-            "health": {"status": status, "canPost": can_post, "reasons": reasons},
-            "token": {
-                "expired": "TOKEN_EXPIRED" in reasons,
-                "expiringSoon": "TOKEN_EXPIRING_SOON" in reasons,
+            "readiness": {
+                "status": "EXPIRED",
+                "canPost": False,
+                "message": blocking_message(HealthReason.NEEDS_RECONNECTION),
             },
-            "needsReconnection": is_rejected,
-            "needsReconnectionSince": "2026-04-15T15:00:00.000Z" if is_rejected else None,
-        }
+            "health": {
+                "status": "BROKEN",
+                "canPost": False,
+                "reasons": ["NEEDS_RECONNECTION", "TOKEN_EXPIRED"],
+            },
+            "token": {"expired": True, "expiringSoon": False},
+            "needsReconnection": True,
+            "needsReconnectionSince": "2026-04-15T15:00:00.000Z",
+        },
+        {
+            "readiness": {"status": "HEALTHY", "canPost": True, "message": None},
+            "health": {"status": "WARNING", "canPost": True, "reasons": ["TOKEN_EXPIRING_SOON"]},
+            "token": {"expired": False, "expiringSoon": True},
+            "needsReconnection": False,
+            "needsReconnectionSince": None,
+        },
     ]
 
 
 async def test_three_permanent_failures_within_a_week_are_a_warning(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
-    health = "{ account(accountId: 1) { health { status canPost reasons } } }"
-    for _ in range(2):
-        await add_post(acme.database, acme.workspace, {account: failed()})
-    assert (await acme.client.query(health))["account"]["health"] == {
-        "status": "HEALTHY",
-        "canPost": True,
-        "reasons": [],
-    }
-    await add_post(acme.database, acme.workspace, {account: failed(category=ErrorCategory.AUTH)})
-    assert (await acme.client.query(health))["account"]["health"] == {
-        "status": "WARNING",
-        "canPost": True,
-        "reasons": ["RECENT_PERMANENT_FAILURES"],
-    }
+    states = [failed(), failed(), failed(category=ErrorCategory.AUTH)]
+    reasons = []
+    for state in states:
+        await add_post(acme.database, acme.workspace, {account: state})
+        data = await acme.client.query("{ accounts { health { reasons } } }")
+        reasons.append(data["accounts"][0]["health"]["reasons"])
+    assert reasons == [[], [], ["RECENT_PERMANENT_FAILURES"]]
 
 
 @pytest.mark.parametrize(
     ("state", "post", "activity"),
     [
-        (draft(), {"is_draft": True}, {}),
+        (draft(), {}, {}),
         (queued(NOW + timedelta(days=9)), {}, {"queuedCount": 1}),
         (queued(), {"deleted_at": NOW}, {}),
         (waiting_for_retry(), {}, {"queuedCount": 1}),
@@ -218,27 +167,17 @@ async def test_three_permanent_failures_within_a_week_are_a_warning(acme: Tenant
         (failed(category=ErrorCategory.PERMANENT, code="CANCELLED"), {}, {}),
         (failed(category=ErrorCategory.TRANSIENT), {}, {"failuresLast7d": 1}),
         (unknown(), {}, {"failuresLast7d": 1}),
-        (
-            failed(settled_at=NOW - WEEK),
-            {},
-            {"failuresLast7d": 1, "permanentFailuresLast7d": 1},
-        ),
+        (failed(settled_at=NOW - WEEK), {}, {"failuresLast7d": 1, "permanentFailuresLast7d": 1}),
         (failed(settled_at=NOW - WEEK - MILLISECOND), {}, {}),
     ],
 )
 async def test_state_determines_account_activity(
     acme: Tenant, state: DestinationState, post: dict[str, Any], activity: dict[str, object]
 ) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    await add_account(acme.database, acme.workspace)
-    created_at: datetime = NOW - timedelta(days=30)
-    await add_post(
-        acme.database,
-        acme.workspace,
-        {account: state},
-        created_at=created_at,
-        **{"updated_at": NOW, **post},
+    await add_post_in_states(
+        acme, state, created_at=NOW - timedelta(days=30), updated_at=NOW, **post
     )
+    await add_account(acme.database, acme.workspace)
     data = await acme.client.query(
         "{ accounts { health { activity { lastPublishedAt failuresLast7d permanentFailuresLast7d"
         " queuedCount } } } }"

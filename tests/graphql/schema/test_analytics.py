@@ -20,7 +20,6 @@ from tests.factories import (
 )
 
 MILLISECOND = timedelta(milliseconds=1)
-MIDNIGHT = NOW.replace(hour=0)
 DAYS = timedelta(days=1)
 EPOCH = NOW - 365 * DAYS
 
@@ -69,24 +68,12 @@ async def test_summary_counts_posts_by_status_and_destinations_by_platform(acme:
 @pytest.mark.parametrize(
     ("arguments", "start", "end"),
     [
-        ({"period": "TODAY"}, "2026-04-15T00:00:00.000Z", "2026-04-15T15:00:00.000Z"),
-        ({"period": "WEEK"}, "2026-04-08T15:00:00.000Z", "2026-04-15T15:00:00.000Z"),
         ({"period": "MONTH"}, "2026-03-16T15:00:00.000Z", "2026-04-15T15:00:00.000Z"),
         ({"period": "ALL"}, None, "2026-04-15T15:00:00.000Z"),
         (
             {"period": "CUSTOM", "from": "2026-04-01", "to": "2026-04-02T02:00:00+02:00"},
             "2026-04-01T00:00:00.000Z",
             "2026-04-02T00:00:00.000Z",
-        ),
-        (
-            {"period": "CUSTOM", "from": "2026-04-01"},
-            "2026-04-01T00:00:00.000Z",
-            "2026-04-15T15:00:00.000Z",
-        ),
-        (
-            {"period": "CUSTOM", "from": "2026-04-01", "to": "2026-04-01"},
-            "2026-04-01T00:00:00.000Z",
-            "2026-04-01T00:00:00.000Z",
         ),
     ],
 )
@@ -109,34 +96,19 @@ async def test_period_includes_start_and_end(
 
 
 async def test_summary_of_empty_workspace_is_zero(acme: Tenant) -> None:
+    counts = "total draft scheduled publishing published partiallyFailed failed"
     data = await acme.client.query(
-        "{ analyticsSummary(period: ALL) { start posts { total draft scheduled publishing"
-        " published partiallyFailed failed } byPlatform { platform } } }"
+        f"{{ analyticsSummary(period: ALL) {{ posts {{ {counts} }} byPlatform {{ platform }} }} }}"
     )
     assert data["analyticsSummary"] == {
-        "start": None,
-        "posts": {
-            "total": 0,
-            "draft": 0,
-            "scheduled": 0,
-            "publishing": 0,
-            "published": 0,
-            "partiallyFailed": 0,
-            "failed": 0,
-        },
+        "posts": dict.fromkeys(counts.split(), 0),
         "byPlatform": [],
     }
 
 
 @pytest.mark.parametrize(
     ("arguments", "field"),
-    [
-        ({"period": "CUSTOM"}, "from"),
-        ({"period": "CUSTOM", "from": "2026-04-02", "to": "2026-04-01"}, "to"),
-        ({"period": "CUSTOM", "from": "2026-04-16"}, "from"),
-        ({"period": "WEEK", "from": "2026-04-01"}, "period"),
-        ({"period": "ALL", "to": "2026-04-01"}, "period"),
-    ],
+    [({"period": "CUSTOM"}, "from"), ({"period": "ALL", "to": "2026-04-01"}, "period")],
 )
 async def test_invalid_period_is_rejected(
     acme: Tenant, arguments: dict[str, Any], field: str

@@ -7,21 +7,18 @@ from uuid import UUID
 
 import pytest
 
-from app.db.core.database import Database
 from app.domain.destinations import DestinationState
-from app.settings import read_settings
-from tests.clients import Client, Tenant, app_client
+from tests.clients import Client, Tenant
 from tests.factories import (
     NOW,
     add_account,
-    add_api_key,
     add_post,
-    add_workspace,
     draft,
     published,
     queued,
     waiting_for_retry,
 )
+from tests.graphql.tenant_objects import add_post_in_states, add_tenant, client_with_settings
 from tests.recording_driver import record_statements
 
 MINUTE = timedelta(minutes=1)
@@ -29,19 +26,14 @@ MINUTE = timedelta(minutes=1)
 TIMES = (NOW, None, NOW - MINUTE, NOW + MINUTE, None, NOW - MINUTE, NOW + MINUTE, NOW - MINUTE)
 """Times of eight rows: with ties and nulls, not in the order of the ids."""
 
-SIZES = (1, 2, 3, 7, 8, 9, 100)
+SIZES = (1, 3, 8, 100)
 
+POST_ORDERS = ("CREATED_AT", "UPDATED_AT", "SCHEDULED_FOR", "PUBLISHED_AT")
 ORDERS = [
     (root, field, direction)
     for root, fields in {
-        "posts": ("CREATED_AT", "UPDATED_AT", "SCHEDULED_FOR", "PUBLISHED_AT"),
-        "destinations": (
-            "CREATED_AT",
-            "UPDATED_AT",
-            "SCHEDULED_FOR",
-            "PUBLISHED_AT",
-            "NEXT_RETRY_AT",
-        ),
+        "posts": POST_ORDERS,
+        "destinations": (*POST_ORDERS, "NEXT_RETRY_AT"),
     }.items()
     for field in fields
     for direction in ("ASC", "DESC")
@@ -56,7 +48,7 @@ STATES: dict[str, Callable[[datetime], DestinationState]] = {
 POST_COLUMNS = ("CREATED_AT", "UPDATED_AT", "SCHEDULED_FOR")
 
 
-async def add_rows(acme: Tenant, field: str) -> dict[UUID, datetime | None]:
+async def add_timed_rows(acme: Tenant, field: str) -> dict[UUID, datetime | None]:
     """Add eight posts, each with a destination of the same id; return the times by id."""
     account = await add_account(acme.database, acme.workspace)
     rows: dict[UUID, datetime | None] = {}
@@ -120,7 +112,7 @@ async def test_pages_of_any_size_cover_list_in_both_directions(
     acme: Tenant, root: str, field: str, direction: str
 ) -> None:
     order = {"field": field, "direction": direction}
-    expected = expected_order(await add_rows(acme, field), direction)
+    expected = expected_order(await add_timed_rows(acme, field), direction)
     assert node_keys(root, await query_page(acme.client, root, orderBy=order)) == expected
 
     for size in SIZES:
@@ -139,57 +131,46 @@ async def test_pages_of_any_size_cover_list_in_both_directions(
             before = page["pageInfo"]["startCursor"]
 
 
-@pytest.mark.parametrize(("root", "field", "direction"), ORDERS)
-async def test_after_and_before_select_entries_between_cursors(
-    acme: Tenant, root: str, field: str, direction: str
-) -> None:
-    order = {"field": field, "direction": direction}
-    expected = expected_order(await add_rows(acme, field), direction)
+@pytest.mark.parametrize("root", KEYS)
+async def test_after_and_before_select_entries_between_cursors(acme: Tenant, root: str) -> None:
+    order = {"field": "SCHEDULED_FOR", "direction": "ASC"}
+    expected = expected_order(await add_timed_rows(acme, "SCHEDULED_FOR"), "ASC")
     everything = await query_page(acme.client, root, orderBy=order)
     cursors = [edge["cursor"] for edge in everything["edges"]]
-    for low in range(0, len(cursors), 2):
-        for high in range(1, len(cursors), 3):
-            page = await query_page(
-                acme.client, root, orderBy=order, after=cursors[low], before=cursors[high]
-            )
-            assert node_keys(root, page) == expected[low + 1 : high]
-    between = {"orderBy": order, "after": cursors[1], "before": cursors[6]}
-    page = await query_page(acme.client, root, first=2, **between)
-    assert node_keys(root, page) == expected[2:4]
-    assert page_ends(page) == (True, True)
-    page = await query_page(acme.client, root, last=2, **between)
-    assert node_keys(root, page) == expected[4:6]
-    assert page_ends(page) == (True, True)
-    page = await query_page(acme.client, root, last=4, **between)
-    assert node_keys(root, page) == expected[2:6]
-    assert page_ends(page) == (False, True)
+    for size, first, last, ends in (
+        ({}, 2, 6, (True, False)),
+        ({"first": 2}, 2, 4, (True, True)),
+        ({"last": 2}, 4, 6, (True, True)),
+        ({"last": 4}, 2, 6, (False, True)),
+    ):
+        page = await query_page(
+            acme.client, root, orderBy=order, after=cursors[1], before=cursors[6], **size
+        )
+        assert node_keys(root, page) == expected[first:last]
+        assert page_ends(page) == ends, size
 
 
 async def test_posts_support_offset_pagination(acme: Tenant) -> None:
-    expected = expected_order(await add_rows(acme, "CREATED_AT"), "DESC")
+    expected = expected_order(await add_timed_rows(acme, "CREATED_AT"), "DESC")
     for offset in (0, 1, 7, 8, 10_000):
         page = await query_page(acme.client, "posts", first=3, offset=offset)
         assert node_keys("posts", page) == expected[offset : offset + 3]
         assert page_ends(page) == (offset > 0, offset + 3 < len(expected))
     page = await query_page(acme.client, "posts", offset=5)
-    following = await query_page(acme.client, "posts", after=page["edges"][0]["cursor"])
-    assert node_keys("posts", following) == expected[6:]
+    data = await acme.client.query(
+        "query ($after: String) { posts(after: $after, filter: {accountId: [1]}) { nodes { postId } } }",
+        after=page["edges"][0]["cursor"],
+    )
+    assert node_keys("posts", data["posts"]) == expected[6:]
 
 
-@pytest.mark.parametrize("root", ["posts", "destinations"])
+@pytest.mark.parametrize("root", KEYS)
 async def test_default_page_is_20_newest_entries(acme: Tenant, root: str) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    ids = [UUID(int=number) for number in range(1, 23)]
-    for minutes, key in enumerate(ids):
-        await add_post(
-            acme.database,
-            acme.workspace,
-            {account: queued()},
-            id=key,
-            destination_ids=[key],
-            created_at=NOW + minutes * MINUTE,
-        )
-    newest_first = [str(key) for key in reversed(ids)]
+    newest_first = []
+    for age in range(22):
+        created_at = NOW - age * MINUTE
+        post = await add_post_in_states(acme, queued(), created_at=created_at)
+        newest_first.append(str(post.id if root == "posts" else post.destinations[0]))
     page = await query_page(acme.client, root)
     assert node_keys(root, page) == newest_first[:20]
     assert page_ends(page) == (False, True)
@@ -201,7 +182,7 @@ async def test_default_page_is_20_newest_entries(acme: Tenant, root: str) -> Non
     assert node_keys(root, page) == newest_first[-1:]
 
 
-@pytest.mark.parametrize("root", ["posts", "destinations"])
+@pytest.mark.parametrize("root", KEYS)
 async def test_empty_list_returns_empty_page(acme: Tenant, root: str) -> None:
     for sizes in ({}, {"first": 1}, {"last": 1}):
         page = await query_page(acme.client, root, **sizes)
@@ -217,50 +198,33 @@ async def test_empty_list_returns_empty_page(acme: Tenant, root: str) -> None:
         }
 
 
-async def test_inserted_row_does_not_shift_other_pages(acme: Tenant) -> None:
-    rows = await add_rows(acme, "CREATED_AT")
-    expected = expected_order(rows, "DESC")
-    first = await query_page(acme.client, "posts", first=3)
-    await add_post(acme.database, acme.workspace, created_at=NOW + 2 * MINUTE)
-    second = await query_page(acme.client, "posts", first=5, after=first["pageInfo"]["endCursor"])
-    assert node_keys("posts", second) == expected[3:]
-    back = await query_page(acme.client, "posts", last=3, before=second["pageInfo"]["startCursor"])
-    assert node_keys("posts", back) == expected[:3]
-    assert page_ends(back) == (True, True)
+PAGE_SIZE_ERRORS = [
+    ("first: 0", "first", "first must be from 1 to 100; it is 0."),
+    ("last: 2147483647", "last", "last must be from 1 to 100; it is 2,147,483,647."),
+    ("first: 1, last: 1", "last", "Pass either first or last, not both."),
+]
+OFFSET_ERRORS = [
+    (arguments, "offset", f"offset {problem}")
+    for arguments, problem in {
+        "offset: -1": "must be from 0 to 10,000; it is -1.",
+        "offset: 10001": "must be from 0 to 10,000; it is 10,001.",
+        'offset: 0, after: "x"': "cannot be combined with after, before or last.",
+        'offset: 0, before: "x"': "cannot be combined with after, before or last.",
+        "offset: 1, last: 1": "cannot be combined with after, before or last.",
+    }.items()
+]
 
 
-@pytest.mark.parametrize("root", ["posts", "destinations"])
 @pytest.mark.parametrize(
-    ("arguments", "field", "message"),
-    [
-        ("first: 0", "first", "first must be from 1 to 100; it is 0."),
-        ("first: -1", "first", "first must be from 1 to 100; it is -1."),
-        ("first: 101", "first", "first must be from 1 to 100; it is 101."),
-        ("last: 0", "last", "last must be from 1 to 100; it is 0."),
-        ("last: 2147483647", "last", "last must be from 1 to 100; it is 2,147,483,647."),
-        ("first: 1, last: 1", "last", "Pass either first or last, not both."),
-    ],
+    ("root", "errors"),
+    [("posts", PAGE_SIZE_ERRORS + OFFSET_ERRORS), ("destinations", PAGE_SIZE_ERRORS)],
 )
-async def test_invalid_page_size_is_rejected(
-    acme: Tenant, root: str, arguments: str, field: str, message: str
+async def test_invalid_page_size_or_offset_is_rejected(
+    acme: Tenant, root: str, errors: list[tuple[str, str, str]]
 ) -> None:
-    error = await acme.client.expect_error(f"{{ {root}({arguments}) {{ nodes {{ id }} }} }}")
-    assert error == ("VALIDATION_ERROR", field, message)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("offset: -1", "offset must be from 0 to 10,000; it is -1."),
-        ("offset: 10001", "offset must be from 0 to 10,000; it is 10,001."),
-        ('offset: 0, after: "x"', "offset cannot be combined with after, before or last."),
-        ('offset: 0, before: "x"', "offset cannot be combined with after, before or last."),
-        ("offset: 1, last: 1", "offset cannot be combined with after, before or last."),
-    ],
-)
-async def test_invalid_offset_is_rejected(acme: Tenant, arguments: str, message: str) -> None:
-    error = await acme.client.expect_error(f"{{ posts({arguments}) {{ nodes {{ id }} }} }}")
-    assert error == ("VALIDATION_ERROR", "offset", message)
+    for arguments, field, message in errors:
+        error = await acme.client.expect_error(f"{{ {root}({arguments}) {{ nodes {{ id }} }} }}")
+        assert error == ("VALIDATION_ERROR", field, message)
 
 
 def bad_cursor_error(argument: str) -> tuple[str, str, str]:
@@ -283,61 +247,33 @@ async def is_cursor_rejected(client: Client, root: str, cursor: str, order: str 
     return True
 
 
-@pytest.mark.parametrize("root", ["posts", "destinations"])
-async def test_forged_cursor_is_rejected(acme: Tenant, root: str) -> None:
-    await add_rows(acme, "CREATED_AT")
+@pytest.mark.parametrize(("root", "other"), [("posts", "destinations"), ("destinations", "posts")])
+async def test_cursor_is_valid_only_in_its_list_order_and_workspace(
+    acme: Tenant, root: str, other: str
+) -> None:
+    await add_timed_rows(acme, "CREATED_AT")
     cursor = (await query_page(acme.client, root, first=1))["pageInfo"]["endCursor"]
-    swapped = ("A" if cursor[0] != "A" else "B") + cursor[1:]
-    tampered = (swapped, cursor[:-1], cursor[::-1], cursor + "=", cursor + "A", f" {cursor}")
-    for text in ("", " ", "x", "é", "null", "MTo1", "=" * 5, "a" * 1000, *tampered):
+    for text in ("", "é", "a" * 1000, cursor[::-1], cursor + "=", f" {cursor}"):
         assert await is_cursor_rejected(acme.client, root, text)
-
-
-@pytest.mark.parametrize("root", ["posts", "destinations"])
-async def test_cursor_is_valid_only_for_its_list_and_order(acme: Tenant, root: str) -> None:
-    await add_rows(acme, "CREATED_AT")
-    other = "destinations" if root == "posts" else "posts"
-    cursor = (await query_page(acme.client, root, first=1))["pageInfo"]["endCursor"]
     assert await is_cursor_rejected(acme.client, other, cursor)
     assert await is_cursor_rejected(acme.client, root, cursor, "orderBy: {field: UPDATED_AT}")
     assert await is_cursor_rejected(acme.client, root, cursor, "orderBy: {direction: ASC}")
+    assert await is_cursor_rejected((await add_tenant(acme)).client, root, cursor)
 
 
-async def test_cursor_is_valid_with_another_filter(acme: Tenant) -> None:
-    expected = expected_order(await add_rows(acme, "CREATED_AT"), "DESC")
-    cursor = (await query_page(acme.client, "posts", first=1))["pageInfo"]["endCursor"]
-    data = await acme.client.query(
-        "query ($cursor: String) { posts(after: $cursor, first: 1, filter: {accountId: [1]})"
-        " { nodes { postId } } }",
-        cursor=cursor,
-    )
-    assert data["posts"]["nodes"] == [{"postId": expected[1]}]
-
-
-async def test_cursor_is_valid_only_in_its_workspace(acme: Tenant, database: Database) -> None:
-    await add_rows(acme, "CREATED_AT")
-    cursor = (await query_page(acme.client, "posts", first=1))["pageInfo"]["endCursor"]
-    other = await add_api_key(database, await add_workspace(database))
-    assert await is_cursor_rejected(acme.client.with_token(other.token), "posts", cursor)
-
-
-async def test_cursor_survives_restart_but_not_change_of_secret_key(database: Database) -> None:
-    workspace = await add_workspace(database)
-    key = await add_api_key(database, workspace)
-    await add_post(database, workspace)
+async def test_cursor_survives_restart_but_not_change_of_secret_key(acme: Tenant) -> None:
+    await add_post(acme.database, acme.workspace)
     document = "query ($cursor: String) { posts(after: $cursor) { edges { cursor } } }"
-    async with app_client(database, token=key.token) as client:
-        cursor = (await client.query(document))["posts"]["edges"][0]["cursor"]
-    async with app_client(database, token=key.token) as client:
+    cursor = (await acme.client.query(document))["posts"]["edges"][0]["cursor"]
+    async with client_with_settings(acme) as client:
         assert await client.query(document, cursor=cursor) == {"posts": {"edges": []}}
-    own_secret = read_settings({"RATE_LIMIT": "off", "SECRET_KEY": "sixteen letters!"})
-    async with app_client(database, token=key.token, settings=own_secret) as client:
+    async with client_with_settings(acme, SECRET_KEY="sixteen letters!") as client:
         assert await client.expect_error(document, cursor=cursor) == bad_cursor_error("after")
 
 
-@pytest.mark.parametrize("root", ["posts", "destinations"])
+@pytest.mark.parametrize("root", KEYS)
 async def test_total_is_counted_only_if_selected(acme: Tenant, root: str) -> None:
-    await add_rows(acme, "CREATED_AT")
+    await add_timed_rows(acme, "CREATED_AT")
     with record_statements(acme.database) as statements:
         await acme.client.query(
             f"{{ {root}(first: 2) {{ nodes {{ id }} pageInfo {{ endCursor }} }} }}"
@@ -348,13 +284,11 @@ async def test_total_is_counted_only_if_selected(acme: Tenant, root: str) -> Non
             f"query ($no: Boolean!) {{ {root}(first: 2) {{ totalCount @include(if: $no) }} }}",
             no=False,
         )
-    assert data == {root: {}}
-    assert len(statements) == 1
+    assert (data, len(statements)) == ({root: {}}, 1)
     with record_statements(acme.database) as statements:
         data = await acme.client.query(
             f"{{ {root}(first: 2) {{ totalCount ...T nodes {{ __typename }} }} }}"
             f" fragment T on {root.capitalize()[:-1]}Connection {{ total: totalCount }}"
         )
-    assert data[root]["totalCount"] == data[root]["total"] == 8
-    assert len(data[root]["nodes"]) == 2
-    assert len(statements) == 2
+    assert (data[root]["totalCount"], data[root]["total"]) == (8, 8)
+    assert (len(data[root]["nodes"]), len(statements)) == (2, 2)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.clients import Tenant
 
-POST_STATUSES = "DRAFT, SCHEDULED, PUBLISHING, PUBLISHED, PARTIALLY_FAILED, FAILED"
+USE_A_STATUS = "Use one of DRAFT, SCHEDULED, PUBLISHING, PUBLISHED, PARTIALLY_FAILED, FAILED."
 UUID_MESSAGE = (
     "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479."
 )
@@ -29,49 +29,33 @@ def expected_error(message: str) -> tuple[str, str, str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ("filter: 5", "filter: Expected value of type 'PostFilter' to be an object, found: 5."),
         (
-            "filter: {status: [DONE]}",
-            f"filter.status[0]: Value 'DONE' does not exist in 'PostStatus' enum."
-            f" Use one of {POST_STATUSES}.",
+            "filter: {statuses: DRAFT}",
+            "filter: Expected value of type 'PostFilter' not to include unknown field 'statuses'."
+            " Did you mean 'status'? Found: { statuses: DRAFT }.",
         ),
         (
-            "filter: {status: draft}",
-            f"filter.status: Value 'draft' does not exist in 'PostStatus' enum."
-            f" Use one of {POST_STATUSES}.",
+            "filter: {status: [DONE]}",
+            f"filter.status[0]: Value 'DONE' does not exist in 'PostStatus' enum. {USE_A_STATUS}",
         ),
         (
             'filter: {status: "DRAFT"}',
             "filter.status: Enum 'PostStatus' cannot represent non-enum value: \"DRAFT\"."
-            f" Use one of {POST_STATUSES}.",
+            f" {USE_A_STATUS}",
         ),
         (
             "filter: {status: [null]}",
             "filter.status[0]: Expected value of non-null type 'PostStatus!' not to be null.",
         ),
         (
-            "orderBy: {direction: UP}",
-            "orderBy.direction: Value 'UP' does not exist in 'OrderDirection' enum. Use one of ASC, DESC.",
-        ),
-        (
             "filter: {createdAfter: 5}",
             "filter.createdAfter: A DateTime must be a string, such as 2026-04-15T14:30:05.000Z.",
         ),
         ('filter: {createdAfter: "yesterday"}', f"filter.createdAfter: {TIME_MESSAGE}"),
-        (
-            'filter: {createdBefore: "1900-01-01T00:00:00+01:00"}',
-            f"filter.createdBefore: {TIME_MESSAGE}",
-        ),
         ("filter: {accountId: [2147483648]}", f"filter.accountId[0]: {ACCOUNT_ID_MESSAGE}"),
-        ('filter: {accountId: "1"}', f"filter.accountId: {ACCOUNT_ID_MESSAGE}"),
         ("filter: {search: 5}", "filter.search: String cannot represent a non string value: 5"),
-        (
-            "filter: {statuses: DRAFT}",
-            "filter: Expected value of type 'PostFilter' not to include unknown field 'statuses'."
-            " Did you mean 'status'? Found: { statuses: DRAFT }.",
-        ),
-        ("filter: 5", "filter: Expected value of type 'PostFilter' to be an object, found: 5."),
         ("first: 2147483648", "first must be from 1 to 100."),
-        ("first: 1.5", "first must be from 1 to 100."),
     ],
 )
 async def test_invalid_literal_is_rejected_with_its_path(
@@ -85,8 +69,6 @@ async def test_invalid_literal_is_rejected_with_its_path(
     ("document", "path"),
     [
         ('{ post(postId: "1") { id } }', "postId"),
-        ('{ post(postId: "f47ac10b58cc4372a5670e02b2c3d479") { id } }', "postId"),
-        ('{ post(postId: "{f47ac10b-58cc-4372-a567-0e02b2c3d479}") { id } }', "postId"),
         ('{ destinations(filter: {postId: ["x"]}) { nodes { id } } }', "filter.postId[0]"),
         ('query ($id: UUID = "x") { post(postId: $id) { id } }', "$id"),
     ],
@@ -100,47 +82,48 @@ async def test_malformed_uuid_is_invalid_id(acme: Tenant, document: str, path: s
 
 
 @pytest.mark.parametrize(
-    ("type_", "argument", "value", "message"),
+    ("filters", "message"),
     [
         (
-            "PostFilter",
-            "filter",
+            {"y": [None, False, "None"]},
+            "filter: Expected value of type 'PostFilter' not to include unknown field 'y',"
+            " found: {'y': [null, false, 'None']}.",
+        ),
+        (
             {"status": ["DRAFT", "DONE"]},
-            "filter.status[1]: Value 'DONE' does not exist in"
-            f" 'PostStatus' enum. Use one of {POST_STATUSES}.",
+            f"filter.status[1]: Value 'DONE' does not exist in 'PostStatus' enum. {USE_A_STATUS}",
         ),
         (
-            "PostFilter",
-            "filter",
             {"status": [5]},
-            "filter.status[0]: Enum 'PostStatus' cannot represent"
-            f" non-string value: 5. Use one of {POST_STATUSES}.",
+            "filter.status[0]: Enum 'PostStatus' cannot represent non-string value: 5."
+            f" {USE_A_STATUS}",
         ),
-        ("PostFilter", "filter", {"createdAfter": "soon"}, f"filter.createdAfter: {TIME_MESSAGE}"),
         (
-            "PostFilter",
-            "filter",
             {"accountId": [None]},
             "filter.accountId[0]: Expected value of non-null type 'Int!' not to be null.",
         ),
-        ("PostFilter", "filter", {"accountId": 2**31}, f"filter.accountId: {ACCOUNT_ID_MESSAGE}"),
-        ("Int", "first", -(2**31) - 1, "first must be from 1 to 100."),
-        ("Int", "first", True, "first must be from 1 to 100."),
-        ("Int", "first", "True", "first must be from 1 to 100."),
+        ({"accountId": 2**31}, f"filter.accountId: {ACCOUNT_ID_MESSAGE}"),
+    ],
+)
+async def test_invalid_filter_in_variable_is_rejected_with_its_path(
+    acme: Tenant, filters: dict[str, object], message: str
+) -> None:
+    error = await acme.client.expect_error(
+        "query ($filter: PostFilter) { posts(filter: $filter) { nodes { id } } }", filter=filters
+    )
+    assert error == expected_error(message)
+
+
+@pytest.mark.parametrize(
+    ("type_", "argument", "value", "message"),
+    [
+        ("Int", "first: $value", -(2**31) - 1, "first must be from 1 to 100."),
+        ("Int", "first: $value", True, "first must be from 1 to 100."),
         (
-            "PostFilter",
-            "filter",
-            {"y": [None, False, "None"]},
-            "filter: Expected value of type 'PostFilter' not to include"
-            " unknown field 'y', found: {'y': [null, false, 'None']}.",
-        ),
-        ("Int!", "first", None, "first: Expected value of non-null type 'Int!' not to be null."),
-        (
-            "PostOrderField",
-            "orderBy: {field: $value}",
+            "Int!",
+            "first: $value",
             None,
-            "Argument 'orderBy' has invalid value at .field: Expected variable '$value' provided to"
-            " non-null type 'PostOrderField!' not to be null.",
+            "first: Expected value of non-null type 'Int!' not to be null.",
         ),
         (
             "Int = 1",
@@ -152,17 +135,10 @@ async def test_malformed_uuid_is_invalid_id(acme: Tenant, document: str, path: s
     ],
 )
 async def test_invalid_variable_is_rejected_with_its_path(
-    acme: Tenant,
-    type_: str,
-    argument: str,
-    value: object,
-    message: str,
+    acme: Tenant, type_: str, argument: str, value: object, message: str
 ) -> None:
-    arguments = argument if "$" in argument else f"{argument}: $value"
-    error = await acme.client.expect_error(
-        f"query ($value: {type_}) {{ posts({arguments}) {{ nodes {{ id }} }} }}", value=value
-    )
-    assert error == expected_error(message)
+    document = f"query ($value: {type_}) {{ posts({argument}) {{ nodes {{ id }} }} }}"
+    assert await acme.client.expect_error(document, value=value) == expected_error(message)
 
 
 async def test_malformed_uuid_in_variable_is_invalid_id(acme: Tenant) -> None:

@@ -1,49 +1,36 @@
 """Queries: every field of posts, destinations and attempts, and lookup by id."""
 
-import base64
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from app.db.core.database import Database
 from app.db.repositories.attempts import load_attempts
 from app.domain.attempts import AttemptKind
-from app.domain.destinations import DestinationState, ErrorCategory, Outcome
-from tests.clients import Tenant, app_client
+from app.domain.destinations import ErrorCategory, Outcome
+from tests.clients import Tenant
 from tests.factories import (
     NOW,
     add_account,
-    add_api_key,
     add_attempt,
     add_post,
-    add_workspace,
-    claimed,
-    draft,
     failed,
     published,
     queued,
-    started,
     unknown,
     waiting_for_retry,
 )
+from tests.graphql.tenant_objects import add_post_in_states, node_id
 
 POST = UUID("0b1e7a30-0000-4000-8000-000000000001")
 DESTINATION = UUID("0b1e7a30-0000-4000-8000-00000000000a")
 
 
-def node_id(kind: str, key: object) -> str:
-    return base64.b64encode(f"{kind}:{key}".encode()).decode()
-
-
-async def test_post_returns_all_fields(database: Database) -> None:
-    workspace = await add_workspace(database)
-    key = await add_api_key(database, workspace)
-    account = await add_account(database, workspace)
-    await add_post(
-        database,
-        workspace,
-        {account: queued(NOW + timedelta(hours=1))},
+async def test_post_returns_all_fields(acme: Tenant) -> None:
+    await add_post_in_states(
+        acme,
+        queued(NOW + timedelta(hours=1)),
         id=POST,
         content="Ünïcode — naïve 🎉",
         scheduled_for=NOW + timedelta(hours=1),
@@ -55,13 +42,12 @@ async def test_post_returns_all_fields(database: Database) -> None:
         version=3,
         updated_at=NOW + timedelta(seconds=9),
     )
-    async with app_client(database, token=key.token) as client:
-        data = await client.query(
-            "query ($id: UUID!) { post(postId: $id) { id postId status content scheduledFor"
-            " timezone mediaIds media platformContent reference publishedAt version createdAt"
-            " updatedAt accountIds } }",
-            id=str(POST).upper(),
-        )
+    data = await acme.client.query(
+        "query ($id: UUID!) { post(postId: $id) { id postId status content scheduledFor timezone"
+        " mediaIds media platformContent reference publishedAt version createdAt updatedAt"
+        " accountIds } }",
+        id=str(POST).upper(),
+    )
     assert data == {
         "post": {
             "id": node_id("Post", POST),
@@ -80,34 +66,26 @@ async def test_post_returns_all_fields(database: Database) -> None:
             "version": 3,
             "createdAt": "2026-04-15T15:00:00.000Z",
             "updatedAt": "2026-04-15T15:00:09.000Z",
-            "accountIds": [account],
+            "accountIds": [1],
         }
     }
 
 
-async def test_failed_destination_returns_attempts_and_diagnosis(database: Database) -> None:
-    workspace = await add_workspace(database)
-    key = await add_api_key(database, workspace)
-    account = await add_account(database, workspace, platform="linkedin", account_name="Acme Inc.")
+async def test_failed_destination_returns_attempts_and_diagnosis(acme: Tenant) -> None:
+    account = await add_account(
+        acme.database, acme.workspace, platform="linkedin", account_name="Acme Inc."
+    )
+    error: dict[str, Any] = {"category": ErrorCategory.AUTH, "code": "TOKEN_EXPIRED"}
     post = await add_post(
-        database,
-        workspace,
-        {
-            account: failed(
-                attempts=2,
-                error="Token expired.",
-                category=ErrorCategory.AUTH,
-                code="TOKEN_EXPIRED",
-            )
-        },
+        acme.database,
+        acme.workspace,
+        {account: failed(attempts=2, error="Token expired.", **error)},
         destination_ids=[DESTINATION],
     )
     first = await add_attempt(
-        database,
-        workspace,
+        acme.database,
+        acme.workspace,
         post.destinations[0],
-        number=1,
-        fence=1,
         outcome=Outcome.FAILED,
         category=ErrorCategory.RATE_LIMITED,
         code="RATE_LIMITED",
@@ -116,28 +94,52 @@ async def test_failed_destination_returns_attempts_and_diagnosis(database: Datab
         retry_after=timedelta(seconds=1.5),
     )
     second = await add_attempt(
-        database,
-        workspace,
+        acme.database,
+        acme.workspace,
         post.destinations[0],
         number=2,
         fence=2,
         outcome=Outcome.FAILED,
-        category=ErrorCategory.AUTH,
-        code="TOKEN_EXPIRED",
         message="Token expired.",
         worker=None,
         started_at=NOW + timedelta(minutes=1),
+        **error,
     )
-    async with app_client(database, token=key.token) as client:
-        data = await client.query(
-            "{ destinations { nodes { id destinationId postId accountId accountName platform status"
-            " outcome scheduledFor publishedAt platformPostId platformPostUrl error errorCategory errorCode"
-            " attempts nextRetryAt isOverdue pollAfterSeconds createdAt updatedAt"
-            " diagnosis { category code source retryable willRetry fix nextAction }"
-            " post { postId } account { accountId }"
-            " attemptLog { attemptId number kind outcome category code message httpStatus"
-            " retryAfterSeconds worker startedAt finishedAt } } } }"
-        )
+    data = await acme.client.query(
+        "{ destinations { nodes { id destinationId postId accountId accountName platform status"
+        " outcome scheduledFor publishedAt platformPostId platformPostUrl error errorCategory errorCode"
+        " attempts nextRetryAt isOverdue pollAfterSeconds createdAt updatedAt"
+        " diagnosis { category code source retryable willRetry fix nextAction }"
+        " post { postId } account { accountId }"
+        " attemptLog { attemptId number kind outcome category code message httpStatus"
+        " retryAfterSeconds worker startedAt finishedAt } } } }"
+    )
+    first_attempt = {
+        "attemptId": str(first),
+        "number": 1,
+        "kind": "REGULAR",
+        "outcome": "FAILED",
+        "category": "RATE_LIMITED",
+        "code": "RATE_LIMITED",
+        "message": "Slow down.",
+        "httpStatus": 429,
+        "retryAfterSeconds": 1.5,
+        "worker": "worker-1",
+        "startedAt": "2026-04-15T15:00:00.000Z",
+        "finishedAt": "2026-04-15T15:00:01.000Z",
+    }
+    second_attempt = first_attempt | {
+        "attemptId": str(second),
+        "number": 2,
+        "category": "AUTH",
+        "code": "TOKEN_EXPIRED",
+        "message": "Token expired.",
+        "httpStatus": None,
+        "retryAfterSeconds": None,
+        "worker": None,
+        "startedAt": "2026-04-15T15:01:00.000Z",
+        "finishedAt": "2026-04-15T15:01:01.000Z",
+    }
     assert data["destinations"]["nodes"] == [
         {
             "id": node_id("Destination", DESTINATION),
@@ -172,254 +174,130 @@ async def test_failed_destination_returns_attempts_and_diagnosis(database: Datab
             },
             "post": {"postId": str(post.id)},
             "account": {"accountId": account},
-            "attemptLog": [
-                {
-                    "attemptId": str(first),
-                    "number": 1,
-                    "kind": "REGULAR",
-                    "outcome": "FAILED",
-                    "category": "RATE_LIMITED",
-                    "code": "RATE_LIMITED",
-                    "message": "Slow down.",
-                    "httpStatus": 429,
-                    "retryAfterSeconds": 1.5,
-                    "worker": "worker-1",
-                    "startedAt": "2026-04-15T15:00:00.000Z",
-                    "finishedAt": "2026-04-15T15:00:01.000Z",
-                },
-                {
-                    "attemptId": str(second),
-                    "number": 2,
-                    "kind": "REGULAR",
-                    "outcome": "FAILED",
-                    "category": "AUTH",
-                    "code": "TOKEN_EXPIRED",
-                    "message": "Token expired.",
-                    "httpStatus": None,
-                    "retryAfterSeconds": None,
-                    "worker": None,
-                    "startedAt": "2026-04-15T15:01:00.000Z",
-                    "finishedAt": "2026-04-15T15:01:01.000Z",
-                },
-            ],
+            "attemptLog": [first_attempt, second_attempt],
         }
     ]
 
 
-async def test_published_destination_returns_platform_url_and_id(acme: Tenant) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    await add_post(
-        acme.database,
-        acme.workspace,
-        {account: published(NOW - timedelta(seconds=5), due_at=NOW - timedelta(minutes=1))},
+async def test_state_determines_diagnosis_and_time_of_next_poll(acme: Tenant) -> None:
+    await add_post_in_states(
+        acme,
+        queued(NOW + timedelta(seconds=2.001)),
+        waiting_for_retry(NOW + timedelta(minutes=1)),
+        unknown(),
+        failed(code="HASHTAG_BANNED"),
+        published(),
     )
     data = await acme.client.query(
-        "{ posts { nodes { status publishedAt scheduledFor destinations { status outcome scheduledFor"
-        " publishedAt platformPostId platformPostUrl error errorCode attempts diagnosis { code }"
-        " attemptLog { number } } } } }"
+        "{ posts { nodes { destinations {"
+        " pollAfterSeconds diagnosis { code source willRetry nextAction } } } } }"
     )
-    assert data["posts"]["nodes"] == [
-        {
-            "status": "PUBLISHED",
-            "publishedAt": "2026-04-15T14:59:55.000Z",
-            "scheduledFor": None,
-            "destinations": [
-                {
-                    "status": "PUBLISHED",
-                    "outcome": "PUBLISHED",
-                    "scheduledFor": "2026-04-15T14:59:00.000Z",
-                    "publishedAt": "2026-04-15T14:59:55.000Z",
-                    "platformPostId": "17895695668004550",
-                    "platformPostUrl": "https://www.instagram.com/p/C1a2b3c4d5e/",
-                    "error": None,
-                    "errorCode": None,
-                    "attempts": 1,
-                    "diagnosis": None,
-                    "attemptLog": [],
-                }
-            ],
-        }
+    (post,) = data["posts"]["nodes"]
+    seconds = [destination["pollAfterSeconds"] for destination in post["destinations"]]
+    assert seconds == [3, 60, None, None, None]
+    diagnoses = [destination["diagnosis"] for destination in post["destinations"]]
+    assert [diagnosis and tuple(diagnosis.values()) for diagnosis in diagnoses] == [
+        None,
+        ("TIMEOUT", "PLATFORM", True, "WAIT"),
+        ("OUTCOME_UNKNOWN", "SYSTEM", False, "CHECK_PLATFORM"),
+        ("HASHTAG_BANNED", "USER", False, "EDIT_POST"),
+        None,
     ]
 
 
-@pytest.mark.parametrize(
-    ("state", "code", "source", "will_retry", "next_action"),
-    [
-        (waiting_for_retry(), "TIMEOUT", "PLATFORM", True, "WAIT"),
-        (unknown(), "OUTCOME_UNKNOWN", "SYSTEM", False, "CHECK_PLATFORM"),
-        (
-            failed(category=ErrorCategory.CONTENT_REJECTED, code="HASHTAG_BANNED"),
-            *("HASHTAG_BANNED", "USER", False, "EDIT_POST"),
-        ),
-    ],
-    ids=["waiting for a retry", "unknown outcome", "a publisher's own code"],
-)
-async def test_diagnosis_depends_on_state_and_error(
-    acme: Tenant,
-    state: DestinationState,
-    code: str,
-    source: str,
-    will_retry: bool,
-    next_action: str,
-) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    await add_post(acme.database, acme.workspace, {account: state})
-    data = await acme.client.query(
-        "{ destinations { nodes { diagnosis { code source willRetry nextAction } } } }"
-    )
-    assert data["destinations"]["nodes"] == [
-        {
-            "diagnosis": {
-                "code": code,
-                "source": source,
-                "willRetry": will_retry,
-                "nextAction": next_action,
-            }
-        }
-    ]
-
-
-@pytest.mark.parametrize(
-    ("state", "seconds"),
-    [
-        (draft(), None),
-        (queued(NOW + timedelta(days=2)), 3600),
-        (queued(NOW + timedelta(seconds=90)), 90),
-        (queued(NOW + timedelta(seconds=2.001)), 3),
-        (queued(NOW - timedelta(hours=1)), 2),
-        (waiting_for_retry(NOW + timedelta(minutes=1)), 60),
-        (claimed(), 2),
-        (started(), 2),
-        (published(), None),
-        (failed(), None),
-        (unknown(), None),
-    ],
-)
-async def test_poll_after_seconds_depends_on_state(
-    acme: Tenant, state: DestinationState, seconds: int | None
-) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    await add_post(acme.database, acme.workspace, {account: state})
-    data = await acme.client.query("{ destinations { nodes { pollAfterSeconds } } }")
-    assert data["destinations"]["nodes"] == [{"pollAfterSeconds": seconds}]
-
-
-async def test_attempt_log_contains_late_and_running_attempts(acme: Tenant) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    post = await add_post(acme.database, acme.workspace, {account: started()})
-    (destination,) = post.destinations
-    running = await add_attempt(
-        acme.database,
-        acme.workspace,
-        destination,
-        number=2,
-        fence=2,
-        outcome=Outcome.NONE,
-        started_at=NOW + timedelta(seconds=1),
-    )
-    late = await add_attempt(
-        acme.database,
-        acme.workspace,
-        destination,
-        kind=AttemptKind.LATE,
-        number=None,
-        outcome=Outcome.UNKNOWN,
-        started_at=NOW,
-    )
-    data = await acme.client.query(
-        "{ destinations { nodes { attemptLog { attemptId kind number outcome category finishedAt"
-        " } } } }"
-    )
-    assert data["destinations"]["nodes"][0]["attemptLog"] == [
-        {
-            "attemptId": str(late),
-            "kind": "LATE",
-            "number": None,
-            "outcome": "UNKNOWN",
-            "category": "TRANSIENT",
-            "finishedAt": "2026-04-15T15:00:01.000Z",
-        },
-        {
-            "attemptId": str(running),
-            "kind": "REGULAR",
-            "number": 2,
-            "outcome": "NONE",
-            "category": None,
-            "finishedAt": None,
-        },
-    ]
-
-
-async def test_attempt_log_orders_simultaneous_starts_by_number_with_late_reports_last(
+async def test_attempt_log_is_ordered_by_start_then_number_with_late_reports_last(
     acme: Tenant,
 ) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    post = await add_post(acme.database, acme.workspace, {account: published(attempts=3)})
-    (destination,) = post.destinations
-    numbers = [None, 3, 2, None, 1]
-    for position, number in enumerate(numbers):
-        kind = AttemptKind.LATE if number is None else AttemptKind.REGULAR
+    (destination,) = (await add_post_in_states(acme, published(attempts=3))).destinations
+    second = timedelta(seconds=1)
+    for position, (number, started_at) in enumerate(
+        [(None, NOW), (3, NOW), (2, NOW), (None, NOW), (1, NOW), (None, NOW - second)], start=1
+    ):
         await add_attempt(
             acme.database,
             acme.workspace,
             destination,
-            id=UUID(int=position + 1),
-            kind=kind,
+            id=UUID(int=position),
+            kind=AttemptKind.LATE if number is None else AttemptKind.REGULAR,
             number=number,
             fence=number or 1,
-            outcome=Outcome.FAILED,
+            outcome=Outcome.UNKNOWN,
+            started_at=started_at,
         )
-    before = await add_attempt(
-        acme.database,
-        acme.workspace,
-        destination,
-        kind=AttemptKind.LATE,
-        number=None,
-        outcome=Outcome.FAILED,
-        started_at=NOW - timedelta(milliseconds=1),
+    running: dict[str, Any] = {
+        "number": 4,
+        "fence": 4,
+        "outcome": Outcome.NONE,
+        "started_at": NOW + second,
+    }
+    running_id = await add_attempt(acme.database, acme.workspace, destination, **running)
+
+    data = await acme.client.query(
+        "{ destinations { nodes { attemptLog { attemptId kind number outcome category finishedAt"
+        " } } } }"
     )
 
-    data = await acme.client.query("{ destinations { nodes { attemptLog { attemptId } } } }")
-
-    expected = [before, *(UUID(int=number) for number in (5, 3, 2, 1, 4))]
     (node,) = data["destinations"]["nodes"]
-    assert [attempt["attemptId"] for attempt in node["attemptLog"]] == [
-        str(attempt) for attempt in expected
+    *ended, last = node["attemptLog"]
+    assert [(attempt["attemptId"], attempt["number"]) for attempt in ended] == [
+        (str(UUID(int=position)), number)
+        for position, number in ((6, None), (5, 1), (3, 2), (2, 3), (1, None), (4, None))
     ]
-    reader = acme.database.read(acme.workspace)
-    assert [attempt.id for attempt in await load_attempts(reader, destination)] == expected
+    assert ended[0] == {
+        "attemptId": str(UUID(int=6)),
+        "kind": "LATE",
+        "number": None,
+        "outcome": "UNKNOWN",
+        "category": "TRANSIENT",
+        "finishedAt": "2026-04-15T15:00:00.000Z",
+    }
+    assert last == {
+        "attemptId": str(running_id),
+        "kind": "REGULAR",
+        "number": 4,
+        "outcome": "NONE",
+        "category": None,
+        "finishedAt": None,
+    }
+    stored = await load_attempts(acme.database.read(acme.workspace), destination)
+    assert [str(attempt.id) for attempt in stored] == [
+        attempt["attemptId"] for attempt in node["attemptLog"]
+    ]
 
 
 async def test_destinations_keep_order_of_request(acme: Tenant) -> None:
     first, second, third = [await add_account(acme.database, acme.workspace) for _ in range(3)]
-    await add_post(
-        acme.database, acme.workspace, {third: queued(), first: published(), second: failed()}
+    states = {third: queued(), first: published(), second: failed()}
+    await add_post(acme.database, acme.workspace, states)
+    await add_post(acme.database, acme.workspace, created_at=NOW - timedelta(seconds=1))
+    data = await acme.client.query(
+        "{ posts { nodes { status publishedAt accountIds destinations { accountId publishedAt } } } }"
     )
-    data = await acme.client.query("{ posts { nodes { accountIds destinations { accountId } } } }")
+    published_at = "2026-04-15T15:00:05.000Z"
     assert data["posts"]["nodes"] == [
         {
+            "status": "PUBLISHING",
+            "publishedAt": published_at,
             "accountIds": [third, first, second],
-            "destinations": [{"accountId": account} for account in (third, first, second)],
-        }
+            "destinations": [
+                {"accountId": third, "publishedAt": None},
+                {"accountId": first, "publishedAt": published_at},
+                {"accountId": second, "publishedAt": None},
+            ],
+        },
+        {"status": "DRAFT", "publishedAt": None, "accountIds": [], "destinations": []},
     ]
 
 
-async def test_post_without_destinations_is_draft(acme: Tenant) -> None:
-    await add_post(acme.database, acme.workspace)
-    data = await acme.client.query("{ posts { nodes { status accountIds destinations { id } } } }")
-    assert data["posts"]["nodes"] == [{"status": "DRAFT", "accountIds": [], "destinations": []}]
-
-
 async def test_node_finds_every_object_by_its_id(acme: Tenant) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    post = await add_post(acme.database, acme.workspace, {account: queued()})
+    post = await add_post_in_states(acme, queued())
     objects: dict[str, dict[str, object]] = {
         node_id("Post", post.id): {"__typename": "Post", "postId": str(post.id)},
         node_id("Destination", post.destinations[0]): {
             "__typename": "Destination",
             "destinationId": str(post.destinations[0]),
         },
-        node_id("Account", account): {"__typename": "Account", "accountId": account},
+        node_id("Account", 1): {"__typename": "Account", "accountId": 1},
     }
     selection = (
         "{ __typename id ... on Post { postId } ... on Destination { destinationId }"
@@ -453,23 +331,7 @@ async def test_nonexistent_object_is_null(acme: Tenant) -> None:
 
 @pytest.mark.parametrize(
     "malformed",
-    [
-        "",
-        "1",
-        str(POST),
-        "é",
-        base64.b64encode(b"\xff\xff").decode(),
-        node_id("Post", "1"),
-        node_id("Post", str(POST).upper()),
-        node_id("post", POST),
-        node_id("Attempt", POST),
-        node_id("Account", POST),
-        node_id("Account", 0),
-        node_id("Account", "01"),
-        node_id("Account", 2**31),
-        node_id("Post", POST).rstrip("="),
-        node_id("Post", POST) + "\n",
-    ],
+    ["", str(POST), node_id("post", POST), node_id("Account", POST), node_id("Post", POST) + "\n"],
 )
 async def test_malformed_node_id_is_rejected(acme: Tenant, malformed: str) -> None:
     message = "The id is not one that this API returned in a field named `id`."
@@ -482,34 +344,17 @@ async def test_malformed_node_id_is_rejected(acme: Tenant, malformed: str) -> No
     assert nodes == ("INVALID_ID", "ids", message)
 
 
-async def test_nodes_accepts_at_most_100_ids(acme: Tenant) -> None:
-    document = "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }"
-    ids = [node_id("Account", number) for number in range(1, 102)]
-    assert await acme.client.query(document, ids=ids[:100]) == {"nodes": [None] * 100}
-    assert await acme.client.expect_error(document, ids=ids) == (
-        "LIMIT_EXCEEDED",
-        "ids",
-        "ids has 101 values; at most 100 are allowed.",
-    )
-
-
-@pytest.mark.parametrize("account_id", [0, -1])
-async def test_account_number_out_of_range_is_rejected(acme: Tenant, account_id: int) -> None:
-    error = await acme.client.expect_error(
-        "query ($id: Int!) { account(accountId: $id) { id } }", id=account_id
-    )
-    assert error == (
-        "INVALID_ID",
-        "accountId",
-        "An account id is a whole number from 1 to 2147483647.",
-    )
+async def test_account_number_out_of_range_is_rejected(acme: Tenant) -> None:
+    for number in (0, -1):
+        assert await acme.client.expect_error(f"{{ account(accountId: {number}) {{ id }} }}") == (
+            "INVALID_ID",
+            "accountId",
+            "An account id is a whole number from 1 to 2147483647.",
+        )
 
 
 async def test_deleted_post_and_its_destinations_appear_in_no_query(acme: Tenant) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    post = await add_post(
-        acme.database, acme.workspace, {account: queued()}, reference="gone", deleted_at=NOW
-    )
+    post = await add_post_in_states(acme, queued(), reference="gone", deleted_at=NOW)
     data = await acme.client.query(
         "query ($postId: UUID!, $post: ID!, $destination: ID!)"
         " { post(postId: $postId) { id } node(id: $post) { id }"

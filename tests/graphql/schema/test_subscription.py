@@ -55,6 +55,10 @@ async def update_post(live_tenant: LiveTenant, post_id: str, content: str) -> No
     )
 
 
+async def record_publication(live_tenant: LiveTenant, post_id: str) -> None:
+    await record_result(live_tenant, post_id, "PUBLISHED", platformPostUrl="https://x.example/1")
+
+
 async def record_result(live_tenant: LiveTenant, post_id: str, outcome: str, **fields: Any) -> None:
     await live_tenant.client.query(
         "mutation ($input: RecordResultInput!) { recordResult(input: $input) { receipt } }",
@@ -66,6 +70,12 @@ async def record_result(live_tenant: LiveTenant, post_id: str, outcome: str, **f
             **fields,
         },
     )
+
+
+async def require_no_result(socket: WebSocketClient) -> None:
+    """Run another operation, whose result must be the next message."""
+    socket.subscribe("z", "{ __typename }")
+    assert (await socket.receive())["id"] == "z"
 
 
 async def next_results(socket: WebSocketClient, field: str, count: int) -> list[dict[str, Any]]:
@@ -82,20 +92,17 @@ async def test_resumed_subscription_neither_loses_nor_repeats_changes(
     posts: list[str] = []
     received: list[tuple[str, str]] = []
     for _ in range(3):
-        posts += [
-            await live_tenant.create_post() for _ in range(2)
-        ]  # while no client is subscribed
+        # No client is subscribed at first; the last change comes after reconnecting.
+        posts += [await live_tenant.create_post() for _ in range(2)]
         async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
             socket.subscribe("a", CHANGES_SUBSCRIPTION, after=after)
             for result in await next_results(socket, "changes", 4):
                 received.append((result["type"], result["postId"]))
                 after = result["cursor"]
             posts.append(await live_tenant.create_post())
-            for result in await next_results(
-                socket, "changes", 1
-            ):  # the second change comes after reconnecting
-                received.append((result["type"], result["postId"]))
-                after = result["cursor"]
+            (next_to_last,) = await next_results(socket, "changes", 1)
+            received.append((next_to_last["type"], next_to_last["postId"]))
+            after = next_to_last["cursor"]
             await asyncio.sleep(0)
         async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
             socket.subscribe("a", CHANGES_SUBSCRIPTION, after=after)
@@ -139,16 +146,15 @@ async def test_post_changed_streams_until_post_is_deleted(live_tenant: LiveTenan
         assert changed["post"] == {"status": "PUBLISHING", "content": "other"}
 
         await live_tenant.client.request("DELETE", f"/v1/posts/{post_id}")
-        kinds = [
-            result["change"]["type"] for result in await next_results(socket, "postChanged", 2)
+        results = await next_results(socket, "postChanged", 2)
+        assert [result["change"]["type"] for result in results] == [
+            "POST_DELETED",
+            "DESTINATION_CHANGED",
         ]
-        assert kinds == ["POST_DELETED", "DESTINATION_CHANGED"]
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("a", POST_CHANGED_SUBSCRIPTION, postId=post_id, after=changed["cursor"])
-        assert [result["post"] for result in await next_results(socket, "postChanged", 2)] == [
-            None,
-            None,
-        ]
+        results = await next_results(socket, "postChanged", 2)
+        assert [result["post"] for result in results] == [None, None]
 
 
 async def test_destination_changed_matches_status_at_time_of_change(
@@ -156,9 +162,7 @@ async def test_destination_changed_matches_status_at_time_of_change(
 ) -> None:
     after = await latest_cursor(live_tenant)
     failed_id, published_id = await live_tenant.create_post(), await live_tenant.create_post()
-    await record_result(
-        live_tenant, published_id, "PUBLISHED", platformPostUrl="https://x.example/1"
-    )
+    await record_publication(live_tenant, published_id)
     await record_result(
         live_tenant, failed_id, "FAILED", category="PERMANENT", code="GONE", message="It is gone."
     )
@@ -173,14 +177,8 @@ async def test_destination_changed_matches_status_at_time_of_change(
         (failed,) = await next_results(socket, "destinationChanged", 1)
         assert failed["change"] == {"type": "DESTINATION_CHANGED", "postId": failed_id}
         assert failed["destination"]["status"] == "QUEUED"  # it was retried in the meantime
-        await record_result(
-            live_tenant,
-            await live_tenant.create_post(),
-            "PUBLISHED",
-            platformPostUrl="https://x.y/2",
-        )
-        socket.subscribe("b", "{ __typename }")
-        assert (await socket.receive())["id"] == "b"
+        await record_publication(live_tenant, await live_tenant.create_post())
+        await require_no_result(socket)
 
 
 @pytest.mark.parametrize(
@@ -200,18 +198,12 @@ async def test_destination_changed_compares_filter_with_change_first(
     live_tenant: LiveTenant, filters: dict[str, Any], kinds: list[str]
 ) -> None:
     after = await latest_cursor(live_tenant)
-    await record_result(
-        live_tenant,
-        await live_tenant.create_post(),
-        "PUBLISHED",
-        platformPostUrl="https://x.example/1",
-    )
+    await record_publication(live_tenant, await live_tenant.create_post())
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("a", DESTINATION_CHANGED_SUBSCRIPTION, after=after, filter=filters)
         answers = await next_results(socket, "destinationChanged", len(kinds))
         assert [answer["change"]["type"] for answer in answers] == kinds
-        socket.subscribe("b", "{ __typename }")
-        assert (await socket.receive())["id"] == "b"
+        await require_no_result(socket)
 
 
 async def test_destination_changed_without_filter_includes_removed_destinations(
@@ -227,19 +219,18 @@ async def test_destination_changed_without_filter_includes_removed_destinations(
             input={"postId": post_id, "accountIds": [second]},
         )
         answers = await next_results(socket, "destinationChanged", 2)
-        is_removed_by_type = {
-            answer["change"]["type"]: answer["destination"] is None for answer in answers
+        assert {answer["change"]["type"]: answer["destination"] is None for answer in answers} == {
+            "DESTINATION_ADDED": False,
+            "DESTINATION_REMOVED": True,
         }
-        assert is_removed_by_type == {"DESTINATION_ADDED": False, "DESTINATION_REMOVED": True}
 
 
 @pytest.mark.parametrize("query", [CHANGES_SUBSCRIPTION, DESTINATION_CHANGED_SUBSCRIPTION])
 async def test_expired_cursor_requires_resync(live_tenant: LiveTenant, query: str) -> None:
     after = await latest_cursor(live_tenant)
     await live_tenant.create_post()
-    first = (await live_tenant.client.query("{ changes(first: 1) { endCursor } }"))["changes"][
-        "endCursor"
-    ]
+    data = await live_tenant.client.query("{ changes(first: 1) { endCursor } }")
+    first = data["changes"]["endCursor"]
     await live_tenant.create_post()
     await live_tenant.database.write(
         partial(delete_events, workspace_id=live_tenant.workspace, last_seq=2)
@@ -252,12 +243,8 @@ async def test_expired_cursor_requires_resync(live_tenant: LiveTenant, query: st
         await wait_for_subscriptions(live_tenant.client, 1)
 
 
-async def test_subscriptions_and_cursors_are_isolated_by_workspace(
-    live_tenant: LiveTenant,
-) -> None:
-    other_workspace = await add_workspace(live_tenant.database)
-    await add_account(live_tenant.database, other_workspace)
-    key = await add_api_key(live_tenant.database, other_workspace)
+async def test_subscriptions_and_cursors_are_isolated_by_workspace(live_tenant: LiveTenant) -> None:
+    key = await add_api_key(live_tenant.database, await add_workspace(live_tenant.database))
     own = await live_tenant.create_post()
     async with (
         connect_and_init(live_tenant.app, live_tenant.token) as own_socket,
@@ -271,11 +258,9 @@ async def test_subscriptions_and_cursors_are_isolated_by_workspace(
         assert (await other_socket.next_error("c"))[:2] == ("BAD_CURSOR", "after")
         await wait_for_subscriptions(live_tenant.client, 2)
         post_id = await live_tenant.create_post()
-        assert [
-            result["postId"] for result in await next_results(own_socket, "changes", 2)
-        ] == 2 * [post_id]
-        other_socket.subscribe("d", "{ __typename }")
-        assert (await other_socket.receive())["id"] == "d"
+        results = await next_results(own_socket, "changes", 2)
+        assert [result["postId"] for result in results] == [post_id] * 2
+        await require_no_result(other_socket)
 
 
 @asynccontextmanager
@@ -333,9 +318,8 @@ async def test_database_outage_delays_changes_without_loss(database_url: str) ->
                 "mutation ($input: CreatePostInput!) { createPost(input: $input) { __typename } }",
                 input={"content": "hello", "accountIds": [live_tenant.account]},
             )
-        assert (
-            answer["errors"][0]["message"] == "away"
-        )  # the post is created, but reading it failed
+        # The post is created, but reading it failed.
+        assert answer["errors"][0]["message"] == "away"
         kinds = [result["type"] for result in await next_results(socket, "changes", 2)]
         assert kinds == ["POST_CREATED", "DESTINATION_ADDED"]
         assert remaining_failures == 0

@@ -65,9 +65,9 @@ class PostInput:
         return to_record(
             self,
             NewPost,
-            account_ids=_check_account_ids(self.account_ids),
+            account_ids=_validate_account_ids(self.account_ids),
             is_draft=self.draft,
-            platform_content=_require_object(self.platform_content),
+            platform_content=_validate_object(self.platform_content),
         )
 
 
@@ -126,7 +126,7 @@ class UpdatePostInput(PostVersionInput):
         if "media" in update:
             update["media"] = self.media or []
         if "platform_content" in update:
-            update["platform_content"] = _require_object(self.platform_content)
+            update["platform_content"] = _validate_object(self.platform_content)
         return update
 
 
@@ -300,7 +300,7 @@ class PostMutations:
             context.write_context("updatePost"),
             post_id,
             input.to_update(),
-            account_ids=_check_optional_account_ids(input.account_ids),
+            account_ids=_validate_optional_account_ids(input.account_ids),
             expected_version=input.expected_version,
             new_id=context.new_id,
         )
@@ -322,7 +322,7 @@ class PostMutations:
             context.write_context("schedulePost"),
             post_id,
             to_record(input, Schedule),
-            account_ids=_check_optional_account_ids(input.account_ids),
+            account_ids=_validate_optional_account_ids(input.account_ids),
             expected_version=input.expected_version,
             new_id=context.new_id,
         )
@@ -386,17 +386,17 @@ def _to_new_post_or_rejection(post_input: PostInput) -> NewPost | RejectedPost:
         return RejectedPost.from_error(error)
 
 
-def _check_optional_account_ids(numbers: Sequence[int] | None) -> list[AccountId] | None:
-    return None if numbers is None else _check_account_ids(numbers)
+def _validate_optional_account_ids(numbers: Sequence[int] | None) -> list[AccountId] | None:
+    return None if numbers is None else _validate_account_ids(numbers)
 
 
-def _check_account_ids(numbers: Sequence[int]) -> list[AccountId]:
+def _validate_account_ids(numbers: Sequence[int]) -> list[AccountId]:
     return [
         validate_account_id(number, f"accountIds[{index}]") for index, number in enumerate(numbers)
     ]
 
 
-def _require_object(value: Json | None) -> Mapping[str, object]:
+def _validate_object(value: Json | None) -> Mapping[str, object]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):

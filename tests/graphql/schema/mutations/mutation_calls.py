@@ -31,7 +31,7 @@ async def run_mutation(tenant: Tenant, document: str, **input_fields: Any) -> di
     return dict(data["payload"])
 
 
-async def expect_error(
+async def expect_refusal(
     tenant: Tenant, document: str, **input_fields: Any
 ) -> tuple[str, str | None, str]:
     """Return code, field and message; the mutation must fail and change nothing."""

@@ -10,12 +10,13 @@ from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
 from app.domain.api_keys import Scope
 from app.domain.destinations import DestinationState
-from app.domain.ids import AccountId, PostId, WorkspaceId
+from app.domain.ids import PostId, WorkspaceId
 from app.domain.times import format_instant
 from app.settings import Settings
-from tests.clients import NO_MAINTENANCE, UNLIMITED_SETTINGS, Client, app_client
+from tests.clients import NO_MAINTENANCE, UNLIMITED_SETTINGS, Tenant, app_client
 from tests.db.all_tables import all_rows
-from tests.factories import NOW, add_account, add_api_key, add_post, add_workspace, queued
+from tests.factories import NOW, add_api_key, add_workspace, queued
+from tests.graphql.tenant_objects import add_post_in_states
 
 SECOND = timedelta(seconds=1)
 URL = "https://www.instagram.com/p/C1a2b3c4d5e/"
@@ -82,12 +83,9 @@ class ManualClock:
 
 
 @dataclass(frozen=True, slots=True)
-class PublisherClient:
-    """Client with publishing permission in its workspace."""
+class PublisherClient(Tenant):
+    """A tenant with publishing permission and a manual clock."""
 
-    database: Database
-    workspace: WorkspaceId
-    client: Client
     clock: ManualClock = field(default_factory=ManualClock)
 
     async def call(self, name: str, **arguments: Any) -> dict[str, Any]:
@@ -132,19 +130,14 @@ class PublisherClient:
         client = self.client.with_token(key.token)
         return PublisherClient(self.database, workspace or self.workspace, client, self.clock)
 
-    async def add_post(self, *states: DestinationState, **fields: Any) -> PostId:
+    async def add_post(self, *states: DestinationState, **columns: Any) -> PostId:
         """Add a post with one new account per state; without states, on one account and due."""
-        accounts: list[AccountId] = [
-            await add_account(self.database, self.workspace) for _ in states or (None,)
-        ]
-        destinations = dict(zip(accounts, states or (queued(),), strict=True))
-        return (await add_post(self.database, self.workspace, destinations, **fields)).id
+        return (await add_post_in_states(self, *states or (queued(),), **columns)).id
 
     async def destination_log(self, post: PostId) -> dict[str, Any]:
         """Return the only destination of a post with its attempt log."""
-        (destination,) = (await self.client.query(LOG_QUERY, postId=str(post)))["post"][
-            "destinations"
-        ]
+        data = await self.client.query(LOG_QUERY, postId=str(post))
+        (destination,) = data["post"]["destinations"]
         return dict(destination)
 
     async def events(self) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from app.asgi import create_app
 from app.domain.destinations import ErrorCategory
 from app.domain.retry_policy import DEFAULT_POLICIES
-from app.services.retries import load_retry_policies
+from app.services.retry_policies import load_retry_policies
 from app.settings import SettingsError, read_settings
 
 
