@@ -1,6 +1,6 @@
 """The generated demo data, without a database, loaded at various times."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -21,6 +21,7 @@ from app.domain.attempts import Attempt, AttemptKind, Evidence
 from app.domain.destinations import (
     PERMANENT_CATEGORIES,
     Destination,
+    DestinationState,
     DestinationStatus,
     ErrorCategory,
     Outcome,
@@ -40,6 +41,7 @@ LOAD_TIMES = (
     *(datetime(2026, 12, day, day, 30, tzinfo=UTC) for day in range(1, 15)),
 )
 
+C = ErrorCategory
 EXAMPLE = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
 
 
@@ -55,25 +57,29 @@ class DemoData:
             destination for post in self.posts for destination in post.destinations
         ]
 
+        self.states = [destination.state for destination in self.destinations]
+
     def logs(self) -> Iterator[tuple[Destination, Sequence[Attempt], Sequence[Evidence]]]:
         """Every destination with its attempts and its evidence."""
         for history in self.histories:
             for destination in history.post.destinations:
-                yield (
-                    destination,
-                    history.attempts[destination.id],
-                    history.evidence[destination.id],
-                )
+                id = destination.id
+                yield destination, history.attempts[id], history.evidence[id]
+
+    def attempts(self) -> Iterator[Attempt]:
+        for _, attempts, _ in self.logs():
+            yield from attempts
 
     def history_of(self, opening: str) -> PostHistory:
-        (history,) = [
-            history for history in self.histories if history.post.content.startswith(opening)
-        ]
+        (history,) = (h for h in self.histories if h.post.content.startswith(opening))
         return history
 
     def destination_of(self, opening: str) -> Destination:
         (destination,) = self.history_of(opening).post.destinations
         return destination
+
+    def state_of(self, opening: str) -> DestinationState:
+        return self.destination_of(opening).state
 
 
 @pytest.fixture(scope="module", params=LOAD_TIMES, ids=str)
@@ -85,16 +91,10 @@ def test_a_month_has_a_few_hundred_posts_on_thirteen_accounts(data: DemoData) ->
     assert 380 <= len(data.posts) <= 520
     assert 850 <= len(data.destinations) <= 1250
     assert [account.id for account in data.accounts] == list(range(2280, 2293))
-    assert {account.platform for account in data.accounts} == {
-        "facebook",
-        "instagram",
-        "linkedin",
-        "pinterest",
-        "threads",
-        "tiktok",
-        "x",
-        "youtube",
-    }
+    platforms = {account.platform for account in data.accounts}
+    assert " ".join(sorted(platforms)) == (
+        "facebook instagram linkedin pinterest threads tiktok x youtube"
+    )
     assert {len(post.destinations) for post in data.posts} == {0, 1, 2, 3, 4, 5}
 
 
@@ -106,9 +106,7 @@ def test_posts_are_due_from_thirty_days_before_the_load_to_a_week_after_it(data:
 
 
 def test_most_posts_are_published_and_some_fail(data: DemoData) -> None:
-    states = [
-        destination.state for destination in data.destinations if destination.state.status.is_final
-    ]
+    states = [state for state in data.states if state.status.is_final]
     failed = [state for state in states if state.status is DestinationStatus.FAILED]
     retried = [state for state in states if state.published_at and state.attempts > 1]
     assert 0.07 <= len(failed) / len(states) <= 0.13
@@ -117,30 +115,24 @@ def test_most_posts_are_published_and_some_fail(data: DemoData) -> None:
 
 
 def test_every_status_outcome_category_and_attempt_kind_occurs(data: DemoData) -> None:
-    states = [destination.state for destination in data.destinations]
-    attempts = [attempt for _, attempts, _ in data.logs() for attempt in attempts]
+    failed = [state for state in data.states if state.status is DestinationStatus.FAILED]
     assert {post.status for post in data.posts} == set(PostStatus)
-    assert {state.status for state in states} == set(DestinationStatus)
-    assert {state.outcome for state in states} == set(Outcome)
-    assert {attempt.outcome for attempt in attempts} == set(Outcome)
-    assert {attempt.kind for attempt in attempts} == set(AttemptKind)
-    assert {
-        state.error_category for state in states if state.status is DestinationStatus.FAILED
-    } == set(ErrorCategory)
+    assert {state.status for state in data.states} == set(DestinationStatus)
+    assert {state.outcome for state in data.states} == set(Outcome)
+    assert {attempt.outcome for attempt in data.attempts()} == set(Outcome)
+    assert {attempt.kind for attempt in data.attempts()} == set(AttemptKind)
+    assert {state.error_category for state in failed} == set(ErrorCategory)
 
 
 def test_every_state_of_a_destination_has_a_post_that_names_it(data: DemoData) -> None:
-    assert {
-        post.content.removeprefix("Demo: "): (
-            post.status,
-            [
+    destinations: dict[PostStatus, dict[str, list[Any]]] = defaultdict(dict)
+    for post in data.posts:
+        if post.content.startswith("Demo: ") and post.status is not PostStatus.PUBLISHED:
+            destinations[post.status][post.content.removeprefix("Demo: ")] = [
                 (state.status, state.outcome, state.attempts, state.error_category)
                 for state in (destination.state for destination in post.destinations)
-            ],
-        )
-        for post in data.posts
-        if post.content.startswith("Demo: ") and post.status is not PostStatus.PUBLISHED
-    } == EXPECTED_STATES
+            ]
+    assert destinations == DESTINATIONS_BY_STATUS
 
 
 def test_a_deleted_post_cannot_be_claimed(data: DemoData) -> None:
@@ -166,19 +158,17 @@ def test_only_unclaimed_due_posts_are_overdue(data: DemoData) -> None:
     }
 
 
-def test_leased_and_waiting_destinations_have_their_next_time_in_the_future(
-    data: DemoData,
-) -> None:
-    claimed = data.destination_of("Demo: claimed by a publisher that has not started").state
+def test_leased_and_waiting_destinations_have_their_next_time_in_the_future(data: DemoData) -> None:
+    claimed = data.state_of("Demo: claimed by a publisher that has not started")
     assert claimed.started_at is None
     assert claimed.lease_expires_at is not None
     assert claimed.claimable_at == claimed.lease_expires_at > data.now
-    started = data.destination_of("Demo: being published right now").state
+    started = data.state_of("Demo: being published right now")
     assert started.claimable_at is None
     assert started.started_at is not None
     assert started.lease_expires_at is not None
     assert started.started_at < data.now < started.lease_expires_at
-    waiting = data.destination_of("Demo: waiting for an automatic retry").state
+    waiting = data.state_of("Demo: waiting for an automatic retry")
     assert waiting.next_retry_at is not None
     assert waiting.claimable_at == waiting.next_retry_at > data.now
 
@@ -197,7 +187,7 @@ def test_a_rate_limited_destination_waits_as_long_as_the_platform_asks(data: Dem
 
 
 def test_retry_by_hand_starts_a_round_and_continues_the_count(data: DemoData) -> None:
-    state = data.destination_of("Demo: published after a retry by hand").state
+    state = data.state_of("Demo: published after a retry by hand")
     assert (state.attempts, state.round_attempts) == (6, 1)
     assert state.due_at is not None
     assert state.round_started_at is not None
@@ -226,16 +216,10 @@ def test_contents_show_everything_that_a_post_can_have(data: DemoData) -> None:
 
 def test_the_five_newest_failed_posts_stay_the_newest(data: DemoData) -> None:
     """They failed transiently, and posts that may fail later were created before them."""
-    newest = sorted(
-        (
-            post
-            for post in data.posts
-            if post.status in (PostStatus.FAILED, PostStatus.PARTIALLY_FAILED)
-        ),
-        key=lambda post: post.created_at,
-        reverse=True,
-    )[:5]
-    assert {post.status for post in newest} == {PostStatus.FAILED, PostStatus.PARTIALLY_FAILED}
+    failed = (PostStatus.FAILED, PostStatus.PARTIALLY_FAILED)
+    failed_posts = (post for post in data.posts if post.status in failed)
+    newest = sorted(failed_posts, key=lambda post: post.created_at, reverse=True)[:5]
+    assert {post.status for post in newest} == {*failed}
     for post in newest:
         assert {
             (destination.state.status, destination.state.outcome, destination.state.error_category)
@@ -256,11 +240,8 @@ def test_posts_of_the_last_hour_are_on_accounts_that_can_post(data: DemoData) ->
         account.id for account in data.accounts if blocking_reason(account.access, data.now) is None
     }
     since = data.now - timedelta(hours=1)
-    assert {
-        destination.account_id
-        for destination in data.destinations
-        if destination.created_at > since
-    } <= can_post
+    recent = [destination for destination in data.destinations if destination.created_at > since]
+    assert {destination.account_id for destination in recent} <= can_post
 
 
 def test_first_two_accounts_have_endless_access_and_few_permanent_failures(data: DemoData) -> None:
@@ -268,18 +249,14 @@ def test_first_two_accounts_have_endless_access_and_few_permanent_failures(data:
         assert account.is_active
         assert account.needs_reconnection_since is None
         assert account.token_expires_at is None
-        states = [
-            destination.state
-            for destination in data.destinations
-            if destination.account_id == account.id
-        ]
         permanent = [
-            state
-            for state in states
-            if state.error_category in PERMANENT_CATEGORIES
-            and state.error_code != CANCELLED
-            and state.settled_at
-            and state.settled_at >= data.now - ACTIVITY_WINDOW
+            d.state
+            for d in data.destinations
+            if d.account_id == account.id
+            and d.state.error_category in PERMANENT_CATEGORIES
+            and d.state.error_code != CANCELLED
+            and d.state.settled_at
+            and d.state.settled_at >= data.now - ACTIVITY_WINDOW
         ]
         assert len(permanent) < PERMANENT_FAILURE_WARNING_THRESHOLD
 
@@ -288,8 +265,9 @@ def test_attempts_agree_with_the_state_of_their_destination(data: DemoData) -> N
     for destination, attempts, _ in data.logs():
         state = destination.state
         regular = [attempt for attempt in attempts if attempt.kind is AttemptKind.REGULAR]
-        assert [attempt.number for attempt in regular] == list(range(1, state.attempts + 1))
-        assert [attempt.fence for attempt in regular] == list(range(1, state.attempts + 1))
+        assert [(attempt.number, attempt.fence) for attempt in regular] == [
+            (number, number) for number in range(1, state.attempts + 1)
+        ]
         if state.error is not None and regular and state.status is not DestinationStatus.PUBLISHING:
             failure = regular[-1].failure
             assert failure is not None
@@ -332,22 +310,16 @@ def test_nothing_happens_after_the_load(data: DemoData) -> None:
     rows: list[Account | Post | Destination] = [*data.accounts, *data.posts, *data.destinations]
     for row in rows:
         assert row.created_at <= row.updated_at <= data.now
-    for _, attempts, _ in data.logs():
-        for attempt in attempts:
-            assert attempt.started_at < (attempt.finished_at or data.now) <= data.now
+    for attempt in data.attempts():
+        assert attempt.started_at < (attempt.finished_at or data.now) <= data.now
 
 
 def test_every_error_code_is_in_the_error_table_under_its_category(data: DemoData) -> None:
     documented = {(advice.code, advice.category) for advice in ADVICE}
-    used = {
-        (attempt.failure.code, attempt.failure.category)
-        for _, attempts, _ in data.logs()
-        for attempt in attempts
-        if attempt.failure
-    }
-    used |= {
+    failures = [attempt.failure for attempt in data.attempts() if attempt.failure]
+    used = {(failure.code, failure.category) for failure in failures} | {
         (state.error_code, state.error_category)
-        for state in (destination.state for destination in data.destinations)
+        for state in data.states
         if state.error_code and state.error_category
     }
     assert used <= documented
@@ -356,74 +328,65 @@ def test_every_error_code_is_in_the_error_table_under_its_category(data: DemoDat
 
 QUEUED = (DestinationStatus.QUEUED, Outcome.NONE, 0, None)
 CLAIMED = (DestinationStatus.PUBLISHING, Outcome.NONE, 0, None)
+STARTED = (DestinationStatus.PUBLISHING, Outcome.NONE, 1, None)
+STARTED_AGAIN = (DestinationStatus.PUBLISHING, Outcome.NONE, 2, C.TRANSIENT)
 PUBLISHED = (DestinationStatus.PUBLISHED, Outcome.PUBLISHED, 1, None)
+
+
+def _waiting(attempts: int, category: ErrorCategory) -> Any:
+    return (DestinationStatus.QUEUED, Outcome.NONE, attempts, category)
 
 
 def _failed(attempts: int, category: ErrorCategory, outcome: Outcome = Outcome.FAILED) -> Any:
     return (DestinationStatus.FAILED, outcome, attempts, category)
 
 
-EXPECTED_STATES: dict[str, Any] = {
-    "the documented example, published on two accounts and failed on the third": (
-        PostStatus.PARTIALLY_FAILED,
-        [PUBLISHED, PUBLISHED, _failed(3, ErrorCategory.AUTH)],
-    ),
-    "a draft without accounts": (PostStatus.DRAFT, []),
-    "a draft for two accounts": (PostStatus.DRAFT, [QUEUED, QUEUED]),
-    "scheduled for next week": (PostStatus.SCHEDULED, [QUEUED, QUEUED]),
-    "to be published immediately, due a moment ago and waiting for a publisher": (
-        PostStatus.PUBLISHING,
-        [QUEUED],
-    ),
-    "due, and not claimed by a publisher yet": (PostStatus.SCHEDULED, [QUEUED, QUEUED]),
-    "overdue, because no publisher claimed it": (PostStatus.SCHEDULED, [QUEUED]),
-    "claimed by a publisher that has not started yet": (PostStatus.PUBLISHING, [CLAIMED]),
-    "claimed by a publisher that stopped before it started an attempt": (
-        PostStatus.PUBLISHING,
-        [CLAIMED],
-    ),
-    "being published right now": (
-        PostStatus.PUBLISHING,
-        [(DestinationStatus.PUBLISHING, Outcome.NONE, 1, None)],
-    ),
-    "published on one account, in its second attempt on another": (
-        PostStatus.PUBLISHING,
-        [
+DESTINATIONS_BY_STATUS: dict[PostStatus, dict[str, list[Any]]] = {
+    PostStatus.DRAFT: {
+        "a draft without accounts": [],
+        "a draft for two accounts": [QUEUED, QUEUED],
+    },
+    PostStatus.SCHEDULED: {
+        "scheduled for next week": [QUEUED, QUEUED],
+        "due, and not claimed by a publisher yet": [QUEUED, QUEUED],
+        "overdue, because no publisher claimed it": [QUEUED],
+        "deleted before its due time": [QUEUED],
+    },
+    PostStatus.PUBLISHING: {
+        "to be published immediately, due a moment ago and waiting for a publisher": [QUEUED],
+        "claimed by a publisher that has not started yet": [CLAIMED],
+        "claimed by a publisher that stopped before it started an attempt": [CLAIMED],
+        "being published right now": [STARTED],
+        "published on one account, in its second attempt on another": [PUBLISHED, STARTED_AGAIN],
+        "waiting for an automatic retry": [_waiting(4, C.TRANSIENT)],
+        "waiting until the platform's rate limit resets": [_waiting(1, C.RATE_LIMITED)],
+    },
+    PostStatus.PARTIALLY_FAILED: {
+        "the documented example, published on two accounts and failed on the third": [
             PUBLISHED,
-            (DestinationStatus.PUBLISHING, Outcome.NONE, 2, ErrorCategory.TRANSIENT),
+            PUBLISHED,
+            _failed(3, C.AUTH),
         ],
-    ),
-    "waiting for an automatic retry": (
-        PostStatus.PUBLISHING,
-        [(DestinationStatus.QUEUED, Outcome.NONE, 4, ErrorCategory.TRANSIENT)],
-    ),
-    "waiting until the platform's rate limit resets": (
-        PostStatus.PUBLISHING,
-        [(DestinationStatus.QUEUED, Outcome.NONE, 1, ErrorCategory.RATE_LIMITED)],
-    ),
-    "partially failed, published on two accounts and rejected by the third": (
-        PostStatus.PARTIALLY_FAILED,
-        [PUBLISHED, PUBLISHED, _failed(1, ErrorCategory.CONTENT_REJECTED)],
-    ),
-    "failed, a fault that did not pass": (PostStatus.FAILED, [_failed(5, ErrorCategory.TRANSIENT)]),
-    "failed, rate limited for three days": (
-        PostStatus.FAILED,
-        [_failed(3, ErrorCategory.RATE_LIMITED)],
-    ),
-    "failed, access rejected": (PostStatus.FAILED, [_failed(1, ErrorCategory.AUTH)]),
-    "failed, content rejected": (PostStatus.FAILED, [_failed(1, ErrorCategory.CONTENT_REJECTED)]),
-    "failed, permanent error": (PostStatus.FAILED, [_failed(1, ErrorCategory.PERMANENT)]),
-    "failed, an unrecognised answer": (
-        PostStatus.FAILED,
-        [_failed(5, ErrorCategory.UNCLASSIFIED)],
-    ),
-    "outcome unknown, the publisher stopped after it started an attempt": (
-        PostStatus.FAILED,
-        [_failed(1, ErrorCategory.UNCLASSIFIED, Outcome.UNKNOWN)],
-    ),
-    "cancelled on one account, after the other had rejected it": (
-        PostStatus.FAILED,
-        [_failed(1, ErrorCategory.CONTENT_REJECTED), _failed(0, ErrorCategory.PERMANENT)],
-    ),
-    "deleted before its due time": (PostStatus.SCHEDULED, [QUEUED]),
+        "partially failed, published on two accounts and rejected by the third": [
+            PUBLISHED,
+            PUBLISHED,
+            _failed(1, C.CONTENT_REJECTED),
+        ],
+    },
+    PostStatus.FAILED: {
+        "failed, a fault that did not pass": [_failed(5, C.TRANSIENT)],
+        "failed, rate limited for three days": [_failed(3, C.RATE_LIMITED)],
+        "failed, access rejected": [_failed(1, C.AUTH)],
+        "failed, content rejected": [_failed(1, C.CONTENT_REJECTED)],
+        "failed, permanent error": [_failed(1, C.PERMANENT)],
+        "failed, an unrecognised answer": [_failed(5, C.UNCLASSIFIED)],
+        "outcome unknown, the publisher stopped after it started an attempt": [
+            _failed(1, C.UNCLASSIFIED, Outcome.UNKNOWN)
+        ],
+        "cancelled on one account, after the other had rejected it": [
+            _failed(1, C.CONTENT_REJECTED),
+            _failed(0, C.PERMANENT),
+        ],
+    },
 }
+"""Status, outcome, attempts and error category of the destinations, by post."""

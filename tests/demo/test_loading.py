@@ -12,34 +12,32 @@ import pytest
 from sqlalchemy import select
 
 from app.db.core.database import Database
-from app.db.core.statements import AnyRow
 from app.db.migrations import migrate
-from app.db.models import ApiKey, Base
+from app.db.models import ApiKey
 from app.db.repositories.accounts import activity_by_account_id, all_accounts
-from app.db.repositories.attempts import attempts_by_destination_id
-from app.db.repositories.destinations import destinations_by_post_id
+from app.db.repositories.attempts import load_attempts
 from app.db.repositories.events import read_changes
-from app.db.repositories.posts import posts_by_id
+from app.db.repositories.posts import load_posts
 from app.db.tools.integrity import find_problems
 from app.demo import DEMO_WORKSPACE_ID, DemoRefused, load_demo
 from app.domain.accounts import (
     ACTIVITY_WINDOW,
     AccountAccess,
-    Health,
     HealthReason,
     HealthStatus,
     health,
 )
 from app.domain.api_keys import Scope
 from app.domain.attempts import AttemptKind
-from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.errors import InvalidApiKey
 from app.domain.events import ChangeFilter, EventKind
 from app.domain.ids import DestinationId, PostId
 from app.domain.posts import PostStatus
 from app.services.api_keys import ApiKeyAuthenticator
 from app.settings import SettingsError
-from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
+from tests.db.all_tables import all_rows
+from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace, failed, published
 
 TOKEN = KEY_PREFIX + "0" * 32
 OTHER_TOKEN = KEY_PREFIX + "1" * 32
@@ -53,14 +51,6 @@ LINKEDIN_DESTINATION = DestinationId(UUID("f3a4b5c6-d7e8-9012-abcd-ef1234567890"
 
 async def load_demo_data(database: Database, *, token: str = TOKEN, now: datetime = NOW) -> None:
     await load_demo(database, token=token, api_key_prefix=KEY_PREFIX, now=now)
-
-
-async def all_rows(database: Database) -> dict[str, list[AnyRow]]:
-    async with database.unscoped_connection() as connection:
-        return {
-            table.name: list(await connection.execute(select(table).order_by(*table.primary_key)))
-            for table in Base.metadata.sorted_tables
-        }
 
 
 async def scopes_of_token(
@@ -84,110 +74,61 @@ async def second_database(anyio_backend: str, tmp_path: Path) -> AsyncIterator[D
         yield opened_database
 
 
-async def test_documented_example_has_its_documented_results(database: Database) -> None:
-    await load_demo_data(database)
+@pytest.mark.parametrize("now", [NOW, datetime(2026, 11, 30, 3, 17, tzinfo=UTC)], ids=str)
+async def test_documented_example_has_its_results_and_dates_at_every_load_time(
+    database: Database, now: datetime
+) -> None:
+    await load_demo_data(database, now=now)
     reader = database.read(DEMO_WORKSPACE_ID)
-    (post,) = await posts_by_id(reader, [EXAMPLE])
-    destinations = await destinations_by_post_id(reader, [EXAMPLE])
+    post = (await load_posts(reader, [EXAMPLE]))[EXAMPLE]
     names = {account.id: account.account_name for account in await all_accounts(reader)}
 
-    assert post.status is PostStatus.PARTIALLY_FAILED
-    assert post.scheduled_for == datetime(2026, 4, 15, 14, 30, tzinfo=UTC)
-    assert [
-        (
-            row.id,
-            row.account_id,
-            row.platform,
-            names[row.account_id],
-            row.status,
-            row.published_at,
-            row.platform_post_id,
-            row.platform_post_url,
-            row.error,
-            row.error_category,
-            row.error_code,
-            row.attempts,
-            row.next_retry_at,
-        )
-        for row in destinations
-    ] == [
-        (
-            INSTAGRAM_DESTINATION,
-            2280,
-            "instagram",
-            "@mybrand",
-            DestinationStatus.PUBLISHED,
-            datetime(2026, 4, 15, 14, 30, 5, tzinfo=UTC),
-            "17895432678901234",
-            "https://www.instagram.com/p/ABC123/",
-            None,
-            None,
-            None,
-            1,
-            None,
+    due_at = datetime(2026, 4, 15, 14, 30, tzinfo=UTC)
+    token_expired_at = due_at + timedelta(seconds=107)
+    assert (post.status, post.scheduled_for) == (PostStatus.PARTIALLY_FAILED, due_at)
+    assert (post.created_at, post.updated_at) == (
+        datetime(2026, 4, 14, 9, 5, tzinfo=UTC),
+        token_expired_at,
+    )
+    assert [(d.id, d.account_id, d.platform, names[d.account_id]) for d in post.destinations] == [
+        (INSTAGRAM_DESTINATION, 2280, "instagram", "@mybrand"),
+        (X_DESTINATION, 2282, "x", "@mybrand"),
+        (LINKEDIN_DESTINATION, 2285, "linkedin", "My Brand Inc."),
+    ]
+    assert [destination.state for destination in post.destinations] == [
+        published(
+            due_at + timedelta(seconds=5),
+            due_at=due_at,
+            platform_post_id="17895432678901234",
+            platform_post_url="https://www.instagram.com/p/ABC123/",
+            settled_at=due_at + timedelta(seconds=5.18),
         ),
-        (
-            X_DESTINATION,
-            2282,
-            "x",
-            "@mybrand",
-            DestinationStatus.PUBLISHED,
-            datetime(2026, 4, 15, 14, 30, 3, tzinfo=UTC),
-            "1780123456789012345",
-            "https://x.com/mybrand/status/1780123456789012345",
-            None,
-            None,
-            None,
-            1,
-            None,
+        published(
+            due_at + timedelta(seconds=3),
+            due_at=due_at,
+            platform_post_id="1780123456789012345",
+            platform_post_url="https://x.com/mybrand/status/1780123456789012345",
+            settled_at=due_at + timedelta(seconds=3.09),
         ),
-        (
-            LINKEDIN_DESTINATION,
-            2285,
-            "linkedin",
-            "My Brand Inc.",
-            DestinationStatus.FAILED,
-            None,
-            None,
-            None,
-            "Token expired. Please reconnect your LinkedIn account.",
-            ErrorCategory.AUTH,
-            "TOKEN_EXPIRED",
-            3,
-            None,
+        failed(
+            due_at=due_at,
+            attempts=3,
+            error="Token expired. Please reconnect your LinkedIn account.",
+            category=ErrorCategory.AUTH,
+            code="TOKEN_EXPIRED",
+            settled_at=token_expired_at,
         ),
     ]
-
-
-async def test_documented_example_has_the_same_dates_at_every_load_time(
-    database: Database,
-) -> None:
-    await load_demo_data(database, now=datetime(2026, 11, 30, 3, 17, tzinfo=UTC))
-    reader = database.read(DEMO_WORKSPACE_ID)
-    (post,) = await posts_by_id(reader, [EXAMPLE])
-    attempts = await attempts_by_destination_id(reader, [LINKEDIN_DESTINATION])
-    assert (post.created_at, post.published_at, post.updated_at) == (
-        datetime(2026, 4, 14, 9, 5, tzinfo=UTC),
-        datetime(2026, 4, 15, 14, 30, 5, tzinfo=UTC),
-        datetime(2026, 4, 15, 14, 31, 47, tzinfo=UTC),
-    )
-    assert [
-        (row.number, row.kind, row.outcome, row.category, row.code, row.http_status)
-        for row in attempts
-    ] == [
-        (
-            number,
-            AttemptKind.REGULAR,
-            Outcome.FAILED,
-            category,
-            code,
-            http_status,
-        )
-        for number, category, code, http_status in (
-            (1, ErrorCategory.TRANSIENT, "PLATFORM_UNAVAILABLE", 503),
-            (2, ErrorCategory.TRANSIENT, "PLATFORM_UNAVAILABLE", 503),
-            (3, ErrorCategory.AUTH, "TOKEN_EXPIRED", 401),
-        )
+    attempts = await load_attempts(reader, LINKEDIN_DESTINATION)
+    unavailable = (ErrorCategory.TRANSIENT, "PLATFORM_UNAVAILABLE", 503)
+    failures = [attempt.failure for attempt in attempts if attempt.failure]
+    assert [(a.number, a.kind, a.outcome) for a in attempts] == [
+        (number, AttemptKind.REGULAR, Outcome.FAILED) for number in (1, 2, 3)
+    ]
+    assert [(failure.category, failure.code, failure.http_status) for failure in failures] == [
+        unavailable,
+        unavailable,
+        (ErrorCategory.AUTH, "TOKEN_EXPIRED", 401),
     ]
 
 
@@ -228,42 +169,37 @@ async def test_change_feed_has_an_event_for_every_post_destination_and_account(
 
 
 async def test_two_concurrent_loads_store_the_same_as_one(
-    database: Database, second_database: Database
+    database: Database, database_url: str, second_database: Database
 ) -> None:
     await load_demo_data(second_database)
-    async with Database(database.url.render_as_string(hide_password=False)) as second_process:
+    async with Database(database_url) as second_process:
         await asyncio.gather(load_demo_data(database), load_demo_data(second_process))
     assert await all_rows(database) == await all_rows(second_database)
 
 
-async def test_token_has_the_scopes_read_write_and_publish(database: Database) -> None:
+async def test_only_the_latest_token_is_valid_and_reads_writes_and_publishes(
+    database: Database,
+) -> None:
+    scopes = (Scope.READ, Scope.WRITE, Scope.PUBLISH)
     await load_demo_data(database)
-    assert await scopes_of_token(database, TOKEN) == (Scope.READ, Scope.WRITE, Scope.PUBLISH)
+    assert await scopes_of_token(database, TOKEN) == scopes
     assert await scopes_of_token(database, OTHER_TOKEN) is None
-
-
-async def test_new_token_revokes_the_previous_one(database: Database) -> None:
-    await load_demo_data(database)
     before = await all_rows(database)
+
     await load_demo_data(database, token=OTHER_TOKEN, now=LATER)
 
     assert await scopes_of_token(database, TOKEN, LATER) is None
-    assert await scopes_of_token(database, OTHER_TOKEN, LATER) == (
-        Scope.READ,
-        Scope.WRITE,
-        Scope.PUBLISH,
-    )
+    assert await scopes_of_token(database, OTHER_TOKEN, LATER) == scopes
     after = await all_rows(database)
     assert before | {"api_key": after["api_key"]} == after
-    demo_keys = sorted(after["api_key"], key=lambda key: key.created_at)
-    assert [(key.name, key.revoked_at) for key in demo_keys] == [("demo", LATER), ("demo", None)]
-
-
-async def test_token_that_is_loaded_again_becomes_valid_again(database: Database) -> None:
-    for token in (TOKEN, OTHER_TOKEN, TOKEN):
-        await load_demo_data(database, token=token)
-    assert await scopes_of_token(database, TOKEN) == (Scope.READ, Scope.WRITE, Scope.PUBLISH)
-    assert await scopes_of_token(database, OTHER_TOKEN) is None
+    async with database.unscoped_connection() as connection:
+        keys = await connection.execute(
+            select(ApiKey.name, ApiKey.revoked_at).order_by(ApiKey.created_at)
+        )
+        assert [tuple(key) for key in keys] == [("demo", LATER), ("demo", None)]
+    await load_demo_data(database, token=TOKEN, now=LATER)
+    assert await scopes_of_token(database, TOKEN, LATER) == scopes
+    assert await scopes_of_token(database, OTHER_TOKEN, LATER) is None
 
 
 async def test_keys_with_other_names_or_in_other_workspaces_stay_valid(database: Database) -> None:
@@ -281,9 +217,9 @@ async def test_keys_with_other_names_or_in_other_workspaces_stay_valid(database:
         assert revoked.all() == [None, None]
 
 
-async def test_two_concurrent_tokens_leave_one_valid(database: Database) -> None:
+async def test_two_concurrent_tokens_leave_one_valid(database: Database, database_url: str) -> None:
     await load_demo_data(database, token=KEY_PREFIX + "2" * 32)
-    async with Database(database.url.render_as_string(hide_password=False)) as second_process:
+    async with Database(database_url) as second_process:
         await asyncio.gather(
             load_demo_data(database), load_demo_data(second_process, token=OTHER_TOKEN)
         )
@@ -314,52 +250,14 @@ async def test_workspace_with_the_same_name_stops_the_load(database: Database) -
     assert await all_rows(database) == before
 
 
-async def test_accounts_have_every_kind_of_health(
-    database: Database,
-) -> None:
+async def test_accounts_have_every_kind_of_health(database: Database) -> None:
     await load_demo_data(database)
-    assert {
-        account_id: (account_health.status, account_health.reasons)
-        for account_id, account_health in (await _health_by_account(database, NOW)).items()
-    } == {
-        2280: (HealthStatus.HEALTHY, ()),
-        2281: (HealthStatus.HEALTHY, ()),
-        2282: (HealthStatus.HEALTHY, ()),
-        2283: (HealthStatus.HEALTHY, ()),
-        2284: (HealthStatus.WARNING, (HealthReason.TOKEN_EXPIRING_SOON,)),
-        2285: (
-            HealthStatus.BROKEN,
-            (HealthReason.NEEDS_RECONNECTION, HealthReason.TOKEN_EXPIRED),
-        ),
-        2286: (HealthStatus.HEALTHY, ()),
-        2287: (HealthStatus.WARNING, (HealthReason.RECENT_PERMANENT_FAILURES,)),
-        2288: (HealthStatus.HEALTHY, ()),
-        2289: (HealthStatus.BROKEN, (HealthReason.TOKEN_EXPIRED,)),
-        2290: (HealthStatus.BROKEN, (HealthReason.ACCOUNT_INACTIVE,)),
-        2291: (HealthStatus.HEALTHY, ()),
-        2292: (
-            HealthStatus.BROKEN,
-            (HealthReason.NEEDS_RECONNECTION, HealthReason.RECENT_PERMANENT_FAILURES),
-        ),
-    }
-
-
-async def test_first_two_accounts_stay_healthy(database: Database) -> None:
-    await load_demo_data(database)
-    for now in (NOW, NOW + timedelta(days=7), NOW + timedelta(days=400)):
-        by_account = await _health_by_account(database, now)
-        first_two = [by_account[account_id].status for account_id in sorted(by_account)[:2]]
-        assert first_two == [HealthStatus.HEALTHY, HealthStatus.HEALTHY]
-
-
-async def _health_by_account(database: Database, now: datetime) -> dict[int, Health]:
     reader = database.read(DEMO_WORKSPACE_ID)
     accounts = await all_accounts(reader)
-    activities = await activity_by_account_id(
-        reader, [account.id for account in accounts], now - ACTIVITY_WINDOW
-    )
+    ids = [account.id for account in accounts]
+    activities = await activity_by_account_id(reader, ids, NOW - ACTIVITY_WINDOW)
     failures = {row.account_id: row.permanent_failures for row in activities}
-    return {
+    health_by_account = {
         account.id: health(
             AccountAccess(
                 is_active=account.is_active,
@@ -367,7 +265,20 @@ async def _health_by_account(database: Database, now: datetime) -> dict[int, Hea
                 token_expires_at=account.token_expires_at,
             ),
             permanent_failures=failures.get(account.id, 0),
-            now=now,
+            now=NOW,
         )
         for account in accounts
+    }
+    assert {id: (each.status, *each.reasons) for id, each in health_by_account.items()} == {
+        **dict.fromkeys((2280, 2281, 2282, 2283, 2286, 2288, 2291), (HealthStatus.HEALTHY,)),
+        2284: (HealthStatus.WARNING, HealthReason.TOKEN_EXPIRING_SOON),
+        2285: (HealthStatus.BROKEN, HealthReason.NEEDS_RECONNECTION, HealthReason.TOKEN_EXPIRED),
+        2287: (HealthStatus.WARNING, HealthReason.RECENT_PERMANENT_FAILURES),
+        2289: (HealthStatus.BROKEN, HealthReason.TOKEN_EXPIRED),
+        2290: (HealthStatus.BROKEN, HealthReason.ACCOUNT_INACTIVE),
+        2292: (
+            HealthStatus.BROKEN,
+            HealthReason.NEEDS_RECONNECTION,
+            HealthReason.RECENT_PERMANENT_FAILURES,
+        ),
     }

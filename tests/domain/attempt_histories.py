@@ -50,7 +50,17 @@ GONE = Failure(
     category=ErrorCategory.PERMANENT, code="GONE", message="The page is gone.", http_status=410
 )
 RETRY_DECIDER = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
+"""Retries after half of the longest wait."""
 LEASE_LOST = ("lease_lost", "The lease has ended, or another client holds the destination.")
+
+
+def make_failure(
+    category: ErrorCategory = ErrorCategory.TRANSIENT, retry_after: timedelta | None = None
+) -> Failure:
+    """A failure whose code is its category."""
+    return Failure(
+        category=category, code=category.name, message="Rejected.", retry_after=retry_after
+    )
 
 
 def make_lease(fence: int, token: UUID | None = None) -> Lease:

@@ -181,15 +181,6 @@ def new_id() -> UUID:
     return UUID(int=next(_id_sequence))
 
 
-def state_lists(
-    states: Mapping[str, DestinationState],
-) -> st.SearchStrategy[list[DestinationState]]:
-    """Strategy of lists of 1 to 4 states."""
-    return st.lists(st.sampled_from(sorted(states)), min_size=1, max_size=4).map(
-        lambda names: [states[name] for name in names]
-    )
-
-
 def post_strategy() -> st.SearchStrategy[Post]:
     """Strategy of drafts, scheduled posts and immediate posts, with destinations in any state."""
     drafts = st.lists(st.just(draft()), max_size=4).map(
@@ -199,7 +190,9 @@ def post_strategy() -> st.SearchStrategy[Post]:
         lambda states, now: make_post(
             states, submitted_now=now, scheduled_for=None if now else LATER
         ),
-        state_lists(SUBMITTED),
+        st.lists(st.sampled_from(sorted(SUBMITTED)), min_size=1, max_size=4).map(
+            lambda names: [SUBMITTED[name] for name in names]
+        ),
         st.booleans(),
     )
     return st.one_of(drafts, submitted, submitted, submitted)

@@ -21,7 +21,7 @@ from app.domain.account_commands import (
 from app.domain.accounts import Account, readiness
 from app.domain.validation.text import MAX_NAME_LENGTH, MAX_URL_LENGTH
 from tests.domain.destination_states import make_account
-from tests.domain.errors import input_error
+from tests.domain.errors import NOT_A_PLATFORM, NOT_A_URL, NUL, SURROGATE, input_error
 from tests.factories import NOW
 
 EARLIER, LATER = NOW - timedelta(days=30), NOW + timedelta(days=60)
@@ -197,13 +197,13 @@ FIELDS = {
 INVALID_NAMES = {
     "": "{} must not be empty; leave it out instead.",
     " \t": "{} must not be empty; leave it out instead.",
-    "a\0b": "{} must not contain a NUL character.",
-    "a\ud800": "{} must not contain a lone surrogate.",
+    "a\0b": f"{{}} {NUL}",
+    "a\ud800": f"{{}} {SURROGATE}",
     "😀" * 501: "{} is 501 characters long; at most 500 are allowed.",
 }
 INVALID_URLS = {
-    "": "{} must be a URL that starts with http:// or https://.",
-    "javascript:alert(1)": "{} must be a URL that starts with http:// or https://.",
+    "": f"{{}} {NOT_A_URL}",
+    "javascript:alert(1)": f"{{}} {NOT_A_URL}",
     "https://e.com/" + "a" * 1987: "{} is 2001 characters long; at most 2000 are allowed.",
 }
 
@@ -223,7 +223,7 @@ def test_invalid_text_is_rejected(argument: str) -> None:
 def test_invalid_platform_is_rejected() -> None:
     assert input_error(check_new_account, replace(NEW_ACCOUNT, platform="Instagram")) == (
         "platform",
-        "platform must be a word of lower-case letters, digits, _ and -, such as instagram.",
+        f"platform {NOT_A_PLATFORM}",
     )
 
 

@@ -20,7 +20,8 @@ from app.domain.api_keys import (
 
 NOW = datetime(2026, 4, 15, 12, tzinfo=UTC)
 MS = timedelta(milliseconds=1)
-TOKEN = "pe_live_" + "0123456789abcdef" * 2
+DIGITS = "0123456789abcdef" * 2
+TOKEN = f"pe_live_{DIGITS}"
 
 
 def test_new_key_is_prefix_and_32_hex_digits() -> None:
@@ -45,22 +46,10 @@ def test_every_new_key_is_well_formed(secret: bytes, prefix: str) -> None:
 @pytest.mark.parametrize(
     "token",
     [
-        "",
-        "pe_live_",
-        TOKEN[:-1],
-        TOKEN + "0",
-        TOKEN.upper(),
-        "pe_live_" + "0123456789ABCDEF" * 2,
-        "pe_test_" + "0123456789abcdef" * 2,
-        "PE_LIVE_" + "0123456789abcdef" * 2,
-        "0123456789abcdef" * 2,
-        " " + TOKEN,
-        TOKEN + " ",
-        TOKEN + "\n",
-        TOKEN[:-1] + "g",
-        TOKEN[:-1] + "٣",
-        TOKEN[:-1] + "\ud800",
-        "Bearer " + TOKEN,
+        *("", "pe_live_", DIGITS, f"pe_test_{DIGITS}", f"PE_LIVE_{DIGITS}"),
+        *(f"pe_live_{DIGITS.upper()}", TOKEN.upper(), f"Bearer {TOKEN}"),
+        *(f" {TOKEN}", f"{TOKEN} ", f"{TOKEN}\n", f"{TOKEN}0"),
+        *(TOKEN[:-1] + end for end in ("", "g", "٣", "\ud800")),
     ],
 )
 def test_malformed_key_is_recognised(token: str) -> None:

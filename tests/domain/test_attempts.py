@@ -17,7 +17,7 @@ from app.domain.attempts import (
     validate_worker,
 )
 from app.domain.destinations import ErrorCategory
-from tests.domain.errors import input_error
+from tests.domain.errors import NOT_A_URL, NOT_PRINTABLE, NUL, SURROGATE, input_error
 from tests.factories import NOW
 
 C = ErrorCategory
@@ -25,8 +25,6 @@ URL = "https://www.instagram.com/p/C1a2b3c4d5e/"
 API_KEY = "pe_live_0f3b5c7d9e1f2a4b6c8d0e2f4a6b8c0d"
 MAX_SKEW = timedelta(minutes=5)
 MS = timedelta(milliseconds=1)
-NOT_PRINTABLE = "must be printable and not empty."
-NUL = "must not contain a NUL character."
 
 
 def test_failure_has_all_reported_details() -> None:
@@ -81,18 +79,16 @@ def test_failure_details_may_reach_their_limits(name: str, value: object, stored
         ({"code": "  "}, "code", NOT_PRINTABLE),
         ({"code": "a\nb"}, "code", NOT_PRINTABLE),
         ({"code": "\0"}, "code", NUL),
-        ({"code": "\ud800"}, "code", "must not contain a lone surrogate."),
+        ({"code": "\ud800"}, "code", SURROGATE),
         ({"http_status": 99}, "httpStatus", "must be from 100 to 599; it is 99."),
         ({"http_status": 600}, "httpStatus", "must be from 100 to 599; it is 600."),
-        (
-            {"retry_after_seconds": -1},
-            "retryAfterSeconds",
-            "must be from 0 to 2,592,000; it is -1.",
-        ),
-        (
-            {"retry_after_seconds": 315_360_000},
-            "retryAfterSeconds",
-            "must be from 0 to 2,592,000; it is 315,360,000.",
+        *(
+            (
+                {"retry_after_seconds": seconds},
+                "retryAfterSeconds",
+                f"must be from 0 to 2,592,000; it is {seconds:,}.",
+            )
+            for seconds in (-1, 315_360_000)
         ),
     ],
 )
@@ -125,22 +121,18 @@ def test_long_failure_is_truncated_and_made_storable() -> None:
     ("post_id", "url", "published_at", "expected"),
     [
         ("1", URL, NOW - timedelta(minutes=3), NOW - timedelta(minutes=3)),
-        ("p" * 500, None, None, NOW),
+        ("p" * 500, None, None, NOW + MS),
         (None, URL, NOW + MAX_SKEW, NOW + MAX_SKEW),
-        ("1", None, NOW + timedelta(microseconds=1999), NOW + MS),
+        ("1", None, NOW + timedelta(microseconds=2999), NOW + 2 * MS),
     ],
 )
-def test_publication_has_location_and_time(
+def test_publication_has_location_and_time_in_milliseconds(
     post_id: Any, url: Any, published_at: Any, expected: Any
 ) -> None:
-    assert validate_publication(post_id, url, published_at, NOW) == Publication(
+    now = NOW + timedelta(microseconds=1999)
+    assert validate_publication(post_id, url, published_at, now) == Publication(
         platform_post_id=post_id, platform_post_url=url, published_at=expected
     )
-
-
-def test_default_publication_time_is_now_in_milliseconds() -> None:
-    publication = validate_publication("1", None, None, NOW + timedelta(microseconds=1999))
-    assert publication.published_at == NOW + MS
 
 
 @pytest.mark.parametrize(
@@ -160,18 +152,12 @@ def test_publication_url_is_encoded_and_redacted(url: str, stored: str) -> None:
     assert validate_publication(None, stored, None, NOW).platform_post_url == stored
 
 
-NO_URL = "must be a URL that starts with http:// or https://."
-
-
 @pytest.mark.parametrize(
     ("post_id", "url", "argument", "problem"),
     [
         *(
-            ("1", url, "platformPostUrl", NO_URL)
-            for url in (
-                *("javascript:alert(1)", "", "https://[::1/", "https://x.com:99999/"),
-                *("https://a b/", "https://x.com/\n"),
-            )
+            ("1", url, "platformPostUrl", NOT_A_URL)
+            for url in ("javascript:alert(1)", "", "https://a b/", "https://x.com/\n")
         ),
         (
             "1",

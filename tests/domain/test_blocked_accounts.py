@@ -17,7 +17,7 @@ from app.domain.errors import AccountNeedsReconnection
 from app.domain.posts import Post
 from tests.domain.attempt_histories import failed_state
 from tests.domain.destination_states import make_account, make_post
-from tests.domain.errors import expect_error
+from tests.domain.errors import EXPIRED, INACTIVE, REJECTED, expect_error
 from tests.factories import (
     NOW,
     being_verified,
@@ -35,9 +35,6 @@ MS = timedelta(milliseconds=1)
 EARLIER = NOW - timedelta(hours=1)
 
 ACCOUNT = make_account(1)
-INACTIVE = "The account is switched off or disconnected. Connect it again to post."
-REJECTED = "The platform refused the account's access. Reconnect the account to post."
-EXPIRED = "The account's access has expired. Reconnect the account to post."
 BLOCKED = [
     (make_account(1, is_active=False), INACTIVE),
     (make_account(1, needs_reconnection_since=EARLIER), REJECTED),

@@ -15,7 +15,7 @@ from app.domain.idempotency import (
     fingerprint,
     parse_client_key,
 )
-from tests.domain.errors import input_error
+from tests.domain.errors import NOT_PRINTABLE, NUL, SURROGATE, input_error
 from tests.domain.post_commands import new_post_request
 
 MAY = datetime(2026, 5, 1, tzinfo=UTC)
@@ -31,9 +31,9 @@ def test_client_key_lasts_a_day_and_does_not_wait(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        *((text, "must be printable and not empty.") for text in ("", "  ", "a\nb", "a\x7f")),
-        ("\0", "must not contain a NUL character."),
-        ("\ud800", "must not contain a lone surrogate."),
+        *((text, NOT_PRINTABLE) for text in ("", "  ", "a\nb", "a\x7f")),
+        ("\0", NUL),
+        ("\ud800", SURROGATE),
         ("x" * 256, "is 256 characters long; at most 255 are allowed."),
     ],
 )

@@ -19,13 +19,9 @@ from app.domain.ids import (
     parse_uuid,
     validate_account_id,
 )
-from tests.domain.errors import expect_error
+from tests.domain.errors import ACCOUNT_ID_MESSAGE, UUID_MESSAGE, expect_error
 
 POST = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
-UUID_MESSAGE = (
-    "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479."
-)
-ACCOUNT_ID_MESSAGE = "An account id is a whole number from 1 to 2147483647."
 NODE_ID_MESSAGE = "The id is not one that this API returned in a field named `id`."
 
 ACCOUNT_IDS = st.integers(1, MAX_ACCOUNT_ID).map(AccountId)
@@ -37,6 +33,9 @@ NODES = st.one_of(
 
 def encode_base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
+
+
+ACCOUNT_NODE_ID = encode_base64("Account:2280")
 
 
 def id_error(function: Callable[..., object], *args: object) -> tuple[str | None, str]:
@@ -101,7 +100,7 @@ def test_account_id_out_of_range_is_rejected(number: int) -> None:
 def test_node_id_is_kind_and_key_in_base64() -> None:
     assert encode_node_id(NodeKind.POST, POST) == encode_base64(f"Post:{POST}")
     assert encode_node_id(NodeKind.DESTINATION, POST) == encode_base64(f"Destination:{POST}")
-    assert encode_node_id(NodeKind.ACCOUNT, 2280) == encode_base64("Account:2280")
+    assert encode_node_id(NodeKind.ACCOUNT, 2280) == ACCOUNT_NODE_ID
 
 
 @given(NODES)
@@ -119,42 +118,18 @@ def test_different_nodes_have_different_ids(
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "Post",
-        "=",
-        "====",
-        str(POST),
-        f"Post:{POST}",
-        encode_base64("Post"),
-        encode_base64("Post:"),
-        encode_base64(":"),
-        encode_base64(str(POST)),
-        encode_base64(f"post:{POST}"),
-        encode_base64(f"POST:{POST}"),
-        encode_base64(f"Attempt:{POST}"),
-        encode_base64(f"Workspace:{POST}"),
-        encode_base64(f"Post:{str(POST).upper()}"),
-        encode_base64(f"Post:{POST.hex}"),
-        encode_base64(f"Post:{POST}:"),
-        encode_base64(f"Post: {POST}"),
-        encode_base64(f" Post:{POST}"),
-        encode_base64(f"Post:{POST}\n"),
-        encode_base64("Post:2280"),
-        encode_base64(f"Account:{POST}"),
-        encode_base64("Account:0"),
-        encode_base64("Account:02280"),
-        encode_base64("Account:-1"),
-        encode_base64("Account:2147483648"),
+        *("", "Post", "=", "====", str(POST), f"Post:{POST}", "\ud800"),
+        *map(encode_base64, ("Post", "Post:", ":", str(POST), f"post:{POST}", f"POST:{POST}")),
+        *map(encode_base64, (f"Attempt:{POST}", f"Workspace:{POST}", f"Account:{POST}")),
+        *map(encode_base64, (f"Post:{str(POST).upper()}", f"Post:{POST.hex}", f"Post:{POST}:")),
+        *map(encode_base64, (f"Post: {POST}", f" Post:{POST}", f"Post:{POST}\n", "Post:2280")),
+        *map(encode_base64, ("Account:0", "Account:02280", "Account:-1", "Account:2147483648")),
         encode_base64("Account:٣"),
         base64.b64encode(b"Account:\xff").decode(),
-        encode_base64("Account:2280") + "=",
+        *(f"{ACCOUNT_NODE_ID}=", f"{ACCOUNT_NODE_ID} ", f" {ACCOUNT_NODE_ID}"),
+        *(f"{ACCOUNT_NODE_ID}\n", f"{ACCOUNT_NODE_ID[:4]}\n{ACCOUNT_NODE_ID[4:]}"),
         encode_base64("Account:22800").rstrip("="),
-        encode_base64("Account:2280") + " ",
-        " " + encode_base64("Account:2280"),
-        encode_base64("Account:2280") + "\n",
-        encode_base64("Account:2280")[:4] + "\n" + encode_base64("Account:2280")[4:],
-        "é" + encode_base64("Account:2280"),
-        "\ud800",
+        f"é{ACCOUNT_NODE_ID}",
     ],
 )
 def test_any_other_text_is_rejected_as_node_id(text: str) -> None:

@@ -26,7 +26,14 @@ from app.domain.reports import (
 from app.domain.settlement import History, Receipt, Transition
 from app.domain.transitions import cancelled, claimed, retried, verification_claimed
 from app.domain.verification import VerificationFinding, reconcile, report_verified
-from tests.domain.attempt_histories import PUBLICATION, RETRY_DECIDER, SECOND, TIMEOUT, make_lease
+from tests.domain.attempt_histories import (
+    PUBLICATION,
+    RETRY_DECIDER,
+    SECOND,
+    TIMEOUT,
+    make_failure,
+    make_lease,
+)
 from tests.factories import NOW, queued
 
 MINUTE = timedelta(minutes=1)
@@ -67,7 +74,7 @@ class StoredDestination:
         self.state = transition.state
 
 
-def claim(stored: StoredDestination) -> Transition:
+def claim_if_due(stored: StoredDestination) -> Transition:
     claimable_at = stored.state.claimable_at
     if claimable_at is None or claimable_at > stored.now:
         return Transition(state=stored.state)
@@ -78,7 +85,7 @@ def claim(stored: StoredDestination) -> Transition:
     return Transition(state=claimed(state, lease.token, stored.now + MINUTE))
 
 
-def claim_verification(stored: StoredDestination) -> Transition:
+def claim_verification_if_due(stored: StoredDestination) -> Transition:
     verifiable_at = stored.state.verifiable_at
     if verifiable_at is None or verifiable_at > stored.now:
         return Transition(state=stored.state)
@@ -113,12 +120,16 @@ def wait_command(duration: timedelta) -> Command:
 Report = Callable[[DestinationState, History, ReportContext], Transition]
 
 
-def lease_command(report: Report) -> st.SearchStrategy[Command]:
+def lease_command(
+    report: Report,
+    issued_leases: Callable[[StoredDestination], list[Lease]] = lambda stored: stored.leases,
+) -> st.SearchStrategy[Command]:
     """Report with one of the latest three leases, most often the last one."""
 
     def command_for(index: int) -> Command:
         def run(stored: StoredDestination) -> Transition:
-            lease = stored.leases[max(index, -len(stored.leases))]
+            leases = issued_leases(stored)
+            lease = leases[max(index, -len(leases))]
             return report(stored.state, stored.history, stored.report_context(lease))
 
         return run
@@ -127,28 +138,21 @@ def lease_command(report: Report) -> st.SearchStrategy[Command]:
 
 
 def failure_command(category: ErrorCategory) -> st.SearchStrategy[Command]:
-    failure = replace(TIMEOUT, category=category, code=category.name)
     return lease_command(
         lambda state, history, context: report_failed(
-            state, history, context, failure, RETRY_DECIDER
+            state, history, context, make_failure(category), RETRY_DECIDER
         )
     )
 
 
 def verification_command(finding: VerificationFinding) -> st.SearchStrategy[Command]:
     publication = PUBLICATION if finding is VerificationFinding.PUBLISHED else None
-
-    def command_for(index: int) -> Command:
-        def run(stored: StoredDestination) -> Transition:
-            leases = stored.verification_leases
-            context = stored.report_context(leases[max(index, -len(leases))])
-            return report_verified(
-                stored.state, stored.history, context, finding, publication, RETRY_DECIDER
-            )
-
-        return run
-
-    return st.sampled_from([-1, -1, -2]).map(command_for)
+    return lease_command(
+        lambda state, history, context: report_verified(
+            state, history, context, finding, publication, RETRY_DECIDER
+        ),
+        lambda stored: stored.verification_leases,
+    )
 
 
 def external_attempt_command(details: Publication | Failure) -> st.SearchStrategy[Command]:
@@ -190,10 +194,10 @@ STARTS = lease_command(
     )[0]
 )
 COMMANDS = st.one_of(
-    st.just(claim),
+    st.just(claim_if_due),
     STARTS,
     REPORTS,
-    st.sampled_from([claim, claim_verification, settle_expired, cancel_or_retry]),
+    st.sampled_from([claim_if_due, claim_verification_if_due, settle_expired, cancel_or_retry]),
     st.sampled_from([SECOND, MINUTE, timedelta(hours=30)]).map(wait_command),
     lease_command(
         lambda state, _, context: Transition(state=release_claim(state, context.lease, context.now))
@@ -284,10 +288,10 @@ def test_destination_is_never_stuck(commands: Sequence[Command]) -> None:
 
     match stored.state:
         case DestinationState(status=DestinationStatus.QUEUED):
-            assert apply_command(stored, claim) is not None
+            assert apply_command(stored, claim_if_due) is not None
             assert stored.state.status is DestinationStatus.PUBLISHING
         case DestinationState(outcome=Outcome.UNKNOWN):
-            apply_command(stored, claim_verification)
+            apply_command(stored, claim_verification_if_due)
             assert stored.state.verification_token == stored.verification_leases[-1].token
         case state:
             assert state.status.is_final

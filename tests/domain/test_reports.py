@@ -1,4 +1,4 @@
-"""Reports by lease holders and by publishers that lost the lease, for every state."""
+"""Start, release, reports and expiry of leases, held or lost, for every state."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,10 +7,20 @@ from uuid import UUID
 
 import pytest
 
-from app.domain.attempts import Failure
+from app.domain.accounts import HealthReason
+from app.domain.attempts import Attempt, Failure
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
+from app.domain.errors import LeaseLost
 from app.domain.leases import Lease
-from app.domain.reports import report_failed, report_published, report_unknown
+from app.domain.reports import (
+    expire_lease,
+    release_claim,
+    report_failed,
+    report_published,
+    report_unknown,
+    require_lease,
+    start_attempt,
+)
 from app.domain.settlement import History, Receipt, Transition
 from tests.domain.attempt_histories import (
     AFTER_LEASE,
@@ -27,12 +37,14 @@ from tests.domain.attempt_histories import (
     ended_as_superseded,
     failed_state,
     late_attempt,
+    make_failure,
     make_history,
     make_lease,
     new_attempt,
     new_evidence,
     published_state,
     published_transition,
+    released_state,
     report_context,
     result_or_error,
     retrying_state,
@@ -48,6 +60,7 @@ from tests.domain.destination_states import (
     STARTED,
     SUBMITTED,
 )
+from tests.domain.errors import expect_error
 from tests.factories import NOW
 
 all_states = pytest.mark.parametrize("name", ALL_STATES)
@@ -56,7 +69,7 @@ published_states = pytest.mark.parametrize("name", PUBLISHED)
 submitted_states = pytest.mark.parametrize("name", SUBMITTED)
 
 
-# Reports by the lease holder
+# Reports by the lease holder.
 
 
 @leased_states
@@ -126,15 +139,18 @@ def test_unknown_outcome_keeps_reported_details_except_category_and_code() -> No
 @pytest.mark.parametrize("category", ErrorCategory)
 def test_only_auth_failure_affects_account(category: ErrorCategory) -> None:
     state = ALL_STATES["started"]
-    failure = replace(TIMEOUT, category=category, code=category.name)
     transition = report_failed(
-        state, make_history(state), report_context(current_lease(state)), failure, RETRY_DECIDER
+        state,
+        make_history(state),
+        report_context(current_lease(state)),
+        make_failure(category),
+        RETRY_DECIDER,
     )
     expected = NOW if category is ErrorCategory.AUTH else None
     assert transition.auth_failed_attempt_started_at == expected
 
 
-# Reports after the lease was lost
+# Reports after the lease was lost.
 
 
 @submitted_states
@@ -242,3 +258,122 @@ def test_failure_after_unknown_outcome_of_same_lease_is_logged() -> None:
     transition = _report_failed(state, history, make_lease(1, UUID(int=1)))
     assert (transition.state, transition.receipt) == (state, Receipt.LATE)
     assert history.attempts[0].failure == LEASE_EXPIRED
+
+
+# Start, release and expiry.
+
+
+def start(
+    state: DestinationState,
+    lease: Lease,
+    now: datetime = DURING_LEASE,
+    blocking_reason: HealthReason | None = None,
+) -> tuple[Transition | tuple[str, str], Attempt | None]:
+    """Start an attempt; return the transition or error, and the attempt."""
+    attempts: list[Attempt] = []
+
+    def run() -> Transition:
+        transition, attempt = start_attempt(
+            state,
+            make_history(state),
+            report_context(lease, now),
+            worker="w",
+            blocking_reason=blocking_reason,
+        )
+        attempts.append(attempt)
+        return transition
+
+    return result_or_error(run), attempts[0] if attempts else None
+
+
+def release(
+    state: DestinationState, lease: Lease, now: datetime = DURING_LEASE
+) -> Transition | tuple[str, str]:
+    return result_or_error(lambda: Transition(state=release_claim(state, lease, now)))
+
+
+@all_states
+def test_only_lease_holder_starts_claim_once(name: str) -> None:
+    state = ALL_STATES[name]
+    result, attempt = start(state, current_lease(state))
+
+    if name in CLAIMED:
+        assert attempt == new_attempt(state, "w", DURING_LEASE)
+        assert result == Transition(state=started_state(state, DURING_LEASE), attempts=(attempt,))
+    elif name in STARTED:
+        assert attempt == make_history(state).attempts[-1]
+        assert result == Transition(state=state, receipt=Receipt.REPEATED)
+    else:
+        assert (result, attempt) == (LEASE_LOST, None)
+
+
+@all_states
+def test_expired_lease_does_not_start_attempt(name: str) -> None:
+    state = ALL_STATES[name]
+    assert start(state, current_lease(state), AFTER_LEASE) == (LEASE_LOST, None)
+    result, _ = start(state, current_lease(state), AFTER_LEASE - SECOND)
+    assert (result == LEASE_LOST) == (name not in LEASED)
+
+
+@pytest.mark.parametrize("name", CLAIMED)
+def test_attempt_on_blocked_account_does_not_start(name: str) -> None:
+    state = CLAIMED[name]
+    assert start(state, current_lease(state), blocking_reason=HealthReason.NEEDS_RECONNECTION) == (
+        (
+            "lease_lost",
+            "This account cannot publish now. The platform refused the account's access."
+            " Reconnect the account to post.",
+        ),
+        None,
+    )
+
+
+@all_states
+@pytest.mark.parametrize("fence", [0, 1, 2, 9])
+def test_lease_of_another_claim_is_lost(name: str, fence: int) -> None:
+    state, other = ALL_STATES[name], make_lease(fence)
+    assert start(state, other)[0] == release(state, other) == LEASE_LOST
+    expect_error(LeaseLost, require_lease, state, other, DURING_LEASE)
+
+
+@all_states
+def test_lease_is_required_until_its_expiry(name: str) -> None:
+    state = ALL_STATES[name]
+    if name in LEASED:
+        require_lease(state, current_lease(state), DURING_LEASE)
+    else:
+        expect_error(LeaseLost, require_lease, state, current_lease(state), DURING_LEASE)
+    expect_error(LeaseLost, require_lease, state, current_lease(state), AFTER_LEASE)
+
+
+@all_states
+def test_only_lease_holder_releases_claim_until_it_is_started(name: str) -> None:
+    state = ALL_STATES[name]
+    result = release(state, current_lease(state))
+
+    if name in CLAIMED:
+        assert result == Transition(state=released_state(state, DURING_LEASE))
+    elif name in STARTED:
+        message = "The attempt was started, so it cannot be released. Report its outcome."
+        assert result == ("conflict", message)
+    else:
+        assert result == LEASE_LOST
+    assert release(state, current_lease(state), AFTER_LEASE) == LEASE_LOST
+
+
+@all_states
+def test_expired_lease_is_released_or_its_outcome_is_unknown(name: str) -> None:
+    state, history = ALL_STATES[name], make_history(ALL_STATES[name])
+    assert expire_lease(state, history, AFTER_LEASE - SECOND) is None
+    transition = expire_lease(state, history, AFTER_LEASE)
+
+    if name in CLAIMED:
+        assert transition == Transition(state=released_state(state, AFTER_LEASE))
+    elif name in STARTED:
+        after = unknown_state(state, LEASE_EXPIRED, AFTER_LEASE)
+        ended = history.attempts[-1].ended(Outcome.UNKNOWN, LEASE_EXPIRED, AFTER_LEASE)
+        assert transition == Transition(state=after, attempts=(ended,))
+        without_log = expire_lease(state, replace(history, attempts=[]), AFTER_LEASE)
+        assert without_log == Transition(state=after)
+    else:
+        assert transition is None

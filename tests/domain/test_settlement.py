@@ -6,30 +6,26 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.attempts import Failure
-from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
+from app.domain.destinations import DestinationState, ErrorCategory, Outcome
 from app.domain.reports import report_failed, start_attempt
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
 from app.domain.settlement import History, RetryDecider
 from app.domain.transitions import claimed, retried
 from tests.domain.attempt_histories import (
     NEW_ATTEMPT_ID,
-    RETRY_DECIDER,
     SECOND,
     current_lease,
     make_attempt,
+    make_failure,
     make_history,
     report_context,
+    with_lost_attempt,
 )
-from tests.domain.destination_states import ALL_STATES
+from tests.domain.destination_states import ALL_STATES, PUBLISHED, SUBMITTED
 from tests.factories import NOW, queued
 
 HOUR = timedelta(hours=1)
 C = ErrorCategory
-
-
-def make_failure(category: ErrorCategory, retry_after: timedelta | None = None) -> Failure:
-    return Failure(category=category, code=category.name, message="No.", retry_after=retry_after)
 
 
 def counts_and_waits(
@@ -64,57 +60,36 @@ def counts_and_waits(
     return results
 
 
-@pytest.mark.parametrize("category", [C.TRANSIENT, C.UNCLASSIFIED])
-def test_transient_failure_is_attempted_5_times_with_growing_waits(category: ErrorCategory) -> None:
-    assert counts_and_waits([category] * 5) == [
-        (1, 15 * SECOND),
-        (2, 30 * SECOND),
-        (3, 60 * SECOND),
-        (4, 120 * SECOND),
-        (5, None),
+TRANSIENT_WAITS = [(1, 15), (2, 30), (3, 60), (4, 120), (5, None)]
+
+
+@pytest.mark.parametrize(
+    ("categories", "expected"),
+    [
+        *(([category] * 5, TRANSIENT_WAITS) for category in (C.TRANSIENT, C.UNCLASSIFIED)),
+        *(([category], [(1, None)]) for category in (C.AUTH, C.CONTENT_REJECTED, C.PERMANENT)),
+        # A rate limit is not counted, but lengthens the next wait.
+        (
+            [C.TRANSIENT, C.RATE_LIMITED, C.RATE_LIMITED, C.TRANSIENT],
+            [(1, 15), (1, 30), (1, 60), (2, 120)],
+        ),
+        ([C.RATE_LIMITED] * 3, [(0, 15), (0, 30), (0, 60)]),
+    ],
+    ids=lambda value: " ".join(map(str, value)),
+)
+def test_category_decides_count_and_wait_of_each_attempt(
+    categories: Sequence[ErrorCategory], expected: list[tuple[int, int | None]]
+) -> None:
+    assert counts_and_waits(categories) == [
+        (count, None if seconds is None else seconds * SECOND) for count, seconds in expected
     ]
-    assert counts_and_waits([category], random=0.999) == [(1, 29.97 * SECOND)]
-
-
-@pytest.mark.parametrize("category", [C.AUTH, C.CONTENT_REJECTED, C.PERMANENT])
-def test_permanent_failure_is_final(category: ErrorCategory) -> None:
-    assert counts_and_waits([category]) == [(1, None)]
-
-
-def test_rate_limit_is_not_counted_but_lengthens_next_wait() -> None:
-    assert counts_and_waits([C.TRANSIENT, C.RATE_LIMITED, C.RATE_LIMITED, C.TRANSIENT]) == [
-        (1, 15 * SECOND),
-        (1, 30 * SECOND),
-        (1, 60 * SECOND),
-        (2, 120 * SECOND),
-    ]
-    assert [count for count, _ in counts_and_waits([C.RATE_LIMITED] * 9)] == [0] * 9
 
 
 def test_retry_after_is_heeded_for_rate_limits_up_to_max_age() -> None:
     day = timedelta(days=1)
     waits = counts_and_waits([C.RATE_LIMITED] * 4, retry_after=day)
     assert waits == [(0, day)] * 3 + [(0, None)]
-    assert counts_and_waits([C.TRANSIENT], retry_after=HOUR) == [(1, 15 * SECOND)]
-
-
-@pytest.mark.parametrize(
-    ("age", "status"),
-    [
-        (timedelta(hours=24) - 15 * SECOND, DestinationStatus.QUEUED),
-        (timedelta(hours=24), DestinationStatus.FAILED),
-    ],
-)
-def test_retry_after_max_age_is_not_scheduled(age: timedelta, status: DestinationStatus) -> None:
-    state = replace(ALL_STATES["started"], round_started_at=NOW - age)
-    transition = report_failed(
-        state,
-        make_history(state),
-        report_context(current_lease(state), NOW),
-        make_failure(C.TRANSIENT),
-        RETRY_DECIDER,
-    )
-    assert transition.state.status is status
+    assert counts_and_waits([C.TRANSIENT], retry_after=HOUR, random=0.999) == [(1, 29.97 * SECOND)]
 
 
 def test_manual_retry_restarts_limits_and_waits() -> None:
@@ -142,3 +117,18 @@ def test_unknown_outcome_does_not_lengthen_waits() -> None:
     unknown = make_attempt(1, fence=1, outcome=Outcome.UNKNOWN, failure=None)
     failed = make_attempt(2, fence=2, outcome=Outcome.FAILED, failure=make_failure(C.TRANSIENT))
     assert History("x", [unknown, failed], []).count_failures_of_round(NOW) == 1
+
+
+@pytest.mark.parametrize("name", SUBMITTED)
+def test_history_finds_attempts_by_fence_and_key(name: str) -> None:
+    _, history, lost = with_lost_attempt(SUBMITTED[name])
+
+    assert history.attempt_by_fence(lost.fence) is history.attempts[0]
+    assert history.attempt_by_fence(99) is None
+    assert history.attempt_by_key("k") is None
+    assert history.has_report(lost.fence, Outcome.UNKNOWN)
+    assert not history.has_report(lost.fence, Outcome.PUBLISHED)
+    assert not history.has_publication(lost.fence)
+    assert any(map(history.has_publication, range(9))) == (name in PUBLISHED)
+    assert history.count_failures_of_round(NOW + SECOND) == 0
+    assert history.count_failures_of_round(None) == history.count_failures_of_round(NOW)

@@ -28,15 +28,6 @@ def test_text_of_another_purpose_or_secret_is_rejected(other: Signer, payload: b
     assert SIGNER.unsign(other.sign(payload)) is None
 
 
-@given(st.binary(max_size=30), st.integers(0, 7), st.data())
-def test_text_with_changed_bit_is_rejected(payload: bytes, bit: int, data: st.DataObject) -> None:
-    text = SIGNER.sign(payload)
-    raw = bytearray(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    index = data.draw(st.integers(0, len(raw) - 1))
-    raw[index] ^= 1 << bit
-    assert SIGNER.unsign(base64.urlsafe_b64encode(raw).decode().rstrip("=")) is None
-
-
 @pytest.mark.parametrize("payload", [b"abc", b"abcd", b"abcde"])
 def test_text_with_changed_character_is_rejected(payload: bytes) -> None:
     text = SIGNER.sign(payload)

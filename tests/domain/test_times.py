@@ -15,12 +15,7 @@ from app.domain.times import (
     time_range,
     truncate_to_ms,
 )
-from tests.domain.errors import input_error
-
-TIME_MESSAGE = (
-    "The time must be an ISO 8601 date and time in the years 1900 to 9998,"
-    " such as 2026-04-15T14:30:05.000Z; without an offset it is read as UTC."
-)
+from tests.domain.errors import TIME_MESSAGE, input_error
 
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(
     lambda minutes: timezone(timedelta(minutes=minutes))

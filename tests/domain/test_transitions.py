@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from uuid import UUID
 
 import pytest
 
@@ -12,6 +13,8 @@ from app.domain.transitions import (
     DRAFT,
     auth_failed,
     cancelled,
+    claimed,
+    extended,
     published,
     queued,
     rescheduled,
@@ -21,11 +24,20 @@ from app.domain.transitions import (
     verification_inconclusive,
 )
 from tests import factories
-from tests.domain.attempt_histories import PUBLICATION, UNUSED_LEASE_TOKEN, failed_state
+from tests.domain.attempt_histories import (
+    AFTER_LEASE,
+    DURING_LEASE,
+    PUBLICATION,
+    SECOND,
+    UNUSED_LEASE_TOKEN,
+    failed_state,
+)
 from tests.domain.destination_states import (
     ALL_STATES,
+    CLAIMED,
     FAILED,
     LATER,
+    LEASED,
     MUCH_LATER,
     NEVER_ATTEMPTED,
     QUEUED,
@@ -124,4 +136,35 @@ def test_inconclusive_verification_can_be_repeated(state: DestinationState) -> N
     assert verified == replace(state, verification_token=UNUSED_LEASE_TOKEN, verifiable_at=LATER)
     assert verification_inconclusive(verified, MUCH_LATER) == replace(
         state, verification_token=None, verifiable_at=MUCH_LATER
+    )
+
+
+@pytest.mark.parametrize("name", QUEUED)
+def test_claim_increments_fence_and_is_claimable_after_lease_expires(name: str) -> None:
+    state = ALL_STATES[name]
+    assert claimed(state, UUID(int=5), AFTER_LEASE) == replace(
+        state,
+        status=DestinationStatus.PUBLISHING,
+        claimable_at=AFTER_LEASE,
+        next_retry_at=None,
+        fence=state.fence + 1,
+        lease_token=UUID(int=5),
+        lease_expires_at=AFTER_LEASE,
+    )
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_verification_claim_keeps_fence(name: str) -> None:
+    state = ALL_STATES[name]
+    assert verification_claimed(state, UUID(int=5), AFTER_LEASE) == replace(
+        state, verifiable_at=AFTER_LEASE, verification_token=UUID(int=5)
+    )
+
+
+@pytest.mark.parametrize("name", LEASED)
+@pytest.mark.parametrize("until", [DURING_LEASE + SECOND, AFTER_LEASE + SECOND])
+def test_extension_changes_expiry_of_lease(name: str, until: datetime) -> None:
+    claimable_at = until if name in CLAIMED else None
+    assert extended(LEASED[name], until) == replace(
+        LEASED[name], lease_expires_at=until, claimable_at=claimable_at
     )

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from app.domain.destinations import ErrorCategory
-from app.domain.ids import AccountId
 from app.platforms.protocol import NotPublished, make_publish_request
 from tests.platforms.publish_requests import (
     ACCOUNT,
@@ -25,7 +24,7 @@ def test_request_contains_the_platforms_own_text_and_settings() -> None:
 
     assert request.content == "Short."
     assert request.settings == {"contentType": "reel", "settings": {"a": 1}}
-    assert (request.attempt, request.account.id) == (1, AccountId(7))
+    assert (request.attempt, request.account.id) == (1, ACCOUNT.id)
     assert (request.media_ids, request.reference) == (["m1"], "campaign-7/1")
 
 

@@ -1,4 +1,4 @@
-"""Tests of the sandbox's store of published posts."""
+"""Tests of the sandbox's store of published posts, and of the check of its file."""
 
 import resource
 from dataclasses import replace
@@ -8,7 +8,9 @@ from uuid import UUID
 import pytest
 
 from app.domain.ids import DestinationId
+from app.platforms import check_sandbox_file
 from app.platforms.sandbox_store import SandboxPost, SandboxStore
+from app.settings import SettingsError
 from tests.factories import NOW
 
 FIRST = SandboxPost(
@@ -82,3 +84,24 @@ def test_access_check_creates_the_file_and_keeps_its_content(tmp_path: Path) -> 
     SandboxStore(file).add(FIRST)
     SandboxStore(file).check_access()
     assert SandboxStore(file).posts() == (FIRST,)
+
+
+def test_usable_or_no_sandbox_file_passes(tmp_path: Path) -> None:
+    check_sandbox_file(None)
+    check_sandbox_file(tmp_path / "posts.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (".", "Is a directory"),
+        ("no/posts.jsonl", "No such file or directory"),
+        ("file/posts.jsonl", "Not a directory"),
+    ],
+)
+def test_unusable_sandbox_file_is_a_settings_error(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "file").touch()
+    file = tmp_path / name
+    with pytest.raises(SettingsError) as caught:
+        check_sandbox_file(file)
+    assert str(caught.value) == f"SANDBOX_FILE: {file} cannot be read and written: {reason}."

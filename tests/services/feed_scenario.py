@@ -1,7 +1,7 @@
 """A change feed for tests, with bounded waits for its changes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -94,9 +94,3 @@ async def receive_seqs(
         while len(seqs) < count:
             seqs += [change.seq for change in await subscription.next_changes(change_filter)]
     return seqs
-
-
-async def wait_until(predicate: Callable[[], bool]) -> None:
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not predicate():  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(0.002)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import uuid4
@@ -9,29 +10,23 @@ from uuid import uuid4
 from app.db.core.database import Database
 from app.db.repositories.posts import load_posts
 from app.domain.attempts import Failure, Publication
-from app.domain.destinations import DestinationState, ErrorCategory
+from app.domain.destinations import DestinationState
 from app.domain.errors import PostResultsError
 from app.domain.ids import AccountId, PostId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.post_commands import NewPost
-from app.domain.retry_policy import DEFAULT_POLICIES
-from app.domain.settlement import RetryDecider
 from app.domain.verification import VerificationFinding
 from app.services.claims import Claim, ClaimRequest, ClaimService
 from app.services.reports import ReportResult, ReportService
 from app.services.unit_of_work import Publisher, WriteContext
-from tests.factories import NOW, add_account, add_post, queued
+from tests.domain.attempt_histories import RETRY_DECIDER, make_failure
+from tests.factories import NOW, add_account, add_post, add_workspace, draft, queued
 
 T = TypeVar("T")
 
 OPERATOR_PUBLISHER = Publisher(None, None)
 MINUTE = timedelta(minutes=1)
-RETRY_DECIDER = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
 PUBLICATION = Publication(platform_post_id="1", platform_post_url=None, published_at=NOW)
-
-
-def make_failure(category: ErrorCategory = ErrorCategory.TRANSIENT) -> Failure:
-    return Failure(category=category, code=category.name, message="Rejected.")
 
 
 def new_post(account_ids: Sequence[AccountId] = (), *, is_draft: bool = False) -> NewPost:
@@ -56,6 +51,27 @@ async def add_due(
     for _ in range(count):
         await add_post(database, workspace, {account: queued()})
     return account
+
+
+async def add_unclaimable(
+    database: Database, states: Iterable[DestinationState], *, is_active: bool = True
+) -> None:
+    """Add destinations in these states, and due ones of posts that no publisher may claim.
+
+    Those posts are a draft, a deleted post and an imported one, and one of a mirror.
+    """
+    local = await add_workspace(database)
+    mirror = await add_workspace(database, mirror_of="https://example.com")
+    account, mirrored = [
+        await add_account(database, workspace, is_active=is_active) for workspace in (local, mirror)
+    ]
+    for state in states:
+        await add_post(database, local, {account: state})
+    unclaimable = replace(queued(), claimable_at=None)
+    await add_post(database, local, {account: draft()}, is_draft=True)
+    await add_post(database, local, {account: unclaimable}, deleted_at=NOW)
+    await add_post(database, local, {account: unclaimable}, imported_at=NOW)
+    await add_post(database, mirror, {mirrored: unclaimable})
 
 
 def claim_service(

@@ -11,25 +11,19 @@ from app.domain.ids import ApiKeyId
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, revoke_key
 from tests.db.core.intercepting_driver import InterceptingDriver
 from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
+from tests.worker.worker_bench import FakeClock
 
 SECOND = timedelta(seconds=1)
-
-
-class ManualClock:
-    """A monotonic clock that the test sets."""
-
-    seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @pytest.mark.parametrize("cache_ttl", [CACHE_TTL, timedelta(0)], ids=["cached", "not cached"])
 async def test_revoked_key_is_valid_only_until_its_cache_entry_expires(
     database: Database, cache_ttl: timedelta
 ) -> None:
-    key, clock = await add_api_key(database, await add_workspace(database)), ManualClock()
-    keys = ApiKeyAuthenticator(database, prefix=KEY_PREFIX, monotonic=clock, cache_ttl=cache_ttl)
+    key, clock = await add_api_key(database, await add_workspace(database)), FakeClock()
+    keys = ApiKeyAuthenticator(
+        database, prefix=KEY_PREFIX, monotonic=clock.monotonic, cache_ttl=cache_ttl
+    )
     viewer = await keys.authenticate(key.token, NOW)
     await revoke_key(database, ApiKeyId(viewer.key_id), now=NOW)
 
@@ -44,7 +38,7 @@ async def test_revoked_key_is_valid_only_until_its_cache_entry_expires(
 async def test_expired_key_is_rejected_even_if_cached(database: Database) -> None:
     workspace = await add_workspace(database)
     key = await add_api_key(database, workspace, expires_at=NOW + SECOND)
-    keys = ApiKeyAuthenticator(database, prefix=KEY_PREFIX, monotonic=ManualClock())
+    keys = ApiKeyAuthenticator(database, prefix=KEY_PREFIX, monotonic=FakeClock().monotonic)
     await keys.authenticate(key.token, NOW)
 
     with pytest.raises(InvalidApiKey):

@@ -34,7 +34,6 @@ from tests.factories import (
     add_workspace,
     being_verified,
     claimed,
-    draft,
     failed,
     published,
     queued,
@@ -45,6 +44,7 @@ from tests.factories import (
 from tests.services.publishing_calls import (
     MINUTE,
     add_due,
+    add_unclaimable,
     claim,
     claim_for_verification,
     claim_service,
@@ -97,26 +97,19 @@ async def test_claim_respects_its_limit(acme: Tenant) -> None:
 
 
 async def test_unclaimable_destinations_are_not_claimed(database: Database) -> None:
-    local = await add_workspace(database)
-    mirror = await add_workspace(database, mirror_of="https://example.com")
-    unclaimable = replace(queued(), claimable_at=None)
-    account = await add_account(database, local)
-    mirrored = await add_account(database, mirror)
-    for state in (
-        queued(NOW + SECOND),
-        waiting_for_retry(NOW + SECOND),
-        claimed(),
-        started(NOW - MINUTE, lease_expires_at=NOW),
-        published(),
-        failed(),
-        unknown(due_at=NOW - MINUTE),
-        being_verified(),
-    ):
-        await add_post(database, local, {account: state})
-    await add_post(database, local, {account: draft()}, is_draft=True)
-    await add_post(database, local, {account: unclaimable}, deleted_at=NOW)
-    await add_post(database, local, {account: unclaimable}, imported_at=NOW)
-    await add_post(database, mirror, {mirrored: unclaimable})
+    await add_unclaimable(
+        database,
+        [
+            queued(NOW + SECOND),
+            waiting_for_retry(NOW + SECOND),
+            claimed(),
+            started(NOW - MINUTE, lease_expires_at=NOW),
+            published(),
+            failed(),
+            unknown(due_at=NOW - MINUTE),
+            being_verified(),
+        ],
+    )
     before = await all_rows(database)
 
     assert await claim(database) == []
@@ -257,7 +250,18 @@ async def test_concurrent_claims_lease_each_destination_once(
     assert await find_problems(database) == []
 
 
-COMMANDS = ("change", "cancel", "delete", "retry")
+COMMANDS: dict[str, Callable[..., Awaitable[object]]] = {
+    "change": partial(
+        update_post,
+        update=PostUpdate(content="New"),
+        account_ids=None,
+        expected_version=None,
+        new_id=uuid4,
+    ),
+    "cancel": partial(cancel_post, expected_version=None),
+    "delete": partial(delete_post, expected_version=None),
+    "retry": partial(retry_one_post, account_ids=None, force=False, idempotency_key=None),
+}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -271,34 +275,9 @@ async def test_concurrent_claim_and_command_are_serialized(
     ]
 
     async with Database(database_url, timeout=MINUTE, pool_size=12) as busy:
-        commands: dict[str, Callable[[PostId], Awaitable[object]]] = {
-            "change": lambda post: update_post(
-                busy,
-                write_context(acme.workspace),
-                post,
-                PostUpdate(content="New"),
-                account_ids=None,
-                expected_version=None,
-                new_id=uuid4,
-            ),
-            "cancel": lambda post: cancel_post(
-                busy, write_context(acme.workspace), post, expected_version=None
-            ),
-            "delete": lambda post: delete_post(
-                busy, write_context(acme.workspace), post, expected_version=None
-            ),
-            "retry": lambda post: retry_one_post(
-                busy,
-                write_context(acme.workspace),
-                post,
-                account_ids=None,
-                force=False,
-                idempotency_key=None,
-            ),
-        }
-        work = commands[command]
+        context, run = write_context(acme.workspace), COMMANDS[command]
         codes, batches = await asyncio.gather(
-            run_concurrently(error_code(work(post)) for post in posts),
+            run_concurrently(error_code(run(busy, context, post)) for post in posts),
             run_concurrently(claim(busy, 3) for _ in range(4)),
         )
 

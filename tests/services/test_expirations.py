@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import product
 from uuid import uuid4
@@ -31,13 +30,13 @@ from app.services.posts import create_posts
 from app.services.unit_of_work import UnitOfWork, run_in_transaction
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
+from tests.domain.errors import INACTIVE
 from tests.factories import (
     NOW,
     add_account,
     add_post,
     add_workspace,
     claimed,
-    draft,
     failed,
     no_quota,
     queued,
@@ -48,6 +47,7 @@ from tests.recording_driver import record_statements
 from tests.services.publishing_calls import (
     MINUTE,
     add_due,
+    add_unclaimable,
     claim,
     new_post,
     report_published,
@@ -59,7 +59,6 @@ SECOND = timedelta(seconds=1)
 
 RELEASED_OUTCOME = ("queued", "none", None)
 UNKNOWN_OUTCOME = ("failed", "unknown", "OUTCOME_UNKNOWN")
-DISABLED_MESSAGE = "The account is switched off or disconnected. Connect it again to post."
 
 
 async def run_in_four_processes(
@@ -129,6 +128,17 @@ async def test_unexpired_leases_are_left_alone_at_the_cost_of_one_statement(
 
     assert len(statements) == 1
     assert await all_rows(database) == before
+
+
+async def test_unexpired_lease_of_the_same_post_is_held(acme: Tenant) -> None:
+    accounts = [await add_account(acme.database, acme.workspace) for _ in range(2)]
+    leases = [claimed(lease_expires_at=expiry) for expiry in (NOW, NOW + SECOND)]
+    await add_post(acme.database, acme.workspace, dict(zip(accounts, leases, strict=True)))
+
+    await settle_expired_leases(acme.database, NOW)
+
+    held = ("publishing", "none", None)
+    assert await destination_outcomes(acme.database) == {RELEASED_OUTCOME: 1, held: 1}
 
 
 async def test_concurrent_processes_settle_each_lease_once(
@@ -259,23 +269,8 @@ async def test_due_posts_fail_on_exactly_the_blocked_accounts(database: Database
 
 
 async def test_posts_that_are_not_due_or_not_claimable_are_left_alone(database: Database) -> None:
-    local = await add_workspace(database)
-    mirror = await add_workspace(database, mirror_of="https://example.com")
-    unclaimable = replace(queued(NOW), claimable_at=None)
-    not_due = [
-        queued(NOW + SECOND),
-        waiting_for_retry(NOW + SECOND),
-        claimed(),
-        started(),
-        failed(),
-    ]
-    for workspace, states in ((local, not_due), (mirror, [unclaimable])):
-        account = await add_account(database, workspace, is_active=False)
-        for state in states:
-            await add_post(database, workspace, {account: state})
-        await add_post(database, workspace, {account: draft()}, is_draft=True)
-        await add_post(database, workspace, {account: unclaimable}, deleted_at=NOW)
-        await add_post(database, workspace, {account: unclaimable}, imported_at=NOW)
+    not_due = [queued(NOW + SECOND), waiting_for_retry(NOW + SECOND)]
+    await add_unclaimable(database, [*not_due, claimed(), started(), failed()], is_active=False)
     before = await all_rows(database)
 
     with record_statements(database) as statements:
@@ -293,7 +288,7 @@ async def test_one_run_fails_several_batches_of_an_account(acme: Tenant) -> None
     await fail_due_on_blocked_accounts(acme.database, NOW)
 
     failures = await auth_failures(acme.database)
-    assert failures == [(acme.workspace, account, DISABLED_MESSAGE)] * count
+    assert failures == [(acme.workspace, account, INACTIVE)] * count
     assert await find_problems(acme.database) == []
 
 

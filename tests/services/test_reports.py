@@ -25,22 +25,21 @@ from app.services import reports as service
 from app.services.claims import Claim
 from app.services.expirations import settle_expired_leases
 from app.services.posts import cancel_post, delete_post, update_post
-from app.services.reports import ReportService
-from app.services.unit_of_work import Publisher
+from app.services.reports import ReportResult, ReportService
+from app.services.unit_of_work import Publisher, WriteContext
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
+from tests.domain.attempt_histories import RETRY_DECIDER, make_failure
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
 from tests.services.publishing_calls import (
     MINUTE,
     OPERATOR_PUBLISHER,
     PUBLICATION,
-    RETRY_DECIDER,
     add_due,
     claim,
     claim_for_verification,
     destination_states,
     error_code,
-    make_failure,
     report_failed,
     report_published,
     report_service,
@@ -125,14 +124,11 @@ async def test_second_publication_is_one_duplicate(acme: Tenant) -> None:
     ]
 
     assert receipts == [Receipt.RECORDED, Receipt.DUPLICATE, Receipt.REPEATED, Receipt.REPEATED]
-    assert await attempt_log(acme.database, first.lease) == sorted(
-        [
-            ("late", None, 1, "published", True),
-            ("late", None, 2, "published", False),
-            ("regular", 1, 2, "unknown", False),
-        ],
-        key=str,
-    )
+    assert await attempt_log(acme.database, first.lease) == [
+        ("late", None, 1, "published", True),
+        ("late", None, 2, "published", False),
+        ("regular", 1, 2, "unknown", False),
+    ]
     async with acme.database.unscoped_connection() as connection:
         kinds = list(await connection.scalars(select(Event.kind).order_by(Event.seq)))
     assert kinds.count("destination.duplicated") == 1
@@ -196,15 +192,8 @@ async def test_publication_of_a_cancelled_post_is_recorded_and_nothing_else_is_p
         )
 
     if is_elsewhere:
-        result = await service.record_external_attempt(
-            acme.database,
-            write_context(acme.workspace, later),
-            post.id,
-            accounts[0],
-            external_publication("job-1"),
-            RETRY_DECIDER,
-            new_id=uuid4,
-        )
+        context = write_context(acme.workspace, later)
+        result = await record_publication(acme.database, context, post.id, accounts[0])
     else:
         result = await report_published(acme.database, lease, later)
 
@@ -339,32 +328,29 @@ async def test_reconciling_an_unknown_destination_is_not_found(acme: Tenant) -> 
         assert await error_code(work) == "not_found"
 
 
-def external_publication(key: str) -> ExternalAttempt:
-    return ExternalAttempt(
-        attempt_key=key,
+async def record_publication(
+    database: Database, context: WriteContext, post: PostId, account: AccountId
+) -> ReportResult:
+    """Record the publication of a publisher with its own queue, whose attempt key is job-1."""
+    attempt = ExternalAttempt(
+        attempt_key="job-1",
         worker="cron",
         started_at=NOW - SECOND,
         outcome=Outcome.PUBLISHED,
         details=PUBLICATION,
+    )
+    return await service.record_external_attempt(
+        database, context, post, account, attempt, RETRY_DECIDER, new_id=uuid4
     )
 
 
 async def test_external_attempt_is_recorded_once(acme: Tenant, database_url: str) -> None:
     account = await add_account(acme.database, acme.workspace)
     post = await add_post(acme.database, acme.workspace, {account: queued()})
-    attempt_result = external_publication("job-1")
 
     async with Database(database_url, timeout=MINUTE, pool_size=8) as busy:
         results = await run_concurrently(
-            service.record_external_attempt(
-                busy,
-                write_context(acme.workspace),
-                post.id,
-                account,
-                attempt_result,
-                RETRY_DECIDER,
-                new_id=uuid4,
-            )
+            record_publication(busy, write_context(acme.workspace), post.id, account)
             for _ in range(8)
         )
 
@@ -386,20 +372,10 @@ async def test_recorded_result_requires_a_local_post_on_the_account(acme: Tenant
     local = (await add_post(acme.database, acme.workspace, {account: queued()})).id
     deleted = (await add_post(acme.database, acme.workspace, deleted_at=NOW)).id
     imported = (await add_post(acme.database, acme.workspace, imported_at=NOW)).id
-    result = external_publication("k")
 
-    async def record_error(workspace: WorkspaceId, post: Any, on: int) -> str | None:
-        return await error_code(
-            service.record_external_attempt(
-                acme.database,
-                write_context(workspace),
-                post,
-                AccountId(on),
-                result,
-                RETRY_DECIDER,
-                new_id=uuid4,
-            )
-        )
+    async def record_error(workspace: WorkspaceId, post: PostId, on: int) -> str | None:
+        context = write_context(workspace)
+        return await error_code(record_publication(acme.database, context, post, AccountId(on)))
 
     assert await record_error(acme.workspace, local, 9) == "not_found"
     assert await record_error(acme.workspace, deleted, account) == "not_found"

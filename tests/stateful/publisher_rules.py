@@ -8,23 +8,21 @@ from uuid import uuid4
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from app.domain.attempts import Failure, Publication
+from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.external_attempts import ExternalAttempt
 from app.domain.ids import AccountId, DestinationId
 from app.domain.leases import Lease
-from app.domain.retry_policy import DEFAULT_POLICIES
-from app.domain.settlement import RetryDecider
 from app.domain.verification import VerificationFinding
 from app.services import reports as service
 from app.services.claims import Claim, ClaimRequest, ClaimService
 from app.services.expirations import fail_due_on_blocked_accounts, settle_expired_leases
 from app.services.reports import ReportResult, ReportService
 from app.services.unit_of_work import Publisher, WriteContext
+from tests.domain.attempt_histories import RETRY_DECIDER, make_failure
 from tests.stateful.machine import ModelMachine, post_indexes
 from tests.stateful.publishing_model import GrantedLease, ModelRow
 
-RETRY_DECIDER = RetryDecider(DEFAULT_POLICIES, lambda: 0.5)
 lease_durations = st.sampled_from([timedelta(minutes=1), timedelta(minutes=5), timedelta(hours=1)])
 claim_limits = st.sampled_from([1, 2, 2, 9])
 COMMAND_SEQUENCES = (
@@ -34,7 +32,7 @@ COMMAND_SEQUENCES = (
     "claim start report_unknown claim_verifications verify wait claim start",
     "claim wait settle claim wait claim start",
 )
-error_codes = st.sampled_from(["TIMEOUT", "TIMEOUT", "RATE_LIMITED", "AUTH", "PERMANENT"])
+error_codes = st.sampled_from(["TRANSIENT", "TRANSIENT", "RATE_LIMITED", "AUTH", "PERMANENT"])
 
 
 class PublisherRules(ModelMachine):
@@ -185,7 +183,9 @@ class PublisherRules(ModelMachine):
         for _ in range(times):
             self.check_command(
                 "reportFailed",
-                lambda reports: reports.report_failed(granted.lease, make_failure(code)),
+                lambda reports: reports.report_failed(
+                    granted.lease, make_failure(ErrorCategory[code])
+                ),
                 lambda: self.model.report_failed(granted, code),
             )
 
@@ -195,7 +195,7 @@ class PublisherRules(ModelMachine):
         granted = self.pick_lease(index)
         self.check_command(
             "reportFailed",
-            lambda reports: reports.report_unknown(granted.lease, make_failure("TIMEOUT")),
+            lambda reports: reports.report_unknown(granted.lease, make_failure()),
             lambda: self.model.report_unknown(granted),
         )
 
@@ -249,7 +249,7 @@ class PublisherRules(ModelMachine):
             worker="cron",
             started_at=self.model.now,
             outcome=Outcome.FAILED if code else Outcome.PUBLISHED,
-            details=make_failure(code) if code else self._publication(),
+            details=make_failure(ErrorCategory[code]) if code else self._publication(),
         )
         self.check_command(
             "recordResult",
@@ -315,8 +315,3 @@ class PublisherRules(ModelMachine):
         return Publication(
             platform_post_id="1", platform_post_url="https://x.com/1", published_at=self.model.now
         )
-
-
-def make_failure(code: str) -> Failure:
-    category = {"TIMEOUT": ErrorCategory.TRANSIENT}.get(code) or ErrorCategory(code.lower())
-    return Failure(category=category, code=code, message="The platform did not take it.")

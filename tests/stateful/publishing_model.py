@@ -286,7 +286,7 @@ class PublishingModel(WorkspaceModel):
         destination.failure_times.append(started_at)
         wait = timedelta(seconds=min(30 * 2**earlier_failures, 3600) / 2)
         max_age = MAX_RETRY_AGES.get(code, DEFAULT_MAX_RETRY_AGE) - wait
-        is_retryable = code in ("RATE_LIMITED", "TIMEOUT") and destination.counted_attempts < 5
+        is_retryable = code in ("RATE_LIMITED", "TRANSIENT") and destination.counted_attempts < 5
         will_retry = is_retryable and not self._is_older(destination, max_age)
         destination.phase, destination.error_code = "queued" if will_retry else "failed", code
         next_retry_at = max(self.now + wait, destination.due_at or self.now)

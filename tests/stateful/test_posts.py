@@ -32,7 +32,7 @@ class PostsMachine(UserRules, PublisherRules):
         self.claim(3, TIMEOUT)
         for index in range(3):
             self.start(index)
-        self.fail(0, "TIMEOUT", 1)
+        self.fail(0, "TRANSIENT", 1)
         self.fail(1, "PERMANENT", 1)
         self.report_unknown(2)
         self.create("Two", ACCOUNTS, draft=True, delay=None, key=None)

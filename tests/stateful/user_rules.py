@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -10,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from app.domain.idempotency import IdempotencyKey, parse_client_key
-from app.domain.ids import AccountId, PostId
+from app.domain.ids import AccountId
 from app.domain.post_commands import Schedule
 from app.services import posts as service
 from app.services.retries import retry_one_post
-from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
+from app.services.unit_of_work import UnitOfWork, run_in_transaction
 from tests.domain.post_commands import new_post_request
 from tests.factories import no_quota
 from tests.stateful.machine import ACCOUNTS, ModelMachine, post_indexes
@@ -111,13 +112,10 @@ class UserRules(ModelMachine):
             "updatePost",
             index,
             version,
-            lambda context, post_id, expected_version: service.update_post(
-                self._database,
-                context,
-                post_id,
-                changes,  # type: ignore[arg-type]
+            partial(
+                service.update_post,
+                update=changes,  # type: ignore[arg-type]
                 account_ids=accounts,
-                expected_version=expected_version,
                 new_id=uuid4,
             ),
             lambda post, expected_version: self.model.change(
@@ -145,13 +143,10 @@ class UserRules(ModelMachine):
             "schedulePost",
             index,
             version,
-            lambda context, post_id, expected_version: service.schedule_post(
-                self._database,
-                context,
-                post_id,
-                Schedule(scheduled_for=scheduled_for, publish_now=now),
+            partial(
+                service.schedule_post,
+                schedule=Schedule(scheduled_for=scheduled_for, publish_now=now),
                 account_ids=accounts,
-                expected_version=expected_version,
                 new_id=uuid4,
             ),
             lambda post, expected_version: self.model.schedule(
@@ -161,34 +156,18 @@ class UserRules(ModelMachine):
 
     @rule(index=post_indexes, version=version_choices)
     def cancel(self, index: int, version: str) -> None:
-        self._check_command(
-            "cancelPost",
-            index,
-            version,
-            lambda context, post_id, expected_version: service.cancel_post(
-                self._database, context, post_id, expected_version=expected_version
-            ),
-            self.model.cancel,
-        )
+        self._check_command("cancelPost", index, version, service.cancel_post, self.model.cancel)
 
     @rule(index=post_indexes, version=version_choices)
     def delete(self, index: int, version: str) -> None:
-        self._check_command(
-            "deletePost",
-            index,
-            version,
-            lambda context, post_id, expected_version: service.delete_post(
-                self._database, context, post_id, expected_version=expected_version
-            ),
-            self.model.delete,
-        )
+        self._check_command("deletePost", index, version, service.delete_post, self.model.delete)
 
     def _check_command(
         self,
         operation: str,
         index: int,
         version: str,
-        run_service: Callable[[WriteContext, PostId, int | None], Awaitable[object]],
+        run_service: Callable[..., Awaitable[object]],
         run_model: Callable[[ModelPost, int | None], str | None],
     ) -> None:
         """Run a command on one post, if there is any, and expect the error code of the model."""
@@ -197,7 +176,9 @@ class UserRules(ModelMachine):
         post_id, post = picked
         before, context = self.post_views(), self.write_context(operation)
         expected_version = self.resolve_version(post, version)
-        code, _ = self.result_or_code(run_service(context, post_id, expected_version))
+        code, _ = self.result_or_code(
+            run_service(self._database, context, post_id, expected_version=expected_version)
+        )
         assert code == run_model(post, expected_version)
         self.assert_matches_model(context, before, post_id)
 

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import select
@@ -15,13 +13,13 @@ from app.demo import DEMO_WORKSPACE_ID, load_demo, send_demo_posts
 from app.platforms.sandbox import Behaviour
 from app.settings import read_settings
 from tests.factories import KEY_PREFIX, NOW
-from tests.worker.worker_bench import TIMEOUT_SECONDS, ManualClock, WorkerBench, count_duplicates
+from tests.worker.worker_bench import TIMEOUT_SECONDS, PausedClock, WorkerBench, count_duplicates
 
 SentResult = tuple[str, str, str | None, int]
 
 
 async def test_demo_posts_reach_every_result_within_two_minutes(database: Database) -> None:
-    clock = ManualClock()
+    clock = PausedClock()
     token = read_settings({}).demo_key()
     await load_demo(database, token=token, api_key_prefix=KEY_PREFIX, now=NOW)
     await send_demo_posts(database, new_id=uuid4, now=clock.now())
@@ -61,23 +59,17 @@ async def test_accounts_of_demo_posts_are_created_once(database: Database) -> No
 
 async def _sent_results(database: Database) -> list[SentResult]:
     """Account name, status, error code and attempts of each destination on the sandbox."""
-    rows = await _rows(
-        database,
+    statement = (
         select(
             Account.account_name, Destination.status, Destination.error_code, Destination.attempts
         )
         .join(Destination, Destination.account_id == Account.id)
-        .where(Destination.platform == "sandbox"),
+        .where(Destination.platform == "sandbox")
     )
-    return [(row[0], str(row[1]), row[2], row[3]) for row in rows]
+    rows = await database.read(DEMO_WORKSPACE_ID).rows(statement)
+    return [(row.account_name, str(row.status), row.error_code, row.attempts) for row in rows]
 
 
 async def _accounts(database: Database) -> set[tuple[int, str | None]]:
-    return {
-        (row[0], row[1]) for row in await _rows(database, select(Account.id, Account.account_name))
-    }
-
-
-async def _rows(database: Database, statement: Any) -> Sequence[Any]:
-    reader = database.read(DEMO_WORKSPACE_ID)
-    return await reader.rows(statement)
+    statement = select(Account.id, Account.account_name)
+    return {tuple(row) for row in await database.read(DEMO_WORKSPACE_ID).rows(statement)}

@@ -9,16 +9,17 @@ from typing import TypeVar
 import structlog
 
 from app.db.core.database import Database, WriteSession
-from app.domain.attempts import AttemptKind, Publication
+from app.domain.attempts import AttemptKind
 from app.domain.destinations import Outcome
 from app.domain.errors import ServiceUnavailable
-from app.platforms.protocol import PublishRequest
 from app.services.expirations import settle_expired_leases
 from tests.factories import NOW, queued
 from tests.worker.worker_bench import (
     LEASE,
+    PUBLICATION,
     SECOND,
     BlockedLookupPlatform,
+    BlockedPlatform,
     FakeClock,
     RealClock,
     ScriptedPlatform,
@@ -33,19 +34,6 @@ from tests.worker.worker_bench import (
 T = TypeVar("T")
 
 REGULAR, LATE = AttemptKind.REGULAR, AttemptKind.LATE
-PUBLICATION = Publication(platform_post_id="42", platform_post_url=None, published_at=NOW)
-
-
-class BlockedPlatform(ScriptedPlatform):
-    """A platform that publishes once `may_respond` is set."""
-
-    def __init__(self) -> None:
-        super().__init__(PUBLICATION)
-
-    async def publish(self, request: PublishRequest) -> Publication:
-        self.calls.append(request)
-        await self.may_respond.wait()
-        return PUBLICATION
 
 
 class UnavailableDatabase(Database):

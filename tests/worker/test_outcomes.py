@@ -10,7 +10,7 @@ from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
 from app.domain.attempts import AttemptKind, Publication
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
-from app.platforms.protocol import LookupFailure, NotPublished, PublishRequest
+from app.platforms.protocol import LookupFailure, NotPublished
 from app.services.accounts import mark_reconnected
 from app.services.expirations import settle_expired_leases
 from app.services.retries import retry_one_post
@@ -19,6 +19,7 @@ from tests.factories import NOW, failed, published
 from tests.worker.worker_bench import (
     SECOND,
     BlockedLookupPlatform,
+    BlockedPlatform,
     RealClock,
     ScriptedPlatform,
     SentPost,
@@ -252,15 +253,10 @@ async def test_invalid_failure_details_are_left_out(database: Database) -> None:
 
 
 async def test_hanging_publish_call_is_cancelled_and_unknown(database: Database) -> None:
-    class HangingPlatform(ScriptedPlatform):
-        async def publish(self, request: PublishRequest) -> Publication:
-            await asyncio.Event().wait()
-            raise AssertionError
-
     sent = await add_sent_post(database, "acme")
     bench = WorkerBench(
         database,
-        platforms={"sandbox": HangingPlatform(TimeoutError())},
+        platforms={"sandbox": BlockedPlatform()},
         publish_timeout=timedelta(milliseconds=100),
     )
     async with bench.running_worker():

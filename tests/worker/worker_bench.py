@@ -31,6 +31,7 @@ TIMEOUT_SECONDS = 30
 """Longest time that any step takes on a busy machine; only a failing test takes that long."""
 
 SECOND = timedelta(seconds=1)
+PUBLICATION = Publication(platform_post_id="42", platform_post_url=None, published_at=NOW)
 
 
 class FakeClock:
@@ -50,7 +51,7 @@ class FakeClock:
         await asyncio.sleep(0)
 
 
-class ManualClock(FakeClock):
+class PausedClock(FakeClock):
     """A clock that only the test moves forward; a sleep waits for that."""
 
     async def sleep(self, seconds: float) -> None:
@@ -201,6 +202,18 @@ class ScriptedPlatform:
         return self.lookup_result
 
 
+class BlockedPlatform(ScriptedPlatform):
+    """A platform that publishes once `may_respond` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(PUBLICATION)
+
+    async def publish(self, request: PublishRequest) -> Publication:
+        self.calls.append(request)
+        await self.may_respond.wait()
+        return PUBLICATION
+
+
 class BlockedLookupPlatform(ScriptedPlatform):
     """A platform whose lookups hang if they begin before `may_respond` is set."""
 
@@ -240,9 +253,7 @@ async def add_sent_post(
 
 async def wait_until(predicate: Callable[[], bool]) -> None:
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        while True:
-            if predicate():
-                return
+        while not predicate():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 

@@ -109,12 +109,12 @@ def merge_records(*records: PostRecord, now: datetime = NOW) -> Post:
     return post
 
 
-def destination_states(post: Post) -> list[DestinationState]:
+def states_of_post(post: Post) -> list[DestinationState]:
     return [destination.state for destination in post.destinations]
 
 
 def merged_state(*records: PostRecord) -> DestinationState:
-    (state,) = destination_states(merge_records(*records))
+    (state,) = states_of_post(merge_records(*records))
     return state
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
@@ -50,11 +50,11 @@ from tests.domain.importing.record_factories import (
     WAITING,
     destination_accounts,
     destination_record,
-    destination_states,
     merge_records,
     merged_state,
     post_record,
     results_record,
+    states_of_post,
 )
 from tests.factories import NOW
 
@@ -98,15 +98,14 @@ def test_new_post_has_the_recorded_values() -> None:
         destinations=post.destinations,
     )
     assert post.status is PUBLISHING
-    ids = [
-        (destination.id, destination.account_id, destination.position)
-        for destination in post.destinations
+    created_and_changed = (CREATED_AT, CHANGED_AT)
+    assert [
+        (d.id, d.account_id, d.position, (d.created_at, d.updated_at)) for d in post.destinations
+    ] == [
+        (UUID(int=1), 1, 0, created_and_changed),
+        (uuid5(POST, "2"), 2, 1, created_and_changed),
     ]
-    assert ids == [(UUID(int=1), 1, 0), (uuid5(POST, "2"), 2, 1)]
-    assert {
-        (destination.created_at, destination.updated_at) for destination in post.destinations
-    } == {(CREATED_AT, CHANGED_AT)}
-    assert destination_states(post) == [
+    assert states_of_post(post) == [
         DestinationState(
             status=DestinationStatus.PUBLISHED,
             outcome=Outcome.PUBLISHED,
@@ -233,9 +232,9 @@ def test_flags_give_the_recorded_status_if_possible(
         submitted_now,
         expected_status,
     )
-    assert [state.due_at for state in destination_states(post)] == [
-        None if is_draft else DUE_AT
-    ] * len(destinations)
+    assert [state.due_at for state in states_of_post(post)] == [None if is_draft else DUE_AT] * len(
+        destinations
+    )
     assert merge_record(post, record, now=NOW + HOUR) is post
 
 
@@ -252,8 +251,8 @@ def test_draft_with_an_attempt_becomes_due(
     post = merge_records(draft, make_record(attempted, destination_record(2), status=status))
 
     assert (post.is_draft, post.status is DRAFT) == (False, False)
-    assert None not in [state.due_at for state in destination_states(post)]
-    assert destination_states(post)[0].status is attempted.status
+    assert None not in [state.due_at for state in states_of_post(post)]
+    assert states_of_post(post)[0].status is attempted.status
 
 
 def test_newer_records_schedule_a_draft_and_return_it_to_draft() -> None:
@@ -268,7 +267,7 @@ def test_newer_records_schedule_a_draft_and_return_it_to_draft() -> None:
     ]
 
     assert [post.status for post in posts] == [DRAFT, SCHEDULED, DRAFT]
-    assert [destination_states(post)[0].due_at for post in posts] == [None, DUE_AT, None]
+    assert [states_of_post(post)[0].due_at for post in posts] == [None, DUE_AT, None]
     assert [post.version for post in posts] == [1, 2, 3]
 
 
@@ -287,7 +286,7 @@ def test_newer_record_replaces_any_state(
 
     post = merge_record(current, record, now=NOW + HOUR)
 
-    (state,) = destination_states(post)
+    (state,) = states_of_post(post)
     assert (state.status, state.attempts, state.error) == (
         after.status,
         after.attempts,
@@ -333,7 +332,7 @@ def test_record_of_the_same_or_of_an_unknown_time_only_advances_a_state(
     post = merge_record(current, record, now=NOW + HOUR)
 
     if DESTINATION_RECORD_NAMES[after] in ADVANCES[DESTINATION_RECORD_NAMES[before]]:
-        (state,) = destination_states(post)
+        (state,) = states_of_post(post)
         assert (state.status, state.attempts) == (
             DESTINATION_RECORDS[after].status,
             DESTINATION_RECORDS[after].attempts,
@@ -381,7 +380,7 @@ def test_newer_record_replaces_the_details_and_the_due_time() -> None:
     )
     post = merge_records(post_record(QUEUED), newer)
     assert (post.content, post.updated_at, post.created_at) == ("Edited", ANSWERED_AT, CREATED_AT)
-    assert (post.scheduled_for, destination_states(post)[0].due_at) == (DUE_AT + HOUR,) * 2
+    assert (post.scheduled_for, states_of_post(post)[0].due_at) == (DUE_AT + HOUR,) * 2
 
 
 def test_missing_detail_keeps_its_value() -> None:
@@ -392,7 +391,7 @@ def test_missing_detail_keeps_its_value() -> None:
 
     assert (post.content, post.timezone, post.media_ids) == ("Spring sale", "Asia/Tokyo", ["a"])
     assert (post.updated_at, post.version) == (AFTER_CHANGE, 2)
-    assert destination_states(post)[0].settled_at == AFTER_CHANGE
+    assert states_of_post(post)[0].settled_at == AFTER_CHANGE
 
 
 def test_missing_time_of_publication_keeps_its_value() -> None:
@@ -410,7 +409,7 @@ def test_edit_before_newer_results_keeps_the_results() -> None:
 
     assert (post.content, post.updated_at) == ("Edited", CHANGED_AT)
     assert destination_accounts(post) == [1, 3]
-    assert destination_states(post)[0] == merged_state(post_record(PUBLISHED))
+    assert states_of_post(post)[0] == merged_state(post_record(PUBLISHED))
 
 
 # Destinations.
@@ -436,12 +435,26 @@ def test_only_a_newer_record_adds_removes_and_reorders_destinations(
     assert [destination.position for destination in post.destinations] == [*range(len(expected))]
 
 
-def test_newer_results_add_destinations_and_remove_none() -> None:
-    post = merge_records(
-        post_record(destination_record(2), QUEUED),
-        results_record(destination_record(3, "failed"), PUBLISHED),
-    )
-    assert destination_accounts(post) == [2, 1, 3]
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (
+            post_record(destination_record(2), QUEUED),
+            results_record(destination_record(3, "failed"), PUBLISHED),
+            [2, 1, 3],
+        ),
+        (
+            results_record(QUEUED, destination_record(2), as_of=BEFORE_CHANGE),
+            post_record(destination_record(2)),
+            [2],
+        ),
+    ],
+    ids=["results add only", "the post itself replaces results"],
+)
+def test_newer_results_remove_no_destination_but_a_newer_post_does(
+    before: PostRecord, after: PostRecord, expected: list[int]
+) -> None:
+    assert destination_accounts(merge_records(before, after)) == expected
 
 
 def test_destination_keeps_its_first_id() -> None:
@@ -476,29 +489,18 @@ def test_older_record_of_the_post_completes_results(
 @pytest.mark.parametrize("make_record", [post_record, results_record])
 def test_record_with_a_time_advances_undated_results(make_record: Any) -> None:
     imported = merge_records(results_record(RUNNING, as_of=None))
-    results_again = results_record(WAITING, as_of=None)
-    for current in (imported, merge_record(imported, results_again, now=NOW + HOUR)):
-        state = (
-            merge_record(current, make_record(PUBLISHED), now=NOW + 2 * HOUR).destinations[0].state
-        )
+    imported_again = merge_record(imported, results_record(WAITING, as_of=None), now=NOW + HOUR)
+    for current in (imported, imported_again):
+        (state,) = states_of_post(merge_record(current, make_record(PUBLISHED), now=NOW + 2 * HOUR))
         assert state.status is DestinationStatus.PUBLISHED
 
 
 def test_undated_results_do_not_block_a_later_record() -> None:
-    post = merge_records(
-        post_record(QUEUED),
+    undated, later = (
         results_record(RUNNING, as_of=None),
         post_record(FAILED, updated_at=AFTER_CHANGE),
     )
-    assert post.destinations[0].state.status is DestinationStatus.FAILED
-
-
-def test_newer_record_of_the_post_replaces_results() -> None:
-    post = merge_records(
-        results_record(QUEUED, destination_record(2), as_of=BEFORE_CHANGE),
-        post_record(destination_record(2)),
-    )
-    assert destination_accounts(post) == [2]
+    assert merged_state(post_record(QUEUED), undated, later).status is DestinationStatus.FAILED
 
 
 # Repeated imports.
@@ -526,12 +528,11 @@ def test_repeated_import_of_a_history_changes_nothing(records: list[PostRecord])
     post = merge_records(*records)
     for record in records:
         assert merge_record(post, record, now=NOW + HOUR) is post
-    for destination in post.destinations:
-        assert destination.state.claimable_at is None
+    for state in states_of_post(post):
+        assert (state.claimable_at, state.lease_token, state.fence) == (None, None, 0)
 
 
 LOCAL_STATES = [
-    factories.draft(),
     factories.queued(DUE_AT),
     factories.waiting_for_retry(due_at=DUE_AT),
     factories.claimed(DUE_AT),
@@ -539,11 +540,10 @@ LOCAL_STATES = [
     factories.published(due_at=DUE_AT),
     factories.failed(due_at=DUE_AT),
     factories.unknown(due_at=DUE_AT),
-    factories.being_verified(),
 ]
 
 
-@pytest.mark.parametrize("state", LOCAL_STATES)
+@pytest.mark.parametrize("state", [factories.draft(), *LOCAL_STATES, factories.being_verified()])
 @pytest.mark.parametrize("record", DESTINATION_RECORDS, ids=DESTINATION_RECORD_NAMES)
 @pytest.mark.parametrize("status", [None, DRAFT, PUBLISHING])
 @pytest.mark.parametrize("updated_at", [BEFORE_CHANGE, CHANGED_AT, AFTER_CHANGE])
@@ -577,7 +577,7 @@ def test_unknown_outcome_stays_unknown_if_the_response_looks_the_same() -> None:
     same = replace(FAILED, error="Timed out.")
     newer = merge_record(current, post_record(same, updated_at=AFTER_CHANGE), now=NOW)
 
-    assert destination_states(newer) == [unknown]
+    assert states_of_post(newer) == [unknown]
 
 
 def account(account_id: int = 1, platform: str = "x", name: str | None = None) -> Account:
@@ -610,6 +610,10 @@ def local_post(state: DestinationState, *, imported_at: datetime | None = None) 
     return replace(post, imported_at=imported_at, destinations=destinations)
 
 
+def import_all(workspace: ImportState, *records: PostRecord) -> list[ImportResult]:
+    return [import_record(record, workspace, now=NOW) for record in records]
+
+
 def assert_rejected(record: Any, workspace: ImportState, sentence: str) -> None:
     before = deepcopy(workspace)
     with pytest.raises(InvalidInput) as raised:
@@ -622,36 +626,18 @@ def test_result_is_new_then_unchanged_then_changed() -> None:
     workspace = import_state()
     record, newer = post_record(QUEUED), post_record(PUBLISHED, updated_at=AFTER_CHANGE)
 
-    results = [
-        import_record(imported, workspace, now=NOW)
-        for imported in (record, record, newer, results_record(PUBLISHED), record)
-    ]
+    results = import_all(workspace, record, record, newer, results_record(PUBLISHED), record)
 
-    assert results == [
-        ImportResult.NEW,
-        ImportResult.UNCHANGED,
-        ImportResult.CHANGED,
-        ImportResult.UNCHANGED,
-        ImportResult.UNCHANGED,
-    ]
+    new, changed, unchanged = ImportResult
+    assert results == [new, unchanged, changed, unchanged, unchanged]
     assert workspace == import_state(account(), posts=[merge_records(record, newer)])
 
 
 # Posts that are managed on this server.
 
-CLAIMED_STATES = [
-    factories.queued(DUE_AT),
-    factories.waiting_for_retry(due_at=DUE_AT),
-    factories.claimed(DUE_AT),
-    factories.started(DUE_AT),
-    factories.published(due_at=DUE_AT),
-    factories.failed(due_at=DUE_AT),
-    factories.unknown(due_at=DUE_AT),
-]
-
 
 @pytest.mark.parametrize("imported_at", [None, CREATED_AT], ids=["created here", "claimed here"])
-@pytest.mark.parametrize("state", CLAIMED_STATES, ids=lambda state: str(state.status))
+@pytest.mark.parametrize("state", LOCAL_STATES, ids=lambda state: str(state.status))
 @pytest.mark.parametrize(
     "record",
     [
@@ -670,31 +656,16 @@ def test_locally_managed_post_rejects_a_different_record(
     assert_rejected(record, import_state(posts=[post]), MANAGED_HERE)
 
 
-@pytest.mark.parametrize("state", CLAIMED_STATES, ids=lambda state: str(state.status))
+@pytest.mark.parametrize("state", LOCAL_STATES, ids=lambda state: str(state.status))
 def test_responses_of_a_locally_managed_post_leave_it_unchanged(state: DestinationState) -> None:
     post = local_post(state)
     workspace = import_state(posts=[post])
-    recorded = destination_record(
-        1,
-        state.status.value,
-        scheduled_for=state.due_at,
-        **{
-            name: getattr(state, name)
-            for name in (
-                "published_at",
-                "platform_post_id",
-                "platform_post_url",
-                "error",
-                "attempts",
-                "next_retry_at",
-            )
-        },
-    )
-    for record in (
-        post_record(recorded, status=post.status),
-        results_record(recorded, status=post.status),
-    ):
-        assert import_record(record, workspace, now=NOW) is ImportResult.UNCHANGED
+    names = [field.name for field in fields(DestinationRecord) if hasattr(state, field.name)]
+    names.remove("status")
+    values = {name: getattr(state, name) for name in names}
+    recorded = destination_record(1, state.status.value, scheduled_for=state.due_at, **values)
+    records = [make(recorded, status=post.status) for make in (post_record, results_record)]
+    assert import_all(workspace, *records) == [ImportResult.UNCHANGED] * 2
     assert workspace == import_state(posts=[post])
 
 
@@ -703,22 +674,16 @@ def test_local_draft_rejects_a_different_record() -> None:
     workspace = import_state(posts=[draft])
 
     same = post_record(QUEUED, status=PostStatus.DRAFT, scheduled_for=None)
-    assert import_record(same, workspace, now=NOW) is ImportResult.UNCHANGED
-    assert_rejected(
-        post_record(QUEUED, status=PostStatus.SCHEDULED, updated_at=AFTER_CHANGE),
-        workspace,
-        MANAGED_HERE,
-    )
-    assert_rejected(results_record(FAILED), workspace, MANAGED_HERE)
+    assert import_all(workspace, same) == [ImportResult.UNCHANGED]
+    scheduled = post_record(QUEUED, status=PostStatus.SCHEDULED, updated_at=AFTER_CHANGE)
+    for other in (scheduled, results_record(FAILED)):
+        assert_rejected(other, workspace, MANAGED_HERE)
 
 
 def test_imported_post_can_be_changed() -> None:
     post = local_post(replace(factories.queued(DUE_AT), claimable_at=None), imported_at=CREATED_AT)
     assert not is_locally_managed(post)
-    assert (
-        import_record(post_record(WAITING), import_state(posts=[post]), now=NOW)
-        is ImportResult.CHANGED
-    )
+    assert import_all(import_state(posts=[post]), post_record(WAITING)) == [ImportResult.CHANGED]
 
 
 @pytest.mark.parametrize(
@@ -733,45 +698,42 @@ def test_post_that_was_deleted_here_stays_deleted(record: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored", "fields", "expected"),
+    ("stored", "name", "expected"),
     [
-        (None, {}, account()),
-        (None, {"account_name": "@acme"}, account(name="@acme")),
-        (None, {"account_name": "x account 1"}, account()),
-        (None, {"account_name": "x account 2"}, account(name="x account 2")),
-        (account(), {"account_name": "@acme"}, account(name="@acme")),
-        (account(), {"account_name": "x account 1"}, account()),
-        (account(name="@mine"), {"account_name": "@acme"}, account(name="@mine")),
-        (account(name="@mine"), {}, account(name="@mine")),
+        (None, None, None),
+        (None, "@acme", "@acme"),
+        (None, "x account 1", None),
+        (None, "x account 2", "x account 2"),
+        (account(), "@acme", "@acme"),
+        (account(), "x account 1", None),
+        (account(name="@mine"), "@acme", "@mine"),
+        (account(name="@mine"), None, "@mine"),
     ],
 )
 def test_account_is_added_or_gets_its_missing_name(
-    stored: Account | None, fields: dict[str, Any], expected: Account
+    stored: Account | None, name: str | None, expected: str | None
 ) -> None:
     workspace = import_state(*([stored] if stored else []))
-    result = import_record(post_record(replace(QUEUED, **fields)), workspace, now=NOW)
-    assert result is ImportResult.NEW
+    record = post_record(replace(QUEUED, account_name=name))
+    assert import_all(workspace, record) == [ImportResult.NEW]
+    assert workspace.accounts == {1: account(name=expected)}
+
+
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        (post_record(replace(QUEUED, account_name="@acme")), account(name="@acme")),
+        (post_record(QUEUED, destination_record(2), updated_at=CREATED_AT), account()),
+    ],
+    ids=["missing name is added", "account of an older record is not"],
+)
+def test_record_that_changes_no_post_adds_only_an_account_name(
+    later: PostRecord, expected: Account
+) -> None:
+    workspace = import_state()
+    results = import_all(workspace, post_record(QUEUED), later)
+    assert results == [ImportResult.NEW, ImportResult.UNCHANGED]
     assert workspace.accounts == {1: expected}
-
-
-def test_record_without_other_changes_adds_a_missing_account_name() -> None:
-    workspace = import_state()
-    named = replace(QUEUED, account_name="@acme")
-    results = [
-        import_record(post_record(recorded), workspace, now=NOW) for recorded in (QUEUED, named)
-    ]
-    assert results == [ImportResult.NEW, ImportResult.UNCHANGED]
-    assert workspace.accounts == {1: account(name="@acme")}
-
-
-def test_account_of_an_older_record_is_not_added() -> None:
-    workspace = import_state()
-    older = post_record(QUEUED, destination_record(2), updated_at=CREATED_AT)
-    results = [
-        import_record(imported, workspace, now=NOW) for imported in (post_record(QUEUED), older)
-    ]
-    assert results == [ImportResult.NEW, ImportResult.UNCHANGED]
-    assert set(workspace.accounts) == {1}
 
 
 def test_account_on_another_platform_is_rejected_in_a_local_workspace() -> None:
@@ -779,16 +741,17 @@ def test_account_on_another_platform_is_rejected_in_a_local_workspace() -> None:
     record = post_record(QUEUED)
     assert_rejected(record, import_state(stored), OTHER_PLATFORM)
     mirror = import_state(stored, kind=WorkspaceKind.MIRROR)
-    assert import_record(record, mirror, now=NOW) is ImportResult.NEW
+    assert import_all(mirror, record) == [ImportResult.NEW]
     assert mirror.accounts == {1: stored}
     assert [destination.platform for destination in mirror.posts[POST].destinations] == ["x"]
 
 
-def test_two_platforms_of_one_account_in_one_import_are_rejected() -> None:
+def test_second_post_cannot_take_platform_or_id_of_the_first() -> None:
     workspace = import_state()
-    import_record(post_record(QUEUED), workspace, now=NOW)
-    other = replace(post_record(replace(QUEUED, id=None, platform="y")), id=OTHER_POST)
-    assert_rejected(other, workspace, OTHER_PLATFORM)
+    import_all(workspace, post_record(QUEUED))
+    other_platform = post_record(replace(QUEUED, id=None, platform="y"))
+    assert_rejected(replace(other_platform, id=OTHER_POST), workspace, OTHER_PLATFORM)
+    assert_rejected(replace(post_record(QUEUED), id=OTHER_POST), workspace, TAKEN_ID)
 
 
 def test_highest_account_number_is_rejected_unless_it_exists() -> None:
@@ -798,20 +761,13 @@ def test_highest_account_number_is_rejected_unless_it_exists() -> None:
         import_state(),
         "Account 2147483647 has the highest possible number, which leaves none for others.",
     )
-    assert import_record(record, import_state(account(MAX_ACCOUNT_ID)), now=NOW) is ImportResult.NEW
-    assert (
-        import_record(post_record(destination_record(MAX_ACCOUNT_ID - 1)), import_state(), now=NOW)
-        is ImportResult.NEW
-    )
+    existing = import_state(account(MAX_ACCOUNT_ID))
+    assert import_all(existing, record) == [ImportResult.NEW]
+    lower = post_record(destination_record(MAX_ACCOUNT_ID - 1))
+    assert import_all(import_state(), lower) == [ImportResult.NEW]
 
 
 # Ids.
-
-
-def test_destination_id_of_another_post_is_rejected() -> None:
-    workspace = import_state()
-    import_record(post_record(QUEUED), workspace, now=NOW)
-    assert_rejected(replace(post_record(QUEUED), id=OTHER_POST), workspace, TAKEN_ID)
 
 
 def test_two_destinations_with_one_id_are_rejected() -> None:
@@ -822,10 +778,9 @@ def test_two_destinations_with_one_id_are_rejected() -> None:
 def test_destination_id_can_move_to_another_account_of_the_post() -> None:
     workspace = import_state()
     moved = destination_record(2, id=QUEUED.id)
-    results = [
-        import_record(imported, workspace, now=NOW)
-        for imported in (post_record(QUEUED), post_record(moved, updated_at=AFTER_CHANGE))
-    ]
+    results = import_all(
+        workspace, post_record(QUEUED), post_record(moved, updated_at=AFTER_CHANGE)
+    )
     assert results == [ImportResult.NEW, ImportResult.CHANGED]
     (destination,) = workspace.posts[POST].destinations
     assert (destination.id, destination.account_id) == (QUEUED.id, 2)
@@ -833,13 +788,8 @@ def test_destination_id_can_move_to_another_account_of_the_post() -> None:
 
 def test_destination_without_an_id_gets_a_derived_id() -> None:
     workspace = import_state()
-    bare = replace(QUEUED, id=None)
-    for post_id in (POST, OTHER_POST):
-        import_record(
-            replace(post_record(bare, replace(destination_record(2), id=None)), id=post_id),
-            workspace,
-            now=NOW,
-        )
+    record = post_record(*(destination_record(number, id=None) for number in (1, 2)))
+    import_all(workspace, record, replace(record, id=OTHER_POST))
     assert len(workspace.post_ids_by_destination) == 4
     assert {destination_id.version for destination_id in workspace.post_ids_by_destination} == {5}
 

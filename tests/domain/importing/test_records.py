@@ -24,19 +24,14 @@ from app.domain.importing.records import (
 )
 from app.domain.posts import PostStatus
 from app.domain.times import parse_instant
+from tests.domain.errors import ACCOUNT_ID_MESSAGE, NOT_A_URL, TIME_MESSAGE, UUID_MESSAGE
 
 POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 OTHER = "0b5bbc4e-6a2b-4a8e-9d6a-0c0f3c0f9a11"
 DESTINATION = "2a0d0c54-4d5c-4bb2-9d5b-1d6f6c1f0d01"
+POST_STATUSES = "draft, scheduled, publishing, published, partially_failed, failed, done, queued"
+TOO_LONG = "is {} characters long; at most {} are allowed."
 NO_POST_MESSAGE = "The value is no post, list of posts or results of a post."
-UUID_MESSAGE = (
-    "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479."
-)
-TIME_MESSAGE = (
-    "The time must be an ISO 8601 date and time in the years 1900 to 9998,"
-    " such as 2026-04-15T14:30:05.000Z; without an offset it is read as UTC."
-)
-ACCOUNT_MESSAGE = "An account id is a whole number from 1 to 2147483647."
 
 RESULT: dict[str, Any] = {
     "account_id": 2280,
@@ -237,20 +232,11 @@ def test_envelope_without_meta_is_parsed(meta: object) -> None:
         ),
         (envelope({"accounts": [{"id": 1}], "account_ids": [1]}), "line 3", NO_POST_MESSAGE),
         (
-            envelope(
-                {
-                    "summary": {"total": 1},
-                    "results": [{"index": 0, "ok": True, "post": POST_RESPONSE}],
-                }
-            ),
+            envelope({"summary": {}, "results": [{"post": POST_RESPONSE}]}),
             "line 3",
             NO_POST_MESSAGE,
         ),
-        (
-            envelope({"retried_count": 0, "destinations": [], "message": ""}),
-            "line 3",
-            NO_POST_MESSAGE,
-        ),
+        (envelope({"retried_count": 0, "destinations": []}), "line 3", NO_POST_MESSAGE),
         (
             envelope({"post_id": POST, "id": POST, "deleted": True, "message": "Deleted."}),
             f"post {POST}",
@@ -289,22 +275,11 @@ def test_malformed_json_is_rejected_with_its_reason() -> None:
     ("fields", "reason"),
     [
         ({"post_status": 1}, "post_status must be a string."),
-        (
-            {"post_status": "Published"},
-            "post_status must be one of draft, scheduled, publishing, published,"
-            " partially_failed, failed, done, queued.",
-        ),
-        (
-            {"post_status": None, "status": ""},
-            "status must be one of draft, scheduled, publishing, published,"
-            " partially_failed, failed, done, queued.",
-        ),
+        ({"post_status": "Published"}, f"post_status must be one of {POST_STATUSES}."),
+        ({"post_status": None, "status": ""}, f"status must be one of {POST_STATUSES}."),
         ({"content": 5}, "content must be a string."),
         ({"content": "a\0"}, "content must not contain a NUL character."),
-        (
-            {"content": "a" * 100_001},
-            "content is 100001 characters long; at most 100000 are allowed.",
-        ),
+        ({"content": "a" * 100_001}, f"content {TOO_LONG.format(100_001, 100_000)}"),
         ({"scheduled_for": "soon"}, f"scheduled_for: {TIME_MESSAGE}"),
         ({"scheduled_for": 1776263400}, "scheduled_for must be a string."),
         ({"timezone": True}, "timezone must be a string."),
@@ -344,49 +319,40 @@ def test_post_with_an_invalid_field_is_rejected_alone(fields: dict[str, Any], re
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"status": None}, "results[1].status is missing."),
-        ({"status": True}, "results[1].status must be a string."),
+        ({"status": None}, "status is missing."),
+        ({"status": True}, "status must be a string."),
         (
             {"status": "partially_failed"},
-            "results[1].status must be one of queued, publishing, published, failed, done, scheduled.",
+            "status must be one of queued, publishing, published, failed, done, scheduled.",
         ),
-        ({"account_id": None}, f"results[1].account_id: {ACCOUNT_MESSAGE}"),
-        ({"account_id": "7"}, f"results[1].account_id: {ACCOUNT_MESSAGE}"),
-        ({"account_id": 7.0}, f"results[1].account_id: {ACCOUNT_MESSAGE}"),
-        ({"account_id": True}, f"results[1].account_id: {ACCOUNT_MESSAGE}"),
-        ({"account_id": 0}, f"results[1].account_id: {ACCOUNT_MESSAGE}"),
-        ({"account_id": 2**31}, f"results[1].account_id: {ACCOUNT_MESSAGE}"),
-        ({"account_id": 2280}, "results[1].account_id is that of an earlier entry."),
-        ({"account_name": ["@acme"]}, "results[1].account_name must be a string."),
-        (
-            {"account_name": "a" * 501},
-            "results[1].account_name is 501 characters long; at most 500 are allowed.",
-        ),
-        ({"platform": None}, "results[1].platform is missing."),
-        ({"platform": ""}, "results[1].platform is missing."),
-        ({"platform": 1}, "results[1].platform must be a string."),
-        ({"id": 1}, "results[1].id must be a string."),
-        ({"published_at": "yesterday"}, f"results[1].published_at: {TIME_MESSAGE}"),
-        ({"next_retry_at": {}}, "results[1].next_retry_at must be a string."),
-        ({"scheduled_for": False}, "results[1].scheduled_for must be a string."),
-        ({"platform_post_id": 1.5}, "results[1].platform_post_id must be a string."),
-        ({"platform_post_id": False}, "results[1].platform_post_id must be a string."),
-        (
-            {"platform_post_id": 10**500},
-            "results[1].platform_post_id is 501 characters long; at most 500 are allowed.",
-        ),
-        (
-            {"platform_post_url": "javascript:alert(1)"},
-            "results[1].platform_post_url must be a URL that starts with http:// or https://.",
-        ),
-        ({"error": {"code": 1}}, "results[1].error must be a string."),
-        ({"error": "", "last_error": 4}, "results[1].last_error must be a string."),
-        ({"error": "a\0"}, "results[1].error must not contain a NUL character."),
-        ({"attempts": "1"}, "results[1].attempts must be a whole number."),
-        ({"attempts": 1.0}, "results[1].attempts must be a whole number."),
-        ({"attempts": True}, "results[1].attempts must be a whole number."),
-        ({"attempts": -1}, "results[1].attempts must be a whole number from 0 to 2147483647."),
-        ({"attempts": 2**31}, "results[1].attempts must be a whole number from 0 to 2147483647."),
+        ({"account_id": None}, f"account_id: {ACCOUNT_ID_MESSAGE}"),
+        ({"account_id": "7"}, f"account_id: {ACCOUNT_ID_MESSAGE}"),
+        ({"account_id": 7.0}, f"account_id: {ACCOUNT_ID_MESSAGE}"),
+        ({"account_id": True}, f"account_id: {ACCOUNT_ID_MESSAGE}"),
+        ({"account_id": 0}, f"account_id: {ACCOUNT_ID_MESSAGE}"),
+        ({"account_id": 2**31}, f"account_id: {ACCOUNT_ID_MESSAGE}"),
+        ({"account_id": 2280}, "account_id is that of an earlier entry."),
+        ({"account_name": ["@acme"]}, "account_name must be a string."),
+        ({"account_name": "a" * 501}, f"account_name {TOO_LONG.format(501, 500)}"),
+        ({"platform": None}, "platform is missing."),
+        ({"platform": ""}, "platform is missing."),
+        ({"platform": 1}, "platform must be a string."),
+        ({"id": 1}, "id must be a string."),
+        ({"published_at": "yesterday"}, f"published_at: {TIME_MESSAGE}"),
+        ({"next_retry_at": {}}, "next_retry_at must be a string."),
+        ({"scheduled_for": False}, "scheduled_for must be a string."),
+        ({"platform_post_id": 1.5}, "platform_post_id must be a string."),
+        ({"platform_post_id": False}, "platform_post_id must be a string."),
+        ({"platform_post_id": 10**500}, f"platform_post_id {TOO_LONG.format(501, 500)}"),
+        ({"platform_post_url": "javascript:alert(1)"}, f"platform_post_url {NOT_A_URL}"),
+        ({"error": {"code": 1}}, "error must be a string."),
+        ({"error": "", "last_error": 4}, "last_error must be a string."),
+        ({"error": "a\0"}, "error must not contain a NUL character."),
+        ({"attempts": "1"}, "attempts must be a whole number."),
+        ({"attempts": 1.0}, "attempts must be a whole number."),
+        ({"attempts": True}, "attempts must be a whole number."),
+        ({"attempts": -1}, "attempts must be a whole number from 0 to 2147483647."),
+        ({"attempts": 2**31}, "attempts must be a whole number from 0 to 2147483647."),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -395,7 +361,11 @@ def test_invalid_field_of_a_destination_is_reported_with_its_path(
 ) -> None:
     bad = {"post_id": OTHER, "results": [RESULT, {**RESULT, "account_id": 7, **fields}]}
     parsed = records_in([RESULTS_RESPONSE, bad, POST_RESPONSE])
-    assert parsed == [RESULTS_RECORD, RejectedRecord(f"post {OTHER}", reason), POST_RECORD]
+    assert parsed == [
+        RESULTS_RECORD,
+        RejectedRecord(f"post {OTHER}", f"results[1].{reason}"),
+        POST_RECORD,
+    ]
 
 
 # Meaning of the fields.
@@ -516,18 +486,8 @@ def test_undocumented_fields_are_ignored() -> None:
 # Arbitrary values.
 
 FIELD_NAMES = [
-    *(
-        "post_id",
-        "id",
-        "post_status",
-        "status",
-        "content",
-        "posts",
-        "results",
-        "destinations",
-        "data",
-    ),
-    *("meta", "timestamp", "account_id", "platform", "attempts", "error", "next_retry_at"),
+    *("post_id", "id", "post_status", "status", "content", "posts", "results", "destinations"),
+    *("data", "meta", "timestamp", "account_id", "platform", "attempts", "error", "next_retry_at"),
     *("media_ids", "media", "platform_content", "created_at", "platform_post_url"),
 ]
 UNUSUAL_SCALARS = st.sampled_from(

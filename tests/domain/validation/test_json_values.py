@@ -13,7 +13,7 @@ from app.domain.validation.json_values import (
     check_json,
     json_equal,
 )
-from tests.domain.errors import input_error
+from tests.domain.errors import INT64, NUL, SURROGATE, input_error
 
 TEXT = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 STORABLE_VALUES = st.recursive(
@@ -41,9 +41,6 @@ def test_storable_json_is_accepted(value: object) -> None:
     check_json(value, "media")
 
 
-INT64 = "must fit into 64 bits."
-NUL = "must not contain a NUL character."
-SURROGATE = "must not contain a lone surrogate."
 LENGTH = "is 100001 characters long; at most 100000 are allowed."
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.errors import ContentTooLong, InvalidTimezone
 from app.domain.validation.post_contents import check_contents, check_reference, check_timezone
-from tests.domain.errors import expect_error, input_error
+from tests.domain.errors import INT64, NUL, SURROGATE, expect_error, input_error
 
 LONG = 100_000
 
@@ -50,10 +50,6 @@ def test_empty_contents_are_rejected(fields: dict[str, object]) -> None:
     )
 
 
-NUL = "must not contain a NUL character."
-SURROGATE = "must not contain a lone surrogate."
-
-
 @pytest.mark.parametrize(
     ("name", "value", "path", "problem"),
     [
@@ -66,7 +62,7 @@ SURROGATE = "must not contain a lone surrogate."
             "is 501 characters long; at most 500 are allowed.",
         ),
         ("media_ids", ["\0"], "mediaIds[0]", NUL),
-        ("media", [{"n": 2**63}], "media[0].n", "must fit into 64 bits."),
+        ("media", [{"n": 2**63}], "media[0].n", INT64),
         ("media", [{"n": float("nan")}], "media[0].n", "must be a finite number."),
         ("platform_content", {"x": "Sale"}, "platformContent.x", "must be an object."),
         ("platform_content", {"x": None}, "platformContent.x", "must be an object."),
@@ -76,12 +72,7 @@ SURROGATE = "must not contain a lone surrogate."
             "platformContent.x.content",
             "must be a string.",
         ),
-        (
-            "platform_content",
-            {"x": {"a": {"b": "\ud800"}}},
-            "platformContent.x.a.b",
-            SURROGATE,
-        ),
+        ("platform_content", {"x": {"a": {"b": "\ud800"}}}, "platformContent.x.a.b", SURROGATE),
     ],
 )
 def test_error_names_path_of_invalid_content(
@@ -91,25 +82,22 @@ def test_error_names_path_of_invalid_content(
 
 
 @pytest.mark.parametrize(
-    ("fields", "argument", "message"),
+    ("name", "value", "argument", "problem"),
     [
+        ("media_ids", ["m"] * 101, "mediaIds", "are 101 media; at most 100"),
+        ("media", [{}] * 101, "media", "are 101 media; at most 100"),
         (
-            {"media_ids": ["m"] * 101},
-            "mediaIds",
-            "There are 101 media; at most 100 are allowed.",
-        ),
-        ({"media": [{}] * 101}, "media", "There are 101 media; at most 100 are allowed."),
-        (
-            {"platform_content": {str(number): {} for number in range(51)}},
+            "platform_content",
+            {str(number): {} for number in range(51)},
             "platformContent",
-            "There is content for 51 platforms; at most 50 are allowed.",
+            "is content for 51 platforms; at most 50",
         ),
     ],
 )
 def test_too_many_entries_are_rejected(
-    fields: dict[str, object], argument: str, message: str
+    name: str, value: object, argument: str, problem: str
 ) -> None:
-    assert input_error(check, **fields) == (argument, message)
+    assert input_error(check, **{name: value}) == (argument, f"There {problem} are allowed.")
 
 
 @pytest.mark.parametrize("platform", ["x" * 501, "\ud800", "", "x\n"])

@@ -12,7 +12,7 @@ from app.domain.validation.text import (
     validate_text,
     validate_url,
 )
-from tests.domain.errors import input_error
+from tests.domain.errors import NOT_A_URL, NUL, SURROGATE, input_error
 
 STORABLE_TEXT = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 
@@ -35,11 +35,11 @@ def test_length_counts_code_points_up_to_the_limit(text: str) -> None:
         ("a" * 11, "search is 11 characters long; at most 10 are allowed."),
         ("😀" * 11, "search is 11 characters long; at most 10 are allowed."),
         ("\0" * 11, "search is 11 characters long; at most 10 are allowed."),
-        ("\0", "search must not contain a NUL character."),
-        ("a\0b", "search must not contain a NUL character."),
-        ("\ud800", "search must not contain a lone surrogate."),
-        ("a\udfffb", "search must not contain a lone surrogate."),
-        ("\udc00\ud800", "search must not contain a lone surrogate."),
+        ("\0", f"search {NUL}"),
+        ("a\0b", f"search {NUL}"),
+        ("\ud800", f"search {SURROGATE}"),
+        ("a\udfffb", f"search {SURROGATE}"),
+        ("\udc00\ud800", f"search {SURROGATE}"),
     ],
 )
 def test_text_that_one_database_rejects_is_invalid(text: str, message: str) -> None:
@@ -76,10 +76,7 @@ def test_url_that_a_browser_opens_is_accepted(url: str) -> None:
     ],
 )
 def test_any_other_url_is_rejected(url: str) -> None:
-    assert input_error(validate_url, url, "url") == (
-        "url",
-        "url must be a URL that starts with http:// or https://.",
-    )
+    assert input_error(validate_url, url, "url") == ("url", f"url {NOT_A_URL}")
 
 
 ENCODED_URLS = {
@@ -103,18 +100,15 @@ def test_text_without_valid_host_is_not_encoded(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "message"),
+    ("path", "message"),
     [
-        (
-            f"https://example.com/{'a' * 1981}",
-            "url is 2001 characters long; at most 2000 are allowed.",
-        ),
-        ("https://example.com/\0", "url must not contain a NUL character."),
-        ("https://example.com/\ud800", "url must not contain a lone surrogate."),
+        ("a" * 1981, "url is 2001 characters long; at most 2000 are allowed."),
+        ("\0", f"url {NUL}"),
+        ("\ud800", f"url {SURROGATE}"),
     ],
 )
-def test_url_that_is_invalid_text_is_rejected(url: str, message: str) -> None:
-    assert input_error(validate_url, url, "url") == ("url", message)
+def test_url_that_is_invalid_text_is_rejected(path: str, message: str) -> None:
+    assert input_error(validate_url, f"https://example.com/{path}", "url") == ("url", message)
 
 
 @pytest.mark.parametrize(
