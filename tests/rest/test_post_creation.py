@@ -7,7 +7,7 @@ from app.rest.endpoints import PREFIXES
 from app.rest.operations import JsonObject
 from tests.clients import Tenant
 from tests.factories import NOW, add_account, add_api_key, add_workspace
-from tests.rest.envelope import failure_error, ordered_json, success_data
+from tests.rest.envelope import failure_error, ordered_json, result_data, success_data
 from tests.rest.write_requests import (
     ACCOUNT_ID_MESSAGE,
     EMPTY_POST_MESSAGE,
@@ -24,30 +24,6 @@ from tests.rest.write_requests import (
 )
 
 CREATED_AT = "2026-04-15T15:00:00.000Z"
-
-
-def queued_result(post: JsonObject, account_id: int, platform: str) -> JsonObject:
-    """The result of a destination without attempts."""
-    (id_,) = (
-        destination["id"]
-        for destination in post["destinations"]
-        if destination["account_id"] == account_id
-    )
-    return {
-        "account_id": account_id,
-        "account_name": "@acme",
-        "platform": platform,
-        "status": "queued",
-        "published_at": None,
-        "platform_post_id": None,
-        "platform_post_url": None,
-        "error": None,
-        "attempts": 0,
-        "next_retry_at": None,
-        "id": id_,
-        "social_account_id": account_id,
-        "last_error": None,
-    }
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -69,7 +45,8 @@ async def test_created_post_is_returned_with_results(
 
     data = await expect_success(acme, "POST", f"{prefix}/posts", body, status=201)
 
-    results = [queued_result(data, account, "instagram"), queued_result(data, other, "x")]
+    first, second = (destination["id"] for destination in data["destinations"])
+    results = [result_data(account, first), result_data(other, second, platform="x")]
     post_id = data["post_id"]
     assert ordered_json(data) == ordered_json(
         {
@@ -187,10 +164,7 @@ INVALID_BODIES: list[tuple[JsonObject, JsonObject]] = [
     *member_errors(
         "validation_error",
         {
-            "content": {
-                "content must be a string.": [5, ["Sale"]],
-                EMPTY_POST_MESSAGE: [None],
-            },
+            "content": {"content must be a string.": [5, ["Sale"]], EMPTY_POST_MESSAGE: [None]},
             "account_ids": {
                 "account_ids must be a list.": [2280],
                 "A post that is not a draft needs at least one account.": [None, []],
@@ -206,10 +180,7 @@ INVALID_BODIES: list[tuple[JsonObject, JsonObject]] = [
             "timezone": {"timezone must be a string.": [2]},
             "media_ids": {"media_ids must be a list.": ["m-1"]},
             "platform_content": {"platform_content must be an object.": [[]]},
-            "reference": {
-                "reference must be a string.": [1],
-                "reference must not be empty.": [""],
-            },
+            "reference": {"reference must be a string.": [1], "reference must not be empty.": [""]},
         },
     ),
     *(

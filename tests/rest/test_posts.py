@@ -21,7 +21,7 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
-from tests.rest.envelope import failure_error, ordered_json, success_data
+from tests.rest.envelope import failure_error, ordered_json, result_data, success_data
 from tests.rest.write_requests import field_error, non_retryable_error
 
 POST = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
@@ -59,36 +59,24 @@ async def test_results_have_documented_keys_in_order(acme: Tenant) -> None:
             "post_id": str(POST),
             "post_status": "partially_failed",
             "results": [
-                {
-                    "account_id": 2280,
-                    "account_name": "@acme",
-                    "platform": "instagram",
-                    "status": "published",
-                    "published_at": "2026-04-15T14:00:00.000Z",
-                    "platform_post_id": "17895695668004550",
-                    "platform_post_url": "https://www.instagram.com/p/C1a2b3c4d5e/",
-                    "error": None,
-                    "attempts": 1,
-                    "next_retry_at": None,
-                    "id": str(FIRST),
-                    "social_account_id": 2280,
-                    "last_error": None,
-                },
-                {
-                    "account_id": 2279,
-                    "account_name": "Acme Inc.",
-                    "platform": "linkedin",
-                    "status": "failed",
-                    "published_at": None,
-                    "platform_post_id": None,
-                    "platform_post_url": None,
-                    "error": "Token expired.",
-                    "attempts": 3,
-                    "next_retry_at": None,
-                    "id": str(SECOND),
-                    "social_account_id": 2279,
-                    "last_error": "Token expired.",
-                },
+                result_data(
+                    2280,
+                    FIRST,
+                    status="published",
+                    published_at="2026-04-15T14:00:00.000Z",
+                    platform_post_id="17895695668004550",
+                    platform_post_url="https://www.instagram.com/p/C1a2b3c4d5e/",
+                    attempts=1,
+                ),
+                result_data(
+                    2279,
+                    SECOND,
+                    account_name="Acme Inc.",
+                    platform="linkedin",
+                    status="failed",
+                    error="Token expired.",
+                    attempts=3,
+                ),
             ],
         }
     )
@@ -129,22 +117,14 @@ async def test_post_has_documented_keys_in_order(acme: Tenant) -> None:
             },
             "campaign_id": None,
             "destinations": [
-                {
-                    "account_id": 2280,
-                    "account_name": "@acme",
-                    "platform": "instagram",
-                    "status": "queued",
-                    "published_at": None,
-                    "platform_post_id": None,
-                    "platform_post_url": None,
-                    "error": "The platform did not answer in time.",
-                    "attempts": 2,
-                    "next_retry_at": "2026-04-15T15:01:30.000Z",
-                    "id": str(FIRST),
-                    "social_account_id": 2280,
-                    "last_error": "The platform did not answer in time.",
-                    "scheduled_for": "2026-04-15T15:00:00.000Z",
-                }
+                result_data(
+                    2280,
+                    FIRST,
+                    error="The platform did not answer in time.",
+                    attempts=2,
+                    next_retry_at="2026-04-15T15:01:30.000Z",
+                    scheduled_for="2026-04-15T15:00:00.000Z",
+                )
             ],
             "created_at": "2026-04-15T14:00:00.000Z",
             "updated_at": "2026-04-15T15:00:00.007Z",
@@ -288,11 +268,7 @@ async def test_list_is_filtered_and_ordered(acme: Tenant, query: str, names: lis
     later = NOW + 24 * HOUR
     posts: dict[str, dict[str, Any]] = {
         "published": {"destinations": {instagram: published()}, "created_at": NOW - 2 * HOUR},
-        "failed": {
-            "destinations": {x: failed()},
-            "content": "100% wool",
-            "created_at": NOW - HOUR,
-        },
+        "failed": {"destinations": {x: failed()}, "content": "100% wool", "created_at": NOW - HOUR},
         "scheduled": {
             "destinations": {instagram: queued(later)},
             "scheduled_for": later,

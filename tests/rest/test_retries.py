@@ -24,7 +24,7 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
-from tests.rest.envelope import ordered_json, success_data
+from tests.rest.envelope import ordered_json, result_data, success_data
 from tests.rest.write_requests import (
     ACCOUNT_ID_MESSAGE,
     TIME_MESSAGE,
@@ -72,23 +72,13 @@ async def test_retry_queues_failed_and_skips_others(acme: Tenant, prefix: str) -
             "retried_count": 1,
             "retried": 1,
             "destinations": [
-                {
-                    "account_id": 2280,
-                    "account_name": "@acme",
-                    "platform": "instagram",
-                    "status": "queued",
-                    "published_at": None,
-                    "platform_post_id": None,
-                    "platform_post_url": None,
-                    "error": None,
-                    "attempts": 3,
-                    "next_retry_at": None,
-                    "id": str(DESTINATIONS[0]),
-                    "social_account_id": 2280,
-                    "last_error": None,
-                    "scheduled_for": "2026-04-15T14:00:00.000Z",
-                    "new_status": "queued",
-                }
+                result_data(
+                    2280,
+                    DESTINATIONS[0],
+                    attempts=3,
+                    scheduled_for="2026-04-15T14:00:00.000Z",
+                    new_status="queued",
+                )
             ],
             "next_step": f"Poll GET /v1/posts/{POST}/results for the result.",
             "message": "1 destination is queued again.",
