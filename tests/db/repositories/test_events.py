@@ -72,8 +72,8 @@ FILTERS: dict[str, tuple[ChangeFilter, Callable[[EventSummary], bool]]] = {
 }
 
 
-@pytest.fixture
-async def workspace(anyio_backend: str, database: Database) -> WorkspaceId:
+@pytest.fixture(name="workspace")
+async def add_workspace_with_posts(anyio_backend: str, database: Database) -> WorkspaceId:
     """Workspace with two posts, beside another workspace with events."""
     other = await add_workspace(database)
     await append_test_events(database, other, numbered_events(7), occurred_at=NOW - SECOND)
