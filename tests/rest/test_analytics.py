@@ -89,11 +89,7 @@ async def test_summary_covers_requested_period(
             "period",
             "period must be one of today, week, month, all, custom; it is 'year'.",
         ),
-        (
-            "period=custom&from=2026-02-01&to=2026-01-01",
-            "to",
-            "to must not be earlier than from.",
-        ),
+        ("period=custom&from=2026-02-01&to=2026-01-01", "to", "to must not be earlier than from."),
     ],
 )
 async def test_invalid_period_is_refused(

@@ -110,9 +110,7 @@ async def test_bulk_is_limited_to_50_posts(acme: Tenant) -> None:
     for more in ([DRAFT] * 51, [5] * 2000):
         error = await expect_refusal(acme, "POST", "/v1/posts/bulk", {"posts": more}, status=400)
         assert error == non_retryable_error(
-            "bulk_limit_exceeded",
-            "posts",
-            f"There are {len(more)} posts; at most 50 are allowed.",
+            "bulk_limit_exceeded", "posts", f"There are {len(more)} posts; at most 50 are allowed."
         )
 
 

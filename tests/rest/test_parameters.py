@@ -212,8 +212,7 @@ def test_post_id_may_be_upper_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("enum", "words"),
-    [("PostOrderField", SORT_FIELDS), ("OrderDirection", SORT_DIRECTIONS)],
+    ("enum", "words"), [("PostOrderField", SORT_FIELDS), ("OrderDirection", SORT_DIRECTIONS)]
 )
 def test_sort_values_match_schema(enum: str, words: tuple[str, ...]) -> None:
     enum_type = core_schema(create_schema(GraphQLLimits())).get_type(enum)
