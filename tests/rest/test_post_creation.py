@@ -218,6 +218,9 @@ INVALID_BODIES: list[tuple[JsonObject, JsonObject]] = [
         for body in ({"scheduled_for": PAST}, {"scheduled_at": CREATED_AT})
     ),
     *member_errors(
+        "invalid_timezone", {"timezone": {"There is no such time zone.": ["Mars/Olympus"]}}
+    ),
+    *member_errors(
         "invalid_field_name",
         {
             name: {f"{name} is not a field of a post; use media_ids, a list of ids.": ["m"]}
