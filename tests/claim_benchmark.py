@@ -98,7 +98,7 @@ async def _copy_post(session: WriteSession, post: UUID, count: int) -> None:
 _SQLITE_UUID = "||'-'||".join(f"lower(hex(randomblob({size})))" for size in (4, 2, 2, 2, 6))
 
 
-async def claim(database: Database, limit: int) -> list[Claim]:
+async def claim_due(database: Database, limit: int) -> list[Claim]:
     request = ClaimRequest(limit=limit, lease_duration=LEASE, platforms=None)
     service = ClaimService(database=database, publisher=OPERATOR, new_id=uuid4, clock=now)
     return await service.claim_destinations(request)
@@ -122,7 +122,7 @@ def _claim_until_empty(url: str, claimers: int) -> list[tuple[str, int]]:
 
     async def claim_until_empty(database: Database) -> list[tuple[str, int]]:
         claimed: list[tuple[str, int]] = []
-        while claims := await claim(database, 50):
+        while claims := await claim_due(database, 50):
             leases = [claim.lease for claim in claims]
             claimed += [(str(lease.destination_id), lease.fence) for lease in leases]
         return claimed
@@ -171,7 +171,7 @@ async def measure_other_workspace_wait(
 
     async def keep_claiming() -> None:
         while not stop.is_set():
-            for claimed in await claim(database, 2):
+            for claimed in await claim_due(database, 2):
                 if claimed.lease.workspace_id == other:
                     claimed_at[str(claimed.post.id)] = time.monotonic()
                     if len(claimed_at) == samples:
@@ -201,7 +201,7 @@ async def _measure_operations(database: Database, count: int) -> float:
     durations = []
     for _ in range(count):
         started = time.perf_counter()
-        (claimed,) = await claim(database, 1)
+        (claimed,) = await claim_due(database, 1)
         await publish(database, claimed)
         durations.append(time.perf_counter() - started)
     return statistics.median(durations)
@@ -228,7 +228,7 @@ def _format_ms(seconds: float) -> str:
 
 
 @contextmanager
-def temporary_databases() -> Iterator[Iterator[tuple[str, list[str]]]]:
+def databases_of_both_engines() -> Iterator[Iterator[tuple[str, list[str]]]]:
     """Yield the URLs of three empty databases of each engine."""
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -259,7 +259,7 @@ def main(due: int, many: int, claimers: int, processes: int, samples: int) -> No
             passed.append(await measure_other_workspace_wait(full, many, claimers, samples))
             passed.append(await compare_costs(few, full, (1000, many), rounds=10))
 
-    with temporary_databases() as engines:
+    with databases_of_both_engines() as engines:
         for engine, (one, two, three) in engines:
             click.echo(engine)
             passed.append(check_claimed_once(one, due, processes, claimers))

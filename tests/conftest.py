@@ -1,4 +1,4 @@
-"""Fixtures of all tests: a migrated database on each engine, and a tenant of the service.
+"""Fixtures of all tests: a migrated database on each engine, tenants of the service, and servers.
 
 A test that uses `database` or `database_url` runs once on each engine. An unavailable PostgreSQL is an
 error. REQUIRE_EVERY_TEST=1 fails a run that skipped a test or ran no test on one of the engines.
@@ -21,12 +21,14 @@ import structlog
 from app.db.core.database import Database
 from app.db.migrations import migrate
 from app.db.models import Base
+from app.demo import DEMO_WORKSPACE_ID, load_demo
+from app.services.expirations import settle_expired_leases
 from app.web.pages import STATIC_DIR
 from tests import postgres
 from tests.clients import Tenant, app_client
-from tests.factories import NOW, add_api_key, add_workspace
+from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
 from tests.recording_driver import RecordingDriver
-from tests.servers import ServerProcess
+from tests.servers import DEMO_KEY, ServerProcess, ServerStarter, run_server
 
 ENGINES = ("sqlite", "postgresql")
 
@@ -81,6 +83,15 @@ async def acme(database: Database) -> AsyncIterator[Tenant]:
 
 
 @pytest.fixture
+async def demo_tenant(database: Database) -> AsyncIterator[Tenant]:
+    """The workspace of the demo data, without expired leases, and a client with its key."""
+    await load_demo(database, token=DEMO_KEY, api_key_prefix=KEY_PREFIX, now=NOW)
+    await settle_expired_leases(database, NOW)  # as a maintenance task would during a test
+    async with app_client(database, token=DEMO_KEY) as client:
+        yield Tenant(database, DEMO_WORKSPACE_ID, client)
+
+
+@pytest.fixture
 def empty_database_url(
     engine: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[str]:
@@ -94,18 +105,22 @@ def empty_database_url(
         yield url
 
 
+@pytest.fixture
+def start_server(empty_database_url: str, tmp_path: Path) -> Iterator[ServerStarter]:
+    """Function that starts servers on one database, which is empty at first."""
+    folder = tmp_path / "servers"
+    folder.mkdir()
+    with ExitStack() as stack:
+        yield ServerStarter(folder, empty_database_url, stack)
+
+
 @pytest.fixture(scope="session")
 def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with the demo data and no rate limits, for tests that only read; it must not answer 5xx."""
     folder = tmp_path_factory.mktemp("demo-server")
     settings = {"DATABASE_URL": f"sqlite:///{folder / 'demo.db'}", "RATE_LIMIT": "off"}
-    server = ServerProcess(folder, settings, "--demo")
-    try:
-        server.wait_until_ready()
+    with run_server(folder, settings, "--demo") as server:
         yield server
-        server.stop()
-    finally:
-        server.kill()
     assert [entry for entry in server.request_log() if entry["status"] >= 500] == []
 
 

@@ -57,7 +57,7 @@ class ServerKillResults:
         return self.lost == self.duplicates == self.problems == 0
 
 
-class Writer:
+class PostWriter:
     """Creates posts singly and in batches, changes them, and retries failed posts, one request at a time."""
 
     def __init__(
@@ -115,7 +115,7 @@ class Writer:
         self.retried_post_ids.append(UUID(post_id))
 
 
-async def run_kills(
+async def kill_server(
     database_url: str,
     folder: Path,
     *,
@@ -136,7 +136,7 @@ async def run_kills(
             await asyncio.to_thread(servers.start)
             async with RetryingClient(servers.urls, token) as client, asyncio.TaskGroup() as tasks:
                 all_writers = [
-                    Writer(client, f"writer-{number}", account, post_ids)
+                    PostWriter(client, f"writer-{number}", account, post_ids)
                     for number, post_ids in enumerate(failed_posts)
                 ]
                 for writer in all_writers:
@@ -167,7 +167,7 @@ async def _seed_database(
 
 
 async def _collect_results(
-    database: Database, client: RetryingClient, writers: Sequence[Writer], kills: int
+    database: Database, client: RetryingClient, writers: Sequence[PostWriter], kills: int
 ) -> ServerKillResults:
     async with database.snapshot() as connection:
         with_reference = select(Post.reference, Post.id, Post.content).where(
@@ -220,7 +220,7 @@ def main(kills: int, writers: int, seed: int | None) -> None:
             logs = Path(name) / "logs"
             logs.mkdir()
             results = asyncio.run(
-                run_kills(
+                kill_server(
                     url,
                     logs,
                     kills=kills,

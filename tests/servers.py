@@ -5,10 +5,11 @@ import os
 import re
 import signal
 import socket
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,41 @@ class ServerProcess(LoggedProcess):
     def request_log(self) -> list[dict[str, Any]]:
         """The log entries of requests."""
         return [event for event in self.log_events() if event["event"] == "request finished"]
+
+
+class ServerStarter:
+    """Starts servers on one database; they are killed at the end of the test."""
+
+    def __init__(self, folder: Path, database_url: str, stack: ExitStack) -> None:
+        self._folder = folder
+        self._database_url = database_url
+        self._stack = stack
+
+    def __call__(
+        self, *arguments: str, start: StartProcess = fork, **environment: str
+    ) -> ServerProcess:
+        settings = {"DATABASE_URL": self._database_url, **environment}
+        server = ServerProcess(self._folder, settings, *arguments, start=start)
+        self._stack.callback(server.kill)
+        return server
+
+
+@contextmanager
+def run_server(
+    folder: Path, environment: Mapping[str, str], *arguments: str, start: StartProcess = fork
+) -> Iterator[ServerProcess]:
+    """A server that is ready; it must stop without an error at the end of the block.
+
+    Its output and log are in a new folder inside `folder`.
+    """
+    logs = Path(tempfile.mkdtemp(dir=folder))
+    server = ServerProcess(logs, environment, *arguments, start=start)
+    try:
+        server.wait_until_ready()
+        yield server
+        server.stop()
+    finally:
+        server.kill()
 
 
 class ServerGroup:

@@ -27,6 +27,7 @@ from app.settings import read_settings
 from tests import postgres
 from tests.clients import UNLIMITED_SETTINGS, Client, app_client, client_for
 from tests.db.core.test_database import MINUTE_LONG_STATEMENT, only_on_sqlite
+from tests.db.core.test_sqlite import analysed_tables
 from tests.factories import (
     NOW,
     add_account,
@@ -80,7 +81,13 @@ async def test_every_response_has_unique_request_id(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/nowhere", "/v1", "/v2/posts", "/graphql/", "/graphql/x", "/livez/", "//graphql"]
+    "path",
+    [
+        *("/nowhere", "/graphql/", "/graphql/x", "/livez/", "//graphql"),
+        *("/v1", "/v1/", "/v1/posts/", "/v1/nothing", "/v1/media", "/v1/campaigns/7"),
+        *("/v1/analytics", "/v1/posts/x/nothing", "/api/v1/posts/x/results/first"),
+        *("/v2/posts", "/api/posts", "/v1//posts", "/v1/%00"),
+    ],
 )
 async def test_unknown_path_is_not_found_in_envelope(database: Database, path: str) -> None:
     message = "This path was not found. GraphQL is at /graphql, the REST API under /v1."
@@ -153,7 +160,7 @@ def removable_database(
         yield stack.enter_context(postgres.new_database(server_url)), stack.close
 
 
-async def wait_until_idle(database: Database) -> None:
+async def wait_for_startup_reads(database: Database) -> None:
     """Wait until the reads of a starting server are done."""
     pool = cast("QueuePool", database.read_engine.pool)
     async with asyncio.timeout(10):
@@ -171,7 +178,7 @@ async def test_lost_database_is_503_with_retry_after(
     await migrate(database, now=NOW, random_bytes=bytes)
     async with database, app_client(database, token=await add_key(database)) as client:
         assert (await client.get("/readyz")).status_code == 200
-        await wait_until_idle(database)
+        await wait_for_startup_reads(database)
         await database.read_engine.dispose()  # open connections may outlive the file
         await asyncio.to_thread(remove)
         alive, ready = await client.get("/livez"), await client.get("/readyz")
@@ -194,9 +201,7 @@ async def test_database_of_other_version_is_refused(empty_database_url: str) -> 
 
 
 @only_on_sqlite
-async def test_app_closes_only_its_own_database(
-    database_url: str,
-) -> None:
+async def test_app_closes_only_its_own_database(database_url: str) -> None:
     def is_open() -> bool:
         """SQLite removes its WAL file when the last connection is closed."""
         return Path(f"{make_url(database_url).database}-wal").exists()
@@ -335,14 +340,6 @@ async def test_key_usage_is_stored_at_shutdown(database: Database) -> None:
         data = await client.query(last_used)
 
     assert data == {"viewer": {"apiKey": {"lastUsedAt": "2026-04-15T15:00:00.000Z"}}}
-
-
-async def analysed_tables(database: Database) -> set[str]:
-    """Tables with statistics for the query planner of SQLite."""
-    async with database.unscoped_connection() as connection:
-        if await connection.scalar(text("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'")):
-            return set(await connection.scalars(text("SELECT tbl FROM sqlite_stat1")))
-    return set()
 
 
 @only_on_sqlite
@@ -528,7 +525,10 @@ async def test_unexpected_field_error_is_masked(database_url: str) -> None:
     database = Database(database_url, workspace_filter=fail_restriction)
     async with database, app_client(database, token=await add_key(database)) as client:
         response = await client.get("/graphql?query={viewer{scopes},accounts{id}}")
+        rest = await client.get("/v1/accounts")
 
+    assert rest.status_code == 500
+    assert_error_envelope(rest, "internal_error", MASKED, retryable=True)
     request_id = response.headers["X-Request-Id"]
     assert response.status_code == 200
     assert response.json() == {

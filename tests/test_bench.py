@@ -34,11 +34,11 @@ from tests.bench.ratio import (
     ExpectedRatios,
     MeasuredRatio,
     best_measurement,
+    format_ratios,
     improvements,
-    read_table,
+    parse_ratios,
     regression_message,
     regressions,
-    write_table,
 )
 from tests.bench.report import render_report
 from tests.bench.requests import GRAPHQL, POST_RESULTS_QUERY, POSTS_QUERY, QUERIES
@@ -261,7 +261,7 @@ def test_ratio_is_that_of_the_best_rounds() -> None:
 def test_ratio_table_is_read_as_it_was_written() -> None:
     expected = ExpectedRatios('a "quiet" machine', {"Q1": 5.96, "R1": 6.0})
 
-    assert write_table(expected) == (
+    assert format_ratios(expected) == (
         "# CPU time of a request, divided by that of the data limit in the same run, on SQLite.\n"
         "# scripts/ratio compares new measurements with this table; scripts/ratio --renew rewrites it.\n"
         'origin = "a \\"quiet\\" machine"\n'
@@ -270,11 +270,11 @@ def test_ratio_table_is_read_as_it_was_written() -> None:
         "Q1 = 5.96\n"
         "R1 = 6.00\n"
     )
-    assert read_table(write_table(expected)) == expected
+    assert parse_ratios(format_ratios(expected)) == expected
 
 
 def test_ratio_table_contains_every_query() -> None:
-    assert tuple(read_table(RATIO_TABLE.read_text()).ratios) == QUERIES
+    assert tuple(parse_ratios(RATIO_TABLE.read_text()).ratios) == QUERIES
 
 
 def test_ratio_may_exceed_the_expected_one_by_the_margin() -> None:

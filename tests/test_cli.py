@@ -39,7 +39,8 @@ INSTANT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 class CommandRunner:
     """Runs commands and returns their output."""
 
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.set_variable = monkeypatch.setenv
         self._capsys = capsys
 
     def __call__(self, *arguments: str) -> str:
@@ -66,12 +67,16 @@ class CommandRunner:
 
 
 @pytest.fixture
-def post_results(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> CommandRunner:
+def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandRunner:
+    """The command without settings."""
+    return CommandRunner(monkeypatch, capsys)
+
+
+@pytest.fixture
+def post_results(runner: CommandRunner, database_url: str) -> CommandRunner:
     """The command on a migrated, empty database."""
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    return CommandRunner(capsys)
+    runner.set_variable("DATABASE_URL", database_url)
+    return runner
 
 
 def read_all_rows(database_url: str) -> dict[str, list[Any]]:
@@ -115,15 +120,12 @@ def viewer_status(database_url: str, token: str) -> int:
     return asyncio.run(get_status())
 
 
-def test_repeated_migration_changes_nothing(
-    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", empty_database_url)
-    post_results = CommandRunner(capsys)
+def test_repeated_migration_changes_nothing(runner: CommandRunner, empty_database_url: str) -> None:
+    runner.set_variable("DATABASE_URL", empty_database_url)
 
-    assert post_results("migrate") == "The database is up to date.\n"
+    assert runner("migrate") == "The database is up to date.\n"
     before = read_all_rows(empty_database_url)
-    assert post_results("migrate") == "The database is up to date.\n"
+    assert runner("migrate") == "The database is up to date.\n"
     assert read_all_rows(empty_database_url) == before
 
 
@@ -139,14 +141,11 @@ def test_repeated_migration_changes_nothing(
     ],
 )
 def test_command_requires_migrated_database(
-    arguments: tuple[str, ...],
-    empty_database_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    runner: CommandRunner, empty_database_url: str, arguments: tuple[str, ...]
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    runner.set_variable("DATABASE_URL", empty_database_url)
 
-    assert CommandRunner(capsys).expect_error(*arguments) == (
+    assert runner.expect_error(*arguments) == (
         "The database is not at the version of this server: run post-results migrate."
     )
 
@@ -156,15 +155,15 @@ def test_command_requires_migrated_database(
     [("workspaces", "create", "Acme"), ("keys", "list"), ("check",), ("backup", "backup.db")],
 )
 def test_missing_database_file_is_reported_and_not_created(
-    arguments: tuple[str, ...],
+    runner: CommandRunner,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DATABASE_URL", "sqlite:///post-result.db")
+    runner.set_variable("DATABASE_URL", "sqlite:///post-result.db")
 
-    assert CommandRunner(capsys).expect_error(*arguments) == (
+    assert runner.expect_error(*arguments) == (
         "There is no database at post-result.db: correct DATABASE_URL, or run post-results migrate"
         " to create one."
     )
@@ -182,35 +181,6 @@ def test_workspace_is_created_and_listed(post_results: CommandRunner) -> None:
     assert re.fullmatch(
         rf"{mirror.strip()}  {INSTANT}  mirror of https://api\.example\.com  Copy", listed[1]
     )
-
-
-def test_workspace_name_is_unique(post_results: CommandRunner, database_url: str) -> None:
-    post_results("workspaces", "create", "Acme")
-    before = read_all_rows(database_url)
-
-    error = post_results.expect_error("workspaces", "create", "Acme")
-
-    assert error == "A workspace named Acme already exists."
-    assert read_all_rows(database_url) == before
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["  "], "NAME must be printable and not empty."),
-        (["two\nlines"], "NAME must be printable and not empty."),
-        (["x" * 201], "NAME is 201 characters long; at most 200 are allowed."),
-        (
-            ["Copy", "--mirror-of", "api"],
-            "--mirror-of must be a URL that starts with http:// or https://.",
-        ),
-    ],
-)
-def test_invalid_workspace_is_refused(
-    post_results: CommandRunner, database_url: str, arguments: list[str], message: str
-) -> None:
-    assert post_results.expect_error("workspaces", "create", *arguments) == message
-    assert read_all_rows(database_url)["workspace"] == []
 
 
 def test_key_works_until_revoked(post_results: CommandRunner, database_url: str) -> None:
@@ -249,65 +219,58 @@ def test_key_has_requested_scopes_and_expiry(post_results: CommandRunner) -> Non
     )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--workspace", "Umbrella", "--name", "x"], "There is no workspace named Umbrella."),
-        (["--workspace", "Acme", "--name", ""], "--name must be printable and not empty."),
-        (["--workspace", "\t", "--name", "x"], "--workspace must be printable and not empty."),
-    ],
-)
-def test_invalid_key_is_refused(
-    post_results: CommandRunner, database_url: str, arguments: list[str], message: str
-) -> None:
-    post_results("workspaces", "create", "Acme")
-
-    assert post_results.expect_error("keys", "create", *arguments) == message
-    assert read_all_rows(database_url)["api_key"] == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--scope", "all"], "Invalid value for '--scope'"),
-        (["--expires-in-days", "0"], "Invalid value for '--expires-in-days'"),
-        (["--expires-in-days", "36501"], "Invalid value for '--expires-in-days'"),
-    ],
-)
-def test_invalid_option_is_a_usage_error(
-    post_results: CommandRunner, database_url: str, arguments: list[str], message: str
-) -> None:
-    post_results("workspaces", "create", "Acme")
-
-    status, out, err = post_results.run(
-        "keys", "create", "--workspace", "Acme", "--name", "x", *arguments
-    )
-
-    assert (status, out) == (2, "")
-    assert message in err
-    assert read_all_rows(database_url)["api_key"] == []
+INVALID_ARGUMENTS: dict[str, dict[str, list[list[str]]]] = {
+    "workspaces create": {
+        "A workspace named Acme already exists.": [["Acme"]],
+        "NAME must be printable and not empty.": [["  "], ["two\nlines"]],
+        "NAME is 201 characters long; at most 200 are allowed.": [["x" * 201]],
+        "--mirror-of must be a URL that starts with http:// or https://.": [
+            ["Copy", "--mirror-of", "api"]
+        ],
+    },
+    "keys create": {
+        "There is no workspace named Umbrella.": [["--workspace", "Umbrella", "--name", "x"]],
+        "--name must be printable and not empty.": [["--workspace", "Acme", "--name", ""]],
+        "--workspace must be printable and not empty.": [["--workspace", "\t", "--name", "x"]],
+    },
+    "keys revoke": {
+        f"There is no key with the id {NO_SUCH_ID}.": [[NO_SUCH_ID]],
+        f"The id must be a UUID in its 36-character form, such as {NO_SUCH_ID}.": [["site"]],
+    },
+}
+"""Command → message → arguments."""
 
 
-@pytest.mark.parametrize(
-    ("key_id", "message"),
-    [
-        (NO_SUCH_ID, f"There is no key with the id {NO_SUCH_ID}."),
-        (
-            "site",
-            "The id must be a UUID in its 36-character form, such as"
-            " f47ac10b-58cc-4372-a567-0e02b2c3d479.",
-        ),
-    ],
-)
-def test_unknown_key_cannot_be_revoked(
-    post_results: CommandRunner, database_url: str, key_id: str, message: str
+@pytest.mark.parametrize("command", INVALID_ARGUMENTS)
+def test_invalid_argument_is_refused_and_nothing_changed(
+    post_results: CommandRunner, database_url: str, command: str
 ) -> None:
     post_results("workspaces", "create", "Acme")
     post_results("keys", "create", "--workspace", "Acme", "--name", "site")
     before = read_all_rows(database_url)
 
-    assert post_results.expect_error("keys", "revoke", key_id) == message
+    for message, argument_lists in INVALID_ARGUMENTS[command].items():
+        for arguments in argument_lists:
+            assert post_results.expect_error(*command.split(), *arguments) == message
     assert read_all_rows(database_url) == before
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--scope", "all"), ("--expires-in-days", "0"), ("--expires-in-days", "36501")],
+)
+def test_invalid_option_is_a_usage_error(
+    post_results: CommandRunner, database_url: str, option: str, value: str
+) -> None:
+    post_results("workspaces", "create", "Acme")
+
+    status, out, err = post_results.run(
+        "keys", "create", "--workspace", "Acme", "--name", "x", option, value
+    )
+
+    assert (status, out) == (2, "")
+    assert f"Invalid value for '{option}'" in err
+    assert read_all_rows(database_url)["api_key"] == []
 
 
 def test_import_counts_results_and_fails_if_a_record_is_refused(
@@ -356,18 +319,14 @@ def test_import_that_cannot_start_changes_nothing(
 
 
 def test_backup_is_restored_into_empty_database(
-    post_results: CommandRunner,
-    database_url: str,
-    empty_database_url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    post_results: CommandRunner, database_url: str, empty_database_url: str, tmp_path: Path
 ) -> None:
     post_results("workspaces", "create", "Acme")
     post_results("keys", "create", "--workspace", "Acme", "--name", "site")
     file = tmp_path / "backup.db"
 
     assert post_results("backup", str(file)) == f"{file} has 3 rows.\n"
-    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    post_results.set_variable("DATABASE_URL", empty_database_url)
     assert post_results("restore", str(file)) == "The database has 3 rows.\n"
 
     assert read_all_rows(empty_database_url) == read_all_rows(database_url)
@@ -424,12 +383,11 @@ def test_check_reports_violated_invariant_and_fails(
     )
 
 
-def test_unreachable_database_is_reported_without_password(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://someone:hidden-password@127.0.0.1:1/nothing")
+def test_unreachable_database_is_reported_without_password(runner: CommandRunner) -> None:
+    url = "postgresql://someone:hidden-password@127.0.0.1:1/nothing"
+    runner.set_variable("DATABASE_URL", url)
 
-    error = CommandRunner(capsys).expect_error("workspaces", "list")
+    error = runner.expect_error("workspaces", "list")
 
     assert error.startswith("The database of DATABASE_URL cannot be used: ")
     assert "Connect call failed" in error
@@ -438,36 +396,29 @@ def test_unreachable_database_is_reported_without_password(
 
 @pytest.mark.parametrize("command", ["migrate", "check", "serve"])
 def test_file_that_is_not_a_database_is_reported(
-    command: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    runner: CommandRunner, tmp_path: Path, command: str
 ) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("no database at all, but long enough to be read as the first page of one" * 20)
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{file}")
-    monkeypatch.setenv("PORT", "0")
+    runner.set_variable("DATABASE_URL", f"sqlite:///{file}")
+    runner.set_variable("PORT", "0")
 
-    assert CommandRunner(capsys).expect_error(command) == (
+    assert runner.expect_error(command) == (
         "The database of DATABASE_URL cannot be used: file is not a database"
     )
     assert file.read_text().startswith("no database at all")
 
 
 @pytest.mark.parametrize("command", ["migrate", "check", "serve", "schema"])
-def test_malformed_setting_stops_command(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("PORT", "eighty")
+def test_malformed_setting_stops_command(runner: CommandRunner, command: str) -> None:
+    runner.set_variable("PORT", "eighty")
 
-    assert CommandRunner(capsys).expect_error(command) == (
+    assert runner.expect_error(command) == (
         "PORT must be a whole number from 0 to 65535; it is 'eighty'."
     )
 
 
-def test_schema_and_settings_are_printed_as_documented(
-    post_results: CommandRunner,
-) -> None:
+def test_schema_and_settings_are_printed_as_documented(post_results: CommandRunner) -> None:
     committed = Path(__file__).parent.parent / "schema.graphql"
 
     assert post_results("schema") == committed.read_text()

@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from tests.factories import (
     no_quota,
     queued,
 )
-from tests.servers import TIMEOUT_SECONDS, ServerProcess
+from tests.servers import TIMEOUT_SECONDS, run_server
 from tests.services.publishing_calls import write_context
 
 CALL_COUNT = 100
@@ -62,7 +62,7 @@ async def count_outcomes(calls: Iterable[Awaitable[object]]) -> Counter[object]:
     return Counter(await asyncio.gather(*map(outcome, calls)))
 
 
-async def stored_events(database: Database) -> list[tuple[int, str]]:
+async def stored_event_kinds(database: Database) -> list[tuple[int, str]]:
     return [(row[1], row[2]) for row in (await all_rows(database))["event"]]
 
 
@@ -97,7 +97,7 @@ async def assert_one_effect(database: Database, responses: Iterable[dict[str, An
     rows = await all_rows(database)
     assert {str(row[1]) for row in rows["post"]} == ids
     assert len(ids) == len(rows["destination"]) == len(rows["idempotency_key"]) == 1
-    assert await stored_events(database) == [(1, "post.created"), (2, "destination.added")]
+    assert await stored_event_kinds(database) == [(1, "post.created"), (2, "destination.added")]
 
 
 async def test_hundred_concurrent_calls_with_one_key_have_one_effect(acme: Tenant) -> None:
@@ -121,12 +121,8 @@ async def test_hundred_concurrent_calls_with_one_key_on_two_servers_have_one_eff
     new = {"content": "Sale", "accountIds": [account], "idempotencyKey": "once"}
     body = {"query": CREATE, "variables": {"input": new}}
     environment = {"DATABASE_URL": database_url, "RATE_LIMIT": "off"}
-    logs = tmp_path / "logs"
-    logs.mkdir()
-    servers = [ServerProcess(logs, environment) for _ in range(2)]
-    try:
-        for server in servers:
-            await asyncio.to_thread(server.wait_until_ready)
+    with ExitStack() as stack:
+        servers = [stack.enter_context(run_server(tmp_path, environment)) for _ in range(2)]
         async with httpx.AsyncClient(headers=headers, timeout=TIMEOUT_SECONDS) as http:
             responses = await asyncio.gather(
                 *(
@@ -134,11 +130,6 @@ async def test_hundred_concurrent_calls_with_one_key_on_two_servers_have_one_eff
                     for number in range(CALL_COUNT)
                 )
             )
-        for server in servers:
-            await asyncio.to_thread(server.stop)
-    finally:
-        for server in servers:
-            server.kill()
 
     await assert_one_effect(database, [response.json() for response in responses])
 
@@ -418,6 +409,6 @@ async def test_twenty_writers_and_two_imports_cause_no_deadlock_and_no_gap(
     assert await deadlock_count(database) == before
     posts = {row[1]: row for row in (await all_rows(database))["post"]}
     assert len(posts) == 1 + 20 * 5 + 80
-    numbers = [seq for seq, _kind in await stored_events(database)]
+    numbers = [seq for seq, _kind in await stored_event_kinds(database)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert await find_problems(database) == []

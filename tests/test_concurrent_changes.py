@@ -69,7 +69,7 @@ async def write_posts(database: Database, workspace: WorkspaceId, number: int) -
     return post_ids
 
 
-async def poll_changes(
+async def read_until_end(
     database: Database, workspace: WorkspaceId, change_filter: ChangeFilter, size: int
 ) -> list[Change]:
     """Read page by page until the end event."""
@@ -114,10 +114,10 @@ async def test_readers_beside_concurrent_writers_receive_each_change_once_and_in
     async with Database(database_url, timeout=LONG_TIMEOUT, pool_size=12) as busy:
         feed = ChangeFeed(busy, poll_interval=NO_POLLING)
         readers = [
-            poll_changes(acme.database, acme.workspace, ALL_CHANGES, 1),
-            poll_changes(busy, acme.workspace, ALL_CHANGES, 100),
+            read_until_end(acme.database, acme.workspace, ALL_CHANGES, 1),
+            read_until_end(busy, acme.workspace, ALL_CHANGES, 100),
             *(follow_changes(feed, acme.workspace, ALL_CHANGES) for _ in range(3)),
-            poll_changes(acme.database, acme.workspace, CREATED, 2),
+            read_until_end(acme.database, acme.workspace, CREATED, 2),
             follow_changes(feed, acme.workspace, CREATED),
         ]
         with busy.on_commit(feed.wake):

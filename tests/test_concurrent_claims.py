@@ -26,12 +26,14 @@ DUE_COUNT = 160
 MINUTE = timedelta(minutes=1)
 
 
-async def claim(database: Database, workspace: WorkspaceId | None, limit: int = 10) -> list[Lease]:
+async def claim_leases(
+    database: Database, workspace: WorkspaceId | None, limit: int = 10
+) -> list[Lease]:
     claims = await publishing_calls.claim(database, limit, publisher=Publisher(workspace, None))
     return [claim.lease for claim in claims]
 
 
-async def add_due(
+async def add_due_pairs(
     database: Database, workspace: WorkspaceId, count: int = 1
 ) -> list[DestinationId]:
     """Add due destinations, two per post, or a single one."""
@@ -48,13 +50,13 @@ async def test_sixteen_concurrent_claimers_claim_each_destination_once(
     due = [
         destination_id
         for workspace in workspaces
-        for destination_id in await add_due(database, workspace, DUE_COUNT // 2)
+        for destination_id in await add_due_pairs(database, workspace, DUE_COUNT // 2)
     ]
     leases: list[Lease] = []
 
     async def claimer(busy: Database) -> None:
         while len(leases) < DUE_COUNT:
-            leases.extend(await claim(busy, None, limit=7))
+            leases.extend(await claim_leases(busy, None, limit=7))
 
     async with Database(database_url, timeout=LONG_TIMEOUT, pool_size=CLAIMERS + 4) as busy:
         async with asyncio.timeout(120):
@@ -68,10 +70,10 @@ async def test_sixteen_concurrent_claimers_claim_each_destination_once(
 async def claim_behind_lock(database: Database, claimers: Database) -> Counter[object]:
     """Fences that two concurrent claims of one due destination return."""
     workspace = await add_workspace(database)
-    await add_due(database, workspace)
+    await add_due_pairs(database, workspace)
 
     async def fences() -> object:
-        return tuple(lease.fence for lease in await claim(claimers, workspace))
+        return tuple(lease.fence for lease in await claim_leases(claimers, workspace))
 
     return await run_behind_lock(
         database,
@@ -98,16 +100,16 @@ async def test_claims_skip_locked_posts_instead_of_waiting(
     database: Database, database_url: str
 ) -> None:
     workspace = await add_workspace(database)
-    await add_due(database, workspace, 4)
+    await add_due_pairs(database, workspace, 4)
     lock = f"SELECT 1 FROM post WHERE workspace_id = '{workspace}' LIMIT 1 FOR UPDATE"
 
     async def claim_count(claimers: Database) -> object:
-        return len(await claim(claimers, workspace))
+        return len(await claim_leases(claimers, workspace))
 
     async with database_with_replaced_sql(database_url, " SKIP LOCKED", "") as waiting:
         assert await run_behind_lock(database, lock, [claim_count(waiting)]) == {4: 1}
 
-    await add_due(database, workspace, 4)
+    await add_due_pairs(database, workspace, 4)
     all_locked = lock.replace(" LIMIT 1", "")
     async with Database(database_url) as skipping:
         assert await run_behind_lock(database, all_locked, [claim_count(skipping)]) == {0: 1}
@@ -116,8 +118,8 @@ async def test_claims_skip_locked_posts_instead_of_waiting(
 async def start_behind_lock(database: Database, publishers: Database) -> Counter[object]:
     """Receipts or errors of two concurrent starts with one lease."""
     workspace = await add_workspace(database)
-    await add_due(database, workspace)
-    (lease,) = await claim(database, workspace)
+    await add_due_pairs(database, workspace)
+    (lease,) = await claim_leases(database, workspace)
 
     async def start() -> object:
         try:
@@ -150,14 +152,14 @@ async def test_tests_detect_a_missing_workspace_filter_of_claims(
     database: Database, database_url: str
 ) -> None:
     ours, theirs = [await add_workspace(database) for _ in range(2)]
-    foreign = await add_due(database, theirs)
-    (own,) = await add_due(database, ours)
+    foreign = await add_due_pairs(database, theirs)
+    (own,) = await add_due_pairs(database, ours)
     async with Database(
         database_url, workspace_filter=lambda statement, _workspace: statement
     ) as unfiltered:
         # The claim selects foreign rows, and the composite foreign keys reject its writes.
         with pytest.raises((StaleDataError, IntegrityError)):
-            await claim(unfiltered, ours)
+            await claim_leases(unfiltered, ours)
 
-    assert [lease.destination_id for lease in await claim(database, ours)] == [own]
-    assert [lease.destination_id for lease in await claim(database, theirs)] == foreign
+    assert [lease.destination_id for lease in await claim_leases(database, ours)] == [own]
+    assert [lease.destination_id for lease in await claim_leases(database, theirs)] == foreign

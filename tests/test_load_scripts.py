@@ -17,7 +17,7 @@ from tests.subscriptions.outages import RestartedDatabase
 async def test_acknowledged_writes_survive_kills_and_take_effect_once(
     database_url: str, tmp_path: Path
 ) -> None:
-    results = await server_kills.run_kills(
+    results = await server_kills.kill_server(
         database_url, tmp_path, kills=3, writers=4, retries=40, randomness=Random(3)
     )
 

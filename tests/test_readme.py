@@ -16,7 +16,7 @@ from app.cli import cli, main
 from app.db.core.database import Database
 from app.demo import load_demo
 from app.settings import read_settings, settings_table
-from tests.clients import app_client, app_lifespan, client_for
+from tests.clients import Tenant, app_client, app_lifespan, client_for
 from tests.factories import KEY_PREFIX, NOW
 from tests.graphql.transport.websocket_client import connect_and_init
 from tests.guides import (
@@ -33,9 +33,7 @@ from tests.servers import ServerProcess
 
 ADDRESS = "http://127.0.0.1:8000"
 TOKEN = read_settings({}).demo_key()
-LANGUAGES = {
-    *("console", "graphql", "js", "json", "jsonl", "python", "text", "toml", "ts"),
-}
+LANGUAGES = {*("console", "graphql", "js", "json", "jsonl", "python", "text", "toml", "ts")}
 MAX_README_LINES = 300
 
 in_readme_and_guides = pytest.mark.parametrize(
@@ -84,13 +82,12 @@ async def test_every_graphql_example_runs(database: Database) -> None:
 @pytest.mark.parametrize(
     "example", [README.section("First REST call"), guide("rest").section("First call")]
 )
-async def test_printed_rest_response_is_the_real_one(database: Database, example: Guide) -> None:
-    await load_demo(database, token=TOKEN, api_key_prefix=KEY_PREFIX, now=NOW)
+async def test_printed_rest_response_is_the_real_one(demo_tenant: Tenant, example: Guide) -> None:
     command = example.block("console")
     _, _, header, url = shlex.split(command.removeprefix("$ ").replace("\\\n", ""))
     name, _, value = header.partition(": ")
-    async with app_client(database) as client:
-        response = await client.get(url.removeprefix(ADDRESS), headers={name: value})
+    client = demo_tenant.client.with_token(None)
+    response = await client.get(url.removeprefix(ADDRESS), headers={name: value})
     printed, actual = json.loads(example.block("json")), response.json()
     assert actual.keys() == printed.keys()
     assert actual["meta"].keys() == printed["meta"].keys()
@@ -151,17 +148,15 @@ def test_named_settings_exist() -> None:
                 assert name in known, (document.path, name)
 
 
-async def test_error_tables_equal_the_error_catalog(database: Database) -> None:
-    await load_demo(database, token=TOKEN, api_key_prefix=KEY_PREFIX, now=NOW)
-    async with app_client(database, token=TOKEN) as client:
-        data = await client.query(
-            """
-            {
-              request: errorCatalog(part: REQUEST) { code httpStatus retryable }
-              publishing: errorCatalog(part: PUBLISHING) { code category nextAction }
-            }
-            """
-        )
+async def test_error_tables_equal_the_error_catalog(acme: Tenant) -> None:
+    data = await acme.client.query(
+        """
+        {
+          request: errorCatalog(part: REQUEST) { code httpStatus retryable }
+          publishing: errorCatalog(part: PUBLISHING) { code category nextAction }
+        }
+        """
+    )
     requests = [
         [f"`{each['code']}`", str(each["httpStatus"]), "yes" if each["retryable"] else "no"]
         for each in data["request"]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.external_programs import check_types, npm_project, run_program
 from tests.guides import Guide, guide
-from tests.servers import ServerProcess
+from tests.servers import ServerProcess, run_server
 
 ADDRESS = "http://127.0.0.1:8000"
 
@@ -47,17 +47,13 @@ def test_javascript_client_prints_documented_output(
 
 def test_live_client_prints_documented_output(tmp_path: Path) -> None:
     """Uses its own server, because it writes."""
-    folder, project = tmp_path / "server", npm_project(tmp_path)
-    folder.mkdir()
-    server = ServerProcess(folder, {"DATABASE_URL": f"sqlite:///{tmp_path / 'demo.db'}"}, "--demo")
-    try:
-        server.wait_until_ready()
+    project = npm_project(tmp_path)
+    settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'demo.db'}"}
+    with run_server(tmp_path, settings, "--demo") as server:
         for snippet in code(server, LIVE, "js"):
             name = snippet.partition("\n")[0].removeprefix("// ")
             (project / name).write_text(snippet)
         assert run_program("node", "follow.js", cwd=project) == LIVE.block("text")
-    finally:
-        server.kill()
 
 
 def test_typescript_compiles_and_prints_documented_output(

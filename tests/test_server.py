@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -22,32 +22,7 @@ from app.db.migrations import migrate
 from app.domain.times import format_instant
 from tests.command_processes import StartProcess, fork, spawn
 from tests.factories import add_workspace
-from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess
-
-
-class ServerStarter:
-    """Starts servers on one database; they are killed at the end of the test."""
-
-    def __init__(self, directory: Path, database_url: str, stack: ExitStack) -> None:
-        self.directory = directory
-        self._database_url = database_url
-        self._stack = stack
-
-    def __call__(
-        self, *arguments: str, start: StartProcess = fork, **environment: str
-    ) -> ServerProcess:
-        settings = {"DATABASE_URL": self._database_url, **environment}
-        server = ServerProcess(self.directory, settings, *arguments, start=start)
-        self._stack.callback(server.kill)
-        return server
-
-
-@pytest.fixture
-def start_server(empty_database_url: str, tmp_path: Path) -> Iterator[ServerStarter]:
-    directory = tmp_path / "servers"
-    directory.mkdir()
-    with ExitStack() as stack:
-        yield ServerStarter(directory, empty_database_url, stack)
+from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess, ServerStarter
 
 
 def count_posts(server: ServerProcess, token: str) -> int:
@@ -135,9 +110,7 @@ def test_demo_key_can_be_set_and_changed(start_server: ServerStarter) -> None:
         server.stop()
 
 
-def test_concurrent_starts_create_one_workspace(
-    start_server: ServerStarter,
-) -> None:
+def test_concurrent_starts_create_one_workspace(start_server: ServerStarter) -> None:
     servers = [start_server(), start_server()]
     with ThreadPoolExecutor() as executor:
         outputs = list(executor.map(ServerProcess.wait_until_ready, servers))
@@ -205,33 +178,30 @@ def test_port_in_use_is_refused_before_migration(
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_invalid_trusted_document_is_refused_before_migration(
-    start_server: ServerStarter, tmp_path: Path
+@pytest.mark.parametrize(
+    ("variable", "content", "problem"),
+    [
+        (
+            "TRUSTED_DOCUMENTS",
+            '{"x": "query Mine { nope }"}',
+            "has the operation Mine, with the id x, that cannot be executed (line 1, column 14):"
+            " Cannot query field 'nope' on type 'Query'. Did you mean 'node' or 'nodes'?",
+        ),
+        (
+            "RETRY_POLICY_FILE",
+            "[platforms.x.transient]\nmax_attempts = -1\n",
+            "is invalid: platforms.x.transient.max_attempts must be a whole number from 1 to 100.",
+        ),
+    ],
+)
+def test_invalid_file_is_refused_before_migration(
+    start_server: ServerStarter, tmp_path: Path, variable: str, content: str, problem: str
 ) -> None:
-    file = tmp_path / "documents.json"
-    file.write_text('{"x": "query Mine { nope }"}')
-    error = start_server(TRUSTED_DOCUMENTS=str(file), WORKERS="2").startup_error()
+    file = tmp_path / "file"
+    file.write_text(content)
+    error = start_server(start=fork, WORKERS="2", **{variable: str(file)}).startup_error()
 
-    assert error == (
-        f"post-results: TRUSTED_DOCUMENTS: {file} has the operation Mine, with the id x, that cannot"
-        " be executed (line 1, column 14): Cannot query field 'nope' on type 'Query'. Did you mean"
-        " 'node' or 'nodes'?\n"
-    )
-    assert (tmp_path / "empty.db").read_bytes() == b""
-
-
-@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_invalid_retry_policy_is_refused_before_migration(
-    start_server: ServerStarter, tmp_path: Path
-) -> None:
-    file = tmp_path / "retries.toml"
-    file.write_text("[platforms.x.transient]\nmax_attempts = -1\n")
-    error = start_server(RETRY_POLICY_FILE=str(file), WORKERS="2").startup_error()
-
-    assert error == (
-        f"post-results: RETRY_POLICY_FILE: {file} is invalid: platforms.x.transient.max_attempts"
-        " must be a whole number from 1 to 100.\n"
-    )
+    assert error == f"post-results: {variable}: {file} {problem}\n"
     assert (tmp_path / "empty.db").read_bytes() == b""
 
 
@@ -270,7 +240,7 @@ def test_several_processes_share_metrics(start_server: ServerStarter) -> None:
     labels = 'api="rest",method="GET",route="/v1/me",status="2xx"'
     sample = f"post_results_http_requests_total{{{labels}}} 40.0\n"
     # A request is counted after its response, so perhaps a little later than the client receives it.
-    wait_until(lambda: sample in server.get("/metrics").text)
+    poll_until(lambda: sample in server.get("/metrics").text)
     page = server.get("/metrics").text
     server.stop()
 
@@ -292,12 +262,12 @@ def test_sighup_reloads_trusted_documents(start_server: ServerStarter, tmp_path:
         accept = "application/graphql-response+json"
         return server.get(f"/graphql?documentId={document_id}", DEMO_KEY, Accept=accept).status_code
 
-    wait_until(lambda: count_log_events(server, "Application startup complete") == 2)
+    poll_until(lambda: count_log_events(server, "Application startup complete") == 2)
     assert (status("x"), status("y")) == (200, 403)
 
     file.write_text('{"y": "{ nope }"}')
     server.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: count_log_events(server, "aborting the restart") == 1)
+    poll_until(lambda: count_log_events(server, "aborting the restart") == 1)
     assert [event["event"] for event in server.log_events() if event["logger"] == "app.asgi"] == [
         f"TRUSTED_DOCUMENTS: {file} has a document, with the id y, that cannot be executed (line 1,"
         " column 3): Cannot query field 'nope' on type 'Query'. Did you mean 'node' or 'nodes'?"
@@ -306,11 +276,12 @@ def test_sighup_reloads_trusted_documents(start_server: ServerStarter, tmp_path:
 
     file.write_text('{"y": "{ __typename }"}')
     server.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: status("y") == 200)
+    poll_until(lambda: status("y") == 200)
     server.stop()
 
 
-def wait_until(predicate: Callable[[], bool]) -> None:
+def poll_until(predicate: Callable[[], bool]) -> None:
+    """Wait until a predicate is true that has no event to wait for."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while not predicate():
         assert time.monotonic() < deadline
@@ -355,25 +326,30 @@ def test_root_path_works_stripped_or_kept(start_server: ServerStarter) -> None:
     assert with_prefix == without_prefix
 
 
+@contextmanager
+def started_request(server: ServerProcess, body: bytes) -> Iterator[socket.socket]:
+    """A GraphQL request of which the server has received only the head and five bytes of the body."""
+    address = httpx.URL(server.url)
+    head = (
+        f"POST /graphql HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {DEMO_KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection((address.host, address.port or 80), TIMEOUT_SECONDS) as client:
+        client.sendall(head.encode() + body[:5])
+        assert server.get("/livez").status_code == 200  # the bytes sent before have been received
+        yield client
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_running_request_completes_at_shutdown(
     start_server: ServerStarter, number: signal.Signals
 ) -> None:
     server = start_server("--demo")
     server.wait_until_ready()
-    address = httpx.URL(server.url)
     body = json.dumps({"query": "{ __typename }"}).encode()
-    with socket.create_connection(
-        (address.host, address.port or 80), timeout=TIMEOUT_SECONDS
-    ) as client:
-        client.sendall(
-            b"POST /graphql HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
-            + f"Authorization: Bearer {DEMO_KEY}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-            + body[:5]
-        )
-        assert server.get("/livez").status_code == 200  # the bytes sent before have been received
+    with started_request(server, body) as client:
         server.process.send_signal(number)
-        _wait_until_port_closed(address)
+        _wait_until_port_closed(httpx.URL(server.url))
         client.sendall(body[5:])
         response = b"".join(iter(lambda: client.recv(65536), b""))
     status = server.process.wait(TIMEOUT_SECONDS)
@@ -427,15 +403,7 @@ def _wait_until_port_closed(address: httpx.URL) -> None:
 def test_request_is_aborted_after_shutdown_timeout(start_server: ServerStarter) -> None:
     server = start_server("--demo", SHUTDOWN_TIMEOUT="1")
     server.wait_until_ready()
-    address = httpx.URL(server.url)
-    with socket.create_connection(
-        (address.host, address.port or 80), timeout=TIMEOUT_SECONDS
-    ) as client:
-        client.sendall(
-            b"POST /graphql HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
-            + f"Authorization: Bearer {DEMO_KEY}\r\nContent-Length: 100\r\n\r\n".encode()
-        )
-        assert server.get("/livez").status_code == 200
+    with started_request(server, bytes(100)):
         server.stop()
 
 

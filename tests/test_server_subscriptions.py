@@ -3,10 +3,9 @@
 import itertools
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -16,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
-from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess
+from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess, ServerStarter
 
 PROTOCOL = Subprotocol("graphql-transport-ws")
 CREATED_SUBSCRIPTION = """
@@ -24,29 +23,22 @@ CREATED_SUBSCRIPTION = """
       changes(after: $after, types: [POST_CREATED]) { cursor type }
     }
 """
-UNLIMITED_ENVIRONMENT = {"RATE_LIMIT": "off"}
-
-StartServer = Callable[..., ServerProcess]
+StartDemoServer = Callable[[], ServerProcess]
 
 
 @pytest.fixture
-def start_server(empty_database_url: str, tmp_path: Path) -> Iterator[StartServer]:
-    """Function that starts a server on one database; servers are killed at the end of the test."""
-    folder = tmp_path / "servers"
-    folder.mkdir()
-    with ExitStack() as stack:
+def start_demo_server(start_server: ServerStarter) -> StartDemoServer:
+    """Function that starts a server with the demo data and no rate limits."""
 
-        def start(**environment: str) -> ServerProcess:
-            settings = {"DATABASE_URL": empty_database_url, **UNLIMITED_ENVIRONMENT, **environment}
-            server = ServerProcess(folder, settings, "--demo")
-            stack.callback(server.kill)
-            server.wait_until_ready()
-            return server
+    def start() -> ServerProcess:
+        server = start_server("--demo", RATE_LIMIT="off")
+        server.wait_until_ready()
+        return server
 
-        yield start
+    return start
 
 
-def open_socket(server: ServerProcess, **options: Any) -> ClientConnection:
+def open_websocket(server: ServerProcess, **options: Any) -> ClientConnection:
     url = server.url.replace("http", "ws", 1) + "/graphql"
     connection: ClientConnection = connect(
         url, subprotocols=[PROTOCOL], compression=None, open_timeout=TIMEOUT_SECONDS, **options
@@ -73,7 +65,7 @@ def subscribe_to_changes(connection: ClientConnection, after: str | None = None)
     send_message(connection, id="a", type="subscribe", payload=payload)
 
 
-def latest_cursor(server: ServerProcess) -> str:
+def current_cursor(server: ServerProcess) -> str:
     cursor: str = server.get("/v1/changes?limit=1", DEMO_KEY).json()["data"]["latest_cursor"]
     return cursor
 
@@ -103,29 +95,29 @@ def test_invalid_frames_close_the_socket_without_a_warning_in_the_log(
     before = len(demo_server.log_events())
     message = {"type": "ping", "payload": {"x": ""}}
     max_padding = 64 * 1024 - len(json.dumps(message))
-    with open_socket(demo_server) as connection:
+    with open_websocket(demo_server) as connection:
         message["payload"] = {"x": max_padding * "x"}
         connection.send(json.dumps(message))  # exactly the limit
         assert receive_message(connection) == {"type": "pong"}
         message["payload"] = {"x": (max_padding + 1) * "x"}
         connection.send(json.dumps(message))
         assert close_code(connection) == 1009
-    with open_socket(demo_server) as connection:
+    with open_websocket(demo_server) as connection:
         with suppress(ConnectionClosed):
             connection.send(60_000 * "x" for _ in range(200))  # one message in fragments
         assert close_code(connection) == 1009
-    with open_socket(demo_server) as connection:
+    with open_websocket(demo_server) as connection:
         with suppress(ConnectionClosed):
             connection.send(12_000_000 * "x")  # closed before the whole message was sent
         assert close_code(connection) == 1009
-    with open_socket(demo_server) as connection:
+    with open_websocket(demo_server) as connection:
         connection.send(b"\xff\xfe", text=True)
         assert close_code(connection) == 1007
-    with open_socket(demo_server) as connection:
+    with open_websocket(demo_server) as connection:
         connection.send(b"{}")
         assert close_code(connection) == 4400
     with pytest.raises(InvalidStatus) as rejected:
-        open_socket(demo_server, origin=Origin("https://evil.example"))
+        open_websocket(demo_server, origin=Origin("https://evil.example"))
     assert rejected.value.response.status_code == 403
     with connect(demo_server.url.replace("http", "ws", 1) + "/graphql") as connection:
         assert close_code(connection) == 4406
@@ -134,8 +126,8 @@ def test_invalid_frames_close_the_socket_without_a_warning_in_the_log(
 
 
 def test_lost_connection_ends_its_subscriptions(demo_server: ServerProcess) -> None:
-    with open_socket(demo_server) as connection:
-        subscribe_to_changes(connection, latest_cursor(demo_server))
+    with open_websocket(demo_server) as connection:
+        subscribe_to_changes(connection, current_cursor(demo_server))
         wait_for_metric(demo_server, "post_results_subscriptions_open 1.0")
         connection.socket.shutdown(socket.SHUT_RDWR)
         connection.socket.close()
@@ -151,18 +143,18 @@ def wait_for_metric(server: ServerProcess, line: str) -> None:
 
 
 def test_shutdown_closes_sockets_and_streams_and_clients_can_resume(
-    start_server: StartServer,
+    start_demo_server: StartDemoServer,
 ) -> None:
-    server = start_server()
-    after = latest_cursor(server)
+    server = start_demo_server()
+    after = current_cursor(server)
     headers = {"Authorization": f"Bearer {DEMO_KEY}", "Accept": "text/event-stream"}
     with (
-        open_socket(server) as connection,
+        open_websocket(server) as connection,
         httpx.Client(base_url=server.url, headers=headers, timeout=TIMEOUT_SECONDS) as http,
         http.stream(
             "POST", "/graphql", json={"query": CREATED_SUBSCRIPTION, "variables": {}}
         ) as stream,
-        open_socket(server) as idle,
+        open_websocket(server) as idle,
     ):
         subscribe_to_changes(connection, after)
         subscribe_to_changes(idle, after)
@@ -170,15 +162,17 @@ def test_shutdown_closes_sockets_and_streams_and_clients_can_resume(
         server.stop()
         assert (close_code(connection), close_code(idle)) == (1012, 1012)
         assert "event: complete" not in "".join(stream.iter_text())
-    restarted = start_server()
+    restarted = start_demo_server()
     create_post(restarted)
-    with open_socket(restarted) as connection:
+    with open_websocket(restarted) as connection:
         subscribe_to_changes(connection, after)
         assert receive_message(connection)["payload"]["data"]["changes"]["type"] == "POST_CREATED"
     restarted.stop()
 
 
-def test_shutdown_closes_sockets_of_clients_that_are_sending(start_server: StartServer) -> None:
+def test_shutdown_closes_sockets_of_clients_that_are_sending(
+    start_demo_server: StartDemoServer,
+) -> None:
     count = 8
     is_busy = Barrier(count + 1)
 
@@ -190,10 +184,10 @@ def test_shutdown_closes_sockets_of_clients_that_are_sending(start_server: Start
                     is_busy.wait(TIMEOUT_SECONDS)
         return close_code(connection)
 
-    server = start_server()
+    server = start_demo_server()
     with ExitStack() as stack, ThreadPoolExecutor(count) as threads:
         codes = [
-            threads.submit(keep_sending, stack.enter_context(open_socket(server)))
+            threads.submit(keep_sending, stack.enter_context(open_websocket(server)))
             for _ in range(count)
         ]
         is_busy.wait(TIMEOUT_SECONDS)
@@ -201,8 +195,8 @@ def test_shutdown_closes_sockets_of_clients_that_are_sending(start_server: Start
         assert [code.result() for code in codes] == count * [1012]
 
 
-def test_shutdown_answers_long_polls_with_304(start_server: StartServer) -> None:
-    server = start_server()
+def test_shutdown_answers_long_polls_with_304(start_demo_server: StartDemoServer) -> None:
+    server = start_demo_server()
     headers = {"Authorization": f"Bearer {DEMO_KEY}"}
     url = f"{server.url}/v1/posts/{DEMO_POST}/results?wait=60"
     with httpx.stream("GET", url.replace("wait=60", "wait=0"), headers=headers) as response:
@@ -218,11 +212,11 @@ def test_shutdown_answers_long_polls_with_304(start_server: StartServer) -> None
 
 
 def test_changes_written_by_one_process_reach_subscribers_of_another(
-    start_server: StartServer,
+    start_demo_server: StartDemoServer,
 ) -> None:
-    reader, writer = start_server(), start_server()
-    after = latest_cursor(reader)
-    with open_socket(reader) as connection:
+    reader, writer = start_demo_server(), start_demo_server()
+    after = current_cursor(reader)
+    with open_websocket(reader) as connection:
         subscribe_to_changes(connection, after)
         create_post(writer)
         assert receive_message(connection)["payload"]["data"]["changes"]["type"] == "POST_CREATED"

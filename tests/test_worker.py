@@ -24,7 +24,7 @@ from app.platforms.sandbox import Behaviour
 from app.platforms.sandbox_store import SandboxStore
 from tests import command_processes
 from tests.command_processes import fork, spawn
-from tests.servers import DEMO_KEY, TIMEOUT_SECONDS, LoggedProcess, ServerProcess
+from tests.servers import DEMO_KEY, TIMEOUT_SECONDS, LoggedProcess, ServerProcess, run_server
 from tests.worker.worker_bench import (
     SentPost,
     add_sent_post,
@@ -242,20 +242,15 @@ def test_demo_with_a_worker_publishes_new_posts_at_each_start(
     workers: str,
     start_process: command_processes.StartProcess,
 ) -> None:
-    folder = tmp_path / "servers"
-    folder.mkdir()
     file = tmp_path / "ledger.jsonl"
     settings = {"DATABASE_URL": empty_database_url, "SANDBOX_FILE": str(file), "WORKERS": workers}
     for starts in (1, 2):
         environment = {**settings, "RATE_LIMIT": "off"}
-        server = ServerProcess(folder, environment, "--demo", "--with-worker", start=start_process)
-        try:
+        options = ("--demo", "--with-worker")
+        with run_server(tmp_path, environment, *options, start=start_process) as server:
             lines = server.wait_until_ready()
             _wait_until_published(server, starts)
             accounts = _get_data(server, "/v1/accounts")["accounts"]
-            server.stop()
-        finally:
-            server.kill()
         assert lines[5] == "  worker   publishes to sandbox, 8 at a time"
         names = [
             account["account_name"] for account in accounts if account["platform"] == "sandbox"

@@ -104,7 +104,7 @@ class WorkerGroup:
         os.kill(self._processes[index].process.pid, sig)
 
 
-async def run_kills(
+async def kill_workers(
     url: str, folder: Path, *, kills: int, workers: int, randomness: random.Random
 ) -> WorkerKillResults:
     """Kill and suspend workers, wait until every destination is settled, and count the results."""
@@ -126,7 +126,7 @@ async def run_kills(
         ]
         group = WorkerGroup(logs, environment, workers)
         try:
-            suspensions = await _kill_workers(
+            suspensions = await _interrupt_workers(
                 database, workspace, accounts, group, kills, randomness
             )
             stuck = await _wait_until_settled(database)
@@ -136,7 +136,7 @@ async def run_kills(
     return replace(results, kills=kills - suspensions, suspensions=suspensions, stuck=stuck)
 
 
-async def _kill_workers(
+async def _interrupt_workers(
     database: Database,
     workspace: WorkspaceId,
     accounts: list[AccountId],
@@ -218,7 +218,7 @@ def main(kills: int, workers: int, seed: int) -> None:
     for engine in ("sqlite", "postgresql"):
         with tempfile.TemporaryDirectory() as name, temporary_database(engine, Path(name)) as url:
             results = asyncio.run(
-                run_kills(
+                kill_workers(
                     url, Path(name), kills=kills, workers=workers, randomness=random.Random(seed)
                 )
             )

@@ -95,11 +95,11 @@ def best_measurement(
     )
 
 
-def read_table(text: str) -> ExpectedRatios:
+def parse_ratios(text: str) -> ExpectedRatios:
     return ExpectedRatios(**tomllib.loads(text))
 
 
-def write_table(expected: ExpectedRatios) -> str:
+def format_ratios(expected: ExpectedRatios) -> str:
     lines = (f"{query} = {ratio:.2f}" for query, ratio in expected.ratios.items())
     return "\n".join(
         [
@@ -185,8 +185,8 @@ def main(rounds: int, seconds: int, renew: bool, report_only: bool) -> None:
             if renew:
                 ratios = {query: result.ratio for query, result in measured.items()}
                 renewed = ExpectedRatios(_measurement_origin(rounds), ratios)
-                RATIO_TABLE.write_text(write_table(renewed))
-            expected = read_table(RATIO_TABLE.read_text())
+                RATIO_TABLE.write_text(format_ratios(renewed))
+            expected = parse_ratios(RATIO_TABLE.read_text())
             if slower := regressions(measured, expected):
                 click.echo(f"Measuring {', '.join(slower)} again ...", err=True)
                 measured |= {

@@ -150,7 +150,7 @@ def open_servers(
     return servers
 
 
-def measure(
+def measure_scaling(
     servers: Sequence[BenchmarkServer], rounds: int, load: Load
 ) -> tuple[CostByScale, CostByScale]:
     """Measure the servers of one engine in rotation, after one warm-up round."""
@@ -193,7 +193,9 @@ def main(posts: int, rounds: int, seconds: int, engines: str) -> None:
         try:
             sizes = [open_servers(stack, posts // divisor, chosen) for divisor in _SIZE_DIVISORS]
             for engine in chosen:
-                measured[engine] = measure([servers[engine] for servers in sizes], rounds, load)
+                measured[engine] = measure_scaling(
+                    [servers[engine] for servers in sizes], rounds, load
+                )
         except ServerFailed as failure:
             click.echo(str(failure), err=True)
             sys.exit(1)

@@ -8,19 +8,15 @@ The npm client sends requests to /api/v1, treats a body with a non-null `error` 
 """
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from types import UnionType
 from typing import Any
 
 import orjson
 import pytest
 
-from app.db.core.database import Database
-from app.demo import load_demo
 from app.rest.endpoints import PREFIXES
-from app.settings import read_settings
-from tests.clients import Client, app_client
-from tests.factories import KEY_PREFIX, NOW
+from tests.clients import Tenant
 from tests.rest.envelope import check_envelope, success_data
 
 POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
@@ -254,20 +250,11 @@ def time_values(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-@pytest.fixture
-async def demo(database: Database) -> AsyncIterator[Client]:
-    """A client of the demo workspace."""
-    token = read_settings({}).demo_key()
-    await load_demo(database, token=token, api_key_prefix=KEY_PREFIX, now=NOW)
-    async with app_client(database, token=token) as client:
-        yield client
-
-
 @pytest.mark.parametrize("prefix", PREFIXES)
 async def test_example_response_equals_the_documentation_byte_for_byte(
-    demo: Client, prefix: str
+    demo_tenant: Tenant, prefix: str
 ) -> None:
-    response = await demo.get(f"{prefix}/posts/{POST}/results")
+    response = await demo_tenant.client.get(f"{prefix}/posts/{POST}/results")
     expected = orjson.loads(DOCUMENTED_RESPONSE)
     expected["meta"] = check_envelope(response)["meta"]
     assert response.content == orjson.dumps(expected)
@@ -275,21 +262,23 @@ async def test_example_response_equals_the_documentation_byte_for_byte(
 
 
 async def test_every_response_has_the_declared_types_and_times_in_utc_milliseconds(
-    demo: Client,
+    demo_tenant: Tenant,
 ) -> None:
     for path, expected in RESPONSE_TYPES.items():
-        data = success_data(await demo.get(path))
+        data = success_data(await demo_tenant.client.get(path))
         assert list(type_mismatches(data, expected)) == []
         times = [text for _, text in time_values(data)]
         assert [text for text in times if not _TIME_PATTERN.fullmatch(text)] == []
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-async def test_pagination_returns_every_post_once(demo: Client, prefix: str) -> None:
+async def test_pagination_returns_every_post_once(demo_tenant: Tenant, prefix: str) -> None:
     post_ids: list[str] = []
     page: dict[str, Any] = {"pagination": {"has_more": True}}
     while page["pagination"]["has_more"]:
-        page = success_data(await demo.get(f"{prefix}/posts?limit=100&offset={len(post_ids)}"))
+        page = success_data(
+            await demo_tenant.client.get(f"{prefix}/posts?limit=100&offset={len(post_ids)}")
+        )
         post_ids += [post["post_id"] for post in page["posts"]]
     assert len(post_ids) == len(set(post_ids)) == page["total"]
     assert page["total"] > 200

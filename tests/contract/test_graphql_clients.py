@@ -18,7 +18,7 @@ UNKNOWN_KEY = "pe_live_" + "0" * 32
 all_clients = pytest.mark.parametrize("client", CLIENTS)
 
 
-def run_query(
+def run_client_query(
     server: ServerProcess,
     client: str,
     query: str,
@@ -29,7 +29,7 @@ def run_query(
     """Run a query with a client and return data, and message and extensions of each error."""
     url = f"{server.url}/graphql"
     if client == "gql":
-        return _run_query_with_gql(url, key, query, variables)
+        return _run_gql_query(url, key, query, variables)
     operation = json.dumps({"query": query, "variables": variables})
     result: dict[str, Any] = json.loads(
         run_program("node", "query.mjs", client, url, key, stdin=operation)
@@ -37,9 +37,7 @@ def run_query(
     return result
 
 
-def _run_query_with_gql(
-    url: str, key: str, query: str, variables: dict[str, Any]
-) -> dict[str, Any]:
+def _run_gql_query(url: str, key: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
     try:
         data = Client(transport=_transport(url, key)).execute(
             GraphQLRequest(query, variable_values=variables)
@@ -58,7 +56,7 @@ def _transport(url: str, key: str) -> HTTPXTransport:
 def test_variables_of_every_type_reach_their_fields(
     demo_server: ServerProcess, client: str
 ) -> None:
-    result = run_query(
+    result = run_client_query(
         demo_server,
         client,
         """
@@ -114,7 +112,7 @@ def test_variables_of_every_type_reach_their_fields(
 
 @all_clients
 def test_error_beside_data_has_a_code(demo_server: ServerProcess, client: str) -> None:
-    result = run_query(
+    result = run_client_query(
         demo_server,
         client,
         "query Page($first: Int) { viewer { __typename scopes } posts(first: $first) { __typename } }",
@@ -177,7 +175,7 @@ def test_error_without_data_has_a_code(
     key: str,
     error: list[Any],
 ) -> None:
-    result = run_query(demo_server, client, query, variables, key=key)
+    result = run_client_query(demo_server, client, query, variables, key=key)
 
     assert result == {"data": None, "errors": [error]}
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests.external_programs import JAVASCRIPT, ROOT, npm_project, run_program
-from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess
+from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess, run_server
 
 POST = {
     "status": "PARTIALLY_FAILED",
@@ -89,10 +89,8 @@ def trusted_documents_server(
         "DATABASE_URL": f"sqlite:///{folder / 'demo.db'}",
         "TRUSTED_DOCUMENTS": ",".join(map(str, manifests.values())),
     }
-    server = ServerProcess(folder, settings, "--demo")
-    server.wait_until_ready()
-    yield server
-    server.stop()
+    with run_server(folder, settings, "--demo") as server:
+        yield server
 
 
 def test_apollo_sends_the_ids_of_its_manifest(

@@ -11,7 +11,7 @@ import pytest
 
 from app.domain.times import format_instant
 from tests.external_programs import run_program
-from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess
+from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess, run_server
 
 Call = tuple[str, str] | tuple[str, str, Any] | tuple[str, str, Any, Any]
 
@@ -50,13 +50,8 @@ READ_CALLS: list[tuple[Call, str]] = [
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
     """A server whose demo data a test may change."""
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path / 'demo.db'}", "RATE_LIMIT": "off"}
-    server = ServerProcess(tmp_path, settings, "--demo")
-    try:
-        server.wait_until_ready()
+    with run_server(tmp_path, settings, "--demo") as server:
         yield server
-        server.stop()
-    finally:
-        server.kill()
 
 
 def run_sdk(server: ServerProcess, *calls: Call, key: str = DEMO_KEY) -> list[Any]:

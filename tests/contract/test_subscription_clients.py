@@ -1,15 +1,17 @@
 """Changes and errors that third-party clients receive over WebSockets and server-sent events."""
 
-import os
+import asyncio
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.command_processes import fork
+from app.db.core.database import Database
 from tests.contract.subscription_clients import PostEditor, SubscriptionClients, start_clients
-from tests.servers import DEMO_POST, TIMEOUT_SECONDS, ServerProcess
+from tests.factories import add_api_key, add_workspace
+from tests.servers import DEMO_POST, ServerProcess, run_server
 
 CLIENTS = ["graphql-ws", "graphql-sse", "apollo", "urql", "urql by graphql-sse", "urql by fetch"]
 UNKNOWN_KEY = "pe_live_" + "0" * 32
@@ -35,52 +37,29 @@ CREATE_MUTATION = """
 all_clients = pytest.mark.parametrize("client", CLIENTS)
 
 
-class ServerFixture:
-    """A server that tests may write to, with an editor and its commands."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._settings = {"DATABASE_URL": f"sqlite:///{folder / 'live.db'}", "RATE_LIMIT": "off"}
-        logs = folder / "logs"
-        logs.mkdir()
-        self.server = ServerProcess(logs, self._settings, "--demo")
-        self.server.wait_until_ready()
-        self.editor = PostEditor(self.server)
-
-    def key_of_another_workspace(self) -> str:
-        self._command("workspaces", "create", "other")
-        return self._command("keys", "create", "--workspace", "other", "--name", "key").strip()
-
-    def _command(self, *arguments: str) -> str:
-        out, log = self._folder / "command.out", self._folder / "command.log"
-        process = fork(arguments, {**os.environ, **self._settings}, out, log)
-        assert process.wait(TIMEOUT_SECONDS) == 0, log.read_text()
-        return out.read_text()
-
-    def stop(self) -> None:
-        self.editor.close()
-        self.server.stop()
-        assert [event for event in self.server.log_events() if event["level"] != "info"] == []
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("live")
 
 
 @pytest.fixture(scope="module")
-def writable_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFixture]:
-    fixture = ServerFixture(tmp_path_factory.mktemp("live"))
-    try:
-        yield fixture
-        fixture.stop()
-    finally:
-        fixture.server.kill()
+def writable_server(folder: Path) -> Iterator[ServerProcess]:
+    """A server that tests may write to."""
+    settings = {"DATABASE_URL": f"sqlite:///{folder / 'live.db'}", "RATE_LIMIT": "off"}
+    with run_server(folder, settings, "--demo") as server:
+        yield server
+    assert [event for event in server.log_events() if event["level"] != "info"] == []
 
 
 @pytest.fixture(scope="module")
-def editor(writable_server: ServerFixture) -> PostEditor:
-    return writable_server.editor
+def editor(writable_server: ServerProcess) -> Iterator[PostEditor]:
+    with closing(PostEditor(writable_server)) as editor:
+        yield editor
 
 
 @pytest.fixture(scope="module")
-def clients(writable_server: ServerFixture) -> Iterator[SubscriptionClients]:
-    with start_clients(writable_server.server.url) as clients:
+def clients(writable_server: ServerProcess) -> Iterator[SubscriptionClients]:
+    with start_clients(writable_server.url) as clients:
         yield clients
 
 
@@ -211,8 +190,14 @@ def test_invalid_operation_has_an_error_code(
 
 
 @pytest.fixture(scope="module")
-def other_key(writable_server: ServerFixture) -> str:
-    return writable_server.key_of_another_workspace()
+def other_key(writable_server: ServerProcess, folder: Path) -> str:
+    """A key of another workspace."""
+
+    async def add_key() -> str:
+        async with Database.from_file(folder / "live.db") as database:
+            return (await add_api_key(database, await add_workspace(database))).token
+
+    return asyncio.run(add_key())
 
 
 @all_clients

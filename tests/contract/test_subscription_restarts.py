@@ -35,8 +35,8 @@ class RestartRecord:
     sockets: dict[str, list[Any]]
 
 
-@pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory) -> RestartRecord:
+@pytest.fixture(scope="module", name="record")
+def restart_record(tmp_path_factory: pytest.TempPathFactory) -> RestartRecord:
     """Restart a server twice under all clients, once by SIGTERM and once by SIGKILL.
 
     A second server on the same database receives the writes.

@@ -202,12 +202,7 @@ async def test_invalid_state_is_refused_by_the_same_invariant_in_domain_and_data
 def mirrored_state(status: DestinationStatus, **values: Any) -> DestinationState:
     """State as an importer stores it: never claimed, without logged attempts."""
     return DestinationState(
-        status=status,
-        due_at=NOW,
-        round_started_at=NOW,
-        claimable_at=None,
-        attempts=3,
-        **values,
+        status=status, due_at=NOW, round_started_at=NOW, claimable_at=None, attempts=3, **values
     )
 
 
@@ -280,18 +275,13 @@ state_changes = st.lists(
 ).flatmap(lambda names: st.fixed_dictionaries({name: field_strategies[name] for name in names}))
 states = st.one_of(
     st.builds(
-        lambda state, changes: asdict(state) | changes,
-        st.sampled_from(VALID_STATES),
-        state_changes,
+        lambda state, changes: asdict(state) | changes, st.sampled_from(VALID_STATES), state_changes
     ),
     st.fixed_dictionaries(field_strategies),
 )
 
 
-@settings(
-    max_examples=400,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(state=states)
 async def test_domain_and_database_accept_the_same_states(
     rolled_back_insert: RolledBackInsert, state: dict[str, object]

@@ -27,23 +27,23 @@ NotifierFactory = Callable[[], ChangeNotifier]
 @pytest.fixture(
     params=[MemoryChangeNotifier, lambda: PostgreSQLChangeNotifier(UNREACHABLE_OPTIONS)]
 )
-def make_notifier(request: pytest.FixtureRequest) -> NotifierFactory:
+def create_notifier(request: pytest.FixtureRequest) -> NotifierFactory:
     factory: NotifierFactory = request.param
     return factory
 
 
 async def test_notify_wakes_its_own_process_before_it_returns(
-    make_notifier: NotifierFactory,
+    create_notifier: NotifierFactory,
 ) -> None:
-    notifier, wake_ups = make_notifier(), RecordedWakeUps()
+    notifier, wake_ups = create_notifier(), RecordedWakeUps()
     async with notifier.listen(wake_ups):
         for workspace in (FIRST, SECOND, FIRST):
             notifier.notify(workspace)
         assert wake_ups.drain() == [FIRST, SECOND, FIRST]
 
 
-async def test_no_wake_up_arrives_outside_the_context(make_notifier: NotifierFactory) -> None:
-    notifier, wake_ups = make_notifier(), RecordedWakeUps()
+async def test_no_wake_up_arrives_outside_the_context(create_notifier: NotifierFactory) -> None:
+    notifier, wake_ups = create_notifier(), RecordedWakeUps()
     notifier.notify(FIRST)
     with pytest.raises(ValueError, match="within"):
         async with notifier.listen(wake_ups):
@@ -52,16 +52,16 @@ async def test_no_wake_up_arrives_outside_the_context(make_notifier: NotifierFac
     assert wake_ups.drain() == []
 
 
-async def test_only_the_current_listener_is_woken(make_notifier: NotifierFactory) -> None:
-    notifier, listeners = make_notifier(), [RecordedWakeUps(), RecordedWakeUps()]
+async def test_only_the_current_listener_is_woken(create_notifier: NotifierFactory) -> None:
+    notifier, listeners = create_notifier(), [RecordedWakeUps(), RecordedWakeUps()]
     for wake_ups in listeners:
         async with notifier.listen(wake_ups):
             notifier.notify(FIRST)
     assert [wake_ups.drain() for wake_ups in listeners] == [[FIRST], [FIRST]]
 
 
-def test_notifier_runs_in_one_event_loop_after_another(make_notifier: NotifierFactory) -> None:
-    notifier = make_notifier()
+def test_notifier_runs_in_one_event_loop_after_another(create_notifier: NotifierFactory) -> None:
+    notifier = create_notifier()
 
     async def run() -> list[WorkspaceId | None]:
         wake_ups = RecordedWakeUps()

@@ -1,9 +1,8 @@
 """Tests of change notifications while PostgreSQL is unavailable or silent, and afterwards."""
 
 import asyncio
-import socket
 import time
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -22,7 +21,9 @@ from tests.pubsub.postgres_session import (
     PostgresSession,
     connection_options,
 )
+from tests.servers import unused_port
 from tests.tcp_proxy import TcpProxy, tcp_proxy
+from tests.worker.worker_bench import wait_until
 
 FIRST, SECOND = (WorkspaceId(UUID(int=number)) for number in (1, 2))
 
@@ -214,19 +215,5 @@ def url_with_port(port: int, url: str) -> Options:
     return connection_options(changed.render_as_string(hide_password=False))
 
 
-def unused_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
-
-
 def log_events(logs: Sequence[MutableMapping[str, Any]]) -> list[tuple[str, str]]:
     return [(entry["log_level"], entry["event"]) for entry in logs]
-
-
-async def wait_until(predicate: Callable[[], bool]) -> None:
-    """Poll a predicate that has no event to wait for."""
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not predicate():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)

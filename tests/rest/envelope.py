@@ -1,4 +1,4 @@
-"""Unwraps REST responses and checks their envelope."""
+"""REST responses: unwraps them, checks their envelope, and builds expected results."""
 
 import json
 from typing import Any
@@ -38,6 +38,27 @@ def check_envelope(response: httpx.Response) -> dict[str, Any]:
         "timestamp": format_instant(NOW),
     }
     return body
+
+
+def result_data(
+    account_id: int, destination_id: object, *, error: str | None = None, **values: object
+) -> dict[str, object]:
+    """The result of a destination in the documented order of keys, by default one without attempts."""
+    return {
+        "account_id": account_id,
+        "account_name": "@acme",
+        "platform": "instagram",
+        "status": "queued",
+        "published_at": None,
+        "platform_post_id": None,
+        "platform_post_url": None,
+        "error": error,
+        "attempts": 0,
+        "next_retry_at": None,
+        "id": str(destination_id),
+        "social_account_id": account_id,
+        "last_error": error,
+    } | values
 
 
 def ordered_json(value: object) -> str:

@@ -60,7 +60,6 @@ async def test_summary_counts_posts_and_destinations(acme: Tenant) -> None:
     ("query", "period", "start", "end", "total"),
     [
         ("period=today", "today", "2026-04-15T00:00:00.000Z", "2026-04-15T15:00:00.000Z", 1),
-        ("period=week", "week", "2026-04-08T15:00:00.000Z", "2026-04-15T15:00:00.000Z", 2),
         ("period=", "month", "2026-03-16T15:00:00.000Z", "2026-04-15T15:00:00.000Z", 3),
         ("period=all", "all", None, "2026-04-15T15:00:00.000Z", 4),
         (
@@ -69,13 +68,6 @@ async def test_summary_counts_posts_and_destinations(acme: Tenant) -> None:
             "2026-04-01T00:00:00.000Z",
             "2026-04-14T00:00:00.000Z",
             1,
-        ),
-        (
-            "period=custom&from=2026-04-01",
-            "custom",
-            "2026-04-01T00:00:00.000Z",
-            "2026-04-15T15:00:00.000Z",
-            2,
         ),
     ],
 )
@@ -97,17 +89,7 @@ async def test_summary_covers_requested_period(
             "period",
             "period must be one of today, week, month, all, custom; it is 'year'.",
         ),
-        (
-            "from=2026-01-01",
-            "period",
-            "from and to are only allowed with period custom.",
-        ),
-        ("period=custom", "from", "period custom needs a start: pass from."),
-        (
-            "period=custom&from=2026-02-01&to=2026-01-01",
-            "to",
-            "to must not be earlier than from.",
-        ),
+        ("period=custom&from=2026-02-01&to=2026-01-01", "to", "to must not be earlier than from."),
     ],
 )
 async def test_invalid_period_is_refused(

@@ -8,14 +8,18 @@ from app.rest.endpoints import PREFIXES
 from tests.clients import Tenant
 from tests.factories import NOW, add_account
 from tests.rest.envelope import ordered_json, success_data
-from tests.rest.write_requests import PAST, SOON, expect_error, expect_success, non_retryable_error
+from tests.rest.write_requests import (
+    ACCOUNT_ID_MESSAGE,
+    NOT_FUTURE_MESSAGE,
+    PAST,
+    SOON,
+    expect_refusal,
+    expect_success,
+    field_error,
+    non_retryable_error,
+)
 
 DRAFT = {"content": "Idea", "draft": True}
-
-
-@pytest.fixture
-async def account(acme: Tenant) -> int:
-    return await add_account(acme.database, acme.workspace, id=2280)
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -50,58 +54,40 @@ async def test_invalid_posts_of_bulk_are_refused_individually(acme: Tenant, acco
         {"content": "Three", "account_ids": [account, "x"]},
         {"content": "Four", "account_ids": [99]},
         {"content": "Five", "draft": True},
-        {"content": "Six", "draft": "yes"},
-        {"content": "Seven", "account_ids": [account], "scheduled_for": PAST},
-        {"content": "Eight", "draft": True, "media_id": "m"},
-        {"content": "Nine", "draft": True, "media_ids": ["\0"]},
-        {"content": "Ten", "draft": True, "timezone": "CEST"},
-        {"content": "Eleven", "account_ids": [expired]},
+        {"content": "Six", "account_ids": [account], "scheduled_for": PAST},
+        {"content": "Seven", "draft": True, "media_id": "m"},
+        {"content": "Eight", "account_ids": [expired]},
         None,
     ]
 
     data = await expect_success(acme, "POST", "/v1/posts/bulk", {"posts": posts}, status=207)
 
-    assert data["summary"] == {"total": 13, "succeeded": 3, "failed": 10}
+    assert data["summary"] == {"total": 10, "succeeded": 3, "failed": 7}
     results = data["results"]
-    assert [result["index"] for result in results] == list(range(13))
+    assert [result["index"] for result in results] == list(range(10))
     created = {result["index"]: result["post"]["content"] for result in results if result["ok"]}
-    assert created == {1: "One", 5: "Five", 11: "Eleven"}
-    assert [warning["account_id"] for warning in results[11]["post"]["warnings"]] == [expired]
-    assert [
-        (result["index"], result["error"]["code"], result["error"]["message"])
-        for result in results
-        if not result["ok"]
-    ] == [
-        (0, "validation_error", "A post must be an object."),
-        (2, "validation_error", "content must be a string."),
-        (
-            3,
-            "invalid_id",
-            "account_ids[1]: An account id is a whole number from 1 to 2147483647.",
+    assert created == {1: "One", 5: "Five", 8: "Eight"}
+    assert [warning["account_id"] for warning in results[8]["post"]["warnings"]] == [expired]
+    not_an_object = non_retryable_error("validation_error", None, "A post must be an object.")
+    refusals = {
+        0: not_an_object,
+        2: field_error("validation_error", "content", "content must be a string."),
+        3: field_error("invalid_id", "account_ids[1]", ACCOUNT_ID_MESSAGE),
+        4: field_error(
+            "validation_error", "account_ids", "There is no account 99 in this workspace."
         ),
-        (4, "validation_error", "account_ids: There is no account 99 in this workspace."),
-        (6, "validation_error", "draft must be true or false."),
-        (7, "past_schedule_time", "scheduled_for: The time is not in the future."),
-        (
-            8,
+        6: field_error("past_schedule_time", "scheduled_for", NOT_FUTURE_MESSAGE),
+        7: field_error(
             "invalid_field_name",
+            "media_id",
             "media_id is not a field of a post; use media_ids, a list of ids.",
         ),
-        (9, "validation_error", "media_ids[0] must not contain a NUL character."),
-        (10, "invalid_timezone", "timezone: There is no such time zone."),
-        (12, "validation_error", "A post must be an object."),
-    ]
-    assert [result["error"]["details"] for result in (results[0], results[3])] == [
-        None,
-        {
-            "validation_errors": [
-                {
-                    "field": "account_ids[1]",
-                    "message": "An account id is a whole number from 1 to 2147483647.",
-                }
-            ]
-        },
-    ]
+        9: not_an_object,
+    }
+    assert {result["index"]: result["error"] for result in results if not result["ok"]} == {
+        index: {key: refusal[key] for key in ("code", "message", "details")}
+        for index, refusal in refusals.items()
+    }
     assert success_data(await acme.client.get("/v1/posts"))["total"] == 3
 
 
@@ -122,11 +108,9 @@ async def test_bulk_is_limited_to_50_posts(acme: Tenant) -> None:
     assert data["summary"]["succeeded"] == 50
 
     for more in ([DRAFT] * 51, [5] * 2000):
-        error = await expect_error(acme, "POST", "/v1/posts/bulk", {"posts": more}, status=400)
+        error = await expect_refusal(acme, "POST", "/v1/posts/bulk", {"posts": more}, status=400)
         assert error == non_retryable_error(
-            "bulk_limit_exceeded",
-            "posts",
-            f"There are {len(more)} posts; at most 50 are allowed.",
+            "bulk_limit_exceeded", "posts", f"There are {len(more)} posts; at most 50 are allowed."
         )
 
 
@@ -134,6 +118,6 @@ async def test_bulk_is_limited_to_50_posts(acme: Tenant) -> None:
 async def test_bulk_without_list_of_posts_is_refused(
     acme: Tenant, body: dict[str, Any] | None
 ) -> None:
-    assert await expect_error(
+    assert await expect_refusal(
         acme, "POST", "/v1/posts/bulk", body, status=400
     ) == non_retryable_error("validation_error", "posts", "posts must be a list of 1 to 50 posts.")

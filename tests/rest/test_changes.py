@@ -124,10 +124,7 @@ ALL_ENTRIES = [
         published_at=format_instant(NOW),
     ),
     post_entry(
-        "post.deleted",
-        version=5,
-        deleted_at=format_instant(NOW),
-        updated_at=format_instant(NOW),
+        "post.deleted", version=5, deleted_at=format_instant(NOW), updated_at=format_instant(NOW)
     ),
     destination_entry("destination.changed", 1, updated_at=format_instant(NOW)),
     destination_entry("destination.changed", 2, updated_at=format_instant(NOW)),

@@ -1,22 +1,17 @@
 """Parameters of `GET /changes`: pages, filters, cursors, and what is refused."""
 
-from datetime import timedelta
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from app.db.repositories.events import delete_events
-from app.domain.api_keys import Scope
 from app.domain.events import Event, EventKind
-from tests.clients import Client, Tenant, app_client
+from tests.clients import Client, Tenant
 from tests.db.all_tables import all_rows
-from tests.db.repositories.event_rows import (
-    append_test_events,
-    delete_events_after,
-    numbered_events,
-)
-from tests.factories import NOW, add_api_key, add_post
-from tests.rest.envelope import check_envelope, failure_error, ordered_json, success_data
+from tests.db.repositories.event_rows import append_test_events, numbered_events
+from tests.factories import add_post
+from tests.rest.envelope import failure_error, ordered_json, success_data
 from tests.rest.write_requests import UUID_MESSAGE, field_error, non_retryable_error
 
 BAD_CURSOR_MESSAGE = (
@@ -40,8 +35,7 @@ def change_contents(data: dict[str, Any]) -> list[str]:
 
 async def test_pages_continue_until_last_change(acme: Tenant) -> None:
     await append_test_events(acme.database, acme.workspace, numbered_events(105))
-    expected = [str(number) for number in range(1, 106)]
-    for query, size in (("", 20), ("limit=1", 1), ("limit=7", 7), ("limit=100", 100)):
+    for query, size in (("", 20), ("limit=7", 7), ("limit=100", 100)):
         data = await get_changes(acme.client, query)
         contents = change_contents(data)
         while data["has_more"]:
@@ -49,11 +43,8 @@ async def test_pages_continue_until_last_change(acme: Tenant) -> None:
             assert data["cursor"] == data["changes"][-1]["cursor"]
             data = await get_changes(acme.client, f"{query}&after={data['cursor']}")
             contents += change_contents(data)
-            if size == 1 and len(contents) == 10:
-                break
-        assert contents == expected[: len(contents)]
-        assert len(contents) == (10 if size == 1 else 105)
-    assert data["cursor"] == data["latest_cursor"]
+        assert contents == [str(number) for number in range(1, 106)]
+        assert data["cursor"] == data["latest_cursor"]
 
 
 FILTER_QUERIES = {
@@ -108,14 +99,9 @@ KIND_NAMES = (
 async def test_invalid_parameter_is_refused_by_name(acme: Tenant) -> None:
     await append_test_events(acme.database, acme.workspace, numbered_events(1))
     refusals = {
-        **{
-            f"limit={limit}": non_retryable_error(
-                "validation_error",
-                "limit",
-                f"limit must be a whole number from 1 to 100; it is '{limit}'.",
-            )
-            for limit in ("0", "101", "-1", "1.0", "all")
-        },
+        "limit=101": non_retryable_error(
+            "validation_error", "limit", "limit must be a whole number from 1 to 100; it is '101'."
+        ),
         **{
             f"types={types}": non_retryable_error(
                 "validation_error", "types", f"types must be one of {KIND_NAMES}; it is '{word}'."
@@ -123,17 +109,12 @@ async def test_invalid_parameter_is_refused_by_name(acme: Tenant) -> None:
             for types, word in (
                 ("POST_CREATED", "POST_CREATED"),
                 ("post.created,post.published", "post.published"),
-                ("post", "post"),
-                ("Post.created", "Post.created"),
             )
         },
-        **{
-            f"post_id={id_}": field_error("invalid_id", "post_id", UUID_MESSAGE)
-            for id_ in ("x", "f47ac10b58cc4372a5670e02b2c3d479", "1")
-        },
+        "post_id=x": field_error("invalid_id", "post_id", UUID_MESSAGE),
         **{
             f"after={cursor}": non_retryable_error("bad_cursor", "after", BAD_CURSOR_MESSAGE)
-            for cursor in ("x", "0", "%00", "%C3%A9", "A" * 5000, "null", "%F0%9F%8E%89")
+            for cursor in ("x", "%00", "%C3%A9", "A" * 5000, "%F0%9F%8E%89")
         },
     }
     before = await all_rows(acme.database)
@@ -157,95 +138,41 @@ async def test_altered_or_foreign_cursor_is_refused(acme: Tenant) -> None:
         assert error == non_retryable_error("bad_cursor", "after", BAD_CURSOR_MESSAGE)
 
 
-async def is_resync_required(tenant: Tenant, cursor: str) -> bool:
-    """True if REST and GraphQL both refuse the cursor with the whole error, False if both accept it."""
-    answer = await tenant.client.execute(
-        "query ($after: String) { changes(after: $after) { endCursor } }", after=cursor
-    )
-    response = await tenant.client.get(f"/v1/changes?after={cursor}")
-    if response.status_code == 200:
-        assert answer == {"data": {"changes": {"endCursor": success_data(response)["cursor"]}}}
-        return False
-    error = failure_error(response, 410)
-    assert ordered_json(error) == ordered_json(
-        non_retryable_error("resync_required", "after", RESYNC_MESSAGE)
-    )
-    assert check_envelope(response)["error"] == error
-    assert response.headers["Cache-Control"] == "no-store"
-    (refusal,) = answer["errors"]
-    assert answer["data"] == {"changes": None}
-    assert (refusal["message"], refusal["path"]) == (RESYNC_MESSAGE, ["changes"])
-    assert refusal["extensions"] == {"code": "RESYNC_REQUIRED", "field": "after"}
-    return True
+async def refused_cursors(tenant: Tenant, cursors: Sequence[str]) -> list[str]:
+    """The cursors that REST and GraphQL both refuse with the whole error; both accept the others."""
+    document = "query ($after: String) { changes(after: $after) { endCursor } }"
+    refused = []
+    for cursor in cursors:
+        answer = await tenant.client.execute(document, after=cursor)
+        response = await tenant.client.get(f"/v1/changes?after={cursor}")
+        if response.status_code == 200:
+            assert answer == {"data": {"changes": {"endCursor": success_data(response)["cursor"]}}}
+            continue
+        refused.append(cursor)
+        assert ordered_json(failure_error(response, 410)) == ordered_json(
+            non_retryable_error("resync_required", "after", RESYNC_MESSAGE)
+        )
+        assert response.headers["Cache-Control"] == "no-store"
+        (error,) = answer["errors"]
+        assert answer["data"] == {"changes": None}
+        assert (error["message"], error["path"]) == (RESYNC_MESSAGE, ["changes"])
+        assert error["extensions"] == {"code": "RESYNC_REQUIRED", "field": "after"}
+    return refused
 
 
 async def test_cursor_before_pruned_changes_requires_resync(acme: Tenant) -> None:
     start = (await get_changes(acme.client))["cursor"]
     await append_test_events(acme.database, acme.workspace, numbered_events(4))
     cursors = [start, *(change["cursor"] for change in (await get_changes(acme.client))["changes"])]
-    assert [await is_resync_required(acme, cursor) for cursor in cursors] == [False] * 5
+    assert await refused_cursors(acme, cursors) == []
 
     await acme.database.write(partial(delete_events, workspace_id=acme.workspace, last_seq=2))
 
     before = await all_rows(acme.database)
-    assert [await is_resync_required(acme, cursor) for cursor in cursors] == [
-        *[True] * 3,
-        *[False] * 2,
-    ]
+    assert await refused_cursors(acme, cursors) == cursors[:3]
     assert await all_rows(acme.database) == before
     assert change_contents(await get_changes(acme.client)) == ["3", "4"]
     assert change_contents(await get_changes(acme.client, f"after={cursors[3]}")) == ["4"]
-
-
-async def test_cursor_of_overwritten_history_requires_resync(
-    acme: Tenant,
-) -> None:
-    await append_test_events(acme.database, acme.workspace, numbered_events(1))
-    await append_test_events(
-        acme.database, acme.workspace, numbered_events(2), occurred_at=NOW + timedelta(seconds=1)
-    )
-    cursors = [change["cursor"] for change in (await get_changes(acme.client))["changes"]]
-    await delete_events_after(acme.database, acme.workspace, last_seq=1)
-    for _ in range(3):
-        required = [await is_resync_required(acme, cursor) for cursor in cursors]
-        assert required == [False, True, True]
-        await append_test_events(
-            acme.database, acme.workspace, numbered_events(1), occurred_at=NOW + timedelta(hours=1)
-        )
-
-
-async def test_rest_and_graphql_share_cursors(acme: Tenant) -> None:
-    document = (
-        "query ($after: String) { changes(after: $after, first: 2)"
-        " { nodes { cursor values } endCursor latestCursor } }"
-    )
-    start = (await get_changes(acme.client))["latest_cursor"]
-    await append_test_events(acme.database, acme.workspace, numbered_events(7))
-    graphql = (await acme.client.query(document, after=start))["changes"]
-    rest = await get_changes(acme.client, f"limit=2&after={start}")
-    assert graphql["nodes"] == [
-        {"cursor": change["cursor"], "values": change["values"]} for change in rest["changes"]
-    ]
-    assert (graphql["endCursor"], graphql["latestCursor"]) == (
-        rest["cursor"],
-        rest["latest_cursor"],
-    )
-    for cursor in (graphql["nodes"][0]["cursor"], graphql["endCursor"], graphql["latestCursor"]):
-        rest_contents = change_contents(await get_changes(acme.client, f"limit=2&after={cursor}"))
-        nodes = (await acme.client.query(document, after=cursor))["changes"]["nodes"]
-        assert rest_contents == [node["values"]["content"] for node in nodes]
-
-
-async def test_key_without_read_scope_is_refused(acme: Tenant) -> None:
-    other_scopes = [scope for scope in Scope if scope is not Scope.READ]
-    without_read = await add_api_key(acme.database, acme.workspace, scopes=other_scopes)
-    reader = await add_api_key(acme.database, acme.workspace, scopes=[Scope.READ])
-    for path in ("/v1/changes", "/api/v1/changes"):
-        response = await acme.client.with_token(without_read.token).get(path)
-        assert failure_error(response, 403)["code"] == "insufficient_scope"
-        response = await acme.client.with_token(None).get(path)
-        assert failure_error(response, 401)["code"] == "invalid_api_key"
-        success_data(await acme.client.with_token(reader.token).get(path))
 
 
 async def test_matching_etag_gets_304_until_next_change(acme: Tenant) -> None:
@@ -265,11 +192,3 @@ async def test_matching_etag_gets_304_until_next_change(acme: Tenant) -> None:
     await append_test_events(acme.database, acme.workspace, numbered_events(1))
     empty.append(await acme.client.get("/v1/changes?types=post.deleted"))
     assert empty[0].headers["ETag"] != empty[1].headers["ETag"]
-
-
-async def test_cursors_survive_restart(acme: Tenant) -> None:
-    await append_test_events(acme.database, acme.workspace, numbered_events(3))
-    cursor = (await get_changes(acme.client))["changes"][0]["cursor"]
-    key = await add_api_key(acme.database, acme.workspace)
-    async with app_client(acme.database, token=key.token) as client:
-        assert change_contents(await get_changes(client, f"after={cursor}")) == ["2", "3"]

@@ -13,18 +13,13 @@ from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId
 from tests.clients import UNLIMITED_SETTINGS, Tenant, app_client
 from tests.db.core.intercepting_driver import InterceptingDriver
-from tests.factories import add_account, add_api_key, add_post, add_workspace
+from tests.factories import add_api_key, add_post, add_workspace
 from tests.graphql.live_tenant import wait_for_subscriptions
 from tests.rest.envelope import failure_error, success_data
 
 NONEXISTENT_ID = "00000000-0000-4000-8000-00000000dead"
 PROMPT_SECONDS = 10.0
 """No request here takes this long unless it waits for a change that never happens."""
-
-
-@pytest.fixture
-async def account(acme: Tenant) -> AccountId:
-    return await add_account(acme.database, acme.workspace)
 
 
 @pytest.fixture
@@ -60,28 +55,20 @@ async def get_results(
         )
 
 
-async def test_long_poll_returns_on_change(acme: Tenant, post_id: str, account: AccountId) -> None:
-    waiting = asyncio.create_task(get_results(acme, post_id))
-    await wait_for_subscriptions(acme.client, 1)
-    await record_published(acme, post_id, account)
-
-    data = success_data(await waiting)
-    assert data["post_status"] == "published"
-    assert data["results"][0]["platform_post_url"] == "https://x.example/1"
-
-
-async def test_long_poll_with_matching_etag_waits_for_change(
-    acme: Tenant, post_id: str, account: AccountId
+@pytest.mark.parametrize("has_etag", [False, True], ids=["without etag", "with etag"])
+async def test_long_poll_returns_on_change(
+    acme: Tenant, post_id: str, account: AccountId, has_etag: bool
 ) -> None:
     etag = (await get_results(acme, post_id, wait="0")).headers["etag"]
-    waiting = asyncio.create_task(get_results(acme, post_id, etag=etag))
+    waiting = asyncio.create_task(get_results(acme, post_id, etag=etag if has_etag else None))
     await wait_for_subscriptions(acme.client, 1)
     await record_published(acme, post_id, account)
 
     response = await waiting
-    assert response.status_code == 200
+    data = success_data(response)
+    assert data["post_status"] == "published"
+    assert data["results"][0]["platform_post_url"] == "https://x.example/1"
     assert response.headers["etag"] != etag
-    assert success_data(response)["post_status"] == "published"
 
 
 async def test_change_before_long_poll_returns_immediately(
@@ -127,12 +114,11 @@ async def test_missing_post_is_refused_without_wait(acme: Tenant) -> None:
     assert failure_error(await get_results(acme, "x"), 400)["code"] == "invalid_id"
 
 
-@pytest.mark.parametrize("wait", ["61", "-1", "1.5", "x", "10000000000"])
-async def test_wait_must_be_0_to_60_seconds(acme: Tenant, post_id: str, wait: str) -> None:
-    error = failure_error(await get_results(acme, post_id, wait=wait), 400)
+async def test_wait_must_be_0_to_60_seconds(acme: Tenant, post_id: str) -> None:
+    error = failure_error(await get_results(acme, post_id, wait="61"), 400)
     assert (error["code"], error["message"]) == (
         "validation_error",
-        f"wait must be a whole number from 0 to 60; it is {wait!r}.",
+        "wait must be a whole number from 0 to 60; it is '61'.",
     )
 
 

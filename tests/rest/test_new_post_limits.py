@@ -29,9 +29,7 @@ async def limited_client(acme: Tenant) -> AsyncIterator[Tenant]:
         yield Tenant(acme.database, acme.workspace, client)
 
 
-async def test_posts_over_limit_are_refused_with_retry_after(
-    limited_client: Tenant,
-) -> None:
+async def test_posts_over_limit_are_refused_with_retry_after(limited_client: Tenant) -> None:
     for remaining in (4, 3):
         response = await send_json(
             limited_client, "POST", "/v1/posts", {**DRAFT, "content": f"{remaining}"}
@@ -68,9 +66,7 @@ async def test_posts_over_limit_are_refused_with_retry_after(
     assert response.headers["X-RateLimit-Limit"] == "60"
 
 
-async def test_bulk_over_remaining_limit_is_refused_and_not_counted(
-    limited_client: Tenant,
-) -> None:
+async def test_bulk_over_remaining_limit_is_refused_and_not_counted(limited_client: Tenant) -> None:
     uncached_data(await send_json(limited_client, "POST", "/v1/posts", DRAFT), 201)
 
     response = await send_json(limited_client, "POST", "/v1/posts/bulk", {"posts": [DRAFT] * 5})

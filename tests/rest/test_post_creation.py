@@ -1,59 +1,29 @@
 """POST /posts: the documented response, and every body that is refused."""
 
-from datetime import timedelta
-
 import pytest
 
 from app.domain.api_keys import Scope
 from app.rest.endpoints import PREFIXES
 from app.rest.operations import JsonObject
-from tests.clients import Tenant, app_client
+from tests.clients import Tenant
 from tests.factories import NOW, add_account, add_api_key, add_workspace
-from tests.rest.envelope import failure_error, ordered_json, success_data
+from tests.rest.envelope import failure_error, ordered_json, result_data, success_data
 from tests.rest.write_requests import (
     ACCOUNT_ID_MESSAGE,
+    EMPTY_POST_MESSAGE,
     LATER,
+    NOT_FUTURE_MESSAGE,
     PAST,
     SOON,
     TIME_MESSAGE,
-    error_cases,
-    expect_error,
+    expect_refusal,
     expect_success,
     field_error,
-    send_json,
+    member_errors,
     uncached_data,
 )
 
 CREATED_AT = "2026-04-15T15:00:00.000Z"
-
-
-@pytest.fixture
-async def account(acme: Tenant) -> int:
-    return await add_account(acme.database, acme.workspace, id=2280, account_name="@acme")
-
-
-def queued_result(post: JsonObject, account_id: int, platform: str) -> JsonObject:
-    """The result of a destination without attempts."""
-    (id_,) = (
-        destination["id"]
-        for destination in post["destinations"]
-        if destination["account_id"] == account_id
-    )
-    return {
-        "account_id": account_id,
-        "account_name": "@acme",
-        "platform": platform,
-        "status": "queued",
-        "published_at": None,
-        "platform_post_id": None,
-        "platform_post_url": None,
-        "error": None,
-        "attempts": 0,
-        "next_retry_at": None,
-        "id": id_,
-        "social_account_id": account_id,
-        "last_error": None,
-    }
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -75,7 +45,8 @@ async def test_created_post_is_returned_with_results(
 
     data = await expect_success(acme, "POST", f"{prefix}/posts", body, status=201)
 
-    results = [queued_result(data, account, "instagram"), queued_result(data, other, "x")]
+    first, second = (destination["id"] for destination in data["destinations"])
+    results = [result_data(account, first), result_data(other, second, platform="x")]
     post_id = data["post_id"]
     assert ordered_json(data) == ordered_json(
         {
@@ -189,150 +160,92 @@ async def test_media_or_platform_content_suffice_as_content(
     assert data["content"] == ""
 
 
-EMPTY_POST_MESSAGE = "The post is empty: it needs content, media, or content for a platform."
-
-
-INVALID_VALUES: dict[str, dict[str, list[object]]] = {
-    "content": {
-        "content must be a string.": [5, ["Sale"]],
-        "content must not contain a NUL character.": ["a\0b"],
-        EMPTY_POST_MESSAGE: [None, " \n"],
-    },
-    "account_ids": {
-        "account_ids must be a list.": [2280],
-        "A post that is not a draft needs at least one account.": [None, []],
-        "Account 2280 is listed twice.": [[2280, 2280]],
-        "There is no account 99 in this workspace.": [[2280, 99]],
-    },
-    "scheduled_for": {
-        "scheduled_for must be a string.": [1776265200],
-        TIME_MESSAGE: ["", "tomorrow"],
-    },
-    "scheduled_at": {TIME_MESSAGE: ["2026-02-30"]},
-    "draft": {"draft must be true or false.": ["yes"]},
-    "publish_now": {"publish_now must be true or false.": [1]},
-    "timezone": {"timezone must be a string.": [2]},
-    "media_ids": {
-        "media_ids must be a list.": ["m-1"],
-        "There are 101 media; at most 100 are allowed.": [["m"] * 101],
-    },
-    "platform_content": {"platform_content must be an object.": [[]]},
-    "reference": {
-        "reference must be a string.": [1],
-        "reference must not be empty.": [""],
-    },
-}
-"""Member of the body → message of the validation error → invalid values."""
-
-INVALID_BODIES: list[tuple[str, str, str, list[JsonObject]]] = [
-    *(
-        ("validation_error", member, message, [{member: value} for value in values])
-        for member, messages in INVALID_VALUES.items()
-        for message, values in messages.items()
+INVALID_BODIES: list[tuple[JsonObject, JsonObject]] = [
+    *member_errors(
+        "validation_error",
+        {
+            "content": {"content must be a string.": [5, ["Sale"]], EMPTY_POST_MESSAGE: [None]},
+            "account_ids": {
+                "account_ids must be a list.": [2280],
+                "A post that is not a draft needs at least one account.": [None, []],
+                "There is no account 99 in this workspace.": [[2280, 99]],
+            },
+            "scheduled_for": {
+                "scheduled_for must be a string.": [1776265200],
+                TIME_MESSAGE: ["", "tomorrow"],
+            },
+            "scheduled_at": {TIME_MESSAGE: ["2026-02-30"]},
+            "draft": {"draft must be true or false.": ["yes"]},
+            "publish_now": {"publish_now must be true or false.": [1]},
+            "timezone": {"timezone must be a string.": [2]},
+            "media_ids": {"media_ids must be a list.": ["m-1"]},
+            "platform_content": {"platform_content must be an object.": [[]]},
+            "reference": {"reference must be a string.": [1], "reference must not be empty.": [""]},
+        },
     ),
     *(
-        ("validation_error", field, message, [body])
-        for field, message, body in (
-            ("media_ids[1]", "media_ids[1] must be a string.", {"media_ids": ["m", 7]}),
+        (body, field_error("validation_error", field, message))
+        for body, field, message in (
+            ({"media_ids": ["m", 7]}, "media_ids[1]", "media_ids[1] must be a string."),
             (
-                "platform_content.x",
-                "platform_content.x must be an object.",
-                {"platform_content": {"x": "Sale"}},
-            ),
-            (
-                "platform_content.scheduledFor.content",
-                "platform_content.scheduledFor.content must be a string.",
-                {"platform_content": {"scheduledFor": {"content": 1}}},
-            ),
-            (
+                {"platform_content": {"x": {"settings": {"a": ["\0"]}}}},
                 "platform_content.x.settings.a[0]",
                 "platform_content.x.settings.a[0] must not contain a NUL character.",
-                {"platform_content": {"x": {"settings": {"a": ["\0"]}}}},
             ),
             (
+                {"scheduled_for": SOON, "scheduled_at": LATER},
                 "scheduled_at",
                 "scheduled_at is the old name of scheduled_for, and they differ; pass scheduled_for.",
-                {"scheduled_for": SOON, "scheduled_at": LATER},
             ),
             (
+                {"scheduled_for": SOON, "publish_now": True},
                 "publish_now",
                 "Pass either publish_now or scheduled_for, not both.",
-                {"scheduled_for": SOON, "publish_now": True},
             ),
             (
+                {"draft": True, "publish_now": True},
                 "publish_now",
                 "Pass either publish_now or draft, not both.",
-                {"draft": True, "publish_now": True},
             ),
         )
     ),
     *(
-        (
-            "content_too_long",
-            field,
-            "The text has 100001 characters; at most 100000 are allowed.",
-            [body],
-        )
-        for field, body in (
-            ("content", {"content": "🎉" * 100_001}),
-            (
-                "platform_content.x.content",
-                {"platform_content": {"x": {"content": "a" * 100_001}}},
-            ),
-        )
-    ),
-    ("invalid_id", "account_ids[1]", ACCOUNT_ID_MESSAGE, [{"account_ids": [2280, True]}]),
-    (
-        "invalid_id",
-        "account_ids[0]",
-        ACCOUNT_ID_MESSAGE,
-        [{"account_ids": [value]} for value in ("2280", 2280.0, 0, 2**31)],
-    ),
-    (
-        "past_schedule_time",
-        "scheduled_for",
-        "The time is not in the future.",
-        [{"scheduled_for": PAST}, {"scheduled_at": CREATED_AT}],
-    ),
-    (
-        "invalid_timezone",
-        "timezone",
-        "There is no such time zone.",
-        [{"timezone": "Mars/Olympus"}, {"timezone": ""}],
+        ({"account_ids": ids}, field_error("invalid_id", field, ACCOUNT_ID_MESSAGE))
+        for ids, field in (([2280, True], "account_ids[1]"), (["2280"], "account_ids[0]"))
     ),
     *(
-        (
-            "invalid_field_name",
-            name,
-            f"{name} is not a field of a post; use media_ids, a list of ids.",
-            [{name: "m"}],
-        )
-        for name in ("media_id", "mediaId", "attachments", "media")
+        (body, field_error("past_schedule_time", "scheduled_for", NOT_FUTURE_MESSAGE))
+        for body in ({"scheduled_for": PAST}, {"scheduled_at": CREATED_AT})
+    ),
+    *member_errors(
+        "invalid_timezone", {"timezone": {"There is no such time zone.": ["Mars/Olympus"]}}
+    ),
+    *member_errors(
+        "invalid_field_name",
+        {
+            name: {f"{name} is not a field of a post; use media_ids, a list of ids.": ["m"]}
+            for name in ("media_id", "mediaId", "attachments", "media")
+        },
     ),
 ]
-"""Code, field and message of an error, and bodies that cause it."""
 
 
-@pytest.mark.parametrize(
-    ("body", "code", "field", "message"),
-    error_cases(INVALID_BODIES),
-    ids=lambda value: str(value)[:40],
-)
+@pytest.mark.parametrize(("body", "refusal"), INVALID_BODIES, ids=lambda value: str(value)[:40])
 async def test_invalid_body_is_refused_by_name(
-    acme: Tenant, account: int, body: JsonObject, code: str, field: str, message: str
+    acme: Tenant, account: int, body: JsonObject, refusal: JsonObject
 ) -> None:
     body = {"content": "Sale", "account_ids": [account], **body}
 
-    error = await expect_error(acme, "POST", "/v1/posts", body, status=400)
+    error = await expect_refusal(acme, "POST", "/v1/posts", body, status=400)
 
-    assert ordered_json(error) == ordered_json(field_error(code, field, message))
+    assert ordered_json(error) == ordered_json(refusal)
 
 
 async def test_foreign_account_looks_missing(acme: Tenant) -> None:
     other = await add_workspace(acme.database)
     foreign = await add_account(acme.database, other, id=2285)
     errors = [
-        await expect_error(
+        await expect_refusal(
             acme, "POST", "/v1/posts", {"content": "Sale", "account_ids": [number]}, status=400
         )
         for number in (foreign, 2286)
@@ -341,40 +254,31 @@ async def test_foreign_account_looks_missing(acme: Tenant) -> None:
     assert ordered_json(errors[0]).replace("2285", "2286") == ordered_json(errors[1])
 
 
+JSON_HEADERS = {"Content-Type": "application/json"}
+TEXT_HEADERS = {"Content-Type": "text/plain"}
+
+
 @pytest.mark.parametrize(
-    ("body", "headers", "status", "code", "message"),
+    ("body", "headers", "status", "code"),
     [
-        (b"", {}, 400, "validation_error", EMPTY_POST_MESSAGE),
-        (b"", {"Content-Type": "text/plain"}, 400, "validation_error", EMPTY_POST_MESSAGE),
-        (b'{"draft": true}', {}, 415, "unsupported_media_type", None),
-        (b"{}", {"Content-Type": "text/plain"}, 415, "unsupported_media_type", None),
-        (b"{}", {"Content-Encoding": "gzip"}, 415, "unsupported_media_type", None),
-        (b"{", {"Content-Type": "application/json"}, 400, "invalid_json", None),
-        (b"[1]", {"Content-Type": "application/json"}, 400, "invalid_json", None),
-        (
-            b'{"account_ids": [99999999999999999999]}',
-            {"Content-Type": "application/json"},
-            400,
-            "invalid_json",
-            "The body has an integer that does not fit into 64 bits.",
-        ),
-        (b" " * 1_048_577, {"Content-Type": "application/json"}, 413, "body_too_large", None),
+        (b"", {}, 400, "validation_error"),
+        (b"", TEXT_HEADERS, 400, "validation_error"),
+        (b'{"draft": true}', {}, 415, "unsupported_media_type"),
+        (b"{}", TEXT_HEADERS, 415, "unsupported_media_type"),
+        (b"{}", {"Content-Encoding": "gzip"}, 415, "unsupported_media_type"),
+        (b"{", JSON_HEADERS, 400, "invalid_json"),
+        (b" " * 1_048_577, JSON_HEADERS, 413, "body_too_large"),
     ],
     ids=lambda value: str(value)[:40],
 )
 async def test_body_must_be_json_object(
-    acme: Tenant,
-    body: bytes,
-    headers: dict[str, str],
-    status: int,
-    code: str | None,
-    message: str | None,
+    acme: Tenant, body: bytes, headers: dict[str, str], status: int, code: str
 ) -> None:
     response = await acme.client.request("POST", "/v1/posts", content=body, headers=headers)
 
     error = failure_error(response, status)
-    assert error["code"] == (code or "unsupported_media_type")
-    assert message in (None, error["message"])
+    assert error["code"] == code
+    assert (error["message"] == EMPTY_POST_MESSAGE) is (body == b"")
     assert success_data(await acme.client.get("/v1/posts"))["total"] == 0
 
 
@@ -397,26 +301,3 @@ async def test_write_scope_alone_creates_posts(acme: Tenant) -> None:
     await expect_success(
         writer, "POST", "/v1/posts", {"content": "Sale", "draft": True}, status=201
     )
-
-
-async def test_post_may_have_500_accounts(acme: Tenant) -> None:
-    accounts = [await add_account(acme.database, acme.workspace) for _ in range(101)]
-
-    data = await expect_success(
-        acme, "POST", "/v1/posts", {"content": "Sale", "account_ids": accounts}, status=201
-    )
-
-    assert data["account_ids"] == accounts
-
-
-async def test_future_is_judged_by_server_clock(acme: Tenant) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    key = await add_api_key(acme.database, acme.workspace)
-    body = {"content": "Sale", "account_ids": [account], "scheduled_for": SOON}
-    async with app_client(acme.database, token=key.token, now=NOW + timedelta(hours=1)) as client:
-        response = await send_json(
-            Tenant(acme.database, acme.workspace, client), "POST", "/v1/posts", body
-        )
-
-    assert response.status_code == 400
-    assert response.json()["error"]["code"] == "past_schedule_time"

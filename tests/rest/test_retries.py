@@ -20,19 +20,19 @@ from tests.factories import (
     draft,
     failed,
     published,
-    queued,
     started,
     unknown,
     waiting_for_retry,
 )
-from tests.rest.envelope import ordered_json, success_data
+from tests.rest.envelope import ordered_json, result_data, success_data
 from tests.rest.write_requests import (
     ACCOUNT_ID_MESSAGE,
     TIME_MESSAGE,
     UUID_MESSAGE,
-    expect_error,
+    expect_refusal,
     expect_success,
     field_error,
+    member_errors,
     non_retryable_error,
     send_json,
 )
@@ -72,23 +72,13 @@ async def test_retry_queues_failed_and_skips_others(acme: Tenant, prefix: str) -
             "retried_count": 1,
             "retried": 1,
             "destinations": [
-                {
-                    "account_id": 2280,
-                    "account_name": "@acme",
-                    "platform": "instagram",
-                    "status": "queued",
-                    "published_at": None,
-                    "platform_post_id": None,
-                    "platform_post_url": None,
-                    "error": None,
-                    "attempts": 3,
-                    "next_retry_at": None,
-                    "id": str(DESTINATIONS[0]),
-                    "social_account_id": 2280,
-                    "last_error": None,
-                    "scheduled_for": "2026-04-15T14:00:00.000Z",
-                    "new_status": "queued",
-                }
+                result_data(
+                    2280,
+                    DESTINATIONS[0],
+                    attempts=3,
+                    scheduled_for="2026-04-15T14:00:00.000Z",
+                    new_status="queued",
+                )
             ],
             "next_step": f"Poll GET /v1/posts/{POST}/results for the result.",
             "message": "1 destination is queued again.",
@@ -102,27 +92,21 @@ async def test_retry_queues_failed_and_skips_others(acme: Tenant, prefix: str) -
     assert [result["status"] for result in results] == ["queued", "published", "failed"]
 
 
-@pytest.mark.parametrize(
-    ("state", "reason"),
-    [
-        (published(), "already_published"),
-        (started(), "in_flight"),
-        (unknown(), "outcome_unknown"),
-        (waiting_for_retry(), "not_failed"),
-        (queued(), "not_failed"),
-    ],
-)
-async def test_skipped_destinations_have_reasons(
-    acme: Tenant, state: DestinationState, reason: str
-) -> None:
-    post = await add_post_with_states(acme, state)
+async def test_skipped_destinations_have_reasons_and_stay_unchanged(acme: Tenant) -> None:
+    states = published(), started(), unknown(), waiting_for_retry()
+    post = await add_post_with_states(acme, *states)
     before = await all_rows(acme.database)
 
     data = await expect_success(acme, "POST", f"/v1/posts/{post.id}/retry")
 
     assert (data["retried_count"], data["retried"], data["destinations"]) == (0, 0, [])
     assert data["message"] == NOTHING_RETRIED_MESSAGE
-    assert [item["reason"] for item in data["skipped"]] == [reason]
+    assert [item["reason"] for item in data["skipped"]] == [
+        "already_published",
+        "in_flight",
+        "outcome_unknown",
+        "not_failed",
+    ]
     assert await all_rows(acme.database) == before
 
 
@@ -152,7 +136,6 @@ async def test_retry_without_accounts_covers_all(acme: Tenant, body: dict[str, A
     [
         (5, "validation_error", "account_ids", "account_ids must be a list."),
         (["1"], "invalid_id", "account_ids[0]", ACCOUNT_ID_MESSAGE),
-        ([1, 0], "invalid_id", "account_ids[1]", ACCOUNT_ID_MESSAGE),
         ([1, 77], "validation_error", "account_ids", "The post does not go to account 77."),
     ],
 )
@@ -160,7 +143,7 @@ async def test_accounts_outside_of_post_are_refused(
     acme: Tenant, account_ids: object, code: str, field: str, message: str
 ) -> None:
     post = await add_post_with_states(acme, failed())
-    error = await expect_error(
+    error = await expect_refusal(
         acme, "POST", f"/v1/posts/{post.id}/retry", {"account_ids": account_ids}, status=400
     )
 
@@ -176,7 +159,7 @@ async def test_retry_with_idempotency_key_runs_once(acme: Tenant) -> None:
 
     assert ordered_json(repeated) == ordered_json(first)
     assert (first["retried"], later["retried"]) == (1, 0)
-    error = await expect_error(
+    error = await expect_refusal(
         acme, "POST", path, {"account_ids": [1]}, status=422, Idempotency_Key="k1"
     )
     assert error["code"] == "idempotency_key_reused"
@@ -193,7 +176,7 @@ async def test_repeated_retry_omits_removed_destinations(acme: Tenant) -> None:
 
     assert ordered_json(repeated) == ordered_json({**first, "destinations": [remaining]})
     await expect_success(acme, "DELETE", path)
-    error = await expect_error(acme, "POST", f"{path}/retry", status=404, Idempotency_Key="k1")
+    error = await expect_refusal(acme, "POST", f"{path}/retry", status=404, Idempotency_Key="k1")
     assert error == non_retryable_error(
         "not_found", None, "The retried post has been deleted since."
     )
@@ -201,7 +184,7 @@ async def test_repeated_retry_omits_removed_destinations(acme: Tenant) -> None:
 
 async def test_imported_post_cannot_be_retried(acme: Tenant) -> None:
     post = await add_post_with_states(acme, failed(), imported_at=NOW)
-    error = await expect_error(acme, "POST", f"/v1/posts/{post.id}/retry", status=409)
+    error = await expect_refusal(acme, "POST", f"/v1/posts/{post.id}/retry", status=409)
     assert error["code"] == "conflict"
 
 
@@ -232,19 +215,11 @@ async def failed_posts(acme: Tenant) -> list[AddedPost]:
     ("body", "indexes", "refusals"),
     [
         ({"account_id": 2}, [1], 0),
-        ({"account_id": 77}, [], 0),
         ({"platform": "x"}, [3], 0),
         ({"platform": "threads"}, [], 0),
         ({"failed_after": "2026-04-15T13:00:00Z"}, [0, 1], 0),
         ({"failed_before": "2026-04-15T13:00:00Z"}, [2, 3], 1),
-        (
-            {"failed_after": "2026-04-15T12:00", "failed_before": "2026-04-15T14:00+00:00"},
-            [1, 2],
-            0,
-        ),
         ({"max_attempts": 2}, [0, 1], 1),
-        ({"max_attempts": 0}, [], 0),
-        ({"platform": "instagram", "max_attempts": 1}, [0], 1),
         ({"failed_after": "1900-01-01", "post_ids": None, "unknown": 1}, [0, 1, 2, 3], 1),
     ],
 )
@@ -326,89 +301,65 @@ NO_FILTER = non_retryable_error(
 
 
 @pytest.mark.parametrize("body", [None, {}, {"post_ids": None}, {"status": "failed", "dry_run": 1}])
-async def test_retry_failed_requires_filter(
-    acme: Tenant, failed_posts: list[AddedPost], body: dict[str, Any] | None
-) -> None:
-    assert await expect_error(acme, "POST", "/v1/posts/retry-failed", body, status=400) == NO_FILTER
+async def test_retry_failed_requires_filter(acme: Tenant, body: dict[str, Any] | None) -> None:
+    await add_post_with_states(acme, failed())
+    assert (
+        await expect_refusal(acme, "POST", "/v1/posts/retry-failed", body, status=400) == NO_FILTER
+    )
 
 
-@pytest.mark.parametrize(
-    ("body", "code", "field", "message"),
-    [
-        (
-            {"post_ids": []},
-            "validation_error",
-            "post_ids",
-            "post_ids has 0 values; 1 to 200 are allowed.",
-        ),
-        (
-            {"post_ids": [str(POST)] * 201},
-            "validation_error",
-            "post_ids",
-            "post_ids has 201 values; 1 to 200 are allowed.",
-        ),
-        ({"post_ids": str(POST)}, "validation_error", "post_ids", "post_ids must be a list."),
-        ({"post_ids": [5]}, "validation_error", "post_ids[0]", "post_ids[0] must be a string."),
-        ({"post_ids": [str(POST), "x"]}, "invalid_id", "post_ids[1]", UUID_MESSAGE),
-        ({"account_id": "1"}, "invalid_id", "account_id", ACCOUNT_ID_MESSAGE),
-        ({"account_id": 0}, "invalid_id", "account_id", ACCOUNT_ID_MESSAGE),
-        ({"account_id": True}, "invalid_id", "account_id", ACCOUNT_ID_MESSAGE),
-        ({"platform": ["x"]}, "validation_error", "platform", "platform must be a string."),
-        ({"platform": ""}, "validation_error", "platform", "platform is missing."),
-        (
-            {"platform": "\0"},
-            "validation_error",
-            "platform",
-            "platform must not contain a NUL character.",
-        ),
-        ({"failed_after": "soon"}, "validation_error", "failed_after", TIME_MESSAGE),
-        ({"failed_before": ""}, "validation_error", "failed_before", TIME_MESSAGE),
-        (
-            {"failed_before": 5},
-            "validation_error",
-            "failed_before",
-            "failed_before must be a string.",
-        ),
-        (
-            {"max_attempts": -1},
-            "validation_error",
-            "max_attempts",
-            "max_attempts must be a whole number from 0 to 2147483647.",
-        ),
-        (
-            {"max_attempts": "3"},
-            "validation_error",
-            "max_attempts",
-            "max_attempts must be a whole number.",
-        ),
-    ],
-    ids=lambda value: str(value)[:40],
-)
+INVALID_FILTERS = [
+    *member_errors(
+        "validation_error",
+        {
+            "post_ids": {
+                "post_ids has 0 values; 1 to 200 are allowed.": [[]],
+                "post_ids has 201 values; 1 to 200 are allowed.": [[str(POST)] * 201],
+                "post_ids must be a list.": [str(POST)],
+            },
+            "platform": {
+                "platform must be a string.": [["x"]],
+                "platform is missing.": [""],
+                "platform must not contain a NUL character.": ["\0"],
+            },
+            "failed_after": {TIME_MESSAGE: ["soon"]},
+            "failed_before": {TIME_MESSAGE: [""], "failed_before must be a string.": [5]},
+            "max_attempts": {
+                "max_attempts must be a whole number from 0 to 2147483647.": [-1],
+                "max_attempts must be a whole number.": ["3"],
+            },
+        },
+    ),
+    *member_errors("invalid_id", {"account_id": {ACCOUNT_ID_MESSAGE: ["1", 0, True]}}),
+    (
+        {"post_ids": [5]},
+        field_error("validation_error", "post_ids[0]", "post_ids[0] must be a string."),
+    ),
+    ({"post_ids": [str(POST), "x"]}, field_error("invalid_id", "post_ids[1]", UUID_MESSAGE)),
+]
+
+
+@pytest.mark.parametrize(("body", "refusal"), INVALID_FILTERS, ids=lambda value: str(value)[:40])
 async def test_invalid_filter_is_refused_by_name(
-    acme: Tenant,
-    failed_posts: list[AddedPost],
-    body: dict[str, Any],
-    code: str,
-    field: str,
-    message: str,
+    acme: Tenant, body: dict[str, Any], refusal: dict[str, Any]
 ) -> None:
-    error = await expect_error(
+    await add_post_with_states(acme, failed())
+    error = await expect_refusal(
         acme, "POST", "/v1/posts/retry-failed", {"platform": "instagram", **body}, status=400
     )
-    assert ordered_json(error) == ordered_json(field_error(code, field, message))
+    assert ordered_json(error) == ordered_json(refusal)
 
 
-async def test_retry_failed_with_idempotency_key_runs_once(
-    acme: Tenant, failed_posts: list[AddedPost]
-) -> None:
+async def test_retry_failed_with_idempotency_key_runs_once(acme: Tenant) -> None:
+    await add_post_with_states(acme, failed())
     path, body = "/v1/posts/retry-failed", {"account_id": 1}
     first = await expect_success(acme, "POST", path, body, Idempotency_Key="k1")
     assert first["retried_count"] == 1
     repeated = await send_json(acme, "POST", path, body, Idempotency_Key="k1")
     assert ordered_json(repeated.json()["data"]) == ordered_json(first)
-    error = await expect_error(
+    error = await expect_refusal(
         acme, "POST", path, {"account_id": 2}, status=422, Idempotency_Key="k1"
     )
     assert error["code"] == "idempotency_key_reused"
-    error = await expect_error(acme, "POST", path, body, status=400, Idempotency_Key=" ")
+    error = await expect_refusal(acme, "POST", path, body, status=400, Idempotency_Key=" ")
     assert error["details"]["validation_errors"][0]["field"] == "Idempotency-Key"

@@ -1,22 +1,15 @@
 """Responses may be sent back: as a new post, or as an update that changes nothing."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-
-from app.db.core.database import Database
-from app.demo import DEMO_WORKSPACE_ID, load_demo
 from app.domain.times import format_instant
 from app.rest.operations import omit
-from app.services.expirations import settle_expired_leases
-from tests.clients import Tenant, app_client
+from tests.clients import Tenant
 from tests.db.all_tables import all_rows
-from tests.factories import KEY_PREFIX, NOW, add_account, add_post, draft
+from tests.factories import NOW, add_account, add_post, draft
 from tests.rest.envelope import failure_error, ordered_json, success_data
 from tests.rest.write_requests import expect_success, send_json, uncached_data
-from tests.servers import DEMO_KEY
 
 WRITABLE_FIELDS = (
     "content",
@@ -27,16 +20,6 @@ WRITABLE_FIELDS = (
     "platform_content",
 )
 NOW_TEXT = format_instant(NOW)
-
-
-@pytest.fixture
-async def demo_client(database: Database) -> AsyncIterator[Tenant]:
-    await load_demo(database, token=DEMO_KEY, api_key_prefix=KEY_PREFIX, now=NOW)
-    await settle_expired_leases(
-        database, NOW
-    )  # otherwise a maintenance task would do it during a test
-    async with app_client(database, token=DEMO_KEY) as client:
-        yield Tenant(database, DEMO_WORKSPACE_ID, client)
 
 
 async def demo_posts(tenant: Tenant) -> list[dict[str, object]]:
@@ -50,36 +33,36 @@ async def demo_posts(tenant: Tenant) -> list[dict[str, object]]:
     return [post for response in responses for post in success_data(response)["posts"]]
 
 
-async def stored_rows(tenant: Tenant) -> dict[str, Any]:
+async def rows_without_keys(tenant: Tenant) -> dict[str, Any]:
     """All rows except API keys, whose last use changes."""
     return {
         name: rows for name, rows in (await all_rows(tenant.database)).items() if name != "api_key"
     }
 
 
-async def test_patch_with_own_response_changes_nothing(demo_client: Tenant) -> None:
-    posts = await demo_posts(demo_client)
-    before = await stored_rows(demo_client)
+async def test_patch_with_own_response_changes_nothing(demo_tenant: Tenant) -> None:
+    posts = await demo_posts(demo_tenant)
+    before = await rows_without_keys(demo_tenant)
     statuses: Counter[int] = Counter()
     for post in posts:
-        response = await send_json(demo_client, "PATCH", f"/v1/posts/{post['id']}", post)
+        response = await send_json(demo_tenant, "PATCH", f"/v1/posts/{post['id']}", post)
         statuses[response.status_code] += 1
         if response.status_code == 409:
             assert failure_error(response, 409)["code"] == "conflict"
         else:
             data = omit(uncached_data(response, 200), "warnings")
             assert ordered_json(data) == ordered_json(post)
-    assert await stored_rows(demo_client) == before
+    assert await rows_without_keys(demo_tenant) == before
     assert statuses[200] > 10
     assert statuses[409] > 10
 
 
-async def test_post_with_own_response_creates_copy(demo_client: Tenant) -> None:
-    posts = await demo_posts(demo_client)
-    before = success_data(await demo_client.client.get("/v1/posts"))["total"]
+async def test_post_with_own_response_creates_copy(demo_tenant: Tenant) -> None:
+    posts = await demo_posts(demo_tenant)
+    before = success_data(await demo_tenant.client.get("/v1/posts"))["total"]
     created: Counter[str] = Counter()
     for post in posts:
-        response = await send_json(demo_client, "POST", "/v1/posts", post)
+        response = await send_json(demo_tenant, "POST", "/v1/posts", post)
         if post["scheduled_for"] is not None and str(post["scheduled_for"]) <= NOW_TEXT:
             assert failure_error(response, 400)["code"] == "past_schedule_time"
             created["past"] += 1
@@ -92,7 +75,7 @@ async def test_post_with_own_response_creates_copy(demo_client: Tenant) -> None:
         assert (copy["status"] == "draft") is (post["status"] == "draft")
         created[copy["status"]] += 1
     assert set(created) == {"past", "draft", "scheduled", "publishing"}
-    total = success_data(await demo_client.client.get("/v1/posts"))["total"]
+    total = success_data(await demo_tenant.client.get("/v1/posts"))["total"]
     assert total == before + len(posts) - created["past"]
 
 
@@ -136,23 +119,3 @@ async def test_creation_response_may_be_sent_back(acme: Tenant) -> None:
 
     assert (second["content"], second["status"]) == ("Idea", "draft")
     assert changed["id"] == second["id"] != first["id"]
-
-
-@pytest.mark.parametrize(
-    ("stored", "sent", "returned"),
-    [
-        (None, "UTC", "UTC"),
-        ("UTC", None, "UTC"),
-        ("Asia/Tokyo", "Asia/Tokyo", "Asia/Tokyo"),
-    ],
-)
-async def test_default_time_zone_is_no_change(
-    acme: Tenant, stored: str | None, sent: str | None, returned: str
-) -> None:
-    added = await add_post(acme.database, acme.workspace, is_draft=True, timezone=stored)
-    before = await all_rows(acme.database)
-
-    data = await expect_success(acme, "PATCH", f"/v1/posts/{added.id}", {"timezone": sent})
-
-    assert data["timezone"] == returned
-    assert await all_rows(acme.database) == before

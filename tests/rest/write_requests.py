@@ -1,22 +1,23 @@
 """Helpers for writing requests: they unwrap the envelope and check that a refusal changes nothing."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import httpx
 
 from app.db.tools.integrity import find_problems
+from app.rest.operations import JsonObject
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
 from tests.rest.envelope import check_envelope, failure_error
-
-T = TypeVar("T")
 
 SOON = "2026-04-15T16:00:00.000Z"
 LATER = "2026-04-16T09:00:00.000Z"
 PAST = "2026-04-15T14:59:59.999Z"
 
 ACCOUNT_ID_MESSAGE = "An account id is a whole number from 1 to 2147483647."
+NOT_FUTURE_MESSAGE = "The time is not in the future."
+EMPTY_POST_MESSAGE = "The post is empty: it needs content, media, or content for a platform."
 UUID_MESSAGE = (
     "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479."
 )
@@ -42,9 +43,9 @@ async def expect_success(
     return data
 
 
-async def expect_error(
+async def expect_refusal(
     tenant: Tenant, method: str, path: str, body: object = None, *, status: int, **headers: str
-) -> dict[str, Any]:
+) -> JsonObject:
     """The error of a request that must fail with this status and change nothing."""
     before = await all_rows(tenant.database)
     error = failure_error(await send_json(tenant, method, path, body, **headers), status)
@@ -73,7 +74,7 @@ def uncached_data(response: httpx.Response, status: int) -> Any:
 
 def non_retryable_error(
     code: str, field: str | None, message: str, detail: str | None = None
-) -> dict[str, Any]:
+) -> JsonObject:
     """An error that is not retryable; `detail` is the message without a prefixed field name."""
     details = {"validation_errors": [{"field": field, "message": detail or message}]}
     return {
@@ -84,16 +85,19 @@ def non_retryable_error(
     }
 
 
-def field_error(code: str, field: str, message: str) -> dict[str, Any]:
+def field_error(code: str, field: str, message: str) -> JsonObject:
     """An error of a field, whose name is prefixed to a message that does not contain it."""
     full_message = message if field in message else f"{field}: {message}"
     return non_retryable_error(code, field, full_message, message)
 
 
-def error_cases(
-    table: Iterable[tuple[str, str, str, Sequence[T]]],
-) -> list[tuple[T, str, str, str]]:
-    """One test case for each body: (body, code, field, message)."""
+def member_errors(
+    code: str, table: Mapping[str, Mapping[str, Sequence[object]]]
+) -> list[tuple[JsonObject, JsonObject]]:
+    """Bodies with one invalid member, and their errors, from a table member → message → values."""
     return [
-        (body, code, field, message) for code, field, message, bodies in table for body in bodies
+        ({member: value}, field_error(code, member, message))
+        for member, messages in table.items()
+        for message, values in messages.items()
+        for value in values
     ]

@@ -16,7 +16,7 @@ from sqlalchemy import URL, make_url
 from starlette.types import ASGIApp
 
 from app.domain.times import format_instant
-from tests.bench.contenders.minimal_asgi import envelope, make_asgi_app
+from tests.bench.contenders.minimal_asgi import make_asgi_app, wrap_data
 from tests.bench.requests import POST_RESULTS_QUERY, POSTS_QUERY
 from tests.bench.seeding import WORKSPACE_ID
 
@@ -60,7 +60,7 @@ class _NoResetConnection(asyncpg.Connection):  # type: ignore[misc]
         return ""
 
 
-def make_app(database_url: str) -> ASGIApp:
+def make_data_limit_app(database_url: str) -> ASGIApp:
     url = make_url(database_url)
     is_sqlite = url.get_backend_name() == "sqlite"
     responder = _Responder(_SQLITE if is_sqlite else _POSTGRESQL)
@@ -113,7 +113,7 @@ class _Responder:
 
     async def respond(self, path: str, body: bytes) -> bytes:
         if path != "/graphql":
-            return orjson.dumps(envelope(await self._rest(path[slice(*_REST_PATH_SLICE)])))
+            return orjson.dumps(wrap_data(await self._rest(path[slice(*_REST_PATH_SLICE)])))
         request = orjson.loads(body)
         variables = request["variables"]
         if request["query"] == POST_RESULTS_QUERY:
@@ -206,4 +206,4 @@ def _format_optional_instant(instant: datetime | None) -> str | None:
 
 
 if url := os.environ.get("DATABASE_URL"):
-    app = make_app(url)
+    app = make_data_limit_app(url)

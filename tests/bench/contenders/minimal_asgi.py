@@ -31,7 +31,7 @@ def make_asgi_app(
     return app
 
 
-def envelope(data: dict[str, Any]) -> dict[str, Any]:
+def wrap_data(data: dict[str, Any]) -> dict[str, Any]:
     meta = {"request_id": secrets.token_hex(4), "timestamp": format_instant(datetime.now(UTC))}
     return {"data": data, "error": None, "meta": meta}
 

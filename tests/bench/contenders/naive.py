@@ -24,7 +24,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from app.db import models
 from app.graphql.schema.scalars import SCALARS
-from tests.bench.contenders.minimal_asgi import envelope
+from tests.bench.contenders.minimal_asgi import wrap_data
 from tests.bench.seeding import WORKSPACE_ID
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -206,7 +206,7 @@ query($id: UUID!) {
 """
 
 
-def make_app(database_url: str) -> Starlette:
+def make_naive_app(database_url: str) -> Starlette:
     sessions = async_sessionmaker(create_async_engine(database_url), expire_on_commit=False)
 
     class View(GraphQL[Any, Any]):
@@ -223,7 +223,7 @@ def make_app(database_url: str) -> Starlette:
         post = executed.data["post"]
         for result in post["results"]:
             result["status"] = result["status"].lower()
-        return JSONResponse(envelope({**post, "post_status": post["post_status"].lower()}))
+        return JSONResponse(wrap_data({**post, "post_status": post["post_status"].lower()}))
 
     return Starlette(
         routes=[Route("/graphql", View(schema)), Route("/v1/posts/{post_id}/results", results)]
@@ -231,4 +231,4 @@ def make_app(database_url: str) -> Starlette:
 
 
 if url := os.environ.get("DATABASE_URL"):
-    app = make_app(url)
+    app = make_naive_app(url)

@@ -8,14 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import (
-    TextClause,
-    func,
-    insert,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import TextClause, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -192,9 +185,7 @@ def slow_statement(number: int) -> TextClause:
 MINUTE_LONG_STATEMENT = slow_statement(300_000_000)
 
 
-async def test_statement_over_the_timeout_is_unavailable(
-    short_timeout_database: Database,
-) -> None:
+async def test_statement_over_the_timeout_is_unavailable(short_timeout_database: Database) -> None:
     async def work(session: AsyncSession) -> None:
         session.add(build_workspace("half"))
         await session.flush()
@@ -268,9 +259,7 @@ async def test_lock_held_over_the_timeout_is_unavailable(
     assert await workspace_names(database) == ["slow"]
 
 
-async def test_exhausted_pool_is_unavailable_and_recovers(
-    short_timeout_database: Database,
-) -> None:
+async def test_exhausted_pool_is_unavailable_and_recovers(short_timeout_database: Database) -> None:
     async with short_timeout_database.unscoped_connection():
         with pytest.raises(ServiceUnavailable) as refusal:
             await short_timeout_database.ping()

@@ -118,10 +118,7 @@ async def test_consecutive_pages_in_both_directions_return_the_whole_list(
     assert backwards == whole
 
 
-@settings(
-    max_examples=150,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     column=st.sampled_from([Post.created_at, Post.scheduled_for]),
     direction=st.sampled_from(Direction),

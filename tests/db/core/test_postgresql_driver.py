@@ -182,9 +182,7 @@ async def test_unresponsive_connection_fails_only_one_read(database_url: str) ->
         assert silenced not in await asyncio.gather(*(fetch_pid(driver) for _ in range(10)))
 
 
-async def test_termination_message_on_an_idle_connection_causes_no_error(
-    database_url: str,
-) -> None:
+async def test_termination_message_on_an_idle_connection_causes_no_error(database_url: str) -> None:
     """A server that shuts down sends the message before it closes the socket."""
     message = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
     async with open_driver(make_url(database_url)) as driver:

@@ -74,9 +74,7 @@ async def fetch_numbers(driver: SQLiteDriver, query: CompiledStatement) -> list[
         return [tuple(row) for row in await driver.fetch(query, ())]
 
 
-def test_quick_statement_returns_without_yielding_to_the_event_loop(
-    database_file: Path,
-) -> None:
+def test_quick_statement_returns_without_yielding_to_the_event_loop(database_file: Path) -> None:
     with pytest.raises(StopIteration) as done:
         make_driver(database_file).fetch(QUICK, ()).send(None)
 
@@ -113,9 +111,7 @@ async def test_cancelled_statement_frees_the_thread(driver: SQLiteDriver, loop_s
     assert await fetch_numbers(driver, SLOW) == [(1_000_000,)]
 
 
-async def test_queued_statement_that_is_cancelled_does_not_start(
-    driver: SQLiteDriver,
-) -> None:
+async def test_queued_statement_that_is_cancelled_does_not_start(driver: SQLiteDriver) -> None:
     first, second = [asyncio.create_task(driver.fetch(ENDLESS, ())) for _ in range(2)]
     await asyncio.sleep(0.02)
     second.cancel()
@@ -147,9 +143,7 @@ async def test_statement_sees_all_earlier_commits(
     assert counts == [[(2,)], [(2,)], [(3,)]]
 
 
-async def test_statement_error_is_raised_and_the_next_statement_runs(
-    driver: SQLiteDriver,
-) -> None:
+async def test_statement_error_is_raised_and_the_next_statement_runs(driver: SQLiteDriver) -> None:
     with pytest.raises(sqlite3.OperationalError, match="no such table: nowhere"):
         await driver.fetch(prepare_sql("SELECT * FROM nowhere"), ())
     with pytest.raises(sqlite3.ProgrammingError, match="not supported"):
@@ -158,9 +152,7 @@ async def test_statement_error_is_raised_and_the_next_statement_runs(
     assert await fetch_numbers(driver, QUICK) == [(2,)]
 
 
-async def test_missing_file_is_not_created_and_is_opened_once_it_exists(
-    tmp_path: Path,
-) -> None:
+async def test_missing_file_is_not_created_and_is_opened_once_it_exists(tmp_path: Path) -> None:
     missing = tmp_path / "missing.db"
     driver = make_driver(missing)
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
@@ -191,9 +183,7 @@ async def test_old_connection_is_reopened(database_file: Path) -> None:
     assert (before, after) == ([[(2,)], [(2,)]], [[(0,)], [(2,)]])
 
 
-async def test_closed_driver_leaves_no_thread_and_can_be_used_again(
-    database_file: Path,
-) -> None:
+async def test_closed_driver_leaves_no_thread_and_can_be_used_again(database_file: Path) -> None:
     driver = make_driver(database_file)
     assert await fetch_numbers(driver, SLOW) == [(1_000_000,)]
     assert count_driver_threads() == 1

@@ -56,9 +56,7 @@ async def test_record_has_the_values_that_sqlalchemy_decodes(database: Database)
             }
 
 
-async def test_statements_with_equal_columns_share_their_record_class(
-    database: Database,
-) -> None:
+async def test_statements_with_equal_columns_share_their_record_class(database: Database) -> None:
     columns = (Account.id, Account.platform)
     of_all = prepare_statement(database, select(*columns)).record_class
     of_some = prepare_statement(
@@ -125,22 +123,14 @@ async def test_related_row_has_the_columns_of_its_own_table(database: Database) 
 
 
 def test_labelled_columns_are_the_projected_and_the_required_ones() -> None:
-    labels = labelled_columns(
-        "account", [Account.id, Account.platform, Account.avatar_url], ALL_COLUMNS
-    )
-    few = Projection(frozenset({"platform"}))
+    columns = [Account.id, Account.platform, Account.avatar_url]
+    platform = Projection(frozenset({"platform"}))
 
-    assert [label.key for label in labels] == [
-        "account__id",
-        "account__platform",
-        "account__avatar_url",
-    ]
-    assert [
-        label.key
-        for label in labelled_columns(
-            "account", [Account.id, Account.platform, Account.avatar_url], few, "id"
-        )
-    ] == ["account__id", "account__platform"]
+    every = labelled_columns("account", columns, ALL_COLUMNS)
+    projected = labelled_columns("account", columns, platform, "id")
+
+    assert [label.key for label in every] == [f"account__{column.key}" for column in columns]
+    assert [label.key for label in projected] == ["account__id", "account__platform"]
 
 
 async def add_three_destinations(database: Database) -> tuple[WorkspaceId, list[UUID]]:
@@ -207,9 +197,7 @@ async def test_missing_value_raises_key_error(database: Database) -> None:
         await database.read(WorkspaceId(uuid4())).rows(query)
 
 
-async def test_constants_and_in_lists_of_a_statement_are_encoded(
-    database: Database,
-) -> None:
+async def test_constants_and_in_lists_of_a_statement_are_encoded(database: Database) -> None:
     workspace, ids = await add_three_destinations(database)
     statuses = [DestinationStatus.FAILED, DestinationStatus.QUEUED]
     query = Statement(

@@ -35,20 +35,20 @@ time.sleep(3600)
 
 
 @pytest.fixture
-def database_file(anyio_backend: str, tmp_path: Path) -> Path:
+def locked_file(anyio_backend: str, tmp_path: Path) -> Path:
     return tmp_path / "post-results.db"
 
 
-def file_lock(database_file: Path, timeout: timedelta = LONG_TIMEOUT) -> FileWriteLock:
+def file_lock(locked_file: Path, timeout: timedelta = LONG_TIMEOUT) -> FileWriteLock:
     """Create the lock of one process; `flock` locks belong to the open file, also within a process."""
-    return FileWriteLock(database_file, timeout)
+    return FileWriteLock(locked_file, timeout)
 
 
-async def wait_until_queued(database_file: Path) -> None:
+async def wait_until_queued(locked_file: Path) -> None:
     """Wait until another holder has locked the queue file, so that later ones queue behind it."""
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
-            with database_file.with_name(database_file.name + QUEUE_SUFFIX).open() as opened:
+            with locked_file.with_name(locked_file.name + QUEUE_SUFFIX).open() as opened:
                 try:
                     fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -57,9 +57,9 @@ async def wait_until_queued(database_file: Path) -> None:
 
 
 async def test_next_in_line_is_not_overtaken_by_a_writer_that_has_just_released(
-    database_file: Path,
+    locked_file: Path,
 ) -> None:
-    first, second = file_lock(database_file), file_lock(database_file)
+    first, second = file_lock(locked_file), file_lock(locked_file)
     order: list[str] = []
 
     async def acquire_repeatedly(name: str, lock: FileWriteLock) -> None:
@@ -67,12 +67,12 @@ async def test_next_in_line_is_not_overtaken_by_a_writer_that_has_just_released(
             await lock.acquire()
             order.append(name)
             if len(order) < 6:
-                await wait_until_queued(database_file)
+                await wait_until_queued(locked_file)
             lock.release()
 
     await first.acquire()
     waiting = asyncio.create_task(acquire_repeatedly("second", second))
-    await wait_until_queued(database_file)
+    await wait_until_queued(locked_file)
     first.release()
     await acquire_repeatedly("first", first)
     await waiting
@@ -80,13 +80,13 @@ async def test_next_in_line_is_not_overtaken_by_a_writer_that_has_just_released(
     assert order[:6] == ["second", "first", "second", "first", "second", "first"]
 
 
-async def test_lock_of_a_killed_process_is_released(database_file: Path) -> None:
-    command = [sys.executable, "-c", LOCK_HOLDER_SCRIPT, str(database_file)]
+async def test_lock_of_a_killed_process_is_released(locked_file: Path) -> None:
+    command = [sys.executable, "-c", LOCK_HOLDER_SCRIPT, str(locked_file)]
     holder = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert holder.stdout is not None
     assert await holder.stdout.readline() == b"acquired\n"
-    waiting = asyncio.create_task(file_lock(database_file).acquire())
-    await wait_until_queued(database_file)
+    waiting = asyncio.create_task(file_lock(locked_file).acquire())
+    await wait_until_queued(locked_file)
     assert not waiting.done()
 
     holder.kill()
@@ -94,15 +94,11 @@ async def test_lock_of_a_killed_process_is_released(database_file: Path) -> None
     await holder.wait()
 
 
-async def test_cancelled_waiter_passes_the_lock_on(database_file: Path) -> None:
-    first, second, third = (
-        file_lock(database_file),
-        file_lock(database_file),
-        file_lock(database_file),
-    )
+async def test_cancelled_waiter_passes_the_lock_on(locked_file: Path) -> None:
+    first, second, third = (file_lock(locked_file), file_lock(locked_file), file_lock(locked_file))
     await first.acquire()
     cancelled_wait = asyncio.create_task(second.acquire())
-    await wait_until_queued(database_file)
+    await wait_until_queued(locked_file)
     cancelled_wait.cancel()
     with suppress(asyncio.CancelledError):
         await cancelled_wait
@@ -114,19 +110,19 @@ async def test_cancelled_waiter_passes_the_lock_on(database_file: Path) -> None:
     await second.acquire()
 
 
-async def test_waiting_for_the_lock_times_out(database_file: Path) -> None:
-    first, second = file_lock(database_file), file_lock(database_file, SHORT_TIMEOUT)
+async def test_waiting_for_the_lock_times_out(locked_file: Path) -> None:
+    first, second = file_lock(locked_file), file_lock(locked_file, SHORT_TIMEOUT)
     await first.acquire()
 
     with pytest.raises(TimeoutError):
         await second.acquire()
     first.release()
 
-    await file_lock(database_file).acquire()
+    await file_lock(locked_file).acquire()
 
 
-async def test_releasing_twice_or_without_the_lock_does_nothing(database_file: Path) -> None:
-    first, second = file_lock(database_file), file_lock(database_file)
+async def test_releasing_twice_or_without_the_lock_does_nothing(locked_file: Path) -> None:
+    first, second = file_lock(locked_file), file_lock(locked_file)
     first.release()
     await first.acquire()
     second.release()
@@ -140,10 +136,10 @@ async def test_lock_is_free_if_lock_files_cannot_be_created(tmp_path: Path) -> N
     await file_lock(missing).acquire()
     await file_lock(missing).acquire()
 
-    database_file = tmp_path / "post-results.db"
-    database_file.with_name(database_file.name + LOCK_SUFFIX).mkdir()
-    await file_lock(database_file).acquire()
-    await file_lock(database_file).acquire()
+    locked_file = tmp_path / "post-results.db"
+    locked_file.with_name(locked_file.name + LOCK_SUFFIX).mkdir()
+    await file_lock(locked_file).acquire()
+    await file_lock(locked_file).acquire()
 
 
 async def run_statement(session: WriteSession) -> None:
@@ -194,11 +190,11 @@ async def test_write_holds_the_lock_until_it_commits_fails_or_is_cancelled(
 async def test_write_cancelled_while_waiting_leaves_the_database_usable(
     database: Database, database_url: str
 ) -> None:
-    database_file = Path(str(database.url.database))
-    held = file_lock(database_file)
+    locked_file = Path(str(database.url.database))
+    held = file_lock(locked_file)
     await held.acquire()
     waiting = asyncio.create_task(database.write(run_statement))
-    await wait_until_queued(database_file)
+    await wait_until_queued(locked_file)
     waiting.cancel()
     await asyncio.wait([waiting])
     held.release()

@@ -31,7 +31,9 @@ asyncio.run(run())
 
 
 @pytest.fixture
-async def empty_database(anyio_backend: str, empty_database_url: str) -> AsyncIterator[Database]:
+async def unmigrated_database(
+    anyio_backend: str, empty_database_url: str
+) -> AsyncIterator[Database]:
     async with Database(empty_database_url) as opened:
         yield opened
 
@@ -78,12 +80,12 @@ async def copy_to_version_0004(source: Database, target: Database) -> None:
 
 
 async def test_migrated_database_has_the_tables_of_the_models(
-    empty_database: Database, database: Database
+    unmigrated_database: Database, database: Database
 ) -> None:
-    async with empty_database.schema_transaction() as connection:
+    async with unmigrated_database.schema_transaction() as connection:
         await connection.run_sync(Base.metadata.create_all)
 
-    assert await read_schema(database) == await read_schema(empty_database)
+    assert await read_schema(database) == await read_schema(unmigrated_database)
 
 
 async def test_schema_comparison_includes_checks_predicates_and_foreign_keys(
@@ -100,58 +102,62 @@ async def test_schema_comparison_includes_checks_predicates_and_foreign_keys(
 
 
 async def test_version_0004_is_upgraded_with_all_rows(
-    database: Database, empty_database: Database
+    database: Database, unmigrated_database: Database
 ) -> None:
     await add_row_in_every_table(database)
-    await create_version_0004(empty_database)
-    await copy_to_version_0004(database, empty_database)
+    await create_version_0004(unmigrated_database)
+    await copy_to_version_0004(database, unmigrated_database)
     with pytest.raises(SchemaMismatch, match="run post-results migrate"):
-        await check_schema_version(empty_database)
+        await check_schema_version(unmigrated_database)
 
-    await migrate(empty_database, now=NOW, random_bytes=bytes)
+    await migrate(unmigrated_database, now=NOW, random_bytes=bytes)
 
-    await check_schema_version(empty_database)
-    assert await read_schema(empty_database) == await read_schema(database)
-    assert await all_rows(empty_database) == await all_rows(database)
+    await check_schema_version(unmigrated_database)
+    assert await read_schema(unmigrated_database) == await read_schema(database)
+    assert await all_rows(unmigrated_database) == await all_rows(database)
 
 
-async def test_failed_upgrade_of_version_0004_changes_nothing(empty_database: Database) -> None:
+async def test_failed_upgrade_of_version_0004_changes_nothing(
+    unmigrated_database: Database,
+) -> None:
     def fail(length: int) -> bytes:
         raise LookupError(length)
 
-    await create_version_0004(empty_database)
-    before = await read_schema(empty_database)
+    await create_version_0004(unmigrated_database)
+    before = await read_schema(unmigrated_database)
 
     with pytest.raises(LookupError):
-        await migrate(empty_database, now=NOW, random_bytes=fail)
+        await migrate(unmigrated_database, now=NOW, random_bytes=fail)
 
-    assert await read_schema(empty_database) == before
-    await migrate(empty_database, now=NOW, random_bytes=bytes)
+    assert await read_schema(unmigrated_database) == before
+    await migrate(unmigrated_database, now=NOW, random_bytes=bytes)
 
 
-async def test_empty_database_is_outdated_until_it_is_migrated(empty_database: Database) -> None:
+async def test_empty_database_is_outdated_until_it_is_migrated(
+    unmigrated_database: Database,
+) -> None:
     with pytest.raises(SchemaMismatch) as refusal:
-        await check_schema_version(empty_database)
+        await check_schema_version(unmigrated_database)
     assert str(refusal.value) == (
         "The database is not at the version of this server: run post-results migrate."
     )
 
-    await migrate(empty_database, now=NOW, random_bytes=bytes)
+    await migrate(unmigrated_database, now=NOW, random_bytes=bytes)
 
-    await check_schema_version(empty_database)
+    await check_schema_version(unmigrated_database)
 
 
-async def test_repeated_migration_keeps_the_deployment_row(empty_database: Database) -> None:
-    await migrate(empty_database, now=NOW, random_bytes=lambda length: b"a" * length)
+async def test_repeated_migration_keeps_the_deployment_row(unmigrated_database: Database) -> None:
+    await migrate(unmigrated_database, now=NOW, random_bytes=lambda length: b"a" * length)
     await migrate(
-        empty_database, now=NOW + timedelta(days=1), random_bytes=lambda length: b"b" * length
+        unmigrated_database, now=NOW + timedelta(days=1), random_bytes=lambda length: b"b" * length
     )
 
-    assert await deployment_rows(empty_database) == [(1, b"a" * 32)]
+    assert await deployment_rows(unmigrated_database) == [(1, b"a" * 32)]
 
 
 async def test_concurrent_processes_migrate_once(
-    empty_database: Database, empty_database_url: str
+    unmigrated_database: Database, empty_database_url: str
 ) -> None:
     processes = [
         await asyncio.create_subprocess_exec(
@@ -161,8 +167,8 @@ async def test_concurrent_processes_migrate_once(
     ]
 
     assert [await process.wait() for process in processes] == [0, 0, 0]
-    await check_schema_version(empty_database)
-    assert len(await deployment_rows(empty_database)) == 1
+    await check_schema_version(unmigrated_database)
+    assert len(await deployment_rows(unmigrated_database)) == 1
 
 
 @pytest.mark.parametrize(
@@ -183,34 +189,34 @@ async def test_concurrent_processes_migrate_once(
     ],
 )
 async def test_unsupported_version_is_refused_and_left_unchanged(
-    empty_database: Database, version: str, message: str
+    unmigrated_database: Database, version: str, message: str
 ) -> None:
-    await migrate(empty_database, now=NOW, random_bytes=bytes)
-    await set_version(empty_database, version)
-    before = await read_schema(empty_database)
+    await migrate(unmigrated_database, now=NOW, random_bytes=bytes)
+    await set_version(unmigrated_database, version)
+    before = await read_schema(unmigrated_database)
 
     with pytest.raises(SchemaMismatch) as refused_start:
-        await check_schema_version(empty_database)
+        await check_schema_version(unmigrated_database)
     with pytest.raises(SchemaMismatch) as refused_migration:
-        await migrate(empty_database, now=NOW, random_bytes=bytes)
+        await migrate(unmigrated_database, now=NOW, random_bytes=bytes)
 
     assert [str(refused_start.value), str(refused_migration.value)] == [message, message]
-    assert await read_schema(empty_database) == before
-    async with empty_database.unscoped_connection() as connection:
+    assert await read_schema(unmigrated_database) == before
+    async with unmigrated_database.unscoped_connection() as connection:
         assert await connection.scalar(text("SELECT version_num FROM alembic_version")) == version
 
 
 async def test_database_of_another_program_is_refused_and_left_unchanged(
-    empty_database: Database,
+    unmigrated_database: Database,
 ) -> None:
-    async with empty_database.schema_transaction() as connection:
+    async with unmigrated_database.schema_transaction() as connection:
         await connection.execute(text("CREATE TABLE post (id INTEGER)"))
 
     with pytest.raises(SchemaMismatch) as refusal:
-        await migrate(empty_database, now=NOW, random_bytes=bytes)
+        await migrate(unmigrated_database, now=NOW, random_bytes=bytes)
 
     assert str(refusal.value) == (
         "The database has a table post of another program: give post-results a database of its own."
     )
-    async with empty_database.unscoped_connection() as connection:
+    async with unmigrated_database.unscoped_connection() as connection:
         assert await connection.run_sync(lambda c: inspect(c).get_table_names()) == ["post"]

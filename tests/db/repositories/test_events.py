@@ -1,6 +1,6 @@
 """Pages of the change feed: every change once and in order, or ResyncRequired."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
@@ -72,8 +72,8 @@ FILTERS: dict[str, tuple[ChangeFilter, Callable[[EventSummary], bool]]] = {
 }
 
 
-@pytest.fixture
-async def workspace(anyio_backend: str, database: Database) -> WorkspaceId:
+@pytest.fixture(name="workspace")
+async def add_workspace_with_posts(anyio_backend: str, database: Database) -> WorkspaceId:
     """Workspace with two posts, beside another workspace with events."""
     other = await add_workspace(database)
     await append_test_events(database, other, numbered_events(7), occurred_at=NOW - SECOND)
@@ -283,18 +283,21 @@ async def test_pruned_position_is_refused_before_the_scan(
         assert len(statements) == 2  # the newest event and the end of the scan
 
 
-async def is_resync_required(
-    database: Database, workspace: WorkspaceId, after: FeedPosition
-) -> bool:
-    """Return whether reading from the position is refused, with any filter."""
+async def refused_positions(
+    database: Database, workspace: WorkspaceId, positions: Sequence[FeedPosition]
+) -> list[FeedPosition]:
+    """The positions from which reading requires a resync, with every filter."""
     reader = database.read(workspace)
-    codes = {
-        await error_code(read_changes(reader, after, change_filter, limit=1))
-        for change_filter in (ALL_CHANGES, ChangeFilter(kinds=[]), ChangeFilter(post_id=POST))
-    } | {await error_code(check_position(reader, after))}
-    (code,) = codes
-    assert code in (None, "resync_required")
-    return code is not None
+    refused = []
+    for position in positions:
+        codes = {
+            await error_code(read_changes(reader, position, change_filter, limit=1))
+            for change_filter in (ALL_CHANGES, ChangeFilter(kinds=[]), ChangeFilter(post_id=POST))
+        } | {await error_code(check_position(reader, position))}
+        assert codes in ({None}, {"resync_required"})
+        if codes != {None}:
+            refused.append(position)
+    return refused
 
 
 async def test_position_before_pruned_events_requires_a_resync(
@@ -303,21 +306,14 @@ async def test_position_before_pruned_events_requires_a_resync(
     times = [NOW + number * SECOND for number in range(1, 7)]
     await append_events_at(database, workspace, times)
     positions = [FEED_START, *(FeedPosition(seq, at) for seq, at in enumerate(times, 1))]
-    assert [await is_resync_required(database, workspace, position) for position in positions] == [
-        False
-    ] * 7
+    assert await refused_positions(database, workspace, positions) == []
 
     await database.write(partial(delete_events, workspace_id=workspace, last_seq=1))
-    assert [await is_resync_required(database, workspace, position) for position in positions] == [
-        *[True] * 2,
-        *[False] * 5,
-    ]
+    assert await refused_positions(database, workspace, positions) == positions[:2]
+
     await database.write(partial(delete_events, workspace_id=workspace, last_seq=4))
     before = await all_rows(database)
-    assert [await is_resync_required(database, workspace, position) for position in positions] == [
-        *[True] * 5,
-        *[False] * 2,
-    ]
+    assert await refused_positions(database, workspace, positions) == positions[:5]
     assert await all_rows(database) == before
     reader = database.read(workspace)
     assert seqs_per_page(await read_all_pages(reader, positions[5], ALL_CHANGES, 1)) == [6]
@@ -328,15 +324,15 @@ async def test_position_of_another_feed_requires_a_resync(
     database: Database, workspace: WorkspaceId
 ) -> None:
     await append_test_events(database, workspace, numbered_events(3))
-    for position in (
+    positions = [
         FeedPosition(4, NOW),
         FeedPosition(2**62, NOW),
         FeedPosition(2, NOW - SECOND),  # from the other workspace
         FeedPosition(2, NOW + timedelta(milliseconds=1)),
         FeedPosition(2, None),
         FeedPosition(0, NOW),
-    ):
-        assert await is_resync_required(database, workspace, position), position
+    ]
+    assert await refused_positions(database, workspace, positions) == positions
 
 
 async def test_position_lost_by_restoring_a_backup_requires_a_resync(
@@ -344,16 +340,12 @@ async def test_position_lost_by_restoring_a_backup_requires_a_resync(
 ) -> None:
     await append_events_at(database, workspace, [NOW, NOW + SECOND, NOW + 2 * SECOND])
     await delete_events_after(database, workspace, last_seq=1)
-    lost = [FeedPosition(2, NOW + SECOND), FeedPosition(3, NOW + 2 * SECOND)]
+    restored, *lost = [FeedPosition(seq, NOW + (seq - 1) * SECOND) for seq in (1, 2, 3)]
     for _ in range(4):  # while their numbers are free, reused, and passed
-        assert [await is_resync_required(database, workspace, position) for position in lost] == [
-            True,
-            True,
-        ]
+        assert await refused_positions(database, workspace, [restored, *lost]) == lost
         await append_test_events(
             database, workspace, numbered_events(1), occurred_at=NOW + 3 * SECOND
         )
-    assert not await is_resync_required(database, workspace, FeedPosition(1, NOW))
 
 
 async def test_contiguous_changes_are_read_without_a_gap_or_refused(

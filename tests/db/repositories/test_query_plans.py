@@ -61,39 +61,28 @@ DESTINATION_ORDERS = {
 
 
 def posts_page_query(
-    order_field: PostOrderField, direction: Direction, *, after: KeysetPosition | None = None
+    order_field: PostOrderField = PostOrderField.CREATED_AT,
+    direction: Direction = Direction.DESC,
+    *,
+    after: KeysetPosition | None = None,
+    **filters: Any,
 ) -> Query:
-    request = PageRequest(size=5, after=after)
-    return lambda reader: posts.posts_page(reader, PostCriteria(), order_field, direction, request)
+    """A page of posts, by default of the newest."""
+    criteria, request = PostCriteria(**filters), PageRequest(size=5, after=after)
+    return lambda reader: posts.posts_page(reader, criteria, order_field, direction, request)
 
 
 def destinations_page_query(
-    order_field: DestinationOrderField, direction: Direction, *, after: KeysetPosition | None = None
+    order_field: DestinationOrderField = DestinationOrderField.CREATED_AT,
+    direction: Direction = Direction.DESC,
+    *,
+    after: KeysetPosition | None = None,
+    **filters: Any,
 ) -> Query:
-    request = PageRequest(size=5, after=after)
+    """A page of destinations, by default of the newest."""
+    criteria, request = DestinationCriteria(**filters), PageRequest(size=5, after=after)
     return lambda reader: destinations.destinations_page(
-        reader, DestinationCriteria(), order_field, direction, request, NOW
-    )
-
-
-def newest_posts_query(**filters: Any) -> Query:
-    return lambda reader: posts.posts_page(
-        reader,
-        PostCriteria(**filters),
-        PostOrderField.CREATED_AT,
-        Direction.DESC,
-        PageRequest(size=5),
-    )
-
-
-def newest_destinations_query(**filters: Any) -> Query:
-    return lambda reader: destinations.destinations_page(
-        reader,
-        DestinationCriteria(**filters),
-        DestinationOrderField.CREATED_AT,
-        Direction.DESC,
-        PageRequest(size=5),
-        NOW,
+        reader, criteria, order_field, direction, request, NOW
     )
 
 
@@ -113,35 +102,35 @@ def destination_count_query(**filters: Any) -> Query:
 
 
 FILTERS: dict[str, tuple[Query, set[str]]] = {
-    "posts, status": (newest_posts_query(status=[PostStatus.FAILED]), {"ix_post_status"}),
-    "posts, reference": (newest_posts_query(reference="reference-10"), {"ix_post_reference"}),
+    "posts, status": (posts_page_query(status=[PostStatus.FAILED]), {"ix_post_status"}),
+    "posts, reference": (posts_page_query(reference="reference-10"), {"ix_post_reference"}),
     "posts, platform": (
-        newest_posts_query(platform=["platform-1"]),
+        posts_page_query(platform=["platform-1"]),
         {"ix_post_created_at", "ix_destination_workspace_id_platform_post_id"},
     ),
     "posts, account": (
-        newest_posts_query(account_id=[3]),
+        posts_page_query(account_id=[3]),
         {"ix_post_created_at", UNIQUE_DESTINATION_INDEX},
     ),
-    "posts, created": (newest_posts_query(created_after=WEEK_AGO), {"ix_post_created_at"}),
+    "posts, created": (posts_page_query(created_after=WEEK_AGO), {"ix_post_created_at"}),
     "destinations, status": (
-        newest_destinations_query(status=[DestinationStatus.FAILED]),
+        destinations_page_query(status=[DestinationStatus.FAILED]),
         {"ix_destination_workspace_id_status_created_at_id", POSTS_NOT_DELETED_INDEX},
     ),
     "destinations, account": (
-        newest_destinations_query(account_id=[3]),
+        destinations_page_query(account_id=[3]),
         {"ix_destination_workspace_id_account_id_created_at_id", POSTS_NOT_DELETED_INDEX},
     ),
     "destinations, no such account": (
-        newest_destinations_query(account_id=[99]),
+        destinations_page_query(account_id=[99]),
         {"ix_destination_workspace_id_account_id_created_at_id", POSTS_NOT_DELETED_INDEX},
     ),
     "destinations, error category": (
-        newest_destinations_query(error_category=[ErrorCategory.AUTH]),
+        destinations_page_query(error_category=[ErrorCategory.AUTH]),
         {"ix_destination_error_category", POSTS_NOT_DELETED_INDEX},
     ),
     "destinations, error code": (
-        newest_destinations_query(error_code=["CAPTION_TOO_LONG"]),
+        destinations_page_query(error_code=["CAPTION_TOO_LONG"]),
         {"ix_destination_error_code", POSTS_NOT_DELETED_INDEX},
     ),
 }
@@ -175,10 +164,7 @@ LOADERS: dict[str, tuple[Query, set[str]]] = {
         lambda reader: destinations.destinations_by_post_id(reader, POST_IDS),
         {UNIQUE_DESTINATION_INDEX, "sort"},
     ),
-    "accounts_by_id": (
-        lambda reader: accounts.accounts_by_id(reader, ACCOUNT_IDS),
-        {"pk_account"},
-    ),
+    "accounts_by_id": (lambda reader: accounts.accounts_by_id(reader, ACCOUNT_IDS), {"pk_account"}),
     "activity_by_account_id": (
         lambda reader: accounts.activity_by_account_id(reader, ACCOUNT_IDS, WEEK_AGO),
         {
@@ -219,13 +205,13 @@ BLOCKED_ACCOUNT_QUERIES: dict[str, tuple[Query, set[str]]] = {
 
 
 async def test_due_destinations_of_blocked_accounts_cost_one_lookup_per_account(
-    filled_database: Database,
+    analyzed_database: Database,
 ) -> None:
     async def query(_reader: Reader) -> None:
-        async with filled_database.unscoped_connection() as connection:
+        async with analyzed_database.unscoped_connection() as connection:
             await accounts.blocked_accounts_with_due(connection, NOW, limit=5)
 
-    assert await explain_query(filled_database, query) == {
+    assert await explain_query(analyzed_database, query) == {
         "scan",
         UNSETTLED_INDEX,
     }  # scan of accounts
@@ -253,9 +239,9 @@ LOCKING_QUERIES: dict[str, tuple[Query, set[str]]] = {
 
 @pytest.mark.parametrize(("query", "indexes"), LOCKING_QUERIES.values(), ids=LOCKING_QUERIES)
 async def test_claimable_destinations_are_read_in_index_order_without_a_sort(
-    filled_database: Database, query: Query, indexes: set[str]
+    analyzed_database: Database, query: Query, indexes: set[str]
 ) -> None:
-    assert await explain_locking_query(filled_database, query) == indexes
+    assert await explain_locking_query(analyzed_database, query) == indexes
 
 
 @pytest.mark.parametrize(
@@ -266,10 +252,10 @@ async def test_claimable_destinations_are_read_in_index_order_without_a_sort(
     ],
 )
 async def test_workspaces_with_due_destinations_cost_one_lookup_each(
-    filled_database: Database, platforms: list[str] | None, index: str
+    analyzed_database: Database, platforms: list[str] | None, index: str
 ) -> None:
     async def query(_reader: Reader) -> None:
-        async with filled_database.unscoped_connection() as connection:
+        async with analyzed_database.unscoped_connection() as connection:
             await claims.workspaces_with_due_destinations(
                 connection,
                 NOW,
@@ -279,34 +265,32 @@ async def test_workspaces_with_due_destinations_cost_one_lookup_each(
                 limit=5,
             )
 
-    plan = await explain_query(filled_database, query)
+    plan = await explain_query(analyzed_database, query)
     assert plan - {"sort"} == {"pk_workspace", index}  # PostgreSQL may sort a few workspaces
 
 
-async def test_expired_leases_are_found_in_the_index_of_leases(
-    filled_database: Database,
-) -> None:
+async def test_expired_leases_are_found_in_the_index_of_leases(analyzed_database: Database) -> None:
     async def query(_reader: Reader) -> None:
-        async with filled_database.unscoped_connection() as connection:
+        async with analyzed_database.unscoped_connection() as connection:
             await claims.expired_leases(connection, NOW, limit=5)
 
-    plan = await explain_query(filled_database, query)
+    plan = await explain_query(analyzed_database, query)
     assert plan - {"scan"} == {"ix_destination_leased"}  # SQLite scans the whole index
 
 
-async def test_queries_use_the_expected_indexes(filled_database: Database) -> None:
+async def test_queries_use_the_expected_indexes(analyzed_database: Database) -> None:
     for group in (
         _sorted_page_queries(),
-        _null_time_queries(filled_database),
+        _null_time_queries(analyzed_database),
         FILTERS,
-        _failure_queries(filled_database),
+        _failure_queries(analyzed_database),
         TOTALS,
         LOADERS,
         BLOCKED_ACCOUNT_QUERIES,
-        _feed_queries(filled_database),
+        _feed_queries(analyzed_database),
     ):
         plans = {
-            name: await explain_query(filled_database, query) - PLAN_ALTERNATIVES.get(name, set())
+            name: await explain_query(analyzed_database, query) - PLAN_ALTERNATIVES.get(name, set())
             for name, (query, _) in group.items()
         }
 
@@ -352,8 +336,8 @@ def _failure_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
     """Filters by outcome and failure, and retry candidates; the engines differ."""
     in_order = {"ix_destination_workspace_id_status_created_at_id", POSTS_NOT_DELETED_INDEX}
     queries = {
-        "outcome": newest_destinations_query(outcome=[Outcome.UNKNOWN]),
-        "failed lately": newest_destinations_query(failed_after=WEEK_AGO),
+        "outcome": destinations_page_query(outcome=[Outcome.UNKNOWN]),
+        "failed lately": destinations_page_query(failed_after=WEEK_AGO),
         "to retry, of accounts": retry_candidates_query(account_id=[3]),
         "to retry, by attempts": retry_candidates_query(max_attempts=1),
         "to retry, failed lately": retry_candidates_query(failed_after=WEEK_AGO),
@@ -407,7 +391,7 @@ def _feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
 
 
 @pytest.fixture
-async def filled_database(database: Database) -> Database:
+async def analyzed_database(database: Database) -> Database:
     """Database with two equal workspaces, fresh statistics, and no dead rows of earlier tests."""
     await add_many_posts(database, OWN_WORKSPACE)
     await add_many_posts(database, OTHER_WORKSPACE)

@@ -20,14 +20,7 @@ from app.domain.api_keys import Scope
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationState, Outcome
 from app.domain.ids import DestinationId, WorkspaceId
-from tests.db.all_tables import (
-    DELIVERY,
-    FAILED,
-    POST,
-    PUBLISHED,
-    WORKSPACE,
-    add_row_in_every_table,
-)
+from tests.db.all_tables import DELIVERY, FAILED, POST, PUBLISHED, WORKSPACE, add_row_in_every_table
 from tests.factories import (
     NOW,
     add_account,
@@ -215,7 +208,7 @@ UNREADABLE_ON_POSTGRESQL = [
     (
         f"UPDATE post SET created_at = '4000-01-01 BC' WHERE id = '{POST}'",
         "The check of the values in post could not be finished: date value out of range.",
-    ),
+    )
 ]
 PROBLEMS = BROKEN_LINKS + BROKEN_RULES
 
@@ -346,10 +339,7 @@ EVIDENCE_PROBLEMS: list[tuple[str, str]] = [
         " differs in place or time of publication from the counted evidence.",
     ),
     ("published_at = reported_at", ""),
-    (
-        "fence = 3",
-        " has had 1 claims, but there is evidence of a publication by claim 3.",
-    ),
+    ("fence = 3", " has had 1 claims, but there is evidence of a publication by claim 3."),
     ("counted = FALSE", " has no counted evidence of its publication."),
 ]
 
@@ -451,9 +441,7 @@ async def test_actor_of_an_event_may_be_missing_or_belong_to_another_workspace(
     filled_database: Database,
 ) -> None:
     key = await add_api_key(
-        filled_database,
-        await add_workspace(filled_database),
-        scopes=[Scope.PUBLISH_ALL],
+        filled_database, await add_workspace(filled_database), scopes=[Scope.PUBLISH_ALL]
     )
     async with filled_database.write_engine.begin() as connection:
         for seq, actor in ((1, None), (2, key.id)):
@@ -507,9 +495,7 @@ async def test_damaged_page_is_reported_and_other_checks_continue(
     assert counter == COUNTER_PROBLEM
 
 
-async def test_database_error_ends_only_one_check(
-    filled_database: Database,
-) -> None:
+async def test_database_error_ends_only_one_check(filled_database: Database) -> None:
     await execute_unchecked(filled_database, "ALTER TABLE idempotency_key DROP COLUMN outcome")
     await execute_unchecked(filled_database, COUNTER_STATEMENT)
 
@@ -525,9 +511,7 @@ async def test_database_error_ends_only_one_check(
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-async def test_unreadable_version_is_reported(
-    filled_database: Database,
-) -> None:
+async def test_unreadable_version_is_reported(filled_database: Database) -> None:
     await corrupt_table(filled_database, "alembic_version")
 
     assert await find_problems(filled_database) == [
