@@ -165,20 +165,22 @@ def _enforce_statement_timeout(engine: AsyncEngine, timeout: timedelta) -> None:
     """Interrupt statements that exceed the timeout or whose task was cancelled."""
 
     @event.listens_for(engine.sync_engine, "connect")
-    def store_driver_connection(connection: Any, record: Any) -> None:
-        # aiosqlite's interrupt() is a coroutine, which a timer cannot run.
-        record.info["driver"] = connection.driver_connection._conn
+    def attach_interrupter(connection: Any, record: Any) -> None:
+        record.info["interrupter"] = _Interrupter(connection.driver_connection)
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
     def start_timer(connection: Any, *_statement: object) -> None:
         if not connection.get_execution_options().get(NO_TIME_LIMIT):
-            loop, info = asyncio.get_running_loop(), connection.info
-            info["timer"] = loop.call_later(timeout.total_seconds(), _interrupt, info)
+            interrupter: _Interrupter = connection.info["interrupter"]
+            interrupter.timer = asyncio.get_running_loop().call_later(
+                timeout.total_seconds(), interrupter.interrupt
+            )
 
     @event.listens_for(engine.sync_engine, "after_cursor_execute")
     def stop_timer(connection: Any, *_statement: object) -> None:
-        if "timer" in connection.info:
-            connection.info.pop("timer").cancel()
+        timer = connection.info["interrupter"].timer
+        if timer is not None:
+            timer.cancel()
 
     @event.listens_for(engine.sync_engine, "handle_error")
     def stop_or_interrupt(context: ExceptionContext) -> None:
@@ -186,18 +188,22 @@ def _enforce_statement_timeout(engine: AsyncEngine, timeout: timedelta) -> None:
             return
         stop_timer(context.connection)
         if isinstance(context.original_exception, asyncio.CancelledError):
-            _interrupt(context.connection.info)
+            context.connection.info["interrupter"].interrupt()
 
 
-def _interrupt(info: dict[str, Any]) -> None:
-    """Interrupt a connection's statement, whose thread a task cancellation cannot reach.
+class _Interrupter:
+    """Interrupts a connection's statement, whose thread a task cancellation cannot reach."""
 
-    Repeats until the timer is cancelled, because a statement that has not begun yet is missed.
-    """
-    driver: sqlite3.Connection = info["driver"]
-    try:
-        driver.interrupt()
-    except sqlite3.ProgrammingError:  # the connection is closed
-        return
-    delay = _INTERRUPT_RETRY_INTERVAL.total_seconds()
-    info["timer"] = asyncio.get_running_loop().call_later(delay, _interrupt, info)
+    def __init__(self, driver: aiosqlite.Connection) -> None:
+        # aiosqlite's interrupt() is a coroutine, which a timer cannot run.
+        self._connection: sqlite3.Connection = driver._conn
+        self.timer: asyncio.TimerHandle | None = None
+
+    def interrupt(self) -> None:
+        """Interrupt until the timer is cancelled, because a statement that has not begun yet is missed."""
+        try:
+            self._connection.interrupt()
+        except sqlite3.ProgrammingError:  # the connection is closed
+            return
+        delay = _INTERRUPT_RETRY_INTERVAL.total_seconds()
+        self.timer = asyncio.get_running_loop().call_later(delay, self.interrupt)
