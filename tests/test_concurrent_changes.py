@@ -9,8 +9,8 @@ from uuid import uuid4
 from sqlalchemy import text
 
 from app.db.core.database import Database, WriteSession
-from app.db.repositories.events import append_events, read_changes
-from app.domain.events import FEED_START, Change, ChangeFilter, Event, EventKind
+from app.db.repositories.events import append_events, read_events
+from app.domain.events import FEED_START, Event, EventFilter, EventKind, StoredEvent
 from app.domain.ids import PostId, WorkspaceId
 from app.domain.post_commands import PostUpdate
 from app.services.change_feed import ChangeFeed
@@ -36,7 +36,7 @@ from tests.test_concurrency import LONG_TIMEOUT, count_lock_waits, database_with
 WRITERS = 8
 ROUNDS = 4
 END_EVENT_KIND = EventKind.ACCOUNT_CONNECTED
-CREATED = ChangeFilter(kinds=[EventKind.POST_CREATED, END_EVENT_KIND])
+CREATED = EventFilter(kinds=[EventKind.POST_CREATED, END_EVENT_KIND])
 
 
 async def write_posts(database: Database, workspace: WorkspaceId, number: int) -> list[PostId]:
@@ -70,28 +70,28 @@ async def write_posts(database: Database, workspace: WorkspaceId, number: int) -
 
 
 async def read_until_end(
-    database: Database, workspace: WorkspaceId, change_filter: ChangeFilter, size: int
-) -> list[Change]:
+    database: Database, workspace: WorkspaceId, event_filter: EventFilter, size: int
+) -> list[StoredEvent]:
     """Read page by page until the end event."""
     reader = database.read(workspace)
     after = FEED_START
-    received: list[Change] = []
+    received: list[StoredEvent] = []
     while not received or received[-1].kind is not END_EVENT_KIND:
-        page = await read_changes(reader, after, change_filter, limit=size)
-        received += page.changes
+        page = await read_events(reader, after, event_filter, limit=size)
+        received += page.events
         after = page.next_position
         await asyncio.sleep(0)
     return received[:-1]
 
 
 async def follow_changes(
-    feed: ChangeFeed, workspace: WorkspaceId, change_filter: ChangeFilter
-) -> list[Change]:
+    feed: ChangeFeed, workspace: WorkspaceId, event_filter: EventFilter
+) -> list[StoredEvent]:
     """Read the feed until the end event."""
-    received: list[Change] = []
+    received: list[StoredEvent] = []
     async with feed.subscribe(workspace, FEED_START) as subscription:
         while not received or received[-1].kind is not END_EVENT_KIND:
-            received += await subscription.next_changes(change_filter)
+            received += await subscription.next_events(event_filter)
     return received[:-1]
 
 
@@ -160,7 +160,7 @@ async def missed_beside_slow_writer(database: Database, writers: Database) -> li
         while not quick.done() and not await count_lock_waits(database):
             pass
         reader = database.read(workspace)
-        first = await read_changes(reader, None, ALL_CHANGES, limit=9)
+        first = await read_events(reader, None, ALL_CHANGES, limit=9)
         may_end.set()
     read_seqs = seqs_per_page(
         [first, *await read_all_pages(reader, first.next_position, ALL_CHANGES, 9)]

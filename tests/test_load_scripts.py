@@ -10,7 +10,7 @@ from tests import server_kills
 from tests.command_processes import fork
 from tests.server_kills import ServerKillResults
 from tests.subscriptions import kills
-from tests.subscriptions.latency import LatencyLoad, run_load
+from tests.subscriptions.latency import LatencyLoad, run_subscription_load
 from tests.subscriptions.outages import RestartedDatabase
 
 
@@ -57,7 +57,7 @@ async def test_each_change_reaches_every_subscription_once(
         processes=2,
     )
 
-    results = await run_load(database_url, tmp_path, load, fork)
+    results = await run_subscription_load(database_url, tmp_path, load, fork)
 
     delivery = results.delivery
     assert (delivery.missing, delivery.duplicates, delivery.out_of_order) == (0, 0, 0)

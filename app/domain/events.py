@@ -56,7 +56,7 @@ FEED_START = FeedPosition(0, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Change:
+class StoredEvent:
     """An event as stored in a workspace's feed."""
 
     seq: int
@@ -85,15 +85,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeFilter:
-    """Filter of changes. None does not filter; an empty collection of kinds matches nothing."""
+class EventFilter:
+    """Filter of events. None does not filter; an empty collection of kinds matches nothing."""
 
     kinds: Collection[EventKind] | None = None
     post_id: PostId | None = None
 
-    def matches(self, change: Change) -> bool:
-        return (self.kinds is None or change.kind in self.kinds) and (
-            self.post_id is None or change.post_id == self.post_id
+    def matches(self, event: StoredEvent) -> bool:
+        return (self.kinds is None or event.kind in self.kinds) and (
+            self.post_id is None or event.post_id == self.post_id
         )
 
 

@@ -19,7 +19,7 @@ MAX_LEASE = timedelta(hours=1)
 MAX_CLAIMS = 100
 """Destinations of one claim."""
 
-MAX_WAIT = timedelta(seconds=20)
+MAX_CLAIM_WAIT = timedelta(seconds=20)
 """Longest time that a claim may wait for a due destination."""
 
 MAX_CLAIM_PLATFORMS = 20
@@ -85,7 +85,7 @@ def validate_lease_duration(seconds: int, argument: str) -> timedelta:
 
 def validate_wait_duration(seconds: int, argument: str) -> timedelta:
     """Return the duration; raises InvalidInput outside 0 to MAX_WAIT."""
-    return validate_seconds(seconds, argument, timedelta(), MAX_WAIT)
+    return validate_seconds(seconds, argument, timedelta(), MAX_CLAIM_WAIT)
 
 
 def validate_claim_limit(count: int, argument: str) -> int:

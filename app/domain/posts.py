@@ -112,7 +112,7 @@ class Post:
         )
         return replace(self, destinations=destinations, updated_at=now)
 
-    def published_despite_cancel(self, destination_id: DestinationId, now: datetime) -> Self:
+    def resubmitted_for(self, destination_id: DestinationId, now: datetime) -> Self:
         """Return a draft as submitted, because one destination was published; cancel all others."""
         destinations = []
         for destination in self.destinations:

@@ -116,7 +116,7 @@ def settle_published(
 ) -> Transition:
     """Settle a destination by its first published report; flag any further one as a duplicate.
 
-    Raises LeaseLost for a draft's destination, unless `Post.published_despite_cancel` was applied first.
+    Raises LeaseLost for a draft's destination, unless `Post.resubmitted_for` was applied first.
     """
     if state.due_at is None:
         raise lease_lost_error()

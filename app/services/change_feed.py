@@ -19,12 +19,12 @@ from app.db.core.postgresql import driver_options
 from app.db.repositories.events import (
     check_position,
     newest_position,
-    read_changes,
-    read_contiguous_changes,
+    read_contiguous_events,
+    read_events,
     resync_required_error,
 )
 from app.domain.errors import ResyncRequired, ServiceUnavailable
-from app.domain.events import Change, ChangeFilter, FeedPosition
+from app.domain.events import EventFilter, FeedPosition, StoredEvent
 from app.domain.ids import WorkspaceId
 from app.observability.outages import Outage
 from app.pubsub.notifier import ChangeNotifier, MemoryChangeNotifier, WakeCallback
@@ -36,10 +36,10 @@ FEED_POLL_INTERVAL = timedelta(milliseconds=250)
 _READ_BATCH_SIZE = 100
 _CATCH_UP_BATCH_SIZE = 20
 """Small, because after a restart very many subscribers may hold such a batch."""
-_MAX_CACHED_CHANGES = 500
+_MAX_CACHED_EVENTS = 500
 """Changes cached per workspace; a subscriber further behind reads from the database."""
 _MAX_CACHED_CHARACTERS = 4_000_000
-"""Limit for the values of the cached changes of a workspace, since a post's text may be long."""
+"""Limit for the values of the cached events of a workspace, since a post's text may be long."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -115,65 +115,65 @@ class FeedSubscription:
         self._poll_interval = poll_interval
         self.position = position
 
-    async def next_changes(self, change_filter: ChangeFilter) -> Sequence[Change]:
-        """Wait for the next matching changes; each is returned once, in order.
+    async def next_events(self, event_filter: EventFilter) -> Sequence[StoredEvent]:
+        """Wait for the next matching events; each is returned once, in order.
 
-        Raises ResyncRequired if changes after the position were pruned.
+        Raises ResyncRequired if events after the position were pruned.
         """
         while True:
-            changes = self._tailer.changes_after(self.position)
-            if changes is None:
-                changes = await self._read_from_database(change_filter)
-            elif changes:
-                self.position = changes[-1].position
-                changes = [change for change in changes if change_filter.matches(change)]
+            events = self._tailer.events_after(self.position)
+            if events is None:
+                events = await self._read_from_database(event_filter)
+            elif events:
+                self.position = events[-1].position
+                events = [event for event in events if event_filter.matches(event)]
             else:
                 await self._tailer.wait_for_new()
                 continue
-            if changes:
-                return changes
+            if events:
+                return events
 
-    async def _read_from_database(self, change_filter: ChangeFilter) -> Sequence[Change]:
+    async def _read_from_database(self, event_filter: EventFilter) -> Sequence[StoredEvent]:
         try:
-            page = await read_changes(
-                self._reader, self.position, change_filter, limit=_CATCH_UP_BATCH_SIZE
+            page = await read_events(
+                self._reader, self.position, event_filter, limit=_CATCH_UP_BATCH_SIZE
             )
         except ServiceUnavailable:
             await asyncio.sleep(self._poll_interval.total_seconds())
             return ()
         self.position = page.next_position
-        return page.changes
+        return page.events
 
 
 class _FeedTailer:
-    """The latest changes of a workspace, and a task that reads new ones."""
+    """The latest events of a workspace, and a task that reads new ones."""
 
     def __init__(self, reader: Reader, poll_interval: timedelta) -> None:
         self.subscriber_count = 0
         self.has_gap = False
-        """True once changes were pruned before this tailer read them: it cannot go on."""
+        """True once events were pruned before this tailer read them: it cannot go on."""
         self._reader = reader
         self._poll_interval = poll_interval
-        self._cached_changes: deque[tuple[Change, int]] = deque()
+        self._cached_events: deque[tuple[StoredEvent, int]] = deque()
         """Changes, each with the number of its characters."""
         self._cached_characters = 0
-        self._changes_by_missing_count: dict[int, Sequence[Change]] = {}
-        """The last N changes by N, cached because nearly all subscribers are at the same position."""
+        self._events_by_missing_count: dict[int, Sequence[StoredEvent]] = {}
+        """The last N events by N, cached because nearly all subscribers are at the same position."""
         self._end_position: FeedPosition | None = None
-        """Position of the last change; None until the start position is read."""
+        """Position of the last event; None until the start position is read."""
         self._wake_event = asyncio.Event()
-        self._new_changes_event = asyncio.Event()
+        self._new_events_signal = asyncio.Event()
         self._run_task = asyncio.create_task(self._run())
 
     def wake(self) -> None:
         self._wake_event.set()
 
     async def wait_for_new(self) -> None:
-        """Return when there are new changes, or when there is a gap."""
-        await self._new_changes_event.wait()
+        """Return when there are new events, or when there is a gap."""
+        await self._new_events_signal.wait()
 
-    def changes_after(self, position: FeedPosition) -> Sequence[Change] | None:
-        """Return the cached changes after a position; None if only the database has them all.
+    def events_after(self, position: FeedPosition) -> Sequence[StoredEvent] | None:
+        """Return the cached events after a position; None if only the database has them all.
 
         Raises ResyncRequired if this tailer has a gap.
         """
@@ -182,16 +182,16 @@ class _FeedTailer:
         if self._end_position is None:
             return ()
         missing = self._end_position.seq - position.seq
-        if missing > len(self._cached_changes):
+        if missing > len(self._cached_events):
             return None
         if missing <= 0:
             return ()
-        changes = self._changes_by_missing_count.get(missing)
-        if changes is None:
-            skipped = len(self._cached_changes) - missing
-            changes = [change for change, _ in islice(self._cached_changes, skipped, None)]
-            self._changes_by_missing_count[missing] = changes
-        return changes
+        events = self._events_by_missing_count.get(missing)
+        if events is None:
+            skipped = len(self._cached_events) - missing
+            events = [event for event, _ in islice(self._cached_events, skipped, None)]
+            self._events_by_missing_count[missing] = events
+        return events
 
     async def stop(self) -> None:
         self._run_task.cancel()
@@ -200,10 +200,10 @@ class _FeedTailer:
     async def _run(self) -> None:
         outage = Outage(logger, "change feed read failed")
         while not self.has_gap:
-            changes: Sequence[Change] = ()
+            events: Sequence[StoredEvent] = ()
             with outage.suppress():
-                changes = await self._read_new_changes()
-            if len(changes) < _READ_BATCH_SIZE:
+                events = await self._read_new_events()
+            if len(events) < _READ_BATCH_SIZE:
                 # Not by `wait_for`, which may lose a cancellation that arrives with the wake-up.
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._poll_interval.total_seconds()):
@@ -212,40 +212,40 @@ class _FeedTailer:
             else:
                 await asyncio.sleep(0)  # a read need not suspend, and other tasks have to run
 
-    async def _read_new_changes(self) -> Sequence[Change]:
-        """Read, cache and return a batch of new changes; sets `has_gap` if some were pruned."""
-        changes: Sequence[Change] = ()
+    async def _read_new_events(self) -> Sequence[StoredEvent]:
+        """Read, cache and return a batch of new events; sets `has_gap` if some were pruned."""
+        events: Sequence[StoredEvent] = ()
         try:
             if self._end_position is None:
                 self._end_position = await newest_position(self._reader)
             else:
-                changes = await read_contiguous_changes(
+                events = await read_contiguous_events(
                     self._reader, self._end_position, limit=_READ_BATCH_SIZE
                 )
-                if not changes:
+                if not events:
                     return ()
-                self._cache_changes(changes)
+                self._cache_events(events)
         except ResyncRequired:
             self.has_gap = True
         self._notify()
-        return changes
+        return events
 
     def _notify(self) -> None:
-        self._new_changes_event.set()
-        self._new_changes_event = asyncio.Event()
+        self._new_events_signal.set()
+        self._new_events_signal = asyncio.Event()
 
-    def _cache_changes(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            characters = len(str(change.values))
-            self._cached_changes.append((change, characters))
+    def _cache_events(self, events: Sequence[StoredEvent]) -> None:
+        for event in events:
+            characters = len(str(event.values))
+            self._cached_events.append((event, characters))
             self._cached_characters += characters
-            self._end_position = change.position
+            self._end_position = event.position
         while (
-            len(self._cached_changes) > _MAX_CACHED_CHANGES
+            len(self._cached_events) > _MAX_CACHED_EVENTS
             or self._cached_characters > _MAX_CACHED_CHARACTERS
         ):
-            self._cached_characters -= self._cached_changes.popleft()[1]
-        self._changes_by_missing_count.clear()
+            self._cached_characters -= self._cached_events.popleft()[1]
+        self._events_by_missing_count.clear()
 
 
 @asynccontextmanager

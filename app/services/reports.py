@@ -110,9 +110,7 @@ class ReportService:
         async def work(uow: UnitOfWork) -> ReportResult:
             locked = await _lock_claimed_destination(uow, lease)
             if locked.post.is_draft:  # cancelled before the publisher reported its start
-                post = locked.post.published_despite_cancel(
-                    lease.destination_id, uow.write_context.now
-                )
+                post = locked.post.resubmitted_for(lease.destination_id, uow.write_context.now)
                 locked = LockedDestination(
                     post, post.destination(lease.destination_id), locked.history
                 )
@@ -221,7 +219,7 @@ async def record_external_attempt(
             raise NotFound(f"The post was not found on account {account_id}.")
         destination_id = destination_ids[account_id]
         if is_published and post.is_draft:  # cancelled after the publisher had taken it
-            post = post.published_despite_cancel(destination_id, write_context.now)
+            post = post.resubmitted_for(destination_id, write_context.now)
         locked = await load_locked_destination(uow, post, destination_id)
         transition = external_attempts.record_external_attempt(
             locked.state,

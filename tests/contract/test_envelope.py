@@ -23,7 +23,7 @@ from tests.rest.envelope import check_envelope, failure_error, ordered_json, suc
 from tests.rest.write_requests import (
     ACCOUNT_ID_MESSAGE,
     UUID_MESSAGE,
-    expect_refusal,
+    expect_write_refusal,
     field_error,
     non_retryable_error,
 )
@@ -155,7 +155,7 @@ async def test_malformed_id_is_reported_by_its_name(acme: Tenant, endpoint: Endp
     texts, message = MALFORMED_IDS[name]
     for text in texts:
         path = f"/v1{endpoint.path.format(**{name: text})}"
-        error = await expect_refusal(acme, endpoint.method, path, status=400)
+        error = await expect_write_refusal(acme, endpoint.method, path, status=400)
         assert ordered_json(error) == ordered_json(field_error("invalid_id", name, message))
 
 

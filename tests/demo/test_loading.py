@@ -16,7 +16,7 @@ from app.db.migrations import migrate
 from app.db.models import ApiKey
 from app.db.repositories.accounts import activity_by_account_id, all_accounts
 from app.db.repositories.attempts import load_attempts
-from app.db.repositories.events import read_changes
+from app.db.repositories.events import read_events
 from app.db.repositories.posts import load_posts
 from app.db.tools.integrity import find_problems
 from app.demo import DEMO_WORKSPACE_ID, DemoRefused, load_demo
@@ -31,7 +31,7 @@ from app.domain.api_keys import Scope
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.errors import InvalidApiKey
-from app.domain.events import ChangeFilter, EventKind
+from app.domain.events import EventFilter, EventKind
 from app.domain.ids import DestinationId, PostId
 from app.domain.posts import PostStatus
 from app.services.api_keys import ApiKeyAuthenticator
@@ -157,10 +157,10 @@ async def test_change_feed_has_an_event_for_every_post_destination_and_account(
 ) -> None:
     await load_demo_data(database)
     rows = await all_rows(database)
-    page = await read_changes(
-        database.read(DEMO_WORKSPACE_ID), None, ChangeFilter(), limit=len(rows["event"])
+    page = await read_events(
+        database.read(DEMO_WORKSPACE_ID), None, EventFilter(), limit=len(rows["event"])
     )
-    assert Counter(change.kind for change in page.changes) == {
+    assert Counter(change.kind for change in page.events) == {
         EventKind.ACCOUNT_CONNECTED: len(rows["account"]),
         EventKind.POST_CREATED: len(rows["post"]),
         EventKind.DESTINATION_ADDED: len(rows["destination"]),

@@ -14,11 +14,11 @@ from app.domain.attempts import Evidence
 from app.domain.destinations import Destination
 from app.domain.events import (
     FEED_START,
-    Change,
-    ChangeFilter,
     Event,
+    EventFilter,
     EventKind,
     FeedPosition,
+    StoredEvent,
     account_events,
     duplicate_event,
     post_events,
@@ -236,9 +236,9 @@ def public_fields(kind: EventKind) -> set[str]:
     return {*PUBLIC_FIELDS[kind.value.partition(".")[0]].split()}
 
 
-def as_change(event: Event) -> Change:
+def as_change(event: Event) -> StoredEvent:
     """Return the event as number 7 of a feed."""
-    return Change(
+    return StoredEvent(
         seq=7,
         kind=event.kind,
         operation="createPost",
@@ -336,8 +336,8 @@ def test_filter_matches_by_kind_and_post() -> None:
     }
 
     def matching(**criteria: Any) -> set[str]:
-        change_filter = ChangeFilter(**criteria)
-        return {name for name, change in changes.items() if change_filter.matches(change)}
+        event_filter = EventFilter(**criteria)
+        return {name for name, change in changes.items() if event_filter.matches(change)}
 
     created, account = EventKind.POST_CREATED, EventKind.ACCOUNT_CHANGED
     assert matching() == {*changes}

@@ -145,7 +145,7 @@ def test_published_draft_is_submitted_and_its_other_destinations_are_cancelled(
     before = make_post([draft(), draft()], scheduled_for=scheduled_for)
     first, second = before.destinations
     due = queued(scheduled_for or NOW)
-    assert before.published_despite_cancel(second.id, NOW) == replace(
+    assert before.resubmitted_for(second.id, NOW) == replace(
         before,
         is_draft=False,
         submitted_now=scheduled_for is None,

@@ -13,8 +13,8 @@ from tests.rest.write_requests import (
     NOT_FUTURE_MESSAGE,
     PAST,
     SOON,
-    expect_refusal,
     expect_success,
+    expect_write_refusal,
     field_error,
     non_retryable_error,
 )
@@ -108,7 +108,9 @@ async def test_bulk_is_limited_to_50_posts(acme: Tenant) -> None:
     assert data["summary"]["succeeded"] == 50
 
     for more in ([DRAFT] * 51, [5] * 2000):
-        error = await expect_refusal(acme, "POST", "/v1/posts/bulk", {"posts": more}, status=400)
+        error = await expect_write_refusal(
+            acme, "POST", "/v1/posts/bulk", {"posts": more}, status=400
+        )
         assert error == non_retryable_error(
             "bulk_limit_exceeded", "posts", f"There are {len(more)} posts; at most 50 are allowed."
         )
@@ -118,6 +120,6 @@ async def test_bulk_is_limited_to_50_posts(acme: Tenant) -> None:
 async def test_bulk_without_list_of_posts_is_refused(
     acme: Tenant, body: dict[str, Any] | None
 ) -> None:
-    assert await expect_refusal(
+    assert await expect_write_refusal(
         acme, "POST", "/v1/posts/bulk", body, status=400
     ) == non_retryable_error("validation_error", "posts", "posts must be a list of 1 to 50 posts.")

@@ -17,8 +17,8 @@ from tests.factories import NOW, add_account, add_api_key
 from tests.rest.envelope import failure_error, ordered_json, success_data
 from tests.rest.write_requests import (
     SOON,
-    expect_refusal,
     expect_success,
+    expect_write_refusal,
     field_error,
     non_retryable_error,
     send_json,
@@ -62,7 +62,7 @@ async def test_key_of_different_request_is_refused(
     acme: Tenant, path: str, body: dict[str, Any], other: dict[str, Any], status: int
 ) -> None:
     await expect_success(acme, "POST", path, body, status=status, Idempotency_Key="k1")
-    error = await expect_refusal(acme, "POST", path, other, status=422, Idempotency_Key="k1")
+    error = await expect_write_refusal(acme, "POST", path, other, status=422, Idempotency_Key="k1")
     assert ordered_json(error) == ordered_json(
         field_error("idempotency_key_reused", "Idempotency-Key", REUSED_MESSAGE)
     )
@@ -116,7 +116,7 @@ async def test_key_expires_after_24_hours_and_is_scoped_to_operation(acme: Tenan
 async def test_malformed_key_is_refused_by_header_name(
     acme: Tenant, path: str, body: dict[str, Any]
 ) -> None:
-    error = await expect_refusal(acme, "POST", path, body, status=400, Idempotency_Key=" ")
+    error = await expect_write_refusal(acme, "POST", path, body, status=400, Idempotency_Key=" ")
     message = "Idempotency-Key must be printable and not empty."
     assert error == non_retryable_error("validation_error", "Idempotency-Key", message)
 
@@ -190,7 +190,7 @@ async def test_concurrent_identical_requests_create_once(acme: Tenant) -> None:
 async def test_refused_request_is_not_stored(acme: Tenant) -> None:
     body = {"content": "Sale", "account_ids": [7]}
     for headers in ({}, {"Idempotency_Key": "k1"}):
-        await expect_refusal(acme, "POST", "/v1/posts", body, status=400, **headers)
+        await expect_write_refusal(acme, "POST", "/v1/posts", body, status=400, **headers)
     await add_account(acme.database, acme.workspace, id=7)
     await expect_success(acme, "POST", "/v1/posts", body, status=201, Idempotency_Key="k1")
 
@@ -212,7 +212,9 @@ async def test_repeated_key_after_deletion_is_not_found(acme: Tenant) -> None:
     post = await expect_success(acme, "POST", "/v1/posts", BODY, status=201, Idempotency_Key="k1")
     await expect_success(acme, "DELETE", f"/v1/posts/{post['id']}")
 
-    error = await expect_refusal(acme, "POST", "/v1/posts", BODY, status=404, Idempotency_Key="k1")
+    error = await expect_write_refusal(
+        acme, "POST", "/v1/posts", BODY, status=404, Idempotency_Key="k1"
+    )
 
     assert error == non_retryable_error(
         "not_found",

@@ -29,8 +29,8 @@ from tests.rest.write_requests import (
     NOT_FUTURE_MESSAGE,
     PAST,
     SOON,
-    expect_refusal,
     expect_success,
+    expect_write_refusal,
     field_error,
     member_errors,
     non_retryable_error,
@@ -148,7 +148,7 @@ async def test_too_many_accounts_are_refused_before_query(
     many = {"content": "Sale", "account_ids": [*range(1, 40_001)]}
     path = scheduled_path if method == "PATCH" else "/v1/posts"
 
-    error = await expect_refusal(acme, method, path, many, status=400)
+    error = await expect_write_refusal(acme, method, path, many, status=400)
 
     message = "There are 40000 accounts; at most 500 are allowed."
     assert error == field_error("validation_error", "account_ids", message)
@@ -217,7 +217,7 @@ INVALID_CHANGES = [
 async def test_invalid_patch_is_refused_by_name(
     acme: Tenant, scheduled_path: str, changes: JsonObject, refusal: JsonObject
 ) -> None:
-    error = await expect_refusal(acme, "PATCH", scheduled_path, changes, status=400)
+    error = await expect_write_refusal(acme, "PATCH", scheduled_path, changes, status=400)
     assert ordered_json(error) == ordered_json(refusal)
 
 
@@ -233,12 +233,15 @@ async def test_stale_version_is_refused(
     acme: Tenant, draft_path: str, method: str, sub: str, body: JsonObject
 ) -> None:
     body = {**body, "expected_version": 2}
-    assert await expect_refusal(acme, method, draft_path + sub, body, status=409) == STALE_VERSION
+    assert (
+        await expect_write_refusal(acme, method, draft_path + sub, body, status=409)
+        == STALE_VERSION
+    )
 
 
 async def test_patch_with_current_version_succeeds_once(acme: Tenant, scheduled_path: str) -> None:
     await expect_success(acme, "PATCH", scheduled_path, {"content": "Other", "expected_version": 1})
-    error = await expect_refusal(
+    error = await expect_write_refusal(
         acme, "PATCH", scheduled_path, {"content": "Third", "expected_version": 1}, status=409
     )
     assert error["code"] == "stale_version"
@@ -266,7 +269,7 @@ async def test_post_that_may_be_published_cannot_be_changed_or_deleted(
     acme: Tenant, method: str, state: DestinationState, code: str, message: str
 ) -> None:
     path = await add_post_path(acme, state)
-    error = await expect_refusal(acme, method, path, {"content": "Other"}, status=409)
+    error = await expect_write_refusal(acme, method, path, {"content": "Other"}, status=409)
     assert error == non_retryable_error(code, None, message)
 
 
@@ -284,7 +287,9 @@ async def test_unpublished_post_is_deleted(acme: Tenant, scheduled_path: str) ->
         }
     )
     for method, sub in (("GET", ""), ("GET", "/results"), ("DELETE", ""), ("PATCH", "")):
-        assert await expect_refusal(acme, method, scheduled_path + sub, status=404) == NOT_FOUND
+        assert (
+            await expect_write_refusal(acme, method, scheduled_path + sub, status=404) == NOT_FOUND
+        )
     assert success_data(await acme.client.get("/v1/posts"))["total"] == 0
 
 
@@ -353,7 +358,7 @@ async def test_schedule_keeps_time_of_draft_and_replaces_accounts(
 
     assert (data["status"], data["scheduled_for"]) == ("scheduled", SOON)
     assert data["account_ids"] == [other]
-    assert await expect_refusal(
+    assert await expect_write_refusal(
         acme, "POST", path, {"publish_now": True}, status=409
     ) == non_retryable_error(
         "conflict", None, "Only a draft can be scheduled; this post is scheduled."
@@ -384,7 +389,7 @@ INVALID_SCHEDULES: list[tuple[JsonObject | None, JsonObject]] = [
 async def test_invalid_schedule_is_refused_by_name(
     acme: Tenant, draft_path: str, body: JsonObject | None, refusal: JsonObject
 ) -> None:
-    error = await expect_refusal(acme, "POST", f"{draft_path}/schedule", body, status=400)
+    error = await expect_write_refusal(acme, "POST", f"{draft_path}/schedule", body, status=400)
     assert ordered_json(error) == ordered_json(refusal)
 
 
@@ -403,7 +408,7 @@ async def test_foreign_post_looks_missing(
     workspace = await add_workspace(acme.database)
     foreign = await add_post(acme.database, workspace, is_draft=True)
     errors = [
-        await expect_refusal(acme, method, f"/v1/posts/{post_id}{sub}", body, status=404)
+        await expect_write_refusal(acme, method, f"/v1/posts/{post_id}{sub}", body, status=404)
         for post_id in (foreign.id, uuid4())
     ]
     assert errors == [NOT_FOUND, NOT_FOUND]

@@ -16,8 +16,8 @@ from tests.rest.write_requests import (
     PAST,
     SOON,
     TIME_MESSAGE,
-    expect_refusal,
     expect_success,
+    expect_write_refusal,
     field_error,
     member_errors,
     uncached_data,
@@ -236,7 +236,7 @@ async def test_invalid_body_is_refused_by_name(
 ) -> None:
     body = {"content": "Sale", "account_ids": [account], **body}
 
-    error = await expect_refusal(acme, "POST", "/v1/posts", body, status=400)
+    error = await expect_write_refusal(acme, "POST", "/v1/posts", body, status=400)
 
     assert ordered_json(error) == ordered_json(refusal)
 
@@ -245,7 +245,7 @@ async def test_foreign_account_looks_missing(acme: Tenant) -> None:
     other = await add_workspace(acme.database)
     foreign = await add_account(acme.database, other, id=2285)
     errors = [
-        await expect_refusal(
+        await expect_write_refusal(
             acme, "POST", "/v1/posts", {"content": "Sale", "account_ids": [number]}, status=400
         )
         for number in (foreign, 2286)

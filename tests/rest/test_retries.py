@@ -29,8 +29,8 @@ from tests.rest.write_requests import (
     ACCOUNT_ID_MESSAGE,
     TIME_MESSAGE,
     UUID_MESSAGE,
-    expect_refusal,
     expect_success,
+    expect_write_refusal,
     field_error,
     member_errors,
     non_retryable_error,
@@ -143,7 +143,7 @@ async def test_accounts_outside_of_post_are_refused(
     acme: Tenant, account_ids: object, code: str, field: str, message: str
 ) -> None:
     post = await add_post_with_states(acme, failed())
-    error = await expect_refusal(
+    error = await expect_write_refusal(
         acme, "POST", f"/v1/posts/{post.id}/retry", {"account_ids": account_ids}, status=400
     )
 
@@ -159,7 +159,7 @@ async def test_retry_with_idempotency_key_runs_once(acme: Tenant) -> None:
 
     assert ordered_json(repeated) == ordered_json(first)
     assert (first["retried"], later["retried"]) == (1, 0)
-    error = await expect_refusal(
+    error = await expect_write_refusal(
         acme, "POST", path, {"account_ids": [1]}, status=422, Idempotency_Key="k1"
     )
     assert error["code"] == "idempotency_key_reused"
@@ -176,7 +176,9 @@ async def test_repeated_retry_omits_removed_destinations(acme: Tenant) -> None:
 
     assert ordered_json(repeated) == ordered_json({**first, "destinations": [remaining]})
     await expect_success(acme, "DELETE", path)
-    error = await expect_refusal(acme, "POST", f"{path}/retry", status=404, Idempotency_Key="k1")
+    error = await expect_write_refusal(
+        acme, "POST", f"{path}/retry", status=404, Idempotency_Key="k1"
+    )
     assert error == non_retryable_error(
         "not_found", None, "The retried post has been deleted since."
     )
@@ -184,7 +186,7 @@ async def test_repeated_retry_omits_removed_destinations(acme: Tenant) -> None:
 
 async def test_imported_post_cannot_be_retried(acme: Tenant) -> None:
     post = await add_post_with_states(acme, failed(), imported_at=NOW)
-    error = await expect_refusal(acme, "POST", f"/v1/posts/{post.id}/retry", status=409)
+    error = await expect_write_refusal(acme, "POST", f"/v1/posts/{post.id}/retry", status=409)
     assert error["code"] == "conflict"
 
 
@@ -304,7 +306,8 @@ NO_FILTER = non_retryable_error(
 async def test_retry_failed_requires_filter(acme: Tenant, body: dict[str, Any] | None) -> None:
     await add_post_with_states(acme, failed())
     assert (
-        await expect_refusal(acme, "POST", "/v1/posts/retry-failed", body, status=400) == NO_FILTER
+        await expect_write_refusal(acme, "POST", "/v1/posts/retry-failed", body, status=400)
+        == NO_FILTER
     )
 
 
@@ -344,7 +347,7 @@ async def test_invalid_filter_is_refused_by_name(
     acme: Tenant, body: dict[str, Any], refusal: dict[str, Any]
 ) -> None:
     await add_post_with_states(acme, failed())
-    error = await expect_refusal(
+    error = await expect_write_refusal(
         acme, "POST", "/v1/posts/retry-failed", {"platform": "instagram", **body}, status=400
     )
     assert ordered_json(error) == ordered_json(refusal)
@@ -357,9 +360,9 @@ async def test_retry_failed_with_idempotency_key_runs_once(acme: Tenant) -> None
     assert first["retried_count"] == 1
     repeated = await send_json(acme, "POST", path, body, Idempotency_Key="k1")
     assert ordered_json(repeated.json()["data"]) == ordered_json(first)
-    error = await expect_refusal(
+    error = await expect_write_refusal(
         acme, "POST", path, {"account_id": 2}, status=422, Idempotency_Key="k1"
     )
     assert error["code"] == "idempotency_key_reused"
-    error = await expect_refusal(acme, "POST", path, body, status=400, Idempotency_Key=" ")
+    error = await expect_write_refusal(acme, "POST", path, body, status=400, Idempotency_Key=" ")
     assert error["details"]["validation_errors"][0]["field"] == "Idempotency-Key"

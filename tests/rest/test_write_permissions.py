@@ -9,7 +9,7 @@ from app.rest.endpoints import ENDPOINTS
 from tests.clients import Tenant, app_client
 from tests.factories import add_account, add_api_key, add_post, add_workspace, draft
 from tests.rest.envelope import success_data
-from tests.rest.write_requests import expect_refusal, non_retryable_error
+from tests.rest.write_requests import expect_write_refusal, non_retryable_error
 
 REQUEST_BODIES: dict[tuple[str, str], dict[str, Any] | None] = {
     ("POST", "/posts"): {"content": "Sale", "draft": True},
@@ -40,7 +40,7 @@ async def test_mirror_refuses_every_write(
     key = await add_api_key(acme.database, workspace)
     async with app_client(acme.database, token=key.token) as client:
         mirror = Tenant(acme.database, workspace, client)
-        error = await expect_refusal(
+        error = await expect_write_refusal(
             mirror, method, f"/v1{path.format(post_id=post.id)}", body, status=409
         )
         assert success_data(await client.get("/v1/posts"))["total"] == 1
@@ -63,7 +63,7 @@ async def test_key_without_write_scope_is_refused(
     key = await add_api_key(acme.database, acme.workspace, scopes=scopes)
     reader = Tenant(acme.database, acme.workspace, acme.client.with_token(key.token))
 
-    error = await expect_refusal(
+    error = await expect_write_refusal(
         reader, method, f"/v1{path.format(post_id=post.id)}", body, status=403
     )
 

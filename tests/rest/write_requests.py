@@ -43,7 +43,7 @@ async def expect_success(
     return data
 
 
-async def expect_refusal(
+async def expect_write_refusal(
     tenant: Tenant, method: str, path: str, body: object = None, *, status: int, **headers: str
 ) -> JsonObject:
     """The error of a request that must fail with this status and change nothing."""

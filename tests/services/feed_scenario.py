@@ -8,7 +8,7 @@ from datetime import timedelta
 from types import CoroutineType
 
 from app.db.core.database import Database
-from app.domain.events import ChangeFilter, Event, FeedPosition
+from app.domain.events import Event, EventFilter, FeedPosition
 from app.domain.ids import WorkspaceId
 from app.services import change_feed
 from app.services.change_feed import FEED_POLL_INTERVAL, ChangeFeed, FeedSubscription
@@ -86,11 +86,11 @@ def reader_task_names() -> set[str]:
 
 
 async def receive_seqs(
-    subscription: FeedSubscription, count: int, change_filter: ChangeFilter = ALL_CHANGES
+    subscription: FeedSubscription, count: int, event_filter: EventFilter = ALL_CHANGES
 ) -> list[int]:
     """Sequence numbers of at least `count` changes, in the order of arrival."""
     seqs: list[int] = []
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while len(seqs) < count:
-            seqs += [change.seq for change in await subscription.next_changes(change_filter)]
+            seqs += [change.seq for change in await subscription.next_events(event_filter)]
     return seqs

@@ -12,7 +12,7 @@ import structlog
 from app.db.core.database import Database
 from app.db.repositories.events import delete_events
 from app.domain.errors import ResyncRequired, ServiceUnavailable
-from app.domain.events import FEED_START, ChangeFilter, Event, EventKind, FeedPosition
+from app.domain.events import FEED_START, Event, EventFilter, EventKind, FeedPosition
 from app.domain.ids import PostId
 from app.services.posts import create_post
 from tests.db.core.intercepting_driver import do_nothing
@@ -87,7 +87,7 @@ async def test_change_is_delivered_complete(scenario: FeedScenario) -> None:
     changes = {"b": 1, "a": [None, "é"]}
     async with scenario.subscribe() as subscription:
         await scenario.append(Event(kind=EventKind.POST_CHANGED, post_id=post, values=changes))
-        (change,) = await subscription.next_changes(ALL_CHANGES)
+        (change,) = await subscription.next_events(ALL_CHANGES)
     assert (change.seq, change.kind, change.post_id) == (1, EventKind.POST_CHANGED, post)
     assert (change.operation, change.happened_at) == ("test", NOW)
     assert repr(change.values) == repr(changes)
@@ -122,34 +122,34 @@ async def test_filter_delivers_only_matching_changes_and_skips_the_rest(
     ]
     events = [Event(kind=kind, post_id=post, values={}) for kind, post in kinds]
     filters = {
-        (1, 3, 5): ChangeFilter(post_id=ours),
-        (1, 2): ChangeFilter(kinds=[EventKind.POST_CREATED]),
-        (5,): ChangeFilter(kinds=[EventKind.POST_DELETED, EventKind.ACCOUNT_CONNECTED]),
-        (3,): ChangeFilter(kinds=[EventKind.DESTINATION_ADDED], post_id=ours),
-        (4,): ChangeFilter(kinds=[EventKind.ACCOUNT_CHANGED]),
+        (1, 3, 5): EventFilter(post_id=ours),
+        (1, 2): EventFilter(kinds=[EventKind.POST_CREATED]),
+        (5,): EventFilter(kinds=[EventKind.POST_DELETED, EventKind.ACCOUNT_CONNECTED]),
+        (3,): EventFilter(kinds=[EventKind.DESTINATION_ADDED], post_id=ours),
+        (4,): EventFilter(kinds=[EventKind.ACCOUNT_CHANGED]),
     }
     async with AsyncExitStack() as stack:
         subscriptions = [await stack.enter_async_context(scenario.subscribe()) for _ in filters]
         await scenario.append(*events)
-        for subscription, (seqs, change_filter) in zip(subscriptions, filters.items(), strict=True):
-            assert await receive_seqs(subscription, len(seqs), change_filter) == list(seqs)
+        for subscription, (seqs, event_filter) in zip(subscriptions, filters.items(), strict=True):
+            assert await receive_seqs(subscription, len(seqs), event_filter) == list(seqs)
             assert subscription.position.seq == 5
     # A subscription behind the reader reads from the database.
-    for seqs, change_filter in filters.items():
+    for seqs, event_filter in filters.items():
         async with scenario.subscribe(FEED_START) as subscription:
-            assert await receive_seqs(subscription, len(seqs), change_filter) == list(seqs)
+            assert await receive_seqs(subscription, len(seqs), event_filter) == list(seqs)
             assert subscription.position.seq == 5
 
 
 @pytest.mark.parametrize(
-    "change_filter", [ChangeFilter(kinds=[]), ChangeFilter(post_id=PostId(uuid4()))]
+    "event_filter", [EventFilter(kinds=[]), EventFilter(post_id=PostId(uuid4()))]
 )
 async def test_subscription_without_matches_waits_at_the_end(
-    scenario: FeedScenario, change_filter: ChangeFilter
+    scenario: FeedScenario, event_filter: EventFilter
 ) -> None:
     await scenario.append_and_notify(150)
     async with scenario.subscribe(FEED_START) as subscription, scenario.subscribe() as other:
-        receiving = asyncio.create_task(subscription.next_changes(change_filter))
+        receiving = asyncio.create_task(subscription.next_events(event_filter))
         await wait_until(lambda: subscription.position.seq == 150)
         await scenario.append_and_notify(1)
         assert await receive_seqs(other, 1) == [151]
@@ -303,7 +303,7 @@ async def test_subscription_far_behind_reads_from_the_database(scenario: FeedSce
 
         batches: list[list[int]] = [[0]]
         while batches[-1][-1] < total:
-            batches.append([change.seq for change in await slow.next_changes(ALL_CHANGES)])
+            batches.append([change.seq for change in await slow.next_events(ALL_CHANGES)])
 
         assert [seq for batch in batches for seq in batch] == list(range(total + 1))
         # Pages of the database, then all cached changes.
@@ -312,8 +312,8 @@ async def test_subscription_far_behind_reads_from_the_database(scenario: FeedSce
         await scenario.append_and_notify(1)
         assert await receive_seqs(slow, 1) == await receive_seqs(quick, 1) == [total + 1]
 
-        change_filter = ChangeFilter(kinds=[EventKind.POST_CHANGED])
-        assert await receive_seqs(filtered, total + 1, change_filter) == list(range(1, total + 2))
+        event_filter = EventFilter(kinds=[EventKind.POST_CHANGED])
+        assert await receive_seqs(filtered, total + 1, event_filter) == list(range(1, total + 2))
 
 
 async def test_subscription_keeps_up_with_a_busy_reader(scenario: FeedScenario) -> None:
@@ -333,7 +333,7 @@ async def test_subscription_slightly_behind_reads_from_the_cache(scenario: FeedS
         await scenario.append_and_notify(RETAINED_CHANGES)
         await receive_seqs(quick, RETAINED_CHANGES)
         before = await scenario.wait_until_idle()
-        changes = await slow.next_changes(ALL_CHANGES)
+        changes = await slow.next_events(ALL_CHANGES)
         assert [change.seq for change in changes] == list(range(1, RETAINED_CHANGES + 1))
         assert await scenario.wait_until_idle() == before
 
@@ -357,7 +357,7 @@ async def test_cache_is_bounded_by_characters(scenario: FeedScenario) -> None:
         await scenario.append_and_notify(1, 3 * content)  # alone over the limit
         before = await scenario.wait_until_idle()
         for subscription in subscriptions:
-            (change,) = await subscription.next_changes(ALL_CHANGES)
+            (change,) = await subscription.next_events(ALL_CHANGES)
             assert (change.seq, change.values) == (4, {"content": 3 * content})
         assert await scenario.wait_until_idle() - before == 2 * 3
         await scenario.append_and_notify(1)
@@ -419,7 +419,7 @@ async def test_changes_pruned_before_they_were_read_require_a_resync(
     async with AsyncExitStack() as stack:
         subscriptions = [await stack.enter_async_context(scenario.subscribe()) for _ in range(3)]
         await scenario.wait_until_idle()
-        receiving = [asyncio.create_task(s.next_changes(ALL_CHANGES)) for s in subscriptions[1:]]
+        receiving = [asyncio.create_task(s.next_events(ALL_CHANGES)) for s in subscriptions[1:]]
         await append_test_events(scenario.database, scenario.workspace, numbered_events(3))
         await prune_until(scenario, 3)
 
@@ -431,7 +431,7 @@ async def test_changes_pruned_before_they_were_read_require_a_resync(
                 task.result()
         for subscription in subscriptions:  # also those that did not wait, and repeated calls
             with pytest.raises(ResyncRequired):
-                await subscription.next_changes(ALL_CHANGES)
+                await subscription.next_events(ALL_CHANGES)
         for lost in (FEED_START, FeedPosition(2, NOW), FeedPosition(3, NOW), FeedPosition(6, NOW)):
             with pytest.raises(ResyncRequired):
                 async with scenario.subscribe(lost):
@@ -456,7 +456,7 @@ async def test_only_subscriptions_behind_the_pruned_changes_require_a_resync(
         await receive_seqs(live, RETAINED_CHANGES + 1)
         await prune_until(scenario, RETAINED_CHANGES)
         with pytest.raises(ResyncRequired):
-            await behind.next_changes(ALL_CHANGES)
+            await behind.next_events(ALL_CHANGES)
         await scenario.append_and_notify(1)
         assert await receive_seqs(live, 1) == [RETAINED_CHANGES + 2]
 

@@ -120,7 +120,7 @@ class ResourceMeter:
         )
 
 
-async def run_load(
+async def run_subscription_load(
     url: str, logs: Path, load: LatencyLoad, start_server: StartProcess
 ) -> LatencyResults:
     """Run a server and a load on an empty database; `logs` stores the log of the server."""
@@ -254,7 +254,7 @@ def main(
         with tempfile.TemporaryDirectory() as folder, durable_database(name, Path(folder)) as url:
             logs = Path(folder) / "logs"
             logs.mkdir()
-            results = asyncio.run(run_load(url, logs, load, spawn))
+            results = asyncio.run(run_subscription_load(url, logs, load, spawn))
         click.echo("\n  ".join([f"{name}: {load}", *results.lines()]))
         passed = passed and results.delivery.is_complete and (results.meets_goals or not goals)
     sys.exit(not passed)

@@ -14,7 +14,7 @@ from app.db.core.projections import cached_statement, columns_except
 from app.db.core.statements import AnyRow, Statement
 from app.db.core.writes import insert_rows
 from app.domain.errors import ResyncRequired
-from app.domain.events import FEED_START, Change, ChangeFilter, Event, EventKind, FeedPosition
+from app.domain.events import FEED_START, Event, EventFilter, EventKind, FeedPosition, StoredEvent
 from app.domain.ids import ApiKeyId, WorkspaceId
 
 
@@ -67,9 +67,9 @@ async def append_events(
 class EventPage:
     """Page of a change feed."""
 
-    changes: Sequence[Change]
+    events: Sequence[StoredEvent]
     next_position: FeedPosition
-    """Start of the next page; no matching change lies between the last one here and this position."""
+    """Start of the next page; no matching event lies between the last one here and this position."""
     has_more: bool
     """True if events follow `next_position`; perhaps none of them matches the filter."""
     latest_position: FeedPosition
@@ -86,32 +86,32 @@ async def newest_position(reader: Reader) -> FeedPosition:
     return FEED_START if row is None else FeedPosition(row.seq, row.created_at)
 
 
-async def read_changes(
+async def read_events(
     reader: Reader,
     after: FeedPosition | None,
-    change_filter: ChangeFilter,
+    event_filter: EventFilter,
     *,
     limit: int,
     scan_limit: int = _MAX_SCANNED,
 ) -> EventPage:
-    """Return the first matching changes after a position, or from the oldest stored event if it is None.
+    """Return the first matching events after a position, or from the oldest stored event if it is None.
 
     The page is shorter than `limit` if `scan_limit` events were scanned. Raises ResyncRequired if an event
     after the position was pruned. The position is checked last, to detect events pruned during the read.
     """
     newest = await newest_position(reader)
     end = newest
-    has_index = change_filter.kinds is None or change_filter.post_id is not None
+    has_index = event_filter.kinds is None or event_filter.post_id is not None
     if not has_index:
         end = await _scan_end(reader, after, scan_limit, newest)
     # All events up to `end` are visible, because the transaction of an event also allocates its number.
-    rows = await _read_event_rows(reader, after, change_filter, until=end.seq, limit=limit + 1)
+    rows = await _read_event_rows(reader, after, event_filter, until=end.seq, limit=limit + 1)
     if after is not None:
         await check_position(reader, after)
-    changes = [_change_from_row(row) for row in rows[:limit]]
+    events = [_event_from_row(row) for row in rows[:limit]]
     is_full = len(rows) > limit
-    next_position = changes[-1].position if is_full else end
-    return EventPage(changes, next_position, is_full or end is not newest, newest)
+    next_position = events[-1].position if is_full else end
+    return EventPage(events, next_position, is_full or end is not newest, newest)
 
 
 async def _scan_end(
@@ -136,25 +136,25 @@ async def _scan_end(
     return newest  # the oldest event was pruned since it was read
 
 
-async def read_contiguous_changes(
+async def read_contiguous_events(
     reader: Reader, after: FeedPosition, *, limit: int
-) -> list[Change]:
-    """Return the next changes after a position; raises ResyncRequired unless there is no gap before them."""
+) -> list[StoredEvent]:
+    """Return the next events after a position; raises ResyncRequired unless there is no gap before them."""
     if after == FEED_START:
-        rows = await _read_event_rows(reader, None, ChangeFilter(), until=None, limit=limit)
+        rows = await _read_event_rows(reader, None, EventFilter(), until=None, limit=limit)
         is_contiguous = not rows or rows[0].seq == 1
         following = rows
     else:
         # Includes the event of the position, to detect a restored backup or pruned history.
         before = FeedPosition(after.seq - 1, None)
-        rows = await _read_event_rows(reader, before, ChangeFilter(), until=None, limit=limit + 1)
+        rows = await _read_event_rows(reader, before, EventFilter(), until=None, limit=limit + 1)
         is_contiguous = bool(rows) and (
             (rows[0].seq, rows[0].created_at) == (after.seq, after.happened_at)
         )
         following = rows[1:]
     if not is_contiguous:
         raise resync_required_error()
-    return [_change_from_row(row) for row in following]
+    return [_event_from_row(row) for row in following]
 
 
 async def check_position(reader: Reader, position: FeedPosition) -> None:
@@ -192,7 +192,7 @@ async def delete_events(session: WriteSession, workspace_id: WorkspaceId, last_s
 
 
 def resync_required_error() -> ResyncRequired:
-    """Return the error for a position whose following changes are no longer stored."""
+    """Return the error for a position whose following events are no longer stored."""
     return ResyncRequired(
         "The changes after this cursor are no longer stored. Read the current state again, and continue"
         " from the latest cursor.",
@@ -203,7 +203,7 @@ def resync_required_error() -> ResyncRequired:
 async def _read_event_rows(
     reader: Reader,
     after: FeedPosition | None,
-    change_filter: ChangeFilter,
+    event_filter: EventFilter,
     *,
     until: int | None,
     limit: int,
@@ -211,10 +211,10 @@ async def _read_event_rows(
     values: dict[str, object] = {"after": 0 if after is None else after.seq, "limit": limit}
     if until is not None:
         values["until"] = until
-    if change_filter.kinds is not None:
-        values["kinds"] = [kind.value for kind in change_filter.kinds]
-    if change_filter.post_id is not None:
-        values["post_id"] = change_filter.post_id
+    if event_filter.kinds is not None:
+        values["kinds"] = [kind.value for kind in event_filter.kinds]
+    if event_filter.post_id is not None:
+        values["post_id"] = event_filter.post_id
     return await reader.rows(_select_events(tuple(values)), **values)
 
 
@@ -244,9 +244,9 @@ _OLDEST_EVENT = Statement(_SEQ_AND_TIME.order_by(models.Event.seq).limit(1))
 _EVENT_TIME = Statement(_SEQ_AND_TIME.where(models.Event.seq == bindparam("seq")))
 
 
-def _change_from_row(row: AnyRow) -> Change:
+def _event_from_row(row: AnyRow) -> StoredEvent:
     payload = row.payload
-    return Change(
+    return StoredEvent(
         seq=row.seq,
         kind=EventKind(row.kind),
         operation=payload["operation"],

@@ -7,9 +7,9 @@ from uuid import UUID
 import strawberry
 from strawberry import field
 
-from app.db.repositories.events import read_changes
+from app.db.repositories.events import read_events
 from app.domain import events
-from app.domain.events import ChangeFilter, EventKind, FeedPosition
+from app.domain.events import EventFilter, EventKind, FeedPosition
 from app.domain.ids import PostId
 from app.domain.signing import CursorCodec, KeysetPosition
 from app.graphql.schema.connections import parse_page_arguments
@@ -34,7 +34,7 @@ FEED_LIST_NAME = "changes"
     " the order of their commits.",
 )
 class FeedChange:
-    event: strawberry.Private[events.Change]
+    event: strawberry.Private[events.StoredEvent]
     cursor_codec: strawberry.Private[CursorCodec]
 
     @strawberry.field(description="Position of the change in the feed, to pass as `after`.")
@@ -117,19 +117,19 @@ async def read_change_page(
     codec = context.cursor_codec(FEED_LIST_NAME)
     request = parse_page_arguments(codec, first=first, after=after, last=None, before=None)
     position = None if request.after is None else _to_feed_position(request.after)
-    change_filter = build_change_filter(types, post_id)
-    page = await read_changes(context.read(), position, change_filter, limit=request.size)
-    context.entry_limit.add(len(page.changes))
+    event_filter = build_event_filter(types, post_id)
+    page = await read_events(context.read(), position, event_filter, limit=request.size)
+    context.entry_limit.add(len(page.events))
     return FeedPage(
-        nodes=[FeedChange(event=event, cursor_codec=codec) for event in page.changes],
+        nodes=[FeedChange(event=event, cursor_codec=codec) for event in page.events],
         has_next_page=page.has_more,
         end_cursor=encode_position(codec, page.next_position),
         latest_cursor=encode_position(codec, page.latest_position),
     )
 
 
-def build_change_filter(types: Collection[EventKind] | None, post_id: UUID | None) -> ChangeFilter:
-    return ChangeFilter(kinds=types, post_id=None if post_id is None else PostId(post_id))
+def build_event_filter(types: Collection[EventKind] | None, post_id: UUID | None) -> EventFilter:
+    return EventFilter(kinds=types, post_id=None if post_id is None else PostId(post_id))
 
 
 def encode_position(cursor_codec: CursorCodec, position: FeedPosition) -> str:

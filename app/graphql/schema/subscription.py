@@ -18,12 +18,12 @@ from app.db.repositories.posts import post_exists
 from app.domain import events
 from app.domain.api_keys import Scope
 from app.domain.errors import not_found_error
-from app.domain.events import ChangeFilter, EventKind
+from app.domain.events import EventFilter, EventKind
 from app.domain.ids import PostId
 from app.graphql.schema.changes import (
     FEED_LIST_NAME,
     FeedChange,
-    build_change_filter,
+    build_event_filter,
     decode_position,
     encode_position,
 )
@@ -52,7 +52,7 @@ _DESTINATION_EVENT_KINDS = frozenset(kind for kind in EventKind if kind.startswi
 class PendingEvent:
     """Change that a subscription has yet to resolve."""
 
-    event: events.Change
+    event: events.StoredEvent
     resolver: EventResolver
 
     async def resolve(self, context: Context) -> object | None:
@@ -110,7 +110,7 @@ class Subscription:
         async def resolve(change: FeedChange, _context: Context) -> FeedChange:
             return change
 
-        return await _subscribe(info.context, after, build_change_filter(types, post_id), resolve)
+        return await _subscribe(info.context, after, build_event_filter(types, post_id), resolve)
 
     @strawberry.subscription(
         description="Changes of one post and its destinations.",
@@ -129,7 +129,7 @@ class Subscription:
         async def resolve(change: FeedChange, _context: Context) -> PostChange:
             return PostChange(change=change)
 
-        return await _subscribe(info.context, after, build_change_filter(None, post_id), resolve)
+        return await _subscribe(info.context, after, build_event_filter(None, post_id), resolve)
 
     @strawberry.subscription(
         description="Changes of destinations that match the filter. `status`, `outcome`, `errorCategory` and"
@@ -160,12 +160,12 @@ class Subscription:
             return None if row is None else DestinationChange(change=change, row=row)
 
         return await _subscribe(
-            info.context, after, ChangeFilter(kinds=_DESTINATION_EVENT_KINDS), resolve
+            info.context, after, EventFilter(kinds=_DESTINATION_EVENT_KINDS), resolve
         )
 
 
 def _remaining_filter(
-    event: events.Change, criteria: DestinationCriteria
+    event: events.StoredEvent, criteria: DestinationCriteria
 ) -> DestinationCriteria | None:
     """Return the conditions to check against the database; None if the change itself does not match."""
     for name in ("status", "outcome", "error_category", "error_code"):
@@ -178,7 +178,7 @@ def _remaining_filter(
 
 
 async def _subscribe(
-    context: Context, after: str | None, change_filter: ChangeFilter, resolver: EventResolver
+    context: Context, after: str | None, event_filter: EventFilter, resolver: EventResolver
 ) -> AsyncGenerator[PendingEvent, None]:
     """Check that the stream can start after the cursor, then return the stream."""
     feed, workspace_id = context.app_state.change_feed, context.viewer.workspace_id
@@ -190,7 +190,7 @@ async def _subscribe(
     async def pending_events() -> AsyncGenerator[PendingEvent, None]:
         async with feed.subscribe(workspace_id, start) as subscription:
             while True:
-                for change in await subscription.next_changes(change_filter):
+                for change in await subscription.next_events(event_filter):
                     yield PendingEvent(change, resolver)
 
     return pending_events()

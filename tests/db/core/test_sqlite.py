@@ -103,14 +103,14 @@ async def analysed_tables(database: Database) -> set[str]:
     return set()
 
 
-async def add_due_post(database: Database) -> None:
+async def add_post_due_now(database: Database) -> None:
     workspace_id = await add_workspace(database)
     account_id = await add_account(database, workspace_id)
     await add_post(database, workspace_id, {account_id: queued()})
 
 
 async def test_refreshing_statistics_analyzes_the_tables(database: Database) -> None:
-    await add_due_post(database)
+    await add_post_due_now(database)
 
     await database.refresh_statistics()
     await database.refresh_statistics()
@@ -123,7 +123,7 @@ async def test_refreshing_statistics_analyzes_the_tables(database: Database) -> 
 async def test_refreshing_statistics_of_a_busy_database_is_unavailable(
     database: Database, database_url: str
 ) -> None:
-    await add_due_post(database)
+    await add_post_due_now(database)
     async with Database(database_url, timeout=timedelta(milliseconds=200)) as second_process:
 
         async def hold_write_lock(session: WriteSession) -> None:

@@ -9,12 +9,12 @@ from sqlalchemy import delete, select, update
 from app.db.core.database import Database, Reader, WriteSession
 from app.db.models import Event as EventRow
 from app.db.models import Workspace
-from app.db.repositories.events import EventPage, append_events, read_changes
-from app.domain.events import ChangeFilter, Event, EventKind, FeedPosition
+from app.db.repositories.events import EventPage, append_events, read_events
+from app.domain.events import Event, EventFilter, EventKind, FeedPosition
 from app.domain.ids import ApiKeyId, WorkspaceId
 from tests.factories import NOW
 
-ALL_CHANGES = ChangeFilter()
+ALL_CHANGES = EventFilter()
 
 
 def numbered_events(count: int, content: str = "") -> list[Event]:
@@ -83,15 +83,15 @@ async def stored_seqs(database: Database, workspace: WorkspaceId) -> list[int]:
 
 
 async def read_all_pages(
-    reader: Reader, after: FeedPosition | None, change_filter: ChangeFilter, size: int
+    reader: Reader, after: FeedPosition | None, event_filter: EventFilter, size: int
 ) -> list[EventPage]:
     """Read pages from a position until there are no more."""
     pages: list[EventPage] = []
     while not pages or pages[-1].has_more:
-        pages.append(await read_changes(reader, after, change_filter, limit=size))
+        pages.append(await read_events(reader, after, event_filter, limit=size))
         after = pages[-1].next_position
     return pages
 
 
 def seqs_per_page(pages_read: Sequence[EventPage]) -> list[int]:
-    return [change.seq for page in pages_read for change in page.changes]
+    return [change.seq for page in pages_read for change in page.events]

@@ -16,11 +16,11 @@ from app.db.repositories.events import (
     check_position,
     delete_events,
     newest_position,
-    read_changes,
-    read_contiguous_changes,
+    read_contiguous_events,
+    read_events,
 )
 from app.domain.errors import ResyncRequired
-from app.domain.events import FEED_START, ChangeFilter, Event, EventKind, FeedPosition
+from app.domain.events import FEED_START, Event, EventFilter, EventKind, FeedPosition
 from app.domain.ids import ApiKeyId, DestinationId, PostId, WorkspaceId
 from tests.db.all_tables import all_rows
 from tests.db.repositories.event_rows import (
@@ -48,27 +48,27 @@ class EventSummary(NamedTuple):
     post_id: PostId | None
 
 
-FILTERS: dict[str, tuple[ChangeFilter, Callable[[EventSummary], bool]]] = {
+FILTERS: dict[str, tuple[EventFilter, Callable[[EventSummary], bool]]] = {
     "all": (ALL_CHANGES, lambda _change: True),
     "one type": (
-        ChangeFilter(kinds=[EventKind.POST_CREATED]),
+        EventFilter(kinds=[EventKind.POST_CREATED]),
         lambda change: change.kind == "post.created",
     ),
     "two types, one of them twice": (
-        ChangeFilter(
+        EventFilter(
             kinds=[EventKind.ACCOUNT_CHANGED, EventKind.POST_DELETED, EventKind.ACCOUNT_CHANGED]
         ),
         lambda change: change.kind in ("account.changed", "post.deleted"),
     ),
-    "every type": (ChangeFilter(kinds=list(EventKind)), lambda _change: True),
-    "no type": (ChangeFilter(kinds=[]), lambda _change: False),
-    "a post": (ChangeFilter(post_id=POST), lambda change: change.post_id == POST),
-    "no post": (ChangeFilter(post_id=PostId(UUID(int=99))), lambda _change: False),
+    "every type": (EventFilter(kinds=list(EventKind)), lambda _change: True),
+    "no type": (EventFilter(kinds=[]), lambda _change: False),
+    "a post": (EventFilter(post_id=POST), lambda change: change.post_id == POST),
+    "no post": (EventFilter(post_id=PostId(UUID(int=99))), lambda _change: False),
     "both": (
-        ChangeFilter(kinds=[EventKind.DESTINATION_CHANGED], post_id=OTHER_POST),
+        EventFilter(kinds=[EventKind.DESTINATION_CHANGED], post_id=OTHER_POST),
         lambda change: change == (EventKind.DESTINATION_CHANGED, OTHER_POST),
     ),
-    "no type, of a post": (ChangeFilter(kinds=[], post_id=POST), lambda _change: False),
+    "no type, of a post": (EventFilter(kinds=[], post_id=POST), lambda _change: False),
 }
 
 
@@ -104,17 +104,17 @@ async def test_pages_of_any_size_return_each_matching_change_once_and_in_order(
     appended = await append_all_kinds(database, workspace)
     reader = database.read(workspace)
     newest = FeedPosition(CHANGE_COUNT, NOW)
-    for change_filter, matches in FILTERS.values():
+    for event_filter, matches in FILTERS.values():
         expected = [seq for seq, summary in enumerate(appended, 1) if matches(summary)]
         for after in (None, FEED_START, FeedPosition(41, NOW)):
             rest = [seq for seq in expected if after is None or seq > after.seq]
-            pages = await read_all_pages(reader, after, change_filter, size)
+            pages = await read_all_pages(reader, after, event_filter, size)
             assert seqs_per_page(pages) == rest
             # All pages but the last are full, and the last is empty only if it is the only one.
             assert len(pages) == max(1, ceil(len(rest) / size))
-            assert [len(page.changes) for page in pages[:-1]] == [size] * (len(pages) - 1)
+            assert [len(page.events) for page in pages[:-1]] == [size] * (len(pages) - 1)
             assert [page.next_position for page in pages[:-1]] == [
-                page.changes[-1].position for page in pages[:-1]
+                page.events[-1].position for page in pages[:-1]
             ]
             assert pages[-1].next_position == newest
             assert {page.latest_position for page in pages} == {newest}
@@ -142,9 +142,7 @@ async def test_change_is_read_as_it_was_appended(
         database, workspace, [Event(kind=EventKind.ACCOUNT_CHANGED, values={})]
     )
 
-    first, second = (
-        await read_changes(database.read(workspace), None, ALL_CHANGES, limit=9)
-    ).changes
+    first, second = (await read_events(database.read(workspace), None, ALL_CHANGES, limit=9)).events
 
     assert repr(first.values) == repr(changes)
     assert asdict(first) == {
@@ -176,14 +174,14 @@ async def test_reader_that_starts_in_an_empty_feed_reads_all_later_changes(
     database: Database, workspace: WorkspaceId
 ) -> None:
     reader = database.read(workspace)
-    empty = await read_changes(reader, None, ALL_CHANGES, limit=1)
-    assert (empty.changes, empty.next_position, empty.has_more, empty.latest_position) == (
+    empty = await read_events(reader, None, ALL_CHANGES, limit=1)
+    assert (empty.events, empty.next_position, empty.has_more, empty.latest_position) == (
         [],
         FEED_START,
         False,
         FEED_START,
     )
-    assert await read_changes(reader, FEED_START, ALL_CHANGES, limit=1) == empty
+    assert await read_events(reader, FEED_START, ALL_CHANGES, limit=1) == empty
     assert await newest_position(reader) == FEED_START
 
     await append_test_events(database, workspace, numbered_events(3))
@@ -200,26 +198,26 @@ async def test_next_position_skips_changes_that_do_not_match(
     database: Database, workspace: WorkspaceId
 ) -> None:
     reader = database.read(workspace)
-    change_filter = ChangeFilter(kinds=[EventKind.POST_DELETED], post_id=POST)
+    event_filter = EventFilter(kinds=[EventKind.POST_DELETED], post_id=POST)
     deleted = Event(kind=EventKind.POST_DELETED, post_id=POST, values={})
     await append_test_events(
         database, workspace, [*numbered_events(2), deleted, *numbered_events(2)]
     )
 
-    page = await read_changes(reader, FEED_START, change_filter, limit=1)
-    assert ([change.seq for change in page.changes], page.has_more) == ([3], False)
+    page = await read_events(reader, FEED_START, event_filter, limit=1)
+    assert ([change.seq for change in page.events], page.has_more) == ([3], False)
     assert page.next_position == page.latest_position == FeedPosition(5, NOW)
 
     await append_test_events(database, workspace, numbered_events(2), occurred_at=NOW + SECOND)
-    page = await read_changes(reader, page.next_position, change_filter, limit=1)
-    assert (page.changes, page.next_position, page.has_more) == (
+    page = await read_events(reader, page.next_position, event_filter, limit=1)
+    assert (page.events, page.next_position, page.has_more) == (
         [],
         FeedPosition(7, NOW + SECOND),
         False,
     )
     await append_test_events(database, workspace, [deleted, deleted, *numbered_events(1)])
-    page = await read_changes(reader, page.next_position, change_filter, limit=1)
-    assert ([change.seq for change in page.changes], page.has_more) == ([8], True)
+    page = await read_events(reader, page.next_position, event_filter, limit=1)
+    assert ([change.seq for change in page.events], page.has_more) == ([8], True)
     assert (page.next_position, page.latest_position) == (
         FeedPosition(8, NOW),
         FeedPosition(10, NOW),
@@ -230,7 +228,7 @@ async def test_filter_by_kind_scans_a_long_feed_in_parts(
     database: Database, workspace: WorkspaceId
 ) -> None:
     reader = database.read(workspace)
-    change_filter = ChangeFilter(kinds=[EventKind.POST_DELETED])
+    event_filter = EventFilter(kinds=[EventKind.POST_DELETED])
     deleted = Event(kind=EventKind.POST_DELETED, post_id=POST, values={})
     await append_test_events(
         database, workspace, [*numbered_events(3), deleted, *numbered_events(3), deleted, deleted]
@@ -240,12 +238,10 @@ async def test_filter_by_kind_scans_a_long_feed_in_parts(
         """Return for each page the sequence numbers, the next position, and has_more."""
         pages, after, has_more = [], None, True
         while has_more:
-            page = await read_changes(reader, after, change_filter, limit=1, scan_limit=scan_limit)
+            page = await read_events(reader, after, event_filter, limit=1, scan_limit=scan_limit)
             after, has_more = page.next_position, page.has_more
             assert page.latest_position == FeedPosition(9, NOW)
-            pages.append(
-                ([change.seq for change in page.changes], page.next_position.seq, has_more)
-            )
+            pages.append(([change.seq for change in page.events], page.next_position.seq, has_more))
         return pages
 
     assert await read(3) == [([], 3, True), ([4], 6, True), ([8], 8, True), ([9], 9, False)]
@@ -254,9 +250,9 @@ async def test_filter_by_kind_scans_a_long_feed_in_parts(
     await database.write(partial(delete_events, workspace_id=workspace, last_seq=4))
     assert await read(3) == [([], 7, True), ([8], 8, True), ([9], 9, False)]
 
-    of_post = ChangeFilter(kinds=[EventKind.POST_DELETED], post_id=POST)
-    page = await read_changes(reader, None, of_post, limit=2, scan_limit=1)
-    assert ([change.seq for change in page.changes], page.has_more) == ([8, 9], False)
+    of_post = EventFilter(kinds=[EventKind.POST_DELETED], post_id=POST)
+    page = await read_events(reader, None, of_post, limit=2, scan_limit=1)
+    assert ([change.seq for change in page.events], page.has_more) == ([8, 9], False)
 
 
 async def test_filter_by_kind_scans_at_most_fifty_thousand_events(
@@ -265,8 +261,8 @@ async def test_filter_by_kind_scans_at_most_fifty_thousand_events(
     for last in (0, 49_999, 60_000):  # gaps stand for other events
         await delete_events_after(database, workspace, last_seq=last)
         await append_test_events(database, workspace, numbered_events(1))
-    page = await read_changes(
-        database.read(workspace), None, ChangeFilter(kinds=[EventKind.POST_DELETED]), limit=1
+    page = await read_events(
+        database.read(workspace), None, EventFilter(kinds=[EventKind.POST_DELETED]), limit=1
     )
     assert (page.next_position, page.has_more) == (FeedPosition(50_000, NOW), True)
 
@@ -274,12 +270,12 @@ async def test_filter_by_kind_scans_at_most_fifty_thousand_events(
 async def test_pruned_position_is_refused_before_the_scan(
     database: Database, workspace: WorkspaceId
 ) -> None:
-    reader, change_filter = database.read(workspace), ChangeFilter(kinds=[EventKind.POST_DELETED])
+    reader, event_filter = database.read(workspace), EventFilter(kinds=[EventKind.POST_DELETED])
     await append_test_events(database, workspace, numbered_events(9))
     await database.write(partial(delete_events, workspace_id=workspace, last_seq=6))
     for after in (FEED_START, FeedPosition(2, NOW)):
         with record_statements(database) as statements, pytest.raises(ResyncRequired):
-            await read_changes(reader, after, change_filter, limit=1, scan_limit=3)
+            await read_events(reader, after, event_filter, limit=1, scan_limit=3)
         assert len(statements) == 2  # the newest event and the end of the scan
 
 
@@ -291,8 +287,8 @@ async def refused_positions(
     refused = []
     for position in positions:
         codes = {
-            await error_code(read_changes(reader, position, change_filter, limit=1))
-            for change_filter in (ALL_CHANGES, ChangeFilter(kinds=[]), ChangeFilter(post_id=POST))
+            await error_code(read_events(reader, position, event_filter, limit=1))
+            for event_filter in (ALL_CHANGES, EventFilter(kinds=[]), EventFilter(post_id=POST))
         } | {await error_code(check_position(reader, position))}
         assert codes in ({None}, {"resync_required"})
         if codes != {None}:
@@ -352,11 +348,11 @@ async def test_contiguous_changes_are_read_without_a_gap_or_refused(
     database: Database, workspace: WorkspaceId
 ) -> None:
     reader = database.read(workspace)
-    assert await read_contiguous_changes(reader, FEED_START, limit=3) == []
+    assert await read_contiguous_events(reader, FEED_START, limit=3) == []
     await append_test_events(database, workspace, numbered_events(7))
 
     following = [
-        [change.seq for change in await read_contiguous_changes(reader, position, limit=3)]
+        [change.seq for change in await read_contiguous_events(reader, position, limit=3)]
         for position in (FEED_START, *(FeedPosition(seq, NOW) for seq in (3, 6, 7)))
     ]
     assert following == [[1, 2, 3], [4, 5, 6], [7], []]
@@ -366,6 +362,6 @@ async def test_contiguous_changes_are_read_without_a_gap_or_refused(
     replaced = FeedPosition(6, NOW - SECOND)  # from a history that a restored backup has replaced
     for position in (*pruned, replaced, FeedPosition(8, NOW)):
         with pytest.raises(ResyncRequired):
-            await read_contiguous_changes(reader, position, limit=3)
-    (first, *_) = await read_contiguous_changes(reader, FeedPosition(5, NOW), limit=3)
+            await read_contiguous_events(reader, position, limit=3)
+    (first, *_) = await read_contiguous_events(reader, FeedPosition(5, NOW), limit=3)
     assert first.seq == 6

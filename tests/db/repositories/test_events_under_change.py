@@ -7,9 +7,9 @@ from typing import NamedTuple
 import pytest
 
 from app.db.core.database import Database, Reader
-from app.db.repositories.events import delete_events, read_changes
+from app.db.repositories.events import delete_events, read_events
 from app.domain.errors import ResyncRequired
-from app.domain.events import FEED_START, ChangeFilter, FeedPosition
+from app.domain.events import FEED_START, EventFilter, FeedPosition
 from app.domain.ids import WorkspaceId
 from tests.db.core.intercepting_driver import InterceptingDriver
 from tests.db.repositories.event_rows import (
@@ -52,42 +52,40 @@ async def feed(database: Database, database_url: str) -> AsyncIterator[Intercept
         yield InterceptedFeed(database, workspace, intercepted.read(workspace), interceptor)
 
 
-@pytest.mark.parametrize(
-    "change_filter", [ALL_CHANGES, ChangeFilter(kinds=[])], ids=["all", "none"]
-)
+@pytest.mark.parametrize("event_filter", [ALL_CHANGES, EventFilter(kinds=[])], ids=["all", "none"])
 @pytest.mark.parametrize("after", [FEED_START, FeedPosition(4, NOW)], ids=["start", "last pruned"])
 async def test_page_is_refused_if_its_events_are_pruned_meanwhile(
-    feed: InterceptedFeed, change_filter: ChangeFilter, after: FeedPosition
+    feed: InterceptedFeed, event_filter: EventFilter, after: FeedPosition
 ) -> None:
     for statement in range(STATEMENTS_PER_PAGE):
         await feed.reset()
         feed.interceptor.before_nth(statement, feed.prune_four)
         with pytest.raises(ResyncRequired):
-            await read_changes(feed.reader, after, change_filter, limit=9)
+            await read_events(feed.reader, after, event_filter, limit=9)
         assert await stored_seqs(feed.database, feed.workspace) == [5, 6, 7, 8, 9, 10]
 
     await feed.reset()
     feed.interceptor.before_nth(STATEMENTS_PER_PAGE, feed.prune_four)
-    page = await read_changes(feed.reader, after, change_filter, limit=9)
-    seqs = [change.seq for change in page.changes]
-    assert seqs == ([] if change_filter.kinds == [] else list(range(after.seq + 1, 11))[:9])
+    page = await read_events(feed.reader, after, event_filter, limit=9)
+    seqs = [change.seq for change in page.events]
+    assert seqs == ([] if event_filter.kinds == [] else list(range(after.seq + 1, 11))[:9])
 
 
 async def test_scan_of_a_long_feed_never_skips_events_pruned_meanwhile(
     feed: InterceptedFeed,
 ) -> None:
-    no_kinds = ChangeFilter(kinds=[])
+    no_kinds = EventFilter(kinds=[])
     for statement in range(STATEMENTS_PER_PAGE + 1):  # one more for the end of the scan
         await feed.reset()
         feed.interceptor.before_nth(statement, feed.prune_four)
         with pytest.raises(ResyncRequired):
-            await read_changes(feed.reader, FEED_START, no_kinds, limit=9, scan_limit=3)
+            await read_events(feed.reader, FEED_START, no_kinds, limit=9, scan_limit=3)
 
     ends = []
     for statement in range(STATEMENTS_PER_PAGE + 1):
         await feed.reset()
         feed.interceptor.before_nth(statement, feed.prune_four)
-        page = await read_changes(feed.reader, None, no_kinds, limit=9, scan_limit=3)
+        page = await read_events(feed.reader, None, no_kinds, limit=9, scan_limit=3)
         ends.append((page.next_position.seq, page.has_more))
     # The scan starts at the oldest event. If the chosen end was pruned, it covers the whole feed.
     assert ends == [(7, True), (7, True), (10, False), (3, True)]
@@ -101,8 +99,8 @@ async def test_page_is_complete_if_only_events_before_its_cursor_are_pruned(
     for statement in range(STATEMENTS_PER_PAGE):
         await feed.reset()
         feed.interceptor.before_nth(statement, feed.prune_four)
-        page = await read_changes(feed.reader, after, ALL_CHANGES, limit=100)
-        seqs = [change.seq for change in page.changes]
+        page = await read_events(feed.reader, after, ALL_CHANGES, limit=100)
+        seqs = [change.seq for change in page.events]
         assert seqs == list(range(seqs[0], 11))
         firsts.append(seqs[0])
     # Without a cursor the page starts at the oldest event that was stored when the changes were read.
@@ -118,7 +116,7 @@ async def test_event_appended_during_a_read_is_on_this_page_or_the_next(
             statement,
             partial(append_test_events, feed.database, feed.workspace, numbered_events(2)),
         )
-        pages = [await read_changes(feed.reader, FEED_START, ALL_CHANGES, limit=100)]
+        pages = [await read_events(feed.reader, FEED_START, ALL_CHANGES, limit=100)]
         assert (
             pages[0].next_position
             == pages[0].latest_position

@@ -26,7 +26,7 @@ from app.db.repositories import (
 from app.db.repositories.destinations import DestinationCriteria, DestinationOrderField
 from app.db.repositories.posts import PostCriteria, PostOrderField
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
-from app.domain.events import FEED_START, ChangeFilter, EventKind, FeedPosition
+from app.domain.events import FEED_START, EventFilter, EventKind, FeedPosition
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from app.domain.posts import PostStatus
 from app.domain.signing import KeysetPosition
@@ -364,7 +364,7 @@ def _feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
     """Reads of the change feed; each page also reads the newest event and the cursor's event."""
 
     def changes_page(after: FeedPosition | None, **filters: Any) -> Query:
-        return lambda reader: events.read_changes(reader, after, ChangeFilter(**filters), limit=5)
+        return lambda reader: events.read_events(reader, after, EventFilter(**filters), limit=5)
 
     async def oldest_event(_reader: Reader) -> None:
         async with database.unscoped_connection() as connection:
@@ -376,7 +376,7 @@ def _feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
         "changes, newest": (events.newest_position, {"pk_event"}),
         "changes, oldest": (oldest_event, {"pk_event"}),
         "changes, all that follow": (
-            lambda reader: events.read_contiguous_changes(reader, FEED_START, limit=5),
+            lambda reader: events.read_contiguous_events(reader, FEED_START, limit=5),
             {"pk_event"},
         ),
         "changes, first page": (changes_page(None), {"pk_event"}),

@@ -55,7 +55,7 @@ async def update_post(live_tenant: LiveTenant, post_id: str, content: str) -> No
     )
 
 
-async def record_publication(live_tenant: LiveTenant, post_id: str) -> None:
+async def record_external_publication(live_tenant: LiveTenant, post_id: str) -> None:
     await record_result(live_tenant, post_id, "PUBLISHED", platformPostUrl="https://x.example/1")
 
 
@@ -162,7 +162,7 @@ async def test_destination_changed_matches_status_at_time_of_change(
 ) -> None:
     after = await latest_cursor(live_tenant)
     failed_id, published_id = await live_tenant.create_post(), await live_tenant.create_post()
-    await record_publication(live_tenant, published_id)
+    await record_external_publication(live_tenant, published_id)
     await record_result(
         live_tenant, failed_id, "FAILED", category="PERMANENT", code="GONE", message="It is gone."
     )
@@ -177,7 +177,7 @@ async def test_destination_changed_matches_status_at_time_of_change(
         (failed,) = await next_results(socket, "destinationChanged", 1)
         assert failed["change"] == {"type": "DESTINATION_CHANGED", "postId": failed_id}
         assert failed["destination"]["status"] == "QUEUED"  # it was retried in the meantime
-        await record_publication(live_tenant, await live_tenant.create_post())
+        await record_external_publication(live_tenant, await live_tenant.create_post())
         await require_no_result(socket)
 
 
@@ -198,7 +198,7 @@ async def test_destination_changed_compares_filter_with_change_first(
     live_tenant: LiveTenant, filters: dict[str, Any], kinds: list[str]
 ) -> None:
     after = await latest_cursor(live_tenant)
-    await record_publication(live_tenant, await live_tenant.create_post())
+    await record_external_publication(live_tenant, await live_tenant.create_post())
     async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
         socket.subscribe("a", DESTINATION_CHANGED_SUBSCRIPTION, after=after, filter=filters)
         answers = await next_results(socket, "destinationChanged", len(kinds))

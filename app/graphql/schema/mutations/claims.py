@@ -13,9 +13,9 @@ from strawberry import field
 from app.domain.leases import (
     DEFAULT_LEASE,
     MAX_CLAIM_PLATFORMS,
+    MAX_CLAIM_WAIT,
     MAX_CLAIMS,
     MAX_LEASE,
-    MAX_WAIT,
     LeaseKind,
     validate_claim_limit,
     validate_lease_duration,
@@ -42,7 +42,7 @@ class ClaimInput:
     wait_seconds: int = field(
         default=0,
         description="Longest time in seconds to wait for the first claim, 0 to"
-        f" {int(MAX_WAIT.total_seconds())}; shorter if the server's request timeout is shorter.",
+        f" {int(MAX_CLAIM_WAIT.total_seconds())}; shorter if the server's request timeout is shorter.",
     )
     platforms: list[str] | None = optional(
         f"Platforms to claim from, 1 to {MAX_CLAIM_PLATFORMS}; each gets an equal share. Null"
