@@ -8,12 +8,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.db.core.database import Database, Reader, WriteSession
 from app.db.core.paging import Direction, PageRequest
 from app.db.core.sqlite import REFRESH_STATISTICS
+from app.db.models import Destination
 from app.db.repositories import (
     accounts,
     analytics,
@@ -242,6 +243,26 @@ async def test_claimable_destinations_are_read_in_index_order_without_a_sort(
     analyzed_database: Database, query: Query, indexes: set[str]
 ) -> None:
     assert await explain_locking_query(analyzed_database, query) == indexes
+
+
+async def test_post_is_locked_and_loaded_with_attempts_by_keys(
+    analyzed_database: Database,
+) -> None:
+    row = await analyzed_database.read(OWN_WORKSPACE).first(
+        select(Destination.id, Destination.post_id)
+    )
+    assert row is not None
+    plan = await explain_locking_query(
+        analyzed_database,
+        lambda reader: posts.load_post_and_attempts_for_update(reader, row.post_id, row.id),
+    )
+
+    assert plan == {
+        "pk_post",
+        UNIQUE_DESTINATION_INDEX,
+        "ix_attempt_workspace_id_destination_id_started_at_id",
+        "sort",  # the few destinations of the post
+    }
 
 
 @pytest.mark.parametrize(
