@@ -2,7 +2,7 @@
 
 import operator
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeAlias, cast
 
 from sqlalchemy import BinaryExpression, BindParameter, Join, Select, Table, TextClause
@@ -37,21 +37,26 @@ def restrict_to_workspace(statement: AnySelect, workspace_id: WorkspaceIdOrParam
         elif _reads_other_source(element):
             raise TypeError(f"{element} cannot be read inside a workspace")
     # `.join()` adds no element before compilation; SQLAlchemy builds the Join only then.
-    for joined_table, on_clause, _left, flags in statement._setup_joins:
-        if flags["full"] or (flags["isouter"] and not _equates_workspaces(on_clause, joined_table)):
+    joins = statement._setup_joins
+    left_joined = {table for table, *_, flags in joins if flags["isouter"]}
+    restricted = [table for table in tables if table not in left_joined]
+    confined = set(restricted)
+    for table, on_clause, _left, flags in joins:
+        if flags["full"] or (
+            flags["isouter"] and not _equates_workspaces(on_clause, table, confined)
+        ):
             raise TypeError("this outer join cannot be read inside a workspace")
-        if flags["isouter"]:
-            del tables[cast("Table", joined_table)]
+        confined.add(cast("Table", table))
 
     if has_subquery:
         statement = _restrict_subqueries(
             statement, lambda inner: restrict_to_workspace(inner, workspace_id)
         )
-    return statement.where(*(table.c.workspace_id == workspace_id for table in tables))
+    return statement.where(*(table.c.workspace_id == workspace_id for table in restricted))
 
 
-def _equates_workspaces(on_clause: Any, joined_table: object) -> bool:
-    """Return whether an ON clause equates the workspaces of the joined table and of another one."""
+def _equates_workspaces(on_clause: Any, joined: object, confined: Collection[object]) -> bool:
+    """Return whether an ON clause equates the workspace of a joined table with that of a confined one."""
     is_and = isinstance(on_clause, BooleanClauseList) and on_clause.operator is operator.and_
     for condition in on_clause.clauses if is_and else [on_clause]:
         match condition:
@@ -59,7 +64,7 @@ def _equates_workspaces(on_clause: Any, joined_table: object) -> bool:
                 operator=operator.eq,
                 left=ColumnClause(name="workspace_id", table=left),
                 right=ColumnClause(name="workspace_id", table=right),
-            ) if joined_table in {left, right} and len({left, right}) > 1:
+            ) if (left == joined and right in confined) or (right == joined and left in confined):
                 return True
     return False
 

@@ -140,13 +140,17 @@ class Context:
 
     @property
     def reports(self) -> ReportService:
+        return self.reports_at(self.clock())
+
+    def reports_at(self, now: datetime) -> ReportService:
+        """Return the service for reports at this time, which is also the default of reported times."""
         state = self.app_state
         return ReportService(
             database=state.database,
             publisher=self.publisher,
             retry_decider=self.retry_decider,
             new_id=state.new_id,
-            clock=state.clock,
+            clock=lambda: now,
         )
 
     @property

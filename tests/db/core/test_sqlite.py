@@ -8,12 +8,12 @@ from pathlib import Path
 
 import aiosqlite
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, TextClause, event, text
 
 from app.db.core.database import Database, WriteSession
 from app.db.migrations import SchemaMismatch, check_schema_version
 from app.domain.errors import ServiceUnavailable
-from tests.db.core.test_database import MINUTE_LONG_STATEMENT, only_on_sqlite
+from tests.db.core.test_database import MINUTE_LONG_STATEMENT, only_on_sqlite, slow_statement
 from tests.factories import add_account, add_post, add_workspace, queued
 
 
@@ -62,6 +62,27 @@ async def test_schema_change_creates_the_file(missing_database: Database) -> Non
     async with missing_database.unscoped_connection() as connection:
         assert (await connection.execute(text("SELECT * FROM made"))).all() == []
     assert missing_database.missing_file() is None
+
+
+@only_on_sqlite
+async def test_cancelled_statement_interrupts_no_later_one(database_url: str) -> None:
+    """Later statements take longer than the interval at which an interrupt is repeated."""
+
+    async def read(statement: TextClause) -> object:
+        async with single.unscoped_connection() as connection:
+            return await connection.scalar(statement)
+
+    async with Database(database_url, pool_size=1) as single:
+        for _ in range(3):
+            reading = asyncio.create_task(read(MINUTE_LONG_STATEMENT))
+            await asyncio.sleep(0.1)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            assert [await read(slow_statement(number)) for number in (10, 1_000_000)] == [
+                10,
+                1_000_000,
+            ]
 
 
 @only_on_sqlite

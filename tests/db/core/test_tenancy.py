@@ -7,6 +7,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    column,
     exists,
     func,
     literal_column,
@@ -161,12 +162,16 @@ async def test_subquery_is_restricted(
                 Destination.workspace_id == Destination.workspace_id,
                 Destination.workspace_id == bindparam("other_workspace"),
                 Post.workspace_id == Account.workspace_id,
+                Destination.workspace_id == column("workspace_id"),
                 not_(and_(Post.workspace_id == Destination.workspace_id)),
             )
         ),
         select(Post.id).outerjoin(
             Destination, Post.workspace_id == Destination.workspace_id, full=True
         ),
+        select(Account.id)
+        .outerjoin(Post, Post.workspace_id == Destination.workspace_id)
+        .outerjoin(Destination, Destination.workspace_id == Post.workspace_id),
         select(Post.id).select_from(outerjoin(Post, Destination, Destination.post_id == Post.id)),
         select(Account.id).where(
             exists(select(Post.id).outerjoin(Destination, Destination.post_id == Post.id))

@@ -242,9 +242,9 @@ class ReportMutations:
     async def report_published(
         self, info: Info, input: MutationInput[ReportPublishedInput]
     ) -> ReportPublishedPayload | None:
-        context = info.context
-        result = await context.reports.report_published(
-            input.decode_lease(context), input.to_publication(context.clock())
+        context, now = info.context, info.context.clock()
+        result = await context.reports_at(now).report_published(
+            input.decode_lease(context), input.to_publication(now)
         )
         return ReportPublishedPayload.from_result(result)
 

@@ -124,12 +124,12 @@ class VerificationMutations:
     async def report_verified(
         self, info: Info, input: MutationInput[ReportVerifiedInput]
     ) -> ReportVerifiedPayload | None:
-        context = info.context
+        context, now = info.context, info.context.clock()
         codec = context.lease_codec(LeaseKind.VERIFICATION)
-        result = await context.reports.report_verified(
+        result = await context.reports_at(now).report_verified(
             codec.decode(input.verification_token, "verificationToken"),
             input.finding,
-            input.to_publication_if_published(input.finding, context.clock()),
+            input.to_publication_if_published(input.finding, now),
         )
         return ReportVerifiedPayload.from_result(result)
 
