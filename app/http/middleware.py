@@ -17,7 +17,7 @@ from app.domain.errors import (
     RequestError,
 )
 from app.http.request_scope import record_error, request_state
-from app.http.responses import ErrorRenderer, TrackedSend
+from app.http.responses import ErrorRenderer, ResponseStateSend
 
 
 class RootPathMiddleware:
@@ -130,7 +130,7 @@ class ErrorMiddleware:
             await self.app(scope, receive, send)
             return
 
-        response = TrackedSend.wrap(send)
+        response = ResponseStateSend.wrap(send)
         try:
             await self.app(scope, receive, response)
         except ClientDisconnect:

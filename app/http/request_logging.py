@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.rate_limits import RateLimits, rate_limit_headers
 from app.http.request_scope import RequestState, request_state
-from app.http.responses import TrackedSend
+from app.http.responses import ResponseStateSend
 from app.observability.recorders import RequestRecord
 
 _CLIENT_CLOSED_REQUEST = 499
@@ -88,7 +88,7 @@ def new_request_id(random_bytes: Callable[[int], bytes]) -> str:
     return random_bytes(_REQUEST_ID_BYTES).hex()
 
 
-class _HeaderAddingSend(TrackedSend):
+class _HeaderAddingSend(ResponseStateSend):
     """ASGI send callable that adds the headers common to all responses."""
 
     def __init__(self, send: Send, state: RequestState, rate_limits: RateLimits) -> None:

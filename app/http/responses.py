@@ -32,7 +32,7 @@ class BytesResponse(Response):
         self.raw_headers = [*headers, (b"content-length", b"%d" % len(body))]
 
 
-class TrackedSend:
+class ResponseStateSend:
     """ASGI send callable that tracks the progress of the response."""
 
     def __init__(self, send: Send) -> None:
@@ -43,7 +43,7 @@ class TrackedSend:
         self.is_complete = False
 
     @classmethod
-    def wrap(cls, send: Send) -> "TrackedSend":
+    def wrap(cls, send: Send) -> "ResponseStateSend":
         """Return `send` if it tracks already, so that layers share one wrapper; else wrap it."""
         return send if isinstance(send, cls) else cls(send)
 

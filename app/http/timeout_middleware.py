@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import ServiceUnavailable
 from app.http.request_scope import record_error, request_state
-from app.http.responses import ErrorRenderer, TrackedSend
+from app.http.responses import ErrorRenderer, ResponseStateSend
 
 _RETRY_AFTER_SECONDS = 5
 _SLOW_THRESHOLD = timedelta(milliseconds=20)
@@ -128,7 +128,7 @@ class _RequestTask:
         assert task is not None  # noqa: S101 - ASGI apps run in a task
         self.scope = scope
         self.started_at = loop.time()
-        self.response = TrackedSend.wrap(send)
+        self.response = ResponseStateSend.wrap(send)
         """Send callable of the timeout response, which bypasses `send` after the app was cancelled."""
         self.is_timeout_enabled = True
         self.watcher: _TimeoutWatcher | None = None

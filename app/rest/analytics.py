@@ -8,15 +8,15 @@ from starlette.requests import Request
 from app.domain.times import Period
 from app.http.request_scope import read_query_string
 from app.rest.operations import DocumentResult, JsonObject, Variables, query_operation
-from app.rest.parameters import choice, instant
+from app.rest.parameters import read_choice, read_instant
 
 
 def _summary_variables(request: Request) -> Variables:
     query = read_query_string(request)
     return {
-        "period": choice(query, "period", [*Period], Period.MONTH).upper(),
-        "from": instant(query, "from"),
-        "to": instant(query, "to"),
+        "period": read_choice(query, "period", [*Period], Period.MONTH).upper(),
+        "from": read_instant(query, "from"),
+        "to": read_instant(query, "to"),
     }
 
 

@@ -7,7 +7,7 @@ from app.domain.ids import parse_uuid
 from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from app.http.request_scope import read_query_string
 from app.rest.operations import DocumentResult, JsonObject, Variables, query_operation
-from app.rest.parameters import enum_names, integer, last_value
+from app.rest.parameters import read_enum_names, read_integer, read_last_value
 
 _KIND_BY_NAME = {kind.value: kind for kind in EventKind}
 
@@ -15,11 +15,11 @@ _KIND_BY_NAME = {kind.value: kind for kind in EventKind}
 def _changes_variables(request: Request) -> Variables:
     """Read cursor, page size and filters; the GraphQL field validates the cursor."""
     query = read_query_string(request)
-    post_id = last_value(query, "post_id")
+    post_id = read_last_value(query, "post_id")
     return {
-        "after": last_value(query, "after"),
-        "first": integer(query, "limit", 1, MAX_PAGE_SIZE, DEFAULT_PAGE_SIZE),
-        "types": enum_names(query, "types", _KIND_BY_NAME),
+        "after": read_last_value(query, "after"),
+        "first": read_integer(query, "limit", 1, MAX_PAGE_SIZE, DEFAULT_PAGE_SIZE),
+        "types": read_enum_names(query, "types", _KIND_BY_NAME),
         "postId": None if post_id is None else str(parse_uuid(post_id, "post_id")),
     }
 

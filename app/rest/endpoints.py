@@ -20,7 +20,7 @@ from app.rest import accounts, analytics, changes, me, post_mutations, posts, re
 from app.rest.envelope import error_response
 from app.rest.errors import first_error
 from app.rest.long_poll import parse_wait, wait_for_change
-from app.rest.operations import DocumentResult, RestOperation, read_request
+from app.rest.operations import DocumentResult, RestOperation, read_rest_request
 
 PREFIXES = (REST_PATH, f"/api{REST_PATH}")
 """Path prefixes: the documented one, and the one that existing clients send."""
@@ -103,7 +103,7 @@ def _make_handler(
         context = await graphql_service.authenticate(read_client(request.scope), state, limits=None)
         context.rate_limit_charge.charge_request()
         call = operation.build_call(
-            await read_request(request, context.viewer.key_id, max_body_bytes=max_body_bytes)
+            await read_rest_request(request, context.viewer.key_id, max_body_bytes=max_body_bytes)
         )
         if call.implicit_idempotency_key is not None or call.rejected_posts:
             context = replace(

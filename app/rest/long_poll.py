@@ -13,7 +13,7 @@ from app.graphql.schema.context import Context
 from app.graphql.service import SUBSCRIPTION_ONLY, GraphQLService
 from app.graphql.subscription_stream import SubscriptionStream
 from app.http.request_scope import read_query_string, request_state
-from app.rest.parameters import integer, parse_post_id
+from app.rest.parameters import parse_post_id, read_integer
 
 _MAX_WAIT_SECONDS = 60
 """Longest wait of a request; proxies close connections that are silent for longer."""
@@ -43,7 +43,7 @@ Respond = Callable[[], Awaitable[Response]]
 def parse_wait(request: Request) -> timedelta:
     """Parse `wait`, in seconds: the longest time to hold the response back."""
     query = read_query_string(request)
-    return timedelta(seconds=integer(query, "wait", 0, _MAX_WAIT_SECONDS, 0))
+    return timedelta(seconds=read_integer(query, "wait", 0, _MAX_WAIT_SECONDS, 0))
 
 
 async def wait_for_change(
@@ -66,7 +66,7 @@ async def wait_for_change(
         return first
     changes = (latest.data or {}).get("changes")
     if changes is None:
-        raise _long_poll_unavailable()
+        raise _long_poll_unavailable_error()
     state = request_state(request.scope)
     state["disable_timeout"]()
     stream = await graphql_service.execute_or_subscribe(
@@ -79,7 +79,7 @@ async def wait_for_change(
         codes = [error["extensions"]["code"] for error in stream.errors]
         if NotFound.code.name in codes:  # the post was deleted since: respond with 404
             return await respond()
-        raise _long_poll_unavailable()
+        raise _long_poll_unavailable_error()
     state["is_latency_measured"] = False
     changed = asyncio.create_task(_next_changed_response(stream, respond, first.headers["etag"]))
     shutdown = asyncio.create_task(graphql_service.app_state.shutdown_event.wait())
@@ -96,7 +96,7 @@ async def wait_for_change(
         await asyncio.wait({changed, shutdown})
 
 
-def _long_poll_unavailable() -> ServiceUnavailable:
+def _long_poll_unavailable_error() -> ServiceUnavailable:
     return ServiceUnavailable(
         f"Waiting for changes is not available now. Try again in {_UNAVAILABLE_RETRY_SECONDS} s.",
         retry_after=_UNAVAILABLE_RETRY_SECONDS,
@@ -114,5 +114,5 @@ async def _next_changed_response(
                 if response.headers.get("etag") != etag:
                     break
     except ResyncRequired:  # the stream was too slow; a REST client has no cursor to correct
-        raise _long_poll_unavailable() from None
+        raise _long_poll_unavailable_error() from None
     return response

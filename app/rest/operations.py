@@ -117,7 +117,7 @@ def mutation_operation(
     return RestOperation(document, build_call, build_response)
 
 
-async def read_request(
+async def read_rest_request(
     request: Request, api_key_id: ApiKeyId, *, max_body_bytes: int
 ) -> RestRequest:
     """Read a request and its body, one JSON object; an empty body counts as an empty object.

@@ -28,56 +28,56 @@ def parse_post_id(request: Request) -> str:
     return str(parse_uuid(request.path_params["post_id"], "post_id"))
 
 
-def account_ids(query: QueryParams) -> list[int] | None:
+def read_account_ids(query: QueryParams) -> list[int] | None:
     """Read the account numbers of `account_id`."""
-    items = _list_values(query, "account_id")
+    items = _read_list(query, "account_id")
     return None if items is None else [parse_account_id(item, "account_id") for item in items]
 
 
-def platforms(query: QueryParams) -> list[str] | None:
+def read_platforms(query: QueryParams) -> list[str] | None:
     """Read the platform names of `platform`; any name is allowed."""
-    items = _list_values(query, "platform")
-    return None if items is None else [_check_search_text("platform", item) for item in items]
+    items = _read_list(query, "platform")
+    return None if items is None else [_validate_search_text("platform", item) for item in items]
 
 
-def enum_names(query: QueryParams, name: str, members: Mapping[str, Enum]) -> list[str] | None:
+def read_enum_names(query: QueryParams, name: str, members: Mapping[str, Enum]) -> list[str] | None:
     """Convert a list of REST words to GraphQL enum names."""
-    items = _list_values(query, name)
+    items = _read_list(query, name)
     for item in items or ():
         if item not in members:
-            raise _unknown_value(name, item, [*members])
+            raise _unknown_value_error(name, item, [*members])
     return None if items is None else [members[item].name for item in items]
 
 
 def read_search_text(query: QueryParams, name: str) -> str | None:
     """Read the text to search for, of at most MAX_SEARCH_LENGTH characters."""
-    text = last_value(query, name)
-    return None if text is None else _check_search_text(name, text)
+    text = read_last_value(query, name)
+    return None if text is None else _validate_search_text(name, text)
 
 
-def instant(query: QueryParams, name: str) -> str | None:
+def read_instant(query: QueryParams, name: str) -> str | None:
     """Read a time, formatted as UTC."""
-    text = last_value(query, name)
+    text = read_last_value(query, name)
     return None if text is None else format_instant(parse_instant(text, name))
 
 
-def body_instant(body: ObjectReader, name: str) -> str | None:
+def read_body_instant(body: ObjectReader, name: str) -> str | None:
     """Read a time in a JSON body, formatted as UTC."""
     text = body.string(name)
     return None if text is None else format_instant(parse_instant(text, name))
 
 
-def choice(query: QueryParams, name: str, allowed: Sequence[str], default: str) -> str:
+def read_choice(query: QueryParams, name: str, allowed: Sequence[str], default: str) -> str:
     """Read one of the allowed words."""
-    word = last_value(query, name) or default
+    word = read_last_value(query, name) or default
     if word not in allowed:
-        raise _unknown_value(name, word, allowed)
+        raise _unknown_value_error(name, word, allowed)
     return word
 
 
-def integer(query: QueryParams, name: str, low: int, high: int, default: int) -> int:
+def read_integer(query: QueryParams, name: str, low: int, high: int, default: int) -> int:
     """Read a whole number from `low` to `high`."""
-    text = last_value(query, name)
+    text = read_last_value(query, name)
     if text is None:
         return default
     if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
@@ -88,13 +88,13 @@ def integer(query: QueryParams, name: str, low: int, high: int, default: int) ->
     return int(text)
 
 
-def last_value(query: QueryParams, name: str) -> str | None:
+def read_last_value(query: QueryParams, name: str) -> str | None:
     """Return the last value that is not empty."""
     values = [value for value in query.getlist(name) if value]
     return values[-1] if values else None
 
 
-def _list_values(query: QueryParams, name: str) -> list[str] | None:
+def _read_list(query: QueryParams, name: str) -> list[str] | None:
     """Split values separated by commas, at most MAX_LIST_LENGTH; return None if there is none."""
     parts = (part.strip() for value in query.getlist(name) for part in value.split(","))
     items = [part for part in parts if part]
@@ -106,11 +106,11 @@ def _list_values(query: QueryParams, name: str) -> list[str] | None:
     return items or None
 
 
-def _check_search_text(name: str, text: str) -> str:
+def _validate_search_text(name: str, text: str) -> str:
     return validate_text(text, name, max_length=MAX_SEARCH_LENGTH)
 
 
-def _unknown_value(name: str, value: str, allowed: Sequence[str]) -> InvalidInput:
+def _unknown_value_error(name: str, value: str, allowed: Sequence[str]) -> InvalidInput:
     return InvalidInput(
         f"{name} must be one of {', '.join(allowed)}; it is {_quoted(value)}.", argument=name
     )

@@ -20,7 +20,7 @@ from app.rest.operations import (
     mutation_operation,
     omit,
 )
-from app.rest.parameters import body_instant, parse_post_id
+from app.rest.parameters import parse_post_id, read_body_instant
 from app.rest.posts import POST_FRAGMENT, RESULT_FRAGMENT, format_post
 
 _UNSUPPORTED_NAMES = ("media_id", "mediaId", "attachments", "media")
@@ -173,7 +173,7 @@ def _update_post_call(rest_request: RestRequest) -> DocumentCall:
 
 def _update_post_data(result: DocumentResult) -> JsonObject:
     payload = result.data["updatePost"]
-    return _require_post(payload) | _warnings(payload)
+    return _post_or_not_found(payload) | _warnings(payload)
 
 
 def _schedule_post_call(rest_request: RestRequest) -> DocumentCall:
@@ -191,7 +191,7 @@ def _schedule_post_call(rest_request: RestRequest) -> DocumentCall:
 
 def _schedule_post_data(result: DocumentResult) -> JsonObject:
     payload = result.data["schedulePost"]
-    post = _require_post(payload)
+    post = _post_or_not_found(payload)
     schedule = {"publish_now": post["scheduled_for"] is None, "message": _schedule_message(post)}
     return post | schedule | _warnings(payload)
 
@@ -226,8 +226,8 @@ def _schedule_fields(body: ObjectReader) -> JsonObject:
 
 def _scheduled_for(body: ObjectReader) -> str | None:
     """Read `scheduled_for`, or its old name `scheduled_at`; both may be present if they are equal."""
-    scheduled_for = body_instant(body, "scheduled_for")
-    scheduled_at = body_instant(body, "scheduled_at")
+    scheduled_for = read_body_instant(body, "scheduled_for")
+    scheduled_at = read_body_instant(body, "scheduled_at")
     if None not in (scheduled_for, scheduled_at) and scheduled_for != scheduled_at:
         raise InvalidInput(
             "scheduled_at is the old name of scheduled_for, and they differ; pass scheduled_for.",
@@ -248,7 +248,7 @@ def _reject_unsupported_names(body: ObjectReader) -> None:
             )
 
 
-def _require_post(payload: JsonObject) -> JsonObject:
+def _post_or_not_found(payload: JsonObject) -> JsonObject:
     if payload["post"] is None:
         raise NotFound("The post has been deleted in the meantime.")
     return format_post(payload["post"])

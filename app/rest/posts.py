@@ -7,13 +7,13 @@ from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_OFFSET, MAX_PA
 from app.http.request_scope import read_query_string
 from app.rest.operations import DocumentResult, JsonObject, Variables, omit, query_operation
 from app.rest.parameters import (
-    account_ids,
-    choice,
-    enum_names,
-    instant,
-    integer,
     parse_post_id,
-    platforms,
+    read_account_ids,
+    read_choice,
+    read_enum_names,
+    read_instant,
+    read_integer,
+    read_platforms,
     read_search_text,
 )
 
@@ -89,31 +89,31 @@ def _retry_after(result: DocumentResult) -> int | None:
     return min((wait for wait in waits if wait is not None), default=None)
 
 
-def list_variables(request: Request) -> Variables:
+def _list_variables(request: Request) -> Variables:
     """Read filter, order and page of a list; raises InvalidInput or InvalidId for a bad value."""
     query = read_query_string(request)
     return {
         "filter": {
-            "status": enum_names(query, "status", STATUS_BY_NAME),
-            "platform": platforms(query),
-            "accountId": account_ids(query),
-            "createdAfter": instant(query, "created_after"),
-            "createdBefore": instant(query, "created_before"),
-            "scheduledAfter": instant(query, "scheduled_after"),
-            "scheduledBefore": instant(query, "scheduled_before"),
-            "publishedAfter": instant(query, "published_after"),
-            "publishedBefore": instant(query, "published_before"),
-            "updatedAfter": instant(query, "updated_after"),
-            "updatedBefore": instant(query, "updated_before"),
+            "status": read_enum_names(query, "status", STATUS_BY_NAME),
+            "platform": read_platforms(query),
+            "accountId": read_account_ids(query),
+            "createdAfter": read_instant(query, "created_after"),
+            "createdBefore": read_instant(query, "created_before"),
+            "scheduledAfter": read_instant(query, "scheduled_after"),
+            "scheduledBefore": read_instant(query, "scheduled_before"),
+            "publishedAfter": read_instant(query, "published_after"),
+            "publishedBefore": read_instant(query, "published_before"),
+            "updatedAfter": read_instant(query, "updated_after"),
+            "updatedBefore": read_instant(query, "updated_before"),
             "search": read_search_text(query, "search"),
             "reference": read_search_text(query, "reference"),
         },
         "orderBy": {
-            "field": choice(query, "sort", SORT_FIELDS, "created_at").upper(),
-            "direction": choice(query, "order", SORT_DIRECTIONS, "desc").upper(),
+            "field": read_choice(query, "sort", SORT_FIELDS, "created_at").upper(),
+            "direction": read_choice(query, "order", SORT_DIRECTIONS, "desc").upper(),
         },
-        "first": integer(query, "limit", 1, MAX_PAGE_SIZE, DEFAULT_PAGE_SIZE),
-        "offset": integer(query, "offset", 0, MAX_OFFSET, 0),
+        "first": read_integer(query, "limit", 1, MAX_PAGE_SIZE, DEFAULT_PAGE_SIZE),
+        "offset": read_integer(query, "offset", 0, MAX_OFFSET, 0),
     }
 
 
@@ -200,6 +200,6 @@ query Posts($filter: PostFilter, $orderBy: PostOrder, $first: Int, $offset: Int)
 {POST_FRAGMENT}
 {RESULT_FRAGMENT}
 """,
-    list_variables,
+    _list_variables,
     _posts_data,
 )

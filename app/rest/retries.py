@@ -12,7 +12,7 @@ from app.rest.operations import (
     mutation_operation,
     omit,
 )
-from app.rest.parameters import body_instant, parse_post_id
+from app.rest.parameters import parse_post_id, read_body_instant
 from app.rest.posts import RESULT_FRAGMENT, format_result
 
 _MAX_POST_IDS = 200
@@ -63,8 +63,8 @@ def _retry_failed_call(rest_request: RestRequest) -> DocumentCall:
         "postId": _post_ids(body),
         "accountId": [body.account_id("account_id")] if body.has("account_id") else None,
         "platform": _platforms(body),
-        "failedAfter": body_instant(body, "failed_after"),
-        "failedBefore": body_instant(body, "failed_before"),
+        "failedAfter": read_body_instant(body, "failed_after"),
+        "failedBefore": read_body_instant(body, "failed_before"),
         "maxAttempts": body.whole_number("max_attempts", 0, MAX_INT32),
     }
     if all(value is None for value in filters.values()):

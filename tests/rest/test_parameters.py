@@ -10,7 +10,7 @@ from starlette.requests import Request
 from app.domain.errors import InvalidId, InvalidInput
 from app.graphql.engine.executable_schema import create_schema
 from app.rest.parameters import parse_post_id
-from app.rest.posts import SORT_DIRECTIONS, SORT_FIELDS, list_variables
+from app.rest.posts import SORT_DIRECTIONS, SORT_FIELDS, _list_variables
 from app.settings import GraphQLLimits
 from tests.rest.write_requests import TIME_MESSAGE
 
@@ -51,19 +51,19 @@ def make_list_request(*pairs: tuple[str, str], **path: str) -> Request:
 
 def parse_filter(*pairs: tuple[str, str]) -> dict[str, object]:
     """The filters that are not null."""
-    variables = list_variables(make_list_request(*pairs))
+    variables = _list_variables(make_list_request(*pairs))
     assert isinstance(variables["filter"], dict)
     return {name: value for name, value in variables["filter"].items() if value is not None}
 
 
 def parse_error(*pairs: tuple[str, str]) -> tuple[str | None, str]:
     with pytest.raises(InvalidInput) as caught:
-        list_variables(make_list_request(*pairs))
+        _list_variables(make_list_request(*pairs))
     return caught.value.argument, caught.value.message
 
 
 def test_default_list_is_newest_20() -> None:
-    assert list_variables(make_list_request()) == DEFAULTS
+    assert _list_variables(make_list_request()) == DEFAULTS
 
 
 def test_empty_values_count_as_absent() -> None:
@@ -79,16 +79,16 @@ def test_empty_values_count_as_absent() -> None:
         "offset",
     ]
     names += TIME_PARAMETERS
-    assert list_variables(make_list_request(*((name, "") for name in names))) == DEFAULTS
-    assert list_variables(make_list_request(("status", " , ,"))) == DEFAULTS
+    assert _list_variables(make_list_request(*((name, "") for name in names))) == DEFAULTS
+    assert _list_variables(make_list_request(("status", " , ,"))) == DEFAULTS
 
 
 def test_unknown_parameters_are_ignored() -> None:
-    assert list_variables(make_list_request(("campaign_id", "7"), ("Limit", "3"))) == DEFAULTS
+    assert _list_variables(make_list_request(("campaign_id", "7"), ("Limit", "3"))) == DEFAULTS
 
 
 def test_every_list_parameter_sets_its_variable() -> None:
-    assert list_variables(
+    assert _list_variables(
         make_list_request(
             ("status", "failed,draft"),
             ("platform", "x, instagram"),
@@ -144,7 +144,7 @@ def test_repeated_list_parameters_are_joined() -> None:
 
 
 def test_last_of_repeated_parameters_counts() -> None:
-    variables = list_variables(make_list_request(("limit", "5"), ("limit", "7"), ("limit", "")))
+    variables = _list_variables(make_list_request(("limit", "5"), ("limit", "7"), ("limit", "")))
     assert variables == DEFAULTS | {"first": 7}
 
 
@@ -192,7 +192,7 @@ def test_malformed_time_is_refused_by_name(name: str) -> None:
 
 def test_malformed_account_id_is_refused() -> None:
     with pytest.raises(InvalidId) as caught:
-        list_variables(make_list_request(("account_id", "2280,007")))
+        _list_variables(make_list_request(("account_id", "2280,007")))
     assert caught.value.argument == "account_id"
 
 
@@ -231,6 +231,6 @@ def test_query_string_must_be_utf_8(query: str) -> None:
     scope = {"type": "http", "query_string": query.encode(), "path_params": {}}
 
     with pytest.raises(InvalidInput) as caught:
-        list_variables(Request(scope))
+        _list_variables(Request(scope))
 
     assert caught.value.message == "The query string must be UTF-8, percent-encoded."

@@ -5,7 +5,7 @@ import time
 from starlette.types import Message, Send
 
 
-class ProgressTrackingSend:
+class StallDetectingSend:
     """ASGI send callable that tracks whether the client reads what is sent, also by several tasks."""
 
     def __init__(self, send: Send) -> None:

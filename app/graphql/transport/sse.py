@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from app.domain.errors import PostResultsError
 from app.graphql.engine.errors import OperationResult, error_entry, to_json
 from app.graphql.service import GraphQLService
-from app.graphql.transport.send_progress import ProgressTrackingSend
+from app.graphql.transport.send_progress import StallDetectingSend
 from app.http.request_scope import Client, record_error, request_state
 
 EVENT_STREAM = "text/event-stream"
@@ -53,7 +53,7 @@ class SSEResponse(Response):
         state["disable_timeout"]()
         state["is_latency_measured"] = False
         await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
-        tracked_send = ProgressTrackingSend(send)
+        tracked_send = StallDetectingSend(send)
         send_task = asyncio.create_task(self._send_events(tracked_send, scope))
         stop_tasks: set[asyncio.Future[Any]] = {
             asyncio.ensure_future(self._service.app_state.shutdown_event.wait()),
@@ -74,7 +74,7 @@ class SSEResponse(Response):
                 task.cancel()
             await asyncio.wait({send_task, *stop_tasks})
 
-    async def _send_events(self, send: ProgressTrackingSend, scope: Scope) -> None:
+    async def _send_events(self, send: StallDetectingSend, scope: Scope) -> None:
         await send(_body_message(_COMMENT))  # shows the client that the stream is open
         async with aclosing(self._responses) as responses:
             try:
@@ -89,7 +89,7 @@ class SSEResponse(Response):
 
     async def _wait_for_end(
         self,
-        send: ProgressTrackingSend,
+        send: StallDetectingSend,
         send_task: asyncio.Task[None],
         stop_tasks: Set[asyncio.Future[Any]],
     ) -> bool:

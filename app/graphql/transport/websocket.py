@@ -26,7 +26,7 @@ from app.graphql.engine.operation_request import OperationRequest
 from app.graphql.service import QUERY_AND_MUTATION, SUBSCRIPTION_ONLY, GraphQLService
 from app.graphql.subscription_stream import SubscriptionStream
 from app.graphql.transport.http import graphql_error_response
-from app.graphql.transport.send_progress import ProgressTrackingSend
+from app.graphql.transport.send_progress import StallDetectingSend
 from app.graphql.transport.websocket_messages import (
     CONNECTION_ACK,
     PONG,
@@ -129,7 +129,7 @@ class GraphQLWebSocket:
         self._config = config
         self._service = config.service
         self._receive = receive
-        self._send = ProgressTrackingSend(send)
+        self._send = StallDetectingSend(send)
         self._loop = asyncio.get_running_loop()
         self._client = read_client(scope)
         """Client with the key of the handshake; replaced by one with the key of `connection_init`."""
