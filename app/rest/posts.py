@@ -2,7 +2,7 @@
 
 from starlette.requests import Request
 
-from app.domain.posts import DEFAULT_TIMEZONE, STATUS_BY_NAME, PostStatus
+from app.domain.posts import DEFAULT_TIMEZONE, STATUS_BY_NAME
 from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_OFFSET, MAX_PAGE_SIZE
 from app.http.request_scope import read_query_string
 from app.rest.operations import DocumentResult, JsonObject, Variables, omit, query_operation
@@ -82,10 +82,8 @@ def _retry_after(result: DocumentResult) -> int | None:
 
     None if nothing changes automatically: all destinations are final, or the post is a draft.
     """
-    post = result.require("post")
-    if post["post_status"] == PostStatus.DRAFT.name:
-        return None
-    waits = (destination["poll_after_seconds"] for destination in post["results"])
+    destinations = result.require("post")["results"]
+    waits = (destination["poll_after_seconds"] for destination in destinations)
     return min((wait for wait in waits if wait is not None), default=None)
 
 
