@@ -192,7 +192,7 @@ BLOCKED_ACCOUNT_QUERIES: dict[str, tuple[Query, set[str]]] = {
         lambda reader: accounts.due_post_ids(reader, ACCOUNT_IDS[0], NOW, limit=5),
         {UNSETTLED_INDEX},
     ),
-    "count_queued_posts": (
+    "count_queued_destinations": (
         lambda reader: accounts.count_queued_destinations(reader, ACCOUNT_IDS[0]),
         {UNSETTLED_INDEX},
     ),

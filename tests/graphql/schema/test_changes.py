@@ -217,7 +217,7 @@ async def test_objects_of_changes_are_loaded_in_one_statement_per_kind(feed: Ten
 
 
 @pytest.mark.parametrize("is_fast", ["yes", "no"])
-async def test_changes_count_toward_list_size_limit(acme: Tenant, is_fast: str) -> None:
+async def test_changes_count_toward_the_entry_limit(acme: Tenant, is_fast: str) -> None:
     await append_test_events(acme.database, acme.workspace, numbered_events(3))
     document = "{ a: changes { endCursor } b: changes(first: 2) { nodes { values } } }"
     for limit, errors in (("5", []), ("4", [{"code": "LIMIT_EXCEEDED"}])):

@@ -223,7 +223,7 @@ async def test_waiting_claims_respect_request_timeout(database: Database) -> Non
     assert data == {"a": {"claims": []}, "b": {"claims": []}}
 
 
-async def test_claim_above_list_size_limit_is_rejected_without_claiming(database: Database) -> None:
+async def test_claim_above_the_entry_limit_is_rejected_without_claiming(database: Database) -> None:
     settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "9"})
     async with open_publisher(database, settings=settings) as publisher:
         await publisher.add_post()

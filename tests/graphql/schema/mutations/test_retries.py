@@ -461,7 +461,7 @@ async def test_retry_cursor_of_another_workspace_is_rejected(acme: Tenant) -> No
     assert error[:2] == ("BAD_CURSOR", "input.after")
 
 
-async def test_retry_above_list_size_limit_is_rejected_without_retrying(acme: Tenant) -> None:
+async def test_retry_above_the_entry_limit_is_rejected_without_retrying(acme: Tenant) -> None:
     await add_failures(acme, 3)
     async with client_with_settings(acme, GRAPHQL_MAX_LIST_ENTRIES="2") as client:
         tenant = Tenant(acme.database, acme.workspace, client)
