@@ -7,24 +7,20 @@ import random
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import uuid4
 
 import structlog
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from app.db.core.database import Database, open_database
 from app.db.migrations import check_schema_version
 from app.db.repositories.workspaces import load_deployment_key
-from app.domain.errors import MethodNotAllowed, NotFound, PostResultsError
+from app.domain.errors import PostResultsError
 from app.domain.times import Clock
 from app.graphql.engine.executable_schema import create_schema
 from app.graphql.engine.persisted_documents import create_document_store
@@ -34,17 +30,18 @@ from app.graphql.subscription_stream import ResponseCache
 from app.graphql.transport.http import GraphQLEndpoint, graphql_error_response
 from app.graphql.transport.websocket import GraphQLWebSocketEndpoint, WebSocketConfig
 from app.health import probe_routes
+from app.http.application import HttpApplication, new_request_id
 from app.http.concurrency import ConcurrencyLimiter
-from app.http.middleware import ErrorMiddleware, RootPathMiddleware, add_cors
-from app.http.paths import DOCS_PATH, GRAPHIQL_PATH, GRAPHQL_PATH, REST_PATH
+from app.http.cors import Cors
+from app.http.paths import DOCS_PATH, GRAPHIQL_PATH, GRAPHQL_PATH, REST_PATH, add_root_path
 from app.http.rate_limits import RateLimits
-from app.http.request_logging import RequestLoggingMiddleware, new_request_id
-from app.http.request_scope import request_state
-from app.http.timeout_middleware import RequestTimeoutMiddleware
+from app.http.request import HttpRequest
+from app.http.responses import BytesResponse
+from app.http.routing import ANY_METHOD, Route, Router
 from app.maintenance import on_shutdown_signal, run_maintenance
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
-from app.observability.recorders import RequestRecorder
+from app.observability.request_recorder import RequestRecorder
 from app.rest.endpoints import rest_routes
 from app.rest.envelope import error_response
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder
@@ -75,7 +72,7 @@ def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
-def create_app_from_env() -> Starlette:
+def create_app_from_env() -> "Application":
     """Build the application of a server process; uvicorn's workers call this factory."""
     settings = read_settings(os.environ)
     configure_logging(settings.log_level, settings.log_format)
@@ -107,7 +104,7 @@ def create_app(
     maintenance_interval: timedelta = PERIODIC_INTERVAL,
     api_key_cache_ttl: timedelta = CACHE_TTL,
     connection_timeouts: ConnectionTimeouts = DEFAULT_CONNECTION_TIMEOUTS,
-) -> Starlette:
+) -> "Application":
     """Build the whole service as an ASGI app.
 
     The app opens and closes its own database; the caller does so for a `database` it passes.
@@ -126,54 +123,73 @@ def create_app(
         trusted_only=trusted_only,
     )
     recorder = RequestRecorder(metrics)
-    render = _ApiErrorRenderer(clock)
     http_endpoint = GraphQLEndpoint(
         graphql_service,
         graphiql_page=graphiql.render,
         max_body_bytes=settings.max_body_bytes,
     )
-    websocket_endpoint = GraphQLWebSocketEndpoint(
-        _websocket_config(settings, graphql_service, metrics)
-    )
-    app = Starlette(
-        routes=[
+    router = Router(
+        [
+            Route(GRAPHQL_PATH, {ANY_METHOD: http_endpoint}),
+            *rest_routes(graphql_service, clock, max_body_bytes=settings.max_body_bytes),
             index_route(DOCS_PATH if trusted_only else GRAPHIQL_PATH),
             *graphiql.routes,
             *DocsPages(links_graphiql=not trusted_only).routes,
-            *rest_routes(graphql_service, clock, max_body_bytes=settings.max_body_bytes),
-            *probe_routes(database, metrics, clock),
+            *probe_routes(database, metrics, recorder.flush, clock),
         ],
+        f"This path was not found. GraphQL is at {{root}}{GRAPHQL_PATH}, the REST API under"
+        f" {{root}}{REST_PATH}.",
+    )
+    return Application(
+        http=HttpApplication(
+            router,
+            recorder=recorder,
+            render=_ApiErrorRenderer(clock),
+            cors=Cors(settings.cors_origins) if settings.cors_origins else None,
+            default_rate_limit=graphql_service.app_state.rate_limits.default_status,
+            timeout=settings.request_timeout,
+            random_bytes=secrets.token_bytes,
+            monotonic=time.monotonic,
+        ),
+        websocket=GraphQLWebSocketEndpoint(_websocket_config(settings, graphql_service, metrics)),
+        root_path=settings.root_path,
         lifespan=partial(
             _lifespan,
             owned_database=own_database,
             settings=settings,
             graphql_service=graphql_service,
+            recorder=recorder,
             clock=clock,
             maintenance_interval=maintenance_interval,
         ),
-        exception_handlers={HTTPException: render.render_http_exception},
-        middleware=[
-            Middleware(RootPathMiddleware, root_path=settings.root_path),
-            Middleware(
-                RequestLoggingMiddleware,
-                observer=recorder,
-                rate_limits=graphql_service.rate_limits,
-                random_bytes=secrets.token_bytes,
-                monotonic=time.monotonic,
-            ),
-            Middleware(add_cors, settings.cors_origins, render),
-            Middleware(ErrorMiddleware, render=render, report=recorder.request_failed),
-            Middleware(RequestTimeoutMiddleware, timeout=settings.request_timeout, render=render),
-            Middleware(
-                _GraphQLRouteMiddleware,
-                http_endpoint=http_endpoint,
-                websocket_endpoint=websocket_endpoint,
-            ),
-        ],
     )
-    # A redirect has no envelope, and makes clients send a POST twice.
-    app.router.redirect_slashes = False
-    return app
+
+
+class Application(Starlette):
+    """ASGI app of the service: HTTP, WebSockets, and the lifespan of its background tasks."""
+
+    def __init__(
+        self,
+        *,
+        http: HttpApplication,
+        websocket: GraphQLWebSocketEndpoint,
+        root_path: str,
+        lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
+    ) -> None:
+        super().__init__(lifespan=lifespan)
+        self._http = http
+        self._websocket = websocket
+        self._root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._root_path:
+            scope = add_root_path(scope, self._root_path)
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket" and scope["path"] == self._root_path + GRAPHQL_PATH:
+            await self._websocket(scope, receive, send)
+        else:  # the lifespan, and WebSockets of other paths, which Starlette rejects
+            await super().__call__(scope, receive, send)
 
 
 def _build_graphql_service(
@@ -196,15 +212,15 @@ def _build_graphql_service(
             random=random.random,
             retry_policies=load_retry_policies(settings.retry_policy_file),
             change_feed=ChangeFeed(database),
+            rate_limits=RateLimits(
+                requests=settings.rate_limit,
+                failed_authentications=settings.failed_auth_rate_limit,
+                new_posts=settings.create_rate_limit,
+                publishing=settings.publish_rate_limit,
+                subscriptions=settings.subscribe_rate_limit,
+                now=clock,
+            ),
             max_wait=max(settings.request_timeout - settings.database_timeout, timedelta(0)),
-        ),
-        rate_limits=RateLimits(
-            requests=settings.rate_limit,
-            failed_authentications=settings.failed_auth_rate_limit,
-            new_posts=settings.create_rate_limit,
-            publishing=settings.publish_rate_limit,
-            subscriptions=settings.subscribe_rate_limit,
-            now=clock,
         ),
         authenticator=ApiKeyAuthenticator(
             database,
@@ -255,6 +271,7 @@ async def _lifespan(
     owned_database: Database | None,
     settings: Settings,
     graphql_service: GraphQLService,
+    recorder: RequestRecorder,
     clock: Clock,
     maintenance_interval: timedelta,
 ) -> AsyncIterator[None]:
@@ -281,35 +298,7 @@ async def _lifespan(
             with on_shutdown_signal(stop):
                 yield
             await graphql_service.response_cache.close()
-
-
-def _is_graphql_path(scope: Scope) -> bool:
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", "")) == GRAPHQL_PATH
-
-
-class _GraphQLRouteMiddleware:
-    """Middleware that routes the GraphQL path, by far the busiest one, without searching the routes."""
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        http_endpoint: GraphQLEndpoint,
-        websocket_endpoint: GraphQLWebSocketEndpoint,
-    ) -> None:
-        self.app = app
-        self._http_endpoint = http_endpoint
-        self._websocket_endpoint = websocket_endpoint
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and _is_graphql_path(scope):
-            request_state(scope)["route"] = GRAPHQL_PATH
-            await self._http_endpoint(scope, receive, send)
-        elif scope["type"] == "websocket" and _is_graphql_path(scope):
-            await self._websocket_endpoint(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+            recorder.close()
 
 
 class _ApiErrorRenderer:
@@ -318,31 +307,11 @@ class _ApiErrorRenderer:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    def __call__(self, scope: Scope, error: PostResultsError) -> Response:
-        if _is_graphql_path(scope):
-            return graphql_error_response(scope, error)
-        return error_response(scope, error, self._clock())
-
-    def render_http_exception(self, request: Request, exception: Exception) -> Response:
-        """Format the router's errors: unknown paths, and methods that a path does not support."""
-        assert isinstance(exception, HTTPException)  # noqa: S101 - registered for this class only
-        headers = dict(exception.headers or {})
-        error: PostResultsError
-        if exception.status_code == 405:
-            # The router lists methods in set order, which differs between processes.
-            headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
-            error = MethodNotAllowed(
-                f"{request.method} is not possible here; use {headers['Allow']}."
-            )
-        else:
-            root = request.scope.get("root_path", "")
-            error = NotFound(
-                f"This path was not found. GraphQL is at {root}{GRAPHQL_PATH}, the REST API under"
-                f" {root}{REST_PATH}."
-            )
-        response = self(request.scope, error)
-        response.headers.update(headers)
-        return response
+    def __call__(self, request: HttpRequest, error: PostResultsError) -> BytesResponse:
+        if request.path == request.root_path + GRAPHQL_PATH:
+            accept = request.combined_header(b"accept")
+            return graphql_error_response(accept, request.request_id, error)
+        return error_response(request, error, self._clock())
 
 
 async def _load_signing_key(settings: Settings, database: Database) -> bytes:

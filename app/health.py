@@ -1,18 +1,19 @@
 """Routes for orchestrators and monitoring, without an API key: liveness, readiness and metrics."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from app.db.core.database import Database
 from app.db.repositories.destinations import count_overdue
 from app.domain.errors import ServiceUnavailable
 from app.domain.times import Clock
 from app.http.paths import LIVENESS_PATH, METRICS_PATH, READINESS_PATH
+from app.http.request import HttpRequest
+from app.http.routing import Route
 from app.observability.metrics import METRICS_CONTENT_TYPE, Metrics, render_metrics
 
 _METRICS_QUERY_TIMEOUT = timedelta(seconds=3)
@@ -21,29 +22,32 @@ _METRICS_QUERY_TIMEOUT = timedelta(seconds=3)
 logger = structlog.stdlib.get_logger(__name__)
 
 
-def probe_routes(database: Database, metrics: Metrics, clock: Clock) -> list[Route]:
-    """Create the routes of liveness, readiness and metrics."""
+def probe_routes(
+    database: Database, metrics: Metrics, flush_metrics: Callable[[], None], clock: Clock
+) -> list[Route]:
+    """Create the routes of liveness, readiness and metrics; `flush_metrics` counts all finished requests."""
 
-    async def livez(_request: Request) -> Response:
+    async def livez(_request: HttpRequest) -> Response:
         return JSONResponse({"status": "alive"})
 
-    async def readyz(_request: Request) -> Response:
+    async def readyz(_request: HttpRequest) -> Response:
         try:
             await database.ping()
         except ServiceUnavailable as error:
             return JSONResponse({"status": "unavailable", "reason": error.message}, 503)
         return JSONResponse({"status": "ready"})
 
-    async def metrics_page(_request: Request) -> Response:
+    async def metrics_page(_request: HttpRequest) -> Response:
+        flush_metrics()
         page = render_metrics(
             metrics, overdue_count=await _count_overdue_destinations(database, clock())
         )
         return Response(page, headers={"Content-Type": METRICS_CONTENT_TYPE})
 
     return [
-        Route(LIVENESS_PATH, livez),
-        Route(READINESS_PATH, readyz),
-        Route(METRICS_PATH, metrics_page),
+        Route(LIVENESS_PATH, {"GET": livez}),
+        Route(READINESS_PATH, {"GET": readyz}),
+        Route(METRICS_PATH, {"GET": metrics_page}),
     ]
 
 

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import limits
-
 from app.domain.api_keys import is_well_formed
 from app.domain.leases import MAX_CLAIMS, MAX_LEASE, MIN_LEASE
+from app.domain.rate_limits import RateLimit, parse_rate_limits
 
 DEMO_KEY_SECRET = "de300000000000000000000000000de3"
 """Secret part of the demo workspace's key unless DEMO_API_KEY is set; publicly known."""
@@ -79,16 +78,11 @@ def _parse_postgresql_url(rest: str) -> str:
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
-def _parse_rate_limit(text: str) -> tuple[limits.RateLimitItem, ...]:
-    if text == "off":
-        return ()
+def _parse_rate_limit(text: str) -> tuple[RateLimit, ...]:
     try:
-        parsed = tuple(limits.parse_many(text))
+        return () if text == "off" else parse_rate_limits(text)
     except ValueError:
-        parsed = ()
-    if not parsed or re.search(r"(?<!\d)0+(?!\d)", text):
-        raise _InvalidValue("must be 'off' or limits above 0 such as 60/minute;1000/hour")
-    return parsed
+        raise _InvalidValue("must be 'off' or limits above 0 such as 60/minute;1000/hour") from None
 
 
 def _integer_parser(low: int, high: int) -> Callable[[str], int]:
@@ -344,31 +338,31 @@ class Settings:
         " so let publishers finish first.",
         is_secret=True,
     )
-    rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
+    rate_limit: tuple[RateLimit, ...] = _setting(
         "RATE_LIMIT",
         "60/minute;1000/hour",
         _parse_rate_limit,
         "Requests per API key and process; `off` disables every rate limit.",
     )
-    failed_auth_rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
+    failed_auth_rate_limit: tuple[RateLimit, ...] = _setting(
         "FAILED_AUTH_RATE_LIMIT",
         "20/minute",
         _parse_rate_limit,
         "Failed authentications per client address and process.",
     )
-    create_rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
+    create_rate_limit: tuple[RateLimit, ...] = _setting(
         "CREATE_RATE_LIMIT",
         "60/minute",
         _parse_rate_limit,
         "Posts created per API key and process; each post of a bulk request counts.",
     )
-    publish_rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
+    publish_rate_limit: tuple[RateLimit, ...] = _setting(
         "PUBLISH_RATE_LIMIT",
         "6000/minute",
         _parse_rate_limit,
         "Requests that only claim and report, per API key and process. No other limit counts them.",
     )
-    subscribe_rate_limit: tuple[limits.RateLimitItem, ...] = _setting(
+    subscribe_rate_limit: tuple[RateLimit, ...] = _setting(
         "SUBSCRIBE_RATE_LIMIT",
         "6000/minute",
         _parse_rate_limit,

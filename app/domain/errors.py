@@ -248,9 +248,16 @@ def not_found_error(noun: str, key: str = "id", *, argument: str | None = None) 
 
 
 class MethodNotAllowed(RequestError):
+    """A request by a method that its path does not support; `allowed` lists those that it does."""
+
     code = ErrorCode.METHOD_NOT_ALLOWED
     http_status = 405
     fix = "Use one of the methods in the Allow header."
+
+    def __init__(self, message: str, *, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+        """Methods, separated by commas."""
 
 
 class Conflict(RequestError):

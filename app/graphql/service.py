@@ -23,8 +23,7 @@ from app.graphql.subscription_stream import (
     subscription_cache_key,
 )
 from app.http.concurrency import ConcurrencyLimiter
-from app.http.rate_limits import RateLimitCharge, RateLimits
-from app.http.request_scope import Client, RequestState
+from app.http.request import ApiRequest
 from app.services.api_keys import ApiKeyAuthenticator, LastUsedRecorder
 from app.settings import GraphQLLimits
 
@@ -54,7 +53,6 @@ class GraphQLService:
     schema: Schema
     document_store: DocumentStore
     app_state: AppState
-    rate_limits: RateLimits
     authenticator: ApiKeyAuthenticator
     key_usage: LastUsedRecorder
     subscription_limiter: ConcurrencyLimiter
@@ -64,8 +62,7 @@ class GraphQLService:
 
     async def run(
         self,
-        client: Client,
-        state: RequestState,
+        request: ApiRequest,
         read_request: Callable[[], Awaitable[OperationRequest]],
         allowed_types: frozenset[OperationType],
     ) -> OperationResult | SubscriptionStream:
@@ -75,31 +72,31 @@ class GraphQLService:
         it raises, InvalidApiKey, RateLimitExceeded, ServiceUnavailable for too many open subscriptions,
         OperationTypeNotAllowed for a type not in `allowed_types`, and a RequestError without a document.
         """
-        context = await self.authenticate(client, state, self.schema.limits)
-        charge, workspace = context.rate_limit_charge, context.viewer.workspace_id
-        charge.precheck(may_subscribe=OperationType.SUBSCRIPTION in allowed_types)
+        context = await self.authenticate(request, self.schema.limits)
+        rate_limits, workspace = self.app_state.rate_limits, context.viewer.workspace_id
+        rate_limits.check_all_exhausted(
+            request, may_subscribe=OperationType.SUBSCRIPTION in allowed_types
+        )
         try:
-            request = await read_request()
-            query = self.document_store.resolve(request, workspace)
+            operation_request = await read_request()
+            query = self.document_store.resolve(operation_request, workspace)
             result = await self.execute_or_subscribe(
                 context,
                 query,
-                request.variables or {},
-                request.operation_name,
+                operation_request.variables or {},
+                operation_request.operation_name,
                 allowed_types=allowed_types,
             )
         except RequestError:
-            charge.charge_request()  # does nothing if the operation was charged
+            rate_limits.charge_request(request)  # does nothing if the operation was charged
             raise
         if isinstance(result, SubscriptionStream) or result.is_executed:
-            self.document_store.store(request, workspace)
-        charge.charge_request()  # a document that cannot be parsed was not charged
+            self.document_store.store(operation_request, workspace)
+        rate_limits.charge_request(request)  # a document that cannot be parsed was not charged
         return result
 
-    async def authenticate(
-        self, client: Client, state: RequestState, limits: GraphQLLimits | None
-    ) -> Context:
-        """Authenticate a client by its API key; raises InvalidApiKey if that fails.
+    async def authenticate(self, request: ApiRequest, limits: GraphQLLimits | None) -> Context:
+        """Authenticate a request by its API key; raises InvalidApiKey if that fails.
 
         Without limits, neither lists nor variables are limited. REST needs no limits: its fixed
         documents have no recursive lists, and its own parsing limits the variables. Neither does the
@@ -107,26 +104,25 @@ class GraphQLService:
         """
         now = self.app_state.clock()
         try:
-            viewer = await self.authenticator.authenticate(client.token, now)
+            viewer = await self.authenticator.authenticate(request.token, now)
         except InvalidApiKey:
-            self.rate_limits.charge_failed_authentication(client.address, state)
+            self.app_state.rate_limits.charge_failed_authentication(request)
             raise
-        state["api_key_id"] = viewer.key_id
-        state["workspace_id"] = viewer.workspace_id
+        request.api_key_id = viewer.key_id
+        request.workspace_id = viewer.workspace_id
         self.key_usage.record(viewer, now)
         return Context(
             viewer=viewer,
             app_state=self.app_state,
-            request_state=state,
+            request=request,
             entry_limit=ResponseEntryLimit(limits.list_entries if limits else None),
             max_argument_values=limits.ids if limits else None,
-            rate_limit_charge=RateLimitCharge(self.rate_limits, viewer.key_id, state),
         )
 
-    async def wait_until_revoked(self, client: Client) -> None:
-        """Wait until the API key of an authenticated client is revoked or expires."""
+    async def wait_until_revoked(self, token: str) -> None:
+        """Wait until a valid API key is revoked or expires."""
         await self.authenticator.wait_until_revoked(
-            client.token or "", self.app_state.clock, self.timeouts.key_recheck_interval
+            token, self.app_state.clock, self.timeouts.key_recheck_interval
         )
 
     async def execute(

@@ -189,7 +189,7 @@ class SubscriptionStream:
                 except PostResultsError:
                     raise
                 except Exception as error:
-                    request_id = self.context.request_state["request_id"]
+                    request_id = self.context.request.request_id
                     logger.exception("subscription failed", request_id=request_id)
                     raise InternalError(MASKED_MESSAGE) from error
 

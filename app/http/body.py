@@ -3,13 +3,13 @@
 import json
 import re
 from functools import lru_cache
-from typing import Any
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 
 from app.domain.errors import BodyTooLarge, InvalidJson, UnsupportedMediaType
-from app.http.request_scope import RawHeaders, headers_dict, parse_parameters
+from app.http.headers import parse_parameters
+from app.http.request import HttpRequest
 
 MAX_BODY_DEPTH = 100
 """Levels of nested objects and lists; deeper ones would exhaust the stack of recursive code."""
@@ -23,9 +23,9 @@ _MAX_INTEGER = 2**64 - 1
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
-def require_json(headers: RawHeaders) -> None:
+def require_json(request: HttpRequest) -> None:
     """Raise UnsupportedMediaType unless Content-Type is JSON in UTF-8."""
-    if not _is_json(headers.get(b"content-type", b"")):
+    if not _is_json(request.headers.get(b"content-type", b"")):
         raise UnsupportedMediaType("Send the request as application/json in UTF-8.")
 
 
@@ -36,13 +36,13 @@ def _is_json(content_type: bytes) -> bool:
     return media_type == "application/json" and charset in ("utf-8", "utf8")
 
 
-async def read_body(request: Request[Any], limit: int) -> bytes:
+async def read_body(request: HttpRequest, limit: int) -> bytes:
     """Read the whole body.
 
     Raises BodyTooLarge as soon as more than `limit` bytes are announced or arrive, and
     UnsupportedMediaType for a compressed body, whose real size is unknown in advance.
     """
-    headers = headers_dict(request.scope)
+    headers = request.headers
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise UnsupportedMediaType("Send the body uncompressed, without a Content-Encoding.")
     content_length = headers.get(b"content-length", b"")

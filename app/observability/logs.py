@@ -3,9 +3,12 @@
 import logging
 import re
 import sys
+from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TextIO, cast
 
+import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -45,8 +48,19 @@ def configure_logging(level: str, log_format: str) -> None:
     )
 
 
-class _StderrHandler(logging.StreamHandler[TextIO]):
+class StderrHandler(logging.StreamHandler[TextIO]):
     """Handler that writes to the current `sys.stderr`, so that lines appear above a status line."""
+
+    def __init__(self, log_format: str) -> None:
+        super().__init__()
+        self._is_json = log_format == "json"
+        renderers = _renderers(log_format)
+        self._render = renderers[-1]
+        self.setFormatter(
+            structlog.stdlib.ProcessorFormatter(
+                processors=[_add_log_metadata, *renderers, _redact_line]
+            )
+        )
 
     @property
     def stream(self) -> TextIO:
@@ -56,19 +70,30 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
     def stream(self, stream: TextIO) -> None:
         """Ignore the new stream: the handler always follows sys.stderr."""
 
+    def render(self, events: Iterable[EventDict]) -> str:
+        """Format events that have their time, level and logger, and no secrets, as lines."""
+        if self._is_json:
+            return "".join([f"{orjson.dumps(event).decode()}\n" for event in events])
+        return "".join([f"{self._render(None, '', {**event})!s}\n" for event in events])
+
+    def write(self, lines: str) -> None:
+        """Write complete lines, from any thread."""
+        with self.lock or nullcontext():
+            self.stream.write(lines)
+            self.stream.flush()
+
+
+def log_handler() -> StderrHandler | None:
+    """Return the handler of `configure_logging`; None before its first call."""
+    handlers = logging.getLogger().handlers
+    return next((handler for handler in handlers if isinstance(handler, StderrHandler)), None)
+
 
 def _install_handler(log_format: str) -> None:
     root = logging.getLogger()
-    for handler in root.handlers[:]:
-        if isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter):
-            root.removeHandler(handler)
-    handler = _StderrHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processors=[_add_log_metadata, *_renderers(log_format), _redact_secrets]
-        )
-    )
-    root.addHandler(handler)
+    if (previous := log_handler()) is not None:
+        root.removeHandler(previous)
+    root.addHandler(StderrHandler(log_format))
 
 
 def _take_over_uvicorn() -> None:
@@ -99,7 +124,8 @@ _WEBSOCKET_NOISE_PREFIXES = (
 def _renderers(log_format: str) -> list[Processor]:
     # Plain tracebacks: rich ones print local variables, which may be secrets.
     if log_format == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        json = structlog.processors.JSONRenderer(separators=(",", ":"), ensure_ascii=False)
+        return [structlog.processors.format_exc_info, json]
     return [
         structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
@@ -120,6 +146,10 @@ def _add_log_metadata(_logger: WrappedLogger, _method: str, event: EventDict) ->
     }
 
 
-def _redact_secrets(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
+def _redact_line(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
+    return redact_secrets(cast("str", line))
+
+
+def redact_secrets(text: str) -> str:
     """Replace everything that looks like a secret, as a second safeguard."""
-    return _SECRET_PATTERN.sub("***", cast("str", line))
+    return _SECRET_PATTERN.sub("***", text)

@@ -1,9 +1,10 @@
 """Prometheus metrics of the service. Every label has few, known values."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from prometheus_client import (
     CONTENT_TYPE_PLAIN_0_0_4,
@@ -32,6 +33,19 @@ _NO_ERROR = "ok"
 _CODE_LABELS = frozenset((_NO_ERROR, *ErrorCode))
 _REQUEST_LABELS = ("api", "route", "method", "status")
 _DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class RequestLabels(NamedTuple):
+    """What requests are counted by."""
+
+    api: str | None
+    route: str | None
+    """Path template; None for a path without a route."""
+    method: str
+    status: int
+    operation_type: str | None
+    error_code: str | None
+    """Code of the first error; None for a success."""
 
 
 class Metrics:
@@ -88,49 +102,36 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=self.registry,
         )
+        self._dropped_lines = Counter(
+            "post_results_log_lines_dropped",
+            "Lines of requests that were not logged, because the reader of the log was too slow.",
+            registry=self.registry,
+        )
         if not self.shared_directory:
             ProcessCollector(registry=self.registry)
             PlatformCollector(registry=self.registry)
             GCCollector(registry=self.registry)
 
-        # Cached, because finding a metric by its labels costs more than incrementing it.
-        self._route_metrics: dict[
-            tuple[str | None, str | None, str, int], tuple[Counter, Histogram]
-        ] = {}
-        self._operation_counters: dict[tuple[str, str], Counter] = {}
+    def set_requests_in_progress(self, count: int) -> None:
+        self._in_progress.set(count)
 
-    def request_started(self) -> None:
-        self._in_progress.inc()
+    def requests_finished(self, labels: RequestLabels, durations: Sequence[float | None]) -> None:
+        """Count responses with their durations in seconds, None if not measured."""
+        api, route = labels.api or _UNMATCHED, labels.route or _UNMATCHED
+        method = labels.method if labels.method in _METHODS else _OTHER
+        values = (api, route, method, f"{labels.status // 100}xx")
+        self._requests.labels(*values).inc(len(durations))
+        histogram = self._durations.labels(*values)
+        for seconds in durations:
+            if seconds is not None:
+                histogram.observe(seconds)
+        if labels.status == 429:
+            self._rate_limited.labels(api).inc(len(durations))
+        if labels.operation_type is not None:
+            self.operations_finished(labels.operation_type, labels.error_code, len(durations))
 
-    def request_finished(
-        self,
-        *,
-        api: str | None,
-        route: str | None,
-        method: str,
-        status: int,
-        seconds: float | None,
-    ) -> None:
-        """Count a response; `route` is a path template, and `seconds` is None if not measured."""
-        self._in_progress.dec()
-        method = method if method in _METHODS else _OTHER
-        requests, durations = self._get_route_metrics(api, route, method, status // 100)
-        requests.inc()
-        if seconds is not None:
-            durations.observe(seconds)
-        if status == 429:
-            self._rate_limited.labels(api or _UNMATCHED).inc()
-
-    def _get_route_metrics(
-        self, api: str | None, route: str | None, method: str, status_class: int
-    ) -> tuple[Counter, Histogram]:
-        key = (api, route, method, status_class)
-        route_metrics = self._route_metrics.get(key)
-        if route_metrics is None:
-            labels = (api or _UNMATCHED, route or _UNMATCHED, method, f"{status_class}xx")
-            route_metrics = self._requests.labels(*labels), self._durations.labels(*labels)
-            self._route_metrics[key] = route_metrics
-        return route_metrics
+    def log_lines_dropped(self, count: int) -> None:
+        self._dropped_lines.inc(count)
 
     def socket_opened(self) -> None:
         self._sockets.inc()
@@ -142,17 +143,15 @@ class Metrics:
         """Add to the number of open subscriptions; `delta` is negative when some ended."""
         self._subscriptions.inc(delta)
 
-    def operation_finished(self, operation_type: str, error_code: str | None) -> None:
-        """Count a GraphQL operation by the code of its first error."""
+    def operations_finished(
+        self, operation_type: str, error_code: str | None, count: int = 1
+    ) -> None:
+        """Count GraphQL operations by the code of their first error."""
         code = _NO_ERROR if error_code is None else error_code
-        labels = (
+        self._operations.labels(
             operation_type if operation_type in _OPERATION_TYPES else _OTHER,
             code if code in _CODE_LABELS else _OTHER,
-        )
-        counter = self._operation_counters.get(labels)
-        if counter is None:
-            counter = self._operation_counters[labels] = self._operations.labels(*labels)
-        counter.inc()
+        ).inc(count)
 
 
 def render_metrics(metrics: Metrics, *, overdue_count: int | None = None) -> bytes:

@@ -1,9 +1,8 @@
 """`GET /accounts…`: the accounts of a workspace, one account, and its health."""
 
-from starlette.requests import Request
-
 from app.domain.ids import parse_account_id
-from app.rest.operations import DocumentResult, JsonObject, Variables, query_operation
+from app.http.request import HttpRequest
+from app.rest.operations import DocumentResult, JsonObject, QueryOperation, Variables
 
 _ACCOUNT_FRAGMENT = """
 fragment Account on Account {
@@ -26,8 +25,8 @@ fragment Account on Account {
 """
 
 
-def _account_id_variable(request: Request) -> Variables:
-    return {"accountId": parse_account_id(request.path_params["account_id"], "account_id")}
+def _account_id_variable(request: HttpRequest) -> Variables:
+    return {"accountId": parse_account_id(request.path_parameters["account_id"], "account_id")}
 
 
 def _accounts_data(result: DocumentResult) -> JsonObject:
@@ -65,7 +64,7 @@ def _account_health_data(result: DocumentResult) -> JsonObject:
     }
 
 
-LIST_ACCOUNTS = query_operation(
+LIST_ACCOUNTS = QueryOperation(
     f"""
 query Accounts {{
   accounts {{
@@ -78,7 +77,7 @@ query Accounts {{
     _accounts_data,
 )
 
-READ_ACCOUNT = query_operation(
+READ_ACCOUNT = QueryOperation(
     f"""
 query Account($accountId: Int!) {{
   account(accountId: $accountId) {{
@@ -91,7 +90,7 @@ query Account($accountId: Int!) {{
     lambda result: _format_account(result.require("account")),
 )
 
-READ_ACCOUNT_HEALTH = query_operation(
+READ_ACCOUNT_HEALTH = QueryOperation(
     """
 query AccountHealth($accountId: Int!) {
   account(accountId: $accountId) {

@@ -3,16 +3,14 @@
 Views, likes and AI credits are 0: this service does not measure them.
 """
 
-from starlette.requests import Request
-
 from app.domain.times import Period
-from app.http.request_scope import read_query_string
-from app.rest.operations import DocumentResult, JsonObject, Variables, query_operation
+from app.http.request import HttpRequest
+from app.rest.operations import DocumentResult, JsonObject, QueryOperation, Variables
 from app.rest.parameters import read_choice, read_instant
 
 
-def _summary_variables(request: Request) -> Variables:
-    query = read_query_string(request)
+def _summary_variables(request: HttpRequest) -> Variables:
+    query = request.query()
     return {
         "period": read_choice(query, "period", [*Period], Period.MONTH).upper(),
         "from": read_instant(query, "from"),
@@ -34,7 +32,7 @@ def _summary_data(result: DocumentResult) -> JsonObject:
     }
 
 
-READ_SUMMARY = query_operation(
+READ_SUMMARY = QueryOperation(
     """
 query AnalyticsSummary($period: AnalyticsPeriod!, $from: DateTime, $to: DateTime) {
   analyticsSummary(period: $period, from: $from, to: $to) {

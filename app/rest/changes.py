@@ -1,20 +1,18 @@
 """`GET /changes`: pages of the workspace's change feed."""
 
-from starlette.requests import Request
-
 from app.domain.events import EventKind
 from app.domain.ids import parse_uuid
 from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
-from app.http.request_scope import read_query_string
-from app.rest.operations import DocumentResult, JsonObject, Variables, query_operation
+from app.http.request import HttpRequest
+from app.rest.operations import DocumentResult, JsonObject, QueryOperation, Variables
 from app.rest.parameters import read_enum_names, read_integer, read_last_value
 
 _KIND_BY_NAME = {kind.value: kind for kind in EventKind}
 
 
-def _changes_variables(request: Request) -> Variables:
+def _changes_variables(request: HttpRequest) -> Variables:
     """Read cursor, page size and filters; the GraphQL field validates the cursor."""
-    query = read_query_string(request)
+    query = request.query()
     post_id = read_last_value(query, "post_id")
     return {
         "after": read_last_value(query, "after"),
@@ -34,7 +32,7 @@ def _changes_data(result: DocumentResult) -> JsonObject:
     }
 
 
-READ_CHANGES = query_operation(
+READ_CHANGES = QueryOperation(
     """
 query Changes($after: String, $first: Int, $types: [ChangeType!], $postId: UUID) {
   changes(after: $after, first: $first, types: $types, postId: $postId) {

@@ -3,29 +3,32 @@
 Unknown paths and methods get the router's errors, in the same envelope.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from dataclasses import dataclass
+from functools import partial
 
 from app.domain.times import Clock
+from app.graphql.schema.context import Context
 from app.graphql.service import GraphQLService
+from app.http.application import Handler
 from app.http.paths import REST_PATH
-from app.http.request_scope import read_client, request_state
+from app.http.request import HttpRequest
+from app.http.responses import BytesResponse
+from app.http.routing import Route
 from app.rest import accounts, analytics, changes, me, post_mutations, posts, retries
-from app.rest.envelope import error_response
+from app.rest.envelope import error_response, mutation_response, query_response
 from app.rest.errors import first_error
 from app.rest.long_poll import parse_wait, wait_for_change
-from app.rest.operations import DocumentResult, RestOperation, read_rest_request
+from app.rest.operations import (
+    DocumentResult,
+    MutationOperation,
+    QueryOperation,
+    RestOperation,
+    Variables,
+    read_rest_request,
+)
 
 PREFIXES = (REST_PATH, f"/api{REST_PATH}")
 """Path prefixes: the documented one, and the one that existing clients send."""
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,68 +65,80 @@ def rest_routes(
     graphql_service: GraphQLService, clock: Clock, *, max_body_bytes: int
 ) -> list[Route]:
     """Create the routes of the table under each prefix; `clock` gives the time shown in `meta`."""
-    paths = dict.fromkeys(endpoint.path for endpoint in ENDPOINTS)
-    methods = {
-        path: _MethodRouter(
-            {
-                endpoint.method: _make_handler(endpoint, graphql_service, clock, max_body_bytes)
-                for endpoint in ENDPOINTS
-                if endpoint.path == path
-            }
+    handlers: dict[str, dict[str, Handler]] = {}
+    for endpoint in ENDPOINTS:
+        operation = endpoint.operation
+        handlers.setdefault(endpoint.path, {})[endpoint.method] = (
+            QueryHandler(operation, graphql_service, clock)
+            if isinstance(operation, QueryOperation)
+            else MutationHandler(operation, graphql_service, clock, max_body_bytes)
         )
-        for path in paths
-    }
-    return [Route(prefix + path, methods[path]) for prefix in PREFIXES for path in paths]
+    return [Route(prefix + path, handlers[path]) for prefix in PREFIXES for path in handlers]
 
 
-class _MethodRouter:
-    """ASGI app that dispatches the methods of one path, so that the router passes every method."""
+class QueryHandler:
+    """Handler of the requests of one GET route."""
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
-        self._handlers = {**handlers}
-        if "GET" in handlers:
-            self._handlers["HEAD"] = handlers["GET"]
+    def __init__(
+        self, operation: QueryOperation, graphql_service: GraphQLService, clock: Clock
+    ) -> None:
+        self._operation = operation
+        self._service = graphql_service
+        self._clock = clock
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        handle = self._handlers.get(scope["method"])
-        if handle is None:
-            raise HTTPException(405, headers={"Allow": ", ".join(self._handlers)})
-        response = await handle(Request(scope, receive))
-        await response(scope, receive, send)
+    async def __call__(self, request: HttpRequest) -> BytesResponse:
+        request.api = "rest"
+        context = await self._service.authenticate(request, limits=None)
+        context.app_state.rate_limits.charge_request(request)
+        variables = self._operation.read_variables(request)
+        if self._operation.supports_long_poll and (wait := parse_wait(request)):
+            respond = partial(self._respond, request, context, variables)
+            return await wait_for_change(request, self._service, context, respond, wait)
+        return await self._respond(request, context, variables)
+
+    async def _respond(
+        self, request: HttpRequest, context: Context, variables: Variables
+    ) -> BytesResponse:
+        operation = self._operation
+        executed = await self._service.execute(context, operation.document, variables)
+        now = self._clock()
+        if executed.data is None or executed.errors:
+            return error_response(request, first_error(executed.errors), now)
+        result = DocumentResult(executed.data, variables, now)
+        # First, because `build_data` may change the data in place.
+        seconds = operation.retry_after(result)
+        return query_response(request, operation.build_data(result), now, retry_after=seconds)
 
 
-def _make_handler(
-    endpoint: Endpoint, graphql_service: GraphQLService, clock: Clock, max_body_bytes: int
-) -> Handler:
-    operation = endpoint.operation
+class MutationHandler:
+    """Handler of the requests of one writing route."""
 
-    async def handle(request: Request) -> Response:
-        state = request_state(request.scope)
-        state["api"] = "rest"
-        context = await graphql_service.authenticate(read_client(request.scope), state, limits=None)
-        context.rate_limit_charge.charge_request()
-        call = operation.build_call(
-            await read_rest_request(request, context.viewer.key_id, max_body_bytes=max_body_bytes)
-        )
-        if call.implicit_idempotency_key is not None or call.rejected_posts:
-            context = replace(
-                context,
-                implicit_idempotency_key=call.implicit_idempotency_key,
-                rejected_posts=call.rejected_posts,
+    def __init__(
+        self,
+        operation: MutationOperation,
+        graphql_service: GraphQLService,
+        clock: Clock,
+        max_body_bytes: int,
+    ) -> None:
+        self._operation = operation
+        self._service = graphql_service
+        self._clock = clock
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, request: HttpRequest) -> BytesResponse:
+        request.api = "rest"
+        context = await self._service.authenticate(request, limits=None)
+        context.app_state.rate_limits.charge_request(request)
+        call = self._operation.build_call(
+            await read_rest_request(
+                request, context.viewer.key_id, max_body_bytes=self._max_body_bytes
             )
-
-        async def respond() -> Response:
-            result = await graphql_service.execute(context, operation.document, call.variables)
-            now = clock()
-            if result.data is None or result.errors:
-                return error_response(request.scope, first_error(result.errors), now)
-            return operation.build_response(
-                request, DocumentResult(result.data, call.variables, now)
-            )
-
-        wait = parse_wait(request) if operation.supports_long_poll else None
-        return await (
-            wait_for_change(request, graphql_service, context, respond, wait) if wait else respond()
         )
-
-    return handle
+        context.implicit_idempotency_key = call.implicit_idempotency_key
+        context.rejected_posts = call.rejected_posts
+        executed = await self._service.execute(context, self._operation.document, call.variables)
+        now = self._clock()
+        if executed.data is None or executed.errors:
+            return error_response(request, first_error(executed.errors), now)
+        data = self._operation.build_data(DocumentResult(executed.data, call.variables, now))
+        return mutation_response(request, data, now, status=self._operation.status(data))

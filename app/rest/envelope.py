@@ -6,14 +6,11 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Scope
 
 from app.domain.errors import PostResultsError
 from app.domain.times import format_instant
-from app.http.request_scope import combined_header, request_state
-from app.http.responses import BytesResponse, add_error_headers
+from app.http.request import HttpRequest
+from app.http.responses import BytesResponse, error_headers
 from app.rest.errors import error_object
 
 _JSON = (b"content-type", b"application/json")
@@ -24,8 +21,8 @@ _OPAQUE_TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
 def query_response(
-    request: Request, data: dict[str, Any], now: datetime, *, retry_after: int | None
-) -> Response:
+    request: HttpRequest, data: dict[str, Any], now: datetime, *, retry_after: int | None
+) -> BytesResponse:
     """Respond with data and their entity tag, or with 304 if the client has the same data.
 
     The tag covers the data only: `meta` differs in every response. `retry_after` is in seconds.
@@ -35,33 +32,29 @@ def query_response(
     headers = [(b"etag", etag.encode()), (b"cache-control", b"private, no-cache")]
     if retry_after is not None:
         headers.append((b"retry-after", b"%d" % retry_after))
-    if_none_match = combined_header(request.scope, b"if-none-match")
+    if_none_match = request.combined_header(b"if-none-match")
     if if_none_match and etag_matches(if_none_match, etag):
-        response = Response(status_code=304)
-        response.raw_headers.extend(headers)
-        return response
-    meta = _meta(request.scope, now)
+        return BytesResponse(b"", 304, headers)
+    meta = _meta(request, now)
     body = b'{"data":%b,"error":null,"meta":%b}' % (data_json, meta)
     return BytesResponse(body, 200, (_JSON, *headers))
 
 
 def mutation_response(
-    scope: Scope, data: dict[str, Any], now: datetime, *, status: int
-) -> Response:
+    request: HttpRequest, data: dict[str, Any], now: datetime, *, status: int
+) -> BytesResponse:
     """Respond with the result of a write, which must not be cached."""
-    body = b'{"data":%b,"error":null,"meta":%b}' % (orjson.dumps(data), _meta(scope, now))
+    body = b'{"data":%b,"error":null,"meta":%b}' % (orjson.dumps(data), _meta(request, now))
     return BytesResponse(body, status, (_JSON, _NO_STORE))
 
 
-def error_response(scope: Scope, error: PostResultsError, now: datetime) -> Response:
+def error_response(request: HttpRequest, error: PostResultsError, now: datetime) -> BytesResponse:
     """Respond with an error, its HTTP status and its headers."""
     body = b'{"data":null,"error":%b,"meta":%b}' % (
         orjson.dumps(error_object(error)),
-        _meta(scope, now),
+        _meta(request, now),
     )
-    response = BytesResponse(body, error.http_status, (_JSON, _NO_STORE))
-    add_error_headers(response, error)
-    return response
+    return BytesResponse(body, error.http_status, (_JSON, _NO_STORE, *error_headers(error)))
 
 
 def weak_etag(data: bytes) -> str:
@@ -81,7 +74,5 @@ def etag_matches(if_none_match: str | None, etag: str) -> bool:
     return etag.removeprefix("W/") in _OPAQUE_TAG.findall(if_none_match)
 
 
-def _meta(scope: Scope, now: datetime) -> bytes:
-    return orjson.dumps(
-        {"request_id": request_state(scope)["request_id"], "timestamp": format_instant(now)}
-    )
+def _meta(request: HttpRequest, now: datetime) -> bytes:
+    return orjson.dumps({"request_id": request.request_id, "timestamp": format_instant(now)})

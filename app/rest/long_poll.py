@@ -5,14 +5,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from datetime import timedelta
 
-from starlette.requests import Request
-from starlette.responses import Response
-
 from app.domain.errors import NotFound, ResyncRequired, ServiceUnavailable
 from app.graphql.schema.context import Context
 from app.graphql.service import SUBSCRIPTION_ONLY, GraphQLService
 from app.graphql.subscription_stream import SubscriptionStream
-from app.http.request_scope import read_query_string, request_state
+from app.http.request import HttpRequest
+from app.http.responses import BytesResponse
 from app.rest.parameters import parse_post_id, read_integer
 
 _MAX_WAIT_SECONDS = 60
@@ -36,23 +34,23 @@ subscription PostChanged($postId: UUID!, $after: String!) {
 }
 """
 
-Respond = Callable[[], Awaitable[Response]]
+Respond = Callable[[], Awaitable[BytesResponse]]
 """Function that reads the data again and builds a response."""
 
 
-def parse_wait(request: Request) -> timedelta:
+def parse_wait(request: HttpRequest) -> timedelta:
     """Parse `wait`, in seconds: the longest time to hold the response back."""
-    query = read_query_string(request)
+    query = request.query()
     return timedelta(seconds=read_integer(query, "wait", 0, _MAX_WAIT_SECONDS, 0))
 
 
 async def wait_for_change(
-    request: Request,
+    request: HttpRequest,
     graphql_service: GraphQLService,
     context: Context,
     respond: Respond,
     max_wait: timedelta,
-) -> Response:
+) -> BytesResponse:
     """Respond as soon as the data differ from those the client has, at the latest after `max_wait`.
 
     The client's data are those of its If-None-Match, or else those at the start of the request. A
@@ -61,14 +59,13 @@ async def wait_for_change(
     # Read the cursor first, so that a change during the first read is noticed too.
     latest = await graphql_service.execute(context, _LATEST_CHANGE, {})
     first = await respond()
-    has_tag = "if-none-match" in request.headers
-    if "etag" not in first.headers or (has_tag and first.status_code != 304):
+    etag = _etag(first)
+    if etag is None or (b"if-none-match" in request.headers and first.status != 304):
         return first
     changes = (latest.data or {}).get("changes")
     if changes is None:
         raise _long_poll_unavailable_error()
-    state = request_state(request.scope)
-    state["disable_timeout"]()
+    request.has_timeout = False
     stream = await graphql_service.execute_or_subscribe(
         context,
         _POST_CHANGED,
@@ -80,8 +77,8 @@ async def wait_for_change(
         if NotFound.code.name in codes:  # the post was deleted since: respond with 404
             return await respond()
         raise _long_poll_unavailable_error()
-    state["is_latency_measured"] = False
-    changed = asyncio.create_task(_next_changed_response(stream, respond, first.headers["etag"]))
+    request.is_latency_measured = False
+    changed = asyncio.create_task(_next_changed_response(stream, respond, etag))
     shutdown = asyncio.create_task(graphql_service.app_state.shutdown_event.wait())
     try:
         await asyncio.wait(
@@ -104,15 +101,19 @@ def _long_poll_unavailable_error() -> ServiceUnavailable:
 
 
 async def _next_changed_response(
-    stream: SubscriptionStream, respond: Respond, etag: str
-) -> Response:
+    stream: SubscriptionStream, respond: Respond, etag: bytes
+) -> BytesResponse:
     """Return the first response with another tag: some changes do not show in the data."""
     try:
         async with aclosing(stream.responses()) as changes:
             async for _ in changes:
                 response = await respond()
-                if response.headers.get("etag") != etag:
+                if _etag(response) != etag:
                     break
     except ResyncRequired:  # the stream was too slow; a REST client has no cursor to correct
         raise _long_poll_unavailable_error() from None
     return response
+
+
+def _etag(response: BytesResponse) -> bytes | None:
+    return dict(response.headers).get(b"etag")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from app.domain.api_keys import Scope
 from app.domain.times import format_instant
-from app.rest.operations import DocumentResult, JsonObject, omit, query_operation
+from app.rest.operations import DocumentResult, JsonObject, QueryOperation, omit
 
 _NO_LIMIT = 2_147_483_647
 
@@ -50,7 +50,7 @@ def _scope_values(names: Iterable[str]) -> list[str]:
     return [Scope[name].value for name in names]
 
 
-READ_ME = query_operation(
+READ_ME = QueryOperation(
     """
 query Me {
   viewer {

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 
 from starlette.datastructures import QueryParams
-from starlette.requests import Request
 
 from app.domain.errors import InvalidInput
 from app.domain.ids import parse_account_id, parse_uuid
 from app.domain.times import format_instant, parse_instant
 from app.domain.validation.object_reader import ObjectReader
 from app.domain.validation.text import MAX_SEARCH_LENGTH, validate_text
+from app.http.request import HttpRequest
 
 _MAX_LIST_LENGTH = 100
 
@@ -23,9 +23,9 @@ _INTEGER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _MAX_QUOTED_LENGTH = 40
 
 
-def parse_post_id(request: Request) -> str:
+def parse_post_id(request: HttpRequest) -> str:
     """Return the post id of the path; raise InvalidId unless it is a UUID."""
-    return str(parse_uuid(request.path_params["post_id"], "post_id"))
+    return str(parse_uuid(request.path_parameters["post_id"], "post_id"))
 
 
 def read_account_ids(query: QueryParams) -> list[int] | None:

@@ -16,8 +16,8 @@ from app.rest.operations import (
     DocumentCall,
     DocumentResult,
     JsonObject,
+    MutationOperation,
     RestRequest,
-    mutation_operation,
     omit,
 )
 from app.rest.parameters import parse_post_id, read_body_instant
@@ -295,14 +295,14 @@ mutation {name}($input: {name}Input!) {{
 """
 
 
-CREATE_POST = mutation_operation(
+CREATE_POST = MutationOperation(
     _post_document("CreatePost"),
     _create_post_call,
     lambda result: _created_post(result.data["createPost"]),
     lambda _data: 201,
 )
 
-CREATE_POSTS = mutation_operation(
+CREATE_POSTS = MutationOperation(
     f"""
 mutation CreatePosts($input: CreatePostsInput!) {{
   createPosts(input: $input) {{
@@ -331,13 +331,13 @@ mutation CreatePosts($input: CreatePostsInput!) {{
     _bulk_status,
 )
 
-UPDATE_POST = mutation_operation(_post_document("UpdatePost"), _update_post_call, _update_post_data)
+UPDATE_POST = MutationOperation(_post_document("UpdatePost"), _update_post_call, _update_post_data)
 
-SCHEDULE_POST = mutation_operation(
+SCHEDULE_POST = MutationOperation(
     _post_document("SchedulePost"), _schedule_post_call, _schedule_post_data
 )
 
-DELETE_POST = mutation_operation(
+DELETE_POST = MutationOperation(
     """
 mutation DeletePost($input: DeletePostInput!) {
   deletePost(input: $input) {

@@ -1,11 +1,9 @@
 """`GET /posts…`: lists of posts, one post, and its results. Writes are in `post_mutations`, `retries`."""
 
-from starlette.requests import Request
-
 from app.domain.posts import DEFAULT_TIMEZONE, STATUS_BY_NAME
 from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_OFFSET, MAX_PAGE_SIZE
-from app.http.request_scope import read_query_string
-from app.rest.operations import DocumentResult, JsonObject, Variables, omit, query_operation
+from app.http.request import HttpRequest
+from app.rest.operations import DocumentResult, JsonObject, QueryOperation, Variables
 from app.rest.parameters import (
     parse_post_id,
     read_account_ids,
@@ -61,20 +59,17 @@ fragment Post on Post {
 """
 
 
-def _post_id_variable(request: Request) -> Variables:
+def _post_id_variable(request: HttpRequest) -> Variables:
     return {"postId": parse_post_id(request)}
 
 
 def _post_results_data(result: DocumentResult) -> JsonObject:
     post = result.require("post")
-    return {
-        **post,
-        "post_status": post["post_status"].lower(),
-        "results": [
-            omit(format_result(destination), "poll_after_seconds")
-            for destination in post["results"]
-        ],
-    }
+    post["post_status"] = post["post_status"].lower()
+    for destination in post["results"]:
+        destination["status"] = destination["status"].lower()
+        del destination["poll_after_seconds"]
+    return post
 
 
 def _retry_after(result: DocumentResult) -> int | None:
@@ -87,9 +82,9 @@ def _retry_after(result: DocumentResult) -> int | None:
     return min((wait for wait in waits if wait is not None), default=None)
 
 
-def _list_variables(request: Request) -> Variables:
+def _list_variables(request: HttpRequest) -> Variables:
     """Read filter, order and page of a list; raises InvalidInput or InvalidId for a bad value."""
-    query = read_query_string(request)
+    query = request.query()
     return {
         "filter": {
             "status": read_enum_names(query, "status", STATUS_BY_NAME),
@@ -148,7 +143,7 @@ def format_result(destination: JsonObject) -> JsonObject:
     return {**destination, "status": destination["status"].lower()}
 
 
-READ_RESULTS = query_operation(
+READ_RESULTS = QueryOperation(
     f"""
 query PostResults($postId: UUID!) {{
   post(postId: $postId) {{
@@ -168,7 +163,7 @@ query PostResults($postId: UUID!) {{
     supports_long_poll=True,
 )
 
-READ_POST = query_operation(
+READ_POST = QueryOperation(
     f"""
 query Post($postId: UUID!) {{
   post(postId: $postId) {{
@@ -182,7 +177,7 @@ query Post($postId: UUID!) {{
     lambda result: format_post(result.require("post")),
 )
 
-LIST_POSTS = query_operation(
+LIST_POSTS = QueryOperation(
     f"""
 query Posts($filter: PostFilter, $orderBy: PostOrder, $first: Int, $offset: Int) {{
   posts(filter: $filter, orderBy: $orderBy, first: $first, offset: $offset) {{

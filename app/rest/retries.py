@@ -8,8 +8,8 @@ from app.rest.operations import (
     DocumentCall,
     DocumentResult,
     JsonObject,
+    MutationOperation,
     RestRequest,
-    mutation_operation,
     omit,
 )
 from app.rest.parameters import parse_post_id, read_body_instant
@@ -136,7 +136,7 @@ def _queued_message(count: int) -> str:
     return f"{count} {'destination is' if count == 1 else 'destinations are'} queued again."
 
 
-RETRY_POST = mutation_operation(
+RETRY_POST = MutationOperation(
     f"""
 mutation RetryPost($input: RetryPostInput!) {{
   retryPost(input: $input) {{
@@ -160,7 +160,7 @@ mutation RetryPost($input: RetryPostInput!) {{
     _retry_post_data,
 )
 
-RETRY_FAILED = mutation_operation(
+RETRY_FAILED = MutationOperation(
     """
 mutation RetryDestinations($input: RetryDestinationsInput!) {
   retryDestinations(input: $input) {

@@ -5,7 +5,6 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from starlette.requests import Request
 from starlette.responses import (
     FileResponse,
     HTMLResponse,
@@ -13,10 +12,10 @@ from starlette.responses import (
     PlainTextResponse,
     Response,
 )
-from starlette.routing import Route
 
 from app import __version__
 from app.domain.errors import NotFound, ServiceUnavailable
+from app.http.headers import json_weight, parse_accept
 from app.http.paths import (
     DOCS_PATH,
     GRAPHIQL_PATH,
@@ -26,7 +25,8 @@ from app.http.paths import (
     READINESS_PATH,
     REST_PATH,
 )
-from app.http.request_scope import combined_header, json_weight, parse_accept, request_state
+from app.http.request import HttpRequest
+from app.http.routing import Route
 
 STATIC_DIR = Path(__file__).parent / "static"
 """Output of the build: HTML files, and folders of assets in which each file also exists as .br and .gz."""
@@ -81,9 +81,9 @@ _GRAPHIQL_PLACEHOLDER = re.compile(r"<!-- graphiql (\S+) -->")
 def index_route(page_path: str) -> Route:
     """Route of `/` for GET and HEAD, without an API key; browsers are redirected to `page_path`."""
 
-    async def index(request: Request) -> Response:
-        root_path = request.scope.get("root_path", "")
-        if _prefers_html(combined_header(request.scope, b"accept")):
+    async def index(request: HttpRequest) -> Response:
+        root_path = request.root_path
+        if _prefers_html(request.combined_header(b"accept")):
             location = root_path + page_path
             headers = {**_INDEX_HEADERS, "Location": location}
             return PlainTextResponse(f"See {location}\n", 302, headers=headers)
@@ -91,7 +91,7 @@ def index_route(page_path: str) -> Route:
         content = {"name": "post-results", "version": __version__, "links": links}
         return JSONResponse(content, headers=_INDEX_HEADERS)
 
-    return Route("/", index)
+    return Route("/", {"GET": index})
 
 
 class GraphiQLPage:
@@ -111,8 +111,8 @@ class GraphiQLPage:
     @property
     def routes(self) -> list[Route]:
         return [
-            Route(GRAPHIQL_PATH, self._serve_page),
-            Route(f"{GRAPHIQL_PATH}/assets/{{name}}", self._serve_asset),
+            Route(GRAPHIQL_PATH, {"GET": self._serve_page}),
+            Route(f"{GRAPHIQL_PATH}/assets/{{name}}", {"GET": self._serve_asset}),
         ]
 
     def render(self) -> Response:
@@ -127,12 +127,12 @@ class GraphiQLPage:
             ) from None
         return _page_response(template.substitute(self._attributes))
 
-    async def _serve_page(self, request: Request) -> Response:
-        request_state(request.scope)["api"] = "graphiql"
+    async def _serve_page(self, request: HttpRequest) -> Response:
+        request.api = "graphiql"
         return self.render()
 
-    async def _serve_asset(self, request: Request) -> Response:
-        request_state(request.scope)["api"] = "graphiql"
+    async def _serve_asset(self, request: HttpRequest) -> Response:
+        request.api = "graphiql"
         return _asset_response(self._static_dir / "assets", request)
 
 
@@ -146,26 +146,26 @@ class DocsPages:
     @property
     def routes(self) -> list[Route]:
         return [
-            Route(DOCS_PATH, self._serve_index),
-            Route(f"{DOCS_PATH}/{{guide}}", self._serve_guide),
-            Route(f"{DOCS_PATH}/assets/{{name}}", self._serve_asset),
+            Route(DOCS_PATH, {"GET": self._serve_index}),
+            Route(f"{DOCS_PATH}/{{guide}}", {"GET": self._serve_guide}),
+            Route(f"{DOCS_PATH}/assets/{{name}}", {"GET": self._serve_asset}),
         ]
 
-    async def _serve_index(self, request: Request) -> Response:
+    async def _serve_index(self, request: HttpRequest) -> Response:
         return self._page(request, "index")
 
-    async def _serve_guide(self, request: Request) -> Response:
-        guide: str = request.path_params["guide"]
+    async def _serve_guide(self, request: HttpRequest) -> Response:
+        guide: str = request.path_parameters["guide"]
         if not _GUIDE_NAME.fullmatch(guide) or guide == "index":
             raise _guide_not_found(request)
         return self._page(request, guide)
 
-    async def _serve_asset(self, request: Request) -> Response:
-        request_state(request.scope)["api"] = "docs"
+    async def _serve_asset(self, request: HttpRequest) -> Response:
+        request.api = "docs"
         return _asset_response(self._folder / "assets", request)
 
-    def _page(self, request: Request, name: str) -> Response:
-        request_state(request.scope)["api"] = "docs"
+    def _page(self, request: HttpRequest, name: str) -> Response:
+        request.api = "docs"
         if not self._folder.is_dir():
             raise ServiceUnavailable(
                 "The documentation pages have not been built. Run scripts/pages, or read app/docs."
@@ -182,10 +182,8 @@ def _prefers_html(accept: str) -> bool:
     return weights.get("text/html", 0) > json_weight(weights)
 
 
-def _guide_not_found(request: Request) -> NotFound:
-    return NotFound(
-        f"This guide was not found. See {request.scope.get('root_path', '')}{DOCS_PATH}."
-    )
+def _guide_not_found(request: HttpRequest) -> NotFound:
+    return NotFound(f"This guide was not found. See {request.root_path}{DOCS_PATH}.")
 
 
 def _page_response(html: str) -> Response:
@@ -194,19 +192,19 @@ def _page_response(html: str) -> Response:
     return HTMLResponse(html, headers=headers)
 
 
-def _asset_response(folder: Path, request: Request) -> Response:
+def _asset_response(folder: Path, request: HttpRequest) -> Response:
     """Return the asset named by the path parameter `name`, compressed if the client accepts that.
 
     Asset names contain a hash of the content, so browsers never revalidate them.
     """
-    name: str = request.path_params["name"]
-    accepted = parse_accept(combined_header(request.scope, b"accept-encoding"))
+    name: str = request.path_parameters["name"]
+    accepted = parse_accept(request.combined_header(b"accept-encoding"))
     encoding = next((coding for coding in _ENCODINGS if accepted.get(coding, 0) > 0), None)
     files = {file.name: file for file in folder.glob("*")}
     file = files.get(name + _ENCODINGS[encoding] if encoding else name)
     if file is None or name.endswith(tuple(_ENCODINGS.values())):
         raise NotFound("This file was not found: the page has changed. Reload the page.")
-    request_state(request.scope)["disable_timeout"]()  # megabytes take time on a slow connection
+    request.has_timeout = False  # megabytes take time on a slow connection
     headers = {**_SECURITY_HEADERS, "Cache-Control": _IMMUTABLE_CACHE, "Vary": "Accept-Encoding"}
     if encoding:
         headers["Content-Encoding"] = encoding

@@ -173,17 +173,17 @@ def build_result(
     if limit_error is not None:
         # Every later list failed with the same error; report it once.
         others = [error for error in errors if public_cause(error) is not limit_error]
-        if context.request_state.get("operation_type") == OperationType.MUTATION.value:
+        if context.request.operation_type == OperationType.MUTATION.value:
             # The mutation is committed, so its data is returned without these lists.
             first = next(error for error in errors if public_cause(error) is limit_error)
             errors = [*others, first]
         else:
             result.data = None
             errors = [GraphQLError(str(limit_error), original_error=limit_error)]
-    entries = error_entries(errors, schema, context.request_state["request_id"])
+    entries = error_entries(errors, schema, context.request.request_id)
     # In lower case like those of REST, and each code once: a list of many ids may fail many times.
     codes = dict.fromkeys(entry["extensions"]["code"].lower() for entry in entries)
-    context.request_state["error_codes"] = list(codes)
+    context.request.error_codes = tuple(codes)
     return OperationResult(
         # An error that propagated to the root has a path; without a path nothing was executed.
         is_executed=result.data is not None or any(error.path is not None for error in errors),

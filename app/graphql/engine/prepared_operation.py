@@ -98,19 +98,18 @@ class PreparedOperation:
         for a subscription over a single-response transport, and LimitExceeded for a subscription whose
         document is too long.
         """
-        state = context.request_state
-        state["operation_type"] = self.operation_type.value
-        if self.name is not None:
-            state["operation_name"] = self.name
+        request, rate_limits = context.request, context.app_state.rate_limits
+        request.operation_type = self.operation_type.value
+        request.operation_name = self.name
         is_subscription = self.operation_type is OperationType.SUBSCRIPTION
         if is_subscription and self.operation_type not in allowed_types:
             raise ValidationFailed(_SUBSCRIPTION_NEEDS_STREAM)
         if is_subscription and is_cached:
-            context.rate_limit_charge.charge_subscription()
+            rate_limits.charge_subscription(request)
         elif self._is_publishing:
-            context.rate_limit_charge.charge_publishing()
+            rate_limits.charge_publishing(request)
         else:
-            context.rate_limit_charge.charge_request()
+            rate_limits.charge_request(request)
         if self.operation_type not in allowed_types:
             raise OperationTypeNotAllowed
         if is_subscription and self._length > _MAX_SUBSCRIPTION_LENGTH:

@@ -19,8 +19,8 @@ from app.domain.settlement import RetryDecider
 from app.domain.signing import CursorCodec
 from app.domain.times import Clock
 from app.graphql.loading.loaders import Loaders, ResponseEntryLimit
-from app.http.rate_limits import RateLimitCharge
-from app.http.request_scope import RequestState
+from app.http.rate_limits import RateLimits
+from app.http.request import ApiRequest
 from app.services.api_keys import Viewer
 from app.services.change_feed import ChangeFeed
 from app.services.claims import ClaimService
@@ -57,6 +57,7 @@ class AppState:
     max_wait: timedelta
     """Longest time that a long-polling request may wait for a result."""
     change_feed: ChangeFeed
+    rate_limits: RateLimits
     signing_key: bytes = b""
     """Secret of cursors and lease tokens; set on startup, the same in all processes."""
     shutdown_event: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,13 +70,11 @@ class Context:
 
     viewer: Viewer
     app_state: AppState
-    request_state: RequestState
-    """Request id and values for the log and the metrics."""
+    request: ApiRequest
+    """Request id, data for the log and the metrics, and whether a rate limit has counted the request."""
     entry_limit: ResponseEntryLimit
     max_argument_values: int | None
     """Maximum number of values in a list or object of the variables; None for REST, with its own limits."""
-    rate_limit_charge: RateLimitCharge
-    """Charge for the request, once its operation is known, and for the posts that it creates."""
     implicit_idempotency_key: IdempotencyKey | None = None
     """Key by which the API recognizes a repeated request without a client key."""
     rejected_posts: Mapping[int, InvalidInput] = field(default_factory=dict)
@@ -85,7 +84,7 @@ class Context:
         """Return the context for the next response of a subscription."""
         return replace(
             self,
-            request_state=self.request_state.copy(),
+            request=self.request.for_next_event(),
             entry_limit=self.entry_limit.for_next_event(),
         )
 
@@ -100,6 +99,10 @@ class Context:
     @property
     def database(self) -> Database:
         return self.app_state.database
+
+    def charge_posts(self, count: int) -> None:
+        """Count created posts; raises BulkLimitExceeded or RateLimitExceeded."""
+        self.app_state.rate_limits.charge_posts(self.request, count)
 
     @property
     def new_id(self) -> IdFactory:

@@ -6,21 +6,18 @@ status of its error under application/graphql-response+json ("Status Codes"), an
 application/json ("Legacy Watershed"), as older clients expect.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import orjson
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.datastructures import QueryParams
 
 from app.domain.errors import (
     DocumentError,
     InvalidJson,
     MethodNotAllowed,
     PostResultsError,
-    RequestError,
     concrete_errors,
 )
 from app.graphql.engine.errors import error_entry
@@ -30,17 +27,9 @@ from app.graphql.service import QUERY_AND_MUTATION, QUERY_ONLY, SUBSCRIPTION_ONL
 from app.graphql.subscription_stream import SubscriptionStream
 from app.graphql.transport.sse import EVENT_STREAM, SSEResponse, stream_single_result
 from app.http.body import read_body, read_json_object, require_json
-from app.http.request_scope import (
-    combined_header,
-    headers_dict,
-    json_weight,
-    parse_accept,
-    read_client,
-    read_query_string,
-    record_error,
-    request_state,
-)
-from app.http.responses import BytesResponse, add_error_headers
+from app.http.headers import json_weight, parse_accept
+from app.http.request import HttpRequest
+from app.http.responses import BytesResponse, RawHeader, Response, error_headers
 
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
@@ -48,21 +37,20 @@ GRAPHQL_RESPONSE = "application/graphql-response+json"
 _STATUS_BY_CODE = {error.code.name: error.http_status for error in concrete_errors()}
 
 
-def graphql_error_response(scope: Scope, error: PostResultsError) -> Response:
-    """Build the response of a request that is rejected before its execution."""
-    media_type = _negotiate_response(scope).media_type
+def graphql_error_response(accept: str, request_id: str, error: PostResultsError) -> BytesResponse:
+    """Build the response, for an Accept header, to a request that is rejected before its execution."""
+    media_type = _parse_accept(accept).media_type
     is_document_error = isinstance(error, DocumentError)
-    response = _json_response(
-        {"errors": [error_entry(error, request_state(scope)["request_id"])]},
+    return _json_response(
+        {"errors": [error_entry(error, request_id)]},
         status=200 if is_document_error and media_type == JSON else error.http_status,
         media_type=media_type,
+        headers=error_headers(error),
     )
-    add_error_headers(response, error)
-    return response
 
 
 class GraphQLEndpoint:
-    """ASGI app for GET and POST; a browser that navigates to its URL gets the GraphiQL page."""
+    """Handler of GET and POST; a browser that navigates to its URL gets the GraphiQL page."""
 
     def __init__(
         self,
@@ -75,39 +63,26 @@ class GraphQLEndpoint:
         self._graphiql_page = graphiql_page
         self._max_body_bytes = max_body_bytes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        request_state(scope)["api"] = "graphql"
-        try:
-            response = await self._respond(request)
-        except RequestError as error:
-            record_error(scope, error)
-            response = graphql_error_response(scope, error)
-        await response(scope, receive, send)
-
-    async def _respond(self, request: Request) -> Response:
+    async def __call__(self, request: HttpRequest) -> Response:
+        request.api = "graphql"
         if request.method not in ("GET", "POST"):
-            return _method_not_allowed(request, f"{request.method} is not allowed", "GET, POST")
+            raise _method_not_allowed_error(f"{request.method} is not allowed", "GET, POST")
         if _is_browser_navigation(request):
             return self._graphiql_page()
-        negotiated = _negotiate_response(request.scope)
+        negotiated = _parse_accept(request.combined_header(b"accept"))
         allowed_types = QUERY_ONLY if request.method == "GET" else QUERY_AND_MUTATION
         if negotiated.accepts_sse:
             allowed_types |= SUBSCRIPTION_ONLY
-        client = read_client(request.scope)
         try:
             result = await self._service.run(
-                client,
-                request_state(request.scope),
-                partial(self._read_request, request),
-                allowed_types,
+                request, partial(self._read_request, request), allowed_types
             )
         except OperationTypeNotAllowed:
-            return _method_not_allowed(request, "GET allows only queries", "POST")
+            raise _method_not_allowed_error("GET allows only queries", "POST") from None
         if isinstance(result, SubscriptionStream):
-            return SSEResponse(result.responses(), self._service, client)
+            return SSEResponse(result.responses(), self._service, request)
         if negotiated.accepts_only_sse:
-            return SSEResponse(stream_single_result(result), self._service, client)
+            return SSEResponse(stream_single_result(result), self._service, request)
         status = 200
         if not result.is_executed and negotiated.media_type == GRAPHQL_RESPONSE:
             status = _STATUS_BY_CODE[result.errors[0]["extensions"]["code"]]
@@ -115,25 +90,27 @@ class GraphQLEndpoint:
             result.to_response_body(), status=status, media_type=negotiated.media_type
         )
 
-    async def _read_request(self, request: Request) -> OperationRequest:
+    async def _read_request(self, request: HttpRequest) -> OperationRequest:
         if request.method == "GET":
             return _parse_query_string(request)
-        require_json(headers_dict(request.scope))
+        require_json(request)
         body = await read_body(request, self._max_body_bytes)
         return read_operation_request(read_json_object(body))
 
 
-def _is_browser_navigation(request: Request) -> bool:
+def _is_browser_navigation(request: HttpRequest) -> bool:
     """Return True for a browser that navigates to the URL; it has no API key, and a 401 would not help."""
     return (
         request.method == "GET"
-        and request.query_params.keys().isdisjoint(("query", "documentId", "extensions"))
-        and parse_accept(combined_header(request.scope, b"accept")).get("text/html", 0) > 0
+        and QueryParams(request.scope["query_string"])
+        .keys()
+        .isdisjoint(("query", "documentId", "extensions"))
+        and parse_accept(request.combined_header(b"accept")).get("text/html", 0) > 0
     )
 
 
-def _parse_query_string(request: Request) -> OperationRequest:
-    parameters: dict[str, object] = dict(read_query_string(request))
+def _parse_query_string(request: HttpRequest) -> OperationRequest:
+    parameters: dict[str, object] = dict(request.query())
     for name in ("variables", "extensions"):
         if name in parameters:
             parameters[name] = _parse_json_parameter(name, str(parameters[name]))
@@ -167,10 +144,6 @@ class _NegotiatedResponse(NamedTuple):
     """True if a single response must be an event stream too: the client does not accept JSON."""
 
 
-def _negotiate_response(scope: Scope) -> _NegotiatedResponse:
-    return _parse_accept(combined_header(scope, b"accept"))
-
-
 @lru_cache(maxsize=32)
 def _parse_accept(header: str) -> _NegotiatedResponse:
     qualities = parse_accept(header)
@@ -185,18 +158,16 @@ def _parse_accept(header: str) -> _NegotiatedResponse:
     )
 
 
-def _method_not_allowed(request: Request, problem: str, allowed_methods: str) -> Response:
-    error = MethodNotAllowed(f"{problem}; use {allowed_methods}.")
-    record_error(request.scope, error)
-    response = graphql_error_response(request.scope, error)
-    response.headers["Allow"] = allowed_methods
-    return response
+def _method_not_allowed_error(problem: str, allowed: str) -> MethodNotAllowed:
+    return MethodNotAllowed(f"{problem}; use {allowed}.", allowed=allowed)
 
 
-def _json_response(body: Mapping[str, Any], *, status: int, media_type: str) -> Response:
+def _json_response(
+    body: Mapping[str, Any], *, status: int, media_type: str, headers: Iterable[RawHeader] = ()
+) -> BytesResponse:
     content_type = f"{media_type}; charset=utf-8".encode()
     return BytesResponse(
         orjson.dumps(body),
         status,
-        ((b"cache-control", b"no-store"), (b"content-type", content_type)),
+        ((b"cache-control", b"no-store"), (b"content-type", content_type), *headers),
     )

@@ -17,7 +17,7 @@ from app.domain.errors import PostResultsError
 from app.graphql.engine.errors import OperationResult, error_entry, to_json
 from app.graphql.service import GraphQLService
 from app.graphql.transport.send_progress import StallDetectingSend
-from app.http.request_scope import Client, record_error, request_state
+from app.http.request import HttpRequest
 
 EVENT_STREAM = "text/event-stream"
 
@@ -41,23 +41,22 @@ class SSEResponse(Response):
     """
 
     def __init__(
-        self, responses: AsyncGenerator[str, None], service: GraphQLService, client: Client
+        self, responses: AsyncGenerator[str, None], service: GraphQLService, request: HttpRequest
     ) -> None:
         self._responses = responses
         self._service = service
-        self._client = client
+        self._request = request
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        state = request_state(scope)
-        state["disable_timeout"]()
-        state["is_latency_measured"] = False
+        request = self._request
+        request.has_timeout = request.is_latency_measured = False
         await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
         tracked_send = StallDetectingSend(send)
-        send_task = asyncio.create_task(self._send_events(tracked_send, scope))
+        send_task = asyncio.create_task(self._send_events(tracked_send))
         stop_tasks: set[asyncio.Future[Any]] = {
             asyncio.ensure_future(self._service.app_state.shutdown_event.wait()),
-            asyncio.ensure_future(self._service.wait_until_revoked(self._client)),
+            asyncio.ensure_future(self._service.wait_until_revoked(request.token or "")),
         }
         try:
             if await self._wait_for_end(tracked_send, send_task, stop_tasks):
@@ -68,21 +67,21 @@ class SSEResponse(Response):
                 await asyncio.wait({send_task})
                 if is_idle and await _send_end(send):
                     return
-            logger.info("event stream dropped", request_id=state["request_id"])
+            logger.info("event stream dropped", request_id=request.request_id)
         finally:
             for task in (send_task, *stop_tasks):
                 task.cancel()
             await asyncio.wait({send_task, *stop_tasks})
 
-    async def _send_events(self, send: StallDetectingSend, scope: Scope) -> None:
+    async def _send_events(self, send: StallDetectingSend) -> None:
         await send(_body_message(_COMMENT))  # shows the client that the stream is open
         async with aclosing(self._responses) as responses:
             try:
                 async for response in responses:
                     await send(_next_event_message(response))
             except PostResultsError as error:
-                record_error(scope, error)
-                entry = error_entry(error, request_state(scope)["request_id"])
+                self._request.record_error(error)
+                entry = error_entry(error, self._request.request_id)
                 result = OperationResult(is_executed=False, data=None, errors=[entry])
                 await send(_next_event_message(to_json(result)))
         await send(_body_message(_COMPLETE_EVENT))

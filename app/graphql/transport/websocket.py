@@ -4,7 +4,7 @@ Handshake, authentication, operations, timeouts and closing; `websocket_messages
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -42,12 +42,8 @@ from app.graphql.transport.websocket_messages import (
     read_message,
 )
 from app.http.concurrency import ConcurrencyLimiter
-from app.http.request_scope import (
-    RequestState,
-    headers_dict,
-    read_client,
-    request_state,
-)
+from app.http.headers import parse_bearer
+from app.http.request import ApiRequest
 from app.observability.metrics import Metrics
 
 _STALL_CHECKS = 5
@@ -91,13 +87,9 @@ class GraphQLWebSocketEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
-        request_state(scope)["request_id"] = self._config.new_request_id()
-        if not self._is_origin_allowed(scope):
-            error = OriginNotAllowed(
-                "Pages of this origin may not open a WebSocket. The operator can allow the origin in"
-                " CORS_ORIGINS."
-            )
-            await graphql_error_response(scope, error)(scope, receive, send)
+        headers = dict(reversed(scope["headers"]))
+        if not self._is_origin_allowed(headers):
+            await self._refuse_origin(headers.get(b"accept", b"").decode("latin-1"), send)
             return
         is_supported = PROTOCOL in scope["subprotocols"]
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL if is_supported else None})
@@ -106,11 +98,29 @@ class GraphQLWebSocketEndpoint:
             code = CloseCode.SUBPROTOCOL_NOT_ACCEPTABLE
             await send({"type": "websocket.close", "code": code, "reason": reason})
         else:
-            await GraphQLWebSocket(self._config, scope, receive, send).run()
+            client = scope.get("client")
+            token = parse_bearer(headers.get(b"authorization", b"").decode("latin-1"))
+            address = client[0] if client else None
+            await GraphQLWebSocket(self._config, token, address, receive, send).run()
 
-    def _is_origin_allowed(self, scope: Scope) -> bool:
+    async def _refuse_origin(self, accept: str, send: Send) -> None:
+        error = OriginNotAllowed(
+            "Pages of this origin may not open a WebSocket. The operator can allow the origin in"
+            " CORS_ORIGINS."
+        )
+        response = graphql_error_response(accept, self._config.new_request_id(), error)
+        headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
+        await send(
+            {
+                "type": "websocket.http.response.start",
+                "status": response.status,
+                "headers": headers,
+            }
+        )
+        await send({"type": "websocket.http.response.body", "body": response.body})
+
+    def _is_origin_allowed(self, headers: Mapping[bytes, bytes]) -> bool:
         """Allow clients without an origin (no browsers), configured origins, and this host and port."""
-        headers = headers_dict(scope)
         origin = headers.get(b"origin", b"").decode("latin-1")
         allowed_origins = self._config.allowed_origins
         if not origin or origin in allowed_origins or "*" in allowed_origins:
@@ -125,14 +135,23 @@ class _ConnectionLost(Exception):
 class GraphQLWebSocket:
     """Accepted WebSocket."""
 
-    def __init__(self, config: WebSocketConfig, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        config: WebSocketConfig,
+        token: str | None,
+        client_address: str | None,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Create a WebSocket; `token` is the API key of the handshake, if any."""
         self._config = config
         self._service = config.service
         self._receive = receive
         self._send = StallDetectingSend(send)
         self._loop = asyncio.get_running_loop()
-        self._client = read_client(scope)
-        """Client with the key of the handshake; replaced by one with the key of `connection_init`."""
+        self._token = token
+        """API key of the handshake; replaced by that of `connection_init`."""
+        self._client_address = client_address
         self._id = config.new_request_id()
         self._init_received = asyncio.Event()
         """True once `connection_init` was received."""
@@ -147,8 +166,8 @@ class GraphQLWebSocket:
         self._opened_at = self._loop.time()
         self._close_code = _ABNORMAL_CLOSURE
         self._operation_count = 0
-        self._connection_state: RequestState = {}
-        """Key and workspace of the client, for the log."""
+        self._handshake: ApiRequest | None = None
+        """Request with key and workspace of the authenticated client, for the log."""
 
     async def run(self) -> None:
         """Run until either side closes the WebSocket or the connection is lost."""
@@ -218,10 +237,10 @@ class GraphQLWebSocket:
             await self._close(code, "Too many initialisation requests")
             return
         self._init_received.set()
-        self._client = self._client._replace(token=token or self._client.token)
-        self._connection_state = state = self._new_state()
+        self._token = token or self._token
+        self._handshake = request = self._new_request()
         try:
-            context = await self._service.authenticate(self._client, state, limits=None)
+            context = await self._service.authenticate(request, limits=None)
             self._slot.close()
             self._slot.enter_context(
                 self._config.authenticated_limiter.acquire(context.viewer.key_id)
@@ -245,9 +264,8 @@ class GraphQLWebSocket:
                 f"At most {self._config.max_operations} operations may run on one WebSocket at a time."
                 " Complete one of them first, or open another WebSocket."
             )
-            state = self._new_state()
-            self._config.metrics.operation_finished("other", error.code.value)
-            await self._send_message(_error_message(message.id, error, state))
+            self._config.metrics.operations_finished("other", error.code.value)
+            await self._send_message(_error_message(message.id, error, self._new_request()))
         else:
             self._operation_count += 1
             operation = self._loop.create_task(self._run_operation(message))
@@ -257,30 +275,30 @@ class GraphQLWebSocket:
 
     async def _run_operation(self, message: Subscribe) -> None:
         """Run an operation and send its last message."""
-        state = self._new_state()
+        request = self._new_request()
         try:
-            last = await self._send_responses(message, state)
+            last = await self._send_responses(message, request)
         except _ConnectionLost:
             return
         except InvalidApiKey as error:
             await self._close(CloseCode.FORBIDDEN, error.message)
             return
         except PostResultsError as error:
-            last = _error_message(message.id, error, state)
+            last = _error_message(message.id, error, request)
         except Exception:
-            logger.exception("operation failed", request_id=state["request_id"])
-            last = _error_message(message.id, InternalError(MASKED_MESSAGE), state)
+            logger.exception("operation failed", request_id=request.request_id)
+            last = _error_message(message.id, InternalError(MASKED_MESSAGE), request)
         finally:
             # Before the last message, since the client may reuse the id after receiving it.
             if self._operations.get(message.id) is asyncio.current_task():
                 del self._operations[message.id]
-            self._config.metrics.operation_finished(
-                state.get("operation_type", "other"), next(iter(state.get("error_codes", ())), None)
+            self._config.metrics.operations_finished(
+                request.operation_type or "other", next(iter(request.error_codes), None)
             )
         with suppress(_ConnectionLost):
             await self._send_message(last)
 
-    async def _send_responses(self, message: Subscribe, state: RequestState) -> str:
+    async def _send_responses(self, message: Subscribe, request: ApiRequest) -> str:
         """Execute an operation and send its messages, except for the last one, which is returned.
 
         Raises _ConnectionLost, and a PostResultsError that rejects or ends the operation: InvalidApiKey if
@@ -295,7 +313,7 @@ class GraphQLWebSocket:
         try:
             async with asyncio.timeout(timeout):
                 result = await self._service.run(
-                    self._client, state, read_request, QUERY_AND_MUTATION | SUBSCRIPTION_ONLY
+                    request, read_request, QUERY_AND_MUTATION | SUBSCRIPTION_ONLY
                 )
         except TimeoutError:
             raise ServiceUnavailable(
@@ -323,7 +341,7 @@ class GraphQLWebSocket:
             return
         await self._authenticated.wait()
         send_timeout = self._service.timeouts.send_timeout.total_seconds()
-        revoked = self._loop.create_task(self._service.wait_until_revoked(self._client))
+        revoked = self._loop.create_task(self._service.wait_until_revoked(self._token or ""))
         try:
             while not revoked.done():
                 await asyncio.wait({revoked}, timeout=send_timeout / _STALL_CHECKS)
@@ -357,8 +375,8 @@ class GraphQLWebSocket:
             async with asyncio.timeout(_CLOSE_TIMEOUT.total_seconds()):
                 await self._send({"type": "websocket.close", "code": code, "reason": short_reason})
 
-    def _new_state(self) -> RequestState:
-        return {"request_id": self._config.new_request_id()}
+    def _new_request(self) -> ApiRequest:
+        return ApiRequest(self._config.new_request_id(), self._token, self._client_address)
 
     def _log_end(self) -> None:
         """Log the WebSocket with its close code: that of either side, or 1006 if the connection was lost."""
@@ -369,15 +387,15 @@ class GraphQLWebSocket:
             "duration_ms": round(seconds * 1000, 1),
             "operations": self._operation_count,
         }
-        if self._client.address is not None:
-            fields["client"] = self._client.address
-        for name in ("api_key_id", "workspace_id"):
-            if name in self._connection_state:
-                fields[name] = str(self._connection_state[name])
+        if self._client_address is not None:
+            fields["client"] = self._client_address
+        if self._handshake is not None and self._handshake.api_key_id is not None:
+            fields["api_key_id"] = str(self._handshake.api_key_id)
+            fields["workspace_id"] = str(self._handshake.workspace_id)
         socket_logger.info("websocket closed", **fields)
 
 
-def _error_message(operation_id: str, error: PostResultsError, state: RequestState) -> str:
+def _error_message(operation_id: str, error: PostResultsError, request: ApiRequest) -> str:
     """Format the error as the last message of an operation, and record its code for the log."""
-    state["error_codes"] = [error.code.value]
-    return OperationMessages(operation_id).error([error_entry(error, state["request_id"])])
+    request.error_codes = (error.code.value,)
+    return OperationMessages(operation_id).error([error_entry(error, request.request_id)])

@@ -13,7 +13,7 @@ import orjson
 from app.domain.errors import InvalidInput, InvalidJson
 from app.graphql.engine.operation_request import OperationRequest, read_operation_request
 from app.http.body import read_json_object
-from app.http.request_scope import parse_bearer
+from app.http.headers import parse_bearer
 
 PROTOCOL = "graphql-transport-ws"
 

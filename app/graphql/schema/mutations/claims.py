@@ -214,7 +214,7 @@ async def _long_poll(
     budget = context.wait_budget
 
     async def pause(seconds: float) -> None:
-        context.request_state["is_latency_measured"] = False
+        context.request.is_latency_measured = False
         await asyncio.sleep(seconds)
 
     return await poll_for_claims(

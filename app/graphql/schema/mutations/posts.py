@@ -254,7 +254,7 @@ class PostMutations:
             context.write_context("createPost"),
             input.to_new_post(),
             context.idempotency_key(input.idempotency_key),
-            check_quota=cache(partial(context.rate_limit_charge.charge_posts, 1)),
+            check_quota=cache(partial(context.charge_posts, 1)),
             new_id=context.new_id,
         )
         return CreatePostPayload(
@@ -278,7 +278,7 @@ class PostMutations:
             context.write_context("createPosts"),
             new_posts,
             context.idempotency_key(input.idempotency_key),
-            check_quota=cache(partial(context.rate_limit_charge.charge_posts, len(new_posts))),
+            check_quota=cache(partial(context.charge_posts, len(new_posts))),
             new_id=context.new_id,
         )
         results = [

@@ -13,7 +13,7 @@ from app.http.middleware import ErrorMiddleware
 from app.http.request_logging import RequestLoggingMiddleware
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
-from app.observability.recorders import RequestRecord, RequestRecorder
+from app.observability.request_recorder import RequestRecord, RequestRecorder
 from tests.http.asgi import (
     NO_TIME,
     UNMATCHED_RECORD,

@@ -1,0 +1,103 @@
+"""Rate limits, their text form such as `60/minute;1000/hour`, and counters in fixed windows."""
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+MAX_WINDOWS = 100_000
+"""Number of windows that one limit stores at a time, in about 20 MB."""
+
+_UNITS = {
+    "second": timedelta(seconds=1),
+    "minute": timedelta(minutes=1),
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "month": timedelta(days=30),
+    "year": timedelta(days=360),
+}
+_LIMIT = re.compile(
+    rf"\s*(\d{{1,9}})\s*(?:/|per)\s*(\d{{1,9}})?\s*({'|'.join(_UNITS)})s?\s*",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """Number of requests that one caller may send in a period."""
+
+    amount: int
+    period: timedelta
+    description: str
+    """Text such as `60 per minute` or `2 per 3 hours`."""
+
+
+def parse_rate_limits(text: str) -> tuple[RateLimit, ...]:
+    """Parse limits separated by `;`, `,` or `|`; raises ValueError for another form or a zero."""
+    return tuple(_parse_rate_limit(part) for part in re.split("[;,|]", text))
+
+
+def _parse_rate_limit(text: str) -> RateLimit:
+    match = _LIMIT.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not a rate limit: {text!r}")
+    amount, multiple, unit = int(match[1]), int(match[2] or 1), match[3].lower()
+    if amount == 0 or multiple == 0:
+        raise ValueError(f"a rate limit must be above 0: {text!r}")
+    period = unit if multiple == 1 else f"{multiple} {unit}s"
+    try:
+        return RateLimit(amount, multiple * _UNITS[unit], f"{amount} per {period}")
+    except OverflowError:
+        raise ValueError(f"too long a period: {text!r}") from None
+
+
+@dataclass(slots=True)
+class Window:
+    """Period in which the requests of one caller are counted; `resets_at` is its end in Unix seconds."""
+
+    limit: RateLimit
+    resets_at: float
+    count: int = 0
+
+    @property
+    def remaining(self) -> int:
+        return self.limit.amount - self.count
+
+
+@dataclass(slots=True)
+class WindowCounter:
+    """Counter of the requests of all callers under one limit, in windows that a first request starts.
+
+    The stored windows are in order of their end, so that a new one evicts only from the front. Beyond
+    `max_windows` the oldest is evicted.
+    """
+
+    limit: RateLimit
+    max_windows: int = MAX_WINDOWS
+    _windows: dict[Hashable, Window] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def window(self, caller: Hashable, now: float) -> Window:
+        """Return the caller's window; without one, an empty window that `add` will store."""
+        window = self._windows.get(caller)
+        if window is None or window.resets_at <= now:
+            return Window(self.limit, now + self.limit.period.total_seconds())
+        return window
+
+    def add(self, caller: Hashable, window: Window, count: int, now: float) -> None:
+        """Count requests in a window that `window` returned."""
+        if not window.count:
+            self._windows.pop(caller, None)
+            self._evict(now)
+            self._windows[caller] = window
+        window.count += count
+
+    def _evict(self, now: float) -> None:
+        """Remove expired windows, and the oldest ones until another fits."""
+        while self._windows:
+            oldest = next(iter(self._windows))
+            if len(self._windows) < self.max_windows and self._windows[oldest].resets_at > now:
+                break
+            del self._windows[oldest]

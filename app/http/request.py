@@ -1,0 +1,239 @@
+"""The object of one request, from its first byte to the last byte of its response."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from starlette.datastructures import QueryParams
+from starlette.types import Message, Receive, Scope, Send
+
+from app.domain.errors import PostResultsError
+from app.http.headers import parse_bearer, parse_query_string
+from app.http.responses import BytesResponse, RawHeader, Response
+from app.observability.request_recorder import RequestRecord
+
+_NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
+_STATUSES_WITHOUT_CONTENT = (204, 304)
+
+
+class RateLimitStatus(NamedTuple):
+    """State of a rate limit; at `resets_at` (Unix seconds) the full limit is available again."""
+
+    limit: int
+    remaining: int
+    resets_at: int
+
+
+class ApiRequest(RequestRecord):
+    """A request to the API: over HTTP, or an operation on a WebSocket."""
+
+    rate_limit: RateLimitStatus | None = None
+    """State of the rate limit that applies; None until a key was counted."""
+    is_charged = False
+    """True once the request was counted against a rate limit."""
+
+    def __init__(self, request_id: str, token: str | None, client_address: str | None) -> None:
+        super().__init__(request_id, client_address)
+        self.token = token
+        """API key, not authenticated yet; None if the client sent none."""
+
+    def record_error(self, error: PostResultsError) -> None:
+        """Add the code of an error in the response."""
+        self.error_codes = (*self.error_codes, error.code.value)
+
+    def for_next_event(self) -> "ApiRequest":
+        """Return the request as it is for the next response of its subscription."""
+        request = ApiRequest(self.request_id, self.token, self.client_address)
+        request.operation_type = self.operation_type
+        return request
+
+
+class HttpRequest(ApiRequest):
+    """An HTTP request and its response. `receive` and `send` are callables of ASGI.
+
+    The task that runs the request is the server's own: another one would cost as much as a response.
+    The body is read only on demand, so that backpressure works and a handler may refuse an unread body.
+    """
+
+    path_parameters = _NO_PARAMETERS
+    status: int | None = None
+    """HTTP status; None until the response starts."""
+    is_complete = False
+    """True once the response was sent to its end."""
+    has_client_left = False
+    """True if the client has disconnected before the response was complete."""
+    has_timeout = True
+    """False for a response that stays open."""
+    is_interrupted = False
+    """True once the handler was cancelled; from then on its messages are dropped."""
+    _is_detached = False
+    _is_body_received = False
+    _has_disconnected = False
+    _buffered_message: Message | None = None
+    _body_event: asyncio.Event | None = None
+    """Event of a task that waits for the end of the body."""
+    _disconnect_event: asyncio.Event | None = None
+    """Event of a handler that waits for the disconnect."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        request_id: str,
+        default_rate_limit: Callable[[], RateLimitStatus],
+        task: "asyncio.Task[Any]",
+    ) -> None:
+        """Create a request; the status of `default_rate_limit` is sent if no key was counted."""
+        self.headers: Mapping[bytes, bytes] = dict(reversed(scope["headers"]))
+        """Headers by lower-case name; the first of several with one name."""
+        client = scope.get("client")
+        super().__init__(
+            request_id,
+            parse_bearer(self.headers.get(b"authorization", b"").decode("latin-1")),
+            client[0] if client else None,
+        )
+        self.scope = scope
+        self.method = scope["method"]
+        self.path = scope["path"]
+        self._receive = receive
+        self._send = send
+        self._default_rate_limit = default_rate_limit
+        self._task = task
+
+    @property
+    def root_path(self) -> str:
+        """Prefix of all paths, without a slash at its end."""
+        root_path: str = self.scope.get("root_path", "")
+        return root_path
+
+    def header(self, name: bytes) -> str | None:
+        """Return the first line of a header, or None; `name` is in lower case."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def combined_header(self, name: bytes) -> str:
+        """Return all lines of a header, joined by commas (RFC 9110, 5.3); empty if it is missing."""
+        lines = self.scope["headers"]
+        if len(lines) == len(self.headers):
+            return self.headers.get(name, b"").decode("latin-1")
+        return b",".join([value for key, value in lines if key == name]).decode("latin-1")
+
+    def query(self) -> QueryParams:
+        """Parse the parameters of the URL; raises InvalidInput unless they are UTF-8."""
+        return parse_query_string(self.scope["query_string"])
+
+    # Response
+
+    async def respond(self, response: Response) -> None:
+        """Send a complete response."""
+        if not isinstance(response, BytesResponse):
+            await response(self.scope, self.receive, self.send)
+            return
+        headers = [*response.headers]
+        if response.status not in _STATUSES_WITHOUT_CONTENT:
+            headers.append((b"content-length", b"%d" % len(response.body)))
+        await self._send(self._start_message(response.status, headers))
+        await self._send({"type": "http.response.body", "body": response.body})
+        self.body_bytes = len(response.body)
+        self.is_complete = True
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the handler, unless the handler was cancelled."""
+        if self.is_interrupted:
+            return
+        if message["type"] == "http.response.start":
+            message = self._start_message(message["status"], message.get("headers", ()))
+        await self._send(message)
+        if message["type"] == "http.response.body":
+            self.body_bytes += len(message.get("body", b""))
+            self.is_complete = not message.get("more_body", False)
+
+    def _start_message(self, status: int, headers: Iterable[RawHeader]) -> Message:
+        """Build the start of the response, with the headers common to all responses."""
+        # Recorded before sending: a start that fails half-way cannot be sent a second time.
+        self.status = status
+        limit, remaining, resets_at = self.rate_limit or self._default_rate_limit()
+        return {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                *headers,
+                (b"x-request-id", self.request_id.encode()),
+                (b"x-ratelimit-limit", b"%d" % limit),
+                (b"x-ratelimit-remaining", b"%d" % remaining),
+                (b"x-ratelimit-reset", b"%d" % resets_at),
+            ],
+        }
+
+    # Body and disconnect
+
+    async def receive(self) -> Message:
+        """Receive a message for the handler; after the body, wait for the disconnect."""
+        if self._buffered_message is not None:
+            message, self._buffered_message = self._buffered_message, None
+            return message
+        if not self._is_body_received:
+            return await self._receive_message()
+        if not self._has_disconnected:
+            self._disconnect_event = asyncio.Event()
+            await self._disconnect_event.wait()
+        return {"type": "http.disconnect"}
+
+    async def wait_for_disconnect(self) -> None:
+        """Wait until the client has disconnected or the response is complete."""
+        if not self._is_body_received and not self._announces_body():
+            # The handler may never receive the one message of a request without a body.
+            self._buffered_message = await self._receive_message()
+        if not self._is_body_received:
+            self._body_event = asyncio.Event()
+            await self._body_event.wait()
+        while not self._has_disconnected:
+            await self._receive_message()
+
+    async def _receive_message(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            # Servers send the same message after a complete response, without any disconnect.
+            self.has_client_left = not self.is_complete
+            self._has_disconnected = True
+            if self._disconnect_event is not None:
+                self._disconnect_event.set()
+        if not message.get("more_body", False):
+            self._is_body_received = True
+            if self._body_event is not None:
+                self._body_event.set()
+        return message
+
+    def _announces_body(self) -> bool:
+        return (
+            self.headers.get(b"content-length", b"0") != b"0"
+            or b"transfer-encoding" in self.headers
+        )
+
+    # Interruption
+
+    def interrupt(self) -> bool:
+        """Cancel the handler; return False if it was cancelled before or the response is complete."""
+        if self.is_complete or self.is_interrupted or self._is_detached:
+            return False
+        self.is_interrupted = True
+        self._task.cancel()
+        return True
+
+    def raise_if_not_interrupted(self) -> None:
+        """Raise CancelledError if the server cancelled the task, RuntimeError if its own code did."""
+        if self.is_interrupted:
+            return
+        if self._task.cancelling():
+            raise asyncio.CancelledError
+        # A plain CancelledError would look like a server shutdown and get no response.
+        raise RuntimeError("The request's task was cancelled by its own code.")
+
+    def detach(self) -> None:
+        """Prevent later interruptions: from here on the task belongs to the server."""
+        self._is_detached = True
+        if self.is_interrupted:
+            self._task.uncancel()

@@ -1,0 +1,108 @@
+"""Cancels the handlers of requests after a timeout, or when their client disconnects.
+
+A timer passes each request that is still running after _SLOW_THRESHOLD to its own `_Watcher`. Most
+requests end before and never have one. The watcher interrupts the request; after the timeout it also sends
+the response.
+"""
+
+import asyncio
+from datetime import timedelta
+
+from app.domain.errors import ServiceUnavailable
+from app.http.request import HttpRequest
+from app.http.responses import ErrorRenderer
+
+_RETRY_AFTER_SECONDS = 5
+_SLOW_THRESHOLD = timedelta(milliseconds=20)
+"""Age from which a request is watched. Disconnects are only detected then: most requests end before."""
+
+
+class RequestTimeouts:
+    """Running requests of one event loop, and the timer that finds the slow ones among them.
+
+    After the timeout the client immediately gets a ServiceUnavailable, even while the cancelled
+    handler still cleans up. A response that has started is left incomplete, and the server closes the
+    connection. Work after a complete response is not cancelled.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, timeout: timedelta, render: ErrorRenderer
+    ) -> None:
+        self.loop = loop
+        self._timeout = timeout
+        self._render = render
+        self._started_at: dict[HttpRequest, float] = {}
+        """Start, in the loop's time, of each request that is not watched yet."""
+        self._watchers: dict[HttpRequest, _Watcher] = {}
+        self._is_scheduled = False
+
+    def add(self, request: HttpRequest) -> None:
+        """Limit the time of a request that begins now."""
+        self._started_at[request] = self.loop.time()
+        if not self._is_scheduled:
+            self._schedule()
+
+    async def remove(self, request: HttpRequest) -> None:
+        """End the time limit of a request; waits until a timeout response is sent."""
+        request.detach()
+        if self._started_at.pop(request, None) is None:
+            await self._watchers.pop(request).close()
+
+    def _schedule(self) -> None:
+        self._is_scheduled = bool(self._started_at)
+        if self._is_scheduled:
+            self.loop.call_later(_SLOW_THRESHOLD.total_seconds(), self._watch_slow)
+
+    def _watch_slow(self) -> None:
+        latest = self.loop.time() - _SLOW_THRESHOLD.total_seconds()
+        for request, started_at in list(self._started_at.items()):
+            if started_at > latest:
+                break  # the others began later
+            del self._started_at[request]
+            self._watchers[request] = _Watcher(
+                self.loop, request, started_at, self._timeout, self._render
+            )
+        self._schedule()
+
+
+class _Watcher:
+    """Watcher of one slow request for its timeout and for the disconnect of its client."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        request: HttpRequest,
+        started_at: float,
+        timeout: timedelta,
+        render: ErrorRenderer,
+    ) -> None:
+        self._request = request
+        self._timeout = timeout
+        self._render = render
+        self._timer = loop.call_at(started_at + timeout.total_seconds(), self._on_timeout)
+        self._disconnect_task = loop.create_task(self._interrupt_on_disconnect())
+        self._response_task: asyncio.Task[None] | None = None
+
+    async def _interrupt_on_disconnect(self) -> None:
+        await self._request.wait_for_disconnect()
+        self._request.interrupt()
+
+    def _on_timeout(self) -> None:
+        request = self._request
+        if request.has_timeout and request.interrupt() and request.status is None:
+            self._response_task = asyncio.create_task(self._send_timeout_response())
+
+    async def _send_timeout_response(self) -> None:
+        error = ServiceUnavailable(
+            f"The request timed out after {self._timeout.total_seconds():g} s.",
+            retry_after=_RETRY_AFTER_SECONDS,
+        )
+        self._request.record_error(error)
+        await self._request.respond(self._render(self._request, error))
+
+    async def close(self) -> None:
+        self._timer.cancel()
+        self._disconnect_task.cancel()
+        await asyncio.wait({self._disconnect_task})
+        if self._response_task is not None:
+            await self._response_task
