@@ -32,7 +32,9 @@ def truncate_to_ms(instant: datetime) -> datetime:
 
 def format_instant(instant: datetime) -> str:
     """Format as `2026-04-15T14:30:05.000Z`, the only form that this service prints."""
-    return f"{instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+    if instant.tzinfo is not UTC:
+        instant = instant.astimezone(UTC)
+    return f"{instant.isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 def parse_instant(text: str, argument: str | None = None) -> datetime:

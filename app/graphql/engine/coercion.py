@@ -4,7 +4,7 @@ Common cases are prepared once per operation. graphql-core and Strawberry handle
 every error message.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -37,7 +37,7 @@ from strawberry.types.arguments import StrawberryArgument, convert_arguments
 from strawberry.types.base import StrawberryMaybe
 from strawberry.types.field import StrawberryField
 
-from app.graphql.ast.selections import Unsupported, Variables
+from app.graphql.ast.selections import Unsupported
 
 _MAX_ERRORS = 20
 
@@ -59,34 +59,14 @@ class VariableCoercer:
 
     def coerce(self, raw_variables: Mapping[str, object]) -> VariableValues | list[GraphQLError]:
         """Return the coerced values, or the errors of invalid ones."""
-        values = self._coerce_leaves(raw_variables) if self._has_only_leaves else None
-        if values is not None:
-            return values
+        if self._has_only_leaves:
+            try:
+                return _coerce_leaves(self._leaf_variables, raw_variables)
+            except Exception:  # noqa: BLE001, S110 - graphql-core raises and formats the same error
+                pass
         return get_variable_values(
             self._schema, self._definitions, dict(raw_variables), max_errors=_MAX_ERRORS
         )
-
-    def _coerce_leaves(self, raw_variables: Mapping[str, object]) -> VariableValues | None:
-        """Return the coerced values, or None if any is invalid."""
-        sources: dict[str, VariableValueSource] = {}
-        coerced: dict[str, Any] = {}
-        for signature, is_required, coerce in self._leaf_variables:
-            name = signature.name
-            value = raw_variables.get(name, Undefined)
-            sources[name] = VariableValueSource(signature, value)
-            if value is None or value is Undefined:
-                if is_required:
-                    return None
-                if value is None:
-                    coerced[name] = None
-                continue
-            try:
-                coerced[name] = coerce(value)
-            except Exception:  # noqa: BLE001 - a scalar may raise anything
-                return None
-            if coerced[name] is Undefined:
-                return None
-        return VariableValues(sources, coerced)
 
 
 class _LeafVariable(NamedTuple):
@@ -95,6 +75,27 @@ class _LeafVariable(NamedTuple):
     signature: GraphQLVariableSignature
     is_required: bool
     coerce: Callable[[Any], object]
+
+
+def _coerce_leaves(
+    leaf_variables: "Iterable[_LeafVariable]", raw_variables: Mapping[str, object]
+) -> VariableValues:
+    """Return the coerced values; raises any exception if one is invalid."""
+    sources: dict[str, VariableValueSource] = {}
+    coerced: dict[str, Any] = {}
+    for signature, is_required, coerce in leaf_variables:
+        name = signature.name
+        value = raw_variables.get(name, Undefined)
+        sources[name] = VariableValueSource(signature, value)
+        if value is not None and value is not Undefined:
+            coerced[name] = coerce(value)
+            if coerced[name] is Undefined:
+                raise Unsupported
+        elif is_required:
+            raise Unsupported
+        elif value is None:
+            coerced[name] = None
+    return VariableValues(sources, coerced)
 
 
 def _leaf_variable(
@@ -110,8 +111,15 @@ def _leaf_variable(
     return _LeafVariable(signature, is_required, nullable.coerce_input_value)
 
 
-ArgumentGetter = Callable[[Variables], object]
-"""Getter of an argument's value from the variables; returns Undefined if it is omitted."""
+class _LeafArgument(NamedTuple):
+    """Argument of a leaf type: a constant, or a variable."""
+
+    name: str
+    """Name of the parameter of the resolver."""
+    value: object
+    variable: str | None
+    is_omittable: bool
+    is_nullable: bool
 
 
 class ArgumentBuilder:
@@ -133,26 +141,29 @@ class ArgumentBuilder:
         self._node = node
         argument_nodes = {argument.name.value: argument for argument in node.arguments or ()}
         try:
-            getters = [
-                self._argument_getter(argument, argument_nodes)
+            arguments = [
+                self._leaf_argument(argument, argument_nodes)
                 for argument in strawberry_field.arguments
             ]
         except Unsupported:
-            self._argument_getters = None
+            self._leaf_arguments = None
         else:
-            self._argument_getters = [getter for getter in getters if getter is not None]
+            self._leaf_arguments = [argument for argument in arguments if argument is not None]
 
     def build(self, variables: VariableValues) -> dict[str, Any]:
         """Return the arguments by parameter name; raises GraphQLError for an invalid one."""
-        if self._argument_getters is not None:
-            try:
-                return {
-                    name: value
-                    for name, get_value in self._argument_getters
-                    if (value := get_value(variables.coerced)) is not Undefined
-                }
-            except Unsupported:
-                pass
+        if self._leaf_arguments is not None:
+            arguments: dict[str, Any] = {}
+            for name, value, variable, is_omittable, is_nullable in self._leaf_arguments:
+                if variable is not None:
+                    value = variables.coerced.get(variable, Undefined)  # noqa: PLW2901
+                    if value is Undefined and is_omittable:
+                        continue
+                    if value is Undefined or (value is None and not is_nullable):
+                        break
+                arguments[name] = value
+            else:
+                return arguments
         return convert_arguments(
             get_argument_values(self._graphql_field, self._node, variables),
             self._strawberry_field.arguments,
@@ -160,41 +171,27 @@ class ArgumentBuilder:
             config=self._converter.config,
         )
 
-    def _argument_getter(
+    def _leaf_argument(
         self, argument: StrawberryArgument, argument_nodes: Mapping[str, ArgumentNode]
-    ) -> tuple[str, ArgumentGetter] | None:
-        """Return parameter name and getter of an argument; None for an omitted argument."""
+    ) -> _LeafArgument | None:
+        """Prepare an argument, None for an omitted one; raises Unsupported if it is not of a leaf type."""
         name = self._converter.config.name_converter.from_argument(argument)
         graphql_argument = self._graphql_field.args[name]
         node = argument_nodes.get(name)
-        if node is None and _is_omittable(graphql_argument):
+        is_omittable = _is_omittable(graphql_argument)
+        if node is None and is_omittable:
             return None
         is_leaf = is_leaf_type(get_nullable_type(graphql_argument.type))
         if node is None or not is_leaf or isinstance(argument.type, StrawberryMaybe):
             raise Unsupported
-        return argument.python_name, _value_getter(graphql_argument, node)
-
-
-def _value_getter(graphql_argument: GraphQLArgument, node: ArgumentNode) -> ArgumentGetter:
-    if isinstance(node.value, VariableNode):
-        return _variable_getter(graphql_argument, node.value.name.value)
-    value = coerce_input_literal(node.value, graphql_argument.type)
-    if value is Undefined:
-        raise Unsupported
-    return lambda _variables: value
-
-
-def _variable_getter(graphql_argument: GraphQLArgument, name: str) -> ArgumentGetter:
-    is_omittable = _is_omittable(graphql_argument)
-    is_nullable = not isinstance(graphql_argument.type, GraphQLNonNull)
-
-    def get_value(variables: Variables) -> object:
-        value = variables.get(name, Undefined)
-        if (value is Undefined and not is_omittable) or (value is None and not is_nullable):
+        is_nullable = not isinstance(graphql_argument.type, GraphQLNonNull)
+        if isinstance(node.value, VariableNode):
+            variable = node.value.name.value
+            return _LeafArgument(argument.python_name, None, variable, is_omittable, is_nullable)
+        value = coerce_input_literal(node.value, graphql_argument.type)
+        if value is Undefined:
             raise Unsupported
-        return value
-
-    return get_value
+        return _LeafArgument(argument.python_name, value, None, is_omittable, is_nullable)
 
 
 def _is_omittable(graphql_argument: GraphQLArgument) -> bool:

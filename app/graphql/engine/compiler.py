@@ -150,9 +150,9 @@ class _RowCompiler:
     def complete_object(self, value: RowBacked, variables: Variables) -> object:
         if value.__class__ is not self._origin:
             raise Unsupported
-        return self.get_completer(value.row.__class__)(
-            value.row, value.now, variables, value.prefetched
-        )
+        row = value.row
+        complete = self._completers.get(row.__class__) or self.get_completer(row.__class__)
+        return complete(row, value.now, variables, value.prefetched)
 
     def get_completer(self, row_class: type) -> RowCompleter:
         """Return the completer of rows of this class, compiled on first use."""
@@ -169,7 +169,8 @@ class _RowCompiler:
         """Complete the rows of one statement, which are all of one class."""
         if not rows:
             return []
-        complete = self.get_completer(rows[0].__class__)
+        row_class = rows[0].__class__
+        complete = self._completers.get(row_class) or self.get_completer(row_class)
         return [complete(row, now, variables, NO_RELATIONS) for row in rows]
 
     def _compile(self, row_class: type) -> RowCompleter:
@@ -181,7 +182,10 @@ class _RowCompiler:
             )
             builder.add_line(f"{_column_names(range(count))} = row")
         elif issubclass(row_class, RelatedRecord):
-            builder.add_line(f"{_column_names(row_class.indexes.values())} = row")
+            indexes = row_class.indexes.values()
+            builder.add_line("record = row.record")
+            values = "".join(f"record[{index}], " for index in indexes)
+            builder.add_line(f"{_column_names(indexes)} = ({values})")
         else:
             raise Unsupported
         for key, selected, expression in self._field_expressions(builder, row_class, "row"):
@@ -227,9 +231,12 @@ class _RowCompiler:
                 return builder.complete_expression(
                     graphql_field.type, selected_field, f"{resolve}({from_row}({row}, now))"
                 )
-            case Computed(columns, compute, by_time):
-                now = ["now"] if by_time else []
+            case Computed(columns, compute, uses_now, null_for):
+                now = ["now"] if uses_now else []
                 call = _call_expression(builder, row_class, columns, compute, *now)
+                if null_for:
+                    first = _column_name(row_class.indexes[columns[0]])
+                    call = f"(None if {first} in {builder.add_constant(null_for)} else {call})"
                 return builder.complete_expression(graphql_field.type, selected_field, call)
             case FromRelated(relation, columns, compute):
                 related_class = _related_row_class(row_class, relation)

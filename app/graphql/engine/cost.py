@@ -3,9 +3,8 @@
 Limits that do not depend on variables are in `limits`. Resolvers reject a page size out of range.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import NamedTuple
 
 from graphql import (
@@ -51,6 +50,8 @@ class QueryCost:
     _cost_nodes: "Sequence[_CostNode]"
     _fragments: "Mapping[str, Sequence[_CostNode]]"
     """Fragments that the operation reaches, each after the fragments that it spreads."""
+    _has_nodes: bool
+    """True if the operation may return nodes with some variables."""
     _longest_literal_list: "_ArgumentSize"
     variable_paths: Mapping[str, ArgumentPath]
     """Path of the argument in which each variable is used first."""
@@ -72,31 +73,35 @@ class QueryCost:
 
         Takes the variables before coercion: coercing many invalid values takes long.
         """
-        for path, length in chain(
-            (self._longest_literal_list,), self._iter_argument_sizes(variables)
-        ):
-            if length > max_argument_values:
-                argument = str(path)
-                raise LimitExceeded(
-                    f"{argument} has {length} values; at most {max_argument_values} are allowed.",
-                    argument=argument,
-                )
+        path, length = self._longest_literal_list
+        if length > max_argument_values:
+            raise _argument_size_error(path, length, max_argument_values)
+        for name, argument in self.variable_paths.items():
+            variable = variables.get(name)
+            if isinstance(variable, (list, dict)):
+                for path, value in walk_values(argument, variable):
+                    if isinstance(value, (list, dict)) and len(value) > max_argument_values:
+                        raise _argument_size_error(path, len(value), max_argument_values)
 
     def check_node_limit(self, variables: Variables, limits: GraphQLLimits) -> None:
         """Raise LimitExceeded if the operation may return too many nodes."""
+        if not self._has_nodes:
+            return
         nodes = self.count_nodes(variables)
         if nodes > limits.nodes:
             raise LimitExceeded(
                 f"The document asks for {format_count(nodes)} nodes; at most {limits.nodes} are allowed."
             )
 
-    def _iter_argument_sizes(self, variables: Variables) -> "Iterator[_ArgumentSize]":
-        for name, argument in self.variable_paths.items():
-            variable = variables.get(name)
-            if isinstance(variable, (list, dict)):
-                for path, value in walk_values(argument, variable):
-                    if isinstance(value, (list, dict)):
-                        yield _ArgumentSize(path, len(value))
+
+def _argument_size_error(
+    path: ArgumentPath, length: int, max_argument_values: int
+) -> LimitExceeded:
+    argument = str(path)
+    return LimitExceeded(
+        f"{argument} has {length} values; at most {max_argument_values} are allowed.",
+        argument=argument,
+    )
 
 
 def analyze_cost(
@@ -114,7 +119,13 @@ def analyze_cost(
                 for cost_node in reader.read(definition)
             ]
     ordered = {name: fragments[name] for name in index.fragment_order if name in fragments}
-    return QueryCost(cost_nodes, ordered, reader.longest_literal_list, reader.variable_paths)
+    return QueryCost(
+        cost_nodes,
+        ordered,
+        reader.has_nodes,
+        reader.longest_literal_list,
+        reader.variable_paths,
+    )
 
 
 @dataclass(slots=True)
@@ -176,6 +187,7 @@ class _CostReader:
     def __init__(self, schema: GraphQLSchema) -> None:
         self._schema = schema
         self.spreads: list[str] = []
+        self.has_nodes = False
         self.longest_literal_list = _ArgumentSize(ArgumentPath(""), 0)
         self.variable_paths: dict[str, ArgumentPath] = {}
 
@@ -219,6 +231,7 @@ class _CostReader:
                     return scope._replace(parent_type=None)
                 multiplier = self._multiplier(scope.parent_type, node, definition)
                 if multiplier is not None:
+                    self.has_nodes = True
                     scope = _add_scope(scope, _CostNode(multiplier=multiplier))
                 return scope._replace(parent_type=get_named_type(definition.type))
         return scope

@@ -27,7 +27,7 @@ from app.graphql.engine.errors import add_validation_code
 from app.graphql.engine.limits import collect_stats, enforce_limits, parse_document
 from app.graphql.engine.prepared_operation import PreparedOperation
 from app.graphql.engine.validation import VALIDATION_RULES
-from app.graphql.schema.context import Context
+from app.graphql.schema.context import Context, Info
 from app.graphql.schema.mutations import Mutation
 from app.graphql.schema.query import Query
 from app.graphql.schema.scalars import SCALARS
@@ -72,7 +72,11 @@ class Schema(strawberry.Schema):
         Raises OperationRejected, or OperationTypeNotAllowed for a type not in `allowed_types`.
         """
         try:
-            operation = self._get_or_prepare_operation(text, context, operation_name, allowed_types)
+            operation = self.operation_cache.get((text, operation_name))
+            if operation is None:
+                operation = self._prepare_new(text, context, operation_name, allowed_types)
+            else:  # known to be valid
+                operation.check_and_charge(context, allowed_types, is_cached=True)
             coerced = operation.coerce_variables(context, raw_variables, self.limits)
         except RequestError as error:
             raise OperationRejected([GraphQLError(str(error), original_error=error)]) from None
@@ -82,18 +86,13 @@ class Schema(strawberry.Schema):
             raise OperationRejected(coerced)
         return operation, coerced
 
-    def _get_or_prepare_operation(
+    def _prepare_new(
         self,
         text: str,
         context: Context,
         operation_name: str | None,
         allowed_types: frozenset[OperationType],
     ) -> PreparedOperation:
-        """Return the cached operation, which is known to be valid, or prepare a new one."""
-        cached = self.operation_cache.get((text, operation_name))
-        if cached is not None:
-            cached.check_and_charge(context, allowed_types, is_cached=True)
-            return cached
         index = _parse_and_check(text, self.limits)
         operation = PreparedOperation(
             self.graphql_schema,
@@ -124,7 +123,7 @@ def create_schema(graphql_limits: GraphQLLimits, *, use_fast_path: bool = True) 
         mutation=Mutation,
         subscription=Subscription,
         types=[Post, Destination, Account],
-        config=StrawberryConfig(scalar_map=SCALARS),
+        config=StrawberryConfig(scalar_map=SCALARS, info_class=Info),
     )
     schema.limits = graphql_limits
     schema.use_fast_path = use_fast_path

@@ -4,26 +4,17 @@ https://graphql.github.io/graphql-over-http/draft/#sec-Request-Parameters
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple, TypeVar
 
 from app.domain.errors import InvalidInput
 
 NO_QUERY = "query must be a GraphQL document."
 PERSISTED_QUERY = "extensions.persistedQuery"
 
-_PARAMETER_TYPES = (
-    ("operationName", str, "operationName must be a string."),
-    ("variables", dict, "variables must be a JSON object."),
-    ("extensions", dict, "extensions must be a JSON object."),
-    ("query", str, NO_QUERY),
-    ("documentId", str, "documentId must be a string."),
-)
-"""Name and type of each parameter, and the error message for a value of another type."""
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperationRequest:
+class OperationRequest(NamedTuple):
     """Parameters of a request; absent, null and empty ones that identify the document are None."""
 
     query: str | None = None
@@ -34,19 +25,28 @@ class OperationRequest:
     operation_name: str | None = None
 
 
-def read_operation_request(parameters: Mapping[str, Any]) -> OperationRequest:
+def read_operation_request(parameters: Mapping[str, object]) -> OperationRequest:
     """Read the request parameters; raises InvalidInput for a wrong type. Unknown ones are ignored."""
-    for name, type_, problem in _PARAMETER_TYPES:
-        if not isinstance(parameters.get(name), type_ | None):
-            raise InvalidInput(problem, argument=name)
-    persisted = (parameters.get("extensions") or {}).get("persistedQuery")
+    operation_name = _read(parameters, "operationName", str, "a string")
+    variables = _read(parameters, "variables", dict, "a JSON object")
+    extensions = _read(parameters, "extensions", dict, "a JSON object")
+    query = _read(parameters, "query", str, "a GraphQL document")
+    document_id = _read(parameters, "documentId", str, "a string")
+    persisted = extensions and extensions.get("persistedQuery")
     return OperationRequest(
-        query=parameters.get("query") or None,
-        document_id=parameters.get("documentId") or None,
+        query=query or None,
+        document_id=document_id or None,
         sha256_hash=None if persisted is None else _read_sha256_hash(persisted),
-        variables=parameters.get("variables"),
-        operation_name=parameters.get("operationName"),
+        variables=variables,
+        operation_name=operation_name,
     )
+
+
+def _read(parameters: Mapping[str, object], name: str, kind: type[T], form: str) -> T | None:
+    value = parameters.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise InvalidInput(f"{name} must be {form}.", argument=name)
+    return value
 
 
 def _read_sha256_hash(persisted: object) -> str:

@@ -1,24 +1,22 @@
 """Execution plan of a query: calls the root resolvers and one compiled function, without graphql-core.
 
-Like Strawberry, the plan checks the permissions of each root field and passes its resolver a real `Info`.
-If anything fails, graphql-core's executor continues with the results of the resolvers.
+Like Strawberry, the plan checks the permissions of each root field. If anything fails, graphql-core's
+executor continues with the results of the resolvers.
 """
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from graphql import (
     FragmentDefinitionNode,
     GraphQLField,
     GraphQLObjectType,
-    GraphQLResolveInfo,
     GraphQLSchema,
     OperationDefinitionNode,
+    get_named_type,
 )
 from graphql.execution.values import VariableValues
-from graphql.pyutils import Path, is_awaitable
-from graphql.type.definition import GraphQLResolveInfoHelpers
 from strawberry.permission import PermissionExtension
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
@@ -28,12 +26,9 @@ from app.graphql.engine.coercion import ArgumentBuilder
 from app.graphql.engine.compiler import compile_root_completer
 from app.graphql.engine.executor import RootResult
 from app.graphql.loading.field_sources import STRAWBERRY_DEFINITION
-from app.graphql.schema.context import Context, Info
+from app.graphql.schema.context import Context
+from app.graphql.schema.lookahead import Selection
 from app.graphql.schema.permissions import HasScope
-
-_RESOLVE_INFO_HELPERS = GraphQLResolveInfoHelpers(
-    gather=lambda awaitables: asyncio.gather(*awaitables), track=lambda _awaitables: None
-)
 
 
 class FallBackToExecutor(Exception):
@@ -60,67 +55,77 @@ class ExecutionPlan:
         field_collector = FieldCollector(schema, fragments)
         selected_fields = field_collector.collect_fields(root, [operation.selection_set])
         self._complete = compile_root_completer(field_collector, root, selected_fields)
-        operation_info = _OperationInfo(schema, fragments, root, operation)
         self._fields = [
-            _RootField(operation_info, converter, key, selected)
+            _RootField(field_collector, converter, root, operation, key, selected)
             for key, selected in selected_fields.items()
             if selected.name != "__typename"
         ]
+        self._is_unconditional = all(field.is_unconditional for field in self._fields)
 
     async def run(self, context: Context, variables: VariableValues) -> dict[str, Any]:
         """Execute the query and return its data; raises FallBackToExecutor if anything fails."""
-        results: dict[str, RootResult] = {}
-        try:
-            fields = [field for field in self._fields if field.is_included(variables.coerced)]
-        except Unsupported:
-            raise FallBackToExecutor(results) from None
+        fields = self._fields
+        if not self._is_unconditional:
+            try:
+                fields = [field for field in fields if field.is_included(variables.coerced)]
+            except Unsupported:
+                raise FallBackToExecutor({}) from None
         if len(fields) == 1:
-            results[fields[0].key] = await fields[0].resolve(context, variables)
+            values = [await fields[0].resolve(context, variables)]
         else:
             values = await asyncio.gather(*(field.resolve(context, variables) for field in fields))
-            results.update(zip((field.key for field in fields), values, strict=True))
-        if any(isinstance(result, Exception) for result in results.values()):
-            raise FallBackToExecutor(results)
+        results = {field.key: value for field, value in zip(fields, values, strict=True)}
+        count = context.entry_limit.count
         try:
-            return context.entry_limit.rollback_on_error(self._complete, results, variables.coerced)
-        except Exception:  # noqa: BLE001 - graphql-core raises and formats the same error
-            raise FallBackToExecutor(results) from None
+            if not any(isinstance(value, Exception) for value in values):
+                return self._complete(results, variables.coerced)
+        except Exception:  # noqa: BLE001, S110 - graphql-core raises and formats the same error
+            pass
+        context.entry_limit.count = count  # graphql-core counts the same entries again
+        raise FallBackToExecutor(results)
 
 
-class _OperationInfo(NamedTuple):
-    """Values shared by all root fields."""
+class _PlannedInfo:
+    """What resolvers use of `Info`, without the objects of graphql-core."""
 
-    schema: GraphQLSchema
-    fragments: dict[str, FragmentDefinitionNode]
-    root: GraphQLObjectType
-    operation: OperationDefinitionNode
+    __slots__ = ("context", "selection", "variable_values")
+
+    def __init__(self, context: Context, selection: Selection, variable_values: Variables) -> None:
+        self.context = context
+        self.selection = selection
+        self.variable_values = variable_values
 
 
 class _RootField:
     def __init__(
         self,
-        operation_info: _OperationInfo,
+        field_collector: FieldCollector,
         converter: GraphQLCoreConverter,
+        root: GraphQLObjectType,
+        operation: OperationDefinitionNode,
         key: str,
         selected_field: SelectedField,
     ) -> None:
         self.key = key
-        self._operation_info = operation_info
+        self.is_unconditional = selected_field.is_unconditional
         self._selected_field = selected_field
-        self._graphql_field: GraphQLField = operation_info.root.fields[selected_field.name]
-        self._strawberry_field: StrawberryField = self._graphql_field.extensions[
-            STRAWBERRY_DEFINITION
-        ]
-        self._path = Path(None, key, operation_info.root.name)
-        self._info_class = converter.config.info_class
-        self._permissions = _field_permissions(self._strawberry_field)
-        self._argument_builder = ArgumentBuilder(
-            converter, self._graphql_field, self._strawberry_field, selected_field.nodes[0]
+        graphql_field: GraphQLField = root.fields[selected_field.name]
+        strawberry_field: StrawberryField = graphql_field.extensions[STRAWBERRY_DEFINITION]
+        self._selection = Selection(
+            field_collector,
+            root,
+            [operation.selection_set],
+            cast("GraphQLObjectType", get_named_type(graphql_field.type)),
+            selected_field.nodes,
         )
-        resolver = self._strawberry_field.base_resolver
+        self._permissions = _field_permissions(strawberry_field)
+        self._argument_builder = ArgumentBuilder(
+            converter, graphql_field, strawberry_field, selected_field.nodes[0]
+        )
+        resolver = strawberry_field.base_resolver
         if resolver is None or resolver.root_parameter or resolver.parent_parameter:
             raise Unsupported
-        self._resolver = resolver.wrapped_func
+        self._resolver = cast("Callable[..., Any]", resolver.wrapped_func)
         self._is_async = resolver.is_async
         self._self_arguments = (None,) if resolver.self_parameter else ()
         self._info_parameter = resolver.info_parameter.name if resolver.info_parameter else None
@@ -132,38 +137,19 @@ class _RootField:
 
     async def resolve(self, context: Context, variables: VariableValues) -> RootResult:
         """Return the result of the resolver, or its exception."""
-        info = self._build_info(context, variables)
         try:
             for permission in self._permissions:
-                if not permission.has_permission(None, info):
+                if permission.scopes.isdisjoint(context.viewer.scopes):
                     permission.on_unauthorized()
             arguments = self._argument_builder.build(variables)
             if self._info_parameter is not None:
-                arguments[self._info_parameter] = info
+                arguments[self._info_parameter] = _PlannedInfo(
+                    context, self._selection, variables.coerced
+                )
             value = self._resolver(*self._self_arguments, **arguments)
             return await value if self._is_async else value
         except Exception as error:  # noqa: BLE001 - passed on to graphql-core
             return error
-
-    def _build_info(self, context: Context, variables: VariableValues) -> Info:
-        operation_info = self._operation_info
-        resolve_info = GraphQLResolveInfo(
-            self._selected_field.name,
-            self._selected_field.nodes,
-            self._graphql_field.type,
-            operation_info.root,
-            self._path,
-            operation_info.schema,
-            operation_info.fragments,
-            None,
-            operation_info.operation,
-            variables,
-            context,
-            is_awaitable,
-            None,
-            _RESOLVE_INFO_HELPERS,
-        )
-        return self._info_class(_raw_info=resolve_info, _field=self._strawberry_field)
 
 
 def _field_permissions(field: StrawberryField) -> list[HasScope]:

@@ -50,11 +50,16 @@ class FromResolver:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """Value of a function of these columns; with `uses_now`, the read time is its last argument."""
+    """Value of a function of these columns; with `uses_now`, the read time is its last argument.
+
+    `null_for` names values of the first column for which the function returns None, so that it need not be
+    called.
+    """
 
     columns: tuple[str, ...]
     compute: Callable[..., object]
     uses_now: bool = False
+    null_for: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from app.domain.settlement import RetryDecider
 from app.domain.signing import CursorCodec
 from app.domain.times import Clock
 from app.graphql.loading.loaders import Loaders, ResponseEntryLimit
+from app.graphql.schema.lookahead import Selection, selection_of
 from app.http.rate_limits import RateLimits
 from app.http.request import ApiRequest
 from app.services.api_keys import Viewer
@@ -176,4 +177,9 @@ class Context:
         return CursorCodec(self.app_state.signing_key, self.viewer.workspace_id, list_name)
 
 
-Info = strawberry.Info[Context, None]
+class Info(strawberry.Info[Context, None]):
+    """Argument of resolvers: the context, and what the document selects of the field."""
+
+    @property
+    def selection(self) -> Selection:
+        return selection_of(self._raw_info)

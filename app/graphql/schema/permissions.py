@@ -4,15 +4,17 @@ A resolver never checks permissions itself. The viewer was authenticated before 
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
+import strawberry
 from strawberry.extensions import FieldExtension
 from strawberry.permission import BasePermission, PermissionExtension
 
 from app.domain.api_keys import Scope
 from app.domain.errors import InsufficientScope, ReadOnlyMirror, RequestError
 from app.domain.ids import WorkspaceKind
-from app.graphql.schema.context import Info
+
+AnyInfo: TypeAlias = strawberry.Info[Any, Any]
 
 _PUBLISH_SCOPES = (Scope.PUBLISH, Scope.PUBLISH_ALL)
 
@@ -45,19 +47,20 @@ class HasScope(BasePermission):
     """Permission for API keys with one of the scopes; else INSUFFICIENT_SCOPE."""
 
     def __init__(self, *scopes: Scope) -> None:
-        self.scopes = scopes
+        self.scopes = frozenset(scopes)
+        self._description = " or ".join(scopes)
 
-    def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:  # noqa: ARG002
-        return any(scope in info.context.viewer.scopes for scope in self.scopes)
+    def has_permission(self, source: Any, info: AnyInfo, **kwargs: Any) -> bool:  # noqa: ARG002
+        return not self.scopes.isdisjoint(info.context.viewer.scopes)
 
     def on_unauthorized(self) -> None:
-        raise InsufficientScope(f"This needs an API key with the scope {' or '.join(self.scopes)}.")
+        raise InsufficientScope(f"This needs an API key with the scope {self._description}.")
 
 
 class NotMirrorWorkspace(BasePermission):
     """Permission outside mirrors of other services; else READ_ONLY_MIRROR."""
 
-    def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:  # noqa: ARG002
+    def has_permission(self, source: Any, info: AnyInfo, **kwargs: Any) -> bool:  # noqa: ARG002
         return info.context.viewer.workspace_kind is not WorkspaceKind.MIRROR
 
     def on_unauthorized(self) -> None:
@@ -67,7 +70,7 @@ class NotMirrorWorkspace(BasePermission):
 class NotMirrorUnlessPublishAll(NotMirrorWorkspace):
     """Permission like NotMirrorWorkspace, and for all PUBLISH_ALL keys: their claims skip mirrors anyway."""
 
-    def has_permission(self, source: Any, info: Info, **kwargs: Any) -> bool:
+    def has_permission(self, source: Any, info: AnyInfo, **kwargs: Any) -> bool:
         is_publish_all = Scope.PUBLISH_ALL in info.context.viewer.scopes
         return is_publish_all or super().has_permission(source, info, **kwargs)
 
@@ -76,7 +79,7 @@ class PrefixArgumentPath(FieldExtension):
     """Extension that prefixes the argument of an error with `input.`: the domain knows no input objects."""
 
     async def resolve_async(
-        self, next_: Callable[..., Awaitable[Any]], source: Any, info: Info, **kwargs: Any
+        self, next_: Callable[..., Awaitable[Any]], source: Any, info: AnyInfo, **kwargs: Any
     ) -> Any:
         try:
             return await next_(source, info, **kwargs)

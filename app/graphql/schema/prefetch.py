@@ -22,7 +22,6 @@ from app.domain.ids import PostId
 from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.connections import CountResult
 from app.graphql.schema.context import Info
-from app.graphql.schema.lookahead import is_only_root_field, is_selected, selected_projection
 from app.graphql.schema.types import Post, load_post
 
 T = TypeVar("T")
@@ -42,7 +41,7 @@ class PrefetchedRelations(Mapping[str, Sequence[AnyRow]]):
         self._entry_limit = entry_limit
 
     def __getitem__(self, name: str) -> Sequence[AnyRow]:
-        if name not in self:
+        if name != _DESTINATIONS:
             raise KeyError(name)
         self._entry_limit.add(len(self._rows))
         return self._rows
@@ -59,9 +58,9 @@ class PrefetchedRelations(Mapping[str, Sequence[AnyRow]]):
 
 async def read_post(info: Info, post_id: PostId) -> Post | None:
     """Read a post, with its destinations in one statement if no other field could batch their load."""
-    context, projection = info.context, selected_projection(info)
+    context, projection = info.context, info.selection.projection
     relation = projection.relations.get(_DESTINATIONS)
-    if relation is not None and is_only_root_field(info):
+    if relation is not None and info.selection.is_only_root_field:
         rows = await _try_joined_read(
             destinations.destinations_with_post(context.read(), post_id, relation, projection)
         )
@@ -80,7 +79,7 @@ async def read_posts(
     page_request: PageRequest,
 ) -> tuple[Page, list[Post]]:
     """Read a page of posts, with their destinations if the document selects them."""
-    context, projection = info.context, selected_projection(info, ("nodes",), ("edges", "node"))
+    context, projection = info.context, info.selection.projection
     page = await posts.posts_page(
         context.read(), criteria, order_field, direction, page_request, projection
     )
@@ -107,7 +106,6 @@ async def read_destinations(
     now: datetime,
 ) -> Page:
     """Read a page of destinations, with their accounts if the document selects them."""
-    projection = selected_projection(info, ("nodes",), ("edges", "node"))
     read = partial(
         destinations.destinations_page,
         info.context.read(),
@@ -117,13 +115,13 @@ async def read_destinations(
         page_request,
         now,
     )
-    page = await _try_joined_read(read(projection))
+    page = await _try_joined_read(read(info.selection.projection))
     return await read() if page is None else page
 
 
 async def read_count(info: Info, count: Callable[[Reader], Awaitable[int]]) -> CountResult:
     """Count a list if `totalCount` is selected; return an error, so that only that field fails."""
-    if not is_selected(info, "totalCount"):
+    if not info.selection.includes("totalCount", info.variable_values):
         return None
     try:
         return await count(info.context.read())

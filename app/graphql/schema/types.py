@@ -50,6 +50,7 @@ _ACCESS_COLUMNS = ("is_active", "needs_reconnection_since", "token_expires_at")
 """Columns that decide whether an account can post."""
 
 _POLL_COLUMNS = ("status", "due_at", "next_retry_at")
+_FINAL_STATUSES = frozenset(status.value for status in DestinationStatus if status.is_final)
 
 
 def _account_label(row: AnyRow) -> str:
@@ -182,10 +183,14 @@ class Destination(Node):
     @strawberry.field(
         description="Seconds that a polling client should wait before it reads again; null if the status"
         " does not change automatically.",
-        metadata=source_metadata(Computed(_POLL_COLUMNS, _poll_after_seconds, uses_now=True)),
+        metadata=source_metadata(
+            Computed(_POLL_COLUMNS, _poll_after_seconds, uses_now=True, null_for=_FINAL_STATUSES)
+        ),
     )
     def poll_after_seconds(self) -> int | None:
         row = self.row
+        if row.status.is_final:
+            return None
         return _poll_after_seconds(row.status, row.due_at, row.next_retry_at, self.now)
 
     @strawberry.field(

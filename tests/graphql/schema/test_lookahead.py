@@ -10,6 +10,7 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     GraphQLObjectType,
+    GraphQLResolveInfo,
     OperationDefinitionNode,
     parse,
 )
@@ -17,17 +18,14 @@ from graphql import (
 from app.db.core.projections import Projection
 from app.graphql.ast.selections import OperationMemo
 from app.graphql.engine.executable_schema import create_schema
-from app.graphql.schema.context import Info
-from app.graphql.schema.lookahead import selected_projection
+from app.graphql.schema.lookahead import selection_of
 from app.settings import GraphQLLimits
 
 SCHEMA = create_schema(GraphQLLimits()).graphql_schema
 
-NODES = (("nodes",), ("edges", "node"))
 
-
-def resolver_info(document: str) -> Info:
-    """Build the info that the resolver of the first field gets."""
+def resolve_info(document: str) -> GraphQLResolveInfo[Any]:
+    """Build the info that graphql-core gives the resolver of the first field."""
     parsed = parse(document)
     (operation,) = (
         definition
@@ -42,19 +40,15 @@ def resolver_info(document: str) -> Info:
     nodes = [node for node in operation.selection_set.selections if isinstance(node, FieldNode)]
     query = cast("GraphQLObjectType", SCHEMA.query_type)
     name = nodes[0].name.value
-    resolve_info = SimpleNamespace(
+    info = SimpleNamespace(
         schema=SCHEMA,
+        parent_type=query,
         field_nodes=[node for node in nodes if node.name.value == name],
         return_type=query.fields[name].type,
         fragments=fragments,
         operation=operation,
     )
-    return cast("Info", SimpleNamespace(_raw_info=resolve_info))
-
-
-def analyze_selection(document: str) -> Projection:
-    paths = NODES if document.startswith("{ posts") else ()
-    return selected_projection(resolver_info(document), *paths)
+    return cast("GraphQLResolveInfo[Any]", info)
 
 
 def make_projection(*columns: str, **relations: Projection) -> Projection:
@@ -147,23 +141,24 @@ POSTS: Mapping[str, tuple[str, Projection]] = {
 def test_projection_contains_exactly_selected_columns_and_relations(
     document: str, expected: Projection
 ) -> None:
-    assert analyze_selection(document) == expected
+    assert selection_of(resolve_info(document)).projection == expected
 
 
-def test_projection_is_memoized_per_operation() -> None:
-    info = resolver_info("{ post { content } }")
-    memo = OperationMemo(info._raw_info.operation, max_entries=2)
-    projection = selected_projection(info)
+def test_selection_is_memoized_per_operation() -> None:
+    info = resolve_info("{ post { content } }")
+    memo = OperationMemo(info.operation, max_entries=2)
+    selection = selection_of(info)
 
-    assert selected_projection(info) is projection
+    assert selection_of(info) is selection
+    assert selection.projection is selection.projection
     del memo
-    assert selected_projection(info) is not projection
-    assert selected_projection(info) == projection
+    assert selection_of(info) is not selection
+    assert selection_of(info).projection == selection.projection
 
 
 def test_operation_memo_is_bounded() -> None:
     """Conditional selections could otherwise add entries without end."""
-    memo = OperationMemo(resolver_info("{ post { content } }")._raw_info.operation, max_entries=3)
+    memo = OperationMemo(resolve_info("{ post { content } }").operation, max_entries=3)
     computed: list[int] = []
 
     def compute(key: int) -> int:
@@ -178,7 +173,7 @@ def test_operation_memo_is_bounded() -> None:
 
 def test_equal_projections_are_one_cache_key() -> None:
     document = "{ post { content destinations { account { platform } } } }"
-    cache: dict[Any, int] = {analyze_selection(document): 1}
+    cache: dict[Any, int] = {selection_of(resolve_info(document)).projection: 1}
 
-    assert cache[analyze_selection(document)] == 1
-    assert analyze_selection("{ post { content destinations { account { id } } } }") not in cache
+    assert cache[selection_of(resolve_info(document)).projection] == 1
+    assert selection_of(resolve_info("{ post { content destinations { account { id } } } }")).projection not in cache
