@@ -129,12 +129,13 @@ class GraphQLService:
         self, context: Context, query: str, variables: Mapping[str, object]
     ) -> OperationResult:
         """Execute a query or mutation; return its errors in the result. Raises RateLimitExceeded."""
-        result = await self.execute_or_subscribe(
-            context, query, variables, allowed_types=QUERY_AND_MUTATION
-        )
-        if isinstance(result, SubscriptionStream):
-            raise TypeError("use execute_or_subscribe for subscriptions")
-        return result
+        try:
+            operation, coerced = self.schema.prepare(
+                query, variables, context, None, QUERY_AND_MUTATION
+            )
+        except OperationRejected as rejected:
+            return self._rejection(context, rejected)
+        return await operation.execute(context, coerced)
 
     async def execute_or_subscribe(
         self,
@@ -155,11 +156,9 @@ class GraphQLService:
                 query, variables, context, operation_name, allowed_types
             )
         except OperationRejected as rejected:
-            result = ExecutionResult(None, rejected.errors)
-            return build_result(self.schema.graphql_schema, context, result)
+            return self._rejection(context, rejected)
         if operation.operation_type is not OperationType.SUBSCRIPTION:
-            result = await operation.execute(context, coerced)
-            return build_result(operation.graphql_schema, context, result)
+            return await operation.execute(context, coerced)
         self.subscription_limiter.check(context.viewer.key_id)
         self.document_budget.check(operation)
         events = await operation.subscribe(context, coerced)
@@ -177,3 +176,7 @@ class GraphQLService:
             subscription_limiter=self.subscription_limiter,
             document_budget=self.document_budget,
         )
+
+    def _rejection(self, context: Context, rejected: OperationRejected) -> OperationResult:
+        result = ExecutionResult(None, rejected.errors)
+        return build_result(self.schema.graphql_schema, context, result)

@@ -82,7 +82,9 @@ class HttpApplication:
 
     async def _run(self, request: HttpRequest) -> None:
         """Run the handler with a time limit, and send its response."""
-        timeouts = self._get_timeouts(asyncio.get_running_loop())
+        loop, timeouts = asyncio.get_running_loop(), self._timeouts
+        if timeouts is None or timeouts.loop is not loop:
+            timeouts = self._timeouts = RequestTimeouts(loop, self._timeout, self._render)
         timeouts.add(request)
         try:
             preflight = self._cors and self._cors.answer_preflight(request)
@@ -103,11 +105,6 @@ class HttpApplication:
         request.record_error(error)
         if request.status is None:
             await request.respond(self._render(request, error))
-
-    def _get_timeouts(self, loop: asyncio.AbstractEventLoop) -> RequestTimeouts:
-        if self._timeouts is None or self._timeouts.loop is not loop:
-            self._timeouts = RequestTimeouts(loop, self._timeout, self._render)
-        return self._timeouts
 
 
 def new_request_id(random_bytes: Callable[[int], bytes]) -> str:

@@ -34,7 +34,8 @@ class ApiRequest(RequestRecord):
     """True once the request was counted against a rate limit."""
 
     def __init__(self, request_id: str, token: str | None, client_address: str | None) -> None:
-        super().__init__(request_id, client_address)
+        self.request_id = request_id
+        self.client_address = client_address
         self.token = token
         """API key, not authenticated yet; None if the client sent none."""
 
@@ -98,16 +99,12 @@ class HttpRequest(ApiRequest):
         self.scope = scope
         self.method = scope["method"]
         self.path = scope["path"]
+        self.root_path: str = scope.get("root_path", "")
+        """Prefix of all paths, without a slash at its end."""
         self._receive = receive
         self._send = send
         self._default_rate_limit = default_rate_limit
         self._task = task
-
-    @property
-    def root_path(self) -> str:
-        """Prefix of all paths, without a slash at its end."""
-        root_path: str = self.scope.get("root_path", "")
-        return root_path
 
     def header(self, name: bytes) -> str | None:
         """Return the first line of a header, or None; `name` is in lower case."""

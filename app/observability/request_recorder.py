@@ -32,8 +32,11 @@ request_logger = logging.getLogger("app.requests")
 class RequestRecord:
     """Logged data of a request: no header, no query string and nothing of the body."""
 
-    method = ""
-    path = ""
+    request_id: str
+    client_address: str | None
+    """IP address; None for a Unix socket."""
+    method: str
+    path: str
     """Path as sent; must be quoted wherever it is written."""
     route: str | None = None
     """Path template; None for a path without a route."""
@@ -51,11 +54,6 @@ class RequestRecord:
     """Bytes of the response's body that were sent."""
     is_latency_measured = True
     """False for long polls and streams, whose duration says nothing about the server."""
-
-    def __init__(self, request_id: str, client_address: str | None) -> None:
-        self.request_id = request_id
-        self.client_address = client_address
-        """IP address; None for a Unix socket."""
 
 
 class RequestRecorder:

@@ -91,7 +91,7 @@ class QueryHandler:
         context = await self._service.authenticate(request, limits=None)
         context.app_state.rate_limits.charge_request(request)
         variables = self._operation.read_variables(request)
-        if self._operation.supports_long_poll and (wait := parse_wait(request)):
+        if self._operation.supports_long_poll and (wait := parse_wait(request.query())):
             respond = partial(self._respond, request, context, variables)
             return await wait_for_change(request, self._service, context, respond, wait)
         return await self._respond(request, context, variables)

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from datetime import timedelta
 
+from starlette.datastructures import QueryParams
+
 from app.domain.errors import NotFound, ResyncRequired, ServiceUnavailable
 from app.graphql.schema.context import Context
 from app.graphql.service import SUBSCRIPTION_ONLY, GraphQLService
@@ -38,9 +40,8 @@ Respond = Callable[[], Awaitable[BytesResponse]]
 """Function that reads the data again and builds a response."""
 
 
-def parse_wait(request: HttpRequest) -> timedelta:
+def parse_wait(query: QueryParams) -> timedelta:
     """Parse `wait`, in seconds: the longest time to hold the response back."""
-    query = request.query()
     return timedelta(seconds=read_integer(query, "wait", 0, _MAX_WAIT_SECONDS, 0))
 
 
@@ -69,7 +70,7 @@ async def wait_for_change(
     stream = await graphql_service.execute_or_subscribe(
         context,
         _POST_CHANGED,
-        {"postId": parse_post_id(request), "after": changes["latest_cursor"]},
+        {"postId": str(parse_post_id(request)), "after": changes["latest_cursor"]},
         allowed_types=SUBSCRIPTION_ONLY,
     )
     if not isinstance(stream, SubscriptionStream):

@@ -7,6 +7,7 @@ of any other repeated parameter the last value counts.
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from uuid import UUID
 
 from starlette.datastructures import QueryParams
 
@@ -23,9 +24,9 @@ _INTEGER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _MAX_QUOTED_LENGTH = 40
 
 
-def parse_post_id(request: HttpRequest) -> str:
+def parse_post_id(request: HttpRequest) -> UUID:
     """Return the post id of the path; raise InvalidId unless it is a UUID."""
-    return str(parse_uuid(request.path_parameters["post_id"], "post_id"))
+    return parse_uuid(request.path_parameters["post_id"], "post_id")
 
 
 def read_account_ids(query: QueryParams) -> list[int] | None:

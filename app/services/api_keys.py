@@ -40,10 +40,6 @@ class Viewer:
     workspace_name: str
     workspace_kind: WorkspaceKind
 
-    def is_usable(self, now: datetime) -> bool:
-        """Return True until the key expires; revocation is not checked."""
-        return is_usable(expires_at=self.expires_at, revoked_at=None, now=now)
-
 
 _NOT_CACHED: tuple[float, Viewer | None] = (-math.inf, None)
 
@@ -73,15 +69,20 @@ class ApiKeyAuthenticator:
             raise InvalidApiKey(
                 "This request needs an API key: send 'Authorization: Bearer <key>'."
             )
+        digest = key_digest(token)
+        cached_until, viewer = self._cache.get(digest, _NOT_CACHED)
+        if (
+            viewer is not None
+            and self._monotonic() < cached_until
+            and is_usable(expires_at=viewer.expires_at, revoked_at=None, now=now)
+        ):
+            return viewer
         if not is_well_formed(token, self._prefix):
             raise InvalidApiKey(
                 f"The API key is malformed: it is {self._prefix} followed by 32 lower-case hex digits."
             )
-        digest = key_digest(token)
-        cached_until, viewer = self._cache.get(digest, _NOT_CACHED)
-        if viewer is None or self._monotonic() >= cached_until or not viewer.is_usable(now):
-            viewer = await self._look_up(digest, now)
-            self._cache_viewer(digest, viewer)
+        viewer = await self._look_up(digest, now)
+        self._cache_viewer(digest, viewer)
         return viewer
 
     async def wait_until_revoked(self, token: str, clock: Clock, check_interval: timedelta) -> None:

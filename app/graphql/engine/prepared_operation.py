@@ -28,6 +28,7 @@ from app.graphql.ast.document_index import DocumentIndex, IndexedDefinition
 from app.graphql.ast.selections import OperationMemo, Unsupported
 from app.graphql.engine.coercion import VariableCoercer
 from app.graphql.engine.cost import analyze_cost
+from app.graphql.engine.errors import OperationResult, build_result
 from app.graphql.engine.executor import Executor, ResolvedRootFields, RootResult
 from app.graphql.engine.plan import ExecutionPlan, FallBackToExecutor
 from app.graphql.engine.validation import add_argument_paths
@@ -142,14 +143,18 @@ class PreparedOperation:
         self._cost.check_node_limit(coerced.coerced, limits)
         return coerced
 
-    async def execute(self, context: Context, variables: VariableValues) -> ExecutionResult:
+    async def execute(self, context: Context, variables: VariableValues) -> OperationResult:
         """Execute a query or mutation, by its plan if it has one, else by graphql-core."""
-        if self._execution_plan is None:
-            return await self._run_executor(context, variables, {})
-        try:
-            return ExecutionResult(await self._execution_plan.run(context, variables), None)
-        except FallBackToExecutor as fallback:
-            return await self._run_executor(context, variables, fallback.root_results)
+        root_results: Mapping[str, RootResult] = {}
+        if self._execution_plan is not None:
+            try:
+                data = await self._execution_plan.run(context, variables)
+            except FallBackToExecutor as fallback:
+                root_results = fallback.root_results
+            else:
+                return OperationResult(is_executed=True, data=data, errors=[])
+        result = await self._run_executor(context, variables, root_results)
+        return build_result(self.graphql_schema, context, result)
 
     async def subscribe(
         self, context: Context, variables: VariableValues

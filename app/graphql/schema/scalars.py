@@ -22,6 +22,8 @@ def _parse_instant(value: object) -> datetime:
 
 
 def _parse_uuid(value: object) -> UUID:
+    if isinstance(value, UUID):  # from REST, which has parsed it
+        return value
     if not isinstance(value, str):
         raise InvalidId("A UUID must be a string of 36 characters.")
     return parse_uuid(value)

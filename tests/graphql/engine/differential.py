@@ -26,7 +26,7 @@ from app.db.migrations import migrate
 from app.domain.api_keys import Scope
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.ids import ApiKeyId, NodeKind, WorkspaceId, WorkspaceKind, encode_node_id
-from app.graphql.engine.errors import error_entries
+from app.graphql.engine.errors import OperationResult, build_result
 from app.graphql.engine.executable_schema import (
     OperationRejected,
     Schema,
@@ -116,9 +116,8 @@ class DifferentialBench:
     async def _execute(self, schema: Schema, case: QueryCase, scopes: Sequence[Scope]) -> bytes:
         context = self.context(scopes)
         result = await run_query(schema, case.document, case.variables, context)
-        errors = error_entries(result.errors or [], schema.graphql_schema, "0")
         # The order of errors of concurrent loads varies.
-        errors.sort(key=lambda error: list(map(str, error.get("path", ()))))
+        errors = sorted(result.errors, key=lambda error: list(map(str, error.get("path", ()))))
         body = None if context.entry_limit.error else {"data": result.data, "errors": errors}
         return orjson.dumps(body, option=orjson.OPT_INDENT_2)
 
@@ -215,12 +214,13 @@ def _drop(_logger: object, _method: str, _entry: MutableMapping[str, Any]) -> No
 
 async def run_query(
     schema: Schema, document: str, variables: Mapping[str, object], context: Context
-) -> ExecutionResult:
+) -> OperationResult:
     """Execute a query; a rejection is returned as its errors."""
     try:
         operation, coerced = schema.prepare(document, variables, context, None, QUERY_ONLY)
     except OperationRejected as rejected:
-        return ExecutionResult(None, rejected.errors)
+        result = ExecutionResult(None, rejected.errors)
+        return build_result(schema.graphql_schema, context, result)
     return await operation.execute(context, coerced)
 
 

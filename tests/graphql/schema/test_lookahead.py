@@ -176,4 +176,5 @@ def test_equal_projections_are_one_cache_key() -> None:
     cache: dict[Any, int] = {selection_of(resolve_info(document)).projection: 1}
 
     assert cache[selection_of(resolve_info(document)).projection] == 1
-    assert selection_of(resolve_info("{ post { content destinations { account { id } } } }")).projection not in cache
+    other = "{ post { content destinations { account { id } } } }"
+    assert selection_of(resolve_info(other)).projection not in cache
