@@ -104,7 +104,12 @@ def run_contender(
         process = subprocess.Popen(
             ["taskset", "--cpu-list", str(cpu), *contender.command],
             cwd=contender.folder,
-            env={**os.environ, **contender.environment, "PORT": str(port)},
+            env={
+                **os.environ,
+                "PYTHONDONTWRITEBYTECODE": "",  # as where a user runs it, later starts are faster
+                **contender.environment,
+                "PORT": str(port),
+            },
             stdout=to_log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that Ctrl-C does not stop it before us
