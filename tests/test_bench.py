@@ -51,6 +51,7 @@ from tests.bench.results import Results, Verdict, verdicts
 from tests.bench.rounds import ResponseMismatch, start_all, verify_all
 from tests.bench.scaling import CostByScale
 from tests.bench.servers import run_contender
+from tests.bench.startup import DemoStartup, start_demo
 from tests.external_programs import ROOT
 from tests.factories import NOW
 
@@ -422,6 +423,22 @@ def test_cost_is_flat_up_to_the_limit() -> None:
     )
     flat = CostByScale("A page", "posts before it", {0: [2], 1_000: [3]})
     assert flat.verdict() == "A page is flat: at most 1.50 times the first size."
+
+
+async def test_start_with_demo_data_ends_with_a_graphql_result(
+    engine: str, empty_database_url: str, tmp_path: Path
+) -> None:
+    first = await asyncio.to_thread(start_demo, engine, empty_database_url, tmp_path)
+    second = await asyncio.to_thread(start_demo, engine, empty_database_url, tmp_path)
+
+    assert 0 < second.live < second.first_result
+    assert 0 < second.cpu < first.cpu  # the first one migrated and stored the demo data
+
+
+def test_best_start_has_the_lowest_time_of_each_kind() -> None:
+    best = DemoStartup(1.234, 1.3, 1).best(DemoStartup(1.25, 1.26, 0.987))
+
+    assert str(best) == "/livez 1.23 s, first GraphQL result 1.26 s, CPU time 0.99 s"
 
 
 YOGA = Name("yoga", POSTGRESQL)

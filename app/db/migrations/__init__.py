@@ -15,9 +15,7 @@ from app.db.models import Base, Deployment
 SECRET_KEY_BYTES = 32
 
 _FOLDER = Path(__file__).parent
-_VERSIONS = sorted(
-    file.name.partition("_")[0] for file in (_FOLDER / "versions").glob("[0-9]*.py")
-)
+_VERSIONS = sorted(file.name.partition("_")[0] for file in (_FOLDER / "versions").glob("[0-9]*.py"))
 """Versions of this code: the numbers that begin the names of the files."""
 
 NEWEST_VERSION = _VERSIONS[-1]
