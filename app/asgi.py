@@ -91,8 +91,7 @@ def _tune_gc() -> None:
     A response creates thousands of short-lived objects. With Python's default thresholds the many
     collections, each over all objects of the application, delay responses.
     """
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # without a collection, which would delay the start and free less than 1 MB
     gc.set_threshold(*_GC_THRESHOLDS)
 
 

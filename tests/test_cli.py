@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import subprocess
+import sys
 import uuid
 from datetime import timedelta
 from pathlib import Path
@@ -444,3 +446,13 @@ def test_schema_and_settings_are_printed_as_documented(post_results: CommandRunn
 def test_every_command_has_help(post_results: CommandRunner, command: str) -> None:
     assert command in post_results("--help")
     assert post_results(command, "--help").startswith(f"Usage: post-results {command} ")
+
+
+def test_imports_of_the_command_are_not_searched_for_garbage() -> None:
+    script = "import app.__main__, gc; print(gc.isenabled(), gc.get_freeze_count() > 100_000)"
+    script += "; print('collections of all objects:', gc.get_stats()[2]['collections'])"
+    completed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    assert completed.stdout == "True True\ncollections of all objects: 0\n"

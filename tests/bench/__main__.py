@@ -61,7 +61,7 @@ def run(
     startup = list(measure_startup(servers, ids[0]))
     load = Load(seconds=seconds, connections=connections, cpu=load_cpu)
     results = run_rounds(servers, QUERIES, ids, load, rounds, database_pid)
-    memory = {server.name: linux_processes.peak_memory_mb(server.pid) for server in servers}
+    memory = {server.name: linux_processes.memory(server.pid) for server in servers}
     return Results(results, memory), startup
 
 
@@ -70,9 +70,13 @@ def as_json(results: Results, versions: Mapping[str, str]) -> str:
         query: {str(name): [*map(asdict, rounds)] for name, rounds in by_name.items()}
         for query, by_name in results.rounds.items()
     }
-    memory = {str(name): peak for name, peak in results.peak_memory_mb.items()}
-    goals = [*map(asdict, verdicts(results))]
-    report = {"rounds": rounds, "peak_memory_mb": memory, "goals": goals, "versions": versions}
+    report = {
+        "rounds": rounds,
+        "peak_memory_mb": {str(name): memory.peak for name, memory in results.memory.items()},
+        "private_memory_mb": {str(name): memory.private for name, memory in results.memory.items()},
+        "goals": [*map(asdict, verdicts(results))],
+        "versions": versions,
+    }
     return json.dumps(report, indent=2)
 
 

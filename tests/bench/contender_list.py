@@ -22,6 +22,9 @@ NO_ENGINE = "none"
 """Engine of a server that reads no data."""
 
 POST_RESULTS_SERVER = "post-results"
+"""With the log and the rate limits of the default settings; the one that is compared."""
+POST_RESULTS_BARE = "post-results-bare"
+"""Without access log and rate limits."""
 FIXED_BODY = "fixed-body"
 DATA_LIMIT = "data-limit"
 GRAPHQL_PEERS = (
@@ -44,6 +47,16 @@ class Name(NamedTuple):
         return self.server if self.engine == NO_ENGINE else f"{self.server} {self.engine}"
 
 
+_POST_RESULTS_ENVIRONMENTS = MappingProxyType(
+    {
+        # As many limits as by default, so high that they refuse no request.
+        POST_RESULTS_SERVER: {
+            "LOG_LEVEL": "info",
+            "RATE_LIMIT": "100000000/minute;1000000000/hour",
+        },
+        POST_RESULTS_BARE: {"LOG_LEVEL": "warning", "RATE_LIMIT": "off"},
+    }
+)
 _ALL_REQUESTS = MappingProxyType({**GRAPHQL, **REST})
 
 
@@ -58,6 +71,7 @@ class Contender:
     folder: Path = ROOT
     normalize: Callable[[ResponseBody], ResponseBody] = lambda body: body
     """Converts a response to the schema of post-results, if the server has another schema."""
+    requires_api_key: bool = False
 
     @property
     def first_query(self) -> str:
@@ -77,11 +91,13 @@ def contenders(urls: Mapping[str, str], bodies: Path) -> Iterator[Contender]:
 
 def _contenders_on(engine: str, url: str) -> Iterator[Contender]:
     database = {"DATABASE_URL": url}
-    yield Contender(
-        name=Name(POST_RESULTS_SERVER, engine),
-        command=(sys.executable, "-m", "app", "serve"),
-        environment={**database, "RATE_LIMIT": "off", "LOG_LEVEL": "warning"},
-    )
+    for server, environment in _POST_RESULTS_ENVIRONMENTS.items():
+        yield Contender(
+            name=Name(server, engine),
+            command=(sys.executable, "-m", "app", "serve"),
+            environment={**database, **environment},
+            requires_api_key=True,
+        )
     for server, module in ((DATA_LIMIT, "data_limit"), ("naive", "naive")):
         yield Contender(
             name=Name(server, engine), command=_python_command(module), environment=database

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PPID_FIELD, _FIRST_CPU_FIELD, _LAST_CPU_FIELD = 1, 11, 14
@@ -44,15 +45,27 @@ def cpu_seconds(pid: int) -> float:
     return ticks / _TICKS_PER_SECOND
 
 
-def peak_memory_mb(pid: int) -> float:
-    """Sum of the peaks of resident memory of the process tree."""
-    kibibytes = 0
+class Memory(NamedTuple):
+    """Memory of a process tree in MiB."""
+
+    peak: float
+    """Sum of the peaks of resident memory, which includes mapped files and shared libraries."""
+    private: float
+    """Anonymous resident memory now; the kernel records no peak of it."""
+
+
+def memory(pid: int) -> Memory:
+    statuses = []
     for process in process_tree(pid):
         with suppress(OSError):
-            status = Path(f"/proc/{process}/status").read_text()
-            if match := re.search(r"VmHWM:\s+(\d+)", status):
-                kibibytes += int(match[1])
-    return kibibytes / 1024
+            statuses.append(Path(f"/proc/{process}/status").read_text())
+    peak, private = (
+        sum(
+            int(number) for status in statuses for number in re.findall(rf"{name}:\s+(\d+)", status)
+        )
+        for name in ("VmHWM", "RssAnon")
+    )
+    return Memory(peak / 1024, private / 1024)
 
 
 def pin(pid: int, cpu: int) -> None:

@@ -19,7 +19,7 @@ _SCRIPT = Path(__file__).with_name("load.lua")
 _SHUTDOWN_TIMEOUT = 30
 _REQUESTS_PER_CONNECTION = 2
 """Minimum; with fewer requests, the first responses dominate the measurement."""
-_LONG_RUN_FACTOR = 5
+_DURATION_FACTORS = (1, 5, 15)
 _DOCUMENT_COUNT = 30
 
 
@@ -56,7 +56,7 @@ def run_load(
 
     The load is repeated with a longer duration if there are too few responses.
     """
-    for seconds in (load.seconds, load.seconds * _LONG_RUN_FACTOR):
+    for seconds in (load.seconds * factor for factor in _DURATION_FACTORS):
         before = _cpu_times(server, database_pid)
         output = _run_wrk(server, query, ids, replace(load, seconds=seconds))
         after = _cpu_times(server, database_pid)

@@ -1,7 +1,8 @@
 """Compares the CPU time of a request, relative to the data limit, with the expected ratio.
 
-`python -m tests.bench.ratio` measures on SQLite. CPU time depends less on the load of the machine than
-elapsed time. Its ratio to the data limit in the same run depends less on the machine.
+`python -m tests.bench.ratio` measures on SQLite, with access log and rate limits. CPU time depends less on
+the load of the machine than elapsed time. Its ratio to the data limit in the same run depends less on the
+machine.
 """
 
 import json
@@ -10,9 +11,9 @@ import sqlite3
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,8 +35,10 @@ from tests.bench.seeding import Dataset
 from tests.bench.servers import ServerFailed
 
 RATIO_TABLE = Path(__file__).with_name("ratios.toml")
-MARGIN = 0.2
+MARGIN = 0.35
 """Allowed increase of a ratio."""
+MAX_RUNS = 3
+"""Runs in which a query may reach its expected ratio."""
 
 _POST_RESULTS, _DATA_LIMIT = Name(POST_RESULTS_SERVER, SQLITE), Name(DATA_LIMIT, SQLITE)
 _POSTS = 5_000
@@ -68,12 +71,6 @@ class MeasuredRatio:
     def ratio(self) -> float:
         return self.cpu[0] / self.cpu[1]
 
-    def best(self, other: "MeasuredRatio") -> "MeasuredRatio":
-        """Combine the best rounds of two measurements."""
-        ours, limit = zip(self.cpu, other.cpu, strict=True)
-        our_rates, limit_rates = zip(self.rates, other.rates, strict=True)
-        return replace(self, cpu=(min(ours), min(limit)), rates=(max(our_rates), max(limit_rates)))
-
     def line(self, expected: float) -> str:
         return (
             f"{self.query}  {self.ratio:5.2f} × the limit's CPU time, expected {expected:.2f}"
@@ -103,7 +100,8 @@ def format_ratios(expected: ExpectedRatios) -> str:
     lines = (f"{query} = {ratio:.2f}" for query, ratio in expected.ratios.items())
     return "\n".join(
         [
-            "# CPU time of a request, divided by that of the data limit in the same run, on SQLite.",
+            "# CPU time of a request with access log and rate limits, divided by that of the data limit, on"
+            " SQLite.",
             "# scripts/ratio compares new measurements with this table; scripts/ratio --renew rewrites it.",
             f"origin = {json.dumps(expected.origin, ensure_ascii=False)}",
             "",
@@ -147,6 +145,28 @@ def regression_message(measured: MeasuredRatio, expected: ExpectedRatios) -> str
 MeasureRatios = Callable[[Sequence[str]], dict[str, MeasuredRatio]]
 
 
+def measure_runs(
+    measure: MeasureRatios, expected: ExpectedRatios
+) -> Iterator[dict[str, MeasuredRatio]]:
+    """Measure all queries, and up to `MAX_RUNS` times those with a regression in every run."""
+    queries: Sequence[str] = QUERIES
+    for _ in range(MAX_RUNS):
+        run = measure(queries)
+        yield run
+        queries = regressions(run, expected)
+        if not queries:
+            return
+
+
+def best_of_runs(runs: Iterable[Mapping[str, MeasuredRatio]]) -> dict[str, MeasuredRatio]:
+    """The lowest ratio of each query."""
+    best: dict[str, MeasuredRatio] = {}
+    for run in runs:
+        for query, result in run.items():
+            best[query] = min(best.get(query, result), result, key=lambda each: each.ratio)
+    return best
+
+
 @contextmanager
 def measuring_function(rounds: int, seconds: int) -> Iterator[MeasureRatios]:
     """Start the servers and yield a function that measures queries."""
@@ -176,34 +196,32 @@ def measuring_function(rounds: int, seconds: int) -> Iterator[MeasureRatios]:
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
 @click.option("--seconds", default=1, show_default=True, type=click.IntRange(1, 60))
 @click.option("--renew", is_flag=True, help="Write the measured ratios as the expected ones.")
-@click.option("--report-only", is_flag=True, help="Report an increase without failing.")
-def main(rounds: int, seconds: int, renew: bool, report_only: bool) -> None:
+def main(rounds: int, seconds: int, renew: bool) -> None:
     """Print the CPU time relative to the data limit; exit with 1 if it increased too much."""
+    expected = parse_ratios(RATIO_TABLE.read_text())
+    runs = []
     try:
         with measuring_function(rounds, seconds) as measure:
-            measured = measure(QUERIES)
             if renew:
-                ratios = {query: result.ratio for query, result in measured.items()}
+                ratios = {query: result.ratio for query, result in measure(QUERIES).items()}
                 renewed = ExpectedRatios(_measurement_origin(rounds), ratios)
                 RATIO_TABLE.write_text(format_ratios(renewed))
-            expected = parse_ratios(RATIO_TABLE.read_text())
-            if slower := regressions(measured, expected):
-                click.echo(f"Measuring {', '.join(slower)} again ...", err=True)
-                measured |= {
-                    query: measured[query].best(result) for query, result in measure(slower).items()
-                }
+                click.echo(RATIO_TABLE.read_text(), nl=False)
+                return
+            for run in measure_runs(measure, expected):
+                runs.append(run)
+                click.echo(f"Run {len(runs)} of up to {MAX_RUNS}")
+                for query, result in run.items():
+                    click.echo(result.line(expected.ratios[query]))
     except (ResponseMismatch, ServerFailed) as error:
         click.echo(str(error), err=True)
         sys.exit(1)
-    for query, result in measured.items():
-        click.echo(result.line(expected.ratios[query]))
-    if faster := improvements(measured, expected):
+    best = best_of_runs(runs)
+    if faster := improvements(best, expected):
         click.echo(f"{', '.join(faster)} became faster; run scripts/ratio --renew to expect that.")
-    messages = [
-        regression_message(measured[query], expected) for query in regressions(measured, expected)
-    ]
+    messages = [regression_message(best[query], expected) for query in regressions(best, expected)]
     click.echo("\n".join(messages), err=True, nl=bool(messages))
-    sys.exit(bool(messages) and not report_only)
+    sys.exit(bool(messages))
 
 
 def _measurement_origin(rounds: int) -> str:

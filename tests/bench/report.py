@@ -21,8 +21,6 @@ _COLUMNS = (
     "p99 ms",
     "CPU s/1,000",
     "PostgreSQL CPU s/1,000",
-    "peak MB",
-    "post-results ÷ server",
 )
 
 
@@ -36,6 +34,8 @@ def render_report(
     for query in QUERIES:
         if results.rounds.get(query):
             yield from ("", f"### {_TITLES[query]}", "", *_results_table(results, query))
+    yield from ("", "### post-results ÷ server, on the same engine", "")
+    yield from (_COMPARISON_LEGEND, "", *_comparison_table(results))
     yield from ("", "### Goals", "")
     for verdict in verdicts:
         label = _VERDICT_LABELS[verdict.is_met]
@@ -66,17 +66,44 @@ def _results_table(results: Results, query: str) -> Iterator[str]:
                 f"{median.p99:.2f}",
                 f"{median.server_cpu:.3f}",
                 f"{median.database_cpu:.3f}",
-                f"{results.peak_memory_mb.get(name, 0):.0f}",
-                _ratio_cells(results, query, name),
             )
         )
 
 
-def _ratio_cells(results: Results, query: str, name: Name) -> str:
-    """Ratio of post-results on the same engine, or on each engine for a server without data."""
-    engines = ENGINES if name.engine == NO_ENGINE else (name.engine,)
-    ratios = [results.ratio(query, Name(POST_RESULTS_SERVER, engine), name) for engine in engines]
-    return " / ".join(_format_ratio(ratio) for ratio in ratios if ratio is not None)
+_COMPARISON_LEGEND = (
+    "`rate`: requests per second. `CPU`: CPU time of a request, without that of PostgreSQL."
+    " `p99`: milliseconds of the server itself."
+)
+
+
+def _comparison_table(results: Results) -> Iterator[str]:
+    queries = [query for query in QUERIES if results.rounds.get(query)]
+    columns = [f"{query} {value}" for query in queries for value in ("rate", "CPU", "p99")]
+    yield from _table_row(["server", *columns, "peak MB", "private MB"])
+    yield from _table_row(["---", *["--:"] * (len(columns) + 2)])
+    names = dict.fromkeys(name for query in queries for name in results.rounds[query])
+    for name in sorted(names, key=lambda name: name.engine):
+        cells = [cell for query in queries for cell in _comparison_cells(results, query, name)]
+        memory = results.memory[name]
+        yield from _table_row([str(name), *cells, f"{memory.peak:.0f}", f"{memory.private:.0f}"])
+
+
+def _comparison_cells(results: Results, query: str, name: Name) -> tuple[str, str, str]:
+    """Ratios of post-results on the same engine, or on each engine for a server without data; and p99."""
+    median = results.median(query, name)
+    if median is None:
+        return "", "", ""
+    ours = [
+        Name(POST_RESULTS_SERVER, engine)
+        for engine in (ENGINES if name.engine == NO_ENGINE else (name.engine,))
+    ]
+    rates, cpu_times = (
+        " / ".join(
+            _format_ratio(ratio) for server in ours if (ratio := divide(query, server, name))
+        )
+        for divide in (results.ratio, results.cpu_ratio)
+    )
+    return rates, cpu_times, f"{median.p99:.2f}"
 
 
 def _format_ratio(ratio: float) -> str:

@@ -15,6 +15,7 @@ from tests.bench.contender_list import (
     SQLITE,
     Name,
 )
+from tests.bench.linux_processes import Memory
 from tests.bench.load import LoadResult
 
 
@@ -24,7 +25,7 @@ class Results:
 
     rounds: Mapping[str, Mapping[Name, Sequence[LoadResult]]]
     """Query → server → results of its rounds."""
-    peak_memory_mb: Mapping[Name, float]
+    memory: Mapping[Name, Memory]
 
     def median(self, query: str, name: Name) -> LoadResult | None:
         """Median of each number; None if it was not measured."""
@@ -44,6 +45,13 @@ class Results:
         if one is None or two is None:
             return None
         return one.requests_per_second / two.requests_per_second
+
+    def cpu_ratio(self, query: str, server: Name, baseline: Name) -> float | None:
+        """CPU time of a request, without that of PostgreSQL; divided like `ratio`."""
+        one, two = self.median(query, server), self.median(query, baseline)
+        if one is None or two is None or not two.server_cpu:
+            return None
+        return one.server_cpu / two.server_cpu
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,7 @@ def _p99_verdict(results: Results, engine: str) -> Verdict:
 
 def _memory_verdict(results: Results, engine: str) -> Verdict:
     goal = f"peak memory {engine} ≤ {_PEAK_MEMORY_MB} MB"
-    peak = results.peak_memory_mb.get(Name(POST_RESULTS_SERVER, engine))
-    return (
-        Verdict(goal) if peak is None else Verdict(goal, f"{peak:.0f} MB", peak <= _PEAK_MEMORY_MB)
-    )
+    memory = results.memory.get(Name(POST_RESULTS_SERVER, engine))
+    if memory is None:
+        return Verdict(goal)
+    return Verdict(goal, f"{memory.peak:.0f} MB", memory.peak <= _PEAK_MEMORY_MB)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.bench.contender_list import POST_RESULTS_SERVER, Contender
+from tests.bench.contender_list import Contender
 from tests.bench.requests import Request
 from tests.servers import unused_port
 
@@ -25,7 +25,7 @@ class ServerFailed(Exception):
 
 
 class ContenderProcess:
-    """A running contender. Only post-results receives an API key."""
+    """A running contender, which writes its output into the file `log`."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class ContenderProcess:
         self.token = token
         self._process = process
         self._http = httpx.Client(base_url=self.url, timeout=_REQUEST_TIMEOUT)
-        self._log = log
+        self.log = log
 
     def send(self, request: Request) -> bytes:
         """Send a request and return the body; ServerFailed unless the status is 200."""
@@ -59,7 +59,7 @@ class ContenderProcess:
         return response.content
 
     def failure(self, reason: str) -> ServerFailed:
-        log = self._log.read_text(errors="replace")[-_LOG_TAIL_LENGTH:]
+        log = self.log.read_text(errors="replace")[-_LOG_TAIL_LENGTH:]
         return ServerFailed(f"{self.name} {reason}\n{log}")
 
     def check_alive(self) -> None:
@@ -104,12 +104,17 @@ def run_contender(
         process = subprocess.Popen(
             ["taskset", "--cpu-list", str(cpu), *contender.command],
             cwd=contender.folder,
-            env={**os.environ, **contender.environment, "PORT": str(port)},
+            env={
+                **os.environ,
+                "PYTHONDONTWRITEBYTECODE": "",  # as where a user runs it, later starts are faster
+                **contender.environment,
+                "PORT": str(port),
+            },
             stdout=to_log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that Ctrl-C does not stop it before us
         )
-    own_token = token if contender.name.server == POST_RESULTS_SERVER else None
+    own_token = token if contender.requires_api_key else None
     server = ContenderProcess(contender, process, port=port, token=own_token, log=log)
     try:
         server.wait_for_first_response(started, post_id)

@@ -7,10 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import Column, MetaData, Table, insert, inspect, select, text
 
+from app.db import migrations
 from app.db.core.database import Database
-from app.db.migrations import SchemaMismatch, check_schema_version, migrate
+from app.db.migrations import NEWEST_VERSION, SchemaMismatch, check_schema_version, migrate
 from app.db.models import ApiKey, Base, Deployment
 from tests.db.all_tables import add_row_in_every_table, all_rows
 from tests.db.migrations.schema import read_schema
@@ -27,6 +29,7 @@ async def run():
         await migrate(database, now=datetime.now(UTC), random_bytes=os.urandom)
 
 asyncio.run(run())
+print("alembic" in sys.modules)
 """
 
 
@@ -156,12 +159,44 @@ async def test_repeated_migration_keeps_the_deployment_row(unmigrated_database: 
     assert await deployment_rows(unmigrated_database) == [(1, b"a" * 32)]
 
 
+def test_version_is_the_number_of_the_newest_file() -> None:
+    folder = Path(migrations.__file__).parent
+    scripts = ScriptDirectory(str(folder))
+
+    assert scripts.get_heads() == [NEWEST_VERSION]
+    for script in scripts.walk_revisions():
+        assert Path(script.path).name.startswith(f"{script.revision}_")
+
+
+async def test_database_at_the_newest_version_is_not_locked(database: Database) -> None:
+    async with asyncio.timeout(5), database.schema_transaction():
+        await migrate(database, now=NOW, random_bytes=bytes)
+
+
+async def test_alembic_is_imported_only_to_migrate(
+    unmigrated_database: Database, empty_database_url: str
+) -> None:
+    imported = []
+    for _ in range(2):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", MIGRATE_SCRIPT, empty_database_url, stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await process.communicate()
+        imported.append(output)
+
+    assert imported == [b"True\n", b"False\n"]
+
+
 async def test_concurrent_processes_migrate_once(
     unmigrated_database: Database, empty_database_url: str
 ) -> None:
     processes = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-c", MIGRATE_SCRIPT, empty_database_url
+            sys.executable,
+            "-c",
+            MIGRATE_SCRIPT,
+            empty_database_url,
+            stdout=asyncio.subprocess.DEVNULL,
         )
         for _ in range(3)
     ]
