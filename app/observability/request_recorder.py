@@ -78,10 +78,7 @@ class RequestRecorder:
 
     def request_started(self) -> None:
         self._in_progress += 1
-        if self._flush_timer is None:
-            self._flush_timer = asyncio.get_running_loop().call_later(
-                _FLUSH_INTERVAL_SECONDS, self.flush
-            )
+        self._schedule_flush()
 
     def request_failed(self, request_id: str, exception: Exception) -> None:
         """Log a failure that the client sees only masked or as unavailable."""
@@ -109,6 +106,8 @@ class RequestRecorder:
             )
         if status >= 500 or self._finished >= _MAX_BATCH:
             self.flush()
+        else:
+            self._schedule_flush()  # the timer of its start has fired if the request was slow
 
     def flush(self) -> None:
         """Count all finished requests, and pass their lines to the thread that writes them."""
@@ -128,6 +127,12 @@ class RequestRecorder:
         """Flush, and wait until the lines are written."""
         self.flush()
         self._writer.close()
+
+    def _schedule_flush(self) -> None:
+        if self._flush_timer is None:
+            self._flush_timer = asyncio.get_running_loop().call_later(
+                _FLUSH_INTERVAL_SECONDS, self.flush
+            )
 
     def _write(self, lines: list[EventDict]) -> None:
         """Pass lines to the writer; while its buffer is full, count the dropped ones."""
@@ -169,13 +174,13 @@ def _raw_fields(request: RequestRecord, status: int, seconds: float, level: str)
         "workspace_id": request.workspace_id,
         "operation": request.operation_name and request.operation_name[:_MAX_LOGGED_LENGTH],
         "operation_type": request.operation_type,
-        "errors": request.error_codes,
+        "errors": [*request.error_codes] or None,
     }
 
 
 def _finish_fields(fields: EventDict) -> EventDict:
     """Leave out empty fields, format ids and the time, and redact what the client has chosen."""
-    finished = {name: value for name, value in fields.items() if value not in (None, ())}
+    finished = {name: value for name, value in fields.items() if value is not None}
     finished["timestamp"] = format_instant(datetime.fromtimestamp(fields["timestamp"], UTC))
     for name in _CLIENT_FIELDS & finished.keys():
         finished[name] = _redact(finished[name])
