@@ -89,9 +89,7 @@ def test_request_ids_are_unique() -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
-async def test_every_response_has_common_headers(
-    method: str, handle: Handler, status: int
-) -> None:
+async def test_every_response_has_common_headers(method: str, handle: Handler, status: int) -> None:
     app = build_application(handle, rate_limits=make_rate_limits("2/minute"))
     async with http_client(app) as client:
         response = await client.request(method, "/")
@@ -232,7 +230,9 @@ async def test_handler_that_cancels_itself_has_failed() -> None:
 async def test_request_is_recorded_once_with_its_time() -> None:
     recorder = CallRecorder()
 
-    await send_request(build_application(responding(HELLO), recorder), scope=http_scope("PUT", "/é"))
+    await send_request(
+        build_application(responding(HELLO), recorder), scope=http_scope("PUT", "/é")
+    )
 
     assert recorder.started == 1
     ((request, status, seconds),) = recorder.finished

@@ -6,11 +6,11 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from app.http.middleware import ErrorMiddleware
+from app.http.request_logging import RequestLoggingMiddleware
 from starlette.types import Receive, Scope, Send
 
 from app.domain.ids import ApiKeyId, WorkspaceId
-from app.http.middleware import ErrorMiddleware
-from app.http.request_logging import RequestLoggingMiddleware
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
 from app.observability.request_recorder import RequestRecord, RequestRecorder

@@ -35,8 +35,7 @@ from app.graphql.engine.executable_schema import (
 from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.context import AppState, Context
 from app.graphql.service import QUERY_ONLY
-from app.http.rate_limits import RateLimitCharge
-from app.http.request_scope import RequestState
+from app.http.request import ApiRequest
 from app.services.api_keys import Viewer
 from app.services.change_feed import ChangeFeed
 from app.services.retry_policies import load_retry_policies
@@ -124,10 +123,9 @@ class DifferentialBench:
         return orjson.dumps(body, option=orjson.OPT_INDENT_2)
 
     def context(self, scopes: Sequence[Scope] = (Scope.READ,)) -> Context:
-        key_id, state = ApiKeyId(UUID(int=1)), RequestState(request_id="0")
         return Context(
             viewer=Viewer(
-                key_id=key_id,
+                key_id=ApiKeyId(UUID(int=1)),
                 key_name="a key",
                 display_prefix="pr_1",
                 scopes=tuple(scopes),
@@ -145,13 +143,13 @@ class DifferentialBench:
                 random=lambda: 0.5,
                 retry_policies=load_retry_policies(None),
                 change_feed=ChangeFeed(self.database),
+                rate_limits=make_rate_limits(),
                 max_wait=timedelta(0),
                 signing_key=bytes(16),
             ),
-            request_state=state,
+            request=ApiRequest("0", None, None),
             entry_limit=ResponseEntryLimit(LIST_ENTRIES),
             max_argument_values=100,
-            rate_limit_charge=RateLimitCharge(make_rate_limits(), key_id, state),
         )
 
 
