@@ -22,9 +22,6 @@ _MAX_BATCH = 64
 _MAX_LOGGED_LENGTH = 200
 """Characters of a path or operation name chosen by the client."""
 
-_redact = lru_cache(1024)(redact_secrets)
-"""Redaction of texts chosen by clients, which are few and repeated."""
-
 logger = structlog.stdlib.get_logger(__name__)
 request_logger = logging.getLogger("app.requests")
 
@@ -164,7 +161,7 @@ def _raw_fields(request: RequestRecord, status: int, seconds: float, level: str)
         "event": "request finished",
         "request_id": request.request_id,
         "method": request.method,
-        "path": request.route or _quote_path(request.path),
+        "path": request.route or quote(request.path[:_MAX_LOGGED_LENGTH], errors="replace"),
         "status": status,
         "duration_ms": round(seconds * 1000, 1),
         "bytes": request.body_bytes,
@@ -179,11 +176,11 @@ def _raw_fields(request: RequestRecord, status: int, seconds: float, level: str)
 
 
 def _finish_fields(fields: EventDict) -> EventDict:
-    """Leave out empty fields, format ids and the time, and redact what the client has chosen."""
+    """Leave out empty fields, format ids and the time, and clean what the client has chosen."""
     finished = {name: value for name, value in fields.items() if value is not None}
     finished["timestamp"] = format_instant(datetime.fromtimestamp(fields["timestamp"], UTC))
     for name in _CLIENT_FIELDS & finished.keys():
-        finished[name] = _redact(finished[name])
+        finished[name] = _clean_text(finished[name])
     for name in _ID_FIELDS & finished.keys():
         finished[name] = str(finished[name])
     return finished
@@ -203,6 +200,7 @@ def _dropped_fields(count: int) -> EventDict:
     }
 
 
-def _quote_path(path: str) -> str:
-    """Percent-encode the beginning of a path, so that no character can forge a log line."""
-    return quote(path[:_MAX_LOGGED_LENGTH], errors="replace")
+@lru_cache(1024)  # few texts are repeated in most lines
+def _clean_text(text: str) -> str:
+    """Redact secrets, and percent-encode a text with characters that could forge or hide a line."""
+    return redact_secrets(text if text.isprintable() else quote(text, errors="replace"))
