@@ -162,7 +162,7 @@ class BlockingHandler:
         finally:
             await asyncio.sleep(0)
             self.cleaned_up.set()
-        raise AssertionError("an event that nobody sets")
+        raise AssertionError("an event that is never set")
 
 
 # The application around a handler

@@ -86,7 +86,7 @@ async def test_closed_socket_cancels_app(http_implementation: str, has_body: boo
             await asyncio.Event().wait()
         finally:
             was_cancelled.set()
-        raise AssertionError("an event that nobody sets")
+        raise AssertionError("an event that is never set")
 
     async with (
         serve(wait_until_cancelled, http_implementation, recorder) as port,

@@ -146,7 +146,7 @@ async def too_late(_request: HttpRequest) -> Response:
         await asyncio.Event().wait()
     except asyncio.CancelledError:
         return PlainTextResponse("too late")
-    raise AssertionError("an event that nobody sets")
+    raise AssertionError("an event that is never set")
 
 
 async def send_too_late(request: HttpRequest) -> Response:
