@@ -61,6 +61,18 @@ async def test_graphql_path_is_logged_and_counted_as_route(
     ]
 
 
+async def test_requests_are_logged_before_a_failed_shutdown(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("info", "json")
+    with pytest.raises(LookupError):
+        async with app_client(database) as client:
+            await client.get("/livez")
+            raise LookupError
+
+    assert [line["path"] for line in log_lines(capsys) if "path" in line] == ["/livez"]
+
+
 def test_terminated_server_has_logged_every_finished_request(start_server: ServerStarter) -> None:
     server = start_server("--demo", RATE_LIMIT="off")
     server.wait_until_ready()
