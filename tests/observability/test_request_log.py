@@ -65,10 +65,14 @@ async def test_requests_are_logged_before_a_failed_shutdown(
     database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging("info", "json")
-    with pytest.raises(LookupError):
+
+    async def fail_after_request() -> None:
         async with app_client(database) as client:
             await client.get("/livez")
             raise LookupError
+
+    with pytest.raises(LookupError):
+        await fail_after_request()
 
     assert [line["path"] for line in log_lines(capsys) if "path" in line] == ["/livez"]
 
