@@ -6,7 +6,9 @@ import sys
 from collections.abc import Iterable
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TextIO, cast
+from urllib.parse import quote
 
 import orjson
 import structlog
@@ -147,9 +149,18 @@ def _add_log_metadata(_logger: WrappedLogger, _method: str, event: EventDict) ->
 
 
 def _redact_line(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
-    return redact_secrets(cast("str", line))
+    return _redact_secrets(cast("str", line))
 
 
-def redact_secrets(text: str) -> str:
+@lru_cache(1024)  # few texts are repeated in most lines
+def clean_text(text: str) -> str:
+    """Clean a text that a client chose: redact secrets, and percent-encode it unless it is printable.
+
+    Control characters could forge a line, or hide one on a terminal.
+    """
+    return _redact_secrets(text if text.isprintable() else quote(text, errors="replace"))
+
+
+def _redact_secrets(text: str) -> str:
     """Replace everything that looks like a secret, as a second safeguard."""
     return _SECRET_PATTERN.sub("***", text)

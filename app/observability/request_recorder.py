@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from datetime import UTC, datetime
-from functools import lru_cache
 from urllib.parse import quote
 
 import structlog
@@ -13,7 +12,7 @@ from structlog.typing import EventDict
 from app.domain.ids import ApiKeyId, WorkspaceId
 from app.domain.times import format_instant
 from app.observability.log_writer import LogWriter
-from app.observability.logs import log_handler, redact_secrets
+from app.observability.logs import clean_text, log_handler
 from app.observability.metrics import Metrics, RequestLabels
 
 _FLUSH_INTERVAL_SECONDS = 0.1
@@ -180,7 +179,7 @@ def _finish_fields(fields: EventDict) -> EventDict:
     finished = {name: value for name, value in fields.items() if value is not None}
     finished["timestamp"] = format_instant(datetime.fromtimestamp(fields["timestamp"], UTC))
     for name in _CLIENT_FIELDS & finished.keys():
-        finished[name] = _clean_text(finished[name])
+        finished[name] = clean_text(finished[name])
     for name in _ID_FIELDS & finished.keys():
         finished[name] = str(finished[name])
     return finished
@@ -198,9 +197,3 @@ def _dropped_fields(count: int) -> EventDict:
         "event": "log lines dropped",
         "count": count,
     }
-
-
-@lru_cache(1024)  # few texts are repeated in most lines
-def _clean_text(text: str) -> str:
-    """Redact secrets, and percent-encode a text with characters that could forge or hide a line."""
-    return redact_secrets(text if text.isprintable() else quote(text, errors="replace"))
