@@ -116,7 +116,7 @@ class RequestRecorder:
         self._metrics.set_requests_in_progress(self._in_progress)
         for labels, seconds in durations.items():
             self._metrics.requests_finished(labels, seconds)
-        if lines:
+        if lines or self._dropped_lines:
             self._write(lines)
 
     def close(self) -> None:

@@ -143,7 +143,7 @@ async def test_secrets_in_texts_of_the_client_are_redacted(
 @pytest.mark.parametrize("log_format", ["json", "console"])
 @pytest.mark.parametrize(
     "separator",
-    ["\n", "\r", "\x00", "\x1b[2K", "\x7f", "\x85", "\x9b2K", "\u2028", "\u202e", "\ud800"],
+    ["\n", "\r", "\x00", "\x1b[2K", "\x7f", "\x85", "\x9b2K", "\u2028", "\u202e", "é", "\ud800"],
 )
 async def test_text_of_a_client_cannot_forge_or_hide_a_line(
     recorder: RequestRecorder,
