@@ -21,7 +21,7 @@ _MAX_BATCH = 64
 _MAX_LOGGED_LENGTH = 200
 """Characters of a path or operation name chosen by the client."""
 
-logger = structlog.stdlib.get_logger(__name__)
+logger = structlog.stdlib.get_logger("app.requests")
 request_logger = logging.getLogger("app.requests")
 
 

@@ -111,6 +111,7 @@ async def test_failure_is_logged_with_traceback_and_without_secrets(
 
     failed, finished = log_lines(capsys)
     assert (failed["level"], failed["event"]) == ("error", "request failed")
+    assert failed["logger"] == finished["logger"] == "app.requests"
     assert str(failed["exception"]).endswith("LookupError: internals")
     assert (finished["level"], finished["status"], finished["path"]) == ("error", 500, "/posts/***")
     assert finished["errors"] == ["internal_error"]
