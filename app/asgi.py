@@ -8,7 +8,7 @@ import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import uuid4
@@ -276,28 +276,28 @@ async def _lifespan(
 ) -> AsyncIterator[None]:
     """Run background tasks from before the first request until after the last one."""
     app_state, database = graphql_service.app_state, graphql_service.app_state.database
-    async with owned_database or nullcontext():
-        await check_schema_version(database)
-        app_state.signing_key = await _load_signing_key(settings, database)
-        async with (
-            run_change_notifier(database, app_state.change_feed.wake),
-            run_maintenance(
-                database,
-                clock,
-                key_usage=graphql_service.key_usage,
-                event_retention=settings.changes_retention,
-                maintenance_interval=maintenance_interval,
-            ),
-            embedded_worker(settings, database, app_state.retry_policies, clock),
-        ):
-            # A signal may arrive at any moment, also while a task checks the event.
-            stop = partial(
-                asyncio.get_running_loop().call_soon_threadsafe, app_state.shutdown_event.set
-            )
-            with on_shutdown_signal(stop):
-                yield
-            await graphql_service.response_cache.close()
-            recorder.close()
+    with closing(recorder):  # last: requests that the shutdown cancels are logged too
+        async with owned_database or nullcontext():
+            await check_schema_version(database)
+            app_state.signing_key = await _load_signing_key(settings, database)
+            async with (
+                run_change_notifier(database, app_state.change_feed.wake),
+                run_maintenance(
+                    database,
+                    clock,
+                    key_usage=graphql_service.key_usage,
+                    event_retention=settings.changes_retention,
+                    maintenance_interval=maintenance_interval,
+                ),
+                embedded_worker(settings, database, app_state.retry_policies, clock),
+            ):
+                # A signal may arrive at any moment, also while a task checks the event.
+                stop = partial(
+                    asyncio.get_running_loop().call_soon_threadsafe, app_state.shutdown_event.set
+                )
+                with on_shutdown_signal(stop):
+                    yield
+                await graphql_service.response_cache.close()
 
 
 class _ApiErrorRenderer:

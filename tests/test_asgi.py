@@ -302,35 +302,6 @@ async def test_proxy_may_strip_or_keep_prefix(database: Database, prefix: str) -
     assert unknown.json()["error"]["code"] == "not_found"
 
 
-@pytest.mark.parametrize("root_path", ["", "/post-results"])
-async def test_graphql_path_is_logged_and_counted_as_route(
-    database: Database, root_path: str
-) -> None:
-    settings = read_settings({"RATE_LIMIT": "off", "ROOT_PATH": root_path})
-    with structlog.testing.capture_logs() as logs:
-        async with app_client(database, token=await add_key(database), settings=settings) as client:
-            for method in ("GET", "POST", "DELETE"):
-                await client.request(method, f"{root_path}/graphql?query={{__typename}}")
-            await client.get(f"{root_path}/graphql/x")
-            metrics = (await client.get(f"{root_path}/metrics")).text
-
-    assert [(log["path"], log["method"], log["status"]) for log in logs[:4]] == [
-        ("/graphql", "GET", 200),
-        ("/graphql", "POST", 415),
-        ("/graphql", "DELETE", 405),
-        (f"{root_path}/graphql/x", "GET", 404),
-    ]
-    samples = re.findall(
-        r'^post_results_http_requests_total\{.*method="(\w+)",route="(.+)",', metrics, re.MULTILINE
-    )
-    assert sorted(samples) == [
-        ("DELETE", "/graphql"),
-        ("GET", "/graphql"),
-        ("GET", "unmatched"),
-        ("POST", "/graphql"),
-    ]
-
-
 async def test_key_usage_is_stored_at_shutdown(database: Database) -> None:
     token = await add_key(database)
     last_used = "{ viewer { apiKey { lastUsedAt } } }"

@@ -406,6 +406,9 @@ def test_request_is_aborted_after_shutdown_timeout(start_server: ServerStarter) 
     with started_request(server, bytes(100)):
         server.stop()
 
+    (aborted,) = [entry for entry in server.request_log() if entry["path"] == "/graphql"]
+    assert (aborted["level"], aborted["status"]) == ("error", 500)
+
 
 def test_key_usage_is_stored_before_exit(start_server: ServerStarter) -> None:
     first = start_server()

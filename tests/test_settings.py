@@ -50,9 +50,12 @@ def test_defaults_apply_without_variables() -> None:
     assert settings.demo_key() == "pe_live_" + DEMO_KEY_SECRET
     assert settings.api_key_prefix == "pe_live_"
     assert settings.secret_key is None
-    assert [str(limit) for limit in settings.rate_limit] == ["60 per 1 minute", "1000 per 1 hour"]
-    assert [str(limit) for limit in settings.failed_auth_rate_limit] == ["20 per 1 minute"]
-    assert [str(limit) for limit in settings.create_rate_limit] == ["60 per 1 minute"]
+    assert [limit.description for limit in settings.rate_limit] == [
+        "60 per minute",
+        "1000 per hour",
+    ]
+    assert [limit.description for limit in settings.failed_auth_rate_limit] == ["20 per minute"]
+    assert [limit.description for limit in settings.create_rate_limit] == ["60 per minute"]
     assert settings.cors_origins == settings.trusted_proxies == ()
     assert settings.root_path == ""
     assert settings.request_timeout == timedelta(seconds=30)
@@ -289,10 +292,10 @@ def test_malformed_value_is_refused(variable: str, text: str, problem: str) -> N
 
 def test_rate_limits_of_several_windows_are_parsed() -> None:
     settings = read_settings({"RATE_LIMIT": "5/second; 100 per 10 minutes, 1000/day"})
-    assert [str(limit) for limit in settings.rate_limit] == [
-        "5 per 1 second",
-        "100 per 10 minute",
-        "1000 per 1 day",
+    assert [limit.description for limit in settings.rate_limit] == [
+        "5 per second",
+        "100 per 10 minutes",
+        "1000 per day",
     ]
 
 

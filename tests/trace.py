@@ -12,7 +12,7 @@ import threading
 import tomllib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, redirect_stdout
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
@@ -357,7 +357,8 @@ def main() -> None:
         parser.error(f"unknown path {min(unknown)}; known: {', '.join(PATHS)}")
     counts: dict[str, PathCounts] = {}
     for name in options.paths or PATHS:
-        with redirect_stdout(StringIO()):  # the log
+        log = StringIO()
+        with redirect_stdout(log), redirect_stderr(log):
             trace = asyncio.run(trace_path(name))
         counts[name] = trace.counts()
         if not options.counts:

@@ -17,7 +17,7 @@ _UNITS = {
     "year": timedelta(days=360),
 }
 _LIMIT = re.compile(
-    rf"\s*(\d{{1,9}})\s*(?:/|per)\s*(\d{{1,9}})?\s*({'|'.join(_UNITS)})s?\s*",
+    rf"\s*(\d{{1,18}})\s*(?:/|per)\s*(\d{{1,9}})?\s*({'|'.join(_UNITS)})s?\s*",
     re.ASCII | re.IGNORECASE,
 )
 

@@ -1,23 +1,14 @@
-"""ASGI middleware shared by all endpoints, and helpers for requests and responses.
+"""HTTP: requests and their responses, routes, timeouts, CORS, rate limits, and helpers of all endpoints.
 
-The middleware is composed from the outside in:
+`HttpApplication` runs each request:
 
-    RootPathMiddleware(             # the part of the path below which a proxy serves the application
-        RequestLoggingMiddleware(   # request id, log line, metrics, X-Request-Id and X-RateLimit-*
-            add_cors(               # answers preflights: no API key, no rate limit, but logged
-                ErrorMiddleware(    # inside CORS, so that a browser may read error responses too
-                    RequestTimeoutMiddleware(   # ends work after the timeout or a disconnect
-                        router
-                    ),
-                ),
-                origins,
-            ),
-        ),
-    )
+    HttpApplication          # request id, answers to exceptions, record for the log and the metrics
+        Cors                 # answers preflights, which have no API key; adds headers to all other responses
+        RequestTimeouts      # cancels the handler after the timeout or a disconnect
+            Router           # finds the handler of the path and method
+                Handler      # HttpRequest in, Response out
 
-The router must let exceptions through; a Starlette application does so only with a handler for
-Exception, and answers them in plain text otherwise. Middleware in between must pass on the same
-`scope`, not a copy: logging reads the route that the router writes into it.
-Middleware does not format errors: `render(scope, error)` is passed in.
-Data shared along the request is in `scope["state"]`, see `request_scope`.
+An `HttpRequest` holds everything that is known of a request: handlers set its API, key and rate limit, which
+are sent in the headers of the response and logged at its end.
+Nothing here formats errors: `render(request, error)` is passed in.
 """

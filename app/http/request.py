@@ -71,7 +71,10 @@ class HttpRequest(ApiRequest):
     _is_detached = False
     _is_body_received = False
     _has_disconnected = False
-    _buffered_message: Message | None = None
+    _is_body_requested = False
+    """True once the handler receives the body; nothing else may receive a part of it then."""
+    _first_message: "asyncio.Future[Message] | None" = None
+    """First message, received before the handler asked for it."""
     _body_event: asyncio.Event | None = None
     """Event of a task that waits for the end of the body."""
     _disconnect_event: asyncio.Event | None = None
@@ -169,10 +172,11 @@ class HttpRequest(ApiRequest):
 
     async def receive(self) -> Message:
         """Receive a message for the handler; after the body, wait for the disconnect."""
-        if self._buffered_message is not None:
-            message, self._buffered_message = self._buffered_message, None
-            return message
+        if self._first_message is not None:
+            first, self._first_message = self._first_message, None
+            return await first
         if not self._is_body_received:
+            self._is_body_requested = True
             return await self._receive_message()
         if not self._has_disconnected:
             self._disconnect_event = asyncio.Event()
@@ -181,9 +185,12 @@ class HttpRequest(ApiRequest):
 
     async def wait_for_disconnect(self) -> None:
         """Wait until the client has disconnected or the response is complete."""
-        if not self._is_body_received and not self._announces_body():
+        if not self._is_body_requested and not self._announces_body():
             # The handler may never receive the one message of a request without a body.
-            self._buffered_message = await self._receive_message()
+            self._first_message = first = asyncio.get_running_loop().create_future()
+            message = await self._receive_message()
+            if not first.done():
+                first.set_result(message)
         if not self._is_body_received:
             self._body_event = asyncio.Event()
             await self._body_event.wait()

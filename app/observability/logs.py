@@ -3,16 +3,21 @@
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TextIO, cast
+from urllib.parse import quote
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from app.domain.times import format_instant
+
+_MAX_ATOMIC_WRITE = 4096
+"""Bytes that a pipe takes without those of another process in between: PIPE_BUF on Linux."""
 
 _SECRET_PATTERN = re.compile(
     r"(?<=bearer )[^\s\"'\\]+"
@@ -77,10 +82,21 @@ class StderrHandler(logging.StreamHandler[TextIO]):
         return "".join([f"{self._render(None, '', {**event})!s}\n" for event in events])
 
     def write(self, lines: str) -> None:
-        """Write complete lines, from any thread."""
-        with self.lock or nullcontext():
-            self.stream.write(lines)
-            self.stream.flush()
+        """Write complete ASCII lines, from any thread; another process or thread may write in between."""
+        for chunk in _chunk_lines(lines):
+            with self.lock or nullcontext():
+                self.stream.write(chunk)
+                self.stream.flush()
+
+
+def _chunk_lines(lines: str) -> Iterator[str]:
+    """Divide lines into chunks that one system call writes, so that lines of processes do not mix."""
+    start = 0
+    while start < len(lines):
+        end = lines.rfind("\n", start, start + _MAX_ATOMIC_WRITE) + 1
+        end = end or lines.index("\n", start) + 1
+        yield lines[start:end]
+        start = end
 
 
 def log_handler() -> StderrHandler | None:
@@ -147,9 +163,19 @@ def _add_log_metadata(_logger: WrappedLogger, _method: str, event: EventDict) ->
 
 
 def _redact_line(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
-    return redact_secrets(cast("str", line))
+    return _redact_secrets(cast("str", line))
 
 
-def redact_secrets(text: str) -> str:
+@lru_cache(1024)  # few texts are repeated in most lines
+def clean_text(text: str) -> str:
+    """Clean a text that a client chose: redact secrets, and percent-encode it unless it is printable ASCII.
+
+    Control characters could forge a line, or hide one on a terminal.
+    """
+    is_plain = text.isascii() and text.isprintable()
+    return _redact_secrets(text if is_plain else quote(text, errors="replace"))
+
+
+def _redact_secrets(text: str) -> str:
     """Replace everything that looks like a secret, as a second safeguard."""
     return _SECRET_PATTERN.sub("***", text)

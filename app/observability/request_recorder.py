@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from datetime import UTC, datetime
-from functools import lru_cache
 from urllib.parse import quote
 
 import structlog
@@ -13,7 +12,7 @@ from structlog.typing import EventDict
 from app.domain.ids import ApiKeyId, WorkspaceId
 from app.domain.times import format_instant
 from app.observability.log_writer import LogWriter
-from app.observability.logs import log_handler, redact_secrets
+from app.observability.logs import clean_text, log_handler
 from app.observability.metrics import Metrics, RequestLabels
 
 _FLUSH_INTERVAL_SECONDS = 0.1
@@ -22,10 +21,7 @@ _MAX_BATCH = 64
 _MAX_LOGGED_LENGTH = 200
 """Characters of a path or operation name chosen by the client."""
 
-_redact = lru_cache(1024)(redact_secrets)
-"""Redaction of texts chosen by clients, which are few and repeated."""
-
-logger = structlog.stdlib.get_logger(__name__)
+logger = structlog.stdlib.get_logger("app.requests")
 request_logger = logging.getLogger("app.requests")
 
 
@@ -76,10 +72,7 @@ class RequestRecorder:
 
     def request_started(self) -> None:
         self._in_progress += 1
-        if self._flush_timer is None:
-            self._flush_timer = asyncio.get_running_loop().call_later(
-                _FLUSH_INTERVAL_SECONDS, self.flush
-            )
+        self._schedule_flush()
 
     def request_failed(self, request_id: str, exception: Exception) -> None:
         """Log a failure that the client sees only masked or as unavailable."""
@@ -107,6 +100,8 @@ class RequestRecorder:
             )
         if status >= 500 or self._finished >= _MAX_BATCH:
             self.flush()
+        else:
+            self._schedule_flush()  # the timer of its start has fired if the request was slow
 
     def flush(self) -> None:
         """Count all finished requests, and pass their lines to the thread that writes them."""
@@ -119,13 +114,19 @@ class RequestRecorder:
         self._metrics.set_requests_in_progress(self._in_progress)
         for labels, seconds in durations.items():
             self._metrics.requests_finished(labels, seconds)
-        if lines:
+        if lines or self._dropped_lines:
             self._write(lines)
 
     def close(self) -> None:
         """Flush, and wait until the lines are written."""
         self.flush()
         self._writer.close()
+
+    def _schedule_flush(self) -> None:
+        if self._flush_timer is None:
+            self._flush_timer = asyncio.get_running_loop().call_later(
+                _FLUSH_INTERVAL_SECONDS, self.flush
+            )
 
     def _write(self, lines: list[EventDict]) -> None:
         """Pass lines to the writer; while its buffer is full, count the dropped ones."""
@@ -157,7 +158,7 @@ def _raw_fields(request: RequestRecord, status: int, seconds: float, level: str)
         "event": "request finished",
         "request_id": request.request_id,
         "method": request.method,
-        "path": request.route or _quote_path(request.path),
+        "path": request.route or quote(request.path[:_MAX_LOGGED_LENGTH], errors="replace"),
         "status": status,
         "duration_ms": round(seconds * 1000, 1),
         "bytes": request.body_bytes,
@@ -167,16 +168,16 @@ def _raw_fields(request: RequestRecord, status: int, seconds: float, level: str)
         "workspace_id": request.workspace_id,
         "operation": request.operation_name and request.operation_name[:_MAX_LOGGED_LENGTH],
         "operation_type": request.operation_type,
-        "errors": request.error_codes,
+        "errors": [*request.error_codes] or None,
     }
 
 
 def _finish_fields(fields: EventDict) -> EventDict:
-    """Leave out empty fields, format ids and the time, and redact what the client has chosen."""
-    finished = {name: value for name, value in fields.items() if value not in (None, ())}
+    """Leave out empty fields, format ids and the time, and clean what the client has chosen."""
+    finished = {name: value for name, value in fields.items() if value is not None}
     finished["timestamp"] = format_instant(datetime.fromtimestamp(fields["timestamp"], UTC))
     for name in _CLIENT_FIELDS & finished.keys():
-        finished[name] = _redact(finished[name])
+        finished[name] = clean_text(finished[name])
     for name in _ID_FIELDS & finished.keys():
         finished[name] = str(finished[name])
     return finished
@@ -194,8 +195,3 @@ def _dropped_fields(count: int) -> EventDict:
         "event": "log lines dropped",
         "count": count,
     }
-
-
-def _quote_path(path: str) -> str:
-    """Percent-encode the beginning of a path, so that no character can forge a log line."""
-    return quote(path[:_MAX_LOGGED_LENGTH], errors="replace")

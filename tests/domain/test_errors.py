@@ -6,7 +6,13 @@ from dataclasses import dataclass
 import pytest
 
 import app.domain.errors
-from app.domain.errors import ErrorCode, PostResultsError, RateLimitExceeded, concrete_errors
+from app.domain.errors import (
+    ErrorCode,
+    MethodNotAllowed,
+    PostResultsError,
+    RateLimitExceeded,
+    concrete_errors,
+)
 
 CONCRETE_ERRORS = list(concrete_errors())
 
@@ -85,13 +91,23 @@ def test_429_and_5xx_are_retryable() -> None:
 
 
 @pytest.mark.parametrize("error_type", CONCRETE_ERRORS)
-def test_every_error_has_its_own_fix_and_stores_its_arguments(
-    error_type: type[PostResultsError],
-) -> None:
+def test_every_error_has_its_own_fix(error_type: type[PostResultsError]) -> None:
     assert re.fullmatch(r"[A-Z][^\n]{10,}[^.]\.", error_type.fix)
     assert "fix" in vars(error_type), "inherited fix"
+
+
+@pytest.mark.parametrize(
+    "error_type", [error for error in CONCRETE_ERRORS if error is not MethodNotAllowed]
+)
+def test_error_stores_its_arguments(error_type: type[PostResultsError]) -> None:
     error = error_type("A sentence.", argument="first", retry_after=7)
     assert (error.message, error.argument, error.retry_after) == ("A sentence.", "first", 7)
     assert str(error) == "A sentence."
     error = error_type("A sentence.")
+    assert (error.argument, error.retry_after) == (None, None)
+
+
+def test_method_not_allowed_stores_the_allowed_methods() -> None:
+    error = MethodNotAllowed("A sentence.", allowed="GET, HEAD")
+    assert (error.message, error.allowed) == ("A sentence.", "GET, HEAD")
     assert (error.argument, error.retry_after) == (None, None)

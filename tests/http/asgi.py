@@ -1,49 +1,31 @@
-"""Test doubles for ASGI: a client that sends in pieces and may disconnect, apps, and an observer."""
+"""Test doubles for HTTP: a client that sends in pieces and may disconnect, handlers, and a recorder."""
 
 import asyncio
+import json
 import selectors
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import TypeVarTuple
+from typing import Any, NamedTuple, TypeVarTuple, cast
 
 import httpx
-import limits
 import pytest
-from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Scope
 
 from app.domain.errors import PostResultsError
-from app.http.middleware import ErrorMiddleware, add_cors
+from app.domain.rate_limits import RateLimit, parse_rate_limits
+from app.http.application import Handler, HttpApplication
+from app.http.cors import Cors
 from app.http.rate_limits import RateLimits
-from app.http.request_logging import RequestLoggingMiddleware
-from app.http.request_scope import request_state
-from app.http.timeout_middleware import RequestTimeoutMiddleware
-from app.observability.recorders import RequestRecord
+from app.http.request import HttpRequest
+from app.http.responses import BytesResponse, Response, error_headers
+from app.observability.request_recorder import RequestRecord, RequestRecorder
 
 NOW = datetime(2026, 4, 15, 15, 0, tzinfo=UTC)
 LONG_TIMEOUT = timedelta(minutes=5)
 NO_TIME = timedelta(0)
-UNMATCHED_RECORD = RequestRecord(
-    request_id="00000001",
-    method="GET",
-    route=None,
-    path="/",
-    status=404,
-    duration=timedelta(seconds=0.25),
-    body_bytes=0,
-    client_address=None,
-    api=None,
-    api_key_id=None,
-    workspace_id=None,
-    operation_name=None,
-    operation_type=None,
-    error_codes=(),
-    is_latency_measured=True,
-)
-"""Record of the first request to the middleware of `build_middleware`, on a path without a route."""
 
 
 def http_scope(
@@ -55,7 +37,6 @@ def http_scope(
         "path": path,
         "query_string": b"",
         "headers": list(headers),
-        "state": {"request_id": "0000cafe"},
     }
 
 
@@ -92,6 +73,10 @@ class ASGIClient:
         return self.sent[0]["status"] if self.sent else None
 
     @property
+    def headers(self) -> dict[bytes, bytes]:
+        return dict(self.sent[0]["headers"]) if self.sent else {}
+
+    @property
     def body(self) -> bytes:
         return b"".join(message.get("body", b"") for message in self.sent)
 
@@ -103,8 +88,8 @@ async def send_request(app: ASGIApp, *pieces: bytes, scope: Scope | None = None)
     return client
 
 
-async def cancel_when_running(app: ASGIApp, inner: "BlockingApp", client: ASGIClient) -> None:
-    """Send a request, and cancel its task as a server does when the blocking app inside is running."""
+async def cancel_when_running(app: ASGIApp, inner: "BlockingHandler", client: ASGIClient) -> None:
+    """Send a request, and cancel its task as a server does when the blocking handler is running."""
     request = asyncio.ensure_future(app(http_scope(), client.receive, client.send))
     await inner.is_running.wait()
     request.cancel()
@@ -112,8 +97,50 @@ async def cancel_when_running(app: ASGIApp, inner: "BlockingApp", client: ASGICl
         await request
 
 
-class BlockingApp:
-    """An app that waits until it is cancelled, and records what happened to it."""
+def make_request(
+    scope: Scope | None = None,
+    client: ASGIClient | None = None,
+    *,
+    query_string: str = "",
+    path_parameters: dict[str, str] | None = None,
+) -> HttpRequest:
+    """Create a request for code that reads it; no task runs it, so that it cannot be interrupted."""
+    client = client or ASGIClient()
+    request = HttpRequest(
+        {**(scope or http_scope()), "query_string": query_string.encode()},
+        client.receive,
+        client.send,
+        request_id="0000cafe",
+        default_rate_limit=make_rate_limits().default_status,
+        task=cast("asyncio.Task[Any]", None),
+    )
+    request.path_parameters = path_parameters or {}
+    return request
+
+
+# Handlers
+
+
+def responding(response: Response) -> Handler:
+    """Create a handler that always responds the same."""
+
+    async def handle(_request: HttpRequest) -> Response:
+        return response
+
+    return handle
+
+
+def raising(error: BaseException) -> Handler:
+    """Create a handler that raises an error."""
+
+    async def handle(_request: HttpRequest) -> Response:
+        raise error
+
+    return handle
+
+
+class BlockingHandler:
+    """A handler that waits until it is cancelled, and records what happened to it."""
 
     def __init__(self, *, starts_response: bool = False) -> None:
         self.starts_response = starts_response
@@ -121,10 +148,11 @@ class BlockingApp:
         self.was_cancelled = False
         self.cleaned_up = asyncio.Event()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, request: HttpRequest) -> Response:
         if self.starts_response:
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            await send({"type": "http.response.body", "body": b"beginning", "more_body": True})
+            await request.send({"type": "http.response.start", "status": 200})
+            body: Message = {"type": "http.response.body", "body": b"beginning", "more_body": True}
+            await request.send(body)
         self.is_running.set()
         try:
             await asyncio.Event().wait()
@@ -134,34 +162,84 @@ class BlockingApp:
         finally:
             await asyncio.sleep(0)
             self.cleaned_up.set()
+        raise AssertionError("an event that is never set")
 
 
-class RecordingObserver:
-    """Records all calls, in order."""
+# The application around a handler
+
+
+class FinishedRequest(NamedTuple):
+    """Arguments of the call that records the end of a request."""
+
+    request: RequestRecord
+    status: int
+    seconds: float
+
+
+class CallRecorder(RequestRecorder):
+    """Records the calls of the application, in order."""
 
     def __init__(self) -> None:
         self.started = 0
-        self.finished: list[RequestRecord] = []
+        self.finished: list[FinishedRequest] = []
         self.failures: list[tuple[str, Exception]] = []
 
     def request_started(self) -> None:
         self.started += 1
 
-    def request_finished(self, record: RequestRecord) -> None:
-        self.finished.append(record)
+    def request_finished(self, request: RequestRecord, status: int, seconds: float) -> None:
+        self.finished.append(FinishedRequest(request, status, seconds))
 
     def request_failed(self, request_id: str, exception: Exception) -> None:
         self.failures.append((request_id, exception))
 
+    @property
+    def statuses(self) -> list[int]:
+        return [finished.status for finished in self.finished]
 
-def render_error(scope: Scope, error: PostResultsError) -> Response:
+    @property
+    def routes(self) -> list[tuple[str | None, str | None]]:
+        """API and route of each finished request."""
+        return [(finished.request.api, finished.request.route) for finished in self.finished]
+
+    @property
+    def error_codes(self) -> list[tuple[str, ...]]:
+        return [finished.request.error_codes for finished in self.finished]
+
+
+def render_error(request: HttpRequest, error: PostResultsError) -> BytesResponse:
     """Render an error in a form that no API uses."""
-    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
-    return JSONResponse(
-        {"code": error.code, "message": error.message, "id": request_state(scope)["request_id"]},
-        status_code=error.http_status,
-        headers=headers,
+    body = {"code": error.code, "message": error.message, "id": request.request_id}
+    return BytesResponse(json.dumps(body).encode(), error.http_status, error_headers(error))
+
+
+def build_application(
+    handle: Handler,
+    recorder: RequestRecorder | None = None,
+    *,
+    rate_limits: RateLimits | None = None,
+    origins: Sequence[str] = (),
+    timeout: timedelta = LONG_TIMEOUT,
+) -> HttpApplication:
+    """Create the application around a handler; request ids count from 1, and each request takes 0.25 s."""
+    return HttpApplication(
+        handle,
+        recorder=recorder or CallRecorder(),
+        render=render_error,
+        cors=Cors(origins) if origins else None,
+        default_rate_limit=(rate_limits or make_rate_limits()).default_status,
+        timeout=timeout,
+        random_bytes=sequential_random_bytes(),
+        monotonic=stepping_clock(),
     )
+
+
+@asynccontextmanager
+async def http_client(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
+    """HTTP client of an app; exceptions that escape the app are raised in the test."""
+    transport = httpx.ASGITransport(app, client=("203.0.113.7", 4711))
+    async with httpx.AsyncClient(transport=transport, base_url="http://edge.test") as client:
+        yield client
 
 
 def sequential_random_bytes() -> Callable[[int], bytes]:
@@ -232,35 +310,5 @@ def make_rate_limits(
     )
 
 
-def _parse_limits(text: str) -> Sequence[limits.RateLimitItem]:
-    return limits.parse_many(text) if text else ()
-
-
-def build_middleware(
-    app: ASGIApp,
-    observer: RecordingObserver,
-    *,
-    rate_limits: RateLimits | None = None,
-    origins: Sequence[str] = (),
-    timeout: timedelta = LONG_TIMEOUT,
-) -> RequestLoggingMiddleware:
-    """All middleware around an app, composed as documented in `app.http`."""
-    timeout_middleware = RequestTimeoutMiddleware(app, timeout=timeout, render=render_error)
-    error_middleware = ErrorMiddleware(
-        timeout_middleware, render=render_error, report=observer.request_failed
-    )
-    return RequestLoggingMiddleware(
-        add_cors(error_middleware, origins, render_error),
-        observer=observer,
-        rate_limits=rate_limits or make_rate_limits(),
-        random_bytes=sequential_random_bytes(),
-        monotonic=stepping_clock(),
-    )
-
-
-@asynccontextmanager
-async def http_client(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
-    """HTTP client of an app; exceptions that escape the app are raised in the test."""
-    transport = httpx.ASGITransport(app, client=("203.0.113.7", 4711))
-    async with httpx.AsyncClient(transport=transport, base_url="http://edge.test") as client:
-        yield client
+def _parse_limits(text: str) -> Sequence[RateLimit]:
+    return parse_rate_limits(text) if text else ()

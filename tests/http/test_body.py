@@ -4,22 +4,23 @@ import json
 import re
 
 import pytest
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 
 from app.domain.errors import BodyTooLarge, InvalidJson, PostResultsError, UnsupportedMediaType
 from app.http.body import MAX_BODY_DEPTH, read_body, read_json_object, require_json
-from tests.http.asgi import ASGIClient, http_scope
+from app.http.request import HttpRequest
+from tests.http.asgi import ASGIClient, http_scope, make_request
 
 MEBIBYTE = 1024 * 1024
 
 
-def body_request(client: ASGIClient, **headers: str | None) -> Request:
+def body_request(client: ASGIClient, **headers: str | None) -> HttpRequest:
     raw = [
         (name.replace("_", "-").encode(), value.encode())
         for name, value in headers.items()
         if value
     ]
-    return Request(http_scope("POST", headers=raw), client.receive)
+    return make_request(http_scope("POST", headers=raw), client)
 
 
 @pytest.mark.parametrize("pieces", [(), (b"a" * (MEBIBYTE - 1), b"b")])
@@ -201,7 +202,7 @@ def test_deep_document_that_parses_is_refused(levels: int) -> None:
     ],
 )
 def test_json_content_type_is_accepted(content_type: bytes) -> None:
-    require_json({b"content-type": content_type})
+    require_json(make_request(http_scope("POST", headers=[(b"content-type", content_type)])))
 
 
 @pytest.mark.parametrize(
@@ -222,6 +223,8 @@ def test_json_content_type_is_accepted(content_type: bytes) -> None:
     ],
 )
 def test_other_content_type_is_refused(content_type: bytes | None) -> None:
+    headers = [] if content_type is None else [(b"content-type", content_type)]
+
     with pytest.raises(UnsupportedMediaType) as caught:
-        require_json({} if content_type is None else {b"content-type": content_type})
+        require_json(make_request(http_scope("POST", headers=headers)))
     assert caught.value.message == "Send the request as application/json in UTF-8."

@@ -4,20 +4,22 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from starlette.responses import PlainTextResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp
 
 from app.domain.errors import InvalidApiKey, RateLimitExceeded
-from app.http.middleware import add_cors
+from app.http.application import Handler
+from app.http.responses import BytesResponse
 from tests.http.asgi import (
     LONG_TIMEOUT,
     NO_TIME,
-    BlockingApp,
-    RecordingObserver,
-    build_middleware,
+    BlockingHandler,
+    CallRecorder,
+    build_application,
     http_client,
     make_rate_limits,
-    render_error,
+    raising,
+    responding,
 )
 
 ORIGIN = "https://app.example.com"
@@ -48,17 +50,17 @@ async def get_from(app: ASGIApp, **headers: str) -> httpx.Response:
         return await client.get("/", headers={"Origin": ORIGIN, **headers})
 
 
-async def unreachable_app(scope: Scope, receive: Receive, send: Send) -> None:
-    raise AssertionError("a preflight must not reach the app")
+HELLO = responding(BytesResponse(b"hello", 200, ()))
+UNREACHABLE = raising(AssertionError("a preflight must not reach the handler"))
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
 async def test_preflight_needs_no_key_and_is_not_counted(method: str) -> None:
-    observer = RecordingObserver()
+    recorder = CallRecorder()
     headers = "authorization, content-type, idempotency-key, if-none-match, x-allow-duplicate, x-request-id"
 
-    app = build_middleware(
-        unreachable_app, observer, rate_limits=make_rate_limits("2/minute"), origins=[ORIGIN]
+    app = build_application(
+        UNREACHABLE, recorder, rate_limits=make_rate_limits("2/minute"), origins=[ORIGIN]
     )
     response = await preflight(app, ORIGIN, method, headers)
 
@@ -74,7 +76,7 @@ async def test_preflight_needs_no_key_and_is_not_counted(method: str) -> None:
     }
     assert response.headers["X-Request-Id"] == "00000001"
     assert response.headers["X-RateLimit-Remaining"] == "2"
-    assert [request.status for request in observer.finished] == [200]
+    assert recorder.statuses == [200]
 
 
 @pytest.mark.parametrize(
@@ -88,10 +90,9 @@ async def test_preflight_needs_no_key_and_is_not_counted(method: str) -> None:
 async def test_disallowed_preflight_is_refused(
     origin: str, method: str, header: str, subject: str
 ) -> None:
-    observer = RecordingObserver()
-    response = await preflight(
-        build_middleware(unreachable_app, observer, origins=[ORIGIN]), origin, method, header
-    )
+    recorder = CallRecorder()
+    app = build_application(UNREACHABLE, recorder, origins=[ORIGIN])
+    response = await preflight(app, origin, method, header)
 
     assert response.status_code == 400
     assert response.json() == {
@@ -101,37 +102,25 @@ async def test_disallowed_preflight_is_refused(
         "id": "00000001",
     }
     assert cors_headers(response) == {}
-    assert [request.error_codes for request in observer.finished] == [("validation_error",)]
-
-
-async def rate_limited_app(scope: Scope, receive: Receive, send: Send) -> None:
-    raise RateLimitExceeded("Too many.", retry_after=3)
-
-
-async def unauthorized_app(scope: Scope, receive: Receive, send: Send) -> None:
-    raise InvalidApiKey("No such key.")
-
-
-async def failing_app(scope: Scope, receive: Receive, send: Send) -> None:
-    raise LookupError("internals")
+    assert recorder.error_codes == [("validation_error",)]
+    assert recorder.failures == []
 
 
 @pytest.mark.parametrize(
-    ("app", "request_timeout", "status"),
+    ("handle", "request_timeout", "status"),
     [
-        (PlainTextResponse("hello"), LONG_TIMEOUT, 200),
-        (unauthorized_app, LONG_TIMEOUT, 401),
-        (rate_limited_app, LONG_TIMEOUT, 429),
-        (failing_app, LONG_TIMEOUT, 500),
-        (BlockingApp(), NO_TIME, 503),
+        (HELLO, LONG_TIMEOUT, 200),
+        (responding(PlainTextResponse("hello")), LONG_TIMEOUT, 200),
+        (raising(InvalidApiKey("No such key.")), LONG_TIMEOUT, 401),
+        (raising(RateLimitExceeded("Too many.", retry_after=3)), LONG_TIMEOUT, 429),
+        (raising(LookupError("internals")), LONG_TIMEOUT, 500),
+        (BlockingHandler(), NO_TIME, 503),
     ],
 )
 async def test_allowed_origin_may_read_every_response(
-    app: ASGIApp, request_timeout: timedelta, status: int
+    handle: Handler, request_timeout: timedelta, status: int
 ) -> None:
-    response = await get_from(
-        build_middleware(app, RecordingObserver(), origins=[ORIGIN], timeout=request_timeout)
-    )
+    response = await get_from(build_application(handle, origins=[ORIGIN], timeout=request_timeout))
 
     assert response.status_code == status
     assert cors_headers(response) == {
@@ -145,14 +134,31 @@ async def test_allowed_origin_may_read_every_response(
 
 
 async def test_other_origin_may_not_read_response() -> None:
-    app = build_middleware(PlainTextResponse("hello"), RecordingObserver(), origins=[ORIGIN])
+    app = build_application(HELLO, origins=[ORIGIN])
     response = await get_from(app, Origin="https://evil.example.com")
 
     assert "Access-Control-Allow-Origin" not in response.headers
+    assert response.headers["Vary"] == "Origin"
+
+
+@pytest.mark.parametrize("header", ["Origin", "Access-Control-Request-Method"])
+async def test_options_request_that_is_no_preflight_reaches_handler(header: str) -> None:
+    async with http_client(build_application(HELLO, origins=["*"])) as client:
+        response = await client.options("/", headers={header: "GET"})
+
+    assert (response.status_code, response.text) == (200, "hello")
+
+
+async def test_request_without_origin_has_no_headers_of_cors() -> None:
+    async with http_client(build_application(HELLO, origins=[ORIGIN])) as client:
+        response = await client.get("/")
+
+    assert (response.status_code, cors_headers(response)) == (200, {})
+    assert response.headers["Vary"] == "Origin"
 
 
 async def test_wildcard_allows_every_origin_without_credentials() -> None:
-    app = build_middleware(PlainTextResponse(""), RecordingObserver(), origins=["*"])
+    app = build_application(HELLO, origins=["*"])
     response = await get_from(app, Cookie="a=b")
 
     assert response.headers["Access-Control-Allow-Origin"] == "*"
@@ -160,10 +166,13 @@ async def test_wildcard_allows_every_origin_without_credentials() -> None:
 
 
 async def test_no_cors_headers_without_origins() -> None:
-    app: Response = PlainTextResponse("hello")
-    assert add_cors(app, (), render_error) is app
-
-    response = await get_from(build_middleware(app, RecordingObserver()))
+    response = await get_from(build_application(HELLO))
 
     assert cors_headers(response) == {}
     assert "Vary" not in response.headers
+
+
+async def test_preflight_without_origins_reaches_handler() -> None:
+    response = await preflight(build_application(HELLO), ORIGIN, "GET", "authorization")
+
+    assert (response.text, cors_headers(response)) == ("hello", {})

@@ -8,8 +8,8 @@ import pytest
 
 from app.domain.errors import BulkLimitExceeded, RateLimitExceeded
 from app.domain.ids import ApiKeyId
-from app.http.rate_limits import BoundedStorage, RateLimitCharge, RateLimits, rate_limit_headers
-from app.http.request_scope import RateLimitStatus, RequestState
+from app.http.rate_limits import RateLimits
+from app.http.request import ApiRequest, RateLimitStatus
 from tests.http.asgi import NOW, make_rate_limits
 
 KEY = ApiKeyId(UUID(int=1))
@@ -41,6 +41,13 @@ def status(limit: int, remaining: int, resets_after: int) -> RateLimitStatus:
     return RateLimitStatus(limit, remaining, NOW_SECONDS + resets_after)
 
 
+def request_of(key: ApiKeyId | None = KEY, address: str | None = ADDRESS) -> ApiRequest:
+    """Create a request of a key, which no rate limit has counted yet."""
+    request = ApiRequest("0000cafe", None, address)
+    request.api_key_id = key
+    return request
+
+
 def refusal(charge: Callable[..., None], *arguments: object) -> tuple[str, int | None]:
     """Call a method that must refuse, and return the message and the seconds until a retry."""
     with pytest.raises(RateLimitExceeded) as caught:
@@ -48,11 +55,14 @@ def refusal(charge: Callable[..., None], *arguments: object) -> tuple[str, int |
     return caught.value.message, caught.value.retry_after
 
 
-def charge_requests(rate_limits: RateLimits, requests: int, key: ApiKeyId = KEY) -> RateLimitStatus:
-    state: RequestState = {}
-    for _ in range(requests):
-        rate_limits.charge_request(key, state)
-    return state["rate_limit_status"]
+def charge_requests(
+    rate_limits: RateLimits, count: int, key: ApiKeyId = KEY
+) -> RateLimitStatus | None:
+    """Charge some requests of a key, and return the status of the last one."""
+    for _ in range(count):
+        request = request_of(key)
+        rate_limits.charge_request(request)
+    return request.rate_limit
 
 
 @pytest.mark.parametrize(
@@ -98,13 +108,13 @@ def test_request_over_limit_is_refused_until_retry_after(
     rate_limits = make_rate_limits(requests, clock=clock)
     charge_requests(rate_limits, 2)
     clock.advance(used_seconds)
-    state: RequestState = {}
+    request = request_of()
 
-    assert refusal(rate_limits.charge_request, KEY, state) == (
+    assert refusal(rate_limits.charge_request, request) == (
         f"Too many requests: {limit} are allowed for one API key. Try again in {retry_after} s.",
         retry_after,
     )
-    assert state["rate_limit_status"] == refused
+    assert request.rate_limit == refused
     clock.advance(retry_after)
     assert charge_requests(rate_limits, 1) == after_retry
 
@@ -120,7 +130,7 @@ def test_refused_request_is_not_counted(clock: WallClock) -> None:
     rate_limits = make_rate_limits("2/minute;4/hour", clock=clock)
     charge_requests(rate_limits, 2)
     for _ in range(10):
-        refusal(rate_limits.charge_request, KEY, {})
+        refusal(rate_limits.charge_request, request_of())
     clock.advance(60)
 
     assert charge_requests(rate_limits, 2) == status(4, 0, 3600)
@@ -128,43 +138,43 @@ def test_refused_request_is_not_counted(clock: WallClock) -> None:
 
 def test_bulk_posts_are_counted_and_refused_together(clock: WallClock) -> None:
     rate_limits = make_rate_limits("60/minute", new_posts="60/minute", clock=clock)
-    state: RequestState = {}
-    rate_limits.charge_posts(KEY, state, 50)
-    assert state["rate_limit_status"] == status(60, 10, 60)
+    request = request_of()
+    rate_limits.charge_posts(request, 50)
+    assert request.rate_limit == status(60, 10, 60)
     clock.advance(20)
 
-    assert refusal(rate_limits.charge_posts, KEY, state, 11) == (
+    assert refusal(rate_limits.charge_posts, request, 11) == (
         "Too many new posts: 60 per minute are allowed for one API key. Try again in 40 s.",
         40,
     )
-    assert state["rate_limit_status"] == status(60, 10, 60)
-    rate_limits.charge_posts(KEY, state, 10)
-    assert state["rate_limit_status"] == status(60, 0, 60)
-    rate_limits.charge_posts(OTHER_KEY, state, 60)
+    assert request.rate_limit == status(60, 10, 60)
+    rate_limits.charge_posts(request, 10)
+    assert request.rate_limit == status(60, 0, 60)
+    rate_limits.charge_posts(request_of(OTHER_KEY), 60)
     clock.advance(40)
-    rate_limits.charge_posts(KEY, state, 60)
+    rate_limits.charge_posts(request, 60)
 
 
 def test_bulk_over_total_limit_is_refused_without_retry(clock: WallClock) -> None:
     rate_limits = make_rate_limits("60/minute", new_posts="10/minute;40/hour", clock=clock)
 
     with pytest.raises(BulkLimitExceeded) as caught:
-        rate_limits.charge_posts(KEY, {}, 11)
+        rate_limits.charge_posts(request_of(), 11)
 
     assert caught.value.message == (
         "There are 11 posts; 10 per minute are allowed for one API key."
     )
-    rate_limits.charge_posts(KEY, {}, 10)
+    rate_limits.charge_posts(request_of(), 10)
 
 
 def test_status_is_of_tightest_of_requests_and_posts(clock: WallClock) -> None:
     rate_limits = make_rate_limits("3/minute", new_posts="5/minute", clock=clock)
-    state: RequestState = {}
-    rate_limits.charge_request(KEY, state)
-    rate_limits.charge_posts(KEY, state, 1)
-    assert state["rate_limit_status"] == status(3, 2, 60)
-    rate_limits.charge_posts(KEY, state, 3)
-    assert state["rate_limit_status"] == status(5, 1, 60)
+    request = request_of()
+    rate_limits.charge_request(request)
+    rate_limits.charge_posts(request, 1)
+    assert request.rate_limit == status(3, 2, 60)
+    rate_limits.charge_posts(request, 3)
+    assert request.rate_limit == status(5, 1, 60)
 
 
 def test_default_status_is_full_limit(clock: WallClock) -> None:
@@ -182,16 +192,18 @@ def test_nothing_is_limited_without_request_limit(clock: WallClock) -> None:
         subscriptions="1/minute",
         clock=clock,
     )
-    state: RequestState = {}
-    for _ in range(100):
-        rate_limits.charge_request(KEY, state)
-        rate_limits.charge_publishing(KEY, state)
-        rate_limits.charge_subscription(KEY, state)
-        rate_limits.check_all_exhausted(KEY, state, may_subscribe=False)
-        rate_limits.charge_posts(KEY, state, 50)
-        rate_limits.charge_failed_authentication(ADDRESS, {})
-
-    assert state["rate_limit_status"] == rate_limits.default_status()
+    for charge in (
+        rate_limits.charge_request,
+        rate_limits.charge_publishing,
+        rate_limits.charge_subscription,
+    ):
+        for _ in range(100):
+            request = request_of()
+            charge(request)
+            rate_limits.check_all_exhausted(request, may_subscribe=False)
+            rate_limits.charge_posts(request, 50)
+            rate_limits.charge_failed_authentication(request)
+            assert request.rate_limit == rate_limits.default_status()
     assert rate_limits.default_status() == status(1_000_000, 1_000_000, 60)
 
 
@@ -209,22 +221,22 @@ def test_nothing_is_limited_without_request_limit(clock: WallClock) -> None:
 )
 def test_publishing_and_subscriptions_have_own_limits(
     clock: WallClock,
-    charge: Callable[[RateLimits, ApiKeyId, RequestState], None],
+    charge: Callable[[RateLimits, ApiRequest], None],
     may_subscribe: bool,
     other_limits: dict[str, str],
     subject: str,
 ) -> None:
     rate_limits = make_rate_limits("1/minute", clock=clock, **other_limits)
-    state: RequestState = {}
-    rate_limits.charge_request(KEY, state)
+    rate_limits.charge_request(request_of())
     if may_subscribe:
-        rate_limits.charge_publishing(KEY, state)
+        rate_limits.charge_publishing(request_of())
     for remaining in (1, 0):
-        rate_limits.check_all_exhausted(KEY, state, may_subscribe=may_subscribe)
-        charge(rate_limits, KEY, state)
-        assert state["rate_limit_status"] == status(2, remaining, 60)
+        request = request_of()
+        rate_limits.check_all_exhausted(request, may_subscribe=may_subscribe)
+        charge(rate_limits, request)
+        assert request.rate_limit == status(2, remaining, 60)
 
-    message, _ = refusal(charge, rate_limits, KEY, state)
+    message, _ = refusal(charge, rate_limits, request_of())
     assert message == (
         f"Too many {subject}: 2 per minute are allowed for one API key. Try again in 60 s."
     )
@@ -247,56 +259,61 @@ def test_precheck_refuses_when_all_limits_are_exhausted(
     rate_limits = make_rate_limits(
         requests, publishing=publishing, subscriptions="1/hour", clock=clock
     )
-    state: RequestState = {}
-    rate_limits.charge_request(KEY, state)
-    rate_limits.charge_publishing(KEY, state)
-    rate_limits.check_all_exhausted(KEY, state, may_subscribe=False)
-    rate_limits.charge_publishing(KEY, state)
-    rate_limits.check_all_exhausted(KEY, state, may_subscribe=True)
-    rate_limits.charge_subscription(KEY, {})
+    rate_limits.charge_request(request_of())
+    rate_limits.charge_publishing(request_of())
+    rate_limits.check_all_exhausted(request_of(), may_subscribe=False)
+    rate_limits.charge_publishing(request_of())
+    rate_limits.check_all_exhausted(request_of(), may_subscribe=True)
+    rate_limits.charge_subscription(request_of())
 
     for may_subscribe in (False, True):
+        request = request_of()
         with pytest.raises(RateLimitExceeded) as caught:
-            rate_limits.check_all_exhausted(KEY, state, may_subscribe=may_subscribe)
+            rate_limits.check_all_exhausted(request, may_subscribe=may_subscribe)
         assert caught.value.message == (
             f"Too many requests: {limits[0]} are allowed for one API key, and {limits[1]} that only"
             " publish. Try again in 60 s."
         )
         assert caught.value.retry_after == 60
-        assert state["rate_limit_status"] == refused
+        assert request.rate_limit == refused
+        assert not request.is_charged
 
     clock.advance(60)
-    rate_limits.check_all_exhausted(KEY, state, may_subscribe=False)
+    rate_limits.check_all_exhausted(request_of(), may_subscribe=False)
 
 
 def test_publishing_without_limit_has_unlimited_status(clock: WallClock) -> None:
     rate_limits = make_rate_limits("1/minute", clock=clock)
-    state: RequestState = {}
     for _ in range(100):
-        rate_limits.charge_publishing(KEY, state)
+        request = request_of()
+        rate_limits.charge_publishing(request)
 
-    assert state["rate_limit_status"] == status(1_000_000, 1_000_000, 60)
+    assert request.rate_limit == status(1_000_000, 1_000_000, 60)
 
 
 def test_request_is_charged_once_by_first_kind(clock: WallClock) -> None:
     rate_limits = make_rate_limits("9/minute", publishing="9/minute", clock=clock)
-    state: RequestState = {}
-    charge = RateLimitCharge(rate_limits, KEY, state)
-    charge.precheck(may_subscribe=True)
-    assert state == {}
-    charge.charge_publishing()
-    charge.charge_request()
+    request = request_of()
+    rate_limits.check_all_exhausted(request, may_subscribe=True)
+    assert (request.rate_limit, request.is_charged) == (None, False)
+    rate_limits.charge_publishing(request)
+    rate_limits.charge_request(request)
+    rate_limits.charge_subscription(request)
 
-    assert state["rate_limit_status"] == status(9, 8, 60)
+    assert (request.rate_limit, request.is_charged) == (status(9, 8, 60), True)
     assert charge_requests(rate_limits, 1) == status(9, 8, 60)
 
 
-def test_headers_are_integers() -> None:
-    assert list(rate_limit_headers(RateLimitStatus(60, 59, 1776265260))) == [
-        (b"x-ratelimit-limit", b"60"),
-        (b"x-ratelimit-remaining", b"59"),
-        (b"x-ratelimit-reset", b"1776265260"),
-    ]
+def test_refused_request_is_not_charged_by_another_kind(clock: WallClock) -> None:
+    rate_limits = make_rate_limits("9/minute", publishing="1/minute", clock=clock)
+    rate_limits.charge_publishing(request_of())
+    request = request_of()
+    refusal(rate_limits.charge_publishing, request)
+
+    rate_limits.charge_request(request)
+
+    assert request.rate_limit == status(1, 0, 60)
+    assert charge_requests(rate_limits, 1) == status(9, 8, 60)
 
 
 # Failed authentications
@@ -305,18 +322,26 @@ def test_headers_are_integers() -> None:
 def test_address_with_too_many_failures_is_refused_and_keys_are_not(clock: WallClock) -> None:
     rate_limits = make_rate_limits("2/minute", failed_authentications="3/minute", clock=clock)
     for _ in range(3):
-        rate_limits.charge_failed_authentication(ADDRESS, {})
+        rate_limits.charge_failed_authentication(request_of(None))
     clock.advance(30)
 
-    state: RequestState = {}
-    assert refusal(rate_limits.charge_failed_authentication, ADDRESS, state) == (
+    request = request_of(None)
+    assert refusal(rate_limits.charge_failed_authentication, request) == (
         "Too many rejected keys: 3 per minute are allowed for one address. Try again in 30 s.",
         30,
     )
-    assert state == {"rate_limit_status": status(3, 0, 60)}
+    assert (request.rate_limit, request.is_charged) == (status(3, 0, 60), False)
     assert charge_requests(rate_limits, 1) == status(2, 1, 90)
     clock.advance(30)
-    rate_limits.charge_failed_authentication(ADDRESS, {})
+    rate_limits.charge_failed_authentication(request_of(None))
+
+
+def test_status_of_a_failed_authentication_is_that_of_requests(clock: WallClock) -> None:
+    rate_limits = make_rate_limits("2/minute", failed_authentications="3/minute", clock=clock)
+    request = request_of(None)
+    rate_limits.charge_failed_authentication(request)
+
+    assert request.rate_limit is None
 
 
 @pytest.mark.parametrize(
@@ -333,55 +358,13 @@ def test_addresses_of_one_network_are_limited_together(
     clock: WallClock, failed: str, refused: str
 ) -> None:
     rate_limits = make_rate_limits("60/minute", failed_authentications="1/minute", clock=clock)
-    rate_limits.charge_failed_authentication(failed, {})
+    rate_limits.charge_failed_authentication(request_of(None, failed))
 
-    refusal(rate_limits.charge_failed_authentication, refused, {})
+    refusal(rate_limits.charge_failed_authentication, request_of(None, refused))
 
 
 def test_networks_are_limited_separately_and_a_missing_address_is_not(clock: WallClock) -> None:
     rate_limits = make_rate_limits("60/minute", failed_authentications="1/minute", clock=clock)
 
     for address in ("2001:db8::1", ADDRESS, "2001:db8:0:1::1", "203.0.113.8", "::1", None, None):
-        rate_limits.charge_failed_authentication(address, {})
-
-
-# Storage
-
-
-def test_storage_is_bounded() -> None:
-    storage = BoundedStorage(lambda: 0.0, max_counts=1000)
-
-    for caller in range(10_000):
-        storage.incr(str(caller), expiry=60)
-
-    assert len(storage) == 1000
-    assert storage.get("9999") == 1
-    assert storage.get("9000") == 1
-    assert storage.get("8999") == 0
-
-
-def test_expired_counters_are_evicted() -> None:
-    now = 0.0
-    storage = BoundedStorage(lambda: now)
-    for caller in range(1000):
-        storage.incr(str(caller), expiry=60)
-    now = 59.9
-    storage.incr("0", expiry=60)
-
-    assert (storage.get("0"), storage.get_expiry("0")) == (2, 60.0)
-    now = 60.0
-    assert storage.get("0") == 0
-    storage.incr("new", expiry=60)
-    assert len(storage) == 1
-
-
-def test_counters_can_be_cleared() -> None:
-    storage = BoundedStorage(lambda: 0.0)
-    storage.incr("a", expiry=60)
-    storage.incr("b", expiry=60)
-
-    storage.clear("a")
-    assert (storage.get("a"), storage.get_expiry("a")) == (0, 0.0)
-    assert storage.reset() == 1
-    assert len(storage) == 0
-    assert storage.check()
+        rate_limits.charge_failed_authentication(request_of(None, address))

@@ -1,4 +1,4 @@
-"""The middleware behind a real server, with closing sockets and slow bodies."""
+"""The application behind a real server, with closing sockets and slow bodies."""
 
 import asyncio
 import logging
@@ -10,12 +10,13 @@ from datetime import timedelta
 import httpx
 import pytest
 import uvicorn
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import StreamingResponse
 
+from app.http.application import Handler
 from app.http.body import read_body
-from tests.http.asgi import LONG_TIMEOUT, RecordingObserver, build_middleware
+from app.http.request import HttpRequest
+from app.http.responses import BytesResponse, Response
+from tests.http.asgi import LONG_TIMEOUT, CallRecorder, build_application, responding
 
 MEBIBYTE = 1024 * 1024
 SHORT_TIMEOUT = timedelta(milliseconds=50)
@@ -29,13 +30,13 @@ def http_implementation(request: pytest.FixtureRequest) -> str:
 
 
 @asynccontextmanager
-async def serve_app(
-    app: ASGIApp, http: str, observer: RecordingObserver, limit: timedelta = LONG_TIMEOUT
+async def serve(
+    handle: Handler, http: str, recorder: CallRecorder, limit: timedelta = LONG_TIMEOUT
 ) -> AsyncIterator[int]:
-    """Serve an app inside the middleware on a free port; yields the port. `limit` is its timeout."""
+    """Serve a handler on a free port; yields the port. `limit` is its timeout."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
-            build_middleware(app, observer, timeout=limit),
+            build_application(handle, recorder, timeout=limit),
             http=http,
             lifespan="off",
             log_config=None,
@@ -61,33 +62,34 @@ async def open_connection(
         writer.close()
 
 
-async def wait_for_requests(observer: RecordingObserver, requests: int) -> None:
+async def wait_for_requests(recorder: CallRecorder, requests: int) -> None:
     """Wait until `requests` requests have finished."""
     async with asyncio.timeout(10):
-        while len(observer.finished) < requests:  # noqa: ASYNC110 - there is no event to wait for
+        while len(recorder.finished) < requests:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.005)
 
 
-async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    body = await read_body(Request(scope, receive), MEBIBYTE)
-    await PlainTextResponse(str(len(body)))(scope, receive, send)
+async def measure_body(request: HttpRequest) -> Response:
+    body = await read_body(request, MEBIBYTE)
+    return BytesResponse(str(len(body)).encode(), 200, ())
 
 
 @pytest.mark.parametrize("has_body", [False, True])
 async def test_closed_socket_cancels_app(http_implementation: str, has_body: bool) -> None:
-    observer = RecordingObserver()
+    recorder = CallRecorder()
     is_running, was_cancelled = asyncio.Event(), asyncio.Event()
 
-    async def wait_until_cancelled(scope: Scope, receive: Receive, send: Send) -> None:
-        assert await Request(scope, receive).body() == (b"abc" if has_body else b"")
+    async def wait_until_cancelled(request: HttpRequest) -> Response:
+        assert await read_body(request, MEBIBYTE) == (b"abc" if has_body else b"")
         is_running.set()
         try:
             await asyncio.Event().wait()
         finally:
             was_cancelled.set()
+        raise AssertionError("an event that is never set")
 
     async with (
-        serve_app(wait_until_cancelled, http_implementation, observer) as port,
+        serve(wait_until_cancelled, http_implementation, recorder) as port,
         open_connection(port) as (_, writer),
     ):
         head = b"POST / HTTP/1.1\r\nHost: x\r\n"
@@ -95,24 +97,24 @@ async def test_closed_socket_cancels_app(http_implementation: str, has_body: boo
         await is_running.wait()
         writer.close()
         await asyncio.wait_for(was_cancelled.wait(), 10)
-        await wait_for_requests(observer, 1)
+        await wait_for_requests(recorder, 1)
 
-    assert [record.status for record in observer.finished] == [499]
-    assert observer.failures == []
+    assert recorder.statuses == [499]
+    assert recorder.failures == []
 
 
 async def test_stalled_body_times_out(http_implementation: str) -> None:
-    observer = RecordingObserver()
+    recorder = CallRecorder()
 
     async with (
-        serve_app(echo, http_implementation, observer, SHORT_TIMEOUT) as port,
+        serve(measure_body, http_implementation, recorder, SHORT_TIMEOUT) as port,
         open_connection(port) as (reader, writer),
     ):
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
         status_line = await asyncio.wait_for(reader.readline(), 10)
 
     assert status_line == b"HTTP/1.1 503 Service Unavailable\r\n"
-    assert [record.error_codes for record in observer.finished] == [("service_unavailable",)]
+    assert recorder.error_codes == [("service_unavailable",)]
 
 
 @pytest.mark.parametrize("ending", ["timeout", "exception"])
@@ -120,7 +122,7 @@ async def test_truncated_response_is_a_protocol_error(
     http_implementation: str, ending: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL, "uvicorn.error")
-    observer = RecordingObserver()
+    recorder = CallRecorder()
 
     async def stream_chunks() -> AsyncIterator[bytes]:
         yield b"beginning"
@@ -130,15 +132,15 @@ async def test_truncated_response_is_a_protocol_error(
 
     timeout = SHORT_TIMEOUT if ending == "timeout" else LONG_TIMEOUT
     async with (
-        serve_app(
-            StreamingResponse(stream_chunks()), http_implementation, observer, timeout
+        serve(
+            responding(StreamingResponse(stream_chunks())), http_implementation, recorder, timeout
         ) as port,
         httpx.AsyncClient() as client,
     ):
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get(f"http://127.0.0.1:{port}/")
 
-    assert [record.status for record in observer.finished] == [200]
+    assert recorder.statuses == [200]
 
 
 async def test_body_size_limit_is_exact(http_implementation: str) -> None:
@@ -147,7 +149,7 @@ async def test_body_size_limit_is_exact(http_implementation: str) -> None:
             yield b"a" * min(65536, size - start)
 
     async with (
-        serve_app(echo, http_implementation, RecordingObserver()) as port,
+        serve(measure_body, http_implementation, CallRecorder()) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         statuses = [
@@ -167,7 +169,7 @@ async def test_body_size_limit_is_exact(http_implementation: str) -> None:
 
 async def test_expect_continue_with_oversized_body_is_refused(http_implementation: str) -> None:
     async with (
-        serve_app(echo, http_implementation, RecordingObserver()) as port,
+        serve(measure_body, http_implementation, CallRecorder()) as port,
         open_connection(port) as (reader, writer),
     ):
         writer.write(
@@ -179,9 +181,9 @@ async def test_expect_continue_with_oversized_body_is_refused(http_implementatio
 
 
 async def test_connection_is_kept_alive(http_implementation: str) -> None:
-    observer = RecordingObserver()
+    recorder = CallRecorder()
     async with (
-        serve_app(echo, http_implementation, observer) as port,
+        serve(measure_body, http_implementation, recorder) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         texts = [
@@ -190,4 +192,4 @@ async def test_connection_is_kept_alive(http_implementation: str) -> None:
         ]
 
     assert texts == ["0", "3", "0", "0"]
-    assert [record.status for record in observer.finished] == [200] * 4
+    assert recorder.statuses == [200] * 4

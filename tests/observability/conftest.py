@@ -1,12 +1,15 @@
-"""Restores the logging configuration of the process after each test, and reads log lines."""
+"""Restores the logging configuration after each test, reads log lines, and records requests."""
 
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import structlog
+
+from app.observability.metrics import Metrics
+from app.observability.request_recorder import RequestRecorder
 
 
 def log_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
@@ -33,3 +36,10 @@ def restore_logging() -> Iterator[None]:
         logger.propagate = propagate
         logger.disabled = disabled
     structlog.configure(**configuration)
+
+
+@pytest.fixture
+async def recorder(anyio_backend: str) -> AsyncIterator[RequestRecorder]:
+    recorder = RequestRecorder(Metrics())
+    yield recorder
+    recorder.close()

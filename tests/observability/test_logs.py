@@ -1,8 +1,11 @@
 """Format of log lines, and what they never contain."""
 
+import io
 import logging
 import re
 import uuid
+from contextlib import redirect_stderr
+from typing import Any
 
 import pytest
 import structlog
@@ -12,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.db.core.database import Database, WriteSession
 from app.db.models import Workspace
-from app.observability.logs import configure_logging
+from app.observability.logs import configure_logging, log_handler
 from tests.factories import NOW, add_workspace
 from tests.observability.conftest import log_lines
 
@@ -150,6 +153,39 @@ def test_console_lines_are_plain_text(capsys: pytest.CaptureFixture[str]) -> Non
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \[info +\] database migrated +\[app\] revision=0001\n",
         output,
     )
+
+
+class RecordingFile(io.RawIOBase):
+    """File that records each system call that would write to it."""
+
+    def __init__(self) -> None:
+        self.calls: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.calls.append(bytes(data))
+        return len(self.calls[-1])
+
+
+def test_each_system_call_writes_complete_lines_that_a_pipe_takes_at_once() -> None:
+    file = RecordingFile()
+    lines = [f"{number} {'x' * (number % 400)}\n" for number in range(1000)]
+    too_long = "y" * 5000 + "\n"
+    stream = io.TextIOWrapper(io.BufferedWriter(file), write_through=True)
+    with redirect_stderr(stream):
+        configure_logging("info", "json")
+        handler = log_handler()
+        assert handler is not None
+        handler.write("".join(lines))
+        handler.write(f"a\n{too_long}b\n")
+
+    *calls, before, long_call, after = file.calls
+    assert (before, long_call, after) == (b"a\n", too_long.encode(), b"b\n")
+    assert b"".join(calls).decode() == "".join(lines)
+    assert all(call.endswith(b"\n") and len(call) <= 4096 for call in calls)
+    assert len(calls) == 47
 
 
 VALUES = {

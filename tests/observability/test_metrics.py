@@ -8,18 +8,22 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.observability.metrics import METRICS_CONTENT_TYPE, Metrics, render_metrics
+from app.observability.metrics import (
+    METRICS_CONTENT_TYPE,
+    Metrics,
+    RequestLabels,
+    render_metrics,
+)
 
 WORKER_SCRIPT = """
 import os, sys
-from app.observability.metrics import Metrics, render_metrics
+from app.observability.metrics import Metrics, RequestLabels, render_metrics
 metrics = Metrics()
 for _ in range(int(sys.argv[1])):
-    metrics.request_started()
-    metrics.request_finished(
-        api="rest", route="/v1/posts", method="GET", status=200, seconds=0.02
+    metrics.requests_finished(
+        RequestLabels("rest", "/v1/posts", "GET", 200, None, None), [0.02]
     )
-metrics.request_started()
+metrics.set_requests_in_progress(1)
 if sys.argv[2] == "render":
     sys.stdout.buffer.write(render_metrics(metrics))
 sys.stdout.flush()
@@ -35,15 +39,17 @@ def samples(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     }
 
 
-def count_request(metrics: Metrics, **request: object) -> None:
-    defaults = {"api": "rest", "route": "/v1/posts", "method": "GET", "status": 200, "seconds": 0.1}
-    metrics.request_started()
-    metrics.request_finished(**{**defaults, **request})  # type: ignore[arg-type]
+READ = RequestLabels("rest", "/v1/posts", "GET", 200, None, None)
+
+
+def count_requests(metrics: Metrics, *requests: RequestLabels) -> None:
+    for labels in requests:
+        metrics.requests_finished(labels, [0.1])
 
 
 def test_apps_in_one_process_count_separately() -> None:
     first, second = Metrics(), Metrics()
-    count_request(first)
+    count_requests(first, READ)
 
     labels = {"api": "rest", "route": "/v1/posts", "method": "GET", "status": "2xx"}
     sample = ("post_results_http_requests_total", frozenset(labels.items()))
@@ -53,19 +59,38 @@ def test_apps_in_one_process_count_separately() -> None:
 
 def test_requests_in_progress_are_counted() -> None:
     metrics = Metrics()
-    count_request(metrics)
-    metrics.request_started()
-    metrics.request_started()
 
     in_progress = ("post_results_http_requests_in_progress", frozenset[tuple[str, str]]())
-    assert samples(render_metrics(metrics))[in_progress] == 2
+    for number in (2, 0):
+        metrics.set_requests_in_progress(number)
+        assert samples(render_metrics(metrics))[in_progress] == number
+
+
+def test_requests_of_a_batch_are_counted_and_measured_ones_timed() -> None:
+    metrics = Metrics()
+    metrics.requests_finished(READ, [0.02, None, 0.2])
+
+    values = samples(render_metrics(metrics))
+    labels = {"api": "rest", "route": "/v1/posts", "method": "GET", "status": "2xx"}
+    assert values["post_results_http_requests_total", frozenset(labels.items())] == 3
+    durations = "post_results_http_request_duration_seconds"
+    assert values[f"{durations}_count", frozenset(labels.items())] == 2
+    assert values[f"{durations}_sum", frozenset(labels.items())] == 0.22
+
+
+def test_dropped_lines_are_counted() -> None:
+    metrics = Metrics()
+    metrics.log_lines_dropped(3)
+    metrics.log_lines_dropped(4)
+
+    values = samples(render_metrics(metrics))
+    assert values["post_results_log_lines_dropped_total", frozenset()] == 7
 
 
 def test_rate_limited_requests_are_counted() -> None:
     metrics = Metrics()
-    count_request(metrics, status=429)
-    count_request(metrics, status=429, api=None)
-    count_request(metrics, status=401)
+    refused = READ._replace(status=429)
+    count_requests(metrics, refused, refused._replace(api=None), READ._replace(status=401))
 
     values = samples(render_metrics(metrics))
     name = "post_results_rate_limited_requests_total"
@@ -87,7 +112,7 @@ def test_operations_are_counted_by_type_and_code_and_unknown_ones_together(
 ) -> None:
     metrics = Metrics()
     for number in range(100):
-        metrics.operation_finished(kind.format(number), code and code.format(number))
+        metrics.operations_finished(kind.format(number), code and code.format(number))
 
     values = samples(render_metrics(metrics))
     assert values["post_results_graphql_operations_total", frozenset(labels.items())] == 100
@@ -96,7 +121,7 @@ def test_operations_are_counted_by_type_and_code_and_unknown_ones_together(
 def test_client_chosen_methods_share_one_label() -> None:
     metrics = Metrics()
     for number in range(100):
-        count_request(metrics, method=f"METHOD{number}", route=None)
+        count_requests(metrics, READ._replace(method=f"METHOD{number}", route=None))
 
     values = samples(render_metrics(metrics))
     labels = {"api": "rest", "route": "unmatched", "method": "other", "status": "2xx"}

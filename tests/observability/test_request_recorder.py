@@ -1,160 +1,212 @@
-"""Log lines and metrics of requests."""
+"""Metrics of requests, when they and the log lines are written, and a log that is not read."""
 
-import os
-from dataclasses import replace
-from datetime import timedelta
-from uuid import UUID
+import asyncio
+import io
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, redirect_stderr
+from typing import Any
 
 import pytest
-from starlette.types import Receive, Scope, Send
 
-from app.domain.ids import ApiKeyId, WorkspaceId
-from app.http.middleware import ErrorMiddleware
-from app.http.request_logging import RequestLoggingMiddleware
+from app.observability.log_writer import MAX_BUFFERED_BYTES
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
-from app.observability.request_recorder import RequestRecord, RequestRecorder
-from tests.http.asgi import (
-    NO_TIME,
-    UNMATCHED_RECORD,
-    http_client,
-    make_rate_limits,
-    render_error,
-    stepping_clock,
-)
-from tests.observability.conftest import log_lines
-
-TOKEN = "pe_live_0123456789abcdef0123456789abcdef"
-
-READ_REQUEST = RequestRecord(
-    request_id="0000cafe",
-    method="POST",
-    route="/graphql",
-    path="/graphql",
-    status=200,
-    duration=timedelta(microseconds=12_345),
-    body_bytes=512,
-    client_address="203.0.113.7",
-    api="graphql",
-    api_key_id=ApiKeyId(UUID(int=1)),
-    workspace_id=WorkspaceId(UUID(int=2)),
-    operation_name="Posts",
-    operation_type="query",
-    error_codes=("not_found", "bad_cursor"),
-    is_latency_measured=True,
-)
-UNMATCHED_REQUEST = replace(
-    UNMATCHED_RECORD, method="BREW", path="/no\nsuch pot/é\ud800", duration=NO_TIME
+from app.observability.request_recorder import RequestRecorder
+from tests.http.asgi import VirtualTimeLoop
+from tests.observability.request_records import (
+    COUNTS,
+    counted,
+    make_record,
+    read_record,
+    record_request,
+    registry_of,
 )
 
-
-def metrics_for(*requests: RequestRecord) -> Metrics:
-    metrics = Metrics()
-    recorder = RequestRecorder(metrics)
-    for request in requests:
-        recorder.request_started()
-        recorder.request_finished(request)
-    return metrics
+TIMEOUT_SECONDS = 10
 
 
-def test_request_is_one_line_with_all_fields(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging("info", "json")
-    metrics_for(READ_REQUEST, UNMATCHED_REQUEST)
-
-    lines = log_lines(capsys)
-    assert [line.pop("logger") for line in lines] == 2 * ["app.requests"]
-    assert lines == [
-        {
-            "level": "info",
-            "event": "request finished",
-            "request_id": "0000cafe",
-            "method": "POST",
-            "path": "/graphql",
-            "status": 200,
-            "duration_ms": 12.3,
-            "bytes": 512,
-            "client": "203.0.113.7",
-            "api": "graphql",
-            "api_key_id": "00000000-0000-0000-0000-000000000001",
-            "workspace_id": "00000000-0000-0000-0000-000000000002",
-            "operation": "Posts",
-            "operation_type": "query",
-            "errors": ["not_found", "bad_cursor"],
-        },
-        {
-            "level": "info",
-            "event": "request finished",
-            "request_id": "00000001",
-            "method": "BREW",
-            "path": "/no%0Asuch%20pot/%C3%A9%3F",
-            "status": 404,
-            "duration_ms": 0.0,
-            "bytes": 0,
-        },
-    ]
+# Metrics
 
 
-async def test_failure_is_logged_with_traceback_and_without_secrets(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    configure_logging("info", "json")
-    recorder = RequestRecorder(Metrics())
+async def test_requests_are_counted_and_timed_by_labels(recorder: RequestRecorder) -> None:
+    record_request(recorder, read_record())
+    record_request(recorder, read_record())
+    record_request(recorder, make_record(method="BREW"), status=404)
+    record_request(recorder, read_record(is_latency_measured=False), seconds=30)
+    recorder.flush()
 
-    async def failing_app(scope: Scope, receive: Receive, send: Send) -> None:
-        raise LookupError("internals")
-
-    app = RequestLoggingMiddleware(
-        ErrorMiddleware(failing_app, render=render_error, report=recorder.request_failed),
-        observer=recorder,
-        rate_limits=make_rate_limits(),
-        random_bytes=os.urandom,
-        monotonic=stepping_clock(),
-    )
-    async with http_client(app) as client:
-        response = await client.get(
-            f"/posts/{TOKEN}?search=confidential", headers={"Authorization": f"Bearer {TOKEN}"}
-        )
-
-    failed, finished = log_lines(capsys)
-    assert (failed["level"], failed["event"]) == ("error", "request failed")
-    assert str(failed["exception"]).endswith("LookupError: internals")
-    assert (finished["level"], finished["status"], finished["path"]) == ("error", 500, "/posts/***")
-    assert {failed["request_id"], finished["request_id"]} == {response.headers["X-Request-Id"]}
-    for secret in (TOKEN, "Authorization", "confidential"):
-        assert secret not in repr((failed, finished))
-
-
-def test_requests_are_counted_and_timed_by_labels() -> None:
-    long_poll = replace(READ_REQUEST, duration=timedelta(seconds=30), is_latency_measured=False)
-    registry = metrics_for(READ_REQUEST, READ_REQUEST, UNMATCHED_REQUEST, long_poll).registry
-
+    registry = registry_of(recorder)
     read = {"api": "graphql", "route": "/graphql", "method": "POST", "status": "2xx"}
     unmatched = {"api": "unmatched", "route": "unmatched", "method": "other", "status": "4xx"}
-    counts = "post_results_http_requests_total"
     durations = "post_results_http_request_duration_seconds"
-    assert registry.get_sample_value(counts, read) == 3
-    assert registry.get_sample_value(counts, unmatched) == 1
+    assert registry.get_sample_value(COUNTS, read) == 3
+    assert registry.get_sample_value(COUNTS, unmatched) == 1
     assert registry.get_sample_value(f"{durations}_count", read) == 2
     assert registry.get_sample_value(f"{durations}_sum", read) == pytest.approx(0.02469)
     assert registry.get_sample_value(f"{durations}_bucket", {**read, "le": "0.01"}) == 0
     assert registry.get_sample_value(f"{durations}_bucket", {**read, "le": "0.025"}) == 2
 
 
-def test_operations_are_counted_by_type_and_first_error() -> None:
-    registry = metrics_for(READ_REQUEST, UNMATCHED_REQUEST).registry
+async def test_operations_are_counted_by_type_and_first_error(recorder: RequestRecorder) -> None:
+    record_request(recorder, read_record())
+    record_request(recorder, read_record(error_codes=()))
+    record_request(recorder, make_record(error_codes=("not_found",)), status=404)
+    recorder.flush()
 
+    registry = registry_of(recorder)
     name = "post_results_graphql_operations_total"
-    assert registry.get_sample_value(name, {"type": "query", "code": "not_found"}) == 1
-    operations = [
-        sample for family in registry.collect() for sample in family.samples if sample.name == name
-    ]
-    assert len(operations) == 1
+    operations = {
+        (sample.labels["type"], sample.labels["code"]): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == name
+    }
+    assert operations == {("query", "not_found"): 1, ("query", "ok"): 1}
 
 
-def test_successful_requests_are_not_logged_at_error_level(
-    capsys: pytest.CaptureFixture[str],
+async def test_requests_in_progress_are_shown(recorder: RequestRecorder) -> None:
+    for _ in range(3):
+        recorder.request_started()
+    recorder.request_finished(make_record(), 200, 0.1)
+    recorder.flush()
+
+    name = "post_results_http_requests_in_progress"
+    assert registry_of(recorder).get_sample_value(name) == 2
+
+
+# Times
+
+
+@pytest.fixture
+def virtual_time() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        yield runner
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05, 0.1, 5])
+def test_finished_request_is_recorded_within_a_tenth_of_a_second(
+    virtual_time: asyncio.Runner, seconds: float
 ) -> None:
-    configure_logging("error", "json")
-    metrics_for(READ_REQUEST)
+    async def run() -> None:
+        recorder = RequestRecorder(Metrics())
+        recorder.request_started()
+        await asyncio.sleep(seconds)
+        recorder.request_finished(make_record(), 200, seconds)
+        assert counted(recorder) == 0
+        await asyncio.sleep(0.1001)
+        assert counted(recorder) == 1
 
-    assert log_lines(capsys) == []
+    virtual_time.run(run())
+
+
+def test_idle_recorder_sets_no_timer(virtual_time: asyncio.Runner) -> None:
+    async def run() -> None:
+        recorder = RequestRecorder(Metrics())
+        record_request(recorder, make_record())
+        await asyncio.sleep(1)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        timers = loop.timers
+        await asyncio.sleep(60)
+        assert loop.timers == timers + 1  # of this sleep
+
+    virtual_time.run(run())
+
+
+@pytest.mark.parametrize(
+    ("statuses", "recorded"),
+    [([200, 500], 2), ([404, 503], 2), ([200] * 63, 0), ([200] * 64, 64), ([200] * 65, 64)],
+)
+async def test_failure_or_full_batch_is_recorded_immediately(
+    recorder: RequestRecorder, statuses: list[int], recorded: int
+) -> None:
+    for status in statuses:
+        record_request(recorder, make_record(), status)
+
+    assert counted(recorder) == recorded
+
+
+async def test_line_is_written_without_a_further_request(
+    recorder: RequestRecorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("info", "json")
+    record_request(recorder, make_record())
+
+    output = ""
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while not output:
+            await asyncio.sleep(0.01)
+            output = capsys.readouterr().err
+    assert json.loads(output)["event"] == "request finished"
+
+
+# A log that no one reads
+
+
+class StalledStream(io.StringIO):
+    """Stream whose writes wait until its reader continues."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_read = threading.Event()
+
+    def write(self, text: str) -> int:
+        assert self.is_read.wait(TIMEOUT_SECONDS)
+        return super().write(text)
+
+
+@asynccontextmanager
+async def stalled_log() -> AsyncIterator[StalledStream]:
+    """Replace stderr by a stream that no one reads, for lines in the format `json`."""
+    stream = StalledStream()
+    with redirect_stderr(stream):
+        configure_logging("info", "json")
+        try:
+            yield stream
+        finally:
+            stream.is_read.set()
+
+
+def log_of(stream: StalledStream) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+async def test_log_that_is_not_read_drops_lines_and_delays_no_request(
+    recorder: RequestRecorder,
+) -> None:
+    record = read_record(operation_name="x" * 200)
+    dropped = "post_results_log_lines_dropped_total"
+    async with stalled_log() as stream:
+        sent = 0
+        while not registry_of(recorder).get_sample_value(dropped):
+            for _ in range(64):
+                record_request(recorder, record)
+            sent += 64
+        assert stream.getvalue() == ""
+        for _ in range(128):
+            record_request(recorder, record)
+            sent += 1
+        lost = registry_of(recorder).get_sample_value(dropped)
+        assert lost == 3 * 64
+        assert counted(recorder) == sent
+
+        stream.is_read.set()
+        recorder.close()
+        *written, report = log_of(stream)
+        assert [line["event"] for line in written] == ["request finished"] * (sent - int(lost))
+        size = len(stream.getvalue())
+        assert MAX_BUFFERED_BYTES - 64 * size / len(written) < size <= MAX_BUFFERED_BYTES
+
+        record_request(recorder, record)
+        recorder.close()
+        later = log_of(stream)[sent - int(lost) + 1 :]
+    del report["timestamp"]
+    assert report == {
+        "level": "warning",
+        "logger": "app.requests",
+        "event": "log lines dropped",
+        "count": lost,
+    }
+    assert [line["event"] for line in later] == ["request finished"]

@@ -51,9 +51,9 @@ def test_log_lines_appear_above_line() -> None:
             assert sys.stderr is line
         logging.getLogger("app").info("second")
 
-    before, after = terminal.getvalue().split('"event": "first"')
-    assert before.startswith(f'{ERASE}one{ERASE}{{"timestamp": ')
-    assert after.startswith(f'}}\n{ERASE}one\n{{"timestamp": ')
+    before, after = terminal.getvalue().split('"event":"first"')
+    assert before.startswith(f'{ERASE}one{ERASE}{{"timestamp":')
+    assert after.startswith(f'}}\n{ERASE}one\n{{"timestamp":')
 
 
 def test_no_status_line_without_terminal() -> None:

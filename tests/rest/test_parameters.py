@@ -5,13 +5,14 @@ from urllib.parse import urlencode
 
 import pytest
 from graphql import GraphQLEnumType, GraphQLInputObjectType
-from starlette.requests import Request
 
 from app.domain.errors import InvalidId, InvalidInput
 from app.graphql.engine.executable_schema import create_schema
+from app.http.request import HttpRequest
 from app.rest.parameters import parse_post_id
 from app.rest.posts import SORT_DIRECTIONS, SORT_FIELDS, _list_variables
 from app.settings import GraphQLLimits
+from tests.http.asgi import make_request
 from tests.rest.write_requests import TIME_MESSAGE
 
 NO_FILTER = dict.fromkeys(
@@ -44,9 +45,8 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def make_list_request(*pairs: tuple[str, str], **path: str) -> Request:
-    query = urlencode(pairs).encode()
-    return Request({"type": "http", "query_string": query, "path_params": path})
+def make_list_request(*pairs: tuple[str, str], **path: str) -> HttpRequest:
+    return make_request(query_string=urlencode(pairs), path_parameters=path)
 
 
 def parse_filter(*pairs: tuple[str, str]) -> dict[str, object]:
@@ -228,9 +228,7 @@ def test_filters_match_schema() -> None:
 
 @pytest.mark.parametrize("query", ["search=%ff", "search=%ED%A0%80", "unknown=%C3"])
 def test_query_string_must_be_utf_8(query: str) -> None:
-    scope = {"type": "http", "query_string": query.encode(), "path_params": {}}
-
     with pytest.raises(InvalidInput) as caught:
-        _list_variables(Request(scope))
+        _list_variables(make_request(query_string=query))
 
     assert caught.value.message == "The query string must be UTF-8, percent-encoded."

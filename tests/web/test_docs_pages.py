@@ -8,13 +8,13 @@ from urllib.parse import urldefrag, urljoin
 import httpx
 import pytest
 from playwright.async_api import Browser
-from starlette.routing import Router
 
 from app.db.core.database import Database
+from app.http.routing import Router
 from app.web.pages import STATIC_DIR, DocsPages
 from tests.clients import UNLIMITED_SETTINGS, app_client
 from tests.guides import GUIDES
-from tests.http.asgi import RecordingObserver, build_middleware, http_client
+from tests.http.asgi import CallRecorder, build_application, http_client
 from tests.servers import ServerProcess
 from tests.web.page_session import open_page
 
@@ -35,21 +35,23 @@ def static_dir(tmp_path: Path) -> Path:
 
 async def get(
     path: str, static_dir: Path, *, links_graphiql: bool = True
-) -> tuple[httpx.Response, RecordingObserver]:
-    observer = RecordingObserver()
+) -> tuple[httpx.Response, CallRecorder]:
+    recorder = CallRecorder()
     pages = DocsPages(links_graphiql=links_graphiql, static_dir=static_dir)
-    async with http_client(build_middleware(Router(routes=pages.routes), observer)) as client:
-        return await client.get(path, headers={"Accept-Encoding": "identity"}), observer
+    async with http_client(
+        build_application(Router(pages.routes, "Not found."), recorder)
+    ) as client:
+        return await client.get(path, headers={"Accept-Encoding": "identity"}), recorder
 
 
 async def test_index_has_the_headers_of_every_page(static_dir: Path) -> None:
-    response, observer = await get("/docs", static_dir)
+    response, recorder = await get("/docs", static_dir)
 
     assert (response.status_code, response.text) == (200, "<h1>Documentation</h1>")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.headers["cache-control"] == "no-cache"
     assert "default-src 'none'; script-src 'self'" in response.headers["content-security-policy"]
-    assert [(record.api, record.route) for record in observer.finished] == [("docs", "/docs")]
+    assert recorder.routes == [("docs", "/docs")]
 
 
 @pytest.mark.parametrize(

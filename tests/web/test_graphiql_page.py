@@ -12,14 +12,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from starlette.routing import Router
 from starlette.types import Message
 
 from app.db.core.database import Database
+from app.http.routing import Router
 from app.web.pages import STATIC_DIR, GraphiQLPage
 from tests.clients import UNLIMITED_SETTINGS, app_client
 from tests.external_programs import ROOT
-from tests.http.asgi import ASGIClient, RecordingObserver, build_middleware, http_client, http_scope
+from tests.http.asgi import ASGIClient, CallRecorder, build_application, http_client, http_scope
 
 BROWSER_HEADERS = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 POLICY = (
@@ -52,21 +52,23 @@ def make_page(
 
 
 @pytest.fixture
-def observer() -> RecordingObserver:
-    return RecordingObserver()
+def recorder() -> CallRecorder:
+    return CallRecorder()
 
 
 @pytest.fixture
 async def page_client(
-    anyio_backend: str, build_directory: Path, observer: RecordingObserver
+    anyio_backend: str, build_directory: Path, recorder: CallRecorder
 ) -> AsyncIterator[httpx.AsyncClient]:
     graphiql = make_page(build_directory, key_prefix="<pe>")
-    async with http_client(build_middleware(Router(routes=graphiql.routes), observer)) as client:
+    async with http_client(
+        build_application(Router(graphiql.routes, "Not found."), recorder)
+    ) as client:
         yield client
 
 
 async def test_page_has_strict_security_headers(
-    page_client: httpx.AsyncClient, observer: RecordingObserver
+    page_client: httpx.AsyncClient, recorder: CallRecorder
 ) -> None:
     response = await page_client.get("/graphiql")
 
@@ -79,9 +81,7 @@ async def test_page_has_strict_security_headers(
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["cache-control"] == "no-cache"
     assert response.headers["vary"] == "Accept"
-    assert [(record.api, record.route) for record in observer.finished] == [
-        ("graphiql", "/graphiql")
-    ]
+    assert recorder.routes == [("graphiql", "/graphiql")]
 
 
 async def test_page_supports_head(page_client: httpx.AsyncClient) -> None:
@@ -116,7 +116,7 @@ async def test_asset_is_served_in_accepted_encoding(
 
 
 async def test_asset_is_cacheable_forever(
-    page_client: httpx.AsyncClient, observer: RecordingObserver
+    page_client: httpx.AsyncClient, recorder: CallRecorder
 ) -> None:
     response = await page_client.get(
         "/graphiql/assets/main-1A.js", headers={"Accept-Encoding": "gzip"}
@@ -126,9 +126,7 @@ async def test_asset_is_cacheable_forever(
     assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert response.headers["content-security-policy"] == POLICY
     assert response.headers["x-content-type-options"] == "nosniff"
-    assert [(record.api, record.route) for record in observer.finished] == [
-        ("graphiql", "/graphiql/assets/{name}")
-    ]
+    assert recorder.routes == [("graphiql", "/graphiql/assets/{name}")]
 
 
 async def test_asset_has_no_request_timeout(build_directory: Path) -> None:
@@ -137,11 +135,8 @@ async def test_asset_has_no_request_timeout(build_directory: Path) -> None:
             await asyncio.sleep(0.3)
             await super().send(message)
 
-    app = build_middleware(
-        Router(routes=make_page(build_directory).routes),
-        RecordingObserver(),
-        timeout=timedelta(seconds=0.5),
-    )
+    router = Router(make_page(build_directory).routes, "Not found.")
+    app = build_application(router, timeout=timedelta(seconds=0.5))
     client = SlowClient()
     await app(http_scope(path="/graphiql/assets/main-1A.js"), client.receive, client.send)
 
@@ -205,7 +200,7 @@ async def test_demo_key_is_embedded(build_directory: Path) -> None:
 
 
 async def get_page(page: GraphiQLPage) -> httpx.Response:
-    app = build_middleware(Router(routes=page.routes), RecordingObserver())
+    app = build_application(Router(page.routes, "Not found."))
     async with http_client(app) as client:
         return await client.get("/graphiql")
 

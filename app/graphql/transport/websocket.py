@@ -44,6 +44,7 @@ from app.graphql.transport.websocket_messages import (
 from app.http.concurrency import ConcurrencyLimiter
 from app.http.headers import parse_bearer
 from app.http.request import ApiRequest
+from app.observability.logs import clean_text
 from app.observability.metrics import Metrics
 
 _STALL_CHECKS = 5
@@ -388,7 +389,7 @@ class GraphQLWebSocket:
             "operations": self._operation_count,
         }
         if self._client_address is not None:
-            fields["client"] = self._client_address
+            fields["client"] = clean_text(self._client_address)
         if self._handshake is not None and self._handshake.api_key_id is not None:
             fields["api_key_id"] = str(self._handshake.api_key_id)
             fields["workspace_id"] = str(self._handshake.workspace_id)

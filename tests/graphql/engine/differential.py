@@ -146,7 +146,7 @@ class DifferentialBench:
                 max_wait=timedelta(0),
                 signing_key=bytes(16),
             ),
-            request=ApiRequest("0", token=None, client_address=None),
+            request=ApiRequest("0", None, None),
             entry_limit=ResponseEntryLimit(LIST_ENTRIES),
             max_argument_values=100,
         )

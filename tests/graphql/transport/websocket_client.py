@@ -84,6 +84,7 @@ async def connect(
     path: str = "/graphql",
     subprotocols: Sequence[str] = (PROTOCOL,),
     headers: Mapping[str, str] | None = None,
+    address: str = "192.0.2.1",
 ) -> AsyncIterator[WebSocketClient]:
     """Open a socket and send its handshake."""
     raw = {"host": "test:80", **(headers or {})}
@@ -93,7 +94,7 @@ async def connect(
         "query_string": b"",
         "headers": [(name.encode(), value.encode()) for name, value in raw.items()],
         "subprotocols": list(subprotocols),
-        "client": ("192.0.2.1", 50000),
+        "client": (address, 50000),
         "extensions": {"websocket.http.response": {}},
     }
     socket = WebSocketClient(app, scope, [{"type": "websocket.connect"}])

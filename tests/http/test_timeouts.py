@@ -9,37 +9,43 @@ from typing import Any, TypeVar
 
 import pytest
 from starlette.background import BackgroundTask
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.types import ASGIApp, Message
 
-from app.http.request_scope import request_state
-from app.http.timeout_middleware import RequestTimeoutMiddleware
+from app.http.application import Handler, HttpApplication
+from app.http.body import read_body
+from app.http.request import HttpRequest
+from app.http.responses import BytesResponse, Response
 from tests.http.asgi import (
     LONG_TIMEOUT,
     NO_TIME,
     ASGIClient,
-    BlockingApp,
+    BlockingHandler,
+    CallRecorder,
     VirtualTimeLoop,
-    cancel_when_running,
+    build_application,
     http_scope,
-    render_error,
+    responding,
     send_request,
 )
 
 T = TypeVar("T")
 
 WITH_BODY = [(b"transfer-encoding", b"chunked")]
+BODY_LIMIT = 1000
+HELLO = BytesResponse(b"hello", 200, ())
 TIMEOUT_RESPONSE = {
     "code": "service_unavailable",
     "message": "The request timed out after 0 s.",
-    "id": "0000cafe",
+    "id": "00000001",
 }
 TENTH = timedelta(seconds=0.1)
 
 
-def with_timeout(app: ASGIApp, timeout: timedelta = LONG_TIMEOUT) -> RequestTimeoutMiddleware:
-    return RequestTimeoutMiddleware(app, timeout=timeout, render=render_error)
+def with_timeout(
+    handle: Handler, timeout: timedelta = LONG_TIMEOUT, recorder: CallRecorder | None = None
+) -> HttpApplication:
+    return build_application(handle, recorder, timeout=timeout)
 
 
 def run_in_virtual_time(work: Coroutine[Any, Any, T]) -> T:
@@ -60,44 +66,47 @@ async def stream_chunks() -> AsyncIterator[bytes]:
 @pytest.mark.parametrize(
     ("response", "headers"),
     [
+        (BytesResponse(b"abc", 200, ()), []),
+        (BytesResponse(b"abc", 200, ()), WITH_BODY),
         (PlainTextResponse("abc"), []),
-        (PlainTextResponse("abc"), WITH_BODY),
         (StreamingResponse(stream_chunks()), []),
     ],
-    ids=["without body", "with body", "streamed"],
+    ids=["without body", "with body", "of Starlette", "streamed"],
 )
 async def test_response_in_time_is_unchanged_and_leaves_no_task(
     response: Response, headers: list[tuple[bytes, bytes]]
 ) -> None:
     before = asyncio.all_tasks()
 
-    client = await send_request(with_timeout(response), scope=http_scope("POST", headers=headers))
+    scope = http_scope("POST", headers=headers)
+    client = await send_request(with_timeout(responding(response)), scope=scope)
 
     assert (client.status, client.body, client.has_response.is_set()) == (200, b"abc", True)
     assert asyncio.all_tasks() == before
 
 
-async def test_timeout_cancels_app_and_responds_503() -> None:
-    app, scope = BlockingApp(), http_scope()
+async def test_timeout_cancels_handler_and_responds_503() -> None:
+    handler, recorder = BlockingHandler(), CallRecorder()
 
-    client = await send_request(with_timeout(app, NO_TIME), scope=scope)
+    client = await send_request(with_timeout(handler, NO_TIME, recorder))
 
     assert (client.status, json.loads(client.body)) == (503, TIMEOUT_RESPONSE)
-    assert (b"retry-after", b"5") in client.sent[0]["headers"]
-    assert app.was_cancelled
-    assert app.cleaned_up.is_set()
-    assert request_state(scope)["error_codes"] == ["service_unavailable"]
+    assert client.headers[b"retry-after"] == b"5"
+    assert handler.was_cancelled
+    assert handler.cleaned_up.is_set()
+    assert (recorder.statuses, recorder.error_codes) == ([503], [("service_unavailable",)])
 
 
 async def test_timeout_response_does_not_wait_for_cleanup() -> None:
     client = ASGIClient()
     clean_up = asyncio.Event()
 
-    async def clean_up_slowly(scope: Scope, receive: Receive, send: Send) -> None:
+    async def clean_up_slowly(_request: HttpRequest) -> Response:
         try:
             await asyncio.Event().wait()
         finally:
             await clean_up.wait()
+        return HELLO
 
     request = asyncio.create_task(
         with_timeout(clean_up_slowly, NO_TIME)(http_scope(), client.receive, client.send)
@@ -114,13 +123,14 @@ async def test_cleanup_is_not_cancelled() -> None:
     client = ASGIClient()
     cleaned_up = []
 
-    async def clean_up_slowly(scope: Scope, receive: Receive, send: Send) -> None:
+    async def clean_up_slowly(_request: HttpRequest) -> Response:
         try:
             await asyncio.Event().wait()
         finally:
             await client.has_response.wait()
             await asyncio.sleep(0.001)
             cleaned_up.append(True)
+        return HELLO
 
     async def send_slowly(message: Message) -> None:
         await asyncio.sleep(0.001)
@@ -131,83 +141,74 @@ async def test_cleanup_is_not_cancelled() -> None:
     assert cleaned_up == [True]
 
 
-async def test_messages_after_timeout_are_dropped() -> None:
-    async def ignore_cancellation(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            await PlainTextResponse("too late")(scope, receive, send)
+async def too_late(_request: HttpRequest) -> Response:
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        return PlainTextResponse("too late")
+    raise AssertionError("an event that is never set")
 
-    client = await send_request(with_timeout(ignore_cancellation, NO_TIME))
+
+async def send_too_late(request: HttpRequest) -> Response:
+    response = await too_late(request)
+    await request.respond(response)
+    return response
+
+
+@pytest.mark.parametrize("handle", [too_late, send_too_late])
+async def test_response_after_timeout_is_dropped(handle: Handler) -> None:
+    recorder = CallRecorder()
+
+    client = await send_request(with_timeout(handle, NO_TIME, recorder))
 
     assert (client.status, json.loads(client.body)) == (503, TIMEOUT_RESPONSE)
+    assert recorder.statuses == [503]
+    assert len(client.sent) == 2
 
 
 async def test_timeout_leaves_started_response_incomplete() -> None:
-    app = BlockingApp(starts_response=True)
+    handler = BlockingHandler(starts_response=True)
 
-    client = await send_request(with_timeout(app, NO_TIME))
+    client = await send_request(with_timeout(handler, NO_TIME))
 
-    assert app.was_cancelled
+    assert handler.was_cancelled
     assert (client.status, client.body, client.has_response.is_set()) == (200, b"beginning", False)
 
 
-async def test_exception_during_cleanup_propagates_after_timeout_response() -> None:
-    client = ASGIClient()
+async def test_exception_during_cleanup_is_reported_after_timeout_response() -> None:
+    recorder = CallRecorder()
+    error = LookupError("cleanup failed")
 
-    async def fail_at_cleanup(scope: Scope, receive: Receive, send: Send) -> None:
+    async def fail_at_cleanup(_request: HttpRequest) -> Response:
         try:
             await asyncio.Event().wait()
         finally:
-            raise LookupError("cleanup failed")
+            raise error
 
-    with pytest.raises(LookupError, match="cleanup failed"):
-        await with_timeout(fail_at_cleanup, NO_TIME)(http_scope(), client.receive, client.send)
+    client = await send_request(with_timeout(fail_at_cleanup, NO_TIME, recorder))
 
-    assert client.status == 503
-
-
-@pytest.mark.parametrize(
-    ("raised", "expected", "message"),
-    [
-        (LookupError("failure"), LookupError, "failure"),
-        (asyncio.CancelledError(), RuntimeError, "cancelled by its own code"),
-    ],
-    ids=["exception", "app that cancels itself"],
-)
-async def test_exception_of_app_propagates_and_its_own_cancellation_is_a_failure(
-    raised: BaseException, expected: type[Exception], message: str
-) -> None:
-    async def fail(scope: Scope, receive: Receive, send: Send) -> None:
-        raise raised
-
-    with pytest.raises(expected, match=message):
-        await send_request(with_timeout(fail))
-
-
-async def test_cancellation_by_server_cancels_app() -> None:
-    app = BlockingApp()
-
-    await cancel_when_running(with_timeout(app), app, ASGIClient())
-
-    assert app.was_cancelled
-    assert app.cleaned_up.is_set()
+    assert (client.status, json.loads(client.body)) == (503, TIMEOUT_RESPONSE)
+    assert recorder.failures == [("00000001", error)]
+    assert recorder.statuses == [503]
 
 
 # Bodies
 
 
-async def test_app_receives_every_message_then_disconnect() -> None:
+async def test_handler_receives_every_message_then_disconnect() -> None:
     received: list[Message] = []
 
-    async def receive_all(scope: Scope, receive: Receive, send: Send) -> None:
+    async def receive_all(request: HttpRequest) -> Response:
         while not received or received[-1]["type"] != "http.disconnect":
-            received.append(await receive())
+            received.append(await request.receive())
             if len(received) == 3:
-                await PlainTextResponse("thank you")(scope, receive, send)
+                await request.respond(PlainTextResponse("thank you"))
+        raise asyncio.CancelledError
 
     scope = http_scope("POST", headers=WITH_BODY)
-    await send_request(with_timeout(receive_all), b"one", b"two", b"three", scope=scope)
+    recorder = CallRecorder()
+    app = with_timeout(receive_all, recorder=recorder)
+    await send_request(app, b"one", b"two", b"three", scope=scope)
 
     assert received == [
         {"type": "http.request", "body": b"one", "more_body": True},
@@ -215,14 +216,33 @@ async def test_app_receives_every_message_then_disconnect() -> None:
         {"type": "http.request", "body": b"three", "more_body": False},
         {"type": "http.disconnect"},
     ]
+    assert recorder.statuses == [200]
 
 
-@pytest.mark.parametrize("pieces", [[], [b"un", b"announced"]])
-async def test_body_without_header_is_delivered(pieces: list[bytes]) -> None:
-    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-        await PlainTextResponse(await Request(scope, receive).body())(scope, receive, send)
+async def echo(request: HttpRequest) -> Response:
+    return BytesResponse(await read_body(request, BODY_LIMIT), 200, ())
 
-    client = await send_request(with_timeout(echo), *pieces, scope=http_scope("POST"))
+
+async def echo_after_threshold(request: HttpRequest) -> Response:
+    await asyncio.sleep(0.03)
+    return await echo(request)
+
+
+@pytest.mark.parametrize("handle", [echo, echo_after_threshold])
+@pytest.mark.parametrize("delay", [0, 0.05])
+@pytest.mark.parametrize("pieces", [[], [b"un", b"announced", b" body"]])
+def test_body_without_header_is_delivered_in_order(
+    pieces: list[bytes], delay: float, handle: Handler
+) -> None:
+    """A server of HTTP/2 announces no body; the watcher must not receive a part of it."""
+    client = ASGIClient(*pieces)
+
+    async def receive() -> Message:
+        message = await client.receive()
+        await asyncio.sleep(delay)
+        return message
+
+    run_in_virtual_time(with_timeout(handle)(http_scope("POST"), receive, client.send))
 
     assert client.body == b"".join(pieces)
 
@@ -230,11 +250,9 @@ async def test_body_without_header_is_delivered(pieces: list[bytes]) -> None:
 async def test_body_is_read_on_demand_only() -> None:
     scope = http_scope("POST", headers=[(b"content-length", b"9")])
 
-    client = await send_request(
-        with_timeout(PlainTextResponse("refused")), b"never", b"read", scope=scope
-    )
+    client = await send_request(with_timeout(responding(HELLO)), b"never", b"read", scope=scope)
 
-    assert client.body == b"refused"
+    assert client.body == b"hello"
     assert client.pieces_taken == 0
 
 
@@ -246,11 +264,8 @@ async def test_endless_body_times_out() -> None:
             await asyncio.Event().wait()
         return await client.receive()
 
-    async def read_body(scope: Scope, receive: Receive, send: Send) -> None:
-        await Request(scope, receive).body()
-
     scope = http_scope("POST", headers=WITH_BODY)
-    await with_timeout(read_body, timedelta(milliseconds=1))(scope, receive, client.send)
+    await with_timeout(echo, timedelta(milliseconds=1))(scope, receive, client.send)
 
     assert client.status == 503
 
@@ -258,14 +273,13 @@ async def test_endless_body_times_out() -> None:
 # Virtual time
 
 
-def delayed_app(seconds: float, *, disables_timeout: bool = False) -> ASGIApp:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if disables_timeout:
-            request_state(scope)["disable_timeout"]()
+def delayed(seconds: float, *, has_timeout: bool = True) -> Handler:
+    async def handle(request: HttpRequest) -> Response:
+        request.has_timeout = has_timeout
         await asyncio.sleep(seconds)
-        await PlainTextResponse("hello")(scope, receive, send)
+        return HELLO
 
-    return app
+    return handle
 
 
 async def response_time(app: ASGIApp, *, start_delay: float = 0) -> tuple[int | None, float]:
@@ -289,13 +303,13 @@ async def response_time(app: ASGIApp, *, start_delay: float = 0) -> tuple[int | 
 def test_response_must_complete_within_timeout(
     timeout: float, duration: float, expected: tuple[int, float]
 ) -> None:
-    app = with_timeout(delayed_app(duration), timedelta(seconds=timeout))
+    app = with_timeout(delayed(duration), timedelta(seconds=timeout))
 
     assert run_in_virtual_time(response_time(app)) == expected
 
 
 def test_disabled_timeout_does_not_cancel() -> None:
-    app = with_timeout(delayed_app(9, disables_timeout=True), TENTH)
+    app = with_timeout(delayed(9, has_timeout=False), TENTH)
 
     assert run_in_virtual_time(response_time(app)) == (200, 9)
 
@@ -308,13 +322,13 @@ def test_background_task_is_not_cancelled() -> None:
         finished_at.append(loop_time())
 
     response = PlainTextResponse("done", background=BackgroundTask(background_work))
-    client = run_in_virtual_time(send_request(with_timeout(response, TENTH)))
+    client = run_in_virtual_time(send_request(with_timeout(responding(response), TENTH)))
 
     assert (client.status, client.body, finished_at) == (200, b"done", [9])
 
 
 def test_concurrent_requests_have_separate_timeouts() -> None:
-    app = with_timeout(delayed_app(1), timedelta(seconds=0.5))
+    app = with_timeout(delayed(1), timedelta(seconds=0.5))
     starts = [number * 0.007 for number in range(100)]
 
     async def run_concurrently() -> list[tuple[int | None, float]]:
@@ -326,7 +340,7 @@ def test_concurrent_requests_have_separate_timeouts() -> None:
 
 
 def test_quick_requests_share_one_timer() -> None:
-    app = with_timeout(PlainTextResponse("hello"))
+    app = with_timeout(responding(HELLO))
     loop = VirtualTimeLoop()
 
     async def run_sequentially() -> None:
@@ -340,40 +354,39 @@ def test_quick_requests_share_one_timer() -> None:
     assert loop.timers == 2
 
 
-@pytest.mark.parametrize("disables_timeout", [False, True])
-def test_disconnect_cancels_app_after_slow_threshold(*, disables_timeout: bool) -> None:
+@pytest.mark.parametrize("has_timeout", [True, False])
+def test_disconnect_cancels_handler_after_slow_threshold(*, has_timeout: bool) -> None:
     client = ASGIClient()
-    app = BlockingApp(starts_response=disables_timeout)
+    handler = BlockingHandler(starts_response=not has_timeout)
 
-    async def start(scope: Scope, receive: Receive, send: Send) -> None:
-        if disables_timeout:
-            request_state(scope)["disable_timeout"]()
+    async def start(request: HttpRequest) -> Response:
+        request.has_timeout = has_timeout
         asyncio.get_running_loop().call_later(0.005, client.disconnect)
-        await app(scope, receive, send)
+        return await handler(request)
 
     async def disconnect_early() -> float:
         await with_timeout(start)(http_scope(), client.receive, client.send)
         return loop_time()
 
     assert run_in_virtual_time(disconnect_early()) == 0.02
-    assert app.was_cancelled
-    assert app.cleaned_up.is_set()
-    assert client.body == (b"beginning" if disables_timeout else b"")
+    assert handler.was_cancelled
+    assert handler.cleaned_up.is_set()
+    assert client.body == (b"" if has_timeout else b"beginning")
 
 
 @pytest.mark.parametrize(("delay", "noticed_at"), [(0, 0.02), (0.3, 0.9)])
-def test_disconnect_after_body_cancels_app(delay: float, noticed_at: float) -> None:
+def test_disconnect_after_body_cancels_handler(delay: float, noticed_at: float) -> None:
     client = ASGIClient(b"half", b"half")
-    app = BlockingApp()
+    handler = BlockingHandler()
 
     async def receive() -> Message:
         await asyncio.sleep(delay)
         return await client.receive()
 
-    async def read_body_first(scope: Scope, receive: Receive, send: Send) -> None:
-        assert await Request(scope, receive).body() == b"halfhalf"
+    async def read_body_first(request: HttpRequest) -> Response:
+        assert await read_body(request, BODY_LIMIT) == b"halfhalf"
         client.disconnect()
-        await app(scope, receive, send)
+        return await handler(request)
 
     async def send_body() -> float:
         scope = http_scope("POST", headers=WITH_BODY)
@@ -381,12 +394,12 @@ def test_disconnect_after_body_cancels_app(delay: float, noticed_at: float) -> N
         return loop_time()
 
     assert run_in_virtual_time(send_body()) == noticed_at
-    assert app.was_cancelled
+    assert handler.was_cancelled
     assert client.sent == []
 
 
 def test_timeouts_work_after_event_loop_was_replaced() -> None:
-    app = with_timeout(delayed_app(9), TENTH)
+    app = with_timeout(delayed(9), TENTH)
 
     async def start_request() -> None:
         request = asyncio.create_task(response_time(app))
@@ -398,7 +411,7 @@ def test_timeouts_work_after_event_loop_was_replaced() -> None:
 
 
 def test_event_loops_have_separate_timers() -> None:
-    app = with_timeout(delayed_app(9), TENTH)
+    app = with_timeout(delayed(9), TENTH)
 
     async def run_both() -> list[int | None]:
         results = await asyncio.gather(response_time(app), response_time(app, start_delay=0.05))
