@@ -12,8 +12,9 @@ COUNTS = "post_results_http_requests_total"
 
 def make_record(**values: object) -> RequestRecord:
     """Create the record of a GET request without a route."""
-    record = RequestRecord("00000001", None)
-    for name, value in {"method": "GET", "path": "/", **values}.items():
+    defaults = {"request_id": "00000001", "client_address": None, "method": "GET", "path": "/"}
+    record = RequestRecord()
+    for name, value in {**defaults, **values}.items():
         setattr(record, name, value)
     return record
 
