@@ -52,7 +52,7 @@ _POST_RESULTS_ENVIRONMENTS = MappingProxyType(
         # As many limits as by default, so high that they refuse no request.
         POST_RESULTS_SERVER: {
             "LOG_LEVEL": "info",
-            "RATE_LIMIT": "100000000/minute;1000000000/hour",
+            "RATE_LIMIT": "100000000/minute;900000000/hour",
         },
         POST_RESULTS_BARE: {"LOG_LEVEL": "warning", "RATE_LIMIT": "off"},
     }

@@ -1,6 +1,7 @@
 """Redaction of secrets in platform responses before they are stored, by patterns."""
 
 import re
+from functools import cache
 
 REDACTED = "[redacted]"
 _ELLIPSIS = "…"
@@ -76,7 +77,6 @@ _SECRET_FORMATS = (
 )
 """Patterns of secrets with a known format, in any position."""
 
-_SECRETS = re.compile("|".join((*_NAMED_SECRETS, *_SECRET_FORMATS)), re.IGNORECASE | re.DOTALL)
 _UNPRINTABLE = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _USERINFO = re.compile(r"(?<=://)[^/?#\\]*@")
 _LONG_WORD = re.compile(r"[\w-]{40,}", re.ASCII)
@@ -94,7 +94,7 @@ def redact(text: str, *, max_length: int) -> str:
     text = _UNPRINTABLE.sub("\ufffd", text[: 2 * max_length].replace("\r\n", "\n"))
     if is_truncated:
         text = _drop_last_word(text)
-    text = _LONG_WORD.sub(_redact_if_random, _SECRETS.sub(_redact_match, text))
+    text = _LONG_WORD.sub(_redact_if_random, _secrets().sub(_redact_match, text))
     if len(text) > max_length:
         text, is_truncated = _drop_last_word(text[: max_length - 1]), True
     return text[: max_length - 1] + _ELLIPSIS if is_truncated else text
@@ -105,7 +105,13 @@ def redact_url(url: str) -> str:
 
     Random-looking words stay, because the ids of many platforms look random.
     """
-    return _SECRETS.sub(_redact_match, _USERINFO.sub("", url, count=1))
+    return _secrets().sub(_redact_match, _USERINFO.sub("", url, count=1))
+
+
+@cache
+def _secrets() -> re.Pattern[str]:
+    # Compiled for the first response that is stored: this takes 10 ms, which the start need not wait for.
+    return re.compile("|".join((*_NAMED_SECRETS, *_SECRET_FORMATS)), re.IGNORECASE | re.DOTALL)
 
 
 def _drop_last_word(text: str) -> str:
