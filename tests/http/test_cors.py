@@ -149,6 +149,15 @@ async def test_options_request_that_is_no_preflight_reaches_handler(header: str)
     assert (response.status_code, response.text) == (200, "hello")
 
 
+async def test_only_an_options_request_is_a_preflight() -> None:
+    response = await get_from(
+        build_application(HELLO, origins=[ORIGIN]), **{"Access-Control-Request-Method": "GET"}
+    )
+
+    assert response.text == "hello"
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
 async def test_request_without_origin_has_no_headers_of_cors() -> None:
     async with http_client(build_application(HELLO, origins=[ORIGIN])) as client:
         response = await client.get("/")

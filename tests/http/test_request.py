@@ -85,3 +85,11 @@ def test_request_of_the_next_event_has_the_id_and_type_and_no_errors() -> None:
         "203.0.113.7",
     )
     assert (event.operation_type, event.error_codes) == ("subscription", ())
+
+
+def test_detached_request_is_not_interrupted() -> None:
+    request = make_request()
+    request.detach()
+
+    assert not request.interrupt()
+    assert not request.is_interrupted

@@ -119,6 +119,22 @@ async def test_timeout_response_does_not_wait_for_cleanup() -> None:
     await request
 
 
+async def test_request_ends_after_its_timeout_response_and_leaves_its_task_uncancelled() -> None:
+    client = ASGIClient()
+
+    async def send_slowly(message: Message) -> None:
+        await asyncio.sleep(0.01)
+        await client.send(message)
+
+    app = with_timeout(BlockingHandler(), NO_TIME)
+    await app(http_scope(), client.receive, send_slowly)
+
+    assert client.has_response.is_set()
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
 async def test_cleanup_is_not_cancelled() -> None:
     client = ASGIClient()
     cleaned_up = []
@@ -141,23 +157,19 @@ async def test_cleanup_is_not_cancelled() -> None:
     assert cleaned_up == [True]
 
 
-async def too_late(_request: HttpRequest) -> Response:
-    try:
-        await asyncio.Event().wait()
-    except asyncio.CancelledError:
-        return PlainTextResponse("too late")
-    raise AssertionError("an event that is never set")
-
-
-async def send_too_late(request: HttpRequest) -> Response:
-    response = await too_late(request)
-    await request.respond(response)
-    return response
-
-
-@pytest.mark.parametrize("handle", [too_late, send_too_late])
-async def test_response_after_timeout_is_dropped(handle: Handler) -> None:
+@pytest.mark.parametrize("response", [HELLO, PlainTextResponse("too late")])
+@pytest.mark.parametrize("sends_itself", [False, True])
+async def test_response_after_timeout_is_dropped(response: Response, *, sends_itself: bool) -> None:
     recorder = CallRecorder()
+
+    async def handle(request: HttpRequest) -> Response:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if sends_itself and not isinstance(response, BytesResponse):
+                await request.respond(response)
+            return response
+        raise AssertionError("an event that is never set")
 
     client = await send_request(with_timeout(handle, NO_TIME, recorder))
 
