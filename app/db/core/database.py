@@ -8,6 +8,7 @@ serialization failure or a deadlock.
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol, Self, TypeAlias, TypeVar, cast
@@ -36,12 +37,13 @@ from app.db.core.sqlite_driver import SQLiteDriver
 from app.db.core.statements import (
     AnyRow,
     AnySelect,
+    BatchedStatement,
     CompiledStatement,
     Record,
     Statement,
     compile_statement,
 )
-from app.db.core.tenancy import WorkspaceFilter, restrict_to_workspace
+from app.db.core.tenancy import WorkspaceFilter, batch_point_read, restrict_to_workspace
 from app.db.core.write_lock import FileWriteLock, WriteLock
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
@@ -288,8 +290,7 @@ class Database:
             return await self._run(self._compile(self._scoped_select(statement)), values)
         prepared = self._scoped_statements.get(statement)
         if prepared is None:
-            prepared = self._compile(self._scoped_select(statement))
-            self._scoped_statements[statement] = prepared
+            prepared = self._scoped_statements[statement] = self._compile_scoped(statement)
         return await self._run(prepared, values)
 
     def _scoped_select(self, statement: Statement | AnySelect) -> AnySelect:
@@ -301,6 +302,18 @@ class Database:
             scoped = self._workspace_filter(statement.select, bindparam(_WORKSPACE_PARAM))
             self._scoped_selects[statement] = scoped
         return scoped
+
+    def _compile_scoped(self, statement: Statement) -> CompiledStatement:
+        scoped, key = self._scoped_select(statement), statement.point_key
+        compiled = self._compile(scoped)
+        if key is None or self.is_sqlite:
+            return compiled
+        batch = BatchedStatement(
+            self._compile(batch_point_read(scoped, _WORKSPACE_PARAM, key)),
+            workspace_index=compiled.parameters.index(_WORKSPACE_PARAM),
+            key_index=compiled.parameters.index(key),
+        )
+        return replace(compiled, batch=batch)
 
     def _compile(self, statement: AnySelect) -> CompiledStatement:
         return compile_statement(statement, self.read_engine.dialect)
