@@ -23,6 +23,7 @@ from sqlalchemy.sql import FromClause
 from sqlalchemy.sql.elements import (
     BooleanClauseList,
     Cast,
+    ClauseElement,
     ClauseList,
     Grouping,
     Null,
@@ -180,7 +181,9 @@ _BATCHABLE_ELEMENTS = (
 def _batchable_elements(statement: AnySelect) -> Iterator[ExternallyTraversible]:
     """Yield the elements of a statement; raises TypeError if its rows depend on anything else."""
     for name, _ in Select._traverse_internals:
-        if name not in _BATCHABLE_CLAUSES and getattr(statement, name):
+        clause = getattr(statement, name)
+        is_set = isinstance(clause, ClauseElement) or bool(clause)
+        if is_set and name not in _BATCHABLE_CLAUSES:
             raise TypeError(f"a statement with {name.strip('_')} cannot run in a batch")
     for _table, on_clause, _left, flags in statement._setup_joins:
         # In FROM, only the columns of the joined tables are visible, not those of the request.
