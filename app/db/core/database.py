@@ -8,7 +8,6 @@ serialization failure or a deadlock.
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol, Self, TypeAlias, TypeVar, cast
@@ -22,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from app.db.core.postgresql import acquire_schema_lock, driver_options, postgresql_engine
+from app.db.core.postgresql_batching import compile_point_read
 from app.db.core.postgresql_driver import PostgreSQLDriver
 from app.db.core.sqlite import (
     NO_TIME_LIMIT,
@@ -37,13 +37,12 @@ from app.db.core.sqlite_driver import SQLiteDriver
 from app.db.core.statements import (
     AnyRow,
     AnySelect,
-    BatchedStatement,
     CompiledStatement,
     Record,
     Statement,
     compile_statement,
 )
-from app.db.core.tenancy import WorkspaceFilter, batch_point_read, restrict_to_workspace
+from app.db.core.tenancy import WorkspaceFilter, restrict_to_workspace
 from app.db.core.write_lock import FileWriteLock, WriteLock
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
@@ -305,15 +304,9 @@ class Database:
 
     def _compile_scoped(self, statement: Statement) -> CompiledStatement:
         scoped, key = self._scoped_select(statement), statement.point_key
-        compiled = self._compile(scoped)
         if key is None or self.is_sqlite:
-            return compiled
-        batch = BatchedStatement(
-            self._compile(batch_point_read(scoped, _WORKSPACE_PARAM, key)),
-            workspace_index=compiled.parameters.index(_WORKSPACE_PARAM),
-            key_index=compiled.parameters.index(key),
-        )
-        return replace(compiled, batch=batch)
+            return self._compile(scoped)
+        return compile_point_read(scoped, _WORKSPACE_PARAM, key, self.read_engine.dialect)
 
     def _compile(self, statement: AnySelect) -> CompiledStatement:
         return compile_statement(statement, self.read_engine.dialect)

@@ -5,16 +5,25 @@ At most two statements of the same text run at a time. Reads that arrive meanwhi
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 import structlog
+from sqlalchemy import Dialect
 
-from app.db.core.statements import BatchedStatement, CompiledStatement, Record
+from app.db.core.statements import (
+    AnySelect,
+    BatchedStatement,
+    CompiledStatement,
+    Record,
+    compile_statement,
+)
+from app.db.core.tenancy import batch_point_read
 
 MAX_RUNNING = 2
-"""Running statements of the same text, and connections for batches. A third one would save nothing."""
+"""Running statements of the same text, and connections for batches; more would make batches smaller."""
 
 _MAX_BATCH_SIZE = 32
 """Requests in one batch. The time of PostgreSQL grows faster than the number of requests."""
@@ -25,6 +34,19 @@ _TIME_LIMIT = timedelta(seconds=1).total_seconds()
 _Fetch: TypeAlias = Callable[[CompiledStatement, Sequence[object]], Awaitable[Sequence[Record]]]
 
 logger = structlog.stdlib.get_logger(__name__)
+
+
+def compile_point_read(
+    statement: AnySelect, workspace: str, key: str, dialect: Dialect
+) -> CompiledStatement:
+    """Compile a point read for one request and for batches; see `batch_point_read`."""
+    compiled = compile_statement(statement, dialect)
+    batch = BatchedStatement(
+        compile_statement(batch_point_read(statement, workspace, key), dialect),
+        workspace_index=compiled.parameters.index(workspace),
+        key_index=compiled.parameters.index(key),
+    )
+    return replace(compiled, batch=batch)
 
 
 class PointReadBatches:

@@ -140,7 +140,7 @@ def batch_point_read(statement: AnySelect, workspace: str, key: str) -> AnySelec
     if values.keys() != {workspace, key}:
         raise TypeError(f"a batch needs the parameters {workspace} and {key}, not {[*values]}")
     key_type = values[key].type
-    key_type = getattr(key_type, "item", key_type)
+    key_type = getattr(key_type, "item", key_type)  # of the list of `any_of`
     request = (
         func.unnest(
             bindparam("workspaces", type_=ARRAY(PortableUuid())),

@@ -17,10 +17,12 @@ from app.db.core.conditions import any_of
 from app.db.core.database import Database, ReadDriver, Reader
 from app.db.core.statements import CompiledStatement, Record, Statement
 from app.db.models import Account
+from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
 from tests.db.core.test_database import only_on_postgresql
 from tests.db.core.test_postgresql_driver import wait_until_idle
 from tests.factories import add_account, add_workspace
+from tests.postgres import local_server
 
 pytestmark = only_on_postgresql
 
@@ -258,9 +260,8 @@ async def test_deadline_of_a_request_leaves_its_batch_running(
             return await read_id(reader)
 
     stub.many = f"{BATCH_SIZE}, pg_sleep(0.3)"
-    results = await asyncio.gather(
-        read_with_deadline(), read_id(reader), read_id(reader), return_exceptions=True
-    )
+    reads = [read_with_deadline(), read_id(reader), read_id(reader)]
+    results = await asyncio.gather(*reads, return_exceptions=True)
 
     assert isinstance(results.pop(0), TimeoutError)
     assert results == [3, 3]
@@ -338,6 +339,25 @@ async def test_connections_lost_under_load_cause_no_error(
 
     assert killed > 5
     assert min(counts) > 0
+
+
+@pytest.mark.usefixtures("engine")
+async def test_restart_of_the_server_causes_errors_only_while_it_is_down(
+    anyio_backend: str, stub: PointReadStub
+) -> None:
+    with local_server() as server:
+        async with Database(server.url, wrap_driver=stub) as database:
+            reader = database.read(WORKSPACE)
+            assert await read_together(reader, 64) == [32] * 64
+            await asyncio.to_thread(server.stop)
+            with pytest.raises(ServiceUnavailable):
+                await read_together(reader, 64)
+            await asyncio.to_thread(server.start)
+
+            assert await read_together(reader, 64) == [32] * 64
+            await asyncio.to_thread(server.stop)
+            await asyncio.to_thread(server.start)
+            assert await read_together(reader, 64) == [32] * 64
 
 
 async def test_driver_waits_for_running_batches_when_it_is_closed(

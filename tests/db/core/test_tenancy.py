@@ -1,9 +1,11 @@
 """Tenant isolation: every table of a statement, at any depth, is restricted to one workspace."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import (
+    BindParameter,
     and_,
     bindparam,
     case,
@@ -207,8 +209,8 @@ async def test_workspace_filter_can_be_replaced(database: Database, database_url
     assert {row.workspace_id for row in rows} == {workspace, other}
 
 
-WORKSPACE = bindparam("workspace")
-KEY = bindparam("key")
+WORKSPACE: BindParameter[Any] = bindparam("workspace")
+KEY: BindParameter[Any] = bindparam("key")
 
 
 def test_batched_statement_confines_every_table_to_the_workspace_of_the_request() -> None:
