@@ -105,7 +105,7 @@ class _Queue:
 
     async def wait(self, workspace: object, key: object) -> Sequence[Record] | None:
         """Return the rows of a request in a batch; None if the request must run alone."""
-        if not self._waiting and len(self._running) < MAX_RUNNING:
+        if not self._waiting:
             self._loop.call_soon(self._start_batches)
         result: asyncio.Future[Sequence[Record] | None] = self._loop.create_future()
         self._waiting.append(_Request(workspace, key, result))
