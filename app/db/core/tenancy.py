@@ -22,7 +22,6 @@ from sqlalchemy import (
 from sqlalchemy.sql import FromClause
 from sqlalchemy.sql.elements import (
     BooleanClauseList,
-    Cast,
     ClauseElement,
     ClauseList,
     Grouping,
@@ -174,7 +173,7 @@ _BATCHABLE_CLAUSES = {
 
 _BATCHABLE_ELEMENTS = (
     *(Table, Column, Label, BindParameter, Null, any_of),
-    *(BinaryExpression, UnaryExpression, BooleanClauseList, ClauseList, Grouping, Cast),
+    *(BinaryExpression, UnaryExpression, BooleanClauseList, ClauseList, Grouping),
 )
 
 
