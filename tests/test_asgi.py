@@ -410,7 +410,9 @@ class StallingDriver:
             return await self._driver.fetch(query, arguments)
         self.is_stalled.set()
         try:
-            return await self._driver.fetch(replace(query, sql=str(MINUTE_LONG_STATEMENT)), ())
+            return await self._driver.fetch(
+                replace(query, sql=str(MINUTE_LONG_STATEMENT), batch=None), ()
+            )
         except asyncio.CancelledError:
             self.was_cancelled.set()
             raise

@@ -34,6 +34,8 @@ class any_of(FunctionElement[bool]):  # noqa: N801 - reads like SQL
 
     def __init__(self, column: InstrumentedAttribute[Any], parameter: str) -> None:
         super().__init__(column, bindparam(parameter, type_=_ValueList(column.type)))
+        self.column = column
+        self.parameter = parameter
 
     def self_group(self, against: object = None) -> Self:  # noqa: ARG002
         """Omit the `= 1` that SQLAlchemy appends to a boolean on SQLite, and that no index serves."""

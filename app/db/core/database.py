@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from app.db.core.postgresql import acquire_schema_lock, driver_options, postgresql_engine
+from app.db.core.postgresql_batching import compile_point_read
 from app.db.core.postgresql_driver import PostgreSQLDriver
 from app.db.core.sqlite import (
     NO_TIME_LIMIT,
@@ -288,8 +289,7 @@ class Database:
             return await self._run(self._compile(self._scoped_select(statement)), values)
         prepared = self._scoped_statements.get(statement)
         if prepared is None:
-            prepared = self._compile(self._scoped_select(statement))
-            self._scoped_statements[statement] = prepared
+            prepared = self._scoped_statements[statement] = self._compile_scoped(statement)
         return await self._run(prepared, values)
 
     def _scoped_select(self, statement: Statement | AnySelect) -> AnySelect:
@@ -301,6 +301,12 @@ class Database:
             scoped = self._workspace_filter(statement.select, bindparam(_WORKSPACE_PARAM))
             self._scoped_selects[statement] = scoped
         return scoped
+
+    def _compile_scoped(self, statement: Statement) -> CompiledStatement:
+        scoped, key = self._scoped_select(statement), statement.point_key
+        if key is None or self.is_sqlite:
+            return self._compile(scoped)
+        return compile_point_read(scoped, _WORKSPACE_PARAM, key, self.read_engine.dialect)
 
     def _compile(self, statement: AnySelect) -> CompiledStatement:
         return compile_statement(statement, self.read_engine.dialect)

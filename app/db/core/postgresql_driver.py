@@ -9,10 +9,11 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
+from app.db.core.postgresql_batching import MAX_RUNNING, PointReadBatches
 from app.db.core.statements import CompiledStatement, Record
 
 _MAX_IDLE = timedelta(minutes=5)
@@ -39,37 +40,45 @@ class PostgreSQLDriver:
         self._timeout = timeout.total_seconds()
         self._max_idle = max_idle
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pool: _Pool | None = None
+        self._pools: _Pools | None = None
 
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object]
     ) -> Sequence[Record]:
         """Return all rows; raises errors of asyncpg, or TimeoutError if no connection is free in time.
 
-        A connection that broke while idle is detected only when a statement is sent. The read is then
-        repeated up to once per pooled connection, so that no broken one can be left.
+        A point read may run in a batch with reads of other requests.
         """
-        pool = self._get_pool()
+        pools = self._get_pools()
         async with asyncio.timeout(self._timeout):
-            for _ in range(self._size):
-                try:
-                    return await pool.fetch(statement, arguments)
-                except _CONNECTION_ERRORS:
-                    continue
-            return await pool.fetch(statement, arguments)
+            if statement.batch is None:
+                return await pools.main.fetch(statement, arguments)
+            return await pools.point_reads.fetch(statement, arguments, statement.batch)
 
     async def close(self) -> None:
         """Wait for running statements and close all connections; a later read opens new ones."""
-        pool, self._pool = self._pool, None
-        if pool is not None and self._loop is asyncio.get_running_loop():
-            await pool.close()
+        pools, self._pools = self._pools, None
+        if pools is not None and self._loop is asyncio.get_running_loop():
+            await pools.batch.close()
+            await pools.main.close()
 
-    def _get_pool(self) -> "_Pool":
+    def _get_pools(self) -> "_Pools":
         loop = asyncio.get_running_loop()
-        if self._pool is None or self._loop is not loop:
+        if self._pools is None or self._loop is not loop:
             self._loop = loop
-            self._pool = _Pool(self._options, self._size, self._max_idle)
-        return self._pool
+            main = _Pool(self._options, self._size, self._max_idle)
+            batch = _Pool(_batch_options(self._options), MAX_RUNNING, self._max_idle)
+            self._pools = _Pools(main, batch, PointReadBatches(main.fetch, batch.fetch))
+        return self._pools
+
+
+def _batch_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of connections for batches, which use generic plans.
+
+    Otherwise a small batch is planned in each run, because a generic plan assumes ten requests.
+    """
+    settings = {**options["server_settings"], "plan_cache_mode": "force_generic_plan"}
+    return {**options, "server_settings": settings}
 
 
 _CONNECTION_ERRORS = (
@@ -78,6 +87,14 @@ _CONNECTION_ERRORS = (
     asyncpg.InternalClientError,
     ConnectionError,
 )
+
+
+class _Pools(NamedTuple):
+    """Connections of one event loop."""
+
+    main: "_Pool"
+    batch: "_Pool"
+    point_reads: PointReadBatches
 
 
 class _Pool:
@@ -93,6 +110,21 @@ class _Pool:
         self._recovery_tasks: set[asyncio.Task[None]] = set()
 
     async def fetch(
+        self, statement: CompiledStatement, arguments: Sequence[object]
+    ) -> Sequence[Record]:
+        """Return all rows of a statement.
+
+        A connection that broke while idle is detected only when a statement is sent. The read is then
+        repeated up to once per pooled connection, so that no broken one can be left.
+        """
+        for _ in range(self._size):
+            try:
+                return await self._fetch_once(statement, arguments)
+            except _CONNECTION_ERRORS:
+                continue
+        return await self._fetch_once(statement, arguments)
+
+    async def _fetch_once(
         self, statement: CompiledStatement, arguments: Sequence[object]
     ) -> Sequence[Record]:
         await self._slots.acquire()

@@ -40,10 +40,15 @@ class Statement:
 
     Labels distinguish the columns of several tables: `account__platform` is the column `platform` of the
     related row `account`.
+
+    `point_key` names the parameter with the key of a point read, which must be the only parameter. Point
+    reads of any workspaces may run as one statement on PostgreSQL, see `app.db.core.postgresql_batching`.
+    A list of `any_of` counts as a key if it has one item.
     """
 
-    def __init__(self, select: AnySelect) -> None:
+    def __init__(self, select: AnySelect, *, point_key: str | None = None) -> None:
         self.select = select
+        self.point_key = point_key
 
 
 class _ColumnAttributes:
@@ -123,6 +128,21 @@ class CompiledStatement:
     record_class: type[Record]
     encode_arguments: "Callable[[Mapping[str, object]], list[object]]"
     """Returns the values of a run in the order of the text; raises KeyError for a missing one."""
+    parameters: Sequence[str] = ()
+    """Names of the arguments, in the order of the text."""
+    batch: "BatchedStatement | None" = None
+    """The same point read for several requests, if the driver can run it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchedStatement:
+    """Point read for any number of requests; the last column of a row is the number of its request."""
+
+    statement: CompiledStatement
+    """Its parameters are `workspaces` and `keys`, two lists with one item for each request."""
+    workspace_index: int
+    key_index: int
+    """Positions of workspace and key in the arguments of the statement for one request."""
 
 
 def compile_statement(statement: AnySelect, dialect: Dialect) -> CompiledStatement:
@@ -132,9 +152,13 @@ def compile_statement(statement: AnySelect, dialect: Dialect) -> CompiledStateme
     required_names = {parameter.key for parameter in compiled.binds.values() if parameter.required}
     # Expands the lists of `in_` into one parameter for each item.
     expanded = compiled.construct_expanded_state(dict.fromkeys(required_names))
-    arguments = _argument_encoder(compiled, expanded, required_names)
     columns = tuple((str(column.key), column.type) for column in statement.selected_columns)
-    return CompiledStatement(expanded.statement, _record_class(columns, dialect), arguments)
+    return CompiledStatement(
+        expanded.statement,
+        _record_class(columns, dialect),
+        _argument_encoder(compiled, expanded, required_names),
+        tuple(expanded.positiontup or ()),
+    )
 
 
 def _argument_encoder(

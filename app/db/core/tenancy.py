@@ -1,17 +1,39 @@
-"""Tenant isolation: restricts every table that a statement reads to one workspace."""
+"""Tenant isolation: restricts every table that a statement reads to the workspace of its request."""
 
 import operator
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeAlias, cast
 
-from sqlalchemy import BinaryExpression, BindParameter, Join, Select, Table, TextClause
+from sqlalchemy import (
+    ARRAY,
+    BinaryExpression,
+    BindParameter,
+    Column,
+    Join,
+    Label,
+    Select,
+    Table,
+    TextClause,
+    bindparam,
+    column,
+    func,
+)
 from sqlalchemy.sql import FromClause
-from sqlalchemy.sql.elements import BooleanClauseList
+from sqlalchemy.sql.elements import (
+    BooleanClauseList,
+    ClauseElement,
+    ClauseList,
+    Grouping,
+    Null,
+    UnaryExpression,
+)
 from sqlalchemy.sql.expression import ColumnClause, FunctionElement
-from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
+from sqlalchemy.sql.visitors import ExternallyTraversible, iterate, replacement_traverse
 
+from app.db.core.conditions import any_of
 from app.db.core.statements import AnySelect
+from app.db.core.types import PortableUuid
 from app.domain.ids import WorkspaceId
 
 WorkspaceIdOrParam: TypeAlias = WorkspaceId | BindParameter[Any]
@@ -96,3 +118,80 @@ def _restrict_subqueries(
         return restrict(cast("AnySelect", element)) if is_nested else None
 
     return cast("AnySelect", replacement_traverse(statement, {}, replace_subquery))
+
+
+def batch_point_read(statement: AnySelect, workspace: str, key: str) -> AnySelect:
+    """Return the point read of a workspace and a key for many requests, each with its own workspace and key.
+
+    `statement` is restricted to a workspace; `workspace` and `key` name its parameters. The columns of a
+    request replace them, so the tables of each row are confined to the workspace of the row's request, by
+    the same conditions as before. The last column of a row is the number of its request, counted from 1.
+    The parameters of the result are the lists `workspaces` and `keys`.
+
+    Raises TypeError unless each row depends only on the tables and the two values: a limit, a group, a
+    function, a subquery or a lock would mix requests, and another parameter differs between them.
+    """
+    values = {
+        element.key: element
+        for element in _batchable_elements(statement)
+        if isinstance(element, BindParameter) and element.required
+    }
+    if values.keys() != {workspace, key}:
+        raise TypeError(f"a batch needs the parameters {workspace} and {key}, not {[*values]}")
+    key_type = values[key].type
+    key_type = getattr(key_type, "item", key_type)  # of the list of `any_of`
+    request = (
+        func.unnest(
+            bindparam("workspaces", type_=ARRAY(PortableUuid())),
+            bindparam("keys", type_=ARRAY(key_type)),
+        )
+        .table_valued(
+            column("workspace", PortableUuid()),
+            column("key", key_type),
+            with_ordinality="number",
+        )
+        .render_derived("request")
+    )
+
+    def replace_parameter(element: ExternallyTraversible, **_: Any) -> ExternallyTraversible | None:
+        match element:
+            case any_of(column=matched, parameter=name) if name == key:
+                return cast("ExternallyTraversible", matched == request.c.key)
+            case BindParameter(key=name) if name in values:
+                return request.c.key if name == key else request.c.workspace
+        return None
+
+    batched = cast("AnySelect", replacement_traverse(statement, {}, replace_parameter))
+    return batched.add_columns(request.c.number.label("request_number"))
+
+
+_BATCHABLE_CLAUSES = {
+    *("_raw_columns", "_from_obj", "_setup_joins", "_where_criteria", "_order_by_clauses"),
+    *("_label_style", "_propagate_attrs"),
+}
+"""Parts of a SELECT that consist of elements, and two that do not change its rows."""
+
+_BATCHABLE_ELEMENTS = (
+    *(Table, Column, Label, BindParameter, Null, any_of),
+    *(BinaryExpression, UnaryExpression, BooleanClauseList, ClauseList, Grouping),
+)
+
+
+def _batchable_elements(statement: AnySelect) -> Iterator[ExternallyTraversible]:
+    """Yield the elements of a statement; raises TypeError if its rows depend on anything else."""
+    for name, _ in Select._traverse_internals:
+        clause = getattr(statement, name)
+        is_set = isinstance(clause, ClauseElement) or bool(clause)
+        if is_set and name not in _BATCHABLE_CLAUSES:
+            raise TypeError(f"a statement with {name.strip('_')} cannot run in a batch")
+    for _table, on_clause, _left, flags in statement._setup_joins:
+        # In FROM, only the columns of the joined tables are visible, not those of the request.
+        parameters = [
+            each for each in iterate(cast("Any", on_clause)) if isinstance(each, BindParameter)
+        ]
+        if flags["isouter"] or flags["full"] or any(each.required for each in parameters):
+            raise TypeError("this join cannot run in a batch")
+    for element in _walk_elements(statement):
+        if not isinstance(element, _BATCHABLE_ELEMENTS):
+            raise TypeError(f"{element} cannot run in a batch")
+        yield element

@@ -38,7 +38,7 @@ async def accounts_by_id(
 
 @cached_statement()
 def _select_by_id(projection: Projection) -> Statement:
-    return Statement(_select_accounts(projection).where(any_of(Account.id, "ids")))
+    return Statement(_select_accounts(projection).where(any_of(Account.id, "ids")), point_key="ids")
 
 
 async def all_accounts(reader: Reader, projection: Projection = ALL_COLUMNS) -> Sequence[AnyRow]:

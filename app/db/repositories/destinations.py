@@ -162,7 +162,8 @@ def _select_by_id(projection: Projection) -> Statement:
     return Statement(
         _exclude_deleted_posts(_select_destinations(projection)).where(
             any_of(Destination.id, "ids")
-        )
+        ),
+        point_key="ids",
     )
 
 
@@ -200,7 +201,8 @@ def _select_by_post_id(projection: Projection) -> Statement:
     return Statement(
         _select_destinations(projection, "post_id")
         .where(any_of(Destination.post_id, "post_ids"))
-        .order_by(Destination.post_id, Destination.position, Destination.id)
+        .order_by(Destination.post_id, Destination.position, Destination.id),
+        point_key="post_ids",
     )
 
 
@@ -229,7 +231,8 @@ def _select_with_post(projection: Projection, post_projection: Projection) -> St
     return Statement(
         _exclude_deleted_posts(_select_destinations(projection).add_columns(*post))
         .where(Destination.post_id == bindparam("post_id"))
-        .order_by(Destination.position, Destination.id)
+        .order_by(Destination.position, Destination.id),
+        point_key="post_id",
     )
 
 

@@ -119,7 +119,7 @@ async def posts_by_id(
 
 @cached_statement()
 def _select_by_id(projection: Projection) -> Statement:
-    return Statement(_select_not_deleted(projection).where(any_of(Post.id, "ids")))
+    return Statement(_select_not_deleted(projection).where(any_of(Post.id, "ids")), point_key="ids")
 
 
 async def post_exists(reader: Reader, post_id: PostId) -> bool:

@@ -23,7 +23,7 @@ class StubDriver:
     ) -> Sequence[Record]:
         if self.sql is None:
             return await self.driver.fetch(statement, arguments)
-        return await self.driver.fetch(replace(statement, sql=self.sql), ())
+        return await self.driver.fetch(replace(statement, sql=self.sql, batch=None), ())
 
     async def close(self) -> None:
         await self.driver.close()

@@ -187,8 +187,8 @@ async def test_termination_message_on_an_idle_connection_causes_no_error(databas
     message = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
     async with open_driver(make_url(database_url)) as driver:
         terminated = await fetch_pid(driver)
-        assert driver._pool is not None
-        ((_, idle),) = driver._pool._idle
+        assert driver._pools is not None
+        ((_, idle),) = driver._pools.main._idle
         idle._protocol.data_received(b"E" + (len(message) + 4).to_bytes(4) + message)
 
         assert terminated not in {await fetch_pid(driver) for _ in range(3)}

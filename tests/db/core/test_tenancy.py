@@ -1,9 +1,11 @@
 """Tenant isolation: every table of a statement, at any depth, is restricted to one workspace."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import (
+    BindParameter,
     and_,
     bindparam,
     case,
@@ -17,11 +19,13 @@ from sqlalchemy import (
     text,
     union_all,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import aliased, outerjoin
 
+from app.db.core.conditions import any_of
 from app.db.core.database import Database
 from app.db.core.statements import AnySelect
-from app.db.core.tenancy import restrict_to_workspace
+from app.db.core.tenancy import batch_point_read, restrict_to_workspace
 from app.db.models import Account, ApiKey, Destination, Post, Workspace
 from app.domain.ids import WorkspaceId
 from tests.factories import add_account, add_post, add_workspace, queued
@@ -203,3 +207,74 @@ async def test_workspace_filter_can_be_replaced(database: Database, database_url
         rows = await unrestricted.read(workspace).rows(select(Post.workspace_id))
 
     assert {row.workspace_id for row in rows} == {workspace, other}
+
+
+WORKSPACE: BindParameter[Any] = bindparam("workspace")
+KEY: BindParameter[Any] = bindparam("key")
+
+
+def test_batched_statement_confines_every_table_to_the_workspace_of_the_request() -> None:
+    statement = (
+        select(Destination.id, Post.status)
+        .join(
+            Post,
+            and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id),
+        )
+        .where(Destination.post_id == KEY, Post.deleted_at.is_(None))
+        .order_by(Destination.position.desc())
+    )
+    batched = batch_point_read(restrict_to_workspace(statement, WORKSPACE), "workspace", "key")
+
+    assert str(batched.compile(dialect=postgresql.dialect())).split("\n") == [  # type: ignore[no-untyped-call]
+        "SELECT destination.id, post.status, request.number AS request_number ",
+        "FROM destination JOIN post ON post.workspace_id = destination.workspace_id"
+        " AND post.id = destination.post_id, unnest(%(workspaces)s::UUID[], %(keys)s::UUID[])"
+        " WITH ORDINALITY AS request(workspace, key, number) ",
+        "WHERE destination.post_id = request.key AND post.deleted_at IS NULL"
+        " AND post.workspace_id = request.workspace AND destination.workspace_id = request.workspace"
+        " ORDER BY destination.position DESC",
+    ]
+
+
+BY_KEY = select(Account.id).where(Account.id == KEY)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        BY_KEY.limit(1),
+        BY_KEY.offset(1),
+        BY_KEY.fetch(1),
+        BY_KEY.distinct(),
+        BY_KEY.group_by(Account.id),
+        BY_KEY.having(Account.id > 0),
+        BY_KEY.with_for_update(),
+        BY_KEY.prefix_with("ALL"),
+        BY_KEY.suffix_with("FOR UPDATE"),
+        BY_KEY.with_statement_hint("x"),
+        BY_KEY.add_cte(select(Post.id).cte("x")),
+        BY_KEY.order_by(func.random()),
+        select(func.count()).select_from(Account).where(Account.id == KEY),
+        select(func.row_number().over(order_by=Account.id)).where(Account.id == KEY),
+        BY_KEY.where(exists().where(Destination.account_id == Account.id)),
+        BY_KEY.where(Account.id.in_(select(Destination.account_id))),
+        BY_KEY.outerjoin(Post, Post.workspace_id == Account.workspace_id),
+        BY_KEY.outerjoin(Post, Post.workspace_id == Account.workspace_id, full=True),
+        BY_KEY.join(Post, Post.id == KEY),
+        BY_KEY.where(Account.platform == bindparam("platform")),
+        select(Account.id),
+        select(Account.id).where(any_of(Account.id, "keys")),
+        select(Account.id).where(text("id = :key")),
+    ],
+    ids=str,
+)
+def test_statement_that_could_mix_requests_is_refused(statement: AnySelect) -> None:
+    restricted = statement.where(Account.workspace_id == WORKSPACE)
+
+    with pytest.raises(TypeError, match="batch"):
+        batch_point_read(restricted, "workspace", "key")
+
+
+def test_batch_of_a_statement_without_a_workspace_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"needs the parameters workspace and key, not \['key'\]"):
+        batch_point_read(BY_KEY, "workspace", "key")

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.db.core.database import Database
+from tests.db.core.batching_driver import BatchingDriver
 from tests.graphql.engine.corrupting_driver import CorruptingDriver
 from tests.graphql.engine.differential import DifferentialBench, add_posts_in_all_states
 from tests.recording_driver import RecordingDriver
@@ -18,3 +19,13 @@ async def bench(anyio_backend: str, database_url: str) -> AsyncIterator[Differen
     ) as database:
         workspace = await add_posts_in_all_states(database)
         yield DifferentialBench(database, corrupting_driver, workspace)
+
+
+@pytest.fixture
+async def batching_bench(anyio_backend: str, database_url: str) -> AsyncIterator[DifferentialBench]:
+    """Bench for concurrent operations, whose point reads on PostgreSQL must have formed batches."""
+    driver = BatchingDriver()
+    async with Database(database_url, wrap_driver=driver) as database:
+        workspace = await add_posts_in_all_states(database)
+        yield DifferentialBench(database, CorruptingDriver(), workspace)
+    assert driver.batched_reads > 100

@@ -113,6 +113,14 @@ class DifferentialBench:
                 f"the {run} fast result is\n{actual!r}\ninstead of\n{expected!r}"
             )
 
+    async def compare_concurrently(self, cases: Sequence[QueryCase], *, copies: int) -> None:
+        """Raise AssertionError if a result differs when copies of all cases run at the same time."""
+        scopes = (Scope.READ,)
+        expected = [await self._execute(REFERENCE_SCHEMA, case, scopes) for case in cases]
+        for _ in ("first", "cached"):
+            executions = [self._execute(FAST_SCHEMA, case, scopes) for case in [*cases] * copies]
+            assert await asyncio.gather(*executions) == expected * copies
+
     async def _execute(self, schema: Schema, case: QueryCase, scopes: Sequence[Scope]) -> bytes:
         context = self.context(scopes)
         result = await run_query(schema, case.document, case.variables, context)

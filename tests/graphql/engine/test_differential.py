@@ -1,6 +1,7 @@
 """A short differential run of the fast path against graphql-core."""
 
 from hypothesis import given
+from hypothesis import strategies as st
 
 from app.domain.api_keys import Scope
 from tests.db.core.test_database import only_on_postgresql, only_on_sqlite
@@ -33,3 +34,12 @@ async def test_any_operation_has_the_result_of_graphql_core_on_postgresql(
     bench: DifferentialBench, case: QueryCase
 ) -> None:
     await bench.compare(case)
+
+
+@only_on_postgresql
+@hypothesis_settings(15, derandomize=True)
+@given(st.lists(CASES, min_size=4, max_size=4))
+async def test_concurrent_operations_have_the_results_of_graphql_core(
+    batching_bench: DifferentialBench, cases: list[QueryCase]
+) -> None:
+    await batching_bench.compare_concurrently(cases, copies=4)

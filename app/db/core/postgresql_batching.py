@@ -1,0 +1,155 @@
+"""Batches of point reads on PostgreSQL: reads that wait at the same time run as one statement.
+
+At most two statements of the same text run at a time. Reads that arrive meanwhile are the next batch.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import NamedTuple, TypeAlias
+from weakref import WeakKeyDictionary
+
+import structlog
+from sqlalchemy import Dialect
+
+from app.db.core.statements import (
+    AnySelect,
+    BatchedStatement,
+    CompiledStatement,
+    Record,
+    compile_statement,
+)
+from app.db.core.tenancy import batch_point_read
+
+MAX_RUNNING = 2
+"""Running statements of the same text, and connections for batches; more would make batches smaller."""
+
+_MAX_BATCH_SIZE = 32
+"""Requests in one batch. The time of PostgreSQL grows faster than the number of requests."""
+
+_TIME_LIMIT = timedelta(seconds=1).total_seconds()
+"""Time after which the requests of a batch run alone, and a slow read no longer delays other reads."""
+
+_Fetch: TypeAlias = Callable[[CompiledStatement, Sequence[object]], Awaitable[Sequence[Record]]]
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+def compile_point_read(
+    statement: AnySelect, workspace: str, key: str, dialect: Dialect
+) -> CompiledStatement:
+    """Compile a point read for one request and for batches; see `batch_point_read`."""
+    compiled = compile_statement(statement, dialect)
+    batch = BatchedStatement(
+        compile_statement(batch_point_read(statement, workspace, key), dialect),
+        workspace_index=compiled.parameters.index(workspace),
+        key_index=compiled.parameters.index(key),
+    )
+    return replace(compiled, batch=batch)
+
+
+class PointReadBatches:
+    """Point reads of one event loop."""
+
+    def __init__(self, fetch_alone: _Fetch, fetch_batch: _Fetch) -> None:
+        """Create empty queues; the functions run a statement of one request, and of a batch."""
+        self._fetch_alone = fetch_alone
+        self._fetch_batch = fetch_batch
+        self._queues: WeakKeyDictionary[CompiledStatement, _Queue] = WeakKeyDictionary()
+
+    async def fetch(
+        self, statement: CompiledStatement, arguments: Sequence[object], batch: BatchedStatement
+    ) -> Sequence[Record]:
+        """Return the rows of one request, by a statement of its own if no other request waits.
+
+        A request whose batch failed runs alone, so it fails only by its own error. Cancelling a request
+        does not cancel its batch.
+        """
+        key = arguments[batch.key_index]
+        if isinstance(key, list | tuple):
+            if len(key) != 1:
+                return await self._fetch_alone(statement, arguments)
+            (key,) = key
+        queue = self._queues.get(statement)
+        if queue is None:
+            queue = self._queues[statement] = _Queue(batch.statement, self._fetch_batch)
+        rows = await queue.wait(arguments[batch.workspace_index], key)
+        if rows is not None:
+            return rows
+        run = object()
+        timer = queue.start_run(run)
+        try:
+            return await self._fetch_alone(statement, arguments)
+        finally:
+            timer.cancel()
+            queue.end_run(run)
+
+
+class _Request(NamedTuple):
+    workspace: object
+    key: object
+    result: asyncio.Future[Sequence[Record] | None]
+
+
+class _Queue:
+    """Requests of one statement."""
+
+    def __init__(self, statement: CompiledStatement, fetch: _Fetch) -> None:
+        self._statement = statement
+        self._fetch = fetch
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[_Request] = []
+        self._running: set[object] = set()
+        """The tasks of the batches, and an object for each request that runs alone."""
+
+    async def wait(self, workspace: object, key: object) -> Sequence[Record] | None:
+        """Return the rows of a request in a batch; None if the request must run alone."""
+        if not self._waiting:
+            self._loop.call_soon(self._start_batches)
+        result: asyncio.Future[Sequence[Record] | None] = self._loop.create_future()
+        self._waiting.append(_Request(workspace, key, result))
+        return await result
+
+    def start_run(self, run: object) -> asyncio.TimerHandle:
+        """Count a request that runs alone until `end_run` or the time limit; return the timer."""
+        self._running.add(run)
+        return self._loop.call_later(_TIME_LIMIT, self.end_run, run)
+
+    def end_run(self, run: object) -> None:
+        self._running.discard(run)
+        self._loop.call_soon(self._start_batches)
+
+    def _start_batches(self) -> None:
+        while self._waiting and len(self._running) < MAX_RUNNING:
+            batch = [each for each in self._waiting[:_MAX_BATCH_SIZE] if not each.result.done()]
+            del self._waiting[:_MAX_BATCH_SIZE]
+            if len(batch) == 1:
+                batch[0].result.set_result(None)
+            elif batch:
+                task = self._loop.create_task(self._run_batch(batch))
+                self._running.add(task)
+                task.add_done_callback(self.end_run)
+
+    async def _run_batch(self, requests: Sequence[_Request]) -> None:
+        results: Sequence[Sequence[Record] | None] = [None] * len(requests)
+        try:
+            async with asyncio.timeout(_TIME_LIMIT):
+                results = await self._fetch_rows(requests)
+        except Exception as error:  # noqa: BLE001 - each request runs alone, and raises its own error
+            logger.warning("batch of reads failed", error=type(error).__name__, size=len(requests))
+        for request, rows in zip(requests, results, strict=True):
+            if not request.result.done():
+                request.result.set_result(rows)
+
+    async def _fetch_rows(self, requests: Sequence[_Request]) -> Sequence[Sequence[Record]]:
+        """Return the rows of each request, in the order of the statement."""
+        values = {
+            "workspaces": [request.workspace for request in requests],
+            "keys": [request.key for request in requests],
+        }
+        rows = await self._fetch(self._statement, self._statement.encode_arguments(values))
+        results: list[list[Record]] = [[] for _ in requests]
+        for row in rows:
+            results[row[-1] - 1].append(row)
+        return results
