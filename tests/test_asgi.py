@@ -8,13 +8,12 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
 
 import httpx
 import orjson
 import pytest
 import structlog
-from sqlalchemy import QueuePool, make_url, text
+from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.asgi import create_app
@@ -25,7 +24,13 @@ from app.db.migrations import SchemaMismatch, migrate
 from app.domain.errors import ServiceUnavailable
 from app.settings import read_settings
 from tests import postgres
-from tests.clients import UNLIMITED_SETTINGS, Client, app_client, client_for
+from tests.clients import (
+    UNLIMITED_SETTINGS,
+    Client,
+    app_client,
+    client_for,
+    wait_for_startup_reads,
+)
 from tests.db.core.test_database import MINUTE_LONG_STATEMENT, only_on_sqlite
 from tests.db.core.test_sqlite import analysed_tables
 from tests.factories import (
@@ -158,16 +163,6 @@ def removable_database(
     with ExitStack() as stack:
         server_url = request.getfixturevalue("postgresql_server_url")
         yield stack.enter_context(postgres.new_database(server_url)), stack.close
-
-
-async def wait_for_startup_reads(database: Database) -> None:
-    """Wait until the reads of a starting server are done."""
-    pool = cast("QueuePool", database.read_engine.pool)
-    async with asyncio.timeout(10):
-        while True:
-            await asyncio.sleep(0.005)
-            if pool.checkedout() == 0:
-                return
 
 
 async def test_lost_database_is_503_with_retry_after(

@@ -71,8 +71,6 @@ class SQLiteWriter:
 
     def _run(self, work: Callable[[Transaction], Awaitable[T]], budget: Budget) -> T:
         """Run one transaction in the writer thread."""
-        if budget.is_cancelled:
-            raise asyncio.CancelledError
         lock = self._write_lock.acquire()
         try:
             connection = self._connection or self._open()
