@@ -21,7 +21,8 @@ import click
 from sqlalchemy import text
 
 from app.db import models
-from app.db.core.database import Database, WriteSession
+from app.db.core.database import Database
+from app.db.core.write_session import WriteSession
 from app.db.migrations import migrate
 from app.domain.attempts import Publication
 from app.domain.ids import AccountId, WorkspaceId
@@ -63,12 +64,12 @@ async def insert_due_posts(
     if database.is_sqlite:
         await database.refresh_statistics()
     else:
-        await database.write(lambda session: session.execute(text("ANALYZE")))
+        await database.write(lambda session: session.rows(text("ANALYZE")))
 
 
 async def _copy_post(session: WriteSession, post: UUID, count: int) -> None:
     """Copy a post with its destination; the copied destination has the id of its post."""
-    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    is_sqlite = session.is_sqlite
     new_id = _SQLITE_UUID if is_sqlite else "gen_random_uuid()"
     columns = ", ".join(column.name for column in models.Post.__table__.c if column.name != "id")
     destination_columns = [column.name for column in models.Destination.__table__.c]
@@ -76,22 +77,23 @@ async def _copy_post(session: WriteSession, post: UUID, count: int) -> None:
         "p.id" if name in ("id", "post_id") else f"d.{name}" for name in destination_columns
     )
     post_id = str(post) if is_sqlite else post
-    await session.execute(
+    await session.rows(
         text(
             "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < :count)"
             f" INSERT INTO post (id, {columns})"
             f" SELECT {new_id}, {columns} FROM post, number WHERE id = :post"
         ),
-        {"post": post_id, "count": count},
+        post=post_id,
+        count=count,
     )
-    await session.execute(
+    await session.rows(
         text(
             f"INSERT INTO destination ({', '.join(destination_columns)}) SELECT {values} FROM post p"
             " JOIN destination d ON d.workspace_id = p.workspace_id AND d.post_id = :post"
             " WHERE NOT EXISTS (SELECT 1 FROM destination o"
             " WHERE o.workspace_id = p.workspace_id AND o.post_id = p.id)"
         ),
-        {"post": post_id},
+        post=post_id,
     )
 
 

@@ -1,12 +1,14 @@
 """HTTP clients of the service that run it in this process, including its lifespan."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import httpx
+from sqlalchemy import QueuePool
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
@@ -127,3 +129,13 @@ async def client_for(app: ASGIApp, *, token: str | None) -> AsyncIterator[Client
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         yield Client(http, token)
+
+
+async def wait_for_startup_reads(database: Database) -> None:
+    """Wait until the reads of a starting server are done."""
+    pool = cast("QueuePool", database.read_engine.pool)
+    async with asyncio.timeout(10):
+        while True:
+            await asyncio.sleep(0.005)
+            if pool.checkedout() == 0:
+                return

@@ -27,7 +27,7 @@ from app.web.pages import STATIC_DIR
 from tests import postgres
 from tests.clients import Tenant, app_client
 from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
-from tests.recording_driver import RecordingDriver
+from tests.recording_driver import RecordingDriver, RecordingWriter
 from tests.servers import DEMO_KEY, ServerProcess, ServerStarter, run_server
 
 ENGINES = ("sqlite", "postgresql")
@@ -70,7 +70,7 @@ async def database(anyio_backend: str, database_url: str) -> AsyncIterator[Datab
 @cache
 def _cached_database(url: str) -> Database:
     """Share one object between tests, so that each statement is compiled once. Connections are per test."""
-    return Database(url, wrap_driver=RecordingDriver)
+    return Database(url, wrap_driver=RecordingDriver, wrap_writer=RecordingWriter)
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import inspect, select, update
 
 from app.db.core.database import Database
-from app.db.models import Account, ApiKey, Attempt, Destination, Post, Workspace
+from app.db.core.write_session import WriteSession
+from app.db.core.writes import insert_rows
+from app.db.models import Account, ApiKey, Attempt, Base, Destination, Post, Workspace
 from app.domain.api_keys import DEFAULT_SCOPES, Scope, make_key
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import (
@@ -128,21 +129,18 @@ async def add_account(
 ) -> AccountId:
     """Add an account that can post, with the next id of the workspace by default."""
 
-    async def work(session: AsyncSession) -> AccountId:
-        next_id = (
-            await session.scalars(
-                select(Workspace.next_account_id)
-                .where(Workspace.id == workspace_id)
-                .with_for_update()
-            )
-        ).one()
+    async def work(session: WriteSession) -> AccountId:
+        ((next_id,),) = await session.rows(
+            select(Workspace.next_account_id).where(Workspace.id == workspace_id).with_for_update()
+        )
         account_id = id or next_id
-        await session.execute(
+        await session.rows(
             update(Workspace)
             .where(Workspace.id == workspace_id)
             .values(next_account_id=max(next_id, account_id + 1))
         )
-        session.add(
+        await insert_objects(
+            session,
             Account(
                 workspace_id=workspace_id,
                 id=account_id,
@@ -159,7 +157,7 @@ async def add_account(
                 connected_at=created_at,
                 created_at=created_at,
                 updated_at=created_at,
-            )
+            ),
         )
         return AccountId(account_id)
 
@@ -171,16 +169,15 @@ async def add_accounts(
 ) -> list[AccountId]:
     """Add several accounts that can post in one transaction, with the next ids of the workspace."""
 
-    async def work(session: AsyncSession) -> list[AccountId]:
-        end = await session.scalar(
+    async def work(session: WriteSession) -> list[AccountId]:
+        ((end,),) = await session.rows(
             update(Workspace)
             .where(Workspace.id == workspace_id)
             .values(next_account_id=Workspace.next_account_id + count)
             .returning(Workspace.next_account_id)
         )
-        assert end is not None
         ids = [AccountId(number) for number in range(end - count, end)]
-        session.add_all(
+        accounts = (
             Account(
                 workspace_id=workspace_id,
                 id=account_id,
@@ -193,6 +190,7 @@ async def add_accounts(
             )
             for account_id in ids
         )
+        await insert_objects(session, *accounts)
         return ids
 
     return await database.write(work)
@@ -247,15 +245,15 @@ async def add_post(
         updated_at=updated_at or created_at,
     )
 
-    async def work(session: AsyncSession) -> None:
-        accounts = await session.execute(
+    async def work(session: WriteSession) -> None:
+        accounts = await session.rows(
             select(Account.id, Account.platform).where(Account.workspace_id == workspace_id)
         )
         platform_of = {row.id: row.platform for row in accounts}
-        session.add(post)
-        await session.flush()
+        await insert_objects(session, post)
         for position, (account_id, state) in enumerate(states.items()):
-            session.add(
+            await insert_objects(
+                session,
                 Destination(
                     workspace_id=workspace_id,
                     id=ids[position],
@@ -266,7 +264,7 @@ async def add_post(
                     created_at=post.created_at,
                     updated_at=post.updated_at,
                     **asdict(state),
-                )
+                ),
             )
 
     await database.write(work)
@@ -326,10 +324,14 @@ async def add_attempt(
 
 
 async def _insert(database: Database, row: Workspace | ApiKey | Attempt) -> None:
-    async def work(session: AsyncSession) -> None:
-        session.add(row)
+    await database.write(lambda session: insert_objects(session, row))
 
-    await database.write(work)
+
+async def insert_objects(session: WriteSession, *objects: Base) -> None:
+    """Insert ORM objects, in this order; an attribute that is not set is null."""
+    for row in objects:
+        values = {column.key: getattr(row, column.key) for column in inspect(type(row)).columns}
+        await insert_rows(session, type(row), [values])
 
 
 def draft() -> DestinationState:

@@ -1,15 +1,18 @@
-"""Records the read statements of a database."""
+"""Records the statements of a database: reads, and those of writes, which can also be replaced."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import event
 
 from app.db.core.database import Database, ReadDriver
 from app.db.core.statements import CompiledStatement, Record
+from app.db.core.write_session import Transaction, WriteDriver
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +71,71 @@ def _record(statement: RecordedStatement) -> None:
 _current_recording: ContextVar[list[RecordedStatement] | None] = ContextVar(
     "current_recording", default=None
 )
+
+
+Intercept: TypeAlias = Callable[[CompiledStatement, Sequence[object]], CompiledStatement]
+
+
+@dataclass(frozen=True, slots=True)
+class InterceptingWriter:
+    """Driver that passes each statement of a write to a function, which may replace it."""
+
+    writer: WriteDriver
+    intercept: Intercept
+
+    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        return await self.writer.write(
+            lambda transaction: work(_InterceptedTransaction(transaction, self.intercept))
+        )
+
+    async def close(self) -> None:
+        await self.writer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _InterceptedTransaction:
+    transaction: Transaction
+    intercept: Intercept
+
+    async def fetch(
+        self, statement: CompiledStatement, arguments: Sequence[object]
+    ) -> Sequence[Record]:
+        return await self.transaction.fetch(self.intercept(statement, arguments), arguments)
+
+    async def fetch_many(
+        self, statement: CompiledStatement, arguments: Sequence[Sequence[object]]
+    ) -> Sequence[Record]:
+        replaced = self.intercept(statement, arguments[0])
+        return await self.transaction.fetch_many(replaced, arguments)
+
+
+class RecordingWriter:
+    """Driver that records the statements of its transactions."""
+
+    def __init__(self, writer: WriteDriver) -> None:
+        self.recording: list[RecordedStatement] | None = None
+        self._writer = InterceptingWriter(writer, self._record)
+
+    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        return await self._writer.write(work)
+
+    async def close(self) -> None:
+        await self._writer.close()
+
+    def _record(
+        self, statement: CompiledStatement, arguments: Sequence[object]
+    ) -> CompiledStatement:
+        if self.recording is not None:
+            self.recording.append(RecordedStatement(statement.sql, tuple(arguments), statement))
+        return statement
+
+
+@contextmanager
+def record_writes(database: Database) -> Iterator[list[RecordedStatement]]:
+    """Record the statements of all write transactions, also of other tasks."""
+    assert isinstance(database.writer, RecordingWriter)
+    statements = database.writer.recording = []
+    try:
+        yield statements
+    finally:
+        database.writer.recording = None

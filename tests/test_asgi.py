@@ -8,24 +8,29 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
 
 import httpx
 import orjson
 import pytest
 import structlog
-from sqlalchemy import QueuePool, make_url, text
+from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.asgi import create_app
-from app.db.core.database import Database, ReadDriver, WriteSession
+from app.db.core.database import Database, ReadDriver
 from app.db.core.statements import AnyRow, AnySelect, CompiledStatement, Record, Statement
 from app.db.core.tenancy import WorkspaceIdOrParam
 from app.db.migrations import SchemaMismatch, migrate
 from app.domain.errors import ServiceUnavailable
 from app.settings import read_settings
 from tests import postgres
-from tests.clients import UNLIMITED_SETTINGS, Client, app_client, client_for
+from tests.clients import (
+    UNLIMITED_SETTINGS,
+    Client,
+    app_client,
+    client_for,
+    wait_for_startup_reads,
+)
 from tests.db.core.test_database import MINUTE_LONG_STATEMENT, only_on_sqlite
 from tests.db.core.test_sqlite import analysed_tables
 from tests.factories import (
@@ -158,16 +163,6 @@ def removable_database(
     with ExitStack() as stack:
         server_url = request.getfixturevalue("postgresql_server_url")
         yield stack.enter_context(postgres.new_database(server_url)), stack.close
-
-
-async def wait_for_startup_reads(database: Database) -> None:
-    """Wait until the reads of a starting server are done."""
-    pool = cast("QueuePool", database.read_engine.pool)
-    async with asyncio.timeout(10):
-        while True:
-            await asyncio.sleep(0.005)
-            if pool.checkedout() == 0:
-                return
 
 
 async def test_lost_database_is_503_with_retry_after(
@@ -328,15 +323,15 @@ async def test_service_starts_during_write_of_other_process(
 ) -> None:
     token = await add_key(database)
 
-    async def serve_during_write(session: WriteSession) -> set[str]:
-        await session.execute(text("SELECT 1"))
-        second_process = Database(database_url, timeout=timedelta(milliseconds=50))
+    second_process = Database(database_url, timeout=timedelta(milliseconds=50))
+    async with database.schema_transaction() as connection:
+        await connection.execute(text("SELECT 1"))
         with structlog.testing.capture_logs() as logs:
             async with second_process, app_client(second_process, token=token) as client:
                 assert (await client.get("/v1/me")).status_code == 200
-        return {entry["task"] for entry in logs if entry["event"] == "periodic task failed"}
 
-    assert await database.write(serve_during_write) == {"refresh_statistics", "flush_key_usage"}
+    failed = {entry["task"] for entry in logs if entry["event"] == "periodic task failed"}
+    assert failed == {"refresh_statistics", "flush_key_usage"}
     assert await analysed_tables(database) == set()
 
 

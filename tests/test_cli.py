@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import __version__
 from app.asgi import now_utc
 from app.cli import main
 from app.db.core.database import Database
+from app.db.core.write_session import WriteSession
 from app.db.models import Account
 from app.domain.ids import WorkspaceId
 from app.settings import settings_table
@@ -92,7 +92,7 @@ def read_all_rows(database_url: str) -> dict[str, list[Any]]:
 def add_account_with_number(database_url: str, workspace_id: WorkspaceId, account_id: int) -> None:
     """Add an account whose number is not below the workspace's counter."""
 
-    async def add(session: AsyncSession) -> None:
+    async def add(session: WriteSession) -> None:
         values = {
             "workspace_id": workspace_id,
             "id": account_id,
@@ -100,7 +100,7 @@ def add_account_with_number(database_url: str, workspace_id: WorkspaceId, accoun
             "is_active": True,
         }
         times = dict.fromkeys(("connected_at", "created_at", "updated_at"), NOW)
-        await session.execute(insert(Account).values(**values, **times))
+        await session.rows(insert(Account).values(**values, **times))
 
     async def run() -> None:
         async with Database(database_url) as database:

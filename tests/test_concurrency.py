@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
-from app.db.core.database import Database, WriteSession
+from app.db.core.database import Database
+from app.db.core.statements import CompiledStatement
+from app.db.core.write_session import WriteSession
 from app.db.repositories.workspaces import WorkspaceRef
 from app.db.tools.integrity import find_problems
 from app.domain.errors import ErrorCode, NotFound, PostResultsError, StaleVersion
@@ -42,6 +45,7 @@ from tests.factories import (
     no_quota,
     queued,
 )
+from tests.recording_driver import InterceptingWriter
 from tests.servers import TIMEOUT_SECONDS, run_server
 from tests.services.publishing_calls import write_context
 
@@ -71,14 +75,16 @@ async def database_with_replaced_sql(
     database_url: str, pattern: str, replacement: str
 ) -> AsyncIterator[Database]:
     """Open a database that replaces the regular expression in each written statement."""
-    async with Database(database_url, timeout=LONG_TIMEOUT, pool_size=20) as database:
 
-        @event.listens_for(database.write_engine.sync_engine, "before_cursor_execute", retval=True)
-        def replace_sql(
-            _connection: object, _cursor: object, statement: str, parameters: object, *_: object
-        ) -> tuple[str, object]:
-            return re.sub(pattern, replacement, statement), parameters
+    def replace_sql(statement: CompiledStatement, _arguments: object) -> CompiledStatement:
+        return replace(statement, sql=re.sub(pattern, replacement, statement.sql))
 
+    async with Database(
+        database_url,
+        timeout=LONG_TIMEOUT,
+        pool_size=20,
+        wrap_writer=lambda writer: InterceptingWriter(writer, replace_sql),
+    ) as database:
         yield database
 
 
@@ -187,7 +193,7 @@ async def run_behind_lock(
     tasks: list[asyncio.Future[object]] = []
 
     async def hold_lock(session: WriteSession) -> None:
-        await session.execute(text(lock))
+        await session.rows(text(lock))
         tasks.extend(map(asyncio.ensure_future, calls))
         while sum(task.done() for task in tasks) + await count_lock_waits(database) < len(tasks):
             pass

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
-from app.db.core.database import Database, WriteSession
+from app.db.core.database import Database
+from app.db.core.write_session import WriteSession
 from app.db.repositories.events import append_events, read_events
 from app.domain.events import FEED_START, Event, EventFilter, EventKind, StoredEvent
 from app.domain.ids import PostId, WorkspaceId

@@ -34,6 +34,7 @@ from tests.clients import UNLIMITED_SETTINGS, Client, client_for
 from tests.factories import NOW, add_account, add_api_key, add_workspace
 from tests.graphql.live_tenant import wait_for_subscriptions
 from tests.graphql.transport.websocket_client import connect_and_init
+from tests.recording_driver import InterceptingWriter
 from tests.services import publishing_calls
 
 TABLE = Path(__file__).with_name("trace.toml")
@@ -113,7 +114,7 @@ class Tracer:
         self._trace = None
 
     def add_statement(self, text: str) -> None:
-        if self._trace is not None and self._starts_at is None and not text.startswith("BEGIN"):
+        if self._trace is not None and self._starts_at is None:
             self._trace.steps.append(f"SQL: {' '.join(text.split())[:80]}")
 
     def _profile(self, frame: FrameType, event_name: str, _argument: object) -> None:
@@ -280,16 +281,22 @@ async def traced_service(folder: Path) -> AsyncIterator[TracedService]:
     url = f"sqlite+aiosqlite:///{folder / 'trace.db'}"
     tracer.install()
     try:
+
+        def trace_write(statement: CompiledStatement, _arguments: object) -> CompiledStatement:
+            tracer.add_statement(statement.sql)
+            return statement
+
         async with Database(
-            url, wrap_driver=lambda driver: _TracedDriver(driver, tracer)
+            url,
+            wrap_driver=lambda driver: _TracedDriver(driver, tracer),
+            wrap_writer=lambda writer: InterceptingWriter(writer, trace_write),
         ) as database:
             await migrate(database, now=NOW, random_bytes=bytes)
-            for engine in (database.read_engine, database.write_engine):
-                event.listen(
-                    engine.sync_engine,
-                    "before_cursor_execute",
-                    lambda _connection, _cursor, text, *_rest: tracer.add_statement(text),
-                )
+            event.listen(
+                database.read_engine.sync_engine,
+                "before_cursor_execute",
+                lambda _connection, _cursor, text, *_rest: tracer.add_statement(text),
+            )
             workspace = await add_workspace(database)
             key = await add_api_key(database, workspace, scopes=frozenset(Scope))
             account = await add_account(database, workspace)

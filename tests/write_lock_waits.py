@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
+from typing import Self
 from uuid import uuid4
 
 import click
@@ -41,8 +42,8 @@ POST = NewPost(
 class NoWriteLock:
     """Write lock that is always free; writers wait for SQLite's own lock."""
 
-    async def acquire(self) -> None:
-        pass
+    def acquire(self) -> Self:
+        return self
 
     def release(self) -> None:
         pass

@@ -254,7 +254,9 @@ async def run_change_notifier(database: Database, wake: WakeCallback) -> AsyncIt
     if database.is_sqlite:
         notifier: ChangeNotifier = MemoryChangeNotifier()
     else:
-        notifier = PostgreSQLChangeNotifier(driver_options(database.url, database.timeout))
+        notifier = PostgreSQLChangeNotifier(
+            driver_options(database.url, database.timeout, read_only=True)
+        )
     async with notifier.listen(wake):
         with database.on_commit(notifier.notify):
             yield

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from app.db.core.database import Database, Reader, WriteSession
+from app.db.core.database import Database, Reader
+from app.db.core.write_session import WriteSession
 from app.db.repositories.accounts import (
     insert_accounts,
     load_accounts,

@@ -3,7 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from app.db.core.database import Database, WriteSession
+from app.db.core.database import Database
+from app.db.core.write_session import WriteSession
 from app.db.repositories import api_keys, workspaces
 from app.domain.api_keys import Scope, make_key
 from app.domain.ids import DEMO_WORKSPACE_ID, ApiKeyId, WorkspaceId, WorkspaceKind

@@ -15,7 +15,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from app.db.core.database import Database, WriteSession
+from app.db.core.database import Database
+from app.db.core.write_session import WriteSession
 from app.db.migrations import migrate
 from app.db.repositories import api_keys, workspaces
 from app.db.repositories.accounts import insert_accounts
@@ -55,7 +56,7 @@ _LEASE_MARGIN = timedelta(days=1)
 _TIMEZONES = ("UTC", "Europe/Berlin", "America/New_York", None)
 _DESTINATION_PHASES = ("over", "scheduled", "retrying", "publishing", "draft")
 _PHASE_WEIGHTS = (80, 8, 4, 4, 4)
-_LARGE_CACHE_PRAGMA = "PRAGMA cache_size = -524288"
+_LARGE_CACHE = text("PRAGMA cache_size = -524288")
 """Size in KiB; random ids touch every page of an index."""
 _FAILURE_RATE, _RECOVERY_RATE = 0.06, 0.09
 
@@ -125,7 +126,7 @@ async def seed(urls: Iterable[str], dataset: Dataset) -> list[UUID]:
             ids += (history.post.id for history in batch)
         for database in databases:
             if database.is_sqlite:
-                await database.write(lambda session: session.execute(text("ANALYZE")))
+                await database.write(lambda session: session.rows(text("ANALYZE")))
     return ids
 
 
@@ -160,9 +161,8 @@ async def _insert_workspace(session: WriteSession, dataset: Dataset) -> None:
 
 
 async def _insert(session: WriteSession, histories: Sequence[PostHistory]) -> None:
-    connection = await session.connection()
-    if connection.dialect.name == "sqlite":
-        await connection.exec_driver_sql(_LARGE_CACHE_PRAGMA)
+    if session.is_sqlite:
+        await session.rows(_LARGE_CACHE)
     await write_posts(session, WORKSPACE_ID, [history.post for history in histories], previous={})
     await insert_histories(
         session,

@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.core.database import Database
+from app.db.core.write_session import WriteSession
 from app.db.models import (
     Base,
     Event,
@@ -33,6 +33,7 @@ from tests.factories import (
     claimed,
     draft,
     failed,
+    insert_objects,
     published,
     queued,
     started,
@@ -114,14 +115,15 @@ async def add_row_in_every_table(database: Database) -> Ids:
 async def add_event(database: Database, ids: Ids) -> None:
     """Append an event to the workspace, with all foreign keys set."""
 
-    async def work(session: AsyncSession) -> None:
-        seq = await session.scalar(
+    async def work(session: WriteSession) -> None:
+        ((seq,),) = await session.rows(
             update(Workspace)
             .where(Workspace.id == ids.workspace)
             .values(event_seq=Workspace.event_seq + 1)
             .returning(Workspace.event_seq)
         )
-        session.add(
+        await insert_objects(
+            session,
             Event(
                 workspace_id=ids.workspace,
                 seq=seq,
@@ -132,7 +134,7 @@ async def add_event(database: Database, ids: Ids) -> None:
                 account_id=ids.account,
                 payload={"seqs": [seq]},
                 created_at=NOW,
-            )
+            ),
         )
 
     await database.write(work)
@@ -197,12 +199,7 @@ async def _add_evidence_and_deliveries(database: Database, ids: Ids) -> None:
         ),
     ]
 
-    async def work(session: AsyncSession) -> None:
-        for row in rows:
-            session.add(row)
-            await session.flush()
-
-    await database.write(work)
+    await database.write(lambda session: insert_objects(session, *rows))
 
 
 async def all_rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:

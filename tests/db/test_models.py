@@ -23,6 +23,7 @@ from app.domain.destinations import (
     broken_invariants,
 )
 from tests.db.all_tables import add_row_in_every_table
+from tests.db.core.test_database import INTEGRITY_ERRORS
 from tests.factories import (
     NOW,
     add_account,
@@ -359,7 +360,7 @@ async def test_foreign_key_into_another_workspace_is_refused(database: Database)
         destination
         | {"workspace_id": workspace, "post_id": own_post.id, "account_id": other_account}
     )
-    with pytest.raises(IntegrityError):
+    with pytest.raises(INTEGRITY_ERRORS):
         await add_attempt(database, workspace, other_post.destinations[0])
 
 
@@ -372,7 +373,7 @@ async def test_attempt_is_unique_by_fence_and_by_key(database: Database, same: s
     second = {"fence": 2, "attempt_key": "key-2"} | {same: first[same]}
 
     await add_attempt(database, workspace_id, post.destinations[0], **cast("Any", first))
-    with pytest.raises(IntegrityError):
+    with pytest.raises(INTEGRITY_ERRORS):
         await add_attempt(database, workspace_id, post.destinations[0], **cast("Any", second))
 
 

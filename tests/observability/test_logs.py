@@ -3,19 +3,22 @@
 import io
 import logging
 import re
+import sqlite3
 import uuid
 from contextlib import redirect_stderr
 from typing import Any
 
+import asyncpg
 import pytest
 import structlog
 import uvicorn
-from sqlalchemy import Executable, insert, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import insert, text
 
-from app.db.core.database import Database, WriteSession
+from app.db.core.database import Database
+from app.db.core.statements import AnyStatement
 from app.db.models import Workspace
 from app.observability.logs import configure_logging, log_handler
+from tests.db.core.test_database import INTEGRITY_ERRORS
 from tests.factories import NOW, add_workspace
 from tests.observability.conftest import log_lines
 
@@ -188,6 +191,8 @@ def test_each_system_call_writes_complete_lines_that_a_pipe_takes_at_once() -> N
     assert len(calls) == 47
 
 
+DATABASE_ERRORS: tuple[type[Exception], ...] = (sqlite3.Error, asyncpg.PostgresError)
+
 VALUES = {
     "id": uuid.uuid4(),
     "name": "confidential",
@@ -198,14 +203,10 @@ VALUES = {
 }
 
 
-async def log_failure(database: Database, statement: Executable, **values: object) -> DBAPIError:
+async def log_failure(database: Database, statement: AnyStatement, **values: object) -> Exception:
     """Execute a statement that must fail, log its exception and return it."""
-
-    async def work(session: WriteSession) -> None:
-        await session.execute(statement, values)
-
-    with pytest.raises(DBAPIError) as caught:
-        await database.write(work)
+    with pytest.raises(DATABASE_ERRORS) as caught:
+        await database.write(lambda session: session.rows(statement, **values))
     structlog.stdlib.get_logger("app").error("failed", exc_info=caught.value)
     return caught.value
 
@@ -233,7 +234,7 @@ async def test_violated_constraint_is_logged_without_row(
 
     failure = await log_failure(database, insert(Workspace).values(VALUES | violation))
 
-    assert isinstance(failure, IntegrityError)
+    assert isinstance(failure, INTEGRITY_ERRORS)
 
     output = capsys.readouterr().err
     assert "Traceback" in output

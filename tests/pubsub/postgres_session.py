@@ -20,7 +20,7 @@ TIMEOUT_SECONDS = 10
 
 def connection_options(url: str, name: str = "post-results") -> Options:
     """Connection options of the service, with another application name."""
-    options = driver_options(make_url(url), timedelta(seconds=5))
+    options = driver_options(make_url(url), timedelta(seconds=5), read_only=True)
     options["server_settings"]["application_name"] = name
     return options
 

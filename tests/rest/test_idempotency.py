@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.db.core.database import WriteSession
+from app.db.core.write_session import WriteSession
 from app.db.repositories.idempotency_keys import lock_idempotency_key
 from tests.clients import Tenant, app_client
 from tests.db.all_tables import all_rows

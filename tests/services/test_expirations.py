@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from itertools import product
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from app.db.core.database import Database
+from app.db.core.write_session import WriteSession
 from app.db.models import Attempt, Destination, Event
 from app.db.tools.integrity import find_problems
 from app.domain.account_commands import reconnect
@@ -325,25 +327,21 @@ async def test_account_reconnected_meanwhile_fails_nothing(acme: Tenant, databas
     account_id = await add_account(acme.database, acme.workspace, needs_reconnection_since=NOW)
     await add_due_posts(acme, account_id, 3)
 
-    async with Database(database_url) as other:
-        accounts_read = asyncio.Event()
-        event.listen(
-            other.read_engine.sync_engine, "after_cursor_execute", lambda *_: accounts_read.set()
-        )
+    async def reconnect_account(uow: UnitOfWork) -> None:
+        account = await get_account_for_update(uow, account_id)
+        await uow.save_accounts([reconnect(account, None, NOW)])
 
-        async def commit_reconnection(uow: UnitOfWork) -> asyncio.Task[None]:
-            account = await get_account_for_update(uow, account_id)
-            await uow.save_accounts([reconnect(account, None, NOW)])
-            failing = asyncio.create_task(fail_due_on_blocked_accounts(other, NOW))
-            await accounts_read.wait()
-            return failing
+    class ReconnectingDatabase(Database):
+        """A database in which the account is reconnected after the reads, before each write."""
 
-        async with asyncio.timeout(10):
-            await (
-                await run_in_transaction(
-                    acme.database, write_context(acme.workspace), commit_reconnection
-                )
+        async def write(self, work: Callable[[WriteSession], Awaitable[Any]]) -> Any:
+            await run_in_transaction(
+                acme.database, write_context(acme.workspace), reconnect_account
             )
+            return await super().write(work)
+
+    async with ReconnectingDatabase(database_url) as other:
+        await fail_due_on_blocked_accounts(other, NOW)
 
     assert await auth_failures(acme.database) == []
     assert await changed_destinations(acme.database, "failWithoutAccess") == []

@@ -4,9 +4,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, select
+from sqlalchemy import select
 
-from app.db.core.database import Database, WriteSession
+from app.db.core.database import Database
+from app.db.core.writes import insert_rows
 from app.db.models import IdempotencyKey
 from app.db.repositories.events import check_position
 from app.db.tools.integrity import find_problems
@@ -25,6 +26,7 @@ from tests.db.repositories.event_rows import (
     stored_seqs,
 )
 from tests.factories import NOW, add_workspace
+from tests.recording_driver import record_writes
 from tests.services.publishing_calls import error_code, run_concurrently
 
 RETENTION = timedelta(days=30)
@@ -124,21 +126,12 @@ async def test_events_are_pruned_in_batches_of_a_thousand(database: Database, ol
     workspace = await add_workspace(database)
     await append_test_events(database, workspace, numbered_events(old), occurred_at=EXPIRED_AT)
     await append_test_events(database, workspace, numbered_events(2), occurred_at=RETAINED_AT)
-    deleted: list[int] = []
 
-    def record_delete(_connection: object, cursor: object, statement: str, *_rest: object) -> None:
-        if statement.startswith("DELETE"):
-            deleted.append(getattr(cursor, "rowcount"))  # noqa: B009 - of any driver
-
-    engine = database.write_engine.sync_engine
-    event.listen(engine, "after_cursor_execute", record_delete)
-    try:
+    with record_writes(database) as statements:
         await prune(database)
-    finally:
-        event.remove(engine, "after_cursor_execute", record_delete)
 
-    expected = old - 1
-    assert deleted == [1000] * (expected // 1000) + [expected % 1000] * bool(expected % 1000)
+    last_seqs = [statement.arguments[1] for statement in statements]
+    assert last_seqs == [*range(1000, old, 1000)] + [old - 1] * bool((old - 1) % 1000)
     assert await stored_seqs(database, workspace) == [old, old + 1, old + 2]
 
 
@@ -187,10 +180,7 @@ async def add_keys(database: Database, workspace: WorkspaceId, *expiries: dateti
         for number, expires_at in enumerate(expiries)
     ]
 
-    async def work(session: WriteSession) -> None:
-        await session.execute(insert(IdempotencyKey), rows)
-
-    await database.write(work)
+    await database.write(lambda session: insert_rows(session, IdempotencyKey, rows))
 
 
 async def stored_keys(database: Database) -> list[datetime]:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
+import asyncpg
 import pytest
-from sqlalchemy.exc import DBAPIError
 
 from app.db.core.database import Database
 from app.domain.errors import NotFound
@@ -15,6 +15,7 @@ from app.domain.ids import PostId, WorkspaceId
 from app.services.posts import create_post, delete_post, update_post
 from app.services.unit_of_work import UnitOfWork, run_in_transaction
 from tests.db.all_tables import all_rows
+from tests.db.core.test_database import only_on_postgresql
 from tests.db.repositories.event_rows import stored_seqs
 from tests.factories import add_account, add_workspace, no_quota
 from tests.services.publishing_calls import new_post, write_context
@@ -112,20 +113,18 @@ async def test_failed_write_is_rolled_back_and_not_notified(
     assert await all_rows(database) == before
 
 
+@only_on_postgresql
 async def test_retried_write_is_notified_once(
     database: Database, callback: RecordingCallback
 ) -> None:
     workspace = await add_workspace(database)
     attempts = []
 
-    class Serialization(Exception):
-        sqlstate = "40001"
-
     async def work(uow: UnitOfWork) -> None:
         attempts.append(uow)
         uow.add_event(EVENT)
         if len(attempts) < 3:
-            raise DBAPIError("", None, Serialization())
+            raise asyncpg.SerializationError("")
 
     await run_in_transaction(database, write_context(workspace), work)
 

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from app.db.core.database import Database, WriteSession
+from app.db.core.database import Database
+from app.db.core.write_session import WriteSession
 from app.db.models import Base
 from app.db.repositories.posts import load_posts
 from app.db.repositories.workspaces import reserve_account_ids
@@ -150,7 +151,7 @@ async def _delete_all(session: WriteSession) -> None:
     """Delete the rows of earlier examples, which each check would read."""
     for table in reversed(Base.metadata.sorted_tables):
         if table.name != "deployment":
-            await session.execute(table.delete())
+            await session.rows(table.delete())
 
 
 def view_of_post(post: Post) -> tuple[object, ...]:

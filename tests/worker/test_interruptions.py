@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import structlog
 
-from app.db.core.database import Database, WriteSession
+from app.db.core.database import Database
+from app.db.core.write_session import WriteSession
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import Outcome
 from app.domain.errors import ServiceUnavailable

@@ -17,12 +17,11 @@ import asyncpg
 from sqlalchemy import URL, bindparam, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.core.postgresql import acquire_schema_lock, driver_options, postgresql_engine
 from app.db.core.postgresql_batching import compile_point_read
-from app.db.core.postgresql_driver import PostgreSQLDriver
+from app.db.core.postgresql_driver import RETRYABLE_STATES, PostgreSQLDriver
 from app.db.core.sqlite import (
     NO_TIME_LIMIT,
     REFRESH_STATISTICS,
@@ -34,6 +33,7 @@ from app.db.core.sqlite import (
     sqlite_write_engine,
 )
 from app.db.core.sqlite_driver import SQLiteDriver
+from app.db.core.sqlite_writer import SQLiteWriter
 from app.db.core.statements import (
     AnyRow,
     AnySelect,
@@ -44,26 +44,22 @@ from app.db.core.statements import (
 )
 from app.db.core.tenancy import WorkspaceFilter, restrict_to_workspace
 from app.db.core.write_lock import FileWriteLock, WriteLock
+from app.db.core.write_session import CompiledStatements, Transaction, WriteDriver, WriteSession
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
 from app.settings import Settings
 
 T = TypeVar("T")
 
-WriteSession: TypeAlias = AsyncSession
-"""Session of one `Database.write` transaction."""
-
 _WORKSPACE_PARAM = "workspace"
 """Bind parameter with the workspace id in every scoped statement."""
 
-_MAX_WRITE_ATTEMPTS = 5
 _RETRY_AFTER_SECONDS = 2
 
 # SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_RETRYABLE_STATES = ("40001", "40P01")  # serialization_failure, deadlock_detected
 # Connection lost, authorization failed, no such database, not accepting connections, server shut down.
 _CONNECTION_FAILURE_STATES = ("08", "28", "3D", "55000", "57P")
-_UNAVAILABLE_STATES = (*_CONNECTION_FAILURE_STATES, "53", "55P03", "57014", *_RETRYABLE_STATES)
+_UNAVAILABLE_STATES = (*_CONNECTION_FAILURE_STATES, "53", "55P03", "57014", *RETRYABLE_STATES)
 _SQLITE_UNAVAILABLE_ERRORS = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
@@ -87,11 +83,8 @@ class Reader:
         return await self._run(statement, {_WORKSPACE_PARAM: self._workspace_id, **values})
 
     async def records(self, statement: Statement, **values: object) -> Sequence[Record]:
-        """Return undecoded records; raises TypeError inside a write, which reads through SQLAlchemy."""
-        rows = await self.rows(statement, **values)
-        if rows and not isinstance(rows[0], Record):
-            raise TypeError("a reader inside a write returns decoded rows, not records")
-        return cast("Sequence[Record]", rows)
+        """Run a statement like `rows`, and return records, whose columns can be read undecoded."""
+        return cast("Sequence[Record]", await self.rows(statement, **values))
 
     async def first(self, statement: Statement | AnySelect, **values: object) -> AnyRow | None:
         rows = await self.rows(statement, **values)
@@ -130,8 +123,9 @@ class Database:
         workspace_filter: WorkspaceFilter = restrict_to_workspace,
         make_write_lock: Callable[[Path, timedelta], WriteLock] = FileWriteLock,
         wrap_driver: Callable[[ReadDriver], ReadDriver] | None = None,
+        wrap_writer: Callable[[WriteDriver], WriteDriver] | None = None,
     ) -> None:
-        """Create the engines; `wrap_driver` may return a driver that intercepts the reads."""
+        """Create the engines; `wrap_driver` and `wrap_writer` may return drivers that intercept calls."""
         self._workspace_filter = workspace_filter
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
@@ -144,8 +138,10 @@ class Database:
             WeakKeyDictionary()
         )
         driver: SQLiteDriver | PostgreSQLDriver
+        writer: SQLiteWriter | PostgreSQLDriver
         if self.is_sqlite:
             file = Path(str(self.url.database))
+            write_lock = make_write_lock(file, timeout)
             driver = SQLiteDriver(
                 file, max_threads=pool_size, timeout=timeout, reconnect_after=STATISTICS_MAX_AGE
             )
@@ -153,15 +149,23 @@ class Database:
                 self.url, pool_size, timeout, self._connection_threads
             )
             self.write_engine = sqlite_write_engine(
-                self.url, timeout, self._connection_threads, make_write_lock(file, timeout)
+                self.url, timeout, self._connection_threads, write_lock
             )
+            writer = SQLiteWriter(file, write_lock, timeout)
         else:
-            driver = PostgreSQLDriver(
-                driver_options(self.url, timeout), size=pool_size, timeout=timeout
+            driver, writer = (
+                PostgreSQLDriver(
+                    driver_options(self.url, timeout, read_only=read_only),
+                    size=pool_size,
+                    timeout=timeout,
+                )
+                for read_only in (True, False)
             )
             self.read_engine = postgresql_engine(self.url, pool_size, timeout, read_only=True)
             self.write_engine = postgresql_engine(self.url, pool_size, timeout, read_only=False)
         self.driver: ReadDriver = driver if wrap_driver is None else wrap_driver(driver)
+        self.writer: WriteDriver = writer if wrap_writer is None else wrap_writer(writer)
+        self._write_statements: CompiledStatements = WeakKeyDictionary()
         self.timeout = timeout
         self._commit_callbacks: list[Callable[[WorkspaceId], None]] = []
 
@@ -180,8 +184,7 @@ class Database:
         async def run(
             statement: Statement | AnySelect, values: dict[str, object]
         ) -> Sequence[AnyRow]:
-            result = await session.execute(self._scoped_select(statement), values)
-            return result.all()
+            return await session.rows(self._scoped_select(statement), **values)
 
         return Reader(workspace_id, run)
 
@@ -217,20 +220,16 @@ class Database:
     async def write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit it; any exception rolls it back.
 
-        `work` may run more than once, so it must have no effects besides its statements.
+        `work` may run more than once, so it must have no effects besides its statements. It must await
+        nothing but the session: on SQLite it runs in the writer thread, which raises RuntimeError otherwise.
         """
+
+        def run(transaction: Transaction) -> Awaitable[T]:
+            dialect = self.write_engine.dialect
+            return work(WriteSession(transaction, dialect, self._write_statements))
+
         with _translate_unavailable:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception(_is_retryable),
-                stop=stop_after_attempt(_MAX_WRITE_ATTEMPTS),
-                wait=wait_random_exponential(multiplier=0.02, max=0.5),
-                reraise=True,
-            ):
-                with attempt:
-                    async with AsyncSession(self.write_engine, expire_on_commit=False) as session:
-                        result = await work(session)
-                        await session.commit()
-        return result
+            return await self.writer.write(run)
 
     @contextmanager
     def on_commit(self, callback: Callable[[WorkspaceId], None]) -> Iterator[None]:
@@ -272,7 +271,7 @@ class Database:
         Raises ServiceUnavailable, and changes nothing, if the database is busy.
         """
         if self.is_sqlite:
-            await self.write(lambda session: session.execute(text(REFRESH_STATISTICS)))
+            await self.write(lambda session: session.rows(text(REFRESH_STATISTICS)))
 
     def missing_file(self) -> Path | None:
         """Return the path of an SQLite database that does not exist yet, or None."""
@@ -328,6 +327,7 @@ class Database:
     async def __aexit__(self, *_exc_info: object) -> None:
         """Close all connections, and wait until the threads of SQLite have ended."""
         await self.driver.close()
+        await self.writer.close()
         await self.read_engine.dispose()
         await self.write_engine.dispose()
         await self._connection_threads.wait_closed()
@@ -365,7 +365,7 @@ _translate_unavailable = _UnavailableTranslator()
 def _is_unavailable(error: Exception) -> bool:
     """Classify errors of SQLAlchemy and of the drivers."""
     match error:
-        case PoolTimeout() | OSError():
+        case PoolTimeout() | OSError() | asyncpg.InternalClientError():
             return True
         case DBAPIError():
             return error.connection_invalidated or _has_unavailable_code(error.orig)
@@ -381,10 +381,6 @@ def _has_unavailable_code(error: BaseException | None) -> bool:
     return _has_sqlstate(error, _UNAVAILABLE_STATES) or sqlite_name.startswith(
         _SQLITE_UNAVAILABLE_ERRORS
     )
-
-
-def _is_retryable(error: BaseException) -> bool:
-    return isinstance(error, DBAPIError) and _has_sqlstate(error.orig, _RETRYABLE_STATES)
 
 
 def _has_sqlstate(error: BaseException | None, prefixes: tuple[str, ...]) -> bool:

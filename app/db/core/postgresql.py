@@ -34,8 +34,8 @@ def postgresql_engine(
     return engine
 
 
-def driver_options(url: URL, timeout: timedelta) -> dict[str, Any]:
-    """Return the keyword arguments of `asyncpg.connect` for a read-only connection."""
+def driver_options(url: URL, timeout: timedelta, *, read_only: bool) -> dict[str, Any]:
+    """Return the keyword arguments of `asyncpg.connect`."""
     options = dialect().create_connect_args(url)[1]  # type: ignore[no-untyped-call]
     return {
         **{
@@ -44,7 +44,7 @@ def driver_options(url: URL, timeout: timedelta) -> dict[str, Any]:
             if not name.startswith(_SQLALCHEMY_OPTION_PREFIXES)
         },
         "timeout": timeout.total_seconds(),
-        "server_settings": _server_settings(timeout, read_only=True),
+        "server_settings": _server_settings(timeout, read_only=read_only),
     }
 
 
@@ -70,18 +70,20 @@ async def acquire_schema_lock(connection: AsyncConnection) -> None:
 
 
 def _redact_values(context: ExceptionContext) -> None:
-    """Remove row contents and values from an exception and its causes, because all of them are logged.
+    error = context.original_exception
+    if isinstance(error.__cause__, asyncpg.PostgresError):
+        redact_values(error.__cause__, error, context.sqlalchemy_exception)
+
+
+def redact_values(error: asyncpg.PostgresError, *wrappers: BaseException | None) -> None:
+    """Remove row contents and values from an exception and its wrappers, because all of them are logged.
 
     The DETAIL of a violated constraint shows the row. The message stays: it names table and constraint.
     """
-    error = context.original_exception
-    cause = error.__cause__
-    if not isinstance(cause, asyncpg.PostgresError):
-        return
-    cause.detail = None
-    if str(cause.sqlstate).startswith(_DATA_EXCEPTION_CLASS):
-        cause.__cause__ = cause.__context__ = None
-        for exception in (cause, error, context.sqlalchemy_exception):
+    error.detail = None
+    if str(error.sqlstate).startswith(_DATA_EXCEPTION_CLASS):
+        error.__cause__ = error.__context__ = None
+        for exception in (error, *wrappers):
             if exception is not None:
                 message = str(exception.args[0]).partition(": ")[0]
                 exception.args = (message, *exception.args[1:])

@@ -1,30 +1,41 @@
-"""Driver for reads on PostgreSQL, with one round trip per statement.
+"""Driver for reads and write transactions on PostgreSQL, with one round trip per statement.
 
 The pool of asyncpg costs as much as a quick statement: it starts a task to reset each released connection.
-Nothing needs a reset here, because every statement only reads, outside any transaction block.
+Nothing needs a reset here: a read runs outside any transaction block, and a write ends its own.
 """
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, NamedTuple
+from itertools import count
+from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from app.db.core.postgresql import redact_values
 from app.db.core.postgresql_batching import MAX_RUNNING, PointReadBatches
 from app.db.core.statements import CompiledStatement, Record
+from app.db.core.write_session import Transaction
+
+T = TypeVar("T")
 
 _MAX_IDLE = timedelta(minutes=5)
 """Idle connections older than this are closed: a firewall or proxy may have dropped them."""
 
 _CANCEL_TIMEOUT = timedelta(seconds=1)
-"""Time for the server to confirm a cancelled statement; after it the connection is closed."""
+"""Time for the server to confirm a cancelled statement or a rollback; after it the connection is closed."""
+
+RETRYABLE_STATES = ("40001", "40P01")
+"""SQLSTATEs of serialization_failure and deadlock_detected."""
+
+_MAX_WRITE_ATTEMPTS = 5
 
 
 class PostgreSQLDriver:
-    """Reads of one database, from several event loops if it is closed in each of them."""
+    """Statements of one database, from several event loops if it is closed in each of them."""
 
     def __init__(
         self,
@@ -55,8 +66,27 @@ class PostgreSQLDriver:
                 return await pools.main.fetch(statement, arguments)
             return await pools.point_reads.fetch(statement, arguments, statement.batch)
 
+    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run `work` in one transaction and commit it; any exception rolls it back.
+
+        Repeats all of it after a serialization failure or a deadlock. Raises errors of asyncpg, or
+        TimeoutError if no connection is free in time.
+        """
+        pool = self._get_pools().main
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(_is_retryable),
+            stop=stop_after_attempt(_MAX_WRITE_ATTEMPTS),
+            wait=wait_random_exponential(multiplier=0.02, max=0.5),
+            reraise=True,
+        ):
+            with attempt:
+                async with asyncio.timeout(self._timeout):
+                    connection = await pool.begin()
+                result = await pool.run_transaction(connection, work)
+        return result
+
     async def close(self) -> None:
-        """Wait for running statements and close all connections; a later read opens new ones."""
+        """Wait for running statements and close all connections; a later one opens new ones."""
         pools, self._pools = self._pools, None
         if pools is not None and self._loop is asyncio.get_running_loop():
             await pools.batch.close()
@@ -87,6 +117,10 @@ _CONNECTION_ERRORS = (
     asyncpg.InternalClientError,
     ConnectionError,
 )
+
+
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in RETRYABLE_STATES
 
 
 class _Pools(NamedTuple):
@@ -127,12 +161,7 @@ class _Pool:
     async def _fetch_once(
         self, statement: CompiledStatement, arguments: Sequence[object]
     ) -> Sequence[Record]:
-        await self._slots.acquire()
-        try:
-            connection = self._acquire() or await asyncpg.connect(**self._options)
-        except BaseException:
-            self._slots.release()
-            raise
+        connection = await self._acquire()
         try:
             rows: Sequence[Record] = await connection.fetch(
                 statement.sql, *arguments, record_class=statement.record_class
@@ -141,12 +170,40 @@ class _Pool:
             self._release(connection)
             raise
         except BaseException:  # asyncpg has asked the server to cancel the interrupted statement
-            recovery = asyncio.create_task(self._recover(connection))
-            self._recovery_tasks.add(recovery)
-            recovery.add_done_callback(self._recovery_tasks.discard)
+            self._start_recovery(connection, "SELECT 1")
             raise
         self._release(connection)
         return rows
+
+    async def begin(self) -> asyncpg.Connection:
+        """Acquire a connection and begin a transaction; replaces connections that broke while idle."""
+        for broken_connections in count():
+            connection = await self._acquire()
+            try:
+                await connection.execute("BEGIN")
+            except BaseException as error:
+                recovery = self._start_recovery(connection, "ROLLBACK")
+                if broken_connections == self._size or not isinstance(error, _CONNECTION_ERRORS):
+                    raise
+                await asyncio.shield(recovery)
+            else:
+                break
+        return connection
+
+    async def run_transaction(
+        self, connection: asyncpg.Connection, work: Callable[[Transaction], Awaitable[T]]
+    ) -> T:
+        """Run `work` on a connection of `begin`, and commit or roll back."""
+        try:
+            result = await work(_PostgreSQLTransaction(connection))
+            await connection.execute("COMMIT")
+        except BaseException as error:
+            if isinstance(error, asyncpg.PostgresError):
+                redact_values(error)
+            await asyncio.shield(self._start_recovery(connection, "ROLLBACK"))
+            raise
+        self._release(connection)
+        return result
 
     async def close(self) -> None:
         """Wait until no connection is in use, then close all."""
@@ -157,10 +214,16 @@ class _Pool:
             with suppress(Exception):
                 await connection.close(timeout=_CANCEL_TIMEOUT.total_seconds())
 
-    async def _recover(self, connection: asyncpg.Connection) -> None:
-        """Return the connection to the pool only if the server responds; else every read on it would fail."""
+    def _start_recovery(self, connection: asyncpg.Connection, statement: str) -> asyncio.Task[None]:
+        recovery = asyncio.create_task(self._recover(connection, statement))
+        self._recovery_tasks.add(recovery)
+        recovery.add_done_callback(self._recovery_tasks.discard)
+        return recovery
+
+    async def _recover(self, connection: asyncpg.Connection, statement: str) -> None:
+        """Return the connection to the pool only if the server responds; else every use of it would fail."""
         try:
-            await connection.fetchval("SELECT 1", timeout=_CANCEL_TIMEOUT.total_seconds())
+            await connection.execute(statement, timeout=_CANCEL_TIMEOUT.total_seconds())
         except Exception:  # noqa: BLE001 - whatever the error, another connection replaces this one
             connection.terminate()
         finally:
@@ -171,7 +234,15 @@ class _Pool:
             self._idle.append((time.monotonic(), connection))
         self._slots.release()
 
-    def _acquire(self) -> asyncpg.Connection | None:
+    async def _acquire(self) -> asyncpg.Connection:
+        await self._slots.acquire()
+        try:
+            return self._take_idle() or await asyncpg.connect(**self._options)
+        except BaseException:
+            self._slots.release()
+            raise
+
+    def _take_idle(self) -> asyncpg.Connection | None:
         while self._idle:
             since, connection = self._idle.pop()
             is_recent = time.monotonic() < since + self._max_idle
@@ -179,3 +250,24 @@ class _Pool:
                 return connection
             connection.terminate()
         return None
+
+
+class _PostgreSQLTransaction:
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def fetch(
+        self, statement: CompiledStatement, arguments: Sequence[object]
+    ) -> Sequence[Record]:
+        rows: Sequence[Record] = await self._connection.fetch(
+            statement.sql, *arguments, record_class=statement.record_class
+        )
+        return rows
+
+    async def fetch_many(
+        self, statement: CompiledStatement, arguments: Sequence[Sequence[object]]
+    ) -> Sequence[Record]:
+        rows: Sequence[Record] = await self._connection.fetchmany(
+            statement.sql, arguments, record_class=statement.record_class
+        )
+        return rows

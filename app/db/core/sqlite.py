@@ -1,4 +1,7 @@
-"""SQLAlchemy engines for SQLite: pragmas, statement timeouts, foreign key checks, statistics."""
+"""SQLAlchemy engines for SQLite: pragmas, statement timeouts, foreign key checks, statistics.
+
+Writes run in `sqlite_writer`, and most reads in `sqlite_driver`.
+"""
 
 import asyncio
 import sqlite3
@@ -15,7 +18,7 @@ from sqlalchemy import URL, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from app.db.core.write_lock import WriteLock
+from app.db.core.write_lock import HeldLock, WriteLock
 
 NO_TIME_LIMIT = "no_time_limit"
 """Execution option of a connection without statement timeout."""
@@ -30,6 +33,14 @@ REFRESH_STATISTICS = "PRAGMA optimize=0x10002"
 """
 
 _ANALYSIS_LIMIT = "400"  # rows per index; a full analysis would hold the write lock for too long
+WRITE_PRAGMAS = {
+    "journal_mode": "WAL",
+    "synchronous": "FULL",
+    "foreign_keys": "ON",
+    "analysis_limit": _ANALYSIS_LIMIT,
+}
+"""Settings of each connection that writes."""
+
 _INTERRUPT_RETRY_INTERVAL = timedelta(milliseconds=50)
 _THREAD_JOIN_TIMEOUT = timedelta(seconds=5)
 
@@ -57,42 +68,49 @@ def sqlite_read_engine(
 def sqlite_write_engine(
     url: URL, timeout: timedelta, threads: "ConnectionThreads", write_lock: WriteLock
 ) -> AsyncEngine:
-    """Create the engine with one write connection; writers of the process wait in its pool queue."""
+    """Create the engine with the only connection of schema transactions."""
     engine = create_async_engine(
         url,
         connect_args={"isolation_level": None, "async_creator_fn": threads.connect},
         pool_size=1,
-        # Every transaction ends before its connection is released. The pool's extra rollback would cost
-        # a thread switch for each write, and would log an error when cancelled.
+        # Every transaction ends before its connection is released. The pool's extra rollback would log an
+        # error when cancelled.
         pool_reset_on_return=None,
         max_overflow=0,
         pool_timeout=timeout.total_seconds(),
         hide_parameters=True,  # exceptions are logged, and must not contain user content
     )
-    _set_pragmas_on_connect(
-        engine,
-        timeout,
-        {
-            "journal_mode": "WAL",
-            "synchronous": "FULL",
-            "foreign_keys": "ON",
-            "analysis_limit": _ANALYSIS_LIMIT,
-        },
-    )
+    _set_pragmas_on_connect(engine, timeout, WRITE_PRAGMAS)
     _enforce_statement_timeout(engine, timeout)
 
     @event.listens_for(engine.sync_engine, "begin")
     def acquire_write_lock(connection: Any) -> None:
-        # A deferred transaction that reads before it writes fails immediately if another writer commits
-        # in between.
-        connection.connection.dbapi_connection.run_async(lambda _driver: write_lock.acquire())
+        connection.info["write_lock"] = connection.connection.dbapi_connection.run_async(
+            lambda _driver: _acquire_in_thread(write_lock)
+        )
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     @event.listens_for(engine.sync_engine, "checkin")
-    def release_write_lock(_connection: object, _record: object) -> None:
-        write_lock.release()
+    def release_write_lock(_connection: object, record: Any) -> None:
+        if (lock := record.info.pop("write_lock", None)) is not None:
+            lock.release()
 
     return engine
+
+
+async def _acquire_in_thread(write_lock: WriteLock) -> HeldLock:
+    """Acquire without blocking the event loop; if the caller is cancelled, release when acquired."""
+
+    def release(acquired: asyncio.Future[HeldLock]) -> None:
+        if acquired.exception() is None:
+            acquired.result().release()
+
+    acquiring = asyncio.get_running_loop().run_in_executor(None, write_lock.acquire)
+    try:
+        return await asyncio.shield(acquiring)
+    except asyncio.CancelledError:
+        acquiring.add_done_callback(release)
+        raise
 
 
 class ConnectionThreads:

@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -23,7 +24,7 @@ _INLINE_CPU_BUDGET = timedelta(milliseconds=10)
 _INLINE_TIMEOUT = timedelta(milliseconds=50)
 """Wall-clock time of an inline statement, including disk reads and other processes' CPU time."""
 
-_STEPS_PER_CHECK = 10_000
+STEPS_PER_CHECK = 10_000
 """Steps of SQLite's virtual machine between two checks of the budget; about 0.5 ms."""
 
 _SLOW_STATEMENT_TTL = timedelta(seconds=10)
@@ -42,7 +43,7 @@ class SQLiteDriver:
         self._reconnect_after = reconnect_after
         self._max_threads = max_threads
         self._inline_connection: _Connection | None = None
-        self._inline_budget = _Budget()
+        self._inline_budget = Budget()
         self._thread_pool: _ThreadPool | None = None
         self._slow_statements: WeakKeyDictionary[CompiledStatement, float] = WeakKeyDictionary()
         """Expiry of each statement's entry, by the monotonic clock."""
@@ -50,7 +51,11 @@ class SQLiteDriver:
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object]
     ) -> Sequence[Record]:
-        """Return all rows; raises sqlite3.Error, or TimeoutError if no thread was free in time."""
+        """Return all rows; raises sqlite3.Error, or TimeoutError if no thread was free in time.
+
+        Raises RuntimeError inside a write, whose thread must not use the connection of the event loop.
+        """
+        asyncio.get_running_loop()
         now = time.monotonic()
         if self._slow_statements.get(statement, 0) <= now:
             rows = self._try_inline(statement, arguments, now)
@@ -88,15 +93,15 @@ class SQLiteDriver:
         return _Connection(self._file, self._timeout, self._reconnect_after)
 
 
-class _Budget:
+@dataclass(slots=True)
+class Budget:
     """Limits after which a running statement is interrupted."""
 
-    def __init__(self, deadline: float = -math.inf) -> None:
-        self.deadline = deadline
-        """By the monotonic clock."""
-        self.cpu_deadline = math.inf
-        """By the CPU time of the thread."""
-        self.is_cancelled = False
+    deadline: float = -math.inf
+    """By the monotonic clock."""
+    cpu_deadline: float = math.inf
+    """By the CPU time of the thread."""
+    is_cancelled: bool = False
 
     def is_exhausted(self) -> bool:
         return (
@@ -116,10 +121,10 @@ class _Connection:
         self._reconnect_after = reconnect_after.total_seconds()
         self._opened_at = -math.inf
         self._connection: sqlite3.Connection | None = None
-        self._budget: _Budget | None = None
+        self._budget: Budget | None = None
 
     def rows(
-        self, statement: CompiledStatement, arguments: Sequence[object], budget: _Budget
+        self, statement: CompiledStatement, arguments: Sequence[object], budget: Budget
     ) -> Sequence[Record]:
         """Run a statement; raises sqlite3.Error, also if the budget is exhausted."""
         now = time.monotonic()
@@ -127,7 +132,7 @@ class _Connection:
             self.close()
         connection = self._connection or self._open(now)
         if self._budget is not budget:
-            connection.set_progress_handler(budget.is_exhausted, _STEPS_PER_CHECK)
+            connection.set_progress_handler(budget.is_exhausted, STEPS_PER_CHECK)
             self._budget = budget
         try:
             rows = connection.execute(statement.sql, arguments).fetchall()
@@ -169,7 +174,7 @@ class _ThreadPool:
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object], deadline: float
     ) -> Sequence[Record]:
-        budget = _Budget(deadline)
+        budget = Budget(deadline)
         future = self._pool.submit(self._run, statement, arguments, budget)
         try:
             return await asyncio.wrap_future(future)
@@ -183,7 +188,7 @@ class _ThreadPool:
             self._idle.pop().close()
 
     def _run(
-        self, statement: CompiledStatement, arguments: Sequence[object], budget: _Budget
+        self, statement: CompiledStatement, arguments: Sequence[object], budget: Budget
     ) -> Sequence[Record]:
         if budget.is_exhausted():
             raise TimeoutError

@@ -1,14 +1,14 @@
-"""Precompiled SELECT statements, and the records they return.
+"""Precompiled statements, and the records they return.
 
 SQLAlchemy builds and compiles a statement before its first run. Later runs pass the stored text and their
 values straight to the driver. A run through SQLAlchemy takes several times as long as the database needs.
 
-`compile_statement` turns a `Statement` into SQL text, an encoder of the arguments, and a class of records
+`compile_statement` turns a statement into SQL text, an encoder of the arguments, and a class of records
 whose properties decode the columns on access.
 """
 
 import json
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
@@ -16,13 +16,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import asyncpg
-from sqlalchemy import JSON, Dialect, Row, Select
+from sqlalchemy import JSON, Dialect, Row, Select, TextClause
 from sqlalchemy.sql.compiler import ExpandedState, SQLCompiler
+from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.types import TypeEngine
 
 from app.db.core.types import PortableUuid, UtcDateTime
 
 AnySelect: TypeAlias = Select[*tuple[Any, ...]]
+
+AnyStatement: TypeAlias = AnySelect | UpdateBase | TextClause
+"""SELECT, INSERT, UPDATE, DELETE or raw SQL."""
 
 DecodedRow: TypeAlias = Row[*tuple[Any, ...]]
 """Row from an SQLAlchemy connection, with every value decoded."""
@@ -108,6 +112,21 @@ class RelatedRecord(_ColumnAttributes):
         return None
 
 
+def decoded_values(
+    record: Record, names: Iterable[str], relation: str | None = None
+) -> dict[str, Any]:
+    """Return decoded values of the row, or of a related row in it, by column name.
+
+    Takes less time than reading attribute by attribute.
+    """
+    row = record if relation is None else record.related_classes[relation]
+    indexes, decoders = row.indexes, row.decoders
+    return {
+        name: decoders[name](record[indexes[name]]) if name in decoders else record[indexes[name]]
+        for name in names
+    }
+
+
 class _SQLiteRecord(tuple[Any, ...], Record):
     __slots__ = ()
 
@@ -145,14 +164,20 @@ class BatchedStatement:
     """Positions of workspace and key in the arguments of the statement for one request."""
 
 
-def compile_statement(statement: AnySelect, dialect: Dialect) -> CompiledStatement:
-    """Compile a statement for a driver, and create the class of its records."""
-    compiled = statement.compile(dialect=dialect)
-    assert isinstance(compiled, SQLCompiler)  # noqa: S101 - true for every SELECT
+def compile_statement(
+    statement: AnyStatement, dialect: Dialect, column_keys: Sequence[str] | None = None
+) -> CompiledStatement:
+    """Compile a statement for a driver, and create the class of its records.
+
+    `column_keys` are the columns that an INSERT or UPDATE sets by parameters of the same names.
+    """
+    compiled = statement.compile(dialect=dialect, column_keys=column_keys)
+    assert isinstance(compiled, SQLCompiler)  # noqa: S101 - true for every statement but DDL
     required_names = {parameter.key for parameter in compiled.binds.values() if parameter.required}
     # Expands the lists of `in_` into one parameter for each item.
     expanded = compiled.construct_expanded_state(dict.fromkeys(required_names))
-    columns = tuple((str(column.key), column.type) for column in statement.selected_columns)
+    returned = () if isinstance(statement, TextClause) else statement.exported_columns
+    columns = tuple((str(column.key), column.type) for column in returned)
     return CompiledStatement(
         expanded.statement,
         _record_class(columns, dialect),
@@ -167,23 +192,24 @@ def _argument_encoder(
     """Return the encoder of a run's values; constants of the statement are encoded only once."""
     encoders: Mapping[str, Any] = {**compiled._bind_processors, **expanded.processors}
     names = expanded.positiontup or []
-    required = {name: encoders.get(name, _identity) for name in names if name in required_names}
     constants = {
-        name: encoders.get(name, _identity)(expanded.parameters[name])
-        for name in names
-        if name not in required_names
+        name: encode(value) if (encode := encoders.get(name)) else value
+        for name, value in expanded.parameters.items()
+        if name in names and name not in required_names
     }
+    required = [
+        (name, encoders[name])
+        for name in dict.fromkeys(names)
+        if name in required_names and encoders.get(name)
+    ]
 
     def encode_arguments(values: Mapping[str, object]) -> list[object]:
-        encoded = {name: encode(values[name]) for name, encode in required.items()}
-        encoded.update(constants)
+        encoded = {**values, **constants}
+        for name, encode in required:
+            encoded[name] = encode(values[name])
         return [encoded[name] for name in names]
 
     return encode_arguments
-
-
-def _identity(value: object) -> object:
-    return value
 
 
 _IndexedTypes: TypeAlias = dict[str, tuple[int, TypeEngine[Any]]]

@@ -26,9 +26,9 @@ def field_names(dataclass_type: "type[DataclassInstance]", *excluded: str) -> tu
     return tuple(field.name for field in fields(dataclass_type) if field.name not in excluded)
 
 
-def values_of(source: object, names: Iterable[str], prefix: str = "") -> dict[str, Any]:
-    """Return attributes of a row or a dataclass by name; `prefix` is that of their labels in the row."""
-    return {name: getattr(source, prefix + name) for name in names}
+def values_of(source: object, names: Iterable[str]) -> dict[str, Any]:
+    """Return attributes of a row or a dataclass by name."""
+    return {name: getattr(source, name) for name in names}
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -37,26 +37,48 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Convert to UTC in milliseconds; raises ValueError for a naive datetime."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"a stored datetime needs a time zone: {value}")
-        truncated = truncate_to_ms(value)
-        return truncated.replace(tzinfo=None) if dialect.name == "sqlite" else truncated
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
+        """Return a function to UTC in milliseconds, which raises ValueError for a naive datetime."""
+        return _datetime_to_text if dialect.name == "sqlite" else _datetime_to_utc
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None or dialect.name != "sqlite":
-            return value
-        return value.replace(tzinfo=UTC)
+    def result_processor(
+        self, dialect: Dialect, _column_type: object
+    ) -> Callable[[Any], datetime | None] | None:
+        return _datetime_from_text if dialect.name == "sqlite" else None
 
     def serializer(self, dialect: Dialect) -> Callable[[Any], str]:
         """Return a function from the driver's value to the text of `format_instant`, without a datetime."""
         return _format_stored_datetime if dialect.name == "sqlite" else _format_utc
 
 
+def _datetime_to_utc(value: datetime | None) -> datetime | None:
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise _naive_datetime_error(value)
+    return truncate_to_ms(value)
+
+
+def _datetime_to_text(value: datetime | None) -> str | None:
+    """Format as SQLAlchemy does on SQLite: `2026-04-15 15:00:00.000000`."""
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise _naive_datetime_error(value)
+    text = value.astimezone(UTC).isoformat(" ", "milliseconds")  # truncates
+    return text[:_STORED_MILLISECONDS_LENGTH] + "000"
+
+
+def _datetime_from_text(stored: str | None) -> datetime | None:
+    return None if stored is None else datetime.fromisoformat(stored).replace(tzinfo=UTC)
+
+
+def _naive_datetime_error(value: datetime) -> ValueError:
+    return ValueError(f"a stored datetime needs a time zone: {value}")
+
+
 _STORED_DATETIME_LENGTH = len("2026-04-15 15:00:00.000000")
+_STORED_MILLISECONDS_LENGTH = len("2026-04-15 15:00:00.000")
 
 
 def _format_stored_datetime(stored: str) -> str:
@@ -114,9 +136,6 @@ class StrEnumType(TypeDecorator[StrEnum]):
     def __init__(self, enum_class: type[StrEnum]) -> None:
         super().__init__(32)
         self.enum_class = enum_class
-
-    def process_bind_param(self, value: StrEnum | None, _dialect: Dialect) -> str | None:
-        return None if value is None else self.enum_class(value).value
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> StrEnum | None:
         return None if value is None else self.enum_class(value)

@@ -6,10 +6,11 @@ SQLite's lock still excludes concurrent writers. A process that does not use thi
 wait longer.
 """
 
-import asyncio
 import os
 import sys
+from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from threading import Thread
@@ -30,17 +31,21 @@ _OPEN_FLAGS = os.O_RDONLY | os.O_CREAT
 _FILE_MODE = 0o644
 
 
-class WriteLock(Protocol):
-    """Lock with at most one holder among all processes."""
+class HeldLock(Protocol):
+    """A lock that has been acquired."""
 
-    async def acquire(self) -> None:
-        """Wait for the lock, which is held until `release` or the end of the process.
+    def release(self) -> None:
+        """Release the lock; does nothing if it was released before."""
+
+
+class WriteLock(Protocol):
+    """Lock with at most one holder among all processes, and in each of them."""
+
+    def acquire(self) -> HeldLock:
+        """Block until the lock is acquired; it is held until `release` or the end of the process.
 
         Raises TimeoutError if the lock is not free in time.
         """
-
-    def release(self) -> None:
-        """Release the lock; does nothing if it is not held."""
 
 
 class FileWriteLock:
@@ -51,22 +56,16 @@ class FileWriteLock:
             database_file.with_name(database_file.name + suffix) for suffix in LOCK_FILE_SUFFIXES
         )
         self._timeout = timeout
-        self._lock_fd: int | None = None
 
-    async def acquire(self) -> None:
+    def acquire(self) -> HeldLock:
         if sys.platform == "win32":
-            return  # writers wait for SQLite's own lock
+            return _HeldLock(None)  # writers wait for SQLite's own lock
         try:
-            self._lock_fd = self._lock_files(LOCK_EX | LOCK_NB)
+            return _HeldLock(self._lock_files(LOCK_EX | LOCK_NB))
         except BlockingIOError:
-            async with asyncio.timeout(self._timeout.total_seconds()):
-                await self._acquire_in_thread()
+            return self._acquire_in_thread()
         except OSError:
-            pass  # folder missing or not writable, or a file system without locks
-
-    def release(self) -> None:
-        _close(self._lock_fd)
-        self._lock_fd = None
+            return _HeldLock(None)  # folder missing or not writable, or no locks in the file system
 
     def _lock_files(self, operation: int) -> int:
         """Return the descriptor of the lock file; closing it releases the lock."""
@@ -83,31 +82,34 @@ class FileWriteLock:
             os.close(queue_fd)
         return lock_fd
 
-    def _acquire_in_thread(self) -> asyncio.Future[None]:
-        """Acquire in a thread that cannot be interrupted; if the future is cancelled, release immediately."""
-        loop = asyncio.get_running_loop()
-        acquired: asyncio.Future[None] = loop.create_future()
+    def _acquire_in_thread(self) -> HeldLock:
+        """Acquire in a thread that cannot be interrupted; after the timeout it releases immediately."""
+        acquired: Future[_HeldLock] = Future()
 
         def wait_for_lock() -> None:
             lock_fd = None
             with suppress(OSError):
                 lock_fd = self._lock_files(LOCK_EX)
-            try:
-                loop.call_soon_threadsafe(hand_over, lock_fd)
-            except RuntimeError:  # the event loop is closed
-                _close(lock_fd)
-
-        def hand_over(lock_fd: int | None) -> None:
-            if acquired.cancelled():
-                _close(lock_fd)
+            lock = _HeldLock(lock_fd)
+            if acquired.set_running_or_notify_cancel():
+                acquired.set_result(lock)
             else:
-                self._lock_fd = lock_fd
-                acquired.set_result(None)
+                lock.release()
 
         Thread(target=wait_for_lock, name="sqlite-write-lock", daemon=True).start()
-        return acquired
+        try:
+            return acquired.result(self._timeout.total_seconds())
+        except TimeoutError:
+            if acquired.cancel():
+                raise
+            return acquired.result()
 
 
-def _close(descriptor: int | None) -> None:
-    if descriptor is not None:
-        os.close(descriptor)
+@dataclass(slots=True)
+class _HeldLock:
+    descriptor: int | None
+
+    def release(self) -> None:
+        descriptor, self.descriptor = self.descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)

@@ -2,39 +2,72 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Insert,
+    UpdateBase,
+    bindparam,
+    func,
+    insert,
+    inspect,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase
 
-from app.db.core.database import WriteSession
 from app.db.core.types import ColumnValues
+from app.db.core.write_session import WriteSession
+
+_KEY_PREFIX = "key_"
 
 
 async def insert_rows(
     session: WriteSession, model: type[DeclarativeBase], rows: Sequence[ColumnValues]
 ) -> None:
-    """Insert rows by one statement, whichever of their columns are null."""
+    """Insert rows by one statement; all rows have the same columns."""
     if rows:
-        # Without this option SQLAlchemy runs one statement for each set of columns that are not null.
-        await session.execute(insert(model), rows, execution_options={"render_nulls": True})
+        await session.execute_many(_insert_statement(model, tuple(rows[0])), rows)
 
 
 async def update_rows(
     session: WriteSession, model: type[DeclarativeBase], rows: Sequence[ColumnValues]
 ) -> None:
-    """Update rows by their primary keys."""
-    if rows:
-        await session.execute(update(model), rows)
+    """Update rows by their primary keys; all rows have the same columns.
+
+    Raises RuntimeError if one does not exist, which a lock should have prevented.
+    """
+    if not rows:
+        return
+    params = {column.key: f"{_KEY_PREFIX}{column.key}" for column in inspect(model).primary_key}
+    updated = await session.execute_many(
+        _update_statement(model, tuple(rows[0])),
+        [{params.get(name, name): row[name] for name in row} for row in rows],
+    )
+    if len(updated) != len(rows):
+        raise RuntimeError(f"{len(rows) - len(updated)} rows of {model.__tablename__} do not exist")
+
+
+@cache
+def _insert_statement(model: type[DeclarativeBase], _columns: tuple[str, ...]) -> Insert:
+    """Return a statement of its own for each set of columns, as `WriteSession.execute_many` needs."""
+    return insert(model)
+
+
+@cache
+def _update_statement(model: type[DeclarativeBase], _columns: tuple[str, ...]) -> UpdateBase:
+    key = inspect(model).primary_key
+    conditions = (column == bindparam(f"{_KEY_PREFIX}{column.key}") for column in key)
+    return update(model).where(*conditions).returning(key[0])
 
 
 def insert_with_on_conflict(
-    session: WriteSession, model: type[DeclarativeBase]
+    model: type[DeclarativeBase], *, is_sqlite: bool
 ) -> postgresql.Insert | sqlite.Insert:
-    """Return an INSERT that accepts ON CONFLICT; each dialect has its own class for it."""
-    if session.get_bind().dialect.name == "sqlite":
-        return sqlite.insert(model)
-    return postgresql.insert(model)
+    """Return an INSERT of all columns that accepts ON CONFLICT; each dialect has its own class for it."""
+    return sqlite.insert(model) if is_sqlite else postgresql.insert(model)
 
 
 async def acquire_advisory_lock(session: WriteSession, name: str, *, wait: bool) -> bool:
@@ -43,10 +76,16 @@ async def acquire_advisory_lock(session: WriteSession, name: str, *, wait: bool)
     With `wait`, the call waits for another holder. SQLite has one writer at a time, so there the lock is
     always free.
     """
-    if session.get_bind().dialect.name == "sqlite":
+    if session.is_sqlite:
         return True
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
     if wait:
-        await session.execute(select(func.pg_advisory_xact_lock(key)))
+        await session.rows(_WAIT_FOR_LOCK, key=key)
         return True
-    return bool(await session.scalar(select(func.pg_try_advisory_xact_lock(key))))
+    ((is_acquired,),) = await session.rows(_TRY_LOCK, key=key)
+    return bool(is_acquired)
+
+
+_LOCK_KEY = bindparam("key", type_=BigInteger())
+_WAIT_FOR_LOCK = select(func.pg_advisory_xact_lock(_LOCK_KEY))
+_TRY_LOCK = select(func.pg_try_advisory_xact_lock(_LOCK_KEY))

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, bindparam, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.core.conditions import any_of
-from app.db.core.database import Reader, WriteSession
+from app.db.core.database import Reader
 from app.db.core.projections import (
     ALL_COLUMNS,
     Projection,
@@ -17,8 +17,9 @@ from app.db.core.projections import (
     columns_except,
     projected_columns,
 )
-from app.db.core.statements import AnyRow, AnySelect, Statement
-from app.db.core.types import ColumnValues, field_names, values_of
+from app.db.core.statements import AnyRow, AnySelect, Statement, decoded_values
+from app.db.core.types import ColumnValues, field_names
+from app.db.core.write_session import WriteSession
 from app.db.core.writes import acquire_advisory_lock, insert_rows, update_rows
 from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, Destination, Post
 from app.domain.accounts import Account as DomainAccount
@@ -121,20 +122,26 @@ async def load_accounts(
     reader: Reader, ids: Collection[AccountId]
 ) -> dict[AccountId, DomainAccount]:
     """Load the accounts that exist."""
-    rows = await reader.rows(
-        select(*(getattr(Account, name) for name in _ACCOUNT_FIELDS)).where(Account.id.in_(ids))
-    )
-    return {row.id: DomainAccount(**values_of(row, _ACCOUNT_FIELDS)) for row in rows}
+    rows = await reader.records(_ACCOUNTS, ids=[*ids])
+    return {row.id: DomainAccount(**decoded_values(row, _ACCOUNT_FIELDS)) for row in rows}
+
+
+_ACCOUNTS = Statement(
+    select(*(getattr(Account, name) for name in _ACCOUNT_FIELDS)).where(any_of(Account.id, "ids"))
+)
 
 
 async def lock_accounts(reader: Reader, ids: Collection[AccountId]) -> None:
     """Lock the accounts that exist until the transaction ends."""
-    await reader.rows(
-        select(Account.id)
-        .where(Account.id.in_(ids))
-        .order_by(Account.id)
-        .with_for_update(key_share=True)
-    )
+    await reader.rows(_LOCK_ACCOUNTS, ids=[*ids])
+
+
+_LOCK_ACCOUNTS = Statement(
+    select(Account.id)
+    .where(any_of(Account.id, "ids"))
+    .order_by(Account.id)
+    .with_for_update(key_share=True)
+)
 
 
 async def lock_platform_account(
@@ -150,13 +157,18 @@ async def find_account_by_platform_user(
     reader: Reader, platform: str, platform_user_id: str
 ) -> AccountId | None:
     """Return the id of the workspace's oldest account of a platform user, or None."""
-    row = await reader.first(
-        select(Account.id)
-        .where(Account.platform == platform, Account.platform_user_id == platform_user_id)
-        .order_by(Account.id)
-        .limit(1)
-    )
+    row = await reader.first(_BY_PLATFORM_USER, platform=platform, user_id=platform_user_id)
     return None if row is None else AccountId(row.id)
+
+
+_BY_PLATFORM_USER = Statement(
+    select(Account.id)
+    .where(
+        Account.platform == bindparam("platform"), Account.platform_user_id == bindparam("user_id")
+    )
+    .order_by(Account.id)
+    .limit(1)
+)
 
 
 async def insert_accounts(
@@ -210,30 +222,13 @@ async def due_post_ids(
     reader: Reader, account_id: AccountId, now: datetime, *, limit: int
 ) -> list[PostId]:
     """Return posts with a due destination on the account, earliest due first."""
-    rows = await reader.rows(
-        select(Destination.post_id)
-        .where(
-            Destination.account_id == account_id,
-            *_QUEUED_CONDITIONS,
-            Destination.claimable_at <= now,
-        )
-        .order_by(Destination.claimable_at)
-        .limit(limit)
-    )
+    rows = await reader.rows(_DUE_POST_IDS, account_id=account_id, now=now, limit=limit)
     return [PostId(row.post_id) for row in rows]
 
 
 async def count_queued_destinations(reader: Reader, account_id: AccountId) -> int:
     """Count the queued destinations of an account, which are claimed when due, or fail without access."""
-    return await reader.count(
-        select(func.count())
-        .select_from(Destination)
-        .where(
-            Destination.account_id == account_id,
-            *_QUEUED_CONDITIONS,
-            Destination.claimable_at.is_not(None),
-        )
-    )
+    return await reader.count(_QUEUED_COUNT, account_id=account_id)
 
 
 async def posts_failed_with_auth(
@@ -243,25 +238,51 @@ async def posts_failed_with_auth(
 
     Served by ix_destination_account_failed.
     """
-    statement = (
-        select(Destination.post_id)
-        .join(Post, POST_JOIN)
-        .where(
-            Destination.account_id == account_id,
-            Destination.error_category == ErrorCategory.AUTH,
-            Destination.outcome == Outcome.FAILED,
-            Post.deleted_at.is_(None),
-            Post.imported_at.is_(None),
-        )
-        .order_by(Destination.settled_at, Destination.id)
-        .limit(limit)
-    )
-    if failed_after is not None:
-        statement = statement.where(Destination.settled_at >= failed_after)
-    return [PostId(row.post_id) for row in await reader.rows(statement)]
+    values: dict[str, object] = {"account_id": account_id, "limit": limit}
+    if failed_after is None:
+        rows = await reader.rows(_FAILED_WITH_AUTH, **values)
+    else:
+        rows = await reader.rows(_FAILED_WITH_AUTH_AFTER, **values, failed_after=failed_after)
+    return [PostId(row.post_id) for row in rows]
 
 
 _QUEUED_CONDITIONS = (
     Destination.settled_at.is_(None),
     Destination.status == DestinationStatus.QUEUED,
+)
+_DUE_POST_IDS = Statement(
+    select(Destination.post_id)
+    .where(
+        Destination.account_id == bindparam("account_id"),
+        *_QUEUED_CONDITIONS,
+        Destination.claimable_at <= bindparam("now"),
+    )
+    .order_by(Destination.claimable_at)
+    .limit(bindparam("limit"))
+)
+_QUEUED_COUNT = Statement(
+    select(func.count())
+    .select_from(Destination)
+    .where(
+        Destination.account_id == bindparam("account_id"),
+        *_QUEUED_CONDITIONS,
+        Destination.claimable_at.is_not(None),
+    )
+)
+_SELECT_FAILED_WITH_AUTH = (
+    select(Destination.post_id)
+    .join(Post, POST_JOIN)
+    .where(
+        Destination.account_id == bindparam("account_id"),
+        Destination.error_category == ErrorCategory.AUTH,
+        Destination.outcome == Outcome.FAILED,
+        Post.deleted_at.is_(None),
+        Post.imported_at.is_(None),
+    )
+    .order_by(Destination.settled_at, Destination.id)
+    .limit(bindparam("limit"))
+)
+_FAILED_WITH_AUTH = Statement(_SELECT_FAILED_WITH_AUTH)
+_FAILED_WITH_AUTH_AFTER = Statement(
+    _SELECT_FAILED_WITH_AUTH.where(Destination.settled_at >= bindparam("failed_after"))
 )

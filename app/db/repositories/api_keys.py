@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import bindparam, func, literal, or_, select, update
+from sqlalchemy import Insert, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.core.database import Database, WriteSession
+from app.db.core.database import Database
 from app.db.core.projections import columns_except
 from app.db.core.statements import AnyRow, Statement
-from app.db.core.types import UtcDateTime
-from app.db.core.writes import insert_with_on_conflict
+from app.db.core.types import ColumnValues, UtcDateTime
+from app.db.core.write_session import WriteSession
+from app.db.core.writes import insert_rows, insert_with_on_conflict
 from app.db.models import ApiKey, Workspace
 from app.domain.api_keys import NewApiKey, Scope
 from app.domain.ids import ApiKeyId, WorkspaceId
@@ -47,21 +49,19 @@ async def insert_key(
     expires_at: datetime | None,
     now: datetime,
 ) -> None:
-    session.add(
-        ApiKey(
-            workspace_id=workspace_id,
-            id=key_id,
-            digest=key.digest,
-            display_prefix=key.display_prefix,
-            name=name,
-            scopes=[scope.value for scope in scopes],
-            created_at=now,
-            expires_at=expires_at,
-            revoked_at=None,
-            last_used_at=None,
-        )
-    )
-    await session.flush()
+    row: ColumnValues = {
+        "workspace_id": workspace_id,
+        "id": key_id,
+        "digest": key.digest,
+        "display_prefix": key.display_prefix,
+        "name": name,
+        "scopes": [scope.value for scope in scopes],
+        "created_at": now,
+        "expires_at": expires_at,
+        "revoked_at": None,
+        "last_used_at": None,
+    }
+    await insert_rows(session, ApiKey, [row])
 
 
 async def upsert_key(
@@ -75,31 +75,31 @@ async def upsert_key(
     now: datetime,
 ) -> bool:
     """Insert or reactivate a key of the workspace; return False if another workspace has it."""
-    active_values = {
-        "name": name,
-        "scopes": [scope.value for scope in scopes],
-        "expires_at": None,
-        "revoked_at": None,
-    }
-    result = await session.execute(
-        insert_with_on_conflict(session, ApiKey)
-        .values(
-            workspace_id=workspace_id,
-            id=key_id,
-            digest=key.digest,
-            display_prefix=key.display_prefix,
-            created_at=now,
-            last_used_at=None,
-            **active_values,
-        )
-        .on_conflict_do_update(
-            index_elements=[ApiKey.digest],
-            set_=active_values,
-            where=ApiKey.workspace_id == workspace_id,
-        )
-        .returning(ApiKey.id)
+    upserted = await session.first(
+        _upsert_statement(is_sqlite=session.is_sqlite),
+        workspace_id=workspace_id,
+        id=key_id,
+        digest=key.digest,
+        display_prefix=key.display_prefix,
+        name=name,
+        scopes=[scope.value for scope in scopes],
+        created_at=now,
+        expires_at=None,
+        revoked_at=None,
+        last_used_at=None,
     )
-    return result.first() is not None
+    return upserted is not None
+
+
+@cache
+def _upsert_statement(*, is_sqlite: bool) -> Insert:
+    insert = insert_with_on_conflict(ApiKey, is_sqlite=is_sqlite)
+    changed = ("name", "scopes", "expires_at", "revoked_at")
+    return insert.on_conflict_do_update(
+        index_elements=[ApiKey.digest],
+        set_={name: insert.excluded[name] for name in changed},
+        where=ApiKey.workspace_id == insert.excluded.workspace_id,
+    ).returning(ApiKey.id)
 
 
 async def list_keys(connection: AsyncConnection) -> Sequence[AnyRow]:
@@ -114,45 +114,57 @@ async def list_keys(connection: AsyncConnection) -> Sequence[AnyRow]:
 
 async def revoke_key(session: WriteSession, key_id: ApiKeyId, now: datetime) -> bool:
     """Revoke a key; return whether it exists. An earlier time of revocation stays."""
-    result = await session.execute(
-        update(ApiKey)
-        .where(ApiKey.id == key_id)
-        .values(revoked_at=func.coalesce(ApiKey.revoked_at, literal(now, UtcDateTime())))
-        .returning(ApiKey.id)
-    )
-    return result.first() is not None
+    return await session.first(_REVOKE, key_id=key_id, now=now) is not None
+
+
+_REVOKE = (
+    update(ApiKey)
+    .where(ApiKey.id == bindparam("key_id"))
+    .values(revoked_at=func.coalesce(ApiKey.revoked_at, bindparam("now", type_=UtcDateTime())))
+    .returning(ApiKey.id)
+)
 
 
 async def revoke_other_keys(
     session: WriteSession, workspace_id: WorkspaceId, key: NewApiKey, *, name: str, now: datetime
 ) -> None:
     """Revoke all other active keys of that name in the workspace."""
-    await session.execute(
-        update(ApiKey)
-        .where(
-            ApiKey.workspace_id == workspace_id,
-            ApiKey.name == name,
-            ApiKey.digest != key.digest,
-            ApiKey.revoked_at.is_(None),
-        )
-        .values(revoked_at=now)
+    await session.rows(
+        _REVOKE_OTHERS, workspace=workspace_id, key_name=name, key_digest=key.digest, now=now
     )
+
+
+_REVOKE_OTHERS = (
+    update(ApiKey)
+    .where(
+        ApiKey.workspace_id == bindparam("workspace"),
+        ApiKey.name == bindparam("key_name"),
+        ApiKey.digest != bindparam("key_digest"),
+        ApiKey.revoked_at.is_(None),
+    )
+    .values(revoked_at=bindparam("now"))
+)
 
 
 async def update_last_used(
     session: WriteSession, last_used_at: Mapping[tuple[WorkspaceId, ApiKeyId], datetime]
 ) -> None:
-    """Store the times of last use; a later time that another process has stored stays."""
-    await session.execute(
-        update(ApiKey.__table__)  # type: ignore[arg-type]
-        .where(
-            ApiKey.workspace_id == bindparam("key_workspace_id"),
-            ApiKey.id == bindparam("key_id"),
-            or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < bindparam("used_at")),
-        )
-        .values(last_used_at=bindparam("used_at")),
+    """Store the times of last use, at least one; a later time that another process has stored stays."""
+    await session.execute_many(
+        _UPDATE_LAST_USED,
         [
             {"key_workspace_id": workspace_id, "key_id": key_id, "used_at": used_at}
             for (workspace_id, key_id), used_at in sorted(last_used_at.items())
         ],
     )
+
+
+_UPDATE_LAST_USED = (
+    update(ApiKey)
+    .where(
+        ApiKey.workspace_id == bindparam("key_workspace_id"),
+        ApiKey.id == bindparam("key_id"),
+        or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < bindparam("used_at")),
+    )
+    .values(last_used_at=bindparam("used_at"))
+)

@@ -6,10 +6,11 @@ from datetime import timedelta
 from sqlalchemy import bindparam, select
 
 from app.db.core.conditions import any_of
-from app.db.core.database import Reader, WriteSession
+from app.db.core.database import Reader
 from app.db.core.projections import columns_except
-from app.db.core.statements import AnyRow, Statement
+from app.db.core.statements import AnyRow, Record, Statement, decoded_values
 from app.db.core.types import ColumnValues, field_names, values_of
+from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_rows, update_rows
 from app.db.models import Attempt, PublishEvidence
 from app.domain.attempts import Attempt as DomainAttempt
@@ -42,7 +43,7 @@ _ATTEMPTS_BY_DESTINATION = Statement(
 
 async def load_attempts(reader: Reader, destination_id: DestinationId) -> list[DomainAttempt]:
     """Load the log of a destination whose post is locked, in the order of `OLDEST_FIRST`."""
-    rows = await reader.rows(_ATTEMPT_LOG, destination_id=destination_id)
+    rows = await reader.records(_ATTEMPT_LOG, destination_id=destination_id)
     return [attempt_from_row(row) for row in rows]
 
 
@@ -56,18 +57,21 @@ _ATTEMPT_LOG = Statement(
 
 async def load_evidence(reader: Reader, destination_id: DestinationId) -> list[Evidence]:
     """Load the publish evidence of a destination whose post is locked."""
-    rows = await reader.rows(
-        select(*columns_except(PublishEvidence, "destination_id")).where(
-            PublishEvidence.destination_id == destination_id
-        )
-    )
+    rows = await reader.records(_EVIDENCE, destination_id=destination_id)
     return [
         Evidence(
-            **values_of(row, _EVIDENCE_FIELDS),
-            publication=Publication(**values_of(row, _PUBLICATION_FIELDS)),
+            **decoded_values(row, _EVIDENCE_FIELDS),
+            publication=Publication(**decoded_values(row, _PUBLICATION_FIELDS)),
         )
         for row in rows
     ]
+
+
+_EVIDENCE = Statement(
+    select(*columns_except(PublishEvidence, "destination_id")).where(
+        PublishEvidence.destination_id == bindparam("destination_id")
+    )
+)
 
 
 async def write_attempts(
@@ -119,15 +123,15 @@ async def insert_histories(
     await insert_rows(session, PublishEvidence, evidence_rows)
 
 
-def attempt_from_row(row: AnyRow, prefix: str = "") -> DomainAttempt:
-    """Return the attempt whose columns have labels with the prefix."""
+def attempt_from_row(row: Record, relation: str | None = None) -> DomainAttempt:
+    """Return the attempt in the row, or in its related row."""
     failure = None
-    values = values_of(row, (*_FAILURE_FIELDS, "retry_after_ms"), prefix)
+    values = decoded_values(row, (*_FAILURE_FIELDS, "retry_after_ms"), relation)
     if values["message"] is not None:
         milliseconds = values.pop("retry_after_ms")
         retry_after = None if milliseconds is None else milliseconds * _MILLISECOND
         failure = Failure(**values, retry_after=retry_after)
-    return DomainAttempt(**values_of(row, _ATTEMPT_FIELDS, prefix), failure=failure)
+    return DomainAttempt(**decoded_values(row, _ATTEMPT_FIELDS, relation), failure=failure)
 
 
 def _attempt_row(

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, ScalarSelect, false, func, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, bindparam, false, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.core.database import Reader
-from app.db.core.statements import AnyRow
+from app.db.core.projections import cached_statement
+from app.db.core.statements import AnyRow, Statement
 from app.db.models import POST_JOIN, Destination, Post, Workspace
 from app.domain.ids import DestinationId, PostId, WorkspaceId, WorkspaceKind
 
@@ -60,7 +61,7 @@ async def lock_due_destinations(
     Skips rows that another transaction has locked. Served by ix_destination_claimable, or with a platform
     by ix_destination_claimable_platform.
     """
-    return await _lock_destinations(reader, Destination.claimable_at, now, platform, limit)
+    return await _lock_destinations(reader, "claimable_at", now, platform, limit)
 
 
 async def lock_unknown_outcomes(
@@ -70,7 +71,7 @@ async def lock_unknown_outcomes(
 
     Served by ix_destination_verifiable. Unknown outcomes are few, so the platform needs no index.
     """
-    return await _lock_destinations(reader, Destination.verifiable_at, now, platform, limit)
+    return await _lock_destinations(reader, "verifiable_at", now, platform, limit)
 
 
 async def expired_leases(
@@ -126,20 +127,26 @@ async def _wrap_around(
 
 
 async def _lock_destinations(
-    reader: Reader,
-    column: InstrumentedAttribute[datetime | None],
-    now: datetime,
-    platform: str | None,
-    limit: int,
+    reader: Reader, time_column: str, now: datetime, platform: str | None, limit: int
 ) -> list[tuple[PostId, DestinationId]]:
-    conditions = () if platform is None else (Destination.platform == platform,)
-    rows = await reader.rows(
+    values: dict[str, object] = {"now": now, "limit": limit}
+    if platform is not None:
+        values["platform"] = platform
+    statement = _select_lockable(time_column, of_platform=platform is not None)
+    rows = await reader.rows(statement, **values)
+    return [(PostId(row.post_id), DestinationId(row.id)) for row in rows]
+
+
+@cached_statement()
+def _select_lockable(time_column: str, *, of_platform: bool) -> Statement:
+    column = getattr(Destination, time_column)
+    conditions = (Destination.platform == bindparam("platform"),) if of_platform else ()
+    return Statement(
         select(Destination.post_id, Destination.id)
         .join(Post, POST_JOIN)
-        .where(column <= now, *conditions)
+        .where(column <= bindparam("now"), *conditions)
         .order_by(column, Destination.id)
-        .limit(limit)
+        .limit(bindparam("limit"))
         # Locks both: locking destinations first and posts later deadlocks with writers that lock the post.
         .with_for_update(of=[Post, Destination], skip_locked=True)
     )
-    return [(PostId(row.post_id), DestinationId(row.id)) for row in rows]

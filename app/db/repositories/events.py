@@ -9,9 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db import models
 from app.db.core.conditions import any_of
-from app.db.core.database import Reader, WriteSession
+from app.db.core.database import Reader
 from app.db.core.projections import cached_statement, columns_except
 from app.db.core.statements import AnyRow, Statement
+from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_rows
 from app.domain.errors import ResyncRequired
 from app.domain.events import FEED_START, Event, EventFilter, EventKind, FeedPosition, StoredEvent
@@ -34,15 +35,10 @@ async def append_events(
     """
     if not events:
         return
-    last = await session.scalar(
-        update(models.Workspace)
-        .where(models.Workspace.id == workspace_id)
-        .values(event_seq=models.Workspace.event_seq + len(events))
-        .returning(models.Workspace.event_seq)
-    )
-    if last is None:
+    counters = await session.rows(_ADVANCE_COUNTER, workspace=workspace_id, number=len(events))
+    if not counters:
         raise ValueError(f"workspace {workspace_id} does not exist")
-    first = last - len(events) + 1
+    first = counters[0].event_seq - len(events) + 1
     await insert_rows(
         session,
         models.Event,
@@ -61,6 +57,14 @@ async def append_events(
             for seq, event in enumerate(events, first)
         ],
     )
+
+
+_ADVANCE_COUNTER = (
+    update(models.Workspace)
+    .where(models.Workspace.id == bindparam("workspace"))
+    .values(event_seq=models.Workspace.event_seq + bindparam("number"))
+    .returning(models.Workspace.event_seq)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +189,12 @@ async def oldest_events(
 
 async def delete_events(session: WriteSession, workspace_id: WorkspaceId, last_seq: int) -> None:
     """Delete the events up to and including `last_seq`."""
-    event = models.Event
-    await session.execute(
-        delete(event).where(event.workspace_id == workspace_id, event.seq <= last_seq)
-    )
+    await session.rows(_DELETE_UNTIL, workspace=workspace_id, last_seq=last_seq)
+
+
+_DELETE_UNTIL = delete(models.Event).where(
+    models.Event.workspace_id == bindparam("workspace"), models.Event.seq <= bindparam("last_seq")
+)
 
 
 def resync_required_error() -> ResyncRequired:

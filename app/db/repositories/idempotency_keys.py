@@ -1,13 +1,15 @@
 """Stored outcomes of idempotent requests, and the locks of running ones."""
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import Insert, bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.core.database import Reader, WriteSession
-from app.db.core.statements import AnyRow
+from app.db.core.database import Reader
+from app.db.core.statements import AnyRow, Statement
+from app.db.core.write_session import WriteSession
 from app.db.core.writes import acquire_advisory_lock, insert_with_on_conflict
 from app.db.models import IdempotencyKey
 from app.domain.ids import WorkspaceId
@@ -25,11 +27,14 @@ async def lock_idempotency_key(
 
 async def find_idempotency_key(reader: Reader, operation: str, key: str) -> AnyRow | None:
     """Return fingerprint, outcome and expires_at of the first request, also if expired, or None."""
-    return await reader.first(
-        select(IdempotencyKey.fingerprint, IdempotencyKey.outcome, IdempotencyKey.expires_at).where(
-            IdempotencyKey.operation == operation, IdempotencyKey.key == key
-        )
+    return await reader.first(_BY_KEY, operation=operation, key=key)
+
+
+_BY_KEY = Statement(
+    select(IdempotencyKey.fingerprint, IdempotencyKey.outcome, IdempotencyKey.expires_at).where(
+        IdempotencyKey.operation == bindparam("operation"), IdempotencyKey.key == bindparam("key")
     )
+)
 
 
 async def store_outcome(
@@ -44,16 +49,25 @@ async def store_outcome(
     expires_at: datetime,
 ) -> None:
     """Store the outcome of a request, replacing an expired one."""
-    values = {
-        "fingerprint": fingerprint,
-        "outcome": outcome,
-        "created_at": now,
-        "expires_at": expires_at,
-    }
-    await session.execute(
-        insert_with_on_conflict(session, IdempotencyKey)
-        .values(workspace_id=workspace_id, operation=operation, key=key, **values)
-        .on_conflict_do_update(index_elements=["workspace_id", "operation", "key"], set_=values)
+    await session.rows(
+        _upsert_statement(is_sqlite=session.is_sqlite),
+        workspace_id=workspace_id,
+        operation=operation,
+        key=key,
+        fingerprint=fingerprint,
+        outcome=outcome,
+        created_at=now,
+        expires_at=expires_at,
+    )
+
+
+@cache
+def _upsert_statement(*, is_sqlite: bool) -> Insert:
+    insert = insert_with_on_conflict(IdempotencyKey, is_sqlite=is_sqlite)
+    changed = ("fingerprint", "outcome", "created_at", "expires_at")
+    return insert.on_conflict_do_update(
+        index_elements=["workspace_id", "operation", "key"],
+        set_={name: insert.excluded[name] for name in changed},
     )
 
 
@@ -72,4 +86,7 @@ async def find_expiry_cutoff(
 
 async def delete_expired_idempotency_keys(session: WriteSession, until: datetime) -> None:
     """Delete the keys of all workspaces that expired at `until` or earlier."""
-    await session.execute(delete(IdempotencyKey).where(IdempotencyKey.expires_at <= until))
+    await session.rows(_DELETE_EXPIRED, until=until)
+
+
+_DELETE_EXPIRED = delete(IdempotencyKey).where(IdempotencyKey.expires_at <= bindparam("until"))

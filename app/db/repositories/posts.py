@@ -18,7 +18,7 @@ from app.db.core.conditions import (
     filter_params,
     time_range_conditions,
 )
-from app.db.core.database import Reader, WriteSession
+from app.db.core.database import Reader
 from app.db.core.paging import (
     Direction,
     Order,
@@ -36,8 +36,9 @@ from app.db.core.projections import (
     labelled_columns,
     projected_columns,
 )
-from app.db.core.statements import LABEL_SEPARATOR, AnyRow, AnySelect, Statement
+from app.db.core.statements import AnyRow, AnySelect, Record, Statement, decoded_values
 from app.db.core.types import ColumnValues, field_names, values_of
+from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_rows, update_rows
 from app.db.models import ATTEMPT_JOIN, POST_JOIN, Destination, Post
 from app.db.models import Attempt as AttemptRow
@@ -213,19 +214,19 @@ async def load_post_and_attempts_for_update(
 
     Two statements, for the reason given for `load_posts_for_update`.
     """
-    post = await reader.first(_POSTS_BY_ID_FOR_UPDATE, ids=[post_id])
-    if post is None:
+    posts = await reader.records(_POSTS_BY_ID_FOR_UPDATE, ids=[post_id])
+    if not posts:
         return None
-    rows = await reader.rows(
+    rows = await reader.records(
         _DESTINATIONS_WITH_ATTEMPTS, ids=[post_id], destination_id=destination_id
     )
     destinations = {row.id: row for row in rows}
     attempts = [
-        attempt_from_row(row, _ATTEMPT_PREFIX)
+        attempt_from_row(row, _ATTEMPT)
         for row in rows
-        if getattr(row, f"{_ATTEMPT_PREFIX}id") is not None
+        if decoded_values(row, ["id"], _ATTEMPT)["id"] is not None
     ]
-    return _post_from_rows(post, destinations.values()), attempts
+    return _post_from_rows(posts[0], destinations.values()), attempts
 
 
 _SELECT_POSTS = select(*(getattr(Post, name) for name in _POST_FIELDS)).where(
@@ -242,9 +243,9 @@ _SELECT_DESTINATIONS = (
     .order_by(Destination.position)
 )
 _DESTINATIONS_BY_POST_ID = Statement(_SELECT_DESTINATIONS)
-_ATTEMPT_PREFIX = f"attempt{LABEL_SEPARATOR}"
+_ATTEMPT = "attempt"
 _DESTINATIONS_WITH_ATTEMPTS = Statement(
-    _SELECT_DESTINATIONS.add_columns(*labelled_columns("attempt", ATTEMPT_COLUMNS, ALL_COLUMNS))
+    _SELECT_DESTINATIONS.add_columns(*labelled_columns(_ATTEMPT, ATTEMPT_COLUMNS, ALL_COLUMNS))
     .outerjoin(AttemptRow, and_(ATTEMPT_JOIN, Destination.id == bindparam("destination_id")))
     .order_by(*OLDEST_FIRST)
 )
@@ -255,21 +256,21 @@ async def _load_posts(
     reader: Reader, statement: Statement, ids: Collection[PostId]
 ) -> dict[PostId, DomainPost]:
     ids = [*ids]
-    posts = await reader.rows(statement, ids=ids)
-    destinations = await reader.rows(_DESTINATIONS_BY_POST_ID, ids=ids)
-    by_post: dict[UUID, list[AnyRow]] = defaultdict(list)
+    posts = await reader.records(statement, ids=ids)
+    destinations = await reader.records(_DESTINATIONS_BY_POST_ID, ids=ids)
+    by_post: dict[UUID, list[Record]] = defaultdict(list)
     for row in destinations:
         by_post[row.post_id].append(row)
     return {post.id: _post_from_rows(post, by_post[post.id]) for post in posts}
 
 
-def _post_from_rows(post: AnyRow, destinations: Iterable[AnyRow]) -> DomainPost:
+def _post_from_rows(post: Record, destinations: Iterable[Record]) -> DomainPost:
     return DomainPost(
-        **values_of(post, _POST_FIELDS),
+        **decoded_values(post, _POST_FIELDS),
         destinations=tuple(
             DomainDestination(
-                **values_of(row, _DESTINATION_FIELDS),
-                state=DestinationState(**values_of(row, _STATE_FIELDS)),
+                **decoded_values(row, _DESTINATION_FIELDS),
+                state=DestinationState(**decoded_values(row, _STATE_FIELDS)),
             )
             for row in destinations
         ),
@@ -280,10 +281,13 @@ async def post_ids_by_destination_id(
     reader: Reader, ids: Collection[DestinationId]
 ) -> dict[DestinationId, PostId]:
     """Return the post of each destination that exists."""
-    rows = await reader.rows(
-        select(Destination.id, Destination.post_id).where(Destination.id.in_(ids))
-    )
+    rows = await reader.rows(_POST_IDS_BY_DESTINATION, ids=[*ids])
     return {row.id: row.post_id for row in rows}
+
+
+_POST_IDS_BY_DESTINATION = Statement(
+    select(Destination.id, Destination.post_id).where(any_of(Destination.id, "ids"))
+)
 
 
 async def write_posts(
@@ -320,13 +324,14 @@ async def write_posts(
         session, Post, [_post_row(workspace_id, post) for post in posts if post.id in previous]
     )
     if removed_ids:
-        await session.execute(
-            delete(Destination).where(
-                Destination.workspace_id == workspace_id, Destination.id.in_(removed_ids)
-            )
-        )
+        await session.rows(_DELETE_DESTINATIONS, workspace=workspace_id, ids=[*removed_ids])
     await insert_rows(session, Destination, new_destinations)
     await update_rows(session, Destination, changed_destinations)
+
+
+_DELETE_DESTINATIONS = delete(Destination).where(
+    Destination.workspace_id == bindparam("workspace"), any_of(Destination.id, "ids")
+)
 
 
 def _post_row(workspace_id: WorkspaceId, post: DomainPost) -> ColumnValues:

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Insert, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.core.database import WriteSession
 from app.db.core.statements import AnyRow
+from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_with_on_conflict
 from app.db.models import Deployment, Workspace
 from app.domain.ids import MAX_ACCOUNT_ID, AccountId, WorkspaceId, WorkspaceKind
@@ -25,29 +26,32 @@ async def insert_workspace(
     now: datetime,
 ) -> bool:
     """Insert a workspace; return False, and change nothing, if its id or name exists."""
-    inserted = await session.execute(
-        insert_with_on_conflict(session, Workspace)
-        .values(
-            id=workspace_id,
-            name=name,
-            kind=kind,
-            mirror_of=mirror_of,
-            event_seq=0,
-            next_account_id=next_account_id,
-            created_at=now,
-        )
-        .on_conflict_do_nothing()
-        .returning(Workspace.id)
+    inserted = await session.first(
+        _insert_statement(is_sqlite=session.is_sqlite),
+        id=workspace_id,
+        name=name,
+        kind=kind,
+        mirror_of=mirror_of,
+        event_seq=0,
+        next_account_id=next_account_id,
+        created_at=now,
     )
-    return inserted.first() is not None
+    return inserted is not None
+
+
+@cache
+def _insert_statement(*, is_sqlite: bool) -> Insert:
+    insert = insert_with_on_conflict(Workspace, is_sqlite=is_sqlite)
+    return insert.on_conflict_do_nothing().returning(Workspace.id)
 
 
 async def lock_workspace(session: WriteSession, workspace_id: WorkspaceId) -> bool:
     """Lock a workspace until the transaction ends; return whether it exists."""
-    locked_id = await session.scalar(
-        select(Workspace.id).where(Workspace.id == workspace_id).with_for_update()
-    )
-    return locked_id is not None
+    return await session.first(_LOCK, workspace=workspace_id) is not None
+
+
+_IS_WORKSPACE = Workspace.id == bindparam("workspace")
+_LOCK = select(Workspace.id).where(_IS_WORKSPACE).with_for_update()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +72,14 @@ async def reserve_account_ids(
     session: WriteSession, workspace_id: WorkspaceId, *, highest_id: AccountId
 ) -> None:
     """Advance the account counter past `highest_id`, and lock it until the transaction ends."""
-    await session.execute(
-        update(Workspace)
-        .where(Workspace.id == workspace_id, Workspace.next_account_id <= highest_id)
-        .values(next_account_id=highest_id + 1)
-    )
+    await session.rows(_RESERVE_ACCOUNT_IDS, workspace=workspace_id, highest_id=highest_id)
+
+
+_RESERVE_ACCOUNT_IDS = (
+    update(Workspace)
+    .where(_IS_WORKSPACE, Workspace.next_account_id <= bindparam("highest_id"))
+    .values(next_account_id=bindparam("highest_id") + 1)
+)
 
 
 async def allocate_account_id(session: WriteSession, workspace_id: WorkspaceId) -> AccountId | None:
@@ -80,18 +87,24 @@ async def allocate_account_id(session: WriteSession, workspace_id: WorkspaceId) 
 
     MAX_ACCOUNT_ID is never returned, because the counter could not advance past it.
     """
-    next_id = await session.scalar(
-        update(Workspace)
-        .where(Workspace.id == workspace_id, Workspace.next_account_id < MAX_ACCOUNT_ID)
-        .values(next_account_id=Workspace.next_account_id + 1)
-        .returning(Workspace.next_account_id)
-    )
-    return None if next_id is None else AccountId(next_id - 1)
+    row = await session.first(_ALLOCATE_ACCOUNT_ID, workspace=workspace_id)
+    return None if row is None else AccountId(row.next_account_id - 1)
+
+
+_ALLOCATE_ACCOUNT_ID = (
+    update(Workspace)
+    .where(_IS_WORKSPACE, Workspace.next_account_id < MAX_ACCOUNT_ID)
+    .values(next_account_id=Workspace.next_account_id + 1)
+    .returning(Workspace.next_account_id)
+)
 
 
 async def count_workspaces(session: WriteSession, *, excluded_id: WorkspaceId) -> int:
-    statement = select(func.count()).select_from(Workspace).where(Workspace.id != excluded_id)
-    return await session.scalar(statement) or 0
+    ((count,),) = await session.rows(_COUNT, excluded_id=excluded_id)
+    return int(count)
+
+
+_COUNT = select(func.count()).select_from(Workspace).where(Workspace.id != bindparam("excluded_id"))
 
 
 async def list_workspaces(connection: AsyncConnection) -> Sequence[AnyRow]:

@@ -3,7 +3,7 @@
 from sqlalchemy import Table, delete, exists, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.core.database import Database, WriteSession
+from app.db.core.database import Database
 from app.db.models import Base, Deployment
 
 _BATCH_ROWS = 1000
@@ -19,22 +19,19 @@ async def copy_database(source: Database, target: Database) -> dict[str, int]:
     Both databases must be at this code's version. The source's `deployment` row replaces that of the
     target. Raises TargetNotEmpty, and changes nothing, if the target has data.
     """
-    async with source.snapshot() as connection:
-
-        async def work(session: WriteSession) -> dict[str, int]:
-            await _require_empty(session)
-            await session.execute(delete(Deployment))
-            return {
-                table.name: await _copy_table(table, connection, session)
-                for table in Base.metadata.sorted_tables
-            }
-
-        return await target.write(work)
+    # A schema transaction, because it may wait for reads of the source between its statements.
+    async with source.snapshot() as reader, target.schema_transaction() as writer:
+        await _require_empty(writer)
+        await writer.execute(delete(Deployment))
+        return {
+            table.name: await _copy_table(table, reader, writer)
+            for table in Base.metadata.sorted_tables
+        }
 
 
-async def _require_empty(session: WriteSession) -> None:
+async def _require_empty(connection: AsyncConnection) -> None:
     for table in Base.metadata.sorted_tables:
-        if table is not Deployment.__table__ and await session.scalar(
+        if table is not Deployment.__table__ and await connection.scalar(
             select(exists().select_from(table))
         ):
             raise TargetNotEmpty(
@@ -43,7 +40,7 @@ async def _require_empty(session: WriteSession) -> None:
             )
 
 
-async def _copy_table(table: Table, source: AsyncConnection, target: WriteSession) -> int:
+async def _copy_table(table: Table, source: AsyncConnection, target: AsyncConnection) -> int:
     copied = 0
     result = await source.stream(select(table))
     async for rows in result.partitions(_BATCH_ROWS):

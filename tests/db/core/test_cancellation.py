@@ -4,14 +4,18 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.core.database import Database
+from app.db.core.write_session import WriteSession
 from app.domain.ids import WorkspaceId
 from tests.db.core.cancellation import cancel_at_await
-from tests.db.core.test_database import build_workspace, only_on_sqlite, workspace_names
-from tests.factories import add_api_key
+from tests.db.core.test_database import (
+    INTEGRITY_ERRORS,
+    build_workspace,
+    only_on_sqlite,
+    workspace_names,
+)
+from tests.factories import add_api_key, insert_objects
 
 
 async def test_write_cancelled_at_any_await_is_committed_completely_or_not_at_all(
@@ -20,10 +24,9 @@ async def test_write_cancelled_at_any_await_is_committed_completely_or_not_at_al
     async def cancel_write(name: str, cancelled_at: int) -> int:
         """Write two rows, cancelled at an await; return the number of awaits."""
 
-        async def work(session: AsyncSession) -> None:
+        async def work(session: WriteSession) -> None:
             for row_name in (f"{name}, first", f"{name}, second"):
-                session.add(build_workspace(row_name))
-                await session.flush()
+                await insert_objects(session, build_workspace(row_name))
 
         return await cancel_at_await(database.write(work), await_number=cancelled_at)
 
@@ -52,5 +55,5 @@ async def test_foreign_keys_stay_enforced_after_a_schema_change_cancelled_at_any
     await change_schema()  # opens the connection
     for await_number in range(1, await cancel_at_await(change_schema(), await_number=0) + 1):
         await cancel_at_await(change_schema(), await_number=await_number)
-        with pytest.raises(IntegrityError):
+        with pytest.raises(INTEGRITY_ERRORS):
             await add_api_key(database, WorkspaceId(uuid4()))

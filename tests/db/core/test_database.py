@@ -1,24 +1,30 @@
 """Reads, write transactions, timeouts and lost connections of `Database`."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from sqlalchemy import TextClause, func, insert, select, text, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.exc import DBAPIError
 
 from app.db.core.database import Database
+from app.db.core.types import ColumnValues
+from app.db.core.write_session import WriteSession
+from app.db.core.writes import update_rows
 from app.db.models import Post, Workspace
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId, WorkspaceKind
-from tests.factories import NOW, add_api_key, add_post, add_workspace
+from tests.factories import NOW, add_api_key, add_post, add_workspace, insert_objects
 
 SHORT_TIMEOUT = timedelta(milliseconds=200)
+INTEGRITY_ERRORS = (sqlite3.IntegrityError, asyncpg.IntegrityConstraintViolationError)
+"""Errors of a write that violates a constraint."""
 
 only_on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 only_on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -69,9 +75,8 @@ async def test_reader_cannot_write(database: Database) -> None:
 
 
 async def test_exception_in_a_write_rolls_back(database: Database) -> None:
-    async def work(session: AsyncSession) -> None:
-        session.add(build_workspace("half"))
-        await session.flush()
+    async def work(session: WriteSession) -> None:
+        await insert_objects(session, build_workspace("half"))
         raise LookupError("half way")
 
     with pytest.raises(LookupError, match="half way"):
@@ -83,19 +88,17 @@ async def test_exception_in_a_write_rolls_back(database: Database) -> None:
 async def test_violated_constraint_is_raised_and_rolls_back(database: Database) -> None:
     await add_workspace(database, name="taken")
 
-    async def work(session: AsyncSession) -> None:
-        session.add(build_workspace("free"))
-        await session.flush()
-        session.add(build_workspace("taken"))
+    async def work(session: WriteSession) -> None:
+        await insert_objects(session, build_workspace("free"), build_workspace("taken"))
 
-    with pytest.raises(IntegrityError):
+    with pytest.raises(INTEGRITY_ERRORS):
         await database.write(work)
 
     assert await workspace_names(database) == ["taken"]
 
 
 async def test_write_returns_the_result_of_its_work(database: Database) -> None:
-    async def work(session: AsyncSession) -> str:
+    async def work(session: WriteSession) -> str:
         return "done"
 
     assert await database.write(work) == "done"
@@ -104,12 +107,11 @@ async def test_write_returns_the_result_of_its_work(database: Database) -> None:
 async def test_concurrent_read_modify_writes_lose_no_update(database: Database) -> None:
     workspace_id = await add_workspace(database)
 
-    async def count(session: AsyncSession) -> None:
-        current = await session.scalar(
+    async def count(session: WriteSession) -> None:
+        ((current,),) = await session.rows(
             select(Workspace.event_seq).where(Workspace.id == workspace_id).with_for_update()
         )
-        assert current is not None
-        await session.execute(
+        await session.rows(
             update(Workspace).where(Workspace.id == workspace_id).values(event_seq=current + 1)
         )
 
@@ -124,8 +126,8 @@ async def test_writers_of_two_databases_wait_for_each_other(
     workspace_id = await add_workspace(database)
     async with Database(database_url) as other:
 
-        async def count(session: AsyncSession) -> None:
-            await session.execute(
+        async def count(session: WriteSession) -> None:
+            await session.rows(
                 update(Workspace)
                 .where(Workspace.id == workspace_id)
                 .values(event_seq=Workspace.event_seq + 1)
@@ -136,8 +138,8 @@ async def test_writers_of_two_databases_wait_for_each_other(
     assert await event_seq(database, workspace_id) == 20
 
 
-async def raise_sqlstate(session: AsyncSession, sqlstate: str) -> None:
-    await session.execute(text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END $$"))
+async def raise_sqlstate(session: WriteSession, sqlstate: str) -> None:
+    await session.rows(text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END $$"))
 
 
 @only_on_postgresql
@@ -147,10 +149,9 @@ async def test_serialization_failure_repeats_the_whole_transaction(
 ) -> None:
     names: list[str] = []
 
-    async def work(session: AsyncSession) -> None:
+    async def work(session: WriteSession) -> None:
         names.append(f"attempt {len(names) + 1}")
-        session.add(build_workspace(names[-1]))
-        await session.flush()
+        await insert_objects(session, build_workspace(names[-1]))
         if len(names) < 3:
             await raise_sqlstate(session, sqlstate)
 
@@ -164,7 +165,7 @@ async def test_serialization_failure_repeats_the_whole_transaction(
 async def test_repeated_serialization_failure_is_unavailable(database: Database) -> None:
     attempts = []
 
-    async def work(session: AsyncSession) -> None:
+    async def work(session: WriteSession) -> None:
         attempts.append(1)
         await raise_sqlstate(session, "40001")
 
@@ -186,10 +187,9 @@ MINUTE_LONG_STATEMENT = slow_statement(300_000_000)
 
 
 async def test_statement_over_the_timeout_is_unavailable(short_timeout_database: Database) -> None:
-    async def work(session: AsyncSession) -> None:
-        session.add(build_workspace("half"))
-        await session.flush()
-        await session.execute(MINUTE_LONG_STATEMENT)
+    async def work(session: WriteSession) -> None:
+        await insert_objects(session, build_workspace("half"))
+        await session.rows(MINUTE_LONG_STATEMENT)
 
     with pytest.raises(ServiceUnavailable):
         await short_timeout_database.write(work)
@@ -246,15 +246,12 @@ async def test_lock_held_over_the_timeout_is_unavailable(
     workspace_id = await add_workspace(database, name="before")
     rename = update(Workspace).where(Workspace.id == workspace_id)
 
-    async def quick(session: AsyncSession) -> None:
-        await session.execute(rename.values(name="quick"))
-
-    async def slow(session: AsyncSession) -> None:
-        await session.execute(rename.values(name="slow"))
+    async with database.schema_transaction() as connection:
+        await connection.execute(rename.values(name="slow"))
         with pytest.raises(ServiceUnavailable):
-            await short_timeout_database.write(quick)
-
-    await database.write(slow)
+            await short_timeout_database.write(
+                lambda session: session.rows(rename.values(name="quick"))
+            )
 
     assert await workspace_names(database) == ["slow"]
 
@@ -332,13 +329,47 @@ async def test_terminated_connection_is_replaced(database: Database) -> None:
 
 
 @only_on_postgresql
+async def test_write_replaces_connections_that_were_terminated_while_idle(
+    database: Database,
+) -> None:
+    async def wait(session: WriteSession) -> None:
+        await session.rows(text("SELECT pg_sleep(0.1)"))
+
+    await asyncio.gather(*(database.write(wait) for _ in range(5)))  # opens all connections
+    async with database.schema_transaction() as connection:
+        await connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " AND application_name = 'post-results'"
+            )
+        )
+
+    await add_workspace(database, name="Acme")
+
+    assert await workspace_names(database) == ["Acme"]
+
+
+async def test_updating_a_missing_row_raises_and_rolls_back(database: Database) -> None:
+    workspace_id = await add_workspace(database, name="before")
+
+    async def work(session: WriteSession) -> None:
+        rows: list[ColumnValues] = [{"id": id_, "name": "after"} for id_ in (workspace_id, uuid4())]
+        await update_rows(session, Workspace, rows)
+
+    with pytest.raises(RuntimeError, match="1 rows of workspace do not exist"):
+        await database.write(work)
+
+    assert await workspace_names(database) == ["before"]
+
+
+@only_on_postgresql
 async def test_write_whose_connection_is_terminated_is_unavailable_and_rolled_back(
     database: Database, database_url: str
 ) -> None:
-    async def work(session: AsyncSession) -> None:
-        session.add(build_workspace("lost"))
-        await session.flush()
-        await session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    async def work(session: WriteSession) -> None:
+        await insert_objects(session, build_workspace("lost"))
+        await session.rows(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
     with pytest.raises(ServiceUnavailable):
         await database.write(work)
@@ -372,7 +403,7 @@ async def test_failed_schema_change_is_rolled_back_and_foreign_keys_stay_enforce
     async with database.unscoped_connection() as connection:
         with pytest.raises(DBAPIError, match="half"):
             await connection.execute(text("SELECT * FROM half"))
-    with pytest.raises(IntegrityError):
+    with pytest.raises(INTEGRITY_ERRORS):
         await add_api_key(database, WorkspaceId(uuid4()))
 
 
@@ -414,9 +445,9 @@ async def test_stored_values_are_read_unchanged(database: Database) -> None:
 
 
 async def test_naive_datetime_is_refused(database: Database) -> None:
-    async def work(session: AsyncSession) -> None:
+    async def work(session: WriteSession) -> None:
         values = {"id": uuid4(), "name": "naive", "kind": "local", "event_seq": 0}
-        await session.execute(
+        await session.rows(
             insert(Workspace).values(
                 **values, next_account_id=1, created_at=NOW.replace(tzinfo=None)
             )

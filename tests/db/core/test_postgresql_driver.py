@@ -144,7 +144,7 @@ async def open_driver(
     url: URL, read_timeout: timedelta = SHORT_TIMEOUT * 5, **options: Any
 ) -> AsyncIterator[PostgreSQLDriver]:
     driver = PostgreSQLDriver(
-        driver_options(url, read_timeout), size=2, timeout=read_timeout, **options
+        driver_options(url, read_timeout, read_only=True), size=2, timeout=read_timeout, **options
     )
     async with asyncio.timeout(10):
         yield driver

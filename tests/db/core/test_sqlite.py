@@ -10,7 +10,7 @@ import aiosqlite
 import pytest
 from sqlalchemy import Connection, TextClause, event, text
 
-from app.db.core.database import Database, WriteSession
+from app.db.core.database import Database
 from app.db.migrations import SchemaMismatch, check_schema_version
 from app.domain.errors import ServiceUnavailable
 from tests.db.core.test_database import MINUTE_LONG_STATEMENT, only_on_sqlite, slow_statement
@@ -146,13 +146,10 @@ async def test_refreshing_statistics_of_a_busy_database_is_unavailable(
 ) -> None:
     await add_post_due_now(database)
     async with Database(database_url, timeout=timedelta(milliseconds=200)) as second_process:
-
-        async def hold_write_lock(session: WriteSession) -> None:
-            await session.execute(text("SELECT 1"))
+        async with database.schema_transaction() as connection:
+            await connection.execute(text("SELECT 1"))
             with pytest.raises(ServiceUnavailable):
                 await second_process.refresh_statistics()
-
-        await database.write(hold_write_lock)
         await second_process.refresh_statistics()
 
     assert "post" in await analysed_tables(database)

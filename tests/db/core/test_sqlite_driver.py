@@ -74,7 +74,9 @@ async def fetch_numbers(driver: SQLiteDriver, query: CompiledStatement) -> list[
         return [tuple(row) for row in await driver.fetch(query, ())]
 
 
-def test_quick_statement_returns_without_yielding_to_the_event_loop(database_file: Path) -> None:
+async def test_quick_statement_returns_without_yielding_to_the_event_loop(
+    anyio_backend: str, database_file: Path
+) -> None:
     with pytest.raises(StopIteration) as done:
         make_driver(database_file).fetch(QUICK, ()).send(None)
 

@@ -3,16 +3,17 @@
 import asyncio
 import fcntl
 import sys
+import threading
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from app.db.core.database import Database, WriteSession
+from app.db.core.database import Database
 from app.db.core.write_lock import LOCK_FILE_SUFFIXES, FileWriteLock
+from app.db.core.write_session import WriteSession
 from app.domain.errors import ServiceUnavailable
 from tests.db.core.test_database import only_on_sqlite
 from tests.factories import add_workspace
@@ -23,12 +24,12 @@ LONG_TIMEOUT = timedelta(seconds=TIMEOUT_SECONDS)
 SHORT_TIMEOUT = timedelta(milliseconds=50)
 
 LOCK_HOLDER_SCRIPT = """
-import asyncio, sys, time
+import sys, time
 from datetime import timedelta
 from pathlib import Path
 from app.db.core.write_lock import FileWriteLock
 
-asyncio.run(FileWriteLock(Path(sys.argv[1]), timedelta(0)).acquire())
+lock = FileWriteLock(Path(sys.argv[1]), timedelta(0)).acquire()
 print("acquired", flush=True)
 time.sleep(3600)
 """
@@ -64,16 +65,16 @@ async def test_next_in_line_is_not_overtaken_by_a_writer_that_has_just_released(
 
     async def acquire_repeatedly(name: str, lock: FileWriteLock) -> None:
         while len(order) < 6:
-            await lock.acquire()
+            held = await asyncio.to_thread(lock.acquire)
             order.append(name)
             if len(order) < 6:
                 await wait_until_queued(locked_file)
-            lock.release()
+            held.release()
 
-    await first.acquire()
+    held = first.acquire()
     waiting = asyncio.create_task(acquire_repeatedly("second", second))
     await wait_until_queued(locked_file)
-    first.release()
+    held.release()
     await acquire_repeatedly("first", first)
     await waiting
 
@@ -85,7 +86,7 @@ async def test_lock_of_a_killed_process_is_released(locked_file: Path) -> None:
     holder = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert holder.stdout is not None
     assert await holder.stdout.readline() == b"acquired\n"
-    waiting = asyncio.create_task(file_lock(locked_file).acquire())
+    waiting = asyncio.create_task(asyncio.to_thread(file_lock(locked_file).acquire))
     await wait_until_queued(locked_file)
     assert not waiting.done()
 
@@ -94,61 +95,40 @@ async def test_lock_of_a_killed_process_is_released(locked_file: Path) -> None:
     await holder.wait()
 
 
-async def test_cancelled_waiter_passes_the_lock_on(locked_file: Path) -> None:
-    first, second, third = (file_lock(locked_file), file_lock(locked_file), file_lock(locked_file))
-    await first.acquire()
-    cancelled_wait = asyncio.create_task(second.acquire())
-    await wait_until_queued(locked_file)
-    cancelled_wait.cancel()
-    with suppress(asyncio.CancelledError):
-        await cancelled_wait
-
-    first.release()
-
-    await third.acquire()
-    third.release()
-    await second.acquire()
-
-
-async def test_waiting_for_the_lock_times_out(locked_file: Path) -> None:
-    first, second = file_lock(locked_file), file_lock(locked_file, SHORT_TIMEOUT)
-    await first.acquire()
+def test_waiter_that_has_timed_out_passes_the_lock_on(locked_file: Path) -> None:
+    held = file_lock(locked_file).acquire()
 
     with pytest.raises(TimeoutError):
-        await second.acquire()
+        file_lock(locked_file, SHORT_TIMEOUT).acquire()
+    held.release()
+
+    file_lock(locked_file).acquire().release()
+
+
+def test_releasing_twice_does_nothing(locked_file: Path) -> None:
+    lock = file_lock(locked_file)
+    first = lock.acquire()
     first.release()
-
-    await file_lock(locked_file).acquire()
-
-
-async def test_releasing_twice_or_without_the_lock_does_nothing(locked_file: Path) -> None:
-    first, second = file_lock(locked_file), file_lock(locked_file)
+    second = lock.acquire()
     first.release()
-    await first.acquire()
+    with pytest.raises(TimeoutError):
+        file_lock(locked_file, SHORT_TIMEOUT).acquire()
     second.release()
-    first.release()
-    first.release()
-    await second.acquire()
 
 
-async def test_lock_is_free_if_lock_files_cannot_be_created(tmp_path: Path) -> None:
+def test_lock_is_free_if_lock_files_cannot_be_created(tmp_path: Path) -> None:
     missing = tmp_path / "missing" / "post-results.db"
-    await file_lock(missing).acquire()
-    await file_lock(missing).acquire()
+    file_lock(missing).acquire()
+    file_lock(missing).acquire()
 
     locked_file = tmp_path / "post-results.db"
     locked_file.with_name(locked_file.name + LOCK_SUFFIX).mkdir()
-    await file_lock(locked_file).acquire()
-    await file_lock(locked_file).acquire()
+    file_lock(locked_file).acquire()
+    file_lock(locked_file).acquire()
 
 
 async def run_statement(session: WriteSession) -> None:
-    await session.execute(text("SELECT 1"))
-
-
-async def fail_after_statement(session: WriteSession) -> None:
-    await run_statement(session)
-    raise LookupError("failed work")
+    await session.rows(text("SELECT 1"))
 
 
 @pytest.fixture
@@ -162,28 +142,31 @@ async def other_process(database_url: str) -> AsyncIterator[Database]:
 async def test_write_holds_the_lock_until_it_commits_fails_or_is_cancelled(
     database: Database, other_process: Database
 ) -> None:
-    async def write_while_others_wait(session: WriteSession) -> None:
+    is_inside, may_end = threading.Event(), threading.Event()
+
+    async def wait_inside(session: WriteSession) -> None:
         await run_statement(session)
+        is_inside.set()
+        may_end.wait(TIMEOUT_SECONDS)
+        await run_statement(session)
+
+    async def fail_inside(session: WriteSession) -> None:
+        await wait_inside(session)
+        raise LookupError("failed work")
+
+    for work, is_cancelled in ((wait_inside, False), (fail_inside, False), (wait_inside, True)):
+        is_inside.clear()
+        may_end.clear()
+        writing = asyncio.create_task(database.write(work))
+        await asyncio.to_thread(is_inside.wait)
+        if is_cancelled:
+            writing.cancel()
         with pytest.raises(ServiceUnavailable):
             await other_process.write(run_statement)
-
-    async def wait_until_cancelled(session: WriteSession) -> None:
-        await write_while_others_wait(session)
-        is_inside.set()
-        await asyncio.Event().wait()
-
-    await database.write(write_while_others_wait)
-    await other_process.write(run_statement)
-    with pytest.raises(LookupError):
-        await database.write(fail_after_statement)
-    await other_process.write(run_statement)
-    is_inside = asyncio.Event()
-    cancelled = asyncio.create_task(database.write(wait_until_cancelled))
-    await is_inside.wait()
-    cancelled.cancel()
-    await asyncio.wait([cancelled])
-    await other_process.write(run_statement)
-    await database.write(run_statement)
+        may_end.set()
+        await asyncio.gather(writing, return_exceptions=True)
+        await database.write(run_statement)
+        await other_process.write(run_statement)
 
 
 @only_on_sqlite
@@ -191,8 +174,7 @@ async def test_write_cancelled_while_waiting_leaves_the_database_usable(
     database: Database, database_url: str
 ) -> None:
     locked_file = Path(str(database.url.database))
-    held = file_lock(locked_file)
-    await held.acquire()
+    held = file_lock(locked_file).acquire()
     waiting = asyncio.create_task(database.write(run_statement))
     await wait_until_queued(locked_file)
     waiting.cancel()
@@ -202,6 +184,24 @@ async def test_write_cancelled_while_waiting_leaves_the_database_usable(
     await add_workspace(database, name="Acme")
     async with Database(database_url) as other:
         await add_workspace(other, name="Other")
+
+
+@only_on_sqlite
+async def test_schema_change_cancelled_while_waiting_passes_the_lock_on(database: Database) -> None:
+    async def change_schema() -> None:
+        async with database.schema_transaction() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    locked_file = Path(str(database.url.database))
+    held = file_lock(locked_file).acquire()
+    waiting = asyncio.create_task(change_schema())
+    await wait_until_queued(locked_file)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    held.release()
+
+    await database.write(run_statement)
+    await change_schema()
 
 
 @only_on_sqlite

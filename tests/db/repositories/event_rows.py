@@ -6,7 +6,8 @@ from functools import partial
 
 from sqlalchemy import delete, select, update
 
-from app.db.core.database import Database, Reader, WriteSession
+from app.db.core.database import Database, Reader
+from app.db.core.write_session import WriteSession
 from app.db.models import Event as EventRow
 from app.db.models import Workspace
 from app.db.repositories.events import EventPage, append_events, read_events
@@ -63,10 +64,10 @@ async def delete_events_after(database: Database, workspace: WorkspaceId, last_s
     """Delete the newest events, like restoring a backup that was made after event `last_seq`."""
 
     async def work(session: WriteSession) -> None:
-        await session.execute(
+        await session.rows(
             delete(EventRow).where(EventRow.workspace_id == workspace, EventRow.seq > last_seq)
         )
-        await session.execute(
+        await session.rows(
             update(Workspace).where(Workspace.id == workspace).values(event_seq=last_seq)
         )
 

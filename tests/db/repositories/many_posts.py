@@ -6,9 +6,9 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert
-
-from app.db.core.database import Database, WriteSession
+from app.db.core.database import Database
+from app.db.core.write_session import WriteSession
+from app.db.core.writes import insert_rows
 from app.db.models import Account, Attempt, Destination, Event, Post, Workspace
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationState, Outcome
@@ -27,7 +27,7 @@ async def add_many_posts(database: Database, workspace: WorkspaceId) -> None:
 
     async def work(session: WriteSession) -> None:
         for model, rows in _rows(workspace).items():
-            await session.execute(insert(model), rows)
+            await insert_rows(session, model, rows)
 
     await database.write(work)
 

@@ -2,19 +2,19 @@
 
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.core.database import Database, Reader, WriteSession
+from app.db.core.database import Database, Reader
 from app.db.core.paging import Direction, PageRequest
 from app.db.core.projections import ALL_COLUMNS
 from app.db.core.sqlite import REFRESH_STATISTICS
+from app.db.core.write_session import WriteSession
 from app.db.models import Destination
 from app.db.repositories import (
     accounts,
@@ -35,7 +35,7 @@ from app.domain.signing import KeysetPosition
 from tests.db.core.test_database import only_on_postgresql
 from tests.db.repositories.many_posts import ACCOUNTS, add_many_posts
 from tests.factories import NOW
-from tests.recording_driver import record_statements
+from tests.recording_driver import record_statements, record_writes
 
 OWN_WORKSPACE, OTHER_WORKSPACE = WorkspaceId(UUID(int=1)), WorkspaceId(UUID(int=2))
 WEEK_AGO = NOW - timedelta(days=7)
@@ -476,13 +476,13 @@ async def explain_query(database: Database, query: Query) -> set[str]:
 
 async def explain_locking_query(database: Database, query: Query) -> set[str]:
     """Like `explain_query`, for a query inside a write."""
-    with _record_statements(database.write_engine) as statements:
+    with record_writes(database) as statements:
 
         async def work(session: WriteSession) -> None:
             await query(database.reader_in(session, OWN_WORKSPACE))
 
         await database.write(work)
-    selects = [statement for statement in statements if statement[0].startswith("SELECT")]
+    selects = [(each.text, each.arguments) for each in statements if each.text.startswith("SELECT")]
     async with database.write_engine.connect() as connection:
         return await _explain(database, connection, selects)
 
@@ -502,20 +502,6 @@ async def _explain(
     if not database.is_sqlite:
         await connection.exec_driver_sql("SET enable_seqscan = on")
     return {term for row in plans for term in _plan_terms(str(row[-1]))}
-
-
-@contextmanager
-def _record_statements(engine: AsyncEngine) -> Iterator[Statements]:
-    statements: Statements = []
-
-    def record(_c: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
-        statements.append((statement, parameters))
-
-    event.listen(engine.sync_engine, "before_cursor_execute", record)
-    try:
-        yield statements
-    finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", record)
 
 
 _INDEX = re.compile(r"(?:INDEX|using|Bitmap Index Scan on) (?P<name>[a-z]\w+)")

@@ -521,6 +521,7 @@ async def test_unreadable_version_is_reported(filled_database: Database) -> None
 
 async def corrupt_table(database: Database, table: str) -> None:
     """Overwrite the first page of a table in the file, after closing all connections that cache it."""
+    await database.writer.close()
     await database.read_engine.dispose()
     await database.write_engine.dispose()
     file = Path(str(database.url.database))

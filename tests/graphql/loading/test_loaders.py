@@ -245,6 +245,6 @@ async def test_loader_reads_each_key_once_and_caches_nothing(acme: Tenant) -> No
     assert len(statements) == 1
 
     renaming = update(Account).values(account_name="b")
-    await acme.database.write(lambda session: session.execute(renaming))
+    await acme.database.write(lambda session: session.rows(renaming))
     rows = await by_id.load_many(keys)
     assert [row and row.account_name for row in rows] == ["b", None, "b"]

@@ -152,7 +152,7 @@ async def test_changes_of_deleted_post_remain_without_its_state(feed: Tenant) ->
     events = [make_event(post=POST), make_event(post=POST, destination=DESTINATION)]
     await append_test_events(feed.database, feed.workspace, events)
     deletion = update(Post).where(Post.id == POST).values(deleted_at=NOW)
-    await feed.database.write(lambda session: session.execute(deletion))
+    await feed.database.write(lambda session: session.rows(deletion))
 
     data = (await query_twice(feed.client, ALL_FIELDS_QUERY, postId=str(POST)))["data"]["changes"]
 
