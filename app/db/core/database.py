@@ -6,11 +6,11 @@ serialization failure or a deadlock.
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol, Self, TypeAlias, TypeVar, cast
+from typing import Protocol, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import asyncpg
@@ -74,19 +74,20 @@ _SQLITE_UNAVAILABLE_ERRORS = (
 class Reader:
     """Reads of one workspace; every statement is restricted to the workspace automatically."""
 
-    def __init__(self, workspace_id: WorkspaceId, run: "_RunStatement") -> None:
+    def __init__(
+        self, workspace_id: WorkspaceId, database: "Database", fetch: "_FetchRecords"
+    ) -> None:
         self._workspace_id = workspace_id
-        self._run = run
+        self._database = database
+        self._fetch = fetch
 
-    async def rows(self, statement: Statement | AnySelect, **values: object) -> Sequence[AnyRow]:
+    async def rows(self, statement: Statement | AnySelect, **values: object) -> Sequence[Record]:
         """Run a statement with `values` for its bind parameters, and return all rows."""
-        return await self._run(statement, {_WORKSPACE_PARAM: self._workspace_id, **values})
+        compiled = self._database.compile_scoped(statement)
+        values[_WORKSPACE_PARAM] = self._workspace_id
+        return await self._fetch(compiled, compiled.encode_arguments(values))
 
-    async def records(self, statement: Statement, **values: object) -> Sequence[Record]:
-        """Run a statement like `rows`, and return records, whose columns can be read undecoded."""
-        return cast("Sequence[Record]", await self.rows(statement, **values))
-
-    async def first(self, statement: Statement | AnySelect, **values: object) -> AnyRow | None:
+    async def first(self, statement: Statement | AnySelect, **values: object) -> Record | None:
         rows = await self.rows(statement, **values)
         return rows[0] if rows else None
 
@@ -96,8 +97,8 @@ class Reader:
         return int(number)
 
 
-_RunStatement: TypeAlias = Callable[
-    [Statement | AnySelect, dict[str, object]], Awaitable[Sequence[AnyRow]]
+_FetchRecords: TypeAlias = Callable[
+    [CompiledStatement, Sequence[object]], Awaitable[Sequence[Record]]
 ]
 
 
@@ -130,7 +131,6 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._connection_threads = ConnectionThreads()
-        self._scoped_selects: WeakKeyDictionary[Statement, AnySelect] = WeakKeyDictionary()
         self._scoped_statements: WeakKeyDictionary[Statement, CompiledStatement] = (
             WeakKeyDictionary()
         )
@@ -176,24 +176,19 @@ class Database:
 
     def read(self, workspace_id: WorkspaceId) -> Reader:
         """Return a reader of one workspace; each statement has its own snapshot."""
-        return Reader(workspace_id, self._fetch)
+        return Reader(workspace_id, self, self._fetch)
 
     def reader_in(self, session: WriteSession, workspace_id: WorkspaceId) -> Reader:
         """Return a reader of one workspace inside a write transaction."""
-
-        async def run(
-            statement: Statement | AnySelect, values: dict[str, object]
-        ) -> Sequence[AnyRow]:
-            return await session.rows(self._scoped_select(statement), **values)
-
-        return Reader(workspace_id, run)
+        return Reader(workspace_id, self, session.transaction.fetch)
 
     async def fetch_unscoped(self, statement: Statement, **values: object) -> AnyRow | None:
         """Return the first row from all workspaces; for the API key, whose workspace is still unknown."""
-        prepared = self._unscoped_statements.get(statement)
-        if prepared is None:
-            prepared = self._unscoped_statements[statement] = self._compile(statement.select)
-        rows = await self._run(prepared, values)
+        compiled = self._unscoped_statements.get(statement)
+        if compiled is None:
+            compiled = compile_statement(statement.select, self.read_engine.dialect)
+            self._unscoped_statements[statement] = compiled
+        rows = await self._fetch(compiled, compiled.encode_arguments(values))
         return rows[0] if rows else None
 
     @asynccontextmanager
@@ -281,40 +276,35 @@ class Database:
         with _translate_unavailable:  # the folder may be unreadable
             return None if file.exists() else file
 
+    def compile_scoped(self, statement: Statement | AnySelect) -> CompiledStatement:
+        """Return a compiled statement that is restricted to the workspace of the parameter `workspace`.
+
+        The result is stored for a `Statement`. Raises TypeError for what cannot be restricted.
+        """
+        if not isinstance(statement, Statement):
+            return self._compile_scoped(statement, point_key=None)
+        compiled = self._scoped_statements.get(statement)
+        if compiled is None:
+            compiled = self._compile_scoped(statement.select, statement.point_key)
+            self._scoped_statements[statement] = compiled
+        return compiled
+
+    def _compile_scoped(self, select: AnySelect, point_key: str | None) -> CompiledStatement:
+        scoped = self._workspace_filter(select, bindparam(_WORKSPACE_PARAM))
+        dialect = self.read_engine.dialect
+        if point_key is None or self.is_sqlite:
+            return compile_statement(scoped, dialect)
+        return compile_point_read(scoped, _WORKSPACE_PARAM, point_key, dialect)
+
     async def _fetch(
-        self, statement: Statement | AnySelect, values: Mapping[str, object]
-    ) -> Sequence[AnyRow]:
-        if not isinstance(statement, Statement):
-            return await self._run(self._compile(self._scoped_select(statement)), values)
-        prepared = self._scoped_statements.get(statement)
-        if prepared is None:
-            prepared = self._scoped_statements[statement] = self._compile_scoped(statement)
-        return await self._run(prepared, values)
-
-    def _scoped_select(self, statement: Statement | AnySelect) -> AnySelect:
-        """Return the statement restricted to its workspace; the result is stored for a `Statement`."""
-        if not isinstance(statement, Statement):
-            return self._workspace_filter(statement, bindparam(_WORKSPACE_PARAM))
-        scoped = self._scoped_selects.get(statement)
-        if scoped is None:
-            scoped = self._workspace_filter(statement.select, bindparam(_WORKSPACE_PARAM))
-            self._scoped_selects[statement] = scoped
-        return scoped
-
-    def _compile_scoped(self, statement: Statement) -> CompiledStatement:
-        scoped, key = self._scoped_select(statement), statement.point_key
-        if key is None or self.is_sqlite:
-            return self._compile(scoped)
-        return compile_point_read(scoped, _WORKSPACE_PARAM, key, self.read_engine.dialect)
-
-    def _compile(self, statement: AnySelect) -> CompiledStatement:
-        return compile_statement(statement, self.read_engine.dialect)
-
-    async def _run(
-        self, statement: CompiledStatement, values: Mapping[str, object]
-    ) -> Sequence[AnyRow]:
-        with _translate_unavailable:
-            return await self.driver.fetch(statement, statement.encode_arguments(values))
+        self, statement: CompiledStatement, arguments: Sequence[object]
+    ) -> Sequence[Record]:
+        try:
+            return await self.driver.fetch(statement, arguments)
+        except Exception as error:
+            if _is_unavailable(error):
+                raise _unavailable_error() from error
+            raise
 
     async def ping(self) -> None:
         """Raise ServiceUnavailable unless a statement can run."""
@@ -353,13 +343,17 @@ class _UnavailableTranslator:
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, Exception) and _is_unavailable(error):
-            raise ServiceUnavailable(
-                "The database did not answer in time. Try again in a moment.",
-                retry_after=_RETRY_AFTER_SECONDS,
-            ) from error
+            raise _unavailable_error() from error
 
 
 _translate_unavailable = _UnavailableTranslator()
+
+
+def _unavailable_error() -> ServiceUnavailable:
+    return ServiceUnavailable(
+        "The database did not answer in time. Try again in a moment.",
+        retry_after=_RETRY_AFTER_SECONDS,
+    )
 
 
 def _is_unavailable(error: Exception) -> bool:

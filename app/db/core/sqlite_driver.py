@@ -57,11 +57,17 @@ class SQLiteDriver:
         """
         asyncio.get_running_loop()
         now = time.monotonic()
-        if self._slow_statements.get(statement, 0) <= now:
-            rows = self._try_inline(statement, arguments, now)
-            if rows is not None:
-                return rows
-            self._slow_statements[statement] = now + _SLOW_STATEMENT_TTL.total_seconds()
+        if not self._slow_statements or self._slow_statements.get(statement, 0) <= now:
+            connection, budget = self._inline_connection, self._inline_budget
+            if connection is None:
+                connection = _Connection(self._file, timedelta(0), self._reconnect_after)
+                self._inline_connection = connection
+            budget.deadline = now + _INLINE_TIMEOUT.total_seconds()
+            budget.cpu_deadline = time.thread_time() + _INLINE_CPU_BUDGET.total_seconds()
+            try:
+                return connection.rows(statement, arguments, budget, now)
+            except sqlite3.Error:  # the budget is exceeded, or the error recurs in the thread
+                self._slow_statements[statement] = now + _SLOW_STATEMENT_TTL.total_seconds()
         if self._thread_pool is None:
             self._thread_pool = _ThreadPool(self._connect, self._max_threads)
         return await self._thread_pool.fetch(
@@ -75,19 +81,6 @@ class SQLiteDriver:
         thread_pool, self._thread_pool = self._thread_pool, None
         if thread_pool is not None:
             await thread_pool.close()
-
-    def _try_inline(
-        self, statement: CompiledStatement, arguments: Sequence[object], now: float
-    ) -> Sequence[Record] | None:
-        """Return None after any error: an exceeded budget, or one that recurs in the thread."""
-        if self._inline_connection is None:
-            self._inline_connection = _Connection(self._file, timedelta(0), self._reconnect_after)
-        self._inline_budget.deadline = now + _INLINE_TIMEOUT.total_seconds()
-        self._inline_budget.cpu_deadline = time.thread_time() + _INLINE_CPU_BUDGET.total_seconds()
-        try:
-            return self._inline_connection.rows(statement, arguments, self._inline_budget)
-        except sqlite3.Error:
-            return None
 
     def _connect(self) -> "_Connection":
         return _Connection(self._file, self._timeout, self._reconnect_after)
@@ -124,10 +117,13 @@ class _Connection:
         self._budget: Budget | None = None
 
     def rows(
-        self, statement: CompiledStatement, arguments: Sequence[object], budget: Budget
+        self,
+        statement: CompiledStatement,
+        arguments: Sequence[object],
+        budget: Budget,
+        now: float,
     ) -> Sequence[Record]:
         """Run a statement; raises sqlite3.Error, also if the budget is exhausted."""
-        now = time.monotonic()
         if now > self._opened_at + self._reconnect_after:
             self.close()
         connection = self._connection or self._open(now)
@@ -197,6 +193,6 @@ class _ThreadPool:
         except IndexError:
             connection = self._connect()
         try:
-            return connection.rows(statement, arguments, budget)
+            return connection.rows(statement, arguments, budget, time.monotonic())
         finally:
             self._idle.append(connection)

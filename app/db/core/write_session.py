@@ -46,7 +46,7 @@ class WriteSession:
     create each statement once, because a new one is compiled again.
     """
 
-    _transaction: Transaction
+    transaction: Transaction
     _dialect: Dialect
     _compiled_statements: CompiledStatements
 
@@ -60,7 +60,7 @@ class WriteSession:
         Raises KeyError for a missing value, and the errors of sqlite3 or asyncpg.
         """
         compiled = self._compiled_statements.get(statement) or self._compile(statement)
-        return await self._transaction.fetch(compiled, compiled.encode_arguments(values))
+        return await self.transaction.fetch(compiled, compiled.encode_arguments(values))
 
     async def first(self, statement: AnyStatement, **values: object) -> Record | None:
         """Run a statement and return its first row, or None."""
@@ -76,7 +76,7 @@ class WriteSession:
         """
         compiled = self._compiled_statements.get(statement) or self._compile(statement, [*rows[0]])
         arguments = [compiled.encode_arguments(row) for row in rows]
-        return await self._transaction.fetch_many(compiled, arguments)
+        return await self.transaction.fetch_many(compiled, arguments)
 
     def _compile(
         self, statement: AnyStatement, column_keys: Sequence[str] | None = None

@@ -122,7 +122,7 @@ async def load_accounts(
     reader: Reader, ids: Collection[AccountId]
 ) -> dict[AccountId, DomainAccount]:
     """Load the accounts that exist."""
-    rows = await reader.records(_ACCOUNTS, ids=[*ids])
+    rows = await reader.rows(_ACCOUNTS, ids=[*ids])
     return {row.id: DomainAccount(**decoded_values(row, _ACCOUNT_FIELDS)) for row in rows}
 
 

@@ -43,7 +43,7 @@ _ATTEMPTS_BY_DESTINATION = Statement(
 
 async def load_attempts(reader: Reader, destination_id: DestinationId) -> list[DomainAttempt]:
     """Load the log of a destination whose post is locked, in the order of `OLDEST_FIRST`."""
-    rows = await reader.records(_ATTEMPT_LOG, destination_id=destination_id)
+    rows = await reader.rows(_ATTEMPT_LOG, destination_id=destination_id)
     return [attempt_from_row(row) for row in rows]
 
 
@@ -57,7 +57,7 @@ _ATTEMPT_LOG = Statement(
 
 async def load_evidence(reader: Reader, destination_id: DestinationId) -> list[Evidence]:
     """Load the publish evidence of a destination whose post is locked."""
-    rows = await reader.records(_EVIDENCE, destination_id=destination_id)
+    rows = await reader.rows(_EVIDENCE, destination_id=destination_id)
     return [
         Evidence(
             **decoded_values(row, _EVIDENCE_FIELDS),

@@ -211,7 +211,7 @@ async def destinations_for_posts(
 ) -> list[Sequence[Record]]:
     """Return the destinations of each post, as `destinations_by_post_id`, without decoding the ids."""
     ids = column_values(posts, "id")
-    rows = await reader.records(_select_by_post_id(projection), post_ids=ids)
+    rows = await reader.rows(_select_by_post_id(projection), post_ids=ids)
     by_post: dict[object, list[Record]] = {post_id: [] for post_id in ids}
     for post_id, row in zip(column_values(rows, "post_id"), rows, strict=True):
         by_post[post_id].append(row)
@@ -222,7 +222,7 @@ async def destinations_with_post(
     reader: Reader, post_id: PostId, projection: Projection, post_projection: Projection
 ) -> Sequence[Record]:
     """Return all destinations of one post that is not deleted, each with the post as related row."""
-    return await reader.records(_select_with_post(projection, post_projection), post_id=post_id)
+    return await reader.rows(_select_with_post(projection, post_projection), post_id=post_id)
 
 
 @cached_statement()

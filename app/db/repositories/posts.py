@@ -214,10 +214,10 @@ async def load_post_and_attempts_for_update(
 
     Two statements, for the reason given for `load_posts_for_update`.
     """
-    posts = await reader.records(_POSTS_BY_ID_FOR_UPDATE, ids=[post_id])
+    posts = await reader.rows(_POSTS_BY_ID_FOR_UPDATE, ids=[post_id])
     if not posts:
         return None
-    rows = await reader.records(
+    rows = await reader.rows(
         _DESTINATIONS_WITH_ATTEMPTS, ids=[post_id], destination_id=destination_id
     )
     destinations = {row.id: row for row in rows}
@@ -256,8 +256,8 @@ async def _load_posts(
     reader: Reader, statement: Statement, ids: Collection[PostId]
 ) -> dict[PostId, DomainPost]:
     ids = [*ids]
-    posts = await reader.records(statement, ids=ids)
-    destinations = await reader.records(_DESTINATIONS_BY_POST_ID, ids=ids)
+    posts = await reader.rows(statement, ids=ids)
+    destinations = await reader.rows(_DESTINATIONS_BY_POST_ID, ids=ids)
     by_post: dict[UUID, list[Record]] = defaultdict(list)
     for row in destinations:
         by_post[row.post_id].append(row)

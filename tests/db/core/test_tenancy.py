@@ -135,7 +135,8 @@ async def test_subquery_is_restricted(
         only_outside = await connection.execute(statement.where(Account.workspace_id == workspace))
         leaked = only_outside.all()
 
-    assert ({*rows}, {*other_rows}, {*leaked}) == (set(), {(number,)}, {(number,)})
+    found = [{tuple(row) for row in each} for each in (rows, other_rows, leaked)]
+    assert found == [set(), {(number,)}, {(number,)}]
 
 
 @pytest.mark.parametrize(
