@@ -30,7 +30,7 @@ from app.db.core.database import Database, ReadDriver
 from app.db.core.statements import CompiledStatement, Record
 from app.db.migrations import migrate
 from app.domain.api_keys import Scope
-from tests.clients import UNLIMITED_SETTINGS, Client, client_for
+from tests.clients import UNLIMITED_SETTINGS, Client, client_for, wait_for_startup_reads
 from tests.factories import NOW, add_account, add_api_key, add_workspace
 from tests.graphql.live_tenant import wait_for_subscriptions
 from tests.graphql.transport.websocket_client import connect_and_init
@@ -311,6 +311,7 @@ async def traced_service(folder: Path) -> AsyncIterator[TracedService]:
                 asgi.router.lifespan_context(asgi),
                 client_for(asgi, token=key.token) as client,
             ):
+                await wait_for_startup_reads(database)
                 yield TracedService(
                     database=database,
                     asgi=asgi,
