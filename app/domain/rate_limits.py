@@ -79,20 +79,26 @@ class WindowCounter:
     def __len__(self) -> int:
         return len(self._windows)
 
-    def window(self, caller: Hashable, now: float) -> Window:
-        """Return the caller's window; without one, an empty window that `add` will store."""
+    def new_window(self, now: float) -> Window:
+        """Return the window of a caller that has not sent a request yet."""
+        return Window(self.limit, now + self.limit.period.total_seconds())
+
+    def refusing_window(self, caller: Hashable, now: float, count: int = 1) -> Window | None:
+        """Return the caller's window if it has no room for `count` more requests."""
         window = self._windows.get(caller)
         if window is None or window.resets_at <= now:
-            return Window(self.limit, now + self.limit.period.total_seconds())
-        return window
+            return None if count <= self.limit.amount else self.new_window(now)
+        return None if window.count + count <= self.limit.amount else window
 
-    def add(self, caller: Hashable, window: Window, count: int, now: float) -> None:
-        """Count requests in a window that `window` returned."""
-        if not window.count:
+    def add(self, caller: Hashable, now: float, count: int = 1) -> Window:
+        """Count requests of a caller in its window, or in a new one, and return the window."""
+        window = self._windows.get(caller)
+        if window is None or window.resets_at <= now:
             self._windows.pop(caller, None)
             self._evict(now)
-            self._windows[caller] = window
+            window = self._windows[caller] = self.new_window(now)
         window.count += count
+        return window
 
     def _evict(self, now: float) -> None:
         """Remove expired windows, and the oldest ones until another fits."""

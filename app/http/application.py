@@ -94,7 +94,9 @@ class HttpApplication:
         except asyncio.CancelledError:
             request.raise_if_not_interrupted()
         finally:
-            await timeouts.remove(request)
+            watcher = timeouts.remove(request)
+            if watcher is not None:
+                await watcher.close()
 
     async def _answer_exception(self, request: HttpRequest, exception: Exception) -> None:
         if not isinstance(exception, RequestError):

@@ -93,11 +93,10 @@ class HttpRequest(ApiRequest):
         """Create a request; the status of `default_rate_limit` is sent if no key was counted."""
         self.headers: Mapping[bytes, bytes] = dict(reversed(scope["headers"]))
         """Headers by lower-case name; the first of several with one name."""
-        client = scope.get("client")
         super().__init__(
             request_id,
             parse_bearer(self.headers.get(b"authorization", b"").decode("latin-1")),
-            client[0] if client else None,
+            client[0] if (client := scope.get("client")) else None,
         )
         self.scope = scope
         self.method = scope["method"]

@@ -42,11 +42,11 @@ class RequestTimeouts:
         if not self._is_scheduled:
             self._schedule()
 
-    async def remove(self, request: HttpRequest) -> None:
-        """End the time limit of a request; waits until a timeout response is sent."""
+    def remove(self, request: HttpRequest) -> "_Watcher | None":
+        """End the time limit of a request; return its watcher, which must be closed, if it was slow."""
         request.detach()
-        if self._started_at.pop(request, None) is None:
-            await self._watchers.pop(request).close()
+        is_slow = self._started_at.pop(request, None) is None
+        return self._watchers.pop(request) if is_slow else None
 
     def _schedule(self) -> None:
         self._is_scheduled = bool(self._started_at)
@@ -101,6 +101,7 @@ class _Watcher:
         await self._request.respond(self._render(self._request, error))
 
     async def close(self) -> None:
+        """Stop watching; waits until a timeout response is sent."""
         self._timer.cancel()
         self._disconnect_task.cancel()
         await asyncio.wait({self._disconnect_task})

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TextIO, cast
 from urllib.parse import quote
+from uuid import UUID
 
 import orjson
 import structlog
@@ -78,8 +79,16 @@ class StderrHandler(logging.StreamHandler[TextIO]):
     def render(self, events: Iterable[EventDict]) -> str:
         """Format events that have their time, level and logger, and no secrets, as lines."""
         if self._is_json:
-            return "".join([f"{orjson.dumps(event).decode()}\n" for event in events])
-        return "".join([f"{self._render(None, '', {**event})!s}\n" for event in events])
+            return "".join([f"{orjson.dumps(event, default=str).decode()}\n" for event in events])
+        # The renderer for people prints the repr of a value that is not a string.
+        texts = (
+            {
+                name: str(value) if isinstance(value, UUID) else value
+                for name, value in event.items()
+            }
+            for event in events
+        )
+        return "".join([f"{self._render(None, '', text)!s}\n" for text in texts])
 
     def write(self, lines: str) -> None:
         """Write complete ASCII lines, from any thread; another process or thread may write in between."""

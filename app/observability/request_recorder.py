@@ -173,18 +173,15 @@ def _raw_fields(request: RequestRecord, status: int, seconds: float, level: str)
 
 
 def _finish_fields(fields: EventDict) -> EventDict:
-    """Leave out empty fields, format ids and the time, and clean what the client has chosen."""
+    """Leave out empty fields, format the time, and clean what the client has chosen."""
     finished = {name: value for name, value in fields.items() if value is not None}
     finished["timestamp"] = format_instant(datetime.fromtimestamp(fields["timestamp"], UTC))
     for name in _CLIENT_FIELDS & finished.keys():
         finished[name] = clean_text(finished[name])
-    for name in _ID_FIELDS & finished.keys():
-        finished[name] = str(finished[name])
     return finished
 
 
 _CLIENT_FIELDS = frozenset({"method", "path", "client", "operation"})
-_ID_FIELDS = frozenset({"api_key_id", "workspace_id"})
 
 
 def _dropped_fields(count: int) -> EventDict:

@@ -161,19 +161,20 @@ class LastUsedRecorder:
     """Collector of the times of last use of keys, so that a read request needs no write."""
 
     def __init__(self) -> None:
-        self._used_at: dict[tuple[WorkspaceId, ApiKeyId], datetime] = {}
+        self._uses: dict[int, tuple[Viewer, datetime]] = {}
+        """Last use of each key, by its id as a number, whose hash is quicker than that of a UUID."""
 
     def record(self, viewer: Viewer, now: datetime) -> None:
-        self._used_at[viewer.workspace_id, viewer.key_id] = now
+        self._uses[viewer.key_id.int] = (viewer, now)
 
     async def flush(self, database: Database) -> None:
         """Store the uses since the last flush; if that fails, the next flush stores them."""
-        if not self._used_at:
+        if not self._uses:
             return
-        used_at = self._used_at
-        self._used_at = {}
+        uses, self._uses = self._uses, {}
+        used_at = {(viewer.workspace_id, viewer.key_id): now for viewer, now in uses.values()}
         try:
             await database.write(lambda session: api_keys.update_last_used(session, used_at))
         except BaseException:
-            self._used_at = used_at | self._used_at
+            self._uses = uses | self._uses
             raise

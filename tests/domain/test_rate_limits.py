@@ -76,10 +76,14 @@ def test_other_text_is_refused(text: str, problem: str) -> None:
 
 def count(counter: WindowCounter, caller: str, now: float, requests: int = 1) -> tuple[int, float]:
     """Count requests of a caller, and return what remains of its window and its end."""
-    window = counter.window(caller, now)
-    counter.add(caller, window, requests, now)
-    window = counter.window(caller, now)
+    window = counter.add(caller, now, requests)
+    assert window.remaining == remaining(counter, caller, now)
     return window.remaining, window.resets_at
+
+
+def remaining(counter: WindowCounter, caller: str, now: float) -> int:
+    """Number of requests that the counter does not refuse to a caller, at most 3."""
+    return max(n for n in range(4) if counter.refusing_window(caller, now, n) is None)
 
 
 def test_window_starts_with_the_first_request_and_ends_after_the_period() -> None:
@@ -97,12 +101,20 @@ def test_callers_are_counted_separately() -> None:
     assert count(counter, "b", 1) == (2, 61)
 
 
-def test_reading_a_window_stores_nothing() -> None:
+def test_only_requests_without_room_are_refused_and_nothing_is_stored() -> None:
     counter = WindowCounter(MINUTE)
-    window = counter.window("a", 100)
+    new = counter.new_window(100)
 
-    assert (window.limit, window.remaining, window.resets_at) == (MINUTE, 3, 160)
+    assert (new.limit, new.remaining, new.resets_at) == (MINUTE, 3, 160)
+    assert counter.refusing_window("a", 100, 3) is None
+    assert counter.refusing_window("a", 100, 4) == new
     assert len(counter) == 0
+
+    used = counter.add("a", 100, 2)
+    assert counter.refusing_window("a", 159, 1) is None
+    assert counter.refusing_window("a", 159, 2) is used
+    assert counter.refusing_window("a", 160, 2) is None
+    assert used.remaining == 1
 
 
 def test_number_of_windows_is_bounded_and_the_oldest_are_evicted() -> None:
@@ -111,8 +123,7 @@ def test_number_of_windows_is_bounded_and_the_oldest_are_evicted() -> None:
         count(counter, str(caller), now=0)
 
     assert len(counter) == 1000
-    remaining = [counter.window(caller, 0).remaining for caller in ("9999", "9000", "8999")]
-    assert remaining == [2, 2, 3]
+    assert [remaining(counter, caller, 0) for caller in ("9999", "9000", "8999")] == [2, 2, 3]
 
 
 def test_expired_windows_are_evicted() -> None:
@@ -135,5 +146,5 @@ def test_renewed_window_is_evicted_after_older_ones() -> None:
     count(counter, "c", now=60.6)
 
     assert len(counter) == 2
-    assert counter.window("a", 60.6).remaining == 2
-    assert counter.window("b", 60.6).remaining == 3
+    assert remaining(counter, "a", 60.6) == 2
+    assert remaining(counter, "b", 60.6) == 3

@@ -4,7 +4,7 @@ Common cases are prepared once per operation. graphql-core and Strawberry handle
 every error message.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -61,12 +61,30 @@ class VariableCoercer:
         """Return the coerced values, or the errors of invalid ones."""
         if self._has_only_leaves:
             try:
-                return _coerce_leaves(self._leaf_variables, raw_variables)
+                return self._coerce_leaves(raw_variables)
             except Exception:  # noqa: BLE001, S110 - graphql-core raises and formats the same error
                 pass
         return get_variable_values(
             self._schema, self._definitions, dict(raw_variables), max_errors=_MAX_ERRORS
         )
+
+    def _coerce_leaves(self, raw_variables: Mapping[str, object]) -> VariableValues:
+        """Return the coerced values; raises any exception if one is invalid."""
+        sources: dict[str, VariableValueSource] = {}
+        coerced: dict[str, Any] = {}
+        for signature, is_required, coerce in self._leaf_variables:
+            name = signature.name
+            value = raw_variables.get(name, Undefined)
+            sources[name] = VariableValueSource(signature, value)
+            if value is not None and value is not Undefined:
+                coerced[name] = coerce(value)
+                if coerced[name] is Undefined:
+                    raise Unsupported
+            elif is_required:
+                raise Unsupported
+            elif value is None:
+                coerced[name] = None
+        return VariableValues(sources, coerced)
 
 
 class _LeafVariable(NamedTuple):
@@ -75,27 +93,6 @@ class _LeafVariable(NamedTuple):
     signature: GraphQLVariableSignature
     is_required: bool
     coerce: Callable[[Any], object]
-
-
-def _coerce_leaves(
-    leaf_variables: "Iterable[_LeafVariable]", raw_variables: Mapping[str, object]
-) -> VariableValues:
-    """Return the coerced values; raises any exception if one is invalid."""
-    sources: dict[str, VariableValueSource] = {}
-    coerced: dict[str, Any] = {}
-    for signature, is_required, coerce in leaf_variables:
-        name = signature.name
-        value = raw_variables.get(name, Undefined)
-        sources[name] = VariableValueSource(signature, value)
-        if value is not None and value is not Undefined:
-            coerced[name] = coerce(value)
-            if coerced[name] is Undefined:
-                raise Unsupported
-        elif is_required:
-            raise Unsupported
-        elif value is None:
-            coerced[name] = None
-    return VariableValues(sources, coerced)
 
 
 def _leaf_variable(

@@ -71,18 +71,19 @@ class ExecutionPlan:
             except Unsupported:
                 raise FallBackToExecutor({}) from None
         if len(fields) == 1:
-            values = [await fields[0].resolve(context, variables)]
+            results = {fields[0].key: await fields[0].resolve(context, variables)}
         else:
             values = await asyncio.gather(*(field.resolve(context, variables) for field in fields))
-        results = {field.key: value for field, value in zip(fields, values, strict=True)}
+            results = {field.key: value for field, value in zip(fields, values, strict=True)}
+        for value in results.values():
+            if isinstance(value, Exception):
+                raise FallBackToExecutor(results)
         count = context.entry_limit.count
         try:
-            if not any(isinstance(value, Exception) for value in values):
-                return self._complete(results, variables.coerced)
-        except Exception:  # noqa: BLE001, S110 - graphql-core raises and formats the same error
-            pass
-        context.entry_limit.count = count  # graphql-core counts the same entries again
-        raise FallBackToExecutor(results)
+            return self._complete(results, variables.coerced)
+        except Exception:  # noqa: BLE001 - graphql-core raises and formats the same error
+            context.entry_limit.count = count  # graphql-core counts the same entries again
+            raise FallBackToExecutor(results) from None
 
 
 class _PlannedInfo:
