@@ -92,7 +92,8 @@ class GraphQLService:
             raise
         if isinstance(result, SubscriptionStream) or result.is_executed:
             self.document_store.store(operation_request, workspace)
-        rate_limits.charge_request(request)  # a document that cannot be parsed was not charged
+        if not request.is_charged:  # the document could not be parsed
+            rate_limits.charge_request(request)
         return result
 
     async def authenticate(self, request: ApiRequest, limits: GraphQLLimits | None) -> Context:

@@ -67,7 +67,7 @@ class GraphQLEndpoint:
         request.api = "graphql"
         if request.method not in ("GET", "POST"):
             raise _method_not_allowed_error(f"{request.method} is not allowed", "GET, POST")
-        if _is_browser_navigation(request):
+        if request.method == "GET" and _is_browser_navigation(request):
             return self._graphiql_page()
         negotiated = _parse_accept(request.combined_header(b"accept"))
         allowed_types = QUERY_ONLY if request.method == "GET" else QUERY_AND_MUTATION
@@ -99,12 +99,10 @@ class GraphQLEndpoint:
 
 
 def _is_browser_navigation(request: HttpRequest) -> bool:
-    """Return True for a browser that navigates to the URL; it has no API key, and a 401 would not help."""
+    """Return whether a GET is a browser's navigation to the URL, without an API key: a 401 would not help."""
+    parameters = QueryParams(request.scope["query_string"])
     return (
-        request.method == "GET"
-        and QueryParams(request.scope["query_string"])
-        .keys()
-        .isdisjoint(("query", "documentId", "extensions"))
+        parameters.keys().isdisjoint(("query", "documentId", "extensions"))
         and parse_accept(request.combined_header(b"accept")).get("text/html", 0) > 0
     )
 
