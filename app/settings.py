@@ -78,7 +78,7 @@ def _parse_postgresql_url(rest: str) -> str:
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
-def _parse_rate_limit(text: str) -> tuple[RateLimit, ...]:
+def _parse_rate_limit_setting(text: str) -> tuple[RateLimit, ...]:
     try:
         return () if text == "off" else parse_rate_limits(text)
     except ValueError:
@@ -341,31 +341,31 @@ class Settings:
     rate_limit: tuple[RateLimit, ...] = _setting(
         "RATE_LIMIT",
         "60/minute;1000/hour",
-        _parse_rate_limit,
+        _parse_rate_limit_setting,
         "Requests per API key and process; `off` disables every rate limit.",
     )
     failed_auth_rate_limit: tuple[RateLimit, ...] = _setting(
         "FAILED_AUTH_RATE_LIMIT",
         "20/minute",
-        _parse_rate_limit,
+        _parse_rate_limit_setting,
         "Failed authentications per client address and process.",
     )
     create_rate_limit: tuple[RateLimit, ...] = _setting(
         "CREATE_RATE_LIMIT",
         "60/minute",
-        _parse_rate_limit,
+        _parse_rate_limit_setting,
         "Posts created per API key and process; each post of a bulk request counts.",
     )
     publish_rate_limit: tuple[RateLimit, ...] = _setting(
         "PUBLISH_RATE_LIMIT",
         "6000/minute",
-        _parse_rate_limit,
+        _parse_rate_limit_setting,
         "Requests that only claim and report, per API key and process. No other limit counts them.",
     )
     subscribe_rate_limit: tuple[RateLimit, ...] = _setting(
         "SUBSCRIBE_RATE_LIMIT",
         "6000/minute",
-        _parse_rate_limit,
+        _parse_rate_limit_setting,
         "New subscriptions per API key and process. The first use of a document counts against `RATE_LIMIT`"
         " instead.",
     )

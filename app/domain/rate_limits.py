@@ -14,7 +14,7 @@ _UNITS = {
     "hour": timedelta(hours=1),
     "day": timedelta(days=1),
     "month": timedelta(days=30),
-    "year": timedelta(days=360),
+    "year": timedelta(days=12 * 30),
 }
 _LIMIT = re.compile(
     rf"\s*(\d{{1,18}})\s*(?:/|per)\s*(\d{{1,9}})?\s*({'|'.join(_UNITS)})s?\s*",
@@ -84,7 +84,7 @@ class WindowCounter:
         return Window(self.limit, now + self.limit.period.total_seconds())
 
     def refusing_window(self, caller: Hashable, now: float, count: int = 1) -> Window | None:
-        """Return the caller's window if it has no room for `count` more requests."""
+        """Return the caller's window if `count` more requests would exceed the limit."""
         window = self._windows.get(caller)
         if window is None or window.resets_at <= now:
             return None if count <= self.limit.amount else self.new_window(now)

@@ -92,8 +92,7 @@ class GraphQLService:
             raise
         if isinstance(result, SubscriptionStream) or result.is_executed:
             self.document_store.store(operation_request, workspace)
-        if not request.is_charged:  # the document could not be parsed
-            rate_limits.charge_request(request)
+        rate_limits.charge_request(request)  # a document that was rejected early was not charged
         return result
 
     async def authenticate(self, request: ApiRequest, limits: GraphQLLimits | None) -> Context:

@@ -3,8 +3,8 @@
 `HttpApplication` runs each request:
 
     HttpApplication          # request id, answers to exceptions, record for the log and the metrics
-        Cors                 # answers preflights, which have no API key; adds headers to all other responses
         RequestTimeouts      # cancels the handler after the timeout or a disconnect
+            Cors             # answers preflights, which have no API key; adds headers to all other responses
             Router           # finds the handler of the path and method
                 Handler      # HttpRequest in, Response out
 

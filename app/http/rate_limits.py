@@ -45,8 +45,8 @@ class RateLimits:
     def charge_request(self, request: ApiRequest) -> None:
         """Count an ordinary or malformed request of a key, or raise RateLimitExceeded.
 
-        Like the other kinds: a request is counted once, by its first kind, and its status is set in
-        both cases.
+        A request is counted once, by the first of these methods that is called. Its status is set, also
+        if it is refused.
         """
         self._charge_once(request, self._requests, "requests")
 

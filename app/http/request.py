@@ -13,7 +13,7 @@ from app.http.headers import parse_bearer, parse_query_string
 from app.http.responses import BytesResponse, RawHeader, Response
 from app.observability.request_recorder import RequestRecord
 
-_NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
+_NO_PATH_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 _STATUSES_WITHOUT_CONTENT = (204, 304)
 
 
@@ -40,7 +40,7 @@ class ApiRequest(RequestRecord):
         """API key, not authenticated yet; None if the client sent none."""
 
     def record_error(self, error: PostResultsError) -> None:
-        """Add the code of an error in the response."""
+        """Record the code of an error in the response, for the log and the metrics."""
         self.error_codes = (*self.error_codes, error.code.value)
 
     def for_next_event(self) -> "ApiRequest":
@@ -57,7 +57,7 @@ class HttpRequest(ApiRequest):
     The body is read only on demand, so that backpressure works and a handler may refuse an unread body.
     """
 
-    path_parameters = _NO_PARAMETERS
+    path_parameters = _NO_PATH_PARAMETERS
     status: int | None = None
     """HTTP status; None until the response starts."""
     is_complete = False

@@ -36,7 +36,7 @@ _DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10
 
 
 class RequestLabels(NamedTuple):
-    """What requests are counted by."""
+    """Labels by which requests are counted."""
 
     api: str | None
     route: str | None

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import structlog
@@ -15,7 +15,7 @@ from app.observability.log_writer import LogWriter
 from app.observability.logs import clean_text, log_handler
 from app.observability.metrics import Metrics, RequestLabels
 
-_FLUSH_INTERVAL_SECONDS = 0.1
+_FLUSH_INTERVAL = timedelta(seconds=0.1)
 _MAX_BATCH = 64
 """Requests that are flushed together, in well under a millisecond: the event loop waits for it."""
 _MAX_LOGGED_LENGTH = 200
@@ -23,6 +23,7 @@ _MAX_LOGGED_LENGTH = 200
 
 logger = structlog.stdlib.get_logger("app.requests")
 request_logger = logging.getLogger("app.requests")
+"""The same logger, for its level: lines of requests do not pass through structlog."""
 
 
 class RequestRecord:
@@ -55,7 +56,7 @@ class RequestRecord:
 class RequestRecorder:
     """Recorder that writes one line per request, and one with a traceback per failure of the server.
 
-    Lines and metrics of finished requests are collected, and flushed after _FLUSH_INTERVAL_SECONDS at the
+    Lines and metrics of finished requests are collected, and flushed after _FLUSH_INTERVAL at the
     latest: encoding many lines together takes a fraction of the time.
     """
 
@@ -125,7 +126,7 @@ class RequestRecorder:
     def _schedule_flush(self) -> None:
         if self._flush_timer is None:
             self._flush_timer = asyncio.get_running_loop().call_later(
-                _FLUSH_INTERVAL_SECONDS, self.flush
+                _FLUSH_INTERVAL.total_seconds(), self.flush
             )
 
     def _write(self, lines: list[EventDict]) -> None:

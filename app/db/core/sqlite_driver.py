@@ -55,7 +55,7 @@ class SQLiteDriver:
 
         Raises RuntimeError inside a write, whose thread must not use the connection of the event loop.
         """
-        asyncio.get_running_loop()
+        asyncio.get_running_loop()  # raises RuntimeError in the thread of a write
         now = time.monotonic()
         if not self._slow_statements or self._slow_statements.get(statement, 0) <= now:
             connection, budget = self._inline_connection, self._inline_budget

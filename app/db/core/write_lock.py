@@ -59,13 +59,13 @@ class FileWriteLock:
 
     def acquire(self) -> HeldLock:
         if sys.platform == "win32":
-            return _HeldLock(None)  # writers wait for SQLite's own lock
+            return _FileLock(None)  # writers wait for SQLite's own lock
         try:
-            return _HeldLock(self._lock_files(LOCK_EX | LOCK_NB))
+            return _FileLock(self._lock_files(LOCK_EX | LOCK_NB))
         except BlockingIOError:
             return self._acquire_in_thread()
         except OSError:
-            return _HeldLock(None)  # folder missing or not writable, or no locks in the file system
+            return _FileLock(None)  # folder missing or not writable, or no locks in the file system
 
     def _lock_files(self, operation: int) -> int:
         """Return the descriptor of the lock file; closing it releases the lock."""
@@ -83,14 +83,14 @@ class FileWriteLock:
         return lock_fd
 
     def _acquire_in_thread(self) -> HeldLock:
-        """Acquire in a thread that cannot be interrupted; after the timeout it releases immediately."""
-        acquired: Future[_HeldLock] = Future()
+        """Wait in a thread, because `flock` cannot be interrupted; it releases a lock that comes too late."""
+        acquired: Future[_FileLock] = Future()
 
         def wait_for_lock() -> None:
             lock_fd = None
             with suppress(OSError):
                 lock_fd = self._lock_files(LOCK_EX)
-            lock = _HeldLock(lock_fd)
+            lock = _FileLock(lock_fd)
             if acquired.set_running_or_notify_cancel():
                 acquired.set_result(lock)
             else:
@@ -106,7 +106,7 @@ class FileWriteLock:
 
 
 @dataclass(slots=True)
-class _HeldLock:
+class _FileLock:
     descriptor: int | None
 
     def release(self) -> None:

@@ -87,7 +87,7 @@ class ExecutionPlan:
 
 
 class _PlannedInfo:
-    """What resolvers use of `Info`, without the objects of graphql-core."""
+    """The part of `Info` that resolvers use, without the objects of graphql-core."""
 
     __slots__ = ("context", "selection", "variable_values")
 

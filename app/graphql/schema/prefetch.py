@@ -61,7 +61,7 @@ async def read_post(info: Info, post_id: PostId) -> Post | None:
     context, projection = info.context, info.selection.projection
     relation = projection.relations.get(_DESTINATIONS)
     if relation is not None and info.selection.is_only_root_field:
-        rows = await _try_joined_read(
+        rows = await _try_prefetch(
             destinations.destinations_with_post(context.read(), post_id, relation, projection)
         )
         if rows:
@@ -86,7 +86,7 @@ async def read_posts(
     now, relation = context.clock(), projection.relations.get(_DESTINATIONS)
     rows_by_post = None
     if relation is not None and page.rows:
-        rows_by_post = await _try_joined_read(
+        rows_by_post = await _try_prefetch(
             destinations.destinations_for_posts(context.read(), page.rows, relation)
         )
     if rows_by_post is None:
@@ -115,7 +115,7 @@ async def read_destinations(
         page_request,
         now,
     )
-    page = await _try_joined_read(read(info.selection.projection))
+    page = await _try_prefetch(read(info.selection.projection))
     return await read() if page is None else page
 
 
@@ -129,12 +129,12 @@ async def read_count(info: Info, count: Callable[[Reader], Awaitable[int]]) -> C
         return error
 
 
-async def _try_joined_read(read: Awaitable[T]) -> T | None:
-    """Await a joined read; return None if it fails, so that each relation is read, and fails, alone."""
+async def _try_prefetch(read: Awaitable[T]) -> T | None:
+    """Await a read of relations; return None if it fails, so that each one is read, and fails, alone."""
     try:
         return await read
     except RequestError:
         raise
     except Exception:
-        logger.warning("joined read failed", exc_info=True)
+        logger.warning("prefetch failed", exc_info=True)
         return None

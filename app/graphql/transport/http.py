@@ -39,7 +39,7 @@ _STATUS_BY_CODE = {error.code.name: error.http_status for error in concrete_erro
 
 def graphql_error_response(accept: str, request_id: str, error: PostResultsError) -> BytesResponse:
     """Build the response, for an Accept header, to a request that is rejected before its execution."""
-    media_type = _parse_accept(accept).media_type
+    media_type = _choose_format(accept).media_type
     is_document_error = isinstance(error, DocumentError)
     return _json_response(
         {"errors": [error_entry(error, request_id)]},
@@ -69,7 +69,7 @@ class GraphQLEndpoint:
             raise _method_not_allowed_error(f"{request.method} is not allowed", "GET, POST")
         if request.method == "GET" and _is_browser_navigation(request):
             return self._graphiql_page()
-        negotiated = _parse_accept(request.combined_header(b"accept"))
+        negotiated = _choose_format(request.combined_header(b"accept"))
         allowed_types = QUERY_ONLY if request.method == "GET" else QUERY_AND_MUTATION
         if negotiated.accepts_sse:
             allowed_types |= SUBSCRIPTION_ONLY
@@ -92,14 +92,14 @@ class GraphQLEndpoint:
 
     async def _read_request(self, request: HttpRequest) -> OperationRequest:
         if request.method == "GET":
-            return _parse_query_string(request)
+            return _read_get_parameters(request)
         require_json(request)
         body = await read_body(request, self._max_body_bytes)
         return read_operation_request(read_json_object(body))
 
 
 def _is_browser_navigation(request: HttpRequest) -> bool:
-    """Return whether a GET is a browser's navigation to the URL, without an API key: a 401 would not help."""
+    """Return whether a browser navigates to the URL; it gets GraphiQL, because it cannot send an API key."""
     parameters = QueryParams(request.scope["query_string"])
     return (
         parameters.keys().isdisjoint(("query", "documentId", "extensions"))
@@ -107,7 +107,7 @@ def _is_browser_navigation(request: HttpRequest) -> bool:
     )
 
 
-def _parse_query_string(request: HttpRequest) -> OperationRequest:
+def _read_get_parameters(request: HttpRequest) -> OperationRequest:
     parameters: dict[str, object] = dict(request.query())
     for name in ("variables", "extensions"):
         if name in parameters:
@@ -143,7 +143,7 @@ class _NegotiatedResponse(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def _parse_accept(header: str) -> _NegotiatedResponse:
+def _choose_format(header: str) -> _NegotiatedResponse:
     qualities = parse_accept(header)
     graphql_response = qualities.get(GRAPHQL_RESPONSE, 0)
     json = json_weight(qualities)
