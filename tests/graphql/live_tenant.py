@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 
 from app.db.core.database import Database
 from app.domain.ids import AccountId, WorkspaceId
-from tests.clients import Client, app_lifespan, client_for
+from tests.clients import Client, app_lifespan, client_for, wait_for_startup_reads
 from tests.factories import add_account, add_api_key, add_workspace
 
 
@@ -39,6 +39,7 @@ async def open_live_tenant(database: Database) -> AsyncIterator[LiveTenant]:
     account = await add_account(database, workspace)
     key = await add_api_key(database, workspace)
     async with app_lifespan(database) as app, client_for(app, token=key.token) as client:
+        await wait_for_startup_reads(database)
         yield LiveTenant(
             database=database,
             workspace=workspace,

@@ -2,6 +2,7 @@
 
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import pytest
 from graphql import GraphQLEnumType, GraphQLInputObjectType
@@ -205,9 +206,8 @@ def test_list_has_at_most_100_values() -> None:
 
 
 def test_post_id_may_be_upper_case() -> None:
-    assert (
-        parse_post_id(make_list_request(post_id="F47AC10B-58cc-4372-A567-0e02b2c3d479"))
-        == "f47ac10b-58cc-4372-a567-0e02b2c3d479"
+    assert parse_post_id(make_list_request(post_id="F47AC10B-58cc-4372-A567-0e02b2c3d479")) == UUID(
+        "f47ac10b-58cc-4372-a567-0e02b2c3d479"
     )
 
 

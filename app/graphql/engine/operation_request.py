@@ -32,7 +32,7 @@ def read_operation_request(parameters: Mapping[str, object]) -> OperationRequest
     extensions = _read(parameters, "extensions", dict, "a JSON object")
     query = _read(parameters, "query", str, "a GraphQL document")
     document_id = _read(parameters, "documentId", str, "a string")
-    persisted = extensions and extensions.get("persistedQuery")
+    persisted = None if extensions is None else extensions.get("persistedQuery")
     return OperationRequest(
         query=query or None,
         document_id=document_id or None,
