@@ -32,13 +32,14 @@ class SQLiteWriter:
         self._timeout = timeout
         self._executor: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
+        self._is_closing = False
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit it; any exception rolls it back.
 
         If the caller is cancelled, a transaction that has not begun never runs, and a running one is
-        interrupted. Raises sqlite3.Error, TimeoutError if the thread or the lock was not free in time, and
-        RuntimeError inside another write, or if `work` awaits anything but its transaction.
+        interrupted. Raises sqlite3.Error, TimeoutError during `close` or if the thread or the lock was not
+        free in time, and RuntimeError inside another write, or if `work` awaits anything but its transaction.
         """
         try:
             asyncio.get_running_loop()
@@ -46,6 +47,8 @@ class SQLiteWriter:
             raise RuntimeError(
                 "write() was called inside a write, which it would wait for"
             ) from None
+        if self._is_closing:
+            raise TimeoutError
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
         budget = Budget()
@@ -61,13 +64,14 @@ class SQLiteWriter:
             result.cancel()
 
     async def close(self) -> None:
-        """Wait for the running transaction; those that have not begun never run."""
-        executor, self._executor = self._executor, None
-        if executor is not None:
-            await asyncio.to_thread(executor.shutdown, cancel_futures=True)
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        """Wait for the running transaction; those that have not begun never run. A later one reconnects."""
+        self._is_closing = True  # a write in a new thread would use the connection of the old one
+        if self._executor is not None:
+            await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
+        if self._connection is not None:
+            self._connection.close()
+        self._executor = self._connection = None
+        self._is_closing = False
 
     def _run(self, work: Callable[[Transaction], Awaitable[T]], budget: Budget) -> T:
         """Run one transaction in the writer thread."""
