@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from app.db.core.postgresql import redact_values
 from app.db.core.postgresql_batching import MAX_RUNNING, PointReadBatches
 from app.db.core.statements import CompiledStatement, Record
-from app.db.core.write_session import Transaction
+from app.db.core.write_session import Transaction, ignored_error
 
 T = TypeVar("T")
 
@@ -196,7 +196,8 @@ class _Pool:
         """Run `work` on a connection of `begin`, and commit or roll back."""
         try:
             result = await work(_PostgreSQLTransaction(connection))
-            await connection.execute("COMMIT")
+            if await connection.execute("COMMIT") != "COMMIT":  # PostgreSQL has rolled back instead
+                raise ignored_error()
         except BaseException as error:
             if isinstance(error, asyncpg.PostgresError):
                 redact_values(error)

@@ -17,7 +17,7 @@ from app.db.core.sqlite import WRITE_PRAGMAS
 from app.db.core.sqlite_driver import STEPS_PER_CHECK, Budget
 from app.db.core.statements import CompiledStatement, Record
 from app.db.core.write_lock import WriteLock
-from app.db.core.write_session import Transaction
+from app.db.core.write_session import Transaction, ignored_error
 
 T = TypeVar("T")
 
@@ -85,6 +85,8 @@ class SQLiteWriter:
                 # commits in between.
                 transaction.execute("BEGIN IMMEDIATE")
                 result = _run_without_suspension(work(transaction))
+                if transaction.has_failed:
+                    raise ignored_error()
                 transaction.execute("COMMIT")
             except BaseException:
                 self._roll_back(connection)
@@ -123,6 +125,8 @@ class _SQLiteTransaction:
         self._connection = connection
         self._budget = budget
         self._timeout = timeout.total_seconds()
+        self.has_failed = False
+        """True once a statement has failed."""
 
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object]
@@ -142,7 +146,11 @@ class _SQLiteTransaction:
         if self._budget.is_cancelled:
             raise asyncio.CancelledError
         self._budget.deadline = time.monotonic() + self._timeout
-        return self._connection.execute(sql, arguments).fetchall()
+        try:
+            return self._connection.execute(sql, arguments).fetchall()
+        except sqlite3.Error:
+            self.has_failed = True
+            raise
 
 
 def _run_without_suspension(work: Awaitable[T]) -> T:
