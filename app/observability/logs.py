@@ -20,13 +20,14 @@ from app.domain.times import format_instant
 _MAX_ATOMIC_WRITE = 4096
 """Bytes that a pipe takes without those of another process in between: PIPE_BUF on Linux."""
 
-MAX_CLIENT_TEXT = 256
-"""Characters of a client's text that are enough for `clean_text`."""
-
 _MAX_LOGGED_LENGTH = 200
 """Characters of a client's text in a line."""
-_MAX_KEY_LENGTH = MAX_CLIENT_TEXT - _MAX_LOGGED_LENGTH
-"""Length that no API key of the pattern exceeds."""
+
+_MAX_KEY_LENGTH = 24 + 32
+"""Characters of the longest API key that `_SECRET_PATTERN` matches."""
+
+MAX_CLIENT_TEXT = _MAX_LOGGED_LENGTH + _MAX_KEY_LENGTH
+"""Characters of a client's text that are enough for `clean_text`."""
 
 _SECRET_PATTERN = re.compile(
     r"(?<=bearer )[^\s\"'\\]+"
