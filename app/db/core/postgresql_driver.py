@@ -166,7 +166,8 @@ class _Pool:
             rows: Sequence[Record] = await connection.fetch(
                 statement.sql, *arguments, record_class=statement.record_class
             )
-        except asyncpg.PostgresError:
+        except asyncpg.PostgresError as error:
+            redact_values(error)
             self._release(connection)
             raise
         except BaseException:  # asyncpg has asked the server to cancel the interrupted statement
