@@ -27,7 +27,10 @@ class LogWriter:
         self._thread: threading.Thread | None = None
 
     def put(self, lines: str) -> bool:
-        """Write lines soon; return False, and drop them, if the buffer is full."""
+        """Write lines soon; return False, and drop them, if the buffer is full.
+
+        Raises RuntimeError if the thread cannot start; the next call tries again.
+        """
         with self._condition:
             if self._buffered_bytes + len(lines) > self._max_buffered_bytes:
                 return False
@@ -36,8 +39,9 @@ class LogWriter:
             self._condition.notify()
         if self._thread is None:
             self._is_closing = False
-            self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+            thread.start()
+            self._thread = thread
         return True
 
     def close(self) -> None:

@@ -20,6 +20,15 @@ from app.domain.times import format_instant
 _MAX_ATOMIC_WRITE = 4096
 """Bytes that a pipe takes without those of another process in between: PIPE_BUF on Linux."""
 
+_MAX_LOGGED_LENGTH = 200
+"""Characters of a client's text in a line."""
+
+_MAX_KEY_LENGTH = 24 + 32
+"""Characters of the longest API key that `_SECRET_PATTERN` matches."""
+
+MAX_CLIENT_TEXT = _MAX_LOGGED_LENGTH + _MAX_KEY_LENGTH
+"""Characters of a client's text that are enough for `clean_text`."""
+
 _SECRET_PATTERN = re.compile(
     r"(?<=bearer )[^\s\"'\\]+"
     r"|(?<=://)[^\s/@\"']+(?=@)"  # user and password of a URL
@@ -179,10 +188,14 @@ def _redact_line(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
 def clean_text(text: str) -> str:
     """Clean a text that a client chose: redact secrets, and percent-encode it unless it is printable ASCII.
 
-    Control characters could forge a line, or hide one on a terminal.
+    Control characters could forge a line, or hide one on a terminal. The end of a long text is cut off
+    after the redaction: it may be the beginning of a key, which is not recognizable.
     """
     is_plain = text.isascii() and text.isprintable()
-    return _redact_secrets(text if is_plain else quote(text, errors="replace"))
+    cleaned = _redact_secrets(text if is_plain else quote(text, errors="replace"))
+    if len(text) >= MAX_CLIENT_TEXT:
+        cleaned = cleaned[:-_MAX_KEY_LENGTH]
+    return cleaned[:_MAX_LOGGED_LENGTH]
 
 
 def _redact_secrets(text: str) -> str:

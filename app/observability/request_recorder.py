@@ -12,14 +12,12 @@ from structlog.typing import EventDict
 from app.domain.ids import ApiKeyId, WorkspaceId
 from app.domain.times import format_instant
 from app.observability.log_writer import LogWriter
-from app.observability.logs import clean_text, log_handler
+from app.observability.logs import MAX_CLIENT_TEXT, clean_text, log_handler
 from app.observability.metrics import Metrics, RequestLabels
 
 _FLUSH_INTERVAL = timedelta(seconds=0.1)
 _MAX_BATCH = 64
 """Requests that are flushed together, in well under a millisecond: the event loop waits for it."""
-_MAX_LOGGED_LENGTH = 200
-"""Characters of a path or operation name chosen by the client."""
 
 logger = structlog.stdlib.get_logger("app.requests")
 request_logger = logging.getLogger("app.requests")
@@ -159,7 +157,7 @@ def _raw_fields(request: RequestRecord, status: int, seconds: float, level: str)
         "event": "request finished",
         "request_id": request.request_id,
         "method": request.method,
-        "path": request.route or quote(request.path[:_MAX_LOGGED_LENGTH], errors="replace"),
+        "path": request.route or quote(request.path[:MAX_CLIENT_TEXT], errors="replace"),
         "status": status,
         "duration_ms": round(seconds * 1000, 1),
         "bytes": request.body_bytes,
@@ -167,7 +165,7 @@ def _raw_fields(request: RequestRecord, status: int, seconds: float, level: str)
         "api": request.api,
         "api_key_id": request.api_key_id,
         "workspace_id": request.workspace_id,
-        "operation": request.operation_name and request.operation_name[:_MAX_LOGGED_LENGTH],
+        "operation": request.operation_name and request.operation_name[:MAX_CLIENT_TEXT],
         "operation_type": request.operation_type,
         "errors": [*request.error_codes] or None,
     }

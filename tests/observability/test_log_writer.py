@@ -124,3 +124,21 @@ def test_failed_write_loses_only_its_lines(error: Exception) -> None:
 
     assert attempts == ["lost\n", "23456789\n"]
     assert log.text == "23456789\n"
+
+
+def test_thread_that_could_not_start_is_started_for_the_next_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    log = Log()
+    writer = LogWriter(log.write)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError):
+            writer.put("first\n")
+    writer.put("second\n")
+    writer.close()
+
+    assert log.text == "first\nsecond\n"

@@ -172,3 +172,18 @@ async def test_long_texts_of_clients_are_cut(
 
     (line,) = log_lines(capsys)
     assert line[{"operation_name": "operation"}.get(name, name)] == "/" + "x" * 199
+
+
+@pytest.mark.parametrize("name", ["path", "operation_name"])
+@pytest.mark.parametrize("start", ["/", f"/{TOKEN}/", "/é/"])
+async def test_key_at_the_cut_of_a_text_is_not_logged(
+    recorder: RequestRecorder, name: str, start: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("info", "json")
+    for length in range(100, 260):
+        record_request(recorder, make_record(**{name: start.ljust(length, "x") + f"/{TOKEN}"}))
+    recorder.close()
+
+    output = capsys.readouterr().err
+    assert output.count("\n") == 160
+    assert TOKEN[:20] not in output

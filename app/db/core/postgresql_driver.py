@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from app.db.core.postgresql import redact_values
 from app.db.core.postgresql_batching import MAX_RUNNING, PointReadBatches
 from app.db.core.statements import CompiledStatement, Record
-from app.db.core.write_session import Transaction
+from app.db.core.write_session import Transaction, ignored_error
 
 T = TypeVar("T")
 
@@ -166,7 +166,8 @@ class _Pool:
             rows: Sequence[Record] = await connection.fetch(
                 statement.sql, *arguments, record_class=statement.record_class
             )
-        except asyncpg.PostgresError:
+        except asyncpg.PostgresError as error:
+            redact_values(error)
             self._release(connection)
             raise
         except BaseException:  # asyncpg has asked the server to cancel the interrupted statement
@@ -196,7 +197,8 @@ class _Pool:
         """Run `work` on a connection of `begin`, and commit or roll back."""
         try:
             result = await work(_PostgreSQLTransaction(connection))
-            await connection.execute("COMMIT")
+            if await connection.execute("COMMIT") != "COMMIT":  # PostgreSQL has rolled back instead
+                raise ignored_error()
         except BaseException as error:
             if isinstance(error, asyncpg.PostgresError):
                 redact_values(error)

@@ -17,7 +17,7 @@ from app.db.core.sqlite import WRITE_PRAGMAS
 from app.db.core.sqlite_driver import STEPS_PER_CHECK, Budget
 from app.db.core.statements import CompiledStatement, Record
 from app.db.core.write_lock import WriteLock
-from app.db.core.write_session import Transaction
+from app.db.core.write_session import Transaction, ignored_error
 
 T = TypeVar("T")
 
@@ -32,13 +32,14 @@ class SQLiteWriter:
         self._timeout = timeout
         self._executor: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
+        self._is_closing = False
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit it; any exception rolls it back.
 
         If the caller is cancelled, a transaction that has not begun never runs, and a running one is
-        interrupted. Raises sqlite3.Error, TimeoutError if the thread or the lock was not free in time, and
-        RuntimeError inside another write, or if `work` awaits anything but its transaction.
+        interrupted. Raises sqlite3.Error, TimeoutError during `close` or if the thread or the lock was not
+        free in time, and RuntimeError inside another write, or if `work` awaits anything but its transaction.
         """
         try:
             asyncio.get_running_loop()
@@ -46,6 +47,8 @@ class SQLiteWriter:
             raise RuntimeError(
                 "write() was called inside a write, which it would wait for"
             ) from None
+        if self._is_closing:
+            raise TimeoutError
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
         budget = Budget()
@@ -61,13 +64,14 @@ class SQLiteWriter:
             result.cancel()
 
     async def close(self) -> None:
-        """Wait for the running transaction; those that have not begun never run."""
-        executor, self._executor = self._executor, None
-        if executor is not None:
-            await asyncio.to_thread(executor.shutdown, cancel_futures=True)
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        """Wait for the running transaction; those that have not begun never run. A later one reconnects."""
+        self._is_closing = True  # a write in a new thread would use the connection of the old one
+        if self._executor is not None:
+            await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
+        if self._connection is not None:
+            self._connection.close()
+        self._executor = self._connection = None
+        self._is_closing = False
 
     def _run(self, work: Callable[[Transaction], Awaitable[T]], budget: Budget) -> T:
         """Run one transaction in the writer thread."""
@@ -81,6 +85,8 @@ class SQLiteWriter:
                 # commits in between.
                 transaction.execute("BEGIN IMMEDIATE")
                 result = _run_without_suspension(work(transaction))
+                if transaction.has_failed:
+                    raise ignored_error()
                 transaction.execute("COMMIT")
             except BaseException:
                 self._roll_back(connection)
@@ -119,6 +125,8 @@ class _SQLiteTransaction:
         self._connection = connection
         self._budget = budget
         self._timeout = timeout.total_seconds()
+        self.has_failed = False
+        """True once a statement has failed."""
 
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object]
@@ -138,7 +146,11 @@ class _SQLiteTransaction:
         if self._budget.is_cancelled:
             raise asyncio.CancelledError
         self._budget.deadline = time.monotonic() + self._timeout
-        return self._connection.execute(sql, arguments).fetchall()
+        try:
+            return self._connection.execute(sql, arguments).fetchall()
+        except sqlite3.Error:
+            self.has_failed = True
+            raise
 
 
 def _run_without_suspension(work: Awaitable[T]) -> T:

@@ -28,10 +28,18 @@ class WriteDriver(Protocol):
     """Driver of write transactions."""
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Run `work` in one transaction and commit it; any exception rolls it back."""
+        """Run `work` in one transaction and commit it; any exception rolls it back.
+
+        So does the error of a statement that `work` caught: PostgreSQL cannot commit after one.
+        """
         ...
 
     async def close(self) -> None: ...
+
+
+def ignored_error() -> RuntimeError:
+    """Return the error of a write whose work caught the error of a statement."""
+    return RuntimeError("the work of a write ignored the error of a statement")
 
 
 CompiledStatements: TypeAlias = WeakKeyDictionary[AnyStatement, CompiledStatement]

@@ -19,7 +19,7 @@ _MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
 def check_json(value: object, argument: str) -> None:
     """Raise InvalidInput with the path unless the value can be stored and returned unchanged.
 
-    An integer must fit into 64 bits, a float must be finite, and a string must pass `check_text`. In the
+    An integer must fit into 64 bits, a float must be finite, and a string must pass `validate_text`. In the
     path, … replaces a key that is long or not printable.
     """
     _check_value(value, argument, MAX_STORED_JSON_DEPTH)

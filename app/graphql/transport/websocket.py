@@ -282,6 +282,7 @@ class GraphQLWebSocket:
         except _ConnectionLost:
             return
         except InvalidApiKey as error:
+            request.record_error(error)
             await self._close(CloseCode.FORBIDDEN, error.message)
             return
         except PostResultsError as error:

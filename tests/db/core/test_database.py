@@ -97,6 +97,22 @@ async def test_violated_constraint_is_raised_and_rolls_back(database: Database) 
     assert await workspace_names(database) == ["taken"]
 
 
+async def test_write_that_ignores_the_error_of_a_statement_fails(database: Database) -> None:
+    """PostgreSQL would answer its COMMIT with a rollback, and no error."""
+    await add_workspace(database, name="taken")
+
+    async def work(session: WriteSession) -> None:
+        await insert_objects(session, build_workspace("free"))
+        with pytest.raises(INTEGRITY_ERRORS):
+            await insert_objects(session, build_workspace("taken"))
+
+    with pytest.raises(RuntimeError, match="ignored the error of a statement"):
+        await database.write(work)
+    await add_workspace(database, name="next")
+
+    assert await workspace_names(database) == ["next", "taken"]
+
+
 async def test_write_returns_the_result_of_its_work(database: Database) -> None:
     async def work(session: WriteSession) -> str:
         return "done"

@@ -124,6 +124,17 @@ async def test_cancelled_read_cancels_its_statement_and_releases_its_connection(
     await wait_until_idle(database)
 
 
+async def test_error_of_a_read_does_not_contain_its_values(
+    reader: Reader, stub_driver: StubDriver
+) -> None:
+    """Exceptions are logged."""
+    stub_driver.sql = "SELECT 'confidential'::int"
+    with pytest.raises(asyncpg.InvalidTextRepresentationError) as raised:
+        await reader.rows(COUNT_STATEMENT)
+
+    assert str(raised.value) == "invalid input syntax for type integer"
+
+
 async def test_write_is_refused(reader: Reader, stub_driver: StubDriver) -> None:
     stub_driver.sql = "DELETE FROM post"
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):

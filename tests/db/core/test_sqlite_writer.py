@@ -185,6 +185,9 @@ async def test_closing_waits_for_the_running_write_and_drops_the_waiting_ones(
             closed = asyncio.create_task(closing.writer.close())
             await asyncio.sleep(0.01)
             assert not closed.done()
+            with pytest.raises(ServiceUnavailable):
+                async with asyncio.timeout(1):  # refused without a wait for `running`
+                    await add_workspace(closing, name="late")
             work.may_continue.set()
             await asyncio.wait([closed, waiting, running])
         assert isinstance(waiting.exception(), ServiceUnavailable)

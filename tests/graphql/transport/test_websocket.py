@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 from starlette.applications import Starlette
@@ -444,6 +445,10 @@ async def test_no_operation_runs_with_a_revoked_key(live_tenant: LiveTenant) -> 
             4403,
             "The API key is unknown, revoked or expired. Use another key.",
         )
+    transport = httpx.ASGITransport(live_tenant.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        metrics = (await client.get("/metrics")).text
+    assert 'graphql_operations_total{code="invalid_api_key",type="other"} 1.0' in metrics
 
 
 async def test_a_client_that_does_not_read_is_disconnected(live_tenant: LiveTenant) -> None:
