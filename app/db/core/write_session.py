@@ -80,9 +80,12 @@ class WriteSession:
     ) -> Sequence[Record]:
         """Run a statement once for each row of values, of which there is at least one.
 
-        Returns the rows that all runs return. All rows must have the same keys, in all calls.
+        Returns the rows that all runs return. All rows must have the same keys, in all calls; raises
+        KeyError for a missing one, and TypeError for one that the statement does not have.
         """
         compiled = self._compiled_statements.get(statement) or self._compile(statement, [*rows[0]])
+        if unknown := rows[0].keys() - set(compiled.parameters):
+            raise TypeError(f"the statement has no parameters {sorted(unknown)}")
         arguments = [compiled.encode_arguments(row) for row in rows]
         return await self.transaction.fetch_many(compiled, arguments)
 
