@@ -276,9 +276,8 @@ async def _lifespan(
 ) -> AsyncIterator[None]:
     """Run background tasks from before the first request until after the last one."""
     app_state, database = graphql_service.app_state, graphql_service.app_state.database
-    with closing(
-        recorder
-    ):  # after everything else, because requests that are cancelled then are logged too
+    # The recorder is closed last, because requests that the shutdown cancels are logged too.
+    with closing(recorder):
         async with owned_database or nullcontext():
             await check_schema_version(database)
             app_state.signing_key = await _load_signing_key(settings, database)

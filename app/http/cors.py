@@ -6,7 +6,7 @@ from functools import partial
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope, Send
 
 from app.domain.errors import InvalidInput
 from app.http.request import HttpRequest
@@ -23,7 +23,7 @@ class Cors:
 
     def __init__(self, origins: Collection[str]) -> None:
         self._middleware = CORSMiddleware(
-            _no_app,
+            Response(),  # never called: only methods of the middleware are used
             allow_origins=origins,
             allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
             allow_headers=(
@@ -48,17 +48,15 @@ class Cors:
 
     def wrap_send(self, scope: Scope, send: Send) -> Send:
         """Return a `send` that adds the headers of CORS to the response."""
-        headers = Headers(scope=scope)
-        if scope["method"] == "OPTIONS" and _PREFLIGHT_HEADERS.issubset(headers.keys()):
+        if _is_preflight(scope):  # its response has headers of its own, and a rejection has none
             return send
-        return partial(self._middleware.send, send=send, request_headers=headers)
+        return partial(self._middleware.send, send=send, request_headers=Headers(scope=scope))
 
     def answer_preflight(self, request: HttpRequest) -> Response | None:
         """Return the response to a preflight, None for another request; raises InvalidInput if rejected."""
-        headers = Headers(scope=request.scope)
-        if request.method != "OPTIONS" or not _PREFLIGHT_HEADERS.issubset(headers.keys()):
+        if not _is_preflight(request.scope):
             return None
-        response = self._middleware.preflight_response(headers)
+        response = self._middleware.preflight_response(Headers(scope=request.scope))
         if response.status_code != 200:
             raise InvalidInput(
                 f"CORS does not allow this request: {bytes(response.body).decode()}."
@@ -67,8 +65,8 @@ class Cors:
         return response
 
 
-_PREFLIGHT_HEADERS = frozenset({"origin", "access-control-request-method"})
+def _is_preflight(scope: Scope) -> bool:
+    return scope["method"] == "OPTIONS" and _PREFLIGHT_HEADERS.issubset(dict(scope["headers"]))
 
 
-async def _no_app(scope: Scope, receive: Receive, send: Send) -> None:
-    raise NotImplementedError  # only the methods of the middleware are used
+_PREFLIGHT_HEADERS = frozenset({b"origin", b"access-control-request-method"})

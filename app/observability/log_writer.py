@@ -55,9 +55,8 @@ class LogWriter:
 
     def _run(self) -> None:
         while lines := self._take():
-            with suppress(
-                OSError, ValueError
-            ):  # stderr is gone; there is no other place to report it
+            # Without stderr, there is no other place to report that it is gone.
+            with suppress(OSError, ValueError):
                 self._write(lines)
             with self._condition:
                 self._buffered_bytes -= len(lines)

@@ -92,12 +92,11 @@ class RequestRecorder:
         self._durations.setdefault(labels, []).append(
             seconds if request.is_latency_measured else None
         )
-        level = logging.ERROR if status >= 500 else logging.INFO
-        if request_logger.isEnabledFor(level):
-            self._lines.append(
-                _raw_fields(request, status, seconds, "error" if status >= 500 else "info")
-            )
-        if status >= 500 or self._finished >= _MAX_BATCH:
+        has_failed = status >= 500
+        if request_logger.isEnabledFor(logging.ERROR if has_failed else logging.INFO):
+            level = "error" if has_failed else "info"
+            self._lines.append(_raw_fields(request, status, seconds, level))
+        if has_failed or self._finished >= _MAX_BATCH:
             self.flush()
         else:
             self._schedule_flush()  # the timer of its start has fired if the request was slow

@@ -86,7 +86,7 @@ def sqlite_write_engine(
     @event.listens_for(engine.sync_engine, "begin")
     def acquire_write_lock(connection: Any) -> None:
         connection.info["write_lock"] = connection.connection.dbapi_connection.run_async(
-            lambda _driver: _acquire_in_thread(write_lock)
+            lambda _driver: _acquire_without_blocking(write_lock)
         )
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -98,7 +98,7 @@ def sqlite_write_engine(
     return engine
 
 
-async def _acquire_in_thread(write_lock: WriteLock) -> HeldLock:
+async def _acquire_without_blocking(write_lock: WriteLock) -> HeldLock:
     """Acquire without blocking the event loop; if the caller is cancelled, release when acquired."""
 
     def release(acquired: asyncio.Future[HeldLock]) -> None:

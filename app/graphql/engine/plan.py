@@ -78,11 +78,9 @@ class ExecutionPlan:
         for value in results.values():
             if isinstance(value, Exception):
                 raise FallBackToExecutor(results)
-        count = context.entry_limit.count
         try:
-            return self._complete(results, variables.coerced)
+            return context.entry_limit.rollback_on_error(self._complete, results, variables.coerced)
         except Exception:  # noqa: BLE001 - graphql-core raises and formats the same error
-            context.entry_limit.count = count  # graphql-core counts the same entries again
             raise FallBackToExecutor(results) from None
 
 
@@ -140,7 +138,7 @@ class _RootField:
         """Return the result of the resolver, or its exception."""
         try:
             for permission in self._permissions:
-                if permission.scopes.isdisjoint(context.viewer.scopes):
+                if not permission.allows(context.viewer):
                     permission.on_unauthorized()
             arguments = self._argument_builder.build(variables)
             if self._info_parameter is not None:

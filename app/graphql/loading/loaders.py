@@ -37,8 +37,7 @@ class ResponseEntryLimit:
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
-        self.count = 0
-        """Entries counted so far."""
+        self._count = 0
         self.error: LimitExceeded | None = None
         """Error that replaces the whole response, set once the limit is exceeded."""
 
@@ -48,21 +47,21 @@ class ResponseEntryLimit:
 
     def add(self, count: int) -> None:
         """Count entries; raises LimitExceeded if the response has more than allowed."""
-        self.count += count
-        if self._limit is not None and self.count > self._limit:
+        self._count += count
+        if self._limit is not None and self._count > self._limit:
             self.error = self.error or LimitExceeded(
-                f"The lists in the response have at least {self.count} entries; at most"
+                f"The lists in the response have at least {self._count} entries; at most"
                 f" {self._limit} are allowed. Request smaller pages or fewer lists."
             )
             raise self.error
 
     def rollback_on_error(self, complete: Callable[..., T], *arguments: object) -> T:
         """Call a function; if it fails, drop what it counted, because a fallback counts it again."""
-        before = self.count
+        before = self._count
         try:
             return complete(*arguments)
         except Exception:
-            self.count = before
+            self._count = before
             raise
 
 

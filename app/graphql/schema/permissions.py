@@ -13,6 +13,7 @@ from strawberry.permission import BasePermission, PermissionExtension
 from app.domain.api_keys import Scope
 from app.domain.errors import InsufficientScope, ReadOnlyMirror, RequestError
 from app.domain.ids import WorkspaceKind
+from app.services.api_keys import Viewer
 
 AnyInfo: TypeAlias = strawberry.Info[Any, Any]
 
@@ -47,11 +48,14 @@ class HasScope(BasePermission):
     """Permission for API keys with one of the scopes; else INSUFFICIENT_SCOPE."""
 
     def __init__(self, *scopes: Scope) -> None:
-        self.scopes = frozenset(scopes)
+        self._scopes = frozenset(scopes)
         self._description = " or ".join(scopes)
 
     def has_permission(self, source: Any, info: AnyInfo, **kwargs: Any) -> bool:  # noqa: ARG002
-        return not self.scopes.isdisjoint(info.context.viewer.scopes)
+        return self.allows(info.context.viewer)
+
+    def allows(self, viewer: Viewer) -> bool:
+        return not self._scopes.isdisjoint(viewer.scopes)
 
     def on_unauthorized(self) -> None:
         raise InsufficientScope(f"This needs an API key with the scope {self._description}.")
