@@ -317,5 +317,4 @@ class _ApiErrorRenderer:
 async def _load_signing_key(settings: Settings, database: Database) -> bytes:
     if settings.secret_key is not None:
         return settings.secret_key.encode()
-    async with database.unscoped_connection() as connection:
-        return await load_deployment_key(connection)
+    return await load_deployment_key(database.all_workspaces)

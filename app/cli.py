@@ -162,10 +162,9 @@ def workspaces_list() -> None:
     """List all workspaces."""
 
     async def work(database: Database) -> None:
-        async with database.unscoped_connection() as connection:
-            for row in await workspace_rows.list_workspaces(connection):
-                kind = f"mirror of {row.mirror_of}" if row.mirror_of else row.kind
-                click.echo(f"{row.id}  {format_instant(row.created_at)}  {kind}  {row.name}")
+        for row in await workspace_rows.list_workspaces(database.all_workspaces):
+            kind = f"mirror of {row.mirror_of}" if row.mirror_of else row.kind
+            click.echo(f"{row.id}  {format_instant(row.created_at)}  {kind}  {row.name}")
 
     _run_on_current_schema(work)
 
@@ -215,13 +214,12 @@ def keys_list() -> None:
 
     async def work(database: Database) -> None:
         now = now_utc()
-        async with database.unscoped_connection() as connection:
-            for row in await key_rows.list_keys(connection):
-                state = _key_state(row.expires_at, row.revoked_at, now)
-                click.echo(
-                    f"{row.id}  {row.display_prefix}…  {state}"
-                    f"  {row.workspace_name}  {','.join(row.scopes)}  {row.name}"
-                )
+        for row in await key_rows.list_keys(database.all_workspaces):
+            state = _key_state(row.expires_at, row.revoked_at, now)
+            click.echo(
+                f"{row.id}  {row.display_prefix}…  {state}"
+                f"  {row.workspace_name}  {','.join(row.scopes)}  {row.name}"
+            )
 
     _run_on_current_schema(work)
 
@@ -382,10 +380,10 @@ def settings_command() -> None:
 
 
 async def _get_workspace(database: Database, name: str) -> workspace_rows.WorkspaceRef:
-    async with database.unscoped_connection() as connection:
-        workspace = await workspace_rows.find_workspace_by_name(
-            connection, validate_name(name, "--workspace", max_length=MAX_OPERATOR_NAME_LENGTH)
-        )
+    workspace = await workspace_rows.find_workspace_by_name(
+        database.all_workspaces,
+        validate_name(name, "--workspace", max_length=MAX_OPERATOR_NAME_LENGTH),
+    )
     if workspace is None:
         raise CommandError(f"There is no workspace named {name}.")
     return workspace

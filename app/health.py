@@ -54,11 +54,8 @@ def probe_routes(
 async def _count_overdue_destinations(database: Database, now: datetime) -> int | None:
     """Count overdue destinations; return None if the database fails or is slow: other metrics matter too."""
     try:
-        async with (
-            asyncio.timeout(_METRICS_QUERY_TIMEOUT.total_seconds()),
-            database.unscoped_connection() as connection,
-        ):
-            return await count_overdue(connection, now)
+        async with asyncio.timeout(_METRICS_QUERY_TIMEOUT.total_seconds()):
+            return await count_overdue(database.all_workspaces, now)
     except Exception:
         logger.warning("overdue destinations not counted", exc_info=True)
         return None

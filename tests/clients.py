@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import httpx
-from sqlalchemy import QueuePool
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
@@ -18,6 +17,7 @@ from app.domain.ids import WorkspaceId
 from app.graphql.service import ConnectionTimeouts
 from app.settings import Settings, read_settings
 from tests.factories import NOW
+from tests.recording_driver import RecordingDriver
 
 NO_MAINTENANCE = timedelta(days=1)
 """Interval that disables maintenance, for tests with a fixed clock."""
@@ -133,9 +133,9 @@ async def client_for(app: ASGIApp, *, token: str | None) -> AsyncIterator[Client
 
 async def wait_for_startup_reads(database: Database) -> None:
     """Wait until the reads of a starting server are done."""
-    pool = cast("QueuePool", database.read_engine.pool)
+    assert isinstance(database.driver, RecordingDriver)
     async with asyncio.timeout(10):
         while True:
             await asyncio.sleep(0.005)
-            if pool.checkedout() == 0:
+            if database.driver.running == 0:
                 return

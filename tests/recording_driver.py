@@ -6,8 +6,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import event
-
 from app.db.core.database import Database, ReadDriver
 from app.db.core.statements import CompiledStatement, Record
 from app.db.core.write_session import Transaction, WriteDriver
@@ -20,8 +18,7 @@ class RecordedStatement:
     text: str
     arguments: Any
     """Arguments in the form of the driver."""
-    prepared: CompiledStatement | None
-    """The compiled statement; None if SQLAlchemy executed it."""
+    compiled: CompiledStatement
 
 
 class RecordingDriver:
@@ -29,12 +26,18 @@ class RecordingDriver:
 
     def __init__(self, driver: ReadDriver) -> None:
         self._driver = driver
+        self.running = 0
+        """Number of running statements."""
 
     async def fetch(
         self, query: CompiledStatement, arguments: Sequence[object]
     ) -> Sequence[Record]:
         _record(RecordedStatement(query.sql, tuple(arguments), query))
-        return await self._driver.fetch(query, arguments)
+        self.running += 1
+        try:
+            return await self._driver.fetch(query, arguments)
+        finally:
+            self.running -= 1
 
     async def close(self) -> None:
         await self._driver.close()
@@ -49,17 +52,11 @@ def record_statements(database: Database) -> Iterator[list[RecordedStatement]]:
     assert isinstance(database.driver, RecordingDriver)
     statements: list[RecordedStatement] = []
 
-    def record(_connection: Any, _cursor: Any, text: str, parameters: Any, *_rest: Any) -> None:
-        _record(RecordedStatement(text, parameters, None))
-
-    engine = database.read_engine.sync_engine
-    event.listen(engine, "before_cursor_execute", record)
     token = _current_recording.set(statements)
     try:
         yield statements
     finally:
         _current_recording.reset(token)
-        event.remove(engine, "before_cursor_execute", record)
 
 
 def _record(statement: RecordedStatement) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,11 +14,10 @@ import orjson
 import pytest
 import structlog
 from sqlalchemy import make_url, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.asgi import create_app
 from app.db.core.database import Database, ReadDriver
-from app.db.core.statements import AnyRow, AnySelect, CompiledStatement, Record, Statement
+from app.db.core.statements import AnySelect, CompiledStatement, Record
 from app.db.core.tenancy import WorkspaceIdOrParam
 from app.db.migrations import SchemaMismatch, migrate
 from app.domain.errors import ServiceUnavailable
@@ -31,6 +30,7 @@ from tests.clients import (
     client_for,
     wait_for_startup_reads,
 )
+from tests.db.core.intercepting_driver import InterceptingDriver, do_nothing
 from tests.db.core.test_database import MINUTE_LONG_STATEMENT, only_on_sqlite
 from tests.db.core.test_sqlite import analysed_tables
 from tests.factories import (
@@ -45,6 +45,7 @@ from tests.factories import (
     waiting_for_retry,
 )
 from tests.http import asgi
+from tests.recording_driver import RecordingDriver
 
 
 async def add_key(database: Database) -> str:
@@ -169,12 +170,12 @@ async def test_lost_database_is_503_with_retry_after(
     removable_database: tuple[str, Callable[[], object]],
 ) -> None:
     url, remove = removable_database
-    database = Database(url)
+    database = Database(url, wrap_driver=RecordingDriver)
     await migrate(database, now=NOW, random_bytes=bytes)
     async with database, app_client(database, token=await add_key(database)) as client:
         assert (await client.get("/readyz")).status_code == 200
         await wait_for_startup_reads(database)
-        await database.read_engine.dispose()  # open connections may outlive the file
+        await database.driver.close()  # open connections may outlive the file
         await asyncio.to_thread(remove)
         alive, ready = await client.get("/livez"), await client.get("/readyz")
         graphql, rest = await client.get("/graphql?query={__typename}"), await client.get("/v1/me")
@@ -272,16 +273,17 @@ async def test_metrics_count_overdue_destinations_of_all_workspaces(database: Da
 
 
 async def test_metrics_work_without_database(database_url: str) -> None:
-    database = UnreliableDatabase(database_url)
+    driver = InterceptingDriver()
+    database = Database(database_url, wrap_driver=driver)
     async with database, app_client(database) as client:
         assert await overdue_metrics(client) == "0.0"
-        database.is_failing = True
+        driver.before_statement = fail_as_unavailable
         with structlog.testing.capture_logs() as logs:
             assert await overdue_metrics(client) is None
         assert [log["event"] for log in logs if log["log_level"] == "warning"] == [
             "overdue destinations not counted"
         ]
-        database.is_failing = False
+        driver.before_statement = do_nothing
 
 
 @pytest.mark.parametrize("prefix", ["", "/post-results"])
@@ -335,40 +337,36 @@ async def test_service_starts_during_write_of_other_process(
     assert await analysed_tables(database) == set()
 
 
-class UnreliableDatabase(Database):
-    """A database whose reads over all workspaces fail while `is_failing`."""
+class ReadCounter:
+    """Callback of an InterceptingDriver that counts the reads of each task, and fails them on demand."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
+    def __init__(self) -> None:
         self.is_failing = False
-        self.read_counts: Counter[object] = Counter()
-        """Number of reads by task."""
+        self._counts: Counter[object] = Counter()
 
-    @asynccontextmanager
-    async def unscoped_connection(self) -> AsyncIterator[AsyncConnection]:
-        self.read_counts[asyncio.current_task()] += 1
+    async def __call__(self) -> None:
+        self._counts[asyncio.current_task()] += 1
         if self.is_failing:
-            raise ServiceUnavailable("The disk is gone.")
-        async with super().unscoped_connection() as connection:
-            yield connection
+            await fail_as_unavailable()
 
     async def wait_for_reads(self) -> None:
         """Wait until both periodic readers have started, finished and started again."""
-        self.read_counts.clear()
+        self._counts.clear()
         async with asyncio.timeout(60):
             while True:
                 await asyncio.sleep(0.005)
-                if sum(count >= 3 for count in self.read_counts.values()) == 2:
+                if sum(count >= 3 for count in self._counts.values()) == 2:
                     return
 
 
 async def test_repeated_maintenance_failure_is_logged_once(database_url: str) -> None:
-    database = UnreliableDatabase(database_url)
+    reads = ReadCounter()
+    database = Database(database_url, wrap_driver=InterceptingDriver(reads))
     with structlog.testing.capture_logs() as logs:
         async with database, app_client(database, maintenance_interval=timedelta(milliseconds=1)):
             for is_failing in (False, True, False, True, False):
-                database.is_failing = is_failing
-                await database.wait_for_reads()
+                reads.is_failing = is_failing
+                await reads.wait_for_reads()
 
     failures = Counter(
         (entry["task"], entry["log_level"])
@@ -512,28 +510,19 @@ async def test_unexpected_field_error_is_masked(database_url: str) -> None:
     }
 
 
-class BrokenDatabase(Database):
-    """A database that raises an unexpected exception while `is_broken`."""
+async def fail_as_unavailable() -> None:
+    raise ServiceUnavailable("The disk is gone.")
 
-    is_broken = False
 
-    @asynccontextmanager
-    async def unscoped_connection(self) -> AsyncIterator[AsyncConnection]:
-        if self.is_broken:
-            raise LookupError("SELECT secret FROM sqlite in /app/db.py")
-        async with super().unscoped_connection() as connection:
-            yield connection
-
-    async def fetch_unscoped(self, statement: Statement, **values: object) -> AnyRow | None:
-        if self.is_broken:
-            raise LookupError("SELECT secret FROM sqlite in /app/db.py")
-        return await super().fetch_unscoped(statement, **values)
+async def fail_unexpectedly() -> None:
+    raise LookupError("SELECT secret FROM sqlite in /app/db.py")
 
 
 async def test_unexpected_error_is_masked_in_every_api(database_url: str) -> None:
-    database = BrokenDatabase(database_url)
+    driver = InterceptingDriver()
+    database = Database(database_url, wrap_driver=driver)
     async with database, app_client(database, token=await add_key(database)) as client:
-        database.is_broken = True
+        driver.before_statement = fail_unexpectedly
         responses = [await client.get(path) for path in ("/graphql", "/v1/me", "/readyz")]
 
     assert [response.status_code for response in responses] == [500, 500, 500]

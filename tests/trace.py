@@ -21,7 +21,6 @@ from itertools import groupby
 from pathlib import Path
 from types import FrameType
 
-from sqlalchemy import event
 from starlette.applications import Starlette
 
 import app
@@ -30,7 +29,7 @@ from app.db.core.database import Database, ReadDriver
 from app.db.core.statements import CompiledStatement, Record
 from app.db.migrations import migrate
 from app.domain.api_keys import Scope
-from tests.clients import UNLIMITED_SETTINGS, Client, client_for, wait_for_startup_reads
+from tests.clients import UNLIMITED_SETTINGS, Client, client_for
 from tests.factories import NOW, add_account, add_api_key, add_workspace
 from tests.graphql.live_tenant import wait_for_subscriptions
 from tests.graphql.transport.websocket_client import connect_and_init
@@ -292,11 +291,6 @@ async def traced_service(folder: Path) -> AsyncIterator[TracedService]:
             wrap_writer=lambda writer: InterceptingWriter(writer, trace_write),
         ) as database:
             await migrate(database, now=NOW, random_bytes=bytes)
-            event.listen(
-                database.read_engine.sync_engine,
-                "before_cursor_execute",
-                lambda _connection, _cursor, text, *_rest: tracer.add_statement(text),
-            )
             workspace = await add_workspace(database)
             key = await add_api_key(database, workspace, scopes=frozenset(Scope))
             account = await add_account(database, workspace)
@@ -311,7 +305,6 @@ async def traced_service(folder: Path) -> AsyncIterator[TracedService]:
                 asgi.router.lifespan_context(asgi),
                 client_for(asgi, token=key.token) as client,
             ):
-                await wait_for_startup_reads(database)
                 yield TracedService(
                     database=database,
                     asgi=asgi,

@@ -11,6 +11,7 @@ from uuid import UUID
 from app.db.core.database import Database, Reader
 from app.db.repositories.attempts import attempts_by_destination_id
 from app.db.repositories.claims import (
+    WorkspaceSearch,
     lock_due_destinations,
     lock_unknown_outcomes,
     workspaces_with_due_destinations,
@@ -92,15 +93,13 @@ class ClaimService:
     async def _claim(self, request: ClaimRequest, queue: "_Queue") -> list[Claim]:
         """Claim in one transaction for each workspace; workspaces and platforms share the limit fairly."""
         now, rotation_start = self.clock(), WorkspaceId(self.new_id())
-        async with self.database.unscoped_connection() as connection:
-            workspaces = await queue.find_workspaces(
-                connection,
-                now,
-                platforms=request.platforms,
-                workspace_id=self.publisher.workspace_id,
-                rotation_start=rotation_start,
-                limit=_MAX_CLAIM_WORKSPACES,
-            )
+        search = WorkspaceSearch(
+            platforms=request.platforms,
+            workspace_id=self.publisher.workspace_id,
+            rotation_start=rotation_start,
+            limit=_MAX_CLAIM_WORKSPACES,
+        )
+        workspaces = await queue.find_workspaces(self.database.all_workspaces, now, search)
 
         async def claim(workspace_id: WorkspaceId, limit: int) -> list[Claim]:
             write_context = self.publisher.write_context(workspace_id, queue.operation, now)

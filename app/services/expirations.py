@@ -54,8 +54,7 @@ async def settle_expired_leases(database: Database, now: datetime) -> None:
 
     A started attempt becomes an unknown outcome; anything else can be claimed again.
     """
-    async with database.unscoped_connection() as connection:
-        expired = await expired_leases(connection, now, limit=MAX_LEASES_PER_RUN)
+    expired = await expired_leases(database.all_workspaces, now, limit=MAX_LEASES_PER_RUN)
     unavailable = None
     for workspace_id, post_id in sorted({(row.workspace_id, row.post_id) for row in expired}):
         try:
@@ -89,10 +88,9 @@ async def fail_due_on_blocked_accounts(database: Database, now: datetime) -> Non
     """Fail due posts of all workspaces whose account cannot publish; one read if there are none."""
     transactions = 0
     while transactions < MAX_TRANSACTIONS_PER_RUN:
-        async with database.unscoped_connection() as connection:
-            accounts = await blocked_accounts_with_due(
-                connection, now, limit=MAX_TRANSACTIONS_PER_RUN - transactions
-            )
+        accounts = await blocked_accounts_with_due(
+            database.all_workspaces, now, limit=MAX_TRANSACTIONS_PER_RUN - transactions
+        )
         if not accounts:
             return
         unavailable = None

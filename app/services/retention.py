@@ -20,8 +20,7 @@ async def prune_events(database: Database, now: datetime, *, retention: timedelt
     Retains the newest of the old events, because a client that has seen no newer one resumes after it.
     Also retains an old event behind a newer one, as after a clock was set back, to leave no gap.
     """
-    async with database.unscoped_connection() as connection:
-        workspaces = [row.id for row in await list_workspaces(connection)]
+    workspaces = [row.id for row in await list_workspaces(database.all_workspaces)]
     for workspace_id in workspaces:
         while await _prune_batch(database, workspace_id, now - retention):
             pass
@@ -29,8 +28,7 @@ async def prune_events(database: Database, now: datetime, *, retention: timedelt
 
 async def _prune_batch(database: Database, workspace_id: WorkspaceId, before: datetime) -> bool:
     """Prune one batch; return True if there may be more."""
-    async with database.unscoped_connection() as connection:
-        oldest = await oldest_events(connection, workspace_id, limit=_PRUNE_BATCH_SIZE + 1)
+    oldest = await oldest_events(database.read(workspace_id), limit=_PRUNE_BATCH_SIZE + 1)
     old = [seq for seq, _ in takewhile(lambda event: event[1] < before, oldest)]
     if len(old) > 1:
         await database.write(partial(delete_events, workspace_id=workspace_id, last_seq=old[-2]))
@@ -40,8 +38,7 @@ async def _prune_batch(database: Database, workspace_id: WorkspaceId, before: da
 async def prune_idempotency_keys(database: Database, now: datetime) -> None:
     """Delete expired idempotency keys, batch by batch; takes no lock if there are none."""
     while True:
-        async with database.unscoped_connection() as connection:
-            cutoff = await find_expiry_cutoff(connection, now, limit=_PRUNE_BATCH_SIZE)
+        cutoff = await find_expiry_cutoff(database.all_workspaces, now, limit=_PRUNE_BATCH_SIZE)
         if cutoff is None:
             return
         await database.write(partial(delete_expired_idempotency_keys, until=cutoff))

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from app.db.core.database import Database
+from app.db.core.statements import Statement
 from app.db.models import Account, Base, Destination, Event, Post
 from app.domain.ids import WorkspaceId
 
@@ -28,7 +29,7 @@ UNREPORTED_COLUMNS = {
 async def events_after(database: Database, workspace: WorkspaceId, seq: int) -> Sequence[Any]:
     reader = database.read(workspace)
     return await reader.rows(
-        select(*Event.__table__.columns).where(Event.seq > seq).order_by(Event.seq)
+        Statement(select(*Event.__table__.columns).where(Event.seq > seq).order_by(Event.seq))
     )
 
 
@@ -37,7 +38,7 @@ async def stored_rows(database: Database, workspace: WorkspaceId) -> dict[RowKey
     rows: dict[RowKey, RowValues] = {}
     reader = database.read(workspace)
     for model in (Post, Destination, Account):
-        for row in await reader.rows(select(*model.__table__.columns)):
+        for row in await reader.rows(Statement(select(*model.__table__.columns))):
             columns = {column.name: getattr(row, column.name) for column in model.__table__.columns}
             rows[model.__name__, row.id] = dict(_reported_values(columns))
     return rows

@@ -7,6 +7,7 @@ from uuid import uuid4
 from sqlalchemy import select
 
 from app.db.core.database import Database
+from app.db.core.statements import Statement
 from app.db.models import Account, Destination
 from app.db.tools.integrity import find_problems
 from app.demo import DEMO_WORKSPACE_ID, load_demo, send_demo_posts
@@ -66,10 +67,10 @@ async def _sent_results(database: Database) -> list[SentResult]:
         .join(Destination, Destination.account_id == Account.id)
         .where(Destination.platform == "sandbox")
     )
-    rows = await database.read(DEMO_WORKSPACE_ID).rows(statement)
+    rows = await database.read(DEMO_WORKSPACE_ID).rows(Statement(statement))
     return [(row.account_name, str(row.status), row.error_code, row.attempts) for row in rows]
 
 
 async def _accounts(database: Database) -> set[tuple[int, str | None]]:
     statement = select(Account.id, Account.account_name)
-    return {tuple(row) for row in await database.read(DEMO_WORKSPACE_ID).rows(statement)}
+    return {tuple(row) for row in await database.read(DEMO_WORKSPACE_ID).rows(Statement(statement))}

@@ -6,6 +6,7 @@ after a serialization failure or a deadlock.
 """
 
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
@@ -14,7 +15,7 @@ from typing import Protocol, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import asyncpg
-from sqlalchemy import URL, bindparam, make_url, text
+from sqlalchemy import URL, Dialect, bindparam, literal, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -35,8 +36,6 @@ from app.db.core.sqlite import (
 from app.db.core.sqlite_driver import SQLiteDriver
 from app.db.core.sqlite_writer import SQLiteWriter
 from app.db.core.statements import (
-    AnyRow,
-    AnySelect,
     CompiledStatement,
     Record,
     Statement,
@@ -53,6 +52,8 @@ T = TypeVar("T")
 
 _WORKSPACE_PARAM = "workspace"
 """Bind parameter with the workspace id in every scoped statement."""
+
+_PING = Statement(select(literal(1)))
 
 _RETRY_AFTER_SECONDS = 2
 
@@ -71,7 +72,24 @@ _SQLITE_UNAVAILABLE_ERRORS = (
 )
 
 
-class Reader:
+class _StatementReader(ABC):
+    """Reads by statements; each one has its own snapshot."""
+
+    @abstractmethod
+    async def rows(self, statement: Statement, **values: object) -> Sequence[Record]:
+        """Run a statement with `values` for its bind parameters, and return all rows."""
+
+    async def first(self, statement: Statement, **values: object) -> Record | None:
+        rows = await self.rows(statement, **values)
+        return rows[0] if rows else None
+
+    async def count(self, statement: Statement, **values: object) -> int:
+        """Return the number of a `SELECT count(*)`."""
+        ((number,),) = await self.rows(statement, **values)
+        return int(number)
+
+
+class Reader(_StatementReader):
     """Reads of one workspace; every statement is restricted to the workspace automatically."""
 
     def __init__(
@@ -81,20 +99,26 @@ class Reader:
         self._database = database
         self._fetch = fetch
 
-    async def rows(self, statement: Statement | AnySelect, **values: object) -> Sequence[Record]:
-        """Run a statement with `values` for its bind parameters, and return all rows."""
+    async def rows(self, statement: Statement, **values: object) -> Sequence[Record]:
         compiled = self._database.compile_scoped(statement)
         values[_WORKSPACE_PARAM] = self._workspace_id
         return await self._fetch(compiled, compiled.encode_arguments(values))
 
-    async def first(self, statement: Statement | AnySelect, **values: object) -> Record | None:
-        rows = await self.rows(statement, **values)
-        return rows[0] if rows else None
 
-    async def count(self, statement: Statement | AnySelect, **values: object) -> int:
-        """Return the number of a `SELECT count(*)`."""
-        ((number,),) = await self.rows(statement, **values)
-        return int(number)
+class AllWorkspacesReader(_StatementReader):
+    """Reads of all workspaces, for the server itself and the operator's commands."""
+
+    def __init__(self, dialect: Dialect, fetch: "_FetchRecords") -> None:
+        self._dialect = dialect
+        self._fetch = fetch
+        self._statements: WeakKeyDictionary[Statement, CompiledStatement] = WeakKeyDictionary()
+
+    async def rows(self, statement: Statement, **values: object) -> Sequence[Record]:
+        compiled = self._statements.get(statement)
+        if compiled is None:
+            compiled = compile_statement(statement.select, self._dialect)
+            self._statements[statement] = compiled
+        return await self._fetch(compiled, compiled.encode_arguments(values))
 
 
 _FetchRecords: TypeAlias = Callable[
@@ -134,9 +158,6 @@ class Database:
         self._scoped_statements: WeakKeyDictionary[Statement, CompiledStatement] = (
             WeakKeyDictionary()
         )
-        self._unscoped_statements: WeakKeyDictionary[Statement, CompiledStatement] = (
-            WeakKeyDictionary()
-        )
         driver: SQLiteDriver | PostgreSQLDriver
         writer: SQLiteWriter | PostgreSQLDriver
         if self.is_sqlite:
@@ -165,6 +186,7 @@ class Database:
             self.write_engine = postgresql_engine(self.url, pool_size, timeout, read_only=False)
         self.driver: ReadDriver = driver if wrap_driver is None else wrap_driver(driver)
         self.writer: WriteDriver = writer if wrap_writer is None else wrap_writer(writer)
+        self.all_workspaces = AllWorkspacesReader(self.read_engine.dialect, self._fetch)
         self._write_statements: CompiledStatements = WeakKeyDictionary()
         self.timeout = timeout
         self._commit_callbacks: list[Callable[[WorkspaceId], None]] = []
@@ -182,18 +204,9 @@ class Database:
         """Return a reader of one workspace inside a write transaction."""
         return Reader(workspace_id, self, session.transaction.fetch)
 
-    async def fetch_unscoped(self, statement: Statement, **values: object) -> AnyRow | None:
-        """Return the first row from all workspaces; for the API key, whose workspace is still unknown."""
-        compiled = self._unscoped_statements.get(statement)
-        if compiled is None:
-            compiled = compile_statement(statement.select, self.read_engine.dialect)
-            self._unscoped_statements[statement] = compiled
-        rows = await self._fetch(compiled, compiled.encode_arguments(values))
-        return rows[0] if rows else None
-
     @asynccontextmanager
     async def unscoped_connection(self) -> AsyncIterator[AsyncConnection]:
-        """Open a read connection without a workspace, for the server and the operator's commands."""
+        """Open a read connection of SQLAlchemy without a workspace, for migrations and tools."""
         with _translate_unavailable:
             async with self.read_engine.connect() as connection:
                 yield connection
@@ -276,25 +289,22 @@ class Database:
         with _translate_unavailable:  # the folder may be unreadable
             return None if file.exists() else file
 
-    def compile_scoped(self, statement: Statement | AnySelect) -> CompiledStatement:
-        """Return a compiled statement that is restricted to the workspace of the parameter `workspace`.
+    def compile_scoped(self, statement: Statement) -> CompiledStatement:
+        """Return the compiled statement, restricted to the workspace of the parameter `workspace`.
 
-        The result is stored for a `Statement`. Raises TypeError for what cannot be restricted.
+        Raises TypeError for what cannot be restricted.
         """
-        if not isinstance(statement, Statement):
-            return self._compile_scoped(statement, point_key=None)
         compiled = self._scoped_statements.get(statement)
         if compiled is None:
-            compiled = self._compile_scoped(statement.select, statement.point_key)
-            self._scoped_statements[statement] = compiled
+            compiled = self._scoped_statements[statement] = self._compile_scoped(statement)
         return compiled
 
-    def _compile_scoped(self, select: AnySelect, point_key: str | None) -> CompiledStatement:
-        scoped = self._workspace_filter(select, bindparam(_WORKSPACE_PARAM))
+    def _compile_scoped(self, statement: Statement) -> CompiledStatement:
+        scoped = self._workspace_filter(statement.select, bindparam(_WORKSPACE_PARAM))
         dialect = self.read_engine.dialect
-        if point_key is None or self.is_sqlite:
+        if statement.point_key is None or self.is_sqlite:
             return compile_statement(scoped, dialect)
-        return compile_point_read(scoped, _WORKSPACE_PARAM, point_key, dialect)
+        return compile_point_read(scoped, _WORKSPACE_PARAM, statement.point_key, dialect)
 
     async def _fetch(
         self, statement: CompiledStatement, arguments: Sequence[object]
@@ -308,8 +318,7 @@ class Database:
 
     async def ping(self) -> None:
         """Raise ServiceUnavailable unless a statement can run."""
-        async with self.unscoped_connection() as connection:
-            await connection.execute(text("SELECT 1"))
+        await self.all_workspaces.rows(_PING)
 
     async def __aenter__(self) -> Self:
         return self

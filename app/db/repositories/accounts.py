@@ -6,10 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, case, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.core.conditions import any_of
-from app.db.core.database import Reader
+from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.projections import (
     ALL_COLUMNS,
     Projection,
@@ -190,32 +189,14 @@ def _account_rows(
 
 
 async def blocked_accounts_with_due(
-    connection: AsyncConnection, now: datetime, *, limit: int
+    reader: AllWorkspacesReader, now: datetime, *, limit: int
 ) -> Sequence[AnyRow]:
     """Return workspace and id of blocked accounts with due destinations, in all workspaces.
 
     The condition is that of `domain.accounts.blocking_reason`. Each blocked account costs one lookup in
     ix_destination_account_unsettled, however many destinations it has.
     """
-    earliest = (
-        select(func.min(Destination.claimable_at))
-        .where(ACCOUNT_JOIN, *_QUEUED_CONDITIONS)
-        .correlate(Account)
-        .scalar_subquery()
-    )
-    result = await connection.execute(
-        select(Account.workspace_id, Account.id)
-        .where(
-            or_(
-                Account.is_active.is_(False),
-                Account.needs_reconnection_since.is_not(None),
-                Account.token_expires_at <= now,
-            ),
-            earliest <= now,
-        )
-        .limit(limit)
-    )
-    return result.all()
+    return await reader.rows(_BLOCKED_WITH_DUE, now=now, limit=limit)
 
 
 async def due_post_ids(
@@ -249,6 +230,22 @@ async def posts_failed_with_auth(
 _QUEUED_CONDITIONS = (
     Destination.settled_at.is_(None),
     Destination.status == DestinationStatus.QUEUED,
+)
+_BLOCKED_WITH_DUE = Statement(
+    select(Account.workspace_id, Account.id)
+    .where(
+        or_(
+            Account.is_active.is_(False),
+            Account.needs_reconnection_since.is_not(None),
+            Account.token_expires_at <= bindparam("now"),
+        ),
+        select(func.min(Destination.claimable_at))
+        .where(ACCOUNT_JOIN, *_QUEUED_CONDITIONS)
+        .correlate(Account)
+        .scalar_subquery()
+        <= bindparam("now"),
+    )
+    .limit(bindparam("limit"))
 )
 _DUE_POST_IDS = Statement(
     select(Destination.post_id)

@@ -5,9 +5,8 @@ from datetime import datetime
 from functools import cache
 
 from sqlalchemy import Insert, bindparam, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.core.database import Database
+from app.db.core.database import AllWorkspacesReader
 from app.db.core.projections import columns_except
 from app.db.core.statements import AnyRow, Statement
 from app.db.core.types import ColumnValues, UtcDateTime
@@ -26,9 +25,9 @@ _KEY_COLUMNS = (
 """Columns of a key except its digest, and the name and kind of its workspace."""
 
 
-async def find_key(database: Database, digest: bytes) -> AnyRow | None:
+async def find_key(reader: AllWorkspacesReader, digest: bytes) -> AnyRow | None:
     """Return the key with its workspace, even if expired or revoked, or None. Served by uq_api_key_digest."""
-    return await database.fetch_unscoped(_KEY_BY_DIGEST, digest=digest)
+    return await reader.first(_KEY_BY_DIGEST, digest=digest)
 
 
 _KEY_BY_DIGEST = Statement(
@@ -102,14 +101,16 @@ def _upsert_statement(*, is_sqlite: bool) -> Insert:
     ).returning(ApiKey.id)
 
 
-async def list_keys(connection: AsyncConnection) -> Sequence[AnyRow]:
+async def list_keys(reader: AllWorkspacesReader) -> Sequence[AnyRow]:
     """Return the keys of all workspaces, by workspace name and age."""
-    result = await connection.execute(
-        select(*_KEY_COLUMNS)
-        .join(Workspace, Workspace.id == ApiKey.workspace_id)
-        .order_by(Workspace.name, ApiKey.created_at, ApiKey.id)
-    )
-    return result.all()
+    return await reader.rows(_ALL_KEYS)
+
+
+_ALL_KEYS = Statement(
+    select(*_KEY_COLUMNS)
+    .join(Workspace, Workspace.id == ApiKey.workspace_id)
+    .order_by(Workspace.name, ApiKey.created_at, ApiKey.id)
+)
 
 
 async def revoke_key(session: WriteSession, key_id: ApiKeyId, now: datetime) -> bool:

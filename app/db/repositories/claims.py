@@ -1,56 +1,58 @@
 """Queries of the job queue: claimable destinations, unknown outcomes, and expired leases."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, ScalarSelect, bindparam, false, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    ScalarSelect,
+    bindparam,
+    false,
+    func,
+    or_,
+    select,
+)
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.db.core.database import Reader
+from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.projections import cached_statement
 from app.db.core.statements import AnyRow, Statement
 from app.db.models import POST_JOIN, Destination, Post, Workspace
 from app.domain.ids import DestinationId, PostId, WorkspaceId, WorkspaceKind
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceSearch:
+    """Search for local workspaces with work, which starts at a random one so that none is always last."""
+
+    platforms: Sequence[str] | None
+    """Platforms of the work; None for all."""
+    workspace_id: WorkspaceId | None
+    """The only workspace that is searched; None for all."""
+    rotation_start: WorkspaceId
+    limit: int
+    """Maximum number of workspaces."""
+
+
 async def workspaces_with_due_destinations(
-    connection: AsyncConnection,
-    now: datetime,
-    *,
-    platforms: Sequence[str] | None,
-    workspace_id: WorkspaceId | None,
-    rotation_start: WorkspaceId,
-    limit: int,
+    reader: AllWorkspacesReader, now: datetime, search: WorkspaceSearch
 ) -> list[WorkspaceId]:
-    """Return workspaces with claimable destinations, rotating from `rotation_start`.
+    """Return workspaces with claimable destinations.
 
     Costs one index lookup for each workspace and platform.
     """
-    if platforms is None:
-        is_due: ColumnElement[bool] = _earliest(Destination.claimable_at) <= now
-    else:
-        by_platform = (
-            _earliest(Destination.claimable_at, Destination.platform == platform)
-            for platform in platforms
-        )
-        is_due = or_(false(), *(earliest <= now for earliest in by_platform))
-    return await _wrap_around(connection, is_due, workspace_id, rotation_start, limit)
+    return await _find_workspaces(reader, _has_due, now, search)
 
 
 async def workspaces_with_unknown_outcomes(
-    connection: AsyncConnection,
-    now: datetime,
-    *,
-    platforms: Sequence[str] | None,
-    workspace_id: WorkspaceId | None,
-    rotation_start: WorkspaceId,
-    limit: int,
+    reader: AllWorkspacesReader, now: datetime, search: WorkspaceSearch
 ) -> list[WorkspaceId]:
-    """Return workspaces with unknown outcomes to verify, rotating from `rotation_start`."""
-    conditions = () if platforms is None else (Destination.platform.in_(platforms),)
-    is_unknown = _earliest(Destination.verifiable_at, *conditions) <= now
-    return await _wrap_around(connection, is_unknown, workspace_id, rotation_start, limit)
+    """Return workspaces with unknown outcomes to verify."""
+    return await _find_workspaces(reader, _has_unknown, now, search)
 
 
 async def lock_due_destinations(
@@ -75,18 +77,89 @@ async def lock_unknown_outcomes(
 
 
 async def expired_leases(
-    connection: AsyncConnection, now: datetime, *, limit: int
+    reader: AllWorkspacesReader, now: datetime, *, limit: int
 ) -> Sequence[AnyRow]:
     """Return workspace and post of expired leases in all workspaces.
 
     Served by ix_destination_leased, which contains only leased destinations.
     """
-    result = await connection.execute(
-        select(Destination.workspace_id, Destination.post_id)
-        .where(Destination.lease_token.is_not(None), Destination.lease_expires_at <= now)
-        .limit(limit)
+    return await reader.rows(_EXPIRED_LEASES, now=now, limit=limit)
+
+
+_EXPIRED_LEASES = Statement(
+    select(Destination.workspace_id, Destination.post_id)
+    .where(Destination.lease_token.is_not(None), Destination.lease_expires_at <= bindparam("now"))
+    .limit(bindparam("limit"))
+)
+
+
+async def _find_workspaces(
+    reader: AllWorkspacesReader, condition: "_Condition", now: datetime, search: WorkspaceSearch
+) -> list[WorkspaceId]:
+    platforms = search.platforms
+    values: dict[str, object] = {"now": now}
+    if platforms is not None:
+        values |= {_platform_param(index): name for index, name in enumerate(platforms)}
+    ranges: Sequence[tuple[_Comparison, WorkspaceId]] = (
+        [(operator.ge, search.rotation_start), (operator.lt, search.rotation_start)]
+        if search.workspace_id is None
+        else [(operator.eq, search.workspace_id)]
     )
-    return result.all()
+    found: list[WorkspaceId] = []
+    for comparison, bound in ranges:
+        if len(found) < search.limit:
+            statement = _select_workspaces(
+                condition, comparison, None if platforms is None else len(platforms)
+            )
+            limit = search.limit - len(found)
+            rows = await reader.rows(statement, bound=bound, limit=limit, **values)
+            found += [WorkspaceId(row.id) for row in rows]
+    return found
+
+
+@cached_statement()
+def _select_workspaces(
+    condition: "_Condition", comparison: "_Comparison", platform_count: int | None
+) -> Statement:
+    platforms: list[BindParameter[str]] | None = None
+    if platform_count is not None:
+        platforms = [bindparam(_platform_param(index)) for index in range(platform_count)]
+    return Statement(
+        select(Workspace.id)
+        .where(
+            comparison(Workspace.id, bindparam("bound")),
+            Workspace.kind == WorkspaceKind.LOCAL,
+            condition(platforms),
+        )
+        .order_by(Workspace.id)
+        .limit(bindparam("limit"))
+    )
+
+
+def _platform_param(index: int) -> str:
+    return f"platform_{index}"
+
+
+_Comparison: TypeAlias = Callable[[Any, Any], Any]
+"""Function of the module `operator`."""
+
+_Condition: TypeAlias = Callable[[Sequence[BindParameter[str]] | None], ColumnElement[bool]]
+"""Function that builds a condition of the outer query's workspace, for some platforms or for all."""
+
+
+def _has_due(platforms: Sequence[BindParameter[str]] | None) -> ColumnElement[bool]:
+    if platforms is None:
+        return _earliest(Destination.claimable_at) <= bindparam("now")
+    by_platform = (
+        _earliest(Destination.claimable_at, Destination.platform == platform) <= bindparam("now")
+        for platform in platforms
+    )
+    return or_(false(), *by_platform)
+
+
+def _has_unknown(platforms: Sequence[BindParameter[str]] | None) -> ColumnElement[bool]:
+    conditions = () if platforms is None else (Destination.platform.in_(platforms),)
+    return _earliest(Destination.verifiable_at, *conditions) <= bindparam("now")
 
 
 def _earliest(
@@ -99,31 +172,6 @@ def _earliest(
         .correlate(Workspace)
         .scalar_subquery()
     )
-
-
-async def _wrap_around(
-    connection: AsyncConnection,
-    condition: ColumnElement[bool],
-    workspace_id: WorkspaceId | None,
-    rotation_start: WorkspaceId,
-    limit: int,
-) -> list[WorkspaceId]:
-    """Return local workspaces that match, starting at `rotation_start` so that none is always last.
-
-    With `workspace_id`, only that workspace is considered.
-    """
-    ranges = (Workspace.id >= rotation_start, Workspace.id < rotation_start)
-    workspace_ids: list[WorkspaceId] = []
-    for id_range in ranges if workspace_id is None else (Workspace.id == workspace_id,):
-        if len(workspace_ids) < limit:
-            ids = await connection.scalars(
-                select(Workspace.id)
-                .where(id_range, Workspace.kind == WorkspaceKind.LOCAL, condition)
-                .order_by(Workspace.id)
-                .limit(limit - len(workspace_ids))
-            )
-            workspace_ids += map(WorkspaceId, ids)
-    return workspace_ids
 
 
 async def _lock_destinations(

@@ -6,8 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import partial
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, literal, not_, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, and_, bindparam, func, not_, or_, select
 
 from app.db.core.conditions import (
     any_of,
@@ -17,7 +16,7 @@ from app.db.core.conditions import (
     filter_params,
     time_range_conditions,
 )
-from app.db.core.database import Reader
+from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.paging import (
     Direction,
     Order,
@@ -312,21 +311,26 @@ def _exclude_deleted_posts(statement: AnySelect) -> AnySelect:
     return statement.join(Post, POST_JOIN).where(Post.deleted_at.is_(None))
 
 
-async def count_overdue(connection: AsyncConnection, now: datetime) -> int:
+async def count_overdue(reader: AllWorkspacesReader, now: datetime) -> int:
     """Count overdue destinations in all workspaces, by one index lookup for each workspace."""
-    workspace_count = (
-        select(func.count())
-        .select_from(Destination)
-        .where(
-            Destination.workspace_id == Workspace.id,
-            _is_overdue(literal(now - OVERDUE_AFTER, UtcDateTime())),
+    row = await reader.first(_COUNT_OVERDUE, cutoff=now - OVERDUE_AFTER)
+    return int(row[0] or 0) if row else 0
+
+
+_COUNT_OVERDUE = Statement(
+    select(
+        func.sum(
+            select(func.count())
+            .select_from(Destination)
+            .where(
+                Destination.workspace_id == Workspace.id,
+                _is_overdue(bindparam("cutoff", type_=UtcDateTime())),
+            )
+            .correlate(Workspace)
+            .scalar_subquery()
         )
-        .correlate(Workspace)
-        .scalar_subquery()
-    )
-    return int(
-        await connection.scalar(select(func.sum(workspace_count)).select_from(Workspace)) or 0
-    )
+    ).select_from(Workspace)
+)
 
 
 def _statuses_for_outcomes(outcomes: Sequence[Outcome]) -> Sequence[DestinationStatus]:

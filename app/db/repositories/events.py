@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import bindparam, delete, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db import models
 from app.db.core.conditions import any_of
@@ -173,18 +172,17 @@ async def check_position(reader: Reader, position: FeedPosition) -> None:
         raise resync_required_error()
 
 
-async def oldest_events(
-    connection: AsyncConnection, workspace_id: WorkspaceId, *, limit: int
-) -> Sequence[tuple[int, datetime]]:
-    """Return sequence number and time of the oldest stored events of a workspace."""
-    event = models.Event
-    result = await connection.execute(
-        select(event.seq, event.created_at)
-        .where(event.workspace_id == workspace_id)
-        .order_by(event.seq)
-        .limit(limit)
-    )
-    return [(row.seq, row.created_at) for row in result]
+async def oldest_events(reader: Reader, *, limit: int) -> Sequence[tuple[int, datetime]]:
+    """Return sequence number and time of the oldest stored events."""
+    rows = await reader.rows(_OLDEST_EVENTS, limit=limit)
+    return [(row.seq, row.created_at) for row in rows]
+
+
+_OLDEST_EVENTS = Statement(
+    select(models.Event.seq, models.Event.created_at)
+    .order_by(models.Event.seq)
+    .limit(bindparam("limit"))
+)
 
 
 async def delete_events(session: WriteSession, workspace_id: WorkspaceId, last_seq: int) -> None:

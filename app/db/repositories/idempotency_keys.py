@@ -5,9 +5,8 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Insert, bindparam, delete, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.core.database import Reader
+from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.statements import AnyRow, Statement
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import acquire_advisory_lock, insert_with_on_conflict
@@ -72,16 +71,19 @@ def _upsert_statement(*, is_sqlite: bool) -> Insert:
 
 
 async def find_expiry_cutoff(
-    connection: AsyncConnection, now: datetime, *, limit: int
+    reader: AllWorkspacesReader, now: datetime, *, limit: int
 ) -> datetime | None:
     """Return the time until which about `limit` keys of all workspaces have expired; None if none has."""
-    expired = await connection.scalars(
-        select(IdempotencyKey.expires_at)
-        .where(IdempotencyKey.expires_at <= now)
-        .order_by(IdempotencyKey.expires_at)
-        .limit(limit)
-    )
-    return max(expired, default=None)
+    rows = await reader.rows(_EXPIRED, now=now, limit=limit)
+    return rows[-1].expires_at if rows else None
+
+
+_EXPIRED = Statement(
+    select(IdempotencyKey.expires_at)
+    .where(IdempotencyKey.expires_at <= bindparam("now"))
+    .order_by(IdempotencyKey.expires_at)
+    .limit(bindparam("limit"))
+)
 
 
 async def delete_expired_idempotency_keys(session: WriteSession, until: datetime) -> None:

@@ -6,9 +6,9 @@ from datetime import datetime
 from functools import cache
 
 from sqlalchemy import Insert, bindparam, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.core.statements import AnyRow
+from app.db.core.database import AllWorkspacesReader
+from app.db.core.statements import AnyRow, Statement
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_with_on_conflict
 from app.db.models import Deployment, Workspace
@@ -60,12 +60,14 @@ class WorkspaceRef:
     kind: WorkspaceKind
 
 
-async def find_workspace_by_name(connection: AsyncConnection, name: str) -> WorkspaceRef | None:
-    result = await connection.execute(
-        select(Workspace.id, Workspace.kind).where(Workspace.name == name)
-    )
-    row = result.first()
+async def find_workspace_by_name(reader: AllWorkspacesReader, name: str) -> WorkspaceRef | None:
+    row = await reader.first(_BY_NAME, name=name)
     return None if row is None else WorkspaceRef(WorkspaceId(row.id), row.kind)
+
+
+_BY_NAME = Statement(
+    select(Workspace.id, Workspace.kind).where(Workspace.name == bindparam("name"))
+)
 
 
 async def reserve_account_ids(
@@ -107,14 +109,20 @@ async def count_workspaces(session: WriteSession, *, excluded_id: WorkspaceId) -
 _COUNT = select(func.count()).select_from(Workspace).where(Workspace.id != bindparam("excluded_id"))
 
 
-async def list_workspaces(connection: AsyncConnection) -> Sequence[AnyRow]:
-    result = await connection.execute(
-        select(
-            Workspace.id, Workspace.name, Workspace.kind, Workspace.mirror_of, Workspace.created_at
-        ).order_by(Workspace.created_at, Workspace.id)
-    )
-    return result.all()
+async def list_workspaces(reader: AllWorkspacesReader) -> Sequence[AnyRow]:
+    return await reader.rows(_ALL_WORKSPACES)
 
 
-async def load_deployment_key(connection: AsyncConnection) -> bytes:
-    return (await connection.execute(select(Deployment.secret_key))).scalar_one()
+_ALL_WORKSPACES = Statement(
+    select(
+        Workspace.id, Workspace.name, Workspace.kind, Workspace.mirror_of, Workspace.created_at
+    ).order_by(Workspace.created_at, Workspace.id)
+)
+
+
+async def load_deployment_key(reader: AllWorkspacesReader) -> bytes:
+    ((key,),) = await reader.rows(_DEPLOYMENT_KEY)
+    return bytes(key)
+
+
+_DEPLOYMENT_KEY = Statement(select(Deployment.secret_key))

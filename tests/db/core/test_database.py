@@ -14,6 +14,7 @@ from sqlalchemy import TextClause, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from app.db.core.database import Database
+from app.db.core.statements import Statement
 from app.db.core.types import ColumnValues
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import update_rows
@@ -289,7 +290,7 @@ async def test_pool_of_one_serves_many_readers_and_writers(
 
         async def read() -> int:
             reader = single.read(workspace_id)
-            return await reader.count(select(func.count()).select_from(Post))
+            return await reader.count(Statement(select(func.count()).select_from(Post)))
 
         async def write() -> int:
             await add_post(single, workspace_id)
@@ -451,7 +452,7 @@ async def test_stored_values_are_read_unchanged(database: Database) -> None:
 
     reader = database.read(workspace_id)
     row = await reader.first(
-        select(Post.platform_content, Post.created_at).where(Post.id == post.id)
+        Statement(select(Post.platform_content, Post.created_at).where(Post.id == post.id))
     )
 
     assert row is not None

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import select, text, update
 
 from app.db.core.database import Database
+from app.db.core.statements import Statement
 from app.db.core.write_session import WriteSession
 from app.db.models import Post, Workspace
 from app.domain.errors import ServiceUnavailable
@@ -202,7 +203,7 @@ def begin_write(database: Database) -> Awaitable[object]:
 
 
 def read(database: Database) -> Awaitable[object]:
-    return database.read(WorkspaceId(uuid4())).rows(select(Post.id))
+    return database.read(WorkspaceId(uuid4())).rows(Statement(select(Post.id)))
 
 
 def sleep(_database: Database) -> Awaitable[object]:

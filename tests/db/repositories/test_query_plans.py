@@ -14,6 +14,7 @@ from app.db.core.database import Database, Reader
 from app.db.core.paging import Direction, PageRequest
 from app.db.core.projections import ALL_COLUMNS
 from app.db.core.sqlite import REFRESH_STATISTICS
+from app.db.core.statements import Statement
 from app.db.core.write_session import WriteSession
 from app.db.models import Destination
 from app.db.repositories import (
@@ -211,8 +212,7 @@ async def test_due_destinations_of_blocked_accounts_cost_one_lookup_per_account(
     analyzed_database: Database,
 ) -> None:
     async def query(_reader: Reader) -> None:
-        async with analyzed_database.unscoped_connection() as connection:
-            await accounts.blocked_accounts_with_due(connection, NOW, limit=5)
+        await accounts.blocked_accounts_with_due(analyzed_database.all_workspaces, NOW, limit=5)
 
     assert await explain_query(analyzed_database, query) == {
         "scan",
@@ -251,7 +251,7 @@ async def test_post_is_locked_and_loaded_with_attempts_by_keys(
     analyzed_database: Database,
 ) -> None:
     row = await analyzed_database.read(OWN_WORKSPACE).first(
-        select(Destination.id, Destination.post_id)
+        Statement(select(Destination.id, Destination.post_id))
     )
     assert row is not None
     plan = await explain_locking_query(
@@ -277,16 +277,13 @@ async def test_post_is_locked_and_loaded_with_attempts_by_keys(
 async def test_workspaces_with_due_destinations_cost_one_lookup_each(
     analyzed_database: Database, platforms: list[str] | None, index: str
 ) -> None:
+    search = claims.WorkspaceSearch(
+        platforms=platforms, workspace_id=None, rotation_start=OWN_WORKSPACE, limit=5
+    )
+
     async def query(_reader: Reader) -> None:
-        async with analyzed_database.unscoped_connection() as connection:
-            await claims.workspaces_with_due_destinations(
-                connection,
-                NOW,
-                platforms=platforms,
-                workspace_id=None,
-                rotation_start=OWN_WORKSPACE,
-                limit=5,
-            )
+        reader = analyzed_database.all_workspaces
+        await claims.workspaces_with_due_destinations(reader, NOW, search)
 
     plan = await explain_query(analyzed_database, query)
     assert plan - {"sort"} == {"pk_workspace", index}  # PostgreSQL may sort a few workspaces
@@ -294,8 +291,7 @@ async def test_workspaces_with_due_destinations_cost_one_lookup_each(
 
 async def test_expired_leases_are_found_in_the_index_of_leases(analyzed_database: Database) -> None:
     async def query(_reader: Reader) -> None:
-        async with analyzed_database.unscoped_connection() as connection:
-            await claims.expired_leases(connection, NOW, limit=5)
+        await claims.expired_leases(analyzed_database.all_workspaces, NOW, limit=5)
 
     plan = await explain_query(analyzed_database, query)
     assert plan - {"scan"} == {"ix_destination_leased"}  # SQLite scans the whole index
@@ -343,8 +339,7 @@ async def test_batch_uses_the_indexes_of_the_single_read(analyzed_database: Data
         with record_statements(analyzed_database) as statements:
             await query(analyzed_database.read(OWN_WORKSPACE))
         (statement,) = statements
-        assert statement.prepared is not None
-        batch = statement.prepared.batch
+        batch = statement.compiled.batch
         assert batch is not None
         # PostgreSQL assumes ten requests in a generic plan.
         values = {
@@ -427,15 +422,14 @@ def _feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
     def changes_page(after: FeedPosition | None, **filters: Any) -> Query:
         return lambda reader: events.read_events(reader, after, EventFilter(**filters), limit=5)
 
-    async def oldest_event(_reader: Reader) -> None:
-        async with database.unscoped_connection() as connection:
-            await events.oldest_events(connection, OWN_WORKSPACE, limit=5)
-
     deleted = [EventKind.POST_DELETED]
     post_indexes = {"pk_event", "ix_event_workspace_id_post_id_seq"}
     return {
         "changes, newest": (events.newest_position, {"pk_event"}),
-        "changes, oldest": (oldest_event, {"pk_event"}),
+        "changes, oldest": (
+            lambda reader: events.oldest_events(reader, limit=5),
+            {"pk_event"},
+        ),
         "changes, all that follow": (
             lambda reader: events.read_contiguous_events(reader, FEED_START, limit=5),
             {"pk_event"},

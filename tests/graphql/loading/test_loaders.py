@@ -141,7 +141,7 @@ async def test_statements_are_prepared_once(acme: Tenant) -> None:
             for _ in range(2):
                 with record_statements(recorded_database) as statements:
                     await client.query(document, **variables)
-                prepared.append({statement.prepared for statement in statements})
+                prepared.append({statement.compiled for statement in statements})
             assert prepared[0] == prepared[1]
 
 
