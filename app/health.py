@@ -16,6 +16,11 @@ from app.http.request import HttpRequest
 from app.http.routing import Route
 from app.observability.metrics import METRICS_CONTENT_TYPE, Metrics, render_metrics
 
+_READINESS_TIMEOUT = timedelta(seconds=3)
+"""Longest wait for the database; probes of orchestrators often wait no longer."""
+
+_NO_ANSWER = f"The database did not answer within {_READINESS_TIMEOUT.total_seconds():g} s."
+
 _METRICS_QUERY_TIMEOUT = timedelta(seconds=3)
 """Longest wait for the database during a scrape; Prometheus itself waits about 10 s."""
 
@@ -32,9 +37,11 @@ def probe_routes(
 
     async def readyz(_request: HttpRequest) -> Response:
         try:
-            await database.ping()
-        except ServiceUnavailable as error:
-            return JSONResponse({"status": "unavailable", "reason": error.message}, 503)
+            async with asyncio.timeout(_READINESS_TIMEOUT.total_seconds()):
+                await database.ping()
+        except (ServiceUnavailable, TimeoutError) as error:
+            reason = error.message if isinstance(error, ServiceUnavailable) else _NO_ANSWER
+            return JSONResponse({"status": "unavailable", "reason": reason}, 503)
         return JSONResponse({"status": "ready"})
 
     async def metrics_page(_request: HttpRequest) -> Response:

@@ -466,7 +466,7 @@ class Settings:
         "5",
         _integer_parser(1, 1000),
         "Read connections per process. With PostgreSQL, each process also opens up to the same number for"
-        " writes, the same number for maintenance, two for batches of reads, and one for notifications.",
+        " writes, two for batches of reads, and one for notifications.",
     )
     database_timeout: timedelta = _setting(
         "DATABASE_TIMEOUT",

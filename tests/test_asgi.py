@@ -190,6 +190,18 @@ async def test_lost_database_is_503_with_retry_after(
     assert_error_envelope(rest, "service_unavailable", message, retryable=True)
 
 
+async def test_database_that_does_not_answer_is_not_ready(database_url: str) -> None:
+    driver = InterceptingDriver()
+    database = Database(database_url, wrap_driver=driver)
+    async with database, app_client(database) as client:
+        driver.before_statement = asyncio.Event().wait
+        response = await client.get("/readyz")
+
+    assert response.status_code == 503
+    reason = "The database did not answer within 3 s."
+    assert response.json() == {"status": "unavailable", "reason": reason}
+
+
 async def test_database_of_other_version_is_refused(empty_database_url: str) -> None:
     with pytest.raises(SchemaMismatch, match="run post-results migrate"):
         async with Database(empty_database_url) as database, app_client(database):

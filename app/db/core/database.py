@@ -17,14 +17,12 @@ from weakref import WeakKeyDictionary
 import asyncpg
 from sqlalchemy import URL, Dialect, bindparam, literal, make_url, select, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.core.postgresql import acquire_schema_lock, driver_options, postgresql_engine
 from app.db.core.postgresql_batching import compile_point_read
 from app.db.core.postgresql_driver import RETRYABLE_STATES, PostgreSQLDriver
 from app.db.core.sqlite import (
-    NO_TIME_LIMIT,
     REFRESH_STATISTICS,
     STATISTICS_MAX_AGE,
     ConnectionThreads,
@@ -166,9 +164,7 @@ class Database:
             driver = SQLiteDriver(
                 file, max_threads=pool_size, timeout=timeout, reconnect_after=STATISTICS_MAX_AGE
             )
-            self.read_engine = sqlite_read_engine(
-                self.url, pool_size, timeout, self._connection_threads
-            )
+            self.read_engine = sqlite_read_engine(self.url, timeout, self._connection_threads)
             self.write_engine = sqlite_write_engine(
                 self.url, timeout, self._connection_threads, write_lock
             )
@@ -182,8 +178,8 @@ class Database:
                 )
                 for read_only in (True, False)
             )
-            self.read_engine = postgresql_engine(self.url, pool_size, timeout, read_only=True)
-            self.write_engine = postgresql_engine(self.url, pool_size, timeout, read_only=False)
+            self.read_engine = postgresql_engine(self.url, timeout, read_only=True)
+            self.write_engine = postgresql_engine(self.url, timeout, read_only=False)
         self.driver: ReadDriver = driver if wrap_driver is None else wrap_driver(driver)
         self.writer: WriteDriver = writer if wrap_writer is None else wrap_writer(writer)
         self.all_workspaces = AllWorkspacesReader(self.read_engine.dialect, self._fetch)
@@ -216,14 +212,15 @@ class Database:
         """Open a read connection with one snapshot for all statements, and without a time limit."""
         level = "AUTOCOMMIT" if self.is_sqlite else "REPEATABLE READ"
         async with self.unscoped_connection() as connection:
-            await connection.execution_options(isolation_level=level, **{NO_TIME_LIMIT: True})
-            begin = "BEGIN" if self.is_sqlite else "SET LOCAL statement_timeout = 0"
-            await connection.exec_driver_sql(begin)
+            await connection.execution_options(isolation_level=level)
+            if not self.is_sqlite:
+                yield connection
+                return
+            await connection.exec_driver_sql("BEGIN")
             try:
                 yield connection
             finally:
-                if self.is_sqlite:
-                    await connection.exec_driver_sql("ROLLBACK")
+                await connection.exec_driver_sql("ROLLBACK")
 
     async def write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit it; any exception rolls it back.
@@ -263,7 +260,6 @@ class Database:
         with _translate_unavailable:
             async with self.write_engine.connect() as connection:
                 if self.is_sqlite:
-                    await connection.execution_options(**{NO_TIME_LIMIT: True})
                     async with foreign_keys_disabled(connection), connection.begin():
                         yield connection
                         await check_foreign_keys(connection)
@@ -368,7 +364,7 @@ def _unavailable_error() -> ServiceUnavailable:
 def _is_unavailable(error: Exception) -> bool:
     """Classify errors of SQLAlchemy and of the drivers."""
     match error:
-        case PoolTimeout() | OSError() | asyncpg.InternalClientError():
+        case OSError() | asyncpg.InternalClientError():
             return True
         case DBAPIError():
             return error.connection_invalidated or _has_unavailable_code(error.orig)

@@ -1,6 +1,9 @@
 """SQLAlchemy engines and connection options for PostgreSQL."""
 
+import socket
+from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -11,31 +14,48 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 _SCHEMA_LOCK_KEY = 0x706F7374  # "post"; any number that no other program on the server uses
 _SQLALCHEMY_OPTION_PREFIXES = ("prepared_statement_", "async_")  # URL options that asyncpg rejects
+_ANSWER_MARGIN = timedelta(seconds=1)
+"""Time for the server's answer to arrive after its own limit."""
+
+_TCP_OPTIONS = {
+    "TCP_USER_TIMEOUT": 10_000,
+    "TCP_KEEPIDLE": 5,
+    "TCP_KEEPINTVL": 2,
+    "TCP_KEEPCNT": 3,
+}
+"""Milliseconds without an acknowledgement after which a connection breaks; seconds of silence until the
+first probe of an idle one, seconds between probes, and number of unanswered probes."""
+
 _DATA_EXCEPTION_CLASS = "22"  # SQLSTATE class whose messages quote the offending value
 
 
-def postgresql_engine(
-    url: URL, pool_size: int, timeout: timedelta, *, read_only: bool
-) -> AsyncEngine:
+def postgresql_engine(url: URL, timeout: timedelta, *, read_only: bool) -> AsyncEngine:
+    """Create an engine for migrations and tools, whose statements have no time limit."""
     engine = create_async_engine(
         url,
+        async_creator=partial(connect, _connect_options(url, timeout, read_only=read_only)),
         isolation_level="AUTOCOMMIT" if read_only else "READ COMMITTED",
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=timeout.total_seconds(),
         hide_parameters=True,  # exceptions are logged, and must not contain user content
         pool_pre_ping=True,
-        connect_args={
-            "timeout": timeout.total_seconds(),
-            "server_settings": _server_settings(timeout, read_only=read_only),
-        },
     )
     event.listen(engine.sync_engine, "handle_error", _redact_values)
     return engine
 
 
 def driver_options(url: URL, timeout: timedelta, *, read_only: bool) -> dict[str, Any]:
-    """Return the keyword arguments of `asyncpg.connect`."""
+    """Return the arguments of `connect` for connections whose statements have a time limit."""
+    milliseconds = str(timeout // timedelta(milliseconds=1))
+    options = _connect_options(url, timeout, read_only=read_only)
+    limits = {"statement_timeout": milliseconds, "lock_timeout": milliseconds}
+    return {
+        **options,
+        "server_settings": {**options["server_settings"], **limits},
+        # Only ends what the server's limits cannot: statements without any answer.
+        "command_timeout": (timeout + _ANSWER_MARGIN).total_seconds(),
+    }
+
+
+def _connect_options(url: URL, timeout: timedelta, *, read_only: bool) -> dict[str, Any]:
     options = dialect().create_connect_args(url)[1]  # type: ignore[no-untyped-call]
     return {
         **{
@@ -44,28 +64,29 @@ def driver_options(url: URL, timeout: timedelta, *, read_only: bool) -> dict[str
             if not name.startswith(_SQLALCHEMY_OPTION_PREFIXES)
         },
         "timeout": timeout.total_seconds(),
-        "server_settings": _server_settings(timeout, read_only=read_only),
+        "server_settings": {
+            "application_name": "post-results",
+            "default_transaction_read_only": "on" if read_only else "off",
+            # The selectivity of a claim depends on its values: it skips between none and almost all rows.
+            "plan_cache_mode": "auto" if read_only else "force_custom_plan",
+        },
     }
 
 
-def _server_settings(timeout: timedelta, *, read_only: bool) -> dict[str, str]:
-    """Return the server settings of every connection."""
-    milliseconds = str(timeout // timedelta(milliseconds=1))
-    return {
-        "application_name": "post-results",
-        "statement_timeout": milliseconds,
-        "lock_timeout": milliseconds,
-        "default_transaction_read_only": "on" if read_only else "off",
-        # The selectivity of a claim depends on its values: it skips between none and almost all rows.
-        "plan_cache_mode": "auto" if read_only else "force_custom_plan",
-    }
+async def connect(options: Mapping[str, Any]) -> asyncpg.Connection:
+    """Open a connection that breaks soon after the network has stopped to deliver its packets."""
+    connection = await asyncpg.connect(**options)
+    opened: socket.socket = connection._transport.get_extra_info("socket")
+    if opened.family != socket.AF_UNIX:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _TCP_OPTIONS.items():
+            if hasattr(socket, name):  # all of them on Linux
+                opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return connection
 
 
 async def acquire_schema_lock(connection: AsyncConnection) -> None:
     """Lock schema changes until the transaction ends, waiting for as long as another process has the lock."""
-    # The other process may rebuild large tables, and so may this one: no timeouts.
-    for limit in ("statement_timeout", "lock_timeout"):
-        await connection.execute(text(f"SET LOCAL {limit} = 0"))
     await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK_KEY})
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from app.db.core.postgresql import redact_values
+from app.db.core.postgresql import connect, redact_values
 from app.db.core.postgresql_batching import MAX_RUNNING, PointReadBatches
 from app.db.core.statements import CompiledStatement, Record
 from app.db.core.write_session import Transaction, ignored_error
@@ -45,7 +45,7 @@ class PostgreSQLDriver:
         timeout: timedelta,
         max_idle: timedelta = _MAX_IDLE,
     ) -> None:
-        """Create a driver; `options` are arguments of `asyncpg.connect`, `timeout` includes the pool wait."""
+        """Create a driver; `options` are those of `connect`, `timeout` includes the wait for a connection."""
         self._options = options
         self._size = size
         self._timeout = timeout.total_seconds()
@@ -239,7 +239,7 @@ class _Pool:
     async def _acquire(self) -> asyncpg.Connection:
         await self._slots.acquire()
         try:
-            return self._take_idle() or await asyncpg.connect(**self._options)
+            return self._take_idle() or await connect(self._options)
         except BaseException:
             self._slots.release()
             raise

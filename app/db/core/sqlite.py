@@ -1,10 +1,9 @@
-"""SQLAlchemy engines for SQLite: pragmas, statement timeouts, foreign key checks, statistics.
+"""SQLAlchemy engines for migrations and tools on SQLite: pragmas, foreign key checks, statistics.
 
-Writes run in `sqlite_writer`, and most reads in `sqlite_driver`.
+The server reads by `sqlite_driver` and writes by `sqlite_writer`.
 """
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -15,13 +14,9 @@ from weakref import WeakSet
 
 import aiosqlite
 from sqlalchemy import URL, event
-from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.db.core.write_lock import HeldLock, WriteLock
-
-NO_TIME_LIMIT = "no_time_limit"
-"""Execution option of a connection without statement timeout."""
 
 STATISTICS_MAX_AGE = timedelta(hours=1)
 """Maximum age of a reader's planner statistics, which SQLite loads when it connects."""
@@ -41,27 +36,19 @@ WRITE_PRAGMAS = {
 }
 """Settings of each connection that writes."""
 
-_INTERRUPT_RETRY_INTERVAL = timedelta(milliseconds=50)
 _THREAD_JOIN_TIMEOUT = timedelta(seconds=5)
 
 
-def sqlite_read_engine(
-    url: URL, pool_size: int, timeout: timedelta, threads: "ConnectionThreads"
-) -> AsyncEngine:
+def sqlite_read_engine(url: URL, timeout: timedelta, threads: "ConnectionThreads") -> AsyncEngine:
     """Create the engine of read-only connections, which never create the file."""
     file = Path(str(url.database)).absolute()
     engine = create_async_engine(
         url.set(database=file.as_uri(), query={"uri": "true", "mode": "rw"}),
         connect_args={"async_creator_fn": threads.connect},
         isolation_level="AUTOCOMMIT",
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=timeout.total_seconds(),
-        pool_recycle=int(STATISTICS_MAX_AGE.total_seconds()),
         hide_parameters=True,  # exceptions are logged, and must not contain user content
     )
     _set_pragmas_on_connect(engine, timeout, {"query_only": "ON"})
-    _enforce_statement_timeout(engine, timeout)
     return engine
 
 
@@ -81,7 +68,6 @@ def sqlite_write_engine(
         hide_parameters=True,  # exceptions are logged, and must not contain user content
     )
     _set_pragmas_on_connect(engine, timeout, WRITE_PRAGMAS)
-    _enforce_statement_timeout(engine, timeout)
 
     @event.listens_for(engine.sync_engine, "begin")
     def acquire_write_lock(connection: Any) -> None:
@@ -177,51 +163,3 @@ def _set_pragmas_on_connect(
         for name, value in {"busy_timeout": busy_timeout, **pragmas}.items():
             cursor.execute(f"PRAGMA {name}={value}")
         cursor.close()
-
-
-def _enforce_statement_timeout(engine: AsyncEngine, timeout: timedelta) -> None:
-    """Interrupt statements that exceed the timeout or whose task was cancelled."""
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def attach_interrupter(connection: Any, record: Any) -> None:
-        record.info["interrupter"] = _Interrupter(connection.driver_connection)
-
-    @event.listens_for(engine.sync_engine, "before_cursor_execute")
-    def start_timer(connection: Any, *_statement: object) -> None:
-        if not connection.get_execution_options().get(NO_TIME_LIMIT):
-            interrupter: _Interrupter = connection.info["interrupter"]
-            interrupter.timer = asyncio.get_running_loop().call_later(
-                timeout.total_seconds(), interrupter.interrupt
-            )
-
-    @event.listens_for(engine.sync_engine, "after_cursor_execute")
-    def stop_timer(connection: Any, *_statement: object) -> None:
-        timer = connection.info["interrupter"].timer
-        if timer is not None:
-            timer.cancel()
-
-    @event.listens_for(engine.sync_engine, "handle_error")
-    def stop_or_interrupt(context: ExceptionContext) -> None:
-        if context.connection is None or context.execution_context is None:
-            return
-        stop_timer(context.connection)
-        if isinstance(context.original_exception, asyncio.CancelledError):
-            context.connection.info["interrupter"].interrupt()
-
-
-class _Interrupter:
-    """Interrupts a connection's statement, whose thread a task cancellation cannot reach."""
-
-    def __init__(self, driver: aiosqlite.Connection) -> None:
-        # aiosqlite's interrupt() is a coroutine, which a timer cannot run.
-        self._connection: sqlite3.Connection = driver._conn
-        self.timer: asyncio.TimerHandle | None = None
-
-    def interrupt(self) -> None:
-        """Interrupt until the timer is cancelled, because a statement that has not begun yet is missed."""
-        try:
-            self._connection.interrupt()
-        except sqlite3.ProgrammingError:  # the connection is closed
-            return
-        delay = _INTERRUPT_RETRY_INTERVAL.total_seconds()
-        self.timer = asyncio.get_running_loop().call_later(delay, self.interrupt)

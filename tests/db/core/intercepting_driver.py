@@ -15,7 +15,7 @@ async def do_nothing() -> None:
 class InterceptingDriver:
     """For `Database(wrap_driver=…)`; an exception of the callback replaces the statement."""
 
-    before_statement: Callable[[], Awaitable[None]] = do_nothing
+    before_statement: Callable[[], Awaitable[object]] = do_nothing
     count: int = 0
     """Number of statements so far."""
     running: int = 0

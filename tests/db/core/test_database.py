@@ -210,19 +210,8 @@ async def test_statement_over_the_timeout_is_unavailable(short_timeout_database:
 
     with pytest.raises(ServiceUnavailable):
         await short_timeout_database.write(work)
-    with pytest.raises(ServiceUnavailable):
-        async with short_timeout_database.unscoped_connection() as connection:
-            await connection.execute(MINUTE_LONG_STATEMENT)
 
     assert await workspace_names(short_timeout_database) == []
-
-
-async def test_timeout_applies_to_each_statement_separately(
-    short_timeout_database: Database,
-) -> None:
-    async with short_timeout_database.unscoped_connection() as connection:
-        for _ in range(20):
-            await connection.execute(slow_statement(100_000))
 
 
 async def test_snapshot_has_no_statement_timeout(short_timeout_database: Database) -> None:
@@ -230,31 +219,6 @@ async def test_snapshot_has_no_statement_timeout(short_timeout_database: Databas
     async with short_timeout_database.snapshot() as connection:
         assert await connection.scalar(slow_statement(3_000_000)) == 3_000_000
     assert time.monotonic() - started > SHORT_TIMEOUT.total_seconds()
-
-    with pytest.raises(ServiceUnavailable):
-        async with short_timeout_database.unscoped_connection() as connection:
-            await connection.execute(MINUTE_LONG_STATEMENT)
-
-
-@pytest.mark.parametrize("loop_steps", [0, 1, 2, 3, 4, 5, 100])
-async def test_cancelled_read_interrupts_its_statement_and_releases_its_connection(
-    database: Database, database_url: str, loop_steps: int
-) -> None:
-    async def read() -> None:
-        async with single.unscoped_connection() as connection:
-            await connection.execute(MINUTE_LONG_STATEMENT)
-
-    async with Database(database_url, pool_size=1, timeout=timedelta(minutes=5)) as single:
-        await single.ping()
-        reading = asyncio.create_task(read())
-        for _ in range(loop_steps):
-            await asyncio.sleep(0.001 if loop_steps == 100 else 0)
-        reading.cancel()
-        async with asyncio.timeout(10):
-            await asyncio.wait([reading])
-            await single.ping()
-
-    assert reading.cancelled()
 
 
 async def test_lock_held_over_the_timeout_is_unavailable(
@@ -271,15 +235,6 @@ async def test_lock_held_over_the_timeout_is_unavailable(
             )
 
     assert await workspace_names(database) == ["slow"]
-
-
-async def test_exhausted_pool_is_unavailable_and_recovers(short_timeout_database: Database) -> None:
-    async with short_timeout_database.unscoped_connection():
-        with pytest.raises(ServiceUnavailable) as refusal:
-            await short_timeout_database.ping()
-
-    assert refusal.value.retry_after == 2
-    await short_timeout_database.ping()
 
 
 async def test_pool_of_one_serves_many_readers_and_writers(

@@ -1,6 +1,7 @@
 """PostgreSQL driver: replaced connections, pool timeouts, and cancellation."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -12,9 +13,10 @@ from sqlalchemy import URL, func, make_url, select, text
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
 from app.db.core.database import Database, Reader
-from app.db.core.postgresql import driver_options
+from app.db.core.postgresql import connect, driver_options
 from app.db.core.postgresql_driver import PostgreSQLDriver
 from app.db.core.statements import Statement, compile_statement
+from app.db.core.write_session import WriteSession
 from app.db.models import Post
 from app.domain.errors import ServiceUnavailable
 from tests.db.core.stub_driver import StubDriver
@@ -191,6 +193,50 @@ async def test_unresponsive_connection_fails_only_one_read(database_url: str) ->
         assert silenced not in [await fetch_pid(driver) for _ in range(5)]
         # Both slots of the pool are usable again.
         assert silenced not in await asyncio.gather(*(fetch_pid(driver) for _ in range(10)))
+
+
+@pytest.mark.parametrize("statements_before", [0, 1])
+async def test_unresponsive_connection_fails_only_one_write(
+    database: Database, database_url: str, statements_before: int
+) -> None:
+    """The connection is silent from the transaction's first statement, or only from a later one."""
+    select_pid = text("SELECT pg_backend_pid()")
+
+    async def work(session: WriteSession) -> None:
+        for _ in range(statements_before):
+            await session.rows(select_pid)
+        proxy.silence()
+        await session.rows(select_pid)
+
+    async with tcp_proxy(database_url) as proxy, asyncio.timeout(10):
+        url = proxy.url.render_as_string(hide_password=False)
+        async with Database(url, pool_size=1, timeout=SHORT_TIMEOUT) as silent:
+            workspace = await add_workspace(silent)
+            with pytest.raises(ServiceUnavailable):
+                await silent.write(work)
+
+            await add_post(silent, workspace)
+
+    assert await database.read(workspace).count(COUNT_STATEMENT) == 1
+
+
+async def test_connections_break_if_the_network_stops_to_deliver(database_url: str) -> None:
+    async with tcp_proxy(database_url) as proxy:
+        connection = await connect(driver_options(proxy.url, SHORT_TIMEOUT, read_only=True))
+        opened: socket.socket = connection._transport.get_extra_info("socket")
+        options = [
+            opened.getsockopt(level, option)
+            for level, option in (
+                (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+                (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+                (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+                (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
+            )
+        ]
+        await connection.close()
+
+    assert options == [1, 10_000, 5, 2, 3]
 
 
 async def test_termination_message_on_an_idle_connection_causes_no_error(database_url: str) -> None:

@@ -1,19 +1,17 @@
 """SQLite only: no accidental files, cancelled statements, and planner statistics."""
 
-import asyncio
 import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
-import aiosqlite
 import pytest
-from sqlalchemy import Connection, TextClause, event, text
+from sqlalchemy import text
 
 from app.db.core.database import Database
 from app.db.migrations import SchemaMismatch, check_schema_version
 from app.domain.errors import ServiceUnavailable
-from tests.db.core.test_database import MINUTE_LONG_STATEMENT, only_on_sqlite, slow_statement
+from tests.db.core.test_database import only_on_sqlite
 from tests.factories import add_account, add_post, add_workspace, queued
 
 
@@ -62,58 +60,6 @@ async def test_schema_change_creates_the_file(missing_database: Database) -> Non
     async with missing_database.unscoped_connection() as connection:
         assert (await connection.execute(text("SELECT * FROM made"))).all() == []
     assert missing_database.missing_file() is None
-
-
-@only_on_sqlite
-async def test_cancelled_statement_interrupts_no_later_one(database_url: str) -> None:
-    """Later statements take longer than the interval at which an interrupt is repeated."""
-
-    async def read(statement: TextClause) -> object:
-        async with single.unscoped_connection() as connection:
-            return await connection.scalar(statement)
-
-    async with Database(database_url, pool_size=1) as single:
-        for _ in range(3):
-            reading = asyncio.create_task(read(MINUTE_LONG_STATEMENT))
-            await asyncio.sleep(0.1)
-            reading.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await reading
-            assert [await read(slow_statement(number)) for number in (10, 1_000_000)] == [
-                10,
-                1_000_000,
-            ]
-
-
-@only_on_sqlite
-async def test_statement_cancelled_before_it_begins_is_interrupted(database_url: str) -> None:
-    may_begin = threading.Event()
-    is_waiting = asyncio.Event()
-
-    async def read() -> None:
-        async with single.unscoped_connection() as connection:
-            await connection.execute(MINUTE_LONG_STATEMENT)
-
-    async with Database(database_url, pool_size=1, timeout=timedelta(minutes=5)) as single:
-        await single.ping()
-
-        @event.listens_for(single.read_engine.sync_engine, "before_cursor_execute", once=True)
-        def block_thread(connection: Connection, *_statement: object) -> None:
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, aiosqlite.Connection)
-            driver._tx.put_nowait((None, may_begin.wait))
-            is_waiting.set()
-
-        reading = asyncio.create_task(read())
-        await is_waiting.wait()
-        reading.cancel()
-        await asyncio.sleep(0)
-        may_begin.set()
-        async with asyncio.timeout(10):
-            await asyncio.wait([reading])
-            await single.ping()
-
-    assert reading.cancelled()
 
 
 async def analysed_tables(database: Database) -> set[str]:
