@@ -57,11 +57,8 @@ class Window:
 
     limit: RateLimit
     resets_at: float
-    count: int = 0
-
-    @property
-    def remaining(self) -> int:
-        return self.limit.amount - self.count
+    remaining: int
+    """Requests that the limit still allows in this window."""
 
 
 @dataclass(slots=True)
@@ -79,26 +76,22 @@ class WindowCounter:
     def __len__(self) -> int:
         return len(self._windows)
 
+    def window(self, caller: Hashable, now: float) -> Window:
+        """Return the current window of a caller; a new one, not stored, if it has none."""
+        window = self._windows.get(caller)
+        return self.new_window(now) if window is None or window.resets_at <= now else window
+
     def new_window(self, now: float) -> Window:
         """Return the window of a caller that has not sent a request yet."""
-        return Window(self.limit, now + self.limit.period.total_seconds())
+        return Window(self.limit, now + self.limit.period.total_seconds(), self.limit.amount)
 
-    def refusing_window(self, caller: Hashable, now: float, count: int = 1) -> Window | None:
-        """Return the caller's window if `count` more requests would exceed the limit."""
-        window = self._windows.get(caller)
-        if window is None or window.resets_at <= now:
-            return None if count <= self.limit.amount else self.new_window(now)
-        return None if window.count + count <= self.limit.amount else window
-
-    def add(self, caller: Hashable, now: float, count: int = 1) -> Window:
-        """Count requests of a caller in its window, or in a new one, and return the window."""
-        window = self._windows.get(caller)
-        if window is None or window.resets_at <= now:
+    def charge(self, caller: Hashable, window: Window, now: float, count: int) -> None:
+        """Count requests of a caller in the window that `window` returned for it."""
+        window.remaining -= count
+        if self._windows.get(caller) is not window:
             self._windows.pop(caller, None)
             self._evict(now)
-            window = self._windows[caller] = self.new_window(now)
-        window.count += count
-        return window
+            self._windows[caller] = window
 
     def _evict(self, now: float) -> None:
         """Remove expired windows, and the oldest ones until another fits."""

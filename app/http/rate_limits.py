@@ -2,8 +2,9 @@
 
 import ipaddress
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import datetime
+from operator import attrgetter
 
 from app.domain.errors import BulkLimitExceeded, RateLimitExceeded
 from app.domain.rate_limits import RateLimit, Window, WindowCounter
@@ -15,6 +16,8 @@ _UNLIMITED = 1_000_000
 _UNLIMITED_WINDOW_SECONDS = 60
 _IPV6_CLIENT_PREFIX_LENGTH = 64
 _MAX_ADDRESS_LENGTH = 64
+
+_end = attrgetter("resets_at")
 
 
 class RateLimits:
@@ -69,12 +72,13 @@ class RateLimits:
         a later one would lose its leases.
         """
         now = self._now().timestamp()
+        caller = _caller(request)
         kinds = [self._requests, self._publishing]
         if may_subscribe:
             kinds.append(self._subscriptions)
         refusing = []
         for counters in kinds:
-            window = _refusing_window(counters, _caller(request), now)
+            window = _refusing_window([counter.window(caller, now) for counter in counters], 1)
             if window is None:
                 return
             refusing.append(window)
@@ -139,7 +143,8 @@ class RateLimits:
     ) -> RateLimitStatus:
         """Count for a caller and return the status, or set the status of the request and raise."""
         now = self._now().timestamp()
-        refusing = _refusing_window(counters, caller, now, count)
+        windows = [counter.window(caller, now) for counter in counters]
+        refusing = _refusing_window(windows, count)
         if refusing is not None:
             request.rate_limit = _status(refusing)
             seconds = _seconds_until_reset(refusing, now)
@@ -148,7 +153,9 @@ class RateLimits:
                 f" Try again in {seconds} s.",
                 retry_after=seconds,
             )
-        return _tightest_status([counter.add(caller, now, count) for counter in counters], now)
+        for counter, window in zip(counters, windows, strict=True):
+            counter.charge(caller, window, now, count)
+        return _tightest_status(windows, now)
 
 
 def _caller(request: ApiRequest) -> Hashable:
@@ -156,31 +163,18 @@ def _caller(request: ApiRequest) -> Hashable:
     return request.api_key_id and request.api_key_id.int
 
 
-def _refusing_window(
-    counters: Sequence[WindowCounter], caller: Hashable, now: float, count: int = 1
-) -> Window | None:
+def _refusing_window(windows: Iterable[Window], count: int) -> Window | None:
     """Return the window that refuses `count` more for the longest time, if one does."""
-    refusing: Window | None = None
-    for counter in counters:
-        window = counter.refusing_window(caller, now, count)
-        if window is not None and (refusing is None or window.resets_at > refusing.resets_at):
-            refusing = window
-    return refusing
+    refusing = [window for window in windows if window.remaining < count]
+    return max(refusing, key=_end) if refusing else None
 
 
 def _tightest_status(windows: Sequence[Window], now: float) -> RateLimitStatus:
     """Return the status of the window with the fewest remaining requests; of equal ones the last to reset."""
-    tightest: Window | None = None
-    for window in windows:
-        if (
-            tightest is None
-            or window.remaining < tightest.remaining
-            or (window.remaining == tightest.remaining and window.resets_at > tightest.resets_at)
-        ):
-            tightest = window
-    if tightest is None:
+    if not windows:
         return RateLimitStatus(_UNLIMITED, _UNLIMITED, math.ceil(now) + _UNLIMITED_WINDOW_SECONDS)
-    return _status(tightest)
+    fewest = min([window.remaining for window in windows])
+    return _status(max([window for window in windows if window.remaining == fewest], key=_end))
 
 
 def _status(window: Window) -> RateLimitStatus:

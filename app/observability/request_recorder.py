@@ -71,7 +71,8 @@ class RequestRecorder:
 
     def request_started(self) -> None:
         self._in_progress += 1
-        self._schedule_flush()
+        if self._flush_timer is None:
+            self._schedule_flush()
 
     def request_failed(self, request_id: str, exception: Exception) -> None:
         """Log a failure that the client sees only masked or as unavailable."""
@@ -98,8 +99,8 @@ class RequestRecorder:
             self._lines.append(_raw_fields(request, status, seconds, level))
         if has_failed or self._finished >= _MAX_BATCH:
             self.flush()
-        else:
-            self._schedule_flush()  # the timer of its start has fired if the request was slow
+        elif self._flush_timer is None:  # the timer of its start has fired: the request was slow
+            self._schedule_flush()
 
     def flush(self) -> None:
         """Count all finished requests, and pass their lines to the thread that writes them."""
@@ -121,10 +122,9 @@ class RequestRecorder:
         self._writer.close()
 
     def _schedule_flush(self) -> None:
-        if self._flush_timer is None:
-            self._flush_timer = asyncio.get_running_loop().call_later(
-                _FLUSH_INTERVAL.total_seconds(), self.flush
-            )
+        self._flush_timer = asyncio.get_running_loop().call_later(
+            _FLUSH_INTERVAL.total_seconds(), self.flush
+        )
 
     def _write(self, lines: list[EventDict]) -> None:
         """Pass lines to the writer; while its buffer is full, count the dropped ones."""

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.rate_limits import RateLimit, WindowCounter, parse_rate_limits
+from app.domain.rate_limits import RateLimit, Window, WindowCounter, parse_rate_limits
 
 MINUTE = RateLimit(3, timedelta(minutes=1), "3 per minute")
 
@@ -76,14 +76,13 @@ def test_other_text_is_refused(text: str, problem: str) -> None:
 
 def count(counter: WindowCounter, caller: str, now: float, requests: int = 1) -> tuple[int, float]:
     """Count requests of a caller, and return what remains of its window and its end."""
-    window = counter.add(caller, now, requests)
-    assert window.remaining == remaining(counter, caller, now)
+    counter.charge(caller, counter.window(caller, now), now, requests)
+    window = counter.window(caller, now)
     return window.remaining, window.resets_at
 
 
 def remaining(counter: WindowCounter, caller: str, now: float) -> int:
-    """Number of requests that the counter does not refuse to a caller, at most 3."""
-    return max(n for n in range(4) if counter.refusing_window(caller, now, n) is None)
+    return counter.window(caller, now).remaining
 
 
 def test_window_starts_with_the_first_request_and_ends_after_the_period() -> None:
@@ -101,20 +100,15 @@ def test_callers_are_counted_separately() -> None:
     assert count(counter, "b", 1) == (2, 61)
 
 
-def test_only_requests_without_room_are_refused_and_nothing_is_stored() -> None:
+def test_new_window_is_stored_only_when_it_is_charged() -> None:
     counter = WindowCounter(MINUTE)
-    new = counter.new_window(100)
 
-    assert (new.limit, new.remaining, new.resets_at) == (MINUTE, 3, 160)
-    assert counter.refusing_window("a", 100, 3) is None
-    assert counter.refusing_window("a", 100, 4) == new
+    assert counter.window("a", 100) == counter.new_window(100) == Window(MINUTE, 160, 3)
     assert len(counter) == 0
 
-    used = counter.add("a", 100, 2)
-    assert counter.refusing_window("a", 159, 1) is None
-    assert counter.refusing_window("a", 159, 2) is used
-    assert counter.refusing_window("a", 160, 2) is None
-    assert used.remaining == 1
+    counter.charge("a", counter.window("a", 100), 100, 2)
+    assert counter.window("a", 159) == Window(MINUTE, 160, 1)
+    assert counter.window("a", 160) == Window(MINUTE, 220, 3)
 
 
 def test_number_of_windows_is_bounded_and_the_oldest_are_evicted() -> None:

@@ -217,15 +217,12 @@ async def destinations_for_posts(
     return [by_post[post_id] for post_id in ids]
 
 
-async def destinations_with_post(
-    reader: Reader, post_id: PostId, projection: Projection, post_projection: Projection
-) -> Sequence[Record]:
-    """Return all destinations of one post that is not deleted, each with the post as related row."""
-    return await reader.rows(_select_with_post(projection, post_projection), post_id=post_id)
-
-
 @cached_statement()
-def _select_with_post(projection: Projection, post_projection: Projection) -> Statement:
+def select_with_post(projection: Projection, post_projection: Projection) -> Statement:
+    """Select all destinations of the post `post_id`, each with the post as related row.
+
+    Selects nothing if the post is deleted.
+    """
     post = labelled_columns(POST_RELATION, POST_COLUMNS, post_projection, "id")
     return Statement(
         _exclude_deleted_posts(_select_destinations(projection).add_columns(*post))

@@ -4,14 +4,12 @@ https://graphql.github.io/graphql-over-http/draft/#sec-Request-Parameters
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from app.domain.errors import InvalidInput
 
 NO_QUERY = "query must be a GraphQL document."
 PERSISTED_QUERY = "extensions.persistedQuery"
-
-T = TypeVar("T")
 
 
 class OperationRequest(NamedTuple):
@@ -25,28 +23,29 @@ class OperationRequest(NamedTuple):
     operation_name: str | None = None
 
 
-def read_operation_request(parameters: Mapping[str, object]) -> OperationRequest:
+_PARAMETERS: Mapping[str, tuple[type, str]] = {
+    "operationName": (str, "a string"),
+    "variables": (dict, "a JSON object"),
+    "extensions": (dict, "a JSON object"),
+    "query": (str, "a GraphQL document"),
+    "documentId": (str, "a string"),
+}
+
+
+def read_operation_request(parameters: Mapping[str, Any]) -> OperationRequest:
     """Read the request parameters; raises InvalidInput for a wrong type. Unknown ones are ignored."""
-    operation_name = _read(parameters, "operationName", str, "a string")
-    variables = _read(parameters, "variables", dict, "a JSON object")
-    extensions = _read(parameters, "extensions", dict, "a JSON object")
-    query = _read(parameters, "query", str, "a GraphQL document")
-    document_id = _read(parameters, "documentId", str, "a string")
-    persisted = None if extensions is None else extensions.get("persistedQuery")
+    for name, (kind, form) in _PARAMETERS.items():
+        value = parameters.get(name)
+        if value is not None and not isinstance(value, kind):
+            raise InvalidInput(f"{name} must be {form}.", argument=name)
+    persisted = (parameters.get("extensions") or {}).get("persistedQuery")
     return OperationRequest(
-        query=query or None,
-        document_id=document_id or None,
+        query=parameters.get("query") or None,
+        document_id=parameters.get("documentId") or None,
         sha256_hash=None if persisted is None else _read_sha256_hash(persisted),
-        variables=variables,
-        operation_name=operation_name,
+        variables=parameters.get("variables"),
+        operation_name=parameters.get("operationName"),
     )
-
-
-def _read(parameters: Mapping[str, object], name: str, kind: type[T], form: str) -> T | None:
-    value = parameters.get(name)
-    if value is not None and not isinstance(value, kind):
-        raise InvalidInput(f"{name} must be {form}.", argument=name)
-    return value
 
 
 def _read_sha256_hash(persisted: object) -> str:

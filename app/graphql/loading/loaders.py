@@ -24,7 +24,6 @@ KEYS_PER_STATEMENT = 10_000
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
-OpenReader = Callable[[], Reader]
 BatchQuery = Callable[[Reader, Sequence[Key]], Awaitable[Sequence[AnyRow]]]
 
 
@@ -70,30 +69,30 @@ class Loaders:
 
     def __init__(
         self,
-        open_reader: OpenReader,
+        reader: Reader,
         clock: Callable[[], datetime],
         entry_limit: ResponseEntryLimit,
     ) -> None:
-        self._open_reader = open_reader
+        self._reader = reader
         self._clock = clock
         self._entry_limit = entry_limit
 
     @cached_property
     def posts_by_id(self) -> DataLoader[PostId, AnyRow | None]:
-        return _to_one_loader(self._open_reader, posts.posts_by_id, "id")
+        return _to_one_loader(self._reader, posts.posts_by_id, "id")
 
     @cached_property
     def destinations_by_id(self) -> DataLoader[DestinationId, AnyRow | None]:
-        return _to_one_loader(self._open_reader, destinations.destinations_by_id, "id")
+        return _to_one_loader(self._reader, destinations.destinations_by_id, "id")
 
     @cached_property
     def destinations_by_post_id(self) -> DataLoader[PostId, list[AnyRow]]:
         query = destinations.destinations_by_post_id
-        return _to_many_loader(self._open_reader, query, "post_id", self._entry_limit)
+        return _to_many_loader(self._reader, query, "post_id", self._entry_limit)
 
     @cached_property
     def accounts_by_id(self) -> DataLoader[AccountId, AnyRow | None]:
-        return _to_one_loader(self._open_reader, accounts.accounts_by_id, "id")
+        return _to_one_loader(self._reader, accounts.accounts_by_id, "id")
 
     @cached_property
     def activity_by_account_id(self) -> DataLoader[AccountId, AnyRow | None]:
@@ -101,21 +100,21 @@ class Loaders:
             since = self._clock() - ACTIVITY_WINDOW
             return await accounts.activity_by_account_id(reader, ids, since)
 
-        return _to_one_loader(self._open_reader, activity, "account_id")
+        return _to_one_loader(self._reader, activity, "account_id")
 
     @cached_property
     def attempts_by_destination_id(self) -> DataLoader[DestinationId, list[AnyRow]]:
         query = attempts.attempts_by_destination_id
-        return _to_many_loader(self._open_reader, query, "destination_id", self._entry_limit)
+        return _to_many_loader(self._reader, query, "destination_id", self._entry_limit)
 
 
 def _to_one_loader(
-    open_reader: OpenReader, query: BatchQuery[Key], key_column: str
+    reader: Reader, query: BatchQuery[Key], key_column: str
 ) -> DataLoader[Key, AnyRow | None]:
     """Create a loader of at most one row for each key."""
 
     async def load(keys: list[Key]) -> list[AnyRow | None]:
-        rows = await _fetch_in_batches(open_reader, query, keys)
+        rows = await _fetch_in_batches(reader, query, keys)
         row_by_key = {getattr(row, key_column): row for row in rows}
         return [row_by_key.get(key) for key in keys]
 
@@ -123,7 +122,7 @@ def _to_one_loader(
 
 
 def _to_many_loader(
-    open_reader: OpenReader,
+    reader: Reader,
     query: BatchQuery[Key],
     key_column: str,
     entry_limit: ResponseEntryLimit,
@@ -132,7 +131,7 @@ def _to_many_loader(
 
     async def load(keys: list[Key]) -> list[list[AnyRow]]:
         rows_by_key: defaultdict[Key, list[AnyRow]] = defaultdict(list)
-        for row in await _fetch_in_batches(open_reader, query, keys):
+        for row in await _fetch_in_batches(reader, query, keys):
             rows_by_key[getattr(row, key_column)].append(row)
         entry_limit.add(sum(len(rows_by_key[key]) for key in keys))
         return [rows_by_key[key] for key in keys]
@@ -141,11 +140,10 @@ def _to_many_loader(
 
 
 async def _fetch_in_batches(
-    open_reader: OpenReader, query: BatchQuery[Key], keys: Iterable[Key]
+    reader: Reader, query: BatchQuery[Key], keys: Iterable[Key]
 ) -> Sequence[AnyRow]:
     unique_keys = list(dict.fromkeys(keys))
     rows: list[AnyRow] = []
-    reader = open_reader()
     for start in range(0, len(unique_keys), KEYS_PER_STATEMENT):
         rows.extend(await query(reader, unique_keys[start : start + KEYS_PER_STATEMENT]))
     return rows

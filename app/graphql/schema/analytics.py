@@ -50,7 +50,7 @@ async def build_summary(
     info: Info, period: Period, start: datetime | None, end: datetime | None
 ) -> AnalyticsSummary:
     times = time_range(period, start=start, end=end, now=info.context.clock())
-    reader = info.context.read()
+    reader = info.context.reader
     post_rows = await analytics.posts_by_status(reader, times)
     destination_rows = await analytics.destinations_by_platform(reader, times)
 

@@ -118,7 +118,7 @@ async def read_change_page(
     request = parse_page_arguments(codec, first=first, after=after, last=None, before=None)
     position = None if request.after is None else _to_feed_position(request.after)
     event_filter = build_event_filter(types, post_id)
-    page = await read_events(context.read(), position, event_filter, limit=request.size)
+    page = await read_events(context.reader, position, event_filter, limit=request.size)
     context.entry_limit.add(len(page.events))
     return FeedPage(
         nodes=[FeedChange(event=event, cursor_codec=codec) for event in page.events],

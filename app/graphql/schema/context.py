@@ -67,10 +67,12 @@ class AppState:
 
 @dataclass(kw_only=True)
 class Context:
-    """State of one operation. Holds no database session: `read()` opens a short one."""
+    """State of one operation. Holds no database session: each statement of the reader has its own."""
 
     viewer: Viewer
     app_state: AppState
+    reader: Reader
+    """Reader of the viewer's workspace; each of its statements sees the latest commit."""
     request: ApiRequest
     """Request id, data for the log and the metrics, and whether a rate limit has counted the request."""
     entry_limit: ResponseEntryLimit
@@ -91,7 +93,7 @@ class Context:
 
     @cached_property
     def loaders(self) -> Loaders:
-        return Loaders(self.read, self.clock, self.entry_limit)
+        return Loaders(self.reader, self.clock, self.entry_limit)
 
     @cached_property
     def wait_budget(self) -> WaitBudget:
@@ -111,10 +113,6 @@ class Context:
 
     def clock(self) -> datetime:
         return self.app_state.clock()
-
-    def read(self) -> Reader:
-        """Open a reader of the viewer's workspace; each of its statements sees the latest commit."""
-        return self.app_state.database.read(self.viewer.workspace_id)
 
     def write_context(self, operation: str) -> WriteContext:
         """Describe a write of the viewer in their workspace, for events and the log."""

@@ -1,8 +1,8 @@
 """Lookahead: what a document selects of the objects that a field returns."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from graphql import FieldNode, GraphQLObjectType, GraphQLResolveInfo, get_named_type
 from graphql.language import SelectionSetNode
@@ -20,6 +20,8 @@ from app.graphql.loading.field_sources import (
     ToOne,
     field_source,
 )
+
+T = TypeVar("T")
 
 _NODE_PATHS = (("nodes",), ("edges", "node"))
 """Paths from a connection to its objects."""
@@ -60,6 +62,14 @@ class Selection:
         self._object_type = object_type
         self._selection_sets: SelectionSets = [node.selection_set for node in nodes]
         self._conditions: dict[str, list[tuple[Condition, ...]] | None] = {}
+        self._derived: dict[Callable[[Selection], object], Any] = {}
+
+    def derive(self, build: "Callable[[Selection], T]") -> T:
+        """Return what the function builds from the selection, built once for all executions."""
+        if build not in self._derived:
+            self._derived[build] = build(self)
+        derived: T = self._derived[build]
+        return derived
 
     @cached_property
     def projection(self) -> Projection:

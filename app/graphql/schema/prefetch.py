@@ -9,7 +9,7 @@ import structlog
 
 from app.db.core.database import Reader
 from app.db.core.paging import Direction, Page, PageRequest
-from app.db.core.statements import AnyRow
+from app.db.core.statements import AnyRow, Statement
 from app.db.repositories import destinations, posts
 from app.db.repositories.destinations import (
     POST_RELATION,
@@ -22,6 +22,7 @@ from app.domain.ids import PostId
 from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.connections import CountResult
 from app.graphql.schema.context import Info
+from app.graphql.schema.lookahead import Selection
 from app.graphql.schema.types import Post, load_post
 
 T = TypeVar("T")
@@ -58,17 +59,21 @@ class PrefetchedRelations(Mapping[str, Sequence[AnyRow]]):
 
 async def read_post(info: Info, post_id: PostId) -> Post | None:
     """Read a post, with its destinations in one statement if no other field could batch their load."""
-    context, projection = info.context, info.selection.projection
-    relation = projection.relations.get(_DESTINATIONS)
-    if relation is not None and info.selection.is_only_root_field:
-        rows = await _try_prefetch(
-            destinations.destinations_with_post(context.read(), post_id, relation, projection)
-        )
+    context, statement = info.context, info.selection.derive(_select_post_with_destinations)
+    if statement is not None:
+        rows = await _try_prefetch(context.reader.rows(statement, post_id=post_id))
         if rows:
             post_row = rows[0].related_classes[POST_RELATION](rows[0])
             prefetched = PrefetchedRelations(rows, context.entry_limit)
             return Post.from_row(post_row, context.clock(), prefetched)
     return await load_post(context, post_id)
+
+
+def _select_post_with_destinations(selection: Selection) -> Statement | None:
+    relation = selection.projection.relations.get(_DESTINATIONS)
+    if relation is None or not selection.is_only_root_field:
+        return None
+    return destinations.select_with_post(relation, selection.projection)
 
 
 async def read_posts(
@@ -81,13 +86,13 @@ async def read_posts(
     """Read a page of posts, with their destinations if the document selects them."""
     context, projection = info.context, info.selection.projection
     page = await posts.posts_page(
-        context.read(), criteria, order_field, direction, page_request, projection
+        context.reader, criteria, order_field, direction, page_request, projection
     )
     now, relation = context.clock(), projection.relations.get(_DESTINATIONS)
     rows_by_post = None
     if relation is not None and page.rows:
         rows_by_post = await _try_prefetch(
-            destinations.destinations_for_posts(context.read(), page.rows, relation)
+            destinations.destinations_for_posts(context.reader, page.rows, relation)
         )
     if rows_by_post is None:
         return page, [Post.from_row(row, now) for row in page.rows]
@@ -108,7 +113,7 @@ async def read_destinations(
     """Read a page of destinations, with their accounts if the document selects them."""
     read = partial(
         destinations.destinations_page,
-        info.context.read(),
+        info.context.reader,
         criteria,
         order_field,
         direction,
@@ -124,7 +129,7 @@ async def read_count(info: Info, count: Callable[[Reader], Awaitable[int]]) -> C
     if not info.selection.includes("totalCount", info.variable_values):
         return None
     try:
-        return await count(info.context.read())
+        return await count(info.context.reader)
     except Exception as error:  # noqa: BLE001 - the field raises it
         return error
 

@@ -200,7 +200,7 @@ class Query:
         extensions=requires(Scope.READ),
     )
     async def accounts(self, info: Info) -> list[Account] | None:
-        rows = await accounts.all_accounts(info.context.read())
+        rows = await accounts.all_accounts(info.context.reader)
         info.context.entry_limit.add(len(rows))
         now = info.context.clock()
         return [Account.from_row(row, now) for row in rows]

@@ -123,7 +123,7 @@ class Subscription:
         post_id: Annotated[UUID, argument(description="UUID of the post.")],
         after: ResumeAfter = None,
     ) -> AsyncGenerator[PendingEvent, None]:
-        if not await post_exists(info.context.read(), PostId(post_id)):
+        if not await post_exists(info.context.reader, PostId(post_id)):
             raise not_found_error("post", argument="postId")
 
         async def resolve(change: FeedChange, _context: Context) -> PostChange:
@@ -156,7 +156,7 @@ class Subscription:
             unchecked = _remaining_filter(change.event, criteria)
             if unchecked is None:
                 return None
-            row = await find_matching_destination(context.read(), key, unchecked, context.clock())
+            row = await find_matching_destination(context.reader, key, unchecked, context.clock())
             return None if row is None else DestinationChange(change=change, row=row)
 
         return await _subscribe(

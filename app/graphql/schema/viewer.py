@@ -57,7 +57,7 @@ class ViewerDetails:
     )
     async def stats(self, info: Info) -> WorkspaceStats | None:
         since = info.context.clock() - _RECENT_POSTS_WINDOW
-        reader = info.context.read()
+        reader = info.context.reader
         return WorkspaceStats(
             total_posts=await analytics.count_posts_created(reader, since=None),
             posts_last30d=await analytics.count_posts_created(reader, since),

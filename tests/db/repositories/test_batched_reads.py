@@ -25,9 +25,9 @@ DESTINATIONS = [UUID(int=number) for number in (6, 5, 4, 9, 8, 7, 3, 2, 1)]
 MISSING = UUID(int=99)
 
 POINT_READS: dict[str, tuple[Callable[[Reader, Any], Awaitable[Sequence[AnyRow]]], list[Any]]] = {
-    "destinations_with_post": (
-        lambda reader, key: destinations.destinations_with_post(
-            reader, PostId(key), WITH_ACCOUNT, ALL_COLUMNS
+    "select_with_post": (
+        lambda reader, key: reader.rows(
+            destinations.select_with_post(WITH_ACCOUNT, ALL_COLUMNS), post_id=key
         ),
         [*POSTS, MISSING],
     ),

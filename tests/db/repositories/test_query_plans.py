@@ -324,8 +324,8 @@ POINT_READS: dict[str, Query] = {
     "destinations_by_post_id": lambda reader: destinations.destinations_by_post_id(
         reader, POST_IDS[:1]
     ),
-    "destinations_with_post": lambda reader: destinations.destinations_with_post(
-        reader, POST_IDS[0], ALL_COLUMNS, ALL_COLUMNS
+    "select_with_post": lambda reader: reader.rows(
+        destinations.select_with_post(ALL_COLUMNS, ALL_COLUMNS), post_id=POST_IDS[0]
     ),
     "accounts_by_id": lambda reader: accounts.accounts_by_id(reader, ACCOUNT_IDS[:1]),
 }

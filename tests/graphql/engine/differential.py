@@ -143,6 +143,7 @@ class DifferentialBench:
                 workspace_name="acme",
                 workspace_kind=WorkspaceKind.LOCAL,
             ),
+            reader=self.database.read(self.workspace),
             app_state=AppState(
                 database=self.database,
                 clock=lambda: NOW,

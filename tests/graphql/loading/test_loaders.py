@@ -220,9 +220,8 @@ async def test_rest_api_has_no_response_entry_limit(acme: Tenant) -> None:
 
 
 def make_loaders(tenant: Tenant) -> Loaders:
-    return Loaders(
-        lambda: tenant.database.read(tenant.workspace), lambda: NOW, ResponseEntryLimit(None)
-    )
+    reader = tenant.database.read(tenant.workspace)
+    return Loaders(reader, lambda: NOW, ResponseEntryLimit(None))
 
 
 async def test_loader_accepts_any_number_of_keys(acme: Tenant) -> None:
