@@ -24,7 +24,7 @@ from app.domain.leases import (
 )
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import MutationInput, optional
-from app.graphql.schema.permissions import publisher_field
+from app.graphql.schema.permissions import publisher_mutation
 from app.graphql.schema.scalars import Json
 from app.services.claims import Claim, ClaimRequest, poll_for_claims
 
@@ -157,11 +157,10 @@ class ClaimVerificationsPayload:
 
 @strawberry.type
 class ClaimMutations:
-    @strawberry.mutation(
-        description="Claim due destinations: no other publisher gets them until the lease expires. Call"
+    @publisher_mutation(
+        "Claim due destinations: no other publisher gets them until the lease expires. Call"
         " `startAttempt` before the platform. A destination that is not started before its lease expires"
-        " can be claimed again.",
-        extensions=publisher_field(),
+        " can be claimed again."
     )
     async def claim_destinations(
         self, info: Info, input: MutationInput[ClaimDestinationsInput]
@@ -176,10 +175,9 @@ class ClaimMutations:
             ]
         )
 
-    @strawberry.mutation(
-        description="Claim destinations with an unknown outcome. Check the platform and report the result"
-        " with `reportVerified`. No other publisher gets them until the lease expires.",
-        extensions=publisher_field(),
+    @publisher_mutation(
+        "Claim destinations with an unknown outcome. Check the platform and report the result"
+        " with `reportVerified`. No other publisher gets them until the lease expires."
     )
     async def claim_verifications(
         self, info: Info, input: MutationInput[ClaimVerificationsInput]

@@ -8,7 +8,6 @@ import strawberry
 from strawberry import field
 
 from app.db.core.paging import PageRequest
-from app.domain.api_keys import Scope
 from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import DestinationId, PostId, validate_account_id
 from app.domain.manual_retries import MAX_RETRIES, RetryRefusal
@@ -20,7 +19,7 @@ from app.graphql.schema.inputs import (
     MutationInput,
     optional,
 )
-from app.graphql.schema.permissions import write_field
+from app.graphql.schema.permissions import write_mutation
 from app.graphql.schema.types import Destination, Post, load_destination, load_post
 from app.services import retries
 from app.services.retries import RetriedPage, StoredRetryDecision
@@ -114,10 +113,9 @@ class RetryDestinationsPayload:
 
 @strawberry.type
 class RetryMutations:
-    @strawberry.mutation(
-        description="Retry the failed destinations of a post: they are queued again immediately, published"
-        " ones stay unchanged. `attempts` keeps counting; the retry limits start over.",
-        extensions=write_field(Scope.WRITE),
+    @write_mutation(
+        "Retry the failed destinations of a post: they are queued again immediately, published"
+        " ones stay unchanged. `attempts` keeps counting; the retry limits start over."
     )
     async def retry_post(
         self, info: Info, input: MutationInput[RetryPostInput]
@@ -142,12 +140,11 @@ class RetryMutations:
             retried_count=_count_retried(decisions),
         )
 
-    @strawberry.mutation(
-        description=f"Retry the failed destinations that match a filter, at most {MAX_RETRIES:,} per call, in"
+    @write_mutation(
+        f"Retry the failed destinations that match a filter, at most {MAX_RETRIES:,} per call, in"
         " one transaction. A destination that may not be retried has a `refusal`. Unknown outcomes are"
         " always refused; only `retryPost` can force them. Cancelled destinations are skipped unless the"
-        " filter names the code CANCELLED.",
-        extensions=write_field(Scope.WRITE),
+        " filter names the code CANCELLED."
     )
     async def retry_destinations(
         self, info: Info, input: MutationInput[RetryDestinationsInput]
