@@ -4,6 +4,7 @@ Columns of the same row are plain non-null attributes. A field that needs anothe
 without its parent and is therefore nullable.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
 from math import ceil
@@ -41,12 +42,13 @@ from app.graphql.loading.field_sources import (
     source_metadata,
 )
 from app.graphql.schema.context import Context, Info
+from app.graphql.schema.inputs import to_record
 from app.graphql.schema.scalars import Json
 
 _LABEL_COLUMNS = ("account_name", "display_name", "platform_username", "id", "platform")
 """Columns from which the display label of an account is computed."""
 
-_ACCESS_COLUMNS = ("is_active", "needs_reconnection_since", "token_expires_at")
+_ACCESS_COLUMNS = tuple(field.name for field in dataclasses.fields(AccountAccess))
 """Columns that decide whether an account can post."""
 
 _POLL_COLUMNS = ("status", "due_at", "next_retry_at")
@@ -119,21 +121,8 @@ class Attempt:
 
     @classmethod
     def from_row(cls, row: AnyRow) -> "Attempt":
-        retry_after_ms = row.retry_after_ms
-        return cls(
-            attempt_id=row.id,
-            number=row.number,
-            kind=row.kind,
-            outcome=row.outcome,
-            category=row.category,
-            code=row.code,
-            message=row.message,
-            http_status=row.http_status,
-            retry_after_seconds=None if retry_after_ms is None else retry_after_ms / 1000,
-            worker=row.worker,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
-        )
+        seconds = None if row.retry_after_ms is None else row.retry_after_ms / 1000
+        return to_record(row, cls, attempt_id=row.id, retry_after_seconds=seconds)
 
 
 @strawberry.type(description="One post on one account: its publishing status and result.")
@@ -365,11 +354,7 @@ class Account(Node):
 
     @property
     def access(self) -> AccountAccess:
-        return AccountAccess(
-            is_active=self.row.is_active,
-            needs_reconnection_since=self.row.needs_reconnection_since,
-            token_expires_at=self.row.token_expires_at,
-        )
+        return to_record(self.row, AccountAccess)
 
     @strawberry.field(
         description="Best available name of the account; never empty.",
@@ -424,12 +409,7 @@ class Account(Node):
             permanent_failures=activity.permanent_failures_last7d,
             now=info.context.clock(),
         )
-        return AccountHealth(
-            status=verdict.status,
-            can_post=verdict.can_post,
-            reasons=list(verdict.reasons),
-            activity=activity,
-        )
+        return to_record(verdict, AccountHealth, reasons=list(verdict.reasons), activity=activity)
 
 
 async def load_post(context: Context, post_id: PostId | None) -> Post | None:

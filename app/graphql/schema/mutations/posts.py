@@ -165,11 +165,7 @@ class BlockedAccountWarning:
     @classmethod
     def from_warnings(cls, warnings: Sequence[AccountWarning]) -> list[Self]:
         return [
-            cls(
-                account_id=warning.account_id,
-                reason=warning.reason,
-                message=blocking_message(warning.reason),
-            )
+            to_record(warning, cls, message=blocking_message(warning.reason))
             for warning in warnings
         ]
 

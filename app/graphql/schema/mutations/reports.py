@@ -22,7 +22,7 @@ from app.domain.leases import MAX_LEASE, Lease, LeaseKind, validate_lease_durati
 from app.domain.settlement import Receipt
 from app.domain.verification import VerificationFinding
 from app.graphql.schema.context import Context, Info
-from app.graphql.schema.inputs import MutationInput, optional, passed_fields
+from app.graphql.schema.inputs import MutationInput, optional, passed_fields, to_record
 from app.graphql.schema.permissions import publisher_mutation
 from app.services.reports import ReportResult
 
@@ -164,13 +164,8 @@ class ReportPayload:
     @classmethod
     def from_result(cls, result: ReportResult) -> Self:
         state = result.destination.state
-        return cls(
-            receipt=result.receipt,
-            status=state.status,
-            outcome=state.outcome,
-            attempts=state.attempts,
-            will_retry=state.next_retry_at is not None,
-            next_retry_at=state.next_retry_at,
+        return to_record(
+            state, cls, receipt=result.receipt, will_retry=state.next_retry_at is not None
         )
 
 

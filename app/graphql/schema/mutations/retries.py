@@ -9,7 +9,7 @@ from strawberry import field
 
 from app.db.core.paging import PageRequest
 from app.domain.idempotency import IdempotencyKey
-from app.domain.ids import DestinationId, PostId, validate_account_id
+from app.domain.ids import DestinationId, PostId
 from app.domain.manual_retries import MAX_RETRIES, RetryRefusal
 from app.domain.validation.numbers import validate_number
 from app.graphql.schema.context import Context, Info
@@ -18,6 +18,8 @@ from app.graphql.schema.inputs import (
     DestinationFilterInput,
     MutationInput,
     optional,
+    to_record,
+    validate_account_ids,
 )
 from app.graphql.schema.permissions import write_mutation
 from app.graphql.schema.types import Destination, Post, load_destination, load_post
@@ -70,13 +72,10 @@ class DestinationRetry:
     @classmethod
     def from_decisions(cls, decisions: Sequence[StoredRetryDecision]) -> list[Self]:
         return [
-            cls(
-                destination_id=decision.destination_id,
-                post_id=decision.post_id,
-                account_id=decision.account_id,
-                platform=decision.platform,
+            to_record(
+                decision,
+                cls,
                 retried=decision.refusal is None,
-                refusal=decision.refusal,
                 fix=decision.refusal and decision.refusal.fix,
             )
             for decision in decisions
@@ -121,16 +120,11 @@ class RetryMutations:
         self, info: Info, input: MutationInput[RetryPostInput]
     ) -> RetryPostPayload | None:
         context, post_id = info.context, PostId(input.post_id)
-        account_ids = (
-            None
-            if input.account_ids is None
-            else [validate_account_id(number, "accountIds") for number in input.account_ids]
-        )
         decisions = await retries.retry_one_post(
             context.database,
             context.write_context("retryPost"),
             post_id,
-            account_ids=account_ids,
+            account_ids=validate_account_ids("accountIds", input.account_ids),
             force=input.force,
             idempotency_key=context.idempotency_key(input.idempotency_key),
         )
