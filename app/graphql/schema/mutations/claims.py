@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self
 from uuid import UUID
@@ -17,11 +17,10 @@ from app.domain.leases import (
     MAX_CLAIMS,
     MAX_LEASE,
     LeaseKind,
-    validate_claim_limit,
     validate_lease_duration,
     validate_platforms,
-    validate_wait_duration,
 )
+from app.domain.validation.numbers import validate_number, validate_seconds
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import MutationInput, optional
 from app.graphql.schema.permissions import publisher_mutation
@@ -52,7 +51,7 @@ class ClaimInput:
     def to_request(self) -> ClaimRequest:
         """Validate the values; raises InvalidInput, naming the field, for one out of its range."""
         return ClaimRequest(
-            limit=validate_claim_limit(self.limit, "limit"),
+            limit=validate_number(self.limit, "limit", 1, MAX_CLAIMS),
             lease_duration=validate_lease_duration(self.lease_seconds, "leaseSeconds"),
             platforms=validate_platforms(self.platforms, "platforms"),
         )
@@ -206,7 +205,7 @@ async def _long_poll(
     claim: Callable[[ClaimRequest], Awaitable[list[Claim]]],
 ) -> list[Claim]:
     request = claim_input.to_request()
-    wait = validate_wait_duration(claim_input.wait_seconds, "waitSeconds")
+    wait = validate_seconds(claim_input.wait_seconds, "waitSeconds", timedelta(), MAX_CLAIM_WAIT)
     # Checked before the claim: an error while the response is built could not undo the claim.
     context.entry_limit.add(request.limit)
     budget = context.wait_budget
