@@ -10,12 +10,7 @@ from uuid import UUID
 
 from app.db.core.database import Database, Reader
 from app.db.repositories.attempts import attempts_by_destination_id
-from app.db.repositories.claims import (
-    lock_due_destinations,
-    lock_unknown_outcomes,
-    workspaces_with_due_destinations,
-    workspaces_with_unknown_outcomes,
-)
+from app.db.repositories.claims import ClaimTime, lock_destinations, workspaces_to_claim_from
 from app.domain.accounts import Account, blocking_message, blocking_reason
 from app.domain.destinations import Destination
 from app.domain.errors import ServiceUnavailable
@@ -93,8 +88,9 @@ class ClaimService:
         """Claim in one transaction for each workspace; workspaces and platforms share the limit fairly."""
         now, rotation_start = self.clock(), WorkspaceId(self.new_id())
         async with self.database.unscoped_connection() as connection:
-            workspaces = await queue.find_workspaces(
+            workspaces = await workspaces_to_claim_from(
                 connection,
+                queue.claim_time,
                 now,
                 platforms=request.platforms,
                 workspace_id=self.publisher.workspace_id,
@@ -114,8 +110,9 @@ class ClaimService:
         self, request: ClaimRequest, queue: "_Queue", limit: int, uow: UnitOfWork
     ) -> list[Claim]:
         async def lock(platform: str | None, share: int) -> list[DestinationRef]:
-            now = uow.write_context.now
-            return await queue.lock(uow.reader, now, platform=platform, limit=share)
+            return await lock_destinations(
+                uow.reader, queue.claim_time, uow.write_context.now, platform=platform, limit=share
+            )
 
         platforms: Sequence[str | None] = [None]
         if request.platforms is not None:
@@ -184,9 +181,8 @@ class _DueDestinations:
     """Destinations to publish."""
 
     operation = "claimDestinations"
+    claim_time = ClaimTime.CLAIMABLE
     requires_access = True
-    find_workspaces = staticmethod(workspaces_with_due_destinations)
-    lock = staticmethod(lock_due_destinations)
     lease = staticmethod(claimed)
 
     async def attempt_starts(
@@ -199,9 +195,8 @@ class _UnknownOutcomes:
     """Destinations to verify."""
 
     operation = "claimVerifications"
+    claim_time = ClaimTime.VERIFIABLE
     requires_access = False
-    find_workspaces = staticmethod(workspaces_with_unknown_outcomes)
-    lock = staticmethod(lock_unknown_outcomes)
     lease = staticmethod(verification_claimed)
 
     async def attempt_starts(
