@@ -60,7 +60,7 @@ async def create_first_workspace(
             now=now,
         ):
             return False
-        await api_keys.insert_key(
+        await api_keys.upsert_key(
             session,
             workspace_id,
             key_id,

@@ -25,6 +25,7 @@ from app.db.repositories.posts import write_posts
 from app.demo.accounts import DemoAccount, demo_account
 from app.demo.contents import FINAL_FAILURES, RECOVERABLE_FAILURES, draw_content, draw_uuid
 from app.demo.simulation import (
+    WAIT,
     PostHistory,
     PublisherScript,
     SimulatedDestination,
@@ -32,7 +33,6 @@ from app.demo.simulation import (
     draw_seconds,
     fail,
     publish,
-    wait,
 )
 from app.domain.api_keys import NewApiKey, Scope, make_key
 from app.domain.destinations import ErrorCategory
@@ -148,7 +148,7 @@ async def _insert_workspace(session: WriteSession, dataset: Dataset) -> None:
         now=dataset.now,
     )
     await insert_accounts(session, WORKSPACE_ID, [account.account for account in dataset.accounts])
-    await api_keys.insert_key(
+    await api_keys.upsert_key(
         session,
         WORKSPACE_ID,
         ApiKeyId(draw_uuid(Random(_SEED))),
@@ -194,10 +194,10 @@ def _post(
 def _script(simulator: Simulator, account: DemoAccount, phase: str) -> PublisherScript:
     """Of an unfinished post, a third of the destinations is final."""
     if phase in ("draft", "scheduled"):
-        return wait
+        return WAIT
     if phase == "over" or simulator.rng.random() < 1 / 3:
         return _final_script(simulator.rng, account.account.platform)
-    return _retry_later if phase == "retrying" else _start
+    return [_retry_later if phase == "retrying" else _start]
 
 
 def _final_script(rng: Random, platform: str) -> PublisherScript:
@@ -223,5 +223,5 @@ def _retry_later(destination: SimulatedDestination) -> None:
 
 
 def _start(destination: SimulatedDestination) -> None:
-    destination.start(destination.due_at + draw_seconds(destination.rng, 0.4, 6))
+    destination.start(destination.seconds_after_due(0) + draw_seconds(destination.rng, 0.4, 6))
     destination.state = extended(destination.state, destination.now + _LEASE_MARGIN)

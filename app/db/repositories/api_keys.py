@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.core.database import Database
 from app.db.core.projections import columns_except
 from app.db.core.statements import AnyRow, Statement
-from app.db.core.types import ColumnValues, UtcDateTime
+from app.db.core.types import UtcDateTime
 from app.db.core.write_session import WriteSession
-from app.db.core.writes import insert_rows, insert_with_on_conflict
+from app.db.core.writes import insert_with_on_conflict
 from app.db.models import ApiKey, Workspace
 from app.domain.api_keys import NewApiKey, Scope
 from app.domain.ids import ApiKeyId, WorkspaceId
@@ -38,32 +38,6 @@ _KEY_BY_DIGEST = Statement(
 )
 
 
-async def insert_key(
-    session: WriteSession,
-    workspace_id: WorkspaceId,
-    key_id: ApiKeyId,
-    key: NewApiKey,
-    *,
-    name: str,
-    scopes: Sequence[Scope],
-    expires_at: datetime | None,
-    now: datetime,
-) -> None:
-    row: ColumnValues = {
-        "workspace_id": workspace_id,
-        "id": key_id,
-        "digest": key.digest,
-        "display_prefix": key.display_prefix,
-        "name": name,
-        "scopes": [scope.value for scope in scopes],
-        "created_at": now,
-        "expires_at": expires_at,
-        "revoked_at": None,
-        "last_used_at": None,
-    }
-    await insert_rows(session, ApiKey, [row])
-
-
 async def upsert_key(
     session: WriteSession,
     workspace_id: WorkspaceId,
@@ -72,6 +46,7 @@ async def upsert_key(
     *,
     name: str,
     scopes: Sequence[Scope],
+    expires_at: datetime | None,
     now: datetime,
 ) -> bool:
     """Insert or reactivate a key of the workspace; return False if another workspace has it."""
@@ -84,7 +59,7 @@ async def upsert_key(
         name=name,
         scopes=[scope.value for scope in scopes],
         created_at=now,
-        expires_at=None,
+        expires_at=expires_at,
         revoked_at=None,
         last_used_at=None,
     )
