@@ -1,4 +1,4 @@
-"""Manual retries of one post or of all that match a filter, and the operator's retry policy file."""
+"""Manual retries of one post, or of all destinations that match a filter."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
