@@ -71,6 +71,11 @@ def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -
     return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
+def _index_of_values(name: str, column: str, *others: str) -> Index:
+    """Return a partial index of the rows in which its first column is not NULL."""
+    return _partial_index(name, column, *others, where=f"{column} IS NOT NULL")
+
+
 _NOT_DELETED = "deleted_at IS NULL"
 """Condition of all queries of posts, so that the indexes do not contain deleted ones."""
 
@@ -276,32 +281,14 @@ class Destination(Base):
             where="published_at IS NOT NULL",
         ),
         # Claimable destinations; also the filter by overdue.
-        _partial_index(
-            "ix_destination_claimable", "claimable_at", "id", where="claimable_at IS NOT NULL"
-        ),
+        _index_of_values("ix_destination_claimable", "claimable_at", "id"),
         # Filters, newest first: most destinations never have an error.
-        _partial_index(
-            "ix_destination_error_category",
-            "error_category",
-            "created_at",
-            "id",
-            where="error_category IS NOT NULL",
-        ),
-        _partial_index(
-            "ix_destination_error_code",
-            "error_code",
-            "created_at",
-            "id",
-            where="error_code IS NOT NULL",
-        ),
+        _index_of_values("ix_destination_error_category", "error_category", "created_at", "id"),
+        _index_of_values("ix_destination_error_code", "error_code", "created_at", "id"),
         # Order and filter by next_retry_at. The primary key serves destinations without it.
-        _partial_index(
-            "ix_destination_next_retry", "next_retry_at", "id", where="next_retry_at IS NOT NULL"
-        ),
+        _index_of_values("ix_destination_next_retry", "next_retry_at", "id"),
         # Unknown outcomes to verify.
-        _partial_index(
-            "ix_destination_verifiable", "verifiable_at", "id", where="verifiable_at IS NOT NULL"
-        ),
+        _index_of_values("ix_destination_verifiable", "verifiable_at", "id"),
         # Queued and due destinations of accounts.
         _partial_index(
             "ix_destination_account_unsettled",
@@ -543,13 +530,7 @@ class WebhookDelivery(Base):
         _check(
             "next_try_at", "next_try_at IS NULL OR (delivered_at IS NULL AND given_up_at IS NULL)"
         ),
-        _partial_index(
-            "ix_webhook_delivery_due",
-            "next_try_at",
-            "workspace_id",
-            "id",
-            where="next_try_at IS NOT NULL",
-        ),
+        _index_of_values("ix_webhook_delivery_due", "next_try_at", "workspace_id", "id"),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -26,6 +26,7 @@ from app.domain.accounts import Account as DomainAccount
 from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import CANCELLED
 from app.domain.ids import AccountId, PostId, WorkspaceId
+from app.domain.times import FIRST_INSTANT
 
 ACCOUNT_COLUMNS = columns_except(Account)
 
@@ -238,11 +239,12 @@ async def posts_failed_with_auth(
 
     Served by ix_destination_account_failed.
     """
-    values: dict[str, object] = {"account_id": account_id, "limit": limit}
-    if failed_after is None:
-        rows = await reader.rows(_FAILED_WITH_AUTH, **values)
-    else:
-        rows = await reader.rows(_FAILED_WITH_AUTH_AFTER, **values, failed_after=failed_after)
+    rows = await reader.rows(
+        _FAILED_WITH_AUTH,
+        account_id=account_id,
+        failed_after=failed_after or FIRST_INSTANT,
+        limit=limit,
+    )
     return [PostId(row.post_id) for row in rows]
 
 
@@ -269,20 +271,17 @@ _QUEUED_COUNT = Statement(
         Destination.claimable_at.is_not(None),
     )
 )
-_SELECT_FAILED_WITH_AUTH = (
+_FAILED_WITH_AUTH = Statement(
     select(Destination.post_id)
     .join(Post, POST_JOIN)
     .where(
         Destination.account_id == bindparam("account_id"),
         Destination.error_category == ErrorCategory.AUTH,
         Destination.outcome == Outcome.FAILED,
+        Destination.settled_at >= bindparam("failed_after"),
         Post.deleted_at.is_(None),
         Post.imported_at.is_(None),
     )
     .order_by(Destination.settled_at, Destination.id)
     .limit(bindparam("limit"))
-)
-_FAILED_WITH_AUTH = Statement(_SELECT_FAILED_WITH_AUTH)
-_FAILED_WITH_AUTH_AFTER = Statement(
-    _SELECT_FAILED_WITH_AUTH.where(Destination.settled_at >= bindparam("failed_after"))
 )
