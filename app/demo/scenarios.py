@@ -92,10 +92,7 @@ _SCENARIOS: Sequence[
         "published on one account, in its second attempt on another",
         20 * HOUR,
         2 * MINUTE,
-        {
-            X: publish(),
-            THREADS: [attempt(63, TIMEOUT, 93), at(117, SimulatedDestination.start)],
-        },
+        {X: publish(), THREADS: [attempt(63, TIMEOUT, 93), at(117, SimulatedDestination.start)]},
     ),
     (
         "waiting for an automatic retry",
@@ -126,9 +123,7 @@ _SCENARIOS: Sequence[
         "published after a retry by hand",
         51 * HOUR,
         48 * HOUR,
-        {
-            FACEBOOK: [*fail(UNAVAILABLE), at(6 * 3600, SimulatedDestination.retry), *publish()],
-        },
+        {FACEBOOK: [*fail(UNAVAILABLE), at(6 * 3600, SimulatedDestination.retry), *publish()]},
     ),
     (
         "partially failed, published on two accounts and rejected by the third",
@@ -157,9 +152,7 @@ _SCENARIOS: Sequence[
         "published, according to a late report",
         41 * HOUR,
         None,
-        {
-            X: [at(2, SimulatedDestination.lose_lease), at(660, SimulatedDestination.report_late)],
-        },
+        {X: [at(2, SimulatedDestination.lose_lease), at(660, SimulatedDestination.report_late)]},
     ),
     (
         "published twice, a late report came after the retry",

@@ -17,13 +17,13 @@ from app.db.models import ApiKey, Workspace
 from app.domain.api_keys import NewApiKey, Scope
 from app.domain.ids import ApiKeyId, WorkspaceId
 
-_KEY_COLUMNS = (
+_SELECT_KEYS = select(
     ApiKey.workspace_id,
     *columns_except(ApiKey, "digest"),
     Workspace.name.label("workspace_name"),
     Workspace.kind.label("workspace_kind"),
-)
-"""Columns of a key except its digest, and the name and kind of its workspace."""
+).join(Workspace, Workspace.id == ApiKey.workspace_id)
+"""Keys without their digest, with the name and kind of their workspace."""
 
 
 async def find_key(database: Database, digest: bytes) -> AnyRow | None:
@@ -31,11 +31,7 @@ async def find_key(database: Database, digest: bytes) -> AnyRow | None:
     return await database.fetch_unscoped(_KEY_BY_DIGEST, digest=digest)
 
 
-_KEY_BY_DIGEST = Statement(
-    select(*_KEY_COLUMNS)
-    .join(Workspace, Workspace.id == ApiKey.workspace_id)
-    .where(ApiKey.digest == bindparam("digest"))
-)
+_KEY_BY_DIGEST = Statement(_SELECT_KEYS.where(ApiKey.digest == bindparam("digest")))
 
 
 async def upsert_key(
@@ -80,9 +76,7 @@ def _upsert_statement(*, is_sqlite: bool) -> Insert:
 async def list_keys(connection: AsyncConnection) -> Sequence[AnyRow]:
     """Return the keys of all workspaces, by workspace name and age."""
     result = await connection.execute(
-        select(*_KEY_COLUMNS)
-        .join(Workspace, Workspace.id == ApiKey.workspace_id)
-        .order_by(Workspace.name, ApiKey.created_at, ApiKey.id)
+        _SELECT_KEYS.order_by(Workspace.name, ApiKey.created_at, ApiKey.id)
     )
     return result.all()
 

@@ -15,7 +15,7 @@ from app.domain.destinations import DestinationStatus
 from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.posts import DEFAULT_TIMEZONE, MAX_DESTINATIONS, STATUS_BY_NAME, PostStatus
-from app.domain.validation.object_reader import ObjectReader
+from app.domain.validation.object_reader import MAX_INT32, ObjectReader
 from app.domain.validation.post_contents import MAX_CONTENT_LENGTH
 from app.domain.validation.text import MAX_NAME_LENGTH
 
@@ -348,7 +348,7 @@ def _parse_destination(reader: ObjectReader) -> DestinationRecord:
         platform_post_id=reader.text_or_number("platform_post_id", max_length=MAX_NAME_LENGTH),
         platform_post_url=reader.url("platform_post_url"),
         error=None if error is None else _truncate_error(error),
-        attempts=reader.count("attempts"),
+        attempts=reader.whole_number("attempts", 0, MAX_INT32) or 0,
         next_retry_at=next_retry_at,
     )
 
