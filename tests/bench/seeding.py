@@ -19,7 +19,7 @@ from app.db.core.database import Database
 from app.db.core.write_session import WriteSession
 from app.db.migrations import migrate
 from app.db.repositories import api_keys, workspaces
-from app.db.repositories.accounts import insert_accounts
+from app.db.repositories.accounts import write_accounts
 from app.db.repositories.attempts import insert_histories
 from app.db.repositories.posts import write_posts
 from app.demo.accounts import DemoAccount, demo_account
@@ -147,7 +147,8 @@ async def _insert_workspace(session: WriteSession, dataset: Dataset) -> None:
         next_account_id=ACCOUNTS + 1,
         now=dataset.now,
     )
-    await insert_accounts(session, WORKSPACE_ID, [account.account for account in dataset.accounts])
+    accounts = [account.account for account in dataset.accounts]
+    await write_accounts(session, WORKSPACE_ID, accounts, previous=())
     await api_keys.upsert_key(
         session,
         WORKSPACE_ID,

@@ -18,9 +18,9 @@ from app.db.core.projections import (
     projected_columns,
 )
 from app.db.core.statements import AnyRow, AnySelect, Statement, decoded_values
-from app.db.core.types import ColumnValues, field_names
+from app.db.core.types import field_names
 from app.db.core.write_session import WriteSession
-from app.db.core.writes import acquire_advisory_lock, insert_rows, update_rows
+from app.db.core.writes import acquire_advisory_lock, write_rows
 from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, Destination, Post
 from app.domain.accounts import Account as DomainAccount
 from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus, ErrorCategory, Outcome
@@ -172,22 +172,16 @@ _BY_PLATFORM_USER = Statement(
 )
 
 
-async def insert_accounts(
-    session: WriteSession, workspace_id: WorkspaceId, accounts: Collection[DomainAccount]
+async def write_accounts(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    accounts: Collection[DomainAccount],
+    *,
+    previous: Collection[AccountId],
 ) -> None:
-    await insert_rows(session, Account, _account_rows(workspace_id, accounts))
-
-
-async def update_accounts(
-    session: WriteSession, workspace_id: WorkspaceId, accounts: Collection[DomainAccount]
-) -> None:
-    await update_rows(session, Account, _account_rows(workspace_id, accounts))
-
-
-def _account_rows(
-    workspace_id: WorkspaceId, accounts: Collection[DomainAccount]
-) -> list[ColumnValues]:
-    return [{"workspace_id": workspace_id, **asdict(account)} for account in accounts]
+    """Write accounts; `previous` has the ids of those that exist."""
+    rows = [{"workspace_id": workspace_id, **asdict(account)} for account in accounts]
+    await write_rows(session, Account, rows, stored_ids=previous)
 
 
 async def blocked_accounts_with_due(
