@@ -5,19 +5,17 @@
 """
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
 from app.domain.validation.object_reader import ObjectReader
 from app.settings import SettingsError
-
-T = TypeVar("T")
 
 _MAX_SECONDS = 365 * 24 * 60 * 60
 _MAX_FACTOR = 100
@@ -76,44 +74,27 @@ def _parse_categories(
 
 def _parse_policy(table: ObjectReader, default: RetryPolicy) -> RetryPolicy:
     table.forbid_unknown(_KEYS)
-    base = _parse_seconds(table, "base_seconds", default.base)
-    min_wait = _parse_seconds(table, "min_wait_seconds", default.min_wait)
-    return RetryPolicy(
-        base=base,
-        factor=_default_if_none(table.number("factor", 1, _MAX_FACTOR), default.factor),
-        cap=_parse_seconds_at_least(base, table, "base_seconds", "cap_seconds", default.cap),
-        max_attempts=_default_if_none(
-            table.whole_number("max_attempts", 1, _MAX_ATTEMPTS), default.max_attempts
-        ),
-        counts_attempts=_default_if_none(table.boolean("counts_attempts"), default.counts_attempts),
-        max_age=_parse_seconds(table, "max_age_seconds", default.max_age),
-        heeds_retry_after=_default_if_none(
-            table.boolean("heeds_retry_after"), default.heeds_retry_after
-        ),
-        min_wait=min_wait,
-        max_wait=_parse_seconds_at_least(
-            min_wait, table, "min_wait_seconds", "max_wait_seconds", default.max_wait
-        ),
-    )
-
-
-def _parse_seconds_at_least(
-    minimum: timedelta, table: ObjectReader, minimum_name: str, name: str, default: timedelta
-) -> timedelta:
-    value = _parse_seconds(table, name, default)
-    if value < minimum:
-        raise table.error(
-            name,
-            f"is {value.total_seconds():.0f}, which must not be less than {minimum_name}:"
-            f" {minimum.total_seconds():.0f}",
-        )
-    return value
+    durations = {
+        name: _parse_seconds(table, f"{name}_seconds", getattr(default, name))
+        for name in _DURATIONS
+    }
+    for low, high in (("base", "cap"), ("min_wait", "max_wait")):
+        if durations[high] < durations[low]:
+            raise table.error(
+                f"{high}_seconds",
+                f"is {durations[high].total_seconds():.0f}, which must not be less than"
+                f" {low}_seconds: {durations[low].total_seconds():.0f}",
+            )
+    overrides = {
+        "factor": table.number("factor", 1, _MAX_FACTOR),
+        "max_attempts": table.whole_number("max_attempts", 1, _MAX_ATTEMPTS),
+        "counts_attempts": table.boolean("counts_attempts"),
+        "heeds_retry_after": table.boolean("heeds_retry_after"),
+    }
+    override: Callable[..., RetryPolicy] = partial(replace, default)
+    return override(**durations, **{k: v for k, v in overrides.items() if v is not None})
 
 
 def _parse_seconds(table: ObjectReader, name: str, default: timedelta) -> timedelta:
     value = table.whole_number(name, 1, _MAX_SECONDS)
     return default if value is None else timedelta(seconds=value)
-
-
-def _default_if_none(value: T | None, default: T) -> T:
-    return default if value is None else value
