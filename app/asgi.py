@@ -143,7 +143,7 @@ def create_app(
         http=HttpApplication(
             router,
             recorder=recorder,
-            render=_ApiErrorRenderer(clock),
+            render=partial(_render_error, clock),
             cors=Cors(settings.cors_origins) if settings.cors_origins else None,
             default_rate_limit=graphql_service.app_state.rate_limits.default_status,
             timeout=settings.request_timeout,
@@ -301,17 +301,12 @@ async def _lifespan(
                 await graphql_service.response_cache.close()
 
 
-class _ApiErrorRenderer:
-    """Formatter of errors in the style of the called API: GraphQL on its path, else the REST envelope."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
-    def __call__(self, request: HttpRequest, error: PostResultsError) -> BytesResponse:
-        if request.path == request.root_path + GRAPHQL_PATH:
-            accept = request.combined_header(b"accept")
-            return graphql_error_response(accept, request.request_id, error)
-        return error_response(request, error, self._clock())
+def _render_error(clock: Clock, request: HttpRequest, error: PostResultsError) -> BytesResponse:
+    """Format an error in the style of the called API: GraphQL on its path, else the REST envelope."""
+    if request.path == request.root_path + GRAPHQL_PATH:
+        accept = request.combined_header(b"accept")
+        return graphql_error_response(accept, request.request_id, error)
+    return error_response(request, error, clock())
 
 
 async def _load_signing_key(settings: Settings, database: Database) -> bytes:

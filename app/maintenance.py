@@ -11,9 +11,8 @@ from app.db.core.database import Database
 from app.db.core.sqlite import STATISTICS_MAX_AGE
 from app.domain.times import Clock
 from app.services.api_keys import LastUsedRecorder
-from app.services.expirations import run_expirations
+from app.services.expirations import prune_events, prune_idempotency_keys, run_expirations
 from app.services.periodic import run_periodically
-from app.services.retention import prune_events, prune_idempotency_keys
 
 _KEY_USAGE_FLUSH_INTERVAL = timedelta(seconds=30)
 """Maximum delay until the last use of an API key is stored."""

@@ -7,7 +7,7 @@ PROMETHEUS_MULTIPROC_DIR, the directory that server processes share for metrics.
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -177,21 +177,17 @@ def _parse_secret_key(text: str) -> str | None:
 
 
 def _setting(
-    variable: str,
-    default: str | None,
-    parse: Callable[[str], Any],
-    doc: str,
-    *,
-    is_secret: bool = False,
+    default: str | None, parse: Callable[[str], Any], doc: str, *, is_secret: bool = False
 ) -> Any:
-    """Declare a field of Settings; `default` is the text as in the environment.
+    """Declare a setting, whose variable is the name of the field in upper case.
 
-    The value of a secret appears neither in the repr of Settings nor in errors.
+    `default` is the text as in the environment. The value of a secret appears neither in the repr of
+    Settings nor in errors.
     """
     return field(
         default=None if default is None else parse(default),
         repr=not is_secret,
-        metadata={"variable": variable, "default": default, "parse": parse, "doc": doc},
+        metadata={"default": default, "parse": parse, "doc": doc},
     )
 
 
@@ -199,68 +195,49 @@ def _setting(
 class GraphQLLimits:
     """Limits of one GraphQL request; a request that exceeds one is refused with LIMIT_EXCEEDED.
 
-    The lowest possible values still allow the documents of the REST API.
+    Their variables begin with GRAPHQL_MAX_. The lowest possible values still allow the documents of the
+    REST API.
     """
 
-    depth: int = _setting(
-        "GRAPHQL_MAX_DEPTH", "15", _integer_parser(5, 1000), "Maximum levels of nested fields."
-    )
+    depth: int = _setting("15", _integer_parser(5, 1000), "Maximum levels of nested fields.")
     introspection_depth: int = _setting(
-        "GRAPHQL_MAX_INTROSPECTION_DEPTH",
         "20",
         _integer_parser(1, 1000),
         "Maximum levels of nested fields below `__schema` and `__type`.",
     )
-    tokens: int = _setting(
-        "GRAPHQL_MAX_TOKENS",
-        "2000",
-        _integer_parser(200, 1_000_000),
-        "Maximum tokens of a document.",
-    )
+    tokens: int = _setting("2000", _integer_parser(200, 1_000_000), "Maximum tokens of a document.")
     fields: int = _setting(
-        "GRAPHQL_MAX_FIELDS",
         "500",
         _integer_parser(50, 1_000_000),
         "Maximum fields, counted after fragments are expanded.",
     )
     aliases: int = _setting(
-        "GRAPHQL_MAX_ALIASES",
         "30",
         _integer_parser(30, 1_000_000),
         "Maximum aliases, counted after fragments are expanded.",
     )
     root_fields: int = _setting(
-        "GRAPHQL_MAX_ROOT_FIELDS",
-        "20",
-        _integer_parser(1, 1_000_000),
-        "Maximum root fields of the operation.",
+        "20", _integer_parser(1, 1_000_000), "Maximum root fields of the operation."
     )
     directives: int = _setting(
-        "GRAPHQL_MAX_DIRECTIVES",
         "50",
         _integer_parser(0, 1_000_000),
         "Maximum directives, counted after fragments are expanded.",
     )
     operations: int = _setting(
-        "GRAPHQL_MAX_OPERATIONS",
-        "5",
-        _integer_parser(1, 1_000_000),
-        "Maximum operations in a document.",
+        "5", _integer_parser(1, 1_000_000), "Maximum operations in a document."
     )
     nodes: int = _setting(
-        "GRAPHQL_MAX_NODES",
         "2000",
         _integer_parser(100, 1_000_000),
         "Maximum nodes that the connections of one request can return: page size × number of parents.",
     )
     list_entries: int = _setting(
-        "GRAPHQL_MAX_LIST_ENTRIES",
         "10000",
         _integer_parser(1, 10_000_000),
         "Maximum entries of lists without a page size (destinations, attempts, accounts) in a response.",
     )
     ids: int = _setting(
-        "GRAPHQL_MAX_IDS",
         "100",
         _integer_parser(100, 10_000),
         "Maximum ids, or other values, in a list argument. A mutation can always have 500.",
@@ -272,65 +249,52 @@ class Settings:
     """All settings. Durations are timedeltas, lists are tuples."""
 
     database_url: str = _setting(
-        "DATABASE_URL",
         "sqlite:///post-results.db",
         _parse_database_url,
         "`sqlite:///file.db` (relative to the working directory; `sqlite:////` is absolute) or"
         " `postgresql://user:password@host/database`.",
         is_secret=True,
     )
-    host: str = _setting("HOST", "127.0.0.1", _parse_host, "Address to listen on.")
-    port: int = _setting("PORT", "8000", _integer_parser(0, 65535), "Port to listen on.")
+    host: str = _setting("127.0.0.1", _parse_host, "Address to listen on.")
+    port: int = _setting("8000", _integer_parser(0, 65535), "Port to listen on.")
     workers: int = _setting(
-        "WORKERS",
-        "1",
-        _integer_parser(1, 256),
-        "Server processes. Use PostgreSQL for more than one.",
+        "1", _integer_parser(1, 256), "Server processes. Use PostgreSQL for more than one."
     )
     with_worker: bool = _setting(
-        "WITH_WORKER",
         "no",
         _parse_boolean,
         "`yes` is the same as `serve --with-worker`: each server process also publishes.",
     )
     worker_concurrency: int = _setting(
-        "WORKER_CONCURRENCY",
         "8",
         _integer_parser(1, MAX_CLAIMS),
         "Posts that a worker publishes or verifies concurrently.",
     )
     worker_lease: timedelta = _setting(
-        "WORKER_LEASE",
         "60",
         _seconds_parser(MIN_LEASE.total_seconds(), MAX_LEASE.total_seconds()),
         "Duration of a lease in seconds. A worker renews its leases; after it has died, other workers take"
         " over when they expire.",
     )
     sandbox_file: Path | None = _setting(
-        "SANDBOX_FILE",
         None,
         _parse_path,
         "File in which the sandbox stores its publications. Not set: the memory of each process.",
     )
     demo: bool = _setting(
-        "DEMO",
         "no",
         _parse_boolean,
         "`yes` is the same as `serve --demo`: load the demo data once and show the demo key to every"
         " visitor.",
     )
     demo_api_key: str | None = _setting(
-        "DEMO_API_KEY",
         None,
         str,
         "API key of the demo workspace. Not set: a well-known key, printed at startup.",
         is_secret=True,
     )
-    api_key_prefix: str = _setting(
-        "API_KEY_PREFIX", "pe_live_", _parse_key_prefix, "Prefix of every API key."
-    )
+    api_key_prefix: str = _setting("pe_live_", _parse_key_prefix, "Prefix of every API key.")
     secret_key: str | None = _setting(
-        "SECRET_KEY",
         None,
         _parse_secret_key,
         "Key that signs cursors and leases. Not set: generated at the first start and stored in the database."
@@ -339,149 +303,112 @@ class Settings:
         is_secret=True,
     )
     rate_limit: tuple[RateLimit, ...] = _setting(
-        "RATE_LIMIT",
         "60/minute;1000/hour",
         _parse_rate_limit_setting,
         "Requests per API key and process; `off` disables every rate limit.",
     )
     failed_auth_rate_limit: tuple[RateLimit, ...] = _setting(
-        "FAILED_AUTH_RATE_LIMIT",
         "20/minute",
         _parse_rate_limit_setting,
         "Failed authentications per client address and process.",
     )
     create_rate_limit: tuple[RateLimit, ...] = _setting(
-        "CREATE_RATE_LIMIT",
         "60/minute",
         _parse_rate_limit_setting,
         "Posts created per API key and process; each post of a bulk request counts.",
     )
     publish_rate_limit: tuple[RateLimit, ...] = _setting(
-        "PUBLISH_RATE_LIMIT",
         "6000/minute",
         _parse_rate_limit_setting,
         "Requests that only claim and report, per API key and process. No other limit counts them.",
     )
     subscribe_rate_limit: tuple[RateLimit, ...] = _setting(
-        "SUBSCRIBE_RATE_LIMIT",
         "6000/minute",
         _parse_rate_limit_setting,
         "New subscriptions per API key and process. The first use of a document counts against `RATE_LIMIT`"
         " instead.",
     )
     cors_origins: tuple[str, ...] = _setting(
-        "CORS_ORIGINS",
-        "",
-        _parse_origins,
-        "Origins whose pages may call the API, separated by commas.",
+        "", _parse_origins, "Origins whose pages may call the API, separated by commas."
     )
     trusted_proxies: tuple[str, ...] = _setting(
-        "TRUSTED_PROXIES",
         "",
         _parse_networks,
         "Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto headers are trusted, separated by"
         " commas.",
     )
-    root_path: str = _setting(
-        "ROOT_PATH", "", _parse_root_path, "Path under which a proxy serves this server."
-    )
+    root_path: str = _setting("", _parse_root_path, "Path under which a proxy serves this server.")
     request_timeout: timedelta = _setting(
-        "REQUEST_TIMEOUT",
-        "30",
-        _seconds_parser(0.1, 3600),
-        "Seconds until a request is aborted with 503.",
+        "30", _seconds_parser(0.1, 3600), "Seconds until a request is aborted with 503."
     )
     shutdown_timeout: timedelta = _setting(
-        "SHUTDOWN_TIMEOUT",
         "10",
         _seconds_parser(0, 3600),
         "Seconds that running requests have to complete at shutdown. The attempts of a worker then have the"
         " same time.",
     )
     max_body_bytes: int = _setting(
-        "MAX_BODY_BYTES",
-        "1048576",
-        _integer_parser(1, 2**31 - 1),
-        "Maximum bytes of a request body.",
+        "1048576", _integer_parser(1, 2**31 - 1), "Maximum bytes of a request body."
     )
     fast_path: bool = _setting(
-        "FAST_PATH",
         "yes",
         _parse_boolean,
         "`no` parses and validates each document every time, and executes it with graphql-core only; the"
         " responses are the same.",
     )
     persisted_queries_bytes: int = _setting(
-        "PERSISTED_QUERIES_BYTES",
         "4194304",
         _integer_parser(0, 2**31 - 1),
         "Bytes of memory for automatic persisted queries, per process; 0 disables them.",
     )
     trusted_documents: tuple[Path, ...] = _setting(
-        "TRUSTED_DOCUMENTS",
         "",
         _parse_paths,
         "Files with the only GraphQL documents that are executed, separated by commas. Not set: every"
         " document is executed.",
     )
     retry_policy_file: Path | None = _setting(
-        "RETRY_POLICY_FILE",
-        None,
-        _parse_path,
-        "TOML file with custom retry policies. Not set: the defaults.",
+        None, _parse_path, "TOML file with custom retry policies. Not set: the defaults."
     )
     max_sockets: int = _setting(
-        "MAX_SOCKETS",
         "10000",
         _integer_parser(1, 1_000_000),
         "Maximum open WebSockets per process, and a quarter of this number of unauthenticated ones.",
     )
     max_subscriptions: int = _setting(
-        "MAX_SUBSCRIPTIONS",
         "10000",
         _integer_parser(1, 1_000_000),
         "Maximum open subscriptions per process. Long polls count too.",
     )
     max_subscriptions_per_key: int = _setting(
-        "MAX_SUBSCRIPTIONS_PER_KEY",
         "2000",
         _integer_parser(1, 1_000_000),
         "Maximum open subscriptions, and maximum open WebSockets, per API key and process.",
     )
     max_subscriptions_per_socket: int = _setting(
-        "MAX_SUBSCRIPTIONS_PER_SOCKET",
-        "10",
-        _integer_parser(1, 1_000),
-        "Maximum concurrent operations on one WebSocket.",
+        "10", _integer_parser(1, 1_000), "Maximum concurrent operations on one WebSocket."
     )
     changes_retention: timedelta = _setting(
-        "CHANGES_RETENTION",
         "2592000",
         _seconds_parser(1, 999_999_999),
         "Seconds for which changes are stored, at most a tenth longer. A client with an older cursor must"
         " read its data again.",
     )
     database_pool_size: int = _setting(
-        "DATABASE_POOL_SIZE",
         "5",
         _integer_parser(1, 1000),
         "Read connections per process. With PostgreSQL, each process also opens up to the same number for"
         " writes, two for batches of reads, and one for notifications.",
     )
     database_timeout: timedelta = _setting(
-        "DATABASE_TIMEOUT",
-        "10",
-        _seconds_parser(5, 3600),
-        "Seconds to wait for a connection, a lock or a statement.",
+        "10", _seconds_parser(5, 3600), "Seconds to wait for a connection, a lock or a statement."
     )
     log_level: str = _setting(
-        "LOG_LEVEL",
         "info",
         _choice_parser("debug", "info", "warning", "error"),
         "Minimum level of log messages.",
     )
     log_format: str = _setting(
-        "LOG_FORMAT",
         "json",
         _choice_parser("json", "console"),
         "`json`: one JSON object per line. `console`: readable text.",
@@ -495,10 +422,15 @@ class Settings:
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read all settings; an empty variable counts as not set."""
-    settings = Settings(
-        graphql=GraphQLLimits(**_read_values(GraphQLLimits, environment)),
-        **_read_values(Settings, environment),
-    )
+    values: dict[type, dict[str, Any]] = {Settings: {}, GraphQLLimits: {}}
+    for record, variable, item in declared_settings():
+        if text := environment.get(variable, "").strip():
+            try:
+                values[record][item.name] = _parse_value(item.metadata["parse"], text)
+            except _InvalidValue as problem:
+                value = f"; it is {text!r}" if item.repr else ""
+                raise SettingsError(f"{variable} {problem}{value}.") from None
+    settings = Settings(graphql=GraphQLLimits(**values[GraphQLLimits]), **values[Settings])
     if settings.demo_api_key and not is_well_formed(settings.demo_api_key, settings.api_key_prefix):
         raise SettingsError(
             f"DEMO_API_KEY must be {settings.api_key_prefix} followed by 32 lower-case hex digits."
@@ -506,20 +438,21 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return settings
 
 
-def _read_values(
-    settings_class: type[Settings] | type[GraphQLLimits], environment: Mapping[str, str]
-) -> dict[str, Any]:
-    values = {}
-    for item in fields(settings_class):
-        variable = item.metadata.get("variable")
-        if variable is None or not (text := environment.get(variable, "").strip()):
-            continue
-        try:
-            values[item.name] = _parse_value(item.metadata["parse"], text)
-        except _InvalidValue as problem:
-            value = f"; it is {text!r}" if item.repr else ""
-            raise SettingsError(f"{variable} {problem}{value}.") from None
-    return values
+def settings_table() -> str:
+    """Format the settings as the Markdown table of `app/docs/settings.md`."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for _, variable, item in declared_settings():
+        default = f"`{item.metadata['default']}`" if item.metadata["default"] else "—"
+        rows.append(f"| `{variable}` | {default} | {item.metadata['doc']} |")
+    return "\n".join(rows)
+
+
+def declared_settings() -> Iterator[tuple[type, str, Field[Any]]]:
+    """Yield the record, the variable and the field of each setting."""
+    for record, prefix in ((Settings, ""), (GraphQLLimits, "GRAPHQL_MAX_")):
+        for item in fields(record):
+            if item.metadata:
+                yield record, f"{prefix}{item.name}".upper(), item
 
 
 def _parse_value(parse: Callable[[str], Any], text: str) -> Any:
@@ -528,19 +461,3 @@ def _parse_value(parse: Callable[[str], Any], text: str) -> Any:
     except UnicodeEncodeError:
         raise _InvalidValue("must be text in UTF-8") from None
     return parse(text)
-
-
-def settings_table() -> str:
-    """Format the settings as the Markdown table of `app/docs/settings.md`."""
-    rows = [
-        f"| `{variable}` | {f'`{default}`' if default else '—'} | {doc} |"
-        for variable, default, doc in _documented_settings()
-    ]
-    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
-
-
-def _documented_settings() -> Iterator[tuple[str, str | None, str]]:
-    for record in (Settings, GraphQLLimits):
-        for item in fields(record):
-            if item.metadata:
-                yield item.metadata["variable"], item.metadata["default"], item.metadata["doc"]

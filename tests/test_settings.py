@@ -1,6 +1,5 @@
 """Settings: accepted values of each variable, and messages for others."""
 
-from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from app.settings import (
     GraphQLLimits,
     Settings,
     SettingsError,
+    declared_settings,
     read_settings,
     settings_table,
 )
@@ -23,11 +23,12 @@ DEMO_KEY = "pe_live_" + "0123456789abcdef" * 2
 def read_setting(variable: str, text: str) -> object:
     """Parsed value of one variable."""
     settings = read_settings({variable: text})
-    for record in (settings, settings.graphql):
-        for item in fields(record):
-            if item.metadata.get("variable") == variable:
-                return getattr(record, item.name)
-    raise LookupError(variable)
+    (value,) = (
+        getattr(settings if record is Settings else settings.graphql, item.name)
+        for record, name, item in declared_settings()
+        if name == variable
+    )
+    return value
 
 
 def setting_error(variable: str, text: str) -> str:
@@ -83,12 +84,7 @@ def test_defaults_apply_without_variables() -> None:
 
 
 def test_empty_and_unknown_variables_are_ignored() -> None:
-    empty = {
-        item.metadata["variable"]: "  "
-        for record in (Settings, GraphQLLimits)
-        for item in fields(record)
-        if item.metadata
-    }
+    empty = {variable: "  " for _, variable, _ in declared_settings()}
     assert read_settings(empty) == read_settings({"PATH": "/bin", "PORTS": "x"}) == Settings()
 
 
@@ -341,10 +337,6 @@ def test_table_lists_every_setting_with_default() -> None:
         variable, default, meaning = row.removeprefix("| ").removesuffix(" |").split(" | ")
         documented[variable.strip("`")] = default.strip("`")
         assert meaning.endswith("."), variable
-    expected = {
-        item.metadata["variable"]: item.metadata["default"] or "—"
-        for record in (Settings, GraphQLLimits)
-        for item in fields(record)
-        if item.metadata
+    assert documented == {
+        variable: item.metadata["default"] or "—" for _, variable, item in declared_settings()
     }
-    assert documented == expected

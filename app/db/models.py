@@ -2,6 +2,9 @@
 
 The primary key of every table starts with the workspace id, and so do foreign keys: a reference to
 another workspace cannot be stored. Exceptions are `workspace` itself, and `deployment` with its one row.
+
+The indexes of a table are created in the order in which they are listed, by which SQLite's planner chooses
+among equal plans. Databases have been created in this order, so a new index is added at the end.
 """
 
 from datetime import date, datetime
@@ -66,6 +69,11 @@ def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -
         columns = ("workspace_id", *columns)
     condition = text(where)
     return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
+def _index_of_values(name: str, column: str, *others: str) -> Index:
+    """Return a partial index of the rows in which its first column is not NULL."""
+    return _partial_index(name, column, *others, where=f"{column} IS NOT NULL")
 
 
 _NOT_DELETED = "deleted_at IS NULL"
@@ -159,15 +167,10 @@ class Post(Base):
         enum_check("status", PostStatus),
         _check("is_draft", "status = 'draft' OR NOT is_draft"),
         _check("version", "version >= 1"),
-        # Join of destinations with posts that are not deleted; count of all posts.
-        _partial_index("uq_post_kept", "id", where=_NOT_DELETED, unique=True),
         # Pages of posts in each order, with filters by time; analytics of a period.
         _partial_index("ix_post_created_at", "created_at", "id", where=_NOT_DELETED),
-        _partial_index("ix_post_updated_at", "updated_at", "id", where=_NOT_DELETED),
-        _partial_index("ix_post_scheduled_for", "scheduled_for", "id", where=_NOT_DELETED),
         _partial_index("ix_post_published_at", "published_at", "id", where=_NOT_DELETED),
-        # Filters by status and by reference, newest first.
-        _partial_index("ix_post_status", "status", "created_at", "id", where=_NOT_DELETED),
+        # Filters by reference and by status, newest first.
         _partial_index(
             "ix_post_reference",
             "reference",
@@ -175,6 +178,11 @@ class Post(Base):
             "id",
             where=f"reference IS NOT NULL AND {_NOT_DELETED}",
         ),
+        _partial_index("ix_post_scheduled_for", "scheduled_for", "id", where=_NOT_DELETED),
+        _partial_index("ix_post_status", "status", "created_at", "id", where=_NOT_DELETED),
+        _partial_index("ix_post_updated_at", "updated_at", "id", where=_NOT_DELETED),
+        # Join of destinations with posts that are not deleted; count of all posts.
+        _partial_index("uq_post_kept", "id", where=_NOT_DELETED, unique=True),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
@@ -249,37 +257,17 @@ class Destination(Base):
         _check("verification_token", "outcome = 'unknown' OR verification_token IS NULL"),
         _check("due_day", "(outcome = 'none') = (due_day IS NULL)"),
         _check("lateness_ms", "(status = 'published') = (lateness_ms IS NOT NULL)"),
-        # Pages of destinations in each order; the index on next_retry_at is at the end.
-        Index(None, "workspace_id", "created_at", "id"),
-        Index(None, "workspace_id", "updated_at", "id"),
-        Index(None, "workspace_id", "due_at", "id"),
-        Index(None, "workspace_id", "published_at", "id"),
-        # Filters of destinations, newest first. Most destinations never have an error.
-        Index(None, "workspace_id", "status", "created_at", "id"),
+        # Pages of destinations in each order; filters, newest first; statistics by due day. The filter of
+        # posts by platform: that by account is served by the unique constraint.
         Index(None, "workspace_id", "account_id", "created_at", "id"),
-        _partial_index(
-            "ix_destination_error_category",
-            "error_category",
-            "created_at",
-            "id",
-            where="error_category IS NOT NULL",
-        ),
-        _partial_index(
-            "ix_destination_error_code",
-            "error_code",
-            "created_at",
-            "id",
-            where="error_code IS NOT NULL",
-        ),
-        # Filter of posts by platform. The unique constraint serves the filter by account.
+        Index(None, "workspace_id", "created_at", "id"),
+        Index(None, "workspace_id", "due_at", "id"),
+        Index(None, "workspace_id", "due_day", "platform", "status", "lateness_ms"),
         Index(None, "workspace_id", "platform", "post_id"),
-        # Health of accounts: last publication, recent failures, queued and due destinations.
-        _partial_index(
-            "ix_destination_account_published",
-            "account_id",
-            "published_at",
-            where="published_at IS NOT NULL",
-        ),
+        Index(None, "workspace_id", "published_at", "id"),
+        Index(None, "workspace_id", "status", "created_at", "id"),
+        Index(None, "workspace_id", "updated_at", "id"),
+        # Health of accounts: recent failures and last publication.
         _partial_index(
             "ix_destination_account_failed",
             "account_id",
@@ -287,17 +275,31 @@ class Destination(Base):
             where="error_category IS NOT NULL",
         ),
         _partial_index(
+            "ix_destination_account_published",
+            "account_id",
+            "published_at",
+            where="published_at IS NOT NULL",
+        ),
+        # Claimable destinations; also the filter by overdue.
+        _index_of_values("ix_destination_claimable", "claimable_at", "id"),
+        # Filters, newest first: most destinations never have an error.
+        _index_of_values("ix_destination_error_category", "error_category", "created_at", "id"),
+        _index_of_values("ix_destination_error_code", "error_code", "created_at", "id"),
+        # Order and filter by next_retry_at. The primary key serves destinations without it.
+        _index_of_values("ix_destination_next_retry", "next_retry_at", "id"),
+        # Unknown outcomes to verify.
+        _index_of_values("ix_destination_verifiable", "verifiable_at", "id"),
+        # Queued and due destinations of accounts.
+        _partial_index(
             "ix_destination_account_unsettled",
             "account_id",
             "status",
             "claimable_at",
             where="settled_at IS NULL",
         ),
-        # Statistics of outcomes by due day.
-        Index(None, "workspace_id", "due_day", "platform", "status", "lateness_ms"),
-        # Claimable destinations, expired leases, unknown outcomes to verify; filter by overdue.
+        # Expired leases; also the filter by overdue.
         _partial_index(
-            "ix_destination_claimable", "claimable_at", "id", where="claimable_at IS NOT NULL"
+            "ix_destination_leased", "lease_expires_at", "id", where="lease_token IS NOT NULL"
         ),
         _partial_index(
             "ix_destination_claimable_platform",
@@ -305,16 +307,6 @@ class Destination(Base):
             "claimable_at",
             "id",
             where="claimable_at IS NOT NULL",
-        ),
-        _partial_index(
-            "ix_destination_leased", "lease_expires_at", "id", where="lease_token IS NOT NULL"
-        ),
-        _partial_index(
-            "ix_destination_verifiable", "verifiable_at", "id", where="verifiable_at IS NOT NULL"
-        ),
-        # Order and filter by next_retry_at. The primary key serves destinations without it.
-        _partial_index(
-            "ix_destination_next_retry", "next_retry_at", "id", where="next_retry_at IS NOT NULL"
         ),
     )
 
@@ -373,6 +365,8 @@ class Attempt(Base):
         _check("message", "(outcome IN ('failed', 'unknown')) = (message IS NOT NULL)"),
         _check("category", "(message IS NULL) = (category IS NULL)"),
         _check("code", "(message IS NULL) = (code IS NULL)"),
+        # Log of a destination.
+        Index(None, "workspace_id", "destination_id", "started_at", "id"),
         _partial_index(
             "uq_attempt_fence", "destination_id", "fence", where="kind = 'regular'", unique=True
         ),
@@ -383,8 +377,6 @@ class Attempt(Base):
             where="kind = 'regular' AND attempt_key IS NOT NULL",
             unique=True,
         ),
-        # Log of a destination.
-        Index(None, "workspace_id", "destination_id", "started_at", "id"),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -538,13 +530,7 @@ class WebhookDelivery(Base):
         _check(
             "next_try_at", "next_try_at IS NULL OR (delivered_at IS NULL AND given_up_at IS NULL)"
         ),
-        _partial_index(
-            "ix_webhook_delivery_due",
-            "next_try_at",
-            "workspace_id",
-            "id",
-            where="next_try_at IS NOT NULL",
-        ),
+        _index_of_values("ix_webhook_delivery_due", "next_try_at", "workspace_id", "id"),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(primary_key=True)

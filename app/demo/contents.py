@@ -90,13 +90,14 @@ def draw_medium(rng: Random, media_type: Literal["image", "video"]) -> Mapping[s
     }
 
 
-def _failure(
+def failure(
     category: ErrorCategory,
     code: str,
     message: str,
     http_status: int | None = None,
     retry_after: timedelta | None = None,
 ) -> Failure:
+    """Return a failure from positional arguments, which fit on a line."""
     return Failure(
         category=category,
         code=code,
@@ -107,13 +108,13 @@ def _failure(
 
 
 _TRANSIENT = ErrorCategory.TRANSIENT
-TIMEOUT = _failure(_TRANSIENT, "NETWORK_ERROR", "The platform did not answer within 30 seconds.")
-UNAVAILABLE = _failure(_TRANSIENT, "PLATFORM_UNAVAILABLE", "Service temporarily unavailable.", 503)
-BAD_GATEWAY = _failure(_TRANSIENT, "PLATFORM_UNAVAILABLE", "Bad gateway.", 502)
-PROCESSING = _failure(
+TIMEOUT = failure(_TRANSIENT, "NETWORK_ERROR", "The platform did not answer within 30 seconds.")
+UNAVAILABLE = failure(_TRANSIENT, "PLATFORM_UNAVAILABLE", "Service temporarily unavailable.", 503)
+BAD_GATEWAY = failure(_TRANSIENT, "PLATFORM_UNAVAILABLE", "Bad gateway.", 502)
+PROCESSING = failure(
     _TRANSIENT, "MEDIA_PROCESSING", "The media is still being processed. Try again later.", 400
 )
-UNRECOGNISED = _failure(
+UNRECOGNISED = failure(
     ErrorCategory.UNCLASSIFIED,
     "UNCLASSIFIED",
     "The platform answered in a form that the publisher does not know.",
@@ -121,13 +122,13 @@ UNRECOGNISED = _failure(
 )
 
 _AUTH = ErrorCategory.AUTH
-TOKEN_EXPIRED = _failure(
+TOKEN_EXPIRED = failure(
     _AUTH, "TOKEN_EXPIRED", "The access token has expired. Please reconnect the account.", 401
 )
-ACCESS_REVOKED = _failure(
+ACCESS_REVOKED = failure(
     _AUTH, "AUTH", "The account is no longer connected to this application.", 403
 )
-PERMISSION_MISSING = _failure(
+PERMISSION_MISSING = failure(
     _AUTH,
     "PERMISSION_MISSING",
     "The account has not granted the permission to publish videos.",
@@ -135,29 +136,29 @@ PERMISSION_MISSING = _failure(
 )
 
 _REJECTED = ErrorCategory.CONTENT_REJECTED
-DUPLICATE = _failure(_REJECTED, "DUPLICATE_CONTENT", "You have already posted the same text.", 403)
-POLICY = _failure(
+DUPLICATE = failure(_REJECTED, "DUPLICATE_CONTENT", "You have already posted the same text.", 403)
+POLICY = failure(
     _REJECTED, "POLICY_VIOLATION", "The post was blocked by the community guidelines.", 403
 )
-THREADS_TOO_LONG = _failure(
+THREADS_TOO_LONG = failure(
     _REJECTED, "TEXT_TOO_LONG", "The text may be at most 500 characters long.", 400
 )
-X_TOO_LONG = _failure(
+X_TOO_LONG = failure(
     _REJECTED, "TEXT_TOO_LONG", "The text may be at most 280 characters long.", 403
 )
-ASPECT_RATIO = _failure(
+ASPECT_RATIO = failure(
     _REJECTED,
     "MEDIA_UNSUPPORTED",
     "The aspect ratio must be between 4:5 and 1.91:1; it is 9:21.",
     400,
 )
-VIDEO_TOO_SHORT = _failure(
+VIDEO_TOO_SHORT = failure(
     _REJECTED, "MEDIA_UNSUPPORTED", "The video must be at least 3 seconds long.", 400
 )
-IMAGE_TOO_SMALL = _failure(
+IMAGE_TOO_SMALL = failure(
     _REJECTED, "MEDIA_UNSUPPORTED", "The image must be at least 200 pixels wide.", 400
 )
-NO_PROMOTION = _failure(
+NO_PROMOTION = failure(
     ErrorCategory.PERMANENT,
     "FEATURE_UNAVAILABLE",
     "Promotional posts are not available to this account.",
@@ -165,14 +166,14 @@ NO_PROMOTION = _failure(
 )
 
 _LIMITED = ErrorCategory.RATE_LIMITED
-X_WINDOW = _failure(_LIMITED, "RATE_LIMITED", "Too many requests.", 429, timedelta(minutes=15))
-TIKTOK_BURST = _failure(
+X_WINDOW = failure(_LIMITED, "RATE_LIMITED", "Too many requests.", 429, timedelta(minutes=15))
+TIKTOK_BURST = failure(
     _LIMITED, "RATE_LIMITED", "Too many posts in a short time.", 429, timedelta(minutes=30)
 )
-PINTEREST_BURST = _failure(
+PINTEREST_BURST = failure(
     _LIMITED, "RATE_LIMITED", "You have exceeded your rate limit.", 429, timedelta(minutes=10)
 )
-DAILY_QUOTA = _failure(
+DAILY_QUOTA = failure(
     _LIMITED,
     "DAILY_QUOTA_EXCEEDED",
     "The daily quota of uploads is used up.",

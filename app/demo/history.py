@@ -30,13 +30,13 @@ from app.demo.contents import (
     draw_medium,
 )
 from app.demo.simulation import (
+    WAIT,
     PostHistory,
     PublisherScript,
     Simulator,
     draw_seconds,
     fail,
     publish,
-    wait,
 )
 from app.domain.attempts import Failure
 from app.domain.destinations import PERMANENT_CATEGORIES, ErrorCategory
@@ -101,7 +101,7 @@ def _scheduled_posts(simulator: Simulator) -> Iterator[PostHistory]:
                 accounts = _draw_accounts(rng, accounts_with_access)
                 yield simulator.post(
                     draw_content(rng),
-                    {account.account.id: wait for account in accounts},
+                    {account.account.id: WAIT for account in accounts},
                     created_at=now - draw_seconds(rng, 4 * 3600, 6 * 86400),
                     scheduled_for=due_at,
                     timezone=rng.choice(_TIMEZONES),

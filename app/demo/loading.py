@@ -66,6 +66,7 @@ async def load_demo(database: Database, *, token: str, api_key_prefix: str, now:
             key,
             name=_KEY_NAME,
             scopes=DEFAULT_SCOPES,
+            expires_at=None,
             now=now,
         ):
             raise SettingsError("DEMO_API_KEY is the key of another workspace. Choose another key.")

@@ -29,102 +29,82 @@ from app.demo.contents import (
     UNAVAILABLE,
     UNRECOGNISED,
     draw_medium,
+    failure,
     text_of_length,
 )
 from app.demo.simulation import (
     LEASE,
+    WAIT,
     PostHistory,
     PublisherScript,
     SimulatedDestination,
     Simulator,
-    at_seconds,
-    attempts,
+    at,
+    attempt,
     fail,
-    in_sequence,
     publish,
-    wait,
 )
-from app.domain.attempts import Failure, Publication
+from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
 from app.domain.ids import AccountId
 from app.domain.post_commands import Schedule, cancel_post, delete_post, schedule_post
 
 _EXAMPLE_DUE_AT = datetime(2026, 4, 15, 14, 30, tzinfo=UTC)
 
-_LINKEDIN_UNAVAILABLE = Failure(
-    category=ErrorCategory.TRANSIENT,
-    code="PLATFORM_UNAVAILABLE",
-    message="LinkedIn is temporarily unavailable.",
-    http_status=503,
+_LINKEDIN_UNAVAILABLE = failure(
+    ErrorCategory.TRANSIENT, "PLATFORM_UNAVAILABLE", "LinkedIn is temporarily unavailable.", 503
 )
-_LINKEDIN_TOKEN_EXPIRED = Failure(
-    category=ErrorCategory.AUTH,
-    code="TOKEN_EXPIRED",
-    message="Token expired. Please reconnect your LinkedIn account.",
-    http_status=401,
+_LINKEDIN_TOKEN_EXPIRED = failure(
+    ErrorCategory.AUTH,
+    "TOKEN_EXPIRED",
+    "Token expired. Please reconnect your LinkedIn account.",
+    401,
 )
 
-SECOND, MINUTE, HOUR, DAY = (
-    timedelta(seconds=1),
-    timedelta(minutes=1),
-    timedelta(hours=1),
-    timedelta(days=1),
-)
+SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=seconds) for seconds in (1, 60, 3600, 86_400))
 
 _SCENARIOS: Sequence[
     tuple[str, timedelta, timedelta | None, Mapping[AccountId, PublisherScript]]
 ] = (
     # Not final. Created about a day ago, so that none is among the newest failed posts if it fails later.
-    ("scheduled for next week", 27 * HOUR, -7 * DAY, {INSTAGRAM: wait, THREADS: wait}),
-    ("due, and not claimed by a publisher yet", 25 * HOUR, 20 * SECOND, {FACEBOOK: wait, X: wait}),
-    ("overdue, because no publisher claimed it", 24 * HOUR, 40 * MINUTE, {PINTEREST: wait}),
+    ("scheduled for next week", 27 * HOUR, -7 * DAY, {INSTAGRAM: WAIT, THREADS: WAIT}),
+    ("due, and not claimed by a publisher yet", 25 * HOUR, 20 * SECOND, {FACEBOOK: WAIT, X: WAIT}),
+    ("overdue, because no publisher claimed it", 24 * HOUR, 40 * MINUTE, {PINTEREST: WAIT}),
     (
         "claimed by a publisher that has not started yet",
         23 * HOUR,
         5 * SECOND,
-        {LINKEDIN: at_seconds((1, SimulatedDestination.claim))},
+        {LINKEDIN: [at(1, SimulatedDestination.claim)]},
     ),
     (
         "claimed by a publisher that stopped before it started an attempt",
         22 * HOUR,
         20 * MINUTE,
-        {THREADS: at_seconds((1, SimulatedDestination.claim))},
+        {THREADS: [at(1, SimulatedDestination.claim)]},
     ),
     (
         "being published right now",
         21 * HOUR,
         8 * SECOND,
-        {INSTAGRAM: at_seconds((5, SimulatedDestination.start))},
+        {INSTAGRAM: [at(5, SimulatedDestination.start)]},
     ),
     (
         "published on one account, in its second attempt on another",
         20 * HOUR,
         2 * MINUTE,
-        {
-            X: publish(),
-            THREADS: in_sequence(
-                attempts((63, TIMEOUT, 93)), at_seconds((117, SimulatedDestination.start))
-            ),
-        },
+        {X: publish(), THREADS: [attempt(63, TIMEOUT, 93), at(117, SimulatedDestination.start)]},
     ),
     (
         "waiting for an automatic retry",
         19 * HOUR,
         222 * SECOND,
-        {
-            LINKEDIN: attempts(
-                (3, UNAVAILABLE, 5),
-                (33, UNAVAILABLE, 35),
-                (93, UNAVAILABLE, 95),
-                (213, UNAVAILABLE, 215),
-            )
-        },
+        {LINKEDIN: [attempt(seconds, UNAVAILABLE, seconds + 2) for seconds in (3, 33, 93, 213)]},
     ),
     (
         "waiting until the platform's rate limit resets",
         18 * HOUR,
         3 * HOUR,
-        {YOUTUBE_EXPIRING: attempts((10, DAILY_QUOTA, 12))},
+        {YOUTUBE_EXPIRING: [attempt(10, DAILY_QUOTA, 12)]},
     ),
     # Final.
     (
@@ -143,11 +123,7 @@ _SCENARIOS: Sequence[
         "published after a retry by hand",
         51 * HOUR,
         48 * HOUR,
-        {
-            FACEBOOK: in_sequence(
-                fail(UNAVAILABLE), at_seconds((6 * 3600, SimulatedDestination.retry)), publish()
-            )
-        },
+        {FACEBOOK: [*fail(UNAVAILABLE), at(6 * 3600, SimulatedDestination.retry), *publish()]},
     ),
     (
         "partially failed, published on two accounts and rejected by the third",
@@ -170,31 +146,25 @@ _SCENARIOS: Sequence[
         "outcome unknown, the publisher stopped after it started an attempt",
         42 * HOUR,
         None,
-        {INSTAGRAM: at_seconds((2, SimulatedDestination.lose_lease))},
+        {INSTAGRAM: [at(2, SimulatedDestination.lose_lease)]},
     ),
     (
         "published, according to a late report",
         41 * HOUR,
         None,
-        {
-            X: at_seconds(
-                (2, SimulatedDestination.lose_lease), (660, SimulatedDestination.report_late)
-            )
-        },
+        {X: [at(2, SimulatedDestination.lose_lease), at(660, SimulatedDestination.report_late)]},
     ),
     (
         "published twice, a late report came after the retry",
         40 * HOUR,
         None,
         {
-            FACEBOOK: in_sequence(
-                at_seconds(
-                    (2, SimulatedDestination.lose_lease),
-                    (LEASE.total_seconds() + 60, SimulatedDestination.retry),
-                ),
-                publish(),
-                at_seconds((660, SimulatedDestination.report_late)),
-            )
+            FACEBOOK: [
+                at(2, SimulatedDestination.lose_lease),
+                at(LEASE.total_seconds() + 60, SimulatedDestination.retry),
+                *publish(),
+                at(660, SimulatedDestination.report_late),
+            ]
         },
     ),
 )
@@ -233,13 +203,13 @@ def _documented_example(simulator: Simulator) -> PostHistory:
     return simulator.post(
         "Demo: the documented example, published on two accounts and failed on the third",
         {
-            INSTAGRAM: attempts((1.25, instagram, 5.18)),
-            X: attempts((1.31, x, 3.09)),
-            LINKEDIN_EXPIRED: attempts(
-                (1.4, _LINKEDIN_UNAVAILABLE, 3.4),
-                (26.9, _LINKEDIN_UNAVAILABLE, 28.9),
-                (lost_after - 2, _LINKEDIN_TOKEN_EXPIRED, lost_after),
-            ),
+            INSTAGRAM: [attempt(1.25, instagram, 5.18)],
+            X: [attempt(1.31, x, 3.09)],
+            LINKEDIN_EXPIRED: [
+                attempt(1.4, _LINKEDIN_UNAVAILABLE, 3.4),
+                attempt(26.9, _LINKEDIN_UNAVAILABLE, 28.9),
+                attempt(lost_after - 2, _LINKEDIN_TOKEN_EXPIRED, lost_after),
+            ],
         },
         created_at=_EXAMPLE_DUE_AT - timedelta(hours=29, minutes=25),
         scheduled_for=_EXAMPLE_DUE_AT,
@@ -260,13 +230,13 @@ def _drafts(simulator: Simulator) -> Iterator[PostHistory]:
     )
     yield simulator.post(
         "Demo: a draft for two accounts",
-        {FACEBOOK: wait, LINKEDIN: wait},
+        {FACEBOOK: WAIT, LINKEDIN: WAIT},
         created_at=now - 28 * HOUR,
         is_draft=True,
     )
     draft = simulator.post(
         "Demo: to be published immediately, due a moment ago and waiting for a publisher",
-        {X: wait},
+        {X: WAIT},
         created_at=now - 26 * HOUR,
         is_draft=True,
     )
@@ -286,7 +256,7 @@ def _cancelled_post(simulator: Simulator) -> PostHistory:
     due_at = simulator.now - 30 * HOUR
     rejected = simulator.post(
         "Demo: cancelled on one account, after the other had rejected it",
-        {X: fail(DUPLICATE), THREADS: wait},
+        {X: fail(DUPLICATE), THREADS: WAIT},
         created_at=due_at - DAY,
         scheduled_for=due_at,
     )
@@ -297,7 +267,7 @@ def _cancelled_post(simulator: Simulator) -> PostHistory:
 def _deleted_post(simulator: Simulator) -> PostHistory:
     scheduled = simulator.post(
         "Demo: deleted before its due time",
-        {FACEBOOK: wait},
+        {FACEBOOK: WAIT},
         created_at=simulator.now - 18 * HOUR,
         scheduled_for=simulator.now + 2 * DAY,
     )

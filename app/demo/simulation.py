@@ -77,12 +77,11 @@ class SimulatedDestination:
         self.state = self.destination.state
         self.updated_at = self.destination.updated_at
 
-    @property
-    def due_at(self) -> datetime:
-        """Due time of the destination, which is not a draft's."""
+    def seconds_after_due(self, seconds: float) -> datetime:
+        """Return a time relative to the due time of the destination, which is not a draft's."""
         if self.state.due_at is None:
             raise ValueError("a draft is not due")
-        return self.state.due_at
+        return self.state.due_at + timedelta(seconds=seconds)
 
     def claim(self, at: datetime) -> Lease:
         token = draw_uuid(self.rng)
@@ -130,7 +129,7 @@ class SimulatedDestination:
         """Report that the attempt whose lease expired published soon after the due time."""
         if self.lost_lease is None:
             raise ValueError("no lease of the destination has expired")
-        publication = self.draw_publication(self.due_at + timedelta(seconds=4))
+        publication = self.draw_publication(self.seconds_after_due(4))
         self.report_published(self.lost_lease, publication, at)
 
     def retry(self, at: datetime) -> None:
@@ -149,6 +148,11 @@ class SimulatedDestination:
         """Fail with the next attempt, which starts when the destination becomes claimable."""
         started_at = self._draw_start()
         self.attempt(started_at, failure, started_at + draw_seconds(self.rng, 0.3, 5))
+
+    def fail_until_final(self, failure: Failure) -> None:
+        """Repeat a failure until the retry policy makes it final."""
+        while not self.state.status.is_final:
+            self.fail_attempt(failure)
 
     def draw_publication(self, published_at: datetime) -> Publication:
         """Draw a post id and URL in the platform's format; the URL leads to no real post."""
@@ -197,69 +201,42 @@ class SimulatedDestination:
             self.state, self.updated_at = state, at
 
 
-PublisherScript: TypeAlias = Callable[[SimulatedDestination], None]
-"""Drives one destination from its creation to its state in the demo."""
+Step: TypeAlias = Callable[[SimulatedDestination], object]
 
+PublisherScript: TypeAlias = Sequence[Step]
+"""Steps that lead one destination from its creation to its state in the demo."""
 
-def wait(_destination: SimulatedDestination) -> None:
-    """Leave the destination unclaimed."""
+WAIT: PublisherScript = ()
+"""Leaves the destination unclaimed."""
 
 
 def publish(*failures: Failure) -> PublisherScript:
     """Publish after these failures, each followed by its automatic retry."""
-
-    def run(destination: SimulatedDestination) -> None:
-        for failure in failures:
-            destination.fail_attempt(failure)
-        destination.publish_attempt()
-
-    return run
+    return [*map(_fail_once, failures), SimulatedDestination.publish_attempt]
 
 
 def fail(*failures: Failure) -> PublisherScript:
     """Fail with these failures; the last one repeats until the retry policy makes it final."""
-
-    def run(destination: SimulatedDestination) -> None:
-        for failure in failures:
-            destination.fail_attempt(failure)
-        while not destination.state.status.is_final:
-            destination.fail_attempt(failures[-1])
-
-    return run
+    return [
+        *map(_fail_once, failures),
+        lambda destination: destination.fail_until_final(failures[-1]),
+    ]
 
 
-def at_seconds(
-    *steps: tuple[float, Callable[[SimulatedDestination, datetime], object]],
-) -> PublisherScript:
-    """Run each step at its number of seconds after the due time."""
-
-    def run(destination: SimulatedDestination) -> None:
-        for seconds, step in steps:
-            step(destination, destination.due_at + timedelta(seconds=seconds))
-
-    return run
+def _fail_once(failure: Failure) -> Step:
+    return lambda destination: destination.fail_attempt(failure)
 
 
-def attempts(*results: tuple[float, Failure | Publication, float]) -> PublisherScript:
-    """Run attempts with these results; start and end are in seconds after the due time."""
-
-    def run(destination: SimulatedDestination) -> None:
-        for started, result, ended in results:
-            destination.attempt(
-                destination.due_at + timedelta(seconds=started),
-                result,
-                destination.due_at + timedelta(seconds=ended),
-            )
-
-    return run
+def at(seconds: float, step: Callable[[SimulatedDestination, datetime], object]) -> Step:
+    """Run a step at this number of seconds after the due time."""
+    return lambda destination: step(destination, destination.seconds_after_due(seconds))
 
 
-def in_sequence(*scripts: PublisherScript) -> PublisherScript:
-    def run(destination: SimulatedDestination) -> None:
-        for script in scripts:
-            script(destination)
-
-    return run
+def attempt(started: float, result: Failure | Publication, ended: float) -> Step:
+    """Run an attempt with this result; start and end are in seconds after the due time."""
+    return lambda destination: destination.attempt(
+        destination.seconds_after_due(started), result, destination.seconds_after_due(ended)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +291,8 @@ class Simulator:
             simulated = SimulatedDestination(
                 created.id, destination, self.accounts[destination.account_id], self.rng, self.now
             )
-            scripts[destination.account_id](simulated)
+            for step in scripts[destination.account_id]:
+                step(simulated)
             destinations.append(simulated)
         results = tuple(simulated.result for simulated in destinations)
         return PostHistory(

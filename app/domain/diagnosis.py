@@ -1,6 +1,6 @@
 """Maps a publishing error to its cause, fix and next action: one table by code, or else by category."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -101,101 +101,80 @@ _OUTCOME_UNKNOWN_ADVICE = Advice(
 
 
 def _advice(
-    kind: tuple[ErrorCategory, ErrorSource, NextAction], fix_by_code: Mapping[str, str]
+    kind: tuple[ErrorCategory, ErrorSource, NextAction], **fix_by_code: str
 ) -> Iterator[Advice]:
-    """Yield the advice for codes that differ in nothing but the fix."""
-    for code, fix in fix_by_code.items():
-        yield Advice(code, *kind, fix)
+    """Return the advice for codes that differ in nothing but the fix."""
+    return (Advice(code, *kind, fix) for code, fix in fix_by_code.items())
 
 
 ADVICE: tuple[Advice, ...] = (  # a code named like a category is the fallback for the category
     *_advice(
         (ErrorCategory.TRANSIENT, ErrorSource.PLATFORM, NextAction.RETRY),
-        {
-            "TRANSIENT": "A temporary fault. Retry the post; if it fails again, read the error.",
-            "PLATFORM_UNAVAILABLE": "The platform had an outage. Retry the post; if it fails again,"
-            " check the platform's status page first.",
-        },
+        TRANSIENT="A temporary fault. Retry the post; if it fails again, read the error.",
+        PLATFORM_UNAVAILABLE="The platform had an outage. Retry the post; if it fails again,"
+        " check the platform's status page first.",
     ),
     *_advice(
         (ErrorCategory.TRANSIENT, ErrorSource.SYSTEM, NextAction.RETRY),
-        {
-            "NETWORK_ERROR": "The platform could not be reached. Retry the post; if it fails again,"
-            " check the publisher's network.",
-        },
+        NETWORK_ERROR="The platform could not be reached. Retry the post; if it fails again,"
+        " check the publisher's network.",
     ),
     *_advice(
         (ErrorCategory.TRANSIENT, ErrorSource.PLATFORM, NextAction.RETRY),
-        {
-            "MEDIA_PROCESSING": "The platform did not finish processing the media in time."
-            " Retry the post.",
-        },
+        MEDIA_PROCESSING="The platform did not finish processing the media in time."
+        " Retry the post.",
     ),
     *_advice(
         (ErrorCategory.RATE_LIMITED, ErrorSource.PLATFORM, NextAction.RETRY),
-        {
-            "RATE_LIMITED": "The account has used up the platform's allowance. Retry after some"
-            " hours, or spread the posts over more time.",
-            "DAILY_QUOTA_EXCEEDED": "The account has used up the platform's allowance for the day."
-            " Retry tomorrow.",
-        },
+        RATE_LIMITED="The account has used up the platform's allowance. Retry after some"
+        " hours, or spread the posts over more time.",
+        DAILY_QUOTA_EXCEEDED="The account has used up the platform's allowance for the day."
+        " Retry tomorrow.",
     ),
     *_advice(
         (ErrorCategory.AUTH, ErrorSource.USER, NextAction.RECONNECT_ACCOUNT),
-        {
-            "TOKEN_EXPIRED": "Reconnect the account, then retry the post.",
-            "PERMISSION_MISSING": "Reconnect the account and grant the permission to publish,"
-            " then retry the post.",
-            "AUTH": "The account's access is missing or was refused. Reconnect the account,"
-            " then retry the post.",
-        },
+        TOKEN_EXPIRED="Reconnect the account, then retry the post.",
+        PERMISSION_MISSING="Reconnect the account and grant the permission to publish,"
+        " then retry the post.",
+        AUTH="The account's access is missing or was refused. Reconnect the account,"
+        " then retry the post.",
     ),
     *_advice(
         (ErrorCategory.CONTENT_REJECTED, ErrorSource.USER, NextAction.EDIT_POST),
-        {
-            "TEXT_TOO_LONG": "Shorten the text for this platform and post it again.",
-            "MEDIA_UNSUPPORTED": "Convert the media to a format and size that this platform accepts"
-            " and post it again.",
-            "DUPLICATE_CONTENT": "The platform has recently received the same text from this"
-            " account. Change it and post it again.",
-            "POLICY_VIOLATION": "The platform refused the content under its rules. Change it, or"
-            " appeal to the platform.",
-            "CONTENT_REJECTED": "The platform refused the content. Change what the error names and"
-            " post it again.",
-        },
+        TEXT_TOO_LONG="Shorten the text for this platform and post it again.",
+        MEDIA_UNSUPPORTED="Convert the media to a format and size that this platform accepts"
+        " and post it again.",
+        DUPLICATE_CONTENT="The platform has recently received the same text from this"
+        " account. Change it and post it again.",
+        POLICY_VIOLATION="The platform refused the content under its rules. Change it, or"
+        " appeal to the platform.",
+        CONTENT_REJECTED="The platform refused the content. Change what the error names and"
+        " post it again.",
     ),
     *_advice(
         (ErrorCategory.PERMANENT, ErrorSource.PLATFORM, NextAction.CONTACT_PLATFORM),
-        {
-            "ACCOUNT_SUSPENDED": "The platform has suspended the account. Resolve this with the"
-            " platform, then retry the post.",
-        },
+        ACCOUNT_SUSPENDED="The platform has suspended the account. Resolve this with the"
+        " platform, then retry the post.",
     ),
     *_advice(
         (ErrorCategory.PERMANENT, ErrorSource.PLATFORM, NextAction.EDIT_POST),
-        {
-            "FEATURE_UNAVAILABLE": "The platform does not offer this kind of post to the account."
-            " Choose another kind.",
-        },
+        FEATURE_UNAVAILABLE="The platform does not offer this kind of post to the account."
+        " Choose another kind.",
     ),
     *_advice(
         (ErrorCategory.PERMANENT, ErrorSource.USER, NextAction.RETRY),
-        {CANCELLED: "The post was cancelled. Retry it to publish it after all."},
+        CANCELLED="The post was cancelled. Retry it to publish it after all.",
     ),
     *_advice(
         (ErrorCategory.PERMANENT, ErrorSource.PLATFORM, NextAction.CONTACT_PLATFORM),
-        {
-            "PERMANENT": "The platform refused the post permanently. Read the error; what it names"
-            " has to change first.",
-        },
+        PERMANENT="The platform refused the post permanently. Read the error; what it names"
+        " has to change first.",
     ),
     *_advice(
         (ErrorCategory.UNCLASSIFIED, ErrorSource.SYSTEM, NextAction.RETRY),
-        {
-            NOT_PUBLISHED: "A check found that the post is not on the platform. Retry it.",
-            "UNCLASSIFIED": "The publisher did not recognise the platform's response. Read the error"
-            " and retry the post.",
-        },
+        NOT_PUBLISHED="A check found that the post is not on the platform. Retry it.",
+        UNCLASSIFIED="The publisher did not recognise the platform's response. Read the error"
+        " and retry the post.",
     ),
     _OUTCOME_UNKNOWN_ADVICE,
 )

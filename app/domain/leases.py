@@ -10,7 +10,7 @@ from app.domain.accounts import check_platform
 from app.domain.errors import InvalidInput
 from app.domain.ids import DestinationId, PostId, WorkspaceId
 from app.domain.signing import Signer
-from app.domain.validation.numbers import validate_number, validate_seconds
+from app.domain.validation.numbers import validate_seconds
 
 DEFAULT_LEASE = timedelta(minutes=1)
 MIN_LEASE = timedelta(seconds=1)
@@ -81,16 +81,6 @@ class LeaseCodec:
 def validate_lease_duration(seconds: int, argument: str) -> timedelta:
     """Return the duration; raises InvalidInput outside MIN_LEASE to MAX_LEASE."""
     return validate_seconds(seconds, argument, MIN_LEASE, MAX_LEASE)
-
-
-def validate_wait_duration(seconds: int, argument: str) -> timedelta:
-    """Return the duration; raises InvalidInput outside 0 to MAX_WAIT."""
-    return validate_seconds(seconds, argument, timedelta(), MAX_CLAIM_WAIT)
-
-
-def validate_claim_limit(count: int, argument: str) -> int:
-    """Return the count; raises InvalidInput outside 1 to MAX_CLAIMS."""
-    return validate_number(count, argument, 1, MAX_CLAIMS)
 
 
 def validate_platforms(platforms: Sequence[str] | None, argument: str) -> Sequence[str] | None:

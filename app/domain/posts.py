@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Self
 
 from app.domain.destinations import Destination, DestinationState, DestinationStatus
 from app.domain.ids import DestinationId, PostId
@@ -133,24 +133,13 @@ class Post:
         return replace(self, version=self.version + 1, updated_at=now)
 
 
-class DestinationSummary(Protocol):
-    """Fields of a destination from which the post's status and publication time derive."""
-
-    @property
-    def status(self) -> DestinationStatus: ...
-    @property
-    def attempts(self) -> int: ...
-    @property
-    def published_at(self) -> datetime | None: ...
-
-
 def post_status(
-    *, is_draft: bool, submitted_now: bool, destinations: Iterable[DestinationSummary]
+    *, is_draft: bool, submitted_now: bool, destinations: Iterable[DestinationState]
 ) -> PostStatus:
     """Derive a post's status from its destinations; a post without destinations is a draft."""
-    summaries = list(destinations)
-    statuses = {summary.status for summary in summaries}
-    if is_draft or not summaries:
+    states = list(destinations)
+    statuses = {state.status for state in states}
+    if is_draft or not states:
         return PostStatus.DRAFT
     if statuses == {DestinationStatus.PUBLISHED}:
         return PostStatus.PUBLISHED
@@ -162,12 +151,12 @@ def post_status(
         submitted_now
         or DestinationStatus.PUBLISHING in statuses
         or any(status.is_final for status in statuses)
-        or any(summary.attempts > 0 for summary in summaries)
+        or any(state.attempts > 0 for state in states)
     )
     return PostStatus.PUBLISHING if in_flight else PostStatus.SCHEDULED
 
 
-def post_published_at(destinations: Iterable[DestinationSummary]) -> datetime | None:
+def post_published_at(destinations: Iterable[DestinationState]) -> datetime | None:
     """Return the latest publication time on any platform; None if the post is published nowhere."""
     return max((d.published_at for d in destinations if d.published_at), default=None)
 

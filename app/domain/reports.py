@@ -71,12 +71,12 @@ def start_attempt(
     return Transition(state=after, attempts=(attempt,)), attempt
 
 
-def release_claim(state: DestinationState, lease: Lease, now: datetime) -> DestinationState:
+def release_claim(state: DestinationState, _history: History, context: ReportContext) -> Transition:
     """End a lease whose attempt was not started; raises Conflict if it was."""
-    require_lease(state, lease, now)
+    require_lease(state, context.lease, context.now)
     if state.started_at is not None:
         raise Conflict("The attempt was started, so it cannot be released. Report its outcome.")
-    return released(state, now)
+    return Transition(state=released(state, context.now))
 
 
 def expire_lease(state: DestinationState, history: History, now: datetime) -> Transition | None:

@@ -23,6 +23,9 @@ FIRST_YEAR, LAST_YEAR = 1900, 9998
 """Years accepted from clients. Near Python's limits, PostgreSQL has its infinities and arithmetic on
 times overflows."""
 
+FIRST_INSTANT = datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)
+"""Earliest time that is stored; the lower bound of an unbounded range."""
+
 
 def truncate_to_ms(instant: datetime) -> datetime:
     """Return the instant in UTC, truncated (not rounded) to milliseconds."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,11 +59,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.shared_directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        self._requests = Counter(
-            "post_results_http_requests",
-            "Finished HTTP requests.",
-            _REQUEST_LABELS,
-            registry=self.registry,
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, multiprocess_mode="livesum", registry=self.registry)
+        self._requests = counter(
+            "post_results_http_requests", "Finished HTTP requests.", _REQUEST_LABELS
         )
         self._durations = Histogram(
             "post_results_http_request_duration_seconds",
@@ -72,40 +72,24 @@ class Metrics:
             buckets=_DURATION_BUCKETS,
             registry=self.registry,
         )
-        self._in_progress = Gauge(
-            "post_results_http_requests_in_progress",
-            "HTTP requests in progress.",
-            multiprocess_mode="livesum",
-            registry=self.registry,
+        self._in_progress = gauge(
+            "post_results_http_requests_in_progress", "HTTP requests in progress."
         )
-        self._rate_limited = Counter(
-            "post_results_rate_limited_requests",
-            "HTTP requests refused by a rate limit.",
-            ("api",),
-            registry=self.registry,
+        self._rate_limited = counter(
+            "post_results_rate_limited_requests", "HTTP requests refused by a rate limit.", ("api",)
         )
-        self._operations = Counter(
+        self._operations = counter(
             "post_results_graphql_operations",
             "GraphQL operations by type and by the code of their first error.",
             ("type", "code"),
-            registry=self.registry,
         )
-        self._sockets = Gauge(
-            "post_results_websockets_open",
-            "Open WebSockets.",
-            multiprocess_mode="livesum",
-            registry=self.registry,
+        self._sockets = gauge("post_results_websockets_open", "Open WebSockets.")
+        self._subscriptions = gauge(
+            "post_results_subscriptions_open", "Open subscriptions and long polls."
         )
-        self._subscriptions = Gauge(
-            "post_results_subscriptions_open",
-            "Open subscriptions and long polls.",
-            multiprocess_mode="livesum",
-            registry=self.registry,
-        )
-        self._dropped_lines = Counter(
+        self._dropped_lines = counter(
             "post_results_log_lines_dropped",
             "Lines of requests that were not logged, because the reader of the log was too slow.",
-            registry=self.registry,
         )
         if not self.shared_directory:
             ProcessCollector(registry=self.registry)
@@ -206,5 +190,5 @@ def _is_alive(process_id: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass  # a process of another user
     return True

@@ -1,7 +1,7 @@
 """The protocol of platform adapters, with their requests and errors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -13,28 +13,22 @@ from app.domain.ids import DestinationId, PostId, WorkspaceId
 from app.domain.posts import Post
 
 
+@dataclass(eq=False)
 class NotPublished(Exception):
     """Failure that certainly left no post on the platform, with its reason."""
 
-    def __init__(
-        self,
-        category: ErrorCategory,
-        code: str,
-        message: str,
-        *,
-        http_status: int | None = None,
-        retry_after: timedelta | None = None,
-        raw: str | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.category = category
-        self.code = code
-        self.message = message
-        self.http_status = http_status
-        self.retry_after = retry_after
-        """Shortest wait before the next call, as the platform asked."""
-        self.raw = raw
-        """The platform's response, unchanged."""
+    category: ErrorCategory
+    code: str
+    message: str
+    _: KW_ONLY
+    http_status: int | None = None
+    retry_after: timedelta | None = None
+    """Shortest wait before the next call, as the platform asked."""
+    raw: str | None = None
+    """The platform's response, unchanged."""
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def not_called_error() -> NotPublished:

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -39,17 +39,8 @@ class SandboxStore:
         if self._file is None:
             self._posts.append(post)
             return
-        line = json.dumps(
-            {
-                "destination_id": str(post.destination_id),
-                "account": post.account,
-                "attempt": post.attempt,
-                "platform_post_id": post.platform_post_id,
-                "platform_post_url": post.platform_post_url,
-                "published_at": format_instant(post.published_at),
-            }
-        )
-        data = f"{line}\n".encode()
+        fields = asdict(post) | {"published_at": format_instant(post.published_at)}
+        data = f"{json.dumps(fields, default=str)}\n".encode()
         # One write call, so that concurrent processes never mix their lines.
         descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _FILE_MODE)
         try:
@@ -85,11 +76,6 @@ class SandboxStore:
 
 def _parse_post(line: str) -> SandboxPost:
     fields = json.loads(line)
-    return SandboxPost(
-        destination_id=DestinationId(UUID(fields["destination_id"])),
-        account=fields["account"],
-        attempt=fields["attempt"],
-        platform_post_id=fields["platform_post_id"],
-        platform_post_url=fields["platform_post_url"],
-        published_at=parse_instant(fields["published_at"], "published_at"),
-    )
+    fields["destination_id"] = DestinationId(UUID(fields["destination_id"]))
+    fields["published_at"] = parse_instant(fields["published_at"], "published_at")
+    return SandboxPost(**fields)

@@ -76,32 +76,28 @@ def rest_routes(
     return [Route(prefix + path, handlers[path]) for prefix in PREFIXES for path in handlers]
 
 
+@dataclass(frozen=True, slots=True)
 class QueryHandler:
     """Handler of the requests of one GET route."""
 
-    def __init__(
-        self, operation: QueryOperation, graphql_service: GraphQLService, clock: Clock
-    ) -> None:
-        self._operation = operation
-        self._service = graphql_service
-        self._clock = clock
+    operation: QueryOperation
+    service: GraphQLService
+    clock: Clock
 
     async def __call__(self, request: HttpRequest) -> BytesResponse:
-        request.api = "rest"
-        context = await self._service.authenticate(request, limits=None)
-        context.app_state.rate_limits.charge_request(request)
-        variables = self._operation.read_variables(request)
-        if self._operation.supports_long_poll and (wait := parse_wait(request.query())):
+        context = await _authenticate(self.service, request)
+        variables = self.operation.read_variables(request)
+        if self.operation.supports_long_poll and (wait := parse_wait(request.query())):
             respond = partial(self._respond, request, context, variables)
-            return await wait_for_change(request, self._service, context, respond, wait)
+            return await wait_for_change(request, self.service, context, respond, wait)
         return await self._respond(request, context, variables)
 
     async def _respond(
         self, request: HttpRequest, context: Context, variables: Variables
     ) -> BytesResponse:
-        operation = self._operation
-        executed = await self._service.execute(context, operation.document, variables)
-        now = self._clock()
+        operation = self.operation
+        executed = await self.service.execute(context, operation.document, variables)
+        now = self.clock()
         if executed.data is None or executed.errors:
             return error_response(request, first_error(executed.errors), now)
         result = DocumentResult(executed.data, variables, now)
@@ -110,35 +106,35 @@ class QueryHandler:
         return query_response(request, operation.build_data(result), now, retry_after=seconds)
 
 
+@dataclass(frozen=True, slots=True)
 class MutationHandler:
     """Handler of the requests of one writing route."""
 
-    def __init__(
-        self,
-        operation: MutationOperation,
-        graphql_service: GraphQLService,
-        clock: Clock,
-        max_body_bytes: int,
-    ) -> None:
-        self._operation = operation
-        self._service = graphql_service
-        self._clock = clock
-        self._max_body_bytes = max_body_bytes
+    operation: MutationOperation
+    service: GraphQLService
+    clock: Clock
+    max_body_bytes: int
 
     async def __call__(self, request: HttpRequest) -> BytesResponse:
-        request.api = "rest"
-        context = await self._service.authenticate(request, limits=None)
-        context.app_state.rate_limits.charge_request(request)
-        call = self._operation.build_call(
-            await read_rest_request(
-                request, context.viewer.key_id, max_body_bytes=self._max_body_bytes
-            )
+        context = await _authenticate(self.service, request)
+        rest_request = await read_rest_request(
+            request, context.viewer.key_id, max_body_bytes=self.max_body_bytes
         )
+        call = self.operation.build_call(rest_request)
         context.implicit_idempotency_key = call.implicit_idempotency_key
         context.rejected_posts = call.rejected_posts
-        executed = await self._service.execute(context, self._operation.document, call.variables)
-        now = self._clock()
+        variables = {"input": call.input}
+        executed = await self.service.execute(context, self.operation.document, variables)
+        now = self.clock()
         if executed.data is None or executed.errors:
             return error_response(request, first_error(executed.errors), now)
-        data = self._operation.build_data(DocumentResult(executed.data, call.variables, now))
-        return mutation_response(request, data, now, status=self._operation.status(data))
+        data = self.operation.build_data(DocumentResult(executed.data, variables, now))
+        return mutation_response(request, data, now, status=self.operation.status(data))
+
+
+async def _authenticate(service: GraphQLService, request: HttpRequest) -> Context:
+    """Authenticate a request of the REST API, and count it for the rate limit of its key."""
+    request.api = "rest"
+    context = await service.authenticate(request, limits=None)
+    context.app_state.rate_limits.charge_request(request)
+    return context

@@ -53,9 +53,9 @@ async def read_rest_request(
 
 @dataclass(frozen=True, slots=True)
 class DocumentCall:
-    """Variables of one execution, and the context values that go with them."""
+    """Input of a mutation, its only variable, and the context values that go with it."""
 
-    variables: Variables
+    input: JsonObject
     implicit_idempotency_key: IdempotencyKey | None = None
     rejected_posts: Mapping[int, InvalidInput] = field(default_factory=dict)
     """Posts of a bulk request that variables cannot express, by index in the request."""

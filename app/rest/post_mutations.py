@@ -49,7 +49,7 @@ fragment Warning on AccountWarning {{
 def _create_post_call(rest_request: RestRequest) -> DocumentCall:
     key = rest_request.idempotency_key
     return DocumentCall(
-        {"input": {**_create_post_input(rest_request.body), "idempotencyKey": key}},
+        {**_create_post_input(rest_request.body), "idempotencyKey": key},
         implicit_idempotency_key=rest_request.implicit_idempotency_key(),
     )
 
@@ -118,7 +118,7 @@ def _create_posts_call(rest_request: RestRequest) -> DocumentCall:
         except InvalidInput as error:
             rejected[index] = error
     return DocumentCall(
-        {"input": {"posts": posts, "idempotencyKey": rest_request.idempotency_key}},
+        {"posts": posts, "idempotencyKey": rest_request.idempotency_key},
         implicit_idempotency_key=rest_request.implicit_idempotency_key(),
         rejected_posts=rejected,
     )
@@ -162,11 +162,9 @@ def _update_post_call(rest_request: RestRequest) -> DocumentCall:
         )
     return DocumentCall(
         {
-            "input": {
-                **_post_fields(body, body.members),
-                **_schedule_fields(body),
-                **_post_reference(rest_request),
-            }
+            **_post_fields(body, body.members),
+            **_schedule_fields(body),
+            **_post_reference(rest_request),
         }
     )
 
@@ -180,11 +178,9 @@ def _schedule_post_call(rest_request: RestRequest) -> DocumentCall:
     body = rest_request.body
     return DocumentCall(
         {
-            "input": {
-                **_schedule_fields(body),
-                "accountIds": body.account_ids("account_ids"),
-                **_post_reference(rest_request),
-            }
+            **_schedule_fields(body),
+            "accountIds": body.account_ids("account_ids"),
+            **_post_reference(rest_request),
         }
     )
 
@@ -256,13 +252,8 @@ def _post_or_not_found(payload: JsonObject) -> JsonObject:
 
 def _warnings(payload: JsonObject) -> JsonObject:
     """Return the member `warnings`, left out if there are none: the documented answers do not have it."""
-    if not payload["warnings"]:
-        return {}
-    return {
-        "warnings": [
-            {**warning, "reason": warning["reason"].lower()} for warning in payload["warnings"]
-        ]
-    }
+    warnings = [{**warning, "reason": warning["reason"].lower()} for warning in payload["warnings"]]
+    return {"warnings": warnings} if warnings else {}
 
 
 def _schedule_message(post: JsonObject) -> str:
@@ -346,6 +337,6 @@ mutation DeletePost($input: DeletePostInput!) {
   }
 }
 """,
-    lambda rest_request: DocumentCall({"input": _post_reference(rest_request)}),
+    lambda rest_request: DocumentCall(_post_reference(rest_request)),
     _delete_post_data,
 )

@@ -90,14 +90,11 @@ def _list_variables(request: HttpRequest) -> Variables:
             "status": read_enum_names(query, "status", STATUS_BY_NAME),
             "platform": read_platforms(query),
             "accountId": read_account_ids(query),
-            "createdAfter": read_instant(query, "created_after"),
-            "createdBefore": read_instant(query, "created_before"),
-            "scheduledAfter": read_instant(query, "scheduled_after"),
-            "scheduledBefore": read_instant(query, "scheduled_before"),
-            "publishedAfter": read_instant(query, "published_after"),
-            "publishedBefore": read_instant(query, "published_before"),
-            "updatedAfter": read_instant(query, "updated_after"),
-            "updatedBefore": read_instant(query, "updated_before"),
+            **{
+                f"{time}{bound}": read_instant(query, f"{time}_{bound.lower()}")
+                for time in ("created", "scheduled", "published", "updated")
+                for bound in ("After", "Before")
+            },
             "search": read_search_text(query, "search"),
             "reference": read_search_text(query, "reference"),
         },

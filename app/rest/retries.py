@@ -22,11 +22,9 @@ _MAX_POST_IDS = 200
 def _retry_post_call(rest_request: RestRequest) -> DocumentCall:
     return DocumentCall(
         {
-            "input": {
-                "accountIds": rest_request.body.account_ids("account_ids"),
-                "postId": parse_post_id(rest_request.request),
-                "idempotencyKey": rest_request.idempotency_key,
-            }
+            "accountIds": rest_request.body.account_ids("account_ids"),
+            "postId": parse_post_id(rest_request.request),
+            "idempotencyKey": rest_request.idempotency_key,
         }
     )
 
@@ -76,11 +74,9 @@ def _retry_failed_call(rest_request: RestRequest) -> DocumentCall:
     filters["outcome"] = ["FAILED"]
     return DocumentCall(
         {
-            "input": {
-                "filter": filters,
-                "after": body.string("after"),
-                "idempotencyKey": rest_request.idempotency_key,
-            }
+            "filter": filters,
+            "after": body.string("after"),
+            "idempotencyKey": rest_request.idempotency_key,
         }
     )
 

@@ -138,7 +138,7 @@ async def create_key(
     key = make_key(api_key_prefix, random_bytes)
     key_id = ApiKeyId(UUID(bytes=random_bytes(16), version=4))
     await database.write(
-        lambda session: api_keys.insert_key(
+        lambda session: api_keys.upsert_key(
             session,
             workspace_id,
             key_id,

@@ -10,15 +10,9 @@ from uuid import UUID
 
 from app.db.core.database import Database, Reader
 from app.db.repositories.attempts import attempts_by_destination_id
-from app.db.repositories.claims import (
-    WorkspaceSearch,
-    lock_due_destinations,
-    lock_unknown_outcomes,
-    workspaces_with_due_destinations,
-    workspaces_with_unknown_outcomes,
-)
+from app.db.repositories.claims import ClaimTime, lock_destinations, workspaces_to_claim_from
 from app.domain.accounts import Account, blocking_message, blocking_reason
-from app.domain.destinations import Destination
+from app.domain.destinations import Destination, DestinationState
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import DestinationId, IdFactory, PostId, WorkspaceId
 from app.domain.leases import Lease
@@ -70,6 +64,19 @@ class Claim:
     """Start of the attempt to verify; None if none is logged."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """Destinations that can be claimed for one purpose."""
+
+    operation: str
+    claim_time: ClaimTime
+    lease: Callable[[DestinationState, UUID, datetime], DestinationState]
+
+
+_DUE = _Queue("claimDestinations", ClaimTime.CLAIMABLE, claimed)
+_UNKNOWN = _Queue("claimVerifications", ClaimTime.VERIFIABLE, verification_claimed)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimService:
     """Claims of one publisher."""
@@ -84,22 +91,24 @@ class ClaimService:
 
         Destinations on accounts that cannot publish fail instead, as periodic maintenance would fail them.
         """
-        return await self._claim(request, _DueDestinations())
+        return await self._claim(request, _DUE)
 
     async def claim_verifications(self, request: ClaimRequest) -> list[Claim]:
         """Lease destinations of unknown outcome, so that the caller checks whether they are published."""
-        return await self._claim(request, _UnknownOutcomes())
+        return await self._claim(request, _UNKNOWN)
 
-    async def _claim(self, request: ClaimRequest, queue: "_Queue") -> list[Claim]:
+    async def _claim(self, request: ClaimRequest, queue: _Queue) -> list[Claim]:
         """Claim in one transaction for each workspace; workspaces and platforms share the limit fairly."""
         now, rotation_start = self.clock(), WorkspaceId(self.new_id())
-        search = WorkspaceSearch(
+        workspaces = await workspaces_to_claim_from(
+            self.database.all_workspaces,
+            queue.claim_time,
+            now,
             platforms=request.platforms,
             workspace_id=self.publisher.workspace_id,
             rotation_start=rotation_start,
             limit=_MAX_CLAIM_WORKSPACES,
         )
-        workspaces = await queue.find_workspaces(self.database.all_workspaces, now, search)
 
         async def claim(workspace_id: WorkspaceId, limit: int) -> list[Claim]:
             write_context = self.publisher.write_context(workspace_id, queue.operation, now)
@@ -110,11 +119,12 @@ class ClaimService:
         return await _distribute_fairly(_rotate(workspaces, rotation_start), request.limit, claim)
 
     async def _lock_and_lease(
-        self, request: ClaimRequest, queue: "_Queue", limit: int, uow: UnitOfWork
+        self, request: ClaimRequest, queue: _Queue, limit: int, uow: UnitOfWork
     ) -> list[Claim]:
         async def lock(platform: str | None, share: int) -> list[DestinationRef]:
-            now = uow.write_context.now
-            return await queue.lock(uow.reader, now, platform=platform, limit=share)
+            return await lock_destinations(
+                uow.reader, queue.claim_time, uow.write_context.now, platform=platform, limit=share
+            )
 
         platforms: Sequence[str | None] = [None]
         if request.platforms is not None:
@@ -125,7 +135,7 @@ class ClaimService:
     async def _lease(
         self,
         request: ClaimRequest,
-        queue: "_Queue",
+        queue: _Queue,
         destinations: Sequence[DestinationRef],
         uow: UnitOfWork,
     ) -> list[Claim]:
@@ -140,7 +150,7 @@ class ClaimService:
         for post_id, destination_id in destinations:
             destination, token = posts[post_id].destination(destination_id), self.new_id()
             reason = blocking_reason(accounts[destination.account_id].access, now)
-            if queue.requires_access and reason is not None:
+            if queue is _DUE and reason is not None:
                 state = auth_failed(destination.state, blocking_message(reason), now)
             else:
                 state = queue.lease(destination.state, token, expires_at)
@@ -148,7 +158,9 @@ class ClaimService:
                 leases.append(Lease(workspace_id, post_id, destination_id, state.fence, token))
             posts[post_id] = posts[post_id].with_state(destination_id, state, now)
         await uow.save_posts(list(posts.values()))
-        starts = await queue.attempt_starts(uow.reader, [lease.destination_id for lease in leases])
+        starts: Mapping[DestinationId, AttemptStart] = {}
+        if queue is _UNKNOWN:
+            starts = await _attempt_starts(uow.reader, [lease.destination_id for lease in leases])
         claims = []
         for lease in leases:
             post = posts[lease.post_id]
@@ -179,39 +191,12 @@ async def poll_for_claims(
     return claims
 
 
-class _DueDestinations:
-    """Destinations to publish."""
-
-    operation = "claimDestinations"
-    requires_access = True
-    find_workspaces = staticmethod(workspaces_with_due_destinations)
-    lock = staticmethod(lock_due_destinations)
-    lease = staticmethod(claimed)
-
-    async def attempt_starts(
-        self, _reader: Reader, _destination_ids: Sequence[DestinationId]
-    ) -> Mapping[DestinationId, AttemptStart]:
-        return {}
-
-
-class _UnknownOutcomes:
-    """Destinations to verify."""
-
-    operation = "claimVerifications"
-    requires_access = False
-    find_workspaces = staticmethod(workspaces_with_unknown_outcomes)
-    lock = staticmethod(lock_unknown_outcomes)
-    lease = staticmethod(verification_claimed)
-
-    async def attempt_starts(
-        self, reader: Reader, destination_ids: Sequence[DestinationId]
-    ) -> Mapping[DestinationId, AttemptStart]:
-        """Return the last logged start of each destination that has one."""
-        rows = await attempts_by_destination_id(reader, destination_ids)
-        return {row.destination_id: AttemptStart(row.started_at, row.worker) for row in rows}
-
-
-_Queue: TypeAlias = _DueDestinations | _UnknownOutcomes
+async def _attempt_starts(
+    reader: Reader, destination_ids: Sequence[DestinationId]
+) -> Mapping[DestinationId, AttemptStart]:
+    """Return the last logged start of each destination that has one."""
+    rows = await attempts_by_destination_id(reader, destination_ids)
+    return {row.destination_id: AttemptStart(row.started_at, row.worker) for row in rows}
 
 
 async def _distribute_fairly(

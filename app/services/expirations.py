@@ -1,17 +1,22 @@
-"""Settles what time alone decides: expired leases, and posts due on accounts that cannot publish.
+"""Settles and prunes what time alone decides: expired leases, due posts that nothing can publish, old rows.
 
-Every server and worker process runs both tasks, so that nothing is stuck while one of them runs. They may
-run at the same time, because each transaction decides again under its locks. A post that stays locked delays
-no other one: its ServiceUnavailable is raised after the others are settled.
+Every server and worker process runs both tasks that settle, so that nothing is stuck while one of them runs.
+They may run at the same time, because each transaction decides again under its locks. A post that stays
+locked delays no other one: its ServiceUnavailable is raised after the others are settled.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import takewhile
 
 from app.db.core.database import Database
 from app.db.repositories.accounts import blocked_accounts_with_due, due_post_ids
 from app.db.repositories.claims import expired_leases
+from app.db.repositories.events import delete_events, oldest_events
+from app.db.repositories.idempotency_keys import delete_expired_idempotency_keys, find_expiry_cutoff
+from app.db.repositories.workspaces import list_workspaces
 from app.domain.account_commands import fail_due_on_blocked_account
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId, PostId, WorkspaceId
@@ -27,6 +32,8 @@ MAX_LEASES_PER_RUN = 200
 MAX_POSTS_PER_TRANSACTION = 200
 MAX_TRANSACTIONS_PER_RUN = 20
 """Keeps a run short, because a stopping server waits for it; the next run continues."""
+_PRUNE_BATCH_SIZE = 1000
+"""Small enough that a batch does not delay other writers for long."""
 
 
 @asynccontextmanager
@@ -123,3 +130,33 @@ async def _fail_batch(
         )
 
     await run_in_transaction(database, write_context, work)
+
+
+async def prune_events(database: Database, now: datetime, *, retention: timedelta) -> None:
+    """Delete events older than `retention` in all workspaces, oldest first, leaving no gaps.
+
+    Retains the newest of the old events, because a client that has seen no newer one resumes after it.
+    Also retains an old event behind a newer one, as after a clock was set back, to leave no gap.
+    """
+    workspaces = [row.id for row in await list_workspaces(database.all_workspaces)]
+    for workspace_id in workspaces:
+        while await _prune_batch(database, workspace_id, now - retention):
+            pass
+
+
+async def _prune_batch(database: Database, workspace_id: WorkspaceId, before: datetime) -> bool:
+    """Prune one batch; return True if there may be more."""
+    oldest = await oldest_events(database.read(workspace_id), limit=_PRUNE_BATCH_SIZE + 1)
+    old = [seq for seq, _ in takewhile(lambda event: event[1] < before, oldest)]
+    if len(old) > 1:
+        await database.write(partial(delete_events, workspace_id=workspace_id, last_seq=old[-2]))
+    return len(old) > _PRUNE_BATCH_SIZE
+
+
+async def prune_idempotency_keys(database: Database, now: datetime) -> None:
+    """Delete expired idempotency keys, batch by batch; takes no lock if there are none."""
+    while True:
+        cutoff = await find_expiry_cutoff(database.all_workspaces, now, limit=_PRUNE_BATCH_SIZE)
+        if cutoff is None:
+            return
+        await database.write(partial(delete_expired_idempotency_keys, until=cutoff))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import Self, TypeVar
 from uuid import UUID
 
 from app.db.core.database import Database
@@ -15,6 +15,8 @@ from app.domain.post_commands import NewPost, PostUpdate
 from app.domain.posts import MAX_BULK_DESTINATIONS, MAX_BULK_POSTS, Post
 from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +68,13 @@ async def create_post(
         await uow.save_posts([post])
         return _to_stored_outcome(post, accounts, write_context)
 
-    async def still_valid(uow: UnitOfWork, outcome: StoredOutcome) -> bool:
-        return await _any_exists(uow, [outcome])
-
     outcome = await run_idempotently(
         database,
         write_context,
         idempotency_key,
         canonicalize(new_post),
         work,
-        still_valid=still_valid,
+        still_valid=lambda uow, outcome: _any_exists(uow, [outcome]),
     )
     return _parse_created(outcome)
 
@@ -94,7 +93,7 @@ async def create_posts(
     `check_quota` runs before anything is created, but not for a repetition; its exception rejects all.
     """
     _check_bulk_limits(posts)
-    checked = [_check_or_reject(post) for post in posts]
+    checked = [_accept_or_reject(post, _checked) for post in posts]
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
         check_quota()
@@ -106,7 +105,10 @@ async def create_posts(
                 for account_id in post.account_ids
             }
         )
-        built = [_build_or_reject(post, accounts, write_context, new_id) for post in checked]
+        built = [
+            _accept_or_reject(post, lambda new: _build_post(new, accounts, write_context, new_id))
+            for post in checked
+        ]
         await uow.save_posts([post for post in built if isinstance(post, Post)])
         outcomes = [
             _to_stored_outcome(post, accounts, write_context)
@@ -116,16 +118,13 @@ async def create_posts(
         ]
         return {"posts": outcomes}
 
-    async def still_valid(uow: UnitOfWork, outcome: StoredOutcome) -> bool:
-        return await _any_exists(uow, outcome["posts"])
-
     outcome = await run_idempotently(
         database,
         write_context,
         idempotency_key,
         [canonicalize(post) for post in posts],
         work,
-        still_valid=still_valid,
+        still_valid=lambda uow, outcome: _any_exists(uow, outcome["posts"]),
     )
     return [_parse_created_or_rejected(post) for post in outcome["posts"]]
 
@@ -140,8 +139,11 @@ async def update_post(
     expected_version: int | None,
     new_id: IdFactory,
 ) -> tuple[AccountWarning, ...]:
-    def change(post: Post, accounts: Mapping[AccountId, Account]) -> Post:
-        return post_commands.update_post(
+    return await _apply_post_change(
+        database,
+        write_context,
+        post_id,
+        lambda post, accounts: post_commands.update_post(
             post,
             update,
             accounts,
@@ -149,10 +151,8 @@ async def update_post(
             expected_version=expected_version,
             new_id=new_id,
             now=write_context.now,
-        )
-
-    return await _apply_post_change(
-        database, write_context, post_id, change, requested_account_ids=account_ids or ()
+        ),
+        requested_account_ids=account_ids or (),
     )
 
 
@@ -166,8 +166,11 @@ async def schedule_post(
     expected_version: int | None,
     new_id: IdFactory,
 ) -> tuple[AccountWarning, ...]:
-    def change(post: Post, accounts: Mapping[AccountId, Account]) -> Post:
-        return post_commands.schedule_post(
+    return await _apply_post_change(
+        database,
+        write_context,
+        post_id,
+        lambda post, accounts: post_commands.schedule_post(
             post,
             accounts,
             schedule,
@@ -175,10 +178,8 @@ async def schedule_post(
             expected_version=expected_version,
             new_id=new_id,
             now=write_context.now,
-        )
-
-    return await _apply_post_change(
-        database, write_context, post_id, change, requested_account_ids=account_ids or ()
+        ),
+        requested_account_ids=account_ids or (),
     )
 
 
@@ -189,12 +190,13 @@ async def cancel_post(
     *,
     expected_version: int | None,
 ) -> None:
-    def change(post: Post, _accounts: Mapping[AccountId, Account]) -> Post:
-        return post_commands.cancel_post(
-            post, expected_version=expected_version, now=write_context.now
-        )
-
-    await _apply_post_change(database, write_context, post_id, change)
+    now = write_context.now
+    await _apply_post_change(
+        database,
+        write_context,
+        post_id,
+        lambda post, _: post_commands.cancel_post(post, expected_version=expected_version, now=now),
+    )
 
 
 async def delete_post(
@@ -204,12 +206,13 @@ async def delete_post(
     *,
     expected_version: int | None,
 ) -> None:
-    def change(post: Post, _accounts: Mapping[AccountId, Account]) -> Post:
-        return post_commands.delete_post(
-            post, expected_version=expected_version, now=write_context.now
-        )
-
-    await _apply_post_change(database, write_context, post_id, change)
+    now = write_context.now
+    await _apply_post_change(
+        database,
+        write_context,
+        post_id,
+        lambda post, _: post_commands.delete_post(post, expected_version=expected_version, now=now),
+    )
 
 
 async def get_post_for_update(uow: UnitOfWork, post_id: PostId) -> Post:
@@ -277,26 +280,19 @@ def _build_post(
     )
 
 
-def _check_or_reject(new_post: NewPost | RejectedPost) -> NewPost | RejectedPost:
-    if isinstance(new_post, RejectedPost):
-        return new_post
-    try:
-        post_commands.check_new_post(new_post)
-    except InvalidInput as error:
-        return RejectedPost.from_error(error)
+def _checked(new_post: NewPost) -> NewPost:
+    post_commands.check_new_post(new_post)
     return new_post
 
 
-def _build_or_reject(
-    new_post: NewPost | RejectedPost,
-    accounts: Mapping[AccountId, Account],
-    write_context: WriteContext,
-    new_id: IdFactory,
-) -> Post | RejectedPost:
+def _accept_or_reject(
+    new_post: NewPost | RejectedPost, accept: Callable[[NewPost], T]
+) -> T | RejectedPost:
+    """Return the result of `accept`, or the rejection by its InvalidInput or by an earlier check."""
     if isinstance(new_post, RejectedPost):
         return new_post
     try:
-        return _build_post(new_post, accounts, write_context, new_id)
+        return accept(new_post)
     except InvalidInput as error:
         return RejectedPost.from_error(error)
 

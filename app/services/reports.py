@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from app.db.core.database import Database
 from app.db.repositories.attempts import (
@@ -33,6 +33,7 @@ from app.services.accounts import get_account_for_update
 from app.services.posts import get_post_for_update, get_post_for_update_including_deleted
 from app.services.unit_of_work import Publisher, UnitOfWork, WriteContext, run_in_transaction
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -100,11 +101,7 @@ class ReportService:
 
     async def release_claim(self, lease: Lease) -> ReportResult:
         """Make the destination claimable again; raises Conflict if its attempt was started."""
-
-        def decide(locked: LockedDestination, context: ReportContext) -> Transition:
-            return Transition(state=reports.release_claim(locked.state, lease, context.now))
-
-        return await self._report("releaseClaim", lease, decide)
+        return await self._report("releaseClaim", lease, reports.release_claim)
 
     async def report_published(self, lease: Lease, publication: Publication) -> ReportResult:
         async def work(uow: UnitOfWork) -> ReportResult:
@@ -122,42 +119,37 @@ class ReportService:
         return await self._run("reportPublished", lease, work)
 
     async def report_failed(self, lease: Lease, failure: Failure) -> ReportResult:
-        def decide(locked: LockedDestination, context: ReportContext) -> Transition:
-            return reports.report_failed(
-                locked.state, locked.history, context, failure, self.retry_decider
-            )
-
-        return await self._report("reportFailed", lease, decide)
+        return await self._report(
+            "reportFailed", lease, reports.report_failed, failure, self.retry_decider
+        )
 
     async def report_unknown(self, lease: Lease, failure: Failure) -> ReportResult:
         """Report that the platform gave no answer, so that the post may be published or not."""
-
-        def decide(locked: LockedDestination, context: ReportContext) -> Transition:
-            return reports.report_unknown(locked.state, locked.history, context, failure)
-
-        return await self._report("reportFailed", lease, decide)
+        return await self._report("reportFailed", lease, reports.report_unknown, failure)
 
     async def report_verified(
         self, lease: Lease, finding: VerificationFinding, publication: Publication | None
     ) -> ReportResult:
-        def decide(locked: LockedDestination, context: ReportContext) -> Transition:
-            return verification.report_verified(
-                locked.state, locked.history, context, finding, publication, self.retry_decider
-            )
-
-        return await self._report("reportVerified", lease, decide)
+        decide = verification.report_verified
+        return await self._report(
+            "reportVerified", lease, decide, finding, publication, self.retry_decider
+        )
 
     async def _report(
         self,
         operation: str,
         lease: Lease,
-        decide: Callable[[LockedDestination, ReportContext], Transition],
+        decide: Callable[Concatenate[DestinationState, History, ReportContext, P], Transition],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> ReportResult:
         """Lock the lease's destination, and store the transition that `decide` returns."""
 
         async def work(uow: UnitOfWork) -> ReportResult:
             locked = await _lock_claimed_destination(uow, lease)
-            return await save_transition(uow, locked, decide(locked, self._context(uow, lease)))
+            context = self._context(uow, lease)
+            transition = decide(locked.state, locked.history, context, *args, **kwargs)
+            return await save_transition(uow, locked, transition)
 
         return await self._run(operation, lease, work)
 

@@ -1,4 +1,4 @@
-"""Manual retries of one post or of all that match a filter, and the operator's retry policy file."""
+"""Manual retries of one post, or of all destinations that match a filter."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -93,8 +93,7 @@ async def retry_matching(
     Only failed ones match unless the filter names statuses. Raises InvalidInput for a filter that everything
     matches.
     """
-    _check_filter(criteria)
-    candidate_filter = _with_default_status(criteria)
+    candidate_filter = _candidate_filter(criteria)
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
         candidates = await retry_candidates(uow.reader, candidate_filter, page, write_context.now)
@@ -118,8 +117,7 @@ async def dry_run_retry_matching(
     page: PageRequest,
 ) -> RetriedPage:
     """Return the result that `retry_matching` would have now; writes nothing and takes no lock."""
-    _check_filter(criteria)
-    candidate_filter = _with_default_status(criteria)
+    candidate_filter = _candidate_filter(criteria)
     reader = database.read(write_context.workspace_id)
     candidates = await retry_candidates(reader, candidate_filter, page, write_context.now)
     posts = await load_posts(reader, {row.post_id for row in candidates.rows})
@@ -128,8 +126,11 @@ async def dry_run_retry_matching(
     return _page_from_json(outcome)
 
 
-def _check_filter(criteria: DestinationCriteria) -> None:
-    """Raise InvalidInput if the filter matches all failed destinations."""
+def _candidate_filter(criteria: DestinationCriteria) -> DestinationCriteria:
+    """Return the filter, restricted to failed destinations unless it names statuses.
+
+    Raises InvalidInput if it matches all failed destinations.
+    """
     filters = asdict(criteria)
     if filters["overdue"] is False:  # all failed destinations match this
         del filters["overdue"]
@@ -142,10 +143,6 @@ def _check_filter(criteria: DestinationCriteria) -> None:
             " attempts.",
             argument="filter",
         )
-
-
-def _with_default_status(criteria: DestinationCriteria) -> DestinationCriteria:
-    """Return the filter, restricted to failed destinations unless it names statuses."""
     if criteria.status is not None:
         return criteria
     return replace(criteria, status=[DestinationStatus.FAILED])

@@ -1,12 +1,32 @@
-"""Reads the operator's file of retry policies."""
+"""Reads the operator's file of retry policies, TOML tables that override the defaults key by key.
+
+[categories.transient]              for every platform
+[platforms.instagram.transient]     overrides it for one platform
+"""
 
 import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
+from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
-from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies
-from app.domain.retry_policy_file import parse_policies
+from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
+from app.domain.validation.object_reader import ObjectReader
 from app.settings import SettingsError
+
+_MAX_SECONDS = 365 * 24 * 60 * 60
+_MAX_FACTOR = 100
+_MAX_ATTEMPTS = 100
+
+_DURATIONS = ("base", "cap", "max_age", "min_wait", "max_wait")
+_KEYS = tuple(
+    f"{field.name}_seconds" if field.name in _DURATIONS else field.name
+    for field in fields(RetryPolicy)
+)
+_CATEGORIES = tuple(category.value for category in ErrorCategory)
 
 
 def load_retry_policies(file: Path | None) -> RetryPolicies:
@@ -25,3 +45,56 @@ def load_retry_policies(file: Path | None) -> RetryPolicies:
     except InvalidInput as error:
         problem = f"is invalid: {error.message}"
     raise SettingsError(f"RETRY_POLICY_FILE: {file} {problem}")
+
+
+def parse_policies(document: Mapping[str, object]) -> RetryPolicies:
+    """Return the defaults with the overrides; raises InvalidInput with the first invalid member."""
+    root = ObjectReader(document)
+    root.forbid_unknown(("categories", "platforms"))
+    by_category = _parse_categories(root.nested_object("categories"), DEFAULT_POLICIES.by_category)
+    platforms = root.nested_object("platforms")
+    return RetryPolicies(
+        by_category,
+        {
+            name: _parse_categories(platforms.nested_object(name), by_category)
+            for name in platforms.members
+        },
+    )
+
+
+def _parse_categories(
+    tables: ObjectReader, defaults: Mapping[ErrorCategory, RetryPolicy]
+) -> dict[ErrorCategory, RetryPolicy]:
+    tables.forbid_unknown(_CATEGORIES)
+    return {
+        category: _parse_policy(tables.nested_object(category), default)
+        for category, default in defaults.items()
+    }
+
+
+def _parse_policy(table: ObjectReader, default: RetryPolicy) -> RetryPolicy:
+    table.forbid_unknown(_KEYS)
+    durations = {
+        name: _parse_seconds(table, f"{name}_seconds", getattr(default, name))
+        for name in _DURATIONS
+    }
+    for low, high in (("base", "cap"), ("min_wait", "max_wait")):
+        if durations[high] < durations[low]:
+            raise table.error(
+                f"{high}_seconds",
+                f"is {durations[high].total_seconds():.0f}, which must not be less than"
+                f" {low}_seconds: {durations[low].total_seconds():.0f}",
+            )
+    overrides = {
+        "factor": table.number("factor", 1, _MAX_FACTOR),
+        "max_attempts": table.whole_number("max_attempts", 1, _MAX_ATTEMPTS),
+        "counts_attempts": table.boolean("counts_attempts"),
+        "heeds_retry_after": table.boolean("heeds_retry_after"),
+    }
+    override: Callable[..., RetryPolicy] = partial(replace, default)
+    return override(**durations, **{k: v for k, v in overrides.items() if v is not None})
+
+
+def _parse_seconds(table: ObjectReader, name: str, default: timedelta) -> timedelta:
+    value = table.whole_number(name, 1, _MAX_SECONDS)
+    return default if value is None else timedelta(seconds=value)

@@ -7,12 +7,7 @@ from typing import TypeVar
 
 from app.db.core.database import Database, Reader
 from app.db.core.write_session import WriteSession
-from app.db.repositories.accounts import (
-    insert_accounts,
-    load_accounts,
-    lock_accounts,
-    update_accounts,
-)
+from app.db.repositories.accounts import load_accounts, lock_accounts, write_accounts
 from app.db.repositories.events import append_events
 from app.db.repositories.posts import (
     load_post_and_attempts_for_update,
@@ -125,11 +120,9 @@ class UnitOfWork:
     async def save_accounts(self, accounts: Collection[Account]) -> None:
         """Save new accounts with allocated ids, and changed accounts that were locked and loaded."""
         changed = [account for account in accounts if self._accounts.get(account.id) != account]
-        workspace_id = self.write_context.workspace_id
-        inserts = [account for account in changed if account.id not in self._accounts]
-        updates = [account for account in changed if account.id in self._accounts]
-        await insert_accounts(self.session, workspace_id, inserts)
-        await update_accounts(self.session, workspace_id, updates)
+        await write_accounts(
+            self.session, self.write_context.workspace_id, changed, previous=self._accounts
+        )
         for account in changed:
             self._events += account_events(self._accounts.get(account.id), account)
             self._accounts[account.id] = account

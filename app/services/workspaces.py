@@ -23,7 +23,7 @@ async def create_workspace(
     random_bytes: RandomBytes,
 ) -> WorkspaceId | None:
     """Create a workspace, a mirror if `mirror_of` is a URL; returns None if the name is taken."""
-    workspace_id = _new_workspace_id(random_bytes)
+    workspace_id = WorkspaceId(_random_uuid(random_bytes))
     is_created = await database.write(
         lambda session: workspaces.insert_workspace(
             session,
@@ -44,8 +44,8 @@ async def create_first_workspace(
 
     Of several processes that start together only one succeeds, because workspace names are unique.
     """
-    workspace_id = _new_workspace_id(random_bytes)
-    key_id = ApiKeyId(UUID(bytes=random_bytes(16), version=4))
+    workspace_id = WorkspaceId(_random_uuid(random_bytes))
+    key_id = ApiKeyId(_random_uuid(random_bytes))
     key = make_key(key_prefix, random_bytes)
 
     async def work(session: WriteSession) -> bool:
@@ -60,7 +60,7 @@ async def create_first_workspace(
             now=now,
         ):
             return False
-        await api_keys.insert_key(
+        await api_keys.upsert_key(
             session,
             workspace_id,
             key_id,
@@ -75,5 +75,5 @@ async def create_first_workspace(
     return key.token if await database.write(work) else None
 
 
-def _new_workspace_id(random_bytes: RandomBytes) -> WorkspaceId:
-    return WorkspaceId(UUID(bytes=random_bytes(16), version=4))
+def _random_uuid(random_bytes: RandomBytes) -> UUID:
+    return UUID(bytes=random_bytes(16), version=4)

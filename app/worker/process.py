@@ -29,8 +29,7 @@ from app.services.periodic import PERIODIC_INTERVAL
 from app.services.reports import ReportService
 from app.services.retry_policies import load_retry_policies
 from app.settings import Settings
-from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, make_system_functions
-from app.worker.stats import WorkerStats
+from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, WorkerStats, make_system_functions
 from app.worker.worker import Worker, run_in_background
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -27,9 +27,8 @@ from app.platforms.protocol import (
 )
 from app.services.claims import Claim
 from app.services.reports import ReportResult
-from app.worker.context import WorkerContext, retry_while
+from app.worker.context import WorkerContext, attempt_result, retry_while
 from app.worker.lease_renewal import LeaseTimer, renew_lease
-from app.worker.stats import attempt_result
 
 CallResult = Publication | NotPublished | Exception
 """Result of a platform call; an exception other than NotPublished leaves the outcome unknown."""

@@ -9,10 +9,9 @@ from app.domain.errors import InvalidInput, RequestError
 from app.domain.verification import VerificationFinding
 from app.platforms.protocol import LookupFailure, PublishRequest, make_publish_request
 from app.services.claims import Claim
-from app.worker.context import WorkerContext, retry_while
+from app.worker.context import WorkerContext, attempt_result, retry_while
 from app.worker.lease_renewal import LeaseTimer
 from app.worker.publish import log_fields, sanitize_publication
-from app.worker.stats import attempt_result
 
 _FINDINGS_BY_MISS = {
     LookupFailure.NOT_FOUND: VerificationFinding.NOT_PUBLISHED,

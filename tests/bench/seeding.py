@@ -19,12 +19,13 @@ from app.db.core.database import Database
 from app.db.core.write_session import WriteSession
 from app.db.migrations import migrate
 from app.db.repositories import api_keys, workspaces
-from app.db.repositories.accounts import insert_accounts
+from app.db.repositories.accounts import write_accounts
 from app.db.repositories.attempts import insert_histories
 from app.db.repositories.posts import write_posts
 from app.demo.accounts import DemoAccount, demo_account
 from app.demo.contents import FINAL_FAILURES, RECOVERABLE_FAILURES, draw_content, draw_uuid
 from app.demo.simulation import (
+    WAIT,
     PostHistory,
     PublisherScript,
     SimulatedDestination,
@@ -32,7 +33,6 @@ from app.demo.simulation import (
     draw_seconds,
     fail,
     publish,
-    wait,
 )
 from app.domain.api_keys import NewApiKey, Scope, make_key
 from app.domain.destinations import ErrorCategory
@@ -147,8 +147,9 @@ async def _insert_workspace(session: WriteSession, dataset: Dataset) -> None:
         next_account_id=ACCOUNTS + 1,
         now=dataset.now,
     )
-    await insert_accounts(session, WORKSPACE_ID, [account.account for account in dataset.accounts])
-    await api_keys.insert_key(
+    accounts = [account.account for account in dataset.accounts]
+    await write_accounts(session, WORKSPACE_ID, accounts, previous=())
+    await api_keys.upsert_key(
         session,
         WORKSPACE_ID,
         ApiKeyId(draw_uuid(Random(_SEED))),
@@ -194,10 +195,10 @@ def _post(
 def _script(simulator: Simulator, account: DemoAccount, phase: str) -> PublisherScript:
     """Of an unfinished post, a third of the destinations is final."""
     if phase in ("draft", "scheduled"):
-        return wait
+        return WAIT
     if phase == "over" or simulator.rng.random() < 1 / 3:
         return _final_script(simulator.rng, account.account.platform)
-    return _retry_later if phase == "retrying" else _start
+    return [_retry_later if phase == "retrying" else _start]
 
 
 def _final_script(rng: Random, platform: str) -> PublisherScript:
@@ -223,5 +224,5 @@ def _retry_later(destination: SimulatedDestination) -> None:
 
 
 def _start(destination: SimulatedDestination) -> None:
-    destination.start(destination.due_at + draw_seconds(destination.rng, 0.4, 6))
+    destination.start(destination.seconds_after_due(0) + draw_seconds(destination.rng, 0.4, 6))
     destination.state = extended(destination.state, destination.now + _LEASE_MARGIN)

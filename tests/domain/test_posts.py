@@ -1,7 +1,7 @@
 """Status, publication time, search text and state changes of posts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from uuid import UUID
@@ -10,28 +10,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.destinations import DestinationStatus
+from app.domain.destinations import DestinationState, DestinationStatus
 from app.domain.ids import DestinationId
 from app.domain.posts import post_published_at, post_status, search_text
 from app.domain.transitions import cancelled
 from app.domain.validation.text import fold_for_search
 from tests.domain.destination_states import ALL_STATES, LATER, QUEUED, make_post
-from tests.factories import NOW, draft, published, queued
+from tests.factories import NOW, claimed, draft, failed, published, queued
 
 NOON = datetime(2026, 4, 15, 12, tzinfo=UTC)
 
 
-@dataclass(frozen=True)
-class Summary:
-    status: DestinationStatus
-    attempts: int = 0
-    published_at: datetime | None = None
+STATES = [
+    replace(state, attempts=attempts, round_attempts=0)
+    for state in (queued(), claimed(), published(), failed())
+    for attempts in (0, 1)
+]
 
 
-ALL_SUMMARIES = [Summary(status, attempts) for status in DestinationStatus for attempts in (0, 1)]
-
-
-def expected_status(is_draft: bool, submitted_now: bool, destinations: Sequence[Summary]) -> str:
+def expected_status(
+    is_draft: bool, submitted_now: bool, destinations: Sequence[DestinationState]
+) -> str:
     """The four rules in their order, by counting."""
     total = len(destinations)
     count = {
@@ -56,7 +55,7 @@ def expected_status(is_draft: bool, submitted_now: bool, destinations: Sequence[
 @pytest.mark.parametrize("count", range(4))
 def test_status_of_every_post_with_up_to_three_destinations(count: int) -> None:
     for is_draft, submitted_now, destinations in product(
-        (False, True), (False, True), product(ALL_SUMMARIES, repeat=count)
+        (False, True), (False, True), product(STATES, repeat=count)
     ):
         status = post_status(
             is_draft=is_draft, submitted_now=submitted_now, destinations=iter(destinations)
@@ -77,8 +76,10 @@ def test_status_of_every_post_with_up_to_three_destinations(count: int) -> None:
 def test_publication_time_is_the_latest_of_all_destinations(
     times: list[datetime | None], expected: datetime | None
 ) -> None:
-    destinations = (Summary(DestinationStatus.QUEUED, published_at=time) for time in times)
-    assert post_published_at(destinations) == expected
+    states = (
+        queued() if time is None else replace(published(), published_at=time) for time in times
+    )
+    assert post_published_at(states) == expected
 
 
 @pytest.mark.parametrize(

@@ -199,9 +199,7 @@ COMMANDS = st.one_of(
     REPORTS,
     st.sampled_from([claim_if_due, claim_verification_if_due, settle_expired, cancel_or_retry]),
     st.sampled_from([SECOND, MINUTE, timedelta(hours=30)]).map(wait_command),
-    lease_command(
-        lambda state, _, context: Transition(state=release_claim(state, context.lease, context.now))
-    ),
+    lease_command(release_claim),
     *map(verification_command, VerificationFinding),
     st.sampled_from([PUBLICATION, None]).map(
         lambda publication: lambda stored: reconcile(stored.state, publication, stored.now)

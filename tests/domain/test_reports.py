@@ -289,7 +289,9 @@ def start(
 def release(
     state: DestinationState, lease: Lease, now: datetime = DURING_LEASE
 ) -> Transition | tuple[str, str]:
-    return result_or_error(lambda: Transition(state=release_claim(state, lease, now)))
+    return result_or_error(
+        lambda: release_claim(state, make_history(state), report_context(lease, now))
+    )
 
 
 @all_states

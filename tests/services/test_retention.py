@@ -13,7 +13,7 @@ from app.db.repositories.events import check_position
 from app.db.tools.integrity import find_problems
 from app.domain.events import FeedPosition
 from app.domain.ids import WorkspaceId
-from app.services.retention import prune_events, prune_idempotency_keys
+from app.services.expirations import prune_events, prune_idempotency_keys
 from tests.clients import app_client
 from tests.db.all_tables import all_rows
 from tests.db.repositories.event_rows import (

@@ -21,8 +21,7 @@ from app.platforms.sandbox import PLATFORM_NAME, Sandbox
 from app.platforms.sandbox_store import SandboxStore
 from app.services.claims import ClaimService
 from app.services.reports import ReportService
-from app.worker.context import OPERATOR_PUBLISHER, SystemFunctions, WorkerContext
-from app.worker.stats import WorkerStats
+from app.worker.context import OPERATOR_PUBLISHER, SystemFunctions, WorkerContext, WorkerStats
 from app.worker.worker import Worker, run_in_background
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
 

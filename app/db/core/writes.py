@@ -1,7 +1,7 @@
 """Building blocks of writes that differ between the engines or that several repositories share."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 
 from sqlalchemy import (
@@ -22,6 +22,18 @@ from app.db.core.types import ColumnValues
 from app.db.core.write_session import WriteSession
 
 _KEY_PREFIX = "key_"
+
+
+async def write_rows(
+    session: WriteSession,
+    model: type[DeclarativeBase],
+    rows: Sequence[ColumnValues],
+    *,
+    stored_ids: Collection[object],
+) -> None:
+    """Insert new rows, and update those whose `id` is stored; all rows have the same columns."""
+    await insert_rows(session, model, [row for row in rows if row["id"] not in stored_ids])
+    await update_rows(session, model, [row for row in rows if row["id"] in stored_ids])
 
 
 async def insert_rows(

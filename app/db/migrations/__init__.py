@@ -1,13 +1,15 @@
-"""Schema migrations: upgrade a database to the version of this code, and check its version.
+"""Schema migrations: create or upgrade a database to the version of this code, and check its version.
 
-The migrations are in `versions`; Alembic is configured here, in code.
+A new database gets the tables of the models. An older one is upgraded by the migrations in `versions`, by
+Alembic, which is configured here, in code.
 """
 
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, inspect, select, text
+from sqlalchemy import Connection, Index, insert, inspect, select, text
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from app.db.core.database import Database
 from app.db.models import Base, Deployment
@@ -61,24 +63,33 @@ async def check_schema_version(database: Database) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
-    versions = _versions(connection)
-    _refuse_unsupported_versions(versions)
-    if not versions:
-        _refuse_foreign_tables(connection)
-    if _LAST_SQUASHED_VERSION in versions:
-        connection.execute(text("ALTER TABLE api_key RENAME COLUMN shown_prefix TO display_prefix"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0005'"))
-    _run_migrations(connection)
-
-
-def _run_migrations(connection: Connection) -> None:
     # Most starts do not migrate, and importing Alembic takes a tenth of the time of a start.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    versions = _versions(connection)
+    _refuse_unsupported_versions(versions)
+    if not versions:
+        _refuse_foreign_tables(connection)
+        _create_tables(connection)
+        command.stamp(config, "head")
+        return
+    if _LAST_SQUASHED_VERSION in versions:
+        connection.execute(text("ALTER TABLE api_key RENAME COLUMN shown_prefix TO display_prefix"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0005'"))
     command.upgrade(config, "head")
+
+
+def _create_tables(connection: Connection) -> None:
+    """Create all tables, and their indexes in the order of the models."""
+    for table in Base.metadata.sorted_tables:
+        connection.execute(CreateTable(table))
+    for model in Base.__subclasses__():
+        for item in model.__table_args__:
+            if isinstance(item, Index):
+                connection.execute(CreateIndex(item))
 
 
 def _insert_deployment(

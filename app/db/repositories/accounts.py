@@ -17,14 +17,15 @@ from app.db.core.projections import (
     projected_columns,
 )
 from app.db.core.statements import AnyRow, AnySelect, Statement, decoded_values
-from app.db.core.types import ColumnValues, field_names
+from app.db.core.types import field_names
 from app.db.core.write_session import WriteSession
-from app.db.core.writes import acquire_advisory_lock, insert_rows, update_rows
+from app.db.core.writes import acquire_advisory_lock, write_rows
 from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, Destination, Post
 from app.domain.accounts import Account as DomainAccount
 from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import CANCELLED
 from app.domain.ids import AccountId, PostId, WorkspaceId
+from app.domain.times import FIRST_INSTANT
 
 ACCOUNT_COLUMNS = columns_except(Account)
 
@@ -170,22 +171,16 @@ _BY_PLATFORM_USER = Statement(
 )
 
 
-async def insert_accounts(
-    session: WriteSession, workspace_id: WorkspaceId, accounts: Collection[DomainAccount]
+async def write_accounts(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    accounts: Collection[DomainAccount],
+    *,
+    previous: Collection[AccountId],
 ) -> None:
-    await insert_rows(session, Account, _account_rows(workspace_id, accounts))
-
-
-async def update_accounts(
-    session: WriteSession, workspace_id: WorkspaceId, accounts: Collection[DomainAccount]
-) -> None:
-    await update_rows(session, Account, _account_rows(workspace_id, accounts))
-
-
-def _account_rows(
-    workspace_id: WorkspaceId, accounts: Collection[DomainAccount]
-) -> list[ColumnValues]:
-    return [{"workspace_id": workspace_id, **asdict(account)} for account in accounts]
+    """Write accounts; `previous` has the ids of those that exist."""
+    rows = [{"workspace_id": workspace_id, **asdict(account)} for account in accounts]
+    await write_rows(session, Account, rows, stored_ids=previous)
 
 
 async def blocked_accounts_with_due(
@@ -219,11 +214,12 @@ async def posts_failed_with_auth(
 
     Served by ix_destination_account_failed.
     """
-    values: dict[str, object] = {"account_id": account_id, "limit": limit}
-    if failed_after is None:
-        rows = await reader.rows(_FAILED_WITH_AUTH, **values)
-    else:
-        rows = await reader.rows(_FAILED_WITH_AUTH_AFTER, **values, failed_after=failed_after)
+    rows = await reader.rows(
+        _FAILED_WITH_AUTH,
+        account_id=account_id,
+        failed_after=failed_after or FIRST_INSTANT,
+        limit=limit,
+    )
     return [PostId(row.post_id) for row in rows]
 
 
@@ -266,20 +262,17 @@ _QUEUED_COUNT = Statement(
         Destination.claimable_at.is_not(None),
     )
 )
-_SELECT_FAILED_WITH_AUTH = (
+_FAILED_WITH_AUTH = Statement(
     select(Destination.post_id)
     .join(Post, POST_JOIN)
     .where(
         Destination.account_id == bindparam("account_id"),
         Destination.error_category == ErrorCategory.AUTH,
         Destination.outcome == Outcome.FAILED,
+        Destination.settled_at >= bindparam("failed_after"),
         Post.deleted_at.is_(None),
         Post.imported_at.is_(None),
     )
     .order_by(Destination.settled_at, Destination.id)
     .limit(bindparam("limit"))
-)
-_FAILED_WITH_AUTH = Statement(_SELECT_FAILED_WITH_AUTH)
-_FAILED_WITH_AUTH_AFTER = Statement(
-    _SELECT_FAILED_WITH_AUTH.where(Destination.settled_at >= bindparam("failed_after"))
 )

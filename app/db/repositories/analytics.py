@@ -3,46 +3,23 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 
 from app.db.core.database import Reader
-from app.db.core.projections import cached_statement
 from app.db.core.statements import AnyRow, Statement
 from app.db.models import POST_JOIN, Destination, Post
-from app.domain.times import TimeRange
+from app.domain.times import FIRST_INSTANT, TimeRange
 
 
 async def posts_by_status(reader: Reader, period: TimeRange) -> Sequence[AnyRow]:
     """Return the columns status and posts for the posts created in the period."""
-    return await reader.rows(
-        _select_posts_by_status(is_start_unbounded=period.start is None), **_period_params(period)
-    )
-
-
-@cached_statement()
-def _select_posts_by_status(*, is_start_unbounded: bool) -> Statement:
-    return Statement(
-        select(Post.status, func.count().label("posts"))
-        .where(*_period_conditions(is_start_unbounded=is_start_unbounded))
-        .group_by(Post.status)
-    )
+    return await reader.rows(_POSTS_BY_STATUS, start=period.start or FIRST_INSTANT, end=period.end)
 
 
 async def destinations_by_platform(reader: Reader, period: TimeRange) -> Sequence[AnyRow]:
     """Return the columns platform, status and destinations for the same posts, without drafts."""
     return await reader.rows(
-        _select_destinations_by_platform(is_start_unbounded=period.start is None),
-        **_period_params(period),
-    )
-
-
-@cached_statement()
-def _select_destinations_by_platform(*, is_start_unbounded: bool) -> Statement:
-    return Statement(
-        select(Destination.platform, Destination.status, func.count().label("destinations"))
-        .join(Post, POST_JOIN)
-        .where(*_period_conditions(is_start_unbounded=is_start_unbounded), Post.is_draft.is_(False))
-        .group_by(Destination.platform, Destination.status)
+        _DESTINATIONS_BY_PLATFORM, start=period.start or FIRST_INSTANT, end=period.end
     )
 
 
@@ -53,17 +30,20 @@ async def count_posts_created(reader: Reader, since: datetime | None) -> int:
     return await reader.count(_COUNT_SINCE, since=since)
 
 
+_IN_PERIOD = (
+    Post.deleted_at.is_(None),
+    Post.created_at >= bindparam("start"),
+    Post.created_at <= bindparam("end"),
+)
+_POSTS_BY_STATUS = Statement(
+    select(Post.status, func.count().label("posts")).where(*_IN_PERIOD).group_by(Post.status)
+)
+_DESTINATIONS_BY_PLATFORM = Statement(
+    select(Destination.platform, Destination.status, func.count().label("destinations"))
+    .join(Post, POST_JOIN)
+    .where(*_IN_PERIOD, Post.is_draft.is_(False))
+    .group_by(Destination.platform, Destination.status)
+)
 _POST_COUNT = select(func.count()).select_from(Post).where(Post.deleted_at.is_(None))
 _TOTAL_COUNT = Statement(_POST_COUNT)
 _COUNT_SINCE = Statement(_POST_COUNT.where(Post.created_at >= bindparam("since")))
-
-
-def _period_params(period: TimeRange) -> dict[str, object]:
-    return {"start": period.start, "end": period.end}
-
-
-def _period_conditions(*, is_start_unbounded: bool) -> list[ColumnElement[bool]]:
-    conditions = [Post.deleted_at.is_(None), Post.created_at <= bindparam("end")]
-    if not is_start_unbounded:
-        conditions.append(Post.created_at >= bindparam("start"))
-    return conditions

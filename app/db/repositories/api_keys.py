@@ -9,20 +9,20 @@ from sqlalchemy import Insert, bindparam, func, or_, select, update
 from app.db.core.database import AllWorkspacesReader
 from app.db.core.projections import columns_except
 from app.db.core.statements import AnyRow, Statement
-from app.db.core.types import ColumnValues, UtcDateTime
+from app.db.core.types import UtcDateTime
 from app.db.core.write_session import WriteSession
-from app.db.core.writes import insert_rows, insert_with_on_conflict
+from app.db.core.writes import insert_with_on_conflict
 from app.db.models import ApiKey, Workspace
 from app.domain.api_keys import NewApiKey, Scope
 from app.domain.ids import ApiKeyId, WorkspaceId
 
-_KEY_COLUMNS = (
+_SELECT_KEYS = select(
     ApiKey.workspace_id,
     *columns_except(ApiKey, "digest"),
     Workspace.name.label("workspace_name"),
     Workspace.kind.label("workspace_kind"),
-)
-"""Columns of a key except its digest, and the name and kind of its workspace."""
+).join(Workspace, Workspace.id == ApiKey.workspace_id)
+"""Keys without their digest, with the name and kind of their workspace."""
 
 
 async def find_key(reader: AllWorkspacesReader, digest: bytes) -> AnyRow | None:
@@ -30,37 +30,7 @@ async def find_key(reader: AllWorkspacesReader, digest: bytes) -> AnyRow | None:
     return await reader.first(_KEY_BY_DIGEST, digest=digest)
 
 
-_KEY_BY_DIGEST = Statement(
-    select(*_KEY_COLUMNS)
-    .join(Workspace, Workspace.id == ApiKey.workspace_id)
-    .where(ApiKey.digest == bindparam("digest"))
-)
-
-
-async def insert_key(
-    session: WriteSession,
-    workspace_id: WorkspaceId,
-    key_id: ApiKeyId,
-    key: NewApiKey,
-    *,
-    name: str,
-    scopes: Sequence[Scope],
-    expires_at: datetime | None,
-    now: datetime,
-) -> None:
-    row: ColumnValues = {
-        "workspace_id": workspace_id,
-        "id": key_id,
-        "digest": key.digest,
-        "display_prefix": key.display_prefix,
-        "name": name,
-        "scopes": [scope.value for scope in scopes],
-        "created_at": now,
-        "expires_at": expires_at,
-        "revoked_at": None,
-        "last_used_at": None,
-    }
-    await insert_rows(session, ApiKey, [row])
+_KEY_BY_DIGEST = Statement(_SELECT_KEYS.where(ApiKey.digest == bindparam("digest")))
 
 
 async def upsert_key(
@@ -71,6 +41,7 @@ async def upsert_key(
     *,
     name: str,
     scopes: Sequence[Scope],
+    expires_at: datetime | None,
     now: datetime,
 ) -> bool:
     """Insert or reactivate a key of the workspace; return False if another workspace has it."""
@@ -83,7 +54,7 @@ async def upsert_key(
         name=name,
         scopes=[scope.value for scope in scopes],
         created_at=now,
-        expires_at=None,
+        expires_at=expires_at,
         revoked_at=None,
         last_used_at=None,
     )
@@ -106,11 +77,7 @@ async def list_keys(reader: AllWorkspacesReader) -> Sequence[AnyRow]:
     return await reader.rows(_ALL_KEYS)
 
 
-_ALL_KEYS = Statement(
-    select(*_KEY_COLUMNS)
-    .join(Workspace, Workspace.id == ApiKey.workspace_id)
-    .order_by(Workspace.name, ApiKey.created_at, ApiKey.id)
-)
+_ALL_KEYS = Statement(_SELECT_KEYS.order_by(Workspace.name, ApiKey.created_at, ApiKey.id))
 
 
 async def revoke_key(session: WriteSession, key_id: ApiKeyId, now: datetime) -> bool:

@@ -11,7 +11,7 @@ from app.db.core.projections import columns_except
 from app.db.core.statements import AnyRow, Record, Statement, decoded_values
 from app.db.core.types import ColumnValues, field_names, values_of
 from app.db.core.write_session import WriteSession
-from app.db.core.writes import insert_rows, update_rows
+from app.db.core.writes import insert_rows, write_rows
 from app.db.models import Attempt, PublishEvidence
 from app.domain.attempts import Attempt as DomainAttempt
 from app.domain.attempts import Evidence, Failure, Publication
@@ -83,12 +83,9 @@ async def write_attempts(
     previous: Sequence[DomainAttempt],
 ) -> None:
     """Insert new attempts, and update those in `previous` that have finished since."""
+    rows = [_attempt_row(workspace_id, destination_id, attempt) for attempt in attempts]
     stored_ids = {attempt.id for attempt in previous}
-    rows = [
-        (attempt.id, _attempt_row(workspace_id, destination_id, attempt)) for attempt in attempts
-    ]
-    await insert_rows(session, Attempt, [row for key, row in rows if key not in stored_ids])
-    await update_rows(session, Attempt, [row for key, row in rows if key in stored_ids])
+    await write_rows(session, Attempt, rows, stored_ids=stored_ids)
 
 
 async def insert_evidence(

@@ -39,7 +39,7 @@ from app.db.core.projections import (
 from app.db.core.statements import AnyRow, AnySelect, Record, Statement, decoded_values
 from app.db.core.types import ColumnValues, field_names, values_of
 from app.db.core.write_session import WriteSession
-from app.db.core.writes import insert_rows, update_rows
+from app.db.core.writes import write_rows
 from app.db.models import ATTEMPT_JOIN, POST_JOIN, Destination, Post
 from app.db.models import Attempt as AttemptRow
 from app.db.repositories.attempts import ATTEMPT_COLUMNS, OLDEST_FIRST, attempt_from_row
@@ -309,24 +309,17 @@ async def write_posts(
         if post.id in previous
         for destination in previous[post.id].destinations
     } - {destination.id for post in posts for destination in post.destinations}
-    new_destinations, changed_destinations = [], []
-    for post in posts:
-        for destination in post.destinations:
-            if destination.id not in stored:
-                new_destinations.append(_destination_row(workspace_id, post, destination))
-            elif stored[destination.id] != destination:
-                changed_destinations.append(_destination_row(workspace_id, post, destination))
-
-    await insert_rows(
-        session, Post, [_post_row(workspace_id, post) for post in posts if post.id not in previous]
-    )
-    await update_rows(
-        session, Post, [_post_row(workspace_id, post) for post in posts if post.id in previous]
-    )
+    post_rows = [_post_row(workspace_id, post) for post in posts]
+    await write_rows(session, Post, post_rows, stored_ids=previous)
     if removed_ids:
         await session.rows(_DELETE_DESTINATIONS, workspace=workspace_id, ids=[*removed_ids])
-    await insert_rows(session, Destination, new_destinations)
-    await update_rows(session, Destination, changed_destinations)
+    destination_rows = [
+        _destination_row(workspace_id, post, destination)
+        for post in posts
+        for destination in post.destinations
+        if stored.get(destination.id) != destination
+    ]
+    await write_rows(session, Destination, destination_rows, stored_ids=stored)
 
 
 _DELETE_DESTINATIONS = delete(Destination).where(

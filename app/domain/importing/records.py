@@ -15,7 +15,7 @@ from app.domain.destinations import DestinationStatus
 from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.posts import DEFAULT_TIMEZONE, MAX_DESTINATIONS, STATUS_BY_NAME, PostStatus
-from app.domain.validation.object_reader import ObjectReader
+from app.domain.validation.object_reader import MAX_INT32, ObjectReader
 from app.domain.validation.post_contents import MAX_CONTENT_LENGTH
 from app.domain.validation.text import MAX_NAME_LENGTH
 
@@ -41,14 +41,6 @@ class JsonText:
 
     line: int
     value: object
-
-
-@dataclass(frozen=True, slots=True)
-class MalformedJson:
-    """Text that is not JSON, and the line on which it begins; the reason is a sentence."""
-
-    line: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +97,16 @@ class PostRecord:
 
 @dataclass(frozen=True, slots=True)
 class RejectedRecord:
-    """A record that is not imported; the label names it, the reason is a sentence."""
+    """A record, or text that is not JSON, that is not imported.
+
+    The label names it, such as `line 4`; the reason is a sentence.
+    """
 
     label: str
     reason: str
 
 
-def iter_json_texts(readline: Callable[[int], bytes]) -> Iterator[JsonText | MalformedJson]:
+def iter_json_texts(readline: Callable[[int], bytes]) -> Iterator[JsonText | RejectedRecord]:
     """Read one JSON document, or newline-delimited JSON: one text per line.
 
     `readline` is that of a binary file. A first line that is incomplete JSON begins a document; in any
@@ -131,7 +126,7 @@ def iter_json_texts(readline: Callable[[int], bytes]) -> Iterator[JsonText | Mal
         if len(document) > MAX_TEXT_BYTES:
             break
     text = _parse_text(first_number, document)
-    if isinstance(text, MalformedJson) and _has_complete_second_line(document):
+    if isinstance(text, RejectedRecord) and _has_complete_second_line(document):
         read_lines = _read_lines(BytesIO(document).readline, first_number=first_number)
         yield from _parse_lines(chain(read_lines, lines))
     else:
@@ -157,7 +152,7 @@ def _read_lines(
             line = readline(MAX_TEXT_BYTES + 1)
 
 
-def _parse_lines(lines: Iterable[tuple[int, bytes]]) -> Iterator[JsonText | MalformedJson]:
+def _parse_lines(lines: Iterable[tuple[int, bytes]]) -> Iterator[JsonText | RejectedRecord]:
     """Parse each line that is not blank."""
     return starmap(_parse_text, (line for line in lines if line[1].strip(_BLANK_BYTES)))
 
@@ -168,10 +163,10 @@ _BLANK_BYTES = b" \t\r\n\xef\xbb\xbf"
 _INCOMPLETE = "The JSON text is incomplete."
 
 
-def _parse_text(number: int, data: bytes | bytearray) -> JsonText | MalformedJson:
+def _parse_text(number: int, data: bytes | bytearray) -> JsonText | RejectedRecord:
     if len(data) > MAX_TEXT_BYTES:
         reason = f"The text is longer than {MAX_TEXT_BYTES // 1024**2} MiB."
-        return MalformedJson(number, reason)
+        return RejectedRecord(f"line {number}", reason)
     text = ""
     try:
         text = data.decode("utf-8-sig")
@@ -184,7 +179,7 @@ def _parse_text(number: int, data: bytes | bytearray) -> JsonText | MalformedJso
         reason = "The JSON text is nested too deeply."
     except ValueError:
         reason = "The JSON text has NaN, Infinity or a number with thousands of digits."
-    return MalformedJson(number, reason)
+    return RejectedRecord(f"line {number}", reason)
 
 
 def _syntax_error(error: json.JSONDecodeError, text: str, number: int) -> str:
@@ -195,8 +190,8 @@ def _syntax_error(error: json.JSONDecodeError, text: str, number: int) -> str:
     return f"The text is not JSON: {problem} at line {line} column {error.colno}."
 
 
-def _is_incomplete(text: JsonText | MalformedJson) -> bool:
-    return isinstance(text, MalformedJson) and text.reason == _INCOMPLETE
+def _is_incomplete(text: JsonText | RejectedRecord) -> bool:
+    return isinstance(text, RejectedRecord) and text.reason == _INCOMPLETE
 
 
 def _reject_constant(_constant: str) -> NoReturn:
@@ -207,21 +202,20 @@ def _reject_constant(_constant: str) -> NoReturn:
 _DECODER = json.JSONDecoder(parse_constant=_reject_constant)
 
 
-def parse_records(text: JsonText | MalformedJson) -> Iterator[PostRecord | RejectedRecord]:
+def parse_records(text: JsonText | RejectedRecord) -> Iterator[PostRecord | RejectedRecord]:
     """Parse every post of a text, in order; an invalid post does not affect the others.
 
     A text is a REST response, with or without its envelope, or a list of responses. An object with an id
     is a post.
     """
-    location = f"line {text.line}"
     match text:
-        case MalformedJson():
-            yield RejectedRecord(location, text.reason)
-        case JsonText(value=list(entries)):
+        case RejectedRecord():
+            yield text
+        case JsonText(line, list(entries)):
             for number, entry in enumerate(entries, 1):
-                yield from _parse_response(entry, f"{location}, entry {number}")
-        case JsonText(value=value):
-            yield from _parse_response(value, location)
+                yield from _parse_response(entry, f"line {line}, entry {number}")
+        case JsonText(line, value):
+            yield from _parse_response(value, f"line {line}")
 
 
 def _parse_response(response: object, location: str) -> Iterator[PostRecord | RejectedRecord]:
@@ -348,7 +342,7 @@ def _parse_destination(reader: ObjectReader) -> DestinationRecord:
         platform_post_id=reader.text_or_number("platform_post_id", max_length=MAX_NAME_LENGTH),
         platform_post_url=reader.url("platform_post_url"),
         error=None if error is None else _truncate_error(error),
-        attempts=reader.count("attempts"),
+        attempts=reader.whole_number("attempts", 0, MAX_INT32) or 0,
         next_retry_at=next_retry_at,
     )
 

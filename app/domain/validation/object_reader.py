@@ -83,10 +83,6 @@ class ObjectReader:
     def instant(self, name: str) -> datetime | None:
         return self._parse(name, parse_instant)
 
-    def count(self, name: str) -> int:
-        """Return a whole number of 0 or more; 0 if it is missing."""
-        return self.whole_number(name, 0, MAX_INT32) or 0
-
     def whole_number(self, name: str, low: int, high: int) -> int | None:
         value = self._get_typed(int, name, "a whole number")
         if value is not None and not low <= value <= high:

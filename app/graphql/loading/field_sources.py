@@ -103,12 +103,14 @@ FieldSource = Column | FromResolver | Computed | FromRelated | ToOne | ToMany | 
 
 def column(description: str, *, name: str | None = None) -> Any:
     """Declare a field that is a column; `name` is the column if it differs from the field."""
-    return strawberry.field(description=description, metadata=source_metadata(Column(name or "")))
+    return sourced_field(description, Column(name or ""))
 
 
-def source_metadata(source: FieldSource) -> Mapping[str, object]:
-    """Return the `metadata=` of a field with a resolver."""
-    return {_FIELD_SOURCE_KEY: source}
+def sourced_field(description: str, source: FieldSource, *, graphql_type: Any = None) -> Any:
+    """Declare a field with this source; the decorator of its resolver, if it has one."""
+    return strawberry.field(
+        description=description, metadata={_FIELD_SOURCE_KEY: source}, graphql_type=graphql_type
+    )
 
 
 def field_source(field: StrawberryField) -> FieldSource | None:

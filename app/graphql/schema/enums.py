@@ -46,20 +46,23 @@ class CatalogPart(StrEnum):
 
 
 def _register_enum(
-    enum_type: type[StrEnum], name: str, description: str, **value_descriptions: str
+    enum_type: type[StrEnum],
+    description: str,
+    *,
+    name: str | None = None,
+    **value_descriptions: str,
 ) -> None:
-    """Register a GraphQL enum; every value needs a description."""
+    """Register a GraphQL enum, by default of the same name; every value needs a description."""
     strawberry.enum(enum_type, name=name, description=description)
     definition: StrawberryEnumDefinition = enum_type.__strawberry_definition__  # type: ignore[attr-defined]
     for value in definition.values:
         value.description = value_descriptions.pop(value.name)
     if value_descriptions:
-        raise ValueError(f"{name} has no value {', '.join(value_descriptions)}")
+        raise ValueError(f"{enum_type.__name__} has no value {', '.join(value_descriptions)}")
 
 
 _register_enum(
     PostStatus,
-    "PostStatus",
     "Status of a post, derived from its destinations.",
     DRAFT="The post was not submitted or has no destination.",
     SCHEDULED="The post is waiting for its due time and nothing was attempted yet.",
@@ -70,7 +73,6 @@ _register_enum(
 )
 _register_enum(
     PostOrderField,
-    "PostOrderField",
     "Field that posts are ordered by; posts without a value come last.",
     CREATED_AT="UTC time when the post was created.",
     SCHEDULED_FOR="UTC time when the post is due.",
@@ -79,7 +81,6 @@ _register_enum(
 )
 _register_enum(
     DestinationOrderField,
-    "DestinationOrderField",
     "Field that destinations are ordered by; destinations without a value come last.",
     CREATED_AT="UTC time when the destination was created.",
     UPDATED_AT="UTC time of the destination's last change.",
@@ -89,7 +90,6 @@ _register_enum(
 )
 _register_enum(
     DestinationStatus,
-    "DestinationStatus",
     "Status of one destination. PUBLISHED and FAILED are final unless a user retries.",
     QUEUED="Waiting for the due time, or for an automatic retry if `nextRetryAt` is set.",
     PUBLISHING="Claimed by a publisher.",
@@ -98,8 +98,8 @@ _register_enum(
 )
 _register_enum(
     Outcome,
-    "DestinationOutcome",
     "Known result of a destination on the platform.",
+    name="DestinationOutcome",
     NONE="No final result yet.",
     PUBLISHED="The post is on the platform.",
     FAILED="The post is not on the platform.",
@@ -107,7 +107,6 @@ _register_enum(
 )
 _register_enum(
     ErrorCategory,
-    "ErrorCategory",
     "Category of a publishing error; decides about automatic retries.",
     TRANSIENT="Temporary failure; retried with increasing delays.",
     RATE_LIMITED="The platform limits the request rate; retried when the platform allows.",
@@ -118,7 +117,6 @@ _register_enum(
 )
 _register_enum(
     ErrorSource,
-    "ErrorSource",
     "Party that can fix an error.",
     USER="The user who created the post.",
     PLATFORM="The platform.",
@@ -126,7 +124,6 @@ _register_enum(
 )
 _register_enum(
     NextAction,
-    "NextAction",
     "Next step for a user after an error.",
     WAIT="Wait for the automatic retry.",
     RETRY="Retry manually.",
@@ -137,7 +134,6 @@ _register_enum(
 )
 _register_enum(
     RetryRefusal,
-    "RetryRefusal",
     "Reason why a destination cannot be retried.",
     ALREADY_PUBLISHED="The post is already on the platform.",
     IN_FLIGHT="A publisher has claimed the destination and has not reported yet.",
@@ -147,15 +143,14 @@ _register_enum(
 )
 _register_enum(
     AttemptKind,
-    "AttemptKind",
     "Kind of entry in the attempt log.",
     REGULAR="Reported while the publisher held the lease of the destination.",
     LATE="Reported after the publisher had lost the lease; stored as evidence.",
 )
 _register_enum(
     Receipt,
-    "ReportReceipt",
     "Effect of a report.",
+    name="ReportReceipt",
     RECORDED="The report was recorded and decides the result.",
     REPEATED="The same report was received before; nothing changed.",
     LATE="The report arrived after its lease was lost and was only logged.",
@@ -164,8 +159,8 @@ _register_enum(
 )
 _register_enum(
     EventKind,
-    "ChangeType",
     "Type of a change in the change feed.",
+    name="ChangeType",
     POST_CREATED="A post was created or imported.",
     POST_CHANGED="A post or its derived status changed.",
     POST_DELETED="A post was deleted.",
@@ -179,7 +174,6 @@ _register_enum(
 )
 _register_enum(
     VerificationFinding,
-    "VerificationFinding",
     "Result of a publisher's check on the platform.",
     PUBLISHED="The post is on the platform.",
     NOT_PUBLISHED="The post is not on the platform.",
@@ -187,14 +181,12 @@ _register_enum(
 )
 _register_enum(
     Reconciliation,
-    "Reconciliation",
     "Result of a person's check on the platform.",
     PUBLISHED="The post is on the platform.",
     NOT_PUBLISHED="The post is not on the platform.",
 )
 _register_enum(
     ResultOutcome,
-    "ResultOutcome",
     "Outcome of an attempt that is recorded by `recordResult`.",
     PUBLISHED="The post is on the platform.",
     FAILED="The post is not on the platform.",
@@ -202,24 +194,24 @@ _register_enum(
 )
 _register_enum(
     ReadinessStatus,
-    "AccountReadinessStatus",
     "Ability of an account to post now.",
+    name="AccountReadinessStatus",
     HEALTHY="The account can post.",
     EXPIRED="The access has expired or the platform rejected it; reconnect the account.",
     UNHEALTHY="The account is disabled or disconnected; connect it again.",
 )
 _register_enum(
     HealthStatus,
-    "AccountHealthStatus",
     "Health of an account, judged by its access and recent outcomes.",
+    name="AccountHealthStatus",
     HEALTHY="No problems.",
     WARNING="The account can post but has problems; see `reasons`.",
     BROKEN="The account cannot post; see `reasons`.",
 )
 _register_enum(
     HealthReason,
-    "AccountHealthReason",
     "Problem of an account.",
+    name="AccountHealthReason",
     ACCOUNT_INACTIVE="The account is disabled or disconnected.",
     NEEDS_RECONNECTION="The platform rejected the access.",
     TOKEN_EXPIRED="The access has expired.",
@@ -228,7 +220,6 @@ _register_enum(
 )
 _register_enum(
     Scope,
-    "Scope",
     "Permission of an API key.",
     READ="Read all data of the workspace.",
     WRITE="Change posts and accounts.",
@@ -238,15 +229,14 @@ _register_enum(
 )
 _register_enum(
     WorkspaceKind,
-    "WorkspaceKind",
     "Kind of a workspace, which decides what publishes its posts.",
     LOCAL="Posts are published by publishers of this server.",
     MIRROR="Posts are published elsewhere; the workspace is a read-only copy.",
 )
 _register_enum(
     Period,
-    "AnalyticsPeriod",
     "Reporting period that ends now, or a custom one.",
+    name="AnalyticsPeriod",
     TODAY="Since midnight UTC.",
     WEEK="The last 7 days.",
     MONTH="The last 30 days.",
@@ -255,21 +245,20 @@ _register_enum(
 )
 _register_enum(
     Direction,
-    "OrderDirection",
     "Sort direction. Entries without a value come last in both directions.",
+    name="OrderDirection",
     ASC="Oldest first.",
     DESC="Newest first.",
 )
 _register_enum(
     CatalogPart,
-    "ErrorCatalogPart",
     "Part of the error catalog.",
+    name="ErrorCatalogPart",
     REQUEST="Errors of requests to this API.",
     PUBLISHING="Errors of publishing to platforms.",
 )
 _register_enum(
     ErrorCode,
-    "ErrorCode",
     "Error code in `errors[].extensions.code`; the description of each code is how to fix the"
     " error. The REST API returns it in lower case.",
     **{error.code.name: error.fix for error in concrete_errors()},

@@ -8,11 +8,12 @@ from strawberry import field
 
 from app.domain.destinations import ErrorCategory
 from app.domain.diagnosis import ADVICE, ErrorSource, NextAction
-from app.domain.errors import ErrorCode, InvalidInput, concrete_errors
+from app.domain.errors import ErrorCode, concrete_errors
 from app.domain.retry_policy import preview_schedule
 from app.domain.validation.text import MAX_SEARCH_LENGTH, validate_text
 from app.graphql.schema.context import Info
 from app.graphql.schema.enums import CatalogPart
+from app.graphql.schema.inputs import to_record, validate_not_negative
 
 
 @strawberry.type(description="Error code of this API or of publishing, and how to fix the error.")
@@ -80,11 +81,7 @@ def preview_retries(
 ) -> RetrySchedulePreview:
     """Preview automatic retries; raises InvalidInput for an invalid platform or negative seconds."""
     validate_text(platform, "platform", max_length=MAX_SEARCH_LENGTH)
-    if retry_after_seconds is not None and retry_after_seconds < 0:
-        raise InvalidInput(
-            f"retryAfterSeconds must not be negative; it is {retry_after_seconds}.",
-            argument="retryAfterSeconds",
-        )
+    validate_not_negative("retryAfterSeconds", retry_after_seconds)
     policy = info.context.app_state.retry_policies.policy_for(platform, category)
     schedule = preview_schedule(policy, timedelta(seconds=retry_after_seconds or 0))
     retries = bool(schedule.waits)
@@ -120,13 +117,4 @@ def _request_errors() -> Iterator[ErrorCatalogEntry]:
 
 def _publishing_errors() -> Iterator[ErrorCatalogEntry]:
     for advice in ADVICE:
-        yield ErrorCatalogEntry(
-            code=advice.code,
-            source=advice.source,
-            retryable=advice.retryable,
-            fix=advice.fix,
-            error_code=None,
-            http_status=None,
-            category=advice.category,
-            next_action=advice.next_action,
-        )
+        yield to_record(advice, ErrorCatalogEntry, error_code=None, http_status=None)

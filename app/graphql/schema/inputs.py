@@ -1,4 +1,4 @@
-"""Filter and order inputs of lists, and the copying of inputs into domain records."""
+"""Filter and order inputs of lists, their validation, and the copying of records into others."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -64,7 +64,7 @@ class PostFilterInput:
             self,
             PostCriteria,
             platform=_validate_search_texts("filter.platform", self.platform),
-            account_id=_validate_account_ids("filter.accountId", self.account_id),
+            account_id=validate_account_ids("filter.accountId", self.account_id),
             search=_validate_search_text("filter.search", self.search),
             reference=_validate_search_text("filter.reference", self.reference),
         )
@@ -102,9 +102,9 @@ class DestinationFilterInput:
             self,
             DestinationCriteria,
             platform=_validate_search_texts("filter.platform", self.platform),
-            account_id=_validate_account_ids("filter.accountId", self.account_id),
+            account_id=validate_account_ids("filter.accountId", self.account_id),
             error_code=_validate_search_texts("filter.errorCode", self.error_code),
-            max_attempts=_validate_not_negative("filter.maxAttempts", self.max_attempts),
+            max_attempts=validate_not_negative("filter.maxAttempts", self.max_attempts),
         )
 
 
@@ -143,6 +143,17 @@ def _init_fields(record_type: Any) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(record_type) if field.init)
 
 
+def validate_account_ids(name: str, values: Sequence[int] | None) -> Sequence[AccountId] | None:
+    """Return the account numbers; raises InvalidId, naming the list, for one that is out of range."""
+    return None if values is None else [validate_account_id(value, name) for value in values]
+
+
+def validate_not_negative(name: str, value: int | None) -> int | None:
+    if value is not None and value < 0:
+        raise InvalidInput(f"{name} must not be negative; it is {value}.", argument=name)
+    return value
+
+
 def _validate_search_text(name: str, value: str | None) -> str | None:
     return None if value is None else validate_text(value, name, max_length=MAX_SEARCH_LENGTH)
 
@@ -151,13 +162,3 @@ def _validate_search_texts(name: str, values: Sequence[str] | None) -> Sequence[
     if values is None:
         return None
     return [validate_text(value, name, max_length=MAX_SEARCH_LENGTH) for value in values]
-
-
-def _validate_not_negative(name: str, value: int | None) -> int | None:
-    if value is not None and value < 0:
-        raise InvalidInput(f"{name} must not be negative; it is {value}.", argument=name)
-    return value
-
-
-def _validate_account_ids(name: str, values: Sequence[int] | None) -> Sequence[AccountId] | None:
-    return None if values is None else [validate_account_id(value, name) for value in values]

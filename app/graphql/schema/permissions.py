@@ -1,4 +1,4 @@
-"""Field extensions that declare scopes, reject writes to mirrors, and complete argument paths of errors.
+"""Decorators and extensions of fields: scopes, no writes to mirrors, and complete argument paths of errors.
 
 A resolver never checks permissions itself. The viewer was authenticated before the operation started.
 """
@@ -25,23 +25,26 @@ def requires(scope: Scope) -> list[FieldExtension]:
     return [PermissionExtension([HasScope(scope)], use_directives=False)]
 
 
-def write_field(*scopes: Scope) -> list[FieldExtension]:
-    """Return the `extensions=` of a mutation field for keys that have one of the scopes."""
-    return _mutation_field(HasScope(*scopes), NotMirrorWorkspace())
+def write_mutation(description: str) -> Any:
+    """Return the decorator of a mutation for keys with the scope WRITE."""
+    return _mutation(description, HasScope(Scope.WRITE), NotMirrorWorkspace())
 
 
-def publisher_field() -> list[FieldExtension]:
-    """Return the `extensions=` of a publishing mutation, which may act in one or in all workspaces."""
-    return _mutation_field(HasScope(*_PUBLISH_SCOPES), NotMirrorUnlessPublishAll())
+def publisher_mutation(description: str) -> Any:
+    """Return the decorator of a publishing mutation, which may act in one or in all workspaces."""
+    return _mutation(description, HasScope(*_PUBLISH_SCOPES), NotMirrorUnlessPublishAll())
 
 
-def workspace_publisher_field() -> list[FieldExtension]:
-    """Return the `extensions=` of a publishing mutation that acts in the viewer's workspace only."""
-    return write_field(*_PUBLISH_SCOPES)
+def workspace_publisher_mutation(description: str) -> Any:
+    """Return the decorator of a publishing mutation that acts in the viewer's workspace only."""
+    return _mutation(description, HasScope(*_PUBLISH_SCOPES), NotMirrorWorkspace())
 
 
-def _mutation_field(*permissions: BasePermission) -> list[FieldExtension]:
-    return [PermissionExtension(list(permissions), use_directives=False), PrefixArgumentPath()]
+def _mutation(description: str, *permissions: BasePermission) -> Any:
+    permission = PermissionExtension(list(permissions), use_directives=False)
+    return strawberry.mutation(
+        description=description, extensions=[permission, PrefixArgumentPath()]
+    )
 
 
 class HasScope(BasePermission):

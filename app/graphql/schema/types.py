@@ -4,6 +4,7 @@ Columns of the same row are plain non-null attributes. A field that needs anothe
 without its parent and is therefore nullable.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
 from math import ceil
@@ -38,15 +39,16 @@ from app.graphql.loading.field_sources import (
     ToOne,
     column,
     related_row,
-    source_metadata,
+    sourced_field,
 )
 from app.graphql.schema.context import Context, Info
+from app.graphql.schema.inputs import to_record
 from app.graphql.schema.scalars import Json
 
 _LABEL_COLUMNS = ("account_name", "display_name", "platform_username", "id", "platform")
 """Columns from which the display label of an account is computed."""
 
-_ACCESS_COLUMNS = ("is_active", "needs_reconnection_since", "token_expires_at")
+_ACCESS_COLUMNS = tuple(field.name for field in dataclasses.fields(AccountAccess))
 """Columns that decide whether an account can post."""
 
 _POLL_COLUMNS = ("status", "due_at", "next_retry_at")
@@ -71,9 +73,9 @@ def _poll_after_seconds(
 class Node(RowBacked):
     kind: ClassVar[NodeKind]
 
-    @strawberry.field(
-        description="Opaque, stable id of the object, for `node` and client caches.",
-        metadata=source_metadata(FromResolver(columns=("id",))),
+    @sourced_field(
+        "Opaque, stable id of the object, for `node` and client caches.",
+        FromResolver(columns=("id",)),
     )
     def id(self) -> strawberry.ID:
         return strawberry.ID(encode_node_id(self.kind, self.row.id))
@@ -119,21 +121,8 @@ class Attempt:
 
     @classmethod
     def from_row(cls, row: AnyRow) -> "Attempt":
-        retry_after_ms = row.retry_after_ms
-        return cls(
-            attempt_id=row.id,
-            number=row.number,
-            kind=row.kind,
-            outcome=row.outcome,
-            category=row.category,
-            code=row.code,
-            message=row.message,
-            http_status=row.http_status,
-            retry_after_seconds=None if retry_after_ms is None else retry_after_ms / 1000,
-            worker=row.worker,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
-        )
+        seconds = None if row.retry_after_ms is None else row.retry_after_ms / 1000
+        return to_record(row, cls, attempt_id=row.id, retry_after_seconds=seconds)
 
 
 @strawberry.type(description="One post on one account: its publishing status and result.")
@@ -162,13 +151,11 @@ class Destination(Node):
     created_at: datetime = column("UTC time when the account was added to the post.")
     updated_at: datetime = column("UTC time of the last change.")
 
-    @strawberry.field(
-        description="True if no publisher claimed or reported the destination within five minutes after it"
+    @sourced_field(
+        "True if no publisher claimed or reported the destination within five minutes after it"
         " became due or its lease expired. False while a lease is running.",
-        metadata=source_metadata(
-            FromResolver(
-                columns=("claimable_at", "round_started_at", "started_at", "lease_expires_at")
-            )
+        FromResolver(
+            columns=("claimable_at", "round_started_at", "started_at", "lease_expires_at")
         ),
     )
     def is_overdue(self) -> bool:
@@ -180,12 +167,10 @@ class Destination(Node):
             now=self.now,
         )
 
-    @strawberry.field(
-        description="Seconds that a polling client should wait before it reads again; null if the status"
+    @sourced_field(
+        "Seconds that a polling client should wait before it reads again; null if the status"
         " does not change automatically.",
-        metadata=source_metadata(
-            Computed(_POLL_COLUMNS, _poll_after_seconds, uses_now=True, null_for=_FINAL_STATUSES)
-        ),
+        Computed(_POLL_COLUMNS, _poll_after_seconds, uses_now=True, null_for=_FINAL_STATUSES),
     )
     def poll_after_seconds(self) -> int | None:
         row = self.row
@@ -193,11 +178,9 @@ class Destination(Node):
             return None
         return _poll_after_seconds(row.status, row.due_at, row.next_retry_at, self.now)
 
-    @strawberry.field(
-        description="Cause of the error and how to fix it; null without an error.",
-        metadata=source_metadata(
-            FromResolver(columns=("error_category", "error_code", "outcome", "next_retry_at"))
-        ),
+    @sourced_field(
+        "Cause of the error and how to fix it; null without an error.",
+        FromResolver(columns=("error_category", "error_code", "outcome", "next_retry_at")),
         graphql_type=ErrorDiagnosis | None,
     )
     def diagnosis(self) -> diagnosis_rules.Diagnosis | None:
@@ -210,20 +193,15 @@ class Destination(Node):
             will_retry=self.next_retry_at is not None,
         )
 
-    @strawberry.field(
-        description="Display name of the account, same as `account.accountName`.",
-        metadata=source_metadata(
-            FromRelated("account", _LABEL_COLUMNS, account_rules.display_label)
-        ),
+    @sourced_field(
+        "Display name of the account, same as `account.accountName`.",
+        FromRelated("account", _LABEL_COLUMNS, account_rules.display_label),
     )
     async def account_name(self, info: Info) -> str | None:
         row = await self._load_account_row(info)
         return None if row is None else _account_label(row)
 
-    @strawberry.field(
-        description="Account that the post is published on.",
-        metadata=source_metadata(ToOne("account")),
-    )
+    @sourced_field("Account that the post is published on.", ToOne("account"))
     async def account(self, info: Info) -> "Account | None":
         row = await self._load_account_row(info)
         return None if row is None else Account.from_row(row, self.now)
@@ -234,18 +212,15 @@ class Destination(Node):
             return joined_row
         return await info.context.loaders.accounts_by_id.load(AccountId(self.account_id))
 
-    @strawberry.field(
-        description="Post of this destination.",
-        metadata=source_metadata(Deferred(columns=("post_id",))),
-    )
+    @sourced_field("Post of this destination.", Deferred(columns=("post_id",)))
     async def post(self, info: Info) -> "Post | None":
         row = await info.context.loaders.posts_by_id.load(PostId(self.post_id))
         return None if row is None else Post.from_row(row, self.now)
 
-    @strawberry.field(
-        description="Log of the attempts, oldest first. For an imported destination, `attempts` may be"
+    @sourced_field(
+        "Log of the attempts, oldest first. For an imported destination, `attempts` may be"
         " higher than the number of logged attempts.",
-        metadata=source_metadata(Deferred(columns=("id",))),
+        Deferred(columns=("id",)),
     )
     async def attempt_log(self, info: Info) -> list[Attempt] | None:
         key = DestinationId(self.destination_id)
@@ -280,20 +255,18 @@ class Post(Node):
         " its source gives."
     )
 
-    @strawberry.field(
-        description="Destinations of the post, one per account, in the order of `accountIds`.",
-        metadata=source_metadata(ToMany("destinations", columns=("id",))),
+    @sourced_field(
+        "Destinations of the post, one per account, in the order of `accountIds`.",
+        ToMany("destinations", columns=("id",)),
     )
     async def destinations(self, info: Info) -> list[Destination] | None:
         return [
             Destination.from_row(row, self.now) for row in await self._load_destination_rows(info)
         ]
 
-    @strawberry.field(
-        description="Numbers of the accounts that the post is published on, in the order of the request.",
-        metadata=source_metadata(
-            Deferred(("id",), relation="destinations", relation_columns=("account_id",))
-        ),
+    @sourced_field(
+        "Numbers of the accounts that the post is published on, in the order of the request.",
+        Deferred(("id",), relation="destinations", relation_columns=("account_id",)),
     )
     async def account_ids(self, info: Info) -> list[int] | None:
         return [row.account_id for row in await self._load_destination_rows(info)]
@@ -365,37 +338,33 @@ class Account(Node):
 
     @property
     def access(self) -> AccountAccess:
-        return AccountAccess(
-            is_active=self.row.is_active,
-            needs_reconnection_since=self.row.needs_reconnection_since,
-            token_expires_at=self.row.token_expires_at,
-        )
+        return to_record(self.row, AccountAccess)
 
-    @strawberry.field(
-        description="Best available name of the account; never empty.",
-        metadata=source_metadata(Computed(_LABEL_COLUMNS, account_rules.display_label)),
+    @sourced_field(
+        "Best available name of the account; never empty.",
+        Computed(_LABEL_COLUMNS, account_rules.display_label),
     )
     def account_name(self) -> str:
         return _account_label(self.row)
 
-    @strawberry.field(
-        description="True if the platform rejected the access and the account must be reconnected.",
-        metadata=source_metadata(FromResolver(columns=("needs_reconnection_since",))),
+    @sourced_field(
+        "True if the platform rejected the access and the account must be reconnected.",
+        FromResolver(columns=("needs_reconnection_since",)),
     )
     def needs_reconnection(self) -> bool:
         return self.row.needs_reconnection_since is not None
 
-    @strawberry.field(
-        description="Ability of the account to post now.",
-        metadata=source_metadata(FromResolver(columns=_ACCESS_COLUMNS)),
+    @sourced_field(
+        "Ability of the account to post now.",
+        FromResolver(columns=_ACCESS_COLUMNS),
         graphql_type=AccountReadiness,
     )
     def readiness(self) -> account_rules.Readiness:
         return account_rules.readiness(self.access, self.now)
 
-    @strawberry.field(
-        description="Platform access of the account.",
-        metadata=source_metadata(FromResolver(columns=(*_ACCESS_COLUMNS, "token_refreshed_at"))),
+    @sourced_field(
+        "Platform access of the account.",
+        FromResolver(columns=(*_ACCESS_COLUMNS, "token_refreshed_at")),
     )
     def token(self) -> AccountToken:
         access = self.access
@@ -406,9 +375,9 @@ class Account(Node):
             expiring_soon=access.token_expiring_soon(self.now),
         )
 
-    @strawberry.field(
-        description="Health of the account, judged by its access and recent outcomes.",
-        metadata=source_metadata(Deferred(columns=("id", *_ACCESS_COLUMNS))),
+    @sourced_field(
+        "Health of the account, judged by its access and recent outcomes.",
+        Deferred(columns=("id", *_ACCESS_COLUMNS)),
     )
     async def health(self, info: Info) -> AccountHealth | None:
         key = AccountId(self.account_id)
@@ -424,12 +393,7 @@ class Account(Node):
             permanent_failures=activity.permanent_failures_last7d,
             now=info.context.clock(),
         )
-        return AccountHealth(
-            status=verdict.status,
-            can_post=verdict.can_post,
-            reasons=list(verdict.reasons),
-            activity=activity,
-        )
+        return to_record(verdict, AccountHealth, reasons=list(verdict.reasons), activity=activity)
 
 
 async def load_post(context: Context, post_id: PostId | None) -> Post | None:

@@ -10,6 +10,7 @@ from app.db.repositories import accounts, analytics
 from app.domain.api_keys import Scope
 from app.domain.ids import WorkspaceKind
 from app.graphql.schema.context import Info
+from app.graphql.schema.inputs import to_record
 from app.graphql.schema.permissions import requires
 
 _RECENT_POSTS_WINDOW = timedelta(days=30)
@@ -69,19 +70,15 @@ def build_viewer(info: Info) -> ViewerDetails:
     viewer = info.context.viewer
     scopes = list(viewer.scopes)
     return ViewerDetails(
-        api_key=ViewerApiKey(
-            key_id=viewer.key_id,
+        api_key=to_record(
+            viewer,
+            ViewerApiKey,
             key_prefix=viewer.display_prefix,
             name=viewer.key_name,
             scopes=scopes,
-            created_at=viewer.created_at,
-            last_used_at=viewer.last_used_at,
-            expires_at=viewer.expires_at,
         ),
         scopes=scopes,
-        workspace=Workspace(
-            workspace_id=viewer.workspace_id,
-            name=viewer.workspace_name,
-            kind=viewer.workspace_kind,
+        workspace=to_record(
+            viewer, Workspace, name=viewer.workspace_name, kind=viewer.workspace_kind
         ),
     )

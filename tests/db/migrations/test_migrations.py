@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -82,6 +83,17 @@ async def copy_to_version_0004(source: Database, target: Database) -> None:
             await writer.execute(insert(old_table), values)
 
 
+async def sqlite_indexes(database: Database) -> dict[str, list[str]]:
+    """Names of the indexes by table, in the order of their creation."""
+    names: dict[str, list[str]] = defaultdict(list)
+    async with database.unscoped_connection() as connection:
+        for table, name in await connection.execute(
+            text("SELECT tbl_name, name FROM sqlite_master WHERE sql LIKE 'CREATE %INDEX%'")
+        ):
+            names[table].append(name)
+    return names
+
+
 async def test_migrated_database_has_the_tables_of_the_models(
     unmigrated_database: Database, database: Database
 ) -> None:
@@ -118,6 +130,16 @@ async def test_version_0004_is_upgraded_with_all_rows(
     await check_schema_version(unmigrated_database)
     assert await read_schema(unmigrated_database) == await read_schema(database)
     assert await all_rows(unmigrated_database) == await all_rows(database)
+
+
+async def test_new_database_has_indexes_in_the_order_of_version_0004(
+    database: Database, unmigrated_database: Database
+) -> None:
+    """SQLite's planner chooses among equal plans by this order."""
+    await create_version_0004(unmigrated_database)
+
+    if database.is_sqlite:
+        assert await sqlite_indexes(database) == await sqlite_indexes(unmigrated_database)
 
 
 async def test_failed_upgrade_of_version_0004_changes_nothing(

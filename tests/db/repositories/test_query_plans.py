@@ -26,6 +26,7 @@ from app.db.repositories import (
     events,
     posts,
 )
+from app.db.repositories.claims import ClaimTime
 from app.db.repositories.destinations import DestinationCriteria, DestinationOrderField
 from app.db.repositories.posts import PostCriteria, PostOrderField
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
@@ -38,6 +39,7 @@ from tests.db.repositories.many_posts import ACCOUNTS, add_many_posts
 from tests.factories import NOW
 from tests.recording_driver import record_statements, record_writes
 
+CLAIMABLE, VERIFIABLE = ClaimTime.CLAIMABLE, ClaimTime.VERIFIABLE
 OWN_WORKSPACE, OTHER_WORKSPACE = WorkspaceId(UUID(int=1)), WorkspaceId(UUID(int=2))
 WEEK_AGO = NOW - timedelta(days=7)
 POST_IDS = [PostId(UUID(int=number)) for number in range(20)]
@@ -221,20 +223,24 @@ async def test_due_destinations_of_blocked_accounts_cost_one_lookup_per_account(
 
 
 LOCKING_QUERIES: dict[str, tuple[Query, set[str]]] = {
-    "lock_due_destinations": (
-        lambda reader: claims.lock_due_destinations(reader, NOW, platform=None, limit=5),
+    "lock_destinations, due": (
+        lambda reader: claims.lock_destinations(reader, CLAIMABLE, NOW, platform=None, limit=5),
         {"ix_destination_claimable", "pk_post"},
     ),
-    "lock_due_destinations, of a platform": (
-        lambda reader: claims.lock_due_destinations(reader, NOW, platform="platform-1", limit=5),
+    "lock_destinations, due on a platform": (
+        lambda reader: claims.lock_destinations(
+            reader, CLAIMABLE, NOW, platform="platform-1", limit=5
+        ),
         {"ix_destination_claimable_platform", "pk_post"},
     ),
-    "lock_unknown_outcomes": (
-        lambda reader: claims.lock_unknown_outcomes(reader, NOW, platform=None, limit=5),
+    "lock_destinations, unknown": (
+        lambda reader: claims.lock_destinations(reader, VERIFIABLE, NOW, platform=None, limit=5),
         {"ix_destination_verifiable", "pk_post"},
     ),
-    "lock_unknown_outcomes, of a platform": (
-        lambda reader: claims.lock_unknown_outcomes(reader, NOW, platform="platform-1", limit=5),
+    "lock_destinations, unknown on a platform": (
+        lambda reader: claims.lock_destinations(
+            reader, VERIFIABLE, NOW, platform="platform-1", limit=5
+        ),
         {"ix_destination_verifiable", "pk_post"},
     ),
 }
@@ -268,22 +274,27 @@ async def test_post_is_locked_and_loaded_with_attempts_by_keys(
 
 
 @pytest.mark.parametrize(
-    ("platforms", "index"),
+    ("claim_time", "platforms", "index"),
     [
-        (None, "ix_destination_claimable"),
-        (["platform-1", "platform-2"], "ix_destination_claimable_platform"),
+        (CLAIMABLE, None, "ix_destination_claimable"),
+        (CLAIMABLE, ["platform-1", "platform-2"], "ix_destination_claimable_platform"),
+        (VERIFIABLE, None, "ix_destination_verifiable"),
+        (VERIFIABLE, ["platform-1", "platform-2"], "ix_destination_verifiable"),
     ],
 )
-async def test_workspaces_with_due_destinations_cost_one_lookup_each(
-    analyzed_database: Database, platforms: list[str] | None, index: str
+async def test_workspaces_to_claim_from_cost_one_lookup_each(
+    analyzed_database: Database, claim_time: ClaimTime, platforms: list[str] | None, index: str
 ) -> None:
-    search = claims.WorkspaceSearch(
-        platforms=platforms, workspace_id=None, rotation_start=OWN_WORKSPACE, limit=5
-    )
-
     async def query(_reader: Reader) -> None:
-        reader = analyzed_database.all_workspaces
-        await claims.workspaces_with_due_destinations(reader, NOW, search)
+        await claims.workspaces_to_claim_from(
+            analyzed_database.all_workspaces,
+            claim_time,
+            NOW,
+            platforms=platforms,
+            workspace_id=None,
+            rotation_start=OWN_WORKSPACE,
+            limit=5,
+        )
 
     plan = await explain_query(analyzed_database, query)
     assert plan - {"sort"} == {"pk_workspace", index}  # PostgreSQL may sort a few workspaces

@@ -15,7 +15,6 @@ from app.domain.importing.records import (
     MAX_TEXT_BYTES,
     DestinationRecord,
     JsonText,
-    MalformedJson,
     PostDetails,
     PostRecord,
     RejectedRecord,
@@ -266,9 +265,8 @@ def test_other_values_are_rejected_with_their_location(
 
 
 def test_malformed_json_is_rejected_with_its_reason() -> None:
-    assert list(parse_records(MalformedJson(4, "The JSON text is nested too deeply."))) == [
-        RejectedRecord("line 4", "The JSON text is nested too deeply.")
-    ]
+    rejected = RejectedRecord("line 4", "The JSON text is nested too deeply.")
+    assert list(parse_records(rejected)) == [rejected]
 
 
 @pytest.mark.parametrize(
@@ -539,7 +537,9 @@ BOM = b"\xef\xbb\xbf"
 def read_texts(data: bytes) -> list[tuple[int, object]]:
     """Line and value, or line and reason, of each text of a file."""
     return [
-        (text.line, text.value if isinstance(text, JsonText) else text.reason)
+        (text.line, text.value)
+        if isinstance(text, JsonText)
+        else (int(text.label.removeprefix("line ")), text.reason)
         for text in iter_json_texts(BytesIO(data).readline)
     ]
 
@@ -622,5 +622,5 @@ def test_lines_are_parsed_one_at_a_time() -> None:
         return b"[1]\n"
 
     texts = iter_json_texts(readline)
-    assert [next(texts).line for _ in range(1000)] == list(range(1, 1001))
+    assert [next(texts) for _ in range(1000)] == [JsonText(line, [1]) for line in range(1, 1001)]
     assert len(requested) == 1000

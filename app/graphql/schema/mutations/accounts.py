@@ -7,7 +7,6 @@ import strawberry
 from strawberry import UNSET, field
 
 from app.domain.account_commands import AccountUpdate, NewAccount
-from app.domain.api_keys import Scope
 from app.domain.ids import AccountId, validate_account_id
 from app.domain.manual_retries import MAX_RETRIES
 from app.graphql.schema.context import Info
@@ -18,7 +17,7 @@ from app.graphql.schema.inputs import (
     passed_fields,
     to_record,
 )
-from app.graphql.schema.permissions import write_field
+from app.graphql.schema.permissions import write_mutation
 from app.graphql.schema.types import Account, load_account
 from app.services import accounts
 
@@ -122,10 +121,7 @@ class RetryAfterReconnectPayload(AccountPayload):
 
 @strawberry.type
 class AccountMutations:
-    @strawberry.mutation(
-        description="Connect an account, or connect it again. Credentials are not stored here.",
-        extensions=write_field(Scope.WRITE),
-    )
+    @write_mutation("Connect an account, or connect it again. Credentials are not stored here.")
     async def connect_account(
         self, info: Info, input: MutationInput[ConnectAccountInput]
     ) -> ConnectAccountPayload | None:
@@ -138,10 +134,7 @@ class AccountMutations:
         )
         return ConnectAccountPayload(account=await load_account(context, account_id))
 
-    @strawberry.mutation(
-        description="Change the names of an account or the expiry of its access.",
-        extensions=write_field(Scope.WRITE),
-    )
+    @write_mutation("Change the names of an account or the expiry of its access.")
     async def update_account(
         self, info: Info, input: MutationInput[UpdateAccountInput]
     ) -> UpdateAccountPayload | None:
@@ -153,9 +146,8 @@ class AccountMutations:
         )
         return UpdateAccountPayload(account=await load_account(context, account_id))
 
-    @strawberry.mutation(
-        description="Disconnect an account. Nothing is published on it until it is connected again.",
-        extensions=write_field(Scope.WRITE),
+    @write_mutation(
+        "Disconnect an account. Nothing is published on it until it is connected again."
     )
     async def disconnect_account(
         self, info: Info, input: MutationInput[DisconnectAccountInput]
@@ -169,10 +161,9 @@ class AccountMutations:
             account=await load_account(context, account_id), waiting_posts=waiting_posts
         )
 
-    @strawberry.mutation(
-        description="Record that an account has access again. Retry its failed posts with"
-        " `retryAfterReconnect`.",
-        extensions=write_field(Scope.WRITE),
+    @write_mutation(
+        "Record that an account has access again. Retry its failed posts with"
+        " `retryAfterReconnect`."
     )
     async def mark_reconnected(
         self, info: Info, input: MutationInput[MarkReconnectedInput]
@@ -187,10 +178,9 @@ class AccountMutations:
         )
         return MarkReconnectedPayload(account=await load_account(context, account_id))
 
-    @strawberry.mutation(
-        description="Retry all posts that failed on an account with AUTH, except imported ones. Fails with"
-        " ACCOUNT_NEEDS_RECONNECTION, without any retry, while the account cannot post.",
-        extensions=write_field(Scope.WRITE),
+    @write_mutation(
+        "Retry all posts that failed on an account with AUTH, except imported ones. Fails with"
+        " ACCOUNT_NEEDS_RECONNECTION, without any retry, while the account cannot post."
     )
     async def retry_after_reconnect(
         self, info: Info, input: MutationInput[RetryAfterReconnectInput]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self
 from uuid import UUID
@@ -17,14 +17,13 @@ from app.domain.leases import (
     MAX_CLAIMS,
     MAX_LEASE,
     LeaseKind,
-    validate_claim_limit,
     validate_lease_duration,
     validate_platforms,
-    validate_wait_duration,
 )
+from app.domain.validation.numbers import validate_number, validate_seconds
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import MutationInput, optional
-from app.graphql.schema.permissions import publisher_field
+from app.graphql.schema.permissions import publisher_mutation
 from app.graphql.schema.scalars import Json
 from app.services.claims import Claim, ClaimRequest, poll_for_claims
 
@@ -52,7 +51,7 @@ class ClaimInput:
     def to_request(self) -> ClaimRequest:
         """Validate the values; raises InvalidInput, naming the field, for one out of its range."""
         return ClaimRequest(
-            limit=validate_claim_limit(self.limit, "limit"),
+            limit=validate_number(self.limit, "limit", 1, MAX_CLAIMS),
             lease_duration=validate_lease_duration(self.lease_seconds, "leaseSeconds"),
             platforms=validate_platforms(self.platforms, "platforms"),
         )
@@ -157,11 +156,10 @@ class ClaimVerificationsPayload:
 
 @strawberry.type
 class ClaimMutations:
-    @strawberry.mutation(
-        description="Claim due destinations: no other publisher gets them until the lease expires. Call"
+    @publisher_mutation(
+        "Claim due destinations: no other publisher gets them until the lease expires. Call"
         " `startAttempt` before the platform. A destination that is not started before its lease expires"
-        " can be claimed again.",
-        extensions=publisher_field(),
+        " can be claimed again."
     )
     async def claim_destinations(
         self, info: Info, input: MutationInput[ClaimDestinationsInput]
@@ -176,10 +174,9 @@ class ClaimMutations:
             ]
         )
 
-    @strawberry.mutation(
-        description="Claim destinations with an unknown outcome. Check the platform and report the result"
-        " with `reportVerified`. No other publisher gets them until the lease expires.",
-        extensions=publisher_field(),
+    @publisher_mutation(
+        "Claim destinations with an unknown outcome. Check the platform and report the result"
+        " with `reportVerified`. No other publisher gets them until the lease expires."
     )
     async def claim_verifications(
         self, info: Info, input: MutationInput[ClaimVerificationsInput]
@@ -208,7 +205,7 @@ async def _long_poll(
     claim: Callable[[ClaimRequest], Awaitable[list[Claim]]],
 ) -> list[Claim]:
     request = claim_input.to_request()
-    wait = validate_wait_duration(claim_input.wait_seconds, "waitSeconds")
+    wait = validate_seconds(claim_input.wait_seconds, "waitSeconds", timedelta(), MAX_CLAIM_WAIT)
     # Checked before the claim: an error while the response is built could not undo the claim.
     context.entry_limit.add(request.limit)
     budget = context.wait_budget

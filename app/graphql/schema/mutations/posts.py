@@ -10,7 +10,6 @@ import strawberry
 from strawberry import UNSET, field
 
 from app.domain.accounts import HealthReason, blocking_message
-from app.domain.api_keys import Scope
 from app.domain.errors import ErrorCode, InvalidInput
 from app.domain.ids import AccountId, PostId, validate_account_id
 from app.domain.post_commands import NewPost, PostUpdate, Schedule
@@ -23,7 +22,7 @@ from app.graphql.schema.inputs import (
     passed_fields,
     to_record,
 )
-from app.graphql.schema.permissions import write_field
+from app.graphql.schema.permissions import write_mutation
 from app.graphql.schema.scalars import Json
 from app.graphql.schema.types import Post, load_post
 from app.services import posts
@@ -166,11 +165,7 @@ class BlockedAccountWarning:
     @classmethod
     def from_warnings(cls, warnings: Sequence[AccountWarning]) -> list[Self]:
         return [
-            cls(
-                account_id=warning.account_id,
-                reason=warning.reason,
-                message=blocking_message(warning.reason),
-            )
+            to_record(warning, cls, message=blocking_message(warning.reason))
             for warning in warnings
         ]
 
@@ -241,10 +236,7 @@ class DeletePostPayload:
 
 @strawberry.type
 class PostMutations:
-    @strawberry.mutation(
-        description="Create a post, to be published immediately or at its time, or a draft.",
-        extensions=write_field(Scope.WRITE),
-    )
+    @write_mutation("Create a post, to be published immediately or at its time, or a draft.")
     async def create_post(
         self, info: Info, input: MutationInput[CreatePostInput]
     ) -> CreatePostPayload | None:
@@ -262,10 +254,7 @@ class PostMutations:
             warnings=BlockedAccountWarning.from_warnings(created.warnings),
         )
 
-    @strawberry.mutation(
-        description="Create several posts. An invalid post does not affect the others.",
-        extensions=write_field(Scope.WRITE),
-    )
+    @write_mutation("Create several posts. An invalid post does not affect the others.")
     async def create_posts(
         self, info: Info, input: MutationInput[CreatePostsInput]
     ) -> CreatePostsPayload | None:
@@ -287,10 +276,7 @@ class PostMutations:
         failed = sum(result.error is not None for result in results)
         return CreatePostsPayload(results=results, succeeded=len(results) - failed, failed=failed)
 
-    @strawberry.mutation(
-        description="Change a post that is not yet published on any destination.",
-        extensions=write_field(Scope.WRITE),
-    )
+    @write_mutation("Change a post that is not yet published on any destination.")
     async def update_post(
         self, info: Info, input: MutationInput[UpdatePostInput]
     ) -> UpdatePostPayload | None:
@@ -309,10 +295,7 @@ class PostMutations:
             warnings=BlockedAccountWarning.from_warnings(warnings),
         )
 
-    @strawberry.mutation(
-        description="Submit a draft, to publish it at its time or immediately.",
-        extensions=write_field(Scope.WRITE),
-    )
+    @write_mutation("Submit a draft, to publish it at its time or immediately.")
     async def schedule_post(
         self, info: Info, input: MutationInput[SchedulePostInput]
     ) -> SchedulePostPayload | None:
@@ -331,10 +314,9 @@ class PostMutations:
             warnings=BlockedAccountWarning.from_warnings(warnings),
         )
 
-    @strawberry.mutation(
-        description="Cancel a post. It becomes a draft again; if any destination was attempted, the remaining"
-        " ones fail with CANCELLED instead.",
-        extensions=write_field(Scope.WRITE),
+    @write_mutation(
+        "Cancel a post. It becomes a draft again; if any destination was attempted, the remaining"
+        " ones fail with CANCELLED instead."
     )
     async def cancel_post(
         self, info: Info, input: MutationInput[CancelPostInput]
@@ -348,9 +330,8 @@ class PostMutations:
         )
         return CancelPostPayload(post=await load_post(context, post_id))
 
-    @strawberry.mutation(
-        description="Delete a post that was not published. This server no longer publishes it anywhere.",
-        extensions=write_field(Scope.WRITE),
+    @write_mutation(
+        "Delete a post that was not published. This server no longer publishes it anywhere."
     )
     async def delete_post(
         self, info: Info, input: MutationInput[DeletePostInput]

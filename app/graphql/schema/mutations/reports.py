@@ -22,8 +22,8 @@ from app.domain.leases import MAX_LEASE, Lease, LeaseKind, validate_lease_durati
 from app.domain.settlement import Receipt
 from app.domain.verification import VerificationFinding
 from app.graphql.schema.context import Context, Info
-from app.graphql.schema.inputs import MutationInput, optional, passed_fields
-from app.graphql.schema.permissions import publisher_field
+from app.graphql.schema.inputs import MutationInput, optional, passed_fields, to_record
+from app.graphql.schema.permissions import publisher_mutation
 from app.services.reports import ReportResult
 
 LEASE_TOKEN_DESCRIPTION = "Lease token of the claim."
@@ -164,13 +164,8 @@ class ReportPayload:
     @classmethod
     def from_result(cls, result: ReportResult) -> Self:
         state = result.destination.state
-        return cls(
-            receipt=result.receipt,
-            status=state.status,
-            outcome=state.outcome,
-            attempts=state.attempts,
-            will_retry=state.next_retry_at is not None,
-            next_retry_at=state.next_retry_at,
+        return to_record(
+            state, cls, receipt=result.receipt, will_retry=state.next_retry_at is not None
         )
 
 
@@ -186,11 +181,10 @@ class ReportFailedPayload(ReportPayload):
 
 @strawberry.type
 class ReportMutations:
-    @strawberry.mutation(
-        description="Start an attempt, right before the platform call; do not call the platform unless this"
+    @publisher_mutation(
+        "Start an attempt, right before the platform call; do not call the platform unless this"
         " succeeds. Report the outcome before the lease expires. Otherwise the outcome is unknown and is"
-        " not retried until someone has checked the platform.",
-        extensions=publisher_field(),
+        " not retried until someone has checked the platform."
     )
     async def start_attempt(
         self, info: Info, input: MutationInput[StartAttemptInput]
@@ -207,10 +201,7 @@ class ReportMutations:
             lease_expires_at=result.destination.state.lease_expires_at,
         )
 
-    @strawberry.mutation(
-        description="Extend or shorten a lease, counted from now.",
-        extensions=publisher_field(),
-    )
+    @publisher_mutation("Extend or shorten a lease, counted from now.")
     async def extend_lease(
         self, info: Info, input: MutationInput[ExtendLeaseInput]
     ) -> ExtendLeasePayload | None:
@@ -219,11 +210,10 @@ class ReportMutations:
         expires_at = await info.context.reports.extend_lease(lease, duration)
         return ExtendLeasePayload(lease_expires_at=expires_at)
 
-    @strawberry.mutation(
-        description="Release a claim that was not started, so that others can claim it immediately. Fails"
+    @publisher_mutation(
+        "Release a claim that was not started, so that others can claim it immediately. Fails"
         " with CONFLICT after `startAttempt`. A repeated request fails with LEASE_LOST: the claim was already"
-        " released or its lease has expired.",
-        extensions=publisher_field(),
+        " released or its lease has expired."
     )
     async def release_claim(
         self, info: Info, input: MutationInput[ReleaseClaimInput]
@@ -233,11 +223,10 @@ class ReportMutations:
             destination_id=result.destination.id, status=result.destination.state.status
         )
 
-    @strawberry.mutation(
-        description="Report that the post is on the platform. A late report is stored too, and settles the"
+    @publisher_mutation(
+        "Report that the post is on the platform. A late report is stored too, and settles the"
         " destination even if another publisher holds it. If another report has settled it, the receipt"
-        " is DUPLICATE.",
-        extensions=publisher_field(),
+        " is DUPLICATE."
     )
     async def report_published(
         self, info: Info, input: MutationInput[ReportPublishedInput]
@@ -248,10 +237,9 @@ class ReportMutations:
         )
         return ReportPublishedPayload.from_result(result)
 
-    @strawberry.mutation(
-        description="Report a failed attempt; the server decides about the retry. After the lease is lost,"
-        " the report is only logged.",
-        extensions=publisher_field(),
+    @publisher_mutation(
+        "Report a failed attempt; the server decides about the retry. After the lease is lost,"
+        " the report is only logged."
     )
     async def report_failed(
         self, info: Info, input: MutationInput[ReportFailedInput]

@@ -8,9 +8,8 @@ import strawberry
 from strawberry import field
 
 from app.db.core.paging import PageRequest
-from app.domain.api_keys import Scope
 from app.domain.idempotency import IdempotencyKey
-from app.domain.ids import DestinationId, PostId, validate_account_id
+from app.domain.ids import DestinationId, PostId
 from app.domain.manual_retries import MAX_RETRIES, RetryRefusal
 from app.domain.validation.numbers import validate_number
 from app.graphql.schema.context import Context, Info
@@ -19,8 +18,10 @@ from app.graphql.schema.inputs import (
     DestinationFilterInput,
     MutationInput,
     optional,
+    to_record,
+    validate_account_ids,
 )
-from app.graphql.schema.permissions import write_field
+from app.graphql.schema.permissions import write_mutation
 from app.graphql.schema.types import Destination, Post, load_destination, load_post
 from app.services import retries
 from app.services.retries import RetriedPage, StoredRetryDecision
@@ -71,13 +72,10 @@ class DestinationRetry:
     @classmethod
     def from_decisions(cls, decisions: Sequence[StoredRetryDecision]) -> list[Self]:
         return [
-            cls(
-                destination_id=decision.destination_id,
-                post_id=decision.post_id,
-                account_id=decision.account_id,
-                platform=decision.platform,
+            to_record(
+                decision,
+                cls,
                 retried=decision.refusal is None,
-                refusal=decision.refusal,
                 fix=decision.refusal and decision.refusal.fix,
             )
             for decision in decisions
@@ -114,25 +112,19 @@ class RetryDestinationsPayload:
 
 @strawberry.type
 class RetryMutations:
-    @strawberry.mutation(
-        description="Retry the failed destinations of a post: they are queued again immediately, published"
-        " ones stay unchanged. `attempts` keeps counting; the retry limits start over.",
-        extensions=write_field(Scope.WRITE),
+    @write_mutation(
+        "Retry the failed destinations of a post: they are queued again immediately, published"
+        " ones stay unchanged. `attempts` keeps counting; the retry limits start over."
     )
     async def retry_post(
         self, info: Info, input: MutationInput[RetryPostInput]
     ) -> RetryPostPayload | None:
         context, post_id = info.context, PostId(input.post_id)
-        account_ids = (
-            None
-            if input.account_ids is None
-            else [validate_account_id(number, "accountIds") for number in input.account_ids]
-        )
         decisions = await retries.retry_one_post(
             context.database,
             context.write_context("retryPost"),
             post_id,
-            account_ids=account_ids,
+            account_ids=validate_account_ids("accountIds", input.account_ids),
             force=input.force,
             idempotency_key=context.idempotency_key(input.idempotency_key),
         )
@@ -142,12 +134,11 @@ class RetryMutations:
             retried_count=_count_retried(decisions),
         )
 
-    @strawberry.mutation(
-        description=f"Retry the failed destinations that match a filter, at most {MAX_RETRIES:,} per call, in"
+    @write_mutation(
+        f"Retry the failed destinations that match a filter, at most {MAX_RETRIES:,} per call, in"
         " one transaction. A destination that may not be retried has a `refusal`. Unknown outcomes are"
         " always refused; only `retryPost` can force them. Cancelled destinations are skipped unless the"
-        " filter names the code CANCELLED.",
-        extensions=write_field(Scope.WRITE),
+        " filter names the code CANCELLED."
     )
     async def retry_destinations(
         self, info: Info, input: MutationInput[RetryDestinationsInput]

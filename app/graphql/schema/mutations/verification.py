@@ -6,7 +6,6 @@ from uuid import UUID
 import strawberry
 from strawberry import field
 
-from app.domain.api_keys import Scope
 from app.domain.attempts import (
     MAX_ATTEMPT_KEY_LENGTH,
     Failure,
@@ -33,7 +32,11 @@ from app.graphql.schema.mutations.reports import (
     ReportPayload,
     reject_arguments,
 )
-from app.graphql.schema.permissions import publisher_field, workspace_publisher_field, write_field
+from app.graphql.schema.permissions import (
+    publisher_mutation,
+    workspace_publisher_mutation,
+    write_mutation,
+)
 from app.graphql.schema.types import Destination, load_destination
 from app.services import reports
 
@@ -115,11 +118,10 @@ class ReconcileDestinationPayload:
 
 @strawberry.type
 class VerificationMutations:
-    @strawberry.mutation(
-        description="Report what a check on the platform found about an unknown outcome. A repeated PUBLISHED"
+    @publisher_mutation(
+        "Report what a check on the platform found about an unknown outcome. A repeated PUBLISHED"
         " has the receipt REPEATED. Another repeated finding fails with LEASE_LOST: it was already"
-        " recorded or the lease has expired.",
-        extensions=publisher_field(),
+        " recorded or the lease has expired."
     )
     async def report_verified(
         self, info: Info, input: MutationInput[ReportVerifiedInput]
@@ -133,10 +135,9 @@ class VerificationMutations:
         )
         return ReportVerifiedPayload.from_result(result)
 
-    @strawberry.mutation(
-        description="Record an attempt of a publisher with its own queue, once per `attemptKey`, in the API"
-        " key's workspace. Fails with LEASED while another publisher holds the destination.",
-        extensions=workspace_publisher_field(),
+    @workspace_publisher_mutation(
+        "Record an attempt of a publisher with its own queue, once per `attemptKey`, in the API"
+        " key's workspace. Fails with LEASED while another publisher holds the destination."
     )
     async def record_result(
         self, info: Info, input: MutationInput[RecordResultInput]
@@ -166,10 +167,9 @@ class VerificationMutations:
 
 @strawberry.type
 class ReconciliationMutations:
-    @strawberry.mutation(
-        description="Settle an unknown outcome after a person has checked the platform. Fails with CONFLICT"
-        " if the outcome is known, as in a repeated request.",
-        extensions=write_field(Scope.WRITE),
+    @write_mutation(
+        "Settle an unknown outcome after a person has checked the platform. Fails with CONFLICT"
+        " if the outcome is known, as in a repeated request."
     )
     async def reconcile_destination(
         self, info: Info, input: MutationInput[ReconcileDestinationInput]

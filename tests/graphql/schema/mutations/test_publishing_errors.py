@@ -17,8 +17,10 @@ FAILED = {"category": "PERMANENT", "message": "No."}
 
 
 INVALID_CLAIMS: list[tuple[dict[str, Any], str, str]] = [
-    ({"limit": 10_000}, "limit", "limit must be from 1 to 100; it is 10,000."),
+    ({"limit": 0}, "limit", "limit must be from 1 to 100; it is 0."),
+    ({"limit": 101}, "limit", "limit must be from 1 to 100; it is 101."),
     ({"leaseSeconds": 0}, "leaseSeconds", "leaseSeconds must be from 1 to 3,600; it is 0."),
+    ({"waitSeconds": -1}, "waitSeconds", "waitSeconds must be from 0 to 20; it is -1."),
     ({"waitSeconds": 21}, "waitSeconds", "waitSeconds must be from 0 to 20; it is 21."),
     ({"platforms": ["x", "x"]}, "platforms", "platforms names a platform twice."),
     (

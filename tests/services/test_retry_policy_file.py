@@ -8,7 +8,7 @@ import pytest
 
 from app.domain.destinations import ErrorCategory
 from app.domain.retry_policy import DEFAULT_POLICIES, NO_RETRY, RetryPolicies, RetryPolicy
-from app.domain.retry_policy_file import parse_policies
+from app.services.retry_policies import parse_policies
 from tests.domain.errors import input_error
 
 C = ErrorCategory
