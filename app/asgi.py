@@ -38,7 +38,12 @@ from app.http.rate_limits import RateLimits
 from app.http.request import HttpRequest
 from app.http.responses import BytesResponse
 from app.http.routing import ANY_METHOD, Route, Router
-from app.maintenance import on_shutdown_signal, run_maintenance
+from app.maintenance import (
+    CLEANUP_LIMIT,
+    limited_cleanup,
+    on_shutdown_signal,
+    run_maintenance,
+)
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
 from app.observability.request_recorder import RequestRecorder
@@ -77,7 +82,7 @@ def create_app_from_env() -> "Application":
     settings = read_settings(os.environ)
     configure_logging(settings.log_level, settings.log_format)
     try:
-        app = create_app(settings)
+        app = create_app(settings, cleanup_limit=CLEANUP_LIMIT)
     except SettingsError as error:  # in a file that was changed since the server started
         logger.error(str(error))  # noqa: TRY400 - a traceback adds nothing
         sys.exit(1)
@@ -101,12 +106,14 @@ def create_app(
     clock: Clock = now_utc,
     database: Database | None = None,
     maintenance_interval: timedelta = PERIODIC_INTERVAL,
+    cleanup_limit: timedelta | None = None,
     api_key_cache_ttl: timedelta = CACHE_TTL,
     connection_timeouts: ConnectionTimeouts = DEFAULT_CONNECTION_TIMEOUTS,
 ) -> "Application":
     """Build the whole service as an ASGI app.
 
-    The app opens and closes its own database; the caller does so for a `database` it passes.
+    The app opens and closes its own database; the caller does so for a `database` it passes. With a
+    `cleanup_limit`, a shutdown that takes longer ends the process.
     """
     own_database = None
     if database is None:
@@ -160,6 +167,7 @@ def create_app(
             recorder=recorder,
             clock=clock,
             maintenance_interval=maintenance_interval,
+            cleanup_limit=cleanup_limit,
         ),
     )
 
@@ -273,11 +281,12 @@ async def _lifespan(
     recorder: RequestRecorder,
     clock: Clock,
     maintenance_interval: timedelta,
+    cleanup_limit: timedelta | None,
 ) -> AsyncIterator[None]:
     """Run background tasks from before the first request until after the last one."""
     app_state, database = graphql_service.app_state, graphql_service.app_state.database
     # The recorder is closed last, because requests that the shutdown cancels are logged too.
-    with closing(recorder):
+    with limited_cleanup(cleanup_limit) as begin_cleanup, closing(recorder):
         async with owned_database or nullcontext():
             await check_schema_version(database)
             app_state.signing_key = await _load_signing_key(settings, database)
@@ -290,14 +299,16 @@ async def _lifespan(
                     event_retention=settings.changes_retention,
                     maintenance_interval=maintenance_interval,
                 ),
-                embedded_worker(settings, database, app_state.retry_policies, clock),
             ):
-                # A signal may arrive at any moment, also while a task checks the event.
-                stop = partial(
-                    asyncio.get_running_loop().call_soon_threadsafe, app_state.shutdown_event.set
-                )
-                with on_shutdown_signal(stop):
-                    yield
+                async with embedded_worker(settings, database, app_state.retry_policies, clock):
+                    # A signal may arrive at any moment, also while a task checks the event.
+                    stop = partial(
+                        asyncio.get_running_loop().call_soon_threadsafe,
+                        app_state.shutdown_event.set,
+                    )
+                    with on_shutdown_signal(stop):
+                        yield
+                begin_cleanup()
                 await graphql_service.response_cache.close()
 
 

@@ -1,11 +1,14 @@
 """Background duties of a server process: periodic maintenance, and reaction to shutdown signals."""
 
+import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from types import FrameType
+
+import structlog
 
 from app.db.core.database import Database
 from app.db.core.sqlite import STATISTICS_MAX_AGE
@@ -21,7 +24,12 @@ _EVENT_PRUNE_INTERVAL = timedelta(minutes=10)
 _IDEMPOTENCY_PRUNE_INTERVAL = timedelta(minutes=10)
 """Longest time that a stored outcome stays after its idempotency key has expired."""
 
+CLEANUP_LIMIT = timedelta(seconds=3)
+"""Time for background tasks and connections to end, once requests and attempts have ended."""
+
 _SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+logger = structlog.stdlib.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -54,6 +62,28 @@ async def run_maintenance(
         ),
     ):
         yield
+
+
+@contextmanager
+def limited_cleanup(limit: timedelta | None) -> Iterator[Callable[[], None]]:
+    """Yield a function; the process ends unless the context ends within the limit after its call.
+
+    Nothing is lost then: every commit precedes its answer, and leases expire. None is no limit.
+    """
+    if limit is None:
+        yield lambda: None
+        return
+
+    def end_process() -> None:
+        logger.error("shutdown not finished in time", limit_seconds=limit.total_seconds())
+        os._exit(1)
+
+    timer = threading.Timer(limit.total_seconds(), end_process)
+    timer.daemon = True
+    try:
+        yield timer.start
+    finally:
+        timer.cancel()
 
 
 @contextmanager

@@ -10,16 +10,18 @@ from sqlalchemy import URL, make_url
 
 @dataclass(slots=True)
 class TcpProxy:
-    """Forwards connections from `url` to `server`. Connections after `silence` work normally."""
+    """Forwards connections from `url` to `server`."""
 
     server: URL
     url: URL = field(init=False)
+    is_silent: bool = False
+    """True while the data of connections that are opened now are dropped, too."""
     _connections: set[int] = field(default_factory=set)
     _silenced: set[int] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def silence(self) -> None:
-        """Drop all further data of the open connections."""
+        """Drop all further data of the open connections; later ones work unless `is_silent`."""
         self._silenced |= self._connections
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -43,6 +45,8 @@ class TcpProxy:
             server_reader, server_writer = await asyncio.open_connection(host, port)
         connection = id(writer)
         self._connections.add(connection)
+        if self.is_silent:
+            self._silenced.add(connection)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._forward(reader, server_writer, connection))

@@ -17,6 +17,7 @@ from app.db.migrations import migrate
 from app.domain.retry_policy import RetryPolicies
 from app.domain.settlement import RetryDecider
 from app.domain.times import Clock
+from app.maintenance import CLEANUP_LIMIT, limited_cleanup
 from app.observability.logs import configure_logging
 from app.observability.status_line import open_status_line
 from app.platforms import check_sandbox_file, make_adapters
@@ -65,9 +66,9 @@ def describe_worker(settings: Settings) -> str:
 
 
 async def _run_worker(settings: Settings, policies: RetryPolicies, now: Clock) -> None:
-    async with open_database(settings) as database:
-        await migrate(database, now=now(), random_bytes=secrets.token_bytes)
-        with _worker_stats() as stats:
+    with limited_cleanup(CLEANUP_LIMIT) as begin_cleanup, _worker_stats() as stats:
+        async with open_database(settings) as database:
+            await migrate(database, now=now(), random_bytes=secrets.token_bytes)
             worker = _make_worker(settings, database, policies, stats, now)
             _stop_on_signals(worker.stop)
             click.echo(f"post-results {__version__}\n{describe_worker(settings)}")
@@ -76,6 +77,7 @@ async def _run_worker(settings: Settings, policies: RetryPolicies, now: Clock) -
                 run_expirations(database, now, interval=PERIODIC_INTERVAL),
             ):
                 await worker.run()
+                begin_cleanup()
 
 
 def _make_worker(

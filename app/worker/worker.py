@@ -41,6 +41,7 @@ class Worker:
         self._poll_interval = poll_interval
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
+        self._time_limit = asyncio.timeout(None)
         self._claim_outage = Outage(logger, "claim failed")
         self._wakeup = asyncio.Event()
         """Set by a free slot or a stop, to end the wait for the next poll."""
@@ -49,9 +50,25 @@ class Worker:
         """Claim nothing more, release claims that are not started, and finish those that are."""
         self._is_stopping = True
         self._wakeup.set()
+        self._time_limit.reschedule(
+            asyncio.get_running_loop().time() + self._shutdown_timeout.total_seconds()
+        )
 
     async def run(self) -> None:
         """Work until `stop`, then finish started attempts, for up to the shutdown timeout."""
+        try:
+            async with self._time_limit:
+                await self._claim_until_stopped()
+                if self._tasks:
+                    await asyncio.wait(set(self._tasks))
+        except TimeoutError:
+            logger.warning("attempts cancelled at shutdown", count=len(self._tasks))
+        # The leases of late attempts expire into unknown outcomes.
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _claim_until_stopped(self) -> None:
         while not self._is_stopping:
             self._wakeup.clear()
             with self._claim_outage.suppress():
@@ -59,7 +76,6 @@ class Worker:
                 await self._start_publishing()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wakeup.wait(), self._poll_interval.total_seconds())
-        await self._drain()
 
     async def _start_verifications(self) -> None:
         if self._free_slots == 0:
@@ -110,15 +126,6 @@ class Worker:
         self._context.stats.set_in_flight(len(self._tasks))
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("claim abandoned until lease expiry", exc_info=error)
-
-    async def _drain(self) -> None:
-        """Wait for running tasks and cancel the late ones; their leases expire into unknown outcomes."""
-        running = set(self._tasks)
-        if running:
-            _, late = await asyncio.wait(running, timeout=self._shutdown_timeout.total_seconds())
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
 
 
 @asynccontextmanager
