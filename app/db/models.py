@@ -63,6 +63,11 @@ def _check(name: str, condition: str) -> CheckConstraint:
     return CheckConstraint(condition, name=name)
 
 
+def _foreign_key(column: str, table: str) -> ForeignKeyConstraint:
+    """Return a foreign key inside one workspace: both keys start with the workspace."""
+    return ForeignKeyConstraint(["workspace_id", column], [f"{table}.workspace_id", f"{table}.id"])
+
+
 def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
     """Return a partial index; its columns start with `workspace_id` unless they include it elsewhere."""
     if "workspace_id" not in columns:
@@ -215,10 +220,8 @@ class Destination(Base):
 
     __tablename__ = "destination"
     __table_args__ = (
-        ForeignKeyConstraint(["workspace_id", "post_id"], ["post.workspace_id", "post.id"]),
-        ForeignKeyConstraint(
-            ["workspace_id", "account_id"], ["account.workspace_id", "account.id"]
-        ),
+        _foreign_key("post_id", "post"),
+        _foreign_key("account_id", "account"),
         UniqueConstraint("workspace_id", "post_id", "account_id"),
         enum_check("status", DestinationStatus),
         enum_check("outcome", Outcome),
@@ -355,9 +358,7 @@ class Attempt(Base):
 
     __tablename__ = "attempt"
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["workspace_id", "destination_id"], ["destination.workspace_id", "destination.id"]
-        ),
+        _foreign_key("destination_id", "destination"),
         enum_check("kind", AttemptKind),
         enum_check("outcome", Outcome),
         enum_check("category", ErrorCategory),
@@ -409,9 +410,7 @@ class PublishEvidence(Base):
 
     __tablename__ = "publish_evidence"
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["workspace_id", "destination_id"], ["destination.workspace_id", "destination.id"]
-        ),
+        _foreign_key("destination_id", "destination"),
         _partial_index(
             "uq_publish_evidence_counted", "destination_id", where="counted", unique=True
         ),
@@ -433,10 +432,8 @@ class Event(Base):
 
     __tablename__ = "event"
     __table_args__ = (
-        ForeignKeyConstraint(["workspace_id", "post_id"], ["post.workspace_id", "post.id"]),
-        ForeignKeyConstraint(
-            ["workspace_id", "account_id"], ["account.workspace_id", "account.id"]
-        ),
+        _foreign_key("post_id", "post"),
+        _foreign_key("account_id", "account"),
         _check("seq", "seq >= 1"),
         Index(None, "workspace_id", "post_id", "seq"),
     )
@@ -515,9 +512,7 @@ class WebhookDelivery(Base):
 
     __tablename__ = "webhook_delivery"
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["workspace_id", "webhook_id"], ["webhook.workspace_id", "webhook.id"]
-        ),
+        _foreign_key("webhook_id", "webhook"),
         UniqueConstraint(
             "workspace_id",
             "webhook_id",
@@ -552,12 +547,7 @@ class WebhookDeliveryAttempt(Base):
     """One HTTP request of a delivery, with its response. Not used yet."""
 
     __tablename__ = "webhook_delivery_try"
-    __table_args__ = (
-        ForeignKeyConstraint(
-            ["workspace_id", "delivery_id"],
-            ["webhook_delivery.workspace_id", "webhook_delivery.id"],
-        ),
-    )
+    __table_args__ = (_foreign_key("delivery_id", "webhook_delivery"),)
 
     workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
     delivery_id: Mapped[UUID] = mapped_column(primary_key=True)

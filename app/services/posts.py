@@ -93,7 +93,7 @@ async def create_posts(
     `check_quota` runs before anything is created, but not for a repetition; its exception rejects all.
     """
     _check_bulk_limits(posts)
-    checked = [_accept_or_reject(post, _checked) for post in posts]
+    checked = [_accept_or_reject(post, _validate_new_post) for post in posts]
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
         check_quota()
@@ -280,7 +280,7 @@ def _build_post(
     )
 
 
-def _checked(new_post: NewPost) -> NewPost:
+def _validate_new_post(new_post: NewPost) -> NewPost:
     post_commands.check_new_post(new_post)
     return new_post
 

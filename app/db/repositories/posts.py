@@ -1,4 +1,4 @@
-"""Posts: filtered pages and counts for readers, and whole posts with their destinations for writers."""
+"""Posts: pages, counts and analytics for readers, and whole posts with their destinations for writers."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -49,6 +49,7 @@ from app.domain.destinations import DestinationState
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from app.domain.posts import Post as DomainPost
 from app.domain.posts import PostStatus, post_published_at, search_text
+from app.domain.times import FIRST_INSTANT, TimeRange
 from app.domain.validation.text import fold_for_search
 
 
@@ -184,6 +185,44 @@ def _filter_values(criteria: PostCriteria) -> dict[str, object]:
 
 def _conditions(filters: Iterable[str]) -> Iterator[ColumnElement[bool]]:
     return (_CONDITIONS[name] for name in filters)
+
+
+async def posts_by_status(reader: Reader, period: TimeRange) -> Sequence[AnyRow]:
+    """Return the columns status and posts for the posts created in the period."""
+    return await reader.rows(_POSTS_BY_STATUS, start=period.start or FIRST_INSTANT, end=period.end)
+
+
+async def destinations_by_platform(reader: Reader, period: TimeRange) -> Sequence[AnyRow]:
+    """Return the columns platform, status and destinations for the same posts, without drafts."""
+    return await reader.rows(
+        _DESTINATIONS_BY_PLATFORM, start=period.start or FIRST_INSTANT, end=period.end
+    )
+
+
+async def count_posts_created(reader: Reader, since: datetime | None) -> int:
+    """Count all posts, or those created since a time. Served by uq_post_kept or ix_post_created_at."""
+    if since is None:
+        return await reader.count(_TOTAL_COUNT)
+    return await reader.count(_COUNT_SINCE, since=since)
+
+
+_IN_PERIOD = (
+    Post.deleted_at.is_(None),
+    Post.created_at >= bindparam("start"),
+    Post.created_at <= bindparam("end"),
+)
+_POSTS_BY_STATUS = Statement(
+    select(Post.status, func.count().label("posts")).where(*_IN_PERIOD).group_by(Post.status)
+)
+_DESTINATIONS_BY_PLATFORM = Statement(
+    select(Destination.platform, Destination.status, func.count().label("destinations"))
+    .join(Post, POST_JOIN)
+    .where(*_IN_PERIOD, Post.is_draft.is_(False))
+    .group_by(Destination.platform, Destination.status)
+)
+_POST_COUNT = select(func.count()).select_from(Post).where(Post.deleted_at.is_(None))
+_TOTAL_COUNT = Statement(_POST_COUNT)
+_COUNT_SINCE = Statement(_POST_COUNT.where(Post.created_at >= bindparam("since")))
 
 
 _STATE_FIELDS = field_names(DestinationState)
