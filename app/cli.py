@@ -28,15 +28,12 @@ from app.demo import DemoRefused
 from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.errors import InvalidInput, ServiceUnavailable
 from app.domain.ids import ApiKeyId, parse_uuid
-from app.domain.importing.merging import ImportResult
-from app.domain.importing.records import RejectedRecord, iter_json_texts, parse_records
 from app.domain.times import format_instant
 from app.domain.validation.text import validate_name, validate_url
 from app.graphql.engine.executable_schema import create_schema, print_sdl
 from app.server import serve_forever
 from app.services.api_keys import create_key, revoke_key
 from app.services.backup import BackupError, backup, restore
-from app.services.imports import dry_run_import, import_records
 from app.services.workspaces import create_workspace
 from app.settings import Settings, SettingsError, read_settings, settings_table
 from app.worker.process import run_worker
@@ -272,8 +269,16 @@ def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
     of posts. It is one JSON document, or has one response per line. Imported posts are never published
     by this server, and importing a file again changes nothing.
     """
+    # Other commands need none of these, and a server starts sooner without importing them.
+    from app.domain.importing.merging import ImportResult  # noqa: PLC0415
+    from app.domain.importing.records import (  # noqa: PLC0415
+        RejectedRecord,
+        iter_json_texts,
+        parse_records,
+    )
+    from app.services.imports import dry_run_import, import_records  # noqa: PLC0415
 
-    counts = Counter[str]()
+    counts = Counter[str](dict.fromkeys((*ImportResult, "refused"), 0))
     remark = "; nothing was written" if dry_run else ""
 
     async def work(database: Database) -> None:
@@ -296,7 +301,7 @@ def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
         with _raise_on_sigint():
             _run_on_current_schema(work)
     except BaseException as error:
-        if counts:
+        if counts.total():
             click.echo(f"Interrupted after {_summary(counts)}{remark}.", err=True)
         if isinstance(error, OSError):
             raise CommandError(f"{file.name} cannot be read: {error.strerror}.") from error
@@ -307,7 +312,7 @@ def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
 
 
 def _summary(counts: Counter[str]) -> str:
-    return ", ".join(f"{counts[word]} {word}" for word in (*ImportResult, "refused"))
+    return ", ".join(f"{count} {word}" for word, count in counts.items())
 
 
 @contextmanager

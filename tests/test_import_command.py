@@ -76,6 +76,14 @@ def integrity_problems(database_url: str) -> list[str]:
     return asyncio.run(find())
 
 
+def test_other_commands_start_without_the_modules_of_imports() -> None:
+    script = "import app.cli, sys; print([name for name in sys.modules if 'app.domain.importing' in name])"
+
+    output = subprocess.check_output([sys.executable, "-c", script])
+
+    assert output == b"[]\n"
+
+
 def test_pipe_is_read_to_its_end_without_a_progress_bar(
     import_process: subprocess.Popen[str],
 ) -> None:
