@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db import models
 from app.db.core.conditions import any_of
 from app.db.core.database import Reader
-from app.db.core.projections import cached_statement
+from app.db.core.projections import cached_statement, columns_except
 from app.db.core.statements import Record, Statement, decoded_rows
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_rows
@@ -225,17 +225,6 @@ async def _read_event_rows(
     return await reader.rows(_select_events(tuple(values)), **values)
 
 
-_EVENT_COLUMNS = (
-    models.Event.seq,
-    models.Event.kind,
-    models.Event.actor_key_id,
-    models.Event.post_id,
-    models.Event.destination_id,
-    models.Event.account_id,
-    models.Event.payload,
-    models.Event.created_at,
-)
-
 _CONDITIONS = {
     "after": models.Event.seq > bindparam("after"),
     "until": models.Event.seq <= bindparam("until"),
@@ -249,7 +238,7 @@ def _select_events(filters: tuple[str, ...]) -> Statement:
     """Select events in order. Served by the primary key, or by ix_event_workspace_id_post_id_seq."""
     conditions = [condition for name, condition in _CONDITIONS.items() if name in filters]
     return Statement(
-        select(*_EVENT_COLUMNS)
+        select(*columns_except(models.Event))
         .where(*conditions)
         .order_by(models.Event.seq)
         .limit(bindparam("limit"))
@@ -265,27 +254,20 @@ _EVENT_TIME = Statement(_SEQ_AND_TIME.where(models.Event.seq == bindparam("seq")
 
 
 def _events_from_rows(rows: Sequence[Record]) -> list[StoredEvent]:
-    """Decode rows of `_select_events`."""
-    return [
-        StoredEvent(
+    """Decode rows of `_select_events`, whose columns have the order of the table."""
+    events: list[StoredEvent] = []
+    for values in decoded_rows(rows):
+        seq, kind, actor, post_id, destination_id, account_id, payload, happened_at = values
+        event = StoredEvent(
             seq=seq,
             kind=EventKind(kind),
             operation=payload["operation"],
-            actor=actor_key_id,
+            actor=actor,
             post_id=post_id,
             destination_id=destination_id,
             account_id=account_id,
             values=payload["changes"],
-            happened_at=created_at,
+            happened_at=happened_at,
         )
-        for (
-            seq,
-            kind,
-            actor_key_id,
-            post_id,
-            destination_id,
-            account_id,
-            payload,
-            created_at,
-        ) in decoded_rows(rows)
-    ]
+        events.append(event)
+    return events

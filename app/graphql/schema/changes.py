@@ -32,6 +32,21 @@ RelatedObject: TypeAlias = RowBacked | Exception | None
 """Current state of an object that changed, None if it does not exist, or the error of reading it."""
 
 
+def related_field(name: str, object_type: type[RowBacked], description: str) -> Any:
+    """Declare a field with an object of the change, which is in `related` of its parent."""
+
+    def resolve(self: Any) -> RelatedObject:
+        related: Mapping[str, RelatedObject] = self.related
+        return related[name]
+
+    return strawberry.field(
+        resolve,
+        description=description,
+        metadata=source_metadata(ToOne(name)),
+        graphql_type=object_type | None,
+    )
+
+
 @strawberry.type(
     name="Change",
     description="Change of a post, a destination or an account. All readers see changes in the same order,"
@@ -82,29 +97,13 @@ class FeedChange:
     def values(self) -> Json:
         return Json(self.event.public_values)
 
-    @strawberry.field(
-        description="Current state of the post, if any; null if deleted.",
-        metadata=source_metadata(ToOne("post")),
-        graphql_type=Post | None,
+    post = related_field("post", Post, "Current state of the post, if any; null if deleted.")
+    destination = related_field(
+        "destination", Destination, "Current state of the destination, if any; null if removed."
     )
-    def post(self) -> RelatedObject:
-        return self.related["post"]
-
-    @strawberry.field(
-        description="Current state of the destination, if any; null if removed.",
-        metadata=source_metadata(ToOne("destination")),
-        graphql_type=Destination | None,
+    account = related_field(
+        "account", Account, "Current state of the account; null for a change of a post."
     )
-    def destination(self) -> RelatedObject:
-        return self.related["destination"]
-
-    @strawberry.field(
-        description="Current state of the account; null for a change of a post.",
-        metadata=source_metadata(ToOne("account")),
-        graphql_type=Account | None,
-    )
-    def account(self) -> RelatedObject:
-        return self.related["account"]
 
 
 @strawberry.type(name="ChangePage", description="Page of changes, oldest first.")
@@ -142,7 +141,7 @@ async def read_change_page(
     context.entry_limit.add(len(page.events))
     nodes = info.selection.projection.relations.get("nodes", ALL_COLUMNS)
     return FeedPage(
-        nodes=await FeedChangeReader(codec, nodes.relations).read_all(page.events, context),
+        nodes=await FeedChangeReader(codec, nodes.relations).read(page.events, context),
         has_next_page=page.has_more,
         end_cursor=encode_position(codec, page.next_position),
         latest_cursor=encode_position(codec, page.latest_position),
@@ -157,11 +156,7 @@ class FeedChangeReader:
     relations: Mapping[str, Projection]
     """Selected fields of FeedChange with an object, and what is selected of the object."""
 
-    async def read(self, event: StoredEvent, context: Context) -> FeedChange:
-        (change,) = await self.read_all([event], context)
-        return change
-
-    async def read_all(self, events: Sequence[StoredEvent], context: Context) -> list[FeedChange]:
+    async def read(self, events: Sequence[StoredEvent], context: Context) -> list[FeedChange]:
         """Read the objects of all events, by one statement for each relation."""
         related = await asyncio.gather(
             *(

@@ -28,6 +28,7 @@ from app.graphql.schema.changes import (
     build_event_filter,
     decode_position,
     encode_position,
+    related_field,
 )
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import DestinationFilterInput
@@ -65,6 +66,7 @@ class ChangeNotification:
     change: FeedChange = strawberry.field(
         description="Entry of the change feed.", metadata=source_metadata(ToOne("change"))
     )
+    related: strawberry.Private[Mapping[str, RelatedObject]]
 
     @strawberry.field(description="Position of the change in the feed, to pass as `after`.")
     def cursor(self) -> str:
@@ -73,24 +75,16 @@ class ChangeNotification:
 
 @strawberry.type(description="Change of a post or of one of its destinations.")
 class PostChange(ChangeNotification):
-    @strawberry.field(
-        description="Current state of the post; null if it was deleted.",
-        metadata=source_metadata(ToOne("post")),
-        graphql_type=Post | None,
-    )
-    def post(self) -> RelatedObject:
-        return self.change.related["post"]
+    post = related_field("post", Post, "Current state of the post; null if it was deleted.")
 
 
 @strawberry.type(description="Change of a destination.")
 class DestinationChange(ChangeNotification):
-    @strawberry.field(
-        description="Current state of the destination; null if removed or deleted.",
-        metadata=source_metadata(ToOne("destination")),
-        graphql_type=Destination | None,
+    destination = related_field(
+        "destination",
+        Destination,
+        "Current state of the destination; null if removed or deleted.",
     )
-    def destination(self) -> RelatedObject:
-        return self.change.related["destination"]
 
 
 @strawberry.type(
@@ -111,7 +105,12 @@ class Subscription:
         post_id: ChangedPostId = None,
     ) -> AsyncGenerator[PendingEvent, None]:
         reader = _change_reader(info, _selected_relations(info))
-        return await _subscribe(info, after, build_event_filter(types, post_id), reader.read)
+
+        async def resolve(event: StoredEvent, context: Context) -> FeedChange:
+            (change,) = await reader.read([event], context)
+            return change
+
+        return await _subscribe(info, after, build_event_filter(types, post_id), resolve)
 
     @strawberry.subscription(
         description="Changes of one post and its destinations.",
@@ -129,7 +128,8 @@ class Subscription:
         reader = _change_reader(info, _selected_relations(info))
 
         async def resolve(event: StoredEvent, context: Context) -> PostChange:
-            return PostChange(change=await reader.read(event, context))
+            (change,) = await reader.read([event], context)
+            return PostChange(change=change, related=change.related)
 
         return await _subscribe(info, after, build_event_filter(None, post_id), resolve)
 
@@ -157,14 +157,15 @@ class Subscription:
         reader = _change_reader(info, relations)
 
         async def resolve(event: StoredEvent, context: Context) -> DestinationChange | None:
-            if criteria is None:
-                return DestinationChange(change=await reader.read(event, context))
-            destination = await _find_matching(event, context, criteria, projection)
-            if destination is None:
-                return None
-            change = await reader.read(event, context)
-            change.related["destination"] = destination
-            return DestinationChange(change=change)
+            destination = None
+            if criteria is not None:
+                destination = await _find_matching(event, context, criteria, projection)
+                if destination is None:
+                    return None
+            (change,) = await reader.read([event], context)
+            if destination is not None:
+                change.related["destination"] = destination
+            return DestinationChange(change=change, related=change.related)
 
         return await _subscribe(info, after, EventFilter(kinds=_DESTINATION_EVENT_KINDS), resolve)
 
