@@ -177,7 +177,7 @@ class SubscriptionStream:
                     async for pending in events:
                         key = (pending.event.seq, pending.event.happened_at, self.cache_key)
                         response = await self.response_cache.get_or_compute(
-                            key, partial(self._execute_event, pending)
+                            key, partial(self._execute_with_retry, pending)
                         )
                         if response != SKIPPED_RESPONSE:
                             yield response
@@ -188,14 +188,25 @@ class SubscriptionStream:
                     logger.exception("subscription failed", request_id=request_id)
                     raise InternalError(MASKED_MESSAGE) from error
 
+    async def _execute_with_retry(self, pending: PendingEvent) -> ComputedResponse:
+        """Execute an event, with retries while the database is unavailable to any field."""
+        try:
+            return await self._execute_event(pending)
+        except ServiceUnavailable:
+            return await self._retry_event(pending)
+
     @retry(
         retry=retry_if_exception_type(ServiceUnavailable),
         stop=stop_after_delay(_DATABASE_OUTAGE_TIMEOUT),
         wait=wait_random_exponential(multiplier=_INITIAL_BACKOFF_SECONDS, max=_MAX_BACKOFF_SECONDS),
         reraise=True,
     )
+    async def _retry_event(self, pending: PendingEvent) -> ComputedResponse:
+        """Execute an event until it succeeds; apart, as tenacity adds much to a short execution."""
+        return await self._execute_event(pending)
+
     async def _execute_event(self, pending: PendingEvent) -> ComputedResponse:
-        """Execute an event, with retries while the database is unavailable to any field."""
+        """Execute an event once; raises ServiceUnavailable if the database was unavailable to any field."""
         context = self.context.for_next_event()
         payload = await pending.resolver(pending.event, context)
         if payload is None:

@@ -158,12 +158,11 @@ class FeedChangeReader:
 
     async def read(self, events: Sequence[StoredEvent], context: Context) -> list[FeedChange]:
         """Read the objects of all events, by one statement for each relation."""
-        related = await asyncio.gather(
-            *(
-                _read_related(context, events, name, projection)
-                for name, projection in self.relations.items()
-            )
-        )
+        reads = [
+            _read_related(context, events, name, projection)
+            for name, projection in self.relations.items()
+        ]
+        related = [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)
         return [
             FeedChange(
                 event=event,
