@@ -206,7 +206,7 @@ class PreparedOperation:
 
     @cached_property
     def _event_plan(self) -> tuple[Collection[str], RootCompleter] | None:
-        """Response key and completer of a subscription's root field; None if only graphql-core can."""
+        """Response keys and completer of a subscription; None if only graphql-core can execute it."""
         if not self._use_fast_path:
             return None
         root = self.graphql_schema.subscription_type

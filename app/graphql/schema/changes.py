@@ -33,7 +33,10 @@ RelatedObject: TypeAlias = RowBacked | Exception | None
 
 
 def related_field(name: str, object_type: type[RowBacked], description: str) -> Any:
-    """Declare a field with an object of the change, which is in `related` of its parent."""
+    """Declare a field with an object of the change, which was read into `related` of its parent.
+
+    Its source makes the object a relation of the projection that `schema.lookahead` derives.
+    """
 
     def resolve(self: Any) -> RelatedObject:
         related: Mapping[str, RelatedObject] = self.related
