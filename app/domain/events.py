@@ -4,7 +4,7 @@ An event has the new value of every changed field, so replaying all events yield
 Lease tokens are omitted, because readers of the feed must not be able to report with them.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from enum import StrEnum
@@ -91,10 +91,14 @@ class EventFilter:
     kinds: Collection[EventKind] | None = None
     post_id: PostId | None = None
 
-    def matches(self, event: StoredEvent) -> bool:
-        return (self.kinds is None or event.kind in self.kinds) and (
-            self.post_id is None or event.post_id == self.post_id
-        )
+    def select(self, events: Iterable[StoredEvent]) -> list[StoredEvent]:
+        """Return the events that match."""
+        return [
+            event
+            for event in events
+            if (self.kinds is None or event.kind in self.kinds)
+            and (self.post_id is None or event.post_id == self.post_id)
+        ]
 
 
 def post_events(before: Post | None, after: Post) -> Iterator[Event]:

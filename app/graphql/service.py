@@ -170,7 +170,7 @@ class GraphQLService:
         return SubscriptionStream(
             operation=operation,
             variables=coerced,
-            context=context,
+            context=replace(context, request=context.request.for_events()),
             pending_events=cast("AsyncGenerator[PendingEvent, None]", events),
             cache_key=subscription_cache_key(operation, query, variables, context.viewer),
             response_cache=self.response_cache,

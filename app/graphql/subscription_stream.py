@@ -14,15 +14,10 @@ from functools import partial
 import structlog
 from cachetools import TTLCache
 from graphql.execution.values import VariableValues
-from tenacity import (
-    AsyncRetrying,
-    retry_if_exception_type,
-    stop_after_delay,
-    wait_random_exponential,
-)
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from app.domain.errors import MASKED_MESSAGE, InternalError, PostResultsError, ServiceUnavailable
-from app.graphql.engine.errors import build_result, public_cause, to_json
+from app.graphql.engine.errors import to_json
 from app.graphql.engine.prepared_operation import PreparedOperation
 from app.graphql.schema.context import Context
 from app.graphql.schema.subscription import PendingEvent
@@ -194,31 +189,30 @@ class SubscriptionStream:
                     raise InternalError(MASKED_MESSAGE) from error
 
     async def _execute_with_retry(self, pending: PendingEvent) -> ComputedResponse:
-        """Execute an event, with retries while the database is unavailable."""
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(ServiceUnavailable),
-            stop=stop_after_delay(_DATABASE_OUTAGE_TIMEOUT),
-            wait=wait_random_exponential(
-                multiplier=_INITIAL_BACKOFF_SECONDS, max=_MAX_BACKOFF_SECONDS
-            ),
-            reraise=True,
-        ):
-            with attempt:
-                response = await self._execute_event(pending)
-        return response
+        """Execute an event, with retries while the database is unavailable to any field."""
+        try:
+            return await self._execute_event(pending)
+        except ServiceUnavailable:
+            return await self._retry_event(pending)
+
+    @retry(
+        retry=retry_if_exception_type(ServiceUnavailable),
+        stop=stop_after_delay(_DATABASE_OUTAGE_TIMEOUT),
+        wait=wait_random_exponential(multiplier=_INITIAL_BACKOFF_SECONDS, max=_MAX_BACKOFF_SECONDS),
+        reraise=True,
+    )
+    async def _retry_event(self, pending: PendingEvent) -> ComputedResponse:
+        """Execute an event until it succeeds; apart, as tenacity adds much to a short execution."""
+        return await self._execute_event(pending)
 
     async def _execute_event(self, pending: PendingEvent) -> ComputedResponse:
         """Execute an event once; raises ServiceUnavailable if the database was unavailable to any field."""
         context = self.context.for_next_event()
-        payload = await pending.resolve(context)
+        payload = await pending.resolver(pending.event, context)
         if payload is None:
             return ComputedResponse(SKIPPED_RESPONSE, is_cacheable=True)
         result = await self.operation.execute_event(payload, context, self.variables)
-        for error in result.errors or ():
-            if isinstance(cause := public_cause(error), ServiceUnavailable):
-                raise cause
-        operation_result = build_result(self.operation.graphql_schema, context, result)
-        return ComputedResponse(to_json(operation_result), is_cacheable=not operation_result.errors)
+        return ComputedResponse(to_json(result), is_cacheable=not result.errors)
 
 
 def subscription_cache_key(

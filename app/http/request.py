@@ -43,8 +43,8 @@ class ApiRequest(RequestRecord):
         """Record the code of an error in the response, for the log and the metrics."""
         self.error_codes = (*self.error_codes, error.code.value)
 
-    def for_next_event(self) -> "ApiRequest":
-        """Return the request as it is for the next response of its subscription."""
+    def for_events(self) -> "ApiRequest":
+        """Return the request for the events of its subscription, whose errors are not its own."""
         request = ApiRequest(self.request_id, self.token, self.client_address)
         request.operation_type = self.operation_type
         return request

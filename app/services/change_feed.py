@@ -58,7 +58,7 @@ class ChangeFeed:
         """Read new events of a workspace without delay; None for all workspaces."""
         for tailed_workspace_id, tailer in self._tailers.items():
             if workspace_id in (tailed_workspace_id, None):
-                tailer.wake()
+                tailer.wake_event.set()
 
     async def resolve_start_position(
         self, workspace_id: WorkspaceId, after: FeedPosition | None
@@ -126,9 +126,9 @@ class FeedSubscription:
                 events = await self._read_from_database(event_filter)
             elif events:
                 self.position = events[-1].position
-                events = [event for event in events if event_filter.matches(event)]
+                events = event_filter.select(events)
             else:
-                await self._tailer.wait_for_new()
+                await self._tailer.new_events_signal.wait()
                 continue
             if events:
                 return events
@@ -161,16 +161,11 @@ class _FeedTailer:
         """The last N events by N, cached because nearly all subscribers are at the same position."""
         self._end_position: FeedPosition | None = None
         """Position of the last event; None until the start position is read."""
-        self._wake_event = asyncio.Event()
-        self._new_events_signal = asyncio.Event()
+        self.wake_event = asyncio.Event()
+        """Set to read new events without delay."""
+        self.new_events_signal = asyncio.Event()
+        """Set when there are new events, or when there is a gap; each batch has another one."""
         self._run_task = asyncio.create_task(self._run())
-
-    def wake(self) -> None:
-        self._wake_event.set()
-
-    async def wait_for_new(self) -> None:
-        """Return when there are new events, or when there is a gap."""
-        await self._new_events_signal.wait()
 
     def events_after(self, position: FeedPosition) -> Sequence[StoredEvent] | None:
         """Return the cached events after a position; None if only the database has them all.
@@ -207,8 +202,8 @@ class _FeedTailer:
                 # Not by `wait_for`, which may lose a cancellation that arrives with the wake-up.
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._poll_interval.total_seconds()):
-                        await self._wake_event.wait()
-                self._wake_event.clear()
+                        await self.wake_event.wait()
+                self.wake_event.clear()
             else:
                 await asyncio.sleep(0)  # a read need not suspend, and other tasks have to run
 
@@ -227,19 +222,16 @@ class _FeedTailer:
                 self._cache_events(events)
         except ResyncRequired:
             self.has_gap = True
-        self._notify()
+        self.new_events_signal.set()
+        self.new_events_signal = asyncio.Event()
         return events
-
-    def _notify(self) -> None:
-        self._new_events_signal.set()
-        self._new_events_signal = asyncio.Event()
 
     def _cache_events(self, events: Sequence[StoredEvent]) -> None:
         for event in events:
             characters = len(str(event.values))
             self._cached_events.append((event, characters))
             self._cached_characters += characters
-            self._end_position = event.position
+        self._end_position = events[-1].position
         while (
             len(self._cached_events) > _MAX_CACHED_EVENTS
             or self._cached_characters > _MAX_CACHED_CHARACTERS

@@ -72,12 +72,12 @@ def test_errors_are_recorded_in_order() -> None:
     assert request.error_codes == ("not_found", "rate_limit_exceeded")
 
 
-def test_request_of_the_next_event_has_the_id_and_type_and_no_errors() -> None:
+def test_request_of_events_has_the_id_and_type_and_no_errors() -> None:
     request = ApiRequest("0000cafe", "key", "203.0.113.7")
     request.operation_type = "subscription"
     request.record_error(NotFound("Not found."))
 
-    event = request.for_next_event()
+    event = request.for_events()
 
     assert (event.request_id, event.token, event.client_address) == (
         "0000cafe",

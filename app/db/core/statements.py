@@ -127,6 +127,23 @@ def decoded_values(
     }
 
 
+def decoded_rows(records: Sequence[Record]) -> list[list[Any]]:
+    """Return the decoded values of the records of one statement without related rows, column by column.
+
+    Takes less time than reading attribute by attribute.
+    """
+    if not records:
+        return []
+    decoders = [records[0].decoders.get(name) for name in records[0].indexes]
+    return [
+        [
+            value if value is None or decode is None else decode(value)
+            for decode, value in zip(decoders, record, strict=True)
+        ]
+        for record in records
+    ]
+
+
 class _SQLiteRecord(tuple[Any, ...], Record):
     __slots__ = ()
 

@@ -171,15 +171,17 @@ async def find_matching_destination(
     destination_id: DestinationId,
     criteria: DestinationCriteria,
     now: datetime,
+    projection: Projection,
 ) -> AnyRow | None:
     """Return the destination if it matches now and its post is not deleted, else None."""
     values = _filter_values(criteria, now)
-    return await reader.first(_select_matching(tuple(values)), id=destination_id, **values)
+    statement = _select_matching(projection, tuple(values))
+    return await reader.first(statement, id=destination_id, **values)
 
 
 @cached_statement()
-def _select_matching(filters: tuple[str, ...]) -> Statement:
-    statement = _exclude_deleted_posts(_select_destinations(ALL_COLUMNS)).where(
+def _select_matching(projection: Projection, filters: tuple[str, ...]) -> Statement:
+    statement = _exclude_deleted_posts(_select_destinations(projection)).where(
         Destination.id == bindparam("id")
     )
     return Statement(statement.where(*_conditions(filters)))

@@ -10,7 +10,7 @@ from app.db import models
 from app.db.core.conditions import any_of
 from app.db.core.database import Reader
 from app.db.core.projections import cached_statement, columns_except
-from app.db.core.statements import AnyRow, Statement
+from app.db.core.statements import Record, Statement, decoded_rows
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_rows
 from app.domain.errors import ResyncRequired
@@ -111,7 +111,7 @@ async def read_events(
     rows = await _read_event_rows(reader, after, event_filter, until=end.seq, limit=limit + 1)
     if after is not None:
         await check_position(reader, after)
-    events = [_event_from_row(row) for row in rows[:limit]]
+    events = _events_from_rows(rows[:limit])
     is_full = len(rows) > limit
     next_position = events[-1].position if is_full else end
     return EventPage(events, next_position, is_full or end is not newest, newest)
@@ -144,20 +144,19 @@ async def read_contiguous_events(
 ) -> list[StoredEvent]:
     """Return the next events after a position; raises ResyncRequired unless there is no gap before them."""
     if after == FEED_START:
-        rows = await _read_event_rows(reader, None, EventFilter(), until=None, limit=limit)
+        rows = await reader.rows(_EVENTS_AFTER, after=0, limit=limit)
         is_contiguous = not rows or rows[0].seq == 1
         following = rows
     else:
         # Includes the event of the position, to detect a restored backup or pruned history.
-        before = FeedPosition(after.seq - 1, None)
-        rows = await _read_event_rows(reader, before, EventFilter(), until=None, limit=limit + 1)
+        rows = await reader.rows(_EVENTS_AFTER, after=after.seq - 1, limit=limit + 1)
         is_contiguous = bool(rows) and (
             (rows[0].seq, rows[0].created_at) == (after.seq, after.happened_at)
         )
         following = rows[1:]
     if not is_contiguous:
         raise resync_required_error()
-    return [_event_from_row(row) for row in following]
+    return _events_from_rows(following)
 
 
 async def check_position(reader: Reader, position: FeedPosition) -> None:
@@ -209,12 +208,14 @@ async def _read_event_rows(
     after: FeedPosition | None,
     event_filter: EventFilter,
     *,
-    until: int | None,
+    until: int,
     limit: int,
-) -> Sequence[AnyRow]:
-    values: dict[str, object] = {"after": 0 if after is None else after.seq, "limit": limit}
-    if until is not None:
-        values["until"] = until
+) -> Sequence[Record]:
+    values: dict[str, object] = {
+        "after": 0 if after is None else after.seq,
+        "until": until,
+        "limit": limit,
+    }
     if event_filter.kinds is not None:
         values["kinds"] = [kind.value for kind in event_filter.kinds]
     if event_filter.post_id is not None:
@@ -242,22 +243,29 @@ def _select_events(filters: tuple[str, ...]) -> Statement:
     )
 
 
+_EVENTS_AFTER = _select_events(("after", "limit"))
+
 _SEQ_AND_TIME = select(models.Event.seq, models.Event.created_at)
 _NEWEST_EVENT = Statement(_SEQ_AND_TIME.order_by(models.Event.seq.desc()).limit(1))
 _OLDEST_EVENT = Statement(_SEQ_AND_TIME.order_by(models.Event.seq).limit(1))
 _EVENT_TIME = Statement(_SEQ_AND_TIME.where(models.Event.seq == bindparam("seq")))
 
 
-def _event_from_row(row: AnyRow) -> StoredEvent:
-    payload = row.payload
-    return StoredEvent(
-        seq=row.seq,
-        kind=EventKind(row.kind),
-        operation=payload["operation"],
-        actor=row.actor_key_id,
-        post_id=row.post_id,
-        destination_id=row.destination_id,
-        account_id=row.account_id,
-        values=payload["changes"],
-        happened_at=row.created_at,
-    )
+def _events_from_rows(rows: Sequence[Record]) -> list[StoredEvent]:
+    """Decode rows of `_select_events`, whose columns have the order of the table."""
+    events: list[StoredEvent] = []
+    for values in decoded_rows(rows):
+        seq, kind, actor, post_id, destination_id, account_id, payload, happened_at = values
+        event = StoredEvent(
+            seq=seq,
+            kind=EventKind(kind),
+            operation=payload["operation"],
+            actor=actor,
+            post_id=post_id,
+            destination_id=destination_id,
+            account_id=account_id,
+            values=payload["changes"],
+            happened_at=happened_at,
+        )
+        events.append(event)
+    return events

@@ -36,7 +36,7 @@ from app.db.core.projections import (
     labelled_columns,
     projected_columns,
 )
-from app.db.core.statements import AnyRow, AnySelect, Record, Statement, decoded_values
+from app.db.core.statements import AnySelect, Record, Statement, decoded_values
 from app.db.core.types import ColumnValues, field_names, values_of
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import write_rows
@@ -114,7 +114,7 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
 
 async def posts_by_id(
     reader: Reader, ids: Sequence[PostId], projection: Projection = ALL_COLUMNS
-) -> Sequence[AnyRow]:
+) -> Sequence[Record]:
     """Return the posts that exist and are not deleted, in no particular order. Served by uq_post_kept."""
     return await reader.rows(_select_by_id(projection), ids=ids)
 

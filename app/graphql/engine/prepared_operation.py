@@ -22,13 +22,14 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.graphql import OperationType
 
-from app.domain.errors import LimitExceeded, ValidationFailed
+from app.domain.errors import LimitExceeded, ServiceUnavailable, ValidationFailed
 from app.domain.posts import MAX_DESTINATIONS
 from app.graphql.ast.document_index import DocumentIndex, IndexedDefinition
-from app.graphql.ast.selections import OperationMemo, Unsupported
+from app.graphql.ast.selections import FieldCollector, OperationMemo, Unsupported
 from app.graphql.engine.coercion import VariableCoercer
+from app.graphql.engine.compiler import RootCompleter, compile_root_completer
 from app.graphql.engine.cost import analyze_cost
-from app.graphql.engine.errors import OperationResult, build_result
+from app.graphql.engine.errors import OperationResult, build_result, public_cause
 from app.graphql.engine.executor import Executor, ResolvedRootFields, RootResult
 from app.graphql.engine.plan import ExecutionPlan, FallBackToExecutor
 from app.graphql.engine.validation import add_argument_paths
@@ -166,10 +167,26 @@ class PreparedOperation:
         return stream
 
     async def execute_event(
-        self, event: object, context: Context, variables: VariableValues
-    ) -> ExecutionResult:
-        """Execute a subscription's selections on one of its source events."""
-        return await self._run_executor(context, variables, {}, event)
+        self, payload: object, context: Context, variables: VariableValues
+    ) -> OperationResult:
+        """Complete the payload of an event, by a compiled function if there is one, else by graphql-core.
+
+        Raises ServiceUnavailable if the database was unavailable to any field.
+        """
+        if self._event_plan is not None:
+            response_keys, complete = self._event_plan
+            results = dict.fromkeys(response_keys, payload)
+            try:
+                data = context.entry_limit.rollback_on_error(complete, results, variables.coerced)
+            except Exception:  # noqa: BLE001, S110 - graphql-core raises and formats the same error
+                pass
+            else:
+                return OperationResult(is_executed=True, data=data, errors=[])
+        result = await self._run_executor(context, variables, {}, payload)
+        for error in result.errors or ():
+            if isinstance(cause := public_cause(error), ServiceUnavailable):
+                raise cause
+        return build_result(self.graphql_schema, context, result)
 
     @cached_property
     def _variable_coercer(self) -> VariableCoercer:
@@ -186,6 +203,21 @@ class PreparedOperation:
             )
         except Unsupported:
             return None
+
+    @cached_property
+    def _event_plan(self) -> tuple[Collection[str], RootCompleter] | None:
+        """Response keys and completer of a subscription; None if only graphql-core can execute it."""
+        if not self._use_fast_path:
+            return None
+        root = self.graphql_schema.subscription_type
+        assert root is not None  # noqa: S101 - the schema has a subscription type
+        field_collector = FieldCollector(self.graphql_schema, self._fragments)
+        try:
+            selected_fields = field_collector.collect_fields(root, [self._definition.selection_set])
+            complete = compile_root_completer(field_collector, root, selected_fields)
+        except Unsupported:
+            return None
+        return (selected_fields, complete)
 
     async def _run_executor(
         self,

@@ -73,7 +73,7 @@ class FromRelated:
 
 @dataclass(frozen=True, slots=True)
 class ToOne:
-    """Joined row, as an object."""
+    """Joined row, as an object; in a change, the object read with it."""
 
     relation: str
 

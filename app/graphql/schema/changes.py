@@ -1,31 +1,53 @@
 """Change feed of a workspace as pages; `subscription` streams the same changes live."""
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import strawberry
 from strawberry import field
 
+from app.db.core.projections import ALL_COLUMNS, Projection
+from app.db.repositories.accounts import accounts_by_id
+from app.db.repositories.destinations import destinations_by_id
 from app.db.repositories.events import read_events
-from app.domain import events
-from app.domain.events import EventFilter, EventKind, FeedPosition
+from app.db.repositories.posts import posts_by_id
+from app.domain.events import EventFilter, EventKind, FeedPosition, StoredEvent
 from app.domain.ids import PostId
 from app.domain.signing import CursorCodec, KeysetPosition
+from app.graphql.loading.field_sources import RowBacked, ToMany, ToOne, source_metadata
 from app.graphql.schema.connections import parse_page_arguments
 from app.graphql.schema.context import Context, Info
+from app.graphql.schema.prefetch import posts_from_rows
 from app.graphql.schema.scalars import Json
-from app.graphql.schema.types import (
-    Account,
-    Destination,
-    Post,
-    load_account,
-    load_destination,
-    load_post,
-)
+from app.graphql.schema.types import Account, Destination, Post
 
 FEED_LIST_NAME = "changes"
 """List name in the cursors of the feed, the same for pages and subscriptions."""
+
+RelatedObject: TypeAlias = RowBacked | Exception | None
+"""Current state of an object that changed, None if it does not exist, or the error of reading it."""
+
+
+def related_field(name: str, object_type: type[RowBacked], description: str) -> Any:
+    """Declare a field with an object of the change, which was read into `related` of its parent.
+
+    Its source makes the object a relation of the projection that `schema.lookahead` derives.
+    """
+
+    def resolve(self: Any) -> RelatedObject:
+        related: Mapping[str, RelatedObject] = self.related
+        return related[name]
+
+    return strawberry.field(
+        resolve,
+        description=description,
+        metadata=source_metadata(ToOne(name)),
+        graphql_type=object_type | None,
+    )
 
 
 @strawberry.type(
@@ -34,12 +56,14 @@ FEED_LIST_NAME = "changes"
     " the order of their commits.",
 )
 class FeedChange:
-    event: strawberry.Private[events.StoredEvent]
+    event: strawberry.Private[StoredEvent]
     cursor_codec: strawberry.Private[CursorCodec]
+    related: strawberry.Private[dict[str, RelatedObject]]
+    """Post, destination and account of the change, each if the document selects it."""
 
     @strawberry.field(description="Position of the change in the feed, to pass as `after`.")
     def cursor(self) -> str:
-        return encode_position(self.cursor_codec, self.event.position)
+        return encode_position(self.cursor_codec, self.event)
 
     @strawberry.field(description="Type of the change.")
     def type(self) -> EventKind:
@@ -76,24 +100,21 @@ class FeedChange:
     def values(self) -> Json:
         return Json(self.event.public_values)
 
-    @strawberry.field(description="Current state of the post, if any; null if deleted.")
-    async def post(self, info: Info) -> Post | None:
-        return await load_post(info.context, self.event.post_id)
-
-    @strawberry.field(description="Current state of the destination, if any; null if removed.")
-    async def destination(self, info: Info) -> Destination | None:
-        return await load_destination(info.context, self.event.destination_id)
-
-    @strawberry.field(description="Current state of the account; null for a change of a post.")
-    async def account(self, info: Info) -> Account | None:
-        return await load_account(info.context, self.event.account_id)
+    post = related_field("post", Post, "Current state of the post, if any; null if deleted.")
+    destination = related_field(
+        "destination", Destination, "Current state of the destination, if any; null if removed."
+    )
+    account = related_field(
+        "account", Account, "Current state of the account; null for a change of a post."
+    )
 
 
 @strawberry.type(name="ChangePage", description="Page of changes, oldest first.")
 class FeedPage:
     nodes: list[FeedChange] = field(
         description="Changes that match the arguments. A request scans only a part of a long feed, so a page"
-        " can be empty although more follow: continue with `endCursor` while `hasNextPage` is true."
+        " can be empty although more follow: continue with `endCursor` while `hasNextPage` is true.",
+        metadata=source_metadata(ToMany("nodes", columns=())),
     )
     has_next_page: bool = field(description="True if more may follow; false at the feed's end.")
     end_cursor: str = field(
@@ -107,32 +128,89 @@ class FeedPage:
 
 
 async def read_change_page(
-    context: Context,
+    info: Info,
     after: str | None,
     first: int | None,
     types: Collection[EventKind] | None,
     post_id: UUID | None,
 ) -> FeedPage:
     """Read one page; raises ResyncRequired if the cursor is older than the retained changes."""
+    context = info.context
     codec = context.cursor_codec(FEED_LIST_NAME)
     request = parse_page_arguments(codec, first=first, after=after, last=None, before=None)
     position = None if request.after is None else _to_feed_position(request.after)
     event_filter = build_event_filter(types, post_id)
     page = await read_events(context.reader, position, event_filter, limit=request.size)
     context.entry_limit.add(len(page.events))
+    nodes = info.selection.projection.relations.get("nodes", ALL_COLUMNS)
     return FeedPage(
-        nodes=[FeedChange(event=event, cursor_codec=codec) for event in page.events],
+        nodes=await FeedChangeReader(codec, nodes.relations).read(page.events, context),
         has_next_page=page.has_more,
         end_cursor=encode_position(codec, page.next_position),
         latest_cursor=encode_position(codec, page.latest_position),
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FeedChangeReader:
+    """Reader of changes with the current state of the objects that a document selects."""
+
+    cursor_codec: CursorCodec
+    relations: Mapping[str, Projection]
+    """Selected fields of FeedChange with an object, and what is selected of the object."""
+
+    async def read(self, events: Sequence[StoredEvent], context: Context) -> list[FeedChange]:
+        """Read the objects of all events, by one statement for each relation."""
+        reads = [
+            _read_related(context, events, name, projection)
+            for name, projection in self.relations.items()
+        ]
+        related = [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)
+        return [
+            FeedChange(
+                event=event,
+                cursor_codec=self.cursor_codec,
+                related=dict(zip(self.relations, objects, strict=True)),
+            )
+            for event, *objects in zip(events, *related, strict=True)
+        ]
+
+
+async def _read_related(
+    context: Context, events: Sequence[StoredEvent], name: str, projection: Projection
+) -> list[RelatedObject]:
+    """Return the object of each event; an error stands for all of them, so that only the field fails."""
+    keys = [getattr(event, f"{name}_id") for event in events]
+    ids = [key for key in dict.fromkeys(keys) if key is not None]
+    try:
+        objects = await _read_by_id(context, name, ids, projection) if ids else ()
+        objects_by_id = {found.row.id: found for found in objects}
+    except Exception as error:  # noqa: BLE001 - the field raises it
+        return [None if key is None else error for key in keys]
+    return [objects_by_id.get(key) for key in keys]
+
+
+async def _read_by_id(
+    context: Context, name: str, ids: Sequence[Any], projection: Projection
+) -> Sequence[RowBacked]:
+    reader, now = context.reader, context.clock()
+    match name:
+        case "post":
+            posts = await posts_by_id(reader, ids, projection)
+            return await posts_from_rows(context, posts, projection)
+        case "destination":
+            destinations = await destinations_by_id(reader, ids, projection)
+            return [Destination.from_row(row, now) for row in destinations]
+        case _:
+            accounts = await accounts_by_id(reader, ids, projection)
+            return [Account.from_row(row, now) for row in accounts]
+
+
 def build_event_filter(types: Collection[EventKind] | None, post_id: UUID | None) -> EventFilter:
     return EventFilter(kinds=types, post_id=None if post_id is None else PostId(post_id))
 
 
-def encode_position(cursor_codec: CursorCodec, position: FeedPosition) -> str:
+def encode_position(cursor_codec: CursorCodec, position: FeedPosition | StoredEvent) -> str:
     return cursor_codec.encode(KeysetPosition(position.happened_at, str(position.seq)))
 
 

@@ -85,11 +85,7 @@ class Context:
 
     def for_next_event(self) -> "Context":
         """Return the context for the next response of a subscription."""
-        return replace(
-            self,
-            request=self.request.for_next_event(),
-            entry_limit=self.entry_limit.for_next_event(),
-        )
+        return replace(self, entry_limit=self.entry_limit.for_next_event())
 
     @cached_property
     def loaders(self) -> Loaders:

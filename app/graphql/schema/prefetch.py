@@ -9,7 +9,8 @@ import structlog
 
 from app.db.core.database import Reader
 from app.db.core.paging import Direction, Page, PageRequest
-from app.db.core.statements import AnyRow, Statement
+from app.db.core.projections import Projection
+from app.db.core.statements import AnyRow, Record, Statement
 from app.db.repositories import destinations, posts
 from app.db.repositories.destinations import (
     POST_RELATION,
@@ -21,7 +22,7 @@ from app.domain.errors import RequestError
 from app.domain.ids import PostId
 from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.connections import CountResult
-from app.graphql.schema.context import Info
+from app.graphql.schema.context import Context, Info
 from app.graphql.schema.lookahead import Selection
 from app.graphql.schema.types import Post, load_post
 
@@ -88,17 +89,24 @@ async def read_posts(
     page = await posts.posts_page(
         context.reader, criteria, order_field, direction, page_request, projection
     )
+    return page, await posts_from_rows(context, page.rows, projection)
+
+
+async def posts_from_rows(
+    context: Context, rows: Sequence[Record], projection: Projection
+) -> list[Post]:
+    """Return the posts of rows, with their destinations if the projection includes them."""
     now, relation = context.clock(), projection.relations.get(_DESTINATIONS)
     rows_by_post = None
-    if relation is not None and page.rows:
+    if relation is not None and rows:
         rows_by_post = await _try_prefetch(
-            destinations.destinations_for_posts(context.reader, page.rows, relation)
+            destinations.destinations_for_posts(context.reader, rows, relation)
         )
     if rows_by_post is None:
-        return page, [Post.from_row(row, now) for row in page.rows]
-    return page, [
+        return [Post.from_row(row, now) for row in rows]
+    return [
         Post.from_row(row, now, PrefetchedRelations(destination_rows, context.entry_limit))
-        for row, destination_rows in zip(page.rows, rows_by_post, strict=True)
+        for row, destination_rows in zip(rows, rows_by_post, strict=True)
     ]
 
 

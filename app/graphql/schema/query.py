@@ -218,7 +218,7 @@ class Query:
         types: ChangeTypes = None,
         post_id: ChangedPostId = None,
     ) -> FeedPage | None:
-        return await read_change_page(info.context, after, first, types, post_id)
+        return await read_change_page(info, after, first, types, post_id)
 
     @strawberry.field(description="API key of the request and its workspace.")
     def viewer(self, info: Info) -> ViewerDetails:

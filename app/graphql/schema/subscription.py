@@ -4,7 +4,7 @@ Identical subscriptions share one response per event. A subscription field there
 and `app.graphql.subscription_stream` resolves each event later.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, TypeAlias
 from uuid import UUID
@@ -12,29 +12,32 @@ from uuid import UUID
 import strawberry
 from strawberry import argument
 
-from app.db.core.statements import AnyRow
+from app.db.core.projections import Projection
 from app.db.repositories.destinations import DestinationCriteria, find_matching_destination
 from app.db.repositories.posts import post_exists
-from app.domain import events
 from app.domain.api_keys import Scope
 from app.domain.errors import not_found_error
-from app.domain.events import EventFilter, EventKind
+from app.domain.events import EventFilter, EventKind, StoredEvent
 from app.domain.ids import PostId
+from app.graphql.loading.field_sources import ToOne, source_metadata
 from app.graphql.schema.changes import (
     FEED_LIST_NAME,
     FeedChange,
+    FeedChangeReader,
+    RelatedObject,
     build_event_filter,
     decode_position,
     encode_position,
+    related_field,
 )
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import DestinationFilterInput
 from app.graphql.schema.permissions import requires
 from app.graphql.schema.query import ChangedPostId, ChangeTypes
-from app.graphql.schema.types import Destination, Post, load_destination, load_post
+from app.graphql.schema.types import Destination, Post
 
-EventResolver: TypeAlias = Callable[[FeedChange, Context], Awaitable[object | None]]
-"""Function that builds the result for a change; returns None if the subscription skips the change."""
+EventResolver: TypeAlias = Callable[[StoredEvent, Context], Awaitable[object | None]]
+"""Function that builds the payload of an event from the current data; returns None to skip the event."""
 
 ResumeAfter = Annotated[
     str | None,
@@ -45,49 +48,43 @@ ResumeAfter = Annotated[
     ),
 ]
 
+_NO_COLUMNS = Projection(frozenset())
+
 _DESTINATION_EVENT_KINDS = frozenset(kind for kind in EventKind if kind.startswith("destination."))
 
 
 @dataclass(frozen=True, slots=True)
 class PendingEvent:
-    """Change that a subscription has yet to resolve."""
+    """Event whose payload a subscription has yet to build."""
 
-    event: events.StoredEvent
+    event: StoredEvent
     resolver: EventResolver
-
-    async def resolve(self, context: Context) -> object | None:
-        """Build the result from the current data; return None if the subscription skips the change."""
-        return await self.resolver(
-            FeedChange(event=self.event, cursor_codec=context.cursor_codec(FEED_LIST_NAME)), context
-        )
 
 
 @strawberry.type
 class ChangeNotification:
-    change: FeedChange = strawberry.field(description="Entry of the change feed.")
+    change: FeedChange = strawberry.field(
+        description="Entry of the change feed.", metadata=source_metadata(ToOne("change"))
+    )
+    related: strawberry.Private[Mapping[str, RelatedObject]]
 
     @strawberry.field(description="Position of the change in the feed, to pass as `after`.")
     def cursor(self) -> str:
-        return encode_position(self.change.cursor_codec, self.change.event.position)
+        return encode_position(self.change.cursor_codec, self.change.event)
 
 
 @strawberry.type(description="Change of a post or of one of its destinations.")
 class PostChange(ChangeNotification):
-    @strawberry.field(description="Current state of the post; null if it was deleted.")
-    async def post(self, info: Info) -> Post | None:
-        return await load_post(info.context, self.change.event.post_id)
+    post = related_field("post", Post, "Current state of the post; null if it was deleted.")
 
 
 @strawberry.type(description="Change of a destination.")
 class DestinationChange(ChangeNotification):
-    row: strawberry.Private[AnyRow | None]
-    """Row of the destination, if the filter needed it."""
-
-    @strawberry.field(description="Current state of the destination; null if removed or deleted.")
-    async def destination(self, info: Info) -> Destination | None:
-        if self.row is None:
-            return await load_destination(info.context, self.change.event.destination_id)
-        return Destination.from_row(self.row, info.context.clock())
+    destination = related_field(
+        "destination",
+        Destination,
+        "Current state of the destination; null if removed or deleted.",
+    )
 
 
 @strawberry.type(
@@ -107,10 +104,13 @@ class Subscription:
         types: ChangeTypes = None,
         post_id: ChangedPostId = None,
     ) -> AsyncGenerator[PendingEvent, None]:
-        async def resolve(change: FeedChange, _context: Context) -> FeedChange:
+        reader = _change_reader(info, _selected_relations(info))
+
+        async def resolve(event: StoredEvent, context: Context) -> FeedChange:
+            (change,) = await reader.read([event], context)
             return change
 
-        return await _subscribe(info.context, after, build_event_filter(types, post_id), resolve)
+        return await _subscribe(info, after, build_event_filter(types, post_id), resolve)
 
     @strawberry.subscription(
         description="Changes of one post and its destinations.",
@@ -125,11 +125,13 @@ class Subscription:
     ) -> AsyncGenerator[PendingEvent, None]:
         if not await post_exists(info.context.reader, PostId(post_id)):
             raise not_found_error("post", argument="postId")
+        reader = _change_reader(info, _selected_relations(info))
 
-        async def resolve(change: FeedChange, _context: Context) -> PostChange:
-            return PostChange(change=change)
+        async def resolve(event: StoredEvent, context: Context) -> PostChange:
+            (change,) = await reader.read([event], context)
+            return PostChange(change=change, related=change.related)
 
-        return await _subscribe(info.context, after, build_event_filter(None, post_id), resolve)
+        return await _subscribe(info, after, build_event_filter(None, post_id), resolve)
 
     @strawberry.subscription(
         description="Changes of destinations that match the filter. `status`, `outcome`, `errorCategory` and"
@@ -148,24 +150,55 @@ class Subscription:
         after: ResumeAfter = None,
     ) -> AsyncGenerator[PendingEvent, None]:
         criteria = None if filter is None else filter.to_criteria()
+        relations = _selected_relations(info)
+        projection = relations.get("destination", _NO_COLUMNS)
+        if criteria is not None:  # the statement that compares the filter reads the destination too
+            relations.pop("destination", None)
+        reader = _change_reader(info, relations)
 
-        async def resolve(change: FeedChange, context: Context) -> DestinationChange | None:
-            key = change.event.destination_id
-            if criteria is None or key is None:
-                return DestinationChange(change=change, row=None)
-            unchecked = _remaining_filter(change.event, criteria)
-            if unchecked is None:
-                return None
-            row = await find_matching_destination(context.reader, key, unchecked, context.clock())
-            return None if row is None else DestinationChange(change=change, row=row)
+        async def resolve(event: StoredEvent, context: Context) -> DestinationChange | None:
+            destination = None
+            if criteria is not None:
+                destination = await _find_matching(event, context, criteria, projection)
+                if destination is None:
+                    return None
+            (change,) = await reader.read([event], context)
+            if destination is not None:
+                change.related["destination"] = destination
+            return DestinationChange(change=change, related=change.related)
 
-        return await _subscribe(
-            info.context, after, EventFilter(kinds=_DESTINATION_EVENT_KINDS), resolve
-        )
+        return await _subscribe(info, after, EventFilter(kinds=_DESTINATION_EVENT_KINDS), resolve)
+
+
+def _selected_relations(info: Info) -> dict[str, Projection]:
+    """Return what the payload selects of each object of the change, itself or below `change`."""
+    relations = {
+        name: projection
+        for name, projection in info.selection.projection.relations.items()
+        if info.selection.includes(name, info.variable_values)
+    }
+    change = relations.pop("change", Projection())
+    return {**Projection(relations=relations).union(change).relations}
+
+
+def _change_reader(info: Info, relations: Mapping[str, Projection]) -> FeedChangeReader:
+    return FeedChangeReader(info.context.cursor_codec(FEED_LIST_NAME), relations)
+
+
+async def _find_matching(
+    event: StoredEvent, context: Context, criteria: DestinationCriteria, projection: Projection
+) -> Destination | None:
+    """Return the destination of the event if the event and the current state match the filter."""
+    key, remaining = event.destination_id, _remaining_filter(event, criteria)
+    if key is None or remaining is None:
+        return None
+    now = context.clock()
+    row = await find_matching_destination(context.reader, key, remaining, now, projection)
+    return None if row is None else Destination.from_row(row, now)
 
 
 def _remaining_filter(
-    event: events.StoredEvent, criteria: DestinationCriteria
+    event: StoredEvent, criteria: DestinationCriteria
 ) -> DestinationCriteria | None:
     """Return the conditions to check against the database; None if the change itself does not match."""
     for name in ("status", "outcome", "error_category", "error_code"):
@@ -178,9 +211,10 @@ def _remaining_filter(
 
 
 async def _subscribe(
-    context: Context, after: str | None, event_filter: EventFilter, resolver: EventResolver
+    info: Info, after: str | None, event_filter: EventFilter, resolver: EventResolver
 ) -> AsyncGenerator[PendingEvent, None]:
     """Check that the stream can start after the cursor, then return the stream."""
+    context = info.context
     feed, workspace_id = context.app_state.change_feed, context.viewer.workspace_id
     position = (
         None if after is None else decode_position(context.cursor_codec(FEED_LIST_NAME), after)
@@ -190,7 +224,7 @@ async def _subscribe(
     async def pending_events() -> AsyncGenerator[PendingEvent, None]:
         async with feed.subscribe(workspace_id, start) as subscription:
             while True:
-                for change in await subscription.next_events(event_filter):
-                    yield PendingEvent(change, resolver)
+                for event in await subscription.next_events(event_filter):
+                    yield PendingEvent(event, resolver)
 
     return pending_events()

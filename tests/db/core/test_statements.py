@@ -17,6 +17,7 @@ from app.db.core.statements import (
     Record,
     Statement,
     compile_statement,
+    decoded_rows,
 )
 from app.db.models import Account, Base, Destination
 from app.domain.destinations import DestinationStatus
@@ -50,6 +51,7 @@ async def test_record_has_the_values_that_sqlalchemy_decodes(database: Database)
 
         assert len(decoded) > 0
         assert (table.name, decoded) == (table.name, expected)
+        assert decoded_rows(records) == [list(values.values()) for values in decoded]
         for one, other in zip(decoded, expected, strict=True):
             assert {name: type(one[name]) for name in one} == {
                 name: type(other[name]) for name in other

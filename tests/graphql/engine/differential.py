@@ -1,4 +1,4 @@
-"""Compares the fast path with graphql-core by random queries on partly corrupted rows.
+"""Compares the fast path with graphql-core by random operations on partly corrupted rows.
 
 Long run: python -m tests.graphql.engine.differential --cases 20000
 """
@@ -7,39 +7,56 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, MutableMapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 from uuid import UUID
 
 import hypothesis
 import orjson
 import structlog
 from graphql import ExecutionResult
+from graphql.execution.values import VariableValues
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from app.db.core.database import Database
 from app.db.migrations import migrate
+from app.db.repositories.events import read_events
 from app.domain.api_keys import Scope
 from app.domain.destinations import ErrorCategory, Outcome
-from app.domain.ids import ApiKeyId, NodeKind, WorkspaceId, WorkspaceKind, encode_node_id
+from app.domain.events import FEED_START, Event, EventFilter, EventKind, StoredEvent
+from app.domain.ids import (
+    AccountId,
+    ApiKeyId,
+    DestinationId,
+    NodeKind,
+    PostId,
+    WorkspaceId,
+    WorkspaceKind,
+    encode_node_id,
+)
 from app.graphql.engine.errors import OperationResult, build_result
 from app.graphql.engine.executable_schema import (
     OperationRejected,
     Schema,
     create_schema,
 )
+from app.graphql.engine.prepared_operation import PreparedOperation
 from app.graphql.loading.loaders import ResponseEntryLimit
+from app.graphql.schema.changes import FEED_LIST_NAME, encode_position
 from app.graphql.schema.context import AppState, Context
-from app.graphql.service import QUERY_ONLY
+from app.graphql.schema.subscription import EventResolver, PendingEvent
+from app.graphql.service import QUERY_ONLY, SUBSCRIPTION_ONLY
 from app.http.request import ApiRequest
 from app.services.api_keys import Viewer
 from app.services.change_feed import ChangeFeed
 from app.services.retry_policies import load_retry_policies
 from app.settings import GraphQLLimits
+from tests.db.repositories.event_rows import append_test_events
 from tests.factories import (
     NOW,
     add_account,
@@ -55,7 +72,7 @@ from tests.factories import (
     waiting_for_retry,
 )
 from tests.graphql.engine.corrupting_driver import ColumnCorruption, CorruptingDriver, corruptions
-from tests.graphql.engine.random_queries import QueryCase, query_cases
+from tests.graphql.engine.random_queries import QueryCase, query_cases, subscription_cases
 from tests.http.asgi import make_rate_limits
 
 LIMITS = GraphQLLimits(
@@ -104,14 +121,17 @@ class DifferentialBench:
         """Raise AssertionError if the results differ in any value or in the order of fields."""
         self.corrupting_driver.corruptions = corruptions
         expected = await self._execute(REFERENCE_SCHEMA, case, scopes)
-        # Both share the lookahead, so a column that it forgets would be missing in both results.
-        # Only an internal error has a request id.
-        assert corruptions or b'"requestId"' not in expected, "a valid row causes an internal error"
-        for run in ("first", "cached"):
+        for _ in ("first", "cached"):
             actual = await self._execute(FAST_SCHEMA, case, scopes)
-            assert actual == expected, (
-                f"the {run} fast result is\n{actual!r}\ninstead of\n{expected!r}"
-            )
+            _compare(actual, expected, is_corrupted=bool(corruptions))
+
+    async def compare_events(
+        self, case: QueryCase, corruptions: Sequence[ColumnCorruption] = ()
+    ) -> None:
+        """Raise AssertionError if any event of the workspace has a different response."""
+        expected = await self._execute_events(REFERENCE_SCHEMA, case, corruptions)
+        actual = await self._execute_events(FAST_SCHEMA, case, corruptions)
+        _compare(actual, expected, is_corrupted=bool(corruptions))
 
     async def compare_concurrently(self, cases: Sequence[QueryCase], *, copies: int) -> None:
         """Raise AssertionError if a result differs when copies of all cases run at the same time."""
@@ -123,11 +143,45 @@ class DifferentialBench:
 
     async def _execute(self, schema: Schema, case: QueryCase, scopes: Sequence[Scope]) -> bytes:
         context = self.context(scopes)
-        result = await run_query(schema, case.document, case.variables, context)
-        # The order of errors of concurrent loads varies.
-        errors = sorted(result.errors, key=lambda error: list(map(str, error.get("path", ()))))
-        body = None if context.entry_limit.error else {"data": result.data, "errors": errors}
-        return orjson.dumps(body, option=orjson.OPT_INDENT_2)
+        return _to_json(context, await run_query(schema, case.document, case.variables, context))
+
+    async def _execute_events(
+        self, schema: Schema, case: QueryCase, corruptions: Sequence[ColumnCorruption]
+    ) -> bytes:
+        """Return the responses to all events, also to those that the subscription would not receive."""
+        self.corrupting_driver.corruptions = ()
+        events = await self.events()
+        try:
+            subscription = await self.subscribe(schema, case.document, case.variables)
+        except OperationRejected as rejected:
+            return repr([error.message for error in rejected.errors]).encode()
+        self.corrupting_driver.corruptions = corruptions
+        responses: list[bytes] = []
+        for event in events:
+            context = subscription.context.for_next_event()
+            result = await subscription.execute(event, context)
+            if result is not None:
+                responses.append(_to_json(context, result))
+        return b"\n".join(responses)
+
+    async def events(self) -> Sequence[StoredEvent]:
+        reader = self.database.read(self.workspace)
+        return (await read_events(reader, FEED_START, EventFilter(), limit=100)).events
+
+    async def subscribe(
+        self, schema: Schema, document: str, variables: Mapping[str, object]
+    ) -> "StartedSubscription":
+        """Start a subscription after `$after`, whose first event must exist; raises OperationRejected."""
+        context = self.context()
+        after = encode_position(context.cursor_codec(FEED_LIST_NAME), FEED_START)
+        operation, coerced = schema.prepare(
+            document, {**variables, "after": after}, context, None, SUBSCRIPTION_ONLY
+        )
+        stream = await operation.subscribe(context, coerced)
+        assert not isinstance(stream, ExecutionResult), stream.errors
+        async with aclosing(cast("AsyncGenerator[PendingEvent, None]", stream)) as pending_events:
+            resolver = (await anext(pending_events)).resolver
+        return StartedSubscription(operation, coerced, context, resolver)
 
     def context(self, scopes: Sequence[Scope] = (Scope.READ,)) -> Context:
         return Context(
@@ -161,8 +215,39 @@ class DifferentialBench:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class StartedSubscription:
+    """A subscription without its stream of events."""
+
+    operation: PreparedOperation
+    variables: VariableValues
+    context: Context
+    resolver: EventResolver
+
+    async def execute(self, event: StoredEvent, context: Context) -> OperationResult | None:
+        """Return the response to an event; None if the subscription skips it."""
+        payload = await self.resolver(event, context)
+        if payload is None:
+            return None
+        return await self.operation.execute_event(payload, context, self.variables)
+
+
+def _to_json(context: Context, result: OperationResult) -> bytes:
+    # The order of errors of concurrent loads varies.
+    errors = sorted(result.errors, key=lambda error: list(map(str, error.get("path", ()))))
+    body = None if context.entry_limit.error else {"data": result.data, "errors": errors}
+    return orjson.dumps(body, option=orjson.OPT_INDENT_2)
+
+
+def _compare(actual: bytes, expected: bytes, *, is_corrupted: bool) -> None:
+    # Both share the lookahead, so a column that it forgets would be missing in both results.
+    # Only an internal error has a request id.
+    assert is_corrupted or b'"requestId"' not in expected, "a valid row causes an internal error"
+    assert actual == expected, f"the fast result is\n{actual!r}\ninstead of\n{expected!r}"
+
+
 async def add_posts_in_all_states(database: Database) -> WorkspaceId:
-    """Add posts in all states on a few accounts, with some columns null."""
+    """Add posts in all states on a few accounts, with some columns null, and a few events."""
     workspace = await add_workspace(database)
     await add_account(database, workspace)
     await add_account(database, workspace, platform="youtube", is_active=False)
@@ -199,6 +284,21 @@ async def add_posts_in_all_states(database: Database) -> WorkspaceId:
                 http_status=429,
                 retry_after=timedelta(seconds=1.5),
             )
+    events = [
+        Event(kind=EventKind.ACCOUNT_CHANGED, account_id=AccountId(2), values={"is_active": False}),
+        *(Event(kind=EventKind.POST_CHANGED, post_id=PostId(id), values={}) for id in POSTS[1:4]),
+        *(
+            Event(
+                kind=EventKind.DESTINATION_CHANGED,
+                post_id=PostId(POSTS[3]),
+                destination_id=DestinationId(id),
+                account_id=AccountId(1),
+                values={"status": "published"},
+            )
+            for id in (*DESTINATIONS[:4], UUID(int=999))
+        ),
+    ]
+    await append_test_events(database, workspace, events)
     return workspace
 
 
@@ -214,6 +314,16 @@ def hypothesis_settings(case_count: int, **options: Any) -> settings:
 
 
 CASES = query_cases(REFERENCE_SCHEMA.graphql_schema, VALUES)
+SUBSCRIPTION_CASES = subscription_cases(
+    REFERENCE_SCHEMA.graphql_schema,
+    VALUES,
+    (
+        "changes(after: $after)",
+        f'postChanged(after: $after, postId: "{POSTS[3]}")',
+        "destinationChanged(after: $after)",
+        "destinationChanged(after: $after, filter: {status: [PUBLISHED, FAILED]})",
+    ),
+)
 SCOPES = st.sampled_from([(Scope.READ,)] * 15 + [()])
 
 
@@ -251,11 +361,15 @@ def main() -> None:
 
         @hypothesis.seed(options.seed)
         @hypothesis_settings(options.cases, phases=(Phase.generate,))
-        @given(CASES, corruptions, SCOPES)
+        @given(CASES, SUBSCRIPTION_CASES, corruptions, SCOPES)
         def compare(
-            case: QueryCase, corruptions: list[ColumnCorruption], scopes: tuple[Scope, ...]
+            query: QueryCase,
+            subscription: QueryCase,
+            corruptions: list[ColumnCorruption],
+            scopes: tuple[Scope, ...],
         ) -> None:
-            runner.run(bench.compare(case, corruptions, scopes))
+            runner.run(bench.compare(query, corruptions, scopes))
+            runner.run(bench.compare_events(subscription, corruptions))
 
         try:
             compare()

@@ -1,4 +1,4 @@
-"""Random queries for any schema, with variables."""
+"""Random queries and subscriptions for any schema, with variables."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,10 @@ from hypothesis import strategies as st
 MAX_DEPTH = 5
 MAX_SELECTIONS = 4
 FRAGMENTS = 3
-FREQUENT_FIELDS = ("posts", "post", "nodes", "edges", "node", "destinations", "account")
+FREQUENT_FIELDS = {
+    *("posts", "post", "nodes", "edges", "node"),
+    *("destinations", "destination", "account", "change", "changes"),
+}
 """Fields that are drawn more often, because most other fields are below them."""
 OMITTED = object()
 WRONG_VALUES: tuple[object, ...] = (None, {}, [], "nope", 1.5, 2**31, True)
@@ -66,7 +69,15 @@ def query_cases(
     query_type = schema.query_type
     assert query_type is not None
     selection = _selection_set(draw, drawn, query_type, MAX_DEPTH)
-    variables = ", ".join(f"${name}: {kind}" for name, (kind, _) in drawn.variables.items())
+    return _build_case(drawn, "query", "", selection)
+
+
+def _build_case(
+    drawn: _DocumentState, operation: str, own_variables: str, selection: str
+) -> QueryCase:
+    variables = own_variables + ", ".join(
+        f"${name}: {kind}" for name, (kind, _) in drawn.variables.items()
+    )
     fragments = "".join(
         f" fragment {name} on {kind} {text}" for name, (kind, text) in drawn.fragments.items()
     )
@@ -74,7 +85,28 @@ def query_cases(
         name: value for name, (_, value) in drawn.variables.items() if value is not OMITTED
     }
     return QueryCase(
-        f"query{f' ({variables})' if variables else ''} {selection}{fragments}", variable_values
+        f"{operation}{f' ({variables})' if variables else ''} {selection}{fragments}",
+        variable_values,
+    )
+
+
+@st.composite
+def subscription_cases(
+    draw: st.DrawFn,
+    schema: GraphQLSchema,
+    values: Mapping[str, Sequence[object]],
+    root_fields: Sequence[str],
+) -> QueryCase:
+    """A subscription to one of the root fields, with its arguments, that starts after `$after`."""
+    drawn = _DocumentState(schema, values)
+    root_field = draw(st.sampled_from(root_fields))
+    subscription_type = schema.subscription_type
+    assert subscription_type is not None
+    payload = get_named_type(subscription_type.fields[root_field.partition("(")[0]].type)
+    selection = _selection_set(draw, drawn, payload, MAX_DEPTH - 1)
+    alias = draw(st.sampled_from(["", "", "change: "]))
+    return _build_case(
+        drawn, "subscription", "$after: String, ", f"{{ {alias}{root_field} {selection} }}"
     )
 
 

@@ -9,6 +9,7 @@ from tests.graphql.engine.corrupting_driver import ColumnCorruption, corruptions
 from tests.graphql.engine.differential import (
     CASES,
     SCOPES,
+    SUBSCRIPTION_CASES,
     DifferentialBench,
     hypothesis_settings,
 )
@@ -34,6 +35,24 @@ async def test_any_operation_has_the_result_of_graphql_core_on_postgresql(
     bench: DifferentialBench, case: QueryCase
 ) -> None:
     await bench.compare(case)
+
+
+@only_on_sqlite
+@hypothesis_settings(60, derandomize=True)
+@given(SUBSCRIPTION_CASES, corruptions)
+async def test_any_event_has_the_response_of_graphql_core(
+    bench: DifferentialBench, case: QueryCase, column_corruptions: list[ColumnCorruption]
+) -> None:
+    await bench.compare_events(case, column_corruptions)
+
+
+@only_on_postgresql
+@hypothesis_settings(30, derandomize=True)
+@given(SUBSCRIPTION_CASES)
+async def test_any_event_has_the_response_of_graphql_core_on_postgresql(
+    bench: DifferentialBench, case: QueryCase
+) -> None:
+    await bench.compare_events(case)
 
 
 @only_on_postgresql

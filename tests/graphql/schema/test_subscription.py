@@ -12,6 +12,8 @@ from app.db.core.database import Database
 from app.db.repositories.events import delete_events
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
+from app.settings import read_settings
+from tests.clients import app_lifespan, client_for
 from tests.db.core.intercepting_driver import InterceptingDriver
 from tests.factories import add_account, add_api_key, add_workspace
 from tests.graphql.live_tenant import LiveTenant, open_live_tenant, wait_for_subscriptions
@@ -323,3 +325,27 @@ async def test_database_outage_delays_changes_without_loss(database_url: str) ->
         kinds = [result["type"] for result in await next_results(socket, "changes", 2)]
         assert kinds == ["POST_CREATED", "DESTINATION_ADDED"]
         assert remaining_failures == 0
+
+
+async def test_error_of_an_event_does_not_count_as_error_of_the_subscription(
+    live_tenant: LiveTenant,
+) -> None:
+    second = await add_account(live_tenant.database, live_tenant.workspace)
+    settings = read_settings({"RATE_LIMIT": "off", "GRAPHQL_MAX_LIST_ENTRIES": "1"})
+    async with (
+        app_lifespan(live_tenant.database, settings=settings) as app,
+        client_for(app, token=live_tenant.token) as client,
+    ):
+        async with connect_and_init(app, live_tenant.token) as socket:
+            socket.subscribe("a", "subscription { changes { post { destinations { status } } } }")
+            await wait_for_subscriptions(client, 1)
+            await client.query(
+                "mutation ($input: CreatePostInput!) { createPost(input: $input) { post { id } } }",
+                input={"content": "hello", "accountIds": [live_tenant.account, second]},
+            )
+            payload = await socket.next_payload("a")
+            assert [error["extensions"] for error in payload["errors"]] == [
+                {"code": "LIMIT_EXCEEDED"}
+            ]
+        metrics = (await client.get("/metrics")).text
+    assert 'graphql_operations_total{code="ok",type="subscription"} 1.0' in metrics
