@@ -18,7 +18,7 @@ from app.db.repositories.posts import posts_by_id
 from app.domain.events import EventFilter, EventKind, FeedPosition, StoredEvent
 from app.domain.ids import PostId
 from app.domain.signing import CursorCodec, KeysetPosition
-from app.graphql.loading.field_sources import RowBacked, ToMany, ToOne, source_metadata
+from app.graphql.loading.field_sources import RowBacked, ToMany, ToOne, sourced_field
 from app.graphql.schema.connections import parse_page_arguments
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.prefetch import posts_from_rows
@@ -42,12 +42,7 @@ def related_field(name: str, object_type: type[RowBacked], description: str) -> 
         related: Mapping[str, RelatedObject] = self.related
         return related[name]
 
-    return strawberry.field(
-        resolve,
-        description=description,
-        metadata=source_metadata(ToOne(name)),
-        graphql_type=object_type | None,
-    )
+    return sourced_field(description, ToOne(name), graphql_type=object_type | None)(resolve)
 
 
 @strawberry.type(
@@ -111,10 +106,10 @@ class FeedChange:
 
 @strawberry.type(name="ChangePage", description="Page of changes, oldest first.")
 class FeedPage:
-    nodes: list[FeedChange] = field(
-        description="Changes that match the arguments. A request scans only a part of a long feed, so a page"
-        " can be empty although more follow: continue with `endCursor` while `hasNextPage` is true.",
-        metadata=source_metadata(ToMany("nodes", columns=())),
+    nodes: list[FeedChange] = sourced_field(
+        "Changes that match the arguments. A request scans only a part of a long feed, so a page can be"
+        " empty although more follow: continue with `endCursor` while `hasNextPage` is true.",
+        ToMany("nodes", columns=()),
     )
     has_next_page: bool = field(description="True if more may follow; false at the feed's end.")
     end_cursor: str = field(

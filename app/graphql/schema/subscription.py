@@ -19,7 +19,7 @@ from app.domain.api_keys import Scope
 from app.domain.errors import not_found_error
 from app.domain.events import EventFilter, EventKind, StoredEvent
 from app.domain.ids import PostId
-from app.graphql.loading.field_sources import ToOne, source_metadata
+from app.graphql.loading.field_sources import ToOne, sourced_field
 from app.graphql.schema.changes import (
     FEED_LIST_NAME,
     FeedChange,
@@ -63,9 +63,7 @@ class PendingEvent:
 
 @strawberry.type
 class ChangeNotification:
-    change: FeedChange = strawberry.field(
-        description="Entry of the change feed.", metadata=source_metadata(ToOne("change"))
-    )
+    change: FeedChange = sourced_field("Entry of the change feed.", ToOne("change"))
     related: strawberry.Private[Mapping[str, RelatedObject]]
 
     @strawberry.field(description="Position of the change in the feed, to pass as `after`.")
