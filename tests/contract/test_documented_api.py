@@ -194,13 +194,8 @@ RESPONSE_TYPES: dict[str, Any] = {
         "range": {"from": TEXT_OR_NULL, "to": str},
         "posts": dict.fromkeys(
             (
-                "total",
-                "draft",
-                "scheduled",
-                "publishing",
-                "published",
-                "partially_failed",
-                "failed",
+                *("total", "draft", "scheduled", "publishing"),
+                *("published", "partially_failed", "failed"),
             ),
             int,
         ),

@@ -10,6 +10,7 @@ from app.domain.ids import WorkspaceId
 from app.rest.endpoints import ENDPOINTS, PREFIXES, Endpoint
 from app.settings import read_settings
 from tests.clients import Tenant, app_client
+from tests.domain.errors import ACCOUNT_ID_MESSAGE, UUID_MESSAGE
 from tests.factories import (
     KEY_PREFIX,
     NOW,
@@ -21,8 +22,6 @@ from tests.factories import (
 )
 from tests.rest.envelope import check_envelope, failure_error, ordered_json, success_data
 from tests.rest.write_requests import (
-    ACCOUNT_ID_MESSAGE,
-    UUID_MESSAGE,
     expect_write_refusal,
     field_error,
     non_retryable_error,

@@ -17,6 +17,11 @@ from tests.factories import (
     draft,
 )
 
+BAD_CURSOR_MESSAGE = (
+    "after is not a cursor of this list in this order."
+    " Pass one that an earlier page returned, unchanged, or leave it out."
+)
+
 
 def node_id(kind: str, key: object) -> str:
     """Encode a Relay node id."""

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from app.rest.endpoints import PREFIXES
 from tests.clients import Tenant
+from tests.domain.errors import ACCOUNT_ID_MESSAGE
 from tests.factories import NOW, add_account
 from tests.rest.envelope import ordered_json, success_data
 from tests.rest.write_requests import (
-    ACCOUNT_ID_MESSAGE,
     NOT_FUTURE_MESSAGE,
     PAST,
     SOON,
+    create_post,
     expect_success,
     expect_write_refusal,
     field_error,
@@ -22,14 +22,13 @@ from tests.rest.write_requests import (
 DRAFT = {"content": "Idea", "draft": True}
 
 
-@pytest.mark.parametrize("prefix", PREFIXES)
-async def test_bulk_creates_all_valid_posts(acme: Tenant, account: int, prefix: str) -> None:
+async def test_bulk_creates_all_valid_posts(acme: Tenant, account: int) -> None:
     posts = [
         {"content": "One", "account_ids": [account], "scheduled_for": SOON},
         {"content": "Two", "draft": True},
     ]
 
-    data = await expect_success(acme, "POST", f"{prefix}/posts/bulk", {"posts": posts}, status=201)
+    data = await expect_success(acme, "POST", "/v1/posts/bulk", {"posts": posts}, status=201)
 
     assert list(data) == ["summary", "results"]
     assert ordered_json(data["summary"]) == ordered_json({"total": 2, "succeeded": 2, "failed": 0})
@@ -37,10 +36,7 @@ async def test_bulk_creates_all_valid_posts(acme: Tenant, account: int, prefix: 
     assert [(result["index"], result["ok"]) for result in data["results"]] == [(0, True), (1, True)]
     created = [result["post"] for result in data["results"]]
     assert [post["content"] for post in created] == ["One", "Two"]
-    single = [
-        await expect_success(acme, "POST", "/v1/posts", post, status=201, X_Allow_Duplicate="1")
-        for post in posts
-    ]
+    single = [await create_post(acme, post, X_Allow_Duplicate="1") for post in posts]
     assert [list(post) for post in created] == [list(post) for post in single]
     assert success_data(await acme.client.get("/v1/posts"))["total"] == 4
 

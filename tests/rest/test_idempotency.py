@@ -17,6 +17,7 @@ from tests.factories import NOW, add_account, add_api_key
 from tests.rest.envelope import failure_error, ordered_json, success_data
 from tests.rest.write_requests import (
     SOON,
+    create_post,
     expect_success,
     expect_write_refusal,
     field_error,
@@ -26,6 +27,9 @@ from tests.rest.write_requests import (
 
 BODY = {"content": "Idea", "draft": True}
 BULK = {"posts": [BODY, {"content": 5}]}
+each_creation = pytest.mark.parametrize(
+    ("path", "body", "status"), [("/v1/posts", BODY, 201), ("/v1/posts/bulk", BULK, 207)]
+)
 REUSED_MESSAGE = "This idempotency key was used for another request."
 
 
@@ -33,9 +37,7 @@ async def stored_post_count(acme: Tenant) -> int:
     return int(success_data(await acme.client.get("/v1/posts"))["total"])
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "status"), [("/v1/posts", BODY, 201), ("/v1/posts/bulk", BULK, 207)]
-)
+@each_creation
 async def test_repeated_key_returns_first_response(
     acme: Tenant, path: str, body: dict[str, Any], status: int
 ) -> None:
@@ -86,7 +88,7 @@ async def test_key_of_running_request_is_refused(acme: Tenant) -> None:
     assert ordered_json(error) == ordered_json(
         field_error("idempotency_in_progress", "Idempotency-Key", message)
     )
-    await expect_success(acme, "POST", "/v1/posts", BODY, status=201, Idempotency_Key="k1")
+    await create_post(acme, BODY, Idempotency_Key="k1")
 
 
 async def created_ids(
@@ -121,9 +123,7 @@ async def test_malformed_key_is_refused_by_header_name(
     assert error == non_retryable_error("validation_error", "Idempotency-Key", message)
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "status"), [("/v1/posts", BODY, 201), ("/v1/posts/bulk", BULK, 207)]
-)
+@each_creation
 async def test_same_body_within_10_seconds_creates_once(
     acme: Tenant, path: str, body: dict[str, Any], status: int
 ) -> None:
@@ -147,18 +147,16 @@ async def test_same_body_within_10_seconds_creates_once(
 async def test_different_bytes_or_header_create_again(
     acme: Tenant, body: dict[str, Any], headers: dict[str, str]
 ) -> None:
-    first = await expect_success(acme, "POST", "/v1/posts", BODY, status=201)
-    second = await expect_success(acme, "POST", "/v1/posts", body, status=201, **headers)
+    first = await create_post(acme, BODY)
+    second = await create_post(acme, body, **headers)
     assert first["id"] != second["id"]
     assert await stored_post_count(acme) == 2
 
 
 async def test_allow_duplicate_header_must_be_1(acme: Tenant) -> None:
-    first = await expect_success(acme, "POST", "/v1/posts", BODY, status=201)
+    first = await create_post(acme, BODY)
     for value in ("0", "true", ""):
-        repeated = await expect_success(
-            acme, "POST", "/v1/posts", BODY, status=201, X_Allow_Duplicate=value
-        )
+        repeated = await create_post(acme, BODY, X_Allow_Duplicate=value)
         assert repeated["id"] == first["id"]
 
 
@@ -173,8 +171,8 @@ async def test_same_body_after_10_seconds_creates_again(acme: Tenant) -> None:
 async def test_same_body_of_another_api_key_creates_again(acme: Tenant) -> None:
     key = await add_api_key(acme.database, acme.workspace)
     other = replace(acme, client=acme.client.with_token(key.token))
-    first = await expect_success(acme, "POST", "/v1/posts", BODY, status=201)
-    second = await expect_success(other, "POST", "/v1/posts", BODY, status=201)
+    first = await create_post(acme, BODY)
+    second = await create_post(other, BODY)
     assert first["id"] != second["id"]
 
 
@@ -192,12 +190,10 @@ async def test_refused_request_is_not_stored(acme: Tenant) -> None:
     for headers in ({}, {"Idempotency_Key": "k1"}):
         await expect_write_refusal(acme, "POST", "/v1/posts", body, status=400, **headers)
     await add_account(acme.database, acme.workspace, id=7)
-    await expect_success(acme, "POST", "/v1/posts", body, status=201, Idempotency_Key="k1")
+    await create_post(acme, body, Idempotency_Key="k1")
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "status"), [("/v1/posts", BODY, 201), ("/v1/posts/bulk", BULK, 207)]
-)
+@each_creation
 async def test_same_body_creates_again_after_deletion(
     acme: Tenant, path: str, body: dict[str, Any], status: int
 ) -> None:
@@ -209,7 +205,7 @@ async def test_same_body_creates_again_after_deletion(
 
 
 async def test_repeated_key_after_deletion_is_not_found(acme: Tenant) -> None:
-    post = await expect_success(acme, "POST", "/v1/posts", BODY, status=201, Idempotency_Key="k1")
+    post = await create_post(acme, BODY, Idempotency_Key="k1")
     await expect_success(acme, "DELETE", f"/v1/posts/{post['id']}")
 
     error = await expect_write_refusal(
@@ -249,9 +245,7 @@ async def test_repeated_bulk_key_reports_deleted_posts_as_not_found(acme: Tenant
 
 async def test_patch_and_schedule_ignore_idempotency_key(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
-    post = await expect_success(
-        acme, "POST", "/v1/posts", {**BODY, "account_ids": [account]}, status=201
-    )
+    post = await create_post(acme, {**BODY, "account_ids": [account]})
     path = f"/v1/posts/{post['id']}"
     await expect_success(acme, "PATCH", path, {"content": "Else"}, Idempotency_Key="")
     await expect_success(

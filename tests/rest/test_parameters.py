@@ -1,5 +1,6 @@
 """Parameters of path and query string: their GraphQL variables, and every refused value."""
 
+from itertools import product
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -13,31 +14,17 @@ from app.http.request import HttpRequest
 from app.rest.parameters import parse_post_id
 from app.rest.posts import SORT_DIRECTIONS, SORT_FIELDS, _list_variables
 from app.settings import GraphQLLimits
+from tests.domain.errors import TIME_MESSAGE
 from tests.http.asgi import make_request
-from tests.rest.write_requests import TIME_MESSAGE
 
+TIMES = list(product(("created", "scheduled", "published", "updated"), ("after", "before")))
+TIME_PARAMETERS = [f"{event}_{side}" for event, side in TIMES]
 NO_FILTER = dict.fromkeys(
     (
-        "status",
-        "platform",
-        "accountId",
-        "createdAfter",
-        "createdBefore",
-        "scheduledAfter",
-        "scheduledBefore",
-        "publishedAfter",
-        "publishedBefore",
-        "updatedAfter",
-        "updatedBefore",
-        "search",
-        "reference",
+        *("status", "platform", "accountId", "search", "reference"),
+        *(f"{event}{side.title()}" for event, side in TIMES),
     )
 )
-TIME_PARAMETERS = [
-    f"{event}_{side}"
-    for event in ("created", "scheduled", "published", "updated")
-    for side in ("after", "before")
-]
 DEFAULTS: dict[str, Any] = {
     "filter": NO_FILTER,
     "orderBy": {"field": "CREATED_AT", "direction": "DESC"},
@@ -69,17 +56,9 @@ def test_default_list_is_newest_20() -> None:
 
 def test_empty_values_count_as_absent() -> None:
     names = [
-        "status",
-        "platform",
-        "account_id",
-        "search",
-        "reference",
-        "sort",
-        "order",
-        "limit",
-        "offset",
+        *("status", "platform", "account_id", "search", "reference"),
+        *("sort", "order", "limit", "offset", *TIME_PARAMETERS),
     ]
-    names += TIME_PARAMETERS
     assert _list_variables(make_list_request(*((name, "") for name in names))) == DEFAULTS
     assert _list_variables(make_list_request(("status", " , ,"))) == DEFAULTS
 

@@ -6,10 +6,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.domain.destinations import DestinationState, ErrorCategory
-from app.rest.endpoints import PREFIXES
+from app.domain.destinations import ErrorCategory
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
+from tests.domain.errors import ACCOUNT_ID_MESSAGE, TIME_MESSAGE, UUID_MESSAGE
 from tests.factories import (
     NOW,
     AddedPost,
@@ -20,15 +20,12 @@ from tests.factories import (
     draft,
     failed,
     published,
-    started,
     unknown,
     waiting_for_retry,
 )
+from tests.graphql.tenant_objects import add_post_in_states
 from tests.rest.envelope import ordered_json, result_data, success_data
 from tests.rest.write_requests import (
-    ACCOUNT_ID_MESSAGE,
-    TIME_MESSAGE,
-    UUID_MESSAGE,
     expect_success,
     expect_write_refusal,
     field_error,
@@ -44,14 +41,7 @@ NOTHING_RETRIED_MESSAGE = "Nothing was retried."
 ONE_REFUSED_MESSAGE = " 1 was refused: its account needs to be reconnected first."
 
 
-async def add_post_with_states(acme: Tenant, *states: DestinationState, **post: Any) -> AddedPost:
-    accounts = [await add_account(acme.database, acme.workspace) for _ in states]
-    destinations = dict(zip(accounts, states, strict=True))
-    return await add_post(acme.database, acme.workspace, destinations, **post)
-
-
-@pytest.mark.parametrize("prefix", PREFIXES)
-async def test_retry_queues_failed_and_skips_others(acme: Tenant, prefix: str) -> None:
+async def test_retry_queues_failed_and_skips_others(acme: Tenant) -> None:
     instagram = await add_account(acme.database, acme.workspace, id=2280, account_name="@acme")
     x = await add_account(acme.database, acme.workspace, id=2282, platform="x")
     expired = await add_account(acme.database, acme.workspace, id=2285, token_expires_at=NOW)
@@ -63,7 +53,7 @@ async def test_retry_queues_failed_and_skips_others(acme: Tenant, prefix: str) -
         destination_ids=DESTINATIONS,
     )
 
-    data = await expect_success(acme, "POST", f"{prefix}/posts/{POST}/retry")
+    data = await expect_success(acme, "POST", f"/v1/posts/{POST}/retry")
 
     assert ordered_json(data) == ordered_json(
         {
@@ -88,42 +78,13 @@ async def test_retry_queues_failed_and_skips_others(acme: Tenant, prefix: str) -
             ],
         }
     )
-    results = success_data(await acme.client.get(f"{prefix}/posts/{POST}/results"))["results"]
+    results = success_data(await acme.client.get(f"/v1/posts/{POST}/results"))["results"]
     assert [result["status"] for result in results] == ["queued", "published", "failed"]
-
-
-async def test_skipped_destinations_have_reasons_and_stay_unchanged(acme: Tenant) -> None:
-    states = published(), started(), unknown(), waiting_for_retry()
-    post = await add_post_with_states(acme, *states)
-    before = await all_rows(acme.database)
-
-    data = await expect_success(acme, "POST", f"/v1/posts/{post.id}/retry")
-
-    assert (data["retried_count"], data["retried"], data["destinations"]) == (0, 0, [])
-    assert data["message"] == NOTHING_RETRIED_MESSAGE
-    assert [item["reason"] for item in data["skipped"]] == [
-        "already_published",
-        "in_flight",
-        "outcome_unknown",
-        "not_failed",
-    ]
-    assert await all_rows(acme.database) == before
-
-
-async def test_retry_is_limited_to_given_accounts(acme: Tenant) -> None:
-    post = await add_post_with_states(acme, failed(), failed(), published())
-
-    data = await expect_success(acme, "POST", f"/v1/posts/{post.id}/retry", {"account_ids": [3, 2]})
-
-    assert [destination["account_id"] for destination in data["destinations"]] == [2]
-    assert data["skipped"] == [{"account_id": 3, "reason": "already_published"}]
-    results = success_data(await acme.client.get(f"/v1/posts/{post.id}/results"))["results"]
-    assert [result["status"] for result in results] == ["failed", "queued", "published"]
 
 
 @pytest.mark.parametrize("body", [{}, {"account_ids": None}, {"force": True, "unknown": 1}])
 async def test_retry_without_accounts_covers_all(acme: Tenant, body: dict[str, Any]) -> None:
-    post = await add_post_with_states(acme, failed(), failed(), unknown())
+    post = await add_post_in_states(acme, failed(), failed(), unknown())
 
     data = await expect_success(acme, "POST", f"/v1/posts/{post.id}/retry", body)
 
@@ -142,7 +103,7 @@ async def test_retry_without_accounts_covers_all(acme: Tenant, body: dict[str, A
 async def test_accounts_outside_of_post_are_refused(
     acme: Tenant, account_ids: object, code: str, field: str, message: str
 ) -> None:
-    post = await add_post_with_states(acme, failed())
+    post = await add_post_in_states(acme, failed())
     error = await expect_write_refusal(
         acme, "POST", f"/v1/posts/{post.id}/retry", {"account_ids": account_ids}, status=400
     )
@@ -151,7 +112,7 @@ async def test_accounts_outside_of_post_are_refused(
 
 
 async def test_retry_with_idempotency_key_runs_once(acme: Tenant) -> None:
-    post = await add_post_with_states(acme, failed())
+    post = await add_post_in_states(acme, failed())
     path = f"/v1/posts/{post.id}/retry"
     first = await expect_success(acme, "POST", path, Idempotency_Key="k1")
     repeated = await expect_success(acme, "POST", path, Idempotency_Key="k1")
@@ -166,7 +127,7 @@ async def test_retry_with_idempotency_key_runs_once(acme: Tenant) -> None:
 
 
 async def test_repeated_retry_omits_removed_destinations(acme: Tenant) -> None:
-    post = await add_post_with_states(acme, failed(attempts=0), failed(attempts=0))
+    post = await add_post_in_states(acme, failed(attempts=0), failed(attempts=0))
     path = f"/v1/posts/{post.id}"
     first = await expect_success(acme, "POST", f"{path}/retry", Idempotency_Key="k1")
     remaining = first["destinations"][1]
@@ -184,17 +145,11 @@ async def test_repeated_retry_omits_removed_destinations(acme: Tenant) -> None:
     )
 
 
-async def test_imported_post_cannot_be_retried(acme: Tenant) -> None:
-    post = await add_post_with_states(acme, failed(), imported_at=NOW)
-    error = await expect_write_refusal(acme, "POST", f"/v1/posts/{post.id}/retry", status=409)
-    assert error["code"] == "conflict"
-
-
 @pytest.fixture
 async def failed_posts(acme: Tenant) -> list[AddedPost]:
     """Posts that failed 1, 2 and 3 hours ago after as many attempts, and others that retries skip."""
     posts = [
-        await add_post_with_states(
+        await add_post_in_states(
             acme, failed(due_at=NOW - hours * HOUR, attempts=hours), created_at=NOW - hours * HOUR
         )
         for hours in (1, 2, 3)
@@ -206,7 +161,7 @@ async def failed_posts(acme: Tenant) -> list[AddedPost]:
         await add_post(acme.database, acme.workspace, destinations, created_at=NOW - 5 * HOUR)
         for destinations in ({x: failed(due_at=NOW - 5 * HOUR, attempts=5)}, {expired: rejected})
     ]
-    await add_post_with_states(acme, published(), unknown(), waiting_for_retry(), draft())
+    await add_post_in_states(acme, published(), unknown(), waiting_for_retry(), draft())
     workspace = await add_workspace(acme.database)
     account = await add_account(acme.database, workspace)
     posts.append(await add_post(acme.database, workspace, {account: failed()}))
@@ -225,16 +180,14 @@ async def failed_posts(acme: Tenant) -> list[AddedPost]:
         ({"failed_after": "1900-01-01", "post_ids": None, "unknown": 1}, [0, 1, 2, 3], 1),
     ],
 )
-@pytest.mark.parametrize("prefix", PREFIXES)
 async def test_retry_failed_queues_matching_failures(
     acme: Tenant,
     failed_posts: list[AddedPost],
-    prefix: str,
     body: dict[str, Any],
     indexes: list[int],
     refusals: int,
 ) -> None:
-    data = await expect_success(acme, "POST", f"{prefix}/posts/retry-failed", body)
+    data = await expect_success(acme, "POST", "/v1/posts/retry-failed", body)
 
     count = len(indexes)
     message = f"{count} destination{' is' if count == 1 else 's are'} queued again."
@@ -254,7 +207,7 @@ async def test_retry_failed_queues_matching_failures(
             + (ONE_REFUSED_MESSAGE if refusals else ""),
         }
     )
-    repeated = await expect_success(acme, "POST", f"{prefix}/posts/retry-failed", body)
+    repeated = await expect_success(acme, "POST", "/v1/posts/retry-failed", body)
     assert (repeated["retried_count"], repeated["destinations"]) == (0, [])
 
 
@@ -304,7 +257,7 @@ NO_FILTER = non_retryable_error(
 
 @pytest.mark.parametrize("body", [None, {}, {"post_ids": None}, {"status": "failed", "dry_run": 1}])
 async def test_retry_failed_requires_filter(acme: Tenant, body: dict[str, Any] | None) -> None:
-    await add_post_with_states(acme, failed())
+    await add_post_in_states(acme, failed())
     assert (
         await expect_write_refusal(acme, "POST", "/v1/posts/retry-failed", body, status=400)
         == NO_FILTER
@@ -346,7 +299,7 @@ INVALID_FILTERS = [
 async def test_invalid_filter_is_refused_by_name(
     acme: Tenant, body: dict[str, Any], refusal: dict[str, Any]
 ) -> None:
-    await add_post_with_states(acme, failed())
+    await add_post_in_states(acme, failed())
     error = await expect_write_refusal(
         acme, "POST", "/v1/posts/retry-failed", {"platform": "instagram", **body}, status=400
     )
@@ -354,7 +307,7 @@ async def test_invalid_filter_is_refused_by_name(
 
 
 async def test_retry_failed_with_idempotency_key_runs_once(acme: Tenant) -> None:
-    await add_post_with_states(acme, failed())
+    await add_post_in_states(acme, failed())
     path, body = "/v1/posts/retry-failed", {"account_id": 1}
     first = await expect_success(acme, "POST", path, body, Idempotency_Key="k1")
     assert first["retried_count"] == 1

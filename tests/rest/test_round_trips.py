@@ -9,15 +9,11 @@ from tests.clients import Tenant
 from tests.db.all_tables import all_rows
 from tests.factories import NOW, add_account, add_post, draft
 from tests.rest.envelope import failure_error, ordered_json, success_data
-from tests.rest.write_requests import expect_success, send_json, uncached_data
+from tests.rest.write_requests import create_post, expect_success, send_json, uncached_data
 
 WRITABLE_FIELDS = (
-    "content",
-    "account_ids",
-    "scheduled_for",
-    "timezone",
-    "media_ids",
-    "platform_content",
+    *("content", "account_ids", "scheduled_for"),
+    *("timezone", "media_ids", "platform_content"),
 )
 NOW_TEXT = format_instant(NOW)
 
@@ -84,14 +80,10 @@ async def test_copy_of_draft_stays_draft_unless_requested(acme: Tenant) -> None:
     added = await add_post(acme.database, acme.workspace, {account: draft()}, is_draft=True)
     post = success_data(await acme.client.get(f"/v1/posts/{added.id}"))
 
-    copy = await expect_success(acme, "POST", "/v1/posts", post, status=201)
-    submitted = await expect_success(
-        acme, "POST", "/v1/posts", {**post, "draft": False}, status=201
-    )
+    copy = await create_post(acme, post)
+    submitted = await create_post(acme, {**post, "draft": False})
 
-    published = await expect_success(
-        acme, "POST", "/v1/posts", {**post, "publish_now": True}, status=201
-    )
+    published = await create_post(acme, {**post, "publish_now": True})
 
     assert (copy["status"], submitted["status"]) == ("draft", "publishing")
     assert published["status"] == "publishing"
@@ -104,17 +96,15 @@ async def test_copy_does_not_inherit_media(acme: Tenant) -> None:
     post = success_data(await acme.client.get(f"/v1/posts/{added.id}"))
 
     assert await expect_success(acme, "PATCH", f"/v1/posts/{added.id}", post) == post
-    copy = await expect_success(acme, "POST", "/v1/posts", post, status=201)
+    copy = await create_post(acme, post)
 
     assert copy["media"] == []
 
 
 async def test_creation_response_may_be_sent_back(acme: Tenant) -> None:
-    first = await expect_success(
-        acme, "POST", "/v1/posts", {"content": "Idea", "draft": True}, status=201
-    )
+    first = await create_post(acme, {"content": "Idea", "draft": True})
 
-    second = await expect_success(acme, "POST", "/v1/posts", first, status=201)
+    second = await create_post(acme, first)
     changed = await expect_success(acme, "PATCH", f"/v1/posts/{second['id']}", first)
 
     assert (second["content"], second["status"]) == ("Idea", "draft")

@@ -15,16 +15,8 @@ SOON = "2026-04-15T16:00:00.000Z"
 LATER = "2026-04-16T09:00:00.000Z"
 PAST = "2026-04-15T14:59:59.999Z"
 
-ACCOUNT_ID_MESSAGE = "An account id is a whole number from 1 to 2147483647."
 NOT_FUTURE_MESSAGE = "The time is not in the future."
 EMPTY_POST_MESSAGE = "The post is empty: it needs content, media, or content for a platform."
-UUID_MESSAGE = (
-    "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479."
-)
-TIME_MESSAGE = (
-    "The time must be an ISO 8601 date and time in the years 1900 to 9998, such as"
-    " 2026-04-15T14:30:05.000Z; without an offset it is read as UTC."
-)
 
 
 async def expect_success(
@@ -41,6 +33,11 @@ async def expect_success(
     data = uncached_data(await send_json(tenant, method, path, body, **headers), status)
     assert sorted(await find_problems(tenant.database)) == before
     return data
+
+
+async def create_post(tenant: Tenant, body: object, **headers: str) -> Any:
+    """The data of a post that must be created."""
+    return await expect_success(tenant, "POST", "/v1/posts", body, status=201, **headers)
 
 
 async def expect_write_refusal(

@@ -258,45 +258,22 @@ def test_root_fields_that_multiply_stop_at_the_ceiling() -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "limit", "message"),
+    ("build", "limit", "size"),
     [
-        (nested_query, 15, "The document is 16 levels deep; at most 15 are allowed."),
-        (
-            lambda n: "{ __schema " + nested_query(n) + "}",
-            20,
-            "The introspection is 21 levels deep; at most 20 are allowed.",
-        ),
-        (
-            lambda n: "{ a {" + " b" * (n - 1) + " } }",
-            500,
-            "The document has 501 fields; at most 500 are allowed.",
-        ),
-        (
-            lambda n: "{ a {" + " x: b" * n + " } }",
-            30,
-            "The document has 31 aliases; at most 30 are allowed.",
-        ),
-        (
-            lambda n: "{" + " a" * n + "}",
-            20,
-            "The document has 21 root fields; at most 20 are allowed.",
-        ),
-        (
-            lambda n: "{ a" + " @d" * n + "}",
-            50,
-            "The document has 51 directives; at most 50 are allowed.",
-        ),
-        (
-            lambda n: "".join(f"query Q{i} {{ a }} " for i in range(n)),
-            5,
-            "The document has 6 operations; at most 5 are allowed.",
-        ),
+        (nested_query, 15, "document is {} levels deep"),
+        (lambda n: "{ __schema " + nested_query(n) + "}", 20, "introspection is {} levels deep"),
+        (lambda n: "{ a {" + " b" * (n - 1) + " } }", 500, "document has {} fields"),
+        (lambda n: "{ a {" + " x: b" * n + " } }", 30, "document has {} aliases"),
+        (lambda n: "{" + " a" * n + "}", 20, "document has {} root fields"),
+        (lambda n: "{ a" + " @d" * n + "}", 50, "document has {} directives"),
+        (lambda n: "query Q { a } " * n, 5, "document has {} operations"),
     ],
     ids=["depth", "introspection", "fields", "aliases", "roots", "directives", "operations"],
 )
 def test_each_limit_is_exact_and_its_error_names_limit_and_value(
-    build: Callable[[int], str], limit: int, message: str
+    build: Callable[[int], str], limit: int, size: str
 ) -> None:
+    message = f"The {size.format(limit + 1)}; at most {limit} are allowed."
     assert limit_error(build(limit)) is None
     assert limit_error(build(limit + 1)) == message
 

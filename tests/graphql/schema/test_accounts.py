@@ -11,7 +11,6 @@ from tests.clients import Tenant
 from tests.factories import (
     NOW,
     add_account,
-    add_post,
     claimed,
     draft,
     failed,
@@ -107,48 +106,22 @@ async def test_accounts_are_ordered_by_number(acme: Tenant) -> None:
 
 async def test_access_determines_readiness_and_health(acme: Tenant) -> None:
     rejected: dict[str, Any] = {"needs_reconnection_since": NOW, "token_expires_at": NOW}
-    expiring: dict[str, Any] = {"token_expires_at": NOW + WEEK}
-    for columns in (rejected, expiring):
-        await add_account(acme.database, acme.workspace, **columns)
+    await add_account(acme.database, acme.workspace, **rejected)
     data = await acme.client.query(
         "{ accounts { readiness { status canPost message } health { status canPost reasons }"
         " token { expired expiringSoon } needsReconnection needsReconnectionSince } }"
     )
+    message = blocking_message(HealthReason.NEEDS_RECONNECTION)
+    reasons = ["NEEDS_RECONNECTION", "TOKEN_EXPIRED"]
     assert data["accounts"] == [
         {
-            "readiness": {
-                "status": "EXPIRED",
-                "canPost": False,
-                "message": blocking_message(HealthReason.NEEDS_RECONNECTION),
-            },
-            "health": {
-                "status": "BROKEN",
-                "canPost": False,
-                "reasons": ["NEEDS_RECONNECTION", "TOKEN_EXPIRED"],
-            },
+            "readiness": {"status": "EXPIRED", "canPost": False, "message": message},
+            "health": {"status": "BROKEN", "canPost": False, "reasons": reasons},
             "token": {"expired": True, "expiringSoon": False},
             "needsReconnection": True,
             "needsReconnectionSince": "2026-04-15T15:00:00.000Z",
-        },
-        {
-            "readiness": {"status": "HEALTHY", "canPost": True, "message": None},
-            "health": {"status": "WARNING", "canPost": True, "reasons": ["TOKEN_EXPIRING_SOON"]},
-            "token": {"expired": False, "expiringSoon": True},
-            "needsReconnection": False,
-            "needsReconnectionSince": None,
-        },
+        }
     ]
-
-
-async def test_three_permanent_failures_within_a_week_are_a_warning(acme: Tenant) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    states = [failed(), failed(), failed(category=ErrorCategory.AUTH)]
-    reasons = []
-    for state in states:
-        await add_post(acme.database, acme.workspace, {account: state})
-        data = await acme.client.query("{ accounts { health { reasons } } }")
-        reasons.append(data["accounts"][0]["health"]["reasons"])
-    assert reasons == [[], [], ["RECENT_PERMANENT_FAILURES"]]
 
 
 @pytest.mark.parametrize(

@@ -95,17 +95,6 @@ async def test_period_includes_start_and_end(
     }
 
 
-async def test_summary_of_empty_workspace_is_zero(acme: Tenant) -> None:
-    counts = "total draft scheduled publishing published partiallyFailed failed"
-    data = await acme.client.query(
-        f"{{ analyticsSummary(period: ALL) {{ posts {{ {counts} }} byPlatform {{ platform }} }} }}"
-    )
-    assert data["analyticsSummary"] == {
-        "posts": dict.fromkeys(counts.split(), 0),
-        "byPlatform": [],
-    }
-
-
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [({"period": "CUSTOM"}, "from"), ({"period": "ALL", "to": "2026-04-01"}, "period")],

@@ -13,13 +13,14 @@ from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId
 from app.domain.signing import CursorCodec, KeysetPosition
 from tests.clients import Client, Tenant
 from tests.db.repositories.event_rows import append_test_events, numbered_events
+from tests.domain.errors import UUID_MESSAGE
 from tests.factories import (
     NOW,
     add_account,
     add_post,
     failed,
 )
-from tests.graphql.tenant_objects import add_tenant, client_with_settings
+from tests.graphql.tenant_objects import BAD_CURSOR_MESSAGE, add_tenant, client_with_settings
 from tests.recording_driver import record_statements
 
 POST = PostId(UUID("0b1e7a30-0000-4000-8000-000000000001"))
@@ -228,13 +229,6 @@ async def test_changes_count_toward_the_entry_limit(acme: Tenant, is_fast: str) 
 
 
 TYPES = ", ".join(kind.name for kind in EventKind)
-UUID_MESSAGE = (
-    "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479."
-)
-BAD_CURSOR = (
-    "after is not a cursor of this list in this order."
-    " Pass one that an earlier page returned, unchanged, or leave it out."
-)
 INVALID_QUERIES = {
     "first: 101": ("VALIDATION_ERROR", "first", "first must be from 1 to 100; it is 101."),
     "types: [POST_PUBLISHED]": (
@@ -248,7 +242,7 @@ INVALID_QUERIES = {
         "types[0]: Expected value of non-null type 'ChangeType!' not to be null.",
     ),
     'postId: "x"': ("INVALID_ID", "postId", f"postId: {UUID_MESSAGE}"),
-    'after: "\\u0000"': ("BAD_CURSOR", "after", BAD_CURSOR),
+    'after: "\\u0000"': ("BAD_CURSOR", "after", BAD_CURSOR_MESSAGE),
 }
 
 
@@ -276,7 +270,7 @@ async def test_cursor_of_other_list_or_workspace_is_rejected(acme: Tenant) -> No
     assert own["nodes"] == [{"cursor": own["endCursor"]}]
     for bad in (foreign["endCursor"], posts["pageInfo"]["endCursor"], own["endCursor"] + "="):
         error = await acme.client.expect_error(document, after=bad)
-        assert error == ("BAD_CURSOR", "after", BAD_CURSOR)
+        assert error == ("BAD_CURSOR", "after", BAD_CURSOR_MESSAGE)
     posts_document = "query ($after: String) { posts(after: $after) { totalCount } }"
     error = await acme.client.expect_error(posts_document, after=own["endCursor"])
     assert error[:2] == ("BAD_CURSOR", "after")

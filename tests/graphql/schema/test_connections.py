@@ -18,7 +18,12 @@ from tests.factories import (
     queued,
     waiting_for_retry,
 )
-from tests.graphql.tenant_objects import add_post_in_states, add_tenant, client_with_settings
+from tests.graphql.tenant_objects import (
+    BAD_CURSOR_MESSAGE,
+    add_post_in_states,
+    add_tenant,
+    client_with_settings,
+)
 from tests.recording_driver import record_statements
 
 MINUTE = timedelta(minutes=1)
@@ -228,12 +233,7 @@ async def test_invalid_page_size_or_offset_is_rejected(
 
 
 def bad_cursor_error(argument: str) -> tuple[str, str, str]:
-    return (
-        "BAD_CURSOR",
-        argument,
-        f"{argument} is not a cursor of this list in this order."
-        " Pass one that an earlier page returned, unchanged, or leave it out.",
-    )
+    return "BAD_CURSOR", argument, BAD_CURSOR_MESSAGE.replace("after", argument)
 
 
 async def is_cursor_rejected(client: Client, root: str, cursor: str, order: str = "") -> bool:

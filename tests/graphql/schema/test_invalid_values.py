@@ -6,16 +6,9 @@ from typing import Any
 import pytest
 
 from tests.clients import Tenant
+from tests.domain.errors import ACCOUNT_ID_MESSAGE, TIME_MESSAGE, UUID_MESSAGE
 
 USE_A_STATUS = "Use one of DRAFT, SCHEDULED, PUBLISHING, PUBLISHED, PARTIALLY_FAILED, FAILED."
-UUID_MESSAGE = (
-    "The id must be a UUID in its 36-character form, such as f47ac10b-58cc-4372-a567-0e02b2c3d479."
-)
-ACCOUNT_ID_MESSAGE = "An account id is a whole number from 1 to 2147483647."
-TIME_MESSAGE = (
-    "The time must be an ISO 8601 date and time in the years 1900 to 9998, such as"
-    " 2026-04-15T14:30:05.000Z; without an offset it is read as UTC."
-)
 
 
 def expected_error(message: str) -> tuple[str, str, str]:

@@ -344,15 +344,6 @@ async def test_malformed_node_id_is_rejected(acme: Tenant, malformed: str) -> No
     assert nodes == ("INVALID_ID", "ids", message)
 
 
-async def test_account_number_out_of_range_is_rejected(acme: Tenant) -> None:
-    for number in (0, -1):
-        assert await acme.client.expect_error(f"{{ account(accountId: {number}) {{ id }} }}") == (
-            "INVALID_ID",
-            "accountId",
-            "An account id is a whole number from 1 to 2147483647.",
-        )
-
-
 async def test_deleted_post_and_its_destinations_appear_in_no_query(acme: Tenant) -> None:
     post = await add_post_in_states(acme, queued(), reference="gone", deleted_at=NOW)
     data = await acme.client.query(

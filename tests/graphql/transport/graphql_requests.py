@@ -1,5 +1,6 @@
 """Requests to `/graphql` in each form, and the bodies of their responses."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -9,6 +10,9 @@ import pytest
 from tests.clients import Client
 
 TYPENAME = {"data": {"__typename": "Query"}}
+QUERY = "query Named($first: Int) { posts(first: $first) { totalCount } } # ü"
+NO_POSTS = {"data": {"posts": {"totalCount": 0}}}
+"""The result of the query in an empty workspace."""
 MEDIA_TYPES = ("application/json", "application/graphql-response+json")
 
 
@@ -50,5 +54,22 @@ def rejection(code: str, message: str, field: str | None = None) -> dict[str, An
     return {"errors": [{"message": message, "extensions": extensions}]}
 
 
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def persisted_query(sha256_hash: str) -> dict[str, object]:
+    return {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": sha256_hash}}}
+
+
+def by_hash(document: str, query: str | None = None) -> dict[str, object]:
+    """Request parameters with the hash of this document, and optionally a query."""
+    return persisted_query(sha256(document)) | ({} if query is None else {"query": query})
+
+
 def error_codes(body: Mapping[str, Any]) -> list[str]:
     return [error["extensions"]["code"] for error in body["errors"]]
+
+
+NO_QUERY = rejection("VALIDATION_ERROR", "query must be a GraphQL document.", "query")
+"""The body of the response to a request without a document."""

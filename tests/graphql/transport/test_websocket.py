@@ -19,6 +19,7 @@ from app.settings import read_settings
 from tests.clients import UNLIMITED_SETTINGS, app_lifespan, client_for
 from tests.factories import NOW, add_api_key
 from tests.graphql.live_tenant import LiveTenant, running_tasks, wait_for_subscriptions
+from tests.graphql.test_authentication import UNUSABLE_KEY_MESSAGE
 from tests.graphql.transport.graphql_requests import error_codes
 from tests.graphql.transport.websocket_client import WebSocketClient, connect, connect_and_init
 
@@ -94,14 +95,7 @@ async def test_queries_and_mutations_have_one_response_and_complete(
     [
         ("{", {}, "GRAPHQL_PARSE_FAILED", None),
         ("subscription { changes { nope } }", {}, "GRAPHQL_VALIDATION_FAILED", None),
-        (
-            "subscription { a: changes { type } b: changes { type } }",
-            {},
-            "GRAPHQL_VALIDATION_FAILED",
-            None,
-        ),
         ("subscription { changes(types: [NOPE]) { type } }", {}, "VALIDATION_ERROR", "types"),
-        ("subscription { changes(types: [7]) { type } }", {}, "VALIDATION_ERROR", "types"),
         (CHANGES_SUBSCRIPTION, {"after": "x"}, "BAD_CURSOR", "after"),
         (CHANGES_SUBSCRIPTION, {"after": 7}, "VALIDATION_ERROR", "after"),
         (
@@ -110,7 +104,6 @@ async def test_queries_and_mutations_have_one_response_and_complete(
             "NOT_FOUND",
             "postId",
         ),
-        ('subscription { postChanged(postId: "x") { cursor } }', {}, "INVALID_ID", "postId"),
         (
             "subscription { destinationChanged(filter: {maxAttempts: -1}) { cursor } }",
             {},
@@ -253,7 +246,7 @@ NO_KEY = (4403, "This request needs an API key: send 'Authorization: Bearer <key
         ),
         (
             INIT | {"payload": {"Authorization": f"Bearer {UNKNOWN_KEY}"}},
-            (4403, "The API key is unknown, revoked or expired. Use another key."),
+            (4403, UNUSABLE_KEY_MESSAGE),
         ),
     ],
 )
@@ -416,7 +409,7 @@ async def test_failed_authentications_have_a_rate_limit(live_tenant: LiveTenant)
     settings = read_settings({"FAILED_AUTH_RATE_LIMIT": "1/minute"})
     async with app_lifespan(live_tenant.database, settings=settings) as app:
         assert [await closing_of_init(app, UNKNOWN_KEY) for _ in range(2)] == [
-            (4403, "The API key is unknown, revoked or expired. Use another key."),
+            (4403, UNUSABLE_KEY_MESSAGE),
             (
                 1013,
                 "Too many rejected keys: 1 per minute are allowed for one address. Try again in 60 s.",
@@ -441,10 +434,7 @@ async def test_no_operation_runs_with_a_revoked_key(live_tenant: LiveTenant) -> 
     async with connect_and_init(live_tenant.app, key.token) as socket:
         await revoke_key(live_tenant.database, key.id, now=NOW)
         socket.subscribe("a", "{ __typename }")
-        assert await socket.wait_closed() == (
-            4403,
-            "The API key is unknown, revoked or expired. Use another key.",
-        )
+        assert await socket.wait_closed() == (4403, UNUSABLE_KEY_MESSAGE)
     transport = httpx.ASGITransport(live_tenant.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         metrics = (await client.get("/metrics")).text

@@ -1,7 +1,6 @@
 """Publishing protocol: claims, starts, reports, and repeated calls."""
 
 import asyncio
-from datetime import timedelta
 
 from app.domain.destinations import Outcome
 from tests.factories import (
@@ -122,21 +121,6 @@ async def test_claim_start_and_report_publish_a_post(publisher: PublisherClient)
         ],
     }
     assert await publisher.claim() == []
-
-
-async def test_publication_needs_only_id_and_defaults_to_now(publisher: PublisherClient) -> None:
-    post = await publisher.add_post()
-    publisher.clock.now += timedelta(microseconds=1500)
-    report = {"leaseToken": await publisher.start_token(), "platformPostId": "17"}
-
-    assert await publisher.call("reportPublished", **report) == PUBLISHED_REPORT
-
-    stored = await publisher.destination_log(post)
-    assert (stored["publishedAt"], stored["platformPostId"], stored["platformPostUrl"]) == (
-        seconds_after_now(0.001),
-        "17",
-        None,
-    )
 
 
 async def test_repeated_calls_are_idempotent(publisher: PublisherClient) -> None:
