@@ -114,7 +114,7 @@ class GraphQLService:
         return Context(
             viewer=viewer,
             app_state=self.app_state,
-            reader=self.app_state.database.read(viewer.workspace_id),
+            reader=self.app_state.database.reader(viewer.workspace_id),
             request=request,
             entry_limit=ResponseEntryLimit(limits.list_entries if limits else None),
             max_argument_values=limits.ids if limits else None,

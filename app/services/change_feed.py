@@ -67,7 +67,7 @@ class ChangeFeed:
 
         Raises ResyncRequired if events after that position were pruned.
         """
-        reader = self._database.read(workspace_id)
+        reader = self._database.reader(workspace_id)
         if after is None:
             return await newest_position(reader)
         await check_position(reader, after)
@@ -82,7 +82,7 @@ class ChangeFeed:
         tailer.subscriber_count += 1
         try:
             yield FeedSubscription(
-                self._database.read(workspace_id), tailer, start, self._poll_interval
+                self._database.reader(workspace_id), tailer, start, self._poll_interval
             )
         finally:
             tailer.subscriber_count -= 1
@@ -95,7 +95,7 @@ class ChangeFeed:
         """Return the workspace's tailer; a new one if there is none, or if it has a gap."""
         tailer = self._tailers.get(workspace_id)
         if tailer is None or tailer.has_gap:
-            reader = self._database.read(workspace_id)
+            reader = self._database.reader(workspace_id)
             tailer = self._tailers[workspace_id] = _FeedTailer(reader, self._poll_interval)
         return tailer
 

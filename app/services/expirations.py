@@ -146,7 +146,7 @@ async def prune_events(database: Database, now: datetime, *, retention: timedelt
 
 async def _prune_batch(database: Database, workspace_id: WorkspaceId, before: datetime) -> bool:
     """Prune one batch; return True if there may be more."""
-    oldest = await oldest_events(database.read(workspace_id), limit=_PRUNE_BATCH_SIZE + 1)
+    oldest = await oldest_events(database.reader(workspace_id), limit=_PRUNE_BATCH_SIZE + 1)
     old = [seq for seq, _ in takewhile(lambda event: event[1] < before, oldest)]
     if len(old) > 1:
         await database.write(partial(delete_events, workspace_id=workspace_id, last_seq=old[-2]))

@@ -57,7 +57,7 @@ async def dry_run_import(
     state = ImportState(kind=workspace.kind, accounts={}, posts={}, post_ids_by_destination={})
     for batch in _batches(records):
         ids = _ReferencedIds(batch)
-        reader = database.read(workspace.id)
+        reader = database.reader(workspace.id)
         state.merge(
             ImportState(
                 kind=workspace.kind,

@@ -118,7 +118,7 @@ async def dry_run_retry_matching(
 ) -> RetriedPage:
     """Return the result that `retry_matching` would have now; writes nothing and takes no lock."""
     candidate_filter = _candidate_filter(criteria)
-    reader = database.read(write_context.workspace_id)
+    reader = database.reader(write_context.workspace_id)
     candidates = await retry_candidates(reader, candidate_filter, page, write_context.now)
     posts = await load_posts(reader, {row.post_id for row in candidates.rows})
     accounts = await load_accounts(reader, {row.account_id for row in candidates.rows})

@@ -49,7 +49,7 @@ from app.settings import Settings
 T = TypeVar("T")
 
 _WORKSPACE_PARAM = "workspace"
-"""Bind parameter with the workspace id in every scoped statement."""
+"""Bind parameter with the workspace id in every restricted statement."""
 
 _PING = Statement(select(literal(1)))
 
@@ -98,7 +98,7 @@ class Reader(_StatementReader):
         self._fetch = fetch
 
     async def rows(self, statement: Statement, **values: object) -> Sequence[Record]:
-        compiled = self._database.compile_scoped(statement)
+        compiled = self._database.compile_restricted(statement)
         values[_WORKSPACE_PARAM] = self._workspace_id
         return await self._fetch(compiled, compiled.encode_arguments(values))
 
@@ -153,7 +153,7 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._connection_threads = ConnectionThreads()
-        self._scoped_statements: WeakKeyDictionary[Statement, CompiledStatement] = (
+        self._restricted_statements: WeakKeyDictionary[Statement, CompiledStatement] = (
             WeakKeyDictionary()
         )
         driver: SQLiteDriver | PostgreSQLDriver
@@ -192,7 +192,7 @@ class Database:
         """Open an SQLite file; its path may contain any characters."""
         return cls(URL.create("sqlite+aiosqlite", database=str(file)))
 
-    def read(self, workspace_id: WorkspaceId) -> Reader:
+    def reader(self, workspace_id: WorkspaceId) -> Reader:
         """Return a reader of one workspace; each statement has its own snapshot."""
         return Reader(workspace_id, self, self._fetch)
 
@@ -201,7 +201,7 @@ class Database:
         return Reader(workspace_id, self, session.transaction.fetch)
 
     @asynccontextmanager
-    async def unscoped_connection(self) -> AsyncIterator[AsyncConnection]:
+    async def read_connection(self) -> AsyncIterator[AsyncConnection]:
         """Open a read connection of SQLAlchemy without a workspace, for migrations and tools."""
         with _translate_unavailable:
             async with self.read_engine.connect() as connection:
@@ -211,7 +211,7 @@ class Database:
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
         """Open a read connection with one snapshot for all statements, and without a time limit."""
         level = "AUTOCOMMIT" if self.is_sqlite else "REPEATABLE READ"
-        async with self.unscoped_connection() as connection:
+        async with self.read_connection() as connection:
             await connection.execution_options(isolation_level=level)
             if not self.is_sqlite:
                 yield connection
@@ -285,22 +285,22 @@ class Database:
         with _translate_unavailable:  # the folder may be unreadable
             return None if file.exists() else file
 
-    def compile_scoped(self, statement: Statement) -> CompiledStatement:
+    def compile_restricted(self, statement: Statement) -> CompiledStatement:
         """Return the compiled statement, restricted to the workspace of the parameter `workspace`.
 
         Raises TypeError for what cannot be restricted.
         """
-        compiled = self._scoped_statements.get(statement)
+        compiled = self._restricted_statements.get(statement)
         if compiled is None:
-            compiled = self._scoped_statements[statement] = self._compile_scoped(statement)
+            compiled = self._restricted_statements[statement] = self._compile_restricted(statement)
         return compiled
 
-    def _compile_scoped(self, statement: Statement) -> CompiledStatement:
-        scoped = self._workspace_filter(statement.select, bindparam(_WORKSPACE_PARAM))
+    def _compile_restricted(self, statement: Statement) -> CompiledStatement:
+        restricted = self._workspace_filter(statement.select, bindparam(_WORKSPACE_PARAM))
         dialect = self.read_engine.dialect
         if statement.point_key is None or self.is_sqlite:
-            return compile_statement(scoped, dialect)
-        return compile_point_read(scoped, _WORKSPACE_PARAM, statement.point_key, dialect)
+            return compile_statement(restricted, dialect)
+        return compile_point_read(restricted, _WORKSPACE_PARAM, statement.point_key, dialect)
 
     async def _fetch(
         self, statement: CompiledStatement, arguments: Sequence[object]

@@ -61,24 +61,24 @@ def restrict_to_workspace(statement: AnySelect, workspace_id: WorkspaceIdOrParam
     # `.join()` adds no element before compilation; SQLAlchemy builds the Join only then.
     joins = statement._setup_joins
     left_joined = {table for table, *_, flags in joins if flags["isouter"]}
-    restricted = [table for table in tables if table not in left_joined]
-    confined = set(restricted)
+    filtered = [table for table in tables if table not in left_joined]
+    restricted = set(filtered)
     for table, on_clause, _left, flags in joins:
         if flags["full"] or (
-            flags["isouter"] and not _equates_workspaces(on_clause, table, confined)
+            flags["isouter"] and not _equates_workspaces(on_clause, table, restricted)
         ):
             raise TypeError("this outer join cannot be read inside a workspace")
-        confined.add(cast("Table", table))
+        restricted.add(cast("Table", table))
 
     if has_subquery:
         statement = _restrict_subqueries(
             statement, lambda inner: restrict_to_workspace(inner, workspace_id)
         )
-    return statement.where(*(table.c.workspace_id == workspace_id for table in restricted))
+    return statement.where(*(table.c.workspace_id == workspace_id for table in filtered))
 
 
-def _equates_workspaces(on_clause: Any, joined: object, confined: Collection[object]) -> bool:
-    """Return whether an ON clause equates the workspace of a joined table with that of a confined one."""
+def _equates_workspaces(on_clause: Any, joined: object, restricted: Collection[object]) -> bool:
+    """Return whether an ON clause equates the workspace of a joined table with that of a restricted one."""
     is_and = isinstance(on_clause, BooleanClauseList) and on_clause.operator is operator.and_
     for condition in on_clause.clauses if is_and else [on_clause]:
         match condition:
@@ -86,7 +86,9 @@ def _equates_workspaces(on_clause: Any, joined: object, confined: Collection[obj
                 operator=operator.eq,
                 left=ColumnClause(name="workspace_id", table=left),
                 right=ColumnClause(name="workspace_id", table=right),
-            ) if (left == joined and right in confined) or (right == joined and left in confined):
+            ) if (left == joined and right in restricted) or (
+                right == joined and left in restricted
+            ):
                 return True
     return False
 
@@ -124,7 +126,7 @@ def batch_point_read(statement: AnySelect, workspace: str, key: str) -> AnySelec
     """Return the point read of a workspace and a key for many requests, each with its own workspace and key.
 
     `statement` is restricted to a workspace; `workspace` and `key` name its parameters. The columns of a
-    request replace them, so the tables of each row are confined to the workspace of the row's request, by
+    request replace them, so the tables of each row are restricted to the workspace of the row's request, by
     the same conditions as before. The last column of a row is the number of its request, counted from 1.
     The parameters of the result are the lists `workspaces` and `keys`.
 

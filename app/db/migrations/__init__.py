@@ -43,7 +43,7 @@ async def migrate(
     or to one that is too old to upgrade.
     """
     if database.missing_file() is None:
-        async with database.unscoped_connection() as connection:
+        async with database.read_connection() as connection:
             if await connection.run_sync(_is_at_newest_version):
                 return
     async with database.schema_transaction() as connection:
@@ -58,7 +58,7 @@ async def check_schema_version(database: Database) -> None:
             f"There is no database at {file}: correct DATABASE_URL, or run post-results migrate to"
             " create one."
         )
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         await connection.run_sync(_require_newest_version)
 
 

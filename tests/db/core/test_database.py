@@ -51,12 +51,12 @@ def build_workspace(name: str) -> Workspace:
 
 
 async def workspace_names(database: Database) -> list[str]:
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         return list(await connection.scalars(select(Workspace.name).order_by(Workspace.name)))
 
 
 async def event_seq(database: Database, workspace_id: WorkspaceId) -> int | None:
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         return await connection.scalar(
             select(Workspace.event_seq).where(Workspace.id == workspace_id)
         )
@@ -65,7 +65,7 @@ async def event_seq(database: Database, workspace_id: WorkspaceId) -> int | None
 async def test_reader_cannot_write(database: Database) -> None:
     await add_workspace(database, name="before")
 
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         with pytest.raises(DBAPIError):
             await connection.execute(update(Workspace).values(name="after"))
     with pytest.raises(DBAPIError):
@@ -244,7 +244,7 @@ async def test_pool_of_one_serves_many_readers_and_writers(
         workspace_id = await add_workspace(database)
 
         async def read() -> int:
-            reader = single.read(workspace_id)
+            reader = single.reader(workspace_id)
             return await reader.count(Statement(select(func.count()).select_from(Post)))
 
         async def write() -> int:
@@ -372,7 +372,7 @@ async def test_failed_schema_change_is_rolled_back_and_foreign_keys_stay_enforce
     with pytest.raises(LookupError, match="half way"):
         await change_and_fail()
 
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         with pytest.raises(DBAPIError, match="half"):
             await connection.execute(text("SELECT * FROM half"))
     with pytest.raises(INTEGRITY_ERRORS):
@@ -405,7 +405,7 @@ async def test_stored_values_are_read_unchanged(database: Database) -> None:
         created_at=NOW + timedelta(microseconds=1999),
     )
 
-    reader = database.read(workspace_id)
+    reader = database.reader(workspace_id)
     row = await reader.first(
         Statement(select(Post.platform_content, Post.created_at).where(Post.id == post.id))
     )

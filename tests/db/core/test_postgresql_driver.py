@@ -53,7 +53,7 @@ async def reader(
     async with Database(
         database_url, pool_size=POOL_SIZE, timeout=SHORT_TIMEOUT * 5, wrap_driver=stub_driver
     ) as opened:
-        yield opened.read(workspace)
+        yield opened.reader(workspace)
 
 
 async def count_concurrently(reader: Reader, times: int) -> list[int]:
@@ -217,7 +217,7 @@ async def test_unresponsive_connection_fails_only_one_write(
 
             await add_post(silent, workspace)
 
-    assert await database.read(workspace).count(COUNT_STATEMENT) == 1
+    assert await database.reader(workspace).count(COUNT_STATEMENT) == 1
 
 
 async def test_connections_break_if_the_network_stops_to_deliver(database_url: str) -> None:
@@ -266,7 +266,7 @@ def test_driver_can_be_used_in_consecutive_event_loops(database_url: str) -> Non
     async def read() -> int:
         async with database:
             workspace = await add_workspace(database)
-            return await database.read(workspace).count(COUNT_STATEMENT)
+            return await database.reader(workspace).count(COUNT_STATEMENT)
 
     assert [asyncio.run(read()) for _ in range(2)] == [0, 0]
 

@@ -57,14 +57,14 @@ async def test_schema_change_creates_the_file(missing_database: Database) -> Non
     async with missing_database.schema_transaction() as connection:
         await connection.execute(text("CREATE TABLE made (id INTEGER)"))
 
-    async with missing_database.unscoped_connection() as connection:
+    async with missing_database.read_connection() as connection:
         assert (await connection.execute(text("SELECT * FROM made"))).all() == []
     assert missing_database.missing_file() is None
 
 
 async def analysed_tables(database: Database) -> set[str]:
     """Return the tables with planner statistics."""
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         if await connection.scalar(text("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'")):
             return set(await connection.scalars(text("SELECT tbl FROM sqlite_stat1")))
     return set()

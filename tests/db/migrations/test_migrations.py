@@ -43,7 +43,7 @@ async def unmigrated_database(
 
 
 async def deployment_rows(database: Database) -> list[tuple[int, bytes]]:
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         rows = await connection.execute(select(Deployment.id, Deployment.secret_key))
         return [(row.id, row.secret_key) for row in rows]
 
@@ -86,7 +86,7 @@ async def copy_to_version_0004(source: Database, target: Database) -> None:
 async def sqlite_indexes(database: Database) -> dict[str, list[str]]:
     """Names of the indexes by table, in the order of their creation."""
     names: dict[str, list[str]] = defaultdict(list)
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         for table, name in await connection.execute(
             text("SELECT tbl_name, name FROM sqlite_master WHERE sql LIKE 'CREATE %INDEX%'")
         ):
@@ -259,7 +259,7 @@ async def test_unsupported_version_is_refused_and_left_unchanged(
 
     assert [str(refused_start.value), str(refused_migration.value)] == [message, message]
     assert await read_schema(unmigrated_database) == before
-    async with unmigrated_database.unscoped_connection() as connection:
+    async with unmigrated_database.read_connection() as connection:
         assert await connection.scalar(text("SELECT version_num FROM alembic_version")) == version
 
 
@@ -275,5 +275,5 @@ async def test_database_of_another_program_is_refused_and_left_unchanged(
     assert str(refusal.value) == (
         "The database has a table post of another program: give post-results a database of its own."
     )
-    async with unmigrated_database.unscoped_connection() as connection:
+    async with unmigrated_database.read_connection() as connection:
         assert await connection.run_sync(lambda c: inspect(c).get_table_names()) == ["post"]

@@ -49,7 +49,7 @@ async def feed(database: Database, database_url: str) -> AsyncIterator[Intercept
     workspace = await add_workspace(database)
     interceptor = InterceptingDriver()
     async with Database(database_url, wrap_driver=interceptor) as intercepted:
-        yield InterceptedFeed(database, workspace, intercepted.read(workspace), interceptor)
+        yield InterceptedFeed(database, workspace, intercepted.reader(workspace), interceptor)
 
 
 @pytest.mark.parametrize("event_filter", [ALL_CHANGES, EventFilter(kinds=[])], ids=["all", "none"])

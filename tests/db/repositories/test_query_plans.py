@@ -255,7 +255,7 @@ async def test_claimable_destinations_are_read_in_index_order_without_a_sort(
 async def test_post_is_locked_and_loaded_with_attempts_by_keys(
     analyzed_database: Database,
 ) -> None:
-    row = await analyzed_database.read(OWN_WORKSPACE).first(
+    row = await analyzed_database.reader(OWN_WORKSPACE).first(
         Statement(select(Destination.id, Destination.post_id))
     )
     assert row is not None
@@ -347,7 +347,7 @@ async def test_batch_uses_the_indexes_of_the_single_read(analyzed_database: Data
     for name, query in POINT_READS.items():
         single[name] = await explain_query(analyzed_database, query)
         with record_statements(analyzed_database) as statements:
-            await query(analyzed_database.read(OWN_WORKSPACE))
+            await query(analyzed_database.reader(OWN_WORKSPACE))
         (statement,) = statements
         batch = statement.compiled.batch
         assert batch is not None
@@ -472,7 +472,7 @@ async def analyzed_database(database: Database) -> Database:
 async def explain_query(database: Database, query: Query) -> set[str]:
     """Return the indexes that a query uses, with `scan` and `sort` for those steps."""
     with record_statements(database) as statements:
-        await query(database.read(OWN_WORKSPACE))
+        await query(database.reader(OWN_WORKSPACE))
     async with database.read_engine.connect() as connection:
         recorded = [(statement.text, statement.arguments) for statement in statements]
         return await _explain(database, connection, recorded)

@@ -165,7 +165,7 @@ class DifferentialBench:
         return b"\n".join(responses)
 
     async def events(self) -> Sequence[StoredEvent]:
-        reader = self.database.read(self.workspace)
+        reader = self.database.reader(self.workspace)
         return (await read_events(reader, FEED_START, EventFilter(), limit=100)).events
 
     async def subscribe(
@@ -197,7 +197,7 @@ class DifferentialBench:
                 workspace_name="acme",
                 workspace_kind=WorkspaceKind.LOCAL,
             ),
-            reader=self.database.read(self.workspace),
+            reader=self.database.reader(self.workspace),
             app_state=AppState(
                 database=self.database,
                 clock=lambda: NOW,

@@ -220,7 +220,7 @@ async def test_rest_api_has_no_response_entry_limit(acme: Tenant) -> None:
 
 
 def make_loaders(tenant: Tenant) -> Loaders:
-    reader = tenant.database.read(tenant.workspace)
+    reader = tenant.database.reader(tenant.workspace)
     return Loaders(reader, lambda: NOW, ResponseEntryLimit(None))
 
 
