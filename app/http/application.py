@@ -11,8 +11,8 @@ from starlette.types import Receive, Scope, Send
 from app.domain.errors import MASKED_MESSAGE, InternalError, PostResultsError, RequestError
 from app.http.cors import Cors
 from app.http.request import HttpRequest, RateLimitStatus
-from app.http.responses import ErrorRenderer, Response
-from app.http.timeouts import RequestTimeouts
+from app.http.responses import Response
+from app.http.timeouts import ErrorRenderer, RequestTimeouts
 from app.observability.request_recorder import RequestRecorder
 
 _CLIENT_CLOSED_REQUEST = 499

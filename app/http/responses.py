@@ -1,14 +1,11 @@
-"""Responses that are sent in one step, rendering of errors, and the headers of errors."""
+"""Responses that are sent in one step, and the headers of errors."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 from starlette.responses import Response as StarletteResponse
 
 from app.domain.errors import InvalidApiKey, MethodNotAllowed, PostResultsError
-
-if TYPE_CHECKING:
-    from app.http.request import HttpRequest
 
 RawHeader: TypeAlias = tuple[bytes, bytes]
 
@@ -22,9 +19,6 @@ class BytesResponse(NamedTuple):
 
 
 Response: TypeAlias = BytesResponse | StarletteResponse
-
-ErrorRenderer: TypeAlias = "Callable[[HttpRequest, PostResultsError], BytesResponse]"
-"""Function that formats an error as the called API does."""
 
 
 def error_headers(error: PostResultsError) -> list[RawHeader]:

@@ -6,11 +6,16 @@ the response.
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeAlias
 
-from app.domain.errors import ServiceUnavailable
+from app.domain.errors import PostResultsError, ServiceUnavailable
 from app.http.request import HttpRequest
-from app.http.responses import ErrorRenderer
+from app.http.responses import BytesResponse
+
+ErrorRenderer: TypeAlias = Callable[[HttpRequest, PostResultsError], BytesResponse]
+"""Function that formats an error as the called API does."""
 
 _RETRY_AFTER_SECONDS = 5
 _SLOW_THRESHOLD = timedelta(milliseconds=20)

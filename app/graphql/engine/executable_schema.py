@@ -76,7 +76,7 @@ class Schema(strawberry.Schema):
             if operation is None:
                 operation = self._prepare_new(text, context, operation_name, allowed_types)
             else:  # known to be valid
-                operation.check_and_charge(context, allowed_types, is_cached=True)
+                operation.admit(context, allowed_types, is_cached=True)
             coerced = operation.coerce_variables(context, raw_variables, self.limits)
         except RequestError as error:
             raise OperationRejected([GraphQLError(str(error), original_error=error)]) from None
@@ -103,7 +103,7 @@ class Schema(strawberry.Schema):
             use_fast_path=self.use_fast_path,
         )
         # Charged before validation, which is expensive, but after parsing, which gives the type.
-        operation.check_and_charge(context, allowed_types, is_cached=False)
+        operation.admit(context, allowed_types, is_cached=False)
         if errors := validate_document(self.graphql_schema, index.document, VALIDATION_RULES):
             add_validation_code(errors)
             raise OperationRejected(errors)

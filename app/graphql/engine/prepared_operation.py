@@ -90,10 +90,10 @@ class PreparedOperation:
             definition, max_entries=_MEMO_ENTRIES_PER_SELECTION_SET * text.count("{")
         )
 
-    def check_and_charge(
+    def admit(
         self, context: Context, allowed_types: Container[OperationType], *, is_cached: bool
     ) -> None:
-        """Record the operation for log and metrics, and charge it to its rate limit.
+        """Admit the operation: record it for log and metrics, check its type, and charge its rate limit.
 
         A subscription is charged to its own limit only if it is cached: validating a new one costs as
         much as answering a query. Raises RateLimitExceeded, OperationTypeNotAllowed, ValidationFailed
