@@ -14,6 +14,7 @@ from app.domain.attempts import AttemptKind
 from app.domain.destinations import Outcome
 from app.domain.errors import ServiceUnavailable
 from app.services.expirations import settle_expired_leases
+from tests.db.core.intercepting_driver import InterceptingDriver
 from tests.factories import NOW, queued
 from tests.worker.worker_bench import (
     LEASE,
@@ -91,6 +92,26 @@ async def test_stop_releases_claims_that_are_not_started(database_url: str) -> N
         assert platform.calls == []
         assert (await sent.state(), await sent.attempts()) == (replace(queued(), fence=1), [])
         assert [entry["event"] for entry in logs] == ["claim released"]
+
+
+async def test_claim_that_outlasts_the_shutdown_timeout_is_abandoned(database_url: str) -> None:
+    driver = InterceptingDriver()
+    async with Database(database_url, wrap_driver=driver) as database, asyncio.timeout(5):
+        driver.before_statement = asyncio.Event().wait
+        bench = WorkerBench(database, shutdown_timeout=timedelta(milliseconds=50))
+        with structlog.testing.capture_logs() as logs:
+            async with bench.running_worker():
+                await wait_until(lambda: driver.running == 1)
+
+    assert [entry["event"] for entry in logs] == ["shutdown timeout exceeded"]
+
+
+async def test_worker_that_is_stopped_before_it_starts_claims_nothing(database: Database) -> None:
+    sent = await add_sent_post(database, "acme")
+    async with WorkerBench(database).running_worker():
+        pass
+
+    assert await sent.state() == queued()
 
 
 async def test_attempt_that_outlasts_the_shutdown_timeout_is_left_to_its_lease(
