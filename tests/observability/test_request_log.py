@@ -88,32 +88,6 @@ def test_terminated_server_has_logged_every_finished_request(start_server: Serve
     assert sorted(logged) == sorted(response.headers["X-Request-Id"] for response in responses)
 
 
-def request_counts(server: ServerProcess) -> dict[str, float]:
-    """Number of finished requests by route."""
-    counts: dict[str, float] = {}
-    for labels, count in REQUEST_COUNT.findall(server.get("/metrics").text):
-        (route,) = re.findall(r'route="(.+?)"', labels)
-        counts[route] = counts.get(route, 0) + float(count)
-    return counts
-
-
-@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_metrics_of_two_processes_have_all_requests_within_a_second(
-    start_server: ServerStarter,
-) -> None:
-    server = start_server("--demo", start=spawn, RATE_LIMIT="off", WORKERS="2")
-    server.wait_until_ready()
-    with ThreadPoolExecutor(4) as executor:
-        list(executor.map(lambda _number: server.get("/v1/me", DEMO_KEY), range(40)))
-
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    time.sleep(1)
-    while request_counts(server)["/v1/me"] < 40:
-        assert time.monotonic() < deadline
-    assert request_counts(server)["/v1/me"] == 40
-    server.stop()
-
-
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_address_from_a_trusted_proxy_is_redacted_and_forges_no_line(
     start_server: ServerStarter,
