@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.asgi import create_app
-from app.db.core.database import Database, ReadDriver
+from app.db.core.database import Database
 from app.db.core.statements import AnyRow, AnySelect, CompiledStatement, Record, Statement
 from app.db.core.tenancy import WorkspaceIdOrParam
 from app.db.migrations import SchemaMismatch, migrate
@@ -31,6 +31,7 @@ from tests.clients import (
     client_for,
     wait_for_startup_reads,
 )
+from tests.db.core.intercepting_driver import WrappingDriver
 from tests.db.core.test_database import MINUTE_LONG_STATEMENT, only_on_sqlite
 from tests.db.core.test_sqlite import analysed_tables
 from tests.factories import (
@@ -69,6 +70,7 @@ def assert_error_envelope(
     }
 
 
+DISK_ERROR = ServiceUnavailable("The disk is gone.")
 MASKED = (
     "Something went wrong on this server. Try again; if it stays, give its operator the request id."
 )
@@ -115,38 +117,17 @@ async def test_operator_routes_allow_get_and_head_only(database: Database, path:
 
 
 async def test_configured_origins_may_call_and_read_headers(database: Database) -> None:
-    origin = "https://app.example.com"
-    settings = read_settings({"CORS_ORIGINS": origin, "RATE_LIMIT": "1/hour"})
-    preflight = {"Access-Control-Request-Method": "POST"}
-    async with app_client(database, token=await add_key(database), settings=settings) as client:
-        refused = await client.request(
-            "OPTIONS", "/graphql", headers={"Origin": "https://evil.example", **preflight}
-        )
-        responses = [
-            await client.request("OPTIONS", "/graphql", headers={"Origin": origin, **preflight}),
-            await client.get("/graphql?query={__typename}", headers={"Origin": origin}),
-            await client.get("/graphql?query={__typename}", headers={"Origin": origin}),
-            await client.with_token(None).get("/graphql", headers={"Origin": origin}),
-            await client.get("/nowhere", headers={"Origin": origin}),
-        ]
-
-    assert refused.status_code == 400
-    assert "Access-Control-Allow-Origin" not in refused.headers
-    assert [response.status_code for response in responses] == [200, 200, 429, 401, 404]
-    for response in responses:
-        assert response.headers["Access-Control-Allow-Origin"] == origin
-        assert "Access-Control-Allow-Credentials" not in response.headers
-    for response in responses[1:]:
-        exposed = set(response.headers["Access-Control-Expose-Headers"].split(", "))
-        assert exposed >= {"X-Request-Id", "X-RateLimit-Remaining", "Retry-After"}
-
-
-async def test_running_service_is_alive_and_ready(database: Database) -> None:
-    async with app_client(database) as client:
-        alive, ready = await client.get("/livez"), await client.get("/readyz")
-
-    assert (alive.status_code, alive.json()) == (200, {"status": "alive"})
-    assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
+    settings = read_settings({"CORS_ORIGINS": "https://app.example.com", "RATE_LIMIT": "off"})
+    async with app_client(database, settings=settings) as client:
+        for origin, status in (("https://app.example.com", 200), ("https://evil.example", 400)):
+            headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+            preflight = await client.request("OPTIONS", "/graphql", headers=headers)
+            response = await client.get("/graphql", headers={"Origin": origin})
+            assert (preflight.status_code, response.status_code) == (status, 401)
+            for each in (preflight, response):
+                allowed = each.headers.get("Access-Control-Allow-Origin")
+                assert allowed == (origin if status == 200 else None)
+                assert "Access-Control-Allow-Credentials" not in each.headers
 
 
 @pytest.fixture
@@ -172,7 +153,8 @@ async def test_lost_database_is_503_with_retry_after(
     database = Database(url)
     await migrate(database, now=NOW, random_bytes=bytes)
     async with database, app_client(database, token=await add_key(database)) as client:
-        assert (await client.get("/readyz")).status_code == 200
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
         await wait_for_startup_reads(database)
         await database.read_engine.dispose()  # open connections may outlive the file
         await asyncio.to_thread(remove)
@@ -180,7 +162,7 @@ async def test_lost_database_is_503_with_retry_after(
         graphql, rest = await client.get("/graphql?query={__typename}"), await client.get("/v1/me")
 
     message = "The database did not answer in time. Try again in a moment."
-    assert alive.status_code == 200
+    assert (alive.status_code, alive.json()) == (200, {"status": "alive"})
     assert (ready.status_code, ready.json()) == (503, {"status": "unavailable", "reason": message})
     assert (graphql.status_code, graphql.headers["Retry-After"]) == (503, "2")
     extensions = {"code": "SERVICE_UNAVAILABLE", "retryAfter": 2}
@@ -272,16 +254,16 @@ async def test_metrics_count_overdue_destinations_of_all_workspaces(database: Da
 
 
 async def test_metrics_work_without_database(database_url: str) -> None:
-    database = UnreliableDatabase(database_url)
+    database = FailingDatabase(database_url)
     async with database, app_client(database) as client:
         assert await overdue_metrics(client) == "0.0"
-        database.is_failing = True
+        database.error = DISK_ERROR
         with structlog.testing.capture_logs() as logs:
             assert await overdue_metrics(client) is None
         assert [log["event"] for log in logs if log["log_level"] == "warning"] == [
             "overdue destinations not counted"
         ]
-        database.is_failing = False
+        database.error = None
 
 
 @pytest.mark.parametrize("prefix", ["", "/post-results"])
@@ -335,22 +317,27 @@ async def test_service_starts_during_write_of_other_process(
     assert await analysed_tables(database) == set()
 
 
-class UnreliableDatabase(Database):
-    """A database whose reads over all workspaces fail while `is_failing`."""
+class FailingDatabase(Database):
+    """A database whose reads over all workspaces raise `error`, unless it is None."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.is_failing = False
+        self.error: Exception | None = None
         self.read_counts: Counter[object] = Counter()
         """Number of reads by task."""
 
     @asynccontextmanager
     async def unscoped_connection(self) -> AsyncIterator[AsyncConnection]:
         self.read_counts[asyncio.current_task()] += 1
-        if self.is_failing:
-            raise ServiceUnavailable("The disk is gone.")
+        if self.error is not None:
+            raise self.error
         async with super().unscoped_connection() as connection:
             yield connection
+
+    async def fetch_unscoped(self, statement: Statement, **values: object) -> AnyRow | None:
+        if self.error is not None:
+            raise self.error
+        return await super().fetch_unscoped(statement, **values)
 
     async def wait_for_reads(self) -> None:
         """Wait until both periodic readers have started, finished and started again."""
@@ -363,11 +350,11 @@ class UnreliableDatabase(Database):
 
 
 async def test_repeated_maintenance_failure_is_logged_once(database_url: str) -> None:
-    database = UnreliableDatabase(database_url)
+    database = FailingDatabase(database_url)
     with structlog.testing.capture_logs() as logs:
         async with database, app_client(database, maintenance_interval=timedelta(milliseconds=1)):
-            for is_failing in (False, True, False, True, False):
-                database.is_failing = is_failing
+            for error in (None, DISK_ERROR, None, DISK_ERROR, None):
+                database.error = error
                 await database.wait_for_reads()
 
     failures = Counter(
@@ -381,40 +368,29 @@ async def test_repeated_maintenance_failure_is_logged_once(database_url: str) ->
     }
 
 
-class StallingDriver:
-    """A driver that replaces one statement by one that takes a minute, after `statements_left` others."""
+@dataclass(slots=True)
+class StallingDriver(WrappingDriver):
+    """Replaces one statement by one that takes a minute, after `statements_left` others."""
 
-    def __init__(self, statements_left: int) -> None:
-        self._statements_left = statements_left
-        self._driver: ReadDriver | None = None
-        self.is_stalled = asyncio.Event()
-        self.was_cancelled = asyncio.Event()
-
-    def __call__(self, driver: ReadDriver) -> ReadDriver:
-        self._driver = driver
-        return self
+    statements_left: int
+    is_stalled: asyncio.Event = field(default_factory=asyncio.Event)
+    was_cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def fetch(
-        self, query: CompiledStatement, arguments: Sequence[object]
+        self, statement: CompiledStatement, arguments: Sequence[object]
     ) -> Sequence[Record]:
-        assert self._driver is not None
-        if "FROM api_key" in query.sql.replace("\n", ""):
-            return await self._driver.fetch(query, arguments)
-        self._statements_left -= 1
-        if self._statements_left != -1:
-            return await self._driver.fetch(query, arguments)
+        if "FROM api_key" in statement.sql.replace("\n", ""):
+            return await self.driver.fetch(statement, arguments)
+        self.statements_left -= 1
+        if self.statements_left != -1:
+            return await self.driver.fetch(statement, arguments)
         self.is_stalled.set()
+        slow = replace(statement, sql=str(MINUTE_LONG_STATEMENT), batch=None)
         try:
-            return await self._driver.fetch(
-                replace(query, sql=str(MINUTE_LONG_STATEMENT), batch=None), ()
-            )
+            return await self.driver.fetch(slow, ())
         except asyncio.CancelledError:
             self.was_cancelled.set()
             raise
-
-    async def close(self) -> None:
-        assert self._driver is not None
-        await self._driver.close()
 
 
 def stalling_database(url: str, *, statements_before: int) -> tuple[Database, StallingDriver]:
@@ -512,28 +488,10 @@ async def test_unexpected_field_error_is_masked(database_url: str) -> None:
     }
 
 
-class BrokenDatabase(Database):
-    """A database that raises an unexpected exception while `is_broken`."""
-
-    is_broken = False
-
-    @asynccontextmanager
-    async def unscoped_connection(self) -> AsyncIterator[AsyncConnection]:
-        if self.is_broken:
-            raise LookupError("SELECT secret FROM sqlite in /app/db.py")
-        async with super().unscoped_connection() as connection:
-            yield connection
-
-    async def fetch_unscoped(self, statement: Statement, **values: object) -> AnyRow | None:
-        if self.is_broken:
-            raise LookupError("SELECT secret FROM sqlite in /app/db.py")
-        return await super().fetch_unscoped(statement, **values)
-
-
 async def test_unexpected_error_is_masked_in_every_api(database_url: str) -> None:
-    database = BrokenDatabase(database_url)
+    database = FailingDatabase(database_url)
     async with database, app_client(database, token=await add_key(database)) as client:
-        database.is_broken = True
+        database.error = LookupError("SELECT secret FROM sqlite in /app/db.py")
         responses = [await client.get(path) for path in ("/graphql", "/v1/me", "/readyz")]
 
     assert [response.status_code for response in responses] == [500, 500, 500]

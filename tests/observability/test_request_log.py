@@ -78,8 +78,7 @@ async def test_requests_are_logged_before_a_failed_shutdown(
 
 
 def test_terminated_server_has_logged_every_finished_request(start_server: ServerStarter) -> None:
-    server = start_server("--demo", RATE_LIMIT="off")
-    server.wait_until_ready()
+    server = start_server.ready("--demo", RATE_LIMIT="off")
     with ThreadPoolExecutor(4) as executor:
         responses = list(executor.map(lambda _number: server.get("/v1/me", DEMO_KEY), range(30)))
     server.stop()
@@ -92,8 +91,7 @@ def test_terminated_server_has_logged_every_finished_request(start_server: Serve
 def test_address_from_a_trusted_proxy_is_redacted_and_forges_no_line(
     start_server: ServerStarter,
 ) -> None:
-    server = start_server(TRUSTED_PROXIES="127.0.0.1")
-    server.wait_until_ready()
+    server = start_server.ready(TRUSTED_PROXIES="127.0.0.1")
     for address in ("203.0.113.7", DEMO_KEY, "x\x85\x9b2K forged"):
         httpx.get(
             f"{server.url}/livez",
