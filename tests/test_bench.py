@@ -47,7 +47,7 @@ from tests.bench.ratio import (
 )
 from tests.bench.report import render_report
 from tests.bench.requests import GRAPHQL, POST_RESULTS_QUERY, POSTS_QUERY, QUERIES
-from tests.bench.results import Results
+from tests.bench.results import Results, Verdict, verdicts
 from tests.bench.rounds import ResponseMismatch, start_all, verify_all
 from tests.bench.scaling import CostByScale
 from tests.bench.servers import run_contender
@@ -224,7 +224,35 @@ def test_ratio_is_that_of_the_medians() -> None:
     assert results.ratio("Q1", _post_results_name(SQLITE), YOGA) is None
 
 
-def test_report_contains_results_and_ratios() -> None:
+def test_goal_is_met_at_its_bound() -> None:
+    results = _make_results(
+        {
+            "Q1": {
+                _post_results_name(POSTGRESQL): [60],
+                YOGA: [10],
+                Name("postgraphile", POSTGRESQL): [12.5],
+            },
+            "R1": {_post_results_name(SQLITE): [59], Name(FIXED_BODY, NO_ENGINE): [100]},
+        },
+        {
+            _post_results_name(POSTGRESQL): Memory(peak=110, private=40),
+            _post_results_name(SQLITE): Memory(peak=111, private=40),
+        },
+    )
+
+    measured = [verdict for verdict in verdicts(results) if verdict.is_met is not None]
+
+    assert measured == [
+        Verdict("Q1 postgresql ≥ 6 × yoga postgresql", "6.00 ×", is_met=True),
+        Verdict("Q1 postgresql ≥ 5 × postgraphile postgresql", "4.80 ×", is_met=False),
+        Verdict("R1 sqlite ≥ 60% of fixed-body", "59%", is_met=False),
+        Verdict("peak memory sqlite ≤ 110 MB", "111 MB", is_met=False),
+        Verdict("Q1 postgresql p99 ≤ 1.2 × the best peer", "0.21 ×", is_met=True),
+        Verdict("peak memory postgresql ≤ 110 MB", "110 MB", is_met=True),
+    ]
+
+
+def test_report_contains_measured_and_unmeasured_goals() -> None:
     results = _make_results(
         {
             "Q1": {YOGA: [10], _post_results_name(POSTGRESQL): [60, 50, 70]},
@@ -241,8 +269,9 @@ def test_report_contains_results_and_ratios() -> None:
             _post_results_name(POSTGRESQL): Memory(peak=90.6, private=55),
         },
     )
+    all_verdicts = [Verdict("a goal", "7 ×", is_met=False), Verdict("another")]
 
-    assert list(render_report(results, {"cores": "2"})) == [
+    assert list(render_report(results, all_verdicts, {"cores": "2"})) == [
         "",
         "### Q1: one post's results",
         "",
@@ -270,6 +299,11 @@ def test_report_contains_results_and_ratios() -> None:
         "| yoga postgresql | 6.00 | 6.00 | 100.00 |  |  |  | 80 | 60 |",
         "| post-results postgresql | 1.00 | 1.00 | 16.67 | 1.00 | 1.00 | 12.50 | 91 | 55 |",
         "| post-results sqlite |  |  |  | 1.00 | 1.00 | 20.00 | 91 | 50 |",
+        "",
+        "### Goals",
+        "",
+        "- a goal · 7 × · **not met**",
+        "- another · not measured · –",
         "",
         "### Machine and versions",
         "",

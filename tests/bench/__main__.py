@@ -22,7 +22,7 @@ from tests.bench.contender_list import ENGINES, FIXED_BODY, POSTGRESQL, contende
 from tests.bench.load import Load
 from tests.bench.report import render_report
 from tests.bench.requests import QUERIES
-from tests.bench.results import Results
+from tests.bench.results import Results, verdicts
 from tests.bench.rounds import (
     ResponseMismatch,
     choose_cores,
@@ -73,6 +73,7 @@ def as_json(results: Results, versions: Mapping[str, str]) -> str:
         "rounds": rounds,
         "peak_memory_mb": {str(name): memory.peak for name, memory in results.memory.items()},
         "private_memory_mb": {str(name): memory.private for name, memory in results.memory.items()},
+        "goals": [*map(asdict, verdicts(results))],
         "versions": versions,
     }
     return json.dumps(report, indent=2)
@@ -113,7 +114,7 @@ def main(
             click.echo(str(error), err=True)
             sys.exit(1)
         versions = dict(machine.describe_machine(urls.get(POSTGRESQL)))
-    for line in render_report(results, versions):
+    for line in render_report(results, verdicts(results), versions):
         click.echo(line)
     if json_file is not None:
         json_file.write_text(as_json(results, versions))

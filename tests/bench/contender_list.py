@@ -27,6 +27,14 @@ POST_RESULTS_BARE = "post-results-bare"
 """Without access log and rate limits."""
 FIXED_BODY = "fixed-body"
 DATA_LIMIT = "data-limit"
+GRAPHQL_PEERS = (
+    "mercurius-loaders",
+    "mercurius-prefetch",
+    "mercurius-join",
+    "yoga",
+    "postgraphile",
+)
+"""GraphQL servers that a user could choose instead."""
 
 
 class Name(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from tests.bench.contender_list import ENGINES, NO_ENGINE, POST_RESULTS_SERVER, Name
 from tests.bench.requests import QUERIES
-from tests.bench.results import Results
+from tests.bench.results import Results, Verdict
 
 _TITLES = {
     "Q1": "Q1: one post's results",
@@ -25,6 +25,7 @@ _COLUMNS = (
 
 def render_report(
     results: Results,
+    verdicts: Iterable[Verdict],
     machine: Mapping[str, str],
 ) -> Iterator[str]:
     """Lines of the report."""
@@ -33,8 +34,15 @@ def render_report(
             yield from ("", f"### {_TITLES[query]}", "", *_results_table(results, query))
     yield from ("", "### post-results ÷ server, on the same engine", "")
     yield from (_COMPARISON_LEGEND, "", *_comparison_table(results))
+    yield from ("", "### Goals", "")
+    for verdict in verdicts:
+        label = _VERDICT_LABELS[verdict.is_met]
+        yield f"- {verdict.goal} · {verdict.measured or 'not measured'} · {label}"
     yield from ("", "### Machine and versions", "")
     yield from (f"- {name} {value}" for name, value in machine.items())
+
+
+_VERDICT_LABELS = {True: "met", False: "**not met**", None: "–"}
 
 
 def _results_table(results: Results, query: str) -> Iterator[str]:
