@@ -327,11 +327,11 @@ class FailingDatabase(Database):
         """Number of reads by task."""
 
     @asynccontextmanager
-    async def unscoped_connection(self) -> AsyncIterator[AsyncConnection]:
+    async def read_connection(self) -> AsyncIterator[AsyncConnection]:
         self.read_counts[asyncio.current_task()] += 1
         if self.error is not None:
             raise self.error
-        async with super().unscoped_connection() as connection:
+        async with super().read_connection() as connection:
             yield connection
 
     async def fetch_unscoped(self, statement: Statement, **values: object) -> AnyRow | None:

@@ -203,7 +203,7 @@ async def count_lock_waits(database: Database) -> int:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         return await connection.scalar(statement) or 0
 
 

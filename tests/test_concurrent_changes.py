@@ -58,7 +58,7 @@ async def read_until_end(
     database: Database, workspace: WorkspaceId, event_filter: EventFilter, size: int
 ) -> list[StoredEvent]:
     """Read page by page until the end event."""
-    reader = database.read(workspace)
+    reader = database.reader(workspace)
     after = FEED_START
     received: list[StoredEvent] = []
     while not received or received[-1].kind is not END_EVENT_KIND:
@@ -144,7 +144,7 @@ async def missed_beside_slow_writer(database: Database, writers: Database) -> li
         quick = both.create_task(append_test_events(writers, workspace, numbered_events(1)))
         while not quick.done() and not await count_lock_waits(database):
             pass
-        reader = database.read(workspace)
+        reader = database.reader(workspace)
         first = await read_events(reader, None, ALL_CHANGES, limit=9)
         may_end.set()
     read_seqs = seqs_per_page(

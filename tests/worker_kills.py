@@ -172,7 +172,7 @@ async def _add_due_posts(
 async def _count_open(database: Database) -> int:
     """Number of destinations without a final outcome."""
     is_open = Destination.outcome.in_([Outcome.NONE, Outcome.UNKNOWN])
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         return await connection.scalar(select(func.count()).where(is_open)) or 0
 
 
@@ -188,7 +188,7 @@ async def _wait_until_settled(database: Database) -> int:
 
 async def _count_results(database: Database, sandbox: SandboxStore) -> WorkerKillResults:
     is_published = Destination.status == DestinationStatus.PUBLISHED
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         published = set(await connection.scalars(select(Destination.id).where(is_published)))
         unknown = await connection.scalar(
             select(func.count()).where(Attempt.outcome == Outcome.UNKNOWN)

@@ -79,7 +79,7 @@ async def test_documented_example_has_its_results_and_dates_at_every_load_time(
     database: Database, now: datetime
 ) -> None:
     await load_demo_data(database, now=now)
-    reader = database.read(DEMO_WORKSPACE_ID)
+    reader = database.reader(DEMO_WORKSPACE_ID)
     post = (await load_posts(reader, [EXAMPLE]))[EXAMPLE]
     names = {account.id: account.account_name for account in await all_accounts(reader)}
 
@@ -158,7 +158,7 @@ async def test_change_feed_has_an_event_for_every_post_destination_and_account(
     await load_demo_data(database)
     rows = await all_rows(database)
     page = await read_events(
-        database.read(DEMO_WORKSPACE_ID), None, EventFilter(), limit=len(rows["event"])
+        database.reader(DEMO_WORKSPACE_ID), None, EventFilter(), limit=len(rows["event"])
     )
     assert Counter(change.kind for change in page.events) == {
         EventKind.ACCOUNT_CONNECTED: len(rows["account"]),
@@ -192,7 +192,7 @@ async def test_only_the_latest_token_is_valid_and_reads_writes_and_publishes(
     assert await scopes_of_token(database, OTHER_TOKEN, LATER) == scopes
     after = await all_rows(database)
     assert before | {"api_key": after["api_key"]} == after
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         keys = await connection.execute(
             select(ApiKey.name, ApiKey.revoked_at).order_by(ApiKey.created_at)
         )
@@ -210,7 +210,7 @@ async def test_keys_with_other_names_or_in_other_workspaces_stay_valid(database:
         await add_api_key(database, other_workspace, name="demo"),
     ]
     await load_demo_data(database, token=OTHER_TOKEN, now=LATER)
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         revoked = await connection.scalars(
             select(ApiKey.revoked_at).where(ApiKey.id.in_([key.id for key in others]))
         )
@@ -252,7 +252,7 @@ async def test_workspace_with_the_same_name_stops_the_load(database: Database) -
 
 async def test_accounts_have_every_kind_of_health(database: Database) -> None:
     await load_demo_data(database)
-    reader = database.read(DEMO_WORKSPACE_ID)
+    reader = database.reader(DEMO_WORKSPACE_ID)
     accounts = await all_accounts(reader)
     ids = [account.id for account in accounts]
     activities = await activity_by_account_id(reader, ids, NOW - ACTIVITY_WINDOW)

@@ -182,7 +182,7 @@ async def destination_states(
     database: Database, workspace: WorkspaceId, *posts: PostId
 ) -> list[DestinationState]:
     """States of the posts' destinations, in order."""
-    loaded = await load_posts(database.read(workspace), posts)
+    loaded = await load_posts(database.reader(workspace), posts)
     return [destination.state for post in posts for destination in loaded[post].destinations]
 
 

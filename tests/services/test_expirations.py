@@ -75,7 +75,7 @@ async def run_in_four_processes(
 
 async def changed_destinations(database: Database, operation: str) -> list[object]:
     """Destinations of the events that the server has written for this operation."""
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         rows = await connection.execute(
             select(Event.destination_id, Event.payload).where(
                 Event.kind == "destination.changed", Event.actor_key_id.is_(None)
@@ -99,7 +99,7 @@ async def add_leases(database: Database, posts: int) -> None:
 
 
 async def destination_outcomes(database: Database) -> Counter[tuple[object, ...]]:
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         rows = await connection.execute(
             select(Destination.status, Destination.outcome, Destination.error_code)
         )
@@ -140,7 +140,7 @@ async def test_concurrent_processes_settle_each_lease_once(
     assert await destination_outcomes(database) == {RELEASED_OUTCOME: 10, UNKNOWN_OUTCOME: 10}
     settled = await changed_destinations(database, "loseLease")
     assert len(settled) == len(set(settled)) == 20
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         attempt_outcomes = Counter(await connection.scalars(select(Attempt.outcome)))
     assert attempt_outcomes == {"unknown": 10}
     assert len(await claim(database, now=NOW + MINUTE)) == 10
@@ -210,7 +210,7 @@ async def test_locked_post_delays_no_other_post(database: Database, database_url
 
 async def auth_failures(database: Database) -> list[tuple[WorkspaceId, int, str | None]]:
     """Workspace, account and error of the destinations that failed as AUTH, in order."""
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         rows = await connection.execute(
             select(Destination.workspace_id, Destination.account_id, Destination.error)
             .where(Destination.error_code == "AUTH")

@@ -60,7 +60,7 @@ async def add_claim(tenant: Tenant) -> Claim:
 
 async def attempt_log(database: Database, lease: Lease) -> list[tuple[object, ...]]:
     """Kind, number, fence and outcome of each attempt, and which evidence counts."""
-    reader = database.read(lease.workspace_id)
+    reader = database.reader(lease.workspace_id)
     attempts = await load_attempts(reader, lease.destination_id)
     evidence = await load_evidence(reader, lease.destination_id)
     counted = {item.fence: item.counted for item in evidence}
@@ -129,7 +129,7 @@ async def test_second_publication_is_one_duplicate(acme: Tenant) -> None:
         ("late", None, 2, "published", False),
         ("regular", 1, 2, "unknown", False),
     ]
-    async with acme.database.unscoped_connection() as connection:
+    async with acme.database.read_connection() as connection:
         kinds = list(await connection.scalars(select(Event.kind).order_by(Event.seq)))
     assert kinds.count("destination.duplicated") == 1
     assert await find_problems(acme.database) == []
@@ -144,7 +144,7 @@ async def test_first_auth_failure_blocks_the_account(acme: Tenant) -> None:
         await report_failed(
             acme.database, c.lease, make_failure(ErrorCategory.AUTH), NOW + seconds * SECOND
         )
-    async with acme.database.unscoped_connection() as connection:
+    async with acme.database.read_connection() as connection:
         since = await connection.scalar(select(Account.needs_reconnection_since))
     assert since == NOW + SECOND
     assert await claim(acme.database, now=NOW + MINUTE) == []
@@ -347,7 +347,7 @@ async def test_external_attempt_is_recorded_once(acme: Tenant, database_url: str
         )
 
     assert sorted(result.receipt for result in results) == ["recorded", *["repeated"] * 7]
-    reader = acme.database.read(acme.workspace)
+    reader = acme.database.reader(acme.workspace)
     (attempt,) = await load_attempts(reader, post.destinations[0])
     assert (attempt.kind, attempt.attempt_key, attempt.worker, attempt.started_at) == (
         AttemptKind.REGULAR,

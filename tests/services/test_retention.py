@@ -79,7 +79,7 @@ async def test_newest_expired_event_and_all_after_it_are_retained(database: Data
 
 async def test_cursor_stays_valid_while_little_happens(database: Database) -> None:
     workspace = await add_workspace(database)
-    reader = database.read(workspace)
+    reader = database.reader(workspace)
     await append_test_events(database, workspace, numbered_events(3), occurred_at=EXPIRED_AT)
     await prune(database)
     seen_all = FeedPosition(3, EXPIRED_AT)
@@ -159,7 +159,7 @@ async def add_keys(database: Database, workspace: WorkspaceId, *expiries: dateti
 
 
 async def stored_keys(database: Database) -> list[datetime]:
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         return list(
             await connection.scalars(
                 select(IdempotencyKey.expires_at).order_by(IdempotencyKey.expires_at)

@@ -26,7 +26,7 @@ UNREPORTED_COLUMNS = {
 
 
 async def events_after(database: Database, workspace: WorkspaceId, seq: int) -> Sequence[Any]:
-    reader = database.read(workspace)
+    reader = database.reader(workspace)
     return await reader.rows(
         select(*Event.__table__.columns).where(Event.seq > seq).order_by(Event.seq)
     )
@@ -35,7 +35,7 @@ async def events_after(database: Database, workspace: WorkspaceId, seq: int) -> 
 async def stored_rows(database: Database, workspace: WorkspaceId) -> dict[RowKey, RowValues]:
     """Stored posts, destinations and accounts as JSON values."""
     rows: dict[RowKey, RowValues] = {}
-    reader = database.read(workspace)
+    reader = database.reader(workspace)
     for model in (Post, Destination, Account):
         for row in await reader.rows(select(*model.__table__.columns)):
             columns = {column.name: getattr(row, column.name) for column in model.__table__.columns}

@@ -124,7 +124,7 @@ class ModelMachine(RuleBasedStateMachine):
             assert self.run(find_problems_in_publishing(self._database)) == []
 
     async def _load(self, ids: Collection[PostId]) -> dict[PostId, Post]:
-        reader = self._database.read(self.workspace)
+        reader = self._database.reader(self.workspace)
         return await load_posts(reader, ids)
 
     @rule(duration=st.sampled_from([timedelta(minutes=1), timedelta(hours=2), timedelta(hours=25)]))

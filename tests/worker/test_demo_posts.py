@@ -66,10 +66,10 @@ async def _sent_results(database: Database) -> list[SentResult]:
         .join(Destination, Destination.account_id == Account.id)
         .where(Destination.platform == "sandbox")
     )
-    rows = await database.read(DEMO_WORKSPACE_ID).rows(statement)
+    rows = await database.reader(DEMO_WORKSPACE_ID).rows(statement)
     return [(row.account_name, str(row.status), row.error_code, row.attempts) for row in rows]
 
 
 async def _accounts(database: Database) -> set[tuple[int, str | None]]:
     statement = select(Account.id, Account.account_name)
-    return {tuple(row) for row in await database.read(DEMO_WORKSPACE_ID).rows(statement)}
+    return {tuple(row) for row in await database.reader(DEMO_WORKSPACE_ID).rows(statement)}

@@ -149,7 +149,7 @@ class SentPost:
     id: DestinationId
 
     async def state(self) -> DestinationState:
-        reader = self.database.read(self.workspace)
+        reader = self.database.reader(self.workspace)
         posts = await load_posts(reader, [self.post])
         return posts[self.post].destination(self.id).state
 
@@ -163,7 +163,7 @@ class SentPost:
                 await asyncio.sleep(0.01)
 
     async def attempts(self) -> Sequence[Attempt]:
-        reader = self.database.read(self.workspace)
+        reader = self.database.reader(self.workspace)
         attempts = await load_attempts(reader, self.id)
         return sorted(attempts, key=lambda attempt: (attempt.number is None, attempt.number))
 

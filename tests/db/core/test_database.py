@@ -50,12 +50,12 @@ def build_workspace(name: str) -> Workspace:
 
 
 async def workspace_names(database: Database) -> list[str]:
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         return list(await connection.scalars(select(Workspace.name).order_by(Workspace.name)))
 
 
 async def event_seq(database: Database, workspace_id: WorkspaceId) -> int | None:
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         return await connection.scalar(
             select(Workspace.event_seq).where(Workspace.id == workspace_id)
         )
@@ -64,7 +64,7 @@ async def event_seq(database: Database, workspace_id: WorkspaceId) -> int | None
 async def test_reader_cannot_write(database: Database) -> None:
     await add_workspace(database, name="before")
 
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         with pytest.raises(DBAPIError):
             await connection.execute(update(Workspace).values(name="after"))
     with pytest.raises(DBAPIError):
@@ -188,7 +188,7 @@ async def test_statement_over_the_timeout_is_unavailable(short_timeout_database:
     with pytest.raises(ServiceUnavailable):
         await short_timeout_database.write(work)
     with pytest.raises(ServiceUnavailable):
-        async with short_timeout_database.unscoped_connection() as connection:
+        async with short_timeout_database.read_connection() as connection:
             await connection.execute(MINUTE_LONG_STATEMENT)
 
     assert await workspace_names(short_timeout_database) == []
@@ -197,7 +197,7 @@ async def test_statement_over_the_timeout_is_unavailable(short_timeout_database:
 async def test_timeout_applies_to_each_statement_separately(
     short_timeout_database: Database,
 ) -> None:
-    async with short_timeout_database.unscoped_connection() as connection:
+    async with short_timeout_database.read_connection() as connection:
         for _ in range(20):
             await connection.execute(slow_statement(100_000))
 
@@ -209,7 +209,7 @@ async def test_snapshot_has_no_statement_timeout(short_timeout_database: Databas
     assert time.monotonic() - started > SHORT_TIMEOUT.total_seconds()
 
     with pytest.raises(ServiceUnavailable):
-        async with short_timeout_database.unscoped_connection() as connection:
+        async with short_timeout_database.read_connection() as connection:
             await connection.execute(MINUTE_LONG_STATEMENT)
 
 
@@ -218,7 +218,7 @@ async def test_cancelled_read_interrupts_its_statement_and_releases_its_connecti
     database: Database, database_url: str, loop_steps: int
 ) -> None:
     async def read() -> None:
-        async with single.unscoped_connection() as connection:
+        async with single.read_connection() as connection:
             await connection.execute(MINUTE_LONG_STATEMENT)
 
     async with Database(database_url, pool_size=1, timeout=timedelta(minutes=5)) as single:
@@ -251,7 +251,7 @@ async def test_lock_held_over_the_timeout_is_unavailable(
 
 
 async def test_exhausted_pool_is_unavailable_and_recovers(short_timeout_database: Database) -> None:
-    async with short_timeout_database.unscoped_connection():
+    async with short_timeout_database.read_connection():
         with pytest.raises(ServiceUnavailable) as refusal:
             await short_timeout_database.ping()
 
@@ -266,7 +266,7 @@ async def test_pool_of_one_serves_many_readers_and_writers(
         workspace_id = await add_workspace(database)
 
         async def read() -> int:
-            reader = single.read(workspace_id)
+            reader = single.reader(workspace_id)
             return await reader.count(select(func.count()).select_from(Post))
 
         async def write() -> int:
@@ -389,7 +389,7 @@ async def test_failed_schema_change_is_rolled_back_and_foreign_keys_stay_enforce
     with pytest.raises(LookupError, match="half way"):
         await change_and_fail()
 
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         with pytest.raises(DBAPIError, match="half"):
             await connection.execute(text("SELECT * FROM half"))
     with pytest.raises(INTEGRITY_ERRORS):
@@ -422,7 +422,7 @@ async def test_stored_values_are_read_unchanged(database: Database) -> None:
         created_at=NOW + timedelta(microseconds=1999),
     )
 
-    reader = database.read(workspace_id)
+    reader = database.reader(workspace_id)
     row = await reader.first(
         select(Post.platform_content, Post.created_at).where(Post.id == post.id)
     )

@@ -61,7 +61,7 @@ class SortedPosts:
         self, column: InstrumentedAttribute[Any], direction: Direction, request: PageRequest
     ) -> tuple[list[KeysetPosition], Page]:
         order = Order(column, Post.id, direction)
-        reader = self.database.read(self.workspace_id)
+        reader = self.database.reader(self.workspace_id)
         statement = select(Post.id, column.label("value"))
         page = await read_page(
             reader, partial(slice_statement, statement, order), {}, order, request

@@ -161,7 +161,7 @@ async def test_only_connections_of_batches_use_generic_plans(database_url: str) 
     one = f"SELECT {values} WHERE $1::int > 0 AND $2::uuid IS NOT NULL"
     stub = PointReadStub(one, f"SELECT {values}, number {REQUESTS}")
     async with Database(database_url, wrap_driver=stub) as database:
-        reader = database.read(WORKSPACE)
+        reader = database.reader(WORKSPACE)
 
         assert await read_id(reader) == "auto, 10s"
         assert await read_together(reader, 2) == ["force_generic_plan, 10s"] * 2
@@ -197,7 +197,7 @@ async def test_list_of_one_key_runs_in_a_batch(
     one = "SELECT 1 WHERE $1::int[] IS NOT NULL AND $2::uuid IS NOT NULL"
     statement = Statement(select(Account.id).where(any_of(Account.id, "ids")), point_key="ids")
     async with Database(database_url, wrap_driver=PointReadStub(one)) as database:
-        reader = database.read(WORKSPACE)
+        reader = database.reader(WORKSPACE)
         results = await asyncio.gather(*(reader.rows(statement, ids=ids) for _ in range(2)))
 
     assert [[row.id for row in rows] for rows in results] == [sizes] * 2
@@ -216,7 +216,7 @@ async def test_failing_request_of_a_batch_fails_alone(
     async with Database(database_url) as opened:
         with structlog.testing.capture_logs() as logs:
             results = await asyncio.gather(
-                *(read_id(opened.read(workspace), statement, number) for number in range(1, 6)),
+                *(read_id(opened.reader(workspace), statement, number) for number in range(1, 6)),
                 return_exceptions=True,
             )
 
@@ -341,7 +341,7 @@ async def test_restart_of_the_server_causes_errors_only_while_it_is_down(
 ) -> None:
     with local_server() as server:
         async with Database(server.url, wrap_driver=stub) as database:
-            reader = database.read(WORKSPACE)
+            reader = database.reader(WORKSPACE)
             assert await read_together(reader, 64) == [32] * 64
             await asyncio.to_thread(server.stop)
             with pytest.raises(ServiceUnavailable):
@@ -359,7 +359,7 @@ async def test_driver_waits_for_running_batches_when_it_is_closed(
 ) -> None:
     stub.many = f"{BATCH_SIZE}, pg_sleep(0.2)"
     database = Database(database_url, wrap_driver=stub)
-    reads = [asyncio.create_task(read_id(database.read(WORKSPACE))) for _ in range(40)]
+    reads = [asyncio.create_task(read_id(database.reader(WORKSPACE))) for _ in range(40)]
     await asyncio.sleep(0.1)
     await database.driver.close()
 

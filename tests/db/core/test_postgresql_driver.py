@@ -51,7 +51,7 @@ async def reader(
     async with Database(
         database_url, pool_size=POOL_SIZE, timeout=SHORT_TIMEOUT * 5, wrap_driver=stub_driver
     ) as opened:
-        yield opened.read(workspace)
+        yield opened.reader(workspace)
 
 
 async def count_concurrently(reader: Reader, times: int) -> list[int]:
@@ -220,7 +220,7 @@ def test_driver_can_be_used_in_consecutive_event_loops(database_url: str) -> Non
     async def read() -> int:
         async with database:
             workspace = await add_workspace(database)
-            return await database.read(workspace).count(COUNT_STATEMENT)
+            return await database.reader(workspace).count(COUNT_STATEMENT)
 
     assert [asyncio.run(read()) for _ in range(2)] == [0, 0]
 

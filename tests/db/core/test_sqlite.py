@@ -59,7 +59,7 @@ async def test_schema_change_creates_the_file(missing_database: Database) -> Non
     async with missing_database.schema_transaction() as connection:
         await connection.execute(text("CREATE TABLE made (id INTEGER)"))
 
-    async with missing_database.unscoped_connection() as connection:
+    async with missing_database.read_connection() as connection:
         assert (await connection.execute(text("SELECT * FROM made"))).all() == []
     assert missing_database.missing_file() is None
 
@@ -69,7 +69,7 @@ async def test_cancelled_statement_interrupts_no_later_one(database_url: str) ->
     """Later statements take longer than the interval at which an interrupt is repeated."""
 
     async def read(statement: TextClause) -> object:
-        async with single.unscoped_connection() as connection:
+        async with single.read_connection() as connection:
             return await connection.scalar(statement)
 
     async with Database(database_url, pool_size=1) as single:
@@ -91,7 +91,7 @@ async def test_statement_cancelled_before_it_begins_is_interrupted(database_url:
     is_waiting = asyncio.Event()
 
     async def read() -> None:
-        async with single.unscoped_connection() as connection:
+        async with single.read_connection() as connection:
             await connection.execute(MINUTE_LONG_STATEMENT)
 
     async with Database(database_url, pool_size=1, timeout=timedelta(minutes=5)) as single:
@@ -118,7 +118,7 @@ async def test_statement_cancelled_before_it_begins_is_interrupted(database_url:
 
 async def analysed_tables(database: Database) -> set[str]:
     """Return the tables with planner statistics."""
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         if await connection.scalar(text("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'")):
             return set(await connection.scalars(text("SELECT tbl FROM sqlite_stat1")))
     return set()

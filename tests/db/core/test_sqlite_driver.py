@@ -217,7 +217,7 @@ async def test_statement_over_the_timeout_and_those_behind_it_are_unavailable(
     async with Database(
         database_url, pool_size=1, timeout=SHORT_TIMEOUT, wrap_driver=stub
     ) as opened:
-        reader = opened.read(workspace)
+        reader = opened.reader(workspace)
         async with asyncio.timeout(10):
             results = await asyncio.gather(
                 *(reader.rows(POST_IDS_STATEMENT) for _ in range(3)), return_exceptions=True

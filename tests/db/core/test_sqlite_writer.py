@@ -202,7 +202,7 @@ def begin_write(database: Database) -> Awaitable[object]:
 
 
 def read(database: Database) -> Awaitable[object]:
-    return database.read(WorkspaceId(uuid4())).rows(select(Post.id))
+    return database.reader(WorkspaceId(uuid4())).rows(select(Post.id))
 
 
 def sleep(_database: Database) -> Awaitable[object]:

@@ -43,7 +43,7 @@ async def test_record_has_the_values_that_sqlalchemy_decodes(database: Database)
     await add_row_in_every_table(database)
     for table in TABLES:
         statement = select(*table.c).order_by(*table.primary_key.columns)
-        async with database.unscoped_connection() as connection:
+        async with database.read_connection() as connection:
             expected = [dict(row._mapping) for row in await connection.execute(statement)]
         records = await fetch_rows(database, statement)
         decoded = [{name: getattr(record, name) for name in record.indexes} for record in records]
@@ -159,7 +159,7 @@ async def test_any_of_compares_with_any_number_of_values(
     query = Statement(
         select(Destination.id).where(any_of(column, "values")).order_by(Destination.position)
     )
-    reader = database.read(workspace)
+    reader = database.reader(workspace)
 
     rows = await reader.rows(query, values=values)
     within = await database.write(
@@ -174,14 +174,14 @@ async def test_any_of_compares_with_any_number_of_uuids(database: Database) -> N
     workspace, ids = await add_three_destinations(database)
     query = Statement(select(Destination.id).where(any_of(Destination.id, "ids")))
 
-    rows = await database.read(workspace).rows(query, ids=[ids[2], uuid4(), ids[0]])
+    rows = await database.reader(workspace).rows(query, ids=[ids[2], uuid4(), ids[0]])
 
     assert {row.id for row in rows} == {ids[0], ids[2]}
 
 
 async def test_null_matches_no_row(database: Database) -> None:
     workspace, _ids = await add_three_destinations(database)
-    reader = database.read(workspace)
+    reader = database.reader(workspace)
     equal = Statement(select(Destination.id).where(Destination.due_at == bindparam("due_at")))
     any_ = Statement(select(Destination.id).where(any_of(Destination.id, "ids")))
 
@@ -194,7 +194,7 @@ async def test_missing_value_raises_key_error(database: Database) -> None:
     query = Statement(select(Destination.id).where(any_of(Destination.id, "ids")))
 
     with pytest.raises(KeyError, match="ids"):
-        await database.read(WorkspaceId(uuid4())).rows(query)
+        await database.reader(WorkspaceId(uuid4())).rows(query)
 
 
 async def test_constants_and_in_lists_of_a_statement_are_encoded(database: Database) -> None:
@@ -206,7 +206,7 @@ async def test_constants_and_in_lists_of_a_statement_are_encoded(database: Datab
         .order_by(Destination.position)
     )
 
-    rows = await database.read(workspace).rows(query, least=0)
+    rows = await database.reader(workspace).rows(query, least=0)
 
     assert [row.id for row in rows] == ids[1:]
 

@@ -43,7 +43,7 @@ async def two_tenants(database: Database) -> tuple[WorkspaceId, WorkspaceId]:
 
 async def test_read_is_restricted_to_its_workspace(database: Database) -> None:
     for workspace_id in await two_tenants(database):
-        reader = database.read(workspace_id)
+        reader = database.reader(workspace_id)
         rows = await reader.rows(select(Post.workspace_id))
         first = await reader.first(select(Post.workspace_id))
         number = await reader.count(select(func.count()).select_from(Destination))
@@ -60,7 +60,7 @@ async def test_both_sides_of_a_join_are_restricted(database: Database) -> None:
         Post.workspace_id.label("post"), Destination.workspace_id.label("destination")
     ).join(Destination, Destination.account_id > 0)
 
-    reader = database.read(workspace)
+    reader = database.reader(workspace)
     rows = await reader.rows(joined)
 
     assert [(row.post, row.destination) for row in rows] == [(workspace, workspace)]
@@ -77,8 +77,8 @@ async def test_left_join_returns_rows_of_its_workspace_only(database: Database) 
         Account.workspace_id.label("account"), Destination.workspace_id.label("destination")
     ).outerjoin(Destination, same_account)
 
-    rows = await database.read(workspace).rows(joined.order_by(Account.id))
-    other_rows = await database.read(other).rows(joined)
+    rows = await database.reader(workspace).rows(joined.order_by(Account.id))
+    other_rows = await database.reader(other).rows(joined)
 
     assert [(row.account, row.destination) for row in rows] == [
         (workspace, workspace),
@@ -127,11 +127,11 @@ async def test_subquery_is_restricted(
     await add_account(database, other, id=number)
     await add_post(database, other, {number: queued()})
 
-    reader = database.read(workspace)
+    reader = database.reader(workspace)
     rows = await reader.rows(statement)
-    reader = database.read(other)
+    reader = database.reader(other)
     other_rows = await reader.rows(statement)
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         only_outside = await connection.execute(statement.where(Account.workspace_id == workspace))
         leaked = only_outside.all()
 
@@ -205,7 +205,7 @@ async def test_workspace_filter_can_be_replaced(database: Database, database_url
     async with Database(
         database_url, workspace_filter=lambda statement, _workspace_id: statement
     ) as unrestricted:
-        rows = await unrestricted.read(workspace).rows(select(Post.workspace_id))
+        rows = await unrestricted.reader(workspace).rows(select(Post.workspace_id))
 
     assert {row.workspace_id for row in rows} == {workspace, other}
 

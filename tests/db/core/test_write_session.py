@@ -31,6 +31,6 @@ async def test_row_with_other_keys_than_the_first_run_is_refused_and_changes_not
 
     with pytest.raises(error, match=message):
         await database.write(work)
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         names = await connection.scalars(select(Workspace.name).where(Workspace.id == workspace))
         assert names.all() == ["before"]

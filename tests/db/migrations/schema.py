@@ -12,7 +12,7 @@ Schema = dict[str, list[str]]
 
 
 async def read_schema(database: Database) -> Schema:
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         read = _sqlite_schema if database.is_sqlite else _postgresql_schema
         schema = await read(connection)
     schema.pop("alembic_version", None)

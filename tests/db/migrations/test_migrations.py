@@ -42,7 +42,7 @@ async def unmigrated_database(
 
 
 async def deployment_rows(database: Database) -> list[tuple[int, bytes]]:
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         rows = await connection.execute(select(Deployment.id, Deployment.secret_key))
         return [(row.id, row.secret_key) for row in rows]
 
@@ -237,7 +237,7 @@ async def test_unsupported_version_is_refused_and_left_unchanged(
 
     assert [str(refused_start.value), str(refused_migration.value)] == [message, message]
     assert await read_schema(unmigrated_database) == before
-    async with unmigrated_database.unscoped_connection() as connection:
+    async with unmigrated_database.read_connection() as connection:
         assert await connection.scalar(text("SELECT version_num FROM alembic_version")) == version
 
 
@@ -253,5 +253,5 @@ async def test_database_of_another_program_is_refused_and_left_unchanged(
     assert str(refusal.value) == (
         "The database has a table post of another program: give post-results a database of its own."
     )
-    async with unmigrated_database.unscoped_connection() as connection:
+    async with unmigrated_database.read_connection() as connection:
         assert await connection.run_sync(lambda c: inspect(c).get_table_names()) == ["post"]

@@ -76,7 +76,7 @@ async def delete_events_after(database: Database, workspace: WorkspaceId, last_s
 
 async def stored_seqs(database: Database, workspace: WorkspaceId) -> list[int]:
     """Return the sequence numbers of all stored events."""
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         seqs = await connection.scalars(
             select(EventRow.seq).where(EventRow.workspace_id == workspace).order_by(EventRow.seq)
         )

@@ -15,7 +15,7 @@ MS = timedelta(milliseconds=1)
 
 
 async def last_used_at(database: Database) -> dict[ApiKeyId, datetime | None]:
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         rows = await connection.execute(select(ApiKey.id, ApiKey.last_used_at))
         return {row.id: row.last_used_at for row in rows}
 

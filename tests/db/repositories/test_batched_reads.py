@@ -75,7 +75,7 @@ async def test_batch_returns_the_rows_of_the_single_statement(
     driver = BatchingDriver()
     async with Database(database_url, wrap_driver=driver) as batching:
         requests = [*product(workspaces, keys)] * 2
-        single = [await read(database.read(workspace), key) for workspace, key in requests]
+        single = [await read(database.reader(workspace), key) for workspace, key in requests]
         batched = await asyncio.gather(
             *(read(batching.read(workspace), key) for workspace, key in requests)
         )

@@ -102,7 +102,7 @@ async def test_pages_of_any_size_return_each_matching_change_once_and_in_order(
     database: Database, workspace: WorkspaceId, size: int
 ) -> None:
     appended = await append_all_kinds(database, workspace)
-    reader = database.read(workspace)
+    reader = database.reader(workspace)
     newest = FeedPosition(CHANGE_COUNT, NOW)
     for event_filter, matches in FILTERS.values():
         expected = [seq for seq, summary in enumerate(appended, 1) if matches(summary)]
@@ -142,7 +142,7 @@ async def test_change_is_read_as_it_was_appended(
         database, workspace, [Event(kind=EventKind.ACCOUNT_CHANGED, values={})]
     )
 
-    first, second = (await read_events(database.read(workspace), None, ALL_CHANGES, limit=9)).events
+    first, second = (await read_events(database.reader(workspace), None, ALL_CHANGES, limit=9)).events
 
     assert repr(first.values) == repr(changes)
     assert asdict(first) == {
@@ -173,7 +173,7 @@ async def test_change_is_read_as_it_was_appended(
 async def test_reader_that_starts_in_an_empty_feed_reads_all_later_changes(
     database: Database, workspace: WorkspaceId
 ) -> None:
-    reader = database.read(workspace)
+    reader = database.reader(workspace)
     empty = await read_events(reader, None, ALL_CHANGES, limit=1)
     assert (empty.events, empty.next_position, empty.has_more, empty.latest_position) == (
         [],
@@ -197,7 +197,7 @@ async def test_reader_that_starts_in_an_empty_feed_reads_all_later_changes(
 async def test_next_position_skips_changes_that_do_not_match(
     database: Database, workspace: WorkspaceId
 ) -> None:
-    reader = database.read(workspace)
+    reader = database.reader(workspace)
     event_filter = EventFilter(kinds=[EventKind.POST_DELETED], post_id=POST)
     deleted = Event(kind=EventKind.POST_DELETED, post_id=POST, values={})
     await append_test_events(
@@ -227,7 +227,7 @@ async def test_next_position_skips_changes_that_do_not_match(
 async def test_filter_by_kind_scans_a_long_feed_in_parts(
     database: Database, workspace: WorkspaceId
 ) -> None:
-    reader = database.read(workspace)
+    reader = database.reader(workspace)
     event_filter = EventFilter(kinds=[EventKind.POST_DELETED])
     deleted = Event(kind=EventKind.POST_DELETED, post_id=POST, values={})
     await append_test_events(
@@ -262,7 +262,7 @@ async def test_filter_by_kind_scans_at_most_fifty_thousand_events(
         await delete_events_after(database, workspace, last_seq=last)
         await append_test_events(database, workspace, numbered_events(1))
     page = await read_events(
-        database.read(workspace), None, EventFilter(kinds=[EventKind.POST_DELETED]), limit=1
+        database.reader(workspace), None, EventFilter(kinds=[EventKind.POST_DELETED]), limit=1
     )
     assert (page.next_position, page.has_more) == (FeedPosition(50_000, NOW), True)
 
@@ -270,7 +270,7 @@ async def test_filter_by_kind_scans_at_most_fifty_thousand_events(
 async def test_pruned_position_is_refused_before_the_scan(
     database: Database, workspace: WorkspaceId
 ) -> None:
-    reader, event_filter = database.read(workspace), EventFilter(kinds=[EventKind.POST_DELETED])
+    reader, event_filter = database.reader(workspace), EventFilter(kinds=[EventKind.POST_DELETED])
     await append_test_events(database, workspace, numbered_events(9))
     await database.write(partial(delete_events, workspace_id=workspace, last_seq=6))
     for after in (FEED_START, FeedPosition(2, NOW)):
@@ -283,7 +283,7 @@ async def refused_positions(
     database: Database, workspace: WorkspaceId, positions: Sequence[FeedPosition]
 ) -> list[FeedPosition]:
     """The positions from which reading requires a resync, with every filter."""
-    reader = database.read(workspace)
+    reader = database.reader(workspace)
     refused = []
     for position in positions:
         codes = {
@@ -311,7 +311,7 @@ async def test_position_before_pruned_events_requires_a_resync(
     before = await all_rows(database)
     assert await refused_positions(database, workspace, positions) == positions[:5]
     assert await all_rows(database) == before
-    reader = database.read(workspace)
+    reader = database.reader(workspace)
     assert seqs_per_page(await read_all_pages(reader, positions[5], ALL_CHANGES, 1)) == [6]
     assert seqs_per_page(await read_all_pages(reader, None, ALL_CHANGES, 1)) == [5, 6]
 
@@ -347,7 +347,7 @@ async def test_position_lost_by_restoring_a_backup_requires_a_resync(
 async def test_contiguous_changes_are_read_without_a_gap_or_refused(
     database: Database, workspace: WorkspaceId
 ) -> None:
-    reader = database.read(workspace)
+    reader = database.reader(workspace)
     assert await read_contiguous_events(reader, FEED_START, limit=3) == []
     await append_test_events(database, workspace, numbered_events(7))
 

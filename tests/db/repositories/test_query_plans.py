@@ -211,7 +211,7 @@ async def test_due_destinations_of_blocked_accounts_cost_one_lookup_per_account(
     analyzed_database: Database,
 ) -> None:
     async def query(_reader: Reader) -> None:
-        async with analyzed_database.unscoped_connection() as connection:
+        async with analyzed_database.read_connection() as connection:
             await accounts.blocked_accounts_with_due(connection, NOW, limit=5)
 
     assert await explain_query(analyzed_database, query) == {
@@ -250,7 +250,7 @@ async def test_claimable_destinations_are_read_in_index_order_without_a_sort(
 async def test_post_is_locked_and_loaded_with_attempts_by_keys(
     analyzed_database: Database,
 ) -> None:
-    row = await analyzed_database.read(OWN_WORKSPACE).first(
+    row = await analyzed_database.reader(OWN_WORKSPACE).first(
         select(Destination.id, Destination.post_id)
     )
     assert row is not None
@@ -278,7 +278,7 @@ async def test_workspaces_with_due_destinations_cost_one_lookup_each(
     analyzed_database: Database, platforms: list[str] | None, index: str
 ) -> None:
     async def query(_reader: Reader) -> None:
-        async with analyzed_database.unscoped_connection() as connection:
+        async with analyzed_database.read_connection() as connection:
             await claims.workspaces_with_due_destinations(
                 connection,
                 NOW,
@@ -294,7 +294,7 @@ async def test_workspaces_with_due_destinations_cost_one_lookup_each(
 
 async def test_expired_leases_are_found_in_the_index_of_leases(analyzed_database: Database) -> None:
     async def query(_reader: Reader) -> None:
-        async with analyzed_database.unscoped_connection() as connection:
+        async with analyzed_database.read_connection() as connection:
             await claims.expired_leases(connection, NOW, limit=5)
 
     plan = await explain_query(analyzed_database, query)
@@ -331,7 +331,7 @@ async def test_batch_uses_the_indexes_of_the_single_read(analyzed_database: Data
         query = point_read_query(read, key)
         single[name] = await explain_query(analyzed_database, query)
         with record_statements(analyzed_database) as statements:
-            await query(analyzed_database.read(OWN_WORKSPACE))
+            await query(analyzed_database.reader(OWN_WORKSPACE))
         (statement,) = statements
         assert statement.prepared is not None
         batch = statement.prepared.batch
@@ -415,7 +415,7 @@ def _feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
         return lambda reader: events.read_events(reader, after, EventFilter(**filters), limit=5)
 
     async def oldest_event(_reader: Reader) -> None:
-        async with database.unscoped_connection() as connection:
+        async with database.read_connection() as connection:
             await events.oldest_events(connection, OWN_WORKSPACE, limit=5)
 
     deleted = [EventKind.POST_DELETED]
@@ -455,7 +455,7 @@ async def analyzed_database(database: Database) -> Database:
 async def explain_query(database: Database, query: Query) -> set[str]:
     """Return the indexes that a query uses, with `scan` and `sort` for those steps."""
     with record_statements(database) as statements:
-        await query(database.read(OWN_WORKSPACE))
+        await query(database.reader(OWN_WORKSPACE))
     async with database.read_engine.connect() as connection:
         recorded = [(statement.text, statement.arguments) for statement in statements]
         return await _explain(database, connection, recorded)

@@ -221,7 +221,7 @@ async def test_rest_api_has_no_response_entry_limit(acme: Tenant) -> None:
 
 def make_loaders(tenant: Tenant) -> Loaders:
     return Loaders(
-        lambda: tenant.database.read(tenant.workspace), lambda: NOW, ResponseEntryLimit(None)
+        lambda: tenant.database.reader(tenant.workspace), lambda: NOW, ResponseEntryLimit(None)
     )
 
 

@@ -259,7 +259,7 @@ async def test_attempt_log_is_ordered_by_start_then_number_with_late_reports_las
         "category": None,
         "finishedAt": None,
     }
-    stored = await load_attempts(acme.database.read(acme.workspace), destination)
+    stored = await load_attempts(acme.database.reader(acme.workspace), destination)
     assert [str(attempt.id) for attempt in stored] == [
         attempt["attemptId"] for attempt in node["attemptLog"]
     ]

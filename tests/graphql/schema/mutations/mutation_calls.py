@@ -43,7 +43,7 @@ async def expect_refusal(
 
 async def stored_events(database: Database) -> list[StoredEvent]:
     columns = Event.seq, Event.kind, Event.payload, Event.account_id
-    async with database.unscoped_connection() as connection:
+    async with database.read_connection() as connection:
         rows = await connection.execute(select(*columns).order_by(Event.seq))
         return [
             StoredEvent(
