@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import click
 from sqlalchemy import text
@@ -24,18 +24,12 @@ from app.db import models
 from app.db.core.database import Database
 from app.db.core.write_session import WriteSession
 from app.db.migrations import migrate
-from app.domain.attempts import Publication
 from app.domain.ids import AccountId, WorkspaceId
-from app.domain.retry_policy import DEFAULT_POLICIES
-from app.domain.settlement import RetryDecider
-from app.services.claims import Claim, ClaimRequest, ClaimService
-from app.services.reports import ReportService
-from app.services.unit_of_work import Publisher
+from app.services.claims import Claim
 from tests import postgres
 from tests.factories import add_account, add_post, add_workspace, queued
+from tests.services import publishing_calls
 
-OPERATOR = Publisher(workspace_id=None, actor=None)
-LEASE = timedelta(minutes=1)
 DUE_AT = datetime.now(UTC) - timedelta(hours=1)
 MAX_WAIT = timedelta(seconds=2)
 """Limit of the 99th percentile of the time until a post of another workspace is claimed."""
@@ -101,22 +95,12 @@ _SQLITE_UUID = "||'-'||".join(f"lower(hex(randomblob({size})))" for size in (4, 
 
 
 async def claim_due(database: Database, limit: int) -> list[Claim]:
-    request = ClaimRequest(limit=limit, lease_duration=LEASE, platforms=None)
-    service = ClaimService(database=database, publisher=OPERATOR, new_id=uuid4, clock=now)
-    return await service.claim_destinations(request)
+    return await publishing_calls.claim(database, limit, now=now())
 
 
 async def publish(database: Database, claim: Claim) -> None:
-    service = ReportService(
-        database=database,
-        publisher=OPERATOR,
-        retry_decider=RetryDecider(DEFAULT_POLICIES, lambda: 0.5),
-        new_id=uuid4,
-        clock=now,
-    )
-    await service.start_attempt(claim.lease, None)
-    publication = Publication(platform_post_id="1", platform_post_url=None, published_at=now())
-    await service.report_published(claim.lease, publication)
+    await publishing_calls.start_attempt(database, claim.lease, now())
+    await publishing_calls.report_published(database, claim.lease, now())
 
 
 def _claim_until_empty(url: str, claimers: int) -> list[tuple[str, int]]:

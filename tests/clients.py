@@ -1,11 +1,11 @@
 """HTTP clients of the service that run it in this process, including its lifespan."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from starlette.applications import Starlette
@@ -18,6 +18,8 @@ from app.graphql.service import ConnectionTimeouts
 from app.settings import Settings, read_settings
 from tests.factories import NOW
 from tests.recording_driver import RecordingDriver
+
+T = TypeVar("T")
 
 NO_MAINTENANCE = timedelta(days=1)
 """Interval that disables maintenance, for tests with a fixed clock."""
@@ -129,6 +131,16 @@ async def client_for(app: ASGIApp, *, token: str | None) -> AsyncIterator[Client
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         yield Client(http, token)
+
+
+def run_with_database(url: str, work: Callable[[Database], Awaitable[T]]) -> T:
+    """Run work on a database in an event loop of its own, for tests of processes."""
+
+    async def run() -> T:
+        async with Database(url) as database:
+            return await work(database)
+
+    return asyncio.run(run())
 
 
 async def wait_for_startup_reads(database: Database) -> None:

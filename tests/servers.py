@@ -114,6 +114,14 @@ class ServerStarter:
         self._stack.callback(server.kill)
         return server
 
+    def ready(
+        self, *arguments: str, start: StartProcess = fork, **environment: str
+    ) -> ServerProcess:
+        """Start a server and wait until it is ready."""
+        server = self(*arguments, start=start, **environment)
+        server.wait_until_ready()
+        return server
+
 
 @contextmanager
 def run_server(

@@ -31,7 +31,7 @@ from tests.bench.contender_list import (
     contenders,
 )
 from tests.bench.linux_processes import Memory
-from tests.bench.load import LoadResult, StartupTimes
+from tests.bench.load import LoadResult
 from tests.bench.ratio import (
     RATIO_TABLE,
     ExpectedRatios,
@@ -270,11 +270,8 @@ def test_report_contains_measured_and_unmeasured_goals() -> None:
         },
     )
     all_verdicts = [Verdict("a goal", "7 ×", is_met=False), Verdict("another")]
-    startup = StartupTimes(
-        _post_results_name(POSTGRESQL), 1200, new_document_ms=9.5, repeated_document_ms=1
-    )
 
-    assert list(render_report(results, all_verdicts, [startup], {"cores": "2"})) == [
+    assert list(render_report(results, all_verdicts, {"cores": "2"})) == [
         "",
         "### Q1: one post's results",
         "",
@@ -307,11 +304,6 @@ def test_report_contains_measured_and_unmeasured_goals() -> None:
         "",
         "- a goal · 7 × · **not met**",
         "- another · not measured · –",
-        "",
-        "### Startup",
-        "",
-        "- post-results postgresql responds 1,200 ms after its start; Q1 as a new document takes 9.5 ms,"
-        " and as a repeated one 1.0 ms",
         "",
         "### Machine and versions",
         "",

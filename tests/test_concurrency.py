@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import pytest
@@ -25,11 +25,10 @@ from app.db.repositories.workspaces import WorkspaceRef
 from app.db.tools.integrity import find_problems
 from app.domain.errors import ErrorCode, NotFound, PostResultsError, StaleVersion
 from app.domain.idempotency import parse_client_key
-from app.domain.ids import PostId, WorkspaceId, WorkspaceKind
+from app.domain.ids import AccountId, PostId, WorkspaceId, WorkspaceKind
 from app.domain.importing.records import JsonText, parse_records
-from app.domain.post_commands import PostUpdate
 from app.services.imports import import_records
-from app.services.posts import cancel_post, create_post, delete_post, update_post
+from app.services.posts import cancel_post, delete_post
 from app.services.retries import retry_one_post
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
@@ -42,12 +41,11 @@ from tests.factories import (
     add_post,
     add_workspace,
     failed,
-    no_quota,
     queued,
 )
 from tests.recording_driver import InterceptingWriter
 from tests.servers import TIMEOUT_SECONDS, run_server
-from tests.services.publishing_calls import write_context
+from tests.services.publishing_calls import change, create, write_context
 
 CALL_COUNT = 100
 CREATE = "mutation($input: CreatePostInput!) { createPost(input: $input) { post { postId } } }"
@@ -143,11 +141,7 @@ async def test_hundred_concurrent_calls_with_one_key_on_two_servers_have_one_eff
 async def create_once(database: Database, workspace: WorkspaceId) -> UUID:
     draft = new_post_request(is_draft=True, account_ids=[])
     key = parse_client_key("once", "idempotencyKey")
-    return (
-        await create_post(
-            database, write_context(workspace), draft, key, check_quota=no_quota, new_id=uuid4
-        )
-    ).id
+    return (await create(database, workspace, draft, key)).id
 
 
 async def test_tests_detect_a_missing_lookup_of_idempotency_keys(
@@ -217,15 +211,7 @@ async def change_first_version(
     database: Database, workspace: WorkspaceId, post: PostId, content: str
 ) -> object:
     try:
-        await update_post(
-            database,
-            write_context(workspace),
-            post,
-            PostUpdate(content=content),
-            account_ids=None,
-            expected_version=1,
-            new_id=uuid4,
-        )
+        await change(database, workspace, post, content=content, expected_version=1)
     except StaleVersion as error:
         return error.code
     return "changed"
@@ -274,13 +260,7 @@ def all_changes(
 ) -> list[Awaitable[object]]:
     target = (database, write_context(workspace), post)
     return [
-        update_post(
-            *target,
-            PostUpdate(content="Stolen"),
-            account_ids=None,
-            expected_version=None,
-            new_id=uuid4,
-        ),
+        change(database, workspace, post, content="Stolen"),
         cancel_post(*target, expected_version=None),
         delete_post(*target, expected_version=None),
         retry_one_post(*target, account_ids=None, force=True, idempotency_key=None),
@@ -295,9 +275,9 @@ async def test_changes_of_a_foreign_post_raise_not_found_and_write_nothing(
     post = (await add_post(database, theirs, {account: queued()})).id
     before = await all_rows(database)
 
-    for change in all_changes(database, ours, post):
+    for call in all_changes(database, ours, post):
         with pytest.raises(NotFound):
-            await change
+            await call
 
     assert await all_rows(database) == before
 
@@ -338,9 +318,9 @@ async def test_tests_detect_a_missing_workspace_filter(
         database_url, workspace_filter=lambda statement, _workspace: statement
     ) as unfiltered:
         assert await create_once(unfiltered, ours) == await create_once(unfiltered, theirs)
-        for change in all_changes(unfiltered, ours, post):
+        for call in all_changes(unfiltered, ours, post):
             with pytest.raises(Exception) as raised:  # noqa: PT011 - any error except NotFound
-                await change
+                await call
             assert not isinstance(raised.value, NotFound)
 
 
@@ -367,24 +347,12 @@ async def run_all_writes(
     """Change the shared post, and create, cancel and delete posts, five times."""
     for iteration in range(5):
         context = write_context(workspace)
-        own = await create_post(
-            database,
-            context,
-            new_post_request(account_ids=[1, 2, 3][: 1 + number % 3]),
-            parse_client_key(f"{number}-{iteration}", "idempotencyKey"),
-            check_quota=no_quota,
-            new_id=uuid4,
-        )
-        order = [1, 2, 3] if number % 2 else [3, 2, 1]
-        await update_post(
-            database,
-            context,
-            shared,
-            PostUpdate(content=f"Writer {number}, iteration {iteration}"),
-            account_ids=order,  # type: ignore[arg-type]
-            expected_version=None,
-            new_id=uuid4,
-        )
+        new = new_post_request(account_ids=[1, 2, 3][: 1 + number % 3])
+        key = parse_client_key(f"{number}-{iteration}", "idempotencyKey")
+        own = await create(database, workspace, new, key)
+        order = [AccountId(account) for account in ([1, 2, 3] if number % 2 else [3, 2, 1])]
+        content = f"Writer {number}, iteration {iteration}"
+        await change(database, workspace, shared, order, content=content)
         await cancel_post(database, context, own.id, expected_version=1)
         await delete_post(database, context, own.id, expected_version=2)
 

@@ -4,7 +4,6 @@ The test named `test_tests_detect_…` removes the event counter and shows that 
 """
 
 import asyncio
-from uuid import uuid4
 
 from sqlalchemy import text
 
@@ -13,9 +12,8 @@ from app.db.core.write_session import WriteSession
 from app.db.repositories.events import append_events, read_events
 from app.domain.events import FEED_START, Event, EventFilter, EventKind, StoredEvent
 from app.domain.ids import PostId, WorkspaceId
-from app.domain.post_commands import PostUpdate
 from app.services.change_feed import ChangeFeed
-from app.services.posts import cancel_post, create_post, delete_post, update_post
+from app.services.posts import cancel_post, delete_post
 from app.services.unit_of_work import UnitOfWork, run_in_transaction
 from tests.clients import Tenant
 from tests.db.core.test_database import only_on_postgresql
@@ -28,10 +26,10 @@ from tests.db.repositories.event_rows import (
     stored_seqs,
 )
 from tests.domain.post_commands import new_post_request
-from tests.factories import NOW, add_account, add_workspace, no_quota
+from tests.factories import NOW, add_account, add_workspace
 from tests.servers import TIMEOUT_SECONDS
 from tests.services.feed_scenario import NO_POLLING
-from tests.services.publishing_calls import write_context
+from tests.services.publishing_calls import change, create, write_context
 from tests.test_concurrency import LONG_TIMEOUT, count_lock_waits, database_with_replaced_sql
 
 WRITERS = 8
@@ -45,26 +43,12 @@ async def write_posts(database: Database, workspace: WorkspaceId, number: int) -
     post_ids = []
     for iteration in range(ROUNDS):
         context = write_context(workspace)
-        post = await create_post(
-            database,
-            context,
-            new_post_request(account_ids=[1, 2, 3][: (number + iteration) % 3 + 1]),
-            None,
-            check_quota=no_quota,
-            new_id=uuid4,
-        )
+        new = new_post_request(account_ids=[1, 2, 3][: (number + iteration) % 3 + 1])
+        post = await create(database, workspace, new)
         post_ids.append(post.id)
         if iteration % 2:
-            changes = PostUpdate(content=f"Writer {number}, iteration {iteration}")
-            await update_post(
-                database,
-                context,
-                post.id,
-                changes,
-                account_ids=None,
-                expected_version=None,
-                new_id=uuid4,
-            )
+            content = f"Writer {number}, iteration {iteration}"
+            await change(database, workspace, post.id, content=content)
             await cancel_post(database, context, post.id, expected_version=None)
             await delete_post(database, context, post.id, expected_version=None)
     return post_ids

@@ -3,24 +3,20 @@
 The tests named `…_tests_detect_…` remove one protection from the SQL and show that its absence is detected.
 """
 
-import asyncio
 from collections import Counter
 from datetime import timedelta
 
 import pytest
 
 from app.db.core.database import Database
-from app.db.tools.integrity import find_problems
 from app.domain.ids import DestinationId, WorkspaceId
 from app.domain.leases import Lease
 from app.services.unit_of_work import Publisher
 from tests.db.core.test_database import INTEGRITY_ERRORS, only_on_postgresql
 from tests.factories import add_account, add_post, add_workspace, queued
 from tests.services import publishing_calls
-from tests.test_concurrency import LONG_TIMEOUT, database_with_replaced_sql, run_behind_lock
+from tests.test_concurrency import database_with_replaced_sql, run_behind_lock
 
-CLAIMERS = 16
-DUE_COUNT = 160
 MINUTE = timedelta(minutes=1)
 
 
@@ -39,30 +35,6 @@ async def add_due_pairs(
     states = dict.fromkeys(accounts if count > 1 else accounts[:1], queued())
     posts = [await add_post(database, workspace, states) for _ in range(max(count // 2, 1))]
     return [destination_id for post in posts for destination_id in post.destinations]
-
-
-async def test_sixteen_concurrent_claimers_claim_each_destination_once(
-    database: Database, database_url: str
-) -> None:
-    workspaces = [await add_workspace(database) for _ in range(2)]
-    due = [
-        destination_id
-        for workspace in workspaces
-        for destination_id in await add_due_pairs(database, workspace, DUE_COUNT // 2)
-    ]
-    leases: list[Lease] = []
-
-    async def claimer(busy: Database) -> None:
-        while len(leases) < DUE_COUNT:
-            leases.extend(await claim_leases(busy, None, limit=7))
-
-    async with Database(database_url, timeout=LONG_TIMEOUT, pool_size=CLAIMERS + 4) as busy:
-        async with asyncio.timeout(120):
-            await asyncio.gather(*(claimer(busy) for _ in range(CLAIMERS)))
-
-    claimed = Counter((lease.destination_id, lease.fence) for lease in leases)
-    assert claimed == dict.fromkeys(((destination_id, 1) for destination_id in due), 1)
-    assert await find_problems(database) == []
 
 
 async def claim_behind_lock(database: Database, claimers: Database) -> Counter[object]:

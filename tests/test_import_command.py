@@ -1,6 +1,5 @@
 """The import command as a separate process: reading a pipe, on a terminal, interrupted and killed."""
 
-import asyncio
 import os
 import pty
 import signal
@@ -17,6 +16,7 @@ from sqlalchemy import func, select
 from app.db.core.database import Database
 from app.db.models import Destination, Post
 from app.db.tools.integrity import find_problems
+from tests.clients import run_with_database
 from tests.factories import add_workspace
 from tests.servers import TIMEOUT_SECONDS
 
@@ -31,11 +31,7 @@ def make_post_line(number: int) -> str:
 
 @pytest.fixture
 def environment(database_url: str) -> dict[str, str]:
-    async def run() -> None:
-        async with Database(database_url) as database:
-            await add_workspace(database, name="Acme")
-
-    asyncio.run(run())
+    run_with_database(database_url, lambda database: add_workspace(database, name="Acme"))
     return {**os.environ, "DATABASE_URL": database_url}
 
 
@@ -58,22 +54,14 @@ def import_process(environment: dict[str, str]) -> Iterator[subprocess.Popen[str
 def stored_counts(database_url: str) -> tuple[int, int]:
     """Numbers of stored posts and destinations."""
 
-    async def count() -> tuple[int, int]:
-        async with Database(database_url) as database, database.snapshot() as connection:
+    async def count(database: Database) -> tuple[int, int]:
+        async with database.snapshot() as connection:
             return (
                 await connection.scalar(select(func.count()).select_from(Post)) or 0,
                 await connection.scalar(select(func.count()).select_from(Destination)) or 0,
             )
 
-    return asyncio.run(count())
-
-
-def integrity_problems(database_url: str) -> list[str]:
-    async def find() -> list[str]:
-        async with Database(database_url) as database:
-            return await find_problems(database)
-
-    return asyncio.run(find())
+    return run_with_database(database_url, count)
 
 
 def test_other_commands_start_without_the_modules_of_imports() -> None:
@@ -124,7 +112,7 @@ def test_killed_import_can_be_repeated_without_losing_a_post(
     assert stored[0] == stored[1]
     assert again.stdout == f"{POSTS - stored[0]} new, 0 changed, {stored[0]} unchanged, 0 refused\n"
     assert stored_counts(url) == (POSTS, POSTS)
-    assert integrity_problems(url) == []
+    assert run_with_database(url, find_problems) == []
 
 
 def test_ctrl_c_interrupts_the_wait_for_more_input(

@@ -4,22 +4,20 @@ import asyncio
 import json
 import os
 import re
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import httpx
 import pytest
-from sqlalchemy import make_url
 
 from app.db.core.database import Database
 from app.domain.api_keys import Scope
@@ -279,55 +277,37 @@ class PublisherScenario:
         )
 
 
-class ScenarioFactory:
-    """Creates scenarios and kills their servers at the end."""
-
-    def __init__(self, database: Database, url: str, logs: Path) -> None:
-        self._database, self._url, self._logs = database, url, logs
-        self._servers: list[ServerProcess] = []
-
-    async def create(
-        self, *texts: str, scopes: Sequence[Scope] = (Scope.READ, Scope.PUBLISH)
-    ) -> PublisherScenario:
-        workspace = await add_workspace(self._database)
-        key = await add_api_key(self._database, workspace, scopes=scopes)
-        posts = {}
-        for content in texts:
-            account = await add_account(self._database, workspace)
-            due = {account: queued(datetime.now(UTC))}
-            added = await add_post(
-                self._database, workspace, due, content=content, submitted_now=True
-            )
-            posts[content] = str(added.id)
-        settings = {"DATABASE_URL": self._url, "RATE_LIMIT": "off", "DATABASE_TIMEOUT": "5"}
-        server = ServerProcess(self._logs, settings)
-        self._servers.append(server)
-        await asyncio.to_thread(server.wait_until_ready)
-        return PublisherScenario(self._database, server, key.token, posts)
-
-    def kill_servers(self) -> None:
-        for server in self._servers:
-            server.kill()
+CreateScenario: TypeAlias = Callable[..., Awaitable[PublisherScenario]]
 
 
 @pytest.fixture
-def scenarios(database: Database, database_url: str, tmp_path: Path) -> Iterator[ScenarioFactory]:
+def create_scenario(
+    database: Database, database_url: str, tmp_path: Path
+) -> Iterator[CreateScenario]:
+    """Function that adds due posts and starts a server, which is killed at the end."""
     logs = tmp_path / "logs"
     logs.mkdir()
-    factory = ScenarioFactory(database, database_url, logs)
-    yield factory
-    factory.kill_servers()
+    settings = {"DATABASE_URL": database_url, "RATE_LIMIT": "off", "DATABASE_TIMEOUT": "5"}
+    with ExitStack() as stack:
 
+        async def create(
+            *texts: str, scopes: Sequence[Scope] = (Scope.READ, Scope.PUBLISH)
+        ) -> PublisherScenario:
+            workspace = await add_workspace(database)
+            key = await add_api_key(database, workspace, scopes=scopes)
+            posts = {}
+            for content in texts:
+                due = {await add_account(database, workspace): queued(datetime.now(UTC))}
+                added = await add_post(
+                    database, workspace, due, content=content, submitted_now=True
+                )
+                posts[content] = str(added.id)
+            server = ServerProcess(logs, settings)
+            stack.callback(server.kill)
+            await asyncio.to_thread(server.wait_until_ready)
+            return PublisherScenario(database, server, key.token, posts)
 
-@contextmanager
-def lock_database(url: str) -> Iterator[None]:
-    """Block all writes to the SQLite database."""
-    connection = sqlite3.connect(str(make_url(url).database), timeout=30, isolation_level=None)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-    finally:
-        connection.close()
+        yield create
 
 
 def test_publisher_has_at_most_60_lines_and_imports_only_the_standard_library() -> None:
@@ -345,9 +325,9 @@ def test_publisher_has_at_most_60_lines_and_imports_only_the_standard_library() 
 
 @on_sqlite
 async def test_publisher_publishes_each_post_once_and_reports_the_result(
-    scenarios: ScenarioFactory,
+    create_scenario: CreateScenario,
 ) -> None:
-    scenario = await scenarios.create(*RESPONSES)
+    scenario = await create_scenario(*RESPONSES)
     with (
         run_platform() as platform,
         run_publisher(**scenario.environment(platform.url)) as (process, printed),
@@ -387,8 +367,8 @@ def result_summary(result: dict[str, Any]) -> tuple[str, int, str | None, str | 
 
 
 @on_sqlite
-async def test_platform_receives_the_post_and_no_secrets(scenarios: ScenarioFactory) -> None:
-    scenario = await scenarios.create("published")
+async def test_platform_receives_the_post_and_no_secrets(create_scenario: CreateScenario) -> None:
+    scenario = await create_scenario("published")
     with run_platform() as platform, run_publisher(**scenario.environment(platform.url)):
         await wait_until(scenario.all_reported)
 
@@ -413,9 +393,9 @@ async def test_platform_receives_the_post_and_no_secrets(scenarios: ScenarioFact
     "address", ["127.0.0.1", "unknown.invalid"], ids=["connection refused", "name not found"]
 )
 async def test_unreachable_platform_is_reported_as_not_published(
-    scenarios: ScenarioFactory, address: str
+    create_scenario: CreateScenario, address: str
 ) -> None:
-    scenario = await scenarios.create("published")
+    scenario = await create_scenario("published")
     with run_publisher(**scenario.environment(f"http://{address}:{unused_port()}/")):
         await wait_until(scenario.all_reported)
 
@@ -423,49 +403,21 @@ async def test_unreachable_platform_is_reported_as_not_published(
     assert scenario.results()["published"]["status"] in ("queued", "publishing")
 
 
-@on_sqlite
-async def test_claims_and_reports_are_repeated_while_the_database_is_unavailable(
-    scenarios: ScenarioFactory, database_url: str
-) -> None:
-    unlock = threading.Event()
-    lock_threads: list[threading.Thread] = []
-
-    def hold_lock(is_locked: threading.Event) -> None:
-        with lock_database(database_url):
-            is_locked.set()
-            unlock.wait(TIMEOUT_SECONDS)
-
-    def respond_while_locked(_text: str) -> Reply:
-        is_locked = threading.Event()
-        lock_threads.append(threading.Thread(target=hold_lock, args=[is_locked]))
-        lock_threads[-1].start()
-        is_locked.wait(TIMEOUT_SECONDS)
-        return RESPONSES["published"]
-
-    scenario = await scenarios.create("published")
-    with (
-        run_platform(respond_while_locked) as platform,
-        run_publisher(**scenario.environment(platform.url)) as (process, printed),
-    ):
-        with lock_database(database_url):
-            await wait_until(lambda: has_line(printed, "claimDestinations SERVICE_UNAVAILABLE"))
-        await wait_until(lambda: has_line(printed, "reportPublished SERVICE_UNAVAILABLE"))
-        unlock.set()
-        await wait_until(scenario.all_reported)
-        assert process.poll() is None
-    for thread in lock_threads:
-        thread.join()
-
-    assert len(platform.received) == 1
-    assert result_summary(scenario.results()["published"]) == ("published", 1, "17", URL, None)
+DATABASE_UNAVAILABLE = Reply(
+    body=json.dumps(
+        {"errors": [{"message": "Away.", "extensions": {"code": "SERVICE_UNAVAILABLE"}}]}
+    )
+)
+"""Response to a mutation that could not write."""
 
 
 @on_sqlite
-async def test_calls_are_repeated_while_the_server_is_unavailable(
-    scenarios: ScenarioFactory,
+async def test_calls_are_repeated_while_the_server_or_its_database_is_unavailable(
+    create_scenario: CreateScenario,
 ) -> None:
-    scenario = await scenarios.create("published")
-    own_responses = [Reply(status=502), Reply(body="<html>"), None, None, Reply(status=502), None]
+    scenario = await create_scenario("published")
+    unavailable = [Reply(status=502), Reply(body="<html>"), DATABASE_UNAVAILABLE]
+    own_responses = [*unavailable, None, None, Reply(status=502), DATABASE_UNAVAILABLE, None]
     with (
         run_proxy(f"{scenario.server.url}/graphql", own_responses) as (url, forwarded),
         run_platform() as platform,
@@ -478,17 +430,22 @@ async def test_calls_are_repeated_while_the_server_is_unavailable(
         assert process.poll() is None
 
     assert forwarded[:3] == ["claimDestinations", "startAttempt", "reportPublished"]
-    assert [line.split(" ")[:2] for line in printed[:2]] == [
+    assert [line.split(" ")[:2] for line in printed[:3]] == [
         ["claimDestinations", "502"],
         ["claimDestinations", "None"],
+        ["claimDestinations", "SERVICE_UNAVAILABLE"],
     ]
     assert has_line(printed, "reportPublished 502")
+    assert has_line(printed, "reportPublished SERVICE_UNAVAILABLE")
+    assert len(platform.received) == 1
     assert result_summary(scenario.results()["published"]) == ("published", 1, "17", URL, None)
 
 
 @on_sqlite
-async def test_attempt_that_cannot_be_started_is_not_published(scenarios: ScenarioFactory) -> None:
-    scenario = await scenarios.create("published", "no url")
+async def test_attempt_that_cannot_be_started_is_not_published(
+    create_scenario: CreateScenario,
+) -> None:
+    scenario = await create_scenario("published", "no url")
     own_responses = [None, Reply(status=413)]
     with (
         run_proxy(f"{scenario.server.url}/graphql", own_responses) as (url, forwarded),
@@ -505,9 +462,9 @@ async def test_attempt_that_cannot_be_started_is_not_published(scenarios: Scenar
 @on_sqlite
 @pytest.mark.parametrize("is_known", [True, False], ids=["without the scope", "unknown"])
 async def test_key_without_permission_to_publish_ends_the_publisher(
-    scenarios: ScenarioFactory, is_known: bool
+    create_scenario: CreateScenario, is_known: bool
 ) -> None:
-    scenario = await scenarios.create("published", scopes=[Scope.READ])
+    scenario = await create_scenario("published", scopes=[Scope.READ])
     key = {} if is_known else {"API_KEY": "pe_live_" + "0" * 32}
     with run_publisher(**scenario.environment("http://127.0.0.1:1/") | key) as (process, printed):
         assert await asyncio.to_thread(process.wait, TIMEOUT_SECONDS) == 0

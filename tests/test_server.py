@@ -1,6 +1,5 @@
 """The server as real processes: start, output, refused settings, and shutdown."""
 
-import asyncio
 import json
 import re
 import signal
@@ -13,13 +12,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import text
 
 from app import __version__
 from app.asgi import now_utc
 from app.db.core.database import Database
 from app.db.migrations import migrate
-from app.domain.times import format_instant
+from tests.clients import run_with_database
 from tests.command_processes import StartProcess, fork, spawn
 from tests.factories import add_workspace
 from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess, ServerStarter
@@ -88,8 +86,7 @@ def test_demo_key_is_embedded_in_page(
     start_server: ServerStarter, workers: str, start: StartProcess
 ) -> None:
     def page(*arguments: str, **environment: str) -> str:
-        server = start_server(*arguments, start=start, WORKERS=workers, **environment)
-        server.wait_until_ready()
+        server = start_server.ready(*arguments, start=start, WORKERS=workers, **environment)
         text = server.get("/graphiql").text
         server.stop()
         return text
@@ -103,8 +100,7 @@ def test_demo_key_is_embedded_in_page(
 def test_demo_key_can_be_set_and_changed(start_server: ServerStarter) -> None:
     for digit in "ab":
         key = "pe_live_" + digit * 32
-        server = start_server("--demo", DEMO_API_KEY=key)
-        server.wait_until_ready()
+        server = start_server.ready("--demo", DEMO_API_KEY=key)
         assert count_posts(server, key) > 200
         assert server.get("/v1/me", DEMO_KEY).status_code == 401
         server.stop()
@@ -120,45 +116,20 @@ def test_concurrent_starts_create_one_workspace(start_server: ServerStarter) -> 
     assert sorted(len(lines) for lines in outputs) == [5, 7]
 
 
-def test_database_of_newer_version_is_refused(
-    start_server: ServerStarter, empty_database_url: str
-) -> None:
-    first = start_server()
-    first.wait_until_ready()
-    first.stop()
-    _set_version(empty_database_url, "9999")
-
-    assert start_server().startup_error() == (
-        "post-results: This database was written by a newer version of post-results; update the"
-        " server.\n"
-    )
-
-
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_other_workspace_named_demo_prevents_start(
     start_server: ServerStarter, empty_database_url: str
 ) -> None:
-    async def add_demo_workspace() -> None:
-        async with Database(empty_database_url) as database:
-            await migrate(database, now=now_utc(), random_bytes=bytes)
-            await add_workspace(database, name="Demo")
+    async def add_demo_workspace(database: Database) -> None:
+        await migrate(database, now=now_utc(), random_bytes=bytes)
+        await add_workspace(database, name="Demo")
 
-    asyncio.run(add_demo_workspace())
+    run_with_database(empty_database_url, add_demo_workspace)
 
     assert start_server("--demo").startup_error() == (
         "post-results: The demo data needs a workspace named 'Demo', but another workspace has that"
         " name. Start without --demo, or use another DATABASE_URL.\n"
     )
-
-
-def _set_version(database_url: str, version: str) -> None:
-    async def run() -> None:
-        async with Database(database_url) as database, database.schema_transaction() as connection:
-            await connection.execute(
-                text("UPDATE alembic_version SET version_num = :version"), {"version": version}
-            )
-
-    asyncio.run(run())
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -211,8 +182,7 @@ def test_unusable_sandbox_file_is_refused_with_worker_only(
 ) -> None:
     file = tmp_path / "no" / "ledger.jsonl"
     error = start_server("--with-worker", SANDBOX_FILE=str(file), WORKERS="2").startup_error()
-    without_worker = start_server(SANDBOX_FILE=str(file))
-    without_worker.wait_until_ready()
+    without_worker = start_server.ready(SANDBOX_FILE=str(file))
     without_worker.stop()
 
     assert error == (
@@ -221,8 +191,7 @@ def test_unusable_sandbox_file_is_refused_with_worker_only(
 
 
 def test_several_processes_share_metrics(start_server: ServerStarter) -> None:
-    server = start_server("--demo", start=spawn, WORKERS="2", RATE_LIMIT="off")
-    server.wait_until_ready()
+    server = start_server.ready("--demo", start=spawn, WORKERS="2", RATE_LIMIT="off")
     with ThreadPoolExecutor(8) as executor:
         statuses = list(
             executor.map(
@@ -301,8 +270,7 @@ def count_log_events(server: ServerProcess, text: str) -> int:
 def test_forwarded_address_is_trusted_of_trusted_proxy_only(
     start_server: ServerStarter, trusted_proxies: str, client: str
 ) -> None:
-    server = start_server(TRUSTED_PROXIES=trusted_proxies)
-    server.wait_until_ready()
+    server = start_server.ready(TRUSTED_PROXIES=trusted_proxies)
     server.get("/livez", **{"X-Forwarded-For": "203.0.113.9"})
     server.stop()
 
@@ -312,8 +280,7 @@ def test_forwarded_address_is_trusted_of_trusted_proxy_only(
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_root_path_works_stripped_or_kept(start_server: ServerStarter) -> None:
-    server = start_server("--demo", ROOT_PATH="/social/results")
-    server.wait_until_ready()
+    server = start_server.ready("--demo", ROOT_PATH="/social/results")
     assert server.url.endswith("/social/results")
     origin = server.url.removesuffix("/social/results")
     headers = {"Authorization": f"Bearer {DEMO_KEY}"}
@@ -344,8 +311,7 @@ def started_request(server: ServerProcess, body: bytes) -> Iterator[socket.socke
 def test_running_request_completes_at_shutdown(
     start_server: ServerStarter, number: signal.Signals
 ) -> None:
-    server = start_server("--demo")
-    server.wait_until_ready()
+    server = start_server.ready("--demo")
     body = json.dumps({"query": "{ __typename }"}).encode()
     with started_request(server, body) as client:
         server.process.send_signal(number)
@@ -361,8 +327,7 @@ def test_running_request_completes_at_shutdown(
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_shutdown_ends_waiting_claims(start_server: ServerStarter, workers: str) -> None:
-    server = start_server("--demo", start=fork if workers == "1" else spawn, WORKERS=workers)
-    server.wait_until_ready()
+    server = start_server.ready("--demo", start=fork if workers == "1" else spawn, WORKERS=workers)
     document = """mutation {
       claimDestinations(input: {waitSeconds: 20, platforms: ["nowhere"]}) { claims { postId } }
     }"""
@@ -401,24 +366,9 @@ def _wait_until_port_closed(address: httpx.URL) -> None:
 
 
 def test_request_is_aborted_after_shutdown_timeout(start_server: ServerStarter) -> None:
-    server = start_server("--demo", SHUTDOWN_TIMEOUT="1")
-    server.wait_until_ready()
+    server = start_server.ready("--demo", SHUTDOWN_TIMEOUT="1")
     with started_request(server, bytes(100)):
         server.stop()
 
     (aborted,) = [entry for entry in server.request_log() if entry["path"] == "/graphql"]
     assert (aborted["level"], aborted["status"]) == ("error", 500)
-
-
-def test_key_usage_is_stored_before_exit(start_server: ServerStarter) -> None:
-    first = start_server()
-    key = first.wait_until_ready()[5].split()[-1]
-    assert count_posts(first, key) == 0
-    first.stop()
-
-    stopped_at = format_instant(now_utc())
-    second = start_server()
-    second.wait_until_ready()
-    last_used_at = second.get("/v1/me", key).json()["data"]["api_key"]["last_used_at"]
-    second.stop()
-    assert last_used_at < stopped_at

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -29,13 +30,7 @@ StartDemoServer = Callable[[], ServerProcess]
 @pytest.fixture
 def start_demo_server(start_server: ServerStarter) -> StartDemoServer:
     """Function that starts a server with the demo data and no rate limits."""
-
-    def start() -> ServerProcess:
-        server = start_server("--demo", RATE_LIMIT="off")
-        server.wait_until_ready()
-        return server
-
-    return start
+    return partial(start_server.ready, "--demo", RATE_LIMIT="off")
 
 
 def open_websocket(server: ServerProcess, **options: Any) -> ClientConnection:

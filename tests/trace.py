@@ -25,11 +25,12 @@ from starlette.applications import Starlette
 
 import app
 from app.asgi import create_app
-from app.db.core.database import Database, ReadDriver
+from app.db.core.database import Database
 from app.db.core.statements import CompiledStatement, Record
 from app.db.migrations import migrate
 from app.domain.api_keys import Scope
 from tests.clients import UNLIMITED_SETTINGS, Client, client_for
+from tests.db.core.intercepting_driver import WrappingDriver
 from tests.factories import NOW, add_account, add_api_key, add_workspace
 from tests.graphql.live_tenant import wait_for_subscriptions
 from tests.graphql.transport.websocket_client import connect_and_init
@@ -136,21 +137,17 @@ class Tracer:
         self._trace.steps.append(f"{code.co_filename.removeprefix(APP_FOLDER)}:{code.co_qualname}")
 
 
-class _TracedDriver:
+@dataclass(slots=True)
+class _TracedDriver(WrappingDriver):
     """A driver that reports each statement to the tracer."""
 
-    def __init__(self, driver: ReadDriver, tracer: Tracer) -> None:
-        self._driver = driver
-        self._tracer = tracer
+    tracer: Tracer
 
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object]
     ) -> Sequence[Record]:
-        self._tracer.add_statement(statement.sql)
-        return await self._driver.fetch(statement, arguments)
-
-    async def close(self) -> None:
-        await self._driver.close()
+        self.tracer.add_statement(statement.sql)
+        return await self.driver.fetch(statement, arguments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,45 +183,31 @@ DESTINATION_CHANGES = (
 )
 
 
-async def _rest_results(service: TracedService) -> Trace:
-    post_id = await _create_post(service)
-    for _ in range(WARM_UP_RUNS):
-        await service.client.get(f"/v1/posts/{post_id}/results")
-    trace = service.tracer.start()
+@dataclass(frozen=True, slots=True)
+class _RequestPath:
+    """The path of a request about what `prepare` has stored; only the request is traced."""
+
+    prepare: Callable[[TracedService], Awaitable[str]]
+    send: Callable[[TracedService, str], Awaitable[object]]
+
+    async def __call__(self, service: TracedService) -> Trace:
+        for _ in range(WARM_UP_RUNS):
+            await self.send(service, await self.prepare(service))
+        prepared = await self.prepare(service)
+        trace = service.tracer.start()
+        await self.send(service, prepared)
+        service.tracer.stop()
+        return trace
+
+
+async def _get_results(service: TracedService, post_id: str) -> None:
     response = await service.client.get(f"/v1/posts/{post_id}/results")
-    service.tracer.stop()
     assert response.status_code == 200, response.text
-    return trace
 
 
-async def _graphql_results(service: TracedService) -> Trace:
-    post_id = await _create_post(service)
-    for _ in range(WARM_UP_RUNS):
-        await service.client.query(POST_RESULTS, id=post_id)
-    trace = service.tracer.start()
-    await service.client.query(POST_RESULTS, id=post_id)
-    service.tracer.stop()
-    return trace
-
-
-async def _create_post_path(service: TracedService) -> Trace:
-    for _ in range(WARM_UP_RUNS):
-        await _create_post(service)
-    trace = service.tracer.start()
-    await _create_post(service)
-    service.tracer.stop()
-    return trace
-
-
-async def _report_published(service: TracedService) -> Trace:
-    for _ in range(WARM_UP_RUNS):
-        await service.client.query(REPORT, token=await _started_attempt(service))
-    token = await _started_attempt(service)
-    trace = service.tracer.start()
+async def _report_published(service: TracedService, token: str) -> None:
     data = await service.client.query(REPORT, token=token)
-    service.tracer.stop()
     assert data["reportPublished"]["receipt"] == "RECORDED", data
-    return trace
 
 
 async def _change_to_frame(service: TracedService) -> Trace:
@@ -265,10 +248,12 @@ async def _started_attempt(service: TracedService) -> str:
 
 
 PATHS: dict[str, Callable[[TracedService], Awaitable[Trace]]] = {
-    "rest_results": _rest_results,
-    "graphql_results": _graphql_results,
-    "create_post": _create_post_path,
-    "report_published": _report_published,
+    "rest_results": _RequestPath(_create_post, _get_results),
+    "graphql_results": _RequestPath(
+        _create_post, lambda service, post_id: service.client.query(POST_RESULTS, id=post_id)
+    ),
+    "create_post": _RequestPath(_create_post, lambda service, _: _create_post(service)),
+    "report_published": _RequestPath(_started_attempt, _report_published),
     "change_to_frame": _change_to_frame,
 }
 
@@ -287,7 +272,7 @@ async def traced_service(folder: Path) -> AsyncIterator[TracedService]:
 
         async with Database(
             url,
-            wrap_driver=lambda driver: _TracedDriver(driver, tracer),
+            wrap_driver=_TracedDriver(tracer),
             wrap_writer=lambda writer: InterceptingWriter(writer, trace_write),
         ) as database:
             await migrate(database, now=NOW, random_bytes=bytes)

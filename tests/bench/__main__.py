@@ -19,7 +19,7 @@ import click
 
 from tests.bench import linux_processes, machine
 from tests.bench.contender_list import ENGINES, FIXED_BODY, POSTGRESQL, contenders
-from tests.bench.load import Load, StartupTimes, measure_startup
+from tests.bench.load import Load
 from tests.bench.report import render_report
 from tests.bench.requests import QUERIES
 from tests.bench.results import Results, verdicts
@@ -45,7 +45,7 @@ def run(
     rounds: int,
     seconds: int,
     connections: int,
-) -> tuple[Results, list[StartupTimes]]:
+) -> Results:
     """Start, verify and measure the servers whose name matches `only`."""
     bodies = Path(stack.enter_context(tempfile.TemporaryDirectory()), "bodies")
     bodies.mkdir()
@@ -58,11 +58,10 @@ def run(
         linux_processes.pin(database_pid, load_cpu)
     ids = sample_ids(all_ids)
     servers = start_all(stack, selected, bodies, token, ids, server_cpu)
-    startup = list(measure_startup(servers, ids[0]))
     load = Load(seconds=seconds, connections=connections, cpu=load_cpu)
     results = run_rounds(servers, QUERIES, ids, load, rounds, database_pid)
     memory = {server.name: linux_processes.memory(server.pid) for server in servers}
-    return Results(results, memory), startup
+    return Results(results, memory)
 
 
 def as_json(results: Results, versions: Mapping[str, str]) -> str:
@@ -108,14 +107,14 @@ def main(
         urls = stack.enter_context(temporary_databases(chosen_engines))
         ids = seed_all(urls, dataset)
         try:
-            results, startup = run(
+            results = run(
                 stack, urls, dataset.api_key.token, ids, only, rounds, seconds, connections
             )
         except (ResponseMismatch, ServerFailed) as error:
             click.echo(str(error), err=True)
             sys.exit(1)
         versions = dict(machine.describe_machine(urls.get(POSTGRESQL)))
-    for line in render_report(results, verdicts(results), startup, versions):
+    for line in render_report(results, verdicts(results), versions):
         click.echo(line)
     if json_file is not None:
         json_file.write_text(as_json(results, versions))

@@ -1,18 +1,13 @@
 """Measures one server: throughput, CPU time and latency under load, and response times after its start."""
 
-import json
 import re
-import statistics
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.bench import linux_processes
-from tests.bench.contender_list import POST_RESULTS_SERVER, Name
-from tests.bench.requests import GRAPHQL, POST_RESULTS_QUERY, Request
 from tests.bench.servers import ContenderProcess
 
 _SCRIPT = Path(__file__).with_name("load.lua")
@@ -20,7 +15,6 @@ _SHUTDOWN_TIMEOUT = 30
 _REQUESTS_PER_CONNECTION = 2
 """Minimum; with fewer requests, the first responses dominate the measurement."""
 _DURATION_FACTORS = (1, 5, 15)
-_DOCUMENT_COUNT = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,53 +101,3 @@ def _run_wrk(server: ContenderProcess, query: str, ids: Sequence[object], load: 
 def _cpu_times(server: ContenderProcess, database_pid: int | None) -> tuple[float, float]:
     database = 0.0 if database_pid is None else linux_processes.cpu_seconds(database_pid)
     return linux_processes.cpu_seconds(server.pid), database
-
-
-@dataclass(frozen=True, slots=True)
-class StartupTimes:
-    """Time from the start of a server to its first response, and median response times of documents."""
-
-    name: Name
-    first_response_ms: float
-    new_document_ms: float | None
-    repeated_document_ms: float | None
-
-    def __str__(self) -> str:
-        start = f"{self.name} responds {self.first_response_ms:,.0f} ms after its start"
-        if self.new_document_ms is None or self.repeated_document_ms is None:
-            return start
-        return (
-            f"{start}; Q1 as a new document takes {self.new_document_ms:.1f} ms, and as a repeated one"
-            f" {self.repeated_document_ms:.1f} ms"
-        )
-
-
-def measure_startup(servers: Sequence[ContenderProcess], post_id: object) -> Iterator[StartupTimes]:
-    """Startup times of all servers, and document times of post-results.
-
-    The documents differ in the name of their operation.
-    """
-    for server in servers:
-        new = repeated = None
-        if server.name.server == POST_RESULTS_SERVER:
-            documents = [
-                _named_request(f"Document{number}", post_id) for number in range(_DOCUMENT_COUNT)
-            ]
-            new, repeated = (
-                statistics.median(_response_times(server, documents)) for _ in range(2)
-            )
-        yield StartupTimes(server.name, server.start_seconds * 1000, new, repeated)
-
-
-def _named_request(name: str, post_id: object) -> Request:
-    document = POST_RESULTS_QUERY.replace("query", f"query {name}", 1)
-    request = GRAPHQL["Q1"].with_post_id(post_id)
-    body = {**json.loads(request.body or ""), "query": document}
-    return Request(request.path, json.dumps(body))
-
-
-def _response_times(server: ContenderProcess, requests: Sequence[Request]) -> Iterator[float]:
-    for request in requests:
-        started = time.perf_counter()
-        server.send(request)
-        yield (time.perf_counter() - started) * 1000

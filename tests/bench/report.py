@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from tests.bench.contender_list import ENGINES, NO_ENGINE, POST_RESULTS_SERVER, Name
-from tests.bench.load import StartupTimes
 from tests.bench.requests import QUERIES
 from tests.bench.results import Results, Verdict
 
@@ -27,7 +26,6 @@ _COLUMNS = (
 def render_report(
     results: Results,
     verdicts: Iterable[Verdict],
-    starts: Iterable[StartupTimes],
     machine: Mapping[str, str],
 ) -> Iterator[str]:
     """Lines of the report."""
@@ -40,9 +38,6 @@ def render_report(
     for verdict in verdicts:
         label = _VERDICT_LABELS[verdict.is_met]
         yield f"- {verdict.goal} · {verdict.measured or 'not measured'} · {label}"
-    yield from ("", "### Startup", "")
-    for start in starts:
-        yield f"- {start}"
     yield from ("", "### Machine and versions", "")
     yield from (f"- {name} {value}" for name, value in machine.items())
 

@@ -24,6 +24,7 @@ from app.domain.destinations import (
 )
 from tests.db.all_tables import add_row_in_every_table
 from tests.db.core.test_database import INTEGRITY_ERRORS
+from tests.domain.test_destinations import VIOLATIONS
 from tests.factories import (
     NOW,
     add_account,
@@ -42,10 +43,6 @@ from tests.factories import (
 )
 
 LATER = NOW + timedelta(hours=1)
-ERROR_FIELDS = {"error": "No.", "error_category": ErrorCategory.PERMANENT, "error_code": "REFUSED"}
-NO_ERROR_FIELDS = {"error": None, "error_category": None, "error_code": None}
-NO_OUTCOME_FIELDS = {"outcome": Outcome.NONE, "settled_at": None, "due_day": None}
-
 VALID_STATES = [
     draft(),
     queued(),
@@ -56,53 +53,6 @@ VALID_STATES = [
     failed(),
     unknown(),
     being_verified(),
-]
-
-VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, object]]] = [
-    ("outcome_published", published(), NO_OUTCOME_FIELDS),
-    ("outcome_failed", failed(), NO_OUTCOME_FIELDS),
-    ("published_at", published(), {"published_at": None}),
-    ("published_at", failed(), {"published_at": NOW}),
-    ("platform_post_id", queued(), {"platform_post_id": "1"}),
-    ("platform_post_url", failed(), {"platform_post_url": "https://example.com/1"}),
-    ("error_failed", failed(), NO_ERROR_FIELDS),
-    ("error_published", published(), ERROR_FIELDS),
-    ("error_category", waiting_for_retry(), {"error_category": None}),
-    ("error_category", queued(), {"error_category": ErrorCategory.AUTH}),
-    ("error_code", waiting_for_retry(), {"error_code": None}),
-    ("error_code", started(), {"error_code": "TIMEOUT"}),
-    ("next_retry_at", queued(), {"next_retry_at": LATER, "claimable_at": LATER}),
-    ("next_retry_at", failed(), {"next_retry_at": LATER}),
-    ("round_started_at", queued(), {"round_started_at": None}),
-    ("round_started_at", draft(), {"round_started_at": NOW}),
-    ("attempts", queued(), {"round_attempts": 1}),
-    ("attempts", published(), {"round_attempts": -1}),
-    ("fence", queued(), {"fence": -1}),
-    ("lease", started(), {"lease_expires_at": None}),
-    ("lease", queued(), {"lease_expires_at": NOW}),
-    ("lease_publishing", queued(), {"lease_token": UUID(int=1), "lease_expires_at": NOW}),
-    ("started_at", queued(), {"started_at": NOW}),
-    ("claimable_at", queued(), {"claimable_at": LATER}),
-    ("claimable_at", waiting_for_retry(), {"claimable_at": NOW}),
-    ("claimable_at", draft(), {"claimable_at": NOW}),
-    ("claimable_at", claimed(), {"claimable_at": None}),
-    ("claimable_at", claimed(), {"claimable_at": NOW}),
-    ("claimable_at", started(), {"claimable_at": NOW + timedelta(minutes=5)}),
-    ("claimable_at", published(), {"claimable_at": NOW}),
-    ("settled_at", failed(), {"settled_at": None}),
-    ("settled_at", unknown(), {"settled_at": None}),
-    ("settled_at", published(), {"settled_at": None}),
-    ("settled_at", queued(), {"settled_at": NOW}),
-    ("verifiable_at", unknown(), {"verifiable_at": None}),
-    ("verifiable_at", being_verified(), {"verifiable_at": None}),
-    ("verifiable_at", failed(), {"verifiable_at": NOW}),
-    ("verifiable_at", published(), {"verifiable_at": NOW}),
-    ("verification_token", failed(), {"verification_token": UUID(int=1)}),
-    ("verification_token", started(), {"verification_token": UUID(int=1)}),
-    ("due_day", unknown(), {"due_day": None}),
-    ("due_day", queued(), {"due_day": NOW.date()}),
-    ("lateness_ms", published(), {"lateness_ms": None}),
-    ("lateness_ms", failed(), {"lateness_ms": 0}),
 ]
 
 

@@ -261,51 +261,6 @@ def test_first_two_accounts_have_endless_access_and_few_permanent_failures(data:
         assert len(permanent) < PERMANENT_FAILURE_WARNING_THRESHOLD
 
 
-def test_attempts_agree_with_the_state_of_their_destination(data: DemoData) -> None:
-    for destination, attempts, _ in data.logs():
-        state = destination.state
-        regular = [attempt for attempt in attempts if attempt.kind is AttemptKind.REGULAR]
-        assert [(attempt.number, attempt.fence) for attempt in regular] == [
-            (number, number) for number in range(1, state.attempts + 1)
-        ]
-        if state.error is not None and regular and state.status is not DestinationStatus.PUBLISHING:
-            failure = regular[-1].failure
-            assert failure is not None
-            assert (failure.message, failure.category, failure.code) == (
-                state.error,
-                state.error_category,
-                state.error_code,
-            )
-        assert all(state.due_at and state.due_at <= attempt.started_at for attempt in regular)
-        assert all(
-            before.finished_at and before.finished_at <= after.started_at
-            for before, after in pairwise(regular)
-        )
-
-
-def test_each_publication_has_one_evidence_that_counts(data: DemoData) -> None:
-    for destination, _, evidence in data.logs():
-        state = destination.state
-        counted = [report for report in evidence if report.counted]
-        assert len(counted) == (state.status is DestinationStatus.PUBLISHED)
-        for report in counted:
-            publication = report.publication
-            assert (
-                publication.published_at,
-                publication.platform_post_id,
-                publication.platform_post_url,
-            ) == (state.published_at, state.platform_post_id, state.platform_post_url)
-            assert state.settled_at == report.reported_at
-            assert publication.published_at < report.reported_at <= destination.updated_at
-    duplicates = [
-        destination.id
-        for destination, _, evidence in data.logs()
-        for report in evidence
-        if not report.counted
-    ]
-    assert duplicates == [data.destination_of("Demo: published twice").id]
-
-
 def test_nothing_happens_after_the_load(data: DemoData) -> None:
     rows: list[Account | Post | Destination] = [*data.accounts, *data.posts, *data.destinations]
     for row in rows:

@@ -86,14 +86,17 @@ VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, Any]]] = [
     ("error_code", FAILED, {"error_code": None}),
     ("error_code", QUEUED, {"error_code": "AUTH"}),
     ("next_retry_at", RETRYING, NO_FAILURE),
+    ("next_retry_at", QUEUED, {"next_retry_at": NOW + DAY, "claimable_at": NOW + DAY}),
     ("next_retry_at", FAILED, {"next_retry_at": NOW}),
     ("next_retry_at", STARTED, {"next_retry_at": NOW, **FAILURE}),
     ("round_started_at", QUEUED, {"round_started_at": None}),
     ("round_started_at", DRAFT, {"round_started_at": NOW}),
+    ("attempts", QUEUED, {"round_attempts": 1}),
     ("attempts", FAILED, {"round_attempts": 2}),
     ("attempts", FAILED, {"round_attempts": -1}),
     ("attempts", FAILED, {"attempts": -1, "round_attempts": -1}),
     ("fence", FAILED, {"fence": -1}),
+    ("lease", QUEUED, {"lease_expires_at": NOW}),
     ("lease", STARTED, {"lease_expires_at": None}),
     ("lease", CLAIMED, {"lease_token": None, "claimable_at": None}),
     ("lease_publishing", QUEUED, {"lease_token": TOKEN, "lease_expires_at": NOW}),
@@ -107,6 +110,7 @@ VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, Any]]] = [
     ("claimable_at", FAILED, {"claimable_at": NOW}),
     ("claimable_at", PUBLISHED, {"claimable_at": NOW}),
     ("settled_at", FAILED, {"settled_at": None}),
+    ("settled_at", UNKNOWN, {"settled_at": None}),
     ("settled_at", PUBLISHED, {"settled_at": None}),
     ("settled_at", QUEUED, {"settled_at": NOW}),
     ("verifiable_at", UNKNOWN, {"verifiable_at": None}),
@@ -116,10 +120,12 @@ VIOLATIONS: list[tuple[str, DestinationState, Mapping[str, Any]]] = [
     ("verification_token", FAILED, {"verification_token": TOKEN}),
     ("verification_token", STARTED, {"verification_token": TOKEN}),
     ("due_day", FAILED, {"due_day": None}),
+    ("due_day", UNKNOWN, {"due_day": None}),
     ("due_day", QUEUED, {"due_day": TODAY}),
     ("lateness_ms", PUBLISHED, {"lateness_ms": None}),
     ("lateness_ms", FAILED, {"lateness_ms": 0}),
 ]
+"""Name of an invariant, a valid state, and a change that breaks only this invariant."""
 
 
 @pytest.mark.parametrize(("name", "state", "change"), VIOLATIONS)

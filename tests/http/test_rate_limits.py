@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -10,6 +11,7 @@ from app.domain.errors import BulkLimitExceeded, RateLimitExceeded
 from app.domain.ids import ApiKeyId
 from app.http.rate_limits import RateLimits
 from app.http.request import ApiRequest, RateLimitStatus
+from tests.domain.errors import expect_error
 from tests.http.asgi import NOW, make_rate_limits
 
 KEY = ApiKeyId(UUID(int=1))
@@ -50,9 +52,8 @@ def request_of(key: ApiKeyId | None = KEY, address: str | None = ADDRESS) -> Api
 
 def refusal(charge: Callable[..., None], *arguments: object) -> tuple[str, int | None]:
     """Call a method that must refuse, and return the message and the seconds until a retry."""
-    with pytest.raises(RateLimitExceeded) as caught:
-        charge(*arguments)
-    return caught.value.message, caught.value.retry_after
+    error = expect_error(RateLimitExceeded, charge, *arguments)
+    return error.message, error.retry_after
 
 
 def charge_requests(
@@ -158,12 +159,8 @@ def test_bulk_posts_are_counted_and_refused_together(clock: WallClock) -> None:
 def test_bulk_over_total_limit_is_refused_without_retry(clock: WallClock) -> None:
     rate_limits = make_rate_limits("60/minute", new_posts="10/minute;40/hour", clock=clock)
 
-    with pytest.raises(BulkLimitExceeded) as caught:
-        rate_limits.charge_posts(request_of(), 11)
-
-    assert caught.value.message == (
-        "There are 11 posts; 10 per minute are allowed for one API key."
-    )
+    error = expect_error(BulkLimitExceeded, rate_limits.charge_posts, request_of(), 11)
+    assert error.message == "There are 11 posts; 10 per minute are allowed for one API key."
     rate_limits.charge_posts(request_of(), 10)
 
 
@@ -268,13 +265,12 @@ def test_precheck_refuses_when_all_limits_are_exhausted(
 
     for may_subscribe in (False, True):
         request = request_of()
-        with pytest.raises(RateLimitExceeded) as caught:
-            rate_limits.check_all_exhausted(request, may_subscribe=may_subscribe)
-        assert caught.value.message == (
+        check = partial(rate_limits.check_all_exhausted, may_subscribe=may_subscribe)
+        assert refusal(check, request) == (
             f"Too many requests: {limits[0]} are allowed for one API key, and {limits[1]} that only"
-            " publish. Try again in 60 s."
+            " publish. Try again in 60 s.",
+            60,
         )
-        assert caught.value.retry_after == 60
         assert request.rate_limit == refused
         assert not request.is_charged
 

@@ -41,16 +41,6 @@ def test_lines_are_written_in_order() -> None:
     assert log.text == "".join(lines)
 
 
-def test_lines_are_written_without_further_lines() -> None:
-    log = Log(is_slow=True)
-    writer = LogWriter(log.write)
-    writer.put("one\n")
-
-    assert log.is_writing.wait(TIMEOUT_SECONDS)
-    log.may_write.set()
-    writer.close()
-
-
 def test_writer_of_no_line_has_no_thread() -> None:
     threads = threading.active_count()
     LogWriter(Log().write).close()

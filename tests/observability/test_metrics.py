@@ -57,36 +57,6 @@ def test_apps_in_one_process_count_separately() -> None:
     assert sample not in samples(render_metrics(second))
 
 
-def test_requests_in_progress_are_counted() -> None:
-    metrics = Metrics()
-
-    in_progress = ("post_results_http_requests_in_progress", frozenset[tuple[str, str]]())
-    for number in (2, 0):
-        metrics.set_requests_in_progress(number)
-        assert samples(render_metrics(metrics))[in_progress] == number
-
-
-def test_requests_of_a_batch_are_counted_and_measured_ones_timed() -> None:
-    metrics = Metrics()
-    metrics.requests_finished(READ, [0.02, None, 0.2])
-
-    values = samples(render_metrics(metrics))
-    labels = {"api": "rest", "route": "/v1/posts", "method": "GET", "status": "2xx"}
-    assert values["post_results_http_requests_total", frozenset(labels.items())] == 3
-    durations = "post_results_http_request_duration_seconds"
-    assert values[f"{durations}_count", frozenset(labels.items())] == 2
-    assert values[f"{durations}_sum", frozenset(labels.items())] == 0.22
-
-
-def test_dropped_lines_are_counted() -> None:
-    metrics = Metrics()
-    metrics.log_lines_dropped(3)
-    metrics.log_lines_dropped(4)
-
-    values = samples(render_metrics(metrics))
-    assert values["post_results_log_lines_dropped_total", frozenset()] == 7
-
-
 def test_rate_limited_requests_are_counted() -> None:
     metrics = Metrics()
     refused = READ._replace(status=429)
@@ -116,16 +86,6 @@ def test_operations_are_counted_by_type_and_code_and_unknown_ones_together(
 
     values = samples(render_metrics(metrics))
     assert values["post_results_graphql_operations_total", frozenset(labels.items())] == 100
-
-
-def test_client_chosen_methods_share_one_label() -> None:
-    metrics = Metrics()
-    for number in range(100):
-        count_requests(metrics, READ._replace(method=f"METHOD{number}", route=None))
-
-    values = samples(render_metrics(metrics))
-    labels = {"api": "rest", "route": "unmatched", "method": "other", "status": "2xx"}
-    assert values["post_results_http_requests_total", frozenset(labels.items())] == 100
 
 
 def test_process_and_platform_metrics_are_included() -> None:

@@ -12,15 +12,17 @@ from app.db.repositories.posts import load_posts
 from app.domain.attempts import Failure, Publication
 from app.domain.destinations import DestinationState
 from app.domain.errors import PostResultsError
+from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import AccountId, PostId, WorkspaceId
 from app.domain.leases import Lease
-from app.domain.post_commands import NewPost
+from app.domain.post_commands import NewPost, PostUpdate
 from app.domain.verification import VerificationFinding
 from app.services.claims import Claim, ClaimRequest, ClaimService
+from app.services.posts import CreatedPost, create_post, update_post
 from app.services.reports import ReportResult, ReportService
 from app.services.unit_of_work import Publisher, WriteContext
 from tests.domain.attempt_histories import RETRY_DECIDER, make_failure
-from tests.factories import NOW, add_account, add_post, add_workspace, draft, queued
+from tests.factories import NOW, add_account, add_post, add_workspace, draft, no_quota, queued
 
 T = TypeVar("T")
 
@@ -146,6 +148,34 @@ async def report_verified(
 
 def write_context(workspace: WorkspaceId, now: datetime = NOW) -> WriteContext:
     return WriteContext(workspace_id=workspace, actor=None, operation="test", now=now)
+
+
+async def create(
+    database: Database, workspace: WorkspaceId, new: NewPost, key: IdempotencyKey | None = None
+) -> CreatedPost:
+    context = write_context(workspace)
+    return await create_post(database, context, new, key, check_quota=no_quota, new_id=uuid4)
+
+
+async def change(
+    database: Database,
+    workspace: WorkspaceId,
+    post: PostId,
+    account_ids: Sequence[AccountId] | None = None,
+    *,
+    content: str | None = None,
+    expected_version: int | None = None,
+) -> None:
+    """Change the accounts of a post, its content, or both."""
+    await update_post(
+        database,
+        write_context(workspace),
+        post,
+        PostUpdate() if content is None else PostUpdate(content=content),
+        account_ids=account_ids,
+        expected_version=expected_version,
+        new_id=uuid4,
+    )
 
 
 async def destination_states(

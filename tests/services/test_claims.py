@@ -293,22 +293,6 @@ async def test_concurrent_claim_and_command_are_serialized(
     assert await find_problems(acme.database) == []
 
 
-async def test_claim_skips_locked_posts(acme: Tenant) -> None:
-    """SQLite has one writer at a time, so no post is locked by another."""
-    if acme.database.is_sqlite:
-        return
-    account = await add_account(acme.database, acme.workspace)
-    first, second = [
-        (await add_post(acme.database, acme.workspace, {account: queued(NOW - age * SECOND)})).id
-        for age in (2, 1)
-    ]
-    async with acme.database.write_engine.begin() as connection:
-        await connection.exec_driver_sql(f"SELECT 1 FROM post WHERE id = '{first}' FOR UPDATE")
-        async with asyncio.timeout(5):
-            assert claimed_post_ids(await claim(acme.database)) == [second]
-    assert claimed_post_ids(await claim(acme.database)) == [first]
-
-
 # Verifications and waiting.
 
 

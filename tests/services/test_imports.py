@@ -207,33 +207,6 @@ async def test_earliest_and_latest_times_are_stored_and_returned(acme: Tenant) -
     assert await find_problems(acme.database) == []
 
 
-async def test_newer_response_replaces_the_stored_post(acme: Tenant) -> None:
-    waiting = {"status": "queued", "published_at": None, "attempts": 0}
-    failed = make_result(9, status="failed", published_at=None, attempts=3, error="Timed out")
-    before = make_post_entry(POST, make_result(7, **waiting), make_result(8, **waiting), failed)
-    after = make_post_entry(
-        POST,
-        failed,
-        make_result(10),
-        make_result(7),
-        content="SUMMER sale",
-        updated_at="2026-03-02T09:00:00.000Z",
-    )
-
-    results = await import_responses(acme.database, acme.workspace, before, after, before)
-
-    assert results == [ImportResult.NEW, ImportResult.CHANGED, ImportResult.UNCHANGED]
-    (post,) = success_data(await acme.client.get("/v1/posts?search=summer"))["posts"]
-    assert post["account_ids"] == [9, 10, 7]
-    statuses = [destination["status"] for destination in post["destinations"]]
-    assert statuses == ["failed", "published", "published"]
-    data = await acme.client.query(
-        "query($id: UUID!) { post(postId: $id) { version importedAt } }", id=POST
-    )
-    assert data["post"] == {"version": 2, "importedAt": "2026-04-16T15:00:00.000Z"}
-    assert await find_problems(acme.database) == []
-
-
 async def test_one_batch_and_several_imports_store_the_same(acme: Tenant) -> None:
     other = await add_workspace(acme.database)
     history = [
@@ -414,23 +387,6 @@ async def test_dry_run_gives_the_results_of_the_import_and_writes_nothing(acme: 
         ),
         RejectedRecord(f"post {POST}", "destinations must be a list."),
     ]
-
-
-async def test_interrupted_import_can_be_repeated(acme: Tenant) -> None:
-    responses = [make_post_entry(str(UUID(int=number))) for number in range(1, 1001)]
-
-    def interrupted_records() -> Iterator[PostRecord | RejectedRecord]:
-        yield from records_of_lines(*responses[:700])
-        raise OSError("the disk is gone")
-
-    workspace = WorkspaceRef(acme.workspace, WorkspaceKind.LOCAL)
-    with pytest.raises(OSError, match="the disk is gone"):
-        await collect_results(
-            import_records(acme.database, workspace, interrupted_records(), now=LATER)
-        )
-    again = await import_responses(acme.database, acme.workspace, *responses)
-
-    assert Counter(again) == {ImportResult.UNCHANGED: 600, ImportResult.NEW: 400}
 
 
 async def test_concurrent_imports_create_each_post_once(acme: Tenant, database_url: str) -> None:

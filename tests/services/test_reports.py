@@ -18,13 +18,12 @@ from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.external_attempts import ExternalAttempt
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from app.domain.leases import Lease
-from app.domain.post_commands import PostUpdate
 from app.domain.settlement import Receipt
 from app.domain.verification import VerificationFinding
 from app.services import reports as service
 from app.services.claims import Claim
 from app.services.expirations import settle_expired_leases
-from app.services.posts import cancel_post, delete_post, update_post
+from app.services.posts import cancel_post, delete_post
 from app.services.reports import ReportResult, ReportService
 from app.services.unit_of_work import Publisher, WriteContext
 from tests.clients import Tenant
@@ -36,6 +35,7 @@ from tests.services.publishing_calls import (
     OPERATOR_PUBLISHER,
     PUBLICATION,
     add_due,
+    change,
     claim,
     claim_for_verification,
     destination_states,
@@ -247,15 +247,7 @@ async def test_lease_of_a_removed_account_is_lost(acme: Tenant, step: Step) -> N
     claimed = await add_claim(acme)
     await report_service(acme.database).release_claim(claimed.lease)
     other = await add_account(acme.database, acme.workspace)
-    await update_post(
-        acme.database,
-        write_context(acme.workspace),
-        claimed.post.id,
-        PostUpdate(),
-        account_ids=[other],
-        expected_version=None,
-        new_id=uuid4,
-    )
+    await change(acme.database, acme.workspace, claimed.post.id, [other])
     before = await all_rows(acme.database)
 
     assert await error_code(step(report_service(acme.database), claimed.lease)) == "lease_lost"

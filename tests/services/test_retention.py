@@ -96,31 +96,6 @@ async def test_cursor_stays_valid_while_little_happens(database: Database) -> No
     assert await error_code(check_position(reader, seen_all)) == "resync_required"
 
 
-async def test_cursor_that_stays_valid_misses_nothing(database: Database) -> None:
-    workspace = await add_workspace(database)
-    times = [EXPIRED_AT, EXPIRED_AT, EXPIRED_AT, RETAINED_AT, EXPIRED_AT, NOW, NOW]
-    await append_events_at(database, workspace, times)
-    await prune(database)
-
-    reader = database.reader(workspace)
-    results: list[object] = []
-    for seq, at in enumerate(times, 1):
-        position = FeedPosition(seq, at)
-        code = await error_code(check_position(reader, position))
-        results.append(
-            code or seqs_per_page(await read_all_pages(reader, position, ALL_CHANGES, 2))
-        )
-    assert results == [
-        "resync_required",
-        "resync_required",
-        [4, 5, 6, 7],
-        [5, 6, 7],
-        [6, 7],
-        [7],
-        [],
-    ]
-
-
 @pytest.mark.parametrize("old", [1001, 2001, 2500])
 async def test_events_are_pruned_in_batches_of_a_thousand(database: Database, old: int) -> None:
     workspace = await add_workspace(database)

@@ -12,13 +12,13 @@ from app.db.core.database import Database
 from app.domain.errors import NotFound
 from app.domain.events import Event, EventKind
 from app.domain.ids import PostId, WorkspaceId
-from app.services.posts import create_post, delete_post, update_post
+from app.services.posts import delete_post
 from app.services.unit_of_work import UnitOfWork, run_in_transaction
 from tests.db.all_tables import all_rows
 from tests.db.core.test_database import only_on_postgresql
 from tests.db.repositories.event_rows import stored_seqs
-from tests.factories import add_account, add_workspace, no_quota
-from tests.services.publishing_calls import new_post, write_context
+from tests.factories import add_account, add_workspace
+from tests.services.publishing_calls import change, create, new_post, write_context
 
 EVENT = Event(kind=EventKind.POST_CHANGED, values={})
 
@@ -54,14 +54,7 @@ async def test_write_is_notified_once_after_its_events_are_readable(
     posts = {}
     for workspace in (first, second):
         accounts = [await add_account(database, workspace) for _ in range(2)]
-        posts[workspace] = await create_post(
-            database,
-            write_context(workspace),
-            new_post(accounts),
-            None,
-            check_quota=no_quota,
-            new_id=uuid4,
-        )
+        posts[workspace] = await create(database, workspace, new_post(accounts))
     await delete_post(database, write_context(first), posts[first].id, expected_version=None)
 
     assert callback.notifications == [
@@ -97,15 +90,7 @@ async def test_failed_write_is_rolled_back_and_not_notified(
     with pytest.raises(NotFound):
         await run_in_transaction(database, write_context(workspace), fail)
     with pytest.raises(NotFound):
-        await update_post(
-            database,
-            write_context(workspace),
-            PostId(uuid4()),
-            {"content": "Else"},
-            account_ids=None,
-            expected_version=None,
-            new_id=uuid4,
-        )
+        await change(database, workspace, PostId(uuid4()), content="Else")
     with pytest.raises(ValueError, match="does not exist"):
         await run_in_transaction(database, write_context(WorkspaceId(uuid4())), add_one_event)
 

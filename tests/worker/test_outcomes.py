@@ -83,20 +83,6 @@ async def test_rate_limited_post_is_retried_after_the_platforms_delay(database: 
     assert len(bench.store.posts()) == 1
 
 
-async def test_transient_failure_is_retried(database: Database) -> None:
-    sent, bench = await add_sent_post(database, "flaky"), WorkerBench(database)
-    async with bench.running_worker():
-        state = await sent.wait_until(is_final)
-
-    assert state == published_on_sandbox(sent, "flaky", seconds=2, attempts=2)
-    assert await sent.attempt_summaries() == [
-        (1, REGULAR, "failed", "OVERLOADED"),
-        (2, REGULAR, "published", None),
-    ]
-    assert str(bench.stats) == "published 1 · failed 0 · waiting 1 · unknown 0 · in flight 0"
-    assert len(bench.store.posts()) == 1
-
-
 async def test_auth_failure_is_published_after_reconnection_and_retry(database: Database) -> None:
     sent, bench = await add_sent_post(database, "loses-token"), WorkerBench(database)
     async with bench.running_worker():
@@ -122,26 +108,6 @@ async def test_auth_failure_is_published_after_reconnection_and_retry(database: 
         (2, REGULAR, "published", None),
     ]
     assert len(bench.store.posts()) == 1
-
-
-async def test_rejected_content_fails_without_retry(database: Database) -> None:
-    sent, bench = await add_sent_post(database, "rejects"), WorkerBench(database)
-    async with bench.running_worker():
-        state = await sent.wait_until(is_final)
-
-    assert state == failed(
-        error="The sandbox rejects this content.",
-        category=ErrorCategory.CONTENT_REJECTED,
-        code="CONTENT_REFUSED",
-        settled_at=NOW + SECOND,
-    )
-    (attempt,) = await sent.attempts()
-    assert attempt.failure is not None
-    assert (attempt.failure.http_status, attempt.failure.raw) == (
-        422,
-        '{"error": "content refused"}',
-    )
-    assert bench.store.posts() == ()
 
 
 async def test_timeout_after_publishing_is_verified_and_never_published_twice(

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from app.db.core.database import ReadDriver
 from app.db.core.statements import CompiledStatement, Record
+from tests.db.core.intercepting_driver import WrappingDriver
 
 
 def unchanged(sql: str) -> str:
@@ -13,7 +13,7 @@ def unchanged(sql: str) -> str:
 
 
 @dataclass(slots=True)
-class BatchingDriver:
+class BatchingDriver(WrappingDriver):
     """Counts the reads that a batch answers."""
 
     rewrite: Callable[[str], str] = unchanged
@@ -22,12 +22,7 @@ class BatchingDriver:
     """Point reads start at multiples of this time in seconds, so that those of slow requests meet."""
     batched_reads: int = 0
     """Number of reads that returned rows from a batch."""
-    driver: ReadDriver = field(init=False)
     _statements: dict[CompiledStatement, CompiledStatement] = field(default_factory=dict)
-
-    def __call__(self, driver: ReadDriver) -> "BatchingDriver":
-        self.driver = driver
-        return self
 
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object]
@@ -45,6 +40,3 @@ class BatchingDriver:
         rows = await self.driver.fetch(self._statements[statement], arguments)
         self.batched_reads += bool(rows) and "request_number" in rows[0].indexes
         return rows
-
-    async def close(self) -> None:
-        await self.driver.close()

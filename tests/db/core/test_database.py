@@ -114,14 +114,9 @@ async def test_write_that_ignores_the_error_of_a_statement_fails(database: Datab
     assert await workspace_names(database) == ["next", "taken"]
 
 
-async def test_write_returns_the_result_of_its_work(database: Database) -> None:
-    async def work(session: WriteSession) -> str:
-        return "done"
-
-    assert await database.write(work) == "done"
-
-
-async def test_concurrent_read_modify_writes_lose_no_update(database: Database) -> None:
+async def test_concurrent_read_modify_writes_of_two_processes_lose_no_update(
+    database: Database, database_url: str
+) -> None:
     workspace_id = await add_workspace(database)
 
     async def count(session: WriteSession) -> None:
@@ -132,27 +127,10 @@ async def test_concurrent_read_modify_writes_lose_no_update(database: Database) 
             update(Workspace).where(Workspace.id == workspace_id).values(event_seq=current + 1)
         )
 
-    await asyncio.gather(*(database.write(count) for _ in range(50)))
+    async with Database(database_url) as other:
+        await asyncio.gather(*(writer.write(count) for writer in [database, other] * 25))
 
     assert await event_seq(database, workspace_id) == 50
-
-
-async def test_writers_of_two_databases_wait_for_each_other(
-    database: Database, database_url: str
-) -> None:
-    workspace_id = await add_workspace(database)
-    async with Database(database_url) as other:
-
-        async def count(session: WriteSession) -> None:
-            await session.rows(
-                update(Workspace)
-                .where(Workspace.id == workspace_id)
-                .values(event_seq=Workspace.event_seq + 1)
-            )
-
-        await asyncio.gather(*(writer.write(count) for writer in [database, other] * 10))
-
-    assert await event_seq(database, workspace_id) == 20
 
 
 async def raise_sqlstate(session: WriteSession, sqlstate: str) -> None:
@@ -285,17 +263,18 @@ async def test_unreachable_file_or_port_is_unavailable(anyio_backend: str, tmp_p
                 await add_workspace(missing)
 
 
+TERMINATE_OTHER_CONNECTIONS = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    " AND application_name = 'post-results'"
+)
+
+
 @only_on_postgresql
 async def test_terminated_connection_is_replaced(database: Database) -> None:
     await database.ping()
     async with database.write_engine.connect() as connection:
-        await connection.execute(
-            text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                " AND application_name = 'post-results'"
-            )
-        )
+        await connection.execute(TERMINATE_OTHER_CONNECTIONS)
 
     await database.ping()
 
@@ -309,13 +288,7 @@ async def test_write_replaces_connections_that_were_terminated_while_idle(
 
     await asyncio.gather(*(database.write(wait) for _ in range(5)))  # opens all connections
     async with database.schema_transaction() as connection:
-        await connection.execute(
-            text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                " AND application_name = 'post-results'"
-            )
-        )
+        await connection.execute(TERMINATE_OTHER_CONNECTIONS)
 
     await add_workspace(database, name="Acme")
 
@@ -337,7 +310,7 @@ async def test_updating_a_missing_row_raises_and_rolls_back(database: Database) 
 
 @only_on_postgresql
 async def test_write_whose_connection_is_terminated_is_unavailable_and_rolled_back(
-    database: Database, database_url: str
+    database: Database,
 ) -> None:
     async def work(session: WriteSession) -> None:
         await insert_objects(session, build_workspace("lost"))

@@ -87,37 +87,6 @@ async def sorted_posts(database: Database) -> SortedPosts:
     return SortedPosts(database, workspace, rows)
 
 
-@both_directions
-@both_columns
-@pytest.mark.parametrize("size", [1, 2, 5, ROWS - 1, ROWS, ROWS + 1])
-async def test_consecutive_pages_in_both_directions_return_the_whole_list(
-    sorted_posts: SortedPosts, column: InstrumentedAttribute[Any], direction: Direction, size: int
-) -> None:
-    whole = sorted_posts.expected_order(column, direction)
-
-    forwards: list[KeysetPosition] = []
-    more = True
-    while more:
-        after = forwards[-1] if forwards else None
-        positions, page = await sorted_posts.page(
-            column, direction, PageRequest(size=size, after=after)
-        )
-        forwards += positions
-        more = page.has_next_page
-
-    backwards: list[KeysetPosition] = []
-    more = True
-    while more:
-        before = backwards[0] if backwards else None
-        request = PageRequest(size=size, from_end=True, before=before)
-        positions, page = await sorted_posts.page(column, direction, request)
-        backwards = positions + backwards
-        more = page.has_previous_page
-
-    assert forwards == whole
-    assert backwards == whole
-
-
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     column=st.sampled_from([Post.created_at, Post.scheduled_for]),

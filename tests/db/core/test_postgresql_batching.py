@@ -14,11 +14,12 @@ import structlog
 from sqlalchemy import bindparam, select, text
 
 from app.db.core.conditions import any_of
-from app.db.core.database import Database, ReadDriver, Reader
+from app.db.core.database import Database, Reader
 from app.db.core.statements import CompiledStatement, Record, Statement
 from app.db.models import Account
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
+from tests.db.core.intercepting_driver import WrappingDriver
 from tests.db.core.test_database import only_on_postgresql
 from tests.db.core.test_postgresql_driver import wait_until_idle
 from tests.factories import add_account, add_workspace
@@ -43,17 +44,12 @@ STATEMENT = read_account()
 
 
 @dataclass(slots=True)
-class PointReadStub:
+class PointReadStub(WrappingDriver):
     """Driver that replaces the SQL of point reads; None leaves the form for one or for many unchanged."""
 
     one: str | None = ONE
     many: str | None = BATCH_SIZE
-    driver: ReadDriver = field(init=False)
     _statements: dict[CompiledStatement, CompiledStatement] = field(default_factory=dict)
-
-    def __call__(self, driver: ReadDriver) -> "PointReadStub":
-        self.driver = driver
-        return self
 
     async def fetch(
         self, statement: CompiledStatement, arguments: Sequence[object]
@@ -69,9 +65,6 @@ class PointReadStub:
                 batch=replace(statement.batch, statement=many),
             )
         return await self.driver.fetch(self._statements[statement], arguments)
-
-    async def close(self) -> None:
-        await self.driver.close()
 
 
 @pytest.fixture

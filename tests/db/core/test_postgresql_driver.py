@@ -19,7 +19,7 @@ from app.db.core.statements import Statement, compile_statement
 from app.db.core.write_session import WriteSession
 from app.db.models import Post
 from app.domain.errors import ServiceUnavailable
-from tests.db.core.stub_driver import StubDriver
+from tests.db.core.intercepting_driver import StubDriver
 from tests.db.core.test_database import MINUTE_LONG_STATEMENT, SHORT_TIMEOUT, only_on_postgresql
 from tests.factories import add_post, add_workspace
 from tests.tcp_proxy import tcp_proxy

@@ -17,7 +17,7 @@ from app.db.core.sqlite_driver import SQLiteDriver
 from app.db.core.statements import CompiledStatement, Statement, compile_statement
 from app.db.models import Post
 from app.domain.errors import ServiceUnavailable
-from tests.db.core.stub_driver import StubDriver
+from tests.db.core.intercepting_driver import StubDriver
 from tests.db.core.test_database import (
     MINUTE_LONG_STATEMENT,
     SHORT_TIMEOUT,

@@ -4,9 +4,10 @@ import asyncio
 import fcntl
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -16,7 +17,6 @@ from app.db.core.write_lock import LOCK_FILE_SUFFIXES, FileWriteLock
 from app.db.core.write_session import WriteSession
 from app.domain.errors import ServiceUnavailable
 from tests.db.core.test_database import only_on_sqlite
-from tests.factories import add_workspace
 from tests.servers import TIMEOUT_SECONDS
 
 QUEUE_SUFFIX, LOCK_SUFFIX = LOCK_FILE_SUFFIXES
@@ -169,39 +169,28 @@ async def test_write_holds_the_lock_until_it_commits_fails_or_is_cancelled(
         await other_process.write(run_statement)
 
 
+async def change_schema(database: Database) -> None:
+    async with database.schema_transaction() as connection:
+        await connection.execute(text("SELECT 1"))
+
+
 @only_on_sqlite
-async def test_write_cancelled_while_waiting_leaves_the_database_usable(
-    database: Database, database_url: str
+@pytest.mark.parametrize("work", [lambda database: database.write(run_statement), change_schema])
+async def test_work_cancelled_while_waiting_passes_the_lock_on(
+    database: Database, database_url: str, work: Callable[[Database], Coroutine[Any, Any, None]]
 ) -> None:
     locked_file = Path(str(database.url.database))
     held = file_lock(locked_file).acquire()
-    waiting = asyncio.create_task(database.write(run_statement))
-    await wait_until_queued(locked_file)
-    waiting.cancel()
-    await asyncio.wait([waiting])
-    held.release()
-
-    await add_workspace(database, name="Acme")
-    async with Database(database_url) as other:
-        await add_workspace(other, name="Other")
-
-
-@only_on_sqlite
-async def test_schema_change_cancelled_while_waiting_passes_the_lock_on(database: Database) -> None:
-    async def change_schema() -> None:
-        async with database.schema_transaction() as connection:
-            await connection.execute(text("SELECT 1"))
-
-    locked_file = Path(str(database.url.database))
-    held = file_lock(locked_file).acquire()
-    waiting = asyncio.create_task(change_schema())
+    waiting = asyncio.create_task(work(database))
     await wait_until_queued(locked_file)
     waiting.cancel()
     await asyncio.wait([waiting])
     held.release()
 
     await database.write(run_statement)
-    await change_schema()
+    await change_schema(database)
+    async with Database(database_url) as other:
+        await other.write(run_statement)
 
 
 @only_on_sqlite

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.core.database import Database, Reader
 from app.db.core.paging import Direction, PageRequest
-from app.db.core.projections import ALL_COLUMNS
 from app.db.core.sqlite import REFRESH_STATISTICS
 from app.db.core.statements import Statement
 from app.db.core.write_session import WriteSession
@@ -35,6 +34,7 @@ from app.domain.posts import PostStatus
 from app.domain.signing import KeysetPosition
 from tests.db.core.test_database import only_on_postgresql
 from tests.db.repositories.many_posts import ACCOUNTS, add_many_posts
+from tests.db.repositories.test_batched_reads import POINT_READS
 from tests.factories import NOW
 from tests.recording_driver import record_statements, record_writes
 
@@ -326,25 +326,15 @@ async def test_queries_use_the_expected_indexes(analyzed_database: Database) -> 
         assert plans == {name: indexes for name, (_, indexes) in group.items()}
 
 
-POINT_READS: dict[str, Query] = {
-    "posts_by_id": lambda reader: posts.posts_by_id(reader, POST_IDS[:1]),
-    "destinations_by_id": lambda reader: destinations.destinations_by_id(
-        reader, DESTINATION_IDS[:1]
-    ),
-    "destinations_by_post_id": lambda reader: destinations.destinations_by_post_id(
-        reader, POST_IDS[:1]
-    ),
-    "select_with_post": lambda reader: reader.rows(
-        destinations.select_with_post(ALL_COLUMNS, ALL_COLUMNS), post_id=POST_IDS[0]
-    ),
-    "accounts_by_id": lambda reader: accounts.accounts_by_id(reader, ACCOUNT_IDS[:1]),
-}
+def point_read_query(read: Callable[[Reader, Any], Awaitable[object]], key: object) -> Query:
+    return lambda reader: read(reader, key)
 
 
 @only_on_postgresql
 async def test_batch_uses_the_indexes_of_the_single_read(analyzed_database: Database) -> None:
     single, batched = {}, {}
-    for name, query in POINT_READS.items():
+    for name, (read, (key, *_)) in POINT_READS.items():
+        query = point_read_query(read, key)
         single[name] = await explain_query(analyzed_database, query)
         with record_statements(analyzed_database) as statements:
             await query(analyzed_database.reader(OWN_WORKSPACE))
@@ -352,10 +342,7 @@ async def test_batch_uses_the_indexes_of_the_single_read(analyzed_database: Data
         batch = statement.compiled.batch
         assert batch is not None
         # PostgreSQL assumes ten requests in a generic plan.
-        values = {
-            "workspaces": [OWN_WORKSPACE] * 10,
-            "keys": [1 if "account" in name else POST_IDS[0]] * 10,
-        }
+        values = {"workspaces": [OWN_WORKSPACE] * 10, "keys": [key] * 10}
         async with analyzed_database.read_engine.connect() as connection:
             recorded = (batch.statement.sql, tuple(batch.statement.encode_arguments(values)))
             batched[name] = await _explain(analyzed_database, connection, [recorded])

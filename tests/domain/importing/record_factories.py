@@ -1,5 +1,6 @@
 """Factories of import records of one post, and shortcuts for merging them."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -9,6 +10,7 @@ from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.importing.merging import merge_record
 from app.domain.importing.records import DestinationRecord, PostDetails, PostRecord
 from app.domain.posts import Post, PostStatus
+from tests import factories
 from tests.factories import NOW
 
 HOUR = timedelta(hours=1)
@@ -120,3 +122,20 @@ def merged_state(*records: PostRecord) -> DestinationState:
 
 def destination_accounts(post: Post) -> list[int]:
     return [destination.account_id for destination in post.destinations]
+
+
+def local_post(state: DestinationState, *, imported_at: datetime | None = None) -> Post:
+    post = merge_records(post_record(QUEUED))
+    destinations = tuple(replace(destination, state=state) for destination in post.destinations)
+    return replace(post, imported_at=imported_at, destinations=destinations)
+
+
+LOCAL_STATES = [
+    factories.queued(DUE_AT),
+    factories.waiting_for_retry(due_at=DUE_AT),
+    factories.claimed(DUE_AT),
+    factories.started(DUE_AT),
+    factories.published(due_at=DUE_AT),
+    factories.failed(due_at=DUE_AT),
+    factories.unknown(due_at=DUE_AT),
+]
