@@ -66,7 +66,9 @@ def _measure_writes(url: str, workspace: WorkspaceId, lock: str, seconds: float)
                 context = WriteContext(
                     workspace_id=workspace, actor=None, operation="waits", now=datetime.now(UTC)
                 )
-                await create_post(database, context, POST, None, check_quota=no_quota, new_id=uuid4)
+                await create_post(
+                    database, context, POST, None, charge_quota=no_quota, new_id=uuid4
+                )
                 durations.append(time.monotonic() - start)
         return durations
 

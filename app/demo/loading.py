@@ -146,7 +146,7 @@ async def send_demo_posts(database: Database, *, new_id: IdFactory, now: datetim
             _write_context("createPost", now),
             new_post,
             None,
-            check_quota=lambda: None,
+            charge_quota=lambda: None,
             new_id=new_id,
         )
 

@@ -52,17 +52,17 @@ async def create_post(
     new_post: NewPost,
     idempotency_key: IdempotencyKey | None,
     *,
-    check_quota: Callable[[], None],
+    charge_quota: Callable[[], None],
     new_id: IdFactory,
 ) -> CreatedPost:
     """Create a post, or return the one that the first request with this key created.
 
-    `check_quota` runs before anything is created, but not for a repetition; its exception rejects the post.
+    `charge_quota` runs before anything is created, but not for a repetition; its exception rejects the post.
     """
     post_commands.check_new_post(new_post)
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
-        check_quota()
+        charge_quota()
         accounts = await uow.load_accounts(new_post.account_ids)
         post = _build_post(new_post, accounts, write_context, new_id)
         await uow.save_posts([post])
@@ -85,18 +85,18 @@ async def create_posts(
     posts: Sequence[NewPost | RejectedPost],
     idempotency_key: IdempotencyKey | None,
     *,
-    check_quota: Callable[[], None],
+    charge_quota: Callable[[], None],
     new_id: IdFactory,
 ) -> list[CreatedPost | RejectedPost]:
     """Create the valid posts in one transaction; a rejected post does not affect the others.
 
-    `check_quota` runs before anything is created, but not for a repetition; its exception rejects all.
+    `charge_quota` runs before anything is created, but not for a repetition; its exception rejects all.
     """
     _check_bulk_limits(posts)
     checked = [_accept_or_reject(post, _validate_new_post) for post in posts]
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
-        check_quota()
+        charge_quota()
         accounts = await uow.load_accounts(
             {
                 account_id

@@ -154,7 +154,7 @@ async def create(
     database: Database, workspace: WorkspaceId, new: NewPost, key: IdempotencyKey | None = None
 ) -> CreatedPost:
     context = write_context(workspace)
-    return await create_post(database, context, new, key, check_quota=no_quota, new_id=uuid4)
+    return await create_post(database, context, new, key, charge_quota=no_quota, new_id=uuid4)
 
 
 async def change(

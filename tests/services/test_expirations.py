@@ -227,7 +227,7 @@ async def add_due_posts(tenant: Tenant, account: AccountId, count: int) -> None:
             write_context(tenant.workspace),
             posts,
             None,
-            check_quota=no_quota,
+            charge_quota=no_quota,
             new_id=uuid4,
         )
 

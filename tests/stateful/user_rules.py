@@ -65,7 +65,7 @@ class UserRules(ModelMachine):
                 context,
                 new,
                 client_idempotency_key(key),
-                check_quota=no_quota,
+                charge_quota=no_quota,
                 new_id=uuid4,
             )
         )

@@ -31,8 +31,8 @@ from app.db.core.sqlite import (
     sqlite_read_engine,
     sqlite_write_engine,
 )
-from app.db.core.sqlite_driver import SQLiteDriver
-from app.db.core.sqlite_writer import SQLiteWriter
+from app.db.core.sqlite_read_driver import SQLiteReadDriver
+from app.db.core.sqlite_write_driver import SQLiteWriteDriver
 from app.db.core.statements import (
     CompiledStatement,
     Record,
@@ -156,19 +156,19 @@ class Database:
         self._restricted_statements: WeakKeyDictionary[Statement, CompiledStatement] = (
             WeakKeyDictionary()
         )
-        driver: SQLiteDriver | PostgreSQLDriver
-        writer: SQLiteWriter | PostgreSQLDriver
+        driver: SQLiteReadDriver | PostgreSQLDriver
+        writer: SQLiteWriteDriver | PostgreSQLDriver
         if self.is_sqlite:
             file = Path(str(self.url.database))
             write_lock = make_write_lock(file, timeout)
-            driver = SQLiteDriver(
+            driver = SQLiteReadDriver(
                 file, max_threads=pool_size, timeout=timeout, reconnect_after=STATISTICS_MAX_AGE
             )
             self.read_engine = sqlite_read_engine(self.url, timeout, self._connection_threads)
             self.write_engine = sqlite_write_engine(
                 self.url, timeout, self._connection_threads, write_lock
             )
-            writer = SQLiteWriter(file, write_lock, timeout)
+            writer = SQLiteWriteDriver(file, write_lock, timeout)
         else:
             driver, writer = (
                 PostgreSQLDriver(

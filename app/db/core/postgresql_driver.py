@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from app.db.core.postgresql import connect, redact_values
 from app.db.core.postgresql_batching import MAX_RUNNING, PointReadBatches
 from app.db.core.statements import CompiledStatement, Record
-from app.db.core.write_session import Transaction, ignored_error
+from app.db.core.write_session import Transaction, suppressed_statement_error
 
 T = TypeVar("T")
 
@@ -198,7 +198,7 @@ class _Pool:
         try:
             result = await work(_PostgreSQLTransaction(connection))
             if await connection.execute("COMMIT") != "COMMIT":  # PostgreSQL has rolled back instead
-                raise ignored_error()
+                raise suppressed_statement_error()
         except BaseException as error:
             if isinstance(error, asyncpg.PostgresError):
                 redact_values(error)

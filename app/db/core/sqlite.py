@@ -1,6 +1,6 @@
 """SQLAlchemy engines for migrations and tools on SQLite: pragmas, foreign key checks, statistics.
 
-The server reads by `sqlite_driver` and writes by `sqlite_writer`.
+The server reads by `sqlite_read_driver` and writes by `sqlite_write_driver`.
 """
 
 import asyncio

@@ -37,7 +37,7 @@ class WriteDriver(Protocol):
     async def close(self) -> None: ...
 
 
-def ignored_error() -> RuntimeError:
+def suppressed_statement_error() -> RuntimeError:
     """Return the error of a write whose work caught the error of a statement."""
     return RuntimeError("the work of a write ignored the error of a statement")
 

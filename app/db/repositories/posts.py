@@ -187,12 +187,12 @@ def _conditions(filters: Iterable[str]) -> Iterator[ColumnElement[bool]]:
     return (_CONDITIONS[name] for name in filters)
 
 
-async def posts_by_status(reader: Reader, period: TimeRange) -> Sequence[Record]:
+async def count_posts_by_status(reader: Reader, period: TimeRange) -> Sequence[Record]:
     """Return the columns status and posts for the posts created in the period."""
     return await reader.rows(_POSTS_BY_STATUS, start=period.start or FIRST_INSTANT, end=period.end)
 
 
-async def destinations_by_platform(reader: Reader, period: TimeRange) -> Sequence[Record]:
+async def count_destinations_by_platform(reader: Reader, period: TimeRange) -> Sequence[Record]:
     """Return the columns platform, status and destinations for the same posts, without drafts."""
     return await reader.rows(
         _DESTINATIONS_BY_PLATFORM, start=period.start or FIRST_INSTANT, end=period.end

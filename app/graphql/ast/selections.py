@@ -26,7 +26,7 @@ from graphql import (
 T = TypeVar("T")
 
 
-class Unsupported(Exception):
+class NotCompilable(Exception):
     """Sign that only graphql-core can execute an operation; the caller falls back to graphql-core."""
 
 
@@ -42,10 +42,10 @@ class Condition(NamedTuple):
     """Value of the variable with which the selection is included."""
 
     def is_satisfied(self, variables: Variables) -> bool:
-        """Evaluate the condition; raises Unsupported unless the variable is a Boolean."""
+        """Evaluate the condition; raises NotCompilable unless the variable is a Boolean."""
         value = variables.get(self.variable)
         if not isinstance(value, bool):  # graphql-core reports the error
-            raise Unsupported
+            raise NotCompilable
         return value is self.included_value
 
 
@@ -77,7 +77,7 @@ class FieldCollector:
     ) -> dict[str, SelectedField]:
         """Return the selected fields by response key, in response order.
 
-        Raises Unsupported for a key that several nodes select under conditions: its content and
+        Raises NotCompilable for a key that several nodes select under conditions: its content and
         position would depend on them.
         """
         fields: dict[str, SelectedField] = {}
@@ -87,7 +87,7 @@ class FieldCollector:
             if selected is None:
                 fields[key] = SelectedField([node], conditions)
             elif conditions or not selected.is_unconditional:
-                raise Unsupported
+                raise NotCompilable
             else:
                 selected.nodes.append(node)
         return fields
@@ -117,7 +117,7 @@ class FieldCollector:
                     if condition is None or self._type_condition_applies(condition, parent):
                         yield from self.iter_fields(parent, [selection.selection_set], inner)
                 case _:
-                    raise Unsupported
+                    raise NotCompilable
 
     def _type_condition_applies(self, condition: NamedTypeNode, parent: GraphQLObjectType) -> bool:
         condition_type = self.schema.get_type(condition.name.value)
@@ -129,13 +129,13 @@ class FieldCollector:
 def read_conditions(directives: Iterable[DirectiveNode]) -> tuple[Condition, ...] | None:
     """Read the conditions of a selection; return None if a literal @skip or @include excludes it.
 
-    Raises Unsupported for any other directive or value.
+    Raises NotCompilable for any other directive or value.
     """
     conditions: list[Condition] = []
     for directive in directives:
         included_value = _INCLUDED_VALUES.get(directive.name.value)
         if included_value is None or not directive.arguments:
-            raise Unsupported
+            raise NotCompilable
         match directive.arguments[0].value:
             case BooleanValueNode(value=value):
                 if value is not included_value:
@@ -143,7 +143,7 @@ def read_conditions(directives: Iterable[DirectiveNode]) -> tuple[Condition, ...
             case VariableNode(name=name):
                 conditions.append(Condition(name.value, included_value))
             case _:
-                raise Unsupported
+                raise NotCompilable
     return tuple(conditions)
 
 

@@ -1,6 +1,6 @@
 """Generates the source of a function that completes one selection set, and compiles it.
 
-Leaf values are checked inline; a value that fails its check raises Unsupported.
+Leaf values are checked inline; a value that fails its check raises NotCompilable.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +22,7 @@ from graphql import (
     get_nullable_type,
 )
 
-from app.graphql.ast.selections import SelectedField, Unsupported
+from app.graphql.ast.selections import NotCompilable, SelectedField
 
 _NULL_REJECTING_TYPES = (GraphQLString, GraphQLID, GraphQLInt, GraphQLBoolean)
 """Types whose check rejects None too."""
@@ -121,7 +121,7 @@ class FunctionBuilder:
         item_type = list_type.of_type
         nullable = get_nullable_type(item_type)
         if isinstance(nullable, GraphQLList):
-            raise Unsupported
+            raise NotCompilable
         item = add_null_check(
             item_type, "x", self._complete_non_null(nullable, selected_field, "x")
         )
@@ -142,7 +142,7 @@ class FunctionBuilder:
             return f"{self.add_constant(names)}[{variable}]"
         if isinstance(leaf_type, GraphQLScalarType):
             return f"{self.add_constant(leaf_type.serialize)}({variable})"
-        raise Unsupported
+        raise NotCompilable
 
 
 def dict_literal(entries: Iterable[tuple[str, SelectedField, str]]) -> str:
@@ -157,4 +157,4 @@ def add_null_check(declared_type: GraphQLOutputType, variable: str, expression: 
 
 
 def _raise_unsupported() -> object:
-    raise Unsupported
+    raise NotCompilable

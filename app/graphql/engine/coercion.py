@@ -37,7 +37,7 @@ from strawberry.types.arguments import StrawberryArgument, convert_arguments
 from strawberry.types.base import StrawberryMaybe
 from strawberry.types.field import StrawberryField
 
-from app.graphql.ast.selections import Unsupported
+from app.graphql.ast.selections import NotCompilable
 
 _MAX_ERRORS = 20
 
@@ -79,9 +79,9 @@ class VariableCoercer:
             if value is not None and value is not Undefined:
                 coerced[name] = coerce(value)
                 if coerced[name] is Undefined:
-                    raise Unsupported
+                    raise NotCompilable
             elif is_required:
-                raise Unsupported
+                raise NotCompilable
             elif value is None:
                 coerced[name] = None
         return VariableValues(sources, coerced)
@@ -142,7 +142,7 @@ class ArgumentBuilder:
                 self._leaf_argument(argument, argument_nodes)
                 for argument in strawberry_field.arguments
             ]
-        except Unsupported:
+        except NotCompilable:
             self._leaf_arguments = None
         else:
             self._leaf_arguments = [argument for argument in arguments if argument is not None]
@@ -171,7 +171,7 @@ class ArgumentBuilder:
     def _leaf_argument(
         self, argument: StrawberryArgument, argument_nodes: Mapping[str, ArgumentNode]
     ) -> _LeafArgument | None:
-        """Prepare an argument, None for an omitted one; raises Unsupported if it is not of a leaf type."""
+        """Prepare an argument, None for an omitted one; raises NotCompilable if it is not of a leaf type."""
         name = self._converter.config.name_converter.from_argument(argument)
         graphql_argument = self._graphql_field.args[name]
         node = argument_nodes.get(name)
@@ -180,14 +180,14 @@ class ArgumentBuilder:
             return None
         is_leaf = is_leaf_type(get_nullable_type(graphql_argument.type))
         if node is None or not is_leaf or isinstance(argument.type, StrawberryMaybe):
-            raise Unsupported
+            raise NotCompilable
         is_nullable = not isinstance(graphql_argument.type, GraphQLNonNull)
         if isinstance(node.value, VariableNode):
             variable = node.value.name.value
             return _LeafArgument(argument.python_name, None, variable, is_omittable, is_nullable)
         value = coerce_input_literal(node.value, graphql_argument.type)
         if value is Undefined:
-            raise Unsupported
+            raise NotCompilable
         return _LeafArgument(argument.python_name, value, None, is_omittable, is_nullable)
 
 

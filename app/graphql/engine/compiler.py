@@ -15,7 +15,7 @@ For `{ status wait: pollAfterSeconds }` of a row with four columns of a destinat
 
 `r…` are columns as returned by the driver, and `v…` values that are used more than once. `c…` are
 constants: here the enum's names (c1), the function of the field (c2) and decoders of columns (c3 to c5).
-`x` is an item of a list. `fail` raises Unsupported.
+`x` is an item of a list. `fail` raises NotCompilable.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ from graphql import (
 from strawberry.types.field import StrawberryField
 
 from app.db.core.statements import Record, RelatedRecord
-from app.graphql.ast.selections import FieldCollector, SelectedField, Unsupported, Variables
+from app.graphql.ast.selections import FieldCollector, NotCompilable, SelectedField, Variables
 from app.graphql.engine.codegen import FunctionBuilder, add_null_check, dict_literal
 from app.graphql.loading.field_sources import (
     NO_RELATIONS,
@@ -71,10 +71,10 @@ def compile_completer(
 ) -> Completer:
     """Compile a completer of the type's objects for the selections of these fields.
 
-    Raises Unsupported if it needs other resolvers.
+    Raises NotCompilable if it needs other resolvers.
     """
     if STRAWBERRY_DEFINITION not in parent.extensions:  # introspection types
-        raise Unsupported
+        raise NotCompilable
     origin = parent.extensions[STRAWBERRY_DEFINITION].origin
     if issubclass(origin, RowBacked):
         return _RowCompiler(field_collector, parent, nodes).complete_object
@@ -86,7 +86,7 @@ def compile_root_completer(
     root: GraphQLObjectType,
     selected_fields: Mapping[str, SelectedField],
 ) -> RootCompleter:
-    """Compile a completer of the root fields' results; raises Unsupported if it needs other resolvers."""
+    """Compile a completer of the root fields' results; raises NotCompilable if it needs other resolvers."""
     builder = FunctionBuilder(partial(compile_completer, field_collector))
     for key, selected in selected_fields.items():
         if selected.name == "__typename":
@@ -136,7 +136,7 @@ class _RowCompiler:
         self._relation_compilers: dict[str, _RowCompiler] = {}
         self._needs_only_row = True
         """True if the completed object is a dictionary built from the row alone."""
-        # Raises Unsupported here rather than at the first row.
+        # Raises NotCompilable here rather than at the first row.
         for key, selected in self._selected_fields.items():
             self._needs_only_row &= selected.is_unconditional
             if selected.name != "__typename":
@@ -149,7 +149,7 @@ class _RowCompiler:
 
     def complete_object(self, value: RowBacked, variables: Variables) -> object:
         if value.__class__ is not self._origin:
-            raise Unsupported
+            raise NotCompilable
         row = value.row
         complete = self._completers.get(row.__class__) or self.get_completer(row.__class__)
         return complete(row, value.now, variables, value.prefetched)
@@ -187,7 +187,7 @@ class _RowCompiler:
             values = "".join(f"record[{index}], " for index in indexes)
             builder.add_line(f"{_column_names(indexes)} = ({values})")
         else:
-            raise Unsupported
+            raise NotCompilable
         for key, selected, expression in self._field_expressions(builder, row_class, "row"):
             builder.add_field(key, selected, expression)
         return cast("RowCompleter", builder.build("row, now, variables, prefetched"))
@@ -208,7 +208,7 @@ class _RowCompiler:
         graphql_field, field_ = _simple_field(self._parent, selected_field)
         source = field_source(field_)
         if not isinstance(source, Column | FromResolver | Computed | FromRelated | ToOne | ToMany):
-            raise Unsupported
+            raise NotCompilable
         return graphql_field, field_, source
 
     def _field_expression(
@@ -249,7 +249,7 @@ class _RowCompiler:
             case ToMany(relation):
                 complete = builder.add_constant(self._relation_compilers[key].complete_rows)
                 return f"{complete}(prefetched[{relation!r}], now, variables)"
-        raise Unsupported
+        raise NotCompilable
 
     def _related_row_expression(
         self, builder: FunctionBuilder, related_class: type[RelatedRecord], row: str
@@ -313,28 +313,28 @@ def _decode_expression(
 def _simple_field(
     parent: GraphQLObjectType, selected_field: SelectedField
 ) -> tuple[GraphQLField, StrawberryField]:
-    """Look up a field; raises Unsupported if it has arguments, permissions or other extensions."""
+    """Look up a field; raises NotCompilable if it has arguments, permissions or other extensions."""
     graphql_field = _graphql_field(parent, selected_field)
     if graphql_field.args:
-        raise Unsupported
+        raise NotCompilable
     field_: StrawberryField = graphql_field.extensions[STRAWBERRY_DEFINITION]
     if field_.extensions:
-        raise Unsupported
+        raise NotCompilable
     return graphql_field, field_
 
 
 def _graphql_field(parent: GraphQLObjectType, selected_field: SelectedField) -> GraphQLField:
     if selected_field.name not in parent.fields:  # introspection fields
-        raise Unsupported
+        raise NotCompilable
     graphql_field: GraphQLField = parent.fields[selected_field.name]
     return graphql_field
 
 
 def _parent_only_resolver(strawberry_field: StrawberryField) -> Callable[[Any], object]:
-    """Return the field's resolver; raises Unsupported if it needs more than its parent object."""
+    """Return the field's resolver; raises NotCompilable if it needs more than its parent object."""
     resolver = strawberry_field.base_resolver
     if resolver is None or resolver.is_async or len(resolver.signature.parameters) != 1:
-        raise Unsupported
+        raise NotCompilable
     return cast("Callable[[Any], object]", resolver.wrapped_func)
 
 
@@ -343,7 +343,7 @@ def _related_row_class(
 ) -> type[RelatedRecord]:
     related_class = row_class.related_classes.get(relation)
     if related_class is None:
-        raise Unsupported
+        raise NotCompilable
     return related_class
 
 
@@ -353,5 +353,5 @@ def _row_object_type(declared_type: GraphQLOutputType) -> GraphQLObjectType:
     if isinstance(object_type, GraphQLList):
         object_type = get_nullable_type(object_type.of_type)
     if not isinstance(object_type, GraphQLObjectType):
-        raise Unsupported
+        raise NotCompilable
     return object_type

@@ -37,7 +37,7 @@ from app.graphql.ast.document_index import (
     IndexedSelection,
     walk_values,
 )
-from app.graphql.ast.selections import Condition, Unsupported, Variables, read_conditions
+from app.graphql.ast.selections import Condition, NotCompilable, Variables, read_conditions
 from app.graphql.engine.limits import COUNT_CEILING, format_count
 from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from app.settings import GraphQLLimits
@@ -212,7 +212,7 @@ class _CostReader:
         node = selection.node
         try:
             conditions = read_conditions(node.directives or ())
-        except Unsupported:  # validation will reject the document
+        except NotCompilable:  # validation will reject the document
             conditions = ()
         if conditions is None:
             return None

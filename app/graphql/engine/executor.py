@@ -16,7 +16,7 @@ from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from app.graphql.ast.selections import FieldCollector, Unsupported, Variables, memoize
+from app.graphql.ast.selections import FieldCollector, NotCompilable, Variables, memoize
 from app.graphql.engine.compiler import Completer, compile_completer
 
 RootResult: TypeAlias = object
@@ -102,7 +102,7 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
                 return compile_completer(
                     FieldCollector(self.schema, self.fragment_definitions), object_type, nodes
                 )
-            except Unsupported:
+            except NotCompilable:
                 return None
 
         return memoize(self.operation, (object_type.name, *map(id, nodes)), compile_or_none)

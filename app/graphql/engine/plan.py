@@ -21,7 +21,7 @@ from strawberry.permission import PermissionExtension
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
-from app.graphql.ast.selections import FieldCollector, SelectedField, Unsupported, Variables
+from app.graphql.ast.selections import FieldCollector, NotCompilable, SelectedField, Variables
 from app.graphql.engine.coercion import ArgumentBuilder
 from app.graphql.engine.compiler import compile_root_completer
 from app.graphql.engine.executor import RootResult
@@ -49,7 +49,7 @@ class ExecutionPlan:
         fragments: dict[str, FragmentDefinitionNode],
         operation: OperationDefinitionNode,
     ) -> None:
-        """Build the plan; raises Unsupported for a query that only graphql-core can execute."""
+        """Build the plan; raises NotCompilable for a query that only graphql-core can execute."""
         root = schema.query_type
         assert root is not None  # noqa: S101 - the schema has a query type
         field_collector = FieldCollector(schema, fragments)
@@ -68,7 +68,7 @@ class ExecutionPlan:
         if not self._is_unconditional:
             try:
                 fields = [field for field in fields if field.is_included(variables.coerced)]
-            except Unsupported:
+            except NotCompilable:
                 raise FallBackToExecutor({}) from None
         if len(fields) == 1:
             results = {fields[0].key: await fields[0].resolve(context, variables)}
@@ -123,7 +123,7 @@ class _RootField:
         )
         resolver = strawberry_field.base_resolver
         if resolver is None or resolver.root_parameter or resolver.parent_parameter:
-            raise Unsupported
+            raise NotCompilable
         self._resolver = cast("Callable[..., Any]", resolver.wrapped_func)
         self._is_async = resolver.is_async
         self._self_arguments = (None,) if resolver.self_parameter else ()
@@ -152,13 +152,13 @@ class _RootField:
 
 
 def _field_permissions(field: StrawberryField) -> list[HasScope]:
-    """Return the permissions of a field; raises Unsupported if it has any other extension."""
+    """Return the permissions of a field; raises NotCompilable if it has any other extension."""
     permissions: list[HasScope] = []
     for extension in field.extensions:
         if not isinstance(extension, PermissionExtension) or extension.fail_silently:
-            raise Unsupported
+            raise NotCompilable
         for permission in extension.permissions:
             if not isinstance(permission, HasScope):
-                raise Unsupported
+                raise NotCompilable
             permissions.append(permission)
     return permissions

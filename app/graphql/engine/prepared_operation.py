@@ -25,7 +25,7 @@ from strawberry.types.graphql import OperationType
 from app.domain.errors import LimitExceeded, ServiceUnavailable, ValidationFailed
 from app.domain.posts import MAX_DESTINATIONS
 from app.graphql.ast.document_index import DocumentIndex, IndexedDefinition
-from app.graphql.ast.selections import FieldCollector, OperationMemo, Unsupported
+from app.graphql.ast.selections import FieldCollector, NotCompilable, OperationMemo
 from app.graphql.engine.coercion import VariableCoercer
 from app.graphql.engine.compiler import RootCompleter, compile_root_completer
 from app.graphql.engine.cost import analyze_cost
@@ -201,7 +201,7 @@ class PreparedOperation:
             return ExecutionPlan(
                 self.graphql_schema, self._converter, self._fragments, self._definition
             )
-        except Unsupported:
+        except NotCompilable:
             return None
 
     @cached_property
@@ -215,7 +215,7 @@ class PreparedOperation:
         try:
             selected_fields = field_collector.collect_fields(root, [self._definition.selection_set])
             complete = compile_root_completer(field_collector, root, selected_fields)
-        except Unsupported:
+        except NotCompilable:
             return None
         return (selected_fields, complete)
 

@@ -8,7 +8,7 @@ from graphql import FieldNode, GraphQLObjectType, GraphQLResolveInfo, get_named_
 from graphql.language import SelectionSetNode
 
 from app.db.core.projections import Projection
-from app.graphql.ast.selections import Condition, FieldCollector, Unsupported, Variables, memoize
+from app.graphql.ast.selections import Condition, FieldCollector, NotCompilable, Variables, memoize
 from app.graphql.loading.field_sources import (
     STRAWBERRY_DEFINITION,
     Column,
@@ -112,7 +112,7 @@ class Selection:
                 all(condition.is_satisfied(variables) for condition in conditions)
                 for conditions in occurrences
             )
-        except Unsupported:
+        except NotCompilable:
             return True
 
     def _find_conditions(self, name: str) -> list[tuple[Condition, ...]] | None:
@@ -125,7 +125,7 @@ class Selection:
                 )
                 if node.name.value == name
             ]
-        except Unsupported:
+        except NotCompilable:
             return None
 
     def _build_projection(

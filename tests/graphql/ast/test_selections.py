@@ -12,7 +12,7 @@ from graphql import (
     parse,
 )
 
-from app.graphql.ast.selections import FieldCollector, SelectedField, Unsupported
+from app.graphql.ast.selections import FieldCollector, NotCompilable, SelectedField
 
 SCHEMA = build_schema(
     """
@@ -111,7 +111,7 @@ def test_each_directive_with_a_variable_is_a_condition(
 def test_a_condition_that_is_not_boolean_is_unsupported(variables: Mapping[str, object]) -> None:
     (condition,) = selected_fields("query ($a: Boolean!) { id @include(if: $a) }")["id"].conditions
 
-    with pytest.raises(Unsupported):
+    with pytest.raises(NotCompilable):
         condition.is_satisfied(variables)
 
 
@@ -127,5 +127,5 @@ def test_a_condition_that_is_not_boolean_is_unsupported(variables: Mapping[str, 
     ],
 )
 def test_conditional_duplicates_and_unknown_directives_are_unsupported(document: str) -> None:
-    with pytest.raises(Unsupported):
+    with pytest.raises(NotCompilable):
         selected_fields(document)

@@ -11,7 +11,7 @@ import pytest
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
-from app.graphql.ast.selections import Unsupported
+from app.graphql.ast.selections import NotCompilable
 from app.graphql.engine.executor import Executor
 from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.scalars import SCALARS
@@ -161,7 +161,7 @@ def test_conditional_fields_are_included_if_their_condition_holds() -> None:
 
     assert complete_thing(selection, thing, {"v": True}) == {"text": "a", "a": 2147483647}
     assert complete_thing(selection, thing, {"v": False}) == {"text": "a", "inner": {"name": "i"}}
-    with pytest.raises(Unsupported):
+    with pytest.raises(NotCompilable):
         complete_thing(selection, thing, {})
 
 
@@ -235,7 +235,7 @@ def test_an_invalid_value_makes_the_compiled_function_fail(name: str, value: obj
     ],
 )
 def test_fields_that_need_other_resolvers_are_not_compiled(parent: str, selection: str) -> None:
-    with pytest.raises(Unsupported):
+    with pytest.raises(NotCompilable):
         compile_object(FAST_SCHEMA._schema, parent, selection)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import sqlite
 from app.db.core.projections import ALL_COLUMNS, labelled_columns
 from app.db.core.statements import Record, compile_statement
 from app.db.models import Account, Destination
-from app.graphql.ast.selections import Unsupported
+from app.graphql.ast.selections import NotCompilable
 from app.graphql.engine.executable_schema import create_schema
 from app.graphql.schema import types
 from app.settings import GraphQLLimits
@@ -150,7 +150,7 @@ def test_an_invalid_column_makes_the_function_fail(column: str, value: object) -
 
 @pytest.mark.parametrize("selection", ["{ attemptLog { number } }", "{ post { content } }"])
 def test_deferred_fields_are_not_compiled(selection: str) -> None:
-    with pytest.raises(Unsupported):
+    with pytest.raises(NotCompilable):
         complete_row(DestinationColumns(COLUMNS, ACCOUNT), selection)
 
 

@@ -246,7 +246,7 @@ class PostMutations:
             context.write_context("createPost"),
             input.to_new_post(),
             context.idempotency_key(input.idempotency_key),
-            check_quota=cache(partial(context.charge_posts, 1)),
+            charge_quota=cache(partial(context.charge_posts, 1)),
             new_id=context.new_id,
         )
         return CreatePostPayload(
@@ -267,7 +267,7 @@ class PostMutations:
             context.write_context("createPosts"),
             new_posts,
             context.idempotency_key(input.idempotency_key),
-            check_quota=cache(partial(context.charge_posts, len(new_posts))),
+            charge_quota=cache(partial(context.charge_posts, len(new_posts))),
             new_id=context.new_id,
         )
         results = [

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from app.db.core.sqlite import WRITE_PRAGMAS
-from app.db.core.sqlite_driver import STEPS_PER_CHECK, Budget
+from app.db.core.sqlite_read_driver import STEPS_PER_CHECK, Budget
 from app.db.core.statements import CompiledStatement, Record
 from app.db.core.write_lock import WriteLock
-from app.db.core.write_session import Transaction, ignored_error
+from app.db.core.write_session import Transaction, suppressed_statement_error
 
 T = TypeVar("T")
 
 
-class SQLiteWriter:
+class SQLiteWriteDriver:
     """Writes of one file, from several event loops one after the other."""
 
     def __init__(self, file: Path, write_lock: WriteLock, timeout: timedelta) -> None:
@@ -86,7 +86,7 @@ class SQLiteWriter:
                 transaction.execute("BEGIN IMMEDIATE")
                 result = _run_without_suspension(work(transaction))
                 if transaction.has_failed:
-                    raise ignored_error()
+                    raise suppressed_statement_error()
                 transaction.execute("COMMIT")
             except BaseException:
                 self._roll_back(connection)

@@ -31,7 +31,7 @@ _SLOW_STATEMENT_TTL = timedelta(seconds=10)
 """Time for which a statement that exceeded the inline budget goes directly to a thread."""
 
 
-class SQLiteDriver:
+class SQLiteReadDriver:
     """Reads of one file, from several event loops one after the other."""
 
     def __init__(

@@ -13,7 +13,7 @@ from sqlalchemy import literal, select
 from sqlalchemy.dialects import sqlite
 
 from app.db.core.database import Database
-from app.db.core.sqlite_driver import SQLiteDriver
+from app.db.core.sqlite_read_driver import SQLiteReadDriver
 from app.db.core.statements import CompiledStatement, Statement, compile_statement
 from app.db.models import Post
 from app.domain.errors import ServiceUnavailable
@@ -51,14 +51,14 @@ def database_file(tmp_path: Path) -> Path:
 
 def make_driver(
     database_file: Path, *, reconnect_after: timedelta = timedelta(hours=1)
-) -> SQLiteDriver:
-    return SQLiteDriver(
+) -> SQLiteReadDriver:
+    return SQLiteReadDriver(
         database_file, max_threads=1, timeout=timedelta(minutes=5), reconnect_after=reconnect_after
     )
 
 
 @pytest.fixture
-async def driver(anyio_backend: str, database_file: Path) -> AsyncIterator[SQLiteDriver]:
+async def driver(anyio_backend: str, database_file: Path) -> AsyncIterator[SQLiteReadDriver]:
     """Driver with one thread and a long timeout."""
     opened = make_driver(database_file)
     yield opened
@@ -69,7 +69,9 @@ def count_driver_threads() -> int:
     return sum(thread.name.startswith("sqlite-reads") for thread in threading.enumerate())
 
 
-async def fetch_numbers(driver: SQLiteDriver, query: CompiledStatement) -> list[tuple[object, ...]]:
+async def fetch_numbers(
+    driver: SQLiteReadDriver, query: CompiledStatement
+) -> list[tuple[object, ...]]:
     async with asyncio.timeout(60):
         return [tuple(row) for row in await driver.fetch(query, ())]
 
@@ -84,7 +86,7 @@ async def test_quick_statement_returns_without_yielding_to_the_event_loop(
     assert count_driver_threads() == 0
 
 
-async def test_slow_statement_does_not_block_others(driver: SQLiteDriver) -> None:
+async def test_slow_statement_does_not_block_others(driver: SQLiteReadDriver) -> None:
     endless = asyncio.create_task(driver.fetch(ENDLESS, ()))
     for _ in range(10):
         await asyncio.sleep(0)
@@ -95,14 +97,16 @@ async def test_slow_statement_does_not_block_others(driver: SQLiteDriver) -> Non
     endless.cancel()
 
 
-async def test_slow_statement_returns_its_rows(driver: SQLiteDriver) -> None:
+async def test_slow_statement_returns_its_rows(driver: SQLiteReadDriver) -> None:
     assert await fetch_numbers(driver, SLOW) == [(1_000_000,)]
     assert await fetch_numbers(driver, SLOW) == [(1_000_000,)]
     assert await fetch_numbers(driver, QUICK) == [(2,)]
 
 
 @pytest.mark.parametrize("loop_steps", [1, 2, 3, 100])
-async def test_cancelled_statement_frees_the_thread(driver: SQLiteDriver, loop_steps: int) -> None:
+async def test_cancelled_statement_frees_the_thread(
+    driver: SQLiteReadDriver, loop_steps: int
+) -> None:
     running = asyncio.create_task(driver.fetch(ENDLESS, ()))
     for _ in range(loop_steps):
         await asyncio.sleep(0.001 if loop_steps == 100 else 0)
@@ -113,7 +117,7 @@ async def test_cancelled_statement_frees_the_thread(driver: SQLiteDriver, loop_s
     assert await fetch_numbers(driver, SLOW) == [(1_000_000,)]
 
 
-async def test_queued_statement_that_is_cancelled_does_not_start(driver: SQLiteDriver) -> None:
+async def test_queued_statement_that_is_cancelled_does_not_start(driver: SQLiteReadDriver) -> None:
     first, second = [asyncio.create_task(driver.fetch(ENDLESS, ())) for _ in range(2)]
     await asyncio.sleep(0.02)
     second.cancel()
@@ -124,7 +128,7 @@ async def test_queued_statement_that_is_cancelled_does_not_start(driver: SQLiteD
     assert await fetch_numbers(driver, SLOW) == [(1_000_000,)]
 
 
-async def test_write_is_refused(driver: SQLiteDriver) -> None:
+async def test_write_is_refused(driver: SQLiteReadDriver) -> None:
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         await driver.fetch(prepare_sql("DELETE FROM post"), ())
 
@@ -132,7 +136,7 @@ async def test_write_is_refused(driver: SQLiteDriver) -> None:
 
 
 async def test_statement_sees_all_earlier_commits(
-    driver: SQLiteDriver, database_file: Path
+    driver: SQLiteReadDriver, database_file: Path
 ) -> None:
     counts = [await fetch_numbers(driver, QUICK)]
     with closing(sqlite3.connect(database_file, isolation_level=None)) as writer:
@@ -145,7 +149,9 @@ async def test_statement_sees_all_earlier_commits(
     assert counts == [[(2,)], [(2,)], [(3,)]]
 
 
-async def test_statement_error_is_raised_and_the_next_statement_runs(driver: SQLiteDriver) -> None:
+async def test_statement_error_is_raised_and_the_next_statement_runs(
+    driver: SQLiteReadDriver,
+) -> None:
     with pytest.raises(sqlite3.OperationalError, match="no such table: nowhere"):
         await driver.fetch(prepare_sql("SELECT * FROM nowhere"), ())
     with pytest.raises(sqlite3.ProgrammingError, match="not supported"):
