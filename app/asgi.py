@@ -51,7 +51,7 @@ from app.rest.endpoints import rest_routes
 from app.rest.envelope import error_response
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder
 from app.services.change_feed import ChangeFeed, run_change_notifier
-from app.services.periodic import PERIODIC_INTERVAL
+from app.services.expirations import EXPIRATION_INTERVAL
 from app.services.retry_policies import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
 from app.web.pages import DocsPages, GraphiQLPage, index_route
@@ -105,7 +105,7 @@ def create_app(
     *,
     clock: Clock = now_utc,
     database: Database | None = None,
-    maintenance_interval: timedelta = PERIODIC_INTERVAL,
+    expiration_interval: timedelta = EXPIRATION_INTERVAL,
     cleanup_limit: timedelta | None = None,
     api_key_cache_ttl: timedelta = CACHE_TTL,
     connection_timeouts: ConnectionTimeouts = DEFAULT_CONNECTION_TIMEOUTS,
@@ -166,7 +166,7 @@ def create_app(
             graphql_service=graphql_service,
             recorder=recorder,
             clock=clock,
-            maintenance_interval=maintenance_interval,
+            expiration_interval=expiration_interval,
             cleanup_limit=cleanup_limit,
         ),
     )
@@ -280,7 +280,7 @@ async def _lifespan(
     graphql_service: GraphQLService,
     recorder: RequestRecorder,
     clock: Clock,
-    maintenance_interval: timedelta,
+    expiration_interval: timedelta,
     cleanup_limit: timedelta | None,
 ) -> AsyncIterator[None]:
     """Run background tasks from before the first request until after the last one."""
@@ -297,7 +297,7 @@ async def _lifespan(
                     clock,
                     key_usage=graphql_service.key_usage,
                     event_retention=settings.changes_retention,
-                    maintenance_interval=maintenance_interval,
+                    expiration_interval=expiration_interval,
                 ),
             ):
                 async with embedded_worker(settings, database, app_state.retry_policies, clock):

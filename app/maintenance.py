@@ -11,7 +11,7 @@ from types import FrameType
 import structlog
 
 from app.db.core.database import Database
-from app.db.core.sqlite import STATISTICS_MAX_AGE
+from app.db.core.sqlite import STATISTICS_INTERVAL
 from app.domain.times import Clock
 from app.services.api_keys import LastUsedRecorder
 from app.services.expirations import prune_events, prune_idempotency_keys, run_expirations
@@ -39,17 +39,17 @@ async def run_maintenance(
     *,
     key_usage: LastUsedRecorder,
     event_retention: timedelta,
-    maintenance_interval: timedelta,
+    expiration_interval: timedelta,
 ) -> AsyncIterator[None]:
-    """Run all maintenance tasks; those that settle expirations run every `maintenance_interval`."""
+    """Run all maintenance tasks; those that settle expirations run every `expiration_interval`."""
     async with (
         run_periodically(
-            "refresh_statistics", database.refresh_statistics, interval=STATISTICS_MAX_AGE
+            "refresh_statistics", database.refresh_statistics, interval=STATISTICS_INTERVAL
         ),
         run_periodically(
             "flush_key_usage", lambda: key_usage.flush(database), interval=_KEY_USAGE_FLUSH_INTERVAL
         ),
-        run_expirations(database, clock, interval=maintenance_interval),
+        run_expirations(database, clock, interval=expiration_interval),
         run_periodically(
             "prune_idempotency_keys",
             lambda: prune_idempotency_keys(database, clock()),

@@ -86,7 +86,7 @@ async def app_client(
     settings: Settings = UNLIMITED_SETTINGS,
     now: datetime = NOW,
     clock: Callable[[], datetime] | None = None,
-    maintenance_interval: timedelta = NO_MAINTENANCE,
+    expiration_interval: timedelta = NO_MAINTENANCE,
 ) -> AsyncIterator[Client]:
     """A client of the service on this database, with a fixed time or a clock."""
     async with (
@@ -95,7 +95,7 @@ async def app_client(
             settings=settings,
             now=now,
             clock=clock,
-            maintenance_interval=maintenance_interval,
+            expiration_interval=expiration_interval,
         ) as app,
         client_for(app, token=token) as client,
     ):
@@ -109,7 +109,7 @@ async def app_lifespan(
     settings: Settings = UNLIMITED_SETTINGS,
     now: datetime = NOW,
     clock: Callable[[], datetime] | None = None,
-    maintenance_interval: timedelta = NO_MAINTENANCE,
+    expiration_interval: timedelta = NO_MAINTENANCE,
     connection_timeouts: ConnectionTimeouts = DEFAULT_CONNECTION_TIMEOUTS,
 ) -> AsyncIterator[Starlette]:
     """The running service on this database, with a fixed time or a clock."""
@@ -117,7 +117,7 @@ async def app_lifespan(
         settings,
         clock=clock or (lambda: now),
         database=database,
-        maintenance_interval=maintenance_interval,
+        expiration_interval=expiration_interval,
         api_key_cache_ttl=timedelta(0),
         connection_timeouts=connection_timeouts,
     )

@@ -356,7 +356,7 @@ async def test_repeated_maintenance_failure_is_logged_once(database_url: str) ->
     reads = ReadCounter()
     database = Database(database_url, wrap_driver=InterceptingDriver(reads))
     with structlog.testing.capture_logs() as logs:
-        async with database, app_client(database, maintenance_interval=timedelta(milliseconds=1)):
+        async with database, app_client(database, expiration_interval=timedelta(milliseconds=1)):
             for is_failing in (False, True, False, True, False):
                 reads.is_failing = is_failing
                 await reads.wait_for_reads()

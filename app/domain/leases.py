@@ -37,7 +37,7 @@ class LeaseKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Exclusive right to one destination until it expires or another client claims it."""
+    """Exclusive right to one destination, until it expires and another client may claim the destination."""
 
     workspace_id: WorkspaceId
     post_id: PostId

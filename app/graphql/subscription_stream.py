@@ -202,7 +202,7 @@ class SubscriptionStream:
         reraise=True,
     )
     async def _retry_event(self, pending: PendingEvent) -> ComputedResponse:
-        """Execute an event until it succeeds; apart, as tenacity adds much to a short execution."""
+        """Execute an event until it succeeds; separate, because tenacity takes about as long as an event."""
         return await self._execute_event(pending)
 
     async def _execute_event(self, pending: PendingEvent) -> ComputedResponse:

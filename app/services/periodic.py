@@ -9,9 +9,6 @@ import structlog
 
 from app.observability.outages import Outage
 
-PERIODIC_INTERVAL = timedelta(seconds=1)
-"""Maximum delay until expired leases and posts on blocked accounts are settled."""
-
 logger = structlog.stdlib.get_logger(__name__)
 
 

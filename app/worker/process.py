@@ -25,8 +25,7 @@ from app.platforms.sandbox import PLATFORM_NAME as SANDBOX
 from app.pubsub.notifier import ignore_wake_up
 from app.services.change_feed import run_change_notifier
 from app.services.claims import ClaimService
-from app.services.expirations import run_expirations
-from app.services.periodic import PERIODIC_INTERVAL
+from app.services.expirations import EXPIRATION_INTERVAL, run_expirations
 from app.services.reports import ReportService
 from app.services.retry_policies import load_retry_policies
 from app.settings import Settings
@@ -74,7 +73,7 @@ async def _run_worker(settings: Settings, policies: RetryPolicies, now: Clock) -
             click.echo(f"post-results {__version__}\n{describe_worker(settings)}")
             async with (
                 run_change_notifier(database, ignore_wake_up),
-                run_expirations(database, now, interval=PERIODIC_INTERVAL),
+                run_expirations(database, now, interval=EXPIRATION_INTERVAL),
             ):
                 await worker.run()
                 begin_cleanup()

@@ -24,7 +24,7 @@ from app.db.core.postgresql_batching import compile_point_read
 from app.db.core.postgresql_driver import RETRYABLE_STATES, PostgreSQLDriver
 from app.db.core.sqlite import (
     REFRESH_STATISTICS,
-    STATISTICS_MAX_AGE,
+    STATISTICS_INTERVAL,
     ConnectionThreads,
     check_foreign_keys,
     foreign_keys_disabled,
@@ -55,10 +55,19 @@ _PING = Statement(select(literal(1)))
 
 _RETRY_AFTER_SECONDS = 2
 
-# SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
-# Connection lost, authorization failed, no such database, not accepting connections, server shut down.
-_CONNECTION_FAILURE_STATES = ("08", "28", "3D", "55000", "57P")
-_UNAVAILABLE_STATES = (*_CONNECTION_FAILURE_STATES, "53", "55P03", "57014", *RETRYABLE_STATES)
+_UNAVAILABLE_STATES = (
+    "08",  # connection lost
+    "28",  # authorization failed
+    "3D",  # no such database
+    "53",  # out of connections, memory or disk space
+    "55000",  # not accepting connections
+    "55P03",  # lock timeout
+    "57014",  # statement timeout
+    "57P",  # server shut down
+    *RETRYABLE_STATES,
+)
+"""Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html."""
+
 _SQLITE_UNAVAILABLE_ERRORS = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
@@ -162,7 +171,7 @@ class Database:
             file = Path(str(self.url.database))
             write_lock = make_write_lock(file, timeout)
             driver = SQLiteReadDriver(
-                file, max_threads=pool_size, timeout=timeout, reconnect_after=STATISTICS_MAX_AGE
+                file, max_threads=pool_size, timeout=timeout, reconnect_after=STATISTICS_INTERVAL
             )
             self.read_engine = sqlite_read_engine(self.url, timeout, self._connection_threads)
             self.write_engine = sqlite_write_engine(
@@ -238,7 +247,7 @@ class Database:
 
     @contextmanager
     def on_commit(self, callback: Callable[[WorkspaceId], None]) -> Iterator[None]:
-        """Register a callback, inside the block, for workspaces with newly committed events."""
+        """While the context is open, call `callback` with each workspace passed to `notify_commit`."""
         self._commit_callbacks.append(callback)
         try:
             yield

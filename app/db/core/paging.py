@@ -83,8 +83,8 @@ async def read_page(
     """Read one page, fetching one extra row to determine whether another page follows.
 
     `build_statement` calls `slice_statement`, and may cache the result. Rows without the time need a
-    second statement, which runs only if the first leaves room on the page. A row that gains or loses its
-    time between the two may be missed or repeated, as between two pages.
+    second statement, which runs only if the first returns too few rows. A row that gains or loses its time
+    between the two may be missed or repeated, as between two pages.
     """
     limit = request.size + 1
     bounds = {**_bound_params("after", request.after), **_bound_params("before", request.before)}

@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from app.db.core.write_lock import HeldLock, WriteLock
 
-STATISTICS_MAX_AGE = timedelta(hours=1)
-"""Maximum age of a reader's planner statistics, which SQLite loads when it connects."""
+STATISTICS_INTERVAL = timedelta(hours=1)
+"""Interval of the refresh of planner statistics, and of the reconnects of readers, which load them."""
 
 REFRESH_STATISTICS = "PRAGMA optimize=0x10002"
 """Analyzes each table without statistics, or whose size has changed tenfold since.

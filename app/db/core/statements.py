@@ -128,7 +128,7 @@ def decoded_values(
 
 
 def decoded_rows(records: Sequence[Record]) -> list[list[Any]]:
-    """Return the decoded values of the records of one statement without related rows, column by column.
+    """Return a list of decoded values for each record of a statement without related rows.
 
     Takes less time than reading attribute by attribute.
     """

@@ -30,7 +30,7 @@ class WriteDriver(Protocol):
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit it; any exception rolls it back.
 
-        So does the error of a statement that `work` caught: PostgreSQL cannot commit after one.
+        The error of a statement rolls it back also if `work` caught it: PostgreSQL cannot commit after one.
         """
         ...
 

@@ -20,9 +20,9 @@ class ClaimTime(StrEnum):
     """Column with the time from which a destination can be claimed."""
 
     CLAIMABLE = "claimable_at"
-    """To publish it."""
+    """Time from which it can be claimed to publish it."""
     VERIFIABLE = "verifiable_at"
-    """To verify its unknown outcome."""
+    """Time from which it can be claimed to verify its unknown outcome."""
 
 
 async def workspaces_to_claim_from(

@@ -1,11 +1,10 @@
 """DataLoaders that read related rows with one statement per batch, named by result and key.
 
-The loaders do not cache. The context of a WebSocket lives as long as its connection and would serve
-stale rows.
+The loaders do not cache: a later mutation of the same document may change the rows.
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TypeVar
@@ -18,9 +17,6 @@ from app.db.repositories import accounts, attempts, destinations, posts
 from app.domain.accounts import ACTIVITY_WINDOW
 from app.domain.errors import LimitExceeded
 from app.domain.ids import AccountId, DestinationId, PostId
-
-KEYS_PER_STATEMENT = 10_000
-"""Limit of keys: both database engines reject a statement with more than about 32,000 parameters."""
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
@@ -114,7 +110,7 @@ def _to_one_loader(
     """Create a loader of at most one row for each key."""
 
     async def load(keys: list[Key]) -> list[AnyRow | None]:
-        rows = await _fetch_in_batches(reader, query, keys)
+        rows = await query(reader, list(dict.fromkeys(keys)))
         row_by_key = {getattr(row, key_column): row for row in rows}
         return [row_by_key.get(key) for key in keys]
 
@@ -131,19 +127,9 @@ def _to_many_loader(
 
     async def load(keys: list[Key]) -> list[list[AnyRow]]:
         rows_by_key: defaultdict[Key, list[AnyRow]] = defaultdict(list)
-        for row in await _fetch_in_batches(reader, query, keys):
+        for row in await query(reader, list(dict.fromkeys(keys))):
             rows_by_key[getattr(row, key_column)].append(row)
         entry_limit.add(sum(len(rows_by_key[key]) for key in keys))
         return [rows_by_key[key] for key in keys]
 
     return DataLoader(load_fn=load, cache=False)
-
-
-async def _fetch_in_batches(
-    reader: Reader, query: BatchQuery[Key], keys: Iterable[Key]
-) -> Sequence[AnyRow]:
-    unique_keys = list(dict.fromkeys(keys))
-    rows: list[AnyRow] = []
-    for start in range(0, len(unique_keys), KEYS_PER_STATEMENT):
-        rows.extend(await query(reader, unique_keys[start : start + KEYS_PER_STATEMENT]))
-    return rows

@@ -100,7 +100,10 @@ class FeedChange:
         "destination", Destination, "Current state of the destination, if any; null if removed."
     )
     account = related_field(
-        "account", Account, "Current state of the account; null for a change of a post."
+        "account",
+        Account,
+        "Current state of the changed account, or of the destination's account; null for a change of the"
+        " post itself.",
     )
 
 

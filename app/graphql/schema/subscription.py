@@ -36,7 +36,7 @@ from app.graphql.schema.permissions import requires
 from app.graphql.schema.query import ChangedPostId, ChangeTypes
 from app.graphql.schema.types import Destination, Post
 
-EventResolver: TypeAlias = Callable[[StoredEvent, Context], Awaitable[object | None]]
+PayloadBuilder: TypeAlias = Callable[[StoredEvent, Context], Awaitable[object | None]]
 """Function that builds the payload of an event from the current data; returns None to skip the event."""
 
 ResumeAfter = Annotated[
@@ -50,6 +50,9 @@ ResumeAfter = Annotated[
 
 _NO_COLUMNS = Projection(frozenset())
 
+_FILTERS_OF_CHANGES = ("status", "outcome", "error_category", "error_code")
+"""List filters that are compared with the change, which has a value of the same name."""
+
 _DESTINATION_EVENT_KINDS = frozenset(kind for kind in EventKind if kind.startswith("destination."))
 
 
@@ -58,7 +61,7 @@ class PendingEvent:
     """Event whose payload a subscription has yet to build."""
 
     event: StoredEvent
-    resolver: EventResolver
+    resolver: PayloadBuilder
 
 
 @strawberry.type
@@ -199,7 +202,7 @@ def _remaining_filter(
     event: StoredEvent, criteria: DestinationCriteria
 ) -> DestinationCriteria | None:
     """Return the conditions to check against the database; None if the change itself does not match."""
-    for name in ("status", "outcome", "error_category", "error_code"):
+    for name in _FILTERS_OF_CHANGES:
         allowed = getattr(criteria, name)
         if allowed is not None and name in event.values:
             if event.values[name] not in [str(value) for value in allowed]:
@@ -209,7 +212,7 @@ def _remaining_filter(
 
 
 async def _subscribe(
-    info: Info, after: str | None, event_filter: EventFilter, resolver: EventResolver
+    info: Info, after: str | None, event_filter: EventFilter, resolver: PayloadBuilder
 ) -> AsyncGenerator[PendingEvent, None]:
     """Check that the stream can start after the cursor, then return the stream."""
     context = info.context

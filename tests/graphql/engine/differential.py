@@ -49,7 +49,7 @@ from app.graphql.engine.prepared_operation import PreparedOperation
 from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.changes import FEED_LIST_NAME, encode_position
 from app.graphql.schema.context import AppState, Context
-from app.graphql.schema.subscription import EventResolver, PendingEvent
+from app.graphql.schema.subscription import PayloadBuilder, PendingEvent
 from app.graphql.service import QUERY_ONLY, SUBSCRIPTION_ONLY
 from app.http.request import ApiRequest
 from app.services.api_keys import Viewer
@@ -222,7 +222,7 @@ class StartedSubscription:
     operation: PreparedOperation
     variables: VariableValues
     context: Context
-    resolver: EventResolver
+    resolver: PayloadBuilder
 
     async def execute(self, event: StoredEvent, context: Context) -> OperationResult | None:
         """Return the response to an event; None if the subscription skips it."""

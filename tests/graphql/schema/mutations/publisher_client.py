@@ -149,7 +149,7 @@ async def open_publisher(
     database: Database,
     *,
     settings: Settings = UNLIMITED_SETTINGS,
-    maintenance_interval: timedelta = NO_MAINTENANCE,
+    expiration_interval: timedelta = NO_MAINTENANCE,
     scopes: Iterable[Scope] = (Scope.READ, Scope.WRITE, Scope.PUBLISH),
 ) -> AsyncIterator[PublisherClient]:
     """Open a publisher in an empty workspace."""
@@ -160,6 +160,6 @@ async def open_publisher(
         token=key.token,
         settings=settings,
         clock=clock,
-        maintenance_interval=maintenance_interval,
+        expiration_interval=expiration_interval,
     ) as client:
         yield PublisherClient(database, workspace, client, clock)

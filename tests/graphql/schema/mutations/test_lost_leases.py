@@ -44,7 +44,7 @@ async def test_late_publication_settles_unknown_outcome(
     database: Database, is_settled: bool
 ) -> None:
     tick = SECOND / 50 if is_settled else NO_MAINTENANCE
-    async with open_publisher(database, maintenance_interval=tick) as publisher:
+    async with open_publisher(database, expiration_interval=tick) as publisher:
         post = await publisher.add_post()
         token = await publisher.lost_token()
         if is_settled:
