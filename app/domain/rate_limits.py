@@ -33,7 +33,7 @@ class RateLimit:
 
 
 def parse_rate_limits(text: str) -> tuple[RateLimit, ...]:
-    """Parse limits separated by `;`, `,` or `|`; raises ValueError for another form or a zero."""
+    """Parse limits separated by `;`, `,` or `|`; raises ValueError for another format or a zero."""
     return tuple(_parse_rate_limit(part) for part in re.split("[;,|]", text))
 
 

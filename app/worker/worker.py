@@ -33,7 +33,7 @@ class Worker:
         poll_interval: timedelta = _POLL_INTERVAL,
     ) -> None:
         self._context = context
-        # Rotated before each claim, because the first platform gets all of a single free slot.
+        # Rotated before each claim, because a single free slot goes to the first platform.
         self._publish_platforms = deque(context.adapters)
         self._verify_platforms = deque(context.adapters)
         self._concurrency = concurrency

@@ -89,6 +89,7 @@ class PreparedOperation:
         self._memo = OperationMemo(
             definition, max_entries=_MEMO_ENTRIES_PER_SELECTION_SET * text.count("{")
         )
+        """Results of `memoize` for this operation; this reference keeps them in memory."""
 
     def admit(
         self, context: Context, allowed_types: Container[OperationType], *, is_cached: bool
