@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from app.domain.times import format_instant
+from app.observability.repeated_failures import RepeatedFailures
 
 _MAX_ATOMIC_WRITE = 4096
 """Bytes that a pipe takes without those of another process in between: PIPE_BUF on Linux."""
@@ -46,7 +48,7 @@ def configure_logging(level: str, log_format: str) -> None:
     `json`, one object per line, or `console`, for people. Start uvicorn with `log_config=None`.
     """
     level_number = logging.getLevelNamesMapping()[level.upper()]
-    _install_handler(log_format)
+    handler = _install_handler(log_format)
     logging.getLogger().setLevel(max(level_number, logging.WARNING))
     logging.getLogger("app").setLevel(level_number)
     # At debug the WebSocket library of uvicorn logs handshakes with their Authorization header.
@@ -55,6 +57,7 @@ def configure_logging(level: str, log_format: str) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            handler.repeated_failures,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level_number),
@@ -68,6 +71,7 @@ class StderrHandler(logging.StreamHandler[TextIO]):
 
     def __init__(self, log_format: str) -> None:
         super().__init__()
+        self.repeated_failures = RepeatedFailures(time.monotonic)
         self._is_json = log_format == "json"
         renderers = _renderers(log_format)
         self._render = renderers[-1]
@@ -123,11 +127,12 @@ def log_handler() -> StderrHandler | None:
     return next((handler for handler in handlers if isinstance(handler, StderrHandler)), None)
 
 
-def _install_handler(log_format: str) -> None:
-    root = logging.getLogger()
+def _install_handler(log_format: str) -> StderrHandler:
+    root, handler = logging.getLogger(), StderrHandler(log_format)
     if (previous := log_handler()) is not None:
         root.removeHandler(previous)
-    root.addHandler(StderrHandler(log_format))
+    root.addHandler(handler)
+    return handler
 
 
 def _take_over_uvicorn() -> None:

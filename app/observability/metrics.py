@@ -91,6 +91,10 @@ class Metrics:
             "post_results_log_lines_dropped",
             "Lines of requests that were not logged, because the reader of the log was too slow.",
         )
+        self._repeated_failures = counter(
+            "post_results_repeated_failures",
+            "Failures that were not logged, because one with the same cause was logged in the last minute.",
+        )
         if not self.shared_directory:
             ProcessCollector(registry=self.registry)
             PlatformCollector(registry=self.registry)
@@ -113,6 +117,9 @@ class Metrics:
             self._rate_limited.labels(api).inc(len(durations))
         if labels.operation_type is not None:
             self.operations_finished(labels.operation_type, labels.error_code, len(durations))
+
+    def repeated_failures_dropped(self, count: int) -> None:
+        self._repeated_failures.inc(count)
 
     def log_lines_dropped(self, count: int) -> None:
         self._dropped_lines.inc(count)

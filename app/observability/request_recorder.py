@@ -12,7 +12,11 @@ from structlog.typing import EventDict
 from app.domain.ids import ApiKeyId, WorkspaceId
 from app.domain.times import format_instant
 from app.observability.log_writer import LogWriter
-from app.observability.logs import MAX_CLIENT_TEXT, clean_text, log_handler
+from app.observability.logs import (
+    MAX_CLIENT_TEXT,
+    clean_text,
+    log_handler,
+)
 from app.observability.metrics import Metrics, RequestLabels
 
 _FLUSH_INTERVAL = timedelta(seconds=0.1)
@@ -111,6 +115,8 @@ class RequestRecorder:
         lines, self._lines = self._lines, []
         self._finished = 0
         self._metrics.set_requests_in_progress(self._in_progress)
+        if (handler := log_handler()) is not None:
+            self._metrics.repeated_failures_dropped(handler.repeated_failures.take_dropped())
         for labels, seconds in durations.items():
             self._metrics.requests_finished(labels, seconds)
         if lines or self._dropped_lines:
