@@ -69,14 +69,12 @@ def _upgrade(connection: Connection) -> None:
 
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
-    versions = _versions(connection)
-    _refuse_unsupported_versions(versions)
-    if not versions:
-        _refuse_foreign_tables(connection)
+    version = _read_version(connection)
+    if version is None:
         _create_tables(connection)
         command.stamp(config, "head")
         return
-    if _LAST_SQUASHED_VERSION in versions:
+    if version == _LAST_SQUASHED_VERSION:
         connection.execute(text("ALTER TABLE api_key RENAME COLUMN shown_prefix TO display_prefix"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0005'"))
     command.upgrade(config, "head")
@@ -101,42 +99,51 @@ def _insert_deployment(
 
 
 def _is_at_newest_version(connection: Connection) -> bool:
-    return _versions(connection) == (NEWEST_VERSION,)
+    return _read_version(connection) == NEWEST_VERSION
 
 
 def _require_newest_version(connection: Connection) -> None:
-    versions = _versions(connection)
-    _refuse_unsupported_versions(versions)
-    if versions != (NEWEST_VERSION,):
+    if not _is_at_newest_version(connection):
         raise SchemaMismatch(
             "The database is not at the version of this server: run post-results migrate."
         )
 
 
-def _refuse_unsupported_versions(versions: tuple[str, ...]) -> None:
-    for version in versions:
-        if version in _SQUASHED_VERSIONS:
-            raise SchemaMismatch(
-                f"The database is at version {version}, which this version of post-results cannot"
-                " upgrade: run post-results migrate of commit a4a5076 first."
-            )
-        if version != _LAST_SQUASHED_VERSION and version not in _VERSIONS:
-            raise SchemaMismatch(
-                "This database was written by a newer version of post-results; update the server."
-            )
+def _read_version(connection: Connection) -> str | None:
+    """Return the version in Alembic's table, None for an empty database.
 
-
-def _refuse_foreign_tables(connection: Connection) -> None:
-    taken = sorted(set(inspect(connection).get_table_names()) & set(Base.metadata.tables))
-    if taken:
+    Raises SchemaMismatch for a version that cannot be upgraded, and for tables that do not match it.
+    """
+    inspector = inspect(connection)
+    tables, own_tables = set(inspector.get_table_names()), set(Base.metadata.tables)
+    version: str | None = None
+    if "alembic_version" in tables:
+        version = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if version is None:
+        if taken := sorted(tables & own_tables):
+            raise SchemaMismatch(
+                f"The database has a table {taken[0]} of another program: give post-results a database"
+                " of its own."
+            )
+        return None
+    if version in _SQUASHED_VERSIONS:
         raise SchemaMismatch(
-            f"The database has a table {taken[0]} of another program: give post-results a database of"
-            " its own."
+            f"The database is at version {version}, which this version of post-results cannot upgrade:"
+            " run post-results migrate of commit a4a5076 first."
         )
-
-
-def _versions(connection: Connection) -> tuple[str, ...]:
-    """Return the versions in Alembic's table: none for an empty database, otherwise one."""
-    if not inspect(connection).has_table("alembic_version"):
-        return ()
-    return tuple(connection.scalars(text("SELECT version_num FROM alembic_version")))
+    if version != _LAST_SQUASHED_VERSION and version not in _VERSIONS:
+        raise SchemaMismatch(
+            "This database was written by a newer version of post-results; update the server."
+        )
+    if missing := sorted(own_tables - tables):
+        raise SchemaMismatch(
+            f"The database is at version {version}, but has no table {missing[0]}: it belongs to another"
+            " program, or is incomplete. Correct DATABASE_URL, or restore a backup."
+        )
+    if version == _LAST_SQUASHED_VERSION:
+        columns = {column["name"] for column in inspector.get_columns("api_key")}
+        if "shown_prefix" not in columns:
+            raise SchemaMismatch(
+                f"The database is at version {version}, but its tables are newer. Restore a backup."
+            )
+    return version

@@ -263,6 +263,42 @@ async def test_unsupported_version_is_refused_and_left_unchanged(
         assert await connection.scalar(text("SELECT version_num FROM alembic_version")) == version
 
 
+@pytest.mark.parametrize(
+    ("change", "version", "message"),
+    [
+        (
+            "DROP TABLE webhook_delivery_try",
+            NEWEST_VERSION,
+            f"The database is at version {NEWEST_VERSION}, but has no table webhook_delivery_try: it"
+            " belongs to another program, or is incomplete. Correct DATABASE_URL, or restore a backup.",
+        ),
+        (
+            "SELECT 1",
+            "0004",
+            "The database is at version 0004, but its tables are newer. Restore a backup.",
+        ),
+    ],
+    ids=["missing table", "newer tables"],
+)
+async def test_tables_that_do_not_match_the_version_are_refused(
+    unmigrated_database: Database, change: str, version: str, message: str
+) -> None:
+    await migrate(unmigrated_database, now=NOW, random_bytes=bytes)
+    async with unmigrated_database.schema_transaction() as connection:
+        await connection.execute(text(change))
+    await set_version(unmigrated_database, version)
+    before = await read_schema(unmigrated_database)
+
+    for refused in (
+        check_schema_version(unmigrated_database),
+        migrate(unmigrated_database, now=NOW, random_bytes=bytes),
+    ):
+        with pytest.raises(SchemaMismatch) as refusal:
+            await refused
+        assert str(refusal.value) == message
+    assert await read_schema(unmigrated_database) == before
+
+
 async def test_database_of_another_program_is_refused_and_left_unchanged(
     unmigrated_database: Database,
 ) -> None:
