@@ -16,6 +16,7 @@ from app.db.core.database import Database
 from app.domain.ids import WorkspaceId
 from app.graphql.service import ConnectionTimeouts
 from app.settings import Settings, read_settings
+from tests.db.core.intercepting_driver import InterceptingDriver
 from tests.factories import NOW
 from tests.recording_driver import RecordingDriver
 
@@ -145,7 +146,7 @@ def run_with_database(url: str, work: Callable[[Database], Awaitable[T]]) -> T:
 
 async def wait_for_startup_reads(database: Database) -> None:
     """Wait until the reads of a starting server are done."""
-    assert isinstance(database.driver, RecordingDriver)
+    assert isinstance(database.driver, RecordingDriver | InterceptingDriver)
     async with asyncio.timeout(10):
         while True:
             await asyncio.sleep(0.005)

@@ -11,7 +11,7 @@ import pytest
 from app.db.core.database import Database
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId
-from tests.clients import UNLIMITED_SETTINGS, Tenant, app_client
+from tests.clients import UNLIMITED_SETTINGS, Tenant, app_client, wait_for_startup_reads
 from tests.db.core.intercepting_driver import InterceptingDriver
 from tests.factories import add_api_key, add_post, add_workspace
 from tests.graphql.live_tenant import wait_for_subscriptions
@@ -165,6 +165,7 @@ async def test_failed_feed_is_503_and_not_304(database_url: str) -> None:
         post_id = uuid4()
         await add_post(database, workspace, id=post_id)
         async with app_client(database, token=key.token) as client:
+            await wait_for_startup_reads(database)
             driver.before_nth(1, fail_when_unavailable)  # after the API key was read
             response = await client.get(f"/v1/posts/{post_id}/results?wait=30")
     error = failure_error(response, 503)
