@@ -1,4 +1,4 @@
-"""SQLite only: no accidental files, cancelled statements, and planner statistics."""
+"""SQLite only: no accidental files, and planner statistics."""
 
 import threading
 from collections.abc import AsyncIterator
