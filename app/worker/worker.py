@@ -41,35 +41,28 @@ class Worker:
         self._poll_interval = poll_interval
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
-        self._time_limit: asyncio.Timeout | None = None
-        """Limit of `run`, without a time until `stop`; None while `run` is not running."""
+        self._time_limit = asyncio.timeout(None)
         self._claim_outage = Outage(logger, "claim failed")
         self._wakeup = asyncio.Event()
         """Set by a free slot or a stop, to end the wait for the next poll."""
 
     def stop(self) -> None:
-        """Claim nothing more, release claims that are not started, and finish those that are.
-
-        May be called at any time; only the first call starts the shutdown timeout.
-        """
-        if self._time_limit is not None and not self._is_stopping:
-            self._time_limit.reschedule(
-                asyncio.get_running_loop().time() + self._shutdown_timeout.total_seconds()
-            )
+        """Claim nothing more, release claims that are not started, and finish those that are."""
         self._is_stopping = True
         self._wakeup.set()
+        self._time_limit.reschedule(
+            asyncio.get_running_loop().time() + self._shutdown_timeout.total_seconds()
+        )
 
     async def run(self) -> None:
         """Work until `stop`, then finish started attempts, for up to the shutdown timeout."""
         try:
-            async with asyncio.timeout(None) as self._time_limit:
+            async with self._time_limit:
                 await self._claim_until_stopped()
                 if self._tasks:
                     await asyncio.wait(set(self._tasks))
         except TimeoutError:
             logger.warning("attempts cancelled at shutdown", count=len(self._tasks))
-        finally:
-            self._time_limit = None
         # The leases of late attempts expire into unknown outcomes.
         for task in self._tasks:
             task.cancel()

@@ -1,13 +1,11 @@
 """Tests of workers that are stopped, suspended or cut off: no result is lost, no post published twice."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
 
-import pytest
 import structlog
 
 from app.db.core.database import Database
@@ -110,44 +108,6 @@ async def test_attempt_that_outlasts_the_shutdown_timeout_is_left_to_its_lease(
     assert state.lease_expires_at == NOW + bench.lease
     await settle_expired_leases(database, NOW + bench.lease)
     assert is_unknown(await sent.state())
-
-
-async def test_worker_stopped_before_it_runs_claims_nothing(database: Database) -> None:
-    sent, worker = await add_sent_post(database, "acme"), WorkerBench(database).worker()
-    worker.stop()
-    await worker.run()
-    worker.stop()
-
-    assert await sent.state() == queued()
-
-
-async def test_failure_before_the_worker_runs_is_raised_unchanged(database: Database) -> None:
-    with pytest.raises(LookupError, match="no such file"):
-        async with WorkerBench(database).running_worker():
-            raise LookupError("no such file")
-
-
-async def test_cancelled_worker_can_be_stopped(database: Database) -> None:
-    worker = WorkerBench(database).worker()
-    task = asyncio.create_task(worker.run())
-    await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.wait([task])
-    worker.stop()
-
-    assert task.cancelled()
-
-
-async def test_second_stop_does_not_prolong_the_shutdown_timeout(database: Database) -> None:
-    await add_sent_post(database, "acme")
-    platform, timeout = BlockedPlatform(), timedelta(milliseconds=500)
-    bench = WorkerBench(database, platforms={"sandbox": platform}, shutdown_timeout=timeout)
-    async with bench.running_worker() as worker:
-        await wait_until(lambda: len(platform.calls) == 1)
-        worker.stop()
-        stopped_at = time.monotonic()
-        await asyncio.sleep(0.4)
-    assert time.monotonic() - stopped_at < 0.8
 
 
 async def test_unreported_publication_is_logged_at_shutdown(database_url: str) -> None:
