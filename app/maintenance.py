@@ -68,7 +68,8 @@ async def run_maintenance(
 def limited_cleanup(limit: timedelta | None) -> Iterator[Callable[[], None]]:
     """Yield a function; the process ends unless the context ends within the limit after its call.
 
-    Nothing is lost then: every commit precedes its answer, and leases expire. None is no limit.
+    No result is lost then: every commit precedes its answer, and leases expire. The last use of keys and
+    lines of requests that are not written yet are lost. None is no limit.
     """
     if limit is None:
         yield lambda: None

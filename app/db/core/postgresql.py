@@ -13,7 +13,6 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 _SCHEMA_LOCK_KEY = 0x706F7374  # "post"; any number that no other program on the server uses
-_SQLALCHEMY_OPTION_PREFIXES = ("prepared_statement_", "async_")  # URL options that asyncpg rejects
 _ANSWER_MARGIN = timedelta(seconds=1)
 """Time for the server's answer to arrive after its own limit."""
 
@@ -58,11 +57,7 @@ def driver_options(url: URL, timeout: timedelta, *, read_only: bool) -> dict[str
 def _connect_options(url: URL, timeout: timedelta, *, read_only: bool) -> dict[str, Any]:
     options = dialect().create_connect_args(url)[1]  # type: ignore[no-untyped-call]
     return {
-        **{
-            name: value
-            for name, value in options.items()
-            if not name.startswith(_SQLALCHEMY_OPTION_PREFIXES)
-        },
+        **options,
         "timeout": timeout.total_seconds(),
         "server_settings": {
             "application_name": "post-results",
