@@ -13,7 +13,7 @@ from typing import Any, cast
 from weakref import WeakSet
 
 import aiosqlite
-from sqlalchemy import URL, event
+from sqlalchemy import URL, NullPool, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -41,10 +41,11 @@ _THREAD_JOIN_TIMEOUT = timedelta(seconds=5)
 
 
 def sqlite_read_engine(url: URL, timeout: timedelta, threads: "ConnectionThreads") -> AsyncEngine:
-    """Create the engine of read-only connections, which never create the file."""
+    """Create the engine of read-only connections, which never create the file and are closed after use."""
     file = Path(str(url.database)).absolute()
     engine = create_async_engine(
         url.set(database=file.as_uri(), query={"uri": "true", "mode": "rw"}),
+        poolclass=NullPool,
         connect_args={"async_creator_fn": threads.connect},
         isolation_level="AUTOCOMMIT",
         hide_parameters=True,  # exceptions are logged, and must not contain user content
