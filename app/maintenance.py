@@ -27,6 +27,9 @@ _IDEMPOTENCY_PRUNE_INTERVAL = timedelta(minutes=10)
 CLEANUP_LIMIT = timedelta(seconds=3)
 """Time for background tasks and connections to end, once requests and attempts have ended."""
 
+_LOG_TIMEOUT = timedelta(seconds=1)
+"""Longest wait for the line that the process was ended."""
+
 _SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -68,14 +71,21 @@ async def run_maintenance(
 def limited_cleanup(limit: timedelta | None) -> Iterator[Callable[[], None]]:
     """Yield a function; the process ends unless the context ends within the limit after its call.
 
-    Nothing is lost then: every commit precedes its answer, and leases expire. None is no limit.
+    No result is lost then: every commit precedes its answer, and leases expire. The last use of keys and
+    lines of requests that are not written yet are lost. None is no limit.
     """
     if limit is None:
         yield lambda: None
         return
 
-    def end_process() -> None:
+    def log_error() -> None:
         logger.error("shutdown not finished in time", limit_seconds=limit.total_seconds())
+
+    def end_process() -> None:
+        # Logged by another thread, because a log that no one reads blocks its writer.
+        log_thread = threading.Thread(target=log_error, daemon=True)
+        log_thread.start()
+        log_thread.join(_LOG_TIMEOUT.total_seconds())
         os._exit(1)
 
     timer = threading.Timer(limit.total_seconds(), end_process)

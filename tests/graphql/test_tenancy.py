@@ -347,9 +347,16 @@ async def test_argument_with_unknown_meaning_fails_matrix() -> None:
     )
 
 
-def test_graphql_layer_reads_only_within_workspace() -> None:
+_UNRESTRICTED = ("all_workspaces", "snapshot", "schema_transaction", "driver", "writer")
+"""Attributes of a database by which statements run without a workspace."""
+
+
+def test_graphql_layer_reads_only_within_workspace(tmp_path: Path) -> None:
+    database = Database.from_file(tmp_path / "unused.db")
+    assert [name for name in _UNRESTRICTED if not hasattr(database, name)] == []
+    pattern = re.compile(rf"\.(?:{'|'.join(_UNRESTRICTED)}|\w+_(?:engine|connection))\b")
     for file in Path(app.graphql.__path__[0]).rglob("*.py"):
-        assert "read_all_workspaces" not in file.read_text(), file
+        assert pattern.findall(file.read_text()) == [], file
 
 
 CUSTOM_PERIOD = """query ($from: DateTime) {

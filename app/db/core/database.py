@@ -229,7 +229,8 @@ class Database:
             try:
                 yield connection
             finally:
-                await connection.exec_driver_sql("ROLLBACK")
+                if not connection.invalidated:  # by a cancellation, which has closed the connection
+                    await connection.exec_driver_sql("ROLLBACK")
 
     async def write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit it; any exception rolls it back.

@@ -7,13 +7,12 @@ from functools import partial
 from typing import Any
 
 import asyncpg
-from sqlalchemy import URL, event, text
+from sqlalchemy import URL, NullPool, event, text
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 _SCHEMA_LOCK_KEY = 0x706F7374  # "post"; any number that no other program on the server uses
-_SQLALCHEMY_OPTION_PREFIXES = ("prepared_statement_", "async_")  # URL options that asyncpg rejects
 _ANSWER_MARGIN = timedelta(seconds=1)
 """Time for the server's answer to arrive after its own limit."""
 
@@ -30,13 +29,16 @@ _DATA_EXCEPTION_CLASS = "22"  # SQLSTATE class whose messages quote the offendin
 
 
 def postgresql_engine(url: URL, timeout: timedelta, *, read_only: bool) -> AsyncEngine:
-    """Create an engine for migrations and tools, whose statements have no time limit."""
+    """Create an engine for migrations and tools, whose statements have no time limit.
+
+    Connections are closed after use: a server needs none of them after its start.
+    """
     engine = create_async_engine(
         url,
+        poolclass=NullPool,
         async_creator=partial(connect, _connect_options(url, timeout, read_only=read_only)),
         isolation_level="AUTOCOMMIT" if read_only else "READ COMMITTED",
         hide_parameters=True,  # exceptions are logged, and must not contain user content
-        pool_pre_ping=True,
     )
     event.listen(engine.sync_engine, "handle_error", _redact_values)
     return engine
@@ -58,11 +60,7 @@ def driver_options(url: URL, timeout: timedelta, *, read_only: bool) -> dict[str
 def _connect_options(url: URL, timeout: timedelta, *, read_only: bool) -> dict[str, Any]:
     options = dialect().create_connect_args(url)[1]  # type: ignore[no-untyped-call]
     return {
-        **{
-            name: value
-            for name, value in options.items()
-            if not name.startswith(_SQLALCHEMY_OPTION_PREFIXES)
-        },
+        **options,
         "timeout": timeout.total_seconds(),
         "server_settings": {
             "application_name": "post-results",

@@ -13,7 +13,8 @@ from typing import Any, cast
 from weakref import WeakSet
 
 import aiosqlite
-from sqlalchemy import URL, event
+from sqlalchemy import URL, NullPool, event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.db.core.write_lock import HeldLock, WriteLock
@@ -40,15 +41,17 @@ _THREAD_JOIN_TIMEOUT = timedelta(seconds=5)
 
 
 def sqlite_read_engine(url: URL, timeout: timedelta, threads: "ConnectionThreads") -> AsyncEngine:
-    """Create the engine of read-only connections, which never create the file."""
+    """Create the engine of read-only connections, which never create the file and are closed after use."""
     file = Path(str(url.database)).absolute()
     engine = create_async_engine(
         url.set(database=file.as_uri(), query={"uri": "true", "mode": "rw"}),
+        poolclass=NullPool,
         connect_args={"async_creator_fn": threads.connect},
         isolation_level="AUTOCOMMIT",
         hide_parameters=True,  # exceptions are logged, and must not contain user content
     )
     _set_pragmas_on_connect(engine, timeout, {"query_only": "ON"})
+    _interrupt_when_cancelled(engine)
     return engine
 
 
@@ -68,6 +71,7 @@ def sqlite_write_engine(
         hide_parameters=True,  # exceptions are logged, and must not contain user content
     )
     _set_pragmas_on_connect(engine, timeout, WRITE_PRAGMAS)
+    _interrupt_when_cancelled(engine)
 
     @event.listens_for(engine.sync_engine, "begin")
     def acquire_write_lock(connection: Any) -> None:
@@ -163,3 +167,13 @@ def _set_pragmas_on_connect(
         for name, value in {"busy_timeout": busy_timeout, **pragmas}.items():
             cursor.execute(f"PRAGMA {name}={value}")
         cursor.close()
+
+
+def _interrupt_when_cancelled(engine: AsyncEngine) -> None:
+    """Interrupt a statement whose task was cancelled; closing the connection would wait for its end."""
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def interrupt(context: ExceptionContext) -> None:
+        if context.connection and isinstance(context.original_exception, asyncio.CancelledError):
+            driver = cast("aiosqlite.Connection", context.connection.connection.driver_connection)
+            driver._conn.interrupt()  # aiosqlite's own method is a coroutine

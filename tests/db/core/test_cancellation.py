@@ -1,9 +1,13 @@
-"""Writes and schema changes cancelled at each of their awaits."""
+"""Writes and schema changes cancelled at each of their awaits, and long statements of tools."""
 
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.core.database import Database
 from app.db.core.write_session import WriteSession
@@ -11,6 +15,7 @@ from app.domain.ids import WorkspaceId
 from tests.db.core.cancellation import cancel_at_await
 from tests.db.core.test_database import (
     INTEGRITY_ERRORS,
+    MINUTE_LONG_STATEMENT,
     build_workspace,
     only_on_sqlite,
     workspace_names,
@@ -57,3 +62,25 @@ async def test_foreign_keys_stay_enforced_after_a_schema_change_cancelled_at_any
         await cancel_at_await(change_schema(), await_number=await_number)
         with pytest.raises(INTEGRITY_ERRORS):
             await add_api_key(database, WorkspaceId(uuid4()))
+
+
+@pytest.mark.parametrize("method", [Database.snapshot, Database.schema_transaction])
+async def test_cancelled_statement_of_a_tool_ends_immediately(
+    database: Database, method: Callable[[Database], AbstractAsyncContextManager[AsyncConnection]]
+) -> None:
+    started = asyncio.Event()
+
+    async def run() -> None:
+        async with method(database) as connection:
+            started.set()
+            await connection.execute(MINUTE_LONG_STATEMENT)
+
+    running = asyncio.create_task(run())
+    await started.wait()
+    await asyncio.sleep(0.2)
+    running.cancel()
+    async with asyncio.timeout(10):
+        await asyncio.wait([running])
+
+    assert running.cancelled()
+    assert await workspace_names(database) == []

@@ -271,6 +271,16 @@ TERMINATE_OTHER_CONNECTIONS = text(
 
 
 @only_on_postgresql
+async def test_connection_of_a_tool_is_closed_after_use(database: Database) -> None:
+    async with database.snapshot() as connection:
+        pid = await connection.scalar(text("SELECT pg_backend_pid()"))
+    is_open = text(f"SELECT pid FROM pg_stat_activity WHERE pid = {pid}")
+    async with asyncio.timeout(5):
+        while await database.write(lambda session: session.rows(is_open)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@only_on_postgresql
 async def test_terminated_connection_is_replaced(database: Database) -> None:
     await database.ping()
     async with database.write_engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""SQLite only: no accidental files, cancelled statements, and planner statistics."""
+"""SQLite only: no accidental files, and planner statistics."""
 
 import threading
 from collections.abc import AsyncIterator
@@ -47,7 +47,8 @@ async def test_closed_database_leaves_no_threads(anyio_backend: str, tmp_path: P
     for _ in range(20):  # a late thread depends on timing
         async with Database.from_file(tmp_path / "missing.db") as missing_database:
             with pytest.raises(ServiceUnavailable):
-                await missing_database.ping()
+                async with missing_database.snapshot():
+                    pass
 
         after = set(threading.enumerate()) - before
         assert [thread for thread in after if "_connection_worker_thread" in thread.name] == []
