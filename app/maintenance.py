@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 
 import structlog
@@ -13,6 +14,7 @@ import structlog
 from app.db.core.database import Database
 from app.db.core.sqlite import STATISTICS_INTERVAL
 from app.domain.times import Clock
+from app.observability.outages import Outage
 from app.services.api_keys import LastUsedRecorder
 from app.services.expirations import prune_events, prune_idempotency_keys, run_expirations
 from app.services.periodic import run_periodically
@@ -49,9 +51,6 @@ async def run_maintenance(
         run_periodically(
             "refresh_statistics", database.refresh_statistics, interval=STATISTICS_INTERVAL
         ),
-        run_periodically(
-            "flush_key_usage", lambda: key_usage.flush(database), interval=_KEY_USAGE_FLUSH_INTERVAL
-        ),
         run_expirations(database, clock, interval=expiration_interval),
         run_periodically(
             "prune_idempotency_keys",
@@ -63,8 +62,19 @@ async def run_maintenance(
             lambda: prune_events(database, clock(), retention=event_retention),
             interval=min(_EVENT_PRUNE_INTERVAL, event_retention / 10),
         ),
+        _flush_key_usage(database, key_usage),
     ):
         yield
+
+
+@asynccontextmanager
+async def _flush_key_usage(database: Database, key_usage: LastUsedRecorder) -> AsyncIterator[None]:
+    """Store the last use of keys at every interval, and once more at exit."""
+    flush = partial(key_usage.flush, database)
+    async with run_periodically("flush_key_usage", flush, interval=_KEY_USAGE_FLUSH_INTERVAL):
+        yield
+    with Outage(logger, "last use of keys not stored").suppress():
+        await flush()
 
 
 @contextmanager

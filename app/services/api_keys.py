@@ -97,7 +97,7 @@ class ApiKeyAuthenticator:
                 logger.warning("API key check failed", exc_info=True)
 
     async def _look_up(self, digest: bytes, now: datetime) -> Viewer:
-        row = await api_keys.find_key(self._database.all_workspaces, digest)
+        row = await api_keys.find_key(self._database.key_reader, digest)
         if row is None or not is_usable(
             expires_at=row.expires_at, revoked_at=row.revoked_at, now=now
         ):

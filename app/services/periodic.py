@@ -12,18 +12,27 @@ from app.observability.outages import Outage
 logger = structlog.stdlib.get_logger(__name__)
 
 
+_STOP_GRACE = timedelta(seconds=0.5)
+"""Time for a running task to end at exit; pruning many rows takes longer, and continues after a restart."""
+
+
 @asynccontextmanager
 async def run_periodically(
     name: str, task: Callable[[], Awaitable[None]], *, interval: timedelta
 ) -> AsyncIterator[None]:
-    """Run a task immediately, at every interval, and once more at exit; never cancel it midway."""
+    """Run a task immediately and at every interval; at exit, cancel it if it does not end soon.
+
+    Each of its transactions must be complete in itself.
+    """
     stop_requested = asyncio.Event()
     running = asyncio.create_task(_run_until_stopped(name, task, interval, stop_requested))
     try:
         yield
     finally:
         stop_requested.set()
-        await running
+        await asyncio.wait({running}, timeout=_STOP_GRACE.total_seconds())
+        running.cancel()
+        await asyncio.wait({running})
 
 
 async def _run_until_stopped(
@@ -33,11 +42,8 @@ async def _run_until_stopped(
     stop_requested: asyncio.Event,
 ) -> None:
     outage = Outage(logger, "periodic task failed", task=name)
-    is_last = False
-    while not is_last:
-        is_last = stop_requested.is_set()
+    while not stop_requested.is_set():
         with outage.suppress():
             await task()
-        if not is_last:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop_requested.wait(), interval.total_seconds())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop_requested.wait(), interval.total_seconds())

@@ -49,6 +49,8 @@ class Worker:
 
     def stop(self) -> None:
         """Claim nothing more, release claims that are not started, and finish those that are."""
+        if self._is_stopping:
+            return
         self._is_stopping = True
         self._wakeup.set()
         if self._time_limit is not None:

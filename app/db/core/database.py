@@ -5,17 +5,19 @@ own snapshot. A write is one transaction, which the driver commits. On PostgreSQ
 after a serialization failure or a deadlock.
 """
 
+import asyncio
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import asyncpg
-from sqlalchemy import URL, Dialect, bindparam, literal, make_url, select, text
+from sqlalchemy import URL, Dialect, bindparam, func, literal, make_url, select, table, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -51,7 +53,8 @@ T = TypeVar("T")
 _WORKSPACE_PARAM = "workspace"
 """Bind parameter with the workspace id in every restricted statement."""
 
-_PING = Statement(select(literal(1)))
+_SELECT_ONE = Statement(select(literal(1)))
+_READ_SQLITE_SCHEMA = Statement(select(func.count()).select_from(table("sqlite_master")))
 
 _RETRY_AFTER_SECONDS = 2
 
@@ -115,15 +118,22 @@ class Reader(_StatementReader):
 class AllWorkspacesReader(_StatementReader):
     """Reads of all workspaces, for the server itself and the operator's commands."""
 
-    def __init__(self, dialect: Dialect, fetch: "_FetchRecords") -> None:
+    def __init__(
+        self, dialect: Dialect, fetch: "_FetchRecords", *, has_reserved_connections: bool
+    ) -> None:
+        """Create a reader; with reserved connections, it does not wait for reads of clients."""
         self._dialect = dialect
         self._fetch = fetch
+        self._has_reserved_connections = has_reserved_connections
         self._statements: WeakKeyDictionary[Statement, CompiledStatement] = WeakKeyDictionary()
 
     async def rows(self, statement: Statement, **values: object) -> Sequence[Record]:
         compiled = self._statements.get(statement)
         if compiled is None:
-            compiled = compile_statement(statement.select, self._dialect)
+            compiled = replace(
+                compile_statement(statement.select, self._dialect),
+                has_reserved_connections=self._has_reserved_connections,
+            )
             self._statements[statement] = compiled
         return await self._fetch(compiled, compiled.encode_arguments(values))
 
@@ -191,7 +201,12 @@ class Database:
             self.write_engine = postgresql_engine(self.url, timeout, read_only=False)
         self.driver: ReadDriver = driver if wrap_driver is None else wrap_driver(driver)
         self.writer: WriteDriver = writer if wrap_writer is None else wrap_writer(writer)
-        self.all_workspaces = AllWorkspacesReader(self.read_engine.dialect, self._fetch)
+        dialect = self.read_engine.dialect
+        self.all_workspaces = AllWorkspacesReader(
+            dialect, self._fetch, has_reserved_connections=True
+        )
+        self.key_reader = AllWorkspacesReader(dialect, self._fetch, has_reserved_connections=False)
+        """Reader of API keys, whose workspace is not known before."""
         self._write_statements: CompiledStatements = WeakKeyDictionary()
         self.timeout = timeout
         self._commit_callbacks: list[Callable[[WorkspaceId], None]] = []
@@ -211,26 +226,35 @@ class Database:
 
     @asynccontextmanager
     async def read_connection(self) -> AsyncIterator[AsyncConnection]:
-        """Open a read connection of SQLAlchemy without a workspace, for migrations and tools."""
+        """Open a read connection of SQLAlchemy without a workspace, for a few quick statements of a tool.
+
+        Raises ServiceUnavailable if all of them take longer than the timeout.
+        """
         with _translate_unavailable:
-            async with self.read_engine.connect() as connection:
+            async with (
+                asyncio.timeout(self.timeout.total_seconds()),
+                self.read_engine.connect() as connection,
+            ):
                 yield connection
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
         """Open a read connection with one snapshot for all statements, and without a time limit."""
         level = "AUTOCOMMIT" if self.is_sqlite else "REPEATABLE READ"
-        async with self.read_connection() as connection:
-            await connection.execution_options(isolation_level=level)
-            if not self.is_sqlite:
-                yield connection
-                return
-            await connection.exec_driver_sql("BEGIN")
-            try:
-                yield connection
-            finally:
-                if not connection.invalidated:  # by a cancellation, which has closed the connection
-                    await connection.exec_driver_sql("ROLLBACK")
+        with _translate_unavailable:
+            async with self.read_engine.connect() as connection:
+                await connection.execution_options(isolation_level=level)
+                if not self.is_sqlite:
+                    yield connection
+                    return
+                await connection.exec_driver_sql("BEGIN")
+                try:
+                    yield connection
+                finally:
+                    if (
+                        not connection.invalidated
+                    ):  # by a cancellation, which has closed the connection
+                        await connection.exec_driver_sql("ROLLBACK")
 
     async def write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit it; any exception rolls it back.
@@ -323,8 +347,10 @@ class Database:
             raise
 
     async def ping(self) -> None:
-        """Raise ServiceUnavailable unless a statement can run."""
-        await self.all_workspaces.rows(_PING)
+        """Raise ServiceUnavailable unless the database can be read."""
+        if self.missing_file() is not None:  # an open connection may outlive its file
+            raise _unavailable_error()
+        await self.all_workspaces.rows(_READ_SQLITE_SCHEMA if self.is_sqlite else _SELECT_ONE)
 
     async def __aenter__(self) -> Self:
         return self

@@ -28,6 +28,8 @@ _MAX_IDLE = timedelta(minutes=5)
 _CANCEL_TIMEOUT = timedelta(seconds=1)
 """Time for the server to confirm a cancelled statement or a rollback; after it the connection is closed."""
 
+_RESERVED_CONNECTIONS = 2
+
 RETRYABLE_STATES = ("40001", "40P01")
 """SQLSTATEs of serialization_failure and deadlock_detected."""
 
@@ -62,6 +64,8 @@ class PostgreSQLDriver:
         """
         pools = self._get_pools()
         async with asyncio.timeout(self._timeout):
+            if statement.has_reserved_connections:
+                return await pools.reserved.fetch(statement, arguments)
             if statement.batch is None:
                 return await pools.main.fetch(statement, arguments)
             return await pools.point_reads.fetch(statement, arguments, statement.batch)
@@ -89,8 +93,8 @@ class PostgreSQLDriver:
         """Wait for running statements and close all connections; a later one opens new ones."""
         pools, self._pools = self._pools, None
         if pools is not None and self._loop is asyncio.get_running_loop():
-            await pools.batch.close()
-            await pools.main.close()
+            for pool in (pools.batch, pools.reserved, pools.main):
+                await pool.close()
 
     def _get_pools(self) -> "_Pools":
         loop = asyncio.get_running_loop()
@@ -98,7 +102,9 @@ class PostgreSQLDriver:
             self._loop = loop
             main = _Pool(self._options, self._size, self._max_idle)
             batch = _Pool(_batch_options(self._options), MAX_RUNNING, self._max_idle)
-            self._pools = _Pools(main, batch, PointReadBatches(main.fetch, batch.fetch))
+            reserved = _Pool(self._options, _RESERVED_CONNECTIONS, self._max_idle)
+            point_reads = PointReadBatches(main.fetch, batch.fetch)
+            self._pools = _Pools(main, batch, reserved, point_reads)
         return self._pools
 
 
@@ -128,6 +134,8 @@ class _Pools(NamedTuple):
 
     main: "_Pool"
     batch: "_Pool"
+    reserved: "_Pool"
+    """Connections for statements of the server itself."""
     point_reads: PointReadBatches
 
 

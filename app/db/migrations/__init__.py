@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Index, insert, inspect, select, text
+from sqlalchemy import Connection, Index, Inspector, insert, inspect, select, text
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from app.db.core.database import Database
@@ -135,15 +135,20 @@ def _read_version(connection: Connection) -> str | None:
         raise SchemaMismatch(
             "This database was written by a newer version of post-results; update the server."
         )
-    if missing := sorted(own_tables - tables):
+    if version == NEWEST_VERSION and (missing := sorted(own_tables - tables)):
         raise SchemaMismatch(
             f"The database is at version {version}, but has no table {missing[0]}: it belongs to another"
             " program, or is incomplete. Correct DATABASE_URL, or restore a backup."
         )
-    if version == _LAST_SQUASHED_VERSION:
-        columns = {column["name"] for column in inspector.get_columns("api_key")}
-        if "shown_prefix" not in columns:
-            raise SchemaMismatch(
-                f"The database is at version {version}, but its tables are newer. Restore a backup."
-            )
+    if version == _LAST_SQUASHED_VERSION and not _has_column(inspector, "api_key", "shown_prefix"):
+        raise SchemaMismatch(
+            f"The database is at version {version}, but its tables are not. Correct DATABASE_URL, or"
+            " restore a backup."
+        )
     return version
+
+
+def _has_column(inspector: Inspector, table: str, column: str) -> bool:
+    return inspector.has_table(table) and any(
+        found["name"] == column for found in inspector.get_columns(table)
+    )

@@ -96,6 +96,26 @@ async def test_read_without_a_free_connection_in_time_is_unavailable(
     assert await count_concurrently(reader, POOL_SIZE) == [1] * POOL_SIZE
 
 
+async def test_reads_of_the_server_do_not_wait_for_those_of_clients(database_url: str) -> None:
+    slow = Statement(select(func.pg_sleep(60), Post.id))
+    async with Database(database_url, pool_size=POOL_SIZE) as database, asyncio.timeout(10):
+        workspace = await add_workspace(database)
+        await add_post(database, workspace)
+        reads = [
+            asyncio.create_task(database.reader(workspace).rows(slow)) for _ in range(POOL_SIZE)
+        ]
+        await wait_until_running(database, POOL_SIZE)
+        await database.ping()
+        for read in reads:
+            read.cancel()
+        await asyncio.gather(*reads, return_exceptions=True)
+
+
+async def wait_until_running(database: Database, count: int) -> None:
+    while await count_running(database) < count:  # noqa: ASYNC110 - there is no event to wait for
+        await asyncio.sleep(0.01)
+
+
 async def test_statement_over_the_timeout_is_unavailable_and_cancelled(
     database: Database, reader: Reader, stub_driver: StubDriver
 ) -> None:

@@ -275,7 +275,8 @@ async def test_unsupported_version_is_refused_and_left_unchanged(
         (
             "SELECT 1",
             "0004",
-            "The database is at version 0004, but its tables are newer. Restore a backup.",
+            "The database is at version 0004, but its tables are not. Correct DATABASE_URL, or restore a"
+            " backup.",
         ),
     ],
     ids=["missing table", "newer tables"],
