@@ -70,7 +70,7 @@ UNKNOWN = {
     "999": (Reply(status=999), "No usable answer."),
     "moved": (
         Reply(status=302, headers=[("Location", "/published")]),
-        "HTTP Error 501: NotCompilable method ('GET')",
+        "HTTP Error 501: Unsupported method ('GET')",
     ),
     "broken off": (
         Reply(headers=[("Content-Length", "17")]),

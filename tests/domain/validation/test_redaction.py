@@ -103,7 +103,7 @@ UNREDACTED = [
     "Basic Display API was shut down; bearer tokens are refused",
     "(#10) Application does not have permission for this action",
     "max_tokens: 500, retries=3, key 12, keyboard: qwerty",
-    '{"error":{"message":"NotCompilable post request.","type":"OAuthException","code":100,'
+    '{"error":{"message":"Unsupported post request.","type":"OAuthException","code":100,'
     '"error_subcode":33,"fbtrace_id":"AbCdEf1234567890"}}',
     '{"token_type": "bearer", "expires_in": 3600, "next": null}',
     '{"token": null, "password":null, "secret": true, "credentials": {"id": 5}}',
