@@ -19,18 +19,26 @@ class TcpProxy:
     _connections: set[int] = field(default_factory=set)
     _silenced: set[int] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    """Writers of both sides of all connections."""
 
     def silence(self) -> None:
         """Drop all further data of the open connections; later ones work unless `is_silent`."""
         self._silenced |= self._connections
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
         self._tasks.add(asyncio.create_task(self._handle_connection(reader, writer)))
 
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(
+            *(writer.wait_closed() for writer in self._writers), return_exceptions=True
+        )
 
     async def _handle_connection(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -43,6 +51,7 @@ class TcpProxy:
             )
         else:
             server_reader, server_writer = await asyncio.open_connection(host, port)
+        self._writers.append(server_writer)
         connection = id(writer)
         self._connections.add(connection)
         if self.is_silent:

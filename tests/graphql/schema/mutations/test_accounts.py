@@ -12,7 +12,8 @@ from app.domain.accounts import HealthReason, blocking_message
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.ids import MAX_ACCOUNT_ID, AccountId
 from app.domain.times import format_instant
-from tests.clients import Tenant, app_client
+from app.services.expirations import fail_due_on_blocked_accounts
+from tests.clients import Tenant
 from tests.db.all_tables import all_rows
 from tests.domain.errors import ACCOUNT_ID_MESSAGE
 from tests.factories import (
@@ -329,8 +330,7 @@ async def test_retry_after_reconnect_retries_500_posts_per_call(acme: Tenant) ->
             "mutation ($input: CreatePostsInput!) { createPosts(input: $input) { succeeded } }",
             input={"posts": batch},
         )
-    async with app_client(acme.database):
-        pass  # maintenance fails all due posts before the app stops
+    await fail_due_on_blocked_accounts(acme.database, NOW)
     data = await acme.client.query(
         '{ destinations(filter: {errorCode: ["AUTH"], status: [FAILED]}) { totalCount } }'
     )
