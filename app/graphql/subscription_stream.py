@@ -208,7 +208,7 @@ class SubscriptionStream:
     async def _execute_event(self, pending: PendingEvent) -> ComputedResponse:
         """Execute an event once; raises ServiceUnavailable if the database was unavailable to any field."""
         context = self.context.for_next_event()
-        payload = await pending.resolver(pending.event, context)
+        payload = await pending.build_payload(pending.event, context)
         if payload is None:
             return ComputedResponse(SKIPPED_RESPONSE, is_cacheable=True)
         result = await self.operation.execute_event(payload, context, self.variables)

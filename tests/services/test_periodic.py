@@ -11,22 +11,30 @@ from app.services.periodic import run_periodically
 INTERVAL = timedelta(milliseconds=10)
 
 
+class CountedTask:
+    """A task that counts its runs, and raises `error` unless it is None."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.runs = 0
+        self.has_run_thrice = asyncio.Event()
+        self._error = error
+
+    async def __call__(self) -> None:
+        self.runs += 1
+        if self.runs == 3:
+            self.has_run_thrice.set()
+        if self._error is not None:
+            raise self._error
+
+
 async def test_task_runs_immediately_and_at_every_interval_until_exit() -> None:
-    runs = 0
-    has_run_thrice = asyncio.Event()
-
-    async def task() -> None:
-        nonlocal runs
-        runs += 1
-        if runs == 3:
-            has_run_thrice.set()
-
+    task = CountedTask()
     async with run_periodically("count", task, interval=INTERVAL), asyncio.timeout(5):
-        await has_run_thrice.wait()
-    runs_at_exit = runs
+        await task.has_run_thrice.wait()
+    runs_at_exit = task.runs
     await asyncio.sleep(3 * INTERVAL.total_seconds())
 
-    assert runs == runs_at_exit
+    assert task.runs == runs_at_exit
 
 
 async def test_running_task_ends_before_exit_unless_it_takes_long() -> None:
@@ -50,18 +58,9 @@ async def test_running_task_ends_before_exit_unless_it_takes_long() -> None:
 
 
 async def test_failed_task_is_repeated_and_logged_once() -> None:
-    runs = 0
-    has_run_thrice = asyncio.Event()
-
-    async def task() -> None:
-        nonlocal runs
-        runs += 1
-        if runs == 3:
-            has_run_thrice.set()
-        raise ValueError("broken")
-
+    task = CountedTask(ValueError("broken"))
     with structlog.testing.capture_logs() as logs:
         async with run_periodically("break", task, interval=INTERVAL), asyncio.timeout(5):
-            await has_run_thrice.wait()
+            await task.has_run_thrice.wait()
 
     assert [(log["event"], log["task"]) for log in logs] == [("periodic task failed", "break")]

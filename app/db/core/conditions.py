@@ -1,7 +1,7 @@
 """Conditions of WHERE clauses whose values are bind parameters: sets of values, filters, patterns.
 
-The parameters that are set determine the conditions of a statement, and so its text. A
-single value has a text of its own, so that an index can serve the order; more values share one text.
+The parameters that are set determine the conditions of a statement, and so its text. A single value has a
+text of its own, so that an index can serve the order; any larger number of values shares one text.
 """
 
 import json

@@ -119,12 +119,12 @@ class AllWorkspacesReader(_StatementReader):
     """Reads of all workspaces, for the server itself and the operator's commands."""
 
     def __init__(
-        self, dialect: Dialect, fetch: "_FetchRecords", *, has_reserved_connections: bool
+        self, dialect: Dialect, fetch: "_FetchRecords", *, uses_reserved_connections: bool
     ) -> None:
         """Create a reader; with reserved connections, it does not wait for reads of clients."""
         self._dialect = dialect
         self._fetch = fetch
-        self._has_reserved_connections = has_reserved_connections
+        self._uses_reserved_connections = uses_reserved_connections
         self._statements: WeakKeyDictionary[Statement, CompiledStatement] = WeakKeyDictionary()
 
     async def rows(self, statement: Statement, **values: object) -> Sequence[Record]:
@@ -132,7 +132,7 @@ class AllWorkspacesReader(_StatementReader):
         if compiled is None:
             compiled = replace(
                 compile_statement(statement.select, self._dialect),
-                has_reserved_connections=self._has_reserved_connections,
+                uses_reserved_connections=self._uses_reserved_connections,
             )
             self._statements[statement] = compiled
         return await self._fetch(compiled, compiled.encode_arguments(values))
@@ -203,9 +203,9 @@ class Database:
         self.writer: WriteDriver = writer if wrap_writer is None else wrap_writer(writer)
         dialect = self.read_engine.dialect
         self.all_workspaces = AllWorkspacesReader(
-            dialect, self._fetch, has_reserved_connections=True
+            dialect, self._fetch, uses_reserved_connections=True
         )
-        self.key_reader = AllWorkspacesReader(dialect, self._fetch, has_reserved_connections=False)
+        self.key_reader = AllWorkspacesReader(dialect, self._fetch, uses_reserved_connections=False)
         """Reader of API keys, whose workspace is not known before."""
         self._write_statements: CompiledStatements = WeakKeyDictionary()
         self.timeout = timeout
@@ -226,7 +226,7 @@ class Database:
 
     @asynccontextmanager
     async def read_connection(self) -> AsyncIterator[AsyncConnection]:
-        """Open a read connection of SQLAlchemy without a workspace, for a few quick statements of a tool.
+        """Open a read connection of SQLAlchemy without a workspace, for a few quick statements.
 
         Raises ServiceUnavailable if all of them take longer than the timeout.
         """

@@ -72,7 +72,7 @@ def _connect_options(url: URL, timeout: timedelta, *, read_only: bool) -> dict[s
 
 
 async def connect(options: Mapping[str, Any]) -> asyncpg.Connection:
-    """Open a connection that breaks soon after the network has stopped to deliver its packets."""
+    """Open a connection that breaks soon after the network has stopped delivering its packets."""
     connection = await asyncpg.connect(**options)
     opened: socket.socket = connection._transport.get_extra_info("socket")
     if opened.family != socket.AF_UNIX:

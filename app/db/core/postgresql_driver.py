@@ -64,7 +64,7 @@ class PostgreSQLDriver:
         """
         pools = self._get_pools()
         async with asyncio.timeout(self._timeout):
-            if statement.has_reserved_connections:
+            if statement.uses_reserved_connections:
                 return await pools.reserved.fetch(statement, arguments)
             if statement.batch is None:
                 return await pools.main.fetch(statement, arguments)

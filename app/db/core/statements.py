@@ -168,7 +168,7 @@ class CompiledStatement:
     """Names of the arguments, in the order of the text."""
     batch: "BatchedStatement | None" = None
     """The same point read for several requests, if the driver can run it."""
-    has_reserved_connections: bool = False
+    uses_reserved_connections: bool = False
     """True for a statement of the server itself, which must not wait for those of clients."""
 
 

@@ -1,7 +1,7 @@
 """The root Subscription type, which streams the changes of a workspace.
 
 Identical subscriptions share one response per event. A subscription field therefore yields pending events,
-and `app.graphql.subscription_stream` resolves each event later.
+and `app.graphql.subscription_stream` builds each payload later.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -61,7 +61,7 @@ class PendingEvent:
     """Event whose payload a subscription has yet to build."""
 
     event: StoredEvent
-    resolver: PayloadBuilder
+    build_payload: PayloadBuilder
 
 
 @strawberry.type
@@ -107,11 +107,11 @@ class Subscription:
     ) -> AsyncGenerator[PendingEvent, None]:
         reader = _change_reader(info, _selected_relations(info))
 
-        async def resolve(event: StoredEvent, context: Context) -> FeedChange:
+        async def build_payload(event: StoredEvent, context: Context) -> FeedChange:
             (change,) = await reader.read([event], context)
             return change
 
-        return await _subscribe(info, after, build_event_filter(types, post_id), resolve)
+        return await _subscribe(info, after, build_event_filter(types, post_id), build_payload)
 
     @strawberry.subscription(
         description="Changes of one post and its destinations.",
@@ -128,11 +128,11 @@ class Subscription:
             raise not_found_error("post", argument="postId")
         reader = _change_reader(info, _selected_relations(info))
 
-        async def resolve(event: StoredEvent, context: Context) -> PostChange:
+        async def build_payload(event: StoredEvent, context: Context) -> PostChange:
             (change,) = await reader.read([event], context)
             return PostChange(change=change, related=change.related)
 
-        return await _subscribe(info, after, build_event_filter(None, post_id), resolve)
+        return await _subscribe(info, after, build_event_filter(None, post_id), build_payload)
 
     @strawberry.subscription(
         description="Changes of destinations that match the filter. `status`, `outcome`, `errorCategory` and"
@@ -157,7 +157,7 @@ class Subscription:
             relations.pop("destination", None)
         reader = _change_reader(info, relations)
 
-        async def resolve(event: StoredEvent, context: Context) -> DestinationChange | None:
+        async def build_payload(event: StoredEvent, context: Context) -> DestinationChange | None:
             destination = None
             if criteria is not None:
                 destination = await _find_matching(event, context, criteria, projection)
@@ -168,7 +168,9 @@ class Subscription:
                 change.related["destination"] = destination
             return DestinationChange(change=change, related=change.related)
 
-        return await _subscribe(info, after, EventFilter(kinds=_DESTINATION_EVENT_KINDS), resolve)
+        return await _subscribe(
+            info, after, EventFilter(kinds=_DESTINATION_EVENT_KINDS), build_payload
+        )
 
 
 def _selected_relations(info: Info) -> dict[str, Projection]:
@@ -212,7 +214,7 @@ def _remaining_filter(
 
 
 async def _subscribe(
-    info: Info, after: str | None, event_filter: EventFilter, resolver: PayloadBuilder
+    info: Info, after: str | None, event_filter: EventFilter, build_payload: PayloadBuilder
 ) -> AsyncGenerator[PendingEvent, None]:
     """Check that the stream can start after the cursor, then return the stream."""
     context = info.context
@@ -226,6 +228,6 @@ async def _subscribe(
         async with feed.subscribe(workspace_id, start) as subscription:
             while True:
                 for event in await subscription.next_events(event_filter):
-                    yield PendingEvent(event, resolver)
+                    yield PendingEvent(event, build_payload)
 
     return pending_events()

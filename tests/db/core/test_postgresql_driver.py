@@ -240,7 +240,7 @@ async def test_unresponsive_connection_fails_only_one_write(
     assert await database.reader(workspace).count(COUNT_STATEMENT) == 1
 
 
-async def test_connections_break_if_the_network_stops_to_deliver(database_url: str) -> None:
+async def test_connections_break_if_the_network_stops_delivering(database_url: str) -> None:
     async with tcp_proxy(database_url) as proxy:
         connection = await connect(driver_options(proxy.url, SHORT_TIMEOUT, read_only=True))
         opened: socket.socket = connection._transport.get_extra_info("socket")

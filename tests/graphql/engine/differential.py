@@ -180,8 +180,8 @@ class DifferentialBench:
         stream = await operation.subscribe(context, coerced)
         assert not isinstance(stream, ExecutionResult), stream.errors
         async with aclosing(cast("AsyncGenerator[PendingEvent, None]", stream)) as pending_events:
-            resolver = (await anext(pending_events)).resolver
-        return StartedSubscription(operation, coerced, context, resolver)
+            build_payload = (await anext(pending_events)).build_payload
+        return StartedSubscription(operation, coerced, context, build_payload)
 
     def context(self, scopes: Sequence[Scope] = (Scope.READ,)) -> Context:
         return Context(
@@ -222,11 +222,11 @@ class StartedSubscription:
     operation: PreparedOperation
     variables: VariableValues
     context: Context
-    resolver: PayloadBuilder
+    build_payload: PayloadBuilder
 
     async def execute(self, event: StoredEvent, context: Context) -> OperationResult | None:
         """Return the response to an event; None if the subscription skips it."""
-        payload = await self.resolver(event, context)
+        payload = await self.build_payload(event, context)
         if payload is None:
             return None
         return await self.operation.execute_event(payload, context, self.variables)
