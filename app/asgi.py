@@ -1,6 +1,5 @@
 """Builds the ASGI application from the settings, and its lifespan."""
 
-import asyncio
 import gc
 import os
 import random
@@ -38,12 +37,7 @@ from app.http.rate_limits import RateLimits
 from app.http.request import HttpRequest
 from app.http.responses import BytesResponse
 from app.http.routing import ANY_METHOD, Route, Router
-from app.maintenance import (
-    CLEANUP_LIMIT,
-    limited_cleanup,
-    on_shutdown_signal,
-    run_maintenance,
-)
+from app.maintenance import run_maintenance
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
 from app.observability.request_recorder import RequestRecorder
@@ -54,6 +48,7 @@ from app.services.change_feed import ChangeFeed, run_change_notifier
 from app.services.expirations import EXPIRATION_INTERVAL
 from app.services.retry_policies import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
+from app.shutdown import CLEANUP_LIMIT, limited_cleanup, on_shutdown_signal
 from app.web.pages import DocsPages, GraphiQLPage, index_route
 from app.worker.process import embedded_worker
 
@@ -122,6 +117,7 @@ def create_app(
     graphql_service = _build_graphql_service(
         settings, database, clock, metrics, api_key_cache_ttl, connection_timeouts
     )
+    app_state = graphql_service.app_state
     trusted_only = graphql_service.document_store.trusted_only
     graphiql = GraphiQLPage(
         key_prefix=settings.api_key_prefix,
@@ -141,7 +137,13 @@ def create_app(
             index_route(DOCS_PATH if trusted_only else GRAPHIQL_PATH),
             *graphiql.routes,
             *DocsPages(links_graphiql=not trusted_only).routes,
-            *probe_routes(database, metrics, recorder.flush, clock),
+            *probe_routes(
+                database,
+                metrics,
+                recorder.flush,
+                clock,
+                is_draining=app_state.drain_event.is_set,
+            ),
         ],
         f"This path was not found. GraphQL is at {{root}}{GRAPHQL_PATH}, the REST API under"
         f" {{root}}{REST_PATH}.",
@@ -152,7 +154,8 @@ def create_app(
             recorder=recorder,
             render=partial(_render_error, clock),
             cors=Cors(settings.cors_origins) if settings.cors_origins else None,
-            default_rate_limit=graphql_service.app_state.rate_limits.default_status,
+            default_rate_limit=app_state.rate_limits.default_status,
+            is_draining=app_state.drain_event.is_set,
             timeout=settings.request_timeout,
             random_bytes=secrets.token_bytes,
             monotonic=time.monotonic,
@@ -301,12 +304,11 @@ async def _lifespan(
                 ),
             ):
                 async with embedded_worker(settings, database, app_state.retry_policies, clock):
-                    # A signal may arrive at any moment, also while a task checks the event.
-                    stop = partial(
-                        asyncio.get_running_loop().call_soon_threadsafe,
-                        app_state.shutdown_event.set,
-                    )
-                    with on_shutdown_signal(stop):
+                    with on_shutdown_signal(
+                        drain=app_state.drain_event.set,
+                        stop=app_state.shutdown_event.set,
+                        delay=settings.shutdown_delay,
+                    ):
                         yield
                 begin_cleanup()
                 await graphql_service.response_cache.close()

@@ -21,6 +21,8 @@ _READINESS_TIMEOUT = timedelta(seconds=3)
 
 _NO_ANSWER = f"The database did not answer within {_READINESS_TIMEOUT.total_seconds():g} s."
 
+_DRAINING = "The server is shutting down."
+
 _METRICS_QUERY_TIMEOUT = timedelta(seconds=3)
 """Longest wait for the database during a scrape; Prometheus itself waits about 10 s."""
 
@@ -28,20 +30,30 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 def probe_routes(
-    database: Database, metrics: Metrics, flush_metrics: Callable[[], None], clock: Clock
+    database: Database,
+    metrics: Metrics,
+    flush_metrics: Callable[[], None],
+    clock: Clock,
+    *,
+    is_draining: Callable[[], bool],
 ) -> list[Route]:
-    """Create the routes of liveness, readiness and metrics; `flush_metrics` counts all finished requests."""
+    """Create the routes of liveness, readiness and metrics; `flush_metrics` counts all finished requests.
+
+    From a shutdown signal on `is_draining` returns True, and the server is not ready for new clients.
+    """
 
     async def livez(_request: HttpRequest) -> Response:
         return JSONResponse({"status": "alive"})
 
     async def readyz(_request: HttpRequest) -> Response:
+        if is_draining():
+            return _unavailable(_DRAINING)
         try:
             async with asyncio.timeout(_READINESS_TIMEOUT.total_seconds()):
                 await database.ping()
         except (ServiceUnavailable, TimeoutError) as error:
             reason = error.message if isinstance(error, ServiceUnavailable) else _NO_ANSWER
-            return JSONResponse({"status": "unavailable", "reason": reason}, 503)
+            return _unavailable(reason)
         return JSONResponse({"status": "ready"})
 
     async def metrics_page(_request: HttpRequest) -> Response:
@@ -56,6 +68,10 @@ def probe_routes(
         Route(READINESS_PATH, {"GET": readyz}),
         Route(METRICS_PATH, {"GET": metrics_page}),
     ]
+
+
+def _unavailable(reason: str) -> Response:
+    return JSONResponse({"status": "unavailable", "reason": reason}, 503)
 
 
 async def _count_overdue_destinations(database: Database, now: datetime) -> int | None:

@@ -1,13 +1,9 @@
-"""Background duties of a server process: periodic maintenance, and reaction to shutdown signals."""
+"""Periodic maintenance of the database by a server process."""
 
-import os
-import signal
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from types import FrameType
 
 import structlog
 
@@ -25,14 +21,6 @@ _EVENT_PRUNE_INTERVAL = timedelta(minutes=10)
 """Longest time that events stay after their retention, unless a tenth of the retention is shorter."""
 _IDEMPOTENCY_PRUNE_INTERVAL = timedelta(minutes=10)
 """Longest time that a stored outcome stays after its idempotency key has expired."""
-
-CLEANUP_LIMIT = timedelta(seconds=3)
-"""Time for background tasks and connections to end, once requests and attempts have ended."""
-
-_LOG_TIMEOUT = timedelta(seconds=1)
-"""Longest wait for the line that the process was ended."""
-
-_SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -75,60 +63,3 @@ async def _flush_key_usage(database: Database, key_usage: LastUsedRecorder) -> A
         yield
     with Outage(logger, "last use of keys not stored").suppress():
         await flush()
-
-
-@contextmanager
-def limited_cleanup(limit: timedelta | None) -> Iterator[Callable[[], None]]:
-    """Yield a function; the process ends unless the context ends within the limit after its call.
-
-    No result is lost then: every commit precedes its answer, and leases expire. The last use of keys and
-    lines of requests that are not written yet are lost. None is no limit.
-    """
-    if limit is None:
-        yield lambda: None
-        return
-
-    def log_error() -> None:
-        logger.error("shutdown not finished in time", limit_seconds=limit.total_seconds())
-
-    def end_process() -> None:
-        # Logged by another thread, because a log that no one reads blocks its writer.
-        log_thread = threading.Thread(target=log_error, daemon=True)
-        log_thread.start()
-        log_thread.join(_LOG_TIMEOUT.total_seconds())
-        os._exit(1)
-
-    timer = threading.Timer(limit.total_seconds(), end_process)
-    timer.daemon = True
-    try:
-        yield timer.start
-    finally:
-        timer.cancel()
-
-
-@contextmanager
-def on_shutdown_signal(callback: Callable[[], object]) -> Iterator[None]:
-    """Call `callback` when a shutdown signal arrives, before the server's own handler.
-
-    The server reports a shutdown only after it has waited for all responses, and a long poll holds its
-    response back until there is something new. Does nothing outside the main thread.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous_handlers = {number: signal.getsignal(number) for number in _SHUTDOWN_SIGNALS}
-
-    def handle_signal(number: int, frame: FrameType | None) -> None:
-        callback()
-        previous = previous_handlers[signal.Signals(number)]
-        if callable(previous):
-            previous(number, frame)
-
-    for number, previous in previous_handlers.items():
-        if callable(previous):
-            signal.signal(number, handle_signal)
-    try:
-        yield
-    finally:
-        for number, previous in previous_handlers.items():
-            signal.signal(number, previous)

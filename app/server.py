@@ -7,14 +7,18 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from uuid import uuid4
 
 import click
+import structlog
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from app import __version__
 from app.asgi import now_utc
@@ -23,6 +27,7 @@ from app.db.migrations import migrate
 from app.demo import load_demo, send_demo_posts
 from app.graphql.engine.executable_schema import create_schema
 from app.graphql.engine.persisted_documents import create_document_store
+from app.http.http_protocol import HttpProtocol
 from app.http.paths import GRAPHIQL_PATH, GRAPHQL_PATH, READINESS_PATH, REST_PATH
 from app.http.websocket_protocol import WebSocketProtocol
 from app.observability.logs import configure_logging
@@ -43,8 +48,12 @@ _PONG_TIMEOUT_SECONDS = 10.0
 """Limit of the wait for a pong; a frozen client is closed after the ping interval plus this time."""
 _TCP_USER_TIMEOUT_MS = 30_000
 """Time for which sent data may stay unacknowledged; no other timeout ends such a connection."""
+_POLL_INTERVAL_SECONDS = 0.1
+"""Interval at which the supervisor checks whether a process that it replaces has ended."""
 _STARTUP_TIMEOUT_SECONDS = 60
 """Time for a server process to start; validating a long list of trusted documents takes a while."""
+
+logger = structlog.stdlib.get_logger(__name__)
 
 
 def serve_forever(settings: Settings) -> None:
@@ -72,6 +81,7 @@ def serve_forever(settings: Settings) -> None:
             proxy_headers=bool(settings.trusted_proxies),
             forwarded_allow_ips=list(settings.trusted_proxies),
             backlog=_BACKLOG,
+            http=HttpProtocol,
             ws=WebSocketProtocol,
             ws_max_size=_MAX_FRAME_BYTES,
             ws_ping_interval=_PING_INTERVAL_SECONDS,
@@ -87,7 +97,7 @@ def serve_forever(settings: Settings) -> None:
 def _run_server(config: uvicorn.Config, listener: socket.socket) -> None:
     """Run uvicorn until a signal; exit with STARTUP_FAILURE if the app did not start."""
     if config.workers > 1:
-        supervisor = Multiprocess(config, sockets=[listener])
+        supervisor = _Supervisor(config, sockets=[listener])
         supervisor.run()
         has_started = all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
     else:
@@ -99,6 +109,71 @@ def _run_server(config: uvicorn.Config, listener: socket.socket) -> None:
         has_started = server.started
     if not has_started:
         sys.exit(STARTUP_FAILURE)
+
+
+class _Supervisor(Multiprocess):
+    """Supervisor of several server processes, which stops them also while it replaces them.
+
+    SIGTERM stops each process after SHUTDOWN_DELAY; SIGINT and a second signal skip the delay.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self._skips_delay = False
+        self._ending: list[Process] = []
+        """Processes that a restart has stopped, and that may still be running."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_stop_signal)
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, self._on_restart_signal)
+
+    def _on_stop_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._skips_delay = number == signal.SIGINT
+        if self.should_exit.is_set():
+            self._send_second_signal()
+        self.should_exit.set()
+
+    def _on_restart_signal(self, number: int, _frame: FrameType | None) -> None:
+        """Queue a restart, unless one is queued already."""
+        if number not in self.signal_queue:
+            self.signal_queue.append(number)
+
+    def _send_second_signal(self) -> None:
+        for process in (*self.processes, *self._ending):
+            process.process.terminate()
+
+    def restart_all(self) -> None:
+        """Replace each process by a new one, which serves before the old one stops."""
+        timeout = self.config.timeout_worker_healthcheck
+        for index, old in enumerate(self.processes):
+            new = Process(self.config, self.sockets)
+            new.start()
+            is_ready = new.wait_until_ready(timeout, self.should_exit)
+            if self.should_exit.is_set():
+                self._ending.append(new)
+                new.terminate()
+                return
+            if not is_ready:
+                new.kill()
+                new.join()
+                logger.error("new server process not ready in time, restart aborted", pid=new.pid)
+                return
+            self.processes[index] = new
+            self._ending.append(old)
+            old.terminate()
+            while old.process.is_alive() and not self.should_exit.wait(_POLL_INTERVAL_SECONDS):
+                pass
+        self._ending.clear()
+
+    def terminate_all(self) -> None:
+        super().terminate_all()
+        if self._skips_delay:
+            time.sleep(_POLL_INTERVAL_SECONDS)  # two signals at once would count as one
+            self._send_second_signal()
+
+    def join_all(self) -> None:
+        for process in (*self.processes, *self._ending):
+            process.join()
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -341,6 +341,12 @@ class Settings:
     request_timeout: timedelta = _setting(
         "30", _seconds_parser(0.1, 3600), "Seconds until a request is aborted with 503."
     )
+    shutdown_delay: timedelta = _setting(
+        "0",
+        _seconds_parser(0, 3600),
+        "Seconds that a server continues to accept requests after SIGTERM, before SHUTDOWN_TIMEOUT begins."
+        " /readyz answers 503 meanwhile, and each response closes its connection. SIGINT has no delay.",
+    )
     shutdown_timeout: timedelta = _setting(
         "10",
         _seconds_parser(0, 3600),

@@ -236,7 +236,7 @@ def test_sighup_reloads_trusted_documents(start_server: ServerStarter, tmp_path:
 
     file.write_text('{"y": "{ nope }"}')
     server.process.send_signal(signal.SIGHUP)
-    poll_until(lambda: count_log_events(server, "aborting the restart") == 1)
+    poll_until(lambda: count_log_events(server, "restart aborted") == 1)
     assert [event["event"] for event in server.log_events() if event["logger"] == "app.asgi"] == [
         f"TRUSTED_DOCUMENTS: {file} has a document, with the id y, that cannot be executed (line 1,"
         " column 3): Cannot query field 'nope' on type 'Query'. Did you mean 'node' or 'nodes'?"

@@ -39,16 +39,21 @@ class HttpApplication:
         render: ErrorRenderer,
         cors: Cors | None,
         default_rate_limit: Callable[[], RateLimitStatus],
+        is_draining: Callable[[], bool],
         timeout: timedelta,
         random_bytes: Callable[[int], bytes],
         monotonic: Callable[[], float],
     ) -> None:
-        """Create the app; `random_bytes` makes the request ids, `monotonic` is a clock in seconds."""
+        """Create the app; `random_bytes` makes the request ids, `monotonic` is a clock in seconds.
+
+        While `is_draining` returns True, each response closes its connection.
+        """
         self._handle = handle
         self._recorder = recorder
         self._render = render
         self._cors = cors
         self._default_rate_limit = default_rate_limit
+        self._is_draining = is_draining
         self._timeout = timeout
         self._random_bytes = random_bytes
         self._monotonic = monotonic
@@ -64,6 +69,7 @@ class HttpApplication:
             send if self._cors is None else self._cors.wrap_send(scope, send),
             request_id=new_request_id(self._random_bytes),
             default_rate_limit=self._default_rate_limit,
+            is_draining=self._is_draining,
             task=task,
         )
         self._recorder.request_started()

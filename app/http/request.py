@@ -15,6 +15,7 @@ from app.observability.request_recorder import RequestRecord
 
 _NO_PATH_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 _STATUSES_WITHOUT_CONTENT = (204, 304)
+_CLOSE_CONNECTION = ((b"connection", b"close"),)
 
 
 class RateLimitStatus(NamedTuple):
@@ -88,9 +89,13 @@ class HttpRequest(ApiRequest):
         *,
         request_id: str,
         default_rate_limit: Callable[[], RateLimitStatus],
+        is_draining: Callable[[], bool],
         task: "asyncio.Task[Any]",
     ) -> None:
-        """Create a request; the status of `default_rate_limit` is sent if no key was counted."""
+        """Create a request; the status of `default_rate_limit` is sent if no key was counted.
+
+        The response closes the connection if `is_draining` returns True.
+        """
         self.headers: Mapping[bytes, bytes] = dict(reversed(scope["headers"]))
         """Headers by lower-case name; the first of several with one name."""
         super().__init__(
@@ -106,6 +111,7 @@ class HttpRequest(ApiRequest):
         self._receive = receive
         self._send = send
         self._default_rate_limit = default_rate_limit
+        self._is_draining = is_draining
         self._task = task
 
     def header(self, name: bytes) -> str | None:
@@ -160,6 +166,7 @@ class HttpRequest(ApiRequest):
             "status": status,
             "headers": [
                 *headers,
+                *(_CLOSE_CONNECTION if self._is_draining() else ()),
                 (b"x-request-id", self.request_id.encode()),
                 (b"x-ratelimit-limit", b"%d" % limit),
                 (b"x-ratelimit-remaining", b"%d" % remaining),

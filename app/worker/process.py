@@ -17,7 +17,6 @@ from app.db.migrations import migrate
 from app.domain.retry_policy import RetryPolicies
 from app.domain.settlement import RetryDecider
 from app.domain.times import Clock
-from app.maintenance import CLEANUP_LIMIT, limited_cleanup
 from app.observability.logs import configure_logging
 from app.observability.status_line import open_status_line
 from app.platforms import check_sandbox_file, make_adapters
@@ -29,6 +28,7 @@ from app.services.expirations import EXPIRATION_INTERVAL, run_expirations
 from app.services.reports import ReportService
 from app.services.retry_policies import load_retry_policies
 from app.settings import Settings
+from app.shutdown import CLEANUP_LIMIT, limited_cleanup
 from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, WorkerStats, make_system_functions
 from app.worker.worker import Worker, run_in_background
 

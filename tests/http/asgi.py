@@ -112,6 +112,7 @@ def make_request(
         client.send,
         request_id="0000cafe",
         default_rate_limit=make_rate_limits().default_status,
+        is_draining=lambda: False,
         task=cast("asyncio.Task[Any]", None),
     )
     request.path_parameters = path_parameters or {}
@@ -219,6 +220,7 @@ def build_application(
     *,
     rate_limits: RateLimits | None = None,
     origins: Sequence[str] = (),
+    is_draining: Callable[[], bool] = lambda: False,
     timeout: timedelta = LONG_TIMEOUT,
 ) -> HttpApplication:
     """Create the application around a handler; request ids count from 1, and each request takes 0.25 s."""
@@ -228,6 +230,7 @@ def build_application(
         render=render_error,
         cors=Cors(origins) if origins else None,
         default_rate_limit=(rate_limits or make_rate_limits()).default_status,
+        is_draining=is_draining,
         timeout=timeout,
         random_bytes=sequential_random_bytes(),
         monotonic=stepping_clock(),

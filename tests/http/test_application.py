@@ -119,6 +119,13 @@ async def test_response_is_its_start_and_one_body() -> None:
     ]
 
 
+@pytest.mark.parametrize("handle", [responding(HELLO), raising(NotFound("There is none."))])
+async def test_draining_application_closes_connections(handle: Handler) -> None:
+    client = await send_request(build_application(handle, is_draining=lambda: True))
+
+    assert (b"connection", b"close") in client.sent[0]["headers"]
+
+
 @pytest.mark.parametrize(("status", "length"), [(200, b"0"), (404, b"0"), (204, None), (304, None)])
 async def test_only_a_response_that_may_have_content_has_a_length(
     status: int, length: bytes | None

@@ -61,8 +61,10 @@ class AppState:
     rate_limits: RateLimits
     signing_key: bytes = b""
     """Secret of cursors and lease tokens; set on startup, the same in all processes."""
+    drain_event: asyncio.Event = field(default_factory=asyncio.Event)
+    """Event that is set by a shutdown signal; from then on each response closes its connection."""
     shutdown_event: asyncio.Event = field(default_factory=asyncio.Event)
-    """Event that is set on shutdown; from then on no response waits or stays open."""
+    """Event that is set SHUTDOWN_DELAY later; from then on no response waits or stays open."""
 
 
 @dataclass(kw_only=True)
