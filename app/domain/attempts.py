@@ -31,10 +31,15 @@ _MAX_CLOCK_SKEW = timedelta(minutes=5)
 
 
 class AttemptKind(StrEnum):
-    """Kind of an attempt. LATE: its report came after the lease was lost; stored, but not numbered."""
+    """Kind of an attempt.
+
+    LATE: its report came after the lease was lost; stored, but not numbered. UNSTARTED: its publisher
+    reported a publication without a start, by a claim that it never started or had released.
+    """
 
     REGULAR = "regular"
     LATE = "late"
+    UNSTARTED = "unstarted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +72,7 @@ class Attempt:
     id: UUID
     kind: AttemptKind
     number: int | None = None
-    """Counts the attempts of the destination, from 1; None for a late report."""
+    """Counts the attempts of the destination, from 1; None for a report after the lease was lost."""
     fence: int | None
     """Fence of the claim; None for an attempt logged without one."""
     attempt_key: str | None = None

@@ -31,6 +31,7 @@ class EventKind(StrEnum):
     DESTINATION_DUPLICATED = "destination.duplicated"
     ACCOUNT_CONNECTED = "account.connected"
     ACCOUNT_CHANGED = "account.changed"
+    PUBLISHER_MISUSED = "publisher.misused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,17 +122,12 @@ def post_events(before: Post | None, after: Post) -> Iterator[Event]:
 
 def duplicate_event(post_id: PostId, destination: Destination, duplicate: Evidence) -> Event:
     """Return the event of a duplicate publication; the destination's state stays unchanged."""
-    publication = duplicate.publication
-    return _destination_event(
-        EventKind.DESTINATION_DUPLICATED,
-        post_id,
-        destination,
-        {
-            "platform_post_id": publication.platform_post_id,
-            "platform_post_url": publication.platform_post_url,
-            "published_at": format_instant(publication.published_at),
-        },
-    )
+    return _publication_event(EventKind.DESTINATION_DUPLICATED, post_id, destination, duplicate)
+
+
+def misuse_event(post_id: PostId, destination: Destination, unstarted: Evidence) -> Event:
+    """Return the event of a publication without a started attempt, a mistake of the publisher."""
+    return _publication_event(EventKind.PUBLISHER_MISUSED, post_id, destination, unstarted)
 
 
 def account_events(before: Account | None, after: Account) -> Iterator[Event]:
@@ -148,6 +144,22 @@ def _post_kind(before: Post | None, after: Post) -> EventKind:
         return EventKind.POST_CREATED
     was_deleted = before.deleted_at is None and after.deleted_at is not None
     return EventKind.POST_DELETED if was_deleted else EventKind.POST_CHANGED
+
+
+def _publication_event(
+    kind: EventKind, post_id: PostId, destination: Destination, evidence: Evidence
+) -> Event:
+    publication = evidence.publication
+    return _destination_event(
+        kind,
+        post_id,
+        destination,
+        {
+            "platform_post_id": publication.platform_post_id,
+            "platform_post_url": publication.platform_post_url,
+            "published_at": format_instant(publication.published_at),
+        },
+    )
 
 
 def _destination_event(
@@ -219,6 +231,7 @@ _PUBLIC_NAMES: Mapping[str, Mapping[str, str]] = {
         " error_category error_code attempts next_retry_at created_at updated_at"
     )
     | {"due_at": "scheduled_for"},
+    "publisher": _same_names("platform_post_id platform_post_url published_at"),
     "account": _same_names(
         "platform account_name display_name platform_user_id platform_username avatar_url is_active"
         " needs_reconnection_since token_expires_at connected_at created_at updated_at"

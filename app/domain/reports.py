@@ -67,7 +67,7 @@ def start_attempt(
         return Transition(state=state, receipt=Receipt.REPEATED), running
     if blocking_reason is not None:
         raise LeaseLost(f"This account cannot publish now. {blocking_message(blocking_reason)}")
-    after, attempt = _log_start(state, context, worker=worker)
+    after, attempt = _log_start(state, context, kind=AttemptKind.REGULAR, worker=worker)
     return Transition(state=after, attempts=(attempt,)), attempt
 
 
@@ -103,12 +103,16 @@ def report_published(
     context: ReportContext,
     publication: Publication,
 ) -> Transition:
-    """Report a publication, with or without holding the lease; the first one of a destination counts."""
+    """Report a publication, with or without holding the lease; the first one of a destination counts.
+
+    A publication by a claim that was not started is accepted, because the post is out, and logged as
+    UNSTARTED.
+    """
     lease = context.lease
     if history.has_publication(lease.fence):
         return Transition(state=state, receipt=Receipt.REPEATED)
     if _holds_lease(state, lease) and state.started_at is None:
-        state, attempt = _log_start(state, context, worker=None)
+        state, attempt = _log_start(state, context, kind=AttemptKind.UNSTARTED, worker=None)
     else:
         attempt = _running_or_late_attempt(history, context)
     ended_attempts = [attempt.ended(Outcome.PUBLISHED, None, context.now)]
@@ -134,7 +138,7 @@ def report_failed(
     if not _holds_lease(state, lease):
         return _record_late_failure(state, history, context, Outcome.FAILED, failure)
     if state.started_at is None:
-        state, attempt = _log_start(state, context, worker=None)
+        state, attempt = _log_start(state, context, kind=AttemptKind.REGULAR, worker=None)
     else:
         attempt = _running_or_late_attempt(history, context)
     return settle_failed(state, history, attempt, failure, retry_decider, context.now)
@@ -163,12 +167,16 @@ def _holds_lease(state: DestinationState, lease: Lease) -> bool:
 
 
 def _log_start(
-    state: DestinationState, context: ReportContext, *, worker: str | None
+    state: DestinationState,
+    context: ReportContext,
+    *,
+    kind: AttemptKind,
+    worker: str | None,
 ) -> tuple[DestinationState, Attempt]:
     after = started(state, context.now)
     attempt = Attempt(
         id=context.new_id(),
-        kind=AttemptKind.REGULAR,
+        kind=kind,
         number=after.attempts,
         fence=after.fence,
         worker=worker,
@@ -178,13 +186,13 @@ def _log_start(
 
 
 def _running_or_late_attempt(history: History, context: ReportContext) -> Attempt:
-    """Return the running attempt of a lease, or a late one: an attempt is ended only once."""
+    """Return the running attempt of a lease, or a new entry of the log: an attempt is ended only once."""
     stored = history.attempt_by_fence(context.lease.fence)
     if stored is not None and stored.outcome is Outcome.NONE:
         return stored
     return Attempt(
         id=context.new_id(),
-        kind=AttemptKind.LATE,
+        kind=AttemptKind.UNSTARTED if stored is None else AttemptKind.LATE,
         fence=context.lease.fence,
         worker=None if stored is None else stored.worker,
         started_at=context.now if stored is None else stored.started_at,

@@ -71,6 +71,11 @@ class Transition:
     auth_failed_attempt_started_at: datetime | None = None
     """Start of the attempt in which the platform rejected the account's access."""
 
+    @property
+    def is_unstarted(self) -> bool:
+        """True if a publisher reported a publication without starting an attempt."""
+        return any(attempt.kind is AttemptKind.UNSTARTED for attempt in self.attempts)
+
 
 @dataclass(frozen=True, slots=True)
 class RetryDecider:

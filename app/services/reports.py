@@ -19,7 +19,7 @@ from app.domain.accounts import blocking_reason
 from app.domain.attempts import Attempt, Evidence, Failure, Publication
 from app.domain.destinations import Destination, DestinationState, Outcome
 from app.domain.errors import Conflict, NotFound, not_found_error
-from app.domain.events import duplicate_event
+from app.domain.events import duplicate_event, misuse_event
 from app.domain.external_attempts import ExternalAttempt
 from app.domain.ids import AccountId, DestinationId, IdFactory, PostId
 from app.domain.leases import Lease
@@ -277,6 +277,8 @@ async def save_transition(
     await uow.save_posts([post])
     if transition.receipt is Receipt.DUPLICATE and transition.evidence is not None:
         uow.add_event(duplicate_event(post.id, destination, transition.evidence))
+    if transition.is_unstarted and transition.evidence is not None:
+        uow.add_event(misuse_event(post.id, destination, transition.evidence))
     if transition.auth_failed_attempt_started_at is not None:
         account = await get_account_for_update(uow, destination.account_id)
         await uow.save_accounts(

@@ -161,10 +161,10 @@ def new_attempt(state: DestinationState, worker: str | None, started_at: datetim
 def late_attempt(
     fence: int, outcome: Outcome, failure: Failure | None, lost: Attempt | None
 ) -> Attempt:
-    """The attempt that a report of a lost lease creates at DURING_LEASE."""
+    """The attempt that a report of a lost lease creates at DURING_LEASE; `lost` is the started one."""
     return Attempt(
         id=NEW_ATTEMPT_ID,
-        kind=AttemptKind.LATE,
+        kind=AttemptKind.LATE if lost else AttemptKind.UNSTARTED,
         number=None,
         fence=fence,
         attempt_key=None,

@@ -1,6 +1,6 @@
 """Change events: they have every changed field, no token, and replaying them yields the state."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from datetime import date, datetime
 from typing import Any
@@ -21,6 +21,7 @@ from app.domain.events import (
     StoredEvent,
     account_events,
     duplicate_event,
+    misuse_event,
     post_events,
 )
 from app.domain.ids import AccountId, DestinationId, PostId
@@ -199,14 +200,25 @@ def test_account_events_have_new_and_changed_fields() -> None:
 
 
 @pytest.mark.parametrize("url", ["https://x.com/2", None])
-def test_duplicate_event_has_location_of_duplicate(url: str | None) -> None:
+@pytest.mark.parametrize(
+    ("make_event", "kind"),
+    [
+        (duplicate_event, EventKind.DESTINATION_DUPLICATED),
+        (misuse_event, EventKind.PUBLISHER_MISUSED),
+    ],
+)
+def test_event_of_publication_has_its_location(
+    url: str | None,
+    make_event: Callable[[PostId, Destination, Evidence], Event],
+    kind: EventKind,
+) -> None:
     post = make_post([SUBMITTED["published"]])
     publication = replace(
         PUBLICATION, platform_post_id="2", platform_post_url=url, published_at=NOW
     )
     duplicate = Evidence(fence=2, counted=False, publication=publication, reported_at=NOW)
-    assert duplicate_event(post.id, post.destinations[0], duplicate) == Event(
-        kind=EventKind.DESTINATION_DUPLICATED,
+    assert make_event(post.id, post.destinations[0], duplicate) == Event(
+        kind=kind,
         post_id=post.id,
         destination_id=post.destinations[0].id,
         account_id=AccountId(1),
@@ -226,6 +238,7 @@ PUBLIC_FIELDS = {
     " deleted_at imported_at created_at updated_at",
     "destination": "account_id platform status outcome published_at platform_post_id platform_post_url"
     " error error_category error_code attempts next_retry_at created_at updated_at scheduled_for",
+    "publisher": "platform_post_id platform_post_url published_at",
     "account": "platform account_name display_name platform_user_id platform_username avatar_url"
     " is_active needs_reconnection_since token_expires_at connected_at created_at updated_at"
     " token_last_refresh",

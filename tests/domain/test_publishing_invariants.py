@@ -210,13 +210,14 @@ COMMANDS = st.one_of(
 def assert_invariants(before: DestinationState, stored: StoredDestination) -> None:
     """Assert what `DestinationState` itself does not check."""
     after = stored.state
-    regular = [a for a in stored.attempts if a.kind is AttemptKind.REGULAR]
-    running = [a for a in regular if a.outcome is Outcome.NONE]
+    numbered = [a for a in stored.attempts if a.number is not None]
+    running = [a for a in numbered if a.outcome is Outcome.NONE]
     assert after.fence >= before.fence
     assert after.attempts >= before.attempts
-    assert after.attempts == len(regular)
-    assert sorted(a.number or 0 for a in regular) == list(range(1, len(regular) + 1))
-    assert len({a.fence for a in regular}) == len(regular)
+    assert after.attempts == len(numbered)
+    assert sorted(a.number or 0 for a in numbered) == list(range(1, len(numbered) + 1))
+    assert len({a.fence for a in numbered}) == len(numbered)
+    assert all(a.kind is not AttemptKind.LATE for a in numbered)
     assert all(a.fence is not None and a.fence <= after.fence for a in stored.attempts)
     assert [a.fence for a in running] == ([] if after.started_at is None else [after.fence])
     if before.status is DestinationStatus.PUBLISHED:

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from app.domain.accounts import HealthReason
-from app.domain.attempts import Attempt, Failure
+from app.domain.attempts import Attempt, AttemptKind, Failure
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
 from app.domain.errors import LeaseLost
 from app.domain.leases import Lease
@@ -72,12 +72,16 @@ submitted_states = pytest.mark.parametrize("name", SUBMITTED)
 # Reports by the lease holder.
 
 
+def unstarted_attempt(state: DestinationState, now: datetime) -> Attempt:
+    return replace(new_attempt(state, None, now), kind=AttemptKind.UNSTARTED)
+
+
 @leased_states
 @pytest.mark.parametrize("now", [DURING_LEASE, AFTER_LEASE + SECOND])
 def test_lease_holder_reports_publication_even_after_expiry(name: str, now: datetime) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
     started = started_state(state, now) if name in CLAIMED else state
-    running = new_attempt(state, None, now) if name in CLAIMED else history.attempts[-1]
+    running = history.attempts[-1] if name not in CLAIMED else unstarted_attempt(state, now)
 
     assert report_published(
         state, history, report_context(current_lease(state), now), PUBLICATION
@@ -166,7 +170,7 @@ def test_late_publication_settles_every_state_except_published(name: str) -> Non
 
 
 @all_states
-def test_late_publication_of_unstarted_claim_is_stored(name: str) -> None:
+def test_publication_of_claim_that_was_not_started_is_stored(name: str) -> None:
     state, history = ALL_STATES[name], make_history(ALL_STATES[name])
     result = result_or_error(
         lambda: report_published(state, history, report_context(make_lease(77)), PUBLICATION)

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from app.domain.attempts import Evidence, Publication
-from app.domain.events import Event, account_events, duplicate_event, post_events
+from app.domain.events import Event, account_events, duplicate_event, misuse_event, post_events
 from app.domain.ids import ApiKeyId, PostId
 from app.domain.signing import CursorCodec, KeysetPosition
 from app.domain.times import format_instant
@@ -34,6 +34,7 @@ def all_event_kinds() -> Iterable[Event]:
     duplicate = Publication(platform_post_id="2", platform_post_url=None, published_at=NOW)
     evidence = Evidence(fence=2, counted=False, publication=duplicate, reported_at=NOW)
     yield duplicate_event(POST, post.destinations[0], evidence)
+    yield misuse_event(POST, post.destinations[0], evidence)
     yield from post_events(post, POST_COMMANDS["delete"](post))
     yield from account_events(None, make_account(2))
     yield from account_events(
@@ -116,12 +117,15 @@ ALL_ENTRIES = [
     destination_added_entry(2),
     post_entry("post.changed", content="Wörter 🎉", version=5, updated_at=format_instant(NOW)),
     destination_entry("destination.removed", 2),
-    destination_entry(
-        "destination.duplicated",
-        1,
-        platform_post_id="2",
-        platform_post_url=None,
-        published_at=format_instant(NOW),
+    *(
+        destination_entry(
+            type_,
+            1,
+            platform_post_id="2",
+            platform_post_url=None,
+            published_at=format_instant(NOW),
+        )
+        for type_ in ("destination.duplicated", "publisher.misused")
     ),
     post_entry(
         "post.deleted", version=5, deleted_at=format_instant(NOW), updated_at=format_instant(NOW)

@@ -125,14 +125,65 @@ async def test_second_publication_is_one_duplicate(acme: Tenant) -> None:
 
     assert receipts == [Receipt.RECORDED, Receipt.DUPLICATE, Receipt.REPEATED, Receipt.REPEATED]
     assert await attempt_log(acme.database, first.lease) == [
-        ("late", None, 1, "published", True),
         ("late", None, 2, "published", False),
         ("regular", 1, 2, "unknown", False),
+        ("unstarted", None, 1, "published", True),
     ]
-    async with acme.database.read_connection() as connection:
-        kinds = list(await connection.scalars(select(Event.kind).order_by(Event.seq)))
-    assert kinds.count("destination.duplicated") == 1
+    kinds = await event_kinds(acme.database)
+    assert (kinds.count("destination.duplicated"), kinds.count("publisher.misused")) == (1, 1)
     assert await find_problems(acme.database) == []
+
+
+async def do_nothing(_database: Database, _lease: Lease) -> None:
+    pass
+
+
+async def release(database: Database, lease: Lease) -> None:
+    await report_service(database).release_claim(lease)
+
+
+async def release_and_claim_again(database: Database, lease: Lease) -> None:
+    await release(database, lease)
+    assert len(await claim(database)) == 1
+
+
+async def start(database: Database, lease: Lease) -> None:
+    await start_attempt(database, lease)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "entry", "misuses"),
+    [
+        (start, ("regular", 1, 1, "published", True), 0),
+        (do_nothing, ("unstarted", 1, 1, "published", True), 1),
+        (release, ("unstarted", None, 1, "published", True), 1),
+        (release_and_claim_again, ("unstarted", None, 1, "published", True), 1),
+    ],
+)
+async def test_publication_without_start_is_stored_and_marked(
+    acme: Tenant,
+    prepare: Callable[[Database, Lease], Coroutine[Any, Any, None]],
+    entry: tuple[object, ...],
+    misuses: int,
+) -> None:
+    claimed = await add_claim(acme)
+    await prepare(acme.database, claimed.lease)
+
+    receipts = [
+        (await report_published(acme.database, claimed.lease, NOW)).receipt for _ in range(2)
+    ]
+
+    assert receipts == [Receipt.RECORDED, Receipt.REPEATED]
+    assert await attempt_log(acme.database, claimed.lease) == [entry]
+    assert (await event_kinds(acme.database)).count("publisher.misused") == misuses
+    (state,) = await destination_states(acme.database, acme.workspace, claimed.post.id)
+    assert state.status is DestinationStatus.PUBLISHED
+    assert await find_problems(acme.database) == []
+
+
+async def event_kinds(database: Database) -> list[str]:
+    async with database.read_connection() as connection:
+        return list(await connection.scalars(select(Event.kind).order_by(Event.seq)))
 
 
 async def test_first_auth_failure_blocks_the_account(acme: Tenant) -> None:

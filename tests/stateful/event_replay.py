@@ -45,10 +45,12 @@ async def stored_rows(database: Database, workspace: WorkspaceId) -> dict[RowKey
 
 
 def apply_events(events: Sequence[Any]) -> dict[RowKey, RowValues]:
-    """State that a reader of all events can derive."""
+    """State that a reader of all events can derive, who skips types of other objects."""
     rows: dict[RowKey, RowValues] = {}
     for event in events:
         noun, _, action = event.kind.partition(".")
+        if noun not in ("post", "destination", "account"):
+            continue
         key = (noun.capitalize(), getattr(event, f"{noun}_id"))
         changes = event.payload["changes"]
         if action in ("created", "added", "connected"):

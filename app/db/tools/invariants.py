@@ -28,7 +28,7 @@ from app.db.models import (
     PublishEvidence,
     Workspace,
 )
-from app.domain.attempts import AttemptKind, Publication
+from app.domain.attempts import Publication
 from app.domain.destinations import (
     DestinationState,
     DestinationStatus,
@@ -182,18 +182,18 @@ async def _inconsistent_attempts(connection: AsyncConnection) -> AsyncGenerator[
     Posts of mirrors and imported posts may count attempts that were not logged. So their last logged
     attempt need not be the last one.
     """
-    regular = and_(*_destination_join(Attempt), Attempt.kind != AttemptKind.LATE)
+    numbered = and_(*_destination_join(Attempt), Attempt.number.is_not(None))
     other = aliased(Attempt)
     newest_fence = (
         select(func.max(other.fence))
-        .where(*_destination_join(other), other.kind != AttemptKind.LATE)
+        .where(*_destination_join(other), other.number.is_not(None))
         .correlate(Destination)
         .scalar_subquery()
     )
     logged = (
         select(func.count())
         .select_from(other)
-        .where(*_destination_join(other), other.kind != AttemptKind.LATE)
+        .where(*_destination_join(other), other.number.is_not(None))
     )
     statement = (
         select(
@@ -211,7 +211,7 @@ async def _inconsistent_attempts(connection: AsyncConnection) -> AsyncGenerator[
         .select_from(Destination)
         .join(Workspace, Workspace.id == Destination.workspace_id)
         .join(Post, POST_JOIN)
-        .join(Attempt, and_(regular, Attempt.fence == newest_fence), isouter=True)
+        .join(Attempt, and_(numbered, Attempt.fence == newest_fence), isouter=True)
     )
     async for row in stream_rows(connection, statement):
         is_external = row.kind is WorkspaceKind.MIRROR or row.imported_at is not None

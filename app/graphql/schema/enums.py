@@ -146,6 +146,8 @@ _register_enum(
     "Kind of entry in the attempt log.",
     REGULAR="Reported while the publisher held the lease of the destination.",
     LATE="Reported after the publisher had lost the lease; stored as evidence.",
+    UNSTARTED="Reported as published without `startAttempt`, or after the claim was released: a mistake of"
+    " the publisher.",
 )
 _register_enum(
     Receipt,
@@ -171,6 +173,8 @@ _register_enum(
     " report.",
     ACCOUNT_CONNECTED="An account was connected or imported.",
     ACCOUNT_CHANGED="An account changed.",
+    PUBLISHER_MISUSED="A publisher reported a publication without `startAttempt`, or after it had released"
+    " the claim. The report counts.",
 )
 _register_enum(
     VerificationFinding,

@@ -63,6 +63,15 @@ async def create_version_0004(database: Database) -> None:
         await connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('0004')")
 
 
+async def rename_to_version_0005(database: Database) -> None:
+    """Turn version 0004 into 0005, which differs in the name of one column."""
+    async with database.schema_transaction() as connection:
+        await connection.execute(
+            text("ALTER TABLE api_key RENAME COLUMN shown_prefix TO display_prefix")
+        )
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0005'"))
+
+
 async def copy_to_version_0004(source: Database, target: Database) -> None:
     """Copy all rows to a database at version 0004."""
     column_names = {"display_prefix": "shown_prefix"}
@@ -116,12 +125,15 @@ async def test_schema_comparison_includes_checks_predicates_and_foreign_keys(
     assert "uq_destination_workspace_id_post_id_account_id" in definitions
 
 
-async def test_version_0004_is_upgraded_with_all_rows(
-    database: Database, unmigrated_database: Database
+@pytest.mark.parametrize("version", ["0004", "0005"])
+async def test_older_version_is_upgraded_with_all_rows(
+    database: Database, unmigrated_database: Database, version: str
 ) -> None:
     await add_row_in_every_table(database)
     await create_version_0004(unmigrated_database)
     await copy_to_version_0004(database, unmigrated_database)
+    if version == "0005":
+        await rename_to_version_0005(unmigrated_database)
     with pytest.raises(SchemaMismatch, match="run post-results migrate"):
         await check_schema_version(unmigrated_database)
 

@@ -284,7 +284,13 @@ async def test_last_attempt_must_lead_to_the_state_of_its_destination(
     await add_attempt(database, workspace, destination, outcome=Outcome.FAILED)
     attempt = await add_attempt(database, workspace, destination, fence=2, number=2, outcome=last)
     await add_attempt(
-        database, workspace, destination, kind=AttemptKind.LATE, outcome=Outcome.FAILED, fence=3
+        database,
+        workspace,
+        destination,
+        kind=AttemptKind.LATE,
+        number=None,
+        outcome=Outcome.FAILED,
+        fence=3,
     )
 
     assert await find_problems(database) == (
