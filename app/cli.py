@@ -19,6 +19,7 @@ import click
 from app import __version__
 from app.asgi import now_utc
 from app.db.core.database import Database, open_database
+from app.db.core.failures import describe_failure
 from app.db.migrations import SchemaMismatch, check_schema_version, migrate
 from app.db.repositories import api_keys as key_rows
 from app.db.repositories import workspaces as workspace_rows
@@ -86,8 +87,7 @@ def _discard_output() -> None:
 def _error_message(error: Exception) -> str:
     """Return the message; for an unavailable database with the cause, which is hidden from API clients."""
     if isinstance(error, ServiceUnavailable) and error.__cause__ is not None:
-        reason = getattr(error.__cause__, "orig", error.__cause__)
-        return f"The database of DATABASE_URL cannot be used: {reason}"
+        return f"The database of DATABASE_URL cannot be used: {describe_failure(error.__cause__)}"
     return str(error)
 
 

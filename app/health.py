@@ -8,6 +8,7 @@ import structlog
 from starlette.responses import JSONResponse, Response
 
 from app.db.core.database import Database
+from app.db.core.failures import describe_failure, is_storage_failure
 from app.db.repositories.destinations import count_overdue
 from app.domain.errors import ServiceUnavailable
 from app.domain.times import Clock
@@ -52,8 +53,7 @@ def probe_routes(
             async with asyncio.timeout(_READINESS_TIMEOUT.total_seconds()):
                 await database.ping()
         except (ServiceUnavailable, TimeoutError) as error:
-            reason = error.message if isinstance(error, ServiceUnavailable) else _NO_ANSWER
-            return _unavailable(reason)
+            return _unavailable(_reason(error))
         return JSONResponse({"status": "ready"})
 
     async def metrics_page(_request: HttpRequest) -> Response:
@@ -68,6 +68,15 @@ def probe_routes(
         Route(READINESS_PATH, {"GET": readyz}),
         Route(METRICS_PATH, {"GET": metrics_page}),
     ]
+
+
+def _reason(error: ServiceUnavailable | TimeoutError) -> str:
+    """Return a sentence for the operator; the cause only if it is the disk or the file of the database."""
+    if isinstance(error, TimeoutError):
+        return _NO_ANSWER
+    if error.__cause__ is not None and is_storage_failure(error.__cause__):
+        return f"The database cannot be used: {describe_failure(error.__cause__)}"
+    return error.message
 
 
 def _unavailable(reason: str) -> Response:

@@ -161,7 +161,7 @@ async def test_lost_database_is_503_with_retry_after(
         alive, ready = await client.get("/livez"), await client.get("/readyz")
         graphql, rest = await client.get("/graphql?query={__typename}"), await client.get("/v1/me")
 
-    message = "The database did not answer in time. Try again in a moment."
+    message = "The database is not available. Try again in a moment."
     assert (alive.status_code, alive.json()) == (200, {"status": "alive"})
     assert (ready.status_code, ready.json()) == (503, {"status": "unavailable", "reason": message})
     assert (graphql.status_code, graphql.headers["Retry-After"]) == (503, "2")

@@ -372,7 +372,8 @@ def test_file_that_is_not_a_database_is_reported(
     runner.set_variable("PORT", "0")
 
     assert runner.expect_error(command) == (
-        "The database of DATABASE_URL cannot be used: file is not a database"
+        "The database of DATABASE_URL cannot be used: file is not a database. The database is damaged, or"
+        " belongs to another program. Stop the server, run post-results check, and restore a backup."
     )
     assert file.read_text().startswith("no database at all")
 

@@ -6,7 +6,6 @@ after a serialization failure or a deadlock.
 """
 
 import asyncio
-import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -16,14 +15,19 @@ from pathlib import Path
 from typing import Protocol, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
-import asyncpg
 from sqlalchemy import URL, Dialect, bindparam, func, literal, make_url, select, table, text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.core.failures import (
+    is_damage,
+    is_storage_failure,
+    is_unavailable,
+    translate_unavailable,
+    unavailable_error,
+)
 from app.db.core.postgresql import acquire_schema_lock, driver_options, postgresql_engine
 from app.db.core.postgresql_batching import compile_point_read
-from app.db.core.postgresql_driver import RETRYABLE_STATES, PostgreSQLDriver
+from app.db.core.postgresql_driver import PostgreSQLDriver
 from app.db.core.sqlite import (
     REFRESH_STATISTICS,
     STATISTICS_INTERVAL,
@@ -44,7 +48,6 @@ from app.db.core.statements import (
 from app.db.core.tenancy import WorkspaceFilter, restrict_to_workspace
 from app.db.core.write_lock import FileWriteLock, WriteLock
 from app.db.core.write_session import CompiledStatements, Transaction, WriteDriver, WriteSession
-from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
 from app.settings import Settings
 
@@ -54,32 +57,8 @@ _WORKSPACE_PARAM = "workspace"
 """Bind parameter with the workspace id in every restricted statement."""
 
 _SELECT_ONE = Statement(select(literal(1)))
+_WRITE_NOTHING_NEW = text("UPDATE deployment SET id = id")
 _READ_SQLITE_SCHEMA = Statement(select(func.count()).select_from(table("sqlite_master")))
-
-_RETRY_AFTER_SECONDS = 2
-
-_UNAVAILABLE_STATES = (
-    "08",  # connection lost
-    "28",  # authorization failed
-    "3D",  # no such database
-    "53",  # out of connections, memory or disk space
-    "55000",  # not accepting connections
-    "55P03",  # lock timeout
-    "57014",  # statement timeout
-    "57P",  # server shut down
-    *RETRYABLE_STATES,
-)
-"""Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html."""
-
-_SQLITE_UNAVAILABLE_ERRORS = (
-    "SQLITE_BUSY",
-    "SQLITE_LOCKED",
-    "SQLITE_CANTOPEN",
-    "SQLITE_NOTADB",
-    "SQLITE_IOERR",
-    "SQLITE_FULL",
-    "SQLITE_INTERRUPT",
-)
 
 
 class _StatementReader(ABC):
@@ -209,6 +188,8 @@ class Database:
         """Reader of API keys, whose workspace is not known before."""
         self._write_statements: CompiledStatements = WeakKeyDictionary()
         self.timeout = timeout
+        self._storage_failure: Exception | None = None
+        """Last failure caused by the disk or the file, until `ping` can write; damage is never forgotten."""
         self._commit_callbacks: list[Callable[[WorkspaceId], None]] = []
 
     @classmethod
@@ -230,7 +211,7 @@ class Database:
 
         Raises ServiceUnavailable if all of them take longer than the timeout.
         """
-        with _translate_unavailable:
+        with translate_unavailable:
             async with (
                 asyncio.timeout(self.timeout.total_seconds()),
                 self.read_engine.connect() as connection,
@@ -241,7 +222,7 @@ class Database:
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
         """Open a read connection with one snapshot for all statements, and without a time limit."""
         level = "AUTOCOMMIT" if self.is_sqlite else "REPEATABLE READ"
-        with _translate_unavailable:
+        with translate_unavailable:
             async with self.read_engine.connect() as connection:
                 await connection.execution_options(isolation_level=level)
                 if not self.is_sqlite:
@@ -267,8 +248,12 @@ class Database:
             dialect = self.write_engine.dialect
             return work(WriteSession(transaction, dialect, self._write_statements))
 
-        with _translate_unavailable:
-            return await self.writer.write(run)
+        with translate_unavailable:
+            try:
+                return await self.writer.write(run)
+            except Exception as error:
+                self._record_storage_failure(error)
+                raise
 
     @contextmanager
     def on_commit(self, callback: Callable[[WorkspaceId], None]) -> Iterator[None]:
@@ -291,7 +276,7 @@ class Database:
         On SQLite foreign keys are checked only at its end: SQLite rebuilds a table by dropping it, and
         that would delete the rows that refer to it.
         """
-        with _translate_unavailable:
+        with translate_unavailable:
             async with self.write_engine.connect() as connection:
                 if self.is_sqlite:
                     async with foreign_keys_disabled(connection), connection.begin():
@@ -316,7 +301,7 @@ class Database:
         if not self.is_sqlite:
             return None
         file = Path(str(self.url.database))
-        with _translate_unavailable:  # the folder may be unreadable
+        with translate_unavailable:  # the folder may be unreadable
             return None if file.exists() else file
 
     def compile_restricted(self, statement: Statement) -> CompiledStatement:
@@ -342,15 +327,32 @@ class Database:
         try:
             return await self.driver.fetch(statement, arguments)
         except Exception as error:
-            if _is_unavailable(error):
-                raise _unavailable_error() from error
+            self._record_storage_failure(error)
+            if is_unavailable(error):
+                raise unavailable_error() from error
             raise
 
+    def _record_storage_failure(self, error: Exception) -> None:
+        if is_storage_failure(error) and not (
+            self._storage_failure and is_damage(self._storage_failure)
+        ):
+            self._storage_failure = error
+
     async def ping(self) -> None:
-        """Raise ServiceUnavailable unless the database can be read."""
+        """Raise ServiceUnavailable unless the database can be read, and written after a failure of its disk.
+
+        Raises it also once stored data were found to be damaged.
+        """
         if self.missing_file() is not None:  # an open connection may outlive its file
-            raise _unavailable_error()
+            raise unavailable_error()
         await self.all_workspaces.rows(_READ_SQLITE_SCHEMA if self.is_sqlite else _SELECT_ONE)
+        failure = self._storage_failure
+        if failure is None:
+            return
+        if is_damage(failure):
+            raise unavailable_error() from failure
+        await self.write(lambda session: session.rows(_WRITE_NOTHING_NEW))
+        self._storage_failure = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -371,52 +373,3 @@ def open_database(settings: Settings) -> Database:
         pool_size=settings.database_pool_size,
         timeout=settings.database_timeout,
     )
-
-
-class _UnavailableTranslator:
-    """Context manager that raises ServiceUnavailable for errors of a busy or unreachable database.
-
-    It has no state, so one instance serves all callers. All other errors pass through.
-    """
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, Exception) and _is_unavailable(error):
-            raise _unavailable_error() from error
-
-
-_translate_unavailable = _UnavailableTranslator()
-
-
-def _unavailable_error() -> ServiceUnavailable:
-    return ServiceUnavailable(
-        "The database did not answer in time. Try again in a moment.",
-        retry_after=_RETRY_AFTER_SECONDS,
-    )
-
-
-def _is_unavailable(error: Exception) -> bool:
-    """Classify errors of SQLAlchemy and of the drivers."""
-    match error:
-        case OSError() | asyncpg.InternalClientError():
-            return True
-        case DBAPIError():
-            return error.connection_invalidated or _has_unavailable_code(error.orig)
-        case asyncpg.InterfaceError():
-            return not isinstance(error, asyncpg.DataError)
-        case sqlite3.Error() | asyncpg.PostgresError():
-            return _has_unavailable_code(error)
-    return False
-
-
-def _has_unavailable_code(error: BaseException | None) -> bool:
-    sqlite_name = str(getattr(error, "sqlite_errorname", ""))
-    return _has_sqlstate(error, _UNAVAILABLE_STATES) or sqlite_name.startswith(
-        _SQLITE_UNAVAILABLE_ERRORS
-    )
-
-
-def _has_sqlstate(error: BaseException | None, prefixes: tuple[str, ...]) -> bool:
-    return str(getattr(error, "sqlstate", None) or "").startswith(prefixes)

@@ -337,7 +337,7 @@ async def test_a_locked_table_is_reported_as_temporarily_unavailable(
             result = await client.execute("{ posts { nodes { id } } }")
     assert result["data"] == {"posts": None}
     (error,) = result["errors"]
-    assert error["message"] == ("The database did not answer in time. Try again in a moment.")
+    assert error["message"] == ("The database is not available. Try again in a moment.")
     assert error["extensions"] == {"code": "SERVICE_UNAVAILABLE", "retryAfter": 2}
     (log_entry,) = [entry for entry in logs if entry["log_level"] == "error"]
     assert log_entry["event"] == "resolver failed"
