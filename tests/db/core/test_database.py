@@ -67,7 +67,7 @@ async def test_reader_cannot_write(database: Database) -> None:
 
     for connect in (database.read_connection, database.snapshot):
         async with connect() as connection:
-            with pytest.raises(DBAPIError, match="read-?only"):
+            with pytest.raises(DBAPIError, match=r"read-?only"):
                 await connection.execute(update(Workspace).values(name="after"))
 
     assert await workspace_names(database) == ["before"]
