@@ -7,7 +7,7 @@ import random
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -33,8 +33,15 @@ from app.health import probe_routes
 from app.http.application import HttpApplication, new_request_id
 from app.http.concurrency import ConcurrencyLimiter
 from app.http.cors import Cors
-from app.http.paths import DOCS_PATH, GRAPHIQL_PATH, GRAPHQL_PATH, REST_PATH, add_root_path
-from app.http.rate_limits import RateLimits
+from app.http.paths import (
+    DOCS_PATH,
+    GRAPHIQL_PATH,
+    GRAPHQL_PATH,
+    PROBE_PATHS,
+    REST_PATH,
+    add_root_path,
+)
+from app.http.rate_limits import RateLimits, client_network
 from app.http.request import HttpRequest
 from app.http.responses import BytesResponse
 from app.http.routing import ANY_METHOD, Route, Router
@@ -153,6 +160,7 @@ def create_app(
             render=partial(_render_error, clock),
             cors=Cors(settings.cors_origins) if settings.cors_origins else None,
             default_rate_limit=graphql_service.app_state.rate_limits.default_status,
+            identify_caller=partial(_identify_caller, graphql_service.authenticator, clock),
             timeout=settings.request_timeout,
             random_bytes=secrets.token_bytes,
             monotonic=time.monotonic,
@@ -310,6 +318,22 @@ async def _lifespan(
                         yield
                 begin_cleanup()
                 await graphql_service.response_cache.close()
+
+
+def _identify_caller(
+    authenticator: ApiKeyAuthenticator, clock: Clock, request: HttpRequest
+) -> Hashable:
+    """Return the API key if it was valid a moment ago, else the address; probes are a caller of their own.
+
+    An unknown key counts as its address: otherwise a client could pass for many callers.
+    """
+    path = request.path.removeprefix(request.root_path)
+    if path in PROBE_PATHS:
+        return path
+    viewer = request.token and authenticator.find_cached(request.token, clock())
+    if viewer:
+        return viewer.key_id
+    return request.client_address and client_network(request.client_address)
 
 
 def _render_error(clock: Clock, request: HttpRequest, error: PostResultsError) -> BytesResponse:

@@ -228,6 +228,7 @@ def build_application(
         render=render_error,
         cors=Cors(origins) if origins else None,
         default_rate_limit=(rate_limits or make_rate_limits()).default_status,
+        identify_caller=lambda request: request.path,
         timeout=timeout,
         random_bytes=sequential_random_bytes(),
         monotonic=stepping_clock(),
