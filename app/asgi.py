@@ -33,14 +33,7 @@ from app.health import probe_routes
 from app.http.application import HttpApplication, new_request_id
 from app.http.concurrency import ConcurrencyLimiter
 from app.http.cors import Cors
-from app.http.paths import (
-    DOCS_PATH,
-    GRAPHIQL_PATH,
-    GRAPHQL_PATH,
-    PROBE_PATHS,
-    REST_PATH,
-    add_root_path,
-)
+from app.http.paths import DOCS_PATH, GRAPHIQL_PATH, GRAPHQL_PATH, REST_PATH, add_root_path
 from app.http.rate_limits import RateLimits, client_network
 from app.http.request import HttpRequest
 from app.http.responses import BytesResponse
@@ -327,9 +320,8 @@ def _identify_caller(
 
     An unknown key counts as its address: otherwise a client could pass for many callers.
     """
-    path = request.path.removeprefix(request.root_path)
-    if path in PROBE_PATHS:
-        return path
+    if request.is_probe:
+        return request.path
     viewer = request.token and authenticator.find_cached(request.token, clock())
     if viewer:
         return viewer.key_id

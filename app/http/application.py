@@ -95,6 +95,7 @@ class HttpApplication:
             self._queue = FairQueue(loop, self._identify_caller)
             self._timeouts = RequestTimeouts(loop, self._timeout, self._render)
         await self._queue.wait(request, arrived_at)
+        request.raise_refusal()
         timeouts = self._timeouts
         timeouts.add(request)
         try:
