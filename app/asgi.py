@@ -67,6 +67,13 @@ generation free connections that were open for long, thousands of them together.
 _UNAUTHENTICATED_SOCKET_DIVISOR = 4
 """Divisor of the WebSocket limit: at most a fourth of all may be unauthenticated."""
 
+_SWITCH_INTERVAL = timedelta(microseconds=100)
+"""Time after which a thread gets the interpreter from a busy one.
+
+A write on SQLite waits for the interpreter after each step of a statement, some 20 times. With Python's
+default of 5 ms, a busy event loop could prolong it by 0.1 s.
+"""
+
 DEFAULT_CONNECTION_TIMEOUTS = ConnectionTimeouts()
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -87,6 +94,7 @@ def create_app_from_env() -> "Application":
         logger.error(str(error))  # noqa: TRY400 - a traceback adds nothing
         sys.exit(1)
     _tune_gc()
+    sys.setswitchinterval(_SWITCH_INTERVAL.total_seconds())
     return app
 
 

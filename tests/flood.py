@@ -101,6 +101,10 @@ async def _add_tenant(database: Database) -> tuple[Any, str]:
     return workspace, (await add_api_key(database, workspace)).token
 
 
+class RequestFailed(Exception):
+    """A response with another status than 200, or with errors."""
+
+
 class HttpConnection:
     """Keep-alive connection that sends one request at a time."""
 
@@ -110,7 +114,7 @@ class HttpConnection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def request(self, head: str, body: bytes = b"") -> bytes:
-        """Send a request line with headers and a body; return the body of a 200, else raise."""
+        """Send a request line with headers and a body; return the body of a 200, or raise RequestFailed."""
         if self._streams is None:
             self._streams = await asyncio.open_connection(self._host, self._port)
         reader, writer = self._streams
@@ -121,7 +125,8 @@ class HttpConnection:
         length = re.search(r"\r\ncontent-length: (\d+)\r", response)
         assert length is not None, response
         content = await reader.readexactly(int(length[1]))
-        assert response.startswith("HTTP/1.1 200 "), (response, content)
+        if not response.startswith("HTTP/1.1 200 "):
+            raise RequestFailed(response, content)
         return content
 
     def close(self) -> None:
@@ -140,6 +145,7 @@ class ModerateClient:
         self._url, self._data = url, data
         self.durations: dict[str, list[float]] = {name: [] for name in MAX_P99_MS}
         """Seconds of each completed operation by kind."""
+        self.failures: list[RequestFailed] = []
 
     async def run(self, seconds: float) -> None:
         """Run all kinds of operations; returns when the last response has arrived."""
@@ -156,7 +162,10 @@ class ModerateClient:
         connection = HttpConnection(self._url)
         planned_at = time.monotonic()
         while planned_at < ends_at:
-            await operation(connection)
+            try:
+                await operation(connection)
+            except RequestFailed as failure:
+                self.failures.append(failure)
             planned_at = max(planned_at + _INTERVAL, time.monotonic())
             await asyncio.sleep(planned_at - time.monotonic())
         connection.close()
@@ -188,8 +197,9 @@ class ModerateClient:
         )
         started_at = time.monotonic()
         response = json.loads(await connection.request(head, body))
+        if "errors" in response:
+            raise RequestFailed(response)
         self._measure(name, started_at)
-        assert "errors" not in response, response
         data: dict[str, Any] = response["data"]
         return data
 
@@ -204,6 +214,7 @@ class FloodResult:
     name: str
     durations: Mapping[str, list[float]]
     """Seconds of each completed operation by kind."""
+    failures: int
     server_cpu: float
     """Share of one core, like `flood_cpu`."""
     flood_cpu: float
@@ -213,7 +224,7 @@ class FloodResult:
     def lines(self, without_flood: "FloodResult") -> Iterator[str]:
         yield (
             f"{self.name}: CPU of the server {self.server_cpu:.0%}, of the flood"
-            f" {self.flood_cpu:.0%}{self.flood_requests}"
+            f" {self.flood_cpu:.0%}, {self.failures} failures{self.flood_requests}"
         )
         for name, durations in self.durations.items():
             latency = LatencyPercentiles.from_seconds(durations)
@@ -226,7 +237,7 @@ class FloodResult:
         return len(self.durations[name]) / len(without_flood.durations[name])
 
     def meets_goals(self, without_flood: "FloodResult") -> bool:
-        return all(
+        return not self.failures and all(
             LatencyPercentiles.from_seconds(durations).p99 <= MAX_P99_MS[name]
             and self._goodput(name, without_flood) >= MIN_GOODPUT
             for name, durations in self.durations.items()
@@ -254,6 +265,7 @@ async def measure(
     return FloodResult(
         name="no flood" if flood is None else f"{connections} connections {flood.name}",
         durations=client.durations,
+        failures=len(client.failures),
         server_cpu=shares[0],
         flood_cpu=shares[1] if wrk else 0,
         flood_requests="".join(
