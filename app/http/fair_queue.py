@@ -9,11 +9,11 @@ from typing import TypeAlias
 from app.domain.errors import ServiceUnavailable
 from app.http.request import HttpRequest
 
-_ITERATION_BUDGET = timedelta(milliseconds=5)
-"""Age of an iteration of the event loop from which requests are delayed: the time of about 25 short ones."""
+_ITERATION_BUDGET = timedelta(milliseconds=10)
+"""Age of an iteration of the event loop from which requests are delayed: the time of about 50 short ones."""
 
 _MAX_WAITING = 20_000
-"""Delayed requests of one caller. It has no more connections, but may have closed some of them."""
+"""Delayed requests of one caller: more than it has connections, as those of closed ones count too."""
 
 _RETRY_AFTER_SECONDS = 5
 

@@ -9,7 +9,7 @@ from app.domain.errors import ServiceUnavailable
 from app.http.fair_queue import FairQueue
 from tests.http.asgi import http_scope, make_request
 
-PAST_BUDGET = 0.006
+PAST_BUDGET = 0.011
 """Seconds after the begin of an iteration at which a request is delayed."""
 
 
