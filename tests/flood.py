@@ -24,7 +24,10 @@ from urllib.parse import urlsplit
 import click
 
 from app.db.core.database import Database
+from app.domain.ids import PostId, WorkspaceId
 from tests.bench import linux_processes
+from tests.bench.load import LOAD_SCRIPT
+from tests.bench.requests import REST, Request, graphql_request
 from tests.claim_benchmark import insert_due_posts, open_migrated_database
 from tests.command_processes import spawn
 from tests.factories import add_account, add_api_key, add_post, add_workspace, queued
@@ -64,15 +67,19 @@ class Flood:
     """Kind of flood. Its requests have the API key of another workspace, or none."""
 
     name: str
-    has_key: bool
-    settings: Mapping[str, str]
+    request: Request
+    has_key: bool = True
+    settings: Mapping[str, str] = _UNLIMITED
     """Settings of the server."""
 
 
+_READ = REST["R1"]
+_WRITE = graphql_request(CREATE_POST, input={"content": "Spring sale", "draft": True})
 FLOODS = (
-    Flood("served", True, _UNLIMITED),
-    Flood("refused with 429", True, _LIMITED),
-    Flood("without a key", False, _UNLIMITED),
+    Flood("reading", _READ),
+    Flood("writing", _WRITE),
+    Flood("without a key", _READ, has_key=False),
+    Flood("refused with 429", _READ, settings=_LIMITED),
 )
 
 
@@ -81,7 +88,7 @@ class SeededData:
     token: str
     account: int
     flood_token: str
-    flood_path: str
+    flood_post: PostId
 
 
 async def seed(url: str, due_posts: int) -> SeededData:
@@ -93,10 +100,10 @@ async def seed(url: str, due_posts: int) -> SeededData:
         other, flood_token = await _add_tenant(database)
         now = datetime.now(UTC)
         post = await add_post(database, other, {await add_account(database, other): queued(now)})
-    return SeededData(token, int(account), flood_token, f"/v1/posts/{post.id}/results")
+    return SeededData(token, int(account), flood_token, post.id)
 
 
-async def _add_tenant(database: Database) -> tuple[Any, str]:
+async def _add_tenant(database: Database) -> tuple[WorkspaceId, str]:
     workspace = await add_workspace(database)
     return workspace, (await add_api_key(database, workspace)).token
 
@@ -218,13 +225,13 @@ class FloodResult:
     server_cpu: float
     """Share of one core, like `flood_cpu`."""
     flood_cpu: float
-    flood_requests: str
-    """Rate and statuses of the responses to the flood."""
+    flood_rate: float
+    """Responses to the flood per second."""
 
     def lines(self, without_flood: "FloodResult") -> Iterator[str]:
         yield (
-            f"{self.name}: CPU of the server {self.server_cpu:.0%}, of the flood"
-            f" {self.flood_cpu:.0%}, {self.failures} failures{self.flood_requests}"
+            f"{self.name}: {self.flood_rate:,.0f} requests/s; CPU of the server {self.server_cpu:.0%}, of the"
+            f" flood {self.flood_cpu:.0%}; {self.failures} failures"
         )
         for name, durations in self.durations.items():
             latency = LatencyPercentiles.from_seconds(durations)
@@ -258,21 +265,20 @@ async def measure(
             (linux_processes.cpu_seconds(pid) - before) / elapsed
             for pid, before in zip(pids, cpu, strict=True)
         ]
-        output = ""
+        flood_rate = 0.0
         if wrk is not None:
             wrk.send_signal(signal.SIGINT)  # it prints its results
-            output = (await wrk.communicate())[0].decode()
+            output, _ = await wrk.communicate()
+            result = re.search(rb"RESULT (\d+) (\d+)", output)
+            assert result is not None, output
+            flood_rate = 1e6 * int(result[1]) / int(result[2])
     return FloodResult(
-        name="no flood" if flood is None else f"{connections} connections {flood.name}",
+        name="no flood" if flood is None else f"{connections} connections, {flood.name}",
         durations=client.durations,
         failures=len(client.failures),
         server_cpu=shares[0],
         flood_cpu=shares[1] if wrk else 0,
-        flood_requests="".join(
-            f"; {line.strip()}"
-            for line in output.splitlines()
-            if re.search("Requests/sec|Non-2xx|Socket errors|requests in", line)
-        ),
+        flood_rate=flood_rate,
     )
 
 
@@ -284,18 +290,30 @@ async def _running_wrk(
     if flood is None:
         yield None
         return
-    command = ["wrk", "--threads=1", "--timeout=60s", f"--duration={_MAX_SECONDS}s"]
-    command += [f"--connections={connections}", server.url + data.flood_path]
-    if flood.has_key:
-        command += ["--header", f"Authorization: Bearer {data.flood_token}"]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    try:
-        await asyncio.sleep(_WARM_UP_SECONDS)
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    with tempfile.TemporaryDirectory() as folder:
+        command = _wrk_command(server.url, data, flood, connections, Path(folder))
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        try:
+            await asyncio.sleep(_WARM_UP_SECONDS)
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+def _wrk_command(
+    url: str, data: SeededData, flood: Flood, connections: int, folder: Path
+) -> list[str]:
+    ids, body = folder / "ids", folder / "body"
+    ids.write_text(f"{data.flood_post}\n")
+    body.write_text(flood.request.body or "")
+    return [
+        *("wrk", "--threads=1", "--timeout=60s", f"--duration={_MAX_SECONDS}s"),
+        *(f"--connections={connections}", f"--script={LOAD_SCRIPT}", url, "--"),
+        *(flood.request.path, str(body) if flood.request.body else "-", str(ids)),
+        data.flood_token if flood.has_key else "-",
+    ]
 
 
 def run_floods(engine: str, seconds: float, connections: int) -> bool:

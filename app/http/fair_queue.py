@@ -1,12 +1,12 @@
 """Delays requests while the event loop is busy, and starts them in rotation of their callers."""
 
 import asyncio
-from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from datetime import timedelta
 from typing import TypeAlias
 
 from app.domain.errors import ServiceUnavailable
+from app.domain.rotation import Rotation
 from app.http.request import HttpRequest
 
 _ITERATION_BUDGET = timedelta(milliseconds=10)
@@ -37,8 +37,7 @@ class FairQueue:
         """Time from which requests of this iteration are delayed, even if none is yet."""
         self._is_scheduled = False
         """True if `_begin_iteration` will run: always while requests are delayed."""
-        self._delayed: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
-        """Delayed requests of each caller that has any; the first caller is the next."""
+        self._delayed: Rotation[asyncio.Future[None]] = Rotation()
 
     async def wait(self, request: HttpRequest, now: float) -> None:
         """Return when a request that arrived `now` may start, usually immediately.
@@ -51,14 +50,14 @@ class FairQueue:
             self._schedule()
         if now < self._delays_from and not self._delayed:
             return
-        delayed = self._delayed.setdefault(self._identify_caller(request), deque())
-        if len(delayed) >= _MAX_WAITING:
+        caller = self._identify_caller(request)
+        if self._delayed.count(caller) >= _MAX_WAITING:
             raise ServiceUnavailable(
                 f"Too many requests are waiting. Try again in {_RETRY_AFTER_SECONDS} s.",
                 retry_after=_RETRY_AFTER_SECONDS,
             )
         start = self._loop.create_future()
-        delayed.append(start)
+        self._delayed.append(caller, start)
         await start
 
     def _schedule(self) -> None:
@@ -73,10 +72,7 @@ class FairQueue:
 
     def _start_next(self) -> None:
         while self._delayed:
-            caller, delayed = self._delayed.popitem(last=False)
-            start = delayed.popleft()
-            if delayed:
-                self._delayed[caller] = delayed  # after all other callers
+            start = self._delayed.pop()
             if not start.done():  # it is done if the server has cancelled the request
                 start.set_result(None)
                 return

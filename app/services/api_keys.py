@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 
 from app.db.core.database import Database
+from app.db.core.write_slots import write_caller
 from app.db.repositories import api_keys
 from app.domain.api_keys import NewApiKey, Scope, is_usable, is_well_formed, key_digest, make_key
 from app.domain.errors import InvalidApiKey
@@ -64,14 +65,19 @@ class ApiKeyAuthenticator:
         """Expiry time and viewer by key digest, least recently stored first."""
 
     async def authenticate(self, token: str | None, now: datetime) -> Viewer:
-        """Return the viewer of a key; raises InvalidApiKey, which does not reveal why a key is invalid."""
+        """Return the viewer of a key, and set it as the caller of later writes in this task.
+
+        Raises InvalidApiKey, which does not reveal why a key is invalid.
+        """
         if token is None:
             raise InvalidApiKey(
                 "This request needs an API key: send 'Authorization: Bearer <key>'."
             )
-        viewer = self.find_cached(token, now)
-        if viewer is not None:
-            return viewer
+        viewer = self.find_cached(token, now) or await self._find_stored(token, now)
+        write_caller.set(viewer.key_id)
+        return viewer
+
+    async def _find_stored(self, token: str, now: datetime) -> Viewer:
         if not is_well_formed(token, self._prefix):
             raise InvalidApiKey(
                 f"The API key is malformed: it is {self._prefix} followed by 32 lower-case hex digits."
