@@ -69,8 +69,8 @@ class Flood:
     name: str
     request: Request
     has_key: bool = True
-    settings: Mapping[str, str] = _UNLIMITED
-    """Settings of the server."""
+    is_limited: bool = False
+    """True if the server has rate limits."""
 
 
 _READ = REST["R1"]
@@ -79,7 +79,7 @@ FLOODS = (
     Flood("reading", _READ),
     Flood("writing", _WRITE),
     Flood("without a key", _READ, has_key=False),
-    Flood("refused with 429", _READ, settings=_LIMITED),
+    Flood("refused with 429", _READ, is_limited=True),
 )
 
 
@@ -325,8 +325,8 @@ def run_floods(engine: str, seconds: float, connections: int) -> bool:
             seed(url, due_posts=round(_WORKERS * seconds / _INTERVAL) * (1 + len(FLOODS)))
         )
         for settings, floods in (
-            (_UNLIMITED, (None, *[each for each in FLOODS if each.settings is _UNLIMITED])),
-            (_LIMITED, [each for each in FLOODS if each.settings is _LIMITED]),
+            (_UNLIMITED, (None, *[each for each in FLOODS if not each.is_limited])),
+            (_LIMITED, [each for each in FLOODS if each.is_limited]),
         ):
             logs = Path(tempfile.mkdtemp(dir=folder))
             with run_server(logs, {"DATABASE_URL": url, **settings}, start=spawn) as server:
