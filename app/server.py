@@ -10,7 +10,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
+from typing import Any, cast
 from uuid import uuid4
 
 import click
@@ -27,7 +29,7 @@ from app.db.migrations import migrate
 from app.demo import load_demo, send_demo_posts
 from app.graphql.engine.executable_schema import create_schema
 from app.graphql.engine.persisted_documents import create_document_store
-from app.http.http_protocol import HttpProtocol
+from app.http.http_protocol import MAX_REFUSED_CONNECTIONS, ConnectionLimits, HttpProtocol
 from app.http.paths import GRAPHIQL_PATH, GRAPHQL_PATH, READINESS_PATH, REST_PATH
 from app.http.websocket_protocol import WebSocketProtocol
 from app.observability.logs import configure_logging
@@ -40,6 +42,8 @@ from app.worker.process import describe_worker
 if sys.platform != "win32":
     import resource
 
+logger = structlog.stdlib.get_logger(__name__)
+
 _DEMO_POST_ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 _BACKLOG = 2048
 _MAX_FRAME_BYTES = 64 * 1024
@@ -50,6 +54,8 @@ _TCP_USER_TIMEOUT_MS = 30_000
 """Time for which sent data may stay unacknowledged; no other timeout ends such a connection."""
 _POLL_INTERVAL_SECONDS = 0.1
 """Interval at which the supervisor checks whether a process that it replaces has ended."""
+_RESERVED_FILES = MAX_REFUSED_CONNECTIONS + 300
+"""Open files of a process besides the connections that it accepts."""
 _STARTUP_TIMEOUT_SECONDS = 60
 """Time for a server process to start; validating a long list of trusted documents takes a while."""
 
@@ -67,7 +73,11 @@ def serve_forever(settings: Settings) -> None:
     if settings.with_worker:
         check_sandbox_file(settings.sandbox_file)
     listener = _bind(settings)
-    _raise_fd_limit()
+    limits = ConnectionLimits(
+        max_total=_max_connections(settings.max_connections, _raise_fd_limit()),
+        max_per_address=settings.max_connections_per_address,
+        trusted_proxies=settings.trusted_proxies,
+    )
     with listener, _multiprocess_metrics(settings):
         api_key = asyncio.run(_bootstrap_database(settings))
         click.echo(_startup_banner(settings, listener, api_key))
@@ -81,7 +91,7 @@ def serve_forever(settings: Settings) -> None:
             proxy_headers=bool(settings.trusted_proxies),
             forwarded_allow_ips=list(settings.trusted_proxies),
             backlog=_BACKLOG,
-            http=HttpProtocol,
+            http=cast("Any", partial(HttpProtocol, limits)),  # uvicorn calls it like the class
             ws=WebSocketProtocol,
             ws_max_size=_MAX_FRAME_BYTES,
             ws_ping_interval=_PING_INTERVAL_SECONDS,
@@ -193,13 +203,31 @@ def _bind(settings: Settings) -> socket.socket:
     return listener
 
 
-def _raise_fd_limit() -> None:
-    """Raise the soft limit of open files to the hard limit: many sockets exceed the default."""
+def _raise_fd_limit() -> int | None:
+    """Raise the soft limit of open files to the hard limit, and return it; None without a limit.
+
+    Many sockets exceed the default.
+    """
     if sys.platform == "win32":
-        return  # Windows has no such limit
+        return None
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # some systems refuse an unlimited value
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+    soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft_limit == resource.RLIM_INFINITY else soft_limit
+
+
+def _max_connections(wanted: int, fd_limit: int | None) -> int:
+    """Return the number of connections to accept; logs a warning if they are fewer than `wanted`."""
+    if fd_limit is None or wanted + _RESERVED_FILES <= fd_limit:
+        return wanted
+    possible = max(1, fd_limit - _RESERVED_FILES)
+    logger.warning(
+        "connection limit lowered",
+        reason=f"MAX_CONNECTIONS is {wanted}, but the process may only open {fd_limit} files."
+        f" {possible} connections are accepted. Raise the limit of open files (ulimit -n).",
+    )
+    return possible
 
 
 @contextmanager

@@ -94,6 +94,16 @@ def _integer_parser(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def _optional_integer_parser(low: int, high: int) -> Callable[[str], int | None]:
+    def parse(text: str) -> int | None:
+        try:
+            return None if text == "off" else _integer_parser(low, high)(text)
+        except _InvalidValue as problem:
+            raise _InvalidValue(f"{problem}, or 'off'") from None
+
+    return parse
+
+
 def _seconds_parser(low: float, high: float) -> Callable[[str], timedelta]:
     def parse(text: str) -> timedelta:
         if (
@@ -375,6 +385,18 @@ class Settings:
     )
     retry_policy_file: Path | None = _setting(
         None, _parse_path, "TOML file with custom retry policies. Not set: the defaults."
+    )
+    max_connections: int = _setting(
+        "15000",
+        _integer_parser(1, 1_000_000),
+        "Maximum open connections per process, with WebSockets; further ones are answered with 503. Lower if"
+        " the process may not open enough files.",
+    )
+    max_connections_per_address: int | None = _setting(
+        "off",
+        _optional_integer_parser(1, 1_000_000),
+        "Maximum open connections per client address and process, or `off`. Connections of `TRUSTED_PROXIES`"
+        " do not count.",
     )
     max_sockets: int = _setting(
         "10000",

@@ -1,5 +1,6 @@
 """The command line, run in this process; `serve` is tested in test_server."""
 
+import os
 import re
 import subprocess
 import sys
@@ -413,6 +414,21 @@ def test_schema_and_settings_are_printed_as_documented(post_results: CommandRunn
 def test_every_command_has_help(post_results: CommandRunner, command: str) -> None:
     assert command in post_results("--help")
     assert post_results(command, "--help").startswith(f"Usage: post-results {command} ")
+
+
+def test_threads_of_server_process_do_not_wait_long_for_event_loop(tmp_path: Path) -> None:
+    script = "import sys, app.asgi; app.asgi.create_app_from_env()"
+    script += "; print(f'{sys.getswitchinterval():g}')"
+    environment = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/p.db"}
+    completed = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert completed.stdout == "0.0001\n"
 
 
 def test_imports_of_the_command_are_not_searched_for_garbage() -> None:

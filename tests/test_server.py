@@ -4,10 +4,12 @@ import json
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -18,7 +20,7 @@ from app.asgi import now_utc
 from app.db.core.database import Database
 from app.db.migrations import migrate
 from tests.clients import run_with_database
-from tests.command_processes import StartProcess, fork, spawn
+from tests.command_processes import CommandProcess, StartProcess, fork, spawn
 from tests.factories import add_workspace
 from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess, ServerStarter
 
@@ -95,6 +97,59 @@ def test_demo_key_is_embedded_in_page(
     assert f'data-demo-key="{DEMO_KEY}"' in with_option
     assert page(DEMO="yes") == with_option
     assert page() == with_option.replace(DEMO_KEY, "")
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_connection_above_limit_gets_error_of_its_api(start_server: ServerStarter) -> None:
+    server = start_server.ready("--demo", MAX_CONNECTIONS="2")
+    url = httpx.URL(server.url)
+    assert url.port
+    with ExitStack() as stack:
+        while (rest := server.get("/v1/me", DEMO_KEY)).status_code != 503:
+            stack.enter_context(socket.create_connection((url.host, url.port)))
+        graphql = server.get("/graphql?query={__typename}", DEMO_KEY)
+        assert server.get("/livez").status_code == 200
+
+    message = "Too many connections to this server are open. Try again in 5 s."
+    error = rest.json()["error"]
+    assert (error["code"], error["message"]) == ("service_unavailable", message)
+    (error,) = graphql.json()["errors"]
+    assert (error["extensions"]["code"], error["message"]) == ("SERVICE_UNAVAILABLE", message)
+    assert graphql.status_code == 503
+    for response in (rest, graphql):
+        assert response.headers["Retry-After"] == "5"
+        assert response.headers["Connection"] == "close"
+    server.stop()
+
+
+def spawn_with_600_files(
+    arguments: Sequence[str], environment: Mapping[str, str], out: Path, log: Path
+) -> CommandProcess:
+    """Start a process that may open only 600 files."""
+    command = ["sh", "-c", 'ulimit -n 600; exec "$@"', "sh", sys.executable, "-m", "app"]
+    with out.open("w") as to_out, log.open("w") as to_log:
+        return subprocess.Popen(
+            [*command, *arguments],
+            env=environment,
+            stdout=to_out,
+            stderr=to_log,
+            start_new_session=True,
+        )
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("wanted", "warnings"), [("101", 1), ("100", 0)])
+def test_limit_of_open_files_lowers_limit_of_connections(
+    start_server: ServerStarter, wanted: str, warnings: int
+) -> None:
+    server = start_server.ready(start=spawn_with_600_files, MAX_CONNECTIONS=wanted)
+    server.stop()
+
+    reasons = [e["reason"] for e in server.log_events() if e["event"] == "connection limit lowered"]
+    assert reasons == warnings * [
+        "MAX_CONNECTIONS is 101, but the process may only open 600 files. 100 connections are accepted."
+        " Raise the limit of open files (ulimit -n)."
+    ]
 
 
 def test_demo_key_can_be_set_and_changed(start_server: ServerStarter) -> None:

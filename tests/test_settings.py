@@ -168,6 +168,9 @@ def test_invalid_database_url_is_refused_without_value(url: str, message: str) -
         ("TRUSTED_DOCUMENTS", "/etc/web app.json", (Path("/etc/web app.json"),)),
         ("TRUSTED_DOCUMENTS", "web.json, ios.json,", (Path("web.json"), Path("ios.json"))),
         ("RETRY_POLICY_FILE", "/etc/retry policies.toml", Path("/etc/retry policies.toml")),
+        ("MAX_CONNECTIONS", "1", 1),
+        ("MAX_CONNECTIONS_PER_ADDRESS", "off", None),
+        ("MAX_CONNECTIONS_PER_ADDRESS", "20", 20),
         ("DATABASE_POOL_SIZE", "1", 1),
         ("DATABASE_TIMEOUT", "5.001", timedelta(seconds=5, milliseconds=1)),
         ("LOG_LEVEL", "debug", "debug"),
@@ -193,6 +196,10 @@ MALFORMED_VALUES = {
     "HOST": ("must be a host name or an IP address", ["a b", "http://a"]),
     "PORT": ("must be a whole number from 0 to 65535", ["65536", "-1", "８０００", "8000.0"]),
     "WORKERS": ("must be a whole number from 1 to 256", ["0", "1" * 20]),
+    "MAX_CONNECTIONS_PER_ADDRESS": (
+        "must be a whole number from 1 to 1000000, or 'off'",
+        ["0", "on", "OFF"],
+    ),
     "API_KEY_PREFIX": ("must be 1 to 20 letters, digits, _ or -", ["a b", "é", "a" * 21]),
     "CORS_ORIGINS": (
         "must be origins such as https://app.example.com, or *",

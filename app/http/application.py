@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import MASKED_MESSAGE, InternalError, PostResultsError, RequestError
 from app.http.cors import Cors
+from app.http.fair_queue import FairQueue, IdentifyCaller
 from app.http.request import HttpRequest, RateLimitStatus
 from app.http.responses import Response
 from app.http.timeouts import ErrorRenderer, RequestTimeouts
@@ -31,6 +32,9 @@ class HttpApplication:
     closes the connection.
     """
 
+    _queue: FairQueue
+    _timeouts: RequestTimeouts
+
     def __init__(
         self,
         handle: Handler,
@@ -40,6 +44,7 @@ class HttpApplication:
         cors: Cors | None,
         default_rate_limit: Callable[[], RateLimitStatus],
         is_draining: Callable[[], bool],
+        identify_caller: IdentifyCaller,
         timeout: timedelta,
         random_bytes: Callable[[int], bytes],
         monotonic: Callable[[], float],
@@ -54,10 +59,12 @@ class HttpApplication:
         self._cors = cors
         self._default_rate_limit = default_rate_limit
         self._is_draining = is_draining
+        self._identify_caller = identify_caller
         self._timeout = timeout
         self._random_bytes = random_bytes
         self._monotonic = monotonic
-        self._timeouts: RequestTimeouts | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Event loop of the queue and of the timeouts."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_at = self._monotonic()
@@ -74,7 +81,7 @@ class HttpApplication:
         )
         self._recorder.request_started()
         try:
-            await self._run(request)
+            await self._run(request, started_at)
         except ClientDisconnect:
             pass
         except Exception as exception:  # noqa: BLE001 - the last handler of every request
@@ -86,11 +93,16 @@ class HttpApplication:
                 self._monotonic() - started_at,
             )
 
-    async def _run(self, request: HttpRequest) -> None:
+    async def _run(self, request: HttpRequest, arrived_at: float) -> None:
         """Run the handler with a time limit, and send its response."""
-        loop, timeouts = asyncio.get_running_loop(), self._timeouts
-        if timeouts is None or timeouts.loop is not loop:
-            timeouts = self._timeouts = RequestTimeouts(loop, self._timeout, self._render)
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop = loop
+            self._queue = FairQueue(loop, self._identify_caller)
+            self._timeouts = RequestTimeouts(loop, self._timeout, self._render)
+        await self._queue.wait(request, arrived_at)
+        request.raise_refusal()
+        timeouts = self._timeouts
         timeouts.add(request)
         try:
             preflight = self._cors and self._cors.answer_preflight(request)

@@ -1,27 +1,149 @@
-"""uvicorn HTTP protocol that loses no request when it closes connections at shutdown."""
+"""uvicorn HTTP protocol that limits the open connections of a process, and loses no request at shutdown."""
 
-from typing import TYPE_CHECKING
+import ipaddress
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from app.http.rate_limits import client_network
+from app.http.request import REFUSAL
+from app.http.responses import TooManyConnections
+from app.http.websocket_protocol import WebSocketProtocol
 
-if TYPE_CHECKING:  # the type of AutoHTTPProtocol depends on the installed parser
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as BaseProtocol
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as AutoHTTPProtocol
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-else:
-    BaseProtocol = AutoHTTPProtocol
+else:  # h11 without httptools; the parts that are used here are the same
+    from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-_IDLE_CLOSE_DELAY = 0.5
-"""Seconds without a request after which a connection is closed at shutdown."""
+MAX_REFUSED_CONNECTIONS = 200
+"""Connections above a limit that are open at a time; further ones are closed without a response."""
+
+_REFUSED_TIMEOUT = timedelta(seconds=5)
+"""Time for a refused connection to send its request and to receive the response."""
+
+_RETRY_AFTER_SECONDS = 5
+
+_IDLE_CLOSE_DELAY = timedelta(seconds=0.5)
+"""Time without a request after which a connection is closed at shutdown."""
 
 
-class HttpProtocol(BaseProtocol):
-    """HTTP protocol that, at shutdown, closes only connections that have been idle for a while.
+class ConnectionLimits:
+    """Counter of open connections, HTTP and WebSockets, in total and per client address."""
 
-    The client of another connection may have sent its next request already. It is answered, and the
-    response announces that the connection is closed.
+    def __init__(
+        self, *, max_total: int, max_per_address: int | None, trusted_proxies: Sequence[str]
+    ) -> None:
+        """Set the limits; connections of the proxies only count in total."""
+        self._max_total = max_total
+        self._max_per_address = max_per_address
+        self._proxies = [ipaddress.ip_network(proxy) for proxy in trusted_proxies]
+        self._total = 0
+        self._by_network: Counter[str] = Counter()
+        self._refused = 0
+
+    def acquire(self, address: str | None) -> Callable[[], None]:
+        """Count a connection; return the function that must be called when it is lost.
+
+        Raises TooManyConnections at a limit. A connection without an address uses a Unix socket.
+        """
+        if self._total >= self._max_total:
+            raise TooManyConnections(
+                "Too many connections to this server are open."
+                f" Try again in {_RETRY_AFTER_SECONDS} s.",
+                retry_after=_RETRY_AFTER_SECONDS,
+            )
+        network = self._limited_network(address)
+        if network is not None and self._by_network[network] == self._max_per_address:
+            raise TooManyConnections(
+                f"The limit of {self._max_per_address} open connections of one address is reached;"
+                " close one of them first.",
+                retry_after=_RETRY_AFTER_SECONDS,
+            )
+        self._change(network, 1)
+        return lambda: self._change(network, -1)
+
+    def acquire_refused(self) -> Callable[[], None] | None:
+        """Count a connection above a limit, like `acquire`; return None if there are too many of them."""
+        if self._refused >= MAX_REFUSED_CONNECTIONS:
+            return None
+        self._refused += 1
+        return self._release_refused
+
+    def _release_refused(self) -> None:
+        self._refused -= 1
+
+    def _limited_network(self, address: str | None) -> str | None:
+        if self._max_per_address is None or address is None:
+            return None
+        parsed = ipaddress.ip_address(address)
+        if any(parsed in proxy for proxy in self._proxies):
+            return None
+        return client_network(address)
+
+    def _change(self, network: str | None, change: int) -> None:
+        self._total += change
+        if network is not None:
+            self._by_network[network] += change
+            if not self._by_network[network]:
+                del self._by_network[network]
+
+
+class HttpProtocol(AutoHTTPProtocol):
+    """HTTP protocol whose connections are counted until they are lost, also as WebSockets.
+
+    A request on a connection above a limit reaches the app with its REFUSAL, so that the response has the
+    form of the API, and probes are answered.
     """
 
+    _release: Callable[[], None] | None = None
+    """Function that ends the counting of this connection; None if it was closed immediately."""
+    _is_refused = False
+
+    def __init__(self, limits: ConnectionLimits, **options: Any) -> None:
+        """Create the protocol of a connection; `options` are those of uvicorn."""
+        super().__init__(**options)
+        self._limits = limits
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        try:
+            self._release = self._limits.acquire(self.client[0] if self.client else None)
+        except TooManyConnections as refusal:
+            self._is_refused = True
+            self.app_state = {**self.app_state, REFUSAL: refusal}
+            self._release = self._limits.acquire_refused()
+            if self._release is None:
+                transport.abort()
+            else:
+                self.loop.call_later(_REFUSED_TIMEOUT.total_seconds(), transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._release is not None:
+            self._release()
+
+    def handle_websocket_upgrade(self, *event: Any) -> None:
+        super().handle_websocket_upgrade(*event)
+        # The transport reports the loss of the connection only to its new protocol.
+        protocol = self.transport.get_protocol()
+        if isinstance(protocol, WebSocketProtocol) and self._release is not None:
+            protocol.release_connection = self._release
+
+    def _should_upgrade_to_ws(self) -> bool:
+        return not self._is_refused and super()._should_upgrade_to_ws()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        if not self._is_refused:
+            super()._unsupported_upgrade_warning()
+
     def shutdown(self) -> None:
+        """Close the connection once it has been idle for a while.
+
+        Otherwise its client may have sent its next request already. It is answered, and the response
+        announces that the connection is closed.
+        """
         cycle: RequestResponseCycle | None = self.cycle  # of the last request, if there was one
         if cycle is not None and not cycle.response_complete:
             super().shutdown()
@@ -29,4 +151,4 @@ class HttpProtocol(BaseProtocol):
         idle_since = self.loop.time()
         if self.timeout_keep_alive_task is not None:
             idle_since = self.timeout_keep_alive_task.when() - self.timeout_keep_alive
-        self.loop.call_at(idle_since + _IDLE_CLOSE_DELAY, super().shutdown)
+        self.loop.call_at(idle_since + _IDLE_CLOSE_DELAY.total_seconds(), super().shutdown)

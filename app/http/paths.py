@@ -9,6 +9,7 @@ DOCS_PATH = "/docs"
 LIVENESS_PATH = "/livez"
 READINESS_PATH = "/readyz"
 METRICS_PATH = "/metrics"
+PROBE_PATHS = frozenset({LIVENESS_PATH, READINESS_PATH, METRICS_PATH})
 
 
 def add_root_path(scope: Scope, root_path: str) -> Scope:

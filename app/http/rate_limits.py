@@ -115,7 +115,7 @@ class RateLimits:
         by others behind the same address. A client without an address (a Unix socket) is never limited.
         """
         if request.client_address:
-            network = _client_network(request.client_address)
+            network = client_network(request.client_address)
             self._charge(request, self._failures, network, "rejected keys", "one address")
 
     def default_status(self) -> RateLimitStatus:
@@ -186,7 +186,7 @@ def _seconds_until_reset(window: Window, now: float) -> int:
     return max(1, math.ceil(window.resets_at - now))
 
 
-def _client_network(address: str) -> str:
+def client_network(address: str) -> str:
     """Return the limited unit: one IPv4 address, or the /64 IPv6 network of one customer."""
     try:
         parsed = ipaddress.ip_address(address)

@@ -10,9 +10,14 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.domain.errors import PostResultsError
 from app.http.headers import parse_bearer, parse_query_string
+from app.http.paths import PROBE_PATHS
 from app.http.responses import BytesResponse, RawHeader, Response
 from app.observability.request_recorder import RequestRecord
 
+REFUSAL = "refusal"
+"""Key in the state of a scope: the TooManyConnections error of a connection above a limit."""
+
+_NO_STATE: Mapping[str, Any] = MappingProxyType({})
 _NO_PATH_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 _STATUSES_WITHOUT_CONTENT = (204, 304)
 _CLOSE_CONNECTION = ((b"connection", b"close"),)
@@ -129,6 +134,17 @@ class HttpRequest(ApiRequest):
     def query(self) -> QueryParams:
         """Parse the parameters of the URL; raises InvalidInput unless they are UTF-8."""
         return parse_query_string(self.scope["query_string"])
+
+    @property
+    def is_probe(self) -> bool:
+        """True for a path that checks this server, and that must respond under any load."""
+        return self.path.removeprefix(self.root_path) in PROBE_PATHS
+
+    def raise_refusal(self) -> None:
+        """Raise TooManyConnections if the connection is above a limit, unless the request is a probe."""
+        refusal = self.scope.get("state", _NO_STATE).get(REFUSAL)
+        if refusal is not None and not self.is_probe:
+            raise refusal
 
     # Response
 

@@ -5,7 +5,12 @@ from typing import NamedTuple, TypeAlias
 
 from starlette.responses import Response as StarletteResponse
 
-from app.domain.errors import InvalidApiKey, MethodNotAllowed, PostResultsError
+from app.domain.errors import (
+    InvalidApiKey,
+    MethodNotAllowed,
+    PostResultsError,
+    ServiceUnavailable,
+)
 
 RawHeader: TypeAlias = tuple[bytes, bytes]
 
@@ -21,8 +26,12 @@ class BytesResponse(NamedTuple):
 Response: TypeAlias = BytesResponse | StarletteResponse
 
 
+class TooManyConnections(ServiceUnavailable):
+    """Error of a connection above a limit, which is closed after the response."""
+
+
 def error_headers(error: PostResultsError) -> list[RawHeader]:
-    """Return the headers that an error has in every API: Retry-After, WWW-Authenticate and Allow."""
+    """Return the headers that an error has in every API, such as Retry-After."""
     headers = []
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
@@ -32,4 +41,6 @@ def error_headers(error: PostResultsError) -> list[RawHeader]:
         )  # required with every 401: RFC 9110, 15.5.2
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allowed.encode()))  # required with every 405: 15.5.6
+    if isinstance(error, TooManyConnections):
+        headers.append((b"connection", b"close"))
     return headers

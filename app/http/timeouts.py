@@ -33,7 +33,7 @@ class RequestTimeouts:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, timeout: timedelta, render: ErrorRenderer
     ) -> None:
-        self.loop = loop
+        self._loop = loop
         self._timeout = timeout
         self._render = render
         self._started_at: dict[HttpRequest, float] = {}
@@ -43,7 +43,7 @@ class RequestTimeouts:
 
     def add(self, request: HttpRequest) -> None:
         """Limit the time of a request that begins now."""
-        self._started_at[request] = self.loop.time()
+        self._started_at[request] = self._loop.time()
         if not self._is_scheduled:
             self._schedule()
 
@@ -56,16 +56,16 @@ class RequestTimeouts:
     def _schedule(self) -> None:
         self._is_scheduled = bool(self._started_at)
         if self._is_scheduled:
-            self.loop.call_later(_SLOW_THRESHOLD.total_seconds(), self._watch_slow)
+            self._loop.call_later(_SLOW_THRESHOLD.total_seconds(), self._watch_slow)
 
     def _watch_slow(self) -> None:
-        latest = self.loop.time() - _SLOW_THRESHOLD.total_seconds()
+        latest = self._loop.time() - _SLOW_THRESHOLD.total_seconds()
         for request, started_at in list(self._started_at.items()):
             if started_at > latest:
                 break  # the others began later
             del self._started_at[request]
             self._watchers[request] = _Watcher(
-                self.loop, request, started_at, self._timeout, self._render
+                self._loop, request, started_at, self._timeout, self._render
             )
         self._schedule()
 

@@ -1,5 +1,7 @@
 """uvicorn WebSocket protocol that closes gracefully, and within a time limit at shutdown."""
 
+from collections.abc import Callable
+
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.protocol import State
@@ -18,7 +20,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     `close_timeout` seconds at most.
     """
 
+    release_connection: Callable[[], None] = staticmethod(lambda: None)
+    """Function that is called when the connection is lost."""
     _is_draining = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.release_connection()
 
     def data_received(self, data: bytes) -> None:
         if not self._is_draining:

@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 
 from app.db.core.database import Database
+from app.db.core.write_slots import write_caller
 from app.db.repositories import api_keys
 from app.domain.api_keys import NewApiKey, Scope, is_usable, is_well_formed, key_digest, make_key
 from app.domain.errors import InvalidApiKey
@@ -64,26 +65,38 @@ class ApiKeyAuthenticator:
         """Expiry time and viewer by key digest, least recently stored first."""
 
     async def authenticate(self, token: str | None, now: datetime) -> Viewer:
-        """Return the viewer of a key; raises InvalidApiKey, which does not reveal why a key is invalid."""
+        """Return the viewer of a key, and set it as the caller of later writes in this task.
+
+        Raises InvalidApiKey, which does not reveal why a key is invalid.
+        """
         if token is None:
             raise InvalidApiKey(
                 "This request needs an API key: send 'Authorization: Bearer <key>'."
             )
+        viewer = self.find_cached(token, now) or await self._find_stored(token, now)
+        write_caller.set(viewer.key_id)
+        return viewer
+
+    async def _find_stored(self, token: str, now: datetime) -> Viewer:
+        if not is_well_formed(token, self._prefix):
+            raise InvalidApiKey(
+                f"The API key is malformed: it is {self._prefix} followed by 32 lower-case hex digits."
+            )
         digest = key_digest(token)
-        cached_until, viewer = self._cache.get(digest, _NOT_CACHED)
+        viewer = await self._look_up(digest, now)
+        self._cache_viewer(digest, viewer)
+        return viewer
+
+    def find_cached(self, token: str, now: datetime) -> Viewer | None:
+        """Return the viewer of a key that was valid within the `cache_ttl`, without a read; else None."""
+        cached_until, viewer = self._cache.get(key_digest(token), _NOT_CACHED)
         if (
             viewer is not None
             and self._monotonic() < cached_until
             and is_usable(expires_at=viewer.expires_at, revoked_at=None, now=now)
         ):
             return viewer
-        if not is_well_formed(token, self._prefix):
-            raise InvalidApiKey(
-                f"The API key is malformed: it is {self._prefix} followed by 32 lower-case hex digits."
-            )
-        viewer = await self._look_up(digest, now)
-        self._cache_viewer(digest, viewer)
-        return viewer
+        return None
 
     async def wait_until_revoked(self, token: str, clock: Clock, check_interval: timedelta) -> None:
         """Return once a valid key is revoked or expired; checked every `check_interval`."""

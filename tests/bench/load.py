@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.bench import linux_processes
 from tests.bench.servers import ContenderProcess
 
-_SCRIPT = Path(__file__).with_name("load.lua")
+LOAD_SCRIPT = Path(__file__).with_name("load.lua")
 _SHUTDOWN_TIMEOUT = 30
 _REQUESTS_PER_CONNECTION = 2
 """Minimum; with fewer requests, the first responses dominate the measurement."""
@@ -83,7 +83,7 @@ def _run_wrk(server: ContenderProcess, query: str, ids: Sequence[object], load: 
         body = str(body_file) if request.body else "-"
         command = ["taskset", "--cpu-list", str(load.cpu), "wrk", "--threads=1", "--timeout=20s"]
         command += [f"--connections={load.connections}", f"--duration={load.seconds}s"]
-        command += [f"--script={_SCRIPT}", server.url, "--"]
+        command += [f"--script={LOAD_SCRIPT}", server.url, "--"]
         command += [request.path, body, str(id_file), server.token or "-"]
         completed = subprocess.run(
             command,

@@ -231,6 +231,7 @@ def build_application(
         cors=Cors(origins) if origins else None,
         default_rate_limit=(rate_limits or make_rate_limits()).default_status,
         is_draining=is_draining,
+        identify_caller=lambda request: request.path,
         timeout=timeout,
         random_bytes=sequential_random_bytes(),
         monotonic=stepping_clock(),

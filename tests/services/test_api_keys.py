@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from app.db.core.database import Database
+from app.db.core.write_slots import write_caller
 from app.domain.errors import InvalidApiKey, ServiceUnavailable
 from app.domain.ids import ApiKeyId
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, revoke_key
@@ -33,6 +34,18 @@ async def test_revoked_key_is_valid_only_until_its_cache_entry_expires(
         clock.seconds += 0.001
     with pytest.raises(InvalidApiKey):
         await keys.authenticate(key.token, NOW)
+
+
+async def test_writes_of_task_have_the_authenticated_key_as_caller(database: Database) -> None:
+    key = await add_api_key(database, await add_workspace(database))
+    authenticator = ApiKeyAuthenticator(database, prefix=KEY_PREFIX, monotonic=lambda: 0)
+    callers = []
+    for _ in range(2):  # read from the database, then from the cache
+        write_caller.set(None)
+        await authenticator.authenticate(key.token, NOW)
+        callers.append(write_caller.get())
+
+    assert callers == [key.id, key.id]
 
 
 async def test_expired_key_is_rejected_even_if_cached(database: Database) -> None:

@@ -19,6 +19,7 @@ from app.db.core.postgresql import connect, redact_values
 from app.db.core.postgresql_batching import MAX_RUNNING, PointReadBatches
 from app.db.core.statements import CompiledStatement, Record
 from app.db.core.write_session import Transaction, suppressed_statement_error
+from app.db.core.write_slots import WriteSlots
 
 T = TypeVar("T")
 
@@ -52,6 +53,7 @@ class PostgreSQLDriver:
         self._size = size
         self._timeout = timeout.total_seconds()
         self._max_idle = max_idle
+        self._write_slots = WriteSlots(size, timeout)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pools: _Pools | None = None
 
@@ -76,6 +78,10 @@ class PostgreSQLDriver:
         Repeats all of it after a serialization failure or a deadlock. Raises errors of asyncpg, or
         TimeoutError if no connection is free in time.
         """
+        async with self._write_slots.hold():
+            return await self._write(work)
+
+    async def _write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         pool = self._get_pools().main
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(_is_retryable),

@@ -18,8 +18,12 @@ from app.db.core.sqlite_read_driver import STEPS_PER_CHECK, Budget
 from app.db.core.statements import CompiledStatement, Record
 from app.db.core.write_lock import WriteLock
 from app.db.core.write_session import Transaction, suppressed_statement_error
+from app.db.core.write_slots import WriteSlots
 
 T = TypeVar("T")
+
+_MAX_SUBMITTED = 2
+"""Transactions in the thread: the running one, and one that follows without a wait for the event loop."""
 
 
 class SQLiteWriteDriver:
@@ -30,6 +34,7 @@ class SQLiteWriteDriver:
         self._uri = f"{file.absolute().as_uri()}?mode=rw"
         self._write_lock = write_lock
         self._timeout = timeout
+        self._slots = WriteSlots(_MAX_SUBMITTED, timeout)
         self._executor: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
         self._is_closing = False
@@ -47,6 +52,10 @@ class SQLiteWriteDriver:
             raise RuntimeError(
                 "write() was called inside a write, which it would wait for"
             ) from None
+        async with self._slots.hold():
+            return await self._write(work)
+
+    async def _write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         if self._is_closing:
             raise TimeoutError
         if self._executor is None:

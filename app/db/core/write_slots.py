@@ -1,0 +1,57 @@
+"""Limits concurrent write transactions, and starts waiting ones in rotation of their callers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+
+from app.domain.rotation import Rotation
+
+write_caller: ContextVar[Hashable] = ContextVar("write_caller", default=None)
+"""Caller of the writes of a task: an API key, or None for the service itself.
+
+Otherwise a caller with hundreds of connections would make the writes of others wait for all of its own.
+"""
+
+
+class WriteSlots:
+    """Slots for the write transactions of a process."""
+
+    def __init__(self, count: int, timeout: timedelta) -> None:
+        """Create free slots; `timeout` limits the wait for one."""
+        self._free = count
+        self._timeout = timeout.total_seconds()
+        self._waiting: Rotation[asyncio.Future[None]] = Rotation()
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[None]:
+        """Hold a slot during the context; raises TimeoutError if none became free in time."""
+        if self._free:
+            self._free -= 1
+        else:
+            await self._wait()
+        try:
+            yield
+        finally:
+            self._release()
+
+    async def _wait(self) -> None:
+        slot = asyncio.get_running_loop().create_future()
+        self._waiting.append(write_caller.get(), slot)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await slot
+        except BaseException:
+            if slot.done() and not slot.cancelled():  # it was assigned at the same time
+                self._release()
+            raise
+
+    def _release(self) -> None:
+        """Assign a slot to the next write that still waits."""
+        while self._waiting:
+            slot = self._waiting.pop()
+            if not slot.done():
+                slot.set_result(None)
+                return
+        self._free += 1

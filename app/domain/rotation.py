@@ -1,0 +1,33 @@
+"""Queue that takes items of its callers in rotation."""
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Rotation(Generic[Item]):
+    """Queue with one item of each caller before the second of any; those of one caller stay in order."""
+
+    def __init__(self) -> None:
+        self._items: OrderedDict[Hashable, deque[Item]] = OrderedDict()
+        """Items of each caller that has any; the first caller is the next."""
+
+    def __bool__(self) -> bool:
+        return bool(self._items)
+
+    def count(self, caller: Hashable) -> int:
+        """Return the number of items of one caller."""
+        return len(self._items.get(caller, ()))
+
+    def append(self, caller: Hashable, item: Item) -> None:
+        self._items.setdefault(caller, deque()).append(item)
+
+    def pop(self) -> Item:
+        """Remove and return the next item; raises KeyError if there is none."""
+        caller, items = self._items.popitem(last=False)
+        item = items.popleft()
+        if items:
+            self._items[caller] = items  # after all other callers
+        return item

@@ -1,0 +1,78 @@
+"""Delays requests while the event loop is busy, and starts them in rotation of their callers."""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from datetime import timedelta
+from typing import TypeAlias
+
+from app.domain.errors import ServiceUnavailable
+from app.domain.rotation import Rotation
+from app.http.request import HttpRequest
+
+_ITERATION_BUDGET = timedelta(milliseconds=10)
+"""Age of an iteration of the event loop from which requests are delayed: the time of about 50 short ones."""
+
+_MAX_WAITING = 20_000
+"""Delayed requests of one caller: more than it has connections, as those of closed ones count too."""
+
+_RETRY_AFTER_SECONDS = 5
+
+IdentifyCaller: TypeAlias = Callable[[HttpRequest], Hashable]
+"""Function that returns whose requests are started in the order of their arrival."""
+
+
+class FairQueue:
+    """Queue of requests of one event loop that have not started, in the order in which they will start.
+
+    An iteration of the event loop runs everything that became ready during the last one. If one caller has
+    hundreds of connections, an iteration would take as long as hundreds of requests. Whatever waits for the
+    database needs several iterations per statement, and new connections are accepted one per iteration.
+    So while requests are delayed, only one starts in each iteration.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, identify_caller: IdentifyCaller) -> None:
+        self._loop = loop
+        self._identify_caller = identify_caller
+        self._delays_from = 0.0
+        """Time from which requests of this iteration are delayed, even if none is yet."""
+        self._is_scheduled = False
+        """True if `_begin_iteration` will run: always while requests are delayed."""
+        self._delayed: Rotation[asyncio.Future[None]] = Rotation()
+
+    async def wait(self, request: HttpRequest, now: float) -> None:
+        """Return when a request that arrived `now` may start, usually immediately.
+
+        `now` is the time of a monotonic clock in seconds. Raises ServiceUnavailable if too many requests
+        of its caller are delayed.
+        """
+        if not self._is_scheduled:
+            self._delays_from = now + _ITERATION_BUDGET.total_seconds()
+            self._schedule()
+        if now < self._delays_from and not self._delayed:
+            return
+        caller = self._identify_caller(request)
+        if self._delayed.count(caller) >= _MAX_WAITING:
+            raise ServiceUnavailable(
+                f"Too many requests are waiting. Try again in {_RETRY_AFTER_SECONDS} s.",
+                retry_after=_RETRY_AFTER_SECONDS,
+            )
+        start = self._loop.create_future()
+        self._delayed.append(caller, start)
+        await start
+
+    def _schedule(self) -> None:
+        self._is_scheduled = True
+        self._loop.call_soon(self._begin_iteration)
+
+    def _begin_iteration(self) -> None:
+        self._is_scheduled = False
+        self._start_next()
+        if self._delayed:
+            self._schedule()
+
+    def _start_next(self) -> None:
+        while self._delayed:
+            start = self._delayed.pop()
+            if not start.done():  # it is done if the server has cancelled the request
+                start.set_result(None)
+                return

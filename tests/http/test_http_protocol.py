@@ -1,0 +1,266 @@
+"""Limits of connections, behind a real server."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any, cast
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from app.domain.errors import ServiceUnavailable
+from app.http.http_protocol import MAX_REFUSED_CONNECTIONS, ConnectionLimits, HttpProtocol
+from app.http.responses import BytesResponse
+from app.http.websocket_protocol import WebSocketProtocol
+from tests.http.asgi import CallRecorder, VirtualTimeLoop, build_application, responding
+
+OK = BytesResponse(b"hello", 200, ())
+TOTAL_MESSAGE = "Too many connections to this server are open. Try again in 5 s."
+ADDRESS_MESSAGE = (
+    "The limit of 2 open connections of one address is reached; close one of them first."
+)
+
+
+def limits(
+    max_total: int = 100, max_per_address: int | None = None, *trusted_proxies: str
+) -> ConnectionLimits:
+    return ConnectionLimits(
+        max_total=max_total, max_per_address=max_per_address, trusted_proxies=trusted_proxies
+    )
+
+
+async def echo_app(scope: Any, receive: Any, send: Any) -> None:
+    """Accept WebSockets until they are closed; answer other requests."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+    else:
+        await build_application(responding(OK), CallRecorder())(scope, receive, send)
+
+
+class LimitedServer:
+    """Server with limits of connections."""
+
+    def __init__(self, port: int, stack: AsyncExitStack) -> None:
+        self._port = port
+        self._stack = stack
+
+    @property
+    def websocket_url(self) -> str:
+        return f"ws://127.0.0.1:{self._port}/"
+
+    async def open(
+        self, source: str = "127.0.0.1"
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect from an address, and wait until the server has accepted the connection."""
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self._port, local_addr=(source, 0)
+        )
+        self._stack.callback(writer.close)
+        return reader, writer
+
+    async def status(self, path: str = "/", source: str = "127.0.0.1") -> int:
+        """Status of a request on a new connection, which is closed then."""
+        return int((await self.response(path, source)).split()[1])
+
+    async def response(self, path: str = "/", source: str = "127.0.0.1") -> bytes:
+        """Whole response to a request on a new connection, which is closed then."""
+        reader, writer = await self.open(source)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        response = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        return response
+
+    async def hold(self, source: str = "127.0.0.1") -> asyncio.StreamWriter:
+        """Connection that stays open after a response."""
+        reader, writer = await self.open(source)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        return writer
+
+    async def wait_for_status(self, status: int) -> None:
+        """Wait until new connections get this status."""
+        async with asyncio.timeout(10):
+            while await self.status() != status:  # noqa: ASYNC110 - there is no event to wait for
+                await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def serve(connection_limits: ConnectionLimits) -> AsyncIterator[LimitedServer]:
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        config = uvicorn.Config(
+            echo_app,
+            http=cast("Any", partial(HttpProtocol, connection_limits)),
+            ws=WebSocketProtocol,
+            lifespan="off",
+            log_config=None,
+            timeout_graceful_shutdown=5,
+        )
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            async with AsyncExitStack() as connections:
+                yield LimitedServer(listener.getsockname()[1], connections)
+        finally:
+            server.should_exit = True
+            await serving
+
+
+async def test_connection_above_limit_gets_503_and_is_closed() -> None:
+    async with serve(limits(1)) as server:
+        held = await server.hold()
+        reader, writer = await server.open()
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+        held.close()
+
+    status_line, *headers = head.split(b"\r\n")
+    assert status_line == b"HTTP/1.1 503 Service Unavailable"
+    assert {b"retry-after: 5", b"connection: close"} <= {*headers}
+    assert TOTAL_MESSAGE.encode() in body
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+async def test_probes_are_answered_above_limit(path: str) -> None:
+    async with serve(limits(1)) as server:
+        await server.hold()
+
+        assert [await server.status("/"), await server.status(path)] == [503, 200]
+
+
+async def test_lost_connection_frees_its_slot() -> None:
+    async with serve(limits(2)) as server:
+        held = [await server.hold() for _ in range(2)]
+        assert await server.status() == 503
+
+        held[0].close()
+
+        await server.wait_for_status(200)
+
+
+async def test_refused_connections_take_no_slot() -> None:
+    async with serve(limits(1)) as server:
+        held = await server.hold()
+        refused = [await server.open() for _ in range(20)]
+        assert await server.status() == 503
+
+        held.close()
+
+        await server.wait_for_status(200)
+        for _, writer in refused:
+            writer.close()
+
+
+async def test_websocket_counts_until_it_is_lost() -> None:
+    async with serve(limits(1)) as server:
+        async with connect(server.websocket_url):
+            assert await server.status() == 503
+
+        await server.wait_for_status(200)
+
+
+async def test_websocket_above_limit_gets_http_503() -> None:
+    async with serve(limits(1)) as server:
+        await server.hold()
+
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(server.websocket_url):
+                pass
+
+    assert refused.value.response.status_code == 503
+    assert refused.value.response.headers["Retry-After"] == "5"
+
+
+async def test_limit_per_address_leaves_other_addresses() -> None:
+    async with serve(limits(100, 2)) as server:
+        for _ in range(2):
+            await server.hold()
+
+        response = await server.response()
+        assert await server.status(source="127.0.0.2") == 200
+
+    assert response.startswith(b"HTTP/1.1 503 ")
+    assert ADDRESS_MESSAGE.encode() in response
+
+
+async def test_too_many_refused_connections_are_closed_without_response() -> None:
+    async with serve(limits(1)) as server:
+        await server.hold()
+        for _ in range(MAX_REFUSED_CONNECTIONS):
+            await server.open()
+
+        try:
+            response = await server.response()
+        except ConnectionResetError:  # if the server was quicker than the request
+            response = b""
+
+    assert response == b""
+
+
+def test_silent_refused_connection_is_closed_after_5_seconds() -> None:
+    async def closing_states() -> list[bool]:
+        connection_limits = limits(1)
+        connection_limits.acquire(None)
+        transport = IdleTransport()
+        config = uvicorn.Config(echo_app, lifespan="off", log_config=None)
+        options = {"config": config, "server_state": ServerState(), "app_state": {}}
+        HttpProtocol(connection_limits, **options).connection_made(transport)
+        states = []
+        for seconds in (4.9, 0.2):
+            await asyncio.sleep(seconds)
+            states.append(transport.is_closing())
+        return states
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        assert runner.run(closing_states()) == [False, True]
+
+
+class IdleTransport(asyncio.Transport):
+    """Transport of a Unix socket whose client sends nothing."""
+
+    _is_closing = False
+
+    def abort(self) -> None:
+        self._is_closing = True
+
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+
+def refusal(acquire: Callable[[str | None], object], address: str | None) -> str:
+    with pytest.raises(ServiceUnavailable) as error:
+        acquire(address)
+    return error.value.message
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["203.0.113.7"] * 3,
+        ["203.0.113.7", "::ffff:203.0.113.7", "203.0.113.7"],
+        ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:1"],
+    ],
+)
+def test_addresses_of_one_client_are_limited_together(addresses: Sequence[str]) -> None:
+    connection_limits = limits(100, 2)
+    first, _ = [connection_limits.acquire(address) for address in addresses[:2]]
+
+    assert refusal(connection_limits.acquire, addresses[2]) == ADDRESS_MESSAGE
+    first()
+    connection_limits.acquire(addresses[2])
+
+
+@pytest.mark.parametrize("address", ["10.0.0.7", "::1", None])
+def test_trusted_proxies_and_unix_sockets_only_count_in_total(address: str | None) -> None:
+    connection_limits = limits(5, 2, "10.0.0.0/8", "::1")
+    for _ in range(5):
+        connection_limits.acquire(address)
+
+    assert refusal(connection_limits.acquire, address) == TOTAL_MESSAGE

@@ -1,0 +1,56 @@
+"""Order of the responses to one client beside many requests of another one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from app.asgi import create_app
+from app.db.core.database import Database
+from tests.clients import UNLIMITED_SETTINGS, client_for
+from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
+
+FLOOD = 300
+"""Requests of the flood; they take many times as long as one iteration of the event loop may."""
+
+
+def unknown_key() -> str:
+    return KEY_PREFIX + uuid4().hex
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("path", ["/v1/me", "/livez"])
+@pytest.mark.parametrize("flood_key", ["valid", "unknown", "missing"])
+async def test_client_does_not_wait_for_all_requests_of_another(
+    database: Database, flood_key: str, path: str
+) -> None:
+    token, other_token = [
+        (await add_api_key(database, await add_workspace(database))).token for _ in range(2)
+    ]
+    tokens: dict[str, Callable[[], str | None]] = {
+        "valid": lambda: other_token,
+        "unknown": unknown_key,
+        "missing": lambda: None,
+    }
+    finished: list[str] = []
+
+    async def send(name: str, response: Awaitable[httpx.Response]) -> int:
+        status = (await response).status_code
+        finished.append(name)
+        return status
+
+    app = create_app(UNLIMITED_SETTINGS, clock=lambda: NOW, database=database)
+    async with app.router.lifespan_context(app), client_for(app, token=token) as client:
+        assert (await client.get("/v1/me")).status_code == 200
+        flood = [
+            send("flood", client.with_token(tokens[flood_key]()).get("/v1/me"))
+            for _ in range(FLOOD)
+        ]
+        sender = client.with_token(None) if path == "/livez" else client
+        *flood_statuses, status = await asyncio.gather(*flood, send("client", sender.get(path)))
+
+    assert status == 200
+    assert set(flood_statuses) == {200 if flood_key == "valid" else 401}
+    assert finished.index("client") < FLOOD / 2
