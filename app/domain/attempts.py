@@ -26,7 +26,7 @@ _MAX_WORKER_LENGTH = 200
 MAX_ATTEMPT_KEY_LENGTH = 255
 _MAX_PLATFORM_POST_ID_LENGTH = 500
 MAX_RETRY_AFTER = timedelta(days=30)
-_MAX_CLOCK_SKEW = timedelta(minutes=5)
+_MAX_CLOCK_SKEW = timedelta(minutes=15)
 """Longest time by which a publisher's clock may be ahead of the server's."""
 
 
@@ -162,12 +162,10 @@ def validate_publication(
         )
     if platform_post_id is not None:
         validate_name(platform_post_id, "platformPostId", max_length=_MAX_PLATFORM_POST_ID_LENGTH)
-    if published_at is not None and published_at > now + _MAX_CLOCK_SKEW:
-        raise InvalidInput("publishedAt is in the future.", argument="publishedAt")
     return Publication(
         platform_post_id=platform_post_id,
         platform_post_url=platform_post_url,
-        published_at=truncate_to_ms(published_at or now),
+        published_at=_reported_time(published_at, now, "publishedAt"),
     )
 
 
@@ -186,6 +184,15 @@ def check_attempt_key(key: str) -> None:
 
 def validate_started_at(started_at: datetime | None, now: datetime) -> datetime:
     """Return the start of an attempt, by default `now`; raises InvalidInput if it is in the future."""
-    if started_at is not None and started_at > now + _MAX_CLOCK_SKEW:
-        raise InvalidInput("startedAt is in the future.", argument="startedAt")
-    return truncate_to_ms(started_at or now)
+    return _reported_time(started_at, now, "startedAt")
+
+
+def _reported_time(reported: datetime | None, now: datetime, argument: str) -> datetime:
+    """Return a publisher's time, or `now` if it is ahead by no more than the skew of its clock."""
+    if reported is not None and reported > now + _MAX_CLOCK_SKEW:
+        minutes = _MAX_CLOCK_SKEW // timedelta(minutes=1)
+        raise InvalidInput(
+            f"{argument} is more than {minutes} minutes in the future. Check the publisher's clock.",
+            argument=argument,
+        )
+    return truncate_to_ms(now if reported is None else min(reported, now))

@@ -65,7 +65,9 @@ class PublicationInput:
         "URL of the post on the platform. A publication needs this or `platformPostId`."
     )
     platform_post_id: str | None = optional("Id of the post on the platform.")
-    published_at: datetime | None = optional("UTC time of the publication; default now.")
+    published_at: datetime | None = optional(
+        "UTC time of the publication; default now. A time up to 15 minutes in the future counts as now."
+    )
 
     def to_publication(self, now: datetime) -> Publication:
         """Validate the values; raises InvalidInput if one is invalid or URL and id are both missing."""
