@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.core.postgresql import acquire_schema_lock, driver_options, postgresql_engine
 from app.db.core.postgresql_batching import compile_point_read
 from app.db.core.postgresql_driver import RETRYABLE_STATES, PostgreSQLDriver
+from app.db.core.postgresql_pooler import MAX_SESSION_AGE, begin_statement, pooled_options
 from app.db.core.sqlite import (
     REFRESH_STATISTICS,
     STATISTICS_INTERVAL,
@@ -160,6 +161,8 @@ class Database:
         self,
         url: str | URL,
         *,
+        pooler: str = "none",
+        direct_url: str | None = None,
         pool_size: int = 5,
         timeout: timedelta = timedelta(seconds=10),
         workspace_filter: WorkspaceFilter = restrict_to_workspace,
@@ -167,9 +170,14 @@ class Database:
         wrap_driver: Callable[[ReadDriver], ReadDriver] | None = None,
         wrap_writer: Callable[[WriteDriver], WriteDriver] | None = None,
     ) -> None:
-        """Create the engines; `wrap_driver` and `wrap_writer` may return drivers that intercept calls."""
+        """Create the engines; `wrap_driver` and `wrap_writer` may return drivers that intercept calls.
+
+        `pooler` is what `url` leads to, as in DATABASE_POOLER. `direct_url` leads to PostgreSQL itself.
+        """
         self._workspace_filter = workspace_filter
         self.url = make_url(url)
+        self.direct_url = make_url(direct_url or url)
+        self.has_pooler = pooler != "none"
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._connection_threads = ConnectionThreads()
         self._restricted_statements: WeakKeyDictionary[Statement, CompiledStatement] = (
@@ -191,14 +199,18 @@ class Database:
         else:
             driver, writer = (
                 PostgreSQLDriver(
-                    driver_options(self.url, timeout, read_only=read_only),
+                    pooled_options(self.url, timeout)
+                    if self.has_pooler
+                    else driver_options(self.url, timeout, read_only=read_only),
                     size=pool_size,
                     timeout=timeout,
+                    begin=begin_statement(timeout) if self.has_pooler else "BEGIN",
+                    max_age=MAX_SESSION_AGE if pooler == "session" else None,
                 )
                 for read_only in (True, False)
             )
-            self.read_engine = postgresql_engine(self.url, timeout, read_only=True)
-            self.write_engine = postgresql_engine(self.url, timeout, read_only=False)
+            self.read_engine = postgresql_engine(self.direct_url, timeout, read_only=True)
+            self.write_engine = postgresql_engine(self.direct_url, timeout, read_only=False)
         self.driver: ReadDriver = driver if wrap_driver is None else wrap_driver(driver)
         self.writer: WriteDriver = writer if wrap_writer is None else wrap_writer(writer)
         dialect = self.read_engine.dialect
@@ -368,6 +380,8 @@ def open_database(settings: Settings) -> Database:
     """Open the database of the settings; close it as an async context manager."""
     return Database(
         settings.database_url,
+        pooler=settings.database_pooler,
+        direct_url=settings.database_direct_url,
         pool_size=settings.database_pool_size,
         timeout=settings.database_timeout,
     )
