@@ -196,11 +196,10 @@ class _Pool:
             rows: Sequence[Record] = await connection.fetch(
                 statement.sql, *arguments, record_class=statement.record_class
             )
-        except asyncpg.PostgresError as error:
-            redact_values(error)
-            self._release(connection)
-            raise
-        except BaseException:  # asyncpg has asked the server to cancel the interrupted statement
+        except BaseException as error:
+            if isinstance(error, asyncpg.PostgresError):
+                redact_values(error)
+            # asyncpg has asked the server to cancel an interrupted statement, or has not sent an invalid one.
             self._start_recovery(connection, "SELECT 1")
             raise
         self._release(connection)

@@ -3,17 +3,20 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
-from sqlalchemy import bindparam, column, func, make_url, select, text
+from sqlalchemy import Integer, bindparam, func, make_url, select, text
+from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
 from app.db.core.database import Database
-from app.db.core.statements import Record, Statement
+from app.db.core.postgresql import connect
+from app.db.core.postgresql_pooler import pooled_options
+from app.db.core.statements import Record, Statement, compile_statement
 from app.db.core.write_session import WriteSession
 from app.db.models import Post
 from app.db.tools.pooler_check import check_pooler
@@ -27,6 +30,7 @@ from tests.db.core.test_postgresql_driver import wait_until_idle
 from tests.factories import add_post, add_workspace
 from tests.graphql.test_tenancy import NO_LIMITS, open_both_clients, tenancy_cases
 from tests.pgbouncer import POOL_SIZE, PgBouncer, run_pgbouncer
+from tests.postgres import local_server
 from tests.services import publishing_calls
 from tests.tcp_proxy import tcp_proxy
 
@@ -318,25 +322,78 @@ async def test_round_trips_are_as_many_as_without_a_pooler(
     assert pooled[2:] == direct[2:] == [1, 4]
 
 
+@asynccontextmanager
+async def pooled_connection(pgbouncer: PgBouncer) -> AsyncIterator[asyncpg.Connection]:
+    connection = await connect(pooled_options(make_url(pgbouncer.url), timedelta(seconds=0.5)))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 @only_in_transaction_mode
-async def test_changed_type_of_a_column_fails_at_most_once(
-    pgbouncer: PgBouncer, empty_database_url: str
-) -> None:
-    statement = Statement(select(column("value")).select_from(text("typed")))
-    other = await asyncpg.connect(
-        make_url(empty_database_url)
-        .set(drivername="postgresql")
-        .render_as_string(hide_password=False)
+async def test_wait_for_a_lock_is_limited_while_the_types_are_read(pgbouncer: PgBouncer) -> None:
+    async with pooled_connection(pgbouncer) as connection, pooled_connection(pgbouncer) as other:
+        await other.execute("BEGIN; LOCK TABLE post")
+        with pytest.raises(asyncpg.QueryCanceledError):
+            await connection.fetch("SELECT id FROM post")
+        await other.execute("ROLLBACK")
+
+        assert await connection.fetch("SELECT id FROM post") == []
+
+
+@only_in_transaction_mode
+async def test_changed_type_of_a_column_fails_only_one_read(pgbouncer: PgBouncer) -> None:
+    select_version = "SELECT version FROM post"
+    async with pgbouncer.database() as database:
+        await add_post(database, await add_workspace(database))
+    async with pooled_connection(pgbouncer) as connection:
+        await connection.execute("BEGIN")
+        stored = await connection.fetch(select_version)
+        await connection.execute("ALTER TABLE post ALTER version TYPE numeric")
+        await connection.execute("SAVEPOINT changed")
+        with pytest.raises(BufferError):
+            await connection.fetch(select_version)
+        await connection.execute("ROLLBACK TO changed")
+
+        assert await connection.fetch(select_version) == stored
+        await connection.execute("ROLLBACK")
+
+
+@only_in_transaction_mode
+async def test_invalid_argument_leaves_no_open_transaction(pgbouncer: PgBouncer) -> None:
+    statement = compile_statement(
+        select(bindparam("number", type_=Integer())),
+        asyncpg_dialect.dialect(),  # type: ignore[no-untyped-call]
     )
-    await other.execute("CREATE TABLE typed AS SELECT 1 AS value")
-    with run_pgbouncer(empty_database_url, pgbouncer.mode) as running:
-        async with running.database() as database:
-            assert await database.all_workspaces.count(statement) == 1
-            await other.execute("ALTER TABLE typed ALTER value TYPE bigint")
-            with pytest.raises(BufferError):
-                await database.all_workspaces.rows(statement)
-            assert await database.all_workspaces.count(statement) == 1
-    await other.close()
+    async with pgbouncer.database() as database:
+        with pytest.raises(asyncpg.DataError):
+            await database.driver.fetch(statement, ["text"])
+        async with reserved_connections(pgbouncer) as others:
+            assert len(others) == POOL_SIZE
+        assert [*(await database.driver.fetch(statement, [1]))[0]] == [1]
+
+
+@pytest.mark.usefixtures("engine")
+async def test_restart_of_postgresql_causes_errors_only_while_it_is_down() -> None:
+    with local_server() as server, run_pgbouncer(server.url, "transaction") as pgbouncer:
+        async with pgbouncer.database(timeout=timedelta(seconds=1)) as database:
+            await database.ping()
+            await asyncio.to_thread(server.stop)
+            with pytest.raises(ServiceUnavailable):
+                await database.ping()
+            await asyncio.to_thread(server.start)
+            async with asyncio.timeout(15):
+                while True:
+                    with suppress(ServiceUnavailable):
+                        await database.ping()
+                        break
+
+            assert await database.write(select_one) == [(1,)]
+
+
+async def select_one(session: WriteSession) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in await session.rows(text("SELECT 1"))]
 
 
 @pytest.mark.parametrize(
