@@ -107,7 +107,7 @@ def _write_configuration(folder: Path, server: URL, url: URL, options: dict[str,
 def _unprivileged_user(server: URL) -> str:
     """Return the owner of the server's socket, which the bundled server shares with no other user."""
     host = str(server.host or server.query["host"])
-    return Path(host).owner() if host.startswith("/") else "nobody"
+    return Path(host).owner() if host.startswith("/") else "daemon"
 
 
 def _wait_until_listening(url: URL) -> None:

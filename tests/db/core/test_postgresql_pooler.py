@@ -23,7 +23,7 @@ from app.db.tools.pooler_check import check_pooler
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WorkspaceId
 from app.services.change_feed import run_change_notifier
-from app.settings import SettingsError, read_settings
+from app.settings import read_settings
 from tests.db.core.intercepting_driver import StubDriver
 from tests.db.core.test_database import MINUTE_LONG_STATEMENT, only_on_postgresql
 from tests.db.core.test_postgresql_driver import wait_until_idle
@@ -394,63 +394,3 @@ async def test_restart_of_postgresql_causes_errors_only_while_it_is_down() -> No
 
 async def select_one(session: WriteSession) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in await session.rows(text("SELECT 1"))]
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {
-            "ignore_startup_parameters": "statement_timeout, lock_timeout,"
-            " default_transaction_read_only, plan_cache_mode"
-        },
-    ],
-    ids=["refuses parameters", "ignores parameters"],
-)
-@pytest.mark.parametrize("mode", ["session", "transaction"])
-async def test_undeclared_pooler_is_refused(
-    database_url: str, mode: str, options: dict[str, str]
-) -> None:
-    with run_pgbouncer(database_url, mode, **options) as pgbouncer:
-        message = (
-            "A connection that must lead to PostgreSQL itself leads to a connection pooler: set"
-            " DATABASE_POOLER to session or transaction if DATABASE_URL is that of a pooler, and"
-            " DATABASE_DIRECT_URL to the URL of PostgreSQL."
-        )
-        for database in (
-            Database(pgbouncer.url),
-            Database(pgbouncer.url, pooler=mode, direct_url=pgbouncer.url),
-        ):
-            async with database:
-                with pytest.raises(SettingsError) as raised:
-                    async with database.read_connection():
-                        pass
-                assert str(raised.value) == message
-        async with Database(pgbouncer.url) as undeclared:
-            with pytest.raises(SettingsError) as raised:
-                await undeclared.ping()
-        assert str(raised.value) == message
-
-
-@only_in_transaction_mode
-async def test_pooler_of_another_database_is_refused(
-    pgbouncer: PgBouncer, empty_database_url: str
-) -> None:
-    async with Database(
-        pgbouncer.url, pooler=pgbouncer.mode, direct_url=empty_database_url
-    ) as database:
-        with pytest.raises(SettingsError) as raised:
-            await check_pooler(database)
-
-    assert str(raised.value) == (
-        "DATABASE_URL and DATABASE_DIRECT_URL must lead to the same database of the same server."
-    )
-
-
-async def test_statement_mode_is_refused(database_url: str) -> None:
-    with run_pgbouncer(database_url, "statement") as pgbouncer:
-        async with Database(pgbouncer.url, pooler="transaction", direct_url=database_url) as pooled:
-            with pytest.raises(ServiceUnavailable) as raised:
-                await check_pooler(pooled)
-
-    assert "not allowed in statement pooling mode" in str(raised.value.__cause__)
