@@ -26,6 +26,7 @@ from app import __version__
 from app.asgi import now_utc
 from app.db.core.database import open_database
 from app.db.migrations import migrate
+from app.db.tools.pooler_check import check_pooler
 from app.demo import load_demo, send_demo_posts
 from app.graphql.engine.executable_schema import create_schema
 from app.graphql.engine.persisted_documents import create_document_store
@@ -245,6 +246,7 @@ async def _bootstrap_database(settings: Settings) -> str | None:
     """Migrate, then load the demo or create the first workspace; return the API key to print, if any."""
     now = now_utc()
     async with open_database(settings) as database:
+        await check_pooler(database)
         await migrate(database, now=now, random_bytes=secrets.token_bytes)
         if settings.demo:
             token = settings.demo_key()

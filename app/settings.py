@@ -51,9 +51,8 @@ def _parse_sqlite_url(rest: str) -> str:
 
 
 def _parse_postgresql_url(rest: str) -> str:
-    scheme = "postgresql+asyncpg://"
     try:
-        parts = urlsplit(scheme + rest)
+        parts = urlsplit(_POSTGRESQL_SCHEME + rest)
         is_complete = parts.path.strip("/") != "" and parts.port != 0
     except ValueError:
         is_complete = False
@@ -72,9 +71,10 @@ def _parse_postgresql_url(rest: str) -> str:
         if name == "ssl" and value not in _SSL_MODES:
             raise _InvalidValue(f"must have as sslmode one of {', '.join(_SSL_MODES)}")
     options = f"?{urlencode(query)}" if query else ""
-    return f"{scheme}{parts.netloc}{parts.path}{options}"
+    return f"{_POSTGRESQL_SCHEME}{parts.netloc}{parts.path}{options}"
 
 
+_POSTGRESQL_SCHEME = "postgresql+asyncpg://"
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
@@ -263,6 +263,18 @@ class Settings:
         _parse_database_url,
         "`sqlite:///file.db` (relative to the working directory; `sqlite:////` is absolute) or"
         " `postgresql://user:password@host/database`.",
+        is_secret=True,
+    )
+    database_pooler: str = _setting(
+        "none",
+        _choice_parser("none", "session", "transaction"),
+        "Mode of the [pooler](operating.md#poolers) of `DATABASE_URL`.",
+    )
+    database_direct_url: str | None = _setting(
+        None,
+        _parse_database_url,
+        "URL of the same database without the pooler, for notifications, migrations and tools. Not set:"
+        " `DATABASE_URL`.",
         is_secret=True,
     )
     host: str = _setting("127.0.0.1", _parse_host, "Address to listen on.")
@@ -463,7 +475,22 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         raise SettingsError(
             f"DEMO_API_KEY must be {settings.api_key_prefix} followed by 32 lower-case hex digits."
         )
+    _check_pooler_settings(settings)
     return settings
+
+
+def _check_pooler_settings(settings: Settings) -> None:
+    url, direct_url = settings.database_url, settings.database_direct_url
+    if direct_url is None:
+        if settings.database_pooler != "none":
+            raise SettingsError(
+                f"DATABASE_POOLER={settings.database_pooler} needs DATABASE_DIRECT_URL, the URL of the same"
+                " database without the pooler, for notifications and migrations."
+            )
+    elif not all(each.startswith(_POSTGRESQL_SCHEME) for each in (url, direct_url)):
+        raise SettingsError(
+            "DATABASE_URL and DATABASE_DIRECT_URL must both start with postgresql://."
+        )
 
 
 def settings_table() -> str:

@@ -1,4 +1,4 @@
-"""TCP proxy in front of PostgreSQL that can silence connections without closing them."""
+"""TCP proxy in front of PostgreSQL that counts round trips, and can silence connections."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,6 +16,9 @@ class TcpProxy:
     url: URL = field(init=False)
     is_silent: bool = False
     """True while the data of connections that are opened now are dropped, too."""
+    round_trips: int = 0
+    """Number of times that the client waited for the server, on all connections."""
+    _client_waits: bool = False
     _connections: set[int] = field(default_factory=set)
     _silenced: set[int] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -58,16 +61,23 @@ class TcpProxy:
             self._silenced.add(connection)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._forward(reader, server_writer, connection))
-                group.create_task(self._forward(server_reader, writer, connection))
+                group.create_task(self._forward(reader, server_writer, connection, is_client=True))
+                group.create_task(self._forward(server_reader, writer, connection, is_client=False))
         finally:
             self._connections.discard(connection)
 
     async def _forward(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        connection: int,
+        *,
+        is_client: bool,
     ) -> None:
         try:
             while data := await reader.read(1 << 16):
+                self.round_trips += is_client and not self._client_waits
+                self._client_waits = is_client
                 if connection not in self._silenced:
                     writer.write(data)
         finally:

@@ -219,6 +219,7 @@ MALFORMED_VALUES = {
     ),
     "SHUTDOWN_TIMEOUT": ("must be a number of seconds from 0 to 3600", ["-1"]),
     "DATABASE_TIMEOUT": ("must be a number of seconds from 5 to 3600", ["4.9"]),
+    "DATABASE_POOLER": ("must be one of none, session, transaction", ["statement", "pgbouncer"]),
     "DATABASE_POOL_SIZE": ("must be a whole number from 1 to 1000", ["0"]),
     "MAX_BODY_BYTES": ("must be a whole number from 1 to 2147483647", ["0"]),
     "TRUSTED_DOCUMENTS": ("must name a file", [","]),
@@ -287,9 +288,35 @@ def test_demo_key_must_have_key_prefix() -> None:
     assert str(caught.value) == ("DEMO_API_KEY must be acme_ followed by 32 lower-case hex digits.")
 
 
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_pooler_needs_direct_url_of_postgresql(mode: str) -> None:
+    pooled = {"DATABASE_URL": "postgresql://pooler/database", "DATABASE_POOLER": mode}
+    settings = read_settings({**pooled, "DATABASE_DIRECT_URL": "postgresql://server/database"})
+    assert settings.database_pooler == mode
+    assert settings.database_url == "postgresql+asyncpg://pooler/database"
+    assert settings.database_direct_url == "postgresql+asyncpg://server/database"
+
+    with pytest.raises(SettingsError) as caught:
+        read_settings(pooled)
+    assert str(caught.value) == (
+        f"DATABASE_POOLER={mode} needs DATABASE_DIRECT_URL, the URL of the same database without the"
+        " pooler, for notifications and migrations."
+    )
+    for url, direct_url in (
+        ("sqlite:///p.db", "postgresql://server/database"),
+        ("postgresql://pooler/database", "sqlite:///p.db"),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            read_settings({**pooled, "DATABASE_URL": url, "DATABASE_DIRECT_URL": direct_url})
+        assert str(caught.value) == (
+            "DATABASE_URL and DATABASE_DIRECT_URL must both start with postgresql://."
+        )
+
+
 def test_repr_has_no_secrets() -> None:
     settings = read_settings(
         {
+            "DATABASE_DIRECT_URL": "postgresql://user:sesame@server/database",
             "DATABASE_URL": "postgresql://user:sesame@host/database",
             "SECRET_KEY": "sesame" * 3,
             "DEMO_API_KEY": "pe_live_" + "5e5a3e" * 5 + "00",

@@ -247,7 +247,7 @@ async def run_change_notifier(database: Database, wake: WakeCallback) -> AsyncIt
         notifier: ChangeNotifier = MemoryChangeNotifier()
     else:
         notifier = PostgreSQLChangeNotifier(
-            driver_options(database.url, database.timeout, read_only=True)
+            driver_options(database.direct_url, database.timeout, read_only=True)
         )
     async with notifier.listen(wake):
         with database.on_commit(notifier.notify):

@@ -14,6 +14,7 @@ import click
 from app import __version__
 from app.db.core.database import Database, open_database
 from app.db.migrations import migrate
+from app.db.tools.pooler_check import check_pooler
 from app.domain.retry_policy import RetryPolicies
 from app.domain.settlement import RetryDecider
 from app.domain.times import Clock
@@ -67,6 +68,7 @@ def describe_worker(settings: Settings) -> str:
 async def _run_worker(settings: Settings, policies: RetryPolicies, now: Clock) -> None:
     with limited_cleanup(CLEANUP_LIMIT) as begin_cleanup, _worker_stats() as stats:
         async with open_database(settings) as database:
+            await check_pooler(database)
             await migrate(database, now=now(), random_bytes=secrets.token_bytes)
             worker = _make_worker(settings, database, policies, stats, now)
             _stop_on_signals(worker.stop)

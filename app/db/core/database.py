@@ -28,6 +28,7 @@ from app.db.core.failures import (
 from app.db.core.postgresql import acquire_schema_lock, driver_options, postgresql_engine
 from app.db.core.postgresql_batching import compile_point_read
 from app.db.core.postgresql_driver import PostgreSQLDriver
+from app.db.core.postgresql_pooler import MAX_SESSION_AGE, begin_statement, pooled_options
 from app.db.core.sqlite import (
     REFRESH_STATISTICS,
     STATISTICS_INTERVAL,
@@ -139,6 +140,8 @@ class Database:
         self,
         url: str | URL,
         *,
+        pooler: str = "none",
+        direct_url: str | None = None,
         pool_size: int = 5,
         timeout: timedelta = timedelta(seconds=10),
         workspace_filter: WorkspaceFilter = restrict_to_workspace,
@@ -146,9 +149,14 @@ class Database:
         wrap_driver: Callable[[ReadDriver], ReadDriver] | None = None,
         wrap_writer: Callable[[WriteDriver], WriteDriver] | None = None,
     ) -> None:
-        """Create the engines; `wrap_driver` and `wrap_writer` may return drivers that intercept calls."""
+        """Create the engines; `wrap_driver` and `wrap_writer` may return drivers that intercept calls.
+
+        `pooler` is what `url` leads to, as in DATABASE_POOLER. `direct_url` leads to PostgreSQL itself.
+        """
         self._workspace_filter = workspace_filter
         self.url = make_url(url)
+        self.direct_url = make_url(direct_url or url)
+        self.has_pooler = pooler != "none"
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._connection_threads = ConnectionThreads()
         self._restricted_statements: WeakKeyDictionary[Statement, CompiledStatement] = (
@@ -170,14 +178,18 @@ class Database:
         else:
             driver, writer = (
                 PostgreSQLDriver(
-                    driver_options(self.url, timeout, read_only=read_only),
+                    pooled_options(self.url, timeout)
+                    if self.has_pooler
+                    else driver_options(self.url, timeout, read_only=read_only),
                     size=pool_size,
                     timeout=timeout,
+                    begin=begin_statement(timeout) if self.has_pooler else "BEGIN",
+                    max_age=MAX_SESSION_AGE if pooler == "session" else None,
                 )
                 for read_only in (True, False)
             )
-            self.read_engine = postgresql_engine(self.url, timeout, read_only=True)
-            self.write_engine = postgresql_engine(self.url, timeout, read_only=False)
+            self.read_engine = postgresql_engine(self.direct_url, timeout, read_only=True)
+            self.write_engine = postgresql_engine(self.direct_url, timeout, read_only=False)
         self.driver: ReadDriver = driver if wrap_driver is None else wrap_driver(driver)
         self.writer: WriteDriver = writer if wrap_writer is None else wrap_writer(writer)
         dialect = self.read_engine.dialect
@@ -252,7 +264,9 @@ class Database:
             try:
                 return await self.writer.write(run)
             except Exception as error:
-                self._record_storage_failure(error)
+                if is_storage_failure(error):
+                    self._record_storage_failure(error)
+                    raise unavailable_error() from error
                 raise
 
     @contextmanager
@@ -327,8 +341,8 @@ class Database:
         try:
             return await self.driver.fetch(statement, arguments)
         except Exception as error:
-            self._record_storage_failure(error)
             if is_unavailable(error):
+                self._record_storage_failure(error)
                 raise unavailable_error() from error
             raise
 
@@ -370,6 +384,8 @@ def open_database(settings: Settings) -> Database:
     """Open the database of the settings; close it as an async context manager."""
     return Database(
         settings.database_url,
+        pooler=settings.database_pooler,
+        direct_url=settings.database_direct_url,
         pool_size=settings.database_pool_size,
         timeout=settings.database_timeout,
     )

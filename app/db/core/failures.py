@@ -13,7 +13,6 @@ _RETRY_AFTER_SECONDS = 2
 
 _UNAVAILABLE_STATES = (
     "08",  # connection lost
-    "25006",  # read only, as a standby
     "28",  # authorization failed
     "3D",  # no such database
     "53",  # out of connections, memory or disk space
@@ -37,7 +36,6 @@ _SQLITE_UNAVAILABLE_ERRORS = (
     "SQLITE_IOERR",
     "SQLITE_FULL",
     "SQLITE_INTERRUPT",
-    "SQLITE_READONLY",
 )
 """Names of https://www.sqlite.org/rescode.html, or their beginnings."""
 
@@ -100,7 +98,10 @@ def is_unavailable(error: Exception) -> bool:
 
 
 def is_storage_failure(error: BaseException) -> bool:
-    """Return whether the disk or the file of the database is the cause, which lasts until it is repaired."""
+    """Return whether the disk or the file of the database is the cause, which lasts until it is repaired.
+
+    True also for a write to a read-only database, which is a mistake of the code in a read.
+    """
     return _storage_advice(error) is not None
 
 

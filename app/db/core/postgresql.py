@@ -12,8 +12,10 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from app.settings import SettingsError
+
 _SCHEMA_LOCK_KEY = 0x706F7374  # "post"; any number that no other program on the server uses
-_ANSWER_MARGIN = timedelta(seconds=1)
+ANSWER_MARGIN = timedelta(seconds=1)
 """Time for the server's answer to arrive after its own limit."""
 
 _TCP_OPTIONS = {
@@ -24,6 +26,14 @@ _TCP_OPTIONS = {
 }
 """Milliseconds without an acknowledgement after which a connection breaks; seconds of silence until the
 first probe of an idle one, seconds between probes, and number of unanswered probes."""
+
+_READ_ONLY_SETTING = "default_transaction_read_only"
+
+_POOLER_MESSAGE = (
+    "A connection that must lead to PostgreSQL itself leads to a connection pooler: set DATABASE_POOLER to"
+    " session or transaction if DATABASE_URL is that of a pooler, and DATABASE_DIRECT_URL to the URL of"
+    " PostgreSQL."
+)
 
 _DATA_EXCEPTION_CLASS = "22"  # SQLSTATE class whose messages quote the offending value
 
@@ -36,7 +46,7 @@ def postgresql_engine(url: URL, timeout: timedelta, *, read_only: bool) -> Async
     engine = create_async_engine(
         url,
         poolclass=NullPool,
-        async_creator=partial(connect, _connect_options(url, timeout, read_only=read_only)),
+        async_creator=partial(connect, _direct_options(url, timeout, read_only=read_only)),
         isolation_level="AUTOCOMMIT" if read_only else "READ COMMITTED",
         hide_parameters=True,  # exceptions are logged, and must not contain user content
     )
@@ -46,34 +56,56 @@ def postgresql_engine(url: URL, timeout: timedelta, *, read_only: bool) -> Async
 
 def driver_options(url: URL, timeout: timedelta, *, read_only: bool) -> dict[str, Any]:
     """Return the arguments of `connect` for connections whose statements have a time limit."""
-    milliseconds = str(timeout // timedelta(milliseconds=1))
-    options = _connect_options(url, timeout, read_only=read_only)
-    limits = {"statement_timeout": milliseconds, "lock_timeout": milliseconds}
+    options = _direct_options(url, timeout, read_only=read_only)
     return {
         **options,
-        "server_settings": {**options["server_settings"], **limits},
+        "server_settings": {**options["server_settings"], **statement_limits(timeout)},
         # Only ends what the server's limits cannot: statements without any answer.
-        "command_timeout": (timeout + _ANSWER_MARGIN).total_seconds(),
+        "command_timeout": (timeout + ANSWER_MARGIN).total_seconds(),
     }
 
 
-def _connect_options(url: URL, timeout: timedelta, *, read_only: bool) -> dict[str, Any]:
-    options = dialect().create_connect_args(url)[1]  # type: ignore[no-untyped-call]
+def statement_limits(timeout: timedelta) -> dict[str, str]:
+    """Return the settings of PostgreSQL that limit a statement."""
+    milliseconds = str(timeout // timedelta(milliseconds=1))
+    return {"statement_timeout": milliseconds, "lock_timeout": milliseconds}
+
+
+def _direct_options(url: URL, timeout: timedelta, *, read_only: bool) -> dict[str, Any]:
+    options = connect_options(url, timeout)
+    settings = {
+        _READ_ONLY_SETTING: "on" if read_only else "off",
+        # The selectivity of a claim depends on its values: it skips between none and almost all rows.
+        "plan_cache_mode": "auto" if read_only else "force_custom_plan",
+    }
+    return {**options, "server_settings": {**options["server_settings"], **settings}}
+
+
+def connect_options(url: URL, timeout: timedelta) -> dict[str, Any]:
+    """Return the arguments of `connect` that every PostgreSQL server and pooler accepts."""
     return {
-        **options,
+        **dialect().create_connect_args(url)[1],  # type: ignore[no-untyped-call]
         "timeout": timeout.total_seconds(),
-        "server_settings": {
-            "application_name": "post-results",
-            "default_transaction_read_only": "on" if read_only else "off",
-            # The selectivity of a claim depends on its values: it skips between none and almost all rows.
-            "plan_cache_mode": "auto" if read_only else "force_custom_plan",
-        },
+        "server_settings": {"application_name": "post-results"},
     }
 
 
 async def connect(options: Mapping[str, Any]) -> asyncpg.Connection:
-    """Open a connection that breaks soon after the network has stopped delivering its packets."""
-    connection = await asyncpg.connect(**options)
+    """Open a connection that breaks soon after the network has stopped delivering its packets.
+
+    Raises SettingsError for a pooler that refuses or ignores the settings of the session.
+    """
+    try:
+        connection = await asyncpg.connect(**options)
+    except asyncpg.ProtocolViolationError as error:
+        if "startup parameter" in str(error):
+            raise SettingsError(_POOLER_MESSAGE) from error
+        raise
+    read_only = options["server_settings"].get(_READ_ONLY_SETTING)
+    # PostgreSQL before version 14 does not report the setting.
+    if read_only and getattr(connection.get_settings(), _READ_ONLY_SETTING, read_only) != read_only:
+        connection.terminate()
+        raise SettingsError(_POOLER_MESSAGE)
     opened: socket.socket = connection._transport.get_extra_info("socket")
     if opened.family != socket.AF_UNIX:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

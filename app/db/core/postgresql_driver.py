@@ -36,6 +36,8 @@ RETRYABLE_STATES = ("40001", "40P01")
 
 _MAX_WRITE_ATTEMPTS = 5
 
+_PLAN_SETTING = "plan_cache_mode"
+
 
 class PostgreSQLDriver:
     """Statements of one database, from several event loops if it is closed in each of them."""
@@ -46,14 +48,21 @@ class PostgreSQLDriver:
         *,
         size: int,
         timeout: timedelta,
+        begin: str = "BEGIN",
         max_idle: timedelta = _MAX_IDLE,
+        max_age: timedelta | None = None,
     ) -> None:
-        """Create a driver; `options` are those of `connect`, `timeout` includes the wait for a connection."""
+        """Create a driver; `options` are those of `connect`, `timeout` includes the wait for a connection.
+
+        `begin` begins a write transaction. Connections are closed at the age `max_age`, after their use.
+        """
         self._options = options
+        self._begin = begin
         self._size = size
         self._timeout = timeout.total_seconds()
         self._max_idle = max_idle
         self._write_slots = WriteSlots(size, timeout)
+        self._max_age = max_age
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pools: _Pools | None = None
 
@@ -91,7 +100,7 @@ class PostgreSQLDriver:
         ):
             with attempt:
                 async with asyncio.timeout(self._timeout):
-                    connection = await pool.begin()
+                    connection = await pool.begin(self._begin)
                 result = await pool.run_transaction(connection, work)
         return result
 
@@ -106,9 +115,10 @@ class PostgreSQLDriver:
         loop = asyncio.get_running_loop()
         if self._pools is None or self._loop is not loop:
             self._loop = loop
-            main = _Pool(self._options, self._size, self._max_idle)
-            batch = _Pool(_batch_options(self._options), MAX_RUNNING, self._max_idle)
-            reserved = _Pool(self._options, _RESERVED_CONNECTIONS, self._max_idle)
+            ages = self._max_idle, self._max_age
+            main = _Pool(self._options, self._size, *ages)
+            batch = _Pool(_batch_options(self._options), MAX_RUNNING, *ages)
+            reserved = _Pool(self._options, _RESERVED_CONNECTIONS, *ages)
             point_reads = PointReadBatches(main.fetch, batch.fetch)
             self._pools = _Pools(main, batch, reserved, point_reads)
         return self._pools
@@ -117,10 +127,13 @@ class PostgreSQLDriver:
 def _batch_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of connections for batches, which use generic plans.
 
-    Otherwise a small batch is planned in each run, because a generic plan assumes ten requests.
+    Otherwise a small batch is planned in each run, because a generic plan assumes ten requests. Connections
+    to a pooler have no settings, and plan each run.
     """
-    settings = {**options["server_settings"], "plan_cache_mode": "force_generic_plan"}
-    return {**options, "server_settings": settings}
+    settings = options["server_settings"]
+    if _PLAN_SETTING not in settings:
+        return dict(options)
+    return {**options, "server_settings": {**settings, _PLAN_SETTING: "force_generic_plan"}}
 
 
 _CONNECTION_ERRORS = (
@@ -148,13 +161,22 @@ class _Pools(NamedTuple):
 class _Pool:
     """LIFO connection pool of bounded size; connections are opened on demand."""
 
-    def __init__(self, options: Mapping[str, Any], size: int, max_idle: timedelta) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        size: int,
+        max_idle: timedelta,
+        max_age: timedelta | None,
+    ) -> None:
         self._options = options
         self._size = size
         self._max_idle = max_idle.total_seconds()
+        self._max_age = max_age
         self._slots = asyncio.Semaphore(size)
         self._idle: list[tuple[float, asyncpg.Connection]] = []
         """Idle connections, each with the time of its release."""
+        self._expired: set[asyncpg.Connection] = set()
+        """Connections in use that are closed at their release."""
         self._recovery_tasks: set[asyncio.Task[None]] = set()
 
     async def fetch(
@@ -180,22 +202,24 @@ class _Pool:
             rows: Sequence[Record] = await connection.fetch(
                 statement.sql, *arguments, record_class=statement.record_class
             )
-        except asyncpg.PostgresError as error:
-            redact_values(error)
-            self._release(connection)
-            raise
-        except BaseException:  # asyncpg has asked the server to cancel the interrupted statement
+        except BaseException as error:
+            if isinstance(error, asyncpg.PostgresError):
+                redact_values(error)
+            # asyncpg has asked the server to cancel an interrupted statement, or has not sent an invalid one.
             self._start_recovery(connection, "SELECT 1")
             raise
         self._release(connection)
         return rows
 
-    async def begin(self) -> asyncpg.Connection:
-        """Acquire a connection and begin a transaction; replaces connections that broke while idle."""
+    async def begin(self, statement: str) -> asyncpg.Connection:
+        """Acquire a connection and begin a transaction by `statement`.
+
+        Replaces connections that broke while idle.
+        """
         for broken_connections in count():
             connection = await self._acquire()
             try:
-                await connection.execute("BEGIN")
+                await connection.execute(statement)
             except BaseException as error:
                 recovery = self._start_recovery(connection, "ROLLBACK")
                 if broken_connections == self._size or not isinstance(error, _CONNECTION_ERRORS):
@@ -240,23 +264,44 @@ class _Pool:
         """Return the connection to the pool only if the server responds; else every use of it would fail."""
         try:
             await connection.execute(statement, timeout=_CANCEL_TIMEOUT.total_seconds())
+            if connection.is_in_transaction():  # begun by messages without a Sync message
+                await connection.execute("ROLLBACK", timeout=_CANCEL_TIMEOUT.total_seconds())
         except Exception:  # noqa: BLE001 - whatever the error, another connection replaces this one
             connection.terminate()
         finally:
             self._release(connection)
 
     def _release(self, connection: asyncpg.Connection) -> None:
-        if not connection.is_closed():
+        if connection in self._expired:
+            self._expired.discard(connection)
+            connection.terminate()
+        elif not connection.is_closed():
             self._idle.append((time.monotonic(), connection))
         self._slots.release()
 
     async def _acquire(self) -> asyncpg.Connection:
         await self._slots.acquire()
         try:
-            return self._take_idle() or await connect(self._options)
+            return self._take_idle() or await self._open()
         except BaseException:
             self._slots.release()
             raise
+
+    async def _open(self) -> asyncpg.Connection:
+        connection = await connect(self._options)
+        if self._max_age is not None:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._max_age.total_seconds(), self._expire, connection)
+        return connection
+
+    def _expire(self, connection: asyncpg.Connection) -> None:
+        """Close a connection now if it is idle, otherwise at its release."""
+        idle = [item for item in self._idle if item[1] is not connection]
+        if len(idle) < len(self._idle):
+            self._idle = idle
+            connection.terminate()
+        elif not connection.is_closed():
+            self._expired.add(connection)
 
     def _take_idle(self) -> asyncpg.Connection | None:
         while self._idle:

@@ -27,6 +27,7 @@ from app.db.core.statements import AnySelect
 from app.db.migrations import check_schema_version
 from app.db.models import Base
 from app.db.tools.invariants import RULES, stream_rows, to_printable
+from app.domain.errors import ServiceUnavailable
 
 MAX_PROBLEMS = 1000
 """The check stops after this many problems: such a database needs its backup, not a longer list."""
@@ -44,8 +45,10 @@ async def find_problems(database: Database) -> list[str]:
     """
     try:
         await check_schema_version(database)
-    except DBAPIError as error:
-        return [f"The check could not begin: {_reason(error)}."]
+    except ServiceUnavailable as error:
+        if not _is_file_damaged(error.__cause__):
+            raise
+        return ["The check could not begin: the file is damaged."]
     problems: list[str] = []
     async with database.snapshot() as connection:
         for subject, check in _checks(database):
@@ -80,11 +83,16 @@ def _checks(database: Database) -> Iterator[tuple[str, Check]]:
 
 def _reason(error: Exception) -> str:
     """Return the first line of the error message."""
+    if _is_file_damaged(error):
+        return "the file is damaged"
     if isinstance(error, DBAPIError):
-        if str(getattr(error.orig, "sqlite_errorname", "")).startswith("SQLITE_CORRUPT"):
-            return "the file is damaged"
         return _first_line(getattr(error.orig, "__cause__", None) or error.orig)
     return _first_line(error)
+
+
+def _is_file_damaged(error: BaseException | None) -> bool:
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    return str(getattr(cause, "sqlite_errorname", "")).startswith("SQLITE_CORRUPT")
 
 
 def _first_line(error: object) -> str:

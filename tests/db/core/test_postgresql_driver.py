@@ -200,6 +200,27 @@ async def test_connection_idle_for_too_long_is_replaced(
         assert len({await fetch_pid(driver) for _ in range(3)}) == connections
 
 
+async def test_connection_at_its_maximum_age_is_closed_after_its_use(
+    database: Database, database_url: str
+) -> None:
+    select_pid_slowly = compile_statement(
+        text("SELECT pg_backend_pid() FROM pg_sleep(0.2)"),
+        asyncpg_dialect.dialect(),  # type: ignore[no-untyped-call]
+    )
+    max_age = timedelta(milliseconds=100)
+    async with open_driver(make_url(database_url), max_age=max_age) as driver:
+        ((in_use,),) = await driver.fetch(select_pid_slowly, [])
+        idle = await fetch_pid(driver)
+        assert idle != in_use
+        assert await fetch_pid(driver) == idle
+        await asyncio.sleep(0.2)
+        async with database.read_engine.connect() as connection:
+            remaining = await connection.scalar(
+                text(f"SELECT count(*) FROM pg_stat_activity WHERE pid IN ({in_use}, {idle})")
+            )
+        assert remaining == 0
+
+
 async def test_unresponsive_connection_fails_only_one_read(database_url: str) -> None:
     async with (
         tcp_proxy(database_url) as proxy,
