@@ -73,16 +73,6 @@ class ApiKeyAuthenticator:
             raise InvalidApiKey(
                 "This request needs an API key: send 'Authorization: Bearer <key>'."
             )
-        viewer = await self._find(token, now)
-        write_caller.set(viewer.key_id)
-        return viewer
-
-    def known_key_id(self, token: str) -> ApiKeyId | None:
-        """Return the id of a key that was valid when it was last used; None if that was long ago."""
-        cached = self._cache.get(key_digest(token))
-        return cached and cached[1].key_id
-
-    async def _find(self, token: str, now: datetime) -> Viewer:
         digest = key_digest(token)
         cached_until, viewer = self._cache.get(digest, _NOT_CACHED)
         if (
@@ -90,6 +80,7 @@ class ApiKeyAuthenticator:
             and self._monotonic() < cached_until
             and is_usable(expires_at=viewer.expires_at, revoked_at=None, now=now)
         ):
+            write_caller.set(viewer.key_id)
             return viewer
         if not is_well_formed(token, self._prefix):
             raise InvalidApiKey(
@@ -97,7 +88,13 @@ class ApiKeyAuthenticator:
             )
         viewer = await self._look_up(digest, now)
         self._cache_viewer(digest, viewer)
+        write_caller.set(viewer.key_id)
         return viewer
+
+    def known_key_id(self, token: str) -> ApiKeyId | None:
+        """Return the id of a key that was valid when it was last used; None if that was long ago."""
+        cached = self._cache.get(key_digest(token))
+        return cached and cached[1].key_id
 
     async def wait_until_revoked(self, token: str, clock: Clock, check_interval: timedelta) -> None:
         """Return once a valid key is revoked or expired; checked every `check_interval`."""
