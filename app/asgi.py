@@ -164,7 +164,7 @@ def create_app(
             cors=Cors(settings.cors_origins) if settings.cors_origins else None,
             default_rate_limit=app_state.rate_limits.default_status,
             is_draining=app_state.drain_event.is_set,
-            identify_caller=partial(_identify_caller, graphql_service.authenticator, clock),
+            identify_caller=partial(_identify_caller, graphql_service.authenticator),
             timeout=settings.request_timeout,
             random_bytes=secrets.token_bytes,
             monotonic=time.monotonic,
@@ -323,18 +323,16 @@ async def _lifespan(
                 await graphql_service.response_cache.close()
 
 
-def _identify_caller(
-    authenticator: ApiKeyAuthenticator, clock: Clock, request: HttpRequest
-) -> Hashable:
-    """Return the API key if it was valid a moment ago, else the address; probes are a caller of their own.
+def _identify_caller(authenticator: ApiKeyAuthenticator, request: HttpRequest) -> Hashable:
+    """Return the API key if it is known, else the address; probes are a caller of their own.
 
     An unknown key counts as its address: otherwise a client could pass for many callers.
     """
     if request.is_probe:
         return request.path
-    viewer = request.token and authenticator.find_cached(request.token, clock())
-    if viewer:
-        return viewer.key_id
+    key_id = request.token and authenticator.known_key_id(request.token)
+    if key_id:
+        return key_id
     return request.client_address and client_network(request.client_address)
 
 

@@ -270,6 +270,7 @@ async def test_metrics_work_without_database(database_url: str) -> None:
     database = Database(database_url, wrap_driver=driver)
     async with database, app_client(database) as client:
         assert await overdue_metrics(client) == "0.0"
+        await wait_for_startup_reads(database)
         driver.before_statement = fail_as_unavailable
         with structlog.testing.capture_logs() as logs:
             assert await overdue_metrics(client) is None

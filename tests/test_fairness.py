@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from uuid import uuid4
 
 import httpx
@@ -41,7 +42,12 @@ async def test_client_does_not_wait_for_all_requests_of_another(
         finished.append(name)
         return status
 
-    app = create_app(UNLIMITED_SETTINGS, clock=lambda: NOW, database=database)
+    app = create_app(
+        UNLIMITED_SETTINGS,
+        clock=lambda: NOW,
+        database=database,
+        api_key_cache_ttl=timedelta(microseconds=1),  # the key is also known after that time
+    )
     async with app.router.lifespan_context(app), client_for(app, token=token) as client:
         assert (await client.get("/v1/me")).status_code == 200
         flood = [

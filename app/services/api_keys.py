@@ -73,30 +73,28 @@ class ApiKeyAuthenticator:
             raise InvalidApiKey(
                 "This request needs an API key: send 'Authorization: Bearer <key>'."
             )
-        viewer = self.find_cached(token, now) or await self._find_stored(token, now)
-        write_caller.set(viewer.key_id)
-        return viewer
-
-    async def _find_stored(self, token: str, now: datetime) -> Viewer:
-        if not is_well_formed(token, self._prefix):
-            raise InvalidApiKey(
-                f"The API key is malformed: it is {self._prefix} followed by 32 lower-case hex digits."
-            )
         digest = key_digest(token)
-        viewer = await self._look_up(digest, now)
-        self._cache_viewer(digest, viewer)
-        return viewer
-
-    def find_cached(self, token: str, now: datetime) -> Viewer | None:
-        """Return the viewer of a key that was valid within the `cache_ttl`, without a read; else None."""
-        cached_until, viewer = self._cache.get(key_digest(token), _NOT_CACHED)
+        cached_until, viewer = self._cache.get(digest, _NOT_CACHED)
         if (
             viewer is not None
             and self._monotonic() < cached_until
             and is_usable(expires_at=viewer.expires_at, revoked_at=None, now=now)
         ):
+            write_caller.set(viewer.key_id)
             return viewer
-        return None
+        if not is_well_formed(token, self._prefix):
+            raise InvalidApiKey(
+                f"The API key is malformed: it is {self._prefix} followed by 32 lower-case hex digits."
+            )
+        viewer = await self._look_up(digest, now)
+        self._cache_viewer(digest, viewer)
+        write_caller.set(viewer.key_id)
+        return viewer
+
+    def known_key_id(self, token: str) -> ApiKeyId | None:
+        """Return the id of a key that was valid when it was last used; None if that was long ago."""
+        cached = self._cache.get(key_digest(token))
+        return cached and cached[1].key_id
 
     async def wait_until_revoked(self, token: str, clock: Clock, check_interval: timedelta) -> None:
         """Return once a valid key is revoked or expired; checked every `check_interval`."""

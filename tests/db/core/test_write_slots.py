@@ -13,7 +13,7 @@ LONG = timedelta(minutes=1)
 
 
 class Writes:
-    """Writes of several callers, each of which ends when it is told to."""
+    """Writes of several callers, each of which ends after `end`."""
 
     def __init__(self, slots: WriteSlots) -> None:
         self._slots = slots
