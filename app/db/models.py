@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from app.db.core.conditions import unindexed
 from app.db.core.types import PortableJson, PortableUuid, StrEnumType, UtcDateTime, enum_check
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
@@ -188,6 +189,8 @@ class Post(Base):
         _partial_index("ix_post_updated_at", "updated_at", "id", where=_NOT_DELETED),
         # Join of destinations with posts that are not deleted; count of all posts.
         _partial_index("uq_post_kept", "id", where=_NOT_DELETED, unique=True),
+        # Totals: posts and destinations that are counted, although the post is deleted.
+        _partial_index("ix_post_deleted", "id", where="deleted_at IS NOT NULL"),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
@@ -260,23 +263,15 @@ class Destination(Base):
         _check("verification_token", "outcome = 'unknown' OR verification_token IS NULL"),
         _check("due_day", "(outcome = 'none') = (due_day IS NULL)"),
         _check("lateness_ms", "(status = 'published') = (lateness_ms IS NOT NULL)"),
-        # Pages of destinations in each order; filters, newest first; statistics by due day. The filter of
-        # posts by platform: that by account is served by the unique constraint.
+        # Pages of destinations in each order; filters, newest first; statistics by due day.
         Index(None, "workspace_id", "account_id", "created_at", "id"),
         Index(None, "workspace_id", "created_at", "id"),
         Index(None, "workspace_id", "due_at", "id"),
         Index(None, "workspace_id", "due_day", "platform", "status", "lateness_ms"),
-        Index(None, "workspace_id", "platform", "post_id"),
         Index(None, "workspace_id", "published_at", "id"),
         Index(None, "workspace_id", "status", "created_at", "id"),
         Index(None, "workspace_id", "updated_at", "id"),
-        # Health of accounts: recent failures and last publication.
-        _partial_index(
-            "ix_destination_account_failed",
-            "account_id",
-            "settled_at",
-            where="error_category IS NOT NULL",
-        ),
+        # Health of accounts: last publication.
         _partial_index(
             "ix_destination_account_published",
             "account_id",
@@ -292,14 +287,6 @@ class Destination(Base):
         _index_of_values("ix_destination_next_retry", "next_retry_at", "id"),
         # Unknown outcomes to verify.
         _index_of_values("ix_destination_verifiable", "verifiable_at", "id"),
-        # Queued and due destinations of accounts.
-        _partial_index(
-            "ix_destination_account_unsettled",
-            "account_id",
-            "status",
-            "claimable_at",
-            where="settled_at IS NULL",
-        ),
         # Expired leases; also the filter by overdue.
         _partial_index(
             "ix_destination_leased", "lease_expires_at", "id", where="lease_token IS NOT NULL"
@@ -310,6 +297,36 @@ class Destination(Base):
             "claimable_at",
             "id",
             where="claimable_at IS NOT NULL",
+        ),
+        # Filter by platform, newest first; totals by platform and status; posts of a platform.
+        Index(
+            "ix_destination_platform",
+            "workspace_id",
+            "platform",
+            "created_at",
+            "id",
+            "status",
+            "post_id",
+        ),
+        # Health of accounts: recent failures.
+        _partial_index(
+            "ix_destination_account_failed",
+            "account_id",
+            "settled_at",
+            "status",
+            "error_code",
+            "error_category",
+            where="error_category IS NOT NULL",
+        ),
+        # Queued and due destinations of accounts; health of accounts.
+        _partial_index(
+            "ix_destination_account_unsettled",
+            "account_id",
+            "status",
+            "claimable_at",
+            "due_at",
+            "post_id",
+            where="settled_at IS NULL",
         ),
     )
 
@@ -351,6 +368,15 @@ ACCOUNT_JOIN = and_(
     Account.workspace_id == Destination.workspace_id, Account.id == Destination.account_id
 )
 """Join conditions of a destination with its post and with its account."""
+
+POST_LOOKUP = and_(
+    Post.workspace_id == Destination.workspace_id, Post.id == unindexed(Destination.post_id)
+)
+ACCOUNT_LOOKUP = and_(
+    Account.workspace_id == Destination.workspace_id,
+    Account.id == unindexed(Destination.account_id),
+)
+"""The same conditions for statements that read destinations first, in the order of one of their indexes."""
 
 
 class Attempt(Base):

@@ -15,9 +15,13 @@ from app.db import migrations
 from app.db.core.database import Database
 from app.db.migrations import NEWEST_VERSION, SchemaMismatch, check_schema_version, migrate
 from app.db.models import ApiKey, Base, Deployment
-from tests.db.all_tables import add_row_in_every_table, all_rows
+from app.db.repositories.posts import PostCriteria, count_posts
+from app.domain.ids import WorkspaceId
+from tests.db.all_tables import WORKSPACE, add_row_in_every_table, all_rows
 from tests.db.migrations.schema import read_schema
 from tests.factories import NOW
+
+RENAME_COLUMN = "ALTER TABLE api_key RENAME COLUMN shown_prefix TO display_prefix"
 
 MIGRATE_SCRIPT = """
 import asyncio, os, sys
@@ -116,12 +120,17 @@ async def test_schema_comparison_includes_checks_predicates_and_foreign_keys(
     assert "uq_destination_workspace_id_post_id_account_id" in definitions
 
 
-async def test_version_0004_is_upgraded_with_all_rows(
-    database: Database, unmigrated_database: Database
+@pytest.mark.parametrize("version", ["0004", "0005"])
+async def test_older_version_is_upgraded_with_all_rows(
+    database: Database, unmigrated_database: Database, version: str
 ) -> None:
     await add_row_in_every_table(database)
     await create_version_0004(unmigrated_database)
     await copy_to_version_0004(database, unmigrated_database)
+    if version == "0005":
+        async with unmigrated_database.schema_transaction() as connection:
+            await connection.execute(text(RENAME_COLUMN))
+        await set_version(unmigrated_database, version)
     with pytest.raises(SchemaMismatch, match="run post-results migrate"):
         await check_schema_version(unmigrated_database)
 
@@ -130,13 +139,16 @@ async def test_version_0004_is_upgraded_with_all_rows(
     await check_schema_version(unmigrated_database)
     assert await read_schema(unmigrated_database) == await read_schema(database)
     assert await all_rows(unmigrated_database) == await all_rows(database)
+    reader = unmigrated_database.reader(WorkspaceId(WORKSPACE))
+    assert await count_posts(reader, PostCriteria(search="grüsse")) == 1
 
 
-async def test_new_database_has_indexes_in_the_order_of_version_0004(
+async def test_new_database_has_indexes_in_the_order_of_an_upgraded_one(
     database: Database, unmigrated_database: Database
 ) -> None:
     """SQLite's planner chooses among equal plans by this order."""
     await create_version_0004(unmigrated_database)
+    await migrate(unmigrated_database, now=NOW, random_bytes=bytes)
 
     if database.is_sqlite:
         assert await sqlite_indexes(database) == await sqlite_indexes(unmigrated_database)
