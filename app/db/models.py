@@ -29,7 +29,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from app.db.core.conditions import unindexed
 from app.db.core.types import PortableJson, PortableUuid, StrEnumType, UtcDateTime, enum_check
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
@@ -368,15 +367,6 @@ ACCOUNT_JOIN = and_(
     Account.workspace_id == Destination.workspace_id, Account.id == Destination.account_id
 )
 """Join conditions of a destination with its post and with its account."""
-
-POST_LOOKUP = and_(
-    Post.workspace_id == Destination.workspace_id, Post.id == unindexed(Destination.post_id)
-)
-ACCOUNT_LOOKUP = and_(
-    Account.workspace_id == Destination.workspace_id,
-    Account.id == unindexed(Destination.account_id),
-)
-"""The same conditions for statements that read destinations first, in the order of one of their indexes."""
 
 
 class Attempt(Base):

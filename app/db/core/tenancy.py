@@ -31,7 +31,7 @@ from sqlalchemy.sql.elements import (
 from sqlalchemy.sql.expression import ColumnClause, FunctionElement
 from sqlalchemy.sql.visitors import ExternallyTraversible, iterate, replacement_traverse
 
-from app.db.core.conditions import any_of, unindexed
+from app.db.core.conditions import any_of
 from app.db.core.statements import AnySelect
 from app.db.core.types import PortableUuid
 from app.domain.ids import WorkspaceId
@@ -174,7 +174,7 @@ _BATCHABLE_CLAUSES = {
 """Parts of a SELECT that consist of elements, and two that do not change its rows."""
 
 _BATCHABLE_ELEMENTS = (
-    *(Table, Column, Label, BindParameter, Null, any_of, unindexed),
+    *(Table, Column, Label, BindParameter, Null, any_of),
     *(BinaryExpression, UnaryExpression, BooleanClauseList, ClauseList, Grouping),
 )
 

@@ -20,7 +20,7 @@ from app.db.core.statements import AnyRow, AnySelect, Statement, decoded_values
 from app.db.core.types import field_names
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import acquire_advisory_lock, write_rows
-from app.db.models import ACCOUNT_JOIN, POST_JOIN, POST_LOOKUP, Account, Destination, Post
+from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, Destination, Post
 from app.domain.accounts import Account as DomainAccount
 from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import CANCELLED
@@ -95,7 +95,7 @@ def _select_activity() -> Statement:
     others = queued.where(
         Destination.claimable_at.is_(None),
         Destination.due_at.is_not(None),
-        exists(Post.id).where(POST_LOOKUP, Post.deleted_at.is_(None)),
+        exists(Post.id).where(POST_JOIN, Post.deleted_at.is_(None)),
     )
     return Statement(
         select(

@@ -38,9 +38,8 @@ from app.db.core.projections import (
 from app.db.core.statements import AnyRow, AnySelect, Record, Statement, column_values
 from app.db.core.types import UtcDateTime
 from app.db.models import (
-    ACCOUNT_LOOKUP,
+    ACCOUNT_JOIN,
     POST_JOIN,
-    POST_LOOKUP,
     Account,
     Destination,
     Post,
@@ -338,7 +337,7 @@ def _select_destinations(projection: Projection, *required_names: str) -> AnySel
     if account is None:
         return select(*columns)
     account_columns = labelled_columns(ACCOUNT_RELATION, ACCOUNT_COLUMNS, account, "id")
-    return select(*columns, *account_columns).select_from(Destination).join(Account, ACCOUNT_LOOKUP)
+    return select(*columns, *account_columns).select_from(Destination).join(Account, ACCOUNT_JOIN)
 
 
 def _exclude_deleted_posts(statement: AnySelect) -> AnySelect:
@@ -347,11 +346,11 @@ def _exclude_deleted_posts(statement: AnySelect) -> AnySelect:
 
 
 def _post_exists(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return the condition that the post is not deleted, for lists. Served by uq_post_kept.
+    """Return the condition that the post is not deleted. Served by the primary key, or uq_post_kept.
 
     Not a join, for which SQLite may read all posts first, once it has statistics.
     """
-    return exists(Post.id).where(POST_LOOKUP, Post.deleted_at.is_(None), *conditions)
+    return exists(Post.id).where(POST_JOIN, Post.deleted_at.is_(None), *conditions)
 
 
 async def count_overdue(reader: AllWorkspacesReader, now: datetime) -> int:

@@ -322,14 +322,14 @@ async def test_expired_leases_are_found_in_the_index_of_leases(analyzed_database
 
 async def test_queries_use_the_expected_indexes(analyzed_database: Database) -> None:
     for group in (
-        _sorted_page_queries(),
-        _null_time_queries(analyzed_database),
+        sorted_page_queries(),
+        null_time_queries(analyzed_database),
         FILTERS,
-        _failure_queries(analyzed_database),
+        failure_queries(analyzed_database),
         TOTALS,
         LOADERS,
         BLOCKED_ACCOUNT_QUERIES,
-        _feed_queries(analyzed_database),
+        feed_queries(analyzed_database),
     ):
         plans = {
             name: await explain_query(analyzed_database, query) - PLAN_ALTERNATIVES.get(name, set())
@@ -363,7 +363,7 @@ async def test_batch_uses_the_indexes_of_the_single_read(analyzed_database: Data
     assert batched == single
 
 
-def _sorted_page_queries() -> dict[str, tuple[Query, set[str]]]:
+def sorted_page_queries() -> dict[str, tuple[Query, set[str]]]:
     """Pages of rows with a time: the first page, and one from the middle."""
     middle = KeysetPosition(NOW - timedelta(days=180), str(UUID(int=2**127)))
     orders: dict[str, tuple[Query, set[str]]] = {}
@@ -381,7 +381,7 @@ def _sorted_page_queries() -> dict[str, tuple[Query, set[str]]]:
     return orders
 
 
-def _null_time_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
+def null_time_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
     """Pages of rows without a time, ordered by id."""
     null_position = KeysetPosition(None, str(UUID(int=2**127)))
     return {
@@ -398,7 +398,7 @@ def _null_time_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
     }
 
 
-def _failure_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
+def failure_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
     """Filters by outcome and failure, and retry candidates; the engines differ."""
     in_order = {"ix_destination_workspace_id_status_created_at_id", POST_BY_ID}
     queries = {
@@ -426,7 +426,7 @@ def _failure_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
     }
 
 
-def _feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
+def feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
     """Reads of the change feed; each page also reads the newest event and the cursor's event."""
 
     def changes_page(after: FeedPosition | None, **filters: Any) -> Query:
