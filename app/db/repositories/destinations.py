@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import partial
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, not_, select
 
 from app.db.core.conditions import (
     any_of,
@@ -17,7 +17,7 @@ from app.db.core.conditions import (
     time_range_conditions,
     without_indexes,
 )
-from app.db.core.database import AllWorkspacesReader, Reader
+from app.db.core.database import Reader
 from app.db.core.paging import (
     Direction,
     Order,
@@ -43,9 +43,9 @@ from app.db.models import (
     Account,
     Destination,
     Post,
-    Workspace,
 )
 from app.db.repositories.accounts import ACCOUNT_COLUMNS
+from app.db.repositories.overdue import find_overdue, is_overdue
 from app.db.repositories.posts import POST_COLUMNS
 from app.domain.destinations import (
     OUTCOMES_BY_STATUS,
@@ -111,23 +111,6 @@ class DestinationCriteria:
     overdue: bool | None = None
 
 
-def _is_overdue(cutoff: ColumnElement[datetime]) -> ColumnElement[bool]:
-    """Return `domain.destinations.is_overdue` in SQL. Served by ix_destination_claimable and _leased."""
-    return or_(
-        and_(
-            Destination.claimable_at.is_not(None),
-            Destination.claimable_at <= cutoff,
-            Destination.round_started_at.is_not(None),
-            Destination.round_started_at <= cutoff,
-        ),
-        and_(
-            Destination.lease_token.is_not(None),
-            Destination.started_at.is_not(None),
-            Destination.lease_expires_at <= cutoff,
-        ),
-    )
-
-
 _HAS_FAILED = and_(
     Destination.error_category.is_not(None), Destination.status == DestinationStatus.FAILED
 )
@@ -151,8 +134,9 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     **time_range_conditions(
         published=Destination.published_at, next_retry=Destination.next_retry_at
     ),
-    "overdue": _is_overdue(bindparam("overdue", type_=UtcDateTime())),
-    "not_overdue": not_(_is_overdue(bindparam("not_overdue", type_=UtcDateTime()))),
+    "found": any_of(Destination.id, "found"),
+    "overdue": is_overdue(bindparam("overdue", type_=UtcDateTime())),
+    "not_overdue": not_(is_overdue(bindparam("not_overdue", type_=UtcDateTime()))),
 }
 """Condition of each filter, under the name of its parameter."""
 
@@ -254,6 +238,8 @@ async def destinations_page(
     """Return one page in the order of the index on the sort column; `now` decides what is overdue."""
     order = Order(getattr(Destination, order_field.value), Destination.id, direction)
     values = _filter_values(criteria, now)
+    if criteria.overdue and reader.is_sqlite:
+        values |= await find_overdue(reader, now)
     build_statement = partial(_select_page, projection, tuple(values), order)
     return await read_page(reader, build_statement, values, order, request)
 
@@ -265,7 +251,7 @@ def _select_page(
     statement = _select_destinations(projection, order.column.key).where(
         _post_exists(), *_conditions(filters)
     )
-    return slice_statement(statement, order, page_slice)
+    return slice_statement(statement, order, page_slice, selects_few="found" in filters)
 
 
 async def retry_candidates(
@@ -351,28 +337,6 @@ def _post_exists(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     Not a join, for which SQLite may read all posts first, once it has statistics.
     """
     return exists(Post.id).where(POST_JOIN, Post.deleted_at.is_(None), *conditions)
-
-
-async def count_overdue(reader: AllWorkspacesReader, now: datetime) -> int:
-    """Count overdue destinations in all workspaces, by one index lookup for each workspace."""
-    row = await reader.first(_COUNT_OVERDUE, cutoff=now - OVERDUE_AFTER)
-    return int(row[0] or 0) if row else 0
-
-
-_COUNT_OVERDUE = Statement(
-    select(
-        func.sum(
-            select(func.count())
-            .select_from(Destination)
-            .where(
-                Destination.workspace_id == Workspace.id,
-                _is_overdue(bindparam("cutoff", type_=UtcDateTime())),
-            )
-            .correlate(Workspace)
-            .scalar_subquery()
-        )
-    ).select_from(Workspace)
-)
 
 
 def _statuses_for_outcomes(outcomes: Sequence[Outcome]) -> Sequence[DestinationStatus]:

@@ -177,7 +177,7 @@ def _select_page(
 ) -> Statement:
     conditions = (_CONDITIONS[name] for name in filters)
     statement = _select_not_deleted(projection, order.column.key).where(*conditions)
-    return slice_statement(statement, order, page_slice)
+    return slice_statement(statement, order, page_slice, selects_few="found" in filters)
 
 
 async def count_posts(reader: Reader, criteria: PostCriteria, limit: int | None = None) -> int:

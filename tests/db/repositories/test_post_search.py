@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 
 from app.db.core.database import Database
 from app.db.core.paging import Direction, PageRequest
@@ -23,6 +23,7 @@ from app.db.repositories.posts import PostCriteria, PostOrderField, count_posts,
 from app.domain.ids import WorkspaceId
 from app.domain.posts import search_text
 from app.domain.validation.text import fold_for_search
+from tests.db.core.test_database import only_on_postgresql
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
 from tests.recording_driver import record_statements
 
@@ -213,3 +214,16 @@ async def test_numbers_in_the_index_are_read_for_one_workspace(database: Databas
 
     rows = await database.reader(workspace).rows(Statement(select(POST_SEARCH_KEY.c.post_id)))
     assert [row.post_id for row in rows] == [own.id]
+
+
+@only_on_postgresql
+async def test_postgresql_has_the_index_if_it_has_the_extension(database: Database) -> None:
+    async with database.read_connection() as connection:
+        is_available = await connection.scalar(
+            text("SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_trgm'")
+        )
+        is_created = await connection.scalar(
+            text("SELECT count(*) FROM pg_indexes WHERE indexname = 'ix_post_search'")
+        )
+
+    assert is_created == is_available
