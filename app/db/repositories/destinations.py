@@ -140,6 +140,12 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
 }
 """Condition of each filter, under the name of its parameter."""
 
+_PAGE_CONDITIONS: Mapping[str, ColumnElement[bool]] = {
+    **_CONDITIONS,
+    # Few overdue destinations are found before, and many are soon found in the order of the page.
+    "overdue": without_indexes(_CONDITIONS["overdue"], Destination.__table__),
+}
+
 
 async def destinations_by_id(
     reader: Reader, ids: Sequence[DestinationId], projection: Projection = ALL_COLUMNS
@@ -248,8 +254,9 @@ async def destinations_page(
 def _select_page(
     projection: Projection, filters: tuple[str, ...], order: Order, page_slice: PageSlice
 ) -> Statement:
+    conditions = (_PAGE_CONDITIONS[name] for name in filters)
     statement = _select_destinations(projection, order.column.key).where(
-        _post_exists(), *_conditions(filters)
+        _post_exists(), *conditions
     )
     return slice_statement(statement, order, page_slice, selects_few="found" in filters)
 
