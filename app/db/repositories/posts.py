@@ -15,7 +15,6 @@ from app.db.core.conditions import (
     filter_conditions,
     filter_params,
     time_range_conditions,
-    unindexed,
 )
 from app.db.core.database import Reader
 from app.db.core.paging import (
@@ -92,7 +91,7 @@ class PostCriteria:
 
 
 def _has_destination(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return EXISTS for the post. Served by the unique key of post and account."""
+    """Return EXISTS for the post. Served by the unique key of post and account, or the index on platform."""
     return exists().where(POST_JOIN, condition)
 
 
@@ -104,14 +103,12 @@ def _is_post_of(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return Post.id.in_(select(Destination.post_id).where(condition))
 
 
+_DESTINATION_CONDITIONS = filter_conditions(
+    platform=Destination.platform, account_id=Destination.account_id
+)
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     **filter_conditions(status=Post.status),
-    **{
-        name: _has_destination(condition)
-        for name, condition in filter_conditions(
-            platform=unindexed(Destination.platform), account_id=Destination.account_id
-        ).items()
-    },
+    **{name: _has_destination(condition) for name, condition in _DESTINATION_CONDITIONS.items()},
     **time_range_conditions(
         created=Post.created_at,
         scheduled=Post.scheduled_for,
@@ -125,12 +122,7 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
 
 _COUNT_CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     **_CONDITIONS,
-    **{
-        name: _is_post_of(condition)
-        for name, condition in filter_conditions(
-            platform=Destination.platform, account_id=Destination.account_id
-        ).items()
-    },
+    **{name: _is_post_of(condition) for name, condition in _DESTINATION_CONDITIONS.items()},
 }
 
 

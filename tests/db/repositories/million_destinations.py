@@ -21,13 +21,14 @@ _STATISTICS = {
         "ix_destination_error_code": "76460 76460 7646 1 1",
         "ix_destination_leased": "27635 27635 27635 1",
         "ix_destination_next_retry": "26248 26248 6 1",
-        "ix_destination_platform": "1000200 1000200 125025 2 1 1 1",
+        "ix_destination_platform": "1000200 1000200 125025 2 1 1",
         "ix_destination_workspace_id_account_id_created_at_id": "1000200 1000200 3334 1 1",
         "ix_destination_workspace_id_created_at_id": "1000200 1000200 3 1",
         "ix_destination_workspace_id_due_at_id": "1000200 1000200 18 1",
         "ix_destination_workspace_id_due_day_platform_status_lateness_ms": (
             "1000200 1000200 6759 845 423 2"
         ),
+        "ix_destination_workspace_id_platform_post_id": "1000200 1000200 125025 2",
         "ix_destination_workspace_id_published_at_id": "1000200 1000200 2 1",
         "ix_destination_workspace_id_status_created_at_id": "1000200 1000200 250050 3 1",
         "ix_destination_workspace_id_updated_at_id": "1000200 1000200 1 1",

@@ -114,7 +114,7 @@ FILTERS: dict[str, tuple[Query, set[str]]] = {
     "posts, reference": (posts_page_query(reference="reference-10"), {"ix_post_reference"}),
     "posts, platform": (
         posts_page_query(platform=["platform-1"]),
-        {"ix_post_created_at", UNIQUE_DESTINATION_INDEX},
+        {"ix_post_created_at", "ix_destination_workspace_id_platform_post_id"},
     ),
     "posts, account": (
         posts_page_query(account_id=[3]),
@@ -194,7 +194,10 @@ LOADERS: dict[str, tuple[Query, set[str]]] = {
 }
 
 
-DESTINATIONS_OF_DELETED_POSTS = {UNIQUE_DESTINATION_INDEX, "ix_destination_platform"}
+DESTINATIONS_OF_DELETED_POSTS = {
+    UNIQUE_DESTINATION_INDEX,
+    "ix_destination_workspace_id_platform_post_id",
+}
 PLAN_ALTERNATIVES = {
     "attempts_by_destination_id": {"sort"},
     "destinations, status": DESTINATIONS_OF_DELETED_POSTS,

@@ -8,12 +8,11 @@ revision = "0006"
 down_revision = "0005"
 
 _STATEMENTS = (
-    "DROP INDEX ix_destination_workspace_id_platform_post_id",
     "DROP INDEX ix_destination_account_failed",
     "DROP INDEX ix_destination_account_unsettled",
     "CREATE INDEX ix_post_deleted ON post (workspace_id, id) WHERE deleted_at IS NOT NULL",
     "CREATE INDEX ix_destination_platform"
-    " ON destination (workspace_id, platform, created_at, id, status, post_id)",
+    " ON destination (workspace_id, platform, created_at, id, status)",
     "CREATE INDEX ix_destination_account_failed"
     " ON destination (workspace_id, account_id, settled_at, status, error_code, error_category)"
     " WHERE error_category IS NOT NULL",
