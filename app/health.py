@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.db.core.database import Database
 from app.db.core.failures import describe_failure, is_storage_failure
-from app.db.repositories.destinations import count_overdue
+from app.db.repositories.overdue import count_overdue
 from app.domain.errors import ServiceUnavailable
 from app.domain.times import Clock
 from app.http.paths import LIVENESS_PATH, METRICS_PATH, READINESS_PATH

@@ -188,6 +188,8 @@ class Post(Base):
         _partial_index("ix_post_updated_at", "updated_at", "id", where=_NOT_DELETED),
         # Join of destinations with posts that are not deleted; count of all posts.
         _partial_index("uq_post_kept", "id", where=_NOT_DELETED, unique=True),
+        # Totals: posts and destinations that are counted, although the post is deleted.
+        _partial_index("ix_post_deleted", "id", where="deleted_at IS NOT NULL"),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
@@ -270,13 +272,7 @@ class Destination(Base):
         Index(None, "workspace_id", "published_at", "id"),
         Index(None, "workspace_id", "status", "created_at", "id"),
         Index(None, "workspace_id", "updated_at", "id"),
-        # Health of accounts: recent failures and last publication.
-        _partial_index(
-            "ix_destination_account_failed",
-            "account_id",
-            "settled_at",
-            where="error_category IS NOT NULL",
-        ),
+        # Health of accounts: last publication.
         _partial_index(
             "ix_destination_account_published",
             "account_id",
@@ -292,14 +288,6 @@ class Destination(Base):
         _index_of_values("ix_destination_next_retry", "next_retry_at", "id"),
         # Unknown outcomes to verify.
         _index_of_values("ix_destination_verifiable", "verifiable_at", "id"),
-        # Queued and due destinations of accounts.
-        _partial_index(
-            "ix_destination_account_unsettled",
-            "account_id",
-            "status",
-            "claimable_at",
-            where="settled_at IS NULL",
-        ),
         # Expired leases; also the filter by overdue.
         _partial_index(
             "ix_destination_leased", "lease_expires_at", "id", where="lease_token IS NOT NULL"
@@ -310,6 +298,29 @@ class Destination(Base):
             "claimable_at",
             "id",
             where="claimable_at IS NOT NULL",
+        ),
+        # Filter by platform, newest first; totals by platform and status. Without post_id: SQLite without
+        # statistics would read it for posts, because it covers more statements than their own indexes.
+        Index("ix_destination_platform", "workspace_id", "platform", "created_at", "id", "status"),
+        # Health of accounts: recent failures.
+        _partial_index(
+            "ix_destination_account_failed",
+            "account_id",
+            "settled_at",
+            "status",
+            "error_code",
+            "error_category",
+            where="error_category IS NOT NULL",
+        ),
+        # Queued and due destinations of accounts; health of accounts.
+        _partial_index(
+            "ix_destination_account_unsettled",
+            "account_id",
+            "status",
+            "claimable_at",
+            "due_at",
+            "post_id",
+            where="settled_at IS NULL",
         ),
     )
 

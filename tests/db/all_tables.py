@@ -46,6 +46,7 @@ KEY = UUID(int=0xB)
 POST = UUID(int=0xC)
 PUBLISHED = UUID(int=0xD1)
 FAILED = UUID(int=0xD2)
+RETRYING = UUID(int=0xD3)
 WEBHOOK = UUID(int=0xE)
 DELIVERY = UUID(int=0xF)
 
@@ -80,7 +81,7 @@ async def add_row_in_every_table(database: Database) -> Ids:
         ids.workspace,
         dict(zip(accounts, [published(), failed(), waiting_for_retry(), unknown()], strict=True)),
         id=POST,
-        destination_ids=[PUBLISHED, FAILED],
+        destination_ids=[PUBLISHED, FAILED, RETRYING],
         content="GRÜẞE",
         platform_content={"x": {"content": "kürzer", "settings": {"b": 1, "a": [None, 1.5]}}},
         media_ids=["m1"],

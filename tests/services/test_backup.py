@@ -9,9 +9,11 @@ from sqlalchemy import text
 
 from app.db.core.database import Database
 from app.db.migrations import SchemaMismatch
+from app.db.repositories.posts import PostCriteria, count_posts
 from app.db.tools.integrity import find_problems
+from app.domain.ids import WorkspaceId
 from app.services.backup import BackupError, backup, restore
-from tests.db.all_tables import Ids, add_event, add_row_in_every_table, all_rows
+from tests.db.all_tables import WORKSPACE, Ids, add_event, add_row_in_every_table, all_rows
 from tests.factories import NOW, add_post, add_workspace, queued
 
 
@@ -36,6 +38,8 @@ async def test_restored_backup_has_identical_rows(
 
     assert restored == backed_up
     assert await all_rows(empty_database) == await all_rows(database)
+    reader = empty_database.reader(WorkspaceId(WORKSPACE))
+    assert await count_posts(reader, PostCriteria(search="grüsse")) == 1
 
 
 async def test_backup_is_one_private_file_that_a_server_can_use(

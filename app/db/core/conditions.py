@@ -8,19 +8,23 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from sqlalchemy import ARRAY, Boolean, ColumnElement, Dialect, String, bindparam
+from sqlalchemy import ARRAY, Boolean, Column, ColumnElement, Dialect, String, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql import FromClause
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.visitors import replacement_traverse
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 LIKE_ESCAPE = "/"
+
+AnyColumn: TypeAlias = InstrumentedAttribute[Any] | ColumnElement[Any]
 
 
 class any_of(FunctionElement[bool]):  # noqa: N801 - reads like SQL
@@ -32,7 +36,7 @@ class any_of(FunctionElement[bool]):  # noqa: N801 - reads like SQL
     type = Boolean()
     inherit_cache = True
 
-    def __init__(self, column: InstrumentedAttribute[Any], parameter: str) -> None:
+    def __init__(self, column: AnyColumn, parameter: str) -> None:
         super().__init__(column, bindparam(parameter, type_=_ValueList(column.type)))
         self.column = column
         self.parameter = parameter
@@ -42,7 +46,31 @@ class any_of(FunctionElement[bool]):  # noqa: N801 - reads like SQL
         return self
 
 
-def filter_conditions(**columns: InstrumentedAttribute[Any]) -> dict[str, ColumnElement[bool]]:
+class unindexed(FunctionElement[Any]):  # noqa: N801 - reads like SQL
+    """Column whose comparison no index of SQLite serves; on PostgreSQL the column itself.
+
+    SQLite joins two tables in the only order that an index serves. So a join with it fixes the order,
+    whatever statistics an operator collects by ANALYZE.
+    """
+
+    inherit_cache = True
+
+    def __init__(self, column: AnyColumn) -> None:
+        super().__init__(column)
+        self.type = column.type
+
+
+def without_indexes(condition: ColumnElement[bool], table: FromClause) -> ColumnElement[bool]:
+    """Return a condition with every column of a table as `unindexed`."""
+
+    def replace_column(element: Any, **_: Any) -> "unindexed | None":
+        is_replaced = isinstance(element, Column) and element.table is table
+        return unindexed(element) if is_replaced else None
+
+    return replacement_traverse(condition, {}, replace_column)
+
+
+def filter_conditions(**columns: AnyColumn) -> dict[str, ColumnElement[bool]]:
     """Return two conditions for each column, by parameter name.
 
     `filter_conditions(status=Post.status)` has `status` for any number of values and `one_status` for one.
@@ -121,3 +149,14 @@ def _compile_any_array(element: "any_of", compiler: SQLCompiler, **options: Any)
 def _compile_any_json(element: "any_of", compiler: SQLCompiler, **options: Any) -> str:
     column, values = (compiler.process(clause, **options) for clause in element.clauses)
     return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - compiled parts
+
+
+@compiles(unindexed)
+def _compile_column(element: "unindexed", compiler: SQLCompiler, **options: Any) -> str:
+    (column,) = element.clauses
+    return compiler.process(column, **options)
+
+
+@compiles(unindexed, "sqlite")
+def _compile_unary_plus(element: "unindexed", compiler: SQLCompiler, **options: Any) -> str:
+    return f"+{_compile_column(element, compiler, **options)}"

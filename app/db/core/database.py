@@ -89,6 +89,10 @@ class Reader(_StatementReader):
         self._database = database
         self._fetch = fetch
 
+    @property
+    def is_sqlite(self) -> bool:
+        return self._database.is_sqlite
+
     async def rows(self, statement: Statement, **values: object) -> Sequence[Record]:
         compiled = self._database.compile_restricted(statement)
         values[_WORKSPACE_PARAM] = self._workspace_id
@@ -331,6 +335,8 @@ class Database:
     def _compile_restricted(self, statement: Statement) -> CompiledStatement:
         restricted = self._workspace_filter(statement.select, bindparam(_WORKSPACE_PARAM))
         dialect = self.read_engine.dialect
+        if statement.counts_rows:
+            restricted = select(func.count()).select_from(restricted.subquery())
         if statement.point_key is None or self.is_sqlite:
             return compile_statement(restricted, dialect)
         return compile_point_read(restricted, _WORKSPACE_PARAM, statement.point_key, dialect)

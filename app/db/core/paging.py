@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
+from app.db.core.conditions import unindexed
 from app.db.core.database import Reader
 from app.db.core.statements import AnySelect, Statement
 from app.domain.signing import KeysetPosition
@@ -103,11 +104,19 @@ async def read_page(
     return Page(rows, has_next_page=has_more, has_previous_page=has_previous)
 
 
-def slice_statement(statement: AnySelect, order: Order, page_slice: PageSlice) -> Statement:
-    """Return the statement of a slice. An index serves its order, except ALL with a nullable column."""
-    value, key = order.column.expression, order.id_column.expression
-    descending = order.direction is Direction.DESC
-    if page_slice.null_group is NullGroup.ALL and value.nullable:
+def slice_statement(
+    statement: AnySelect, order: Order, page_slice: PageSlice, *, selects_few: bool = False
+) -> Statement:
+    """Return the statement of a slice. An index serves its order, except ALL with a nullable column.
+
+    With `selects_few`, SQLite sorts the rows that the conditions select, instead of reading all in order.
+    """
+    value: ColumnElement[Any] = order.column.expression
+    key: ColumnElement[Any] = order.id_column.expression
+    is_nullable, descending = order.column.expression.nullable, order.direction is Direction.DESC
+    if selects_few:
+        value, key = unindexed(value), unindexed(key)
+    if page_slice.null_group is NullGroup.ALL and is_nullable:
         value, key = (value.desc(), key.desc()) if descending else (value, key)
         statement = statement.order_by(value.nulls_last(), key)
     elif page_slice.null_group is NullGroup.NULL:

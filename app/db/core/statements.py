@@ -48,11 +48,16 @@ class Statement:
     `point_key` names the parameter with the key of a point read, which must be the only parameter. Point
     reads of any workspaces may run as one statement on PostgreSQL, see `app.db.core.postgresql_batching`.
     A list of `any_of` counts as a key if it has one item.
+
+    With `counts_rows`, the result is one row with the number of rows that the SELECT returns.
     """
 
-    def __init__(self, select: AnySelect, *, point_key: str | None = None) -> None:
+    def __init__(
+        self, select: AnySelect, *, point_key: str | None = None, counts_rows: bool = False
+    ) -> None:
         self.select = select
         self.point_key = point_key
+        self.counts_rows = counts_rows
 
 
 class _ColumnAttributes:

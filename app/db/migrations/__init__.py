@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Index, Inspector, insert, inspect, select, te
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from app.db.core.database import Database
+from app.db.migrations.search_index import create_search_index
 from app.db.models import Base, Deployment
 
 SECRET_KEY_BYTES = 32
@@ -88,6 +89,7 @@ def _create_tables(connection: Connection) -> None:
         for item in model.__table_args__:
             if isinstance(item, Index):
                 connection.execute(CreateIndex(item))
+    create_search_index(connection)
 
 
 def _insert_deployment(

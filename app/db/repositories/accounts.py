@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, func, or_, select
+from sqlalchemy import ColumnElement, bindparam, case, exists, func, or_, select
 
 from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader, Reader
@@ -89,15 +89,13 @@ def _select_activity() -> Statement:
         )
         for count in (func.count(), func.count(case((permanent, 1))))
     )
-    queued = (
-        _select_per_account(func.count())
-        .join(Post, POST_JOIN)
-        .where(
-            Destination.settled_at.is_(None),
-            Destination.status == DestinationStatus.QUEUED,
-            Destination.due_at.is_not(None),
-            Post.deleted_at.is_(None),
-        )
+    queued = _select_per_account(func.count()).where(*_QUEUED_CONDITIONS)
+    claimable = queued.where(Destination.claimable_at.is_not(None))
+    # Those of deleted posts are not claimable, so that most destinations need no lookup of their post.
+    others = queued.where(
+        Destination.claimable_at.is_(None),
+        Destination.due_at.is_not(None),
+        exists(Post.id).where(POST_JOIN, Post.deleted_at.is_(None)),
     )
     return Statement(
         select(
@@ -105,7 +103,7 @@ def _select_activity() -> Statement:
             last_published_at.scalar_subquery().label("last_published_at"),
             failures.scalar_subquery().label("failures"),
             permanent_failures.scalar_subquery().label("permanent_failures"),
-            queued.scalar_subquery().label("queued"),
+            (claimable.scalar_subquery() + others.scalar_subquery()).label("queued"),
         ).where(any_of(Account.id, "ids"))
     )
 

@@ -1,19 +1,17 @@
 """Posts: pages, counts and analytics for readers, and whole posts with their destinations for writers."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, func, select
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, select
 
 from app.db.core.conditions import (
-    LIKE_ESCAPE,
     any_of,
-    escape_like,
     filter_conditions,
     filter_params,
     time_range_conditions,
@@ -42,15 +40,20 @@ from app.db.core.write_session import WriteSession
 from app.db.core.writes import write_rows
 from app.db.models import ATTEMPT_JOIN, POST_JOIN, Destination, Post
 from app.db.models import Attempt as AttemptRow
+from app.db.repositories.analytics import count_posts_created
 from app.db.repositories.attempts import ATTEMPT_COLUMNS, OLDEST_FIRST, attempt_from_row
+from app.db.repositories.post_search import (
+    SEARCH_CONDITIONS,
+    join_search_index,
+    page_search_values,
+    search_values,
+)
 from app.domain.attempts import Attempt
 from app.domain.destinations import Destination as DomainDestination
 from app.domain.destinations import DestinationState
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from app.domain.posts import Post as DomainPost
 from app.domain.posts import PostStatus, post_published_at, search_text
-from app.domain.times import FIRST_INSTANT, TimeRange
-from app.domain.validation.text import fold_for_search
 
 
 class PostOrderField(StrEnum):
@@ -92,14 +95,20 @@ def _has_destination(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return exists().where(POST_JOIN, condition)
 
 
+def _is_post_of(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the same condition for totals, which read the matching destinations once.
+
+    Served by the index on account or platform.
+    """
+    return Post.id.in_(select(Destination.post_id).where(condition))
+
+
+_DESTINATION_CONDITIONS = filter_conditions(
+    platform=Destination.platform, account_id=Destination.account_id
+)
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     **filter_conditions(status=Post.status),
-    **{
-        name: _has_destination(condition)
-        for name, condition in filter_conditions(
-            platform=Destination.platform, account_id=Destination.account_id
-        ).items()
-    },
+    **{name: _has_destination(condition) for name, condition in _DESTINATION_CONDITIONS.items()},
     **time_range_conditions(
         created=Post.created_at,
         scheduled=Post.scheduled_for,
@@ -107,9 +116,14 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
         updated=Post.updated_at,
     ),
     "reference": Post.reference == bindparam("reference"),
-    "search": Post.search_text.like(bindparam("search"), escape=LIKE_ESCAPE),
+    **SEARCH_CONDITIONS,
 }
 """Condition of each filter, under the name of its parameter."""
+
+_COUNT_CONDITIONS: Mapping[str, ColumnElement[bool]] = {
+    **_CONDITIONS,
+    **{name: _is_post_of(condition) for name, condition in _DESTINATION_CONDITIONS.items()},
+}
 
 
 async def posts_by_id(
@@ -143,6 +157,8 @@ async def posts_page(
     """Return one page of posts that are not deleted, in the order of the index on the sort column."""
     order = Order(getattr(Post, order_field.value), Post.id, direction)
     values = _filter_values(criteria)
+    if criteria.search:
+        values |= await page_search_values(reader, criteria.search)
     build_statement = partial(_select_page, projection, tuple(values), order)
     return await read_page(reader, build_statement, values, order, request)
 
@@ -151,20 +167,37 @@ async def posts_page(
 def _select_page(
     projection: Projection, filters: tuple[str, ...], order: Order, page_slice: PageSlice
 ) -> Statement:
-    statement = _select_not_deleted(projection, order.column.key).where(*_conditions(filters))
-    return slice_statement(statement, order, page_slice)
+    conditions = (_CONDITIONS[name] for name in filters)
+    statement = _select_not_deleted(projection, order.column.key).where(*conditions)
+    return slice_statement(statement, order, page_slice, selects_few="found" in filters)
 
 
-async def count_posts(reader: Reader, criteria: PostCriteria) -> int:
-    """Return the number of matching posts that are not deleted."""
+async def count_posts(reader: Reader, criteria: PostCriteria, limit: int | None = None) -> int:
+    """Count matching posts that are not deleted, up to `limit` if there is one."""
     values = _filter_values(criteria)
+    if criteria.search:
+        values |= search_values(reader, criteria.search)
+    if limit is not None:
+        return await reader.count(_select_limited_count(tuple(values)), **values, limit=limit)
+    if not values:
+        return await count_posts_created(reader, since=None)
     return await reader.count(_select_count(tuple(values)), **values)
 
 
 @cached_statement()
 def _select_count(filters: tuple[str, ...]) -> Statement:
-    statement = select(func.count()).select_from(Post)
-    return Statement(statement.where(Post.deleted_at.is_(None), *_conditions(filters)))
+    return Statement(_select_counted(filters), counts_rows=True)
+
+
+@cached_statement()
+def _select_limited_count(filters: tuple[str, ...]) -> Statement:
+    return Statement(_select_counted(filters).limit(bindparam("limit")), counts_rows=True)
+
+
+def _select_counted(filters: tuple[str, ...]) -> AnySelect:
+    conditions = (_COUNT_CONDITIONS[name] for name in filters)
+    statement = select(Post.id).where(Post.deleted_at.is_(None), *conditions)
+    return join_search_index(statement) if "index_query" in filters else statement
 
 
 def _select_not_deleted(projection: Projection, *required_names: str) -> AnySelect:
@@ -174,55 +207,10 @@ def _select_not_deleted(projection: Projection, *required_names: str) -> AnySele
 
 
 def _filter_values(criteria: PostCriteria) -> dict[str, object]:
-    """Return the parameters of the filters; the search text becomes a LIKE pattern."""
+    """Return the parameters of all filters but the search."""
     values = filter_params(criteria)
-    if criteria.search:
-        values["search"] = f"%{escape_like(fold_for_search(criteria.search))}%"
-    else:
-        values.pop("search", None)
+    values.pop("search", None)
     return values
-
-
-def _conditions(filters: Iterable[str]) -> Iterator[ColumnElement[bool]]:
-    return (_CONDITIONS[name] for name in filters)
-
-
-async def count_posts_by_status(reader: Reader, period: TimeRange) -> Sequence[Record]:
-    """Return the columns status and posts for the posts created in the period."""
-    return await reader.rows(_POSTS_BY_STATUS, start=period.start or FIRST_INSTANT, end=period.end)
-
-
-async def count_destinations_by_platform(reader: Reader, period: TimeRange) -> Sequence[Record]:
-    """Return the columns platform, status and destinations for the same posts, without drafts."""
-    return await reader.rows(
-        _DESTINATIONS_BY_PLATFORM, start=period.start or FIRST_INSTANT, end=period.end
-    )
-
-
-async def count_posts_created(reader: Reader, since: datetime | None) -> int:
-    """Count all posts, or those created since a time. Served by uq_post_kept or ix_post_created_at."""
-    if since is None:
-        return await reader.count(_TOTAL_COUNT)
-    return await reader.count(_COUNT_SINCE, since=since)
-
-
-_IN_PERIOD = (
-    Post.deleted_at.is_(None),
-    Post.created_at >= bindparam("start"),
-    Post.created_at <= bindparam("end"),
-)
-_POSTS_BY_STATUS = Statement(
-    select(Post.status, func.count().label("posts")).where(*_IN_PERIOD).group_by(Post.status)
-)
-_DESTINATIONS_BY_PLATFORM = Statement(
-    select(Destination.platform, Destination.status, func.count().label("destinations"))
-    .join(Post, POST_JOIN)
-    .where(*_IN_PERIOD, Post.is_draft.is_(False))
-    .group_by(Destination.platform, Destination.status)
-)
-_POST_COUNT = select(func.count()).select_from(Post).where(Post.deleted_at.is_(None))
-_TOTAL_COUNT = Statement(_POST_COUNT)
-_COUNT_SINCE = Statement(_POST_COUNT.where(Post.created_at >= bindparam("since")))
 
 
 _STATE_FIELDS = field_names(DestinationState)

@@ -71,6 +71,7 @@ async def _inconsistent_posts(connection: AsyncConnection) -> AsyncGenerator[str
             Post.submitted_now,
             Post.status.label("post_status"),
             Post.published_at.label("post_published_at"),
+            Post.deleted_at,
             Destination.id.label("destination_id"),
             Account.platform.label("account_platform"),
             *(getattr(Destination, name) for name in _DESTINATION_FIELDS),
@@ -147,6 +148,8 @@ def _derived_value_problems(row: DecodedRow, state: DestinationState) -> Iterato
             f"{_destination_label(row)} has lateness_ms {_format_value(state.lateness_ms)};"
             f" its due_at and published_at make it {_format_value(late)}."
         )
+    if row.deleted_at is not None and state.claimable_at is not None:
+        yield f"{_destination_label(row)} is claimable, although its post is deleted."
     if row.kind is WorkspaceKind.LOCAL and row.account_platform not in (None, row.platform):
         yield (
             f"{_destination_label(row)} has platform {to_printable(row.platform)};"

@@ -6,7 +6,7 @@ from datetime import datetime
 import strawberry
 from strawberry import field
 
-from app.db.repositories import posts
+from app.db.repositories import analytics
 from app.domain.destinations import DestinationStatus
 from app.domain.posts import PostStatus
 from app.domain.times import Period, time_range
@@ -51,8 +51,8 @@ async def build_summary(
 ) -> AnalyticsSummary:
     times = time_range(period, start=start, end=end, now=info.context.clock())
     reader = info.context.reader
-    post_rows = await posts.count_posts_by_status(reader, times)
-    destination_rows = await posts.count_destinations_by_platform(reader, times)
+    post_rows = await analytics.count_posts_by_status(reader, times)
+    destination_rows = await analytics.count_destinations_by_platform(reader, times)
 
     by_status = Counter({row.status: row.posts for row in post_rows})
     by_platform: dict[str, Counter[DestinationStatus]] = {}

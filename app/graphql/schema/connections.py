@@ -22,8 +22,20 @@ PAGE_ARGUMENT_RANGES = {
 }
 """Numeric page arguments with their lowest and highest values."""
 
+MAX_CAPPED_TOTAL = 10_001
+"""Highest value of `totalCountCapped`, which means that there are more than 10,000 entries."""
+
 CountResult = int | Exception | None
-"""Total count, the error of counting, or None if `totalCount` is not selected."""
+"""Number of entries, the error of counting, or None if it is not selected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts of all matching entries of a connection."""
+
+    exact: CountResult
+    capped: CountResult
+    """At most MAX_CAPPED_TOTAL."""
 
 
 @strawberry.type(description="Position of a page in its list.")
@@ -74,17 +86,33 @@ class CursorPage:
 @strawberry.type
 class KeysetConnection:
     page: strawberry.Private[CursorPage]
-    total: strawberry.Private[CountResult]
+    totals: strawberry.Private[Totals]
 
     @strawberry.field(description="Position of the page in the list.")
     def page_info(self) -> PageInfo:
         return self.page.info()
 
-    @strawberry.field(description="Number of all matching entries; counted only if selected.")
+    @strawberry.field(
+        description="Number of all matching entries; counted only if selected. With more than 100,000"
+        " entries, `totalCountCapped` takes less time."
+    )
     def total_count(self) -> int | None:
-        if isinstance(self.total, Exception):
-            raise self.total
-        return self.total
+        return _count_or_raise(self.totals.exact)
+
+    @strawberry.field(
+        description=f"Number of all matching entries, but at most {MAX_CAPPED_TOTAL:,}; counted only if"
+        " selected."
+    )
+    def total_count_capped(self) -> int | None:
+        return _count_or_raise(self.totals.capped)
+
+    @strawberry.field(
+        description=f"True if `totalCountCapped` is {MAX_CAPPED_TOTAL:,}, so that there may be more entries;"
+        " counted only if selected."
+    )
+    def total_count_is_capped(self) -> bool | None:
+        count = _count_or_raise(self.totals.capped)
+        return None if count is None else count == MAX_CAPPED_TOTAL
 
 
 @strawberry.type(description="Post in a list.")
@@ -117,6 +145,12 @@ class DestinationConnection(KeysetConnection):
     def edges(self) -> list[DestinationEdge]:
         pairs = zip(self.page.cursors(), self.nodes, strict=True)
         return [DestinationEdge(cursor=cursor, node=node) for cursor, node in pairs]
+
+
+def _count_or_raise(count: CountResult) -> int | None:
+    if isinstance(count, Exception):
+        raise count
+    return count
 
 
 def parse_page_arguments(

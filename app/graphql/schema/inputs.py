@@ -12,6 +12,7 @@ from strawberry import UNSET, argument, field
 
 from app.db.core.paging import Direction
 from app.db.repositories.destinations import DestinationCriteria, DestinationOrderField
+from app.db.repositories.post_search import SHORT_SEARCH_POSTS
 from app.db.repositories.posts import PostCriteria, PostOrderField
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.errors import InvalidInput
@@ -54,7 +55,8 @@ class PostFilterInput:
     updated_after: datetime | None = optional("Last changed at this time or later.")
     updated_before: datetime | None = optional("Last changed before this time.")
     search: str | None = optional(
-        "Substring of the text, case-insensitive; `%` and `_` are not wildcards."
+        "Substring of the text, case-insensitive; `%` and `_` are not wildcards. A text of one or two"
+        f" characters is searched in the newest {SHORT_SEARCH_POSTS:,} posts only."
     )
     reference: str | None = optional("Reference of the post, an exact match.")
 

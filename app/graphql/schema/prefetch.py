@@ -21,7 +21,7 @@ from app.db.repositories.posts import PostCriteria, PostOrderField
 from app.domain.errors import RequestError
 from app.domain.ids import PostId
 from app.graphql.loading.loaders import ResponseEntryLimit
-from app.graphql.schema.connections import CountResult
+from app.graphql.schema.connections import MAX_CAPPED_TOTAL, CountResult, Totals
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.lookahead import Selection
 from app.graphql.schema.types import Post, load_post
@@ -132,14 +132,21 @@ async def read_destinations(
     return await read() if page is None else page
 
 
-async def read_count(info: Info, count: Callable[[Reader], Awaitable[int]]) -> CountResult:
-    """Count a list if `totalCount` is selected; return an error, so that only that field fails."""
-    if not info.selection.includes("totalCount", info.variable_values):
-        return None
-    try:
-        return await count(info.context.reader)
-    except Exception as error:  # noqa: BLE001 - the field raises it
-        return error
+async def read_totals(info: Info, count: Callable[[Reader, int | None], Awaitable[int]]) -> Totals:
+    """Count a list, up to a limit or without one, as the fields that are selected need it."""
+
+    async def count_for(limit: int | None, *names: str) -> CountResult:
+        if not any(info.selection.includes(name, info.variable_values) for name in names):
+            return None
+        try:
+            return await count(info.context.reader, limit)
+        except Exception as error:  # noqa: BLE001 - the field raises it, so that only the field fails
+            return error
+
+    return Totals(
+        exact=await count_for(None, "totalCount"),
+        capped=await count_for(MAX_CAPPED_TOTAL, "totalCountCapped", "totalCountIsCapped"),
+    )
 
 
 async def _try_prefetch(read: Awaitable[T]) -> T | None:

@@ -45,7 +45,7 @@ from app.graphql.schema.inputs import (
     PostOrder,
 )
 from app.graphql.schema.permissions import requires
-from app.graphql.schema.prefetch import read_count, read_destinations, read_post, read_posts
+from app.graphql.schema.prefetch import read_destinations, read_post, read_posts, read_totals
 from app.graphql.schema.types import (
     Account,
     Destination,
@@ -148,8 +148,10 @@ class Query:
         )
 
         page, nodes = await read_posts(info, criteria, order.field, order.direction, request)
-        total = await read_count(info, lambda reader: posts.count_posts(reader, criteria))
-        return PostConnection(nodes=nodes, page=CursorPage(page, codec, order.field), total=total)
+        totals = await read_totals(
+            info, lambda reader, limit: posts.count_posts(reader, criteria, limit)
+        )
+        return PostConnection(nodes=nodes, page=CursorPage(page, codec, order.field), totals=totals)
 
     @strawberry.field(
         description="Destinations of all posts of the workspace; newest first by default.",
@@ -176,12 +178,13 @@ class Query:
         request = parse_page_arguments(codec, first=first, after=after, last=last, before=before)
 
         page = await read_destinations(info, criteria, order.field, order.direction, request, now)
-        total = await read_count(
-            info, lambda reader: destinations.count_destinations(reader, criteria, now)
+        totals = await read_totals(
+            info,
+            lambda reader, limit: destinations.count_destinations(reader, criteria, now, limit),
         )
         nodes = [Destination.from_row(row, now) for row in page.rows]
         return DestinationConnection(
-            nodes=nodes, page=CursorPage(page, codec, order.field), total=total
+            nodes=nodes, page=CursorPage(page, codec, order.field), totals=totals
         )
 
     @strawberry.field(

@@ -6,7 +6,7 @@ from uuid import UUID
 import strawberry
 from strawberry import field
 
-from app.db.repositories import accounts, posts
+from app.db.repositories import accounts, analytics
 from app.domain.api_keys import Scope
 from app.domain.ids import WorkspaceKind
 from app.graphql.schema.context import Info
@@ -60,8 +60,8 @@ class ViewerDetails:
         since = info.context.clock() - _RECENT_POSTS_WINDOW
         reader = info.context.reader
         return WorkspaceStats(
-            total_posts=await posts.count_posts_created(reader, since=None),
-            posts_last30d=await posts.count_posts_created(reader, since),
+            total_posts=await analytics.count_posts_created(reader, since=None),
+            posts_last30d=await analytics.count_posts_created(reader, since),
             accounts=await accounts.count_accounts(reader),
         )
 

@@ -16,10 +16,11 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    table,
     text,
     union_all,
 )
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased, outerjoin
 
 from app.db.core.conditions import any_of
@@ -27,6 +28,11 @@ from app.db.core.database import Database
 from app.db.core.statements import AnySelect, Statement
 from app.db.core.tenancy import batch_point_read, restrict_to_workspace
 from app.db.models import Account, ApiKey, Destination, Post, Workspace
+from app.db.repositories.post_search import (
+    POST_SEARCH_KEY,
+    SEARCH_CONDITIONS,
+    join_search_index,
+)
 from app.domain.ids import WorkspaceId
 from tests.factories import add_account, add_post, add_workspace, queued
 
@@ -85,6 +91,23 @@ async def test_left_join_returns_rows_of_its_workspace_only(database: Database) 
         (workspace, None),
     ]
     assert [(row.account, row.destination) for row in other_rows] == [(other, other)]
+
+
+POST_SEARCH_INDEX = table("post_search_index", column("rowid"))
+
+
+def test_search_index_is_restricted_by_the_numbers_of_its_posts() -> None:
+    statement = join_search_index(select(Post.id)).where(SEARCH_CONDITIONS["index_query"])
+    restricted = restrict_to_workspace(statement, bindparam("workspace"))
+
+    assert str(restricted.compile(dialect=sqlite.dialect())).split("\n") == [
+        "SELECT post.id ",
+        "FROM post JOIN post_search_key ON post_search_key.workspace_id = post.workspace_id"
+        " AND post.id = +post_search_key.post_id ",
+        "WHERE post_search_key.number IN (SELECT rowid FROM post_search_index"
+        " WHERE post_search_index MATCH ?)"
+        " AND post_search_key.workspace_id = ? AND post.workspace_id = ?",
+    ]
 
 
 FOREIGN_ACCOUNTS = select(Destination.account_id)
@@ -146,6 +169,14 @@ async def test_subquery_is_restricted(
         select(Post.id).join(Workspace, Workspace.id == Post.workspace_id),
         select(Post.id).where(Post.workspace_id.in_(select(Workspace.id))),
         select(Post.id).where(exists().where(Workspace.id == Post.workspace_id)),
+        select(POST_SEARCH_INDEX.c.rowid),
+        select(POST_SEARCH_KEY.c.post_id).join(
+            POST_SEARCH_INDEX, POST_SEARCH_INDEX.c.rowid == POST_SEARCH_KEY.c.number
+        ),
+        select(Post.id).where(
+            exists(select(POST_SEARCH_KEY.c.post_id).where(POST_SEARCH_INDEX.c.rowid > 0))
+        ),
+        select(Post.id).join(POST_SEARCH_KEY, Post.id == POST_SEARCH_KEY.c.post_id, isouter=True),
         select(select(ApiKey.id).subquery()),
         select(select(ApiKey.id).cte()),
         select(Post.id).where(Post.id.in_(select(select(Destination.post_id).cte()))),

@@ -1,4 +1,4 @@
-"""Schema of a database as comparable text: columns, CHECKs, foreign keys and indexes."""
+"""Schema of a database as comparable text: columns, CHECKs, foreign keys, indexes; not the search index."""
 
 import re
 
@@ -21,7 +21,10 @@ async def read_schema(database: Database) -> Schema:
 
 async def _sqlite_schema(connection: AsyncConnection) -> Schema:
     rows = await connection.execute(
-        text("SELECT tbl_name, type, sql FROM sqlite_master WHERE sql IS NOT NULL")
+        text(
+            "SELECT tbl_name, type, sql FROM sqlite_master"
+            " WHERE type IN ('table', 'index') AND sql IS NOT NULL AND tbl_name NOT LIKE 'post_search%'"
+        )
     )
     schema: Schema = {}
     for table, kind, sql in rows:
@@ -63,7 +66,8 @@ async def _postgresql_schema(connection: AsyncConnection) -> Schema:
               FROM pg_constraint
              WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
              UNION ALL
-            SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'public'
+            SELECT tablename, indexdef FROM pg_indexes
+             WHERE schemaname = 'public' AND indexname <> 'ix_post_search'
              ORDER BY 1, 2
             """
         )

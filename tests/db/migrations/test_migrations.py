@@ -15,9 +15,13 @@ from app.db import migrations
 from app.db.core.database import Database
 from app.db.migrations import NEWEST_VERSION, SchemaMismatch, check_schema_version, migrate
 from app.db.models import ApiKey, Base, Deployment
-from tests.db.all_tables import add_row_in_every_table, all_rows
+from app.db.repositories.posts import PostCriteria, count_posts
+from app.domain.ids import WorkspaceId
+from tests.db.all_tables import WORKSPACE, add_row_in_every_table, all_rows
 from tests.db.migrations.schema import read_schema
 from tests.factories import NOW
+
+RENAME_COLUMN = "ALTER TABLE api_key RENAME COLUMN shown_prefix TO display_prefix"
 
 MIGRATE_SCRIPT = """
 import asyncio, os, sys
@@ -61,15 +65,6 @@ async def create_version_0004(database: Database) -> None:
         for statement in script.removesuffix(";\n").split(";\n"):
             await connection.exec_driver_sql(statement)
         await connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('0004')")
-
-
-async def rename_to_version_0005(database: Database) -> None:
-    """Turn version 0004 into 0005, which differs in the name of one column."""
-    async with database.schema_transaction() as connection:
-        await connection.execute(
-            text("ALTER TABLE api_key RENAME COLUMN shown_prefix TO display_prefix")
-        )
-        await connection.execute(text("UPDATE alembic_version SET version_num = '0005'"))
 
 
 async def copy_to_version_0004(source: Database, target: Database) -> None:
@@ -133,7 +128,9 @@ async def test_older_version_is_upgraded_with_all_rows(
     await create_version_0004(unmigrated_database)
     await copy_to_version_0004(database, unmigrated_database)
     if version == "0005":
-        await rename_to_version_0005(unmigrated_database)
+        async with unmigrated_database.schema_transaction() as connection:
+            await connection.execute(text(RENAME_COLUMN))
+        await set_version(unmigrated_database, version)
     with pytest.raises(SchemaMismatch, match="run post-results migrate"):
         await check_schema_version(unmigrated_database)
 
@@ -142,13 +139,16 @@ async def test_older_version_is_upgraded_with_all_rows(
     await check_schema_version(unmigrated_database)
     assert await read_schema(unmigrated_database) == await read_schema(database)
     assert await all_rows(unmigrated_database) == await all_rows(database)
+    reader = unmigrated_database.reader(WorkspaceId(WORKSPACE))
+    assert await count_posts(reader, PostCriteria(search="grüsse")) == 1
 
 
-async def test_new_database_has_indexes_in_the_order_of_version_0004(
+async def test_new_database_has_indexes_in_the_order_of_an_upgraded_one(
     database: Database, unmigrated_database: Database
 ) -> None:
     """SQLite's planner chooses among equal plans by this order."""
     await create_version_0004(unmigrated_database)
+    await migrate(unmigrated_database, now=NOW, random_bytes=bytes)
 
     if database.is_sqlite:
         assert await sqlite_indexes(database) == await sqlite_indexes(unmigrated_database)

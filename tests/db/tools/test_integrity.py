@@ -20,7 +20,15 @@ from app.domain.api_keys import Scope
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationState, Outcome
 from app.domain.ids import DestinationId, WorkspaceId
-from tests.db.all_tables import DELIVERY, FAILED, POST, PUBLISHED, WORKSPACE, add_row_in_every_table
+from tests.db.all_tables import (
+    DELIVERY,
+    FAILED,
+    POST,
+    PUBLISHED,
+    RETRYING,
+    WORKSPACE,
+    add_row_in_every_table,
+)
 from tests.factories import (
     NOW,
     add_account,
@@ -120,6 +128,10 @@ BROKEN_RULES = [
         f"UPDATE destination SET position = 0 WHERE id = '{FAILED}'",
         f"post {POST} has its destinations at the positions 0, 0, 2, 3;"
         " they must be 0 to 3, each once.",
+    ),
+    (
+        f"UPDATE post SET deleted_at = created_at WHERE id = '{POST}'",
+        f"destination {RETRYING} is claimable, although its post is deleted.",
     ),
     (
         f"UPDATE destination SET platform = 'x' WHERE id = '{FAILED}'",

@@ -7,6 +7,7 @@ import pytest
 
 from app.domain.accounts import HealthReason, blocking_message
 from app.domain.destinations import DestinationState, ErrorCategory
+from app.domain.transitions import unclaimable
 from tests.clients import Tenant
 from tests.factories import (
     NOW,
@@ -129,7 +130,8 @@ async def test_access_determines_readiness_and_health(acme: Tenant) -> None:
     [
         (draft(), {}, {}),
         (queued(NOW + timedelta(days=9)), {}, {"queuedCount": 1}),
-        (queued(), {"deleted_at": NOW}, {}),
+        (unclaimable(queued()), {"deleted_at": NOW}, {}),
+        (unclaimable(queued()), {}, {"queuedCount": 1}),  # of an imported post
         (waiting_for_retry(), {}, {"queuedCount": 1}),
         (claimed(), {}, {}),
         (started(), {}, {}),

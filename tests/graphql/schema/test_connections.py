@@ -1,13 +1,18 @@
 """Connections: total order, pages in both directions and by offset, cursors, counts."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from app.db.core.write_session import WriteSession
+from app.db.core.writes import insert_rows
+from app.db.models import Destination, Post
 from app.domain.destinations import DestinationState
+from app.domain.posts import PostStatus
 from tests.clients import Client, Tenant
 from tests.factories import (
     NOW,
@@ -292,3 +297,64 @@ async def test_total_is_counted_only_if_selected(acme: Tenant, root: str) -> Non
         )
     assert (data[root]["totalCount"], data[root]["total"]) == (8, 8)
     assert (len(data[root]["nodes"]), len(statements)) == (2, 2)
+
+
+@pytest.mark.parametrize("root", KEYS)
+async def test_capped_total_is_counted_once_if_a_field_of_it_is_selected(
+    acme: Tenant, root: str
+) -> None:
+    await add_timed_rows(acme, "CREATED_AT")
+    for fields, expected in (
+        ("totalCountCapped", {"totalCountCapped": 8}),
+        ("totalCountIsCapped", {"totalCountIsCapped": False}),
+        (
+            "totalCountCapped totalCountIsCapped",
+            {"totalCountCapped": 8, "totalCountIsCapped": False},
+        ),
+    ):
+        with record_statements(acme.database) as statements:
+            data = await acme.client.query(f"{{ {root}(first: 2) {{ {fields} }} }}")
+
+        assert data == {root: expected}
+        assert len(statements) == 2
+
+
+@pytest.mark.parametrize(("number", "is_capped"), [(10_000, False), (10_002, True)])
+async def test_capped_total_is_10_001_with_more_entries(
+    acme: Tenant, number: int, is_capped: bool
+) -> None:
+    await add_drafts(acme, number)
+    fields = "totalCount totalCountCapped totalCountIsCapped"
+    data = await acme.client.query(
+        f"{{ posts {{ {fields} }} destinations {{ {fields} }} }}",
+    )
+
+    total = {
+        "totalCount": number,
+        "totalCountCapped": min(number, 10_001),
+        "totalCountIsCapped": is_capped,
+    }
+    assert data == {"posts": total, "destinations": total}
+
+
+async def add_drafts(acme: Tenant, number: int) -> None:
+    """Add posts with one destination each."""
+    account = await add_account(acme.database, acme.workspace)
+    times = {"workspace_id": acme.workspace, "created_at": NOW, "updated_at": NOW}
+    post = {"is_draft": True, "submitted_now": False, "status": PostStatus.DRAFT, "version": 1}
+    empty = {"content": "", "search_text": "", "media_ids": [], "media": [], "platform_content": {}}
+    destination = {"account_id": account, "platform": "x", "position": 0, **asdict(draft())}
+    ids = [UUID(int=key) for key in range(number)]
+
+    async def work(session: WriteSession) -> None:
+        await insert_rows(session, Post, [{"id": id, **times, **post, **empty} for id in ids])
+        await insert_rows(
+            session, Destination, [{"id": id, "post_id": id, **times, **destination} for id in ids]
+        )
+
+    await acme.database.write(work)
+    if (
+        not acme.database.is_sqlite
+    ):  # whose statistics may be those of the empty tables of another test
+        async with acme.database.write_engine.begin() as connection:
+            await connection.exec_driver_sql("ANALYZE post, destination")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.db.repositories import destinations, posts
+from app.db.repositories import destinations, overdue, posts
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.times import format_instant
 from app.domain.transitions import retried
@@ -29,6 +29,7 @@ from tests.factories import (
     waiting_for_retry,
 )
 from tests.graphql.tenant_objects import add_post_in_states
+from tests.recording_driver import record_statements
 
 MILLISECOND = timedelta(milliseconds=1)
 HOUR = timedelta(hours=1)
@@ -311,3 +312,30 @@ def test_every_filter_field_has_a_criterion_and_a_condition(
     names = [field.name for field in fields(filter_input)]
     assert names == [field.name for field in fields(criteria)]
     assert set(names) <= conditions.keys()
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("number", "is_sorted"), [(2, True), (3, False)])
+async def test_many_overdue_destinations_are_read_in_the_order_of_the_list(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch, number: int, is_sorted: bool
+) -> None:
+    monkeypatch.setattr(overdue, "MAX_FOUND", 2)
+    account = await add_account(acme.database, acme.workspace)
+    for hour in range(number):
+        await add_post(
+            acme.database,
+            acme.workspace,
+            {account: queued(NOW - HOUR)},
+            content=str(hour),
+            created_at=NOW - hour * HOUR,
+        )
+
+    with record_statements(acme.database) as statements:
+        data = await acme.client.query(
+            "{ destinations(filter: {overdue: true}, first: 2) { nodes { createdAt } } }"
+        )
+    assert [node["createdAt"] for node in data["destinations"]["nodes"]] == [
+        "2026-04-15T15:00:00.000Z",
+        "2026-04-15T14:00:00.000Z",
+    ]
+    assert ["json_each" in each.text for each in statements] == [False, is_sorted]

@@ -1,0 +1,69 @@
+"""Overdue destinations: the condition in SQL, their number, and the ids of few."""
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select
+
+from app.db.core.database import AllWorkspacesReader, Reader
+from app.db.core.statements import Statement
+from app.db.core.types import ColumnValues, UtcDateTime
+from app.db.models import Destination, Workspace
+from app.domain.destinations import OVERDUE_AFTER
+
+MAX_FOUND = 5_000
+"""Overdue destinations that a page sorts. With more, some are soon found in the order of the page."""
+
+_CUTOFF = bindparam("cutoff", type_=UtcDateTime())
+
+
+def is_overdue(cutoff: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Return `domain.destinations.is_overdue` in SQL. Served by ix_destination_claimable and _leased."""
+    return or_(
+        and_(
+            Destination.claimable_at.is_not(None),
+            Destination.claimable_at <= cutoff,
+            Destination.round_started_at.is_not(None),
+            Destination.round_started_at <= cutoff,
+        ),
+        and_(
+            Destination.lease_token.is_not(None),
+            Destination.started_at.is_not(None),
+            Destination.lease_expires_at <= cutoff,
+        ),
+    )
+
+
+async def count_overdue(reader: AllWorkspacesReader, now: datetime) -> int:
+    """Count overdue destinations in all workspaces, by one index lookup for each workspace."""
+    row = await reader.first(_COUNT_OVERDUE, cutoff=now - OVERDUE_AFTER)
+    return int(row[0] or 0) if row else 0
+
+
+_COUNT_OVERDUE = Statement(
+    select(
+        func.sum(
+            select(func.count())
+            .select_from(Destination)
+            .where(
+                Destination.workspace_id == Workspace.id,
+                is_overdue(_CUTOFF),
+            )
+            .correlate(Workspace)
+            .scalar_subquery()
+        )
+    ).select_from(Workspace)
+)
+
+
+async def find_overdue(reader: Reader, now: datetime) -> ColumnValues:
+    """Return the ids of all overdue destinations as the parameter `found`; nothing if there are many.
+
+    SQLite would read a list in its order, and so all destinations if none is overdue.
+    """
+    rows = await reader.rows(_OVERDUE_IDS, cutoff=now - OVERDUE_AFTER, limit=MAX_FOUND + 1)
+    return {} if len(rows) > MAX_FOUND else {"found": [row.id for row in rows]}
+
+
+_OVERDUE_IDS = Statement(
+    select(Destination.id).where(is_overdue(_CUTOFF)).limit(bindparam("limit"))
+)

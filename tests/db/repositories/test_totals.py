@@ -1,0 +1,90 @@
+"""Totals of lists: exact and limited, they are the number of rows on a page that is large enough."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from app.db.core.database import Database
+from app.db.core.paging import Direction, PageRequest
+from app.db.core.statements import Statement
+from app.db.models import Destination
+from app.db.repositories.destinations import (
+    DestinationCriteria,
+    DestinationOrderField,
+    count_destinations,
+    destinations_page,
+)
+from app.db.repositories.posts import PostCriteria, PostOrderField, count_posts, posts_page
+from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.ids import AccountId, WorkspaceId
+from app.domain.posts import PostStatus
+from tests.db.repositories.many_posts import POSTS, add_many_posts
+from tests.factories import NOW
+
+WORKSPACE, OTHER_WORKSPACE = WorkspaceId(UUID(int=1)), WorkspaceId(UUID(int=2))
+ALL_ROWS = PageRequest(size=5 * POSTS)
+MONTH_AGO = NOW - timedelta(days=30)
+DESTINATION_CRITERIA = [
+    DestinationCriteria(),
+    DestinationCriteria(status=[DestinationStatus.FAILED]),
+    DestinationCriteria(status=[DestinationStatus.PUBLISHED], platform=["platform-1"]),
+    DestinationCriteria(status=[DestinationStatus.QUEUED, DestinationStatus.FAILED]),
+    DestinationCriteria(platform=["platform-1", "platform-2"]),
+    DestinationCriteria(account_id=[AccountId(2)]),
+    DestinationCriteria(error_category=[ErrorCategory.CONTENT_REJECTED, ErrorCategory.AUTH]),
+    DestinationCriteria(outcome=[Outcome.FAILED, Outcome.UNKNOWN], max_attempts=3),
+    DestinationCriteria(failed_after=MONTH_AGO),
+    DestinationCriteria(published_before=MONTH_AGO),
+    DestinationCriteria(overdue=True),
+    DestinationCriteria(overdue=False, account_id=[AccountId(2), AccountId(3)]),
+    DestinationCriteria(post_id=[]),
+]
+POST_CRITERIA = [
+    PostCriteria(),
+    PostCriteria(status=[PostStatus.PARTIALLY_FAILED]),
+    PostCriteria(platform=["platform-1"]),
+    PostCriteria(platform=["platform-1", "platform-2"], created_after=MONTH_AGO),
+    PostCriteria(account_id=[AccountId(2), AccountId(9)]),
+    PostCriteria(search="SALE starts", platform=["platform-3"]),
+    PostCriteria(search="g", account_id=[AccountId(2)]),
+    PostCriteria(search="autumn"),
+]
+
+
+async def test_totals_of_destinations_exclude_deleted_posts(database: Database) -> None:
+    await add_many_posts(database, WORKSPACE)
+    await add_many_posts(database, OTHER_WORKSPACE)
+    reader = database.reader(WORKSPACE)
+    order = DestinationOrderField.CREATED_AT
+    sizes = []
+    for criteria in DESTINATION_CRITERIA:
+        page = await destinations_page(reader, criteria, order, Direction.DESC, ALL_ROWS, NOW)
+        size = len(page.rows)
+        totals = [
+            await count_destinations(reader, criteria, NOW, limit) for limit in (None, 7, 10_001)
+        ]
+        assert totals == [size, min(size, 7), size], criteria
+        sizes.append(size)
+
+    stored = await reader.count(Statement(select(func.count()).select_from(Destination)))
+    assert (stored, sizes[0]) == (2 * POSTS, 2 * POSTS * 49 // 50)
+    assert min(sizes[:-2]) > 0
+
+
+async def test_totals_of_posts_are_those_of_the_list(database: Database) -> None:
+    await add_many_posts(database, WORKSPACE)
+    await add_many_posts(database, OTHER_WORKSPACE)
+    reader = database.reader(WORKSPACE)
+    sizes = []
+    for criteria in POST_CRITERIA:
+        page = await posts_page(
+            reader, criteria, PostOrderField.UPDATED_AT, Direction.ASC, ALL_ROWS
+        )
+        size = len(page.rows)
+        totals = [await count_posts(reader, criteria, limit) for limit in (None, 7, 10_001)]
+        assert totals == [size, min(size, 7), size], criteria
+        sizes.append(size)
+
+    assert sizes[0] == POSTS * 49 // 50
+    assert min(sizes[:-1]) > 0
