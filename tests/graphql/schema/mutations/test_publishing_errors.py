@@ -72,7 +72,7 @@ INVALID_ARGUMENTS: list[tuple[str, dict[str, Any], str]] = [
     ("reportPublished", {"platformPostId": "x" * 501}, ".platformPostId"),
     (
         "reportPublished",
-        {"platformPostUrl": URL, "publishedAt": seconds_after_now(301)},
+        {"platformPostUrl": URL, "publishedAt": seconds_after_now(901)},
         ".publishedAt",
     ),
     ("reportFailed", {"message": "No."}, ""),

@@ -173,7 +173,7 @@ async def test_external_result_rejects_fields_of_other_outcomes(publisher: Publi
     cases: list[tuple[dict[str, Any], str]] = [
         ({"attemptKey": "k" * 256}, "attemptKey"),
         ({"worker": "w" * 201}, "worker"),
-        ({"startedAt": seconds_after_now(301)}, "startedAt"),
+        ({"startedAt": seconds_after_now(901)}, "startedAt"),
         ({"outcome": "PUBLISHED"}, "platformPostUrl"),
         *(({name: "No."}, name) for name in ("message", "code", "raw")),
         *(({name: 0}, name) for name in ("httpStatus", "retryAfterSeconds")),
