@@ -60,7 +60,7 @@ generation free connections that were open for long, thousands of them together.
 """
 
 _UNAUTHENTICATED_SOCKET_DIVISOR = 4
-"""Divisor of the WebSocket limit: at most a fourth of all may be unauthenticated."""
+"""Divisor of MAX_SOCKETS for the additional limit on unauthenticated WebSockets."""
 
 _SWITCH_INTERVAL = timedelta(microseconds=100)
 """Time after which a thread gets the interpreter from a busy one.
@@ -330,7 +330,7 @@ def _identify_caller(authenticator: ApiKeyAuthenticator, request: HttpRequest) -
     """
     if request.is_probe:
         return request.path
-    key_id = request.token and authenticator.known_key_id(request.token)
+    key_id = request.token and authenticator.cached_key_id(request.token)
     if key_id:
         return key_id
     return request.client_address and client_network(request.client_address)

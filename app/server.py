@@ -43,8 +43,6 @@ from app.worker.process import describe_worker
 if sys.platform != "win32":
     import resource
 
-logger = structlog.stdlib.get_logger(__name__)
-
 _DEMO_POST_ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 _BACKLOG = 2048
 _MAX_FRAME_BYTES = 64 * 1024
@@ -179,7 +177,7 @@ class _Supervisor(Multiprocess):
     def terminate_all(self) -> None:
         super().terminate_all()
         if self._skips_delay:
-            time.sleep(_POLL_INTERVAL_SECONDS)  # two signals at once would count as one
+            time.sleep(_POLL_INTERVAL_SECONDS)  # the kernel merges pending signals of one kind
             self._send_second_signal()
 
     def join_all(self) -> None:

@@ -413,7 +413,8 @@ class Settings:
     max_sockets: int = _setting(
         "10000",
         _integer_parser(1, 1_000_000),
-        "Maximum open WebSockets per process, and a quarter of this number of unauthenticated ones.",
+        "Maximum authenticated WebSockets per process. A quarter of this number may be open in addition,"
+        " until they authenticate.",
     )
     max_subscriptions: int = _setting(
         "10000",

@@ -78,7 +78,7 @@ def limited_cleanup(limit: timedelta | None) -> Iterator[Callable[[], None]]:
     """Yield a function; the process ends unless the context ends within the limit after its call.
 
     No result is lost then: every commit precedes its answer, and leases expire. The last use of keys and
-    lines of requests that are not written yet are lost. None is no limit.
+    buffered lines of the access log are lost. None is no limit.
     """
     if limit is None:
         yield lambda: None

@@ -33,8 +33,8 @@ _MAX_CLOCK_SKEW = timedelta(minutes=15)
 class AttemptKind(StrEnum):
     """Kind of an attempt.
 
-    LATE: its report came after the lease was lost; stored, but not numbered. UNSTARTED: its publisher
-    reported a publication without a start, by a claim that it never started or had released.
+    LATE: reported after the lease was lost, or older than another attempt; stored, but not numbered.
+    UNSTARTED: a publication whose claim was never started; numbered if its lease was still held.
     """
 
     REGULAR = "regular"
@@ -72,7 +72,7 @@ class Attempt:
     id: UUID
     kind: AttemptKind
     number: int | None = None
-    """Counts the attempts of the destination, from 1; None for a report after the lease was lost."""
+    """Counts the attempts of the destination, from 1; None if the attempt is not counted."""
     fence: int | None
     """Fence of the claim; None for an attempt logged without one."""
     attempt_key: str | None = None

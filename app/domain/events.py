@@ -1,7 +1,8 @@
 """Change events of posts, destinations and accounts, as the change feed reports them.
 
-An event has the new value of every changed field, so replaying all events yields the current state.
-Lease tokens are omitted, because readers of the feed must not be able to report with them.
+An event of a change has the new value of every changed field, so replaying all events yields the current
+state. `destination.duplicated` and `publisher.misused` change nothing: their values describe a reported
+publication. Lease tokens are omitted, because readers of the feed must not be able to report with them.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping

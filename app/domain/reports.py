@@ -114,7 +114,7 @@ def report_published(
     if _holds_lease(state, lease) and state.started_at is None:
         state, attempt = _log_start(state, context, kind=AttemptKind.UNSTARTED, worker=None)
     else:
-        attempt = _running_or_late_attempt(history, context)
+        attempt = _attempt_to_end(history, context)
     ended_attempts = [attempt.ended(Outcome.PUBLISHED, None, context.now)]
     if state.started_at is not None and not _holds_lease(state, lease):
         ended_attempts += end_superseded_attempts(state, history, context.now)
@@ -140,7 +140,7 @@ def report_failed(
     if state.started_at is None:
         state, attempt = _log_start(state, context, kind=AttemptKind.REGULAR, worker=None)
     else:
-        attempt = _running_or_late_attempt(history, context)
+        attempt = _attempt_to_end(history, context)
     return settle_failed(state, history, attempt, failure, retry_decider, context.now)
 
 
@@ -152,7 +152,7 @@ def report_unknown(
         return _record_late_failure(state, history, context, Outcome.UNKNOWN, failure)
     if state.started_at is None:
         raise Conflict("The attempt was not started, so its outcome is known. Release the claim.")
-    return settle_unknown(state, _running_or_late_attempt(history, context), failure, context.now)
+    return settle_unknown(state, _attempt_to_end(history, context), failure, context.now)
 
 
 _LEASE_EXPIRED_FAILURE = Failure(
@@ -185,8 +185,8 @@ def _log_start(
     return after, attempt
 
 
-def _running_or_late_attempt(history: History, context: ReportContext) -> Attempt:
-    """Return the running attempt of a lease, or a new entry of the log: an attempt is ended only once."""
+def _attempt_to_end(history: History, context: ReportContext) -> Attempt:
+    """Return the running attempt of a lease, else a new LATE or UNSTARTED one: an attempt ends only once."""
     stored = history.attempt_by_fence(context.lease.fence)
     if stored is not None and stored.outcome is Outcome.NONE:
         return stored
@@ -213,5 +213,5 @@ def _record_late_failure(
         raise lease_lost_error()
     if history.has_report(fence, outcome):
         return Transition(state=state, receipt=Receipt.REPEATED)
-    late = _running_or_late_attempt(history, context).ended(outcome, failure, context.now)
+    late = _attempt_to_end(history, context).ended(outcome, failure, context.now)
     return Transition(state=state, receipt=Receipt.LATE, attempts=(late,))

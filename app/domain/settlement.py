@@ -72,7 +72,7 @@ class Transition:
     """Start of the attempt in which the platform rejected the account's access."""
 
     @property
-    def is_unstarted(self) -> bool:
+    def has_unstarted_attempt(self) -> bool:
         """True if a publisher reported a publication without starting an attempt."""
         return any(attempt.kind is AttemptKind.UNSTARTED for attempt in self.attempts)
 

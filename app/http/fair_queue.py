@@ -1,4 +1,4 @@
-"""Delays requests while the event loop is busy, and starts them in rotation of their callers."""
+"""Delays requests while the event loop is busy, and starts them round robin by caller."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -6,19 +6,19 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from app.domain.errors import ServiceUnavailable
-from app.domain.rotation import Rotation
+from app.domain.round_robin_queue import RoundRobinQueue
 from app.http.request import HttpRequest
 
 _ITERATION_BUDGET = timedelta(milliseconds=10)
 """Age of an iteration of the event loop from which requests are delayed: the time of about 50 short ones."""
 
 _MAX_WAITING = 20_000
-"""Delayed requests of one caller: more than it has connections, as those of closed ones count too."""
+"""Delayed requests of one caller: more than it has connections, since requests of closed ones wait too."""
 
 _RETRY_AFTER_SECONDS = 5
 
 IdentifyCaller: TypeAlias = Callable[[HttpRequest], Hashable]
-"""Function that returns whose requests are started in the order of their arrival."""
+"""Function that returns the caller of a request; requests of one caller start in order of arrival."""
 
 
 class FairQueue:
@@ -37,18 +37,18 @@ class FairQueue:
         """Time from which requests of this iteration are delayed, even if none is yet."""
         self._is_scheduled = False
         """True if `_begin_iteration` will run: always while requests are delayed."""
-        self._delayed: Rotation[asyncio.Future[None]] = Rotation()
+        self._delayed: RoundRobinQueue[asyncio.Future[None]] = RoundRobinQueue()
 
-    async def wait(self, request: HttpRequest, now: float) -> None:
-        """Return when a request that arrived `now` may start, usually immediately.
+    async def wait(self, request: HttpRequest, arrived_at: float) -> None:
+        """Return when a request may start, usually immediately.
 
-        `now` is the time of a monotonic clock in seconds. Raises ServiceUnavailable if too many requests
-        of its caller are delayed.
+        `arrived_at` is a time of the monotonic clock in seconds. Raises ServiceUnavailable if too many
+        requests of its caller are delayed.
         """
         if not self._is_scheduled:
-            self._delays_from = now + _ITERATION_BUDGET.total_seconds()
+            self._delays_from = arrived_at + _ITERATION_BUDGET.total_seconds()
             self._schedule()
-        if now < self._delays_from and not self._delayed:
+        if arrived_at < self._delays_from and not self._delayed:
             return
         caller = self._identify_caller(request)
         if self._delayed.count(caller) >= _MAX_WAITING:

@@ -139,10 +139,10 @@ class HttpProtocol(AutoHTTPProtocol):
             super()._unsupported_upgrade_warning()
 
     def shutdown(self) -> None:
-        """Close the connection once it has been idle for a while.
+        """Close the connection once it has been idle for _IDLE_CLOSE_DELAY.
 
-        Otherwise its client may have sent its next request already. It is answered, and the response
-        announces that the connection is closed.
+        Its client may have sent a request that is not read yet. That request is still answered, with
+        `Connection: close`.
         """
         cycle: RequestResponseCycle | None = self.cycle  # of the last request, if there was one
         if cycle is not None and not cycle.response_complete:

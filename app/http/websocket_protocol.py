@@ -22,14 +22,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     release_connection: Callable[[], None] = staticmethod(lambda: None)
     """Function that is called when the connection is lost."""
-    _is_draining = False
+    _discards_input = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.release_connection()
 
     def data_received(self, data: bytes) -> None:
-        if not self._is_draining:
+        if not self._discards_input:
             super().data_received(data)
 
     def handle_events(self) -> None:
@@ -39,7 +39,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._close_gracefully()
 
     def handle_ping(self) -> None:
-        if not self._is_draining:  # a ping may arrive together with unreadable data
+        if not self._discards_input:  # a ping may arrive together with unreadable data
             super().handle_ping()
 
     def handle_parser_exception(self) -> None:
@@ -59,7 +59,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Send the prepared close frame, and drop incoming data until the client closes."""
         if (close := self.conn.close_sent) is None:
             raise RuntimeError("_close_gracefully called before a close frame was prepared")
-        self._is_draining = self.close_sent = True
+        self._discards_input = self.close_sent = True
         self.queue.put_nowait(
             {"type": "websocket.disconnect", "code": close.code, "reason": close.reason}
         )

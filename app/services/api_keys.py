@@ -91,8 +91,8 @@ class ApiKeyAuthenticator:
         write_caller.set(viewer.key_id)
         return viewer
 
-    def known_key_id(self, token: str) -> ApiKeyId | None:
-        """Return the id of a key that was valid when it was last used; None if that was long ago."""
+    def cached_key_id(self, token: str) -> ApiKeyId | None:
+        """Return the id of a key in the cache, also if its entry has expired; None if it is not cached."""
         cached = self._cache.get(key_digest(token))
         return cached and cached[1].key_id
 

@@ -277,7 +277,7 @@ async def save_transition(
     await uow.save_posts([post])
     if transition.receipt is Receipt.DUPLICATE and transition.evidence is not None:
         uow.add_event(duplicate_event(post.id, destination, transition.evidence))
-    if transition.is_unstarted and transition.evidence is not None:
+    if transition.has_unstarted_attempt and transition.evidence is not None:
         uow.add_event(misuse_event(post.id, destination, transition.evidence))
     if transition.auth_failed_attempt_started_at is not None:
         account = await get_account_for_update(uow, destination.account_id)

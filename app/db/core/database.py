@@ -28,7 +28,7 @@ from app.db.core.failures import (
 from app.db.core.postgresql import acquire_schema_lock, driver_options, postgresql_engine
 from app.db.core.postgresql_batching import compile_point_read
 from app.db.core.postgresql_driver import PostgreSQLDriver
-from app.db.core.postgresql_pooler import MAX_SESSION_AGE, begin_statement, pooled_options
+from app.db.core.postgresql_pooler import MAX_SESSION_AGE, begin_statement, pooler_options
 from app.db.core.sqlite import (
     REFRESH_STATISTICS,
     STATISTICS_INTERVAL,
@@ -58,7 +58,7 @@ _WORKSPACE_PARAM = "workspace"
 """Bind parameter with the workspace id in every restricted statement."""
 
 _SELECT_ONE = Statement(select(literal(1)))
-_WRITE_NOTHING_NEW = text("UPDATE deployment SET id = id")
+_PROBE_WRITE = text("UPDATE deployment SET id = id")
 _READ_SQLITE_SCHEMA = Statement(select(func.count()).select_from(table("sqlite_master")))
 
 
@@ -182,7 +182,7 @@ class Database:
         else:
             driver, writer = (
                 PostgreSQLDriver(
-                    pooled_options(self.url, timeout)
+                    pooler_options(self.url, timeout)
                     if self.has_pooler
                     else driver_options(self.url, timeout, read_only=read_only),
                     size=pool_size,
@@ -205,7 +205,7 @@ class Database:
         self._write_statements: CompiledStatements = WeakKeyDictionary()
         self.timeout = timeout
         self._storage_failure: Exception | None = None
-        """Last failure caused by the disk or the file, until `ping` can write; damage is never forgotten."""
+        """Last failure caused by the disk or the file, until `ping` can write; damage is not cleared."""
         self._commit_callbacks: list[Callable[[WorkspaceId], None]] = []
 
     @classmethod
@@ -371,7 +371,7 @@ class Database:
             return
         if is_damage(failure):
             raise unavailable_error() from failure
-        await self.write(lambda session: session.rows(_WRITE_NOTHING_NEW))
+        await self.write(lambda session: session.rows(_PROBE_WRITE))
         self._storage_failure = None
 
     async def __aenter__(self) -> Self:

@@ -100,7 +100,7 @@ def is_unavailable(error: Exception) -> bool:
 def is_storage_failure(error: BaseException) -> bool:
     """Return whether the disk or the file of the database is the cause, which lasts until it is repaired.
 
-    True also for a write to a read-only database, which is a mistake of the code in a read.
+    A read-only error counts for writes. In a read it would be a bug, so `is_unavailable` excludes it.
     """
     return _storage_advice(error) is not None
 

@@ -25,7 +25,7 @@ _MAX_DESCRIPTIONS = 200
 """Statements whose parameter and column types are cached, per connection."""
 
 
-class PooledConnection(asyncpg.Connection):  # type: ignore[misc]
+class PoolerConnection(asyncpg.Connection):  # type: ignore[misc]
     """Connection that sends each statement unnamed, in one round trip, with its limits.
 
     The first run of a statement takes another round trip, which reads the types of parameters and columns.
@@ -91,10 +91,10 @@ class PooledConnection(asyncpg.Connection):  # type: ignore[misc]
             self._transport.write(self.read_prefix)
 
 
-def pooled_options(url: URL, timeout: timedelta) -> dict[str, Any]:
+def pooler_options(url: URL, timeout: timedelta) -> dict[str, Any]:
     """Return the arguments of `connect` for connections whose statements have a time limit."""
 
-    class LimitedConnection(PooledConnection):
+    class LimitedConnection(PoolerConnection):
         read_prefix = _read_prefix(timeout)
 
     return {

@@ -1,4 +1,4 @@
-"""Limits concurrent write transactions, and starts waiting ones in rotation of their callers."""
+"""Limits concurrent write transactions, and starts waiting ones round robin by caller."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 
-from app.domain.rotation import Rotation
+from app.domain.round_robin_queue import RoundRobinQueue
 
 write_caller: ContextVar[Hashable] = ContextVar("write_caller", default=None)
 """Caller of the writes of a task: an API key, or None for the service itself.
 
-Otherwise a caller with hundreds of connections would make the writes of others wait for all of its own.
+A caller with hundreds of connections must not delay the writes of others by all of its own.
 """
 
 
@@ -22,7 +22,7 @@ class WriteSlots:
         """Create free slots; `timeout` limits the wait for one."""
         self._free = count
         self._timeout = timeout.total_seconds()
-        self._waiting: Rotation[asyncio.Future[None]] = Rotation()
+        self._waiting: RoundRobinQueue[asyncio.Future[None]] = RoundRobinQueue()
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[None]:

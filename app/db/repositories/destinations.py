@@ -45,7 +45,7 @@ from app.db.models import (
     Post,
 )
 from app.db.repositories.accounts import ACCOUNT_COLUMNS
-from app.db.repositories.overdue import find_overdue, is_overdue
+from app.db.repositories.overdue import find_overdue, overdue_condition
 from app.db.repositories.posts import POST_COLUMNS
 from app.domain.destinations import (
     OUTCOMES_BY_STATUS,
@@ -134,15 +134,15 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     **time_range_conditions(
         published=Destination.published_at, next_retry=Destination.next_retry_at
     ),
-    "found": any_of(Destination.id, "found"),
-    "overdue": is_overdue(bindparam("overdue", type_=UtcDateTime())),
-    "not_overdue": not_(is_overdue(bindparam("not_overdue", type_=UtcDateTime()))),
+    "candidate_ids": any_of(Destination.id, "candidate_ids"),
+    "overdue": overdue_condition(bindparam("overdue", type_=UtcDateTime())),
+    "not_overdue": not_(overdue_condition(bindparam("not_overdue", type_=UtcDateTime()))),
 }
 """Condition of each filter, under the name of its parameter."""
 
 _PAGE_CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     **_CONDITIONS,
-    # Few overdue destinations are found before, and many are soon found in the order of the page.
+    # `find_overdue` passes the ids of few overdue destinations; of many, page order soon yields some.
     "overdue": without_indexes(_CONDITIONS["overdue"], Destination.__table__),
 }
 
@@ -258,7 +258,7 @@ def _select_page(
     statement = _select_destinations(projection, order.column.key).where(
         _post_exists(), *conditions
     )
-    return slice_statement(statement, order, page_slice, selects_few="found" in filters)
+    return slice_statement(statement, order, page_slice, selects_few="candidate_ids" in filters)
 
 
 async def retry_candidates(

@@ -10,13 +10,13 @@ from app.db.core.types import ColumnValues, UtcDateTime
 from app.db.models import Destination, Workspace
 from app.domain.destinations import OVERDUE_AFTER
 
-MAX_FOUND = 5_000
+MAX_CANDIDATES = 5_000
 """Overdue destinations that a page sorts. With more, some are soon found in the order of the page."""
 
 _CUTOFF = bindparam("cutoff", type_=UtcDateTime())
 
 
-def is_overdue(cutoff: ColumnElement[datetime]) -> ColumnElement[bool]:
+def overdue_condition(cutoff: ColumnElement[datetime]) -> ColumnElement[bool]:
     """Return `domain.destinations.is_overdue` in SQL. Served by ix_destination_claimable and _leased."""
     return or_(
         and_(
@@ -46,7 +46,7 @@ _COUNT_OVERDUE = Statement(
             .select_from(Destination)
             .where(
                 Destination.workspace_id == Workspace.id,
-                is_overdue(_CUTOFF),
+                overdue_condition(_CUTOFF),
             )
             .correlate(Workspace)
             .scalar_subquery()
@@ -56,14 +56,14 @@ _COUNT_OVERDUE = Statement(
 
 
 async def find_overdue(reader: Reader, now: datetime) -> ColumnValues:
-    """Return the ids of all overdue destinations as the parameter `found`; nothing if there are many.
+    """Return the ids of all overdue destinations as the parameter `candidate_ids`; nothing if there are many.
 
-    SQLite would read a list in its order, and so all destinations if none is overdue.
+    SQLite would read all destinations in page order if none is overdue.
     """
-    rows = await reader.rows(_OVERDUE_IDS, cutoff=now - OVERDUE_AFTER, limit=MAX_FOUND + 1)
-    return {} if len(rows) > MAX_FOUND else {"found": [row.id for row in rows]}
+    rows = await reader.rows(_OVERDUE_IDS, cutoff=now - OVERDUE_AFTER, limit=MAX_CANDIDATES + 1)
+    return {} if len(rows) > MAX_CANDIDATES else {"candidate_ids": [row.id for row in rows]}
 
 
 _OVERDUE_IDS = Statement(
-    select(Destination.id).where(is_overdue(_CUTOFF)).limit(bindparam("limit"))
+    select(Destination.id).where(overdue_condition(_CUTOFF)).limit(bindparam("limit"))
 )

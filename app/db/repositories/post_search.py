@@ -38,7 +38,7 @@ SHORT_SEARCH_POSTS = 100_000
 _TRIGRAM = 3
 """Characters of the shortest text that the index finds."""
 
-MAX_FOUND_POSTS = 5_000
+MAX_CANDIDATE_POSTS = 5_000
 """Posts found by the index that a page sorts. With more, some are soon found in the order of the page."""
 
 POST_SEARCH_KEY = Table(
@@ -89,7 +89,7 @@ SEARCH_CONDITIONS: dict[str, ColumnElement[bool]] = {
     # Not the column alone: PostgreSQL would read the whole index for a text without a trigram.
     "short_search": Post.search_text.concat("").like(bindparam("short_search"), escape=LIKE_ESCAPE),
     "newest": Post.created_at >= func.coalesce(_NEWEST_CREATED_AT, FIRST_INSTANT),
-    "found": any_of(Post.id, "found"),
+    "candidate_ids": any_of(Post.id, "candidate_ids"),
     "index_query": _in_search_index(POST_SEARCH_KEY.c.number, "index_query"),
 }
 """Condition of each parameter of a search. `index_query` needs the join of `join_search_index`."""
@@ -119,9 +119,9 @@ async def page_search_values(reader: Reader, text: str) -> ColumnValues:
     """Return the parameters that find a page of the same posts: their ids, if the index finds few."""
     values = search_values(reader, text)
     if (query := values.pop("index_query", None)) is not None:
-        rows = await reader.rows(_FIND_POSTS, index_query=query, limit=MAX_FOUND_POSTS + 1)
-        if len(rows) <= MAX_FOUND_POSTS:
-            values["found"] = [row.post_id for row in rows]
+        rows = await reader.rows(_FIND_POSTS, index_query=query, limit=MAX_CANDIDATE_POSTS + 1)
+        if len(rows) <= MAX_CANDIDATE_POSTS:
+            values["candidate_ids"] = [row.post_id for row in rows]
     return values
 
 

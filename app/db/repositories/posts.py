@@ -1,4 +1,4 @@
-"""Posts: pages, counts and analytics for readers, and whole posts with their destinations for writers."""
+"""Posts: pages and counts for readers, and whole posts with their destinations for writers."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -169,7 +169,7 @@ def _select_page(
 ) -> Statement:
     conditions = (_CONDITIONS[name] for name in filters)
     statement = _select_not_deleted(projection, order.column.key).where(*conditions)
-    return slice_statement(statement, order, page_slice, selects_few="found" in filters)
+    return slice_statement(statement, order, page_slice, selects_few="candidate_ids" in filters)
 
 
 async def count_posts(reader: Reader, criteria: PostCriteria, limit: int | None = None) -> int:

@@ -91,7 +91,10 @@ class FeedChange:
     def account_id(self) -> int | None:
         return self.event.account_id
 
-    @strawberry.field(description="New values of the changed fields, by their REST API names.")
+    @strawberry.field(
+        description="New values of the changed fields, by their REST API names. Those of"
+        " DESTINATION_DUPLICATED and PUBLISHER_MISUSED describe a reported publication and change nothing."
+    )
     def values(self) -> Json:
         return Json(self.event.public_values)
 

@@ -64,7 +64,7 @@ class AppState:
     drain_event: asyncio.Event = field(default_factory=asyncio.Event)
     """Event that is set by a shutdown signal; from then on each response closes its connection."""
     shutdown_event: asyncio.Event = field(default_factory=asyncio.Event)
-    """Event that is set SHUTDOWN_DELAY later; from then on no response waits or stays open."""
+    """Event that is set when SHUTDOWN_DELAY has passed; from then on no response waits or stays open."""
 
 
 @dataclass(kw_only=True)

@@ -144,10 +144,9 @@ _register_enum(
 _register_enum(
     AttemptKind,
     "Kind of entry in the attempt log.",
-    REGULAR="Reported while the publisher held the lease of the destination.",
-    LATE="Reported after the publisher had lost the lease; stored as evidence.",
-    UNSTARTED="Reported as published without `startAttempt`, or after the claim was released: a mistake of"
-    " the publisher.",
+    REGULAR="Reported in time, and counted as an attempt.",
+    LATE="Reported after the lease was lost, or older than another attempt; not counted.",
+    UNSTARTED="Publication whose claim had no `startAttempt`: a mistake of the publisher.",
 )
 _register_enum(
     Receipt,
@@ -173,8 +172,8 @@ _register_enum(
     " report.",
     ACCOUNT_CONNECTED="An account was connected or imported.",
     ACCOUNT_CHANGED="An account changed.",
-    PUBLISHER_MISUSED="A publisher reported a publication without `startAttempt`, or after it had released"
-    " the claim. The report counts.",
+    PUBLISHER_MISUSED="A publisher reported a publication for a claim without `startAttempt`, also if it was"
+    " released or has expired. The report counts.",
 )
 _register_enum(
     VerificationFinding,

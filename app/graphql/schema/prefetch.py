@@ -143,10 +143,11 @@ async def read_totals(info: Info, count: Callable[[Reader, int | None], Awaitabl
         except Exception as error:  # noqa: BLE001 - the field raises it, so that only the field fails
             return error
 
-    return Totals(
-        exact=await count_for(None, "totalCount"),
-        capped=await count_for(MAX_CAPPED_TOTAL, "totalCountCapped", "totalCountIsCapped"),
-    )
+    exact = await count_for(None, "totalCount")
+    if isinstance(exact, int):
+        return Totals(exact=exact, capped=min(exact, MAX_CAPPED_TOTAL))
+    capped = await count_for(MAX_CAPPED_TOTAL, "totalCountCapped", "totalCountIsCapped")
+    return Totals(exact=exact, capped=capped)
 
 
 async def _try_prefetch(read: Awaitable[T]) -> T | None:

@@ -100,10 +100,10 @@ class ErrorDiagnosis:
 class Attempt:
     attempt_id: UUID = field(description="UUID of the attempt, unique in the workspace.")
     number: int | None = field(
-        description="Attempt number in the destination, from 1; null if reported after the lease was lost."
+        description="Attempt number in the destination, from 1; null if the attempt is not counted."
     )
     kind: AttemptKind = field(
-        description="REGULAR, unless the report was late or the attempt was never started."
+        description="REGULAR, unless the report was late or the claim of a publication was never started."
     )
     outcome: Outcome = field(description="Outcome of the attempt; NONE while it is running.")
     category: ErrorCategory | None = field(description="Category of the error, if any.")

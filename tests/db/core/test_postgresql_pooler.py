@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
 from app.db.core.database import Database
 from app.db.core.postgresql import connect
-from app.db.core.postgresql_pooler import pooled_options
+from app.db.core.postgresql_pooler import pooler_options
 from app.db.core.statements import Record, Statement, compile_statement
 from app.db.core.write_session import WriteSession
 from app.db.models import Post
@@ -324,7 +324,7 @@ async def test_round_trips_are_as_many_as_without_a_pooler(
 
 @asynccontextmanager
 async def pooled_connection(pgbouncer: PgBouncer) -> AsyncIterator[asyncpg.Connection]:
-    connection = await connect(pooled_options(make_url(pgbouncer.url), timedelta(seconds=0.5)))
+    connection = await connect(pooler_options(make_url(pgbouncer.url), timedelta(seconds=0.5)))
     try:
         yield connection
     finally:

@@ -187,7 +187,7 @@ async def test_newest_posts_are_all_if_there_are_fewer(database: Database) -> No
 async def test_page_of_a_frequent_text_is_read_in_the_order_of_the_list(
     database: Database, monkeypatch: pytest.MonkeyPatch, number: int, is_sorted: bool
 ) -> None:
-    monkeypatch.setattr(post_search, "MAX_FOUND_POSTS", 2)
+    monkeypatch.setattr(post_search, "MAX_CANDIDATE_POSTS", 2)
     workspace = await add_workspace(database)
     ids = await add_hourly_posts(database, workspace, number)
 

@@ -23,7 +23,7 @@ _STATEMENTS = (
 
 
 def upgrade() -> None:
-    """Replace the indexes. Nothing but the search index is stored twice, so no row changes."""
+    """Replace indexes, and create the search index. No row changes."""
     for statement in _STATEMENTS:
         op.execute(statement)
     create_search_index(op.get_bind())

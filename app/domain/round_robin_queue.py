@@ -1,4 +1,4 @@
-"""Queue that takes items of its callers in rotation."""
+"""Queue that returns items round robin by caller."""
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable
@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class Rotation(Generic[Item]):
+class RoundRobinQueue(Generic[Item]):
     """Queue with one item of each caller before the second of any; those of one caller stay in order."""
 
     def __init__(self) -> None:
