@@ -1,4 +1,4 @@
-"""Failures of disks and files: what clients, operators and readiness probes are told about them."""
+"""Failures of disks and files: their description for operators, and the reaction of readiness probes."""
 
 import errno
 import sqlite3
