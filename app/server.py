@@ -129,7 +129,7 @@ class _Supervisor(Multiprocess):
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
         super().__init__(config, sockets)
         self._skips_delay = False
-        self._ending: list[Process] = []
+        self._stopping_processes: list[Process] = []
         """Processes that a restart has stopped, and that may still be running."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_stop_signal)
@@ -148,7 +148,7 @@ class _Supervisor(Multiprocess):
             self.signal_queue.append(number)
 
     def _send_second_signal(self) -> None:
-        for process in (*self.processes, *self._ending):
+        for process in (*self.processes, *self._stopping_processes):
             process.process.terminate()
 
     def restart_all(self) -> None:
@@ -159,7 +159,7 @@ class _Supervisor(Multiprocess):
             new.start()
             is_ready = new.wait_until_ready(timeout, self.should_exit)
             if self.should_exit.is_set():
-                self._ending.append(new)
+                self._stopping_processes.append(new)
                 new.terminate()
                 return
             if not is_ready:
@@ -168,11 +168,11 @@ class _Supervisor(Multiprocess):
                 logger.error("new server process not ready in time, restart aborted", pid=new.pid)
                 return
             self.processes[index] = new
-            self._ending.append(old)
+            self._stopping_processes.append(old)
             old.terminate()
             while old.process.is_alive() and not self.should_exit.wait(_POLL_INTERVAL_SECONDS):
                 pass
-        self._ending.clear()
+        self._stopping_processes.clear()
 
     def terminate_all(self) -> None:
         super().terminate_all()
@@ -181,7 +181,7 @@ class _Supervisor(Multiprocess):
             self._send_second_signal()
 
     def join_all(self) -> None:
-        for process in (*self.processes, *self._ending):
+        for process in (*self.processes, *self._stopping_processes):
             process.join()
 
 
@@ -216,14 +216,14 @@ def _raise_fd_limit() -> int | None:
     return None if soft_limit == resource.RLIM_INFINITY else soft_limit
 
 
-def _max_connections(wanted: int, fd_limit: int | None) -> int:
-    """Return the number of connections to accept; logs a warning if they are fewer than `wanted`."""
-    if fd_limit is None or wanted + _RESERVED_FILES <= fd_limit:
-        return wanted
+def _max_connections(requested: int, fd_limit: int | None) -> int:
+    """Return the number of connections to accept; logs a warning if they are fewer than requested."""
+    if fd_limit is None or requested + _RESERVED_FILES <= fd_limit:
+        return requested
     possible = max(1, fd_limit - _RESERVED_FILES)
     logger.warning(
         "connection limit lowered",
-        reason=f"MAX_CONNECTIONS is {wanted}, but the process may only open {fd_limit} files."
+        reason=f"MAX_CONNECTIONS is {requested}, but the process may only open {fd_limit} files."
         f" {possible} connections are accepted. Raise the limit of open files (ulimit -n).",
     )
     return possible
