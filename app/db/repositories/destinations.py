@@ -36,7 +36,7 @@ from app.db.core.projections import (
     projected_columns,
 )
 from app.db.core.statements import AnyRow, AnySelect, Record, Statement, column_values
-from app.db.core.types import UtcDateTime
+from app.db.core.types import ColumnValues, UtcDateTime
 from app.db.models import (
     ACCOUNT_JOIN,
     POST_JOIN,
@@ -45,7 +45,7 @@ from app.db.models import (
     Post,
 )
 from app.db.repositories.accounts import ACCOUNT_COLUMNS
-from app.db.repositories.overdue import find_overdue, overdue_condition
+from app.db.repositories.overdue import overdue_condition
 from app.db.repositories.posts import POST_COLUMNS
 from app.domain.destinations import (
     OUTCOMES_BY_STATUS,
@@ -140,11 +140,17 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
 }
 """Condition of each filter, under the name of its parameter."""
 
-_PAGE_CONDITIONS: Mapping[str, ColumnElement[bool]] = {
-    **_CONDITIONS,
-    # `find_overdue` passes the ids of few overdue destinations; of many, page order soon yields some.
-    "overdue": without_indexes(_CONDITIONS["overdue"], Destination.__table__),
+_TIME_COLUMNS: Mapping[str, str | None] = {
+    "overdue": None,
+    "published_after": "published_at",
+    "published_before": "published_at",
+    "next_retry_after": "next_retry_at",
+    "next_retry_before": "next_retry_at",
 }
+"""Column of each filter by time that an index serves; several columns decide what is overdue."""
+
+MAX_CANDIDATES = 5_000
+"""Destinations in a range of times that a page sorts. Of more, some are soon found in page order."""
 
 
 async def destinations_by_id(
@@ -244,8 +250,8 @@ async def destinations_page(
     """Return one page in the order of the index on the sort column; `now` decides what is overdue."""
     order = Order(getattr(Destination, order_field.value), Destination.id, direction)
     values = _filter_values(criteria, now)
-    if criteria.overdue and reader.is_sqlite:
-        values |= await find_overdue(reader, now)
+    if reader.is_sqlite:
+        values |= await _find_candidates(reader, values, order)
     build_statement = partial(_select_page, projection, tuple(values), order)
     return await read_page(reader, build_statement, values, order, request)
 
@@ -254,11 +260,45 @@ async def destinations_page(
 def _select_page(
     projection: Projection, filters: tuple[str, ...], order: Order, page_slice: PageSlice
 ) -> Statement:
-    conditions = (_PAGE_CONDITIONS[name] for name in filters)
+    by_time = _time_filters(filters, order)
+    conditions = [
+        without_indexes(_CONDITIONS[name], Destination.__table__)
+        if name in by_time
+        else _CONDITIONS[name]
+        for name in filters
+    ]
     statement = _select_destinations(projection, order.column.key).where(
         _post_exists(), *conditions
     )
     return slice_statement(statement, order, page_slice, selects_few="candidate_ids" in filters)
+
+
+async def _find_candidates(reader: Reader, values: ColumnValues, order: Order) -> ColumnValues:
+    """Return the ids of the destinations in ranges of times as `candidate_ids`; nothing if there are many.
+
+    SQLite cannot know their number: it would read all destinations in page order if none is in the range,
+    or sort all that are, depending on its statistics.
+    """
+    filters = _time_filters(tuple(values), order)
+    if not filters:
+        return {}
+    times = {name: values[name] for name in filters}
+    rows = await reader.rows(_select_candidate_ids(filters), **times, limit=MAX_CANDIDATES + 1)
+    return {} if len(rows) > MAX_CANDIDATES else {"candidate_ids": [row.id for row in rows]}
+
+
+@cached_statement()
+def _select_candidate_ids(filters: tuple[str, ...]) -> Statement:
+    return Statement(select(Destination.id).where(*_conditions(filters)).limit(bindparam("limit")))
+
+
+def _time_filters(filters: tuple[str, ...], order: Order) -> tuple[str, ...]:
+    """Return the filters by time, except for one by the sort column, whose index serves both."""
+    return tuple(
+        name
+        for name in filters
+        if name in _TIME_COLUMNS and _TIME_COLUMNS[name] != order.column.key
+    )
 
 
 async def retry_candidates(

@@ -1,17 +1,14 @@
-"""Overdue destinations: the condition in SQL, their number, and the ids of few."""
+"""Overdue destinations: the condition in SQL, and their number."""
 
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select
 
-from app.db.core.database import AllWorkspacesReader, Reader
+from app.db.core.database import AllWorkspacesReader
 from app.db.core.statements import Statement
-from app.db.core.types import ColumnValues, UtcDateTime
+from app.db.core.types import UtcDateTime
 from app.db.models import Destination, Workspace
 from app.domain.destinations import OVERDUE_AFTER
-
-MAX_CANDIDATES = 5_000
-"""Overdue destinations that a page sorts. With more, some are soon found in the order of the page."""
 
 _CUTOFF = bindparam("cutoff", type_=UtcDateTime())
 
@@ -52,18 +49,4 @@ _COUNT_OVERDUE = Statement(
             .scalar_subquery()
         )
     ).select_from(Workspace)
-)
-
-
-async def find_overdue(reader: Reader, now: datetime) -> ColumnValues:
-    """Return the ids of all overdue destinations as the parameter `candidate_ids`; nothing if there are many.
-
-    SQLite would read all destinations in page order if none is overdue.
-    """
-    rows = await reader.rows(_OVERDUE_IDS, cutoff=now - OVERDUE_AFTER, limit=MAX_CANDIDATES + 1)
-    return {} if len(rows) > MAX_CANDIDATES else {"candidate_ids": [row.id for row in rows]}
-
-
-_OVERDUE_IDS = Statement(
-    select(Destination.id).where(overdue_condition(_CUTOFF)).limit(bindparam("limit"))
 )

@@ -46,6 +46,14 @@ FOUND_FIRST: dict[str, tuple[Query, set[str]]] = {
         destinations_page_query(overdue=True),
         {*OVERDUE_INDEXES, "pk_destination", "sort", POST_BY_ID},
     ),
+    "destinations, published": (
+        destinations_page_query(published_after=NOW),
+        {"ix_destination_workspace_id_published_at_id", "pk_destination", "sort", POST_BY_ID},
+    ),
+    "destinations, retried": (
+        destinations_page_query(next_retry_before=NOW),
+        {"ix_destination_next_retry", "pk_destination", "sort", POST_BY_ID},
+    ),
 }
 PLATFORM_INDEXES = {"ix_destination_platform", "ix_destination_workspace_id_platform_post_id"}
 """Two indexes that begin with the platform, and count its destinations equally fast."""

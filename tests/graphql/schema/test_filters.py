@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.db.repositories import destinations, overdue, posts
+from app.db.repositories import destinations, posts
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.times import format_instant
 from app.domain.transitions import retried
@@ -319,7 +319,7 @@ def test_every_filter_field_has_a_criterion_and_a_condition(
 async def test_many_overdue_destinations_are_read_in_the_order_of_the_list(
     acme: Tenant, monkeypatch: pytest.MonkeyPatch, number: int, is_sorted: bool
 ) -> None:
-    monkeypatch.setattr(overdue, "MAX_CANDIDATES", 2)
+    monkeypatch.setattr(destinations, "MAX_CANDIDATES", 2)
     account = await add_account(acme.database, acme.workspace)
     for hour in range(number):
         await add_post(
