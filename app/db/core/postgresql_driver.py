@@ -6,8 +6,8 @@ Nothing needs a reset here: a read runs outside any transaction block, and a wri
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
@@ -65,12 +65,13 @@ class PostgreSQLDriver:
         A point read may run in a batch with reads of other requests.
         """
         pools = self._get_pools()
-        async with asyncio.timeout(self._timeout):
-            if statement.uses_reserved_connections:
-                return await pools.reserved.fetch(statement, arguments)
-            if statement.batch is None:
-                return await pools.main.fetch(statement, arguments)
-            return await pools.point_reads.fetch(statement, arguments, statement.batch)
+        with pools.close_idle_after_timeout():
+            async with asyncio.timeout(self._timeout):
+                if statement.uses_reserved_connections:
+                    return await pools.reserved.fetch(statement, arguments)
+                if statement.batch is None:
+                    return await pools.main.fetch(statement, arguments)
+                return await pools.point_reads.fetch(statement, arguments, statement.batch)
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit it; any exception rolls it back.
@@ -79,7 +80,8 @@ class PostgreSQLDriver:
         TimeoutError if no connection is free in time.
         """
         async with self._write_slots.hold():
-            return await self._write(work)
+            with self._get_pools().close_idle_after_timeout():
+                return await self._write(work)
 
     async def _write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         pool = self._get_pools().main
@@ -143,6 +145,20 @@ class _Pools(NamedTuple):
     reserved: "_Pool"
     """Connections for statements of the server itself."""
     point_reads: PointReadBatches
+
+    @contextmanager
+    def close_idle_after_timeout(self) -> Iterator[None]:
+        """Close all idle connections if the block raises TimeoutError.
+
+        A network that loses packets, or the state of its connections, silences them too. Otherwise, each
+        would let another statement wait for its timeout.
+        """
+        try:
+            yield
+        except TimeoutError:
+            for pool in (self.main, self.batch, self.reserved):
+                pool.close_idle()
+            raise
 
 
 class _Pool:
@@ -220,6 +236,10 @@ class _Pool:
             raise
         self._release(connection)
         return result
+
+    def close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop()[1].terminate()
 
     async def close(self) -> None:
         """Wait until no connection is in use, then close all."""
