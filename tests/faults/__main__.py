@@ -50,7 +50,7 @@ def print_fault(name: str, engine: str, *, is_quick: bool) -> bool:
             result.doubled,
             result.failed,
         )
-        + "".join(f"\n  {problem}" for problem in result.problems)
+        + "".join(f"\n  {problem}" for problem in (*result.notes, *result.problems))
         + ("" if result.is_clean else "\n  FAILED")
     )
     return result.is_clean

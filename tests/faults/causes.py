@@ -23,7 +23,15 @@ from tests.bench.linux_processes import process_tree
 from tests.command_processes import CommandProcess, spawn
 from tests.faults.client import is_ready
 from tests.faults.connections import open_connections
-from tests.faults.service import FaultBench, NotRun, Service, filled, in_thread, small_disk
+from tests.faults.service import (
+    FaultBench,
+    NotRun,
+    Service,
+    filled,
+    in_thread,
+    require_root,
+    small_disk,
+)
 from tests.flood import FLOODS, Flood, running_wrk
 from tests.servers import ServerGroup
 from tests.tcp_proxy import tcp_proxy
@@ -106,6 +114,7 @@ async def disk_full(bench: FaultBench) -> None:
 async def read_only(bench: FaultBench) -> None:
     """A database that refuses writes for 10 s: an immutable file, or a standby that is promoted then."""
     if bench.is_sqlite:
+        require_root("chattr")
         async with bench.database() as url, bench.service(url) as service:
             with service.fault(must_fail=True), _immutable_files(url):
                 await asyncio.sleep(bench.seconds(10))
@@ -336,8 +345,6 @@ def _write_lock(url: str) -> Iterator[None]:
 
 @contextmanager
 def _immutable_files(url: str) -> Iterator[None]:
-    if os.geteuid() != 0 or shutil.which("chattr") is None:
-        raise NotRun("needs root to make a file immutable")
     database = str(make_url(url).database)
     files = (database, f"{database}-wal")
     subprocess.run(["chattr", "+i", *files], check=True)

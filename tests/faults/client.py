@@ -29,6 +29,8 @@ _REPORT_VERIFIED = (
 _LEASE_SECONDS = 20
 _PUBLISH_WITHIN = 10
 """Seconds after a claim in which a destination may be published; later, the lease may have expired."""
+_WORKER_SECONDS = 10
+"""Time for the worker to publish a post, which takes it about a second."""
 _CONTENT_BYTES = 1500
 """Random bytes of a post, so that a full disk has no space for a few posts."""
 _READINESS_TIMEOUT = 4
@@ -172,14 +174,15 @@ class FaultClient:
         return True
 
     async def _wait_for_worker(self) -> bool:
-        """Wait until the worker has published the post that was created last."""
-        post = self._latest_post
-        while True:
+        """Wait until the worker has published the post that was created last, or for some seconds."""
+        post, ends_at = self._latest_post, time.monotonic() + _WORKER_SECONDS
+        while time.monotonic() < ends_at:
             data = await self.requests.execute(_READ, id=post)
             states = {each["platform"]: each["status"] for each in data["post"]["destinations"]}
             if states["sandbox"] == "PUBLISHED":
                 return True
             await asyncio.sleep(0.1)
+        return False
 
     async def _claim_and_publish(self) -> bool:
         begin = time.monotonic()

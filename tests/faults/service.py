@@ -16,11 +16,11 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from app.db.core.database import Database
 from app.db.models import Destination, Post
@@ -77,6 +77,7 @@ class FaultResult:
     requires_success: bool = False
     """True if no request may fail."""
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
@@ -214,8 +215,11 @@ async def _measure(service: Service, url: str, sandbox: SandboxStore) -> None:
         result.problems.append("no request failed: the fault did not happen")
     client.stop_creating()
     async with Database(url) as database:
-        if unsettled := await wait_until_settled(database, _SETTLE_LIMIT):
-            result.problems.append(f"{unsettled} destinations without an outcome")
+        unsettled = await wait_until_settled(database, _SETTLE_LIMIT)
+        if later := await _count_due_later(database):
+            result.notes.append(f"{later} destinations can be published only later")
+        if unsettled > later:
+            result.problems.append(f"{unsettled - later} destinations without an outcome")
         await asyncio.sleep(1)  # reports of the client are answered
         result.longest, result.failed = client.requests.longest, client.requests.failures
         await _count_lost_and_doubled(database, client, sandbox, result)
@@ -241,6 +245,13 @@ async def _count_lost_and_doubled(
         - len(set(client.published))
         + count_duplicates(sandbox)
     )
+
+
+async def _count_due_later(database: Database) -> int:
+    """Number of destinations that a server whose clock is ahead has scheduled."""
+    is_later = Destination.claimable_at > datetime.now(UTC)
+    async with database.read_connection() as connection:
+        return await connection.scalar(select(func.count()).where(is_later)) or 0
 
 
 async def _seed(url: str) -> tuple[SeededData, int]:
@@ -269,11 +280,16 @@ async def in_thread(context: AbstractContextManager[T]) -> AsyncIterator[T]:
         await asyncio.to_thread(context.__exit__, None, None, None)
 
 
+def require_root(command: str) -> None:
+    """Raise NotRun unless root runs this process and the command is installed."""
+    if os.geteuid() != 0 or shutil.which(command) is None:
+        raise NotRun(f"needs root and {command}")
+
+
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """Mount a file system in memory inside `folder`; needs root."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        raise NotRun("needs root to mount a small disk")
+    """Mount a file system in memory inside `folder`."""
+    require_root("mount")
     disk = Path(tempfile.mkdtemp(dir=folder))
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", disk], check=True)
     try:
