@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from app.db.core.database import Database
 from app.db.models import Destination, Post
@@ -248,8 +248,13 @@ async def _count_lost_and_doubled(
 
 
 async def _count_due_later(database: Database) -> int:
-    """Number of destinations that a server whose clock is ahead has scheduled."""
-    is_later = Destination.claimable_at > datetime.now(UTC)
+    """Number of destinations that a server whose clock is ahead has scheduled, or leased until later."""
+    now = datetime.now(UTC)
+    is_later = or_(
+        Destination.claimable_at > now,
+        Destination.lease_expires_at > now,
+        Destination.verifiable_at > now,
+    )
     async with database.read_connection() as connection:
         return await connection.scalar(select(func.count()).where(is_later)) or 0
 

@@ -6,8 +6,8 @@ Nothing needs a reset here: a read runs outside any transaction block, and a wri
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
@@ -65,13 +65,16 @@ class PostgreSQLDriver:
         A point read may run in a batch with reads of other requests.
         """
         pools = self._get_pools()
-        with pools.close_idle_after_timeout():
+        try:
             async with asyncio.timeout(self._timeout):
                 if statement.uses_reserved_connections:
                     return await pools.reserved.fetch(statement, arguments)
                 if statement.batch is None:
                     return await pools.main.fetch(statement, arguments)
                 return await pools.point_reads.fetch(statement, arguments, statement.batch)
+        except TimeoutError:
+            pools.close_idle()
+            raise
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit it; any exception rolls it back.
@@ -80,8 +83,11 @@ class PostgreSQLDriver:
         TimeoutError if no connection is free in time.
         """
         async with self._write_slots.hold():
-            with self._get_pools().close_idle_after_timeout():
+            try:
                 return await self._write(work)
+            except TimeoutError:
+                self._get_pools().close_idle()
+                raise
 
     async def _write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         pool = self._get_pools().main
@@ -146,19 +152,14 @@ class _Pools(NamedTuple):
     """Connections for statements of the server itself."""
     point_reads: PointReadBatches
 
-    @contextmanager
-    def close_idle_after_timeout(self) -> Iterator[None]:
-        """Close all idle connections if the block raises TimeoutError.
+    def close_idle(self) -> None:
+        """Close all idle connections after a statement without an answer.
 
         A network that loses packets, or the state of its connections, silences them too. Otherwise, each
         would let another statement wait for its timeout.
         """
-        try:
-            yield
-        except TimeoutError:
-            for pool in (self.main, self.batch, self.reserved):
-                pool.close_idle()
-            raise
+        for pool in (self.main, self.batch, self.reserved):
+            pool.close_idle()
 
 
 class _Pool:
