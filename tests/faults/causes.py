@@ -49,6 +49,8 @@ _HEALTH_CHECK_INTERVAL = 0.1
 """Seconds; servers that restart are noticed within SHUTDOWN_DELAY."""
 _FILE_LIMIT = 564
 """Open files of a server, of which 500 are reserved."""
+_SLOW_ACCOUNT = "slow 2s"
+"""Sandbox account whose unfinished attempts a process with another clock can take for abandoned ones."""
 _FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
 
@@ -216,7 +218,10 @@ async def processes_replaced(bench: FaultBench) -> None:
 async def worker_clock(offset: str, bench: FaultBench) -> None:
     """A second worker whose clock differs by 10 minutes, for 20 s."""
     variables = _faketime(offset)
-    async with bench.database() as url, bench.service(url) as service:
+    async with (
+        bench.database() as url,
+        bench.service(url, sandbox_name=_SLOW_ACCOUNT) as service,
+    ):
         with service.fault():
             worker = service.start_worker(spawn, variables)
             await asyncio.sleep(bench.seconds(20))
@@ -226,7 +231,10 @@ async def worker_clock(offset: str, bench: FaultBench) -> None:
 async def server_clock(offset: str, bench: FaultBench) -> None:
     """One of two servers has a clock that differs by 10 minutes, for 20 s."""
     variables = _faketime(offset)
-    async with bench.database() as url, bench.service(url, servers=2, start=spawn) as service:
+    async with (
+        bench.database() as url,
+        bench.service(url, servers=2, sandbox_name=_SLOW_ACCOUNT, start=spawn) as service,
+    ):
         with service.fault():
             await asyncio.to_thread(partial(service.servers.restart, 1, **variables))
             await asyncio.sleep(bench.seconds(20))

@@ -169,13 +169,15 @@ class FaultBench:
         network_url: str | None = None,
         servers: int = 1,
         readers: int = 0,
+        sandbox_name: str = "succeeds",
         urls: Urls = lambda servers: servers.urls,
         start: StartProcess = fork,
         **settings: str,
     ) -> AsyncIterator[Service]:
         """Run a service, at the end wait until it has recovered, and measure.
 
-        The service reaches the database by `network_url`, if that is set.
+        The service reaches the database by `network_url`, if that is set. The name of the sandbox account
+        decides how long a publication takes.
         """
         logs = Path(tempfile.mkdtemp(dir=self.folder))
         sandbox_file = self.folder / "ledger.jsonl"
@@ -185,7 +187,7 @@ class FaultBench:
             "SANDBOX_FILE": str(sandbox_file),
             "WORKER_LEASE": "10",
         }
-        data, sandbox_account = await _seed(url)
+        data, sandbox_account = await _seed(url, sandbox_name)
         with ExitStack() as stack:
 
             def start_worker(start: StartProcess, variables: dict[str, str]) -> LoggedProcess:
@@ -259,13 +261,13 @@ async def _count_due_later(database: Database) -> int:
         return await connection.scalar(select(func.count()).where(is_later)) or 0
 
 
-async def _seed(url: str) -> tuple[SeededData, int]:
+async def _seed(url: str, sandbox_name: str) -> tuple[SeededData, int]:
     """A workspace with an account for the client and one of the sandbox, and another one for floods."""
     async with open_migrated_database(url) as database:
         workspace = await add_workspace(database)
         account = await add_account(database, workspace)
         sandbox = await add_account(
-            database, workspace, platform="sandbox", account_name="succeeds"
+            database, workspace, platform="sandbox", account_name=sandbox_name
         )
         other = await add_workspace(database)
         post = await add_post(database, other, is_draft=True)
