@@ -51,7 +51,8 @@ _FILE_LIMIT = 564
 """Open files of a server, of which 500 are reserved."""
 _SLOW_ACCOUNT = "slow 2s"
 """Sandbox account whose unfinished attempts a process with another clock can take for abandoned ones."""
-_FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+_FAKETIME_PATTERN = "*/faketime/libfaketime.so.1"
+"""Path of the library in /usr/lib on Debian and Ubuntu."""
 
 
 async def database_killed(bench: FaultBench) -> None:
@@ -372,10 +373,11 @@ def _restart_as_standby(server: postgres.LocalServer) -> None:
 
 def _faketime(offset: str) -> dict[str, str]:
     """Environment of a process whose clock differs; its monotonic clock is right."""
-    if not _FAKETIME.exists():
+    library = next(Path("/usr/lib").glob(_FAKETIME_PATTERN), None)
+    if library is None:
         raise NotRun("needs libfaketime")
     return {
-        "LD_PRELOAD": str(_FAKETIME),
+        "LD_PRELOAD": str(library),
         "FAKETIME": offset,
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
