@@ -256,7 +256,7 @@ async def measure(
 ) -> FloodResult:
     """Run the moderate client for `seconds` beside a flood, or alone."""
     client = ModerateClient(server.url, data)
-    async with _running_wrk(server, data, flood, connections) as wrk:
+    async with running_wrk(server.url, data, flood, connections) as wrk:
         pids = [server.process.pid, *([wrk.pid] if wrk else [])]
         started_at, cpu = time.monotonic(), [*map(linux_processes.cpu_seconds, pids)]
         await client.run(seconds)
@@ -283,15 +283,15 @@ async def measure(
 
 
 @asynccontextmanager
-async def _running_wrk(
-    server: ServerProcess, data: SeededData, flood: Flood | None, connections: int
+async def running_wrk(
+    url: str, data: SeededData, flood: Flood | None, connections: int
 ) -> AsyncIterator[asyncio.subprocess.Process | None]:
     """Run wrk, the load generator, with a request of the flood; nothing without a flood."""
     if flood is None:
         yield None
         return
     with tempfile.TemporaryDirectory() as folder:
-        command = _wrk_command(server.url, data, flood, connections, Path(folder))
+        command = _wrk_command(url, data, flood, connections, Path(folder))
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         try:
             await asyncio.sleep(_WARM_UP_SECONDS)

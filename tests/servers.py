@@ -93,6 +93,13 @@ class ServerProcess(LoggedProcess):
             headers["Authorization"] = f"Bearer {token}"
         return httpx.get(self.url + path, headers=headers, timeout=TIMEOUT_SECONDS)
 
+    def wait_for_starts(self, count: int) -> None:
+        """Wait until so many server processes have started since the start."""
+        ends_at = time.monotonic() + TIMEOUT_SECONDS
+        while self._log.read_text().count('"Application startup complete."') < count:
+            assert time.monotonic() < ends_at
+            time.sleep(0.05)
+
     def request_log(self) -> list[dict[str, Any]]:
         """The log entries of requests."""
         return [event for event in self.log_events() if event["event"] == "request finished"]
@@ -144,12 +151,19 @@ def run_server(
 class ServerGroup:
     """Server processes on one database, each with a port that stays the same after a restart."""
 
-    def __init__(self, folder: Path, database_url: str, count: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str,
+        count: int,
+        *,
+        start: StartProcess = fork,
+        **settings: str,
+    ) -> None:
         self._folder = folder
-        self._environments = [
-            {"DATABASE_URL": database_url, "RATE_LIMIT": "off", "PORT": str(unused_port())}
-            for _ in range(count)
-        ]
+        self._start_process = start
+        shared = {"DATABASE_URL": database_url, "RATE_LIMIT": "off", **settings}
+        self._environments = [{**shared, "PORT": str(unused_port())} for _ in range(count)]
         self.urls = [f"http://127.0.0.1:{env['PORT']}" for env in self._environments]
         self._servers: dict[int, ServerProcess] = {}
 
@@ -157,9 +171,17 @@ class ServerGroup:
         for index in range(len(self.urls)):
             self._start(index)
 
+    def __getitem__(self, index: int) -> ServerProcess:
+        return self._servers[index]
+
     def kill_and_restart(self, index: int) -> None:
         self._servers[index].kill()
         self._start(index)
+
+    def restart(self, index: int, **environment: str) -> None:
+        """Stop a server by SIGTERM and start it with these variables in addition."""
+        self._servers[index].stop()
+        self._start(index, **environment)
 
     def stop(self) -> None:
         for server in self._servers.values():
@@ -169,8 +191,9 @@ class ServerGroup:
         for server in self._servers.values():
             server.kill()
 
-    def _start(self, index: int) -> None:
-        self._servers[index] = ServerProcess(self._folder, self._environments[index])
+    def _start(self, index: int, **environment: str) -> None:
+        settings = {**self._environments[index], **environment}
+        self._servers[index] = ServerProcess(self._folder, settings, start=self._start_process)
         self._servers[index].wait_until_ready()
 
 

@@ -1,4 +1,4 @@
-"""Short runs of the scripts that kill servers and measure subscriptions."""
+"""Short runs of the scripts that kill servers, cause faults and measure subscriptions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +8,8 @@ import pytest
 
 from tests import server_kills
 from tests.command_processes import fork
+from tests.faults.__main__ import run_fault
+from tests.faults.service import ANSWER_LIMIT, NotRun
 from tests.server_kills import ServerKillResults
 from tests.subscriptions import kills
 from tests.subscriptions.latency import LatencyLoad, run_subscription_load
@@ -26,6 +28,22 @@ async def test_acknowledged_writes_survive_kills_and_take_effect_once(
     assert replace(results, acknowledged=0, repeated=0) == ServerKillResults(
         acknowledged=0, repeated=0, kills=3, lost=0, duplicates=0, problems=0
     )
+
+
+@pytest.mark.parametrize("fault", ["killed", "stopped"])
+async def test_service_recovers_from_a_fault_of_its_database(
+    engine: str, tmp_path: Path, fault: str
+) -> None:
+    result = await run_fault(fault, engine, tmp_path, is_quick=True)
+
+    assert (result.lost, result.doubled, result.problems) == (0, 0, [])
+    assert result.recovery < float("inf")
+    assert result.longest < ANSWER_LIMIT
+
+
+async def test_fault_without_a_network_is_not_run_on_sqlite(tmp_path: Path) -> None:
+    with pytest.raises(NotRun, match="SQLite has no network"):
+        await run_fault("silent", "sqlite", tmp_path, is_quick=True)
 
 
 async def test_subscribers_of_killed_servers_receive_each_change_once(

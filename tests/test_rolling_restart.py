@@ -95,7 +95,7 @@ def test_sigint_and_second_signal_skip_the_delay(
 ) -> None:
     start = fork if workers == "1" else spawn
     server = start_server.ready(start=start, WORKERS=workers, SHUTDOWN_DELAY=LONG_DELAY)
-    wait_for_processes(server, int(workers))
+    server.wait_for_starts(int(workers))
 
     for number in signals:
         server.process.send_signal(number)
@@ -128,17 +128,17 @@ def test_connection_in_use_is_answered_at_shutdown(start_server: ServerStarter) 
 
 def test_replacing_processes_fails_no_request(start_server: ServerStarter) -> None:
     server = start_server.ready("--demo", start=spawn, WORKERS="2", RATE_LIMIT="off")
-    wait_for_processes(server, 2)
+    server.wait_for_starts(2)
 
     with continuous_requests(server):
         server.process.send_signal(signal.SIGHUP)
-        wait_for_processes(server, 4)
+        server.wait_for_starts(4)
     server.stop()
 
 
 def test_restarts_do_not_delay_the_end(start_server: ServerStarter) -> None:
     server = start_server.ready(start=spawn, WORKERS="2", SHUTDOWN_TIMEOUT="30")
-    wait_for_processes(server, 2)
+    server.wait_for_starts(2)
     for _ in range(8):
         server.process.send_signal(signal.SIGHUP)
         time.sleep(0.2)
@@ -148,15 +148,3 @@ def test_restarts_do_not_delay_the_end(start_server: ServerStarter) -> None:
     assert server.process.wait(TIMEOUT_SECONDS) == 0
 
     assert time.monotonic() - signalled_at < 10
-
-
-def wait_for_processes(server: ServerProcess, count: int) -> None:
-    """Wait until so many server processes have started since the start."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while count_starts(server) < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def count_starts(server: ServerProcess) -> int:
-    return sum(event["event"] == "Application startup complete." for event in server.log_events())

@@ -129,7 +129,7 @@ async def kill_workers(
             suspensions = await _interrupt_workers(
                 database, workspace, accounts, group, kills, randomness
             )
-            stuck = await _wait_until_settled(database)
+            stuck = await wait_until_settled(database, SETTLE_TIMEOUT)
         finally:
             group.kill_all()
         results = await _count_results(database, SandboxStore(sandbox_file))
@@ -176,9 +176,9 @@ async def _count_open(database: Database) -> int:
         return await connection.scalar(select(func.count()).where(is_open)) or 0
 
 
-async def _wait_until_settled(database: Database) -> int:
-    """Wait for all outcomes, and return the number that is missing after the timeout."""
-    ends_at = time.monotonic() + SETTLE_TIMEOUT.total_seconds()
+async def wait_until_settled(database: Database, limit: timedelta) -> int:
+    """Wait for all outcomes, and return the number that is missing after the limit."""
+    ends_at = time.monotonic() + limit.total_seconds()
     while remaining := await _count_open(database):
         if time.monotonic() > ends_at:
             break

@@ -1,6 +1,5 @@
 """Restarts of PostgreSQL, by a fast shutdown or by a simulated crash."""
 
-import asyncio
 import os
 import signal
 import time
@@ -11,9 +10,6 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TypeAlias
-
-import asyncpg
-from sqlalchemy import make_url
 
 from tests import postgres
 
@@ -62,16 +58,7 @@ def _fast_shutdown(server: postgres.LocalServer) -> None:
 
 def _crash(server: postgres.LocalServer) -> None:
     """Stop immediately, so that the server recovers at its next start."""
-    pid = int(Path(asyncio.run(_data_folder(server.url)), "postmaster.pid").read_text().split()[0])
+    pid = server.main_pid()
     os.kill(pid, signal.SIGQUIT)
     while Path(f"/proc/{pid}").exists():
         time.sleep(0.02)
-
-
-async def _data_folder(url: str) -> str:
-    dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = await asyncpg.connect(dsn)
-    try:
-        return str(await connection.fetchval("SHOW data_directory"))
-    finally:
-        await connection.close()

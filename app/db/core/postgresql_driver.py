@@ -74,12 +74,16 @@ class PostgreSQLDriver:
         A point read may run in a batch with reads of other requests.
         """
         pools = self._get_pools()
-        async with asyncio.timeout(self._timeout):
-            if statement.uses_reserved_connections:
-                return await pools.reserved.fetch(statement, arguments)
-            if statement.batch is None:
-                return await pools.main.fetch(statement, arguments)
-            return await pools.point_reads.fetch(statement, arguments, statement.batch)
+        try:
+            async with asyncio.timeout(self._timeout):
+                if statement.uses_reserved_connections:
+                    return await pools.reserved.fetch(statement, arguments)
+                if statement.batch is None:
+                    return await pools.main.fetch(statement, arguments)
+                return await pools.point_reads.fetch(statement, arguments, statement.batch)
+        except TimeoutError:
+            pools.close_idle()
+            raise
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit it; any exception rolls it back.
@@ -88,7 +92,11 @@ class PostgreSQLDriver:
         TimeoutError if no connection is free in time.
         """
         async with self._write_slots.hold():
-            return await self._write(work)
+            try:
+                return await self._write(work)
+            except TimeoutError:
+                self._get_pools().close_idle()
+                raise
 
     async def _write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         pool = self._get_pools().main
@@ -156,6 +164,15 @@ class _Pools(NamedTuple):
     reserved: "_Pool"
     """Connections for statements of the server itself."""
     point_reads: PointReadBatches
+
+    def close_idle(self) -> None:
+        """Close all idle connections after a statement without an answer.
+
+        A network that loses packets, or the state of its connections, silences them too. Otherwise, each
+        would let another statement wait for its timeout.
+        """
+        for pool in (self.main, self.batch, self.reserved):
+            pool.close_idle()
 
 
 class _Pool:
@@ -244,6 +261,10 @@ class _Pool:
             raise
         self._release(connection)
         return result
+
+    def close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop()[1].terminate()
 
     async def close(self) -> None:
         """Wait until no connection is in use, then close all."""

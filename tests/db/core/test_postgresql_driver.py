@@ -16,7 +16,7 @@ from app.db.core.database import Database, Reader
 from app.db.core.postgresql import connect, driver_options
 from app.db.core.postgresql_driver import PostgreSQLDriver
 from app.db.core.statements import Statement, compile_statement
-from app.db.core.write_session import WriteSession
+from app.db.core.write_session import Transaction, WriteSession
 from app.db.models import Post
 from app.domain.errors import ServiceUnavailable
 from tests.db.core.intercepting_driver import StubDriver
@@ -190,6 +190,16 @@ async def fetch_pid(driver: PostgreSQLDriver) -> int:
     return int(pid)
 
 
+async def write_pid(driver: PostgreSQLDriver) -> int:
+    """Return the process id of the connection that served the write."""
+
+    async def work(transaction: Transaction) -> int:
+        ((pid,),) = await transaction.fetch(SELECT_PID, [])
+        return int(pid)
+
+    return await driver.write(work)
+
+
 @pytest.mark.parametrize(
     ("max_idle", "connections"), [(timedelta(minutes=5), 1), (timedelta(0), 3)]
 )
@@ -234,6 +244,38 @@ async def test_unresponsive_connection_fails_only_one_read(database_url: str) ->
         assert silenced not in [await fetch_pid(driver) for _ in range(5)]
         # Both slots of the pool are usable again.
         assert silenced not in await asyncio.gather(*(fetch_pid(driver) for _ in range(10)))
+
+
+async def test_idle_connections_are_replaced_after_a_read_without_an_answer(
+    database_url: str,
+) -> None:
+    async with (
+        tcp_proxy(database_url) as proxy,
+        open_driver(proxy.url, SHORT_TIMEOUT * 4) as driver,
+    ):
+        silenced = set(await asyncio.gather(*(fetch_pid(driver) for _ in range(2))))
+        assert len(silenced) == 2
+        proxy.silence()
+        with pytest.raises(TimeoutError):
+            await fetch_pid(driver)
+
+        assert await fetch_pid(driver) not in silenced  # without waiting for the other one
+
+
+async def test_idle_connections_are_replaced_after_a_write_without_an_answer(
+    database_url: str,
+) -> None:
+    async with (
+        tcp_proxy(database_url) as proxy,
+        open_driver(proxy.url, SHORT_TIMEOUT * 4) as driver,
+    ):
+        silenced = set(await asyncio.gather(*(write_pid(driver) for _ in range(2))))
+        assert len(silenced) == 2
+        proxy.silence()
+        with pytest.raises(TimeoutError):
+            await write_pid(driver)
+
+        assert await write_pid(driver) not in silenced
 
 
 @pytest.mark.parametrize("statements_before", [0, 1])

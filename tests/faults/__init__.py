@@ -1,0 +1,1 @@
+"""Faults of the database, the machine and the clients, and what a running service does meanwhile."""
