@@ -150,7 +150,8 @@ class _StopEvent(threading.Event):
 class _Supervisor(Multiprocess):
     """Supervisor of several server processes, which stops them also while it replaces them.
 
-    SIGTERM stops each process after SHUTDOWN_DELAY; SIGINT and a second signal skip the delay.
+    SIGTERM stops each process after SHUTDOWN_DELAY; SIGINT and a second signal skip the delay. So does
+    SIGHUP: the port stays open, and a draining process would answer probes of it with 503 all the time.
     """
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
@@ -201,7 +202,7 @@ class _Supervisor(Multiprocess):
             self._ending.append(old)
             old.terminate()
             while old.process.is_alive() and not self.should_exit.wait(_POLL_INTERVAL_SECONDS):
-                pass
+                old.process.terminate()  # repeated, as a busy process may notice two signals as one
         self._ending.clear()
 
     def terminate_all(self) -> None:
