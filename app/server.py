@@ -151,7 +151,7 @@ class _Supervisor(Multiprocess):
     """Supervisor of several server processes, which stops them also while it replaces them.
 
     SIGTERM stops each process after SHUTDOWN_DELAY; SIGINT and a second signal skip the delay. So does
-    SIGHUP: the port stays open, and a draining process would answer probes of it with 503 all the time.
+    SIGHUP: the port stays open, and a draining process would answer probes with 503 meanwhile.
     """
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
