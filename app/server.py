@@ -7,10 +7,12 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, cast
 from uuid import uuid4
@@ -120,14 +122,41 @@ def _run_server(config: uvicorn.Config, listener: socket.socket) -> None:
         sys.exit(STARTUP_FAILURE)
 
 
+class _StopEvent(threading.Event):
+    """Event that a signal handler may set while it interrupts `wait` in the same thread.
+
+    The handler would wait for the lock of an ordinary event forever, if `wait` holds it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_set = False
+        self._wakeups: SimpleQueue[None] = SimpleQueue()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        self._wakeups.put(None)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self._is_set:
+            with suppress(Empty):
+                self._wakeups.get(timeout=timeout)
+        return self._is_set
+
+
 class _Supervisor(Multiprocess):
     """Supervisor of several server processes, which stops them also while it replaces them.
 
-    SIGTERM stops each process after SHUTDOWN_DELAY; SIGINT and a second signal skip the delay.
+    SIGTERM stops each process after SHUTDOWN_DELAY; SIGINT and a second signal skip the delay. So does
+    SIGHUP: the port stays open, and a draining process would answer probes with 503 meanwhile.
     """
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
         super().__init__(config, sockets)
+        self.should_exit = _StopEvent()
         self._skips_delay = False
         self._stopping_processes: list[Process] = []
         """Processes that a restart has stopped, and that may still be running."""
@@ -137,8 +166,10 @@ class _Supervisor(Multiprocess):
             signal.signal(signal.SIGHUP, self._on_restart_signal)
 
     def _on_stop_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._skips_delay = number == signal.SIGINT
-        if self.should_exit.is_set():
+        is_second = self.should_exit.is_set()
+        if is_second or number == signal.SIGINT:
+            self._skips_delay = True
+        if is_second:
             self._send_second_signal()
         self.should_exit.set()
 
@@ -171,7 +202,7 @@ class _Supervisor(Multiprocess):
             self._stopping_processes.append(old)
             old.terminate()
             while old.process.is_alive() and not self.should_exit.wait(_POLL_INTERVAL_SECONDS):
-                pass
+                old.process.terminate()  # repeated, as a busy process may notice two signals as one
         self._stopping_processes.clear()
 
     def terminate_all(self) -> None:

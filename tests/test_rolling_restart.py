@@ -136,6 +136,20 @@ def test_replacing_processes_fails_no_request(start_server: ServerStarter) -> No
     server.stop()
 
 
+def test_replaced_processes_do_not_drain(start_server: ServerStarter) -> None:
+    server = start_server.ready(start=spawn, WORKERS="2", SHUTDOWN_DELAY=LONG_DELAY)
+    wait_for_starts(server, 2)
+
+    signalled_at = time.monotonic()
+    server.process.send_signal(signal.SIGHUP)
+    wait_for_starts(server, 4)  # the fourth starts when the first has ended
+    duration = time.monotonic() - signalled_at
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(TIMEOUT_SECONDS) == 0
+
+    assert duration < int(LONG_DELAY) / 2
+
+
 def test_restarts_do_not_delay_the_end(start_server: ServerStarter) -> None:
     server = start_server.ready(start=spawn, WORKERS="2", SHUTDOWN_TIMEOUT="30")
     server.wait_for_starts(2)

@@ -1,7 +1,8 @@
-"""The end of a process whose shutdown hangs."""
+"""The end of a process whose shutdown hangs, and the signals to a supervisor and from it."""
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,50 @@ with limited_cleanup(timedelta(seconds=limit) if limit else None) as begin_clean
     time.sleep(duration)
 time.sleep(0.4)
 """
+
+SUPERVISOR = """
+import signal, sys, time
+import uvicorn
+from app.server import _Supervisor
+
+supervisor = _Supervisor(uvicorn.Config("", workers=2, log_config=None), sockets=[])
+"""
+
+INTERRUPTED_WAIT = """
+def trace(frame, event, argument):
+    signal.raise_signal(signal.SIGTERM)
+    return trace
+
+sys.settrace(trace)
+has_ended = supervisor.should_exit.wait(60)
+sys.settrace(None)
+print(has_ended)
+"""
+"""A signal in each line that the wait for a signal runs."""
+
+SIGNALS = """
+class Process:
+    times = []
+
+    def terminate(self):
+        self.times.append(time.monotonic())
+
+process = Process()
+process.process = process
+supervisor.processes.append(process)
+for number in map(int, sys.argv[1:]):
+    signal.raise_signal(number)
+supervisor.terminate_all()
+print(process.times[-1] - process.times[0] >= 0.1)
+"""
+"""Print whether a server process gets two signals with enough time between them to notice both."""
+
+
+def run_program(program: str, *arguments: object) -> str:
+    """Run a program that must succeed within a minute, and return its output."""
+    command = (sys.executable, "-c", program, *map(str, arguments))
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return ended.stdout
 
 
 def run_cleanup(limit: float, duration: float, stderr: int) -> "subprocess.CompletedProcess[bytes]":
@@ -62,3 +107,24 @@ def test_cleanup_within_the_limit_ends_normally(limit: float, duration: float) -
     ended = run_cleanup(limit, duration, subprocess.PIPE)
 
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_signal_may_interrupt_a_supervisor_at_any_step() -> None:
+    assert run_program(SUPERVISOR + INTERRUPTED_WAIT) == "True\n"
+
+
+@pytest.mark.parametrize(
+    ("signals", "skips_delay"),
+    [
+        ([signal.SIGTERM], False),
+        ([signal.SIGINT], True),
+        ([signal.SIGTERM, signal.SIGTERM], True),
+        ([signal.SIGINT, signal.SIGTERM], True),
+    ],
+)
+def test_signals_in_quick_succession_skip_the_delay(
+    signals: list[signal.Signals], skips_delay: bool
+) -> None:
+    numbers = map(int, signals)
+
+    assert run_program(SUPERVISOR + SIGNALS, *numbers) == f"{skips_delay}\n"

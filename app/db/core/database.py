@@ -372,7 +372,8 @@ class Database:
         if is_damage(failure):
             raise unavailable_error() from failure
         await self.write(lambda session: session.rows(_PROBE_WRITE))
-        self._storage_failure = None
+        if self._storage_failure is failure:  # no read has found damage since
+            self._storage_failure = None
 
     async def __aenter__(self) -> Self:
         return self

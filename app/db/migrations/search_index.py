@@ -3,6 +3,8 @@
 It holds nothing that `post` does not have, so it is no part of the models, and a backup has no copy of it.
 """
 
+import re
+
 from sqlalchemy import Connection, text
 
 
@@ -69,6 +71,11 @@ _SQLITE_STATEMENTS = (
     END
     """,
 )
+SQLITE_SEARCH_INDEX = frozenset(
+    re.findall(r"CREATE (?:VIRTUAL )?(?:TABLE|TRIGGER) (\w+)", "".join(_SQLITE_STATEMENTS))
+)
+"""Names of the tables and triggers of the index on SQLite."""
+
 _POSTGRESQL_STATEMENTS = (
     """
     DO $$ BEGIN

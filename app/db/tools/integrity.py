@@ -14,8 +14,10 @@ from sqlalchemy import (
     Dialect,
     ForeignKeyConstraint,
     Table,
+    and_,
     exists,
     select,
+    text,
     type_coerce,
 )
 from sqlalchemy.exc import DBAPIError
@@ -25,7 +27,9 @@ from sqlalchemy.types import NullType
 from app.db.core.database import Database
 from app.db.core.statements import AnySelect
 from app.db.migrations import check_schema_version
-from app.db.models import Base
+from app.db.migrations.search_index import SQLITE_SEARCH_INDEX
+from app.db.models import Base, Post
+from app.db.repositories.post_search import POST_SEARCH_KEY
 from app.db.tools.invariants import RULES, stream_rows, to_printable
 from app.domain.errors import ServiceUnavailable
 
@@ -74,6 +78,7 @@ def _checks(database: Database) -> Iterator[tuple[str, Check]]:
     """Yield independent checks, each with its subject."""
     if database.is_sqlite:
         yield "the file", _file_damage
+        yield "the search index", _search_index_gaps
     for table in Base.metadata.sorted_tables:
         yield f"the values in {table.name}", partial(_unreadable_values, table)
     for table in Base.metadata.sorted_tables:
@@ -106,6 +111,28 @@ async def _file_damage(connection: AsyncConnection) -> AsyncGenerator[str]:
         for line in answer.splitlines():
             if line != "ok" and not line.startswith("***"):
                 yield f"SQLite's integrity check: {line}."
+
+
+async def _search_index_gaps(connection: AsyncConnection) -> AsyncGenerator[str]:
+    """Compare the posts with those in SQLite's search index, from which no texts can be read."""
+    names = await connection.scalars(_SEARCH_INDEX_NAMES)
+    for name in sorted(SQLITE_SEARCH_INDEX - {*names}):
+        yield f"The search index lacks {name}. A backup and its restore create the index again."
+    keys = POST_SEARCH_KEY.c
+    is_same = and_(keys.workspace_id == Post.workspace_id, keys.post_id == Post.id)
+    for statement, problem in (
+        (select(Post.workspace_id, Post.id).where(~exists().where(is_same)), "is not in"),
+        (
+            select(keys.workspace_id, keys.post_id).where(~exists().where(is_same)),
+            "does not exist, but is in",
+        ),
+    ):
+        async for row in stream_rows(connection, statement):
+            yield f"{_row_label(_POST_TABLE, row)} {problem} the search index."
+
+
+_POST_TABLE = Base.metadata.tables["post"]
+_SEARCH_INDEX_NAMES = text("SELECT name FROM sqlite_schema WHERE type IN ('table', 'trigger')")
 
 
 async def _unreadable_values(table: Table, connection: AsyncConnection) -> AsyncGenerator[str]:

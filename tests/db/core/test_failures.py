@@ -2,20 +2,22 @@
 
 import errno
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar, cast
 
 import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 
-from app.db.core.database import Database
+from app.db.core.database import Database, ReadDriver
 from app.db.core.failures import describe_failure, is_storage_failure, is_unavailable
+from app.db.core.statements import CompiledStatement, Record, Statement
 from app.db.core.write_session import Transaction, WriteDriver, WriteSession
 from app.db.migrations import migrate
+from app.db.models import Deployment
 from app.domain.errors import ServiceUnavailable
 from tests.db.core.test_database import only_on_sqlite
 from tests.factories import NOW, add_workspace
@@ -96,6 +98,9 @@ def test_other_unavailability_is_no_failure_of_storage(error: Exception) -> None
 class FullDiskWriter:
     """Writer of a disk that may be full."""
 
+    after_write: Callable[[], Awaitable[None]] | None = None
+    """Function that runs after each write, before its caller gets the result."""
+
     def __init__(self, writer: WriteDriver) -> None:
         self._writer = writer
         self.is_full = False
@@ -103,10 +108,31 @@ class FullDiskWriter:
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         if self.is_full:
             raise sqlite_error("SQLITE_FULL", "database or disk is full")
-        return await self._writer.write(work)
+        result = await self._writer.write(work)
+        if self.after_write is not None:
+            await self.after_write()
+        return result
 
     async def close(self) -> None:
         await self._writer.close()
+
+
+class DamagedFileReader:
+    """Reader of a file that may be damaged."""
+
+    def __init__(self, driver: ReadDriver) -> None:
+        self._driver = driver
+        self.is_damaged = False
+
+    async def fetch(
+        self, statement: CompiledStatement, arguments: Sequence[object]
+    ) -> Sequence[Record]:
+        if self.is_damaged:
+            raise sqlite_error("SQLITE_CORRUPT", "malformed")
+        return await self._driver.fetch(statement, arguments)
+
+    async def close(self) -> None:
+        await self._driver.close()
 
 
 async def expect_failure_of_write(database: Database) -> str:
@@ -133,6 +159,31 @@ async def test_full_disk_is_not_ready_until_there_is_space(database_url: str) ->
         await database.ping()
         writer.is_full = True
         await database.ping()  # the failure is over, and no other write has failed
+
+
+async def test_damage_that_is_found_during_the_write_of_a_probe_is_remembered(
+    database_url: str,
+) -> None:
+    async with Database(
+        database_url, wrap_driver=DamagedFileReader, wrap_writer=FullDiskWriter
+    ) as database:
+        reader = cast("DamagedFileReader", database.driver)
+        writer = cast("FullDiskWriter", database.writer)
+
+        async def find_damage() -> None:
+            reader.is_damaged = True
+            with pytest.raises(ServiceUnavailable):
+                await database.all_workspaces.rows(Statement(select(Deployment.id)))
+            reader.is_damaged = False
+
+        writer.is_full = True
+        await expect_failure_of_write(database)
+        writer.is_full, writer.after_write = False, find_damage
+        await database.ping()
+        with pytest.raises(ServiceUnavailable) as not_ready:
+            await database.ping()
+
+    assert str(not_ready.value.__cause__) == "malformed"
 
 
 @only_on_sqlite

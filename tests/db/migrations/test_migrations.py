@@ -170,6 +170,28 @@ async def test_failed_upgrade_of_version_0004_changes_nothing(
     await migrate(unmigrated_database, now=NOW, random_bytes=bytes)
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+async def test_check_with_another_text_is_refused_and_left_unchanged(
+    unmigrated_database: Database,
+) -> None:
+    """The upgrade replaces its text, and would leave this one as it is."""
+    await create_version_0004(unmigrated_database)
+    async with unmigrated_database.schema_transaction() as connection:
+        await connection.exec_driver_sql("PRAGMA writable_schema = ON")
+        await connection.exec_driver_sql(
+            "UPDATE sqlite_schema SET sql = replace(sql, 'regular'', ''late', 'regular'',''late')"
+        )
+        await connection.exec_driver_sql("PRAGMA writable_schema = OFF")
+    before = await read_schema(unmigrated_database)
+
+    with pytest.raises(
+        SchemaMismatch, match="The table attempt has no CHECK of kind with the text"
+    ):
+        await migrate(unmigrated_database, now=NOW, random_bytes=bytes)
+
+    assert await read_schema(unmigrated_database) == before
+
+
 async def test_empty_database_is_outdated_until_it_is_migrated(
     unmigrated_database: Database,
 ) -> None:

@@ -474,6 +474,40 @@ async def test_check_stops_after_the_maximum_of_problems(filled_database: Databa
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        (
+            f"DELETE FROM post_search_key WHERE post_id = '{POST}'",
+            f"Workspace {WORKSPACE}: post {POST} is not in the search index.",
+        ),
+        (
+            f"INSERT INTO post_search_key (workspace_id, post_id) VALUES ('{WORKSPACE}', '{ATTEMPT}')",
+            f"Workspace {WORKSPACE}: post {ATTEMPT} does not exist, but is in the search index.",
+        ),
+        *(
+            (
+                f"DROP {kind} {name}",
+                f"The search index lacks {name}. A backup and its restore create the index again.",
+            )
+            for kind, name in (
+                ("TABLE", "post_search_index"),
+                ("TRIGGER", "post_search_insert"),
+                ("TRIGGER", "post_search_update"),
+                ("TRIGGER", "post_search_delete"),
+            )
+        ),
+    ],
+)
+async def test_gap_in_the_search_index_is_reported(
+    filled_database: Database, statement: str, problem: str
+) -> None:
+    await execute_unchecked(filled_database, statement)
+
+    assert await find_problems(filled_database) == [problem]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 async def test_damaged_page_is_reported_and_other_checks_continue(
     filled_database: Database,
 ) -> None:
