@@ -138,11 +138,11 @@ def test_replacing_processes_fails_no_request(start_server: ServerStarter) -> No
 
 def test_replaced_processes_do_not_drain(start_server: ServerStarter) -> None:
     server = start_server.ready(start=spawn, WORKERS="2", SHUTDOWN_DELAY=LONG_DELAY)
-    wait_for_starts(server, 2)
+    server.wait_for_starts(2)
 
     signalled_at = time.monotonic()
     server.process.send_signal(signal.SIGHUP)
-    wait_for_starts(server, 4)  # the fourth starts when the first has ended
+    server.wait_for_starts(4)  # the fourth starts when the first has ended
     duration = time.monotonic() - signalled_at
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(TIMEOUT_SECONDS) == 0

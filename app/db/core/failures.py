@@ -112,8 +112,12 @@ def is_damage(error: BaseException) -> bool:
 
 def describe_failure(error: BaseException) -> str:
     """Return the cause of a failure for an operator, with advice if it is the disk or the file."""
-    advice = _storage_advice(error)
-    return f"{_cause(error)}. {advice}" if advice else str(_cause(error))
+    cause, advice = _cause(error), _storage_advice(error)
+    if advice is None:
+        return str(cause)
+    # Without the path of a file, because probes show the description to everyone.
+    reason = cause.strerror if isinstance(cause, OSError) else str(cause)
+    return f"{reason}. {advice}"
 
 
 def _storage_advice(error: BaseException) -> str | None:

@@ -43,8 +43,8 @@ def sqlite_error(name: str, message: str) -> sqlite3.Error:
         (sqlite_error("SQLITE_FULL", "database or disk is full"), FULL),
         (asyncpg.DiskFullError("no space left"), "no space left. Free some space on its disk."),
         (
-            OSError(errno.ENOSPC, "No space left on device"),
-            "[Errno 28] No space left on device. Free some space on its disk.",
+            OSError(errno.ENOSPC, "No space left on device", "/srv/a.db-lock"),
+            "No space left on device. Free some space on its disk.",
         ),
         (sqlite_error("SQLITE_CORRUPT_INDEX", "malformed"), f"malformed. {DAMAGED}"),
         (asyncpg.DataCorruptedError("invalid page"), f"invalid page. {DAMAGED}"),
