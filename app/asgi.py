@@ -45,6 +45,7 @@ from app.rest.endpoints import rest_routes
 from app.rest.envelope import error_response
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder
 from app.services.change_feed import ChangeFeed, run_change_notifier
+from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.expirations import EXPIRATION_INTERVAL
 from app.services.retry_policies import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
@@ -75,7 +76,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 def now_utc() -> datetime:
-    """Return the current time in UTC; the clock of the running service."""
+    """Return the current time of this machine in UTC."""
     return datetime.now(UTC)
 
 
@@ -84,7 +85,7 @@ def create_app_from_env() -> "Application":
     settings = read_settings(os.environ)
     configure_logging(settings.log_level, settings.log_format)
     try:
-        app = create_app(settings, cleanup_limit=CLEANUP_LIMIT)
+        app = create_app(settings, clock=DatabaseClock(now_utc), cleanup_limit=CLEANUP_LIMIT)
     except SettingsError as error:  # in a file that was changed since the server started
         logger.error(str(error))  # noqa: TRY400 - a traceback adds nothing
         sys.exit(1)
@@ -303,6 +304,7 @@ async def _lifespan(
             await check_schema_version(database)
             app_state.signing_key = await _load_signing_key(settings, database)
             async with (
+                keep_synchronized(clock, database),
                 run_change_notifier(database, app_state.change_feed.wake),
                 run_maintenance(
                     database,

@@ -25,6 +25,7 @@ from app.platforms.sandbox import PLATFORM_NAME as SANDBOX
 from app.pubsub.notifier import ignore_wake_up
 from app.services.change_feed import run_change_notifier
 from app.services.claims import ClaimService
+from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.expirations import EXPIRATION_INTERVAL, run_expirations
 from app.services.reports import ReportService
 from app.services.retry_policies import load_retry_policies
@@ -41,7 +42,7 @@ def run_worker(settings: Settings, now: Clock) -> None:
     configure_logging(settings.log_level, settings.log_format)
     policies = load_retry_policies(settings.retry_policy_file)
     check_sandbox_file(settings.sandbox_file)
-    asyncio.run(_run_worker(settings, policies, now))
+    asyncio.run(_run_worker(settings, policies, DatabaseClock(now)))
 
 
 @asynccontextmanager
@@ -65,17 +66,18 @@ def describe_worker(settings: Settings) -> str:
     return f"  worker   publishes to {SANDBOX}, {settings.worker_concurrency} at a time"
 
 
-async def _run_worker(settings: Settings, policies: RetryPolicies, now: Clock) -> None:
+async def _run_worker(settings: Settings, policies: RetryPolicies, clock: DatabaseClock) -> None:
     with limited_cleanup(CLEANUP_LIMIT) as begin_cleanup, _worker_stats() as stats:
         async with open_database(settings) as database:
             await check_pooler(database)
-            await migrate(database, now=now(), random_bytes=secrets.token_bytes)
-            worker = _make_worker(settings, database, policies, stats, now)
+            await migrate(database, now=clock(), random_bytes=secrets.token_bytes)
+            worker = _make_worker(settings, database, policies, stats, clock)
             _stop_on_signals(worker.stop)
             click.echo(f"post-results {__version__}\n{describe_worker(settings)}")
             async with (
+                keep_synchronized(clock, database),
                 run_change_notifier(database, ignore_wake_up),
-                run_expirations(database, now, interval=EXPIRATION_INTERVAL),
+                run_expirations(database, clock, interval=EXPIRATION_INTERVAL),
             ):
                 await worker.run()
                 begin_cleanup()

@@ -126,3 +126,13 @@ async def load_deployment_key(reader: AllWorkspacesReader) -> bytes:
 
 
 _DEPLOYMENT_KEY = Statement(select(Deployment.secret_key))
+
+
+async def read_database_time(reader: AllWorkspacesReader) -> datetime:
+    """Return the time of PostgreSQL's own clock."""
+    ((now,),) = await reader.rows(_DATABASE_TIME)
+    assert isinstance(now, datetime)  # noqa: S101 - as asyncpg returns it
+    return now
+
+
+_DATABASE_TIME = Statement(select(func.clock_timestamp()))
