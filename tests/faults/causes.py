@@ -51,6 +51,7 @@ _FILE_LIMIT = 564
 """Open files of a server, of which 500 are reserved."""
 _SLOW_ACCOUNT = "slow 2s"
 """Sandbox account whose unfinished attempts a process with another clock can take for abandoned ones."""
+_ONE_CLOCK = "all processes on SQLite are on one machine, with one clock"
 _FAKETIME_PATTERN = "*/faketime/libfaketime.so.1"
 """Path of the library in /usr/lib on Debian and Ubuntu."""
 
@@ -218,6 +219,8 @@ async def processes_replaced(bench: FaultBench) -> None:
 
 async def worker_clock(offset: str, bench: FaultBench) -> None:
     """A second worker whose clock differs by 10 minutes, for 20 s."""
+    if bench.is_sqlite:
+        raise NotRun(_ONE_CLOCK)
     variables = _faketime(offset)
     async with (
         bench.database() as url,
@@ -231,6 +234,8 @@ async def worker_clock(offset: str, bench: FaultBench) -> None:
 
 async def server_clock(offset: str, bench: FaultBench) -> None:
     """One of two servers has a clock that differs by 10 minutes, for 20 s."""
+    if bench.is_sqlite:
+        raise NotRun(_ONE_CLOCK)
     variables = _faketime(offset)
     async with (
         bench.database() as url,
