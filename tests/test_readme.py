@@ -33,7 +33,9 @@ from tests.servers import ServerProcess
 
 ADDRESS = "http://127.0.0.1:8000"
 TOKEN = read_settings({}).demo_key()
-LANGUAGES = {*("console", "graphql", "ini", "js", "json", "jsonl", "python", "text", "toml", "ts")}
+LANGUAGES = {
+    *("console", "graphql", "ini", "js", "json", "jsonl", "python", "sql", "text", "toml", "ts")
+}
 MAX_README_LINES = 300
 
 in_readme_and_guides = pytest.mark.parametrize(

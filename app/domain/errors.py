@@ -39,6 +39,7 @@ PostResultsError
 └── ServerError                     a failure of this server; retryable
     ├── InternalError         500   internal_error
     └── ServiceUnavailable    503   service_unavailable
+        └── TooManyConnections      the connection is closed after the response
 
 REST returns the code unchanged, GraphQL in upper case as `extensions.code`.
 """
@@ -355,6 +356,10 @@ class ServiceUnavailable(ServerError):
     code = ErrorCode.SERVICE_UNAVAILABLE
     http_status = 503
     fix = "Try again after the number of seconds in the Retry-After header."
+
+
+class TooManyConnections(ServiceUnavailable):
+    """Error of a connection above a limit, which is closed after the response."""
 
 
 def concrete_errors(

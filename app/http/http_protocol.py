@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from app.domain.errors import TooManyConnections
 from app.http.rate_limits import client_network
 from app.http.request import REFUSAL
-from app.http.responses import TooManyConnections
 from app.http.websocket_protocol import WebSocketProtocol
 
 if TYPE_CHECKING:

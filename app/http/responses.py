@@ -9,7 +9,7 @@ from app.domain.errors import (
     InvalidApiKey,
     MethodNotAllowed,
     PostResultsError,
-    ServiceUnavailable,
+    TooManyConnections,
 )
 
 RawHeader: TypeAlias = tuple[bytes, bytes]
@@ -26,19 +26,14 @@ class BytesResponse(NamedTuple):
 Response: TypeAlias = BytesResponse | StarletteResponse
 
 
-class TooManyConnections(ServiceUnavailable):
-    """Error of a connection above a limit, which is closed after the response."""
-
-
 def error_headers(error: PostResultsError) -> list[RawHeader]:
     """Return the headers that an error has in every API, such as Retry-After."""
     headers = []
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
     if isinstance(error, InvalidApiKey):
-        headers.append(
-            (b"www-authenticate", b"Bearer")
-        )  # required with every 401: RFC 9110, 15.5.2
+        # required with every 401: RFC 9110, 15.5.2
+        headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allowed.encode()))  # required with every 405: 15.5.6
     if isinstance(error, TooManyConnections):
