@@ -53,8 +53,11 @@ def on_shutdown_signal(
             call_previous_handler(number, frame)
 
     def stop_later(number: int, frame: FrameType | None) -> None:
-        timers.append(loop.call_later(delay.total_seconds(), stop))
-        timers.append(loop.call_later(delay.total_seconds(), call_previous_handler, number, frame))
+        timers.append(loop.call_later(delay.total_seconds(), stop_after_delay, number, frame))
+
+    def stop_after_delay(number: int, frame: FrameType | None) -> None:
+        stop()
+        call_previous_handler(number, frame)
 
     def call_previous_handler(number: int, frame: FrameType | None) -> None:
         previous = previous_handlers[signal.Signals(number)]

@@ -21,7 +21,7 @@ from app.domain.validation.json_values import json_equal
 
 
 class EventKind(StrEnum):
-    """Type of an event: the kind of object and its change."""
+    """Type of an event: the kind of object and its change, or a mistake of a publisher."""
 
     POST_CREATED = "post.created"
     POST_CHANGED = "post.changed"

@@ -248,9 +248,8 @@ class Database:
                 try:
                     yield connection
                 finally:
-                    if (
-                        not connection.invalidated
-                    ):  # by a cancellation, which has closed the connection
+                    # A cancellation closes the connection and invalidates it.
+                    if not connection.invalidated:
                         await connection.exec_driver_sql("ROLLBACK")
 
     async def write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
