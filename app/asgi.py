@@ -32,9 +32,10 @@ from app.health import probe_routes
 from app.http.application import HttpApplication, new_request_id
 from app.http.concurrency import ConcurrencyLimiter
 from app.http.cors import Cors
+from app.http.fair_queue import FairQueue
 from app.http.paths import DOCS_PATH, GRAPHIQL_PATH, GRAPHQL_PATH, REST_PATH, add_root_path
 from app.http.rate_limits import RateLimits, client_network
-from app.http.request import HttpRequest
+from app.http.request import ApiRequest, HttpRequest
 from app.http.responses import BytesResponse
 from app.http.routing import ANY_METHOD, Route, Router
 from app.maintenance import run_maintenance
@@ -62,6 +63,9 @@ generation free connections that were open for long, thousands of them together.
 
 _UNAUTHENTICATED_SOCKET_DIVISOR = 4
 """Divisor of MAX_SOCKETS for the additional limit on unauthenticated WebSockets."""
+
+_PROBE = "probe"
+"""Caller of all requests that check this server."""
 
 _SWITCH_INTERVAL = timedelta(microseconds=100)
 """Time after which a thread gets the interpreter from a busy one.
@@ -134,6 +138,7 @@ def create_app(
         trusted_only=trusted_only,
     )
     recorder = RequestRecorder(metrics)
+    queue = FairQueue(partial(_identify_caller, graphql_service.authenticator))
     http_endpoint = GraphQLEndpoint(
         graphql_service,
         graphiql_page=graphiql.render,
@@ -165,12 +170,14 @@ def create_app(
             cors=Cors(settings.cors_origins) if settings.cors_origins else None,
             default_rate_limit=app_state.rate_limits.default_status,
             is_draining=app_state.drain_event.is_set,
-            identify_caller=partial(_identify_caller, graphql_service.authenticator),
+            queue=queue,
             timeout=settings.request_timeout,
             random_bytes=secrets.token_bytes,
             monotonic=time.monotonic,
         ),
-        websocket=GraphQLWebSocketEndpoint(_websocket_config(settings, graphql_service, metrics)),
+        websocket=GraphQLWebSocketEndpoint(
+            _websocket_config(settings, graphql_service, queue, metrics)
+        ),
         root_path=settings.root_path,
         lifespan=partial(
             _lifespan,
@@ -261,11 +268,12 @@ def _build_graphql_service(
 
 
 def _websocket_config(
-    settings: Settings, graphql_service: GraphQLService, metrics: Metrics
+    settings: Settings, graphql_service: GraphQLService, queue: FairQueue, metrics: Metrics
 ) -> WebSocketConfig:
     """Collect the dependencies and limits of WebSockets."""
     return WebSocketConfig(
         service=graphql_service,
+        queue=queue,
         metrics=metrics,
         new_request_id=lambda: new_request_id(secrets.token_bytes),
         allowed_origins=settings.cors_origins,
@@ -325,13 +333,13 @@ async def _lifespan(
                 await graphql_service.response_cache.close()
 
 
-def _identify_caller(authenticator: ApiKeyAuthenticator, request: HttpRequest) -> Hashable:
+def _identify_caller(authenticator: ApiKeyAuthenticator, request: ApiRequest) -> Hashable:
     """Return the API key if it is known, else the address; probes are a caller of their own.
 
     An unknown key counts as its address: otherwise a client could pass for many callers.
     """
     if request.is_probe:
-        return request.path
+        return _PROBE
     key_id = request.token and authenticator.cached_key_id(request.token)
     if key_id:
         return key_id

@@ -1,6 +1,7 @@
 """Starts the server: binds the port, migrates the database, prints the URLs, and runs uvicorn."""
 
 import asyncio
+import ipaddress
 import os
 import secrets
 import signal
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -74,10 +75,11 @@ def serve_forever(settings: Settings) -> None:
     if settings.with_worker:
         check_sandbox_file(settings.sandbox_file)
     listener = _bind(settings)
+    trusted_proxies = with_ipv4_mapped(settings.trusted_proxies)
     limits = ConnectionLimits(
         max_total=_max_connections(settings.max_connections, _raise_fd_limit()),
         max_per_address=settings.max_connections_per_address,
-        trusted_proxies=settings.trusted_proxies,
+        trusted_proxies=trusted_proxies,
     )
     with listener, _multiprocess_metrics(settings):
         api_key = asyncio.run(_bootstrap_database(settings))
@@ -89,8 +91,8 @@ def serve_forever(settings: Settings) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=bool(settings.trusted_proxies),
-            forwarded_allow_ips=list(settings.trusted_proxies),
+            proxy_headers=bool(trusted_proxies),
+            forwarded_allow_ips=trusted_proxies,
             backlog=_BACKLOG,
             http=cast("Any", partial(HttpProtocol, limits)),  # uvicorn calls it like the class
             ws=WebSocketProtocol,
@@ -231,6 +233,19 @@ def _bind(settings: Settings) -> socket.socket:
         ) from None
     listener.set_inheritable(True)
     return listener
+
+
+def with_ipv4_mapped(networks: Iterable[str]) -> list[str]:
+    """Return IP networks, and the IPv4-mapped form of each IPv4 network (RFC 4291, 2.5.5.2).
+
+    An IPv6 socket that also accepts IPv4 connections reports addresses in that form.
+    """
+    mapped = [
+        f"::ffff:{network.network_address}/{network.prefixlen + 96}"
+        for network in map(ipaddress.ip_network, networks)
+        if network.version == 4
+    ]
+    return [*networks, *mapped]
 
 
 def _raise_fd_limit() -> int | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -10,8 +11,9 @@ import pytest
 
 from app.asgi import create_app
 from app.db.core.database import Database
-from tests.clients import UNLIMITED_SETTINGS, client_for
+from tests.clients import UNLIMITED_SETTINGS, app_lifespan, client_for
 from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
+from tests.graphql.transport.websocket_client import WebSocketClient, connect_and_init
 
 FLOOD = 300
 """Requests of the flood; they take many times as long as one iteration of the event loop may."""
@@ -59,4 +61,39 @@ async def test_client_does_not_wait_for_all_requests_of_another(
 
     assert status == 200
     assert set(flood_statuses) == {200 if flood_key == "valid" else 401}
+    assert finished.index("client") < FLOOD / 2
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+async def test_client_does_not_wait_for_all_operations_on_a_websocket_of_another(
+    database: Database,
+) -> None:
+    token, other_token = [
+        (await add_api_key(database, await add_workspace(database))).token for _ in range(2)
+    ]
+    settings = replace(UNLIMITED_SETTINGS, max_subscriptions_per_socket=FLOOD)
+    finished: list[str] = []
+    has_begun = asyncio.Event()
+
+    async def receive_all(socket: WebSocketClient) -> None:
+        for _ in range(FLOOD):
+            await socket.receive()
+            await socket.receive()  # the message complete
+            finished.append("flood")
+            has_begun.set()
+
+    async with (
+        app_lifespan(database, settings=settings) as app,
+        client_for(app, token=token) as client,
+        connect_and_init(app, other_token) as socket,
+    ):
+        assert (await client.get("/v1/me")).status_code == 200
+        for number in range(FLOOD):
+            socket.subscribe(str(number), "{ viewer { scopes } }")
+        flood = asyncio.create_task(receive_all(socket))
+        await has_begun.wait()
+        assert (await client.get("/v1/me")).status_code == 200
+        finished.append("client")
+        await flood
+
     assert finished.index("client") < FLOOD / 2

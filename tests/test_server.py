@@ -19,6 +19,9 @@ from app import __version__
 from app.asgi import now_utc
 from app.db.core.database import Database
 from app.db.migrations import migrate
+from app.domain.errors import TooManyConnections
+from app.http.http_protocol import ConnectionLimits
+from app.server import with_ipv4_mapped
 from tests.clients import run_with_database
 from tests.command_processes import CommandProcess, StartProcess, fork, spawn
 from tests.factories import add_workspace
@@ -331,6 +334,19 @@ def test_forwarded_address_is_trusted_of_trusted_proxy_only(
 
     (request,) = [event for event in server.request_log() if event["path"] == "/livez"]
     assert request["client"] == client
+
+
+def test_ipv4_clients_of_an_ipv6_socket_match_ipv4_networks() -> None:
+    networks = with_ipv4_mapped(["127.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"])
+    limits = ConnectionLimits(max_total=100, max_per_address=1, trusted_proxies=networks)
+
+    assert networks[4:] == ["::ffff:127.0.0.1/128", "::ffff:10.0.0.0/104"]
+    for _ in range(2):
+        limits.acquire("::ffff:10.1.2.3")
+        limits.acquire("10.1.2.3")
+    limits.acquire("::ffff:11.1.2.3")
+    with pytest.raises(TooManyConnections):
+        limits.acquire("11.1.2.3")
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)

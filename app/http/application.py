@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import MASKED_MESSAGE, InternalError, PostResultsError, RequestError
 from app.http.cors import Cors
-from app.http.fair_queue import FairQueue, IdentifyCaller
+from app.http.fair_queue import FairQueue
 from app.http.request import HttpRequest, RateLimitStatus
 from app.http.responses import Response
 from app.http.timeouts import ErrorRenderer, RequestTimeouts
@@ -32,7 +32,6 @@ class HttpApplication:
     closes the connection.
     """
 
-    _queue: FairQueue
     _timeouts: RequestTimeouts
 
     def __init__(
@@ -44,7 +43,7 @@ class HttpApplication:
         cors: Cors | None,
         default_rate_limit: Callable[[], RateLimitStatus],
         is_draining: Callable[[], bool],
-        identify_caller: IdentifyCaller,
+        queue: FairQueue,
         timeout: timedelta,
         random_bytes: Callable[[int], bytes],
         monotonic: Callable[[], float],
@@ -59,12 +58,12 @@ class HttpApplication:
         self._cors = cors
         self._default_rate_limit = default_rate_limit
         self._is_draining = is_draining
-        self._identify_caller = identify_caller
+        self._queue = queue
         self._timeout = timeout
         self._random_bytes = random_bytes
         self._monotonic = monotonic
         self._loop: asyncio.AbstractEventLoop | None = None
-        """Event loop of the queue and of the timeouts."""
+        """Event loop of the timeouts."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_at = self._monotonic()
@@ -94,17 +93,16 @@ class HttpApplication:
             )
 
     async def _run(self, request: HttpRequest, arrived_at: float) -> None:
-        """Run the handler with a time limit, and send its response."""
+        """Run the handler when the queue lets it start, and send its response; limits the time of both."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop = loop
-            self._queue = FairQueue(loop, self._identify_caller)
             self._timeouts = RequestTimeouts(loop, self._timeout, self._render)
-        await self._queue.wait(request, arrived_at)
-        request.raise_refusal()
         timeouts = self._timeouts
         timeouts.add(request)
         try:
+            await self._queue.wait(request, arrived_at)
+            request.raise_refusal()
             preflight = self._cors and self._cors.answer_preflight(request)
             response = preflight or await self._handle(request)
             if not request.is_interrupted:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from app.domain.errors import ServiceUnavailable
 from app.domain.round_robin_queue import RoundRobinQueue
-from app.http.request import HttpRequest
+from app.http.request import ApiRequest
 
 _ITERATION_BUDGET = timedelta(milliseconds=10)
 """Age of an iteration of the event loop from which requests are delayed: the time of about 50 short ones."""
@@ -17,12 +17,12 @@ _MAX_WAITING = 20_000
 
 _RETRY_AFTER_SECONDS = 5
 
-IdentifyCaller: TypeAlias = Callable[[HttpRequest], Hashable]
+IdentifyCaller: TypeAlias = Callable[[ApiRequest], Hashable]
 """Function that returns the caller of a request; requests of one caller start in order of arrival."""
 
 
 class FairQueue:
-    """Queue of requests of one event loop that have not started, in the order in which they will start.
+    """Queue of requests that have not started, in the order in which they will start.
 
     An iteration of the event loop runs everything that became ready during the last one. If one caller has
     hundreds of connections, an iteration would take as long as hundreds of requests. Whatever waits for the
@@ -30,24 +30,32 @@ class FairQueue:
     So while requests are delayed, only one starts in each iteration.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, identify_caller: IdentifyCaller) -> None:
-        self._loop = loop
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    def __init__(self, identify_caller: IdentifyCaller) -> None:
+        """Create a queue; it may be used in several event loops one after the other."""
         self._identify_caller = identify_caller
+
+    def _start_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._delays_from = 0.0
         """Time from which requests of this iteration are delayed, even if none is yet."""
         self._is_scheduled = False
         """True if `_begin_iteration` will run: always while requests are delayed."""
         self._delayed: RoundRobinQueue[asyncio.Future[None]] = RoundRobinQueue()
 
-    async def wait(self, request: HttpRequest, arrived_at: float) -> None:
+    async def wait(self, request: ApiRequest, arrived_at: float) -> None:
         """Return when a request may start, usually immediately.
 
-        `arrived_at` is a time of the monotonic clock in seconds. Raises ServiceUnavailable if too many
-        requests of its caller are delayed.
+        `arrived_at` is a time of the event loop's clock. Raises ServiceUnavailable if too many requests of
+        its caller are delayed.
         """
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._start_in(loop)
         if not self._is_scheduled:
             self._delays_from = arrived_at + _ITERATION_BUDGET.total_seconds()
-            self._schedule()
+            self._schedule(loop)
         if arrived_at < self._delays_from and not self._delayed:
             return
         caller = self._identify_caller(request)
@@ -56,23 +64,23 @@ class FairQueue:
                 f"Too many requests are waiting. Try again in {_RETRY_AFTER_SECONDS} s.",
                 retry_after=_RETRY_AFTER_SECONDS,
             )
-        start = self._loop.create_future()
+        start = loop.create_future()
         self._delayed.append(caller, start)
         await start
 
-    def _schedule(self) -> None:
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_scheduled = True
-        self._loop.call_soon(self._begin_iteration)
+        loop.call_soon(self._begin_iteration, loop)
 
-    def _begin_iteration(self) -> None:
+    def _begin_iteration(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_scheduled = False
         self._start_next()
         if self._delayed:
-            self._schedule()
+            self._schedule(loop)
 
     def _start_next(self) -> None:
         while self._delayed:
             start = self._delayed.pop()
-            if not start.done():  # it is done if the server has cancelled the request
+            if not start.done():  # it is done if the request was cancelled
                 start.set_result(None)
                 return

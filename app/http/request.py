@@ -45,6 +45,11 @@ class ApiRequest(RequestRecord):
         self.token = token
         """API key, not authenticated yet; None if the client sent none."""
 
+    @property
+    def is_probe(self) -> bool:
+        """True for a request that checks this server, and that must be answered under any load."""
+        return False
+
     def record_error(self, error: PostResultsError) -> None:
         """Record the code of an error in the response, for the log and the metrics."""
         self.error_codes = (*self.error_codes, error.code.value)
@@ -137,7 +142,6 @@ class HttpRequest(ApiRequest):
 
     @property
     def is_probe(self) -> bool:
-        """True for a path that checks this server, and that must respond under any load."""
         return self.path.removeprefix(self.root_path) in PROBE_PATHS
 
     def raise_refusal(self) -> None:

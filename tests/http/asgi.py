@@ -18,6 +18,7 @@ from app.domain.errors import PostResultsError
 from app.domain.rate_limits import RateLimit, parse_rate_limits
 from app.http.application import Handler, HttpApplication
 from app.http.cors import Cors
+from app.http.fair_queue import FairQueue
 from app.http.rate_limits import RateLimits
 from app.http.request import HttpRequest
 from app.http.responses import BytesResponse, Response, error_headers
@@ -231,7 +232,7 @@ def build_application(
         cors=Cors(origins) if origins else None,
         default_rate_limit=(rate_limits or make_rate_limits()).default_status,
         is_draining=is_draining,
-        identify_caller=lambda request: request.path,
+        queue=FairQueue(lambda request: request.token),
         timeout=timeout,
         random_bytes=sequential_random_bytes(),
         monotonic=stepping_clock(),

@@ -7,7 +7,7 @@ import pytest
 
 from app.domain.errors import ServiceUnavailable
 from app.http.fair_queue import FairQueue
-from tests.http.asgi import http_scope, make_request
+from app.http.request import ApiRequest
 
 PAST_BUDGET = 0.011
 """Seconds after the begin of an iteration at which a request is delayed."""
@@ -18,7 +18,7 @@ class StartLog:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._queue = FairQueue(self._loop, lambda request: request.path)
+        self._queue = FairQueue(lambda request: request.token)
         self.starts: list[str] = []
         """Callers in the order of their starts."""
         self.iterations: list[int] = []
@@ -31,7 +31,7 @@ class StartLog:
         self._loop.call_soon(self._count_iterations)
 
     async def send(self, caller: str, now: float = PAST_BUDGET) -> None:
-        await self._queue.wait(make_request(http_scope(path=caller)), now)
+        await self._queue.wait(ApiRequest("5f3a9c1d", caller, None), now)
         self.starts.append(caller)
         self.iterations.append(self._iteration)
 
@@ -45,16 +45,16 @@ class StartLog:
 async def test_requests_within_budget_start_immediately() -> None:
     log = StartLog()
 
-    await asyncio.gather(*(log.send("/a", now / 10_000) for now in range(50)))
+    await asyncio.gather(*(log.send("a", now / 10_000) for now in range(50)))
 
-    assert log.starts == ["/a"] * 50
+    assert log.starts == ["a"] * 50
     assert set(log.iterations) == {log.iterations[0]}
 
 
 async def test_one_delayed_request_starts_per_iteration() -> None:
     log = StartLog()
 
-    await asyncio.gather(*log.send_all(*["/a"] * 50))
+    await asyncio.gather(*log.send_all(*["a"] * 50))
 
     assert len(log.starts) == 50
     assert set(Counter(log.iterations).values()) == {1}
@@ -63,69 +63,69 @@ async def test_one_delayed_request_starts_per_iteration() -> None:
 async def test_callers_rotate() -> None:
     log = StartLog()
 
-    await asyncio.gather(*log.send_all(*["/a"] * 5, "/b", "/b", "/c"))
+    await asyncio.gather(*log.send_all(*["a"] * 5, "b", "b", "c"))
 
-    assert log.starts == ["/a", "/a", "/b", "/c", "/a", "/b", "/a", "/a"]
+    assert log.starts == ["a", "a", "b", "c", "a", "b", "a", "a"]
 
 
 async def test_later_caller_starts_before_earlier_requests_of_another() -> None:
     log = StartLog()
-    flood = log.send_all(*["/a"] * 100)
+    flood = log.send_all(*["a"] * 100)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     started_before = len(log.starts)
 
-    await log.send("/b", 0.0)
+    await log.send("b", 0.0)
 
-    assert log.starts.index("/b") <= started_before + 2
+    assert log.starts.index("b") <= started_before + 2
     await asyncio.gather(*flood)
 
 
 async def test_requests_arriving_behind_delayed_ones_are_delayed_too() -> None:
     log = StartLog()
-    first = log.send_all("/a", "/a", "/a", "/a")
+    first = log.send_all("a", "a", "a", "a")
     await asyncio.sleep(0)
 
-    await asyncio.gather(log.send("/a", 0.0), *first)
+    await asyncio.gather(log.send("a", 0.0), *first)
 
     assert len(set(log.iterations)) == 5
 
 
 async def test_budget_is_renewed_after_all_delayed_requests_have_started() -> None:
     log = StartLog()
-    await asyncio.gather(*log.send_all("/a", "/a", "/a"))
+    await asyncio.gather(*log.send_all("a", "a", "a"))
     del log.iterations[:]
 
-    await asyncio.gather(*(log.send("/a", 1.0) for _ in range(10)))
+    await asyncio.gather(*(log.send("a", 1.0) for _ in range(10)))
 
     assert set(log.iterations) == {log.iterations[0]}
 
 
 async def test_cancelled_requests_are_skipped() -> None:
     log = StartLog()
-    first, second, third, fourth = log.send_all("/a", "/b", "/c", "/d")
+    first, second, third, fourth = log.send_all("a", "b", "c", "d")
     await asyncio.sleep(0)
 
     second.cancel()
     await asyncio.gather(first, third, fourth)
 
-    assert log.starts == ["/a", "/c", "/d"]
+    assert log.starts == ["a", "c", "d"]
     with pytest.raises(asyncio.CancelledError):
         await second
 
 
 async def test_too_many_delayed_requests_of_one_caller_are_refused() -> None:
     log = StartLog()
-    tasks = log.send_all(*["/a"] * 20_001)
+    tasks = log.send_all(*["a"] * 20_001)
     await asyncio.sleep(0)
 
     with pytest.raises(ServiceUnavailable) as error:
-        await log.send("/a")
+        await log.send("a")
     assert error.value.message == "Too many requests are waiting. Try again in 5 s."
     assert error.value.retry_after == 5
-    await log.send("/b")
+    await log.send("b")
 
-    assert log.starts[-1] == "/b"
+    assert log.starts[-1] == "b"
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

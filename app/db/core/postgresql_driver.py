@@ -61,7 +61,7 @@ class PostgreSQLDriver:
         self._size = size
         self._timeout = timeout.total_seconds()
         self._max_idle = max_idle
-        self._write_slots = WriteSlots(size, timeout)
+        self._write_slots = WriteSlots(size)
         self._max_age = max_age
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pools: _Pools | None = None
@@ -89,16 +89,17 @@ class PostgreSQLDriver:
         """Run `work` in one transaction and commit it; any exception rolls it back.
 
         Repeats all of it after a serialization failure or a deadlock. Raises errors of asyncpg, or
-        TimeoutError if no connection is free in time.
+        TimeoutError if the transaction has not begun in time, for the last time if it is repeated.
         """
-        async with self._write_slots.hold():
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        async with self._write_slots.hold(deadline):
             try:
-                return await self._write(work)
+                return await self._write(work, deadline)
             except TimeoutError:
                 self._get_pools().close_idle()
                 raise
 
-    async def _write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def _write(self, work: Callable[[Transaction], Awaitable[T]], deadline: float) -> T:
         pool = self._get_pools().main
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(_is_retryable),
@@ -107,7 +108,7 @@ class PostgreSQLDriver:
             reraise=True,
         ):
             with attempt:
-                async with asyncio.timeout(self._timeout):
+                async with asyncio.timeout_at(deadline):
                     connection = await pool.begin(self._begin)
                 result = await pool.run_transaction(connection, work)
         return result

@@ -4,8 +4,9 @@ The server reads by `sqlite_read_driver` and writes by `sqlite_write_driver`.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from pathlib import Path
 from threading import Thread
@@ -18,6 +19,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.db.core.write_lock import HeldLock, WriteLock
+from app.settings import SettingsError
 
 STATISTICS_INTERVAL = timedelta(hours=1)
 """Interval of the refresh of planner statistics, and of the reconnects of readers, which load them."""
@@ -37,7 +39,30 @@ WRITE_PRAGMAS = {
 }
 """Settings of each connection that writes."""
 
+_MIN_VERSION = (3, 38)
+"""First version that always has the JSON functions; RETURNING and the trigrams of FTS5 are older."""
+
 _THREAD_JOIN_TIMEOUT = timedelta(seconds=5)
+
+
+def check_library(version: tuple[int, ...], *, has_fts5: bool) -> None:
+    """Raise SettingsError if the SQLite library of this Python is too old or has no full-text search."""
+    if version >= _MIN_VERSION and has_fts5:
+        return
+    minimum, actual = (".".join(map(str, each)) for each in (_MIN_VERSION, version))
+    raise SettingsError(
+        f"SQLite {minimum} or newer with FTS5 is required; this Python has SQLite {actual}"
+        f" {'with' if has_fts5 else 'without'} FTS5. Use another build of Python, or set DATABASE_URL to a"
+        " PostgreSQL database."
+    )
+
+
+def library_has_fts5() -> bool:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        (is_used,) = connection.execute(
+            "SELECT sqlite_compileoption_used('ENABLE_FTS5')"
+        ).fetchone()
+    return bool(is_used)
 
 
 def sqlite_read_engine(url: URL, timeout: timedelta, threads: "ConnectionThreads") -> AsyncEngine:

@@ -30,11 +30,11 @@ class SQLiteWriteDriver:
     """Writes of one file, from several event loops one after the other."""
 
     def __init__(self, file: Path, write_lock: WriteLock, timeout: timedelta) -> None:
-        """Create a driver; `timeout` limits each wait for the thread or a lock, and each statement."""
+        """Create a driver; `timeout` limits the waits for the thread and for a lock, and each statement."""
         self._uri = f"{file.absolute().as_uri()}?mode=rw"
         self._write_lock = write_lock
         self._timeout = timeout
-        self._slots = WriteSlots(_MAX_SUBMITTED, timeout)
+        self._slots = WriteSlots(_MAX_SUBMITTED)
         self._executor: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
         self._is_closing = False
@@ -47,15 +47,16 @@ class SQLiteWriteDriver:
         free in time, and RuntimeError inside another write, or if `work` awaits anything but its transaction.
         """
         try:
-            asyncio.get_running_loop()
+            loop = asyncio.get_running_loop()
         except RuntimeError:
             raise RuntimeError(
                 "write() was called inside a write, which it would wait for"
             ) from None
-        async with self._slots.hold():
-            return await self._write(work)
+        deadline = loop.time() + self._timeout.total_seconds()
+        async with self._slots.hold(deadline):
+            return await self._write(work, deadline)
 
-    async def _write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def _write(self, work: Callable[[Transaction], Awaitable[T]], deadline: float) -> T:
         if self._is_closing:
             raise TimeoutError
         if self._executor is None:
@@ -64,7 +65,8 @@ class SQLiteWriteDriver:
         future = self._executor.submit(self._run, work, budget)
         result = asyncio.wrap_future(future)
         try:
-            await asyncio.wait([result], timeout=self._timeout.total_seconds())
+            remaining = deadline - asyncio.get_running_loop().time()
+            await asyncio.wait([result], timeout=remaining)
             if future.cancel():  # the thread has not begun it yet
                 raise TimeoutError
             return await result

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from datetime import timedelta
 
 from app.domain.round_robin_queue import RoundRobinQueue
 
@@ -18,29 +17,30 @@ A caller with hundreds of connections must not delay the writes of others by all
 class WriteSlots:
     """Slots for the write transactions of a process."""
 
-    def __init__(self, count: int, timeout: timedelta) -> None:
-        """Create free slots; `timeout` limits the wait for one."""
+    def __init__(self, count: int) -> None:
         self._free = count
-        self._timeout = timeout.total_seconds()
         self._waiting: RoundRobinQueue[asyncio.Future[None]] = RoundRobinQueue()
 
     @asynccontextmanager
-    async def hold(self) -> AsyncIterator[None]:
-        """Hold a slot during the context; raises TimeoutError if none became free in time."""
+    async def hold(self, deadline: float) -> AsyncIterator[None]:
+        """Hold a slot during the context; raises TimeoutError if none is free at `deadline`.
+
+        The deadline is a time of the event loop in seconds.
+        """
         if self._free:
             self._free -= 1
         else:
-            await self._wait()
+            await self._wait(deadline)
         try:
             yield
         finally:
             self._release()
 
-    async def _wait(self) -> None:
+    async def _wait(self, deadline: float) -> None:
         slot = asyncio.get_running_loop().create_future()
         self._waiting.append(write_caller.get(), slot)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout_at(deadline):
                 await slot
         except BaseException:
             if slot.done() and not slot.cancelled():  # it was assigned at the same time

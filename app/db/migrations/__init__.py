@@ -4,6 +4,7 @@ A new database gets the tables of the models. An older one is upgraded by the mi
 Alembic, which is configured here, in code.
 """
 
+import sqlite3
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, Index, Inspector, insert, inspect, select, te
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from app.db.core.database import Database
+from app.db.core.sqlite import check_library, library_has_fts5
 from app.db.migrations.search_index import create_search_index
 from app.db.models import Base, Deployment
 
@@ -41,8 +43,10 @@ async def migrate(
 
     A database at this version is only read. Several processes may call it concurrently. Raises
     SchemaMismatch, and changes nothing, if the database belongs to another program, to a newer version,
-    or to one that is too old to upgrade.
+    or to one that is too old to upgrade, and SettingsError if the SQLite library is too old.
     """
+    if database.is_sqlite:
+        check_library(sqlite3.sqlite_version_info, has_fts5=library_has_fts5())
     if database.missing_file() is None:
         async with database.read_connection() as connection:
             if await connection.run_sync(_is_at_newest_version):

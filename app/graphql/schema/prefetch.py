@@ -18,7 +18,7 @@ from app.db.repositories.destinations import (
     DestinationOrderField,
 )
 from app.db.repositories.posts import PostCriteria, PostOrderField
-from app.domain.errors import RequestError
+from app.domain.errors import RequestError, ServiceUnavailable
 from app.domain.ids import PostId
 from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.connections import MAX_CAPPED_TOTAL, CountResult, Totals
@@ -151,10 +151,13 @@ async def read_totals(info: Info, count: Callable[[Reader, int | None], Awaitabl
 
 
 async def _try_prefetch(read: Awaitable[T]) -> T | None:
-    """Await a read of relations; return None if it fails, so that each one is read, and fails, alone."""
+    """Await a read of relations; return None if it fails, so that each one is read, and fails, alone.
+
+    Raises ServiceUnavailable: if the database does not respond, another read would only take longer.
+    """
     try:
         return await read
-    except RequestError:
+    except (RequestError, ServiceUnavailable):
         raise
     except Exception:
         logger.warning("prefetch failed", exc_info=True)

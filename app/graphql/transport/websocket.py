@@ -42,6 +42,7 @@ from app.graphql.transport.websocket_messages import (
     read_message,
 )
 from app.http.concurrency import ConcurrencyLimiter
+from app.http.fair_queue import FairQueue
 from app.http.headers import parse_bearer
 from app.http.request import ApiRequest
 from app.observability.logs import clean_text
@@ -67,6 +68,7 @@ class WebSocketConfig:
     """Dependencies and limits shared by all WebSockets of the server."""
 
     service: GraphQLService
+    queue: FairQueue
     metrics: Metrics
     new_request_id: Callable[[], str]
     allowed_origins: Collection[str]
@@ -314,6 +316,7 @@ class GraphQLWebSocket:
         timeout = self._config.operation_timeout.total_seconds()
         try:
             async with asyncio.timeout(timeout):
+                await self._config.queue.wait(request, self._loop.time())
                 result = await self._service.run(
                     request, read_request, QUERY_AND_MUTATION | SUBSCRIPTION_ONLY
                 )

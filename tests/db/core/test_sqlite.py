@@ -1,5 +1,6 @@
 """SQLite only: no accidental files, and planner statistics."""
 
+import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -9,8 +10,10 @@ import pytest
 from sqlalchemy import text
 
 from app.db.core.database import Database
+from app.db.core.sqlite import check_library, library_has_fts5
 from app.db.migrations import SchemaMismatch, check_schema_version
 from app.domain.errors import ServiceUnavailable
+from app.settings import SettingsError
 from tests.db.core.test_database import only_on_sqlite
 from tests.factories import add_account, add_post, add_workspace, queued
 
@@ -40,6 +43,31 @@ async def test_reading_does_not_create_a_file(missing_database: Database) -> Non
         " create one."
     )
     assert list(file.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "has_fts5", "library"),
+    [
+        ((3, 37, 2), True, "3.37.2 with FTS5"),
+        ((3, 34, 1), False, "3.34.1 without FTS5"),
+        ((3, 46, 1), False, "3.46.1 without FTS5"),
+    ],
+)
+def test_insufficient_library_is_refused(
+    version: tuple[int, ...], has_fts5: bool, library: str
+) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        check_library(version, has_fts5=has_fts5)
+
+    assert str(refusal.value) == (
+        f"SQLite 3.38 or newer with FTS5 is required; this Python has SQLite {library}. Use another build"
+        " of Python, or set DATABASE_URL to a PostgreSQL database."
+    )
+
+
+def test_sufficient_library_is_accepted() -> None:
+    check_library((3, 38, 0), has_fts5=True)
+    check_library(sqlite3.sqlite_version_info, has_fts5=library_has_fts5())
 
 
 async def test_closed_database_leaves_no_threads(anyio_backend: str, tmp_path: Path) -> None:

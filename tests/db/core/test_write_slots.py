@@ -27,7 +27,7 @@ class Writes:
 
     async def _write(self, name: str) -> None:
         write_caller.set(name[0])
-        async with self._slots.hold():
+        async with self._slots.hold(deadline_after(LONG)):
             self.begun.append(name)
             await self._ends[name].wait()
 
@@ -37,13 +37,17 @@ class Writes:
         await let_tasks_run()
 
 
+def deadline_after(wait: timedelta) -> float:
+    return asyncio.get_running_loop().time() + wait.total_seconds()
+
+
 async def let_tasks_run() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
 
 
 async def test_callers_get_slots_in_rotation() -> None:
-    writes = Writes(WriteSlots(2, LONG))
+    writes = Writes(WriteSlots(2))
     tasks = [writes.start(name) for name in ("a1", "a2", "a3", "a4", "b1", "b2", "c1")]
     await let_tasks_run()
     assert writes.begun == ["a1", "a2"]
@@ -56,18 +60,18 @@ async def test_callers_get_slots_in_rotation() -> None:
 
 
 async def test_wait_for_slot_is_limited() -> None:
-    slots = WriteSlots(1, timedelta(milliseconds=10))
-    async with slots.hold():
+    slots = WriteSlots(1)
+    async with slots.hold(deadline_after(LONG)):
         with pytest.raises(TimeoutError):
-            async with slots.hold():
+            async with slots.hold(deadline_after(timedelta(milliseconds=10))):
                 raise AssertionError("a slot that is not free")
 
-    async with slots.hold():
+    async with slots.hold(deadline_after(LONG)):
         pass
 
 
 async def test_cancelled_write_leaves_its_slot_to_the_next() -> None:
-    writes = Writes(WriteSlots(1, LONG))
+    writes = Writes(WriteSlots(1))
     first, second, third = [writes.start(name) for name in ("a", "b", "c")]
     await let_tasks_run()
 
@@ -80,9 +84,9 @@ async def test_cancelled_write_leaves_its_slot_to_the_next() -> None:
 
 
 async def test_write_cancelled_while_it_gets_its_slot_leaves_it_to_the_next() -> None:
-    slots = WriteSlots(1, LONG)
+    slots = WriteSlots(1)
     writes = Writes(slots)
-    async with slots.hold():
+    async with slots.hold(deadline_after(LONG)):
         second, third = writes.start("b"), writes.start("c")
         await let_tasks_run()
     second.cancel()
@@ -94,12 +98,12 @@ async def test_write_cancelled_while_it_gets_its_slot_leaves_it_to_the_next() ->
 
 
 async def test_failed_write_frees_its_slot() -> None:
-    slots = WriteSlots(1, LONG)
+    slots = WriteSlots(1)
     with pytest.raises(ZeroDivisionError):
-        async with slots.hold():
+        async with slots.hold(deadline_after(LONG)):
             raise ZeroDivisionError
 
-    async with slots.hold():
+    async with slots.hold(deadline_after(LONG)):
         pass
 
 
