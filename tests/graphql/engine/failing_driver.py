@@ -13,11 +13,14 @@ class FailingDriver:
         self._driver = driver
         self._error = error
         self._pattern = pattern
+        self.failures = 0
+        """Number of statements that have failed."""
 
     async def fetch(
         self, query: CompiledStatement, arguments: Sequence[object]
     ) -> Sequence[Record]:
         if self._pattern in query.sql.replace("\n", " "):
+            self.failures += 1
             raise self._error
         return await self._driver.fetch(query, arguments)
 

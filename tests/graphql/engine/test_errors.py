@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 import structlog.testing
 
-from app.db.core.database import Database
+from app.db.core.database import Database, ReadDriver
 from app.db.core.statements import AnySelect
 from app.db.core.tenancy import WorkspaceIdOrParam, restrict_to_workspace
 from app.domain.errors import ErrorCode
@@ -343,3 +343,22 @@ async def test_a_locked_table_is_reported_as_temporarily_unavailable(
     (log_entry,) = [entry for entry in logs if entry["log_level"] == "error"]
     assert log_entry["event"] == "resolver failed"
     assert log_entry["exc_info"].__cause__ is failure
+
+
+@pytest.mark.parametrize("root", ["posts { nodes { destinations {", "destinations { nodes { account {"])
+async def test_an_unreachable_database_is_not_asked_again_for_a_relation(
+    database: Database, database_url: str, root: str
+) -> None:
+    """Each further statement would wait for its timeout."""
+    drivers: list[FailingDriver] = []
+
+    def wrap(driver: ReadDriver) -> FailingDriver:
+        drivers.append(FailingDriver(driver, TimeoutError(), "ORDER BY destination."))
+        return drivers[-1]
+
+    async with client_of_failing_database(database, database_url, wrap_driver=wrap) as client:
+        result = await client.execute(f"{{ {root} id }} }} }} viewer {{ scopes }} }}")
+    assert result["data"]["viewer"] == {"scopes": ["READ", "WRITE", "PUBLISH"]}
+    (error,) = result["errors"]
+    assert error["extensions"] == {"code": "SERVICE_UNAVAILABLE", "retryAfter": 2}
+    assert drivers[0].failures == 1
