@@ -138,7 +138,9 @@ def create_app(
         trusted_only=trusted_only,
     )
     recorder = RequestRecorder(metrics)
-    queue = FairQueue(partial(_identify_caller, graphql_service.authenticator))
+    queue = FairQueue(
+        partial(_identify_caller, graphql_service.authenticator), settings.request_timeout
+    )
     http_endpoint = GraphQLEndpoint(
         graphql_service,
         graphiql_page=graphiql.render,

@@ -93,16 +93,16 @@ class HttpApplication:
             )
 
     async def _run(self, request: HttpRequest, arrived_at: float) -> None:
-        """Run the handler when the queue lets it start, and send its response; limits the time of both."""
+        """Run the handler when the queue lets it start, and send its response; limits the time of all."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop = loop
             self._timeouts = RequestTimeouts(loop, self._timeout, self._render)
+        waited = await self._queue.wait(request, arrived_at)
+        request.raise_refusal()
         timeouts = self._timeouts
-        timeouts.add(request)
+        timeouts.add(request, waited)
         try:
-            await self._queue.wait(request, arrived_at)
-            request.raise_refusal()
             preflight = self._cors and self._cors.answer_preflight(request)
             response = preflight or await self._handle(request)
             if not request.is_interrupted:

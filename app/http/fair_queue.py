@@ -32,9 +32,10 @@ class FairQueue:
 
     _loop: asyncio.AbstractEventLoop | None = None
 
-    def __init__(self, identify_caller: IdentifyCaller) -> None:
+    def __init__(self, identify_caller: IdentifyCaller, timeout: timedelta) -> None:
         """Create a queue; it may be used in several event loops one after the other."""
         self._identify_caller = identify_caller
+        self._timeout = timeout.total_seconds()
 
     def _start_in(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -44,11 +45,12 @@ class FairQueue:
         """True if `_begin_iteration` will run: always while requests are delayed."""
         self._delayed: RoundRobinQueue[asyncio.Future[None]] = RoundRobinQueue()
 
-    async def wait(self, request: ApiRequest, arrived_at: float) -> None:
-        """Return when a request may start, usually immediately.
+    async def wait(self, request: ApiRequest, arrived_at: float) -> float:
+        """Return when a request may start, usually immediately; return the seconds that it has waited.
 
         `arrived_at` is a time of the event loop's clock. Raises ServiceUnavailable if too many requests of
-        its caller are delayed.
+        its caller are delayed, or if it has waited longer than the timeout. Such requests of a flood end
+        one by one, too: hundreds in one iteration would delay others.
         """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
@@ -57,16 +59,24 @@ class FairQueue:
             self._delays_from = arrived_at + _ITERATION_BUDGET.total_seconds()
             self._schedule(loop)
         if arrived_at < self._delays_from and not self._delayed:
-            return
+            return 0.0
         caller = self._identify_caller(request)
         if self._delayed.count(caller) >= _MAX_WAITING:
             raise ServiceUnavailable(
                 f"Too many requests are waiting. Try again in {_RETRY_AFTER_SECONDS} s.",
                 retry_after=_RETRY_AFTER_SECONDS,
             )
-        start = loop.create_future()
+        start, waits_from = loop.create_future(), loop.time()
         self._delayed.append(caller, start)
         await start
+        waited = loop.time() - waits_from
+        if waited > self._timeout:
+            raise ServiceUnavailable(
+                f"The server is busy: the request has waited for {waited:.0f} s. Try again in"
+                f" {_RETRY_AFTER_SECONDS} s.",
+                retry_after=_RETRY_AFTER_SECONDS,
+            )
+        return waited
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_scheduled = True

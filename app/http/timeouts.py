@@ -37,13 +37,13 @@ class RequestTimeouts:
         self._timeout = timeout
         self._render = render
         self._started_at: dict[HttpRequest, float] = {}
-        """Start, in the loop's time, of each request that is not watched yet."""
+        """Start of the wait, in the loop's time, of each request that is not watched yet."""
         self._watchers: dict[HttpRequest, _Watcher] = {}
         self._is_scheduled = False
 
-    def add(self, request: HttpRequest) -> None:
-        """Limit the time of a request that begins now."""
-        self._started_at[request] = self._loop.time()
+    def add(self, request: HttpRequest, waited: float) -> None:
+        """Limit the time of a request that begins now, after it has waited for some seconds."""
+        self._started_at[request] = self._loop.time() - waited
         if not self._is_scheduled:
             self._schedule()
 
@@ -62,7 +62,7 @@ class RequestTimeouts:
         latest = self._loop.time() - _SLOW_THRESHOLD.total_seconds()
         for request, started_at in list(self._started_at.items()):
             if started_at > latest:
-                break  # the others began later
+                break  # most of the others began later
             del self._started_at[request]
             self._watchers[request] = _Watcher(
                 self._loop, request, started_at, self._timeout, self._render

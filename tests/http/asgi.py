@@ -232,7 +232,7 @@ def build_application(
         cors=Cors(origins) if origins else None,
         default_rate_limit=(rate_limits or make_rate_limits()).default_status,
         is_draining=is_draining,
-        queue=FairQueue(lambda request: request.token),
+        queue=FairQueue(lambda request: request.token, timeout),
         timeout=timeout,
         random_bytes=sequential_random_bytes(),
         monotonic=stepping_clock(),

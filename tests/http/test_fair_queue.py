@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 
@@ -9,6 +10,7 @@ from app.domain.errors import ServiceUnavailable
 from app.http.fair_queue import FairQueue
 from app.http.request import ApiRequest
 
+LONG = timedelta(minutes=1)
 PAST_BUDGET = 0.011
 """Seconds after the begin of an iteration at which a request is delayed."""
 
@@ -16,9 +18,9 @@ PAST_BUDGET = 0.011
 class StartLog:
     """Sends requests through a queue, and records the start of each with the iteration of the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: timedelta = LONG) -> None:
         self._loop = asyncio.get_running_loop()
-        self._queue = FairQueue(lambda request: request.token)
+        self._queue = FairQueue(lambda request: request.token, timeout)
         self.starts: list[str] = []
         """Callers in the order of their starts."""
         self.iterations: list[int] = []
@@ -129,3 +131,18 @@ async def test_too_many_delayed_requests_of_one_caller_are_refused() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_requests_that_waited_too_long_are_refused_one_per_iteration() -> None:
+    log = StartLog(timedelta(microseconds=1))
+
+    results = await asyncio.gather(*log.send_all(*["a"] * 5), return_exceptions=True)
+
+    assert log.starts == ["a"]
+    assert results[0] is None
+    for error in results[1:]:
+        assert isinstance(error, ServiceUnavailable)
+        assert error.message == (
+            "The server is busy: the request has waited for 0 s. Try again in 5 s."
+        )
+        assert error.retry_after == 5

@@ -345,7 +345,9 @@ async def test_a_locked_table_is_reported_as_temporarily_unavailable(
     assert log_entry["exc_info"].__cause__ is failure
 
 
-@pytest.mark.parametrize("root", ["posts { nodes { destinations {", "destinations { nodes { account {"])
+@pytest.mark.parametrize(
+    "root", ["posts { nodes { destinations {", "destinations { nodes { account {"]
+)
 async def test_an_unreachable_database_is_not_asked_again_for_a_relation(
     database: Database, database_url: str, root: str
 ) -> None:
