@@ -4,7 +4,7 @@ Each function writes a row and returns its typed id. Defaults are realistic and 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,6 +15,7 @@ from app.db.core.database import Database
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_rows
 from app.db.models import Account, ApiKey, Attempt, Base, Destination, Post, Workspace
+from app.db.repositories.posts import state_columns
 from app.domain.api_keys import DEFAULT_SCOPES, Scope, make_key
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import (
@@ -263,7 +264,8 @@ async def add_post(
                     position=position,
                     created_at=post.created_at,
                     updated_at=post.updated_at,
-                    **asdict(state),
+                    is_duplicated=False,
+                    **state_columns(platform_of[account_id], state),
                 ),
             )
 

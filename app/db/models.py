@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     and_,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -262,6 +263,9 @@ class Destination(Base):
         _check("verification_token", "outcome = 'unknown' OR verification_token IS NULL"),
         _check("due_day", "(outcome = 'none') = (due_day IS NULL)"),
         _check("lateness_ms", "(status = 'published') = (lateness_ms IS NOT NULL)"),
+        _check("failed_at", "(status = 'failed') = (failed_at IS NOT NULL)"),
+        _check("failure_group", "(status = 'failed') = (failure_group IS NOT NULL)"),
+        _check("is_duplicated", "status = 'published' OR NOT is_duplicated"),
         # Pages of destinations in each order; filters, newest first; statistics by due day. The filter of
         # posts by platform: that by account is served by the unique constraint.
         Index(None, "workspace_id", "account_id", "created_at", "id"),
@@ -322,6 +326,25 @@ class Destination(Base):
             "post_id",
             where="settled_at IS NULL",
         ),
+        # Pages and filters by time of failure; groups of failures, and their destinations.
+        _index_of_values("ix_destination_failed", "failed_at", "id"),
+        _index_of_values(
+            "ix_destination_failure_group",
+            "failure_group",
+            "failed_at",
+            "outcome",
+            "account_id",
+            "post_id",
+        ),
+        # Order and filter by lateness: of publications, and of destinations that wait for one.
+        _index_of_values("ix_destination_lateness", "lateness_ms", "id"),
+        _partial_index(
+            "ix_destination_waiting",
+            "due_at",
+            "id",
+            where="settled_at IS NULL AND due_at IS NOT NULL",
+        ),
+        _partial_index("ix_destination_duplicated", "created_at", "id", where="is_duplicated"),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
@@ -355,6 +378,12 @@ class Destination(Base):
     lateness_ms: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    failed_at: Mapped[datetime | None]
+    """`settled_at` of a failed destination."""
+    failure_group: Mapped[str | None]
+    """Result of `domain.failure_groups.failure_group`."""
+    is_duplicated: Mapped[bool] = mapped_column(server_default=false())
+    """True if there is publish evidence that does not count."""
 
 
 POST_JOIN = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
@@ -460,6 +489,8 @@ class Event(Base):
     account_id: Mapped[int | None]
     payload: Mapped[dict[str, Any]] = mapped_column(PortableJson)
     created_at: Mapped[datetime]
+    person: Mapped[str | None]
+    """Name of the person who caused the event, if the client states it."""
 
 
 class IdempotencyKey(Base):

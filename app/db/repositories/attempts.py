@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, true, update
 
 from app.db.core.conditions import any_of
 from app.db.core.database import Reader
@@ -12,7 +12,7 @@ from app.db.core.statements import AnyRow, Record, Statement, decoded_values
 from app.db.core.types import ColumnValues, field_names, values_of
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_rows, write_rows
-from app.db.models import Attempt, PublishEvidence
+from app.db.models import Attempt, Destination, PublishEvidence
 from app.domain.attempts import Attempt as DomainAttempt
 from app.domain.attempts import Evidence, Failure, Publication
 from app.domain.ids import DestinationId, WorkspaceId
@@ -94,9 +94,8 @@ async def insert_evidence(
     destination_id: DestinationId,
     evidence: Evidence,
 ) -> None:
-    await insert_rows(
-        session, PublishEvidence, [_evidence_row(workspace_id, destination_id, evidence)]
-    )
+    """Insert a report of a publication, and mark the destination if it is a duplicate."""
+    await _insert_evidence(session, workspace_id, {destination_id: [evidence]})
 
 
 async def insert_histories(
@@ -111,13 +110,35 @@ async def insert_histories(
         for destination_id, destination_attempts in attempts.items()
         for attempt in destination_attempts
     ]
-    evidence_rows = [
+    await insert_rows(session, Attempt, attempt_rows)
+    await _insert_evidence(session, workspace_id, evidence)
+
+
+async def _insert_evidence(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    evidence: Mapping[DestinationId, Sequence[Evidence]],
+) -> None:
+    rows = [
         _evidence_row(workspace_id, destination_id, report)
         for destination_id, reports in evidence.items()
         for report in reports
     ]
-    await insert_rows(session, Attempt, attempt_rows)
-    await insert_rows(session, PublishEvidence, evidence_rows)
+    await insert_rows(session, PublishEvidence, rows)
+    duplicated_ids = [
+        destination_id
+        for destination_id, reports in evidence.items()
+        if not all(report.counted for report in reports)
+    ]
+    if duplicated_ids:
+        await session.rows(_MARK_DUPLICATED, workspace=workspace_id, ids=duplicated_ids)
+
+
+_MARK_DUPLICATED = (
+    update(Destination)
+    .where(Destination.workspace_id == bindparam("workspace"), any_of(Destination.id, "ids"))
+    .values(is_duplicated=true())
+)
 
 
 def attempt_from_row(row: Record, relation: str | None = None) -> DomainAttempt:

@@ -82,6 +82,9 @@ _COLUMNS = columns_except(
     "verification_token",
     "due_day",
     "lateness_ms",
+    "failed_at",
+    "failure_group",
+    "is_duplicated",
 )
 
 

@@ -255,7 +255,9 @@ def _events_from_rows(rows: Sequence[Record]) -> list[StoredEvent]:
     """Decode rows of `_select_events`, whose columns have the order of the table."""
     events: list[StoredEvent] = []
     for values in decoded_rows(rows):
-        seq, kind, actor, post_id, destination_id, account_id, payload, happened_at = values
+        seq, kind, actor, post_id, destination_id, account_id, payload, happened_at, _person = (
+            values
+        )
         event = StoredEvent(
             seq=seq,
             kind=EventKind(kind),

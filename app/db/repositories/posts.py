@@ -50,7 +50,8 @@ from app.db.repositories.post_search import (
 )
 from app.domain.attempts import Attempt
 from app.domain.destinations import Destination as DomainDestination
-from app.domain.destinations import DestinationState
+from app.domain.destinations import DestinationState, DestinationStatus
+from app.domain.failure_groups import failure_group
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from app.domain.posts import Post as DomainPost
 from app.domain.posts import PostStatus, post_published_at, search_text
@@ -371,5 +372,14 @@ def _destination_row(
         "workspace_id": workspace_id,
         "post_id": post.id,
         **values_of(destination, _DESTINATION_FIELDS),
-        **values_of(destination.state, _STATE_FIELDS),
+        **state_columns(destination.platform, destination.state),
+    }
+
+
+def state_columns(platform: str, state: DestinationState) -> ColumnValues:
+    """Return the columns of a destination that its state decides."""
+    return {
+        **values_of(state, _STATE_FIELDS),
+        "failed_at": state.settled_at if state.status is DestinationStatus.FAILED else None,
+        "failure_group": failure_group(platform, state),
     }

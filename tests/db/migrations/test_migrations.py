@@ -14,7 +14,7 @@ from sqlalchemy import Column, MetaData, Table, insert, inspect, select, text
 from app.db import migrations
 from app.db.core.database import Database
 from app.db.migrations import NEWEST_VERSION, SchemaMismatch, check_schema_version, migrate
-from app.db.models import ApiKey, Base, Deployment
+from app.db.models import Base, Deployment
 from app.db.repositories.posts import PostCriteria, count_posts
 from app.domain.ids import WorkspaceId
 from tests.db.all_tables import WORKSPACE, add_row_in_every_table, all_rows
@@ -69,20 +69,17 @@ async def create_version_0004(database: Database) -> None:
 
 async def copy_to_version_0004(source: Database, target: Database) -> None:
     """Copy all rows to a database at version 0004."""
-    column_names = {"display_prefix": "shown_prefix"}
-    old_api_key = Table(
-        "api_key",
-        MetaData(),
-        *(
-            Column(column_names.get(column.name, column.name), column.type)
-            for column in ApiKey.__table__.columns
-        ),
-    )
+    new_columns = {"failed_at", "failure_group", "is_duplicated", "person"}
+    old_names = {"display_prefix": "shown_prefix"}
     async with source.snapshot() as reader, target.write_engine.begin() as writer:
         for table in Base.metadata.sorted_tables:
-            rows = [tuple(row) for row in await reader.execute(select(table))]
-            old_table = old_api_key if table.name == "api_key" else table
-            names = [column.name for column in old_table.columns]
+            columns = [column for column in table.columns if column.name not in new_columns]
+            rows = [tuple(row) for row in await reader.execute(select(*columns))]
+            old_columns = [
+                Column(old_names.get(column.name, column.name), column.type) for column in columns
+            ]
+            old_table = Table(table.name, MetaData(), *old_columns)
+            names = [column.name for column in old_columns]
             values = [dict(zip(names, row, strict=True)) for row in rows]
             await writer.execute(insert(old_table), values)
 
