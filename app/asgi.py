@@ -45,6 +45,7 @@ from app.observability.request_recorder import RequestRecorder
 from app.rest.endpoints import rest_routes
 from app.rest.envelope import error_response
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder
+from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed, run_change_notifier
 from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.expirations import EXPIRATION_INTERVAL
@@ -241,6 +242,7 @@ def _build_graphql_service(
             random=random.random,
             retry_policies=load_retry_policies(settings.retry_policy_file),
             change_feed=ChangeFeed(database),
+            board_counter=BoardCounter(database, clock, time.monotonic),
             rate_limits=RateLimits(
                 requests=settings.rate_limit,
                 failed_authentications=settings.failed_auth_rate_limit,

@@ -288,8 +288,6 @@ class Destination(Base):
         # Filters, newest first: most destinations never have an error.
         _index_of_values("ix_destination_error_category", "error_category", "created_at", "id"),
         _index_of_values("ix_destination_error_code", "error_code", "created_at", "id"),
-        # Order and filter by next_retry_at. The primary key serves destinations without it.
-        _index_of_values("ix_destination_next_retry", "next_retry_at", "id"),
         # Unknown outcomes to verify.
         _index_of_values("ix_destination_verifiable", "verifiable_at", "id"),
         # Expired leases; also the filter by overdue.
@@ -326,8 +324,10 @@ class Destination(Base):
             "post_id",
             where="settled_at IS NULL",
         ),
+        # Order and filter by next_retry_at. The primary key serves destinations without it.
+        _index_of_values("ix_destination_next_retry", "next_retry_at", "id", "post_id"),
         # Pages and filters by time of failure; groups of failures, and their destinations.
-        _index_of_values("ix_destination_failed", "failed_at", "id"),
+        _index_of_values("ix_destination_failed", "failed_at", "id", "outcome", "post_id"),
         _index_of_values(
             "ix_destination_failure_group",
             "failure_group",
@@ -342,9 +342,18 @@ class Destination(Base):
             "ix_destination_waiting",
             "due_at",
             "id",
+            "claimable_at",
+            "account_id",
             where="settled_at IS NULL AND due_at IS NOT NULL",
         ),
-        _partial_index("ix_destination_duplicated", "created_at", "id", where="is_duplicated"),
+        Index(
+            "ix_destination_duplicated",
+            "workspace_id",
+            "created_at",
+            "id",
+            sqlite_where=text("is_duplicated = 1"),  # as conditions of booleans are compiled there
+            postgresql_where=text("is_duplicated"),
+        ),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)

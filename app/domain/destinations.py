@@ -213,6 +213,17 @@ def lateness_ms(due_at: datetime | None, published_at: datetime | None) -> int |
     return (published_at - due_at) // timedelta(milliseconds=1)
 
 
+def lateness_seconds(
+    *, lateness_ms: int | None, is_settled: bool, due_at: datetime | None, now: datetime
+) -> float | None:
+    """Return the seconds from the due time to the publication, or to now if it is due and not settled."""
+    if lateness_ms is not None:
+        return lateness_ms / 1000
+    if is_settled or due_at is None or due_at > now:
+        return None
+    return (now - due_at).total_seconds()
+
+
 def due_day(due_at: datetime) -> date:
     """Return the UTC day under which statistics count a destination."""
     return due_at.astimezone(UTC).date()

@@ -1,6 +1,6 @@
 """Maps a publishing error to its cause, fix and next action: one table by code, or else by category."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -81,6 +81,19 @@ def diagnose(
         fix=_WILL_RETRY_FIX if will_retry else advice.fix,
         next_action=NextAction.WAIT if will_retry else advice.next_action,
     )
+
+
+def matching_errors(
+    matches: Callable[[Advice], bool],
+) -> tuple[list[tuple[ErrorCategory, str]], list[ErrorCategory]]:
+    """Return the known errors with a matching advice, and the categories whose other errors have one."""
+    errors = [(advice.category, advice.code) for advice in ADVICE if matches(advice)]
+    return errors, [category for category in ErrorCategory if matches(_BY_CODE[category.name])]
+
+
+def known_errors() -> list[tuple[ErrorCategory, str]]:
+    """Return the errors with an advice of their own; all others have that of their category."""
+    return [(advice.category, advice.code) for advice in ADVICE]
 
 
 def _find_advice(category: ErrorCategory, code: str) -> Advice:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from app.domain.accounts import Account, blocking_reason
-from app.domain.destinations import Destination, DestinationState, DestinationStatus, Outcome
+from app.domain.accounts import Account, AccountAccess, blocking_reason
+from app.domain.destinations import Destination, DestinationStatus, Outcome
 from app.domain.errors import Conflict, InvalidInput
 from app.domain.ids import AccountId, DestinationId
 from app.domain.posts import Post
@@ -24,6 +24,7 @@ class RetryRefusal(StrEnum):
     OUTCOME_UNKNOWN = "outcome_unknown"
     ACCOUNT_NEEDS_RECONNECTION = "account_needs_reconnection"
     NOT_FAILED = "not_failed"
+    IMPORTED = "imported"
 
     @property
     def fix(self) -> str:
@@ -37,6 +38,7 @@ _FIXES = {
     RetryRefusal.OUTCOME_UNKNOWN: "Check whether the post is on the platform, then record the result."
     " A blind retry could publish it twice; force it only if you know that it is not there.",
     RetryRefusal.ACCOUNT_NEEDS_RECONNECTION: "Reconnect the account, then retry.",
+    RetryRefusal.IMPORTED: "Retry the post in the service that publishes it.",
     RetryRefusal.NOT_FAILED: "Nothing to do: it is a draft, or waits for its time or an automatic retry.",
 }
 
@@ -50,10 +52,15 @@ class ManualRetryDecision:
 
 
 def retry_refusal(
-    state: DestinationState, account: Account, *, force: bool, now: datetime
+    status: DestinationStatus,
+    outcome: Outcome,
+    access: AccountAccess,
+    *,
+    force: bool,
+    now: datetime,
 ) -> RetryRefusal | None:
     """Return why a destination may not be retried; `force` allows an unknown outcome."""
-    match state.status:
+    match status:
         case DestinationStatus.PUBLISHED:
             return RetryRefusal.ALREADY_PUBLISHED
         case DestinationStatus.PUBLISHING:
@@ -61,9 +68,9 @@ def retry_refusal(
         case DestinationStatus.QUEUED:
             return RetryRefusal.NOT_FAILED
         case DestinationStatus.FAILED:
-            if state.outcome is Outcome.UNKNOWN and not force:
+            if outcome is Outcome.UNKNOWN and not force:
                 return RetryRefusal.OUTCOME_UNKNOWN
-            if blocking_reason(account.access, now) is not None:
+            if blocking_reason(access, now) is not None:
                 return RetryRefusal.ACCOUNT_NEEDS_RECONNECTION
             return None
 
@@ -123,7 +130,8 @@ def retry_destinations(
 def _decide(
     destination: Destination, account: Account, *, force: bool, now: datetime
 ) -> ManualRetryDecision:
-    refusal = retry_refusal(destination.state, account, force=force, now=now)
+    state = destination.state
+    refusal = retry_refusal(state.status, state.outcome, account.access, force=force, now=now)
     if refusal is None:
-        destination = destination.with_state(retried(destination.state, now), now)
+        destination = destination.with_state(retried(state, now), now)
     return ManualRetryDecision(destination, refusal)

@@ -44,9 +44,9 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class KeysetPosition:
-    """Position in a sorted list: the sort value, and the id that breaks ties."""
+    """Position in a sorted list: the sort value, a time or a number, and the id that breaks ties."""
 
-    value: datetime | None
+    value: datetime | int | None
     key: str
 
 
@@ -61,7 +61,11 @@ class CursorCodec:
         self._signer = Signer(secret, f"{_CURSOR_VERSION}:{workspace_id}:{list_name}:")
 
     def encode(self, position: KeysetPosition) -> str:
-        value = None if position.value is None else format_instant(position.value)
+        value: str | int | None = (
+            format_instant(position.value)
+            if isinstance(position.value, datetime)
+            else position.value
+        )
         return self._signer.sign(json.dumps([value, position.key], separators=(",", ":")).encode())
 
     def decode(self, cursor: str, argument: str) -> KeysetPosition:
@@ -73,8 +77,8 @@ class CursorCodec:
                 " Pass one that an earlier page returned, unchanged, or leave it out.",
                 argument=argument,
             )
-        value, key = cast("tuple[str | None, str]", json.loads(payload))
-        return KeysetPosition(None if value is None else parse_instant(value), key)
+        value, key = cast("tuple[str | int | None, str]", json.loads(payload))
+        return KeysetPosition(parse_instant(value) if isinstance(value, str) else value, key)
 
 
 def _encode_base64url(raw: bytes) -> str:

@@ -7,7 +7,8 @@ from uuid import UUID
 from app.db.core.database import Database
 from app.db.core.paging import Page, PageRequest
 from app.db.repositories.accounts import load_accounts
-from app.db.repositories.destinations import DestinationCriteria, retry_candidates
+from app.db.repositories.destination_filters import DestinationCriteria
+from app.db.repositories.destinations import retry_candidates
 from app.db.repositories.posts import load_posts
 from app.domain.accounts import Account
 from app.domain.destinations import DestinationStatus

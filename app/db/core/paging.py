@@ -22,7 +22,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Total order by a time (`column`), then by id; rows without the time come last in either direction."""
+    """Total order by a time or number (`column`), then by id; rows without one come last in any direction."""
 
     column: InstrumentedAttribute[Any]
     id_column: InstrumentedAttribute[UUID]
@@ -53,14 +53,14 @@ class Page:
 
 
 class NullGroup(StrEnum):
-    """Rows that a statement reads: all, or only those with or without the time.
+    """Rows that a statement reads: all, or only those with or without a sort value.
 
     No index has NULLS LAST in both directions, so a statement for each group reads in the order of an index.
     """
 
     ALL = "all"
-    NON_NULL = "with_time"
-    NULL = "without_time"
+    NON_NULL = "non_null"
+    NULL = "null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,8 @@ async def read_page(
 ) -> Page:
     """Read one page, fetching one extra row to determine whether another page follows.
 
-    `build_statement` calls `slice_statement`, and may cache the result. Rows without the time need a
-    second statement, which runs only if the first returns too few rows. A row that gains or loses its time
+    `build_statement` calls `slice_statement`, and may cache the result. Rows without a value need a
+    second statement, which runs only if the first returns too few rows. A row that gains or loses its value
     between the two may be missed or repeated, as between two pages.
     """
     limit = request.size + 1
@@ -140,12 +140,12 @@ def _page_slices(order: Order, request: PageRequest) -> list[PageSlice]:
         return [PageSlice(NullGroup.ALL, request.from_end, *bounds, request.offset > 0)]
 
     slices = []
-    for null_group, has_time in ((NullGroup.NON_NULL, True), (NullGroup.NULL, False)):
-        # A position without a time lies among the rows that are ordered by id alone.
-        has_after = after is not None and (after.value is not None) == has_time
-        has_before = before is not None and (before.value is not None) == has_time
-        is_behind = has_time and after is not None and not has_after
-        is_ahead = not has_time and before is not None and not has_before
+    for null_group, has_value in ((NullGroup.NON_NULL, True), (NullGroup.NULL, False)):
+        # A position without a value lies among the rows that are ordered by id alone.
+        has_after = after is not None and (after.value is not None) == has_value
+        has_before = before is not None and (before.value is not None) == has_value
+        is_behind = has_value and after is not None and not has_after
+        is_ahead = not has_value and before is not None and not has_before
         if not is_behind and not is_ahead:
             slices.append(
                 PageSlice(null_group, request.from_end, has_after, has_before, has_offset=False)
@@ -156,12 +156,12 @@ def _page_slices(order: Order, request: PageRequest) -> list[PageSlice]:
 def _apply_keyset(
     statement: AnySelect, order: Order, page_slice: PageSlice, *columns: ColumnElement[Any]
 ) -> AnySelect:
-    """Order by the columns, and keep the rows between bounds: `(time, id) > (:after_time, :after_id)`."""
+    """Order by the columns, and keep the rows between bounds: `(value, id) > (:after_value, :after_id)`."""
     descending = order.direction is Direction.DESC
     row = tuple_(*columns)
     for name, has_bound in (("after", page_slice.has_after), ("before", page_slice.has_before)):
         if has_bound:
-            params = (f"{name}_time", f"{name}_id")[-len(columns) :]
+            params = (f"{name}_value", f"{name}_id")[-len(columns) :]
             bound = tuple_(
                 *(
                     bindparam(param, type_=column.type)
@@ -177,4 +177,4 @@ def _apply_keyset(
 def _bound_params(name: str, position: KeysetPosition | None) -> dict[str, object]:
     if position is None:
         return {}
-    return {f"{name}_time": position.value, f"{name}_id": UUID(position.key)}
+    return {f"{name}_value": position.value, f"{name}_id": UUID(position.key)}

@@ -19,7 +19,7 @@ from sqlalchemy import (
     column,
     func,
 )
-from sqlalchemy.sql import FromClause
+from sqlalchemy.sql import FromClause, Subquery
 from sqlalchemy.sql.elements import (
     BooleanClauseList,
     ClauseElement,
@@ -107,6 +107,8 @@ def _reads_other_source(element: ExternallyTraversible) -> bool:
     """Return whether the element reads from a source besides its child elements."""
     if isinstance(element, Join):
         return element.isouter or element.full
+    if isinstance(element, Subquery):
+        return False  # its SELECT is restricted
     if isinstance(element, ColumnClause):
         return element.is_literal and element.name != "*"  # as in count(*)
     return isinstance(element, FromClause | TextClause) and not isinstance(element, FunctionElement)

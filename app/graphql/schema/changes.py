@@ -221,4 +221,5 @@ def decode_position(cursor_codec: CursorCodec, cursor: str) -> FeedPosition:
 
 
 def _to_feed_position(position: KeysetPosition) -> FeedPosition:
+    assert not isinstance(position.value, int)  # noqa: S101 - the signature shows who encoded it
     return FeedPosition(int(position.key), position.value)

@@ -23,6 +23,7 @@ from app.graphql.schema.lookahead import Selection, selection_of
 from app.http.rate_limits import RateLimits
 from app.http.request import ApiRequest
 from app.services.api_keys import Viewer
+from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed
 from app.services.claims import ClaimService
 from app.services.reports import ReportService
@@ -58,6 +59,7 @@ class AppState:
     max_wait: timedelta
     """Longest time that a long-polling request may wait for a result."""
     change_feed: ChangeFeed
+    board_counter: BoardCounter
     rate_limits: RateLimits
     signing_key: bytes = b""
     """Secret of cursors and lease tokens; set on startup, the same in all processes."""

@@ -87,6 +87,8 @@ _register_enum(
     SCHEDULED_FOR="UTC time when the destination is due.",
     PUBLISHED_AT="UTC time when the destination was published.",
     NEXT_RETRY_AT="UTC time of the destination's next automatic retry.",
+    FAILED_AT="UTC time when the destination failed, or its outcome became unknown.",
+    LATENESS="Time from the due time to the publication.",
 )
 _register_enum(
     DestinationStatus,
@@ -139,6 +141,7 @@ _register_enum(
     IN_FLIGHT="A publisher has claimed the destination and has not reported yet.",
     OUTCOME_UNKNOWN="The post may be on the platform; a retry could publish it twice.",
     ACCOUNT_NEEDS_RECONNECTION="The account cannot post: disconnected, rejected or expired.",
+    IMPORTED="The post was imported; the service that publishes it can retry it.",
     NOT_FAILED="The destination is queued for its due time or for an automatic retry.",
 )
 _register_enum(

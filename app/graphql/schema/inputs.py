@@ -11,11 +11,14 @@ import strawberry
 from strawberry import UNSET, argument, field
 
 from app.db.core.paging import Direction
-from app.db.repositories.destinations import DestinationCriteria, DestinationOrderField
+from app.db.repositories.destination_filters import DestinationCriteria
+from app.db.repositories.destinations import DestinationOrderField
 from app.db.repositories.post_search import SHORT_SEARCH_POSTS
 from app.db.repositories.posts import PostCriteria, PostOrderField
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.errors import InvalidInput
+from app.domain.failure_groups import validate_failure_group
 from app.domain.ids import AccountId, validate_account_id
 from app.domain.posts import PostStatus
 from app.domain.validation.text import MAX_SEARCH_LENGTH, validate_text
@@ -78,6 +81,7 @@ class PostFilterInput:
     " values, and an empty list matches nothing. Lower time bounds are inclusive, upper ones exclusive.",
 )
 class DestinationFilterInput:
+    destination_id: list[UUID] | None = optional("UUID of the destination.")
     status: list[DestinationStatus] | None = optional("Status of the destination.")
     platform: list[str] | None = optional("Platform of the account.")
     account_id: list[int] | None = optional("Number of the account.")
@@ -85,6 +89,11 @@ class DestinationFilterInput:
     error_category: list[ErrorCategory] | None = optional("Category of the error.")
     error_code: list[str] | None = optional("Code of the error.")
     outcome: list[Outcome] | None = optional("Outcome of the destination.")
+    failure_group: list[str] | None = optional("Key of the failure group.")
+    source: list[ErrorSource] | None = optional("Party that can fix the error, as in `diagnosis`.")
+    next_action: list[NextAction] | None = optional(
+        "Next step for a user after the error, as in `diagnosis`."
+    )
     failed_after: datetime | None = optional(
         "Failed, or became an unknown outcome, at this time or later."
     )
@@ -92,11 +101,26 @@ class DestinationFilterInput:
         "Failed, or became an unknown outcome, before this time."
     )
     max_attempts: int | None = optional("Highest number of started attempts, `attempts`.")
+    scheduled_after: datetime | None = optional("Due at this time or later.")
+    scheduled_before: datetime | None = optional("Due before this time.")
     published_after: datetime | None = optional("Published at this time or later.")
     published_before: datetime | None = optional("Published before this time.")
     next_retry_after: datetime | None = optional("Next automatic retry at this time or later.")
     next_retry_before: datetime | None = optional("Next automatic retry before this time.")
+    updated_after: datetime | None = optional("Last changed at this time or later.")
+    updated_before: datetime | None = optional("Last changed before this time.")
     overdue: bool | None = optional("Value of `Destination.isOverdue`.")
+    late_by_seconds: int | None = optional(
+        "Published at least this number of seconds after the due time, or due at least that long ago and"
+        " not settled."
+    )
+    retrying: bool | None = optional("True for destinations that wait for an automatic retry.")
+    duplicated: bool | None = optional("Value of `Destination.isDuplicated`.")
+    search: str | None = optional(
+        f"Substring of the post's text, like `PostFilter.search`. A text of one or two characters is"
+        f" searched in the newest {SHORT_SEARCH_POSTS:,} posts only."
+    )
+    reference: str | None = optional("Reference of the post, an exact match.")
 
     def to_criteria(self) -> DestinationCriteria:
         """Validate the values for the database; raises InvalidInput, naming the field, for an invalid one."""
@@ -106,7 +130,11 @@ class DestinationFilterInput:
             platform=_validate_search_texts("filter.platform", self.platform),
             account_id=validate_account_ids("filter.accountId", self.account_id),
             error_code=_validate_search_texts("filter.errorCode", self.error_code),
+            failure_group=_validate_failure_groups("filter.failureGroup", self.failure_group),
             max_attempts=validate_not_negative("filter.maxAttempts", self.max_attempts),
+            late_by_seconds=validate_not_negative("filter.lateBySeconds", self.late_by_seconds),
+            search=_validate_search_text("filter.search", self.search),
+            reference=_validate_search_text("filter.reference", self.reference),
         )
 
 
@@ -154,6 +182,10 @@ def validate_not_negative(name: str, value: int | None) -> int | None:
     if value is not None and value < 0:
         raise InvalidInput(f"{name} must not be negative; it is {value}.", argument=name)
     return value
+
+
+def _validate_failure_groups(name: str, values: Sequence[str] | None) -> Sequence[str] | None:
+    return None if values is None else [validate_failure_group(value, name) for value in values]
 
 
 def _validate_search_text(name: str, value: str | None) -> str | None:

@@ -12,11 +12,8 @@ from app.db.core.paging import Direction, Page, PageRequest
 from app.db.core.projections import Projection
 from app.db.core.statements import AnyRow, Record, Statement
 from app.db.repositories import destinations, posts
-from app.db.repositories.destinations import (
-    POST_RELATION,
-    DestinationCriteria,
-    DestinationOrderField,
-)
+from app.db.repositories.destination_filters import DestinationCriteria
+from app.db.repositories.destinations import POST_RELATION, DestinationOrderField
 from app.db.repositories.posts import PostCriteria, PostOrderField
 from app.domain.errors import RequestError, ServiceUnavailable
 from app.domain.ids import PostId

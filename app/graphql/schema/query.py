@@ -9,6 +9,7 @@ import strawberry
 from strawberry import argument
 
 from app.db.repositories import accounts, destinations, posts
+from app.db.repositories.destination_filters import DestinationCriteria
 from app.domain.api_keys import Scope
 from app.domain.destinations import ErrorCategory
 from app.domain.events import EventKind
@@ -23,6 +24,7 @@ from app.domain.ids import (
 from app.domain.times import Period
 from app.graphql.schema import connections
 from app.graphql.schema.analytics import AnalyticsSummary, build_summary
+from app.graphql.schema.board_counts import BoardCounts
 from app.graphql.schema.changes import FeedPage, read_change_page
 from app.graphql.schema.connections import (
     CursorPage,
@@ -56,6 +58,7 @@ from app.graphql.schema.types import (
     load_post,
 )
 from app.graphql.schema.viewer import ViewerDetails, build_viewer
+from app.services.board_counts import BoardNumbers
 
 First = Annotated[
     int | None,
@@ -173,7 +176,7 @@ class Query:
     ) -> DestinationConnection | None:
         now = info.context.clock()
         order = order_by or DestinationOrder()
-        criteria = destinations.DestinationCriteria() if filter is None else filter.to_criteria()
+        criteria = DestinationCriteria() if filter is None else filter.to_criteria()
         codec = info.context.cursor_codec(f"destinations:{order.field}:{order.direction}")
         request = parse_page_arguments(codec, first=first, after=after, last=last, before=before)
 
@@ -236,6 +239,21 @@ class Query:
         ] = None,
     ) -> list[ErrorCatalogEntry]:
         return catalog_entries(part)
+
+    @strawberry.field(
+        description="Numbers of destinations and accounts that need attention, at most two seconds old.",
+        extensions=requires(Scope.READ),
+        graphql_type=BoardCounts | None,
+    )
+    async def board_counts(
+        self,
+        info: Info,
+        since: Annotated[
+            datetime, argument(description="UTC time from which failures and duplicates count.")
+        ],
+    ) -> BoardNumbers:
+        context = info.context
+        return await context.app_state.board_counter.count(context.viewer.workspace_id, since)
 
     @strawberry.field(
         description="Counts of the posts created in a period, and of their destinations.",

@@ -13,7 +13,8 @@ import strawberry
 from strawberry import argument
 
 from app.db.core.projections import Projection
-from app.db.repositories.destinations import DestinationCriteria, find_matching_destination
+from app.db.repositories.destination_filters import DestinationCriteria
+from app.db.repositories.destinations import find_matching_destination
 from app.db.repositories.posts import post_exists
 from app.domain.api_keys import Scope
 from app.domain.errors import not_found_error

@@ -6,7 +6,7 @@ without its parent and is therefore nullable.
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import ceil
 from typing import ClassVar
 from uuid import UUID
@@ -17,6 +17,7 @@ from strawberry import field
 from app.db.core.statements import AnyRow
 from app.domain import accounts as account_rules
 from app.domain import diagnosis as diagnosis_rules
+from app.domain import outlook as outlook_rules
 from app.domain.accounts import AccountAccess, HealthReason, HealthStatus, ReadinessStatus
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import (
@@ -24,10 +25,12 @@ from app.domain.destinations import (
     ErrorCategory,
     Outcome,
     is_overdue,
+    lateness_seconds,
     poll_after,
 )
 from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.ids import AccountId, DestinationId, NodeKind, PostId, encode_node_id
+from app.domain.manual_retries import RetryRefusal, retry_refusal
 from app.domain.posts import PostStatus
 from app.graphql.loading.field_sources import (
     Computed,
@@ -50,6 +53,11 @@ _LABEL_COLUMNS = ("account_name", "display_name", "platform_username", "id", "pl
 
 _ACCESS_COLUMNS = tuple(field.name for field in dataclasses.fields(AccountAccess))
 """Columns that decide whether an account can post."""
+
+_PROGRESS_COLUMNS = tuple(field.name for field in dataclasses.fields(outlook_rules.Progress))
+"""Columns that decide what happens next to a destination."""
+
+_RETRY_COLUMNS = ("status", "outcome", "account_id", "post_id")
 
 _POLL_COLUMNS = ("status", "due_at", "next_retry_at")
 _FINAL_STATUSES = frozenset(status.value for status in DestinationStatus if status.is_final)
@@ -96,6 +104,31 @@ class ErrorDiagnosis:
     next_action: NextAction = field(description="Next step for the user.")
 
 
+@strawberry.type(
+    name="Outlook", description="What happens next to a destination without an action of a user."
+)
+class DestinationOutlook:
+    """GraphQL fields of `app.domain.outlook.Outlook`, whose instances are returned unconverted."""
+
+    attempt: int | None = field(
+        description="Number of the running or next attempt since the last manual retry, from 1; null if none"
+        " follows."
+    )
+    max_attempts: int | None = field(
+        description="Attempts after which a failure like the last one is final; null without a failure or"
+        " without a limit."
+    )
+    next_at: datetime | None = field(
+        description="UTC time of the next attempt, or of the end of the publisher's lease; null if no attempt"
+        " follows."
+    )
+    gives_up_at: datetime | None = field(
+        description="UTC time after which a failure like the last one is not retried; null without a"
+        " failure."
+    )
+    sentence: str = field(description="The same as a sentence.")
+
+
 @strawberry.type(description="One call to a platform, as reported by the publisher.")
 class Attempt:
     attempt_id: UUID = field(description="UUID of the attempt, unique in the workspace.")
@@ -118,11 +151,21 @@ class Attempt:
     finished_at: datetime | None = field(
         description="UTC time when the outcome was reported; null while the attempt is running."
     )
+    duration_ms: int | None = field(
+        description="Milliseconds from the start to the report; null while the attempt is running."
+    )
 
     @classmethod
     def from_row(cls, row: AnyRow) -> "Attempt":
         seconds = None if row.retry_after_ms is None else row.retry_after_ms / 1000
-        return to_record(row, cls, attempt_id=row.id, retry_after_seconds=seconds)
+        duration = None if row.finished_at is None else row.finished_at - row.started_at
+        return to_record(
+            row,
+            cls,
+            attempt_id=row.id,
+            retry_after_seconds=seconds,
+            duration_ms=None if duration is None else duration // timedelta(milliseconds=1),
+        )
 
 
 @strawberry.type(description="One post on one account: its publishing status and result.")
@@ -148,8 +191,75 @@ class Destination(Node):
     next_retry_at: datetime | None = column(
         "UTC time of the next automatic retry; null if none is planned."
     )
+    failed_at: datetime | None = column(
+        "UTC time when the destination failed, or its outcome became unknown; null otherwise."
+    )
+    failure_group: str | None = column(
+        "Key of the group of failures with the same cause; null if not failed."
+    )
+    is_duplicated: bool = column(
+        "True if more than one publication was reported, so that the post may appear twice."
+    )
+    lease_expires_at: datetime | None = column(
+        "UTC time when the lease of the publisher ends; null if no publisher holds the destination."
+    )
     created_at: datetime = column("UTC time when the account was added to the post.")
     updated_at: datetime = column("UTC time of the last change.")
+
+    @sourced_field(
+        "UTC time when the outcome became unknown; null if it is known.",
+        FromResolver(columns=("failed_at", "outcome")),
+    )
+    def unknown_since(self) -> datetime | None:
+        return self.row.failed_at if self.row.outcome is Outcome.UNKNOWN else None
+
+    @sourced_field(
+        "Seconds from the due time to the publication; if the destination is due and not settled, to"
+        " now. Null for a failed destination and before the due time.",
+        FromResolver(columns=("lateness_ms", "settled_at", "due_at")),
+    )
+    def lateness_seconds(self) -> float | None:
+        return lateness_seconds(
+            lateness_ms=self.row.lateness_ms,
+            is_settled=self.row.settled_at is not None,
+            due_at=self.row.due_at,
+            now=self.now,
+        )
+
+    @sourced_field(
+        "What happens next, without an action of a user.",
+        Deferred(columns=_PROGRESS_COLUMNS),
+        graphql_type=DestinationOutlook,
+    )
+    def outlook(self, info: Info) -> outlook_rules.Outlook:
+        progress = to_record(self.row, outlook_rules.Progress)
+        return outlook_rules.outlook(progress, info.context.app_state.retry_policies, self.now)
+
+    @sourced_field(
+        "Reason why a manual retry would be refused now; null if it would be accepted.",
+        Deferred(columns=_RETRY_COLUMNS),
+    )
+    async def retry_refusal(self, info: Info) -> RetryRefusal | None:
+        return await self._load_retry_refusal(info)
+
+    @sourced_field(
+        "Instruction to resolve `retryRefusal`, as a sentence; null if a retry would be accepted.",
+        Deferred(columns=_RETRY_COLUMNS),
+    )
+    async def retry_fix(self, info: Info) -> str | None:
+        refusal = await self._load_retry_refusal(info)
+        return None if refusal is None else refusal.fix
+
+    async def _load_retry_refusal(self, info: Info) -> RetryRefusal | None:
+        loaders = info.context.loaders
+        post = await loaders.posts_by_id.load(PostId(self.post_id))
+        account = await loaders.accounts_by_id.load(AccountId(self.account_id))
+        if post is None or account is None:  # deleted since the destination was read
+            return None
+        if post.imported_at is not None:
+            return RetryRefusal.IMPORTED
+        access = to_record(account, AccountAccess)
+        return retry_refusal(self.status, self.outcome, access, force=False, now=self.now)
 
     @sourced_field(
         "True if no publisher claimed or reported the destination within five minutes after it"

@@ -6,11 +6,8 @@ import pytest
 
 from app.db.core.database import Database, Reader
 from app.db.core.paging import Direction, PageRequest
-from app.db.repositories.destinations import (
-    DestinationCriteria,
-    DestinationOrderField,
-    destinations_page,
-)
+from app.db.repositories.destination_filters import DestinationCriteria
+from app.db.repositories.destinations import DestinationOrderField, destinations_page
 from app.domain.destinations import DestinationStatus
 from app.domain.posts import PostStatus
 from tests.db.repositories.million_destinations import write_statistics

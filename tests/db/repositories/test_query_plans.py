@@ -26,7 +26,8 @@ from app.db.repositories import (
     posts,
 )
 from app.db.repositories.claims import ClaimTime
-from app.db.repositories.destinations import DestinationCriteria, DestinationOrderField
+from app.db.repositories.destination_filters import DestinationCriteria
+from app.db.repositories.destinations import DestinationOrderField
 from app.db.repositories.posts import PostCriteria, PostOrderField
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.events import FEED_START, EventFilter, EventKind, FeedPosition

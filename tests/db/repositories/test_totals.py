@@ -9,8 +9,8 @@ from app.db.core.database import Database
 from app.db.core.paging import Direction, PageRequest
 from app.db.core.statements import Statement
 from app.db.models import Destination
+from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.destinations import (
-    DestinationCriteria,
     DestinationOrderField,
     count_destinations,
     destinations_page,

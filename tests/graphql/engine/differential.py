@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import sys
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Mapping, MutableMapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ from app.graphql.schema.subscription import PayloadBuilder, PendingEvent
 from app.graphql.service import QUERY_ONLY, SUBSCRIPTION_ONLY
 from app.http.request import ApiRequest
 from app.services.api_keys import Viewer
+from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed
 from app.services.retry_policies import load_retry_policies
 from app.settings import GraphQLLimits
@@ -205,6 +207,7 @@ class DifferentialBench:
                 random=lambda: 0.5,
                 retry_policies=load_retry_policies(None),
                 change_feed=ChangeFeed(self.database),
+                board_counter=BoardCounter(self.database, lambda: NOW, time.monotonic),
                 rate_limits=make_rate_limits(),
                 max_wait=timedelta(0),
                 signing_key=bytes(16),

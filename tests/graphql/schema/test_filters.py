@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.db.repositories import destinations, posts
+from app.db.repositories import destination_filters, posts
+from app.db.repositories.destination_filters import DestinationCriteria
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.times import format_instant
 from app.domain.transitions import retried
@@ -303,7 +304,7 @@ async def test_filter_accepts_at_most_100_values(acme: Tenant) -> None:
     ("filter_input", "criteria", "conditions"),
     [
         (PostFilterInput, posts.PostCriteria, posts._CONDITIONS),
-        (DestinationFilterInput, destinations.DestinationCriteria, destinations._CONDITIONS),
+        (DestinationFilterInput, DestinationCriteria, destination_filters._CONDITIONS),
     ],
 )
 def test_every_filter_field_has_a_criterion_and_a_condition(
@@ -319,7 +320,7 @@ def test_every_filter_field_has_a_criterion_and_a_condition(
 async def test_many_overdue_destinations_are_read_in_the_order_of_the_list(
     acme: Tenant, monkeypatch: pytest.MonkeyPatch, number: int, is_sorted: bool
 ) -> None:
-    monkeypatch.setattr(destinations, "MAX_CANDIDATES", 2)
+    monkeypatch.setattr(destination_filters, "MAX_CANDIDATES", 2)
     account = await add_account(acme.database, acme.workspace)
     for hour in range(number):
         await add_post(

@@ -26,17 +26,24 @@ _STATEMENTS = (
                       AND evidence.destination_id = destination.id
                       AND NOT evidence.counted)
     """,
-    "CREATE INDEX ix_destination_failed ON destination (workspace_id, failed_at, id)"
+    "DROP INDEX ix_destination_next_retry",
+    "CREATE INDEX ix_destination_next_retry ON destination (workspace_id, next_retry_at, id, post_id)"
+    " WHERE next_retry_at IS NOT NULL",
+    "CREATE INDEX ix_destination_failed"
+    " ON destination (workspace_id, failed_at, id, outcome, post_id)"
     " WHERE failed_at IS NOT NULL",
     "CREATE INDEX ix_destination_failure_group"
     " ON destination (workspace_id, failure_group, failed_at, outcome, account_id, post_id)"
     " WHERE failure_group IS NOT NULL",
     "CREATE INDEX ix_destination_lateness ON destination (workspace_id, lateness_ms, id)"
     " WHERE lateness_ms IS NOT NULL",
-    "CREATE INDEX ix_destination_waiting ON destination (workspace_id, due_at, id)"
+    "CREATE INDEX ix_destination_waiting"
+    " ON destination (workspace_id, due_at, id, claimable_at, account_id)"
     " WHERE settled_at IS NULL AND due_at IS NOT NULL",
+)
+_INDEX_OF_DUPLICATES = (
     "CREATE INDEX ix_destination_duplicated ON destination (workspace_id, created_at, id)"
-    " WHERE is_duplicated",
+    " WHERE is_duplicated"
 )
 
 
@@ -59,6 +66,8 @@ def upgrade() -> None:
             op.create_check_constraint(f"ck_destination_{name}", "destination", check)
     for statement in _STATEMENTS:
         op.execute(statement)
+    is_one = " = 1" if connection.dialect.name == "sqlite" else ""
+    op.execute(_INDEX_OF_DUPLICATES + is_one)
 
 
 def _fill_failures(connection: sa.Connection) -> None:

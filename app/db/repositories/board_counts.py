@@ -1,0 +1,102 @@
+"""Numbers of destinations that need attention, each counted up to a limit, by one statement.
+
+Destinations that are publishing, published, unknown or claimable belong to posts that are not deleted, so
+their counts read nothing but an index. The others also look up whether the post is deleted.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, ScalarSelect, bindparam, func, select
+
+from app.db.core.conditions import any_of
+from app.db.core.database import Reader
+from app.db.core.projections import Projection
+from app.db.core.statements import Record, Statement
+from app.db.core.types import UtcDateTime, field_names
+from app.db.models import Destination, Post
+from app.db.repositories.accounts import all_accounts
+from app.db.repositories.overdue import overdue_condition
+from app.domain.accounts import AccountAccess
+from app.domain.destinations import OVERDUE_AFTER, DestinationStatus, Outcome
+from app.domain.ids import AccountId
+
+MAX_BOARD_COUNT = 10_000
+"""Largest number that is counted exactly."""
+
+SOON = timedelta(hours=24)
+"""Time from now on in which a due time is soon."""
+
+
+async def account_access(reader: Reader) -> dict[AccountId, AccountAccess]:
+    """Return the access of all accounts of the workspace."""
+    rows = await all_accounts(reader, _ACCESS)
+    return {
+        AccountId(row.id): AccountAccess(
+            row.is_active, row.needs_reconnection_since, row.token_expires_at
+        )
+        for row in rows
+    }
+
+
+_ACCESS = Projection(frozenset(field_names(AccountAccess)))
+
+
+async def count_for_board(
+    reader: Reader, *, since: datetime, now: datetime, blocked_ids: Sequence[AccountId]
+) -> Record:
+    """Return the columns BOARD_COUNTS; a number above MAX_BOARD_COUNT means that there are more."""
+    row = await reader.first(
+        _STATEMENT,
+        since=since,
+        now=now,
+        cutoff=now - OVERDUE_AFTER,
+        soon=now + SOON,
+        blocked_ids=blocked_ids,
+        limit=MAX_BOARD_COUNT + 1,
+    )
+    assert row is not None  # noqa: S101 - an aggregate without GROUP BY
+    return row
+
+
+def _time(name: str) -> ColumnElement[datetime]:
+    return bindparam(name, type_=UtcDateTime())
+
+
+_POST_NOT_DELETED = Destination.post_id.not_in(select(Post.id).where(Post.deleted_at.is_not(None)))
+_IS_WAITING = (
+    Destination.settled_at.is_(None),
+    Destination.due_at.is_not(None),
+    Destination.claimable_at.is_not(None),
+    Destination.due_at <= _time("soon"),
+)
+"""Served by ix_destination_waiting, as are all columns of the condition."""
+
+
+def _count(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    limited = select(Destination.id).where(*conditions).limit(bindparam("limit")).subquery()
+    return select(func.count()).select_from(limited).scalar_subquery()
+
+
+_COUNTS = {
+    # Served by ix_destination_failed.
+    "failed": _count(
+        Destination.failed_at.is_not(None),
+        Destination.failed_at >= _time("since"),
+        Destination.outcome == Outcome.FAILED,
+        _POST_NOT_DELETED,
+    ),
+    "unknown": _count(Destination.verifiable_at.is_not(None)),
+    "overdue": _count(overdue_condition(_time("cutoff"))),
+    # Served by ix_destination_next_retry.
+    "retrying": _count(Destination.next_retry_at.is_not(None), _POST_NOT_DELETED),
+    "publishing": _count(Destination.status == DestinationStatus.PUBLISHING),
+    "due_soon": _count(*_IS_WAITING, Destination.due_at > _time("now")),
+    "will_fail": _count(*_IS_WAITING, any_of(Destination.account_id, "blocked_ids")),
+    "duplicated": _count(
+        Destination.is_duplicated.expression, Destination.published_at >= _time("since")
+    ),
+}
+_STATEMENT = Statement(select(*(count.label(name) for name, count in _COUNTS.items())))
+BOARD_COUNTS = tuple(_COUNTS)
+"""Columns of the numbers."""

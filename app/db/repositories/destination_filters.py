@@ -1,0 +1,300 @@
+"""Filters of destinations: their conditions in SQL, and the index that serves each.
+
+A filter that few destinations match is read before a page: SQLite cannot know their number. It would read
+all destinations in page order if none matches, or sort all that do, depending on its statistics.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, bindparam, exists, not_, or_, select
+
+from app.db.core.conditions import (
+    any_of,
+    filter_conditions,
+    filter_param,
+    filter_params,
+    time_range_conditions,
+    without_indexes,
+)
+from app.db.core.database import Reader
+from app.db.core.paging import Order
+from app.db.core.projections import cached_statement
+from app.db.core.statements import Statement
+from app.db.core.types import ColumnValues, UtcDateTime
+from app.db.models import POST_JOIN, Destination, Post
+from app.db.repositories.overdue import overdue_condition
+from app.db.repositories.post_search import (
+    SEARCH_CONDITIONS,
+    join_search_index,
+    page_search_values,
+    search_values,
+)
+from app.domain.destinations import (
+    OUTCOMES_BY_STATUS,
+    OVERDUE_AFTER,
+    DestinationStatus,
+    ErrorCategory,
+    Outcome,
+)
+from app.domain.diagnosis import Advice, ErrorSource, NextAction, known_errors, matching_errors
+from app.domain.ids import AccountId, DestinationId, PostId
+
+MAX_CANDIDATES = 5_000
+"""Destinations that match a filter and that a page sorts. Of more, some are soon found in page order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationCriteria:
+    """Filters of destinations: None does not filter, an empty list matches nothing.
+
+    `*_after` is inclusive, `*_before` is exclusive.
+    """
+
+    destination_id: Sequence[DestinationId] | None = None
+    status: Sequence[DestinationStatus] | None = None
+    platform: Sequence[str] | None = None
+    account_id: Sequence[AccountId] | None = None
+    post_id: Sequence[PostId] | None = None
+    error_category: Sequence[ErrorCategory] | None = None
+    error_code: Sequence[str] | None = None
+    outcome: Sequence[Outcome] | None = None
+    failure_group: Sequence[str] | None = None
+    source: Sequence[ErrorSource] | None = None
+    next_action: Sequence[NextAction] | None = None
+    failed_after: datetime | None = None
+    """Time at which the destination was settled as failed or unknown; excludes all others."""
+    failed_before: datetime | None = None
+    max_attempts: int | None = None
+    """Maximum number of started attempts over all rounds."""
+    scheduled_after: datetime | None = None
+    scheduled_before: datetime | None = None
+    published_after: datetime | None = None
+    published_before: datetime | None = None
+    next_retry_after: datetime | None = None
+    next_retry_before: datetime | None = None
+    updated_after: datetime | None = None
+    updated_before: datetime | None = None
+    overdue: bool | None = None
+    late_by_seconds: int | None = None
+    """Least lateness of the publication, or least time since the due time of an unsettled destination."""
+    retrying: bool | None = None
+    duplicated: bool | None = None
+    search: str | None = None
+    """Part of the text of the post."""
+    reference: str | None = None
+    """Reference of the post."""
+
+
+def post_exists(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition that the post is not deleted. Served by the primary key, or uq_post_kept.
+
+    Not a join, for which SQLite may read all posts first, once it has statistics.
+    """
+    return exists(Post.id).where(POST_JOIN, Post.deleted_at.is_(None), *conditions)
+
+
+_ERROR = Destination.error_category.concat("/").concat(Destination.error_code)
+
+
+def _advice_condition(name: str) -> ColumnElement[bool]:
+    """Return the condition that the advice for the error is one of those that `_advice_values` selects."""
+    return and_(
+        any_of(Destination.error_category, f"{name}_index"),
+        or_(
+            any_of(_ERROR, f"{name}_errors"),
+            and_(
+                any_of(Destination.error_category, f"{name}_categories"),
+                not_(any_of(_ERROR, "known_errors")),
+            ),
+        ),
+    )
+
+
+_CONDITIONS: Mapping[str, ColumnElement[bool]] = {
+    **filter_conditions(
+        destination_id=Destination.id,
+        status=Destination.status,
+        platform=Destination.platform,
+        account_id=Destination.account_id,
+        post_id=Destination.post_id,
+        error_category=Destination.error_category,
+        error_code=Destination.error_code,
+        # No index has outcomes, so the matching statuses are added to use the index on status.
+        outcome=Destination.outcome,
+        outcome_statuses=Destination.status,
+        failure_group=Destination.failure_group,
+    ),
+    **time_range_conditions(
+        failed=Destination.failed_at,
+        scheduled=Destination.due_at,
+        published=Destination.published_at,
+        next_retry=Destination.next_retry_at,
+        updated=Destination.updated_at,
+    ),
+    "unknown": Destination.verifiable_at.is_not(None),
+    "source": _advice_condition("source"),
+    "next_action": and_(Destination.next_retry_at.is_(None), _advice_condition("next_action")),
+    "next_action_or_wait": or_(
+        Destination.next_retry_at.is_not(None), _advice_condition("next_action")
+    ),
+    "max_attempts": Destination.attempts <= bindparam("max_attempts"),
+    "overdue": overdue_condition(bindparam("overdue", type_=UtcDateTime())),
+    "not_overdue": not_(overdue_condition(bindparam("not_overdue", type_=UtcDateTime()))),
+    "late_by_seconds": or_(
+        Destination.lateness_ms >= bindparam("late_by_ms"),
+        and_(Destination.settled_at.is_(None), Destination.due_at <= bindparam("late_due_before")),
+    ),
+    "retrying": Destination.next_retry_at.is_not(None),
+    "not_retrying": Destination.next_retry_at.is_(None),
+    "duplicated": Destination.is_duplicated.expression,
+    "not_duplicated": not_(Destination.is_duplicated),
+    "reference": post_exists(Post.reference == bindparam("reference")),
+    **{name: post_exists(SEARCH_CONDITIONS[name]) for name in ("search", "short_search", "newest")},
+    "found_post_ids": any_of(Destination.post_id, "found_post_ids"),
+    "index_query": Destination.post_id.in_(
+        join_search_index(select(Post.id)).where(SEARCH_CONDITIONS["index_query"])
+    ),
+    "candidate_ids": any_of(Destination.id, "candidate_ids"),
+}
+"""Condition of each filter, under a name in the values of the filters."""
+
+_CANDIDATE_FILTERS: Mapping[str, str | None] = {
+    **{
+        f"{name}_{bound}": column
+        for name, column in {
+            "failed": "failed_at",
+            "scheduled": "due_at",
+            "published": "published_at",
+            "next_retry": "next_retry_at",
+            "updated": "updated_at",
+        }.items()
+        for bound in ("after", "before")
+    },
+    **dict.fromkeys(("one_failure_group", "failure_group"), "failed_at"),
+    "retrying": "next_retry_at",
+    **dict.fromkeys(("unknown", "overdue", "late_by_seconds", "duplicated", "reference")),
+}
+"""Column of the index of each filter that is read before a page; None if several indexes serve it."""
+
+
+def conditions(filters: Iterable[str]) -> list[ColumnElement[bool]]:
+    """Return the conditions of the filters that are set: the names in the values of the filters."""
+    return [_CONDITIONS[name] for name in filters if name in _CONDITIONS]
+
+
+def page_conditions(filters: Iterable[str], order: Order) -> list[ColumnElement[bool]]:
+    """Return the conditions of a page in an order; no index serves those that were read before it."""
+    candidate_filters = _candidate_filters(filters, order)
+    return [
+        without_indexes(_CONDITIONS[name], Destination.__table__)
+        if name in candidate_filters
+        else _CONDITIONS[name]
+        for name in filters
+        if name in _CONDITIONS
+    ]
+
+
+async def page_values(
+    reader: Reader, criteria: DestinationCriteria, now: datetime, order: Order
+) -> ColumnValues:
+    """Return the values of the filters of a page; `now` decides what is overdue or late."""
+    values = _values(criteria, now)
+    if criteria.search:
+        search = await page_search_values(reader, criteria.search)
+        found = search.pop("candidate_ids", None)
+        values |= search if found is None else {**search, "found_post_ids": found}
+    if reader.is_sqlite:
+        values |= await _find_candidates(reader, values, order)
+    return values
+
+
+def count_values(reader: Reader, criteria: DestinationCriteria, now: datetime) -> ColumnValues:
+    """Return the values of the filters of a total."""
+    search = search_values(reader, criteria.search) if criteria.search else {}
+    return _values(criteria, now) | search
+
+
+def match_values(reader: Reader, criteria: DestinationCriteria, now: datetime) -> ColumnValues:
+    """Return the values of the filters for one destination."""
+    values = count_values(reader, criteria, now)
+    values.pop("index_query", None)
+    return values
+
+
+def _values(criteria: DestinationCriteria, now: datetime) -> ColumnValues:
+    """Return the values of all filters but the search."""
+    values = filter_params(criteria)
+    for name in ("search", "overdue", "retrying", "duplicated"):
+        values.pop(name, None)
+    for name in ("source", "next_action"):
+        for parameter in (name, f"one_{name}"):
+            values.pop(parameter, None)
+    if criteria.outcome is not None:
+        name, statuses = filter_param("outcome_statuses", _statuses_for_outcomes(criteria.outcome))
+        values[name] = statuses
+        if [*criteria.outcome] == [Outcome.UNKNOWN]:
+            values["unknown"] = True
+    if criteria.source is not None:
+        sources = criteria.source
+        values |= _advice_values("source", lambda advice: advice.source in sources)
+    if criteria.next_action is not None:
+        actions = criteria.next_action
+        values |= _advice_values("next_action", lambda advice: advice.next_action in actions)
+        if NextAction.WAIT in actions:
+            values["next_action_or_wait"] = values.pop("next_action")
+    if criteria.late_by_seconds is not None:
+        values["late_by_ms"] = criteria.late_by_seconds * 1000
+        values["late_due_before"] = now - timedelta(seconds=criteria.late_by_seconds)
+    if criteria.overdue is not None:
+        values["overdue" if criteria.overdue else "not_overdue"] = now - OVERDUE_AFTER
+    for name in ("retrying", "duplicated"):
+        is_set = getattr(criteria, name)
+        if is_set is not None:
+            values[name if is_set else f"not_{name}"] = True
+    return values
+
+
+def _advice_values(name: str, matches: Callable[[Advice], bool]) -> ColumnValues:
+    """Return the values of `_advice_condition` for the errors with a matching advice."""
+    errors, categories = matching_errors(matches)
+    return {
+        name: True,
+        f"{name}_index": [*{*categories, *(category for category, _ in errors)}],
+        f"{name}_errors": [f"{category.value}/{code}" for category, code in errors],
+        f"{name}_categories": categories,
+        "known_errors": [f"{category.value}/{code}" for category, code in known_errors()],
+    }
+
+
+def _statuses_for_outcomes(outcomes: Sequence[Outcome]) -> Sequence[DestinationStatus]:
+    """Return the statuses that a destination with one of the outcomes can have."""
+    return [
+        status
+        for status in DestinationStatus
+        if not OUTCOMES_BY_STATUS[status].isdisjoint(outcomes)
+    ]
+
+
+async def _find_candidates(reader: Reader, values: ColumnValues, order: Order) -> ColumnValues:
+    """Return the ids of the destinations that match the selective filters; nothing if there are many."""
+    filters = _candidate_filters(values, order)
+    if not filters:
+        return {}
+    rows = await reader.rows(_select_candidate_ids(filters), **values, limit=MAX_CANDIDATES + 1)
+    return {} if len(rows) > MAX_CANDIDATES else {"candidate_ids": [row.id for row in rows]}
+
+
+@cached_statement()
+def _select_candidate_ids(filters: tuple[str, ...]) -> Statement:
+    return Statement(select(Destination.id).where(*conditions(filters)).limit(bindparam("limit")))
+
+
+def _candidate_filters(filters: Iterable[str], order: Order) -> tuple[str, ...]:
+    """Return the selective filters, except for one by the sort column, whose index serves both."""
+    return tuple(
+        name
+        for name in filters
+        if name in _CANDIDATE_FILTERS and _CANDIDATE_FILTERS[name] != order.column.key
+    )

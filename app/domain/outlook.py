@@ -1,0 +1,116 @@
+"""Outlook of a destination: its next attempt, the limits of its retries, and a sentence for people."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.diagnosis import diagnose
+from app.domain.retry_policy import RetryPolicies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """Next automatic step of a destination; all fields but the sentence are None if there is none."""
+
+    attempt: int | None = None
+    """Number of the running or next attempt in the round of automatic retries, from 1."""
+    max_attempts: int | None = None
+    """Attempts after which a failure like the last one is final; None without a limit or a failure."""
+    next_at: datetime | None = None
+    """Time of the next attempt, or of the end of the lease while a publisher has the destination."""
+    gives_up_at: datetime | None = None
+    """Time after which a failure like the last one is not retried; None without a failure."""
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Values of a destination that decide its outlook."""
+
+    platform: str
+    status: DestinationStatus
+    outcome: Outcome
+    due_at: datetime | None
+    claimable_at: datetime | None
+    round_attempts: int
+    round_started_at: datetime | None
+    next_retry_at: datetime | None
+    started_at: datetime | None
+    lease_expires_at: datetime | None
+    error_category: ErrorCategory | None
+    error_code: str | None
+
+
+def outlook(progress: Progress, policies: RetryPolicies, now: datetime) -> Outlook:
+    """Return the outlook of a destination at a time, by the retry policy for its last error."""
+    match progress.status:
+        case DestinationStatus.QUEUED:
+            return _queued(progress, policies, now)
+        case DestinationStatus.PUBLISHING:
+            return _publishing(progress)
+        case DestinationStatus.PUBLISHED:
+            return Outlook(sentence="Nothing more happens: it is published.")
+        case DestinationStatus.FAILED:
+            return _failed(progress)
+
+
+def _queued(progress: Progress, policies: RetryPolicies, now: datetime) -> Outlook:
+    if progress.due_at is None:
+        return Outlook(sentence="Nothing happens before the draft is scheduled.")
+    if progress.claimable_at is None:
+        return Outlook(sentence="This server does not publish it.")
+    attempt = progress.round_attempts + 1
+    if progress.error_category is None or progress.round_started_at is None:
+        next_at = progress.due_at
+        sentence = (
+            f"It will be published at {_format(next_at)}."
+            if next_at > now
+            else f"It has been due since {_format(next_at)} and waits for a publisher."
+        )
+        return Outlook(attempt=attempt, next_at=next_at, sentence=sentence)
+    policy = policies.policy_for(progress.platform, progress.error_category)
+    max_attempts = policy.max_attempts if policy.counts_attempts else None
+    next_at = progress.next_retry_at or progress.claimable_at
+    gives_up_at = progress.round_started_at + policy.max_age
+    limit = f" of {max_attempts}" if max_attempts is not None and attempt <= max_attempts else ""
+    return Outlook(
+        attempt=attempt,
+        max_attempts=max_attempts,
+        next_at=next_at,
+        gives_up_at=gives_up_at,
+        sentence=f"Attempt {attempt}{limit} follows at {_format(next_at)}. There is no automatic retry after"
+        f" {_format(gives_up_at)}.",
+    )
+
+
+def _publishing(progress: Progress) -> Outlook:
+    lease_end = progress.lease_expires_at
+    if lease_end is None:
+        return Outlook(sentence="Another service is publishing it.")
+    if progress.started_at is None:
+        sentence = (
+            "A publisher has claimed it and will start soon. Without a start until"
+            f" {_format(lease_end)}, another publisher may claim it."
+        )
+        return Outlook(attempt=progress.round_attempts + 1, next_at=lease_end, sentence=sentence)
+    sentence = (
+        f"A publisher is publishing it. Without a report until {_format(lease_end)}, its outcome is"
+        " unknown."
+    )
+    return Outlook(attempt=progress.round_attempts, next_at=lease_end, sentence=sentence)
+
+
+def _failed(progress: Progress) -> Outlook:
+    assert progress.error_category is not None  # noqa: S101 - invariants of a failed destination
+    assert progress.error_code is not None  # noqa: S101
+    diagnosis = diagnose(
+        category=progress.error_category,
+        code=progress.error_code,
+        outcome=progress.outcome,
+        will_retry=False,
+    )
+    return Outlook(sentence=f"It is not retried automatically. {diagnosis.fix}")
+
+
+def _format(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
