@@ -1,11 +1,11 @@
-"""Filters of destinations: their conditions in SQL, and the index that serves each.
+"""Filters of destinations: their conditions in SQL, and which index of SQLite serves a page.
 
-A filter that few destinations match is read before a page: SQLite cannot know their number. It would read
-all destinations in page order if none matches, or sort all that do, depending on its statistics.
+SQLite cannot know how many destinations match a filter. It would read all in page order if none matches, or
+sort all that match, depending on its statistics. So the matches of selective filters are counted before.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, not_, or_, select
@@ -19,7 +19,7 @@ from app.db.core.conditions import (
     without_indexes,
 )
 from app.db.core.database import Reader
-from app.db.core.paging import Order
+from app.db.core.paging import NullGroup, Order
 from app.db.core.projections import cached_statement
 from app.db.core.statements import Statement
 from app.db.core.types import ColumnValues, UtcDateTime
@@ -41,8 +41,8 @@ from app.domain.destinations import (
 from app.domain.diagnosis import Advice, ErrorSource, NextAction, known_errors, matching_errors
 from app.domain.ids import AccountId, DestinationId, PostId
 
-MAX_CANDIDATES = 5_000
-"""Destinations that match a filter and that a page sorts. Of more, some are soon found in page order."""
+MAX_SORTED = 5_000
+"""Most destinations that a page sorts. Of more matches, some are soon found in page order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +112,15 @@ def _advice_condition(name: str) -> ColumnElement[bool]:
     )
 
 
+_LATE = "late_by_seconds"
+_PUBLISHED_LATE = Destination.lateness_ms >= bindparam("late_by_ms")
+_WAITING_LATE = and_(
+    Destination.settled_at.is_(None),
+    Destination.due_at.is_not(None),
+    Destination.due_at <= bindparam("late_due_before"),
+)
+"""Served by ix_destination_lateness and ix_destination_waiting."""
+
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     **filter_conditions(
         destination_id=Destination.id,
@@ -142,25 +151,26 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "max_attempts": Destination.attempts <= bindparam("max_attempts"),
     "overdue": overdue_condition(bindparam("overdue", type_=UtcDateTime())),
     "not_overdue": not_(overdue_condition(bindparam("not_overdue", type_=UtcDateTime()))),
-    "late_by_seconds": or_(
-        Destination.lateness_ms >= bindparam("late_by_ms"),
-        and_(Destination.settled_at.is_(None), Destination.due_at <= bindparam("late_due_before")),
-    ),
+    _LATE: or_(_PUBLISHED_LATE, _WAITING_LATE),
+    "published_late": _PUBLISHED_LATE,
+    "waiting_late": _WAITING_LATE,
     "retrying": Destination.next_retry_at.is_not(None),
     "not_retrying": Destination.next_retry_at.is_(None),
     "duplicated": Destination.is_duplicated.expression,
     "not_duplicated": not_(Destination.is_duplicated),
-    "reference": post_exists(Post.reference == bindparam("reference")),
+    "reference": Destination.post_id.in_(
+        select(Post.id).where(Post.deleted_at.is_(None), Post.reference == bindparam("reference"))
+    ),
+    "post_reference": post_exists(Post.reference == bindparam("post_reference")),
     **{name: post_exists(SEARCH_CONDITIONS[name]) for name in ("search", "short_search", "newest")},
     "found_post_ids": any_of(Destination.post_id, "found_post_ids"),
     "index_query": Destination.post_id.in_(
         join_search_index(select(Post.id)).where(SEARCH_CONDITIONS["index_query"])
     ),
-    "candidate_ids": any_of(Destination.id, "candidate_ids"),
 }
 """Condition of each filter, under a name in the values of the filters."""
 
-_CANDIDATE_FILTERS: Mapping[str, str | None] = {
+_SELECTIVE_FILTERS: Mapping[str, str | None] = {
     **{
         f"{name}_{bound}": column
         for name, column in {
@@ -174,9 +184,9 @@ _CANDIDATE_FILTERS: Mapping[str, str | None] = {
     },
     **dict.fromkeys(("one_failure_group", "failure_group"), "failed_at"),
     "retrying": "next_retry_at",
-    **dict.fromkeys(("unknown", "overdue", "late_by_seconds", "duplicated", "reference")),
+    **dict.fromkeys(("unknown", "overdue", _LATE, "duplicated", "reference", "found_post_ids")),
 }
-"""Column of the index of each filter that is read before a page; None if several indexes serve it."""
+"""Column of the index of each filter that may match few destinations; None if several indexes serve it."""
 
 
 def conditions(filters: Iterable[str]) -> list[ColumnElement[bool]]:
@@ -184,30 +194,50 @@ def conditions(filters: Iterable[str]) -> list[ColumnElement[bool]]:
     return [_CONDITIONS[name] for name in filters if name in _CONDITIONS]
 
 
-def page_conditions(filters: Iterable[str], order: Order) -> list[ColumnElement[bool]]:
-    """Return the conditions of a page in an order; no index serves those that were read before it."""
-    candidate_filters = _candidate_filters(filters, order)
+def page_conditions(
+    filters: Iterable[str], order: Order, null_group: NullGroup, *, selects_few: bool
+) -> list[ColumnElement[bool]]:
+    """Return the conditions of a page: the selective ones, or else all others, are served by an index."""
+    selective = _selective_filters(filters, order)
+    if order.column.key == "lateness_ms" and not selects_few:
+        filters = [_late_filter(null_group) if name == _LATE else name for name in filters]
     return [
-        without_indexes(_CONDITIONS[name], Destination.__table__)
-        if name in candidate_filters
-        else _CONDITIONS[name]
+        _CONDITIONS[name]
+        if (name in selective) == selects_few
+        else without_indexes(_CONDITIONS[name], Destination.__table__)
         for name in filters
         if name in _CONDITIONS
     ]
 
 
-async def page_values(
-    reader: Reader, criteria: DestinationCriteria, now: datetime, order: Order
-) -> ColumnValues:
+def _late_filter(null_group: NullGroup) -> str:
+    """Return the part of the filter by lateness that destinations with or without a lateness can match."""
+    match null_group:
+        case NullGroup.NON_NULL:
+            return "published_late"
+        case NullGroup.NULL:
+            return "waiting_late"
+        case NullGroup.ALL:
+            return _LATE
+
+
+async def page_values(reader: Reader, criteria: DestinationCriteria, now: datetime) -> ColumnValues:
     """Return the values of the filters of a page; `now` decides what is overdue or late."""
     values = _values(criteria, now)
     if criteria.search:
         search = await page_search_values(reader, criteria.search)
         found = search.pop("candidate_ids", None)
         values |= search if found is None else {**search, "found_post_ids": found}
-    if reader.is_sqlite:
-        values |= await _find_candidates(reader, values, order)
     return values
+
+
+async def selects_few(reader: Reader, values: ColumnValues, order: Order) -> bool:
+    """Return whether SQLite should sort the matches of the selective filters, because they are few."""
+    filters = _selective_filters(values, order)
+    if not filters or not reader.is_sqlite:
+        return False
+    statement = _select_limited_count(filters)
+    return await reader.count(statement, **values, limit=MAX_SORTED + 1) <= MAX_SORTED
 
 
 def count_values(reader: Reader, criteria: DestinationCriteria, now: datetime) -> ColumnValues:
@@ -220,39 +250,43 @@ def match_values(reader: Reader, criteria: DestinationCriteria, now: datetime) -
     """Return the values of the filters for one destination."""
     values = count_values(reader, criteria, now)
     values.pop("index_query", None)
+    if "reference" in values:
+        values["post_reference"] = values.pop("reference")
     return values
 
 
 def _values(criteria: DestinationCriteria, now: datetime) -> ColumnValues:
     """Return the values of all filters but the search."""
-    values = filter_params(criteria)
-    for name in ("search", "overdue", "retrying", "duplicated"):
-        values.pop(name, None)
-    for name in ("source", "next_action"):
-        for parameter in (name, f"one_{name}"):
-            values.pop(parameter, None)
+    values = filter_params(replace(criteria, search=None, source=None, next_action=None))
     if criteria.outcome is not None:
         name, statuses = filter_param("outcome_statuses", _statuses_for_outcomes(criteria.outcome))
         values[name] = statuses
         if [*criteria.outcome] == [Outcome.UNKNOWN]:
             values["unknown"] = True
-    if criteria.source is not None:
-        sources = criteria.source
-        values |= _advice_values("source", lambda advice: advice.source in sources)
-    if criteria.next_action is not None:
-        actions = criteria.next_action
-        values |= _advice_values("next_action", lambda advice: advice.next_action in actions)
-        if NextAction.WAIT in actions:
-            values["next_action_or_wait"] = values.pop("next_action")
     if criteria.late_by_seconds is not None:
         values["late_by_ms"] = criteria.late_by_seconds * 1000
         values["late_due_before"] = now - timedelta(seconds=criteria.late_by_seconds)
     if criteria.overdue is not None:
+        values.pop("overdue")
         values["overdue" if criteria.overdue else "not_overdue"] = now - OVERDUE_AFTER
     for name in ("retrying", "duplicated"):
-        is_set = getattr(criteria, name)
-        if is_set is not None:
-            values[name if is_set else f"not_{name}"] = True
+        if getattr(criteria, name) is False:
+            values[f"not_{name}"] = values.pop(name)
+    return values | _error_values(criteria)
+
+
+def _error_values(criteria: DestinationCriteria) -> ColumnValues:
+    """Return the values of the filters by the advice for the error."""
+    values: ColumnValues = {}
+    sources, actions = criteria.source, criteria.next_action
+    if sources is not None:
+        values |= _advice_values("source", lambda advice: advice.source in sources)
+    if actions is not None:
+        values |= _advice_values("next_action", lambda advice: advice.next_action in actions)
+        if [*actions] == [NextAction.WAIT]:
+            values["retrying"] = values.pop("next_action")
+        elif NextAction.WAIT in actions:
+            values["next_action_or_wait"] = values.pop("next_action")
     return values
 
 
@@ -277,24 +311,16 @@ def _statuses_for_outcomes(outcomes: Sequence[Outcome]) -> Sequence[DestinationS
     ]
 
 
-async def _find_candidates(reader: Reader, values: ColumnValues, order: Order) -> ColumnValues:
-    """Return the ids of the destinations that match the selective filters; nothing if there are many."""
-    filters = _candidate_filters(values, order)
-    if not filters:
-        return {}
-    rows = await reader.rows(_select_candidate_ids(filters), **values, limit=MAX_CANDIDATES + 1)
-    return {} if len(rows) > MAX_CANDIDATES else {"candidate_ids": [row.id for row in rows]}
-
-
 @cached_statement()
-def _select_candidate_ids(filters: tuple[str, ...]) -> Statement:
-    return Statement(select(Destination.id).where(*conditions(filters)).limit(bindparam("limit")))
+def _select_limited_count(filters: tuple[str, ...]) -> Statement:
+    statement = select(Destination.id).where(*conditions(filters)).limit(bindparam("limit"))
+    return Statement(statement, counts_rows=True)
 
 
-def _candidate_filters(filters: Iterable[str], order: Order) -> tuple[str, ...]:
+def _selective_filters(filters: Iterable[str], order: Order) -> tuple[str, ...]:
     """Return the selective filters, except for one by the sort column, whose index serves both."""
     return tuple(
         name
         for name in filters
-        if name in _CANDIDATE_FILTERS and _CANDIDATE_FILTERS[name] != order.column.key
+        if name in _SELECTIVE_FILTERS and _SELECTIVE_FILTERS[name] != order.column.key
     )

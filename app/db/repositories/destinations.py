@@ -47,6 +47,7 @@ from app.db.repositories.destination_filters import (
     page_conditions,
     page_values,
     post_exists,
+    selects_few,
 )
 from app.db.repositories.posts import POST_COLUMNS
 from app.domain.diagnosis import CANCELLED
@@ -175,19 +176,24 @@ async def destinations_page(
 ) -> Page:
     """Return one page in the order of the index on the sort column; `now` decides what is overdue."""
     order = Order(getattr(Destination, order_field.value), Destination.id, direction)
-    values = await page_values(reader, criteria, now, order)
-    build_statement = partial(_select_page, projection, tuple(values), order)
+    values = await page_values(reader, criteria, now)
+    is_few = await selects_few(reader, values, order)
+    build_statement = partial(_select_page, projection, tuple(values), order, is_few)
     return await read_page(reader, build_statement, values, order, request)
 
 
 @cached_statement()
 def _select_page(
-    projection: Projection, filters: tuple[str, ...], order: Order, page_slice: PageSlice
+    projection: Projection,
+    filters: tuple[str, ...],
+    order: Order,
+    is_few: bool,
+    page_slice: PageSlice,
 ) -> Statement:
     statement = _select_destinations(projection, order.column.key).where(
-        post_exists(), *page_conditions(filters, order)
+        post_exists(), *page_conditions(filters, order, page_slice.null_group, selects_few=is_few)
     )
-    return slice_statement(statement, order, page_slice, selects_few="candidate_ids" in filters)
+    return slice_statement(statement, order, page_slice, selects_few=is_few)
 
 
 async def retry_candidates(
@@ -198,21 +204,24 @@ async def retry_candidates(
     Cancelled destinations are included only if the filter names error codes. A retry does not change
     this order, so consecutive pages return each destination once.
     """
-    values = await page_values(reader, criteria, now, _NEWEST_FIRST)
-    build_statement = partial(_select_retry_candidates, tuple(values))
+    values = await page_values(reader, criteria, now)
+    is_few = await selects_few(reader, values, _NEWEST_FIRST)
+    build_statement = partial(_select_retry_candidates, tuple(values), is_few)
     return await read_page(reader, build_statement, values, _NEWEST_FIRST, request)
 
 
 @cached_statement()
-def _select_retry_candidates(filters: tuple[str, ...], page_slice: PageSlice) -> Statement:
+def _select_retry_candidates(
+    filters: tuple[str, ...], is_few: bool, page_slice: PageSlice
+) -> Statement:
     columns = (Destination.id, Destination.post_id, Destination.account_id, Destination.created_at)
     statement = select(*columns).where(
-        post_exists(Post.imported_at.is_(None)), *page_conditions(filters, _NEWEST_FIRST)
+        post_exists(Post.imported_at.is_(None)),
+        *page_conditions(filters, _NEWEST_FIRST, page_slice.null_group, selects_few=is_few),
     )
     if not {"error_code", equality_parameter("error_code")}.intersection(filters):
         statement = statement.where(Destination.error_code.is_distinct_from(CANCELLED))
-    selects_few = "candidate_ids" in filters
-    return slice_statement(statement, _NEWEST_FIRST, page_slice, selects_few=selects_few)
+    return slice_statement(statement, _NEWEST_FIRST, page_slice, selects_few=is_few)
 
 
 async def count_destinations(

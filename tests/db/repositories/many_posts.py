@@ -1,6 +1,5 @@
 """Workspace with enough posts for a query planner to use indexes."""
 
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -10,6 +9,7 @@ from app.db.core.database import Database
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_rows
 from app.db.models import Account, Attempt, Destination, Event, Post, Workspace
+from app.db.repositories.posts import state_columns
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationState, Outcome
 from app.domain.ids import WorkspaceId, WorkspaceKind
@@ -112,7 +112,7 @@ def _add_post(rows: Rows, workspace: WorkspaceId, number: int, random: Random) -
                 "account_id": account,
                 "platform": _platform(account),
                 "position": position,
-                **asdict(state),
+                **state_columns(_platform(account), state),
                 **times,
             }
         )
