@@ -182,11 +182,11 @@ _SELECTIVE_FILTERS: Mapping[str, str | None] = {
         }.items()
         for bound in ("after", "before")
     },
-    **dict.fromkeys(("one_failure_group", "failure_group"), "failed_at"),
     "retrying": "next_retry_at",
-    **dict.fromkeys(("unknown", "overdue", _LATE, "duplicated", "reference", "found_post_ids")),
+    **dict.fromkeys(("one_failure_group", "failure_group", "unknown", "duplicated")),
+    **dict.fromkeys(("overdue", _LATE, "reference", "found_post_ids")),
 }
-"""Column of the index of each filter that may match few destinations; None if several indexes serve it."""
+"""Column by which the index of each filter that may match few destinations is sorted; None for others."""
 
 
 def conditions(filters: Iterable[str]) -> list[ColumnElement[bool]]:

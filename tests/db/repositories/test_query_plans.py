@@ -66,6 +66,8 @@ DESTINATION_ORDERS = {
     DestinationOrderField.SCHEDULED_FOR: "ix_destination_workspace_id_due_at_id",
     DestinationOrderField.PUBLISHED_AT: "ix_destination_workspace_id_published_at_id",
     DestinationOrderField.NEXT_RETRY_AT: "ix_destination_next_retry",
+    DestinationOrderField.FAILED_AT: "ix_destination_failed",
+    DestinationOrderField.LATENESS: "ix_destination_lateness",
 }
 
 
@@ -201,6 +203,7 @@ DESTINATIONS_OF_DELETED_POSTS = {
 }
 PLAN_ALTERNATIVES = {
     "attempts_by_destination_id": {"sort"},
+    "destinations by lateness_ms desc, middle page": {"pk_destination"},  # too few have a lateness
     "destinations, status": DESTINATIONS_OF_DELETED_POSTS,
     "destinations, overdue": DESTINATIONS_OF_DELETED_POSTS,
 }
@@ -370,6 +373,7 @@ async def test_batch_uses_the_indexes_of_the_single_read(analyzed_database: Data
 def sorted_page_queries() -> dict[str, tuple[Query, set[str]]]:
     """Pages of rows with a time: the first page, and one from the middle."""
     middle = KeysetPosition(NOW - timedelta(days=180), str(UUID(int=2**127)))
+    middle_number = KeysetPosition(0, middle.key)
     orders: dict[str, tuple[Query, set[str]]] = {}
     for direction in Direction:
         for page, after in (("first", None), ("middle", middle)):
@@ -378,8 +382,13 @@ def sorted_page_queries() -> dict[str, tuple[Query, set[str]]]:
                 orders[name] = (posts_page_query(order_field, direction, after=after), {index})
             for destination_sort, index in DESTINATION_ORDERS.items():
                 name = f"destinations by {destination_sort} {direction}, {page} page"
+                is_number = destination_sort is DestinationOrderField.LATENESS
                 orders[name] = (
-                    destinations_page_query(destination_sort, direction, after=after),
+                    destinations_page_query(
+                        destination_sort,
+                        direction,
+                        after=after and middle_number if is_number else after,
+                    ),
                     {index, POST_BY_ID},
                 )
     return orders
@@ -413,9 +422,15 @@ def failure_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
         "to retry, failed lately": retry_candidates_query(failed_after=WEEK_AGO),
         "to retry, of posts": retry_candidates_query(post_id=POST_IDS),
     }
-    by_failure = {"ix_destination_account_failed", POST_BY_ID, "sort"}
+    by_failure = {"ix_destination_failed", POST_BY_ID, "sort"}
+    unknown = {"ix_destination_verifiable", POST_BY_ID, "sort"}
+    on_sqlite = {  # after a scan of the counted matches
+        "outcome": {*unknown, "scan"},
+        "failed lately": {*by_failure, "scan"},
+        "to retry, failed lately": {*by_failure, "scan"},
+    }
     on_postgresql = {
-        "outcome": {*in_order, "sort"},
+        "outcome": unknown,
         "failed lately": by_failure,
         "to retry, of accounts": {
             "ix_destination_workspace_id_account_id_created_at_id",
@@ -424,10 +439,8 @@ def failure_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
         "to retry, failed lately": by_failure,
         "to retry, of posts": {UNIQUE_DESTINATION_INDEX, POST_BY_ID, "sort"},
     }
-    return {
-        name: (query, in_order if database.is_sqlite else on_postgresql.get(name, in_order))
-        for name, query in queries.items()
-    }
+    expected = on_sqlite if database.is_sqlite else on_postgresql
+    return {name: (query, expected.get(name, in_order)) for name, query in queries.items()}
 
 
 def feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:

@@ -320,7 +320,7 @@ def test_every_filter_field_has_a_criterion_and_a_condition(
 async def test_many_overdue_destinations_are_read_in_the_order_of_the_list(
     acme: Tenant, monkeypatch: pytest.MonkeyPatch, number: int, is_sorted: bool
 ) -> None:
-    monkeypatch.setattr(destination_filters, "MAX_CANDIDATES", 2)
+    monkeypatch.setattr(destination_filters, "MAX_SORTED", 2)
     account = await add_account(acme.database, acme.workspace)
     for hour in range(number):
         await add_post(
@@ -339,4 +339,4 @@ async def test_many_overdue_destinations_are_read_in_the_order_of_the_list(
         "2026-04-15T15:00:00.000Z",
         "2026-04-15T14:00:00.000Z",
     ]
-    assert ["json_each" in each.text for each in statements] == [False, is_sorted]
+    assert ["+destination.created_at" in each.text for each in statements] == [False, is_sorted]
