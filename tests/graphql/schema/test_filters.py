@@ -1,9 +1,9 @@
 """Filters of posts and destinations: matches and invalid values."""
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +11,8 @@ import pytest
 from app.db.repositories import destination_filters, posts
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.domain.destinations import DestinationState, ErrorCategory
+from app.domain.diagnosis import ErrorSource, known_errors
+from app.domain.failure_groups import group_of
 from app.domain.times import format_instant
 from app.domain.transitions import retried
 from app.graphql.schema.inputs import DestinationFilterInput, PostFilterInput
@@ -167,6 +169,9 @@ DESTINATION_STATES = {
     "failed": failed(),
     "unknown": unknown(),
 }
+FAILURE_GROUP = group_of(
+    "failed", ErrorCategory.CONTENT_REJECTED, "CAPTION_TOO_LONG", "The caption is too long."
+)
 DESTINATION_FILTERS: list[tuple[dict[str, Any], set[str]]] = [
     ({"status": None, "overdue": None}, set(DESTINATION_STATES)),
     ({"status": ["QUEUED"]}, {"queued", "retrying"}),
@@ -199,13 +204,41 @@ DESTINATION_FILTERS: list[tuple[dict[str, Any], set[str]]] = [
     ({"postId": []}, set()),
     ({"status": ["FAILED"], "errorCategory": ["UNCLASSIFIED"]}, {"unknown"}),
     ({"status": ["QUEUED"], "errorCategory": ["UNCLASSIFIED"]}, set()),
+    ({"failureGroup": [FAILURE_GROUP]}, {"failed"}),
+    ({"failureGroup": [FAILURE_GROUP, "1-" + 32 * "0"]}, {"failed"}),
+    ({"failureGroup": ["1-" + 32 * "0"]}, set()),
+    ({"failureGroup": []}, set()),
+    ({"source": ["USER"]}, {"failed"}),
+    ({"source": ["PLATFORM", "SYSTEM"]}, {"retrying", "unknown"}),
+    ({"source": []}, set()),
+    ({"nextAction": ["WAIT"]}, {"retrying"}),
+    ({"nextAction": ["WAIT", "CHECK_PLATFORM"]}, {"retrying", "unknown"}),
+    ({"nextAction": ["EDIT_POST", "RETRY"]}, {"failed"}),
+    ({"nextAction": []}, set()),
+    ({"retrying": True}, {"retrying"}),
+    ({"retrying": False}, set(DESTINATION_STATES) - {"retrying"}),
+    ({"duplicated": True}, set()),
+    ({"duplicated": False, "status": ["PUBLISHED"]}, {"published"}),
+    ({"search": "FAIL"}, {"failed"}),
+    ({"search": "ed", "status": ["PUBLISHED", "FAILED"]}, {"published", "failed"}),
+    ({"search": "nothing like this"}, set()),
+    ({"reference": "ref of failed"}, {"failed"}),
+    ({"reference": "ref"}, set()),
+    ({"scheduledAfter": "2026-04-15T15:00:00.001Z"}, {"queued"}),
+    ({"destinationId": []}, set()),
 ]
 
 
 async def test_destinations_filter(acme: Tenant) -> None:
     for name, state in DESTINATION_STATES.items():
         account = await add_account(acme.database, acme.workspace, platform=name)
-        await add_post(acme.database, acme.workspace, {account: state}, content=name)
+        await add_post(
+            acme.database,
+            acme.workspace,
+            {account: state},
+            content=name,
+            reference=f"ref of {name}",
+        )
     for filters, expected in DESTINATION_FILTERS:
         assert await filter_destinations(acme, **filters) == expected, filters
 
@@ -219,15 +252,86 @@ async def test_destinations_filter_by_post(acme: Tenant) -> None:
     assert await filter_destinations(acme, postId=ids[2].upper()) == {"three"}
 
 
-@pytest.mark.parametrize("name", ["published", "nextRetry"])
+async def test_destinations_filter_by_id(acme: Tenant) -> None:
+    added = [await add_post_in_states(acme, queued(), content=name) for name in ("one", "two")]
+    first, second = [str(post.destinations[0]) for post in added]
+    assert await filter_destinations(acme, destinationId=[first]) == {"one"}
+    assert await filter_destinations(acme, destinationId=[first, second.upper()]) == {"one", "two"}
+    assert await filter_destinations(acme, destinationId=[str(added[0].id)]) == set()
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds", "is_late"),
+    [
+        (published(NOW, due_at=NOW - HOUR), 3600, True),
+        (published(NOW, due_at=NOW - HOUR), 3601, False),
+        (published(NOW, due_at=NOW), 0, True),
+        (published(NOW - HOUR, due_at=NOW), 0, False),
+        (queued(NOW - HOUR), 3600, True),
+        (queued(NOW - HOUR), 3601, False),
+        (queued(NOW + HOUR), 0, False),
+        (claimed(NOW - HOUR), 3600, True),
+        (waiting_for_retry(NOW + HOUR, due_at=NOW - HOUR), 3600, True),
+        (failed(due_at=NOW - HOUR), 0, False),
+        (unknown(due_at=NOW - HOUR), 0, False),
+        (draft(), 0, False),
+    ],
+)
+async def test_destinations_filter_by_lateness(
+    acme: Tenant, state: DestinationState, seconds: int, is_late: bool
+) -> None:
+    await add_post_in_states(acme, state, content="it")
+    assert await filter_destinations(acme, lateBySeconds=seconds) == ({"it"} if is_late else set())
+
+
+@pytest.mark.parametrize("source", ErrorSource)
+@pytest.mark.parametrize("name", ["source", "nextAction"])
+async def test_filter_by_advice_agrees_with_the_diagnosis(
+    acme: Tenant, name: str, source: ErrorSource
+) -> None:
+    """For all known errors, for codes of publishers, and for a known code in another category."""
+    errors = [*known_errors(), *((category, "OWN_CODE") for category in ErrorCategory)]
+    errors.append((ErrorCategory.TRANSIENT, "TOKEN_EXPIRED"))
+    accounts = [await add_account(acme.database, acme.workspace) for _ in errors]
+    states = {
+        account: failed(category=category, code=code)
+        for account, (category, code) in zip(accounts, errors, strict=True)
+    }
+    await add_post(acme.database, acme.workspace, states)
+    values = [source.name] if name == "source" else ["RETRY", "RECONNECT_ACCOUNT"]
+
+    document = (
+        "query ($filter: DestinationFilter) { destinations(first: 100, filter: $filter)"
+        " { nodes { accountId diagnosis { source nextAction } } } }"
+    )
+    all_nodes = (await acme.client.query(document, filter={}))["destinations"]["nodes"]
+    found = (await acme.client.query(document, filter={name: values}))["destinations"]["nodes"]
+
+    assert len(all_nodes) == len(errors)
+    assert found == [node for node in all_nodes if node["diagnosis"][name] in values]
+    assert 0 < len(found) < len(errors)
+
+
+TIME_FILTER_STATES: dict[str, Callable[[datetime], DestinationState]] = {
+    "published": published,
+    "nextRetry": waiting_for_retry,
+    "failed": lambda at: failed(settled_at=at),
+    "scheduled": queued,
+    "updated": lambda _: queued(),
+}
+
+
+@pytest.mark.parametrize("name", TIME_FILTER_STATES)
 async def test_destinations_time_filter_excludes_upper_bound(acme: Tenant, name: str) -> None:
     for content, at in (("early", NOW - MILLISECOND), ("at", NOW), ("late", NOW + MILLISECOND)):
-        state = published(at) if name == "published" else waiting_for_retry(at)
-        await add_post_in_states(acme, state, content=content)
-    await add_post_in_states(acme, queued(), content="never")
+        state = TIME_FILTER_STATES[name](at)
+        await add_post_in_states(acme, state, content=content, updated_at=at)
+    other = draft() if name == "scheduled" else queued()
+    await add_post_in_states(acme, other, content="never", updated_at=NOW - HOUR)
     after, before, now = f"{name}After", f"{name}Before", format_instant(NOW)
+    earliest = {"early", "never"} if name == "updated" else {"early"}
     assert await filter_destinations(acme, **{after: now}) == {"at", "late"}
-    assert await filter_destinations(acme, **{before: now}) == {"early"}
+    assert await filter_destinations(acme, **{before: now}) == earliest
     assert await filter_destinations(acme, **{after: now, before: now}) == set()
 
 
@@ -266,7 +370,7 @@ async def test_overdue_filter_agrees_with_field(
     ("root", "type_", "names"),
     [
         ("posts", "PostFilter", ["search", "reference", "platform"]),
-        ("destinations", "DestinationFilter", ["platform", "errorCode"]),
+        ("destinations", "DestinationFilter", ["platform", "errorCode", "search", "reference"]),
     ],
 )
 async def test_invalid_filter_value_is_rejected_by_name(
@@ -287,6 +391,19 @@ async def test_invalid_filter_value_is_rejected_by_name(
         "INVALID_ID",
         "filter.accountId",
         ACCOUNT_ID_MESSAGE,
+    )
+
+
+@pytest.mark.parametrize("key", ["", "1", "2-" + 31 * "0", "1-" + 32 * "A", "x" * 300])
+async def test_malformed_failure_group_is_rejected(acme: Tenant, key: str) -> None:
+    document = (
+        "query ($filter: DestinationFilter) { destinations(filter: $filter) { nodes { id } } }"
+    )
+    assert await acme.client.expect_error(document, filter={"failureGroup": [key]}) == (
+        "VALIDATION_ERROR",
+        "filter.failureGroup",
+        "filter.failureGroup must be the key of a failure group, as `FailureGroup.key` and"
+        " `Destination.failureGroup` return it.",
     )
 
 
