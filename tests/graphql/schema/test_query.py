@@ -9,12 +9,14 @@ import pytest
 from app.db.repositories.attempts import load_attempts
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import ErrorCategory, Outcome
+from app.domain.failure_groups import failure_group
 from tests.clients import Tenant
 from tests.factories import (
     NOW,
     add_account,
     add_attempt,
     add_post,
+    claimed,
     failed,
     published,
     queued,
@@ -112,7 +114,7 @@ async def test_failed_destination_returns_attempts_and_diagnosis(acme: Tenant) -
         " diagnosis { category code source retryable willRetry fix nextAction }"
         " post { postId } account { accountId }"
         " attemptLog { attemptId number kind outcome category code message httpStatus"
-        " retryAfterSeconds worker startedAt finishedAt } } } }"
+        " retryAfterSeconds worker startedAt finishedAt durationMs } } } }"
     )
     first_attempt = {
         "attemptId": str(first),
@@ -127,6 +129,7 @@ async def test_failed_destination_returns_attempts_and_diagnosis(acme: Tenant) -
         "worker": "worker-1",
         "startedAt": "2026-04-15T15:00:00.000Z",
         "finishedAt": "2026-04-15T15:00:01.000Z",
+        "durationMs": 1000,
     }
     second_attempt = first_attempt | {
         "attemptId": str(second),
@@ -175,6 +178,94 @@ async def test_failed_destination_returns_attempts_and_diagnosis(acme: Tenant) -
             "post": {"postId": str(post.id)},
             "account": {"accountId": account},
             "attemptLog": [first_attempt, second_attempt],
+        }
+    ]
+
+
+async def test_state_determines_times_lateness_and_outlook(acme: Tenant) -> None:
+    await add_post_in_states(
+        acme,
+        queued(NOW - timedelta(minutes=1)),
+        claimed(lease_expires_at=NOW + timedelta(minutes=2)),
+        published(NOW + timedelta(seconds=1.5)),
+        failed(settled_at=NOW + timedelta(seconds=1)),
+        unknown(settled_at=NOW + timedelta(seconds=2)),
+    )
+    data = await acme.client.query(
+        "{ posts { nodes { destinations { failedAt unknownSince latenessSeconds leaseExpiresAt"
+        " isDuplicated failureGroup outlook { attempt maxAttempts nextAt givesUpAt sentence } } } } }"
+    )
+    (post,) = data["posts"]["nodes"]
+    sentences = [each["outlook"].pop("sentence") for each in post["destinations"]]
+    no_step = dict.fromkeys(("attempt", "maxAttempts", "nextAt", "givesUpAt"))
+    nothing = {
+        "failedAt": None,
+        "unknownSince": None,
+        "latenessSeconds": None,
+        "leaseExpiresAt": None,
+        "isDuplicated": False,
+        "failureGroup": None,
+        "outlook": no_step,
+    }
+    assert post["destinations"] == [
+        nothing
+        | {
+            "latenessSeconds": 60.0,
+            "outlook": no_step | {"attempt": 1, "nextAt": "2026-04-15T14:59:00.000Z"},
+        },
+        nothing
+        | {
+            "latenessSeconds": 0.0,
+            "leaseExpiresAt": "2026-04-15T15:02:00.000Z",
+            "outlook": no_step | {"attempt": 1, "nextAt": "2026-04-15T15:02:00.000Z"},
+        },
+        nothing | {"latenessSeconds": 1.5},
+        nothing
+        | {
+            "failedAt": "2026-04-15T15:00:01.000Z",
+            "failureGroup": failure_group("instagram", failed()),
+        },
+        nothing
+        | {
+            "failedAt": "2026-04-15T15:00:02.000Z",
+            "unknownSince": "2026-04-15T15:00:02.000Z",
+            "failureGroup": failure_group("instagram", unknown()),
+        },
+    ]
+    assert [sentence.split(" ")[0] for sentence in sentences] == ["It", "A", "Nothing", "It", "It"]
+
+
+async def test_retry_refusal_is_that_of_a_retry(acme: Tenant) -> None:
+    states = [queued(), claimed(), published(), failed(), unknown(), failed()]
+    post = await add_post_in_states(acme, *states)
+    imported = await add_post_in_states(acme, failed(), imported_at=NOW)
+    await acme.client.query(
+        "mutation { disconnectAccount(input: {accountId: 6}) { account { isActive } } }"
+    )
+    document = "query ($id: UUID!) { post(postId: $id) { destinations { retryRefusal retryFix } } }"
+
+    fields = (await acme.client.query(document, id=str(post.id)))["post"]["destinations"]
+    retried = await acme.client.query(
+        "mutation ($id: UUID!) { retryPost(input: {postId: $id}) { retries { refusal fix } } }",
+        id=str(post.id),
+    )
+    of_imported = (await acme.client.query(document, id=str(imported.id)))["post"]
+
+    assert [each["retryRefusal"] for each in fields] == [
+        "NOT_FAILED",
+        "IN_FLIGHT",
+        "ALREADY_PUBLISHED",
+        None,
+        "OUTCOME_UNKNOWN",
+        "ACCOUNT_NEEDS_RECONNECTION",
+    ]
+    assert [(each["retryRefusal"], each["retryFix"]) for each in fields] == [
+        (each["refusal"], each["fix"]) for each in retried["retryPost"]["retries"]
+    ]
+    assert of_imported["destinations"] == [
+        {
+            "retryRefusal": "IMPORTED",
+            "retryFix": "Retry the post in the service that publishes it.",
         }
     ]
 

@@ -74,6 +74,14 @@ async def test_late_publication_settles_destination_claimed_by_another_publisher
     assert (repeated["receipt"], repeated["status"]) == ("DUPLICATE", "PUBLISHED")
     assert (await publisher.destination_log(post))["platformPostUrl"] == URL
     assert (await publisher.events())[-1] == "destination.duplicated"
+    data = await publisher.client.query(
+        "{ destinations(filter: {duplicated: true}) { nodes { postId isDuplicated } }"
+        ' boardCounts(since: "2026-04-15T15:00:00Z") { duplicated { count } } }'
+    )
+    assert data == {
+        "destinations": {"nodes": [{"postId": str(post), "isDuplicated": True}]},
+        "boardCounts": {"duplicated": {"count": 1}},
+    }
 
 
 async def test_late_failure_is_only_logged(publisher: PublisherClient) -> None:

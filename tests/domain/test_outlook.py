@@ -1,0 +1,153 @@
+"""Outlook of a destination in every state."""
+
+from datetime import timedelta
+from types import MappingProxyType
+
+import pytest
+
+from app.domain.destinations import DestinationState, ErrorCategory
+from app.domain.outlook import Outlook, Progress, outlook
+from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
+from app.domain.transitions import retried, unclaimable
+from tests.factories import (
+    NOW,
+    claimed,
+    draft,
+    failed,
+    published,
+    queued,
+    started,
+    unknown,
+    waiting_for_retry,
+)
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+LEASE_END = NOW + timedelta(minutes=5)
+RETRY_AT = NOW + timedelta(minutes=1)
+RATE_LIMITED = ErrorCategory.RATE_LIMITED
+
+
+def progress_of(state: DestinationState, platform: str = "instagram") -> Progress:
+    return Progress(
+        platform=platform,
+        status=state.status,
+        outcome=state.outcome,
+        due_at=state.due_at,
+        claimable_at=state.claimable_at,
+        round_attempts=state.round_attempts,
+        round_started_at=state.round_started_at,
+        next_retry_at=state.next_retry_at,
+        started_at=state.started_at,
+        lease_expires_at=state.lease_expires_at,
+        error_category=state.error_category,
+        error_code=state.error_code,
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (draft(), Outlook(sentence="Nothing happens before the draft is scheduled.")),
+        (
+            queued(NOW + HOUR),
+            Outlook(
+                attempt=1,
+                next_at=NOW + HOUR,
+                sentence="It will be published at 2026-04-15 16:00 UTC.",
+            ),
+        ),
+        (
+            queued(NOW),
+            Outlook(
+                attempt=1,
+                next_at=NOW,
+                sentence="It has been due since 2026-04-15 15:00 UTC and waits for a publisher.",
+            ),
+        ),
+        (unclaimable(queued()), Outlook(sentence="This server does not publish it.")),
+        (
+            waiting_for_retry(RETRY_AT, attempts=2),
+            Outlook(
+                attempt=3,
+                max_attempts=5,
+                next_at=RETRY_AT,
+                gives_up_at=NOW + DAY,
+                sentence="Attempt 3 of 5 follows at 2026-04-15 15:01 UTC. There is no automatic retry after"
+                " 2026-04-16 15:00 UTC.",
+            ),
+        ),
+        (
+            waiting_for_retry(RETRY_AT, attempts=7, category=RATE_LIMITED, code="RATE_LIMITED"),
+            Outlook(
+                attempt=1,
+                next_at=RETRY_AT,
+                gives_up_at=NOW + 3 * DAY,
+                sentence="Attempt 1 follows at 2026-04-15 15:01 UTC. There is no automatic retry after"
+                " 2026-04-18 15:00 UTC.",
+            ),
+        ),
+        (
+            retried(failed(due_at=NOW - HOUR), NOW),
+            Outlook(
+                attempt=1,
+                next_at=NOW - HOUR,
+                sentence="It has been due since 2026-04-15 14:00 UTC and waits for a publisher.",
+            ),
+        ),
+        (
+            claimed(lease_expires_at=LEASE_END),
+            Outlook(
+                attempt=1,
+                next_at=LEASE_END,
+                sentence="A publisher has claimed it and will start soon. Without a start until 2026-04-15"
+                " 15:05 UTC, another publisher may claim it.",
+            ),
+        ),
+        (
+            started(lease_expires_at=LEASE_END),
+            Outlook(
+                attempt=1,
+                next_at=LEASE_END,
+                sentence="A publisher is publishing it. Without a report until 2026-04-15 15:05 UTC, its"
+                " outcome is unknown.",
+            ),
+        ),
+        (published(), Outlook(sentence="Nothing more happens: it is published.")),
+        (
+            failed(category=ErrorCategory.AUTH, code="TOKEN_EXPIRED"),
+            Outlook(
+                sentence="It is not retried automatically. Reconnect the account, then retry the post."
+            ),
+        ),
+        (
+            unknown(),
+            Outlook(
+                sentence="It is not retried automatically. Check whether the post is on the platform, then"
+                " record the result. A blind retry could publish it twice."
+            ),
+        ),
+    ],
+)
+def test_outlook_of_each_state(state: DestinationState, expected: Outlook) -> None:
+    assert outlook(progress_of(state), DEFAULT_POLICIES, NOW) == expected
+
+
+def test_outlook_follows_the_policy_of_the_platform() -> None:
+    policy = RetryPolicy(max_attempts=9, max_age=HOUR)
+    policies = RetryPolicies(
+        DEFAULT_POLICIES.by_category,
+        MappingProxyType({"x": {ErrorCategory.TRANSIENT: policy}}),
+    )
+
+    result = outlook(progress_of(waiting_for_retry(), "x"), policies, NOW)
+
+    assert (result.max_attempts, result.gives_up_at) == (9, NOW + HOUR)
+
+
+def test_attempt_beyond_a_lowered_limit_does_not_name_it() -> None:
+    state = waiting_for_retry(RETRY_AT, attempts=6)
+
+    result = outlook(progress_of(state), DEFAULT_POLICIES, NOW)
+
+    assert (result.attempt, result.max_attempts) == (7, 5)
+    assert result.sentence.startswith("Attempt 7 follows at")
