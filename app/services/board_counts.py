@@ -30,7 +30,7 @@ _Key: TypeAlias = tuple[WorkspaceId, datetime, int]
 
 
 @dataclass(frozen=True, slots=True)
-class CappedCount:
+class CappedNumber:
     """Number that is counted up to MAX_BOARD_COUNT."""
 
     count: int
@@ -46,15 +46,15 @@ class CappedCount:
 class BoardNumbers:
     """Numbers of destinations, and of accounts."""
 
-    failed: CappedCount
-    unknown: CappedCount
-    overdue: CappedCount
-    retrying: CappedCount
-    publishing: CappedCount
-    due_soon: CappedCount
-    will_fail: CappedCount
-    duplicated: CappedCount
-    broken_accounts: CappedCount
+    failed: CappedNumber
+    unknown: CappedNumber
+    overdue: CappedNumber
+    retrying: CappedNumber
+    publishing: CappedNumber
+    due_soon: CappedNumber
+    will_fail: CappedNumber
+    duplicated: CappedNumber
+    broken_accounts: CappedNumber
 
 
 @dataclass(slots=True)
@@ -105,5 +105,5 @@ async def _count(reader: Reader, since: datetime, now: datetime) -> BoardNumbers
     row = await count_for_board(reader, since=since, now=now, blocked_ids=blocked_ids)
     numbers = {**values_of(row, BOARD_COUNTS), "broken_accounts": len(blocked_ids)}
     return BoardNumbers(
-        **{name: CappedCount.from_number(number) for name, number in numbers.items()}
+        **{name: CappedNumber.from_number(number) for name, number in numbers.items()}
     )

@@ -137,6 +137,8 @@ PLAIN_VALUES: dict[str, tuple[object, ...]] = {
     "waitSeconds: Int": (0,),
     "message: String": ("It failed.",),
     "attemptKey: String": ("1",),
+    "failureGroup: String": ("1-" + 32 * "0",),
+    "lateBySeconds: Int": (0, 60),
 }
 """Values that identify no row. Like enum, Boolean and DateTime values, they are queried before and
 after the other workspace exists."""

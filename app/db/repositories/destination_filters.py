@@ -87,7 +87,7 @@ class DestinationCriteria:
     """Reference of the post."""
 
 
-def post_exists(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+def has_existing_post(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return the condition that the post is not deleted. Served by the primary key, or uq_post_kept.
 
     Not a join, for which SQLite may read all posts first, once it has statistics.
@@ -161,8 +161,11 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "reference": Destination.post_id.in_(
         select(Post.id).where(Post.deleted_at.is_(None), Post.reference == bindparam("reference"))
     ),
-    "post_reference": post_exists(Post.reference == bindparam("post_reference")),
-    **{name: post_exists(SEARCH_CONDITIONS[name]) for name in ("search", "short_search", "newest")},
+    "post_reference": has_existing_post(Post.reference == bindparam("post_reference")),
+    **{
+        name: has_existing_post(SEARCH_CONDITIONS[name])
+        for name in ("search", "short_search", "newest")
+    },
     "found_post_ids": any_of(Destination.post_id, "found_post_ids"),
     "index_query": Destination.post_id.in_(
         join_search_index(select(Post.id)).where(SEARCH_CONDITIONS["index_query"])

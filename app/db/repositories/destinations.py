@@ -43,10 +43,10 @@ from app.db.repositories.destination_filters import (
     DestinationCriteria,
     conditions,
     count_values,
+    has_existing_post,
     match_values,
     page_conditions,
     page_values,
-    post_exists,
     selects_few,
 )
 from app.db.repositories.posts import POST_COLUMNS
@@ -191,7 +191,8 @@ def _select_page(
     page_slice: PageSlice,
 ) -> Statement:
     statement = _select_destinations(projection, order.column.key).where(
-        post_exists(), *page_conditions(filters, order, page_slice.null_group, selects_few=is_few)
+        has_existing_post(),
+        *page_conditions(filters, order, page_slice.null_group, selects_few=is_few),
     )
     return slice_statement(statement, order, page_slice, selects_few=is_few)
 
@@ -216,7 +217,7 @@ def _select_retry_candidates(
 ) -> Statement:
     columns = (Destination.id, Destination.post_id, Destination.account_id, Destination.created_at)
     statement = select(*columns).where(
-        post_exists(Post.imported_at.is_(None)),
+        has_existing_post(Post.imported_at.is_(None)),
         *page_conditions(filters, _NEWEST_FIRST, page_slice.null_group, selects_few=is_few),
     )
     if not {"error_code", equality_parameter("error_code")}.intersection(filters):
@@ -260,7 +261,7 @@ def _select_count(filters: tuple[str, ...]) -> Statement:
 
 @cached_statement()
 def _select_limited_count(filters: tuple[str, ...]) -> Statement:
-    statement = select(Destination.id).where(post_exists(), *conditions(filters))
+    statement = select(Destination.id).where(has_existing_post(), *conditions(filters))
     return Statement(statement.limit(bindparam("limit")), counts_rows=True)
 
 
