@@ -23,6 +23,7 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     Text,
+    TextClause,
     UniqueConstraint,
     and_,
     text,
@@ -68,7 +69,9 @@ def _foreign_key(column: str, table: str) -> ForeignKeyConstraint:
     return ForeignKeyConstraint(["workspace_id", column], [f"{table}.workspace_id", f"{table}.id"])
 
 
-def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+def _partial_index(
+    name: str, *columns: str | TextClause, where: str, unique: bool = False
+) -> Index:
     """Return a partial index; its columns start with `workspace_id` unless they include it elsewhere."""
     if "workspace_id" not in columns:
         columns = ("workspace_id", *columns)
@@ -190,6 +193,14 @@ class Post(Base):
         _partial_index("uq_post_kept", "id", where=_NOT_DELETED, unique=True),
         # Totals: posts and destinations that are counted, although the post is deleted.
         _partial_index("ix_post_deleted", "id", where="deleted_at IS NOT NULL"),
+        # Calendar: posts by their scheduled time, or else by their creation.
+        _partial_index(
+            "ix_post_calendar",
+            text("coalesce(scheduled_for, created_at)"),
+            "id",
+            "status",
+            where=_NOT_DELETED,
+        ),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
@@ -262,12 +273,11 @@ class Destination(Base):
         _check("verification_token", "outcome = 'unknown' OR verification_token IS NULL"),
         _check("due_day", "(outcome = 'none') = (due_day IS NULL)"),
         _check("lateness_ms", "(status = 'published') = (lateness_ms IS NOT NULL)"),
-        # Pages of destinations in each order; filters, newest first; statistics by due day. The filter of
+        # Pages of destinations in each order; filters, newest first. The filter of
         # posts by platform: that by account is served by the unique constraint.
         Index(None, "workspace_id", "account_id", "created_at", "id"),
         Index(None, "workspace_id", "created_at", "id"),
         Index(None, "workspace_id", "due_at", "id"),
-        Index(None, "workspace_id", "due_day", "platform", "status", "lateness_ms"),
         Index(None, "workspace_id", "platform", "post_id"),
         Index(None, "workspace_id", "published_at", "id"),
         Index(None, "workspace_id", "status", "created_at", "id"),
@@ -322,6 +332,22 @@ class Destination(Base):
             "post_id",
             where="settled_at IS NULL",
         ),
+        # Statistics of outcomes: one range for each platform and span of time.
+        _partial_index(
+            "ix_destination_settled",
+            "platform",
+            "settled_at",
+            "outcome",
+            "attempts",
+            "lateness_ms",
+            "error_category",
+            "account_id",
+            where="settled_at IS NOT NULL",
+        ),
+        # Analytics of a period: destinations that were added to an older post.
+        _index_of_values(
+            "ix_destination_post_created", "post_created_at", "created_at", "platform", "status"
+        ),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
@@ -355,6 +381,8 @@ class Destination(Base):
     lateness_ms: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    post_created_at: Mapped[datetime | None]
+    """Creation of the post; NULL if it is `created_at`, as it is unless the account was added later."""
 
 
 POST_JOIN = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
@@ -389,6 +417,14 @@ class Attempt(Base):
             where="kind = 'regular' AND attempt_key IS NOT NULL",
             unique=True,
         ),
+        # Statistics of attempts that are counted.
+        _partial_index(
+            "ix_attempt_started",
+            "started_at",
+            "account_id",
+            "category",
+            where="number IS NOT NULL",
+        ),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -408,6 +444,8 @@ class Attempt(Base):
     worker: Mapped[str | None]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+    account_id: Mapped[int | None]
+    """Account of the destination."""
 
 
 ATTEMPT_JOIN = and_(

@@ -82,6 +82,7 @@ _COLUMNS = columns_except(
     "verification_token",
     "due_day",
     "lateness_ms",
+    "post_created_at",
 )
 
 

@@ -78,11 +78,13 @@ async def copy_to_version_0004(source: Database, target: Database) -> None:
             for column in ApiKey.__table__.columns
         ),
     )
+    later_columns = {("destination", "post_created_at"), ("attempt", "account_id")}
     async with source.snapshot() as reader, target.write_engine.begin() as writer:
         for table in Base.metadata.sorted_tables:
-            rows = [tuple(row) for row in await reader.execute(select(table))]
+            columns = [each for each in table.c if (table.name, each.name) not in later_columns]
+            rows = [tuple(row) for row in await reader.execute(select(*columns))]
             old_table = old_api_key if table.name == "api_key" else table
-            names = [column.name for column in old_table.columns]
+            names = [column_names.get(each.name, each.name) for each in columns]
             values = [dict(zip(names, row, strict=True)) for row in rows]
             await writer.execute(insert(old_table), values)
 
@@ -92,7 +94,7 @@ async def sqlite_indexes(database: Database) -> dict[str, list[str]]:
     names: dict[str, list[str]] = defaultdict(list)
     async with database.read_connection() as connection:
         for table, name in await connection.execute(
-            text("SELECT tbl_name, name FROM sqlite_master WHERE sql LIKE 'CREATE %INDEX%'")
+            text("SELECT tbl_name, name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
         ):
             names[table].append(name)
     return names
