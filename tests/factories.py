@@ -317,8 +317,8 @@ async def add_attempt(
     )
 
     async def work(session: WriteSession) -> None:
-        ((attempt.account_id,),) = await session.rows(
-            select(Destination.account_id).where(
+        ((attempt.account_id, attempt.platform),) = await session.rows(
+            select(Destination.account_id, Destination.platform).where(
                 Destination.workspace_id == workspace_id, Destination.id == destination_id
             )
         )

@@ -420,6 +420,7 @@ class Attempt(Base):
         # Statistics of attempts that are counted.
         _partial_index(
             "ix_attempt_started",
+            "platform",
             "started_at",
             "account_id",
             "category",
@@ -446,6 +447,8 @@ class Attempt(Base):
     finished_at: Mapped[datetime | None]
     account_id: Mapped[int | None]
     """Account of the destination."""
+    platform: Mapped[str | None]
+    """Platform of the destination."""
 
 
 ATTEMPT_JOIN = and_(

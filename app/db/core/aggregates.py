@@ -69,7 +69,7 @@ def _compile_unnest(element: "_edge_spans", compiler: SQLCompiler, **options: An
     edges = compiler.process(element.clauses, **options)
     return (
         "(SELECT number - 1 AS number, start, lead(start) OVER (ORDER BY number) AS stop"  # noqa: S608
-        f" FROM unnest{edges} WITH ORDINALITY AS edge(start, number))"
+        f" FROM unnest({edges}) WITH ORDINALITY AS edge(start, number))"
     )
 
 
@@ -78,25 +78,25 @@ def _compile_json_each(element: "_edge_spans", compiler: SQLCompiler, **options:
     edges = compiler.process(element.clauses, **options)
     return (
         "(SELECT key AS number, value AS start, lead(value) OVER (ORDER BY key) AS stop"  # noqa: S608
-        f" FROM json_each{edges})"
+        f" FROM json_each({edges}))"
     )
 
 
 @compiles(json_list)
 def _compile_json_agg(element: "json_list", compiler: SQLCompiler, **options: Any) -> str:
-    return f"json_agg{compiler.process(element.clauses, **options)}"
+    return f"json_agg({compiler.process(element.clauses, **options)})"
 
 
 @compiles(json_list, "sqlite")
 def _compile_group_array(element: "json_list", compiler: SQLCompiler, **options: Any) -> str:
-    return f"json_group_array{compiler.process(element.clauses, **options)}"
+    return f"json_group_array({compiler.process(element.clauses, **options)})"
 
 
 @compiles(json_row)
 def _compile_build_array(element: "json_row", compiler: SQLCompiler, **options: Any) -> str:
-    return f"json_build_array{compiler.process(element.clauses, **options)}"
+    return f"json_build_array({compiler.process(element.clauses, **options)})"
 
 
 @compiles(json_row, "sqlite")
 def _compile_json_array(element: "json_row", compiler: SQLCompiler, **options: Any) -> str:
-    return f"json_array{compiler.process(element.clauses, **options)}"
+    return f"json_array({compiler.process(element.clauses, **options)})"

@@ -36,7 +36,7 @@ async def attempts_by_destination_id(
 
 
 _ATTEMPTS_BY_DESTINATION = Statement(
-    select(*columns_except(Attempt, "fence", "attempt_key", "raw", "account_id"))
+    select(*columns_except(Attempt, "fence", "attempt_key", "raw", "account_id", "platform"))
     .where(any_of(Attempt.destination_id, "destination_ids"))
     .order_by(Attempt.destination_id, *OLDEST_FIRST)
 )
@@ -48,7 +48,7 @@ async def load_attempts(reader: Reader, destination_id: DestinationId) -> list[D
     return [attempt_from_row(row) for row in rows]
 
 
-ATTEMPT_COLUMNS = columns_except(Attempt, "destination_id", "account_id")
+ATTEMPT_COLUMNS = columns_except(Attempt, "destination_id", "account_id", "platform")
 _ATTEMPT_LOG = Statement(
     select(*ATTEMPT_COLUMNS)
     .where(Attempt.destination_id == bindparam("destination_id"))
@@ -147,6 +147,7 @@ def _attempt_row(
         "workspace_id": workspace_id,
         "destination_id": destination.id,
         "account_id": destination.account_id,
+        "platform": destination.platform,
         **values_of(attempt, _ATTEMPT_FIELDS),
         **failure,
     }

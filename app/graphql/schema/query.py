@@ -20,6 +20,8 @@ from app.domain.ids import (
     decode_node_id,
     validate_account_id,
 )
+from app.domain.outcome_statistics import OutcomeGrouping
+from app.domain.time_buckets import MAX_BUCKETS, MAX_HOURS_OF_WEEK_PERIOD, BucketSize
 from app.domain.times import Period
 from app.graphql.schema import connections
 from app.graphql.schema.analytics import AnalyticsSummary, build_summary
@@ -43,6 +45,12 @@ from app.graphql.schema.inputs import (
     DestinationOrder,
     PostFilterInput,
     PostOrder,
+)
+from app.graphql.schema.outcome_stats import (
+    MAX_GROUPINGS,
+    OutcomeStats,
+    OutcomeStatsFilterInput,
+    build_outcome_stats,
 )
 from app.graphql.schema.permissions import requires
 from app.graphql.schema.prefetch import read_destinations, read_post, read_posts, read_totals
@@ -76,6 +84,9 @@ Before = Annotated[str | None, argument(description="Return entries before this 
 
 ChangeTypes = Annotated[
     list[EventKind] | None, argument(description="Return changes of these types; default all.")
+]
+Timezone = Annotated[
+    str, argument(description="IANA time zone of the buckets, such as `Europe/Berlin`.")
 ]
 ChangedPostId = Annotated[
     UUID | None, argument(description="Return changes of this post and its destinations.")
@@ -254,6 +265,44 @@ class Query:
         ] = None,
     ) -> AnalyticsSummary | None:
         return await build_summary(info, period, start, end)
+
+    @strawberry.field(
+        description="Outcomes of the destinations that were settled in a period, and of the attempts that"
+        " started in it, by time and group. Deleted posts do not count, imported ones do.",
+        extensions=requires(Scope.READ),
+    )
+    async def outcome_stats(
+        self,
+        info: Info,
+        start: Annotated[
+            datetime, argument(name="from", description="UTC start of the period, inclusive.")
+        ],
+        end: Annotated[
+            datetime | None,
+            argument(name="to", description="UTC end of the period, exclusive; default now."),
+        ] = None,
+        interval: Annotated[
+            BucketSize | None,
+            argument(
+                description=f"Length of a bucket, up to {MAX_BUCKETS:,} of them; default one bucket."
+            ),
+        ] = None,
+        timezone: Timezone = "UTC",
+        group_by: Annotated[
+            list[OutcomeGrouping] | None,
+            argument(
+                description=f"Up to {MAX_GROUPINGS} properties to group by. HOUR_OF_WEEK allows a period of"
+                f" up to {MAX_HOURS_OF_WEEK_PERIOD.days} days."
+            ),
+        ] = None,
+        filter: Annotated[
+            OutcomeStatsFilterInput | None, argument(description="Filter for the statistics.")
+        ] = None,
+    ) -> OutcomeStats | None:
+        filters = filter or OutcomeStatsFilterInput()
+        return await build_outcome_stats(
+            info, start, end, interval, timezone, group_by or (), filters
+        )
 
     @strawberry.field(
         description="Schedule of automatic retries for a category of errors on a platform.",

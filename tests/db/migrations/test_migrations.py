@@ -78,7 +78,11 @@ async def copy_to_version_0004(source: Database, target: Database) -> None:
             for column in ApiKey.__table__.columns
         ),
     )
-    later_columns = {("destination", "post_created_at"), ("attempt", "account_id")}
+    later_columns = {
+        ("destination", "post_created_at"),
+        ("attempt", "account_id"),
+        ("attempt", "platform"),
+    }
     async with source.snapshot() as reader, target.write_engine.begin() as writer:
         for table in Base.metadata.sorted_tables:
             columns = [each for each in table.c if (table.name, each.name) not in later_columns]
@@ -94,7 +98,9 @@ async def sqlite_indexes(database: Database) -> dict[str, list[str]]:
     names: dict[str, list[str]] = defaultdict(list)
     async with database.read_connection() as connection:
         for table, name in await connection.execute(
-            text("SELECT tbl_name, name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+            text(
+                "SELECT tbl_name, name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+            )
         ):
             names[table].append(name)
     return names

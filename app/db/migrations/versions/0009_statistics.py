@@ -1,4 +1,4 @@
-"""Columns and indexes for statistics of outcomes and attempts, the analytics of a period, and the calendar."""
+"""Columns and indexes for statistics of outcomes and attempts, for analytics, and for the calendar."""
 
 from alembic import op
 
@@ -12,10 +12,9 @@ _STATEMENTS = (
     " AND post.id = destination.post_id)"
     " WHERE created_at <> (SELECT post.created_at FROM post"
     " WHERE post.workspace_id = destination.workspace_id AND post.id = destination.post_id)",
-    "UPDATE attempt SET account_id ="
-    " (SELECT destination.account_id FROM destination"
-    " WHERE destination.workspace_id = attempt.workspace_id"
-    " AND destination.id = attempt.destination_id)",
+    "UPDATE attempt SET account_id = destination.account_id, platform = destination.platform"
+    " FROM destination WHERE destination.workspace_id = attempt.workspace_id"
+    " AND destination.id = attempt.destination_id",
     "CREATE INDEX ix_post_calendar"
     " ON post (workspace_id, coalesce(scheduled_for, created_at), id, status)"
     " WHERE deleted_at IS NULL",
@@ -26,7 +25,7 @@ _STATEMENTS = (
     " ON destination (workspace_id, post_created_at, created_at, platform, status)"
     " WHERE post_created_at IS NOT NULL",
     "CREATE INDEX ix_attempt_started"
-    " ON attempt (workspace_id, started_at, account_id, category) WHERE number IS NOT NULL",
+    " ON attempt (workspace_id, platform, started_at, account_id, category) WHERE number IS NOT NULL",
 )
 
 
@@ -36,5 +35,6 @@ def upgrade() -> None:
     instant = "DATETIME" if is_sqlite else "TIMESTAMP WITH TIME ZONE"
     op.execute(f"ALTER TABLE destination ADD COLUMN post_created_at {instant}")
     op.execute("ALTER TABLE attempt ADD COLUMN account_id INTEGER")
+    op.execute("ALTER TABLE attempt ADD COLUMN platform TEXT")
     for statement in _STATEMENTS:
         op.execute(statement)
