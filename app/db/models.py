@@ -346,7 +346,16 @@ class Destination(Base):
         ),
         # Analytics of a period: destinations that were added to an older post.
         _index_of_values(
-            "ix_destination_post_created", "post_created_at", "created_at", "platform", "status"
+            "ix_destination_post_created",
+            "post_created_at",
+            "created_at",
+            "platform",
+            "status",
+            "due_at",
+        ),
+        # Analytics of a period: destinations of drafts, which do not count.
+        _partial_index(
+            "ix_destination_draft", "platform", "created_at", "status", where="due_at IS NULL"
         ),
     )
 

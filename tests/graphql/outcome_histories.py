@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from random import Random
@@ -194,19 +194,24 @@ def random_query(random: Random, around: datetime, timezone: str, accounts: int)
 
 def expected_buckets(query: Query, histories: Sequence[History]) -> list[dict[str, Any]]:
     """Compute the buckets of `outcomeStats` from a list of all destinations."""
-    return [
-        {
-            "start": format_instant(start),
-            "end": format_instant(end),
-            "counts": _numbers(query, histories, lambda at, s=start, e=end: s <= at < e, None),
-            "groups": [
-                {**_group_fields(query, key), "counts": _numbers(query, histories, within, key)}
-                for key in _group_keys(query, histories, start, end)
-            ],
-        }
-        for start, end in _bucket_limits(query)
-        for within in [lambda at, s=start, e=end: s <= at < e]
-    ]
+    return [_expected_bucket(query, histories, *limits) for limits in _bucket_limits(query)]
+
+
+def _expected_bucket(
+    query: Query, histories: Sequence[History], start: datetime, end: datetime
+) -> dict[str, Any]:
+    def is_within(at: datetime) -> bool:
+        return start <= at < end
+
+    return {
+        "start": format_instant(start),
+        "end": format_instant(end),
+        "counts": _numbers(query, histories, is_within, None),
+        "groups": [
+            {**_group_fields(query, key), "counts": _numbers(query, histories, is_within, key)}
+            for key in _group_keys(query, histories, start, end)
+        ],
+    }
 
 
 _Key = tuple[Any, ...]

@@ -1,9 +1,8 @@
 """Statistics of outcomes: every number against a plain computation, and refused arguments."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from random import Random
-from typing import Any
 
 import pytest
 

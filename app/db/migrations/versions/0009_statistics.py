@@ -22,8 +22,10 @@ _STATEMENTS = (
     " ON destination (workspace_id, platform, settled_at, outcome, attempts, lateness_ms,"
     " error_category, account_id) WHERE settled_at IS NOT NULL",
     "CREATE INDEX ix_destination_post_created"
-    " ON destination (workspace_id, post_created_at, created_at, platform, status)"
+    " ON destination (workspace_id, post_created_at, created_at, platform, status, due_at)"
     " WHERE post_created_at IS NOT NULL",
+    "CREATE INDEX ix_destination_draft"
+    " ON destination (workspace_id, platform, created_at, status) WHERE due_at IS NULL",
     "CREATE INDEX ix_attempt_started"
     " ON attempt (workspace_id, platform, started_at, account_id, category) WHERE number IS NOT NULL",
 )
