@@ -86,7 +86,7 @@ def split_period(
     buckets = [*islice(_iter_buckets(start, end, size, zone), MAX_BUCKETS + 1)]
     if len(buckets) > MAX_BUCKETS:
         raise InvalidInput(
-            f"From from to to, there are more than {MAX_BUCKETS:,} buckets of one {size}; from 1 to"
+            f"The period from from to to has more than {MAX_BUCKETS:,} buckets of one {size}; from 1 to"
             f" {MAX_BUCKETS:,} are allowed. Use a longer {argument} or a shorter period.",
             argument=argument,
         )

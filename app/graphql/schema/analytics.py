@@ -2,19 +2,21 @@
 
 from asyncio import gather
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 
 import strawberry
 from strawberry import field
 
 from app.db.repositories import analytics
+from app.domain.posts import PostStatus
 from app.domain.times import Period, time_range
 from app.graphql.schema.context import Info
 
 
 @strawberry.type(description="Number of posts by status; the counts add up to the total.")
 class PostCounts:
-    total: int = field(description="Number of posts created in the period.")
+    total: int = field(description="Number of all posts.")
     draft: int = field(description="Number of posts with the status DRAFT.")
     scheduled: int = field(description="Number of posts with the status SCHEDULED.")
     publishing: int = field(description="Number of posts with the status PUBLISHING.")
@@ -58,13 +60,17 @@ async def build_summary(
         period=period,
         start=times.start,
         end=times.end,
-        posts=PostCounts(
-            total=sum(by_status.values()),
-            **{status.value: count for status, count in by_status.items()},
-        ),
+        posts=build_post_counts(by_status),
         by_platform=[
             _platform_counts(name, counts) for name, counts in sorted(by_platform.items())
         ],
+    )
+
+
+def build_post_counts(by_status: Mapping[PostStatus, int]) -> PostCounts:
+    return PostCounts(
+        total=sum(by_status.values()),
+        **{status.value: by_status.get(status, 0) for status in PostStatus},
     )
 
 

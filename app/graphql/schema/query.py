@@ -9,6 +9,7 @@ import strawberry
 from strawberry import argument
 
 from app.db.repositories import accounts, destinations, posts
+from app.db.repositories.calendar import CalendarCriteria
 from app.domain.api_keys import Scope
 from app.domain.destinations import ErrorCategory
 from app.domain.events import EventKind
@@ -25,6 +26,13 @@ from app.domain.time_buckets import MAX_BUCKETS, MAX_HOURS_OF_WEEK_PERIOD, Bucke
 from app.domain.times import Period
 from app.graphql.schema import connections
 from app.graphql.schema.analytics import AnalyticsSummary, build_summary
+from app.graphql.schema.calendar import (
+    DEFAULT_POSTS_IN_BUCKET,
+    MAX_POSTS_IN_BUCKET,
+    Calendar,
+    CalendarFilterInput,
+    build_calendar,
+)
 from app.graphql.schema.changes import FeedPage, read_change_page
 from app.graphql.schema.connections import (
     CursorPage,
@@ -33,7 +41,7 @@ from app.graphql.schema.connections import (
     parse_page_arguments,
 )
 from app.graphql.schema.context import Context, Info
-from app.graphql.schema.enums import CatalogPart
+from app.graphql.schema.enums import CalendarInterval, CatalogPart
 from app.graphql.schema.error_catalog import (
     ErrorCatalogEntry,
     RetrySchedulePreview,
@@ -303,6 +311,38 @@ class Query:
         return await build_outcome_stats(
             info, start, end, interval, timezone, group_by or (), filters
         )
+
+    @strawberry.field(
+        description="Number of posts by status, and the first posts, of each hour or day of a period. The"
+        " time of a post is its scheduled time, or else the time of its creation.",
+        extensions=requires(Scope.READ),
+    )
+    async def calendar(
+        self,
+        info: Info,
+        start: Annotated[
+            datetime, argument(name="from", description="UTC start of the period, inclusive.")
+        ],
+        end: Annotated[
+            datetime, argument(name="to", description="UTC end of the period, exclusive.")
+        ],
+        timezone: Timezone = "UTC",
+        bucket: Annotated[
+            CalendarInterval,
+            argument(description=f"Length of a bucket, up to {MAX_BUCKETS:,} of them."),
+        ] = CalendarInterval.DAY,
+        first: Annotated[
+            int,
+            argument(
+                description=f"Number of posts to return of each bucket, 0 to {MAX_POSTS_IN_BUCKET}."
+            ),
+        ] = DEFAULT_POSTS_IN_BUCKET,
+        filter: Annotated[
+            CalendarFilterInput | None, argument(description="Filter for the posts.")
+        ] = None,
+    ) -> Calendar | None:
+        criteria = CalendarCriteria() if filter is None else filter.to_criteria()
+        return await build_calendar(info, start, end, timezone, bucket, first, criteria)
 
     @strawberry.field(
         description="Schedule of automatic retries for a category of errors on a platform.",
