@@ -355,7 +355,7 @@ class Destination(Base):
         ),
         # Analytics of a period: destinations of drafts, which do not count.
         _partial_index(
-            "ix_destination_draft", "platform", "created_at", "status", where="due_at IS NULL"
+            "ix_destination_draft", "platform", "created_at", where="round_started_at IS NULL"
         ),
     )
 

@@ -104,6 +104,7 @@ class OutcomeTally:
         self.saved_by_retry += other.saved_by_retry
         self.failures.update(other.failures)
         self.attempts += other.attempts
+        other.lateness_ms.sort()  # so that the merged list is sorted in a fraction of the time
         self.lateness_ms.extend(other.lateness_ms)
         self.removed_lateness_ms.extend(other.removed_lateness_ms)
 
@@ -132,7 +133,8 @@ class OutcomeTally:
 
     def sorted_lateness_ms(self) -> list[int]:
         """Return the lateness of each published destination, without those of deleted posts."""
-        values = sorted(self.lateness_ms)
+        self.lateness_ms.sort()
+        values = self.lateness_ms.copy() if self.removed_lateness_ms else self.lateness_ms
         for removed in self.removed_lateness_ms:
             index = bisect_left(values, removed)
             if values[index : index + 1] == [removed]:

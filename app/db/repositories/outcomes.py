@@ -19,7 +19,8 @@ from app.db.core.database import Reader
 from app.db.core.projections import cached_statement
 from app.db.core.statements import Record, Statement
 from app.db.core.types import ColumnValues
-from app.db.models import ATTEMPT_JOIN, POST_JOIN, Attempt, Destination, Post
+from app.db.models import Attempt, Destination, Post
+from app.db.repositories.analytics import DELETED_POST_JOIN
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.ids import AccountId
 from app.domain.outcome_statistics import FailureKind, SettledDestinations, StartedAttempts
@@ -215,7 +216,6 @@ def _select_attempts(has_lists: bool, by_account: bool) -> Statement:
     )
 
 
-# SQLite would otherwise read all destinations or attempts of the period, instead of those of the posts.
 _DELETED_OUTCOMES = Statement(
     select(
         Destination.platform,
@@ -226,7 +226,7 @@ _DELETED_OUTCOMES = Statement(
         Destination.attempts,
         Destination.lateness_ms,
     )
-    .join(Post, POST_JOIN)
+    .join(Post, DELETED_POST_JOIN)
     .where(
         Post.deleted_at.is_not(None),
         unindexed(Destination.settled_at) >= bindparam("start"),
@@ -234,14 +234,13 @@ _DELETED_OUTCOMES = Statement(
     )
 )
 _DELETED_ATTEMPTS = Statement(
-    select(Destination.platform, Destination.account_id, Attempt.started_at, Attempt.category)
-    .select_from(Destination)
-    .join(Post, POST_JOIN)
-    .join(Attempt, ATTEMPT_JOIN)
-    .where(
-        Post.deleted_at.is_not(None),
-        Attempt.number.is_not(None),
+    select(Attempt.platform, Attempt.account_id, Attempt.started_at, Attempt.category).where(
+        Attempt.destination_id.in_(
+            select(Destination.id).join(Post, DELETED_POST_JOIN).where(Post.deleted_at.is_not(None))
+        ),
+        unindexed(Attempt.number).is_not(None),
         unindexed(Attempt.started_at) >= bindparam("start"),
         unindexed(Attempt.started_at) < bindparam("end"),
     )
 )
+"""Served by ix_post_deleted, and by the indexes of destinations by post and of attempts by destination."""

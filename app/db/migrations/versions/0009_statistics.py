@@ -25,7 +25,7 @@ _STATEMENTS = (
     " ON destination (workspace_id, post_created_at, created_at, platform, status, due_at)"
     " WHERE post_created_at IS NOT NULL",
     "CREATE INDEX ix_destination_draft"
-    " ON destination (workspace_id, platform, created_at, status) WHERE due_at IS NULL",
+    " ON destination (workspace_id, platform, created_at) WHERE round_started_at IS NULL",
     "CREATE INDEX ix_attempt_started"
     " ON attempt (workspace_id, platform, started_at, account_id, category) WHERE number IS NOT NULL",
 )
