@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, Label, and_, bindparam, func, select
 
 from app.db.core.conditions import AnyColumn, unindexed
 from app.db.core.database import Reader
@@ -19,10 +19,8 @@ from app.domain.times import FIRST_INSTANT, TimeRange
 
 async def count_posts_by_status(reader: Reader, period: TimeRange) -> Mapping[PostStatus, int]:
     """Return the number of posts created in the period, by status. Served by ix_post_status."""
-    statuses = [*PostStatus]
-    values = _period_values(period)
-    counts = (reader.count(_POSTS_WITH_STATUS, status=status, **values) for status in statuses)
-    return dict(zip(statuses, await gather(*counts), strict=True))
+    (row,) = await reader.rows(_POSTS_BY_STATUS, **_period_values(period))
+    return dict(zip(PostStatus, row, strict=True))
 
 
 async def count_destinations_by_platform(
@@ -86,15 +84,13 @@ def _in_period(instant: AnyColumn) -> tuple[ColumnElement[bool], ...]:
     return instant >= bindparam("start"), instant <= bindparam("end")
 
 
-_POSTS_WITH_STATUS = Statement(
-    select(func.count())
-    .select_from(Post)
-    .where(
-        Post.deleted_at.is_(None),
-        Post.status == bindparam("status"),
-        *_in_period(Post.created_at),
-    )
-)
+def _count_posts_with(status: PostStatus) -> Label[int]:
+    conditions = (Post.deleted_at.is_(None), Post.status == status, *_in_period(Post.created_at))
+    count = select(func.count()).select_from(Post).where(*conditions)
+    return count.scalar_subquery().label(status.value)
+
+
+_POSTS_BY_STATUS = Statement(select(*map(_count_posts_with, PostStatus)))
 _NEXT_PLATFORM = Statement(
     select(func.min(Destination.platform).label("platform")).where(
         Destination.platform > bindparam("platform")

@@ -142,7 +142,7 @@ class OutcomeStats:
 async def build_outcome_stats(
     info: Info,
     start: datetime,
-    end: datetime | None,
+    end: datetime,
     interval: BucketSize | None,
     timezone: str,
     group_by: Sequence[OutcomeGrouping],
@@ -154,7 +154,6 @@ async def build_outcome_stats(
             argument="groupBy",
         )
     zone = parse_timezone(timezone)
-    end = end or info.context.clock()
     buckets = split_period(start, end, interval, zone)
     if OutcomeGrouping.HOUR_OF_WEEK in group_by:
         spans = split_into_hours_of_week(buckets, zone)

@@ -286,9 +286,8 @@ class Query:
             datetime, argument(name="from", description="UTC start of the period, inclusive.")
         ],
         end: Annotated[
-            datetime | None,
-            argument(name="to", description="UTC end of the period, exclusive; default now."),
-        ] = None,
+            datetime, argument(name="to", description="UTC end of the period, exclusive.")
+        ],
         interval: Annotated[
             BucketSize | None,
             argument(

@@ -15,6 +15,7 @@ from app.db.repositories.outcomes import (
     read_deleted_outcomes,
     read_outcomes,
 )
+from app.domain.ids import AccountId
 from app.domain.times import TimeRange
 from tests.db.repositories.million_destinations import write_statistics
 from tests.db.repositories.test_query_plans import OWN_WORKSPACE, explain_query
@@ -33,7 +34,7 @@ EDGES = [NOW - DAY, NOW, NOW + DAY]
 WITH_ALL = OutcomeQuery(
     edges=EDGES,
     platforms=None,
-    account_ids=[1],
+    account_ids=[AccountId(1)],
     has_lateness=True,
     has_accounts=True,
     has_categories=True,
