@@ -298,34 +298,39 @@ async def add_attempt(
     failed = outcome in (Outcome.FAILED, Outcome.UNKNOWN)
     finished = outcome is not Outcome.NONE
     attempt_id = id or uuid4()
-    await _insert(
-        database,
-        Attempt(
-            workspace_id=workspace_id,
-            id=attempt_id,
-            destination_id=destination_id,
-            kind=kind,
-            number=number,
-            fence=fence,
-            attempt_key=attempt_key,
-            outcome=outcome,
-            category=category if failed else None,
-            code=code if failed else None,
-            message=message if failed else None,
-            http_status=http_status,
-            retry_after_ms=None
-            if retry_after is None
-            else retry_after // timedelta(milliseconds=1),
-            raw=raw,
-            worker=worker,
-            started_at=started_at,
-            finished_at=(finished_at or started_at + timedelta(seconds=1)) if finished else None,
-        ),
+    attempt = Attempt(
+        workspace_id=workspace_id,
+        id=attempt_id,
+        destination_id=destination_id,
+        kind=kind,
+        number=number,
+        fence=fence,
+        attempt_key=attempt_key,
+        outcome=outcome,
+        category=category if failed else None,
+        code=code if failed else None,
+        message=message if failed else None,
+        http_status=http_status,
+        retry_after_ms=None if retry_after is None else retry_after // timedelta(milliseconds=1),
+        raw=raw,
+        worker=worker,
+        started_at=started_at,
+        finished_at=(finished_at or started_at + timedelta(seconds=1)) if finished else None,
     )
+
+    async def work(session: WriteSession) -> None:
+        ((attempt.account_id, attempt.platform),) = await session.rows(
+            select(Destination.account_id, Destination.platform).where(
+                Destination.workspace_id == workspace_id, Destination.id == destination_id
+            )
+        )
+        await insert_objects(session, attempt)
+
+    await database.write(work)
     return attempt_id
 
 
-async def _insert(database: Database, row: Workspace | ApiKey | Attempt) -> None:
+async def _insert(database: Database, row: Workspace | ApiKey) -> None:
     await database.write(lambda session: insert_objects(session, row))
 
 

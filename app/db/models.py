@@ -23,6 +23,7 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     Text,
+    TextClause,
     UniqueConstraint,
     and_,
     false,
@@ -69,7 +70,9 @@ def _foreign_key(column: str, table: str) -> ForeignKeyConstraint:
     return ForeignKeyConstraint(["workspace_id", column], [f"{table}.workspace_id", f"{table}.id"])
 
 
-def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+def _partial_index(
+    name: str, *columns: str | TextClause, where: str, unique: bool = False
+) -> Index:
     """Return a partial index; its columns start with `workspace_id` unless they include it elsewhere."""
     if "workspace_id" not in columns:
         columns = ("workspace_id", *columns)
@@ -191,6 +194,14 @@ class Post(Base):
         _partial_index("uq_post_kept", "id", where=_NOT_DELETED, unique=True),
         # Totals: posts and destinations that are counted, although the post is deleted.
         _partial_index("ix_post_deleted", "id", where="deleted_at IS NOT NULL"),
+        # Calendar: posts by their scheduled time, or else by their creation.
+        _partial_index(
+            "ix_post_calendar",
+            text("coalesce(scheduled_for, created_at)"),
+            "id",
+            "status",
+            where=_NOT_DELETED,
+        ),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
@@ -266,12 +277,11 @@ class Destination(Base):
         _check("failed_at", "(status = 'failed') = (failed_at IS NOT NULL)"),
         _check("failure_group", "(status = 'failed') = (failure_group IS NOT NULL)"),
         _check("is_duplicated", "status = 'published' OR NOT is_duplicated"),
-        # Pages of destinations in each order; filters, newest first; statistics by due day. The filter of
+        # Pages of destinations in each order; filters, newest first. The filter of
         # posts by platform: that by account is served by the unique constraint.
         Index(None, "workspace_id", "account_id", "created_at", "id"),
         Index(None, "workspace_id", "created_at", "id"),
         Index(None, "workspace_id", "due_at", "id"),
-        Index(None, "workspace_id", "due_day", "platform", "status", "lateness_ms"),
         Index(None, "workspace_id", "platform", "post_id"),
         Index(None, "workspace_id", "published_at", "id"),
         Index(None, "workspace_id", "status", "created_at", "id"),
@@ -354,6 +364,31 @@ class Destination(Base):
             sqlite_where=text("is_duplicated = 1"),  # as conditions of booleans are compiled there
             postgresql_where=text("is_duplicated"),
         ),
+        # Statistics of outcomes: one range for each platform and span of time.
+        _partial_index(
+            "ix_destination_settled",
+            "platform",
+            "settled_at",
+            "outcome",
+            "attempts",
+            "lateness_ms",
+            "error_category",
+            "account_id",
+            where="settled_at IS NOT NULL",
+        ),
+        # Analytics of a period: destinations that were added to an older post.
+        _index_of_values(
+            "ix_destination_post_created",
+            "post_created_at",
+            "created_at",
+            "platform",
+            "status",
+            "due_at",
+        ),
+        # Analytics of a period: destinations of drafts, which do not count.
+        _partial_index(
+            "ix_destination_draft", "platform", "created_at", where="round_started_at IS NULL"
+        ),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
@@ -393,6 +428,8 @@ class Destination(Base):
     """Result of `domain.failure_groups.failure_group`."""
     is_duplicated: Mapped[bool] = mapped_column(server_default=false())
     """True if there is publish evidence that does not count."""
+    post_created_at: Mapped[datetime | None]
+    """Creation of the post; NULL if it is `created_at`, as it is unless the account was added later."""
 
 
 POST_JOIN = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)
@@ -427,6 +464,15 @@ class Attempt(Base):
             where="kind = 'regular' AND attempt_key IS NOT NULL",
             unique=True,
         ),
+        # Statistics of attempts that are counted.
+        _partial_index(
+            "ix_attempt_started",
+            "platform",
+            "started_at",
+            "account_id",
+            "category",
+            where="number IS NOT NULL",
+        ),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -446,6 +492,10 @@ class Attempt(Base):
     worker: Mapped[str | None]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+    account_id: Mapped[int | None]
+    """Account of the destination."""
+    platform: Mapped[str | None]
+    """Platform of the destination."""
 
 
 ATTEMPT_JOIN = and_(

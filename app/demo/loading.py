@@ -97,7 +97,8 @@ async def _store(
     await uow.save_posts([history.post for history in histories])
     attempts = {key: value for history in histories for key, value in history.attempts.items()}
     evidence = {key: value for history in histories for key, value in history.evidence.items()}
-    await insert_histories(uow.session, DEMO_WORKSPACE_ID, attempts, evidence)
+    destinations = [each for history in histories for each in history.post.destinations]
+    await insert_histories(uow.session, DEMO_WORKSPACE_ID, destinations, attempts, evidence)
     for stored in histories:
         for destination_id, reports in stored.evidence.items():
             for report in reports:

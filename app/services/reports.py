@@ -269,10 +269,12 @@ async def save_transition(
 ) -> ReportResult:
     """Save the state, attempts and evidence of a transition, and mark an account without access."""
     destination, now = locked.destination, uow.write_context.now
-    key = (uow.session, uow.write_context.workspace_id, destination.id)
-    await write_attempts(*key, transition.attempts, previous=locked.history.attempts)
+    workspace = (uow.session, uow.write_context.workspace_id)
+    await write_attempts(
+        *workspace, destination, transition.attempts, previous=locked.history.attempts
+    )
     if transition.evidence is not None:
-        await insert_evidence(*key, transition.evidence)
+        await insert_evidence(*workspace, destination.id, transition.evidence)
     post = locked.post.with_state(destination.id, transition.state, now)
     await uow.save_posts([post])
     if transition.receipt is Receipt.DUPLICATE and transition.evidence is not None:

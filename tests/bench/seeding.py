@@ -168,6 +168,7 @@ async def _insert(session: WriteSession, histories: Sequence[PostHistory]) -> No
     await insert_histories(
         session,
         WORKSPACE_ID,
+        [each for history in histories for each in history.post.destinations],
         {key: value for history in histories for key, value in history.attempts.items()},
         {key: value for history in histories for key, value in history.evidence.items()},
     )

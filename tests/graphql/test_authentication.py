@@ -93,6 +93,8 @@ QUERIES_NEEDING_READ = (
     "posts { totalCount }",
     "destinations { totalCount }",
     "analyticsSummary { end }",
+    'outcomeStats(from: "2026-04-14", to: "2026-04-15") { end }',
+    'calendar(from: "2026-04-14", to: "2026-04-15") { end }',
     "changes { endCursor }",
     'node(id: "QWNjb3VudDox") { id }',
     'nodes(ids: ["QWNjb3VudDox"]) { id }',

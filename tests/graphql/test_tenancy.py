@@ -7,6 +7,7 @@ identify rows, KNOWN_VALUES must contain examples.
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -139,9 +140,14 @@ PLAIN_VALUES: dict[str, tuple[object, ...]] = {
     "attemptKey: String": ("1",),
     "failureGroup: String": ("1-" + 32 * "0",),
     "lateBySeconds: Int": (0, 60),
+    "timezone: String": ("Europe/Berlin",),
 }
 """Values that identify no row. Like enum, Boolean and DateTime values, they are queried before and
 after the other workspace exists."""
+
+
+DAYS_FROM_NOW = {"from": -1, "to": 1}
+"""Limits of periods; other times are the current one."""
 
 
 def query_positions() -> Iterator[ArgumentPosition]:
@@ -166,7 +172,7 @@ def plain_values(name: str, type_: GraphQLInputType) -> tuple[object, ...] | Non
     if named.name == "Boolean":
         return True, False
     if named.name == "DateTime":
-        return (format_instant(NOW),)
+        return (format_instant(NOW + DAYS_FROM_NOW.get(name, 0) * timedelta(days=1)),)
     return PLAIN_VALUES.get(value_meaning(name, type_))
 
 

@@ -37,7 +37,7 @@ class any_of(FunctionElement[bool]):  # noqa: N801 - reads like SQL
     inherit_cache = True
 
     def __init__(self, column: AnyColumn, parameter: str) -> None:
-        super().__init__(column, bindparam(parameter, type_=_ValueList(column.type)))
+        super().__init__(column, bindparam(parameter, type_=ValueList(column.type)))
         self.column = column
         self.parameter = parameter
 
@@ -119,7 +119,7 @@ def escape_like(text: str) -> str:
     return re.sub(f"([{LIKE_ESCAPE}%_])", rf"{LIKE_ESCAPE}\1", text)
 
 
-class _ValueList(TypeDecorator[Sequence[Any]]):
+class ValueList(TypeDecorator[Sequence[Any]]):
     """Values of one type: an array on PostgreSQL, the text of a JSON array on SQLite."""
 
     impl = ARRAY

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Label,
     Select,
     Table,
+    TableValuedAlias,
     TextClause,
     bindparam,
     column,
@@ -111,7 +112,10 @@ def _reads_other_source(element: ExternallyTraversible) -> bool:
         return False  # its SELECT is restricted
     if isinstance(element, ColumnClause):
         return element.is_literal and element.name != "*"  # as in count(*)
-    return isinstance(element, FromClause | TextClause) and not isinstance(element, FunctionElement)
+    # A function reads nothing but its arguments, which are elements of their own.
+    return isinstance(element, FromClause | TextClause) and not isinstance(
+        element, FunctionElement | TableValuedAlias
+    )
 
 
 def _restrict_subqueries(

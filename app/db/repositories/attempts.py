@@ -1,6 +1,6 @@
 """Attempt log and publish evidence of destinations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from sqlalchemy import bindparam, select, true, update
@@ -15,6 +15,7 @@ from app.db.core.writes import insert_rows, write_rows
 from app.db.models import Attempt, Destination, PublishEvidence
 from app.domain.attempts import Attempt as DomainAttempt
 from app.domain.attempts import Evidence, Failure, Publication
+from app.domain.destinations import Destination as DomainDestination
 from app.domain.ids import DestinationId, WorkspaceId
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -35,7 +36,7 @@ async def attempts_by_destination_id(
 
 
 _ATTEMPTS_BY_DESTINATION = Statement(
-    select(*columns_except(Attempt, "fence", "attempt_key", "raw"))
+    select(*columns_except(Attempt, "fence", "attempt_key", "raw", "account_id", "platform"))
     .where(any_of(Attempt.destination_id, "destination_ids"))
     .order_by(Attempt.destination_id, *OLDEST_FIRST)
 )
@@ -47,7 +48,7 @@ async def load_attempts(reader: Reader, destination_id: DestinationId) -> list[D
     return [attempt_from_row(row) for row in rows]
 
 
-ATTEMPT_COLUMNS = columns_except(Attempt, "destination_id")
+ATTEMPT_COLUMNS = columns_except(Attempt, "destination_id", "account_id", "platform")
 _ATTEMPT_LOG = Statement(
     select(*ATTEMPT_COLUMNS)
     .where(Attempt.destination_id == bindparam("destination_id"))
@@ -77,13 +78,13 @@ _EVIDENCE = Statement(
 async def write_attempts(
     session: WriteSession,
     workspace_id: WorkspaceId,
-    destination_id: DestinationId,
+    destination: DomainDestination,
     attempts: Sequence[DomainAttempt],
     *,
     previous: Sequence[DomainAttempt],
 ) -> None:
     """Insert new attempts, and update those in `previous` that have finished since."""
-    rows = [_attempt_row(workspace_id, destination_id, attempt) for attempt in attempts]
+    rows = [_attempt_row(workspace_id, destination, attempt) for attempt in attempts]
     stored_ids = {attempt.id for attempt in previous}
     await write_rows(session, Attempt, rows, stored_ids=stored_ids)
 
@@ -101,14 +102,15 @@ async def insert_evidence(
 async def insert_histories(
     session: WriteSession,
     workspace_id: WorkspaceId,
+    destinations: Iterable[DomainDestination],
     attempts: Mapping[DestinationId, Sequence[DomainAttempt]],
     evidence: Mapping[DestinationId, Sequence[Evidence]],
 ) -> None:
     """Insert the complete attempts and evidence of new destinations, one statement per table."""
     attempt_rows = [
-        _attempt_row(workspace_id, destination_id, attempt)
-        for destination_id, destination_attempts in attempts.items()
-        for attempt in destination_attempts
+        _attempt_row(workspace_id, destination, attempt)
+        for destination in destinations
+        for attempt in attempts.get(destination.id, ())
     ]
     await insert_rows(session, Attempt, attempt_rows)
     await _insert_evidence(session, workspace_id, evidence)
@@ -153,7 +155,7 @@ def attempt_from_row(row: Record, relation: str | None = None) -> DomainAttempt:
 
 
 def _attempt_row(
-    workspace_id: WorkspaceId, destination_id: DestinationId, attempt: DomainAttempt
+    workspace_id: WorkspaceId, destination: DomainDestination, attempt: DomainAttempt
 ) -> ColumnValues:
     failure: ColumnValues = dict.fromkeys((*_FAILURE_FIELDS, "retry_after_ms"))
     if attempt.failure is not None:
@@ -164,7 +166,9 @@ def _attempt_row(
         }
     return {
         "workspace_id": workspace_id,
-        "destination_id": destination_id,
+        "destination_id": destination.id,
+        "account_id": destination.account_id,
+        "platform": destination.platform,
         **values_of(attempt, _ATTEMPT_FIELDS),
         **failure,
     }

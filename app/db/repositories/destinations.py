@@ -77,6 +77,7 @@ _COLUMNS = columns_except(
     "verifiable_at",
     "verification_token",
     "due_day",
+    "post_created_at",
 )
 
 

@@ -346,6 +346,7 @@ async def write_posts(
         for post in posts
         for destination in post.destinations
         if stored.get(destination.id) != destination
+        or previous[post.id].created_at != post.created_at
     ]
     await write_rows(session, Destination, destination_rows, stored_ids=stored)
 
@@ -373,6 +374,7 @@ def _destination_row(
         "post_id": post.id,
         **values_of(destination, _DESTINATION_FIELDS),
         **state_columns(destination.platform, destination.state),
+        "post_created_at": None if post.created_at == destination.created_at else post.created_at,
     }
 
 

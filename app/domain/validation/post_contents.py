@@ -55,12 +55,13 @@ def check_reference(reference: str | None) -> None:
 
 def check_timezone(timezone: str | None) -> None:
     """Raise InvalidTimezone unless the IANA database of every machine has the exact name."""
-    if timezone is not None and timezone not in _supported_timezones():
+    if timezone is not None and timezone not in supported_timezones():
         raise InvalidTimezone("There is no such time zone.", argument="timezone")
 
 
 @cache
-def _supported_timezones() -> set[str]:
+def supported_timezones() -> set[str]:
+    """Return the names of time zones that exist on every machine."""
     return available_timezones() - {"localtime", "Factory"}  # machine-dependent, and a placeholder
 
 

@@ -4,9 +4,10 @@ The loaders do not cache: a later mutation of the same document may change the r
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
+from math import prod
 from typing import TypeVar
 
 from strawberry.dataloader import DataLoader
@@ -47,6 +48,16 @@ class ResponseEntryLimit:
             self.error = self.error or LimitExceeded(
                 f"The lists in the response have at least {self._count} entries; at most"
                 f" {self._limit} are allowed. Request smaller pages or fewer lists."
+            )
+            raise self.error
+
+    def check_product(self, counts: Mapping[str, int]) -> None:
+        """Raise LimitExceeded if the product of the counts, by the name of what is counted, is too high."""
+        if self._limit is not None and prod(counts.values()) > self._limit:
+            factors = " × ".join(f"{count} {name}" for name, count in counts.items())
+            self.error = self.error or LimitExceeded(
+                f"The response would have {factors}; at most {self._limit} entries are allowed. Use fewer"
+                f" {' or '.join(counts)}."
             )
             raise self.error
 

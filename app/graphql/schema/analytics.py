@@ -1,13 +1,14 @@
 """Query field `analyticsSummary`: counts of posts and destinations over a period."""
 
+from asyncio import gather
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 
 import strawberry
 from strawberry import field
 
 from app.db.repositories import analytics
-from app.domain.destinations import DestinationStatus
 from app.domain.posts import PostStatus
 from app.domain.times import Period, time_range
 from app.graphql.schema.context import Info
@@ -15,7 +16,7 @@ from app.graphql.schema.context import Info
 
 @strawberry.type(description="Number of posts by status; the counts add up to the total.")
 class PostCounts:
-    total: int = field(description="Number of posts created in the period.")
+    total: int = field(description="Number of all posts.")
     draft: int = field(description="Number of posts with the status DRAFT.")
     scheduled: int = field(description="Number of posts with the status SCHEDULED.")
     publishing: int = field(description="Number of posts with the status PUBLISHING.")
@@ -51,31 +52,28 @@ async def build_summary(
 ) -> AnalyticsSummary:
     times = time_range(period, start=start, end=end, now=info.context.clock())
     reader = info.context.reader
-    post_rows = await analytics.count_posts_by_status(reader, times)
-    destination_rows = await analytics.count_destinations_by_platform(reader, times)
-
-    by_status = Counter({row.status: row.posts for row in post_rows})
-    by_platform: dict[str, Counter[DestinationStatus]] = {}
-    for row in destination_rows:
-        by_platform.setdefault(row.platform, Counter())[row.status] = row.destinations
+    by_status, by_platform = await gather(
+        analytics.count_posts_by_status(reader, times),
+        analytics.count_destinations_by_platform(reader, times),
+    )
     return AnalyticsSummary(
         period=period,
         start=times.start,
         end=times.end,
-        posts=PostCounts(
-            total=by_status.total(), **{status.value: by_status[status] for status in PostStatus}
-        ),
+        posts=build_post_counts(by_status),
         by_platform=[
             _platform_counts(name, counts) for name, counts in sorted(by_platform.items())
         ],
     )
 
 
-def _platform_counts(platform: str, counts: Counter[DestinationStatus]) -> PlatformCounts:
-    return PlatformCounts(
-        platform=platform,
-        total=counts.total(),
-        scheduled=counts[DestinationStatus.QUEUED] + counts[DestinationStatus.PUBLISHING],
-        published=counts[DestinationStatus.PUBLISHED],
-        failed=counts[DestinationStatus.FAILED],
+def build_post_counts(by_status: Mapping[PostStatus, int]) -> PostCounts:
+    return PostCounts(
+        total=sum(by_status.values()),
+        **{status.value: by_status.get(status, 0) for status in PostStatus},
     )
+
+
+def _platform_counts(platform: str, counts: Counter[str]) -> PlatformCounts:
+    scheduled = counts["total"] - counts["published"] - counts["failed"]
+    return PlatformCounts(platform=platform, scheduled=scheduled, **counts)

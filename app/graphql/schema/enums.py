@@ -17,8 +17,10 @@ from app.domain.errors import ErrorCode, concrete_errors
 from app.domain.events import EventKind
 from app.domain.ids import WorkspaceKind
 from app.domain.manual_retries import RetryRefusal
+from app.domain.outcome_statistics import OutcomeGrouping
 from app.domain.posts import PostStatus
 from app.domain.settlement import Receipt
+from app.domain.time_buckets import BucketSize
 from app.domain.times import Period
 from app.domain.verification import VerificationFinding
 
@@ -36,6 +38,13 @@ class ResultOutcome(StrEnum):
     PUBLISHED = "published"
     FAILED = "failed"
     UNKNOWN = "unknown"
+
+
+class CalendarInterval(StrEnum):
+    """Length of a bucket of the calendar: each BucketSize except WEEK."""
+
+    HOUR = "hour"
+    DAY = "day"
 
 
 class CatalogPart(StrEnum):
@@ -248,6 +257,28 @@ _register_enum(
     MONTH="The last 30 days.",
     ALL="The whole history.",
     CUSTOM="The time between the arguments `from` and `to`.",
+)
+_register_enum(
+    BucketSize,
+    "Length of a bucket on the clock of a time zone; the bucket is shorter or longer if the clock changes.",
+    name="StatsInterval",
+    HOUR="From one full hour to the next.",
+    DAY="From midnight to midnight.",
+    WEEK="From Monday 00:00 to Monday 00:00, as in ISO 8601.",
+)
+_register_enum(
+    CalendarInterval,
+    "Length of a bucket of the calendar, on the clock of a time zone.",
+    HOUR="From one full hour to the next.",
+    DAY="From midnight to midnight.",
+)
+_register_enum(
+    OutcomeGrouping,
+    "Property by which statistics of outcomes are grouped.",
+    PLATFORM="Platform of the account.",
+    ACCOUNT="Account.",
+    CATEGORY="Category of the error.",
+    HOUR_OF_WEEK="Hour since Monday 00:00 on the clock of the time zone, 0 to 167.",
 )
 _register_enum(
     Direction,

@@ -68,7 +68,7 @@ class PostFilterInput:
         return to_record(
             self,
             PostCriteria,
-            platform=_validate_search_texts("filter.platform", self.platform),
+            platform=validate_search_texts("filter.platform", self.platform),
             account_id=validate_account_ids("filter.accountId", self.account_id),
             search=_validate_search_text("filter.search", self.search),
             reference=_validate_search_text("filter.reference", self.reference),
@@ -127,9 +127,9 @@ class DestinationFilterInput:
         return to_record(
             self,
             DestinationCriteria,
-            platform=_validate_search_texts("filter.platform", self.platform),
+            platform=validate_search_texts("filter.platform", self.platform),
             account_id=validate_account_ids("filter.accountId", self.account_id),
-            error_code=_validate_search_texts("filter.errorCode", self.error_code),
+            error_code=validate_search_texts("filter.errorCode", self.error_code),
             failure_group=_validate_failure_groups("filter.failureGroup", self.failure_group),
             max_attempts=validate_not_negative("filter.maxAttempts", self.max_attempts),
             late_by_seconds=validate_not_negative("filter.lateBySeconds", self.late_by_seconds),
@@ -192,7 +192,7 @@ def _validate_search_text(name: str, value: str | None) -> str | None:
     return None if value is None else validate_text(value, name, max_length=MAX_SEARCH_LENGTH)
 
 
-def _validate_search_texts(name: str, values: Sequence[str] | None) -> Sequence[str] | None:
+def validate_search_texts(name: str, values: Sequence[str] | None) -> Sequence[str] | None:
     if values is None:
         return None
     return [validate_text(value, name, max_length=MAX_SEARCH_LENGTH) for value in values]

@@ -115,6 +115,20 @@ class Selection:
         except NotCompilable:
             return True
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Names of the fields selected in the returned object and at any depth below it."""
+        names: set[str] = set()
+        pending = [(self._object_type, self._selection_sets)]
+        while pending:
+            object_type, selection_sets = pending.pop()
+            for node, _ in self._collector.iter_fields(object_type, selection_sets):
+                names.add(node.name.value)
+                if node.selection_set is not None and node.name.value in object_type.fields:
+                    inner = get_named_type(object_type.fields[node.name.value].type)
+                    pending.append((cast("GraphQLObjectType", inner), [node.selection_set]))
+        return frozenset(names)
+
     def _find_conditions(self, name: str) -> list[tuple[Condition, ...]] | None:
         """Return the conditions of each occurrence of a field; None if they cannot be evaluated."""
         try:

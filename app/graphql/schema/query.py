@@ -9,6 +9,7 @@ import strawberry
 from strawberry import argument
 
 from app.db.repositories import accounts, destinations, posts
+from app.db.repositories.calendar import CalendarCriteria
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.domain.api_keys import Scope
 from app.domain.destinations import ErrorCategory
@@ -21,10 +22,19 @@ from app.domain.ids import (
     decode_node_id,
     validate_account_id,
 )
+from app.domain.outcome_statistics import OutcomeGrouping
+from app.domain.time_buckets import MAX_BUCKETS, MAX_HOURS_OF_WEEK_PERIOD, BucketSize
 from app.domain.times import Period
 from app.graphql.schema import connections
 from app.graphql.schema.analytics import AnalyticsSummary, build_summary
 from app.graphql.schema.board_counts import BoardCounts
+from app.graphql.schema.calendar import (
+    DEFAULT_POSTS_IN_BUCKET,
+    MAX_POSTS_IN_BUCKET,
+    Calendar,
+    CalendarFilterInput,
+    build_calendar,
+)
 from app.graphql.schema.changes import FeedPage, read_change_page
 from app.graphql.schema.connections import (
     CursorPage,
@@ -33,7 +43,7 @@ from app.graphql.schema.connections import (
     parse_page_arguments,
 )
 from app.graphql.schema.context import Context, Info
-from app.graphql.schema.enums import CatalogPart
+from app.graphql.schema.enums import CalendarInterval, CatalogPart
 from app.graphql.schema.error_catalog import (
     ErrorCatalogEntry,
     RetrySchedulePreview,
@@ -45,6 +55,12 @@ from app.graphql.schema.inputs import (
     DestinationOrder,
     PostFilterInput,
     PostOrder,
+)
+from app.graphql.schema.outcome_stats import (
+    MAX_GROUPINGS,
+    OutcomeStats,
+    OutcomeStatsFilterInput,
+    build_outcome_stats,
 )
 from app.graphql.schema.permissions import requires
 from app.graphql.schema.prefetch import read_destinations, read_post, read_posts, read_totals
@@ -79,6 +95,9 @@ Before = Annotated[str | None, argument(description="Return entries before this 
 
 ChangeTypes = Annotated[
     list[EventKind] | None, argument(description="Return changes of these types; default all.")
+]
+Timezone = Annotated[
+    str, argument(description="IANA time zone of the buckets, such as `Europe/Berlin`.")
 ]
 ChangedPostId = Annotated[
     UUID | None, argument(description="Return changes of this post and its destinations.")
@@ -272,6 +291,75 @@ class Query:
         ] = None,
     ) -> AnalyticsSummary | None:
         return await build_summary(info, period, start, end)
+
+    @strawberry.field(
+        description="Outcomes of the destinations that were settled in a period, and of the attempts that"
+        " started in it, by time and group. Deleted posts do not count, imported ones do.",
+        extensions=requires(Scope.READ),
+    )
+    async def outcome_stats(
+        self,
+        info: Info,
+        start: Annotated[
+            datetime, argument(name="from", description="UTC start of the period, inclusive.")
+        ],
+        end: Annotated[
+            datetime, argument(name="to", description="UTC end of the period, exclusive.")
+        ],
+        interval: Annotated[
+            BucketSize | None,
+            argument(
+                description=f"Length of a bucket, up to {MAX_BUCKETS:,} of them; default one bucket."
+            ),
+        ] = None,
+        timezone: Timezone = "UTC",
+        group_by: Annotated[
+            list[OutcomeGrouping] | None,
+            argument(
+                description=f"Up to {MAX_GROUPINGS} properties to group by. HOUR_OF_WEEK allows a period of"
+                f" up to {MAX_HOURS_OF_WEEK_PERIOD.days} days."
+            ),
+        ] = None,
+        filter: Annotated[
+            OutcomeStatsFilterInput | None, argument(description="Filter for the statistics.")
+        ] = None,
+    ) -> OutcomeStats | None:
+        filters = filter or OutcomeStatsFilterInput()
+        return await build_outcome_stats(
+            info, start, end, interval, timezone, group_by or (), filters
+        )
+
+    @strawberry.field(
+        description="Number of posts by status, and the first posts, of each hour or day of a period. The"
+        " time of a post is its scheduled time, or else the time of its creation.",
+        extensions=requires(Scope.READ),
+    )
+    async def calendar(
+        self,
+        info: Info,
+        start: Annotated[
+            datetime, argument(name="from", description="UTC start of the period, inclusive.")
+        ],
+        end: Annotated[
+            datetime, argument(name="to", description="UTC end of the period, exclusive.")
+        ],
+        timezone: Timezone = "UTC",
+        bucket: Annotated[
+            CalendarInterval,
+            argument(description=f"Length of a bucket, up to {MAX_BUCKETS:,} of them."),
+        ] = CalendarInterval.DAY,
+        first: Annotated[
+            int,
+            argument(
+                description=f"Number of posts to return of each bucket, 0 to {MAX_POSTS_IN_BUCKET}."
+            ),
+        ] = DEFAULT_POSTS_IN_BUCKET,
+        filter: Annotated[
+            CalendarFilterInput | None, argument(description="Filter for the posts.")
+        ] = None,
+    ) -> Calendar | None:
+        criteria = CalendarCriteria() if filter is None else filter.to_criteria()
+        return await build_calendar(info, start, end, timezone, bucket, first, criteria)
 
     @strawberry.field(
         description="Schedule of automatic retries for a category of errors on a platform.",

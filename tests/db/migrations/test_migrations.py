@@ -69,11 +69,19 @@ async def create_version_0004(database: Database) -> None:
 
 async def copy_to_version_0004(source: Database, target: Database) -> None:
     """Copy all rows to a database at version 0004."""
-    new_columns = {"failed_at", "failure_group", "is_duplicated", "person"}
     old_names = {"display_prefix": "shown_prefix"}
+    later_columns = {
+        ("attempt", "account_id"),
+        ("attempt", "platform"),
+        ("destination", "failed_at"),
+        ("destination", "failure_group"),
+        ("destination", "is_duplicated"),
+        ("destination", "post_created_at"),
+        ("event", "person"),
+    }
     async with source.snapshot() as reader, target.write_engine.begin() as writer:
         for table in Base.metadata.sorted_tables:
-            columns = [column for column in table.columns if column.name not in new_columns]
+            columns = [each for each in table.c if (table.name, each.name) not in later_columns]
             rows = [tuple(row) for row in await reader.execute(select(*columns))]
             old_columns = [
                 Column(old_names.get(column.name, column.name), column.type) for column in columns
@@ -89,7 +97,9 @@ async def sqlite_indexes(database: Database) -> dict[str, list[str]]:
     names: dict[str, list[str]] = defaultdict(list)
     async with database.read_connection() as connection:
         for table, name in await connection.execute(
-            text("SELECT tbl_name, name FROM sqlite_master WHERE sql LIKE 'CREATE %INDEX%'")
+            text(
+                "SELECT tbl_name, name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+            )
         ):
             names[table].append(name)
     return names

@@ -9,6 +9,7 @@ _STATISTICS = {
     "attempt": {
         "ix_attempt_workspace_id_destination_id_started_at_id": "1190452 1190452 2 1 1",
         "sqlite_autoindex_attempt_1": "1190452 1190452 1",
+        "ix_attempt_started": "1058783 1058783 132348 2 1 1",
         "uq_attempt_fence": "1190452 1190452 2 1",
     },
     "destination": {
@@ -30,9 +31,8 @@ _STATISTICS = {
         "ix_destination_workspace_id_account_id_created_at_id": "1000200 1000200 3334 1 1",
         "ix_destination_workspace_id_created_at_id": "1000200 1000200 3 1",
         "ix_destination_workspace_id_due_at_id": "1000200 1000200 18 1",
-        "ix_destination_workspace_id_due_day_platform_status_lateness_ms": (
-            "1000200 1000200 6759 845 423 2"
-        ),
+        "ix_destination_draft": "40170 40170 5022 3",
+        "ix_destination_settled": "827676 827676 103460 2 2 2 2 2 1",
         "ix_destination_workspace_id_platform_post_id": "1000200 1000200 125025 2",
         "ix_destination_workspace_id_published_at_id": "1000200 1000200 2 1",
         "ix_destination_workspace_id_status_created_at_id": "1000200 1000200 250050 3 1",
@@ -41,6 +41,7 @@ _STATISTICS = {
         "sqlite_autoindex_destination_2": "1000200 1000200 3 1",
     },
     "post": {
+        "ix_post_calendar": "329302 329302 2 1 1",
         "ix_post_created_at": "329302 329302 1 1",
         "ix_post_deleted": "4098 4098 1",
         "ix_post_published_at": "329302 329302 2 1",

@@ -307,6 +307,8 @@ async def test_a_failed_relation_leaves_the_other_fields(
         "account(accountId: 1) { id }",
         "accounts { id }",
         "analyticsSummary { end }",
+        'outcomeStats(from: "2026-04-14", to: "2026-04-15") { end }',
+        'calendar(from: "2026-04-14", to: "2026-04-15") { end }',
         "viewer { stats { accounts } }",
     ],
 )

@@ -90,7 +90,7 @@ async def test_page_of_posts_takes_two_statements_at_any_size(acme: Tenant, coun
         ("{ accounts { health { status activity { queuedCount } } } }", 2),
         ("{ viewer { scopes workspace { name } } errorCatalog { code } }", 0),
         ("{ viewer { stats { totalPosts postsLast30d accounts } } }", 3),
-        ("{ analyticsSummary { posts { total } byPlatform { total } } }", 2),
+        ("{ analyticsSummary { posts { total } byPlatform { total } } }", 8),
         ("{ a: account(accountId: 1) { id } b: account(accountId: 2) { id } }", 1),
     ],
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.domain.times import format_instant
 from tests.clients import Tenant
 from tests.factories import (
     NOW,
@@ -104,3 +105,56 @@ async def test_invalid_period_is_rejected(
 ) -> None:
     error = await acme.client.expect_error(SUMMARY, **arguments)
     assert error[:2] == ("VALIDATION_ERROR", field)
+
+
+async def test_destination_counts_with_its_post_although_it_was_added_later(acme: Tenant) -> None:
+    x, linkedin = [
+        await add_account(acme.database, acme.workspace, platform=platform)
+        for platform in ("x", "linkedin")
+    ]
+    created_at, due_at = NOW - 40 * DAYS, NOW + DAYS
+    for is_draft, deleted_at in ((False, None), (True, None), (False, NOW)):
+        post = await add_post(
+            acme.database,
+            acme.workspace,
+            {x: draft() if is_draft else queued(due_at)},
+            is_draft=is_draft,
+            scheduled_for=due_at,
+            created_at=created_at,
+        )
+        data = await acme.client.query(
+            "mutation ($input: UpdatePostInput!) { updatePost(input: $input)"
+            " { post { destinations { createdAt } } } }",
+            input={"postId": str(post.id), "accountIds": [x, linkedin]},
+        )
+        assert data["updatePost"]["post"]["destinations"] == [
+            {"createdAt": format_instant(created_at)},
+            {"createdAt": format_instant(NOW)},
+        ]
+        if deleted_at is not None:
+            await acme.client.query(
+                "mutation ($input: DeletePostInput!) { deletePost(input: $input) { postId } }",
+                input={"postId": str(post.id)},
+            )
+    summary = """
+    query ($from: DateTime!, $to: DateTime!) {
+      analyticsSummary(period: CUSTOM, from: $from, to: $to) {
+        posts { total }
+        byPlatform { platform total }
+      }
+    }
+    """
+    assert await acme.client.query(
+        summary, **{"from": format_instant(created_at), "to": format_instant(created_at)}
+    ) == {
+        "analyticsSummary": {
+            "posts": {"total": 2},
+            "byPlatform": [
+                {"platform": "linkedin", "total": 1},
+                {"platform": "x", "total": 1},
+            ],
+        }
+    }
+    assert await acme.client.query(
+        summary, **{"from": format_instant(NOW), "to": format_instant(NOW)}
+    ) == {"analyticsSummary": {"posts": {"total": 0}, "byPlatform": []}}

@@ -1,0 +1,246 @@
+"""Outcomes of destinations and starts of attempts by span of time, for statistics.
+
+Those of deleted posts, which are few, are read separately, to be subtracted: a check of every post would
+take several times as long.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Text, bindparam, func, literal, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.db.core.aggregates import edge_spans, json_list, json_row, parse_json_row
+from app.db.core.conditions import any_of, unindexed
+from app.db.core.database import Reader
+from app.db.core.projections import cached_statement
+from app.db.core.statements import Record, Statement
+from app.db.core.types import ColumnValues
+from app.db.models import Attempt, Destination, Post
+from app.db.repositories.analytics import DELETED_POST_JOIN
+from app.domain.destinations import ErrorCategory, Outcome
+from app.domain.ids import AccountId
+from app.domain.outcome_statistics import FailureKind, SettledDestinations, StartedAttempts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeQuery:
+    """Destinations or attempts to read, and which of their values."""
+
+    edges: Sequence[datetime]
+    """Limits of consecutive spans, in order, of `settled_at` or `started_at`."""
+    platforms: Sequence[str] | None
+    """None for all, like `account_ids`."""
+    account_ids: Sequence[AccountId] | None
+    has_lateness: bool
+    has_accounts: bool
+    has_categories: bool
+    """True to read the categories of attempts; those of destinations are always read."""
+
+    def includes(self, row: Record) -> bool:
+        return (self.platforms is None or row.platform in self.platforms) and (
+            self.account_ids is None or row.account_id in self.account_ids
+        )
+
+    @property
+    def values(self) -> ColumnValues:
+        """Parameters of all statements."""
+        accounts = {} if self.account_ids is None else {"account_ids": self.account_ids}
+        return {"edges": self.edges, **accounts}
+
+
+async def read_outcomes(reader: Reader, query: OutcomeQuery) -> AsyncIterator[SettledDestinations]:
+    """Yield the destinations of each platform and span, also those of deleted posts."""
+    statement = _select_outcomes(
+        query.has_lateness, query.has_accounts, query.account_ids is not None
+    )
+    async for platform in _iter_platforms(reader, _NEXT_SETTLED_PLATFORM, query):
+        for row in await reader.rows(statement, platform=platform, **query.values):
+            settled = _parse_outcomes(query, row.number, platform, row.outcomes)
+            if settled.attempts or settled.failures:
+                yield settled
+
+
+async def read_deleted_outcomes(
+    reader: Reader, query: OutcomeQuery
+) -> AsyncIterator[SettledDestinations]:
+    """Yield each of the same destinations whose post is deleted."""
+    start, end = query.edges[0], query.edges[-1]
+    for row in await reader.rows(_DELETED_OUTCOMES, start=start, end=end):
+        if query.includes(row):
+            is_published = row.outcome is Outcome.PUBLISHED
+            published, failed = ([row.account_id], []) if is_published else ([], [row.account_id])
+            yield SettledDestinations(
+                span=_span_number(query.edges, row.settled_at),
+                platform=row.platform,
+                attempts=[row.attempts for _ in published],
+                lateness_ms=[row.lateness_ms for _ in published],
+                accounts=published,
+                failures=[FailureKind(row.outcome, row.error_category) for _ in failed],
+                failure_accounts=failed,
+            )
+
+
+async def read_attempts(reader: Reader, query: OutcomeQuery) -> AsyncIterator[StartedAttempts]:
+    """Yield the number of counted attempts that started in each span, also those of deleted posts."""
+    has_lists = query.has_accounts or query.has_categories
+    statement = _select_attempts(has_lists, query.account_ids is not None)
+    async for platform in _iter_platforms(reader, _NEXT_STARTED_PLATFORM, query):
+        for row in await reader.rows(statement, platform=platform, **query.values):
+            if not has_lists:
+                yield StartedAttempts(row.number, platform, row.attempts)
+                continue
+            accounts, categories = (values or () for values in parse_json_row(row.attempts))
+            counts = Counter(zip(accounts, categories, strict=True))
+            for (account, category), count in counts.items():
+                yield StartedAttempts(
+                    row.number, platform, count, account, category and ErrorCategory(category)
+                )
+
+
+async def read_deleted_attempts(
+    reader: Reader, query: OutcomeQuery
+) -> AsyncIterator[StartedAttempts]:
+    """Yield each of the same attempts whose post is deleted."""
+    edges = query.edges
+    for row in await reader.rows(_DELETED_ATTEMPTS, start=edges[0], end=edges[-1]):
+        if query.includes(row):
+            number = _span_number(edges, row.started_at)
+            yield StartedAttempts(number, row.platform, 1, row.account_id, row.category)
+
+
+async def _iter_platforms(
+    reader: Reader, next_platform: Statement, query: OutcomeQuery
+) -> AsyncIterator[str]:
+    """Yield the platforms of the query that have rows, by name."""
+    platform = ""
+    while (row := await reader.first(next_platform, platform=platform)) and row.platform:
+        platform = row.platform
+        if query.platforms is None or platform in query.platforms:
+            yield platform
+
+
+def _span_number(edges: Sequence[datetime], instant: datetime) -> int:
+    return bisect_right(edges, instant) - 1
+
+
+def _parse_outcomes(
+    query: OutcomeQuery, number: int, platform: str, outcomes: str
+) -> SettledDestinations:
+    failures, attempts, *others = (values or () for values in parse_json_row(outcomes))
+    lateness = others.pop(0) if query.has_lateness else ()
+    accounts, failure_accounts = others or ((), ())
+    return SettledDestinations(
+        span=number,
+        platform=platform,
+        attempts=attempts,
+        lateness_ms=lateness,
+        accounts=accounts,
+        failures=[_FAILURE_KINDS[text] for text in failures],
+        failure_accounts=failure_accounts,
+    )
+
+
+_FAILURE_KINDS = {
+    f"{outcome}:{category}": FailureKind(outcome, category)
+    for outcome in (Outcome.FAILED, Outcome.UNKNOWN)
+    for category in ErrorCategory
+}
+"""Kinds of failures by the text that statements return."""
+
+_IS_PUBLISHED = Destination.outcome == Outcome.PUBLISHED
+_IS_FAILURE = Destination.outcome != Outcome.PUBLISHED
+_KIND = Destination.outcome.concat(literal(":", Text())).concat(Destination.error_category)
+
+
+def _select_next(
+    platform: InstrumentedAttribute[str] | InstrumentedAttribute[str | None],
+    is_indexed: ColumnElement[bool],
+) -> Statement:
+    """Select the next platform by name, or NULL: on SQLite, DISTINCT would read all rows."""
+    return Statement(
+        select(func.min(platform).label("platform")).where(
+            platform > bindparam("platform"), is_indexed
+        )
+    )
+
+
+_NEXT_SETTLED_PLATFORM = _select_next(Destination.platform, Destination.settled_at.is_not(None))
+_NEXT_STARTED_PLATFORM = _select_next(Attempt.platform, Attempt.number.is_not(None))
+
+
+@cached_statement()
+def _select_outcomes(has_lateness: bool, has_accounts: bool, by_account: bool) -> Statement:
+    """Select a JSON text for each span. Served by ix_destination_settled without a read of the table."""
+    span = edge_spans()
+    lists = [json_list(_KIND).filter(_IS_FAILURE), json_list(Destination.attempts)]
+    if has_lateness:
+        lists.append(json_list(Destination.lateness_ms))
+    if has_accounts:
+        lists.append(json_list(Destination.account_id))
+    published = [values.filter(_IS_PUBLISHED) for values in lists[1:]]
+    if has_accounts:
+        published.append(json_list(Destination.account_id).filter(_IS_FAILURE))
+    conditions = [
+        Destination.platform == bindparam("platform"),
+        Destination.settled_at >= span.c.start,
+        Destination.settled_at < span.c.stop,
+    ]
+    if by_account:
+        conditions.append(any_of(Destination.account_id, "account_ids"))
+    outcomes = select(json_row(lists[0], *published)).where(*conditions).scalar_subquery()
+    return Statement(
+        select(span.c.number, outcomes.label("outcomes")).where(span.c.stop.is_not(None))
+    )
+
+
+@cached_statement()
+def _select_attempts(has_lists: bool, by_account: bool) -> Statement:
+    """Select a number, or a JSON text, for each span. Served by ix_attempt_started alone."""
+    span = edge_spans()
+    lists = json_row(json_list(Attempt.account_id), json_list(Attempt.category))
+    conditions = [
+        Attempt.platform == bindparam("platform"),
+        Attempt.number.is_not(None),
+        Attempt.started_at >= span.c.start,
+        Attempt.started_at < span.c.stop,
+    ]
+    if by_account:
+        conditions.append(any_of(Attempt.account_id, "account_ids"))
+    attempts = select(lists if has_lists else func.count()).where(*conditions).scalar_subquery()
+    return Statement(
+        select(span.c.number, attempts.label("attempts")).where(span.c.stop.is_not(None))
+    )
+
+
+_DELETED_OUTCOMES = Statement(
+    select(
+        Destination.platform,
+        Destination.account_id,
+        Destination.settled_at,
+        Destination.outcome,
+        Destination.error_category,
+        Destination.attempts,
+        Destination.lateness_ms,
+    )
+    .join(Post, DELETED_POST_JOIN)
+    .where(
+        Post.deleted_at.is_not(None),
+        unindexed(Destination.settled_at) >= bindparam("start"),
+        unindexed(Destination.settled_at) < bindparam("end"),
+    )
+)
+_DELETED_ATTEMPTS = Statement(
+    select(Attempt.platform, Attempt.account_id, Attempt.started_at, Attempt.category).where(
+        Attempt.destination_id.in_(
+            select(Destination.id).join(Post, DELETED_POST_JOIN).where(Post.deleted_at.is_not(None))
+        ),
+        unindexed(Attempt.number).is_not(None),
+        unindexed(Attempt.started_at) >= bindparam("start"),
+        unindexed(Attempt.started_at) < bindparam("end"),
+    )
+)
+"""Served by ix_post_deleted, and by the indexes of destinations by post and of attempts by destination."""

@@ -1,0 +1,232 @@
+"""Statistics of settled destinations and their attempts, by span of time and by group.
+
+A destination counts once, by its present outcome, in the span of `settled_at`. An attempt counts in the
+span of its start. Percentiles are exact, by nearest rank: the smallest value that at least p percent of
+the values do not exceed.
+"""
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import repeat
+from typing import NamedTuple
+
+from app.domain.destinations import ErrorCategory, Outcome
+from app.domain.ids import AccountId
+from app.domain.time_buckets import TimeSpan
+
+USER_CAUSED = (ErrorCategory.AUTH, ErrorCategory.CONTENT_REJECTED)
+"""Failures that only the user can fix; all others are due to the platform or the publishing system."""
+
+
+class OutcomeGrouping(StrEnum):
+    """Property by which statistics are grouped."""
+
+    PLATFORM = "platform"
+    ACCOUNT = "account"
+    CATEGORY = "category"
+    HOUR_OF_WEEK = "hour_of_week"
+
+
+class OutcomeGroupKey(NamedTuple):
+    """Properties of a group; None for those that are not grouped by, and for no category."""
+
+    platform: str | None = None
+    account_id: AccountId | None = None
+    category: ErrorCategory | None = None
+    hour_of_week: int | None = None
+
+
+class FailureKind(NamedTuple):
+    outcome: Outcome
+    """FAILED or UNKNOWN."""
+    category: ErrorCategory
+
+
+@dataclass(slots=True, kw_only=True)
+class SettledDestinations:
+    """Destinations on one platform that were settled in one span, as parallel lists."""
+
+    span: int
+    platform: str
+    attempts: Sequence[int]
+    """Number of attempts of each published destination."""
+    lateness_ms: Sequence[int] = ()
+    """Lateness of each published destination; empty if it was not read."""
+    accounts: Sequence[AccountId] = ()
+    """Account of each published destination; empty if it was not read."""
+    failures: Sequence[FailureKind]
+    failure_accounts: Sequence[AccountId] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StartedAttempts:
+    """Number of attempts on one platform that started in one span."""
+
+    span: int
+    platform: str
+    count: int
+    account_id: AccountId | None = None
+    """None if it was not read."""
+    category: ErrorCategory | None = None
+    """Category of their failures; None also if it was not read."""
+
+
+@dataclass(slots=True)
+class OutcomeTally:
+    """Counts of one group in one bucket."""
+
+    published: int = 0
+    first_try: int = 0
+    """Published by the only attempt."""
+    saved_by_retry: int = 0
+    """Published after more than one attempt."""
+    failures: Counter[FailureKind] = field(default_factory=Counter)
+    attempts: int = 0
+    lateness_ms: list[int] = field(default_factory=list)
+    removed_lateness_ms: list[int] = field(default_factory=list)
+    """Lateness of destinations of deleted posts, which are in `lateness_ms` too."""
+
+    def count_published(
+        self, attempts: Sequence[int], lateness_ms: Iterable[int], sign: int
+    ) -> None:
+        first_try = attempts.count(1)
+        self.published += sign * len(attempts)
+        self.first_try += sign * first_try
+        self.saved_by_retry += sign * (len(attempts) - first_try - attempts.count(0))
+        (self.lateness_ms if sign > 0 else self.removed_lateness_ms).extend(lateness_ms)
+
+    def merge(self, other: "OutcomeTally") -> None:
+        self.published += other.published
+        self.first_try += other.first_try
+        self.saved_by_retry += other.saved_by_retry
+        self.failures.update(other.failures)
+        self.attempts += other.attempts
+        other.lateness_ms.sort()  # so that the merged list is sorted in a fraction of the time
+        self.lateness_ms.extend(other.lateness_ms)
+        self.removed_lateness_ms.extend(other.removed_lateness_ms)
+
+    @property
+    def is_empty(self) -> bool:
+        """True also if all that was counted was subtracted."""
+        return not (self.published or self.failures.total() or self.attempts)
+
+    @property
+    def failed(self) -> int:
+        return self._count_failures(Outcome.FAILED)
+
+    @property
+    def unknown(self) -> int:
+        return self._count_failures(Outcome.UNKNOWN)
+
+    @property
+    def user_caused(self) -> int:
+        return sum(self.failures[FailureKind(Outcome.FAILED, each)] for each in USER_CAUSED)
+
+    @property
+    def success_rate(self) -> float | None:
+        """Share of published destinations; None if none was settled. An unknown outcome is no success."""
+        settled = self.published + self.failures.total()
+        return self.published / settled if settled else None
+
+    def sorted_lateness_ms(self) -> list[int]:
+        """Return the lateness of each published destination, without those of deleted posts."""
+        self.lateness_ms.sort()
+        values = self.lateness_ms.copy() if self.removed_lateness_ms else self.lateness_ms
+        for removed in self.removed_lateness_ms:
+            index = bisect_left(values, removed)
+            if values[index : index + 1] == [removed]:
+                del values[index]
+        return values
+
+    def _count_failures(self, outcome: Outcome) -> int:
+        return sum(count for kind, count in self.failures.items() if kind.outcome is outcome)
+
+
+def percentile(sorted_values: Sequence[int], percent: int) -> int:
+    """Return the percentile by nearest rank of at least one value."""
+    rank = -(-len(sorted_values) * percent // 100)
+    return sorted_values[max(rank, 1) - 1]
+
+
+class OutcomeTable:
+    """Tallies by bucket and group."""
+
+    def __init__(
+        self,
+        spans: Sequence[TimeSpan],
+        grouping: Collection[OutcomeGrouping],
+        categories: Collection[ErrorCategory] | None,
+    ) -> None:
+        """Create an empty table; `categories` restricts it to failures of these."""
+        self._spans = spans
+        self._by_platform = OutcomeGrouping.PLATFORM in grouping
+        self._by_account = OutcomeGrouping.ACCOUNT in grouping
+        self._by_category = OutcomeGrouping.CATEGORY in grouping
+        self._categories = categories
+        self._tallies: dict[int, dict[OutcomeGroupKey, OutcomeTally]] = defaultdict(
+            lambda: defaultdict(OutcomeTally)
+        )
+        """Bucket → group → tally."""
+
+    def groups_in(self, bucket: int) -> dict[OutcomeGroupKey, OutcomeTally]:
+        """Return the groups of a bucket with at least one destination or attempt."""
+        tallies = self._tallies.get(bucket, {})
+        return {key: tally for key, tally in tallies.items() if not tally.is_empty}
+
+    def add(self, settled: SettledDestinations, *, sign: int = 1) -> None:
+        """Count destinations; with the sign -1, subtract those that are counted although deleted."""
+        if self._categories is None:
+            self._count_published(settled, sign)
+        accounts = settled.failure_accounts if self._by_account else repeat(None)
+        for (kind, account), count in Counter(zip(settled.failures, accounts)).items():  # noqa: B905
+            if self._has_category(kind.category):
+                tally = self._tally(settled.span, settled.platform, account, kind.category)
+                tally.failures[kind] += sign * count
+
+    def add_attempts(self, started: StartedAttempts, *, sign: int = 1) -> None:
+        """Count attempts, or subtract them, as `add` does."""
+        if self._has_category(started.category):
+            tally = self._tally(
+                started.span, started.platform, started.account_id, started.category
+            )
+            tally.attempts += sign * started.count
+
+    def _count_published(self, settled: SettledDestinations, sign: int) -> None:
+        span, platform = settled.span, settled.platform
+        if not self._by_account:
+            if settled.attempts:
+                tally = self._tally(span, platform, None, None)
+                tally.count_published(settled.attempts, settled.lateness_ms, sign)
+            return
+        attempts: dict[AccountId, list[int]] = defaultdict(list)
+        lateness: dict[AccountId, list[int]] = defaultdict(list)
+        for account, count in zip(settled.accounts, settled.attempts, strict=True):
+            attempts[account].append(count)
+        if settled.lateness_ms:
+            for account, value in zip(settled.accounts, settled.lateness_ms, strict=True):
+                lateness[account].append(value)
+        for account, counts in attempts.items():
+            tally = self._tally(span, platform, account, None)
+            tally.count_published(counts, lateness[account], sign)
+
+    def _has_category(self, category: ErrorCategory | None) -> bool:
+        return self._categories is None or category in self._categories
+
+    def _tally(
+        self,
+        span_number: int,
+        platform: str,
+        account: AccountId | None,
+        category: ErrorCategory | None,
+    ) -> OutcomeTally:
+        span = self._spans[span_number]
+        key = OutcomeGroupKey(
+            platform if self._by_platform else None,
+            account if self._by_account else None,
+            category if self._by_category else None,
+            span.hour_of_week,
+        )
+        return self._tallies[span.bucket][key]
