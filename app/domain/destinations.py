@@ -28,8 +28,8 @@ from app.domain.ids import AccountId, DestinationId
 OVERDUE_AFTER = timedelta(minutes=5)
 """Time that a due destination may wait for a publisher before it is overdue."""
 
-MAX_BACKLOG = 10_000
-"""Number up to which waiting destinations are counted, because counting takes time."""
+MAX_DUE, MAX_OVERDUE = 10_000, 1_000
+"""Numbers up to which destinations of all workspaces are counted, because counting takes time."""
 
 IN_FLIGHT_POLL_INTERVAL = timedelta(seconds=2)
 MAX_POLL_INTERVAL = timedelta(hours=1)
@@ -240,11 +240,12 @@ def is_overdue(
 
 
 class Backlog(NamedTuple):
-    """Destinations of all workspaces that wait for a publisher, each number up to MAX_BACKLOG."""
+    """Destinations of all workspaces that wait for a publisher."""
 
     due: int
-    """Destinations that can be claimed."""
+    """Destinations that can be claimed, up to MAX_DUE."""
     overdue: int
+    """Overdue destinations, up to MAX_OVERDUE."""
     oldest_overdue_since: datetime | None
     """Time since which the oldest overdue destination waits; None if none is overdue."""
 

@@ -23,7 +23,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from app.domain.destinations import MAX_BACKLOG, Backlog, Outcome
+from app.domain.destinations import MAX_DUE, MAX_OVERDUE, Backlog, Outcome
 from app.domain.errors import ErrorCode
 from app.domain.settlement import Transition
 
@@ -232,13 +232,13 @@ class _CurrentValuesCollector(Collector):
         overdue_since = self._backlog.oldest_overdue_since or self._now
         yield GaugeMetricFamily(
             "post_results_destinations_due",
-            f"Destinations that can be claimed now, up to {MAX_BACKLOG}.",
+            f"Destinations that can be claimed now, up to {MAX_DUE}.",
             self._backlog.due,
         )
         yield GaugeMetricFamily(
             "post_results_destinations_overdue",
             "Destinations whose due time or lease expiry passed at least five minutes ago, and that no"
-            f" publisher has claimed or reported since, up to {MAX_BACKLOG}.",
+            f" publisher has claimed or reported since, up to {MAX_OVERDUE}.",
             self._backlog.overdue,
         )
         yield GaugeMetricFamily(

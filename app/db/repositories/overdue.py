@@ -4,26 +4,26 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
-    Select,
+    FromClause,
     Subquery,
     and_,
     bindparam,
     case,
     func,
-    literal,
     or_,
     select,
-    true,
 )
+from sqlalchemy.orm import InstrumentedAttribute
 
-from app.db.core.conditions import AnyColumn, unindexed
+from app.db.core.conditions import unindexed
 from app.db.core.database import AllWorkspacesReader
 from app.db.core.projections import cached_statement
-from app.db.core.statements import Statement
+from app.db.core.statements import AnySelect, Statement
 from app.db.core.types import UtcDateTime
 from app.db.models import Destination, Workspace
-from app.domain.destinations import MAX_BACKLOG, OVERDUE_AFTER, Backlog
+from app.domain.destinations import MAX_DUE, MAX_OVERDUE, OVERDUE_AFTER, Backlog
 
 _CUTOFF = bindparam("cutoff", type_=UtcDateTime())
 
@@ -45,30 +45,40 @@ def overdue_condition(cutoff: ColumnElement[datetime]) -> ColumnElement[bool]:
     )
 
 
-async def read_backlog(reader: AllWorkspacesReader, now: datetime) -> Backlog:
-    """Read what waits for publishers in all workspaces, by three index lookups for each workspace.
+async def read_backlog(
+    reader: AllWorkspacesReader,
+    now: datetime,
+    *,
+    max_due: int = MAX_DUE,
+    max_overdue: int = MAX_OVERDUE,
+) -> Backlog:
+    """Read what waits for publishers in all workspaces, by one index lookup for each workspace.
 
-    The time is limited: while very many destinations are retried by hand, some overdue ones may be missed.
+    The rest of the time is limited. While very many destinations are retried by hand, some overdue ones may
+    be missed.
     """
+    statement = _select_backlog(is_sqlite=reader.is_sqlite)
     row = await reader.first(
-        _select_backlog(is_sqlite=reader.is_sqlite), now=now, cutoff=now - OVERDUE_AFTER
+        statement,
+        now=now,
+        cutoff=now - OVERDUE_AFTER,
+        max_due=max_due,
+        max_overdue=max_overdue,
     )
     if row is None:
         raise ValueError("an aggregate without GROUP BY always has one row")
     starts = [start for start in (row.waiting_since, row.running_since) if start is not None]
     return Backlog(
         due=row.due,
-        overdue=min(row.waiting + row.running, MAX_BACKLOG),
+        overdue=min(row.waiting + row.running, max_overdue),
         oldest_overdue_since=min(starts, default=None),
     )
 
 
-_WAITING_SINCE = case(
-    (Destination.claimable_at > Destination.round_started_at, Destination.claimable_at),
-    else_=Destination.round_started_at,
-)
-_MAX_RETRIED = 1000
-"""Manual retries of the last minutes that are skipped to find the oldest overdue destination of a workspace."""
+_MAX_OLDEST_WORKSPACES = 20
+"""Workspaces, the earliest claimable destination first, in which the oldest overdue one is searched."""
+_MAX_RECENTLY_RETRIED = 100
+"""Manual retries of the last minutes that are skipped in each of them."""
 
 
 @cached_statement()
@@ -77,8 +87,18 @@ def _select_backlog(*, is_sqlite: bool) -> Statement:
 
     Served by ix_destination_claimable and ix_destination_leased.
     """
-    due = _claimable_rows(bindparam("now", type_=UtcDateTime()), is_sqlite=is_sqlite)
-    waiting = _claimable_rows(_CUTOFF, Destination.round_started_at, is_sqlite=is_sqlite)
+    now = bindparam("now", type_=UtcDateTime())
+    workspaces = _select_earliest_claimable().cte("earliest").prefix_with("MATERIALIZED")
+    due = _claimable_rows(
+        Destination.claimable_at, workspaces, now, bindparam("max_due"), is_sqlite=is_sqlite
+    )
+    waiting = _claimable_rows(
+        Destination.round_started_at,
+        workspaces,
+        _CUTOFF,
+        bindparam("max_overdue"),
+        is_sqlite=is_sqlite,
+    )
     running = (
         select(Destination.lease_expires_at)
         .where(
@@ -86,21 +106,8 @@ def _select_backlog(*, is_sqlite: bool) -> Statement:
             Destination.started_at.is_not(None),
             Destination.lease_expires_at <= _CUTOFF,
         )
-        .limit(MAX_BACKLOG)
+        .limit(bindparam("max_overdue"))
         .subquery()
-    )
-    oldest = (
-        _of_workspace(Destination.round_started_at, _WAITING_SINCE.label("since"))
-        .where(Destination.claimable_at <= _CUTOFF)
-        .limit(_MAX_RETRIED)
-        .correlate(Workspace)
-        .subquery()
-    )
-    oldest_of_workspace = (
-        select(oldest.c.since)
-        .where(oldest.c.round_started_at <= _CUTOFF)
-        .limit(1)
-        .scalar_subquery()
     )
     return Statement(
         select(
@@ -109,45 +116,80 @@ def _select_backlog(*, is_sqlite: bool) -> Statement:
             .where(waiting.c.round_started_at <= _CUTOFF)
             .scalar_subquery()
             .label("waiting"),
-            select(func.min(oldest_of_workspace))
-            .select_from(Workspace)
-            .scalar_subquery()
-            .label("waiting_since"),
+            _select_oldest_start(workspaces).scalar_subquery().label("waiting_since"),
             func.count(running.c.lease_expires_at).label("running"),
             func.min(running.c.lease_expires_at).label("running_since"),
         )
     )
 
 
+def _select_earliest_claimable() -> AnySelect:
+    earliest = (
+        select(func.min(Destination.claimable_at))
+        .where(Destination.workspace_id == Workspace.id, Destination.claimable_at.is_not(None))
+        .correlate(Workspace)
+        .scalar_subquery()
+    )
+    return select(Workspace.id, earliest.label("claimable_at"))
+
+
 def _claimable_rows(
-    until: ColumnElement[datetime], *columns: AnyColumn, is_sqlite: bool
+    column: InstrumentedAttribute[Any],
+    workspaces: CTE,
+    until: ColumnElement[datetime],
+    limit: ColumnElement[int],
+    *,
+    is_sqlite: bool,
 ) -> Subquery:
-    """Select up to MAX_BACKLOG destinations that are claimable since `until`, workspace by workspace.
+    """Select a column of destinations that are claimable since `until`, workspace by workspace.
 
     Whatever the statistics, the planner must not read all destinations. `unindexed` prevents that on SQLite,
     LATERAL with LIMIT on PostgreSQL.
     """
     if is_sqlite:
-        of_workspace = and_(
-            Destination.workspace_id == unindexed(Workspace.id), Destination.claimable_at <= until
+        rows = select(column).where(
+            Destination.workspace_id == unindexed(workspaces.c.id),
+            Destination.claimable_at <= until,
         )
-        rows = select(literal(1), *columns).select_from(Workspace).join(Destination, of_workspace)
     else:
-        lateral = (
-            _of_workspace(literal(1), *columns)
-            .where(Destination.claimable_at <= until)
-            .limit(MAX_BACKLOG)
-            .correlate(Workspace)
-            .lateral()
+        of_workspace = _select_of_workspace(workspaces, until, column).limit(limit).lateral()
+        rows = select(of_workspace).select_from(workspaces)
+    return rows.where(workspaces.c.claimable_at <= until).limit(limit).subquery()
+
+
+def _select_oldest_start(workspaces: CTE) -> AnySelect:
+    """Select the time since which the oldest overdue claimable destination waits."""
+    oldest_workspaces = (
+        select(workspaces.c.id)
+        .where(workspaces.c.claimable_at <= _CUTOFF)
+        .order_by(workspaces.c.claimable_at)
+        .limit(_MAX_OLDEST_WORKSPACES)
+        .subquery()
+    )
+    oldest = (
+        _select_of_workspace(
+            oldest_workspaces, _CUTOFF, Destination.claimable_at, Destination.round_started_at
         )
-        rows = select(lateral).select_from(Workspace).join(lateral, true())
-    return rows.limit(MAX_BACKLOG).subquery()
+        .limit(_MAX_RECENTLY_RETRIED)
+        .subquery()
+    )
+    start = case(
+        (oldest.c.claimable_at > oldest.c.round_started_at, oldest.c.claimable_at),
+        else_=oldest.c.round_started_at,
+    )
+    first_start = (
+        select(func.min(start)).where(oldest.c.round_started_at <= _CUTOFF).scalar_subquery()
+    )
+    return select(func.min(first_start)).select_from(oldest_workspaces)
 
 
-def _of_workspace(*columns: Any) -> Select[Any]:
-    """Select destinations of the outer query's workspace, the earliest claimable first."""
+def _select_of_workspace(
+    workspaces: FromClause, until: ColumnElement[datetime], *columns: InstrumentedAttribute[Any]
+) -> AnySelect:
+    """Select columns of claimable destinations of the outer query's workspace, the earliest first."""
     return (
         select(*columns)
-        .where(Destination.workspace_id == Workspace.id)
+        .where(Destination.workspace_id == workspaces.c.id, Destination.claimable_at <= until)
         .order_by(Destination.claimable_at)
+        .correlate(workspaces)
     )
