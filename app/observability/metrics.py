@@ -127,10 +127,8 @@ class Metrics:
             " each read.",
             buckets=_FEED_LAG_BUCKETS,
         )
-        for platform in adapter_platforms:  # a rate needs the zero before the first attempt
-            for outcome in _ATTEMPT_OUTCOMES:
-                self._attempts.labels(platform, outcome)
-            self._duplicates.labels(platform)
+        for platform in adapter_platforms:
+            self._create_platform_series(platform)
         if not self.shared_directory:
             ProcessCollector(registry=self.registry)
             PlatformCollector(registry=self.registry)
@@ -173,6 +171,7 @@ class Metrics:
     def transition_committed(self, platform: str, transition: Transition) -> None:
         """Count the attempts that a transition of a destination has ended, and its publication."""
         label = self._platforms.label(platform)
+        self._create_platform_series(label)
         for attempt in transition.attempts:
             if attempt.number is not None and attempt.outcome in _ATTEMPT_OUTCOMES:
                 self._attempts.labels(label, attempt.outcome).inc()
@@ -182,6 +181,12 @@ class Metrics:
             self._duplicates.labels(label).inc()
         elif transition.state.lateness_ms is not None:
             self._lateness.labels(label).observe(max(transition.state.lateness_ms, 0) / 1000)
+
+    def _create_platform_series(self, label: str) -> None:
+        """Create the counters of a platform at the start of its first attempt: a rate needs a zero before."""
+        for outcome in _ATTEMPT_OUTCOMES:
+            self._attempts.labels(label, outcome)
+        self._duplicates.labels(label)
 
     def changes_read(self, lag: timedelta) -> None:
         """Record the time since the oldest change that a process has read for its subscriptions."""

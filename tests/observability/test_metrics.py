@@ -1,22 +1,28 @@
 """Metrics of one app, and of several processes together."""
 
+import asyncio
 import os
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.domain.destinations import Backlog
+from app.domain.attempts import Attempt, AttemptKind, Evidence
+from app.domain.destinations import Backlog, Outcome
+from app.domain.settlement import Transition
 from app.observability.metrics import (
     METRICS_CONTENT_TYPE,
     Metrics,
     RequestLabels,
     render_metrics,
 )
-from tests.factories import NOW
+from app.platforms import ADAPTER_PLATFORMS, make_adapters
+from tests.domain.attempt_histories import PUBLICATION
+from tests.factories import NOW, published
 
 WORKER_SCRIPT = """
 import os, sys
@@ -156,3 +162,75 @@ def test_every_process_renders_sum_of_all(tmp_path: Path) -> None:
     names = {name for name, _ in values}
     assert "python_info" in names
     assert "process_resident_memory_bytes" not in names
+
+
+# Platforms.
+
+PLATFORM_SCRIPT = """
+import sys
+from datetime import UTC, datetime
+from app.observability.metrics import Metrics, render_metrics
+from tests.observability.test_metrics import ENDED
+metrics = Metrics(["sandbox"])
+for number in range(int(sys.argv[1]), int(sys.argv[2])):
+    metrics.transition_committed(f"platform-{number}", ENDED)
+page = render_metrics(metrics, is_ready=True, backlog=None, now=datetime.now(UTC))
+sys.stdout.buffer.write(page)
+"""
+
+ENDED = Transition(
+    state=published(),
+    attempts=(
+        Attempt(
+            id=UUID(int=1),
+            kind=AttemptKind.REGULAR,
+            number=1,
+            fence=1,
+            started_at=NOW,
+            outcome=Outcome.PUBLISHED,
+        ),
+    ),
+    evidence=Evidence(fence=1, counted=True, publication=PUBLICATION, reported_at=NOW),
+)
+"""A first attempt that has published."""
+
+
+def published_counts(page: bytes) -> dict[str, float]:
+    """Published attempts by the label of the platform."""
+    counts = {}
+    for (name, label_set), value in samples(page).items():
+        labels = dict(label_set)
+        if name == "post_results_attempts_total" and labels["outcome"] == "published":
+            counts[labels["platform"]] = value
+    return counts
+
+
+def test_first_twenty_platforms_and_those_with_an_adapter_have_labels() -> None:
+    metrics = Metrics(["sandbox"])
+    assert published_counts(render(metrics)) == {"sandbox": 0}
+    for _ in range(2):
+        for number in range(30):
+            metrics.transition_committed(f"platform-{number}", ENDED)
+        metrics.transition_committed("sandbox", ENDED)
+
+    own = {f"platform-{number}": 2 for number in range(20)}
+    assert published_counts(render(metrics)) == {"sandbox": 2, **own, "other": 20}
+
+
+def test_processes_share_the_labels_of_platforms(tmp_path: Path) -> None:
+    def run(first: int, end: int) -> dict[str, float]:
+        environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", PLATFORM_SCRIPT, str(first), str(end)]
+        process = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
+        return published_counts(process.stdout)
+
+    def once(first: int, end: int) -> dict[str, float]:
+        return {f"platform-{number}": 1 for number in range(first, end)}
+
+    assert run(0, 12) == {"sandbox": 0, **once(0, 12)}
+    assert run(8, 30) == {"sandbox": 0, **once(0, 20), **dict.fromkeys(once(8, 12), 2), "other": 10}
+
+
+def test_labels_are_those_of_all_adapters() -> None:
+    adapters = make_adapters(sandbox_file=None, now=lambda: NOW, sleep=asyncio.sleep)
+    assert set(ADAPTER_PLATFORMS) == adapters.keys()

@@ -43,7 +43,7 @@ def metrics(database: Database) -> Iterator[Metrics]:
 
 
 def counts(metrics: Metrics) -> dict[str, float]:
-    """Attempts by platform and outcome, duplicates by platform, and publications by platform."""
+    """Attempts by platform and outcome, duplicates and publications by platform, without zeros."""
     names = {
         "post_results_attempts_total": "{platform} {outcome}",
         "post_results_duplicate_publications_total": "{platform} duplicate",
@@ -53,7 +53,7 @@ def counts(metrics: Metrics) -> dict[str, float]:
         names[sample.name].format(**sample.labels): sample.value
         for family in metrics.registry.collect()
         for sample in family.samples
-        if sample.name in names
+        if sample.name in names and sample.value
     }
 
 
@@ -73,6 +73,8 @@ async def test_reports_are_counted_once_by_platform_and_outcome(
 ) -> None:
     first, second, third = await add_started(database, "x", "mastodon", "bluesky")
     assert counts(metrics) == {}
+    unknown = {"platform": "bluesky", "outcome": "unknown"}
+    assert metrics.registry.get_sample_value("post_results_attempts_total", unknown) == 0
     for _ in range(2):
         await report_published(database, first.lease)
     await report_failed(database, second.lease)
