@@ -1,7 +1,7 @@
 """Prometheus metrics of the service. Every label has few, known values."""
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -68,7 +68,7 @@ class Metrics:
         """Create the metrics; the platforms with an adapter always have a label of their own."""
         self.registry = CollectorRegistry()
         self.shared_directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        self._platforms = _PlatformLabels(adapter_platforms, self.shared_directory)
+        self._platform_labels = _PlatformLabels(adapter_platforms, self.shared_directory)
         counter = partial(Counter, registry=self.registry)
         histogram = partial(Histogram, registry=self.registry)
         gauge = partial(Gauge, multiprocess_mode="livesum", registry=self.registry)
@@ -170,8 +170,10 @@ class Metrics:
 
     def transition_committed(self, platform: str, transition: Transition) -> None:
         """Count the attempts that a transition of a destination has ended, and its publication."""
-        label = self._platforms.label(platform)
-        self._create_platform_series(label)
+        is_new = platform not in self._platform_labels
+        label = self._platform_labels[platform]
+        if is_new:
+            self._create_platform_series(label)
         for attempt in transition.attempts:
             if attempt.number is not None and attempt.outcome in _ATTEMPT_OUTCOMES:
                 self._attempts.labels(label, attempt.outcome).inc()
@@ -253,31 +255,27 @@ class _CurrentValuesCollector(Collector):
         )
 
 
-class _PlatformLabels:
-    """Labels of platforms: a limited number, because clients choose the names of platforms."""
+class _PlatformLabels(dict[str, str]):
+    """Labels by platform: the platform itself for a limited number, because clients choose the names."""
 
-    def __init__(self, adapter_platforms: Collection[str], shared_directory: str | None) -> None:
-        self._adapter_platforms = adapter_platforms
+    def __init__(self, adapter_platforms: Iterable[str], shared_directory: str | None) -> None:
+        super().__init__((platform, platform) for platform in adapter_platforms)
+        self._max_labels = len(self) + _MAX_OTHER_PLATFORMS
         self._shared_directory = shared_directory
-        self._others: set[str] = set()
 
-    def label(self, platform: str) -> str:
-        """Return the platform if it has an adapter or is one of the first others, else `other`."""
-        if platform in self._adapter_platforms or platform in self._others:
-            return platform
-        if len(self._others) < _MAX_OTHER_PLATFORMS:
-            self._others |= self._labels_of_all_processes()
-            if len(self._others) < _MAX_OTHER_PLATFORMS:
-                self._others.add(platform)
-        return platform if platform in self._others else _OTHER
+    def __missing__(self, platform: str) -> str:
+        """Return the platform if it is one of the first, else `other`."""
+        for label in (*self._labels_of_all_processes(), platform):
+            if len(self) < self._max_labels:
+                self[label] = label
+        return self.get(platform, _OTHER)
 
     def _labels_of_all_processes(self) -> set[str]:
-        if self._shared_directory is None:
+        if self._shared_directory is None or len(self) == self._max_labels:
             return set()
         families = MultiProcessCollector(None, self._shared_directory).collect()  # type: ignore[no-untyped-call]
         labels = (sample.labels for family in families for sample in family.samples)
-        used = {label["platform"] for label in labels if "platform" in label}
-        return used.difference(self._adapter_platforms, [_OTHER])
+        return {label["platform"] for label in labels if "platform" in label} - {_OTHER}
 
 
 def _render_process_metrics(metrics: Metrics) -> bytes:
