@@ -1,6 +1,7 @@
 """Prometheus metrics of the service. Every label has few, known values."""
 
 import os
+import struct
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -273,7 +274,10 @@ class _PlatformLabels(dict[str, str]):
     def _labels_of_all_processes(self) -> set[str]:
         if self._shared_directory is None or len(self) == self._max_labels:
             return set()
-        families = MultiProcessCollector(None, self._shared_directory).collect()  # type: ignore[no-untyped-call]
+        try:
+            families = MultiProcessCollector(None, self._shared_directory).collect()  # type: ignore[no-untyped-call]
+        except (OSError, ValueError, struct.error):  # another process is creating its file
+            return set()
         labels = (sample.labels for family in families for sample in family.samples)
         return {label["platform"] for label in labels if "platform" in label} - {_OTHER}
 

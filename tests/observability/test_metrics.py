@@ -231,6 +231,18 @@ def test_processes_share_the_labels_of_platforms(tmp_path: Path) -> None:
     assert run(8, 30) == {"sandbox": 0, **once(0, 20), **dict.fromkeys(once(8, 12), 2), "other": 10}
 
 
+def test_unfinished_file_of_another_process_fails_no_transition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    metrics = Metrics()
+    (tmp_path / "counter_1.db").touch()
+    metrics.transition_committed("x", ENDED)
+
+    monkeypatch.setattr(metrics, "shared_directory", None)
+    assert published_counts(render(metrics)) == {"x": 1}
+
+
 def test_labels_are_those_of_all_adapters() -> None:
     adapters = make_adapters(sandbox_file=None, now=lambda: NOW, sleep=asyncio.sleep)
     assert set(ADAPTER_PLATFORMS) == adapters.keys()

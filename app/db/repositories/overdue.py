@@ -58,15 +58,13 @@ async def read_backlog(
     be missed.
     """
     statement = _select_backlog(is_sqlite=reader.is_sqlite)
-    row = await reader.first(
+    (row,) = await reader.rows(
         statement,
         now=now,
         cutoff=now - OVERDUE_AFTER,
         max_due=max_due,
         max_overdue=max_overdue,
     )
-    if row is None:
-        raise ValueError("an aggregate without GROUP BY always has one row")
     starts = [start for start in (row.waiting_since, row.running_since) if start is not None]
     return Backlog(
         due=row.due,
