@@ -42,6 +42,7 @@ from app.maintenance import run_maintenance
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
 from app.observability.request_recorder import RequestRecorder
+from app.platforms import ADAPTER_PLATFORMS
 from app.rest.endpoints import rest_routes
 from app.rest.envelope import error_response
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder
@@ -127,7 +128,7 @@ def create_app(
     own_database = None
     if database is None:
         database = own_database = open_database(settings)
-    metrics = Metrics()
+    metrics = Metrics(ADAPTER_PLATFORMS)
     graphql_service = _build_graphql_service(
         settings, database, clock, metrics, api_key_cache_ttl, connection_timeouts
     )
@@ -159,6 +160,7 @@ def create_app(
                 metrics,
                 recorder.flush,
                 clock,
+                monotonic=time.monotonic,
                 is_draining=app_state.drain_event.is_set,
             ),
         ],
@@ -188,6 +190,7 @@ def create_app(
             settings=settings,
             graphql_service=graphql_service,
             recorder=recorder,
+            metrics=metrics,
             clock=clock,
             expiration_interval=expiration_interval,
             cleanup_limit=cleanup_limit,
@@ -241,7 +244,10 @@ def _build_graphql_service(
             new_id=uuid4,
             random=random.random,
             retry_policies=load_retry_policies(settings.retry_policy_file),
-            change_feed=ChangeFeed(database),
+            change_feed=ChangeFeed(
+                database,
+                on_read=lambda events: metrics.changes_read(clock() - events[0].happened_at),
+            ),
             board_counter=BoardCounter(database, clock, time.monotonic),
             rate_limits=RateLimits(
                 requests=settings.rate_limit,
@@ -304,6 +310,7 @@ async def _lifespan(
     settings: Settings,
     graphql_service: GraphQLService,
     recorder: RequestRecorder,
+    metrics: Metrics,
     clock: Clock,
     expiration_interval: timedelta,
     cleanup_limit: timedelta | None,
@@ -311,7 +318,11 @@ async def _lifespan(
     """Run background tasks from before the first request until after the last one."""
     app_state, database = graphql_service.app_state, graphql_service.app_state.database
     # The recorder is closed last, because requests that the shutdown cancels are logged too.
-    with limited_cleanup(cleanup_limit) as begin_cleanup, closing(recorder):
+    with (
+        limited_cleanup(cleanup_limit) as begin_cleanup,
+        closing(recorder),
+        database.on_transition(metrics.transition_committed),
+    ):
         async with owned_database or nullcontext():
             await check_schema_version(database)
             app_state.signing_key = await _load_signing_key(settings, database)

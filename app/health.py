@@ -5,11 +5,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
+from cachetools import TTLCache
 from starlette.responses import JSONResponse, Response
 
 from app.db.core.database import Database
 from app.db.core.failures import describe_failure, is_storage_failure
-from app.db.repositories.overdue import count_overdue
+from app.db.repositories.overdue import read_backlog
+from app.domain.destinations import Backlog
 from app.domain.errors import ServiceUnavailable
 from app.domain.times import Clock
 from app.http.paths import LIVENESS_PATH, METRICS_PATH, READINESS_PATH
@@ -27,6 +29,9 @@ _DRAINING = "The server is shutting down."
 _METRICS_QUERY_TIMEOUT = timedelta(seconds=3)
 """Longest wait for the database during a scrape; Prometheus itself waits about 10 s."""
 
+_BACKLOG_TTL = timedelta(seconds=10)
+"""Time for which a process serves the backlog that it has read, however often it is scraped."""
+
 logger = structlog.stdlib.get_logger(__name__)
 
 
@@ -36,6 +41,7 @@ def probe_routes(
     flush_metrics: Callable[[], None],
     clock: Clock,
     *,
+    monotonic: Callable[[], float],
     is_draining: Callable[[], bool],
 ) -> list[Route]:
     """Create the routes of liveness, readiness and metrics; `flush_metrics` counts all finished requests.
@@ -46,21 +52,34 @@ def probe_routes(
     async def livez(_request: HttpRequest) -> Response:
         return JSONResponse({"status": "alive"})
 
-    async def readyz(_request: HttpRequest) -> Response:
+    backlogs: TTLCache[None, Backlog] = TTLCache(1, _BACKLOG_TTL.total_seconds(), monotonic)
+
+    async def unready_reason() -> str | None:
         if is_draining():
-            return _unavailable(_DRAINING)
+            return _DRAINING
         try:
             async with asyncio.timeout(_READINESS_TIMEOUT.total_seconds()):
                 await database.ping()
         except (ServiceUnavailable, TimeoutError) as error:
-            return _unavailable(_reason(error))
-        return JSONResponse({"status": "ready"})
+            return _reason(error)
+        return None
+
+    async def readyz(_request: HttpRequest) -> Response:
+        reason = await unready_reason()
+        return JSONResponse({"status": "ready"}) if reason is None else _unavailable(reason)
+
+    async def current_backlog() -> Backlog | None:
+        backlog = backlogs.get(None)
+        if backlog is None:
+            backlog = await _read_backlog(database, clock())
+            if backlog is not None:
+                backlogs[None] = backlog
+        return backlog
 
     async def metrics_page(_request: HttpRequest) -> Response:
         flush_metrics()
-        page = render_metrics(
-            metrics, overdue_count=await _count_overdue_destinations(database, clock())
-        )
+        reason, backlog = await asyncio.gather(unready_reason(), current_backlog())
+        page = render_metrics(metrics, is_ready=reason is None, backlog=backlog, now=clock())
         return Response(page, headers={"Content-Type": METRICS_CONTENT_TYPE})
 
     return [
@@ -83,11 +102,11 @@ def _unavailable(reason: str) -> Response:
     return JSONResponse({"status": "unavailable", "reason": reason}, 503)
 
 
-async def _count_overdue_destinations(database: Database, now: datetime) -> int | None:
-    """Count overdue destinations; return None if the database fails or is slow: other metrics matter too."""
+async def _read_backlog(database: Database, now: datetime) -> Backlog | None:
+    """Read the backlog; return None if the database fails or is slow: other metrics matter too."""
     try:
         async with asyncio.timeout(_METRICS_QUERY_TIMEOUT.total_seconds()):
-            return await count_overdue(database.all_workspaces, now)
+            return await read_backlog(database.all_workspaces, now)
     except Exception:
-        logger.warning("overdue destinations not counted", exc_info=True)
+        logger.warning("backlog not read", exc_info=True)
         return None

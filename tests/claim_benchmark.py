@@ -1,7 +1,8 @@
 """Measures claims on both engines: `python -m tests.claim_benchmark`.
 
 Each destination must be claimed once. A workspace with a long queue must not delay another one. The cost of
-a claim, a start and a report must not depend on the length of the queue. Exits with 1 otherwise.
+a claim, a start and a report must not depend on the length of the queue. The backlog of a long queue must be
+read quickly, as for a scrape of the metrics. Exits with 1 otherwise.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from app.db import models
 from app.db.core.database import Database
 from app.db.core.write_session import WriteSession
 from app.db.migrations import migrate
+from app.db.repositories.overdue import read_backlog
 from app.domain.ids import AccountId, WorkspaceId
 from app.services.claims import Claim
 from tests import postgres
@@ -34,6 +36,7 @@ DUE_AT = datetime.now(UTC) - timedelta(hours=1)
 MAX_WAIT = timedelta(seconds=2)
 """Limit of the 99th percentile of the time until a post of another workspace is claimed."""
 MAX_COST_RATIO = 1.5
+MAX_BACKLOG_DURATION = timedelta(milliseconds=50)
 
 
 def now() -> datetime:
@@ -209,6 +212,18 @@ async def compare_costs(few: Database, many: Database, sizes: tuple[int, int], r
     return high / low <= MAX_COST_RATIO
 
 
+async def measure_backlog(database: Database) -> bool:
+    """Measure the read of the backlog, without the first one, which also compiles the statement."""
+    durations = []
+    for _ in range(11):
+        started = time.perf_counter()
+        backlog = await read_backlog(database.all_workspaces, now())
+        durations.append(time.perf_counter() - started)
+    median = statistics.median(durations[1:])
+    click.echo(f"  backlog: {backlog.due} due counted in {_format_ms(median)}")
+    return median <= MAX_BACKLOG_DURATION.total_seconds()
+
+
 def _format_ms(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms"
 
@@ -243,6 +258,7 @@ def main(due: int, many: int, claimers: int, processes: int, samples: int) -> No
     async def compare(first: str, second: str) -> None:
         async with open_migrated_database(first) as few, open_migrated_database(second) as full:
             passed.append(await measure_other_workspace_wait(full, many, claimers, samples))
+            passed.append(await measure_backlog(full))
             passed.append(await compare_costs(few, full, (1000, many), rounds=10))
 
     with databases_of_both_engines() as engines:

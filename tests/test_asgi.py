@@ -21,6 +21,9 @@ from app.db.core.statements import AnySelect, CompiledStatement, Record
 from app.db.core.tenancy import WorkspaceIdOrParam
 from app.db.migrations import SchemaMismatch, migrate
 from app.domain.errors import ServiceUnavailable
+from app.health import probe_routes
+from app.http.paths import METRICS_PATH
+from app.observability.metrics import Metrics
 from app.settings import read_settings
 from tests import postgres
 from tests.clients import (
@@ -240,16 +243,23 @@ async def test_metrics_count_requests_and_operations(database: Database) -> None
     assert "process_resident_memory_bytes" in response.text
 
 
-async def overdue_metrics(client: Client) -> str | None:
-    """Value of the gauge of overdue destinations; None if it is missing."""
+async def current_values(client: Client) -> dict[str, float]:
+    """Readiness and backlog as in the metrics."""
     response = await client.get("/metrics")
     assert response.status_code == 200
-    match = re.search(r"^post_results_destinations_overdue (.*)$", response.text, re.MULTILINE)
-    return match and match[1]
+    names = "ready|destinations_due|destinations_overdue|oldest_overdue_age_seconds"
+    values = re.findall(rf"^post_results_({names}) (.*)$", response.text, re.MULTILINE)
+    return {name: float(value) for name, value in values}
 
 
-async def test_metrics_count_overdue_destinations_of_all_workspaces(database: Database) -> None:
+async def test_metrics_show_backlog_of_all_workspaces(database: Database) -> None:
     overdue, recent = NOW - timedelta(minutes=5), NOW - timedelta(minutes=4)
+    backlog = {
+        "ready": 1,
+        "destinations_due": 6,
+        "destinations_overdue": 4,
+        "oldest_overdue_age_seconds": 300,
+    }
     for _ in range(2):
         workspace = await add_workspace(database)
         accounts = [await add_account(database, workspace) for _ in range(5)]
@@ -262,22 +272,49 @@ async def test_metrics_count_overdue_destinations_of_all_workspaces(database: Da
         )
         await add_post(database, workspace, dict(zip(accounts, states, strict=True)))
     async with app_client(database) as client:
-        assert await overdue_metrics(client) == "4.0"
+        assert await current_values(client) == backlog
+
+
+async def test_backlog_is_read_again_after_ten_seconds(database: Database) -> None:
+    seconds = 0.0
+    routes = probe_routes(
+        database,
+        Metrics(),
+        lambda: None,
+        lambda: NOW,
+        monotonic=lambda: seconds,
+        is_draining=lambda: True,
+    )
+    (show,) = [route.handlers["GET"] for route in routes if route.path == METRICS_PATH]
+    workspace = await add_workspace(database)
+    due: list[bytes] = []
+    for seconds in (0, 9.9, 10):  # noqa: B007 - read by `monotonic`
+        page = (await show(asgi.make_request())).body
+        assert b"\npost_results_ready 0.0\n" in page
+        due += re.findall(rb"^post_results_destinations_due (.*)$", page, re.MULTILINE)
+        account = await add_account(database, workspace)
+        await add_post(database, workspace, {account: queued()})
+    assert due == [b"0.0", b"0.0", b"2.0"]
 
 
 async def test_metrics_work_without_database(database_url: str) -> None:
     driver = InterceptingDriver()
     database = Database(database_url, wrap_driver=driver)
     async with database, app_client(database) as client:
-        assert await overdue_metrics(client) == "0.0"
         await wait_for_startup_reads(database)
         driver.before_statement = fail_as_unavailable
         with structlog.testing.capture_logs() as logs:
-            assert await overdue_metrics(client) is None
+            assert await current_values(client) == {"ready": 0}
         assert [log["event"] for log in logs if log["log_level"] == "warning"] == [
-            "overdue destinations not counted"
+            "backlog not read"
         ]
         driver.before_statement = do_nothing
+        assert await current_values(client) == {
+            "ready": 1,
+            "destinations_due": 0,
+            "destinations_overdue": 0,
+            "oldest_overdue_age_seconds": 0,
+        }
 
 
 @pytest.mark.parametrize("prefix", ["", "/post-results"])

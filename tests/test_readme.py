@@ -34,7 +34,20 @@ from tests.servers import ServerProcess
 ADDRESS = "http://127.0.0.1:8000"
 TOKEN = read_settings({}).demo_key()
 LANGUAGES = {
-    *("console", "graphql", "ini", "js", "json", "jsonl", "python", "sql", "text", "toml", "ts")
+    *(
+        "console",
+        "graphql",
+        "ini",
+        "js",
+        "json",
+        "jsonl",
+        "python",
+        "sql",
+        "text",
+        "toml",
+        "ts",
+        "yaml",
+    )
 }
 MAX_README_LINES = 300
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -246,6 +247,52 @@ def test_unusable_sandbox_file_is_refused_with_worker_only(
     assert error == (
         f"post-results: SANDBOX_FILE: {file} cannot be read and written: No such file or directory.\n"
     )
+
+
+def test_attempts_of_several_processes_are_counted_once(start_server: ServerStarter) -> None:
+    server = start_server.ready("--demo", start=spawn, WORKERS="2", RATE_LIMIT="off")
+
+    def execute(document: str, **variables: object) -> dict[str, Any]:
+        # A new connection each time, so that both processes get requests.
+        response = httpx.post(
+            f"{server.url}/graphql",
+            json={"query": document, "variables": {"input": variables}},
+            headers={"Authorization": f"Bearer {DEMO_KEY}"},
+            timeout=TIMEOUT_SECONDS,
+        )
+        assert "errors" not in response.json(), response.text
+        data: dict[str, Any] = response.json()["data"]
+        return data
+
+    accounts = server.get("/v1/accounts", DEMO_KEY).json()["data"]["accounts"]
+    account = next(item for item in accounts if item["platform"] == "instagram")["id"]
+
+    def publish_twice(number: int) -> list[str]:
+        create = (
+            "mutation ($input: CreatePostInput!) { createPost(input: $input) { post { postId } } }"
+        )
+        created = execute(create, content="Sale", accountIds=[account])
+        record = "mutation ($input: RecordResultInput!) { recordResult(input: $input) { receipt } }"
+        result = {
+            "postId": created["createPost"]["post"]["postId"],
+            "accountId": account,
+            "attemptKey": f"job-{number}",
+            "outcome": "PUBLISHED",
+            "platformPostId": "1",
+        }
+        return [execute(record, **result)["recordResult"]["receipt"] for _ in range(2)]
+
+    with ThreadPoolExecutor(8) as executor:
+        receipts = list(executor.map(publish_twice, range(20)))
+    page = server.get("/metrics").text
+    server.stop()
+
+    assert receipts == [["RECORDED", "REPEATED"]] * 20
+    for counted in (
+        'attempts_total{outcome="published",platform="instagram"}',
+        'publication_lateness_seconds_count{platform="instagram"}',
+    ):
+        assert f"\npost_results_{counted} 20.0\n" in page
 
 
 def test_several_processes_share_metrics(start_server: ServerStarter) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -250,6 +251,7 @@ def test_demo_with_a_worker_publishes_new_posts_at_each_start(
         with run_server(tmp_path, environment, *options, start=start_process) as server:
             lines = server.wait_until_ready()
             _wait_until_published(server, starts)
+            _wait_until_counted(server)
             accounts = _get_data(server, "/v1/accounts")["accounts"]
         assert lines[5] == "  worker   publishes to sandbox, 8 at a time"
         names = [
@@ -263,6 +265,18 @@ def _wait_until_published(server: ServerProcess, count: int) -> None:
     """Wait until this number of posts is published on the sandbox."""
     ends_at = time.monotonic() + TIMEOUT_SECONDS
     while _get_data(server, "/v1/posts?platform=sandbox&status=published")["total"] < count:
+        assert time.monotonic() < ends_at
+        time.sleep(0.1)
+
+
+def _wait_until_counted(server: ServerProcess) -> None:
+    """Wait until the metrics count an attempt of the worker that has published."""
+    counted = re.compile(
+        r'^post_results_attempts_total\{outcome="published",platform="sandbox"\} [1-9]',
+        re.MULTILINE,
+    )
+    ends_at = time.monotonic() + TIMEOUT_SECONDS
+    while not counted.search(server.get("/metrics").text):
         assert time.monotonic() < ends_at
         time.sleep(0.1)
 

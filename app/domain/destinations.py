@@ -20,13 +20,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Self
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from app.domain.ids import AccountId, DestinationId
 
 OVERDUE_AFTER = timedelta(minutes=5)
 """Time that a due destination may wait for a publisher before it is overdue."""
+
+MAX_DUE, MAX_OVERDUE = 10_000, 1_000
+"""Numbers up to which destinations of all workspaces are counted, because counting takes time."""
 
 IN_FLIGHT_POLL_INTERVAL = timedelta(seconds=2)
 MAX_POLL_INTERVAL = timedelta(hours=1)
@@ -245,6 +248,17 @@ def is_overdue(
     if claimable_at is not None:
         return round_started_at is not None and max(claimable_at, round_started_at) <= limit
     return started_at is not None and lease_expires_at is not None and lease_expires_at <= limit
+
+
+class Backlog(NamedTuple):
+    """Destinations of all workspaces that wait for a publisher."""
+
+    due: int
+    """Destinations that can be claimed, up to MAX_DUE."""
+    overdue: int
+    """Overdue destinations, up to MAX_OVERDUE."""
+    oldest_overdue_since: datetime | None
+    """Time since which the oldest overdue destination waits; None if none is overdue."""
 
 
 def poll_after(

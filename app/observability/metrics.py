@@ -1,8 +1,10 @@
 """Prometheus metrics of the service. Every label has few, known values."""
 
 import os
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +24,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from app.domain.destinations import MAX_DUE, MAX_OVERDUE, Backlog, Outcome
 from app.domain.errors import ErrorCode
+from app.domain.settlement import Transition
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -30,10 +34,15 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _OPERATION_TYPES = ("query", "mutation", "subscription")
 _OTHER = "other"
 _UNMATCHED = "unmatched"
+_ATTEMPT_OUTCOMES = (Outcome.PUBLISHED, Outcome.FAILED, Outcome.UNKNOWN)
 _NO_ERROR = "ok"
 _CODE_LABELS = frozenset((_NO_ERROR, *ErrorCode))
 _REQUEST_LABELS = ("api", "route", "method", "status")
 _DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_LATENESS_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0)
+_FEED_LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0)
+_MAX_OTHER_PLATFORMS = 20
+"""Platforms without an adapter that have a label of their own."""
 
 
 class RequestLabels(NamedTuple):
@@ -56,21 +65,23 @@ class Metrics:
     `prometheus_client` is imported, because the library chooses its storage at import.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, adapter_platforms: Collection[str] = ()) -> None:
+        """Create the metrics; the platforms with an adapter always have a label of their own."""
         self.registry = CollectorRegistry()
         self.shared_directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        self._platform_labels = _PlatformLabels(adapter_platforms, self.shared_directory)
         counter = partial(Counter, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
         gauge = partial(Gauge, multiprocess_mode="livesum", registry=self.registry)
         self._requests = counter(
             "post_results_http_requests", "Finished HTTP requests.", _REQUEST_LABELS
         )
-        self._durations = Histogram(
+        self._durations = histogram(
             "post_results_http_request_duration_seconds",
             "Time from the first byte of a request to the last byte of its response; excludes long polls and"
             " streams.",
             _REQUEST_LABELS,
             buckets=_DURATION_BUCKETS,
-            registry=self.registry,
         )
         self._in_progress = gauge(
             "post_results_http_requests_in_progress", "HTTP requests in progress."
@@ -95,6 +106,30 @@ class Metrics:
             "post_results_repeated_failures",
             "Failures that were not logged, because one with the same cause was logged in the last minute.",
         )
+        self._attempts = counter(
+            "post_results_attempts",
+            "Ended attempts to publish, by outcome; without late reports and verifications.",
+            ("platform", "outcome"),
+        )
+        self._duplicates = counter(
+            "post_results_duplicate_publications",
+            "Reports that a destination was published once more.",
+            ("platform",),
+        )
+        self._lateness = histogram(
+            "post_results_publication_lateness_seconds",
+            "Time from the due time of a destination to its publication; 0 for an early one.",
+            ("platform",),
+            buckets=_LATENESS_BUCKETS,
+        )
+        self._feed_lag = histogram(
+            "post_results_feed_lag_seconds",
+            "Time from a change to its arrival at the subscriptions of a process; the oldest change of"
+            " each read.",
+            buckets=_FEED_LAG_BUCKETS,
+        )
+        for platform in adapter_platforms:
+            self._create_platform_series(platform)
         if not self.shared_directory:
             ProcessCollector(registry=self.registry)
             PlatformCollector(registry=self.registry)
@@ -134,6 +169,32 @@ class Metrics:
         """Add to the number of open subscriptions; `delta` is negative when some ended."""
         self._subscriptions.inc(delta)
 
+    def transition_committed(self, platform: str, transition: Transition) -> None:
+        """Count the attempts that a transition of a destination has ended, and its publication."""
+        is_new = platform not in self._platform_labels
+        label = self._platform_labels[platform]
+        if is_new:
+            self._create_platform_series(label)
+        for attempt in transition.attempts:
+            if attempt.number is not None and attempt.outcome in _ATTEMPT_OUTCOMES:
+                self._attempts.labels(label, attempt.outcome).inc()
+        if transition.evidence is None:
+            return
+        if not transition.evidence.counted:
+            self._duplicates.labels(label).inc()
+        elif transition.state.lateness_ms is not None:
+            self._lateness.labels(label).observe(max(transition.state.lateness_ms, 0) / 1000)
+
+    def _create_platform_series(self, label: str) -> None:
+        """Create the counters of a platform at the start of its first attempt: a rate needs a zero before."""
+        for outcome in _ATTEMPT_OUTCOMES:
+            self._attempts.labels(label, outcome)
+        self._duplicates.labels(label)
+
+    def changes_read(self, lag: timedelta) -> None:
+        """Record the time since the oldest change that a process has read for its subscriptions."""
+        self._feed_lag.observe(max(lag.total_seconds(), 0))
+
     def operations_finished(
         self, operation_type: str, error_code: str | None, count: int = 1
     ) -> None:
@@ -145,30 +206,80 @@ class Metrics:
         ).inc(count)
 
 
-def render_metrics(metrics: Metrics, *, overdue_count: int | None = None) -> bytes:
+def render_metrics(
+    metrics: Metrics, *, is_ready: bool, backlog: Backlog | None, now: datetime
+) -> bytes:
     """Render the metrics of all processes as METRICS_CONTENT_TYPE.
 
-    `overdue_count` is the current number of overdue destinations; None leaves the metric out.
+    `backlog` is that of the database; None leaves its metrics out.
     """
-    data = CollectorRegistry()
-    if overdue_count is not None:
-        data.register(_OverdueCollector(overdue_count))
-    return _render_process_metrics(metrics) + generate_latest(data)
+    current_values = CollectorRegistry()
+    current_values.register(_CurrentValuesCollector(is_ready, backlog, now))
+    return _render_process_metrics(metrics) + generate_latest(current_values)
 
 
-class _OverdueCollector(Collector):
-    """Gauge of the database, which is the same for all processes and must not be summed."""
+class _CurrentValuesCollector(Collector):
+    """Gauges that are read at a scrape.
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    Those of the database are the same for all processes and must not be summed.
+    """
+
+    def __init__(self, is_ready: bool, backlog: Backlog | None, now: datetime) -> None:
+        self._is_ready = is_ready
+        self._backlog = backlog
+        self._now = now
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield GaugeMetricFamily(
+            "post_results_ready",
+            "1 if the process that answered the scrape is ready as in /readyz, otherwise 0.",
+            self._is_ready,
+        )
+        if self._backlog is None:
+            return
+        overdue_since = self._backlog.oldest_overdue_since or self._now
+        yield GaugeMetricFamily(
+            "post_results_destinations_due",
+            f"Destinations that can be claimed now, up to {MAX_DUE}.",
+            self._backlog.due,
+        )
+        yield GaugeMetricFamily(
             "post_results_destinations_overdue",
             "Destinations whose due time or lease expiry passed at least five minutes ago, and that no"
-            " publisher has claimed or reported since.",
-            self._count,
+            f" publisher has claimed or reported since, up to {MAX_OVERDUE}.",
+            self._backlog.overdue,
         )
+        yield GaugeMetricFamily(
+            "post_results_oldest_overdue_age_seconds",
+            "Time for which the oldest overdue destination has waited; 0 if none is overdue.",
+            (self._now - overdue_since).total_seconds(),
+        )
+
+
+class _PlatformLabels(dict[str, str]):
+    """Labels by platform: the platform itself for a limited number, because clients choose the names."""
+
+    def __init__(self, adapter_platforms: Iterable[str], shared_directory: str | None) -> None:
+        super().__init__((platform, platform) for platform in adapter_platforms)
+        self._max_labels = len(self) + _MAX_OTHER_PLATFORMS
+        self._shared_directory = shared_directory
+
+    def __missing__(self, platform: str) -> str:
+        """Return the platform if it is one of the first, else `other`."""
+        for label in (*self._labels_of_all_processes(), platform):
+            if len(self) < self._max_labels:
+                self[label] = label
+        return self.get(platform, _OTHER)
+
+    def _labels_of_all_processes(self) -> set[str]:
+        if self._shared_directory is None or len(self) == self._max_labels:
+            return set()
+        try:
+            families = MultiProcessCollector(None, self._shared_directory).collect()  # type: ignore[no-untyped-call]
+        except (OSError, ValueError, struct.error):  # another process is creating its file
+            return set()
+        labels = (sample.labels for family in families for sample in family.samples)
+        return {label["platform"] for label in labels if "platform" in label} - {_OTHER}
 
 
 def _render_process_metrics(metrics: Metrics) -> bytes:

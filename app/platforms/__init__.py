@@ -10,6 +10,9 @@ from app.platforms.sandbox import PLATFORM_NAME, Sandbox
 from app.platforms.sandbox_store import SandboxStore
 from app.settings import SettingsError
 
+ADAPTER_PLATFORMS = (PLATFORM_NAME,)
+"""Platforms that have an adapter."""
+
 
 def check_sandbox_file(file: Path | None) -> None:
     """Raises SettingsError if the sandbox cannot store its posts in the file."""

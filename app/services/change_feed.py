@@ -7,7 +7,7 @@ subscriber that is further behind reads from the database until it has caught up
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from itertools import islice
@@ -48,10 +48,16 @@ class ChangeFeed:
     """Feeds of all workspaces, for the subscribers in this process."""
 
     def __init__(
-        self, database: Database, *, poll_interval: timedelta = FEED_POLL_INTERVAL
+        self,
+        database: Database,
+        *,
+        poll_interval: timedelta = FEED_POLL_INTERVAL,
+        on_read: Callable[[Sequence[StoredEvent]], None] = lambda _events: None,
     ) -> None:
+        """Create the feeds; `on_read` is called with the new events of each read, if there are any."""
         self._database = database
         self._poll_interval = poll_interval
+        self._on_read = on_read
         self._tailers: dict[WorkspaceId, _FeedTailer] = {}
 
     def wake(self, workspace_id: WorkspaceId | None) -> None:
@@ -96,7 +102,8 @@ class ChangeFeed:
         tailer = self._tailers.get(workspace_id)
         if tailer is None or tailer.has_gap:
             reader = self._database.reader(workspace_id)
-            tailer = self._tailers[workspace_id] = _FeedTailer(reader, self._poll_interval)
+            tailer = _FeedTailer(reader, self._poll_interval, self._on_read)
+            self._tailers[workspace_id] = tailer
         return tailer
 
 
@@ -148,12 +155,18 @@ class FeedSubscription:
 class _FeedTailer:
     """The latest events of a workspace, and a task that reads new ones."""
 
-    def __init__(self, reader: Reader, poll_interval: timedelta) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        poll_interval: timedelta,
+        on_read: Callable[[Sequence[StoredEvent]], None],
+    ) -> None:
         self.subscriber_count = 0
         self.has_gap = False
         """True once events were pruned before this tailer read them: it cannot go on."""
         self._reader = reader
         self._poll_interval = poll_interval
+        self._on_read = on_read
         self._cached_events: deque[tuple[StoredEvent, int]] = deque()
         """Changes, each with the number of its characters."""
         self._cached_characters = 0
@@ -220,6 +233,7 @@ class _FeedTailer:
                 if not events:
                     return ()
                 self._cache_events(events)
+                self._on_read(events)
         except ResyncRequired:
             self.has_gap = True
         self.new_events_signal.set()

@@ -277,6 +277,7 @@ async def save_transition(
         await insert_evidence(*workspace, destination.id, transition.evidence)
     post = locked.post.with_state(destination.id, transition.state, now)
     await uow.save_posts([post])
+    uow.transitions.append((destination.platform, transition))
     if transition.receipt is Receipt.DUPLICATE and transition.evidence is not None:
         uow.add_event(duplicate_event(post.id, destination, transition.evidence))
     if transition.has_unstarted_attempt and transition.evidence is not None:

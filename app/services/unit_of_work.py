@@ -20,7 +20,7 @@ from app.domain.attempts import Attempt
 from app.domain.events import Event, account_events, post_events
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId, WorkspaceId
 from app.domain.posts import Post
-from app.domain.settlement import lease_lost_error
+from app.domain.settlement import Transition, lease_lost_error
 from app.domain.times import truncate_to_ms
 
 T = TypeVar("T")
@@ -75,6 +75,8 @@ class UnitOfWork:
         self._posts: dict[PostId, Post] = {}
         self._accounts: dict[AccountId, Account] = {}
         self._events: list[Event] = []
+        self.transitions: list[tuple[str, Transition]] = []
+        """Saved transitions of destinations, each with its platform."""
 
     async def lock_accounts(self, ids: Collection[AccountId]) -> None:
         """Lock the accounts that exist until the transaction ends."""
@@ -147,17 +149,19 @@ class UnitOfWork:
 async def run_in_transaction(
     database: Database, write_context: WriteContext, work: Callable[[UnitOfWork], Awaitable[T]]
 ) -> T:
-    """Run `work` in one transaction, append its events, commit, and notify of the commit.
+    """Run `work` in one transaction, append its events, commit, and notify of the commit and its transitions.
 
     Any exception rolls back. The database may run `work` again after a serialization failure.
     """
 
-    async def transaction(session: WriteSession) -> tuple[T, bool]:
+    async def transaction(session: WriteSession) -> tuple[T, bool, UnitOfWork]:
         reader = database.reader_in(session, write_context.workspace_id)
         uow = UnitOfWork(session, reader, write_context)
-        return await work(uow), await uow.append_events()
+        return await work(uow), await uow.append_events(), uow
 
-    result, has_events = await database.write(transaction)
+    result, has_events, uow = await database.write(transaction)
     if has_events:
         database.notify_commit(write_context.workspace_id)
+    for platform, transition in uow.transitions:
+        database.notify_transition(platform, transition)
     return result

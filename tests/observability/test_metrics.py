@@ -1,22 +1,32 @@
 """Metrics of one app, and of several processes together."""
 
+import asyncio
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.domain.attempts import Attempt, AttemptKind, Evidence
+from app.domain.destinations import Backlog, Outcome
+from app.domain.settlement import Transition
 from app.observability.metrics import (
     METRICS_CONTENT_TYPE,
     Metrics,
     RequestLabels,
     render_metrics,
 )
+from app.platforms import ADAPTER_PLATFORMS, make_adapters
+from tests.domain.attempt_histories import PUBLICATION
+from tests.factories import NOW, published
 
 WORKER_SCRIPT = """
 import os, sys
+from datetime import UTC, datetime
 from app.observability.metrics import Metrics, RequestLabels, render_metrics
 metrics = Metrics()
 for _ in range(int(sys.argv[1])):
@@ -25,7 +35,9 @@ for _ in range(int(sys.argv[1])):
     )
 metrics.set_requests_in_progress(1)
 if sys.argv[2] == "render":
-    sys.stdout.buffer.write(render_metrics(metrics))
+    now = datetime.now(UTC)
+    page = render_metrics(metrics, is_ready=True, backlog=None, now=now)
+    sys.stdout.buffer.write(page)
 sys.stdout.flush()
 os._exit(0)  # like a kill: requests stay in progress
 """
@@ -37,6 +49,10 @@ def samples(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         for family in text_string_to_metric_families(text.decode())
         for sample in family.samples
     }
+
+
+def render(metrics: Metrics) -> bytes:
+    return render_metrics(metrics, is_ready=True, backlog=None, now=NOW)
 
 
 READ = RequestLabels("rest", "/v1/posts", "GET", 200, None, None)
@@ -53,8 +69,8 @@ def test_apps_in_one_process_count_separately() -> None:
 
     labels = {"api": "rest", "route": "/v1/posts", "method": "GET", "status": "2xx"}
     sample = ("post_results_http_requests_total", frozenset(labels.items()))
-    assert samples(render_metrics(first))[sample] == 1
-    assert sample not in samples(render_metrics(second))
+    assert samples(render(first))[sample] == 1
+    assert sample not in samples(render(second))
 
 
 def test_rate_limited_requests_are_counted() -> None:
@@ -62,7 +78,7 @@ def test_rate_limited_requests_are_counted() -> None:
     refused = READ._replace(status=429)
     count_requests(metrics, refused, refused._replace(api=None), READ._replace(status=401))
 
-    values = samples(render_metrics(metrics))
+    values = samples(render(metrics))
     name = "post_results_rate_limited_requests_total"
     assert values[name, frozenset({("api", "rest")})] == 1
     assert values[name, frozenset({("api", "unmatched")})] == 1
@@ -84,29 +100,46 @@ def test_operations_are_counted_by_type_and_code_and_unknown_ones_together(
     for number in range(100):
         metrics.operations_finished(kind.format(number), code and code.format(number))
 
-    values = samples(render_metrics(metrics))
+    values = samples(render(metrics))
     assert values["post_results_graphql_operations_total", frozenset(labels.items())] == 100
 
 
 def test_process_and_platform_metrics_are_included() -> None:
-    names = {name for name, _ in samples(render_metrics(Metrics()))}
+    names = {name for name, _ in samples(render(Metrics()))}
 
     assert {"process_resident_memory_bytes", "python_info"} <= names
     assert METRICS_CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
 
 
 @pytest.mark.parametrize("is_shared", [False, True])
-def test_overdue_gauge_is_current_and_not_summed(
+def test_current_values_are_not_summed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_shared: bool
 ) -> None:
     metrics = Metrics()
     if is_shared:
         monkeypatch.setattr(metrics, "shared_directory", str(tmp_path))
 
-    gauge = ("post_results_destinations_overdue", frozenset[tuple[str, str]]())
-    for count in (7, 0):
-        assert samples(render_metrics(metrics, overdue_count=count))[gauge] == count
-    assert gauge not in samples(render_metrics(metrics, overdue_count=None))
+    def current_values(is_ready: bool, backlog: Backlog | None) -> dict[str, float]:
+        values = samples(render_metrics(metrics, is_ready=is_ready, backlog=backlog, now=NOW))
+        names = ("ready", "destinations_due", "destinations_overdue", "oldest_overdue_age_seconds")
+        keys = {name: (f"post_results_{name}", frozenset[tuple[str, str]]()) for name in names}
+        return {name: values[key] for name, key in keys.items() if key in values}
+
+    late = Backlog(due=9, overdue=7, oldest_overdue_since=NOW - timedelta(hours=1))
+    for _ in range(2):
+        assert current_values(True, late) == {
+            "ready": 1,
+            "destinations_due": 9,
+            "destinations_overdue": 7,
+            "oldest_overdue_age_seconds": 3600,
+        }
+    assert current_values(True, Backlog(0, 0, None)) == {
+        "ready": 1,
+        "destinations_due": 0,
+        "destinations_overdue": 0,
+        "oldest_overdue_age_seconds": 0,
+    }
+    assert current_values(False, None) == {"ready": 0}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -129,3 +162,87 @@ def test_every_process_renders_sum_of_all(tmp_path: Path) -> None:
     names = {name for name, _ in values}
     assert "python_info" in names
     assert "process_resident_memory_bytes" not in names
+
+
+# Platforms.
+
+PLATFORM_SCRIPT = """
+import sys
+from datetime import UTC, datetime
+from app.observability.metrics import Metrics, render_metrics
+from tests.observability.test_metrics import ENDED
+metrics = Metrics(["sandbox"])
+for number in range(int(sys.argv[1]), int(sys.argv[2])):
+    metrics.transition_committed(f"platform-{number}", ENDED)
+page = render_metrics(metrics, is_ready=True, backlog=None, now=datetime.now(UTC))
+sys.stdout.buffer.write(page)
+"""
+
+ENDED = Transition(
+    state=published(),
+    attempts=(
+        Attempt(
+            id=UUID(int=1),
+            kind=AttemptKind.REGULAR,
+            number=1,
+            fence=1,
+            started_at=NOW,
+            outcome=Outcome.PUBLISHED,
+        ),
+    ),
+    evidence=Evidence(fence=1, counted=True, publication=PUBLICATION, reported_at=NOW),
+)
+"""A first attempt that has published."""
+
+
+def published_counts(page: bytes) -> dict[str, float]:
+    """Published attempts by the label of the platform."""
+    counts = {}
+    for (name, label_set), value in samples(page).items():
+        labels = dict(label_set)
+        if name == "post_results_attempts_total" and labels["outcome"] == "published":
+            counts[labels["platform"]] = value
+    return counts
+
+
+def test_first_twenty_platforms_and_those_with_an_adapter_have_labels() -> None:
+    metrics = Metrics(["sandbox"])
+    assert published_counts(render(metrics)) == {"sandbox": 0}
+    for _ in range(2):
+        for number in range(30):
+            metrics.transition_committed(f"platform-{number}", ENDED)
+        metrics.transition_committed("sandbox", ENDED)
+
+    own = {f"platform-{number}": 2 for number in range(20)}
+    assert published_counts(render(metrics)) == {"sandbox": 2, **own, "other": 20}
+
+
+def test_processes_share_the_labels_of_platforms(tmp_path: Path) -> None:
+    def run(first: int, end: int) -> dict[str, float]:
+        environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", PLATFORM_SCRIPT, str(first), str(end)]
+        process = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
+        return published_counts(process.stdout)
+
+    def once(first: int, end: int) -> dict[str, float]:
+        return {f"platform-{number}": 1 for number in range(first, end)}
+
+    assert run(0, 12) == {"sandbox": 0, **once(0, 12)}
+    assert run(8, 30) == {"sandbox": 0, **once(0, 20), **dict.fromkeys(once(8, 12), 2), "other": 10}
+
+
+def test_unfinished_file_of_another_process_fails_no_transition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    metrics = Metrics()
+    (tmp_path / "counter_1.db").touch()
+    metrics.transition_committed("x", ENDED)
+
+    monkeypatch.setattr(metrics, "shared_directory", None)
+    assert published_counts(render(metrics)) == {"x": 1}
+
+
+def test_labels_are_those_of_all_adapters() -> None:
+    adapters = make_adapters(sandbox_file=None, now=lambda: NOW, sleep=asyncio.sleep)
+    assert set(ADAPTER_PLATFORMS) == adapters.keys()

@@ -14,6 +14,7 @@ from app.db.repositories.events import delete_events
 from app.domain.errors import ResyncRequired, ServiceUnavailable
 from app.domain.events import FEED_START, Event, EventFilter, EventKind, FeedPosition
 from app.domain.ids import PostId
+from app.services.change_feed import ChangeFeed
 from tests.db.core.intercepting_driver import do_nothing
 from tests.db.repositories.event_rows import ALL_CHANGES, append_test_events, numbered_events
 from tests.factories import NOW, add_post, add_workspace
@@ -210,6 +211,30 @@ async def test_write_of_another_process_is_delivered_without_wake_up(database_ur
     ):
         await append_test_events(other, polling.workspace, numbered_events(2))
         assert await receive_seqs(first, 2) == await receive_seqs(second, 2) == [1, 2]
+
+
+async def test_each_read_of_changes_is_reported_once_for_all_subscriptions(
+    scenario: FeedScenario,
+) -> None:
+    workspace = scenario.workspace
+    read: list[list[int]] = []
+    feed = ChangeFeed(
+        scenario.database,
+        poll_interval=NO_POLLING,
+        on_read=lambda events: read.append([event.seq for event in events]),
+    )
+    start = await feed.resolve_start_position(workspace, None)
+    async with (
+        feed.subscribe(workspace, start) as first,
+        feed.subscribe(workspace, start) as second,
+    ):
+        await scenario.wait_until_idle()
+        for seqs in ([1, 2], [3]):
+            await append_test_events(scenario.database, workspace, numbered_events(len(seqs)))
+            feed.wake(workspace)
+            assert await receive_seqs(first, len(seqs)) == seqs
+            assert await receive_seqs(second, len(seqs)) == seqs
+    assert read == [[1, 2], [3]]
 
 
 # Ends, lag and outages.

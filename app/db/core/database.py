@@ -50,6 +50,7 @@ from app.db.core.tenancy import WorkspaceFilter, restrict_to_workspace
 from app.db.core.write_lock import FileWriteLock, WriteLock
 from app.db.core.write_session import CompiledStatements, Transaction, WriteDriver, WriteSession
 from app.domain.ids import WorkspaceId
+from app.domain.settlement import Transition
 from app.settings import Settings
 
 T = TypeVar("T")
@@ -106,6 +107,7 @@ class AllWorkspacesReader(_StatementReader):
         self, dialect: Dialect, fetch: "_FetchRecords", *, uses_reserved_connections: bool
     ) -> None:
         """Create a reader; with reserved connections, it does not wait for reads of clients."""
+        self.is_sqlite = dialect.name == "sqlite"
         self._dialect = dialect
         self._fetch = fetch
         self._uses_reserved_connections = uses_reserved_connections
@@ -207,6 +209,7 @@ class Database:
         self._storage_failure: Exception | None = None
         """Last failure caused by the disk or the file, until `ping` can write; damage is not cleared."""
         self._commit_callbacks: list[Callable[[WorkspaceId], None]] = []
+        self._transition_callbacks: list[Callable[[str, Transition], None]] = []
 
     @classmethod
     def from_file(cls, file: Path) -> Self:
@@ -285,6 +288,20 @@ class Database:
         """Call the callbacks of `on_commit`."""
         for callback in self._commit_callbacks:
             callback(workspace_id)
+
+    @contextmanager
+    def on_transition(self, callback: Callable[[str, Transition], None]) -> Iterator[None]:
+        """While the context is open, call `callback` with all that is passed to `notify_transition`."""
+        self._transition_callbacks.append(callback)
+        try:
+            yield
+        finally:
+            self._transition_callbacks.remove(callback)
+
+    def notify_transition(self, platform: str, transition: Transition) -> None:
+        """Call the callbacks of `on_transition` with a committed transition of a destination."""
+        for callback in self._transition_callbacks:
+            callback(platform, transition)
 
     @asynccontextmanager
     async def schema_transaction(self) -> AsyncIterator[AsyncConnection]:

@@ -1,14 +1,29 @@
-"""Overdue destinations: the condition in SQL, and their number."""
+"""Overdue destinations: the condition in SQL, and the backlog of all workspaces."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    FromClause,
+    Subquery,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.orm import InstrumentedAttribute
 
+from app.db.core.conditions import unindexed
 from app.db.core.database import AllWorkspacesReader
-from app.db.core.statements import Statement
+from app.db.core.projections import cached_statement
+from app.db.core.statements import AnySelect, Statement
 from app.db.core.types import UtcDateTime
 from app.db.models import Destination, Workspace
-from app.domain.destinations import OVERDUE_AFTER
+from app.domain.destinations import MAX_DUE, MAX_OVERDUE, OVERDUE_AFTER, Backlog
 
 _CUTOFF = bindparam("cutoff", type_=UtcDateTime())
 
@@ -30,23 +45,149 @@ def overdue_condition(cutoff: ColumnElement[datetime]) -> ColumnElement[bool]:
     )
 
 
-async def count_overdue(reader: AllWorkspacesReader, now: datetime) -> int:
-    """Count overdue destinations in all workspaces, by one index lookup for each workspace."""
-    row = await reader.first(_COUNT_OVERDUE, cutoff=now - OVERDUE_AFTER)
-    return int(row[0] or 0) if row else 0
+async def read_backlog(
+    reader: AllWorkspacesReader,
+    now: datetime,
+    *,
+    max_due: int = MAX_DUE,
+    max_overdue: int = MAX_OVERDUE,
+) -> Backlog:
+    """Read what waits for publishers in all workspaces, by one index lookup for each workspace.
+
+    The rest of the time is limited. While very many destinations are retried by hand, some overdue ones may
+    be missed.
+    """
+    statement = _select_backlog(is_sqlite=reader.is_sqlite)
+    (row,) = await reader.rows(
+        statement,
+        now=now,
+        cutoff=now - OVERDUE_AFTER,
+        max_due=max_due,
+        max_overdue=max_overdue,
+    )
+    starts = [start for start in (row.waiting_since, row.running_since) if start is not None]
+    return Backlog(
+        due=row.due,
+        overdue=min(row.waiting + row.running, max_overdue),
+        oldest_overdue_since=min(starts, default=None),
+    )
 
 
-_COUNT_OVERDUE = Statement(
-    select(
-        func.sum(
-            select(func.count())
-            .select_from(Destination)
-            .where(
-                Destination.workspace_id == Workspace.id,
-                overdue_condition(_CUTOFF),
-            )
-            .correlate(Workspace)
-            .scalar_subquery()
+_MAX_OLDEST_WORKSPACES = 20
+"""Workspaces, the earliest claimable destination first, in which the oldest overdue one is searched."""
+_MAX_RECENTLY_RETRIED = 100
+"""Manual retries of the last minutes that are skipped in each of them."""
+
+
+@cached_statement()
+def _select_backlog(*, is_sqlite: bool) -> Statement:
+    """Select the numbers and the earliest start of claimable destinations and of expired leases.
+
+    Served by ix_destination_claimable and ix_destination_leased.
+    """
+    now = bindparam("now", type_=UtcDateTime())
+    workspaces = _select_earliest_claimable().cte("earliest").prefix_with("MATERIALIZED")
+    due = _claimable_rows(
+        Destination.claimable_at, workspaces, now, bindparam("max_due"), is_sqlite=is_sqlite
+    )
+    waiting = _claimable_rows(
+        Destination.round_started_at,
+        workspaces,
+        _CUTOFF,
+        bindparam("max_overdue"),
+        is_sqlite=is_sqlite,
+    )
+    running = (
+        select(Destination.lease_expires_at)
+        .where(
+            Destination.lease_token.is_not(None),
+            Destination.started_at.is_not(None),
+            Destination.lease_expires_at <= _CUTOFF,
         )
-    ).select_from(Workspace)
-)
+        .limit(bindparam("max_overdue"))
+        .subquery()
+    )
+    return Statement(
+        select(
+            select(func.count()).select_from(due).scalar_subquery().label("due"),
+            select(func.count())
+            .where(waiting.c.round_started_at <= _CUTOFF)
+            .scalar_subquery()
+            .label("waiting"),
+            _select_oldest_start(workspaces).scalar_subquery().label("waiting_since"),
+            func.count(running.c.lease_expires_at).label("running"),
+            func.min(running.c.lease_expires_at).label("running_since"),
+        )
+    )
+
+
+def _select_earliest_claimable() -> AnySelect:
+    earliest = (
+        select(func.min(Destination.claimable_at))
+        .where(Destination.workspace_id == Workspace.id, Destination.claimable_at.is_not(None))
+        .correlate(Workspace)
+        .scalar_subquery()
+    )
+    return select(Workspace.id, earliest.label("claimable_at"))
+
+
+def _claimable_rows(
+    column: InstrumentedAttribute[Any],
+    workspaces: CTE,
+    until: ColumnElement[datetime],
+    limit: ColumnElement[int],
+    *,
+    is_sqlite: bool,
+) -> Subquery:
+    """Select a column of destinations that are claimable since `until`, workspace by workspace.
+
+    Whatever the statistics, the planner must not read all destinations. `unindexed` prevents that on SQLite,
+    LATERAL with LIMIT on PostgreSQL.
+    """
+    if is_sqlite:
+        rows = select(column).where(
+            Destination.workspace_id == unindexed(workspaces.c.id),
+            Destination.claimable_at <= until,
+        )
+    else:
+        of_workspace = _select_of_workspace(workspaces, until, column).limit(limit).lateral()
+        rows = select(of_workspace).select_from(workspaces)
+    return rows.where(workspaces.c.claimable_at <= until).limit(limit).subquery()
+
+
+def _select_oldest_start(workspaces: CTE) -> AnySelect:
+    """Select the time since which the oldest overdue claimable destination waits."""
+    oldest_workspaces = (
+        select(workspaces.c.id)
+        .where(workspaces.c.claimable_at <= _CUTOFF)
+        .order_by(workspaces.c.claimable_at)
+        .limit(_MAX_OLDEST_WORKSPACES)
+        .subquery()
+    )
+    oldest = (
+        _select_of_workspace(
+            oldest_workspaces, _CUTOFF, Destination.claimable_at, Destination.round_started_at
+        )
+        .limit(_MAX_RECENTLY_RETRIED)
+        .subquery()
+    )
+    start = case(
+        (oldest.c.claimable_at > oldest.c.round_started_at, oldest.c.claimable_at),
+        else_=oldest.c.round_started_at,
+    )
+    first_start = (
+        select(func.min(start)).where(oldest.c.round_started_at <= _CUTOFF).scalar_subquery()
+    )
+    return select(func.min(first_start)).select_from(oldest_workspaces)
+
+
+def _select_of_workspace(
+    workspaces: FromClause, until: ColumnElement[datetime], *columns: InstrumentedAttribute[Any]
+) -> AnySelect:
+    """Select columns of claimable destinations of the outer query's workspace, the earliest first."""
+    return (
+        select(*columns)
+        .where(Destination.workspace_id == workspaces.c.id, Destination.claimable_at <= until)
+        .order_by(Destination.claimable_at)
+        .correlate(workspaces)
+    )

@@ -23,6 +23,7 @@ from app.db.repositories import (
     claims,
     destinations,
     events,
+    overdue,
     posts,
 )
 from app.db.repositories.claims import ClaimTime
@@ -325,6 +326,17 @@ async def test_expired_leases_are_found_in_the_index_of_leases(analyzed_database
 
     plan = await explain_query(analyzed_database, query)
     assert plan - {"scan"} == {"ix_destination_leased"}  # SQLite scans the whole index
+
+
+async def test_backlog_is_read_in_the_indexes_of_claimable_and_leased_destinations(
+    analyzed_database: Database,
+) -> None:
+    async def query(_reader: Reader) -> None:
+        await overdue.read_backlog(analyzed_database.all_workspaces, NOW)
+
+    plan = await explain_query(analyzed_database, query)
+    indexes = {"pk_workspace", "ix_destination_claimable", "ix_destination_leased"}
+    assert plan - {"scan", "sort"} == indexes
 
 
 async def test_queries_use_the_expected_indexes(analyzed_database: Database) -> None:

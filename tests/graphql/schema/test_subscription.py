@@ -349,3 +349,4 @@ async def test_error_of_an_event_does_not_count_as_error_of_the_subscription(
             ]
         metrics = (await client.get("/metrics")).text
     assert 'graphql_operations_total{code="ok",type="subscription"} 1.0' in metrics
+    assert "post_results_feed_lag_seconds_count 1.0" in metrics
