@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.domain.errors import TooManyConnections
 from app.http.rate_limits import client_network
-from app.http.request import REFUSAL
+from app.http.request import ABORT, REFUSAL
 from app.http.websocket_protocol import WebSocketProtocol
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class HttpProtocol(AutoHTTPProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.app_state = {**self.app_state, ABORT: transport.abort}
         try:
             self._release = self._limits.acquire(self.client[0] if self.client else None)
         except TooManyConnections as refusal:

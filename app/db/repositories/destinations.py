@@ -292,6 +292,26 @@ def _select_candidate_ids(filters: tuple[str, ...]) -> Statement:
     return Statement(select(Destination.id).where(*_conditions(filters)).limit(bindparam("limit")))
 
 
+async def stream_conditions(
+    reader: Reader, criteria: DestinationCriteria, now: datetime
+) -> tuple[Sequence[ColumnElement[bool]], ColumnValues]:
+    """Return the conditions for a read of all matching destinations, newest first, and their parameters.
+
+    SQLite reads the destinations in this order, unless few are in the ranges of times: those are sorted.
+    """
+    values = _filter_values(criteria, now)
+    by_time = _time_filters(tuple(values), _NEWEST_FIRST)
+    if not reader.is_sqlite or await _find_candidates(reader, values, _NEWEST_FIRST):
+        by_time = ()
+    conditions = [
+        without_indexes(_CONDITIONS[name], Destination.__table__)
+        if name in by_time
+        else _CONDITIONS[name]
+        for name in values
+    ]
+    return conditions, values
+
+
 def _time_filters(filters: tuple[str, ...], order: Order) -> tuple[str, ...]:
     """Return the filters by time, except for one by the sort column, whose index serves both."""
     return tuple(
