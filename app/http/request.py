@@ -259,8 +259,9 @@ class HttpRequest(ApiRequest):
     # Interruption
 
     def interrupt(self) -> bool:
-        """Cancel the handler; return False if it was cancelled before or the response is complete."""
-        if self.is_complete or self.is_interrupted or self._is_detached:
+        """Cancel the handler; return False if it was cancelled before or the response has ended."""
+        has_ended = self.is_complete or self._is_broken_off
+        if has_ended or self.is_interrupted or self._is_detached:
             return False
         self.is_interrupted = True
         self._task.cancel()

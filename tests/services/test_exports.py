@@ -9,7 +9,7 @@ import zlib
 from collections.abc import AsyncGenerator
 from contextlib import closing
 from dataclasses import fields, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,9 +27,15 @@ from app.db.repositories.destinations import (
     DestinationOrderField,
     destinations_page,
 )
-from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.destinations import (
+    DestinationState,
+    DestinationStatus,
+    ErrorCategory,
+    Outcome,
+)
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId, PostId, WorkspaceId
+from app.domain.times import format_instant
 from app.services.exports import (
     COLUMNS,
     ExportChunk,
@@ -150,10 +156,10 @@ async def test_every_state_is_exported_in_both_formats(database: Database) -> No
 
 
 def expected_row(
-    post_id: UUID, destination_id: UUID, account: int, number: int | None, state: Any
+    post_id: UUID, destination_id: UUID, account: int, number: int | None, state: DestinationState
 ) -> dict[str, Any]:
-    def instant(time: Any) -> str | None:
-        return time and time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    def instant(time: datetime | None) -> str | None:
+        return None if time is None else format_instant(time)
 
     return {
         "account_id": account,
@@ -387,8 +393,7 @@ def test_file_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:
         assert file.read_bytes() == b"old"
     assert file.read_bytes() == b"new"
 
-    with pytest.raises(LookupError), open_complete_file(file) as opened:
-        opened.write(b"newest")
+    with pytest.raises(LookupError), open_complete_file(file):
         raise LookupError
     assert file.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [file]
