@@ -18,7 +18,7 @@ REFUSAL = "refusal"
 """Key in the state of a scope: the TooManyConnections error of a connection above a limit."""
 
 ABORT = "abort"
-"""Key in the state of a scope: the function that breaks the connection immediately."""
+"""Key in the state of a scope: the function that resets the connection."""
 
 _NO_STATE: Mapping[str, Any] = MappingProxyType({})
 _NO_PATH_PARAMETERS: Mapping[str, str] = MappingProxyType({})
