@@ -364,9 +364,9 @@ async def read_one(database: Database, statement: Statement) -> None:
 
 
 async def test_unavailable_database_is_reported(tmp_path: Path) -> None:
-    missing = Database.from_file(tmp_path / "missing.db")
-    with pytest.raises(ServiceUnavailable):
-        await export(missing, WORKSPACE, ExportFormat.CSV)
+    async with Database.from_file(tmp_path / "missing.db") as missing:
+        with pytest.raises(ServiceUnavailable):
+            await export(missing, WORKSPACE, ExportFormat.CSV)
 
 
 @only_on_postgresql

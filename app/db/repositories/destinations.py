@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, not_, select
 
@@ -15,6 +16,7 @@ from app.db.core.conditions import (
     filter_param,
     filter_params,
     time_range_conditions,
+    unindexed,
     without_indexes,
 )
 from app.db.core.database import Reader
@@ -292,24 +294,25 @@ def _select_candidate_ids(filters: tuple[str, ...]) -> Statement:
     return Statement(select(Destination.id).where(*_conditions(filters)).limit(bindparam("limit")))
 
 
-async def stream_conditions(
-    reader: Reader, criteria: DestinationCriteria, now: datetime
-) -> tuple[Sequence[ColumnElement[bool]], ColumnValues]:
-    """Return the conditions for a read of all matching destinations, newest first, and their parameters.
+async def select_matching(
+    reader: Reader, statement: AnySelect, criteria: DestinationCriteria, now: datetime
+) -> tuple[AnySelect, ColumnValues]:
+    """Add the filters to a statement that reads all destinations, newest first; return their parameters.
 
-    SQLite reads the destinations in this order, unless few are in the ranges of times: those are sorted.
+    SQLite reads in this order, unless few destinations are in the ranges of times: it sorts those.
     """
     values = _filter_values(criteria, now)
     by_time = _time_filters(tuple(values), _NEWEST_FIRST)
-    if not reader.is_sqlite or await _find_candidates(reader, values, _NEWEST_FIRST):
-        by_time = ()
+    order: list[ColumnElement[Any]] = [Destination.created_at.expression, Destination.id.expression]
+    if reader.is_sqlite and await _find_candidates(reader, values, _NEWEST_FIRST):
+        by_time, order = (), [unindexed(column) for column in order]
     conditions = [
         without_indexes(_CONDITIONS[name], Destination.__table__)
         if name in by_time
         else _CONDITIONS[name]
         for name in values
     ]
-    return conditions, values
+    return statement.where(*conditions).order_by(*(column.desc() for column in order)), values
 
 
 def _time_filters(filters: tuple[str, ...], order: Order) -> tuple[str, ...]:

@@ -7,11 +7,12 @@ from datetime import datetime
 from sqlalchemy import and_, select
 
 from app.db.core.conditions import unindexed
-from app.db.core.database import Database
+from app.db.core.database import Database, Reader
 from app.db.core.row_streams import RowStream, open_row_stream
 from app.db.core.statements import Statement
+from app.db.core.types import ColumnValues
 from app.db.models import Account, Destination, Post
-from app.db.repositories.destinations import DestinationCriteria, stream_conditions
+from app.db.repositories.destinations import DestinationCriteria, select_matching
 from app.domain.ids import WorkspaceId
 
 _SELECT = (
@@ -52,7 +53,6 @@ _SELECT = (
         ),
     )
     .where(Post.deleted_at.is_(None))
-    .order_by(Destination.created_at.desc(), Destination.id.desc())
 )
 """Destinations with the columns of their post and account that an export needs.
 
@@ -66,8 +66,14 @@ async def open_destination_stream(
     database: Database, workspace_id: WorkspaceId, criteria: DestinationCriteria, now: datetime
 ) -> AsyncIterator[RowStream]:
     """Open a stream of the matching destinations whose post is not deleted; `now` decides what is overdue."""
-    reader = database.reader(workspace_id)
-    conditions, values = await stream_conditions(reader, criteria, now)
-    statement = Statement(_SELECT.where(*conditions))
+    statement, values = await select_stream(database.reader(workspace_id), criteria, now)
     async with open_row_stream(database, workspace_id, statement, values) as stream:
         yield stream
+
+
+async def select_stream(
+    reader: Reader, criteria: DestinationCriteria, now: datetime
+) -> tuple[Statement, ColumnValues]:
+    """Return the statement of a stream, and the values of its parameters."""
+    statement, values = await select_matching(reader, _SELECT, criteria, now)
+    return Statement(statement), values
