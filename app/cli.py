@@ -406,7 +406,8 @@ def export_command(
     try:
         rows = _run_on_current_schema(work)
     except OSError as error:
-        raise CommandError(f"{output} cannot be written: {error.strerror}.") from error
+        name = "Standard output" if output == _STANDARD_OUTPUT else output
+        raise CommandError(f"{name} cannot be written: {error.strerror}.") from error
     if output != _STANDARD_OUTPUT:
         click.echo(f"{output} has {rows} rows.")
 
