@@ -48,7 +48,7 @@ from tests.factories import (
 )
 from tests.graphql.transport.asgi_connection import ASGIConnection
 from tests.graphql.transport.test_untimed_requests import request_counts
-from tests.observability.conftest import log_lines
+from tests.observability.conftest import log_lines, restore_logging  # noqa: F401 - for all tests
 from tests.rest.envelope import failure_error
 from tests.rest.write_requests import non_retryable_error
 from tests.servers import ServerStarter
