@@ -35,6 +35,7 @@ from app.services.exports import COLUMNS
 from app.settings import read_settings
 from tests.claim_benchmark import copy_post
 from tests.clients import Client, Tenant, app_lifespan, client_for, run_with_database
+from tests.db.core.test_database import only_on_postgresql
 from tests.domain.errors import TIME_MESSAGE
 from tests.factories import (
     NOW,
@@ -376,6 +377,35 @@ async def test_client_that_does_not_read_is_disconnected(
     ]
     assert timed_out["request_id"] == finished["request_id"]
     assert (finished["status"], finished["errors"]) == (200, ["service_unavailable"])
+
+
+async def test_client_that_reads_slowly_gets_all_rows(database: Database) -> None:
+    timeouts = replace(DEFAULT_CONNECTION_TIMEOUTS, send_timeout=STALL_TIMEOUT)
+    async with open_export(database, timeouts=timeouts) as export:
+        assert await export.wait_started() == 200
+        for rows in (500, 500, 200):
+            await asyncio.sleep(0.4)
+            assert await export.read_batch() == rows
+        assert await export.read_rest() == (0, True)
+
+
+@only_on_postgresql
+async def test_database_without_progress_is_reported_in_the_envelope(database: Database) -> None:
+    workspace = await add_workspace(database)
+    key = await add_api_key(database, workspace)
+    timeouts = replace(DEFAULT_CONNECTION_TIMEOUTS, send_timeout=STALL_TIMEOUT)
+    async with (
+        app_lifespan(database, connection_timeouts=timeouts) as app,
+        client_for(app, token=key.token) as client,
+    ):
+        async with database.write_engine.begin() as connection:
+            await connection.execute(text("LOCK TABLE destination IN ACCESS EXCLUSIVE MODE"))
+            response = await client.get(PATH)
+        assert (await client.get(PATH)).status_code == 200
+
+    error = failure_error(response, 503)
+    assert error["message"] == "The export took too long. Try again, or select fewer destinations."
+    assert response.headers["Retry-After"] == "5"
 
 
 async def test_export_breaks_off_after_its_timeout(database: Database) -> None:
