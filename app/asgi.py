@@ -6,7 +6,7 @@ import random
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,11 +19,13 @@ from starlette.types import Receive, Scope, Send
 from app.db.core.database import Database, open_database
 from app.db.migrations import check_schema_version
 from app.db.repositories.workspaces import load_deployment_key
-from app.domain.errors import PostResultsError
+from app.domain.errors import PostResultsError, RateLimitExceeded
+from app.domain.ids import WorkspaceId
 from app.domain.times import Clock
 from app.graphql.engine.executable_schema import create_schema
 from app.graphql.engine.persisted_documents import create_document_store
 from app.graphql.schema.context import AppState
+from app.graphql.schema.inputs import DestinationFilterInput
 from app.graphql.service import ConnectionTimeouts, GraphQLService
 from app.graphql.subscription_stream import ResponseCache
 from app.graphql.transport.http import GraphQLEndpoint, graphql_error_response
@@ -45,11 +47,13 @@ from app.observability.request_recorder import RequestRecorder
 from app.platforms import ADAPTER_PLATFORMS
 from app.rest.endpoints import rest_routes
 from app.rest.envelope import error_response
+from app.rest.exports import export_routes
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder
 from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed, run_change_notifier
 from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.expirations import EXPIRATION_INTERVAL
+from app.services.exports import ExportChunk, ExportFormat, export_destinations
 from app.services.retry_policies import load_retry_policies
 from app.settings import Settings, SettingsError, read_settings
 from app.shutdown import CLEANUP_LIMIT, limited_cleanup, on_shutdown_signal
@@ -152,6 +156,17 @@ def create_app(
         [
             Route(GRAPHQL_PATH, {ANY_METHOD: http_endpoint}),
             *rest_routes(graphql_service, clock, max_body_bytes=settings.max_body_bytes),
+            *export_routes(
+                graphql_service,
+                partial(_open_export, app_state),
+                ConcurrencyLimiter(
+                    "exports",
+                    max_total=settings.max_exports,
+                    max_per_key=1,
+                    total_error=RateLimitExceeded,
+                ),
+                settings.export_timeout,
+            ),
             index_route(DOCS_PATH if trusted_only else GRAPHIQL_PATH),
             *graphiql.routes,
             *DocsPages(links_graphiql=not trusted_only).routes,
@@ -346,6 +361,24 @@ async def _lifespan(
                         yield
                 begin_cleanup()
                 await graphql_service.response_cache.close()
+
+
+def _open_export(
+    app_state: AppState,
+    workspace_id: WorkspaceId,
+    destinations: DestinationFilterInput,
+    export_format: str,
+    use_gzip: bool,
+) -> AsyncGenerator[ExportChunk, None]:
+    """Export destinations for the REST API, which does not import services."""
+    return export_destinations(
+        app_state.database,
+        workspace_id,
+        destinations.to_criteria(),
+        export_format=ExportFormat(export_format),
+        use_gzip=use_gzip,
+        now=app_state.clock(),
+    )
 
 
 def _identify_caller(authenticator: ApiKeyAuthenticator, request: ApiRequest) -> Hashable:

@@ -7,22 +7,26 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import fields
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
-from typing import IO, Any, BinaryIO, TypeVar
+from typing import IO, Any, BinaryIO, TypeVar, cast
 
 import click
+from starlette.datastructures import QueryParams
 
 from app import __version__
 from app.asgi import now_utc
-from app.db.core.database import Database, open_database
+from app.db.core.database import Database, Reader, open_database
 from app.db.core.failures import describe_failure
 from app.db.migrations import SchemaMismatch, check_schema_version, migrate
 from app.db.repositories import api_keys as key_rows
 from app.db.repositories import workspaces as workspace_rows
+from app.db.repositories.destination_filters import DestinationCriteria
+from app.db.repositories.destinations import count_destinations
 from app.db.tools.copying import TargetNotEmpty
 from app.db.tools.integrity import find_problems
 from app.demo import DemoRefused
@@ -32,9 +36,12 @@ from app.domain.ids import ApiKeyId, parse_uuid
 from app.domain.times import format_instant
 from app.domain.validation.text import validate_name, validate_url
 from app.graphql.engine.executable_schema import create_schema, print_sdl
+from app.graphql.schema.inputs import DestinationFilterInput
+from app.rest.exports import FILTERS, read_filter
 from app.server import serve_forever
 from app.services.api_keys import create_key, revoke_key
 from app.services.backup import BackupError, backup, restore
+from app.services.exports import ExportFormat, export_destinations, open_complete_file
 from app.services.workspaces import create_workspace
 from app.settings import Settings, SettingsError, read_settings, settings_table
 from app.worker.process import run_worker
@@ -42,6 +49,8 @@ from app.worker.process import run_worker
 T = TypeVar("T")
 
 MAX_OPERATOR_NAME_LENGTH = 200
+
+_STANDARD_OUTPUT = Path("-")
 
 _ERASE_LINE = "\r\x1b[K"
 
@@ -333,6 +342,98 @@ def _progress_total(file: BinaryIO) -> int | None:
     """Return the size in bytes of a regular file if stderr is a terminal; else there is no progress bar."""
     status = os.fstat(file.fileno())
     return status.st_size if S_ISREG(status.st_mode) and sys.stderr.isatty() else None
+
+
+def _filter_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each filter of destinations."""
+    descriptions = {
+        field.name: cast("Any", field).description for field in fields(DestinationFilterInput)
+    }
+    for name in reversed([*FILTERS]):
+        option = click.option(
+            f"--{name.replace('_', '-')}", name, metavar="VALUE", help=descriptions[name]
+        )
+        command = option(command)
+    return command
+
+
+@cli.command("export")
+@click.option("--workspace", required=True, metavar="NAME", help="The workspace's name.")
+@click.option(
+    "--format", "export_format", required=True, type=click.Choice([*map(str, ExportFormat)])
+)
+@click.option(
+    "--output",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="File that is replaced when the export is complete; `-` is standard output.",
+)
+@click.option("--gzip", "use_gzip", is_flag=True, help="Compress the output.")
+@_filter_options
+def export_command(
+    workspace: str, export_format: str, output: Path, use_gzip: bool, **filters: str | None
+) -> None:
+    """Write the destinations that match all filters to a file, newest first.
+
+    The filters are those of the REST API: times are UTC, and a list has commas between its values.
+    """
+    parameters = {name: text for name, text in filters.items() if text is not None}
+    criteria = read_filter(QueryParams(parameters)).to_criteria()
+
+    async def work(database: Database) -> int:
+        target = await _get_workspace(database, workspace)
+        now, rows = now_utc(), 0
+        total = await _count_for_progress(database.reader(target.id), criteria, now)
+        chunks = export_destinations(
+            database,
+            target.id,
+            criteria,
+            export_format=ExportFormat(export_format),
+            use_gzip=use_gzip,
+            now=now,
+        )
+        with (
+            _open_output(output) as file,
+            click.progressbar(length=total or 0, hidden=total is None, file=sys.stderr) as bar,
+        ):
+            async with aclosing(chunks):
+                async for data, row_count in chunks:
+                    file.write(data)
+                    bar.update(row_count)
+                    rows += row_count
+        return rows
+
+    try:
+        rows = _run_on_current_schema(work)
+    except OSError as error:
+        name = "Standard output" if output == _STANDARD_OUTPUT else output
+        raise CommandError(f"{name} cannot be written: {error.strerror}.") from error
+    if output != _STANDARD_OUTPUT:
+        click.echo(f"{output} has {rows} rows.")
+
+
+async def _count_for_progress(
+    reader: Reader, criteria: DestinationCriteria, now: datetime
+) -> int | None:
+    """Count the rows of an export if stderr is a terminal; else there is no progress bar."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+    with suppress(ServiceUnavailable):  # the count takes too long, unlike the export
+        return await count_destinations(reader, criteria, now)
+    return None
+
+
+@contextmanager
+def _open_output(file: Path) -> Iterator[BinaryIO]:
+    if file != _STANDARD_OUTPUT:
+        with open_complete_file(file) as opened:
+            yield opened
+        return
+    if sys.stdout is None:
+        raise CommandError("Standard output is closed.")
+    yield sys.stdout.buffer
+    sys.stdout.buffer.flush()
 
 
 @cli.command("backup")

@@ -429,6 +429,16 @@ class Settings:
     max_subscriptions_per_socket: int = _setting(
         "10", _integer_parser(1, 1_000), "Maximum concurrent operations on one WebSocket."
     )
+    max_exports: int = _setting(
+        "2",
+        _integer_parser(1, 1_000),
+        "Maximum running exports per process; further ones are answered with 429. An API key can have one.",
+    )
+    export_timeout: timedelta = _setting(
+        "900",
+        _seconds_parser(1, 86_400),
+        "Seconds until an export breaks off. It also does if no byte is sent for 30 seconds.",
+    )
     changes_retention: timedelta = _setting(
         "2592000",
         _seconds_parser(1, 999_999_999),

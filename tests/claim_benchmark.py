@@ -57,14 +57,14 @@ async def insert_due_posts(
     post = await add_post(
         database, workspace, {account: queued(DUE_AT)}, submitted_now=True, created_at=DUE_AT
     )
-    await database.write(lambda session: _copy_post(session, post.id, posts - 1))
+    await database.write(lambda session: copy_post(session, post.id, posts - 1))
     if database.is_sqlite:
         await database.refresh_statistics()
     else:
         await database.write(lambda session: session.rows(text("ANALYZE")))
 
 
-async def _copy_post(session: WriteSession, post: UUID, count: int) -> None:
+async def copy_post(session: WriteSession, post: UUID, count: int) -> None:
     """Copy a post with its destination; the copied destination has the id of its post."""
     is_sqlite = session.is_sqlite
     new_id = _SQLITE_UUID if is_sqlite else "gen_random_uuid()"

@@ -1,5 +1,6 @@
-"""Short runs of the scripts that kill servers, cause faults and measure subscriptions."""
+"""Short runs of the scripts that kill servers, cause faults, and measure exports and subscriptions."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -8,9 +9,11 @@ import pytest
 
 from tests import server_kills
 from tests.command_processes import fork
+from tests.export_benchmark import add_destinations, measure_export
 from tests.faults.__main__ import run_fault
 from tests.faults.service import ANSWER_LIMIT, NotRun
 from tests.server_kills import ServerKillResults
+from tests.servers import run_server
 from tests.subscriptions import kills
 from tests.subscriptions.latency import LatencyLoad, run_subscription_load
 from tests.subscriptions.outages import RestartedDatabase
@@ -60,6 +63,19 @@ async def test_subscribers_of_killed_servers_receive_each_change_once(
     assert [subscriber for subscriber in results.subscribers if not subscriber.is_clean] == []
     assert all(subscriber.received for subscriber in results.subscribers)
     assert any(subscriber.reconnects for subscriber in results.subscribers)
+
+
+def test_measured_export_has_all_rows(database_url: str, tmp_path: Path) -> None:
+    token = asyncio.run(add_destinations(database_url, 2000))
+    with run_server(tmp_path, {"DATABASE_URL": database_url}) as server:
+        measured = [
+            measure_export(server, token, export_format, use_gzip=use_gzip)
+            for export_format in ("csv", "ndjson")
+            for use_gzip in (False, True)
+        ]
+
+    assert [measurement.rows for measurement in measured] == [2000] * 4
+    assert all(measurement.memory_peak > 0 for measurement in measured)
 
 
 @pytest.mark.parametrize("use_sse", [False, True])

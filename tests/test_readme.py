@@ -15,6 +15,7 @@ from app import __version__
 from app.cli import cli, main
 from app.db.core.database import Database
 from app.demo import load_demo
+from app.rest.exports import FILTERS
 from app.settings import read_settings, settings_table
 from tests.clients import Tenant, app_client, app_lifespan, client_for
 from tests.factories import KEY_PREFIX, NOW
@@ -211,6 +212,11 @@ async def test_documented_rest_endpoints_exist(database: Database) -> None:
             example = path.replace("{post_id}", "x").replace("{account_id}", "1")
             response = await client.request("OPTIONS", example)
             assert method in response.headers.get("Allow", "").split(", "), (method, path)
+
+
+def test_every_filter_of_exports_is_documented() -> None:
+    rows = guide("rest").section("Exports").table_rows("parameter")
+    assert sorted(span for row in rows for span in code_spans(row[0])) == sorted(FILTERS)
 
 
 def test_every_command_is_documented() -> None:

@@ -16,6 +16,7 @@ ADDRESS = "http://127.0.0.1:8000"
 
 
 CLIENTS = guide("clients")
+EXPORTS = guide("rest").section("Exports")
 LIVE = guide("live").section("JavaScript client")
 
 
@@ -71,10 +72,10 @@ def test_typescript_compiles_and_prints_documented_output(
     assert run_program("jiti", "src/results.ts", cwd=project) == section.block("text")
 
 
+@pytest.mark.parametrize("section", [CLIENTS.section("Python"), EXPORTS], ids=["gql", "export"])
 def test_python_client_prints_documented_output(
-    demo_server: ServerProcess, capsys: pytest.CaptureFixture[str]
+    demo_server: ServerProcess, capsys: pytest.CaptureFixture[str], section: Guide
 ) -> None:
-    section = CLIENTS.section("Python")
     (snippet,) = code(demo_server, section, "python")
     exec(snippet, {})
     assert capsys.readouterr().out == section.block("text")

@@ -47,6 +47,7 @@ def test_two_servers_and_their_workers_share_few_connections(
         list(executor.map(ServerProcess.wait_until_ready, servers))
         statuses = set(executor.map(read, servers * 20 * POOL_SIZE))
         reader, writer = servers
+        exported = reader.get("/v1/destinations.ndjson", DEMO_KEY)
         with open_websocket(reader) as connection:
             subscribe_to_changes(connection, current_cursor(reader))
             create_post(writer)
@@ -61,6 +62,7 @@ def test_two_servers_and_their_workers_share_few_connections(
             server.stop()
 
     assert statuses == {200}
+    assert exported.text.count("\n") > 500  # more than one batch
     assert message["payload"]["data"]["changes"]["type"] == "POST_CREATED"
     assert claim.json()["data"]["claimDestinations"]["claims"] is not None
     # A batch may wait too long for a connection; its reads then run alone.

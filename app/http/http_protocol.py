@@ -1,6 +1,8 @@
 """uvicorn HTTP protocol that limits the open connections of a process, and loses no request at shutdown."""
 
 import ipaddress
+import socket
+import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.domain.errors import TooManyConnections
 from app.http.rate_limits import client_network
-from app.http.request import REFUSAL
+from app.http.request import ABORT, REFUSAL
 from app.http.websocket_protocol import WebSocketProtocol
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ _REFUSED_TIMEOUT = timedelta(seconds=5)
 """Time for a refused connection to send its request and to receive the response."""
 
 _RETRY_AFTER_SECONDS = 5
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""Value of SO_LINGER: drop what was not sent, and send RST instead of FIN."""
 
 _IDLE_CLOSE_DELAY = timedelta(seconds=0.5)
 """Time without a request after which a connection is closed at shutdown."""
@@ -108,6 +113,7 @@ class HttpProtocol(AutoHTTPProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.app_state = {**self.app_state, ABORT: self._reset_connection}
         try:
             self._release = self._limits.acquire(self.client[0] if self.client else None)
         except TooManyConnections as refusal:
@@ -118,6 +124,12 @@ class HttpProtocol(AutoHTTPProtocol):
                 transport.abort()
             else:
                 self.loop.call_later(_REFUSED_TIMEOUT.total_seconds(), transport.abort)
+
+    def _reset_connection(self) -> None:
+        """Close the connection without its regular end, which could pass for that of the response."""
+        opened: socket.socket = self.transport.get_extra_info("socket")
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

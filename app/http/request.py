@@ -17,6 +17,9 @@ from app.observability.request_recorder import RequestRecord
 REFUSAL = "refusal"
 """Key in the state of a scope: the TooManyConnections error of a connection above a limit."""
 
+ABORT = "abort"
+"""Key in the state of a scope: the function that resets the connection."""
+
 _NO_STATE: Mapping[str, Any] = MappingProxyType({})
 _NO_PATH_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 _STATUSES_WITHOUT_CONTENT = (204, 304)
@@ -79,6 +82,7 @@ class HttpRequest(ApiRequest):
     """False for a response that stays open."""
     is_interrupted = False
     """True once the handler was cancelled; from then on its messages are dropped."""
+    _is_broken_off = False
     _is_detached = False
     _is_body_received = False
     _has_disconnected = False
@@ -176,6 +180,15 @@ class HttpRequest(ApiRequest):
             self.body_bytes += len(message.get("body", b""))
             self.is_complete = not message.get("more_body", False)
 
+    def break_off(self) -> None:
+        """Break the connection of an incomplete response, so that no client takes it for a complete one.
+
+        The end of the handler would leave the connection open while the client does not read.
+        """
+        if self.status is not None and not self.is_complete:
+            self._is_broken_off = True
+            self.scope.get("state", _NO_STATE).get(ABORT, lambda: None)()
+
     def _start_message(self, status: int, headers: Iterable[RawHeader]) -> Message:
         """Build the start of the response, with the headers common to all responses."""
         # Recorded before sending: a start that fails half-way cannot be sent a second time.
@@ -227,7 +240,7 @@ class HttpRequest(ApiRequest):
         message = await self._receive()
         if message["type"] == "http.disconnect":
             # Servers send the same message after a complete response, without any disconnect.
-            self.has_client_left = not self.is_complete
+            self.has_client_left = not self.is_complete and not self._is_broken_off
             self._has_disconnected = True
             if self._disconnect_event is not None:
                 self._disconnect_event.set()
@@ -246,8 +259,9 @@ class HttpRequest(ApiRequest):
     # Interruption
 
     def interrupt(self) -> bool:
-        """Cancel the handler; return False if it was cancelled before or the response is complete."""
-        if self.is_complete or self.is_interrupted or self._is_detached:
+        """Cancel the handler; return False if it was cancelled before or the response has ended."""
+        has_ended = self.is_complete or self._is_broken_off
+        if has_ended or self.is_interrupted or self._is_detached:
             return False
         self.is_interrupted = True
         self._task.cancel()

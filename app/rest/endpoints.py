@@ -85,7 +85,7 @@ class QueryHandler:
     clock: Clock
 
     async def __call__(self, request: HttpRequest) -> BytesResponse:
-        context = await _authenticate_and_charge(self.service, request)
+        context = await authenticate_and_charge(self.service, request)
         variables = self.operation.read_variables(request)
         if self.operation.supports_long_poll and (wait := parse_wait(request.query())):
             respond = partial(self._respond, request, context, variables)
@@ -116,7 +116,7 @@ class MutationHandler:
     max_body_bytes: int
 
     async def __call__(self, request: HttpRequest) -> BytesResponse:
-        context = await _authenticate_and_charge(self.service, request)
+        context = await authenticate_and_charge(self.service, request)
         rest_request = await read_rest_request(
             request, context.viewer.key_id, max_body_bytes=self.max_body_bytes
         )
@@ -132,7 +132,7 @@ class MutationHandler:
         return mutation_response(request, data, now, status=self.operation.status(data))
 
 
-async def _authenticate_and_charge(service: GraphQLService, request: HttpRequest) -> Context:
+async def authenticate_and_charge(service: GraphQLService, request: HttpRequest) -> Context:
     """Authenticate a request of the REST API, and count it for the rate limit of its key."""
     request.api = "rest"
     context = await service.authenticate(request, limits=None)

@@ -5,8 +5,10 @@ of any other repeated parameter the last value counts.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from enum import Enum
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from enum import Enum, StrEnum
+from typing import TypeVar
 from uuid import UUID
 
 from starlette.datastructures import QueryParams
@@ -18,7 +20,11 @@ from app.domain.validation.object_reader import ObjectReader
 from app.domain.validation.text import MAX_SEARCH_LENGTH, validate_text
 from app.http.request import HttpRequest
 
+T = TypeVar("T")
+MemberT = TypeVar("MemberT", bound=StrEnum)
+
 _MAX_LIST_LENGTH = 100
+_MAX_COUNT = 999_999_999
 
 _INTEGER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _MAX_QUOTED_LENGTH = 40
@@ -31,35 +37,35 @@ def parse_post_id(request: HttpRequest) -> UUID:
 
 def read_account_ids(query: QueryParams) -> list[int] | None:
     """Read the account numbers of `account_id`."""
-    items = _read_list(query, "account_id")
-    return None if items is None else [parse_account_id(item, "account_id") for item in items]
+    return read_list(query, "account_id", parse_account_id)
 
 
 def read_platforms(query: QueryParams) -> list[str] | None:
     """Read the platform names of `platform`; any name is allowed."""
-    items = _read_list(query, "platform")
-    return None if items is None else [_validate_search_text("platform", item) for item in items]
+    return read_list(query, "platform", parse_search_text)
 
 
 def read_enum_names(query: QueryParams, name: str, members: Mapping[str, Enum]) -> list[str] | None:
     """Convert a list of REST words to GraphQL enum names."""
-    items = _read_list(query, name)
-    for item in items or ():
-        if item not in members:
-            raise _unknown_value_error(name, item, [*members])
-    return None if items is None else [members[item].name for item in items]
+    return read_list(query, name, lambda item, name: _parse_word(item, name, members).name)
 
 
 def read_search_text(query: QueryParams, name: str) -> str | None:
     """Read the text to search for, of at most MAX_SEARCH_LENGTH characters."""
     text = read_last_value(query, name)
-    return None if text is None else _validate_search_text(name, text)
+    return None if text is None else parse_search_text(text, name)
+
+
+def read_time(query: QueryParams, name: str) -> datetime | None:
+    """Read a time."""
+    text = read_last_value(query, name)
+    return None if text is None else parse_instant(text, name)
 
 
 def read_instant(query: QueryParams, name: str) -> str | None:
     """Read a time, formatted as UTC."""
-    text = read_last_value(query, name)
-    return None if text is None else format_instant(parse_instant(text, name))
+    time = read_time(query, name)
+    return None if time is None else format_instant(time)
 
 
 def read_body_instant(body: ObjectReader, name: str) -> str | None:
@@ -89,14 +95,31 @@ def read_integer(query: QueryParams, name: str, low: int, high: int, default: in
     return int(text)
 
 
+def read_count(query: QueryParams, name: str) -> int | None:
+    """Read a whole number from 0."""
+    if read_last_value(query, name) is None:
+        return None
+    return read_integer(query, name, 0, _MAX_COUNT, 0)
+
+
+def read_boolean(query: QueryParams, name: str) -> bool | None:
+    """Read `true` or `false`."""
+    if read_last_value(query, name) is None:
+        return None
+    return read_choice(query, name, ("true", "false"), "false") == "true"
+
+
 def read_last_value(query: QueryParams, name: str) -> str | None:
     """Return the last value that is not empty."""
     values = [value for value in query.getlist(name) if value]
     return values[-1] if values else None
 
 
-def _read_list(query: QueryParams, name: str) -> list[str] | None:
-    """Split values separated by commas, at most MAX_LIST_LENGTH; return None if there is none."""
+def read_list(query: QueryParams, name: str, parse: Callable[[str, str], T]) -> list[T] | None:
+    """Parse values separated by commas, at most MAX_LIST_LENGTH; return None if there is none.
+
+    `parse` gets a value and the name of the parameter.
+    """
     parts = (part.strip() for value in query.getlist(name) for part in value.split(","))
     items = [part for part in parts if part]
     if len(items) > _MAX_LIST_LENGTH:
@@ -104,11 +127,23 @@ def _read_list(query: QueryParams, name: str) -> list[str] | None:
             f"{name} has {len(items)} values; at most {_MAX_LIST_LENGTH} are allowed.",
             argument=name,
         )
-    return items or None
+    return [parse(item, name) for item in items] or None
 
 
-def _validate_search_text(name: str, text: str) -> str:
+def parse_search_text(text: str, name: str) -> str:
+    """Validate a text of at most MAX_SEARCH_LENGTH characters that stored texts are compared with."""
     return validate_text(text, name, max_length=MAX_SEARCH_LENGTH)
+
+
+def parse_member(members: type[MemberT], text: str, name: str) -> MemberT:
+    """Parse a member of an enum by its value."""
+    return _parse_word(text, name, {member.value: member for member in members})
+
+
+def _parse_word(word: str, name: str, members: Mapping[str, T]) -> T:
+    if word not in members:
+        raise _unknown_value_error(name, word, [*members])
+    return members[word]
 
 
 def _unknown_value_error(name: str, value: str, allowed: Sequence[str]) -> InvalidInput:

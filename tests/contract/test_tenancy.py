@@ -9,9 +9,17 @@ from app.db.core.database import Database
 from app.domain.events import Event, EventKind
 from app.domain.ids import WorkspaceId
 from app.rest.endpoints import ENDPOINTS, PREFIXES
-from tests.clients import Client, Tenant
+from app.rest.exports import FILTERS as EXPORT_PARAMETERS
+from tests.clients import Client, Tenant, app_client
 from tests.db.repositories.event_rows import append_test_events, numbered_events
 from tests.factories import add_account, add_api_key, add_post, add_workspace, published
+from tests.graphql.tenants import (
+    SHARED_ACCOUNT,
+    SHARED_POST,
+    add_foreign_workspace,
+    add_own_workspace,
+)
+from tests.graphql.test_tenancy import disable_tenancy
 from tests.rest.envelope import failure_error, success_data
 
 PATHS_WITH_ID = [
@@ -120,3 +128,50 @@ async def test_foreign_cursor_has_the_response_of_an_invalid_one(acme: Tenant) -
     for response in responses:
         assert failure_error(response, 400)["code"] == "bad_cursor"
         assert without_meta(response) == without_meta(responses[0])
+
+
+EXPORT_FILTERS = {
+    "status": "published",
+    "platform": "instagram",
+    "account_id": str(SHARED_ACCOUNT),
+    "post_id": str(SHARED_POST),
+    "error_category": "content_rejected",
+    "error_code": "CAPTION_TOO_LONG",
+    "outcome": "failed",
+    "failed_after": "2000-01-01",
+    "failed_before": "2100-01-01",
+    "max_attempts": "1",
+    "published_after": "2000-01-01",
+    "published_before": "2100-01-01",
+    "next_retry_after": "2000-01-01",
+    "next_retry_before": "2100-01-01",
+    "overdue": "false",
+}
+"""A value of each filter that matches rows of both workspaces."""
+
+
+async def exports_before_and_after(database: Database) -> tuple[dict[str, str], dict[str, str]]:
+    """Exports before and after a workspace with rows of the same ids is added."""
+    assert EXPORT_FILTERS.keys() == EXPORT_PARAMETERS.keys()
+    queries = ["", *(f"?{name}={value}" for name, value in EXPORT_FILTERS.items())]
+    paths = [f"/v1/destinations.{name}{query}" for name in ("csv", "ndjson") for query in queries]
+    token = await add_own_workspace(database)
+    async with app_client(database, token=token) as client:
+        before = {path: (await client.get(path)).text for path in paths}
+        await add_foreign_workspace(database)
+        after = {path: (await client.get(path)).text for path in paths}
+    return before, after
+
+
+async def test_exports_do_not_change_with_data_of_another_workspace(database: Database) -> None:
+    before, after = await exports_before_and_after(database)
+    assert after == before
+    assert [
+        path for path, text in before.items() if text.count("\n") < 2 and "ndjson" not in path
+    ] == []
+
+
+async def test_exports_change_without_workspace_filter(database_url: str) -> None:
+    async with disable_tenancy(database_url) as database:
+        before, after = await exports_before_and_after(database)
+    assert [path for path in before if before[path] == after[path]] == []

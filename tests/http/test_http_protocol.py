@@ -9,13 +9,15 @@ from typing import Any, cast
 
 import pytest
 import uvicorn
+from starlette.types import ASGIApp, Message
 from uvicorn.server import ServerState
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from app.domain.errors import ServiceUnavailable
 from app.http.http_protocol import MAX_REFUSED_CONNECTIONS, ConnectionLimits, HttpProtocol
-from app.http.responses import BytesResponse
+from app.http.request import HttpRequest
+from app.http.responses import BytesResponse, Response
 from app.http.websocket_protocol import WebSocketProtocol
 from tests.http.asgi import CallRecorder, VirtualTimeLoop, build_application, responding
 
@@ -92,11 +94,13 @@ class LimitedServer:
 
 
 @asynccontextmanager
-async def serve(connection_limits: ConnectionLimits) -> AsyncIterator[LimitedServer]:
+async def serve(
+    connection_limits: ConnectionLimits, app: ASGIApp = echo_app
+) -> AsyncIterator[LimitedServer]:
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         config = uvicorn.Config(
-            echo_app,
+            app,
             http=cast("Any", partial(HttpProtocol, connection_limits)),
             ws=WebSocketProtocol,
             lifespan="off",
@@ -111,6 +115,37 @@ async def serve(connection_limits: ConnectionLimits) -> AsyncIterator[LimitedSer
         finally:
             server.should_exit = True
             await serving
+
+
+async def break_off_stalled_response(request: HttpRequest) -> Response:
+    """Send without an end until the client does not read any more."""
+    await request.send({"type": "http.response.start", "status": 200})
+    body: Message = {"type": "http.response.body", "body": bytes(100_000), "more_body": True}
+    try:
+        while True:
+            async with asyncio.timeout(0.1):
+                await request.send(body)
+    except TimeoutError:
+        request.break_off()
+        raise ServiceUnavailable("The client does not read.") from None
+
+
+async def test_broken_off_response_closes_connection_of_client_that_does_not_read() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        is_first = scope["path"] == "/stalled"
+        handle = break_off_stalled_response if is_first else responding(OK)
+        await build_application(handle, recorder)(scope, receive, send)
+
+    recorder = CallRecorder()
+    async with serve(limits(1), app) as server:
+        reader, writer = await server.open()
+        writer.write(b"GET /stalled HTTP/1.1\r\nHost: x\r\n\r\n")
+        await server.wait_for_status(200)  # of another connection, which is refused before
+
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+    (stalled,) = [each for each in recorder.finished if each.request.path == "/stalled"]
+    assert (stalled.status, stalled.request.error_codes) == (200, ("service_unavailable",))
 
 
 async def test_connection_above_limit_gets_503_and_is_closed() -> None:

@@ -55,7 +55,7 @@ from app.settings import Settings
 
 T = TypeVar("T")
 
-_WORKSPACE_PARAM = "workspace"
+WORKSPACE_PARAM = "workspace"
 """Bind parameter with the workspace id in every restricted statement."""
 
 _SELECT_ONE = Statement(select(literal(1)))
@@ -96,7 +96,7 @@ class Reader(_StatementReader):
 
     async def rows(self, statement: Statement, **values: object) -> Sequence[Record]:
         compiled = self._database.compile_restricted(statement)
-        values[_WORKSPACE_PARAM] = self._workspace_id
+        values[WORKSPACE_PARAM] = self._workspace_id
         return await self._fetch(compiled, compiled.encode_arguments(values))
 
 
@@ -349,13 +349,13 @@ class Database:
         return compiled
 
     def _compile_restricted(self, statement: Statement) -> CompiledStatement:
-        restricted = self._workspace_filter(statement.select, bindparam(_WORKSPACE_PARAM))
+        restricted = self._workspace_filter(statement.select, bindparam(WORKSPACE_PARAM))
         dialect = self.read_engine.dialect
         if statement.counts_rows:
             restricted = select(func.count()).select_from(restricted.subquery())
         if statement.point_key is None or self.is_sqlite:
             return compile_statement(restricted, dialect)
-        return compile_point_read(restricted, _WORKSPACE_PARAM, statement.point_key, dialect)
+        return compile_point_read(restricted, WORKSPACE_PARAM, statement.point_key, dialect)
 
     async def _fetch(
         self, statement: CompiledStatement, arguments: Sequence[object]

@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
+from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import ColumnElement, bindparam, func, select
 
 from app.db.core.conditions import (
     any_of,
     equality_parameter,
+    unindexed,
     without_indexes,
 )
 from app.db.core.database import Reader
 from app.db.core.paging import (
     Direction,
+    NullGroup,
     Order,
     Page,
     PageRequest,
@@ -31,6 +34,7 @@ from app.db.core.projections import (
     projected_columns,
 )
 from app.db.core.statements import AnyRow, AnySelect, Record, Statement, column_values
+from app.db.core.types import ColumnValues
 from app.db.models import (
     ACCOUNT_JOIN,
     POST_JOIN,
@@ -196,6 +200,22 @@ def _select_page(
         *page_conditions(filters, order, page_slice.null_group, selects_few=is_few),
     )
     return slice_statement(statement, order, page_slice, selects_few=is_few)
+
+
+async def select_matching(
+    reader: Reader, statement: AnySelect, criteria: DestinationCriteria, now: datetime
+) -> tuple[AnySelect, ColumnValues]:
+    """Add the filters to a statement that reads all destinations, newest first; return their values.
+
+    SQLite reads in this order, unless few destinations match the selective filters: it sorts those.
+    """
+    values = await page_values(reader, criteria, now)
+    is_few = await selects_few(reader, values, _NEWEST_FIRST)
+    conditions = page_conditions(values, _NEWEST_FIRST, NullGroup.ALL, selects_few=is_few)
+    order: list[ColumnElement[Any]] = [Destination.created_at.expression, Destination.id.expression]
+    if is_few:
+        order = [unindexed(column) for column in order]
+    return statement.where(*conditions).order_by(*(column.desc() for column in order)), values
 
 
 async def retry_candidates(

@@ -1,17 +1,19 @@
 """Plans on SQLite without statistics, and with those of an ANALYZE on a million destinations."""
 
 from collections.abc import Awaitable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from app.db.core.database import Database, Reader
 from app.db.core.paging import Direction, PageRequest
-from app.db.repositories.destination_filters import DestinationCriteria
+from app.db.repositories.destination_filters import MAX_SORTED, DestinationCriteria
 from app.db.repositories.destinations import DestinationOrderField, destinations_page
 from app.domain.destinations import DestinationStatus, Outcome
 from app.domain.diagnosis import NextAction
 from app.domain.posts import PostStatus
+from tests.claim_benchmark import copy_post
 from tests.db.repositories.million_destinations import write_statistics
 from tests.db.repositories.test_batched_reads import WITH_ACCOUNT
 from tests.db.repositories.test_query_plans import (
@@ -19,6 +21,7 @@ from tests.db.repositories.test_query_plans import (
     FILTERS,
     LOADERS,
     LOCKING_QUERIES,
+    OWN_WORKSPACE,
     PLAN_ALTERNATIVES,
     POST_BY_ID,
     UNIQUE_DESTINATION_INDEX,
@@ -27,13 +30,14 @@ from tests.db.repositories.test_query_plans import (
     destinations_page_query,
     explain_locking_query,
     explain_query,
+    explain_stream,
     feed_queries,
     null_time_queries,
     post_count_query,
     posts_page_query,
     sorted_page_queries,
 )
-from tests.factories import NOW
+from tests.factories import NOW, add_account, add_post, add_workspace, published
 
 OVERDUE_INDEXES = {"ix_destination_claimable", "ix_destination_leased"}
 SELECTIVE_FILTERS: dict[str, tuple[dict[str, Any], set[str]]] = {
@@ -175,4 +179,42 @@ async def test_accounts_of_destinations_are_read_after_them(
         "ix_destination_workspace_id_created_at_id",
         POST_BY_ID,
         "pk_account",
+    }
+
+
+FEW = {"published_after": NOW + timedelta(days=1)}
+MANY = {"published_after": NOW}
+STREAMS: dict[str, tuple[dict[str, Any], str, set[str]]] = {
+    "all": ({}, "ix_destination_workspace_id_created_at_id", set()),
+    "one status": (
+        {"status": [DestinationStatus.FAILED]},
+        "ix_destination_workspace_id_status_created_at_id",
+        set(),
+    ),
+    "one platform": ({"platform": ["x"]}, "ix_destination_platform", set()),
+    "few by time": (FEW, "ix_destination_workspace_id_published_at_id", {"sort"}),
+    "many by time": (MANY, "ix_destination_workspace_id_created_at_id", set()),
+}
+"""Filters of an export, the index that finds its destinations, and whether they are sorted."""
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("is_analyzed", [False, True], ids=["no statistics", "analyzed"])
+async def test_exports_read_many_destinations_in_the_order_of_an_index(
+    database: Database, is_analyzed: bool
+) -> None:
+    await add_workspace(database, id=OWN_WORKSPACE)
+    account = await add_account(database, OWN_WORKSPACE)
+    post = await add_post(database, OWN_WORKSPACE, {account: published()})
+    await database.write(lambda session: copy_post(session, post.id, MAX_SORTED))
+    if is_analyzed:
+        await write_statistics(database)
+
+    plans = {
+        name: await explain_stream(database, **filters) for name, (filters, _, _) in STREAMS.items()
+    }
+
+    assert plans == {
+        name: {index, POST_BY_ID, "pk_account", *steps}
+        for name, (_, index, steps) in STREAMS.items()
     }

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.core.database import Database, Reader
+from app.db.core.database import WORKSPACE_PARAM, Database, Reader
 from app.db.core.paging import Direction, PageRequest
 from app.db.core.sqlite import REFRESH_STATISTICS
 from app.db.core.statements import Statement
@@ -29,6 +29,7 @@ from app.db.repositories import (
 from app.db.repositories.claims import ClaimTime
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.destinations import DestinationOrderField
+from app.db.repositories.exports import select_stream
 from app.db.repositories.posts import PostCriteria, PostOrderField
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.events import FEED_START, EventFilter, EventKind, FeedPosition
@@ -505,6 +506,16 @@ async def explain_query(database: Database, query: Query) -> set[str]:
     async with database.read_engine.connect() as connection:
         recorded = [(statement.text, statement.arguments) for statement in statements]
         return await _explain(database, connection, recorded)
+
+
+async def explain_stream(database: Database, **filters: Any) -> set[str]:
+    """Like `explain_query`, for the stream of an export."""
+    criteria = DestinationCriteria(**filters)
+    statement, values = await select_stream(database.reader(OWN_WORKSPACE), criteria, NOW)
+    compiled = database.compile_restricted(statement)
+    arguments = compiled.encode_arguments({**values, WORKSPACE_PARAM: OWN_WORKSPACE})
+    async with database.read_engine.connect() as connection:
+        return await _explain(database, connection, [(compiled.sql, tuple(arguments))])
 
 
 async def explain_locking_query(database: Database, query: Query) -> set[str]:
