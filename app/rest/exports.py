@@ -20,7 +20,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.domain.api_keys import Scope as KeyScope
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.errors import ServiceUnavailable
+from app.domain.failure_groups import validate_failure_group
 from app.domain.ids import WorkspaceId, parse_account_id, parse_uuid
 from app.graphql.schema.inputs import DestinationFilterInput
 from app.graphql.schema.permissions import HasScope
@@ -37,6 +39,7 @@ from app.rest.parameters import (
     read_boolean,
     read_count,
     read_list,
+    read_search_text,
     read_time,
 )
 
@@ -52,6 +55,7 @@ _READ_SCOPE = HasScope(KeyScope.READ)
 
 FILTERS: Mapping[str, Callable[[QueryParams, str], Any]] = MappingProxyType(
     {
+        "destination_id": partial(read_list, parse=parse_uuid),
         "status": partial(read_list, parse=partial(parse_member, DestinationStatus)),
         "platform": partial(read_list, parse=parse_search_text),
         "account_id": partial(read_list, parse=parse_account_id),
@@ -59,14 +63,26 @@ FILTERS: Mapping[str, Callable[[QueryParams, str], Any]] = MappingProxyType(
         "error_category": partial(read_list, parse=partial(parse_member, ErrorCategory)),
         "error_code": partial(read_list, parse=parse_search_text),
         "outcome": partial(read_list, parse=partial(parse_member, Outcome)),
+        "failure_group": partial(read_list, parse=validate_failure_group),
+        "source": partial(read_list, parse=partial(parse_member, ErrorSource)),
+        "next_action": partial(read_list, parse=partial(parse_member, NextAction)),
         "failed_after": read_time,
         "failed_before": read_time,
         "max_attempts": read_count,
+        "scheduled_after": read_time,
+        "scheduled_before": read_time,
         "published_after": read_time,
         "published_before": read_time,
         "next_retry_after": read_time,
         "next_retry_before": read_time,
+        "updated_after": read_time,
+        "updated_before": read_time,
         "overdue": read_boolean,
+        "late_by_seconds": read_count,
+        "retrying": read_boolean,
+        "duplicated": read_boolean,
+        "search": read_search_text,
+        "reference": read_search_text,
     }
 )
 """Readers of the query parameters; their names are the fields of DestinationFilterInput."""

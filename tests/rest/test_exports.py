@@ -22,6 +22,7 @@ from app.asgi import DEFAULT_CONNECTION_TIMEOUTS
 from app.db.core.database import Database
 from app.domain.api_keys import Scope
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
+from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.errors import InvalidInput
 from app.domain.ids import WorkspaceId
 from app.graphql.schema.inputs import DestinationFilterInput
@@ -159,6 +160,7 @@ def test_every_parameter_sets_its_filter() -> None:
     start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
     times = {"after": ("2026-01-01", start), "before": ("2026-01-02T01:00:00+01:00", end)}
     parameters: dict[str, tuple[str, Any]] = {
+        "destination_id": (str(post), [post]),
         "status": ("failed,queued", [DestinationStatus.FAILED, DestinationStatus.QUEUED]),
         "platform": ("x, instagram", ["x", "instagram"]),
         "account_id": ("7", [7]),
@@ -166,11 +168,19 @@ def test_every_parameter_sets_its_filter() -> None:
         "error_category": ("auth", [ErrorCategory.AUTH]),
         "error_code": ("TIMEOUT", ["TIMEOUT"]),
         "outcome": ("unknown", [Outcome.UNKNOWN]),
+        "failure_group": (f"1-{32 * '0'}", [f"1-{32 * '0'}"]),
+        "source": ("user,platform", [ErrorSource.USER, ErrorSource.PLATFORM]),
+        "next_action": ("wait", [NextAction.WAIT]),
         "max_attempts": ("3", 3),
         "overdue": ("false", False),
+        "late_by_seconds": ("60", 60),
+        "retrying": ("true", True),
+        "duplicated": ("true", True),
+        "search": ("sale, 50 %", "sale, 50 %"),
+        "reference": ("a,b", "a,b"),
         **{
             f"{event}_{side}": value
-            for event in ("failed", "published", "next_retry")
+            for event in ("failed", "scheduled", "published", "next_retry", "updated")
             for side, value in times.items()
         },
     }
