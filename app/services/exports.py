@@ -4,13 +4,12 @@ import csv
 import io
 import os
 import zlib
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import BinaryIO, NamedTuple, TypeAlias
 
 import orjson
@@ -33,33 +32,17 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 
 Cell: TypeAlias = str | int | float | None
 
-_SOURCES: Mapping[str, str] = MappingProxyType(
-    {
-        "account_id": "account_id",
-        "account_name": "account_name",
-        "platform": "platform",
-        "status": "status",
-        "published_at": "published_at",
-        "platform_post_id": "platform_post_id",
-        "platform_post_url": "platform_post_url",
-        "error": "error",
-        "attempts": "attempts",
-        "next_retry_at": "next_retry_at",
-        "id": "id",
-        "social_account_id": "account_id",
-        "last_error": "error",
-        "post_id": "post_id",
-        "reference": "reference",
-        "scheduled_for": "due_at",
-        "outcome": "outcome",
-        "error_category": "error_category",
-        "error_code": "error_code",
-        "lateness_seconds": "lateness_seconds",
-    }
+COLUMNS = (
+    *("account_id", "account_name", "platform", "status", "published_at", "platform_post_id"),
+    *("platform_post_url", "error", "attempts", "next_retry_at"),
+    *("id", "social_account_id", "last_error"),
+    *("post_id", "reference", "scheduled_for", "outcome", "error_category", "error_code"),
+    "lateness_seconds",
 )
-"""Exported columns, first those of a result of the REST API, each with the column it is read from."""
+"""Exported columns: first the keys of a result of the REST API, in their order."""
 
-COLUMNS = tuple(_SOURCES)
+_SOURCES = {"social_account_id": "account_id", "last_error": "error", "scheduled_for": "due_at"}
+"""Columns that are read from a column of another name."""
 
 _CLIENT_TEXTS = [
     COLUMNS.index(name)
@@ -166,7 +149,7 @@ def _exported_columns(batch: ColumnBatch) -> list[Sequence[Cell]]:
     )
     seconds = [None if value is None else value / 1000 for value in batch["lateness_ms"]]
     columns = {**batch, "account_name": [*labels], "lateness_seconds": seconds}
-    return [columns[source] for source in _SOURCES.values()]
+    return [columns[_SOURCES.get(name, name)] for name in COLUMNS]
 
 
 _account_label = lru_cache(1024)(display_label)
