@@ -1,10 +1,9 @@
 """Exports destinations as CSV or NDJSON: streams of bytes from one snapshot, with bounded memory."""
 
-import csv
-import io
 import os
+import re
 import zlib
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
@@ -27,8 +26,10 @@ _BATCH_SIZE = 500
 _GZIP_LEVEL, _GZIP_FORMAT = 1, 31
 """Fastest level: the next ones take twice the time for a tenth less."""
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")
 """Characters at the beginning of a cell after which a spreadsheet may run the text as a formula."""
+
+_NEEDS_QUOTES = re.compile('[",\r\n]').search
 
 Cell: TypeAlias = str | int | float | None
 
@@ -44,14 +45,13 @@ COLUMNS = (
 _SOURCES = {"social_account_id": "account_id", "last_error": "error", "scheduled_for": "due_at"}
 """Columns that are read from a column of another name."""
 
-_CLIENT_TEXTS = [
-    COLUMNS.index(name)
-    for name in (
+_CLIENT_TEXTS = frozenset(
+    {
         *("account_name", "platform", "platform_post_id", "platform_post_url", "reference"),
         *("error", "last_error", "error_code"),
-    )
-]
-"""Positions of the columns whose texts come from clients and platforms."""
+    }
+)
+"""Columns whose texts come from clients and platforms; the others need no quotes in CSV."""
 
 
 class ExportFormat(StrEnum):
@@ -115,7 +115,7 @@ class _Encoder:
     def __init__(self, export_format: ExportFormat, *, use_gzip: bool) -> None:
         is_csv = export_format is ExportFormat.CSV
         self._encode_rows = _encode_csv if is_csv else _encode_ndjson
-        self._header = _csv_lines([COLUMNS]) if is_csv else b""
+        self._header = f"{','.join(COLUMNS)}\r\n".encode() if is_csv else b""
         """Header line until it is part of a chunk."""
         self._compressor = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT) if use_gzip else None
 
@@ -155,22 +155,22 @@ def _exported_columns(batch: ColumnBatch) -> list[Sequence[Cell]]:
 _account_label = lru_cache(1024)(display_label)
 
 
-def _encode_csv(columns: list[Sequence[Cell]]) -> bytes:
-    for index in _CLIENT_TEXTS:
-        columns[index] = [*map(_disarm_formula, columns[index])]
-    return _csv_lines(zip(*columns, strict=True))
+def _encode_csv(columns: Sequence[Sequence[Cell]]) -> bytes:
+    """Format as RFC 4180; a null becomes an empty cell. The module csv takes twice the time."""
+    texts = [
+        [_csv_text(str(cell)) if cell else "" for cell in column]
+        if name in _CLIENT_TEXTS
+        else ["" if cell is None else str(cell) for cell in column]
+        for name, column in zip(COLUMNS, columns, strict=True)
+    ]
+    return "".join([f"{','.join(row)}\r\n" for row in zip(*texts, strict=True)]).encode()
 
 
-def _disarm_formula(cell: Cell) -> Cell:
-    """Prefix a text that a spreadsheet would run as a formula by an apostrophe, which makes it a text."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
-
-
-def _csv_lines(rows: Iterable[Iterable[Cell]]) -> bytes:
-    """Format as RFC 4180; a null becomes an empty cell."""
-    lines = io.StringIO(newline="")
-    csv.writer(lines).writerows(rows)
-    return lines.getvalue().encode()
+def _csv_text(text: str) -> str:
+    """Quote a text if necessary, after an apostrophe if a spreadsheet would run it as a formula."""
+    if text[0] in _FORMULA_STARTS:
+        text = f"'{text}"
+    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES(text) else text
 
 
 def _encode_ndjson(columns: list[Sequence[Cell]]) -> bytes:
