@@ -5,7 +5,7 @@ client cannot take an incomplete export for a complete one.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,7 +30,6 @@ from app.graphql.service import GraphQLService
 from app.http.concurrency import ConcurrencyLimiter
 from app.http.headers import parse_accept
 from app.http.request import HttpRequest
-from app.http.responses import RawHeader
 from app.http.routing import Route
 from app.rest.endpoints import PREFIXES, authenticate_and_charge
 from app.rest.parameters import (
@@ -48,6 +47,8 @@ _MEDIA_TYPES = {
     "ndjson": b"application/x-ndjson",
 }
 """Media types by format, which is the suffix of the path."""
+
+_END: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 
 _RETRY_AFTER_SECONDS = 5
 
@@ -129,61 +130,37 @@ class ExportHandler:
     limiter: ConcurrencyLimiter
     timeout: timedelta
 
-    async def __call__(self, request: HttpRequest) -> "ExportResponse":
+    async def __call__(self, request: HttpRequest) -> Response:
         context = await authenticate_and_charge(self.service, request)
         if not _READ_SCOPE.allows(context.viewer):
             _READ_SCOPE.on_unauthorized()
         destinations = read_filter(request.query())
         use_gzip = parse_accept(request.combined_header(b"accept-encoding")).get("gzip", 0) > 0
-        chunks = self.open_export(
-            context.viewer.workspace_id, destinations, self.export_format, use_gzip
-        )
-        return ExportResponse(self, request, chunks, use_gzip=use_gzip)
+        start = self._start_message(use_gzip=use_gzip)
+        if request.method == "HEAD":
+            return StreamedResponse(partial(_send_all, [start, _END]))
+        workspace_id = context.viewer.workspace_id
+        chunks = self.open_export(workspace_id, destinations, self.export_format, use_gzip)
+        return StreamedResponse(partial(self._export, request, start, chunks))
 
-    def headers(self, *, use_gzip: bool) -> list[RawHeader]:
+    def _start_message(self, *, use_gzip: bool) -> Message:
         file_name = f"destinations.{self.export_format}".encode()
-        return [
+        headers = [
             (b"content-type", _MEDIA_TYPES[self.export_format]),
             (b"content-disposition", b'attachment; filename="%b"' % file_name),
             (b"cache-control", b"no-store"),
             (b"vary", b"Accept-Encoding"),
             *([(b"content-encoding", b"gzip")] if use_gzip else []),
         ]
+        return {"type": "http.response.start", "status": 200, "headers": headers}
 
-
-class ExportResponse(Response):
-    """Response with the chunks of an export; the next one is read when the last one was sent."""
-
-    def __init__(
-        self,
-        handler: ExportHandler,
-        request: HttpRequest,
-        chunks: Chunks,
-        *,
-        use_gzip: bool,
+    async def _export(
+        self, request: HttpRequest, start: Message, chunks: Chunks, send: Send
     ) -> None:
-        self._service = handler.service
-        self._limiter = handler.limiter
-        self._timeout = handler.timeout.total_seconds()
-        self._start = {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": handler.headers(use_gzip=use_gzip),
-        }
-        self._request = request
-        self._chunks = chunks
-        self.background = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        request = self._request
-        if request.method == "HEAD":
-            await send(self._start)
-            await send(_body_message(b"", more_body=False))
-            return
         request.has_timeout = request.is_latency_measured = False
-        with self._limiter.acquire(request.api_key_id):
+        with self.limiter.acquire(request.api_key_id):
             try:
-                await self._stream(send)
+                await self._send_chunks(request, start, chunks, send)
             except TimeoutError:
                 error = ServiceUnavailable(
                     "The export took too long. Try again, or select fewer destinations.",
@@ -194,38 +171,51 @@ class ExportResponse(Response):
                 request.record_error(error)
                 logger.warning("export timed out", request_id=request.request_id)
 
-    async def _stream(self, send: Send) -> None:
-        """Send all chunks, or break the connection.
+    async def _send_chunks(
+        self, request: HttpRequest, start: Message, chunks: Chunks, send: Send
+    ) -> None:
+        """Send all chunks, reading each when the last one was sent, or break the connection.
 
         Raises TimeoutError after the timeout, and if nothing was read or sent for `send_timeout`, and
         InvalidApiKey once the key was revoked.
         """
-        loop, request, timeouts = asyncio.get_running_loop(), self._request, self._service.timeouts
+        loop, timeouts = asyncio.get_running_loop(), self.service.timeouts
         stall_timeout = timeouts.send_timeout.total_seconds()
         key_interval = timeouts.key_recheck_interval.total_seconds()
         key_checked_at = loop.time()
         async with (
-            asyncio.timeout(self._timeout),
-            aclosing(self._chunks) as chunks,
+            asyncio.timeout(self.timeout.total_seconds()),
+            aclosing(chunks),
             asyncio.timeout(stall_timeout) as progress,
         ):
             try:
                 async for data, _ in chunks:
                     progress.reschedule(loop.time() + stall_timeout)
                     if request.status is None:
-                        await send(self._start)
-                    await send(_body_message(data, more_body=True))
+                        await send(start)
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
                     progress.reschedule(loop.time() + stall_timeout)
                     if loop.time() >= key_checked_at + key_interval:
-                        await self._service.authenticator.authenticate(
-                            request.token, self._service.app_state.clock()
-                        )
+                        now = self.service.app_state.clock()
+                        await self.service.authenticator.authenticate(request.token, now)
                         key_checked_at = loop.time()
-                await send(_body_message(b"", more_body=False))
+                await send(_END)
             except BaseException:
                 request.break_off()
                 raise
 
 
-def _body_message(body: bytes, *, more_body: bool) -> Message:
-    return {"type": "http.response.body", "body": body, "more_body": more_body}
+class StreamedResponse(Response):
+    """Response whose messages a function sends."""
+
+    def __init__(self, send_messages: Callable[[Send], Awaitable[None]]) -> None:
+        self._send_messages = send_messages
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        await self._send_messages(send)
+
+
+async def _send_all(messages: Sequence[Message], send: Send) -> None:
+    for message in messages:
+        await send(message)

@@ -1,16 +1,14 @@
 """Exports destinations as CSV or NDJSON: streams of bytes from one snapshot, with bounded memory."""
 
-import csv
-import io
 import os
+import re
 import zlib
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import BinaryIO, NamedTuple, TypeAlias
 
 import orjson
@@ -28,47 +26,32 @@ _BATCH_SIZE = 500
 _GZIP_LEVEL, _GZIP_FORMAT = 1, 31
 """Fastest level: the next ones take twice the time for a tenth less."""
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")
 """Characters at the beginning of a cell after which a spreadsheet may run the text as a formula."""
+
+_NEEDS_QUOTES = re.compile('[",\r\n]').search
 
 Cell: TypeAlias = str | int | float | None
 
-_SOURCES: Mapping[str, str] = MappingProxyType(
-    {
-        "account_id": "account_id",
-        "account_name": "account_name",
-        "platform": "platform",
-        "status": "status",
-        "published_at": "published_at",
-        "platform_post_id": "platform_post_id",
-        "platform_post_url": "platform_post_url",
-        "error": "error",
-        "attempts": "attempts",
-        "next_retry_at": "next_retry_at",
-        "id": "id",
-        "social_account_id": "account_id",
-        "last_error": "error",
-        "post_id": "post_id",
-        "reference": "reference",
-        "scheduled_for": "due_at",
-        "outcome": "outcome",
-        "error_category": "error_category",
-        "error_code": "error_code",
-        "lateness_seconds": "lateness_seconds",
-    }
+COLUMNS = (
+    *("account_id", "account_name", "platform", "status", "published_at", "platform_post_id"),
+    *("platform_post_url", "error", "attempts", "next_retry_at"),
+    *("id", "social_account_id", "last_error"),
+    *("post_id", "reference", "scheduled_for", "outcome", "error_category", "error_code"),
+    "lateness_seconds",
 )
-"""Exported columns, first those of a result of the REST API, each with the column it is read from."""
+"""Exported columns: first the keys of a result of the REST API, in their order."""
 
-COLUMNS = tuple(_SOURCES)
+_SOURCES = {"social_account_id": "account_id", "last_error": "error", "scheduled_for": "due_at"}
+"""Columns that are read from a column of another name."""
 
-_CLIENT_TEXTS = [
-    COLUMNS.index(name)
-    for name in (
+_CLIENT_TEXTS = frozenset(
+    {
         *("account_name", "platform", "platform_post_id", "platform_post_url", "reference"),
         *("error", "last_error", "error_code"),
-    )
-]
-"""Positions of the columns whose texts come from clients and platforms."""
+    }
+)
+"""Columns whose texts come from clients and platforms; the others need no quotes in CSV."""
 
 
 class ExportFormat(StrEnum):
@@ -132,7 +115,7 @@ class _Encoder:
     def __init__(self, export_format: ExportFormat, *, use_gzip: bool) -> None:
         is_csv = export_format is ExportFormat.CSV
         self._encode_rows = _encode_csv if is_csv else _encode_ndjson
-        self._header = _csv_lines([COLUMNS]) if is_csv else b""
+        self._header = f"{','.join(COLUMNS)}\r\n".encode() if is_csv else b""
         """Header line until it is part of a chunk."""
         self._compressor = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT) if use_gzip else None
 
@@ -166,28 +149,28 @@ def _exported_columns(batch: ColumnBatch) -> list[Sequence[Cell]]:
     )
     seconds = [None if value is None else value / 1000 for value in batch["lateness_ms"]]
     columns = {**batch, "account_name": [*labels], "lateness_seconds": seconds}
-    return [columns[source] for source in _SOURCES.values()]
+    return [columns[_SOURCES.get(name, name)] for name in COLUMNS]
 
 
 _account_label = lru_cache(1024)(display_label)
 
 
-def _encode_csv(columns: list[Sequence[Cell]]) -> bytes:
-    for index in _CLIENT_TEXTS:
-        columns[index] = [*map(_disarm_formula, columns[index])]
-    return _csv_lines(zip(*columns, strict=True))
+def _encode_csv(columns: Sequence[Sequence[Cell]]) -> bytes:
+    """Format as RFC 4180; a null becomes an empty cell. The module csv takes twice the time."""
+    texts = [
+        [_csv_text(str(cell)) if cell else "" for cell in column]
+        if name in _CLIENT_TEXTS
+        else ["" if cell is None else str(cell) for cell in column]
+        for name, column in zip(COLUMNS, columns, strict=True)
+    ]
+    return "".join([f"{','.join(row)}\r\n" for row in zip(*texts, strict=True)]).encode()
 
 
-def _disarm_formula(cell: Cell) -> Cell:
-    """Prefix a text that a spreadsheet would run as a formula by an apostrophe, which makes it a text."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
-
-
-def _csv_lines(rows: Iterable[Iterable[Cell]]) -> bytes:
-    """Format as RFC 4180; a null becomes an empty cell."""
-    lines = io.StringIO(newline="")
-    csv.writer(lines).writerows(rows)
-    return lines.getvalue().encode()
+def _csv_text(text: str) -> str:
+    """Quote a text if necessary, after an apostrophe if a spreadsheet would run it as a formula."""
+    if text[0] in _FORMULA_STARTS:
+        text = f"'{text}"
+    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES(text) else text
 
 
 def _encode_ndjson(columns: list[Sequence[Cell]]) -> bytes:

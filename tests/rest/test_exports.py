@@ -189,8 +189,8 @@ def test_every_parameter_sets_its_filter() -> None:
     assert read_filter(query) == DestinationFilterInput(
         **{name: value for name, (_, value) in parameters.items()}
     )
-    assert [*FILTERS] == [field.name for field in fields(DestinationFilterInput)]
-    assert parameters.keys() == FILTERS.keys()
+    assert FILTERS.keys() == {field.name for field in fields(DestinationFilterInput)}
+    assert FILTERS.keys() == parameters.keys()
     assert read_filter(QueryParams(dict.fromkeys(FILTERS, ""))) == DestinationFilterInput()
 
 
