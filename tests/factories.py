@@ -319,11 +319,13 @@ async def add_attempt(
     )
 
     async def work(session: WriteSession) -> None:
-        ((attempt.account_id, attempt.platform),) = await session.rows(
+        rows = await session.rows(
             select(Destination.account_id, Destination.platform).where(
                 Destination.workspace_id == workspace_id, Destination.id == destination_id
             )
         )
+        if rows:  # else the foreign key refuses the attempt
+            attempt.account_id, attempt.platform = rows[0]
         await insert_objects(session, attempt)
 
     await database.write(work)

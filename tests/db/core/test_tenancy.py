@@ -1,5 +1,6 @@
 """Tenant isolation: every table of a statement, at any depth, is restricted to one workspace."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased, outerjoin
 
+from app.db.core.aggregates import edge_spans
 from app.db.core.conditions import any_of
 from app.db.core.database import Database
 from app.db.core.statements import AnySelect, Statement
@@ -34,7 +36,7 @@ from app.db.repositories.post_search import (
     join_search_index,
 )
 from app.domain.ids import WorkspaceId
-from tests.factories import add_account, add_post, add_workspace, queued
+from tests.factories import NOW, add_account, add_post, add_workspace, queued
 
 
 async def two_tenants(database: Database) -> tuple[WorkspaceId, WorkspaceId]:
@@ -58,6 +60,17 @@ async def test_read_is_restricted_to_its_workspace(database: Database) -> None:
         assert first is not None
         assert first.workspace_id == workspace_id
         assert number == 1
+
+
+async def test_count_of_each_span_of_time_is_restricted(database: Database) -> None:
+    workspace, _other = await two_tenants(database)
+    span, day = edge_spans(), timedelta(days=1)
+    posts = select(func.count()).where(
+        Post.created_at >= span.c.start, Post.created_at < span.c.stop
+    )
+    statement = Statement(select(span.c.number, posts.scalar_subquery().label("posts")))
+    rows = await database.reader(workspace).rows(statement, edges=[NOW - day, NOW, NOW + day])
+    assert [(row.number, row.posts) for row in rows] == [(0, 0), (1, 1), (2, 0)]
 
 
 async def test_both_sides_of_a_join_are_restricted(database: Database) -> None:

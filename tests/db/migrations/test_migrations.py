@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, MetaData, Table, insert, inspect, select, text
+from sqlalchemy import Column, MetaData, Table, insert, inspect, select, text, update
 
 from app.db import migrations
 from app.db.core.database import Database
 from app.db.migrations import NEWEST_VERSION, SchemaMismatch, check_schema_version, migrate
-from app.db.models import Base, Deployment
+from app.db.models import Base, Deployment, Destination
 from app.db.repositories.posts import PostCriteria, count_posts
 from app.domain.ids import WorkspaceId
 from tests.db.all_tables import WORKSPACE, add_row_in_every_table, all_rows
@@ -131,7 +131,12 @@ async def test_schema_comparison_includes_checks_predicates_and_foreign_keys(
 async def test_older_version_is_upgraded_with_all_rows(
     database: Database, unmigrated_database: Database, version: str
 ) -> None:
-    await add_row_in_every_table(database)
+    ids = await add_row_in_every_table(database)
+    added_later = update(Destination).where(Destination.id == ids.failed)
+    async with database.write_engine.begin() as connection:
+        await connection.execute(
+            added_later.values(created_at=NOW + timedelta(hours=1), post_created_at=NOW)
+        )
     await create_version_0004(unmigrated_database)
     await copy_to_version_0004(database, unmigrated_database)
     if version == "0005":

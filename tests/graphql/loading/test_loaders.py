@@ -76,6 +76,9 @@ async def test_page_of_posts_takes_two_statements_at_any_size(acme: Tenant, coun
     assert " FROM destination JOIN account " in joined
 
 
+APRIL = 'from: "2026-04-01", to: "2026-05-01"'
+
+
 @pytest.mark.parametrize(
     ("document", "count"),
     [
@@ -91,6 +94,13 @@ async def test_page_of_posts_takes_two_statements_at_any_size(acme: Tenant, coun
         ("{ viewer { scopes workspace { name } } errorCatalog { code } }", 0),
         ("{ viewer { stats { totalPosts postsLast30d accounts } } }", 3),
         ("{ analyticsSummary { posts { total } byPlatform { total } } }", 8),
+        (
+            f"{{ outcomeStats({APRIL}) {{ buckets {{ counts {{ lateness {{ p50Seconds }} }} }} }} }}",
+            4,
+        ),
+        (f"{{ outcomeStats({APRIL}) {{ buckets {{ counts {{ attempts }} }} }} }}", 8),
+        (f"{{ calendar({APRIL}, bucket: DAY) {{ buckets {{ counts {{ total }} }} }} }}", 1),
+        (f"{{ calendar({APRIL}, bucket: DAY) {{ buckets {{ posts {{ postId }} }} }} }}", 2),
         ("{ a: account(accountId: 1) { id } b: account(accountId: 2) { id } }", 1),
     ],
 )
