@@ -19,6 +19,9 @@ from app.domain.posts import Post
 from app.domain.times import format_instant
 from app.domain.validation.json_values import json_equal
 
+_MAX_PREVIOUS_LENGTH = 1_000
+"""Characters of an old text in an event."""
+
 
 class EventKind(StrEnum):
     """Type of an event: the kind of object and its change, or a mistake of a publisher."""
@@ -43,6 +46,8 @@ class Event:
     account_id: AccountId | None = None
     values: Mapping[str, object]
     """New values as JSON, by field name."""
+    previous: Mapping[str, object] | None = None
+    """Old values of the same fields that were not null; None for an event that changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +73,15 @@ class StoredEvent:
     """Name of the mutation, command or maintenance task that caused the event."""
     actor: ApiKeyId | None
     """Key of the client; None for the operator and the server itself."""
+    person: str | None
+    """Name of the person, if the client states it."""
     post_id: PostId | None
     destination_id: DestinationId | None
     account_id: AccountId | None
     values: Mapping[str, object]
     """New values as JSON, by field name."""
+    previous: Mapping[str, object] | None
+    """Old values, as in `Event`; also None for an event that was stored before they were recorded."""
     happened_at: datetime
 
     @property
@@ -84,6 +93,14 @@ class StoredEvent:
         """New values of the public fields, by their public names."""
         names = _PUBLIC_NAMES[self.kind.partition(".")[0]]
         return {names[name]: value for name, value in self.values.items() if name in names}
+
+    @property
+    def public_previous(self) -> dict[str, object] | None:
+        """Old values of the same fields, None for null; None if they are not recorded."""
+        if self.previous is None:
+            return None
+        names = _PUBLIC_NAMES[self.kind.partition(".")[0]]
+        return {names[name]: self.previous.get(name) for name in self.values if name in names}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,20 +122,28 @@ class EventFilter:
 
 def post_events(before: Post | None, after: Post) -> Iterator[Event]:
     """Yield the events of a changed post: its own first, then those of its destinations in order."""
-    changes = _changed_fields(_post_fields(before), _post_fields(after))
+    old_values = _post_fields(before)
+    changes = _changed_fields(old_values, _post_fields(after))
     if changes:
-        yield Event(kind=_post_kind(before, after), post_id=after.id, values=changes)
+        yield Event(
+            kind=_post_kind(before, after),
+            post_id=after.id,
+            values=changes,
+            previous=_previous_values(old_values, changes),
+        )
     old_destinations = {d.id: d for d in before.destinations} if before else {}
     remaining_ids = {destination.id for destination in after.destinations}
     for old in old_destinations.values():
         if old.id not in remaining_ids:
-            yield _destination_event(EventKind.DESTINATION_REMOVED, after.id, old, {})
+            yield _destination_event(EventKind.DESTINATION_REMOVED, after.id, old, {}, {})
     for destination in after.destinations:
-        previous = old_destinations.get(destination.id)
-        changes = _changed_fields(_destination_fields(previous), _destination_fields(destination))
+        old_state = old_destinations.get(destination.id)
+        old_values = _destination_fields(old_state)
+        changes = _changed_fields(old_values, _destination_fields(destination))
         if changes:
-            kind = EventKind.DESTINATION_CHANGED if previous else EventKind.DESTINATION_ADDED
-            yield _destination_event(kind, after.id, destination, changes)
+            kind = EventKind.DESTINATION_CHANGED if old_state else EventKind.DESTINATION_ADDED
+            previous = _previous_values(old_values, changes)
+            yield _destination_event(kind, after.id, destination, changes, previous)
 
 
 def duplicate_event(post_id: PostId, destination: Destination, duplicate: Evidence) -> Event:
@@ -137,7 +162,12 @@ def account_events(before: Account | None, after: Account) -> Iterator[Event]:
     changes = _changed_fields(old_values, _field_values(after))
     if changes:
         kind = EventKind.ACCOUNT_CHANGED if before else EventKind.ACCOUNT_CONNECTED
-        yield Event(kind=kind, account_id=after.id, values=changes)
+        yield Event(
+            kind=kind,
+            account_id=after.id,
+            values=changes,
+            previous=_previous_values(old_values, changes),
+        )
 
 
 def _post_kind(before: Post | None, after: Post) -> EventKind:
@@ -160,11 +190,16 @@ def _publication_event(
             "platform_post_url": publication.platform_post_url,
             "published_at": format_instant(publication.published_at),
         },
+        None,
     )
 
 
 def _destination_event(
-    kind: EventKind, post_id: PostId, destination: Destination, changes: Mapping[str, object]
+    kind: EventKind,
+    post_id: PostId,
+    destination: Destination,
+    changes: Mapping[str, object],
+    previous: Mapping[str, object] | None,
 ) -> Event:
     return Event(
         kind=kind,
@@ -172,6 +207,7 @@ def _destination_event(
         destination_id=destination.id,
         account_id=destination.account_id,
         values=changes,
+        previous=previous,
     )
 
 
@@ -201,6 +237,17 @@ def _changed_fields(before: Mapping[str, object], after: Mapping[str, object]) -
         name: _as_json(value)
         for name, value in after.items()
         if name not in before or (value is not before[name] and not json_equal(before[name], value))
+    }
+
+
+def _previous_values(
+    before: Mapping[str, object], changes: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the old values of the changed fields that were not null; long texts are cut."""
+    return {
+        name: old[:_MAX_PREVIOUS_LENGTH] if isinstance(old, str) else _as_json(old)
+        for name in changes
+        if (old := before.get(name)) is not None
     }
 
 

@@ -242,7 +242,7 @@ class _FeedTailer:
 
     def _cache_events(self, events: Sequence[StoredEvent]) -> None:
         for event in events:
-            characters = len(str(event.values))
+            characters = len(str(event.values)) + len(str(event.previous))
             self._cached_events.append((event, characters))
             self._cached_characters += characters
         self._end_position = events[-1].position

@@ -124,7 +124,15 @@ def test_replaying_events_of_commands_yields_their_result(
     for command in [*commands, force_retry] if retry else commands:
         after = command_result(command, before)
         if isinstance(after, Post):
-            replayed = replay_events(replayed, list(post_events(before, after)))
+            events = list(post_events(before, after))
+            old = stored_values(before)
+            for event in events:
+                old_values = old.get(event.destination_id or event.post_id, {})
+                changed = {name: old_values.get(name) for name in event.values}
+                assert event.previous == {
+                    name: value for name, value in changed.items() if value is not None
+                }
+            replayed = replay_events(replayed, events)
             before = after
 
     assert as_text(replayed) == as_text(stored_values(before))
@@ -138,9 +146,24 @@ def test_unchanged_post_has_no_events(post: Post) -> None:
 def test_event_has_only_changed_fields() -> None:
     before = make_post([queued(), failed()])
     changes = {"content": "Another text", "version": 5, "updated_at": "2026-04-15T15:00:00.000Z"}
+    old = field_values(before)
     assert list(post_events(before, run_change(before, content="Another text"))) == [
-        Event(kind=EventKind.POST_CHANGED, post_id=before.id, values=changes)
+        Event(
+            kind=EventKind.POST_CHANGED,
+            post_id=before.id,
+            values=changes,
+            previous={name: old[name] for name in changes},
+        )
     ]
+
+
+def test_old_text_is_cut() -> None:
+    before = make_post([draft()], content="é" * 1_001, reference=None)
+
+    (event,) = post_events(before, replace(before, content="", reference="r"))
+
+    assert event.previous == {"content": "é" * 1_000}
+    assert as_change(event).public_previous == {"content": "é" * 1_000, "reference": None}
 
 
 def test_json_that_only_python_considers_equal_is_a_change() -> None:
@@ -186,7 +209,10 @@ def test_account_events_have_new_and_changed_fields() -> None:
 
     assert list(account_events(None, before)) == [
         Event(
-            kind=EventKind.ACCOUNT_CONNECTED, account_id=AccountId(3), values=field_values(before)
+            kind=EventKind.ACCOUNT_CONNECTED,
+            account_id=AccountId(3),
+            values=field_values(before),
+            previous={},
         )
     ]
     assert list(account_events(before, after)) == [
@@ -194,6 +220,7 @@ def test_account_events_have_new_and_changed_fields() -> None:
             kind=EventKind.ACCOUNT_CHANGED,
             account_id=AccountId(3),
             values={"is_active": False, "token_expires_at": "2026-04-15T15:00:00.000Z"},
+            previous={"is_active": True},
         )
     ]
     assert list(account_events(after, replace(after))) == []
@@ -260,6 +287,8 @@ def as_change(event: Event) -> StoredEvent:
         destination_id=event.destination_id,
         account_id=event.account_id,
         values=event.values,
+        previous=event.previous,
+        person=None,
         happened_at=NOW,
     )
 

@@ -6,7 +6,8 @@ from functools import cache
 
 from sqlalchemy import Insert, bindparam, func, or_, select, update
 
-from app.db.core.database import AllWorkspacesReader
+from app.db.core.conditions import any_of
+from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.projections import columns_except
 from app.db.core.statements import AnyRow, Statement
 from app.db.core.types import UtcDateTime
@@ -31,6 +32,14 @@ async def find_key(reader: AllWorkspacesReader, digest: bytes) -> AnyRow | None:
 
 
 _KEY_BY_DIGEST = Statement(_SELECT_KEYS.where(ApiKey.digest == bindparam("digest")))
+
+
+async def key_names_by_id(reader: Reader, ids: Sequence[ApiKeyId]) -> Sequence[AnyRow]:
+    """Return id and name of the keys of the workspace, also of revoked ones. Served by the primary key."""
+    return await reader.rows(_NAMES_BY_ID, ids=ids)
+
+
+_NAMES_BY_ID = Statement(select(ApiKey.id, ApiKey.name).where(any_of(ApiKey.id, "ids")))
 
 
 async def upsert_key(

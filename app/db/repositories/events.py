@@ -50,7 +50,11 @@ async def append_events(
                 "post_id": event.post_id,
                 "destination_id": event.destination_id,
                 "account_id": event.account_id,
-                "payload": {"operation": operation, "changes": event.values},
+                "payload": {
+                    "operation": operation,
+                    "changes": event.values,
+                    "previous": event.previous,
+                },
                 "created_at": now,
             }
             for seq, event in enumerate(events, first)
@@ -255,9 +259,7 @@ def _events_from_rows(rows: Sequence[Record]) -> list[StoredEvent]:
     """Decode rows of `_select_events`, whose columns have the order of the table."""
     events: list[StoredEvent] = []
     for values in decoded_rows(rows):
-        seq, kind, actor, post_id, destination_id, account_id, payload, happened_at, _person = (
-            values
-        )
+        seq, kind, actor, post_id, destination_id, account_id, payload, happened_at, person = values
         event = StoredEvent(
             seq=seq,
             kind=EventKind(kind),
@@ -267,6 +269,8 @@ def _events_from_rows(rows: Sequence[Record]) -> list[StoredEvent]:
             destination_id=destination_id,
             account_id=account_id,
             values=payload["changes"],
+            previous=payload.get("previous"),
+            person=person,
             happened_at=happened_at,
         )
         events.append(event)

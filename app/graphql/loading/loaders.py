@@ -14,10 +14,10 @@ from strawberry.dataloader import DataLoader
 
 from app.db.core.database import Reader
 from app.db.core.statements import AnyRow
-from app.db.repositories import accounts, attempts, destinations, posts
+from app.db.repositories import accounts, api_keys, attempts, destinations, posts
 from app.domain.accounts import ACTIVITY_WINDOW
 from app.domain.errors import LimitExceeded
-from app.domain.ids import AccountId, DestinationId, PostId
+from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
@@ -100,6 +100,10 @@ class Loaders:
     @cached_property
     def accounts_by_id(self) -> DataLoader[AccountId, AnyRow | None]:
         return _to_one_loader(self._reader, accounts.accounts_by_id, "id")
+
+    @cached_property
+    def key_names_by_id(self) -> DataLoader[ApiKeyId, AnyRow | None]:
+        return _to_one_loader(self._reader, api_keys.key_names_by_id, "id")
 
     @cached_property
     def activity_by_account_id(self) -> DataLoader[AccountId, AnyRow | None]:

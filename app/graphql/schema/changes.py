@@ -16,7 +16,7 @@ from app.db.repositories.destinations import destinations_by_id
 from app.db.repositories.events import read_events
 from app.db.repositories.posts import posts_by_id
 from app.domain.events import EventFilter, EventKind, FeedPosition, StoredEvent
-from app.domain.ids import PostId
+from app.domain.ids import ApiKeyId, PostId
 from app.domain.signing import CursorCodec, KeysetPosition
 from app.graphql.loading.field_sources import RowBacked, ToMany, ToOne, sourced_field
 from app.graphql.schema.connections import parse_page_arguments
@@ -43,6 +43,23 @@ def related_field(name: str, object_type: type[RowBacked], description: str) -> 
         return related[name]
 
     return sourced_field(description, ToOne(name), graphql_type=object_type | None)(resolve)
+
+
+@strawberry.type(description="Client that caused a change.")
+class ChangeActor:
+    key_id: UUID | None = field(description="UUID of the API key; null without a key.")
+    person: str | None = field(
+        description="Name of the person who used the client, if the client states it."
+    )
+
+    @strawberry.field(
+        description="Name of the API key; null for a key of another workspace, and without a key."
+    )
+    async def key_name(self, info: Info) -> str | None:
+        if self.key_id is None:
+            return None
+        row = await info.context.loaders.key_names_by_id.load(ApiKeyId(self.key_id))
+        return None if row is None else str(row.name)
 
 
 @strawberry.type(
@@ -76,6 +93,14 @@ class FeedChange:
     def actor_key_id(self) -> UUID | None:
         return self.event.actor
 
+    @strawberry.field(
+        description="Client that caused the change; null for the operator and the server."
+    )
+    def actor(self) -> ChangeActor | None:
+        if self.event.actor is None and self.event.person is None:
+            return None
+        return ChangeActor(key_id=self.event.actor, person=self.event.person)
+
     @strawberry.field(description="UUID of the post; null for a change of an account.")
     def post_id(self) -> UUID | None:
         return self.event.post_id
@@ -97,6 +122,14 @@ class FeedChange:
     )
     def values(self) -> Json:
         return Json(self.event.public_values)
+
+    @strawberry.field(
+        description="Old values of the same fields as `values`; texts are cut after 1,000 characters. Null"
+        " for a type that changes nothing, and for a change that was stored before old values were recorded."
+    )
+    def previous(self) -> Json | None:
+        previous = self.event.public_previous
+        return None if previous is None else Json(previous)
 
     post = related_field("post", Post, "Current state of the post, if any; null if deleted.")
     destination = related_field(

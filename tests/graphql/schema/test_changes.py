@@ -17,6 +17,7 @@ from tests.domain.errors import UUID_MESSAGE
 from tests.factories import (
     NOW,
     add_account,
+    add_api_key,
     add_post,
     failed,
 )
@@ -35,7 +36,8 @@ query ($after: String, $first: Int, $types: [ChangeType!], $postId: UUID) {
     __typename
     nodes {
       __typename
-      cursor type happenedAt operation actorKeyId postId destinationId accountId values
+      cursor type happenedAt operation actorKeyId actor { keyId keyName person }
+      postId destinationId accountId values previous
       post { postId content status destinations { destinationId } }
       destination { destinationId status error account { accountId } post { postId } }
       account { accountId accountName }
@@ -75,6 +77,7 @@ def make_event(*, post: PostId | None = None, destination: DestinationId | None 
         destination_id=destination,
         account_id=ACCOUNT if destination else None,
         values={"error": "Too long.", "fence": 3} if destination else {"content": "b"},
+        previous={"fence": 2} if destination else {"content": "a"},
     )
 
 
@@ -104,15 +107,23 @@ async def test_change_has_all_fields_and_current_state_of_its_objects(feed: Tena
         "happenedAt": "2026-04-15T15:00:00.000Z",
         "operation": "updatePost",
         "actorKeyId": str(KEY),
+        "actor": {"keyId": str(KEY), "keyName": None, "person": None},
         "postId": str(POST),
         "destinationId": None,
         "accountId": None,
         "values": {"content": "b"},
+        "previous": {"content": "a"},
         "post": post,
         "destination": None,
         "account": None,
     }
-    by_server = {"operation": "loseLease", "actorKeyId": None, "accountId": 7, "account": account}
+    by_server = {
+        "operation": "loseLease",
+        "actorKeyId": None,
+        "actor": None,
+        "accountId": 7,
+        "account": account,
+    }
     destination_change = {
         **post_change,
         **by_server,
@@ -120,6 +131,7 @@ async def test_change_has_all_fields_and_current_state_of_its_objects(feed: Tena
         "type": "DESTINATION_CHANGED",
         "destinationId": str(DESTINATION),
         "values": {"error": "Too long."},
+        "previous": {"error": None},
         "destination": {
             "destinationId": str(DESTINATION),
             "status": "FAILED",
@@ -136,6 +148,7 @@ async def test_change_has_all_fields_and_current_state_of_its_objects(feed: Tena
         "type": "ACCOUNT_CHANGED",
         "postId": None,
         "values": {"is_active": False},
+        "previous": None,
         "post": None,
     }
 
@@ -147,6 +160,25 @@ async def test_change_has_all_fields_and_current_state_of_its_objects(feed: Tena
         "endCursor": cursors[3],
         "latestCursor": cursors[3],
     }
+
+
+async def test_name_of_the_actor_is_that_of_a_key_of_the_workspace(feed: Tenant) -> None:
+    other = await add_tenant(feed)
+    keys = [
+        await add_api_key(feed.database, workspace, name=name)
+        for workspace, name in ((feed.workspace, "own"), (other.workspace, "foreign"))
+    ]
+    for key in keys:
+        await append_test_events(
+            feed.database, feed.workspace, [make_event(post=POST)], actor=key.id
+        )
+
+    data = await feed.client.query("{ changes { nodes { actor { keyId keyName } } } }")
+
+    assert [node["actor"] for node in data["changes"]["nodes"]] == [
+        {"keyId": str(keys[0].id), "keyName": "own"},
+        {"keyId": str(keys[1].id), "keyName": None},
+    ]
 
 
 async def test_changes_of_deleted_post_remain_without_its_state(feed: Tenant) -> None:
