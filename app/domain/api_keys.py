@@ -20,6 +20,7 @@ class Scope(StrEnum):
     PUBLISH = "publish"
     PUBLISH_ALL = "publish:all"
     ADMIN = "admin"
+    RAW = "raw"
 
 
 DEFAULT_SCOPES = (Scope.READ, Scope.WRITE, Scope.PUBLISH)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from uuid import UUID
 
 from sqlalchemy import bindparam, select, true, update
 
@@ -40,6 +41,14 @@ _ATTEMPTS_BY_DESTINATION = Statement(
     .where(any_of(Attempt.destination_id, "destination_ids"))
     .order_by(Attempt.destination_id, *OLDEST_FIRST)
 )
+
+
+async def raw_by_attempt_id(reader: Reader, ids: Sequence[UUID]) -> Sequence[AnyRow]:
+    """Return id and platform response of the attempts, in no particular order. Served by the primary key."""
+    return await reader.rows(_RAW_BY_ID, ids=ids)
+
+
+_RAW_BY_ID = Statement(select(Attempt.id, Attempt.raw).where(any_of(Attempt.id, "ids")))
 
 
 async def load_attempts(reader: Reader, destination_id: DestinationId) -> list[DomainAttempt]:

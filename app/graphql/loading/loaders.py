@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from math import prod
 from typing import TypeVar
+from uuid import UUID
 
 from strawberry.dataloader import DataLoader
 
@@ -112,6 +113,10 @@ class Loaders:
             return await accounts.activity_by_account_id(reader, ids, since)
 
         return _to_one_loader(self._reader, activity, "account_id")
+
+    @cached_property
+    def raw_by_attempt_id(self) -> DataLoader[UUID, AnyRow | None]:
+        return _to_one_loader(self._reader, attempts.raw_by_attempt_id, "id")
 
     @cached_property
     def attempts_by_destination_id(self) -> DataLoader[DestinationId, list[AnyRow]]:

@@ -241,6 +241,7 @@ _register_enum(
     PUBLISH="Claim and report destinations of the workspace.",
     PUBLISH_ALL="Claim and report destinations of all workspaces.",
     ADMIN="Not used by this version.",
+    RAW="Read the platform's unprocessed responses to attempts.",
 )
 _register_enum(
     WorkspaceKind,

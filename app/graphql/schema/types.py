@@ -19,6 +19,7 @@ from app.domain import accounts as account_rules
 from app.domain import diagnosis as diagnosis_rules
 from app.domain import outlook as outlook_rules
 from app.domain.accounts import AccountAccess, HealthReason, HealthStatus, ReadinessStatus
+from app.domain.api_keys import Scope
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import (
     DestinationStatus,
@@ -46,6 +47,7 @@ from app.graphql.loading.field_sources import (
 )
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import to_record
+from app.graphql.schema.permissions import requires
 from app.graphql.schema.scalars import Json
 
 _LABEL_COLUMNS = ("account_name", "display_name", "platform_username", "id", "platform")
@@ -154,6 +156,15 @@ class Attempt:
     duration_ms: int | None = field(
         description="Milliseconds from the start to the report; null while the attempt is running."
     )
+
+    @strawberry.field(
+        description="Response of the platform as text, without secrets; null if the publisher sent none."
+        " Needs the scope RAW.",
+        extensions=requires(Scope.RAW),
+    )
+    async def raw(self, info: Info) -> str | None:
+        row = await info.context.loaders.raw_by_attempt_id.load(self.attempt_id)
+        return None if row is None else row.raw
 
     @classmethod
     def from_row(cls, row: AnyRow) -> "Attempt":

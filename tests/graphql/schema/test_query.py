@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from app.db.repositories.attempts import load_attempts
+from app.domain.api_keys import Scope
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.failure_groups import failure_group
@@ -14,6 +15,7 @@ from tests.clients import Tenant
 from tests.factories import (
     NOW,
     add_account,
+    add_api_key,
     add_attempt,
     add_post,
     claimed,
@@ -268,6 +270,40 @@ async def test_retry_refusal_is_that_of_a_retry(acme: Tenant) -> None:
             "retryFix": "Retry the post in the service that publishes it.",
         }
     ]
+
+
+@pytest.mark.parametrize("has_scope", [True, False])
+async def test_raw_response_needs_its_scope(acme: Tenant, has_scope: bool) -> None:
+    post = await add_post_in_states(acme, failed())
+    for number in (1, 2):
+        await add_attempt(
+            acme.database,
+            acme.workspace,
+            post.destinations[0],
+            number=number,
+            fence=number,
+            raw='{"error": 1}' if number == 1 else None,
+            started_at=NOW + timedelta(minutes=number),
+        )
+    scopes = [Scope.READ, *([Scope.RAW] if has_scope else [])]
+    key = await add_api_key(acme.database, acme.workspace, scopes=scopes)
+    result = await acme.client.with_token(key.token).execute(
+        "{ destinations { nodes { attemptLog { number raw } } } }"
+    )
+
+    log = result["data"]["destinations"]["nodes"][0]["attemptLog"]
+    if has_scope:
+        assert log == [{"number": 1, "raw": '{"error": 1}'}, {"number": 2, "raw": None}]
+        assert "errors" not in result
+    else:
+        assert log == [{"number": 1, "raw": None}, {"number": 2, "raw": None}]
+        assert [
+            (error["path"][-2:], error["extensions"]["code"], error["message"])
+            for error in result["errors"]
+        ] == [
+            ([index, "raw"], "INSUFFICIENT_SCOPE", "This needs an API key with the scope raw.")
+            for index in (0, 1)
+        ]
 
 
 async def test_state_determines_diagnosis_and_time_of_next_poll(acme: Tenant) -> None:
