@@ -86,7 +86,7 @@ def split_period(
     buckets = [*islice(_iter_buckets(start, end, size, zone), MAX_BUCKETS + 1)]
     if len(buckets) > MAX_BUCKETS:
         raise InvalidInput(
-            f"The period from from to to has more than {MAX_BUCKETS:,} buckets of one {size}; from 1 to"
+            f"The period from `from` to `to` has more than {MAX_BUCKETS:,} buckets of one {size}; from 1 to"
             f" {MAX_BUCKETS:,} are allowed. Use a longer {argument} or a shorter period.",
             argument=argument,
         )
@@ -99,7 +99,7 @@ def split_into_hours_of_week(buckets: Sequence[TimeBucket], zone: ZoneInfo) -> l
     if end - start > MAX_HOURS_OF_WEEK_PERIOD:
         raise InvalidInput(
             "groupBy HOUR_OF_WEEK allows a period of at most"
-            f" {MAX_HOURS_OF_WEEK_PERIOD.days} days from from to to.",
+            f" {MAX_HOURS_OF_WEEK_PERIOD.days} days from `from` to `to`.",
             argument="groupBy",
         )
     starts = [bucket.start for bucket in buckets]

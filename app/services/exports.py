@@ -45,13 +45,14 @@ COLUMNS = (
 _SOURCES = {"social_account_id": "account_id", "last_error": "error", "scheduled_for": "due_at"}
 """Columns that are read from a column of another name."""
 
-_CLIENT_TEXTS = frozenset(
+_PLAIN_COLUMNS = frozenset(
     {
-        *("account_name", "platform", "platform_post_id", "platform_post_url", "reference"),
-        *("error", "last_error", "error_code"),
+        *("account_id", "status", "published_at", "attempts", "next_retry_at", "id"),
+        *("social_account_id", "post_id", "scheduled_for", "outcome", "error_category"),
+        "lateness_seconds",
     }
 )
-"""Columns whose texts come from clients and platforms; the others need no quotes in CSV."""
+"""Columns whose values this service makes, so that they need no quotes in CSV."""
 
 
 class ExportFormat(StrEnum):
@@ -158,9 +159,9 @@ _account_label = lru_cache(1024)(display_label)
 def _encode_csv(columns: Sequence[Sequence[Cell]]) -> bytes:
     """Format as RFC 4180; a null becomes an empty cell. The module csv takes twice the time."""
     texts = [
-        [_csv_text(str(cell)) if cell else "" for cell in column]
-        if name in _CLIENT_TEXTS
-        else ["" if cell is None else str(cell) for cell in column]
+        ["" if cell is None else str(cell) for cell in column]
+        if name in _PLAIN_COLUMNS
+        else [_csv_text(str(cell)) if cell else "" for cell in column]
         for name, column in zip(COLUMNS, columns, strict=True)
     ]
     return "".join([f"{','.join(row)}\r\n" for row in zip(*texts, strict=True)]).encode()

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from uuid import UUID
 
 from app.db.core.database import Database
@@ -127,21 +128,28 @@ async def dry_run_retry_matching(
     return _page_from_json(outcome)
 
 
+_MATCH_ALL_FAILED: Mapping[str, object] = MappingProxyType(
+    {"overdue": False, "retrying": False, "duplicated": False, "search": ""}
+)
+"""Values of filters that all failed destinations match."""
+
+
 def _candidate_filter(criteria: DestinationCriteria) -> DestinationCriteria:
     """Return the filter, restricted to failed destinations unless it names statuses.
 
     Raises InvalidInput if it matches all failed destinations.
     """
-    filters = asdict(criteria)
-    if filters["overdue"] is False:  # all failed destinations match this
-        del filters["overdue"]
-    for name in ("status", "outcome"):
-        if filters[name]:
-            del filters[name]
-    if all(value is None for value in filters.values()):
+    selective = {
+        name
+        for name, value in asdict(criteria).items()
+        if value is not None
+        and value != _MATCH_ALL_FAILED.get(name)
+        and not (value and name in ("status", "outcome"))
+    }
+    if not selective:
         raise InvalidInput(
-            "The filter matches everything: name posts, accounts, platforms, errors, times or"
-            " attempts.",
+            "The filter matches everything: name posts, accounts, platforms, errors, causes, times,"
+            " attempts, a text or a reference.",
             argument="filter",
         )
     if criteria.status is not None:

@@ -10,7 +10,7 @@ from app.domain.round_robin_queue import RoundRobinQueue
 write_caller: ContextVar[Hashable] = ContextVar("write_caller", default=None)
 """Caller of the writes of a task: an API key, or None for the service itself.
 
-A caller with hundreds of connections must not delay the writes of others by all of its own.
+A caller with hundreds of connections must not delay the writes of others.
 """
 
 

@@ -20,7 +20,7 @@ class BoardCounts:
     """GraphQL fields of `services.board_counts.BoardNumbers`, whose instances are returned unconverted."""
 
     failed: CappedCount = field(
-        description="Destinations that failed since the argument `since` and are not retried automatically."
+        description="Destinations that failed since the argument `since`, without unknown outcomes."
     )
     unknown: CappedCount = field(description="Destinations with an unknown outcome.")
     overdue: CappedCount = field(description="Destinations with `isOverdue`.")

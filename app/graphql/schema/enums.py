@@ -97,7 +97,7 @@ _register_enum(
     PUBLISHED_AT="UTC time when the destination was published.",
     NEXT_RETRY_AT="UTC time of the destination's next automatic retry.",
     FAILED_AT="UTC time when the destination failed, or its outcome became unknown.",
-    LATENESS="Time from the due time to the publication.",
+    LATENESS="Time from the due time to the publication, of published destinations.",
 )
 _register_enum(
     DestinationStatus,
@@ -285,8 +285,8 @@ _register_enum(
     Direction,
     "Sort direction. Entries without a value come last in both directions.",
     name="OrderDirection",
-    ASC="Oldest first.",
-    DESC="Newest first.",
+    ASC="Lowest value first: the oldest time, or the least lateness.",
+    DESC="Highest value first: the newest time, or the greatest lateness.",
 )
 _register_enum(
     CatalogPart,

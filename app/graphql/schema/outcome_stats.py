@@ -72,8 +72,8 @@ class OutcomeCounts:
     failed: int = field(description="Number of failed destinations, without unknown outcomes.")
     unknown: int = field(description="Number of destinations with an unknown outcome.")
     user_caused: int = field(
-        description="Number of failed destinations with the category AUTH or CONTENT_REJECTED; the other"
-        " failures are due to the platform or the publishing system."
+        description="Number of failed destinations with the category AUTH or CONTENT_REJECTED. A cancelled"
+        " destination failed, too, but is not counted here."
     )
     first_try: int = field(description="Number of destinations published by their only attempt.")
     saved_by_retry: int = field(

@@ -260,7 +260,8 @@ class Query:
         return catalog_entries(part)
 
     @strawberry.field(
-        description="Numbers of destinations and accounts that need attention, at most two seconds old.",
+        description="Numbers of destinations and accounts that need attention. They include every committed"
+        " change; those that depend on the time can be two seconds old.",
         extensions=requires(Scope.READ),
         graphql_type=BoardCounts | None,
     )

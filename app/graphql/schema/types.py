@@ -128,7 +128,7 @@ class DestinationOutlook:
         description="UTC time after which a failure like the last one is not retried; null without a"
         " failure."
     )
-    sentence: str = field(description="The same as a sentence.")
+    sentence: str = field(description="What happens next, as English sentences.")
 
 
 @strawberry.type(description="One call to a platform, as reported by the publisher.")
@@ -247,7 +247,8 @@ class Destination(Node):
         return outlook_rules.outlook(progress, info.context.app_state.retry_policies, self.now)
 
     @sourced_field(
-        "Reason why a manual retry would be refused now; null if it would be accepted.",
+        "Reason why a manual retry would be refused now; null if it would be accepted, or if the post was"
+        " deleted.",
         Deferred(columns=_RETRY_COLUMNS),
     )
     async def retry_refusal(self, info: Info) -> RetryRefusal | None:

@@ -153,7 +153,7 @@ RANGE = 'from: "2026-04-01", to: "2026-04-02"'
         (
             'from: "2026-01-01", to: "2026-04-01", bucket: HOUR',
             "bucket",
-            "The period from from to to has more than 2,000 buckets of one hour; from 1 to 2,000 are"
+            "The period from `from` to `to` has more than 2,000 buckets of one hour; from 1 to 2,000 are"
             " allowed. Use a longer bucket or a shorter period.",
         ),
     ],

@@ -133,13 +133,13 @@ DAYS = 'from: "2026-04-01", to: "2026-04-03"'
         (
             'from: "2026-01-01", to: "2026-03-25T08:00:00.001Z", interval: HOUR',
             "interval",
-            "The period from from to to has more than 2,000 buckets of one hour; from 1 to 2,000 are"
+            "The period from `from` to `to` has more than 2,000 buckets of one hour; from 1 to 2,000 are"
             " allowed. Use a longer interval or a shorter period.",
         ),
         (
             'from: "1900-01-01", to: "9998-12-31", interval: WEEK',
             "interval",
-            "The period from from to to has more than 2,000 buckets of one week; from 1 to 2,000 are"
+            "The period from `from` to `to` has more than 2,000 buckets of one week; from 1 to 2,000 are"
             " allowed. Use a longer interval or a shorter period.",
         ),
         (
@@ -150,7 +150,7 @@ DAYS = 'from: "2026-04-01", to: "2026-04-03"'
         (
             'from: "2025-01-01", to: "2026-02-05T00:00:00.001Z", groupBy: [HOUR_OF_WEEK]',
             "groupBy",
-            "groupBy HOUR_OF_WEEK allows a period of at most 400 days from from to to.",
+            "groupBy HOUR_OF_WEEK allows a period of at most 400 days from `from` to `to`.",
         ),
         (
             f'{DAYS}, filter: {{platform: ["a\\u0000"]}}',

@@ -318,7 +318,8 @@ async def test_filter_of_retry_matches_failures_like_that_of_list(
 ALL_FAILURES = (
     "VALIDATION_ERROR",
     "input.filter",
-    "The filter matches everything: name posts, accounts, platforms, errors, times or attempts.",
+    "The filter matches everything: name posts, accounts, platforms, errors, causes, times, attempts, a"
+    " text or a reference.",
 )
 
 
@@ -329,6 +330,8 @@ async def test_filter_that_matches_everything_is_rejected(acme: Tenant) -> None:
         {"status": None, "postId": None},
         {"status": ["FAILED"], "outcome": ["FAILED", "UNKNOWN"], "platform": None},
         {"overdue": False},
+        {"retrying": False, "duplicated": False},
+        {"search": "", "outcome": ["FAILED"]},
     ]
     for filters in everything:
         for dry_run in (False, True):
