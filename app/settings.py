@@ -449,7 +449,8 @@ class Settings:
         "5",
         _integer_parser(1, 1000),
         "Read connections per process. With PostgreSQL, each process also opens up to the same number for"
-        " writes, two for batches of reads, two for its own reads, and one for notifications.",
+        " writes, two for batches of reads, two for its own reads, one for notifications, and one for each"
+        " running export.",
     )
     database_timeout: timedelta = _setting(
         "10", _seconds_parser(5, 3600), "Seconds to wait for a connection, a lock or a statement."
