@@ -57,7 +57,7 @@ from tests.servers import ServerStarter
 
 PATH = "/v1/destinations.ndjson"
 PATHS = [f"{prefix}/destinations.{name}" for prefix in PREFIXES for name in ("csv", "ndjson")]
-STALL_TIMEOUT = timedelta(seconds=1)
+STALL_TIMEOUT = timedelta(seconds=2)
 
 
 async def add_batches(database: Database, workspace: WorkspaceId) -> None:
@@ -394,7 +394,7 @@ async def test_client_that_reads_slowly_gets_all_rows(database: Database) -> Non
     async with open_export(database, timeouts=timeouts) as export:
         assert await export.wait_started() == 200
         for rows in (500, 500, 200):
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(0.8)
             assert await export.read_batch() == rows
         assert await export.read_rest() == (0, True)
 
@@ -419,13 +419,12 @@ async def test_database_without_progress_is_reported_in_the_envelope(database: D
 
 
 async def test_export_breaks_off_after_its_timeout(database: Database) -> None:
-    async with open_export(database, settings={"EXPORT_TIMEOUT": "1"}) as export:
+    async with open_export(database, settings={"EXPORT_TIMEOUT": "3"}) as export:
         assert await export.wait_started() == 200
         assert await export.read_batch() == 500
         await export.wait_finished()
         assert export.is_aborted
         assert await export.read_rest() == (0, False)
-        await expect_next_export(export)
 
 
 async def test_revoked_key_ends_its_export(database: Database) -> None:
