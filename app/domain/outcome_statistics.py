@@ -7,11 +7,10 @@ the values do not exceed.
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.ids import AccountId
@@ -57,11 +56,11 @@ class SettledDestinations:
     """Lateness of each published destination; empty if it was not read."""
     accounts: Sequence[AccountId] = ()
     """Account of each published destination; empty if it was not read."""
-    failures: Sequence[FailureKind]
-    failure_accounts: Sequence[AccountId] = ()
+    failures: Mapping[tuple[FailureKind, AccountId | None], int]
+    """Number of failures by kind and account; None if accounts were not read."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StartedAttempts:
     """Number of attempts on one platform that started in one span."""
 
@@ -166,22 +165,23 @@ class OutcomeTable:
         self._by_account = OutcomeGrouping.ACCOUNT in grouping
         self._by_category = OutcomeGrouping.CATEGORY in grouping
         self._categories = categories
-        self._tallies: dict[int, dict[OutcomeGroupKey, OutcomeTally]] = defaultdict(
+        self._tallies: dict[int, dict[tuple[Any, ...], OutcomeTally]] = defaultdict(
             lambda: defaultdict(OutcomeTally)
         )
-        """Bucket → group → tally."""
+        """Bucket → values of the group's key → tally."""
 
     def groups_in(self, bucket: int) -> dict[OutcomeGroupKey, OutcomeTally]:
         """Return the groups of a bucket with at least one destination or attempt."""
         tallies = self._tallies.get(bucket, {})
-        return {key: tally for key, tally in tallies.items() if not tally.is_empty}
+        return {
+            OutcomeGroupKey(*key): tally for key, tally in tallies.items() if not tally.is_empty
+        }
 
     def add(self, settled: SettledDestinations, *, sign: int = 1) -> None:
         """Count destinations; with the sign -1, subtract those that are counted although deleted."""
         if self._categories is None:
             self._count_published(settled, sign)
-        accounts = settled.failure_accounts if self._by_account else repeat(None)
-        for (kind, account), count in Counter(zip(settled.failures, accounts)).items():  # noqa: B905
+        for (kind, account), count in settled.failures.items():
             if self._has_category(kind.category):
                 tally = self._tally(settled.span, settled.platform, account, kind.category)
                 tally.failures[kind] += sign * count
@@ -223,7 +223,7 @@ class OutcomeTable:
         category: ErrorCategory | None,
     ) -> OutcomeTally:
         span = self._spans[span_number]
-        key = OutcomeGroupKey(
+        key = (  # a plain tuple takes a fraction of the time, and there is one for each span
             platform if self._by_platform else None,
             account if self._by_account else None,
             category if self._by_category else None,

@@ -6,9 +6,11 @@ take several times as long.
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
+from typing import Any
 
 from sqlalchemy import ColumnElement, Text, bindparam, func, literal, select
 from sqlalchemy.orm import InstrumentedAttribute
@@ -79,26 +81,25 @@ async def read_deleted_outcomes(
                 attempts=[row.attempts for _ in published],
                 lateness_ms=[row.lateness_ms for _ in published],
                 accounts=published,
-                failures=[FailureKind(row.outcome, row.error_category) for _ in failed],
-                failure_accounts=failed,
+                failures={
+                    (FailureKind(row.outcome, row.error_category), account): 1 for account in failed
+                },
             )
 
 
 async def read_attempts(reader: Reader, query: OutcomeQuery) -> AsyncIterator[StartedAttempts]:
     """Yield the number of counted attempts that started in each span, also those of deleted posts."""
     has_lists = query.has_accounts or query.has_categories
-    statement = _select_attempts(has_lists, query.account_ids is not None)
+    statement = _select_attempts(
+        query.has_accounts, query.has_categories, query.account_ids is not None
+    )
     async for platform in _iter_platforms(reader, _NEXT_STARTED_PLATFORM, query):
         for row in await reader.rows(statement, platform=platform, **query.values):
-            if not has_lists:
+            if has_lists:
+                for started in _parse_attempts(query, row.number, platform, row.attempts):
+                    yield started
+            elif row.attempts:
                 yield StartedAttempts(row.number, platform, row.attempts)
-                continue
-            accounts, categories = (values or () for values in parse_json_row(row.attempts))
-            counts = Counter(zip(accounts, categories, strict=True))
-            for (account, category), count in counts.items():
-                yield StartedAttempts(
-                    row.number, platform, count, account, category and ErrorCategory(category)
-                )
 
 
 async def read_deleted_attempts(
@@ -132,16 +133,34 @@ def _parse_outcomes(
 ) -> SettledDestinations:
     failures, attempts, *others = (values or () for values in parse_json_row(outcomes))
     lateness = others.pop(0) if query.has_lateness else ()
-    accounts, failure_accounts = others or ((), ())
+    accounts, failure_accounts = others or ((), repeat(None))
     return SettledDestinations(
         span=number,
         platform=platform,
         attempts=attempts,
         lateness_ms=lateness,
         accounts=accounts,
-        failures=[_FAILURE_KINDS[text] for text in failures],
-        failure_accounts=failure_accounts,
+        failures={
+            (_FAILURE_KINDS[text], account): count
+            for (text, account), count in Counter(zip(failures, failure_accounts)).items()  # noqa: B905
+        },
     )
+
+
+def _parse_attempts(
+    query: OutcomeQuery, number: int, platform: str, attempts: str
+) -> Iterator[StartedAttempts]:
+    count, *lists = parse_json_row(attempts)
+    if query.has_accounts:
+        accounts, categories = (values or () for values in lists)
+        pairs = Counter(zip(accounts, categories, strict=True))
+    else:
+        pairs = Counter((None, category) for category in lists[0] or ())
+        pairs[None, None] = count - pairs.total()
+    for (account, category), number_of_pair in pairs.items():
+        yield StartedAttempts(
+            number, platform, number_of_pair, account, category and ErrorCategory(category)
+        )
 
 
 _FAILURE_KINDS = {
@@ -198,10 +217,16 @@ def _select_outcomes(has_lateness: bool, has_accounts: bool, by_account: bool) -
 
 
 @cached_statement()
-def _select_attempts(has_lists: bool, by_account: bool) -> Statement:
+def _select_attempts(has_accounts: bool, has_categories: bool, by_account: bool) -> Statement:
     """Select a number, or a JSON text, for each span. Served by ix_attempt_started alone."""
     span = edge_spans()
-    lists = json_row(json_list(Attempt.account_id), json_list(Attempt.category))
+    selected: ColumnElement[Any] = func.count()
+    if has_accounts:
+        lists = json_list(Attempt.account_id), json_list(Attempt.category)
+        selected = json_row(func.count(), *lists)
+    elif has_categories:
+        categories = json_list(Attempt.category).filter(Attempt.category.is_not(None))
+        selected = json_row(func.count(), categories)
     conditions = [
         Attempt.platform == bindparam("platform"),
         Attempt.number.is_not(None),
@@ -210,7 +235,7 @@ def _select_attempts(has_lists: bool, by_account: bool) -> Statement:
     ]
     if by_account:
         conditions.append(any_of(Attempt.account_id, "account_ids"))
-    attempts = select(lists if has_lists else func.count()).where(*conditions).scalar_subquery()
+    attempts = select(selected).where(*conditions).scalar_subquery()
     return Statement(
         select(span.c.number, attempts.label("attempts")).where(span.c.stop.is_not(None))
     )
