@@ -12,18 +12,18 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, case, func, not_, select, tuple_
 
-from app.db.core.conditions import any_of
+from app.db.core.conditions import any_of, equality_parameter
 from app.db.core.database import Reader
 from app.db.core.paging import Page, PageRequest
 from app.db.core.projections import ALL_COLUMNS, cached_statement, labelled_columns
 from app.db.core.statements import AnyRow, Statement
+from app.db.core.types import ColumnValues
 from app.db.models import Destination, Post
 from app.db.repositories.board_counts import POST_NOT_DELETED, account_access
 from app.db.repositories.destination_filters import (
     DestinationCriteria,
     conditions,
     count_values,
-    post_exists,
 )
 from app.db.repositories.destinations import DESTINATION_COLUMNS
 from app.domain.accounts import blocking_reason
@@ -63,7 +63,7 @@ async def failure_groups_page(
     The columns of a group are its key as `id`, numbers, times, and what its failures share. Its latest
     failure is the related row SAMPLE_RELATION.
     """
-    values = count_values(reader, criteria, now)
+    values = _values(reader, criteria, now)
     statement = _select_page(tuple(values), order_field, request.after is not None)
     if request.after is not None:
         values |= {"after_value": request.after.value, "after_key": request.after.key}
@@ -88,7 +88,7 @@ async def hourly_counts(
     reader: Reader, criteria: DestinationCriteria, keys: Sequence[str], now: datetime
 ) -> list[list[int]]:
     """Return the matching failures of each group per UTC hour, from 23 hours ago to the current hour."""
-    values = count_values(reader, criteria, now)
+    values = _values(reader, criteria, now)
     end = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     hours = {f"hour_{hour}": end - timedelta(hours=HOURS - hour) for hour in range(HOURS + 1)}
     rows = await reader.rows(_select_per_hour(tuple(values)), **values, **hours, keys=keys)
@@ -102,13 +102,15 @@ async def retry_counts(
     reader: Reader, criteria: DestinationCriteria, keys: Sequence[str], now: datetime
 ) -> list[RetryCounts]:
     """Return the effect that a manual retry of the matching failures of each group would have now."""
-    values = count_values(reader, criteria, now)
+    values = _values(reader, criteria, now)
     access = await account_access(reader)
     blocked_ids = [key for key, each in access.items() if blocking_reason(each, now) is not None]
     rows = await reader.rows(
         _select_for_retry(tuple(values)), **values, keys=keys, blocked_ids=blocked_ids
     )
-    counts = {row.failure_group: RetryCounts(row.retryable, row.refused) for row in rows}
+    counts = {
+        row.failure_group: RetryCounts(row.retryable, row.failures - row.retryable) for row in rows
+    }
     return [counts.get(key, RetryCounts(0, 0)) for key in keys]
 
 
@@ -122,6 +124,11 @@ _NUMBERS: dict[str, ColumnElement[Any]] = {
     "first_seen": func.min(Destination.failed_at),
     "last_seen": func.max(Destination.failed_at),
 }
+_POST_NOT_IMPORTED = Destination.post_id.not_in(
+    select(Post.id).where(Post.imported_at.is_not(None))
+)
+"""Served by ix_post_imported; reading the post of each failure takes ten times as long."""
+
 _SHARED = (
     Destination.platform,
     Destination.error_category,
@@ -129,6 +136,17 @@ _SHARED = (
     Destination.error,
 )
 """Columns that are equal in a group, but for details of the error."""
+
+
+def _values(reader: Reader, criteria: DestinationCriteria, now: datetime) -> ColumnValues:
+    """Return the values of the filters, without those that only allow the use of other indexes.
+
+    A search checks the post of each failure: the posts that contain a frequent word may be many more.
+    """
+    values = count_values(reader, criteria, now)
+    for name in ("index_query", "outcome_statuses", equality_parameter("outcome_statuses")):
+        values.pop(name, None)
+    return values
 
 
 def _matching(filters: Iterable[str]) -> list[ColumnElement[bool]]:
@@ -188,9 +206,9 @@ def _select_per_hour(filters: tuple[str, ...]) -> Statement:
 @cached_statement()
 def _select_for_retry(filters: tuple[str, ...]) -> Statement:
     can_post = not_(any_of(Destination.account_id, "blocked_ids"))
-    retryable = func.count().filter(_IS_KNOWN, can_post, post_exists(Post.imported_at.is_(None)))
+    retryable = func.count().filter(_IS_KNOWN, can_post, _POST_NOT_IMPORTED)
     return Statement(
-        select(_KEY, retryable.label("retryable"), (func.count() - retryable).label("refused"))
+        select(_KEY, retryable.label("retryable"), func.count().label("failures"))
         .where(any_of(_KEY, "keys"), *_matching(filters))
         .group_by(_KEY)
     )
