@@ -92,6 +92,8 @@ QUERIES_NEEDING_READ = (
     "accounts { id }",
     "posts { totalCount }",
     "destinations { totalCount }",
+    "failureGroups { nodes { id } }",
+    'boardCounts(since: "2026-04-15T15:00:00Z") { failed { count } }',
     "analyticsSummary { end }",
     "changes { endCursor }",
     'node(id: "QWNjb3VudDox") { id }',

@@ -5,7 +5,7 @@ Destinations of deleted posts do not count.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -27,7 +27,7 @@ from app.db.repositories.destination_filters import (
 )
 from app.db.repositories.destinations import DESTINATION_COLUMNS
 from app.domain.accounts import blocking_reason
-from app.domain.destinations import Outcome
+from app.domain.destinations import DestinationStatus, Outcome
 
 SAMPLE_RELATION = "sample"
 """Name of the latest failure in a group's record."""
@@ -87,7 +87,7 @@ async def failure_groups_by_key(
 async def hourly_counts(
     reader: Reader, criteria: DestinationCriteria, keys: Sequence[str], now: datetime
 ) -> list[list[int]]:
-    """Return the matching failures of each group per UTC hour, from 23 hours ago to the current hour."""
+    """Return the matching failures of each key's group per UTC hour, from 23 hours ago to the current one."""
     values = _values(reader, criteria, now)
     end = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     hours = {f"hour_{hour}": end - timedelta(hours=HOURS - hour) for hour in range(HOURS + 1)}
@@ -101,7 +101,7 @@ async def hourly_counts(
 async def retry_counts(
     reader: Reader, criteria: DestinationCriteria, keys: Sequence[str], now: datetime
 ) -> list[RetryCounts]:
-    """Return the effect that a manual retry of the matching failures of each group would have now."""
+    """Return the effect that a manual retry of the matching failures of each key's group would have now."""
     values = _values(reader, criteria, now)
     access = await account_access(reader)
     blocked_ids = [key for key, each in access.items() if blocking_reason(each, now) is not None]
@@ -139,10 +139,12 @@ _SHARED = (
 
 
 def _values(reader: Reader, criteria: DestinationCriteria, now: datetime) -> ColumnValues:
-    """Return the values of the filters, without those that only allow the use of other indexes.
+    """Return the values of the filters, without those that all failures match.
 
-    A search checks the post of each failure: the posts that contain a frequent word may be many more.
+    A search checks the post of each failure, as the posts with a frequent word may be many more.
     """
+    if DestinationStatus.FAILED in (criteria.status or ()):
+        criteria = replace(criteria, status=None)
     values = count_values(reader, criteria, now)
     for name in ("index_query", "outcome_statuses", equality_parameter("outcome_statuses")):
         values.pop(name, None)

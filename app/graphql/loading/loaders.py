@@ -139,7 +139,7 @@ class FailureGroupLoaders:
 
     def _loader(self, query: _GroupQuery[T]) -> DataLoader[FailureGroupKey, T]:
         async def load(keys: list[FailureGroupKey]) -> list[T]:
-            return await query(self._reader, self._criteria, list(dict.fromkeys(keys)), self._now)
+            return await query(self._reader, self._criteria, keys, self._now)
 
         return DataLoader(load_fn=load, cache=False)
 
