@@ -89,7 +89,9 @@ async def sqlite_indexes(database: Database) -> dict[str, list[str]]:
     names: dict[str, list[str]] = defaultdict(list)
     async with database.read_connection() as connection:
         for table, name in await connection.execute(
-            text("SELECT tbl_name, name FROM sqlite_master WHERE sql LIKE 'CREATE %INDEX%'")
+            text(
+                "SELECT tbl_name, name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+            )
         ):
             names[table].append(name)
     return names
