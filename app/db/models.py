@@ -194,6 +194,8 @@ class Post(Base):
         _partial_index("uq_post_kept", "id", where=_NOT_DELETED, unique=True),
         # Totals: posts and destinations that are counted, although the post is deleted.
         _partial_index("ix_post_deleted", "id", where="deleted_at IS NOT NULL"),
+        # Effect of a retry of failure groups.
+        _partial_index("ix_post_imported", "id", where="imported_at IS NOT NULL"),
         # Calendar: posts by their scheduled time, or else by their creation.
         _partial_index(
             "ix_post_calendar",

@@ -7,7 +7,6 @@ import hashlib
 import re
 
 from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory
-from app.domain.errors import InvalidInput
 
 NORMALIZER_VERSION = 1
 """Version of `normalize_message`. If its results change, a migration must compute all stored groups again."""
@@ -19,7 +18,6 @@ _MIN_ID_LENGTH = 8
 """Characters from which a word with a digit is an id, such as part of a UUID."""
 
 _HASH_CHARACTERS = 32
-_FORMAT = re.compile(rf"[0-9]{{1,4}}-[0-9a-f]{{{_HASH_CHARACTERS}}}", re.ASCII)
 
 # Bounded and possessive repetitions, so that no text takes more than linear time.
 _DETAIL = re.compile(
@@ -46,7 +44,10 @@ def failure_group(platform: str, state: DestinationState) -> str | None:
 
 
 def group_of(platform: str, category: ErrorCategory, code: str, message: str) -> str:
-    """Return the group of a failure: version of the normalizer, and a hash of what its failures share."""
+    """Return the group of a failure: version of the normalizer, and a hash of what its failures share.
+
+    `ids.parse_failure_group_key` accepts this format.
+    """
     parts = "\0".join((platform, category.value, code, normalize_message(message)))
     digest = hashlib.sha256(parts.encode()).hexdigest()
     return f"{NORMALIZER_VERSION}-{digest[:_HASH_CHARACTERS]}"
@@ -58,17 +59,6 @@ def normalize_message(message: str) -> str:
     Takes linear time for any text. The result has at most 300 characters.
     """
     return _SPACE.sub(" ", _DETAIL.sub(_replace_detail, message)).strip()[:_MAX_LENGTH]
-
-
-def validate_failure_group(text: str, argument: str) -> str:
-    """Return the text if it has the format of a group; raises InvalidInput otherwise."""
-    if not _FORMAT.fullmatch(text):
-        raise InvalidInput(
-            f"{argument} must be the key of a failure group, as `FailureGroup.key` and"
-            " `Destination.failureGroup` return it.",
-            argument=argument,
-        )
-    return text
 
 
 def _replace_detail(match: re.Match[str]) -> str:

@@ -5,10 +5,10 @@ import binascii
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NewType
+from typing import NewType, TypeAlias
 from uuid import UUID
 
-from app.domain.errors import InvalidId
+from app.domain.errors import InvalidId, InvalidInput
 
 WorkspaceId = NewType("WorkspaceId", UUID)
 ApiKeyId = NewType("ApiKeyId", UUID)
@@ -19,6 +19,9 @@ AccountId = NewType("AccountId", int)
 
 IdFactory = Callable[[], UUID]
 """Returns a new unique id."""
+
+FailureGroupKey = NewType("FailureGroupKey", str)
+"""Key of a failure group: version of the normalizer, and a hash."""
 
 MAX_ACCOUNT_ID = 2**31 - 1
 
@@ -35,6 +38,7 @@ class WorkspaceKind(StrEnum):
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _ACCOUNT_ID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+_FAILURE_GROUP_KEY = re.compile(r"[0-9]{1,4}-[0-9a-f]{32}", re.ASCII)
 
 
 def parse_uuid(text: str, argument: str | None = None) -> UUID:
@@ -68,29 +72,51 @@ def invalid_account_id_error(argument: str | None) -> InvalidId:
     )
 
 
+def parse_failure_group_key(text: str, argument: str = "key") -> FailureGroupKey:
+    """Return the text as the key of a failure group; raises InvalidInput if it has another format."""
+    if not _FAILURE_GROUP_KEY.fullmatch(text):
+        raise InvalidInput(
+            f"{argument} must be the key of a failure group, as `FailureGroup.key` and"
+            " `Destination.failureGroup` return it.",
+            argument=argument,
+        )
+    return FailureGroupKey(text)
+
+
 class NodeKind(StrEnum):
     """Types that `node(id:)` can return. The value is part of the opaque id."""
 
     POST = "Post"
     DESTINATION = "Destination"
     ACCOUNT = "Account"
+    FAILURE_GROUP = "FailureGroup"
 
 
-def encode_node_id(kind: NodeKind, key: UUID | int) -> str:
+NodeKey: TypeAlias = UUID | AccountId | FailureGroupKey
+
+
+def encode_node_id(kind: NodeKind, key: UUID | int | str) -> str:
     """Return the opaque Relay id of an object, unique across types but not across workspaces."""
     return base64.b64encode(f"{kind}:{key}".encode()).decode()
 
 
-def decode_node_id(text: str, argument: str) -> tuple[NodeKind, UUID | AccountId]:
+def decode_node_id(text: str, argument: str) -> tuple[NodeKind, NodeKey]:
     """Decode an opaque id; raises InvalidId unless `encode_node_id` can return it."""
     try:
         kind_name, _, key = base64.b64decode(text, validate=True).decode("ascii").partition(":")
         kind = NodeKind(kind_name)
-        decoded = parse_account_id(key) if kind is NodeKind.ACCOUNT else parse_uuid(key)
+        decoded = _KEY_PARSERS.get(kind, parse_uuid)(key)
         if encode_node_id(kind, decoded) != text:
             raise ValueError("not in canonical form")
-    except (ValueError, binascii.Error, InvalidId):
+    except (ValueError, binascii.Error, InvalidInput):
         raise InvalidId(
             "The id is not one that this API returned in a field named `id`.", argument=argument
         ) from None
     return kind, decoded
+
+
+_KEY_PARSERS: dict[NodeKind, Callable[[str], NodeKey]] = {
+    NodeKind.ACCOUNT: parse_account_id,
+    NodeKind.FAILURE_GROUP: parse_failure_group_key,
+}
+"""Functions that parse the keys which are not UUIDs."""

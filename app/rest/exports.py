@@ -22,8 +22,12 @@ from app.domain.api_keys import Scope as KeyScope
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.errors import ServiceUnavailable
-from app.domain.failure_groups import validate_failure_group
-from app.domain.ids import WorkspaceId, parse_account_id, parse_uuid
+from app.domain.ids import (
+    WorkspaceId,
+    parse_account_id,
+    parse_failure_group_key,
+    parse_uuid,
+)
 from app.graphql.schema.inputs import DestinationFilterInput
 from app.graphql.schema.permissions import HasScope
 from app.graphql.service import GraphQLService
@@ -64,7 +68,7 @@ FILTERS: Mapping[str, Callable[[QueryParams, str], Any]] = MappingProxyType(
         "error_category": partial(read_list, parse=partial(parse_member, ErrorCategory)),
         "error_code": partial(read_list, parse=parse_search_text),
         "outcome": partial(read_list, parse=partial(parse_member, Outcome)),
-        "failure_group": partial(read_list, parse=validate_failure_group),
+        "failure_group": partial(read_list, parse=parse_failure_group_key),
         "source": partial(read_list, parse=partial(parse_member, ErrorSource)),
         "next_action": partial(read_list, parse=partial(parse_member, NextAction)),
         "failed_after": read_time,

@@ -7,14 +7,16 @@ import pytest
 
 from app.db.core.database import Database
 from app.domain.events import Event, EventKind
+from app.domain.failure_groups import failure_group
 from app.domain.ids import WorkspaceId
 from app.rest.endpoints import ENDPOINTS, PREFIXES
 from app.rest.exports import FILTERS as EXPORT_PARAMETERS
 from tests.clients import Client, Tenant, app_client
 from tests.db.repositories.event_rows import append_test_events, numbered_events
-from tests.factories import add_account, add_api_key, add_post, add_workspace, published
+from tests.factories import add_account, add_api_key, add_post, add_workspace, failed, published
 from tests.graphql.tenants import (
     SHARED_ACCOUNT,
+    SHARED_DESTINATIONS,
     SHARED_POST,
     add_foreign_workspace,
     add_own_workspace,
@@ -131,6 +133,7 @@ async def test_foreign_cursor_has_the_response_of_an_invalid_one(acme: Tenant) -
 
 
 EXPORT_FILTERS = {
+    "destination_id": ",".join(map(str, SHARED_DESTINATIONS)),
     "status": "published",
     "platform": "instagram",
     "account_id": str(SHARED_ACCOUNT),
@@ -138,14 +141,21 @@ EXPORT_FILTERS = {
     "error_category": "content_rejected",
     "error_code": "CAPTION_TOO_LONG",
     "outcome": "failed",
-    "failed_after": "2000-01-01",
-    "failed_before": "2100-01-01",
+    "failure_group": failure_group("instagram", failed()),
+    "source": "user",
+    "next_action": "wait",
     "max_attempts": "1",
-    "published_after": "2000-01-01",
-    "published_before": "2100-01-01",
-    "next_retry_after": "2000-01-01",
-    "next_retry_before": "2100-01-01",
+    **{
+        f"{event}_{bound}": time
+        for event in ("failed", "scheduled", "published", "next_retry", "updated")
+        for bound, time in (("after", "2000-01-01"), ("before", "2100-01-01"))
+    },
     "overdue": "false",
+    "late_by_seconds": "0",
+    "retrying": "true",
+    "duplicated": "false",
+    "search": "spring",
+    "reference": "spring",
 }
 """A value of each filter that matches rows of both workspaces."""
 

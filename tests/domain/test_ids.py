@@ -12,6 +12,8 @@ from app.domain.errors import InvalidId
 from app.domain.ids import (
     MAX_ACCOUNT_ID,
     AccountId,
+    FailureGroupKey,
+    NodeKey,
     NodeKind,
     decode_node_id,
     encode_node_id,
@@ -28,6 +30,12 @@ ACCOUNT_IDS = st.integers(1, MAX_ACCOUNT_ID).map(AccountId)
 NODES = st.one_of(
     st.tuples(st.sampled_from((NodeKind.POST, NodeKind.DESTINATION)), st.uuids()),
     st.tuples(st.just(NodeKind.ACCOUNT), ACCOUNT_IDS),
+    st.tuples(
+        st.just(NodeKind.FAILURE_GROUP),
+        st.from_regex(
+            r"[0-9]{1,4}-[0-9a-f]{32}", fullmatch=True, alphabet=st.characters(codec="ascii")
+        ).map(FailureGroupKey),
+    ),
 )
 
 
@@ -104,13 +112,13 @@ def test_node_id_is_kind_and_key_in_base64() -> None:
 
 
 @given(NODES)
-def test_node_id_is_decoded(node: tuple[NodeKind, UUID | AccountId]) -> None:
+def test_node_id_is_decoded(node: tuple[NodeKind, NodeKey]) -> None:
     assert decode_node_id(encode_node_id(*node), "id") == node
 
 
 @given(NODES, NODES)
 def test_different_nodes_have_different_ids(
-    one: tuple[NodeKind, UUID | AccountId], other: tuple[NodeKind, UUID | AccountId]
+    one: tuple[NodeKind, NodeKey], other: tuple[NodeKind, NodeKey]
 ) -> None:
     assert (encode_node_id(*one) == encode_node_id(*other)) == (one == other)
 
@@ -125,6 +133,9 @@ def test_different_nodes_have_different_ids(
         *map(encode_base64, (f"Post: {POST}", f" Post:{POST}", f"Post:{POST}\n", "Post:2280")),
         *map(encode_base64, ("Account:0", "Account:02280", "Account:-1", "Account:2147483648")),
         encode_base64("Account:٣"),
+        *map(
+            encode_base64, (f"FailureGroup:{POST}", "FailureGroup:1-" + "A" * 32, "FailureGroup:")
+        ),
         base64.b64encode(b"Account:\xff").decode(),
         *(f"{ACCOUNT_NODE_ID}=", f"{ACCOUNT_NODE_ID} ", f" {ACCOUNT_NODE_ID}"),
         *(f"{ACCOUNT_NODE_ID}\n", f"{ACCOUNT_NODE_ID[:4]}\n{ACCOUNT_NODE_ID[4:]}"),
@@ -138,7 +149,7 @@ def test_any_other_text_is_rejected_as_node_id(text: str) -> None:
 
 @given(NODES, st.data())
 def test_node_id_with_changed_character_is_another_node_or_rejected(
-    node: tuple[NodeKind, UUID | AccountId], data: st.DataObject
+    node: tuple[NodeKind, NodeKey], data: st.DataObject
 ) -> None:
     text = encode_node_id(*node)
     index = data.draw(st.integers(0, len(text) - 1))

@@ -6,6 +6,7 @@ from uuid import UUID
 from app.db.core.database import Database
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.events import Event, EventKind
+from app.domain.failure_groups import group_of
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from tests.db.repositories.event_rows import append_test_events
 from tests.factories import (
@@ -43,6 +44,10 @@ FOREIGN_PLATFORM = "bluesky"
 FOREIGN_WORD = "quokka"
 FOREIGN_REFERENCE = "only-there"
 FOREIGN_CODE = "ONLY_THERE"
+OWN_FAILURE_GROUP = group_of("x", ErrorCategory.CONTENT_REJECTED, "CAPTION_TOO_LONG", "own")
+FOREIGN_FAILURE_GROUP = group_of(
+    FOREIGN_PLATFORM, ErrorCategory.PERMANENT, FOREIGN_CODE, "The caption is too long."
+)
 
 
 async def add_own_workspace(database: Database) -> str:
@@ -111,6 +116,7 @@ async def _add_shared(database: Database, workspace: WorkspaceId, *, suffix: str
         message=suffix,
     )
     await add_post(database, workspace, {first: draft()}, is_draft=True)
+    await add_post(database, workspace, {first: failed()})
     await add_post(
         database,
         workspace,

@@ -92,6 +92,8 @@ QUERIES_NEEDING_READ = (
     "accounts { id }",
     "posts { totalCount }",
     "destinations { totalCount }",
+    "failureGroups { nodes { id } }",
+    'boardCounts(since: "2026-04-15T15:00:00Z") { failed { count } }',
     "analyticsSummary { end }",
     'outcomeStats(from: "2026-04-14", to: "2026-04-15") { end }',
     'calendar(from: "2026-04-14", to: "2026-04-15") { end }',

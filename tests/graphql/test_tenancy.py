@@ -49,11 +49,13 @@ from tests.graphql.tenants import (
     FOREIGN_ACCOUNT,
     FOREIGN_CODE,
     FOREIGN_DESTINATION,
+    FOREIGN_FAILURE_GROUP,
     FOREIGN_PLATFORM,
     FOREIGN_POST,
     FOREIGN_REFERENCE,
     FOREIGN_WORD,
     FOREIGN_WORKSPACE,
+    OWN_FAILURE_GROUP,
     OWN_WORKSPACE,
     SHARED_ACCOUNT,
     SHARED_DESTINATIONS,
@@ -85,12 +87,14 @@ class ValueTriple(NamedTuple):
     nonexistent: object
 
 
+FAILURE_GROUPS = (OWN_FAILURE_GROUP, FOREIGN_FAILURE_GROUP, "1-" + "0" * 32)
 NODE_IDS = tuple(
     ValueTriple(*(encode_node_id(kind, key) for key in keys))
     for kind, keys in (
         (NodeKind.POST, (SHARED_POST, FOREIGN_POST, NONEXISTENT)),
         (NodeKind.DESTINATION, (SHARED_DESTINATIONS[0], FOREIGN_DESTINATION, NONEXISTENT)),
         (NodeKind.ACCOUNT, (SHARED_ACCOUNT, FOREIGN_ACCOUNT, 2**31 - 1)),
+        (NodeKind.FAILURE_GROUP, FAILURE_GROUPS),
     )
 )
 
@@ -118,9 +122,10 @@ KNOWN_VALUES: dict[str, tuple[ValueTriple, ...]] = {
     "platform: String": (ValueTriple("x", FOREIGN_PLATFORM, "nowhere"),),
     "search: String": (ValueTriple("SPRING", FOREIGN_WORD, "nowhere"),),
     "reference: String": (ValueTriple("spring", FOREIGN_REFERENCE, "nowhere"),),
+    "failureGroup: String": (ValueTriple(*FAILURE_GROUPS),),
     "errorCode: String": (ValueTriple("CAPTION_TOO_LONG", FOREIGN_CODE, "NOWHERE"),),
     "destinationId: UUID": (
-        ValueTriple(str(SHARED_DESTINATIONS[0]), str(FOREIGN_DESTINATION), str(NONEXISTENT)),
+        ValueTriple(str(SHARED_DESTINATIONS[1]), str(FOREIGN_DESTINATION), str(NONEXISTENT)),
     ),
     "leaseToken: String": (lease_tokens(LeaseKind.PUBLISHING),),
     "verificationToken: String": (lease_tokens(LeaseKind.VERIFICATION),),
@@ -131,6 +136,7 @@ PLAIN_VALUES: dict[str, tuple[object, ...]] = {
     "last: Int": (1, 100),
     "offset: Int": (1, 10_000),
     "maxAttempts: Int": (0, 1),
+    "lateBySeconds: Int": (0, 60),
     "retryAfterSeconds: Int": (0, 60),
     "httpStatus: Int": (400, 500),
     "leaseSeconds: Int": (60, 3600),
@@ -139,7 +145,6 @@ PLAIN_VALUES: dict[str, tuple[object, ...]] = {
     "message: String": ("It failed.",),
     "attemptKey: String": ("1",),
     "failureGroup: String": ("1-" + 32 * "0",),
-    "lateBySeconds: Int": (0, 60),
     "timezone: String": ("Europe/Berlin",),
 }
 """Values that identify no row. Like enum, Boolean and DateTime values, they are queried before and

@@ -30,8 +30,10 @@ from app.domain.destinations import (
     ErrorCategory,
     Outcome,
 )
+from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.errors import ServiceUnavailable
-from app.domain.ids import AccountId, PostId, WorkspaceId
+from app.domain.failure_groups import failure_group
+from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 from app.domain.times import format_instant
 from app.services.exports import (
     COLUMNS,
@@ -248,6 +250,7 @@ async def test_gzip_has_the_same_content(many: Database, export_format: ExportFo
 
 WEEK_AGO = NOW - timedelta(days=7)
 MONTHS_AGO = NOW - timedelta(days=100)
+FAILURE_GROUP = failure_group("platform-1", failed())
 FILTERS: dict[str, dict[str, Any]] = {
     "none": {},
     "status": {"status": [DestinationStatus.FAILED]},
@@ -259,7 +262,17 @@ FILTERS: dict[str, dict[str, Any]] = {
     "code": {"error_code": ["CAPTION_TOO_LONG"]},
     "outcome": {"outcome": [Outcome.PUBLISHED, Outcome.UNKNOWN]},
     "failed": {"failed_after": MONTHS_AGO, "failed_before": WEEK_AGO},
+    "group": {"failure_group": [FAILURE_GROUP]},
+    "source": {"source": [ErrorSource.USER]},
+    "action": {"next_action": [NextAction.WAIT, NextAction.EDIT_POST]},
     "attempts": {"max_attempts": 0},
+    "scheduled": {"scheduled_after": MONTHS_AGO, "scheduled_before": WEEK_AGO},
+    "updated": {"updated_after": MONTHS_AGO, "updated_before": WEEK_AGO},
+    "late": {"late_by_seconds": 1},
+    "retrying": {"retrying": True},
+    "not duplicated": {"duplicated": False, "platform": ["platform-3"]},
+    "search": {"search": "SALE starts", "platform": ["platform-3"]},
+    "reference": {"reference": "reference-10"},
     "published": {"published_after": MONTHS_AGO, "published_before": WEEK_AGO},
     "retry": {"next_retry_after": MONTHS_AGO, "next_retry_before": WEEK_AGO},
     "overdue": {"overdue": True},
@@ -273,6 +286,7 @@ async def test_each_filter_selects_what_the_list_has_in_its_order(database: Data
     filters = {
         **FILTERS,
         "post": {"post_id": [PostId(UUID(row["post_id"])) for row in posts[:3]]},
+        "id": {"destination_id": [DestinationId(UUID(row["id"])) for row in posts[:3]]},
     }
     assert {name for each in filters.values() for name in each} == {
         field.name for field in fields(DestinationCriteria)

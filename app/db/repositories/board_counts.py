@@ -63,7 +63,7 @@ def _time(name: str) -> ColumnElement[datetime]:
     return bindparam(name, type_=UtcDateTime())
 
 
-_POST_NOT_DELETED = Destination.post_id.not_in(select(Post.id).where(Post.deleted_at.is_not(None)))
+POST_NOT_DELETED = Destination.post_id.not_in(select(Post.id).where(Post.deleted_at.is_not(None)))
 _IS_WAITING = (
     Destination.settled_at.is_(None),
     Destination.due_at.is_not(None),
@@ -84,12 +84,12 @@ _COUNTS = {
         Destination.failed_at.is_not(None),
         Destination.failed_at >= _time("since"),
         Destination.outcome == Outcome.FAILED,
-        _POST_NOT_DELETED,
+        POST_NOT_DELETED,
     ),
     "unknown": _count(Destination.verifiable_at.is_not(None)),
     "overdue": _count(overdue_condition(_time("cutoff"))),
     # Served by ix_destination_next_retry.
-    "retrying": _count(Destination.next_retry_at.is_not(None), _POST_NOT_DELETED),
+    "retrying": _count(Destination.next_retry_at.is_not(None), POST_NOT_DELETED),
     "publishing": _count(Destination.status == DestinationStatus.PUBLISHING),
     "due_soon": _count(*_IS_WAITING, Destination.due_at > _time("now")),
     "will_fail": _count(*_IS_WAITING, any_of(Destination.account_id, "blocked_ids")),

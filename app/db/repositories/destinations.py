@@ -73,7 +73,7 @@ class DestinationOrderField(StrEnum):
     LATENESS = "lateness_ms"
 
 
-_COLUMNS = columns_except(
+DESTINATION_COLUMNS = columns_except(
     Destination,
     "position",
     "fence",
@@ -218,13 +218,19 @@ async def select_matching(
     return statement.where(*conditions).order_by(*(column.desc() for column in order)), values
 
 
+_FILTERS_BY_ERROR = {
+    *("error_code", equality_parameter("error_code")),
+    *("failure_group", equality_parameter("failure_group")),
+}
+
+
 async def retry_candidates(
     reader: Reader, criteria: DestinationCriteria, request: PageRequest, now: datetime
 ) -> Page:
     """Return a page of matching destinations that were not imported, newest first, with post and account ids.
 
-    Cancelled destinations are included only if the filter names error codes. A retry does not change
-    this order, so consecutive pages return each destination once.
+    Cancelled destinations are included only if the filter names error codes or failure groups. A retry
+    does not change this order, so consecutive pages return each destination once.
     """
     values = await page_values(reader, criteria, now)
     is_few = await selects_few(reader, values, _NEWEST_FIRST)
@@ -241,7 +247,7 @@ def _select_retry_candidates(
         has_existing_post(Post.imported_at.is_(None)),
         *page_conditions(filters, _NEWEST_FIRST, page_slice.null_group, selects_few=is_few),
     )
-    if not {"error_code", equality_parameter("error_code")}.intersection(filters):
+    if _FILTERS_BY_ERROR.isdisjoint(filters):
         statement = statement.where(Destination.error_code.is_distinct_from(CANCELLED))
     return slice_statement(statement, _NEWEST_FIRST, page_slice, selects_few=is_few)
 
@@ -288,7 +294,7 @@ def _select_limited_count(filters: tuple[str, ...]) -> Statement:
 
 def _select_destinations(projection: Projection, *required_names: str) -> AnySelect:
     """Select destinations with their ids, and the account if the projection includes it."""
-    columns = projected_columns(_COLUMNS, projection, "id", *required_names)
+    columns = projected_columns(DESTINATION_COLUMNS, projection, "id", *required_names)
     account = projection.relations.get(ACCOUNT_RELATION)
     if account is None:
         return select(*columns)

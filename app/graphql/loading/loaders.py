@@ -15,14 +15,19 @@ from strawberry.dataloader import DataLoader
 
 from app.db.core.database import Reader
 from app.db.core.statements import AnyRow
-from app.db.repositories import accounts, api_keys, attempts, destinations, posts
+from app.db.repositories import accounts, api_keys, attempts, destinations, failure_groups, posts
+from app.db.repositories.destination_filters import DestinationCriteria
+from app.db.repositories.failure_groups import RetryCounts
 from app.domain.accounts import ACTIVITY_WINDOW
 from app.domain.errors import LimitExceeded
-from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId
+from app.domain.ids import AccountId, ApiKeyId, DestinationId, FailureGroupKey, PostId
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
 BatchQuery = Callable[[Reader, Sequence[Key]], Awaitable[Sequence[AnyRow]]]
+_GroupQuery = Callable[
+    [Reader, DestinationCriteria, Sequence[FailureGroupKey], datetime], Awaitable[list[T]]
+]
 
 
 class ResponseEntryLimit:
@@ -122,6 +127,41 @@ class Loaders:
     def attempts_by_destination_id(self) -> DataLoader[DestinationId, list[AnyRow]]:
         query = attempts.attempts_by_destination_id
         return _to_many_loader(self._reader, query, "destination_id", self._entry_limit)
+
+    @cached_property
+    def failure_groups_by_key(self) -> DataLoader[FailureGroupKey, AnyRow | None]:
+        async def groups(reader: Reader, keys: Sequence[FailureGroupKey]) -> Sequence[AnyRow]:
+            return await failure_groups.failure_groups_by_key(reader, keys, self._clock())
+
+        return _to_one_loader(self._reader, groups, "id")
+
+    @cached_property
+    def counts_of_failure_groups(self) -> "FailureGroupLoaders":
+        """Loaders in which all failures of a group count."""
+        return FailureGroupLoaders(self._reader, DestinationCriteria(), self._clock())
+
+
+class FailureGroupLoaders:
+    """Loaders of numbers of failure groups by key, in which only destinations that match a filter count."""
+
+    def __init__(self, reader: Reader, criteria: DestinationCriteria, now: datetime) -> None:
+        self._reader = reader
+        self._criteria = criteria
+        self._now = now
+
+    @cached_property
+    def hourly_counts_by_key(self) -> DataLoader[FailureGroupKey, list[int]]:
+        return self._loader(failure_groups.hourly_counts)
+
+    @cached_property
+    def retry_counts_by_key(self) -> DataLoader[FailureGroupKey, RetryCounts]:
+        return self._loader(failure_groups.retry_counts)
+
+    def _loader(self, query: _GroupQuery[T]) -> DataLoader[FailureGroupKey, T]:
+        async def load(keys: list[FailureGroupKey]) -> list[T]:
+            return await query(self._reader, self._criteria, keys, self._now)
+
+        return DataLoader(load_fn=load, cache=False)
 
 
 def _to_one_loader(

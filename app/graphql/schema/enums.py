@@ -7,6 +7,7 @@ from strawberry.types.enum import StrawberryEnumDefinition
 
 from app.db.core.paging import Direction
 from app.db.repositories.destinations import DestinationOrderField
+from app.db.repositories.failure_groups import FailureGroupOrderField
 from app.db.repositories.posts import PostOrderField
 from app.domain.accounts import HealthReason, HealthStatus, ReadinessStatus
 from app.domain.api_keys import Scope
@@ -98,6 +99,13 @@ _register_enum(
     NEXT_RETRY_AT="UTC time of the destination's next automatic retry.",
     FAILED_AT="UTC time when the destination failed, or its outcome became unknown.",
     LATENESS="Time from the due time to the publication, of published destinations.",
+)
+_register_enum(
+    FailureGroupOrderField,
+    "Order of failure groups, largest or latest first.",
+    name="FailureGroupOrder",
+    COUNT="Number of failures in the group.",
+    LAST_SEEN="UTC time of the latest failure in the group.",
 )
 _register_enum(
     DestinationStatus,

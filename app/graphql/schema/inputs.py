@@ -18,8 +18,7 @@ from app.db.repositories.posts import PostCriteria, PostOrderField
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.errors import InvalidInput
-from app.domain.failure_groups import validate_failure_group
-from app.domain.ids import AccountId, validate_account_id
+from app.domain.ids import AccountId, parse_failure_group_key, validate_account_id
 from app.domain.posts import PostStatus
 from app.domain.validation.text import MAX_SEARCH_LENGTH, validate_text
 
@@ -185,7 +184,7 @@ def validate_not_negative(name: str, value: int | None) -> int | None:
 
 
 def _validate_failure_groups(name: str, values: Sequence[str] | None) -> Sequence[str] | None:
-    return None if values is None else [validate_failure_group(value, name) for value in values]
+    return None if values is None else [parse_failure_group_key(value, name) for value in values]
 
 
 def _validate_search_text(name: str, value: str | None) -> str | None:

@@ -11,12 +11,13 @@ from strawberry import argument
 from app.db.repositories import accounts, destinations, posts
 from app.db.repositories.calendar import CalendarCriteria
 from app.db.repositories.destination_filters import DestinationCriteria
+from app.db.repositories.failure_groups import FailureGroupOrderField
 from app.domain.api_keys import Scope
 from app.domain.destinations import ErrorCategory
 from app.domain.events import EventKind
 from app.domain.ids import (
-    AccountId,
     DestinationId,
+    NodeKey,
     NodeKind,
     PostId,
     decode_node_id,
@@ -49,6 +50,11 @@ from app.graphql.schema.error_catalog import (
     RetrySchedulePreview,
     catalog_entries,
     preview_retries,
+)
+from app.graphql.schema.failure_groups import (
+    FailureGroupConnection,
+    load_failure_group,
+    read_failure_groups,
 )
 from app.graphql.schema.inputs import (
     DestinationFilterInput,
@@ -208,6 +214,27 @@ class Query:
         return DestinationConnection(
             nodes=nodes, page=CursorPage(page, codec, order.field), totals=totals
         )
+
+    @strawberry.field(
+        description="Failed destinations and unknown outcomes, grouped by their error: one group for each"
+        " platform, category, code and message. Messages that differ only in numbers, ids, URLs or quoted"
+        " texts are equal.",
+        extensions=requires(Scope.READ),
+    )
+    async def failure_groups(
+        self,
+        info: Info,
+        filter: Annotated[
+            DestinationFilterInput | None,
+            argument(description="Filter for the destinations that count."),
+        ] = None,
+        order_by: Annotated[
+            FailureGroupOrderField, argument(description="Order of the groups.")
+        ] = FailureGroupOrderField.COUNT,
+        first: First = None,
+        after: After = None,
+    ) -> FailureGroupConnection | None:
+        return await read_failure_groups(info, filter, order_by, first, after)
 
     @strawberry.field(
         description="Account with this number; null if it does not exist.",
@@ -381,9 +408,11 @@ class Query:
         return preview_retries(info, platform, category, retry_after_seconds)
 
 
-async def _load_node(context: Context, kind: NodeKind, key: UUID | AccountId) -> Node | None:
+async def _load_node(context: Context, kind: NodeKind, key: NodeKey) -> Node | None:
     if isinstance(key, int):
         return await load_account(context, key)
+    if isinstance(key, str):
+        return await load_failure_group(context, key)
     if kind is NodeKind.POST:
         return await load_post(context, PostId(key))
     return await load_destination(context, DestinationId(key))

@@ -124,6 +124,13 @@ def test_search_index_is_restricted_by_the_numbers_of_its_posts() -> None:
 
 
 FOREIGN_ACCOUNTS = select(Destination.account_id)
+FOREIGN_GROUPS = (
+    select(Destination.account_id, func.count().label("number"))
+    .group_by(Destination.account_id)
+    .order_by(Destination.account_id)
+    .limit(5)
+    .subquery()
+)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +156,14 @@ FOREIGN_ACCOUNTS = select(Destination.account_id)
         ),
         select(Account.id).where(select(exists(FOREIGN_ACCOUNTS)).scalar_subquery()),
         select(Account.id).where(case((exists(FOREIGN_ACCOUNTS), 1), else_=0) == 1),
+        select(Account.id).join(FOREIGN_GROUPS, FOREIGN_GROUPS.c.account_id == Account.id),
+        select(FOREIGN_GROUPS.c.account_id).join(Account, FOREIGN_GROUPS.c.number > 0),
+        select(Account.id).where(Account.id.in_(select(FOREIGN_ACCOUNTS.subquery()))),
+        select(Account.id).join(FOREIGN_ACCOUNTS.subquery(), Account.id > 0),
+        select(select(FOREIGN_ACCOUNTS.subquery()).subquery()).join(Account, Account.id > 0),
+        select(Account.id).join(
+            union_all(FOREIGN_ACCOUNTS, FOREIGN_ACCOUNTS).subquery(), Account.id > 0
+        ),
     ],
     ids=str,
 )
@@ -190,10 +205,10 @@ async def test_subquery_is_restricted(
             exists(select(POST_SEARCH_KEY.c.post_id).where(POST_SEARCH_INDEX.c.rowid > 0))
         ),
         select(Post.id).join(POST_SEARCH_KEY, Post.id == POST_SEARCH_KEY.c.post_id, isouter=True),
-        select(select(ApiKey.id).subquery()),
+        select(select(Workspace.id).subquery()),
+        select(text("SELECT id FROM post").columns(Post.id).subquery()),
         select(select(ApiKey.id).cte()),
         select(Post.id).where(Post.id.in_(select(select(Destination.post_id).cte()))),
-        select(Post.id).where(Post.id.in_(select(select(Destination.post_id).subquery()))),
         select(select(ApiKey.id).lateral()),
         select(aliased(Post).id),
         select(literal_column("1")).select_from(text("post")),

@@ -23,6 +23,7 @@ from app.db.repositories import (
     claims,
     destinations,
     events,
+    failure_groups,
     overdue,
     posts,
 )
@@ -30,6 +31,7 @@ from app.db.repositories.claims import ClaimTime
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.destinations import DestinationOrderField
 from app.db.repositories.exports import select_stream
+from app.db.repositories.failure_groups import FailureGroupOrderField
 from app.db.repositories.posts import PostCriteria, PostOrderField
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.events import FEED_START, EventFilter, EventKind, FeedPosition
@@ -47,6 +49,7 @@ OWN_WORKSPACE, OTHER_WORKSPACE = WorkspaceId(UUID(int=1)), WorkspaceId(UUID(int=
 WEEK_AGO = NOW - timedelta(days=7)
 POST_IDS = [PostId(UUID(int=number)) for number in range(20)]
 DESTINATION_IDS = [DestinationId(post_id) for post_id in POST_IDS]
+GROUP_KEYS = [f"1-{number:032x}" for number in range(20)]
 ACCOUNT_IDS = [AccountId(number) for number in range(1, ACCOUNTS + 1)]
 
 Query = Callable[[Reader], Awaitable[object]]
@@ -197,6 +200,60 @@ LOADERS: dict[str, tuple[Query, set[str]]] = {
         {"ix_attempt_workspace_id_destination_id_started_at_id"},
     ),
 }
+
+
+FAILURE_GROUPS = {"ix_destination_failure_group", "ix_post_deleted"}
+PAGE_OF_GROUPS = {*FAILURE_GROUPS, "pk_destination", "sort"}  # sorts the groups
+
+
+def failure_groups_query(
+    order_field: FailureGroupOrderField = FailureGroupOrderField.COUNT,
+    *,
+    after: KeysetPosition | None = None,
+    **filters: Any,
+) -> Query:
+    criteria, request = DestinationCriteria(**filters), PageRequest(size=5, after=after)
+    return lambda reader: failure_groups.failure_groups_page(
+        reader, criteria, order_field, request, NOW
+    )
+
+
+FAILURE_GROUP_QUERIES: dict[str, tuple[Query, set[str]]] = {
+    "groups, by count": (failure_groups_query(), PAGE_OF_GROUPS),
+    "groups, by latest failure": (
+        failure_groups_query(
+            FailureGroupOrderField.LAST_SEEN, after=KeysetPosition(NOW, GROUP_KEYS[0])
+        ),
+        PAGE_OF_GROUPS,
+    ),
+    "groups, status": (failure_groups_query(status=[DestinationStatus.FAILED]), PAGE_OF_GROUPS),
+    "groups, outcome": (failure_groups_query(outcome=[Outcome.FAILED]), PAGE_OF_GROUPS),
+    "groups, by key": (
+        lambda reader: failure_groups.failure_groups_by_key(reader, GROUP_KEYS, NOW),
+        PAGE_OF_GROUPS,
+    ),
+    "groups, hourly": (
+        lambda reader: failure_groups.hourly_counts(reader, DestinationCriteria(), GROUP_KEYS, NOW),
+        FAILURE_GROUPS,
+    ),
+    "groups, retry": (
+        lambda reader: failure_groups.retry_counts(reader, DestinationCriteria(), GROUP_KEYS, NOW),
+        {*FAILURE_GROUPS, "ix_post_imported", "pk_account"},
+    ),
+}
+
+
+async def test_failure_groups_are_read_from_their_index(analyzed_database: Database) -> None:
+    plans = {
+        # SQLite scans the few groups of a page.
+        name: await explain_query(analyzed_database, query) - {"scan"}
+        for name, (query, _) in FAILURE_GROUP_QUERIES.items()
+    }
+
+    expected = {name: indexes for name, (_, indexes) in FAILURE_GROUP_QUERIES.items()}
+    if not analyzed_database.is_sqlite:  # it reads the few failures of a day, and sorts them
+        expected["groups, hourly"] = {"ix_destination_failed", "ix_post_deleted", "sort"}
+    assert plans == expected
 
 
 DESTINATIONS_OF_DELETED_POSTS = {

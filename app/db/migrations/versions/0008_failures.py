@@ -40,6 +40,7 @@ _STATEMENTS = (
     "CREATE INDEX ix_destination_waiting"
     " ON destination (workspace_id, due_at, id, claimable_at, account_id)"
     " WHERE settled_at IS NULL AND due_at IS NOT NULL",
+    "CREATE INDEX ix_post_imported ON post (workspace_id, id) WHERE imported_at IS NOT NULL",
 )
 _INDEX_OF_DUPLICATES = (
     "CREATE INDEX ix_destination_duplicated ON destination (workspace_id, created_at, id)"

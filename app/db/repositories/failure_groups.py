@@ -1,0 +1,216 @@
+"""Groups of failures: pages with their numbers and latest failure, and counts per hour and for retries.
+
+Each statement reads ix_destination_failure_group, which covers it but for filters by other columns.
+Destinations of deleted posts do not count.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, case, func, not_, select, tuple_
+
+from app.db.core.conditions import any_of, equality_parameter
+from app.db.core.database import Reader
+from app.db.core.paging import Page, PageRequest
+from app.db.core.projections import ALL_COLUMNS, cached_statement, labelled_columns
+from app.db.core.statements import AnyRow, Statement
+from app.db.core.types import ColumnValues
+from app.db.models import Destination, Post
+from app.db.repositories.board_counts import POST_NOT_DELETED, account_access
+from app.db.repositories.destination_filters import (
+    DestinationCriteria,
+    conditions,
+    count_values,
+)
+from app.db.repositories.destinations import DESTINATION_COLUMNS
+from app.domain.accounts import blocking_reason
+from app.domain.destinations import DestinationStatus, Outcome
+
+SAMPLE_RELATION = "sample"
+"""Name of the latest failure in a group's record."""
+
+HOURS = 24
+"""Number of hours that `hourly_counts` returns."""
+
+
+class FailureGroupOrderField(StrEnum):
+    """Sort keys of groups, each in descending order; each value is the name of a column."""
+
+    COUNT = "failure_count"
+    LAST_SEEN = "last_seen"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryCounts:
+    """Numbers of destinations that a manual retry would queue again and refuse."""
+
+    retryable: int
+    refused: int
+
+
+async def failure_groups_page(
+    reader: Reader,
+    criteria: DestinationCriteria,
+    order_field: FailureGroupOrderField,
+    request: PageRequest,
+    now: datetime,
+) -> Page:
+    """Return one page of groups, in which only matching destinations count; reads forwards only.
+
+    The columns of a group are its key as `id`, numbers, times, and what its failures share. Its latest
+    failure is the related row SAMPLE_RELATION.
+    """
+    values = _values(reader, criteria, now)
+    statement = _select_page(tuple(values), order_field, request.after is not None)
+    if request.after is not None:
+        values |= {"after_value": request.after.value, "after_key": request.after.key}
+    rows = await reader.rows(statement, **values, limit=request.size + 1)
+    return Page(
+        list(rows[: request.size]),
+        has_next_page=len(rows) > request.size,
+        has_previous_page=request.after is not None,
+    )
+
+
+async def failure_groups_by_key(
+    reader: Reader, keys: Sequence[str], now: datetime
+) -> Sequence[AnyRow]:
+    """Return the groups that have failures, in no particular order."""
+    criteria, request = DestinationCriteria(failure_group=keys), PageRequest(size=len(keys))
+    order_field = FailureGroupOrderField.COUNT
+    return (await failure_groups_page(reader, criteria, order_field, request, now)).rows
+
+
+async def hourly_counts(
+    reader: Reader, criteria: DestinationCriteria, keys: Sequence[str], now: datetime
+) -> list[list[int]]:
+    """Return the matching failures of each key's group per UTC hour, from 23 hours ago to the current one."""
+    values = _values(reader, criteria, now)
+    end = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    hours = {f"hour_{hour}": end - timedelta(hours=HOURS - hour) for hour in range(HOURS + 1)}
+    rows = await reader.rows(_select_per_hour(tuple(values)), **values, **hours, keys=keys)
+    counts = {key: [0] * HOURS for key in keys}
+    for row in rows:
+        counts[row.failure_group][row.hour] = row.failures
+    return [counts[key] for key in keys]
+
+
+async def retry_counts(
+    reader: Reader, criteria: DestinationCriteria, keys: Sequence[str], now: datetime
+) -> list[RetryCounts]:
+    """Return the effect that a manual retry of the matching failures of each key's group would have now."""
+    values = _values(reader, criteria, now)
+    access = await account_access(reader)
+    blocked_ids = [key for key, each in access.items() if blocking_reason(each, now) is not None]
+    rows = await reader.rows(
+        _select_for_retry(tuple(values)), **values, keys=keys, blocked_ids=blocked_ids
+    )
+    counts = {
+        row.failure_group: RetryCounts(row.retryable, row.failures - row.retryable) for row in rows
+    }
+    return [counts.get(key, RetryCounts(0, 0)) for key in keys]
+
+
+_KEY = Destination.failure_group
+_IS_KNOWN = Destination.outcome == Outcome.FAILED
+_NUMBERS: dict[str, ColumnElement[Any]] = {
+    "failure_count": func.count(),
+    "unknown_count": func.count().filter(not_(_IS_KNOWN)),
+    "post_count": func.count(Destination.post_id.distinct()),
+    "account_count": func.count(Destination.account_id.distinct()),
+    "first_seen": func.min(Destination.failed_at),
+    "last_seen": func.max(Destination.failed_at),
+}
+_POST_NOT_IMPORTED = Destination.post_id.not_in(
+    select(Post.id).where(Post.imported_at.is_not(None))
+)
+"""Served by ix_post_imported; reading the post of each failure takes ten times as long."""
+
+_SHARED = (
+    Destination.platform,
+    Destination.error_category,
+    Destination.error_code,
+    Destination.error,
+)
+"""Columns that are equal in a group, but for details of the error."""
+
+
+def _values(reader: Reader, criteria: DestinationCriteria, now: datetime) -> ColumnValues:
+    """Return the values of the filters, without those that all failures match.
+
+    A search checks the post of each failure, as the posts with a frequent word may be many more.
+    """
+    if DestinationStatus.FAILED in (criteria.status or ()):
+        criteria = replace(criteria, status=None)
+    values = count_values(reader, criteria, now)
+    for name in ("index_query", "outcome_statuses", equality_parameter("outcome_statuses")):
+        values.pop(name, None)
+    return values
+
+
+def _matching(filters: Iterable[str]) -> list[ColumnElement[bool]]:
+    """Return the conditions of failures that match the filters and whose post is not deleted."""
+    return [_KEY.is_not(None), POST_NOT_DELETED, *conditions(filters)]
+
+
+@cached_statement()
+def _select_page(
+    filters: tuple[str, ...], order_field: FailureGroupOrderField, has_after: bool
+) -> Statement:
+    value = _NUMBERS[order_field.value]
+    page = (
+        select(_KEY.label("id"), *(number.label(name) for name, number in _NUMBERS.items()))
+        .where(*_matching(filters))
+        .group_by(_KEY)
+        .order_by(value.desc(), _KEY.desc())
+        .limit(bindparam("limit"))
+    )
+    if has_after:
+        after = tuple_(bindparam("after_value", type_=value.type), bindparam("after_key"))
+        page = page.having(tuple_(value, _KEY) < after)
+    groups = page.subquery("failure_groups")
+    latest_id = (
+        select(Destination.id)
+        .where(groups.c.id == _KEY, *_matching(filters))
+        .order_by(Destination.failed_at.desc(), Destination.id.desc())
+        .limit(1)
+        .correlate(groups)
+        .scalar_subquery()
+    )
+    sample = labelled_columns(SAMPLE_RELATION, DESTINATION_COLUMNS, ALL_COLUMNS)
+    return Statement(
+        select(*groups.c, *_SHARED, *sample)
+        .select_from(groups)
+        .join(Destination, Destination.id == latest_id)
+        .order_by(groups.c[order_field.value].desc(), groups.c.id.desc())
+    )
+
+
+@cached_statement()
+def _select_per_hour(filters: tuple[str, ...]) -> Statement:
+    failed_at = Destination.failed_at
+    hour = case(*((failed_at < bindparam(f"hour_{n + 1}"), n) for n in range(HOURS))).label("hour")
+    return Statement(
+        select(_KEY, hour, func.count().label("failures"))
+        .where(
+            any_of(_KEY, "keys"),
+            failed_at >= bindparam("hour_0"),
+            failed_at < bindparam(f"hour_{HOURS}"),
+            *_matching(filters),
+        )
+        .group_by(_KEY, hour)
+    )
+
+
+@cached_statement()
+def _select_for_retry(filters: tuple[str, ...]) -> Statement:
+    can_post = not_(any_of(Destination.account_id, "blocked_ids"))
+    retryable = func.count().filter(_IS_KNOWN, can_post, _POST_NOT_IMPORTED)
+    return Statement(
+        select(_KEY, retryable.label("retryable"), func.count().label("failures"))
+        .where(any_of(_KEY, "keys"), *_matching(filters))
+        .group_by(_KEY)
+    )

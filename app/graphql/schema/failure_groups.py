@@ -1,0 +1,158 @@
+"""Query field `failureGroups`: failures with probably one cause, their numbers, and the effect of a retry."""
+
+from datetime import datetime
+
+import strawberry
+from strawberry import field
+
+from app.db.repositories.destination_filters import DestinationCriteria
+from app.db.repositories.failure_groups import (
+    HOURS,
+    SAMPLE_RELATION,
+    FailureGroupOrderField,
+    failure_groups_page,
+)
+from app.domain import diagnosis as diagnosis_rules
+from app.domain.destinations import ErrorCategory, Outcome
+from app.domain.failure_groups import normalize_message
+from app.domain.ids import FailureGroupKey, NodeKind
+from app.graphql.loading.field_sources import (
+    Computed,
+    Deferred,
+    FromResolver,
+    ToOne,
+    column,
+    related_row,
+    sourced_field,
+)
+from app.graphql.loading.loaders import FailureGroupLoaders
+from app.graphql.schema.connections import CursorPage, PageInfo, parse_page_arguments
+from app.graphql.schema.context import Context, Info
+from app.graphql.schema.inputs import DestinationFilterInput
+from app.graphql.schema.types import Destination, ErrorDiagnosis, Node
+
+
+@strawberry.type(
+    description="Failed destinations and unknown outcomes with the same platform, category, code and"
+    " message, and so probably with one cause. In `failureGroups`, only those that match the filter count."
+)
+class FailureGroup(Node):
+    kind = NodeKind.FAILURE_GROUP
+    loaders: strawberry.Private[FailureGroupLoaders]
+
+    key: str = column("Key of the group, for `DestinationFilter.failureGroup`.", name="id")
+    platform: str = column("Platform of the destinations, such as `instagram`.")
+    category: ErrorCategory = column("Category of the error.", name="error_category")
+    code: str = column("Error code of the publisher.", name="error_code")
+    count: int = column("Number of destinations, including unknown outcomes.", name="failure_count")
+    unknown_count: int = column(
+        "Number of destinations with an unknown outcome, which a retry of the group refuses."
+    )
+    post_count: int = column("Number of posts.")
+    account_count: int = column("Number of accounts.")
+    first_seen: datetime = column("UTC time of the earliest failure that still counts.")
+    last_seen: datetime = column("UTC time of the latest failure.")
+
+    @sourced_field(
+        "Error message with `<number>`, `<id>`, `<url>` and `<text>` in place of numbers, ids, URLs and"
+        " quoted texts; at most 300 characters.",
+        Computed(("error",), normalize_message),
+    )
+    def message(self) -> str:
+        return normalize_message(self.row.error)
+
+    @sourced_field("Latest failure of the group.", ToOne(SAMPLE_RELATION))
+    def sample(self) -> Destination:
+        row = related_row(self.row, SAMPLE_RELATION)
+        assert row is not None  # noqa: S101 - selected with every group
+        return Destination.from_row(row, self.now)
+
+    @sourced_field(
+        "Cause of the error and how to fix it.",
+        FromResolver(("error_category", "error_code", "failure_count", "unknown_count")),
+        graphql_type=ErrorDiagnosis,
+    )
+    def diagnosis(self) -> diagnosis_rules.Diagnosis:
+        row = self.row
+        is_unknown = row.unknown_count == row.failure_count
+        return diagnosis_rules.diagnose(
+            category=row.error_category,
+            code=row.error_code,
+            outcome=Outcome.UNKNOWN if is_unknown else Outcome.FAILED,
+            will_retry=False,
+        )
+
+    @sourced_field(
+        f"Number of destinations that failed in each of the last {HOURS} whole UTC hours, oldest first; the"
+        " last number is that of the current hour.",
+        Deferred(("id",)),
+    )
+    async def hourly_counts(self) -> list[int] | None:
+        return await self.loaders.hourly_counts_by_key.load(FailureGroupKey(self.key))
+
+    @sourced_field(
+        "Number of destinations that a manual retry would queue again now.", Deferred(("id",))
+    )
+    async def retryable_count(self) -> int | None:
+        return (await self.loaders.retry_counts_by_key.load(FailureGroupKey(self.key))).retryable
+
+    @sourced_field(
+        "Number of destinations that a manual retry would refuse or skip now: unknown outcomes, imported"
+        " posts, and accounts that cannot post.",
+        Deferred(("id",)),
+    )
+    async def refused_count(self) -> int | None:
+        return (await self.loaders.retry_counts_by_key.load(FailureGroupKey(self.key))).refused
+
+
+@strawberry.type(description="Failure group in a list.")
+class FailureGroupEdge:
+    cursor: str = field(description="Cursor of the group; pass it as `after`.")
+    node: FailureGroup = field(description="The group.")
+
+
+@strawberry.type(description="Page of failure groups.")
+class FailureGroupConnection:
+    page: strawberry.Private[CursorPage]
+    nodes: list[FailureGroup] = field(description="Groups of the page.")
+
+    @strawberry.field(description="Position of the page in the list.")
+    def page_info(self) -> PageInfo:
+        return self.page.info()
+
+    @strawberry.field(description="Groups of the page with their cursors.")
+    def edges(self) -> list[FailureGroupEdge]:
+        pairs = zip(self.page.cursors(), self.nodes, strict=True)
+        return [FailureGroupEdge(cursor=cursor, node=node) for cursor, node in pairs]
+
+
+async def read_failure_groups(
+    info: Info,
+    filter: DestinationFilterInput | None,
+    order_field: FailureGroupOrderField,
+    first: int | None,
+    after: str | None,
+) -> FailureGroupConnection:
+    """Read a page of groups, in which only the destinations that match the filter count."""
+    context = info.context
+    now = context.clock()
+    criteria = DestinationCriteria() if filter is None else filter.to_criteria()
+    codec = context.cursor_codec(f"failureGroups:{order_field}")
+    request = parse_page_arguments(codec, first=first, after=after, last=None, before=None)
+
+    page = await failure_groups_page(context.reader, criteria, order_field, request, now)
+    loaders = FailureGroupLoaders(context.reader, criteria, now)
+    nodes = [FailureGroup.from_row(row, now) for row in page.rows]
+    for node in nodes:
+        node.loaders = loaders
+    return FailureGroupConnection(nodes=nodes, page=CursorPage(page, codec, order_field))
+
+
+async def load_failure_group(context: Context, key: FailureGroupKey) -> FailureGroup | None:
+    """Load a group in which all failures count; return None if there are none."""
+    row = await context.loaders.failure_groups_by_key.load(key)
+    if row is None:
+        return None
+    group = FailureGroup.from_row(row, context.clock())
+    group.loaders = context.loaders.counts_of_failure_groups
+    return group
