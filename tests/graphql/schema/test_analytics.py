@@ -1,10 +1,13 @@
 """Analytics summary: periods and counts."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from app.db.core.write_session import WriteSession
+from app.db.repositories.posts import load_posts_for_update, write_posts
 from app.domain.times import format_instant
 from tests.clients import Tenant
 from tests.factories import (
@@ -27,6 +30,16 @@ EPOCH = NOW - 365 * DAYS
 SUMMARY = """
 query ($period: AnalyticsPeriod!, $from: DateTime, $to: DateTime) {
   analyticsSummary(period: $period, from: $from, to: $to) { period start end posts { total } }
+}
+"""
+
+
+COUNTS_OF_PERIOD = """
+query ($from: DateTime!, $to: DateTime!) {
+  analyticsSummary(period: CUSTOM, from: $from, to: $to) {
+    posts { total }
+    byPlatform { platform total }
+  }
 }
 """
 
@@ -136,16 +149,8 @@ async def test_destination_counts_with_its_post_although_it_was_added_later(acme
                 "mutation ($input: DeletePostInput!) { deletePost(input: $input) { postId } }",
                 input={"postId": str(post.id)},
             )
-    summary = """
-    query ($from: DateTime!, $to: DateTime!) {
-      analyticsSummary(period: CUSTOM, from: $from, to: $to) {
-        posts { total }
-        byPlatform { platform total }
-      }
-    }
-    """
     assert await acme.client.query(
-        summary, **{"from": format_instant(created_at), "to": format_instant(created_at)}
+        COUNTS_OF_PERIOD, **{"from": format_instant(created_at), "to": format_instant(created_at)}
     ) == {
         "analyticsSummary": {
             "posts": {"total": 2},
@@ -156,5 +161,26 @@ async def test_destination_counts_with_its_post_although_it_was_added_later(acme
         }
     }
     assert await acme.client.query(
-        summary, **{"from": format_instant(NOW), "to": format_instant(NOW)}
+        COUNTS_OF_PERIOD, **{"from": format_instant(NOW), "to": format_instant(NOW)}
     ) == {"analyticsSummary": {"posts": {"total": 0}, "byPlatform": []}}
+
+
+async def test_destination_follows_a_changed_creation_of_its_post(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace, platform="x")
+    post = await add_post(acme.database, acme.workspace, {account: queued()})
+    created_at = NOW - 40 * DAYS
+
+    async def import_earlier_creation(session: WriteSession) -> None:
+        reader = acme.database.reader_in(session, acme.workspace)
+        previous = await load_posts_for_update(reader, [post.id])
+        changed = replace(previous[post.id], created_at=created_at)
+        await write_posts(session, acme.workspace, [changed], previous=previous)
+
+    await acme.database.write(import_earlier_creation)
+    for instant, total, platforms in (
+        (created_at, 1, [{"platform": "x", "total": 1}]),
+        (NOW, 0, []),
+    ):
+        period = dict.fromkeys(("from", "to"), format_instant(instant))
+        data = await acme.client.query(COUNTS_OF_PERIOD, **period)
+        assert data["analyticsSummary"] == {"posts": {"total": total}, "byPlatform": platforms}
