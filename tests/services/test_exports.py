@@ -250,7 +250,7 @@ async def test_gzip_has_the_same_content(many: Database, export_format: ExportFo
 
 WEEK_AGO = NOW - timedelta(days=7)
 MONTHS_AGO = NOW - timedelta(days=100)
-FAILURE_GROUP = failure_group("platform-1", failed())
+FAILURE_GROUP = failure_group("platform-2", failed())
 FILTERS: dict[str, dict[str, Any]] = {
     "none": {},
     "status": {"status": [DestinationStatus.FAILED]},

@@ -92,7 +92,8 @@ def has_existing_post(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
 
     Not a join, for which SQLite may read all posts first, once it has statistics.
     """
-    return exists(Post.id).where(POST_JOIN, Post.deleted_at.is_(None), *conditions)
+    subquery = exists(Post.id).where(POST_JOIN, Post.deleted_at.is_(None), *conditions)
+    return subquery.correlate(Destination)  # not the post of a statement that joins it
 
 
 _ERROR = Destination.error_category.concat("/").concat(Destination.error_code)
@@ -159,7 +160,9 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "duplicated": Destination.is_duplicated.expression,
     "not_duplicated": not_(Destination.is_duplicated),
     "reference": Destination.post_id.in_(
-        select(Post.id).where(Post.deleted_at.is_(None), Post.reference == bindparam("reference"))
+        select(Post.id)
+        .where(Post.deleted_at.is_(None), Post.reference == bindparam("reference"))
+        .correlate(None)
     ),
     "post_reference": has_existing_post(Post.reference == bindparam("post_reference")),
     **{
@@ -168,7 +171,7 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     },
     "found_post_ids": any_of(Destination.post_id, "found_post_ids"),
     "index_query": Destination.post_id.in_(
-        join_search_index(select(Post.id)).where(SEARCH_CONDITIONS["index_query"])
+        join_search_index(select(Post.id)).where(SEARCH_CONDITIONS["index_query"]).correlate(None)
     ),
 }
 """Condition of each filter, under a name in the values of the filters."""
