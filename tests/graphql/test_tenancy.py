@@ -144,7 +144,6 @@ PLAIN_VALUES: dict[str, tuple[object, ...]] = {
     "waitSeconds: Int": (0,),
     "message: String": ("It failed.",),
     "attemptKey: String": ("1",),
-    "failureGroup: String": ("1-" + 32 * "0",),
     "timezone: String": ("Europe/Berlin",),
 }
 """Values that identify no row. Like enum, Boolean and DateTime values, they are queried before and
