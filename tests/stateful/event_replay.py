@@ -23,6 +23,7 @@ UNREPORTED_COLUMNS = {
     "lease_token",
     "verification_token",
     "search_text",  # derived from the texts
+    *("failed_at", "failure_group", "post_created_at"),  # derived from other columns
 }
 
 
@@ -56,10 +57,12 @@ def apply_events(events: Sequence[Any]) -> dict[RowKey, RowValues]:
         if action in ("created", "added", "connected"):
             assert key not in rows
             rows[key] = dict(changes)
+            if noun == "destination":
+                rows[key]["is_duplicated"] = False
         elif action == "removed":
             del rows[key]
-        elif action == "duplicated":  # reports another publication; the state is unchanged
-            assert key in rows
+        elif action == "duplicated":  # reports another publication; the rest is unchanged
+            rows[key]["is_duplicated"] = True
         else:
             rows[key] |= changes
     for (model_name, post_id), values in rows.items():
