@@ -92,7 +92,8 @@ def has_existing_post(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
 
     Not a join, for which SQLite may read all posts first, once it has statistics.
     """
-    return exists(Post.id).where(POST_JOIN, Post.deleted_at.is_(None), *conditions)
+    condition = exists(Post.id).where(POST_JOIN, Post.deleted_at.is_(None), *conditions)
+    return condition.correlate(Destination)  # alone: the statement may read posts, too
 
 
 _ERROR = Destination.error_category.concat("/").concat(Destination.error_code)
