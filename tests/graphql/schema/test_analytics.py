@@ -4,13 +4,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from app.domain.times import format_instant
+from app.db.core.database import Database
+from app.db.models import Destination
+from app.db.repositories.analytics import count_destinations_by_platform
+from app.domain.times import TimeRange, format_instant
 from tests.clients import Tenant
+from tests.db.core.intercepting_driver import InterceptingDriver
 from tests.factories import (
     NOW,
     add_account,
     add_post,
+    add_workspace,
     claimed,
     draft,
     failed,
@@ -158,3 +164,26 @@ async def test_destination_counts_with_its_post_although_it_was_added_later(acme
     assert await acme.client.query(
         summary, **{"from": format_instant(NOW), "to": format_instant(NOW)}
     ) == {"analyticsSummary": {"posts": {"total": 0}, "byPlatform": []}}
+
+
+async def test_platform_added_during_the_read_makes_no_number_negative(
+    database: Database, database_url: str
+) -> None:
+    """The first destination on each platform was added to its post later."""
+    workspace = await add_workspace(database)
+    driver = InterceptingDriver()
+
+    async def add_platform() -> None:
+        account = await add_account(database, workspace, platform=f"platform-{driver.count}")
+        post = await add_post(database, workspace, {account: failed()})
+        added_later = update(Destination).where(Destination.id == post.destinations[0])
+        async with database.write_engine.begin() as connection:
+            await connection.execute(added_later.values(created_at=NOW + DAYS, post_created_at=NOW))
+
+    async with Database(database_url, wrap_driver=driver) as read:
+        for number in range(8):
+            driver.before_nth(number, add_platform)
+            counts = await count_destinations_by_platform(
+                read.reader(workspace), TimeRange(EPOCH, NOW)
+            )
+            assert all(min(each.values()) >= 0 for each in counts.values()), (number, counts)
