@@ -73,12 +73,17 @@ def _queued(progress: Progress, policies: RetryPolicies, now: datetime) -> Outlo
     next_at = progress.next_retry_at or progress.claimable_at
     gives_up_at = progress.round_started_at + policy.max_age
     limit = f" of {max_attempts}" if max_attempts is not None and attempt <= max_attempts else ""
+    start = (
+        f"follows at {_format(next_at)}"
+        if next_at > now
+        else f"has been due since {_format(next_at)} and waits for a publisher"
+    )
     return Outlook(
         attempt=attempt,
         max_attempts=max_attempts,
         next_at=next_at,
         gives_up_at=gives_up_at,
-        sentence=f"Attempt {attempt}{limit} follows at {_format(next_at)}. There is no automatic retry after"
+        sentence=f"Attempt {attempt}{limit} {start}. There is no automatic retry after"
         f" {_format(gives_up_at)}.",
     )
 

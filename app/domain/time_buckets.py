@@ -83,14 +83,16 @@ def split_period(
         raise InvalidInput("to must be later than from.", argument="to")
     if size is None:
         return [TimeBucket(start, end)]
-    buckets = [*islice(_iter_buckets(start, end, size, zone), MAX_BUCKETS + 1)]
-    if len(buckets) > MAX_BUCKETS:
-        raise InvalidInput(
-            f"The period from `from` to `to` has more than {MAX_BUCKETS:,} buckets of one {size}; from 1 to"
-            f" {MAX_BUCKETS:,} are allowed. Use a longer {argument} or a shorter period.",
-            argument=argument,
-        )
-    return buckets
+    # Without the first condition, the offsets of thousands of years would be searched for changes.
+    if end - start <= MAX_BUCKETS * (size.duration + _DAY):
+        buckets = [*islice(_iter_buckets(start, end, size, zone), MAX_BUCKETS + 1)]
+        if len(buckets) <= MAX_BUCKETS:
+            return buckets
+    raise InvalidInput(
+        f"The period from `from` to `to` has more than {MAX_BUCKETS:,} buckets of one {size}; from 1 to"
+        f" {MAX_BUCKETS:,} are allowed. Use a longer {argument} or a shorter period.",
+        argument=argument,
+    )
 
 
 def split_into_hours_of_week(buckets: Sequence[TimeBucket], zone: ZoneInfo) -> list[TimeSpan]:

@@ -276,8 +276,8 @@ class _PlatformLabels(dict[str, str]):
             return set()
         try:
             families = MultiProcessCollector(None, self._shared_directory).collect()  # type: ignore[no-untyped-call]
-        except (OSError, ValueError, struct.error):  # another process is creating its file
-            return set()
+        except (OSError, ValueError, RuntimeError, struct.error):
+            return set()  # another process is creating its file, or left one incomplete
         labels = (sample.labels for family in families for sample in family.samples)
         return {label["platform"] for label in labels if "platform" in label} - {_OTHER}
 

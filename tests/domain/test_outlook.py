@@ -87,6 +87,17 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
             ),
         ),
         (
+            waiting_for_retry(NOW, due_at=NOW - HOUR),
+            Outlook(
+                attempt=2,
+                max_attempts=5,
+                next_at=NOW,
+                gives_up_at=NOW - HOUR + DAY,
+                sentence="Attempt 2 of 5 has been due since 2026-04-15 15:00 UTC and waits for a publisher."
+                " There is no automatic retry after 2026-04-16 14:00 UTC.",
+            ),
+        ),
+        (
             retried(failed(due_at=NOW - HOUR), NOW),
             Outlook(
                 attempt=1,

@@ -94,6 +94,27 @@ def test_period_without_a_size_is_one_bucket() -> None:
     assert split_period(start, end, None, ZoneInfo("UTC")) == [TimeBucket(start, end)]
 
 
+class CountingZone(ZoneInfo):
+    """Zone that counts how often its offset is looked up."""
+
+    lookups = 0
+
+    def utcoffset(self, instant: datetime | None, /) -> timedelta | None:
+        self.lookups += 1
+        return super().utcoffset(instant)
+
+
+@pytest.mark.parametrize("size", [*BucketSize])
+def test_far_too_long_period_is_refused_without_a_search_for_clock_changes(
+    size: BucketSize,
+) -> None:
+    zone = CountingZone.no_cache("UTC")
+    start, end = datetime(1900, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
+    with pytest.raises(InvalidInput) as refusal:
+        split_period(start, end, size, zone)
+    assert (refusal.value.argument, zone.lookups) == ("interval", 0)
+
+
 INSTANTS = st.timedeltas(min_value=timedelta(0), max_value=25 * 365 * DAY).map(
     lambda elapsed: datetime(2005, 1, 1, tzinfo=UTC) + elapsed
 )

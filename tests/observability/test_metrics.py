@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import struct
 import subprocess
 import sys
 from datetime import timedelta
@@ -231,12 +232,17 @@ def test_processes_share_the_labels_of_platforms(tmp_path: Path) -> None:
     assert run(8, 30) == {"sandbox": 0, **once(0, 20), **dict.fromkeys(once(8, 12), 2), "other": 10}
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"", struct.pack("<iii", 32, 0, 32) + bytes(20)],
+    ids=["empty", "shorter than its key"],
+)
 def test_unfinished_file_of_another_process_fails_no_transition(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     metrics = Metrics()
-    (tmp_path / "counter_1.db").touch()
+    (tmp_path / "counter_1.db").write_bytes(content)
     metrics.transition_committed("x", ENDED)
 
     monkeypatch.setattr(metrics, "shared_directory", None)

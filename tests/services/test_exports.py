@@ -277,16 +277,28 @@ FILTERS: dict[str, dict[str, Any]] = {
     "retry": {"next_retry_after": MONTHS_AGO, "next_retry_before": WEEK_AGO},
     "overdue": {"overdue": True},
     "not overdue": {"overdue": False, "platform": ["platform-3"]},
+    "source": {"source": [ErrorSource.USER]},
+    "action": {"next_action": [NextAction.WAIT, NextAction.EDIT_POST]},
+    "due": {"scheduled_after": MONTHS_AGO, "scheduled_before": WEEK_AGO},
+    "updated": {"updated_after": MONTHS_AGO, "updated_before": WEEK_AGO},
+    "late": {"late_by_seconds": 5},
+    "retrying": {"retrying": True},
+    "not duplicated": {"duplicated": False, "platform": ["platform-3"]},
+    "text": {"search": "SALE starts", "platform": ["platform-3"]},
+    "short text": {"search": "s", "platform": ["platform-3"]},
+    "reference": {"reference": "reference-10"},
 }
 
 
 async def test_each_filter_selects_what_the_list_has_in_its_order(database: Database) -> None:
     await add_many_posts(database, WORKSPACE)
-    posts = await exported_rows(database, WORKSPACE, status=[DestinationStatus.PUBLISHING])
+    rows = (await exported_rows(database, WORKSPACE, status=[DestinationStatus.PUBLISHING]))[:3]
+    group = failure_group("platform-2", failed())
     filters = {
         **FILTERS,
-        "post": {"post_id": [PostId(UUID(row["post_id"])) for row in posts[:3]]},
-        "id": {"destination_id": [DestinationId(UUID(row["id"])) for row in posts[:3]]},
+        "post": {"post_id": [PostId(UUID(row["post_id"])) for row in rows]},
+        "id": {"destination_id": [DestinationId(UUID(row["id"])) for row in rows]},
+        "group": {"failure_group": [group]},
     }
     assert {name for each in filters.values() for name in each} == {
         field.name for field in fields(DestinationCriteria)

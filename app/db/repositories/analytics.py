@@ -1,7 +1,7 @@
 """Counts of posts and destinations over a period, and of all posts."""
 
 from asyncio import gather
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 
@@ -33,12 +33,15 @@ async def count_destinations_by_platform(
     post is deleted. Joining every post takes ten times as long.
     """
     values = _period_values(period)
-    platforms = [platform async for platform in _iter_platforms(reader)]
-    counts = await gather(*(_read_platform(reader, name, values) for name in platforms))
-    totals = dict(zip(platforms, counts, strict=True))
+    totals: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    # Corrections first: a destination that is added between two statements makes no number negative.
     for sign, statement in _CORRECTIONS:
         for row in await reader.rows(statement, **values):
             _add(totals[row.platform], row, sign=sign)
+    platforms = [platform async for platform in _iter_platforms(reader)]
+    counts = await gather(*(_read_platform(reader, name, values) for name in platforms))
+    for platform, uncorrected in zip(platforms, counts, strict=True):
+        totals[platform].update(uncorrected)
     return {platform: counts for platform, counts in totals.items() if counts["total"]}
 
 

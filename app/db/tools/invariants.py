@@ -5,7 +5,7 @@ must satisfy only the rules that hold for any origin.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from datetime import date, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -28,6 +28,7 @@ from app.db.models import (
     PublishEvidence,
     Workspace,
 )
+from app.db.repositories.posts import state_columns
 from app.domain.attempts import Publication
 from app.domain.destinations import (
     DestinationState,
@@ -72,6 +73,7 @@ async def _inconsistent_posts(connection: AsyncConnection) -> AsyncGenerator[str
             Post.status.label("post_status"),
             Post.published_at.label("post_published_at"),
             Post.deleted_at,
+            Post.created_at.label("post_created"),
             Destination.id.label("destination_id"),
             Account.platform.label("account_platform"),
             *(getattr(Destination, name) for name in _DESTINATION_FIELDS),
@@ -88,7 +90,11 @@ async def _inconsistent_posts(connection: AsyncConnection) -> AsyncGenerator[str
 
 
 _STATE_FIELDS = field_names(DestinationState)
-_DESTINATION_FIELDS = ("account_id", "platform", "position", *_STATE_FIELDS)
+_DESTINATION_FIELDS = (
+    *("account_id", "platform", "position", "created_at"),
+    *("failed_at", "failure_group", "post_created_at"),
+    *_STATE_FIELDS,
+)
 
 
 async def _group_by_post(rows: AsyncIterator[DecodedRow]) -> AsyncIterator[list[DecodedRow]]:
@@ -135,24 +141,25 @@ def _position_problems(name: str, positions: list[int]) -> Iterator[str]:
 
 def _derived_value_problems(row: DecodedRow, state: DestinationState) -> Iterator[str]:
     """Check stored values that follow from other columns."""
-    is_final = state.outcome is not Outcome.NONE
-    day = due_day(state.due_at) if is_final and state.due_at else None
-    if state.due_day != day:
-        yield (
-            f"{_destination_label(row)} has due_day {_format_value(state.due_day)};"
-            f" its due_at makes it {_format_value(day)}."
-        )
+    label = _destination_label(row)
+    day = due_day(state.due_at) if state.settled_at and state.due_at else None
     late = lateness_ms(state.due_at, state.published_at)
-    if state.lateness_ms != late:
-        yield (
-            f"{_destination_label(row)} has lateness_ms {_format_value(state.lateness_ms)};"
-            f" its due_at and published_at make it {_format_value(late)}."
-        )
+    columns = state_columns(row.platform, state)
+    was_added_later = row.created_at != row.post_created
+    for name, expected, source in (
+        ("due_day", day, "due_at makes"),
+        ("lateness_ms", late, "due_at and published_at make"),
+        ("failed_at", columns["failed_at"], "status and settled_at make"),
+        ("failure_group", columns["failure_group"], "platform and error make"),
+        ("post_created_at", row.post_created if was_added_later else None, "post makes"),
+    ):
+        if (stored := getattr(row, name)) != expected:
+            yield f"{label} has {name} {_format_value(stored)}; its {source} it {_format_value(expected)}."
     if row.deleted_at is not None and state.claimable_at is not None:
-        yield f"{_destination_label(row)} is claimable, although its post is deleted."
+        yield f"{label} is claimable, although its post is deleted."
     if row.kind is WorkspaceKind.LOCAL and row.account_platform not in (None, row.platform):
         yield (
-            f"{_destination_label(row)} has platform {to_printable(row.platform)};"
+            f"{label} has platform {to_printable(row.platform)};"
             f" its account {row.account_id} has {to_printable(row.account_platform)}."
         )
 
@@ -161,10 +168,10 @@ def _destination_label(row: DecodedRow) -> str:
     return f"Workspace {row.workspace_id}: destination {row.destination_id}"
 
 
-def _format_value(value: datetime | date | int | None) -> str:
+def _format_value(value: object) -> str:
     if value is None:
         return "none"
-    return format_instant(value) if isinstance(value, datetime) else str(value)
+    return format_instant(value) if isinstance(value, datetime) else to_printable(value)
 
 
 async def _stale_search_texts(connection: AsyncConnection) -> AsyncGenerator[str]:

@@ -179,7 +179,10 @@ async def _count_outcomes(
     group_by: Sequence[OutcomeGrouping],
     filters: OutcomeStatsFilterInput,
 ) -> None:
-    """Read what the document selects, and count it; outcomes and attempts at the same time."""
+    """Read what the document selects, and count it; outcomes and attempts at the same time.
+
+    Deleted posts are read first: one that is deleted between the statements makes no number negative.
+    """
     reader, selected = info.context.reader, info.selection.names
     query = OutcomeQuery(
         edges=edges_of(spans),
@@ -191,17 +194,17 @@ async def _count_outcomes(
     )
 
     async def count_settled() -> None:
-        async for settled in outcomes.read_outcomes(reader, query):
-            table.add(settled)
         async for settled in outcomes.read_deleted_outcomes(reader, query):
             table.add(settled, sign=-1)
+        async for settled in outcomes.read_outcomes(reader, query):
+            table.add(settled)
 
     async def count_attempts() -> None:
         if "attempts" in selected:
-            async for started in outcomes.read_attempts(reader, query):
-                table.add_attempts(started)
             async for started in outcomes.read_deleted_attempts(reader, query):
                 table.add_attempts(started, sign=-1)
+            async for started in outcomes.read_attempts(reader, query):
+                table.add_attempts(started)
 
     await gather(count_settled(), count_attempts())
 

@@ -19,6 +19,7 @@ from app.db.tools.integrity import MAX_PROBLEMS, find_problems
 from app.domain.api_keys import Scope
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationState, Outcome
+from app.domain.failure_groups import failure_group
 from app.domain.ids import DestinationId, WorkspaceId
 from tests.db.all_tables import (
     DELIVERY,
@@ -134,8 +135,8 @@ BROKEN_RULES = [
         f"destination {RETRYING} is claimable, although its post is deleted.",
     ),
     (
-        f"UPDATE destination SET platform = 'x' WHERE id = '{FAILED}'",
-        f"destination {FAILED} has platform x; its account 2 has instagram.",
+        f"UPDATE destination SET platform = 'x' WHERE id = '{RETRYING}'",
+        f"destination {RETRYING} has platform x; its account 3 has instagram.",
     ),
     (
         f"UPDATE destination SET due_day = '2026-04-16' WHERE id = '{FAILED}'",
@@ -148,6 +149,22 @@ BROKEN_RULES = [
     (
         f"UPDATE destination SET lateness_ms = -1 WHERE id = '{PUBLISHED}'",
         f"destination {PUBLISHED} has lateness_ms -1; its due_at and published_at make it 5000.",
+    ),
+    (
+        "UPDATE destination SET failed_at = (SELECT published_at FROM destination"
+        f" WHERE id = '{PUBLISHED}') WHERE id = '{FAILED}'",
+        f"destination {FAILED} has failed_at 2026-04-15T15:00:05.000Z;"
+        " its status and settled_at make it 2026-04-15T15:00:00.000Z.",
+    ),
+    (
+        f"UPDATE destination SET failure_group = 'group' WHERE id = '{FAILED}'",
+        f"destination {FAILED} has failure_group group;"
+        f" its platform and error make it {failure_group('instagram', failed())}.",
+    ),
+    (
+        f"UPDATE destination SET post_created_at = created_at WHERE id = '{FAILED}'",
+        f"destination {FAILED} has post_created_at 2026-04-15T15:00:00.000Z;"
+        " its post makes it none.",
     ),
     (
         f"UPDATE destination SET attempts = 0, round_attempts = 0 WHERE id = '{PUBLISHED}'",

@@ -5,15 +5,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from app.db.core.database import Database
 from app.db.core.write_session import WriteSession
+from app.db.models import Destination
+from app.db.repositories.analytics import count_destinations_by_platform
 from app.db.repositories.posts import load_posts_for_update, write_posts
-from app.domain.times import format_instant
+from app.domain.times import TimeRange, format_instant
 from tests.clients import Tenant
+from tests.db.core.intercepting_driver import InterceptingDriver
 from tests.factories import (
     NOW,
     add_account,
     add_post,
+    add_workspace,
     claimed,
     draft,
     failed,
@@ -184,3 +190,26 @@ async def test_destination_follows_a_changed_creation_of_its_post(acme: Tenant) 
         period = dict.fromkeys(("from", "to"), format_instant(instant))
         data = await acme.client.query(COUNTS_OF_PERIOD, **period)
         assert data["analyticsSummary"] == {"posts": {"total": total}, "byPlatform": platforms}
+
+
+async def test_platform_added_during_the_read_makes_no_number_negative(
+    database: Database, database_url: str
+) -> None:
+    """The first destination on each platform was added to its post later."""
+    workspace = await add_workspace(database)
+    driver = InterceptingDriver()
+
+    async def add_platform() -> None:
+        account = await add_account(database, workspace, platform=f"platform-{driver.count}")
+        post = await add_post(database, workspace, {account: failed()})
+        added_later = update(Destination).where(Destination.id == post.destinations[0])
+        async with database.write_engine.begin() as connection:
+            await connection.execute(added_later.values(created_at=NOW + DAYS, post_created_at=NOW))
+
+    async with Database(database_url, wrap_driver=driver) as read:
+        for number in range(8):
+            driver.before_nth(number, add_platform)
+            counts = await count_destinations_by_platform(
+                read.reader(workspace), TimeRange(EPOCH, NOW)
+            )
+            assert all(min(each.values()) >= 0 for each in counts.values()), (number, counts)

@@ -9,11 +9,15 @@ import pytest
 from app.db.core.database import Database
 from app.settings import read_settings
 from tests.clients import Tenant, app_client
+from tests.db.core.intercepting_driver import InterceptingDriver
 from tests.factories import (
+    NOW,
     add_account,
     add_api_key,
+    add_attempt,
     add_post,
     add_workspace,
+    failed,
     published,
     waiting_for_retry,
 )
@@ -209,3 +213,28 @@ async def test_too_many_buckets_and_groups_are_refused(acme: Tenant) -> None:
             "The response would have 6 buckets × 1 groups; at most 5 entries are allowed. Use fewer"
             " buckets or groups.",
         )
+
+
+async def test_post_deleted_during_the_read_makes_no_number_negative(
+    acme: Tenant, database_url: str
+) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    key = await add_api_key(acme.database, acme.workspace)
+    driver = InterceptingDriver()
+
+    async def add_deleted_post() -> None:
+        post = await add_post(acme.database, acme.workspace, {account: failed()}, deleted_at=NOW)
+        await add_attempt(acme.database, acme.workspace, post.destinations[0])
+
+    document = """{
+      outcomeStats(from: "2026-04-14", to: "2026-04-17") { buckets { counts { failed attempts } } }
+    }"""
+    async with (
+        Database(database_url, wrap_driver=driver) as read,
+        app_client(read, token=key.token) as client,
+    ):
+        for number in range(10):
+            driver.before_nth(number, add_deleted_post)
+            data = await client.query(document)
+            (bucket,) = data["outcomeStats"]["buckets"]
+            assert min(bucket["counts"].values()) >= 0, number

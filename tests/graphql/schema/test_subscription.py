@@ -194,6 +194,8 @@ async def test_destination_changed_matches_status_at_time_of_change(
         # A field that the change does not set is compared with the current state.
         ({"status": ["QUEUED"], "maxAttempts": 0}, []),
         ({"status": ["QUEUED"], "maxAttempts": 1}, ["DESTINATION_ADDED"]),
+        ({"status": ["QUEUED"], "search": "HELL"}, ["DESTINATION_ADDED"]),
+        ({"status": ["QUEUED"], "search": "h"}, ["DESTINATION_ADDED"]),
     ],
 )
 async def test_destination_changed_compares_filter_with_change_first(
