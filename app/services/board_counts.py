@@ -86,6 +86,7 @@ class BoardCounter:
         async with entry.lock:
             if entry.result is None:
                 entry.result = await self._try_count(reader, since)
+                self._entries[key] = entry  # its two seconds begin now
         if isinstance(entry.result, Exception):
             if self._entries.get(key) is entry:
                 del self._entries[key]

@@ -315,8 +315,8 @@ class GraphQLWebSocket:
         messages = OperationMessages(message.id)
         timeout = self._config.operation_timeout.total_seconds()
         try:
-            async with asyncio.timeout(timeout):
-                await self._config.queue.wait(request, self._loop.time())
+            waited = await self._config.queue.wait(request, self._loop.time())
+            async with asyncio.timeout(timeout - waited):
                 result = await self._service.run(
                     request, read_request, QUERY_AND_MUTATION | SUBSCRIPTION_ONLY
                 )

@@ -134,6 +134,10 @@ INDEXES = {
 }
 
 
+INDEXES_BY_PLATFORM = {"ix_destination_platform", "ix_destination_workspace_id_platform_post_id"}
+"""Indexes that find the next platform as fast, depending on the statistics of other tests."""
+
+
 @pytest.fixture
 async def filled_database(database: Database) -> Database:
     """Database with one published destination and its attempt."""
@@ -173,7 +177,8 @@ async def test_statistics_read_ranges_of_covering_indexes(
 
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 async def test_statistics_read_the_same_indexes_on_postgresql(filled_database: Database) -> None:
+    other_steps = {"scan", *INDEXES_BY_PLATFORM}
     indexes = {
-        name: await explain_query(filled_database, PLANS[name][0]) - {"scan"} for name in INDEXES
+        name: await explain_query(filled_database, PLANS[name][0]) - other_steps for name in INDEXES
     }
     assert indexes == INDEXES
