@@ -4,6 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from app.db.core.database import Database
+from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.events import Event, EventKind
 from app.domain.failure_groups import group_of
@@ -55,7 +56,9 @@ async def add_own_workspace(database: Database) -> str:
     await add_workspace(database, id=OWN_WORKSPACE)
     await _add_shared(database, OWN_WORKSPACE, suffix="own")
     # The last use of a recently used key is not updated, so responses stay equal.
-    return (await add_api_key(database, OWN_WORKSPACE, last_used_at=NOW)).token
+    scopes = [*DEFAULT_SCOPES, Scope.RAW]
+    key = await add_api_key(database, OWN_WORKSPACE, scopes=scopes, last_used_at=NOW)
+    return key.token
 
 
 async def add_foreign_workspace(database: Database) -> str:
@@ -114,6 +117,7 @@ async def _add_shared(database: Database, workspace: WorkspaceId, *, suffix: str
         id=SHARED_ATTEMPT,
         outcome=Outcome.FAILED,
         message=suffix,
+        raw=suffix,
     )
     await add_post(database, workspace, {first: draft()}, is_draft=True)
     await add_post(database, workspace, {first: failed()})

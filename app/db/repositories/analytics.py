@@ -48,7 +48,9 @@ async def count_destinations_by_platform(
 async def _iter_platforms(reader: Reader) -> AsyncIterator[str]:
     """Yield the platforms of all destinations; DISTINCT would read every destination on SQLite."""
     platform = ""
-    while (row := await reader.first(_NEXT_PLATFORM, platform=platform)) and row.platform:
+    while row := await reader.first(_NEXT_PLATFORM, platform=platform):
+        if row.platform in (None, platform):  # the second only of a broken database
+            return
         platform = row.platform
         yield platform
 

@@ -118,7 +118,9 @@ async def _iter_platforms(
 ) -> AsyncIterator[str]:
     """Yield the platforms of the query that have rows, by name."""
     platform = ""
-    while (row := await reader.first(next_platform, platform=platform)) and row.platform:
+    while row := await reader.first(next_platform, platform=platform):
+        if row.platform in (None, platform):  # the second only of a broken database
+            return
         platform = row.platform
         if query.platforms is None or platform in query.platforms:
             yield platform

@@ -152,10 +152,12 @@ async def test_change_is_read_as_it_was_appended(
         "kind": EventKind.DESTINATION_ADDED,
         "operation": "createPost",
         "actor": key,
+        "person": None,
         "post_id": POST,
         "destination_id": destination,
         "account_id": account,
         "values": changes,
+        "previous": None,
         "happened_at": happened_at,
     }
     assert first.position == FeedPosition(1, happened_at)
@@ -164,10 +166,12 @@ async def test_change_is_read_as_it_was_appended(
         "kind": EventKind.ACCOUNT_CHANGED,
         "operation": "test",
         "actor": None,
+        "person": None,
         "post_id": None,
         "destination_id": None,
         "account_id": None,
         "values": {},
+        "previous": None,
         "happened_at": NOW,
     }
 
