@@ -47,12 +47,12 @@ async def count_destinations_by_platform(
 
 async def _iter_platforms(reader: Reader) -> AsyncIterator[str]:
     """Yield the platforms of all destinations; DISTINCT would read every destination on SQLite."""
-    platform = ""
-    while row := await reader.first(_NEXT_PLATFORM, platform=platform):
-        if row.platform in (None, platform):  # the second only of a broken database
+    found = [""]
+    while row := await reader.first(_NEXT_PLATFORM, platform=found[-1]):
+        if row.platform in (None, *found):  # a broken database may return one again
             return
-        platform = row.platform
-        yield platform
+        found.append(row.platform)
+        yield row.platform
 
 
 async def _read_platform(reader: Reader, platform: str, values: ColumnValues) -> Counter[str]:

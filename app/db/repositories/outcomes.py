@@ -117,13 +117,13 @@ async def _iter_platforms(
     reader: Reader, next_platform: Statement, query: OutcomeQuery
 ) -> AsyncIterator[str]:
     """Yield the platforms of the query that have rows, by name."""
-    platform = ""
-    while row := await reader.first(next_platform, platform=platform):
-        if row.platform in (None, platform):  # the second only of a broken database
+    found = [""]
+    while row := await reader.first(next_platform, platform=found[-1]):
+        if row.platform in (None, *found):  # a broken database may return one again
             return
-        platform = row.platform
-        if query.platforms is None or platform in query.platforms:
-            yield platform
+        found.append(row.platform)
+        if query.platforms is None or row.platform in query.platforms:
+            yield row.platform
 
 
 def _span_number(edges: Sequence[datetime], instant: datetime) -> int:
