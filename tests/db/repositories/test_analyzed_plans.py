@@ -14,6 +14,14 @@ from app.domain.destinations import DestinationStatus, Outcome
 from app.domain.diagnosis import NextAction
 from app.domain.posts import PostStatus
 from tests.claim_benchmark import copy_post
+from tests.db.repositories.explain import (
+    OWN_WORKSPACE,
+    POST_BY_ID,
+    Query,
+    explain_locking_query,
+    explain_query,
+    explain_stream,
+)
 from tests.db.repositories.million_destinations import write_statistics
 from tests.db.repositories.test_batched_reads import WITH_ACCOUNT
 from tests.db.repositories.test_query_plans import (
@@ -22,16 +30,10 @@ from tests.db.repositories.test_query_plans import (
     FILTERS,
     LOADERS,
     LOCKING_QUERIES,
-    OWN_WORKSPACE,
     PLAN_ALTERNATIVES,
-    POST_BY_ID,
     UNIQUE_DESTINATION_INDEX,
-    Query,
     destination_count_query,
     destinations_page_query,
-    explain_locking_query,
-    explain_query,
-    explain_stream,
     feed_queries,
     null_time_queries,
     post_count_query,

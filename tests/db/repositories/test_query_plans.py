@@ -1,20 +1,16 @@
 """Indexes that serve pages, counts and loaders, as reported by EXPLAIN on both engines."""
 
-import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.core.database import WORKSPACE_PARAM, Database, Reader
+from app.db.core.database import Database, Reader
 from app.db.core.paging import Direction, PageRequest
-from app.db.core.sqlite import REFRESH_STATISTICS
 from app.db.core.statements import Statement
-from app.db.core.write_session import WriteSession
 from app.db.models import Destination
 from app.db.repositories import (
     accounts,
@@ -30,33 +26,33 @@ from app.db.repositories import (
 from app.db.repositories.claims import ClaimTime
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.destinations import DestinationOrderField
-from app.db.repositories.exports import select_stream
 from app.db.repositories.failure_groups import FailureGroupOrderField
 from app.db.repositories.posts import PostCriteria, PostOrderField
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.events import FEED_START, EventFilter, EventKind, FeedPosition
-from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
+from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.posts import PostStatus
 from app.domain.signing import KeysetPosition
 from tests.db.core.test_database import only_on_postgresql
-from tests.db.repositories.many_posts import ACCOUNTS, add_many_posts
+from tests.db.repositories.explain import (
+    OWN_WORKSPACE,
+    POST_BY_ID,
+    Query,
+    explain_locking_query,
+    explain_query,
+    explain_statements,
+)
+from tests.db.repositories.many_posts import ACCOUNTS
 from tests.db.repositories.test_batched_reads import POINT_READS
 from tests.factories import NOW
-from tests.recording_driver import record_statements, record_writes
+from tests.recording_driver import record_statements
 
 CLAIMABLE, VERIFIABLE = ClaimTime.CLAIMABLE, ClaimTime.VERIFIABLE
-OWN_WORKSPACE, OTHER_WORKSPACE = WorkspaceId(UUID(int=1)), WorkspaceId(UUID(int=2))
 WEEK_AGO = NOW - timedelta(days=7)
 POST_IDS = [PostId(UUID(int=number)) for number in range(20)]
 DESTINATION_IDS = [DestinationId(post_id) for post_id in POST_IDS]
 GROUP_KEYS = [f"1-{number:032x}" for number in range(20)]
 ACCOUNT_IDS = [AccountId(number) for number in range(1, ACCOUNTS + 1)]
-
-Query = Callable[[Reader], Awaitable[object]]
-Statements = list[tuple[str, Any]]
-
-POST_BY_ID = "post by id"
-"""Either unique index of posts: SQLite prefers the primary key, PostgreSQL that of posts not deleted."""
 
 UNIQUE_DESTINATION_INDEX = "uq_destination_workspace_id_post_id_account_id"
 POST_ORDERS = {
@@ -436,7 +432,7 @@ async def test_batch_uses_the_indexes_of_the_single_read(analyzed_database: Data
         values = {"workspaces": [OWN_WORKSPACE] * 10, "keys": [key] * 10}
         async with analyzed_database.read_engine.connect() as connection:
             recorded = (batch.statement.sql, tuple(batch.statement.encode_arguments(values)))
-            batched[name] = await _explain(analyzed_database, connection, [recorded])
+            batched[name] = await explain_statements(analyzed_database, connection, [recorded])
 
     assert batched == single
 
@@ -541,88 +537,3 @@ def feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
             post_indexes,
         ),
     }
-
-
-@pytest.fixture
-async def analyzed_database(database: Database) -> Database:
-    """Database with two equal workspaces, fresh statistics, and no dead rows of earlier tests."""
-    await add_many_posts(database, OWN_WORKSPACE)
-    await add_many_posts(database, OTHER_WORKSPACE)
-    tables = "account, post, destination, attempt, event"
-    vacuum = [f"VACUUM (FULL) {tables}", f"VACUUM (ANALYZE) {tables}"]
-    async with database.write_engine.connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
-        for statement in [REFRESH_STATISTICS] if database.is_sqlite else vacuum:
-            await connection.exec_driver_sql(statement)
-    return database
-
-
-async def explain_query(database: Database, query: Query) -> set[str]:
-    """Return the indexes that a query uses, with `scan` and `sort` for those steps."""
-    with record_statements(database) as statements:
-        await query(database.reader(OWN_WORKSPACE))
-    async with database.read_engine.connect() as connection:
-        recorded = [(statement.text, statement.arguments) for statement in statements]
-        return await _explain(database, connection, recorded)
-
-
-async def explain_stream(database: Database, **filters: Any) -> set[str]:
-    """Like `explain_query`, for the stream of an export."""
-    criteria = DestinationCriteria(**filters)
-    statement, values = await select_stream(database.reader(OWN_WORKSPACE), criteria, NOW)
-    compiled = database.compile_restricted(statement)
-    arguments = compiled.encode_arguments({**values, WORKSPACE_PARAM: OWN_WORKSPACE})
-    async with database.read_engine.connect() as connection:
-        return await _explain(database, connection, [(compiled.sql, tuple(arguments))])
-
-
-async def explain_locking_query(database: Database, query: Query) -> set[str]:
-    """Like `explain_query`, for a query inside a write."""
-    with record_writes(database) as statements:
-
-        async def work(session: WriteSession) -> None:
-            await query(database.reader_in(session, OWN_WORKSPACE))
-
-        await database.write(work)
-    selects = [(each.text, each.arguments) for each in statements if each.text.startswith("SELECT")]
-    async with database.write_engine.connect() as connection:
-        return await _explain(database, connection, selects)
-
-
-async def _explain(
-    database: Database, connection: AsyncConnection, statements: Statements
-) -> set[str]:
-    if not database.is_sqlite:  # it prefers sequential scans of such small tables
-        await connection.exec_driver_sql("SET enable_seqscan = off")
-    plans = [
-        row
-        for statement, parameters in statements
-        for row in await connection.exec_driver_sql(
-            f"EXPLAIN {'QUERY PLAN ' if database.is_sqlite else ''}{statement}", parameters
-        )
-    ]
-    if not database.is_sqlite:
-        await connection.exec_driver_sql("SET enable_seqscan = on")
-    return {term for row in plans for term in _plan_terms(str(row[-1]))}
-
-
-_INDEX = re.compile(r"(?:INDEX|using|Bitmap Index Scan on) (?P<name>[a-z]\w+)")
-_INDEX_NAMES = {
-    "sqlite_autoindex_post_1": POST_BY_ID,
-    "pk_post": POST_BY_ID,
-    "uq_post_kept": POST_BY_ID,
-    "sqlite_autoindex_workspace_1": "pk_workspace",
-    "sqlite_autoindex_account_1": "pk_account",
-    "sqlite_autoindex_destination_1": "pk_destination",
-    "sqlite_autoindex_event_1": "pk_event",
-    "sqlite_autoindex_destination_2": "uq_destination_workspace_id_post_id_account_id",
-}
-
-
-def _plan_terms(line: str) -> Iterator[str]:
-    if re.match(r"SCAN (?!json_each|CONSTANT ROW)|.*Seq Scan on ", line):
-        yield "scan"
-    if re.match(r"USE TEMP B-TREE FOR .*ORDER BY|.*\bSort  \(", line):
-        yield "sort"
-    if match := _INDEX.search(line):
-        yield _INDEX_NAMES.get(match["name"], match["name"])
