@@ -437,7 +437,7 @@ class Settings:
     export_timeout: timedelta = _setting(
         "900",
         _seconds_parser(1, 86_400),
-        "Seconds until an export breaks off. It also does if no byte is sent for 30 seconds.",
+        "Seconds until an export is aborted, which also happens if no byte is sent for 30 seconds.",
     )
     changes_retention: timedelta = _setting(
         "2592000",

@@ -45,16 +45,16 @@ def outlook(progress: Progress, policies: RetryPolicies, now: datetime) -> Outlo
     """Return the outlook of a destination at a time, by the retry policy for its last error."""
     match progress.status:
         case DestinationStatus.QUEUED:
-            return _queued(progress, policies, now)
+            return _outlook_of_queued(progress, policies, now)
         case DestinationStatus.PUBLISHING:
-            return _publishing(progress)
+            return _outlook_of_publishing(progress)
         case DestinationStatus.PUBLISHED:
             return Outlook(sentence="Nothing more happens: it is published.")
         case DestinationStatus.FAILED:
-            return _failed(progress)
+            return _outlook_of_failed(progress)
 
 
-def _queued(progress: Progress, policies: RetryPolicies, now: datetime) -> Outlook:
+def _outlook_of_queued(progress: Progress, policies: RetryPolicies, now: datetime) -> Outlook:
     if progress.due_at is None:
         return Outlook(sentence="Nothing happens before the draft is scheduled.")
     if progress.claimable_at is None:
@@ -88,7 +88,7 @@ def _queued(progress: Progress, policies: RetryPolicies, now: datetime) -> Outlo
     )
 
 
-def _publishing(progress: Progress) -> Outlook:
+def _outlook_of_publishing(progress: Progress) -> Outlook:
     lease_end = progress.lease_expires_at
     if lease_end is None:
         return Outlook(sentence="Another service is publishing it.")
@@ -105,7 +105,7 @@ def _publishing(progress: Progress) -> Outlook:
     return Outlook(attempt=progress.round_attempts, next_at=lease_end, sentence=sentence)
 
 
-def _failed(progress: Progress) -> Outlook:
+def _outlook_of_failed(progress: Progress) -> Outlook:
     assert progress.error_category is not None  # noqa: S101 - invariants of a failed destination
     assert progress.error_code is not None  # noqa: S101
     diagnosis = diagnose(

@@ -82,7 +82,7 @@ class HttpRequest(ApiRequest):
     """False for a response that stays open."""
     is_interrupted = False
     """True once the handler was cancelled; from then on its messages are dropped."""
-    _is_broken_off = False
+    _is_aborted = False
     _is_detached = False
     _is_body_received = False
     _has_disconnected = False
@@ -180,13 +180,13 @@ class HttpRequest(ApiRequest):
             self.body_bytes += len(message.get("body", b""))
             self.is_complete = not message.get("more_body", False)
 
-    def break_off(self) -> None:
-        """Break the connection of an incomplete response, so that no client takes it for a complete one.
+    def abort(self) -> None:
+        """Abort the connection of an incomplete response, so that no client takes it for a complete one.
 
         The end of the handler would leave the connection open while the client does not read.
         """
         if self.status is not None and not self.is_complete:
-            self._is_broken_off = True
+            self._is_aborted = True
             self.scope.get("state", _NO_STATE).get(ABORT, lambda: None)()
 
     def _start_message(self, status: int, headers: Iterable[RawHeader]) -> Message:
@@ -240,7 +240,7 @@ class HttpRequest(ApiRequest):
         message = await self._receive()
         if message["type"] == "http.disconnect":
             # Servers send the same message after a complete response, without any disconnect.
-            self.has_client_left = not self.is_complete and not self._is_broken_off
+            self.has_client_left = not self.is_complete and not self._is_aborted
             self._has_disconnected = True
             if self._disconnect_event is not None:
                 self._disconnect_event.set()
@@ -260,7 +260,7 @@ class HttpRequest(ApiRequest):
 
     def interrupt(self) -> bool:
         """Cancel the handler; return False if it was cancelled before or the response has ended."""
-        has_ended = self.is_complete or self._is_broken_off
+        has_ended = self.is_complete or self._is_aborted
         if has_ended or self.is_interrupted or self._is_detached:
             return False
         self.is_interrupted = True

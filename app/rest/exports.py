@@ -113,7 +113,7 @@ def export_routes(
     limiter: ConcurrencyLimiter,
     timeout: timedelta,
 ) -> list[Route]:
-    """Create the routes of all formats under each prefix; an export breaks off after `timeout`."""
+    """Create the routes of all formats under each prefix; an export is aborted after `timeout`."""
     return [
         Route(
             f"{prefix}/destinations.{export_format}",
@@ -205,7 +205,7 @@ class ExportHandler:
                         key_checked_at = loop.time()
                 await send(_END)
             except BaseException:
-                request.break_off()
+                request.abort()
                 raise
 
 

@@ -117,7 +117,7 @@ async def serve(
             await serving
 
 
-async def break_off_stalled_response(request: HttpRequest) -> Response:
+async def abort_stalled_response(request: HttpRequest) -> Response:
     """Send without an end until the client does not read any more."""
     await request.send({"type": "http.response.start", "status": 200})
     body: Message = {"type": "http.response.body", "body": bytes(100_000), "more_body": True}
@@ -126,14 +126,14 @@ async def break_off_stalled_response(request: HttpRequest) -> Response:
             async with asyncio.timeout(0.1):
                 await request.send(body)
     except TimeoutError:
-        request.break_off()
+        request.abort()
         raise ServiceUnavailable("The client does not read.") from None
 
 
-async def test_broken_off_response_closes_connection_of_client_that_does_not_read() -> None:
+async def test_aborted_response_closes_connection_of_client_that_does_not_read() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         is_first = scope["path"] == "/stalled"
-        handle = break_off_stalled_response if is_first else responding(OK)
+        handle = abort_stalled_response if is_first else responding(OK)
         await build_application(handle, recorder)(scope, receive, send)
 
     recorder = CallRecorder()

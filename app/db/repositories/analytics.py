@@ -2,10 +2,11 @@
 
 from asyncio import gather
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Label, and_, bindparam, func, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.core.conditions import AnyColumn, unindexed
 from app.db.core.database import Reader
@@ -38,21 +39,11 @@ async def count_destinations_by_platform(
     for sign, statement in _CORRECTIONS:
         for row in await reader.rows(statement, **values):
             _add(totals[row.platform], row, sign=sign)
-    platforms = [platform async for platform in _iter_platforms(reader)]
+    platforms = [platform async for platform in iter_platforms(reader, _NEXT_PLATFORM)]
     counts = await gather(*(_read_platform(reader, name, values) for name in platforms))
     for platform, uncorrected in zip(platforms, counts, strict=True):
         totals[platform].update(uncorrected)
     return {platform: counts for platform, counts in totals.items() if counts["total"]}
-
-
-async def _iter_platforms(reader: Reader) -> AsyncIterator[str]:
-    """Yield the platforms of all destinations; DISTINCT would read every destination on SQLite."""
-    found = [""]
-    while row := await reader.first(_NEXT_PLATFORM, platform=found[-1]):
-        if row.platform in (None, *found):  # a broken database may return one again
-            return
-        found.append(row.platform)
-        yield row.platform
 
 
 async def _read_platform(reader: Reader, platform: str, values: ColumnValues) -> Counter[str]:
@@ -79,6 +70,34 @@ async def count_posts_created(reader: Reader, since: datetime | None) -> int:
     return await reader.count(_COUNT_SINCE, since=since)
 
 
+def select_next_platform(
+    platform: InstrumentedAttribute[str] | InstrumentedAttribute[str | None],
+    *conditions: ColumnElement[bool],
+) -> Statement:
+    """Select the next platform by name, or NULL, of the rows that meet conditions of an index."""
+    return Statement(
+        select(func.min(platform).label("platform")).where(
+            platform > bindparam("platform"), *conditions
+        )
+    )
+
+
+async def iter_platforms(
+    reader: Reader, next_platform: Statement, platforms: Sequence[str] | None = None
+) -> AsyncIterator[str]:
+    """Yield the platforms of the rows by name, or those of them that are in `platforms`.
+
+    One statement per platform: on SQLite, DISTINCT would read all rows.
+    """
+    found = [""]
+    while row := await reader.first(next_platform, platform=found[-1]):
+        if row.platform in (None, *found):  # a broken database may return one again
+            return
+        found.append(row.platform)
+        if platforms is None or row.platform in platforms:
+            yield row.platform
+
+
 DELETED_POST_JOIN = and_(
     Post.workspace_id == Destination.workspace_id, unindexed(Post.id) == Destination.post_id
 )
@@ -96,11 +115,7 @@ def _count_posts_with(status: PostStatus) -> Label[int]:
 
 
 _POSTS_BY_STATUS = Statement(select(*map(_count_posts_with, PostStatus)))
-_NEXT_PLATFORM = Statement(
-    select(func.min(Destination.platform).label("platform")).where(
-        Destination.platform > bindparam("platform")
-    )
-)
+_NEXT_PLATFORM = select_next_platform(Destination.platform)
 _SELECT_COUNTS = select(
     func.count().label("total"),
     func.count().filter(Destination.status == DestinationStatus.PUBLISHED).label("published"),

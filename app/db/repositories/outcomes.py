@@ -13,7 +13,6 @@ from itertools import repeat
 from typing import Any
 
 from sqlalchemy import ColumnElement, Text, bindparam, func, literal, select
-from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db.core.aggregates import edge_spans, json_list, json_row, parse_json_row
 from app.db.core.conditions import any_of, unindexed
@@ -22,7 +21,7 @@ from app.db.core.projections import cached_statement
 from app.db.core.statements import Record, Statement
 from app.db.core.types import ColumnValues
 from app.db.models import Attempt, Destination, Post
-from app.db.repositories.analytics import DELETED_POST_JOIN
+from app.db.repositories.analytics import DELETED_POST_JOIN, iter_platforms, select_next_platform
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.ids import AccountId
 from app.domain.outcome_statistics import FailureKind, SettledDestinations, StartedAttempts
@@ -59,7 +58,7 @@ async def read_outcomes(reader: Reader, query: OutcomeQuery) -> AsyncIterator[Se
     statement = _select_outcomes(
         query.has_lateness, query.has_accounts, query.account_ids is not None
     )
-    async for platform in _iter_platforms(reader, _NEXT_SETTLED_PLATFORM, query):
+    async for platform in iter_platforms(reader, _NEXT_SETTLED_PLATFORM, query.platforms):
         for row in await reader.rows(statement, platform=platform, **query.values):
             settled = _parse_outcomes(query, row.number, platform, row.outcomes)
             if settled.attempts or settled.failures:
@@ -93,7 +92,7 @@ async def read_attempts(reader: Reader, query: OutcomeQuery) -> AsyncIterator[St
     statement = _select_attempts(
         query.has_accounts, query.has_categories, query.account_ids is not None
     )
-    async for platform in _iter_platforms(reader, _NEXT_STARTED_PLATFORM, query):
+    async for platform in iter_platforms(reader, _NEXT_STARTED_PLATFORM, query.platforms):
         for row in await reader.rows(statement, platform=platform, **query.values):
             if has_lists:
                 for started in _parse_attempts(query, row.number, platform, row.attempts):
@@ -111,19 +110,6 @@ async def read_deleted_attempts(
         if query.includes(row):
             number = _span_number(edges, row.started_at)
             yield StartedAttempts(number, row.platform, 1, row.account_id, row.category)
-
-
-async def _iter_platforms(
-    reader: Reader, next_platform: Statement, query: OutcomeQuery
-) -> AsyncIterator[str]:
-    """Yield the platforms of the query that have rows, by name."""
-    found = [""]
-    while row := await reader.first(next_platform, platform=found[-1]):
-        if row.platform in (None, *found):  # a broken database may return one again
-            return
-        found.append(row.platform)
-        if query.platforms is None or row.platform in query.platforms:
-            yield row.platform
 
 
 def _span_number(edges: Sequence[datetime], instant: datetime) -> int:
@@ -177,20 +163,10 @@ _IS_FAILURE = Destination.outcome != Outcome.PUBLISHED
 _KIND = Destination.outcome.concat(literal(":", Text())).concat(Destination.error_category)
 
 
-def _select_next(
-    platform: InstrumentedAttribute[str] | InstrumentedAttribute[str | None],
-    is_indexed: ColumnElement[bool],
-) -> Statement:
-    """Select the next platform by name, or NULL: on SQLite, DISTINCT would read all rows."""
-    return Statement(
-        select(func.min(platform).label("platform")).where(
-            platform > bindparam("platform"), is_indexed
-        )
-    )
-
-
-_NEXT_SETTLED_PLATFORM = _select_next(Destination.platform, Destination.settled_at.is_not(None))
-_NEXT_STARTED_PLATFORM = _select_next(Attempt.platform, Attempt.number.is_not(None))
+_NEXT_SETTLED_PLATFORM = select_next_platform(
+    Destination.platform, Destination.settled_at.is_not(None)
+)
+_NEXT_STARTED_PLATFORM = select_next_platform(Attempt.platform, Attempt.number.is_not(None))
 
 
 @cached_statement()

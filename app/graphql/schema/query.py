@@ -102,6 +102,12 @@ Before = Annotated[str | None, argument(description="Return entries before this 
 ChangeTypes = Annotated[
     list[EventKind] | None, argument(description="Return changes of these types; default all.")
 ]
+PeriodStart = Annotated[
+    datetime, argument(name="from", description="UTC start of the period, inclusive.")
+]
+PeriodEnd = Annotated[
+    datetime, argument(name="to", description="UTC end of the period, exclusive.")
+]
 Timezone = Annotated[
     str, argument(description="IANA time zone of the buckets, such as `Europe/Berlin`.")
 ]
@@ -328,12 +334,8 @@ class Query:
     async def outcome_stats(
         self,
         info: Info,
-        start: Annotated[
-            datetime, argument(name="from", description="UTC start of the period, inclusive.")
-        ],
-        end: Annotated[
-            datetime, argument(name="to", description="UTC end of the period, exclusive.")
-        ],
+        start: PeriodStart,
+        end: PeriodEnd,
         interval: Annotated[
             BucketSize | None,
             argument(
@@ -365,12 +367,8 @@ class Query:
     async def calendar(
         self,
         info: Info,
-        start: Annotated[
-            datetime, argument(name="from", description="UTC start of the period, inclusive.")
-        ],
-        end: Annotated[
-            datetime, argument(name="to", description="UTC end of the period, exclusive.")
-        ],
+        start: PeriodStart,
+        end: PeriodEnd,
         timezone: Timezone = "UTC",
         bucket: Annotated[
             CalendarInterval,
