@@ -12,9 +12,6 @@ from app.domain.ids import AccountId, DestinationId
 from app.domain.posts import Post
 from app.domain.transitions import retried
 
-MAX_RETRIES = 500
-"""Destinations of one call, which are decided in one short transaction."""
-
 
 class RetryRefusal(StrEnum):
     """Reason why a destination is not retried."""
@@ -56,23 +53,27 @@ def retry_refusal(
     outcome: Outcome,
     access: AccountAccess,
     *,
+    is_imported: bool,
     force: bool,
     now: datetime,
 ) -> RetryRefusal | None:
     """Return why a destination may not be retried; `force` allows an unknown outcome."""
-    match status:
-        case DestinationStatus.PUBLISHED:
-            return RetryRefusal.ALREADY_PUBLISHED
-        case DestinationStatus.PUBLISHING:
-            return RetryRefusal.IN_FLIGHT
-        case DestinationStatus.QUEUED:
-            return RetryRefusal.NOT_FAILED
-        case DestinationStatus.FAILED:
-            if outcome is Outcome.UNKNOWN and not force:
-                return RetryRefusal.OUTCOME_UNKNOWN
-            if blocking_reason(access, now) is not None:
-                return RetryRefusal.ACCOUNT_NEEDS_RECONNECTION
-            return None
+    if is_imported:
+        return RetryRefusal.IMPORTED
+    if status is not DestinationStatus.FAILED:
+        return _REFUSALS_BY_STATUS[status]
+    if outcome is Outcome.UNKNOWN and not force:
+        return RetryRefusal.OUTCOME_UNKNOWN
+    if blocking_reason(access, now) is not None:
+        return RetryRefusal.ACCOUNT_NEEDS_RECONNECTION
+    return None
+
+
+_REFUSALS_BY_STATUS = {
+    DestinationStatus.PUBLISHED: RetryRefusal.ALREADY_PUBLISHED,
+    DestinationStatus.PUBLISHING: RetryRefusal.IN_FLIGHT,
+    DestinationStatus.QUEUED: RetryRefusal.NOT_FAILED,
+}
 
 
 def retry_post(
@@ -131,7 +132,9 @@ def _decide(
     destination: Destination, account: Account, *, force: bool, now: datetime
 ) -> ManualRetryDecision:
     state = destination.state
-    refusal = retry_refusal(state.status, state.outcome, account.access, force=force, now=now)
+    refusal = retry_refusal(
+        state.status, state.outcome, account.access, is_imported=False, force=force, now=now
+    )
     if refusal is None:
         destination = destination.with_state(retried(state, now), now)
     return ManualRetryDecision(destination, refusal)

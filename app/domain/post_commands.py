@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TypedDict
 
 from app.domain.accounts import Account
+from app.domain.cancellations import CancellationRefusal, PostProgress, cancellation_refusal
 from app.domain.destinations import Destination, DestinationState, DestinationStatus, Outcome
 from app.domain.errors import (
     BulkLimitExceeded,
@@ -172,25 +173,38 @@ def schedule_post(
 
 
 def cancel_post(post: Post, *, expected_version: int | None, now: datetime) -> Post:
+    """Cancel a post as `cancel_if_allowed` does; raises Conflict if it may not be cancelled."""
+    _require_version(post, expected_version)
+    changed, refusal = cancel_if_allowed(post, now)
+    if refusal is not None:
+        raise Conflict(refusal.fix)
+    return changed
+
+
+def cancel_if_allowed(post: Post, now: datetime) -> tuple[Post, CancellationRefusal | None]:
     """Turn an unattempted post into a draft; otherwise fail its queued destinations as CANCELLED.
 
-    Raises Conflict while it is being published or of unknown outcome, and if nothing is queued.
+    Returns the unchanged post with the reason if it may not be cancelled.
     """
-    _require_not_imported(post)
-    _require_version(post, expected_version)
-    if post.is_draft:
-        raise Conflict("The post is already a draft, so nothing of it will be published.")
-    _require_known_outcomes(post)
-    if not _was_attempted(post):
+    progress = PostProgress(
+        is_imported=post.imported_at is not None,
+        is_draft=post.is_draft,
+        is_publishing=_has_status(post, DestinationStatus.PUBLISHING),
+        is_unknown=_has_unknown_outcome(post),
+        was_attempted=_was_attempted(post),
+        is_queued=_has_status(post, DestinationStatus.QUEUED),
+    )
+    refusal = cancellation_refusal(progress)
+    if refusal is not None:
+        return post, refusal
+    if not progress.was_attempted:
         draft = replace(post, is_draft=True, submitted_now=False)
-        return _reschedule_destinations(draft, None, now).with_next_version(now)
-    if not _has_status(post, DestinationStatus.QUEUED):
-        raise Conflict(f"Nothing of the post is waiting; it is {post.status}.")
+        return _reschedule_destinations(draft, None, now).with_next_version(now), None
 
     def cancel(state: DestinationState) -> DestinationState:
         return cancelled(state, now) if state.status is DestinationStatus.QUEUED else state
 
-    return _with_states(post, cancel, now).with_next_version(now)
+    return _with_states(post, cancel, now).with_next_version(now), None
 
 
 def delete_post(post: Post, *, expected_version: int | None, now: datetime) -> Post:
@@ -211,7 +225,7 @@ def delete_post(post: Post, *, expected_version: int | None, now: datetime) -> P
 def _require_not_imported(post: Post) -> None:
     """Raise Conflict for an imported post: another service publishes it, so it may only be deleted here."""
     if post.imported_at is not None:
-        raise Conflict("The post was imported: change it in the service that publishes it.")
+        raise Conflict(CancellationRefusal.IMPORTED.fix)
 
 
 def _require_version(post: Post, expected: int | None) -> None:
@@ -294,11 +308,9 @@ def _require_editable(post: Post) -> None:
 
 def _require_known_outcomes(post: Post) -> None:
     if _has_status(post, DestinationStatus.PUBLISHING):
-        raise Conflict("The post is being published. Try again when that has ended.")
-    if any(destination.state.outcome is Outcome.UNKNOWN for destination in post.destinations):
-        raise Conflict(
-            "It is unknown whether the post was published. Check the platform and record the result."
-        )
+        raise Conflict(CancellationRefusal.BEING_PUBLISHED.fix)
+    if _has_unknown_outcome(post):
+        raise Conflict(CancellationRefusal.OUTCOME_UNKNOWN.fix)
 
 
 def _reschedule(post: Post, now: datetime) -> Post:
@@ -379,3 +391,7 @@ def _was_attempted(post: Post) -> bool:
 
 def _has_status(post: Post, status: DestinationStatus) -> bool:
     return any(destination.state.status is status for destination in post.destinations)
+
+
+def _has_unknown_outcome(post: Post) -> bool:
+    return any(destination.state.outcome is Outcome.UNKNOWN for destination in post.destinations)

@@ -7,8 +7,10 @@ from uuid import UUID
 
 from app.db.core.database import Database
 from app.db.repositories.accounts import (
+    count_posts_failed_with_auth,
     count_queued_destinations,
     find_account_by_platform_user,
+    load_accounts,
     lock_platform_account,
     posts_failed_with_auth,
 )
@@ -19,7 +21,7 @@ from app.domain.accounts import Account
 from app.domain.errors import Conflict, not_found_error
 from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import AccountId, PostId
-from app.domain.manual_retries import MAX_RETRIES
+from app.services.bulk_actions import MAX_BULK_CHANGES
 from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
@@ -31,6 +33,14 @@ class RetriedPosts:
     ids: tuple[PostId, ...]
     has_more: bool
     """True if another call would find more posts."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthRetryDryRun:
+    posts: RetriedPosts
+    """Posts that the next call would retry."""
+    matching_count: int
+    """Number of all posts that this and further calls would retry."""
 
 
 async def connect_account(
@@ -113,16 +123,16 @@ async def retry_auth_failures(
     failed_after: datetime | None,
     idempotency_key: IdempotencyKey | None,
 ) -> RetriedPosts:
-    """Queue up to MAX_RETRIES posts again that failed as AUTH on the account.
+    """Queue up to MAX_BULK_CHANGES posts again that failed as AUTH on the account.
 
     Raises AccountNeedsReconnection, and retries nothing, while the account cannot post.
     """
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
         candidates = await posts_failed_with_auth(
-            uow.reader, account_id, failed_after=failed_after, limit=MAX_RETRIES + 1
+            uow.reader, account_id, failed_after=failed_after, limit=MAX_BULK_CHANGES + 1
         )
-        ids = candidates[:MAX_RETRIES]
+        ids = candidates[:MAX_BULK_CHANGES]
         posts = await uow.load_posts_for_update(ids)
         account = await get_account_for_update(uow, account_id)
         account_commands.require_access(account, write_context.now)
@@ -134,7 +144,7 @@ async def retry_auth_failures(
         await uow.save_posts(changed)
         return {
             "posts": [str(post.id) for post in changed],
-            "has_more": len(candidates) > MAX_RETRIES,
+            "has_more": len(candidates) > MAX_BULK_CHANGES,
         }
 
     request = {"account": account_id, "failed_after": failed_after}
@@ -142,6 +152,24 @@ async def retry_auth_failures(
     return RetriedPosts(
         tuple(PostId(UUID(post_id)) for post_id in outcome["posts"]), has_more=outcome["has_more"]
     )
+
+
+async def dry_run_auth_retry(
+    database: Database,
+    write_context: WriteContext,
+    account_id: AccountId,
+    *,
+    failed_after: datetime | None,
+) -> AuthRetryDryRun:
+    """Return what `retry_auth_failures` would retry if the account can post; writes nothing."""
+    reader = database.reader(write_context.workspace_id)
+    if not await load_accounts(reader, [account_id]):
+        raise not_found_error("account", "number")
+    ids = await posts_failed_with_auth(
+        reader, account_id, failed_after=failed_after, limit=MAX_BULK_CHANGES
+    )
+    count = await count_posts_failed_with_auth(reader, account_id, failed_after=failed_after)
+    return AuthRetryDryRun(RetriedPosts(tuple(ids), has_more=count > len(ids)), count)
 
 
 async def get_account_for_update(uow: UnitOfWork, account_id: AccountId) -> Account:

@@ -55,8 +55,11 @@ def expected_refusal(name: str, *, can_post: bool = True, force: bool = False) -
 @pytest.mark.parametrize("force", [False, True])
 def test_every_state_is_retried_or_refused(account: Account, can_post: bool, force: bool) -> None:
     for name, state in ALL_STATES.items():
-        refusal = retry_refusal(state.status, state.outcome, account.access, force=force, now=NOW)
+        decisive = (state.status, state.outcome, account.access)
+        refusal = retry_refusal(*decisive, is_imported=False, force=force, now=NOW)
         assert refusal == expected_refusal(name, can_post=can_post, force=force), name
+        refusal = retry_refusal(*decisive, is_imported=True, force=force, now=NOW)
+        assert refusal is RetryRefusal.IMPORTED
 
 
 def test_every_refusal_has_a_fix() -> None:

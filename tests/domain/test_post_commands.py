@@ -104,7 +104,9 @@ class ExpectedResults:
             )
         match command:
             case "cancel" if self.was_attempted and not self.has(QUEUED):
-                return conflict_error(f"Nothing of the post is waiting; it is {status}.")
+                return conflict_error(
+                    "Nothing of the post is waiting: it was published or has failed."
+                )
             case "change time" | "publish immediately" if self.was_attempted:
                 return conflict_error(
                     "The post was already attempted, so its time can no longer be changed."

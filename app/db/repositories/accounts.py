@@ -221,6 +221,14 @@ async def posts_failed_with_auth(
     return [PostId(row.post_id) for row in rows]
 
 
+async def count_posts_failed_with_auth(
+    reader: Reader, account_id: AccountId, *, failed_after: datetime | None
+) -> int:
+    """Count the same posts."""
+    values = {"account_id": account_id, "failed_after": failed_after or FIRST_INSTANT}
+    return await reader.count(_FAILED_WITH_AUTH_COUNT, **values)
+
+
 _QUEUED_CONDITIONS = (
     Destination.settled_at.is_(None),
     Destination.status == DestinationStatus.QUEUED,
@@ -260,7 +268,7 @@ _QUEUED_COUNT = Statement(
         Destination.claimable_at.is_not(None),
     )
 )
-_FAILED_WITH_AUTH = Statement(
+_SELECT_FAILED_WITH_AUTH = (
     select(Destination.post_id)
     .join(Post, POST_JOIN)
     .where(
@@ -271,6 +279,10 @@ _FAILED_WITH_AUTH = Statement(
         Post.deleted_at.is_(None),
         Post.imported_at.is_(None),
     )
-    .order_by(Destination.settled_at, Destination.id)
-    .limit(bindparam("limit"))
 )
+_FAILED_WITH_AUTH = Statement(
+    _SELECT_FAILED_WITH_AUTH.order_by(Destination.settled_at, Destination.id).limit(
+        bindparam("limit")
+    )
+)
+_FAILED_WITH_AUTH_COUNT = Statement(_SELECT_FAILED_WITH_AUTH, counts_rows=True)

@@ -14,8 +14,9 @@ from app.db.core.database import Reader
 from app.db.core.projections import Projection
 from app.db.core.statements import Record, Statement
 from app.db.core.types import UtcDateTime, field_names
-from app.db.models import Destination, Post
+from app.db.models import Destination
 from app.db.repositories.accounts import all_accounts
+from app.db.repositories.destination_filters import POST_NOT_DELETED
 from app.db.repositories.overdue import overdue_condition
 from app.domain.accounts import AccountAccess
 from app.domain.destinations import OVERDUE_AFTER, DestinationStatus, Outcome
@@ -63,7 +64,6 @@ def _time(name: str) -> ColumnElement[datetime]:
     return bindparam(name, type_=UtcDateTime())
 
 
-POST_NOT_DELETED = Destination.post_id.not_in(select(Post.id).where(Post.deleted_at.is_not(None)))
 _IS_WAITING = (
     Destination.settled_at.is_(None),
     Destination.due_at.is_not(None),

@@ -19,7 +19,7 @@ from app.db.core.conditions import (
     without_indexes,
 )
 from app.db.core.database import Reader
-from app.db.core.paging import NullGroup, Order
+from app.db.core.paging import Direction, NullGroup, Order
 from app.db.core.projections import cached_statement
 from app.db.core.statements import Statement
 from app.db.core.types import ColumnValues, UtcDateTime
@@ -95,6 +95,14 @@ def has_existing_post(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     subquery = exists(Post.id).where(POST_JOIN, Post.deleted_at.is_(None), *conditions)
     return subquery.correlate(Destination)  # not the post of a statement that joins it
 
+
+POST_NOT_DELETED = Destination.post_id.not_in(select(Post.id).where(Post.deleted_at.is_not(None)))
+"""Condition of statements that aggregate many destinations. Served by ix_post_deleted."""
+
+POST_NOT_IMPORTED = Destination.post_id.not_in(select(Post.id).where(Post.imported_at.is_not(None)))
+"""Served by ix_post_imported; reading the post of each destination takes ten times as long."""
+
+NEWEST_FIRST = Order(Destination.created_at, Destination.id, Direction.DESC)
 
 _ERROR = Destination.error_category.concat("/").concat(Destination.error_code)
 

@@ -8,12 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, func, select
 
-from app.db.core.conditions import (
-    any_of,
-    equality_parameter,
-    unindexed,
-    without_indexes,
-)
+from app.db.core.conditions import any_of, unindexed, without_indexes
 from app.db.core.database import Reader
 from app.db.core.paging import (
     Direction,
@@ -44,6 +39,7 @@ from app.db.models import (
 )
 from app.db.repositories.accounts import ACCOUNT_COLUMNS
 from app.db.repositories.destination_filters import (
+    NEWEST_FIRST,
     DestinationCriteria,
     conditions,
     count_values,
@@ -54,7 +50,6 @@ from app.db.repositories.destination_filters import (
     selects_few,
 )
 from app.db.repositories.posts import POST_COLUMNS
-from app.domain.diagnosis import CANCELLED
 from app.domain.ids import DestinationId, PostId
 
 ACCOUNT_RELATION, POST_RELATION = "account", "post"
@@ -210,46 +205,12 @@ async def select_matching(
     SQLite reads in this order, unless few destinations match the selective filters: it sorts those.
     """
     values = await page_values(reader, criteria, now)
-    is_few = await selects_few(reader, values, _NEWEST_FIRST)
-    conditions = page_conditions(values, _NEWEST_FIRST, NullGroup.ALL, selects_few=is_few)
+    is_few = await selects_few(reader, values, NEWEST_FIRST)
+    conditions = page_conditions(values, NEWEST_FIRST, NullGroup.ALL, selects_few=is_few)
     order: list[ColumnElement[Any]] = [Destination.created_at.expression, Destination.id.expression]
     if is_few:
         order = [unindexed(column) for column in order]
     return statement.where(*conditions).order_by(*(column.desc() for column in order)), values
-
-
-_FILTERS_BY_ERROR = {
-    *("error_code", equality_parameter("error_code")),
-    *("failure_group", equality_parameter("failure_group")),
-}
-
-
-async def retry_candidates(
-    reader: Reader, criteria: DestinationCriteria, request: PageRequest, now: datetime
-) -> Page:
-    """Return a page of matching destinations that were not imported, newest first, with post and account ids.
-
-    Cancelled destinations are included only if the filter names error codes or failure groups. A retry
-    does not change this order, so consecutive pages return each destination once.
-    """
-    values = await page_values(reader, criteria, now)
-    is_few = await selects_few(reader, values, _NEWEST_FIRST)
-    build_statement = partial(_select_retry_candidates, tuple(values), is_few)
-    return await read_page(reader, build_statement, values, _NEWEST_FIRST, request)
-
-
-@cached_statement()
-def _select_retry_candidates(
-    filters: tuple[str, ...], is_few: bool, page_slice: PageSlice
-) -> Statement:
-    columns = (Destination.id, Destination.post_id, Destination.account_id, Destination.created_at)
-    statement = select(*columns).where(
-        has_existing_post(Post.imported_at.is_(None)),
-        *page_conditions(filters, _NEWEST_FIRST, page_slice.null_group, selects_few=is_few),
-    )
-    if _FILTERS_BY_ERROR.isdisjoint(filters):
-        statement = statement.where(Destination.error_code.is_distinct_from(CANCELLED))
-    return slice_statement(statement, _NEWEST_FIRST, page_slice, selects_few=is_few)
 
 
 async def count_destinations(
@@ -305,6 +266,3 @@ def _select_destinations(projection: Projection, *required_names: str) -> AnySel
 def _exclude_deleted_posts(statement: AnySelect) -> AnySelect:
     """Exclude destinations of deleted posts from a read by key. Served by uq_post_kept."""
     return statement.join(Post, POST_JOIN).where(Post.deleted_at.is_(None))
-
-
-_NEWEST_FIRST = Order(Destination.created_at, Destination.id, Direction.DESC)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, select
@@ -91,7 +92,7 @@ class PostCriteria:
     reference: str | None = None
 
 
-def _has_destination(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+def has_destination(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return EXISTS for the post. Served by the unique key of post and account, or the index on platform."""
     return exists().where(POST_JOIN, condition)
 
@@ -109,7 +110,7 @@ _DESTINATION_CONDITIONS = filter_conditions(
 )
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     **filter_conditions(status=Post.status),
-    **{name: _has_destination(condition) for name, condition in _DESTINATION_CONDITIONS.items()},
+    **{name: has_destination(condition) for name, condition in _DESTINATION_CONDITIONS.items()},
     **time_range_conditions(
         created=Post.created_at,
         scheduled=Post.scheduled_for,
@@ -175,9 +176,7 @@ def _select_page(
 
 async def count_posts(reader: Reader, criteria: PostCriteria, limit: int | None = None) -> int:
     """Count matching posts that are not deleted, up to `limit` if there is one."""
-    values = _filter_values(criteria)
-    if criteria.search:
-        values |= search_values(reader, criteria.search)
+    values = total_values(reader, criteria)
     if limit is not None:
         return await reader.count(_select_limited_count(tuple(values)), **values, limit=limit)
     if not values:
@@ -187,17 +186,21 @@ async def count_posts(reader: Reader, criteria: PostCriteria, limit: int | None 
 
 @cached_statement()
 def _select_count(filters: tuple[str, ...]) -> Statement:
-    return Statement(_select_counted(filters), counts_rows=True)
+    return Statement(select_matching_posts(filters, Post.id.expression), counts_rows=True)
 
 
 @cached_statement()
 def _select_limited_count(filters: tuple[str, ...]) -> Statement:
-    return Statement(_select_counted(filters).limit(bindparam("limit")), counts_rows=True)
+    return Statement(
+        select_matching_posts(filters, Post.id.expression).limit(bindparam("limit")),
+        counts_rows=True,
+    )
 
 
-def _select_counted(filters: tuple[str, ...]) -> AnySelect:
+def select_matching_posts(filters: tuple[str, ...], *columns: ColumnElement[Any]) -> AnySelect:
+    """Select columns of all matching posts that are not deleted."""
     conditions = (_COUNT_CONDITIONS[name] for name in filters)
-    statement = select(Post.id).where(Post.deleted_at.is_(None), *conditions)
+    statement = select(*columns).where(Post.deleted_at.is_(None), *conditions)
     return join_search_index(statement) if "index_query" in filters else statement
 
 
@@ -205,6 +208,12 @@ def _select_not_deleted(projection: Projection, *required_names: str) -> AnySele
     return select(*projected_columns(POST_COLUMNS, projection, "id", *required_names)).where(
         Post.deleted_at.is_(None)
     )
+
+
+def total_values(reader: Reader, criteria: PostCriteria) -> ColumnValues:
+    """Return the values of all filters, for statements that read all matches."""
+    values = _filter_values(criteria)
+    return values | search_values(reader, criteria.search) if criteria.search else values
 
 
 def _filter_values(criteria: PostCriteria) -> dict[str, object]:

@@ -24,6 +24,7 @@ from app.http.rate_limits import RateLimits
 from app.http.request import ApiRequest
 from app.services.api_keys import Viewer
 from app.services.board_counts import BoardCounter
+from app.services.bulk_plans import CriteriaT, PlanCodec
 from app.services.change_feed import ChangeFeed
 from app.services.claims import ClaimService
 from app.services.reports import ReportService
@@ -173,6 +174,11 @@ class Context:
     def cursor_codec(self, list_name: str) -> CursorCodec:
         """Return the codec for cursors of one list in one order, valid in this workspace only."""
         return CursorCodec(self.app_state.signing_key, self.viewer.workspace_id, list_name)
+
+    def plan_codec(self, operation: str, criteria_type: type[CriteriaT]) -> PlanCodec[CriteriaT]:
+        """Return the codec for plans of one bulk action, valid in this workspace only."""
+        key, workspace_id = self.app_state.signing_key, self.viewer.workspace_id
+        return PlanCodec(key, workspace_id, operation, criteria_type)
 
 
 class Info(strawberry.Info[Context, None]):

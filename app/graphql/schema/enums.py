@@ -12,6 +12,7 @@ from app.db.repositories.posts import PostOrderField
 from app.domain.accounts import HealthReason, HealthStatus, ReadinessStatus
 from app.domain.api_keys import Scope
 from app.domain.attempts import AttemptKind
+from app.domain.cancellations import CancellationRefusal
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.errors import ErrorCode, concrete_errors
@@ -23,7 +24,7 @@ from app.domain.posts import PostStatus
 from app.domain.settlement import Receipt
 from app.domain.time_buckets import BucketSize
 from app.domain.times import Period
-from app.domain.verification import VerificationFinding
+from app.domain.verification import ReconciliationRefusal, VerificationFinding
 
 
 class Reconciliation(StrEnum):
@@ -160,6 +161,20 @@ _register_enum(
     ACCOUNT_NEEDS_RECONNECTION="The account cannot post: disconnected, rejected or expired.",
     IMPORTED="The post was imported; the service that publishes it can retry it.",
     NOT_FAILED="The destination is queued for its due time or for an automatic retry.",
+)
+_register_enum(
+    CancellationRefusal,
+    "Reason why a post cannot be cancelled.",
+    IMPORTED="The post was imported; the service that publishes it can cancel it.",
+    ALREADY_DRAFT="The post is a draft, so nothing of it is published.",
+    BEING_PUBLISHED="A publisher has claimed a destination and has not reported yet.",
+    OUTCOME_UNKNOWN="The post may be on a platform; its result must be recorded first.",
+    NOTHING_QUEUED="All destinations were published or have failed.",
+)
+_register_enum(
+    ReconciliationRefusal,
+    "Reason why a destination cannot be settled by a person.",
+    OUTCOME_KNOWN="The outcome became known in the meantime.",
 )
 _register_enum(
     AttemptKind,

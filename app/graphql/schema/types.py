@@ -268,10 +268,14 @@ class Destination(Node):
         account = await loaders.accounts_by_id.load(AccountId(self.account_id))
         if post is None or account is None:  # deleted since the destination was read
             return None
-        if post.imported_at is not None:
-            return RetryRefusal.IMPORTED
-        access = to_record(account, AccountAccess)
-        return retry_refusal(self.status, self.outcome, access, force=False, now=self.now)
+        return retry_refusal(
+            self.status,
+            self.outcome,
+            to_record(account, AccountAccess),
+            is_imported=post.imported_at is not None,
+            force=False,
+            now=self.now,
+        )
 
     @sourced_field(
         "True if no publisher claimed or reported the destination within five minutes after it"

@@ -21,7 +21,9 @@ from app.db.repositories import (
     events,
     failure_groups,
     overdue,
+    post_progress,
     posts,
+    retries,
 )
 from app.db.repositories.claims import ClaimTime
 from app.db.repositories.destination_filters import DestinationCriteria
@@ -100,7 +102,12 @@ def destinations_page_query(
 
 def retry_candidates_query(**filters: Any) -> Query:
     failed = DestinationCriteria(status=[DestinationStatus.FAILED], **filters)
-    return lambda reader: destinations.retry_candidates(reader, failed, PageRequest(size=5), NOW)
+    return lambda reader: retries.retry_candidates(reader, failed, PageRequest(size=5), NOW)
+
+
+def retry_states_query(**filters: Any) -> Query:
+    failed = DestinationCriteria(status=[DestinationStatus.FAILED], **filters)
+    return lambda reader: retries.count_retry_states(reader, failed, NOW)
 
 
 def post_count_query(**filters: Any) -> Query:
@@ -167,6 +174,20 @@ TOTALS: dict[str, tuple[Query, set[str]]] = {
     "destinations, overdue": (
         destination_count_query(overdue=True),
         {"ix_destination_claimable", "ix_destination_leased", "ix_post_deleted"},
+    ),
+    "destinations to retry, failed lately": (
+        retry_states_query(failed_after=WEEK_AGO),
+        {"ix_destination_failed", "ix_post_deleted", "ix_post_imported"},
+    ),
+    "destinations to retry, of a failure group": (
+        retry_states_query(failure_group=["1-x"]),
+        {"ix_destination_failure_group", "ix_post_deleted", "ix_post_imported"},
+    ),
+    "posts to cancel, created": (
+        lambda reader: post_progress.count_post_progress(
+            reader, PostCriteria(created_after=WEEK_AGO)
+        ),
+        {"ix_post_created_at", UNIQUE_DESTINATION_INDEX},
     ),
 }
 
@@ -261,9 +282,12 @@ PLAN_ALTERNATIVES = {
     "destinations by lateness_ms desc, middle page": {"pk_destination"},  # too few have a lateness
     "destinations, status": DESTINATIONS_OF_DELETED_POSTS,
     "destinations, overdue": DESTINATIONS_OF_DELETED_POSTS,
+    "destinations to retry, failed lately": {"sort"},
+    "destinations to retry, of a failure group": {"sort"},
+    "posts to cancel, created": {"ix_destination_workspace_id_status_created_at_id", "sort"},
 }
 """Plan steps that an engine may add: sorting a few rows costs as little as index order, and PostgreSQL finds
-destinations of deleted posts in such small tables by any index."""
+destinations in such small tables by any index, sorts to group, or hashes all destinations with a status."""
 
 UNSETTLED_INDEX = "ix_destination_account_unsettled"
 BLOCKED_ACCOUNT_QUERIES: dict[str, tuple[Query, set[str]]] = {

@@ -5,6 +5,7 @@ from strawberry.types import get_object_definition
 from strawberry.utils.str_converters import to_camel_case
 
 from app.graphql.schema.mutations.accounts import AccountMutations
+from app.graphql.schema.mutations.cancellations import CancellationMutations
 from app.graphql.schema.mutations.claims import ClaimMutations
 from app.graphql.schema.mutations.posts import PostMutations
 from app.graphql.schema.mutations.reports import ReportMutations
@@ -25,7 +26,12 @@ class PublishingMutations(ClaimMutations, ReportMutations, VerificationMutations
     " with the scope PUBLISH_ALL covers all workspaces."
 )
 class Mutation(
-    PostMutations, RetryMutations, AccountMutations, PublishingMutations, ReconciliationMutations
+    PostMutations,
+    CancellationMutations,
+    RetryMutations,
+    AccountMutations,
+    PublishingMutations,
+    ReconciliationMutations,
 ):
     pass
 

@@ -8,7 +8,6 @@ from strawberry import UNSET, field
 
 from app.domain.account_commands import AccountUpdate, NewAccount
 from app.domain.ids import AccountId, validate_account_id
-from app.domain.manual_retries import MAX_RETRIES
 from app.graphql.schema.context import Info
 from app.graphql.schema.inputs import (
     IDEMPOTENCY_KEY_DESCRIPTION,
@@ -20,6 +19,7 @@ from app.graphql.schema.inputs import (
 from app.graphql.schema.permissions import write_mutation
 from app.graphql.schema.types import Account, load_account
 from app.services import accounts
+from app.services.bulk_actions import MAX_BULK_CHANGES
 
 
 @strawberry.input(description="Input of `connectAccount`.")
@@ -78,6 +78,11 @@ class RetryAfterReconnectInput(AccountIdInput):
     failed_after: datetime | None = optional(
         "Retry only destinations that failed at this time or later; null for all."
     )
+    dry_run: bool = field(
+        default=False,
+        description="True to return what would be retried once the account can post, without changing"
+        " anything.",
+    )
     idempotency_key: str | None = optional(IDEMPOTENCY_KEY_DESCRIPTION)
 
 
@@ -113,10 +118,14 @@ class MarkReconnectedPayload(AccountPayload):
 class RetryAfterReconnectPayload(AccountPayload):
     post_ids: list[UUID] = field(
         description="UUIDs of the posts that were queued again, the earliest failure first; at most"
-        f" {MAX_RETRIES}."
+        f" {MAX_BULK_CHANGES}."
     )
     retried_count: int = field(description="Number of posts that were queued again.")
     has_more: bool = field(description="True if another request is needed for the remaining posts.")
+    matching_count: int | None = field(
+        description="Number of all posts that a dry run found, also beyond the first"
+        f" {MAX_BULK_CHANGES}; null without a dry run."
+    )
 
 
 @strawberry.type
@@ -187,16 +196,20 @@ class AccountMutations:
     ) -> RetryAfterReconnectPayload | None:
         context = info.context
         account_id = input.checked_account_id()
-        retried = await accounts.retry_auth_failures(
-            context.database,
-            context.write_context("retryAfterReconnect"),
-            account_id,
-            failed_after=input.failed_after,
-            idempotency_key=context.idempotency_key(input.idempotency_key),
-        )
+        call = (context.database, context.write_context("retryAfterReconnect"), account_id)
+        matching_count = None
+        if input.dry_run:
+            dry_run = await accounts.dry_run_auth_retry(*call, failed_after=input.failed_after)
+            retried, matching_count = dry_run.posts, dry_run.matching_count
+        else:
+            key = context.idempotency_key(input.idempotency_key)
+            retried = await accounts.retry_auth_failures(
+                *call, failed_after=input.failed_after, idempotency_key=key
+            )
         return RetryAfterReconnectPayload(
             account=await load_account(context, account_id),
             post_ids=list(retried.ids),
             retried_count=len(retried.ids),
             has_more=retried.has_more,
+            matching_count=matching_count,
         )

@@ -7,12 +7,9 @@ from uuid import UUID
 import strawberry
 from strawberry import field
 
-from app.db.core.paging import PageRequest
-from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import DestinationId, PostId
-from app.domain.manual_retries import MAX_RETRIES, RetryRefusal
-from app.domain.validation.numbers import validate_number
-from app.graphql.schema.context import Context, Info
+from app.domain.manual_retries import RetryRefusal
+from app.graphql.schema.context import Info
 from app.graphql.schema.inputs import (
     IDEMPOTENCY_KEY_DESCRIPTION,
     DestinationFilterInput,
@@ -21,10 +18,16 @@ from app.graphql.schema.inputs import (
     to_record,
     validate_account_ids,
 )
+from app.graphql.schema.mutations.bulk_actions import (
+    BulkActionInput,
+    BulkActionPayload,
+    perform_bulk_action,
+)
 from app.graphql.schema.permissions import write_mutation
 from app.graphql.schema.types import Destination, Post, load_destination, load_post
 from app.services import retries
-from app.services.retries import RetriedPage, StoredRetryDecision
+from app.services.bulk_actions import MAX_BULK_CHANGES
+from app.services.retries import RetryAction, RetryDecision
 
 
 @strawberry.input(description="Input of `retryPost`.")
@@ -40,22 +43,10 @@ class RetryPostInput:
 
 
 @strawberry.input(description="Input of `retryDestinations`. Imported posts are never retried.")
-class RetryDestinationsInput:
-    filter: DestinationFilterInput = field(
-        description="Destinations to retry; failed ones unless `status` is set. A field other than `status`"
-        " and `outcome` is required. An empty list matches nothing."
-    )
-    dry_run: bool = field(
-        default=False,
-        description="True to return what would be retried without changing anything.",
-    )
-    first: int | None = field(
-        default=MAX_RETRIES,
-        description=f"Maximum number of destinations, newest first, 1 to {MAX_RETRIES:,}.",
-    )
-    after: str | None = optional("Continue after this `endCursor` of an earlier call.")
-    idempotency_key: str | None = optional(
-        f"{IDEMPOTENCY_KEY_DESCRIPTION} Not needed for a dry run."
+class RetryDestinationsInput(BulkActionInput):
+    filter: DestinationFilterInput | None = optional(
+        "Destinations to retry; failed ones unless `status` is set. A field other than `status` and `outcome`"
+        " is required. An empty list matches nothing."
     )
 
 
@@ -70,7 +61,7 @@ class DestinationRetry:
     fix: str | None = field(description="Instruction to resolve the refusal, as a sentence.")
 
     @classmethod
-    def from_decisions(cls, decisions: Sequence[StoredRetryDecision]) -> list[Self]:
+    def from_decisions(cls, decisions: Sequence[RetryDecision]) -> list[Self]:
         return [
             to_record(
                 decision,
@@ -95,18 +86,24 @@ class RetryPostPayload:
     retried_count: int = field(description="Number of destinations that were queued again.")
 
 
+@strawberry.type(description="Number of destinations that are not retried for one reason.")
+class RetryRefusalCount:
+    reason: RetryRefusal = field(description="Reason for not retrying.")
+    fix: str = field(description="Instruction to resolve the refusal, as a sentence.")
+    count: int = field(description="Number of destinations.")
+
+
 @strawberry.type(description="Result of `retryDestinations`.")
-class RetryDestinationsPayload:
+class RetryDestinationsPayload(BulkActionPayload):
     retries: list[DestinationRetry] = field(
-        description="Decision for each matching destination, newest destination first."
+        description="Decision for each destination of this call, newest destination first."
     )
     retried_count: int = field(
-        description="Number of destinations that were, or would be, queued again."
+        description="Number of destinations of this call that were, or would be, queued again."
     )
-    refused_count: int = field(description="Number of destinations that were not retried.")
-    has_more: bool = field(description="True if more match; continue with `endCursor`.")
-    end_cursor: str | None = field(
-        description="Cursor to pass as `after`; null if nothing matches."
+    refusals: list[RetryRefusalCount] = field(
+        description="Numbers of refused destinations by reason: of all that match in a dry run, otherwise of"
+        " this call."
     )
 
 
@@ -135,7 +132,7 @@ class RetryMutations:
         )
 
     @write_mutation(
-        f"Retry the failed destinations that match a filter, at most {MAX_RETRIES:,} per call, in"
+        f"Retry the failed destinations that match a filter, at most {MAX_BULK_CHANGES:,} per call, in"
         " one transaction. A destination that may not be retried has a `refusal`. Unknown outcomes are"
         " always refused; only `retryPost` can force them. Cancelled destinations are skipped unless the"
         " filter names the code CANCELLED or a failure group."
@@ -143,38 +140,21 @@ class RetryMutations:
     async def retry_destinations(
         self, info: Info, input: MutationInput[RetryDestinationsInput]
     ) -> RetryDestinationsPayload | None:
-        context = info.context
-        codec = context.cursor_codec("retryDestinations")
-        after = None if input.after is None else codec.decode(input.after, "after")
-        size = MAX_RETRIES if input.first is None else input.first
-        page = PageRequest(size=validate_number(size, "first", 1, MAX_RETRIES), after=after)
-        key = context.idempotency_key(input.idempotency_key)
-        decided = await _retry_or_dry_run(context, input, page, key)
-        retried_count = _count_retried(decided.retries)
-        end = decided.end_position
-        return RetryDestinationsPayload(
-            retries=DestinationRetry.from_decisions(decided.retries),
-            retried_count=retried_count,
-            refused_count=len(decided.retries) - retried_count,
-            has_more=decided.has_more,
-            end_cursor=None if end is None else codec.encode(end),
+        criteria = None if input.filter is None else input.filter.to_criteria()
+        result = await perform_bulk_action(
+            info.context, "retryDestinations", RetryAction(), input, criteria
+        )
+        return to_record(
+            result,
+            RetryDestinationsPayload,
+            retries=DestinationRetry.from_decisions(result.decisions),
+            retried_count=result.changed_count,
+            refusals=[
+                RetryRefusalCount(reason=reason, fix=reason.fix, count=count)
+                for reason, count in result.refusals(RetryRefusal)
+            ],
         )
 
 
-async def _retry_or_dry_run(
-    context: Context,
-    retry_input: RetryDestinationsInput,
-    page: PageRequest,
-    key: IdempotencyKey | None,
-) -> RetriedPage:
-    criteria = retry_input.filter.to_criteria()
-    write_context = context.write_context("retryDestinations")
-    # Checked before the write: an error while the response is built could not undo the retries.
-    context.entry_limit.add(page.size)
-    if retry_input.dry_run:
-        return await retries.dry_run_retry_matching(context.database, write_context, criteria, page)
-    return await retries.retry_matching(context.database, write_context, criteria, page, key)
-
-
-def _count_retried(decisions: Sequence[StoredRetryDecision]) -> int:
+def _count_retried(decisions: Sequence[RetryDecision]) -> int:
     return sum(decision.refusal is None for decision in decisions)

@@ -1,6 +1,7 @@
 """Mutations that settle outcomes: of verifications, of external attempts, and by hand."""
 
 from datetime import datetime
+from typing import Self
 from uuid import UUID
 
 import strawberry
@@ -21,10 +22,21 @@ from app.domain.errors import InvalidInput
 from app.domain.external_attempts import ExternalAttempt
 from app.domain.ids import DestinationId, PostId, validate_account_id
 from app.domain.leases import LeaseKind
-from app.domain.verification import VerificationFinding
+from app.domain.verification import ReconciliationRefusal, VerificationFinding
 from app.graphql.schema.context import Info
 from app.graphql.schema.enums import Reconciliation, ResultOutcome
-from app.graphql.schema.inputs import MutationInput, optional, passed_fields
+from app.graphql.schema.inputs import (
+    DestinationFilterInput,
+    MutationInput,
+    optional,
+    passed_fields,
+    to_record,
+)
+from app.graphql.schema.mutations.bulk_actions import (
+    BulkActionInput,
+    BulkActionPayload,
+    perform_bulk_action,
+)
 from app.graphql.schema.mutations.reports import (
     LEASE_TOKEN_DESCRIPTION,
     WORKER_DESCRIPTION,
@@ -39,6 +51,8 @@ from app.graphql.schema.permissions import (
 )
 from app.graphql.schema.types import Destination, load_destination
 from app.services import reports
+from app.services.bulk_actions import MAX_BULK_CHANGES
+from app.services.reconciliations import ReconcileAction, ReconciliationDecision
 
 
 @strawberry.input(description="Input of `reportVerified`.")
@@ -55,6 +69,18 @@ class ReconcileDestinationInput(PublicationInput):
     finding: Reconciliation = field(
         description="Result of the check on the platform. NOT_PUBLISHED sets the status FAILED, which can be"
         " retried manually."
+    )
+
+
+@strawberry.input(description="Input of `reconcileDestinations`.")
+class ReconcileDestinationsInput(BulkActionInput):
+    filter: DestinationFilterInput | None = optional(
+        "Destinations to settle; only unknown outcomes match. A field other than `status` and `outcome` is"
+        " required. An empty list matches nothing."
+    )
+    finding: Reconciliation = field(
+        description="Result of the check on the platform, for all of them. Only NOT_PUBLISHED, which sets the"
+        " status FAILED; PUBLISHED needs the URL or id of each post: use `reconcileDestination`."
     )
 
 
@@ -114,6 +140,40 @@ class RecordResultPayload(ReportPayload):
 @strawberry.type(description="Result of `reconcileDestination`.")
 class ReconcileDestinationPayload:
     destination: Destination | None = field(description="Current state of the destination.")
+
+
+@strawberry.type(description="Decision of `reconcileDestinations` for one destination.")
+class DestinationReconciliation:
+    destination_id: UUID = field(description="UUID of the destination.")
+    post_id: UUID = field(description="UUID of the post.")
+    account_id: int = field(description="Number of the account in this workspace.")
+    platform: str = field(description="Platform of the account.")
+    reconciled: bool = field(description="True if settled; in a dry run, if it would be.")
+    refusal: ReconciliationRefusal | None = field(
+        description="Reason for not settling; null if settled."
+    )
+    fix: str | None = field(description="Instruction to resolve the refusal, as a sentence.")
+
+    @classmethod
+    def from_decision(cls, decision: ReconciliationDecision) -> Self:
+        refusal = decision.refusal
+        return to_record(
+            decision, cls, reconciled=refusal is None, fix=None if refusal is None else refusal.fix
+        )
+
+    @strawberry.field(description="Current state of the destination; null if it does not exist.")
+    async def destination(self, info: Info) -> Destination | None:
+        return await load_destination(info.context, DestinationId(self.destination_id))
+
+
+@strawberry.type(description="Result of `reconcileDestinations`.")
+class ReconcileDestinationsPayload(BulkActionPayload):
+    reconciliations: list[DestinationReconciliation] = field(
+        description="Decision for each destination of this call, newest destination first."
+    )
+    reconciled_count: int = field(
+        description="Number of destinations of this call that were, or would be, settled."
+    )
 
 
 @strawberry.type
@@ -181,3 +241,29 @@ class ReconciliationMutations:
             context.database, context.write_context("reconcileDestination"), key, publication
         )
         return ReconcileDestinationPayload(destination=await load_destination(context, key))
+
+    @write_mutation(
+        f"Settle the unknown outcomes that match a filter as not published, at most {MAX_BULK_CHANGES:,} per"
+        " call, in one transaction, after a person has checked the platform. They can then be retried."
+    )
+    async def reconcile_destinations(
+        self, info: Info, input: MutationInput[ReconcileDestinationsInput]
+    ) -> ReconcileDestinationsPayload | None:
+        if input.finding is not Reconciliation.NOT_PUBLISHED:
+            raise InvalidInput(
+                "finding must be NOT_PUBLISHED: a publication needs its own URL or id, which"
+                " reconcileDestination records.",
+                argument="finding",
+            )
+        criteria = None if input.filter is None else input.filter.to_criteria()
+        result = await perform_bulk_action(
+            info.context, "reconcileDestinations", ReconcileAction(), input, criteria
+        )
+        return to_record(
+            result,
+            ReconcileDestinationsPayload,
+            reconciliations=[
+                DestinationReconciliation.from_decision(each) for each in result.decisions
+            ],
+            reconciled_count=result.changed_count,
+        )

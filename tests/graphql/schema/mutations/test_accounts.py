@@ -69,7 +69,9 @@ mutation ($input: MarkReconnectedInput!) {{
 """
 RETRY_AUTH_FAILURES = f"""
 mutation ($input: RetryAfterReconnectInput!) {{
-  payload: retryAfterReconnect(input: $input) {{ account {{ ...A }} postIds retriedCount hasMore }}
+  payload: retryAfterReconnect(input: $input) {{
+    account {{ ...A }} postIds retriedCount hasMore matchingCount
+  }}
 }}
 {ACCOUNT}
 """
@@ -307,6 +309,32 @@ async def test_retry_after_reconnect_requires_usable_account(acme: Tenant) -> No
     await run_mutation(acme, RECONNECTED, accountId=account)
     answer = await run_mutation(acme, RETRY_AUTH_FAILURES, accountId=account, idempotencyKey="k1")
     assert answer["retriedCount"] == 2
+
+
+async def test_dry_run_after_reconnect_counts_what_would_be_retried(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace, is_active=False)
+    earlier, later = NOW - timedelta(days=2), NOW - timedelta(days=1)
+    states = [auth_failed(settled_at=earlier), auth_failed(settled_at=later), failed(), unknown()]
+    early, late, *_ = await add_posts_on(acme, account, states)
+    hidden = {account: auth_failed()}
+    await add_post(acme.database, acme.workspace, hidden, deleted_at=NOW)
+    await add_post(acme.database, acme.workspace, hidden, imported_at=NOW)
+    before = await all_rows(acme.database)
+
+    for after, expected in ((None, [early, late]), (format_instant(later), [late])):
+        dry = await run_mutation(
+            acme, RETRY_AUTH_FAILURES, accountId=account, failedAfter=after, dryRun=True
+        )
+        count = len(expected)
+        assert (dry["postIds"], dry["retriedCount"], dry["matchingCount"]) == (
+            expected,
+            count,
+            count,
+        )
+        assert dry["hasMore"] is False
+    assert await all_rows(acme.database) == before
+    error = await expect_refusal(acme, RETRY_AUTH_FAILURES, accountId=9, dryRun=True)
+    assert error[0] == "NOT_FOUND"
 
 
 async def test_concurrent_retries_retry_each_post_once(acme: Tenant) -> None:

@@ -21,8 +21,10 @@ from tests.graphql.schema.mutations.publisher_client import (
     open_publisher,
 )
 from tests.graphql.schema.mutations.test_accounts import ACCOUNT_MUTATIONS
+from tests.graphql.schema.mutations.test_bulk_plans import CALLS as BULK_CALLS
+from tests.graphql.schema.mutations.test_bulk_plans import ON_INSTAGRAM
 from tests.graphql.schema.mutations.test_posts import POST_MUTATIONS
-from tests.graphql.schema.mutations.test_retries import RETRY_MATCHING, RETRY_POST
+from tests.graphql.schema.mutations.test_retries import RETRY_POST
 from tests.graphql.test_authentication import query_typename, rate_limit_status
 
 DESTINATION = "00000000-0000-4000-8000-00000000dead"
@@ -48,7 +50,10 @@ WRITE_MUTATIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
     **POST_MUTATIONS,
     **ACCOUNT_MUTATIONS,
     "retryPost": (RETRY_POST, {"postId": DESTINATION}),
-    "retryDestinations": (RETRY_MATCHING, {"filter": {"accountId": [1]}, "dryRun": True}),
+    **{
+        name: (document, {**arguments, "filter": ON_INSTAGRAM})
+        for name, (document, arguments, _) in BULK_CALLS.items()
+    },
 }
 
 

@@ -318,8 +318,8 @@ async def test_filter_of_retry_matches_failures_like_that_of_list(
 ALL_FAILURES = (
     "VALIDATION_ERROR",
     "input.filter",
-    "The filter matches everything: name posts, accounts, platforms, errors, causes, times, attempts, a"
-    " text or a reference.",
+    "The filter matches everything: set another field than status and outcome, such as an account, a time or"
+    " a reference.",
 )
 
 

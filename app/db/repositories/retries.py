@@ -1,0 +1,89 @@
+"""Destinations for manual retries: pages of candidates, and numbers by what decides about a retry."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy import ColumnElement, func, not_, select
+
+from app.db.core.conditions import equality_parameter
+from app.db.core.database import Reader
+from app.db.core.paging import Page, PageRequest, PageSlice, read_page, slice_statement
+from app.db.core.projections import cached_statement
+from app.db.core.statements import AnyRow, Statement
+from app.db.models import Destination, Post
+from app.db.repositories.destination_filters import (
+    NEWEST_FIRST,
+    POST_NOT_DELETED,
+    POST_NOT_IMPORTED,
+    DestinationCriteria,
+    conditions,
+    count_values,
+    has_existing_post,
+    page_conditions,
+    page_values,
+    selects_few,
+)
+from app.domain.diagnosis import CANCELLED
+
+_FILTERS_BY_ERROR = {
+    *("error_code", equality_parameter("error_code")),
+    *("failure_group", equality_parameter("failure_group")),
+}
+
+
+async def retry_candidates(
+    reader: Reader, criteria: DestinationCriteria, request: PageRequest, now: datetime
+) -> Page:
+    """Return a page of matching destinations that were not imported, newest first, with post and account ids.
+
+    Cancelled destinations are included only if the filter names error codes or failure groups. A retry
+    does not change this order, so consecutive pages return each destination once.
+    """
+    values = await page_values(reader, criteria, now)
+    is_few = await selects_few(reader, values, NEWEST_FIRST)
+    build_statement = partial(_select_candidates, tuple(values), is_few)
+    return await read_page(reader, build_statement, values, NEWEST_FIRST, request)
+
+
+@cached_statement()
+def _select_candidates(filters: tuple[str, ...], is_few: bool, page_slice: PageSlice) -> Statement:
+    columns = (Destination.id, Destination.post_id, Destination.account_id, Destination.created_at)
+    statement = select(*columns).where(
+        has_existing_post(Post.imported_at.is_(None)),
+        *page_conditions(filters, NEWEST_FIRST, page_slice.null_group, selects_few=is_few),
+        *_exclude_cancelled(filters),
+    )
+    return slice_statement(statement, NEWEST_FIRST, page_slice, selects_few=is_few)
+
+
+async def count_retry_states(
+    reader: Reader, criteria: DestinationCriteria, now: datetime
+) -> Sequence[AnyRow]:
+    """Count the same destinations, and imported ones, by status, outcome and account.
+
+    Each row has the columns `status`, `outcome`, `account_id`, `destinations` and `imported`, which counts
+    those of imported posts.
+    """
+    values = count_values(reader, criteria, now)
+    return await reader.rows(_select_states(tuple(values)), **values)
+
+
+@cached_statement()
+def _select_states(filters: tuple[str, ...]) -> Statement:
+    decisive = (Destination.status, Destination.outcome, Destination.account_id)
+    return Statement(
+        select(
+            *decisive,
+            func.count().label("destinations"),
+            func.count().filter(not_(POST_NOT_IMPORTED)).label("imported"),
+        )
+        .where(POST_NOT_DELETED, *conditions(filters), *_exclude_cancelled(filters))
+        .group_by(*decisive)
+    )
+
+
+def _exclude_cancelled(filters: Iterable[str]) -> list[ColumnElement[bool]]:
+    if _FILTERS_BY_ERROR.isdisjoint(filters):
+        return [Destination.error_code.is_distinct_from(CANCELLED)]
+    return []

@@ -1,0 +1,157 @@
+"""Arguments and results that all mutations by filter share: pages, dry runs and plans."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Generic
+
+import strawberry
+from strawberry import field
+
+from app.db.core.paging import PageRequest
+from app.domain.errors import InvalidInput
+from app.domain.validation.numbers import validate_number
+from app.graphql.schema.context import Context
+from app.graphql.schema.inputs import IDEMPOTENCY_KEY_DESCRIPTION, optional
+from app.services.bulk_actions import (
+    MAX_BULK_CHANGES,
+    BulkAction,
+    BulkPage,
+    DecisionT,
+    RefusalT,
+    dry_run_bulk_action,
+    run_bulk_action,
+    run_bulk_plan,
+)
+from app.services.bulk_plans import PLAN_LIFETIME, BulkPlan, CriteriaT, PlanCodec
+
+
+@strawberry.input
+class BulkActionInput:
+    dry_run: bool = field(
+        default=False,
+        description="True to return the result, and a plan, without changing anything.",
+    )
+    plan: str | None = optional(
+        "`plan` of a dry run or of the call before, in place of `filter` and `after`. Fails with CONFLICT,"
+        " without any change, if more match and are eligible than the plan has left."
+    )
+    first: int | None = field(
+        default=MAX_BULK_CHANGES,
+        description=f"Maximum number of objects of this call, newest first, 1 to {MAX_BULK_CHANGES:,}.",
+    )
+    after: str | None = optional("Continue after this `endCursor` of an earlier call.")
+    idempotency_key: str | None = optional(
+        f"{IDEMPOTENCY_KEY_DESCRIPTION} Not needed for a dry run."
+    )
+
+
+@strawberry.type
+class BulkActionPayload:
+    refused_count: int = field(description="Number of objects of this call that were not changed.")
+    has_more: bool = field(
+        description="True if more match; continue with `plan`, or with `endCursor`."
+    )
+    end_cursor: str | None = field(
+        description="Cursor to pass as `after`; null if nothing matches, and with a plan."
+    )
+    plan: str | None = field(
+        description="Token for the next call: a plan of the objects that are eligible in a dry run, or that"
+        " are left of a plan. Null if there are none, and without a dry run or plan. Expires"
+        f" {PLAN_LIFETIME.total_seconds() / 60:.0f} minutes after the dry run."
+    )
+    planned_count: int | None = field(
+        description="Number of objects that `plan` changes; null without a plan."
+    )
+    plan_cutoff: datetime | None = field(
+        description="UTC time of the dry run; `plan` excludes what matches since then. Null without a plan."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkResult(Generic[DecisionT]):
+    """Decisions of a call, and the values of BulkActionPayload by name."""
+
+    decisions: Sequence[DecisionT]
+    changed_count: int
+    refused_counts: Mapping[StrEnum, int]
+    """Numbers by reason: of all matches in a dry run, otherwise of this call."""
+    refused_count: int
+    has_more: bool
+    end_cursor: str | None
+    plan: str | None
+    planned_count: int | None
+    plan_cutoff: datetime | None
+
+    def refusals(self, refusal_type: type[RefusalT]) -> list[tuple[RefusalT, int]]:
+        """Return the reasons with their numbers, the most frequent first."""
+        by_count = sorted(self.refused_counts.items(), key=lambda item: (-item[1], item[0]))
+        return [(refusal_type(reason), count) for reason, count in by_count]
+
+
+async def perform_bulk_action(
+    context: Context,
+    operation: str,
+    action: BulkAction[CriteriaT, DecisionT],
+    arguments: BulkActionInput,
+    criteria: CriteriaT | None,
+) -> BulkResult[DecisionT]:
+    """Run an action on a page of the matches of a filter, or of a plan; or do a dry run."""
+    size = validate_number(
+        MAX_BULK_CHANGES if arguments.first is None else arguments.first,
+        "first",
+        1,
+        MAX_BULK_CHANGES,
+    )
+    # Checked before the write: an error while the response is built could not undo the changes.
+    context.entry_limit.add(size)
+    key = context.idempotency_key(arguments.idempotency_key)
+    call = (context.database, context.write_context(operation), action)
+    plans = context.plan_codec(operation, action.criteria_type)
+    if arguments.plan is not None:
+        _reject_with_plan(filter=criteria, dryRun=arguments.dry_run, after=arguments.after)
+        plan = plans.decode(arguments.plan)
+        page, next_plan = await run_bulk_plan(*call, plan, size, key)
+        return _result(page, page.refused_counts, plans, next_plan)
+    if criteria is None:
+        raise InvalidInput("Pass a filter, or the plan of a dry run.", argument="filter")
+    cursors = context.cursor_codec(operation)
+    after = None if arguments.after is None else cursors.decode(arguments.after, "after")
+    request = PageRequest(size=size, after=after)
+    if arguments.dry_run:
+        dry_run = await dry_run_bulk_action(*call, criteria, request)
+        page, refused_counts, new_plan = dry_run.page, dry_run.refused_counts, dry_run.plan
+    else:
+        page = await run_bulk_action(*call, criteria, request, key)
+        refused_counts, new_plan = page.refused_counts, None
+    result = _result(page, refused_counts, plans, new_plan)
+    return replace(result, end_cursor=None if page.end is None else cursors.encode(page.end))
+
+
+def _reject_with_plan(**arguments: object) -> None:
+    for name, value in arguments.items():
+        if value:
+            raise InvalidInput(
+                f"{name} cannot be combined with plan, which includes its dry run's filter.",
+                argument=name,
+            )
+
+
+def _result(
+    page: BulkPage[DecisionT],
+    refused_counts: Mapping[StrEnum, int],
+    plans: PlanCodec[CriteriaT],
+    plan: BulkPlan[CriteriaT] | None,
+) -> BulkResult[DecisionT]:
+    return BulkResult(
+        decisions=page.decisions,
+        changed_count=page.changed_count,
+        refused_counts=refused_counts,
+        refused_count=len(page.decisions) - page.changed_count,
+        has_more=page.has_more,
+        end_cursor=None,
+        plan=None if plan is None else plans.encode(plan),
+        planned_count=None if plan is None else plan.remaining_count,
+        plan_cutoff=None if plan is None else plan.created_at,
+    )

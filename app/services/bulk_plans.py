@@ -1,0 +1,87 @@
+"""Plans of bulk actions: the objects that a dry run counted, as far as they are not changed yet."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+import msgspec
+
+from app.domain.errors import Conflict, InvalidInput
+from app.domain.ids import WorkspaceId
+from app.domain.signing import KeysetPosition, Signer
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+PLAN_LIFETIME = timedelta(minutes=15)
+"""Time from a dry run during which its plan can be used."""
+
+_PLAN_VERSION = 1
+
+CriteriaT = TypeVar("CriteriaT", bound="DataclassInstance")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkPlan(Generic[CriteriaT]):
+    """Objects that a dry run found eligible, and the position up to which they were decided."""
+
+    criteria: CriteriaT
+    """Filter that excludes objects which became eligible after the dry run, as far as their times show it."""
+    created_at: datetime
+    """Time of the dry run."""
+    remaining_count: int
+    after: KeysetPosition | None = None
+
+    @property
+    def expires_at(self) -> datetime:
+        return self.created_at + PLAN_LIFETIME
+
+    def require_valid(self, now: datetime) -> None:
+        """Raise Conflict if the plan has expired."""
+        if now >= self.expires_at:
+            raise Conflict(
+                "The plan has expired: repeat the dry run and pass its plan.", argument="plan"
+            )
+
+    def require_unchanged(self, eligible_count: int) -> None:
+        """Raise Conflict if more objects are eligible than the plan has left."""
+        if eligible_count > self.remaining_count:
+            raise Conflict(
+                f"{eligible_count:,} match and are eligible now, but the plan has {self.remaining_count:,}"
+                " left. Nothing was changed: repeat the dry run and pass its plan.",
+                argument="plan",
+            )
+
+    def continued(self, changed_count: int, end: KeysetPosition | None) -> Self:
+        """Return the plan of what is left after some were changed, from the position `end` on."""
+        remaining_count = self.remaining_count - changed_count
+        return replace(self, remaining_count=remaining_count, after=end or self.after)
+
+
+class PlanCodec(Generic[CriteriaT]):
+    """Codec for the plans of one operation in one workspace, as signed tokens."""
+
+    def __init__(
+        self,
+        secret: bytes,
+        workspace_id: WorkspaceId,
+        operation: str,
+        criteria_type: type[CriteriaT],
+    ) -> None:
+        self._signer = Signer(secret, f"plan:{_PLAN_VERSION}:{workspace_id}:{operation}:")
+        self._decoder = msgspec.json.Decoder(BulkPlan[criteria_type])  # type: ignore[valid-type]
+
+    def encode(self, plan: BulkPlan[CriteriaT]) -> str:
+        return self._signer.sign(msgspec.json.encode(plan))
+
+    def decode(self, token: str) -> BulkPlan[CriteriaT]:
+        """Return the plan of a token; raises InvalidInput if this codec did not encode it."""
+        payload = self._signer.unsign(token)
+        if payload is None:
+            raise InvalidInput(
+                "plan is not one of this operation. Pass the plan of a dry run or of the call before,"
+                " unchanged.",
+                argument="plan",
+            )
+        plan: BulkPlan[CriteriaT] = self._decoder.decode(payload)
+        return plan
