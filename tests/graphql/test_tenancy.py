@@ -273,10 +273,18 @@ def use_workspace_without_effect(
     return statement.where(literal(NONEXISTENT, PortableUuid()) != workspace_id)
 
 
-@pytest.fixture(params=["yes", "no"], ids=["fast", "plain"])
+@pytest.fixture
 def settings(request: pytest.FixtureRequest) -> Settings:
     """With the fast path, a repeated document runs compiled code."""
     return read_settings({**NO_LIMITS, "FAST_PATH": request.param})
+
+
+with_and_without_fast_path = pytest.mark.parametrize(
+    ("engine", "settings"),
+    [("sqlite", "yes"), ("sqlite", "no"), ("postgresql", "yes")],
+    indirect=True,
+)
+"""The execution without the fast path has the same statements, so it is tested on one engine."""
 
 
 @asynccontextmanager
@@ -289,6 +297,7 @@ async def open_both_clients(
         yield client, client.with_token(foreign)
 
 
+@with_and_without_fast_path
 async def test_foreign_and_nonexistent_values_have_equal_responses(
     database: Database, settings: Settings
 ) -> None:
@@ -297,6 +306,7 @@ async def test_foreign_and_nonexistent_values_have_equal_responses(
             assert case.foreign == case.nonexistent, case.position
 
 
+@with_and_without_fast_path
 async def test_tenancy_matrix_detects_missing_workspace_filter(
     database_url: str, settings: Settings
 ) -> None:
@@ -409,6 +419,7 @@ async def responses_before_and_after(
     return before, after
 
 
+@with_and_without_fast_path
 async def test_responses_do_not_change_with_data_of_another_workspace(
     database: Database, settings: Settings
 ) -> None:
@@ -419,6 +430,7 @@ async def test_responses_do_not_change_with_data_of_another_workspace(
     assert b'"errors"' not in before["no arguments"].body
 
 
+@with_and_without_fast_path
 async def test_responses_change_without_workspace_filter(
     database_url: str, settings: Settings
 ) -> None:
@@ -509,6 +521,7 @@ def add_required_content(query: GeneratedQuery) -> GeneratedQuery:
     return query
 
 
+@with_and_without_fast_path
 async def test_mutations_neither_change_nor_reveal_another_workspace(
     database: Database, settings: Settings
 ) -> None:
@@ -527,6 +540,7 @@ def workspace_rows(
     return {table: [row for row in found if workspace in row] for table, found in rows.items()}
 
 
+@with_and_without_fast_path
 async def test_mutations_reach_another_workspace_without_workspace_filter(
     database_url: str, settings: Settings
 ) -> None:

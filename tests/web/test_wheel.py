@@ -50,7 +50,10 @@ def test_installed_wheel_serves_its_pages_without_node(wheel: Path, tmp_path: Pa
     logs.mkdir()
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
     constraints = ROOT / "scripts" / "constraints.txt"
-    run_pip(environment / "bin" / "python", "install", "--constraint", constraints, wheel)
+    run_pip(
+        environment / "bin" / "python",
+        *("install", "--no-compile", "--constraint", constraints, wheel),
+    )
 
     def start(
         arguments: Sequence[str], variables: Mapping[str, str], out: Path, log: Path
