@@ -9,7 +9,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TypeAlias
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, exists, func, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 from sqlalchemy.orm.util import AliasedClass
@@ -279,10 +279,37 @@ async def _attempts_finished_before_start(connection: AsyncConnection) -> AsyncG
         )
 
 
+async def _misattributed_attempts(connection: AsyncConnection) -> AsyncGenerator[str]:
+    """Check that attempts have the account and platform of their destination, by which they are counted."""
+    differs = or_(
+        Attempt.account_id.is_distinct_from(Destination.account_id),
+        Attempt.platform.is_distinct_from(Destination.platform),
+    )
+    statement = (
+        select(
+            Attempt.workspace_id,
+            Attempt.id,
+            Attempt.account_id,
+            Attempt.platform,
+            Destination.account_id.label("expected_account_id"),
+            Destination.platform.label("expected_platform"),
+        )
+        .select_from(Attempt)
+        .join(Destination, and_(*_destination_join(Attempt)))
+        .where(differs)
+    )
+    async for row in stream_rows(connection, statement):
+        yield (
+            f"Workspace {row.workspace_id}: attempt {row.id} has account {_format_value(row.account_id)} on"
+            f" {_format_value(row.platform)}; its destination has account {row.expected_account_id} on"
+            f" {to_printable(row.expected_platform)}."
+        )
+
+
 async def _inconsistent_evidence(connection: AsyncConnection) -> AsyncGenerator[str]:
     """Check that exactly the destinations with counted evidence are published, as that evidence says.
 
-    Also checks that no evidence belongs to a claim that was never made.
+    Also checks `is_duplicated`, and that no evidence belongs to a claim that was never made.
     """
     is_counted = and_(*_destination_join(PublishEvidence), PublishEvidence.counted)
     other = aliased(PublishEvidence)
@@ -303,6 +330,11 @@ async def _inconsistent_evidence(connection: AsyncConnection) -> AsyncGenerator[
             .correlate(Destination)
             .scalar_subquery()
             .label("last_fence"),
+            Destination.is_duplicated,
+            exists(other.fence)
+            .where(*_destination_join(other), not_(other.counted))
+            .correlate(Destination)
+            .label("has_duplicate"),
         )
         .select_from(Destination)
         .join(Workspace, Workspace.id == Destination.workspace_id)
@@ -328,6 +360,8 @@ def _evidence_problems(row: DecodedRow) -> Iterator[str]:
         yield f"is {row.status.value}, though there is evidence of its publication."
     elif any(getattr(row, name) != getattr(row, f"counted_{name}") for name in _PUBLICATION_FIELDS):
         yield "differs in place or time of publication from the counted evidence."
+    if row.is_duplicated != row.has_duplicate:
+        yield f"has is_duplicated {row.is_duplicated}; its evidence makes it {row.has_duplicate}."
     if row.last_fence > row.fence:
         yield (
             f"has had {row.fence} claims, but there is evidence of a publication by claim"
@@ -390,6 +424,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "posts and destinations": _inconsistent_posts,
         "search texts": _stale_search_texts,
         "attempt logs": _inconsistent_attempts,
+        "accounts of attempts": _misattributed_attempts,
         "attempt times": _attempts_finished_before_start,
         "publish evidence": _inconsistent_evidence,
         "event sequence numbers": _event_gaps,

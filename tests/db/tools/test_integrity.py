@@ -135,8 +135,8 @@ BROKEN_RULES = [
         f"destination {RETRYING} is claimable, although its post is deleted.",
     ),
     (
-        f"UPDATE destination SET platform = 'x' WHERE id = '{RETRYING}'",
-        f"destination {RETRYING} has platform x; its account 3 has instagram.",
+        "UPDATE account SET platform = 'x' WHERE id = 3",
+        f"destination {RETRYING} has platform instagram; its account 3 has x.",
     ),
     (
         f"UPDATE destination SET due_day = '2026-04-16' WHERE id = '{FAILED}'",
@@ -187,6 +187,24 @@ BROKEN_RULES = [
     (
         "DELETE FROM publish_evidence",
         f"destination {PUBLISHED} has no counted evidence of its publication.",
+    ),
+    (
+        f"UPDATE destination SET is_duplicated = TRUE WHERE id = '{PUBLISHED}'",
+        f"destination {PUBLISHED} has is_duplicated True; its evidence makes it False.",
+    ),
+    (
+        "INSERT INTO publish_evidence (workspace_id, destination_id, fence, counted, published_at,"
+        " reported_at) SELECT workspace_id, destination_id, 0, FALSE, published_at, reported_at"
+        " FROM publish_evidence",
+        f"destination {PUBLISHED} has is_duplicated False; its evidence makes it True.",
+    ),
+    (
+        f"UPDATE attempt SET id = '{ATTEMPT}', account_id = 9 WHERE destination_id = '{PUBLISHED}'",
+        f"attempt {ATTEMPT} has account 9 on instagram; its destination has account 1 on instagram.",
+    ),
+    (
+        f"UPDATE attempt SET id = '{ATTEMPT}', platform = NULL WHERE destination_id = '{PUBLISHED}'",
+        f"attempt {ATTEMPT} has account 1 on none; its destination has account 1 on instagram.",
     ),
     (
         "DELETE FROM event WHERE seq = 2",

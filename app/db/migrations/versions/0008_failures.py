@@ -1,9 +1,11 @@
 """Times and groups of failures, duplicates, lateness, and the person who caused an event."""
 
+from uuid import UUID
+
 import sqlalchemy as sa
 from alembic import op
 
-from app.db.core.types import UtcDateTime
+from app.db.core.types import PortableUuid, UtcDateTime
 from app.db.migrations.sqlite_schema import add_checks
 from app.domain.destinations import ErrorCategory
 from app.domain.failure_groups import group_of
@@ -73,7 +75,9 @@ def upgrade() -> None:
 
 def _fill_failures(connection: sa.Connection) -> None:
     """Set the time and the group of all failures, one batch in memory at a time."""
-    while rows := connection.execute(_UNGROUPED).all():
+    last = {"last_workspace": UUID(int=0), "last_id": UUID(int=0)}
+    while rows := connection.execute(_NEXT_FAILURES, last).all():
+        last = {"last_workspace": rows[-1].workspace_id, "last_id": rows[-1].id}
         connection.execute(
             _SET_GROUP,
             [
@@ -91,11 +95,13 @@ def _fill_failures(connection: sa.Connection) -> None:
 
 _DESTINATION = sa.table(
     "destination",
-    *map(sa.column, ("workspace_id", "id", "platform", "error_category", "error_code", "error")),
+    sa.column("workspace_id", PortableUuid()),
+    sa.column("id", PortableUuid()),
+    *map(sa.column, ("platform", "error_category", "error_code", "error")),
     *map(sa.column, ("status", "settled_at", "failed_at", "failure_group")),
 )
 _COLUMNS = _DESTINATION.c
-_UNGROUPED = (
+_NEXT_FAILURES = (
     sa.select(
         _COLUMNS.workspace_id,
         _COLUMNS.id,
@@ -104,7 +110,15 @@ _UNGROUPED = (
         _COLUMNS.error_code,
         _COLUMNS.error,
     )
-    .where(_COLUMNS.status == "failed", _COLUMNS.failure_group.is_(None))
+    .where(
+        _COLUMNS.status == "failed",
+        sa.tuple_(_COLUMNS.workspace_id, _COLUMNS.id)
+        > sa.tuple_(
+            sa.bindparam("last_workspace", type_=PortableUuid()),
+            sa.bindparam("last_id", type_=PortableUuid()),
+        ),
+    )
+    .order_by(_COLUMNS.workspace_id, _COLUMNS.id)
     .limit(_BATCH_ROWS)
 )
 _SET_GROUP = (
