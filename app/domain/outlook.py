@@ -73,6 +73,7 @@ def _outlook_of_queued(progress: Progress, policies: RetryPolicies, now: datetim
     next_at = progress.next_retry_at or progress.claimable_at
     gives_up_at = progress.round_started_at + policy.max_age
     limit = f" of {max_attempts}" if max_attempts is not None and attempt <= max_attempts else ""
+    subject = f"Attempt {attempt}{limit}" if policy.counts_attempts else "The next attempt"
     start = (
         f"follows at {_format(next_at)}"
         if next_at > now
@@ -83,8 +84,7 @@ def _outlook_of_queued(progress: Progress, policies: RetryPolicies, now: datetim
         max_attempts=max_attempts,
         next_at=next_at,
         gives_up_at=gives_up_at,
-        sentence=f"Attempt {attempt}{limit} {start}. There is no automatic retry after"
-        f" {_format(gives_up_at)}.",
+        sentence=f"{subject} {start}. There is no automatic retry after {_format(gives_up_at)}.",
     )
 
 

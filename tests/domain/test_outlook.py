@@ -82,7 +82,7 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
                 attempt=1,
                 next_at=RETRY_AT,
                 gives_up_at=NOW + 3 * DAY,
-                sentence="Attempt 1 follows at 2026-04-15 15:01 UTC. There is no automatic retry after"
+                sentence="The next attempt follows at 2026-04-15 15:01 UTC. There is no automatic retry after"
                 " 2026-04-18 15:00 UTC.",
             ),
         ),
