@@ -155,7 +155,7 @@ async def _insert_workspace(session: WriteSession, dataset: Dataset) -> None:
         ApiKeyId(draw_uuid(Random(_SEED))),
         dataset.api_key,
         name="benchmark",
-        scopes=(Scope.READ,),
+        scopes=(Scope.READ, Scope.WRITE),
         expires_at=None,
         now=dataset.now,
     )
