@@ -35,7 +35,7 @@ class BulkActionInput:
     )
     plan: str | None = optional(
         "`plan` of a dry run or of the call before, in place of `filter` and `after`. Fails with CONFLICT,"
-        " without any change, if more match and are eligible than the plan has left."
+        " without any change, if the plan has expired, or if more match and are eligible than it has left."
     )
     first: int | None = field(
         default=MAX_BULK_CHANGES,

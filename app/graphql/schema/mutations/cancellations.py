@@ -25,7 +25,7 @@ from app.services.cancellations import CancelAction, CancellationDecision
 class CancelPostsInput(BulkActionInput):
     filter: PostFilterInput | None = optional(
         "Posts to cancel; scheduled and publishing ones unless `status` is set. A field other than `status`"
-        " is required. An empty list matches nothing."
+        " is required. An empty list matches nothing. Not with `plan`, which has its own filter."
     )
 
 

@@ -46,7 +46,7 @@ class RetryPostInput:
 class RetryDestinationsInput(BulkActionInput):
     filter: DestinationFilterInput | None = optional(
         "Destinations to retry; failed ones unless `status` is set. A field other than `status` and `outcome`"
-        " is required. An empty list matches nothing."
+        " is required. An empty list matches nothing. Not with `plan`, which has its own filter."
     )
 
 

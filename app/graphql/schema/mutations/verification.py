@@ -76,7 +76,7 @@ class ReconcileDestinationInput(PublicationInput):
 class ReconcileDestinationsInput(BulkActionInput):
     filter: DestinationFilterInput | None = optional(
         "Destinations to settle; only unknown outcomes match. A field other than `status` and `outcome` is"
-        " required. An empty list matches nothing."
+        " required. An empty list matches nothing. Not with `plan`, which has its own filter."
     )
     finding: Reconciliation = field(
         description="Result of the check on the platform, for all of them. Only NOT_PUBLISHED, which sets the"
