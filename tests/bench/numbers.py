@@ -147,7 +147,10 @@ _DRY_RUN = """mutation {{ {mutation}(input: {{dryRun: true, first: 1, {argument}
 
 
 def _statistics(start: str, end: str, arguments: str, limit: int | None = NUMBERS_LIMIT) -> Read:
-    counts = "published failed unknown attempts successRate lateness { p50Seconds p95Seconds p99Seconds maxSeconds }"
+    counts = (
+        "published failed unknown attempts successRate"
+        " lateness { p50Seconds p95Seconds p99Seconds maxSeconds }"
+    )
     return Read(
         f"{{ outcomeStats(from: {start}, to: {end}, {arguments}) {{ buckets {{ counts {{ {counts} }}"
         f" groups {{ platform accountId hourOfWeek counts {{ {counts} }} }} }} }} }}",

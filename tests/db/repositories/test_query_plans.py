@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import pytest
 from sqlalchemy import select
 
 from app.db.core.database import Database, Reader
@@ -344,11 +343,11 @@ LOCKING_QUERIES: dict[str, tuple[Query, set[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("query", "indexes"), LOCKING_QUERIES.values(), ids=LOCKING_QUERIES)
 async def test_claimable_destinations_are_read_in_index_order_without_a_sort(
-    analyzed_database: Database, query: Query, indexes: set[str]
+    analyzed_database: Database,
 ) -> None:
-    assert await explain_locking_query(analyzed_database, query) == indexes
+    for name, (query, indexes) in LOCKING_QUERIES.items():
+        assert await explain_locking_query(analyzed_database, query) == indexes, name
 
 
 async def test_post_is_locked_and_loaded_with_attempts_by_keys(
@@ -371,31 +370,31 @@ async def test_post_is_locked_and_loaded_with_attempts_by_keys(
     }
 
 
-@pytest.mark.parametrize(
-    ("claim_time", "platforms", "index"),
-    [
-        (CLAIMABLE, None, "ix_destination_claimable"),
-        (CLAIMABLE, ["platform-1", "platform-2"], "ix_destination_claimable_platform"),
-        (VERIFIABLE, None, "ix_destination_verifiable"),
-        (VERIFIABLE, ["platform-1", "platform-2"], "ix_destination_verifiable"),
-    ],
-)
-async def test_workspaces_to_claim_from_cost_one_lookup_each(
-    analyzed_database: Database, claim_time: ClaimTime, platforms: list[str] | None, index: str
-) -> None:
-    async def query(_reader: Reader) -> None:
-        await claims.workspaces_to_claim_from(
-            analyzed_database.all_workspaces,
-            claim_time,
-            NOW,
-            platforms=platforms,
-            workspace_id=None,
-            rotation_start=OWN_WORKSPACE,
-            limit=5,
-        )
+def workspaces_query(
+    database: Database, claim_time: ClaimTime, platforms: list[str] | None
+) -> Query:
+    return lambda _: claims.workspaces_to_claim_from(
+        database.all_workspaces,
+        claim_time,
+        NOW,
+        platforms=platforms,
+        workspace_id=None,
+        rotation_start=OWN_WORKSPACE,
+        limit=5,
+    )
 
-    plan = await explain_query(analyzed_database, query)
-    assert plan - {"sort"} == {"pk_workspace", index}  # PostgreSQL may sort a few workspaces
+
+async def test_workspaces_to_claim_from_cost_one_lookup_each(analyzed_database: Database) -> None:
+    platforms = ["platform-1", "platform-2"]
+    for claim_time, only, index in (
+        (CLAIMABLE, None, "ix_destination_claimable"),
+        (CLAIMABLE, platforms, "ix_destination_claimable_platform"),
+        (VERIFIABLE, None, "ix_destination_verifiable"),
+        (VERIFIABLE, platforms, "ix_destination_verifiable"),
+    ):
+        query = workspaces_query(analyzed_database, claim_time, only)
+        plan = await explain_query(analyzed_database, query)
+        assert plan - {"sort"} == {"pk_workspace", index}  # PostgreSQL may sort a few workspaces
 
 
 async def test_expired_leases_are_found_in_the_index_of_leases(analyzed_database: Database) -> None:
