@@ -1,4 +1,4 @@
-"""Sentences that tell people what a change of the feed did, built from its event alone.
+"""Sentences for people about changes of the feed, each built from its event alone.
 
 They use no terms of the API. An event of a change has only the fields that changed, so a name, a platform or
 an error that stayed the same is left out.
@@ -202,7 +202,7 @@ def _failure(event: StoredEvent) -> str:
 
 
 def _is_check(event: StoredEvent) -> bool:
-    """Return whether somebody looked on the platform for a post of unknown result."""
+    """Return whether a person or a program looked for the post on the platform."""
     return event.operation.startswith(("reportVerified", "reconcile"))
 
 
