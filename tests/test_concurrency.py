@@ -261,8 +261,8 @@ def all_changes(
     target = (database, write_context(workspace), post)
     return [
         change(database, workspace, post, content="Stolen"),
-        cancel_post(*target, expected_version=None),
-        delete_post(*target, expected_version=None),
+        cancel_post(*target, expected_version=None, idempotency_key=None),
+        delete_post(*target, expected_version=None, idempotency_key=None),
         retry_one_post(*target, account_ids=None, force=True, idempotency_key=None),
     ]
 
@@ -353,8 +353,8 @@ async def run_all_writes(
         order = [AccountId(account) for account in ([1, 2, 3] if number % 2 else [3, 2, 1])]
         content = f"Writer {number}, iteration {iteration}"
         await change(database, workspace, shared, order, content=content)
-        await cancel_post(database, context, own.id, expected_version=1)
-        await delete_post(database, context, own.id, expected_version=2)
+        await cancel_post(database, context, own.id, expected_version=1, idempotency_key=None)
+        await delete_post(database, context, own.id, expected_version=2, idempotency_key=None)
 
 
 async def deadlock_count(database: Database) -> int:

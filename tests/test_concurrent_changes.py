@@ -49,8 +49,12 @@ async def write_posts(database: Database, workspace: WorkspaceId, number: int) -
         if iteration % 2:
             content = f"Writer {number}, iteration {iteration}"
             await change(database, workspace, post.id, content=content)
-            await cancel_post(database, context, post.id, expected_version=None)
-            await delete_post(database, context, post.id, expected_version=None)
+            await cancel_post(
+                database, context, post.id, expected_version=None, idempotency_key=None
+            )
+            await delete_post(
+                database, context, post.id, expected_version=None, idempotency_key=None
+            )
     return post_ids
 
 

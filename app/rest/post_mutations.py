@@ -204,6 +204,7 @@ def _post_reference(rest_request: RestRequest) -> JsonObject:
     return {
         "postId": parse_post_id(rest_request.request),
         "expectedVersion": rest_request.body.whole_number("expected_version", 1, MAX_INT32),
+        "idempotencyKey": rest_request.idempotency_key,
     }
 
 

@@ -1,6 +1,6 @@
 """Account use cases: connect, change, disconnect, reconnect, and retry of failed authentication."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
@@ -23,7 +23,7 @@ from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import AccountId, PostId
 from app.services.bulk_actions import MAX_BULK_CHANGES
 from app.services.idempotency import StoredOutcome, run_idempotently
-from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
+from app.services.unit_of_work import UnitOfWork, WriteContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,30 +75,43 @@ async def connect_account(
 
 
 async def update_account(
-    database: Database, write_context: WriteContext, account_id: AccountId, update: AccountUpdate
+    database: Database,
+    write_context: WriteContext,
+    account_id: AccountId,
+    update: AccountUpdate,
+    *,
+    idempotency_key: IdempotencyKey | None,
 ) -> None:
     await _update_account(
         database,
         write_context,
         account_id,
         lambda account: account_commands.update_account(account, update, write_context.now),
+        {"update": update},
+        idempotency_key,
     )
 
 
 async def disconnect_account(
-    database: Database, write_context: WriteContext, account_id: AccountId
+    database: Database,
+    write_context: WriteContext,
+    account_id: AccountId,
+    *,
+    idempotency_key: IdempotencyKey | None,
 ) -> int:
     """Disconnect an account and return the number of its queued posts.
 
     Those posts fail when they are due, unless the account is connected again.
     """
 
-    async def work(uow: UnitOfWork) -> int:
+    async def work(uow: UnitOfWork) -> StoredOutcome:
         account = await get_account_for_update(uow, account_id)
         await uow.save_accounts([account_commands.disconnect(account, write_context.now)])
-        return await count_queued_destinations(uow.reader, account_id)
+        return {"waiting_posts": await count_queued_destinations(uow.reader, account_id)}
 
-    return await run_in_transaction(database, write_context, work)
+    request = {"account": account_id}
+    outcome = await run_idempotently(database, write_context, idempotency_key, request, work)
+    return int(outcome["waiting_posts"])
 
 
 async def mark_reconnected(
@@ -106,12 +119,16 @@ async def mark_reconnected(
     write_context: WriteContext,
     account_id: AccountId,
     token_expires_at: datetime | None,
+    *,
+    idempotency_key: IdempotencyKey | None,
 ) -> None:
     await _update_account(
         database,
         write_context,
         account_id,
         lambda account: account_commands.reconnect(account, token_expires_at, write_context.now),
+        {"token_expires_at": token_expires_at},
+        idempotency_key,
     )
 
 
@@ -186,11 +203,17 @@ async def _update_account(
     write_context: WriteContext,
     account_id: AccountId,
     change: Callable[[Account], Account],
+    arguments: Mapping[str, object],
+    idempotency_key: IdempotencyKey | None,
 ) -> None:
-    async def work(uow: UnitOfWork) -> None:
-        await uow.save_accounts([change(await get_account_for_update(uow, account_id))])
+    """Save the account that `change` returns; `arguments` are its arguments, which identify a repetition."""
 
-    await run_in_transaction(database, write_context, work)
+    async def work(uow: UnitOfWork) -> StoredOutcome:
+        await uow.save_accounts([change(await get_account_for_update(uow, account_id))])
+        return {}
+
+    request = {"account": account_id, **arguments}
+    await run_idempotently(database, write_context, idempotency_key, request, work)
 
 
 async def _find_existing_account(uow: UnitOfWork, new_account: NewAccount) -> Account | None:

@@ -14,7 +14,7 @@ from app.domain.ids import AccountId, IdFactory, PostId
 from app.domain.post_commands import NewPost, PostUpdate
 from app.domain.posts import MAX_BULK_DESTINATIONS, MAX_BULK_POSTS, Post
 from app.services.idempotency import StoredOutcome, run_idempotently
-from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
+from app.services.unit_of_work import UnitOfWork, WriteContext
 
 T = TypeVar("T")
 
@@ -138,6 +138,7 @@ async def update_post(
     account_ids: Sequence[AccountId] | None,
     expected_version: int | None,
     new_id: IdFactory,
+    idempotency_key: IdempotencyKey | None,
 ) -> tuple[AccountWarning, ...]:
     return await _apply_post_change(
         database,
@@ -152,6 +153,8 @@ async def update_post(
             new_id=new_id,
             now=write_context.now,
         ),
+        {"update": update, "accounts": account_ids, "version": expected_version},
+        idempotency_key,
         requested_account_ids=account_ids or (),
     )
 
@@ -165,6 +168,7 @@ async def schedule_post(
     account_ids: Sequence[AccountId] | None,
     expected_version: int | None,
     new_id: IdFactory,
+    idempotency_key: IdempotencyKey | None,
 ) -> tuple[AccountWarning, ...]:
     return await _apply_post_change(
         database,
@@ -179,6 +183,8 @@ async def schedule_post(
             new_id=new_id,
             now=write_context.now,
         ),
+        {"schedule": asdict(schedule), "accounts": account_ids, "version": expected_version},
+        idempotency_key,
         requested_account_ids=account_ids or (),
     )
 
@@ -189,6 +195,7 @@ async def cancel_post(
     post_id: PostId,
     *,
     expected_version: int | None,
+    idempotency_key: IdempotencyKey | None,
 ) -> None:
     now = write_context.now
     await _apply_post_change(
@@ -196,6 +203,8 @@ async def cancel_post(
         write_context,
         post_id,
         lambda post, _: post_commands.cancel_post(post, expected_version=expected_version, now=now),
+        {"version": expected_version},
+        idempotency_key,
     )
 
 
@@ -205,6 +214,7 @@ async def delete_post(
     post_id: PostId,
     *,
     expected_version: int | None,
+    idempotency_key: IdempotencyKey | None,
 ) -> None:
     now = write_context.now
     await _apply_post_change(
@@ -212,6 +222,8 @@ async def delete_post(
         write_context,
         post_id,
         lambda post, _: post_commands.delete_post(post, expected_version=expected_version, now=now),
+        {"version": expected_version},
+        idempotency_key,
     )
 
 
@@ -251,12 +263,15 @@ async def _apply_post_change(
     write_context: WriteContext,
     post_id: PostId,
     change: Callable[[Post, Mapping[AccountId, Account]], Post],
+    arguments: Mapping[str, object],
+    idempotency_key: IdempotencyKey | None,
     *,
     requested_account_ids: Sequence[AccountId] = (),
 ) -> tuple[AccountWarning, ...]:
+    """Save the post that `change` returns; `arguments` are its arguments, which identify a repetition."""
     post_commands.check_account_ids(requested_account_ids)
 
-    async def work(uow: UnitOfWork) -> tuple[AccountWarning, ...]:
+    async def work(uow: UnitOfWork) -> StoredOutcome:
         post = await get_post_for_update(uow, post_id)
         accounts = await uow.load_accounts(
             {destination.account_id for destination in post.destinations}
@@ -264,9 +279,11 @@ async def _apply_post_change(
         )
         changed = change(post, accounts)
         await uow.save_posts([changed])
-        return _account_warnings(changed, accounts, write_context)
+        return _to_stored_outcome(changed, accounts, write_context)
 
-    return await run_in_transaction(database, write_context, work)
+    request = {"post": str(post_id), **arguments}
+    outcome = await run_idempotently(database, write_context, idempotency_key, request, work)
+    return _parse_created(outcome).warnings
 
 
 def _build_post(

@@ -21,6 +21,7 @@ from app.domain.destinations import Destination, DestinationState, Outcome
 from app.domain.errors import Conflict, NotFound, not_found_error
 from app.domain.events import duplicate_event, misuse_event
 from app.domain.external_attempts import ExternalAttempt
+from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import AccountId, DestinationId, IdFactory, PostId
 from app.domain.leases import Lease
 from app.domain.posts import Post
@@ -30,6 +31,7 @@ from app.domain.times import Clock
 from app.domain.transitions import extended
 from app.domain.verification import VerificationFinding
 from app.services.accounts import get_account_for_update
+from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.posts import get_post_for_update, get_post_for_update_including_deleted
 from app.services.unit_of_work import Publisher, UnitOfWork, WriteContext, run_in_transaction
 
@@ -168,19 +170,25 @@ async def reconcile_destination(
     write_context: WriteContext,
     destination_id: DestinationId,
     publication: Publication | None,
-) -> ReportResult:
+    *,
+    request: object,
+    idempotency_key: IdempotencyKey | None,
+) -> Receipt:
     """Settle an unknown outcome as a person found it; no publication means that the post is not there.
 
-    Raises NotFound if the workspace has no such destination.
+    `request` has the values that the client sent, without defaults that depend on the time. Raises NotFound
+    if the workspace has no such destination.
     """
 
-    async def work(uow: UnitOfWork) -> ReportResult:
+    async def work(uow: UnitOfWork) -> StoredOutcome:
         post = await _get_post_of_destination_for_update(uow, destination_id)
         locked = await load_locked_destination(uow, post, destination_id)
         transition = verification.reconcile(locked.state, publication, write_context.now)
-        return await save_transition(uow, locked, transition)
+        result = await save_transition(uow, locked, transition)
+        return {"receipt": result.receipt}
 
-    return await run_in_transaction(database, write_context, work)
+    outcome = await run_idempotently(database, write_context, idempotency_key, request, work)
+    return Receipt(outcome["receipt"])
 
 
 async def record_external_attempt(

@@ -91,8 +91,9 @@ FAILURE_GROUPS = (OWN_FAILURE_GROUP, FOREIGN_FAILURE_GROUP, "1-" + "0" * 32)
 NODE_IDS = tuple(
     ValueTriple(*(encode_node_id(kind, key) for key in keys))
     for kind, keys in (
+        # First, because it is the only kind with a list of its own, and this one has an attempt.
+        (NodeKind.DESTINATION, (SHARED_DESTINATIONS[1], FOREIGN_DESTINATION, NONEXISTENT)),
         (NodeKind.POST, (SHARED_POST, FOREIGN_POST, NONEXISTENT)),
-        (NodeKind.DESTINATION, (SHARED_DESTINATIONS[0], FOREIGN_DESTINATION, NONEXISTENT)),
         (NodeKind.ACCOUNT, (SHARED_ACCOUNT, FOREIGN_ACCOUNT, 2**31 - 1)),
         (NodeKind.FAILURE_GROUP, FAILURE_GROUPS),
     )

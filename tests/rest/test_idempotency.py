@@ -243,11 +243,34 @@ async def test_repeated_bulk_key_reports_deleted_posts_as_not_found(acme: Tenant
     assert repeated["results"][1] == first["results"][1]
 
 
-async def test_patch_and_schedule_ignore_idempotency_key(acme: Tenant) -> None:
+CHANGES: dict[str, tuple[str, str, dict[str, Any], str]] = {
+    "change": ("PATCH", "", {"content": "Else"}, "stale_version"),
+    "schedule": ("POST", "/schedule", {"publish_now": True}, "stale_version"),
+    "delete": ("DELETE", "", {}, "not_found"),
+}
+"""Method, end of the path, body, and error of a repetition."""
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_change_is_repeated_only_by_its_key(acme: Tenant, name: str) -> None:
+    method, path_end, members, code = CHANGES[name]
     account = await add_account(acme.database, acme.workspace)
-    post = await create_post(acme, {**BODY, "account_ids": [account]})
-    path = f"/v1/posts/{post['id']}"
-    await expect_success(acme, "PATCH", path, {"content": "Else"}, Idempotency_Key="")
-    await expect_success(
-        acme, "POST", f"{path}/schedule", {"publish_now": True}, Idempotency_Key=""
+    drafts = [{"content": text, "draft": True, "account_ids": [account]} for text in "ab"]
+    without_key, with_key = [
+        f"/v1/posts/{(await create_post(acme, draft))['id']}{path_end}" for draft in drafts
+    ]
+    body = {**members, "expected_version": 1}
+
+    await expect_success(acme, method, without_key, body)
+    repeated = await send_json(acme, method, without_key, body)
+    assert repeated.json()["error"]["code"] == code
+
+    first = await expect_success(acme, method, with_key, body, Idempotency_Key="k1")
+    assert await expect_success(acme, method, with_key, body, Idempotency_Key="k1") == first
+    error = await expect_write_refusal(
+        acme, method, with_key, members, status=422, Idempotency_Key="k1"
     )
+    assert error == field_error("idempotency_key_reused", "Idempotency-Key", REUSED_MESSAGE)
+    error = await expect_write_refusal(acme, method, with_key, body, status=400, Idempotency_Key="")
+    message = "Idempotency-Key must be printable and not empty."
+    assert error == non_retryable_error("validation_error", "Idempotency-Key", message)

@@ -174,6 +174,7 @@ async def change(
         PostUpdate() if content is None else PostUpdate(content=content),
         account_ids=account_ids,
         expected_version=expected_version,
+        idempotency_key=None,
         new_id=uuid4,
     )
 

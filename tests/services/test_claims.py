@@ -256,10 +256,11 @@ COMMANDS: dict[str, Callable[..., Awaitable[object]]] = {
         update=PostUpdate(content="New"),
         account_ids=None,
         expected_version=None,
+        idempotency_key=None,
         new_id=uuid4,
     ),
-    "cancel": partial(cancel_post, expected_version=None),
-    "delete": partial(delete_post, expected_version=None),
+    "cancel": partial(cancel_post, expected_version=None, idempotency_key=None),
+    "delete": partial(delete_post, expected_version=None, idempotency_key=None),
     "retry": partial(retry_one_post, account_ids=None, force=False, idempotency_key=None),
 }
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from app.db.core.database import Database
-from app.db.models import Account, Event
+from app.db.models import Account, Destination, Event
 from app.db.repositories.attempts import load_attempts, load_evidence
 from app.db.tools.integrity import find_problems
 from app.domain.attempts import AttemptKind, Publication
@@ -235,11 +236,19 @@ async def test_publication_of_a_cancelled_post_is_recorded_and_nothing_else_is_p
     later = NOW + MINUTE
     await settle_expired_leases(acme.database, later)
     await cancel_post(
-        acme.database, write_context(acme.workspace, later), post.id, expected_version=None
+        acme.database,
+        write_context(acme.workspace, later),
+        post.id,
+        expected_version=None,
+        idempotency_key=None,
     )
     if is_deleted:
         await delete_post(
-            acme.database, write_context(acme.workspace, later), post.id, expected_version=None
+            acme.database,
+            write_context(acme.workspace, later),
+            post.id,
+            expected_version=None,
+            idempotency_key=None,
         )
 
     if is_elsewhere:
@@ -312,7 +321,11 @@ async def test_cancelled_post_cannot_be_started(
     claimed = await add_claim(acme)
     await report_service(acme.database).release_claim(claimed.lease)
     await command(
-        acme.database, write_context(acme.workspace), claimed.post.id, expected_version=None
+        acme.database,
+        write_context(acme.workspace),
+        claimed.post.id,
+        expected_version=None,
+        idempotency_key=None,
     )
 
     assert await error_code(start_attempt(acme.database, claimed.lease)) == "lease_lost"
@@ -351,12 +364,18 @@ async def test_unknown_outcome_is_reconciled_once(
     acme: Tenant, publication: Publication | None, outcome: Outcome
 ) -> None:
     destination_id = (await add_unknown_claim(acme)).destination.id
-    report = (acme.database, write_context(acme.workspace), destination_id, publication)
+    reconcile = partial(
+        service.reconcile_destination,
+        *(acme.database, write_context(acme.workspace), destination_id, publication),
+        request=None,
+        idempotency_key=None,
+    )
 
-    result = await service.reconcile_destination(*report)
+    assert await reconcile() is Receipt.RECORDED
 
-    assert result.destination.state.outcome is outcome
-    assert await error_code(service.reconcile_destination(*report)) == "conflict"
+    async with acme.database.read_connection() as connection:
+        assert await connection.scalar(select(Destination.outcome)) == outcome
+    assert await error_code(reconcile()) == "conflict"
     assert await find_problems(acme.database) == []
 
 
@@ -366,7 +385,9 @@ async def test_reconciling_an_unknown_destination_is_not_found(acme: Tenant) -> 
         (await add_workspace(acme.database), (await add_unknown_claim(acme)).destination.id),
     ):
         work = service.reconcile_destination(
-            acme.database, write_context(workspace), destination_id, None
+            *(acme.database, write_context(workspace), destination_id, None),
+            request=None,
+            idempotency_key=None,
         )
         assert await error_code(work) == "not_found"
 

@@ -55,7 +55,9 @@ async def test_write_is_notified_once_after_its_events_are_readable(
     for workspace in (first, second):
         accounts = [await add_account(database, workspace) for _ in range(2)]
         posts[workspace] = await create(database, workspace, new_post(accounts))
-    await delete_post(database, write_context(first), posts[first].id, expected_version=None)
+    await delete_post(
+        database, write_context(first), posts[first].id, expected_version=None, idempotency_key=None
+    )
 
     assert callback.notifications == [
         (first, [1, 2, 3]),

@@ -177,7 +177,13 @@ class UserRules(ModelMachine):
         before, context = self.post_views(), self.write_context(operation)
         expected_version = self.resolve_version(post, version)
         code, _ = self.result_or_code(
-            run_service(self._database, context, post_id, expected_version=expected_version)
+            run_service(
+                self._database,
+                context,
+                post_id,
+                expected_version=expected_version,
+                idempotency_key=None,
+            )
         )
         assert code == run_model(post, expected_version)
         self.assert_matches_model(context, before, post_id)

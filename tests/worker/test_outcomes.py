@@ -96,7 +96,7 @@ async def test_auth_failure_is_published_after_reconnection_and_retry(database: 
         write_context = WriteContext(
             workspace_id=sent.workspace, actor=None, operation="test", now=bench.clock.now()
         )
-        await mark_reconnected(database, write_context, sent.account, None)
+        await mark_reconnected(database, write_context, sent.account, None, idempotency_key=None)
         await retry_one_post(
             database, write_context, sent.post, account_ids=None, force=False, idempotency_key=None
         )

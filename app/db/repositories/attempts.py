@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, true, update
+from sqlalchemy import bindparam, func, select, true, tuple_, update
 
 from app.db.core.conditions import any_of
 from app.db.core.database import Reader
+from app.db.core.paging import Page, PageRequest
 from app.db.core.projections import columns_except
 from app.db.core.statements import AnyRow, Record, Statement, decoded_values
 from app.db.core.types import ColumnValues, field_names, values_of
@@ -18,6 +20,7 @@ from app.domain.attempts import Attempt as DomainAttempt
 from app.domain.attempts import Evidence, Failure, Publication
 from app.domain.destinations import Destination as DomainDestination
 from app.domain.ids import DestinationId, WorkspaceId
+from app.domain.validation.object_reader import MAX_INT32
 
 _MILLISECOND = timedelta(milliseconds=1)
 OLDEST_FIRST = (Attempt.started_at, Attempt.number.nulls_last(), Attempt.id)
@@ -36,10 +39,96 @@ async def attempts_by_destination_id(
     return await reader.rows(_ATTEMPTS_BY_DESTINATION, destination_ids=destination_ids)
 
 
+_READ_COLUMNS = columns_except(Attempt, "fence", "attempt_key", "raw", "account_id", "platform")
 _ATTEMPTS_BY_DESTINATION = Statement(
-    select(*columns_except(Attempt, "fence", "attempt_key", "raw", "account_id", "platform"))
+    select(*_READ_COLUMNS)
     .where(any_of(Attempt.destination_id, "destination_ids"))
     .order_by(Attempt.destination_id, *OLDEST_FIRST)
+)
+
+
+class AttemptOrderField(StrEnum):
+    """Column in the cursors of the attempt log."""
+
+    STARTED_AT = "started_at"
+
+
+async def attempts_page(
+    reader: Reader, destination_id: DestinationId, request: PageRequest
+) -> Page:
+    """Return a page of one destination's attempts in the order of `OLDEST_FIRST`, from `after` on, if any."""
+    parameters = {"destination_id": destination_id, "limit": request.size + 1}
+    if (after := request.after) is None:
+        rows = await reader.rows(_ATTEMPTS_PAGE, **parameters)
+    else:
+        bounds = {"after_value": after.value, "after_id": UUID(after.key)}
+        rows = await reader.rows(_ATTEMPTS_PAGE_AFTER, **parameters, **bounds)
+    return _page(rows, request)
+
+
+async def first_attempts_pages(
+    reader: Reader, destination_ids: Sequence[DestinationId], request: PageRequest
+) -> dict[DestinationId, Page]:
+    """Return the first page of each destination, as `attempts_page` does, by one statement.
+
+    For several destinations, it reads their whole logs, to number the rows.
+    """
+    if len(destination_ids) == 1:
+        return {key: await attempts_page(reader, key, request) for key in destination_ids}
+    rows_by_id: dict[DestinationId, list[AnyRow]] = {key: [] for key in destination_ids}
+    for row in await reader.rows(
+        _FIRST_ATTEMPTS, destination_ids=destination_ids, limit=request.size + 1
+    ):
+        rows_by_id[row.destination_id].append(row)
+    return {key: _page(rows, request) for key, rows in rows_by_id.items()}
+
+
+def _page(rows: Sequence[AnyRow], request: PageRequest) -> Page:
+    return Page(
+        list(rows[: request.size]),
+        has_next_page=len(rows) > request.size,
+        has_previous_page=request.after is not None,
+    )
+
+
+# The index on (workspace_id, destination_id, started_at, id) serves the pages: only attempts with the same
+# start are sorted by number.
+_ATTEMPTS_PAGE_QUERY = (
+    select(*_READ_COLUMNS)
+    .where(Attempt.destination_id == bindparam("destination_id"))
+    .order_by(*OLDEST_FIRST)
+    .limit(bindparam("limit"))
+)
+_ATTEMPTS_PAGE = Statement(_ATTEMPTS_PAGE_QUERY)
+
+_AFTER_VALUE = bindparam("after_value", type_=Attempt.started_at.type)
+_AFTER_ID = bindparam("after_id", type_=Attempt.id.type)
+_NUMBER_OR_LAST = func.coalesce(Attempt.number, MAX_INT32)
+_AFTER_NUMBER = (
+    select(_NUMBER_OR_LAST).where(Attempt.id == _AFTER_ID).correlate(None).scalar_subquery()
+)
+_ATTEMPTS_PAGE_AFTER = Statement(
+    _ATTEMPTS_PAGE_QUERY.where(
+        Attempt.started_at >= _AFTER_VALUE,  # for the index
+        tuple_(Attempt.started_at, _NUMBER_OR_LAST, Attempt.id)
+        > tuple_(_AFTER_VALUE, _AFTER_NUMBER, _AFTER_ID),
+    )
+)
+
+_RANKED = (
+    select(
+        *_READ_COLUMNS,
+        func.row_number()
+        .over(partition_by=Attempt.destination_id, order_by=OLDEST_FIRST)
+        .label("position"),
+    )
+    .where(any_of(Attempt.destination_id, "destination_ids"))
+    .subquery()
+)
+_FIRST_ATTEMPTS = Statement(
+    select(*(_RANKED.c[column.key] for column in _READ_COLUMNS))
+    .where(_RANKED.c.position <= bindparam("limit"))
+    .order_by(_RANKED.c.destination_id, _RANKED.c.position)
 )
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from strawberry.dataloader import DataLoader
 
 from app.db.core.database import Reader
+from app.db.core.paging import Page, PageRequest
 from app.db.core.statements import AnyRow
 from app.db.repositories import accounts, api_keys, attempts, destinations, failure_groups, posts
 from app.db.repositories.destination_filters import DestinationCriteria
@@ -127,6 +128,23 @@ class Loaders:
     def attempts_by_destination_id(self) -> DataLoader[DestinationId, list[AnyRow]]:
         query = attempts.attempts_by_destination_id
         return _to_many_loader(self._reader, query, "destination_id", self._entry_limit)
+
+    @cached_property
+    def first_attempts_page_by_destination_id_and_size(
+        self,
+    ) -> DataLoader[tuple[DestinationId, int], Page]:
+        async def load(keys: list[tuple[DestinationId, int]]) -> list[Page]:
+            pages: dict[tuple[DestinationId, int], Page] = {}
+            for size in {size for _, size in keys}:
+                ids = list(dict.fromkeys(key for key, key_size in keys if key_size == size))
+                pages_by_id = await attempts.first_attempts_pages(
+                    self._reader, ids, PageRequest(size=size)
+                )
+                pages |= {(key, size): page for key, page in pages_by_id.items()}
+            self._entry_limit.add(sum(len(pages[key].rows) for key in keys))
+            return [pages[key] for key in keys]
+
+        return DataLoader(load_fn=load, cache=False)
 
     @cached_property
     def failure_groups_by_key(self) -> DataLoader[FailureGroupKey, AnyRow | None]:

@@ -15,6 +15,7 @@ from app.db.repositories.accounts import accounts_by_id
 from app.db.repositories.destinations import destinations_by_id
 from app.db.repositories.events import read_events
 from app.db.repositories.posts import posts_by_id
+from app.domain.change_sentences import change_sentence
 from app.domain.events import EventFilter, EventKind, FeedPosition, StoredEvent
 from app.domain.ids import ApiKeyId, PostId
 from app.domain.signing import CursorCodec, KeysetPosition
@@ -130,6 +131,14 @@ class FeedChange:
     def previous(self) -> Json | None:
         previous = self.event.public_previous
         return None if previous is None else Json(previous)
+
+    @strawberry.field(
+        description="One or two sentences for people that say what happened. They name only what the change"
+        " recorded: a platform or an error that did not change is left out. Later versions may word them"
+        " differently."
+    )
+    def sentence(self) -> str:
+        return change_sentence(self.event)
 
     post = related_field("post", Post, "Current state of the post, if any; null if deleted.")
     destination = related_field(

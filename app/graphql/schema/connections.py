@@ -1,16 +1,15 @@
 """Relay connections with keyset pagination: page arguments in, edges and cursors out."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import strawberry
-from strawberry import field
+from strawberry import argument, field
 
 from app.db.core.paging import Page, PageRequest
 from app.db.core.statements import AnyRow
 from app.domain.errors import InvalidInput
 from app.domain.signing import CursorCodec, KeysetPosition
-from app.graphql.schema.types import Destination, Post
 
 DEFAULT_PAGE_SIZE = 20
 MAX_PAGE_SIZE = 100
@@ -21,6 +20,27 @@ PAGE_ARGUMENT_RANGES = {
     "offset": (0, MAX_OFFSET),
 }
 """Numeric page arguments with their lowest and highest values."""
+
+First = Annotated[
+    int | None,
+    argument(
+        description=f"Page size from the start of the list, 1 to {MAX_PAGE_SIZE}; default"
+        f" {DEFAULT_PAGE_SIZE}. Not together with `last`."
+    ),
+]
+FirstOnly = Annotated[
+    int | None,
+    argument(description=f"Page size, 1 to {MAX_PAGE_SIZE}; default {DEFAULT_PAGE_SIZE}."),
+]
+After = Annotated[str | None, argument(description="Return entries after this cursor.")]
+Last = Annotated[
+    int | None,
+    argument(
+        description=f"Page size from the end of the list, 1 to {MAX_PAGE_SIZE}. Not together"
+        " with `first`."
+    ),
+]
+Before = Annotated[str | None, argument(description="Return entries before this cursor.")]
 
 MAX_CAPPED_TOTAL = 10_001
 """Highest value of `totalCountCapped`, which means that there are more than 10,000 entries."""
@@ -113,38 +133,6 @@ class KeysetConnection:
     def total_count_is_capped(self) -> bool | None:
         count = _count_or_raise(self.totals.capped)
         return None if count is None else count == MAX_CAPPED_TOTAL
-
-
-@strawberry.type(description="Post in a list.")
-class PostEdge:
-    cursor: str = field(description="Cursor of the post; pass it as `after` or `before`.")
-    node: Post = field(description="The post.")
-
-
-@strawberry.type(description="Page of posts.")
-class PostConnection(KeysetConnection):
-    nodes: list[Post] = field(description="Posts of the page.")
-
-    @strawberry.field(description="Posts of the page with their cursors.")
-    def edges(self) -> list[PostEdge]:
-        pairs = zip(self.page.cursors(), self.nodes, strict=True)
-        return [PostEdge(cursor=cursor, node=node) for cursor, node in pairs]
-
-
-@strawberry.type(description="Destination in a list.")
-class DestinationEdge:
-    cursor: str = field(description="Cursor of the destination; pass it as `after` or `before`.")
-    node: Destination = field(description="The destination.")
-
-
-@strawberry.type(description="Page of destinations.")
-class DestinationConnection(KeysetConnection):
-    nodes: list[Destination] = field(description="Destinations of the page.")
-
-    @strawberry.field(description="Destinations of the page with their cursors.")
-    def edges(self) -> list[DestinationEdge]:
-        pairs = zip(self.page.cursors(), self.nodes, strict=True)
-        return [DestinationEdge(cursor=cursor, node=node) for cursor, node in pairs]
 
 
 def _count_or_raise(count: CountResult) -> int | None:

@@ -38,9 +38,11 @@ from app.graphql.schema.calendar import (
 )
 from app.graphql.schema.changes import FeedPage, read_change_page
 from app.graphql.schema.connections import (
+    After,
+    Before,
     CursorPage,
-    DestinationConnection,
-    PostConnection,
+    First,
+    Last,
     parse_page_arguments,
 )
 from app.graphql.schema.context import Context, Info
@@ -73,31 +75,16 @@ from app.graphql.schema.prefetch import read_destinations, read_post, read_posts
 from app.graphql.schema.types import (
     Account,
     Destination,
+    DestinationConnection,
     Node,
     Post,
+    PostConnection,
     load_account,
     load_destination,
     load_post,
 )
 from app.graphql.schema.viewer import ViewerDetails, build_viewer
 from app.services.board_counts import BoardNumbers
-
-First = Annotated[
-    int | None,
-    argument(
-        description=f"Page size from the start of the list, 1 to {connections.MAX_PAGE_SIZE}; default"
-        f" {connections.DEFAULT_PAGE_SIZE}. Not together with `last`."
-    ),
-]
-After = Annotated[str | None, argument(description="Return entries after this cursor.")]
-Last = Annotated[
-    int | None,
-    argument(
-        description=f"Page size from the end of the list, 1 to {connections.MAX_PAGE_SIZE}. Not together"
-        " with `first`."
-    ),
-]
-Before = Annotated[str | None, argument(description="Return entries before this cursor.")]
 
 ChangeTypes = Annotated[
     list[EventKind] | None, argument(description="Return changes of these types; default all.")

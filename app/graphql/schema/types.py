@@ -1,4 +1,4 @@
-"""GraphQL types Post, Destination, Attempt and Account, backed by database rows.
+"""GraphQL types Post, Destination and Account, backed by database rows, and connections of them.
 
 Columns of the same row are plain non-null attributes. A field that needs another statement can fail
 without its parent and is therefore nullable.
@@ -6,7 +6,7 @@ without its parent and is therefore nullable.
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from math import ceil
 from typing import ClassVar
 from uuid import UUID
@@ -19,8 +19,6 @@ from app.domain import accounts as account_rules
 from app.domain import diagnosis as diagnosis_rules
 from app.domain import outlook as outlook_rules
 from app.domain.accounts import AccountAccess, HealthReason, HealthStatus, ReadinessStatus
-from app.domain.api_keys import Scope
-from app.domain.attempts import AttemptKind
 from app.domain.destinations import (
     DestinationStatus,
     ErrorCategory,
@@ -45,9 +43,10 @@ from app.graphql.loading.field_sources import (
     related_row,
     sourced_field,
 )
+from app.graphql.schema.attempts import Attempt, AttemptConnection, read_attempts
+from app.graphql.schema.connections import After, FirstOnly, KeysetConnection
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import to_record
-from app.graphql.schema.permissions import requires
 from app.graphql.schema.scalars import Json
 
 _LABEL_COLUMNS = ("account_name", "display_name", "platform_username", "id", "platform")
@@ -129,54 +128,6 @@ class DestinationOutlook:
         " failure."
     )
     sentence: str = field(description="What happens next, as English sentences.")
-
-
-@strawberry.type(description="One call to a platform, as reported by the publisher.")
-class Attempt:
-    attempt_id: UUID = field(description="UUID of the attempt, unique in the workspace.")
-    number: int | None = field(
-        description="Attempt number in the destination, from 1; null if the attempt is not counted."
-    )
-    kind: AttemptKind = field(
-        description="REGULAR, unless the report was late or the claim of a publication was never started."
-    )
-    outcome: Outcome = field(description="Outcome of the attempt; NONE while it is running.")
-    category: ErrorCategory | None = field(description="Category of the error, if any.")
-    code: str | None = field(description="Error code of the publisher, if any.")
-    message: str | None = field(description="Human-readable error message, if any.")
-    http_status: int | None = field(description="HTTP status of the platform's response, if any.")
-    retry_after_seconds: float | None = field(
-        description="Seconds that the platform asked to wait; null if it did not ask."
-    )
-    worker: str | None = field(description="Name that the publisher gave its worker.")
-    started_at: datetime = field(description="UTC time of the start, before the platform call.")
-    finished_at: datetime | None = field(
-        description="UTC time when the outcome was reported; null while the attempt is running."
-    )
-    duration_ms: int | None = field(
-        description="Milliseconds from the start to the report; null while the attempt is running."
-    )
-
-    @strawberry.field(
-        description="Response of the platform as text, without secrets; null if the publisher sent none."
-        " Needs the scope RAW.",
-        extensions=requires(Scope.RAW),
-    )
-    async def raw(self, info: Info) -> str | None:
-        row = await info.context.loaders.raw_by_attempt_id.load(self.attempt_id)
-        return None if row is None else row.raw
-
-    @classmethod
-    def from_row(cls, row: AnyRow) -> "Attempt":
-        seconds = None if row.retry_after_ms is None else row.retry_after_ms / 1000
-        duration = None if row.finished_at is None else row.finished_at - row.started_at
-        return to_record(
-            row,
-            cls,
-            attempt_id=row.id,
-            retry_after_seconds=seconds,
-            duration_ms=None if duration is None else duration // timedelta(milliseconds=1),
-        )
 
 
 @strawberry.type(description="One post on one account: its publishing status and result.")
@@ -353,6 +304,16 @@ class Destination(Node):
         rows = await info.context.loaders.attempts_by_destination_id.load(key)
         return [Attempt.from_row(row) for row in rows]
 
+    @sourced_field(
+        "Page of `attemptLog`, oldest first, for destinations with many attempts; `attempts` is their"
+        " number.",
+        Deferred(columns=("id",)),
+    )
+    async def attempt_connection(
+        self, info: Info, first: FirstOnly = None, after: After = None
+    ) -> AttemptConnection | None:
+        return await read_attempts(info.context, DestinationId(self.destination_id), first, after)
+
 
 @strawberry.type(description="Social media post; its `destinations` hold the result per account.")
 class Post(Node):
@@ -401,6 +362,38 @@ class Post(Node):
         if "destinations" in self.prefetched:
             return self.prefetched["destinations"]
         return await info.context.loaders.destinations_by_post_id.load(PostId(self.row.id))
+
+
+@strawberry.type(description="Post in a list.")
+class PostEdge:
+    cursor: str = field(description="Cursor of the post; pass it as `after` or `before`.")
+    node: Post = field(description="The post.")
+
+
+@strawberry.type(description="Page of posts.")
+class PostConnection(KeysetConnection):
+    nodes: list[Post] = field(description="Posts of the page.")
+
+    @strawberry.field(description="Posts of the page with their cursors.")
+    def edges(self) -> list[PostEdge]:
+        pairs = zip(self.page.cursors(), self.nodes, strict=True)
+        return [PostEdge(cursor=cursor, node=node) for cursor, node in pairs]
+
+
+@strawberry.type(description="Destination in a list.")
+class DestinationEdge:
+    cursor: str = field(description="Cursor of the destination; pass it as `after` or `before`.")
+    node: Destination = field(description="The destination.")
+
+
+@strawberry.type(description="Page of destinations.")
+class DestinationConnection(KeysetConnection):
+    nodes: list[Destination] = field(description="Destinations of the page.")
+
+    @strawberry.field(description="Destinations of the page with their cursors.")
+    def edges(self) -> list[DestinationEdge]:
+        pairs = zip(self.page.cursors(), self.nodes, strict=True)
+        return [DestinationEdge(cursor=cursor, node=node) for cursor, node in pairs]
 
 
 @strawberry.type(description="Ability of an account to post now, judged by its access only.")

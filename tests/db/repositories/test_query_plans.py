@@ -55,6 +55,7 @@ DESTINATION_IDS = [DestinationId(post_id) for post_id in POST_IDS]
 GROUP_KEYS = [f"1-{number:032x}" for number in range(20)]
 ACCOUNT_IDS = [AccountId(number) for number in range(1, ACCOUNTS + 1)]
 
+ATTEMPT_LOG_INDEX = "ix_attempt_workspace_id_destination_id_started_at_id"
 UNIQUE_DESTINATION_INDEX = "uq_destination_workspace_id_post_id_account_id"
 POST_ORDERS = {
     PostOrderField.CREATED_AT: "ix_post_created_at",
@@ -213,7 +214,23 @@ LOADERS: dict[str, tuple[Query, set[str]]] = {
     ),
     "attempts_by_destination_id": (
         lambda reader: attempts.attempts_by_destination_id(reader, DESTINATION_IDS),
-        {"ix_attempt_workspace_id_destination_id_started_at_id"},
+        {ATTEMPT_LOG_INDEX},
+    ),
+    "attempts_page": (
+        lambda reader: attempts.attempts_page(reader, DESTINATION_IDS[0], PageRequest(size=5)),
+        {ATTEMPT_LOG_INDEX},
+    ),
+    "attempts_page, after": (
+        lambda reader: attempts.attempts_page(
+            reader,
+            DESTINATION_IDS[0],
+            PageRequest(size=5, after=KeysetPosition(WEEK_AGO, str(UUID(int=1)))),
+        ),
+        {ATTEMPT_LOG_INDEX},
+    ),
+    "first_attempts_pages": (
+        lambda reader: attempts.first_attempts_pages(reader, DESTINATION_IDS, PageRequest(size=5)),
+        {ATTEMPT_LOG_INDEX},
     ),
 }
 
@@ -278,6 +295,9 @@ DESTINATIONS_OF_DELETED_POSTS = {
 }
 PLAN_ALTERNATIVES = {
     "attempts_by_destination_id": {"sort"},
+    "attempts_page": {"sort"},  # of attempts with the same start, by number
+    "attempts_page, after": {"sort", "pk_attempt", "sqlite_autoindex_attempt_1"},
+    "first_attempts_pages": {"sort", "scan"},  # SQLite scans the numbered rows
     "destinations by lateness_ms desc, middle page": {"pk_destination"},  # too few have a lateness
     "destinations, status": DESTINATIONS_OF_DELETED_POSTS,
     "destinations, overdue": DESTINATIONS_OF_DELETED_POSTS,

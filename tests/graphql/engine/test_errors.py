@@ -275,17 +275,21 @@ async def test_an_internal_failure_is_masked_and_logged_with_the_request_id(
     ("table", "failed_fields"),
     [
         ("account", ["account", "accountName"]),
-        ("attempt", ["attemptLog"]),
+        ("attempt", ["attemptConnection", "attemptLog"]),
         ("post", ["post"]),
     ],
 )
 async def test_a_failed_relation_leaves_the_other_fields(
     database: Database, database_url: str, table: str, failed_fields: list[str]
 ) -> None:
-    selection = "account { accountName } accountName attemptLog { number } post { content }"
+    selection = (
+        "account { accountName } accountName post { content }"
+        " attemptConnection { nodes { number } } attemptLog { number }"
+    )
     destination = {
         "account": {"accountName": "acme"},
         "accountName": "acme",
+        "attemptConnection": {"nodes": [{"number": 1}]},
         "attemptLog": [{"number": 1}],
         "post": {"content": "Kept"},
     }

@@ -37,7 +37,7 @@ query ($after: String, $first: Int, $types: [ChangeType!], $postId: UUID) {
     nodes {
       __typename
       cursor type happenedAt operation actorKeyId actor { keyId keyName person }
-      postId destinationId accountId values previous
+      postId destinationId accountId values previous sentence
       post { postId content status destinations { destinationId } }
       destination { destinationId status error account { accountId } post { postId } }
       account { accountId accountName }
@@ -113,6 +113,7 @@ async def test_change_has_all_fields_and_current_state_of_its_objects(feed: Tena
         "accountId": None,
         "values": {"content": "b"},
         "previous": {"content": "a"},
+        "sentence": "The text was changed.",
         "post": post,
         "destination": None,
         "account": None,
@@ -132,6 +133,7 @@ async def test_change_has_all_fields_and_current_state_of_its_objects(feed: Tena
         "destinationId": str(DESTINATION),
         "values": {"error": "Too long."},
         "previous": {"error": None},
+        "sentence": "The recorded error was changed.",
         "destination": {
             "destinationId": str(DESTINATION),
             "status": "FAILED",
@@ -149,6 +151,7 @@ async def test_change_has_all_fields_and_current_state_of_its_objects(feed: Tena
         "postId": None,
         "values": {"is_active": False},
         "previous": None,
+        "sentence": "The account was disconnected. Nothing is published on it.",
         "post": None,
     }
 

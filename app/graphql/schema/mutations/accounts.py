@@ -42,6 +42,7 @@ class ConnectAccountInput:
 @strawberry.input
 class AccountIdInput:
     account_id: int = field(description="Number of the account.")
+    idempotency_key: str | None = optional(IDEMPOTENCY_KEY_DESCRIPTION)
 
     def checked_account_id(self) -> AccountId:
         return validate_account_id(self.account_id, "accountId")
@@ -83,7 +84,6 @@ class RetryAfterReconnectInput(AccountIdInput):
         description="True to return what would be retried once the account can post, without changing"
         " anything.",
     )
-    idempotency_key: str | None = optional(IDEMPOTENCY_KEY_DESCRIPTION)
 
 
 @strawberry.type
@@ -151,7 +151,11 @@ class AccountMutations:
         account_id = input.checked_account_id()
         update = passed_fields(input, AccountUpdate)
         await accounts.update_account(
-            context.database, context.write_context("updateAccount"), account_id, update
+            context.database,
+            context.write_context("updateAccount"),
+            account_id,
+            update,
+            idempotency_key=context.idempotency_key(input.idempotency_key),
         )
         return UpdateAccountPayload(account=await load_account(context, account_id))
 
@@ -164,7 +168,10 @@ class AccountMutations:
         context = info.context
         account_id = input.checked_account_id()
         waiting_posts = await accounts.disconnect_account(
-            context.database, context.write_context("disconnectAccount"), account_id
+            context.database,
+            context.write_context("disconnectAccount"),
+            account_id,
+            idempotency_key=context.idempotency_key(input.idempotency_key),
         )
         return DisconnectAccountPayload(
             account=await load_account(context, account_id), waiting_posts=waiting_posts
@@ -184,6 +191,7 @@ class AccountMutations:
             context.write_context("markReconnected"),
             account_id,
             input.token_expires_at,
+            idempotency_key=context.idempotency_key(input.idempotency_key),
         )
         return MarkReconnectedPayload(account=await load_account(context, account_id))
 

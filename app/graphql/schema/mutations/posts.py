@@ -88,6 +88,7 @@ class PostVersionInput:
         "Version that the change is based on. Fails with STALE_VERSION if the post has another"
         " version."
     )
+    idempotency_key: str | None = optional(IDEMPOTENCY_KEY_DESCRIPTION)
 
 
 @strawberry.input(
@@ -288,6 +289,7 @@ class PostMutations:
             input.to_update(),
             account_ids=_validate_optional_account_ids(input.account_ids),
             expected_version=input.expected_version,
+            idempotency_key=context.idempotency_key(input.idempotency_key),
             new_id=context.new_id,
         )
         return UpdatePostPayload(
@@ -307,6 +309,7 @@ class PostMutations:
             to_record(input, Schedule),
             account_ids=_validate_optional_account_ids(input.account_ids),
             expected_version=input.expected_version,
+            idempotency_key=context.idempotency_key(input.idempotency_key),
             new_id=context.new_id,
         )
         return SchedulePostPayload(
@@ -327,6 +330,7 @@ class PostMutations:
             context.write_context("cancelPost"),
             post_id,
             expected_version=input.expected_version,
+            idempotency_key=context.idempotency_key(input.idempotency_key),
         )
         return CancelPostPayload(post=await load_post(context, post_id))
 
@@ -342,6 +346,7 @@ class PostMutations:
             context.write_context("deletePost"),
             PostId(input.post_id),
             expected_version=input.expected_version,
+            idempotency_key=context.idempotency_key(input.idempotency_key),
         )
         return DeletePostPayload(post_id=input.post_id)
 

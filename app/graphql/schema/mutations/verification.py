@@ -20,12 +20,14 @@ from app.domain.attempts import (
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.errors import InvalidInput
 from app.domain.external_attempts import ExternalAttempt
+from app.domain.idempotency import canonicalize
 from app.domain.ids import DestinationId, PostId, validate_account_id
 from app.domain.leases import LeaseKind
 from app.domain.verification import ReconciliationRefusal, VerificationFinding
 from app.graphql.schema.context import Info
 from app.graphql.schema.enums import Reconciliation, ResultOutcome
 from app.graphql.schema.inputs import (
+    IDEMPOTENCY_KEY_DESCRIPTION,
     DestinationFilterInput,
     MutationInput,
     optional,
@@ -70,6 +72,7 @@ class ReconcileDestinationInput(PublicationInput):
         description="Result of the check on the platform. NOT_PUBLISHED sets the status FAILED, which can be"
         " retried manually."
     )
+    idempotency_key: str | None = optional(IDEMPOTENCY_KEY_DESCRIPTION)
 
 
 @strawberry.input(description="Input of `reconcileDestinations`.")
@@ -229,7 +232,7 @@ class VerificationMutations:
 class ReconciliationMutations:
     @write_mutation(
         "Settle an unknown outcome after a person has checked the platform. Fails with CONFLICT"
-        " if the outcome is known, as in a repeated request."
+        " if the outcome is known, as in a request repeated without an idempotency key."
     )
     async def reconcile_destination(
         self, info: Info, input: MutationInput[ReconcileDestinationInput]
@@ -238,7 +241,12 @@ class ReconciliationMutations:
         key = DestinationId(input.destination_id)
         publication = input.to_publication_if_published(input.finding, now)
         await reports.reconcile_destination(
-            context.database, context.write_context("reconcileDestination"), key, publication
+            context.database,
+            context.write_context("reconcileDestination"),
+            key,
+            publication,
+            request=canonicalize(input),
+            idempotency_key=context.idempotency_key(input.idempotency_key),
         )
         return ReconcileDestinationPayload(destination=await load_destination(context, key))
 

@@ -1,0 +1,276 @@
+"""Sentences for people about changes of the feed, each built from its event alone.
+
+They use no terms of the API. An event of a change has only the fields that changed, so a name, a platform or
+an error that stayed the same is left out.
+"""
+
+from collections.abc import Callable, Mapping
+
+from app.domain.destinations import Outcome
+from app.domain.diagnosis import CANCELLED, NOT_PUBLISHED
+from app.domain.events import EventKind, StoredEvent
+from app.domain.posts import PostStatus
+
+_MAX_ERROR_LENGTH = 160
+"""Characters of an error in a sentence."""
+
+_MAX_NAME_LENGTH = 60
+
+_RETRIED = "Retried by hand. The post is queued to be published again."
+_CANCELLED = "Cancelled before it was published."
+_DELETED = "The post was deleted. It will not be published from here."
+
+
+def change_sentence(event: StoredEvent) -> str:
+    """Return one or two sentences, about 300 characters at most, that say what happened."""
+    return _SENTENCES[event.kind](event)
+
+
+def _post_created(event: StoredEvent) -> str:
+    match event.values:
+        case {"imported_at": str()}:
+            return "The post was imported."
+        case {"is_draft": True}:
+            return "The post was created as a draft."
+        case {"scheduled_for": str(scheduled_for)}:
+            return f"The post was created and scheduled for {scheduled_for}."
+        case {"submitted_now": True}:
+            return "The post was created to be published immediately."
+    return "The post was created."
+
+
+def _post_changed(event: StoredEvent) -> str:
+    status = _POST_STATUSES.get(str(event.values.get("status")))
+    if event.operation.startswith("cancel"):
+        if event.values.get("is_draft"):
+            return f"{_CANCELLED} The post is a draft again."
+        return "Cancelled. Nothing of the post that was still waiting will be published."
+    if event.operation.startswith("retry"):
+        return _RETRIED
+    if event.operation == "import":
+        return f"The post was imported again. {status or ''}".strip()
+    edit = "" if event.values.get("status") in _FINAL_STATUSES else _post_edit(event)
+    return edit or status or "Something happened on one of the post's accounts."
+
+
+def _post_edit(event: StoredEvent) -> str:
+    """Return what a person changed, or an empty text."""
+    schedule = ""
+    match event.values:
+        case {"submitted_now": True}:
+            schedule = "The post was submitted to be published immediately."
+        case {"scheduled_for": str(scheduled_for)}:
+            previous = (event.previous or {}).get("scheduled_for")
+            instead = f" instead of {previous}" if previous else ""
+            schedule = f"The post was scheduled for {scheduled_for}{instead}."
+        case {"scheduled_for": None}:
+            schedule = "The time of the post was removed."
+        case {"is_draft": False}:
+            schedule = "The post was scheduled."
+    contents = _changed_names(event, _POST_FIELDS, "The ")
+    if not (schedule or contents) and event.operation == "updatePost":
+        return "The accounts of the post were changed."
+    return f"{schedule} {contents}".strip()
+
+
+def _destination_added(event: StoredEvent) -> str:
+    return f"An account{_on_platform(event)} was added to the post."
+
+
+def _destination_changed(event: StoredEvent) -> str:
+    steps = (_settlement, _next_attempt, _publisher_step, _verification, _plan)
+    sentences = (step(event) for step in steps)
+    return next(filter(None, sentences), "A detail of the post on one account changed.")
+
+
+def _settlement(event: StoredEvent) -> str | None:
+    """Describe a final result on the platform."""
+    match event.values.get("outcome"):
+        case Outcome.PUBLISHED:
+            return _publication(event)
+        case Outcome.UNKNOWN:
+            is_lost = event.operation == "loseLease"
+            cause = ": the publisher reported no result in time." if is_lost else _error(event)
+            return (
+                f"It is unknown whether the post was published{cause} It will not be tried again before"
+                " someone has checked the platform."
+            )
+        case Outcome.FAILED if event.values.get("error_code") == CANCELLED:
+            return _CANCELLED
+        case Outcome.FAILED:
+            return f"{_failure(event)} It will not be tried again automatically."
+    return None
+
+
+def _publication(event: StoredEvent) -> str:
+    subject = "A check found that the post" if _is_check(event) else "The post"
+    return f"{subject} was published{_on_platform(event)}."
+
+
+def _next_attempt(event: StoredEvent) -> str | None:
+    """Describe a return to the queue: by hand, by the publisher, or after a failure."""
+    is_queued = event.values.get("status") == "queued"
+    if is_queued and event.operation.startswith("retry"):
+        return _RETRIED
+    if is_queued and event.operation == "releaseClaim":
+        return "The publisher gave the post back without an attempt. It is queued again."
+    if is_queued and event.operation == "loseLease":
+        return "The publisher did not start an attempt in time. The post is queued again."
+    if retry_at := event.values.get("next_retry_at"):
+        return f"{_failure(event)} It will be tried again at {retry_at}."
+    return "The post is queued to be published again." if is_queued else None
+
+
+def _publisher_step(event: StoredEvent) -> str | None:
+    """Describe what a publisher does with the post before the result."""
+    match event.values:
+        case {"started_at": str(), "attempts": int(number)}:
+            return f"Attempt {number} to publish the post started."
+        case {"fence": _, "lease_expires_at": str()}:
+            return "A publisher took the post and will now try to publish it."
+        case {"lease_expires_at": str(expires_at)}:
+            return f"The publisher has time until {expires_at} to publish the post."
+        case {"status": "publishing"}:
+            return "The post is being published."
+    return None
+
+
+def _verification(event: StoredEvent) -> str | None:
+    """Describe a check of an unknown result."""
+    if (next_at := event.values.get("verifiable_at")) is None:
+        return None
+    if event.operation == "claimVerifications":
+        return "A publisher started to check whether the post was published."
+    return (
+        "A check could not find out whether the post was published. The platform can be checked again at"
+        f" {next_at}."
+    )
+
+
+def _plan(event: StoredEvent) -> str | None:
+    """Describe a change before any attempt."""
+    match event.values:
+        case {"due_at": str(due_at)}:
+            return f"The post will be published at {due_at}."
+        case {"due_at": None}:
+            return _CANCELLED if event.operation.startswith("cancel") else "The time was removed."
+        case {"claimable_at": None} if event.operation.startswith("delete"):
+            return _DELETED
+        case {"position": _}:
+            return "The order of the post's accounts changed."
+        case {"error": str()}:
+            return "The recorded error was changed."
+    return None
+
+
+def _account_connected(event: StoredEvent) -> str:
+    match event.values:
+        case {"platform": str(platform)}:
+            names = (event.values.get(field) for field in _NAME_FIELDS)
+            name = next(filter(None, names), None)
+            account = f"Account {_cut(str(name), _MAX_NAME_LENGTH)}" if name else "An account"
+            return f"{account} was connected on {platform}."
+    return "An account was connected."
+
+
+def _account_changed(event: StoredEvent) -> str:
+    access = ""
+    match event.values:
+        case {"needs_reconnection_since": str()}:
+            access = "The platform refused the account's access; it must be reconnected."
+        case {"is_active": False}:
+            access = "The account was disconnected. Nothing is published on it."
+        case {"is_active": True} | {"needs_reconnection_since": None} | {"connected_at": _}:
+            access = "The account was connected again."
+        case {"token_expires_at": str(expires_at)}:
+            access = f"The account's access now expires at {expires_at}."
+        case {"token_expires_at": None}:
+            access = "It is no longer known when the account's access expires."
+        case {"token_refreshed_at": _}:
+            access = "The account's access was renewed."
+    names = _changed_names(event, _ACCOUNT_FIELDS, "Its " if access else "The account's ")
+    return f"{access} {names}".strip() or "A detail of the account changed."
+
+
+def _failure(event: StoredEvent) -> str:
+    if _is_check(event) or event.values.get("error_code") == NOT_PUBLISHED:
+        return "A check found that the post is not on the platform."
+    is_attempt = event.operation != "failWithoutAccess"
+    return f"{'The attempt failed' if is_attempt else 'The post was not published'}{_error(event)}"
+
+
+def _is_check(event: StoredEvent) -> bool:
+    """Return whether a person or a program looked for the post on the platform."""
+    return event.operation.startswith(("reportVerified", "reconcile"))
+
+
+def _error(event: StoredEvent) -> str:
+    """Return the end of a sentence: a colon and the error, or a full stop if the error stayed the same."""
+    error = event.values.get("error")
+    if not isinstance(error, str) or not error.strip():
+        return "."
+    text = _cut(error, _MAX_ERROR_LENGTH)
+    return f": {text}" if text.endswith((".", "!", "?")) else f": {text}."
+
+
+def _cut(text: str, max_length: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= max_length else f"{line[: max_length - 3]}..."
+
+
+def _on_platform(event: StoredEvent) -> str:
+    platform = event.values.get("platform")
+    return f" on {platform}" if platform else ""
+
+
+def _changed_names(event: StoredEvent, names: Mapping[str, str], start: str) -> str:
+    """Return the sentence "The text and the media were changed.", or an empty text if none of them was."""
+    changed = list(dict.fromkeys(name for key, name in names.items() if key in event.values))
+    if not changed:
+        return ""
+    *others, last = changed
+    listed = f"{', '.join(others)} and {last}" if others else last
+    return f"{start}{listed} {'were' if others else 'was'} changed."
+
+
+_SENTENCES: Mapping[EventKind, Callable[[StoredEvent], str]] = {
+    EventKind.POST_CREATED: _post_created,
+    EventKind.POST_CHANGED: _post_changed,
+    EventKind.POST_DELETED: lambda _event: _DELETED,
+    EventKind.DESTINATION_ADDED: _destination_added,
+    EventKind.DESTINATION_CHANGED: _destination_changed,
+    EventKind.DESTINATION_REMOVED: lambda _event: "An account was removed from the post.",
+    EventKind.DESTINATION_DUPLICATED: lambda _event: (
+        "The post was reported as published once more. It is probably on the platform twice."
+    ),
+    EventKind.ACCOUNT_CONNECTED: _account_connected,
+    EventKind.ACCOUNT_CHANGED: _account_changed,
+    EventKind.PUBLISHER_MISUSED: lambda _event: (
+        "The post was reported as published by a publisher that had not announced its attempt."
+    ),
+}
+
+_POST_STATUSES: Mapping[str, str] = {
+    PostStatus.DRAFT: "The post is a draft.",
+    PostStatus.SCHEDULED: "The post waits for its time.",
+    PostStatus.PUBLISHING: "The post is being published.",
+    PostStatus.PUBLISHED: "The post is published on all its accounts.",
+    PostStatus.PARTIALLY_FAILED: "The post is published on some of its accounts, and failed on others.",
+    PostStatus.FAILED: "The post failed on all its accounts.",
+}
+_FINAL_STATUSES = (PostStatus.PUBLISHED, PostStatus.PARTIALLY_FAILED, PostStatus.FAILED)
+
+_POST_FIELDS: Mapping[str, str] = {
+    "content": "text",
+    "platform_content": "text for single platforms",
+    "media": "media",
+    "media_ids": "media",
+    "timezone": "time zone",
+    "reference": "reference",
+}
+_NAME_FIELDS = ("account_name", "display_name", "platform_username")
+_ACCOUNT_FIELDS: Mapping[str, str] = {
+    **dict.fromkeys(_NAME_FIELDS, "name"),
+    "platform_user_id": "id on the platform",
+    "avatar_url": "picture",
+}
