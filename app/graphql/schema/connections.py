@@ -10,7 +10,7 @@ from app.db.core.paging import Page, PageRequest
 from app.db.core.statements import AnyRow
 from app.domain.errors import InvalidInput
 from app.domain.signing import CursorCodec, KeysetPosition
-from app.graphql.schema.types import Destination, Post
+from app.graphql.schema.types import Account, Destination, Post
 
 DEFAULT_PAGE_SIZE = 20
 MAX_PAGE_SIZE = 100
@@ -145,6 +145,22 @@ class DestinationConnection(KeysetConnection):
     def edges(self) -> list[DestinationEdge]:
         pairs = zip(self.page.cursors(), self.nodes, strict=True)
         return [DestinationEdge(cursor=cursor, node=node) for cursor, node in pairs]
+
+
+@strawberry.type(description="Account in a list.")
+class AccountEdge:
+    cursor: str = field(description="Cursor of the account; pass it as `after` or `before`.")
+    node: Account = field(description="The account.")
+
+
+@strawberry.type(description="Page of accounts.")
+class AccountConnection(KeysetConnection):
+    nodes: list[Account] = field(description="Accounts of the page.")
+
+    @strawberry.field(description="Accounts of the page with their cursors.")
+    def edges(self) -> list[AccountEdge]:
+        pairs = zip(self.page.cursors(), self.nodes, strict=True)
+        return [AccountEdge(cursor=cursor, node=node) for cursor, node in pairs]
 
 
 def _count_or_raise(count: CountResult) -> int | None:

@@ -23,6 +23,8 @@ from app.db.repositories import (
     overdue,
     posts,
 )
+from app.db.repositories.account_filters import AccountCriteria, account_filter_values
+from app.db.repositories.accounts import AccountOrderField
 from app.db.repositories.claims import ClaimTime
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.destinations import DestinationOrderField
@@ -98,6 +100,23 @@ def destinations_page_query(
     )
 
 
+def accounts_page_query(
+    order_field: AccountOrderField = AccountOrderField.ACCOUNT_ID,
+    *,
+    after: KeysetPosition | None = None,
+    **filters: Any,
+) -> Query:
+    """A page of accounts, with their number."""
+    criteria, request = AccountCriteria(**filters), PageRequest(size=5, after=after)
+
+    async def query(reader: Reader) -> None:
+        values = await account_filter_values(reader, criteria, NOW)
+        await accounts.accounts_page(reader, values, order_field, Direction.ASC, request)
+        await accounts.count_accounts(reader, values)
+
+    return query
+
+
 def retry_candidates_query(**filters: Any) -> Query:
     failed = DestinationCriteria(status=[DestinationStatus.FAILED], **filters)
     return lambda reader: destinations.retry_candidates(reader, failed, PageRequest(size=5), NOW)
@@ -113,6 +132,20 @@ def destination_count_query(**filters: Any) -> Query:
     )
 
 
+ACCOUNT_LISTS: dict[str, tuple[Query, set[str]]] = {
+    "accounts": (accounts_page_query(), {"pk_account"}),
+    "accounts, middle page": (
+        accounts_page_query(after=KeysetPosition(9, "9")),
+        {"pk_account"},
+    ),
+    "accounts, number": (accounts_page_query(account_id=ACCOUNT_IDS), {"pk_account"}),
+    "accounts, can post": (accounts_page_query(can_post=True), {"pk_account"}),
+    "accounts, search": (accounts_page_query(search="a"), {"pk_account"}),
+    "accounts, by time": (  # sorts those of the workspace
+        accounts_page_query(AccountOrderField.CREATED_AT, after=KeysetPosition(NOW, "9")),
+        {"pk_account", "sort"},
+    ),
+}
 FILTERS: dict[str, tuple[Query, set[str]]] = {
     "posts, status": (posts_page_query(status=[PostStatus.FAILED]), {"ix_post_status"}),
     "posts, reference": (posts_page_query(reference="reference-10"), {"ix_post_reference"}),
@@ -398,6 +431,7 @@ async def test_queries_use_the_expected_indexes(analyzed_database: Database) -> 
     for group in (
         sorted_page_queries(),
         null_time_queries(analyzed_database),
+        ACCOUNT_LISTS,
         FILTERS,
         failure_queries(analyzed_database),
         TOTALS,
