@@ -13,6 +13,7 @@ from app.db.core.paging import Direction, PageRequest
 from app.db.core.statements import Statement
 from app.db.models import Destination
 from app.db.repositories import (
+    account_failures,
     accounts,
     analytics,
     attempts,
@@ -224,6 +225,24 @@ LOADERS: dict[str, tuple[Query, set[str]]] = {
             POST_BY_ID,
         },
     ),
+    "open_failures_by_account_id": (
+        lambda reader: account_failures.open_failures_by_account_id(reader, ACCOUNT_IDS),
+        {"pk_account", "ix_destination_account_failed", "ix_post_deleted"},
+    ),
+    "unknown_count_by_account_id": (
+        lambda reader: account_failures.unknown_count_by_account_id(reader, ACCOUNT_IDS),
+        {"ix_destination_verifiable"},
+    ),
+    "last_failures_by_account_id": (  # sorts failures of one instant
+        lambda reader: account_failures.last_failures_by_account_id(reader, ACCOUNT_IDS),
+        {
+            "pk_account",
+            "ix_destination_account_failed",
+            "ix_post_deleted",
+            "pk_destination",
+            "sort",
+        },
+    ),
     "attempts_by_destination_id": (
         lambda reader: attempts.attempts_by_destination_id(reader, DESTINATION_IDS),
         {"ix_attempt_workspace_id_destination_id_started_at_id"},
@@ -291,6 +310,8 @@ DESTINATIONS_OF_DELETED_POSTS = {
 }
 PLAN_ALTERNATIVES = {
     "attempts_by_destination_id": {"sort"},
+    "open_failures_by_account_id": {"scan"},  # of the limited rows that are counted
+    "unknown_count_by_account_id": {"sort"},
     "destinations by lateness_ms desc, middle page": {"pk_destination"},  # too few have a lateness
     "destinations, status": DESTINATIONS_OF_DELETED_POSTS,
     "destinations, overdue": DESTINATIONS_OF_DELETED_POSTS,
