@@ -126,6 +126,7 @@ async def add_account(
     needs_reconnection_since: datetime | None = None,
     token_expires_at: datetime | None = None,
     token_refreshed_at: datetime | None = None,
+    connected_at: datetime | None = None,
     created_at: datetime = NOW,
 ) -> AccountId:
     """Add an account that can post, with the next id of the workspace by default."""
@@ -155,7 +156,7 @@ async def add_account(
                 needs_reconnection_since=needs_reconnection_since,
                 token_expires_at=token_expires_at,
                 token_refreshed_at=token_refreshed_at,
-                connected_at=created_at,
+                connected_at=connected_at or created_at,
                 created_at=created_at,
                 updated_at=created_at,
             ),

@@ -66,6 +66,12 @@ def parse_timezone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
+def check_period(start: datetime, end: datetime) -> None:
+    """Raise InvalidInput for an empty period, naming the argument `to`."""
+    if end <= start:
+        raise InvalidInput("to must be later than from.", argument="to")
+
+
 def split_period(
     start: datetime,
     end: datetime,
@@ -79,8 +85,7 @@ def split_period(
     Without a size, the period is one bucket. Raises InvalidInput for an empty period, and for more than
     MAX_BUCKETS buckets, naming the argument that chose the size.
     """
-    if end <= start:
-        raise InvalidInput("to must be later than from.", argument="to")
+    check_period(start, end)
     if size is None:
         return [TimeBucket(start, end)]
     # Without the first condition, the offsets of thousands of years would be searched for changes.

@@ -95,7 +95,13 @@ async def add_foreign_workspace(database: Database) -> str:
 
 async def _add_shared(database: Database, workspace: WorkspaceId, *, suffix: str) -> None:
     """Add rows with the same ids to both workspaces; `suffix` reveals rows of the wrong one."""
-    first = await add_account(database, workspace, id=SHARED_ACCOUNT, display_name=suffix)
+    first = await add_account(
+        database,
+        workspace,
+        id=SHARED_ACCOUNT,
+        display_name=suffix,
+        platform_username="spring",
+    )
     second = await add_account(database, workspace, platform="x", account_name=None)
     post = await add_post(
         database,

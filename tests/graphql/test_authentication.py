@@ -90,6 +90,7 @@ QUERIES_NEEDING_READ = (
     'post(postId: "f47ac10b-58cc-4372-a567-0e02b2c3d479") { id }',
     "account(accountId: 1) { id }",
     "accounts { id }",
+    "accountConnection { totalCount }",
     "posts { totalCount }",
     "destinations { totalCount }",
     "failureGroups { nodes { id } }",

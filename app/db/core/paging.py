@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import ColumnElement, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
@@ -25,7 +24,8 @@ class Order:
     """Total order by a time or number (`column`), then by id; rows without one come last in any direction."""
 
     column: InstrumentedAttribute[Any]
-    id_column: InstrumentedAttribute[UUID]
+    id_column: InstrumentedAttribute[Any]
+    """UUID or number, and not NULL; may be `column` itself."""
     direction: Direction
 
 
@@ -88,7 +88,10 @@ async def read_page(
     between the two may be missed or repeated, as between two pages.
     """
     limit = request.size + 1
-    bounds = {**_bound_params("after", request.after), **_bound_params("before", request.before)}
+    bounds = {
+        **_bound_params("after", request.after, order),
+        **_bound_params("before", request.before, order),
+    }
     rows: list[Any] = []
     for page_slice in _page_slices(order, request):
         if remaining := limit - len(rows):
@@ -174,7 +177,8 @@ def _apply_keyset(
     return statement.order_by(*(column.desc() if backwards else column for column in columns))
 
 
-def _bound_params(name: str, position: KeysetPosition | None) -> dict[str, object]:
+def _bound_params(name: str, position: KeysetPosition | None, order: Order) -> dict[str, object]:
     if position is None:
         return {}
-    return {f"{name}_value": position.value, f"{name}_id": UUID(position.key)}
+    parse_key = order.id_column.expression.type.python_type
+    return {f"{name}_value": position.value, f"{name}_id": parse_key(position.key)}

@@ -100,6 +100,10 @@ class PortableUuid(TypeDecorator[UUID]):
     impl = Uuid(as_uuid=True)
     cache_ok = True
 
+    @property
+    def python_type(self) -> type[UUID]:
+        return UUID
+
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[UUID] | TypeEngine[str]:
         if dialect.name == "sqlite":
             return dialect.type_descriptor(String(36))

@@ -1,14 +1,26 @@
 """Accounts: rows and activity for readers, whole accounts for writers, and what their access blocks."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from enum import StrEnum
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, bindparam, case, exists, func, select
 
 from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader, Reader
+from app.db.core.paging import (
+    Direction,
+    Order,
+    Page,
+    PageRequest,
+    PageSlice,
+    read_page,
+    slice_statement,
+)
 from app.db.core.projections import (
     ALL_COLUMNS,
     Projection,
@@ -17,10 +29,11 @@ from app.db.core.projections import (
     projected_columns,
 )
 from app.db.core.statements import AnyRow, AnySelect, Statement, decoded_values
-from app.db.core.types import field_names
+from app.db.core.types import UtcDateTime, field_names
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import acquire_advisory_lock, write_rows
 from app.db.models import ACCOUNT_JOIN, POST_JOIN, Account, Destination, Post
+from app.db.repositories.account_filters import account_conditions, blocked_condition
 from app.domain.accounts import Account as DomainAccount
 from app.domain.destinations import PERMANENT_CATEGORIES, DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import CANCELLED
@@ -28,6 +41,14 @@ from app.domain.ids import AccountId, PostId, WorkspaceId
 from app.domain.times import FIRST_INSTANT
 
 ACCOUNT_COLUMNS = columns_except(Account)
+
+
+class AccountOrderField(StrEnum):
+    """Sort keys of accounts; each value is the name of a column."""
+
+    ACCOUNT_ID = "id"
+    CREATED_AT = "created_at"
+    CONNECTED_AT = "connected_at"
 
 
 async def accounts_by_id(
@@ -42,25 +63,65 @@ def _select_by_id(projection: Projection) -> Statement:
     return Statement(_select_accounts(projection).where(any_of(Account.id, "ids")), point_key="ids")
 
 
-async def all_accounts(reader: Reader, projection: Projection = ALL_COLUMNS) -> Sequence[AnyRow]:
-    """Return all accounts of the workspace, by id."""
-    return await reader.rows(_select_all(projection))
+_NO_FILTERS: Mapping[str, object] = MappingProxyType({})
+
+
+async def all_accounts(
+    reader: Reader,
+    projection: Projection = ALL_COLUMNS,
+    filters: Mapping[str, object] = _NO_FILTERS,
+) -> Sequence[AnyRow]:
+    """Return all accounts of the workspace that match, by id; `filters` of `account_filter_values`."""
+    return await reader.rows(_select_all(projection, tuple(filters)), **filters)
 
 
 @cached_statement()
-def _select_all(projection: Projection) -> Statement:
-    return Statement(_select_accounts(projection).order_by(Account.id))
+def _select_all(projection: Projection, filters: tuple[str, ...]) -> Statement:
+    statement = _select_accounts(projection).where(*account_conditions(filters))
+    return Statement(statement.order_by(Account.id))
 
 
-def _select_accounts(projection: Projection) -> AnySelect:
-    return select(*projected_columns(ACCOUNT_COLUMNS, projection, "id"))
+async def accounts_page(
+    reader: Reader,
+    filters: Mapping[str, object],
+    order_field: AccountOrderField,
+    direction: Direction,
+    request: PageRequest,
+    projection: Projection = ALL_COLUMNS,
+) -> Page:
+    """Return one page of the accounts that match. Orders by time sort those of the workspace."""
+    order = Order(getattr(Account, order_field.value), Account.id, direction)
+    build_statement = partial(_select_page, projection, tuple(filters), order)
+    return await read_page(reader, build_statement, filters, order, request)
 
 
-async def count_accounts(reader: Reader) -> int:
-    return await reader.count(_ACCOUNT_COUNT)
+@cached_statement()
+def _select_page(
+    projection: Projection, filters: tuple[str, ...], order: Order, page_slice: PageSlice
+) -> Statement:
+    statement = _select_accounts(projection, order.column.key).where(*account_conditions(filters))
+    return slice_statement(statement, order, page_slice)
 
 
-_ACCOUNT_COUNT = Statement(select(func.count()).select_from(Account))
+def _select_accounts(projection: Projection, *required_names: str) -> AnySelect:
+    return select(*projected_columns(ACCOUNT_COLUMNS, projection, "id", *required_names))
+
+
+async def count_accounts(
+    reader: Reader, filters: Mapping[str, object] = _NO_FILTERS, limit: int | None = None
+) -> int:
+    """Count the accounts that match, up to `limit` if there is one."""
+    limits = {} if limit is None else {"limit": limit}
+    statement = _select_count(tuple(filters), has_limit=limit is not None)
+    return await reader.count(statement, **filters, **limits)
+
+
+@cached_statement()
+def _select_count(filters: tuple[str, ...], *, has_limit: bool) -> Statement:
+    statement = select(Account.id).where(*account_conditions(filters))
+    return Statement(
+        statement.limit(bindparam("limit")) if has_limit else statement, counts_rows=True
+    )
 
 
 async def activity_by_account_id(
@@ -186,8 +247,8 @@ async def blocked_accounts_with_due(
 ) -> Sequence[AnyRow]:
     """Return workspace and id of blocked accounts with due destinations, in all workspaces.
 
-    The condition is that of `domain.accounts.blocking_reason`. Each blocked account costs one lookup in
-    ix_destination_account_unsettled, however many destinations it has.
+    Each blocked account costs one lookup in ix_destination_account_unsettled, however many destinations it
+    has.
     """
     return await reader.rows(_BLOCKED_WITH_DUE, now=now, limit=limit)
 
@@ -236,11 +297,7 @@ _QUEUED_CONDITIONS = (
 _BLOCKED_WITH_DUE = Statement(
     select(Account.workspace_id, Account.id)
     .where(
-        or_(
-            Account.is_active.is_(False),
-            Account.needs_reconnection_since.is_not(None),
-            Account.token_expires_at <= bindparam("now"),
-        ),
+        blocked_condition(bindparam("now", type_=UtcDateTime())),
         select(func.min(Destination.claimable_at))
         .where(ACCOUNT_JOIN, *_QUEUED_CONDITIONS)
         .correlate(Account)

@@ -4,6 +4,7 @@ Those of deleted posts, which are few, are read separately, to be subtracted: a 
 take several times as long.
 """
 
+from asyncio import gather
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -24,7 +25,16 @@ from app.db.models import Attempt, Destination, Post
 from app.db.repositories.analytics import DELETED_POST_JOIN, iter_platforms, select_next_platform
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.ids import AccountId
-from app.domain.outcome_statistics import FailureKind, SettledDestinations, StartedAttempts
+from app.domain.outcome_statistics import (
+    FailureKind,
+    OutcomeGrouping,
+    OutcomeGroupKey,
+    OutcomeTable,
+    OutcomeTally,
+    SettledDestinations,
+    StartedAttempts,
+)
+from app.domain.time_buckets import TimeSpan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +61,59 @@ class OutcomeQuery:
         """Parameters of all statements."""
         accounts = {} if self.account_ids is None else {"account_ids": self.account_ids}
         return {"edges": self.edges, **accounts}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomePeriod:
+    """Period whose outcomes to read, from `start` until before `end`, and which of their values."""
+
+    start: datetime
+    end: datetime
+    has_lateness: bool
+    has_attempts: bool
+
+
+async def fill_outcome_table(
+    reader: Reader, query: OutcomeQuery, table: OutcomeTable, *, has_attempts: bool
+) -> None:
+    """Count outcomes, and attempts if they are selected, in a table with the spans of the query.
+
+    Deleted posts are read first: one that is deleted between the statements makes no number negative.
+    """
+
+    async def count_settled() -> None:
+        async for settled in read_deleted_outcomes(reader, query):
+            table.add(settled, sign=-1)
+        async for settled in read_outcomes(reader, query):
+            table.add(settled)
+
+    async def count_attempts() -> None:
+        if has_attempts:
+            async for started in read_deleted_attempts(reader, query):
+                table.add_attempts(started, sign=-1)
+            async for started in read_attempts(reader, query):
+                table.add_attempts(started)
+
+    await gather(count_settled(), count_attempts())
+
+
+async def outcomes_by_account_id(
+    reader: Reader, ids: Sequence[AccountId], period: OutcomePeriod
+) -> list[OutcomeTally]:
+    """Return the outcomes of each account, also of one without any."""
+    query = OutcomeQuery(
+        edges=[period.start, period.end],
+        platforms=None,
+        account_ids=ids,
+        has_lateness=period.has_lateness,
+        has_accounts=True,
+        has_categories=False,
+    )
+    span = TimeSpan(period.start, period.end, bucket=0, hour_of_week=None)
+    table = OutcomeTable([span], [OutcomeGrouping.ACCOUNT], categories=None)
+    await fill_outcome_table(reader, query, table, has_attempts=period.has_attempts)
+    tallies = table.groups_in(span.bucket)
+    return [tallies.get(OutcomeGroupKey(account_id=each)) or OutcomeTally() for each in ids]
 
 
 async def read_outcomes(reader: Reader, query: OutcomeQuery) -> AsyncIterator[SettledDestinations]:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from app.domain.errors import InvalidInput
@@ -72,7 +73,14 @@ def fold_for_search(*texts: str) -> str:
 
     The separator is removed from the texts, so that no match spans two of them.
     """
-    return _TEXT_SEPARATOR.join(_fold(text).replace(_TEXT_SEPARATOR, " ") for text in texts)
+    joined = _TEXT_SEPARATOR.join(text.replace(_TEXT_SEPARATOR, " ") for text in texts)
+    # Decompose first: folding turns some combining marks into letters, which cannot be reordered.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", joined).casefold())
+
+
+def fold_each_for_search(texts: Sequence[str]) -> list[str]:
+    """Return each text as `fold_for_search` does. Takes a fraction of the time of a call for each."""
+    return fold_for_search(*texts).split(_TEXT_SEPARATOR) if texts else []
 
 
 def _has_host(url: str) -> bool:
@@ -86,9 +94,4 @@ def _has_host(url: str) -> bool:
 
 
 _TEXT_SEPARATOR = "\x1f"
-"""ASCII's unit separator."""
-
-
-def _fold(text: str) -> str:
-    # Decompose first: folding turns some combining marks into letters, which cannot be reordered.
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
+"""ASCII's unit separator, which folding neither changes nor combines with its neighbours."""

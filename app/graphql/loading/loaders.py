@@ -16,12 +16,23 @@ from strawberry.dataloader import DataLoader
 from app.db.core.database import Reader
 from app.db.core.paging import Page, PageRequest
 from app.db.core.statements import AnyRow
-from app.db.repositories import accounts, api_keys, attempts, destinations, failure_groups, posts
+from app.db.repositories import (
+    account_failures,
+    accounts,
+    api_keys,
+    attempts,
+    destinations,
+    failure_groups,
+    outcomes,
+    posts,
+)
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.failure_groups import RetryCounts
+from app.db.repositories.outcomes import OutcomePeriod
 from app.domain.accounts import ACTIVITY_WINDOW
 from app.domain.errors import LimitExceeded
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, FailureGroupKey, PostId
+from app.domain.outcome_statistics import OutcomeTally
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
@@ -90,6 +101,7 @@ class Loaders:
         self._reader = reader
         self._clock = clock
         self._entry_limit = entry_limit
+        self._outcome_loaders: dict[OutcomePeriod, DataLoader[AccountId, OutcomeTally]] = {}
 
     @cached_property
     def posts_by_id(self) -> DataLoader[PostId, AnyRow | None]:
@@ -119,6 +131,31 @@ class Loaders:
             return await accounts.activity_by_account_id(reader, ids, since)
 
         return _to_one_loader(self._reader, activity, "account_id")
+
+    @cached_property
+    def open_failures_by_account_id(self) -> DataLoader[AccountId, AnyRow | None]:
+        query = account_failures.open_failures_by_account_id
+        return _to_one_loader(self._reader, query, "account_id")
+
+    @cached_property
+    def unknown_count_by_account_id(self) -> DataLoader[AccountId, AnyRow | None]:
+        query = account_failures.unknown_count_by_account_id
+        return _to_one_loader(self._reader, query, "account_id")
+
+    @cached_property
+    def last_failures_by_account_id(self) -> DataLoader[AccountId, AnyRow | None]:
+        query = account_failures.last_failures_by_account_id
+        return _to_one_loader(self._reader, query, "account_id")
+
+    def outcomes_by_account_id(self, period: OutcomePeriod) -> DataLoader[AccountId, OutcomeTally]:
+        """Return the loader of a period, which all accounts of a list share."""
+
+        async def load(ids: list[AccountId]) -> list[OutcomeTally]:
+            return await outcomes.outcomes_by_account_id(self._reader, ids, period)
+
+        if period not in self._outcome_loaders:
+            self._outcome_loaders[period] = DataLoader(load_fn=load, cache=False)
+        return self._outcome_loaders[period]
 
     @cached_property
     def raw_by_attempt_id(self) -> DataLoader[UUID, AnyRow | None]:

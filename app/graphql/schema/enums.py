@@ -6,6 +6,7 @@ import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
 from app.db.core.paging import Direction
+from app.db.repositories.accounts import AccountOrderField
 from app.db.repositories.destinations import DestinationOrderField
 from app.db.repositories.failure_groups import FailureGroupOrderField
 from app.db.repositories.posts import PostOrderField
@@ -100,6 +101,13 @@ _register_enum(
     NEXT_RETRY_AT="UTC time of the destination's next automatic retry.",
     FAILED_AT="UTC time when the destination failed, or its outcome became unknown.",
     LATENESS="Time from the due time to the publication, of published destinations.",
+)
+_register_enum(
+    AccountOrderField,
+    "Field that accounts are ordered by.",
+    ACCOUNT_ID="Number of the account.",
+    CREATED_AT="UTC time when the account was first connected.",
+    CONNECTED_AT="UTC time when the account was last connected.",
 )
 _register_enum(
     FailureGroupOrderField,

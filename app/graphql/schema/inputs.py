@@ -11,6 +11,8 @@ import strawberry
 from strawberry import UNSET, argument, field
 
 from app.db.core.paging import Direction
+from app.db.repositories.account_filters import AccountCriteria
+from app.db.repositories.accounts import AccountOrderField
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.destinations import DestinationOrderField
 from app.db.repositories.post_search import SHORT_SEARCH_POSTS
@@ -27,6 +29,13 @@ RecordT = TypeVar("RecordT")
 
 MutationInput = Annotated[T, argument(description="Input of the mutation.")]
 """Type of the one argument of each mutation, `input`."""
+
+PeriodStart = Annotated[
+    datetime, argument(name="from", description="UTC start of the period, inclusive.")
+]
+PeriodEnd = Annotated[
+    datetime, argument(name="to", description="UTC end of the period, exclusive.")
+]
 
 IDEMPOTENCY_KEY_DESCRIPTION = (
     "Idempotency key of the request: a repeated request with the same key within 24 hours has no second"
@@ -137,6 +146,35 @@ class DestinationFilterInput:
         )
 
 
+@strawberry.input(
+    name="AccountFilter",
+    description="Filter for accounts. An omitted field matches everything, a list matches any of its values,"
+    " and an empty list matches nothing.",
+)
+class AccountFilterInput:
+    account_id: list[int] | None = optional("Number of the account.")
+    platform: list[str] | None = optional("Platform of the account.")
+    is_active: bool | None = optional("Value of `Account.isActive`.")
+    can_post: bool | None = optional(
+        "Value of `Account.readiness.canPost`. With `isActive: true`, false matches the accounts that must be"
+        " reconnected."
+    )
+    search: str | None = optional(
+        "Substring of the account name, display name or user name, case-insensitive; `%` and `_` are not"
+        " wildcards. A leading `@` is ignored for the user name."
+    )
+
+    def to_criteria(self) -> AccountCriteria:
+        """Validate the values for the database; raises InvalidInput, naming the field, for an invalid one."""
+        return to_record(
+            self,
+            AccountCriteria,
+            platform=validate_search_texts("filter.platform", self.platform),
+            account_id=validate_account_ids("filter.accountId", self.account_id),
+            search=_validate_search_text("filter.search", self.search),
+        )
+
+
 @strawberry.input(description="Order of a list of posts.")
 class PostOrder:
     field: PostOrderField = strawberry.field(
@@ -151,6 +189,14 @@ class DestinationOrder:
         default=DestinationOrderField.CREATED_AT, description="Field to order by."
     )
     direction: Direction = strawberry.field(default=Direction.DESC, description="Sort direction.")
+
+
+@strawberry.input(description="Order of a list of accounts.")
+class AccountOrder:
+    field: AccountOrderField = strawberry.field(
+        default=AccountOrderField.ACCOUNT_ID, description="Field to order by."
+    )
+    direction: Direction = strawberry.field(default=Direction.ASC, description="Sort direction.")
 
 
 def to_record(source: object, record_type: Callable[..., RecordT], **replaced: object) -> RecordT:

@@ -1,6 +1,5 @@
 """Query field `outcomeStats`: outcomes, attempts and lateness by time and group."""
 
-from asyncio import gather
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -179,10 +178,7 @@ async def _count_outcomes(
     group_by: Sequence[OutcomeGrouping],
     filters: OutcomeStatsFilterInput,
 ) -> None:
-    """Read what the document selects, and count it; outcomes and attempts at the same time.
-
-    Deleted posts are read first: one that is deleted between the statements makes no number negative.
-    """
+    """Read what the document selects, and count it."""
     reader, selected = info.context.reader, info.selection.names
     query = OutcomeQuery(
         edges=edges_of(spans),
@@ -192,21 +188,7 @@ async def _count_outcomes(
         has_accounts=OutcomeGrouping.ACCOUNT in group_by,
         has_categories=OutcomeGrouping.CATEGORY in group_by or filters.error_category is not None,
     )
-
-    async def count_settled() -> None:
-        async for settled in outcomes.read_deleted_outcomes(reader, query):
-            table.add(settled, sign=-1)
-        async for settled in outcomes.read_outcomes(reader, query):
-            table.add(settled)
-
-    async def count_attempts() -> None:
-        if "attempts" in selected:
-            async for started in outcomes.read_deleted_attempts(reader, query):
-                table.add_attempts(started, sign=-1)
-            async for started in outcomes.read_attempts(reader, query):
-                table.add_attempts(started)
-
-    await gather(count_settled(), count_attempts())
+    await outcomes.fill_outcome_table(reader, query, table, has_attempts="attempts" in selected)
 
 
 def _build_buckets(
@@ -232,7 +214,7 @@ def _build_buckets(
             OutcomeBucket(
                 start=bucket.start,
                 end=bucket.end,
-                counts=_build_counts(total),
+                counts=build_counts(total),
                 groups=bucket_groups,
             )
         )
@@ -245,10 +227,10 @@ def _sort_key(key: OutcomeGroupKey) -> tuple[object, ...]:
 
 
 def _build_group(key: OutcomeGroupKey, tally: OutcomeTally) -> OutcomeGroup:
-    return OutcomeGroup(**key._asdict(), counts=_build_counts(tally))
+    return OutcomeGroup(**key._asdict(), counts=build_counts(tally))
 
 
-def _build_counts(tally: OutcomeTally) -> OutcomeCounts:
+def build_counts(tally: OutcomeTally) -> OutcomeCounts:
     return OutcomeCounts(
         tally=tally,
         published=tally.published,

@@ -9,6 +9,7 @@ import strawberry
 from strawberry import argument
 
 from app.db.repositories import accounts, destinations, posts
+from app.db.repositories.account_filters import AccountCriteria, account_filter_values
 from app.db.repositories.calendar import CalendarCriteria
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.failure_groups import FailureGroupOrderField
@@ -59,10 +60,19 @@ from app.graphql.schema.failure_groups import (
     read_failure_groups,
 )
 from app.graphql.schema.inputs import (
+    AccountFilterInput,
+    AccountOrder,
     DestinationFilterInput,
     DestinationOrder,
+    PeriodEnd,
+    PeriodStart,
     PostFilterInput,
     PostOrder,
+)
+from app.graphql.schema.node_connections import (
+    AccountConnection,
+    DestinationConnection,
+    PostConnection,
 )
 from app.graphql.schema.outcome_stats import (
     MAX_GROUPINGS,
@@ -75,10 +85,8 @@ from app.graphql.schema.prefetch import read_destinations, read_post, read_posts
 from app.graphql.schema.types import (
     Account,
     Destination,
-    DestinationConnection,
     Node,
     Post,
-    PostConnection,
     load_account,
     load_destination,
     load_post,
@@ -86,14 +94,9 @@ from app.graphql.schema.types import (
 from app.graphql.schema.viewer import ViewerDetails, build_viewer
 from app.services.board_counts import BoardNumbers
 
+AccountFilter = Annotated[AccountFilterInput | None, argument(description="Filter for accounts.")]
 ChangeTypes = Annotated[
     list[EventKind] | None, argument(description="Return changes of these types; default all.")
-]
-PeriodStart = Annotated[
-    datetime, argument(name="from", description="UTC start of the period, inclusive.")
-]
-PeriodEnd = Annotated[
-    datetime, argument(name="to", description="UTC end of the period, exclusive.")
 ]
 Timezone = Annotated[
     str, argument(description="IANA time zone of the buckets, such as `Europe/Berlin`.")
@@ -241,14 +244,50 @@ class Query:
         return await load_account(info.context, validate_account_id(account_id, "accountId"))
 
     @strawberry.field(
-        description="All accounts by number, including inactive ones.",
+        description="All accounts by number, including inactive ones. `accountConnection` has pages.",
         extensions=requires(Scope.READ),
     )
-    async def accounts(self, info: Info) -> list[Account] | None:
-        rows = await accounts.all_accounts(info.context.reader)
+    async def accounts(self, info: Info, filter: AccountFilter = None) -> list[Account] | None:
+        reader, now = info.context.reader, info.context.clock()
+        filters = await account_filter_values(reader, _account_criteria(filter), now)
+        rows = await accounts.all_accounts(reader, filters=filters)
         info.context.entry_limit.add(len(rows))
-        now = info.context.clock()
         return [Account.from_row(row, now) for row in rows]
+
+    @strawberry.field(
+        description="Accounts in pages, including inactive ones; by number by default.",
+        extensions=requires(Scope.READ),
+    )
+    async def account_connection(
+        self,
+        info: Info,
+        filter: AccountFilter = None,
+        order_by: Annotated[
+            AccountOrder | None, argument(description="Order of the accounts.")
+        ] = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> AccountConnection | None:
+        reader, now = info.context.reader, info.context.clock()
+        order = order_by or AccountOrder()
+        criteria = _account_criteria(filter)
+        codec = info.context.cursor_codec(f"accounts:{order.field}:{order.direction}")
+        request = parse_page_arguments(codec, first=first, after=after, last=last, before=before)
+
+        filters = await account_filter_values(reader, criteria, now)
+        page = await accounts.accounts_page(
+            reader, filters, order.field, order.direction, request, info.selection.projection
+        )
+        totals = await read_totals(
+            info, lambda reader, limit: accounts.count_accounts(reader, filters, limit)
+        )
+        return AccountConnection(
+            nodes=[Account.from_row(row, now) for row in page.rows],
+            page=CursorPage(page, codec, order.field),
+            totals=totals,
+        )
 
     @strawberry.field(
         description="Change feed of the workspace, oldest first. Without `after`, the feed starts"
@@ -391,6 +430,10 @@ class Query:
         ] = None,
     ) -> RetrySchedulePreview | None:
         return preview_retries(info, platform, category, retry_after_seconds)
+
+
+def _account_criteria(filters: AccountFilterInput | None) -> AccountCriteria:
+    return AccountCriteria() if filters is None else filters.to_criteria()
 
 
 async def _load_node(context: Context, kind: NodeKind, key: NodeKey) -> Node | None:

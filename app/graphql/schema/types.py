@@ -1,4 +1,4 @@
-"""GraphQL types Post, Destination and Account, backed by database rows, and connections of them.
+"""GraphQL types Post, Destination and Account, backed by database rows.
 
 Columns of the same row are plain non-null attributes. A field that needs another statement can fail
 without its parent and is therefore nullable.
@@ -15,9 +15,11 @@ import strawberry
 from strawberry import field
 
 from app.db.core.statements import AnyRow
+from app.db.repositories.outcomes import OutcomePeriod
 from app.domain import accounts as account_rules
 from app.domain import diagnosis as diagnosis_rules
 from app.domain import outlook as outlook_rules
+from app.domain import profile_urls
 from app.domain.accounts import AccountAccess, HealthReason, HealthStatus, ReadinessStatus
 from app.domain.destinations import (
     DestinationStatus,
@@ -31,6 +33,7 @@ from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.ids import AccountId, DestinationId, NodeKind, PostId, encode_node_id
 from app.domain.manual_retries import RetryRefusal, retry_refusal
 from app.domain.posts import PostStatus
+from app.domain.time_buckets import check_period
 from app.graphql.loading.field_sources import (
     Computed,
     Deferred,
@@ -44,10 +47,13 @@ from app.graphql.loading.field_sources import (
     sourced_field,
 )
 from app.graphql.schema.attempts import Attempt, AttemptConnection, read_attempts
-from app.graphql.schema.connections import After, FirstOnly, KeysetConnection
+from app.graphql.schema.board_counts import CappedCount
+from app.graphql.schema.connections import After, FirstOnly
 from app.graphql.schema.context import Context, Info
-from app.graphql.schema.inputs import to_record
+from app.graphql.schema.inputs import PeriodEnd, PeriodStart, to_record
+from app.graphql.schema.outcome_stats import OutcomeCounts, build_counts
 from app.graphql.schema.scalars import Json
+from app.services.board_counts import CappedNumber
 
 _LABEL_COLUMNS = ("account_name", "display_name", "platform_username", "id", "platform")
 """Columns from which the display label of an account is computed."""
@@ -364,38 +370,6 @@ class Post(Node):
         return await info.context.loaders.destinations_by_post_id.load(PostId(self.row.id))
 
 
-@strawberry.type(description="Post in a list.")
-class PostEdge:
-    cursor: str = field(description="Cursor of the post; pass it as `after` or `before`.")
-    node: Post = field(description="The post.")
-
-
-@strawberry.type(description="Page of posts.")
-class PostConnection(KeysetConnection):
-    nodes: list[Post] = field(description="Posts of the page.")
-
-    @strawberry.field(description="Posts of the page with their cursors.")
-    def edges(self) -> list[PostEdge]:
-        pairs = zip(self.page.cursors(), self.nodes, strict=True)
-        return [PostEdge(cursor=cursor, node=node) for cursor, node in pairs]
-
-
-@strawberry.type(description="Destination in a list.")
-class DestinationEdge:
-    cursor: str = field(description="Cursor of the destination; pass it as `after` or `before`.")
-    node: Destination = field(description="The destination.")
-
-
-@strawberry.type(description="Page of destinations.")
-class DestinationConnection(KeysetConnection):
-    nodes: list[Destination] = field(description="Destinations of the page.")
-
-    @strawberry.field(description="Destinations of the page with their cursors.")
-    def edges(self) -> list[DestinationEdge]:
-        pairs = zip(self.page.cursors(), self.nodes, strict=True)
-        return [DestinationEdge(cursor=cursor, node=node) for cursor, node in pairs]
-
-
 @strawberry.type(description="Ability of an account to post now, judged by its access only.")
 class AccountReadiness:
     """GraphQL fields of `app.domain.accounts.Readiness`, whose instances are returned unconverted."""
@@ -467,6 +441,14 @@ class Account(Node):
         return _account_label(self.row)
 
     @sourced_field(
+        "URL of the profile on the platform, made of platform and user name; null if the user name is not"
+        " known, or if the platform has no such URL.",
+        Computed(("platform", "platform_username"), profile_urls.profile_url),
+    )
+    def profile_url(self) -> str | None:
+        return profile_urls.profile_url(self.platform, self.platform_username)
+
+    @sourced_field(
         "True if the platform rejected the access and the account must be reconnected.",
         FromResolver(columns=("needs_reconnection_since",)),
     )
@@ -513,6 +495,56 @@ class Account(Node):
             now=info.context.clock(),
         )
         return to_record(verdict, AccountHealth, reasons=list(verdict.reasons), activity=activity)
+
+    @sourced_field(
+        "Number of destinations on the account that are failed now: without unknown outcomes, cancellations,"
+        " and destinations that were retried since.",
+        Deferred(columns=("id",)),
+        graphql_type=CappedCount | None,
+    )
+    async def open_failures(self, info: Info) -> CappedNumber:
+        key = AccountId(self.account_id)
+        row = await info.context.loaders.open_failures_by_account_id.load(key)
+        return CappedNumber.from_number(row.failures if row else 0)
+
+    @sourced_field(
+        "Number of destinations on the account whose outcome is unknown now. They are not in"
+        " `openFailures`.",
+        Deferred(columns=("id",)),
+        graphql_type=CappedCount | None,
+    )
+    async def unknown_count(self, info: Info) -> CappedNumber:
+        key = AccountId(self.account_id)
+        row = await info.context.loaders.unknown_count_by_account_id.load(key)
+        return CappedNumber.from_number(row.outcomes if row else 0)
+
+    @sourced_field(
+        "Destination that failed last, by `failedAt`, of those that `openFailures` counts; null if there are"
+        " none. An unknown outcome is not a failure here.",
+        Deferred(columns=("id",)),
+    )
+    async def last_failure(self, info: Info) -> Destination | None:
+        key = AccountId(self.account_id)
+        row = await info.context.loaders.last_failures_by_account_id.load(key)
+        return None if row is None else Destination.from_row(row, self.now)
+
+    @sourced_field(
+        "Numbers of the account's destinations that were settled in a period, and of the attempts that"
+        " started in it, as `outcomeStats` defines them.",
+        Deferred(columns=("id",)),
+    )
+    async def stats(self, info: Info, start: PeriodStart, end: PeriodEnd) -> OutcomeCounts | None:
+        check_period(start, end)
+        names = info.selection.names
+        period = OutcomePeriod(
+            start=start,
+            end=end,
+            has_lateness="lateness" in names,
+            has_attempts="attempts" in names,
+        )
+        info.context.entry_limit.add(1)
+        loader = info.context.loaders.outcomes_by_account_id(period)
+        return build_counts(await loader.load(AccountId(self.account_id)))
 
 
 async def load_post(context: Context, post_id: PostId | None) -> Post | None:

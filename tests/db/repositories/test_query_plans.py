@@ -12,6 +12,7 @@ from app.db.core.paging import Direction, PageRequest
 from app.db.core.statements import Statement
 from app.db.models import Destination
 from app.db.repositories import (
+    account_failures,
     accounts,
     analytics,
     attempts,
@@ -24,6 +25,8 @@ from app.db.repositories import (
     posts,
     retries,
 )
+from app.db.repositories.account_filters import AccountCriteria, account_filter_values
+from app.db.repositories.accounts import AccountOrderField
 from app.db.repositories.claims import ClaimTime
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.destinations import DestinationOrderField
@@ -100,6 +103,23 @@ def destinations_page_query(
     )
 
 
+def accounts_page_query(
+    order_field: AccountOrderField = AccountOrderField.ACCOUNT_ID,
+    *,
+    after: KeysetPosition | None = None,
+    **filters: Any,
+) -> Query:
+    """A page of accounts, with their number."""
+    criteria, request = AccountCriteria(**filters), PageRequest(size=5, after=after)
+
+    async def query(reader: Reader) -> None:
+        values = await account_filter_values(reader, criteria, NOW)
+        await accounts.accounts_page(reader, values, order_field, Direction.ASC, request)
+        await accounts.count_accounts(reader, values)
+
+    return query
+
+
 def retry_candidates_query(**filters: Any) -> Query:
     failed = DestinationCriteria(status=[DestinationStatus.FAILED], **filters)
     return lambda reader: retries.retry_candidates(reader, failed, PageRequest(size=5), NOW)
@@ -120,6 +140,20 @@ def destination_count_query(**filters: Any) -> Query:
     )
 
 
+ACCOUNT_LISTS: dict[str, tuple[Query, set[str]]] = {
+    "accounts": (accounts_page_query(), {"pk_account"}),
+    "accounts, middle page": (
+        accounts_page_query(after=KeysetPosition(9, "9")),
+        {"pk_account"},
+    ),
+    "accounts, number": (accounts_page_query(account_id=ACCOUNT_IDS), {"pk_account"}),
+    "accounts, can post": (accounts_page_query(can_post=True), {"pk_account"}),
+    "accounts, search": (accounts_page_query(search="a"), {"pk_account"}),
+    "accounts, by time": (  # sorts those of the workspace
+        accounts_page_query(AccountOrderField.CREATED_AT, after=KeysetPosition(NOW, "9")),
+        {"pk_account", "sort"},
+    ),
+}
 FILTERS: dict[str, tuple[Query, set[str]]] = {
     "posts, status": (posts_page_query(status=[PostStatus.FAILED]), {"ix_post_status"}),
     "posts, reference": (posts_page_query(reference="reference-10"), {"ix_post_reference"}),
@@ -212,6 +246,24 @@ LOADERS: dict[str, tuple[Query, set[str]]] = {
             POST_BY_ID,
         },
     ),
+    "open_failures_by_account_id": (
+        lambda reader: account_failures.open_failures_by_account_id(reader, ACCOUNT_IDS),
+        {"pk_account", "ix_destination_account_failed", "ix_post_deleted"},
+    ),
+    "unknown_count_by_account_id": (
+        lambda reader: account_failures.unknown_count_by_account_id(reader, ACCOUNT_IDS),
+        {"ix_destination_verifiable"},
+    ),
+    "last_failures_by_account_id": (  # sorts failures of one instant
+        lambda reader: account_failures.last_failures_by_account_id(reader, ACCOUNT_IDS),
+        {
+            "pk_account",
+            "ix_destination_account_failed",
+            "ix_post_deleted",
+            "pk_destination",
+            "sort",
+        },
+    ),
     "attempts_by_destination_id": (
         lambda reader: attempts.attempts_by_destination_id(reader, DESTINATION_IDS),
         {ATTEMPT_LOG_INDEX},
@@ -298,6 +350,8 @@ PLAN_ALTERNATIVES = {
     "attempts_page": {"sort"},  # of attempts with the same start, by number
     "attempts_page, after": {"sort", "pk_attempt", "sqlite_autoindex_attempt_1"},
     "first_attempts_pages": {"sort", "scan"},  # SQLite scans the numbered rows
+    "open_failures_by_account_id": {"scan"},  # of the limited rows that are counted
+    "unknown_count_by_account_id": {"sort"},
     "destinations by lateness_ms desc, middle page": {"pk_destination"},  # too few have a lateness
     "destinations, status": DESTINATIONS_OF_DELETED_POSTS,
     "destinations, overdue": DESTINATIONS_OF_DELETED_POSTS,
@@ -441,6 +495,7 @@ async def test_queries_use_the_expected_indexes(analyzed_database: Database) -> 
     for group in (
         sorted_page_queries(),
         null_time_queries(analyzed_database),
+        ACCOUNT_LISTS,
         FILTERS,
         failure_queries(analyzed_database),
         TOTALS,

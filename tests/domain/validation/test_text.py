@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.validation.text import (
+    fold_each_for_search,
     fold_for_search,
     percent_encode_url,
     validate_text,
@@ -146,6 +147,11 @@ def test_match_never_spans_two_texts() -> None:
         assert fold_for_search(part) in joined
     for part in ("e\ns", "e s", "es", "e\x1fs"):
         assert fold_for_search(part) not in joined
+
+
+@given(st.lists(STORABLE_TEXT))
+def test_texts_folded_together_are_those_folded_alone(texts: list[str]) -> None:
+    assert fold_each_for_search(texts) == [fold_for_search(text) for text in texts]
 
 
 @given(STORABLE_TEXT)

@@ -76,6 +76,8 @@ BAD_DOCUMENTS: Mapping[str, Sequence[str]] = {
         "{ failureGroups(orderBy: null) { nodes { id } } }",
         '{ failureGroups(filter: {failureGroup: ["1-x"]}) { nodes { id } } }',
         "{ failureGroups(first: 101) { nodes { id } } }",
+        "{ accountConnection(first: 101) { nodes { id } } }",
+        '{ accounts(filter: {search: "\\u0000"}) { id } }',
     ),
     "INVALID_ID": (
         "{ node(id: 5) { id } }",
@@ -83,10 +85,12 @@ BAD_DOCUMENTS: Mapping[str, Sequence[str]] = {
         '{ nodes(ids: ["\'; --"]) { id } }',
         '{ node(id: "RmFpbHVyZUdyb3VwOjEteA==") { id } }',
         "{ account(accountId: -2147483648) { id } }",
+        "{ accountConnection(filter: {accountId: [0]}) { nodes { id } } }",
     ),
     "BAD_CURSOR": (
         '{ posts(after: "eyJ9") { nodes { id } } }',
         '{ failureGroups(after: "eyJ9") { nodes { id } } }',
+        '{ accountConnection(after: "eyJ9") { nodes { id } } }',
     ),
     "LIMIT_EXCEEDED": (
         "{ a " * 16 + "}" * 16,
@@ -318,6 +322,7 @@ async def test_a_failed_relation_leaves_the_other_fields(
         "failureGroups { nodes { id } }",
         "account(accountId: 1) { id }",
         "accounts { id }",
+        "accountConnection { nodes { id } }",
         "analyticsSummary { end }",
         'outcomeStats(from: "2026-04-14", to: "2026-04-15") { end }',
         'calendar(from: "2026-04-14", to: "2026-04-15") { end }',

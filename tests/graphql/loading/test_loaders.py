@@ -91,6 +91,13 @@ APRIL = 'from: "2026-04-01", to: "2026-05-01"'
         ("{ destinations { nodes { attemptLog { number } } } }", 2),
         ("{ destinations { nodes { post { destinations { post { postId } } } } } }", 4),
         ("{ accounts { health { status activity { queuedCount } } } }", 2),
+        ("{ accounts { openFailures { count } } }", 2),
+        ("{ accounts { unknownCount { count } lastFailure { errorCode } } }", 3),
+        (
+            "{ accountConnection { totalCount nodes { accountName profileUrl openFailures { capped } } } }",
+            3,
+        ),
+        (f"{{ accounts {{ stats({APRIL}) {{ lateness {{ p50Seconds }} }} }} }}", 5),
         ("{ viewer { scopes workspace { name } } errorCatalog { code } }", 0),
         ("{ viewer { stats { totalPosts postsLast30d accounts } } }", 3),
         ("{ analyticsSummary { posts { total } byPlatform { total } } }", 8),
