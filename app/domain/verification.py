@@ -34,17 +34,6 @@ class VerificationFinding(StrEnum):
     STILL_UNKNOWN = "still_unknown"
 
 
-class ReconciliationRefusal(StrEnum):
-    """Reason why a person cannot settle a destination."""
-
-    OUTCOME_KNOWN = "outcome_known"
-
-    @property
-    def fix(self) -> str:
-        """Advice to a person, as a sentence."""
-        return "Nothing to do: the outcome is known by now."
-
-
 def report_verified(
     state: DestinationState,
     history: History,
@@ -88,11 +77,6 @@ def report_verified(
     return Transition(state=retry_scheduled(state, _NOT_PUBLISHED_FAILURE, context.now))
 
 
-def reconciliation_refusal(state: DestinationState) -> ReconciliationRefusal | None:
-    """Return why a person cannot settle a destination; None if its outcome is unknown."""
-    return None if state.outcome is Outcome.UNKNOWN else ReconciliationRefusal.OUTCOME_KNOWN
-
-
 def reconcile(
     state: DestinationState, publication: Publication | None, now: datetime
 ) -> Transition:
@@ -100,7 +84,7 @@ def reconcile(
 
     A failed destination may then be retried. Raises Conflict if the outcome is known.
     """
-    if reconciliation_refusal(state) is not None:
+    if state.outcome is not Outcome.UNKNOWN:
         raise Conflict(
             f"Only an unknown outcome can be reconciled; this destination is {state.status}."
         )

@@ -3,22 +3,23 @@
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
+from uuid import UUID
 
 import msgspec
 
 from app.db.core.database import Database, Reader
 from app.db.core.paging import Page, PageRequest
 from app.db.core.statements import AnyRow
-from app.db.repositories.posts import load_posts
+from app.db.repositories.posts import destination_counts_by_post_id, load_posts
 from app.domain.errors import InvalidInput
 from app.domain.idempotency import IdempotencyKey, canonicalize
-from app.domain.ids import AccountId, DestinationId, PostId
-from app.domain.posts import Post
+from app.domain.ids import PostId
+from app.domain.posts import MAX_BULK_DESTINATIONS, Post
 from app.domain.signing import KeysetPosition
 from app.services.bulk_plans import BulkPlan, CriteriaT
 from app.services.idempotency import StoredOutcome, run_idempotently
@@ -41,17 +42,8 @@ class Decision(Protocol):
 
 DecisionT = TypeVar("DecisionT", bound=Decision)
 RefusalT = TypeVar("RefusalT", bound=StrEnum)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DestinationDecision(Generic[RefusalT]):
-    """Decision about a destination."""
-
-    destination_id: DestinationId
-    post_id: PostId
-    account_id: AccountId
-    platform: str
-    refusal: RefusalT | None
+RefusalCounts: TypeAlias = Counter[StrEnum | None]
+"""Numbers of objects by the reason why they are refused; None counts those that are eligible."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +57,11 @@ class BulkPage(Generic[DecisionT]):
 
     @property
     def changed_count(self) -> int:
-        return sum(decision.refusal is None for decision in self.decisions)
+        return self.counts[None]
 
     @property
-    def refused_counts(self) -> Counter[StrEnum]:
-        """Numbers of objects that are not changed, by reason."""
-        refusals = (decision.refusal for decision in self.decisions)
-        return Counter(refusal for refusal in refusals if refusal is not None)
+    def counts(self) -> RefusalCounts:
+        return Counter(decision.refusal for decision in self.decisions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +69,7 @@ class DryRun(Generic[CriteriaT, DecisionT]):
     """Decisions about the first objects, and the numbers and plan of all that match."""
 
     page: BulkPage[DecisionT]
-    refused_counts: Counter[StrEnum]
+    counts: RefusalCounts
     plan: BulkPlan[CriteriaT] | None
     """None if no object would be changed."""
 
@@ -89,34 +79,41 @@ class BulkAction(ABC, Generic[CriteriaT, DecisionT]):
 
     criteria_type: type[CriteriaT]
     decision_type: type[DecisionT]
-    post_id_column = "post_id"
-    """Column of the rows with the UUID of the post."""
 
     @abstractmethod
     def restrict(self, criteria: CriteriaT) -> CriteriaT:
         """Return the filter of the objects to decide about."""
 
     @abstractmethod
-    def eligible_at(self, criteria: CriteriaT, cutoff: datetime) -> CriteriaT:
-        """Return the filter without objects that cannot be eligible, or became so after the cutoff."""
+    def unchanged_since(self, criteria: CriteriaT, cutoff: datetime) -> CriteriaT:
+        """Return the filter without objects that cannot be eligible, or were changed after the cutoff."""
 
     @abstractmethod
     async def read_page(
         self, reader: Reader, criteria: CriteriaT, request: PageRequest, now: datetime
     ) -> Page:
-        """Return matching rows with the columns `id` and `created_at`, newest first."""
+        """Return matching rows with `id`, `post_id`, `created_at` and `updated_at`, newest first.
+
+        `post_id` is missing if the rows are posts.
+        """
+
+    async def read_planned_page(
+        self, reader: Reader, criteria: CriteriaT, request: PageRequest, now: datetime
+    ) -> Page:
+        """Return a page as `read_page`; it may leave out objects that are not eligible."""
+        return await self.read_page(reader, criteria, request, now)
 
     @abstractmethod
     async def count_by_refusal(
         self, reader: Reader, criteria: CriteriaT, now: datetime
-    ) -> Counter[StrEnum | None]:
-        """Count all matches by the reason of their refusal; None counts those that are eligible."""
+    ) -> RefusalCounts:
+        """Count all matches by the reason of their refusal."""
 
     @abstractmethod
     async def decide(
         self, reader: Reader, posts: Sequence[Post], rows: Sequence[AnyRow], now: datetime
     ) -> tuple[list[Post], list[DecisionT]]:
-        """Return the posts after the change of the rows, and the decisions about rows of these posts."""
+        """Return the posts after the change of the rows, and a decision for each row."""
 
 
 async def run_bulk_action(
@@ -135,7 +132,8 @@ async def run_bulk_action(
     restricted = action.restrict(criteria)
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
-        return _to_json(await _change_page(uow, action, restricted, request))
+        matches = await action.read_page(uow.reader, restricted, request, write_context.now)
+        return _to_json(await _change(uow, action, matches))
 
     canonical = [canonicalize(criteria), canonicalize(request)]
     outcome = await run_idempotently(database, write_context, idempotency_key, canonical, work)
@@ -161,7 +159,10 @@ async def run_bulk_plan(
         counts = await action.count_by_refusal(uow.reader, plan.criteria, write_context.now)
         plan.require_unchanged(counts[None])
         request = PageRequest(size=size, after=plan.after)
-        page = await _change_page(uow, action, plan.criteria, request)
+        matches = await action.read_planned_page(
+            uow.reader, plan.criteria, request, write_context.now
+        )
+        page = await _change(uow, action, matches)
         # On PostgreSQL, objects may have become eligible since they were counted.
         plan.require_unchanged(page.changed_count)
         return _to_json(page)
@@ -169,8 +170,7 @@ async def run_bulk_plan(
     canonical = [canonicalize(plan), size]
     outcome = await run_idempotently(database, write_context, idempotency_key, canonical, work)
     page = _from_json(action, outcome)
-    next_plan = plan.continued(page.changed_count, page.end) if page.has_more else None
-    return page, next_plan
+    return page, plan.continued(page.changed_count, page.end) if page.has_more else None
 
 
 async def dry_run_bulk_action(
@@ -187,21 +187,21 @@ async def dry_run_bulk_action(
     _require_selective(criteria)
     restricted, now = action.restrict(criteria), write_context.now
     reader = database.reader(write_context.workspace_id)
-    matches = await action.read_page(reader, restricted, request, now)
-    posts = await load_posts(reader, _post_ids(action, matches.rows))
-    _, decisions = await action.decide(reader, _not_deleted(posts), matches.rows, now)
-    counts = await action.count_by_refusal(reader, restricted, now)
-    plan = BulkPlan(
-        criteria=action.eligible_at(restricted, now), created_at=now, remaining_count=counts[None]
-    )
+    matches = await _limit_posts(reader, await action.read_page(reader, restricted, request, now))
+    posts = await load_posts(reader, _post_ids(matches.rows))
+    rows = _unchanged_rows(matches.rows, posts)
+    _, decisions = await action.decide(reader, _not_deleted(posts), rows, now)
+    planned = action.unchanged_since(restricted, now)
+    planned_count = (await action.count_by_refusal(reader, planned, now))[None]
+    plan = BulkPlan(criteria=planned, created_at=now, remaining_count=planned_count)
     return DryRun(
         page=_page(matches, decisions),
-        refused_counts=Counter({key: n for key, n in counts.items() if key is not None and n}),
-        plan=plan if plan.remaining_count else None,
+        counts=await action.count_by_refusal(reader, restricted, now),
+        plan=plan if planned_count else None,
     )
 
 
-def before_or_at(cutoff: datetime, before: datetime | None) -> datetime:
+def earliest_bound(cutoff: datetime, before: datetime | None) -> datetime:
     """Return the earlier one of two upper bounds, of which only the cutoff is inclusive."""
     after_cutoff = cutoff + timedelta(milliseconds=1)  # stored times have milliseconds
     return after_cutoff if before is None else min(before, after_cutoff)
@@ -226,27 +226,52 @@ def _require_selective(criteria: "DataclassInstance") -> None:
     )
 
 
-async def _change_page(
-    uow: UnitOfWork,
-    action: BulkAction[CriteriaT, DecisionT],
-    criteria: CriteriaT,
-    request: PageRequest,
+async def _change(
+    uow: UnitOfWork, action: BulkAction[CriteriaT, DecisionT], matches: Page
 ) -> BulkPage[DecisionT]:
     now = uow.write_context.now
-    matches = await action.read_page(uow.reader, criteria, request, now)
-    posts = await uow.load_posts_for_update(_post_ids(action, matches.rows))
-    changed, decisions = await action.decide(uow.reader, _not_deleted(posts), matches.rows, now)
+    matches = await _limit_posts(uow.reader, matches)
+    posts = await uow.load_posts_for_update(_post_ids(matches.rows))
+    rows = _unchanged_rows(matches.rows, posts)
+    changed, decisions = await action.decide(uow.reader, _not_deleted(posts), rows, now)
     await uow.save_posts(changed)
     return _page(matches, decisions)
 
 
-def _post_ids(action: BulkAction[CriteriaT, DecisionT], rows: Sequence[AnyRow]) -> set[PostId]:
-    return {PostId(getattr(row, action.post_id_column)) for row in rows}
+async def _limit_posts(reader: Reader, matches: Page) -> Page:
+    """Cut the page before the posts that would have more than MAX_BULK_DESTINATIONS in all."""
+    counts = await destination_counts_by_post_id(reader, _post_ids(matches.rows))
+    total = 0
+    for number, row in enumerate(matches.rows):
+        total += counts.pop(_post_id(row), 0)
+        if number and total > MAX_BULK_DESTINATIONS:
+            return replace(matches, rows=matches.rows[:number], has_next_page=True)
+    return matches
+
+
+def _unchanged_rows(rows: Sequence[AnyRow], posts: Mapping[PostId, Post]) -> list[AnyRow]:
+    """Return the rows that were not changed, removed or deleted between their read and that of the posts.
+
+    On PostgreSQL, a row that was changed meanwhile, before the lock, may not match the filter any more.
+    """
+    update_times: dict[UUID, datetime] = {}
+    for post in _not_deleted(posts):
+        update_times[post.id] = post.updated_at
+        update_times |= {each.id: each.updated_at for each in post.destinations}
+    return [row for row in rows if update_times.get(row.id) == row.updated_at]
 
 
 def _not_deleted(posts: Mapping[PostId, Post]) -> list[Post]:
-    """Return the posts except those that were deleted since their rows were read."""
     return [post for post in posts.values() if post.deleted_at is None]
+
+
+def _post_ids(rows: Sequence[AnyRow]) -> set[PostId]:
+    return {_post_id(row) for row in rows}
+
+
+def _post_id(row: AnyRow) -> PostId:
+    """Return the post of a destination, or the post itself."""
+    return PostId(getattr(row, "post_id", row.id))
 
 
 def _page(matches: Page, decisions: Sequence[DecisionT]) -> BulkPage[DecisionT]:
@@ -259,13 +284,18 @@ def _page(matches: Page, decisions: Sequence[DecisionT]) -> BulkPage[DecisionT]:
 
 
 def _to_json(page: BulkPage[DecisionT]) -> StoredOutcome:
-    outcome: StoredOutcome = msgspec.to_builtins(page)
-    return outcome
+    return {
+        "decisions": msgspec.to_builtins(page.decisions),
+        "has_more": page.has_more,
+        "end": msgspec.to_builtins(page.end),
+    }
 
 
 def _from_json(
     action: BulkAction[CriteriaT, DecisionT], outcome: StoredOutcome
 ) -> BulkPage[DecisionT]:
-    page_type: Any = BulkPage[action.decision_type]  # type: ignore[name-defined]
-    page: BulkPage[DecisionT] = msgspec.convert(outcome, page_type)
-    return page
+    return BulkPage(
+        decisions=[msgspec.convert(each, action.decision_type) for each in outcome["decisions"]],
+        has_more=outcome["has_more"],
+        end=msgspec.convert(outcome["end"], KeysetPosition | None),
+    )

@@ -26,7 +26,7 @@ class BulkPlan(Generic[CriteriaT]):
     """Objects that a dry run found eligible, and the position up to which they were decided."""
 
     criteria: CriteriaT
-    """Filter that excludes objects which became eligible after the dry run, as far as their times show it."""
+    """Filter that excludes objects which were changed after the dry run."""
     created_at: datetime
     """Time of the dry run."""
     remaining_count: int
@@ -47,14 +47,16 @@ class BulkPlan(Generic[CriteriaT]):
         """Raise Conflict if more objects are eligible than the plan has left."""
         if eligible_count > self.remaining_count:
             raise Conflict(
-                f"{eligible_count:,} match and are eligible now, but the plan has {self.remaining_count:,}"
-                " left. Nothing was changed: repeat the dry run and pass its plan.",
+                f"The plan has {self.remaining_count:,} left, but {eligible_count:,} can be changed now."
+                " Nothing was changed: repeat the dry run and pass its plan.",
                 argument="plan",
             )
 
-    def continued(self, changed_count: int, end: KeysetPosition | None) -> Self:
-        """Return the plan of what is left after some were changed, from the position `end` on."""
+    def continued(self, changed_count: int, end: KeysetPosition | None) -> Self | None:
+        """Return the plan of what is left after some were changed, from the position `end` on, if any is."""
         remaining_count = self.remaining_count - changed_count
+        if remaining_count == 0:
+            return None
         return replace(self, remaining_count=remaining_count, after=end or self.after)
 
 
@@ -79,8 +81,8 @@ class PlanCodec(Generic[CriteriaT]):
         payload = self._signer.unsign(token)
         if payload is None:
             raise InvalidInput(
-                "plan is not one of this operation. Pass the plan of a dry run or of the call before,"
-                " unchanged.",
+                "plan is not valid for this operation in this workspace. Pass the plan of a dry run or of"
+                " the call before, unchanged.",
                 argument="plan",
             )
         plan: BulkPlan[CriteriaT] = self._decoder.decode(payload)

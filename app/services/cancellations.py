@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 
 from app.db.core.database import Reader
 from app.db.core.paging import Direction, Page, PageRequest
@@ -16,7 +15,7 @@ from app.domain.cancellations import CancellationRefusal, cancellation_refusal
 from app.domain.ids import PostId
 from app.domain.post_commands import cancel_if_allowed
 from app.domain.posts import Post, PostStatus
-from app.services.bulk_actions import BulkAction, before_or_at
+from app.services.bulk_actions import BulkAction, RefusalCounts, earliest_bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,6 @@ class CancelAction(BulkAction[PostCriteria, CancellationDecision]):
 
     criteria_type = PostCriteria
     decision_type = CancellationDecision
-    post_id_column = "id"
 
     def restrict(self, criteria: PostCriteria) -> PostCriteria:
         """Restrict the filter to posts that are not finished unless it names statuses."""
@@ -40,8 +38,8 @@ class CancelAction(BulkAction[PostCriteria, CancellationDecision]):
             return criteria
         return replace(criteria, status=[PostStatus.SCHEDULED, PostStatus.PUBLISHING])
 
-    def eligible_at(self, criteria: PostCriteria, cutoff: datetime) -> PostCriteria:
-        return replace(criteria, created_before=before_or_at(cutoff, criteria.created_before))
+    def unchanged_since(self, criteria: PostCriteria, cutoff: datetime) -> PostCriteria:
+        return replace(criteria, updated_before=earliest_bound(cutoff, criteria.updated_before))
 
     async def read_page(
         self,
@@ -58,8 +56,8 @@ class CancelAction(BulkAction[PostCriteria, CancellationDecision]):
         reader: Reader,
         criteria: PostCriteria,
         now: datetime,  # noqa: ARG002
-    ) -> Counter[StrEnum | None]:
-        counts: Counter[StrEnum | None] = Counter()
+    ) -> RefusalCounts:
+        counts: RefusalCounts = Counter()
         for progress, post_count in await count_post_progress(reader, criteria):
             counts[cancellation_refusal(progress)] += post_count
         return counts
@@ -71,10 +69,11 @@ class CancelAction(BulkAction[PostCriteria, CancellationDecision]):
         rows: Sequence[AnyRow],
         now: datetime,
     ) -> tuple[list[Post], list[CancellationDecision]]:
-        decided = {post.id: cancel_if_allowed(post, now) for post in posts}
+        ids = {row.id for row in rows}
+        decided = {post.id: cancel_if_allowed(post, now) for post in posts if post.id in ids}
         return [post for post, _ in decided.values()], [
-            CancellationDecision(row.id, decided[row.id][1]) for row in rows if row.id in decided
+            CancellationDecision(row.id, decided[row.id][1]) for row in rows
         ]
 
 
-_COLUMNS = Projection(frozenset({"id", "created_at"}))
+_COLUMNS = Projection(frozenset({"id", "created_at", "updated_at"}))

@@ -2,10 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
-from typing import TypeAlias
 
 from app.db.core.database import Reader
 from app.db.core.paging import Direction, Page, PageRequest
@@ -18,26 +16,41 @@ from app.db.repositories.destinations import (
     destinations_page,
 )
 from app.domain.destinations import Outcome
+from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.posts import Post
-from app.domain.verification import ReconciliationRefusal, reconcile, reconciliation_refusal
-from app.services.bulk_actions import BulkAction, DestinationDecision, before_or_at
-
-ReconciliationDecision: TypeAlias = DestinationDecision[ReconciliationRefusal]
+from app.domain.verification import reconcile
+from app.services.bulk_actions import BulkAction, RefusalCounts, earliest_bound
 
 
-class ReconcileAction(BulkAction[DestinationCriteria, ReconciliationDecision]):
-    """Settlement of unknown outcomes as failed, because the posts are not on the platform."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """A destination that is settled as failed, because the post is not on the platform."""
+
+    destination_id: DestinationId
+    post_id: PostId
+    account_id: AccountId
+    platform: str
+
+    @property
+    def refusal(self) -> None:
+        """No unknown outcome is refused."""
+
+
+class ReconcileAction(BulkAction[DestinationCriteria, Reconciliation]):
+    """Settlement of unknown outcomes as failed."""
 
     criteria_type = DestinationCriteria
-    decision_type = ReconciliationDecision
+    decision_type = Reconciliation
 
     def restrict(self, criteria: DestinationCriteria) -> DestinationCriteria:
         """Restrict the filter to unknown outcomes."""
         is_included = criteria.outcome is None or Outcome.UNKNOWN in criteria.outcome
         return replace(criteria, outcome=[Outcome.UNKNOWN] if is_included else [])
 
-    def eligible_at(self, criteria: DestinationCriteria, cutoff: datetime) -> DestinationCriteria:
-        return replace(criteria, failed_before=before_or_at(cutoff, criteria.failed_before))
+    def unchanged_since(
+        self, criteria: DestinationCriteria, cutoff: datetime
+    ) -> DestinationCriteria:
+        return replace(criteria, updated_before=earliest_bound(cutoff, criteria.updated_before))
 
     async def read_page(
         self, reader: Reader, criteria: DestinationCriteria, request: PageRequest, now: datetime
@@ -47,7 +60,7 @@ class ReconcileAction(BulkAction[DestinationCriteria, ReconciliationDecision]):
 
     async def count_by_refusal(
         self, reader: Reader, criteria: DestinationCriteria, now: datetime
-    ) -> Counter[StrEnum | None]:
+    ) -> RefusalCounts:
         return Counter({None: await count_destinations(reader, criteria, now)})
 
     async def decide(
@@ -56,28 +69,24 @@ class ReconcileAction(BulkAction[DestinationCriteria, ReconciliationDecision]):
         posts: Sequence[Post],
         rows: Sequence[AnyRow],
         now: datetime,
-    ) -> tuple[list[Post], list[ReconciliationDecision]]:
-        posts_by_id = {post.id: post for post in posts}
-        decisions = []
-        for row in rows:
-            post = posts_by_id.get(row.post_id)
-            if post is None or not post.has_destination(row.id):  # deleted since the row was read
-                continue
-            destination = post.destination(row.id)
-            refusal = reconciliation_refusal(destination.state)
-            if refusal is None:
-                settled = reconcile(destination.state, None, now).state
-                posts_by_id[post.id] = post.with_state(destination.id, settled, now)
-            decisions.append(
-                DestinationDecision(
-                    destination_id=destination.id,
-                    post_id=post.id,
-                    account_id=destination.account_id,
-                    platform=destination.platform,
-                    refusal=refusal,
-                )
-            )
-        return list(posts_by_id.values()), decisions
+    ) -> tuple[list[Post], list[Reconciliation]]:
+        ids = {row.id for row in rows}
+        changed = []
+        settled: dict[DestinationId, Reconciliation] = {}
+        for post in posts:
+            after = post
+            for destination in post.destinations:
+                if destination.id in ids:
+                    state = reconcile(destination.state, None, now).state
+                    after = after.with_state(destination.id, state, now)
+                    settled[destination.id] = Reconciliation(
+                        destination_id=destination.id,
+                        post_id=post.id,
+                        account_id=destination.account_id,
+                        platform=destination.platform,
+                    )
+            changed.append(after)
+        return changed, [settled[row.id] for row in rows]
 
 
-_COLUMNS = Projection(frozenset({"id", "created_at", "post_id"}))
+_COLUMNS = Projection(frozenset({"id", "created_at", "updated_at", "post_id"}))

@@ -2,10 +2,8 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
-from typing import TypeAlias
 
 import msgspec
 
@@ -16,6 +14,7 @@ from app.db.repositories.accounts import load_accounts
 from app.db.repositories.board_counts import account_access
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.retries import count_retry_states, retry_candidates
+from app.domain.accounts import blocking_reason
 from app.domain.destinations import DestinationStatus, Outcome
 from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import AccountId, DestinationId, PostId
@@ -27,12 +26,21 @@ from app.domain.manual_retries import (
     retry_refusal,
 )
 from app.domain.posts import Post
-from app.services.bulk_actions import BulkAction, DestinationDecision, before_or_at
+from app.services.bulk_actions import BulkAction, RefusalCounts, earliest_bound
 from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.posts import get_post_for_update
 from app.services.unit_of_work import UnitOfWork, WriteContext
 
-RetryDecision: TypeAlias = DestinationDecision[RetryRefusal]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryDecision:
+    """Decision about a destination; without a refusal it is queued again."""
+
+    destination_id: DestinationId
+    post_id: PostId
+    account_id: AccountId
+    platform: str
+    refusal: RetryRefusal | None
 
 
 async def retry_one_post(
@@ -79,11 +87,13 @@ class RetryAction(BulkAction[DestinationCriteria, RetryDecision]):
             return criteria
         return replace(criteria, status=[DestinationStatus.FAILED])
 
-    def eligible_at(self, criteria: DestinationCriteria, cutoff: datetime) -> DestinationCriteria:
+    def unchanged_since(
+        self, criteria: DestinationCriteria, cutoff: datetime
+    ) -> DestinationCriteria:
         return replace(
             criteria,
             outcome=[Outcome.FAILED],
-            failed_before=before_or_at(cutoff, criteria.failed_before),
+            updated_before=earliest_bound(cutoff, criteria.updated_before),
         )
 
     async def read_page(
@@ -91,12 +101,21 @@ class RetryAction(BulkAction[DestinationCriteria, RetryDecision]):
     ) -> Page:
         return await retry_candidates(reader, criteria, request, now)
 
+    async def read_planned_page(
+        self, reader: Reader, criteria: DestinationCriteria, request: PageRequest, now: datetime
+    ) -> Page:
+        """Leave out the accounts that cannot post, whose destinations the dry run has counted as refused."""
+        access = await account_access(reader)
+        blocked = [key for key, each in access.items() if blocking_reason(each, now) is not None]
+        return await retry_candidates(reader, criteria, request, now, excluded_accounts=blocked)
+
     async def count_by_refusal(
         self, reader: Reader, criteria: DestinationCriteria, now: datetime
-    ) -> Counter[StrEnum | None]:
-        access = await account_access(reader)
-        counts: Counter[StrEnum | None] = Counter()
-        for row in await count_retry_states(reader, criteria, now):
+    ) -> RefusalCounts:
+        rows = await count_retry_states(reader, criteria, now)
+        access = await account_access(reader)  # read last, so that it has the accounts of all rows
+        counts: RefusalCounts = Counter()
+        for row in rows:
             state = (row.status, row.outcome, access[row.account_id])
             refusal = retry_refusal(*state, is_imported=False, force=False, now=now)
             counts[refusal] += row.destinations - row.imported
@@ -115,12 +134,12 @@ class RetryAction(BulkAction[DestinationCriteria, RetryDecision]):
             changed.append(after)
             for decision in of_post:
                 decisions[decision.destination.id] = _to_retry_decision(post.id, decision)
-        return changed, [decisions[row.id] for row in rows if row.id in decisions]
+        return changed, [decisions[row.id] for row in rows]
 
 
 def _to_retry_decision(post_id: PostId, decision: ManualRetryDecision) -> RetryDecision:
     destination = decision.destination
-    return DestinationDecision(
+    return RetryDecision(
         destination_id=destination.id,
         post_id=post_id,
         account_id=destination.account_id,

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, select
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, func, select
 
 from app.db.core.conditions import (
     any_of,
@@ -312,6 +312,21 @@ def _post_from_rows(post: Record, destinations: Iterable[Record]) -> DomainPost:
             for row in destinations
         ),
     )
+
+
+async def destination_counts_by_post_id(
+    reader: Reader, post_ids: Collection[PostId]
+) -> dict[PostId, int]:
+    """Return the number of destinations of each post that has some. Served by their unique key."""
+    rows = await reader.rows(_DESTINATION_COUNTS, ids=[*post_ids])
+    return {PostId(row.post_id): row.destinations for row in rows}
+
+
+_DESTINATION_COUNTS = Statement(
+    select(Destination.post_id, func.count().label("destinations"))
+    .where(any_of(Destination.post_id, "ids"))
+    .group_by(Destination.post_id)
+)
 
 
 async def post_ids_by_destination_id(

@@ -6,7 +6,7 @@ from functools import partial
 
 from sqlalchemy import ColumnElement, func, not_, select
 
-from app.db.core.conditions import equality_parameter
+from app.db.core.conditions import any_of, equality_parameter, unindexed
 from app.db.core.database import Reader
 from app.db.core.paging import Page, PageRequest, PageSlice, read_page, slice_statement
 from app.db.core.projections import cached_statement
@@ -25,6 +25,7 @@ from app.db.repositories.destination_filters import (
     selects_few,
 )
 from app.domain.diagnosis import CANCELLED
+from app.domain.ids import AccountId
 
 _FILTERS_BY_ERROR = {
     *("error_code", equality_parameter("error_code")),
@@ -33,7 +34,12 @@ _FILTERS_BY_ERROR = {
 
 
 async def retry_candidates(
-    reader: Reader, criteria: DestinationCriteria, request: PageRequest, now: datetime
+    reader: Reader,
+    criteria: DestinationCriteria,
+    request: PageRequest,
+    now: datetime,
+    *,
+    excluded_accounts: Sequence[AccountId] = (),
 ) -> Page:
     """Return a page of matching destinations that were not imported, newest first, with post and account ids.
 
@@ -43,14 +49,17 @@ async def retry_candidates(
     values = await page_values(reader, criteria, now)
     is_few = await selects_few(reader, values, NEWEST_FIRST)
     build_statement = partial(_select_candidates, tuple(values), is_few)
+    values |= {"excluded_accounts": excluded_accounts}
     return await read_page(reader, build_statement, values, NEWEST_FIRST, request)
 
 
 @cached_statement()
 def _select_candidates(filters: tuple[str, ...], is_few: bool, page_slice: PageSlice) -> Statement:
-    columns = (Destination.id, Destination.post_id, Destination.account_id, Destination.created_at)
+    times = (Destination.created_at, Destination.updated_at)
+    columns = (Destination.id, Destination.post_id, Destination.account_id, *times)
     statement = select(*columns).where(
         has_existing_post(Post.imported_at.is_(None)),
+        not_(any_of(unindexed(Destination.account_id), "excluded_accounts")),
         *page_conditions(filters, NEWEST_FIRST, page_slice.null_group, selects_few=is_few),
         *_exclude_cancelled(filters),
     )

@@ -25,7 +25,7 @@ from app.domain.posts import PostStatus
 from app.domain.settlement import Receipt
 from app.domain.time_buckets import BucketSize
 from app.domain.times import Period
-from app.domain.verification import ReconciliationRefusal, VerificationFinding
+from app.domain.verification import VerificationFinding
 
 
 class Reconciliation(StrEnum):
@@ -178,11 +178,6 @@ _register_enum(
     BEING_PUBLISHED="A publisher has claimed a destination and has not reported yet.",
     OUTCOME_UNKNOWN="The post may be on a platform; its result must be recorded first.",
     NOTHING_QUEUED="All destinations were published or have failed.",
-)
-_register_enum(
-    ReconciliationRefusal,
-    "Reason why a destination cannot be settled by a person.",
-    OUTCOME_KNOWN="The outcome became known in the meantime.",
 )
 _register_enum(
     AttemptKind,

@@ -117,10 +117,10 @@ class MarkReconnectedPayload(AccountPayload):
 @strawberry.type(description="Result of `retryAfterReconnect`.")
 class RetryAfterReconnectPayload(AccountPayload):
     post_ids: list[UUID] = field(
-        description="UUIDs of the posts that were queued again, the earliest failure first; at most"
-        f" {MAX_BULK_CHANGES}."
+        description="UUIDs of the posts that were, or would be, queued again, the earliest failure first; at"
+        f" most {MAX_BULK_CHANGES}."
     )
-    retried_count: int = field(description="Number of posts that were queued again.")
+    retried_count: int = field(description="Number of posts that were, or would be, queued again.")
     has_more: bool = field(description="True if another request is needed for the remaining posts.")
     matching_count: int | None = field(
         description="Number of all posts that a dry run found, also beyond the first"

@@ -1,9 +1,8 @@
 """Arguments and results that all mutations by filter share: pages, dry runs and plans."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Generic
 
 import strawberry
@@ -11,6 +10,8 @@ from strawberry import field
 
 from app.db.core.paging import PageRequest
 from app.domain.errors import InvalidInput
+from app.domain.posts import MAX_BULK_DESTINATIONS
+from app.domain.signing import CursorCodec
 from app.domain.validation.numbers import validate_number
 from app.graphql.schema.context import Context
 from app.graphql.schema.inputs import IDEMPOTENCY_KEY_DESCRIPTION, optional
@@ -19,6 +20,7 @@ from app.services.bulk_actions import (
     BulkAction,
     BulkPage,
     DecisionT,
+    RefusalCounts,
     RefusalT,
     dry_run_bulk_action,
     run_bulk_action,
@@ -31,7 +33,7 @@ from app.services.bulk_plans import PLAN_LIFETIME, BulkPlan, CriteriaT, PlanCode
 class BulkActionInput:
     dry_run: bool = field(
         default=False,
-        description="True to return the result, and a plan, without changing anything.",
+        description="True to return the result, and a plan, without changing anything. Not with `plan`.",
     )
     plan: str | None = optional(
         "`plan` of a dry run or of the call before, in place of `filter` and `after`. Fails with CONFLICT,"
@@ -39,7 +41,8 @@ class BulkActionInput:
     )
     first: int | None = field(
         default=MAX_BULK_CHANGES,
-        description=f"Maximum number of objects of this call, newest first, 1 to {MAX_BULK_CHANGES:,}.",
+        description=f"Maximum number of objects of this call, newest first, 1 to {MAX_BULK_CHANGES:,}. There"
+        f" are fewer if their posts have more than {MAX_BULK_DESTINATIONS:,} destinations in all.",
     )
     after: str | None = optional("Continue after this `endCursor` of an earlier call.")
     idempotency_key: str | None = optional(
@@ -49,7 +52,6 @@ class BulkActionInput:
 
 @strawberry.type
 class BulkActionPayload:
-    refused_count: int = field(description="Number of objects of this call that were not changed.")
     has_more: bool = field(
         description="True if more match; continue with `plan`, or with `endCursor`."
     )
@@ -62,10 +64,11 @@ class BulkActionPayload:
         f" {PLAN_LIFETIME.total_seconds() / 60:.0f} minutes after the dry run."
     )
     planned_count: int | None = field(
-        description="Number of objects that `plan` changes; null without a plan."
+        description="Number of objects that `plan` changes at most; null without a plan."
     )
     plan_cutoff: datetime | None = field(
-        description="UTC time of the dry run; `plan` excludes what matches since then. Null without a plan."
+        description="UTC time of the dry run; `plan` excludes objects that were created or changed later."
+        " Null without a plan."
     )
 
 
@@ -75,9 +78,9 @@ class BulkResult(Generic[DecisionT]):
 
     decisions: Sequence[DecisionT]
     changed_count: int
-    refused_counts: Mapping[StrEnum, int]
-    """Numbers by reason: of all matches in a dry run, otherwise of this call."""
     refused_count: int
+    counts: RefusalCounts
+    """Numbers by reason: of all matches in a dry run, otherwise of this call."""
     has_more: bool
     end_cursor: str | None
     plan: str | None
@@ -86,8 +89,8 @@ class BulkResult(Generic[DecisionT]):
 
     def refusals(self, refusal_type: type[RefusalT]) -> list[tuple[RefusalT, int]]:
         """Return the reasons with their numbers, the most frequent first."""
-        by_count = sorted(self.refused_counts.items(), key=lambda item: (-item[1], item[0]))
-        return [(refusal_type(reason), count) for reason, count in by_count]
+        refused = [(refusal_type(key), n) for key, n in self.counts.items() if key and n]
+        return sorted(refused, key=lambda item: (-item[1], item[0]))
 
 
 async def perform_bulk_action(
@@ -98,22 +101,22 @@ async def perform_bulk_action(
     criteria: CriteriaT | None,
 ) -> BulkResult[DecisionT]:
     """Run an action on a page of the matches of a filter, or of a plan; or do a dry run."""
-    size = validate_number(
-        MAX_BULK_CHANGES if arguments.first is None else arguments.first,
-        "first",
-        1,
-        MAX_BULK_CHANGES,
-    )
+    size = MAX_BULK_CHANGES if arguments.first is None else arguments.first
+    validate_number(size, "first", 1, MAX_BULK_CHANGES)
     # Checked before the write: an error while the response is built could not undo the changes.
     context.entry_limit.add(size)
     key = context.idempotency_key(arguments.idempotency_key)
     call = (context.database, context.write_context(operation), action)
     plans = context.plan_codec(operation, action.criteria_type)
     if arguments.plan is not None:
-        _reject_with_plan(filter=criteria, dryRun=arguments.dry_run, after=arguments.after)
+        _reject_with_plan(
+            filter=criteria is not None,
+            dryRun=arguments.dry_run,
+            after=arguments.after is not None,
+        )
         plan = plans.decode(arguments.plan)
         page, next_plan = await run_bulk_plan(*call, plan, size, key)
-        return _result(page, page.refused_counts, plans, next_plan)
+        return _result(page, page.counts, None, plans, next_plan)
     if criteria is None:
         raise InvalidInput("Pass a filter, or the plan of a dry run.", argument="filter")
     cursors = context.cursor_codec(operation)
@@ -121,36 +124,32 @@ async def perform_bulk_action(
     request = PageRequest(size=size, after=after)
     if arguments.dry_run:
         dry_run = await dry_run_bulk_action(*call, criteria, request)
-        page, refused_counts, new_plan = dry_run.page, dry_run.refused_counts, dry_run.plan
-    else:
-        page = await run_bulk_action(*call, criteria, request, key)
-        refused_counts, new_plan = page.refused_counts, None
-    result = _result(page, refused_counts, plans, new_plan)
-    return replace(result, end_cursor=None if page.end is None else cursors.encode(page.end))
+        return _result(dry_run.page, dry_run.counts, cursors, plans, dry_run.plan)
+    page = await run_bulk_action(*call, criteria, request, key)
+    return _result(page, page.counts, cursors, plans, None)
 
 
-def _reject_with_plan(**arguments: object) -> None:
-    for name, value in arguments.items():
-        if value:
-            raise InvalidInput(
-                f"{name} cannot be combined with plan, which includes its dry run's filter.",
-                argument=name,
-            )
+def _reject_with_plan(**passed: bool) -> None:
+    for name, is_passed in passed.items():
+        if is_passed:
+            raise InvalidInput(f"Pass plan without {name}.", argument=name)
 
 
 def _result(
     page: BulkPage[DecisionT],
-    refused_counts: Mapping[StrEnum, int],
+    counts: RefusalCounts,
+    cursors: CursorCodec | None,
     plans: PlanCodec[CriteriaT],
     plan: BulkPlan[CriteriaT] | None,
 ) -> BulkResult[DecisionT]:
+    """Build a result; without a codec for cursors, it has none."""
     return BulkResult(
         decisions=page.decisions,
         changed_count=page.changed_count,
-        refused_counts=refused_counts,
         refused_count=len(page.decisions) - page.changed_count,
+        counts=counts,
         has_more=page.has_more,
-        end_cursor=None,
+        end_cursor=cursors.encode(page.end) if cursors and page.end else None,
         plan=None if plan is None else plans.encode(plan),
         planned_count=None if plan is None else plan.remaining_count,
         plan_cutoff=None if plan is None else plan.created_at,

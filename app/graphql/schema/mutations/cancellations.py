@@ -41,9 +41,7 @@ class PostCancellation:
     @classmethod
     def from_decision(cls, decision: CancellationDecision) -> Self:
         refusal = decision.refusal
-        return to_record(
-            decision, cls, cancelled=refusal is None, fix=None if refusal is None else refusal.fix
-        )
+        return to_record(decision, cls, cancelled=refusal is None, fix=refusal and refusal.fix)
 
     @strawberry.field(description="Current state of the post; null if it was deleted.")
     async def post(self, info: Info) -> Post | None:
@@ -65,6 +63,7 @@ class CancelPostsPayload(BulkActionPayload):
     cancelled_count: int = field(
         description="Number of posts of this call that were, or would be, cancelled."
     )
+    refused_count: int = field(description="Number of posts of this call that were not cancelled.")
     refusals: list[CancellationRefusalCount] = field(
         description="Numbers of refused posts by reason: of all that match in a dry run, otherwise of this"
         " call."

@@ -61,16 +61,9 @@ class DestinationRetry:
     fix: str | None = field(description="Instruction to resolve the refusal, as a sentence.")
 
     @classmethod
-    def from_decisions(cls, decisions: Sequence[RetryDecision]) -> list[Self]:
-        return [
-            to_record(
-                decision,
-                cls,
-                retried=decision.refusal is None,
-                fix=decision.refusal and decision.refusal.fix,
-            )
-            for decision in decisions
-        ]
+    def from_decision(cls, decision: RetryDecision) -> Self:
+        refusal = decision.refusal
+        return to_record(decision, cls, retried=refusal is None, fix=refusal and refusal.fix)
 
     @strawberry.field(description="Current state of the destination.")
     async def destination(self, info: Info) -> Destination | None:
@@ -101,6 +94,9 @@ class RetryDestinationsPayload(BulkActionPayload):
     retried_count: int = field(
         description="Number of destinations of this call that were, or would be, queued again."
     )
+    refused_count: int = field(
+        description="Number of destinations of this call that were not retried."
+    )
     refusals: list[RetryRefusalCount] = field(
         description="Numbers of refused destinations by reason: of all that match in a dry run, otherwise of"
         " this call."
@@ -127,7 +123,7 @@ class RetryMutations:
         )
         return RetryPostPayload(
             post=await load_post(context, post_id),
-            retries=DestinationRetry.from_decisions(decisions),
+            retries=[DestinationRetry.from_decision(each) for each in decisions],
             retried_count=_count_retried(decisions),
         )
 
@@ -147,7 +143,7 @@ class RetryMutations:
         return to_record(
             result,
             RetryDestinationsPayload,
-            retries=DestinationRetry.from_decisions(result.decisions),
+            retries=[DestinationRetry.from_decision(each) for each in result.decisions],
             retried_count=result.changed_count,
             refusals=[
                 RetryRefusalCount(reason=reason, fix=reason.fix, count=count)

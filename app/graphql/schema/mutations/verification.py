@@ -1,7 +1,6 @@
 """Mutations that settle outcomes: of verifications, of external attempts, and by hand."""
 
 from datetime import datetime
-from typing import Self
 from uuid import UUID
 
 import strawberry
@@ -23,7 +22,7 @@ from app.domain.external_attempts import ExternalAttempt
 from app.domain.idempotency import canonicalize
 from app.domain.ids import DestinationId, PostId, validate_account_id
 from app.domain.leases import LeaseKind
-from app.domain.verification import ReconciliationRefusal, VerificationFinding
+from app.domain.verification import VerificationFinding
 from app.graphql.schema.context import Info
 from app.graphql.schema.enums import Reconciliation, ResultOutcome
 from app.graphql.schema.inputs import (
@@ -54,7 +53,7 @@ from app.graphql.schema.permissions import (
 from app.graphql.schema.types import Destination, load_destination
 from app.services import reports
 from app.services.bulk_actions import MAX_BULK_CHANGES
-from app.services.reconciliations import ReconcileAction, ReconciliationDecision
+from app.services.reconciliations import ReconcileAction
 
 
 @strawberry.input(description="Input of `reportVerified`.")
@@ -145,24 +144,12 @@ class ReconcileDestinationPayload:
     destination: Destination | None = field(description="Current state of the destination.")
 
 
-@strawberry.type(description="Decision of `reconcileDestinations` for one destination.")
+@strawberry.type(description="Destination that `reconcileDestinations` settles.")
 class DestinationReconciliation:
     destination_id: UUID = field(description="UUID of the destination.")
     post_id: UUID = field(description="UUID of the post.")
     account_id: int = field(description="Number of the account in this workspace.")
     platform: str = field(description="Platform of the account.")
-    reconciled: bool = field(description="True if settled; in a dry run, if it would be.")
-    refusal: ReconciliationRefusal | None = field(
-        description="Reason for not settling; null if settled."
-    )
-    fix: str | None = field(description="Instruction to resolve the refusal, as a sentence.")
-
-    @classmethod
-    def from_decision(cls, decision: ReconciliationDecision) -> Self:
-        refusal = decision.refusal
-        return to_record(
-            decision, cls, reconciled=refusal is None, fix=None if refusal is None else refusal.fix
-        )
 
     @strawberry.field(description="Current state of the destination; null if it does not exist.")
     async def destination(self, info: Info) -> Destination | None:
@@ -172,7 +159,7 @@ class DestinationReconciliation:
 @strawberry.type(description="Result of `reconcileDestinations`.")
 class ReconcileDestinationsPayload(BulkActionPayload):
     reconciliations: list[DestinationReconciliation] = field(
-        description="Decision for each destination of this call, newest destination first."
+        description="Destinations of this call that were, or would be, settled, newest destination first."
     )
     reconciled_count: int = field(
         description="Number of destinations of this call that were, or would be, settled."
@@ -271,7 +258,7 @@ class ReconciliationMutations:
             result,
             ReconcileDestinationsPayload,
             reconciliations=[
-                DestinationReconciliation.from_decision(each) for each in result.decisions
+                to_record(each, DestinationReconciliation) for each in result.decisions
             ],
             reconciled_count=result.changed_count,
         )
