@@ -1,6 +1,6 @@
 """Keyset pagination: forwards, backwards or by offset, nulls last, equal on both engines."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -74,18 +74,24 @@ class PageSlice:
     has_offset: bool
 
 
+ALL_NULL_GROUPS = frozenset(NullGroup)
+
+
 async def read_page(
     reader: Reader,
     build_statement: Callable[[PageSlice], Statement],
     values: Mapping[str, object],
     order: Order,
     request: PageRequest,
+    *,
+    null_groups: Collection[NullGroup] = ALL_NULL_GROUPS,
 ) -> Page:
     """Read one page, fetching one extra row to determine whether another page follows.
 
-    `build_statement` calls `slice_statement`, and may cache the result. Rows without a value need a
-    second statement, which runs only if the first returns too few rows. A row that gains or loses its value
-    between the two may be missed or repeated, as between two pages.
+    `null_groups` has the groups in which rows can match; the others are not read. `build_statement` calls
+    `slice_statement`, and may cache the result. Rows without a value need a second statement, which runs only
+    if the first returns too few rows. A row that gains or loses its value between the two may be missed or
+    repeated, as between two pages.
     """
     limit = request.size + 1
     bounds = {
@@ -93,7 +99,8 @@ async def read_page(
         **_bound_params("before", request.before, order),
     }
     rows: list[Any] = []
-    for page_slice in _page_slices(order, request):
+    slices = _page_slices(order, request)
+    for page_slice in (each for each in slices if each.null_group in null_groups):
         if remaining := limit - len(rows):
             parameters = {**values, **bounds, "limit": remaining, "offset": request.offset}
             rows.extend(await reader.rows(build_statement(page_slice), **parameters))

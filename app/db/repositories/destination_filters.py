@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, not_, or_, select
 
 from app.db.core.conditions import (
     any_of,
+    equality_parameter,
     filter_conditions,
     filter_param,
     filter_params,
@@ -162,7 +163,6 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "not_overdue": not_(overdue_condition(bindparam("not_overdue", type_=UtcDateTime()))),
     _LATE: or_(_PUBLISHED_LATE, _WAITING_LATE),
     "published_late": _PUBLISHED_LATE,
-    "waiting_late": _WAITING_LATE,
     "retrying": Destination.next_retry_at.is_not(None),
     "not_retrying": Destination.next_retry_at.is_(None),
     "duplicated": Destination.is_duplicated.expression,
@@ -184,6 +184,8 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
 }
 """Condition of each filter, under a name in the values of the filters."""
 
+_ERROR_FILTERS = ("error_category", "error_code", "source", "next_action")
+
 _SELECTIVE_FILTERS: Mapping[str, str | None] = {
     **{
         f"{name}_{bound}": column
@@ -199,6 +201,9 @@ _SELECTIVE_FILTERS: Mapping[str, str | None] = {
     "retrying": "next_retry_at",
     **dict.fromkeys(("one_failure_group", "failure_group", "unknown", "duplicated")),
     **dict.fromkeys(("overdue", _LATE, "reference", "found_post_ids")),
+    **dict.fromkeys((*_ERROR_FILTERS, "next_action_or_wait")),
+    equality_parameter("error_category"): "created_at",
+    equality_parameter("error_code"): "created_at",
 }
 """Column by which the index of each filter that may match few destinations is sorted; None for others."""
 
@@ -211,10 +216,14 @@ def conditions(filters: Iterable[str]) -> list[ColumnElement[bool]]:
 def page_conditions(
     filters: Iterable[str], order: Order, null_group: NullGroup, *, selects_few: bool
 ) -> list[ColumnElement[bool]]:
-    """Return the conditions of a page: the selective ones, or else all others, are served by an index."""
+    """Return the conditions of a page: the selective ones, or else all others, are served by an index.
+
+    In the order of lateness, destinations with one match its filter by the column of the order.
+    """
     selective = _selective_filters(filters, order)
-    if order.column.key == "lateness_ms" and not selects_few:
-        filters = [_late_filter(null_group) if name == _LATE else name for name in filters]
+    is_by_lateness = order.column.key == "lateness_ms" and not selects_few
+    if is_by_lateness and null_group is NullGroup.NON_NULL:
+        filters = ["published_late" if name == _LATE else name for name in filters]
     return [
         _CONDITIONS[name]
         if (name in selective) == selects_few
@@ -224,15 +233,60 @@ def page_conditions(
     ]
 
 
-def _late_filter(null_group: NullGroup) -> str:
-    """Return the part of the filter by lateness that destinations with or without a lateness can match."""
-    match null_group:
-        case NullGroup.NON_NULL:
-            return "published_late"
-        case NullGroup.NULL:
-            return "waiting_late"
-        case NullGroup.ALL:
-            return _LATE
+def null_groups(criteria: DestinationCriteria, order: Order) -> set[NullGroup]:
+    """Return the groups in which a destination can match, by the invariants of its state.
+
+    Otherwise, SQLite would read a whole index for nothing, such as that of lateness for failures.
+    """
+    column, statuses = order.column.key, _possible_statuses(criteria)
+    with_value = _STATUSES_WITH_VALUE.get(column, {*DestinationStatus})
+    without_value = statuses - with_value if column in _VALUES_OF_STATUS else statuses
+    groups = {NullGroup.ALL}
+    if not statuses.isdisjoint(with_value):
+        groups.add(NullGroup.NON_NULL)
+    if without_value:
+        groups.add(NullGroup.NULL)
+    return groups
+
+
+_UNSETTLED = frozenset((DestinationStatus.QUEUED, DestinationStatus.PUBLISHING))
+_QUEUED, _FAILED, _PUBLISHED = (
+    frozenset((status,))
+    for status in (DestinationStatus.QUEUED, DestinationStatus.FAILED, DestinationStatus.PUBLISHED)
+)
+_STATUSES_OF_FILTERS: Mapping[str, frozenset[DestinationStatus]] = {
+    **dict.fromkeys(_ERROR_FILTERS, _UNSETTLED | _FAILED),
+    **dict.fromkeys(("failed_after", "failed_before", "failure_group"), _FAILED),
+    **dict.fromkeys(("published_after", "published_before", "duplicated"), _PUBLISHED),
+    **dict.fromkeys(("next_retry_after", "next_retry_before", "retrying"), _QUEUED),
+    "overdue": _UNSETTLED,
+    "late_by_seconds": _UNSETTLED | _PUBLISHED,
+}
+"""Statuses that a filter can match, for a boolean one if it is true."""
+
+
+_STATUSES_WITH_VALUE: Mapping[str, frozenset[DestinationStatus]] = {
+    "failed_at": _FAILED,
+    "published_at": _PUBLISHED,
+    "lateness_ms": _PUBLISHED,
+    "next_retry_at": _QUEUED,
+}
+"""Statuses in which a column can have a value; all for other columns."""
+
+_VALUES_OF_STATUS = ("failed_at", "published_at")
+"""Columns that always have a value in these statuses."""
+
+
+def _possible_statuses(criteria: DestinationCriteria) -> set[DestinationStatus]:
+    """Return the statuses that matching destinations can have."""
+    possible = {*DestinationStatus} if criteria.status is None else {*criteria.status}
+    if criteria.outcome is not None:
+        possible &= {*_statuses_for_outcomes(criteria.outcome)}
+    for name, statuses in _STATUSES_OF_FILTERS.items():
+        value = getattr(criteria, name)
+        if value is not None and value is not False:
+            possible &= statuses
+    return possible
 
 
 async def page_values(reader: Reader, criteria: DestinationCriteria, now: datetime) -> ColumnValues:

@@ -45,6 +45,7 @@ from app.db.repositories.destination_filters import (
     count_values,
     has_existing_post,
     match_values,
+    null_groups,
     page_conditions,
     page_values,
     selects_few,
@@ -179,7 +180,8 @@ async def destinations_page(
     values = await page_values(reader, criteria, now)
     is_few = await selects_few(reader, values, order)
     build_statement = partial(_select_page, projection, tuple(values), order, is_few)
-    return await read_page(reader, build_statement, values, order, request)
+    groups = null_groups(criteria, order)
+    return await read_page(reader, build_statement, values, order, request, null_groups=groups)
 
 
 @cached_statement()
