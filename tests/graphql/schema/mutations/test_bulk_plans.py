@@ -1,15 +1,20 @@
 """Dry runs and plans of the mutations by filter: their numbers, pages, growth, expiry and repetition."""
 
-from asyncio import gather
+import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
+from sqlalchemy import select, update
 
+from app.db.models import Destination, Post
 from app.domain.destinations import DestinationState, ErrorCategory
+from app.domain.ids import PostId
 from tests.db.all_tables import all_rows
+from tests.db.core.test_database import only_on_postgresql
 from tests.factories import (
     NOW,
     add_account,
@@ -31,13 +36,14 @@ from tests.graphql.schema.mutations.mutation_calls import (
 )
 from tests.graphql.schema.mutations.publisher_client import PublisherClient
 from tests.graphql.tenant_objects import add_post_in_states, add_tenant
+from tests.test_concurrency import count_lock_waits
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
-PLAN = "refusedCount hasMore endCursor plan plannedCount planCutoff"
+PLAN = "hasMore endCursor plan plannedCount planCutoff"
 RETRY = f"""
 mutation($input: RetryDestinationsInput!) {{
   payload: retryDestinations(input: $input) {{
-    {PLAN} changedCount: retriedCount refusals {{ reason fix count }}
+    {PLAN} changedCount: retriedCount refusedCount refusals {{ reason fix count }}
     decisions: retries {{ id: destinationId postId accountId platform changed: retried refusal fix }}
   }}
 }}
@@ -47,7 +53,7 @@ mutation($input: ReconcileDestinationsInput!) {{
   payload: reconcileDestinations(input: $input) {{
     {PLAN} changedCount: reconciledCount
     decisions: reconciliations {{
-      id: destinationId postId accountId platform changed: reconciled refusal fix
+      id: destinationId postId accountId platform
       destination {{ status outcome errorCode error }}
     }}
   }}
@@ -56,7 +62,7 @@ mutation($input: ReconcileDestinationsInput!) {{
 CANCEL = f"""
 mutation($input: CancelPostsInput!) {{
   payload: cancelPosts(input: $input) {{
-    {PLAN} changedCount: cancelledCount refusals {{ reason fix count }}
+    {PLAN} changedCount: cancelledCount refusedCount refusals {{ reason fix count }}
     decisions: cancellations {{ id: postId changed: cancelled refusal fix post {{ status version }} }}
   }}
 }}
@@ -92,6 +98,17 @@ async def add_posts_on_account(
         )
         for number in range(count)
     ]
+
+
+async def set_update_times(
+    tenant: PublisherClient, posts: Sequence[PostId], times: Sequence[datetime]
+) -> None:
+    async with tenant.database.write_engine.begin() as connection:
+        for post, time in zip(posts, times, strict=True):
+            for model, column in ((Post, Post.id), (Destination, Destination.post_id)):
+                await connection.execute(
+                    update(model).where(column == post).values(updated_at=time)
+                )
 
 
 def post_ids(page: dict[str, Any]) -> list[str]:
@@ -136,34 +153,45 @@ async def test_plan_of_a_grown_set_changes_nothing(publisher: PublisherClient, n
     assert await expect_refusal(publisher, document, **arguments, plan=dry["plan"]) == (
         "CONFLICT",
         "input.plan",
-        "4 match and are eligible now, but the plan has 3 left. Nothing was changed: repeat the dry run and"
-        " pass its plan.",
+        "The plan has 3 left, but 4 can be changed now. Nothing was changed: repeat the dry run and pass its"
+        " plan.",
     )
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_plan_excludes_what_matches_since_the_dry_run(
+async def test_plan_excludes_what_changed_since_the_dry_run(
     publisher: PublisherClient, name: str
 ) -> None:
-    document, arguments, _ = CALLS[name]
-    state_at: dict[str, Callable[[datetime], DestinationState]] = {
-        "retryDestinations": lambda time: failed(settled_at=time),
-        "reconcileDestinations": lambda time: unknown(settled_at=time),
-        "cancelPosts": lambda time: queued(time + HOUR),
-    }
+    document, arguments, state = CALLS[name]
     times = [NOW - MINUTE, NOW, NOW + timedelta(milliseconds=1)]
-    posts = [
-        await add_post_in_states(publisher, state_at[name](time), created_at=time) for time in times
-    ]
-    publisher.clock.now = NOW
+    posts = [await add_post_in_states(publisher, state, created_at=time) for time in times]
+    await set_update_times(publisher, [post.id for post in posts], times)
     dry = await run_mutation(publisher, document, **arguments, filter=ON_INSTAGRAM, dryRun=True)
-    publisher.clock.now = NOW + MINUTE
+    publisher.clock.now += MINUTE
 
-    assert dry["plannedCount"] == 3
     page = await run_mutation(publisher, document, **arguments, plan=dry["plan"])
 
+    assert (dry["changedCount"], dry["plannedCount"]) == (3, 2)
     assert sorted(post_ids(page)) == sorted(str(post.id) for post in posts[:2])
     assert page["plan"] is None
+
+
+async def test_cancelled_and_rescheduled_post_is_not_part_of_the_plan(
+    publisher: PublisherClient,
+) -> None:
+    posts = await add_posts_on_account(publisher, queued(NOW + HOUR), 2)
+    dry = await run_mutation(publisher, CANCEL, filter=ON_INSTAGRAM, dryRun=True)
+    publisher.clock.now += MINUTE
+    await run_mutation(publisher, CANCEL, plan=dry["plan"])
+    for post in posts:
+        await publisher.client.query(
+            "mutation($input: SchedulePostInput!) { schedulePost(input: $input) { __typename } }",
+            input={"postId": post, "publishNow": True},
+        )
+
+    again = await run_mutation(publisher, CANCEL, plan=dry["plan"])
+
+    assert (again["decisions"], again["plan"]) == ([], None)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -221,8 +249,8 @@ async def test_plan_of_another_workspace_or_operation_is_invalid(
         assert await expect_refusal(tenant, document, **arguments, plan=plan) == (
             "VALIDATION_ERROR",
             "input.plan",
-            "plan is not one of this operation. Pass the plan of a dry run or of the call before,"
-            " unchanged.",
+            "plan is not valid for this operation in this workspace. Pass the plan of a dry run or of the"
+            " call before, unchanged.",
         )
 
 
@@ -242,7 +270,7 @@ async def test_plan_replaces_filter_dry_run_and_cursor(
         ) == (
             "VALIDATION_ERROR",
             f"input.{field}",
-            f"{field} cannot be combined with plan, which includes its dry run's filter.",
+            f"Pass plan without {field}.",
         )
     assert await expect_refusal(publisher, document, **arguments) == (
         "VALIDATION_ERROR",
@@ -283,7 +311,9 @@ async def test_concurrent_calls_with_one_plan_change_each_object_once(
     call = {**arguments, "plan": dry["plan"]}
     without_objects = document.replace("destination { status outcome errorCode error }", "")
 
-    answers = await gather(*(publisher.client.query(without_objects, input=call) for _ in range(4)))
+    answers = await asyncio.gather(
+        *(publisher.client.query(without_objects, input=call) for _ in range(4))
+    )
 
     assert sum(answer["payload"]["changedCount"] for answer in answers) == 12
     events = Counter(event.kind for event in await stored_events(publisher.database))
@@ -305,52 +335,176 @@ EVERY_STATE = [
 ]
 
 
-@pytest.mark.parametrize("name", CALLS)
-async def test_dry_run_counts_what_it_decides(publisher: PublisherClient, name: str) -> None:
-    document, arguments, _ = CALLS[name]
+async def add_every_state(tenant: PublisherClient) -> None:
+    """Add posts with one and two destinations in every state, on usable and on blocked accounts."""
     for state in EVERY_STATE:
-        await add_post_in_states(publisher, state)
+        await add_post_in_states(tenant, state)
+        await add_post_in_states(tenant, state, deleted_at=NOW)
         for other in EVERY_STATE:
             if draft() not in (state, other):
-                await add_post_in_states(publisher, state, other)
-    blocked = await add_account(publisher.database, publisher.workspace, is_active=False)
+                await add_post_in_states(tenant, state, other)
+    blocked = await add_account(tenant.database, tenant.workspace, is_active=False)
     for state in EVERY_STATE:
         await add_post(
-            publisher.database, publisher.workspace, {blocked: state}, is_draft=state == draft()
+            tenant.database, tenant.workspace, {blocked: state}, is_draft=state == draft()
         )
-        await add_post_in_states(publisher, state, deleted_at=NOW, is_draft=state == draft())
-    statuses = {
-        "retryDestinations": ["QUEUED", "PUBLISHING", "PUBLISHED", "FAILED"],
-        "reconcileDestinations": ["FAILED"],
-        "cancelPosts": [
-            "DRAFT",
-            "SCHEDULED",
-            "PUBLISHING",
-            "PUBLISHED",
-            "PARTIALLY_FAILED",
-            "FAILED",
-        ],
-    }
-    filters = {**ON_INSTAGRAM, "status": statuses[name]}
+
+
+ALL_STATUSES = {
+    "retryDestinations": ["QUEUED", "PUBLISHING", "PUBLISHED", "FAILED"],
+    "cancelPosts": ["DRAFT", "SCHEDULED", "PUBLISHING", "PUBLISHED", "PARTIALLY_FAILED", "FAILED"],
+}
+
+
+@pytest.mark.parametrize("name", ALL_STATUSES)
+async def test_dry_run_counts_what_it_decides(publisher: PublisherClient, name: str) -> None:
+    document, arguments, _ = CALLS[name]
+    await add_every_state(publisher)
+    filters = {**ON_INSTAGRAM, "status": ALL_STATUSES[name]}
 
     dry = await run_mutation(publisher, document, **arguments, filter=filters, dryRun=True)
+    run = await run_mutation(publisher, document, **arguments, filter=filters)
 
     decided = Counter(decision["refusal"] for decision in dry["decisions"])
-    assert dry["plannedCount"] == decided.pop(None) > 10
-    if name != "reconcileDestinations":
-        assert {each["reason"]: each["count"] for each in dry["refusals"]} == decided
-        assert len(decided) >= 4
-    fixes = {decision["refusal"]: decision["fix"] for decision in dry["decisions"]}
-    assert fixes.pop(None) is None
-    assert {each["reason"]: each["fix"] for each in dry.get("refusals", [])} == fixes
-    run = await run_mutation(publisher, document, **arguments, filter=filters)
-    decisions = [
-        {name: value for name, value in decision.items() if name not in ("destination", "post")}
-        for page in (dry, run)
-        for decision in page["decisions"]
+    assert dry["plannedCount"] == dry["changedCount"] == decided.pop(None) > 10
+    assert {each["reason"]: each["count"] for each in dry["refusals"]} == decided
+    assert len(decided) >= 4
+    counts = [each["count"] for each in dry["refusals"]]
+    assert counts == sorted(counts, reverse=True)
+    fixes = {each["refusal"]: each["fix"] for each in dry["decisions"] if each["refusal"]}
+    assert {each["reason"]: each["fix"] for each in dry["refusals"]} == fixes
+    for page in (dry, run):
+        for decision in page["decisions"]:
+            decision.pop("post", None)
+    assert run["decisions"] == dry["decisions"]
+    assert run["refusals"] == dry["refusals"]
+
+
+async def test_dry_run_of_reconciliation_counts_unknown_outcomes(
+    publisher: PublisherClient,
+) -> None:
+    await add_every_state(publisher)
+    arguments = {"finding": "NOT_PUBLISHED", "filter": ON_INSTAGRAM}
+
+    dry = await run_mutation(publisher, RECONCILE, **arguments, dryRun=True)
+    run = await run_mutation(publisher, RECONCILE, **arguments)
+
+    assert dry["plannedCount"] == dry["changedCount"] == run["changedCount"] > 10
+    assert [each["id"] for each in run["decisions"]] == [each["id"] for each in dry["decisions"]]
+    for each in dry["decisions"]:
+        assert each["destination"]["outcome"] == "UNKNOWN"
+    assert (await run_mutation(publisher, RECONCILE, **arguments))["decisions"] == []
+
+
+async def test_reconciliation_excludes_outcomes_that_the_filter_excludes(
+    publisher: PublisherClient,
+) -> None:
+    await add_post_in_states(publisher, unknown())
+    filters = {**ON_INSTAGRAM, "outcome": ["FAILED"]}
+    page = await run_mutation(publisher, RECONCILE, finding="NOT_PUBLISHED", filter=filters)
+    assert page["decisions"] == []
+
+
+async def test_plan_passes_refused_destinations(publisher: PublisherClient) -> None:
+    retried = await add_posts_on_account(publisher, failed(), 2)
+    blocked = await add_account(publisher.database, publisher.workspace, is_active=False)
+    for _ in range(3):  # newer than the others
+        await add_post(publisher.database, publisher.workspace, {blocked: failed()})
+    await add_post_in_states(publisher, failed(category=ErrorCategory.PERMANENT, code="CANCELLED"))
+    dry = await run_mutation(publisher, RETRY, filter=ON_INSTAGRAM, dryRun=True)
+
+    first = await run_mutation(publisher, RETRY, plan=dry["plan"], first=1)
+    second = await run_mutation(publisher, RETRY, plan=first["plan"], first=1)
+
+    assert (dry["plannedCount"], dry["refusedCount"]) == (2, 3)
+    assert [each["count"] for each in dry["refusals"]] == [3]
+    assert [post_ids(page) for page in (first, second)] == [retried[:1], retried[1:]]
+    assert (first["plannedCount"], second["plan"]) == (1, None)
+
+
+async def test_plan_of_posts_passes_refused_ones(publisher: PublisherClient) -> None:
+    (oldest,) = await add_posts_on_account(publisher, queued(NOW + HOUR), 1)
+    for _ in range(2):
+        await add_post_in_states(publisher, started())
+    dry = await run_mutation(publisher, CANCEL, filter=ON_INSTAGRAM, dryRun=True)
+
+    pages, plan = [], dry["plan"]
+    while plan is not None:
+        pages.append(await run_mutation(publisher, CANCEL, plan=plan, first=1))
+        plan = pages[-1]["plan"]
+
+    assert [page["changedCount"] for page in pages] == [0, 0, 1]
+    assert post_ids(pages[-1]) == [oldest]
+
+
+async def test_plan_keeps_the_upper_bound_of_its_filter(publisher: PublisherClient) -> None:
+    times = [NOW - HOUR, NOW - MINUTE]
+    posts = [await add_post_in_states(publisher, failed(settled_at=time)) for time in times]
+    await set_update_times(publisher, [post.id for post in posts], times)
+    filters = {"updatedBefore": "2026-04-15T14:30:00.000Z"}
+    dry = await run_mutation(publisher, RETRY, filter=filters, dryRun=True)
+    page = await run_mutation(publisher, RETRY, plan=dry["plan"])
+    assert post_ids(page) == [str(posts[0].id)]
+
+
+async def test_key_belongs_to_one_page_size(publisher: PublisherClient) -> None:
+    await add_posts_on_account(publisher, failed(), 3)
+    dry = await run_mutation(publisher, RETRY, filter=ON_INSTAGRAM, dryRun=True)
+    call = {"plan": dry["plan"], "idempotencyKey": "k1"}
+    await run_mutation(publisher, RETRY, **call, first=1)
+    error = await expect_refusal(publisher, RETRY, **call, first=2)
+    assert error[0] == "IDEMPOTENCY_KEY_REUSED"
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_call_has_fewer_objects_if_their_posts_have_many_destinations(
+    publisher: PublisherClient, name: str
+) -> None:
+    document, arguments, state = CALLS[name]
+    posts = [
+        await add_post_in_states(
+            publisher, *[state] * count, created_at=NOW - timedelta(seconds=number)
+        )
+        for number, count in enumerate((499, 500, 2, 1))
     ]
-    assert decisions[: len(dry["decisions"])] == decisions[len(dry["decisions"]) :]
-    assert run["changedCount"] == dry["plannedCount"]
+    filters = {"accountId": [1, 500, 1000, 1002]}
+
+    page = await run_mutation(publisher, document, **arguments, filter=filters)
+    rest = await run_mutation(
+        publisher, document, **arguments, filter=filters, after=page["endCursor"]
+    )
+
+    assert post_ids(page) == [str(post.id) for post in posts[:2]]
+    assert (page["hasMore"], rest["hasMore"]) == (True, False)
+    assert post_ids(rest) == [str(post.id) for post in posts[2:]]
+
+
+@pytest.mark.parametrize("name", CALLS)
+@only_on_postgresql
+async def test_object_that_is_changed_before_its_lock_is_skipped(
+    publisher: PublisherClient, name: str
+) -> None:
+    document, arguments, state = CALLS[name]
+    changed, *others = await add_posts_on_account(publisher, state, 3)
+    async with publisher.database.write_engine.begin() as connection:
+        await connection.execute(select(Post.id).where(Post.id == UUID(changed)).with_for_update())
+        call = asyncio.create_task(
+            publisher.client.query(document, input={**arguments, "filter": ON_INSTAGRAM})
+        )
+        async with asyncio.timeout(10):
+            while not await count_lock_waits(publisher.database):
+                pass
+        for model, column in ((Post, Post.id), (Destination, Destination.post_id)):
+            await connection.execute(
+                update(model)
+                .where(column == UUID(changed))
+                .values(updated_at=NOW + timedelta(seconds=1))
+            )
+
+    page = (await call)["payload"]
+
+    assert post_ids(page) == others
+    assert page["changedCount"] == 2
 
 
 async def test_dry_run_of_retry_counts_imported_posts(publisher: PublisherClient) -> None:
