@@ -16,7 +16,7 @@ _MAX_ERROR_LENGTH = 160
 
 _MAX_NAME_LENGTH = 60
 
-_RETRIED = "Retried by hand. The post is queued to be published again."
+_RETRIED = "Retried manually. The post is queued to be published again."
 _CANCELLED = "Cancelled before it was published."
 _DELETED = "The post was deleted. It will not be published from here."
 
@@ -50,7 +50,7 @@ def _post_changed(event: StoredEvent) -> str:
     if event.operation == "import":
         return f"The post was imported again. {status or ''}".strip()
     edit = "" if event.values.get("status") in _FINAL_STATUSES else _post_edit(event)
-    return edit or status or "Something happened on one of the post's accounts."
+    return edit or status or "The result on one of the post's accounts changed."
 
 
 def _post_edit(event: StoredEvent) -> str:
@@ -78,7 +78,7 @@ def _destination_added(event: StoredEvent) -> str:
 
 
 def _destination_changed(event: StoredEvent) -> str:
-    steps = (_settlement, _next_attempt, _publisher_step, _verification, _plan)
+    steps = (_settlement, _next_attempt, _publisher_step, _verification, _schedule_change)
     sentences = (step(event) for step in steps)
     return next(filter(None, sentences), "A detail of the post on one account changed.")
 
@@ -113,7 +113,7 @@ def _next_attempt(event: StoredEvent) -> str | None:
     if is_queued and event.operation.startswith("retry"):
         return _RETRIED
     if is_queued and event.operation == "releaseClaim":
-        return "The publisher gave the post back without an attempt. It is queued again."
+        return "The publisher released the post without an attempt. It is queued again."
     if is_queued and event.operation == "loseLease":
         return "The publisher did not start an attempt in time. The post is queued again."
     if retry_at := event.values.get("next_retry_at"):
@@ -147,7 +147,7 @@ def _verification(event: StoredEvent) -> str | None:
     )
 
 
-def _plan(event: StoredEvent) -> str | None:
+def _schedule_change(event: StoredEvent) -> str | None:
     """Describe a change before any attempt."""
     match event.values:
         case {"due_at": str(due_at)}:
@@ -168,7 +168,7 @@ def _account_connected(event: StoredEvent) -> str:
         case {"platform": str(platform)}:
             names = (event.values.get(field) for field in _NAME_FIELDS)
             name = next(filter(None, names), None)
-            account = f"Account {_cut(str(name), _MAX_NAME_LENGTH)}" if name else "An account"
+            account = f"Account {_truncate(str(name), _MAX_NAME_LENGTH)}" if name else "An account"
             return f"{account} was connected on {platform}."
     return "An account was connected."
 
@@ -177,7 +177,7 @@ def _account_changed(event: StoredEvent) -> str:
     access = ""
     match event.values:
         case {"needs_reconnection_since": str()}:
-            access = "The platform refused the account's access; it must be reconnected."
+            access = "The platform rejected the account's access. The account must be reconnected."
         case {"is_active": False}:
             access = "The account was disconnected. Nothing is published on it."
         case {"is_active": True} | {"needs_reconnection_since": None} | {"connected_at": _}:
@@ -200,7 +200,7 @@ def _failure(event: StoredEvent) -> str:
 
 
 def _is_check(event: StoredEvent) -> bool:
-    """Return whether a person or a program looked for the post on the platform."""
+    """Return whether the event is the result of a check on the platform."""
     return event.operation.startswith(("reportVerified", "reconcile"))
 
 
@@ -209,11 +209,11 @@ def _error(event: StoredEvent) -> str:
     error = event.values.get("error")
     if not isinstance(error, str) or not error.strip():
         return "."
-    text = _cut(error, _MAX_ERROR_LENGTH)
+    text = _truncate(error, _MAX_ERROR_LENGTH)
     return f": {text}" if text.endswith((".", "!", "?")) else f": {text}."
 
 
-def _cut(text: str, max_length: int) -> str:
+def _truncate(text: str, max_length: int) -> str:
     line = " ".join(text.split())
     return line if len(line) <= max_length else f"{line[: max_length - 3]}..."
 
@@ -252,7 +252,7 @@ _SENTENCES: Mapping[EventKind, Callable[[StoredEvent], str]] = {
 
 _POST_STATUSES: Mapping[str, str] = {
     PostStatus.DRAFT: "The post is a draft.",
-    PostStatus.SCHEDULED: "The post waits for its time.",
+    PostStatus.SCHEDULED: "The post is scheduled.",
     PostStatus.PUBLISHING: "The post is being published.",
     PostStatus.PUBLISHED: "The post is published on all its accounts.",
     PostStatus.PARTIALLY_FAILED: "The post is published on some of its accounts, and failed on others.",

@@ -109,7 +109,7 @@ _OUTCOME_UNKNOWN_ADVICE = Advice(
     ErrorSource.SYSTEM,
     NextAction.CHECK_PLATFORM,
     "Check whether the post is on the platform, then record the result."
-    " A blind retry could publish it twice.",
+    " A retry without a check could publish it twice.",
 )
 
 

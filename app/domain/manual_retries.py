@@ -33,7 +33,7 @@ _FIXES = {
     RetryRefusal.ALREADY_PUBLISHED: "Nothing to do: it is published.",
     RetryRefusal.IN_FLIGHT: "Wait until the running attempt has ended.",
     RetryRefusal.OUTCOME_UNKNOWN: "Check whether the post is on the platform, then record the result."
-    " A blind retry could publish it twice; force it only if you know that it is not there.",
+    " A retry without a check could publish it twice; only `retryPost` can force it.",
     RetryRefusal.ACCOUNT_NEEDS_RECONNECTION: "Reconnect the account, then retry.",
     RetryRefusal.IMPORTED: "Retry the post in the service that publishes it.",
     RetryRefusal.NOT_FAILED: "Nothing to do: it is a draft, or waits for its time or an automatic retry.",

@@ -32,7 +32,7 @@ MAX_DESTINATIONS = 500
 """Destinations of one post."""
 
 MAX_BULK_DESTINATIONS = 1000
-"""Destinations of all posts created by one call, in one short transaction."""
+"""Destinations of all posts that one call creates or changes, in one short transaction."""
 
 MAX_BULK_POSTS = 50
 """Posts created by one call."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import quote
 
-_URL_STARTS: Mapping[str, str] = {
+_URL_PREFIXES: Mapping[str, str] = {
     "facebook": "https://www.facebook.com/",
     "instagram": "https://www.instagram.com/",
     "pinterest": "https://www.pinterest.com/",
@@ -24,19 +24,19 @@ _URL_STARTS: Mapping[str, str] = {
 """URL of a profile up to the user name."""
 
 _NOT_IN_USERNAME = re.compile(r"[\s/\\:@]")
-"""Characters of URLs, paths and addresses, with which a text is no user name."""
+"""Characters that no user name has; they would change the host or path of the URL."""
 
 _HOST = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?",
     re.ASCII | re.IGNORECASE,
 )
-"""Domain name in ASCII. The last label starts with a letter, so it is no IP address, maybe internal."""
+"""ASCII domain name. The last label starts with a letter, which excludes IPv4 addresses."""
 
 
 def profile_url(platform: str, username: str | None) -> str | None:
     """Return the https URL of an account's profile; None if the platform or the user name is unknown.
 
-    The user name may start with `@`. A text that is no user name has no URL, so that none leads elsewhere.
+    The user name may start with `@`. An invalid one has no URL, so that none leads to another host or path.
     """
     name = (username or "").removeprefix("@")
     if platform == "mastodon":
@@ -44,7 +44,7 @@ def profile_url(platform: str, username: str | None) -> str | None:
         return _url(f"https://{host.lower()}/@", name) if _HOST.fullmatch(host) else None
     if platform == "bluesky":  # where the user name is a domain name
         return f"https://bsky.app/profile/{name.lower()}" if _HOST.fullmatch(name) else None
-    start = _URL_STARTS.get(platform)
+    start = _URL_PREFIXES.get(platform)
     return None if start is None else _url(start, name)
 
 

@@ -32,7 +32,7 @@ MAX_BULK_CHANGES = 500
 """Objects of one call, which are decided in one short transaction."""
 
 
-class Decision(Protocol):
+class BulkDecision(Protocol):
     """Decision about one object."""
 
     @property
@@ -40,7 +40,7 @@ class Decision(Protocol):
         """Reason why the object is not changed; None if it is."""
 
 
-DecisionT = TypeVar("DecisionT", bound=Decision)
+DecisionT = TypeVar("DecisionT", bound=BulkDecision)
 RefusalT = TypeVar("RefusalT", bound=StrEnum)
 RefusalCounts: TypeAlias = Counter[StrEnum | None]
 """Numbers of objects by the reason why they are refused; None counts those that are eligible."""
@@ -78,15 +78,20 @@ class BulkAction(ABC, Generic[CriteriaT, DecisionT]):
     """A change of posts or destinations that match a filter. The newest objects come first."""
 
     criteria_type: type[CriteriaT]
+    """Type of the filter, from which plans are decoded."""
     decision_type: type[DecisionT]
+    """Type of the decisions, from which stored results are decoded."""
 
     @abstractmethod
     def restrict(self, criteria: CriteriaT) -> CriteriaT:
         """Return the filter of the objects to decide about."""
 
     @abstractmethod
-    def unchanged_since(self, criteria: CriteriaT, cutoff: datetime) -> CriteriaT:
-        """Return the filter without objects that cannot be eligible, or were changed after the cutoff."""
+    def plan_criteria(self, criteria: CriteriaT, cutoff: datetime) -> CriteriaT:
+        """Return the filter of a plan: without objects that were changed after the cutoff, or are refused.
+
+        It must match nothing that `criteria` does not match. It may match refused objects.
+        """
 
     @abstractmethod
     async def read_page(
@@ -100,7 +105,7 @@ class BulkAction(ABC, Generic[CriteriaT, DecisionT]):
     async def read_planned_page(
         self, reader: Reader, criteria: CriteriaT, request: PageRequest, now: datetime
     ) -> Page:
-        """Return a page as `read_page`; it may leave out objects that are not eligible."""
+        """Return a page as `read_page`; refused objects may be left out, so that they do not fill pages."""
         return await self.read_page(reader, criteria, request, now)
 
     @abstractmethod
@@ -191,7 +196,7 @@ async def dry_run_bulk_action(
     posts = await load_posts(reader, _post_ids(matches.rows))
     rows = _unchanged_rows(matches.rows, posts)
     _, decisions = await action.decide(reader, _not_deleted(posts), rows, now)
-    planned = action.unchanged_since(restricted, now)
+    planned = action.plan_criteria(restricted, now)
     planned_count = (await action.count_by_refusal(reader, planned, now))[None]
     plan = BulkPlan(criteria=planned, created_at=now, remaining_count=planned_count)
     return DryRun(
@@ -207,21 +212,21 @@ def earliest_bound(cutoff: datetime, before: datetime | None) -> datetime:
     return after_cutoff if before is None else min(before, after_cutoff)
 
 
-_MATCH_ALL: Mapping[str, object] = MappingProxyType(
+_UNSELECTIVE_VALUES: Mapping[str, object] = MappingProxyType(
     {"overdue": False, "retrying": False, "duplicated": False, "search": ""}
 )
 """Values of filters that all failed destinations, or all posts, match."""
 
 
 def _require_selective(criteria: "DataclassInstance") -> None:
-    """Raise InvalidInput if everything matches: an omission must not change the whole workspace."""
+    """Raise InvalidInput if no field narrows the filter: an omission must not change the whole workspace."""
     for name, value in asdict(criteria).items():
-        names_states = bool(value) and name in ("status", "outcome")
-        if value is not None and value != _MATCH_ALL.get(name) and not names_states:
+        is_state_filter = bool(value) and name in ("status", "outcome")
+        if value is not None and value != _UNSELECTIVE_VALUES.get(name) and not is_state_filter:
             return
     raise InvalidInput(
-        "The filter matches everything: set another field than status and outcome, such as an account, a"
-        " time or a reference.",
+        "The filter is too broad: set a field that narrows it, such as accountId, a time or a reference."
+        " A status, an outcome, false and an empty search do not.",
         argument="filter",
     )
 
@@ -239,13 +244,13 @@ async def _change(
 
 
 async def _limit_posts(reader: Reader, matches: Page) -> Page:
-    """Cut the page before the posts that would have more than MAX_BULK_DESTINATIONS in all."""
+    """Cut the page so that its posts have at most MAX_BULK_DESTINATIONS in all; the first post stays."""
     counts = await destination_counts_by_post_id(reader, _post_ids(matches.rows))
     total = 0
-    for number, row in enumerate(matches.rows):
+    for index, row in enumerate(matches.rows):
         total += counts.pop(_post_id(row), 0)
-        if number and total > MAX_BULK_DESTINATIONS:
-            return replace(matches, rows=matches.rows[:number], has_next_page=True)
+        if index and total > MAX_BULK_DESTINATIONS:
+            return replace(matches, rows=matches.rows[:index], has_next_page=True)
     return matches
 
 

@@ -1,4 +1,4 @@
-"""Plans of bulk actions: the objects that a dry run counted, as far as they are not changed yet."""
+"""Plans of bulk actions: the filter, time and number of changes that a dry run fixed."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -23,13 +23,14 @@ CriteriaT = TypeVar("CriteriaT", bound="DataclassInstance")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkPlan(Generic[CriteriaT]):
-    """Objects that a dry run found eligible, and the position up to which they were decided."""
+    """Filter of a dry run, the number of changes that are left, and the position to continue from."""
 
     criteria: CriteriaT
     """Filter that excludes objects which were changed after the dry run."""
     created_at: datetime
     """Time of the dry run."""
     remaining_count: int
+    """Number of objects that the next calls may change at most."""
     after: KeysetPosition | None = None
 
     @property
@@ -53,7 +54,10 @@ class BulkPlan(Generic[CriteriaT]):
             )
 
     def continued(self, changed_count: int, end: KeysetPosition | None) -> Self | None:
-        """Return the plan of what is left after some were changed, from the position `end` on, if any is."""
+        """Return the plan after a call that changed some objects; None if no change is left.
+
+        It continues after `end`, or after the same position as before if the page was empty.
+        """
         remaining_count = self.remaining_count - changed_count
         if remaining_count == 0:
             return None

@@ -38,7 +38,7 @@ class CancelAction(BulkAction[PostCriteria, CancellationDecision]):
             return criteria
         return replace(criteria, status=[PostStatus.SCHEDULED, PostStatus.PUBLISHING])
 
-    def unchanged_since(self, criteria: PostCriteria, cutoff: datetime) -> PostCriteria:
+    def plan_criteria(self, criteria: PostCriteria, cutoff: datetime) -> PostCriteria:
         return replace(criteria, updated_before=earliest_bound(cutoff, criteria.updated_before))
 
     async def read_page(

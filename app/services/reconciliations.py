@@ -23,8 +23,8 @@ from app.services.bulk_actions import BulkAction, RefusalCounts, earliest_bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reconciliation:
-    """A destination that is settled as failed, because the post is not on the platform."""
+class ReconciliationDecision:
+    """Decision to settle an unknown outcome as failed."""
 
     destination_id: DestinationId
     post_id: PostId
@@ -33,23 +33,21 @@ class Reconciliation:
 
     @property
     def refusal(self) -> None:
-        """No unknown outcome is refused."""
+        """None: no unknown outcome is refused."""
 
 
-class ReconcileAction(BulkAction[DestinationCriteria, Reconciliation]):
+class ReconcileAction(BulkAction[DestinationCriteria, ReconciliationDecision]):
     """Settlement of unknown outcomes as failed."""
 
     criteria_type = DestinationCriteria
-    decision_type = Reconciliation
+    decision_type = ReconciliationDecision
 
     def restrict(self, criteria: DestinationCriteria) -> DestinationCriteria:
         """Restrict the filter to unknown outcomes."""
         is_included = criteria.outcome is None or Outcome.UNKNOWN in criteria.outcome
         return replace(criteria, outcome=[Outcome.UNKNOWN] if is_included else [])
 
-    def unchanged_since(
-        self, criteria: DestinationCriteria, cutoff: datetime
-    ) -> DestinationCriteria:
+    def plan_criteria(self, criteria: DestinationCriteria, cutoff: datetime) -> DestinationCriteria:
         return replace(criteria, updated_before=earliest_bound(cutoff, criteria.updated_before))
 
     async def read_page(
@@ -69,23 +67,23 @@ class ReconcileAction(BulkAction[DestinationCriteria, Reconciliation]):
         posts: Sequence[Post],
         rows: Sequence[AnyRow],
         now: datetime,
-    ) -> tuple[list[Post], list[Reconciliation]]:
+    ) -> tuple[list[Post], list[ReconciliationDecision]]:
         ids = {row.id for row in rows}
         changed = []
-        settled: dict[DestinationId, Reconciliation] = {}
+        settled: dict[DestinationId, ReconciliationDecision] = {}
         for post in posts:
-            after = post
+            changed_post = post
             for destination in post.destinations:
                 if destination.id in ids:
                     state = reconcile(destination.state, None, now).state
-                    after = after.with_state(destination.id, state, now)
-                    settled[destination.id] = Reconciliation(
+                    changed_post = changed_post.with_state(destination.id, state, now)
+                    settled[destination.id] = ReconciliationDecision(
                         destination_id=destination.id,
                         post_id=post.id,
                         account_id=destination.account_id,
                         platform=destination.platform,
                     )
-            changed.append(after)
+            changed.append(changed_post)
         return changed, [settled[row.id] for row in rows]
 
 

@@ -87,12 +87,11 @@ class RetryAction(BulkAction[DestinationCriteria, RetryDecision]):
             return criteria
         return replace(criteria, status=[DestinationStatus.FAILED])
 
-    def unchanged_since(
-        self, criteria: DestinationCriteria, cutoff: datetime
-    ) -> DestinationCriteria:
+    def plan_criteria(self, criteria: DestinationCriteria, cutoff: datetime) -> DestinationCriteria:
+        is_included = criteria.outcome is None or Outcome.FAILED in criteria.outcome
         return replace(
             criteria,
-            outcome=[Outcome.FAILED],
+            outcome=[Outcome.FAILED] if is_included else [],
             updated_before=earliest_bound(cutoff, criteria.updated_before),
         )
 
@@ -130,9 +129,11 @@ class RetryAction(BulkAction[DestinationCriteria, RetryDecision]):
         changed: list[Post] = []
         decisions: dict[DestinationId, RetryDecision] = {}
         for post in posts:
-            after, of_post = retry_destinations(post, accounts, ids, force=False, now=now)
-            changed.append(after)
-            for decision in of_post:
+            changed_post, post_decisions = retry_destinations(
+                post, accounts, ids, force=False, now=now
+            )
+            changed.append(changed_post)
+            for decision in post_decisions:
                 decisions[decision.destination.id] = _to_retry_decision(post.id, decision)
         return changed, [decisions[row.id] for row in rows]
 

@@ -126,7 +126,7 @@ def test_sentences_of_a_changed_destination() -> None:
 claimDestinations: A publisher took the post and will now try to publish it.
 claimDestinations: A publisher took the post and will now try to publish it.
 extendLease: The publisher has time until 2026-04-17T15:00:00.000Z to publish the post.
-releaseClaim: The publisher gave the post back without an attempt. It is queued again.
+releaseClaim: The publisher released the post without an attempt. It is queued again.
 loseLease: The publisher did not start an attempt in time. The post is queued again.
 startAttempt: Attempt 1 to publish the post started.
 startAttempt: Attempt 2 to publish the post started.
@@ -156,8 +156,8 @@ reconcileDestination: A check found that the post is not on the platform. It wil
 loadDemo: A check found that the post is not on the platform. It will be tried again at
   2026-04-15T16:00:00.000Z.
 loadDemo: The post is queued to be published again.
-retryPost: Retried by hand. The post is queued to be published again.
-retryAfterReconnect: Retried by hand. The post is queued to be published again.
+retryPost: Retried manually. The post is queued to be published again.
+retryAfterReconnect: Retried manually. The post is queued to be published again.
 cancelPost: Cancelled before it was published.
 cancelPost: Cancelled before it was published.
 reportPublished: Cancelled before it was published.
@@ -259,8 +259,8 @@ cancelPost: Cancelled. Nothing of the post that was still waiting will be publis
 cancelPost: Cancelled before it was published.
 deletePost: The post was deleted. It will not be published from here.
 deletePost: The post was deleted. It will not be published from here.
-retryPost: Retried by hand. The post is queued to be published again.
-retryPost: Retried by hand. The post is queued to be published again.
+retryPost: Retried manually. The post is queued to be published again.
+retryPost: Retried manually. The post is queued to be published again.
 import: The post was imported again.
 import: The post was imported again. The post is published on all its accounts.
 import: The post was published.
@@ -269,7 +269,7 @@ reportPublished: The post was published.
 reportPublished: Cancelled before it was published.
 claimDestinations: The post is being published.
 claimDestinations: A publisher took the post and will now try to publish it.
-reportFailed: Something happened on one of the post's accounts.
+reportFailed: The result on one of the post's accounts changed.
 reportFailed: The attempt failed: The platform did not answer in time. It will be tried again at
   2026-04-15T16:00:00.000Z.
 """
@@ -340,7 +340,7 @@ def test_sentences_of_accounts() -> None:
         == """\
 updateAccount: Account @brand was connected on x.
 updateAccount: An account was connected on x.
-updateAccount: The platform refused the account's access; it must be reconnected.
+updateAccount: The platform rejected the account's access. The account must be reconnected.
 updateAccount: The account was connected again.
 updateAccount: The account was disconnected. Nothing is published on it.
 updateAccount: The account was connected again.

@@ -107,6 +107,6 @@ def test_unknown_outcome_is_always_checked_on_the_platform(
         retryable=False,
         will_retry=False,
         fix="Check whether the post is on the platform, then record the result."
-        " A blind retry could publish it twice.",
+        " A retry without a check could publish it twice.",
         next_action=NextAction.CHECK_PLATFORM,
     )

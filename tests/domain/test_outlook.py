@@ -134,7 +134,7 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
             unknown(),
             Outlook(
                 sentence="It is not retried automatically. Check whether the post is on the platform, then"
-                " record the result. A blind retry could publish it twice."
+                " record the result. A retry without a check could publish it twice."
             ),
         ),
     ],

@@ -51,8 +51,8 @@ _OPEN_COUNTS = Statement(
 async def unknown_count_by_account_id(reader: Reader, ids: Sequence[AccountId]) -> Sequence[AnyRow]:
     """Return the number of unknown outcomes of each account that has some.
 
-    Reads all of the workspace, which are few, from ix_destination_verifiable: no index finds those of one
-    account among its failures. Their posts are not deleted.
+    Reads all unknown outcomes of the workspace, which are few, from ix_destination_verifiable: no index has
+    them by account. `verifiable_at` is set only for unknown outcomes of posts that are not deleted.
     """
     return await reader.rows(_UNKNOWN_COUNTS, ids=ids)
 

@@ -30,7 +30,7 @@ class AccountCriteria:
 
 
 def blocked_condition(now: ColumnElement[datetime]) -> ColumnElement[bool]:
-    """Return in SQL that `domain.accounts.blocking_reason` has a reason; never NULL."""
+    """Return the condition that an account cannot post, as in `accounts.blocking_reason`; never NULL."""
     return or_(
         Account.is_active.is_(False),
         Account.needs_reconnection_since.is_not(None),
@@ -56,7 +56,7 @@ def account_conditions(filters: Iterable[str]) -> list[ColumnElement[bool]]:
 async def account_filter_values(
     reader: Reader, criteria: AccountCriteria, now: datetime
 ) -> ColumnValues:
-    """Return the values of the filters, for any number of statements; `now` decides which can post."""
+    """Return the values of the filters, which several statements can use; `now` decides which can post."""
     values: ColumnValues = filter_params(replace(criteria, can_post=None, search=None))
     if criteria.can_post is not None:
         values["can_post" if criteria.can_post else "blocked"] = now

@@ -43,7 +43,7 @@ from app.domain.diagnosis import Advice, ErrorSource, NextAction, known_errors, 
 from app.domain.ids import AccountId, DestinationId, PostId
 
 MAX_SORTED = 5_000
-"""Most destinations that a page sorts. Of more matches, some are soon found in page order."""
+"""Maximum number of matches that SQLite sorts for a page. Of more, the first are soon found in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,9 +216,9 @@ def conditions(filters: Iterable[str]) -> list[ColumnElement[bool]]:
 def page_conditions(
     filters: Iterable[str], order: Order, null_group: NullGroup, *, selects_few: bool
 ) -> list[ColumnElement[bool]]:
-    """Return the conditions of a page: the selective ones, or else all others, are served by an index.
+    """Return the conditions of a page. With `selects_few`, the selective ones use an index, else the others.
 
-    In the order of lateness, destinations with one match its filter by the column of the order.
+    In the order of lateness, destinations with one are filtered by the sort column alone.
     """
     selective = _selective_filters(filters, order)
     is_by_lateness = order.column.key == "lateness_ms" and not selects_few
@@ -234,9 +234,9 @@ def page_conditions(
 
 
 def null_groups(criteria: DestinationCriteria, order: Order) -> set[NullGroup]:
-    """Return the groups in which a destination can match, by the invariants of its state.
+    """Return the groups of the sort column in which destinations can match, by their invariants.
 
-    Otherwise, SQLite would read a whole index for nothing, such as that of lateness for failures.
+    Without it, SQLite would read a whole index in vain, such as that of lateness for failures.
     """
     column, statuses = order.column.key, _possible_statuses(criteria)
     with_value = _STATUSES_WITH_VALUE.get(column, {*DestinationStatus})

@@ -69,7 +69,7 @@ def _select_candidates(filters: tuple[str, ...], is_few: bool, page_slice: PageS
 async def count_retry_states(
     reader: Reader, criteria: DestinationCriteria, now: datetime
 ) -> Sequence[AnyRow]:
-    """Count the same destinations, and imported ones, by status, outcome and account.
+    """Count the destinations that match as in `retry_candidates`, and imported ones, by what decides.
 
     Each row has the columns `status`, `outcome`, `account_id`, `destinations` and `imported`, which counts
     those of imported posts.

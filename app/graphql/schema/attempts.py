@@ -25,7 +25,8 @@ class Attempt:
         description="Attempt number in the destination, from 1; null if the attempt is not counted."
     )
     kind: AttemptKind = field(
-        description="REGULAR, unless the report was late or the claim of a publication was never started."
+        description="REGULAR, LATE for a report after its lease was lost, or UNSTARTED for a publication"
+        " reported without `startAttempt`."
     )
     outcome: Outcome = field(description="Outcome of the attempt; NONE while it is running.")
     category: ErrorCategory | None = field(description="Category of the error, if any.")
@@ -90,7 +91,7 @@ class AttemptConnection:
 async def read_attempts(
     context: Context, destination_id: DestinationId, first: int | None, after: str | None
 ) -> AttemptConnection:
-    """Read a page; the first pages of several destinations by one statement. Counts towards `entry_limit`.
+    """Return a page; a loader batches the first pages of several destinations, and counts their entries.
 
     Raises BadCursor for a cursor of another destination.
     """

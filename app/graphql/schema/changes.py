@@ -133,9 +133,8 @@ class FeedChange:
         return None if previous is None else Json(previous)
 
     @strawberry.field(
-        description="One or two sentences for people that say what happened. They name only what the change"
-        " recorded: a platform or an error that did not change is left out. Later versions may word them"
-        " differently."
+        description="Description of the change for people, in English. Values that did not change, such as"
+        " the platform, are left out. The wording may change between versions: do not parse it."
     )
     def sentence(self) -> str:
         return change_sentence(self.event)

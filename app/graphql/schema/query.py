@@ -244,7 +244,7 @@ class Query:
         return await load_account(info.context, validate_account_id(account_id, "accountId"))
 
     @strawberry.field(
-        description="All accounts by number, including inactive ones. `accountConnection` has pages.",
+        description="All accounts by number, including inactive ones. Use `accountConnection` for pages.",
         extensions=requires(Scope.READ),
     )
     async def accounts(self, info: Info, filter: AccountFilter = None) -> list[Account] | None:

@@ -212,7 +212,7 @@ class Destination(Node):
         return await self._load_retry_refusal(info)
 
     @sourced_field(
-        "Instruction to resolve `retryRefusal`, as a sentence; null if a retry would be accepted.",
+        "How to resolve `retryRefusal`, in sentences; null if a retry would be accepted.",
         Deferred(columns=_RETRY_COLUMNS),
     )
     async def retry_fix(self, info: Info) -> str | None:
@@ -311,8 +311,7 @@ class Destination(Node):
         return [Attempt.from_row(row) for row in rows]
 
     @sourced_field(
-        "Page of `attemptLog`, oldest first, for destinations with many attempts; `attempts` is their"
-        " number.",
+        "Log of the attempts in pages, oldest first, for destinations with many attempts.",
         Deferred(columns=("id",)),
     )
     async def attempt_connection(

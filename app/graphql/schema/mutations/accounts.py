@@ -196,8 +196,9 @@ class AccountMutations:
         return MarkReconnectedPayload(account=await load_account(context, account_id))
 
     @write_mutation(
-        "Retry all posts that failed on an account with AUTH, except imported ones. Fails with"
-        " ACCOUNT_NEEDS_RECONNECTION, without any retry, while the account cannot post."
+        "Retry the destinations of an account that failed with the error category AUTH, except those of"
+        f" imported posts, at most {MAX_BULK_CHANGES} per call. Fails with ACCOUNT_NEEDS_RECONNECTION,"
+        " without any retry, while the account cannot post."
     )
     async def retry_after_reconnect(
         self, info: Info, input: MutationInput[RetryAfterReconnectInput]

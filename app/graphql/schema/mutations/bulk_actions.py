@@ -33,7 +33,8 @@ from app.services.bulk_plans import PLAN_LIFETIME, BulkPlan, CriteriaT, PlanCode
 class BulkActionInput:
     dry_run: bool = field(
         default=False,
-        description="True to return the result, and a plan, without changing anything. Not with `plan`.",
+        description="True to change nothing, and return the decisions for one page and a `plan` for all"
+        " matches. `first` and `after` select the page only. Not with `plan`.",
     )
     plan: str | None = optional(
         "`plan` of a dry run or of the call before, in place of `filter` and `after`. Fails with CONFLICT,"
@@ -53,15 +54,16 @@ class BulkActionInput:
 @strawberry.type
 class BulkActionPayload:
     has_more: bool = field(
-        description="True if more match; continue with `plan`, or with `endCursor`."
+        description="True if more objects follow the page; continue with `endCursor`. With a plan,"
+        " continue while `plan` is not null instead."
     )
     end_cursor: str | None = field(
-        description="Cursor to pass as `after`; null if nothing matches, and with a plan."
+        description="Cursor to pass as `after`; null for an empty page, and in a call with a plan."
     )
     plan: str | None = field(
-        description="Token for the next call: a plan of the objects that are eligible in a dry run, or that"
-        " are left of a plan. Null if there are none, and without a dry run or plan. Expires"
-        f" {PLAN_LIFETIME.total_seconds() / 60:.0f} minutes after the dry run."
+        description="Token to pass as `plan` in the next call: after a dry run, a plan for all that would be"
+        " changed; after a call with a plan, one for those that are left. Null if none are, and after other"
+        f" calls. Expires {PLAN_LIFETIME.total_seconds() / 60:.0f} minutes after the dry run."
     )
     planned_count: int | None = field(
         description="Number of objects that `plan` changes at most; null without a plan."

@@ -36,7 +36,9 @@ class PostCancellation:
     refusal: CancellationRefusal | None = field(
         description="Reason for not cancelling; null if cancelled."
     )
-    fix: str | None = field(description="Problem and its fix, as sentences; null if cancelled.")
+    fix: str | None = field(
+        description="Problem and how to resolve it, in sentences; null if cancelled."
+    )
 
     @classmethod
     def from_decision(cls, decision: CancellationDecision) -> Self:
@@ -51,7 +53,7 @@ class PostCancellation:
 @strawberry.type(description="Number of posts that are not cancelled for one reason.")
 class CancellationRefusalCount:
     reason: CancellationRefusal = field(description="Reason for not cancelling.")
-    fix: str = field(description="Problem and its fix, as sentences.")
+    fix: str = field(description="Problem and how to resolve it, in sentences.")
     count: int = field(description="Number of posts.")
 
 
@@ -63,7 +65,9 @@ class CancelPostsPayload(BulkActionPayload):
     cancelled_count: int = field(
         description="Number of posts of this call that were, or would be, cancelled."
     )
-    refused_count: int = field(description="Number of posts of this call that were not cancelled.")
+    refused_count: int = field(
+        description="Number of posts of this call that were not, or would not be, cancelled."
+    )
     refusals: list[CancellationRefusalCount] = field(
         description="Numbers of refused posts by reason: of all that match in a dry run, otherwise of this"
         " call."
@@ -74,7 +78,8 @@ class CancelPostsPayload(BulkActionPayload):
 class CancellationMutations:
     @write_mutation(
         f"Cancel the posts that match a filter, at most {MAX_BULK_CHANGES:,} per call, in one transaction."
-        " Each is cancelled as by `cancelPost`; a post that may not be cancelled has a `refusal`."
+        " Each becomes a draft again; if any of its destinations was attempted, those that are queued fail"
+        " with CANCELLED instead. A post that may not be cancelled has a `refusal`."
     )
     async def cancel_posts(
         self, info: Info, input: MutationInput[CancelPostsInput]

@@ -42,7 +42,9 @@ class RetryPostInput:
     idempotency_key: str | None = optional(IDEMPOTENCY_KEY_DESCRIPTION)
 
 
-@strawberry.input(description="Input of `retryDestinations`. Imported posts are never retried.")
+@strawberry.input(
+    description="Input of `retryDestinations`. Imported posts are skipped; a dry run counts them in `refusals`."
+)
 class RetryDestinationsInput(BulkActionInput):
     filter: DestinationFilterInput | None = optional(
         "Destinations to retry; failed ones unless `status` is set. A field other than `status` and `outcome`"
@@ -58,7 +60,9 @@ class DestinationRetry:
     platform: str = field(description="Platform of the account.")
     retried: bool = field(description="True if queued again; in a dry run, if it would be.")
     refusal: RetryRefusal | None = field(description="Reason for not retrying; null if retried.")
-    fix: str | None = field(description="Instruction to resolve the refusal, as a sentence.")
+    fix: str | None = field(
+        description="How to resolve the refusal, in sentences; null if retried."
+    )
 
     @classmethod
     def from_decision(cls, decision: RetryDecision) -> Self:
@@ -82,7 +86,7 @@ class RetryPostPayload:
 @strawberry.type(description="Number of destinations that are not retried for one reason.")
 class RetryRefusalCount:
     reason: RetryRefusal = field(description="Reason for not retrying.")
-    fix: str = field(description="Instruction to resolve the refusal, as a sentence.")
+    fix: str = field(description="How to resolve the refusal, in sentences.")
     count: int = field(description="Number of destinations.")
 
 
@@ -95,7 +99,7 @@ class RetryDestinationsPayload(BulkActionPayload):
         description="Number of destinations of this call that were, or would be, queued again."
     )
     refused_count: int = field(
-        description="Number of destinations of this call that were not retried."
+        description="Number of destinations of this call that were not, or would not be, retried."
     )
     refusals: list[RetryRefusalCount] = field(
         description="Numbers of refused destinations by reason: of all that match in a dry run, otherwise of"
