@@ -43,7 +43,8 @@ class RetryPostInput:
 
 
 @strawberry.input(
-    description="Input of `retryDestinations`. Imported posts are skipped; a dry run counts them in `refusals`."
+    description="Input of `retryDestinations`. Imported posts are skipped; a dry run counts them in"
+    " `refusals`."
 )
 class RetryDestinationsInput(BulkActionInput):
     filter: DestinationFilterInput | None = optional(

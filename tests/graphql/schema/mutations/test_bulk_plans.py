@@ -70,8 +70,8 @@ mutation($input: CancelPostsInput!) {{
 TOO_BROAD = (
     "VALIDATION_ERROR",
     "input.filter",
-    "The filter is too broad: set a field that narrows it, such as accountId, a time or a reference. A status,"
-    " an outcome, false and an empty search do not.",
+    "The filter is too broad: set a field that narrows it, such as accountId, a time or a reference. A"
+    " status, an outcome, false and an empty search do not.",
 )
 ON_INSTAGRAM = {"platform": ["instagram"]}
 CALLS: dict[str, tuple[str, dict[str, Any], DestinationState]] = {
