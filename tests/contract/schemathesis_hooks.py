@@ -13,8 +13,12 @@ DEMO_POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 EXCLUDED_WITH_FIRST = {"last", "before", "after", "offset"}
 """Arguments that are invalid beside `first`, or that need a cursor of an earlier response."""
 
-EXPECTED_ERROR_CODES = {"BAD_CURSOR", "INVALID_ID", "LIMIT_EXCEEDED", "VALIDATION_ERROR"}
-"""Codes of values that have the right type and are invalid, such as a page of 101 posts."""
+EXPECTED_ERROR_CODES = {
+    *("BAD_CURSOR", "INVALID_ID", "LIMIT_EXCEEDED", "VALIDATION_ERROR"),
+    "INSUFFICIENT_SCOPE",
+}
+"""Codes of values that have the right type and are invalid, such as a page of 101 posts, and of the field
+`raw`, for which the key has no scope."""
 
 
 FIELDS_OF_PERIODS = {"calendar", "outcomeStats"}

@@ -50,14 +50,16 @@ FOREIGN_FAILURE_GROUP = group_of(
     FOREIGN_PLATFORM, ErrorCategory.PERMANENT, FOREIGN_CODE, "The caption is too long."
 )
 
+SCOPES = (*DEFAULT_SCOPES, Scope.RAW)
+"""Scopes of both keys, so that no field fails."""
+
 
 async def add_own_workspace(database: Database) -> str:
     """Add the workspace that sends queries; return its API key."""
     await add_workspace(database, id=OWN_WORKSPACE)
     await _add_shared(database, OWN_WORKSPACE, suffix="own")
     # The last use of a recently used key is not updated, so responses stay equal.
-    scopes = [*DEFAULT_SCOPES, Scope.RAW]
-    key = await add_api_key(database, OWN_WORKSPACE, scopes=scopes, last_used_at=NOW)
+    key = await add_api_key(database, OWN_WORKSPACE, scopes=SCOPES, last_used_at=NOW)
     return key.token
 
 
@@ -90,7 +92,7 @@ async def add_foreign_workspace(database: Database) -> str:
         FOREIGN_WORKSPACE,
         [Event(kind=EventKind.POST_CREATED, post_id=foreign_post, values={})],
     )
-    return (await add_api_key(database, FOREIGN_WORKSPACE)).token
+    return (await add_api_key(database, FOREIGN_WORKSPACE, scopes=SCOPES)).token
 
 
 async def _add_shared(database: Database, workspace: WorkspaceId, *, suffix: str) -> None:

@@ -20,8 +20,12 @@ export default [
       "@graphql-eslint/no-typename-prefix": "off",
       // Failure groups, whose numbers change all the time, are read forwards only.
       "@graphql-eslint/relay-arguments": ["error", { includeBoth: false }],
-      // Short lists of one object, such as a post's destinations, need no pagination.
-      "@graphql-eslint/relay-edge-types": ["error", { listTypeCanWrapOnlyEdgeType: false }],
+      // Short lists of one object, such as a post's destinations, need no pagination. An attempt is no Node: it is
+      // read with its destination.
+      "@graphql-eslint/relay-edge-types": [
+        "error",
+        { listTypeCanWrapOnlyEdgeType: false, shouldImplementNode: false },
+      ],
     },
   },
 ];
