@@ -6,7 +6,7 @@ from functools import partial
 
 from sqlalchemy import ColumnElement, func, not_, select
 
-from app.db.core.conditions import any_of, equality_parameter, unindexed
+from app.db.core.conditions import any_of, equality_parameter, unindexed, without_indexes
 from app.db.core.database import Reader
 from app.db.core.paging import Page, PageRequest, PageSlice, read_page, slice_statement
 from app.db.core.projections import cached_statement
@@ -80,6 +80,7 @@ async def count_retry_states(
 
 @cached_statement()
 def _select_states(filters: tuple[str, ...]) -> Statement:
+    """Select the numbers. SQLite would read the destinations of all accounts to group them without a sort."""
     decisive = (Destination.status, Destination.outcome, Destination.account_id)
     return Statement(
         select(
@@ -87,9 +88,22 @@ def _select_states(filters: tuple[str, ...]) -> Statement:
             func.count().label("destinations"),
             func.count().filter(not_(POST_NOT_IMPORTED)).label("imported"),
         )
-        .where(POST_NOT_DELETED, *conditions(filters), *_exclude_cancelled(filters))
-        .group_by(*decisive)
+        .where(POST_NOT_DELETED, *_state_conditions(filters), *_exclude_cancelled(filters))
+        .group_by(*map(unindexed, decisive))
     )
+
+
+def _state_conditions(filters: Iterable[str]) -> list[ColumnElement[bool]]:
+    """Return the conditions of the filters, without indexes for those that match many destinations."""
+    return [
+        without_indexes(each, Destination.__table__) if name in _MATCHING_MANY else each
+        for name in filters
+        for each in conditions([name])
+    ]
+
+
+_MATCHING_MANY = ("updated_before", "platform", equality_parameter("platform"))
+"""Filters that usually match more destinations than the filter by status."""
 
 
 def _exclude_cancelled(filters: Iterable[str]) -> list[ColumnElement[bool]]:
