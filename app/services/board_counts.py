@@ -13,11 +13,10 @@ from app.db.core.types import values_of
 from app.db.repositories.board_counts import (
     BOARD_COUNTS,
     MAX_BOARD_COUNT,
-    account_access,
+    blocked_account_ids,
     count_for_board,
 )
 from app.db.repositories.events import newest_position
-from app.domain.accounts import blocking_reason
 from app.domain.ids import WorkspaceId
 from app.domain.times import Clock
 
@@ -101,8 +100,7 @@ class BoardCounter:
 
 
 async def _count(reader: Reader, since: datetime, now: datetime) -> BoardNumbers:
-    access = await account_access(reader)
-    blocked_ids = [key for key, each in access.items() if blocking_reason(each, now) is not None]
+    blocked_ids = await blocked_account_ids(reader, now)
     row = await count_for_board(reader, since=since, now=now, blocked_ids=blocked_ids)
     numbers = {**values_of(row, BOARD_COUNTS), "broken_accounts": len(blocked_ids)}
     return BoardNumbers(

@@ -86,12 +86,9 @@ class BulkAction(ABC, Generic[CriteriaT, DecisionT]):
     def restrict(self, criteria: CriteriaT) -> CriteriaT:
         """Return the filter of the objects to decide about."""
 
-    @abstractmethod
-    def plan_criteria(self, criteria: CriteriaT, cutoff: datetime) -> CriteriaT:
-        """Return the filter of a plan: without objects that were changed after the cutoff, or are refused.
-
-        It must match nothing that `criteria` does not match. It may match refused objects.
-        """
+    def exclude_refused(self, criteria: CriteriaT) -> CriteriaT:
+        """Return the filter without objects that are refused, as far as it can express that."""
+        return criteria
 
     @abstractmethod
     async def read_page(
@@ -131,7 +128,7 @@ async def run_bulk_action(
 ) -> BulkPage[DecisionT]:
     """Change the matching objects of a page, in one transaction.
 
-    Raises InvalidInput for a filter that everything matches.
+    Raises InvalidInput for a filter that no field narrows.
     """
     _require_selective(criteria)
     restricted = action.restrict(criteria)
@@ -187,7 +184,7 @@ async def dry_run_bulk_action(
 ) -> DryRun[CriteriaT, DecisionT]:
     """Return the page that `run_bulk_action` would return, the numbers of all matches, and a plan for them.
 
-    Writes nothing and takes no lock. Raises InvalidInput for a filter that everything matches.
+    Writes nothing and takes no lock. Raises InvalidInput for a filter that no field narrows.
     """
     _require_selective(criteria)
     restricted, now = action.restrict(criteria), write_context.now
@@ -196,7 +193,7 @@ async def dry_run_bulk_action(
     posts = await load_posts(reader, _post_ids(matches.rows))
     rows = _unchanged_rows(matches.rows, posts)
     _, decisions = await action.decide(reader, _not_deleted(posts), rows, now)
-    planned = action.plan_criteria(restricted, now)
+    planned = _unchanged_since(action.exclude_refused(restricted), now)
     planned_count = (await action.count_by_refusal(reader, planned, now))[None]
     plan = BulkPlan(criteria=planned, created_at=now, remaining_count=planned_count)
     return DryRun(
@@ -206,10 +203,12 @@ async def dry_run_bulk_action(
     )
 
 
-def earliest_bound(cutoff: datetime, before: datetime | None) -> datetime:
-    """Return the earlier one of two upper bounds, of which only the cutoff is inclusive."""
-    after_cutoff = cutoff + timedelta(milliseconds=1)  # stored times have milliseconds
-    return after_cutoff if before is None else min(before, after_cutoff)
+def _unchanged_since(criteria: CriteriaT, cutoff: datetime) -> CriteriaT:
+    """Return the filter without objects that were changed after the cutoff."""
+    bound = cutoff + timedelta(milliseconds=1)  # exclusive, and stored times have milliseconds
+    if criteria.updated_before is not None:
+        bound = min(bound, criteria.updated_before)
+    return replace(criteria, updated_before=bound)
 
 
 _UNSELECTIVE_VALUES: Mapping[str, object] = MappingProxyType(

@@ -1,8 +1,8 @@
 """Plans of bulk actions: the filter, time and number of changes that a dry run fixed."""
 
-from dataclasses import dataclass, replace
+from dataclasses import Field, dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -10,15 +10,23 @@ from app.domain.errors import Conflict, InvalidInput
 from app.domain.ids import WorkspaceId
 from app.domain.signing import KeysetPosition, Signer
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 PLAN_LIFETIME = timedelta(minutes=15)
 """Time from a dry run during which its plan can be used."""
 
 _PLAN_VERSION = 1
 
-CriteriaT = TypeVar("CriteriaT", bound="DataclassInstance")
+
+class BulkCriteria(Protocol):
+    """Filter of a bulk action, a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def updated_before(self) -> datetime | None:
+        """Exclusive upper bound of the time of the last change."""
+
+
+CriteriaT = TypeVar("CriteriaT", bound=BulkCriteria)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +41,9 @@ class BulkPlan(Generic[CriteriaT]):
     """Number of objects that the next calls may change at most."""
     after: KeysetPosition | None = None
 
-    @property
-    def expires_at(self) -> datetime:
-        return self.created_at + PLAN_LIFETIME
-
     def require_valid(self, now: datetime) -> None:
         """Raise Conflict if the plan has expired."""
-        if now >= self.expires_at:
+        if now >= self.created_at + PLAN_LIFETIME:
             raise Conflict(
                 "The plan has expired: repeat the dry run and pass its plan.", argument="plan"
             )

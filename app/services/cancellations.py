@@ -15,7 +15,7 @@ from app.domain.cancellations import CancellationRefusal, cancellation_refusal
 from app.domain.ids import PostId
 from app.domain.post_commands import cancel_if_allowed
 from app.domain.posts import Post, PostStatus
-from app.services.bulk_actions import BulkAction, RefusalCounts, earliest_bound
+from app.services.bulk_actions import BulkAction, RefusalCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,6 @@ class CancelAction(BulkAction[PostCriteria, CancellationDecision]):
         if criteria.status is not None:
             return criteria
         return replace(criteria, status=[PostStatus.SCHEDULED, PostStatus.PUBLISHING])
-
-    def plan_criteria(self, criteria: PostCriteria, cutoff: datetime) -> PostCriteria:
-        return replace(criteria, updated_before=earliest_bound(cutoff, criteria.updated_before))
 
     async def read_page(
         self,

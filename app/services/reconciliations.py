@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from app.db.core.database import Reader
@@ -19,7 +19,7 @@ from app.domain.destinations import Outcome
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.posts import Post
 from app.domain.verification import reconcile
-from app.services.bulk_actions import BulkAction, RefusalCounts, earliest_bound
+from app.services.bulk_actions import BulkAction, RefusalCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +44,7 @@ class ReconcileAction(BulkAction[DestinationCriteria, ReconciliationDecision]):
 
     def restrict(self, criteria: DestinationCriteria) -> DestinationCriteria:
         """Restrict the filter to unknown outcomes."""
-        is_included = criteria.outcome is None or Outcome.UNKNOWN in criteria.outcome
-        return replace(criteria, outcome=[Outcome.UNKNOWN] if is_included else [])
-
-    def plan_criteria(self, criteria: DestinationCriteria, cutoff: datetime) -> DestinationCriteria:
-        return replace(criteria, updated_before=earliest_bound(cutoff, criteria.updated_before))
+        return criteria.with_outcome(Outcome.UNKNOWN)
 
     async def read_page(
         self, reader: Reader, criteria: DestinationCriteria, request: PageRequest, now: datetime

@@ -11,10 +11,9 @@ from app.db.core.database import Database, Reader
 from app.db.core.paging import Page, PageRequest
 from app.db.core.statements import AnyRow
 from app.db.repositories.accounts import load_accounts
-from app.db.repositories.board_counts import account_access
+from app.db.repositories.board_counts import account_access, blocked_account_ids
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.retries import count_retry_states, retry_candidates
-from app.domain.accounts import blocking_reason
 from app.domain.destinations import DestinationStatus, Outcome
 from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import AccountId, DestinationId, PostId
@@ -26,7 +25,7 @@ from app.domain.manual_retries import (
     retry_refusal,
 )
 from app.domain.posts import Post
-from app.services.bulk_actions import BulkAction, RefusalCounts, earliest_bound
+from app.services.bulk_actions import BulkAction, RefusalCounts
 from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.posts import get_post_for_update
 from app.services.unit_of_work import UnitOfWork, WriteContext
@@ -87,13 +86,8 @@ class RetryAction(BulkAction[DestinationCriteria, RetryDecision]):
             return criteria
         return replace(criteria, status=[DestinationStatus.FAILED])
 
-    def plan_criteria(self, criteria: DestinationCriteria, cutoff: datetime) -> DestinationCriteria:
-        is_included = criteria.outcome is None or Outcome.FAILED in criteria.outcome
-        return replace(
-            criteria,
-            outcome=[Outcome.FAILED] if is_included else [],
-            updated_before=earliest_bound(cutoff, criteria.updated_before),
-        )
+    def exclude_refused(self, criteria: DestinationCriteria) -> DestinationCriteria:
+        return criteria.with_outcome(Outcome.FAILED)
 
     async def read_page(
         self, reader: Reader, criteria: DestinationCriteria, request: PageRequest, now: datetime
@@ -104,8 +98,7 @@ class RetryAction(BulkAction[DestinationCriteria, RetryDecision]):
         self, reader: Reader, criteria: DestinationCriteria, request: PageRequest, now: datetime
     ) -> Page:
         """Leave out the accounts that cannot post, whose destinations the dry run has counted as refused."""
-        access = await account_access(reader)
-        blocked = [key for key, each in access.items() if blocking_reason(each, now) is not None]
+        blocked = await blocked_account_ids(reader, now)
         return await retry_candidates(reader, criteria, request, now, excluded_accounts=blocked)
 
     async def count_by_refusal(

@@ -1,6 +1,6 @@
 """Keyset pagination: forwards, backwards or by offset, nulls last, equal on both engines."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -50,6 +50,15 @@ class Page:
     rows: list[Any]
     has_next_page: bool
     has_previous_page: bool
+
+
+def first_rows(rows: Sequence[Any], request: PageRequest) -> Page:
+    """Return the page of rows that were read forwards, with one extra row if another page follows."""
+    return Page(
+        list(rows[: request.size]),
+        has_next_page=len(rows) > request.size,
+        has_previous_page=request.after is not None,
+    )
 
 
 class NullGroup(StrEnum):

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy import bindparam, func, select, true, tuple_, update
 
 from app.db.core.conditions import any_of
 from app.db.core.database import Reader
-from app.db.core.paging import Page, PageRequest
+from app.db.core.paging import Page, PageRequest, first_rows
 from app.db.core.projections import columns_except
 from app.db.core.statements import AnyRow, Record, Statement, decoded_values
 from app.db.core.types import ColumnValues, field_names, values_of
@@ -47,12 +46,6 @@ _ATTEMPTS_BY_DESTINATION = Statement(
 )
 
 
-class AttemptOrderField(StrEnum):
-    """Column in the cursors of the attempt log."""
-
-    STARTED_AT = "started_at"
-
-
 async def attempts_page(
     reader: Reader, destination_id: DestinationId, request: PageRequest
 ) -> Page:
@@ -63,7 +56,7 @@ async def attempts_page(
     else:
         bounds = {"after_value": after.value, "after_id": UUID(after.key)}
         rows = await reader.rows(_ATTEMPTS_PAGE_AFTER, **parameters, **bounds)
-    return _page(rows, request)
+    return first_rows(rows, request)
 
 
 async def first_attempts_pages(
@@ -80,15 +73,7 @@ async def first_attempts_pages(
         _FIRST_ATTEMPTS, destination_ids=destination_ids, limit=request.size + 1
     ):
         rows_by_id[row.destination_id].append(row)
-    return {key: _page(rows, request) for key, rows in rows_by_id.items()}
-
-
-def _page(rows: Sequence[AnyRow], request: PageRequest) -> Page:
-    return Page(
-        list(rows[: request.size]),
-        has_next_page=len(rows) > request.size,
-        has_previous_page=request.after is not None,
-    )
+    return {key: first_rows(rows, request) for key, rows in rows_by_id.items()}
 
 
 # The index on (workspace_id, destination_id, started_at, id) serves the pages: only attempts with the same

@@ -18,7 +18,7 @@ from app.db.models import Destination
 from app.db.repositories.accounts import all_accounts
 from app.db.repositories.destination_filters import POST_NOT_DELETED
 from app.db.repositories.overdue import overdue_condition
-from app.domain.accounts import AccountAccess
+from app.domain.accounts import AccountAccess, blocking_reason
 from app.domain.destinations import OVERDUE_AFTER, DestinationStatus, Outcome
 from app.domain.ids import AccountId
 
@@ -38,6 +38,12 @@ async def account_access(reader: Reader) -> dict[AccountId, AccountAccess]:
         )
         for row in rows
     }
+
+
+async def blocked_account_ids(reader: Reader, now: datetime) -> list[AccountId]:
+    """Return the accounts of the workspace that cannot post."""
+    access = await account_access(reader)
+    return [key for key, each in access.items() if blocking_reason(each, now) is not None]
 
 
 _ACCESS = Projection(frozenset(field_names(AccountAccess)))

@@ -7,6 +7,7 @@ sort all that match, depending on its statistics. So the matches of selective fi
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Self
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, not_, or_, select
 
@@ -87,6 +88,11 @@ class DestinationCriteria:
     reference: str | None = None
     """Reference of the post."""
 
+    def with_outcome(self, outcome: Outcome) -> Self:
+        """Return the filter restricted to an outcome; it matches nothing if the filter excludes that one."""
+        is_included = self.outcome is None or outcome in self.outcome
+        return replace(self, outcome=[outcome] if is_included else [])
+
 
 def has_existing_post(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return the condition that the post is not deleted. Served by the primary key, or uq_post_kept.
@@ -101,7 +107,7 @@ POST_NOT_DELETED = Destination.post_id.not_in(select(Post.id).where(Post.deleted
 """Condition of statements that aggregate many destinations. Served by ix_post_deleted."""
 
 POST_NOT_IMPORTED = Destination.post_id.not_in(select(Post.id).where(Post.imported_at.is_not(None)))
-"""Served by ix_post_imported; reading the post of each destination takes ten times as long."""
+"""The same for imported posts. Served by ix_post_imported; a read of each post takes ten times as long."""
 
 NEWEST_FIRST = Order(Destination.created_at, Destination.id, Direction.DESC)
 
@@ -263,7 +269,6 @@ _STATUSES_OF_FILTERS: Mapping[str, frozenset[DestinationStatus]] = {
     "late_by_seconds": _UNSETTLED | _PUBLISHED,
 }
 """Statuses that a filter can match, for a boolean one if it is true."""
-
 
 _STATUSES_WITH_VALUE: Mapping[str, frozenset[DestinationStatus]] = {
     "failed_at": _FAILED,

@@ -14,12 +14,12 @@ from sqlalchemy import ColumnElement, bindparam, case, func, not_, select, tuple
 
 from app.db.core.conditions import any_of, equality_parameter
 from app.db.core.database import Reader
-from app.db.core.paging import Page, PageRequest
+from app.db.core.paging import Page, PageRequest, first_rows
 from app.db.core.projections import ALL_COLUMNS, cached_statement, labelled_columns
 from app.db.core.statements import AnyRow, Statement
 from app.db.core.types import ColumnValues
 from app.db.models import Destination
-from app.db.repositories.board_counts import account_access
+from app.db.repositories.board_counts import blocked_account_ids
 from app.db.repositories.destination_filters import (
     POST_NOT_DELETED,
     POST_NOT_IMPORTED,
@@ -28,7 +28,6 @@ from app.db.repositories.destination_filters import (
     count_values,
 )
 from app.db.repositories.destinations import DESTINATION_COLUMNS
-from app.domain.accounts import blocking_reason
 from app.domain.destinations import DestinationStatus, Outcome
 
 SAMPLE_RELATION = "sample"
@@ -70,11 +69,7 @@ async def failure_groups_page(
     if request.after is not None:
         values |= {"after_value": request.after.value, "after_key": request.after.key}
     rows = await reader.rows(statement, **values, limit=request.size + 1)
-    return Page(
-        list(rows[: request.size]),
-        has_next_page=len(rows) > request.size,
-        has_previous_page=request.after is not None,
-    )
+    return first_rows(rows, request)
 
 
 async def failure_groups_by_key(
@@ -105,8 +100,7 @@ async def retry_counts(
 ) -> list[RetryCounts]:
     """Return the effect that a manual retry of the matching failures of each key's group would have now."""
     values = _values(reader, criteria, now)
-    access = await account_access(reader)
-    blocked_ids = [key for key, each in access.items() if blocking_reason(each, now) is not None]
+    blocked_ids = await blocked_account_ids(reader, now)
     rows = await reader.rows(
         _select_for_retry(tuple(values)), **values, keys=keys, blocked_ids=blocked_ids
     )

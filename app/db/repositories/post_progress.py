@@ -1,4 +1,4 @@
-"""Numbers of posts by what decides whether they may be cancelled."""
+"""Numbers of posts by the properties that decide whether a post may be cancelled."""
 
 from sqlalchemy import ColumnElement, func, or_, select
 

@@ -1,4 +1,4 @@
-"""Destinations for manual retries: pages of candidates, and numbers by what decides about a retry."""
+"""Destinations for manual retries: pages of candidates, and their numbers by state and account."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -69,7 +69,7 @@ def _select_candidates(filters: tuple[str, ...], is_few: bool, page_slice: PageS
 async def count_retry_states(
     reader: Reader, criteria: DestinationCriteria, now: datetime
 ) -> Sequence[AnyRow]:
-    """Count the destinations that match as in `retry_candidates`, and imported ones, by what decides.
+    """Count all `retry_candidates`, and imported destinations, by status, outcome and account.
 
     Each row has the columns `status`, `outcome`, `account_id`, `destinations` and `imported`, which counts
     those of imported posts.

@@ -7,7 +7,7 @@ import strawberry
 from strawberry import field
 
 from app.db.core.statements import AnyRow
-from app.db.repositories.attempts import AttemptOrderField, attempts_page
+from app.db.repositories.attempts import attempts_page
 from app.domain.api_keys import Scope
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import ErrorCategory, Outcome
@@ -84,8 +84,7 @@ class AttemptConnection:
 
     @strawberry.field(description="Attempts of the page with their cursors.")
     def edges(self) -> list[AttemptEdge]:
-        pairs = zip(self.page.cursors(), self.nodes, strict=True)
-        return [AttemptEdge(cursor=cursor, node=node) for cursor, node in pairs]
+        return self.page.edges(AttemptEdge, self.nodes)
 
 
 async def read_attempts(
@@ -105,5 +104,5 @@ async def read_attempts(
         context.entry_limit.add(len(page.rows))
     return AttemptConnection(
         nodes=[Attempt.from_row(row) for row in page.rows],
-        page=CursorPage(page, codec, AttemptOrderField.STARTED_AT),
+        page=CursorPage(page, codec, "started_at"),
     )

@@ -1,7 +1,8 @@
 """Relay connections with keyset pagination: page arguments in, edges and cursors out."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated, TypeVar
 
 import strawberry
 from strawberry import argument, field
@@ -10,6 +11,8 @@ from app.db.core.paging import Page, PageRequest
 from app.db.core.statements import AnyRow
 from app.domain.errors import InvalidInput
 from app.domain.signing import CursorCodec, KeysetPosition
+
+EdgeT = TypeVar("EdgeT")
 
 DEFAULT_PAGE_SIZE = 20
 MAX_PAGE_SIZE = 100
@@ -28,7 +31,7 @@ First = Annotated[
         f" {DEFAULT_PAGE_SIZE}. Not together with `last`."
     ),
 ]
-FirstOnly = Annotated[
+PageSize = Annotated[
     int | None,
     argument(description=f"Page size, 1 to {MAX_PAGE_SIZE}; default {DEFAULT_PAGE_SIZE}."),
 ]
@@ -71,20 +74,19 @@ class PageInfo:
     end_cursor: str | None = field(description="Cursor of the last edge; null on an empty page.")
 
 
-class OrderField(Protocol):
-    """Sort order whose value is the name of the row's column."""
-
-    @property
-    def value(self) -> str: ...
-
-
 @dataclass(frozen=True, slots=True)
 class CursorPage:
     """Page that encodes cursors only if they are selected: they cost as much as the rest of the page."""
 
     page: Page
     codec: CursorCodec
-    order_field: OrderField
+    order_column: str
+    """Column of the rows by which the list is sorted."""
+
+    def edges(self, edge_type: Callable[..., EdgeT], nodes: Sequence[object]) -> list[EdgeT]:
+        """Return an edge for each node of the page, in the order of its rows."""
+        pairs = zip(self.cursors(), nodes, strict=True)
+        return [edge_type(cursor=cursor, node=node) for cursor, node in pairs]
 
     def cursors(self) -> list[str]:
         """Return the cursor of each row."""
@@ -100,7 +102,7 @@ class CursorPage:
         )
 
     def _cursor(self, row: AnyRow) -> str:
-        return self.codec.encode(KeysetPosition(getattr(row, self.order_field.value), str(row.id)))
+        return self.codec.encode(KeysetPosition(getattr(row, self.order_column), str(row.id)))
 
 
 @strawberry.type

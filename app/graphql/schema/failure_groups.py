@@ -122,8 +122,7 @@ class FailureGroupConnection:
 
     @strawberry.field(description="Groups of the page with their cursors.")
     def edges(self) -> list[FailureGroupEdge]:
-        pairs = zip(self.page.cursors(), self.nodes, strict=True)
-        return [FailureGroupEdge(cursor=cursor, node=node) for cursor, node in pairs]
+        return self.page.edges(FailureGroupEdge, self.nodes)
 
 
 async def read_failure_groups(

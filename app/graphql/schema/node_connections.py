@@ -19,8 +19,7 @@ class PostConnection(KeysetConnection):
 
     @strawberry.field(description="Posts of the page with their cursors.")
     def edges(self) -> list[PostEdge]:
-        pairs = zip(self.page.cursors(), self.nodes, strict=True)
-        return [PostEdge(cursor=cursor, node=node) for cursor, node in pairs]
+        return self.page.edges(PostEdge, self.nodes)
 
 
 @strawberry.type(description="Destination in a list.")
@@ -35,8 +34,7 @@ class DestinationConnection(KeysetConnection):
 
     @strawberry.field(description="Destinations of the page with their cursors.")
     def edges(self) -> list[DestinationEdge]:
-        pairs = zip(self.page.cursors(), self.nodes, strict=True)
-        return [DestinationEdge(cursor=cursor, node=node) for cursor, node in pairs]
+        return self.page.edges(DestinationEdge, self.nodes)
 
 
 @strawberry.type(description="Account in a list.")
@@ -51,5 +49,4 @@ class AccountConnection(KeysetConnection):
 
     @strawberry.field(description="Accounts of the page with their cursors.")
     def edges(self) -> list[AccountEdge]:
-        pairs = zip(self.page.cursors(), self.nodes, strict=True)
-        return [AccountEdge(cursor=cursor, node=node) for cursor, node in pairs]
+        return self.page.edges(AccountEdge, self.nodes)

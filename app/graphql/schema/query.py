@@ -44,6 +44,7 @@ from app.graphql.schema.connections import (
     CursorPage,
     First,
     Last,
+    PageSize,
     parse_page_arguments,
 )
 from app.graphql.schema.context import Context, Info
@@ -227,7 +228,7 @@ class Query:
         order_by: Annotated[
             FailureGroupOrderField, argument(description="Order of the groups.")
         ] = FailureGroupOrderField.COUNT,
-        first: First = None,
+        first: PageSize = None,
         after: After = None,
     ) -> FailureGroupConnection | None:
         return await read_failure_groups(info, filter, order_by, first, after)
@@ -298,7 +299,7 @@ class Query:
         self,
         info: Info,
         after: After = None,
-        first: First = None,
+        first: PageSize = None,
         types: ChangeTypes = None,
         post_id: ChangedPostId = None,
     ) -> FeedPage | None:

@@ -48,7 +48,7 @@ from app.graphql.loading.field_sources import (
 )
 from app.graphql.schema.attempts import Attempt, AttemptConnection, read_attempts
 from app.graphql.schema.board_counts import CappedCount
-from app.graphql.schema.connections import After, FirstOnly
+from app.graphql.schema.connections import After, PageSize
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import PeriodEnd, PeriodStart, to_record
 from app.graphql.schema.outcome_stats import OutcomeCounts, build_counts
@@ -315,7 +315,7 @@ class Destination(Node):
         Deferred(columns=("id",)),
     )
     async def attempt_connection(
-        self, info: Info, first: FirstOnly = None, after: After = None
+        self, info: Info, first: PageSize = None, after: After = None
     ) -> AttemptConnection | None:
         return await read_attempts(info.context, DestinationId(self.destination_id), first, after)
 

@@ -19,6 +19,8 @@ OWN_WORKSPACE, OTHER_WORKSPACE = WorkspaceId(UUID(int=1)), WorkspaceId(UUID(int=
 Query = Callable[[Reader], Awaitable[object]]
 Statements = list[tuple[str, Any]]
 
+UNIQUE_DESTINATION_INDEX = "uq_destination_workspace_id_post_id_account_id"
+
 POST_BY_ID = "post by id"
 """Either unique index of posts: SQLite prefers the primary key, PostgreSQL that of posts not deleted."""
 

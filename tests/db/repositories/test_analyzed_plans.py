@@ -17,6 +17,7 @@ from tests.claim_benchmark import copy_post
 from tests.db.repositories.explain import (
     OWN_WORKSPACE,
     POST_BY_ID,
+    UNIQUE_DESTINATION_INDEX,
     Query,
     explain_locking_query,
     explain_query,
@@ -24,14 +25,13 @@ from tests.db.repositories.explain import (
 )
 from tests.db.repositories.million_destinations import write_statistics
 from tests.db.repositories.test_batched_reads import WITH_ACCOUNT
+from tests.db.repositories.test_claim_plans import LOCKING_QUERIES
 from tests.db.repositories.test_query_plans import (
     BLOCKED_ACCOUNT_QUERIES,
     FAILURE_GROUP_QUERIES,
     FILTERS,
     LOADERS,
-    LOCKING_QUERIES,
     PLAN_ALTERNATIVES,
-    UNIQUE_DESTINATION_INDEX,
     destination_count_query,
     destinations_page_query,
     feed_queries,

@@ -5,29 +5,22 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
-
 from app.db.core.database import Database, Reader
 from app.db.core.paging import Direction, PageRequest
-from app.db.core.statements import Statement
-from app.db.models import Destination
 from app.db.repositories import (
     account_failures,
     accounts,
     analytics,
     attempts,
-    claims,
     destinations,
     events,
     failure_groups,
-    overdue,
     post_progress,
     posts,
     retries,
 )
 from app.db.repositories.account_filters import AccountCriteria, account_filter_values
 from app.db.repositories.accounts import AccountOrderField
-from app.db.repositories.claims import ClaimTime
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.destinations import DestinationOrderField
 from app.db.repositories.failure_groups import FailureGroupOrderField
@@ -41,8 +34,8 @@ from tests.db.core.test_database import only_on_postgresql
 from tests.db.repositories.explain import (
     OWN_WORKSPACE,
     POST_BY_ID,
+    UNIQUE_DESTINATION_INDEX,
     Query,
-    explain_locking_query,
     explain_query,
     explain_statements,
 )
@@ -51,7 +44,6 @@ from tests.db.repositories.test_batched_reads import POINT_READS
 from tests.factories import NOW
 from tests.recording_driver import record_statements
 
-CLAIMABLE, VERIFIABLE = ClaimTime.CLAIMABLE, ClaimTime.VERIFIABLE
 WEEK_AGO = NOW - timedelta(days=7)
 POST_IDS = [PostId(UUID(int=number)) for number in range(20)]
 DESTINATION_IDS = [DestinationId(post_id) for post_id in POST_IDS]
@@ -59,7 +51,6 @@ GROUP_KEYS = [f"1-{number:032x}" for number in range(20)]
 ACCOUNT_IDS = [AccountId(number) for number in range(1, ACCOUNTS + 1)]
 
 ATTEMPT_LOG_INDEX = "ix_attempt_workspace_id_destination_id_started_at_id"
-UNIQUE_DESTINATION_INDEX = "uq_destination_workspace_id_post_id_account_id"
 POST_ORDERS = {
     PostOrderField.CREATED_AT: "ix_post_created_at",
     PostOrderField.UPDATED_AT: "ix_post_updated_at",
@@ -391,104 +382,6 @@ async def test_due_destinations_of_blocked_accounts_cost_one_lookup_per_account(
         "scan",
         UNSETTLED_INDEX,
     }  # scan of accounts
-
-
-LOCKING_QUERIES: dict[str, tuple[Query, set[str]]] = {
-    "lock_destinations, due": (
-        lambda reader: claims.lock_destinations(reader, CLAIMABLE, NOW, platform=None, limit=5),
-        {"ix_destination_claimable", POST_BY_ID},
-    ),
-    "lock_destinations, due on a platform": (
-        lambda reader: claims.lock_destinations(
-            reader, CLAIMABLE, NOW, platform="platform-1", limit=5
-        ),
-        {"ix_destination_claimable_platform", POST_BY_ID},
-    ),
-    "lock_destinations, unknown": (
-        lambda reader: claims.lock_destinations(reader, VERIFIABLE, NOW, platform=None, limit=5),
-        {"ix_destination_verifiable", POST_BY_ID},
-    ),
-    "lock_destinations, unknown on a platform": (
-        lambda reader: claims.lock_destinations(
-            reader, VERIFIABLE, NOW, platform="platform-1", limit=5
-        ),
-        {"ix_destination_verifiable", POST_BY_ID},
-    ),
-}
-
-
-async def test_claimable_destinations_are_read_in_index_order_without_a_sort(
-    analyzed_database: Database,
-) -> None:
-    for name, (query, indexes) in LOCKING_QUERIES.items():
-        assert await explain_locking_query(analyzed_database, query) == indexes, name
-
-
-async def test_post_is_locked_and_loaded_with_attempts_by_keys(
-    analyzed_database: Database,
-) -> None:
-    row = await analyzed_database.reader(OWN_WORKSPACE).first(
-        Statement(select(Destination.id, Destination.post_id))
-    )
-    assert row is not None
-    plan = await explain_locking_query(
-        analyzed_database,
-        lambda reader: posts.load_post_and_attempts_for_update(reader, row.post_id, row.id),
-    )
-
-    assert plan == {
-        POST_BY_ID,
-        UNIQUE_DESTINATION_INDEX,
-        "ix_attempt_workspace_id_destination_id_started_at_id",
-        "sort",  # the few destinations of the post
-    }
-
-
-def workspaces_query(
-    database: Database, claim_time: ClaimTime, platforms: list[str] | None
-) -> Query:
-    return lambda _: claims.workspaces_to_claim_from(
-        database.all_workspaces,
-        claim_time,
-        NOW,
-        platforms=platforms,
-        workspace_id=None,
-        rotation_start=OWN_WORKSPACE,
-        limit=5,
-    )
-
-
-async def test_workspaces_to_claim_from_cost_one_lookup_each(analyzed_database: Database) -> None:
-    platforms = ["platform-1", "platform-2"]
-    for claim_time, only, index in (
-        (CLAIMABLE, None, "ix_destination_claimable"),
-        (CLAIMABLE, platforms, "ix_destination_claimable_platform"),
-        (VERIFIABLE, None, "ix_destination_verifiable"),
-        (VERIFIABLE, platforms, "ix_destination_verifiable"),
-    ):
-        query = workspaces_query(analyzed_database, claim_time, only)
-        plan = await explain_query(analyzed_database, query)
-        assert plan - {"sort"} == {"pk_workspace", index}  # PostgreSQL may sort a few workspaces
-
-
-async def test_expired_leases_are_found_in_the_index_of_leases(analyzed_database: Database) -> None:
-    async def query(_reader: Reader) -> None:
-        await claims.expired_leases(analyzed_database.all_workspaces, NOW, limit=5)
-
-    plan = await explain_query(analyzed_database, query)
-    assert plan - {"scan"} == {"ix_destination_leased"}  # SQLite scans the whole index
-
-
-async def test_backlog_is_read_in_the_indexes_of_claimable_and_leased_destinations(
-    analyzed_database: Database,
-) -> None:
-    async def query(_reader: Reader) -> None:
-        await overdue.read_backlog(analyzed_database.all_workspaces, NOW)
-
-    plan = await explain_query(analyzed_database, query)
-    indexes = {"pk_workspace", "ix_destination_claimable", "ix_destination_leased"}
-    # In so small a table, PostgreSQL may also sort the rows of another partial index.
-    assert plan - {"scan", "sort", "ix_destination_claimable_platform"} == indexes
 
 
 async def test_queries_use_the_expected_indexes(analyzed_database: Database) -> None:

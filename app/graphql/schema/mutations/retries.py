@@ -1,6 +1,5 @@
 """Mutations of manual retries; `app.domain.manual_retries` decides what may be retried."""
 
-from collections.abc import Sequence
 from typing import Self
 from uuid import UUID
 
@@ -53,7 +52,7 @@ class RetryDestinationsInput(BulkActionInput):
     )
 
 
-@strawberry.type(name="DestinationRetry", description="Retry decision for one destination.")
+@strawberry.type(description="Retry decision for one destination.")
 class DestinationRetry:
     destination_id: UUID = field(description="UUID of the destination.")
     post_id: UUID = field(description="UUID of the post.")
@@ -129,7 +128,7 @@ class RetryMutations:
         return RetryPostPayload(
             post=await load_post(context, post_id),
             retries=[DestinationRetry.from_decision(each) for each in decisions],
-            retried_count=_count_retried(decisions),
+            retried_count=sum(decision.refusal is None for decision in decisions),
         )
 
     @write_mutation(
@@ -155,7 +154,3 @@ class RetryMutations:
                 for reason, count in result.refusals(RetryRefusal)
             ],
         )
-
-
-def _count_retried(decisions: Sequence[RetryDecision]) -> int:
-    return sum(decision.refusal is None for decision in decisions)

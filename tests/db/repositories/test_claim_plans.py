@@ -1,0 +1,118 @@
+"""Indexes that serve claims, leases and locks, on analyzed databases with two equal workspaces."""
+
+from sqlalchemy import select
+
+from app.db.core.database import Database, Reader
+from app.db.core.statements import Statement
+from app.db.models import Destination
+from app.db.repositories import claims, overdue, posts
+from app.db.repositories.claims import ClaimTime
+from tests.db.repositories.explain import (
+    OWN_WORKSPACE,
+    POST_BY_ID,
+    UNIQUE_DESTINATION_INDEX,
+    Query,
+    explain_locking_query,
+    explain_query,
+)
+from tests.factories import NOW
+
+CLAIMABLE, VERIFIABLE = ClaimTime.CLAIMABLE, ClaimTime.VERIFIABLE
+
+
+LOCKING_QUERIES: dict[str, tuple[Query, set[str]]] = {
+    "lock_destinations, due": (
+        lambda reader: claims.lock_destinations(reader, CLAIMABLE, NOW, platform=None, limit=5),
+        {"ix_destination_claimable", POST_BY_ID},
+    ),
+    "lock_destinations, due on a platform": (
+        lambda reader: claims.lock_destinations(
+            reader, CLAIMABLE, NOW, platform="platform-1", limit=5
+        ),
+        {"ix_destination_claimable_platform", POST_BY_ID},
+    ),
+    "lock_destinations, unknown": (
+        lambda reader: claims.lock_destinations(reader, VERIFIABLE, NOW, platform=None, limit=5),
+        {"ix_destination_verifiable", POST_BY_ID},
+    ),
+    "lock_destinations, unknown on a platform": (
+        lambda reader: claims.lock_destinations(
+            reader, VERIFIABLE, NOW, platform="platform-1", limit=5
+        ),
+        {"ix_destination_verifiable", POST_BY_ID},
+    ),
+}
+
+
+async def test_claimable_destinations_are_read_in_index_order_without_a_sort(
+    analyzed_database: Database,
+) -> None:
+    for name, (query, indexes) in LOCKING_QUERIES.items():
+        assert await explain_locking_query(analyzed_database, query) == indexes, name
+
+
+async def test_post_is_locked_and_loaded_with_attempts_by_keys(
+    analyzed_database: Database,
+) -> None:
+    row = await analyzed_database.reader(OWN_WORKSPACE).first(
+        Statement(select(Destination.id, Destination.post_id))
+    )
+    assert row is not None
+    plan = await explain_locking_query(
+        analyzed_database,
+        lambda reader: posts.load_post_and_attempts_for_update(reader, row.post_id, row.id),
+    )
+
+    assert plan == {
+        POST_BY_ID,
+        UNIQUE_DESTINATION_INDEX,
+        "ix_attempt_workspace_id_destination_id_started_at_id",
+        "sort",  # the few destinations of the post
+    }
+
+
+def workspaces_query(
+    database: Database, claim_time: ClaimTime, platforms: list[str] | None
+) -> Query:
+    return lambda _: claims.workspaces_to_claim_from(
+        database.all_workspaces,
+        claim_time,
+        NOW,
+        platforms=platforms,
+        workspace_id=None,
+        rotation_start=OWN_WORKSPACE,
+        limit=5,
+    )
+
+
+async def test_workspaces_to_claim_from_cost_one_lookup_each(analyzed_database: Database) -> None:
+    platforms = ["platform-1", "platform-2"]
+    for claim_time, only, index in (
+        (CLAIMABLE, None, "ix_destination_claimable"),
+        (CLAIMABLE, platforms, "ix_destination_claimable_platform"),
+        (VERIFIABLE, None, "ix_destination_verifiable"),
+        (VERIFIABLE, platforms, "ix_destination_verifiable"),
+    ):
+        query = workspaces_query(analyzed_database, claim_time, only)
+        plan = await explain_query(analyzed_database, query)
+        assert plan - {"sort"} == {"pk_workspace", index}  # PostgreSQL may sort a few workspaces
+
+
+async def test_expired_leases_are_found_in_the_index_of_leases(analyzed_database: Database) -> None:
+    async def query(_reader: Reader) -> None:
+        await claims.expired_leases(analyzed_database.all_workspaces, NOW, limit=5)
+
+    plan = await explain_query(analyzed_database, query)
+    assert plan - {"scan"} == {"ix_destination_leased"}  # SQLite scans the whole index
+
+
+async def test_backlog_is_read_in_the_indexes_of_claimable_and_leased_destinations(
+    analyzed_database: Database,
+) -> None:
+    async def query(_reader: Reader) -> None:
+        await overdue.read_backlog(analyzed_database.all_workspaces, NOW)
+
+    plan = await explain_query(analyzed_database, query)
+    indexes = {"pk_workspace", "ix_destination_claimable", "ix_destination_leased"}
+    # In so small a table, PostgreSQL may also sort the rows of another partial index.
+    assert plan - {"scan", "sort", "ix_destination_claimable_platform"} == indexes
