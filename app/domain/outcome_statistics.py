@@ -7,10 +7,10 @@ the values do not exceed.
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.ids import AccountId
@@ -46,31 +46,47 @@ class FailureKind(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class SettledDestinations:
-    """Destinations on one platform that were settled in one span, as parallel lists."""
+    """Numbers of the destinations that were settled in one span, by account.
+
+    The account is None if accounts were not read.
+    """
 
     span: int
-    platform: str
-    attempts: Sequence[int]
-    """Number of attempts of each published destination."""
-    lateness_ms: Sequence[int] = ()
+    platform: str | None
+    """None if platforms were not read separately."""
+    published: Mapping[AccountId | None, int]
+    saved_by_retry: Mapping[AccountId | None, int]
+    """Published after more than one attempt."""
+    without_attempt: Mapping[AccountId | None, int]
+    """Published without an attempt that is counted."""
+    lateness_ms: Sequence[int]
     """Lateness of each published destination; empty if it was not read."""
-    accounts: Sequence[AccountId] = ()
-    """Account of each published destination; empty if it was not read."""
+    accounts: Sequence[AccountId]
+    """Account of each published destination, in the same order; empty if it was not read."""
     failures: Mapping[tuple[FailureKind, AccountId | None], int]
-    """Number of failures by kind and account; None if accounts were not read."""
+
+    def lateness_by_account(self) -> Mapping[AccountId | None, Sequence[int]]:
+        """Return the lateness of the published destinations of each account, as far as it was read."""
+        if not self.accounts:
+            return {None: self.lateness_ms}
+        by_account: dict[AccountId | None, list[int]] = defaultdict(list)
+        for account, value in zip(self.accounts, self.lateness_ms, strict=False):
+            by_account[account].append(value)
+        return by_account
+
+
+AttemptKey: TypeAlias = tuple[AccountId | None, ErrorCategory | None]
+"""Account of an attempt, and category of its failure; None for no failure, and for what was not read."""
 
 
 @dataclass(slots=True)
 class StartedAttempts:
-    """Number of attempts on one platform that started in one span."""
+    """Attempts that started in one span."""
 
     span: int
-    platform: str
-    count: int
-    account_id: AccountId | None = None
-    """None if it was not read."""
-    category: ErrorCategory | None = None
-    """Category of their failures; None also if it was not read."""
+    platform: str | None
+    """None if platforms were not read separately."""
+    counts: Mapping[AttemptKey, int]
 
 
 @dataclass(slots=True)
@@ -87,15 +103,6 @@ class OutcomeTally:
     lateness_ms: list[int] = field(default_factory=list)
     removed_lateness_ms: list[int] = field(default_factory=list)
     """Lateness of destinations of deleted posts, which are in `lateness_ms` too."""
-
-    def count_published(
-        self, attempts: Sequence[int], lateness_ms: Iterable[int], sign: int
-    ) -> None:
-        first_try = attempts.count(1)
-        self.published += sign * len(attempts)
-        self.first_try += sign * first_try
-        self.saved_by_retry += sign * (len(attempts) - first_try - attempts.count(0))
-        (self.lateness_ms if sign > 0 else self.removed_lateness_ms).extend(lateness_ms)
 
     def merge(self, other: "OutcomeTally") -> None:
         self.published += other.published
@@ -188,29 +195,22 @@ class OutcomeTable:
 
     def add_attempts(self, started: StartedAttempts, *, sign: int = 1) -> None:
         """Count attempts, or subtract them, as `add` does."""
-        if self._has_category(started.category):
-            tally = self._tally(
-                started.span, started.platform, started.account_id, started.category
-            )
-            tally.attempts += sign * started.count
+        for (account, category), count in started.counts.items():
+            if self._has_category(category):
+                tally = self._tally(started.span, started.platform, account, category)
+                tally.attempts += sign * count
 
     def _count_published(self, settled: SettledDestinations, sign: int) -> None:
-        span, platform = settled.span, settled.platform
-        if not self._by_account:
-            if settled.attempts:
-                tally = self._tally(span, platform, None, None)
-                tally.count_published(settled.attempts, settled.lateness_ms, sign)
-            return
-        attempts: dict[AccountId, list[int]] = defaultdict(list)
-        lateness: dict[AccountId, list[int]] = defaultdict(list)
-        for account, count in zip(settled.accounts, settled.attempts, strict=True):
-            attempts[account].append(count)
-        if settled.lateness_ms:
-            for account, value in zip(settled.accounts, settled.lateness_ms, strict=True):
-                lateness[account].append(value)
-        for account, counts in attempts.items():
-            tally = self._tally(span, platform, account, None)
-            tally.count_published(counts, lateness[account], sign)
+        lateness = settled.lateness_by_account()
+        for account, published in settled.published.items():
+            saved_by_retry = settled.saved_by_retry.get(account, 0)
+            without_attempt = settled.without_attempt.get(account, 0)
+            tally = self._tally(settled.span, settled.platform, account, None)
+            tally.published += sign * published
+            tally.saved_by_retry += sign * saved_by_retry
+            tally.first_try += sign * (published - saved_by_retry - without_attempt)
+            values = tally.lateness_ms if sign > 0 else tally.removed_lateness_ms
+            values.extend(lateness.get(account, ()))
 
     def _has_category(self, category: ErrorCategory | None) -> bool:
         return self._categories is None or category in self._categories
@@ -218,7 +218,7 @@ class OutcomeTable:
     def _tally(
         self,
         span_number: int,
-        platform: str,
+        platform: str | None,
         account: AccountId | None,
         category: ErrorCategory | None,
     ) -> OutcomeTally:

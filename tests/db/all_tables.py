@@ -1,4 +1,4 @@
-"""Fixture rows in every table, and a dump of all rows, for tests of whole databases."""
+"""Fixture rows in every table, a dump of all rows, and broken rules, for tests of whole databases."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,11 +14,13 @@ from app.db.models import (
     Event,
     IdempotencyKey,
     PublishEvidence,
+    Session,
     Webhook,
     WebhookDelivery,
     WebhookDeliveryAttempt,
     Workspace,
 )
+from app.db.tools.invariants import RULES
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import Outcome
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId, WorkspaceId
@@ -49,6 +51,7 @@ FAILED = UUID(int=0xD2)
 RETRYING = UUID(int=0xD3)
 WEBHOOK = UUID(int=0xE)
 DELIVERY = UUID(int=0xF)
+SESSION = UUID(int=0x11)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,17 @@ async def _add_evidence_and_deliveries(database: Database, ids: Ids) -> None:
             published_at=published().published_at,
             reported_at=published().settled_at,
         ),
+        Session(
+            workspace_id=ids.workspace,
+            id=SESSION,
+            digest=b"\x01" * 32,
+            api_key_id=ids.key,
+            person="Ann",
+            scopes=["read"],
+            created_at=NOW,
+            last_used_at=NOW,
+            expires_at=NOW + timedelta(hours=12),
+        ),
         IdempotencyKey(
             workspace_id=ids.workspace,
             operation="createPost",
@@ -207,9 +221,24 @@ async def all_rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
     """Return all rows of all tables by primary key; JSON values as text, to compare the order of keys."""
     async with database.snapshot() as connection:
         return {
-            table.name: [
+            name: [
                 tuple(repr(value) if isinstance(value, dict | list) else value for value in row)
-                for row in await connection.execute(select(table).order_by(*table.primary_key))
+                for row in await connection.execute(statement)
             ]
-            for table in Base.metadata.sorted_tables
+            for name, statement in _SELECT_ALL.items()
         }
+
+
+_SELECT_ALL = {
+    table.name: select(table).order_by(*table.primary_key) for table in Base.metadata.sorted_tables
+}
+
+
+async def broken_rules(database: Database) -> list[str]:
+    """Return each contradiction between rows and the rules of the domain, as a sentence.
+
+    A third of the work of `find_problems`, which also finds what a service cannot write: values that
+    cannot be read, and broken foreign keys.
+    """
+    async with database.snapshot() as connection:
+        return sorted([problem for rule in RULES.values() async for problem in rule(connection)])

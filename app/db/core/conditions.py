@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from sqlalchemy import ARRAY, Boolean, Column, ColumnElement, Dialect, String, bindparam
+from sqlalchemy import ARRAY, Boolean, ColumnElement, Dialect, String, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
-from sqlalchemy.sql import FromClause
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.sql.visitors import replacement_traverse
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 if TYPE_CHECKING:
@@ -60,14 +58,21 @@ class unindexed(FunctionElement[Any]):  # noqa: N801 - reads like SQL
         self.type = column.type
 
 
-def without_indexes(condition: ColumnElement[bool], table: FromClause) -> ColumnElement[bool]:
-    """Return a condition with every column of a table as `unindexed`."""
+class without_indexes(FunctionElement[bool]):  # noqa: N801 - reads like SQL
+    """Condition that no index of SQLite serves, on PostgreSQL the condition itself.
 
-    def replace_column(element: Any, **_: Any) -> "unindexed | None":
-        is_replaced = isinstance(element, Column) and element.table is table
-        return unindexed(element) if is_replaced else None
+    Not even a partial index whose condition follows from it, which SQLite would read whole.
+    """
 
-    return replacement_traverse(condition, {}, replace_column)
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, condition: ColumnElement[bool]) -> None:
+        super().__init__(condition)
+
+    def self_group(self, against: object = None) -> Self:  # noqa: ARG002
+        """Omit the `= 1` that SQLAlchemy appends to a boolean on SQLite."""
+        return self
 
 
 def filter_conditions(**columns: AnyColumn) -> dict[str, ColumnElement[bool]]:
@@ -151,12 +156,26 @@ def _compile_any_json(element: "any_of", compiler: SQLCompiler, **options: Any) 
     return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - compiled parts
 
 
+@compiles(without_indexes)
+def _compile_in_parentheses(
+    element: "without_indexes", compiler: SQLCompiler, **options: Any
+) -> str:
+    return f"({_compile_argument(element, compiler, **options)})"
+
+
 @compiles(unindexed)
-def _compile_column(element: "unindexed", compiler: SQLCompiler, **options: Any) -> str:
-    (column,) = element.clauses
-    return compiler.process(column, **options)
+def _compile_argument(
+    element: "unindexed | without_indexes", compiler: SQLCompiler, **options: Any
+) -> str:
+    (argument,) = element.clauses
+    return compiler.process(argument, **options)
 
 
 @compiles(unindexed, "sqlite")
 def _compile_unary_plus(element: "unindexed", compiler: SQLCompiler, **options: Any) -> str:
-    return f"+{_compile_column(element, compiler, **options)}"
+    return f"+{_compile_argument(element, compiler, **options)}"
+
+
+@compiles(without_indexes, "sqlite")
+def _compile_ifnull(element: "without_indexes", compiler: SQLCompiler, **options: Any) -> str:
+    return f"ifnull({_compile_argument(element, compiler, **options)}, 0)"

@@ -150,6 +150,11 @@ def slice_statement(
     return Statement(statement.offset(bindparam("offset")) if page_slice.has_offset else statement)
 
 
+def null_groups_of(order: Order, request: PageRequest) -> list[NullGroup]:
+    """Return the groups that a page may read, in the order in which they are read."""
+    return [page_slice.null_group for page_slice in _page_slices(order, request)]
+
+
 def _page_slices(order: Order, request: PageRequest) -> list[PageSlice]:
     """Return the slices of a page in the order in which they are read, without those out of bounds."""
     after, before = request.after, request.before

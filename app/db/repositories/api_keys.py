@@ -17,7 +17,7 @@ from app.db.models import ApiKey, Workspace
 from app.domain.api_keys import NewApiKey, Scope
 from app.domain.ids import ApiKeyId, WorkspaceId
 
-_SELECT_KEYS = select(
+SELECT_KEYS = select(
     ApiKey.workspace_id,
     *columns_except(ApiKey, "digest"),
     Workspace.name.label("workspace_name"),
@@ -31,7 +31,7 @@ async def find_key(reader: AllWorkspacesReader, digest: bytes) -> AnyRow | None:
     return await reader.first(_KEY_BY_DIGEST, digest=digest)
 
 
-_KEY_BY_DIGEST = Statement(_SELECT_KEYS.where(ApiKey.digest == bindparam("digest")))
+_KEY_BY_DIGEST = Statement(SELECT_KEYS.where(ApiKey.digest == bindparam("digest")))
 
 
 async def key_names_by_id(reader: Reader, ids: Sequence[ApiKeyId]) -> Sequence[AnyRow]:
@@ -86,19 +86,20 @@ async def list_keys(reader: AllWorkspacesReader) -> Sequence[AnyRow]:
     return await reader.rows(_ALL_KEYS)
 
 
-_ALL_KEYS = Statement(_SELECT_KEYS.order_by(Workspace.name, ApiKey.created_at, ApiKey.id))
+_ALL_KEYS = Statement(SELECT_KEYS.order_by(Workspace.name, ApiKey.created_at, ApiKey.id))
 
 
-async def revoke_key(session: WriteSession, key_id: ApiKeyId, now: datetime) -> bool:
-    """Revoke a key; return whether it exists. An earlier time of revocation stays."""
-    return await session.first(_REVOKE, key_id=key_id, now=now) is not None
+async def revoke_key(session: WriteSession, key_id: ApiKeyId, now: datetime) -> WorkspaceId | None:
+    """Revoke a key; return its workspace, None if it does not exist. An earlier time of revocation stays."""
+    row = await session.first(_REVOKE, key_id=key_id, now=now)
+    return None if row is None else row.workspace_id
 
 
 _REVOKE = (
     update(ApiKey)
     .where(ApiKey.id == bindparam("key_id"))
     .values(revoked_at=func.coalesce(ApiKey.revoked_at, bindparam("now", type_=UtcDateTime())))
-    .returning(ApiKey.id)
+    .returning(ApiKey.workspace_id)
 )
 
 

@@ -1,29 +1,21 @@
-"""Filters of destinations: their conditions in SQL, and which index of SQLite serves a page.
-
-SQLite cannot know how many destinations match a filter. It would read all in page order if none matches, or
-sort all that match, depending on its statistics. So the matches of selective filters are counted before.
-"""
+"""Filters of destinations: their conditions in SQL, and the values of the parameters."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Self
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, not_, or_, select
+from sqlalchemy import ColumnElement, Text, and_, bindparam, exists, not_, or_, select, type_coerce
 
 from app.db.core.conditions import (
     any_of,
-    equality_parameter,
     filter_conditions,
     filter_param,
     filter_params,
     time_range_conditions,
-    without_indexes,
 )
 from app.db.core.database import Reader
-from app.db.core.paging import Direction, NullGroup, Order
-from app.db.core.projections import cached_statement
-from app.db.core.statements import Statement
+from app.db.core.paging import Direction, Order
 from app.db.core.types import ColumnValues, UtcDateTime
 from app.db.models import POST_JOIN, Destination, Post
 from app.db.repositories.overdue import overdue_condition
@@ -42,9 +34,6 @@ from app.domain.destinations import (
 )
 from app.domain.diagnosis import Advice, ErrorSource, NextAction, known_errors, matching_errors
 from app.domain.ids import AccountId, DestinationId, PostId
-
-MAX_SORTED = 5_000
-"""Maximum number of matches that SQLite sorts for a page. Of more, the first are soon found in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,31 +100,36 @@ POST_NOT_IMPORTED = Destination.post_id.not_in(select(Post.id).where(Post.import
 
 NEWEST_FIRST = Order(Destination.created_at, Destination.id, Direction.DESC)
 
-_ERROR = Destination.error_category.concat("/").concat(Destination.error_code)
+_ERROR = type_coerce(Destination.error_category.concat("/"), Text()).concat(Destination.error_code)
+"""Of any length, while the type of a category is limited."""
 
 
 def _advice_condition(name: str) -> ColumnElement[bool]:
-    """Return the condition that the advice for the error is one of those that `_advice_values` selects."""
+    """Return the condition that the advice for the error is one of those that `_advice_values` selects.
+
+    The first part selects most matches: of a disjunction, PostgreSQL would expect too few.
+    """
     return and_(
-        any_of(Destination.error_category, f"{name}_index"),
-        or_(
-            any_of(_ERROR, f"{name}_errors"),
+        any_of(Destination.error_category, f"{name}_categories"),
+        not_(any_of(_ERROR, f"{name}_excluded")),
+        not_(
             and_(
-                any_of(Destination.error_category, f"{name}_categories"),
-                not_(any_of(_ERROR, "known_errors")),
-            ),
+                any_of(Destination.error_category, f"{name}_partial"),
+                not_(any_of(_ERROR, f"{name}_errors")),
+            )
         ),
     )
 
 
-_LATE = "late_by_seconds"
+LATE, PUBLISHED_LATE, WAITING_LATE = "late_by_seconds", "published_late", "waiting_late"
+"""Names of the condition of lateness, and of its halves. ix_destination_lateness and _waiting serve them."""
+
 _PUBLISHED_LATE = Destination.lateness_ms >= bindparam("late_by_ms")
 _WAITING_LATE = and_(
     Destination.settled_at.is_(None),
     Destination.due_at.is_not(None),
     Destination.due_at <= bindparam("late_due_before"),
 )
-"""Served by ix_destination_lateness and ix_destination_waiting."""
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     **filter_conditions(
@@ -167,8 +161,9 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "max_attempts": Destination.attempts <= bindparam("max_attempts"),
     "overdue": overdue_condition(bindparam("overdue", type_=UtcDateTime())),
     "not_overdue": not_(overdue_condition(bindparam("not_overdue", type_=UtcDateTime()))),
-    _LATE: or_(_PUBLISHED_LATE, _WAITING_LATE),
-    "published_late": _PUBLISHED_LATE,
+    LATE: or_(_PUBLISHED_LATE, _WAITING_LATE),
+    PUBLISHED_LATE: _PUBLISHED_LATE,
+    WAITING_LATE: _WAITING_LATE,
     "retrying": Destination.next_retry_at.is_not(None),
     "not_retrying": Destination.next_retry_at.is_(None),
     "duplicated": Destination.is_duplicated.expression,
@@ -190,108 +185,10 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
 }
 """Condition of each filter, under a name in the values of the filters."""
 
-_ERROR_FILTERS = ("error_category", "error_code", "source", "next_action")
-
-_SELECTIVE_FILTERS: Mapping[str, str | None] = {
-    **{
-        f"{name}_{bound}": column
-        for name, column in {
-            "failed": "failed_at",
-            "scheduled": "due_at",
-            "published": "published_at",
-            "next_retry": "next_retry_at",
-            "updated": "updated_at",
-        }.items()
-        for bound in ("after", "before")
-    },
-    "retrying": "next_retry_at",
-    **dict.fromkeys(("one_failure_group", "failure_group", "unknown", "duplicated")),
-    **dict.fromkeys(("overdue", _LATE, "reference", "found_post_ids")),
-    **dict.fromkeys((*_ERROR_FILTERS, "next_action_or_wait")),
-    equality_parameter("error_category"): "created_at",
-    equality_parameter("error_code"): "created_at",
-}
-"""Column by which the index of each filter that may match few destinations is sorted; None for others."""
-
 
 def conditions(filters: Iterable[str]) -> list[ColumnElement[bool]]:
     """Return the conditions of the filters that are set: the names in the values of the filters."""
     return [_CONDITIONS[name] for name in filters if name in _CONDITIONS]
-
-
-def page_conditions(
-    filters: Iterable[str], order: Order, null_group: NullGroup, *, selects_few: bool
-) -> list[ColumnElement[bool]]:
-    """Return the conditions of a page. With `selects_few`, the selective ones use an index, else the others.
-
-    In the order of lateness, destinations with one are filtered by the sort column alone.
-    """
-    selective = _selective_filters(filters, order)
-    is_by_lateness = order.column.key == "lateness_ms" and not selects_few
-    if is_by_lateness and null_group is NullGroup.NON_NULL:
-        filters = ["published_late" if name == _LATE else name for name in filters]
-    return [
-        _CONDITIONS[name]
-        if (name in selective) == selects_few
-        else without_indexes(_CONDITIONS[name], Destination.__table__)
-        for name in filters
-        if name in _CONDITIONS
-    ]
-
-
-def null_groups(criteria: DestinationCriteria, order: Order) -> set[NullGroup]:
-    """Return the groups of the sort column in which destinations can match, by their invariants.
-
-    Without it, SQLite would read a whole index in vain, such as that of lateness for failures.
-    """
-    column, statuses = order.column.key, _possible_statuses(criteria)
-    with_value = _STATUSES_WITH_VALUE.get(column, {*DestinationStatus})
-    without_value = statuses - with_value if column in _VALUES_OF_STATUS else statuses
-    groups = {NullGroup.ALL}
-    if not statuses.isdisjoint(with_value):
-        groups.add(NullGroup.NON_NULL)
-    if without_value:
-        groups.add(NullGroup.NULL)
-    return groups
-
-
-_UNSETTLED = frozenset((DestinationStatus.QUEUED, DestinationStatus.PUBLISHING))
-_QUEUED, _FAILED, _PUBLISHED = (
-    frozenset((status,))
-    for status in (DestinationStatus.QUEUED, DestinationStatus.FAILED, DestinationStatus.PUBLISHED)
-)
-_STATUSES_OF_FILTERS: Mapping[str, frozenset[DestinationStatus]] = {
-    **dict.fromkeys(_ERROR_FILTERS, _UNSETTLED | _FAILED),
-    **dict.fromkeys(("failed_after", "failed_before", "failure_group"), _FAILED),
-    **dict.fromkeys(("published_after", "published_before", "duplicated"), _PUBLISHED),
-    **dict.fromkeys(("next_retry_after", "next_retry_before", "retrying"), _QUEUED),
-    "overdue": _UNSETTLED,
-    "late_by_seconds": _UNSETTLED | _PUBLISHED,
-}
-"""Statuses that a filter can match, for a boolean one if it is true."""
-
-_STATUSES_WITH_VALUE: Mapping[str, frozenset[DestinationStatus]] = {
-    "failed_at": _FAILED,
-    "published_at": _PUBLISHED,
-    "lateness_ms": _PUBLISHED,
-    "next_retry_at": _QUEUED,
-}
-"""Statuses in which a column can have a value; all for other columns."""
-
-_VALUES_OF_STATUS = ("failed_at", "published_at")
-"""Columns that always have a value in these statuses."""
-
-
-def _possible_statuses(criteria: DestinationCriteria) -> set[DestinationStatus]:
-    """Return the statuses that matching destinations can have."""
-    possible = {*DestinationStatus} if criteria.status is None else {*criteria.status}
-    if criteria.outcome is not None:
-        possible &= {*_statuses_for_outcomes(criteria.outcome)}
-    for name, statuses in _STATUSES_OF_FILTERS.items():
-        value = getattr(criteria, name)
-        if value is not None and value is not False:
-            possible &= statuses
-    return possible
 
 
 async def page_values(reader: Reader, criteria: DestinationCriteria, now: datetime) -> ColumnValues:
@@ -302,15 +199,6 @@ async def page_values(reader: Reader, criteria: DestinationCriteria, now: dateti
         found = search.pop("candidate_ids", None)
         values |= search if found is None else {**search, "found_post_ids": found}
     return values
-
-
-async def selects_few(reader: Reader, values: ColumnValues, order: Order) -> bool:
-    """Return whether SQLite should sort the matches of the selective filters, because they are few."""
-    filters = _selective_filters(values, order)
-    if not filters or not reader.is_sqlite:
-        return False
-    statement = _select_limited_count(filters)
-    return await reader.count(statement, **values, limit=MAX_SORTED + 1) <= MAX_SORTED
 
 
 def count_values(reader: Reader, criteria: DestinationCriteria, now: datetime) -> ColumnValues:
@@ -332,7 +220,7 @@ def _values(criteria: DestinationCriteria, now: datetime) -> ColumnValues:
     """Return the values of all filters but the search."""
     values = filter_params(replace(criteria, search=None, source=None, next_action=None))
     if criteria.outcome is not None:
-        name, statuses = filter_param("outcome_statuses", _statuses_for_outcomes(criteria.outcome))
+        name, statuses = filter_param("outcome_statuses", statuses_for_outcomes(criteria.outcome))
         values[name] = statuses
         if [*criteria.outcome] == [Outcome.UNKNOWN]:
             values["unknown"] = True
@@ -366,34 +254,25 @@ def _error_values(criteria: DestinationCriteria) -> ColumnValues:
 def _advice_values(name: str, matches: Callable[[Advice], bool]) -> ColumnValues:
     """Return the values of `_advice_condition` for the errors with a matching advice."""
     errors, categories = matching_errors(matches)
+    excluded = [error for error in known_errors() if error not in errors]
+    partial = sorted({category for category, _ in errors}.difference(categories))
     return {
         name: True,
-        f"{name}_index": [*{*categories, *(category for category, _ in errors)}],
-        f"{name}_errors": [f"{category.value}/{code}" for category, code in errors],
-        f"{name}_categories": categories,
-        "known_errors": [f"{category.value}/{code}" for category, code in known_errors()],
+        f"{name}_categories": [*categories, *partial],
+        f"{name}_excluded": _error_texts(excluded),
+        f"{name}_partial": partial,
+        f"{name}_errors": _error_texts(errors),
     }
 
 
-def _statuses_for_outcomes(outcomes: Sequence[Outcome]) -> Sequence[DestinationStatus]:
+def _error_texts(errors: Iterable[tuple[ErrorCategory, str]]) -> list[str]:
+    return [f"{category.value}/{code}" for category, code in errors]
+
+
+def statuses_for_outcomes(outcomes: Sequence[Outcome]) -> Sequence[DestinationStatus]:
     """Return the statuses that a destination with one of the outcomes can have."""
     return [
         status
         for status in DestinationStatus
         if not OUTCOMES_BY_STATUS[status].isdisjoint(outcomes)
     ]
-
-
-@cached_statement()
-def _select_limited_count(filters: tuple[str, ...]) -> Statement:
-    statement = select(Destination.id).where(*conditions(filters)).limit(bindparam("limit"))
-    return Statement(statement, counts_rows=True)
-
-
-def _selective_filters(filters: Iterable[str], order: Order) -> tuple[str, ...]:
-    """Return the selective filters, except for one by the sort column, whose index serves both."""
-    return tuple(
-        name
-        for name in filters
-        if name in _SELECTIVE_FILTERS and _SELECTIVE_FILTERS[name] != order.column.key
-    )

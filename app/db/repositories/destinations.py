@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, select
+from sqlalchemy import ColumnElement, bindparam, false, func, select
 
 from app.db.core.conditions import any_of, unindexed, without_indexes
 from app.db.core.database import Reader
@@ -17,6 +16,7 @@ from app.db.core.paging import (
     Page,
     PageRequest,
     PageSlice,
+    null_groups_of,
     read_page,
     slice_statement,
 )
@@ -45,11 +45,8 @@ from app.db.repositories.destination_filters import (
     count_values,
     has_existing_post,
     match_values,
-    null_groups,
-    page_conditions,
-    page_values,
-    selects_few,
 )
+from app.db.repositories.destination_pages import PagePart, plan_page
 from app.db.repositories.posts import POST_COLUMNS
 from app.domain.ids import DestinationId, PostId
 
@@ -177,42 +174,39 @@ async def destinations_page(
 ) -> Page:
     """Return one page in the order of the index on the sort column; `now` decides what is overdue."""
     order = Order(getattr(Destination, order_field.value), Destination.id, direction)
-    values = await page_values(reader, criteria, now)
-    is_few = await selects_few(reader, values, order)
-    build_statement = partial(_select_page, projection, tuple(values), order, is_few)
-    groups = null_groups(criteria, order)
-    return await read_page(reader, build_statement, values, order, request, null_groups=groups)
+    null_groups = null_groups_of(order, request)
+    plan = await plan_page(reader, criteria, order, now, null_groups=null_groups)
+
+    def build_statement(page_slice: PageSlice) -> Statement:
+        return _select_page(projection, plan.parts[page_slice.null_group], order, page_slice)
+
+    return await read_page(
+        reader, build_statement, plan.values, order, request, null_groups=plan.parts
+    )
 
 
 @cached_statement()
 def _select_page(
-    projection: Projection,
-    filters: tuple[str, ...],
-    order: Order,
-    is_few: bool,
-    page_slice: PageSlice,
+    projection: Projection, part: PagePart, order: Order, page_slice: PageSlice
 ) -> Statement:
     statement = _select_destinations(projection, order.column.key).where(
-        has_existing_post(),
-        *page_conditions(filters, order, page_slice.null_group, selects_few=is_few),
+        has_existing_post(), *part.conditions(order)
     )
-    return slice_statement(statement, order, page_slice, selects_few=is_few)
+    return slice_statement(statement, order, page_slice, selects_few=part.is_sorted)
 
 
 async def select_matching(
     reader: Reader, statement: AnySelect, criteria: DestinationCriteria, now: datetime
 ) -> tuple[AnySelect, ColumnValues]:
-    """Add the filters to a statement that reads all destinations, newest first; return their values.
-
-    SQLite reads in this order, unless few destinations match the selective filters: it sorts those.
-    """
-    values = await page_values(reader, criteria, now)
-    is_few = await selects_few(reader, values, NEWEST_FIRST)
-    conditions = page_conditions(values, NEWEST_FIRST, NullGroup.ALL, selects_few=is_few)
+    """Add the filters to a statement that reads all destinations, newest first; return their values."""
+    plan = await plan_page(reader, criteria, NEWEST_FIRST, now)
+    if (part := plan.parts.get(NullGroup.ALL)) is None:
+        return statement.where(false()), plan.values
     order: list[ColumnElement[Any]] = [Destination.created_at.expression, Destination.id.expression]
-    if is_few:
+    if part.is_sorted:
         order = [unindexed(column) for column in order]
-    return statement.where(*conditions).order_by(*(column.desc() for column in order)), values
+    ordered = statement.order_by(*(column.desc() for column in order))
+    return ordered.where(*part.conditions(NEWEST_FIRST)), plan.values
 
 
 async def count_destinations(
@@ -237,9 +231,7 @@ def _select_count(filters: tuple[str, ...]) -> Statement:
     # which it may read all of the workspace for each post, because an index covers it: none has `position`.
     count_of_post = (
         select(func.count(Destination.position))
-        .where(
-            POST_JOIN, *(without_indexes(each, Destination.__table__) for each in filter_conditions)
-        )
+        .where(POST_JOIN, *(without_indexes(each) for each in filter_conditions))
         .correlate(Post)
         .scalar_subquery()
     )

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, delete, select, update
 from app.db import models
 from app.db.core.conditions import any_of
 from app.db.core.database import Reader
+from app.db.core.paging import Direction
 from app.db.core.projections import cached_statement, columns_except
 from app.db.core.statements import Record, Statement, decoded_rows
 from app.db.core.write_session import WriteSession
@@ -24,6 +25,7 @@ async def append_events(
     events: Sequence[Event],
     *,
     actor: ApiKeyId | None,
+    person: str | None = None,
     operation: str,
     now: datetime,
 ) -> None:
@@ -56,6 +58,7 @@ async def append_events(
                     "previous": event.previous,
                 },
                 "created_at": now,
+                "person": person,
             }
             for seq, event in enumerate(events, first)
         ],
@@ -78,18 +81,22 @@ class EventPage:
     next_position: FeedPosition
     """Start of the next page; no matching event lies between the last one here and this position."""
     has_more: bool
-    """True if events follow `next_position`; perhaps none of them matches the filter."""
+    """True if the next page has events; perhaps none of them matches the filter."""
     latest_position: FeedPosition
     """Position after the last event, whatever the filter."""
 
 
 _MAX_SCANNED = 50_000
-"""Events scanned for a page that is filtered by kind, in about 15 ms; a feed may have many millions."""
+"""Events scanned for a page whose filter has no index, in about 15 ms; a feed may have many millions."""
 
 
 async def newest_position(reader: Reader) -> FeedPosition:
     """Return the position after the last event."""
-    row = await reader.first(_NEWEST_EVENT)
+    return _position(await reader.first(_NEWEST_EVENT))
+
+
+def _position(row: Record | None) -> FeedPosition:
+    """Return the feed position of a selected event; the start of the feed if there is none."""
     return FEED_START if row is None else FeedPosition(row.seq, row.created_at)
 
 
@@ -108,17 +115,65 @@ async def read_events(
     """
     newest = await newest_position(reader)
     end = newest
-    has_index = event_filter.kinds is None or event_filter.post_id is not None
-    if not has_index:
+    if not _has_index(event_filter):
         end = await _scan_end(reader, after, scan_limit, newest)
     # All events up to `end` are visible, because the transaction of an event also allocates its number.
-    rows = await _read_event_rows(reader, after, event_filter, until=end.seq, limit=limit + 1)
+    rows = await _read_event_rows(
+        reader,
+        event_filter,
+        after=0 if after is None else after.seq,
+        until=end.seq,
+        limit=limit + 1,
+        direction=Direction.ASC,
+    )
     if after is not None:
         await check_position(reader, after)
     events = _events_from_rows(rows[:limit])
     is_full = len(rows) > limit
     next_position = events[-1].position if is_full else end
     return EventPage(events, next_position, is_full or end is not newest, newest)
+
+
+async def read_earlier_events(
+    reader: Reader,
+    before: FeedPosition | None,
+    event_filter: EventFilter,
+    *,
+    limit: int,
+    scan_limit: int = _MAX_SCANNED,
+) -> EventPage:
+    """Return the last matching events before a position, or up to the newest if it is None, newest first.
+
+    The page is shorter than `limit` if `scan_limit` events were scanned. The last page ends with the oldest
+    stored event, whether earlier ones were pruned or not. Raises ResyncRequired if the position is not that
+    of a stored event although older ones are stored: it belongs to the feed before a restore.
+    """
+    newest = await newest_position(reader)
+    oldest = _position(await reader.first(_OLDEST_EVENT))
+    if before is not None and before.seq >= oldest.seq:
+        await check_position(reader, before)
+    last_seq = newest.seq if before is None else before.seq - 1
+    first = oldest
+    if not _has_index(event_filter) and last_seq - scan_limit >= oldest.seq:
+        scanned = await reader.first(_EVENT_TIME, seq=last_seq - scan_limit + 1)
+        first = oldest if scanned is None else _position(scanned)
+    rows = await _read_event_rows(
+        reader,
+        event_filter,
+        after=first.seq - 1,
+        until=last_seq,
+        limit=limit + 1,
+        direction=Direction.DESC,
+    )
+    events = _events_from_rows(rows[:limit])
+    is_full = len(rows) > limit
+    next_position = events[-1].position if is_full else first
+    return EventPage(events, next_position, is_full or first is not oldest, newest)
+
+
+def _has_index(event_filter: EventFilter) -> bool:
+    """Return whether an index leads to the matching events, so that few others are scanned."""
+    return event_filter.post_id is not None or event_filter == EventFilter()
 
 
 async def _scan_end(
@@ -137,7 +192,7 @@ async def _scan_end(
         return newest
     row = await reader.first(_EVENT_TIME, seq=start + scan_limit)
     if row is not None:
-        return FeedPosition(row.seq, row.created_at)
+        return _position(row)
     if after is not None:  # the events right after it were pruned too
         raise resync_required_error()
     return newest  # the oldest event was pruned since it was read
@@ -209,22 +264,23 @@ def resync_required_error() -> ResyncRequired:
 
 async def _read_event_rows(
     reader: Reader,
-    after: FeedPosition | None,
     event_filter: EventFilter,
     *,
+    after: int,
     until: int,
     limit: int,
+    direction: Direction,
 ) -> Sequence[Record]:
-    values: dict[str, object] = {
-        "after": 0 if after is None else after.seq,
-        "until": until,
-        "limit": limit,
-    }
+    values: dict[str, object] = {"after": after, "until": until, "limit": limit}
     if event_filter.kinds is not None:
         values["kinds"] = [kind.value for kind in event_filter.kinds]
     if event_filter.post_id is not None:
         values["post_id"] = event_filter.post_id
-    return await reader.rows(_select_events(tuple(values)), **values)
+    if event_filter.actor is not None:
+        values["actor"] = event_filter.actor
+    if event_filter.person is not None:
+        values["person"] = event_filter.person
+    return await reader.rows(_select_events(tuple(values), direction), **values)
 
 
 _CONDITIONS = {
@@ -232,22 +288,24 @@ _CONDITIONS = {
     "until": models.Event.seq <= bindparam("until"),
     "kinds": any_of(models.Event.kind, "kinds"),
     "post_id": models.Event.post_id == bindparam("post_id"),
+    "actor": models.Event.actor_key_id == bindparam("actor"),
+    "person": models.Event.person == bindparam("person"),
 }
 
 
 @cached_statement()
-def _select_events(filters: tuple[str, ...]) -> Statement:
+def _select_events(filters: tuple[str, ...], direction: Direction) -> Statement:
     """Select events in order. Served by the primary key, or by ix_event_workspace_id_post_id_seq."""
     conditions = [condition for name, condition in _CONDITIONS.items() if name in filters]
     return Statement(
         select(*columns_except(models.Event))
         .where(*conditions)
-        .order_by(models.Event.seq)
+        .order_by(models.Event.seq if direction is Direction.ASC else models.Event.seq.desc())
         .limit(bindparam("limit"))
     )
 
 
-_EVENTS_AFTER = _select_events(("after", "limit"))
+_EVENTS_AFTER = _select_events(("after", "limit"), Direction.ASC)
 
 _SEQ_AND_TIME = select(models.Event.seq, models.Event.created_at)
 _NEWEST_EVENT = Statement(_SEQ_AND_TIME.order_by(models.Event.seq.desc()).limit(1))

@@ -7,16 +7,16 @@ take several times as long.
 from asyncio import gather
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import repeat
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, bindparam, func, literal, select
+from sqlalchemy import ColumnElement, Text, bindparam, func, literal, null, select
 
 from app.db.core.aggregates import edge_spans, json_list, json_row, parse_json_row
-from app.db.core.conditions import any_of, unindexed
+from app.db.core.conditions import AnyColumn, any_of, unindexed
 from app.db.core.database import Reader
 from app.db.core.projections import cached_statement
 from app.db.core.statements import Record, Statement
@@ -26,6 +26,7 @@ from app.db.repositories.analytics import DELETED_POST_JOIN, iter_platforms, sel
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.ids import AccountId
 from app.domain.outcome_statistics import (
+    AttemptKey,
     FailureKind,
     OutcomeGrouping,
     OutcomeGroupKey,
@@ -46,6 +47,8 @@ class OutcomeQuery:
     platforms: Sequence[str] | None
     """None for all, like `account_ids`."""
     account_ids: Sequence[AccountId] | None
+    has_platforms: bool
+    """True to read each platform separately; otherwise, all are read together."""
     has_lateness: bool
     has_accounts: bool
     has_categories: bool
@@ -105,6 +108,7 @@ async def outcomes_by_account_id(
         edges=[period.start, period.end],
         platforms=None,
         account_ids=ids,
+        has_platforms=False,
         has_lateness=period.has_lateness,
         has_accounts=True,
         has_categories=False,
@@ -117,15 +121,28 @@ async def outcomes_by_account_id(
 
 
 async def read_outcomes(reader: Reader, query: OutcomeQuery) -> AsyncIterator[SettledDestinations]:
-    """Yield the destinations of each platform and span, also those of deleted posts."""
+    """Yield the destinations of each span, also those of deleted posts."""
     statement = _select_outcomes(
         query.has_lateness, query.has_accounts, query.account_ids is not None
     )
-    async for platform in iter_platforms(reader, _NEXT_SETTLED_PLATFORM, query.platforms):
-        for row in await reader.rows(statement, platform=platform, **query.values):
-            settled = _parse_outcomes(query, row.number, platform, row.outcomes)
-            if settled.attempts or settled.failures:
-                yield settled
+    async for span, platform, values in _iter_spans(
+        reader, query, statement, _NEXT_SETTLED_PLATFORM
+    ):
+        kinds, failure_accounts, published, retried, unattempted, lateness = values
+        failures = Counter(zip(kinds or (), failure_accounts or repeat(None), strict=False))
+        yield SettledDestinations(
+            span=span,
+            platform=platform,
+            published=_count_by_account(published),
+            saved_by_retry=_count_by_account(retried),
+            without_attempt=_count_by_account(unattempted),
+            lateness_ms=lateness or (),
+            accounts=published if query.has_accounts and published else (),
+            failures={
+                (_FAILURE_KINDS[text], account): count
+                for (text, account), count in failures.items()
+            },
+        )
 
 
 async def read_deleted_outcomes(
@@ -135,33 +152,29 @@ async def read_deleted_outcomes(
     start, end = query.edges[0], query.edges[-1]
     for row in await reader.rows(_DELETED_OUTCOMES, start=start, end=end):
         if query.includes(row):
-            is_published = row.outcome is Outcome.PUBLISHED
-            published, failed = ([row.account_id], []) if is_published else ([], [row.account_id])
+            account, is_published = row.account_id, row.outcome is Outcome.PUBLISHED
+            failure = FailureKind(row.outcome, row.error_category)
             yield SettledDestinations(
                 span=_span_number(query.edges, row.settled_at),
                 platform=row.platform,
-                attempts=[row.attempts for _ in published],
-                lateness_ms=[row.lateness_ms for _ in published],
-                accounts=published,
-                failures={
-                    (FailureKind(row.outcome, row.error_category), account): 1 for account in failed
-                },
+                published={account: int(is_published)},
+                saved_by_retry={account: int(is_published and row.attempts > 1)},
+                without_attempt={account: int(is_published and row.attempts == 0)},
+                lateness_ms=[row.lateness_ms] if is_published else (),
+                accounts=[account] if is_published else (),
+                failures={} if is_published else {(failure, account): 1},
             )
 
 
 async def read_attempts(reader: Reader, query: OutcomeQuery) -> AsyncIterator[StartedAttempts]:
-    """Yield the number of counted attempts that started in each span, also those of deleted posts."""
-    has_lists = query.has_accounts or query.has_categories
+    """Yield the counted attempts that started in each span, also those of deleted posts."""
     statement = _select_attempts(
         query.has_accounts, query.has_categories, query.account_ids is not None
     )
-    async for platform in iter_platforms(reader, _NEXT_STARTED_PLATFORM, query.platforms):
-        for row in await reader.rows(statement, platform=platform, **query.values):
-            if has_lists:
-                for started in _parse_attempts(query, row.number, platform, row.attempts):
-                    yield started
-            elif row.attempts:
-                yield StartedAttempts(row.number, platform, row.attempts)
+    async for span, platform, values in _iter_spans(
+        reader, query, statement, _NEXT_STARTED_PLATFORM
+    ):
+        yield StartedAttempts(span, platform, _count_attempts(*values))
 
 
 async def read_deleted_attempts(
@@ -172,46 +185,47 @@ async def read_deleted_attempts(
     for row in await reader.rows(_DELETED_ATTEMPTS, start=edges[0], end=edges[-1]):
         if query.includes(row):
             number = _span_number(edges, row.started_at)
-            yield StartedAttempts(number, row.platform, 1, row.account_id, row.category)
+            yield StartedAttempts(number, row.platform, {(row.account_id, row.category): 1})
 
 
 def _span_number(edges: Sequence[datetime], instant: datetime) -> int:
     return bisect_right(edges, instant) - 1
 
 
-def _parse_outcomes(
-    query: OutcomeQuery, number: int, platform: str, outcomes: str
-) -> SettledDestinations:
-    failures, attempts, *others = (values or () for values in parse_json_row(outcomes))
-    lateness = others.pop(0) if query.has_lateness else ()
-    accounts, failure_accounts = others or ((), repeat(None))
-    return SettledDestinations(
-        span=number,
-        platform=platform,
-        attempts=attempts,
-        lateness_ms=lateness,
-        accounts=accounts,
-        failures={
-            (_FAILURE_KINDS[text], account): count
-            for (text, account), count in Counter(zip(failures, failure_accounts)).items()  # noqa: B905
-        },
-    )
+def _count_by_account(
+    counted: int | Sequence[AccountId] | None,
+) -> Mapping[AccountId | None, int]:
+    """Return the numbers of a value of `_count`."""
+    return {None: counted} if isinstance(counted, int) else Counter(counted or ())
 
 
-def _parse_attempts(
-    query: OutcomeQuery, number: int, platform: str, attempts: str
-) -> Iterator[StartedAttempts]:
-    count, *lists = parse_json_row(attempts)
-    if query.has_accounts:
-        accounts, categories = (values or () for values in lists)
-        pairs = Counter(zip(accounts, categories, strict=True))
-    else:
-        pairs = Counter((None, category) for category in lists[0] or ())
-        pairs[None, None] = count - pairs.total()
-    for (account, category), number_of_pair in pairs.items():
-        yield StartedAttempts(
-            number, platform, number_of_pair, account, category and ErrorCategory(category)
-        )
+def _count_attempts(
+    total: int | Sequence[AccountId] | None,
+    categories: Sequence[str] | None,
+    failure_accounts: Sequence[AccountId] | None,
+) -> Mapping[AttemptKey, int]:
+    """Count the attempts of a row; those without a category are what the others leave."""
+    totals = _count_by_account(total)
+    failures = Counter(zip(failure_accounts or repeat(None), categories or (), strict=False))
+    counts: dict[AttemptKey, int] = {(account, None): count for account, count in totals.items()}
+    for (account, category), count in failures.items():
+        counts[account, ErrorCategory(category)] = count
+        counts[account, None] -= count
+    return counts
+
+
+async def _iter_spans(
+    reader: Reader, query: OutcomeQuery, statement: Statement, next_platform: Statement
+) -> AsyncIterator[tuple[int, str | None, list[Any]]]:
+    """Yield number, platform and values of each span; the platform is None if all are read together."""
+    found = [each async for each in iter_platforms(reader, next_platform, query.platforms)]
+    if query.has_platforms:
+        for platform in found:
+            for row in await reader.rows(statement, platforms=[platform], **query.values):
+                yield row.number, platform, parse_json_row(row.json_values)
+    elif found:
+        for row in await reader.rows(statement, platforms=found, **query.values):
+            yield row.number, None, parse_json_row(row.json_values)
 
 
 _FAILURE_KINDS = {
@@ -221,8 +235,9 @@ _FAILURE_KINDS = {
 }
 """Kinds of failures by the text that statements return."""
 
-_IS_PUBLISHED = Destination.outcome == Outcome.PUBLISHED
-_IS_FAILURE = Destination.outcome != Outcome.PUBLISHED
+# Only published destinations have a lateness, and its check takes half the time of that of a text.
+_IS_PUBLISHED = Destination.lateness_ms.is_not(None)
+_IS_FAILURE = Destination.lateness_ms.is_(None)
 _KIND = Destination.outcome.concat(literal(":", Text())).concat(Destination.error_category)
 
 
@@ -234,51 +249,63 @@ _NEXT_STARTED_PLATFORM = select_next_platform(Attempt.platform, Attempt.number.i
 
 @cached_statement()
 def _select_outcomes(has_lateness: bool, has_accounts: bool, by_account: bool) -> Statement:
-    """Select a JSON text for each span. Served by ix_destination_settled without a read of the table."""
-    span = edge_spans()
-    lists = [json_list(_KIND).filter(_IS_FAILURE), json_list(Destination.attempts)]
-    if has_lateness:
-        lists.append(json_list(Destination.lateness_ms))
-    if has_accounts:
-        lists.append(json_list(Destination.account_id))
-    published = [values.filter(_IS_PUBLISHED) for values in lists[1:]]
-    if has_accounts:
-        published.append(json_list(Destination.account_id).filter(_IS_FAILURE))
-    conditions = [
-        Destination.platform == bindparam("platform"),
-        Destination.settled_at >= span.c.start,
-        Destination.settled_at < span.c.stop,
-    ]
-    if by_account:
-        conditions.append(any_of(Destination.account_id, "account_ids"))
-    outcomes = select(json_row(lists[0], *published)).where(*conditions).scalar_subquery()
-    return Statement(
-        select(span.c.number, outcomes.label("outcomes")).where(span.c.stop.is_not(None))
+    """Select numbers and values by span. Served by ix_destination_settled without a read of the table."""
+    account = Destination.account_id if has_accounts else None
+    outcomes = json_row(
+        json_list(_KIND).filter(_IS_FAILURE),
+        _list_if(has_accounts, Destination.account_id, _IS_FAILURE),
+        _count(account, _IS_PUBLISHED),
+        _count(account, Destination.attempts > 1, _IS_PUBLISHED),
+        _count(account, Destination.attempts == 0, _IS_PUBLISHED),
+        _list_if(has_lateness, Destination.lateness_ms, _IS_PUBLISHED),
     )
+    return _select_by_span(outcomes, Destination, Destination.settled_at, by_account)
 
 
 @cached_statement()
 def _select_attempts(has_accounts: bool, has_categories: bool, by_account: bool) -> Statement:
-    """Select a number, or a JSON text, for each span. Served by ix_attempt_started alone."""
+    """Select numbers and values by span. Served by ix_attempt_started alone."""
+    is_failure = Attempt.category.is_not(None)
+    attempts = json_row(
+        _count(Attempt.account_id if has_accounts else None),
+        _list_if(has_categories, Attempt.category, is_failure),
+        _list_if(has_categories and has_accounts, Attempt.account_id, is_failure),
+    )
+    is_counted = Attempt.number.is_not(None)
+    return _select_by_span(attempts, Attempt, Attempt.started_at, by_account, is_counted)
+
+
+def _count(account: AnyColumn | None, *conditions: ColumnElement[bool]) -> ColumnElement[Any]:
+    """Return the number of rows, or a list of their accounts."""
+    return (func.count() if account is None else json_list(account)).filter(*conditions)
+
+
+def _list_if(
+    is_selected: bool, column: AnyColumn, *conditions: ColumnElement[bool]
+) -> ColumnElement[Any]:
+    return json_list(column).filter(*conditions) if is_selected else null()
+
+
+def _select_by_span(
+    values: json_row,
+    model: type[Destination | Attempt],
+    instant: AnyColumn,
+    by_account: bool,
+    *conditions: ColumnElement[bool],
+) -> Statement:
+    """Select the values of the rows of each span, on some platforms and perhaps of some accounts."""
     span = edge_spans()
-    selected: ColumnElement[Any] = func.count()
-    if has_accounts:
-        lists = json_list(Attempt.account_id), json_list(Attempt.category)
-        selected = json_row(func.count(), *lists)
-    elif has_categories:
-        categories = json_list(Attempt.category).filter(Attempt.category.is_not(None))
-        selected = json_row(func.count(), categories)
-    conditions = [
-        Attempt.platform == bindparam("platform"),
-        Attempt.number.is_not(None),
-        Attempt.started_at >= span.c.start,
-        Attempt.started_at < span.c.stop,
-    ]
-    if by_account:
-        conditions.append(any_of(Attempt.account_id, "account_ids"))
-    attempts = select(selected).where(*conditions).scalar_subquery()
+    values_of_span = select(values).where(
+        any_of(model.platform, "platforms"),
+        instant >= span.c.start,
+        instant < span.c.stop,
+        *([any_of(model.account_id, "account_ids")] if by_account else ()),
+        *conditions,
+    )
     return Statement(
-        select(span.c.number, attempts.label("attempts")).where(span.c.stop.is_not(None))
+        select(span.c.number, values_of_span.scalar_subquery().label("json_values")).where(
+            span.c.stop.is_not(None)
+        )
     )
 
 

@@ -13,9 +13,11 @@ from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, func, sel
 
 from app.db.core.conditions import (
     any_of,
+    equality_parameter,
     filter_conditions,
     filter_params,
     time_range_conditions,
+    unindexed,
 )
 from app.db.core.database import Reader
 from app.db.core.paging import (
@@ -77,6 +79,7 @@ class PostCriteria:
     `*_after` is inclusive, `*_before` is exclusive.
     """
 
+    post_id: Sequence[PostId] | None = None
     status: Sequence[PostStatus] | None = None
     platform: Sequence[str] | None = None
     account_id: Sequence[AccountId] | None = None
@@ -92,7 +95,7 @@ class PostCriteria:
     reference: str | None = None
 
 
-def has_destination(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+def _has_destination(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return EXISTS for the post. Served by the unique key of post and account, or the index on platform."""
     return exists().where(POST_JOIN, condition)
 
@@ -109,8 +112,8 @@ _DESTINATION_CONDITIONS = filter_conditions(
     platform=Destination.platform, account_id=Destination.account_id
 )
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
-    **filter_conditions(status=Post.status),
-    **{name: has_destination(condition) for name, condition in _DESTINATION_CONDITIONS.items()},
+    **filter_conditions(post_id=Post.id, status=Post.status),
+    **{name: _has_destination(condition) for name, condition in _DESTINATION_CONDITIONS.items()},
     **time_range_conditions(
         created=Post.created_at,
         scheduled=Post.scheduled_for,
@@ -121,6 +124,15 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     **SEARCH_CONDITIONS,
 }
 """Condition of each filter, under the name of its parameter."""
+
+UPDATED_BEFORE = unindexed(Post.updated_at) < bindparam("updated_before")
+"""Condition of the filter `updated_before` for statements that the index of another column serves.
+
+Most posts meet it, and SQLite would read all of them by its own index.
+"""
+
+_FEW_MATCHES = frozenset({"candidate_ids", "post_id", equality_parameter("post_id")})
+"""Filters that leave so few posts that sorting them costs least."""
 
 _COUNT_CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     **_CONDITIONS,
@@ -169,9 +181,12 @@ async def posts_page(
 def _select_page(
     projection: Projection, filters: tuple[str, ...], order: Order, page_slice: PageSlice
 ) -> Statement:
-    conditions = (_CONDITIONS[name] for name in filters)
-    statement = _select_not_deleted(projection, order.column.key).where(*conditions)
-    return slice_statement(statement, order, page_slice, selects_few="candidate_ids" in filters)
+    conditions = {name: _CONDITIONS[name] for name in filters}
+    if "updated_before" in filters and order.column.key != "updated_at":
+        conditions["updated_before"] = UPDATED_BEFORE
+    statement = _select_not_deleted(projection, order.column.key).where(*conditions.values())
+    selects_few = not _FEW_MATCHES.isdisjoint(filters)
+    return slice_statement(statement, order, page_slice, selects_few=selects_few)
 
 
 async def count_posts(reader: Reader, criteria: PostCriteria, limit: int | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import partial
 
 from sqlalchemy import ColumnElement, func, not_, select
 
@@ -20,10 +19,8 @@ from app.db.repositories.destination_filters import (
     conditions,
     count_values,
     has_existing_post,
-    page_conditions,
-    page_values,
-    selects_few,
 )
+from app.db.repositories.destination_pages import PagePart, plan_page
 from app.domain.diagnosis import CANCELLED
 from app.domain.ids import AccountId
 
@@ -46,24 +43,28 @@ async def retry_candidates(
     Cancelled destinations are included only if the filter names error codes or failure groups. A retry
     does not change this order, so consecutive pages return each destination once.
     """
-    values = await page_values(reader, criteria, now)
-    is_few = await selects_few(reader, values, NEWEST_FIRST)
-    build_statement = partial(_select_candidates, tuple(values), is_few)
-    values |= {"excluded_accounts": excluded_accounts}
-    return await read_page(reader, build_statement, values, NEWEST_FIRST, request)
+    plan = await plan_page(reader, criteria, NEWEST_FIRST, now)
+    values = {**plan.values, "excluded_accounts": excluded_accounts}
+
+    def build_statement(page_slice: PageSlice) -> Statement:
+        return _select_candidates(plan.parts[page_slice.null_group], page_slice)
+
+    return await read_page(
+        reader, build_statement, values, NEWEST_FIRST, request, null_groups=plan.parts
+    )
 
 
 @cached_statement()
-def _select_candidates(filters: tuple[str, ...], is_few: bool, page_slice: PageSlice) -> Statement:
+def _select_candidates(part: PagePart, page_slice: PageSlice) -> Statement:
     times = (Destination.created_at, Destination.updated_at)
     columns = (Destination.id, Destination.post_id, Destination.account_id, *times)
     statement = select(*columns).where(
         has_existing_post(Post.imported_at.is_(None)),
         not_(any_of(unindexed(Destination.account_id), "excluded_accounts")),
-        *page_conditions(filters, NEWEST_FIRST, page_slice.null_group, selects_few=is_few),
-        *_exclude_cancelled(filters),
+        *part.conditions(NEWEST_FIRST),
+        *_exclude_cancelled(part.filters),
     )
-    return slice_statement(statement, NEWEST_FIRST, page_slice, selects_few=is_few)
+    return slice_statement(statement, NEWEST_FIRST, page_slice, selects_few=part.is_sorted)
 
 
 async def count_retry_states(
@@ -96,7 +97,7 @@ def _select_states(filters: tuple[str, ...]) -> Statement:
 def _state_conditions(filters: Iterable[str]) -> list[ColumnElement[bool]]:
     """Return the conditions of the filters, without indexes for those that match many destinations."""
     return [
-        without_indexes(each, Destination.__table__) if name in _MATCHING_MANY else each
+        without_indexes(each) if name in _MATCHING_MANY else each
         for name in filters
         for each in conditions([name])
     ]

@@ -4,7 +4,7 @@ from sqlalchemy import Table, delete, exists, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.core.database import Database
-from app.db.models import Base, Deployment
+from app.db.models import Base, Deployment, Session
 
 _BATCH_ROWS = 1000
 
@@ -16,7 +16,8 @@ class TargetNotEmpty(Exception):
 async def copy_database(source: Database, target: Database) -> dict[str, int]:
     """Copy a snapshot of all rows in one transaction of the target; return the number of rows per table.
 
-    Both databases must be at this code's version. The source's `deployment` row replaces that of the
+    Sessions are left out, so that a restored database has none that was ended later. Both databases must be
+    at this code's version. The source's `deployment` row replaces that of the
     target. Raises TargetNotEmpty, and changes nothing, if the target has data.
     """
     # A schema transaction, because it may wait for reads of the source between its statements.
@@ -26,6 +27,7 @@ async def copy_database(source: Database, target: Database) -> dict[str, int]:
         return {
             table.name: await _copy_table(table, reader, writer)
             for table in Base.metadata.sorted_tables
+            if table is not Session.__table__
         }
 
 

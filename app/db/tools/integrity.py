@@ -5,7 +5,7 @@ Reads one snapshot and changes nothing. Each problem is one sentence for the ope
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
@@ -140,14 +140,18 @@ async def _unreadable_values(table: Table, connection: AsyncConnection) -> Async
     columns = list(table.columns)
     readers = [_value_reader(column, connection.dialect) for column in columns]
     key_indexes = [columns.index(column) for column in table.primary_key]
-    raw_values = select(*(type_coerce(column, NullType()) for column in columns))
-    async for row in stream_rows(connection, raw_values):
+    async for row in stream_rows(connection, _select_raw_values(table)):
         for column, read, stored in zip(columns, readers, row, strict=True):
             try:
                 read(stored)
             except _DECODING_ERRORS as error:
                 label = _row_label(table, [row[index] for index in key_indexes])
                 yield f"{label} cannot be read: {column.name}: {_first_line(error)}."
+
+
+@cache
+def _select_raw_values(table: Table) -> AnySelect:
+    return select(*(type_coerce(column, NullType()) for column in table.columns))
 
 
 def _value_reader(column: ColumnElement[Any], dialect: Dialect) -> Callable[[Any], None]:
@@ -175,6 +179,7 @@ async def _broken_foreign_keys(table: Table, connection: AsyncConnection) -> Asy
             )
 
 
+@cache
 def _select_dangling_keys(table: Table, foreign_key: ForeignKeyConstraint) -> AnySelect:
     """Select the keys of rows whose foreign key has no NULL and matches no row."""
     target = foreign_key.referred_table.alias("target")

@@ -1,7 +1,6 @@
 """Write lock of SQLite files: fair, released by killed processes, and bounded by a timeout."""
 
 import asyncio
-import fcntl
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -19,7 +18,7 @@ from app.domain.errors import ServiceUnavailable
 from tests.db.core.test_database import only_on_sqlite
 from tests.servers import TIMEOUT_SECONDS
 
-QUEUE_SUFFIX, LOCK_SUFFIX = LOCK_FILE_SUFFIXES
+LOCK_SUFFIX = LOCK_FILE_SUFFIXES[-1]
 LONG_TIMEOUT = timedelta(seconds=TIMEOUT_SECONDS)
 SHORT_TIMEOUT = timedelta(milliseconds=50)
 
@@ -45,15 +44,19 @@ def file_lock(locked_file: Path, timeout: timedelta = LONG_TIMEOUT) -> FileWrite
     return FileWriteLock(locked_file, timeout)
 
 
+def is_queued(locked_file: Path) -> bool:
+    """Return whether a waiter blocks in the kernel on the lock file; a first attempt does not block."""
+    inode = locked_file.with_name(locked_file.name + LOCK_SUFFIX).stat().st_ino
+    locks = Path("/proc/locks").read_text().splitlines()
+    return any(" -> FLOCK " in line and line.split()[-3].endswith(f":{inode}") for line in locks)
+
+
 async def wait_until_queued(locked_file: Path) -> None:
-    """Wait until another holder has locked the queue file, so that later ones queue behind it."""
+    """Wait until another waiter is next in line, so that later ones queue behind it."""
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
-            with locked_file.with_name(locked_file.name + QUEUE_SUFFIX).open() as opened:
-                try:
-                    fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return
+            if is_queued(locked_file):
+                return
             await asyncio.sleep(0.001)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Column, MetaData, Table, insert, inspect, select, text, u
 from app.db import migrations
 from app.db.core.database import Database
 from app.db.migrations import NEWEST_VERSION, SchemaMismatch, check_schema_version, migrate
-from app.db.models import Base, Deployment, Destination
+from app.db.models import Base, Deployment, Destination, Session
 from app.db.repositories.posts import PostCriteria, count_posts
 from app.domain.ids import WorkspaceId
 from tests.db.all_tables import WORKSPACE, add_row_in_every_table, all_rows
@@ -81,6 +81,8 @@ async def copy_to_version_0004(source: Database, target: Database) -> None:
     }
     async with source.snapshot() as reader, target.write_engine.begin() as writer:
         for table in Base.metadata.sorted_tables:
+            if table is Session.__table__:
+                continue
             columns = [each for each in table.c if (table.name, each.name) not in later_columns]
             rows = [tuple(row) for row in await reader.execute(select(*columns))]
             old_columns = [
@@ -150,7 +152,7 @@ async def test_older_version_is_upgraded_with_all_rows(
 
     await check_schema_version(unmigrated_database)
     assert await read_schema(unmigrated_database) == await read_schema(database)
-    assert await all_rows(unmigrated_database) == await all_rows(database)
+    assert await all_rows(unmigrated_database) == {**await all_rows(database), "session": []}
     reader = unmigrated_database.reader(WorkspaceId(WORKSPACE))
     assert await count_posts(reader, PostCriteria(search="grüsse")) == 1
 

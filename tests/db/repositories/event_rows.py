@@ -1,6 +1,6 @@
 """Synthetic events of any number and age, and helpers that read a whole change feed."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -33,6 +33,7 @@ async def append_test_events(
     *,
     occurred_at: datetime = NOW,
     actor: ApiKeyId | None = None,
+    person: str | None = None,
     operation: str = "test",
 ) -> None:
     """Append events in one transaction."""
@@ -42,6 +43,7 @@ async def append_test_events(
             workspace_id=workspace,
             events=events,
             actor=actor,
+            person=person,
             operation=operation,
             now=occurred_at,
         )
@@ -84,12 +86,17 @@ async def stored_seqs(database: Database, workspace: WorkspaceId) -> list[int]:
 
 
 async def read_all_pages(
-    reader: Reader, after: FeedPosition | None, event_filter: EventFilter, size: int
+    reader: Reader,
+    after: FeedPosition | None,
+    event_filter: EventFilter,
+    size: int,
+    *,
+    read: Callable[..., Awaitable[EventPage]] = read_events,
 ) -> list[EventPage]:
-    """Read pages from a position until there are no more."""
+    """Read pages from a position until there are no more; `read` may be `read_earlier_events`."""
     pages: list[EventPage] = []
     while not pages or pages[-1].has_more:
-        pages.append(await read_events(reader, after, event_filter, limit=size))
+        pages.append(await read(reader, after, event_filter, limit=size))
         after = pages[-1].next_position
     return pages
 

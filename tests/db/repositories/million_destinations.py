@@ -30,7 +30,7 @@ _STATISTICS = {
         "ix_destination_waiting": "134154 134154 3 1 1 1",
         "ix_destination_workspace_id_account_id_created_at_id": "1000200 1000200 3334 1 1",
         "ix_destination_workspace_id_created_at_id": "1000200 1000200 3 1",
-        "ix_destination_workspace_id_due_at_id": "1000200 1000200 18 1",
+        "ix_destination_due": "1000200 1000200 18 1 1 1",
         "ix_destination_draft": "40170 40170 5022 3",
         "ix_destination_settled": "827676 827676 103460 2 2 2 2 2 1",
         "ix_destination_workspace_id_platform_post_id": "1000200 1000200 125025 2",
@@ -60,7 +60,11 @@ Measured, but for the attempts, of which only a part was stored.
 """
 
 
-async def write_statistics(database: Database) -> None:
+_SAMPLE_SIZE = 401
+"""Largest number of equal values in the statistics of a server, which reads only so many rows."""
+
+
+async def write_statistics(database: Database, *, of_samples: bool = False) -> None:
     """Replace all statistics; later connections use them."""
     async with database.write_engine.begin() as connection:
         await connection.execute(text("ANALYZE"))  # creates the table
@@ -68,8 +72,17 @@ async def write_statistics(database: Database) -> None:
         await connection.execute(
             text("INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES (:tbl, :idx, :stat)"),
             [
-                {"tbl": table, "idx": index, "stat": statistic}
+                {
+                    "tbl": table,
+                    "idx": index,
+                    "stat": _of_sample(statistic) if of_samples else statistic,
+                }
                 for table, indexes in _STATISTICS.items()
                 for index, statistic in indexes.items()
             ],
         )
+
+
+def _of_sample(statistic: str) -> str:
+    total, *numbers = map(int, statistic.split())
+    return " ".join(map(str, [total, *(min(number, _SAMPLE_SIZE) for number in numbers)]))

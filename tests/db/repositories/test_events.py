@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
-from itertools import cycle, islice
+from itertools import cycle, groupby, islice
 from math import ceil
 from typing import NamedTuple
 from uuid import UUID, uuid4
@@ -13,10 +13,12 @@ import pytest
 
 from app.db.core.database import Database
 from app.db.repositories.events import (
+    EventPage,
     check_position,
     delete_events,
     newest_position,
     read_contiguous_events,
+    read_earlier_events,
     read_events,
 )
 from app.domain.errors import ResyncRequired
@@ -38,6 +40,7 @@ from tests.services.publishing_calls import error_code
 
 SECOND = timedelta(seconds=1)
 POST, OTHER_POST = PostId(UUID(int=1)), PostId(UUID(int=2))
+KEY = ApiKeyId(UUID(int=7))
 CHANGE_COUNT = 205
 
 
@@ -46,6 +49,8 @@ class EventSummary(NamedTuple):
 
     kind: EventKind
     post_id: PostId | None
+    actor: ApiKeyId | None
+    person: str | None
 
 
 FILTERS: dict[str, tuple[EventFilter, Callable[[EventSummary], bool]]] = {
@@ -66,7 +71,14 @@ FILTERS: dict[str, tuple[EventFilter, Callable[[EventSummary], bool]]] = {
     "no post": (EventFilter(post_id=PostId(UUID(int=99))), lambda _change: False),
     "both": (
         EventFilter(kinds=[EventKind.DESTINATION_CHANGED], post_id=OTHER_POST),
-        lambda change: change == (EventKind.DESTINATION_CHANGED, OTHER_POST),
+        lambda change: change[:2] == (EventKind.DESTINATION_CHANGED, OTHER_POST),
+    ),
+    "a key": (EventFilter(actor=KEY), lambda change: change.actor == KEY),
+    "a person": (EventFilter(person="Ann"), lambda change: change.person == "Ann"),
+    "a person in another case": (EventFilter(person="ann"), lambda _change: False),
+    "a person with a key, on a post": (
+        EventFilter(actor=KEY, person="Ann", post_id=POST),
+        lambda change: change[1:] == (POST, KEY, "Ann"),
     ),
     "no type, of a post": (EventFilter(kinds=[], post_id=POST), lambda _change: False),
 }
@@ -84,16 +96,19 @@ async def add_workspace_with_posts(anyio_backend: str, database: Database) -> Wo
 
 
 async def append_all_kinds(database: Database, workspace: WorkspaceId) -> list[EventSummary]:
-    """Append many events, with all kinds and posts among them."""
+    """Append many events, with all kinds, posts, keys and persons among them."""
     appended = list(
         map(
             EventSummary,
             islice(cycle(EventKind), CHANGE_COUNT),
             cycle([POST, OTHER_POST, None, POST]),
+            cycle([KEY] * 5 + [None] * 5),
+            cycle([None] * 10 + ["Ann"] * 10 + ["Ben"] * 5),
         )
     )
-    events = [Event(kind=summary.kind, post_id=summary.post_id, values={}) for summary in appended]
-    await append_test_events(database, workspace, events)
+    for (actor, person), summaries in groupby(appended, key=lambda summary: summary[2:]):
+        events = [Event(kind=kind, post_id=post_id, values={}) for kind, post_id, *_ in summaries]
+        await append_test_events(database, workspace, events, actor=actor, person=person)
     return appended
 
 
@@ -118,6 +133,69 @@ async def test_pages_of_any_size_return_each_matching_change_once_and_in_order(
             ]
             assert pages[-1].next_position == newest
             assert {page.latest_position for page in pages} == {newest}
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+async def test_pages_of_earlier_changes_return_each_matching_change_once_newest_first(
+    database: Database, workspace: WorkspaceId, size: int
+) -> None:
+    appended = await append_all_kinds(database, workspace)
+    reader = database.reader(workspace)
+    newest, oldest = FeedPosition(CHANGE_COUNT, NOW), FeedPosition(1, NOW)
+    for event_filter, matches in FILTERS.values():
+        expected = [seq for seq, summary in enumerate(appended, 1) if matches(summary)][::-1]
+        for before in (None, FeedPosition(41, NOW), oldest, FEED_START):
+            rest = [seq for seq in expected if before is None or seq < before.seq]
+            pages = await read_all_pages(
+                reader, before, event_filter, size, read=read_earlier_events
+            )
+            assert seqs_per_page(pages) == rest
+            assert len(pages) == max(1, ceil(len(rest) / size))
+            assert [page.next_position for page in pages[:-1]] == [
+                page.events[-1].position for page in pages[:-1]
+            ]
+            assert pages[-1].next_position == oldest
+            assert {page.latest_position for page in pages} == {newest}
+
+
+async def test_earlier_changes_of_an_empty_feed_are_none(
+    database: Database, workspace: WorkspaceId
+) -> None:
+    page = await read_earlier_events(database.reader(workspace), None, ALL_CHANGES, limit=1)
+    assert page == EventPage([], FEED_START, has_more=False, latest_position=FEED_START)
+
+
+async def test_earlier_changes_end_at_pruned_events_and_are_scanned_in_parts(
+    database: Database, workspace: WorkspaceId
+) -> None:
+    deleted = Event(kind=EventKind.POST_DELETED, values={})
+    await append_test_events(
+        database, workspace, [deleted, *numbered_events(4), deleted, *numbered_events(3)]
+    )
+    reader, event_filter = database.reader(workspace), EventFilter(kinds=[EventKind.POST_DELETED])
+
+    async def read(scan_limit: int) -> list[tuple[list[int], int, bool]]:
+        """Return for each page the sequence numbers, the next position, and has_more."""
+        pages, before, has_more = [], None, True
+        while has_more:
+            page = await read_earlier_events(
+                reader, before, event_filter, limit=1, scan_limit=scan_limit
+            )
+            before, has_more = page.next_position, page.has_more
+            pages.append(([change.seq for change in page.events], before.seq, has_more))
+        return pages
+
+    assert await read(3) == [([], 7, True), ([6], 4, True), ([1], 1, False)]
+    assert await read(9) == [([6], 6, True), ([1], 1, False)]
+    await database.write(partial(delete_events, workspace_id=workspace, last_seq=4))
+    assert await read(3) == [([], 7, True), ([6], 5, False)]
+    assert await read(9) == [([6], 5, False)]
+    for before in (FeedPosition(6, NOW - SECOND), FeedPosition(10, NOW)):
+        with pytest.raises(ResyncRequired):
+            await read_earlier_events(reader, before, event_filter, limit=1)
+    for before in (FeedPosition(5, NOW), FeedPosition(2, NOW)):
+        page = await read_earlier_events(reader, before, event_filter, limit=1, scan_limit=3)
+        assert (page.events, page.has_more) == ([], False)
 
 
 async def test_change_is_read_as_it_was_appended(

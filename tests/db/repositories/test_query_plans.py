@@ -18,6 +18,7 @@ from app.db.repositories import (
     post_progress,
     posts,
     retries,
+    sessions,
 )
 from app.db.repositories.account_filters import AccountCriteria, account_filter_values
 from app.db.repositories.accounts import AccountOrderField
@@ -60,7 +61,7 @@ POST_ORDERS = {
 DESTINATION_ORDERS = {
     DestinationOrderField.CREATED_AT: "ix_destination_workspace_id_created_at_id",
     DestinationOrderField.UPDATED_AT: "ix_destination_workspace_id_updated_at_id",
-    DestinationOrderField.SCHEDULED_FOR: "ix_destination_workspace_id_due_at_id",
+    DestinationOrderField.SCHEDULED_FOR: "ix_destination_due",
     DestinationOrderField.PUBLISHED_AT: "ix_destination_workspace_id_published_at_id",
     DestinationOrderField.NEXT_RETRY_AT: "ix_destination_next_retry",
     DestinationOrderField.FAILED_AT: "ix_destination_failed",
@@ -146,6 +147,7 @@ ACCOUNT_LISTS: dict[str, tuple[Query, set[str]]] = {
     ),
 }
 FILTERS: dict[str, tuple[Query, set[str]]] = {
+    "posts, ids": (posts_page_query(post_id=POST_IDS[:3]), {POST_BY_ID, "sort"}),
     "posts, status": (posts_page_query(status=[PostStatus.FAILED]), {"ix_post_status"}),
     "posts, reference": (posts_page_query(reference="reference-10"), {"ix_post_reference"}),
     "posts, platform": (
@@ -348,10 +350,12 @@ PLAN_ALTERNATIVES = {
     "destinations, overdue": DESTINATIONS_OF_DELETED_POSTS,
     "destinations to retry, failed lately": {"sort"},
     "destinations to retry, of a failure group": {"sort"},
-    "posts to cancel, created": {"ix_destination_workspace_id_status_created_at_id", "sort"},
+    "posts to cancel, created": {"sort"},
+    "changes, of a person": {"sort"},  # of the scanned part of the feed
+    "earlier changes, of a person": {"sort"},
 }
 """Plan steps that an engine may add: sorting a few rows costs as little as index order, and PostgreSQL finds
-destinations in such small tables by any index, sorts to group, or hashes all destinations with a status."""
+destinations in such small tables by any index, and sorts to group."""
 
 UNSETTLED_INDEX = "ix_destination_account_unsettled"
 BLOCKED_ACCOUNT_QUERIES: dict[str, tuple[Query, set[str]]] = {
@@ -382,6 +386,21 @@ async def test_due_destinations_of_blocked_accounts_cost_one_lookup_per_account(
         "scan",
         UNSETTLED_INDEX,
     }  # scan of accounts
+
+
+async def test_sessions_are_found_by_digest_and_by_expiry(analyzed_database: Database) -> None:
+    async def by_digest(_reader: Reader) -> None:
+        await sessions.find_session(analyzed_database.key_reader, bytes(32))
+
+    async def by_expiry(_reader: Reader) -> None:
+        await sessions.has_expired_sessions(analyzed_database.all_workspaces, NOW)
+
+    assert await explain_query(analyzed_database, by_digest) == {
+        "uq_session_digest",
+        "pk_api_key",
+        "pk_workspace",
+    }
+    assert await explain_query(analyzed_database, by_expiry) == {"ix_session_expires_at"}
 
 
 async def test_queries_use_the_expected_indexes(analyzed_database: Database) -> None:
@@ -481,23 +500,23 @@ def failure_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
         "to retry, of posts": retry_candidates_query(post_id=POST_IDS),
     }
     by_failure = {"ix_destination_failed", POST_BY_ID, "sort"}
-    unknown = {"ix_destination_verifiable", POST_BY_ID, "sort"}
-    on_sqlite = {  # after a scan of the counted matches
-        "outcome": {*unknown, "scan"},
-        "failed lately": {*by_failure, "scan"},
-        "to retry, failed lately": {*by_failure, "scan"},
-    }
-    on_postgresql = {
-        "outcome": unknown,
+    outcome = {"ix_destination_verifiable"}  # none match
+    expected = {
+        "outcome": outcome,
         "failed lately": by_failure,
-        "to retry, of accounts": {
-            "ix_destination_workspace_id_account_id_created_at_id",
-            POST_BY_ID,
-        },
         "to retry, failed lately": by_failure,
-        "to retry, of posts": {UNIQUE_DESTINATION_INDEX, POST_BY_ID, "sort"},
     }
-    expected = on_sqlite if database.is_sqlite else on_postgresql
+    if database.is_sqlite:
+        for indexes in (by_failure, outcome):
+            indexes.add("scan")  # of the counted matches
+    else:
+        expected |= {
+            "to retry, of accounts": {
+                "ix_destination_workspace_id_account_id_created_at_id",
+                POST_BY_ID,
+            },
+            "to retry, of posts": {UNIQUE_DESTINATION_INDEX, POST_BY_ID, "sort"},
+        }
     return {name: (query, expected.get(name, in_order)) for name, query in queries.items()}
 
 
@@ -506,6 +525,11 @@ def feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
 
     def changes_page(after: FeedPosition | None, **filters: Any) -> Query:
         return lambda reader: events.read_events(reader, after, EventFilter(**filters), limit=5)
+
+    def earlier_page(**filters: Any) -> Query:
+        return lambda reader: events.read_earlier_events(
+            reader, None, EventFilter(**filters), limit=5
+        )
 
     deleted = [EventKind.POST_DELETED]
     post_indexes = {"pk_event", "ix_event_workspace_id_post_id_seq"}
@@ -522,6 +546,10 @@ def feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
         "changes, first page": (changes_page(None), {"pk_event"}),
         "changes, from the start": (changes_page(FEED_START), {"pk_event"}),
         "changes, of a type": (changes_page(None, kinds=deleted), {"pk_event"}),
+        "changes, of a person": (changes_page(None, person="Ann"), {"pk_event"}),
+        "earlier changes": (earlier_page(), {"pk_event"}),
+        "earlier changes, of a person": (earlier_page(person="Ann"), {"pk_event"}),
+        "earlier changes, of a post": (earlier_page(post_id=POST_IDS[0]), post_indexes),
         "changes, of a post": (changes_page(None, post_id=POST_IDS[0]), post_indexes),
         "changes, of a type and post": (
             changes_page(None, kinds=deleted, post_id=POST_IDS[0]),

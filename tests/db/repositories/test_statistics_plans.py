@@ -35,6 +35,7 @@ WITH_ALL = OutcomeQuery(
     edges=EDGES,
     platforms=None,
     account_ids=[AccountId(1)],
+    has_platforms=False,
     has_lateness=True,
     has_accounts=True,
     has_categories=True,
@@ -43,6 +44,7 @@ BY_PLATFORM = OutcomeQuery(
     edges=EDGES,
     platforms=None,
     account_ids=None,
+    has_platforms=True,
     has_lateness=False,
     has_accounts=False,
     has_categories=False,
@@ -175,3 +177,18 @@ async def test_statistics_read_ranges_of_covering_indexes(
 async def test_statistics_read_the_same_indexes_on_postgresql(analyzed_database: Database) -> None:
     indexes = {name: await explain_query(analyzed_database, PLANS[name][0]) for name in INDEXES}
     assert indexes == INDEXES
+
+
+@pytest.mark.parametrize(("query", "statement_count"), [(WITH_ALL, 1), (BY_PLATFORM, 2)])
+async def test_platforms_are_read_together_unless_statistics_are_by_platform(
+    filled_database: Database, query: OutcomeQuery, statement_count: int
+) -> None:
+    account = await add_account(filled_database, OWN_WORKSPACE, platform="x")
+    post = await add_post(filled_database, OWN_WORKSPACE, {account: published()})
+    await add_attempt(filled_database, OWN_WORKSPACE, post.destinations[0])
+    reader = filled_database.reader(OWN_WORKSPACE)
+    for rows in (read_outcomes(reader, query), read_attempts(reader, query)):
+        with record_statements(filled_database) as statements:
+            async for _ in rows:
+                pass
+        assert sum("lead(" in statement.text for statement in statements) == statement_count

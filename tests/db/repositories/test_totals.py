@@ -1,9 +1,8 @@
 """Totals of lists: exact and limited, they are the number of rows on a page that is large enough."""
 
 from datetime import timedelta
-from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from app.db.core.database import Database
 from app.db.core.paging import Direction, PageRequest
@@ -15,14 +14,16 @@ from app.db.repositories.destinations import (
     count_destinations,
     destinations_page,
 )
+from app.db.repositories.post_progress import count_post_progress
 from app.db.repositories.posts import PostCriteria, PostOrderField, count_posts, posts_page
+from app.domain.cancellations import PostProgress
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
-from app.domain.ids import AccountId, WorkspaceId
+from app.domain.ids import AccountId
 from app.domain.posts import PostStatus
-from tests.db.repositories.many_posts import POSTS, add_many_posts
-from tests.factories import NOW
+from tests.db.repositories.explain import OWN_WORKSPACE
+from tests.db.repositories.many_posts import POSTS
+from tests.factories import NOW, add_account, add_post, add_workspace, queued
 
-WORKSPACE, OTHER_WORKSPACE = WorkspaceId(UUID(int=1)), WorkspaceId(UUID(int=2))
 ALL_ROWS = PageRequest(size=5 * POSTS)
 MONTH_AGO = NOW - timedelta(days=30)
 DESTINATION_CRITERIA = [
@@ -49,13 +50,12 @@ POST_CRITERIA = [
     PostCriteria(search="SALE starts", platform=["platform-3"]),
     PostCriteria(search="g", account_id=[AccountId(2)]),
     PostCriteria(search="autumn"),
+    PostCriteria(post_id=[]),
 ]
 
 
-async def test_totals_of_destinations_exclude_deleted_posts(database: Database) -> None:
-    await add_many_posts(database, WORKSPACE)
-    await add_many_posts(database, OTHER_WORKSPACE)
-    reader = database.reader(WORKSPACE)
+async def test_totals_of_destinations_exclude_deleted_posts(analyzed_database: Database) -> None:
+    reader = analyzed_database.reader(OWN_WORKSPACE)
     order = DestinationOrderField.CREATED_AT
     sizes = []
     for criteria in DESTINATION_CRITERIA:
@@ -72,10 +72,8 @@ async def test_totals_of_destinations_exclude_deleted_posts(database: Database) 
     assert min(sizes[:-2]) > 0
 
 
-async def test_totals_of_posts_are_those_of_the_list(database: Database) -> None:
-    await add_many_posts(database, WORKSPACE)
-    await add_many_posts(database, OTHER_WORKSPACE)
-    reader = database.reader(WORKSPACE)
+async def test_totals_of_posts_are_those_of_the_list(analyzed_database: Database) -> None:
+    reader = analyzed_database.reader(OWN_WORKSPACE)
     sizes = []
     for criteria in POST_CRITERIA:
         page = await posts_page(
@@ -87,4 +85,23 @@ async def test_totals_of_posts_are_those_of_the_list(database: Database) -> None
         sizes.append(size)
 
     assert sizes[0] == POSTS * 49 // 50
-    assert min(sizes[:-1]) > 0
+    assert min(sizes[:-2]) > 0
+
+
+async def test_progress_of_scheduled_posts_is_counted_without_their_destinations(
+    database: Database,
+) -> None:
+    workspace = await add_workspace(database)
+    account = await add_account(database, workspace)
+    await add_post(database, workspace, {account: queued(NOW)})
+    async with database.write_engine.begin() as connection:
+        await connection.execute(delete(Destination))
+    waiting = PostProgress(
+        is_imported=False,
+        is_draft=False,
+        is_publishing=False,
+        is_unknown=False,
+        was_attempted=False,
+        is_queued=True,
+    )
+    assert await count_post_progress(database.reader(workspace), PostCriteria()) == [(waiting, 1)]

@@ -20,19 +20,19 @@ async def target_database(anyio_backend: str, empty_database_url: str) -> AsyncI
         yield opened
 
 
-async def test_copy_to_sqlite_and_back_has_identical_rows(
+async def test_copy_to_sqlite_and_back_has_identical_rows_without_sessions(
     database: Database, target_database: Database, tmp_path: Path
 ) -> None:
     await add_row_in_every_table(database)
     async with Database.from_file(tmp_path / "copy.db") as sqlite_copy:
         await migrate(sqlite_copy, now=NOW, random_bytes=lambda length: b"i" * length)
-        rows = await all_rows(database)
+        rows = {**await all_rows(database), "session": []}
 
         counts = await copy_database(database, sqlite_copy)
         await copy_database(sqlite_copy, target_database)
 
         assert all(counts.values()), "every table must have rows"
-        assert counts == {table: len(table_rows) for table, table_rows in rows.items()}
+        assert {**counts, "session": 0} == {name: len(each) for name, each in rows.items()}
         assert await all_rows(sqlite_copy) == rows
         assert await all_rows(target_database) == rows
 

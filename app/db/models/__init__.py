@@ -1,0 +1,36 @@
+"""Tables of the database, as ORM classes without relationships.
+
+The primary key of every table starts with the workspace id, and so do foreign keys: a reference to
+another workspace cannot be stored. Exceptions are `workspace` itself, and `deployment` with its one row.
+
+The indexes of a table are created in the order in which they are listed, by which SQLite's planner chooses
+among equal plans. Databases have been created in this order, so a new index is added at the end.
+"""
+
+from app.db.models.attempts import ATTEMPT_JOIN, Attempt, PublishEvidence
+from app.db.models.base import Base
+from app.db.models.destinations import ACCOUNT_JOIN, POST_JOIN, Destination
+from app.db.models.events import Event, Webhook, WebhookDelivery, WebhookDeliveryAttempt
+from app.db.models.posts import Post
+from app.db.models.workspaces import Account, ApiKey, Deployment, IdempotencyKey, Session, Workspace
+
+__all__ = [
+    "ACCOUNT_JOIN",
+    "ATTEMPT_JOIN",
+    "POST_JOIN",
+    "Account",
+    "ApiKey",
+    "Attempt",
+    "Base",
+    "Deployment",
+    "Destination",
+    "Event",
+    "IdempotencyKey",
+    "Post",
+    "PublishEvidence",
+    "Session",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookDeliveryAttempt",
+    "Workspace",
+]
