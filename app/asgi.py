@@ -6,10 +6,13 @@ import random
 import secrets
 import sys
 import time
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -35,29 +38,45 @@ from app.http.application import HttpApplication, new_request_id
 from app.http.concurrency import ConcurrencyLimiter
 from app.http.cors import Cors
 from app.http.fair_queue import FairQueue
-from app.http.paths import DOCS_PATH, GRAPHIQL_PATH, GRAPHQL_PATH, REST_PATH, add_root_path
+from app.http.paths import (
+    BOARD_PATH,
+    DOCS_PATH,
+    GRAPHIQL_PATH,
+    GRAPHQL_PATH,
+    REST_PATH,
+    add_root_path,
+)
+from app.http.proxy_headers import ProxyHeaders
 from app.http.rate_limits import RateLimits, client_network
 from app.http.request import ApiRequest, HttpRequest
 from app.http.responses import BytesResponse
 from app.http.routing import ANY_METHOD, Route, Router
+from app.http.session_cookies import ReadSession, SessionCookies, no_session
 from app.maintenance import run_maintenance
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
 from app.observability.request_recorder import RequestRecorder
 from app.platforms import ADAPTER_PLATFORMS
 from app.rest.endpoints import rest_routes
-from app.rest.envelope import error_response
+from app.rest.envelope import error_response, mutation_response
 from app.rest.exports import export_routes
-from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder
+from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder, Viewer
 from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed, run_change_notifier
 from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.expirations import EXPIRATION_INTERVAL
 from app.services.exports import ExportChunk, ExportFormat, export_destinations
+from app.services.proxy_users import ProxyUsers, open_proxy_users
 from app.services.retry_policies import load_retry_policies
+from app.services.sessions import SessionService
 from app.settings import Settings, SettingsError, read_settings
 from app.shutdown import CLEANUP_LIMIT, limited_cleanup, on_shutdown_signal
-from app.web.pages import DocsPages, GraphiQLPage, index_route
+from app.web.board import BoardPage, documents_file
+from app.web.docs import DocsPages
+from app.web.graphiql import GraphiQLPage
+from app.web.index import index_route
+from app.web.sessions import SessionEndpoint
+from app.web.static_files import STATIC_DIR
 from app.worker.process import embedded_worker
 
 _GC_THRESHOLDS = (5_000, 20, 10)
@@ -72,6 +91,9 @@ _UNAUTHENTICATED_SOCKET_DIVISOR = 4
 
 _PROBE = "probe"
 """Caller of all requests that check this server."""
+
+_UNSTARTED_RESOLVER = "coroutine '.*_async_resolver' was never awaited"
+"""Pattern of a warning that Python would print to the log."""
 
 _SWITCH_INTERVAL = timedelta(microseconds=100)
 """Time after which a thread gets the interpreter from a busy one.
@@ -101,6 +123,8 @@ def create_app_from_env() -> "Application":
         sys.exit(1)
     _tune_gc()
     sys.setswitchinterval(_SWITCH_INTERVAL.total_seconds())
+    # If a client disconnects, graphql-core may not have started the resolvers of the items of a list.
+    warnings.filterwarnings("ignore", _UNSTARTED_RESOLVER, RuntimeWarning)
     return app
 
 
@@ -119,29 +143,49 @@ def create_app(
     *,
     clock: Clock = now_utc,
     database: Database | None = None,
-    expiration_interval: timedelta = EXPIRATION_INTERVAL,
+    expiration_interval: timedelta | None = EXPIRATION_INTERVAL,
     cleanup_limit: timedelta | None = None,
     api_key_cache_ttl: timedelta = CACHE_TTL,
     connection_timeouts: ConnectionTimeouts = DEFAULT_CONNECTION_TIMEOUTS,
+    static_dir: Path = STATIC_DIR,
 ) -> "Application":
     """Build the whole service as an ASGI app.
 
-    The app opens and closes its own database; the caller does so for a `database` it passes. With a
-    `cleanup_limit`, a shutdown that takes longer ends the process.
+    The app opens and closes its own database; the caller does so for a `database` it passes. Without an
+    `expiration_interval`, the app settles no expirations. With a `cleanup_limit`, a shutdown that takes longer ends the process.
     """
+    proxy_users = open_proxy_users(settings)
+    proxy_headers = None
+    if proxy_users is not None:
+        proxy_headers = ProxyHeaders(proxy_users.user_header, proxy_users.group_header)
     own_database = None
     if database is None:
         database = own_database = open_database(settings)
     metrics = Metrics(ADAPTER_PLATFORMS)
     graphql_service = _build_graphql_service(
-        settings, database, clock, metrics, api_key_cache_ttl, connection_timeouts
+        settings,
+        database,
+        clock,
+        metrics,
+        api_key_cache_ttl,
+        connection_timeouts,
+        documents_file(static_dir),
+        proxy_users,
     )
     app_state = graphql_service.app_state
     trusted_only = graphql_service.document_store.trusted_only
+    key_prefix, demo_key = settings.api_key_prefix, settings.demo_key() if settings.demo else ""
     graphiql = GraphiQLPage(
-        key_prefix=settings.api_key_prefix,
-        demo_key=settings.demo_key() if settings.demo else "",
+        key_prefix=key_prefix,
+        demo_key=demo_key,
         trusted_only=trusted_only,
+        static_dir=static_dir,
+    )
+    board = BoardPage(key_prefix=key_prefix, demo_key=demo_key, static_dir=static_dir)
+    api_page_path = DOCS_PATH if trusted_only else GRAPHIQL_PATH
+    cookies = SessionCookies(settings.public_url, lambda: app_state.signing_key, proxy_headers)
+    read_session, read_download = (
+        (cookies.read, cookies.read_download) if settings.board else (no_session, no_session)
     )
     recorder = RequestRecorder(metrics)
     queue = FairQueue(
@@ -150,6 +194,7 @@ def create_app(
     http_endpoint = GraphQLEndpoint(
         graphql_service,
         graphiql_page=graphiql.render,
+        read_session=read_session,
         max_body_bytes=settings.max_body_bytes,
     )
     router = Router(
@@ -159,6 +204,7 @@ def create_app(
             *export_routes(
                 graphql_service,
                 partial(_open_export, app_state),
+                read_download,
                 ConcurrencyLimiter(
                     "exports",
                     max_total=settings.max_exports,
@@ -167,9 +213,10 @@ def create_app(
                 ),
                 settings.export_timeout,
             ),
-            index_route(DOCS_PATH if trusted_only else GRAPHIQL_PATH),
+            *([_session_route(graphql_service, cookies), *board.routes] if settings.board else []),
+            index_route(lambda: BOARD_PATH if settings.board and board.is_built else api_page_path),
             *graphiql.routes,
-            *DocsPages(links_graphiql=not trusted_only).routes,
+            *DocsPages(links_graphiql=not trusted_only, static_dir=static_dir).routes,
             *probe_routes(
                 database,
                 metrics,
@@ -196,14 +243,16 @@ def create_app(
             monotonic=time.monotonic,
         ),
         websocket=GraphQLWebSocketEndpoint(
-            _websocket_config(settings, graphql_service, queue, metrics)
+            _websocket_config(settings, graphql_service, cookies, read_session, queue, metrics)
         ),
         root_path=settings.root_path,
+        proxy_headers=proxy_headers,
         lifespan=partial(
             _lifespan,
             owned_database=own_database,
             settings=settings,
             graphql_service=graphql_service,
+            proxy_users=proxy_users,
             recorder=recorder,
             metrics=metrics,
             clock=clock,
@@ -222,14 +271,18 @@ class Application(Starlette):
         http: HttpApplication,
         websocket: GraphQLWebSocketEndpoint,
         root_path: str,
+        proxy_headers: ProxyHeaders | None,
         lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
     ) -> None:
         super().__init__(lifespan=lifespan)
         self._http = http
         self._websocket = websocket
         self._root_path = root_path
+        self._proxy_headers = proxy_headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._proxy_headers is not None:
+            scope = self._proxy_headers.drop_untrusted(scope)
         if self._root_path:
             scope = add_root_path(scope, self._root_path)
         if scope["type"] == "http":
@@ -247,12 +300,14 @@ def _build_graphql_service(
     metrics: Metrics,
     api_key_cache_ttl: timedelta,
     connection_timeouts: ConnectionTimeouts,
+    board_documents_file: Path,
+    proxy_users: ProxyUsers | None,
 ) -> GraphQLService:
     """Build the service that executes operations for every transport."""
     schema = create_schema(settings.graphql, use_fast_path=settings.fast_path)
     return GraphQLService(
         schema=schema,
-        document_store=create_document_store(settings, schema),
+        document_store=create_document_store(settings, schema, board_documents_file),
         app_state=AppState(
             database=database,
             clock=clock,
@@ -270,8 +325,10 @@ def _build_graphql_service(
                 new_posts=settings.create_rate_limit,
                 publishing=settings.publish_rate_limit,
                 subscriptions=settings.subscribe_rate_limit,
+                sessions=settings.board_rate_limit,
                 now=clock,
             ),
+            started_at=clock(),
             max_wait=max(settings.request_timeout - settings.database_timeout, timedelta(0)),
         ),
         authenticator=ApiKeyAuthenticator(
@@ -279,6 +336,7 @@ def _build_graphql_service(
             prefix=settings.api_key_prefix,
             monotonic=time.monotonic,
             cache_ttl=api_key_cache_ttl,
+            proxy_users=proxy_users,
         ),
         key_usage=LastUsedRecorder(),
         subscription_limiter=ConcurrencyLimiter(
@@ -293,7 +351,12 @@ def _build_graphql_service(
 
 
 def _websocket_config(
-    settings: Settings, graphql_service: GraphQLService, queue: FairQueue, metrics: Metrics
+    settings: Settings,
+    graphql_service: GraphQLService,
+    cookies: SessionCookies,
+    read_session: ReadSession,
+    queue: FairQueue,
+    metrics: Metrics,
 ) -> WebSocketConfig:
     """Collect the dependencies and limits of WebSockets."""
     return WebSocketConfig(
@@ -302,6 +365,8 @@ def _websocket_config(
         metrics=metrics,
         new_request_id=lambda: new_request_id(secrets.token_bytes),
         allowed_origins=settings.cors_origins,
+        is_own_origin=cookies.is_own_origin,
+        read_session=read_session,
         authenticated_limiter=ConcurrencyLimiter(
             "WebSockets",
             max_total=settings.max_sockets,
@@ -324,10 +389,11 @@ async def _lifespan(
     owned_database: Database | None,
     settings: Settings,
     graphql_service: GraphQLService,
+    proxy_users: ProxyUsers | None,
     recorder: RequestRecorder,
     metrics: Metrics,
     clock: Clock,
-    expiration_interval: timedelta,
+    expiration_interval: timedelta | None,
     cleanup_limit: timedelta | None,
 ) -> AsyncIterator[None]:
     """Run background tasks from before the first request until after the last one."""
@@ -341,6 +407,8 @@ async def _lifespan(
         async with owned_database or nullcontext():
             await check_schema_version(database)
             app_state.signing_key = await _load_signing_key(settings, database)
+            if proxy_users is not None:
+                await proxy_users.store_keys(database, clock())
             async with (
                 keep_synchronized(clock, database),
                 run_change_notifier(database, app_state.change_feed.wake),
@@ -361,6 +429,20 @@ async def _lifespan(
                         yield
                 begin_cleanup()
                 await graphql_service.response_cache.close()
+
+
+def _session_route(graphql_service: GraphQLService, cookies: SessionCookies) -> Route:
+    """Build the route of sign-in and sign-out, with the functions of packages that `web` does not import."""
+    app_state = graphql_service.app_state
+
+    async def authenticate(request: HttpRequest) -> Viewer:
+        return (await graphql_service.authenticate_and_charge(request)).viewer
+
+    def respond(request: HttpRequest, data: dict[str, Any]) -> BytesResponse:
+        return mutation_response(request, data, app_state.clock(), status=200)
+
+    sessions = SessionService(app_state.database, app_state.clock, secrets.token_bytes)
+    return SessionEndpoint(sessions, cookies, authenticate=authenticate, respond=respond).route
 
 
 def _open_export(
@@ -388,7 +470,8 @@ def _identify_caller(authenticator: ApiKeyAuthenticator, request: ApiRequest) ->
     """
     if request.is_probe:
         return _PROBE
-    key_id = request.token and authenticator.cached_key_id(request.token)
+    token = request.token
+    key_id = authenticator.cached_key_id(token) if isinstance(token, str) else None
     if key_id:
         return key_id
     return request.client_address and client_network(request.client_address)

@@ -24,6 +24,7 @@ from app.db.core.database import Database, Reader, open_database
 from app.db.core.failures import describe_failure
 from app.db.migrations import SchemaMismatch, check_schema_version, migrate
 from app.db.repositories import api_keys as key_rows
+from app.db.repositories import sessions as session_rows
 from app.db.repositories import workspaces as workspace_rows
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.destinations import count_destinations
@@ -32,7 +33,7 @@ from app.db.tools.integrity import find_problems
 from app.demo import DemoRefused
 from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.errors import InvalidInput, ServiceUnavailable
-from app.domain.ids import ApiKeyId, parse_uuid
+from app.domain.ids import ApiKeyId, SessionId, parse_uuid
 from app.domain.times import format_instant
 from app.domain.validation.text import validate_name, validate_url
 from app.graphql.engine.executable_schema import create_schema, print_sdl
@@ -42,6 +43,7 @@ from app.server import serve_forever
 from app.services.api_keys import create_key, revoke_key
 from app.services.backup import BackupError, backup, restore
 from app.services.exports import ExportFormat, export_destinations, open_complete_file
+from app.services.sessions import revoke_session
 from app.services.workspaces import create_workspace
 from app.settings import Settings, SettingsError, read_settings, settings_table
 from app.worker.process import run_worker
@@ -248,6 +250,41 @@ def keys_revoke(key_id: str) -> None:
     if not is_revoked:
         raise CommandError(f"There is no key with the id {key_id}.")
     click.echo("The key is revoked.")
+
+
+@cli.group("sessions")
+def sessions_group() -> None:
+    """List and revoke sessions of the board."""
+
+
+@sessions_group.command("list")
+def sessions_list() -> None:
+    """List the sessions of all workspaces, with their persons and keys."""
+
+    async def work(database: Database) -> None:
+        now = now_utc()
+        for row in await session_rows.list_sessions(database.all_workspaces, now):
+            key_state = _key_state(row.expires_at, row.revoked_at, now)
+            click.echo(
+                f"{row.session_id}  used {format_instant(row.session_last_used_at)}"
+                f"  expires {format_instant(row.session_expires_at)}  {row.workspace_name}"
+                f"  {','.join(row.session_scopes)}  key {row.display_prefix}… {key_state}"
+                f"  {row.person or '—'}"
+            )
+
+    _run_on_current_schema(work)
+
+
+@sessions_group.command("revoke")
+@click.argument("session_id")
+def sessions_revoke(session_id: str) -> None:
+    """Revoke a session by its id."""
+    is_revoked = _run_on_current_schema(
+        lambda database: revoke_session(database, SessionId(parse_uuid(session_id, "SESSION_ID")))
+    )
+    if not is_revoked:
+        raise CommandError(f"There is no session with the id {session_id}.")
+    click.echo("The session is revoked.")
 
 
 class _InputFile(click.File):

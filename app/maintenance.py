@@ -1,7 +1,7 @@
 """Periodic maintenance of the database by a server process."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
 
@@ -14,6 +14,7 @@ from app.observability.outages import Outage
 from app.services.api_keys import LastUsedRecorder
 from app.services.expirations import prune_events, prune_idempotency_keys, run_expirations
 from app.services.periodic import run_periodically
+from app.services.sessions import prune_sessions
 
 _KEY_USAGE_FLUSH_INTERVAL = timedelta(seconds=30)
 """Maximum delay until the last use of an API key is stored."""
@@ -21,6 +22,8 @@ _EVENT_PRUNE_INTERVAL = timedelta(minutes=10)
 """Longest time that events stay after their retention, unless a tenth of the retention is shorter."""
 _IDEMPOTENCY_PRUNE_INTERVAL = timedelta(minutes=10)
 """Longest time that a stored outcome stays after its idempotency key has expired."""
+_SESSION_PRUNE_INTERVAL = timedelta(minutes=10)
+"""Longest time that a session stays stored after it has expired."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -32,18 +35,31 @@ async def run_maintenance(
     *,
     key_usage: LastUsedRecorder,
     event_retention: timedelta,
-    expiration_interval: timedelta,
+    expiration_interval: timedelta | None,
 ) -> AsyncIterator[None]:
-    """Run all maintenance tasks; those that settle expirations run every `expiration_interval`."""
+    """Run all maintenance tasks.
+
+    Those that settle expirations run every `expiration_interval`, or not at all if it is None.
+    """
+    expirations = (
+        nullcontext()
+        if expiration_interval is None
+        else run_expirations(database, clock, interval=expiration_interval)
+    )
     async with (
         run_periodically(
             "refresh_statistics", database.refresh_statistics, interval=STATISTICS_INTERVAL
         ),
-        run_expirations(database, clock, interval=expiration_interval),
+        expirations,
         run_periodically(
             "prune_idempotency_keys",
             lambda: prune_idempotency_keys(database, clock()),
             interval=_IDEMPOTENCY_PRUNE_INTERVAL,
+        ),
+        run_periodically(
+            "prune_sessions",
+            lambda: prune_sessions(database, clock()),
+            interval=_SESSION_PRUNE_INTERVAL,
         ),
         run_periodically(
             "prune_events",

@@ -34,13 +34,16 @@ from app.demo import load_demo, send_demo_posts
 from app.graphql.engine.executable_schema import create_schema
 from app.graphql.engine.persisted_documents import create_document_store
 from app.http.http_protocol import MAX_REFUSED_CONNECTIONS, ConnectionLimits, HttpProtocol
-from app.http.paths import GRAPHIQL_PATH, GRAPHQL_PATH, READINESS_PATH, REST_PATH
+from app.http.paths import BOARD_PATH, GRAPHIQL_PATH, GRAPHQL_PATH, READINESS_PATH, REST_PATH
 from app.http.websocket_protocol import WebSocketProtocol
 from app.observability.logs import configure_logging
 from app.platforms import check_sandbox_file
+from app.services.proxy_users import ProxyUsers, open_proxy_users
 from app.services.retry_policies import load_retry_policies
 from app.services.workspaces import create_first_workspace
 from app.settings import Settings, SettingsError
+from app.web.board import documents_file
+from app.web.static_files import STATIC_DIR
 from app.worker.process import describe_worker
 
 if sys.platform != "win32":
@@ -69,9 +72,12 @@ def serve_forever(settings: Settings) -> None:
     configure_logging(settings.log_level, settings.log_format)
     # Each process reads these files itself; reading them here reports an error once, in a sentence.
     create_document_store(
-        settings, create_schema(settings.graphql, use_fast_path=settings.fast_path)
+        settings,
+        create_schema(settings.graphql, use_fast_path=settings.fast_path),
+        documents_file(STATIC_DIR),
     )
     load_retry_policies(settings.retry_policy_file)
+    proxy_users = open_proxy_users(settings)
     if settings.with_worker:
         check_sandbox_file(settings.sandbox_file)
     listener = _bind(settings)
@@ -84,6 +90,8 @@ def serve_forever(settings: Settings) -> None:
     with listener, _multiprocess_metrics(settings):
         api_key = asyncio.run(_bootstrap_database(settings))
         click.echo(_startup_banner(settings, listener, api_key))
+        if proxy_users is not None:  # after the banner, because only this one shows a first key
+            asyncio.run(_store_proxy_keys(settings, proxy_users))
         config = uvicorn.Config(
             "app.asgi:create_app_from_env",
             factory=True,
@@ -203,7 +211,9 @@ class _Supervisor(Multiprocess):
             self.processes[index] = new
             self._stopping_processes.append(old)
             old.terminate()
-            while old.process.is_alive() and not self.should_exit.wait(_POLL_INTERVAL_SECONDS):
+            while old.process.is_alive():
+                if self.should_exit.wait(_POLL_INTERVAL_SECONDS):
+                    return
                 old.process.terminate()  # repeated, as a busy process may notice two signals as one
         self._stopping_processes.clear()
 
@@ -306,11 +316,17 @@ async def _bootstrap_database(settings: Settings) -> str | None:
         )
 
 
+async def _store_proxy_keys(settings: Settings, proxy_users: ProxyUsers) -> None:
+    async with open_database(settings) as database:
+        await proxy_users.store_keys(database, now_utc())
+
+
 def _startup_banner(settings: Settings, listener: socket.socket, api_key: str | None) -> str:
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
     lines = [
         f"post-results {__version__}",
+        *([f"  board    {url}{BOARD_PATH}"] if settings.board else []),
         f"  GraphQL  {url}{GRAPHQL_PATH}",
         f"  REST     {url}{REST_PATH}",
         *([] if settings.trusted_documents else [f"  explore  {url}{GRAPHIQL_PATH}"]),

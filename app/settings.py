@@ -153,6 +153,30 @@ def _parse_origins(text: str) -> tuple[str, ...]:
     return _split_commas(text)
 
 
+_PUBLIC_URL = re.compile(
+    r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?(/[^?#\s]*)?",
+    re.IGNORECASE | re.ASCII,
+)
+"""URL whose origin can be that of a browser: host names in ASCII, and no port that starts with a zero."""
+
+
+def _parse_public_url(text: str) -> str:
+    if not _PUBLIC_URL.fullmatch(text):
+        raise _InvalidValue("must be a URL such as https://results.example.com")
+    return text
+
+
+def is_header_name(text: str) -> bool:
+    """Return whether a text is the name of a header, of letters, digits and hyphens."""
+    return bool(re.fullmatch(r"[A-Za-z0-9-]{1,100}", text, re.ASCII))
+
+
+def _parse_header_name(text: str) -> str:
+    if not is_header_name(text):
+        raise _InvalidValue("must be the name of a header such as X-Forwarded-User")
+    return text
+
+
 def _parse_networks(text: str) -> tuple[str, ...]:
     try:
         for address in _split_commas(text):
@@ -334,6 +358,11 @@ class Settings:
         _parse_rate_limit_setting,
         "Failed authentications per client address and process.",
     )
+    board_rate_limit: tuple[RateLimit, ...] = _setting(
+        "600/minute",
+        _parse_rate_limit_setting,
+        "Requests per session of the board and process, instead of the other limits on requests.",
+    )
     create_rate_limit: tuple[RateLimit, ...] = _setting(
         "60/minute",
         _parse_rate_limit_setting,
@@ -356,10 +385,30 @@ class Settings:
     trusted_proxies: tuple[str, ...] = _setting(
         "",
         _parse_networks,
-        "Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto headers are trusted, separated by"
-        " commas.",
+        "Addresses of proxies whose headers X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are"
+        " trusted, separated by commas.",
     )
     root_path: str = _setting("", _parse_root_path, "Path under which a proxy serves this server.")
+    public_url: str | None = _setting(
+        None,
+        _parse_public_url,
+        "URL at which browsers reach this server, such as `https://results.example.com`. Not set: taken from"
+        " each request. See [The board](operating.md#the-board).",
+    )
+    board: bool = _setting(
+        "yes", _parse_boolean, "`no` disables the board and its [sign-in](operating.md#the-board)."
+    )
+    board_proxy_user: str | None = _setting(
+        None,
+        _parse_header_name,
+        "Header in which `TRUSTED_PROXIES` name the person whom they have signed in. Not set: people sign in"
+        " with a key. See [Single sign-on](sso.md).",
+    )
+    board_proxy_users: Path | None = _setting(
+        None,
+        _parse_path,
+        "TOML file with the workspace and the scopes of each user or group of `BOARD_PROXY_USER`.",
+    )
     request_timeout: timedelta = _setting(
         "30", _seconds_parser(0.1, 3600), "Seconds until a request is aborted with 503."
     )
@@ -392,8 +441,8 @@ class Settings:
     trusted_documents: tuple[Path, ...] = _setting(
         "",
         _parse_paths,
-        "Files with the only GraphQL documents that are executed, separated by commas. Not set: every"
-        " document is executed.",
+        "Files with the only GraphQL documents that are executed, besides those of the board, separated by"
+        " commas. Not set: every document is executed.",
     )
     retry_policy_file: Path | None = _setting(
         None, _parse_path, "TOML file with custom retry policies. Not set: the defaults."
@@ -488,6 +537,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             f"DEMO_API_KEY must be {settings.api_key_prefix} followed by 32 lower-case hex digits."
         )
     _check_pooler_settings(settings)
+    _check_proxy_settings(settings)
     return settings
 
 
@@ -503,6 +553,26 @@ def _check_pooler_settings(settings: Settings) -> None:
         raise SettingsError(
             "DATABASE_URL and DATABASE_DIRECT_URL must both start with postgresql://."
         )
+
+
+def _check_proxy_settings(settings: Settings) -> None:
+    if settings.board_proxy_user is None:
+        if settings.board_proxy_users is not None:
+            raise SettingsError(
+                "BOARD_PROXY_USERS needs BOARD_PROXY_USER, the header in which the proxy names the user."
+            )
+        return
+    if settings.board_proxy_users is None:
+        raise SettingsError(
+            "BOARD_PROXY_USER needs BOARD_PROXY_USERS, a TOML file with the workspace and the scopes of"
+            " each user or group."
+        )
+    if not settings.trusted_proxies:
+        raise SettingsError(
+            "BOARD_PROXY_USER needs TRUSTED_PROXIES, the addresses from which its header is believed."
+        )
+    if not settings.board:
+        raise SettingsError("BOARD_PROXY_USER needs the board; remove it, or BOARD=no.")
 
 
 def settings_table() -> str:

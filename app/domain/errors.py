@@ -21,6 +21,7 @@ PostResultsError
 │   ├── InvalidApiKey         401   invalid_api_key
 │   ├── InsufficientScope     403   insufficient_scope
 │   ├── OriginNotAllowed      403   origin_not_allowed
+│   ├── UserNotAllowed        403   user_not_allowed
 │   ├── NotFound              404   not_found
 │   ├── MethodNotAllowed      405   method_not_allowed
 │   ├── Conflict              409   conflict
@@ -70,6 +71,7 @@ class ErrorCode(StrEnum):
     INVALID_API_KEY = "invalid_api_key"
     INSUFFICIENT_SCOPE = "insufficient_scope"
     ORIGIN_NOT_ALLOWED = "origin_not_allowed"
+    USER_NOT_ALLOWED = "user_not_allowed"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     CONFLICT = "conflict"
@@ -220,7 +222,10 @@ class PersistedQueryNotSupported(DocumentError):
 class InvalidApiKey(RequestError):
     code = ErrorCode.INVALID_API_KEY
     http_status = 401
-    fix = "Send 'Authorization: Bearer <key>' with a key that is neither revoked nor expired."
+    fix = (
+        "Send 'Authorization: Bearer <key>' with a key that is neither revoked nor expired;"
+        " on the board, sign in again."
+    )
 
 
 class InsufficientScope(RequestError):
@@ -232,7 +237,18 @@ class InsufficientScope(RequestError):
 class OriginNotAllowed(RequestError):
     code = ErrorCode.ORIGIN_NOT_ALLOWED
     http_status = 403
-    fix = "Ask the operator of this server to add the page's origin to CORS_ORIGINS."
+    fix = (
+        "Ask the operator of this server to add the page's origin to CORS_ORIGINS;"
+        " for the board, to set PUBLIC_URL."
+    )
+
+
+class UserNotAllowed(RequestError):
+    """A person whom a proxy has signed in, and to whom the operator has granted nothing."""
+
+    code = ErrorCode.USER_NOT_ALLOWED
+    http_status = 403
+    fix = "Ask the operator of this server to add you, or a group of yours, to BOARD_PROXY_USERS."
 
 
 class NotFound(RequestError):

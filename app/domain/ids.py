@@ -12,6 +12,7 @@ from app.domain.errors import InvalidId, InvalidInput
 
 WorkspaceId = NewType("WorkspaceId", UUID)
 ApiKeyId = NewType("ApiKeyId", UUID)
+SessionId = NewType("SessionId", UUID)
 PostId = NewType("PostId", UUID)
 DestinationId = NewType("DestinationId", UUID)
 AccountId = NewType("AccountId", int)

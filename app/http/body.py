@@ -25,12 +25,17 @@ _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 def require_json(request: HttpRequest) -> None:
     """Raise UnsupportedMediaType unless Content-Type is JSON in UTF-8."""
-    if not _is_json(request.headers.get(b"content-type", b"")):
+    if not is_json(request):
         raise UnsupportedMediaType("Send the request as application/json in UTF-8.")
 
 
+def is_json(request: HttpRequest) -> bool:
+    """Return whether Content-Type is JSON in UTF-8."""
+    return _is_json_type(request.headers.get(b"content-type", b""))
+
+
 @lru_cache(maxsize=32)
-def _is_json(content_type: bytes) -> bool:
+def _is_json_type(content_type: bytes) -> bool:
     media_type, parameters = parse_parameters(content_type.decode("latin-1"))
     charset = parameters.get("charset", "utf-8").lower()
     return media_type == "application/json" and charset in ("utf-8", "utf8")

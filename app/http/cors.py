@@ -18,7 +18,7 @@ class Cors:
     """Permission for pages of some origins (`*`: all) to call the API.
 
     A preflight has no API key and is not counted. Error responses have the headers too. Credentials are
-    never allowed, because the API authenticates by header only.
+    never allowed: cookies authenticate only requests from the own origin.
     """
 
     def __init__(self, origins: Collection[str]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.domain.errors import TooManyConnections
 from app.http.rate_limits import client_network
-from app.http.request import ABORT, REFUSAL
+from app.http.request import ABORT, FROM_TRUSTED_PROXY, REFUSAL
 from app.http.websocket_protocol import WebSocketProtocol
 
 if TYPE_CHECKING:
@@ -26,6 +26,18 @@ _REFUSED_TIMEOUT = timedelta(seconds=5)
 """Time for a refused connection to send its request and to receive the response."""
 
 _RETRY_AFTER_SECONDS = 5
+
+_MAX_HEADER_BYTES = 64 * 1024
+"""Limit of the request line and headers, which block the event loop while they are parsed.
+
+It is checked after each read, which may itself be larger.
+"""
+
+_HEADERS_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\n\r\n"
+    b"The headers of a request must have at most 64 KiB.\n"
+)
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """Value of SO_LINGER: drop what was not sent, and send RST instead of FIN."""
@@ -79,11 +91,15 @@ class ConnectionLimits:
     def _release_refused(self) -> None:
         self._refused -= 1
 
-    def _limited_network(self, address: str | None) -> str | None:
-        if self._max_per_address is None or address is None:
-            return None
+    def is_trusted_proxy(self, address: str | None) -> bool:
+        """Return whether a connection is that of a trusted proxy; one of a Unix socket is not."""
+        if address is None or not self._proxies:
+            return False
         parsed = ipaddress.ip_address(address)
-        if any(parsed in proxy for proxy in self._proxies):
+        return any(parsed in proxy for proxy in self._proxies)
+
+    def _limited_network(self, address: str | None) -> str | None:
+        if self._max_per_address is None or address is None or self.is_trusted_proxy(address):
             return None
         return client_network(address)
 
@@ -105,6 +121,8 @@ class HttpProtocol(AutoHTTPProtocol):
     _release: Callable[[], None] | None = None
     """Function that ends the counting of this connection; None if it was closed immediately."""
     _is_refused = False
+    _reads_headers = False
+    _header_bytes = 0
 
     def __init__(self, limits: ConnectionLimits, **options: Any) -> None:
         """Create the protocol of a connection; `options` are those of uvicorn."""
@@ -113,9 +131,14 @@ class HttpProtocol(AutoHTTPProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.app_state = {**self.app_state, ABORT: self._reset_connection}
+        address = self.client[0] if self.client else None
+        self.app_state = {
+            **self.app_state,
+            ABORT: self._reset_connection,
+            FROM_TRUSTED_PROXY: self._limits.is_trusted_proxy(address),
+        }
         try:
-            self._release = self._limits.acquire(self.client[0] if self.client else None)
+            self._release = self._limits.acquire(address)
         except TooManyConnections as refusal:
             self._is_refused = True
             self.app_state = {**self.app_state, REFUSAL: refusal}
@@ -135,6 +158,22 @@ class HttpProtocol(AutoHTTPProtocol):
         super().connection_lost(exc)
         if self._release is not None:
             self._release()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._reads_headers, self._header_bytes = True, 0
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._reads_headers = False
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._reads_headers:
+            self._header_bytes += len(data)
+            if self._header_bytes > _MAX_HEADER_BYTES and not self.transport.is_closing():
+                self.transport.write(_HEADERS_TOO_LARGE)
+                self.transport.close()
 
     def handle_websocket_upgrade(self, *event: Any) -> None:
         super().handle_websocket_upgrade(*event)

@@ -1,4 +1,4 @@
-"""Rate limits of API keys by kind of request, and of failed authentications by address."""
+"""Rate limits of API keys by kind of request, of sessions, and of failed authentications by address."""
 
 import ipaddress
 import math
@@ -16,6 +16,8 @@ _UNLIMITED = 1_000_000
 _UNLIMITED_WINDOW_SECONDS = 60
 _IPV6_CLIENT_PREFIX_LENGTH = 64
 _MAX_ADDRESS_LENGTH = 64
+
+_SESSION_SCOPE = "one session"
 
 _end = attrgetter("resets_at")
 
@@ -36,6 +38,7 @@ class RateLimits:
         new_posts: Sequence[RateLimit],
         publishing: Sequence[RateLimit],
         subscriptions: Sequence[RateLimit],
+        sessions: Sequence[RateLimit],
         now: Callable[[], datetime],
     ) -> None:
         self._now = now
@@ -44,12 +47,13 @@ class RateLimits:
         self._new_posts = [WindowCounter(limit) for limit in new_posts if requests]
         self._publishing = [WindowCounter(limit) for limit in publishing if requests]
         self._subscriptions = [WindowCounter(limit) for limit in subscriptions if requests]
+        self._sessions = [WindowCounter(limit) for limit in sessions if requests]
 
     def charge_request(self, request: ApiRequest) -> None:
         """Count an ordinary or malformed request of a key, or raise RateLimitExceeded.
 
         A request is counted once, by the first of these methods that is called. Its status is set, also
-        if it is refused.
+        if it is refused. Each of them counts a request by a session for the limit of sessions instead.
         """
         self._charge_once(request, self._requests, "requests")
 
@@ -73,6 +77,10 @@ class RateLimits:
         """
         now = self._now().timestamp()
         caller = _caller(request)
+        if request.session_id is not None:
+            windows = [counter.window(caller, now) for counter in self._sessions]
+            self._require_remaining(request, windows, now, 1, "requests", _SESSION_SCOPE)
+            return
         kinds = [self._requests, self._publishing]
         if may_subscribe:
             kinds.append(self._subscriptions)
@@ -93,7 +101,8 @@ class RateLimits:
     def charge_posts(self, request: ApiRequest, count: int) -> None:
         """Count posts created by one request, or set the status and raise RateLimitExceeded.
 
-        Raises BulkLimitExceeded for more posts than a limit allows in total, as waiting cannot help.
+        All sessions of a key share its limit. Raises BulkLimitExceeded for more posts than a limit allows
+        in total, as waiting cannot help.
         """
         for counter in self._new_posts:
             if counter.limit.amount < count:
@@ -102,9 +111,8 @@ class RateLimits:
                     " key.",
                     argument="posts",
                 )
-        status = self._charge(
-            request, self._new_posts, _caller(request), "new posts", "one API key", count
-        )
+        key = request.api_key_id and request.api_key_id.int
+        status = self._charge(request, self._new_posts, key, "new posts", "one API key", count)
         if request.rate_limit is None or status.remaining < request.rate_limit.remaining:
             request.rate_limit = status
 
@@ -128,9 +136,11 @@ class RateLimits:
     ) -> None:
         if not request.is_charged:
             request.is_charged = True
-            request.rate_limit = self._charge(
-                request, counters, _caller(request), subject, "one API key"
-            )
+            if request.session_id is None:
+                scope = "one API key"
+            else:
+                counters, subject, scope = self._sessions, "requests", _SESSION_SCOPE
+            request.rate_limit = self._charge(request, counters, _caller(request), subject, scope)
 
     def _charge(
         self,
@@ -144,6 +154,21 @@ class RateLimits:
         """Count for a caller and return the status, or set the status of the request and raise."""
         now = self._now().timestamp()
         windows = [counter.window(caller, now) for counter in counters]
+        self._require_remaining(request, windows, now, count, subject, scope)
+        for counter, window in zip(counters, windows, strict=True):
+            counter.charge(caller, window, now, count)
+        return _tightest_status(windows, now)
+
+    @staticmethod
+    def _require_remaining(
+        request: ApiRequest,
+        windows: Sequence[Window],
+        now: float,
+        count: int,
+        subject: str,
+        scope: str,
+    ) -> None:
+        """Set the status and raise RateLimitExceeded if a window has fewer than `count` requests left."""
         refusing = _refusing_window(windows, count)
         if refusing is not None:
             request.rate_limit = _status(refusing)
@@ -153,14 +178,12 @@ class RateLimits:
                 f" Try again in {seconds} s.",
                 retry_after=seconds,
             )
-        for counter, window in zip(counters, windows, strict=True):
-            counter.charge(caller, window, now, count)
-        return _tightest_status(windows, now)
 
 
 def _caller(request: ApiRequest) -> Hashable:
-    """Return the API key as a number, whose hash is quicker than that of a UUID."""
-    return request.api_key_id and request.api_key_id.int
+    """Return the session or API key as a number, whose hash is quicker than that of a UUID."""
+    caller = request.session_id or request.api_key_id
+    return caller and caller.int
 
 
 def _refusing_window(windows: Iterable[Window], count: int) -> Window | None:

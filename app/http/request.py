@@ -9,6 +9,8 @@ from starlette.datastructures import QueryParams
 from starlette.types import Message, Receive, Scope, Send
 
 from app.domain.errors import PostResultsError
+from app.domain.ids import SessionId
+from app.domain.sessions import Credential
 from app.http.headers import parse_bearer, parse_query_string
 from app.http.paths import PROBE_PATHS
 from app.http.responses import BytesResponse, RawHeader, Response
@@ -19,6 +21,9 @@ REFUSAL = "refusal"
 
 ABORT = "abort"
 """Key in the state of a scope: the function that resets the connection."""
+
+FROM_TRUSTED_PROXY = "from_trusted_proxy"
+"""Key in the state of a scope: True if the connection is that of a trusted proxy."""
 
 _NO_STATE: Mapping[str, Any] = MappingProxyType({})
 _NO_PATH_PARAMETERS: Mapping[str, str] = MappingProxyType({})
@@ -41,12 +46,16 @@ class ApiRequest(RequestRecord):
     """State of the rate limit that applies; None until a key was counted."""
     is_charged = False
     """True once the request was counted against a rate limit."""
+    session_id: SessionId | None = None
+    """Session by which the request was authenticated; None for an API key."""
 
-    def __init__(self, request_id: str, token: str | None, client_address: str | None) -> None:
+    def __init__(
+        self, request_id: str, token: Credential | None, client_address: str | None
+    ) -> None:
         self.request_id = request_id
         self.client_address = client_address
         self.token = token
-        """API key, not authenticated yet; None if the client sent none."""
+        """Credential, not authenticated yet; None if the client sent none."""
 
     @property
     def is_probe(self) -> bool:

@@ -12,14 +12,15 @@ from app.http.responses import Response
 ANY_METHOD = "*"
 """Key of a handler that decides about the method itself."""
 
-_PARAMETER = re.compile(r"{(\w+)}")
+_PARAMETER = re.compile(r"{(\w+)(:path)?}")
+_SEGMENT, _PATH = "([^/]+)", "((?s:.*))"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """Handlers of one path by method; that of GET serves HEAD too.
 
-    A segment such as `{post_id}` of the path matches any text without a slash.
+    A segment such as `{post_id}` of the path matches any text without a slash, and `{view:path}` any text.
     """
 
     path: str
@@ -37,11 +38,10 @@ class Router:
         patterns: list[str] = []
         group = 1
         for route in routes:
-            literals_and_names = _PARAMETER.split(route.path)
-            names = literals_and_names[1::2]
+            names = [parameter[1] for parameter in _PARAMETER.finditer(route.path)]
             self._routes[group] = (route, names)
             group += 1 + len(names)
-            patterns.append(f"({'([^/]+)'.join(map(re.escape, literals_and_names[::2]))})")
+            patterns.append(f"({_path_pattern(route.path)})")
         # One pattern for all: a search route by route would take longer than most requests.
         self._pattern = re.compile("|".join(patterns))
 
@@ -65,3 +65,12 @@ class Router:
                 f"{request.method} is not possible here; use {allowed}.", allowed=allowed
             )
         return await handler(request)
+
+
+def _path_pattern(path: str) -> str:
+    """Return the regular expression of a path, with one group for each parameter."""
+    literals = _PARAMETER.split(path)[::3]
+    groups = [_PATH if parameter[2] else _SEGMENT for parameter in _PARAMETER.finditer(path)]
+    return "".join(
+        re.escape(literal) + group for literal, group in zip(literals, [*groups, ""], strict=True)
+    )

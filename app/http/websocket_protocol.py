@@ -31,6 +31,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         if not self._discards_input:
             super().data_received(data)
+            if self.conn.handshake_exc is not None and not self.handshake_initiated:
+                self._refuse_handshake()
 
     def handle_events(self) -> None:
         try:
@@ -54,6 +56,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.conn.send_close(_SERVICE_RESTART)
             self._close_gracefully()
         self.loop.call_later(_SHUTDOWN_CLOSE_TIMEOUT, self.transport.abort)
+
+    def _refuse_handshake(self) -> None:
+        """Send the prepared error of an unreadable handshake, for instance of a header that is too long."""
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.close()
 
     def _close_gracefully(self) -> None:
         """Send the prepared close frame, and drop incoming data until the client closes."""

@@ -25,16 +25,17 @@ _MAX_ATOMIC_WRITE = 4096
 _MAX_LOGGED_LENGTH = 200
 """Characters of a client's text in a line."""
 
-_MAX_KEY_LENGTH = 24 + 32
-"""Characters of the longest API key that `_SECRET_PATTERN` matches."""
+_MAX_SECRET_LENGTH = 64
+"""Characters of the longest key or session token that `_SECRET_PATTERN` matches."""
 
-MAX_CLIENT_TEXT = _MAX_LOGGED_LENGTH + _MAX_KEY_LENGTH
+MAX_CLIENT_TEXT = _MAX_LOGGED_LENGTH + _MAX_SECRET_LENGTH
 """Characters of a client's text that are enough for `clean_text`."""
 
 _SECRET_PATTERN = re.compile(
     r"(?<=bearer )[^\s\"'\\]+"
     r"|(?<=://)[^\s/@\"']+(?=@)"  # user and password of a URL
     r"|(?<![a-z0-9_-])[a-z0-9_-]{1,24}[0-9a-f]{32}(?![0-9a-z])"  # an API key
+    r"|(?<![a-z0-9])[0-9a-f]{64}(?![0-9a-z])"  # the token of a session
     r"|(?<![a-z0-9])whsec_[a-z0-9+/=_-]+",  # the signing secret of a webhook
     re.IGNORECASE,
 )
@@ -199,7 +200,7 @@ def clean_text(text: str) -> str:
     is_plain = text.isascii() and text.isprintable()
     cleaned = _redact_secrets(text if is_plain else quote(text, errors="replace"))
     if len(text) >= MAX_CLIENT_TEXT:
-        cleaned = cleaned[:-_MAX_KEY_LENGTH]
+        cleaned = cleaned[:-_MAX_SECRET_LENGTH]
     return cleaned[:_MAX_LOGGED_LENGTH]
 
 

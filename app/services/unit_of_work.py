@@ -37,6 +37,8 @@ class WriteContext:
     """Name of the mutation or command, as stored in events."""
     now: datetime
     """Truncated to milliseconds, like all stored times."""
+    person: str | None = None
+    """Name of the person who uses the key, in a session."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "now", truncate_to_ms(self.now))
@@ -50,6 +52,8 @@ class Publisher:
     """The only workspace; None for all."""
     actor: ApiKeyId | None
     """None for the operator's own worker."""
+    person: str | None = None
+    """Name of the person who uses the key, in a session."""
 
     def write_context(
         self, workspace_id: WorkspaceId, operation: str, now: datetime
@@ -58,7 +62,11 @@ class Publisher:
         if self.workspace_id not in (None, workspace_id):
             raise lease_lost_error()
         return WriteContext(
-            workspace_id=workspace_id, actor=self.actor, operation=operation, now=now
+            workspace_id=workspace_id,
+            actor=self.actor,
+            operation=operation,
+            now=now,
+            person=self.person,
         )
 
 
@@ -140,6 +148,7 @@ class UnitOfWork:
             self.write_context.workspace_id,
             self._events,
             actor=self.write_context.actor,
+            person=self.write_context.person,
             operation=self.write_context.operation,
             now=self.write_context.now,
         )

@@ -302,6 +302,7 @@ def make_rate_limits(
     new_posts: str = "",
     publishing: str = "",
     subscriptions: str = "",
+    sessions: str = "",
     clock: Callable[[], datetime] = lambda: NOW,
 ) -> RateLimits:
     """Rate limits from texts such as `2/minute;5/hour`; an empty text limits nothing."""
@@ -311,6 +312,7 @@ def make_rate_limits(
         new_posts=_parse_limits(new_posts),
         publishing=_parse_limits(publishing),
         subscriptions=_parse_limits(subscriptions),
+        sessions=_parse_limits(sessions),
         now=clock,
     )
 

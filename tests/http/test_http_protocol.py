@@ -299,3 +299,34 @@ def test_trusted_proxies_and_unix_sockets_only_count_in_total(address: str | Non
         connection_limits.acquire(address)
 
     assert refusal(connection_limits.acquire, address) == TOTAL_MESSAGE
+
+
+@pytest.mark.parametrize("line", [b"X-Large: ", b"Cookie: a=b; c="])
+async def test_headers_above_64_kib_are_refused_before_their_end(line: bytes) -> None:
+    async with serve(limits()) as server:
+        reader, writer = await server.open()
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n" + line)
+        chunk = 16 * 1024 * b"x"
+        for _ in range(5):
+            writer.write(chunk)
+            await writer.drain()
+        response = await asyncio.wait_for(reader.read(), 10)
+    assert response.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    assert response.endswith(b"\r\n\r\nThe headers of a request must have at most 64 KiB.\n")
+
+
+async def test_body_does_not_count_as_headers() -> None:
+    async with serve(limits()) as server:
+        reader, writer = await server.open()
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        await writer.drain()
+        writer.write(bytes(100_000))
+        assert await asyncio.wait_for(reader.readline(), 10) == b"HTTP/1.1 200 OK\r\n"
+
+
+async def test_websocket_handshake_with_a_long_header_is_answered() -> None:
+    async with serve(limits()) as server:
+        with pytest.raises(InvalidStatus) as refusal:
+            async with connect(server.websocket_url, additional_headers={"X-Long": "x" * 9_000}):
+                pass
+    assert refusal.value.response.status_code == 431

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from app.domain.errors import BulkLimitExceeded, RateLimitExceeded
-from app.domain.ids import ApiKeyId
+from app.domain.ids import ApiKeyId, SessionId
 from app.http.rate_limits import RateLimits
 from app.http.request import ApiRequest, RateLimitStatus
 from tests.domain.errors import expect_error
@@ -202,6 +202,40 @@ def test_nothing_is_limited_without_request_limit(clock: WallClock) -> None:
             rate_limits.charge_failed_authentication(request)
             assert request.rate_limit == rate_limits.default_status()
     assert rate_limits.default_status() == status(1_000_000, 1_000_000, 60)
+
+
+@pytest.mark.parametrize(
+    "charge",
+    [RateLimits.charge_request, RateLimits.charge_publishing, RateLimits.charge_subscription],
+)
+def test_each_session_has_one_limit_for_all_requests(charge: Callable[..., None]) -> None:
+    rate_limits = make_rate_limits(
+        "1/minute", publishing="1/minute", subscriptions="1/minute", sessions="2/minute"
+    )
+    first, second = SessionId(UUID(int=1)), SessionId(UUID(int=2))
+    for session, remaining in ((first, 1), (first, 0), (second, 1)):
+        request = request_of_session(session)
+        rate_limits.check_all_exhausted(request, may_subscribe=True)
+        charge(rate_limits, request)
+        assert request.rate_limit == status(2, remaining, 60)
+
+    expected = (
+        "Too many requests: 2 per minute are allowed for one session. Try again in 60 s.",
+        60,
+    )
+    request = request_of_session(first)
+    assert (
+        refusal(partial(rate_limits.check_all_exhausted, may_subscribe=True), request) == expected
+    )
+    assert request.rate_limit == status(2, 0, 60)
+    assert refusal(charge, rate_limits, request_of_session(first)) == expected
+
+
+def request_of_session(session: SessionId) -> ApiRequest:
+    """Create a request of a key by a session."""
+    request = request_of()
+    request.session_id = session
+    return request
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ def make_router(calls: list[Call]) -> Router:
             Route("/posts/{post_id}", {"GET": handler("read"), "DELETE": handler("delete")}),
             Route("/posts/{post_id}/files/{name}.txt", {"PUT": handler("file")}),
             Route("/posts", {"GET": handler("list"), "POST": handler("create")}),
+            Route("/views/{user}/{view:path}", {"GET": handler("view")}),
         ],
         "Not here; GraphQL is at {root}/graphql.",
     )
@@ -65,6 +66,14 @@ async def send(method: str, path: str, root_path: str = "") -> Call:
                 {"post_id": "17", "name": "a.b"},
             ),
         ),
+        *(
+            (
+                "GET",
+                f"/views/17/{view}",
+                ("view", "/views/{user}/{view:path}", {"user": "17", "view": view}),
+            )
+            for view in ("", "a", "a/b//c/", "\n")
+        ),
         ("GET", "/any", ("any", "/any", {})),
         ("BREW", "/any", ("any", "/any", {})),
     ],
@@ -86,6 +95,8 @@ async def test_first_route_of_the_path_gets_the_request(method: str, path: str, 
         "/posts/17/files/a-txt",
         "/posts\n",
         "/a/b",
+        "/views/17",
+        "/views//a",
     ],
 )
 async def test_unknown_path_is_not_found_and_has_no_route(path: str) -> None:

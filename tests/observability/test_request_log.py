@@ -78,9 +78,9 @@ async def test_requests_are_logged_before_a_failed_shutdown(
 
 
 def test_terminated_server_has_logged_every_finished_request(start_server: ServerStarter) -> None:
-    server = start_server.ready("--demo", RATE_LIMIT="off")
+    server = start_server.ready(RATE_LIMIT="off")
     with ThreadPoolExecutor(4) as executor:
-        responses = list(executor.map(lambda _number: server.get("/v1/me", DEMO_KEY), range(30)))
+        responses = list(executor.map(lambda _number: server.get("/v1/me", server.key), range(30)))
     server.stop()
 
     logged = [entry["request_id"] for entry in server.request_log() if entry["path"] == "/v1/me"]

@@ -9,7 +9,7 @@ from app.db.core.database import Database
 from app.db.core.write_slots import write_caller
 from app.domain.errors import InvalidApiKey, ServiceUnavailable
 from app.domain.ids import ApiKeyId
-from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, revoke_key
+from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder, revoke_key
 from tests.db.core.intercepting_driver import InterceptingDriver
 from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
 from tests.worker.worker_bench import FakeClock
@@ -77,5 +77,7 @@ async def test_wait_until_revoked_ends_by_revocation_and_not_by_a_failed_check(
 
         interceptor.before_statement = fail_then_revoke
         async with asyncio.timeout(10):
-            await keys.wait_until_revoked(key.token, lambda: NOW, timedelta(milliseconds=1))
+            await keys.wait_until_revoked(
+                key.token, lambda: NOW, timedelta(milliseconds=1), LastUsedRecorder()
+            )
         assert failures == []

@@ -37,7 +37,8 @@ async def test_restored_backup_has_identical_rows(
     restored = await restore(file, empty_database, now=NOW, random_bytes=random_bytes)
 
     assert restored == backed_up
-    assert await all_rows(empty_database) == await all_rows(database)
+    # A restored session would be valid again after its end.
+    assert await all_rows(empty_database) == {**await all_rows(database), "session": []}
     reader = empty_database.reader(WorkspaceId(WORKSPACE))
     assert await count_posts(reader, PostCriteria(search="grüsse")) == 1
 
@@ -55,7 +56,7 @@ async def test_backup_is_one_private_file_that_a_server_can_use(
     assert list(folder.iterdir()) == [file]
     assert file.stat().st_mode & 0o777 == 0o600
     async with Database.from_file(file) as served:
-        assert await all_rows(served) == await all_rows(database)
+        assert await all_rows(served) == {**await all_rows(database), "session": []}
         await add_workspace(served)
 
 
