@@ -109,6 +109,8 @@ class EventFilter:
 
     kinds: Collection[EventKind] | None = None
     post_id: PostId | None = None
+    actor: ApiKeyId | None = None
+    person: str | None = None
 
     def select(self, events: Iterable[StoredEvent]) -> list[StoredEvent]:
         """Return the events that match."""
@@ -117,6 +119,8 @@ class EventFilter:
             for event in events
             if (self.kinds is None or event.kind in self.kinds)
             and (self.post_id is None or event.post_id == self.post_id)
+            and (self.actor is None or event.actor == self.actor)
+            and (self.person is None or event.person == self.person)
         ]
 
 

@@ -1,6 +1,8 @@
 """Authenticates clients and executes GraphQL operations, for every transport and for REST."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import cast
@@ -9,10 +11,12 @@ from graphql import ExecutionResult
 from strawberry.types.graphql import OperationType
 
 from app.domain.errors import InvalidApiKey, RequestError
+from app.domain.sessions import Credential, ProxyIdentity, SessionToken
 from app.graphql.engine.errors import OperationResult, build_result
 from app.graphql.engine.executable_schema import OperationRejected, Schema
 from app.graphql.engine.operation_request import OperationRequest
 from app.graphql.engine.persisted_documents import DocumentStore
+from app.graphql.engine.prepared_operation import Document
 from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.context import AppState, Context
 from app.graphql.schema.subscription import PendingEvent
@@ -25,7 +29,6 @@ from app.graphql.subscription_stream import (
 from app.http.concurrency import ConcurrencyLimiter
 from app.http.request import ApiRequest
 from app.services.api_keys import ApiKeyAuthenticator, LastUsedRecorder
-from app.settings import GraphQLLimits
 
 QUERY_ONLY = frozenset({OperationType.QUERY})
 QUERY_AND_MUTATION = frozenset({OperationType.QUERY, OperationType.MUTATION})
@@ -40,6 +43,11 @@ class ConnectionTimeouts:
     """Time in which a WebSocket client must authenticate."""
     key_recheck_interval: timedelta = timedelta(seconds=30)
     """Interval at which the API key of an open connection is checked; a revoked key closes it."""
+    proxy_check_interval: timedelta = timedelta(hours=1)
+    """Time after which the connection of a person whom a proxy has signed in is closed.
+
+    The proxy checks the person again when the client reconnects.
+    """
     send_timeout: timedelta = timedelta(seconds=30)
     """Time after which a client that reads nothing is disconnected."""
     heartbeat_interval: timedelta = timedelta(seconds=12)
@@ -72,17 +80,19 @@ class GraphQLService:
         it raises, InvalidApiKey, RateLimitExceeded, ServiceUnavailable for too many open subscriptions,
         OperationTypeNotAllowed for a type not in `allowed_types`, and a RequestError without a document.
         """
-        context = await self.authenticate(request, self.schema.limits)
+        context = await self.authenticate(request)
         rate_limits, workspace = self.app_state.rate_limits, context.viewer.workspace_id
         rate_limits.check_all_exhausted(
             request, may_subscribe=OperationType.SUBSCRIPTION in allowed_types
         )
         try:
             operation_request = await read_request()
-            query = self.document_store.resolve(operation_request, workspace)
+            document = self.document_store.resolve(operation_request, workspace)
+            context.entry_limit = ResponseEntryLimit(document.limits.list_entries)
+            context.max_argument_values = document.limits.ids
             result = await self.execute_or_subscribe(
                 context,
-                query,
+                document,
                 operation_request.variables or {},
                 operation_request.operation_name,
                 allowed_types=allowed_types,
@@ -95,44 +105,60 @@ class GraphQLService:
         rate_limits.charge_request(request)  # a document that was rejected early was not charged
         return result
 
-    async def authenticate(self, request: ApiRequest, limits: GraphQLLimits | None) -> Context:
-        """Authenticate a request by its API key; raises InvalidApiKey if that fails.
+    async def authenticate(self, request: ApiRequest) -> Context:
+        """Authenticate a request by its credential; raises InvalidApiKey or UserNotAllowed if that fails.
 
-        Without limits, neither lists nor variables are limited. REST needs no limits: its fixed
-        documents have no recursive lists, and its own parsing limits the variables. Neither does the
-        handshake of a WebSocket: each of its operations is authenticated again.
+        The context limits neither lists nor variables. REST needs no limits: its fixed documents have no
+        recursive lists, and its own parsing limits the variables.
         """
         now = self.app_state.clock()
         try:
             viewer = await self.authenticator.authenticate(request.token, now)
         except InvalidApiKey:
-            self.app_state.rate_limits.charge_failed_authentication(request)
+            # Ended sessions are not counted: open tabs would use up the limit of failed sign-ins.
+            if not isinstance(request.token, SessionToken):
+                self.app_state.rate_limits.charge_failed_authentication(request)
             raise
         request.api_key_id = viewer.key_id
         request.workspace_id = viewer.workspace_id
+        request.session_id = None if viewer.session is None else viewer.session.id
         self.key_usage.record(viewer, now)
         return Context(
             viewer=viewer,
             app_state=self.app_state,
             reader=self.app_state.database.reader(viewer.workspace_id),
             request=request,
-            entry_limit=ResponseEntryLimit(limits.list_entries if limits else None),
-            max_argument_values=limits.ids if limits else None,
+            entry_limit=ResponseEntryLimit(None),
+            max_argument_values=None,
         )
 
-    async def wait_until_revoked(self, token: str) -> None:
-        """Wait until a valid API key is revoked or expires."""
-        await self.authenticator.wait_until_revoked(
-            token, self.app_state.clock, self.timeouts.key_recheck_interval
-        )
+    async def authenticate_and_charge(self, request: ApiRequest) -> Context:
+        """Authenticate a request, and count it for the rate limit of its key or session.
+
+        Raises what `authenticate` raises, and RateLimitExceeded.
+        """
+        context = await self.authenticate(request)
+        self.app_state.rate_limits.charge_request(request)
+        return context
+
+    async def wait_until_revoked(self, token: Credential) -> None:
+        """Wait until a valid key or session is revoked or expires, or a proxy must check a person again."""
+        is_proxied = isinstance(token, ProxyIdentity)
+        seconds = self.timeouts.proxy_check_interval.total_seconds() if is_proxied else None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.authenticator.wait_until_revoked(
+                    token, self.app_state.clock, self.timeouts.key_recheck_interval, self.key_usage
+                )
 
     async def execute(
         self, context: Context, query: str, variables: Mapping[str, object]
     ) -> OperationResult:
         """Execute a query or mutation; return its errors in the result. Raises RateLimitExceeded."""
+        document = Document(query, self.schema.limits)
         try:
             operation, coerced = self.schema.prepare(
-                query, variables, context, None, QUERY_AND_MUTATION
+                document, variables, context, None, QUERY_AND_MUTATION
             )
         except OperationRejected as rejected:
             return self._rejection(context, rejected)
@@ -141,7 +167,7 @@ class GraphQLService:
     async def execute_or_subscribe(
         self,
         context: Context,
-        query: str,
+        document: Document,
         variables: Mapping[str, object],
         operation_name: str | None = None,
         *,
@@ -154,7 +180,7 @@ class GraphQLService:
         """
         try:
             operation, coerced = self.schema.prepare(
-                query, variables, context, operation_name, allowed_types
+                document, variables, context, operation_name, allowed_types
             )
         except OperationRejected as rejected:
             return self._rejection(context, rejected)
@@ -172,7 +198,7 @@ class GraphQLService:
             variables=coerced,
             context=replace(context, request=context.request.for_events()),
             pending_events=cast("AsyncGenerator[PendingEvent, None]", events),
-            cache_key=subscription_cache_key(operation, query, variables, context.viewer),
+            cache_key=subscription_cache_key(operation, document.text, variables, context.viewer),
             response_cache=self.response_cache,
             subscription_limiter=self.subscription_limiter,
             document_budget=self.document_budget,

@@ -135,6 +135,4 @@ class MutationHandler:
 async def authenticate_and_charge(service: GraphQLService, request: HttpRequest) -> Context:
     """Authenticate a request of the REST API, and count it for the rate limit of its key."""
     request.api = "rest"
-    context = await service.authenticate(request, limits=None)
-    context.app_state.rate_limits.charge_request(request)
-    return context
+    return await service.authenticate_and_charge(request)

@@ -35,6 +35,7 @@ from app.http.concurrency import ConcurrencyLimiter
 from app.http.headers import parse_accept
 from app.http.request import HttpRequest
 from app.http.routing import Route
+from app.http.session_cookies import ReadSession
 from app.rest.endpoints import PREFIXES, authenticate_and_charge
 from app.rest.parameters import (
     parse_member,
@@ -110,14 +111,22 @@ def read_filter(query: QueryParams) -> DestinationFilterInput:
 def export_routes(
     service: GraphQLService,
     open_export: OpenExport,
+    read_session: ReadSession,
     limiter: ConcurrencyLimiter,
     timeout: timedelta,
 ) -> list[Route]:
-    """Create the routes of all formats under each prefix; an export is aborted after `timeout`."""
+    """Create the routes of all formats under each prefix; an export is aborted after `timeout`.
+
+    `read_session` returns the session that may authenticate a GET.
+    """
     return [
         Route(
             f"{prefix}/destinations.{export_format}",
-            {"GET": ExportHandler(export_format, service, open_export, limiter, timeout)},
+            {
+                "GET": ExportHandler(
+                    export_format, service, open_export, read_session, limiter, timeout
+                )
+            },
         )
         for prefix in PREFIXES
         for export_format in _MEDIA_TYPES
@@ -131,10 +140,12 @@ class ExportHandler:
     export_format: str
     service: GraphQLService
     open_export: OpenExport
+    read_session: ReadSession
     limiter: ConcurrencyLimiter
     timeout: timedelta
 
     async def __call__(self, request: HttpRequest) -> Response:
+        request.token = request.token or self.read_session(request.scope, request.headers)
         context = await authenticate_and_charge(self.service, request)
         if not _READ_SCOPE.allows(context.viewer):
             _READ_SCOPE.on_unauthorized()
@@ -153,6 +164,7 @@ class ExportHandler:
             (b"content-type", _MEDIA_TYPES[self.export_format]),
             (b"content-disposition", b'attachment; filename="%b"' % file_name),
             (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
             (b"vary", b"Accept-Encoding"),
             *([(b"content-encoding", b"gzip")] if use_gzip else []),
         ]

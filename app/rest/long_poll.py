@@ -8,6 +8,7 @@ from datetime import timedelta
 from starlette.datastructures import QueryParams
 
 from app.domain.errors import NotFound, ResyncRequired, ServiceUnavailable
+from app.graphql.engine.prepared_operation import Document
 from app.graphql.schema.context import Context
 from app.graphql.service import SUBSCRIPTION_ONLY, GraphQLService
 from app.graphql.subscription_stream import SubscriptionStream
@@ -69,7 +70,7 @@ async def wait_for_change(
     request.has_timeout = False
     stream = await graphql_service.execute_or_subscribe(
         context,
-        _POST_CHANGED,
+        Document(_POST_CHANGED, graphql_service.schema.limits),
         {"postId": str(parse_post_id(request)), "after": changes["latest_cursor"]},
         allowed_types=SUBSCRIPTION_ONLY,
     )

@@ -9,6 +9,8 @@ import pytest
 from tests.external_programs import ROOT, run_program
 from tests.servers import DEMO_KEY, ServerProcess
 
+pytestmark = pytest.mark.slow
+
 AUDIT_COUNT = 61
 """Number of audits, including the optional ones."""
 

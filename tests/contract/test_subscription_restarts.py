@@ -12,6 +12,8 @@ import pytest
 from tests.contract.subscription_clients import ClientSubscription, PostEditor, start_clients
 from tests.servers import ServerGroup, ServerProcess, log_errors
 
+pytestmark = pytest.mark.slow
+
 WEBSOCKET_CLIENTS = ["graphql-ws", "graphql-ws, eager", "apollo", "urql"]
 RECONNECTING_CLIENTS = [*WEBSOCKET_CLIENTS, "graphql-sse", "urql by graphql-sse"]
 NON_RECONNECTING_CLIENT = "urql by fetch"

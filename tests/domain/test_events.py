@@ -24,7 +24,7 @@ from app.domain.events import (
     misuse_event,
     post_events,
 )
-from app.domain.ids import AccountId, DestinationId, PostId
+from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId
 from app.domain.manual_retries import retry_post
 from app.domain.posts import Post
 from tests.domain.attempt_histories import PUBLICATION
@@ -368,7 +368,7 @@ def test_public_values_of_any_command_are_those_of_the_event(
             assert values[name] == event.values[name]
 
 
-def test_filter_matches_by_kind_and_post() -> None:
+def test_filter_matches_by_kind_post_key_and_person() -> None:
     post, other = PostId(UUID(int=1)), PostId(UUID(int=2))
     changes = {
         "created": as_change(Event(kind=EventKind.POST_CREATED, post_id=post, values={})),
@@ -389,6 +389,13 @@ def test_filter_matches_by_kind_and_post() -> None:
     assert matching(post_id=post) == {"created", "added"}
     assert matching(post_id=PostId(UUID(int=3))) == set()
     assert matching(kinds=[created], post_id=post) == {"created"}
+
+    key = ApiKeyId(UUID(int=4))
+    changes["created"] = replace(changes["created"], actor=key, person="Ann")
+    changes["added"] = replace(changes["added"], actor=key)
+    assert matching(actor=key) == {"created", "added"}
+    assert matching(actor=key, person="Ann") == matching(person="Ann") == {"created"}
+    assert matching(person="ann") == matching(person="") == set()
 
 
 def test_position_of_change_is_after_it() -> None:

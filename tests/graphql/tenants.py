@@ -8,7 +8,7 @@ from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.events import Event, EventKind
 from app.domain.failure_groups import group_of
-from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
+from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId, WorkspaceId
 from tests.db.repositories.event_rows import append_test_events
 from tests.factories import (
     NOW,
@@ -37,10 +37,14 @@ SHARED_DESTINATIONS = (
 )
 SHARED_ATTEMPT = UUID("5ba6ed00-0000-4000-8000-0000000000aa")
 SHARED_ACCOUNT = 1
+SHARED_KEY = ApiKeyId(UUID("5ba6ed00-0000-4000-8000-0000000000cc"))
+SHARED_PERSON = "Ann"
 
 FOREIGN_POST = UUID("f04e1600-0000-4000-8000-000000000001")
 FOREIGN_DESTINATION = UUID("f04e1600-0000-4000-8000-00000000000a")
 FOREIGN_ACCOUNT = 3
+FOREIGN_KEY = ApiKeyId(UUID("f04e1600-0000-4000-8000-0000000000cc"))
+FOREIGN_PERSON = "quokka keeper"
 FOREIGN_PLATFORM = "bluesky"
 FOREIGN_WORD = "quokka"
 FOREIGN_REFERENCE = "only-there"
@@ -91,6 +95,8 @@ async def add_foreign_workspace(database: Database) -> str:
         database,
         FOREIGN_WORKSPACE,
         [Event(kind=EventKind.POST_CREATED, post_id=foreign_post, values={})],
+        actor=FOREIGN_KEY,
+        person=FOREIGN_PERSON,
     )
     return (await add_api_key(database, FOREIGN_WORKSPACE, scopes=SCOPES)).token
 
@@ -145,4 +151,10 @@ async def _add_shared(database: Database, workspace: WorkspaceId, *, suffix: str
     account_event = Event(
         kind=EventKind.ACCOUNT_CHANGED, account_id=AccountId(SHARED_ACCOUNT), values={}
     )
-    await append_test_events(database, workspace, [destination_event, account_event])
+    await append_test_events(
+        database,
+        workspace,
+        [destination_event, account_event],
+        actor=SHARED_KEY,
+        person=SHARED_PERSON,
+    )

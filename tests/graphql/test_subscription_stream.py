@@ -2,16 +2,21 @@
 
 from contextlib import ExitStack
 from typing import cast
+from uuid import UUID, uuid4
 
 import pytest
 from graphql import parse
 
+from app.domain.api_keys import Scope
 from app.domain.errors import ServiceUnavailable
+from app.domain.ids import ApiKeyId, WorkspaceId, WorkspaceKind
 from app.graphql.ast.document_index import DocumentIndex
 from app.graphql.engine.executable_schema import create_schema
-from app.graphql.engine.prepared_operation import PreparedOperation
-from app.graphql.subscription_stream import DocumentMemoryBudget
+from app.graphql.engine.prepared_operation import Document, PreparedOperation
+from app.graphql.subscription_stream import DocumentMemoryBudget, subscription_cache_key
+from app.services.api_keys import Viewer
 from app.settings import GraphQLLimits
+from tests.factories import NOW
 
 SCHEMA = create_schema(GraphQLLimits())
 
@@ -22,7 +27,7 @@ def make_operation(name: str) -> PreparedOperation:
     return PreparedOperation(
         SCHEMA.graphql_schema,
         SCHEMA.schema_converter,
-        text,
+        Document(text, SCHEMA.limits),
         index,
         index.operations[0],
         use_fast_path=True,
@@ -69,3 +74,25 @@ def test_check_does_not_measure_every_open_document() -> None:
         before = sum(operation.measured_count for operation in operations)
         budget.check(new)
         assert sum(operation.measured_count for operation in operations) == before + 1
+
+
+def test_responses_are_shared_by_viewers_with_the_same_workspace_and_scopes() -> None:
+    operation = make_operation("A")
+
+    def key(workspace: int, *scopes: Scope) -> bytes:
+        viewer = Viewer(
+            key_id=ApiKeyId(uuid4()),
+            key_name="k",
+            display_prefix="pe_live_0123",
+            created_at=NOW,
+            last_used_at=None,
+            scopes=scopes,
+            expires_at=None,
+            workspace_id=WorkspaceId(UUID(int=workspace)),
+            workspace_name="Acme",
+            workspace_kind=WorkspaceKind.LOCAL,
+        )
+        return subscription_cache_key(operation, "text", {}, viewer)
+
+    assert key(1, Scope.READ) == key(1, Scope.READ)
+    assert len({key(1, Scope.READ), key(2, Scope.READ), key(1, Scope.READ, Scope.RAW)}) == 3

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -50,6 +51,8 @@ from tests.graphql.tenants import (
     FOREIGN_CODE,
     FOREIGN_DESTINATION,
     FOREIGN_FAILURE_GROUP,
+    FOREIGN_KEY,
+    FOREIGN_PERSON,
     FOREIGN_PLATFORM,
     FOREIGN_POST,
     FOREIGN_REFERENCE,
@@ -59,6 +62,8 @@ from tests.graphql.tenants import (
     OWN_WORKSPACE,
     SHARED_ACCOUNT,
     SHARED_DESTINATIONS,
+    SHARED_KEY,
+    SHARED_PERSON,
     SHARED_POST,
     add_foreign_workspace,
     add_own_workspace,
@@ -119,6 +124,8 @@ KNOWN_VALUES: dict[str, tuple[ValueTriple, ...]] = {
     "id: ID": NODE_IDS,
     "ids: ID": NODE_IDS,
     "postId: UUID": (ValueTriple(str(SHARED_POST), str(FOREIGN_POST), str(NONEXISTENT)),),
+    "keyId: UUID": (ValueTriple(str(SHARED_KEY), str(FOREIGN_KEY), str(NONEXISTENT)),),
+    "person: String": (ValueTriple(SHARED_PERSON, FOREIGN_PERSON, "nowhere"),),
     "accountId: Int": (ValueTriple(SHARED_ACCOUNT, FOREIGN_ACCOUNT, 2**31 - 1),),
     "platform: String": (ValueTriple("x", FOREIGN_PLATFORM, "nowhere"),),
     "search: String": (ValueTriple("SPRING", FOREIGN_WORD, "nowhere"),),
@@ -265,8 +272,9 @@ def find_cursors(value: object) -> Iterator[str]:
             yield from find_cursors(child)
 
 
+@cache
 def disable_tenancy(database_url: str) -> Database:
-    """Open a database whose reads are not limited to a workspace."""
+    """Open a database whose reads are not limited to a workspace; each statement is compiled once."""
     return Database(database_url, workspace_filter=use_workspace_without_effect)
 
 
@@ -290,6 +298,11 @@ with_and_without_fast_path = pytest.mark.parametrize(
 )
 """The execution without the fast path has the same statements, so it is tested on one engine."""
 
+with_fast_path = pytest.mark.parametrize(
+    ("engine", "settings"), [("sqlite", "yes"), ("postgresql", "yes")], indirect=True
+)
+"""For tests that a query would detect a leak, which depends on its rows and statements only."""
+
 
 @asynccontextmanager
 async def open_both_clients(
@@ -310,7 +323,7 @@ async def test_foreign_and_nonexistent_values_have_equal_responses(
             assert case.foreign == case.nonexistent, case.position
 
 
-@with_and_without_fast_path
+@with_fast_path
 async def test_tenancy_matrix_detects_missing_workspace_filter(
     database_url: str, settings: Settings
 ) -> None:
@@ -410,8 +423,13 @@ def all_queries() -> dict[str, GeneratedQuery]:
     return queries
 
 
+def one_query_per_document(queries: dict[str, GeneratedQuery]) -> dict[str, GeneratedQuery]:
+    first_names = {query.document: name for name, query in reversed(queries.items())}
+    return {name: queries[name] for name in first_names.values()}
+
+
 async def responses_before_and_after(
-    database: Database, settings: Settings, queries: Mapping[str, GeneratedQuery]
+    database: Database, settings: Settings, queries: dict[str, GeneratedQuery]
 ) -> tuple[dict[str, HttpResponse], dict[str, HttpResponse]]:
     """Return the responses before and after the foreign workspace is added."""
     async with app_client(
@@ -419,7 +437,8 @@ async def responses_before_and_after(
     ) as client:
         before = {name: await send_query(client, query) for name, query in queries.items()}
         await add_foreign_workspace(database)
-        after = {name: await send_query(client, query) for name, query in queries.items()}
+        # In reverse order, because the cache of documents is smaller than all of them.
+        after = {name: await send_query(client, query) for name, query in reversed(queries.items())}
     return before, after
 
 
@@ -427,14 +446,17 @@ async def responses_before_and_after(
 async def test_responses_do_not_change_with_data_of_another_workspace(
     database: Database, settings: Settings
 ) -> None:
-    before, after = await responses_before_and_after(database, settings, all_queries())
+    queries = all_queries()
+    if not settings.fast_path:  # the same statements compare the values of arguments
+        queries = one_query_per_document(queries)
+    before, after = await responses_before_and_after(database, settings, queries)
 
     assert after == before
     assert not [name for name, (_, body) in after.items() if re.search(b"foreign|quokka", body)]
     assert b'"errors"' not in before["no arguments"].body
 
 
-@with_and_without_fast_path
+@with_fast_path
 async def test_responses_change_without_workspace_filter(
     database_url: str, settings: Settings
 ) -> None:
@@ -546,7 +568,7 @@ def workspace_rows(
     return {table: [row for row in found if workspace in row] for table, found in rows.items()}
 
 
-@with_and_without_fast_path
+@with_fast_path
 async def test_mutations_reach_another_workspace_without_workspace_filter(
     database_url: str, settings: Settings
 ) -> None:
@@ -557,8 +579,9 @@ async def test_mutations_reach_another_workspace_without_workspace_filter(
 
     # These are checked against the own post first, which rejects them.
     # A lease token contains its workspace, which is compared with the key before any read.
-    # Only unknown outcomes are reconciled by filter, and the foreign workspace has none.
+    # A filter reconciles unknown outcomes and cancels waiting posts only, which the foreign values are not.
     unaffected = {
+        "Mutation.cancelPosts(input.filter.postId)",
         *(
             str(position)
             for position in mutation_positions()

@@ -5,10 +5,9 @@ from typing import Any
 
 import httpx
 
-from app.db.tools.integrity import find_problems
 from app.rest.operations import JsonObject
 from tests.clients import Tenant
-from tests.db.all_tables import all_rows
+from tests.db.all_tables import all_rows, broken_rules
 from tests.rest.envelope import check_envelope, failure_error
 
 SOON = "2026-04-15T16:00:00.000Z"
@@ -28,10 +27,10 @@ async def expect_success(
     status: int = 200,
     **headers: str,
 ) -> Any:
-    """The data of a request that must succeed with this status and violate no invariant."""
-    before = sorted(await find_problems(tenant.database))
+    """The data of a request that must succeed with this status and break no rule."""
+    before = await broken_rules(tenant.database)
     data = uncached_data(await send_json(tenant, method, path, body, **headers), status)
-    assert sorted(await find_problems(tenant.database)) == before
+    assert await broken_rules(tenant.database) == before
     return data
 
 

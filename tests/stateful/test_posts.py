@@ -9,6 +9,7 @@ import asyncio
 import os
 from datetime import timedelta
 
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import initialize, run_state_machine_as_test
 
@@ -21,6 +22,8 @@ from tests.stateful.user_rules import UserRules
 EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "16"))
 STEPS = 30
 TIMEOUT = timedelta(minutes=5)
+
+pytestmark = pytest.mark.slow
 
 
 class PostsMachine(UserRules, PublisherRules):

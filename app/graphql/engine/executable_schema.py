@@ -25,7 +25,7 @@ from app.domain.errors import InvalidInput, RequestError, ValidationFailed
 from app.graphql.ast.document_index import DocumentIndex, IndexedDefinition
 from app.graphql.engine.errors import add_validation_code
 from app.graphql.engine.limits import collect_stats, enforce_limits, parse_document
-from app.graphql.engine.prepared_operation import PreparedOperation
+from app.graphql.engine.prepared_operation import Document, PreparedOperation
 from app.graphql.engine.validation import VALIDATION_RULES
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.mutations import Mutation
@@ -50,6 +50,7 @@ class Schema(strawberry.Schema):
     """Strawberry's schema with document limits and a cache of prepared operations."""
 
     limits: GraphQLLimits
+    """Limits of the documents of clients and of REST."""
     use_fast_path: bool
     operation_cache: LRUCache[tuple[str, str | None], PreparedOperation]
     """Cache of valid operations by document text and operation name; empty without the fast path."""
@@ -61,7 +62,7 @@ class Schema(strawberry.Schema):
 
     def prepare(
         self,
-        text: str,
+        document: Document,
         raw_variables: Mapping[str, object],
         context: Context,
         operation_name: str | None,
@@ -72,12 +73,12 @@ class Schema(strawberry.Schema):
         Raises OperationRejected, or OperationTypeNotAllowed for a type not in `allowed_types`.
         """
         try:
-            operation = self.operation_cache.get((text, operation_name))
-            if operation is None:
-                operation = self._prepare_new(text, context, operation_name, allowed_types)
+            operation = self.operation_cache.get((document.text, operation_name))
+            if operation is None or operation.limits is not document.limits:
+                operation = self._prepare_new(document, context, operation_name, allowed_types)
             else:  # known to be valid
                 operation.admit(context, allowed_types, is_cached=True)
-            coerced = operation.coerce_variables(context, raw_variables, self.limits)
+            coerced = operation.coerce_variables(context, raw_variables)
         except RequestError as error:
             raise OperationRejected([GraphQLError(str(error), original_error=error)]) from None
         except GraphQLError as error:
@@ -88,16 +89,16 @@ class Schema(strawberry.Schema):
 
     def _prepare_new(
         self,
-        text: str,
+        document: Document,
         context: Context,
         operation_name: str | None,
         allowed_types: frozenset[OperationType],
     ) -> PreparedOperation:
-        index = _parse_and_check(text, self.limits)
+        index = _parse_and_check(document.text, document.limits)
         operation = PreparedOperation(
             self.graphql_schema,
             self.schema_converter,
-            text,
+            document,
             index,
             _find_operation(index, operation_name),
             use_fast_path=self.use_fast_path,
@@ -108,7 +109,7 @@ class Schema(strawberry.Schema):
             add_validation_code(errors)
             raise OperationRejected(errors)
         with suppress(ValueError):  # larger than the whole cache
-            self.operation_cache[text, operation_name] = operation
+            self.operation_cache[document.text, operation_name] = operation
         return operation
 
 

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeAlias
 
 import orjson
 from cachetools import LRUCache
@@ -25,14 +24,27 @@ from app.domain.errors import (
 from app.domain.ids import WorkspaceId
 from app.graphql.engine.executable_schema import Schema, check_document
 from app.graphql.engine.operation_request import NO_QUERY, PERSISTED_QUERY, OperationRequest
+from app.graphql.engine.prepared_operation import Document
 from app.settings import GraphQLLimits, Settings, SettingsError
 
 
-def create_document_store(settings: Settings, schema: Schema) -> "DocumentStore":
+def create_document_store(
+    settings: Settings, schema: Schema, board_documents_file: Path
+) -> "DocumentStore":
     """Create the document store for these settings.
 
     Raises SettingsError if a trusted document cannot be read, or would be rejected with any variables.
     """
+    return DocumentStore(
+        _create_client_documents(settings, schema),
+        schema.limits,
+        _load_board_documents(board_documents_file) if settings.board else {},
+    )
+
+
+def _create_client_documents(
+    settings: Settings, schema: Schema
+) -> "PersistedQueries | TrustedDocuments":
     if not settings.trusted_documents:
         return PersistedQueries(settings.persisted_queries_bytes)
     texts: dict[str, str] = {}
@@ -42,6 +54,44 @@ def create_document_store(settings: Settings, schema: Schema) -> "DocumentStore"
         except _InvalidManifest as problem:
             raise SettingsError(f"TRUSTED_DOCUMENTS: {path} {problem}") from None
     return TrustedDocuments(texts)
+
+
+def _load_board_documents(path: Path) -> Mapping[str, Document]:
+    """Read the documents of the board by id; there are none before it is built.
+
+    They fit the default limits, and the limits that an operator sets for clients must not break the board.
+    """
+    try:
+        texts: dict[str, str] = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    limits = GraphQLLimits()
+    return {document_id: Document(text, limits) for document_id, text in texts.items()}
+
+
+class DocumentStore:
+    """Store of the documents of clients, and of those of the board, which only their id requests."""
+
+    def __init__(
+        self,
+        client_documents: "PersistedQueries | TrustedDocuments",
+        client_limits: GraphQLLimits,
+        board_documents: Mapping[str, Document],
+    ) -> None:
+        self.trusted_only = client_documents.trusted_only
+        self.store = client_documents.store
+        """Function that stores the document of a request that was executed, if it was sent with its hash."""
+        self._client_documents = client_documents
+        self._client_limits = client_limits
+        self._board_documents = board_documents
+
+    def resolve(self, request: OperationRequest, workspace: WorkspaceId) -> Document:
+        """Return the requested document, or raise a RequestError."""
+        if request.document_id and not request.query and not request.sha256_hash:
+            document = self._board_documents.get(request.document_id)
+            if document is not None:
+                return document
+        return Document(self._client_documents.resolve(request, workspace), self._client_limits)
 
 
 class PersistedQueries:
@@ -65,7 +115,7 @@ class PersistedQueries:
         """Return the text of the requested document, or raise a RequestError."""
         if request.document_id:
             raise InvalidInput(
-                "documentId names a trusted document, and this server has none; send the document"
+                "This documentId is unknown, and this server has no trusted documents; send the document"
                 " as query.",
                 argument="documentId",
             )
@@ -129,9 +179,6 @@ class TrustedDocuments:
 
     def store(self, request: OperationRequest, workspace: WorkspaceId) -> None:
         """Do nothing, since the list of documents is fixed."""
-
-
-DocumentStore: TypeAlias = PersistedQueries | TrustedDocuments
 
 
 def _require_trusted(text: str | None) -> str:

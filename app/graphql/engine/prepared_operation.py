@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterable, Collection, Container, Mapping
 from functools import cached_property
 from inspect import isawaitable
+from typing import NamedTuple
 
 from graphql import (
     ExecutionResult,
@@ -53,6 +54,13 @@ _BYTES_PER_CHARACTER = 300
 """Measured upper bound of memory per character of a document: AST, analyses and compiled functions."""
 
 
+class Document(NamedTuple):
+    """Text of a GraphQL document, and the limits that apply to its operations."""
+
+    text: str
+    limits: GraphQLLimits
+
+
 class PreparedOperation:
     """An operation with its cost, variable coercer and execution plan."""
 
@@ -60,7 +68,7 @@ class PreparedOperation:
         self,
         graphql_schema: GraphQLSchema,
         converter: GraphQLCoreConverter,
-        text: str,
+        document: Document,
         index: DocumentIndex,
         operation: IndexedDefinition,
         *,
@@ -71,9 +79,10 @@ class PreparedOperation:
         assert isinstance(definition, OperationDefinitionNode)  # noqa: S101 - from `index.operations`
         self.operation_type = OperationType(definition.operation.value)
         self.name = definition.name.value if definition.name else None
+        self.limits = document.limits
         self.graphql_schema = graphql_schema
         self._converter = converter
-        self._length = len(text)
+        self._length = len(document.text)
         self._use_fast_path = use_fast_path
         self._definition = definition
         self._fragments = {
@@ -87,7 +96,7 @@ class PreparedOperation:
         names = index.root_field_names(operation) - {"__typename"}
         self._is_publishing = bool(names) and names <= PUBLISHING_FIELD_NAMES
         self._memo = OperationMemo(
-            definition, max_entries=_MEMO_ENTRIES_PER_SELECTION_SET * text.count("{")
+            definition, max_entries=_MEMO_ENTRIES_PER_SELECTION_SET * document.text.count("{")
         )
         """Results of `memoize` for this operation; this reference keeps them in memory."""
 
@@ -127,7 +136,7 @@ class PreparedOperation:
         return _BASE_BYTES_PER_OPERATION + self._length * _BYTES_PER_CHARACTER
 
     def coerce_variables(
-        self, context: Context, raw_variables: Mapping[str, object], limits: GraphQLLimits
+        self, context: Context, raw_variables: Mapping[str, object]
     ) -> VariableValues | list[GraphQLError]:
         """Return the coerced variables, or the errors of invalid ones.
 
@@ -142,7 +151,7 @@ class PreparedOperation:
         coerced = self._variable_coercer.coerce(raw_variables)
         if not isinstance(coerced, VariableValues):
             return add_argument_paths(coerced, self._cost.variable_paths)
-        self._cost.check_node_limit(coerced.coerced, limits)
+        self._cost.check_node_limit(coerced.coerced, self.limits)
         return coerced
 
     async def execute(self, context: Context, variables: VariableValues) -> OperationResult:

@@ -10,10 +10,11 @@ from uuid import UUID
 import strawberry
 from strawberry import field
 
+from app.db.core.paging import Direction
 from app.db.core.projections import ALL_COLUMNS, Projection
 from app.db.repositories.accounts import accounts_by_id
 from app.db.repositories.destinations import destinations_by_id
-from app.db.repositories.events import read_events
+from app.db.repositories.events import read_earlier_events, read_events
 from app.db.repositories.posts import posts_by_id
 from app.domain.change_sentences import change_sentence
 from app.domain.events import EventFilter, EventKind, FeedPosition, StoredEvent
@@ -151,17 +152,20 @@ class FeedChange:
     )
 
 
-@strawberry.type(name="ChangePage", description="Page of changes, oldest first.")
+@strawberry.type(name="ChangePage", description="Page of changes, in the order of the request.")
 class FeedPage:
     nodes: list[FeedChange] = sourced_field(
         "Changes that match the arguments. A request scans only a part of a long feed, so a page can be"
         " empty although more follow: continue with `endCursor` while `hasNextPage` is true.",
         ToMany("nodes", columns=()),
     )
-    has_next_page: bool = field(description="True if more may follow; false at the feed's end.")
+    has_next_page: bool = field(
+        description="True if more may follow; false at the end of the feed, with DESC at its beginning."
+    )
     end_cursor: str = field(
-        description="Cursor after the last scanned change; pass it as `after` to continue. It also skips"
-        " changes that do not match, so store it even if the page is empty."
+        description="Cursor of the last scanned change; pass it as `after` to continue. It also skips"
+        " changes that do not match, so store it even if the page is empty. In the order DESC it leads to"
+        " older changes only; follow new ones from `latestCursor`."
     )
     latest_cursor: str = field(
         description="Cursor after the latest change. To keep a view up to date: read this cursor, then the"
@@ -173,16 +177,20 @@ async def read_change_page(
     info: Info,
     after: str | None,
     first: int | None,
-    types: Collection[EventKind] | None,
-    post_id: UUID | None,
+    event_filter: EventFilter,
+    direction: Direction,
 ) -> FeedPage:
-    """Read one page; raises ResyncRequired if the cursor is older than the retained changes."""
+    """Read one page.
+
+    Raises ResyncRequired if the cursor is not that of a retained change; in descending order, older cursors
+    lead to an empty page instead.
+    """
     context = info.context
     codec = context.cursor_codec(FEED_LIST_NAME)
     request = parse_page_arguments(codec, first=first, after=after, last=None, before=None)
     position = None if request.after is None else _to_feed_position(request.after)
-    event_filter = build_event_filter(types, post_id)
-    page = await read_events(context.reader, position, event_filter, limit=request.size)
+    read = read_events if direction is Direction.ASC else read_earlier_events
+    page = await read(context.reader, position, event_filter, limit=request.size)
     context.entry_limit.add(len(page.events))
     nodes = info.selection.projection.relations.get("nodes", ALL_COLUMNS)
     return FeedPage(
@@ -248,8 +256,19 @@ async def _read_by_id(
             return [Account.from_row(row, now) for row in accounts]
 
 
-def build_event_filter(types: Collection[EventKind] | None, post_id: UUID | None) -> EventFilter:
-    return EventFilter(kinds=types, post_id=None if post_id is None else PostId(post_id))
+def build_event_filter(
+    *,
+    types: Collection[EventKind] | None = None,
+    post_id: UUID | None = None,
+    key_id: UUID | None = None,
+    person: str | None = None,
+) -> EventFilter:
+    return EventFilter(
+        kinds=types,
+        post_id=None if post_id is None else PostId(post_id),
+        actor=None if key_id is None else ApiKeyId(key_id),
+        person=person,
+    )
 
 
 def encode_position(cursor_codec: CursorCodec, position: FeedPosition | StoredEvent) -> str:

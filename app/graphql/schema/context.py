@@ -62,6 +62,8 @@ class AppState:
     change_feed: ChangeFeed
     board_counter: BoardCounter
     rate_limits: RateLimits
+    started_at: datetime
+    """Time when this process started."""
     signing_key: bytes = b""
     """Secret of cursors and lease tokens; set on startup, the same in all processes."""
     drain_event: asyncio.Event = field(default_factory=asyncio.Event)
@@ -122,14 +124,20 @@ class Context:
             actor=self.viewer.key_id,
             operation=operation,
             now=self.clock(),
+            person=self.person,
         )
+
+    @property
+    def person(self) -> str | None:
+        """Name of the person who is signed in; None for an API key or without a name."""
+        return None if self.viewer.session is None else self.viewer.session.person
 
     @property
     def publisher(self) -> Publisher:
         """Viewer as a publisher: of one workspace, or of all with the scope PUBLISH_ALL."""
         is_publish_all = Scope.PUBLISH_ALL in self.viewer.scopes
         workspace_id = None if is_publish_all else self.viewer.workspace_id
-        return Publisher(workspace_id, self.viewer.key_id)
+        return Publisher(workspace_id, self.viewer.key_id, self.person)
 
     @property
     def claims(self) -> ClaimService:

@@ -54,6 +54,7 @@ def optional(description: str, *, default: Any = None) -> Any:
     " and an empty list matches nothing. Lower time bounds are inclusive, upper ones exclusive.",
 )
 class PostFilterInput:
+    post_id: list[UUID] | None = optional("UUID of the post.")
     status: list[PostStatus] | None = optional("Status of the post.")
     platform: list[str] | None = optional("Platform of at least one destination.")
     account_id: list[int] | None = optional("Account number of at least one destination.")

@@ -184,6 +184,7 @@ async def _count_outcomes(
         edges=edges_of(spans),
         platforms=validate_search_texts("filter.platform", filters.platform),
         account_ids=validate_account_ids("filter.accountId", filters.account_id),
+        has_platforms=OutcomeGrouping.PLATFORM in group_by,
         has_lateness="lateness" in selected,
         has_accounts=OutcomeGrouping.ACCOUNT in group_by,
         has_categories=OutcomeGrouping.CATEGORY in group_by or filters.error_category is not None,

@@ -8,6 +8,7 @@ from uuid import UUID
 import strawberry
 from strawberry import argument
 
+from app.db.core.paging import Direction
 from app.db.repositories import accounts, destinations, posts
 from app.db.repositories.account_filters import AccountCriteria, account_filter_values
 from app.db.repositories.calendar import CalendarCriteria
@@ -37,7 +38,7 @@ from app.graphql.schema.calendar import (
     CalendarFilterInput,
     build_calendar,
 )
-from app.graphql.schema.changes import FeedPage, read_change_page
+from app.graphql.schema.changes import FeedPage, build_event_filter, read_change_page
 from app.graphql.schema.connections import (
     After,
     Before,
@@ -104,6 +105,16 @@ Timezone = Annotated[
 ]
 ChangedPostId = Annotated[
     UUID | None, argument(description="Return changes of this post and its destinations.")
+]
+ChangedByKey = Annotated[
+    UUID | None, argument(description="Return changes by clients with this API key.")
+]
+ChangedByPerson = Annotated[
+    str | None,
+    argument(description="Return changes by this person, with exactly this name in `actor`."),
+]
+ChangeDirection = Annotated[
+    Direction, argument(description="ASC: oldest change first. DESC: newest change first.")
 ]
 
 
@@ -291,8 +302,10 @@ class Query:
         )
 
     @strawberry.field(
-        description="Change feed of the workspace, oldest first. Without `after`, the feed starts"
-        " at the oldest retained change. An older cursor fails with RESYNC_REQUIRED.",
+        description="Change feed of the workspace. In the order ASC, oldest first, it starts at the oldest"
+        " retained change unless `after` is given, and an older cursor fails with RESYNC_REQUIRED. In the"
+        " order DESC, newest first, `after` leads to older changes, and the feed ends with the oldest"
+        " retained one.",
         extensions=requires(Scope.READ),
     )
     async def changes(
@@ -302,8 +315,14 @@ class Query:
         first: PageSize = None,
         types: ChangeTypes = None,
         post_id: ChangedPostId = None,
+        key_id: ChangedByKey = None,
+        person: ChangedByPerson = None,
+        direction: ChangeDirection = Direction.ASC,
     ) -> FeedPage | None:
-        return await read_change_page(info, after, first, types, post_id)
+        event_filter = build_event_filter(
+            types=types, post_id=post_id, key_id=key_id, person=person
+        )
+        return await read_change_page(info, after, first, event_filter, direction)
 
     @strawberry.field(description="API key of the request and its workspace.")
     def viewer(self, info: Info) -> ViewerDetails:

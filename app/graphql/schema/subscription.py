@@ -34,7 +34,12 @@ from app.graphql.schema.changes import (
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import DestinationFilterInput
 from app.graphql.schema.permissions import requires
-from app.graphql.schema.query import ChangedPostId, ChangeTypes
+from app.graphql.schema.query import (
+    ChangedByKey,
+    ChangedByPerson,
+    ChangedPostId,
+    ChangeTypes,
+)
 from app.graphql.schema.types import Destination, Post
 
 PayloadBuilder: TypeAlias = Callable[[StoredEvent, Context], Awaitable[object | None]]
@@ -105,6 +110,8 @@ class Subscription:
         after: ResumeAfter = None,
         types: ChangeTypes = None,
         post_id: ChangedPostId = None,
+        key_id: ChangedByKey = None,
+        person: ChangedByPerson = None,
     ) -> AsyncGenerator[PendingEvent, None]:
         reader = _change_reader(info, _selected_relations(info))
 
@@ -112,7 +119,10 @@ class Subscription:
             (change,) = await reader.read([event], context)
             return change
 
-        return await _subscribe(info, after, build_event_filter(types, post_id), build_payload)
+        event_filter = build_event_filter(
+            types=types, post_id=post_id, key_id=key_id, person=person
+        )
+        return await _subscribe(info, after, event_filter, build_payload)
 
     @strawberry.subscription(
         description="Changes of one post and its destinations.",
@@ -133,7 +143,7 @@ class Subscription:
             (change,) = await reader.read([event], context)
             return PostChange(change=change, related=change.related)
 
-        return await _subscribe(info, after, build_event_filter(None, post_id), build_payload)
+        return await _subscribe(info, after, build_event_filter(post_id=post_id), build_payload)
 
     @strawberry.subscription(
         description="Changes of destinations that match the filter. `status`, `outcome`, `errorCategory` and"

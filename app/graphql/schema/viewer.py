@@ -6,6 +6,7 @@ from uuid import UUID
 import strawberry
 from strawberry import field
 
+from app import __version__
 from app.db.repositories import accounts, analytics
 from app.domain.api_keys import Scope
 from app.domain.ids import WorkspaceKind
@@ -21,7 +22,9 @@ class ViewerApiKey:
     key_id: UUID = field(description="UUID of the API key.")
     key_prefix: str = field(description="First characters of the secret, to recognize the key.")
     name: str = field(description="Name of the API key.")
-    scopes: list[Scope] = field(description="Permissions of the API key.")
+    scopes: list[Scope] = field(
+        description="Permissions of the API key; in a session, those that the session has."
+    )
     created_at: datetime = field(description="UTC time when the API key was created.")
     last_used_at: datetime | None = field(
         description="UTC time of the last use, to about a minute; null if not yet recorded."
@@ -46,11 +49,35 @@ class WorkspaceStats:
     accounts: int = field(description="Number of accounts, including inactive ones.")
 
 
+@strawberry.type(name="Session", description="Session of a person who has signed in on the board.")
+class ViewerSession:
+    person: str | None = field(
+        description="Name of the person, if stated at sign-in; the user if a proxy signs people in."
+    )
+    expires_at: datetime | None = field(
+        description="UTC time when the session ends without further use, to about a minute; null if a"
+        " proxy signs the person in, which also ends the session."
+    )
+
+
+@strawberry.type(description="Server process that answered the request.")
+class Server:
+    version: str = field(description="Version of the service.")
+    started_at: datetime = field(description="UTC time when the process started.")
+    now: datetime = field(description="UTC time of the server's clock.")
+
+
 @strawberry.type(name="Viewer", description="Authenticated client of the request.")
 class ViewerDetails:
     api_key: ViewerApiKey = field(description="API key of the request.")
-    scopes: list[Scope] = field(description="Permissions of the API key.")
+    scopes: list[Scope] = field(
+        description="Permissions of the request: of the API key, or those that its session has."
+    )
     workspace: Workspace = field(description="Workspace of the API key.")
+    session: ViewerSession | None = field(
+        description="Session of the request; null for a request with an API key."
+    )
+    server: Server = field(description="Server process that answered the request.")
 
     @strawberry.field(
         description="Totals of the workspace. Needs the scope READ.",
@@ -67,8 +94,8 @@ class ViewerDetails:
 
 
 def build_viewer(info: Info) -> ViewerDetails:
-    viewer = info.context.viewer
-    scopes = list(viewer.scopes)
+    context, viewer = info.context, info.context.viewer
+    scopes, session = list(viewer.scopes), viewer.session
     return ViewerDetails(
         api_key=to_record(
             viewer,
@@ -80,5 +107,9 @@ def build_viewer(info: Info) -> ViewerDetails:
         scopes=scopes,
         workspace=to_record(
             viewer, Workspace, name=viewer.workspace_name, kind=viewer.workspace_kind
+        ),
+        session=None if session is None else to_record(session, ViewerSession),
+        server=Server(
+            version=__version__, started_at=context.app_state.started_at, now=context.clock()
         ),
     )

@@ -26,10 +26,11 @@ from app.graphql.engine.prepared_operation import OperationTypeNotAllowed
 from app.graphql.service import QUERY_AND_MUTATION, QUERY_ONLY, SUBSCRIPTION_ONLY, GraphQLService
 from app.graphql.subscription_stream import SubscriptionStream
 from app.graphql.transport.sse import EVENT_STREAM, SSEResponse, stream_single_result
-from app.http.body import read_body, read_json_object, require_json
+from app.http.body import is_json, read_body, read_json_object, require_json
 from app.http.headers import json_weight, parse_accept
 from app.http.request import HttpRequest
 from app.http.responses import BytesResponse, RawHeader, Response, error_headers
+from app.http.session_cookies import ReadSession
 
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
@@ -57,16 +58,22 @@ class GraphQLEndpoint:
         service: GraphQLService,
         *,
         graphiql_page: Callable[[], Response],
+        read_session: ReadSession,
         max_body_bytes: int,
     ) -> None:
+        """Create a handler; `read_session` returns the session that may authenticate a POST."""
         self._service = service
         self._graphiql_page = graphiql_page
+        self._read_session = read_session
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, request: HttpRequest) -> Response:
         request.api = "graphql"
         if request.method not in ("GET", "POST"):
             raise _method_not_allowed_error(f"{request.method} is not allowed", "GET, POST")
+        # Only JSON, because a form of another page can send other types without asking the server before.
+        if request.token is None and request.method == "POST" and is_json(request):
+            request.token = self._read_session(request.scope, request.headers)
         if request.method == "GET" and _is_browser_navigation(request):
             return self._graphiql_page()
         negotiated = _choose_format(request.combined_header(b"accept"))

@@ -20,7 +20,9 @@ from app.domain.errors import (
     OriginNotAllowed,
     PostResultsError,
     ServiceUnavailable,
+    UserNotAllowed,
 )
+from app.domain.sessions import SESSION_ENDED, Credential, ProxyIdentity, SessionToken
 from app.graphql.engine.errors import error_entry, to_json
 from app.graphql.engine.operation_request import OperationRequest
 from app.graphql.service import QUERY_AND_MUTATION, SUBSCRIPTION_ONLY, GraphQLService
@@ -45,6 +47,7 @@ from app.http.concurrency import ConcurrencyLimiter
 from app.http.fair_queue import FairQueue
 from app.http.headers import parse_bearer
 from app.http.request import ApiRequest
+from app.http.session_cookies import ReadSession
 from app.observability.logs import clean_text
 from app.observability.metrics import Metrics
 
@@ -58,6 +61,8 @@ _ABNORMAL_CLOSURE = 1006
 """Code of RFC 6455 for a connection that ended without a close frame; never sent."""
 
 _TIMEOUT_RETRY_SECONDS = 5
+
+_PROXY_MUST_CHECK = "Connect again, so that the proxy checks whether you are still signed in."
 
 logger = structlog.stdlib.get_logger(__name__)
 socket_logger = structlog.stdlib.get_logger("app.sockets")
@@ -73,6 +78,9 @@ class WebSocketConfig:
     new_request_id: Callable[[], str]
     allowed_origins: Collection[str]
     """Origins whose pages may connect, besides the server's own; `*` allows all."""
+    is_own_origin: Callable[[Scope, Mapping[bytes, bytes]], bool]
+    read_session: ReadSession
+    """Function that returns the session of a handshake."""
     authenticated_limiter: ConcurrencyLimiter
     unauthenticated_limiter: ConcurrencyLimiter
     """Limiter of WebSockets that have not authenticated yet, all under one key."""
@@ -91,7 +99,7 @@ class GraphQLWebSocketEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         headers = dict(reversed(scope["headers"]))
-        if not self._is_origin_allowed(headers):
+        if not self._is_origin_allowed(scope, headers):
             await self._refuse_origin(headers.get(b"accept", b"").decode("latin-1"), send)
             return
         is_supported = PROTOCOL in scope["subprotocols"]
@@ -102,7 +110,8 @@ class GraphQLWebSocketEndpoint:
             await send({"type": "websocket.close", "code": code, "reason": reason})
         else:
             client = scope.get("client")
-            token = parse_bearer(headers.get(b"authorization", b"").decode("latin-1"))
+            bearer = parse_bearer(headers.get(b"authorization", b"").decode("latin-1"))
+            token = bearer or self._config.read_session(scope, headers)
             address = client[0] if client else None
             await GraphQLWebSocket(self._config, token, address, receive, send).run()
 
@@ -122,13 +131,15 @@ class GraphQLWebSocketEndpoint:
         )
         await send({"type": "websocket.http.response.body", "body": response.body})
 
-    def _is_origin_allowed(self, headers: Mapping[bytes, bytes]) -> bool:
+    def _is_origin_allowed(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
         """Allow clients without an origin (no browsers), configured origins, and this host and port."""
         origin = headers.get(b"origin", b"").decode("latin-1")
         allowed_origins = self._config.allowed_origins
         if not origin or origin in allowed_origins or "*" in allowed_origins:
             return True
-        return origin.partition("://")[2] == headers.get(b"host", b"").decode("latin-1")
+        return self._config.is_own_origin(scope, headers) or (
+            origin.partition("://")[2] == headers.get(b"host", b"").decode("latin-1")
+        )
 
 
 class _ConnectionLost(Exception):
@@ -141,19 +152,19 @@ class GraphQLWebSocket:
     def __init__(
         self,
         config: WebSocketConfig,
-        token: str | None,
+        token: Credential | None,
         client_address: str | None,
         receive: Receive,
         send: Send,
     ) -> None:
-        """Create a WebSocket; `token` is the API key of the handshake, if any."""
+        """Create a WebSocket; `token` is the credential of the handshake, if any."""
         self._config = config
         self._service = config.service
         self._receive = receive
         self._send = StallDetectingSend(send)
         self._loop = asyncio.get_running_loop()
         self._token = token
-        """API key of the handshake; replaced by that of `connection_init`."""
+        """Credential of the handshake; replaced by the key of `connection_init`."""
         self._client_address = client_address
         self._id = config.new_request_id()
         self._init_received = asyncio.Event()
@@ -234,7 +245,7 @@ class GraphQLWebSocket:
                 pass
 
     async def _handle_init(self, token: str | None) -> None:
-        """Authenticate the client by the key in the message, or in the headers of the handshake."""
+        """Authenticate the client by the key in the message, or by the headers of the handshake."""
         if self._init_received.is_set():
             code = CloseCode.TOO_MANY_INITIALISATION_REQUESTS
             await self._close(code, "Too many initialisation requests")
@@ -243,12 +254,12 @@ class GraphQLWebSocket:
         self._token = token or self._token
         self._handshake = request = self._new_request()
         try:
-            context = await self._service.authenticate(request, limits=None)
+            context = await self._service.authenticate(request)
             self._slot.close()
             self._slot.enter_context(
                 self._config.authenticated_limiter.acquire(context.viewer.key_id)
             )
-        except InvalidApiKey as error:
+        except (InvalidApiKey, UserNotAllowed) as error:
             await self._close(CloseCode.FORBIDDEN, error.message)
         except PostResultsError as error:
             await self._close(CloseCode.TRY_AGAIN_LATER, error.message)
@@ -355,7 +366,13 @@ class GraphQLWebSocket:
                     return
         finally:
             revoked.cancel()
-        await self._close(CloseCode.FORBIDDEN, "The API key was revoked or has expired.")
+        match self._token:
+            case ProxyIdentity():
+                await self._close(CloseCode.TRY_AGAIN_LATER, _PROXY_MUST_CHECK)
+            case SessionToken():
+                await self._close(CloseCode.FORBIDDEN, SESSION_ENDED)
+            case _:
+                await self._close(CloseCode.FORBIDDEN, "The API key was revoked or has expired.")
 
     async def _send_message(self, text: str) -> None:
         """Send a message; raises _ConnectionLost if the client can no longer receive it."""

@@ -46,7 +46,7 @@ from app.graphql.engine.executable_schema import (
     Schema,
     create_schema,
 )
-from app.graphql.engine.prepared_operation import PreparedOperation
+from app.graphql.engine.prepared_operation import Document, PreparedOperation
 from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.changes import FEED_LIST_NAME, encode_position
 from app.graphql.schema.context import AppState, Context
@@ -177,7 +177,11 @@ class DifferentialBench:
         context = self.context()
         after = encode_position(context.cursor_codec(FEED_LIST_NAME), FEED_START)
         operation, coerced = schema.prepare(
-            document, {**variables, "after": after}, context, None, SUBSCRIPTION_ONLY
+            Document(document, schema.limits),
+            {**variables, "after": after},
+            context,
+            None,
+            SUBSCRIPTION_ONLY,
         )
         stream = await operation.subscribe(context, coerced)
         assert not isinstance(stream, ExecutionResult), stream.errors
@@ -208,6 +212,7 @@ class DifferentialBench:
                 retry_policies=load_retry_policies(None),
                 change_feed=ChangeFeed(self.database),
                 board_counter=BoardCounter(self.database, lambda: NOW, time.monotonic),
+                started_at=NOW,
                 rate_limits=make_rate_limits(),
                 max_wait=timedelta(0),
                 signing_key=bytes(16),
@@ -339,7 +344,9 @@ async def run_query(
 ) -> OperationResult:
     """Execute a query; a rejection is returned as its errors."""
     try:
-        operation, coerced = schema.prepare(document, variables, context, None, QUERY_ONLY)
+        operation, coerced = schema.prepare(
+            Document(document, schema.limits), variables, context, None, QUERY_ONLY
+        )
     except OperationRejected as rejected:
         result = ExecutionResult(None, rejected.errors)
         return build_result(schema.graphql_schema, context, result)

@@ -1,5 +1,6 @@
 """A short differential run of the fast path against graphql-core."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from tests.graphql.engine.differential import (
     hypothesis_settings,
 )
 from tests.graphql.engine.random_queries import QueryCase
+
+pytestmark = pytest.mark.slow
 
 
 @only_on_sqlite

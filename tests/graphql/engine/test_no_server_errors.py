@@ -14,6 +14,7 @@ from app.domain.errors import RequestError, concrete_errors
 from app.graphql.engine.executable_schema import create_schema
 from app.settings import GraphQLLimits
 from tests.clients import Client, Tenant
+from tests.db.core.test_database import only_on_sqlite
 from tests.factories import add_accounts, add_attempt, add_post, failed, published
 from tests.graphql.engine.random_queries import QueryCase, query_cases
 from tests.graphql.generated_queries import ArgumentPosition, argument_positions, build_query
@@ -28,6 +29,8 @@ bounded = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ async def send_document(client: Client, document: str, variables: object = None)
     return await send_body(client, json.dumps({"query": document, "variables": variables}).encode())
 
 
-# Bodies
+# Bodies, on one engine because their operations select only `__typename`
 
 
 JSON_VALUES = st.recursive(
@@ -83,6 +86,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@only_on_sqlite
 @bounded
 @given(
     st.binary(max_size=64)
@@ -117,6 +121,7 @@ DOCUMENT_PARAMETERS = st.fixed_dictionaries(
 )
 
 
+@only_on_sqlite
 @bounded
 @given(DOCUMENT_PARAMETERS)
 async def test_any_document_parameters_get_a_valid_response(

@@ -5,7 +5,7 @@ from graphql import parse
 
 from app.graphql.ast.document_index import DocumentIndex
 from app.graphql.engine.executable_schema import create_schema
-from app.graphql.engine.prepared_operation import PreparedOperation
+from app.graphql.engine.prepared_operation import Document, PreparedOperation
 from app.settings import GraphQLLimits
 
 SCHEMA = create_schema(GraphQLLimits())
@@ -47,7 +47,7 @@ def test_cursor_variables_are_used_only_as_after(document: str, expected: set[st
     operation = PreparedOperation(
         SCHEMA.graphql_schema,
         SCHEMA.schema_converter,
-        document,
+        Document(document, SCHEMA.limits),
         index,
         index.operations[0],
         use_fast_path=True,

@@ -137,7 +137,7 @@ async def test_a_document_id_is_rejected_without_trusted_documents(
 ) -> None:
     expected = rejection(
         "VALIDATION_ERROR",
-        "documentId names a trusted document, and this server has none; send the document as query.",
+        "This documentId is unknown, and this server has no trusted documents; send the document as query.",
         "documentId",
     )
     named = {"documentId": f"sha256:{sha256(QUERY)}"}
@@ -263,7 +263,7 @@ def test_an_invalid_file_prevents_the_start(tmp_path: Path, content: object, pro
 
 def open_store(variables: Mapping[str, str]) -> None:
     settings = read_settings(variables)
-    create_document_store(settings, create_schema(settings.graphql))
+    create_document_store(settings, create_schema(settings.graphql), Path("none.json"))
 
 
 def start_error(variables: Mapping[str, str]) -> str:

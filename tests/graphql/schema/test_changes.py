@@ -225,6 +225,33 @@ async def test_every_event_kind_can_be_filtered_by_type(feed: Tenant) -> None:
     assert literal["changes"]["nodes"] == [{"type": "POST_DELETED"}, {"type": "ACCOUNT_CHANGED"}]
 
 
+async def test_changes_of_a_key_or_person_are_read_newest_first(feed: Tenant) -> None:
+    for number, (key, person) in enumerate([(KEY, "Ann"), (None, "Ann"), (KEY, None)], 1):
+        event = Event(kind=EventKind.POST_CHANGED, values={"content": str(number)})
+        await append_test_events(feed.database, feed.workspace, [event], actor=key, person=person)
+    document = """query ($after: String, $keyId: UUID, $person: String, $direction: OrderDirection!) {
+        changes(after: $after, first: 1, keyId: $keyId, person: $person, direction: $direction) {
+            nodes { values cursor } hasNextPage endCursor } }"""
+    for filters, expected in (
+        ({}, "321"),
+        ({"person": "Ann"}, "21"),
+        ({"keyId": str(KEY)}, "31"),
+        ({"keyId": str(KEY), "person": "Ann"}, "1"),
+        ({"person": ""}, ""),
+    ):
+        for direction, contents in (("DESC", expected), ("ASC", expected[::-1])):
+            found, page = "", {"endCursor": None, "hasNextPage": True}
+            while page["hasNextPage"]:
+                variables = filters | {"after": page["endCursor"], "direction": direction}
+                page = (await query_twice(feed.client, document, **variables))["data"]["changes"]
+                found += "".join(node["values"]["content"] for node in page["nodes"])
+            assert found == contents
+    newest = await feed.client.query(
+        '{ changes(first: 2, person: "Ann", direction: DESC) { nodes { actor { person } } } }'
+    )
+    assert newest["changes"]["nodes"] == [{"actor": {"person": "Ann"}}] * 2
+
+
 async def test_page_of_changes_has_20_entries_by_default(feed: Tenant) -> None:
     await append_test_events(feed.database, feed.workspace, numbered_events(101))
     document = """query ($first: Int, $after: String) {

@@ -136,6 +136,24 @@ async def test_changes_subscription_filters_by_type_and_post(live_tenant: LiveTe
         ]
 
 
+async def test_changes_subscription_filters_by_key(live_tenant: LiveTenant) -> None:
+    other = await add_api_key(live_tenant.database, live_tenant.workspace)
+    document = """subscription ($keyId: UUID!, $after: String!) {
+        changes(keyId: $keyId, after: $after) { operation actorKeyId } }"""
+    after = await latest_cursor(live_tenant)
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
+        socket.subscribe("a", document, keyId=str(other.id), after=after)
+        await live_tenant.create_post()
+        async with client_for(live_tenant.app, token=other.token) as client:
+            await client.query(
+                "mutation ($id: Int!) { markReconnected(input: {accountId: $id}) { account { id } } }",
+                id=live_tenant.account,
+            )
+        assert await next_results(socket, "changes", 1) == [
+            {"operation": "markReconnected", "actorKeyId": str(other.id)}
+        ]
+
+
 async def test_post_changed_streams_until_post_is_deleted(live_tenant: LiveTenant) -> None:
     post_id = await live_tenant.create_post()
     after = await latest_cursor(live_tenant)

@@ -6,9 +6,8 @@ from sqlalchemy import select
 
 from app.db.core.database import Database
 from app.db.models import Event
-from app.db.tools.integrity import find_problems
 from tests.clients import Tenant
-from tests.db.all_tables import all_rows
+from tests.db.all_tables import all_rows, broken_rules
 
 
 class StoredEvent(NamedTuple):
@@ -21,13 +20,13 @@ class StoredEvent(NamedTuple):
 
 
 async def run_mutation(tenant: Tenant, document: str, **input_fields: Any) -> dict[str, Any]:
-    """Return the field `payload`; the mutation must succeed and break no invariant.
+    """Return the field `payload`; the mutation must succeed and break no rule.
 
-    Factories add posts without logged attempts, so some invariants may be broken before.
+    Factories add posts without logged attempts, so some rules may be broken before.
     """
-    problems = set(await find_problems(tenant.database))
+    before = await broken_rules(tenant.database)
     data = await tenant.client.query(document, input=input_fields)
-    assert set(await find_problems(tenant.database)) == problems
+    assert await broken_rules(tenant.database) == before
     return dict(data["payload"])
 
 

@@ -7,14 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.db.core.database import Database
-from app.db.tools.integrity import find_problems
 from app.domain.api_keys import Scope
 from app.domain.destinations import DestinationState
 from app.domain.ids import PostId, WorkspaceId
 from app.domain.times import format_instant
 from app.settings import Settings
-from tests.clients import NO_MAINTENANCE, UNLIMITED_SETTINGS, Tenant, app_client
-from tests.db.all_tables import all_rows
+from tests.clients import UNLIMITED_SETTINGS, Tenant, app_client
+from tests.db.all_tables import all_rows, broken_rules
 from tests.factories import NOW, add_api_key, add_workspace, queued
 from tests.graphql.tenant_objects import add_post_in_states
 
@@ -89,9 +88,9 @@ class PublisherClient(Tenant):
     clock: ManualClock = field(default_factory=ManualClock)
 
     async def call(self, name: str, **arguments: Any) -> dict[str, Any]:
-        """Return the payload; the mutation must succeed and break no invariant."""
+        """Return the payload; the mutation must succeed and break no rule."""
         data = await self.client.query(mutation_document(name), input=arguments)
-        assert await find_problems(self.database) == []
+        assert await broken_rules(self.database) == []
         return dict(data["payload"])
 
     async def expect_error(self, name: str, **arguments: Any) -> tuple[str, str | None, str]:
@@ -149,7 +148,7 @@ async def open_publisher(
     database: Database,
     *,
     settings: Settings = UNLIMITED_SETTINGS,
-    expiration_interval: timedelta = NO_MAINTENANCE,
+    expiration_interval: timedelta | None = None,
     scopes: Iterable[Scope] = (Scope.READ, Scope.WRITE, Scope.PUBLISH),
 ) -> AsyncIterator[PublisherClient]:
     """Open a publisher in an empty workspace."""

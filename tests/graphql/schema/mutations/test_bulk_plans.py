@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -340,17 +341,21 @@ EVERY_STATE = [
 
 async def add_every_state(tenant: PublisherClient) -> None:
     """Add posts with one and two destinations in every state, on usable and on blocked accounts."""
-    for state in EVERY_STATE:
-        await add_post_in_states(tenant, state)
-        await add_post_in_states(tenant, state, deleted_at=NOW)
-        for other in EVERY_STATE:
-            if draft() not in (state, other):
-                await add_post_in_states(tenant, state, other)
+    accounts = await add_accounts(tenant.database, tenant.workspace, 2)
     blocked = await add_account(tenant.database, tenant.workspace, is_active=False)
     for state in EVERY_STATE:
-        await add_post(
-            tenant.database, tenant.workspace, {blocked: state}, is_draft=state == draft()
-        )
+        for account, deleted_at in ((accounts[0], None), (accounts[0], NOW), (blocked, None)):
+            await add_post(
+                tenant.database,
+                tenant.workspace,
+                {account: state},
+                is_draft=state == draft(),
+                deleted_at=deleted_at,
+            )
+    for states in product(EVERY_STATE, repeat=2):
+        if draft() not in states:
+            destinations = dict(zip(accounts, states, strict=True))
+            await add_post(tenant.database, tenant.workspace, destinations)
 
 
 ALL_STATUSES = {

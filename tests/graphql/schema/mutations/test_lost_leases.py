@@ -8,7 +8,6 @@ import pytest
 from app.db.core.database import Database
 from app.domain.ids import PostId
 from app.services.expirations import settle_expired_leases
-from tests.clients import NO_MAINTENANCE
 from tests.graphql.schema.mutations.publisher_client import (
     PUBLISHED_REPORT,
     SECOND,
@@ -43,7 +42,7 @@ async def test_expired_lease_without_start_is_claimable_again(publisher: Publish
 async def test_late_publication_settles_unknown_outcome(
     database: Database, is_settled: bool
 ) -> None:
-    tick = SECOND / 50 if is_settled else NO_MAINTENANCE
+    tick = SECOND / 50 if is_settled else None
     async with open_publisher(database, expiration_interval=tick) as publisher:
         post = await publisher.add_post()
         token = await publisher.lost_token()
