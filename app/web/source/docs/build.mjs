@@ -11,6 +11,7 @@ import anchor from "markdown-it-anchor";
 
 /** File names of the guides, in the order in which the navigation lists them. */
 const GUIDES = [
+  "board",
   "graphql",
   "rest",
   "live",
@@ -19,6 +20,7 @@ const GUIDES = [
   "retries",
   "import",
   "operating",
+  "sso",
   "settings",
   "backup",
   "contributing",

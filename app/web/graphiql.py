@@ -1,0 +1,55 @@
+"""The GraphiQL page."""
+
+from html import escape
+from pathlib import Path
+from string import Template
+
+from starlette.responses import Response
+
+from app.domain.errors import NotFound, ServiceUnavailable
+from app.http.paths import GRAPHIQL_PATH
+from app.http.request import HttpRequest
+from app.http.routing import Route
+from app.web.static_files import SECURITY_HEADERS, asset_response, page_response
+
+
+class GraphiQLPage:
+    """Serves GraphiQL, which asks its user for an API key.
+
+    `demo_key` is filled in for every visitor; it is empty on a server without demo data. A server that
+    executes trusted documents only does not serve the page.
+    """
+
+    def __init__(
+        self, *, key_prefix: str, demo_key: str, trusted_only: bool, static_dir: Path
+    ) -> None:
+        self._attributes = {"key_prefix": escape(key_prefix), "demo_key": escape(demo_key)}
+        self._trusted_only = trusted_only
+        self._static_dir = static_dir
+
+    @property
+    def routes(self) -> list[Route]:
+        return [
+            Route(GRAPHIQL_PATH, {"GET": self._serve_page}),
+            Route(f"{GRAPHIQL_PATH}/assets/{{name}}", {"GET": self._serve_asset}),
+        ]
+
+    def render(self) -> Response:
+        """The page; NotFound with trusted documents only, ServiceUnavailable before it is built."""
+        if self._trusted_only:
+            raise NotFound("GraphiQL was not found: this server executes trusted documents only.")
+        try:
+            template = Template((self._static_dir / "index.html").read_text("utf-8"))
+        except FileNotFoundError:
+            raise ServiceUnavailable(
+                "GraphiQL has not been built. Run scripts/pages; the API works without it."
+            ) from None
+        return page_response(template.substitute(self._attributes), SECURITY_HEADERS)
+
+    async def _serve_page(self, request: HttpRequest) -> Response:
+        request.api = "graphiql"
+        return self.render()
+
+    async def _serve_asset(self, request: HttpRequest) -> Response:
+        request.api = "graphiql"
+        return asset_response(self._static_dir / "assets", request, SECURITY_HEADERS)
