@@ -1,0 +1,115 @@
+// Fields of filters and orders.
+
+import { useEffect, useRef } from "react";
+
+import { instantOf, localInput } from "../text/times";
+import { useZone } from "../text/zone";
+
+interface ChoiceProps<T extends string> {
+  readonly label: string;
+  readonly value: T;
+  readonly options: readonly T[];
+  readonly name: (option: T) => string;
+  readonly onChange: (value: T) => void;
+}
+
+/** One of several options. */
+export function Choice<T extends string>({ label, value, options, name, onChange }: ChoiceProps<T>) {
+  return (
+    <label>
+      {label}
+      <select
+        value={value}
+        onChange={(event) => onChange(options.find((option) => option === event.target.value) ?? value)}
+      >
+        {options.map((option) => (
+          <option key={option} value={option}>
+            {name(option)}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+interface FilterProps<T extends string> {
+  readonly label: string;
+  /** Values that match; any if it is empty. */
+  readonly values: readonly T[];
+  readonly options: readonly T[];
+  readonly name: (option: T) => string;
+  readonly onChange: (values: readonly T[]) => void;
+}
+
+/** Any value or one of several. Several values, which a link may contain, are one option more. */
+export function ChoiceFilter<T extends string>({ label, values, options, name, onChange }: FilterProps<T>) {
+  const selected = values.join(",");
+  return (
+    <label>
+      {label}
+      <select
+        value={selected}
+        onChange={(event) => onChange(options.filter((option) => option === event.target.value))}
+      >
+        <option value="">Any</option>
+        {values.length > 1 && <option value={selected}>{values.map(name).join(", ")}</option>}
+        {options.map((option) => (
+          <option key={option} value={option}>
+            {name(option)}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+interface TextProps {
+  readonly label: string;
+  readonly value: string;
+  readonly onChange: (value: string) => void;
+}
+
+/** A text that takes effect on Enter, or when the field loses the focus. */
+export function TextFilter({ label, value, onChange }: TextProps) {
+  const field = useRef<HTMLInputElement>(null);
+  // By an effect: another key would replace the field, and with it lose the focus.
+  useEffect(() => {
+    field.current!.value = value;
+  }, [value]);
+  return (
+    <label>
+      {label}
+      <input
+        ref={field}
+        type="search"
+        defaultValue={value}
+        maxLength={200}
+        onBlur={(event) => event.target.value.trim() !== value && onChange(event.target.value.trim())}
+        onKeyDown={(event) => event.key === "Enter" && onChange(event.currentTarget.value.trim())}
+      />
+    </label>
+  );
+}
+
+interface TimeProps {
+  readonly label: string;
+  readonly value: Date | null;
+  readonly onChange: (value: Date | null) => void;
+}
+
+/** A time on the clock of the chosen zone, which takes effect when the field loses the focus. */
+export function TimeFilter({ label, value, onChange }: TimeProps) {
+  const zone = useZone();
+  const local = value ? localInput(value, zone) : "";
+  return (
+    <label>
+      {label}
+      <input
+        key={local}
+        type="datetime-local"
+        defaultValue={local}
+        onBlur={(event) => event.target.value !== local && onChange(instantOf(event.target.value, zone))}
+      />
+    </label>
+  );
+}

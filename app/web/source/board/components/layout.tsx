@@ -1,0 +1,64 @@
+// The frame of every page: header, navigation, messages.
+
+import type { ComponentType, ReactNode } from "react";
+import { Suspense } from "react";
+import { Link, useLocation } from "wouter";
+
+import { useShortcuts } from "../keyboard/shortcuts";
+import { isPaused } from "../live/connection";
+import { BulkDialogHost } from "./bulk/bulk-dialog";
+import { ErrorBoundary } from "./error-panel";
+import { Header } from "./header";
+import { Notices } from "./notices";
+import { PaletteHost } from "./palette/palette-host";
+import { Skeleton } from "./panel";
+
+export interface NavigationItem {
+  readonly path: string;
+  readonly name: string;
+  readonly key: string;
+  readonly page: ComponentType;
+}
+
+interface Props {
+  readonly items: readonly NavigationItem[];
+  readonly children: ReactNode;
+}
+
+export function Layout({ items, children }: Props) {
+  const [path, navigate] = useLocation();
+  useShortcuts({
+    "/": () => {
+      const field = document.querySelector<HTMLElement>("main input[type=search]");
+      if (field) field.focus();
+      else navigate("/results");
+    },
+    z: () => isPaused.set(!isPaused.value),
+    ...Object.fromEntries(items.map(({ key, path: target }) => [`g ${key}`, () => navigate(target)])),
+  });
+  return (
+    <>
+      <a className="skip" href="#content">
+        Skip to content
+      </a>
+      <Header items={items} />
+      <nav className="navigation" aria-label="Board">
+        {items.map(({ path: target, name }) => (
+          <Link key={target} href={target} aria-current={isCurrent(path, target) ? "page" : undefined}>
+            {name}
+          </Link>
+        ))}
+      </nav>
+      <ErrorBoundary key={path}>
+        {() => <Suspense fallback={<Skeleton lines={12} />}>{children}</Suspense>}
+      </ErrorBoundary>
+      <BulkDialogHost />
+      <PaletteHost pages={items} />
+      <Notices />
+    </>
+  );
+}
+
+function isCurrent(path: string, target: string): boolean {
+  return target === "/" ? path === "/" : path === target || path.startsWith(`${target}/`);
+}

@@ -1,0 +1,49 @@
+// What stands above and below the rows of a list of results.
+
+import type { ReactNode } from "react";
+
+import { cappedNumber, count, plainNumber, type CappedCount } from "../../text/numbers";
+
+interface BarProps {
+  readonly total: CappedCount;
+  /** Number of rows that match the filter, and are not shown yet. */
+  readonly newCount: number;
+  readonly onShowNew: () => void;
+  /** Further controls. */
+  readonly children?: ReactNode;
+}
+
+/** The number of rows, and a button for those that are new. */
+export function ListBar({ total, newCount, onShowNew, children }: BarProps) {
+  return (
+    <div className="list-bar">
+      <p>
+        {cappedNumber(total)} {total.count === 1 && !total.capped ? "result" : "results"}
+      </p>
+      {newCount > 0 && (
+        <button type="button" className="pill" onClick={onShowNew}>
+          {plainNumber(newCount)} new · show
+        </button>
+      )}
+      {children}
+    </div>
+  );
+}
+
+interface MoreProps {
+  /** Number of rows that are loaded. */
+  readonly loadedCount: number;
+  readonly isLoading: boolean;
+  readonly onPress: () => void;
+}
+
+export function MoreButton({ loadedCount, isLoading, onPress }: MoreProps) {
+  return (
+    <>
+      <button type="button" onClick={onPress} aria-disabled={isLoading}>
+        {isLoading ? "Loading…" : `Show more; ${count(loadedCount, "row")} loaded`}
+      </button>
+      <p className="print-only">The first {count(loadedCount, "row")}; more match.</p>
+    </>
+  );
+}

@@ -1,0 +1,178 @@
+// The menu of the header: palette, time zone, theme, updates, keyboard, sign-out.
+
+import { useRef, useState } from "react";
+
+import { ROOT_PATH } from "../config";
+import { areShortcutsOn, turnShortcuts, useShortcuts } from "../keyboard/shortcuts";
+import { isPaused } from "../live/connection";
+import { IDLE_LIMITS, storedIdleLimit, storeIdleLimit } from "../session/idle";
+import { leave } from "../session/leave";
+import { useViewer } from "../session/viewer";
+import { useStore } from "../store";
+import { words } from "../text/statuses";
+import { chooseZone, DEVICE_ZONE, useZone } from "../text/zone";
+import { storedTheme, storeTheme, THEMES, type Theme } from "../theme-storage";
+import type { NavigationItem } from "./layout";
+import { Choice } from "./fields";
+import { openPalette } from "./palette/palette-host";
+import { UserText } from "./user-text";
+
+const MENU_ID = "menu";
+
+export function Menu({ items }: { readonly items: readonly NavigationItem[] }) {
+  const [isOpen, setOpen] = useState(false);
+  const button = useRef<HTMLButtonElement>(null);
+  useShortcuts({
+    "?": () => {
+      button.current?.focus();
+      button.current?.click();
+    },
+  });
+  return (
+    <>
+      <button ref={button} type="button" popoverTarget={MENU_ID} aria-expanded={isOpen}>
+        Menu
+      </button>
+      <section
+        id={MENU_ID}
+        className="menu"
+        aria-label="Menu"
+        popover="auto"
+        onToggle={(event) => setOpen(event.newState === "open")}
+      >
+        {isOpen && <MenuContent items={items} />}
+      </section>
+    </>
+  );
+}
+
+function MenuContent({ items }: { readonly items: readonly NavigationItem[] }) {
+  const { person, isSignedInByProxy, keyName, serverVersion } = useViewer();
+  const paused = useStore(isPaused);
+  const hasShortcuts = useStore(areShortcutsOn);
+  return (
+    <>
+      <p>
+        <UserText text={person ?? "Signed in"} />{" "}
+        <span className="muted">
+          with the key “<UserText text={keyName} />”
+        </span>
+      </p>
+      <button type="button" onClick={({ currentTarget }) => openPaletteFrom(currentTarget)}>
+        Go to… (⌘K, Ctrl+K)
+      </button>
+      <ZoneField />
+      <ThemeField />
+      {!isSignedInByProxy && <IdleField />}
+      <label className="check">
+        <input type="checkbox" checked={paused} onChange={(event) => isPaused.set(event.target.checked)} />
+        Pause updates of this page
+      </label>
+      <label className="check">
+        <input
+          type="checkbox"
+          checked={hasShortcuts}
+          onChange={(event) => turnShortcuts(event.target.checked ? "on" : "off")}
+        />
+        Keyboard shortcuts
+      </label>
+      <dl className="shortcuts">
+        <dt>⌘K Ctrl+K</dt>
+        <dd>go to a page, an account, a post; also without the other shortcuts</dd>
+        <dt>j k Enter x</dt>
+        <dd>move, open, select a row</dd>
+        <dt>* r c</dt>
+        <dd>select all that match, retry, cancel the selection</dd>
+        <dt>o u</dt>
+        <dd>open on the platform, back to the list</dd>
+        <dt>/ ?</dt>
+        <dd>search, show these keys</dd>
+        <dt>. z</dt>
+        <dd>show new rows, pause</dd>
+        <dt>[ ] t</dt>
+        <dd>previous, next, today in the calendar</dd>
+        <dt>o p n N s</dt>
+        <dd>unknown outcome: look, published, not there, not there and retry, skip</dd>
+        <dt>g, then</dt>
+        <dd>{items.map(({ key, name }) => `${key} ${name}`).join(", ")}</dd>
+      </dl>
+      {!isSignedInByProxy && (
+        <div className="buttons">
+          <button type="button" onClick={() => void leave("here")}>
+            Sign out
+          </button>
+          <button type="button" onClick={() => void leave("everywhere")}>
+            Sign out everywhere
+          </button>
+        </div>
+      )}
+      <p className="muted">
+        <a href={`${ROOT_PATH}/docs`}>Documentation</a> · version {serverVersion}
+      </p>
+    </>
+  );
+}
+
+function ZoneField() {
+  const zone = useZone();
+  const zones = [...new Set([DEVICE_ZONE, "UTC", zone, ...Intl.supportedValuesOf("timeZone")])];
+  return (
+    <label>
+      Time zone
+      <select value={zone} onChange={(event) => chooseZone(event.target.value)}>
+        {zones.map((name) => (
+          <option key={name} value={name}>
+            {name === DEVICE_ZONE ? `${name} (this device)` : name}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function ThemeField() {
+  const [theme, setTheme] = useState(storedTheme);
+  return (
+    <label>
+      Theme
+      <select
+        value={theme}
+        onChange={(event) => {
+          const chosen = event.target.value as Theme;
+          setTheme(chosen);
+          storeTheme(chosen);
+        }}
+      >
+        {THEMES.map((name) => (
+          <option key={name} value={name}>
+            {words(name)}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+const IDLE_WORDS = { never: "Never", "15": "After 15 minutes", "60": "After 1 hour" };
+
+function IdleField() {
+  const [limit, setLimit] = useState(storedIdleLimit);
+  return (
+    <Choice
+      label="Sign out when this browser is not used"
+      value={limit}
+      options={IDLE_LIMITS}
+      name={(option) => IDLE_WORDS[option]}
+      onChange={(chosen) => {
+        setLimit(chosen);
+        storeIdleLimit(chosen);
+      }}
+    />
+  );
+}
+
+/** Closes the menu first, so that the focus returns to its button after the palette. */
+function openPaletteFrom(button: HTMLElement): void {
+  button.closest<HTMLElement>("[popover]")?.hidePopover();
+  openPalette();
+}

@@ -1,0 +1,68 @@
+// Short messages about what has happened, visible and read by screen readers.
+
+import { useEffect, useState } from "react";
+
+import { ValueStore, useStore } from "../store";
+import { plainText } from "../text/characters";
+
+/** Number of messages that stay visible. */
+const MAX_NOTICES = 3;
+/** Shortest time between two announcements to screen readers. */
+const ANNOUNCEMENT_INTERVAL_MS = 10_000;
+
+interface Notice {
+  readonly id: number;
+  readonly topic: string;
+  readonly text: string;
+}
+
+const notices = new ValueStore<readonly Notice[]>([]);
+let lastId = 0;
+
+/** Shows a message until the user closes it, or until newer ones or one of the same topic replace it. */
+export function showNotice(text: string, topic = text): void {
+  lastId += 1;
+  const others = notices.value.filter((notice) => notice.topic !== topic);
+  notices.set([...others, { id: lastId, topic, text: plainText(text) }].slice(-MAX_NOTICES));
+}
+
+function closeNotice(id: number): void {
+  notices.set(notices.value.filter((notice) => notice.id !== id));
+}
+
+export function Notices() {
+  const shown = useStore(notices);
+  const announcement = useAnnouncement(shown.at(-1)?.text ?? "");
+  return (
+    <aside className="notices" aria-label="Messages">
+      <p role="status" className="visually-hidden">
+        {announcement}
+      </p>
+      {shown.map(({ id, text }) => (
+        <div key={id} className="notice">
+          <p>{text}</p>
+          <button
+            type="button"
+            className="quiet"
+            onClick={() => closeNotice(id)}
+            aria-label={`Close: ${text}`}
+          >
+            ×
+          </button>
+        </div>
+      ))}
+    </aside>
+  );
+}
+
+/** The text, changed at most every ten seconds. */
+function useAnnouncement(text: string): string {
+  const [announced, setAnnounced] = useState({ text: "", at: 0 });
+  useEffect(() => {
+    if (text === "" || text === announced.text) return;
+    const delay = Math.max(0, announced.at + ANNOUNCEMENT_INTERVAL_MS - Date.now());
+    const timer = setTimeout(() => setAnnounced({ text, at: Date.now() }), delay);
+    return () => clearTimeout(timer);
+  }, [text, announced]);
+  return announced.text;
+}

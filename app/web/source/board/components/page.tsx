@@ -1,0 +1,40 @@
+// The heading of a route. It takes the focus when the route changes, and names the tab of the browser.
+
+import { useEffect, useRef, type ReactNode } from "react";
+
+import { plainText, truncated } from "../text/characters";
+import { PrintHeading } from "./print-heading";
+import { UserText } from "./user-text";
+import { useViewer } from "../session/viewer";
+
+interface Props {
+  readonly title: string;
+  readonly children: ReactNode;
+  /** Controls next to the heading. */
+  readonly actions?: ReactNode;
+  /** What the page is limited to, in words, for its print. */
+  readonly scope?: readonly string[];
+}
+
+const MAX_TITLE_LENGTH = 60;
+
+export function Page({ title, children, actions, scope = [] }: Props) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  const { workspaceName } = useViewer();
+  useEffect(() => {
+    document.title = `${truncated(plainText(title), MAX_TITLE_LENGTH)} · ${plainText(workspaceName)}`;
+  }, [title, workspaceName]);
+  useEffect(() => heading.current?.focus({ preventScroll: true }), []);
+  return (
+    <main id="content">
+      <div className="page-heading">
+        <h1 ref={heading} tabIndex={-1}>
+          <UserText text={title} />
+        </h1>
+        {actions}
+      </div>
+      <PrintHeading scope={scope} />
+      {children}
+    </main>
+  );
+}

@@ -1,0 +1,58 @@
+// What the palette offers for a text.
+
+import { platformName } from "../../text/reasons";
+import { accountNumber, pastedUuid } from "../../url/parameters";
+import { resultsPath } from "../../url/results";
+import type { FoundAccount } from "./palette-accounts";
+
+export interface Entry {
+  readonly id: string;
+  readonly name: string;
+  readonly hint?: string;
+  readonly run: () => void;
+}
+
+interface Options {
+  /** Without space at its ends. */
+  readonly text: string;
+  readonly pages: readonly { readonly path: string; readonly name: string }[];
+  /** Accounts whose names have the text. */
+  readonly accounts: readonly FoundAccount[];
+  readonly commands: readonly { readonly name: string; readonly run: () => void }[];
+  /** Opens a page of the board. */
+  readonly go: (path: string) => void;
+  /** Opens the post with the id, or that of the result with it. */
+  readonly openPost: (id: string) => void;
+}
+
+/** The first entry is the one that Enter runs, so that accounts, which arrive later, are last. */
+export function paletteEntries({ text, pages, accounts, commands, go, openPost }: Options): Entry[] {
+  const id = pastedUuid(text);
+  if (id) return [{ id: "post", name: `Post or result ${id}`, run: () => openPost(id) }];
+  const link = (name: string, path: string, hint?: string): Entry => ({
+    id: path,
+    name,
+    ...(hint && { hint }),
+    run: () => go(path),
+  });
+  const number = accountNumber(text);
+  const accountPath = (accountId: number) => `/accounts/${accountId}`;
+  return [
+    ...(number === null ? [] : [link(`Account ${number}`, accountPath(number))]),
+    ...pages.filter(({ name }) => contains(name, text)).map(({ name, path }) => link(name, path, "page")),
+    ...commands.filter(({ name }) => contains(name, text)).map((command) => ({ id: command.name, ...command })),
+    ...(text === ""
+      ? []
+      : [
+          link(`Posts with the text “${text}”`, resultsPath({ q: text })),
+          link(`Posts with the reference “${text}”`, resultsPath({ reference: text })),
+        ]),
+    ...accounts
+      .filter(({ accountId }) => accountId !== number)
+      .map((account) => link(account.accountName, accountPath(account.accountId), platformName(account.platform))),
+  ];
+}
+
+function contains(name: string, text: string): boolean {
+  return name.toLowerCase().includes(text.toLowerCase());
+}

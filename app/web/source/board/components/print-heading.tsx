@@ -1,0 +1,30 @@
+// What a printed page says below its title: what it is about, in which time zone, and from when it is.
+
+import { connection } from "../live/connection";
+import { isPrinting } from "../print";
+import { useViewer } from "../session/viewer";
+import { useStore } from "../store";
+import { serverNow } from "../text/clock";
+import { fullTime } from "../text/times";
+import { useZone } from "../text/zone";
+import { UserText } from "./user-text";
+
+/** `scope` has the filters of the page in words. */
+export function PrintHeading({ scope }: { readonly scope: readonly string[] }) {
+  const printing = useStore(isPrinting);
+  const zone = useZone();
+  const { workspaceName } = useViewer();
+  if (!printing) return null;
+  return (
+    <ul className="print-heading">
+      {scope.map((phrase) => (
+        <li key={phrase}>
+          <UserText text={phrase} />
+        </li>
+      ))}
+      <li>
+        <UserText text={workspaceName} />, as of {fullTime(connection.value.asOf ?? serverNow(), zone)}
+      </li>
+    </ul>
+  );
+}

@@ -1,0 +1,71 @@
+// Notifies views of changes, so that they read counts and memberships again.
+
+import { createContext, useContext, useEffect, useEffectEvent } from "react";
+
+import { RefreshScheduler, type RefreshCause } from "./refresh-scheduler";
+
+export interface ChangeEvent {
+  readonly type: string;
+  readonly happenedAt: string;
+  readonly postId: string | null;
+  readonly destinationId: string | null;
+  readonly accountId: number | null;
+}
+
+interface Listener {
+  readonly onChanges: (changes: readonly ChangeEvent[]) => void;
+  readonly onReload: () => void;
+}
+
+const listeners = new Set<Listener>();
+let emittedEvents = 0;
+
+export function emitChanges(changes: readonly ChangeEvent[]): void {
+  emittedEvents += 1;
+  for (const { onChanges } of [...listeners]) onChanges(changes);
+}
+
+/** Makes every view read its data again: changes were missed, or there were too many. */
+export function emitReload(): void {
+  emittedEvents += 1;
+  for (const { onReload } of [...listeners]) onReload();
+}
+
+/** Number of emitted batches and reloads. */
+export function countEmittedEvents(): number {
+  return emittedEvents;
+}
+
+/** The number of emitted events when a panel began to load; null outside of panels. */
+export const EventsBeforeLoad = createContext<number | null>(null);
+
+/**
+ * Calls `refresh` after changes for which `concerns` is true, and after a reload, at most every few seconds and
+ * only while the page is visible. Changes during the first load of a panel count too, because its data may be
+ * older.
+ */
+export function useLiveRefresh(
+  refresh: (cause: RefreshCause) => void,
+  concerns: (change: ChangeEvent) => boolean = () => true,
+): void {
+  const eventsBeforeLoad = useContext(EventsBeforeLoad);
+  const onRefresh = useEffectEvent(refresh);
+  const isConcerned = useEffectEvent(concerns);
+  useEffect(() => {
+    const scheduler = new RefreshScheduler((cause) => onRefresh(cause));
+    const listener = {
+      onChanges: (changes: readonly ChangeEvent[]) =>
+        changes.some((change) => isConcerned(change)) && scheduler.schedule("changes"),
+      onReload: () => scheduler.schedule("reload"),
+    };
+    const onVisibility = () => scheduler.resume();
+    listeners.add(listener);
+    document.addEventListener("visibilitychange", onVisibility);
+    if (eventsBeforeLoad !== null && eventsBeforeLoad !== emittedEvents) scheduler.schedule("changes");
+    return () => {
+      scheduler.stop();
+      listeners.delete(listener);
+      document.removeEventListener("visibilitychange", onVisibility);
+    };
+  }, []);
+}

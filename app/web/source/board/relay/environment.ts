@@ -1,0 +1,43 @@
+// The Relay environment of the page: one store, filled by requests and by the live changes.
+
+import { Environment, Network, RecordSource, requestSubscription, Store } from "relay-runtime";
+
+import type { changesSubscription as ChangesSubscription } from "./__generated__/changesSubscription.graphql";
+import { changesSubscription } from "../live/changes";
+import { emitReload } from "../live/events";
+import { createChangeFeed } from "../live/feed";
+import { onOutdatedObjects, startRequest } from "../live/requests";
+import { fetchDocument } from "./fetch";
+import { MAX_NODES, readObjects } from "./objects";
+import { automaticRequestDelay } from "./rate-limit";
+
+/** Number of views that stay in the store after the user has left them. */
+const RETAINED_QUERIES = 20;
+
+export function createEnvironment(): Environment {
+  const store = new Store(new RecordSource(), { gcReleaseBufferSize: RETAINED_QUERIES });
+  const network = Network.create(async (operation, variables, { metadata }) => {
+    const finish = startRequest();
+    try {
+      return await fetchDocument(operation, variables, metadata);
+    } finally {
+      finish();
+    }
+  }, createChangeFeed(store));
+  return new Environment({ network, store });
+}
+
+/** Keeps the store up to date from the change after the cursor on; returns a function that ends it. */
+export function followChanges(environment: Environment, after: string): () => void {
+  onOutdatedObjects((ids) => {
+    const source = environment.getStore().getSource();
+    const known = ids.filter((id) => source.has(id));
+    if (known.length > MAX_NODES || automaticRequestDelay() > 0) return emitReload();
+    readObjects(environment, known).catch(emitReload);
+  });
+  const subscription = requestSubscription<ChangesSubscription>(environment, {
+    subscription: changesSubscription,
+    variables: { after },
+  });
+  return () => subscription.dispose();
+}

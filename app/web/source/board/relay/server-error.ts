@@ -1,0 +1,73 @@
+// Errors of requests to the server, with what the user needs to act on them or to report them.
+
+/** Codes that the board itself reacts to. */
+export const INVALID_API_KEY = "INVALID_API_KEY";
+export const INSUFFICIENT_SCOPE = "INSUFFICIENT_SCOPE";
+/** Codes of a cursor from which the changes cannot be continued. */
+const LOST_CURSOR_CODES = ["RESYNC_REQUIRED", "BAD_CURSOR"];
+/** Codes of a document that this version of the server does not have. */
+export const UNKNOWN_DOCUMENT_CODES = ["DOCUMENT_NOT_TRUSTED", "VALIDATION_ERROR"];
+export const CONFLICT = "CONFLICT";
+export const STALE_VERSION = "STALE_VERSION";
+/** Code of a request without a response. */
+const UNREACHABLE = "UNREACHABLE";
+
+export interface ErrorBody {
+  readonly message: string;
+  readonly extensions?: { readonly code?: string };
+}
+
+export class ServerError extends Error {
+  constructor(
+    message: string,
+    readonly code: string,
+    /** Id of the request in the server's log; null if there was no response. */
+    readonly requestId: string | null,
+    /** Seconds after which a repeated request may succeed; null if the server states none. */
+    readonly retryAfterSeconds: number | null = null,
+  ) {
+    super(message);
+  }
+}
+
+export function isLostCursor(error: unknown): boolean {
+  return error instanceof ServerError && LOST_CURSOR_CODES.includes(error.code);
+}
+
+export function unreachable(): ServerError {
+  return new ServerError(
+    "The server cannot be reached. Check the connection, then try again.",
+    UNREACHABLE,
+    null,
+  );
+}
+
+/** Error of a GraphQL response. */
+export function errorOfBody(body: ErrorBody, response: Response): ServerError {
+  const code = body.extensions?.code ?? "INTERNAL_ERROR";
+  return new ServerError(body.message, code, response.headers.get("X-Request-Id"), retryAfter(response));
+}
+
+/** Error of a response whose body is not that of the API, such as one of a proxy. */
+export function errorOfStatus(response: Response): ServerError {
+  const message = `The server answered with the status ${response.status}. Try again in a moment.`;
+  return new ServerError(
+    message,
+    `HTTP ${response.status}`,
+    response.headers.get("X-Request-Id"),
+    retryAfter(response),
+  );
+}
+
+/** Error with which a subscription ended; null if the connection broke. */
+export function errorOfSubscription(end: unknown): ServerError | null {
+  const [first] = Array.isArray(end) ? (end as ErrorBody[]) : [];
+  return first
+    ? new ServerError(first.message, first.extensions?.code ?? "INTERNAL_ERROR", null)
+    : null;
+}
+
+function retryAfter(response: Response): number | null {
+  const header = response.headers.get("Retry-After");
+  return header === null || header === "" || !Number.isFinite(Number(header)) ? null : Number(header);
+}

@@ -1,0 +1,54 @@
+// What can be done with an account: note that it has access again, and retry what has failed on it.
+
+import { useState } from "react";
+import { graphql, useFragment } from "react-relay/hooks";
+
+import type { accountActions_account$key } from "../../relay/__generated__/accountActions_account.graphql";
+import { ActionButton } from "../../components/action-button";
+import { openBulkDialog } from "../../components/bulk/bulk-dialog";
+import { useRetryAction } from "../../components/bulk/retry-action";
+import { useViewer, writeObstacle } from "../../session/viewer";
+import { plainAccountLabel } from "../../text/labels";
+import { useReconnectRetryAction } from "./reconnect-retry-action";
+import { ReconnectedDialog } from "./reconnected-dialog";
+
+export function AccountActions({ account }: { readonly account: accountActions_account$key }) {
+  const { accountId, accountName, platform, readiness } = useFragment(
+    graphql`
+      fragment accountActions_account on Account {
+        accountId
+        accountName
+        platform
+        readiness {
+          canPost
+        }
+      }
+    `,
+    account,
+  );
+  const [isOpen, setOpen] = useState(false);
+  const obstacle = writeObstacle(useViewer());
+  const name = plainAccountLabel(accountName, platform);
+  const bringBack = useReconnectRetryAction(accountId, name);
+  const retryAll = useRetryAction({
+    filter: { accountId: [accountId] },
+    words: [`Everything that has failed on ${name}`],
+  });
+  const noAccess = readiness.canPost
+    ? null
+    : "Reconnect the account where it was connected, then mark it as reconnected here.";
+  return (
+    <div className="buttons">
+      <ActionButton obstacle={obstacle} onPress={() => setOpen(true)}>
+        Mark reconnected…
+      </ActionButton>
+      <ActionButton obstacle={obstacle ?? noAccess} onPress={() => openBulkDialog(bringBack)}>
+        Bring back what failed without access…
+      </ActionButton>
+      <ActionButton obstacle={obstacle} onPress={() => openBulkDialog(retryAll)}>
+        Retry all failed…
+      </ActionButton>
+      {isOpen && <ReconnectedDialog accountId={accountId} name={name} onClose={() => setOpen(false)} />}
+    </div>
+  );
+}

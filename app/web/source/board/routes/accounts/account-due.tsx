@@ -1,0 +1,84 @@
+// What is due on an account soon, the next one first.
+
+import { graphql } from "react-relay/hooks";
+import { Link } from "wouter";
+
+import type { accountDueQuery } from "../../relay/__generated__/accountDueQuery.graphql";
+import { Time, TimeWithDistance } from "../../components/time";
+import { UserText } from "../../components/user-text";
+import { useLiveQuery } from "../../relay/live-query";
+import { postLabel } from "../../text/labels";
+import { cappedNumber, totalOf } from "../../text/numbers";
+import { resultsPath } from "../../url/results";
+
+interface Props {
+  readonly accountId: number;
+  /** Limit of the due times. */
+  readonly before: string;
+  readonly fetchKey: number;
+}
+
+const TEXT_LIMIT = 120;
+
+export function AccountDue({ accountId, before, fetchKey }: Props) {
+  const { destinations, account } = useLiveQuery<accountDueQuery>(
+    graphql`
+      query accountDueQuery($accountId: Int!, $filter: DestinationFilter!) {
+        account(accountId: $accountId) {
+          readiness {
+            canPost
+          }
+        }
+        destinations(first: 5, filter: $filter, orderBy: { field: SCHEDULED_FOR, direction: ASC }) {
+          totalCountCapped
+          totalCountIsCapped
+          nodes {
+            id
+            postId
+            scheduledFor
+            post {
+              content
+              reference
+            }
+          }
+        }
+      }
+    `,
+    { accountId, filter: { accountId: [accountId], status: ["QUEUED"], scheduledBefore: before } },
+    { fetchKey, concerns: (change) => change.accountId === accountId },
+  );
+  const nodes = destinations?.nodes ?? [];
+  const total = totalOf(destinations);
+  const path = resultsPath({
+    account: [accountId],
+    status: ["QUEUED"],
+    to: new Date(before),
+    order: "SCHEDULED_FOR",
+    direction: "ASC",
+  });
+  return (
+    <section aria-labelledby="due">
+      <h2 id="due">Due in the next 24 hours</h2>
+      <p className="muted">
+        Until <Time at={before} />
+      </p>
+      {nodes.length === 0 && <p className="muted">Nothing is due.</p>}
+      {nodes.length > 0 && !account?.readiness.canPost && (
+        <p className="problem">
+          Each of these fails when it is due, unless the account is reconnected before.
+        </p>
+      )}
+      <ul className="timeline">
+        {nodes.map(({ id, postId, scheduledFor, post }) => (
+          <li key={id}>
+            {scheduledFor && <TimeWithDistance at={scheduledFor} />}{" "}
+            <Link href={`/posts/${postId}`}>
+              <UserText text={postLabel(post)} limit={TEXT_LIMIT} />
+            </Link>
+          </li>
+        ))}
+      </ul>
+      {total.count > nodes.length && <Link href={path}>All {cappedNumber(total)}</Link>}
+    </section>
+  );
+}

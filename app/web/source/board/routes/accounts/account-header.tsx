@@ -1,0 +1,99 @@
+// The account and its health, with the reasons.
+
+import { graphql, useFragment } from "react-relay/hooks";
+
+import type { accountHeader_account$key } from "../../relay/__generated__/accountHeader_account.graphql";
+import { Initials } from "../../components/initials";
+import { Status } from "../../components/status";
+import { TimeWithDistance } from "../../components/time";
+import { UserText } from "../../components/user-text";
+import { webUrl } from "../../text/characters";
+import { healthReason, healthWords } from "../../text/health";
+import { platformName } from "../../text/reasons";
+
+export function AccountHeader({ account }: { readonly account: accountHeader_account$key }) {
+  const data = useFragment(
+    graphql`
+      fragment accountHeader_account on Account {
+        accountId
+        accountName
+        platform
+        platformUsername
+        profileUrl
+        connectedAt
+        needsReconnectionSince
+        health {
+          status
+          reasons
+          activity {
+            lastPublishedAt
+          }
+        }
+        readiness {
+          message
+        }
+        token {
+          expiresAt
+          expired
+        }
+      }
+    `,
+    account,
+  );
+  const { health, token } = data;
+  const profile = webUrl(data.profileUrl);
+  return (
+    <section className="card" aria-label="Health">
+      <p className="account-name">
+        <Initials name={data.accountName} />
+        <span>
+          <UserText text={platformName(data.platform)} />
+          {data.platformUsername && (
+            <>
+              {", "}
+              <UserText text={data.platformUsername} />
+            </>
+          )}
+          , number {data.accountId}
+          {profile && (
+            <>
+              {" · "}
+              <a href={profile.href} target="_blank" rel="noopener noreferrer">
+                Profile on {profile.hostname}
+              </a>
+            </>
+          )}
+        </span>
+      </p>
+      {health && <Status words={healthWords(health.status)} />}
+      {health?.reasons.map((reason) => (
+        <p key={reason}>{healthReason(reason)}</p>
+      ))}
+      {data.readiness.message && <p className="fix">{data.readiness.message}</p>}
+      <dl className="facts">
+        <dt>{token.expired ? "Access ended" : "Access ends"}</dt>
+        <dd>{token.expiresAt ? <TimeWithDistance at={token.expiresAt} /> : "no date known"}</dd>
+        {data.needsReconnectionSince && (
+          <>
+            <dt>Access rejected</dt>
+            <dd>
+              <TimeWithDistance at={data.needsReconnectionSince} />
+            </dd>
+          </>
+        )}
+        <dt>Last connected</dt>
+        <dd>
+          <TimeWithDistance at={data.connectedAt} />
+        </dd>
+        <dt>Last published</dt>
+        <dd>
+          {health?.activity.lastPublishedAt ? (
+            <TimeWithDistance at={health.activity.lastPublishedAt} />
+          ) : (
+            "never"
+          )}
+        </dd>
+      </dl>
+    </section>
+  );
+}

@@ -1,0 +1,107 @@
+// What is waiting on an account and what has failed on it; each number leads to its rows.
+
+import { graphql, useFragment } from "react-relay/hooks";
+import { Link } from "wouter";
+
+import type { accountNumbers_account$key } from "../../relay/__generated__/accountNumbers_account.graphql";
+import { CountLink } from "../../components/count-link";
+import { TimeWithDistance } from "../../components/time";
+import { UserText } from "../../components/user-text";
+import { exactCount, type CappedCount } from "../../text/numbers";
+import { resultsPath } from "../../url/results";
+
+interface Props {
+  readonly account: accountNumbers_account$key;
+  /** Number of results that failed because the platform rejected the access. */
+  readonly withoutAccess: CappedCount;
+  /** Number of results that failed, or became unknown, from `since` on. */
+  readonly lastWeek: CappedCount;
+  /** Seven days ago. */
+  readonly since: string;
+}
+
+export function AccountNumbers({ account, withoutAccess, lastWeek, since }: Props) {
+  const { accountId, health, openFailures, unknownCount, lastFailure } = useFragment(
+    graphql`
+      fragment accountNumbers_account on Account {
+        accountId
+        health {
+          activity {
+            queuedCount
+          }
+        }
+        openFailures {
+          count
+          capped
+        }
+        unknownCount {
+          count
+          capped
+        }
+        lastFailure {
+          postId
+          failedAt
+          error
+          diagnosis {
+            fix
+          }
+        }
+      }
+    `,
+    account,
+  );
+  const rows = { account: [accountId] };
+  const failed = { ...rows, outcome: ["FAILED"], order: "FAILED_AT" } as const;
+  return (
+    <section aria-label="Numbers">
+      <ul className="numbers">
+        {health && (
+          <CountLink
+            value={exactCount(health.activity.queuedCount)}
+            name="waiting"
+            tone="neutral"
+            path={resultsPath({ ...rows, status: ["QUEUED"], order: "SCHEDULED_FOR", direction: "ASC" })}
+          />
+        )}
+        {openFailures && (
+          <CountLink value={openFailures} name="failed now" tone="bad" path={resultsPath(failed)} />
+        )}
+        <CountLink
+          value={withoutAccess}
+          name="failed without access"
+          tone="bad"
+          path={resultsPath({ ...failed, category: ["AUTH"] })}
+        />
+        {unknownCount && (
+          <CountLink
+            value={unknownCount}
+            name="with an unknown outcome"
+            tone="warning"
+            path={resultsPath({ ...rows, outcome: ["UNKNOWN"] })}
+          />
+        )}
+        <CountLink
+          value={lastWeek}
+          name="failed or unknown in the last 7 days"
+          tone="bad"
+          path={resultsPath({
+            ...rows,
+            status: ["FAILED"],
+            order: "FAILED_AT",
+            period: "failed",
+            from: new Date(since),
+          })}
+        />
+      </ul>
+      {lastFailure?.failedAt && (
+        <p>
+          Last failure <TimeWithDistance at={lastFailure.failedAt} />:{" "}
+          <Link href={`/posts/${lastFailure.postId}`}>
+            <UserText text={lastFailure.error ?? "(no message)"} limit={200} />
+          </Link>{" "}
+          {lastFailure.diagnosis?.fix}
+        </p>
+      )}
+    </section>
+  );
+}

@@ -1,0 +1,67 @@
+// Numbers of the last seven days.
+
+import { graphql, useFragment } from "react-relay/hooks";
+
+import type { accountStatistics_account$key } from "../../relay/__generated__/accountStatistics_account.graphql";
+import { percent, plainNumber } from "../../text/numbers";
+import { latenessText } from "../../text/times";
+
+export function AccountStatistics({ account }: { readonly account: accountStatistics_account$key }) {
+  const { stats } = useFragment(
+    graphql`
+      fragment accountStatistics_account on Account
+      @argumentDefinitions(from: { type: "DateTime!" }, to: { type: "DateTime!" }) {
+        stats(from: $from, to: $to) {
+          attempts
+          published
+          firstTry
+          savedByRetry
+          failed
+          userCaused
+          unknown
+          successRate
+          lateness {
+            p50Seconds
+            p95Seconds
+          }
+        }
+      }
+    `,
+    account,
+  );
+  if (!stats) return null;
+  const settledCount = stats.published + stats.failed + stats.unknown;
+  const { lateness, successRate } = stats;
+  return (
+    <section aria-labelledby="statistics">
+      <h2 id="statistics">The last 7 days</h2>
+      {settledCount === 0 && <p className="muted">Nothing was published, and nothing has failed.</p>}
+      <dl className="facts">
+        <dt>Success rate</dt>
+        <dd>{successRate == null ? "none" : percent(successRate)}</dd>
+        <dt>Published</dt>
+        <dd>
+          {plainNumber(stats.published)}; {plainNumber(stats.firstTry)} by the first attempt,{" "}
+          {plainNumber(stats.savedByRetry)} only after a retry
+        </dd>
+        <dt>Failed</dt>
+        <dd>
+          {plainNumber(stats.failed)}; {plainNumber(stats.userCaused)} of them because of the content or the
+          access
+        </dd>
+        <dt>Unknown outcome</dt>
+        <dd>{plainNumber(stats.unknown)}</dd>
+        <dt>Attempts</dt>
+        <dd>{plainNumber(stats.attempts)}</dd>
+        {lateness && (
+          <>
+            <dt>Lateness</dt>
+            <dd>
+              half within {latenessText(lateness.p50Seconds)}, 95 of 100 within {latenessText(lateness.p95Seconds)}
+            </dd>
+          </>
+        )}
+      </dl>
+    </section>
+  );
+}

@@ -1,0 +1,93 @@
+// All accounts: whether they can post, and what is waiting or has failed on them.
+
+import { Link, useLocation } from "wouter";
+import { useSearch } from "wouter/use-browser-location";
+
+import { rememberList } from "../../components/back-link";
+import { Choice, ChoiceFilter, TextFilter } from "../../components/fields";
+import { Page } from "../../components/page";
+import { Panel } from "../../components/panel";
+import { PlatformChoice } from "../../components/platform-choice";
+import { filterPhrase } from "../../text/filter-words";
+import { platformName } from "../../text/reasons";
+import {
+  ABILITIES,
+  ACCOUNT_DIRECTIONS,
+  ACCOUNT_ORDERS,
+  accountsPath,
+  parseAccounts,
+  type AccountsView,
+} from "../../url/accounts";
+import { AccountList } from "./account-list";
+
+const ABILITY_WORDS = { yes: "Can post", no: "Cannot post" };
+const ORDER_WORDS = { ACCOUNT_ID: "Number", CONNECTED_AT: "Last connected", CREATED_AT: "First connected" };
+const DIRECTION_WORDS = { ASC: "earliest or least first", DESC: "latest or greatest first" };
+
+export default function AccountsPage() {
+  const search = useSearch();
+  const [, navigate] = useLocation();
+  const view = parseAccounts(search);
+  rememberList("/accounts", accountsPath(view));
+  return (
+    <Page title="Accounts" scope={scopeOf(view)}>
+      <Filters
+        view={view}
+        onChange={(changes) => navigate(accountsPath({ ...view, after: "", ...changes }))}
+      />
+      <Panel key={search} lines={16}>
+        {(fetchKey) => <AccountList view={view} fetchKey={fetchKey} />}
+      </Panel>
+      {view.after && (
+        <p className="muted">
+          This is a later page of the list.{" "}
+          <Link href={accountsPath({ ...view, after: "" })}>Go to the first page</Link>
+        </p>
+      )}
+    </Page>
+  );
+}
+
+/** The filters in words. */
+function scopeOf({ q, canPost, platform }: AccountsView): string[] {
+  return [
+    ...filterPhrase("Name", q ? [`“${q}”`] : []),
+    ...filterPhrase("Access", canPost ? [ABILITY_WORDS[canPost]] : []),
+    ...filterPhrase("Platform", platform.map(platformName)),
+  ];
+}
+
+interface FiltersProps {
+  readonly view: AccountsView;
+  readonly onChange: (changes: Partial<AccountsView>) => void;
+}
+
+function Filters({ view, onChange }: FiltersProps) {
+  return (
+    <search className="filters">
+      <TextFilter label="Name" value={view.q} onChange={(q) => onChange({ q })} />
+      <ChoiceFilter
+        label="Access"
+        values={view.canPost ? [view.canPost] : []}
+        options={ABILITIES}
+        name={(ability) => ABILITY_WORDS[ability]}
+        onChange={([canPost]) => onChange({ canPost: canPost ?? null })}
+      />
+      <PlatformChoice value={view.platform} onChange={(platform) => onChange({ platform })} />
+      <Choice
+        label="Order by"
+        value={view.order}
+        options={ACCOUNT_ORDERS}
+        name={(order) => ORDER_WORDS[order]}
+        onChange={(order) => onChange({ order })}
+      />
+      <Choice
+        label="Direction"
+        value={view.direction}
+        options={ACCOUNT_DIRECTIONS}
+        name={(direction) => DIRECTION_WORDS[direction]}
+        onChange={(direction) => onChange({ direction })}
+      />
+    </search>
+  );
+}

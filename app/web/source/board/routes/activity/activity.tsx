@@ -1,0 +1,27 @@
+// Everything that has changed in the workspace, as sentences, newest first.
+
+import { useSearch } from "wouter/use-browser-location";
+
+import { Page } from "../../components/page";
+import { useRowKeys } from "../../keyboard/row-keys";
+import { endOfLastVisit } from "../../live/visits";
+import { useViewer } from "../../session/viewer";
+import { parseActivity } from "../../url/activity";
+import { ActivityFilters, activityWords } from "./activity-filters";
+import { ChangeList } from "./change-list";
+
+export default function ActivityPage() {
+  const search = useSearch();
+  const view = parseActivity(search);
+  useRowKeys(".changed-post a");
+  return (
+    <Page title="Activity" scope={activityWords(view)}>
+      <p className="muted">
+        The newest change is at the top. Changes are stored for 30 days, unless the operator of this server
+        has set another time.
+      </p>
+      <ActivityFilters view={view} />
+      <ChangeList key={search} view={view} lastVisit={endOfLastVisit(useViewer().workspaceId)} />
+    </Page>
+  );
+}

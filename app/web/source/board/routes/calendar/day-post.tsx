@@ -1,0 +1,75 @@
+// One post of a day, which can be moved to another time.
+
+import { graphql, useFragment } from "react-relay/hooks";
+import { Link } from "wouter";
+
+import type { dayPost_post$data, dayPost_post$key } from "../../relay/__generated__/dayPost_post.graphql";
+import { ActionButton } from "../../components/action-button";
+import { Status } from "../../components/status";
+import { UserText } from "../../components/user-text";
+import { useViewer, writeObstacle } from "../../session/viewer";
+import { postLabel } from "../../text/labels";
+import { count } from "../../text/numbers";
+import { postStatus } from "../../text/statuses";
+import { clockMinutes, isZone } from "../../text/times";
+import { useZone } from "../../text/zone";
+
+const TEXT_LIMIT = 200;
+/** Statuses of posts that have not been attempted. */
+const MOVABLE = ["SCHEDULED", "DRAFT"];
+
+interface Props {
+  readonly post: dayPost_post$key;
+  readonly onMove: (postId: string) => void;
+}
+
+export function DayPost({ post, onMove }: Props) {
+  const data = useFragment(
+    graphql`
+      fragment dayPost_post on Post {
+        postId
+        content
+        reference
+        status
+        scheduledFor
+        createdAt
+        importedAt
+        timezone
+        accountIds
+      }
+    `,
+    post,
+  );
+  const zone = useZone();
+  const obstacle = moveObstacle(data) ?? writeObstacle(useViewer());
+  const at = new Date(data.scheduledFor ?? data.createdAt);
+  const ownZone = data.timezone && data.timezone !== zone && isZone(data.timezone) ? data.timezone : null;
+  return (
+    <article className="day-post">
+      <Status words={postStatus(data.status)} />
+      <span className="time">
+        {clockMinutes(at, zone)}
+        {ownZone && (
+          <small className="muted">
+            {" "}
+            ({clockMinutes(at, ownZone)} in {ownZone})
+          </small>
+        )}
+      </span>
+      <Link href={`/posts/${data.postId}`}>
+        <UserText text={postLabel(data)} limit={TEXT_LIMIT} />
+      </Link>
+      <small className="muted">{count(data.accountIds?.length ?? 0, "account")}</small>
+      {MOVABLE.includes(data.status) && (
+        <ActionButton obstacle={obstacle} onPress={() => onMove(data.postId)}>
+          Move
+        </ActionButton>
+      )}
+    </article>
+  );
+}
+
+/** Why the post cannot be moved, as far as the page knows; the server decides. */
+function moveObstacle({ importedAt }: dayPost_post$data): string | null {
+  return importedAt ? "Another service publishes this post. Move it there." : null;
+}

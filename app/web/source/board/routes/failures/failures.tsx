@@ -1,0 +1,110 @@
+// Failures by cause, each with its fix first.
+
+import { useMemo } from "react";
+import { Link, useLocation } from "wouter";
+import { useSearch } from "wouter/use-browser-location";
+
+import { rememberList } from "../../components/back-link";
+import { Choice, ChoiceFilter } from "../../components/fields";
+import { Page } from "../../components/page";
+import { Panel } from "../../components/panel";
+import { PlatformChoice } from "../../components/platform-choice";
+import { serverNow } from "../../text/clock";
+import { filterPhrase } from "../../text/filter-words";
+import { categoryWords, platformName } from "../../text/reasons";
+import {
+  FAILURE_ORDERS,
+  FAILURE_PERIOD_NAMES,
+  FAILURE_PERIODS,
+  failuresPath,
+  parseFailures,
+  type FailurePeriod,
+  type FailuresView,
+} from "../../url/failures";
+import { CATEGORIES } from "../../url/results";
+import { GroupList } from "./group-list";
+
+const HOUR_MS = 3_600_000;
+const ORDER_WORDS = { COUNT: "Number of failures", LAST_SEEN: "Latest failure" };
+const PERIOD_WORDS = {
+  hour: "The last hour",
+  day: "The last 24 hours",
+  week: "The last 7 days",
+  month: "The last 30 days",
+};
+
+export default function FailuresPage() {
+  const search = useSearch();
+  const [, navigate] = useLocation();
+  const view = parseFailures(search);
+  const since = useStart(view.period);
+  rememberList("/failures", failuresPath(view));
+  return (
+    <Page title="Failures" scope={scopeOf(view)}>
+      <Filters
+        view={view}
+        onChange={(changes) => navigate(failuresPath({ ...view, after: "", ...changes }))}
+      />
+      <Panel key={search} lines={16}>
+        {(fetchKey) => <GroupList view={view} since={since} fetchKey={fetchKey} />}
+      </Panel>
+      {view.after && (
+        <p className="muted">
+          This is a later page of the list.{" "}
+          <Link href={failuresPath({ ...view, after: "" })}>Go to the first page</Link>
+        </p>
+      )}
+    </Page>
+  );
+}
+
+/** Start of the period, fixed when it is chosen: another start with each rendering would read the list again and again. */
+function useStart(period: FailurePeriod | null): string | null {
+  return useMemo(
+    () => (period ? new Date(serverNow().getTime() - FAILURE_PERIODS[period] * HOUR_MS).toISOString() : null),
+    [period],
+  );
+}
+
+/** The filters in words. */
+function scopeOf({ period, platform, category }: FailuresView): string[] {
+  return [
+    ...filterPhrase("Failed in", period ? [PERIOD_WORDS[period]] : []),
+    ...filterPhrase("Platform", platform.map(platformName)),
+    ...filterPhrase("Cause", category.map(categoryWords)),
+  ];
+}
+
+interface FiltersProps {
+  readonly view: FailuresView;
+  readonly onChange: (changes: Partial<FailuresView>) => void;
+}
+
+function Filters({ view, onChange }: FiltersProps) {
+  return (
+    <search className="filters">
+      <ChoiceFilter
+        label="Failed in"
+        values={view.period ? [view.period] : []}
+        options={FAILURE_PERIOD_NAMES}
+        name={(period) => PERIOD_WORDS[period]}
+        onChange={([period]) => onChange({ period: period ?? null })}
+      />
+      <PlatformChoice value={view.platform} onChange={(platform) => onChange({ platform })} />
+      <ChoiceFilter
+        label="Cause"
+        values={view.category}
+        options={CATEGORIES}
+        name={categoryWords}
+        onChange={(category) => onChange({ category })}
+      />
+      <Choice
+        label="Order by"
+        value={view.order}
+        options={FAILURE_ORDERS}
+        name={(order) => ORDER_WORDS[order]}
+        onChange={(order) => onChange({ order })}
+      />
+    </search>
+  );
+}

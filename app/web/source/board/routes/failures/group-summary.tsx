@@ -1,0 +1,36 @@
+// A group of failures in the list: the fix first, then what it is about.
+
+import { graphql, useFragment } from "react-relay/hooks";
+import { Link } from "wouter";
+
+import type { groupSummary_group$key } from "../../relay/__generated__/groupSummary_group.graphql";
+import { GroupFacts } from "./group-facts";
+
+interface Props {
+  readonly group: groupSummary_group$key;
+  /** Time from which failures count; null for all. */
+  readonly since: string | null;
+}
+
+export function GroupSummary({ group, since }: Props) {
+  const data = useFragment(
+    graphql`
+      fragment groupSummary_group on FailureGroup {
+        key
+        diagnosis {
+          fix
+        }
+        ...groupFacts_group
+      }
+    `,
+    group,
+  );
+  return (
+    <li>
+      <h2>
+        <Link href={`/failures/${data.key}`}>{data.diagnosis.fix}</Link>
+      </h2>
+      <GroupFacts group={data} since={since} />
+    </li>
+  );
+}

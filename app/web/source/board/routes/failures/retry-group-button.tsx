@@ -1,0 +1,46 @@
+// Opens the dialog that retries all failures of a group.
+
+import { graphql, useFragment } from "react-relay/hooks";
+
+import type { retryGroupButton_group$key } from "../../relay/__generated__/retryGroupButton_group.graphql";
+import { ActionButton } from "../../components/action-button";
+import { openBulkDialog } from "../../components/bulk/bulk-dialog";
+import { useRetryAction } from "../../components/bulk/retry-action";
+import { useViewer, writeObstacle } from "../../session/viewer";
+import { serverNow } from "../../text/clock";
+import { platformName } from "../../text/reasons";
+import { shortTime } from "../../text/times";
+import { useZone } from "../../text/zone";
+
+interface Props {
+  readonly group: retryGroupButton_group$key;
+  /** Time of the earliest failure to retry; null for all. */
+  readonly since: string | null;
+}
+
+export function RetryGroupButton({ group, since }: Props) {
+  const { key, platform, message } = useFragment(
+    graphql`
+      fragment retryGroupButton_group on FailureGroup {
+        key
+        platform
+        message
+      }
+    `,
+    group,
+  );
+  const viewer = useViewer();
+  const zone = useZone();
+  const action = useRetryAction({
+    filter: { failureGroup: [key], failedAfter: since },
+    words: [
+      `Failures of ${platformName(platform)} with one cause: “${message}”`,
+      since ? `Failed since ${shortTime(new Date(since), zone, serverNow())}` : "Failed at any time",
+    ],
+  });
+  return (
+    <ActionButton obstacle={writeObstacle(viewer)} onPress={() => openBulkDialog(action)}>
+      Retry all…
+    </ActionButton>
+  );
+}

@@ -1,0 +1,26 @@
+// Shows an answer for the customer, to copy.
+
+import { CopyField } from "../../components/copy-field";
+import { Dialog } from "../../components/dialog";
+import type { postActions_post$data } from "../../relay/__generated__/postActions_post.graphql";
+import { customerAnswer } from "../../text/customer-answer";
+import { useZone } from "../../text/zone";
+
+interface Props {
+  readonly post: postActions_post$data;
+  readonly onClose: () => void;
+}
+
+export function AnswerDialog({ post, onClose }: Props) {
+  const zone = useZone();
+  return (
+    <Dialog title="Answer for the customer" onClose={onClose}>
+      <CopyField label="Answer" value={customerAnswer(post, zone)} rows={8} />
+      <div className="buttons">
+        <button type="button" onClick={onClose}>
+          Close
+        </button>
+      </div>
+    </Dialog>
+  );
+}

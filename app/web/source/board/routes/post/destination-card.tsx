@@ -1,0 +1,133 @@
+// What happened to the post on one account.
+
+import { useRef, useState } from "react";
+import { graphql, useFragment } from "react-relay/hooks";
+import { Link } from "wouter";
+
+import type { destinationCard_destination$key } from "../../relay/__generated__/destinationCard_destination.graphql";
+import { Panel } from "../../components/panel";
+import { Status } from "../../components/status";
+import { Lateness, Sentence, Time } from "../../components/time";
+import { UserText } from "../../components/user-text";
+import { webUrl } from "../../text/characters";
+import { accountLabel } from "../../text/labels";
+import { count } from "../../text/numbers";
+import { categoryWords, platformName, sourceWords } from "../../text/reasons";
+import { destinationStatus } from "../../text/statuses";
+import { unknownPath } from "../../url/unknown";
+import { RetryButton } from "./retry-button";
+import { Timeline } from "./timeline";
+
+interface Props {
+  readonly destination: destinationCard_destination$key;
+  readonly postId: string;
+  readonly isInitiallyOpen: boolean;
+}
+
+export function DestinationCard({ destination, postId, isInitiallyOpen }: Props) {
+  const data = useFragment(
+    graphql`
+      fragment destinationCard_destination on Destination {
+        id
+        destinationId
+        platform
+        accountName
+        status
+        outcome
+        attempts
+        error
+        errorCode
+        isOverdue
+        isDuplicated
+        scheduledFor
+        nextRetryAt
+        publishedAt
+        latenessSeconds
+        platformPostUrl
+        diagnosis {
+          category
+          code
+          fix
+          source
+        }
+        outlook {
+          sentence
+        }
+        ...retryButton_destination
+      }
+    `,
+    destination,
+  );
+  const [isOpen, setOpen] = useState(isInitiallyOpen);
+  const card = useRef<HTMLElement>(null);
+  const heading = useRef<HTMLHeadingElement>(null);
+  const url = webUrl(data.platformPostUrl);
+
+  /** Keeps the focus in the card, unless the user has moved it meanwhile. */
+  function takeFocus(): void {
+    const { activeElement, body } = document;
+    if (activeElement === body || card.current?.contains(activeElement)) heading.current?.focus();
+  }
+
+  return (
+    <article ref={card} className="card">
+      <header>
+        <h2 ref={heading} tabIndex={-1}>
+          <UserText text={accountLabel(data.accountName)} />{" "}
+          <span className="muted">
+            <UserText text={platformName(data.platform)} />
+          </span>
+        </h2>
+        <Status words={destinationStatus(data)} />
+      </header>
+      {data.isDuplicated && (
+        <p className="problem">It was reported as published more than once: look whether it appears twice.</p>
+      )}
+      {data.publishedAt && (
+        <p>
+          Published <Time at={data.publishedAt} /> <Lateness seconds={data.latenessSeconds} />
+          {url && (
+            <>
+              {" · "}
+              <a href={url.href} target="_blank" rel="noopener noreferrer">
+                Open on {url.hostname}
+              </a>
+            </>
+          )}
+        </p>
+      )}
+      {data.error && data.status !== "PUBLISHED" && (
+        <p>
+          <UserText text={data.error} />
+        </p>
+      )}
+      {data.diagnosis && data.status !== "PUBLISHED" && (
+        <>
+          <p className="fix">{data.diagnosis.fix}</p>
+          <p className="muted">
+            {categoryWords(data.diagnosis.category)}{" "}
+            <code>
+              <UserText text={data.diagnosis.code} />
+            </code>
+            , can be fixed by {sourceWords(data.diagnosis.source, data.diagnosis.category)}
+          </p>
+        </>
+      )}
+      <p>
+        <Sentence text={data.outlook.sentence} />
+      </p>
+      {data.outcome === "UNKNOWN" && (
+        <Link href={unknownPath(data.destinationId)}>Say what you found on the platform</Link>
+      )}
+      <RetryButton destination={data} onRetried={takeFocus} />
+      <details open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
+        <summary>{count(data.attempts, "attempt")}</summary>
+        {isOpen && (
+          <Panel lines={3}>
+            {(fetchKey) => <Timeline id={data.id} postId={postId} fetchKey={fetchKey} />}
+          </Panel>
+        )}
+      </details>
+    </article>
+  );
+}

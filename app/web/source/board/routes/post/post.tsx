@@ -1,0 +1,96 @@
+// One post: what happened to it on each account, and what to do.
+
+import { graphql } from "react-relay/hooks";
+import { Link, useLocation } from "wouter";
+
+import type { postPageQuery } from "../../relay/__generated__/postPageQuery.graphql";
+import { Page } from "../../components/page";
+import { Panel } from "../../components/panel";
+import type { ChangeEvent } from "../../live/events";
+import { useLiveQuery } from "../../relay/live-query";
+import { useShortcuts } from "../../keyboard/shortcuts";
+import { truncated } from "../../text/characters";
+import { isUuid } from "../../url/parameters";
+import { lastResultsPath } from "../results/last-results";
+import { SearchField } from "../results/search-field";
+import { DestinationCard } from "./destination-card";
+import { PostActions } from "./post-actions";
+import { PostActivity } from "./post-activity";
+import { PostHeader } from "./post-header";
+
+interface Props {
+  readonly postId: string;
+}
+
+const TITLE_LENGTH = 60;
+/** Number of cards that are open at first; each open card reads its own attempts. */
+const OPEN_CARDS = 3;
+
+export function PostPage({ postId }: Props) {
+  const [, navigate] = useLocation();
+  useShortcuts({ u: () => navigate(lastResultsPath()) });
+  if (!isUuid(postId)) return <NoSuchPost />;
+  return <Panel lines={20}>{(fetchKey) => <Post postId={postId.toLowerCase()} fetchKey={fetchKey} />}</Panel>;
+}
+
+function Post({ postId, fetchKey }: Props & { readonly fetchKey: number }) {
+  const { post } = useLiveQuery<postPageQuery>(
+    graphql`
+      query postPageQuery($postId: UUID!) {
+        post(postId: $postId) {
+          content
+          reference
+          ...postHeader_post
+          ...postActions_post
+          destinations {
+            id
+            accountId
+            ...destinationCard_destination
+          }
+        }
+      }
+    `,
+    { postId },
+    { fetchKey, concerns: isConcerned },
+  );
+  const destinations = post?.destinations ?? [];
+
+  /** A change of an account decides whether a retry is possible. */
+  function isConcerned({ postId: changedPostId, accountId }: ChangeEvent): boolean {
+    if (changedPostId !== null) return changedPostId === postId;
+    return destinations.some((destination) => destination.accountId === accountId);
+  }
+
+  if (!post) return <NoSuchPost />;
+  return (
+    <Page title={truncated(post.content || post.reference || "Post", TITLE_LENGTH)} actions={<BackLink />}>
+      <PostHeader post={post} />
+      <PostActions post={post} />
+      <section aria-label="Accounts" className="cards">
+        {destinations.length === 0 && <p className="muted">This draft has no accounts yet.</p>}
+        {destinations.map((destination, index) => (
+          <DestinationCard
+            key={destination.id}
+            destination={destination}
+            postId={postId}
+            isInitiallyOpen={index < OPEN_CARDS}
+          />
+        ))}
+      </section>
+      <Panel lines={4}>{(key) => <PostActivity postId={postId} fetchKey={key} />}</Panel>
+    </Page>
+  );
+}
+
+function BackLink() {
+  return <Link href={lastResultsPath()}>← Results</Link>;
+}
+
+function NoSuchPost() {
+  return (
+    <Page title="No such post" actions={<BackLink />}>
+      <p>It does not exist in this workspace, or it was deleted. Search for another one:</p>
+      <SearchField />
+    </Page>
+  );
+}

@@ -1,0 +1,188 @@
+// The attempts of a destination in order, with the waits between them and what people did.
+
+import { graphql, useLazyLoadQuery, usePaginationFragment, useRelayEnvironment } from "react-relay/hooks";
+
+import type { timelineQuery, timelineQuery$variables } from "../../relay/__generated__/timelineQuery.graphql";
+import type {
+  timeline_attempts$data,
+  timeline_attempts$key,
+} from "../../relay/__generated__/timeline_attempts.graphql";
+import { showNotice } from "../../components/notices";
+import { Time } from "../../components/time";
+import { UserText } from "../../components/user-text";
+import { useLiveRefresh } from "../../live/events";
+import { refresh } from "../../relay/live-query";
+import { useViewer } from "../../session/viewer";
+import { duration } from "../../text/times";
+import { categoryWords } from "../../text/reasons";
+import { words } from "../../text/statuses";
+
+const PAGE_SIZE = 50;
+/** Number of attempts that one request may read. */
+const MAX_PAGE_SIZE = 100;
+
+const query = graphql`
+  query timelineQuery($id: ID!, $count: Int!, $canReadRaw: Boolean!) {
+    node(id: $id) {
+      ... on Destination {
+        scheduledFor
+      }
+      ...timeline_attempts @arguments(count: $count, canReadRaw: $canReadRaw) @alias(as: "destination")
+    }
+  }
+`;
+
+interface Props {
+  readonly id: string;
+  readonly postId: string;
+  readonly fetchKey: number;
+}
+
+export function Timeline({ id, postId, fetchKey }: Props) {
+  const canReadRaw = useViewer().scopes.includes("RAW");
+  const variables = { id, canReadRaw, count: PAGE_SIZE };
+  const { node } = useLazyLoadQuery<timelineQuery>(query, variables, {
+    fetchKey,
+    fetchPolicy: "store-and-network",
+  });
+  if (!node) return null;
+  return (
+    <ol className="timeline">
+      {node.scheduledFor && (
+        <li>
+          <Time at={node.scheduledFor} /> due
+        </li>
+      )}
+      {node.destination && <Attempts destination={node.destination} variables={variables} postId={postId} />}
+    </ol>
+  );
+}
+
+interface AttemptsProps {
+  readonly destination: timeline_attempts$key;
+  readonly variables: timelineQuery$variables;
+  readonly postId: string;
+}
+
+function Attempts({ destination, variables, postId }: AttemptsProps) {
+  const environment = useRelayEnvironment();
+  const { data, hasNext, loadNext, isLoadingNext } = usePaginationFragment(
+    graphql`
+      fragment timeline_attempts on Destination
+      @refetchable(queryName: "timelineAttemptsQuery")
+      @argumentDefinitions(
+        count: { type: "Int", defaultValue: 50 }
+        cursor: { type: "String" }
+        canReadRaw: { type: "Boolean!" }
+      ) {
+        attemptConnection(first: $count, after: $cursor) @connection(key: "timeline_attemptConnection") {
+          edges {
+            node {
+              attemptId
+              number
+              kind
+              startedAt
+              finishedAt
+              durationMs
+              outcome
+              category
+              code
+              message
+              httpStatus
+              retryAfterSeconds
+              worker
+              raw @include(if: $canReadRaw)
+            }
+          }
+        }
+      }
+    `,
+    destination,
+  );
+  const attempts = data.attemptConnection?.edges.map(({ node }) => node) ?? [];
+  // The response replaces the list, so that it has to be as long.
+  const count = Math.min(MAX_PAGE_SIZE, Math.max(PAGE_SIZE, attempts.length));
+  useLiveRefresh(
+    () => refresh<timelineQuery>(environment, query, { ...variables, count }),
+    (change) => change.postId === postId,
+  );
+
+  function showMore(): void {
+    loadNext(PAGE_SIZE, {
+      onComplete: (error) => error && showNotice(`The attempts could not be read. ${error.message}`),
+    });
+  }
+
+  return (
+    <>
+      {attempts.map((attempt, index) => (
+        <AttemptItem key={attempt.attemptId} attempt={attempt} before={attempts[index - 1]} />
+      ))}
+      {hasNext && (
+        <li>
+          <button type="button" onClick={showMore} aria-disabled={isLoadingNext}>
+            {isLoadingNext ? "Loading…" : "Show later attempts"}
+          </button>
+        </li>
+      )}
+    </>
+  );
+}
+
+type Attempt = NonNullable<timeline_attempts$data["attemptConnection"]>["edges"][number]["node"];
+
+interface ItemProps {
+  readonly attempt: Attempt;
+  readonly before: Attempt | undefined;
+}
+
+function AttemptItem({ attempt, before }: ItemProps) {
+  const wait = before?.finishedAt ? Date.parse(attempt.startedAt) - Date.parse(before.finishedAt) : 0;
+  const name = attempt.number ? `Attempt ${attempt.number}` : `${words(attempt.kind)} report`;
+  return (
+    <>
+      {wait > 0 && <li className="wait">{duration(wait)} later</li>}
+      <li>
+        <Time at={attempt.startedAt} /> <strong>{name}</strong> {result(attempt)}
+        {attempt.message && (
+          <p>
+            <UserText text={attempt.message} />
+          </p>
+        )}
+        <p className="muted">
+          <UserText text={details(attempt)} />
+        </p>
+        {attempt.worker && (
+          <p className="muted">
+            by <UserText text={attempt.worker} />
+          </p>
+        )}
+        {attempt.raw && (
+          <details>
+            <summary>Response of the platform</summary>
+            <pre tabIndex={0}>
+              <UserText text={attempt.raw} limit={20_000} />
+            </pre>
+          </details>
+        )}
+      </li>
+    </>
+  );
+}
+
+function result({ outcome, durationMs }: Attempt): string {
+  if (outcome === "NONE") return "is running";
+  const time = durationMs === null || durationMs === undefined ? "" : ` after ${duration(durationMs)}`;
+  return `${outcome === "UNKNOWN" ? "ended with an unknown outcome" : words(outcome).toLowerCase()}${time}`;
+}
+
+function details({ category, code, httpStatus, retryAfterSeconds }: Attempt): string {
+  return [
+    category && categoryWords(category),
+    code,
+    httpStatus && `HTTP ${httpStatus}`,
+    retryAfterSeconds && `the platform asked to wait ${duration(retryAfterSeconds * 1_000)}`,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}

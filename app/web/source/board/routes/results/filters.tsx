@@ -1,0 +1,147 @@
+// The filters and the order of the results.
+
+import { useState } from "react";
+
+import { AccountFilters } from "../../components/account-filters";
+import { Choice, ChoiceFilter, TextFilter, TimeFilter } from "../../components/fields";
+import { Panel } from "../../components/panel";
+import { FLAG_WORDS, PERIOD_WORDS } from "../../text/filter-words";
+import { categoryWords } from "../../text/reasons";
+import { words } from "../../text/statuses";
+import {
+  ALL_RESULTS,
+  CATEGORIES,
+  countFilters,
+  DIRECTIONS,
+  FLAGS,
+  ORDERS,
+  OUTCOMES,
+  PERIODS,
+  STATUSES,
+  type ResultsView,
+} from "../../url/results";
+
+interface Props {
+  readonly view: ResultsView;
+  readonly onChange: (view: ResultsView) => void;
+}
+
+const ORDER_WORDS = {
+  UPDATED_AT: "Last change",
+  FAILED_AT: "Time of failure",
+  SCHEDULED_FOR: "Due time",
+  PUBLISHED_AT: "Time of publication",
+  NEXT_RETRY_AT: "Next retry",
+  LATENESS: "Lateness",
+  CREATED_AT: "Creation",
+};
+const DIRECTION_WORDS = { DESC: "latest or greatest first", ASC: "earliest or least first" };
+
+export function ResultsFilters({ view, onChange }: Props) {
+  const change = (changes: Partial<ResultsView>) => onChange({ ...view, ...changes });
+  return (
+    <search className="filters">
+      <TextFilter label="Text of the post" value={view.q} onChange={(q) => change({ q })} />
+      <ChoiceFilter
+        label="Status"
+        values={view.status}
+        options={STATUSES}
+        name={words}
+        onChange={(status) => change({ status })}
+      />
+      <ChoiceFilter
+        label="Outcome"
+        values={view.outcome}
+        options={OUTCOMES}
+        name={words}
+        onChange={(outcome) => change({ outcome })}
+      />
+      <ChoiceFilter
+        label="State"
+        values={view.flag ? [view.flag] : []}
+        options={FLAGS}
+        name={(flag) => FLAG_WORDS[flag]}
+        onChange={([flag]) => change({ flag: flag ?? null })}
+      />
+      <Choice
+        label="Order by"
+        value={view.order}
+        options={ORDERS}
+        name={(order) => ORDER_WORDS[order]}
+        onChange={(order) => change({ order })}
+      />
+      <Choice
+        label="Direction"
+        value={view.direction}
+        options={DIRECTIONS}
+        name={(direction) => DIRECTION_WORDS[direction]}
+        onChange={(direction) => change({ direction })}
+      />
+      <MoreFilters view={view} change={change} />
+      {countFilters(view) > 0 && (
+        <button
+          type="button"
+          onClick={() => onChange({ ...ALL_RESULTS, order: view.order, direction: view.direction })}
+        >
+          Clear filters ({countFilters(view)})
+        </button>
+      )}
+    </search>
+  );
+}
+
+interface MoreProps {
+  readonly view: ResultsView;
+  readonly change: (changes: Partial<ResultsView>) => void;
+}
+
+/** Width at which open filters would push the list out of the window. */
+const NARROW = "(max-width: 40rem)";
+
+function MoreFilters({ view, change }: MoreProps) {
+  const isUsed = [view.category, view.platform, view.account, view.code, view.group].some(
+    (list) => list.length > 0,
+  );
+  const [isOpen, setOpen] = useState(
+    () => (isUsed || view.from !== null || view.to !== null) && !matchMedia(NARROW).matches,
+  );
+  return (
+    <details open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>More filters</summary>
+      {isOpen && (
+        <div className="filters">
+          <ChoiceFilter
+            label="Cause"
+            values={view.category}
+            options={CATEGORIES}
+            name={categoryWords}
+            onChange={(category) => change({ category })}
+          />
+          <Panel lines={1}>
+            {(fetchKey) => <AccountFilters filter={view} onChange={change} fetchKey={fetchKey} />}
+          </Panel>
+          <TextFilter
+            label="Error code"
+            value={view.code.join(",")}
+            onChange={(code) => change({ code: code.split(",").filter(Boolean) })}
+          />
+          <TextFilter
+            label="Reference"
+            value={view.reference}
+            onChange={(reference) => change({ reference })}
+          />
+          <Choice
+            label="Period of"
+            value={view.period}
+            options={PERIODS}
+            name={(period) => PERIOD_WORDS[period]}
+            onChange={(period) => change({ period })}
+          />
+          <TimeFilter label="From" value={view.from} onChange={(from) => change({ from })} />
+          <TimeFilter label="Until" value={view.to} onChange={(to) => change({ to })} />
+          {view.group.length > 0 && <p>Only failures with one cause.</p>}
+        </div>
+      )}
+    </details>
+  );
+}

@@ -1,0 +1,140 @@
+// The rows of the results, read in pages of 100 as the user scrolls.
+
+import { useState } from "react";
+import { graphql, usePaginationFragment } from "react-relay/hooks";
+import { useLocation } from "wouter";
+
+import type {
+  resultsListQuery,
+  resultsListQuery$variables,
+} from "../../relay/__generated__/resultsListQuery.graphql";
+import type { resultsTable_query$key } from "../../relay/__generated__/resultsTable_query.graphql";
+import { EmptyList } from "./empty-list";
+import { SelectionBar } from "./selection-bar";
+import { ErrorPanel } from "../../components/error-panel";
+import { ListBar, MoreButton } from "../../components/list/list-parts";
+import { useListUse } from "../../components/list/list-use";
+import { useSelection } from "../../components/table/selection";
+import { VirtualTable } from "../../components/table/virtual-table";
+import { useShortcuts } from "../../keyboard/shortcuts";
+import { automaticRequestDelay } from "../../relay/rate-limit";
+import { totalOf } from "../../text/numbers";
+import type { ResultsView } from "../../url/results";
+import { lastOpened, rememberOpened } from "./last-results";
+import { RESULT_HEADINGS, ResultRow } from "./result-row";
+import { PAGE_SIZE, useResultsMembership } from "./results-membership";
+
+interface Props {
+  readonly query: resultsTable_query$key;
+  readonly view: ResultsView;
+  /** The filter in words. */
+  readonly scope: readonly string[];
+  readonly variables: resultsListQuery$variables;
+}
+
+export function ResultsTable({ query, view, scope, variables }: Props) {
+  const { data, hasNext, loadNext, isLoadingNext } = usePaginationFragment<
+    resultsListQuery,
+    resultsTable_query$key
+  >(
+    graphql`
+      fragment resultsTable_query on Query
+      @refetchable(queryName: "resultsTablePaginationQuery")
+      @argumentDefinitions(
+        filter: { type: "DestinationFilter!" }
+        orderBy: { type: "DestinationOrder!" }
+        count: { type: "Int", defaultValue: 100 }
+        cursor: { type: "String" }
+      ) {
+        destinations(first: $count, after: $cursor, filter: $filter, orderBy: $orderBy)
+          @connection(key: "resultsTable_destinations") {
+          edges {
+            node {
+              id
+              destinationId
+              postId
+              platformPostUrl
+              ...resultRow_destination
+            }
+          }
+        }
+        total: destinations(first: 1, filter: $filter) {
+          totalCountCapped
+          totalCountIsCapped
+        }
+      }
+    `,
+    query,
+  );
+  const [, navigate] = useLocation();
+  const selection = useSelection();
+  const use = useListUse();
+  const [loadError, setLoadError] = useState<Error | null>(null);
+  const rows = data.destinations?.edges.map(({ node }) => node) ?? [];
+  const isInUse = use.isInUse || !selection.isEmpty;
+  const { difference, showNew } = useResultsMembership({ rows, variables, isInUse, selection });
+  const total = difference.total ?? totalOf(data.total);
+
+  function loadMore(): void {
+    setLoadError(null);
+    loadNext(PAGE_SIZE, { onComplete: setLoadError });
+  }
+
+  /** Loads more at the end of the list, until that fails. */
+  function onEnd(): void {
+    if (hasNext && !isLoadingNext && !loadError && automaticRequestDelay() === 0) loadMore();
+  }
+
+  useShortcuts({ ".": showNew, "*": selection.addAll });
+
+  if (rows.length === 0)
+    return <EmptyList view={view} hasNew={difference.newCount > 0} onShowNew={showNew} />;
+  return (
+    <div {...use.handlers}>
+      <ListBar total={total} newCount={difference.newCount} onShowNew={showNew}>
+        {!selection.isAll && (
+          <button type="button" className="select-all" onClick={selection.addAll}>
+            Select all
+          </button>
+        )}
+      </ListBar>
+      <VirtualTable
+        label="Results"
+        className="results-table"
+        headings={RESULT_HEADINGS}
+        rows={rows}
+        idOf={({ id }) => id}
+        rowCount={total.capped ? -1 : total.count}
+        selection={selection}
+        leftIds={difference.leftIds}
+        initialId={lastOpened()}
+        onOpen={({ id, postId }) => {
+          rememberOpened(id);
+          navigate(`/posts/${postId}`);
+        }}
+        externalUrl={({ platformPostUrl }) => platformPostUrl}
+        onEnd={onEnd}
+      >
+        {(row) => (
+          <ResultRow
+            destination={row}
+            isSelected={selection.has(row.id)}
+            onToggle={selection.toggle}
+            hasLeft={difference.leftIds.has(row.id)}
+          />
+        )}
+      </VirtualTable>
+      {loadError && <ErrorPanel error={loadError} onRetry={loadMore} />}
+      {hasNext && !loadError && (
+        <MoreButton loadedCount={rows.length} isLoading={isLoadingNext} onPress={loadMore} />
+      )}
+      <SelectionBar
+        selection={selection}
+        selectedRows={rows.filter(({ id }) => selection.ids.has(id))}
+        total={total}
+        filter={variables.filter}
+        filterWords={scope}
+      />
+    </div>
+  );
+}

@@ -1,0 +1,48 @@
+// Results of all posts: filters in the URL, one row for each post and account.
+
+import { useLocation } from "wouter";
+import { useSearch } from "wouter/use-browser-location";
+
+import { Page } from "../../components/page";
+import { Panel } from "../../components/panel";
+import { ROOT_PATH } from "../../config";
+import { serverNow } from "../../text/clock";
+import { filterWords } from "../../text/filter-words";
+import { useZone } from "../../text/zone";
+import { formatResults, parseResults } from "../../url/results";
+import { destinationFilter, restParameters } from "../../url/results-filter";
+import { ResultsFilters } from "./filters";
+import { rememberResults } from "./last-results";
+import { ResultsList } from "./results-list";
+import { ShowAsApi } from "./show-as-api";
+
+export function ResultsPage() {
+  const search = useSearch();
+  const [, navigate] = useLocation();
+  const zone = useZone();
+  const view = parseResults(search);
+  const filter = destinationFilter(view);
+  const scope = filterWords(view, zone, serverNow());
+  rememberResults(`/results${search}`);
+  return (
+    <Page
+      title="Results"
+      scope={scope}
+      actions={
+        <div className="buttons">
+          <ShowAsApi view={view} />
+          <a className="button" href={`${ROOT_PATH}/v1/destinations.csv?${restParameters(filter)}`} download>
+            Download CSV
+          </a>
+        </div>
+      }
+    >
+      <ResultsFilters view={view} onChange={(changed) => navigate(`/results${formatResults(changed)}`)} />
+      <Panel key={search} lines={20}>
+        {(fetchKey) => (
+          <ResultsList view={view} scope={scope} fetchKey={fetchKey} />
+        )}
+      </Panel>
+    </Page>
+  );
+}

@@ -1,0 +1,104 @@
+// What is selected, and what can be done with it, below the list.
+
+import type { DestinationFilter } from "../../relay/__generated__/resultsListQuery.graphql";
+import { ActionButton } from "../../components/action-button";
+import { openBulkDialog } from "../../components/bulk/bulk-dialog";
+import { useCancelAction } from "../../components/bulk/cancel-action";
+import { useRetryAction } from "../../components/bulk/retry-action";
+import type { Selection } from "../../components/table/selection";
+import { useShortcuts } from "../../keyboard/shortcuts";
+import { useViewer, writeObstacle } from "../../session/viewer";
+import { cappedNumber, count, type CappedCount } from "../../text/numbers";
+import { postFilter, retryObstacle } from "../../url/bulk-filters";
+
+interface Props {
+  readonly selection: Selection;
+  /** Rows that were selected one by one. */
+  readonly selectedRows: readonly SelectedRow[];
+  /** Number of all rows of the list. */
+  readonly total: CappedCount;
+  readonly filter: DestinationFilter;
+  /** The filter in words. */
+  readonly filterWords: readonly string[];
+}
+
+interface SelectedRow {
+  readonly destinationId: string;
+  readonly postId: string;
+}
+
+/** Number of ids that a filter of the API may name. */
+const MAX_IDS = 500;
+const CANCEL_ALL_OBSTACLE =
+  "Select single results, or all that match a text, a reference or a due time only.";
+
+export function SelectionBar({ selection, ...props }: Props) {
+  if (selection.isEmpty) return null;
+  return (
+    <section className="selection-bar" aria-label="Selection">
+      <strong>
+        {selection.isAll
+          ? `All ${cappedNumber(props.total)} results that match`
+          : `${count(props.selectedRows.length, "result")} selected`}
+      </strong>
+      <BulkRetryButton selection={selection} {...props} />
+      <BulkCancelButton selection={selection} {...props} />
+      <button type="button" onClick={selection.clear}>
+        Clear
+      </button>
+    </section>
+  );
+}
+
+function BulkRetryButton({ selection, selectedRows, filter, filterWords }: Props) {
+  const viewer = useViewer();
+  const action = useRetryAction(
+    selection.isAll
+      ? { filter, words: ["All results that match", ...filterWords] }
+      : {
+          filter: { destinationId: selectedRows.map(({ destinationId }) => destinationId) },
+          words: [`The ${count(selectedRows.length, "result")} that you have selected`],
+        },
+  );
+  const obstacle =
+    writeObstacle(viewer) ?? (selection.isAll ? retryObstacle(filter) : selectionObstacle(selectedRows));
+  useShortcuts({ r: () => obstacle === null && openBulkDialog(action) });
+  return (
+    <ActionButton obstacle={obstacle} onPress={() => openBulkDialog(action)}>
+      Retry…
+    </ActionButton>
+  );
+}
+
+function selectionObstacle(rows: readonly SelectedRow[]): string | null {
+  return rows.length > MAX_IDS
+    ? `Select at most ${count(MAX_IDS, "result")}, or all that match a filter.`
+    : null;
+}
+
+function postsObstacle(postIds: readonly string[]): string | null {
+  return postIds.length > MAX_IDS ? `Select results of at most ${count(MAX_IDS, "post")}.` : null;
+}
+
+function BulkCancelButton({ selection, selectedRows, filter, filterWords }: Props) {
+  const viewer = useViewer();
+  const posts = postFilter(filter);
+  const postIds = [...new Set(selectedRows.map(({ postId }) => postId))];
+  const action = useCancelAction(
+    selection.isAll
+      ? { filter: posts ?? {}, words: ["All posts that match", ...filterWords] }
+      : {
+          filter: { postId: postIds },
+          words: [`The ${count(postIds.length, "post")} whose results you have selected`],
+        },
+  );
+  const obstacle =
+    writeObstacle(viewer) ??
+    (selection.isAll ? (posts ? null : CANCEL_ALL_OBSTACLE) : postsObstacle(postIds));
+  useShortcuts({ c: () => obstacle === null && openBulkDialog(action) });
+  return (
+    <ActionButton obstacle={obstacle} onPress={() => openBulkDialog(action)}>
+      Cancel posts…
+    </ActionButton>
+  );
+}

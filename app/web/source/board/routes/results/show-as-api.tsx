@@ -1,0 +1,30 @@
+// A button that shows how to read the same results by the API.
+
+import { lazy, useState } from "react";
+
+import { Dialog } from "../../components/dialog";
+import { Panel } from "../../components/panel";
+import type { ResultsView } from "../../url/results";
+
+const ApiCommands = lazy(() => import("./api-commands"));
+
+export function ShowAsApi({ view }: { readonly view: ResultsView }) {
+  const [isOpen, setOpen] = useState(false);
+  return (
+    <>
+      <button type="button" onClick={() => setOpen(true)}>
+        Show as API
+      </button>
+      {isOpen && (
+        <Dialog title="These results by the API" onClose={() => setOpen(false)}>
+          <Panel lines={16}>{() => <ApiCommands view={view} />}</Panel>
+          <div className="buttons">
+            <button type="button" onClick={() => setOpen(false)}>
+              Close
+            </button>
+          </div>
+        </Dialog>
+      )}
+    </>
+  );
+}

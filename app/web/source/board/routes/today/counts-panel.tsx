@@ -1,0 +1,182 @@
+// The numbers of today: what needs a person, and what happens automatically.
+
+import { graphql, useFragment } from "react-relay/hooks";
+
+import type {
+  countsPanel_query$data,
+  countsPanel_query$key,
+} from "../../relay/__generated__/countsPanel_query.graphql";
+import { CountLink } from "../../components/count-link";
+import { ErrorPanel } from "../../components/error-panel";
+import { useNow } from "../../components/time";
+import { caughtError } from "../../relay/partial-data";
+import { count, totalOf } from "../../text/numbers";
+import { latenessText } from "../../text/times";
+import { resultsPath } from "../../url/results";
+import { unknownPath } from "../../url/unknown";
+import type { TodayPanelProps } from "./today";
+
+const fragment = graphql`
+  fragment countsPanel_query on Query
+  @argumentDefinitions(since: { type: "DateTime!" }, until: { type: "DateTime!" })
+  @catch(to: RESULT) {
+    boardCounts(since: $since) {
+      failed {
+        count
+        capped
+      }
+      unknown {
+        count
+        capped
+      }
+      overdue {
+        count
+        capped
+      }
+      retrying {
+        count
+        capped
+      }
+      publishing {
+        count
+        capped
+      }
+      dueSoon {
+        count
+        capped
+      }
+      willFail {
+        count
+        capped
+      }
+      duplicated {
+        count
+        capped
+      }
+      brokenAccounts {
+        count
+        capped
+      }
+    }
+    published: destinations(filter: { publishedAfter: $since, status: [PUBLISHED] }, first: 1) {
+      totalCountCapped
+      totalCountIsCapped
+    }
+    outcomeStats(from: $since, to: $until) {
+      buckets {
+        counts {
+          lateness {
+            p50Seconds
+          }
+        }
+      }
+    }
+  }
+`;
+
+const DAY_MS = 86_400_000;
+
+export function CountsPanel({ query, since, onRetry }: TodayPanelProps<countsPanel_query$key>) {
+  const result = useFragment(fragment, query);
+  const now = useNow();
+  if (!result.ok) return <ErrorPanel error={caughtError(result.errors)} onRetry={onRetry} />;
+  const { boardCounts: counts, published, outcomeStats } = result.value;
+  if (!counts) return null;
+  const start = new Date(since);
+  const soon = new Date(now.getTime() + DAY_MS);
+  const urgent = [
+    counts.unknown,
+    counts.overdue,
+    counts.failed,
+    counts.willFail,
+    counts.duplicated,
+    counts.brokenAccounts,
+  ];
+  const urgentCount = urgent.filter((number) => number.count > 0).length;
+  return (
+    <>
+      <p className="sentence">
+        {urgentCount === 0
+          ? "Nothing needs you."
+          : `${count(urgentCount, "thing")} ${urgentCount === 1 ? "needs" : "need"} you.`}
+      </p>
+      <section aria-label="Needs you">
+        <ul className="numbers">
+          <CountLink
+            value={counts.failed}
+            name="failed today"
+            tone="bad"
+            path={resultsPath({ outcome: ["FAILED"], period: "failed", from: start, order: "FAILED_AT" })}
+          />
+          <CountLink
+            value={counts.unknown}
+            name="with an unknown outcome"
+            tone="warning"
+            path={unknownPath(null)}
+          />
+          <CountLink
+            value={counts.overdue}
+            name="overdue"
+            tone="bad"
+            path={resultsPath({ flag: "overdue", order: "SCHEDULED_FOR", direction: "ASC" })}
+          />
+          <CountLink
+            value={counts.duplicated}
+            name="published twice today"
+            tone="warning"
+            path={resultsPath({ flag: "duplicated", period: "published", from: start })}
+          />
+          <CountLink value={counts.willFail} name="will fail within 24 hours" tone="bad" path="#accounts" />
+          <CountLink value={counts.brokenAccounts} name="accounts cannot post" tone="bad" path="#accounts" />
+        </ul>
+      </section>
+      <section aria-label="Happens automatically">
+        <ul className="numbers">
+          <CountLink
+            value={totalOf(published)}
+            name={`published today${lateness(outcomeStats)}`}
+            tone="good"
+            path={resultsPath({
+              status: ["PUBLISHED"],
+              period: "published",
+              from: start,
+              order: "PUBLISHED_AT",
+            })}
+          />
+          <CountLink
+            value={counts.publishing}
+            name="publishing now"
+            tone="busy"
+            path={resultsPath({ status: ["PUBLISHING"] })}
+          />
+          <CountLink
+            value={counts.retrying}
+            name="wait for a retry"
+            tone="warning"
+            path={resultsPath({ flag: "retrying", order: "NEXT_RETRY_AT", direction: "ASC" })}
+          />
+          <CountLink
+            value={counts.dueSoon}
+            name="due within 24 hours"
+            tone="neutral"
+            path={resultsPath({
+              status: ["QUEUED"],
+              period: "scheduled",
+              from: now,
+              to: soon,
+              order: "SCHEDULED_FOR",
+              direction: "ASC",
+            })}
+          />
+        </ul>
+      </section>
+    </>
+  );
+}
+
+type Stats = Extract<countsPanel_query$data, { readonly ok: true }>["value"]["outcomeStats"];
+
+function lateness(outcomeStats: Stats): string {
+  const late = outcomeStats?.buckets[0]?.counts.lateness;
+  return late ? `, half of them within ${latenessText(late.p50Seconds)}` : "";
+}

@@ -1,0 +1,142 @@
+// One unknown outcome: what is known about it, where to look, and what was found.
+
+import { graphql } from "react-relay/hooks";
+import { Link } from "wouter";
+
+import type {
+  unknownItemQuery,
+  unknownItemQuery$data,
+} from "../../relay/__generated__/unknownItemQuery.graphql";
+import { Time, TimeWithDistance } from "../../components/time";
+import { UserText } from "../../components/user-text";
+import { useLiveQuery } from "../../relay/live-query";
+import { accountLabel, postLabel } from "../../text/labels";
+import { platformName } from "../../text/reasons";
+import { useFocusAtFirst } from "./focus";
+import { Findings } from "./findings";
+import { Settled } from "./settled";
+
+const TEXT_LIMIT = 2_000;
+
+interface Props {
+  readonly destinationId: string;
+  readonly fetchKey: number;
+  /** True if the heading takes the focus, because the item came without a link. */
+  readonly takesFocus: boolean;
+  /** Receives sentences about what was recorded. */
+  readonly onReport: (result: string) => void;
+  readonly onNext: () => void;
+}
+
+export type Item = NonNullable<unknownItemQuery$data["destinations"]>["nodes"][number];
+
+export function UnknownItem({ destinationId, fetchKey, takesFocus, onReport, onNext }: Props) {
+  const { destinations } = useLiveQuery<unknownItemQuery>(
+    graphql`
+      query unknownItemQuery($destinationId: [UUID!]!) {
+        destinations(first: 1, filter: { destinationId: $destinationId }) {
+          nodes {
+            destinationId
+            postId
+            accountId
+            accountName
+            platform
+            status
+            outcome
+            errorCode
+            error
+            isOverdue
+            scheduledFor
+            nextRetryAt
+            unknownSince
+            account {
+              profileUrl
+            }
+            attemptLog {
+              attemptId
+              startedAt
+              worker
+            }
+            post {
+              content
+              reference
+            }
+          }
+        }
+      }
+    `,
+    { destinationId: [destinationId] },
+    { fetchKey, concerns: (change) => change.destinationId === destinationId },
+  );
+  const heading = useFocusAtFirst<HTMLHeadingElement>(takesFocus);
+  const item = destinations?.nodes[0];
+  if (!item) return <NoSuchItem onNext={onNext} />;
+  return (
+    <article className="card">
+      <h2 ref={heading} tabIndex={-1}>
+        <UserText text={accountLabel(item.accountName)} />{" "}
+        <span className="muted">
+          <UserText text={platformName(item.platform)} />
+        </span>
+      </h2>
+      <p className="post-text">
+        <UserText text={postLabel(item.post)} limit={TEXT_LIMIT} />
+      </p>
+      <Facts item={item} />
+      {item.outcome === "UNKNOWN" ? (
+        <Findings item={item} onReport={onReport} onNext={onNext} />
+      ) : (
+        <Settled item={item} onNext={onNext} />
+      )}
+    </article>
+  );
+}
+
+function Facts({ item }: { readonly item: Item }) {
+  const attempt = item.attemptLog?.at(-1);
+  return (
+    <dl className="facts">
+      {attempt && (
+        <>
+          <dt>Started</dt>
+          <dd>
+            <TimeWithDistance at={attempt.startedAt} />
+          </dd>
+          <dt>By</dt>
+          <dd>{attempt.worker ? <UserText text={attempt.worker} /> : "a publisher that gave no name"}</dd>
+        </>
+      )}
+      {item.unknownSince && (
+        <>
+          <dt>Unknown since</dt>
+          <dd>
+            <Time at={item.unknownSince} />
+          </dd>
+        </>
+      )}
+      {item.error && (
+        <>
+          <dt>Error</dt>
+          <dd>
+            <UserText text={item.error} />
+          </dd>
+        </>
+      )}
+      <dt>Post</dt>
+      <dd>
+        <Link href={`/posts/${item.postId}`}>All that happened to it</Link>
+      </dd>
+    </dl>
+  );
+}
+
+function NoSuchItem({ onNext }: { readonly onNext: () => void }) {
+  return (
+    <div className="empty">
+      <p>There is no such post on an account in this workspace, or it was deleted.</p>
+      <button type="button" onClick={onNext}>
+        Next
+      </button>
+    </div>
+  );
+}

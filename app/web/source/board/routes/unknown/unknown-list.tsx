@@ -1,0 +1,65 @@
+// The unknown outcomes beside the one that is shown.
+
+import { Link } from "wouter";
+
+import type { DestinationList, DestinationRow } from "../../components/list/destination-list";
+import { ListBar, MoreButton } from "../../components/list/list-parts";
+import type { ListUse } from "../../components/list/list-use";
+import { Status } from "../../components/status";
+import { TimeWithDistance } from "../../components/time";
+import { UserText } from "../../components/user-text";
+import { accountLabel, postLabel } from "../../text/labels";
+import { platformName } from "../../text/reasons";
+import { destinationStatus } from "../../text/statuses";
+import { unknownPath } from "../../url/unknown";
+
+const TEXT_LIMIT = 200;
+
+interface Props {
+  readonly list: DestinationList;
+  /** Id of the one that is shown. */
+  readonly item: string | null;
+  readonly use: ListUse;
+}
+
+export function UnknownList({ list, item, use }: Props) {
+  return (
+    <nav className="triage-list" aria-label="Unknown outcomes" {...use.handlers}>
+      {(list.rows.length > 0 || list.difference.newCount > 0) && (
+        <ListBar total={list.total} newCount={list.difference.newCount} onShowNew={list.showNew} />
+      )}
+      <ol>
+        {list.rows.map((row) => (
+          <li key={row.id}>
+            <Link
+              href={unknownPath(row.destinationId)}
+              aria-current={row.destinationId === item ? "true" : undefined}
+            >
+              <span>
+                <UserText text={accountLabel(row.accountName)} limit={TEXT_LIMIT} />{" "}
+                <span className="muted">
+                  <UserText text={platformName(row.platform)} />
+                </span>
+              </span>
+              <UserText text={postLabel(row.post)} limit={TEXT_LIMIT} />
+              <RowState row={row} />
+            </Link>
+          </li>
+        ))}
+      </ol>
+      {list.hasMore && (
+        <MoreButton loadedCount={list.rows.length} isLoading={list.isLoadingMore} onPress={list.loadMore} />
+      )}
+    </nav>
+  );
+}
+
+function RowState({ row }: { readonly row: DestinationRow }) {
+  if (row.outcome !== "UNKNOWN") return <Status words={destinationStatus(row)} />;
+  if (!row.unknownSince) return null;
+  return (
+    <small className="muted">
+      since <TimeWithDistance at={row.unknownSince} />
+    </small>
+  );
+}

@@ -1,0 +1,52 @@
+// What differs between the lists: the time that counts, and what happens then.
+
+import { Countdown } from "../../components/countdown";
+import { Sentence, Time } from "../../components/time";
+import { UserText } from "../../components/user-text";
+import type { CellProps } from "./waiting-section";
+
+const TEXT_LIMIT = 200;
+
+export function RetryTime({ row: { nextRetryAt } }: CellProps) {
+  return nextRetryAt && <Countdown at={nextRetryAt} ahead="next try" behind="waits for a publisher since" />;
+}
+
+export function OverdueTime({ row: { outlook, scheduledFor } }: CellProps) {
+  const dueAt = outlook.nextAt ?? scheduledFor;
+  return dueAt && <Countdown at={dueAt} ahead="due" behind="not taken since" />;
+}
+
+export function PublishingTime({ row: { leaseExpiresAt } }: CellProps) {
+  return (
+    leaseExpiresAt && <Countdown at={leaseExpiresAt} ahead="must report until" behind="no report since" />
+  );
+}
+
+/** The last error, and how long retrying goes on. */
+export function RetryLimits({ row: { error, outlook } }: CellProps) {
+  const { attempt, maxAttempts, givesUpAt } = outlook;
+  return (
+    <>
+      {error && <UserText text={error} limit={TEXT_LIMIT} />}
+      <small className="muted">
+        {attempt && maxAttempts ? `Try ${attempt} of ${maxAttempts}. ` : ""}
+        {givesUpAt && (
+          <>
+            Gives up after <Time at={givesUpAt} />.
+          </>
+        )}
+      </small>
+    </>
+  );
+}
+
+export function Outlook({ row: { error, outlook } }: CellProps) {
+  return (
+    <>
+      {error && <UserText text={error} limit={TEXT_LIMIT} />}
+      <small className="muted">
+        <Sentence text={outlook.sentence} />
+      </small>
+    </>
+  );
+}

@@ -1,0 +1,103 @@
+// One list of the page, in order of time.
+
+import { useId, type ComponentType, type ReactNode } from "react";
+import { Link } from "wouter";
+
+import type { destinationListQuery$variables } from "../../relay/__generated__/destinationListQuery.graphql";
+import { useDestinationList, type DestinationRow } from "../../components/list/destination-list";
+import { ListBar, MoreButton } from "../../components/list/list-parts";
+import type { ListUse } from "../../components/list/list-use";
+import { UserText } from "../../components/user-text";
+import { accountLabel, postLabel } from "../../text/labels";
+import { platformName } from "../../text/reasons";
+import { destinationStatus } from "../../text/statuses";
+import { RetryButton } from "../post/retry-button";
+
+const TEXT_LIMIT = 200;
+const HEADINGS = ["When", "Account", "Post", "Why, and what next"];
+
+export interface CellProps {
+  readonly row: DestinationRow;
+}
+
+interface Props extends Pick<destinationListQuery$variables, "filter" | "orderBy"> {
+  readonly title: string;
+  readonly when: ComponentType<CellProps>;
+  readonly next: ComponentType<CellProps>;
+  /** Sentence in place of an empty list. */
+  readonly nothing: string;
+  readonly fetchKey: number;
+  /** Use of all lists of the page, because one that grows moves those below. */
+  readonly use: ListUse;
+  /** Explanation of the list. */
+  readonly children: ReactNode;
+}
+
+export function WaitingSection({ title, when: When, next: Next, nothing, use, children, ...options }: Props) {
+  const id = useId();
+  const list = useDestinationList({ ...options, isInUse: use.isInUse });
+  const { leftIds } = list.difference;
+  return (
+    <section className="waiting" aria-labelledby={id}>
+      <h2 id={id}>{title}</h2>
+      {list.rows.length === 0 ? <p className="muted">{nothing}</p> : <p>{children}</p>}
+      {(list.rows.length > 0 || list.difference.newCount > 0) && (
+        <ListBar total={list.total} newCount={list.difference.newCount} onShowNew={list.showNew} />
+      )}
+      {list.rows.length > 0 && (
+        <>
+          <table role="table" aria-labelledby={id} className="table waiting-table" {...use.handlers}>
+            <thead role="rowgroup">
+              <tr role="row" className="row">
+                {HEADINGS.map((heading) => (
+                  <th key={heading} role="columnheader" scope="col">
+                    {heading}
+                  </th>
+                ))}
+              </tr>
+            </thead>
+            <tbody role="rowgroup">
+              {list.rows.map((row) => (
+                <tr key={row.id} role="row" className={leftIds.has(row.id) ? "row left" : "row"}>
+                  <td role="cell">
+                    <When row={row} />
+                  </td>
+                  <td role="cell">
+                    <UserText text={accountLabel(row.accountName)} limit={TEXT_LIMIT} />
+                    <small className="muted">
+                      <UserText text={platformName(row.platform)} />
+                    </small>
+                  </td>
+                  <td role="cell" className="cell-post">
+                    <Link href={`/posts/${row.postId}`}>
+                      <UserText
+                        text={postLabel(row.post)}
+                        limit={TEXT_LIMIT}
+                      />
+                    </Link>
+                  </td>
+                  <td role="cell">
+                    {leftIds.has(row.id) && (
+                      <small className="muted">
+                        now {destinationStatus(row).name}; no longer in this list
+                      </small>
+                    )}
+                    <Next row={row} />
+                    <RetryButton destination={row} />
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+          {list.hasMore && (
+            <MoreButton
+              loadedCount={list.rows.length}
+              isLoading={list.isLoadingMore}
+              onPress={list.loadMore}
+            />
+          )}
+        </>
+      )}
+    </section>
+  );
+}

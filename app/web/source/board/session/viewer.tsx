@@ -1,0 +1,87 @@
+// Who is signed in: the workspace, the scopes, and what they do not allow.
+
+import { createContext, useContext } from "react";
+import { fetchQuery, graphql, type Environment } from "relay-runtime";
+
+import type { viewerQuery } from "../relay/__generated__/viewerQuery.graphql";
+import { INSUFFICIENT_SCOPE, ServerError } from "../relay/server-error";
+
+export interface Viewer {
+  readonly workspaceId: string;
+  readonly workspaceName: string;
+  readonly isMirror: boolean;
+  readonly scopes: readonly string[];
+  readonly person: string | null;
+  /** True if a proxy in front of the server signs the person in and out. */
+  readonly isSignedInByProxy: boolean;
+  readonly keyName: string;
+  readonly serverVersion: string;
+  readonly serverNow: string;
+  /** Cursor after the latest change, read before any other data; null without the scope READ. */
+  readonly latestCursor: string | null;
+}
+
+const query = graphql`
+  query viewerQuery($reads: Boolean!) {
+    viewer {
+      scopes
+      session {
+        person
+        expiresAt
+      }
+      server {
+        version
+        now
+      }
+      workspace {
+        workspaceId
+        name
+        kind
+      }
+      apiKey {
+        name
+      }
+    }
+    changes(first: 1) @include(if: $reads) {
+      latestCursor
+    }
+  }
+`;
+
+/** Reads the viewer; raises ServerError, also without a session. */
+export async function loadViewer(environment: Environment): Promise<Viewer> {
+  const data = await readViewer(environment, true).catch((error: unknown) => {
+    if (error instanceof ServerError && error.code === INSUFFICIENT_SCOPE)
+      return readViewer(environment, false);
+    throw error;
+  });
+  const { viewer, changes } = data!;
+  return {
+    workspaceId: viewer.workspace.workspaceId,
+    workspaceName: viewer.workspace.name,
+    isMirror: viewer.workspace.kind === "MIRROR",
+    scopes: viewer.scopes,
+    person: viewer.session?.person ?? null,
+    isSignedInByProxy: viewer.session?.expiresAt === null,
+    keyName: viewer.apiKey.name,
+    serverVersion: viewer.server.version,
+    serverNow: viewer.server.now,
+    latestCursor: changes?.latestCursor ?? null,
+  };
+}
+
+function readViewer(environment: Environment, reads: boolean) {
+  return fetchQuery<viewerQuery>(environment, query, { reads }, { fetchPolicy: "network-only" }).toPromise();
+}
+
+export const ViewerContext = createContext<Viewer | null>(null);
+
+export function useViewer(): Viewer {
+  return useContext(ViewerContext)!;
+}
+
+/** Reason why this session may not change anything; null if it may. */
+export function writeObstacle({ scopes, isMirror }: Viewer): string | null {
+  if (isMirror) return "This workspace mirrors another service. Make the change there.";
+  return scopes.includes("WRITE") ? null : "This sign-in may only read.";
+}

@@ -1,0 +1,62 @@
+// An answer for the customer: plain sentences without codes or names of parts of the software.
+
+import { plainText, truncated } from "./characters";
+import { nextAction, platformName } from "./reasons";
+import { destinationStatus, type StatusFields } from "./statuses";
+import { datedTime } from "./times";
+
+interface AnswerDestination extends StatusFields {
+  readonly platform: string;
+  readonly accountName: string | null | undefined;
+  readonly publishedAt: string | null | undefined;
+  readonly platformPostUrl: string | null | undefined;
+  readonly retryRefusal: string | null | undefined;
+  readonly diagnosis: { readonly nextAction: string } | null | undefined;
+}
+
+interface AnswerPost {
+  readonly content: string;
+  readonly destinations: readonly AnswerDestination[] | null | undefined;
+}
+
+const QUOTE_LENGTH = 60;
+
+/** Advice to a customer by the next step after a failure. */
+const ADVICE: Readonly<Record<string, string>> = {
+  RECONNECT_ACCOUNT: "Please connect the account again.",
+  EDIT_POST: "Please change the post and publish it again.",
+  RETRY: "We can try again.",
+  RETRY_ELSEWHERE: "It can be tried again in the service that publishes it.",
+  CONTACT_PLATFORM: "Please contact the platform.",
+};
+
+export function customerAnswer({ content, destinations }: AnswerPost, zone: string): string {
+  const subject = content ? `Your post “${truncated(plainText(content), QUOTE_LENGTH)}”:` : "Your post:";
+  const lines = (destinations ?? []).map((destination) => `- ${answerLine(destination, zone)}`);
+  return [subject, ...lines, `All times are those of ${zone}.`].join("\n");
+}
+
+function answerLine(destination: AnswerDestination, zone: string): string {
+  const time = (at: string | null | undefined) => (at ? datedTime(new Date(at), zone) : "");
+  const account = plainText(destination.accountName ?? "removed account");
+  const where = `${platformName(destination.platform)} (${account})`;
+  const advice = ADVICE[nextAction(destination) ?? ""];
+  switch (destinationStatus(destination).name) {
+    case "Published":
+      return `${where}: published on ${time(destination.publishedAt)}.${destination.platformPostUrl ? ` ${destination.platformPostUrl}` : ""}`;
+    case "Failed":
+      return `${where}: it could not be published. ${advice ?? ""}`.trimEnd();
+    case "Cancelled":
+      return `${where}: cancelled before it was published.`;
+    case "Unknown outcome":
+      return `${where}: we are checking whether it was published.`;
+    case "Retrying":
+      return `${where}: not published yet; we try again on ${time(destination.nextRetryAt)}.`;
+    case "Scheduled":
+      return `${where}: planned for ${time(destination.scheduledFor)}.`;
+    case "Overdue":
+      return `${where}: late; it was planned for ${time(destination.scheduledFor)}.`;
+    default:
+      return `${where}: ${destinationStatus(destination).name.toLowerCase()}.`;
+  }
+}

@@ -1,0 +1,48 @@
+// The filter of a list in words, for people who are about to change everything that it matches.
+
+import type { AccountFilter } from "../url/account-filter";
+import type { ResultsView } from "../url/results";
+import { categoryWords, platformName } from "./reasons";
+import { words } from "./statuses";
+import { shortTime } from "./times";
+
+export const FLAG_WORDS = {
+  overdue: "Overdue",
+  retrying: "Waits for a retry",
+  duplicated: "Published twice",
+};
+export const PERIOD_WORDS = {
+  scheduled: "Due",
+  published: "Published",
+  failed: "Failed",
+  updated: "Changed",
+  nextRetry: "Next retry",
+};
+
+/** A phrase such as "Platform: Instagram or X"; none without values. */
+export function filterPhrase(name: string, values: readonly string[]): string[] {
+  return values.length > 0 ? [`${name}: ${values.join(" or ")}`] : [];
+}
+
+export function accountWords({ platform, account }: AccountFilter): string[] {
+  return [...filterPhrase("Platform", platform.map(platformName)), ...filterPhrase("Account", account.map(String))];
+}
+
+/** One phrase for each filter that is set. */
+export function filterWords(view: ResultsView, zone: string, now: Date): string[] {
+  const time = (name: string, at: Date | null) =>
+    at ? [`${PERIOD_WORDS[view.period]} ${name} ${shortTime(at, zone, now)}`] : [];
+  return [
+    ...filterPhrase("Status", view.status.map(words)),
+    ...filterPhrase("Outcome", view.outcome.map(words)),
+    ...filterPhrase("State", view.flag ? [FLAG_WORDS[view.flag]] : []),
+    ...filterPhrase("Cause", view.category.map(categoryWords)),
+    ...accountWords(view),
+    ...filterPhrase("Error code", view.code),
+    ...(view.group.length > 0 ? ["Only failures with one cause"] : []),
+    ...filterPhrase("Text", view.q ? [`“${view.q}”`] : []),
+    ...filterPhrase("Reference", view.reference ? [`“${view.reference}”`] : []),
+    ...time("from", view.from),
+    ...time("before", view.to),
+  ];
+}

@@ -1,0 +1,74 @@
+// Words for what happened to a post on one account. Each has an icon and a tone, so that color is not needed.
+
+export type Tone = "good" | "bad" | "warning" | "busy" | "neutral";
+export type IconName =
+  "check" | "cross" | "question" | "arrow" | "clock" | "repeat" | "alarm" | "draft" | "minus";
+
+export interface StatusWords {
+  readonly name: string;
+  readonly icon: IconName;
+  readonly tone: Tone;
+}
+
+export interface StatusFields {
+  readonly status: string;
+  readonly outcome: string;
+  readonly errorCode: string | null | undefined;
+  readonly isOverdue: boolean;
+  readonly nextRetryAt: string | null | undefined;
+  readonly scheduledFor: string | null | undefined;
+}
+
+const WORDS = {
+  published: { name: "Published", icon: "check", tone: "good" },
+  failed: { name: "Failed", icon: "cross", tone: "bad" },
+  cancelled: { name: "Cancelled", icon: "minus", tone: "neutral" },
+  unknown: { name: "Unknown outcome", icon: "question", tone: "warning" },
+  publishing: { name: "Publishing", icon: "arrow", tone: "busy" },
+  retrying: { name: "Retrying", icon: "repeat", tone: "warning" },
+  overdue: { name: "Overdue", icon: "alarm", tone: "bad" },
+  scheduled: { name: "Scheduled", icon: "clock", tone: "neutral" },
+  draft: { name: "Draft", icon: "draft", tone: "neutral" },
+} satisfies Record<string, StatusWords>;
+
+/** Words for a post on one account; a status of a newer server keeps its name. */
+export function destinationStatus(destination: StatusFields): StatusWords {
+  switch (destination.status) {
+    case "PUBLISHED":
+      return WORDS.published;
+    case "FAILED":
+      if (destination.outcome === "UNKNOWN") return WORDS.unknown;
+      return destination.errorCode === "CANCELLED" ? WORDS.cancelled : WORDS.failed;
+    case "PUBLISHING":
+      return destination.isOverdue ? WORDS.overdue : WORDS.publishing;
+    case "QUEUED":
+      if (destination.isOverdue) return WORDS.overdue;
+      if (destination.nextRetryAt) return WORDS.retrying;
+      return destination.scheduledFor ? WORDS.scheduled : WORDS.draft;
+    default:
+      return unknownWords(destination.status);
+  }
+}
+
+const POST_WORDS: Readonly<Record<string, StatusWords>> = {
+  DRAFT: WORDS.draft,
+  SCHEDULED: WORDS.scheduled,
+  PUBLISHING: WORDS.publishing,
+  PUBLISHED: WORDS.published,
+  PARTIALLY_FAILED: { name: "Partly failed", icon: "cross", tone: "bad" },
+  FAILED: WORDS.failed,
+};
+
+export function postStatus(status: string): StatusWords {
+  return POST_WORDS[status] ?? unknownWords(status);
+}
+
+function unknownWords(name: string): StatusWords {
+  return { name: words(name), icon: "question", tone: "neutral" };
+}
+
+/** "RATE_LIMITED" as "Rate limited". */
+export function words(name: string): string {
+  const text = name.replaceAll("_", " ").toLowerCase();
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

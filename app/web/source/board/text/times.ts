@@ -1,0 +1,157 @@
+// Instants and durations as text, in the time zone that the user has chosen.
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+function format(zone: string, options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+  const key = zone + JSON.stringify(options);
+  let found = formats.get(key);
+  if (!found) {
+    found = new Intl.DateTimeFormat("en-GB", { timeZone: zone, ...options });
+    formats.set(key, found);
+  }
+  return found;
+}
+
+const CLOCK: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+const CLOCK_SECONDS: Intl.DateTimeFormatOptions = { ...CLOCK, second: "2-digit" };
+const SHORT_DATE: Intl.DateTimeFormatOptions = { weekday: "short", day: "numeric", month: "short" };
+
+/** "14:03:22" */
+export function clockTime(instant: Date, zone: string): string {
+  return format(zone, CLOCK_SECONDS).format(instant);
+}
+
+/** "14:03" */
+export function clockMinutes(instant: Date, zone: string): string {
+  return format(zone, CLOCK).format(instant);
+}
+
+/** "02:00 GMT+1", for a day on which the clock changes. */
+export function clockWithOffset(instant: Date, zone: string): string {
+  return format(zone, { ...CLOCK, timeZoneName: "shortOffset" }).format(instant);
+}
+
+/** "14:03" today, "Fri 27 Nov, 14:03" this year, "Fri 27 Nov 2025, 14:03" otherwise. */
+export function shortTime(instant: Date, zone: string, now: Date): string {
+  const clock = clockMinutes(instant, zone);
+  if (dayOf(instant, zone) === dayOf(now, zone)) return clock;
+  if (yearOf(instant, zone) !== yearOf(now, zone)) return datedTime(instant, zone);
+  return `${format(zone, SHORT_DATE).format(instant).replace(",", "")}, ${clock}`;
+}
+
+/** "Fri 27 Nov 2026, 14:03" */
+export function datedTime(instant: Date, zone: string): string {
+  const date = format(zone, { ...SHORT_DATE, year: "numeric" }).format(instant);
+  return `${date.replace(",", "")}, ${clockMinutes(instant, zone)}`;
+}
+
+/** "Friday 27 November 2026, 14:03:22 GMT+1 (Europe/Berlin)" */
+export function fullTime(instant: Date, zone: string): string {
+  const date = format(zone, { weekday: "long", day: "numeric", month: "long", year: "numeric" }).format(
+    instant,
+  );
+  const clock = format(zone, { ...CLOCK_SECONDS, timeZoneName: "short" }).format(instant);
+  return `${date.replace(",", "")}, ${clock} (${zone})`;
+}
+
+/** "in 4 min", "2 h ago"; null if it is more than a day away. */
+export function relativeTime(instant: Date, now: Date): string | null {
+  const difference = instant.getTime() - now.getTime();
+  const distance = Math.abs(difference);
+  if (distance >= DAY) return null;
+  if (distance < SECOND) return "now";
+  return difference > 0 ? `in ${duration(distance)}` : `${duration(distance)} ago`;
+}
+
+/** "340 ms", "12 s", "4 min", "2 h 5 min", "3 d". */
+export function duration(milliseconds: number): string {
+  if (milliseconds < SECOND) return `${Math.round(milliseconds)} ms`;
+  if (milliseconds < MINUTE) return `${Math.floor(milliseconds / SECOND)} s`;
+  if (milliseconds < HOUR) return `${Math.floor(milliseconds / MINUTE)} min`;
+  if (milliseconds >= DAY) return withRest(milliseconds, DAY, "d", HOUR, "h");
+  return withRest(milliseconds, HOUR, "h", MINUTE, "min");
+}
+
+/** Time between the due time and the publication; one that is early is not late. */
+export function latenessText(seconds: number): string {
+  return duration(Math.max(0, seconds) * 1_000);
+}
+
+function withRest(
+  milliseconds: number,
+  unit: number,
+  name: string,
+  smallUnit: number,
+  smallName: string,
+): string {
+  const rest = Math.floor((milliseconds % unit) / smallUnit);
+  const whole = `${Math.floor(milliseconds / unit)} ${name}`;
+  return rest === 0 ? whole : `${whole} ${rest} ${smallName}`;
+}
+
+/** Replaces times such as "2026-11-28 05:48 UTC" and "2026-11-28T05:48:00.000Z", which the server's sentences contain. */
+export function localizeTimes(sentence: string, zone: string, now: Date): string {
+  return sentence.replace(
+    /(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(?: UTC|Z)/g,
+    (text, date, clock) => {
+      const instant = new Date(`${date}T${clock}Z`);
+      return Number.isNaN(instant.getTime()) ? text : shortTime(instant, zone, now);
+    },
+  );
+}
+
+/** Start of the day that contains the instant, on the clock of the zone. */
+export function startOfDay(instant: Date, zone: string): Date {
+  return instantOf(`${dayOf(instant, zone)}T00:00`, zone) ?? instant;
+}
+
+/** "2026-11-28T14:03", the value of a field for local times. */
+export function localInput(instant: Date, zone: string): string {
+  return `${dayOf(instant, zone)}T${clockMinutes(instant, zone)}`;
+}
+
+/**
+ * The instant at which the clock of the zone shows the local time; null if the text is not a local time. A time
+ * that the clock skips is read as if it did not; of one that it shows twice, the first counts.
+ */
+export function instantOf(local: string, zone: string): Date | null {
+  const utc = /^\d{4}-\d\d-\d\dT\d\d:\d\d$/.test(local) ? Date.parse(`${local}Z`) : NaN;
+  if (Number.isNaN(utc)) return null;
+  const offsetBefore = offsetAt(new Date(utc - DAY), zone);
+  const candidate = new Date(utc - offsetBefore);
+  if (localInput(candidate, zone) === local) return candidate;
+  const offsetAfter = offsetAt(new Date(utc + DAY), zone);
+  const later = new Date(utc - offsetAfter);
+  return localInput(later, zone) === local ? later : candidate;
+}
+
+/** Milliseconds by which the clock of the zone is ahead of UTC. */
+function offsetAt(instant: Date, zone: string): number {
+  const minute = Math.floor(instant.getTime() / MINUTE) * MINUTE;
+  return Date.parse(`${localInput(instant, zone)}Z`) - minute;
+}
+
+/** "2026-11-28", the date on the clock of the zone. */
+export function dayOf(instant: Date, zone: string): string {
+  const parts = format(zone, { year: "numeric", month: "2-digit", day: "2-digit" }).formatToParts(instant);
+  const part = (type: string) => parts.find((candidate) => candidate.type === type)?.value ?? "";
+  return `${part("year").padStart(4, "0")}-${part("month")}-${part("day")}`;
+}
+
+function yearOf(instant: Date, zone: string): string {
+  return dayOf(instant, zone).slice(0, 4);
+}
+
+export function isZone(zone: string): boolean {
+  try {
+    new Intl.DateTimeFormat("en", { timeZone: zone });
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,42 @@
+// Filters of the activity ↔ search parameters. Values that make no sense are ignored.
+
+import { formatParameters, isUuid, members, readList, readText } from "./parameters";
+
+export const CHANGE_TYPES = [
+  "POST_CREATED",
+  "POST_CHANGED",
+  "POST_DELETED",
+  "DESTINATION_ADDED",
+  "DESTINATION_CHANGED",
+  "DESTINATION_REMOVED",
+  "DESTINATION_DUPLICATED",
+  "ACCOUNT_CONNECTED",
+  "ACCOUNT_CHANGED",
+  "PUBLISHER_MISUSED",
+] as const;
+
+export type ChangeType = (typeof CHANGE_TYPES)[number];
+
+export interface ActivityView {
+  /** Types that are shown; all if it is empty. */
+  readonly types: readonly ChangeType[];
+  /** Name of the person who made the change; null for all. */
+  readonly person: string | null;
+  /** Id of the API key of the change; null for all. */
+  readonly key: string | null;
+}
+
+export function parseActivity(search: string): ActivityView {
+  const parameters = new URLSearchParams(search);
+  const key = parameters.get("key") ?? "";
+  return {
+    types: members(CHANGE_TYPES, readList(parameters, "types")),
+    person: readText(parameters, "person") || null,
+    key: isUuid(key) ? key.toLowerCase() : null,
+  };
+}
+
+/** Link to the activity of a view, below the board. */
+export function activityPath({ types, person, key }: ActivityView): string {
+  return `/activity${formatParameters({ types, person, key })}`;
+}

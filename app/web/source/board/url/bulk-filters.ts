@@ -1,0 +1,29 @@
+// What a filter of results allows to do with everything that it matches.
+
+import type { PostFilter } from "../relay/__generated__/cancelActionMutation.graphql";
+import type { DestinationFilter } from "../relay/__generated__/resultsListQuery.graphql";
+
+/** Filters that alone do not limit a retry enough for the API. */
+const BROAD_FIELDS = ["status", "outcome"];
+/** Filters that mean the same for a post and for its results. */
+const POST_FIELDS = ["search", "reference", "scheduledAfter", "scheduledBefore"];
+
+/** Why the results that match cannot be retried together; null if they can. */
+export function retryObstacle(filter: DestinationFilter): string | null {
+  const isNarrow = Object.keys(filter).some((name) => !BROAD_FIELDS.includes(name));
+  return isNarrow
+    ? null
+    : "Add a filter beside status and outcome first, such as an account, a cause or a period.";
+}
+
+/**
+ * Filter of the posts whose results match; null if it would match other posts too. An account or a platform
+ * would: it finds posts that are waiting on another account only.
+ */
+export function postFilter({ status, ...filter }: DestinationFilter): PostFilter | null {
+  const names = Object.keys(filter);
+  const isWaiting = status == null || (status.length === 1 && status[0] === "QUEUED");
+  return isWaiting && names.length > 0 && names.every((name) => POST_FIELDS.includes(name))
+    ? (filter as PostFilter)
+    : null;
+}

@@ -1,0 +1,68 @@
+// Reads and writes search parameters. Values that make no sense are ignored.
+
+const MAX_LIST_LENGTH = 100;
+const MAX_TEXT_LENGTH = 200;
+/** Highest number of an account that the API accepts. */
+const MAX_ACCOUNT = 2 ** 31 - 1;
+
+/** Different values of a parameter that is repeated or has commas. */
+export function readList(parameters: URLSearchParams, name: string): string[] {
+  const values = parameters
+    .getAll(name)
+    .flatMap((value) => value.split(","))
+    .map(cleaned);
+  return [...new Set(values)]
+    .filter((value) => value !== "" && value.length <= MAX_TEXT_LENGTH)
+    .slice(0, MAX_LIST_LENGTH);
+}
+
+export function readText(parameters: URLSearchParams, name: string): string {
+  return cleaned(parameters.get(name) ?? "").slice(0, MAX_TEXT_LENGTH);
+}
+
+/** The API refuses the character NUL. */
+function cleaned(text: string): string {
+  return text.replaceAll("\0", "").trim();
+}
+
+export function member<T extends string>(values: readonly T[], text: string): T | undefined {
+  return values.find((value) => value === text);
+}
+
+export function members<T extends string>(values: readonly T[], texts: readonly string[]): T[] {
+  return values.filter((value) => texts.includes(value));
+}
+
+/** Number of an account; null if the text cannot be one. */
+export function accountNumber(text: string): number | null {
+  const number = /^[1-9]\d*$/.test(text) ? Number(text) : NaN;
+  return number <= MAX_ACCOUNT ? number : null;
+}
+
+export function isUuid(text: string): boolean {
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
+}
+
+/** The UUID that a pasted text consists of, apart from spaces, quotes and brackets; null if it is none. */
+export function pastedUuid(text: string): string | null {
+  const id = text.replace(/[\s"'`“”„‘’«»()[\]{}<>,;]/g, "").toLowerCase();
+  return isUuid(id) ? id : null;
+}
+
+/** Null for the default, which a URL does not contain. */
+export function unlessDefault<T>(value: T, defaultValue: T): T | null {
+  return value === defaultValue ? null : value;
+}
+
+/** Search parameters of the values that are neither null nor empty: "", or a text that starts with "?". */
+export function formatParameters(
+  values: Readonly<Record<string, string | null | readonly (string | number)[]>>,
+): string {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) {
+    const text = typeof value === "string" ? value : (value ?? []).join(",");
+    if (text !== "") parameters.set(name, text);
+  }
+  const search = parameters.toString();
+  return search && `?${search}`;
+}
