@@ -67,8 +67,24 @@ def local_server(parent: Path | None = None) -> Iterator[LocalServer]:
 @contextmanager
 def new_database(server_url: str) -> Iterator[str]:
     """Create an empty database with a unique name, yield its URL, and drop it at the end."""
-    name = f"post_results_test_{uuid.uuid4().hex}"
-    _execute(server_url, f"CREATE DATABASE {name}")
+    with _new_database(server_url, f"post_results_test_{uuid.uuid4().hex}", "template1") as url:
+        yield url
+
+
+@contextmanager
+def database_copy(server_url: str, template_url: str) -> Iterator[str]:
+    """Copy a database to which nothing is connected, yield the URL of the copy, and drop it at the end.
+
+    All copies of a database have the same URL, so only one can exist at a time.
+    """
+    template = make_url(template_url).database
+    with _new_database(server_url, f"{template}_copy", template) as url:
+        yield url
+
+
+@contextmanager
+def _new_database(server_url: str, name: str, template: str | None) -> Iterator[str]:
+    _execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
     finally:

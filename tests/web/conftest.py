@@ -1,38 +1,45 @@
 """Fixtures of the page tests: a browser, and a server that they may change."""
 
-import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 
+import httpx
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser
 
+from tests import postgres
+from tests.web.chromium import find_chromium, open_chromium
 from tests.web.page_session import PageServer
-
-CHROMIUM_FLAGS = (
-    "--no-sandbox",  # the sandbox does not work as root, for instance in containers
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
+from tests.web.publisher import Publisher
 
 
 @pytest.fixture(scope="module")
 async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    if find_chromium() is None:
         pytest.skip("Chromium is not installed; run scripts/clients.")
-    async with async_playwright() as playwright:
-        chromium_browser = await playwright.chromium.launch(
-            executable_path=chromium, args=CHROMIUM_FLAGS
-        )
-        yield chromium_browser
-        await chromium_browser.close()
+    async with open_chromium() as chromium:
+        yield chromium
 
 
 @pytest.fixture(scope="module")
-def page_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
-    page_server = PageServer(tmp_path_factory.mktemp("page-server"))
-    yield page_server
-    page_server.server.stop()
+def page_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PageServer]:
+    """A server on SQLite, or on PostgreSQL if the module sets `ENGINE = "postgresql"`."""
+    folder = tmp_path_factory.mktemp("page-server")
+    with ExitStack() as stack:
+        database_url = f"sqlite+aiosqlite:///{folder / 'page.db'}"
+        if getattr(request.module, "ENGINE", "sqlite") == "postgresql":
+            server_url = request.getfixturevalue("postgresql_server_url")
+            database_url = stack.enter_context(postgres.new_database(server_url))
+        page_server = PageServer(folder, database_url)
+        yield page_server
+        page_server.server.stop()
     assert [event for event in page_server.server.log_events() if event["level"] != "info"] == []
+
+
+@pytest.fixture(scope="module")
+def publisher(page_server: PageServer) -> Iterator[Publisher]:
+    headers = {"Authorization": f"Bearer {page_server.key}"}
+    with httpx.Client(base_url=page_server.url, headers=headers, timeout=60) as http:
+        yield Publisher(http)

@@ -29,18 +29,16 @@ expect.set_options(timeout=20_000)
 class PageServer:
     """A server without a demo, under a path prefix, whose keys a test may revoke."""
 
-    def __init__(self, folder: Path) -> None:
-        self._environment = {
-            "DATABASE_URL": f"sqlite:///{folder / 'page.db'}",
-            "ROOT_PATH": "/social/results",
-        }
+    def __init__(self, folder: Path, database_url: str) -> None:
+        self.database_url = database_url
+        self._environment = {"DATABASE_URL": database_url, "ROOT_PATH": "/social/results"}
         self._folder = folder
         self._logs = folder / "logs"
         self._logs.mkdir()
         self.server = ServerProcess(self._logs, self._environment)
-        lines = self.server.wait_until_ready()
+        self.server.wait_until_ready()
         self.url = self.server.url
-        self.key = lines[5].split()[-1]
+        self.key = self.server.key
         self._environment["PORT"] = str(urlsplit(self.url).port)
 
     def restart(self) -> None:
@@ -48,9 +46,15 @@ class PageServer:
         self.server = ServerProcess(self._logs, self._environment)
         self.server.wait_until_ready()
 
-    def create_key(self, name: str) -> str:
+    def create_key(self, name: str, *options: str) -> str:
         """Create an API key of the default workspace; returns the token."""
-        return self.run_command("keys", "create", "--workspace", "default", "--name", name).strip()
+        arguments = ("keys", "create", "--workspace", "default", "--name", name, *options)
+        return self.run_command(*arguments).strip()
+
+    def create_key_of_workspace(self, name: str, *options: str) -> str:
+        """Create a workspace with these options, and an API key of it; returns the token."""
+        self.run_command("workspaces", "create", name, *options)
+        return self.run_command("keys", "create", "--workspace", name, "--name", name).strip()
 
     def revoke_key(self, name: str) -> None:
         lines = self.run_command("keys", "list").splitlines()

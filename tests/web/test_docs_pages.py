@@ -11,7 +11,8 @@ from playwright.async_api import Browser
 
 from app.db.core.database import Database
 from app.http.routing import Router
-from app.web.pages import STATIC_DIR, DocsPages
+from app.web.docs import DocsPages
+from app.web.static_files import STATIC_DIR
 from tests.clients import UNLIMITED_SETTINGS, app_client
 from tests.guides import GUIDES
 from tests.http.asgi import CallRecorder, build_application, http_client

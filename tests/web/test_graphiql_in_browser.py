@@ -15,7 +15,7 @@ UNKNOWN_KEY = "pe_live_" + "0" * 32
 UNAUTHORIZED = "Failed to load resource: the server responded with a status of 401 (Unauthorized)"
 SCOPES = "read, write, publish"
 
-pytestmark = pytest.mark.usefixtures("require_built_page")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("require_built_page")]
 
 
 @pytest.fixture

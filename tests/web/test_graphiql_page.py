@@ -16,7 +16,8 @@ from starlette.types import Message
 
 from app.db.core.database import Database
 from app.http.routing import Router
-from app.web.pages import STATIC_DIR, GraphiQLPage
+from app.web.graphiql import GraphiQLPage
+from app.web.static_files import STATIC_DIR
 from tests.clients import UNLIMITED_SETTINGS, app_client
 from tests.external_programs import ROOT
 from tests.http.asgi import ASGIClient, CallRecorder, build_application, http_client, http_scope
@@ -179,7 +180,7 @@ async def test_newer_build_replaces_older_one(
 def test_page_is_utf_8_in_every_locale(build_directory: Path) -> None:
     (build_directory / "index.html").write_text("post-results · GraphQL", "utf-8")
     program = (
-        "from pathlib import Path; from app.web.pages import GraphiQLPage;"
+        "from pathlib import Path; from app.web.graphiql import GraphiQLPage;"
         "page = GraphiQLPage(key_prefix='', demo_key='', trusted_only=False, static_dir=Path('.')).render();"
         "import sys; sys.stdout.buffer.write(page.body)"
     )

@@ -17,7 +17,7 @@ EVENT_COUNT = 100
 VIEWPORT = {"width": 1280, "height": 1600}
 INVALID_KEY_MESSAGE = "The API key is unknown, revoked or expired. Use another key."
 
-pytestmark = pytest.mark.usefixtures("require_built_page")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("require_built_page")]
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ async def test_change_of_key_ends_subscription(browser: Browser, page_server: Pa
 
 
 async def test_subscription_resumes_after_server_restart(browser: Browser, tmp_path: Path) -> None:
-    page_server = PageServer(tmp_path)
+    page_server = PageServer(tmp_path, f"sqlite:///{tmp_path / 'page.db'}")
     connection_refused = (
         f"WebSocket connection to '{page_server.url.replace('http', 'ws')}/graphql' failed: "
         "Error in connection establishment: net::ERR_CONNECTION_REFUSED"

@@ -54,10 +54,15 @@ async def test_index_links_every_part_of_the_api(database: Database, root_path: 
     ],
 )
 async def test_clients_that_prefer_html_are_redirected_below_the_root_path(
-    database: Database, root_path: str, path: str, accept: str, location: str | None
+    database: Database,
+    tmp_path: Path,
+    root_path: str,
+    path: str,
+    accept: str,
+    location: str | None,
 ) -> None:
     settings = replace(UNLIMITED_SETTINGS, root_path=root_path)
-    async with app_client(database, settings=settings) as client:
+    async with app_client(database, settings=settings, static_dir=tmp_path) as client:
         response = await client.get(path, headers={"Accept": accept})
 
     assert response.status_code == (302 if location else 200)
@@ -71,10 +76,24 @@ async def test_browsers_are_redirected_to_docs_with_trusted_documents(
     manifest = tmp_path / "documents.json"
     manifest.write_text('{"typename": "{ __typename }"}')
     settings = replace(UNLIMITED_SETTINGS, trusted_documents=(manifest,))
-    async with app_client(database, settings=settings) as client:
+    async with app_client(database, settings=settings, static_dir=tmp_path) as client:
         response = await client.get("/", headers={"Accept": BROWSER_ACCEPT})
 
     assert (response.status_code, response.headers["Location"]) == (302, "/docs")
+
+
+@pytest.mark.parametrize(("board", "location"), [(True, "/x/board"), (False, "/x/graphiql")])
+async def test_browsers_are_redirected_to_the_board_once_it_is_built(
+    database: Database, tmp_path: Path, board: bool, location: str
+) -> None:
+    settings = replace(UNLIMITED_SETTINGS, root_path="/x", board=board)
+    async with app_client(database, settings=settings, static_dir=tmp_path) as client:
+        before = await client.get("/", headers={"Accept": BROWSER_ACCEPT})
+        (tmp_path / "board").mkdir()
+        (tmp_path / "board" / "index.html").touch()
+        after = await client.get("/", headers={"Accept": BROWSER_ACCEPT})
+
+    assert (before.headers["Location"], after.headers["Location"]) == ("/x/graphiql", location)
 
 
 async def test_only_get_and_head_are_allowed(database: Database) -> None:

@@ -1,21 +1,24 @@
 """The wheel: it contains the built pages and needs no Node.js where it is installed."""
 
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from zipfile import ZipFile
 
+import httpx
 import pytest
 
-from app.web.pages import STATIC_DIR
+from app.web.static_files import STATIC_DIR
 from tests.command_processes import CommandProcess
 from tests.guides import GUIDES
 from tests.servers import ServerProcess
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.usefixtures("require_built_page")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("require_built_page")]
 
 
 def run_pip(python: Path, *arguments: str | Path) -> None:
@@ -40,6 +43,7 @@ def test_wheel_contains_pages_and_guides_but_not_the_page_source(wheel: Path) ->
     assert names == expected
     assert {
         "app/web/static/index.html",
+        "app/web/static/board/documents.json",
         "app/web/static/docs/rest.html",
         "app/docs/rest.md",
     } <= names
@@ -48,10 +52,12 @@ def test_wheel_contains_pages_and_guides_but_not_the_page_source(wheel: Path) ->
 def test_installed_wheel_serves_its_pages_without_node(wheel: Path, tmp_path: Path) -> None:
     environment, logs = tmp_path / "environment", tmp_path / "logs"
     logs.mkdir()
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    python = Path(sys.executable)
+    subprocess.run([python, "-m", "venv", "--without-pip", environment], check=True)
     constraints = ROOT / "scripts" / "constraints.txt"
     run_pip(
-        environment / "bin" / "python",
+        python,
+        *("--python", environment / "bin" / "python"),
         *("install", "--no-compile", "--constraint", constraints, wheel),
     )
 
@@ -74,6 +80,19 @@ def test_installed_wheel_serves_its_pages_without_node(wheel: Path, tmp_path: Pa
         server.wait_until_ready()
         assert "<title>post-results · GraphQL</title>" in server.get("/graphiql").text
         assert "<title>Documentation · post-results</title>" in server.get("/docs").text
+        (script,) = re.findall(r'type="module" src="([^"]+)"', server.get("/board").text)
+        assert script.startswith("/board/assets/main-")
+        assert server.get(script).headers["content-type"] == "text/javascript; charset=utf-8"
+        documents = json.loads((STATIC_DIR / "board" / "documents.json").read_text())
+        (viewer,) = [
+            each for each, text in documents.items() if text.startswith("query viewerQuery(")
+        ]
+        response = httpx.post(
+            f"{server.url}/graphql",
+            json={"documentId": viewer, "variables": {"reads": False}},
+            headers={"Authorization": f"Bearer {server.key}"},
+        )
+        assert response.json()["data"]["viewer"]["workspace"]["name"] == "default"
         image = next((STATIC_DIR / "docs" / "assets").glob("*.png"))
         response = server.get(f"/docs/assets/{image.name}", **{"Accept-Encoding": "identity"})
         assert (response.headers["content-type"], response.content) == (

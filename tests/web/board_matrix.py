@@ -1,0 +1,125 @@
+"""Checks every page of the board at each width and in each colour scheme: `python -m tests.web.board_matrix`.
+
+A page must have no accessibility violation, no violation of the content security policy, no message in the
+console, and no horizontal scroll bar.
+"""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import click
+from playwright.async_api import Browser, ViewportSize, expect
+
+from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess, run_server
+from tests.web.board_api import BoardApi
+from tests.web.board_tab import BoardTab, open_tab
+from tests.web.chromium import open_chromium
+
+DEMO_ACCOUNT = 2285
+
+PATHS = (
+    "",
+    "/results",
+    "/results?status=FAILED&order=FAILED_AT",
+    "/results?q=nothing-has-this-text",
+    f"/posts/{DEMO_POST}",
+    "/unknown",
+    "/failures",
+    "/waiting",
+    "/accounts",
+    f"/accounts/{DEMO_ACCOUNT}",
+    "/numbers",
+    "/calendar",
+    "/calendar/week",
+    "/calendar/day",
+    "/activity",
+    "/no-such-page",
+)
+WIDTHS = (360, 768, 1440)
+SCHEMES: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "forced colours": {"forced_colors": "active"},
+}
+_HEIGHT = 900
+
+
+async def check_pages(server: ServerProcess) -> list[str]:
+    """Return a sentence for each problem."""
+    problems = []
+    paths = (*PATHS, f"/failures/{_failure_group(server)}")
+    async with open_chromium() as browser:
+        for (scheme, options), width in product(SCHEMES.items(), WIDTHS):
+            found = [each async for each in _check_at(browser, server, paths, width, options)]
+            click.echo(f"{scheme}, {width} px: {len(paths)} pages, {len(found)} problems")
+            problems += [f"{scheme}, {width} px, {each}" for each in found]
+    return problems
+
+
+def _failure_group(server: ServerProcess) -> str:
+    groups = BoardApi(server.url, DEMO_KEY).execute("{ failureGroups(first: 1) { nodes { key } } }")
+    key: str = groups["nodes"][0]["key"]
+    return key
+
+
+async def _check_at(
+    browser: Browser,
+    server: ServerProcess,
+    paths: Sequence[str],
+    width: int,
+    options: dict[str, Any],
+) -> AsyncIterator[str]:
+    viewport = ViewportSize(width=width, height=_HEIGHT)
+    async with open_tab(
+        browser, server.url, problems=frozenset(), viewport=viewport, **options
+    ) as tab:
+        await tab.open()
+        await expect(tab.heading("Sign in")).to_be_visible()
+        tab.problems.clear()  # the server has refused a request without a session
+        for problem in await _problems(tab):
+            yield f"sign-in: {problem}"
+        await tab.page.get_by_role("button", name="Open the demo").click()
+        await expect(tab.heading("Today")).to_be_visible()
+        await tab.page.get_by_role("button", name="Menu").click()
+        for problem in await _problems(tab):
+            yield f"menu: {problem}"
+        for path in paths:
+            await tab.open(path)
+            await expect(tab.page.locator("h1")).to_be_visible()
+            await expect(tab.page.locator(".skeleton")).to_have_count(0)
+            for problem in await _problems(tab):
+                yield f"/board{path}: {problem}"
+
+
+async def _problems(tab: BoardTab) -> list[str]:
+    """Return what is wrong with the shown page, and what was reported since the last call."""
+    found = [*tab.problems, *await tab.axe_violations(), *await tab.policy_violations()]
+    tab.problems.clear()
+    if await tab.page.evaluate(_OVERFLOWS):
+        found.append("the page is wider than the window")
+    return found
+
+
+_OVERFLOWS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
+
+@click.command()
+def main() -> None:
+    """Print each problem, and exit with 1 if there is one."""
+    with tempfile.TemporaryDirectory() as name:
+        settings = {"DATABASE_URL": f"sqlite:///{name}/demo.db"}
+        settings |= {"RATE_LIMIT": "off", "BOARD_RATE_LIMIT": "off"}
+        with run_server(Path(name), settings, "--demo") as server:
+            problems = asyncio.run(check_pages(server))
+    for problem in problems:
+        click.echo(problem)
+    sys.exit(bool(problems))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""The board in Chromium under a path prefix: live changes, retries, hostile text, and a revoked key."""
+
+import pytest
+from playwright.async_api import Browser, ViewportSize, expect
+
+from tests.web.board_tab import UNREACHABLE, open_tab
+from tests.web.page_session import PageServer
+from tests.web.publisher import Publisher
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)>\u202e{{7*7}}</title><script>alert(2)</script>\u0007" + "a" * 3_000
+)
+SHOWN_START = "<img src=x onerror=alert(1)>\u202e{{7*7}}"
+TITLE_START = "<img src=x onerror=alert(1)>{{7*7}}"
+NARROW: ViewportSize = {"width": 360, "height": 800}
+
+
+pytestmark = pytest.mark.usefixtures("require_built_page")
+
+
+async def test_empty_workspace_says_how_to_begin_and_the_first_post_appears(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open("/results")
+        await tab.sign_in(page_server.key, person="Ann")
+        await expect(tab.page.locator(".empty")).to_contain_text(f"curl {page_server.url}/v1/posts")
+        await tab.expect_live()
+        publisher.create_post(publisher.connect("first"), "The first post")
+        row = tab.page.locator("tbody tr")
+        await expect(row).to_contain_text("The first post")
+        await expect(row).to_contain_text("Scheduled")
+        publisher.fail("It is broken.")
+        await expect(row).to_contain_text("Failed")
+        await expect(row).to_contain_text("It is broken.")
+
+
+async def test_row_that_leaves_the_list_stays_in_place_while_it_is_selected(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("leaving")
+    publisher.create_post(account_id, "A post that leaves")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/results?status=QUEUED&account={account_id}")
+        await tab.sign_in(page_server.key)
+        row = tab.page.locator("tbody tr")
+        await row.get_by_role("checkbox").check()
+        await tab.expect_live()
+        publisher.fail("It is broken.")
+        await expect(row).to_contain_text("now Failed; no longer in this list")
+        publisher.create_post(account_id, "A new post")
+        await expect(tab.page.get_by_role("button", name="1 new · show")).to_be_visible()
+        await expect(row).to_have_count(1)
+        await tab.page.keyboard.press(".")
+        await expect(row).to_contain_text("A new post")
+        publisher.fail("It is broken.")
+
+
+async def test_retry_is_queued_once_and_names_the_person(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    post_id = publisher.create_post(publisher.connect("retried"), "A post to retry")
+    publisher.fail("It is broken.")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key, person="Ann")
+        await tab.page.get_by_role("button", name="Retry").dblclick()
+        await expect(tab.page.locator(".notice")).to_have_text("It is queued again.×")
+        await expect(tab.page.locator(".card .status")).to_have_text("Scheduled")
+        await expect(tab.page.get_by_role("button", name="Retry")).to_have_count(0)
+        await expect(tab.page.locator("main > section").last).to_contain_text("by Ann")
+        post = publisher.execute("query($id: UUID!) { post(postId: $id) { version } }", id=post_id)
+        assert post == {"version": 2}
+        await tab.page.get_by_role("button", name="Cancel post").click()
+        dialog = tab.page.get_by_role("dialog")
+        await expect(dialog).to_contain_text("It will not be published on 1 account.")
+        assert await tab.axe_violations() == []
+        await dialog.get_by_role("button", name="Cancel the post").click()
+        await expect(dialog).to_have_count(0)
+        await expect(tab.page.locator(".card .status")).to_have_text("Cancelled")
+
+
+async def test_hostile_text_is_shown_as_text_on_every_page(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    post_id = publisher.create_post(publisher.connect("<b>bold</b>\u202e"), HOSTILE)
+    publisher.fail(HOSTILE[:500], code="<script>")
+    async with open_tab(browser, page_server.url, viewport=NARROW) as tab:
+        await tab.open("/results?code=%3Cscript%3E")
+        await tab.sign_in(page_server.key)
+        await expect(tab.page.locator("tbody tr")).to_contain_text(SHOWN_START)
+        await tab.open()
+        await expect(tab.page.locator(".causes").first).to_contain_text("<img src=x onerror")
+        await tab.open(f"/posts/{post_id}")
+        await expect(tab.page.locator(".card h2")).to_contain_text("<b>bold</b>")
+        await expect(tab.page.locator(".post-text")).to_contain_text("</script>\u2407aaa")
+        assert (await tab.page.title()).startswith(TITLE_START)
+        assert await tab.page.locator("img, main script").count() == 0
+        assert await tab.page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+async def test_revoked_key_asks_for_another_over_the_page(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    key = page_server.create_key("revoked")
+    publisher.create_post(publisher.connect("revoked"), "Shown before the key is revoked")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open("/results")
+        await tab.sign_in(key)
+        await expect(tab.page.locator("tbody tr").first).to_be_visible()
+        page_server.revoke_key("revoked")
+        dialog = tab.page.get_by_role("dialog", name="Sign in again")
+        await expect(dialog).to_be_visible()
+        await tab.sign_in(page_server.key)
+        await expect(dialog).to_have_count(0)
+        await tab.page.get_by_label("Text of the post").fill("before the key")
+        await tab.page.keyboard.press("Enter")
+        await expect(tab.page.locator("tbody tr")).to_contain_text(
+            "Shown before the key is revoked"
+        )
+
+
+async def test_page_catches_up_after_a_restart_of_the_server(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("restarted")
+    async with open_tab(browser, page_server.url, problems=UNREACHABLE) as tab:
+        await tab.open(f"/results?account={account_id}")
+        await tab.sign_in(page_server.key)
+        await tab.expect_live()
+        page_server.server.stop()
+        await expect(tab.page.locator(".connection")).to_contain_text("Reconnecting… as of")
+        page_server.restart()
+        await tab.page.route(tab.board_url, lambda route: route.fulfill(body="<!doctype html>"))
+        publisher.create_post(account_id, "A post that the page has missed")
+        await tab.expect_live()
+        await expect(tab.page.locator("tbody tr")).to_contain_text(
+            "A post that the page has missed"
+        )
+        notices = tab.page.get_by_label("Messages")
+        await expect(notices).to_contain_text("Connected again: caught up with")
+        await expect(notices).to_contain_text(
+            "A newer version of this page is available. Reload it."
+        )

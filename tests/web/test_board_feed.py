@@ -1,0 +1,231 @@
+"""The board's live changes in Chromium, with a server that refuses subscriptions and breaks connections."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from playwright.async_api import Browser, Request, Route, expect
+
+from tests.servers import DEMO_KEY, ServerProcess, run_server
+from tests.web.board_api import BoardApi
+from tests.web.board_feed import Feed
+from tests.web.board_tab import BoardTab, open_tab, request_body
+from tests.web.publisher import Publisher
+
+ROWS = 104
+AWAY = "The page was away for too long to catch up, so it was read again."
+CONNECTED_AGAIN = "Connected again: caught up with 0 changes."
+MIN_BACKOFF_SECONDS = 0.5 + 1 + 2
+"""Least sum of the first three delays between attempts to connect."""
+
+pytestmark = pytest.mark.usefixtures("require_built_page")
+
+
+@pytest.fixture
+async def tab(browser: Browser, demo_server: ServerProcess) -> AsyncIterator[BoardTab]:
+    async with open_tab(browser, demo_server.url) as tab:
+        yield tab
+
+
+@pytest.fixture
+async def feed(tab: BoardTab) -> Feed:
+    feed = Feed()
+    await feed.serve(tab.page)
+    return feed
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server without rate limits, whose data the tests change."""
+    folder = tmp_path_factory.mktemp("server")
+    settings = {"DATABASE_URL": f"sqlite:///{folder / 'page.db'}", "RATE_LIMIT": "off"}
+    with run_server(folder, settings) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def unlimited_publisher(server: ServerProcess) -> Iterator[Publisher]:
+    headers = {"Authorization": f"Bearer {server.key}"}
+    with httpx.Client(base_url=server.url, headers=headers, timeout=60) as http:
+        yield Publisher(http)
+
+
+@pytest.mark.parametrize("code", ["RESYNC_REQUIRED", "BAD_CURSOR"])
+async def test_feed_continues_at_the_latest_change_if_its_cursor_is_refused(
+    tab: BoardTab, feed: Feed, demo_server: ServerProcess, code: str
+) -> None:
+    api = BoardApi(demo_server.url, DEMO_KEY)
+    await tab.open_demo()
+    await tab.expect_live()
+    feed.cursors[:] = ["old"]
+    async with tab.page.expect_response(lambda response: "since" in _variables(response.request)):
+        feed.refuse(code, "The cursor is of no use.")
+    await feed.wait_for_subscription(2)
+    latest = api.execute("{ changes(first: 1) { latestCursor } }")["latestCursor"]
+    assert feed.cursors == ["old", latest]
+    await tab.expect_live()
+    await expect(tab.page.get_by_label("Messages")).to_contain_text(AWAY)
+
+
+@pytest.mark.parametrize(
+    ("code", "notice"),
+    [
+        ("VALIDATION_ERROR", "A newer version of this page is available. Reload it."),
+        ("DOCUMENT_NOT_TRUSTED", "A newer version of this page is available. Reload it."),
+        ("LIMIT_EXCEEDED", "Live changes do not arrive. It is refused."),
+    ],
+)
+async def test_refused_subscription_is_shown_and_repeated_with_growing_delays(
+    tab: BoardTab, feed: Feed, code: str, notice: str
+) -> None:
+    feed.reply = lambda feed: feed.refuse(code, "It is refused.")
+    await tab.open_demo()
+    await feed.wait_for_subscription(4)
+    assert feed.times[3] - feed.times[0] >= MIN_BACKOFF_SECONDS
+    await expect(tab.page.locator(".notice p")).to_have_text([notice])
+    await expect(tab.page.locator(".connection")).to_have_text("Reconnecting…")
+
+
+async def test_connection_that_breaks_immediately_is_not_said_to_be_back(
+    tab: BoardTab, feed: Feed
+) -> None:
+    await tab.open_demo()
+    await tab.expect_live()
+    closing: list[asyncio.Task[None]] = []
+    feed.reply = lambda feed: closing.append(asyncio.create_task(feed.close()))
+    await feed.close()
+    await feed.wait_for_subscription(4)
+    await expect(tab.page.locator(".notice")).to_have_count(0)
+    feed.reply = lambda _: None
+    await expect(tab.page.locator(".notice p")).to_have_text([CONNECTED_AGAIN])
+    await tab.expect_live()
+    await asyncio.gather(*closing)
+
+
+async def test_panel_is_read_again_after_a_change_during_its_first_load(
+    tab: BoardTab, feed: Feed
+) -> None:
+    requests: list[Request] = []
+
+    async def change_before_the_response_arrives(route: Route) -> None:
+        if not _reads_headline(route.request) or requests:
+            await route.continue_()
+            return
+        requests.append(route.request)
+        response = await route.fetch()
+        await feed.wait_for_subscription(1)
+        await expect(tab.page.locator("canvas")).to_have_count(3)
+        async with tab.page.expect_request(_reads_charts):
+            feed.send_change()
+        await route.fulfill(response=response)
+
+    await tab.page.route("**/graphql", change_before_the_response_arrives)
+    async with tab.page.expect_request(
+        lambda request: _reads_headline(request) and request not in requests and bool(requests)
+    ):
+        await tab.open_demo("/numbers?from=2026-04-01&to=2026-04-30")
+    await expect(tab.page.locator(".sentence").first).to_contain_text(" of 3 results.")
+
+
+async def test_list_of_an_earlier_visit_is_read_again(
+    browser: Browser, server: ServerProcess, unlimited_publisher: Publisher
+) -> None:
+    account_id = unlimited_publisher.connect("visited")
+    (post_id,) = unlimited_publisher.create_failures(account_id, 1, "VISITED")
+    async with open_tab(browser, server.url) as tab:
+        await Feed().serve(tab.page)
+        await tab.open(f"/results?account={account_id}")
+        await tab.sign_in(server.key)
+        row = tab.page.locator("tbody tr")
+        await expect(row.locator(".status")).to_have_text("Failed")
+        await tab.page.get_by_role("link", name="Today").click()
+        await expect(tab.heading("Today")).to_be_focused()
+        _retry(unlimited_publisher, post_id)
+        await tab.page.go_back()
+        await expect(row.locator(".status")).to_have_text("Scheduled")
+
+
+async def test_rows_behind_the_first_page_are_read_again(
+    browser: Browser, server: ServerProcess, unlimited_publisher: Publisher
+) -> None:
+    account_id = unlimited_publisher.connect("many")
+    post_ids = unlimited_publisher.create_failures(account_id, ROWS, "MANY")
+    async with open_tab(browser, server.url) as tab:
+        feed = Feed()
+        await feed.serve(tab.page)
+        await tab.open(f"/results?account={account_id}&order=CREATED_AT&direction=ASC")
+        await tab.sign_in(server.key)
+        last = tab.page.locator(f"tr[data-index='{ROWS - 1}'] .status")
+
+        async with tab.page.expect_request(_reads_rows_behind) as request:
+            await expect(tab.page.locator("tbody tr").first).to_be_visible()
+            await tab.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        response = await (await request.value).response()
+        assert response is not None
+        await tab.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        await expect(last).to_have_text("Failed")
+        _retry(unlimited_publisher, post_ids[-1])
+        feed.refuse("RESYNC_REQUIRED", "The cursor is too old.")
+        await expect(last).to_have_text("Scheduled")
+
+
+async def test_change_while_its_row_is_loading_is_not_lost(
+    browser: Browser, server: ServerProcess, unlimited_publisher: Publisher
+) -> None:
+    account_id = unlimited_publisher.connect("loading")
+    post_ids = unlimited_publisher.create_failures(account_id, ROWS, "LOADING")
+    async with open_tab(browser, server.url) as tab:
+        await tab.open(f"/results?account={account_id}&order=CREATED_AT&direction=ASC")
+        await tab.sign_in(server.key)
+        await tab.expect_live()
+        await expect(tab.page.locator("tbody tr").first).to_be_visible()
+
+        async def change_before_the_response_arrives(route: Route) -> None:
+            if not _reads_rows_behind(route.request):
+                await route.continue_()
+                return
+            response = await route.fetch()
+            async with tab.page.expect_request(_reads_head):
+                _retry(unlimited_publisher, post_ids[-1])
+            await route.fulfill(response=response)
+
+        await tab.page.route("**/graphql", change_before_the_response_arrives)
+        await tab.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        await expect(tab.page.locator(".list-bar")).to_contain_text(f"{ROWS} results")
+        last = tab.page.locator(f"tr[data-index='{ROWS - 1}'] .status")
+        await expect(tab.page.get_by_role("button", name="Show more")).to_have_count(0)
+        await tab.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        await expect(last).to_have_text("Scheduled")
+
+
+def _variables(request: Request) -> dict[str, Any]:
+    variables: dict[str, Any] = request_body(request).get("variables", {})
+    return variables
+
+
+def _reads_headline(request: Request) -> bool:
+    """Return whether the request reads the headline of Numbers."""
+    return _variables(request).keys() == {"from", "to", "filter"}
+
+
+def _reads_charts(request: Request) -> bool:
+    """Return whether the request reads the charts of Numbers."""
+    return "interval" in _variables(request)
+
+
+def _reads_rows_behind(request: Request) -> bool:
+    """Return whether the request reads a page of the results after the first one."""
+    return bool(_variables(request).get("cursor"))
+
+
+def _reads_head(request: Request) -> bool:
+    """Return whether the request reads the first page of the results."""
+    return _variables(request).keys() == {"filter", "orderBy"}
+
+
+def _retry(publisher: Publisher, post_id: str) -> None:
+    publisher.execute(
+        "mutation($id: UUID!) { retryPost(input: {postId: $id}) { post { version } } }", id=post_id
+    )

@@ -1,0 +1,102 @@
+"""Filters and keys of the board in Chromium with the demo data."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser, ViewportSize, expect
+
+from tests.servers import ServerProcess
+from tests.web.board_tab import BoardTab, open_tab
+
+NARROW: ViewportSize = {"width": 360, "height": 800}
+
+pytestmark = pytest.mark.usefixtures("require_built_page")
+
+
+@pytest.fixture
+async def tab(browser: Browser, demo_server: ServerProcess) -> AsyncIterator[BoardTab]:
+    async with open_tab(browser, demo_server.url) as tab:
+        yield tab
+
+
+async def test_filter_keeps_the_focus_after_enter(tab: BoardTab) -> None:
+    await tab.open_demo("/results")
+    field = tab.page.get_by_label("Text of the post")
+    await field.fill("example")
+    await field.press("Enter")
+    await expect(tab.page).to_have_url(f"{tab.board_url}/results?q=example")
+    await expect(field).to_be_focused()
+    await tab.page.get_by_role("button", name="Clear filters (1)").click()
+    await expect(field).to_have_value("")
+
+
+async def test_percent_sequence_of_a_search_is_decoded_once(tab: BoardTab) -> None:
+    await tab.open_demo("/results?q=%2541b")
+    field = tab.page.get_by_label("Text of the post")
+    await expect(field).to_have_value("%41b")
+    await expect(tab.page.locator(".empty")).to_contain_text("Nothing matches this filter.")
+
+
+async def test_period_is_chosen_before_its_times(tab: BoardTab) -> None:
+    await tab.open_demo("/results")
+    await tab.page.get_by_text("More filters").click()
+    await tab.page.get_by_label("Period of").select_option("failed")
+    await expect(tab.page).to_have_url(f"{tab.board_url}/results?period=failed")
+    await expect(tab.page.get_by_label("Period of")).to_have_value("failed")
+
+
+async def test_narrow_window_shows_the_list_below_a_filter_of_a_link(
+    browser: Browser, demo_server: ServerProcess
+) -> None:
+    async with open_tab(browser, demo_server.url, viewport=NARROW) as tab:
+        await tab.open_demo("/results?account=2285")
+        await expect(tab.page.locator("tbody tr").first).to_be_visible()
+        await expect(tab.page.get_by_label("Error code")).to_have_count(0)
+        await tab.page.get_by_text("More filters").click()
+        await expect(tab.page.get_by_role("combobox", name="Account", exact=True)).to_have_value(
+            "2285"
+        )
+
+
+async def test_arrows_move_between_rows_also_without_shortcuts(tab: BoardTab) -> None:
+    await tab.open_demo("/results?status=PUBLISHED")
+    row = tab.page.locator("tbody tr")
+    await expect(row.nth(1)).to_be_visible()
+    await expect(tab.heading("Results")).to_be_focused()
+    await tab.page.keyboard.press("ArrowDown")
+    await expect(tab.heading("Results")).to_be_focused()
+    await tab.page.get_by_role("button", name="Menu").click()
+    await tab.page.get_by_label("Keyboard shortcuts").uncheck()
+    await tab.page.keyboard.press("Escape")
+    await tab.page.locator("tr[data-index='0']").focus()
+    await tab.page.keyboard.press("ArrowDown")
+    await expect(tab.page.locator("tr[data-index='1']")).to_be_focused()
+    await tab.page.keyboard.press("ArrowUp")
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_focused()
+    await tab.page.keyboard.press("j")
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_focused()
+
+
+async def test_keys_select_only_an_active_row_and_not_below_an_open_menu(tab: BoardTab) -> None:
+    await tab.open_demo("/results?status=PUBLISHED")
+    await expect(tab.page.locator("tbody tr").nth(1)).to_be_visible()
+    await tab.page.keyboard.press("x")
+    await tab.page.keyboard.press("?")
+    await expect(tab.page.locator(".shortcuts")).to_contain_text("show these keys")
+    await tab.page.keyboard.press("j")
+    await tab.page.keyboard.press("Escape")
+    await expect(tab.page.get_by_role("button", name="Menu")).to_be_focused()
+    await tab.page.keyboard.press("Shift+J")
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_focused()
+    await expect(tab.page.get_by_label("Selection")).to_contain_text("1 result selected")
+    await expect(tab.page.locator("tr[data-selected='true']")).to_have_attribute("data-index", "0")
+
+
+async def test_slash_leads_to_the_search(tab: BoardTab) -> None:
+    await tab.open_demo()
+    await expect(tab.heading("Failed today, by cause")).to_be_visible()
+    await expect(tab.page.locator(".skeleton")).to_have_count(0)
+    await tab.page.keyboard.press("/")
+    await expect(tab.page.locator("tbody tr").first).to_be_visible()
+    await tab.page.keyboard.press("/")
+    await expect(tab.page.get_by_label("Text of the post")).to_be_focused()

@@ -1,0 +1,79 @@
+"""Page of a post in Chromium: its times, who can fix a failure, retries and their obstacles."""
+
+import re
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.servers import ServerProcess
+from tests.web.board_tab import open_tab
+from tests.web.page_session import PageServer
+from tests.web.publisher import Publisher
+
+TIME_OF_TODAY = re.compile(r"^\d\d:\d\d$")
+TIME_WITH_DATE = re.compile(r"^\w{3} \d{1,2} \w{3}, \d\d:\d\d$")
+
+ENGINE = "postgresql"
+
+pytestmark = pytest.mark.usefixtures("require_built_page")
+
+
+async def test_times_get_a_date_when_the_day_has_ended(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    post_id = publisher.create_post(publisher.connect("overnight"), "A post of today")
+    publisher.fail("It is broken.")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.page.clock.install()
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        created = tab.page.locator(".facts time")
+        await expect(created).to_have_text(TIME_OF_TODAY)
+        await tab.page.clock.fast_forward("24:00:00")
+        await expect(created).to_have_text(TIME_WITH_DATE)
+
+
+async def test_unknown_outcome_cannot_be_retried_and_the_reason_names_no_api(
+    browser: Browser, demo_server: ServerProcess
+) -> None:
+    async with open_tab(browser, demo_server.url) as tab:
+        await tab.open_demo("/results?outcome=UNKNOWN&order=CREATED_AT")
+        await tab.page.locator("tbody a").first.click()
+        card = tab.page.locator(".card").filter(has_text="Unknown outcome").first
+        await expect(card.get_by_role("button", name="Retry")).to_have_accessible_description(
+            "Check whether the post is on the platform, then record the result."
+            " A retry without a check could publish it twice."
+        )
+
+
+async def test_reconnection_of_the_account_allows_the_retry_on_an_open_post(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("reconnected")
+    (post_id,) = publisher.create_failures(account_id, 1, "TOKEN_EXPIRED", category="AUTH")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        card = tab.page.locator(".card")
+        retry = card.get_by_role("button", name="Retry")
+        await expect(retry).to_have_accessible_description("Reconnect the account, then retry.")
+        await tab.expect_live()
+        publisher.mark_reconnected(account_id)
+        await expect(retry).to_have_attribute("aria-disabled", "false")
+        await expect(card).to_contain_text("can be fixed by a person with access to the account")
+        await tab.open(f"/results?account={account_id}")
+        await expect(tab.page.locator("tbody .cell-reason")).to_contain_text("Retry it")
+
+
+async def test_focus_stays_in_the_card_when_its_button_disappears(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    post_id = publisher.create_post(publisher.connect("focused"), "A post to retry by keyboard")
+    publisher.fail("It is broken.")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        await tab.page.get_by_role("button", name="Retry").press("Enter")
+        await expect(tab.page.get_by_role("button", name="Retry")).to_have_count(0)
+        await expect(tab.page.locator(".card h2")).to_be_focused()
+        publisher.fail("It is broken.")

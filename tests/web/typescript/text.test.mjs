@@ -1,0 +1,200 @@
+// Times, statuses and other texts.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import {
+  plainText,
+  truncated,
+  visibleText,
+  webUrl,
+} from "../../../app/web/source/board/text/characters";
+import { customerAnswer } from "../../../app/web/source/board/text/customer-answer";
+import { cappedNumber, count } from "../../../app/web/source/board/text/numbers";
+import { nextAction, refusalFix, sourceWords } from "../../../app/web/source/board/text/reasons";
+import { destinationStatus, postStatus } from "../../../app/web/source/board/text/statuses";
+import {
+  duration,
+  instantOf,
+  localInput,
+  localizeTimes,
+  relativeTime,
+  shortTime,
+  startOfDay,
+} from "../../../app/web/source/board/text/times";
+
+const BERLIN = "Europe/Berlin";
+const NOW = new Date("2026-04-15T14:30:00Z");
+const MINUTE = 60_000;
+
+test("times show the date only if it is another day in the zone", () => {
+  assert.equal(shortTime(new Date("2026-04-15T21:59:00Z"), BERLIN, NOW), "23:59");
+  assert.equal(shortTime(new Date("2026-04-15T22:00:00Z"), BERLIN, NOW), "Thu 16 Apr, 00:00");
+  assert.equal(shortTime(new Date("2025-12-31T22:59:00Z"), BERLIN, NOW), "Wed 31 Dec 2025, 23:59");
+});
+
+test("times in sentences of the server are those of the zone", () => {
+  const sentence =
+    "Due since 2026-04-15 05:48 UTC, again at 2026-04-16T05:48:00.000Z; not 2026-99-99 99:99 UTC.";
+  assert.equal(
+    localizeTimes(sentence, BERLIN, NOW),
+    "Due since 07:48, again at Thu 16 Apr, 07:48; not 2026-99-99 99:99 UTC.",
+  );
+});
+
+test("durations have at most two units", () => {
+  const values = [340, 12_000, 4 * MINUTE, 125 * MINUTE, 120 * MINUTE, 25 * 60 * MINUTE];
+  assert.deepEqual(values.map(duration), ["340 ms", "12 s", "4 min", "2 h 5 min", "2 h", "1 d 1 h"]);
+});
+
+test("distances are shown within a day", () => {
+  assert.equal(relativeTime(new Date(NOW.getTime() + 4 * MINUTE), NOW), "in 4 min");
+  assert.equal(relativeTime(new Date(NOW.getTime() - 90 * MINUTE), NOW), "1 h 30 min ago");
+  assert.equal(relativeTime(new Date(NOW.getTime() + 1_440 * MINUTE), NOW), null);
+  assert.equal(relativeTime(NOW, NOW), "now");
+});
+
+test("local times are read by the clock of the zone, also where it changes", () => {
+  const read = (local) => instantOf(local, BERLIN)?.toISOString() ?? null;
+  assert.equal(read("2026-01-01T12:00"), "2026-01-01T11:00:00.000Z");
+  assert.equal(read("2026-03-29T02:30"), "2026-03-29T01:30:00.000Z"); // skipped by the clock
+  assert.equal(read("2026-03-29T03:00"), "2026-03-29T01:00:00.000Z");
+  assert.equal(read("2026-10-25T02:30"), "2026-10-25T00:30:00.000Z"); // shown twice; the first
+  assert.equal(read("2026-10-25T03:00"), "2026-10-25T02:00:00.000Z");
+  assert.equal(read("tomorrow"), null);
+  assert.equal(localInput(new Date("2026-07-01T22:05:00Z"), BERLIN), "2026-07-02T00:05");
+});
+
+test("a day begins at midnight of the zone", () => {
+  assert.equal(startOfDay(NOW, BERLIN).toISOString(), "2026-04-14T22:00:00.000Z");
+  assert.equal(
+    startOfDay(new Date("2026-03-29T12:00:00Z"), BERLIN).toISOString(),
+    "2026-03-28T23:00:00.000Z",
+  );
+});
+
+const QUEUED = {
+  status: "QUEUED",
+  outcome: "NONE",
+  errorCode: null,
+  isOverdue: false,
+  nextRetryAt: null,
+  scheduledFor: NOW,
+};
+const FAILED = { ...QUEUED, status: "FAILED", outcome: "FAILED" };
+
+test("each state of a destination has a word; an unknown one keeps its name", () => {
+  const states = [
+    [QUEUED, "Scheduled"],
+    [{ ...QUEUED, scheduledFor: null }, "Draft"],
+    [{ ...QUEUED, nextRetryAt: NOW }, "Retrying"],
+    [{ ...QUEUED, nextRetryAt: NOW, isOverdue: true }, "Overdue"],
+    [{ ...QUEUED, status: "PUBLISHING" }, "Publishing"],
+    [{ ...QUEUED, status: "PUBLISHED", outcome: "PUBLISHED" }, "Published"],
+    [FAILED, "Failed"],
+    [{ ...FAILED, outcome: "UNKNOWN" }, "Unknown outcome"],
+    [{ ...FAILED, errorCode: "CANCELLED" }, "Cancelled"],
+    [{ ...QUEUED, status: "IN_REVIEW" }, "In review"],
+  ];
+  assert.deepEqual(
+    states.map(([state]) => destinationStatus(state).name),
+    states.map(([, name]) => name),
+  );
+  assert.equal(postStatus("PARTIALLY_FAILED").name, "Partly failed");
+  assert.equal(postStatus("ON_HOLD").name, "On hold");
+});
+
+test("misleading characters are visible, and addresses are those of the web", () => {
+  assert.equal(visibleText("a\u0000b\u001bc\u007fd\ud800\n\te"), "a\u2400b\u241bc\u2421d\ufffd\n\te");
+  const marks = "\u0301".repeat(8);
+  assert.equal(visibleText(`a${marks}${marks}b${marks}\u0301c`), `a${marks}b${marks}c`);
+  assert.equal(truncated("abc def", 4), "abc…");
+  assert.equal(truncated("ab\u{1f600}c", 3), "ab…");
+  assert.equal(truncated("ab\u{1f600}c", 4), "ab\u{1f600}…");
+  assert.equal(plainText("a\u202eb\u2066c\u202cd\u2069e\u0007"), "abcde\u2407");
+  assert.equal(webUrl("https://x.com/a")?.hostname, "x.com");
+  const refused = ["javascript:alert(1)", "data:text/html,x", "//x.com", "", null, undefined];
+  assert.deepEqual(
+    refused.map(webUrl),
+    refused.map(() => null),
+  );
+});
+
+test("numbers have their words", () => {
+  assert.deepEqual([count(1, "change"), count(2_300, "change")], ["1 change", "2,300 changes"]);
+  assert.deepEqual(
+    [cappedNumber({ count: 8, capped: false }), cappedNumber({ count: 10_000, capped: true })],
+    ["8", "10,000+"],
+  );
+});
+
+test("an answer for the customer has no internals", () => {
+  const account = {
+    accountName: "@acme",
+    publishedAt: null,
+    platformPostUrl: null,
+    retryRefusal: null,
+    diagnosis: null,
+  };
+  const destinations = [
+    {
+      ...QUEUED,
+      ...account,
+      platform: "x",
+      status: "PUBLISHED",
+      publishedAt: NOW.toISOString(),
+      platformPostUrl: "https://x.com/1",
+    },
+    {
+      ...FAILED,
+      ...account,
+      platform: "tiktok",
+      diagnosis: { nextAction: "EDIT_POST" },
+      errorCode: "MEDIA_UNSUPPORTED",
+    },
+    { ...FAILED, ...account, platform: "x", diagnosis: { nextAction: "RECONNECT_ACCOUNT" } },
+    { ...QUEUED, ...account, platform: "x", nextRetryAt: "2026-12-31T23:00:00Z" },
+    { ...FAILED, ...account, platform: "mastodon", outcome: "UNKNOWN", accountName: null },
+  ];
+  assert.equal(
+    customerAnswer({ content: "Hello", destinations }, BERLIN),
+    [
+      "Your post “Hello”:",
+      "- X (@acme): published on Wed 15 Apr 2026, 16:30. https://x.com/1",
+      "- TikTok (@acme): it could not be published. Please change the post and publish it again.",
+      "- X (@acme): it could not be published. We can try again.",
+      "- X (@acme): not published yet; we try again on Fri 1 Jan 2027, 00:00.",
+      "- mastodon (removed account): we are checking whether it was published.",
+      "All times are those of Europe/Berlin.",
+    ].join("\n"),
+  );
+});
+
+test("the next step after a failure is one that the server accepts now", () => {
+  const next = (action, retryRefusal) => nextAction({ retryRefusal, diagnosis: { nextAction: action } });
+  const refusals = [null, "ACCOUNT_NEEDS_RECONNECTION", "IMPORTED", "OUTCOME_UNKNOWN", "NEW_REASON"];
+  const byRefusal = ["RETRY", "RECONNECT_ACCOUNT", "RETRY_ELSEWHERE", "CHECK_PLATFORM"];
+  assert.deepEqual(
+    refusals.map((refusal) => next("RETRY", refusal)),
+    [...byRefusal, "RETRY"],
+  );
+  assert.deepEqual(
+    refusals.map((refusal) => next("RECONNECT_ACCOUNT", refusal)),
+    [...byRefusal, "RECONNECT_ACCOUNT"],
+  );
+  assert.equal(next("EDIT_POST", "ACCOUNT_NEEDS_RECONNECTION"), "EDIT_POST");
+  assert.equal(nextAction({ retryRefusal: null, diagnosis: null }), null);
+});
+
+test("a refused retry is explained without names of the API", () => {
+  const fix = "Check first; only `retryPost` can force it.";
+  assert.doesNotMatch(refusalFix("OUTCOME_UNKNOWN", fix), /`/);
+  assert.equal(refusalFix("IMPORTED", "Retry it there."), "Retry it there.");
+});
+
+test("a rejected access is fixed by a person with access to the account", () => {
+  assert.equal(sourceWords("USER", "AUTH"), "a person with access to the account");
+  assert.equal(sourceWords("USER", "CONTENT_REJECTED"), "the author of the post");
+  assert.equal(sourceWords("PLATFORM", "AUTH"), "the platform");
+  assert.equal(sourceWords("NEW_SOURCE", "AUTH"), "New source");
+});
