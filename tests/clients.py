@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -16,14 +18,12 @@ from app.db.core.database import Database
 from app.domain.ids import WorkspaceId
 from app.graphql.service import ConnectionTimeouts
 from app.settings import Settings, read_settings
+from app.web.static_files import STATIC_DIR
 from tests.db.core.intercepting_driver import InterceptingDriver
 from tests.factories import NOW
 from tests.recording_driver import RecordingDriver
 
 T = TypeVar("T")
-
-NO_MAINTENANCE = timedelta(days=1)
-"""Interval that disables maintenance, for tests with a fixed clock."""
 
 UNLIMITED_SETTINGS = read_settings({"RATE_LIMIT": "off"})
 
@@ -87,7 +87,8 @@ async def app_client(
     settings: Settings = UNLIMITED_SETTINGS,
     now: datetime = NOW,
     clock: Callable[[], datetime] | None = None,
-    expiration_interval: timedelta = NO_MAINTENANCE,
+    expiration_interval: timedelta | None = None,
+    static_dir: Path = STATIC_DIR,
 ) -> AsyncIterator[Client]:
     """A client of the service on this database, with a fixed time or a clock."""
     async with (
@@ -97,6 +98,7 @@ async def app_client(
             now=now,
             clock=clock,
             expiration_interval=expiration_interval,
+            static_dir=static_dir,
         ) as app,
         client_for(app, token=token) as client,
     ):
@@ -110,8 +112,9 @@ async def app_lifespan(
     settings: Settings = UNLIMITED_SETTINGS,
     now: datetime = NOW,
     clock: Callable[[], datetime] | None = None,
-    expiration_interval: timedelta = NO_MAINTENANCE,
+    expiration_interval: timedelta | None = None,
     connection_timeouts: ConnectionTimeouts = DEFAULT_CONNECTION_TIMEOUTS,
+    static_dir: Path = STATIC_DIR,
 ) -> AsyncIterator[Starlette]:
     """The running service on this database, with a fixed time or a clock."""
     app = create_app(
@@ -121,6 +124,7 @@ async def app_lifespan(
         expiration_interval=expiration_interval,
         api_key_cache_ttl=timedelta(0),
         connection_timeouts=connection_timeouts,
+        static_dir=static_dir,
     )
     async with app.router.lifespan_context(app):
         yield app
@@ -128,9 +132,12 @@ async def app_lifespan(
 
 @asynccontextmanager
 async def client_for(app: ASGIApp, *, token: str | None) -> AsyncIterator[Client]:
-    """A client of a running service."""
+    """A client of a running service, which stores no cookies."""
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://test", cookies=no_cookies
+    ) as http:
         yield Client(http, token)
 
 

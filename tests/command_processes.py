@@ -1,9 +1,10 @@
 """Runs the command `post-results` in separate processes, with stdout and stderr in files.
 
 Importing the service takes longer than starting it. Therefore most processes are forked from one that
-only imported the service, so that their modules are in the same state as after a new import.
+imported the service and created its schema, but has neither a database nor an event loop.
 """
 
+import gc
 import multiprocessing
 import os
 import subprocess
@@ -12,7 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+import alembic.command  # noqa: F401 - which a migration imports
+import uvloop  # noqa: F401 - which uvicorn imports when it starts
+
 from app.cli import main
+from app.graphql.engine.executable_schema import create_schema
+from app.settings import read_settings
+
+_defaults = read_settings({})
+create_schema(_defaults.graphql, use_fast_path=_defaults.fast_path)
+gc.freeze()  # as after the imports of `python -m app`
 
 _multiprocessing = multiprocessing.get_context("forkserver")
 _multiprocessing.set_forkserver_preload([__name__])
@@ -41,7 +51,7 @@ StartProcess: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Path, Path
 def spawn(
     arguments: Sequence[str], environment: Mapping[str, str], out: Path, log: Path
 ) -> CommandProcess:
-    """Start a new interpreter, as an operator does. Required for several server processes."""
+    """Start a new interpreter, as an operator does."""
     with out.open("w") as to_out, log.open("w") as to_log:
         return subprocess.Popen(
             [sys.executable, "-m", "app", *arguments],
@@ -90,6 +100,7 @@ def _run_command(arguments: list[str], environment: dict[str, str], out: Path, l
     os.setsid()
     for file, descriptor in ((out, 1), (log, 2)):
         os.dup2(os.open(file, os.O_WRONLY), descriptor)
+    sys.stdin = None  # a supervisor passes its number to processes that do not inherit it
     os.environ.clear()
     os.environ.update(environment)
     main(arguments)

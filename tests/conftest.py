@@ -10,7 +10,6 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,16 @@ from app.db.migrations import migrate
 from app.db.models import Base
 from app.demo import DEMO_WORKSPACE_ID, load_demo
 from app.services.expirations import settle_expired_leases
-from app.web.pages import STATIC_DIR
+from app.web.static_files import STATIC_DIR
 from tests import postgres
 from tests.clients import Tenant, app_client
+from tests.databases import (
+    DatabaseTemplates,
+    PostgreSQLTemplates,
+    SQLiteTemplates,
+    cached_database,
+)
 from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
-from tests.recording_driver import RecordingDriver, RecordingWriter
 from tests.servers import DEMO_KEY, ServerProcess, ServerStarter, run_server
 
 ENGINES = ("sqlite", "postgresql")
@@ -63,14 +67,8 @@ def database_url(engine: str, request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def database(anyio_backend: str, database_url: str) -> AsyncIterator[Database]:
     """A migrated database. Its only row is that of the deployment, with a secret key of zeros."""
-    async with _cached_database(database_url) as opened:
+    async with cached_database(database_url) as opened:
         yield opened
-
-
-@cache
-def _cached_database(url: str) -> Database:
-    """Share one object between tests, so that each statement is compiled once. Connections are per test."""
-    return Database(url, wrap_driver=RecordingDriver, wrap_writer=RecordingWriter)
 
 
 @pytest.fixture
@@ -83,11 +81,30 @@ async def acme(database: Database) -> AsyncIterator[Tenant]:
 
 
 @pytest.fixture
-async def demo_tenant(database: Database) -> AsyncIterator[Tenant]:
-    """The workspace of the demo data, without expired leases, and a client with its key."""
+def database_templates(engine: str, request: pytest.FixtureRequest) -> DatabaseTemplates:
+    """Copies of filled databases, for tests whose rows take long to store."""
+    templates: DatabaseTemplates = request.getfixturevalue(f"{engine}_templates")
+    return templates
+
+
+@pytest.fixture
+def demo_database_url(database_templates: DatabaseTemplates) -> Iterator[str]:
+    with database_templates.copy(_load_demo) as url:
+        yield url
+
+
+async def _load_demo(database: Database) -> None:
     await load_demo(database, token=DEMO_KEY, api_key_prefix=KEY_PREFIX, now=NOW)
     await settle_expired_leases(database, NOW)  # as a maintenance task would during a test
-    async with app_client(database, token=DEMO_KEY) as client:
+
+
+@pytest.fixture
+async def demo_tenant(anyio_backend: str, demo_database_url: str) -> AsyncIterator[Tenant]:
+    """The workspace of the demo data, without expired leases, and a client with its key."""
+    async with (
+        cached_database(demo_database_url) as database,
+        app_client(database, token=DEMO_KEY) as client,
+    ):
         yield Tenant(database, DEMO_WORKSPACE_ID, client)
 
 
@@ -159,6 +176,17 @@ def fresh_postgresql(postgresql_server_url: str) -> Iterator[Callable[[], str]]:
                 return url
 
             yield reset
+
+
+@pytest.fixture(scope="session")
+def sqlite_templates(tmp_path_factory: pytest.TempPathFactory) -> DatabaseTemplates:
+    return SQLiteTemplates(tmp_path_factory.mktemp("templates"))
+
+
+@pytest.fixture(scope="session")
+def postgresql_templates(postgresql_server_url: str) -> Iterator[DatabaseTemplates]:
+    with ExitStack() as exit_stack:
+        yield PostgreSQLTemplates(postgresql_server_url, exit_stack)
 
 
 @pytest.fixture(scope="session")

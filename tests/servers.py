@@ -61,17 +61,27 @@ class LoggedProcess:
 
     def startup_error(self) -> str:
         """The log of a process that must fail to start, without output."""
+        output, log = self.failed_start()
+        assert output == ""
+        return log
+
+    def failed_start(self) -> tuple[str, str]:
+        """Output and log of a process that must fail to start."""
         assert self.process.wait(TIMEOUT_SECONDS) == 1
-        assert self._out.read_text() == ""
-        return self._log.read_text()
+        return self._out.read_text(), self._log.read_text()
 
     def log_events(self) -> list[dict[str, Any]]:
         """The log, which must have one JSON object per line."""
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
+        lines = self._log.read_text().splitlines()
+        assert [line for line in lines if not line.startswith("{")] == []
+        return [json.loads(line) for line in lines]
 
 
 class ServerProcess(LoggedProcess):
     """A process of `post-results serve`."""
+
+    key: str
+    """API key of its banner: of the first workspace, at the first start only, or of the demo."""
 
     def __init__(
         self,
@@ -86,7 +96,10 @@ class ServerProcess(LoggedProcess):
         """Wait until the server is ready, and return the lines of its startup banner."""
         self.url = self.wait_for_output(r"(http\S+)/readyz\n")[1]
         assert self.get("/readyz").json() == {"status": "ready"}
-        return self._out.read_text().splitlines()
+        banner = self._out.read_text()
+        if shown := re.search(r"\n  key +(\S+)", banner):
+            self.key = shown[1]
+        return banner.splitlines()
 
     def get(self, path: str, token: str | None = None, **headers: str) -> httpx.Response:
         if token is not None:

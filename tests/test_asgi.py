@@ -356,7 +356,7 @@ async def test_service_starts_during_write_of_other_process(
 ) -> None:
     token = await add_key(database)
 
-    second_process = Database(database_url, timeout=timedelta(milliseconds=50))
+    second_process = Database(database_url, timeout=timedelta(milliseconds=500))
     async with database.schema_transaction() as connection:
         await connection.execute(text("SELECT 1"))
         with structlog.testing.capture_logs() as logs:

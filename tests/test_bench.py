@@ -57,6 +57,8 @@ from tests.factories import NOW
 
 SQLITE, POSTGRESQL = ENGINES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def dataset() -> seeding.Dataset:

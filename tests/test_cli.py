@@ -20,6 +20,7 @@ from app.db.core.write_session import WriteSession
 from app.db.models import Account
 from app.domain.ids import WorkspaceId
 from app.settings import settings_table
+from tests.board_browser import Browser
 from tests.clients import app_client, run_with_database
 from tests.db.all_tables import all_rows
 from tests.factories import NOW
@@ -190,6 +191,37 @@ def test_key_works_until_revoked(post_results: CommandRunner, database_url: str)
     assert viewer_status(database_url, token) == 401
     listed = post_results("keys", "list")
     assert re.fullmatch(rf"{row[1]}  \S+…  revoked {INSTANT}  Acme  \S+  site\n", listed), listed
+
+
+def test_session_is_listed_and_revoked(post_results: CommandRunner, database_url: str) -> None:
+    post_results("workspaces", "create", "Acme")
+    token = post_results("keys", "create", "--workspace", "Acme", "--name", "site").strip()
+    run_with_database(database_url, lambda database: sign_in(database, token))
+
+    listed = post_results("sessions", "list")
+    row = re.fullmatch(
+        rf"({UUID})  used {INSTANT}  expires {INSTANT}  Acme  read,write"
+        rf"  key {token[:12]}… valid  (Ann|—)\n({UUID})  .*  (Ann|—)\n",
+        listed,
+    )
+    assert row, listed
+    assert (row[2], row[4]) == ("Ann", "—")
+    assert post_results("sessions", "revoke", row[1].upper()) == "The session is revoked.\n"
+
+    assert post_results("sessions", "list").splitlines() == listed.splitlines()[1:]
+    assert post_results.expect_error("sessions", "revoke", row[1]) == (
+        f"There is no session with the id {row[1]}."
+    )
+    assert post_results.expect_error("sessions", "revoke", "Ann") == (
+        f"The id must be a UUID in its 36-character form, such as {NO_SUCH_ID}."
+    )
+
+
+async def sign_in(database: Database, token: str) -> None:
+    """Sign in twice, with and without a name."""
+    async with app_client(database, clock=now_utc) as client:
+        await Browser(client).sign_in(token, person="Ann")
+        await Browser(client).sign_in(token)
 
 
 def test_key_has_requested_scopes_and_expiry(post_results: CommandRunner) -> None:

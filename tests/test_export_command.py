@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from sqlalchemy import text
 from app.db.core.database import Database
 from tests.claim_benchmark import copy_post
 from tests.clients import run_with_database
+from tests.command_processes import fork
 from tests.factories import add_account, add_post, add_workspace, failed, published
 from tests.servers import TIMEOUT_SECONDS
 
-COMMAND = [sys.executable, "-m", "app", "export", "--workspace", "Acme"]
+ARGUMENTS = ["export", "--workspace", "Acme"]
+COMMAND = [sys.executable, "-m", "app", *ARGUMENTS]
 COPIES = 1200
 only_on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
@@ -38,14 +41,11 @@ def environment(database_url: str) -> dict[str, str]:
 
 
 def run_export(environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *options],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        out, log = Path(folder, "out"), Path(folder, "log")
+        process = fork([*ARGUMENTS, *options], environment, out, log)
+        status = process.wait(TIMEOUT_SECONDS)
+        return subprocess.CompletedProcess(options, status, out.read_text(), log.read_text())
 
 
 def test_filtered_rows_are_written_to_a_file(environment: dict[str, str], tmp_path: Path) -> None:

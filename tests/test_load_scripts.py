@@ -18,6 +18,8 @@ from tests.subscriptions import kills
 from tests.subscriptions.latency import LatencyLoad, run_subscription_load
 from tests.subscriptions.outages import RestartedDatabase
 
+pytestmark = pytest.mark.slow
+
 
 async def test_acknowledged_writes_survive_kills_and_take_effect_once(
     database_url: str, tmp_path: Path

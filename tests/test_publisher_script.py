@@ -35,6 +35,8 @@ on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 URL = "https://platform.example/17"
 MONTH = 30 * 24 * 3600
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:

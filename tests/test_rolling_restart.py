@@ -12,12 +12,11 @@ from typing import Self
 import httpx
 import pytest
 
-from tests.command_processes import fork, spawn
-from tests.servers import DEMO_KEY, TIMEOUT_SECONDS, ServerProcess, ServerStarter
+from tests.servers import TIMEOUT_SECONDS, ServerProcess, ServerStarter
 
-pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("engine", ["sqlite"], indirect=True)]
 
-CLIENTS = 12
+CLIENTS = 4
 LONG_DELAY = "60"
 """Delay that no test waits for."""
 
@@ -28,6 +27,7 @@ class KeepAliveClient:
     def __init__(self, server: ServerProcess) -> None:
         address = httpx.URL(server.url)
         self._connection = HTTPConnection(address.host, address.port, timeout=TIMEOUT_SECONDS)
+        self._headers = {"Authorization": f"Bearer {server.key}"}
 
     def __enter__(self) -> Self:
         return self
@@ -37,7 +37,7 @@ class KeepAliveClient:
 
     def get(self, path: str) -> tuple[int, str | None]:
         """Return status and `Connection` header of a response; raises OSError if there is none."""
-        self._connection.request("GET", path, headers={"Authorization": f"Bearer {DEMO_KEY}"})
+        self._connection.request("GET", path, headers=self._headers)
         response = self._connection.getresponse()
         response.read()
         return response.status, response.headers["connection"]
@@ -67,7 +67,7 @@ def continuous_requests(server: ServerProcess) -> Iterator[None]:
 
 
 def test_draining_server_answers_and_closes_connections(start_server: ServerStarter) -> None:
-    server = start_server.ready("--demo", SHUTDOWN_DELAY="3")
+    server = start_server.ready(SHUTDOWN_DELAY="3")
     with KeepAliveClient(server) as client:
         assert client.get("/v1/me") == (200, None)
         signalled_at = time.monotonic()
@@ -93,8 +93,7 @@ def test_draining_server_answers_and_closes_connections(start_server: ServerStar
 def test_sigint_and_second_signal_skip_the_delay(
     start_server: ServerStarter, workers: str, signals: list[signal.Signals]
 ) -> None:
-    start = fork if workers == "1" else spawn
-    server = start_server.ready(start=start, WORKERS=workers, SHUTDOWN_DELAY=LONG_DELAY)
+    server = start_server.ready(WORKERS=workers, SHUTDOWN_DELAY=LONG_DELAY)
     server.wait_for_starts(int(workers))
 
     for number in signals:
@@ -105,7 +104,7 @@ def test_sigint_and_second_signal_skip_the_delay(
 
 
 def test_idle_connection_is_closed_at_shutdown(start_server: ServerStarter) -> None:
-    server = start_server.ready("--demo")
+    server = start_server.ready()
     with KeepAliveClient(server) as client:
         client.get("/livez")
         signalled_at = time.monotonic()
@@ -115,7 +114,7 @@ def test_idle_connection_is_closed_at_shutdown(start_server: ServerStarter) -> N
 
 
 def test_connection_in_use_is_answered_at_shutdown(start_server: ServerStarter) -> None:
-    server = start_server.ready("--demo")
+    server = start_server.ready()
     with KeepAliveClient(server) as client:
         client.get("/livez")
         server.process.send_signal(signal.SIGTERM)
@@ -127,7 +126,7 @@ def test_connection_in_use_is_answered_at_shutdown(start_server: ServerStarter) 
 
 
 def test_replacing_processes_fails_no_request(start_server: ServerStarter) -> None:
-    server = start_server.ready("--demo", start=spawn, WORKERS="2", RATE_LIMIT="off")
+    server = start_server.ready(WORKERS="2", RATE_LIMIT="off")
     server.wait_for_starts(2)
 
     with continuous_requests(server):
@@ -137,7 +136,7 @@ def test_replacing_processes_fails_no_request(start_server: ServerStarter) -> No
 
 
 def test_replaced_processes_do_not_drain(start_server: ServerStarter) -> None:
-    server = start_server.ready(start=spawn, WORKERS="2", SHUTDOWN_DELAY=LONG_DELAY)
+    server = start_server.ready(WORKERS="2", SHUTDOWN_DELAY=LONG_DELAY)
     server.wait_for_starts(2)
 
     signalled_at = time.monotonic()
@@ -151,7 +150,7 @@ def test_replaced_processes_do_not_drain(start_server: ServerStarter) -> None:
 
 
 def test_restarts_do_not_delay_the_end(start_server: ServerStarter) -> None:
-    server = start_server.ready(start=spawn, WORKERS="2", SHUTDOWN_TIMEOUT="30")
+    server = start_server.ready(WORKERS="2", SHUTDOWN_TIMEOUT="30")
     server.wait_for_starts(2)
     for _ in range(8):
         server.process.send_signal(signal.SIGHUP)

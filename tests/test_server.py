@@ -12,9 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from app import __version__
 from app.asgi import now_utc
@@ -24,9 +28,11 @@ from app.domain.errors import TooManyConnections
 from app.http.http_protocol import ConnectionLimits
 from app.server import with_ipv4_mapped
 from tests.clients import run_with_database
-from tests.command_processes import CommandProcess, StartProcess, fork, spawn
+from tests.command_processes import CommandProcess, fork, spawn
 from tests.factories import add_workspace
 from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess, ServerStarter
+
+pytestmark = pytest.mark.slow
 
 
 def count_posts(server: ServerProcess, token: str) -> int:
@@ -42,21 +48,22 @@ def test_first_start_prints_key_once(start_server: ServerStarter) -> None:
     lines = first.wait_until_ready()
     first.stop()
 
-    assert lines[:5] == [
+    assert lines[:6] == [
         f"post-results {__version__}",
+        f"  board    {first.url}/board",
         f"  GraphQL  {first.url}/graphql",
         f"  REST     {first.url}/v1",
         f"  explore  {first.url}/graphiql",
         f"  ready?   {first.url}/readyz",
     ]
-    key = re.fullmatch("  key      (pe_live_[0-9a-f]{32})", lines[5])
+    key = re.fullmatch("  key      (pe_live_[0-9a-f]{32})", lines[6])
     assert key
-    assert lines[6:] == [
+    assert lines[7:] == [
         "           This is the API key of the new workspace. Store it: it is shown only once."
     ]
 
     second = start_server()
-    assert len(second.wait_until_ready()) == 5
+    assert len(second.wait_until_ready()) == 6
     assert count_posts(second, key[1]) == 0
     second.stop()
     assert key[1] not in json.dumps(first.request_log() + second.request_log())
@@ -76,7 +83,7 @@ def test_demo_is_loaded_once_and_key_always_printed(start_server: ServerStarter)
         ]
         url = f"{server.url}/v1/posts/{DEMO_POST}/results"
         server.stop()
-        assert lines[5:] == [
+        assert lines[6:] == [
             f"  key      {DEMO_KEY}",
             "Try it:",
             f"  curl -H 'Authorization: Bearer {DEMO_KEY}' {url}",
@@ -86,32 +93,50 @@ def test_demo_is_loaded_once_and_key_always_printed(start_server: ServerStarter)
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-@pytest.mark.usefixtures("require_built_page")
-@pytest.mark.parametrize(("workers", "start"), [("1", fork), ("2", spawn)])
-def test_demo_key_is_embedded_in_page(
-    start_server: ServerStarter, workers: str, start: StartProcess
+def test_disconnected_clients_leave_no_warning_of_python_in_the_log(
+    start_server: ServerStarter,
 ) -> None:
+    server = start_server.ready("--demo", RATE_LIMIT="off")
+    address = urlsplit(server.url)
+    fields = "account { accountName } post { content } retryRefusal outlook { sentence }"
+    query = f"{{ destinations(first: 100) {{ nodes {{ {fields} }} }} }}"
+    body = json.dumps({"query": query})
+    for number in range(60):
+        with socket.create_connection((address.hostname, address.port)) as client:
+            client.sendall(
+                f"POST /graphql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {DEMO_KEY}\r\n"
+                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+            )
+            time.sleep(number / 2000)  # the warning depends on the moment of the disconnect
+    server.stop()
+    assert {event["level"] for event in server.log_events()} == {"info"}
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.usefixtures("require_built_page")
+def test_demo_key_is_embedded_in_page(start_server: ServerStarter) -> None:
     def page(*arguments: str, **environment: str) -> str:
-        server = start_server.ready(*arguments, start=start, WORKERS=workers, **environment)
+        server = start_server.ready(*arguments, start=fork, **environment)
         text = server.get("/graphiql").text
         server.stop()
         return text
 
     with_option = page("--demo")
     assert f'data-demo-key="{DEMO_KEY}"' in with_option
+    assert page("--demo", WORKERS="2") == with_option
     assert page(DEMO="yes") == with_option
     assert page() == with_option.replace(DEMO_KEY, "")
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_connection_above_limit_gets_error_of_its_api(start_server: ServerStarter) -> None:
-    server = start_server.ready("--demo", MAX_CONNECTIONS="2")
+    server = start_server.ready(MAX_CONNECTIONS="2")
     url = httpx.URL(server.url)
     assert url.port
     with ExitStack() as stack:
-        while (rest := server.get("/v1/me", DEMO_KEY)).status_code != 503:
+        while (rest := server.get("/v1/me", server.key)).status_code != 503:
             stack.enter_context(socket.create_connection((url.host, url.port)))
-        graphql = server.get("/graphql?query={__typename}", DEMO_KEY)
+        graphql = server.get("/graphql?query={__typename}", server.key)
         assert server.get("/livez").status_code == 200
 
     message = "Too many connections to this server are open. Try again in 5 s."
@@ -172,7 +197,7 @@ def test_concurrent_starts_create_one_workspace(start_server: ServerStarter) -> 
     for server in servers:
         server.stop()
 
-    assert sorted(len(lines) for lines in outputs) == [5, 7]
+    assert sorted(len(lines) for lines in outputs) == [6, 8]
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -249,8 +274,8 @@ def test_unusable_sandbox_file_is_refused_with_worker_only(
     )
 
 
-def test_attempts_of_several_processes_are_counted_once(start_server: ServerStarter) -> None:
-    server = start_server.ready("--demo", start=spawn, WORKERS="2", RATE_LIMIT="off")
+def test_several_processes_share_metrics(start_server: ServerStarter) -> None:
+    server = start_server.ready("--demo", WORKERS="2", RATE_LIMIT="off")
 
     def execute(document: str, **variables: object) -> dict[str, Any]:
         # A new connection each time, so that both processes get requests.
@@ -284,9 +309,17 @@ def test_attempts_of_several_processes_are_counted_once(start_server: ServerStar
 
     with ThreadPoolExecutor(8) as executor:
         receipts = list(executor.map(publish_twice, range(20)))
+        reads = [executor.submit(server.get, "/v1/me", DEMO_KEY) for _ in range(40)]
+    labels = 'api="rest",method="GET",route="/v1/me",status="2xx"'
+    sample = f"post_results_http_requests_total{{{labels}}} 40.0\n"
+    # A request is counted after its response, so perhaps a little later than the client receives it.
+    poll_until(lambda: sample in server.get("/metrics").text)
     page = server.get("/metrics").text
     server.stop()
 
+    assert [read.result().status_code for read in reads] == [200] * 40
+    assert page.count("\npost_results_destinations_overdue ") == 1
+    assert len(server.request_log()) >= 41
     assert receipts == [["RECORDED", "REPEATED"]] * 20
     for counted in (
         'attempts_total{outcome="published",platform="instagram"}',
@@ -295,46 +328,18 @@ def test_attempts_of_several_processes_are_counted_once(start_server: ServerStar
         assert f"\npost_results_{counted} 20.0\n" in page
 
 
-def test_several_processes_share_metrics(start_server: ServerStarter) -> None:
-    server = start_server.ready("--demo", start=spawn, WORKERS="2", RATE_LIMIT="off")
-    with ThreadPoolExecutor(8) as executor:
-        statuses = list(
-            executor.map(
-                # A new connection each time, so that both processes get requests.
-                lambda _: (
-                    httpx.get(
-                        f"{server.url}/v1/me",
-                        headers={"Authorization": f"Bearer {DEMO_KEY}"},
-                        timeout=TIMEOUT_SECONDS,
-                    ).status_code
-                ),
-                range(40),
-            )
-        )
-    labels = 'api="rest",method="GET",route="/v1/me",status="2xx"'
-    sample = f"post_results_http_requests_total{{{labels}}} 40.0\n"
-    # A request is counted after its response, so perhaps a little later than the client receives it.
-    poll_until(lambda: sample in server.get("/metrics").text)
-    page = server.get("/metrics").text
-    server.stop()
-
-    assert statuses == [200] * 40
-    assert page.count("\npost_results_destinations_overdue ") == 1
-    assert len(server.request_log()) >= 41
-
-
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_sighup_reloads_trusted_documents(start_server: ServerStarter, tmp_path: Path) -> None:
     file = tmp_path / "documents.json"
     file.write_text('{"x": "{ __typename }"}')
-    server = start_server(
-        "--demo", start=spawn, WORKERS="2", RATE_LIMIT="off", TRUSTED_DOCUMENTS=str(file)
-    )
+    server = start_server(WORKERS="2", RATE_LIMIT="off", TRUSTED_DOCUMENTS=str(file))
     assert not any("/graphiql" in line for line in server.wait_until_ready())
 
     def status(document_id: str) -> int:
         accept = "application/graphql-response+json"
-        return server.get(f"/graphql?documentId={document_id}", DEMO_KEY, Accept=accept).status_code
+        return server.get(
+            f"/graphql?documentId={document_id}", server.key, Accept=accept
+        ).status_code
 
     poll_until(lambda: count_log_events(server, "Application startup complete") == 2)
     assert (status("x"), status("y")) == (200, 403)
@@ -383,6 +388,95 @@ def test_forwarded_address_is_trusted_of_trusted_proxy_only(
     assert request["client"] == client
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("trusted_proxies", "status", "is_secure"), [("127.0.0.1", 200, True), ("", 403, False)]
+)
+def test_forwarded_origin_is_trusted_of_trusted_proxy_only(
+    start_server: ServerStarter, trusted_proxies: str, status: int, is_secure: bool
+) -> None:
+    server = start_server.ready("--demo", TRUSTED_PROXIES=trusted_proxies)
+    response = httpx.post(
+        f"{server.url}/board/session",
+        json={"key": DEMO_KEY},
+        headers={
+            "Origin": "https://results.example.com",
+            "X-Forwarded-Proto": "https",
+            "X-Forwarded-Host": "results.example.com",
+        },
+        timeout=TIMEOUT_SECONDS,
+    )
+
+    assert response.status_code == status
+    assert response.headers.get("Set-Cookie", "").startswith("__Host-") is is_secure
+    assert (f"own origin is {server.url}." in response.text) is not is_secure
+    server.stop()
+    assert DEMO_KEY not in str(server.log_events())
+
+
+PROXY_USERS = '[users.jane]\nworkspace = "Demo"\nscopes = ["read"]\n'
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("trusted_proxies", "status", "close_code"), [("127.0.0.1", 200, None), ("10.0.0.1", 401, 4403)]
+)
+def test_user_of_trusted_proxy_only_is_signed_in(
+    start_server: ServerStarter,
+    tmp_path: Path,
+    trusted_proxies: str,
+    status: int,
+    close_code: int | None,
+) -> None:
+    file = tmp_path / "users.toml"
+    file.write_text(PROXY_USERS)
+    server = start_server.ready(
+        "--demo",
+        TRUSTED_PROXIES=trusted_proxies,
+        BOARD_PROXY_USER="X-Forwarded-User",
+        BOARD_PROXY_USERS=str(file),
+    )
+    headers = {"Origin": server.url, "X-Forwarded-User": "jane"}
+    response = httpx.post(
+        f"{server.url}/graphql",
+        json={"query": "{ viewer { session { person } } }"},
+        headers=headers,
+        timeout=TIMEOUT_SECONDS,
+    )
+    assert response.status_code == status
+    assert ('{"person":"jane"}' in response.text) is (status == 200)
+    with connect(
+        f"ws{server.url.removeprefix('http')}/graphql",
+        additional_headers=headers,
+        subprotocols=[Subprotocol("graphql-transport-ws")],
+    ) as client:
+        client.send('{"type": "connection_init"}')
+        try:
+            assert client.recv(TIMEOUT_SECONDS) == '{"type":"connection_ack"}'
+        except ConnectionClosed:
+            assert client.close_code == close_code
+        else:
+            assert close_code is None
+    server.stop()
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_unknown_workspace_of_proxy_users_is_refused_after_the_first_key_was_shown(
+    start_server: ServerStarter, tmp_path: Path
+) -> None:
+    file = tmp_path / "users.toml"
+    file.write_text(PROXY_USERS)
+    server = start_server(
+        TRUSTED_PROXIES="127.0.0.1", BOARD_PROXY_USER="X-User", BOARD_PROXY_USERS=str(file)
+    )
+    output, log = server.failed_start()
+    assert log == (
+        f"post-results: BOARD_PROXY_USERS: {file} has users.jane with the workspace Demo, which does not"
+        " exist. Correct the name, or create it with 'post-results workspaces create Demo'.\n"
+    )
+    assert re.search("  key      pe_live_[0-9a-f]{32}\n", output)
+
+
 def test_ipv4_clients_of_an_ipv6_socket_match_ipv4_networks() -> None:
     networks = with_ipv4_mapped(["127.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"])
     limits = ConnectionLimits(max_total=100, max_per_address=1, trusted_proxies=networks)
@@ -417,7 +511,7 @@ def started_request(server: ServerProcess, body: bytes) -> Iterator[socket.socke
     address = httpx.URL(server.url)
     head = (
         f"POST /graphql HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
-        f"Authorization: Bearer {DEMO_KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Authorization: Bearer {server.key}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     with socket.create_connection((address.host, address.port or 80), TIMEOUT_SECONDS) as client:
         client.sendall(head.encode() + body[:5])
@@ -429,7 +523,7 @@ def started_request(server: ServerProcess, body: bytes) -> Iterator[socket.socke
 def test_running_request_completes_at_shutdown(
     start_server: ServerStarter, number: signal.Signals
 ) -> None:
-    server = start_server.ready("--demo")
+    server = start_server.ready()
     body = json.dumps({"query": "{ __typename }"}).encode()
     with started_request(server, body) as client:
         server.process.send_signal(number)
@@ -445,7 +539,7 @@ def test_running_request_completes_at_shutdown(
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_shutdown_ends_waiting_claims(start_server: ServerStarter, workers: str) -> None:
-    server = start_server.ready("--demo", start=fork if workers == "1" else spawn, WORKERS=workers)
+    server = start_server.ready(WORKERS=workers)
     document = """mutation {
       claimDestinations(input: {waitSeconds: 20, platforms: ["nowhere"]}) { claims { postId } }
     }"""
@@ -454,7 +548,7 @@ def test_shutdown_ends_waiting_claims(start_server: ServerStarter, workers: str)
         return httpx.post(
             f"{server.url}/graphql",
             json={"query": document},
-            headers={"Authorization": f"Bearer {DEMO_KEY}"},
+            headers={"Authorization": f"Bearer {server.key}"},
             timeout=TIMEOUT_SECONDS,
         )
 
@@ -484,7 +578,7 @@ def _wait_until_port_closed(address: httpx.URL) -> None:
 
 
 def test_request_is_aborted_after_shutdown_timeout(start_server: ServerStarter) -> None:
-    server = start_server.ready("--demo", SHUTDOWN_TIMEOUT="1")
+    server = start_server.ready(SHUTDOWN_TIMEOUT="1")
     with started_request(server, bytes(100)):
         server.stop()
 

@@ -25,7 +25,7 @@ from tests.test_server_subscriptions import (
     subscribe_to_changes,
 )
 
-pytestmark = only_on_postgresql
+pytestmark = [pytest.mark.slow, only_on_postgresql]
 
 CLAIM = "mutation { claimDestinations(input: {limit: 1}) { claims { leaseToken } } }"
 

@@ -18,6 +18,8 @@ from websockets.typing import Origin, Subprotocol
 
 from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess, ServerStarter
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = Subprotocol("graphql-transport-ws")
 CREATED_SUBSCRIPTION = """
     subscription ($after: String) {

@@ -159,6 +159,10 @@ def test_invalid_database_url_is_refused_without_value(url: str, message: str) -
         ),
         ("TRUSTED_PROXIES", "127.0.0.1, ::1,10.0.0.0/8", ("127.0.0.1", "::1", "10.0.0.0/8")),
         ("ROOT_PATH", "/post-results/v2", "/post-results/v2"),
+        ("PUBLIC_URL", "https://Results.example:8443/x", "https://Results.example:8443/x"),
+        ("PUBLIC_URL", "http://[::1]:8000", "http://[::1]:8000"),
+        ("BOARD", "no", False),
+        ("BOARD_RATE_LIMIT", "off", ()),
         ("REQUEST_TIMEOUT", "0.1", timedelta(milliseconds=100)),
         ("REQUEST_TIMEOUT", "3600", timedelta(hours=1)),
         ("SHUTDOWN_TIMEOUT", "0", timedelta(0)),
@@ -213,6 +217,28 @@ MALFORMED_VALUES = {
         "must start with / and not end with it, such as /post-results",
         ["/", "a", "/a/"],
     ),
+    "PUBLIC_URL": (
+        "must be a URL such as https://results.example.com",
+        [
+            "results.example.com",
+            "ftp://a",
+            "https://",
+            "https://a b",
+            "https://u:p@a",
+            "http://a?b",
+            "https://bücher.example",
+            "https://a:",
+            "https://:443",
+            "https://a:0443",
+            "https://a:123456",
+        ],
+    ),
+    "BOARD": ("must be one of yes, no", ["off"]),
+    "BOARD_PROXY_USER": (
+        "must be the name of a header such as X-Forwarded-User",
+        ["X User", "X-User:", "Ü", "x" * 101],
+    ),
+    "BOARD_PROXY_USERS": ("must name a file", ["a\0b"]),
     "REQUEST_TIMEOUT": (
         "must be a number of seconds from 0.1 to 3600",
         ["0.099", "3600.1", "nan", "1e2"],
@@ -234,7 +260,7 @@ MALFORMED_VALUES = {
     "GRAPHQL_MAX_DEPTH": ("must be a whole number from 5 to 1000", ["4"]),
     "GRAPHQL_MAX_IDS": ("must be a whole number from 100 to 10000", ["10001"]),
     **dict.fromkeys(
-        ("RATE_LIMIT", "FAILED_AUTH_RATE_LIMIT"),
+        ("RATE_LIMIT", "FAILED_AUTH_RATE_LIMIT", "BOARD_RATE_LIMIT"),
         (
             "must be 'off' or limits above 0 such as 60/minute;1000/hour",
             ["OFF", "60", "60/", "60/fortnight", "0/minute", "60/0 minutes", "1/hour;x"],
@@ -311,6 +337,39 @@ def test_pooler_needs_direct_url_of_postgresql(mode: str) -> None:
         assert str(caught.value) == (
             "DATABASE_URL and DATABASE_DIRECT_URL must both start with postgresql://."
         )
+
+
+PROXY_SETTINGS = {
+    "BOARD_PROXY_USER": "X-User",
+    "BOARD_PROXY_USERS": "users.toml",
+    "TRUSTED_PROXIES": "10.0.0.1",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (
+            {"BOARD_PROXY_USERS": ""},
+            "BOARD_PROXY_USER needs BOARD_PROXY_USERS, a TOML file with the workspace and the scopes of"
+            " each user or group.",
+        ),
+        (
+            {"BOARD_PROXY_USER": ""},
+            "BOARD_PROXY_USERS needs BOARD_PROXY_USER, the header in which the proxy names the user.",
+        ),
+        (
+            {"TRUSTED_PROXIES": ""},
+            "BOARD_PROXY_USER needs TRUSTED_PROXIES, the addresses from which its header is believed.",
+        ),
+        ({"BOARD": "no"}, "BOARD_PROXY_USER needs the board; remove it, or BOARD=no."),
+    ],
+)
+def test_sign_in_by_proxy_needs_its_other_settings(changes: dict[str, str], problem: str) -> None:
+    assert read_settings(PROXY_SETTINGS).board_proxy_user == "X-User"
+    with pytest.raises(SettingsError) as caught:
+        read_settings(PROXY_SETTINGS | changes)
+    assert str(caught.value) == problem
 
 
 def test_repr_has_no_secrets() -> None:

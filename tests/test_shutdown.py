@@ -61,6 +61,33 @@ print(process.times[-1] - process.times[0] >= 0.1)
 """
 """Print whether a server process gets two signals with enough time between them to notice both."""
 
+RESTART = """
+import app.server
+
+class Process:
+    def __init__(self, *_):
+        self.process = self
+
+    def start(self):
+        pass
+
+    def wait_until_ready(self, *_):
+        return True
+
+    def is_alive(self):
+        return True
+
+    def terminate(self):
+        supervisor.should_exit.set()
+
+app.server.Process = Process
+old = Process()
+supervisor.processes.append(old)
+supervisor.restart_all()
+print(supervisor._stopping_processes == [old])
+"""
+"""Print whether the end of a supervisor during a restart also ends the replaced process."""
+
 
 def run_program(program: str, *arguments: object) -> str:
     """Run a program that must succeed within a minute, and return its output."""
@@ -111,6 +138,10 @@ def test_cleanup_within_the_limit_ends_normally(limit: float, duration: float) -
 
 def test_signal_may_interrupt_a_supervisor_at_any_step() -> None:
     assert run_program(SUPERVISOR + INTERRUPTED_WAIT) == "True\n"
+
+
+def test_end_during_a_restart_also_ends_the_replaced_process() -> None:
+    assert run_program(SUPERVISOR + RESTART) == "True\n"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.db.core.test_database import only_on_postgresql
 from tests.servers import DEMO_KEY, DEMO_POST, LoggedProcess, ServerProcess, ServerStarter
 from tests.tcp_proxy import TcpProxy, tcp_proxy
 
-pytestmark = only_on_postgresql
+pytestmark = [pytest.mark.slow, only_on_postgresql]
 
 DATABASE_TIMEOUT = 5
 RECOVERY_SECONDS = 15

@@ -23,8 +23,7 @@ from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationState, Outcome
 from app.platforms.sandbox import Behaviour
 from app.platforms.sandbox_store import SandboxStore
-from tests import command_processes
-from tests.command_processes import fork, spawn
+from tests.command_processes import CommandProcess
 from tests.servers import DEMO_KEY, TIMEOUT_SECONDS, LoggedProcess, ServerProcess, run_server
 from tests.worker.worker_bench import (
     SentPost,
@@ -38,6 +37,8 @@ LEASE = "2"
 """Seconds; the shortest lease that a worker can renew on a busy machine."""
 
 StartWorker = Callable[..., LoggedProcess]
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def is_started(state: DestinationState) -> bool:
     return state.started_at is not None
 
 
-async def exit_code(process: command_processes.CommandProcess) -> int:
+async def exit_code(process: CommandProcess) -> int:
     return await asyncio.to_thread(process.wait, TIMEOUT_SECONDS)
 
 
@@ -233,27 +234,22 @@ def _read_until(terminal: int, text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("engine", "workers", "start_process"),
-    [("sqlite", "1", fork), ("postgresql", "2", spawn)],
-    indirect=["engine"],
+    ("engine", "workers"), [("sqlite", "1"), ("postgresql", "2")], indirect=["engine"]
 )
 def test_demo_with_a_worker_publishes_new_posts_at_each_start(
-    empty_database_url: str,
-    tmp_path: Path,
-    workers: str,
-    start_process: command_processes.StartProcess,
+    empty_database_url: str, tmp_path: Path, workers: str
 ) -> None:
     file = tmp_path / "ledger.jsonl"
     settings = {"DATABASE_URL": empty_database_url, "SANDBOX_FILE": str(file), "WORKERS": workers}
     for starts in (1, 2):
         environment = {**settings, "RATE_LIMIT": "off"}
         options = ("--demo", "--with-worker")
-        with run_server(tmp_path, environment, *options, start=start_process) as server:
+        with run_server(tmp_path, environment, *options) as server:
             lines = server.wait_until_ready()
             _wait_until_published(server, starts)
             _wait_until_counted(server)
             accounts = _get_data(server, "/v1/accounts")["accounts"]
-        assert lines[5] == "  worker   publishes to sandbox, 8 at a time"
+        assert lines[6] == "  worker   publishes to sandbox, 8 at a time"
         names = [
             account["account_name"] for account in accounts if account["platform"] == "sandbox"
         ]

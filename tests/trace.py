@@ -283,7 +283,7 @@ async def traced_service(folder: Path) -> AsyncIterator[TracedService]:
                 UNLIMITED_SETTINGS,
                 clock=lambda: NOW,
                 database=database,
-                expiration_interval=_FOREVER,
+                expiration_interval=None,
                 api_key_cache_ttl=_FOREVER,
             )
             async with (
