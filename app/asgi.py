@@ -152,7 +152,8 @@ def create_app(
     """Build the whole service as an ASGI app.
 
     The app opens and closes its own database; the caller does so for a `database` it passes. Without an
-    `expiration_interval`, the app settles no expirations. With a `cleanup_limit`, a shutdown that takes longer ends the process.
+    `expiration_interval`, the app settles no expirations. With a `cleanup_limit`, a shutdown that takes
+    longer ends the process.
     """
     proxy_users = open_proxy_users(settings)
     proxy_headers = None
