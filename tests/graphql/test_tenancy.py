@@ -131,6 +131,9 @@ KNOWN_VALUES: dict[str, tuple[ValueTriple, ...]] = {
     "search: String": (ValueTriple("SPRING", FOREIGN_WORD, "nowhere"),),
     "reference: String": (ValueTriple("spring", FOREIGN_REFERENCE, "nowhere"),),
     "failureGroup: String": (ValueTriple(*FAILURE_GROUPS),),
+    "platformPostUrl: String": (
+        ValueTriple("https://own.example", "https://foreign.example", "-"),
+    ),
     "errorCode: String": (ValueTriple("CAPTION_TOO_LONG", FOREIGN_CODE, "NOWHERE"),),
     "destinationId: UUID": (
         ValueTriple(str(SHARED_DESTINATIONS[1]), str(FOREIGN_DESTINATION), str(NONEXISTENT)),

@@ -147,6 +147,31 @@ async def test_list_of_an_earlier_visit_is_read_again(
         await expect(row.locator(".status")).to_have_text("Scheduled")
 
 
+async def test_repeated_and_reordered_changes_end_with_what_the_server_has(
+    browser: Browser, server: ServerProcess, unlimited_publisher: Publisher
+) -> None:
+    account_id = unlimited_publisher.connect("reordered")
+    unlimited_publisher.create_failures(account_id, 2, "REORDERED")
+    async with open_tab(browser, server.url) as tab:
+        feed = Feed()
+        await feed.serve(tab.page)
+        await tab.open(f"/results?account={account_id}&order=CREATED_AT&direction=ASC")
+        await tab.sign_in(server.key)
+        statuses = tab.page.locator("tbody tr .status")
+        await expect(statuses).to_have_text(["Failed", "Failed"])
+        await tab.expect_live()
+        (first, _) = unlimited_publisher.execute(
+            "query($ids: [Int!]) { destinations(filter: {accountId: $ids},"
+            " orderBy: {field: CREATED_AT, direction: ASC}) { nodes { id status } } }",
+            ids=[account_id],
+        )["nodes"]
+        async with tab.page.expect_request(_reads_head):
+            for destination in (first, first, {**first, "status": "PUBLISHING"}):
+                feed.send_change(destination)
+            await expect(statuses).to_have_text(["Publishing", "Failed"])
+        await expect(statuses).to_have_text(["Failed", "Failed"])
+
+
 async def test_rows_behind_the_first_page_are_read_again(
     browser: Browser, server: ServerProcess, unlimited_publisher: Publisher
 ) -> None:

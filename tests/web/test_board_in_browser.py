@@ -12,6 +12,7 @@ from tests.web.board_api import BoardApi
 from tests.web.board_tab import BoardTab, open_tab
 
 UNKNOWN_KEY = "pe_live_" + "0" * 32
+KEY_FORMAT = "A key is pe_live_ followed by 32 digits of 0-9 and a-f."
 MAX_FIRST_LOAD_BYTES = 230_000
 NEW_YORK = "America/New_York"
 
@@ -196,7 +197,7 @@ async def test_key_is_checked_before_it_is_sent_and_refused_by_the_server(
         )
         await tab.sign_in("sesame")
         alert = tab.page.get_by_role("alert")
-        await expect(alert).to_have_text("A key is pe_live_ followed by 32 digits of 0-9 and a-f.")
+        await expect(alert).to_have_text(KEY_FORMAT)
         await tab.sign_in(f' "{UNKNOWN_KEY}"')
         await expect(alert).to_have_text(
             "The API key is unknown, revoked or expired. Use another key."
@@ -209,6 +210,22 @@ async def test_key_is_checked_before_it_is_sent_and_refused_by_the_server(
         await expect(tab.page.locator(".menu")).to_contain_text("Ann with the key “demo”")
         stored = await tab.page.evaluate("JSON.stringify(localStorage) + document.cookie")
         assert DEMO_KEY not in stored
+
+
+async def test_log_that_is_pasted_in_place_of_a_key_goes_nowhere(
+    browser: Browser, demo_server: ServerProcess
+) -> None:
+    log = f"12:00:01 ERROR request failed, key={DEMO_KEY} Traceback ".ljust(100, "~") * 1_000
+    async with open_tab(browser, demo_server.url) as tab:
+        await tab.open("/sign-in")
+        await expect(tab.heading("Sign in")).to_be_visible()
+        requests = len(tab.responses)
+        await tab.sign_in(log)
+        await expect(tab.page.get_by_role("alert")).to_have_text(KEY_FORMAT)
+        assert len(tab.responses) == requests
+        content = await tab.page.content() + tab.page.url + await tab.page.title()
+        assert DEMO_KEY not in content
+        assert "Traceback" not in content
 
 
 async def test_sign_out_ends_the_other_tab_which_keeps_its_place(tab: BoardTab) -> None:

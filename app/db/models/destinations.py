@@ -130,6 +130,8 @@ class Destination(Base):
             "account_id",
             "post_id",
         ),
+        # Filter by the URL of the publication.
+        index_of_values("ix_destination_platform_post_url", "platform_post_url"),
         # Order and filter by lateness of publications.
         index_of_values("ix_destination_lateness", "lateness_ms", "id"),
         Index(

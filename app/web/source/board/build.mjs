@@ -22,9 +22,9 @@ export async function buildBoard(folder) {
   const { script, style, scripts } = await bundle("board/main.tsx", assets, {
     format: "esm",
     splitting: true,
-    // Every part imports the first page, which is loaded before it: else esbuild puts each module that some of
-    // them share into a file of its own, which the first page would load too.
-    inject: [join(SOURCE, "app.tsx")],
+    // Every part imports what starts the board, which is loaded before it: else esbuild puts each module that
+    // some of them share into a file of its own, which the first page would load too.
+    inject: [join(SOURCE, "main.tsx")],
     define: { "process.env.NODE_ENV": '"production"' },
     plugins: [relayPlugin({ sources: SOURCE, artifacts: ARTIFACTS })],
   });

@@ -49,6 +49,17 @@ export function pastedUuid(text: string): string | null {
   return isUuid(id) ? id : null;
 }
 
+/**
+ * The web address that a pasted text consists of, apart from quotes and brackets around it, and the same without
+ * what links are often extended by: parameters, a fragment, a slash at the end. Null if it is none.
+ */
+export function pastedUrls(text: string): string[] | null {
+  const url = text.replace(/^[\s"'“„‘«(<[]+|[\s"'”“’»)>\],;]+$/g, "");
+  if (/\s/.test(url) || !/^https?:\/\/./i.test(url) || !URL.canParse(url)) return null;
+  const shorter = [url, url.replace(/[?#].*$/, "")];
+  return [...new Set([...shorter, ...shorter.map((each) => each.replace(/\/+$/, ""))])];
+}
+
 /** Null for the default, which a URL does not contain. */
 export function unlessDefault<T>(value: T, defaultValue: T): T | null {
   return value === defaultValue ? null : value;
