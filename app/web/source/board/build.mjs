@@ -17,7 +17,6 @@ export async function buildBoard(folder) {
   await refuseMarkupFromText(SOURCE);
   const assets = join(folder, "assets");
   await mkdir(assets, { recursive: true });
-  const { script: theme } = await bundle("board/theme.ts", assets, { format: "iife" });
   const { script: icon } = await bundle("board/icon.svg", assets, { loader: { ".svg": "copy" } });
   const { script, style, scripts } = await bundle("board/main.tsx", assets, {
     format: "esm",
@@ -28,11 +27,10 @@ export async function buildBoard(folder) {
     define: { "process.env.NODE_ENV": '"production"' },
     plugins: [relayPlugin({ sources: SOURCE, artifacts: ARTIFACTS })],
   });
-  await limitInitialBytes(assets, [theme, ...scripts], MAX_INITIAL_BYTES);
+  await limitInitialBytes(assets, scripts, MAX_INITIAL_BYTES);
 
   const preloads = [...scripts].filter((name) => name !== script);
   const names = {
-    theme,
     icon,
     style,
     script,

@@ -11,7 +11,7 @@ import { useViewer } from "../session/viewer";
 import { useStore } from "../store";
 import { words } from "../text/statuses";
 import { chooseZone, DEVICE_ZONE, useZone } from "../text/zone";
-import { storedTheme, storeTheme, THEMES, type Theme } from "../theme-storage";
+import { storedTheme, storeTheme, THEMES, type Theme } from "../theme";
 import type { NavigationItem } from "./layout";
 import { Choice } from "./fields";
 import { openPalette } from "./palette/palette-host";

@@ -6,6 +6,7 @@ import { Page } from "../../components/page";
 import { useRowKeys } from "../../keyboard/row-keys";
 import { endOfLastVisit } from "../../live/visits";
 import { useViewer } from "../../session/viewer";
+import { count } from "../../text/numbers";
 import { duration } from "../../text/times";
 import { parseActivity } from "../../url/activity";
 import { ActivityFilters, activityWords } from "./activity-filters";
@@ -15,11 +16,13 @@ export default function ActivityPage() {
   const search = useSearch();
   const view = parseActivity(search);
   const { workspaceId, changesRetentionSeconds } = useViewer();
+  const days = changesRetentionSeconds / (24 * 60 * 60);
   useRowKeys(".changed-post a");
   return (
     <Page title="Activity" scope={activityWords(view)}>
       <p className="muted">
-        The newest change is at the top. Changes are stored for {duration(changesRetentionSeconds * 1_000)}.
+        The newest change is at the top. Changes are stored for{" "}
+        {Number.isInteger(days) ? count(days, "day") : duration(changesRetentionSeconds * 1_000)}.
       </p>
       <ActivityFilters view={view} />
       <ChangeList key={search} view={view} lastVisit={endOfLastVisit(workspaceId)} />
