@@ -1,9 +1,9 @@
 """The board in Chromium under a path prefix: live changes, retries, hostile text, and a revoked key."""
 
 import pytest
-from playwright.async_api import Browser, ViewportSize, expect
+from playwright.async_api import Browser, Route, ViewportSize, expect
 
-from tests.web.board_tab import UNREACHABLE, open_tab
+from tests.web.board_tab import UNAUTHORIZED, UNREACHABLE, open_tab, request_body
 from tests.web.page_session import PageServer
 from tests.web.publisher import Publisher
 
@@ -14,6 +14,7 @@ SHOWN_START = "<img src=x onerror=alert(1)>\u202e{{7*7}}"
 TITLE_START = "<img src=x onerror=alert(1)>{{7*7}}"
 NARROW: ViewportSize = {"width": 360, "height": 800}
 
+ENGINE = "postgresql"
 
 pytestmark = pytest.mark.usefixtures("require_built_page")
 
@@ -78,6 +79,70 @@ async def test_retry_is_queued_once_and_names_the_person(
         await dialog.get_by_role("button", name="Cancel the post").click()
         await expect(dialog).to_have_count(0)
         await expect(tab.page.locator(".card .status")).to_have_text("Cancelled")
+
+
+async def test_retry_without_a_response_is_repeated_with_its_key(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    post_id = publisher.create_post(publisher.connect("lost"), "A retry whose response is lost")
+    publisher.fail("It is broken.")
+
+    async def lose_response(route: Route) -> None:
+        if "accountIds" not in request_body(route.request).get("variables", {}).get("input", {}):
+            await route.continue_()
+            return
+        await route.fetch()
+        await route.abort()
+
+    lost = frozenset({UNAUTHORIZED, "Failed to load resource: net::ERR_FAILED"})
+    async with open_tab(browser, page_server.url, problems=lost) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        await tab.expect_live()
+        await tab.page.keyboard.press("z")  # pauses updates, so that the button stays
+        await tab.page.route("**/graphql", lose_response)
+        retry = tab.page.get_by_role("button", name="Retry")
+        await retry.click()
+        notice = tab.page.locator(".notice p")
+        await expect(notice).to_have_text(
+            "It is not known whether it was retried. The server cannot be reached. Check the connection,"
+            " then try again."
+        )
+        assert publisher.version(post_id) == 2
+        await tab.page.unroute("**/graphql")
+        await retry.click()
+        await expect(notice.last).to_have_text("It is queued again.")
+        assert publisher.version(post_id) == 2
+        publisher.fail("It is broken again.")
+
+
+async def test_cancellation_of_a_changed_post_is_refused_once_also_without_updates(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    post_id = publisher.create_post(publisher.connect("stale"), "A post that changes")
+    publisher.fail("It is broken.")
+    retry = "mutation($id: UUID!) { retryPost(input: {postId: $id}) { post { version } } }"
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        await tab.expect_live()
+        publisher.execute(retry, id=post_id)
+        await expect(tab.page.locator(".card .status")).to_have_text("Scheduled")
+        await tab.page.keyboard.press("z")
+        await tab.page.get_by_role("button", name="Cancel post").click()
+        publisher.fail("It is broken again.")
+        publisher.execute(retry, id=post_id)
+        dialog = tab.page.get_by_role("dialog")
+        cancel = dialog.get_by_role("button", name="Cancel the post")
+        await cancel.click()
+        await expect(dialog).to_contain_text(
+            "Another person or program has changed the post meanwhile."
+        )
+        assert publisher.version(post_id) == 3
+        await expect(tab.page.locator(".connection")).to_contain_text("Paused")
+        await cancel.click()
+        await expect(dialog).to_have_count(0)
+        assert publisher.statuses("A post that changes") == ["FAILED"]
 
 
 async def test_hostile_text_is_shown_as_text_on_every_page(

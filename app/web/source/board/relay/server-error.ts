@@ -30,6 +30,11 @@ export class ServerError extends Error {
   }
 }
 
+/** False if it is not known whether the server has executed the request. */
+export function hasResponse(error: Error): boolean {
+  return error instanceof ServerError && error.requestId !== null;
+}
+
 export function isLostCursor(error: unknown): boolean {
   return error instanceof ServerError && LOST_CURSOR_CODES.includes(error.code);
 }

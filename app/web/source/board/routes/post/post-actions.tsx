@@ -18,6 +18,7 @@ export function PostActions({ post }: { readonly post: postActions_post$key }) {
   const data = useFragment(
     graphql`
       fragment postActions_post on Post {
+        id
         postId
         status
         version

@@ -1,12 +1,13 @@
 // Retries the post on one account, or says why it cannot be retried.
 
-import { graphql, useFragment, useMutation } from "react-relay/hooks";
+import { graphql, useFragment } from "react-relay/hooks";
 
 import type { retryButton_destination$key } from "../../relay/__generated__/retryButton_destination.graphql";
 import type { retryButtonMutation } from "../../relay/__generated__/retryButtonMutation.graphql";
 import { ActionButton } from "../../components/action-button";
 import { showNotice } from "../../components/notices";
-import { newIdempotencyKey } from "../../relay/idempotency";
+import { useIdempotentMutation } from "../../relay/idempotency";
+import { hasResponse } from "../../relay/server-error";
 import { useViewer, writeObstacle } from "../../session/viewer";
 import { refusalFix } from "../../text/reasons";
 
@@ -55,7 +56,7 @@ interface Target {
 export function useRetry(
   report: (result: string, isRetried: boolean) => void,
 ): [retry: (target: Target) => void, isBusy: boolean] {
-  const [commit, isBusy] = useMutation<retryButtonMutation>(graphql`
+  const [send, isBusy] = useIdempotentMutation<retryButtonMutation>(graphql`
     mutation retryButtonMutation($input: RetryPostInput!) {
       retryPost(input: $input) {
         retries {
@@ -72,15 +73,23 @@ export function useRetry(
     }
   `);
   function retry({ postId, accountId }: Target): void {
-    commit({
-      variables: { input: { postId, accountIds: [accountId], idempotencyKey: newIdempotencyKey() } },
-      onCompleted: ({ retryPost }) => {
-        const [decision] = retryPost?.retries ?? [];
-        if (decision?.retried) report("It is queued again.", true);
-        else report(`It was not retried. ${decision?.fix ?? ""}`, false);
+    send(
+      { postId, accountIds: [accountId] },
+      {
+        onCompleted: ({ retryPost }) => {
+          const [decision] = retryPost?.retries ?? [];
+          if (decision?.retried) report("It is queued again.", true);
+          else report(`It was not retried. ${decision?.fix ?? ""}`, false);
+        },
+        onError: (error) =>
+          report(
+            hasResponse(error)
+              ? `It was not retried. ${error.message}`
+              : `It is not known whether it was retried. ${error.message}`,
+            false,
+          ),
       },
-      onError: (error) => report(`It was not retried. ${error.message}`, false),
-    });
+    );
   }
   return [retry, isBusy];
 }
