@@ -1,8 +1,11 @@
 """The board in Chromium under a path prefix: live changes, retries, hostile text, and a revoked key."""
 
+import json
+
 import pytest
 from playwright.async_api import Browser, Route, ViewportSize, expect
 
+from tests.web.board_api import BoardApi, run_in_shell
 from tests.web.board_tab import UNAUTHORIZED, UNREACHABLE, open_tab, request_body
 from tests.web.page_session import PageServer
 from tests.web.publisher import Publisher
@@ -20,18 +23,31 @@ pytestmark = pytest.mark.usefixtures("require_built_page")
 
 
 async def test_empty_workspace_says_how_to_begin_and_the_first_post_appears(
-    browser: Browser, page_server: PageServer, publisher: Publisher
+    browser: Browser, page_server: PageServer
 ) -> None:
+    key = page_server.create_key_of_workspace("empty")
     async with open_tab(browser, page_server.url) as tab:
-        await tab.open("/results")
-        await tab.sign_in(page_server.key, person="Ann")
-        await expect(tab.page.locator(".empty")).to_contain_text(f"curl {page_server.url}/v1/posts")
+        await tab.open()
+        await tab.sign_in(key, person="Ann")
+        for page in ("Accounts", "Today", "Results"):
+            await tab.page.get_by_role("link", name=page, exact=True).click()
+            await expect(tab.heading(page)).to_be_focused()
+            await expect(tab.page.get_by_label("Send a post", exact=True)).to_be_visible()
+        await expect(tab.page.locator(".empty").first).to_have_text("There are no results yet.")
+        assert await tab.axe_violations() == []
         await tab.expect_live()
-        publisher.create_post(publisher.connect("first"), "The first post")
+        connecting, sending = [
+            await tab.page.get_by_label(name, exact=True).input_value()
+            for name in ("Connect an account", "Send a post")
+        ]
+        run_in_shell(connecting, key)
+        await expect(tab.page.get_by_label("Connect an account", exact=True)).to_have_count(0)
+        post_id = json.loads(run_in_shell(sending, key))["data"]["post_id"]
         row = tab.page.locator("tbody tr")
-        await expect(row).to_contain_text("The first post")
+        await expect(row).to_contain_text("Hello")
+        await expect(row).to_contain_text("@brand")
         await expect(row).to_contain_text("Scheduled")
-        publisher.fail("It is broken.")
+        BoardApi(page_server.url, key).record_failure(post_id, 1)
         await expect(row).to_contain_text("Failed")
         await expect(row).to_contain_text("It is broken.")
 

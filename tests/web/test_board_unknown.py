@@ -54,7 +54,7 @@ async def test_demo_shows_the_attempt_and_where_to_look(
         text = "Demo: outcome unknown, the publisher stopped after it started an attempt"
         await expect(card(tab)).to_contain_text(text)
         await expect(card(tab)).to_contain_text("Bypublisher-2")
-        await expect(card(tab)).to_contain_text("The lease ended before the publisher reported")
+        await expect(card(tab)).to_contain_text("The publisher did not report the platform")
         look = tab.page.get_by_role("link", name="Look on Instagram")
         assert await look.get_attribute("href") == "https://www.instagram.com/mybrand"
         assert await look.get_attribute("rel") == "noopener noreferrer"

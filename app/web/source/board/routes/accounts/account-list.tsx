@@ -4,6 +4,7 @@ import { graphql } from "react-relay/hooks";
 import { Link, useLocation } from "wouter";
 
 import type { accountListQuery } from "../../relay/__generated__/accountListQuery.graphql";
+import { FirstPost } from "../../components/first-post";
 import { Pager } from "../../components/pager";
 import { VirtualTable } from "../../components/table/virtual-table";
 import { useLiveQuery } from "../../relay/live-query";
@@ -77,18 +78,20 @@ export function AccountList({ view, fetchKey }: Props) {
 
 function NoAccounts({ view }: { readonly view: AccountsView }) {
   const isFiltered = view.canPost !== null || view.platform.length > 0 || view.q !== "";
+  if (!isFiltered) {
+    return (
+      <>
+        <p>No account is connected yet.</p>
+        <FirstPost />
+      </>
+    );
+  }
   return (
     <div className="empty">
-      <p>
-        {isFiltered
-          ? "No account matches these filters."
-          : "No account is connected yet. The mutation connectAccount of the API connects the first one."}
-      </p>
-      {isFiltered && (
-        <Link href={accountsPath(ALL_ACCOUNTS)} className="button">
-          Show all accounts
-        </Link>
-      )}
+      <p>No account matches these filters.</p>
+      <Link href={accountsPath(ALL_ACCOUNTS)} className="button">
+        Show all accounts
+      </Link>
     </div>
   );
 }

@@ -7,6 +7,7 @@ import type {
   countsPanel_query$key,
 } from "../../relay/__generated__/countsPanel_query.graphql";
 import { CountLink } from "../../components/count-link";
+import { FirstPost } from "../../components/first-post";
 import { ErrorPanel } from "../../components/error-panel";
 import { useNow } from "../../components/time";
 import { caughtError } from "../../relay/partial-data";
@@ -92,6 +93,7 @@ export function CountsPanel({ query, since, onRetry }: TodayPanelProps<countsPan
     counts.duplicated,
     counts.brokenAccounts,
   ];
+  const others = [totalOf(published), counts.publishing, counts.retrying, counts.dueSoon];
   const urgentCount = urgent.filter((number) => number.count > 0).length;
   return (
     <>
@@ -100,6 +102,7 @@ export function CountsPanel({ query, since, onRetry }: TodayPanelProps<countsPan
           ? "Nothing needs you."
           : `${count(urgentCount, "thing")} ${urgentCount === 1 ? "needs" : "need"} you.`}
       </p>
+      {[...urgent, ...others].every((number) => !number?.count) && <FirstPost />}
       <section aria-label="Needs you">
         <ul className="numbers">
           <CountLink
