@@ -77,3 +77,27 @@ async def test_focus_stays_in_the_card_when_its_button_disappears(
         await expect(tab.page.get_by_role("button", name="Retry")).to_have_count(0)
         await expect(tab.page.locator(".card h2")).to_be_focused()
         publisher.fail("It is broken.")
+
+
+async def test_history_of_an_account_has_attempts_and_what_people_did_in_order(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    post_id = publisher.create_post(publisher.connect("history"), "A post with a history")
+    publisher.fail("It is broken.")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key, person="Ann")
+        await tab.expect_live()
+        await tab.page.get_by_role("button", name="Retry").click()
+        entries = tab.page.locator(".card .timeline > li:not(.wait)")
+        await expect(entries.last).to_contain_text("Retried manually.")
+        await tab.page.get_by_role("button", name="Cancel post").click()
+        await tab.page.get_by_role("button", name="Cancel the post").click()
+        await expect(entries).to_contain_text(
+            [
+                *(" due", "was created", "was added to the post"),
+                *("Attempt 1 failed", "Retried manually.", "cancelled"),
+            ]
+        )
+        await expect(entries.nth(4)).to_contain_text("by Ann")
+        await expect(entries.last).to_contain_text("by Ann")

@@ -66,6 +66,8 @@ test("a pasted id may have spaces, quotes and capitals around and in it", () => 
   const id = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
   const pasted = [` "${id.toUpperCase()}",\n`, `“${id}”`, `{${id}}`, id.replace("-", " -"), `${id}0`, "", "f47ac10b"];
   assert.deepEqual(pasted.map(pastedUuid), [id, id, id, id, null, null, null]);
+  assert.equal(pastedUuid(`<https://example.com/a/board/posts/${id.toUpperCase()}?x#y>`), id);
+  assert.equal(pastedUuid(`https://example.com/posts/${id}`), null);
 });
 
 test("a pasted address is looked up as it is and without what links are extended by", () => {

@@ -102,7 +102,7 @@ function MenuContent({ items }: { readonly items: readonly NavigationItem[] }) {
             Sign out
           </button>
           <button type="button" onClick={() => void leave("everywhere")}>
-            Sign out everywhere
+            Sign out all sessions of this key
           </button>
         </div>
       )}

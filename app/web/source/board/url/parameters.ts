@@ -43,9 +43,10 @@ export function isUuid(text: string): boolean {
   return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
 }
 
-/** The UUID that a pasted text consists of, apart from spaces, quotes and brackets; null if it is none. */
+/** The UUID that a pasted text consists of, apart from spaces, quotes and brackets, or that of the board's page of a post. */
 export function pastedUuid(text: string): string | null {
-  const id = text.replace(/[\s"'`“”„‘’«»()[\]{}<>,;]/g, "").toLowerCase();
+  const page = /\/board\/posts\/([0-9a-f-]{36})\b/i.exec(text);
+  const id = (page?.[1] ?? text).replace(/[\s"'`“”„‘’«»()[\]{}<>,;]/g, "").toLowerCase();
   return isUuid(id) ? id : null;
 }
 

@@ -121,7 +121,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen }: Props)
       )}
       <RetryButton destination={data} onRetried={takeFocus} />
       <details open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
-        <summary>{count(data.attempts, "attempt")}</summary>
+        <summary>History: {count(data.attempts, "attempt")}</summary>
         {isOpen && (
           <Panel lines={3}>
             {(fetchKey) => <Timeline id={data.id} postId={postId} fetchKey={fetchKey} />}
