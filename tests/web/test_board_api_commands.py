@@ -76,3 +76,18 @@ async def test_copy_writes_the_text_to_the_clipboard(
             assert text == await tab.page.get_by_label(name, exact=True).evaluate(
                 "field => field.value.slice(field.selectionStart, field.selectionEnd)"
             )
+
+
+async def test_text_is_selected_to_copy_by_hand_where_the_clipboard_is_refused(
+    browser: Browser, page_server: PageServer
+) -> None:
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.page.add_init_script(
+            "Clipboard.prototype.writeText = () => Promise.reject(new DOMException('refused'))"
+        )
+        await tab.open("/results?status=FAILED")
+        await tab.sign_in(page_server.key)
+        await shown_commands(tab)
+        await tab.page.get_by_role("button", name="Copy: Variables", exact=True).click()
+        await expect(tab.page.get_by_label("Variables", exact=True)).to_be_focused()
+        await expect(tab.page.get_by_role("button", name="Copied: Variables")).to_have_count(0)

@@ -91,6 +91,8 @@ async def test_keys_move_between_days_and_months(tab: BoardTab) -> None:
     for key in ("ArrowDown", "ArrowLeft"):
         await tab.page.keyboard.press(key)
     await expect(tab.page.locator("[data-date='2026-02-08']")).to_be_focused()
+    await tab.expect_default_action("Alt+ArrowLeft")
+    await expect(tab.page.locator("[data-date='2026-02-08']")).to_be_focused()
     await tab.page.keyboard.press("Enter")
     await expect(tab.heading("Sunday 8 February 2026")).to_be_focused()
     await tab.page.keyboard.press("[")

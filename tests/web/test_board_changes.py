@@ -73,6 +73,23 @@ async def test_row_that_leaves_the_list_stays_in_place_while_it_is_selected(
         publisher.fail("It is broken.")
 
 
+async def test_key_that_selects_all_selects_nothing_that_comes_later_into_an_empty_list(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("empty")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/results?account={account_id}")
+        await tab.sign_in(page_server.key)
+        await expect(tab.page.locator(".empty")).to_be_visible()
+        await tab.expect_live()
+        await tab.page.keyboard.press("*")
+        publisher.create_failures(account_id, 1, "LATER")
+        await expect(tab.page.locator("tbody tr")).to_have_count(1)
+        await expect(tab.page.get_by_label("Selection")).to_have_count(0)
+        await tab.page.keyboard.press("*")
+        await expect(tab.page.get_by_label("Selection")).to_contain_text("All 1 results")
+
+
 async def test_retry_is_queued_once_and_names_the_person(
     browser: Browser, page_server: PageServer, publisher: Publisher
 ) -> None:

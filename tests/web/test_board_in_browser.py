@@ -198,12 +198,14 @@ async def test_key_is_checked_before_it_is_sent_and_refused_by_the_server(
         await tab.sign_in("sesame")
         alert = tab.page.get_by_role("alert")
         await expect(alert).to_have_text(KEY_FORMAT)
-        await tab.sign_in(f' "{UNKNOWN_KEY}"')
+        await tab.sign_in(f' "{UNKNOWN_KEY}"', person="Ann", read_only=True)
         await expect(alert).to_have_text(
             "The API key is unknown, revoked or expired. Use another key."
         )
         assert await tab.page.get_by_label("API key").input_value() == ""
-        await tab.sign_in(f"'{DEMO_KEY}' ", person="Ann", read_only=True)
+        assert await tab.page.get_by_label("Your name").input_value() == "Ann"
+        await tab.page.get_by_label("API key").fill(f"'{DEMO_KEY}' ")
+        await tab.page.get_by_role("button", name="Sign in").click()
         await expect(tab.page).to_have_url(f"{tab.board_url}/results?status=FAILED")
         await expect(tab.page.locator(".header")).to_contain_text("read only")
         await tab.page.get_by_role("button", name="Menu").click()
@@ -241,6 +243,20 @@ async def test_sign_out_ends_the_other_tab_which_keeps_its_place(tab: BoardTab) 
     await other.get_by_role("dialog").get_by_role("button", name="Open the demo").click()
     await expect(other.get_by_role("dialog")).to_have_count(0)
     await expect(other.locator(".card")).to_have_count(3)
+
+
+async def test_zone_that_the_browser_does_not_know_is_replaced_by_utc(
+    browser: Browser, demo_server: ServerProcess
+) -> None:
+    async with open_tab(browser, demo_server.url) as tab:
+        await tab.page.add_init_script(
+            "Intl.DateTimeFormat.prototype.resolvedOptions = () => ({ timeZone: 'Etc/Unknown' })"
+        )
+        await tab.open_demo(f"/posts/{DEMO_POST}")
+        await expect(tab.page.locator(".header")).to_contain_text("UTC")
+        await expect(tab.page.locator(".card").first).to_contain_text(
+            re.compile("Published Wed 15 Apr( 2026)?, 14:30")
+        )
 
 
 async def test_zone_and_theme_are_chosen_in_the_menu_and_stored(tab: BoardTab) -> None:

@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, ViewportSize, expect
+from playwright.async_api import Browser, Request, ViewportSize, expect
 
 from tests.servers import ServerProcess
-from tests.web.board_tab import BoardTab, open_tab
+from tests.web.board_feed import Feed
+from tests.web.board_tab import BoardTab, open_tab, request_body
 
 NARROW: ViewportSize = {"width": 360, "height": 800}
 
@@ -26,6 +27,9 @@ async def test_filter_keeps_the_focus_after_enter(tab: BoardTab) -> None:
     await field.press("Enter")
     await expect(tab.page).to_have_url(f"{tab.board_url}/results?q=example")
     await expect(field).to_be_focused()
+    entries = await tab.page.evaluate("history.length")
+    await field.press("Enter")
+    assert await tab.page.evaluate("history.length") == entries
     await tab.page.get_by_role("button", name="Clear filters (1)").click()
     await expect(field).to_have_value("")
 
@@ -92,6 +96,21 @@ async def test_keys_select_only_an_active_row_and_not_below_an_open_menu(tab: Bo
     await expect(tab.page.locator("tr[data-selected='true']")).to_have_attribute("data-index", "0")
 
 
+async def test_key_of_new_rows_does_nothing_without_them(tab: BoardTab) -> None:
+    reads: list[bool] = []
+    tab.page.on("request", lambda request: reads.append(_reads_results(request)))
+    await Feed().serve(tab.page)
+    await tab.open_demo("/results?order=CREATED_AT&direction=ASC")
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_visible()
+    await tab.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    await expect(tab.page.get_by_role("button", name="200 rows loaded")).to_be_attached()
+    read_count = sum(reads)
+    for key in (".", "j"):
+        await tab.page.keyboard.press(key)
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_focused()
+    assert sum(reads) == read_count
+
+
 async def test_slash_leads_to_the_search(tab: BoardTab) -> None:
     await tab.open_demo()
     await expect(tab.heading("Failed today, by cause")).to_be_visible()
@@ -100,3 +119,7 @@ async def test_slash_leads_to_the_search(tab: BoardTab) -> None:
     await expect(tab.page.locator("tbody tr").first).to_be_visible()
     await tab.page.keyboard.press("/")
     await expect(tab.page.get_by_label("Text of the post")).to_be_focused()
+
+
+def _reads_results(request: Request) -> bool:
+    return "orderBy" in request_body(request).get("variables", {})

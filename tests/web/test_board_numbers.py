@@ -82,6 +82,7 @@ async def test_charts_have_a_sentence_a_keyboard_cursor_and_a_table(tab: BoardTa
     await outcomes.get_by_role("img").focus()
     await tab.page.keyboard.press("End")
     await tab.page.keyboard.press("ArrowRight")
+    await tab.expect_default_action("Alt+ArrowLeft")
     await outcomes.get_by_text("Outcomes as a table").click()
     rows = outcomes.locator("tbody tr")
     await expect(rows).to_have_count(9)

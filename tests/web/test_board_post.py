@@ -101,3 +101,22 @@ async def test_history_of_an_account_has_attempts_and_what_people_did_in_order(
         )
         await expect(entries.nth(4)).to_contain_text("by Ann")
         await expect(entries.last).to_contain_text("by Ann")
+
+
+async def test_answer_that_changes_after_it_was_copied_can_be_copied_again(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    post_id = publisher.create_post(publisher.connect("answered"), "A post with an answer")
+    permissions = ["clipboard-read", "clipboard-write"]
+    async with open_tab(browser, page_server.url, permissions=permissions) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        await tab.expect_live()
+        await tab.page.get_by_role("button", name="Answer for the customer").click()
+        await tab.page.get_by_role("button", name="Copy: Answer").click()
+        await expect(tab.page.get_by_role("button", name="Copied: Answer")).to_be_visible()
+        publisher.fail("It is broken.")
+        await expect(tab.page.get_by_label("Answer", exact=True)).to_have_value(
+            re.compile("it could not be published")
+        )
+        await expect(tab.page.get_by_role("button", name="Copy: Answer")).to_be_visible()

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from app.db.core.database import Database
 from app.db.models import ApiKey
 from tests.web.board_feed import Feed
-from tests.web.board_tab import open_tab
+from tests.web.board_tab import UNAUTHORIZED, open_tab
 from tests.web.page_session import PageServer
 from tests.web.publisher import Publisher
 
@@ -176,6 +176,30 @@ async def test_times_are_those_of_the_server_also_when_the_clock_of_the_browser_
         await tab.page.clock.set_system_time(datetime.now(UTC) - timedelta(hours=5))
         await feed.close()
         await expect(connection).to_have_text(live_now())
+
+
+async def test_message_below_a_closed_one_is_not_announced_again(
+    browser: Browser, page_server: PageServer
+) -> None:
+    problems = frozenset({UNAUTHORIZED, "Failed to load resource: net::ERR_FAILED"})
+    async with open_tab(browser, page_server.url, problems=problems) as tab:
+        await Feed().serve(tab.page)
+        await tab.page.clock.install(time=datetime.now(UTC) + timedelta(hours=3))
+        await tab.open("/results")
+        await tab.sign_in(page_server.key)
+        announced = tab.page.get_by_label("Messages").get_by_role("status")
+        await expect(announced).to_have_text(WRONG_CLOCK)
+        await tab.page.route("**/board/session?*", lambda route: route.abort())
+        await tab.page.get_by_role("button", name="Menu").click()
+        await tab.page.get_by_role("button", name="Sign out", exact=True).click()
+        await expect(tab.page.locator(".notice")).to_have_count(2)
+        await tab.page.keyboard.press("Escape")  # closes the menu
+        await tab.page.clock.run_for("00:10")
+        await expect(announced).to_have_text(re.compile("^You are still signed in."))
+        await tab.page.get_by_role("button", name="Close: You are still signed in.").click()
+        await tab.page.clock.run_for("00:10")
+        await expect(tab.page.locator(".notice p")).to_have_text([WRONG_CLOCK])
+        await expect(announced).to_have_text(re.compile("^You are still signed in."))
 
 
 def live_now() -> re.Pattern[str]:

@@ -76,6 +76,10 @@ export function TextFilter({ label, value, onChange }: TextProps) {
   useEffect(() => {
     field.current!.value = value;
   }, [value]);
+  function apply(text: string): void {
+    if (text.trim() !== value) onChange(text.trim());
+  }
+
   return (
     <label>
       {label}
@@ -84,8 +88,8 @@ export function TextFilter({ label, value, onChange }: TextProps) {
         type="search"
         defaultValue={value}
         maxLength={200}
-        onBlur={(event) => event.target.value.trim() !== value && onChange(event.target.value.trim())}
-        onKeyDown={(event) => event.key === "Enter" && onChange(event.currentTarget.value.trim())}
+        onBlur={(event) => apply(event.target.value)}
+        onKeyDown={(event) => event.key === "Enter" && apply(event.currentTarget.value)}
       />
     </label>
   );

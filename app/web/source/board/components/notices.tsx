@@ -32,7 +32,7 @@ function closeNotice(id: number): void {
 
 export function Notices() {
   const shown = useStore(notices);
-  const announcement = useAnnouncement(shown.at(-1)?.text ?? "");
+  const announcement = useAnnouncement(shown.at(-1));
   return (
     <aside className="notices" aria-label="Messages">
       <p role="status" className="visually-hidden">
@@ -55,14 +55,14 @@ export function Notices() {
   );
 }
 
-/** The text, changed at most every ten seconds. */
-function useAnnouncement(text: string): string {
-  const [announced, setAnnounced] = useState({ text: "", at: 0 });
+/** The text of the newest message, changed at most every ten seconds. Older ones are not announced again. */
+function useAnnouncement(newest: Notice | undefined): string {
+  const [announced, setAnnounced] = useState({ id: 0, text: "", at: 0 });
   useEffect(() => {
-    if (text === "" || text === announced.text) return;
+    if (!newest || newest.id <= announced.id) return;
     const delay = Math.max(0, announced.at + ANNOUNCEMENT_INTERVAL_MS - Date.now());
-    const timer = setTimeout(() => setAnnounced({ text, at: Date.now() }), delay);
+    const timer = setTimeout(() => setAnnounced({ ...newest, at: Date.now() }), delay);
     return () => clearTimeout(timer);
-  }, [text, announced]);
+  }, [newest, announced]);
   return announced.text;
 }

@@ -14,7 +14,7 @@ import {
 } from "react";
 import { WindowVirtualizer, type WindowVirtualizerHandle } from "virtua";
 
-import { useShortcuts } from "../../keyboard/shortcuts";
+import { hasModifier, useShortcuts } from "../../keyboard/shortcuts";
 import { isPrinting } from "../../print";
 import { useStore } from "../../store";
 import { webUrl } from "../../text/characters";
@@ -114,7 +114,7 @@ export function VirtualTable<Row>({
 
   function moveByArrow(event: KeyboardEvent): void {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (step === undefined || hasModifier(event)) return;
     event.preventDefault();
     move(step);
   }

@@ -37,7 +37,7 @@ export function ChangeList({ view, lastVisit }: Props) {
     fetchQuery<changeListQuery>(environment, query, variablesAt(null)).subscribe({ error: showRefreshError });
   }
   return (
-    <div className="changes" {...listUse.handlers}>
+    <div className="changes" {...listUse.container}>
       {pageStarts.map((start, index) => (
         <Panel key={start} lines={12} explain={(error) => (isLostCursor(error) ? <LostPage onRead={showNew} /> : null)}>
           {(fetchKey) => (

@@ -5,7 +5,7 @@ import { graphql } from "react-relay/hooks";
 import { useLocation } from "wouter";
 
 import type { daysGridQuery } from "../../relay/__generated__/daysGridQuery.graphql";
-import { useShortcuts } from "../../keyboard/shortcuts";
+import { hasModifier, useShortcuts } from "../../keyboard/shortcuts";
 import { useLiveQuery } from "../../relay/live-query";
 import { addDays, datesBetween, formatDate, inWeeks, startOfMonth, type LocalDate } from "../../text/dates";
 import { dayOf } from "../../text/times";
@@ -86,6 +86,7 @@ export function DaysGrid({ view, variables, today, fetchKey }: Props) {
   }
 
   function onKeyDown(event: KeyboardEvent): void {
+    if (hasModifier(event)) return;
     const step = KEY_STEPS[event.key];
     if (step !== undefined) {
       event.preventDefault();

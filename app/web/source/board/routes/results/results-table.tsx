@@ -11,7 +11,6 @@ import type {
 import type { resultsTable_query$key } from "../../relay/__generated__/resultsTable_query.graphql";
 import { EmptyList } from "./empty-list";
 import { SelectionBar } from "./selection-bar";
-import { ErrorPanel } from "../../components/error-panel";
 import { ListBar, MoreButton } from "../../components/list/list-parts";
 import { useListUse } from "../../components/list/list-use";
 import { useSelection } from "../../components/table/selection";
@@ -85,12 +84,15 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
     if (hasNext && !isLoadingNext && !loadError && automaticRequestDelay() === 0) loadMore();
   }
 
-  useShortcuts({ ".": showNew, "*": selection.addAll });
+  useShortcuts({
+    ...(difference.newCount > 0 && { ".": showNew }),
+    ...(rows.length > 0 && { "*": selection.addAll }),
+  });
 
   if (rows.length === 0)
     return <EmptyList view={view} hasNew={difference.newCount > 0} onShowNew={showNew} />;
   return (
-    <div {...use.handlers}>
+    <div {...use.container}>
       <ListBar total={total} newCount={difference.newCount} onShowNew={showNew}>
         {!selection.isAll && (
           <button type="button" className="select-all" onClick={selection.addAll}>
@@ -124,9 +126,13 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
           />
         )}
       </VirtualTable>
-      {loadError && <ErrorPanel error={loadError} onRetry={loadMore} />}
-      {hasNext && !loadError && (
-        <MoreButton loadedCount={rows.length} isLoading={isLoadingNext} onPress={loadMore} />
+      {hasNext && (
+        <MoreButton
+          loadedCount={rows.length}
+          isLoading={isLoadingNext}
+          error={loadError}
+          onPress={loadMore}
+        />
       )}
       <SelectionBar
         selection={selection}
