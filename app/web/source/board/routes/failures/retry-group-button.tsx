@@ -1,11 +1,11 @@
 // Opens the dialog that retries all failures of a group.
 
-import { graphql, useFragment } from "react-relay/hooks";
+import { graphql, useFragment, useRelayEnvironment } from "react-relay/hooks";
 
 import type { retryGroupButton_group$key } from "../../relay/__generated__/retryGroupButton_group.graphql";
 import { ActionButton } from "../../components/action-button";
 import { openBulkDialog } from "../../components/bulk/bulk-dialog";
-import { useRetryAction } from "../../components/bulk/retry-action";
+import { retryAction } from "../../components/bulk/retry-action";
 import { useViewer, writeObstacle } from "../../session/viewer";
 import { serverNow } from "../../text/clock";
 import { platformName } from "../../text/reasons";
@@ -29,17 +29,20 @@ export function RetryGroupButton({ group, since }: Props) {
     `,
     group,
   );
+  const environment = useRelayEnvironment();
   const viewer = useViewer();
   const zone = useZone();
-  const action = useRetryAction({
-    filter: { failureGroup: [key], failedAfter: since },
-    words: [
+
+  function retry(): void {
+    const words = [
       `Failures of ${platformName(platform)} with one cause: “${message}”`,
       since ? `Failed since ${shortTime(new Date(since), zone, serverNow())}` : "Failed at any time",
-    ],
-  });
+    ];
+    openBulkDialog(retryAction(environment, { failureGroup: [key], failedAfter: since }, words));
+  }
+
   return (
-    <ActionButton obstacle={writeObstacle(viewer)} onPress={() => openBulkDialog(action)}>
+    <ActionButton obstacle={writeObstacle(viewer)} onPress={retry}>
       Retry all…
     </ActionButton>
   );
