@@ -3,11 +3,11 @@
 import { Link, useLocation } from "wouter";
 import { useSearch } from "wouter/use-browser-location";
 
+import { PlatformFilter } from "../../components/account-filters";
 import { rememberList } from "../../components/back-link";
 import { Choice, ChoiceFilter, TextFilter } from "../../components/fields";
 import { Page } from "../../components/page";
 import { Panel } from "../../components/panel";
-import { PlatformChoice } from "../../components/platform-choice";
 import { filterPhrase } from "../../text/filter-words";
 import { platformName } from "../../text/reasons";
 import {
@@ -73,7 +73,15 @@ function Filters({ view, onChange }: FiltersProps) {
         name={(ability) => ABILITY_WORDS[ability]}
         onChange={([canPost]) => onChange({ canPost: canPost ?? null })}
       />
-      <PlatformChoice value={view.platform} onChange={(platform) => onChange({ platform })} />
+      <Panel lines={1}>
+        {(fetchKey) => (
+          <PlatformFilter
+            values={view.platform}
+            onChange={(platform) => onChange({ platform })}
+            fetchKey={fetchKey}
+          />
+        )}
+      </Panel>
       <Choice
         label="Order by"
         value={view.order}

@@ -4,11 +4,11 @@ import { useMemo } from "react";
 import { Link, useLocation } from "wouter";
 import { useSearch } from "wouter/use-browser-location";
 
+import { PlatformFilter } from "../../components/account-filters";
 import { rememberList } from "../../components/back-link";
 import { Choice, ChoiceFilter } from "../../components/fields";
 import { Page } from "../../components/page";
 import { Panel } from "../../components/panel";
-import { PlatformChoice } from "../../components/platform-choice";
 import { serverNow } from "../../text/clock";
 import { filterPhrase } from "../../text/filter-words";
 import { categoryWords, platformName } from "../../text/reasons";
@@ -90,7 +90,15 @@ function Filters({ view, onChange }: FiltersProps) {
         name={(period) => PERIOD_WORDS[period]}
         onChange={([period]) => onChange({ period: period ?? null })}
       />
-      <PlatformChoice value={view.platform} onChange={(platform) => onChange({ platform })} />
+      <Panel lines={1}>
+        {(fetchKey) => (
+          <PlatformFilter
+            values={view.platform}
+            onChange={(platform) => onChange({ platform })}
+            fetchKey={fetchKey}
+          />
+        )}
+      </Panel>
       <ChoiceFilter
         label="Cause"
         values={view.category}
