@@ -4,7 +4,7 @@ import { graphql } from "react-relay/hooks";
 import { Link, useLocation } from "wouter";
 
 import type { accountListQuery } from "../../relay/__generated__/accountListQuery.graphql";
-import { Pager } from "../../components/pager";
+import { NextPage } from "../../components/pager";
 import { VirtualTable } from "../../components/table/virtual-table";
 import { useLiveQuery } from "../../relay/live-query";
 import { cappedNumber, totalOf } from "../../text/numbers";
@@ -70,7 +70,7 @@ export function AccountList({ view, fetchKey }: Props) {
       >
         {(account) => <AccountRow account={account} />}
       </VirtualTable>
-      <Pager pageInfo={pageInfo} after={view.after} pathAfter={(after) => accountsPath({ ...view, after })} />
+      <NextPage pageInfo={pageInfo} pathAfter={(after) => accountsPath({ ...view, after })} />
     </>
   );
 }

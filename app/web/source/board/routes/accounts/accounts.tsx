@@ -1,12 +1,13 @@
 // All accounts: whether they can post, and what is waiting or has failed on them.
 
-import { Link, useLocation } from "wouter";
+import { useLocation } from "wouter";
 import { useSearch } from "wouter/use-browser-location";
 
 import { PlatformFilter } from "../../components/account-filters";
 import { rememberList } from "../../components/back-link";
 import { Choice, ChoiceFilter, TextFilter } from "../../components/fields";
 import { Page } from "../../components/page";
+import { LaterPage } from "../../components/pager";
 import { Panel } from "../../components/panel";
 import { filterPhrase } from "../../text/filter-words";
 import { platformName } from "../../text/reasons";
@@ -38,12 +39,7 @@ export default function AccountsPage() {
       <Panel key={search} lines={16}>
         {(fetchKey) => <AccountList view={view} fetchKey={fetchKey} />}
       </Panel>
-      {view.after && (
-        <p className="muted">
-          This is a later page of the list.{" "}
-          <Link href={accountsPath({ ...view, after: "" })}>Go to the first page</Link>
-        </p>
-      )}
+      {view.after && <LaterPage firstPath={accountsPath({ ...view, after: "" })} />}
     </Page>
   );
 }

@@ -1,13 +1,14 @@
 // Failures by cause, each with its fix first.
 
 import { useMemo } from "react";
-import { Link, useLocation } from "wouter";
+import { useLocation } from "wouter";
 import { useSearch } from "wouter/use-browser-location";
 
 import { PlatformFilter } from "../../components/account-filters";
 import { rememberList } from "../../components/back-link";
 import { Choice, ChoiceFilter } from "../../components/fields";
 import { Page } from "../../components/page";
+import { LaterPage } from "../../components/pager";
 import { Panel } from "../../components/panel";
 import { serverNow } from "../../text/clock";
 import { filterPhrase } from "../../text/filter-words";
@@ -48,12 +49,7 @@ export default function FailuresPage() {
       <Panel key={search} lines={16}>
         {(fetchKey) => <GroupList view={view} since={since} fetchKey={fetchKey} />}
       </Panel>
-      {view.after && (
-        <p className="muted">
-          This is a later page of the list.{" "}
-          <Link href={failuresPath({ ...view, after: "" })}>Go to the first page</Link>
-        </p>
-      )}
+      {view.after && <LaterPage firstPath={failuresPath({ ...view, after: "" })} />}
     </Page>
   );
 }

@@ -4,7 +4,7 @@ import { graphql } from "react-relay/hooks";
 import { Link } from "wouter";
 
 import type { groupListQuery } from "../../relay/__generated__/groupListQuery.graphql";
-import { Pager } from "../../components/pager";
+import { NextPage } from "../../components/pager";
 import { Time } from "../../components/time";
 import { useRowKeys } from "../../keyboard/row-keys";
 import { useLiveQuery } from "../../relay/live-query";
@@ -60,9 +60,8 @@ export function GroupList({ view, since, fetchKey }: Props) {
           <GroupSummary key={group.id} group={group} since={since} />
         ))}
       </ul>
-      <Pager
+      <NextPage
         pageInfo={failureGroups.pageInfo}
-        after={view.after}
         pathAfter={(after) => failuresPath({ ...view, after })}
       />
     </>
