@@ -1,7 +1,7 @@
 // Light, dark, or the theme of the system, stored in the browser.
 
 export const THEMES = ["system", "light", "dark"] as const;
-export type Theme = (typeof THEMES)[number];
+type Theme = (typeof THEMES)[number];
 
 const STORAGE_KEY = "post-results-board-theme";
 
