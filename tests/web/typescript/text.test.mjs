@@ -20,7 +20,6 @@ import {
   localizeTimes,
   relativeTime,
   shortTime,
-  startOfDay,
 } from "../../../app/web/source/board/text/times";
 
 const BERLIN = "Europe/Berlin";
@@ -63,14 +62,6 @@ test("local times are read by the clock of the zone, also where it changes", () 
   assert.equal(read("2026-10-25T03:00"), "2026-10-25T02:00:00.000Z");
   assert.equal(read("tomorrow"), null);
   assert.equal(localInput(new Date("2026-07-01T22:05:00Z"), BERLIN), "2026-07-02T00:05");
-});
-
-test("a day begins at midnight of the zone", () => {
-  assert.equal(startOfDay(NOW, BERLIN).toISOString(), "2026-04-14T22:00:00.000Z");
-  assert.equal(
-    startOfDay(new Date("2026-03-29T12:00:00Z"), BERLIN).toISOString(),
-    "2026-03-28T23:00:00.000Z",
-  );
 });
 
 const QUEUED = {

@@ -7,7 +7,8 @@ const DAY = 24 * HOUR;
 
 const formats = new Map<string, Intl.DateTimeFormat>();
 
-function format(zone: string, options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+/** The British format of the options in the zone, created once. */
+export function dateFormat(zone: string, options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
   const key = zone + JSON.stringify(options);
   let found = formats.get(key);
   if (!found) {
@@ -20,20 +21,27 @@ function format(zone: string, options: Intl.DateTimeFormatOptions): Intl.DateTim
 const CLOCK: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
 const CLOCK_SECONDS: Intl.DateTimeFormatOptions = { ...CLOCK, second: "2-digit" };
 const SHORT_DATE: Intl.DateTimeFormatOptions = { weekday: "short", day: "numeric", month: "short" };
+const LONG_DATE: Intl.DateTimeFormatOptions = {
+  weekday: "long",
+  day: "numeric",
+  month: "long",
+  year: "numeric",
+};
+const NUMERIC_DATE: Intl.DateTimeFormatOptions = { year: "numeric", month: "2-digit", day: "2-digit" };
 
 /** "14:03:22" */
 export function clockTime(instant: Date, zone: string): string {
-  return format(zone, CLOCK_SECONDS).format(instant);
+  return dateFormat(zone, CLOCK_SECONDS).format(instant);
 }
 
 /** "14:03" */
 export function clockMinutes(instant: Date, zone: string): string {
-  return format(zone, CLOCK).format(instant);
+  return dateFormat(zone, CLOCK).format(instant);
 }
 
 /** "02:00 GMT+1", for a day on which the clock changes. */
 export function clockWithOffset(instant: Date, zone: string): string {
-  return format(zone, { ...CLOCK, timeZoneName: "shortOffset" }).format(instant);
+  return dateFormat(zone, { ...CLOCK, timeZoneName: "shortOffset" }).format(instant);
 }
 
 /** "14:03" today, "Fri 27 Nov, 14:03" this year, "Fri 27 Nov 2025, 14:03" otherwise. */
@@ -41,21 +49,19 @@ export function shortTime(instant: Date, zone: string, now: Date): string {
   const clock = clockMinutes(instant, zone);
   if (dayOf(instant, zone) === dayOf(now, zone)) return clock;
   if (yearOf(instant, zone) !== yearOf(now, zone)) return datedTime(instant, zone);
-  return `${format(zone, SHORT_DATE).format(instant).replace(",", "")}, ${clock}`;
+  return `${dateFormat(zone, SHORT_DATE).format(instant).replace(",", "")}, ${clock}`;
 }
 
 /** "Fri 27 Nov 2026, 14:03" */
 export function datedTime(instant: Date, zone: string): string {
-  const date = format(zone, { ...SHORT_DATE, year: "numeric" }).format(instant);
+  const date = dateFormat(zone, { ...SHORT_DATE, year: "numeric" }).format(instant);
   return `${date.replace(",", "")}, ${clockMinutes(instant, zone)}`;
 }
 
 /** "Friday 27 November 2026, 14:03:22 GMT+1 (Europe/Berlin)" */
 export function fullTime(instant: Date, zone: string): string {
-  const date = format(zone, { weekday: "long", day: "numeric", month: "long", year: "numeric" }).format(
-    instant,
-  );
-  const clock = format(zone, { ...CLOCK_SECONDS, timeZoneName: "short" }).format(instant);
+  const date = dateFormat(zone, LONG_DATE).format(instant);
+  const clock = dateFormat(zone, { ...CLOCK_SECONDS, timeZoneName: "short" }).format(instant);
   return `${date.replace(",", "")}, ${clock} (${zone})`;
 }
 
@@ -105,11 +111,6 @@ export function localizeTimes(sentence: string, zone: string, now: Date): string
   );
 }
 
-/** Start of the day that contains the instant, on the clock of the zone. */
-export function startOfDay(instant: Date, zone: string): Date {
-  return instantOf(`${dayOf(instant, zone)}T00:00`, zone) ?? instant;
-}
-
 /** "2026-11-28T14:03", the value of a field for local times. */
 export function localInput(instant: Date, zone: string): string {
   return `${dayOf(instant, zone)}T${clockMinutes(instant, zone)}`;
@@ -138,7 +139,7 @@ function offsetAt(instant: Date, zone: string): number {
 
 /** "2026-11-28", the date on the clock of the zone. */
 export function dayOf(instant: Date, zone: string): string {
-  const parts = format(zone, { year: "numeric", month: "2-digit", day: "2-digit" }).formatToParts(instant);
+  const parts = dateFormat(zone, NUMERIC_DATE).formatToParts(instant);
   const part = (type: string) => parts.find((candidate) => candidate.type === type)?.value ?? "";
   return `${part("year").padStart(4, "0")}-${part("month")}-${part("day")}`;
 }
