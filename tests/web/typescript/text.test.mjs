@@ -43,6 +43,7 @@ test("times in sentences of the server are those of the zone", () => {
 
 test("durations have at most two units", () => {
   const values = [340, 12_000, 4 * MINUTE, 125 * MINUTE, 120 * MINUTE, 25 * 60 * MINUTE];
+  assert.deepEqual([0, -340].map(duration), ["0 s", "0 s"]);
   assert.deepEqual(values.map(duration), ["340 ms", "12 s", "4 min", "2 h 5 min", "2 h", "1 d 1 h"]);
 });
 

@@ -17,12 +17,12 @@ interface Props {
 
 /** "in 4 min" with `ahead`, or "for 4 min" with `behind`. */
 export function Countdown({ at, ahead, behind }: Props) {
-  const milliseconds = Date.parse(at) - useSeconds().getTime();
-  const isAhead = milliseconds > 0;
+  const seconds = Math.ceil((Date.parse(at) - useSeconds().getTime()) / 1_000);
+  const isAhead = seconds > 0;
   return (
     <>
       <strong>
-        {isAhead ? "in" : "for"} {duration(Math.abs(milliseconds))}
+        {isAhead ? "in" : "for"} {duration(Math.abs(seconds) * 1_000)}
       </strong>
       <small className="muted">
         {isAhead ? ahead : behind} <Time at={at} />

@@ -74,18 +74,14 @@ export function relativeTime(instant: Date, now: Date): string | null {
   return difference > 0 ? `in ${duration(distance)}` : `${duration(distance)} ago`;
 }
 
-/** "340 ms", "12 s", "4 min", "2 h 5 min", "3 d". */
+/** "340 ms", "12 s", "4 min", "2 h 5 min", "3 d"; "0 s" for none, or for what is early instead of late. */
 export function duration(milliseconds: number): string {
+  if (milliseconds <= 0) return "0 s";
   if (milliseconds < SECOND) return `${Math.round(milliseconds)} ms`;
   if (milliseconds < MINUTE) return `${Math.floor(milliseconds / SECOND)} s`;
   if (milliseconds < HOUR) return `${Math.floor(milliseconds / MINUTE)} min`;
   if (milliseconds >= DAY) return withRest(milliseconds, DAY, "d", HOUR, "h");
   return withRest(milliseconds, HOUR, "h", MINUTE, "min");
-}
-
-/** Time between the due time and the publication; one that is early is not late. */
-export function latenessText(seconds: number): string {
-  return duration(Math.max(0, seconds) * 1_000);
 }
 
 function withRest(
