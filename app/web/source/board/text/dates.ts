@@ -1,11 +1,10 @@
 // Dates of the calendar without a time, such as "2026-11-28": days, weeks and months, and when they start.
 
-import { dateFormat, instantOf } from "./times";
+import { dateFormat, DAY_MS, instantOf } from "./times";
 
 /** A valid date as "2026-11-28". */
 export type LocalDate = string;
 
-const DAY_MS = 86_400_000;
 const DAYS_PER_WEEK = 7;
 /** Years of dates: a month before and after them, the API still accepts times. */
 const [MIN_YEAR, MAX_YEAR] = [1901, 9997];

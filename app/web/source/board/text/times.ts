@@ -1,9 +1,10 @@
 // Instants and durations as text, in the time zone that the user has chosen.
 
-const SECOND = 1_000;
-const MINUTE = 60 * SECOND;
-const HOUR = 60 * MINUTE;
-const DAY = 24 * HOUR;
+const SECOND_MS = 1_000;
+export const MINUTE_MS = 60 * SECOND_MS;
+export const HOUR_MS = 60 * MINUTE_MS;
+/** A day on which the clock does not change. */
+export const DAY_MS = 24 * HOUR_MS;
 
 const formats = new Map<string, Intl.DateTimeFormat>();
 
@@ -69,19 +70,19 @@ export function fullTime(instant: Date, zone: string): string {
 export function relativeTime(instant: Date, now: Date): string | null {
   const difference = instant.getTime() - now.getTime();
   const distance = Math.abs(difference);
-  if (distance >= DAY) return null;
-  if (distance < SECOND) return "now";
+  if (distance >= DAY_MS) return null;
+  if (distance < SECOND_MS) return "now";
   return difference > 0 ? `in ${duration(distance)}` : `${duration(distance)} ago`;
 }
 
 /** "340 ms", "12 s", "4 min", "2 h 5 min", "3 d"; "0 s" for none, or for what is early instead of late. */
 export function duration(milliseconds: number): string {
   if (milliseconds <= 0) return "0 s";
-  if (milliseconds < SECOND) return `${Math.round(milliseconds)} ms`;
-  if (milliseconds < MINUTE) return `${Math.floor(milliseconds / SECOND)} s`;
-  if (milliseconds < HOUR) return `${Math.floor(milliseconds / MINUTE)} min`;
-  if (milliseconds >= DAY) return withRest(milliseconds, DAY, "d", HOUR, "h");
-  return withRest(milliseconds, HOUR, "h", MINUTE, "min");
+  if (milliseconds < SECOND_MS) return `${Math.round(milliseconds)} ms`;
+  if (milliseconds < MINUTE_MS) return `${Math.floor(milliseconds / SECOND_MS)} s`;
+  if (milliseconds < HOUR_MS) return `${Math.floor(milliseconds / MINUTE_MS)} min`;
+  if (milliseconds >= DAY_MS) return withRest(milliseconds, DAY_MS, "d", HOUR_MS, "h");
+  return withRest(milliseconds, HOUR_MS, "h", MINUTE_MS, "min");
 }
 
 function withRest(
@@ -119,17 +120,17 @@ export function localInput(instant: Date, zone: string): string {
 export function instantOf(local: string, zone: string): Date | null {
   const utc = /^\d{4}-\d\d-\d\dT\d\d:\d\d$/.test(local) ? Date.parse(`${local}Z`) : NaN;
   if (Number.isNaN(utc)) return null;
-  const offsetBefore = offsetAt(new Date(utc - DAY), zone);
+  const offsetBefore = offsetAt(new Date(utc - DAY_MS), zone);
   const candidate = new Date(utc - offsetBefore);
   if (localInput(candidate, zone) === local) return candidate;
-  const offsetAfter = offsetAt(new Date(utc + DAY), zone);
+  const offsetAfter = offsetAt(new Date(utc + DAY_MS), zone);
   const later = new Date(utc - offsetAfter);
   return localInput(later, zone) === local ? later : candidate;
 }
 
 /** Milliseconds by which the clock of the zone is ahead of UTC. */
 function offsetAt(instant: Date, zone: string): number {
-  const minute = Math.floor(instant.getTime() / MINUTE) * MINUTE;
+  const minute = Math.floor(instant.getTime() / MINUTE_MS) * MINUTE_MS;
   return Date.parse(`${localInput(instant, zone)}Z`) - minute;
 }
 

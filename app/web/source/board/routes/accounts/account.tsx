@@ -10,6 +10,7 @@ import { Panel } from "../../components/panel";
 import { useNow } from "../../components/time";
 import { useLiveQuery } from "../../relay/live-query";
 import { totalOf } from "../../text/numbers";
+import { DAY_MS, HOUR_MS } from "../../text/times";
 import { accountNumber } from "../../url/parameters";
 import { AccountActions } from "./account-actions";
 import { AccountDue } from "./account-due";
@@ -21,9 +22,6 @@ interface Props {
   /** Number of the account, as in the path. */
   readonly number: string;
 }
-
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 
 export default function AccountPage({ number }: Props) {
   const accountId = accountNumber(number);

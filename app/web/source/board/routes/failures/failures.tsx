@@ -13,6 +13,7 @@ import { Panel } from "../../components/panel";
 import { serverNow } from "../../text/clock";
 import { filterPhrase } from "../../text/filter-words";
 import { categoryWords, platformName } from "../../text/reasons";
+import { HOUR_MS } from "../../text/times";
 import {
   FAILURE_ORDERS,
   FAILURE_PERIOD_NAMES,
@@ -25,7 +26,6 @@ import {
 import { CATEGORIES } from "../../url/results";
 import { GroupList } from "./group-list";
 
-const HOUR_MS = 3_600_000;
 const ORDER_WORDS = { COUNT: "Number of failures", LAST_SEEN: "Latest failure" };
 const PERIOD_WORDS = {
   hour: "The last hour",

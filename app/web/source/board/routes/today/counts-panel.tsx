@@ -11,7 +11,7 @@ import { ErrorPanel } from "../../components/error-panel";
 import { useNow } from "../../components/time";
 import { caughtError } from "../../relay/partial-data";
 import { count, totalOf } from "../../text/numbers";
-import { duration } from "../../text/times";
+import { DAY_MS, duration } from "../../text/times";
 import { resultsPath } from "../../url/results";
 import { unknownPath } from "../../url/unknown";
 import type { TodayPanelProps } from "./today";
@@ -73,8 +73,6 @@ const fragment = graphql`
     }
   }
 `;
-
-const DAY_MS = 86_400_000;
 
 export function CountsPanel({ query, since, onRetry }: TodayPanelProps<countsPanel_query$key>) {
   const result = useFragment(fragment, query);
