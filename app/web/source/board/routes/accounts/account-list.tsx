@@ -9,6 +9,7 @@ import { VirtualTable } from "../../components/table/virtual-table";
 import { useLiveQuery } from "../../relay/live-query";
 import { cappedNumber, totalOf } from "../../text/numbers";
 import { accountsPath, ALL_ACCOUNTS, type AccountsView } from "../../url/accounts";
+import { withoutEmpty } from "../../url/parameters";
 import { ACCOUNT_HEADINGS, AccountRow } from "./account-row";
 
 interface Props {
@@ -38,11 +39,11 @@ export function AccountList({ view, fetchKey }: Props) {
       }
     `,
     {
-      filter: {
-        ...(view.canPost && { canPost: view.canPost === "yes" }),
-        ...(view.platform.length > 0 && { platform: [...view.platform] }),
-        ...(view.q && { search: view.q }),
-      },
+      filter: withoutEmpty({
+        canPost: view.canPost && view.canPost === "yes",
+        platform: view.platform,
+        search: view.q,
+      }),
       orderBy: { field: view.order, direction: view.direction },
       after: view.after || null,
     },

@@ -9,7 +9,7 @@ import { Choice, ChoiceFilter, TextFilter } from "../../components/fields";
 import { Page } from "../../components/page";
 import { LaterPage } from "../../components/pager";
 import { Panel } from "../../components/panel";
-import { filterPhrase } from "../../text/filter-words";
+import { DIRECTION_WORDS, filterPhrase } from "../../text/filter-words";
 import { platformName } from "../../text/reasons";
 import {
   ABILITIES,
@@ -23,7 +23,6 @@ import { AccountList } from "./account-list";
 
 const ABILITY_WORDS = { yes: "Can post", no: "Cannot post" };
 const ORDER_WORDS = { ACCOUNT_ID: "Number", CONNECTED_AT: "Last connected", CREATED_AT: "First connected" };
-const DIRECTION_WORDS = { ASC: "earliest or least first", DESC: "latest or greatest first" };
 
 export default function AccountsPage() {
   const search = useSearch();

@@ -10,8 +10,8 @@ import { Panel } from "../../components/panel";
 import { Time } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { useLiveQuery } from "../../relay/live-query";
+import { groupWords } from "../../text/filter-words";
 import { accountLabel } from "../../text/labels";
-import { platformName } from "../../text/reasons";
 import { ALL_RESULTS, isGroupKey } from "../../url/results";
 import { rememberResults } from "../results/last-results";
 import { ResultsList } from "../results/results-list";
@@ -55,7 +55,6 @@ function FailureGroup({ groupKey, fetchKey }: Props & { readonly fetchKey: numbe
   const group = failureGroups?.nodes[0];
   if (!group) return <SettledGroup />;
   const { sample } = group;
-  const words = [`Failures of ${platformName(group.platform)} with one cause: “${group.message}”`];
   rememberResults(`/failures/${groupKey}`);
   return (
     <Page title={group.diagnosis.fix} actions={<BackLink list="/failures" name="Failures" />}>
@@ -81,7 +80,7 @@ function FailureGroup({ groupKey, fetchKey }: Props & { readonly fetchKey: numbe
           {(key) => (
             <ResultsList
               view={{ ...ALL_RESULTS, group: [groupKey], order: "FAILED_AT" }}
-              scope={words}
+              scope={[groupWords(group.platform, group.message)]}
               fetchKey={key}
             />
           )}

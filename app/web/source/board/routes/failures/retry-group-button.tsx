@@ -8,7 +8,7 @@ import { openBulkDialog } from "../../components/bulk/bulk-dialog";
 import { retryAction } from "../../components/bulk/retry-action";
 import { useViewer, writeObstacle } from "../../session/viewer";
 import { serverNow } from "../../text/clock";
-import { platformName } from "../../text/reasons";
+import { groupWords } from "../../text/filter-words";
 import { shortTime } from "../../text/times";
 import { useZone } from "../../text/zone";
 
@@ -35,7 +35,7 @@ export function RetryGroupButton({ group, since }: Props) {
 
   function retry(): void {
     const words = [
-      `Failures of ${platformName(platform)} with one cause: “${message}”`,
+      groupWords(platform, message),
       since ? `Failed since ${shortTime(new Date(since), zone, serverNow())}` : "Failed at any time",
     ];
     openBulkDialog(retryAction(environment, { failureGroup: [key], failedAfter: since }, words));
