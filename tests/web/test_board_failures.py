@@ -79,6 +79,8 @@ async def test_group_shows_cause_accounts_example_and_rows_and_leads_back_to_its
         await expect(tab.page.locator(".list-bar p")).to_contain_text(f"{group['count']} result")
         await tab.page.locator("tbody tr").first.get_by_role("link").click()
         await expect(tab.heading("What happened")).to_be_visible()
+        back = tab.page.get_by_role("link", name="← Group of failures")
+        await expect(back).to_have_attribute("href", f"/board/failures/{group['key']}")
         await tab.page.keyboard.press("u")
         await expect(tab.heading(group["diagnosis"]["fix"])).to_be_visible()
         await tab.page.keyboard.press("u")

@@ -68,7 +68,7 @@ function Account({ accountId, fetchKey }: { readonly accountId: number; readonly
   );
   if (!account) return <NoSuchAccount />;
   return (
-    <Page title={account.accountName} actions={<BackLink list="/accounts" name="Accounts" />}>
+    <Page title={account.accountName} actions={<BackLink list="/accounts" />}>
       <AccountHeader account={account} />
       <AccountActions account={account} />
       <AccountNumbers
@@ -104,7 +104,7 @@ function usePeriod(): Period {
 
 function NoSuchAccount() {
   return (
-    <Page title="No such account" actions={<BackLink list="/accounts" name="Accounts" />}>
+    <Page title="No such account" actions={<BackLink list="/accounts" />}>
       <p>This workspace has no account with this number.</p>
     </Page>
   );
