@@ -116,7 +116,7 @@ async def test_group_says_how_many_a_retry_would_refuse(
         group = tab.page.locator(".causes > li").filter(has_text="MIXED")
         await expect(group).to_contain_text("“Too short: <number> s.”")
         await expect(group).to_contain_text("3 results of 3 posts on 2 accounts of X")
-        await expect(group).to_contain_text("A retry would take 2 and refuse 1.")
+        await expect(group).to_contain_text("2 can be retried, 1 cannot.")
         await expect(group).to_contain_text("3 failures in the last 24 hours, ")
         await group.get_by_role("link").click()
         accounts = tab.page.locator("section[aria-labelledby='group-accounts'] li")
