@@ -165,10 +165,17 @@ async def test_repeated_and_reordered_changes_end_with_what_the_server_has(
             " orderBy: {field: CREATED_AT, direction: ASC}) { nodes { id status } } }",
             ids=[account_id],
         )["nodes"]
-        async with tab.page.expect_request(_reads_head):
-            for destination in (first, first, {**first, "status": "PUBLISHING"}):
-                feed.send_change(destination)
-            await expect(statuses).to_have_text(["Publishing", "Failed"])
+        is_released = asyncio.Event()
+
+        async def delay(route: Route) -> None:
+            await is_released.wait()
+            await route.continue_()
+
+        await tab.page.route("**/graphql", delay)
+        for destination in (first, first, {**first, "status": "PUBLISHING"}):
+            feed.send_change(destination)
+        await expect(statuses).to_have_text(["Publishing", "Failed"])
+        is_released.set()
         await expect(statuses).to_have_text(["Failed", "Failed"])
 
 

@@ -48,7 +48,7 @@ async def test_key_that_only_publishes_is_refused_with_the_reason_and_can_be_rep
     async with open_tab(browser, page_server.url) as tab:
         await tab.open("/results")
         await tab.sign_in(key)
-        await expect(tab.heading("This key publishes, it cannot look")).to_be_visible()
+        await expect(tab.heading("This key can publish, but not read")).to_be_visible()
         await tab.page.get_by_role("link", name="sign in with it").click()
         await tab.sign_in(page_server.key)
         await expect(tab.heading("Today")).to_be_visible()

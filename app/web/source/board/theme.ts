@@ -3,7 +3,7 @@
 import { BOARD_PATH } from "./config";
 
 export const THEMES = ["system", "light", "dark"] as const;
-export type Theme = (typeof THEMES)[number];
+type Theme = (typeof THEMES)[number];
 
 const COOKIE = "post-results-board-theme";
 const MAX_AGE_SECONDS = 365 * 24 * 60 * 60;

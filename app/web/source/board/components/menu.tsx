@@ -11,7 +11,7 @@ import { useViewer } from "../session/viewer";
 import { useStore } from "../store";
 import { words } from "../text/statuses";
 import { chooseZone, DEVICE_ZONE, useZone } from "../text/zone";
-import { storedTheme, storeTheme, THEMES, type Theme } from "../theme";
+import { storedTheme, storeTheme, THEMES } from "../theme";
 import type { NavigationItem } from "./layout";
 import { Choice } from "./fields";
 import { openPalette } from "./palette/palette-host";
@@ -117,39 +117,29 @@ function ZoneField() {
   const zone = useZone();
   const zones = [...new Set([DEVICE_ZONE, "UTC", zone, ...Intl.supportedValuesOf("timeZone")])];
   return (
-    <label>
-      Time zone
-      <select value={zone} onChange={(event) => chooseZone(event.target.value)}>
-        {zones.map((name) => (
-          <option key={name} value={name}>
-            {name === DEVICE_ZONE ? `${name} (this device)` : name}
-          </option>
-        ))}
-      </select>
-    </label>
+    <Choice
+      label="Time zone"
+      value={zone}
+      options={zones}
+      name={(option) => (option === DEVICE_ZONE ? `${option} (this device)` : option)}
+      onChange={chooseZone}
+    />
   );
 }
 
 function ThemeField() {
   const [theme, setTheme] = useState(storedTheme);
   return (
-    <label>
-      Theme
-      <select
-        value={theme}
-        onChange={(event) => {
-          const chosen = event.target.value as Theme;
-          setTheme(chosen);
-          storeTheme(chosen);
-        }}
-      >
-        {THEMES.map((name) => (
-          <option key={name} value={name}>
-            {words(name)}
-          </option>
-        ))}
-      </select>
-    </label>
+    <Choice
+      label="Theme"
+      value={theme}
+      options={THEMES}
+      name={words}
+      onChange={(chosen) => {
+        setTheme(chosen);
+        storeTheme(chosen);
+      }}
+    />
   );
 }
 

@@ -202,16 +202,17 @@ async function readLatestCursor(): Promise<string> {
   return data.changes!.latestCursor;
 }
 
-/** Resolves when the browser is known to have a session. */
+/** Resolves when the browser is known to have a session, or on abort. */
 function waitForSession(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const resolveIfActive = () => {
-      if (sessionState.value !== "active") return;
+    const resolveAtEnd = () => {
+      if (sessionState.value !== "active" && !signal.aborted) return;
       stopListening();
+      signal.removeEventListener("abort", resolveAtEnd);
       resolve();
     };
-    const stopListening = sessionState.subscribe(resolveIfActive);
-    signal.addEventListener("abort", () => resolve());
-    resolveIfActive();
+    const stopListening = sessionState.subscribe(resolveAtEnd);
+    signal.addEventListener("abort", resolveAtEnd);
+    resolveAtEnd();
   });
 }

@@ -167,7 +167,7 @@ function FailedStart({ error, onRetry }: { readonly error: Error; readonly onRet
 function KeyWithoutRead() {
   return (
     <main id="content">
-      <h1>This key publishes, it cannot look</h1>
+      <h1>This key can publish, but not read</h1>
       <p>
         Its scopes do not include read. Ask the operator of this server for another key, then{" "}
         <a href={`${BOARD_PATH}/sign-in`}>sign in with it</a>.

@@ -19,6 +19,9 @@ export const PERIOD_WORDS = {
   nextRetry: "Next retry",
 };
 
+/** Both directions of any order. */
+export const DIRECTION_WORDS = { ASC: "earliest or least first", DESC: "latest or greatest first" };
+
 /** A phrase such as "Platform: Instagram or X"; none without values. */
 export function filterPhrase(name: string, values: readonly string[]): string[] {
   return values.length > 0 ? [`${name}: ${values.join(" or ")}`] : [];
@@ -26,6 +29,11 @@ export function filterPhrase(name: string, values: readonly string[]): string[] 
 
 export function accountWords({ platform, account }: AccountFilter): string[] {
   return [...filterPhrase("Platform", platform.map(platformName)), ...filterPhrase("Account", account.map(String))];
+}
+
+/** The failures of a group. */
+export function groupWords(platform: string, message: string): string {
+  return `Failures of ${platformName(platform)} with one cause: “${message}”`;
 }
 
 /** One phrase for each filter that is set. */

@@ -1,4 +1,4 @@
-// Reads and writes search parameters. Values that make no sense are ignored.
+// Reads and writes search parameters, and filters of the API. Values that make no sense are ignored.
 
 const MAX_LIST_LENGTH = 100;
 const MAX_TEXT_LENGTH = 200;
@@ -64,6 +64,12 @@ export function pastedUrls(text: string): string[] | null {
 /** Null for the default, which a URL does not contain. */
 export function unlessDefault<T>(value: T, defaultValue: T): T | null {
   return value === defaultValue ? null : value;
+}
+
+/** A filter of the API without criteria that are absent or empty; an empty list would match nothing. */
+export function withoutEmpty<T extends object>(filter: T): Partial<T> {
+  const entries = Object.entries(filter).filter(([, value]) => value != null && value.length !== 0);
+  return Object.fromEntries(entries) as Partial<T>;
 }
 
 /** Search parameters of the values that are neither null nor empty: "", or a text that starts with "?". */

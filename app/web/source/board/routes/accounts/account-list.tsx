@@ -5,11 +5,12 @@ import { Link, useLocation } from "wouter";
 
 import type { accountListQuery } from "../../relay/__generated__/accountListQuery.graphql";
 import { FirstPost } from "../../components/first-post";
-import { Pager } from "../../components/pager";
+import { NextPage } from "../../components/pager";
 import { VirtualTable } from "../../components/table/virtual-table";
 import { useLiveQuery } from "../../relay/live-query";
 import { cappedNumber, totalOf } from "../../text/numbers";
 import { accountsPath, ALL_ACCOUNTS, type AccountsView } from "../../url/accounts";
+import { withoutEmpty } from "../../url/parameters";
 import { ACCOUNT_HEADINGS, AccountRow } from "./account-row";
 
 interface Props {
@@ -39,11 +40,11 @@ export function AccountList({ view, fetchKey }: Props) {
       }
     `,
     {
-      filter: {
-        ...(view.canPost && { canPost: view.canPost === "yes" }),
-        ...(view.platform.length > 0 && { platform: [...view.platform] }),
-        ...(view.q && { search: view.q }),
-      },
+      filter: withoutEmpty({
+        canPost: view.canPost && view.canPost === "yes",
+        platform: view.platform,
+        search: view.q,
+      }),
       orderBy: { field: view.order, direction: view.direction },
       after: view.after || null,
     },
@@ -71,7 +72,7 @@ export function AccountList({ view, fetchKey }: Props) {
       >
         {(account) => <AccountRow account={account} />}
       </VirtualTable>
-      <Pager pageInfo={pageInfo} after={view.after} pathAfter={(after) => accountsPath({ ...view, after })} />
+      <NextPage pageInfo={pageInfo} pathAfter={(after) => accountsPath({ ...view, after })} />
     </>
   );
 }

@@ -1,7 +1,6 @@
 // Retries the posts that failed on an account because it had no access.
 
-import { useRelayEnvironment } from "react-relay/hooks";
-import { graphql } from "relay-runtime";
+import { graphql, type Environment } from "relay-runtime";
 
 import type { reconnectRetryActionMutation } from "../../relay/__generated__/reconnectRetryActionMutation.graphql";
 import type { BulkAction } from "../../components/bulk/bulk-action";
@@ -18,8 +17,11 @@ const mutation = graphql`
 `;
 
 /** The server has no plan for this action: the token is the number of posts that are left of those that were shown. */
-export function useReconnectRetryAction(accountId: number, accountName: string): BulkAction {
-  const environment = useRelayEnvironment();
+export function reconnectRetryAction(
+  environment: Environment,
+  accountId: number,
+  accountName: string,
+): BulkAction {
   const send = async (input: Omit<reconnectRetryActionMutation["variables"]["input"], "accountId">) => {
     const { retryAfterReconnect } = await mutate<reconnectRetryActionMutation>(environment, mutation, {
       input: { accountId, ...input },

@@ -4,16 +4,15 @@ import { graphql } from "react-relay/hooks";
 import { Link } from "wouter";
 
 import type { failureGroupQuery } from "../../relay/__generated__/failureGroupQuery.graphql";
-import { BackLink } from "../../components/back-link";
+import { BackLink, rememberList } from "../../components/back-link";
 import { Page } from "../../components/page";
 import { Panel } from "../../components/panel";
 import { Time } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { useLiveQuery } from "../../relay/live-query";
+import { groupWords } from "../../text/filter-words";
 import { accountLabel } from "../../text/labels";
-import { platformName } from "../../text/reasons";
 import { ALL_RESULTS, isGroupKey } from "../../url/results";
-import { rememberResults } from "../results/last-results";
 import { ResultsList } from "../results/results-list";
 import { GroupAccounts } from "./group-accounts";
 import { GroupFacts } from "./group-facts";
@@ -55,10 +54,9 @@ function FailureGroup({ groupKey, fetchKey }: Props & { readonly fetchKey: numbe
   const group = failureGroups?.nodes[0];
   if (!group) return <SettledGroup />;
   const { sample } = group;
-  const words = [`Failures of ${platformName(group.platform)} with one cause: “${group.message}”`];
-  rememberResults(`/failures/${groupKey}`);
+  rememberList("/results", `/failures/${groupKey}`, "Group of failures");
   return (
-    <Page title={group.diagnosis.fix} actions={<BackLink list="/failures" name="Failures" />}>
+    <Page title={group.diagnosis.fix} actions={<BackLink list="/failures" />}>
       <section className="card" aria-label="Cause">
         <GroupFacts group={group} since={null} />
         <p className="muted">
@@ -81,7 +79,7 @@ function FailureGroup({ groupKey, fetchKey }: Props & { readonly fetchKey: numbe
           {(key) => (
             <ResultsList
               view={{ ...ALL_RESULTS, group: [groupKey], order: "FAILED_AT" }}
-              scope={words}
+              scope={[groupWords(group.platform, group.message)]}
               fetchKey={key}
             />
           )}
@@ -93,7 +91,7 @@ function FailureGroup({ groupKey, fetchKey }: Props & { readonly fetchKey: numbe
 
 function SettledGroup() {
   return (
-    <Page title="Everything in this group is settled" actions={<BackLink list="/failures" name="Failures" />}>
+    <Page title="Everything in this group is settled" actions={<BackLink list="/failures" />}>
       <p>Nothing with this cause is failed any more: it was published, retried or deleted.</p>
     </Page>
   );
@@ -101,7 +99,7 @@ function SettledGroup() {
 
 function NoSuchGroup() {
   return (
-    <Page title="No such group of failures" actions={<BackLink list="/failures" name="Failures" />}>
+    <Page title="No such group of failures" actions={<BackLink list="/failures" />}>
       <p>The link may be incomplete.</p>
     </Page>
   );

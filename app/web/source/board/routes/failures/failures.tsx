@@ -1,17 +1,19 @@
 // Failures by cause, each with its fix first.
 
 import { useMemo } from "react";
-import { Link, useLocation } from "wouter";
+import { useLocation } from "wouter";
 import { useSearch } from "wouter/use-browser-location";
 
+import { PlatformFilter } from "../../components/account-filters";
 import { rememberList } from "../../components/back-link";
 import { Choice, ChoiceFilter } from "../../components/fields";
 import { Page } from "../../components/page";
+import { LaterPage } from "../../components/pager";
 import { Panel } from "../../components/panel";
-import { PlatformChoice } from "../../components/platform-choice";
 import { serverNow } from "../../text/clock";
 import { filterPhrase } from "../../text/filter-words";
 import { categoryWords, platformName } from "../../text/reasons";
+import { HOUR_MS } from "../../text/times";
 import {
   FAILURE_ORDERS,
   FAILURE_PERIOD_NAMES,
@@ -24,7 +26,6 @@ import {
 import { CATEGORIES } from "../../url/results";
 import { GroupList } from "./group-list";
 
-const HOUR_MS = 3_600_000;
 const ORDER_WORDS = { COUNT: "Number of failures", LAST_SEEN: "Latest failure" };
 const PERIOD_WORDS = {
   hour: "The last hour",
@@ -48,12 +49,7 @@ export default function FailuresPage() {
       <Panel key={search} lines={16}>
         {(fetchKey) => <GroupList view={view} since={since} fetchKey={fetchKey} />}
       </Panel>
-      {view.after && (
-        <p className="muted">
-          This is a later page of the list.{" "}
-          <Link href={failuresPath({ ...view, after: "" })}>Go to the first page</Link>
-        </p>
-      )}
+      {view.after && <LaterPage firstPath={failuresPath({ ...view, after: "" })} />}
     </Page>
   );
 }
@@ -90,7 +86,15 @@ function Filters({ view, onChange }: FiltersProps) {
         name={(period) => PERIOD_WORDS[period]}
         onChange={([period]) => onChange({ period: period ?? null })}
       />
-      <PlatformChoice value={view.platform} onChange={(platform) => onChange({ platform })} />
+      <Panel lines={1}>
+        {(fetchKey) => (
+          <PlatformFilter
+            values={view.platform}
+            onChange={(platform) => onChange({ platform })}
+            fetchKey={fetchKey}
+          />
+        )}
+      </Panel>
       <ChoiceFilter
         label="Cause"
         values={view.category}

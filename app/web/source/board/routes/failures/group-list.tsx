@@ -4,11 +4,12 @@ import { graphql } from "react-relay/hooks";
 import { Link } from "wouter";
 
 import type { groupListQuery } from "../../relay/__generated__/groupListQuery.graphql";
-import { Pager } from "../../components/pager";
+import { NextPage } from "../../components/pager";
 import { Time } from "../../components/time";
 import { useRowKeys } from "../../keyboard/row-keys";
 import { useLiveQuery } from "../../relay/live-query";
 import { ALL_FAILURES, failuresPath, type FailuresView } from "../../url/failures";
+import { withoutEmpty } from "../../url/parameters";
 import { GroupSummary } from "./group-summary";
 
 interface Props {
@@ -35,11 +36,7 @@ export function GroupList({ view, since, fetchKey }: Props) {
       }
     `,
     {
-      filter: {
-        failedAfter: since,
-        ...(view.platform.length > 0 && { platform: [...view.platform] }),
-        ...(view.category.length > 0 && { errorCategory: [...view.category] }),
-      },
+      filter: withoutEmpty({ failedAfter: since, platform: view.platform, errorCategory: view.category }),
       orderBy: view.order,
       after: view.after || null,
     },
@@ -60,9 +57,8 @@ export function GroupList({ view, since, fetchKey }: Props) {
           <GroupSummary key={group.id} group={group} since={since} />
         ))}
       </ul>
-      <Pager
+      <NextPage
         pageInfo={failureGroups.pageInfo}
-        after={view.after}
         pathAfter={(after) => failuresPath({ ...view, after })}
       />
     </>

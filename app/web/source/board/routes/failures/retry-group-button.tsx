@@ -1,14 +1,14 @@
 // Opens the dialog that retries all failures of a group.
 
-import { graphql, useFragment } from "react-relay/hooks";
+import { graphql, useFragment, useRelayEnvironment } from "react-relay/hooks";
 
 import type { retryGroupButton_group$key } from "../../relay/__generated__/retryGroupButton_group.graphql";
 import { ActionButton } from "../../components/action-button";
 import { openBulkDialog } from "../../components/bulk/bulk-dialog";
-import { useRetryAction } from "../../components/bulk/retry-action";
+import { retryAction } from "../../components/bulk/retry-action";
 import { useViewer, writeObstacle } from "../../session/viewer";
 import { serverNow } from "../../text/clock";
-import { platformName } from "../../text/reasons";
+import { groupWords } from "../../text/filter-words";
 import { shortTime } from "../../text/times";
 import { useZone } from "../../text/zone";
 
@@ -29,17 +29,20 @@ export function RetryGroupButton({ group, since }: Props) {
     `,
     group,
   );
+  const environment = useRelayEnvironment();
   const viewer = useViewer();
   const zone = useZone();
-  const action = useRetryAction({
-    filter: { failureGroup: [key], failedAfter: since },
-    words: [
-      `Failures of ${platformName(platform)} with one cause: “${message}”`,
+
+  function retry(): void {
+    const words = [
+      groupWords(platform, message),
       since ? `Failed since ${shortTime(new Date(since), zone, serverNow())}` : "Failed at any time",
-    ],
-  });
+    ];
+    openBulkDialog(retryAction(environment, { failureGroup: [key], failedAfter: since }, words));
+  }
+
   return (
-    <ActionButton obstacle={writeObstacle(viewer)} onPress={() => openBulkDialog(action)}>
+    <ActionButton obstacle={writeObstacle(viewer)} onPress={retry}>
       Retry all…
     </ActionButton>
   );

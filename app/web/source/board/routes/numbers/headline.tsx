@@ -7,7 +7,7 @@ import type { headlineQuery, headlineQuery$data } from "../../relay/__generated_
 import { CountLink } from "../../components/count-link";
 import { useLiveQuery } from "../../relay/live-query";
 import { count, exactCount, percent, plainNumber } from "../../text/numbers";
-import { latenessText } from "../../text/times";
+import { duration } from "../../text/times";
 import { statsVariables, type StatsProps } from "./period";
 import { resultsPaths } from "./results-paths";
 
@@ -118,7 +118,7 @@ interface LatenessProps {
 
 function Lateness({ lateness, path }: LatenessProps) {
   const { p50Seconds, p95Seconds, p99Seconds, maxSeconds, maxErrorPercent } = lateness;
-  const late = (seconds: number) => <strong>{latenessText(seconds)}</strong>;
+  const late = (seconds: number) => <strong>{duration(seconds * 1_000)}</strong>;
   return (
     <p>
       Half were published within {late(p50Seconds)} of the due time, 95% within {late(p95Seconds)}, 99% within{" "}

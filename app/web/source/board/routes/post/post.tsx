@@ -1,17 +1,15 @@
 // One post: what happened to it on each account, and what to do.
 
 import { graphql } from "react-relay/hooks";
-import { Link, useLocation } from "wouter";
 
 import type { postPageQuery } from "../../relay/__generated__/postPageQuery.graphql";
+import { BackLink } from "../../components/back-link";
 import { Page } from "../../components/page";
 import { Panel } from "../../components/panel";
 import type { ChangeEvent } from "../../live/events";
 import { useLiveQuery } from "../../relay/live-query";
-import { useShortcuts } from "../../keyboard/shortcuts";
 import { truncated } from "../../text/characters";
 import { isUuid } from "../../url/parameters";
-import { lastResultsPath } from "../results/last-results";
 import { SearchField } from "../results/search-field";
 import { DestinationCard } from "./destination-card";
 import { PostActions } from "./post-actions";
@@ -27,8 +25,6 @@ const TITLE_LENGTH = 60;
 const OPEN_CARDS = 3;
 
 export function PostPage({ postId }: Props) {
-  const [, navigate] = useLocation();
-  useShortcuts({ u: () => navigate(lastResultsPath()) });
   if (!isUuid(postId)) return <NoSuchPost />;
   return <Panel lines={20}>{(fetchKey) => <Post postId={postId.toLowerCase()} fetchKey={fetchKey} />}</Panel>;
 }
@@ -63,7 +59,10 @@ function Post({ postId, fetchKey }: Props & { readonly fetchKey: number }) {
 
   if (!post) return <NoSuchPost />;
   return (
-    <Page title={truncated(post.content || post.reference || "Post", TITLE_LENGTH)} actions={<BackLink />}>
+    <Page
+      title={truncated(post.content || post.reference || "Post", TITLE_LENGTH)}
+      actions={<BackLink list="/results" />}
+    >
       <PostHeader post={post} />
       <PostActions post={post} />
       <section aria-label="Accounts" className="cards">
@@ -82,13 +81,9 @@ function Post({ postId, fetchKey }: Props & { readonly fetchKey: number }) {
   );
 }
 
-function BackLink() {
-  return <Link href={lastResultsPath()}>← Results</Link>;
-}
-
 function NoSuchPost() {
   return (
-    <Page title="No such post" actions={<BackLink />}>
+    <Page title="No such post" actions={<BackLink list="/results" />}>
       <p>It does not exist in this workspace, or it was deleted. Search for another one:</p>
       <SearchField />
     </Page>

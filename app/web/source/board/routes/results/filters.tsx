@@ -5,7 +5,7 @@ import { useState } from "react";
 import { AccountFilters } from "../../components/account-filters";
 import { Choice, ChoiceFilter, TextFilter, TimeFilter } from "../../components/fields";
 import { Panel } from "../../components/panel";
-import { FLAG_WORDS, PERIOD_WORDS } from "../../text/filter-words";
+import { DIRECTION_WORDS, FLAG_WORDS, PERIOD_WORDS } from "../../text/filter-words";
 import { categoryWords } from "../../text/reasons";
 import { words } from "../../text/statuses";
 import {
@@ -35,7 +35,6 @@ const ORDER_WORDS = {
   LATENESS: "Lateness",
   CREATED_AT: "Creation",
 };
-const DIRECTION_WORDS = { DESC: "latest or greatest first", ASC: "earliest or least first" };
 
 export function ResultsFilters({ view, onChange }: Props) {
   const change = (changes: Partial<ResultsView>) => onChange({ ...view, ...changes });

@@ -1,23 +1,13 @@
-// The list of results that the user came from, so that "back" leads to the same row.
+// The row that the user opened last, so that "back" leads to the same row of the same list.
 
-let lastPath = "/results";
-let openedId: string | null = null;
+let opened: { readonly id: string; readonly listUrl: string } | null = null;
 
-/** Remembers the path of a page with results, below the board. */
-export function rememberResults(path: string): void {
-  if (path !== lastPath) openedId = null;
-  lastPath = path;
-}
-
+/** Notes a row of the list that is shown. */
 export function rememberOpened(id: string): void {
-  openedId = id;
+  opened = { id, listUrl: location.href };
 }
 
+/** Id of the row that was opened last, if it is one of the list that is shown. */
 export function lastOpened(): string | null {
-  return openedId;
-}
-
-/** Path of the list that was shown last. */
-export function lastResultsPath(): string {
-  return lastPath;
+  return opened?.listUrl === location.href ? opened.id : null;
 }

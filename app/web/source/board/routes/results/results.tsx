@@ -3,6 +3,7 @@
 import { useLocation } from "wouter";
 import { useSearch } from "wouter/use-browser-location";
 
+import { rememberList } from "../../components/back-link";
 import { Page } from "../../components/page";
 import { Panel } from "../../components/panel";
 import { ROOT_PATH } from "../../config";
@@ -12,7 +13,6 @@ import { useZone } from "../../text/zone";
 import { formatResults, parseResults } from "../../url/results";
 import { destinationFilter, restParameters } from "../../url/results-filter";
 import { ResultsFilters } from "./filters";
-import { rememberResults } from "./last-results";
 import { ResultsList } from "./results-list";
 import { ShowAsApi } from "./show-as-api";
 
@@ -23,7 +23,7 @@ export function ResultsPage() {
   const view = parseResults(search);
   const filter = destinationFilter(view);
   const scope = filterWords(view, zone, serverNow());
-  rememberResults(`/results${search}`);
+  rememberList("/results", `/results${search}`);
   return (
     <Page
       title="Results"

@@ -12,7 +12,7 @@ import { ErrorPanel } from "../../components/error-panel";
 import { useNow } from "../../components/time";
 import { caughtError } from "../../relay/partial-data";
 import { count, totalOf } from "../../text/numbers";
-import { latenessText } from "../../text/times";
+import { DAY_MS, duration } from "../../text/times";
 import { resultsPath } from "../../url/results";
 import { unknownPath } from "../../url/unknown";
 import type { TodayPanelProps } from "./today";
@@ -74,8 +74,6 @@ const fragment = graphql`
     }
   }
 `;
-
-const DAY_MS = 86_400_000;
 
 export function CountsPanel({ query, since, onRetry }: TodayPanelProps<countsPanel_query$key>) {
   const result = useFragment(fragment, query);
@@ -181,5 +179,5 @@ type Stats = Extract<countsPanel_query$data, { readonly ok: true }>["value"]["ou
 
 function lateness(outcomeStats: Stats): string {
   const late = outcomeStats?.buckets[0]?.counts.lateness;
-  return late ? `, half of them within ${latenessText(late.p50Seconds)}` : "";
+  return late ? `, half of them within ${duration(late.p50Seconds * 1_000)}` : "";
 }

@@ -8,23 +8,22 @@ import { Panel } from "../../components/panel";
 import { useNow } from "../../components/time";
 import { refresh, useLiveQuery } from "../../relay/live-query";
 import { PARTIAL_DATA } from "../../relay/partial-data";
-import { startOfDay } from "../../text/times";
+import { addDays, startOfDate } from "../../text/dates";
+import { dayOf } from "../../text/times";
 import { useZone } from "../../text/zone";
 import { AccountsPanel } from "./accounts-panel";
 import { CountsPanel } from "./counts-panel";
 import { FailuresPanel } from "./failures-panel";
 
-/** Longer than any day on a clock, to find the end of the day. */
-const LONG_DAY_MS = 1.5 * 86_400_000;
-
 export function TodayPage() {
   const zone = useZone();
-  const start = startOfDay(useNow(), zone);
-  const until = startOfDay(new Date(start.getTime() + LONG_DAY_MS), zone).toISOString();
+  const today = dayOf(useNow(), zone);
+  const since = startOfDate(today, zone).toISOString();
+  const until = startOfDate(addDays(today, 1), zone).toISOString();
   return (
     <Page title="Today">
       <Panel lines={24}>
-        {(fetchKey) => <Today since={start.toISOString()} until={until} fetchKey={fetchKey} />}
+        {(fetchKey) => <Today since={since} until={until} fetchKey={fetchKey} />}
       </Panel>
     </Page>
   );
