@@ -171,6 +171,8 @@ async def test_cancellation_of_a_changed_post_is_refused_once_also_without_updat
         await expect(dialog).to_contain_text(
             "Another person or program has changed the post meanwhile."
         )
+        await expect(dialog).to_contain_text("Retried manually.")
+        await expect(dialog).to_contain_text("by the key “first key”")
         assert publisher.version(post_id) == 3
         await expect(tab.page.locator(".connection")).to_contain_text("Paused")
         await cancel.click()

@@ -9,7 +9,6 @@ import { openBulkDialog } from "../../components/bulk/bulk-dialog";
 import { retryAction } from "../../components/bulk/retry-action";
 import { useViewer, writeObstacle } from "../../session/viewer";
 import { plainAccountLabel } from "../../text/labels";
-import { reconnectRetryAction } from "./reconnect-retry-action";
 import { ReconnectedDialog } from "./reconnected-dialog";
 
 export function AccountActions({ account }: { readonly account: accountActions_account$key }) {
@@ -35,7 +34,9 @@ export function AccountActions({ account }: { readonly account: accountActions_a
     : "Reconnect the account where it was connected, then mark it as reconnected here.";
 
   function bringBack(): void {
-    openBulkDialog(reconnectRetryAction(environment, accountId, name));
+    const words = [`What failed on ${name} because the platform rejected the access`];
+    const filter = { accountId: [accountId], status: ["FAILED"], errorCategory: ["AUTH"] } as const;
+    openBulkDialog(retryAction(environment, filter, words));
   }
 
   function retryAll(): void {

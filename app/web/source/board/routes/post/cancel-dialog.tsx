@@ -8,9 +8,11 @@ import type { postActions_post$data } from "../../relay/__generated__/postAction
 import { Dialog } from "../../components/dialog";
 import { ErrorPanel } from "../../components/error-panel";
 import { showNotice } from "../../components/notices";
+import { Panel } from "../../components/panel";
 import { isStaleVersion, useExpectedVersion } from "../../relay/expected-version";
 import { useIdempotentMutation } from "../../relay/idempotency";
 import { count } from "../../text/numbers";
+import { LatestChange } from "./post-activity";
 
 interface Props {
   readonly post: postActions_post$data;
@@ -34,6 +36,7 @@ export function CancelDialog({ post, onClose }: Props) {
   `);
   const destinations = post.destinations ?? [];
   const waiting = destinations.filter(({ status }) => status === "QUEUED").length;
+  const isUntried = destinations.every(({ attempts }) => attempts === 0);
   const published = destinations.filter(({ status }) => status === "PUBLISHED").length;
 
   function cancel(): void {
@@ -58,9 +61,13 @@ export function CancelDialog({ post, onClose }: Props) {
       <p>
         It will not be published on {count(waiting, "account")}.
         {published > 0 && ` On ${count(published, "account")} it is published already, and stays there.`}
+        {isUntried && " It becomes a draft, which can be scheduled again."}
       </p>
       {isStaleVersion(error) && (
-        <p>Another person or program has changed the post meanwhile. Read “What happened”, then try again.</p>
+        <>
+          <p>Another person or program has changed the post meanwhile. If it should still be cancelled, try again:</p>
+          <Panel lines={1}>{() => <LatestChange postId={post.postId} />}</Panel>
+        </>
       )}
       {error && <ErrorPanel error={error} />}
       <div className="buttons">

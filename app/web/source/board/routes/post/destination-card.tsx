@@ -13,7 +13,7 @@ import { webUrl } from "../../text/characters";
 import { accountLabel } from "../../text/labels";
 import { count } from "../../text/numbers";
 import { categoryWords, platformName, sourceWords } from "../../text/reasons";
-import { destinationStatus } from "../../text/statuses";
+import { destinationStatus, stateOf } from "../../text/statuses";
 import { unknownPath } from "../../url/unknown";
 import { RetryButton } from "./retry-button";
 import { Timeline } from "./timeline";
@@ -104,13 +104,15 @@ export function DestinationCard({ destination, postId, isInitiallyOpen }: Props)
       {data.diagnosis && data.status !== "PUBLISHED" && (
         <>
           <p className="fix">{data.diagnosis.fix}</p>
-          <p className="muted">
-            {categoryWords(data.diagnosis.category)}{" "}
-            <code>
-              <UserText text={data.diagnosis.code} />
-            </code>
-            , can be fixed by {sourceWords(data.diagnosis.source, data.diagnosis.category)}
-          </p>
+          {stateOf(data) !== "cancelled" && (
+            <p className="muted">
+              {categoryWords(data.diagnosis.category)}{" "}
+              <code>
+                <UserText text={data.diagnosis.code} />
+              </code>
+              , can be fixed by {sourceWords(data.diagnosis.source, data.diagnosis.category)}
+            </p>
+          )}
         </>
       )}
       <p>

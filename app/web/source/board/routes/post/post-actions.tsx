@@ -27,6 +27,7 @@ export function PostActions({ post }: { readonly post: postActions_post$key }) {
         scheduledFor
         destinations {
           status
+          attempts
           outcome
           platform
           accountName

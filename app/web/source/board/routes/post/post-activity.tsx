@@ -1,5 +1,7 @@
 // The changes of a post as sentences, with who made them.
 
+import { useLazyLoadQuery } from "react-relay/hooks";
+
 import type { postChangesQuery } from "../../relay/__generated__/postChangesQuery.graphql";
 import { Actor } from "../../components/actor";
 import { ChangeItem } from "../../components/change-item";
@@ -33,5 +35,21 @@ export function PostActivity({ postId, fetchKey }: Props) {
         ))}
       </ol>
     </section>
+  );
+}
+
+/** The latest change of a post, also while updates are paused. */
+export function LatestChange({ postId }: { readonly postId: string }) {
+  const { changes } = useLazyLoadQuery<postChangesQuery>(
+    postChanges,
+    { postId },
+    { fetchPolicy: "store-and-network" },
+  );
+  const change = changes?.nodes[0];
+  if (!change) return null;
+  return (
+    <p>
+      <ChangeItem change={change} /> <Actor actor={change.actor} />
+    </p>
   );
 }
