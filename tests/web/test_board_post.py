@@ -40,7 +40,8 @@ async def test_unknown_outcome_cannot_be_retried_and_the_reason_names_no_api(
         await tab.open_demo("/results?outcome=UNKNOWN&order=CREATED_AT")
         await tab.page.locator("tbody a").first.click()
         card = tab.page.locator(".card").filter(has_text="Unknown outcome").first
-        await expect(card.get_by_role("button", name="Retry")).to_have_accessible_description(
+        retry = card.get_by_role("button", name="Retry", exact=True)
+        await expect(retry).to_have_accessible_description(
             "Check whether the post is on the platform, then record the result."
             " A retry without a check could publish it twice."
         )
@@ -95,11 +96,11 @@ async def test_history_of_an_account_has_attempts_and_what_people_did_in_order(
         await tab.page.get_by_role("button", name="Cancel the post").click()
         await expect(entries).to_contain_text(
             [
-                *(" due", "was created", "was added to the post"),
-                *("Attempt 1 failed", "Retried manually.", "cancelled"),
+                *(" due", "was added to the post", "Attempt 1 failed", "Retried manually."),
+                "Cancelled before it was published.",
             ]
         )
-        await expect(entries.nth(4)).to_contain_text("by Ann")
+        await expect(entries.nth(3)).to_contain_text("by Ann")
         await expect(entries.last).to_contain_text("by Ann")
 
 
@@ -120,3 +121,37 @@ async def test_answer_that_changes_after_it_was_copied_can_be_copied_again(
             re.compile("it could not be published")
         )
         await expect(tab.page.get_by_role("button", name="Copy: Answer")).to_be_visible()
+
+
+async def test_unknown_outcome_is_retried_without_a_check_after_its_account_was_typed(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("@forced")
+    post_id = publisher.create_post(account_id, "A post that may be out")
+    publisher.execute(
+        "mutation($input: RecordResultInput!) { recordResult(input: $input) { status } }",
+        input={
+            "postId": post_id,
+            "accountId": account_id,
+            "attemptKey": "1",
+            "outcome": "UNKNOWN",
+            "message": "No response.",
+        },
+    )
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        await tab.page.get_by_role("button", name="Retry without a check…").click()
+        dialog = tab.page.get_by_role("dialog", name="Retry without a check?")
+        assert await tab.axe_violations() == []
+        confirm = dialog.get_by_role("button", name="Retry without a check")
+        await dialog.get_by_role("textbox").fill("@forge")
+        await confirm.dispatch_event("click")
+        await expect(confirm).to_have_attribute("aria-disabled", "true")
+        assert publisher.statuses("A post that may be out") == ["FAILED"]
+        await dialog.get_by_role("textbox").fill(" @forced ")
+        await confirm.click()
+        await expect(dialog).to_have_count(0)
+        await expect(tab.page.locator(".card .status")).to_have_text("Scheduled")
+        assert publisher.statuses("A post that may be out") == ["QUEUED"]
+        publisher.fail("It is broken.")

@@ -34,14 +34,10 @@ const PUBLISHING = [
   ...["startAttempt", "reportPublished", "reportFailed", "recordResult"],
 ];
 
-/** Changes of the post, or of it on one account, other than by attempts; oldest first. */
+/** Changes of the post on one account, other than by attempts; oldest first. */
 export function useOtherChanges(postId: string, destinationId: string): PostChange[] {
   const { changes } = useLazyLoadQuery<postChangesQuery>(postChanges, { postId });
   return (changes?.nodes ?? [])
-    .filter(
-      (change) =>
-        (change.destinationId === null || change.destinationId === destinationId) &&
-        !PUBLISHING.includes(change.operation),
-    )
+    .filter((change) => change.destinationId === destinationId && !PUBLISHING.includes(change.operation))
     .toReversed();
 }

@@ -1,5 +1,6 @@
 // Retries the post on one account, or says why it cannot be retried.
 
+import { useState } from "react";
 import { graphql, useFragment } from "react-relay/hooks";
 
 import type { retryButton_destination$key } from "../../relay/__generated__/retryButton_destination.graphql";
@@ -9,7 +10,9 @@ import { showNotice } from "../../components/notices";
 import { useIdempotentMutation } from "../../relay/idempotency";
 import { hasResponse } from "../../relay/server-error";
 import { useViewer, writeObstacle } from "../../session/viewer";
+import { accountLabel } from "../../text/labels";
 import { refusalFix } from "../../text/reasons";
+import { ForceRetryDialog } from "./force-retry-dialog";
 
 interface Props {
   readonly destination: retryButton_destination$key;
@@ -22,6 +25,7 @@ export function RetryButton({ destination, onRetried }: Props) {
     graphql`
       fragment retryButton_destination on Destination {
         accountId
+        accountName
         postId
         status
         retryRefusal
@@ -31,25 +35,44 @@ export function RetryButton({ destination, onRetried }: Props) {
     destination,
   );
   const viewer = useViewer();
+  const [isForcing, setForcing] = useState(false);
   const [retry, isBusy] = useRetry((result, isRetried) => {
     showNotice(result);
+    setForcing(false);
     if (isRetried) onRetried?.();
   });
   if (data.status !== "FAILED") return null;
 
   const { retryRefusal, retryFix } = data;
-  const obstacle =
-    writeObstacle(viewer) ?? (retryRefusal && retryFix ? refusalFix(retryRefusal, retryFix) : null);
+  const readOnly = writeObstacle(viewer);
+  const obstacle = readOnly ?? (retryRefusal && retryFix ? refusalFix(retryRefusal, retryFix) : null);
   return (
-    <ActionButton obstacle={obstacle} isBusy={isBusy} onPress={() => retry(data)}>
-      Retry
-    </ActionButton>
+    <div className="buttons">
+      <ActionButton obstacle={obstacle} isBusy={isBusy} onPress={() => retry(data)}>
+        Retry
+      </ActionButton>
+      {retryRefusal === "OUTCOME_UNKNOWN" && (
+        <ActionButton obstacle={readOnly} onPress={() => setForcing(true)}>
+          Retry without a check…
+        </ActionButton>
+      )}
+      {isForcing && (
+        <ForceRetryDialog
+          account={accountLabel(data.accountName)}
+          isBusy={isBusy}
+          onConfirm={() => retry({ ...data, force: true })}
+          onClose={() => setForcing(false)}
+        />
+      )}
+    </div>
   );
 }
 
 interface Target {
   readonly postId: string;
   readonly accountId: number;
+  /** True to retry an unknown outcome, which may publish the post twice. */
+  readonly force?: boolean;
 }
 
 /** A function that retries a post on one account and reports the result as a sentence. */
@@ -72,9 +95,9 @@ export function useRetry(
       }
     }
   `);
-  function retry({ postId, accountId }: Target): void {
+  function retry({ postId, accountId, force = false }: Target): void {
     send(
-      { postId, accountIds: [accountId] },
+      { postId, accountIds: [accountId], force },
       {
         onCompleted: ({ retryPost }) => {
           const [decision] = retryPost?.retries ?? [];
