@@ -76,7 +76,12 @@ const fragment = graphql`
 
 const DAY_MS = 86_400_000;
 
-export function CountsPanel({ query, since, onRetry }: TodayPanelProps<countsPanel_query$key>) {
+interface Props extends TodayPanelProps<countsPanel_query$key> {
+  /** All accounts that cannot post; none if they are too many. */
+  readonly accountIds: readonly number[];
+}
+
+export function CountsPanel({ query, since, accountIds, onRetry }: Props) {
   const result = useFragment(fragment, query);
   const now = useNow();
   if (!result.ok) return <ErrorPanel error={caughtError(result.errors)} onRetry={onRetry} />;
@@ -126,7 +131,12 @@ export function CountsPanel({ query, since, onRetry }: TodayPanelProps<countsPan
             tone="warning"
             path={resultsPath({ flag: "duplicated", period: "published", from: start })}
           />
-          <CountLink value={counts.willFail} name="will fail within 24 hours" tone="bad" path="#accounts" />
+          <CountLink
+            value={counts.willFail}
+            name="will fail within 24 hours"
+            tone="bad"
+            path={accountIds.length > 0 ? dueBefore(soon, accountIds) : "#accounts"}
+          />
           <CountLink value={counts.brokenAccounts} name="accounts cannot post" tone="bad" path="#accounts" />
         </ul>
       </section>
@@ -172,6 +182,11 @@ export function CountsPanel({ query, since, onRetry }: TodayPanelProps<countsPan
       </section>
     </>
   );
+}
+
+/** Link to what is due on these accounts before a time. */
+function dueBefore(to: Date, account: readonly number[]): string {
+  return resultsPath({ account, status: ["QUEUED"], to, order: "SCHEDULED_FOR", direction: "ASC" });
 }
 
 type Stats = Extract<countsPanel_query$data, { readonly ok: true }>["value"]["outcomeStats"];
