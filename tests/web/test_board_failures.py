@@ -233,22 +233,19 @@ async def test_groups_keep_their_order_under_the_pointer(
         await expect(groups).to_contain_text(["ALPHA", "BETA"])
 
 
-async def test_failures_of_today_keep_their_order_under_the_pointer(
+async def test_retry_of_posts_that_must_be_changed_says_that_it_will_fail_again(
     browser: Browser, page_server: PageServer, publisher: Publisher
 ) -> None:
-    account_id = publisher.connect("today")
-    publisher.create_failures(account_id, 12, "GAMMA")
-    publisher.create_failures(account_id, 11, "DELTA")
+    account_id = publisher.connect("unchanged")
+    publisher.create_failures(account_id, 1, "UNCHANGED", category="CONTENT_REJECTED")
     async with open_tab(browser, page_server.url) as tab:
-        await tab.open()
+        await tab.open("/failures?category=CONTENT_REJECTED")
         await tab.sign_in(page_server.key)
-        region = tab.page.get_by_role("region", name="Failed today, by cause")
-        causes = region.get_by_role("listitem").filter(has_text=re.compile("GAMMA|DELTA"))
-        await expect(causes).to_contain_text(["GAMMA", "DELTA"])
-        await tab.expect_live()
-        await causes.nth(1).hover()
-        publisher.create_failures(account_id, 2, "DELTA")
-        await expect(causes.nth(1)).to_contain_text("13 failures")
-        await expect(causes).to_contain_text(["GAMMA", "DELTA"])
-        await tab.page.keyboard.press(".")
-        await expect(causes).to_contain_text(["DELTA", "GAMMA"])
+        group = tab.page.locator(".causes > li").filter(has_text="UNCHANGED")
+        await group.get_by_role("button", name="Retry all…").click()
+        scope = tab.page.get_by_role("dialog").get_by_label("What it is about")
+        assert await scope.get_by_role("listitem").all_text_contents() == [
+            "Failures of X with one cause: “It is broken.”",
+            "Failed at any time",
+            "The posts must be changed first: a retry without a change will fail again.",
+        ]

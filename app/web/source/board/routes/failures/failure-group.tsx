@@ -107,7 +107,7 @@ function FailureGroup({ groupKey, period, since, fetchKey }: GroupProps) {
           {(key) => (
             <ResultsList
               view={view}
-              scope={words}
+              scope={() => words}
               fetchKey={key}
             />
           )}

@@ -4,7 +4,8 @@ import { useMemo } from "react";
 
 import { useNow } from "../../components/time";
 import { serverNow } from "../../text/clock";
-import { startOfDay } from "../../text/times";
+import { startOfDate } from "../../text/dates";
+import { dayOf } from "../../text/times";
 import { useZone } from "../../text/zone";
 import { PERIOD_HOURS, type FailurePeriod } from "../../url/failures";
 
@@ -15,7 +16,8 @@ const HOUR_MS = 3_600_000;
  * start with each rendering would read the failures again and again.
  */
 export function usePeriodStart(period: FailurePeriod | null): string | null {
-  const today = startOfDay(useNow(), useZone()).toISOString();
+  const zone = useZone();
+  const today = startOfDate(dayOf(useNow(), zone), zone).toISOString();
   const start = useMemo(() => {
     if (period === null || period === "today") return null;
     return new Date(serverNow().getTime() - PERIOD_HOURS[period] * HOUR_MS).toISOString();

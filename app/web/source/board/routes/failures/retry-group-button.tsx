@@ -19,12 +19,15 @@ interface Props {
 }
 
 export function RetryGroupButton({ group, since }: Props) {
-  const { key, platform, message } = useFragment(
+  const { key, platform, message, diagnosis } = useFragment(
     graphql`
       fragment retryGroupButton_group on FailureGroup {
         key
         platform
         message
+        diagnosis {
+          nextAction
+        }
       }
     `,
     group,
@@ -36,6 +39,9 @@ export function RetryGroupButton({ group, since }: Props) {
     words: [
       `Failures of ${platformName(platform)} with one cause: “${message}”`,
       since ? `Failed since ${shortTime(new Date(since), zone, serverNow())}` : "Failed at any time",
+      ...(diagnosis.nextAction === "EDIT_POST"
+        ? ["The posts must be changed first: a retry without a change will fail again."]
+        : []),
     ],
   });
   return (

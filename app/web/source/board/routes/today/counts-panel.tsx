@@ -193,5 +193,5 @@ type Stats = Extract<countsPanel_query$data, { readonly ok: true }>["value"]["ou
 
 function lateness(outcomeStats: Stats): string {
   const late = outcomeStats?.buckets[0]?.counts.lateness;
-  return late ? `, half of them within ${latenessText(late.p50Seconds)}` : "";
+  return late ? `, half of them within ${latenessText(late.p50Seconds)} of their time` : "";
 }
