@@ -80,8 +80,11 @@ NO_LIMITS = {
 }
 NONEXISTENT = UUID("00000000-0000-4000-8000-00000000dead")
 
-POSITIONS_WITHOUT_ROWS = ("Query.previewRetrySchedule(platform)",)
-"""Positions of fields that read no row, although equal arguments identify rows elsewhere."""
+POSITIONS_WITHOUT_ROWS = (
+    "Query.previewRetrySchedule(platform)",
+    "Query.failureGroups(filter.platformPostUrl)",
+)
+"""Positions of fields that read no row with arguments that identify rows elsewhere."""
 
 
 class ValueTriple(NamedTuple):

@@ -64,7 +64,7 @@ async def test_numbers_are_those_of_the_api_and_lead_to_their_rows(
     names = ("published", "failed", "userCaused", "unknown")
     assert await cards.all_inner_texts() == [str(counts[name]) for name in names]
     await expect(tab.page.locator("main")).to_contain_text(
-        f"{counts['firstTry']} were published at the first try, {counts['savedByRetry']} after a retry."
+        f"{counts['firstTry']} were published at the first attempt, {counts['savedByRetry']} after a retry."
         f" {counts['attempts']} attempts started."
     )
     await tab.page.get_by_role("link", name=f"{counts['failed']} failed", exact=True).click()

@@ -79,8 +79,8 @@ async def test_post_moves_from_publishing_to_retrying_and_stays_while_it_has_the
         await expect(retries.get_by_role("button", name="1 new · show")).to_be_visible()
         await tab.page.keyboard.press(".")
         retry = retries.get_by_role("row").nth(1)
-        await expect(retry).to_contain_text(re.compile("next try|waits for a publisher since"))
-        await expect(retry).to_contain_text("Busy <b>now</b>.Try 2 of 5. Gives up after")
+        await expect(retry).to_contain_text(re.compile("next attempt|waits for a publisher since"))
+        await expect(retry).to_contain_text("Busy <b>now</b>.Attempt 2 of 5. Gives up after")
         await tab.heading("Waiting").click()
         await expect(publishing).to_contain_text("Nothing is being published right now.")
         assert await tab.axe_violations() == []

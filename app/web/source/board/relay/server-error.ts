@@ -11,6 +11,8 @@ export const CONFLICT = "CONFLICT";
 export const STALE_VERSION = "STALE_VERSION";
 /** Code of a request without a response. */
 const UNREACHABLE = "UNREACHABLE";
+/** Codes of failures of the server, with which the same request may succeed later. */
+const TEMPORARY_CODES = [UNREACHABLE, "INTERNAL_ERROR", "SERVICE_UNAVAILABLE"];
 
 export interface ErrorBody {
   readonly message: string;
@@ -33,6 +35,16 @@ export class ServerError extends Error {
 /** False if it is not known whether the server has executed the request. */
 export function hasResponse(error: Error): boolean {
   return error instanceof ServerError && error.requestId !== null;
+}
+
+/** True if the same request may succeed later, when the server or the way to it works again. */
+export function isTemporary(error: Error): error is ServerError {
+  return (
+    error instanceof ServerError &&
+    (TEMPORARY_CODES.includes(error.code) ||
+      error.code.startsWith("HTTP 5") ||
+      error.retryAfterSeconds !== null)
+  );
 }
 
 export function isLostCursor(error: unknown): boolean {

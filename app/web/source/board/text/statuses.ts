@@ -69,6 +69,12 @@ export function postStatus(status: string): StatusWords {
   return POST_WORDS[status] ?? unknownWords(status);
 }
 
+/** Words for a post with its results: what is overdue or retried on one account needs more attention than the rest. */
+export function postStatusOf(status: string, destinations: readonly StatusFields[]): StatusWords {
+  const all = destinations.map(destinationStatus);
+  return [WORDS.overdue, WORDS.retrying].find((words) => all.includes(words)) ?? postStatus(status);
+}
+
 function unknownWords(name: string): StatusWords {
   return { name: words(name), icon: "question", tone: "neutral" };
 }

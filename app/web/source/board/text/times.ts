@@ -59,11 +59,12 @@ export function datedTime(instant: Date, zone: string): string {
   return `${date.replace(",", "")}, ${clockMinutes(instant, zone)}`;
 }
 
-/** "Friday 27 November 2026, 14:03:22 GMT+1 (Europe/Berlin)" */
+/** "Friday 27 November 2026, 14:03:22 GMT+1 (Europe/Berlin)", "Friday 27 November 2026, 13:03:22 UTC" */
 export function fullTime(instant: Date, zone: string): string {
   const date = dateFormat(zone, LONG_DATE).format(instant);
   const clock = dateFormat(zone, { ...CLOCK_SECONDS, timeZoneName: "short" }).format(instant);
-  return `${date.replace(",", "")}, ${clock} (${zone})`;
+  const text = `${date.replace(",", "")}, ${clock}`;
+  return text.endsWith(` ${zone}`) ? text : `${text} (${zone})`;
 }
 
 /** "in 4 min", "2 h ago"; null if it is more than a day away. */

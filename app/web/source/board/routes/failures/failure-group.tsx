@@ -2,6 +2,7 @@
 
 import { graphql } from "react-relay/hooks";
 import { Link } from "wouter";
+import { useSearch } from "wouter/use-browser-location";
 
 import type { failureGroupQuery } from "../../relay/__generated__/failureGroupQuery.graphql";
 import { BackLink, rememberList } from "../../components/back-link";
@@ -10,23 +11,41 @@ import { Panel } from "../../components/panel";
 import { Time } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { useLiveQuery } from "../../relay/live-query";
+import { serverNow } from "../../text/clock";
 import { groupWords } from "../../text/filter-words";
 import { accountLabel } from "../../text/labels";
+import { shortTime } from "../../text/times";
+import { useZone } from "../../text/zone";
+import { groupPath, parsePeriod, type FailurePeriod } from "../../url/failures";
 import { ALL_RESULTS, isGroupKey } from "../../url/results";
 import { ResultsList } from "../results/results-list";
 import { GroupAccounts } from "./group-accounts";
 import { GroupFacts } from "./group-facts";
+import { usePeriodStart } from "./period-start";
 
 interface Props {
   readonly groupKey: string;
 }
 
 export default function FailureGroupPage({ groupKey }: Props) {
+  const period = parsePeriod(useSearch());
+  const since = usePeriodStart(period);
   if (!isGroupKey(groupKey)) return <NoSuchGroup />;
-  return <Panel lines={16}>{(fetchKey) => <FailureGroup groupKey={groupKey} fetchKey={fetchKey} />}</Panel>;
+  return (
+    <Panel key={period} lines={16}>
+      {(fetchKey) => <FailureGroup groupKey={groupKey} period={period} since={since} fetchKey={fetchKey} />}
+    </Panel>
+  );
 }
 
-function FailureGroup({ groupKey, fetchKey }: Props & { readonly fetchKey: number }) {
+interface GroupProps extends Props {
+  readonly period: FailurePeriod | null;
+  /** Start of the period; null for failures of any time. */
+  readonly since: string | null;
+  readonly fetchKey: number;
+}
+
+function FailureGroup({ groupKey, period, since, fetchKey }: GroupProps) {
   const { failureGroups } = useLiveQuery<failureGroupQuery>(
     graphql`
       query failureGroupQuery($filter: DestinationFilter!) {
@@ -48,17 +67,25 @@ function FailureGroup({ groupKey, fetchKey }: Props & { readonly fetchKey: numbe
         }
       }
     `,
-    { filter: { failureGroup: [groupKey] } },
+    { filter: { failureGroup: [groupKey], failedAfter: since } },
     { fetchKey },
   );
+  const zone = useZone();
   const group = failureGroups?.nodes[0];
-  if (!group) return <SettledGroup />;
+  if (!group) return since ? <GroupBefore groupKey={groupKey} since={since} /> : <SettledGroup />;
   const { sample } = group;
-  rememberList("/results", `/failures/${groupKey}`, "Group of failures");
+  const from = since ? new Date(since) : null;
+  const view = { ...ALL_RESULTS, group: [groupKey], period: "failed", from, order: "FAILED_AT" } as const;
+  const words = [
+    groupWords(group.platform, group.message),
+    ...(from ? [`Failed since ${shortTime(from, zone, serverNow())}`] : []),
+  ];
+  rememberList("/results", groupPath(groupKey, period), "Group of failures");
   return (
     <Page title={group.diagnosis.fix} actions={<BackLink list="/failures" />}>
       <section className="card" aria-label="Cause">
-        <GroupFacts group={group} since={null} />
+        {since && <Period groupKey={groupKey} since={since} />}
+        <GroupFacts group={group} since={since} />
         <p className="muted">
           Failures are one group if platform, cause, code and message are the same. Numbers, ids, addresses
           and quoted texts in the message do not count.
@@ -72,19 +99,42 @@ function FailureGroup({ groupKey, fetchKey }: Props & { readonly fetchKey: numbe
           <UserText text={sample.error ?? "(no message)"} />
         </p>
       </section>
-      <Panel lines={3}>{(key) => <GroupAccounts groupKey={groupKey} fetchKey={key} />}</Panel>
+      <Panel lines={3}>{(key) => <GroupAccounts groupKey={groupKey} since={since} fetchKey={key} />}</Panel>
       <section aria-labelledby="rows">
         <h2 id="rows">What failed</h2>
         <Panel lines={10}>
           {(key) => (
             <ResultsList
-              view={{ ...ALL_RESULTS, group: [groupKey], order: "FAILED_AT" }}
-              scope={[groupWords(group.platform, group.message)]}
+              view={view}
+              scope={() => words}
               fetchKey={key}
             />
           )}
         </Panel>
       </section>
+    </Page>
+  );
+}
+
+interface PeriodProps {
+  readonly groupKey: string;
+  readonly since: string;
+}
+
+function Period({ groupKey, since }: PeriodProps) {
+  return (
+    <p>
+      Failures since <Time at={since} />. <Link href={groupPath(groupKey, null)}>Show failures of any time</Link>
+    </p>
+  );
+}
+
+/** In place of a group without failures in the period. */
+function GroupBefore(props: PeriodProps) {
+  return (
+    <Page title="No failure in this period" actions={<BackLink list="/failures" />}>
+      <p>Nothing with this cause is failed any more, or it failed earlier.</p>
+      <Period {...props} />
     </Page>
   );
 }

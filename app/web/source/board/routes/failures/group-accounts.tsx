@@ -11,10 +11,12 @@ import { plainNumber } from "../../text/numbers";
 
 interface Props {
   readonly groupKey: string;
+  /** Time from which failures count; null for all. */
+  readonly since: string | null;
   readonly fetchKey: number;
 }
 
-export function GroupAccounts({ groupKey, fetchKey }: Props) {
+export function GroupAccounts({ groupKey, since, fetchKey }: Props) {
   const { failureGroups } = useLiveQuery<groupAccountsQuery>(
     graphql`
       query groupAccountsQuery($filter: DestinationFilter!) {
@@ -35,7 +37,7 @@ export function GroupAccounts({ groupKey, fetchKey }: Props) {
         }
       }
     `,
-    { filter: { failureGroup: [groupKey] } },
+    { filter: { failureGroup: [groupKey], failedAfter: since } },
     { fetchKey },
   );
   const group = failureGroups?.nodes[0];

@@ -19,12 +19,15 @@ interface Props {
 }
 
 export function RetryGroupButton({ group, since }: Props) {
-  const { key, platform, message } = useFragment(
+  const { key, platform, message, diagnosis } = useFragment(
     graphql`
       fragment retryGroupButton_group on FailureGroup {
         key
         platform
         message
+        diagnosis {
+          nextAction
+        }
       }
     `,
     group,
@@ -37,6 +40,9 @@ export function RetryGroupButton({ group, since }: Props) {
     const words = [
       groupWords(platform, message),
       since ? `Failed since ${shortTime(new Date(since), zone, serverNow())}` : "Failed at any time",
+      ...(diagnosis.nextAction === "EDIT_POST"
+        ? ["The posts must be changed first: a retry without a change will fail again."]
+        : []),
     ];
     openBulkDialog(retryAction(environment, { failureGroup: [key], failedAfter: since }, words));
   }

@@ -78,7 +78,7 @@ export function Headline(props: StatsProps) {
         </ul>
       </section>
       <p>
-        {plainNumber(counts.firstTry)} were published at the first try, {plainNumber(counts.savedByRetry)}{" "}
+        {plainNumber(counts.firstTry)} were published at the first attempt, {plainNumber(counts.savedByRetry)}{" "}
         after a retry. {count(counts.attempts, "attempt")} started.
       </p>
       {counts.lateness && <Lateness lateness={counts.lateness} path={paths.late} />}

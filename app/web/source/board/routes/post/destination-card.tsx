@@ -4,7 +4,10 @@ import { useRef, useState } from "react";
 import { graphql, useFragment } from "react-relay/hooks";
 import { Link } from "wouter";
 
-import type { destinationCard_destination$key } from "../../relay/__generated__/destinationCard_destination.graphql";
+import type {
+  destinationCard_destination$data,
+  destinationCard_destination$key,
+} from "../../relay/__generated__/destinationCard_destination.graphql";
 import { Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Lateness, Sentence, Time } from "../../components/time";
@@ -116,7 +119,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen }: Props)
         </>
       )}
       <p>
-        <Sentence text={data.outlook.sentence} />
+        <Sentence text={outlookWithoutFix(data)} />
       </p>
       {data.outcome === "UNKNOWN" && (
         <Link href={unknownPath(data.destinationId)}>Say what you found on the platform</Link>
@@ -132,4 +135,9 @@ export function DestinationCard({ destination, postId, isInitiallyOpen }: Props)
       </details>
     </article>
   );
+}
+
+/** What happens next; the fix, with which the sentence of a failure ends, is shown already. */
+function outlookWithoutFix({ outlook, diagnosis }: destinationCard_destination$data): string {
+  return diagnosis ? outlook.sentence.replace(diagnosis.fix, "").trimEnd() : outlook.sentence;
 }

@@ -21,7 +21,7 @@ export const RESULT_HEADINGS = [
   "Account",
   "Post",
   "When",
-  "Tries",
+  "Attempts",
   "What happened, and what next",
 ];
 

@@ -40,7 +40,11 @@ export function ResultsPage() {
       <ResultsFilters view={view} onChange={(changed) => navigate(`/results${formatResults(changed)}`)} />
       <Panel key={search} lines={20}>
         {(fetchKey) => (
-          <ResultsList view={view} scope={scope} fetchKey={fetchKey} />
+          <ResultsList
+            view={view}
+            scope={(names) => filterWords(view, zone, serverNow(), names)}
+            fetchKey={fetchKey}
+          />
         )}
       </Panel>
     </Page>

@@ -75,7 +75,12 @@ const fragment = graphql`
   }
 `;
 
-export function CountsPanel({ query, since, onRetry }: TodayPanelProps<countsPanel_query$key>) {
+interface Props extends TodayPanelProps<countsPanel_query$key> {
+  /** All accounts that cannot post; none if they are too many. */
+  readonly accountIds: readonly number[];
+}
+
+export function CountsPanel({ query, since, accountIds, onRetry }: Props) {
   const result = useFragment(fragment, query);
   const now = useNow();
   if (!result.ok) return <ErrorPanel error={caughtError(result.errors)} onRetry={onRetry} />;
@@ -127,7 +132,12 @@ export function CountsPanel({ query, since, onRetry }: TodayPanelProps<countsPan
             tone="warning"
             path={resultsPath({ flag: "duplicated", period: "published", from: start })}
           />
-          <CountLink value={counts.willFail} name="will fail within 24 hours" tone="bad" path="#accounts" />
+          <CountLink
+            value={counts.willFail}
+            name="will fail within 24 hours"
+            tone="bad"
+            path={accountIds.length > 0 ? dueBefore(soon, accountIds) : "#accounts"}
+          />
           <CountLink value={counts.brokenAccounts} name="accounts cannot post" tone="bad" path="#accounts" />
         </ul>
       </section>
@@ -175,9 +185,14 @@ export function CountsPanel({ query, since, onRetry }: TodayPanelProps<countsPan
   );
 }
 
+/** Link to what is due on these accounts before a time. */
+function dueBefore(to: Date, account: readonly number[]): string {
+  return resultsPath({ account, status: ["QUEUED"], to, order: "SCHEDULED_FOR", direction: "ASC" });
+}
+
 type Stats = Extract<countsPanel_query$data, { readonly ok: true }>["value"]["outcomeStats"];
 
 function lateness(outcomeStats: Stats): string {
   const late = outcomeStats?.buckets[0]?.counts.lateness;
-  return late ? `, half of them within ${duration(late.p50Seconds * 1_000)}` : "";
+  return late ? `, half of them within ${duration(late.p50Seconds * 1_000)} of their time` : "";
 }
