@@ -56,7 +56,7 @@ async def test_narrow_window_shows_the_list_below_a_filter_of_a_link(
         await tab.open_demo("/results?account=2285")
         await expect(tab.page.locator("tbody tr").first).to_be_visible()
         await expect(tab.page.get_by_label("Error code")).to_have_count(0)
-        await tab.page.get_by_text("More filters").click()
+        await tab.page.get_by_text("Filters (1)").click()
         await expect(tab.page.get_by_role("combobox", name="Account", exact=True)).to_have_value(
             "2285"
         )
