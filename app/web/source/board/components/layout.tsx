@@ -14,6 +14,7 @@ import { Navigation } from "./navigation";
 import { Notices } from "./notices";
 import { PaletteHost } from "./palette/palette-host";
 import { Skeleton } from "./panel";
+import { ReconnectingBanner } from "./reconnecting-banner";
 
 export interface NavigationItem {
   readonly path: string;
@@ -47,6 +48,7 @@ export function Layout({ items, children }: Props) {
       </a>
       <div className="top-bars" ref={measuredBars}>
         <Header items={items} />
+        <ReconnectingBanner />
       </div>
       <Navigation items={items} />
       <ErrorBoundary key={path}>
