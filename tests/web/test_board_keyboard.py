@@ -96,6 +96,52 @@ async def test_keys_select_only_an_active_row_and_not_below_an_open_menu(tab: Bo
     await expect(tab.page.locator("tr[data-selected='true']")).to_have_attribute("data-index", "0")
 
 
+async def test_back_leads_to_the_row_whose_post_was_opened_by_mouse(tab: BoardTab) -> None:
+    await tab.open_demo("/results?status=PUBLISHED")
+    link = tab.page.locator("tr[data-index='15'] a")
+    for index in range(16):
+        await expect(tab.page.locator(f"tr[data-index='{index}']")).to_be_visible()
+        await tab.page.keyboard.press("j")
+        await expect(tab.page.locator(f"tr[data-index='{index}']")).to_be_focused()
+    row_id = await link.get_attribute("href")
+    await link.click()
+    await expect(tab.page.get_by_role("link", name="← Results")).to_be_visible()
+    await tab.page.keyboard.press("u")
+    row = tab.page.locator("tbody tr[tabindex='0']")
+    await expect(row).to_have_attribute("data-index", "15")
+    await expect(row).to_be_in_viewport()
+    await expect(row.locator("a")).to_have_attribute("href", str(row_id))
+
+
+async def test_brackets_lead_to_the_other_posts_of_the_list(tab: BoardTab) -> None:
+    await tab.open_demo("/results?status=PUBLISHED&order=CREATED_AT")
+    links = tab.page.locator("tbody tr a")
+    await expect(links.nth(5)).to_be_visible()
+    hrefs = await links.evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    first, second, third = list(dict.fromkeys(hrefs))[:3]
+    await links.first.click()
+    for key, path in [("[", first), ("]", second), ("]", third), ("[", second)]:
+        await tab.page.keyboard.press(key)
+        await expect(tab.page).to_have_url(tab.board_url.removesuffix("/board") + path)
+    await expect(tab.page.get_by_role("link", name="← Results")).to_be_visible()
+    await tab.page.keyboard.press("u")
+    await expect(tab.page.locator("tbody tr[tabindex='0'] a")).to_have_attribute("href", second)
+
+
+async def test_retry_key_asks_about_the_active_row_without_a_selection(tab: BoardTab) -> None:
+    await tab.open_demo("/results?status=FAILED&order=CREATED_AT")
+    row = tab.page.locator("tr[data-index='0']")
+    await expect(row).to_be_visible()
+    dialog = tab.page.get_by_role("dialog")
+    await tab.page.keyboard.press("r")
+    await expect(dialog).to_have_count(0)
+    await tab.page.keyboard.press("j")
+    await tab.page.keyboard.press("r")
+    await expect(dialog.get_by_role("list", name="What it is about")).to_contain_text(
+        await row.locator(".cell-post").inner_text()
+    )
+
+
 async def test_key_of_new_rows_does_nothing_without_them(tab: BoardTab) -> None:
     reads: list[bool] = []
     tab.page.on("request", lambda request: reads.append(_reads_results(request)))

@@ -9,6 +9,7 @@ from tests.servers import DEMO_POST, ServerProcess
 from tests.web.board_tab import NARROW, WIDE, BoardTab, open_tab
 
 ROWS = 12
+BAR_PAGES = ["Today", "Results", "Unknown", "Failures"]
 _IS_BETWEEN_BARS = """() => {
     const { top, bottom } = document.activeElement.getBoundingClientRect();
     const boxes = (selector, position) =>
@@ -65,14 +66,13 @@ async def test_bar_has_four_pages_and_a_menu_of_the_others(tab: BoardTab) -> Non
     await tab.open_demo("/waiting")
     navigation = tab.page.get_by_role("navigation", name="Board")
     bar = navigation.get_by_role("link")
-    await expect(bar).to_have_text(["Today", "Results", "Unknown", "Failures"])
+    await expect(bar).to_have_text(BAR_PAGES)
     assert await navigation.evaluate("bar => bar.scrollWidth <= bar.clientWidth")
     more = navigation.get_by_role("button", name="More")
     await expect(more).to_have_attribute("aria-current", "true")
     await more.click()
     await expect(bar).to_have_text(
-        ["Today", "Results", "Unknown", "Failures"]
-        + ["Waiting", "Accounts", "Numbers", "Calendar", "Activity"]
+        [*BAR_PAGES, "Waiting", "Accounts", "Numbers", "Calendar", "Activity"]
     )
     await navigation.get_by_role("link", name="Accounts").click()
     await expect(tab.heading("Accounts")).to_be_focused()

@@ -79,6 +79,29 @@ async def test_focus_stays_in_the_card_when_its_button_disappears(
         publisher.fail("It is broken.")
 
 
+async def test_keys_retry_the_only_failure_of_a_post_and_cancel_the_post(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("keyed")
+    (post_id,) = publisher.create_failures(account_id, 1, "KEYED")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        await expect(tab.page.get_by_role("button", name="Retry")).to_be_visible()
+        await tab.page.keyboard.press("c")
+        await expect(tab.page.get_by_role("dialog")).to_have_count(0)
+        await tab.page.keyboard.press("r")
+        await expect(tab.page.get_by_role("button", name="Retry")).to_have_count(0)
+        assert publisher.statuses("KEYED") == ["QUEUED"]
+        await expect(tab.page.get_by_role("button", name="Cancel post")).to_have_attribute(
+            "aria-disabled", "false"
+        )
+        await tab.page.keyboard.press("c")
+        await tab.page.get_by_role("button", name="Cancel the post").click()
+        await expect(tab.page.get_by_role("dialog")).to_have_count(0)
+        await expect(tab.page.locator(".card .status")).to_have_text("Cancelled")
+
+
 async def test_history_of_an_account_has_attempts_and_what_people_did_in_order(
     browser: Browser, page_server: PageServer, publisher: Publisher
 ) -> None:

@@ -37,6 +37,8 @@ interface Props<Row> {
   /** Row to make active at first, for instance the one that the user opened before. */
   readonly initialId: string | null;
   readonly onOpen: (row: Row) => void;
+  /** Absent if rows cannot be retried. */
+  readonly onRetry?: (row: Row) => void;
   /** URL of the row on its platform, which is opened in another tab. */
   readonly externalUrl: (row: Row) => string | null | undefined;
   /** Called when the last rows come into view, if more rows may follow. */
@@ -143,6 +145,7 @@ export function VirtualTable<Row>({
     J: () => extend(1),
     K: () => extend(-1),
     x: () => active && selection?.toggle(idOf(active)),
+    ...(props.onRetry && { r: () => active && props.onRetry?.(active) }),
     o: () => {
       const url = webUrl(active && props.externalUrl(active));
       if (url) window.open(url, "_blank", "noopener,noreferrer");

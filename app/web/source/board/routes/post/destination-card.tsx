@@ -22,9 +22,11 @@ interface Props {
   readonly destination: destinationCard_destination$key;
   readonly postId: string;
   readonly isInitiallyOpen: boolean;
+  /** True if the post can be retried on this account only, so that a key does it. */
+  readonly isOnlyRetryable: boolean;
 }
 
-export function DestinationCard({ destination, postId, isInitiallyOpen }: Props) {
+export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRetryable }: Props) {
   const data = useFragment(
     graphql`
       fragment destinationCard_destination on Destination {
@@ -119,7 +121,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen }: Props)
       {data.outcome === "UNKNOWN" && (
         <Link href={unknownPath(data.destinationId)}>Say what you found on the platform</Link>
       )}
-      <RetryButton destination={data} onRetried={takeFocus} />
+      <RetryButton destination={data} hasKey={isOnlyRetryable} onRetried={takeFocus} />
       <details open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
         <summary>History: {count(data.attempts, "attempt")}</summary>
         {isOpen && (

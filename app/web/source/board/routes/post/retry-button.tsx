@@ -6,6 +6,7 @@ import type { retryButton_destination$key } from "../../relay/__generated__/retr
 import type { retryButtonMutation } from "../../relay/__generated__/retryButtonMutation.graphql";
 import { ActionButton } from "../../components/action-button";
 import { showNotice } from "../../components/notices";
+import { useShortcuts } from "../../keyboard/shortcuts";
 import { useIdempotentMutation } from "../../relay/idempotency";
 import { hasResponse } from "../../relay/server-error";
 import { useViewer, writeObstacle } from "../../session/viewer";
@@ -13,11 +14,13 @@ import { refusalFix } from "../../text/reasons";
 
 interface Props {
   readonly destination: retryButton_destination$key;
+  /** True if the key `r` presses the button. */
+  readonly hasKey?: boolean;
   /** Called after the retry; the button then disappears. */
   readonly onRetried?: () => void;
 }
 
-export function RetryButton({ destination, onRetried }: Props) {
+export function RetryButton({ destination, hasKey = false, onRetried }: Props) {
   const data = useFragment(
     graphql`
       fragment retryButton_destination on Destination {
@@ -35,11 +38,11 @@ export function RetryButton({ destination, onRetried }: Props) {
     showNotice(result);
     if (isRetried) onRetried?.();
   });
-  if (data.status !== "FAILED") return null;
-
   const { retryRefusal, retryFix } = data;
   const obstacle =
     writeObstacle(viewer) ?? (retryRefusal && retryFix ? refusalFix(retryRefusal, retryFix) : null);
+  useShortcuts(hasKey && obstacle === null && !isBusy ? { r: () => retry(data) } : {});
+  if (data.status !== "FAILED") return null;
   return (
     <ActionButton obstacle={obstacle} isBusy={isBusy} onPress={() => retry(data)}>
       Retry
