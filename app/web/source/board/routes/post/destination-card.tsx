@@ -5,14 +5,14 @@ import { graphql, useFragment } from "react-relay/hooks";
 import { Link } from "wouter";
 
 import type { destinationCard_destination$key } from "../../relay/__generated__/destinationCard_destination.graphql";
+import { AccountLink } from "../../components/account-link";
 import { Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Lateness, Sentence, Time } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { webUrl } from "../../text/characters";
-import { accountLabel } from "../../text/labels";
 import { count } from "../../text/numbers";
-import { categoryWords, platformName, sourceWords } from "../../text/reasons";
+import { categoryWords, sourceWords } from "../../text/reasons";
 import { destinationStatus } from "../../text/statuses";
 import { unknownPath } from "../../url/unknown";
 import { RetryButton } from "./retry-button";
@@ -32,6 +32,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRe
       fragment destinationCard_destination on Destination {
         id
         destinationId
+        accountId
         platform
         accountName
         status
@@ -39,6 +40,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRe
         attempts
         error
         errorCode
+        failureGroup
         isOverdue
         isDuplicated
         scheduledFor
@@ -75,10 +77,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRe
     <article ref={card} className="card">
       <header>
         <h2 ref={heading} tabIndex={-1}>
-          <UserText text={accountLabel(data.accountName)} />{" "}
-          <span className="muted">
-            <UserText text={platformName(data.platform)} />
-          </span>
+          <AccountLink accountId={data.accountId} name={data.accountName} platform={data.platform} />
         </h2>
         <Status words={destinationStatus(data)} />
       </header>
@@ -114,6 +113,9 @@ export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRe
             , can be fixed by {sourceWords(data.diagnosis.source, data.diagnosis.category)}
           </p>
         </>
+      )}
+      {data.failureGroup && (
+        <Link href={`/failures/${data.failureGroup}`}>Others with this cause</Link>
       )}
       <p>
         <Sentence text={data.outlook.sentence} />
