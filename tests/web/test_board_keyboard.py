@@ -1,9 +1,11 @@
 """Filters and keys of the board in Chromium with the demo data."""
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, Request, ViewportSize, expect
+from playwright.async_api import Browser, Request, Route, ViewportSize, expect
 
 from tests.servers import ServerProcess
 from tests.web.board_feed import Feed
@@ -47,6 +49,39 @@ async def test_period_is_chosen_before_its_times(tab: BoardTab) -> None:
     await tab.page.get_by_label("Period of").select_option("failed")
     await expect(tab.page).to_have_url(f"{tab.board_url}/results?period=failed")
     await expect(tab.page.get_by_label("Period of")).to_have_value("failed")
+
+
+async def test_time_of_a_filter_takes_effect_on_enter(tab: BoardTab) -> None:
+    await tab.open_demo("/results")
+    await tab.page.get_by_text("More filters").click()
+    field = tab.page.get_by_label("From")
+    await field.fill("2026-01-02T03:04")
+    await field.press("Enter")
+    await expect(tab.page).to_have_url(re.compile(r"[?&]from=2026-01-02T03"))
+    await expect(field).to_be_focused()
+    await expect(field).to_have_value("2026-01-02T03:04")
+
+
+async def test_list_stays_until_that_of_another_filter_has_arrived(tab: BoardTab) -> None:
+    await tab.open_demo("/results?status=PUBLISHED")
+    published = tab.page.locator("tbody .status", has_text="Published")
+    await expect(published.first).to_be_visible()
+    is_released = asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        if _reads_results(route.request):
+            await is_released.wait()
+        await route.continue_()
+
+    await tab.page.route("**/graphql", wait)
+    await tab.page.get_by_label("Status").select_option("FAILED")
+    await expect(tab.page).to_have_url(f"{tab.board_url}/results?status=FAILED")
+    await expect(tab.page.locator(".deferred")).to_have_attribute("aria-busy", "true")
+    await expect(published.first).to_be_visible()
+    is_released.set()
+    await expect(tab.page.locator(".deferred")).to_have_attribute("aria-busy", "false")
+    await expect(published).to_have_count(0)
+    await expect(tab.page.locator("tbody .status").first).to_have_text("Failed")
 
 
 async def test_narrow_window_shows_the_list_below_a_filter_of_a_link(

@@ -4,8 +4,8 @@ import { useLocation } from "wouter";
 import { useSearch } from "wouter/use-browser-location";
 
 import { rememberList } from "../../components/back-link";
+import { DeferredPanel } from "../../components/deferred-panel";
 import { Page } from "../../components/page";
-import { Panel } from "../../components/panel";
 import { ROOT_PATH } from "../../config";
 import { serverNow } from "../../text/clock";
 import { filterWords } from "../../text/filter-words";
@@ -38,11 +38,13 @@ export function ResultsPage() {
       }
     >
       <ResultsFilters view={view} onChange={(changed) => navigate(`/results${formatResults(changed)}`)} />
-      <Panel key={search} lines={20}>
-        {(fetchKey) => (
-          <ResultsList view={view} scope={scope} fetchKey={fetchKey} />
-        )}
-      </Panel>
+      <DeferredPanel value={search} lines={20}>
+        {(shown, fetchKey) => {
+          const shownView = parseResults(shown);
+          const words = filterWords(shownView, zone, serverNow());
+          return <ResultsList view={shownView} scope={words} fetchKey={fetchKey} />;
+        }}
+      </DeferredPanel>
     </Page>
   );
 }
