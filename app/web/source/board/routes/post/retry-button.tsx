@@ -5,7 +5,7 @@ import { graphql, useFragment } from "react-relay/hooks";
 import type { retryButton_destination$key } from "../../relay/__generated__/retryButton_destination.graphql";
 import type { retryButtonMutation } from "../../relay/__generated__/retryButtonMutation.graphql";
 import { ActionButton } from "../../components/action-button";
-import { showNotice } from "../../components/notices";
+import { showNotice, showResult } from "../../components/notices";
 import { useShortcuts } from "../../keyboard/shortcuts";
 import { useIdempotentMutation } from "../../relay/idempotency";
 import { hasResponse } from "../../relay/server-error";
@@ -35,7 +35,7 @@ export function RetryButton({ destination, hasKey = false, onRetried }: Props) {
   );
   const viewer = useViewer();
   const [retry, isBusy] = useRetry((result, isRetried) => {
-    showNotice(result);
+    (isRetried ? showResult : showNotice)(result);
     if (isRetried) onRetried?.();
   });
   const { retryRefusal, retryFix } = data;
