@@ -238,7 +238,7 @@ async def test_page_catches_up_after_a_restart_of_the_server(
             "A post that the page has missed"
         )
         notices = tab.page.get_by_label("Messages")
-        await expect(notices).to_contain_text("Connected again: caught up with")
+        await expect(notices).to_contain_text("Connected again")
         await expect(notices).to_contain_text(
             "A newer version of this page is available. Reload it."
         )

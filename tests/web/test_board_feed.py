@@ -1,6 +1,7 @@
 """The board's live changes in Chromium, with a server that refuses subscriptions and breaks connections."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -16,7 +17,8 @@ from tests.web.publisher import Publisher
 
 ROWS = 104
 AWAY = "The page was away for too long to catch up, so it was read again."
-CONNECTED_AGAIN = "Connected again: caught up with 0 changes."
+CONNECTED_AGAIN = "Connected again."
+MESSAGE_MS = 10_000
 MIN_BACKOFF_SECONDS = 0.5 + 1 + 2
 """Least sum of the first three delays between attempts to connect."""
 
@@ -102,6 +104,41 @@ async def test_connection_that_breaks_immediately_is_not_said_to_be_back(
     await expect(tab.page.locator(".notice p")).to_have_text([CONNECTED_AGAIN])
     await tab.expect_live()
     await asyncio.gather(*closing)
+
+
+async def test_message_about_a_connection_closes_unless_the_pointer_is_on_it(
+    tab: BoardTab, feed: Feed
+) -> None:
+    await tab.page.clock.install()
+    await tab.open_demo()
+    await tab.expect_live()
+    await feed.close()
+    notice = tab.page.locator(".notice")
+    await expect(notice).to_have_text(CONNECTED_AGAIN + "×")
+    await notice.hover()
+    await tab.page.clock.fast_forward(MESSAGE_MS)
+    await expect(notice).to_have_count(1)
+    await tab.page.mouse.move(0, 0)
+    await tab.page.clock.fast_forward(MESSAGE_MS)
+    await expect(notice).to_have_count(0)
+
+
+async def test_banner_says_from_when_the_page_is_until_it_is_live_again(
+    tab: BoardTab, feed: Feed
+) -> None:
+    await tab.open_demo()
+    await tab.expect_live()
+    banner = tab.page.locator(".banner")
+    await expect(banner).to_have_text("")
+    feed.reply = lambda feed: feed.refuse("LIMIT_EXCEEDED", "It is refused.")
+    await feed.close()
+    await expect(banner).to_have_text(
+        re.compile(r"^Reconnecting… What you see is as of \d\d:\d\d:\d\d\.$")
+    )
+    await expect(banner).to_have_attribute("role", "status")
+    feed.reply = lambda _: None
+    await tab.expect_live()
+    await expect(banner).to_have_text("")
 
 
 async def test_panel_is_read_again_after_a_change_during_its_first_load(

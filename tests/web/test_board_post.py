@@ -66,6 +66,22 @@ async def test_reconnection_of_the_account_allows_the_retry_on_an_open_post(
         await expect(tab.page.locator("tbody .cell-reason")).to_contain_text("Retry it")
 
 
+async def test_card_leads_to_its_account_and_to_failures_with_its_cause(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("linked")
+    (post_id,) = publisher.create_failures(account_id, 1, "LINKED", message="It is linked.")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        await tab.page.get_by_role("link", name="Others with this cause").click()
+        await expect(tab.page).to_have_url(re.compile(r"/board/failures/[0-9a-f-]+$"))
+        await expect(tab.page.locator("main")).to_contain_text("It is linked.")
+        await tab.page.go_back()
+        await tab.page.locator(".card h2").get_by_role("link", name="linked").click()
+        await expect(tab.page).to_have_url(f"{tab.board_url}/accounts/{account_id}")
+
+
 async def test_focus_stays_in_the_card_when_its_button_disappears(
     browser: Browser, page_server: PageServer, publisher: Publisher
 ) -> None:
@@ -78,6 +94,29 @@ async def test_focus_stays_in_the_card_when_its_button_disappears(
         await expect(tab.page.get_by_role("button", name="Retry")).to_have_count(0)
         await expect(tab.page.locator(".card h2")).to_be_focused()
         publisher.fail("It is broken.")
+
+
+async def test_keys_retry_the_only_failure_of_a_post_and_cancel_the_post(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("keyed")
+    (post_id,) = publisher.create_failures(account_id, 1, "KEYED")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        await expect(tab.page.get_by_role("button", name="Retry")).to_be_visible()
+        await tab.page.keyboard.press("c")
+        await expect(tab.page.get_by_role("dialog")).to_have_count(0)
+        await tab.page.keyboard.press("r")
+        await expect(tab.page.get_by_role("button", name="Retry")).to_have_count(0)
+        assert publisher.statuses("KEYED") == ["QUEUED"]
+        await expect(tab.page.get_by_role("button", name="Cancel post")).to_have_attribute(
+            "aria-disabled", "false"
+        )
+        await tab.page.keyboard.press("c")
+        await tab.page.get_by_role("button", name="Cancel the post").click()
+        await expect(tab.page.get_by_role("dialog")).to_have_count(0)
+        await expect(tab.page.locator(".card .status")).to_have_text("Cancelled")
 
 
 async def test_history_of_an_account_has_attempts_and_what_people_did_in_order(

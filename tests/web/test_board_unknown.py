@@ -1,6 +1,7 @@
 """The page of unknown outcomes in Chromium: each finding, refusals, other people, hostile text."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -69,6 +70,9 @@ async def test_demo_shows_the_attempt_and_where_to_look(
         await tab.open_demo("/unknown?item=nonsense")
         await expect(tab.heading("Unknown outcomes")).to_be_focused()
         await expect(tab.heading("@mybrand Instagram")).to_be_visible()
+        await expect(card(tab).get_by_role("link", name="@mybrand")).to_have_attribute(
+            "href", re.compile(r"^/board/accounts/\d+$")
+        )
         text = "Demo: outcome unknown, the publisher stopped after it started an attempt"
         await expect(card(tab)).to_contain_text(text)
         await expect(card(tab)).to_contain_text("Bypublisher-2")

@@ -81,8 +81,10 @@ function MenuContent({ items }: { readonly items: readonly NavigationItem[] }) {
         <dd>go to a page, an account, a post; also without the other shortcuts</dd>
         <dt>j k Enter x</dt>
         <dd>move, open, select a row</dd>
-        <dt>* r c</dt>
-        <dd>select all that match, retry, cancel the selection</dd>
+        <dt>J K *</dt>
+        <dd>select while moving, select all that match</dd>
+        <dt>r c</dt>
+        <dd>retry the row, the selection or the post; cancel the selection or the post</dd>
         <dt>o u</dt>
         <dd>open on the platform, back to the list</dd>
         <dt>/ ?</dt>
@@ -90,7 +92,7 @@ function MenuContent({ items }: { readonly items: readonly NavigationItem[] }) {
         <dt>. z</dt>
         <dd>show new rows, pause</dd>
         <dt>[ ] t</dt>
-        <dd>previous, next, today in the calendar</dd>
+        <dd>previous and next post, or month; today in the calendar</dd>
         <dt>o p n N s</dt>
         <dd>unknown outcome: look, published, not there, not there and retry, skip</dd>
         <dt>g, then</dt>

@@ -10,7 +10,7 @@ import {
   type SubscribeFunction,
 } from "relay-runtime";
 
-import { showNotice } from "../components/notices";
+import { showNotice, showResult } from "../components/notices";
 import type { feedLatestCursorQuery$data } from "../relay/__generated__/feedLatestCursorQuery.graphql";
 import { fetchDocument } from "../relay/fetch";
 import {
@@ -156,7 +156,8 @@ class ChangeFeed {
     this.recordOpen();
     if (!this.isCatchingUp) return;
     this.isCatchingUp = false;
-    showNotice(`Connected again: caught up with ${count(this.missedChanges, "change")}.`);
+    const missed = this.missedChanges;
+    showResult(missed > 0 ? `Connected again: caught up with ${count(missed, "change")}.` : "Connected again.");
     this.missedChanges = 0;
   }
 

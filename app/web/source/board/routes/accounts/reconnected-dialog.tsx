@@ -6,7 +6,7 @@ import { graphql } from "react-relay/hooks";
 import type { reconnectedDialogMutation } from "../../relay/__generated__/reconnectedDialogMutation.graphql";
 import { Dialog } from "../../components/dialog";
 import { ErrorPanel } from "../../components/error-panel";
-import { showNotice } from "../../components/notices";
+import { showResult } from "../../components/notices";
 import { UserText } from "../../components/user-text";
 import { useIdempotentMutation } from "../../relay/idempotency";
 import { instantOf } from "../../text/times";
@@ -39,7 +39,7 @@ export function ReconnectedDialog({ accountId, name, onClose }: Props) {
       { accountId, tokenExpiresAt },
       {
         onCompleted: () => {
-          showNotice("The account is marked as reconnected.");
+          showResult("The account is marked as reconnected.");
           onClose();
         },
         onError: setError,

@@ -7,7 +7,7 @@ import type { cancelDialogMutation } from "../../relay/__generated__/cancelDialo
 import type { postActions_post$data } from "../../relay/__generated__/postActions_post.graphql";
 import { Dialog } from "../../components/dialog";
 import { ErrorPanel } from "../../components/error-panel";
-import { showNotice } from "../../components/notices";
+import { showResult } from "../../components/notices";
 import { Panel } from "../../components/panel";
 import { isStaleVersion, useExpectedVersion } from "../../relay/expected-version";
 import { useIdempotentMutation } from "../../relay/idempotency";
@@ -45,7 +45,7 @@ export function CancelDialog({ post, onClose }: Props) {
       { postId: post.postId, expectedVersion },
       {
         onCompleted: () => {
-          showNotice("The post is cancelled.");
+          showResult("The post is cancelled.");
           onClose();
         },
         onError: (failure) => {

@@ -8,14 +8,14 @@ import type {
   destinationCard_destination$data,
   destinationCard_destination$key,
 } from "../../relay/__generated__/destinationCard_destination.graphql";
+import { AccountLink } from "../../components/account-link";
 import { Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Lateness, Sentence, Time } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { webUrl } from "../../text/characters";
-import { accountLabel } from "../../text/labels";
 import { count } from "../../text/numbers";
-import { categoryWords, platformName, sourceWords } from "../../text/reasons";
+import { categoryWords, sourceWords } from "../../text/reasons";
 import { destinationStatus, stateOf } from "../../text/statuses";
 import { unknownPath } from "../../url/unknown";
 import { RetryButton } from "./retry-button";
@@ -25,14 +25,17 @@ interface Props {
   readonly destination: destinationCard_destination$key;
   readonly postId: string;
   readonly isInitiallyOpen: boolean;
+  /** True if the post can be retried on this account only, so that a key does it. */
+  readonly isOnlyRetryable: boolean;
 }
 
-export function DestinationCard({ destination, postId, isInitiallyOpen }: Props) {
+export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRetryable }: Props) {
   const data = useFragment(
     graphql`
       fragment destinationCard_destination on Destination {
         id
         destinationId
+        accountId
         platform
         accountName
         status
@@ -40,6 +43,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen }: Props)
         attempts
         error
         errorCode
+        failureGroup
         isOverdue
         isDuplicated
         scheduledFor
@@ -76,10 +80,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen }: Props)
     <article ref={card} className="card">
       <header>
         <h2 ref={heading} tabIndex={-1}>
-          <UserText text={accountLabel(data.accountName)} />{" "}
-          <span className="muted">
-            <UserText text={platformName(data.platform)} />
-          </span>
+          <AccountLink accountId={data.accountId} name={data.accountName} platform={data.platform} />
         </h2>
         <Status words={destinationStatus(data)} />
       </header>
@@ -118,13 +119,16 @@ export function DestinationCard({ destination, postId, isInitiallyOpen }: Props)
           )}
         </>
       )}
+      {data.failureGroup && (
+        <Link href={`/failures/${data.failureGroup}`}>Others with this cause</Link>
+      )}
       <p>
         <Sentence text={outlookWithoutFix(data)} />
       </p>
       {data.outcome === "UNKNOWN" && (
         <Link href={unknownPath(data.destinationId)}>Say what you found on the platform</Link>
       )}
-      <RetryButton destination={data} onRetried={takeFocus} />
+      <RetryButton destination={data} hasKey={isOnlyRetryable} onRetried={takeFocus} />
       <details open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
         <summary>History: {count(data.attempts, "attempt")}</summary>
         {isOpen && (

@@ -6,7 +6,8 @@ import { graphql, useFragment } from "react-relay/hooks";
 import type { retryButton_destination$key } from "../../relay/__generated__/retryButton_destination.graphql";
 import type { retryButtonMutation } from "../../relay/__generated__/retryButtonMutation.graphql";
 import { ActionButton } from "../../components/action-button";
-import { showNotice } from "../../components/notices";
+import { showNotice, showResult } from "../../components/notices";
+import { useShortcuts } from "../../keyboard/shortcuts";
 import { useIdempotentMutation } from "../../relay/idempotency";
 import { hasResponse } from "../../relay/server-error";
 import { useViewer, writeObstacle } from "../../session/viewer";
@@ -16,11 +17,13 @@ import { ForceRetryDialog } from "./force-retry-dialog";
 
 interface Props {
   readonly destination: retryButton_destination$key;
+  /** True if the key `r` presses the button. */
+  readonly hasKey?: boolean;
   /** Called after the retry; the button then disappears. */
   readonly onRetried?: () => void;
 }
 
-export function RetryButton({ destination, onRetried }: Props) {
+export function RetryButton({ destination, hasKey = false, onRetried }: Props) {
   const data = useFragment(
     graphql`
       fragment retryButton_destination on Destination {
@@ -37,15 +40,16 @@ export function RetryButton({ destination, onRetried }: Props) {
   const viewer = useViewer();
   const [isForcing, setForcing] = useState(false);
   const [retry, isBusy] = useRetry((result, isRetried) => {
-    showNotice(result);
+    (isRetried ? showResult : showNotice)(result);
     setForcing(false);
     if (isRetried) onRetried?.();
   });
-  if (data.status !== "FAILED") return null;
-
   const { retryRefusal, retryFix } = data;
   const readOnly = writeObstacle(viewer);
   const obstacle = readOnly ?? (retryRefusal && retryFix ? refusalFix(retryRefusal, retryFix) : null);
+  useShortcuts(hasKey && obstacle === null && !isBusy ? { r: () => retry(data) } : {});
+  if (data.status !== "FAILED") return null;
+
   return (
     <div className="buttons">
       <ActionButton obstacle={obstacle} isBusy={isBusy} onPress={() => retry(data)}>

@@ -4,8 +4,8 @@ import { useLocation } from "wouter";
 import { useSearch } from "wouter/use-browser-location";
 
 import { rememberList } from "../../components/back-link";
+import { DeferredPanel } from "../../components/deferred-panel";
 import { Page } from "../../components/page";
-import { Panel } from "../../components/panel";
 import { ROOT_PATH } from "../../config";
 import { serverNow } from "../../text/clock";
 import { filterWords } from "../../text/filter-words";
@@ -38,15 +38,18 @@ export function ResultsPage() {
       }
     >
       <ResultsFilters view={view} onChange={(changed) => navigate(`/results${formatResults(changed)}`)} />
-      <Panel key={search} lines={20}>
-        {(fetchKey) => (
-          <ResultsList
-            view={view}
-            scope={(names) => filterWords(view, zone, serverNow(), names)}
-            fetchKey={fetchKey}
-          />
-        )}
-      </Panel>
+      <DeferredPanel value={search} lines={20}>
+        {(shown, fetchKey) => {
+          const shownView = parseResults(shown);
+          return (
+            <ResultsList
+              view={shownView}
+              scope={(names) => filterWords(shownView, zone, serverNow(), names)}
+              fetchKey={fetchKey}
+            />
+          );
+        }}
+      </DeferredPanel>
     </Page>
   );
 }

@@ -7,6 +7,7 @@ import { ActionButton } from "../../components/action-button";
 import { openBulkDialog } from "../../components/bulk/bulk-dialog";
 import { cancelAction } from "../../components/bulk/cancel-action";
 import { retryAction } from "../../components/bulk/retry-action";
+import { measuredHeight } from "../../components/measured-height";
 import type { Selection } from "../../components/table/selection";
 import { useShortcuts } from "../../keyboard/shortcuts";
 import { useViewer, writeObstacle } from "../../session/viewer";
@@ -31,13 +32,14 @@ interface SelectedRow {
 
 /** Number of ids that a filter of the API may name. */
 const MAX_IDS = 500;
+const measuredBar = measuredHeight("--selection-height");
 const CANCEL_ALL_OBSTACLE =
   "Select single results, or all that match a text, a reference or a due time only.";
 
 export function SelectionBar({ selection, ...props }: Props) {
   if (selection.isEmpty) return null;
   return (
-    <section className="selection-bar" aria-label="Selection">
+    <section className="selection-bar" aria-label="Selection" ref={measuredBar}>
       <strong>
         {selection.isAll
           ? `All ${cappedNumber(props.total)} results that match`
