@@ -137,7 +137,7 @@ async def test_post_shows_accounts_attempts_and_why_it_cannot_be_retried(tab: Bo
     assert await cards.nth(0).get_by_role("link").get_attribute("rel") == "noopener noreferrer"
     failed = cards.nth(2)
     await expect(failed).to_contain_text("Token expired. Please reconnect your LinkedIn account.")
-    await expect(failed.locator(".timeline li")).to_have_count(7)
+    await expect(failed.locator(".timeline li")).to_have_count(6)
     await expect(failed.locator(".timeline")).to_contain_text(
         re.compile("Wed 15 Apr( 2026)?, 10:31 Attempt 3 failed after 2 s")
     )

@@ -28,8 +28,9 @@ export const postChanges = graphql`
 
 export type PostChange = NonNullable<postChangesQuery$data["changes"]>["nodes"][number];
 
-/** Operations whose results the attempts have, or that change nothing for a reader. */
-const PUBLISHING = [
+/** Operations whose results the attempts or the due time show, or that change nothing for a reader. */
+const SHOWN_OTHERWISE = [
+  ...["createPost", "createPosts", "import", "loadDemo"],
   ...["claimDestinations", "extendLease", "releaseClaim", "loseLease", "claimVerifications"],
   ...["startAttempt", "reportPublished", "reportFailed", "recordResult"],
 ];
@@ -38,6 +39,6 @@ const PUBLISHING = [
 export function useOtherChanges(postId: string, destinationId: string): PostChange[] {
   const { changes } = useLazyLoadQuery<postChangesQuery>(postChanges, { postId });
   return (changes?.nodes ?? [])
-    .filter((change) => change.destinationId === destinationId && !PUBLISHING.includes(change.operation))
+    .filter((change) => change.destinationId === destinationId && !SHOWN_OTHERWISE.includes(change.operation))
     .toReversed();
 }
