@@ -215,6 +215,7 @@ async def test_revoked_key_asks_for_another_over_the_page(
         await expect(dialog).to_have_count(0)
         await tab.page.get_by_label("Text of the post").fill("before the key")
         await tab.page.keyboard.press("Enter")
+        await expect(tab.page.locator("tbody tr")).to_have_count(1)
         await expect(tab.page.locator("tbody tr")).to_contain_text(
             "Shown before the key is revoked"
         )

@@ -133,8 +133,9 @@ async def test_post_shows_accounts_attempts_and_why_it_cannot_be_retried(tab: Bo
     cards = tab.page.locator(".card")
     await expect(cards).to_have_count(3)
     await expect(cards.nth(0)).to_contain_text("@mybrand Instagram")
-    await expect(cards.nth(0).get_by_role("link")).to_have_text("Open on www.instagram.com")
-    assert await cards.nth(0).get_by_role("link").get_attribute("rel") == "noopener noreferrer"
+    link = cards.nth(0).get_by_role("link", name="Open on")
+    await expect(link).to_have_text("Open on www.instagram.com")
+    assert await link.get_attribute("rel") == "noopener noreferrer"
     failed = cards.nth(2)
     await expect(failed).to_contain_text("Token expired. Please reconnect your LinkedIn account.")
     await expect(failed.locator(".timeline li")).to_have_count(6)

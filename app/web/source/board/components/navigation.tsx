@@ -32,7 +32,7 @@ export function Navigation({ items }: { readonly items: readonly NavigationItem[
       </button>
       <div
         id={MENU_ID}
-        className="menu page-menu"
+        className="page-menu"
         popover="auto"
         onToggle={(event) => setOpen(event.newState === "open")}
         onClick={({ currentTarget }) => currentTarget.hidePopover()}
