@@ -330,6 +330,7 @@ def _build_graphql_service(
                 now=clock,
             ),
             started_at=clock(),
+            changes_retention=settings.changes_retention,
             max_wait=max(settings.request_timeout - settings.database_timeout, timedelta(0)),
         ),
         authenticator=ApiKeyAuthenticator(

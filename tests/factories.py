@@ -480,7 +480,7 @@ def unknown(
     lost = failed(
         due_at=due_at,
         attempts=attempts,
-        error="The lease ended before the publisher reported the platform's response.",
+        error="The publisher did not report the platform's response in time.",
         category=ErrorCategory.UNCLASSIFIED,
         code="OUTCOME_UNKNOWN",
         settled_at=settled_at,

@@ -139,6 +139,11 @@ def validate_failure(category: ErrorCategory, message: str, details: FailureDeta
     )
 
 
+def publication_url(url: str, argument: str) -> str:
+    """Return the URL of a publication as it is stored; raises InvalidInput, naming the argument."""
+    return percent_encode_url(redact_url(validate_text(url, argument, max_length=MAX_URL_LENGTH)))
+
+
 def validate_publication(
     platform_post_id: str | None,
     platform_post_url: str | None,
@@ -156,9 +161,8 @@ def validate_publication(
             argument="platformPostUrl",
         )
     if platform_post_url is not None:
-        validate_text(platform_post_url, "platformPostUrl", max_length=MAX_URL_LENGTH)
         platform_post_url = validate_url(
-            percent_encode_url(redact_url(platform_post_url)), "platformPostUrl"
+            publication_url(platform_post_url, "platformPostUrl"), "platformPostUrl"
         )
     if platform_post_id is not None:
         validate_name(platform_post_id, "platformPostId", max_length=_MAX_PLATFORM_POST_ID_LENGTH)

@@ -101,7 +101,7 @@ def _find_advice(category: ErrorCategory, code: str) -> Advice:
     return advice if advice and advice.category is category else _BY_CODE[category.name]
 
 
-_WILL_RETRY_FIX = "Nothing to do: it is retried automatically at the time in nextRetryAt."
+_WILL_RETRY_FIX = "Nothing to do: it is retried automatically."
 
 _OUTCOME_UNKNOWN_ADVICE = Advice(
     OUTCOME_UNKNOWN,

@@ -158,7 +158,7 @@ def report_unknown(
 _LEASE_EXPIRED_FAILURE = Failure(
     category=ErrorCategory.UNCLASSIFIED,
     code=OUTCOME_UNKNOWN,
-    message="The lease ended before the publisher reported the platform's response.",
+    message="The publisher did not report the platform's response in time.",
 )
 
 

@@ -22,6 +22,15 @@ def parse_bearer(authorization: str) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
+def find_cookie(headers: Mapping[bytes, bytes], name: str) -> str | None:
+    """Return the value of the first cookie with the name."""
+    for pair in headers.get(b"cookie", b"").decode("latin-1").split(";"):
+        key, _, value = pair.strip().partition("=")
+        if key == name:
+            return value
+    return None
+
+
 @lru_cache(maxsize=32)
 def parse_accept(header: str) -> Mapping[str, float]:
     """Parse the weights of an Accept-* header (RFC 9110, 12.4.2) by lower-case name; skip malformed items."""

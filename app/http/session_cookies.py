@@ -9,6 +9,7 @@ from starlette.types import Scope
 from app.domain.errors import OriginNotAllowed
 from app.domain.sessions import SESSION_MAX_AGE, ProxyIdentity, SessionToken
 from app.domain.signing import Signer
+from app.http.headers import find_cookie
 from app.http.proxy_headers import ProxyHeaders, is_from_trusted_proxy
 from app.http.request import HttpRequest
 
@@ -75,12 +76,8 @@ class SessionCookies:
     def _find_token(self, scope: Scope, headers: Headers) -> SessionToken | None:
         if b"cookie" not in headers:
             return None
-        expected = self._name(is_secure=self._is_secure(scope, headers))
-        for pair in headers[b"cookie"].decode("latin-1").split(";"):
-            name, _, value = pair.strip().partition("=")
-            if name == expected:
-                return SessionToken(value)
-        return None
+        value = find_cookie(headers, self._name(is_secure=self._is_secure(scope, headers)))
+        return None if value is None else SessionToken(value)
 
     def set_header(self, request: HttpRequest, token: SessionToken) -> tuple[bytes, bytes]:
         """Return the header that stores the cookie until a session ends at the latest."""

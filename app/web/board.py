@@ -1,16 +1,15 @@
 """The page of the board. Its data comes from the API; sign-in is in `sessions`."""
 
-from html import escape
+from collections.abc import Mapping
 from pathlib import Path
-from string import Template
 
 from starlette.responses import Response
 
-from app.domain.errors import ServiceUnavailable
+from app.http.headers import find_cookie
 from app.http.paths import BOARD_PATH
 from app.http.request import HttpRequest
 from app.http.routing import Route
-from app.web.static_files import SECURITY_HEADERS, asset_response, page_response
+from app.web.static_files import SECURITY_HEADERS, asset_response, template_response
 
 _CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -63,6 +62,16 @@ _SECURITY_HEADERS = {
 }
 
 
+_THEME_COOKIE = "post-results-board-theme"
+"""Cookie in which the page stores the theme that the user has chosen."""
+
+
+def _theme(headers: Mapping[bytes, bytes]) -> str:
+    """Return the stored theme, for the page to have it from its first paint without another request."""
+    theme = find_cookie(headers, _THEME_COOKIE)
+    return theme if theme in ("light", "dark") else "system"
+
+
 def documents_file(static_dir: Path) -> Path:
     """Return the file with the GraphQL documents of the page: a JSON object of ids and texts."""
     return static_dir / "board" / "documents.json"
@@ -73,7 +82,7 @@ class BoardPage:
 
     def __init__(self, *, key_prefix: str, demo_key: str, static_dir: Path) -> None:
         """Create the page; `demo_key` is empty on a server without demo data."""
-        self._attributes = {"key_prefix": escape(key_prefix), "demo_key": escape(demo_key)}
+        self._attributes = {"key_prefix": key_prefix, "demo_key": demo_key}
         self._folder = static_dir / "board"
 
     @property
@@ -95,15 +104,14 @@ class BoardPage:
 
     async def _serve_page(self, request: HttpRequest) -> Response:
         request.api = "board"
-        try:
-            template = Template(self._template_file.read_text("utf-8"))
-        except FileNotFoundError:
-            raise ServiceUnavailable(
-                "The board has not been built. Run scripts/pages and restart the server; the API works"
-                " without it."
-            ) from None
-        html = template.substitute(self._attributes, root_path=escape(request.root_path))
-        return page_response(html, _SECURITY_HEADERS)
+        attributes = {
+            **self._attributes,
+            "root_path": request.root_path,
+            "theme": _theme(request.headers),
+        }
+        return template_response(
+            self._template_file, attributes, _SECURITY_HEADERS, name="The board"
+        )
 
     async def _serve_asset(self, request: HttpRequest) -> Response:
         request.api = "board"

@@ -1,16 +1,14 @@
 """The GraphiQL page."""
 
-from html import escape
 from pathlib import Path
-from string import Template
 
 from starlette.responses import Response
 
-from app.domain.errors import NotFound, ServiceUnavailable
+from app.domain.errors import NotFound
 from app.http.paths import GRAPHIQL_PATH
 from app.http.request import HttpRequest
 from app.http.routing import Route
-from app.web.static_files import SECURITY_HEADERS, asset_response, page_response
+from app.web.static_files import SECURITY_HEADERS, asset_response, template_response
 
 
 class GraphiQLPage:
@@ -23,7 +21,7 @@ class GraphiQLPage:
     def __init__(
         self, *, key_prefix: str, demo_key: str, trusted_only: bool, static_dir: Path
     ) -> None:
-        self._attributes = {"key_prefix": escape(key_prefix), "demo_key": escape(demo_key)}
+        self._attributes = {"key_prefix": key_prefix, "demo_key": demo_key}
         self._trusted_only = trusted_only
         self._static_dir = static_dir
 
@@ -38,13 +36,9 @@ class GraphiQLPage:
         """The page; NotFound with trusted documents only, ServiceUnavailable before it is built."""
         if self._trusted_only:
             raise NotFound("GraphiQL was not found: this server executes trusted documents only.")
-        try:
-            template = Template((self._static_dir / "index.html").read_text("utf-8"))
-        except FileNotFoundError:
-            raise ServiceUnavailable(
-                "GraphiQL has not been built. Run scripts/pages; the API works without it."
-            ) from None
-        return page_response(template.substitute(self._attributes), SECURITY_HEADERS)
+        return template_response(
+            self._static_dir / "index.html", self._attributes, SECURITY_HEADERS, name="GraphiQL"
+        )
 
     async def _serve_page(self, request: HttpRequest) -> Response:
         request.api = "graphiql"

@@ -1,11 +1,13 @@
 """Files of the build: HTML pages, and assets with their compressed forms."""
 
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
+from string import Template
 
 from starlette.responses import FileResponse, HTMLResponse, Response
 
-from app.domain.errors import NotFound
+from app.domain.errors import NotFound, ServiceUnavailable
 from app.http.headers import parse_accept
 from app.http.request import HttpRequest
 
@@ -46,6 +48,23 @@ _MEDIA_TYPES = {
     ".txt": "text/plain",
 }
 """Media types by suffix; fixed, because other programs can change the table of the operating system."""
+
+
+def template_response(
+    file: Path, attributes: Mapping[str, str], security_headers: Mapping[str, str], *, name: str
+) -> Response:
+    """Build an HTML page from a template and the texts of its attributes.
+
+    Raises ServiceUnavailable, with the name of the page, if it has not been built.
+    """
+    try:
+        template = Template(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ServiceUnavailable(
+            f"{name} has not been built. Run scripts/pages and restart the server; the API works without it."
+        ) from None
+    escaped = {key: escape(value) for key, value in attributes.items()}
+    return page_response(template.substitute(escaped), security_headers)
 
 
 def page_response(html: str, security_headers: Mapping[str, str]) -> Response:

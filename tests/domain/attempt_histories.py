@@ -39,7 +39,7 @@ SUPERSEDED = replace(
 )
 LEASE_EXPIRED = replace(
     UNKNOWN_OUTCOME,
-    message="The lease ended before the publisher reported the platform's response.",
+    message="The publisher did not report the platform's response in time.",
 )
 NOT_PUBLISHED = Failure(
     category=ErrorCategory.UNCLASSIFIED,

@@ -89,7 +89,7 @@ def test_scheduled_retry_needs_no_action(advice: Advice) -> None:
         source=advice.source,
         retryable=advice.retryable,
         will_retry=True,
-        fix="Nothing to do: it is retried automatically at the time in nextRetryAt.",
+        fix="Nothing to do: it is retried automatically.",
         next_action=NextAction.WAIT,
     )
 

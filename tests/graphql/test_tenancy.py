@@ -80,8 +80,11 @@ NO_LIMITS = {
 }
 NONEXISTENT = UUID("00000000-0000-4000-8000-00000000dead")
 
-POSITIONS_WITHOUT_ROWS = ("Query.previewRetrySchedule(platform)",)
-"""Positions of fields that read no row, although equal arguments identify rows elsewhere."""
+POSITIONS_WITHOUT_ROWS = (
+    "Query.previewRetrySchedule(platform)",
+    "Query.failureGroups(filter.platformPostUrl)",
+)
+"""Positions of fields that read no row with arguments that identify rows elsewhere."""
 
 
 class ValueTriple(NamedTuple):
@@ -131,6 +134,9 @@ KNOWN_VALUES: dict[str, tuple[ValueTriple, ...]] = {
     "search: String": (ValueTriple("SPRING", FOREIGN_WORD, "nowhere"),),
     "reference: String": (ValueTriple("spring", FOREIGN_REFERENCE, "nowhere"),),
     "failureGroup: String": (ValueTriple(*FAILURE_GROUPS),),
+    "platformPostUrl: String": (
+        ValueTriple("https://own.example", "https://foreign.example", "-"),
+    ),
     "errorCode: String": (ValueTriple("CAPTION_TOO_LONG", FOREIGN_CODE, "NOWHERE"),),
     "destinationId: UUID": (
         ValueTriple(str(SHARED_DESTINATIONS[1]), str(FOREIGN_DESTINATION), str(NONEXISTENT)),

@@ -156,7 +156,7 @@ async def test_draft_without_accounts_has_empty_lists(acme: Tenant) -> None:
         (
             unknown(),
             "failed",
-            "The lease ended before the publisher reported the platform's response.",
+            "The publisher did not report the platform's response in time.",
         ),
     ],
     ids=lambda value: value.status if isinstance(value, DestinationState) else "",

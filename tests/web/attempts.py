@@ -44,6 +44,13 @@ def lose(
 ) -> str:
     """Create a post whose outcome is unknown; returns the id of the destination."""
     post_id = publisher.create_post(account_id, content)
+    return lose_post(publisher, post_id, account_id, message=message)
+
+
+def lose_post(
+    publisher: Publisher, post_id: str, account_id: int, *, message: str = "No answer."
+) -> str:
+    """Record that the outcome of a queued post is unknown; returns the id of the destination."""
     publisher.execute(
         "mutation($post: UUID!, $account: Int!, $key: String!, $message: String!) { recordResult("
         "input: {postId: $post, accountId: $account, attemptKey: $key, outcome: UNKNOWN,"

@@ -1,5 +1,6 @@
 """Helper of the board's tests: a client of the API, to prepare what the board shows, and to check it."""
 
+import subprocess
 from typing import Any
 
 import httpx
@@ -54,3 +55,17 @@ class BoardApi:
             "mutation($input: RecordResultInput!) { recordResult(input: $input) { status } }",
             input=result,
         )
+
+
+def run_in_shell(command: str, key: str) -> str:
+    """Output of a command that was pasted into a shell, whose variable has the key."""
+    process = subprocess.run(
+        ["sh", "-c", command.replace("curl", "curl -sS --fail", 1)],
+        env={"PATH": "/usr/bin:/bin", "API_KEY": key},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_SECONDS,
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    return process.stdout

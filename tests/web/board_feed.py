@@ -33,8 +33,8 @@ class Feed:
                 self._subscribed.clear()
                 await self._subscribed.wait()
 
-    def send_change(self) -> None:
-        """Send a change of an object that no page shows."""
+    def send_change(self, destination: dict[str, Any] | None = None) -> None:
+        """Send a change of a destination, or of an object that no page shows."""
         change = {
             "cursor": "cursor",
             "type": "POST_CREATED",
@@ -43,7 +43,7 @@ class Feed:
             "destinationId": None,
             "accountId": None,
             "post": None,
-            "destination": None,
+            "destination": destination,
             "account": None,
         }
         self._send(type="next", id=self._operation_id, payload={"data": {"changes": change}})

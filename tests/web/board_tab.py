@@ -90,6 +90,14 @@ class BoardTab:
     async def expect_live(self) -> None:
         await expect(self.page.locator(".connection")).to_contain_text("Live")
 
+    async def expect_default_action(self, keys: str) -> None:
+        """Press keys, and expect that the page leaves them to the browser."""
+        await self.page.evaluate(
+            "addEventListener('keydown', (event) => { window.lastKey = event; })"
+        )
+        await self.page.keyboard.press(keys)
+        assert await self.page.evaluate("window.lastKey.defaultPrevented") is False
+
     async def axe_violations(self) -> list[str]:
         """Ids of the rules of WCAG 2.2 AA and best practices that the page violates, with the elements."""
         await self.page.evaluate(_axe_source())

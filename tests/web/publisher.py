@@ -92,19 +92,40 @@ class Publisher:
         """Create posts with the code as text that have failed finally; returns their ids."""
         post_ids = [self.create_post(account_id, f"{code} {number}") for number in range(count)]
         for post_id in post_ids:
-            self.execute(
-                "mutation($input: RecordResultInput!) { recordResult(input: $input) { attempts } }",
-                input={
-                    "postId": post_id,
-                    "accountId": account_id,
-                    "attemptKey": post_id,
-                    "outcome": "FAILED",
-                    "category": category,
-                    "code": code,
-                    "message": message,
-                },
+            self.record_failure(
+                post_id, account_id, attempt=post_id, category=category, code=code, message=message
             )
         return post_ids
+
+    def record_failure(
+        self,
+        post_id: str,
+        account_id: int,
+        *,
+        attempt: str,
+        category: str = "PERMANENT",
+        code: str = "BROKEN",
+        message: str = "It is broken.",
+    ) -> None:
+        """Record that a queued post has failed finally."""
+        self.execute(
+            "mutation($input: RecordResultInput!) { recordResult(input: $input) { attempts } }",
+            input={
+                "postId": post_id,
+                "accountId": account_id,
+                "attemptKey": attempt,
+                "outcome": "FAILED",
+                "category": category,
+                "code": code,
+                "message": message,
+            },
+        )
+
+    def retry(self, post_id: str) -> None:
+        """Queue a failed post again."""
+        self.execute(
+            "mutation($id: UUID!) { retryPost(input: {postId: $id}) { post { id } } }", id=post_id
+        )
 
     def statuses(self, text: str) -> list[str]:
         """Statuses of the destinations whose posts have the text, in the order of the texts."""

@@ -117,9 +117,9 @@ async def test_what_failed_without_access_is_brought_back_after_reconnection(
         assert token == {"token": {"expiresAt": "2031-05-04T10:00:00.000Z"}}
         assert publisher.statuses("RETURNING") == ["FAILED", "FAILED"]
         await tab.page.get_by_role("button", name="Bring back what failed").click()
-        await expect(dialog).to_contain_text("2 of 2 posts will be queued again.")
-        await dialog.get_by_role("button", name="Bring back 2 posts").click()
-        await expect(dialog).to_contain_text("2 of 2 posts were queued again.")
+        await expect(dialog).to_contain_text("2 of 2 results will be queued again.")
+        await dialog.get_by_role("button", name="Retry 2 results").click()
+        await expect(dialog).to_contain_text("2 of 2 results were queued again.")
         assert publisher.statuses("RETURNING") == ["QUEUED", "QUEUED"]
 
 

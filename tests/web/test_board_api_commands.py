@@ -2,13 +2,12 @@
 
 import csv
 import json
-import subprocess
 from urllib.parse import urlencode
 
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.servers import TIMEOUT_SECONDS
+from tests.web.board_api import run_in_shell
 from tests.web.board_tab import BoardTab, open_tab
 from tests.web.page_session import PageServer
 from tests.web.publisher import Publisher
@@ -31,20 +30,6 @@ async def shown_commands(tab: BoardTab) -> dict[str, str]:
     )
     fields = {name: dialog.get_by_label(name, exact=True) for name in names}
     return {name: await field.input_value() for name, field in fields.items()}
-
-
-def run_in_shell(command: str, key: str) -> str:
-    """Output of a command that was pasted into a shell, whose variable has the key."""
-    process = subprocess.run(
-        ["sh", "-c", command.replace("curl", "curl -sS --fail", 1)],
-        env={"PATH": "/usr/bin:/bin", "API_KEY": key},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT_SECONDS,
-    )
-    assert (process.returncode, process.stderr) == (0, "")
-    return process.stdout
 
 
 @pytest.mark.parametrize("text", [HOSTILE, INVISIBLE])
@@ -91,3 +76,18 @@ async def test_copy_writes_the_text_to_the_clipboard(
             assert text == await tab.page.get_by_label(name, exact=True).evaluate(
                 "field => field.value.slice(field.selectionStart, field.selectionEnd)"
             )
+
+
+async def test_text_is_selected_to_copy_by_hand_where_the_clipboard_is_refused(
+    browser: Browser, page_server: PageServer
+) -> None:
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.page.add_init_script(
+            "Clipboard.prototype.writeText = () => Promise.reject(new DOMException('refused'))"
+        )
+        await tab.open("/results?status=FAILED")
+        await tab.sign_in(page_server.key)
+        await shown_commands(tab)
+        await tab.page.get_by_role("button", name="Copy: Variables", exact=True).click()
+        await expect(tab.page.get_by_label("Variables", exact=True)).to_be_focused()
+        await expect(tab.page.get_by_role("button", name="Copied: Variables")).to_have_count(0)

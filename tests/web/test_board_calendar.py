@@ -1,7 +1,9 @@
 """Calendar of the board in Chromium: months, weeks and days, and moving a post."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.async_api import Browser, expect
@@ -69,6 +71,24 @@ async def test_counts_of_a_day_are_those_of_the_api_and_lead_to_its_posts(
     await expect(tab.page).to_have_url(f"{tab.board_url}/calendar/day/2026-04-15")
 
 
+async def test_day_shows_what_is_overdue_and_what_is_retried(
+    tab: BoardTab, demo_server: ServerProcess
+) -> None:
+    document = (
+        "query($text: String!) { destinations(first: 1, filter: {search: $text})"
+        " { nodes { scheduledFor } } }"
+    )
+    api = BoardApi(demo_server.url, DEMO_KEY)
+    await tab.open_demo()
+    await expect(tab.heading("Today")).to_be_visible()
+    for text, status in (("Demo: overdue", "Overdue"), ("Demo: waiting", "Retrying")):
+        (destination,) = api.execute(document, text=text)["nodes"]
+        due = datetime.fromisoformat(destination["scheduledFor"]).astimezone(ZoneInfo(BERLIN))
+        await tab.open(f"/calendar/day/{due.date()}")
+        post = tab.page.locator(".day-post").filter(has_text=text).first
+        await expect(post.locator(".status")).to_have_text(status)
+
+
 async def test_day_has_as_many_hours_as_its_clock(tab: BoardTab) -> None:
     await tab.open_demo("/calendar/day/2026-10-25")
     rows = tab.page.locator(".day tr th")
@@ -90,6 +110,8 @@ async def test_keys_move_between_days_and_months(tab: BoardTab) -> None:
     await tab.page.keyboard.press("j")
     for key in ("ArrowDown", "ArrowLeft"):
         await tab.page.keyboard.press(key)
+    await expect(tab.page.locator("[data-date='2026-02-08']")).to_be_focused()
+    await tab.expect_default_action("Alt+ArrowLeft")
     await expect(tab.page.locator("[data-date='2026-02-08']")).to_be_focused()
     await tab.page.keyboard.press("Enter")
     await expect(tab.heading("Sunday 8 February 2026")).to_be_focused()

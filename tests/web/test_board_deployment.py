@@ -1,6 +1,7 @@
 """The board in Chromium in front of servers with other settings, behind a proxy, and without the database."""
 
 import json
+import re
 from asyncio import to_thread
 from collections.abc import Callable, Iterator
 
@@ -65,6 +66,32 @@ async def test_script_that_a_newer_server_does_not_have_is_loaded_by_a_reload(
         await tab.page.unroute("**/assets/numbers-*.js")
         await tab.page.get_by_role("button", name="Reload").click()
         await expect(tab.heading("Numbers")).to_be_visible()
+
+
+async def test_parts_of_pages_without_their_scripts_offer_a_reload(
+    browser: Browser, restricted_server: ServerProcess
+) -> None:
+    problems = frozenset({UNAUTHORIZED, NOT_FOUND})
+    scripts = re.compile(r"/assets/(plot|palette|api-commands)-.*\.js")
+    missing = "This part could not be loaded."
+    async with open_tab(browser, restricted_server.url, problems=problems) as tab:
+        await tab.page.route(scripts, lambda route: route.fulfill(status=404))
+        await tab.open_demo("/numbers")
+        outcomes = tab.page.get_by_role("figure", name="Outcomes")
+        await expect(outcomes).to_contain_text(missing)
+        await outcomes.get_by_text("Outcomes as a table").click()
+        await expect(outcomes.locator("tbody tr").first).to_be_visible()
+        assert await tab.axe_violations() == []
+        await tab.page.keyboard.press("Control+k")
+        await expect(tab.page.get_by_role("dialog", name="Go to")).to_contain_text(missing)
+        await tab.open("/results")
+        await tab.page.get_by_role("button", name="Show as API").click()
+        dialog = tab.page.get_by_role("dialog", name="These results by the API")
+        await expect(dialog).to_contain_text(missing)
+        await tab.page.unroute(scripts)
+        await dialog.get_by_role("button", name="Reload").click()
+        await tab.page.get_by_role("button", name="Show as API").click()
+        await expect(tab.page.get_by_label("Variables", exact=True)).to_be_visible()
 
 
 @pytest.fixture

@@ -1,11 +1,16 @@
 """Failures by cause on the board in Chromium: the list, one group, its rows and its live changes."""
 
 import json
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, expect
+from sqlalchemy import update
 
+from app.db.core.database import Database
+from app.db.models import Destination
 from tests.servers import DEMO_KEY, ServerProcess
 from tests.web.board_tab import open_tab
 from tests.web.page_session import PageServer
@@ -79,6 +84,8 @@ async def test_group_shows_cause_accounts_example_and_rows_and_leads_back_to_its
         await expect(tab.page.locator(".list-bar p")).to_contain_text(f"{group['count']} result")
         await tab.page.locator("tbody tr").first.get_by_role("link").click()
         await expect(tab.heading("What happened")).to_be_visible()
+        back = tab.page.get_by_role("link", name="← Group of failures")
+        await expect(back).to_have_attribute("href", f"/board/failures/{group['key']}")
         await tab.page.keyboard.press("u")
         await expect(tab.heading(group["diagnosis"]["fix"])).to_be_visible()
         await tab.page.keyboard.press("u")
@@ -114,7 +121,7 @@ async def test_group_says_how_many_a_retry_would_refuse(
         group = tab.page.locator(".causes > li").filter(has_text="MIXED")
         await expect(group).to_contain_text("“Too short: <number> s.”")
         await expect(group).to_contain_text("3 results of 3 posts on 2 accounts of X")
-        await expect(group).to_contain_text("A retry would take 2 and refuse 1.")
+        await expect(group).to_contain_text("2 can be retried, 1 cannot.")
         await expect(group).to_contain_text("3 failures in the last 24 hours, ")
         await group.get_by_role("link").click()
         accounts = tab.page.locator("section[aria-labelledby='group-accounts'] li")
@@ -145,3 +152,102 @@ async def test_group_is_live_and_says_when_everything_in_it_is_settled(
         await tab.page.get_by_role("button", name="Close", exact=True).click()
         await expect(tab.heading("Everything in this group is settled")).to_be_visible()
         assert publisher.statuses("LIVE") == ["QUEUED", "QUEUED"]
+
+
+async def test_period_holds_for_the_group_and_its_retry(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("period")
+    publisher.create_failures(account_id, 2, "OLD")
+    last_month = datetime.now(UTC) - timedelta(days=20)
+    old = update(Destination).where(Destination.error_code == "OLD").values(failed_at=last_month)
+    async with Database(page_server.database_url) as database:
+        await database.write(lambda session: session.rows(old))
+    publisher.create_failures(account_id, 1, "OLD")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open("/failures?period=week")
+        await tab.sign_in(page_server.key)
+        group = tab.page.locator(".causes > li").filter(has_text="OLD")
+        link = group.get_by_role("heading").get_by_role("link")
+        await expect(link).to_have_attribute("href", re.compile(r"/failures/[^?]+\?period=week$"))
+        await tab.open()
+        failed_today = tab.page.get_by_role("region", name="Failed today, by cause")
+        await (
+            failed_today.get_by_role("listitem")
+            .filter(has_text="OLD")
+            .get_by_role("link")
+            .first.click()
+        )
+        await expect(tab.page).to_have_url(re.compile(r"/failures/[^?]+\?period=today$"))
+        cause = tab.page.get_by_label("Cause", exact=True)
+        await expect(cause).to_contain_text("Failures since 00:00.")
+        await expect(cause).to_contain_text("1 result of 1 post on 1 account of X")
+        await expect(tab.page.locator(".causes")).to_contain_text("period: 1 failed")
+        await expect(tab.page.locator(".list-bar p")).to_have_text("1 result")
+        await tab.page.get_by_role("button", name="Retry all…").click()
+        dialog = tab.page.get_by_role("dialog")
+        await expect(dialog.get_by_role("list", name="What it is about")).to_contain_text(
+            "Failed since 00:00"
+        )
+        await expect(dialog.locator(".sentence")).to_have_text(
+            "1 of 1 result will be queued again."
+        )
+        await dialog.get_by_role("button", name="Change nothing").click()
+        await tab.page.get_by_role("link", name="Show failures of any time").click()
+        await expect(cause).to_contain_text("3 results of 3 posts on 1 account of X")
+        await expect(tab.page.locator(".list-bar p")).to_have_text("3 results")
+
+
+async def test_group_without_failures_in_the_period_leads_to_those_of_any_time(
+    browser: Browser, demo_server: ServerProcess
+) -> None:
+    async with open_tab(browser, demo_server.url) as tab:
+        await tab.open_demo(f"/failures/{NO_GROUP}?period=hour")
+        await expect(tab.heading("No failure in this period")).to_be_visible()
+        await tab.page.get_by_role("link", name="Show failures of any time").click()
+        await expect(tab.heading("Everything in this group is settled")).to_be_visible()
+
+
+async def test_groups_keep_their_order_under_the_pointer(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("order")
+    publisher.create_failures(account_id, 3, "ALPHA")
+    publisher.create_failures(account_id, 2, "BETA")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open("/failures")
+        await tab.sign_in(page_server.key)
+        groups = tab.page.locator(".causes > li").filter(has_text=re.compile("ALPHA|BETA"))
+        show = tab.page.get_by_role("button", name="The order has changed · show")
+        await expect(groups).to_contain_text(["ALPHA", "BETA"])
+        await tab.expect_live()
+        await groups.nth(1).get_by_role("button", name="Retry all…").hover()
+        publisher.create_failures(account_id, 2, "BETA")
+        await expect(show).to_be_visible()
+        await expect(groups).to_contain_text(["ALPHA", "BETA"])
+        await expect(groups.nth(1)).to_contain_text("4 results of 4 posts")
+        await tab.page.mouse.move(0, 0)
+        await expect(groups).to_contain_text(["BETA", "ALPHA"])
+        await expect(show).to_have_count(0)
+        await groups.nth(1).get_by_role("button", name="Retry all…").focus()
+        publisher.create_failures(account_id, 2, "ALPHA")
+        await show.click()
+        await expect(groups).to_contain_text(["ALPHA", "BETA"])
+
+
+async def test_retry_of_posts_that_must_be_changed_says_that_it_will_fail_again(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("unchanged")
+    publisher.create_failures(account_id, 1, "UNCHANGED", category="CONTENT_REJECTED")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open("/failures?category=CONTENT_REJECTED")
+        await tab.sign_in(page_server.key)
+        group = tab.page.locator(".causes > li").filter(has_text="UNCHANGED")
+        await group.get_by_role("button", name="Retry all…").click()
+        scope = tab.page.get_by_role("dialog").get_by_label("What it is about")
+        assert await scope.get_by_role("listitem").all_text_contents() == [
+            "Failures of X with one cause: “It is broken.”",
+            "Failed at any time",
+            "The posts must be changed first: a retry without a change will fail again.",
+        ]

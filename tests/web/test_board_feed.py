@@ -1,6 +1,7 @@
 """The board's live changes in Chromium, with a server that refuses subscriptions and breaks connections."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -16,7 +17,8 @@ from tests.web.publisher import Publisher
 
 ROWS = 104
 AWAY = "The page was away for too long to catch up, so it was read again."
-CONNECTED_AGAIN = "Connected again: caught up with 0 changes."
+CONNECTED_AGAIN = "Connected again."
+MESSAGE_MS = 10_000
 MIN_BACKOFF_SECONDS = 0.5 + 1 + 2
 """Least sum of the first three delays between attempts to connect."""
 
@@ -104,6 +106,41 @@ async def test_connection_that_breaks_immediately_is_not_said_to_be_back(
     await asyncio.gather(*closing)
 
 
+async def test_message_about_a_connection_closes_unless_the_pointer_is_on_it(
+    tab: BoardTab, feed: Feed
+) -> None:
+    await tab.page.clock.install()
+    await tab.open_demo()
+    await tab.expect_live()
+    await feed.close()
+    notice = tab.page.locator(".notice")
+    await expect(notice).to_have_text(CONNECTED_AGAIN + "×")
+    await notice.hover()
+    await tab.page.clock.fast_forward(MESSAGE_MS)
+    await expect(notice).to_have_count(1)
+    await tab.page.mouse.move(0, 0)
+    await tab.page.clock.fast_forward(MESSAGE_MS)
+    await expect(notice).to_have_count(0)
+
+
+async def test_banner_says_from_when_the_page_is_until_it_is_live_again(
+    tab: BoardTab, feed: Feed
+) -> None:
+    await tab.open_demo()
+    await tab.expect_live()
+    banner = tab.page.locator(".banner")
+    await expect(banner).to_have_text("")
+    feed.reply = lambda feed: feed.refuse("LIMIT_EXCEEDED", "It is refused.")
+    await feed.close()
+    await expect(banner).to_have_text(
+        re.compile(r"^Reconnecting… What you see is as of \d\d:\d\d:\d\d\.$")
+    )
+    await expect(banner).to_have_attribute("role", "status")
+    feed.reply = lambda _: None
+    await tab.expect_live()
+    await expect(banner).to_have_text("")
+
+
 async def test_panel_is_read_again_after_a_change_during_its_first_load(
     tab: BoardTab, feed: Feed
 ) -> None:
@@ -145,6 +182,38 @@ async def test_list_of_an_earlier_visit_is_read_again(
         _retry(unlimited_publisher, post_id)
         await tab.page.go_back()
         await expect(row.locator(".status")).to_have_text("Scheduled")
+
+
+async def test_repeated_and_reordered_changes_end_with_what_the_server_has(
+    browser: Browser, server: ServerProcess, unlimited_publisher: Publisher
+) -> None:
+    account_id = unlimited_publisher.connect("reordered")
+    unlimited_publisher.create_failures(account_id, 2, "REORDERED")
+    async with open_tab(browser, server.url) as tab:
+        feed = Feed()
+        await feed.serve(tab.page)
+        await tab.open(f"/results?account={account_id}&order=CREATED_AT&direction=ASC")
+        await tab.sign_in(server.key)
+        statuses = tab.page.locator("tbody tr .status")
+        await expect(statuses).to_have_text(["Failed", "Failed"])
+        await tab.expect_live()
+        (first, _) = unlimited_publisher.execute(
+            "query($ids: [Int!]) { destinations(filter: {accountId: $ids},"
+            " orderBy: {field: CREATED_AT, direction: ASC}) { nodes { id status } } }",
+            ids=[account_id],
+        )["nodes"]
+        is_released = asyncio.Event()
+
+        async def delay(route: Route) -> None:
+            await is_released.wait()
+            await route.continue_()
+
+        await tab.page.route("**/graphql", delay)
+        for destination in (first, first, {**first, "status": "PUBLISHING"}):
+            feed.send_change(destination)
+        await expect(statuses).to_have_text(["Publishing", "Failed"])
+        is_released.set()
+        await expect(statuses).to_have_text(["Failed", "Failed"])
 
 
 async def test_rows_behind_the_first_page_are_read_again(

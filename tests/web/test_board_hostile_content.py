@@ -250,6 +250,9 @@ async def test_unknown_values_of_a_newer_server_keep_every_page_usable(
         assert {path: found for path, found in problems.items() if found} == {}
         await tab.open(f"/posts/{hostile.failed}")
         await expect(tab.page.locator(".status").first).to_have_text("Value of a newer server")
+        assert await problems_of(tab, "/activity") == []
+        new_field = tab.page.get_by_role("row").filter(has_text="Field of a newer server")
+        await expect(new_field.first).to_contain_text("""none{"a":["b"]}""")
 
 
 async def problems_of(tab: BoardTab, path: str) -> list[str]:
@@ -281,7 +284,9 @@ async def retry_as_person(tab: BoardTab, page_server: PageServer, post_id: str) 
 
 
 def with_new_values(value: Any, field: str = "") -> Any:
-    """Replace the values of all fields with enum types in a response."""
+    """Replace the values of all fields with enum types in a response, and add a changed value."""
+    if field == "values" and value is not None:
+        return {**value, "field_of_a_newer_server": {"a": ["b"]}}
     if isinstance(value, dict):
         return {name: with_new_values(each, name) for name, each in value.items()}
     if isinstance(value, list):

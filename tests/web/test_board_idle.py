@@ -53,6 +53,8 @@ async def test_idle_browser_is_signed_out_and_keeps_its_place(tab: BoardTab) -> 
     assert not await is_signed_in(tab)
     await expect(sign_in_dialog(tab.page)).to_be_visible()
     await expect(tab.heading("Accounts")).to_be_attached()
+    backdrop = "dialog => getComputedStyle(dialog, '::backdrop').backgroundColor"
+    assert await sign_in_dialog(tab.page).evaluate(backdrop) == "rgb(255, 255, 255)"
     await sign_in_dialog(tab.page).get_by_role("button", name="Open the demo").click()
     await expect(sign_in_dialog(tab.page)).to_have_count(0)
     await tab.page.clock.run_for("00:10")

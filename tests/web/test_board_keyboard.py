@@ -1,12 +1,15 @@
 """Filters and keys of the board in Chromium with the demo data."""
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, ViewportSize, expect
+from playwright.async_api import Browser, Request, Route, ViewportSize, expect
 
 from tests.servers import ServerProcess
-from tests.web.board_tab import BoardTab, open_tab
+from tests.web.board_feed import Feed
+from tests.web.board_tab import BoardTab, open_tab, request_body
 
 NARROW: ViewportSize = {"width": 360, "height": 800}
 
@@ -26,6 +29,9 @@ async def test_filter_keeps_the_focus_after_enter(tab: BoardTab) -> None:
     await field.press("Enter")
     await expect(tab.page).to_have_url(f"{tab.board_url}/results?q=example")
     await expect(field).to_be_focused()
+    entries = await tab.page.evaluate("history.length")
+    await field.press("Enter")
+    assert await tab.page.evaluate("history.length") == entries
     await tab.page.get_by_role("button", name="Clear filters (1)").click()
     await expect(field).to_have_value("")
 
@@ -45,6 +51,39 @@ async def test_period_is_chosen_before_its_times(tab: BoardTab) -> None:
     await expect(tab.page.get_by_label("Period of")).to_have_value("failed")
 
 
+async def test_time_of_a_filter_takes_effect_on_enter(tab: BoardTab) -> None:
+    await tab.open_demo("/results")
+    await tab.page.get_by_text("More filters").click()
+    field = tab.page.get_by_label("From")
+    await field.fill("2026-01-02T03:04")
+    await field.press("Enter")
+    await expect(tab.page).to_have_url(re.compile(r"[?&]from=2026-01-02T03"))
+    await expect(field).to_be_focused()
+    await expect(field).to_have_value("2026-01-02T03:04")
+
+
+async def test_list_stays_until_that_of_another_filter_has_arrived(tab: BoardTab) -> None:
+    await tab.open_demo("/results?status=PUBLISHED")
+    published = tab.page.locator("tbody .status", has_text="Published")
+    await expect(published.first).to_be_visible()
+    is_released = asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        if _reads_results(route.request):
+            await is_released.wait()
+        await route.continue_()
+
+    await tab.page.route("**/graphql", wait)
+    await tab.page.get_by_label("Status").select_option("FAILED")
+    await expect(tab.page).to_have_url(f"{tab.board_url}/results?status=FAILED")
+    await expect(tab.page.locator(".deferred")).to_have_attribute("aria-busy", "true")
+    await expect(published.first).to_be_visible()
+    is_released.set()
+    await expect(tab.page.locator(".deferred")).to_have_attribute("aria-busy", "false")
+    await expect(published).to_have_count(0)
+    await expect(tab.page.locator("tbody .status").first).to_have_text("Failed")
+
+
 async def test_narrow_window_shows_the_list_below_a_filter_of_a_link(
     browser: Browser, demo_server: ServerProcess
 ) -> None:
@@ -52,7 +91,7 @@ async def test_narrow_window_shows_the_list_below_a_filter_of_a_link(
         await tab.open_demo("/results?account=2285")
         await expect(tab.page.locator("tbody tr").first).to_be_visible()
         await expect(tab.page.get_by_label("Error code")).to_have_count(0)
-        await tab.page.get_by_text("More filters").click()
+        await tab.page.get_by_text("Filters (1)").click()
         await expect(tab.page.get_by_role("combobox", name="Account", exact=True)).to_have_value(
             "2285"
         )
@@ -92,6 +131,67 @@ async def test_keys_select_only_an_active_row_and_not_below_an_open_menu(tab: Bo
     await expect(tab.page.locator("tr[data-selected='true']")).to_have_attribute("data-index", "0")
 
 
+async def test_back_leads_to_the_row_whose_post_was_opened_by_mouse(tab: BoardTab) -> None:
+    await tab.open_demo("/results?status=PUBLISHED")
+    link = tab.page.locator("tr[data-index='15'] a")
+    for index in range(16):
+        await expect(tab.page.locator(f"tr[data-index='{index}']")).to_be_visible()
+        await tab.page.keyboard.press("j")
+        await expect(tab.page.locator(f"tr[data-index='{index}']")).to_be_focused()
+    row_id = await link.get_attribute("href")
+    await link.click()
+    await expect(tab.page.get_by_role("link", name="← Results")).to_be_visible()
+    await tab.page.keyboard.press("u")
+    row = tab.page.locator("tbody tr[tabindex='0']")
+    await expect(row).to_have_attribute("data-index", "15")
+    await expect(row).to_be_in_viewport()
+    await expect(row.locator("a")).to_have_attribute("href", str(row_id))
+
+
+async def test_brackets_lead_to_the_other_posts_of_the_list(tab: BoardTab) -> None:
+    await tab.open_demo("/results?status=PUBLISHED&order=CREATED_AT")
+    links = tab.page.locator("tbody tr a")
+    await expect(links.nth(5)).to_be_visible()
+    hrefs = await links.evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    first, second, third = list(dict.fromkeys(hrefs))[:3]
+    await links.first.click()
+    for key, path in [("[", first), ("]", second), ("]", third), ("[", second)]:
+        await tab.page.keyboard.press(key)
+        await expect(tab.page).to_have_url(tab.board_url.removesuffix("/board") + path)
+    await expect(tab.page.get_by_role("link", name="← Results")).to_be_visible()
+    await tab.page.keyboard.press("u")
+    await expect(tab.page.locator("tbody tr[tabindex='0'] a")).to_have_attribute("href", second)
+
+
+async def test_retry_key_asks_about_the_active_row_without_a_selection(tab: BoardTab) -> None:
+    await tab.open_demo("/results?status=FAILED&order=CREATED_AT")
+    row = tab.page.locator("tr[data-index='0']")
+    await expect(row).to_be_visible()
+    dialog = tab.page.get_by_role("dialog")
+    await tab.page.keyboard.press("r")
+    await expect(dialog).to_have_count(0)
+    await tab.page.keyboard.press("j")
+    await tab.page.keyboard.press("r")
+    await expect(dialog.get_by_role("list", name="What it is about")).to_contain_text(
+        await row.locator(".cell-post").inner_text()
+    )
+
+
+async def test_key_of_new_rows_does_nothing_without_them(tab: BoardTab) -> None:
+    reads: list[bool] = []
+    tab.page.on("request", lambda request: reads.append(_reads_results(request)))
+    await Feed().serve(tab.page)
+    await tab.open_demo("/results?order=CREATED_AT&direction=ASC")
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_visible()
+    await tab.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    await expect(tab.page.get_by_role("button", name="200 rows loaded")).to_be_attached()
+    read_count = sum(reads)
+    for key in (".", "j"):
+        await tab.page.keyboard.press(key)
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_focused()
+    assert sum(reads) == read_count
+
+
 async def test_slash_leads_to_the_search(tab: BoardTab) -> None:
     await tab.open_demo()
     await expect(tab.heading("Failed today, by cause")).to_be_visible()
@@ -100,3 +200,7 @@ async def test_slash_leads_to_the_search(tab: BoardTab) -> None:
     await expect(tab.page.locator("tbody tr").first).to_be_visible()
     await tab.page.keyboard.press("/")
     await expect(tab.page.get_by_label("Text of the post")).to_be_focused()
+
+
+def _reads_results(request: Request) -> bool:
+    return "orderBy" in request_body(request).get("variables", {})

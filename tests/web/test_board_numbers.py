@@ -64,7 +64,7 @@ async def test_numbers_are_those_of_the_api_and_lead_to_their_rows(
     names = ("published", "failed", "userCaused", "unknown")
     assert await cards.all_inner_texts() == [str(counts[name]) for name in names]
     await expect(tab.page.locator("main")).to_contain_text(
-        f"{counts['firstTry']} were published at the first try, {counts['savedByRetry']} after a retry."
+        f"{counts['firstTry']} were published at the first attempt, {counts['savedByRetry']} after a retry."
         f" {counts['attempts']} attempts started."
     )
     await tab.page.get_by_role("link", name=f"{counts['failed']} failed", exact=True).click()
@@ -82,6 +82,7 @@ async def test_charts_have_a_sentence_a_keyboard_cursor_and_a_table(tab: BoardTa
     await outcomes.get_by_role("img").focus()
     await tab.page.keyboard.press("End")
     await tab.page.keyboard.press("ArrowRight")
+    await tab.expect_default_action("Alt+ArrowLeft")
     await outcomes.get_by_text("Outcomes as a table").click()
     rows = outcomes.locator("tbody tr")
     await expect(rows).to_have_count(9)

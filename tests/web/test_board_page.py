@@ -96,6 +96,24 @@ async def test_page_is_revalidated_and_supports_head(client: httpx.AsyncClient) 
 
 
 @pytest.mark.parametrize(
+    ("cookie", "theme"),
+    [
+        ("", "system"),
+        ("a=b; post-results-board-theme=dark", "dark"),
+        ("post-results-board-theme=light; post-results-board-theme=dark", "light"),
+        ('post-results-board-theme="><script>', "system"),
+        ("post-results-board-theme", "system"),
+    ],
+)
+async def test_page_has_the_stored_theme(
+    client: httpx.AsyncClient, static_dir: Path, cookie: str, theme: str
+) -> None:
+    (static_dir / "board" / "index.html").write_text("$theme", "utf-8")
+    page = await client.get("/board/results", headers={"Cookie": cookie})
+    assert page.text == theme
+
+
+@pytest.mark.parametrize(
     ("accept_encoding", "encoding", "length"),
     [
         ("gzip, deflate, br, zstd", "br", 9),

@@ -29,7 +29,7 @@ async def tab(browser: Browser, demo_server: ServerProcess) -> AsyncIterator[Boa
 async def open_palette(tab: BoardTab) -> Locator:
     """Open the palette by its keys, and return its field."""
     await tab.page.keyboard.press("Control+k")
-    field = tab.page.get_by_role("combobox", name="Page, account, id or text of a post")
+    field = tab.page.get_by_role("combobox", name="Page, account, or id, address or text of a post")
     await expect(field).to_be_focused()
     return field
 
@@ -103,6 +103,24 @@ async def test_pasted_id_opens_its_post_or_that_of_its_result(
     await field.fill("2285")
     await field.press("Enter")
     await expect(tab.page).to_have_url(f"{tab.board_url}/accounts/2285")
+
+
+async def test_pasted_address_of_a_publication_opens_its_post(
+    tab: BoardTab, demo_server: ServerProcess
+) -> None:
+    document = "query($id: UUID!) { post(postId: $id) { destinations { platformPostUrl } } }"
+    post = BoardApi(demo_server.url, DEMO_KEY).execute(document, id=DEMO_POST)
+    url = post["destinations"][0]["platformPostUrl"]
+    field = await open_palette(tab)
+    await field.fill("https://example.com/" + "a" * 1_900)
+    await field.press("Enter")
+    await expect(tab.page.get_by_role("dialog").get_by_role("status")).to_have_text(
+        "No post of this workspace was published at this address."
+    )
+    await field.fill(f"<{url}?utm_source=mail>")
+    await expect(options(tab)).to_have_text([f"Post that was published as {url}?utm_source=mail"])
+    await field.press("Enter")
+    await expect(tab.page).to_have_url(f"{tab.board_url}/posts/{DEMO_POST}")
 
 
 async def test_text_finds_accounts_and_leads_to_results(tab: BoardTab) -> None:

@@ -40,7 +40,8 @@ async def test_unknown_outcome_cannot_be_retried_and_the_reason_names_no_api(
         await tab.open_demo("/results?outcome=UNKNOWN&order=CREATED_AT")
         await tab.page.locator("tbody a").first.click()
         card = tab.page.locator(".card").filter(has_text="Unknown outcome").first
-        await expect(card.get_by_role("button", name="Retry")).to_have_accessible_description(
+        retry = card.get_by_role("button", name="Retry", exact=True)
+        await expect(retry).to_have_accessible_description(
             "Check whether the post is on the platform, then record the result."
             " A retry without a check could publish it twice."
         )
@@ -65,6 +66,22 @@ async def test_reconnection_of_the_account_allows_the_retry_on_an_open_post(
         await expect(tab.page.locator("tbody .cell-reason")).to_contain_text("Retry it")
 
 
+async def test_card_leads_to_its_account_and_to_failures_with_its_cause(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("linked")
+    (post_id,) = publisher.create_failures(account_id, 1, "LINKED", message="It is linked.")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        await tab.page.get_by_role("link", name="Others with this cause").click()
+        await expect(tab.page).to_have_url(re.compile(r"/board/failures/[0-9a-f-]+$"))
+        await expect(tab.page.locator("main")).to_contain_text("It is linked.")
+        await tab.page.go_back()
+        await tab.page.locator(".card h2").get_by_role("link", name="linked").click()
+        await expect(tab.page).to_have_url(f"{tab.board_url}/accounts/{account_id}")
+
+
 async def test_focus_stays_in_the_card_when_its_button_disappears(
     browser: Browser, page_server: PageServer, publisher: Publisher
 ) -> None:
@@ -76,4 +93,104 @@ async def test_focus_stays_in_the_card_when_its_button_disappears(
         await tab.page.get_by_role("button", name="Retry").press("Enter")
         await expect(tab.page.get_by_role("button", name="Retry")).to_have_count(0)
         await expect(tab.page.locator(".card h2")).to_be_focused()
+        publisher.fail("It is broken.")
+
+
+async def test_keys_retry_the_only_failure_of_a_post_and_cancel_the_post(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("keyed")
+    (post_id,) = publisher.create_failures(account_id, 1, "KEYED")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        await expect(tab.page.get_by_role("button", name="Retry")).to_be_visible()
+        await tab.page.keyboard.press("c")
+        await expect(tab.page.get_by_role("dialog")).to_have_count(0)
+        await tab.page.keyboard.press("r")
+        await expect(tab.page.get_by_role("button", name="Retry")).to_have_count(0)
+        assert publisher.statuses("KEYED") == ["QUEUED"]
+        await expect(tab.page.get_by_role("button", name="Cancel post")).to_have_attribute(
+            "aria-disabled", "false"
+        )
+        await tab.page.keyboard.press("c")
+        await tab.page.get_by_role("button", name="Cancel the post").click()
+        await expect(tab.page.get_by_role("dialog")).to_have_count(0)
+        await expect(tab.page.locator(".card .status")).to_have_text("Cancelled")
+
+
+async def test_history_of_an_account_has_attempts_and_what_people_did_in_order(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    post_id = publisher.create_post(publisher.connect("history"), "A post with a history")
+    publisher.fail("It is broken.")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key, person="Ann")
+        await tab.expect_live()
+        await tab.page.get_by_role("button", name="Retry").click()
+        entries = tab.page.locator(".card .timeline > li:not(.wait)")
+        await expect(entries.last).to_contain_text("Retried manually.")
+        await tab.page.get_by_role("button", name="Cancel post").click()
+        await tab.page.get_by_role("button", name="Cancel the post").click()
+        await expect(entries).to_contain_text(
+            [
+                *(" due", "Attempt 1 failed", "Retried manually."),
+                "Cancelled before it was published.",
+            ]
+        )
+        await expect(entries.nth(2)).to_contain_text("by Ann")
+        await expect(entries.last).to_contain_text("by Ann")
+
+
+async def test_answer_that_changes_after_it_was_copied_can_be_copied_again(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    post_id = publisher.create_post(publisher.connect("answered"), "A post with an answer")
+    permissions = ["clipboard-read", "clipboard-write"]
+    async with open_tab(browser, page_server.url, permissions=permissions) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        await tab.expect_live()
+        await tab.page.get_by_role("button", name="Answer for the customer").click()
+        await tab.page.get_by_role("button", name="Copy: Answer").click()
+        await expect(tab.page.get_by_role("button", name="Copied: Answer")).to_be_visible()
+        publisher.fail("It is broken.")
+        await expect(tab.page.get_by_label("Answer", exact=True)).to_have_value(
+            re.compile("it could not be published")
+        )
+        await expect(tab.page.get_by_role("button", name="Copy: Answer")).to_be_visible()
+
+
+async def test_unknown_outcome_is_retried_without_a_check_after_its_account_was_typed(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("@forced")
+    post_id = publisher.create_post(account_id, "A post that may be out")
+    publisher.execute(
+        "mutation($input: RecordResultInput!) { recordResult(input: $input) { status } }",
+        input={
+            "postId": post_id,
+            "accountId": account_id,
+            "attemptKey": "1",
+            "outcome": "UNKNOWN",
+            "message": "No response.",
+        },
+    )
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        await tab.page.get_by_role("button", name="Retry without a check…").click()
+        dialog = tab.page.get_by_role("dialog", name="Retry without a check?")
+        assert await tab.axe_violations() == []
+        confirm = dialog.get_by_role("button", name="Retry without a check")
+        await dialog.get_by_role("textbox").fill("@forge")
+        await confirm.dispatch_event("click")
+        await expect(confirm).to_have_attribute("aria-disabled", "true")
+        assert publisher.statuses("A post that may be out") == ["FAILED"]
+        await dialog.get_by_role("textbox").fill(" @forced ")
+        await confirm.click()
+        await expect(dialog).to_have_count(0)
+        await expect(tab.page.locator(".card .status")).to_have_text("Scheduled")
+        assert publisher.statuses("A post that may be out") == ["QUEUED"]
         publisher.fail("It is broken.")

@@ -14,6 +14,7 @@ from tests.web.publisher import Publisher
 
 FAILED_LOAD = "Failed to load resource: the server responded with a status of"
 TOO_MANY = f"{FAILED_LOAD} 429 (Too Many Requests)"
+BAD_REQUEST = f"{FAILED_LOAD} 400 (Bad Request)"
 UNAVAILABLE = f"{FAILED_LOAD} 503 (Service Unavailable)"
 BAD_GATEWAY = f"{FAILED_LOAD} 502 (Bad Gateway)"
 WAITING_LISTS = 3
@@ -125,6 +126,44 @@ async def test_error_of_one_panel_leaves_the_others_and_is_gone_after_a_retry(
         await panel.get_by_role("button", name="Try again").click()
         await expect(tab.heading("Failed today, by cause")).to_be_visible()
         await expect(panel).to_have_count(0)
+
+
+async def test_exceeded_limit_is_shown_with_its_code(
+    browser: Browser, demo_server: ServerProcess
+) -> None:
+    refusals = Refusals(400, "LIMIT_EXCEEDED", _reads_results)
+    problems = frozenset({UNAUTHORIZED, BAD_REQUEST})
+    async with open_tab(browser, demo_server.url, problems=problems) as tab:
+        await tab.page.route("**/graphql", refusals.handle)
+        await tab.open_demo("/results")
+        panel = tab.page.locator(".error-panel")
+        await expect(panel).to_contain_text("Refusal 1.")
+        await expect(panel).to_contain_text("LIMIT_EXCEEDED")
+        await tab.page.unroute("**/graphql")
+        await panel.get_by_role("button", name="Try again").click()
+        await expect(tab.page.locator("tbody tr").first).to_be_visible()
+        assert refusals.count == 1
+
+
+async def test_skeleton_of_a_page_appears_after_a_delay(
+    browser: Browser, demo_server: ServerProcess
+) -> None:
+    async with open_tab(browser, demo_server.url) as tab:
+        is_released = asyncio.Event()
+
+        async def delay(route: Route) -> None:
+            await is_released.wait()
+            await route.continue_()
+
+        await tab.open_demo()
+        await tab.expect_live()
+        await tab.page.route("**/graphql", delay)
+        await tab.page.get_by_role("link", name="Failures").click()
+        skeleton = tab.page.get_by_role("status", name="Loading")
+        await expect(skeleton.last).to_be_visible()
+        await expect(skeleton.last).to_have_css("animation", "0s 0.15s both appear")
+        is_released.set()
+        await expect(skeleton).to_have_count(0)
 
 
 async def test_panels_stay_while_an_automatic_refresh_of_one_of_them_fails(

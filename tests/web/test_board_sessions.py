@@ -12,6 +12,8 @@ from tests.web.publisher import Publisher
 
 TOO_MANY = "Failed to load resource: the server responded with a status of 429 (Too Many Requests)"
 
+NO_COOKIE = "This browser did not store the session cookie. Allow cookies for this page."
+
 ENGINE = "postgresql"
 
 pytestmark = pytest.mark.usefixtures("require_built_page")
@@ -22,6 +24,11 @@ async def open_other_tab(tab: BoardTab, path: str = "") -> BoardTab:
     other = BoardTab(await tab.page.context.new_page(), tab.board_url)
     await other.open(path)
     return other
+
+
+async def accept_without_cookie(route: Route) -> None:
+    """Answer a sign-in as for a browser that blocks cookies."""
+    await route.fulfill(status=204)
 
 
 async def sign_out(tab: BoardTab) -> None:
@@ -92,6 +99,36 @@ async def test_sign_in_dialog_stays_open_after_escape(
             await tab.page.keyboard.press("Escape")
         await expect(dialog).to_be_visible()
         await expect(dialog.get_by_label("API key")).to_be_visible()
+        await tab.page.route("**/board/session", accept_without_cookie)
+        await dialog.get_by_role("button", name="Open the demo").click()
+        await expect(dialog.get_by_role("alert")).to_have_text(NO_COOKIE)
+
+
+async def test_sign_in_whose_cookie_is_not_stored_asks_to_allow_cookies(
+    browser: Browser, demo_server: ServerProcess
+) -> None:
+    async with open_tab(browser, demo_server.url) as tab:
+        await tab.page.route("**/board/session", accept_without_cookie)
+        await tab.open_demo("/results")
+        await expect(tab.page.get_by_role("alert")).to_have_text(NO_COOKIE)
+        await tab.page.unroute("**/board/session")
+        await tab.page.get_by_role("button", name="Open the demo").click()
+        await expect(tab.heading("Results")).to_be_focused()
+
+
+async def test_unexpected_error_of_the_start_is_shown_and_can_be_retried(
+    browser: Browser, demo_server: ServerProcess
+) -> None:
+    async with open_tab(browser, demo_server.url) as tab:
+        await tab.open_demo("/results")
+        await expect(tab.heading("Results")).to_be_focused()
+        await tab.page.route("**/graphql", lambda route: route.fulfill(json={"data": {}}))
+        await tab.page.reload()
+        await expect(tab.heading("The board cannot start")).to_be_visible()
+        await expect(tab.page.locator(".error-panel")).to_contain_text("PAGE_ERROR")
+        await tab.page.unroute("**/graphql")
+        await _button(tab.page, "Try again").click()
+        await expect(tab.heading("Results")).to_be_focused()
 
 
 async def test_person_whom_a_proxy_signs_in_is_not_offered_to_sign_out(

@@ -1,5 +1,6 @@
 """States of the board in Chromium: keys and workspaces that may not do all, wrong clocks, lost changes."""
 
+import asyncio
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -7,18 +8,22 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from playwright.async_api import Browser, Locator, expect
+from playwright.async_api import Browser, Locator, Route, expect
 from sqlalchemy import update
 
 from app.db.core.database import Database
 from app.db.models import ApiKey
 from tests.web.board_feed import Feed
-from tests.web.board_tab import open_tab
+from tests.web.board_tab import UNAUTHORIZED, open_tab
 from tests.web.page_session import PageServer
 from tests.web.publisher import Publisher
 
 MIRROR_REASON = "This workspace mirrors another service. Make the change there."
 IMPORTED_ACCOUNT = 77
+FAILED = "Failed to load resource: net::ERR_FAILED"
+UNAVAILABLE = (
+    "Failed to load resource: the server responded with a status of 503 (Service Unavailable)"
+)
 WRONG_CLOCK = "The clock of this computer is wrong. All times here are by the server’s clock."
 """Notice of a browser whose clock differs by more than 30 seconds."""
 
@@ -48,7 +53,7 @@ async def test_key_that_only_publishes_is_refused_with_the_reason_and_can_be_rep
     async with open_tab(browser, page_server.url) as tab:
         await tab.open("/results")
         await tab.sign_in(key)
-        await expect(tab.heading("This key publishes, it cannot look")).to_be_visible()
+        await expect(tab.heading("This key can publish, but not read")).to_be_visible()
         await tab.page.get_by_role("link", name="sign in with it").click()
         await tab.sign_in(page_server.key)
         await expect(tab.heading("Today")).to_be_visible()
@@ -148,6 +153,86 @@ async def test_selection_survives_lost_changes_where_rows_still_exist(
         await expect(rows.nth(1).get_by_role("checkbox")).to_be_checked()
 
 
+async def test_panels_that_failed_are_read_again_once_after_each_reconnection(
+    browser: Browser, page_server: PageServer
+) -> None:
+    problems = frozenset({UNAUTHORIZED, FAILED})
+    async with open_tab(browser, page_server.url, problems=problems) as tab:
+        feed = Feed()
+        await feed.serve(tab.page)
+        await tab.open("/results")
+        await tab.sign_in(page_server.key)
+        await tab.expect_live()
+        aborted = 0
+        enough = asyncio.Event()
+
+        async def abort(route: Route) -> None:
+            nonlocal aborted
+            aborted += 1
+            await route.abort()
+            if aborted == 6:
+                enough.set()
+
+        await tab.page.route("**/graphql", abort)
+        await tab.page.get_by_role("link", name="Waiting").click()
+        errors = tab.page.locator(".error-panel")
+        await expect(errors).to_have_count(3)
+        assert aborted == 3
+        await feed.close()
+        async with asyncio.timeout(30):
+            await enough.wait()
+        await expect(errors).to_have_count(3)
+        await tab.page.unroute("**/graphql")
+        await feed.close()
+        await expect(errors).to_have_count(0)
+        await expect(tab.page.locator("main")).to_contain_text("Nothing waits for a retry.")
+        assert aborted == 6
+
+
+async def test_panels_that_failed_are_read_again_after_the_wait_that_the_server_asks_for(
+    browser: Browser, page_server: PageServer
+) -> None:
+    problems = frozenset({UNAUTHORIZED, UNAVAILABLE})
+    async with open_tab(browser, page_server.url, problems=problems) as tab:
+        await tab.open("/results")
+        await tab.sign_in(page_server.key)
+        await tab.expect_live()
+        error = {"message": "Busy.", "extensions": {"code": "SERVICE_UNAVAILABLE"}}
+        refusal = json.dumps({"errors": [error]})
+        headers = {"Retry-After": "2", "Content-Type": "application/json"}
+        await tab.page.route(
+            "**/graphql",
+            lambda route: route.fulfill(status=503, headers=headers, body=refusal),
+            times=3,
+        )
+        await tab.page.get_by_role("link", name="Waiting").click()
+        await expect(tab.page.get_by_role("button", name="Try again in 2 s")).to_have_count(3)
+        await expect(tab.page.locator(".error-panel")).to_have_count(0)
+        await expect(tab.page.locator("main")).to_contain_text("Nothing waits for a retry.")
+
+
+async def test_pause_shows_since_when_and_that_the_server_is_away(
+    browser: Browser, page_server: PageServer
+) -> None:
+    async with open_tab(browser, page_server.url) as tab:
+        feed = Feed()
+        await feed.serve(tab.page)
+        await tab.open("/results")
+        await tab.sign_in(page_server.key)
+        await tab.expect_live()
+        await tab.page.keyboard.press("z")
+        connection = tab.page.locator(".connection")
+        await expect(connection).to_have_text(re.compile(r"^Paused as of \d\d:\d\d:\d\d$"))
+        paused = await connection.inner_text()
+        await feed.close()
+        await expect(connection).to_have_text(f"{paused} · reconnecting…")
+        await expect(tab.page.locator(".notices")).to_contain_text("Connected again")
+        await expect(connection).to_have_text(paused)
+        await tab.page.keyboard.press("z")
+        await tab.expect_live()
+        assert paused.removeprefix("Paused") < (await connection.inner_text()).removeprefix("Live")
+
+
 async def test_post_that_is_deleted_while_it_is_open_is_said_to_be_gone(
     browser: Browser, page_server: PageServer, publisher: Publisher
 ) -> None:
@@ -176,6 +261,30 @@ async def test_times_are_those_of_the_server_also_when_the_clock_of_the_browser_
         await tab.page.clock.set_system_time(datetime.now(UTC) - timedelta(hours=5))
         await feed.close()
         await expect(connection).to_have_text(live_now())
+
+
+async def test_message_below_a_closed_one_is_not_announced_again(
+    browser: Browser, page_server: PageServer
+) -> None:
+    problems = frozenset({UNAUTHORIZED, "Failed to load resource: net::ERR_FAILED"})
+    async with open_tab(browser, page_server.url, problems=problems) as tab:
+        await Feed().serve(tab.page)
+        await tab.page.clock.install(time=datetime.now(UTC) + timedelta(hours=3))
+        await tab.open("/results")
+        await tab.sign_in(page_server.key)
+        announced = tab.page.get_by_label("Messages").get_by_role("status")
+        await expect(announced).to_have_text(WRONG_CLOCK)
+        await tab.page.route("**/board/session?*", lambda route: route.abort())
+        await tab.page.get_by_role("button", name="Menu").click()
+        await tab.page.get_by_role("button", name="Sign out", exact=True).click()
+        await expect(tab.page.locator(".notice")).to_have_count(2)
+        await tab.page.keyboard.press("Escape")  # closes the menu
+        await tab.page.clock.run_for("00:10")
+        await expect(announced).to_have_text(re.compile("^You are still signed in."))
+        await tab.page.get_by_role("button", name="Close: You are still signed in.").click()
+        await tab.page.clock.run_for("00:10")
+        await expect(tab.page.locator(".notice p")).to_have_text([WRONG_CLOCK])
+        await expect(announced).to_have_text(re.compile("^You are still signed in."))
 
 
 def live_now() -> re.Pattern[str]:

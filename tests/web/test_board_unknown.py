@@ -1,13 +1,15 @@
 """The page of unknown outcomes in Chromium: each finding, refusals, other people, hostile text."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from playwright.async_api import Browser, Locator, expect
+from playwright.async_api import Browser, Locator, Request, Route, expect
 
 from tests.servers import DEMO_KEY, ServerProcess
-from tests.web.attempts import lose, persons_of, reconcile, state_of
-from tests.web.board_tab import NARROW, WIDE, BoardTab, open_tab
+from tests.web.attempts import lose, lose_post, persons_of, reconcile, state_of
+from tests.web.board_tab import NARROW, WIDE, BoardTab, open_tab, request_body
 from tests.web.page_session import PageServer
 from tests.web.publisher import Publisher
 
@@ -26,6 +28,17 @@ ENGINE = "postgresql"
 pytestmark = pytest.mark.usefixtures("require_built_page")
 
 
+@pytest.fixture(autouse=True)
+def settle_the_rest(publisher: Publisher) -> Iterator[None]:
+    """Settle what a test leaves unknown, which the page would show in the next one."""
+    yield
+    document = (
+        "{ destinations(first: 100, filter: {outcome: [UNKNOWN]}) { nodes { destinationId } } }"
+    )
+    for destination in publisher.execute(document)["nodes"]:
+        reconcile(publisher, destination["destinationId"], URL)
+
+
 @pytest.fixture
 async def tab(browser: Browser, page_server: PageServer) -> AsyncIterator[BoardTab]:
     """A tab in which Ann has signed in, with a window as narrow as a phone."""
@@ -42,6 +55,12 @@ def card(tab: BoardTab) -> Locator:
     return tab.page.locator("article.card")
 
 
+def settled_id(request: Request) -> str | None:
+    """Id of the destination that the request settles."""
+    settles: dict[str, str] = request_body(request).get("variables", {}).get("input", {})
+    return settles["destinationId"] if "finding" in settles else None
+
+
 async def test_demo_shows_the_attempt_and_where_to_look(
     browser: Browser, demo_server: ServerProcess
 ) -> None:
@@ -51,10 +70,13 @@ async def test_demo_shows_the_attempt_and_where_to_look(
         await tab.open_demo("/unknown?item=nonsense")
         await expect(tab.heading("Unknown outcomes")).to_be_focused()
         await expect(tab.heading("@mybrand Instagram")).to_be_visible()
+        await expect(card(tab).get_by_role("link", name="@mybrand")).to_have_attribute(
+            "href", re.compile(r"^/board/accounts/\d+$")
+        )
         text = "Demo: outcome unknown, the publisher stopped after it started an attempt"
         await expect(card(tab)).to_contain_text(text)
         await expect(card(tab)).to_contain_text("Bypublisher-2")
-        await expect(card(tab)).to_contain_text("The lease ended before the publisher reported")
+        await expect(card(tab)).to_contain_text("The publisher did not report the platform")
         look = tab.page.get_by_role("link", name="Look on Instagram")
         assert await look.get_attribute("href") == "https://www.instagram.com/mybrand"
         assert await look.get_attribute("rel") == "noopener noreferrer"
@@ -148,9 +170,84 @@ async def test_one_that_is_settled_meanwhile_is_named_and_the_next_one_follows(
     await tab.page.keyboard.press("z")
     reconcile(publisher, watched, URL)
     await expect(card(tab)).to_contain_text("It is settled: Published")
-    await expect(card(tab)).to_contain_text("A check found that the post was published.")
+    await expect(card(tab)).to_contain_text(
+        "A check found that the post was published. by the key “first key”"
+    )
     await card(tab).get_by_role("button", name="Next").click()
     await expect(tab.page.locator(".empty")).to_contain_text("Nothing is unknown")
+
+
+async def test_held_key_moves_to_further_outcomes_and_settles_one(
+    tab: BoardTab, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("held")
+    ids = [lose(publisher, account_id, text) for text in ("first", "second", "third")]
+    settled: list[str | None] = []
+    tab.page.on("request", lambda request: settled.append(settled_id(request)))
+    await expect(tab.page.locator(".triage-list li")).to_have_count(3)
+    for text in ("second", "third"):
+        await tab.page.keyboard.down("j")
+        await expect(card(tab)).to_contain_text(text)
+    await tab.page.keyboard.up("j")
+    await tab.page.keyboard.down("n")
+    await expect(card(tab)).to_contain_text("first")
+    await tab.page.keyboard.down("n")
+    await tab.page.keyboard.up("n")
+    await tab.page.keyboard.press("s")
+    await expect(card(tab)).to_contain_text("second")
+    assert [each for each in settled if each] == [ids[2]]
+
+
+async def test_late_answer_leaves_the_user_at_the_outcome_to_which_they_moved(
+    tab: BoardTab, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("late")
+    ids = [lose(publisher, account_id, text) for text in ("first", "second", "third")]
+    release = asyncio.Event()
+
+    async def delay(route: Route) -> None:
+        if settled_id(route.request):
+            await release.wait()
+        await route.continue_()
+
+    await tab.page.route("**/graphql", delay)
+    await expect(tab.page.locator(".triage-list li")).to_have_count(3)
+    await expect(card(tab)).to_contain_text("first")
+    for key in ("n", "j", "j"):
+        await tab.page.keyboard.press(key)
+    await expect(card(tab)).to_contain_text("third")
+    field = tab.page.get_by_label("If it is there")
+    await field.fill(URL)
+    release.set()
+    await expect(tab.page.locator(".report")).to_have_text("late: recorded that it is not there.")
+    await expect(tab.page).to_have_url(f"{tab.board_url}/unknown?item={ids[2]}")
+    await expect(field).to_have_value(URL)
+
+
+async def test_outcome_after_the_last_one_is_shown_also_if_that_was_below_the_pointer(
+    tab: BoardTab, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("pointed")
+    lose(publisher, account_id, "the last one")
+    await tab.page.locator(".triage-list li").hover()
+    await tab.page.keyboard.press("n")
+    await expect(tab.page.locator(".empty")).to_contain_text("Nothing is unknown")
+    lose(publisher, account_id, "the next one")
+    await expect(card(tab)).to_contain_text("the next one")
+
+
+async def test_settlement_is_found_behind_many_changes(tab: BoardTab, publisher: Publisher) -> None:
+    account_id = publisher.connect("retried often")
+    post_id = publisher.create_post(account_id, "retried often")
+    for number in range(51):  # with two changes each
+        publisher.record_failure(post_id, account_id, attempt=f"{post_id} {number}")
+        publisher.retry(post_id)
+    destination_id = lose_post(publisher, post_id, account_id)
+    reconcile(publisher, destination_id, URL)
+    await tab.open(f"/unknown?item={destination_id}")
+    await expect(card(tab)).to_contain_text(
+        "A check found that the post was published. by the key “first key”"
+    )
 
 
 async def test_read_only_sign_in_may_look_and_says_why_it_may_not_settle(

@@ -7,9 +7,11 @@ from playwright.async_api import Browser, expect
 
 from tests.servers import ServerProcess
 from tests.web.attempts import claim_many, report_transient_failure, start
-from tests.web.board_tab import NARROW, WIDE, open_tab
+from tests.web.board_tab import NARROW, UNAUTHORIZED, WIDE, open_tab
 from tests.web.page_session import PageServer
 from tests.web.publisher import Publisher
+
+REFUSED = "Failed to load resource: net::ERR_FAILED"
 
 ENGINE = "postgresql"
 
@@ -77,8 +79,8 @@ async def test_post_moves_from_publishing_to_retrying_and_stays_while_it_has_the
         await expect(retries.get_by_role("button", name="1 new · show")).to_be_visible()
         await tab.page.keyboard.press(".")
         retry = retries.get_by_role("row").nth(1)
-        await expect(retry).to_contain_text(re.compile("next try|waits for a publisher since"))
-        await expect(retry).to_contain_text("Busy <b>now</b>.Try 2 of 5. Gives up after")
+        await expect(retry).to_contain_text(re.compile("next attempt|waits for a publisher since"))
+        await expect(retry).to_contain_text("Busy <b>now</b>.Attempt 2 of 5. Gives up after")
         await tab.heading("Waiting").click()
         await expect(publishing).to_contain_text("Nothing is being published right now.")
         assert await tab.axe_violations() == []
@@ -94,7 +96,9 @@ async def test_long_list_grows_and_is_loaded_in_pages(
     )["account"]["accountId"]
 
     claim_many(publisher, account_id, 50)
-    async with open_tab(browser, page_server.url) as tab:
+    async with open_tab(
+        browser, page_server.url, problems=frozenset({UNAUTHORIZED, REFUSED})
+    ) as tab:
         await tab.open("/waiting")
         await tab.sign_in(page_server.key)
         publishing = tab.page.get_by_role("region", name="Publishing now")
@@ -109,5 +113,11 @@ async def test_long_list_grows_and_is_loaded_in_pages(
         await expect(publishing).to_contain_text("51 results")
         await tab.page.reload()
         await expect(rows).to_have_count(50)
+        await tab.page.route("**/graphql", lambda route: route.abort())
         await more.click()
+        panel = publishing.locator(".error-panel")
+        await expect(panel).to_contain_text("The server cannot be reached.")
+        await tab.page.unroute("**/graphql")
+        await panel.get_by_role("button", name="Try again").click()
         await expect(rows).to_have_count(51)
+        await expect(panel).to_have_count(0)

@@ -40,7 +40,8 @@ async def test_sign_in_returns_the_session_and_its_cookie(acme: Tenant) -> None:
         "expiresAt": "2026-04-16T03:00:00.000Z",
     }
     body = await browser.post_graphql(
-        "{ viewer { scopes session { person expiresAt } server { startedAt now } apiKey { name } } }"
+        "{ viewer { scopes session { person expiresAt } apiKey { name }"
+        " server { startedAt now changesRetentionSeconds } } }"
     )
     assert body["data"]["viewer"] == {
         "scopes": ["READ", "WRITE"],
@@ -48,6 +49,7 @@ async def test_sign_in_returns_the_session_and_its_cookie(acme: Tenant) -> None:
         "server": {
             "startedAt": "2026-04-15T15:00:00.000Z",
             "now": "2026-04-15T15:00:00.000Z",
+            "changesRetentionSeconds": 2_592_000,
         },
         "apiKey": {"name": "Test key"},
     }

@@ -180,7 +180,7 @@ class Destination(Base):
         index_of_values(
             "ix_destination_error_category", "error_category", "created_at", "id", "error_code"
         ),
-        # The last two: SQLite prefers the later of equal indexes. Lateness of destinations that wait for a
+        # Here, because SQLite prefers the later of equal indexes. Lateness of destinations that wait for a
         # publication; health of accounts: recent failures.
         partial_index(
             "ix_destination_waiting",
@@ -199,6 +199,8 @@ class Destination(Base):
             "error_category",
             where="error_category IS NOT NULL",
         ),
+        # Filter by the URL of the publication.
+        index_of_values("ix_destination_platform_post_url", "platform_post_url"),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)

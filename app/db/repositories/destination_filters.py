@@ -48,6 +48,7 @@ class DestinationCriteria:
     platform: Sequence[str] | None = None
     account_id: Sequence[AccountId] | None = None
     post_id: Sequence[PostId] | None = None
+    platform_post_url: Sequence[str] | None = None
     error_category: Sequence[ErrorCategory] | None = None
     error_code: Sequence[str] | None = None
     outcome: Sequence[Outcome] | None = None
@@ -138,6 +139,7 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
         platform=Destination.platform,
         account_id=Destination.account_id,
         post_id=Destination.post_id,
+        platform_post_url=Destination.platform_post_url,
         error_category=Destination.error_category,
         error_code=Destination.error_code,
         # No index has outcomes, so the matching statuses are added to use the index on status.

@@ -180,6 +180,7 @@ _STATUSES_OF_FILTERS: Mapping[str, frozenset[DestinationStatus]] = {
     **dict.fromkeys(("failed_after", "failed_before"), _FAILED),
     **dict.fromkeys(("failure_group", equality_parameter("failure_group")), _FAILED),
     **dict.fromkeys(("published_after", "published_before", "duplicated"), _PUBLISHED),
+    **dict.fromkeys(("platform_post_url", equality_parameter("platform_post_url")), _PUBLISHED),
     **dict.fromkeys(("next_retry_after", "next_retry_before", "retrying"), _QUEUED),
     "overdue": _UNSETTLED,
     LATE: _UNSETTLED | _PUBLISHED,
@@ -276,7 +277,7 @@ _SORT_COLUMNS: Mapping[str, str | None] = {
 }
 """Column by which the index of a filter is sorted; None if by no column that is an order of pages.
 
-Ids, which always match few, and filters without an index are absent.
+Ids and URLs, which always match few, and filters without an index are absent.
 """
 
 

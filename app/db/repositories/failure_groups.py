@@ -29,9 +29,13 @@ from app.db.repositories.destination_filters import (
 )
 from app.db.repositories.destinations import DESTINATION_COLUMNS
 from app.domain.destinations import DestinationStatus, Outcome
+from app.domain.ids import AccountId
 
 SAMPLE_RELATION = "sample"
 """Name of the latest failure in a group's record."""
+
+MAX_ACCOUNTS = 100
+"""Number of accounts of a group that `failures_by_account` returns."""
 
 HOURS = 24
 """Number of hours that `hourly_counts` returns."""
@@ -42,6 +46,14 @@ class FailureGroupOrderField(StrEnum):
 
     COUNT = "failure_count"
     LAST_SEEN = "last_seen"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFailures:
+    """Number of a group's failures on one account."""
+
+    account_id: AccountId
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +105,20 @@ async def hourly_counts(
     for row in rows:
         counts[row.failure_group][row.hour] = row.failures
     return [counts[key] for key in keys]
+
+
+async def failures_by_account(
+    reader: Reader, criteria: DestinationCriteria, keys: Sequence[str], now: datetime
+) -> list[list[AccountFailures]]:
+    """Return the MAX_ACCOUNTS accounts with the most matching failures of each key's group, in this order."""
+    values = _values(reader, criteria, now)
+    rows = await reader.rows(
+        _select_by_account(tuple(values)), **values, keys=keys, max_accounts=MAX_ACCOUNTS
+    )
+    accounts: dict[str, list[AccountFailures]] = {key: [] for key in keys}
+    for row in rows:
+        accounts[row.failure_group].append(AccountFailures(row.account_id, row.failures))
+    return [accounts[key] for key in keys]
 
 
 async def retry_counts(
@@ -193,6 +219,25 @@ def _select_per_hour(filters: tuple[str, ...]) -> Statement:
             *_matching(filters),
         )
         .group_by(_KEY, hour)
+    )
+
+
+@cached_statement()
+def _select_by_account(filters: tuple[str, ...]) -> Statement:
+    account_id = Destination.account_id
+    rank = func.row_number().over(
+        partition_by=_KEY, order_by=(func.count().desc(), account_id.asc())
+    )
+    accounts = (
+        select(_KEY, account_id, func.count().label("failures"), rank.label("rank"))
+        .where(any_of(_KEY, "keys"), *_matching(filters))
+        .group_by(_KEY, account_id)
+        .subquery()
+    )
+    return Statement(
+        select(accounts.c.failure_group, accounts.c.account_id, accounts.c.failures)
+        .where(accounts.c.rank <= bindparam("max_accounts"))
+        .order_by(accounts.c.failure_group, accounts.c.rank)
     )
 
 

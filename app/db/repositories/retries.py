@@ -24,9 +24,10 @@ from app.db.repositories.destination_pages import PagePart, plan_page
 from app.domain.diagnosis import CANCELLED
 from app.domain.ids import AccountId
 
-_FILTERS_BY_ERROR = {
-    *("error_code", equality_parameter("error_code")),
-    *("failure_group", equality_parameter("failure_group")),
+_FILTERS_THAT_NAME_CANCELLED = {
+    name
+    for filter_name in ("error_code", "failure_group", "destination_id")
+    for name in (filter_name, equality_parameter(filter_name))
 }
 
 
@@ -40,8 +41,8 @@ async def retry_candidates(
 ) -> Page:
     """Return a page of matching destinations that were not imported, newest first, with post and account ids.
 
-    Cancelled destinations are included only if the filter names error codes or failure groups. A retry
-    does not change this order, so consecutive pages return each destination once.
+    Cancelled destinations are included only if the filter names error codes, failure groups or destinations.
+    A retry does not change this order, so consecutive pages return each destination once.
     """
     plan = await plan_page(reader, criteria, NEWEST_FIRST, now)
     values = {**plan.values, "excluded_accounts": excluded_accounts}
@@ -108,6 +109,6 @@ _MATCHING_MANY = ("updated_before", "platform", equality_parameter("platform"))
 
 
 def _exclude_cancelled(filters: Iterable[str]) -> list[ColumnElement[bool]]:
-    if _FILTERS_BY_ERROR.isdisjoint(filters):
+    if _FILTERS_THAT_NAME_CANCELLED.isdisjoint(filters):
         return [Destination.error_code.is_distinct_from(CANCELLED)]
     return []

@@ -27,7 +27,7 @@ from app.db.repositories import (
     posts,
 )
 from app.db.repositories.destination_filters import DestinationCriteria
-from app.db.repositories.failure_groups import RetryCounts
+from app.db.repositories.failure_groups import AccountFailures, RetryCounts
 from app.db.repositories.outcomes import OutcomePeriod
 from app.domain.accounts import ACTIVITY_WINDOW
 from app.domain.errors import LimitExceeded
@@ -207,6 +207,10 @@ class FailureGroupLoaders:
     @cached_property
     def hourly_counts_by_key(self) -> DataLoader[FailureGroupKey, list[int]]:
         return self._loader(failure_groups.hourly_counts)
+
+    @cached_property
+    def accounts_by_key(self) -> DataLoader[FailureGroupKey, list[AccountFailures]]:
+        return self._loader(failure_groups.failures_by_account)
 
     @cached_property
     def retry_counts_by_key(self) -> DataLoader[FailureGroupKey, RetryCounts]:

@@ -64,6 +64,8 @@ class AppState:
     rate_limits: RateLimits
     started_at: datetime
     """Time when this process started."""
+    changes_retention: timedelta
+    """Time for which changes are stored."""
     signing_key: bytes = b""
     """Secret of cursors and lease tokens; set on startup, the same in all processes."""
     drain_event: asyncio.Event = field(default_factory=asyncio.Event)

@@ -8,6 +8,7 @@ from strawberry import field
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.failure_groups import (
     HOURS,
+    MAX_ACCOUNTS,
     SAMPLE_RELATION,
     FailureGroupOrderField,
     failure_groups_page,
@@ -15,7 +16,7 @@ from app.db.repositories.failure_groups import (
 from app.domain import diagnosis as diagnosis_rules
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.failure_groups import normalize_message
-from app.domain.ids import FailureGroupKey, NodeKind
+from app.domain.ids import AccountId, FailureGroupKey, NodeKind
 from app.graphql.loading.field_sources import (
     Computed,
     Deferred,
@@ -28,8 +29,18 @@ from app.graphql.loading.field_sources import (
 from app.graphql.loading.loaders import FailureGroupLoaders
 from app.graphql.schema.connections import CursorPage, PageInfo, parse_page_arguments
 from app.graphql.schema.context import Context, Info
-from app.graphql.schema.inputs import DestinationFilterInput
-from app.graphql.schema.types import Destination, ErrorDiagnosis, Node
+from app.graphql.schema.inputs import DestinationFilterInput, to_record
+from app.graphql.schema.types import Account, Destination, ErrorDiagnosis, Node, load_account
+
+
+@strawberry.type(description="Failures of a group on one account.")
+class FailureGroupAccount:
+    account_id: int = field(description="Number of the account.")
+    count: int = field(description="Number of destinations, including unknown outcomes.")
+
+    @strawberry.field(description="The account.")
+    async def account(self, info: Info) -> Account | None:
+        return await load_account(info.context, AccountId(self.account_id))
 
 
 @strawberry.type(
@@ -89,6 +100,15 @@ class FailureGroup(Node):
     )
     async def hourly_counts(self) -> list[int] | None:
         return await self.loaders.hourly_counts_by_key.load(FailureGroupKey(self.key))
+
+    @sourced_field(
+        f"The {MAX_ACCOUNTS} accounts with the most failures, in descending order.",
+        Deferred(("id",)),
+    )
+    async def accounts(self, info: Info) -> list[FailureGroupAccount] | None:
+        accounts = await self.loaders.accounts_by_key.load(FailureGroupKey(self.key))
+        info.context.entry_limit.add(len(accounts))
+        return [to_record(account, FailureGroupAccount) for account in accounts]
 
     @sourced_field(
         "Number of destinations that a manual retry would queue again now.", Deferred(("id",))

@@ -17,6 +17,7 @@ from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.destinations import DestinationOrderField
 from app.db.repositories.post_search import SHORT_SEARCH_POSTS
 from app.db.repositories.posts import PostCriteria, PostOrderField
+from app.domain.attempts import publication_url
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.errors import InvalidInput
@@ -95,6 +96,9 @@ class DestinationFilterInput:
     platform: list[str] | None = optional("Platform of the account.")
     account_id: list[int] | None = optional("Number of the account.")
     post_id: list[UUID] | None = optional("UUID of the post.")
+    platform_post_url: list[str] | None = optional(
+        "URL of the publication, an exact match, in the form in which it was reported."
+    )
     error_category: list[ErrorCategory] | None = optional("Category of the error.")
     error_code: list[str] | None = optional("Code of the error.")
     outcome: list[Outcome] | None = optional("Outcome of the destination.")
@@ -138,6 +142,7 @@ class DestinationFilterInput:
             DestinationCriteria,
             platform=validate_search_texts("filter.platform", self.platform),
             account_id=validate_account_ids("filter.accountId", self.account_id),
+            platform_post_url=_publication_urls("filter.platformPostUrl", self.platform_post_url),
             error_code=validate_search_texts("filter.errorCode", self.error_code),
             failure_group=_validate_failure_groups("filter.failureGroup", self.failure_group),
             max_attempts=validate_not_negative("filter.maxAttempts", self.max_attempts),
@@ -232,6 +237,10 @@ def validate_not_negative(name: str, value: int | None) -> int | None:
 
 def _validate_failure_groups(name: str, values: Sequence[str] | None) -> Sequence[str] | None:
     return None if values is None else [parse_failure_group_key(value, name) for value in values]
+
+
+def _publication_urls(name: str, values: Sequence[str] | None) -> Sequence[str] | None:
+    return None if values is None else [publication_url(value, name) for value in values]
 
 
 def _validate_search_text(name: str, value: str | None) -> str | None:

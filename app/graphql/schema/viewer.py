@@ -65,6 +65,9 @@ class Server:
     version: str = field(description="Version of the service.")
     started_at: datetime = field(description="UTC time when the process started.")
     now: datetime = field(description="UTC time of the server's clock.")
+    changes_retention_seconds: int = field(
+        description="Number of seconds for which changes are stored. An older cursor is refused."
+    )
 
 
 @strawberry.type(name="Viewer", description="Authenticated client of the request.")
@@ -110,6 +113,9 @@ def build_viewer(info: Info) -> ViewerDetails:
         ),
         session=None if session is None else to_record(session, ViewerSession),
         server=Server(
-            version=__version__, started_at=context.app_state.started_at, now=context.clock()
+            version=__version__,
+            started_at=context.app_state.started_at,
+            now=context.clock(),
+            changes_retention_seconds=round(context.app_state.changes_retention.total_seconds()),
         ),
     )

@@ -314,6 +314,12 @@ FAILURE_GROUP_QUERIES: dict[str, tuple[Query, set[str]]] = {
         lambda reader: failure_groups.hourly_counts(reader, DestinationCriteria(), GROUP_KEYS, NOW),
         FAILURE_GROUPS,
     ),
+    "groups, accounts": (
+        lambda reader: failure_groups.failures_by_account(
+            reader, DestinationCriteria(), GROUP_KEYS, NOW
+        ),
+        {*FAILURE_GROUPS, "sort"},
+    ),
     "groups, retry": (
         lambda reader: failure_groups.retry_counts(reader, DestinationCriteria(), GROUP_KEYS, NOW),
         {*FAILURE_GROUPS, "ix_post_imported", "pk_account"},

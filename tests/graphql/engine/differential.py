@@ -213,6 +213,7 @@ class DifferentialBench:
                 change_feed=ChangeFeed(self.database),
                 board_counter=BoardCounter(self.database, lambda: NOW, time.monotonic),
                 started_at=NOW,
+                changes_retention=timedelta(days=30),
                 rate_limits=make_rate_limits(),
                 max_wait=timedelta(0),
                 signing_key=bytes(16),

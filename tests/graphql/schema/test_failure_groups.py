@@ -37,6 +37,7 @@ EVERY_FIELD = """
     id key platform category code message count unknownCount postCount accountCount firstSeen lastSeen
     hourlyCounts retryableCount refusedCount
     diagnosis { category code source retryable willRetry nextAction }
+    accounts { accountId count account { platform } }
     sample { destinationId status outcome error errorCode failureGroup account { accountId } }
 """
 GROUPS = f"""
@@ -101,6 +102,10 @@ async def test_failures_that_differ_in_details_are_one_group(acme: Tenant) -> No
         "firstSeen": "2026-04-14T14:00:00.000Z",
         "lastSeen": "2026-04-15T14:00:00.000Z",
         "hourlyCounts": [*[0] * 21, 2, 1, 0],
+        "accounts": [
+            {"accountId": one, "count": 3, "account": {"platform": "instagram"}},
+            {"accountId": other, "count": 1, "account": {"platform": "instagram"}},
+        ],
         "retryableCount": 4,
         "refusedCount": 0,
         "diagnosis": {

@@ -185,6 +185,7 @@ async def test_search_is_literal_and_case_insensitive(
     assert await filter_posts(acme, search=needle) == ({content} if is_found else set())
 
 
+PUBLICATION = "https://www.instagram.com/p/C1a2b3c4d5e/"
 DESTINATION_STATES = {
     "queued": queued(NOW + HOUR),
     "retrying": waiting_for_retry(category=ErrorCategory.RATE_LIMITED, code="RATE_LIMITED"),
@@ -226,6 +227,11 @@ DESTINATION_FILTERS: list[tuple[dict[str, Any], set[str]]] = [
     ({"failedBefore": "2026-04-15T15:00:00Z"}, set()),
     ({"failedAfter": "2026-01-01T00:00:00Z", "status": ["PUBLISHED"]}, set()),
     ({"postId": []}, set()),
+    ({"platformPostUrl": [f" {PUBLICATION} "]}, {"published"}),
+    ({"platformPostUrl": [PUBLICATION, PUBLICATION[:-1]], "retrying": False}, {"published"}),
+    ({"platformPostUrl": [PUBLICATION[:-1]]}, set()),
+    ({"platformPostUrl": [PUBLICATION], "status": ["QUEUED"]}, set()),
+    ({"platformPostUrl": []}, set()),
     ({"status": ["FAILED"], "errorCategory": ["UNCLASSIFIED"]}, {"unknown"}),
     ({"status": ["QUEUED"], "errorCategory": ["UNCLASSIFIED"]}, set()),
     ({"failureGroup": [FAILURE_GROUP]}, {"failed"}),

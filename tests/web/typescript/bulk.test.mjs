@@ -8,7 +8,7 @@ import { ServerError } from "../../../app/web/source/board/relay/server-error";
 import { filterWords } from "../../../app/web/source/board/text/filter-words";
 import { accountsPath, parseAccounts } from "../../../app/web/source/board/url/accounts";
 import { postFilter, retryObstacle } from "../../../app/web/source/board/url/bulk-filters";
-import { failuresPath, parseFailures } from "../../../app/web/source/board/url/failures";
+import { failuresPath, groupPath, parseFailures, parsePeriod } from "../../../app/web/source/board/url/failures";
 import { ALL_RESULTS } from "../../../app/web/source/board/url/results";
 
 const TEXTS = { noun: "result", changed: "queued again", verb: "Retry" };
@@ -117,6 +117,10 @@ test("a filter in words names everything that is set", () => {
     "Text: “a”",
     "Failed before 12:00",
   ]);
+  const names = new Map([[7, "@brand (X)"]]);
+  assert.deepEqual(filterWords({ ...ALL_RESULTS, account: [7, 8] }, "UTC", now, names), [
+    "Account: @brand (X) or 8",
+  ]);
   const rest = {
     flag: "overdue",
     outcome: ["UNKNOWN"],
@@ -133,6 +137,8 @@ test("views of failures and accounts survive their URLs, and nonsense is ignored
   const failures = { order: "LAST_SEEN", period: "week", platform: ["x"], category: ["AUTH"], after: "c" };
   assert.deepEqual(parseFailures(failuresPath(failures).split("?")[1]), failures);
   assert.equal(failuresPath(parseFailures("order=1&period=toString&platform=%00&category=no")), "/failures");
+  assert.equal(groupPath("1-0", "today"), "/failures/1-0?period=today");
+  assert.deepEqual(["?period=today", "?period=x", ""].map(parsePeriod), ["today", null, null]);
   const accounts = {
     canPost: "no",
     platform: ["x"],

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test, { mock } from "node:test";
 
-import { reconnectDelay } from "../../../app/web/source/board/live/reconnection";
+import { reconnectDelay, waitForReconnection } from "../../../app/web/source/board/live/reconnection";
 import { Coalescer } from "../../../app/web/source/board/live/coalescer";
 import {
   recordChangedObjects,
@@ -78,6 +78,18 @@ test("delays grow from 1 to 30 seconds, and are spread over half of that", () =>
     [1_000, 2_000, 16_000, 30_000, 30_000],
   );
   assert.equal(reconnectDelay(0, 0), 500);
+});
+
+test("a wait ends when the browser is online again, and on abort", async () => {
+  Object.assign(globalThis, { window: new EventTarget(), document: new EventTarget() });
+  const aborter = new AbortController();
+  const waits = [AbortSignal.abort(), aborter.signal, new AbortController().signal].map((signal) =>
+    waitForReconnection(60, signal),
+  );
+  aborter.abort();
+  await Promise.all(waits.slice(0, 2));
+  window.dispatchEvent(new Event("online"));
+  await waits[2];
 });
 
 const rows = (...ids) => ids.map((id) => ({ id }));

@@ -12,15 +12,15 @@ import {
 import { customerAnswer } from "../../../app/web/source/board/text/customer-answer";
 import { cappedNumber, count } from "../../../app/web/source/board/text/numbers";
 import { nextAction, refusalFix, sourceWords } from "../../../app/web/source/board/text/reasons";
-import { destinationStatus, postStatus } from "../../../app/web/source/board/text/statuses";
+import { destinationStatus, postStatus, postStatusOf } from "../../../app/web/source/board/text/statuses";
 import {
   duration,
+  fullTime,
   instantOf,
   localInput,
   localizeTimes,
   relativeTime,
   shortTime,
-  startOfDay,
 } from "../../../app/web/source/board/text/times";
 
 const BERLIN = "Europe/Berlin";
@@ -31,6 +31,11 @@ test("times show the date only if it is another day in the zone", () => {
   assert.equal(shortTime(new Date("2026-04-15T21:59:00Z"), BERLIN, NOW), "23:59");
   assert.equal(shortTime(new Date("2026-04-15T22:00:00Z"), BERLIN, NOW), "Thu 16 Apr, 00:00");
   assert.equal(shortTime(new Date("2025-12-31T22:59:00Z"), BERLIN, NOW), "Wed 31 Dec 2025, 23:59");
+});
+
+test("full times name the zone once", () => {
+  assert.equal(fullTime(NOW, BERLIN), "Wednesday 15 April 2026, 16:30:00 CEST (Europe/Berlin)");
+  assert.equal(fullTime(NOW, "UTC"), "Wednesday 15 April 2026, 14:30:00 UTC");
 });
 
 test("times in sentences of the server are those of the zone", () => {
@@ -44,6 +49,7 @@ test("times in sentences of the server are those of the zone", () => {
 
 test("durations have at most two units", () => {
   const values = [340, 12_000, 4 * MINUTE, 125 * MINUTE, 120 * MINUTE, 25 * 60 * MINUTE];
+  assert.deepEqual([0, -340].map(duration), ["0 s", "0 s"]);
   assert.deepEqual(values.map(duration), ["340 ms", "12 s", "4 min", "2 h 5 min", "2 h", "1 d 1 h"]);
 });
 
@@ -63,14 +69,6 @@ test("local times are read by the clock of the zone, also where it changes", () 
   assert.equal(read("2026-10-25T03:00"), "2026-10-25T02:00:00.000Z");
   assert.equal(read("tomorrow"), null);
   assert.equal(localInput(new Date("2026-07-01T22:05:00Z"), BERLIN), "2026-07-02T00:05");
-});
-
-test("a day begins at midnight of the zone", () => {
-  assert.equal(startOfDay(NOW, BERLIN).toISOString(), "2026-04-14T22:00:00.000Z");
-  assert.equal(
-    startOfDay(new Date("2026-03-29T12:00:00Z"), BERLIN).toISOString(),
-    "2026-03-28T23:00:00.000Z",
-  );
 });
 
 const QUEUED = {
@@ -100,6 +98,10 @@ test("each state of a destination has a word; an unknown one keeps its name", ()
     states.map(([state]) => destinationStatus(state).name),
     states.map(([, name]) => name),
   );
+  const [scheduled, retrying, overdue] = [0, 2, 3].map((index) => states[index][0]);
+  assert.equal(postStatusOf("SCHEDULED", [scheduled]).name, "Scheduled");
+  assert.equal(postStatusOf("PUBLISHING", [FAILED, retrying]).name, "Retrying");
+  assert.equal(postStatusOf("PUBLISHING", [scheduled, retrying, overdue]).name, "Overdue");
   assert.equal(postStatus("PARTIALLY_FAILED").name, "Partly failed");
   assert.equal(postStatus("ON_HOLD").name, "On hold");
 });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { nextPath } from "../../../app/web/source/board/session/next-path";
-import { accountNumber, isUuid, pastedUuid } from "../../../app/web/source/board/url/parameters";
+import { accountNumber, isUuid, pastedUrls, pastedUuid } from "../../../app/web/source/board/url/parameters";
 import {
   ALL_RESULTS,
   countFilters,
@@ -66,6 +66,20 @@ test("a pasted id may have spaces, quotes and capitals around and in it", () => 
   const id = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
   const pasted = [` "${id.toUpperCase()}",\n`, `“${id}”`, `{${id}}`, id.replace("-", " -"), `${id}0`, "", "f47ac10b"];
   assert.deepEqual(pasted.map(pastedUuid), [id, id, id, id, null, null, null]);
+  assert.equal(pastedUuid(`<https://example.com/a/board/posts/${id.toUpperCase()}?x#y>`), id);
+  assert.equal(pastedUuid(`https://example.com/posts/${id}`), null);
+});
+
+test("a pasted address is looked up as it is and without what links are extended by", () => {
+  const url = "https://example.com/p/A(1)/?igsh=x&b=/#top";
+  const forms = [url, "https://example.com/p/A(1)/", "https://example.com/p/A(1)"];
+  assert.deepEqual(pastedUrls(` <${url}>,`), forms);
+  assert.deepEqual(pastedUrls("HTTP://example.com"), ["HTTP://example.com"]);
+  const others = ["", "example.com", "ftp://example.com", "https://", "https://a b", "see https://example.com", "javascript:1"];
+  assert.deepEqual(
+    others.map(pastedUrls),
+    others.map(() => null),
+  );
 });
 
 test("a period can be chosen before its times", () => {

@@ -2,7 +2,7 @@
 
 import { Route, Switch } from "wouter";
 
-import { lazyPage } from "./components/lazy-page";
+import { lazyPage } from "./components/lazy";
 import { Layout, type NavigationItem } from "./components/layout";
 import { NotFound } from "./routes/not-found/not-found";
 import { PostPage } from "./routes/post/post";

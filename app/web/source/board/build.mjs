@@ -17,22 +17,20 @@ export async function buildBoard(folder) {
   await refuseMarkupFromText(SOURCE);
   const assets = join(folder, "assets");
   await mkdir(assets, { recursive: true });
-  const { script: theme } = await bundle("board/theme.ts", assets, { format: "iife" });
   const { script: icon } = await bundle("board/icon.svg", assets, { loader: { ".svg": "copy" } });
   const { script, style, scripts } = await bundle("board/main.tsx", assets, {
     format: "esm",
     splitting: true,
-    // Every part imports the first page, which is loaded before it: else esbuild puts each module that some of
-    // them share into a file of its own, which the first page would load too.
-    inject: [join(SOURCE, "app.tsx")],
+    // Every part imports what starts the board, which is loaded before it: else esbuild puts each module that
+    // some of them share into a file of its own, which the first page would load too.
+    inject: [join(SOURCE, "main.tsx")],
     define: { "process.env.NODE_ENV": '"production"' },
     plugins: [relayPlugin({ sources: SOURCE, artifacts: ARTIFACTS })],
   });
-  await limitInitialBytes(assets, [theme, ...scripts], MAX_INITIAL_BYTES);
+  await limitInitialBytes(assets, scripts, MAX_INITIAL_BYTES);
 
   const preloads = [...scripts].filter((name) => name !== script);
   const names = {
-    theme,
     icon,
     style,
     script,

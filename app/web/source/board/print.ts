@@ -3,7 +3,7 @@
 import { flushSync } from "react-dom";
 
 import { ValueStore } from "./store";
-import { applyTheme, storedTheme } from "./theme-storage";
+import { applyTheme, storedTheme } from "./theme";
 
 /** True while the browser prints. */
 export const isPrinting = new ValueStore(false);

@@ -243,15 +243,15 @@ async def test_filter_retries_matching_failures(acme: Tenant) -> None:
     ]
 
 
-async def test_cancelled_destinations_are_retried_only_by_error_code(acme: Tenant) -> None:
+@pytest.mark.parametrize("name", ["errorCode", "destinationId"])
+async def test_cancelled_destinations_are_retried_only_by_name(acme: Tenant, name: str) -> None:
     cancelled = failed(category=ErrorCategory.PERMANENT, code="CANCELLED")
-    states = (cancelled, failed(), unknown())
-    ids = [str((await add_post_in_states(acme, state)).id) for state in states]
+    posts = [await add_post_in_states(acme, state) for state in (cancelled, failed(), unknown())]
+    ids = [str(post.id) for post in posts]
+    names = {"errorCode": ["CANCELLED"], "destinationId": [str(posts[0].destinations[0])]}
 
     answer = await run_mutation(acme, RETRY_MATCHING, filter={"postId": ids})
-    repeated = await run_mutation(
-        acme, RETRY_MATCHING, filter={"postId": ids, "errorCode": ["CANCELLED"]}
-    )
+    repeated = await run_mutation(acme, RETRY_MATCHING, filter={"postId": ids, name: names[name]})
 
     assert {retry["postId"]: retry["retried"] for retry in answer["retries"]} == {
         ids[1]: True,

@@ -14,7 +14,7 @@ from tests.graphql.schema.mutations.publisher_client import (
     seconds_after_now,
 )
 
-LEASE_EXPIRED_ERROR = "The lease ended before the publisher reported the platform's response."
+LEASE_EXPIRED_ERROR = "The publisher did not report the platform's response in time."
 PUBLISHED_FINDING = {"finding": "PUBLISHED", "platformPostUrl": URL}
 
 

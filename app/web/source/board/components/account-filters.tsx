@@ -14,7 +14,54 @@ interface Props {
   readonly fetchKey: number;
 }
 
+/** A choice of platform and one of account. */
 export function AccountFilters({ filter, onChange, fetchKey }: Props) {
+  const names = new Map(
+    useAccounts(fetchKey).map(({ accountId, accountName, platform }) => [
+      String(accountId),
+      plainAccountLabel(accountName, platform),
+    ]),
+  );
+  const ids = [...new Set([...names.keys(), ...filter.account.map(String)])];
+  return (
+    <>
+      <PlatformFilter
+        values={filter.platform}
+        onChange={(platform) => onChange({ platform })}
+        fetchKey={fetchKey}
+      />
+      <ChoiceFilter
+        label="Account"
+        values={filter.account.map(String)}
+        options={ids}
+        name={(id) => names.get(id) ?? `Account ${id}`}
+        onChange={(account) => onChange({ account: account.map(Number) })}
+      />
+    </>
+  );
+}
+
+interface PlatformProps {
+  readonly values: readonly string[];
+  readonly onChange: (values: readonly string[]) => void;
+  readonly fetchKey: number;
+}
+
+/** A choice among the platforms of the accounts. */
+export function PlatformFilter({ values, onChange, fetchKey }: PlatformProps) {
+  const platforms = useAccounts(fetchKey).map(({ platform }) => platform);
+  return (
+    <ChoiceFilter
+      label="Platform"
+      values={values}
+      options={[...new Set([...platforms, ...values])].sort()}
+      name={platformName}
+      onChange={onChange}
+    />
+  );
+}
+
+function useAccounts(fetchKey: number) {
   const { accountConnection } = useLazyLoadQuery<accountFiltersQuery>(
     graphql`
       query accountFiltersQuery {
@@ -30,31 +77,5 @@ export function AccountFilters({ filter, onChange, fetchKey }: Props) {
     {},
     { fetchKey },
   );
-  const accounts = accountConnection?.nodes ?? [];
-  const platforms = [...new Set([...accounts.map(({ platform }) => platform), ...filter.platform])].sort();
-  const names = new Map(
-    accounts.map(({ accountId, accountName, platform }) => [
-      String(accountId),
-      plainAccountLabel(accountName, platform),
-    ]),
-  );
-  const ids = [...new Set([...names.keys(), ...filter.account.map(String)])];
-  return (
-    <>
-      <ChoiceFilter
-        label="Platform"
-        values={filter.platform}
-        options={platforms}
-        name={platformName}
-        onChange={(platform) => onChange({ platform })}
-      />
-      <ChoiceFilter
-        label="Account"
-        values={filter.account.map(String)}
-        options={ids}
-        name={(id) => names.get(id) ?? `Account ${id}`}
-        onChange={(account) => onChange({ account: account.map(Number) })}
-      />
-    </>
-  );
+  return accountConnection?.nodes ?? [];
 }

@@ -4,22 +4,21 @@ import { Link, useLocation } from "wouter";
 
 import { useShortcuts } from "../keyboard/shortcuts";
 
-interface Props {
-  /** Path of the list without filters. */
-  readonly list: string;
-  readonly name: string;
+/** Names of the lists, by their paths without filters. */
+const NAMES = { "/accounts": "Accounts", "/failures": "Failures", "/results": "Results" };
+
+type List = keyof typeof NAMES;
+
+const lastLists = new Map<List, { readonly path: string; readonly name: string }>();
+
+/** Notes the path of a list with its filters, and the name of its page if that is another one. */
+export function rememberList(list: List, path: string, name = NAMES[list]): void {
+  lastLists.set(list, { path, name });
 }
 
-const lastPaths = new Map<string, string>();
-
-/** Notes the path of a list with its filters. */
-export function rememberList(list: string, path: string): void {
-  lastPaths.set(list, path);
-}
-
-export function BackLink({ list, name }: Props) {
+export function BackLink({ list }: { readonly list: List }) {
   const [, navigate] = useLocation();
-  const path = lastPaths.get(list) ?? list;
+  const { path, name } = lastLists.get(list) ?? { path: list, name: NAMES[list] };
   useShortcuts({ u: () => navigate(path) });
   return <Link href={path}>← {name}</Link>;
 }

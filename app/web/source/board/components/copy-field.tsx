@@ -11,22 +11,23 @@ interface Props {
 export function CopyField({ label, value, rows }: Props) {
   const id = useId();
   const field = useRef<HTMLTextAreaElement>(null);
-  const [isCopied, setCopied] = useState(false);
-  const word = isCopied ? "Copied" : "Copy";
+  const [copied, setCopied] = useState<string | null>(null);
+  const word = copied === value ? "Copied" : "Copy";
 
-  async function copy(): Promise<void> {
+  function copy(): void {
     field.current!.select();
-    // Browsers offer the clipboard over https only; otherwise the selected text can be copied by hand.
-    if (!navigator.clipboard) return;
-    await navigator.clipboard.writeText(value);
-    setCopied(true);
+    // Browsers offer the clipboard over https only, and may refuse it; the selected text can be copied by hand.
+    navigator.clipboard?.writeText(value).then(
+      () => setCopied(value),
+      () => undefined,
+    );
   }
 
   return (
     <div className="copy-field">
       <label htmlFor={id}>{label}</label>
       <textarea ref={field} id={id} readOnly rows={rows} value={value} spellCheck={false} />
-      <button type="button" aria-label={`${word}: ${label}`} onClick={() => void copy()}>
+      <button type="button" aria-label={`${word}: ${label}`} onClick={copy}>
         {word}
       </button>
     </div>

@@ -1,7 +1,10 @@
 // Time until, or since, an instant; renewed every second by the clock of the server.
 
+import { useEffect, useState } from "react";
+
+import { serverNow } from "../text/clock";
 import { duration } from "../text/times";
-import { Time, useNow } from "./time";
+import { Time } from "./time";
 
 const TICK_MS = 1_000;
 
@@ -14,16 +17,26 @@ interface Props {
 
 /** "in 4 min" with `ahead`, or "for 4 min" with `behind`. */
 export function Countdown({ at, ahead, behind }: Props) {
-  const milliseconds = Date.parse(at) - useNow(TICK_MS).getTime();
-  const isAhead = milliseconds > 0;
+  const seconds = Math.ceil((Date.parse(at) - useSeconds().getTime()) / 1_000);
+  const isAhead = seconds > 0;
   return (
     <>
       <strong>
-        {isAhead ? "in" : "for"} {duration(Math.abs(milliseconds))}
+        {isAhead ? "in" : "for"} {duration(Math.abs(seconds) * 1_000)}
       </strong>
       <small className="muted">
         {isAhead ? ahead : behind} <Time at={at} />
       </small>
     </>
   );
+}
+
+/** The time by the server's clock, renewed every second while the page is visible. */
+function useSeconds(): Date {
+  const [now, setNow] = useState(serverNow);
+  useEffect(() => {
+    const timer = setInterval(() => !document.hidden && setNow(serverNow()), TICK_MS);
+    return () => clearInterval(timer);
+  }, []);
+  return now;
 }

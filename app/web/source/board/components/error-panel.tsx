@@ -1,16 +1,30 @@
-// The error of one panel; the other panels of the page stay.
+// The error of one panel, which is read again when that is likely to succeed; the other panels of the page stay.
 
 import { Component, useEffect, useState, type ReactNode } from "react";
 
+import { useRecovery } from "../live/recovery";
 import { ServerError } from "../relay/server-error";
 import { UserText } from "./user-text";
 
-interface PanelProps {
+interface MessageProps {
   readonly error: Error;
   readonly onRetry?: () => void;
 }
 
-export function ErrorPanel({ error, onRetry }: PanelProps) {
+interface PanelProps extends MessageProps {
+  /** Number of retries before the error. */
+  readonly attempt?: number;
+}
+
+/** The error of a request that only reads. */
+export function ErrorPanel({ attempt, ...props }: PanelProps) {
+  const { error, onRetry = () => undefined } = props;
+  useRecovery({ error, retry: onRetry, isFirstError: attempt === 0 });
+  return <ErrorMessage {...props} />;
+}
+
+/** An error after which nothing is repeated without the user. */
+export function ErrorMessage({ error, onRetry }: MessageProps) {
   const { code, requestId, retryAfterSeconds } =
     error instanceof ServerError ? error : new ServerError(error.message, "PAGE_ERROR", null);
   const secondsLeft = useCountdown(error, retryAfterSeconds ?? 0);
@@ -69,6 +83,7 @@ export class ErrorBoundary extends Component<BoundaryProps, BoundaryState> {
     if (!error) return this.props.children(attempt);
     const explanation = this.props.explain?.(error) ?? null;
     if (explanation !== null) return explanation;
-    return <ErrorPanel error={error} onRetry={() => this.setState({ error: null, attempt: attempt + 1 })} />;
+    const onRetry = () => this.setState({ error: null, attempt: attempt + 1 });
+    return <ErrorPanel error={error} attempt={attempt} onRetry={onRetry} />;
   }
 }

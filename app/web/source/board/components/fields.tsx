@@ -1,6 +1,6 @@
 // Fields of filters and orders.
 
-import { useEffect, useRef } from "react";
+import { useEffect, useRef, type ComponentProps } from "react";
 
 import { instantOf, localInput } from "../text/times";
 import { useZone } from "../text/zone";
@@ -71,21 +71,14 @@ interface TextProps {
 
 /** A text that takes effect on Enter, or when the field loses the focus. */
 export function TextFilter({ label, value, onChange }: TextProps) {
-  const field = useRef<HTMLInputElement>(null);
-  // By an effect: another key would replace the field, and with it lose the focus.
-  useEffect(() => {
-    field.current!.value = value;
-  }, [value]);
   return (
     <label>
       {label}
-      <input
-        ref={field}
+      <LateInput
         type="search"
-        defaultValue={value}
+        value={value}
         maxLength={200}
-        onBlur={(event) => event.target.value.trim() !== value && onChange(event.target.value.trim())}
-        onKeyDown={(event) => event.key === "Enter" && onChange(event.currentTarget.value.trim())}
+        onApply={(text) => text.trim() !== value && onChange(text.trim())}
       />
     </label>
   );
@@ -97,19 +90,41 @@ interface TimeProps {
   readonly onChange: (value: Date | null) => void;
 }
 
-/** A time on the clock of the chosen zone, which takes effect when the field loses the focus. */
+/** A time on the clock of the chosen zone, which takes effect on Enter, or when the field loses the focus. */
 export function TimeFilter({ label, value, onChange }: TimeProps) {
   const zone = useZone();
   const local = value ? localInput(value, zone) : "";
   return (
     <label>
       {label}
-      <input
-        key={local}
+      <LateInput
         type="datetime-local"
-        defaultValue={local}
-        onBlur={(event) => event.target.value !== local && onChange(instantOf(event.target.value, zone))}
+        value={local}
+        onApply={(text) => text !== local && onChange(instantOf(text, zone))}
       />
     </label>
+  );
+}
+
+interface InputProps extends Omit<ComponentProps<"input">, "value"> {
+  readonly value: string;
+  readonly onApply: (text: string) => void;
+}
+
+/** A field whose text takes effect on Enter, or when it loses the focus. */
+function LateInput({ value, onApply, ...props }: InputProps) {
+  const field = useRef<HTMLInputElement>(null);
+  // By an effect: another key would replace the field, and with it lose the focus.
+  useEffect(() => {
+    field.current!.value = value;
+  }, [value]);
+  return (
+    <input
+      ref={field}
+      defaultValue={value}
+      onBlur={(event) => onApply(event.target.value)}
+      onKeyDown={(event) => event.key === "Enter" && onApply(event.currentTarget.value)}
+      {...props}
+    />
   );
 }

@@ -40,9 +40,10 @@ function ConnectionState({ zone }: { readonly zone: string }) {
   const { status, asOf } = useStore(connection);
   const paused = useStore(isPaused);
   return (
-    <span className={`connection ${paused ? "paused" : status}`}>
+    <span className={`connection ${paused && status === "live" ? "paused" : status}`}>
       {paused ? "Paused" : WORDS[status]}
       {asOf && <span className="muted"> as of {clockTime(asOf, zone)}</span>}
+      {paused && status !== "live" && ` · ${WORDS[status].toLowerCase()}`}
     </span>
   );
 }

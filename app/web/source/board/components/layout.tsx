@@ -2,16 +2,19 @@
 
 import type { ComponentType, ReactNode } from "react";
 import { Suspense } from "react";
-import { Link, useLocation } from "wouter";
+import { useLocation } from "wouter";
 
 import { useShortcuts } from "../keyboard/shortcuts";
 import { isPaused } from "../live/connection";
 import { BulkDialogHost } from "./bulk/bulk-dialog";
 import { ErrorBoundary } from "./error-panel";
 import { Header } from "./header";
+import { measuredHeight } from "./measured-height";
+import { Navigation } from "./navigation";
 import { Notices } from "./notices";
 import { PaletteHost } from "./palette/palette-host";
 import { Skeleton } from "./panel";
+import { ReconnectingBanner } from "./reconnecting-banner";
 
 export interface NavigationItem {
   readonly path: string;
@@ -24,6 +27,8 @@ interface Props {
   readonly items: readonly NavigationItem[];
   readonly children: ReactNode;
 }
+
+const measuredBars = measuredHeight("--header-height");
 
 export function Layout({ items, children }: Props) {
   const [path, navigate] = useLocation();
@@ -41,14 +46,11 @@ export function Layout({ items, children }: Props) {
       <a className="skip" href="#content">
         Skip to content
       </a>
-      <Header items={items} />
-      <nav className="navigation" aria-label="Board">
-        {items.map(({ path: target, name }) => (
-          <Link key={target} href={target} aria-current={isCurrent(path, target) ? "page" : undefined}>
-            {name}
-          </Link>
-        ))}
-      </nav>
+      <div className="top-bars" ref={measuredBars}>
+        <Header items={items} />
+        <ReconnectingBanner />
+      </div>
+      <Navigation items={items} />
       <ErrorBoundary key={path}>
         {() => <Suspense fallback={<Skeleton lines={12} />}>{children}</Suspense>}
       </ErrorBoundary>
@@ -57,8 +59,4 @@ export function Layout({ items, children }: Props) {
       <Notices />
     </>
   );
-}
-
-function isCurrent(path: string, target: string): boolean {
-  return target === "/" ? path === "/" : path === target || path.startsWith(`${target}/`);
 }

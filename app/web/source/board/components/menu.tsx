@@ -11,7 +11,7 @@ import { useViewer } from "../session/viewer";
 import { useStore } from "../store";
 import { words } from "../text/statuses";
 import { chooseZone, DEVICE_ZONE, useZone } from "../text/zone";
-import { storedTheme, storeTheme, THEMES, type Theme } from "../theme-storage";
+import { storedTheme, storeTheme, THEMES } from "../theme";
 import type { NavigationItem } from "./layout";
 import { Choice } from "./fields";
 import { openPalette } from "./palette/palette-host";
@@ -81,8 +81,10 @@ function MenuContent({ items }: { readonly items: readonly NavigationItem[] }) {
         <dd>go to a page, an account, a post; also without the other shortcuts</dd>
         <dt>j k Enter x</dt>
         <dd>move, open, select a row</dd>
-        <dt>* r c</dt>
-        <dd>select all that match, retry, cancel the selection</dd>
+        <dt>J K *</dt>
+        <dd>select while moving, select all that match</dd>
+        <dt>r c</dt>
+        <dd>retry the row, the selection or the post; cancel the selection or the post</dd>
         <dt>o u</dt>
         <dd>open on the platform, back to the list</dd>
         <dt>/ ?</dt>
@@ -90,7 +92,7 @@ function MenuContent({ items }: { readonly items: readonly NavigationItem[] }) {
         <dt>. z</dt>
         <dd>show new rows, pause</dd>
         <dt>[ ] t</dt>
-        <dd>previous, next, today in the calendar</dd>
+        <dd>previous and next post, or month; today in the calendar</dd>
         <dt>o p n N s</dt>
         <dd>unknown outcome: look, published, not there, not there and retry, skip</dd>
         <dt>g, then</dt>
@@ -102,7 +104,7 @@ function MenuContent({ items }: { readonly items: readonly NavigationItem[] }) {
             Sign out
           </button>
           <button type="button" onClick={() => void leave("everywhere")}>
-            Sign out everywhere
+            Sign out all sessions of this key
           </button>
         </div>
       )}
@@ -117,39 +119,29 @@ function ZoneField() {
   const zone = useZone();
   const zones = [...new Set([DEVICE_ZONE, "UTC", zone, ...Intl.supportedValuesOf("timeZone")])];
   return (
-    <label>
-      Time zone
-      <select value={zone} onChange={(event) => chooseZone(event.target.value)}>
-        {zones.map((name) => (
-          <option key={name} value={name}>
-            {name === DEVICE_ZONE ? `${name} (this device)` : name}
-          </option>
-        ))}
-      </select>
-    </label>
+    <Choice
+      label="Time zone"
+      value={zone}
+      options={zones}
+      name={(option) => (option === DEVICE_ZONE ? `${option} (this device)` : option)}
+      onChange={chooseZone}
+    />
   );
 }
 
 function ThemeField() {
   const [theme, setTheme] = useState(storedTheme);
   return (
-    <label>
-      Theme
-      <select
-        value={theme}
-        onChange={(event) => {
-          const chosen = event.target.value as Theme;
-          setTheme(chosen);
-          storeTheme(chosen);
-        }}
-      >
-        {THEMES.map((name) => (
-          <option key={name} value={name}>
-            {words(name)}
-          </option>
-        ))}
-      </select>
-    </label>
+    <Choice
+      label="Theme"
+      value={theme}
+      options={THEMES}
+      name={words}
+      onChange={(chosen) => {
+        setTheme(chosen);
+        storeTheme(chosen);
+      }}
+    />
   );
 }
 

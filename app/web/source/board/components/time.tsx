@@ -1,8 +1,8 @@
 // Instants in the chosen time zone. The full time is in the title.
 
-import { useEffect, useState, useSyncExternalStore } from "react";
+import { useSyncExternalStore } from "react";
 
-import { ValueStore } from "../store";
+import { useStore, ValueStore } from "../store";
 import { serverNow } from "../text/clock";
 import { dayOf, duration, fullTime, localizeTimes, relativeTime, shortTime } from "../text/times";
 import { useZone } from "../text/zone";
@@ -12,9 +12,9 @@ const TICK_MS = 10_000;
 /** Lateness below which a publication is on time. */
 const ON_TIME_SECONDS = 60;
 
-/** Notifies its listeners every ten seconds while the page is visible, and when it becomes visible. */
-const ticks = new ValueStore(null);
-const tick = () => !document.hidden && ticks.set(null);
+/** Time of the last tick: every ten seconds while the page is visible, and when it becomes visible. */
+const lastTick = new ValueStore(Date.now());
+const tick = () => !document.hidden && lastTick.set(Date.now());
 setInterval(tick, TICK_MS);
 document.addEventListener("visibilitychange", tick);
 
@@ -59,22 +59,13 @@ export function Sentence({ text }: { readonly text: string }) {
   return <UserText text={localizeTimes(text, zone, serverNow())} />;
 }
 
-/** The time by the server's clock, renewed every ten seconds by default. */
-export function useNow(tickMs = TICK_MS): Date {
-  const [now, setNow] = useState(serverNow);
-  useEffect(() => {
-    const renew = () => !document.hidden && setNow(serverNow());
-    const timer = setInterval(renew, tickMs);
-    document.addEventListener("visibilitychange", renew);
-    return () => {
-      clearInterval(timer);
-      document.removeEventListener("visibilitychange", renew);
-    };
-  }, [tickMs]);
-  return now;
+/** The time by the server's clock; renders the component again every ten seconds. */
+export function useNow(): Date {
+  useStore(lastTick);
+  return serverNow(); // the tick may be earlier than an event that is shown already
 }
 
 /** Renders the component again when the date in the zone changes, because times of today have no date. */
 function useDateChange(zone: string): void {
-  useSyncExternalStore(ticks.subscribe, () => dayOf(serverNow(), zone));
+  useSyncExternalStore(lastTick.subscribe, () => dayOf(serverNow(), zone));
 }

@@ -10,6 +10,8 @@ const STORAGE_KEY = "post-results-board-shortcuts";
 const PREFIX = "g";
 /** Time within which the second key of a sequence must follow. */
 const SEQUENCE_MS = 1_000;
+/** Keys that act again while they are held: they only move. */
+const REPEATABLE = ["j", "k", "J", "K"];
 
 /** True unless the user has turned the shortcuts of single keys off. */
 export const areShortcutsOn = new ValueStore(localStorage.getItem(STORAGE_KEY) !== "off");
@@ -35,6 +37,13 @@ export function useShortcuts(shortcuts: Shortcuts): void {
   }, []);
 }
 
+/** True for the keys of browsers and systems, such as Alt+← for the previous page. */
+export function hasModifier({ altKey, ctrlKey, metaKey }: Modifiers): boolean {
+  return altKey || ctrlKey || metaKey;
+}
+
+type Modifiers = Pick<KeyboardEvent, "altKey" | "ctrlKey" | "metaKey">;
+
 window.addEventListener("keydown", (event) => {
   const keys = pressedKeys(event);
   if (keys === null) return;
@@ -52,6 +61,7 @@ function pressedKeys(event: KeyboardEvent): string | null {
   if (event.altKey || document.querySelector("dialog[open]")) return null;
   if (event.ctrlKey || event.metaKey) return event.shiftKey ? null : `Mod+${event.key.toLowerCase()}`;
   if (!areShortcutsOn.value || isTyping(event.target)) return null;
+  if (event.repeat && !REPEATABLE.includes(event.key)) return null;
   const isSecond = event.timeStamp - prefixAt < SEQUENCE_MS;
   prefixAt = event.key === PREFIX && !isSecond ? event.timeStamp : -Infinity;
   return isSecond ? `${PREFIX} ${event.key}` : event.key;

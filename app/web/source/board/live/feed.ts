@@ -10,7 +10,7 @@ import {
   type SubscribeFunction,
 } from "relay-runtime";
 
-import { showNotice } from "../components/notices";
+import { showNotice, showResult } from "../components/notices";
 import type { feedLatestCursorQuery$data } from "../relay/__generated__/feedLatestCursorQuery.graphql";
 import { fetchDocument } from "../relay/fetch";
 import {
@@ -156,7 +156,8 @@ class ChangeFeed {
     this.recordOpen();
     if (!this.isCatchingUp) return;
     this.isCatchingUp = false;
-    showNotice(`Connected again: caught up with ${count(this.missedChanges, "change")}.`);
+    const missed = this.missedChanges;
+    showResult(missed > 0 ? `Connected again: caught up with ${count(missed, "change")}.` : "Connected again.");
     this.missedChanges = 0;
   }
 
@@ -202,16 +203,17 @@ async function readLatestCursor(): Promise<string> {
   return data.changes!.latestCursor;
 }
 
-/** Resolves when the browser is known to have a session. */
+/** Resolves when the browser is known to have a session, or on abort. */
 function waitForSession(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const resolveIfActive = () => {
-      if (sessionState.value !== "active") return;
+    const resolveAtEnd = () => {
+      if (sessionState.value !== "active" && !signal.aborted) return;
       stopListening();
+      signal.removeEventListener("abort", resolveAtEnd);
       resolve();
     };
-    const stopListening = sessionState.subscribe(resolveIfActive);
-    signal.addEventListener("abort", () => resolve());
-    resolveIfActive();
+    const stopListening = sessionState.subscribe(resolveAtEnd);
+    signal.addEventListener("abort", resolveAtEnd);
+    resolveAtEnd();
   });
 }

@@ -3,8 +3,8 @@
 import { totalOf, type CappedCount } from "../text/numbers";
 
 export interface Head {
-  readonly totalCountCapped: number | null | undefined;
-  readonly totalCountIsCapped: boolean | null | undefined;
+  readonly totalCountCapped?: number | null | undefined;
+  readonly totalCountIsCapped?: boolean | null | undefined;
   readonly nodes: readonly { readonly id: string }[];
 }
 

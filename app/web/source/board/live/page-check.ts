@@ -6,20 +6,13 @@ import { useEffect } from "react";
 import { showNotice } from "../components/notices";
 import { BOARD_PATH } from "../config";
 import { correctServerTime } from "../text/clock";
-import { connection, recordContact } from "./connection";
+import { onReconnection, recordContact } from "./connection";
 
 const SCRIPT_NAME = new URL(import.meta.url).pathname.split("/").at(-1)!;
 
 /** Corrects the clock after a reconnection, and asks the user to reload the page if its scripts are others. */
 export function usePageCheck(): void {
-  useEffect(() => {
-    let wasAway = false;
-    return connection.subscribe(() => {
-      const { status } = connection.value;
-      if (status === "live" && wasAway) void checkPage();
-      wasAway = status === "reconnecting";
-    });
-  }, []);
+  useEffect(() => onReconnection(() => void checkPage()), []);
 }
 
 async function checkPage(): Promise<void> {

@@ -3,24 +3,16 @@
 const FIRST_DELAY_MS = 1_000;
 const MAX_DELAY_MS = 30_000;
 
-/** Resolves after the delay of so many failed attempts, or when connecting is likely to succeed. */
+/** Resolves after the delay of so many failed attempts, when connecting is likely to succeed, or on abort. */
 export async function waitForReconnection(failedAttempts: number, signal: AbortSignal): Promise<void> {
   const waking = new AbortController();
   const wake = () => !document.hidden && waking.abort();
-  const options = { signal: waking.signal };
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(wakeAnyway, reconnectDelay(failedAttempts, Math.random()));
-    function wakeAnyway() {
-      waking.abort();
-    }
-    waking.signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      resolve();
-    });
-    window.addEventListener("online", wake, options);
-    document.addEventListener("visibilitychange", wake, options);
-    signal.addEventListener("abort", wakeAnyway, options);
-  });
+  const timeout = AbortSignal.timeout(Math.ceil(reconnectDelay(failedAttempts, Math.random())));
+  const end = AbortSignal.any([signal, waking.signal, timeout]);
+  if (end.aborted) return;
+  window.addEventListener("online", wake, { signal: end });
+  document.addEventListener("visibilitychange", wake, { signal: end });
+  await new Promise((resolve) => end.addEventListener("abort", resolve));
 }
 
 /** Doubles with each failed attempt, from 1 to 30 seconds; `random`, 0 to 1, spreads clients over half of it. */

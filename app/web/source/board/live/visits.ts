@@ -3,10 +3,11 @@
 import { useEffect } from "react";
 
 import { serverNow } from "../text/clock";
+import { MINUTE_MS } from "../text/times";
 
 const STORAGE_KEY = "post-results-board-visits";
 /** A visit ends when the workspace was not shown for this time. */
-const PAUSE_MS = 30 * 60_000;
+const PAUSE_MS = 30 * MINUTE_MS;
 
 interface Visits {
   /** Time at which the workspace was shown last. */

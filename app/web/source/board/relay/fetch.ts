@@ -6,10 +6,10 @@ import { ROOT_PATH } from "../config";
 import { checkSession } from "../session/session-store";
 import { delayAutomaticRequests } from "./rate-limit";
 import {
-  errorOfBody,
+  errorOfResponse,
   errorOfStatus,
   INVALID_API_KEY,
-  unreachable,
+  sendRequest,
   type ErrorBody,
   type ServerError,
 } from "./server-error";
@@ -30,11 +30,15 @@ export async function fetchDocument(
   variables: Variables,
   { acceptsPartialData = false }: Options = {},
 ): Promise<GraphQLResponse> {
-  const response = await post(JSON.stringify({ documentId: id, variables }));
+  const response = await sendRequest(`${ROOT_PATH}/graphql`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ documentId: id, variables }),
+  });
   const body = await parse(response);
   const errors = (body?.errors ?? []).map((error) => ({
     ...error,
-    serverError: recordError(errorOfBody(error, response)),
+    serverError: recordError(errorOfResponse(error.message, error.extensions?.code, response)),
   }));
   const isPartial = acceptsPartialData && body?.data != null;
   if (errors[0] && !isPartial) throw errors[0].serverError;
@@ -47,18 +51,6 @@ function recordError(error: ServerError): ServerError {
   if (error.code === INVALID_API_KEY) checkSession();
   if (error.retryAfterSeconds !== null) delayAutomaticRequests(error.retryAfterSeconds);
   return error;
-}
-
-async function post(body: string): Promise<Response> {
-  try {
-    return await fetch(`${ROOT_PATH}/graphql`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body,
-    });
-  } catch {
-    throw unreachable();
-  }
 }
 
 async function parse(response: Response): Promise<Body | null> {

@@ -1,4 +1,4 @@
-// Errors of requests to the server, with what the user needs to act on them or to report them.
+// Requests to the server, and their errors with what the user needs to act on them or to report them.
 
 /** Codes that the board itself reacts to. */
 export const INVALID_API_KEY = "INVALID_API_KEY";
@@ -11,6 +11,8 @@ export const CONFLICT = "CONFLICT";
 export const STALE_VERSION = "STALE_VERSION";
 /** Code of a request without a response. */
 const UNREACHABLE = "UNREACHABLE";
+/** Codes of failures of the server, with which the same request may succeed later. */
+const TEMPORARY_CODES = [UNREACHABLE, "INTERNAL_ERROR", "SERVICE_UNAVAILABLE"];
 
 export interface ErrorBody {
   readonly message: string;
@@ -30,33 +32,49 @@ export class ServerError extends Error {
   }
 }
 
+/** False if it is not known whether the server has executed the request. */
+export function hasResponse(error: Error): boolean {
+  return error instanceof ServerError && error.requestId !== null;
+}
+
+/** True if the same request may succeed later, when the server or the way to it works again. */
+export function isTemporary(error: Error): error is ServerError {
+  return (
+    error instanceof ServerError &&
+    (TEMPORARY_CODES.includes(error.code) ||
+      error.code.startsWith("HTTP 5") ||
+      error.retryAfterSeconds !== null)
+  );
+}
+
 export function isLostCursor(error: unknown): boolean {
   return error instanceof ServerError && LOST_CURSOR_CODES.includes(error.code);
 }
 
-export function unreachable(): ServerError {
-  return new ServerError(
-    "The server cannot be reached. Check the connection, then try again.",
-    UNREACHABLE,
-    null,
-  );
+/** Raises ServerError if there is no response. */
+export async function sendRequest(url: string, options: RequestInit): Promise<Response> {
+  try {
+    return await fetch(url, options);
+  } catch {
+    const message = "The server cannot be reached. Check the connection, then try again.";
+    throw new ServerError(message, UNREACHABLE, null);
+  }
 }
 
-/** Error of a GraphQL response. */
-export function errorOfBody(body: ErrorBody, response: Response): ServerError {
-  const code = body.extensions?.code ?? "INTERNAL_ERROR";
-  return new ServerError(body.message, code, response.headers.get("X-Request-Id"), retryAfter(response));
+/** Error of a response, with the message and the code of its body. */
+export function errorOfResponse(message: string, code: string | undefined, response: Response): ServerError {
+  return new ServerError(
+    message,
+    code ?? "INTERNAL_ERROR",
+    response.headers.get("X-Request-Id"),
+    retryAfter(response),
+  );
 }
 
 /** Error of a response whose body is not that of the API, such as one of a proxy. */
 export function errorOfStatus(response: Response): ServerError {
   const message = `The server answered with the status ${response.status}. Try again in a moment.`;
-  return new ServerError(
-    message,
-    `HTTP ${response.status}`,
-    response.headers.get("X-Request-Id"),
-    retryAfter(response),
-  );
+  return errorOfResponse(message, `HTTP ${response.status}`, response);
 }
 
 /** Error with which a subscription ended; null if the connection broke. */

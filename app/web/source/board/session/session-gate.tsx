@@ -34,7 +34,11 @@ type Gate = SignedIn | "loading" | "signed-out" | Error;
 
 export function SessionGate({ children }: { readonly children: ReactNode }) {
   const [gate, setGate] = useState<Gate>("loading");
-  const load = useCallback(async () => setGate(await openGate()), []);
+  const load = useCallback(async () => {
+    const opened = await openGate();
+    setGate(opened);
+    return opened !== "signed-out";
+  }, []);
   const [path] = useLocation();
   const onSessionState = useEffectEvent(() => {
     if (sessionState.value === "unchecked" && isSignedIn(gate)) void openAgain(gate, setGate);
@@ -57,7 +61,7 @@ export function SessionGate({ children }: { readonly children: ReactNode }) {
           <SignedInPages
             key={gate.viewer.workspaceId}
             signedIn={gate}
-            onSignedInAgain={() => void openAgain(gate, setGate)}
+            onSignedInAgain={() => openAgain(gate, setGate)}
           >
             {children}
           </SignedInPages>
@@ -82,30 +86,36 @@ async function openGate(): Promise<Gate> {
     sessionState.set("active");
     return { environment, viewer };
   } catch (error) {
-    if (!(error instanceof ServerError)) throw error;
-    return error.code === INVALID_API_KEY ? "signed-out" : error;
+    if (error instanceof ServerError && error.code === INVALID_API_KEY) return "signed-out";
+    return error instanceof Error ? error : new Error(String(error));
   }
 }
 
-/** Reads the viewer of the session that the browser has now; the page keeps its place in the same workspace. */
-async function openAgain(before: SignedIn, setGate: (gate: Gate) => void): Promise<void> {
+/**
+ * Reads the viewer of the session that the browser has now; the page keeps its place in the same workspace. Returns
+ * false without a session.
+ */
+async function openAgain(before: SignedIn, setGate: (gate: Gate) => void): Promise<boolean> {
   const gate = await openGate();
   if (gate instanceof Error) {
     sessionState.set("active"); // as far as is known; the next refused request checks it again
-    return showNotice(gate.message);
-  }
-  if (!isSignedIn(gate)) return sessionState.set("ended");
-  if (gate.viewer.workspaceId !== before.viewer.workspaceId) {
+    showNotice(gate.message);
+  } else if (!isSignedIn(gate)) {
+    sessionState.set("ended");
+    return false;
+  } else if (gate.viewer.workspaceId !== before.viewer.workspaceId) {
     showNotice("This browser is signed in to another workspace now, which this page shows.");
-    return setGate(gate);
+    setGate(gate);
+  } else {
+    setGate({ environment: before.environment, viewer: gate.viewer });
+    emitReload();
   }
-  setGate({ environment: before.environment, viewer: gate.viewer });
-  emitReload();
+  return true;
 }
 
 interface SignedInPagesProps {
   readonly signedIn: SignedIn;
-  readonly onSignedInAgain: () => void;
+  readonly onSignedInAgain: () => Promise<boolean>;
   readonly children: ReactNode;
 }
 
@@ -157,7 +167,7 @@ function FailedStart({ error, onRetry }: { readonly error: Error; readonly onRet
 function KeyWithoutRead() {
   return (
     <main id="content">
-      <h1>This key publishes, it cannot look</h1>
+      <h1>This key can publish, but not read</h1>
       <p>
         Its scopes do not include read. Ask the operator of this server for another key, then{" "}
         <a href={`${BOARD_PATH}/sign-in`}>sign in with it</a>.

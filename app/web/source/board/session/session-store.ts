@@ -1,7 +1,7 @@
 // Sign-in and sign-out of this browser, and the end of the session in all of its tabs.
 
 import { BOARD_PATH } from "../config";
-import { ServerError, unreachable } from "../relay/server-error";
+import { errorOfResponse, errorOfStatus, sendRequest } from "../relay/server-error";
 import { ValueStore } from "../store";
 
 /**
@@ -45,16 +45,11 @@ export function checkSession(): void {
 }
 
 async function request(url: string, options: RequestInit): Promise<void> {
-  let response: Response;
-  try {
-    response = await fetch(url, options);
-  } catch {
-    throw unreachable();
-  }
+  const response = await sendRequest(url, options);
   if (response.ok) return;
-  const body = (await response.json().catch(() => null)) as ErrorEnvelope | null;
-  const message = body?.error.message ?? `The server answered with the status ${response.status}.`;
-  throw new ServerError(message, body?.error.code ?? "", response.headers.get("X-Request-Id"));
+  const body = (await response.json().catch(() => null)) as Partial<ErrorEnvelope> | null;
+  if (!body?.error) throw errorOfStatus(response);
+  throw errorOfResponse(body.error.message, body.error.code, response);
 }
 
 interface ErrorEnvelope {

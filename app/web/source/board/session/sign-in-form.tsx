@@ -1,17 +1,18 @@
 // Exchanges an API key for a session.
 
-import { useState, type FormEvent } from "react";
+import { useRef, useState, type FormEvent } from "react";
 
 import { DEMO_KEY, KEY_PREFIX } from "../config";
 import { ServerError } from "../relay/server-error";
 import { recordUse } from "./idle";
 import { signIn, type SignInInput } from "./session-store";
 
-/** Called after sign-in. */
 interface Props {
-  readonly onSignedIn: () => void;
+  /** Called after sign-in; returns false if the server does not see the session. */
+  readonly onSignedIn: () => Promise<boolean>;
 }
 
+const NO_COOKIE = "This browser did not store the session cookie. Allow cookies for this page.";
 const KEY_DIGITS = 32;
 
 /** Removes what people copy together with a key: spaces and quotes. */
@@ -30,6 +31,7 @@ function keyProblem(key: string): string | null {
 }
 
 export function SignInForm({ onSignedIn }: Props) {
+  const keyField = useRef<HTMLInputElement>(null);
   const [problem, setProblem] = useState<string | null>(null);
   const [isBusy, setBusy] = useState(false);
 
@@ -38,8 +40,7 @@ export function SignInForm({ onSignedIn }: Props) {
     try {
       await signIn(input);
       recordUse();
-      setProblem(null);
-      onSignedIn();
+      setProblem((await onSignedIn()) ? null : NO_COOKIE);
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
       setProblem(error.message);
@@ -50,13 +51,12 @@ export function SignInForm({ onSignedIn }: Props) {
 
   function submit(event: FormEvent<HTMLFormElement>): void {
     event.preventDefault();
-    const form = event.currentTarget;
-    const fields = new FormData(form);
+    const fields = new FormData(event.currentTarget);
     const key = trimKey(String(fields.get("key")));
     const found = keyProblem(key);
     setProblem(found);
     if (found || isBusy) return;
-    form.reset();
+    keyField.current!.value = "";
     void send({ key, person: String(fields.get("person")).trim(), readOnly: fields.has("readOnly") });
   }
 
@@ -65,6 +65,7 @@ export function SignInForm({ onSignedIn }: Props) {
       <label>
         API key
         <input
+          ref={keyField}
           name="key"
           type="password"
           autoComplete="off"

@@ -7,8 +7,8 @@ import { nextPath } from "./next-path";
 import { SignInForm } from "./sign-in-form";
 
 interface Props {
-  /** Loads what the pages need; the next page is opened afterwards. */
-  readonly onSignedIn: () => Promise<void>;
+  /** Loads what the pages need, before the next page is opened; returns false without a session. */
+  readonly onSignedIn: () => Promise<boolean>;
 }
 
 export function SignInPage({ onSignedIn }: Props) {
@@ -16,16 +16,17 @@ export function SignInPage({ onSignedIn }: Props) {
   useEffect(() => {
     document.title = "Sign in · post-results";
   }, []);
-  async function openNextPage(): Promise<void> {
-    await onSignedIn();
-    navigate(nextPath(location.search), { replace: true });
+  async function openNextPage(): Promise<boolean> {
+    const isSignedIn = await onSignedIn();
+    if (isSignedIn) navigate(nextPath(location.search), { replace: true });
+    return isSignedIn;
   }
 
   return (
     <main id="content" className="sign-in-page">
       <h1>Sign in</h1>
       <p>See what happened to every post on every platform.</p>
-      <SignInForm onSignedIn={() => void openNextPage()} />
+      <SignInForm onSignedIn={openNextPage} />
     </main>
   );
 }

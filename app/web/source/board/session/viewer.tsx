@@ -17,6 +17,7 @@ export interface Viewer {
   readonly keyName: string;
   readonly serverVersion: string;
   readonly serverNow: string;
+  readonly changesRetentionSeconds: number;
   /** Cursor after the latest change, read before any other data; null without the scope READ. */
   readonly latestCursor: string | null;
 }
@@ -32,6 +33,7 @@ const query = graphql`
       server {
         version
         now
+        changesRetentionSeconds
       }
       workspace {
         workspaceId
@@ -66,6 +68,7 @@ export async function loadViewer(environment: Environment): Promise<Viewer> {
     keyName: viewer.apiKey.name,
     serverVersion: viewer.server.version,
     serverNow: viewer.server.now,
+    changesRetentionSeconds: viewer.server.changesRetentionSeconds,
     latestCursor: changes?.latestCursor ?? null,
   };
 }

@@ -2,7 +2,7 @@
 
 import { plainText, truncated } from "./characters";
 import { nextAction, platformName } from "./reasons";
-import { destinationStatus, type StatusFields } from "./statuses";
+import { destinationStatus, stateOf, type StatusFields } from "./statuses";
 import { datedTime } from "./times";
 
 interface AnswerDestination extends StatusFields {
@@ -41,20 +41,20 @@ function answerLine(destination: AnswerDestination, zone: string): string {
   const account = plainText(destination.accountName ?? "removed account");
   const where = `${platformName(destination.platform)} (${account})`;
   const advice = ADVICE[nextAction(destination) ?? ""];
-  switch (destinationStatus(destination).name) {
-    case "Published":
+  switch (stateOf(destination)) {
+    case "published":
       return `${where}: published on ${time(destination.publishedAt)}.${destination.platformPostUrl ? ` ${destination.platformPostUrl}` : ""}`;
-    case "Failed":
+    case "failed":
       return `${where}: it could not be published. ${advice ?? ""}`.trimEnd();
-    case "Cancelled":
+    case "cancelled":
       return `${where}: cancelled before it was published.`;
-    case "Unknown outcome":
+    case "unknown":
       return `${where}: we are checking whether it was published.`;
-    case "Retrying":
+    case "retrying":
       return `${where}: not published yet; we try again on ${time(destination.nextRetryAt)}.`;
-    case "Scheduled":
+    case "scheduled":
       return `${where}: planned for ${time(destination.scheduledFor)}.`;
-    case "Overdue":
+    case "overdue":
       return `${where}: late; it was planned for ${time(destination.scheduledFor)}.`;
     default:
       return `${where}: ${destinationStatus(destination).name.toLowerCase()}.`;

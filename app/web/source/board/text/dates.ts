@@ -1,11 +1,10 @@
 // Dates of the calendar without a time, such as "2026-11-28": days, weeks and months, and when they start.
 
-import { instantOf } from "./times";
+import { dateFormat, DAY_MS, instantOf } from "./times";
 
 /** A valid date as "2026-11-28". */
 export type LocalDate = string;
 
-const DAY_MS = 86_400_000;
 const DAYS_PER_WEEK = 7;
 /** Years of dates: a month before and after them, the API still accepts times. */
 const [MIN_YEAR, MAX_YEAR] = [1901, 9997];
@@ -71,17 +70,13 @@ const FORMATS = {
 } satisfies Record<string, Intl.DateTimeFormatOptions>;
 
 export function formatDate(date: LocalDate, format: keyof typeof FORMATS): string {
-  return utcFormat(FORMATS[format]).format(utcOf(date)).replace(",", "");
+  return dateFormat("UTC", FORMATS[format]).format(utcOf(date)).replace(",", "");
 }
 
 /** "22–28 November 2026" */
 export function formatDates(first: LocalDate, last: LocalDate): string {
   const { weekday: _, ...options } = FORMATS.long;
-  return utcFormat(options).formatRange(utcOf(first), utcOf(last));
-}
-
-function utcFormat(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
-  return new Intl.DateTimeFormat("en-GB", { ...options, timeZone: "UTC" });
+  return dateFormat("UTC", options).formatRange(utcOf(first), utcOf(last));
 }
 
 function utcOf(date: LocalDate): Date {
@@ -89,5 +84,5 @@ function utcOf(date: LocalDate): Date {
 }
 
 function formatUtc(utc: Date): LocalDate {
-  return Number.isNaN(utc.getTime()) ? "" : utc.toISOString().slice(0, 10);
+  return utc.toISOString().slice(0, 10);
 }

@@ -19,17 +19,35 @@ export const PERIOD_WORDS = {
   nextRetry: "Next retry",
 };
 
+/** Both directions of any order. */
+export const DIRECTION_WORDS = { ASC: "earliest or least first", DESC: "latest or greatest first" };
+
 /** A phrase such as "Platform: Instagram or X"; none without values. */
 export function filterPhrase(name: string, values: readonly string[]): string[] {
   return values.length > 0 ? [`${name}: ${values.join(" or ")}`] : [];
 }
 
-export function accountWords({ platform, account }: AccountFilter): string[] {
-  return [...filterPhrase("Platform", platform.map(platformName)), ...filterPhrase("Account", account.map(String))];
+/** Names of accounts by their numbers. */
+export type AccountNames = ReadonlyMap<number, string>;
+
+/** An account without a name is called by its number. */
+export function accountWords({ platform, account }: AccountFilter, names?: AccountNames): string[] {
+  return [
+    ...filterPhrase("Platform", platform.map(platformName)),
+    ...filterPhrase(
+      "Account",
+      account.map((number) => names?.get(number) ?? String(number)),
+    ),
+  ];
+}
+
+/** The failures of a group. */
+export function groupWords(platform: string, message: string): string {
+  return `Failures of ${platformName(platform)} with one cause: “${message}”`;
 }
 
 /** One phrase for each filter that is set. */
-export function filterWords(view: ResultsView, zone: string, now: Date): string[] {
+export function filterWords(view: ResultsView, zone: string, now: Date, names?: AccountNames): string[] {
   const time = (name: string, at: Date | null) =>
     at ? [`${PERIOD_WORDS[view.period]} ${name} ${shortTime(at, zone, now)}`] : [];
   return [
@@ -37,7 +55,7 @@ export function filterWords(view: ResultsView, zone: string, now: Date): string[
     ...filterPhrase("Outcome", view.outcome.map(words)),
     ...filterPhrase("State", view.flag ? [FLAG_WORDS[view.flag]] : []),
     ...filterPhrase("Cause", view.category.map(categoryWords)),
-    ...accountWords(view),
+    ...accountWords(view, names),
     ...filterPhrase("Error code", view.code),
     ...(view.group.length > 0 ? ["Only failures with one cause"] : []),
     ...filterPhrase("Text", view.q ? [`“${view.q}”`] : []),

@@ -15,7 +15,7 @@ export function plainAccountLabel(name: string | null | undefined, platform: str
   return `${plainText(accountLabel(name))} (${platformName(platform)})`;
 }
 
-/** The name of an account; null if it was removed. */
+/** The name of an account, or words in its place if it was removed. */
 export function accountLabel(name: string | null | undefined): string {
   return name ?? "(removed account)";
 }

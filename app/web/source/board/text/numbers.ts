@@ -17,8 +17,8 @@ export interface CappedCount {
 export function totalOf(
   connection:
     | {
-        readonly totalCountCapped: number | null | undefined;
-        readonly totalCountIsCapped: boolean | null | undefined;
+        readonly totalCountCapped?: number | null | undefined;
+        readonly totalCountIsCapped?: boolean | null | undefined;
       }
     | null
     | undefined,

@@ -15,3 +15,12 @@ export function escapedJson(value: unknown, indent = 0): string {
 export function shellQuoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
+
+/** Command that sends a request to the API, with the key from the variable API_KEY; POST if it has a body. */
+export function apiCommand(url: string, body?: unknown): string {
+  const lines = [`curl ${shellQuoted(url)}`, '  -H "Authorization: Bearer $API_KEY"'];
+  if (body !== undefined) {
+    lines.push("  -H 'Content-Type: application/json'", `  -d ${shellQuoted(escapedJson(body))}`);
+  }
+  return lines.join(" \\\n");
+}

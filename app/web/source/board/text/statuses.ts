@@ -33,20 +33,26 @@ const WORDS = {
 
 /** Words for a post on one account; a status of a newer server keeps its name. */
 export function destinationStatus(destination: StatusFields): StatusWords {
+  const state = stateOf(destination);
+  return state ? WORDS[state] : unknownWords(destination.status);
+}
+
+/** State of a post on one account; null for a status of a newer server. */
+export function stateOf(destination: StatusFields): keyof typeof WORDS | null {
   switch (destination.status) {
     case "PUBLISHED":
-      return WORDS.published;
+      return "published";
     case "FAILED":
-      if (destination.outcome === "UNKNOWN") return WORDS.unknown;
-      return destination.errorCode === "CANCELLED" ? WORDS.cancelled : WORDS.failed;
+      if (destination.outcome === "UNKNOWN") return "unknown";
+      return destination.errorCode === "CANCELLED" ? "cancelled" : "failed";
     case "PUBLISHING":
-      return destination.isOverdue ? WORDS.overdue : WORDS.publishing;
+      return destination.isOverdue ? "overdue" : "publishing";
     case "QUEUED":
-      if (destination.isOverdue) return WORDS.overdue;
-      if (destination.nextRetryAt) return WORDS.retrying;
-      return destination.scheduledFor ? WORDS.scheduled : WORDS.draft;
+      if (destination.isOverdue) return "overdue";
+      if (destination.nextRetryAt) return "retrying";
+      return destination.scheduledFor ? "scheduled" : "draft";
     default:
-      return unknownWords(destination.status);
+      return null;
   }
 }
 
@@ -61,6 +67,12 @@ const POST_WORDS: Readonly<Record<string, StatusWords>> = {
 
 export function postStatus(status: string): StatusWords {
   return POST_WORDS[status] ?? unknownWords(status);
+}
+
+/** Words for a post with its results: what is overdue or retried on one account needs more attention than the rest. */
+export function postStatusOf(status: string, destinations: readonly StatusFields[]): StatusWords {
+  const all = destinations.map(destinationStatus);
+  return [WORDS.overdue, WORDS.retrying].find((words) => all.includes(words)) ?? postStatus(status);
 }
 
 function unknownWords(name: string): StatusWords {

@@ -1,13 +1,15 @@
 // Instants and durations as text, in the time zone that the user has chosen.
 
-const SECOND = 1_000;
-const MINUTE = 60 * SECOND;
-const HOUR = 60 * MINUTE;
-const DAY = 24 * HOUR;
+const SECOND_MS = 1_000;
+export const MINUTE_MS = 60 * SECOND_MS;
+export const HOUR_MS = 60 * MINUTE_MS;
+/** A day on which the clock does not change. */
+export const DAY_MS = 24 * HOUR_MS;
 
 const formats = new Map<string, Intl.DateTimeFormat>();
 
-function format(zone: string, options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+/** The British format of the options in the zone, created once. */
+export function dateFormat(zone: string, options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
   const key = zone + JSON.stringify(options);
   let found = formats.get(key);
   if (!found) {
@@ -20,20 +22,27 @@ function format(zone: string, options: Intl.DateTimeFormatOptions): Intl.DateTim
 const CLOCK: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
 const CLOCK_SECONDS: Intl.DateTimeFormatOptions = { ...CLOCK, second: "2-digit" };
 const SHORT_DATE: Intl.DateTimeFormatOptions = { weekday: "short", day: "numeric", month: "short" };
+const LONG_DATE: Intl.DateTimeFormatOptions = {
+  weekday: "long",
+  day: "numeric",
+  month: "long",
+  year: "numeric",
+};
+const NUMERIC_DATE: Intl.DateTimeFormatOptions = { year: "numeric", month: "2-digit", day: "2-digit" };
 
 /** "14:03:22" */
 export function clockTime(instant: Date, zone: string): string {
-  return format(zone, CLOCK_SECONDS).format(instant);
+  return dateFormat(zone, CLOCK_SECONDS).format(instant);
 }
 
 /** "14:03" */
 export function clockMinutes(instant: Date, zone: string): string {
-  return format(zone, CLOCK).format(instant);
+  return dateFormat(zone, CLOCK).format(instant);
 }
 
 /** "02:00 GMT+1", for a day on which the clock changes. */
 export function clockWithOffset(instant: Date, zone: string): string {
-  return format(zone, { ...CLOCK, timeZoneName: "shortOffset" }).format(instant);
+  return dateFormat(zone, { ...CLOCK, timeZoneName: "shortOffset" }).format(instant);
 }
 
 /** "14:03" today, "Fri 27 Nov, 14:03" this year, "Fri 27 Nov 2025, 14:03" otherwise. */
@@ -41,45 +50,40 @@ export function shortTime(instant: Date, zone: string, now: Date): string {
   const clock = clockMinutes(instant, zone);
   if (dayOf(instant, zone) === dayOf(now, zone)) return clock;
   if (yearOf(instant, zone) !== yearOf(now, zone)) return datedTime(instant, zone);
-  return `${format(zone, SHORT_DATE).format(instant).replace(",", "")}, ${clock}`;
+  return `${dateFormat(zone, SHORT_DATE).format(instant).replace(",", "")}, ${clock}`;
 }
 
 /** "Fri 27 Nov 2026, 14:03" */
 export function datedTime(instant: Date, zone: string): string {
-  const date = format(zone, { ...SHORT_DATE, year: "numeric" }).format(instant);
+  const date = dateFormat(zone, { ...SHORT_DATE, year: "numeric" }).format(instant);
   return `${date.replace(",", "")}, ${clockMinutes(instant, zone)}`;
 }
 
-/** "Friday 27 November 2026, 14:03:22 GMT+1 (Europe/Berlin)" */
+/** "Friday 27 November 2026, 14:03:22 GMT+1 (Europe/Berlin)", "Friday 27 November 2026, 13:03:22 UTC" */
 export function fullTime(instant: Date, zone: string): string {
-  const date = format(zone, { weekday: "long", day: "numeric", month: "long", year: "numeric" }).format(
-    instant,
-  );
-  const clock = format(zone, { ...CLOCK_SECONDS, timeZoneName: "short" }).format(instant);
-  return `${date.replace(",", "")}, ${clock} (${zone})`;
+  const date = dateFormat(zone, LONG_DATE).format(instant);
+  const clock = dateFormat(zone, { ...CLOCK_SECONDS, timeZoneName: "short" }).format(instant);
+  const text = `${date.replace(",", "")}, ${clock}`;
+  return text.endsWith(` ${zone}`) ? text : `${text} (${zone})`;
 }
 
 /** "in 4 min", "2 h ago"; null if it is more than a day away. */
 export function relativeTime(instant: Date, now: Date): string | null {
   const difference = instant.getTime() - now.getTime();
   const distance = Math.abs(difference);
-  if (distance >= DAY) return null;
-  if (distance < SECOND) return "now";
+  if (distance >= DAY_MS) return null;
+  if (distance < SECOND_MS) return "now";
   return difference > 0 ? `in ${duration(distance)}` : `${duration(distance)} ago`;
 }
 
-/** "340 ms", "12 s", "4 min", "2 h 5 min", "3 d". */
+/** "340 ms", "12 s", "4 min", "2 h 5 min", "3 d"; "0 s" for none, or for what is early instead of late. */
 export function duration(milliseconds: number): string {
-  if (milliseconds < SECOND) return `${Math.round(milliseconds)} ms`;
-  if (milliseconds < MINUTE) return `${Math.floor(milliseconds / SECOND)} s`;
-  if (milliseconds < HOUR) return `${Math.floor(milliseconds / MINUTE)} min`;
-  if (milliseconds >= DAY) return withRest(milliseconds, DAY, "d", HOUR, "h");
-  return withRest(milliseconds, HOUR, "h", MINUTE, "min");
-}
-
-/** Time between the due time and the publication; one that is early is not late. */
-export function latenessText(seconds: number): string {
-  return duration(Math.max(0, seconds) * 1_000);
+  if (milliseconds <= 0) return "0 s";
+  if (milliseconds < SECOND_MS) return `${Math.round(milliseconds)} ms`;
+  if (milliseconds < MINUTE_MS) return `${Math.floor(milliseconds / SECOND_MS)} s`;
+  if (milliseconds < HOUR_MS) return `${Math.floor(milliseconds / MINUTE_MS)} min`;
+  if (milliseconds >= DAY_MS) return withRest(milliseconds, DAY_MS, "d", HOUR_MS, "h");
+  return withRest(milliseconds, HOUR_MS, "h", MINUTE_MS, "min");
 }
 
 function withRest(
@@ -105,11 +109,6 @@ export function localizeTimes(sentence: string, zone: string, now: Date): string
   );
 }
 
-/** Start of the day that contains the instant, on the clock of the zone. */
-export function startOfDay(instant: Date, zone: string): Date {
-  return instantOf(`${dayOf(instant, zone)}T00:00`, zone) ?? instant;
-}
-
 /** "2026-11-28T14:03", the value of a field for local times. */
 export function localInput(instant: Date, zone: string): string {
   return `${dayOf(instant, zone)}T${clockMinutes(instant, zone)}`;
@@ -122,23 +121,23 @@ export function localInput(instant: Date, zone: string): string {
 export function instantOf(local: string, zone: string): Date | null {
   const utc = /^\d{4}-\d\d-\d\dT\d\d:\d\d$/.test(local) ? Date.parse(`${local}Z`) : NaN;
   if (Number.isNaN(utc)) return null;
-  const offsetBefore = offsetAt(new Date(utc - DAY), zone);
+  const offsetBefore = offsetAt(new Date(utc - DAY_MS), zone);
   const candidate = new Date(utc - offsetBefore);
   if (localInput(candidate, zone) === local) return candidate;
-  const offsetAfter = offsetAt(new Date(utc + DAY), zone);
+  const offsetAfter = offsetAt(new Date(utc + DAY_MS), zone);
   const later = new Date(utc - offsetAfter);
   return localInput(later, zone) === local ? later : candidate;
 }
 
 /** Milliseconds by which the clock of the zone is ahead of UTC. */
 function offsetAt(instant: Date, zone: string): number {
-  const minute = Math.floor(instant.getTime() / MINUTE) * MINUTE;
+  const minute = Math.floor(instant.getTime() / MINUTE_MS) * MINUTE_MS;
   return Date.parse(`${localInput(instant, zone)}Z`) - minute;
 }
 
 /** "2026-11-28", the date on the clock of the zone. */
 export function dayOf(instant: Date, zone: string): string {
-  const parts = format(zone, { year: "numeric", month: "2-digit", day: "2-digit" }).formatToParts(instant);
+  const parts = dateFormat(zone, NUMERIC_DATE).formatToParts(instant);
   const part = (type: string) => parts.find((candidate) => candidate.type === type)?.value ?? "";
   return `${part("year").padStart(4, "0")}-${part("month")}-${part("day")}`;
 }

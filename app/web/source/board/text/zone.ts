@@ -5,8 +5,10 @@ import { isZone } from "./times";
 
 const STORAGE_KEY = "post-results-board-zone";
 
-/** Zone of the browser. */
-export const DEVICE_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const deviceZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+/** Zone of the browser; UTC for one without times, such as "Etc/Unknown". */
+export const DEVICE_ZONE = isZone(deviceZone) ? deviceZone : "UTC";
 
 const stored = localStorage.getItem(STORAGE_KEY);
 

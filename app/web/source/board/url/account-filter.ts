@@ -1,6 +1,6 @@
 // Filter by platform and account ↔ search parameters.
 
-import { accountNumber, readList } from "./parameters";
+import { accountNumber, readList, withoutEmpty } from "./parameters";
 
 export interface AccountFilter {
   readonly platform: readonly string[];
@@ -16,12 +16,6 @@ export function readAccountFilter(parameters: URLSearchParams): AccountFilter {
 }
 
 /** The filter in the form of the API. */
-export function accountCriteria({ platform, account }: AccountFilter): {
-  platform?: string[];
-  accountId?: number[];
-} {
-  return {
-    ...(platform.length > 0 && { platform: [...platform] }),
-    ...(account.length > 0 && { accountId: [...account] }),
-  };
+export function accountCriteria({ platform, account }: AccountFilter) {
+  return withoutEmpty({ platform, accountId: account });
 }

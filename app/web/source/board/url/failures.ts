@@ -4,10 +4,10 @@ import { formatParameters, member, members, readList, readText, unlessDefault } 
 import { CATEGORIES } from "./results";
 
 export const FAILURE_ORDERS = ["COUNT", "LAST_SEEN"] as const;
-/** Periods that end now, with their length in hours. */
-export const FAILURE_PERIODS = { hour: 1, day: 24, week: 7 * 24, month: 30 * 24 } as const;
-export type FailurePeriod = keyof typeof FAILURE_PERIODS;
-export const FAILURE_PERIOD_NAMES = Object.keys(FAILURE_PERIODS) as FailurePeriod[];
+/** Periods that end now: since the start of the local day, and others whose length in hours is in `PERIOD_HOURS`. */
+export const FAILURE_PERIODS = ["today", "hour", "day", "week", "month"] as const;
+export type FailurePeriod = (typeof FAILURE_PERIODS)[number];
+export const PERIOD_HOURS = { hour: 1, day: 24, week: 7 * 24, month: 30 * 24 } as const;
 
 export interface FailuresView {
   readonly order: (typeof FAILURE_ORDERS)[number];
@@ -31,11 +31,21 @@ export function parseFailures(search: string): FailuresView {
   const parameters = new URLSearchParams(search);
   return {
     order: member(FAILURE_ORDERS, readText(parameters, "order")) ?? ALL_FAILURES.order,
-    period: member(FAILURE_PERIOD_NAMES, readText(parameters, "period")) ?? null,
+    period: parsePeriod(search),
     platform: readList(parameters, "platform"),
     category: members(CATEGORIES, readList(parameters, "category")),
     after: readText(parameters, "after"),
   };
+}
+
+/** Period of a list or of a group; null for failures of any time. */
+export function parsePeriod(search: string): FailurePeriod | null {
+  return member(FAILURE_PERIODS, readText(new URLSearchParams(search), "period")) ?? null;
+}
+
+/** Link to the failures of a group in a period, below the board. */
+export function groupPath(key: string, period: FailurePeriod | null): string {
+  return `/failures/${key}${formatParameters({ period })}`;
 }
 
 /** Link to the groups of a view, below the board. */

@@ -1,4 +1,4 @@
-// Reads and writes search parameters. Values that make no sense are ignored.
+// Reads and writes search parameters, and filters of the API. Values that make no sense are ignored.
 
 const MAX_LIST_LENGTH = 100;
 const MAX_TEXT_LENGTH = 200;
@@ -43,15 +43,33 @@ export function isUuid(text: string): boolean {
   return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
 }
 
-/** The UUID that a pasted text consists of, apart from spaces, quotes and brackets; null if it is none. */
+/** The UUID that a pasted text consists of, apart from spaces, quotes and brackets, or that of the board's page of a post. */
 export function pastedUuid(text: string): string | null {
-  const id = text.replace(/[\s"'`“”„‘’«»()[\]{}<>,;]/g, "").toLowerCase();
+  const page = /\/board\/posts\/([0-9a-f-]{36})\b/i.exec(text);
+  const id = (page?.[1] ?? text).replace(/[\s"'`“”„‘’«»()[\]{}<>,;]/g, "").toLowerCase();
   return isUuid(id) ? id : null;
+}
+
+/**
+ * The web address that a pasted text consists of, apart from quotes and brackets around it, and the same without
+ * what links are often extended by: parameters, a fragment, a slash at the end. Null if it is none.
+ */
+export function pastedUrls(text: string): string[] | null {
+  const url = text.replace(/^[\s"'“„‘«(<[]+|[\s"'”“’»)>\],;]+$/g, "");
+  if (/\s/.test(url) || !/^https?:\/\/./i.test(url) || !URL.canParse(url)) return null;
+  const shorter = [url, url.replace(/[?#].*$/, "")];
+  return [...new Set([...shorter, ...shorter.map((each) => each.replace(/\/+$/, ""))])];
 }
 
 /** Null for the default, which a URL does not contain. */
 export function unlessDefault<T>(value: T, defaultValue: T): T | null {
   return value === defaultValue ? null : value;
+}
+
+/** A filter of the API without criteria that are absent or empty; an empty list would match nothing. */
+export function withoutEmpty<T extends object>(filter: T): Partial<T> {
+  const entries = Object.entries(filter).filter(([, value]) => value != null && value.length !== 0);
+  return Object.fromEntries(entries) as Partial<T>;
 }
 
 /** Search parameters of the values that are neither null nor empty: "", or a text that starts with "?". */

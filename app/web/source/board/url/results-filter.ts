@@ -1,20 +1,20 @@
 // The filter of the API, in GraphQL and REST, for a view of the results.
 
 import type { DestinationFilter } from "../relay/__generated__/resultsListQuery.graphql";
+import { accountCriteria } from "./account-filter";
+import { withoutEmpty } from "./parameters";
 import type { ResultsView } from "./results";
 
 export function destinationFilter(view: ResultsView): DestinationFilter {
-  const nonEmpty = <T>(list: readonly T[]) => (list.length > 0 ? [...list] : undefined);
-  return withoutAbsent({
-    status: nonEmpty(view.status),
-    outcome: nonEmpty(view.outcome),
-    errorCategory: nonEmpty(view.category),
-    platform: nonEmpty(view.platform),
-    accountId: nonEmpty(view.account),
-    errorCode: nonEmpty(view.code),
-    failureGroup: nonEmpty(view.group),
-    search: view.q || undefined,
-    reference: view.reference || undefined,
+  return withoutEmpty({
+    status: view.status,
+    outcome: view.outcome,
+    errorCategory: view.category,
+    ...accountCriteria(view),
+    errorCode: view.code,
+    failureGroup: view.group,
+    search: view.q,
+    reference: view.reference,
     ...(view.flag && { [view.flag]: true }),
     [`${view.period}After`]: view.from?.toISOString(),
     [`${view.period}Before`]: view.to?.toISOString(),
@@ -32,8 +32,4 @@ export function restParameters(filter: DestinationFilter): URLSearchParams {
     parameters.set(name, ENUM_FIELDS.includes(field) ? text.toLowerCase() : text);
   }
   return parameters;
-}
-
-function withoutAbsent(filter: Record<string, unknown>): DestinationFilter {
-  return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
 }

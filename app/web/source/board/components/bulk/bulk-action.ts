@@ -3,7 +3,7 @@
 import { words } from "../../text/statuses";
 
 /** Number of objects of one call, so that the progress is visible and the user can stop. */
-export const CALL_SIZE = 100;
+const CALL_SIZE = 100;
 
 export interface Refusal {
   readonly reason: string;
@@ -43,6 +43,37 @@ export interface BulkTexts {
   readonly changed: string;
   /** Label of the button that starts, such as "Retry"; the number follows. */
   readonly verb: string;
+}
+
+/** Input of a mutation that plans: a dry run, or a call that changes the next objects of a plan. */
+type PlanInput<Filter> =
+  | { readonly filter: Filter; readonly dryRun: true; readonly first: number }
+  | { readonly plan: string; readonly first: number; readonly idempotencyKey: string };
+
+interface PlanPayload {
+  readonly plan: string | null | undefined;
+  readonly plannedCount: number | null | undefined;
+  readonly changedCount: number;
+  readonly refusals: readonly Refusal[];
+}
+
+/** An action on all objects that the filter matches, by a mutation that plans. */
+export function plannedAction<Filter>(
+  about: Pick<BulkAction, "title" | "scope" | "texts">,
+  filter: Filter,
+  send: (input: PlanInput<Filter>) => Promise<PlanPayload>,
+): BulkAction {
+  return {
+    ...about,
+    check: async () => {
+      const { plan, plannedCount, refusals } = await send({ filter, dryRun: true, first: 1 });
+      return { plan: plan ?? null, plannedCount: plannedCount ?? 0, refusals };
+    },
+    call: async (plan, idempotencyKey) => {
+      const { plan: next, changedCount, refusals } = await send({ plan, first: CALL_SIZE, idempotencyKey });
+      return { plan: next ?? null, changedCount, refusals };
+    },
+  };
 }
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -6,7 +6,7 @@ import { useStore, ValueStore } from "../../store";
 import { count, plainNumber } from "../../text/numbers";
 import { refusalFix } from "../../text/reasons";
 import { Dialog } from "../dialog";
-import { ErrorPanel } from "../error-panel";
+import { ErrorMessage } from "../error-panel";
 import { UserText } from "../user-text";
 import { refusalWords, type BulkAction, type BulkTexts, type Refusal } from "./bulk-action";
 import { BulkRun, refusedCount, type BulkState } from "./bulk-run";
@@ -68,7 +68,7 @@ function BulkDialog({ run, onClose }: Props) {
       )}
       <Refusals refusals={state.refusals} />
       {state.error && (
-        <ErrorPanel error={state.error} onRetry={() => void run.tryAgain()} />
+        <ErrorMessage error={state.error} onRetry={() => void run.tryAgain()} />
       )}
       <div className="buttons">
         <StepButtons state={state} run={run} texts={action.texts} />

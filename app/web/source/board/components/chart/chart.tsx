@@ -1,12 +1,13 @@
 // A chart over time, with a sentence that says what it shows, its values at the cursor, and the same data as a table.
 
-import { lazy, Suspense, useId, useState, type KeyboardEvent } from "react";
+import { Suspense, useId, useState } from "react";
 
 import type { Tone } from "../../text/statuses";
+import { lazyPart } from "../lazy";
 import { Skeleton } from "../panel";
 import { UNITS, type UnitName } from "./units";
 
-const Plot = lazy(() => import("./plot"));
+const Plot = lazyPart(() => import("./plot"));
 
 export interface ChartSeries {
   readonly name: string;
@@ -41,13 +42,6 @@ export function Chart({ data }: { readonly data: ChartData }) {
   const [isTableOpen, setTableOpen] = useState(false);
   const bucket = index === null ? undefined : buckets[index];
 
-  function move(event: KeyboardEvent): void {
-    const target = indexAfter(event.key, index, buckets.length - 1);
-    if (target === null) return;
-    event.preventDefault();
-    setIndex(target);
-  }
-
   return (
     <figure className="chart" aria-labelledby={id}>
       <figcaption>
@@ -61,7 +55,7 @@ export function Chart({ data }: { readonly data: ChartData }) {
           ))}
         </ul>
       </figcaption>
-      <div className="plot" role="img" aria-label={`${title}. ${sentence}`} tabIndex={0} onKeyDown={move}>
+      <div className="plot">
         <Suspense fallback={<Skeleton lines={6} />}>
           <Plot data={data} index={index} onIndex={setIndex} />
         </Suspense>
@@ -77,21 +71,6 @@ export function Chart({ data }: { readonly data: ChartData }) {
       </details>
     </figure>
   );
-}
-
-function indexAfter(key: string, index: number | null, last: number): number | null {
-  switch (key) {
-    case "ArrowLeft":
-      return Math.max(0, (index ?? last + 1) - 1);
-    case "ArrowRight":
-      return Math.min(last, (index ?? -1) + 1);
-    case "Home":
-      return 0;
-    case "End":
-      return last;
-    default:
-      return null;
-  }
 }
 
 interface SwatchProps {

@@ -1,9 +1,10 @@
 /*! uPlot, Copyright (c) 2025 Leon Sorokin, MIT license, https://github.com/leeoniya/uPlot */
-// Draws a chart by uPlot on a canvas. Loaded with the first chart.
+// Draws a chart by uPlot on a canvas, with a cursor that keys move. Loaded with the first chart.
 
-import { useEffect, useEffectEvent, useRef } from "react";
+import { useEffect, useEffectEvent, useRef, type KeyboardEvent } from "react";
 import uPlot from "uplot";
 
+import { hasModifier } from "../../keyboard/shortcuts";
 import type { ChartData } from "./chart";
 import { UNITS } from "./units";
 
@@ -45,7 +46,33 @@ export default function Plot({ data, index, onIndex }: Props) {
 
   useEffect(() => placeCursor(plot.current!), [index]);
 
-  return <div ref={container} aria-hidden="true" />;
+  function move(event: KeyboardEvent): void {
+    const target = hasModifier(event) ? null : indexAfter(event.key, index, data.buckets.length - 1);
+    if (target === null) return;
+    event.preventDefault();
+    onIndex(target);
+  }
+
+  return (
+    <div role="img" aria-label={`${data.title}. ${data.sentence}`} tabIndex={0} onKeyDown={move}>
+      <div ref={container} aria-hidden="true" />
+    </div>
+  );
+}
+
+function indexAfter(key: string, index: number | null, last: number): number | null {
+  switch (key) {
+    case "ArrowLeft":
+      return Math.max(0, (index ?? last + 1) - 1);
+    case "ArrowRight":
+      return Math.min(last, (index ?? -1) + 1);
+    case "Home":
+      return 0;
+    case "End":
+      return last;
+    default:
+      return null;
+  }
 }
 
 /** Keeps the size and the colors; returns a function that ends it. */

@@ -27,7 +27,7 @@ export const UNITS: Readonly<Record<UnitName, Unit>> = {
   },
   share: { format: percent, steps: [0.25, 0.5], max: 1 },
   seconds: {
-    format: (seconds) => (seconds <= 0 ? "0 s" : duration(seconds * 1_000)),
+    format: (seconds) => duration(seconds * 1_000),
     steps: [
       1,
       5,

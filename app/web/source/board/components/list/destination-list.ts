@@ -1,6 +1,6 @@
 // A list of results that stays in place while the user is in it, and follows the changes otherwise.
 
-import { useEffect, useEffectEvent } from "react";
+import { useEffect, useEffectEvent, useState } from "react";
 import {
   fetchQuery,
   graphql,
@@ -59,6 +59,8 @@ export interface DestinationList {
   readonly showNew: () => void;
   readonly hasMore: boolean;
   readonly isLoadingMore: boolean;
+  /** Why no more rows could be loaded. */
+  readonly loadError: Error | null;
   readonly loadMore: () => void;
 }
 
@@ -125,6 +127,7 @@ export function useDestinationList({ filter, orderBy, fetchKey, isInUse }: Optio
     `,
     useLazyLoadQuery<destinationListQuery>(query, first, { fetchKey, fetchPolicy: "store-and-network" }),
   );
+  const [loadError, setLoadError] = useState<Error | null>(null);
   const rows = data.destinations?.edges.map(({ node }) => node) ?? [];
   // Behind a complete list, one more, so that a new last row is noticed.
   const shownCount = hasNext ? rows.length : rows.length + 1;
@@ -137,6 +140,13 @@ export function useDestinationList({ filter, orderBy, fetchKey, isInUse }: Optio
     isInUse,
     mayReplace: () => rows.length <= MAX_PAGE_SIZE,
   });
+
+  function loadMore(): void {
+    if (isLoadingNext) return;
+    setLoadError(null);
+    loadNext(PAGE_SIZE, { onComplete: setLoadError });
+  }
+
   useShortcuts(difference.newCount > 0 ? { ".": showNew } : {});
   useLiveRefresh(compare);
   useRecheck(compare);
@@ -148,7 +158,8 @@ export function useDestinationList({ filter, orderBy, fetchKey, isInUse }: Optio
     showNew,
     hasMore: hasNext,
     isLoadingMore: isLoadingNext,
-    loadMore: () => !isLoadingNext && loadNext(PAGE_SIZE),
+    loadError,
+    loadMore,
   };
 }
 

@@ -3,6 +3,7 @@
 import type { ReactNode } from "react";
 
 import { cappedNumber, count, plainNumber, type CappedCount } from "../../text/numbers";
+import { ErrorPanel } from "../error-panel";
 
 interface BarProps {
   readonly total: CappedCount;
@@ -34,15 +35,21 @@ interface MoreProps {
   /** Number of rows that are loaded. */
   readonly loadedCount: number;
   readonly isLoading: boolean;
+  /** Why no more rows could be loaded. */
+  readonly error: Error | null;
   readonly onPress: () => void;
 }
 
-export function MoreButton({ loadedCount, isLoading, onPress }: MoreProps) {
+export function MoreButton({ loadedCount, isLoading, error, onPress }: MoreProps) {
   return (
     <>
-      <button type="button" onClick={onPress} aria-disabled={isLoading}>
-        {isLoading ? "Loading…" : `Show more; ${count(loadedCount, "row")} loaded`}
-      </button>
+      {error ? (
+        <ErrorPanel error={error} onRetry={onPress} />
+      ) : (
+        <button type="button" onClick={onPress} aria-disabled={isLoading}>
+          {isLoading ? "Loading…" : `Show more; ${count(loadedCount, "row")} loaded`}
+        </button>
+      )}
       <p className="print-only">The first {count(loadedCount, "row")}; more match.</p>
     </>
   );

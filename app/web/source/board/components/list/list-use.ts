@@ -1,32 +1,48 @@
 // Detects that the pointer or the focus is in a list, so that its rows stay where they are.
 
-import { useEffect, useState } from "react";
+import {
+  useCallback,
+  useEffect,
+  useState,
+  type FocusEvent,
+  type PointerEvent,
+  type RefCallback,
+} from "react";
 
 export interface ListUse {
   readonly isInUse: boolean;
-  /** Event handlers of the elements that contain the rows. */
-  readonly handlers: {
-    readonly onPointerEnter: () => void;
+  /** Properties of the elements that contain the rows. */
+  readonly container: {
+    readonly ref: RefCallback<Element>;
+    readonly onPointerEnter: (event: PointerEvent) => void;
     readonly onPointerLeave: () => void;
-    readonly onFocus: () => void;
+    readonly onFocus: (event: FocusEvent) => void;
     readonly onBlur: () => void;
   };
 }
 
 export function useListUse(): ListUse {
-  const [hasPointer, setPointer] = useState(false);
-  const [hasFocus, setFocus] = useState(false);
-  // Browsers report no blur of an element that is removed, such as the button that clears the selection.
+  const [pointed, setPointed] = useState<Element | null>(null);
+  const [focused, setFocused] = useState<Element | null>(null);
+  // Browsers report neither a leaving pointer nor a blur of an element that is removed: here a container, below
+  // something in it, such as the button that clears the selection.
+  const ref = useCallback(
+    (container: Element | null) => () => {
+      for (const set of [setPointed, setFocused]) set((before) => (before === container ? null : before));
+    },
+    [],
+  );
   useEffect(() => {
-    if (hasFocus && document.activeElement === document.body) setFocus(false);
+    if (focused && document.activeElement === document.body) setFocused(null);
   });
   return {
-    isInUse: hasPointer || hasFocus,
-    handlers: {
-      onPointerEnter: () => setPointer(true),
-      onPointerLeave: () => setPointer(false),
-      onFocus: () => setFocus(true),
-      onBlur: () => setFocus(false),
+    isInUse: pointed !== null || focused !== null,
+    container: {
+      ref,
+      onPointerEnter: ({ currentTarget }) => setPointed(currentTarget),
+      onPointerLeave: () => setPointed(null),
+      onFocus: ({ currentTarget }) => setFocused(currentTarget),
+      onBlur: () => setFocused(null),
     },
   };
 }

@@ -1,9 +1,10 @@
 // What the palette offers for a text.
 
 import { platformName } from "../../text/reasons";
-import { accountNumber, pastedUuid } from "../../url/parameters";
+import { accountNumber, pastedUrls, pastedUuid } from "../../url/parameters";
 import { resultsPath } from "../../url/results";
 import type { FoundAccount } from "./palette-accounts";
+import type { PostKey } from "./palette-post";
 
 export interface Entry {
   readonly id: string;
@@ -21,14 +22,15 @@ interface Options {
   readonly commands: readonly { readonly name: string; readonly run: () => void }[];
   /** Opens a page of the board. */
   readonly go: (path: string) => void;
-  /** Opens the post with the id, or that of the result with it. */
-  readonly openPost: (id: string) => void;
+  readonly openPost: (key: PostKey) => void;
 }
 
 /** The first entry is the one that Enter runs, so that accounts, which arrive later, are last. */
 export function paletteEntries({ text, pages, accounts, commands, go, openPost }: Options): Entry[] {
   const id = pastedUuid(text);
-  if (id) return [{ id: "post", name: `Post or result ${id}`, run: () => openPost(id) }];
+  if (id) return [{ id: "post", name: `Post or result ${id}`, run: () => openPost({ id }) }];
+  const urls = pastedUrls(text);
+  if (urls) return [{ id: "post", name: `Post that was published as ${urls[0]}`, run: () => openPost({ urls }) }];
   const link = (name: string, path: string, hint?: string): Entry => ({
     id: path,
     name,

@@ -1,14 +1,13 @@
 // The dialog of the palette, outside of the pages. Its content is loaded when it opens first.
 
-import { lazy } from "react";
-
 import { useShortcuts } from "../../keyboard/shortcuts";
 import { useStore, ValueStore } from "../../store";
 import { Dialog } from "../dialog";
 import type { NavigationItem } from "../layout";
+import { lazyPart } from "../lazy";
 import { Panel } from "../panel";
 
-const Palette = lazy(() => import("./palette"));
+const Palette = lazyPart(() => import("./palette"));
 
 const isOpen = new ValueStore(false);
 

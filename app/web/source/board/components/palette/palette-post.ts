@@ -1,10 +1,14 @@
-// Finds a post by its id, or by the id of one of its results.
+// Finds a post by its id, by the id of one of its results, or by the address at which it was published.
 
 import { fetchQuery, graphql, type Environment, type Observable } from "relay-runtime";
 
+import type { palettePostByUrlQuery } from "../../relay/__generated__/palettePostByUrlQuery.graphql";
 import type { palettePostQuery } from "../../relay/__generated__/palettePostQuery.graphql";
 
-const query = graphql`
+/** The id of a post or result, or forms of the address of a publication. */
+export type PostKey = { readonly id: string } | { readonly urls: readonly string[] };
+
+const byId = graphql`
   query palettePostQuery($id: UUID!) {
     post(postId: $id) {
       postId
@@ -17,9 +21,24 @@ const query = graphql`
   }
 `;
 
-/** Id of the post; null if this workspace has neither. Fails with ServerError. */
-export function findPost(environment: Environment, id: string): Observable<string | null> {
-  return fetchQuery<palettePostQuery>(environment, query, { id }).map(
+const byUrl = graphql`
+  query palettePostByUrlQuery($urls: [String!]!) {
+    destinations(first: 1, filter: { platformPostUrl: $urls }) {
+      nodes {
+        postId
+      }
+    }
+  }
+`;
+
+/** Id of the post; null if this workspace has none. Fails with ServerError. */
+export function findPost(environment: Environment, key: PostKey): Observable<string | null> {
+  if ("urls" in key) {
+    return fetchQuery<palettePostByUrlQuery>(environment, byUrl, key).map(
+      ({ destinations }) => destinations?.nodes[0]?.postId ?? null,
+    );
+  }
+  return fetchQuery<palettePostQuery>(environment, byId, key).map(
     ({ post, destinations }) => post?.postId ?? destinations?.nodes[0]?.postId ?? null,
   );
 }

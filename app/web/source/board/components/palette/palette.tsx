@@ -9,19 +9,27 @@ import { leave } from "../../session/leave";
 import { useViewer } from "../../session/viewer";
 import { isPaused } from "../../live/connection";
 import { useStore } from "../../store";
+import { pastedUrls } from "../../url/parameters";
 import type { NavigationItem } from "../layout";
 import { UserText } from "../user-text";
 import { useAccountSearch } from "./palette-accounts";
 import { paletteEntries, type Entry } from "./palette-entries";
-import { findPost } from "./palette-post";
+import { findPost, type PostKey } from "./palette-post";
 
 interface Props {
   readonly pages: readonly NavigationItem[];
   readonly onClose: () => void;
 }
 
-/** Longest text that the API searches for. */
-const MAX_LENGTH = 200;
+/** Longest text that the API searches for, and longest address of a publication. */
+const MAX_TEXT_LENGTH = 200;
+const MAX_URL_LENGTH = 2_000;
+
+const LABEL = "Page, account, or id, address or text of a post";
+const NOT_FOUND = {
+  id: "This workspace has no post and no result with this id.",
+  urls: "No post of this workspace was published at this address.",
+} as const;
 
 export default function Palette({ pages, onClose }: Props) {
   const environment = useRelayEnvironment();
@@ -33,10 +41,13 @@ export default function Palette({ pages, onClose }: Props) {
   const [activeId, setActiveId] = useState<string | null>(null);
   const [message, setMessage] = useState("");
   const postSearch = useRef<Subscription>(null);
-  const { accounts, problem } = useAccountSearch(text.trim());
+  const trimmed = text.trim();
+  const isLink = pastedUrls(trimmed) !== null;
+  const searched = isLink ? "" : trimmed.slice(0, MAX_TEXT_LENGTH);
+  const { accounts, problem } = useAccountSearch(searched);
 
   const entries = paletteEntries({
-    text: text.trim(),
+    text: isLink ? trimmed : searched,
     pages,
     accounts,
     go,
@@ -71,12 +82,12 @@ export default function Palette({ pages, onClose }: Props) {
     close(() => navigate(path));
   }
 
-  function openPost(id: string): void {
+  function openPost(key: PostKey): void {
     postSearch.current?.unsubscribe();
     setMessage("Looking it up…");
-    postSearch.current = findPost(environment, id).subscribe({
+    postSearch.current = findPost(environment, key).subscribe({
       next: (postId) =>
-        postId ? go(`/posts/${postId}`) : setMessage("This workspace has no post and no result with this id."),
+        postId ? go(`/posts/${postId}`) : setMessage(NOT_FOUND["id" in key ? "id" : "urls"]),
       error: ({ message: reason }: Error) => setMessage(reason),
     });
   }
@@ -109,12 +120,12 @@ export default function Palette({ pages, onClose }: Props) {
         aria-controls={listId}
         aria-autocomplete="list"
         aria-activedescendant={active && optionId(active)}
-        aria-label="Page, account, id or text of a post"
-        placeholder="Page, account, id or text of a post"
+        aria-label={LABEL}
+        placeholder={LABEL}
         autoFocus
         autoComplete="off"
         spellCheck={false}
-        maxLength={MAX_LENGTH}
+        maxLength={MAX_URL_LENGTH}
         value={text}
         onChange={(event) => change(event.target.value)}
         onKeyDown={onKeyDown}

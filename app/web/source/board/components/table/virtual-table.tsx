@@ -14,7 +14,7 @@ import {
 } from "react";
 import { WindowVirtualizer, type WindowVirtualizerHandle } from "virtua";
 
-import { useShortcuts } from "../../keyboard/shortcuts";
+import { hasModifier, useShortcuts } from "../../keyboard/shortcuts";
 import { isPrinting } from "../../print";
 import { useStore } from "../../store";
 import { webUrl } from "../../text/characters";
@@ -37,6 +37,8 @@ interface Props<Row> {
   /** Row to make active at first, for instance the one that the user opened before. */
   readonly initialId: string | null;
   readonly onOpen: (row: Row) => void;
+  /** Absent if rows cannot be retried. */
+  readonly onRetry?: (row: Row) => void;
   /** URL of the row on its platform, which is opened in another tab. */
   readonly externalUrl: (row: Row) => string | null | undefined;
   /** Called when the last rows come into view, if more rows may follow. */
@@ -47,6 +49,8 @@ interface Props<Row> {
 /** Number of rows before the end at which more are loaded. */
 const LOAD_AHEAD_ROWS = 20;
 const ROW_HEIGHT_HINT = 76;
+/** Number of frames within which the virtualizer shows a row that it renders. */
+const MEASURING_FRAMES = 10;
 
 interface RowState {
   readonly activeIndex: number;
@@ -72,6 +76,8 @@ export function VirtualTable<Row>({
   const printing = useStore(isPrinting);
   const table = useRef<HTMLTableElement>(null);
   const virtualizer = useRef<WindowVirtualizerHandle>(null);
+  /** Index of the row that a key moved to last. */
+  const focusedIndex = useRef(-1);
   const [activeId, setActiveId] = useState(props.initialId);
   const foundIndex = rows.findIndex((row) => idOf(row) === activeId);
   /** Index of the row that is the tab stop. */
@@ -93,10 +99,24 @@ export function VirtualTable<Row>({
     const id = idAt(index);
     if (id === undefined) return;
     setActiveId(id);
-    virtualizer.current?.scrollToIndex(index, { align: "nearest" });
-    requestAnimationFrame(() =>
-      table.current?.querySelector<HTMLElement>(`[data-index="${index}"]`)?.focus(),
-    );
+    // Far from the window, a row does not exist yet.
+    if (!rowAt(index)) virtualizer.current?.scrollToIndex(index, { align: "center" });
+    focusedIndex.current = index;
+    requestAnimationFrame(() => focus(index, MEASURING_FRAMES));
+  }
+
+  /** Focuses a row, as soon as it exists and was measured. */
+  function focus(index: number, framesLeft: number): void {
+    if (focusedIndex.current !== index || framesLeft === 0) return;
+    const row = rowAt(index);
+    row?.focus({ preventScroll: true });
+    // Unlike the virtualizer, between the bars that stay in place.
+    if (row && row === document.activeElement) row.scrollIntoView({ block: "nearest" });
+    else requestAnimationFrame(() => focus(index, framesLeft - 1));
+  }
+
+  function rowAt(index: number): HTMLElement | null {
+    return table.current?.querySelector<HTMLElement>(`[data-index="${index}"]`) ?? null;
   }
 
   function extend(step: number): void {
@@ -114,7 +134,7 @@ export function VirtualTable<Row>({
 
   function moveByArrow(event: KeyboardEvent): void {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (step === undefined || hasModifier(event)) return;
     event.preventDefault();
     move(step);
   }
@@ -125,6 +145,7 @@ export function VirtualTable<Row>({
     J: () => extend(1),
     K: () => extend(-1),
     x: () => active && selection?.toggle(idOf(active)),
+    ...(props.onRetry && { r: () => active && props.onRetry?.(active) }),
     o: () => {
       const url = webUrl(active && props.externalUrl(active));
       if (url) window.open(url, "_blank", "noopener,noreferrer");

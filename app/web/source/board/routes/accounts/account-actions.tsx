@@ -1,15 +1,14 @@
 // What can be done with an account: note that it has access again, and retry what has failed on it.
 
 import { useState } from "react";
-import { graphql, useFragment } from "react-relay/hooks";
+import { graphql, useFragment, useRelayEnvironment } from "react-relay/hooks";
 
 import type { accountActions_account$key } from "../../relay/__generated__/accountActions_account.graphql";
 import { ActionButton } from "../../components/action-button";
 import { openBulkDialog } from "../../components/bulk/bulk-dialog";
-import { useRetryAction } from "../../components/bulk/retry-action";
+import { retryAction } from "../../components/bulk/retry-action";
 import { useViewer, writeObstacle } from "../../session/viewer";
 import { plainAccountLabel } from "../../text/labels";
-import { useReconnectRetryAction } from "./reconnect-retry-action";
 import { ReconnectedDialog } from "./reconnected-dialog";
 
 export function AccountActions({ account }: { readonly account: accountActions_account$key }) {
@@ -26,26 +25,34 @@ export function AccountActions({ account }: { readonly account: accountActions_a
     `,
     account,
   );
+  const environment = useRelayEnvironment();
   const [isOpen, setOpen] = useState(false);
   const obstacle = writeObstacle(useViewer());
   const name = plainAccountLabel(accountName, platform);
-  const bringBack = useReconnectRetryAction(accountId, name);
-  const retryAll = useRetryAction({
-    filter: { accountId: [accountId] },
-    words: [`Everything that has failed on ${name}`],
-  });
   const noAccess = readiness.canPost
     ? null
     : "Reconnect the account where it was connected, then mark it as reconnected here.";
+
+  function bringBack(): void {
+    const words = [`What failed on ${name} because the platform rejected the access`];
+    const filter = { accountId: [accountId], status: ["FAILED"], errorCategory: ["AUTH"] } as const;
+    openBulkDialog(retryAction(environment, filter, words));
+  }
+
+  function retryAll(): void {
+    const words = [`Everything that has failed on ${name}`];
+    openBulkDialog(retryAction(environment, { accountId: [accountId] }, words));
+  }
+
   return (
     <div className="buttons">
       <ActionButton obstacle={obstacle} onPress={() => setOpen(true)}>
         Mark reconnected…
       </ActionButton>
-      <ActionButton obstacle={obstacle ?? noAccess} onPress={() => openBulkDialog(bringBack)}>
+      <ActionButton obstacle={obstacle ?? noAccess} onPress={bringBack}>
         Bring back what failed without access…
       </ActionButton>
-      <ActionButton obstacle={obstacle} onPress={() => openBulkDialog(retryAll)}>
+      <ActionButton obstacle={obstacle} onPress={retryAll}>
         Retry all failed…
       </ActionButton>
       {isOpen && <ReconnectedDialog accountId={accountId} name={name} onClose={() => setOpen(false)} />}

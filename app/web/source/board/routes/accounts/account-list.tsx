@@ -4,11 +4,13 @@ import { graphql } from "react-relay/hooks";
 import { Link, useLocation } from "wouter";
 
 import type { accountListQuery } from "../../relay/__generated__/accountListQuery.graphql";
-import { Pager } from "../../components/pager";
+import { FirstPost } from "../../components/first-post";
+import { NextPage } from "../../components/pager";
 import { VirtualTable } from "../../components/table/virtual-table";
 import { useLiveQuery } from "../../relay/live-query";
 import { cappedNumber, totalOf } from "../../text/numbers";
 import { accountsPath, ALL_ACCOUNTS, type AccountsView } from "../../url/accounts";
+import { withoutEmpty } from "../../url/parameters";
 import { ACCOUNT_HEADINGS, AccountRow } from "./account-row";
 
 interface Props {
@@ -38,11 +40,11 @@ export function AccountList({ view, fetchKey }: Props) {
       }
     `,
     {
-      filter: {
-        ...(view.canPost && { canPost: view.canPost === "yes" }),
-        ...(view.platform.length > 0 && { platform: [...view.platform] }),
-        ...(view.q && { search: view.q }),
-      },
+      filter: withoutEmpty({
+        canPost: view.canPost && view.canPost === "yes",
+        platform: view.platform,
+        search: view.q,
+      }),
       orderBy: { field: view.order, direction: view.direction },
       after: view.after || null,
     },
@@ -70,25 +72,27 @@ export function AccountList({ view, fetchKey }: Props) {
       >
         {(account) => <AccountRow account={account} />}
       </VirtualTable>
-      <Pager pageInfo={pageInfo} after={view.after} pathAfter={(after) => accountsPath({ ...view, after })} />
+      <NextPage pageInfo={pageInfo} pathAfter={(after) => accountsPath({ ...view, after })} />
     </>
   );
 }
 
 function NoAccounts({ view }: { readonly view: AccountsView }) {
   const isFiltered = view.canPost !== null || view.platform.length > 0 || view.q !== "";
+  if (!isFiltered) {
+    return (
+      <>
+        <p>No account is connected yet.</p>
+        <FirstPost />
+      </>
+    );
+  }
   return (
     <div className="empty">
-      <p>
-        {isFiltered
-          ? "No account matches these filters."
-          : "No account is connected yet. The mutation connectAccount of the API connects the first one."}
-      </p>
-      {isFiltered && (
-        <Link href={accountsPath(ALL_ACCOUNTS)} className="button">
-          Show all accounts
-        </Link>
-      )}
+      <p>No account matches these filters.</p>
+      <Link href={accountsPath(ALL_ACCOUNTS)} className="button">
+        Show all accounts
+      </Link>
     </div>
   );
 }

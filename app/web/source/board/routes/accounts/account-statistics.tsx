@@ -4,7 +4,7 @@ import { graphql, useFragment } from "react-relay/hooks";
 
 import type { accountStatistics_account$key } from "../../relay/__generated__/accountStatistics_account.graphql";
 import { percent, plainNumber } from "../../text/numbers";
-import { latenessText } from "../../text/times";
+import { duration } from "../../text/times";
 
 export function AccountStatistics({ account }: { readonly account: accountStatistics_account$key }) {
   const { stats } = useFragment(
@@ -57,7 +57,8 @@ export function AccountStatistics({ account }: { readonly account: accountStatis
           <>
             <dt>Lateness</dt>
             <dd>
-              half within {latenessText(lateness.p50Seconds)}, 95 of 100 within {latenessText(lateness.p95Seconds)}
+              half within {duration(lateness.p50Seconds * 1_000)}, 95 of 100 within{" "}
+              {duration(lateness.p95Seconds * 1_000)}
             </dd>
           </>
         )}

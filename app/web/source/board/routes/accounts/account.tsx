@@ -10,6 +10,7 @@ import { Panel } from "../../components/panel";
 import { useNow } from "../../components/time";
 import { useLiveQuery } from "../../relay/live-query";
 import { totalOf } from "../../text/numbers";
+import { DAY_MS, HOUR_MS } from "../../text/times";
 import { accountNumber } from "../../url/parameters";
 import { AccountActions } from "./account-actions";
 import { AccountDue } from "./account-due";
@@ -21,9 +22,6 @@ interface Props {
   /** Number of the account, as in the path. */
   readonly number: string;
 }
-
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 
 export default function AccountPage({ number }: Props) {
   const accountId = accountNumber(number);
@@ -70,7 +68,7 @@ function Account({ accountId, fetchKey }: { readonly accountId: number; readonly
   );
   if (!account) return <NoSuchAccount />;
   return (
-    <Page title={account.accountName} actions={<BackLink list="/accounts" name="Accounts" />}>
+    <Page title={account.accountName} actions={<BackLink list="/accounts" />}>
       <AccountHeader account={account} />
       <AccountActions account={account} />
       <AccountNumbers
@@ -106,7 +104,7 @@ function usePeriod(): Period {
 
 function NoSuchAccount() {
   return (
-    <Page title="No such account" actions={<BackLink list="/accounts" name="Accounts" />}>
+    <Page title="No such account" actions={<BackLink list="/accounts" />}>
       <p>This workspace has no account with this number.</p>
     </Page>
   );

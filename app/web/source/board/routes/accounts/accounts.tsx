@@ -1,14 +1,15 @@
 // All accounts: whether they can post, and what is waiting or has failed on them.
 
-import { Link, useLocation } from "wouter";
+import { useLocation } from "wouter";
 import { useSearch } from "wouter/use-browser-location";
 
+import { PlatformFilter } from "../../components/account-filters";
 import { rememberList } from "../../components/back-link";
 import { Choice, ChoiceFilter, TextFilter } from "../../components/fields";
 import { Page } from "../../components/page";
+import { LaterPage } from "../../components/pager";
 import { Panel } from "../../components/panel";
-import { PlatformChoice } from "../../components/platform-choice";
-import { filterPhrase } from "../../text/filter-words";
+import { DIRECTION_WORDS, filterPhrase } from "../../text/filter-words";
 import { platformName } from "../../text/reasons";
 import {
   ABILITIES,
@@ -22,7 +23,6 @@ import { AccountList } from "./account-list";
 
 const ABILITY_WORDS = { yes: "Can post", no: "Cannot post" };
 const ORDER_WORDS = { ACCOUNT_ID: "Number", CONNECTED_AT: "Last connected", CREATED_AT: "First connected" };
-const DIRECTION_WORDS = { ASC: "earliest or least first", DESC: "latest or greatest first" };
 
 export default function AccountsPage() {
   const search = useSearch();
@@ -38,12 +38,7 @@ export default function AccountsPage() {
       <Panel key={search} lines={16}>
         {(fetchKey) => <AccountList view={view} fetchKey={fetchKey} />}
       </Panel>
-      {view.after && (
-        <p className="muted">
-          This is a later page of the list.{" "}
-          <Link href={accountsPath({ ...view, after: "" })}>Go to the first page</Link>
-        </p>
-      )}
+      {view.after && <LaterPage firstPath={accountsPath({ ...view, after: "" })} />}
     </Page>
   );
 }
@@ -73,7 +68,15 @@ function Filters({ view, onChange }: FiltersProps) {
         name={(ability) => ABILITY_WORDS[ability]}
         onChange={([canPost]) => onChange({ canPost: canPost ?? null })}
       />
-      <PlatformChoice value={view.platform} onChange={(platform) => onChange({ platform })} />
+      <Panel lines={1}>
+        {(fetchKey) => (
+          <PlatformFilter
+            values={view.platform}
+            onChange={(platform) => onChange({ platform })}
+            fetchKey={fetchKey}
+          />
+        )}
+      </Panel>
       <Choice
         label="Order by"
         value={view.order}

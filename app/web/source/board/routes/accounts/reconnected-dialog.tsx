@@ -1,14 +1,14 @@
 // Notes that an account has access again.
 
 import { useState } from "react";
-import { graphql, useMutation } from "react-relay/hooks";
+import { graphql } from "react-relay/hooks";
 
 import type { reconnectedDialogMutation } from "../../relay/__generated__/reconnectedDialogMutation.graphql";
 import { Dialog } from "../../components/dialog";
 import { ErrorPanel } from "../../components/error-panel";
-import { showNotice } from "../../components/notices";
+import { showResult } from "../../components/notices";
 import { UserText } from "../../components/user-text";
-import { newIdempotencyKey } from "../../relay/idempotency";
+import { useIdempotentMutation } from "../../relay/idempotency";
 import { instantOf } from "../../text/times";
 import { useZone } from "../../text/zone";
 
@@ -22,7 +22,7 @@ export function ReconnectedDialog({ accountId, name, onClose }: Props) {
   const zone = useZone();
   const [expiry, setExpiry] = useState("");
   const [error, setError] = useState<Error | null>(null);
-  const [commit, isBusy] = useMutation<reconnectedDialogMutation>(graphql`
+  const [send, isBusy] = useIdempotentMutation<reconnectedDialogMutation>(graphql`
     mutation reconnectedDialogMutation($input: MarkReconnectedInput!) {
       markReconnected(input: $input) {
         account {
@@ -35,14 +35,16 @@ export function ReconnectedDialog({ accountId, name, onClose }: Props) {
 
   function mark(): void {
     const tokenExpiresAt = instantOf(expiry, zone)?.toISOString() ?? null;
-    commit({
-      variables: { input: { accountId, tokenExpiresAt, idempotencyKey: newIdempotencyKey() } },
-      onCompleted: () => {
-        showNotice("The account is marked as reconnected.");
-        onClose();
+    send(
+      { accountId, tokenExpiresAt },
+      {
+        onCompleted: () => {
+          showResult("The account is marked as reconnected.");
+          onClose();
+        },
+        onError: setError,
       },
-      onError: setError,
-    });
+    );
   }
 
   return (

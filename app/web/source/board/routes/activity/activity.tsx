@@ -6,6 +6,8 @@ import { Page } from "../../components/page";
 import { useRowKeys } from "../../keyboard/row-keys";
 import { endOfLastVisit } from "../../live/visits";
 import { useViewer } from "../../session/viewer";
+import { count } from "../../text/numbers";
+import { duration } from "../../text/times";
 import { parseActivity } from "../../url/activity";
 import { ActivityFilters, activityWords } from "./activity-filters";
 import { ChangeList } from "./change-list";
@@ -13,15 +15,17 @@ import { ChangeList } from "./change-list";
 export default function ActivityPage() {
   const search = useSearch();
   const view = parseActivity(search);
+  const { workspaceId, changesRetentionSeconds } = useViewer();
+  const days = changesRetentionSeconds / (24 * 60 * 60);
   useRowKeys(".changed-post a");
   return (
     <Page title="Activity" scope={activityWords(view)}>
       <p className="muted">
-        The newest change is at the top. Changes are stored for 30 days, unless the operator of this server
-        has set another time.
+        The newest change is at the top. Changes are stored for{" "}
+        {Number.isInteger(days) ? count(days, "day") : duration(changesRetentionSeconds * 1_000)}.
       </p>
       <ActivityFilters view={view} />
-      <ChangeList key={search} view={view} lastVisit={endOfLastVisit(useViewer().workspaceId)} />
+      <ChangeList key={search} view={view} lastVisit={endOfLastVisit(workspaceId)} />
     </Page>
   );
 }

@@ -37,7 +37,7 @@ export function ChangeList({ view, lastVisit }: Props) {
     fetchQuery<changeListQuery>(environment, query, variablesAt(null)).subscribe({ error: showRefreshError });
   }
   return (
-    <div className="changes" {...listUse.handlers}>
+    <div className="changes" {...listUse.container}>
       {pageStarts.map((start, index) => (
         <Panel key={start} lines={12} explain={(error) => (isLostCursor(error) ? <LostPage onRead={showNew} /> : null)}>
           {(fetchKey) => (
@@ -165,11 +165,15 @@ function ChangePage({
       )}
       {isLast && changes?.hasNextPage === false && (
         <p className="muted">
-          {variables.after === null && isEmpty ? "No such change yet." : "No earlier changes are stored."}
+          {variables.after === null && isEmpty ? nothingYet(view) : "No earlier changes are stored."}
         </p>
       )}
     </>
   );
+}
+
+function nothingYet({ types, person, key }: ActivityView): string {
+  return types.length > 0 || person || key ? "No such change yet." : "No change yet.";
 }
 
 function filterOf({ types, person, key }: ActivityView) {

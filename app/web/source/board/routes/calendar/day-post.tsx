@@ -10,7 +10,7 @@ import { UserText } from "../../components/user-text";
 import { useViewer, writeObstacle } from "../../session/viewer";
 import { postLabel } from "../../text/labels";
 import { count } from "../../text/numbers";
-import { postStatus } from "../../text/statuses";
+import { postStatusOf } from "../../text/statuses";
 import { clockMinutes, isZone } from "../../text/times";
 import { useZone } from "../../text/zone";
 
@@ -36,6 +36,14 @@ export function DayPost({ post, onMove }: Props) {
         importedAt
         timezone
         accountIds
+        destinations {
+          status
+          outcome
+          errorCode
+          isOverdue
+          nextRetryAt
+          scheduledFor
+        }
       }
     `,
     post,
@@ -46,7 +54,7 @@ export function DayPost({ post, onMove }: Props) {
   const ownZone = data.timezone && data.timezone !== zone && isZone(data.timezone) ? data.timezone : null;
   return (
     <article className="day-post">
-      <Status words={postStatus(data.status)} />
+      <Status words={postStatusOf(data.status, data.destinations ?? [])} />
       <span className="time">
         {clockMinutes(at, zone)}
         {ownZone && (

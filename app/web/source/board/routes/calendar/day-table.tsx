@@ -7,7 +7,7 @@ import { Link } from "wouter";
 import type { dayTableQuery, dayTableQuery$data } from "../../relay/__generated__/dayTableQuery.graphql";
 import { refresh, useLiveQuery } from "../../relay/live-query";
 import { count, plainNumber } from "../../text/numbers";
-import { clockMinutes, clockWithOffset } from "../../text/times";
+import { clockMinutes, clockWithOffset, HOUR_MS } from "../../text/times";
 import type { CalendarView } from "../../url/calendar";
 import { resultsPath } from "../../url/results";
 import { DayPost } from "./day-post";
@@ -50,7 +50,6 @@ const query = graphql`
 `;
 
 const HOURS_PER_DAY = 24;
-const HOUR_MS = 3_600_000;
 
 type Hour = NonNullable<dayTableQuery$data["posts"]>["buckets"][number];
 type DraftBucket = NonNullable<dayTableQuery$data["drafts"]>["buckets"][number];

@@ -1,11 +1,11 @@
 // The days of a month or a week: numbers of posts by status, and the first posts. It is one tab stop: arrows move.
 
-import { useRef, useState, type KeyboardEvent } from "react";
+import { useEffect, useRef, useState, type KeyboardEvent } from "react";
 import { graphql } from "react-relay/hooks";
 import { useLocation } from "wouter";
 
 import type { daysGridQuery } from "../../relay/__generated__/daysGridQuery.graphql";
-import { useShortcuts } from "../../keyboard/shortcuts";
+import { hasModifier, useShortcuts } from "../../keyboard/shortcuts";
 import { useLiveQuery } from "../../relay/live-query";
 import { addDays, datesBetween, formatDate, inWeeks, startOfMonth, type LocalDate } from "../../text/dates";
 import { dayOf } from "../../text/times";
@@ -78,6 +78,10 @@ export function DaysGrid({ view, variables, today, fetchKey }: Props) {
   );
   const [postsByDate, draftsByDate] = [byDate(posts?.buckets), byDate(drafts?.buckets)];
 
+  useEffect(() => {
+    grid.current!.querySelector("[aria-current=date]")?.scrollIntoView({ block: "nearest" });
+  }, []); // only at first: later, the user decides where the page is
+
   function move(days: number): void {
     const date = addDays(active, days);
     if (!dates.includes(date)) return;
@@ -86,6 +90,7 @@ export function DaysGrid({ view, variables, today, fetchKey }: Props) {
   }
 
   function onKeyDown(event: KeyboardEvent): void {
+    if (hasModifier(event)) return;
     const step = KEY_STEPS[event.key];
     if (step !== undefined) {
       event.preventDefault();

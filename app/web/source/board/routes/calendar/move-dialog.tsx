@@ -1,7 +1,7 @@
 // Gives a post another due time, and schedules a draft.
 
 import { useState } from "react";
-import { graphql, useLazyLoadQuery, useMutation } from "react-relay/hooks";
+import { graphql, useLazyLoadQuery } from "react-relay/hooks";
 
 import type { moveDialogQuery } from "../../relay/__generated__/moveDialogQuery.graphql";
 import type { moveDialogScheduleMutation } from "../../relay/__generated__/moveDialogScheduleMutation.graphql";
@@ -11,8 +11,8 @@ import { ErrorPanel } from "../../components/error-panel";
 import { showNotice } from "../../components/notices";
 import { Panel } from "../../components/panel";
 import { UserText } from "../../components/user-text";
-import { newIdempotencyKey } from "../../relay/idempotency";
-import { ServerError, STALE_VERSION } from "../../relay/server-error";
+import { isStaleVersion, useExpectedVersion } from "../../relay/expected-version";
+import { useIdempotentMutation } from "../../relay/idempotency";
 import { serverNow } from "../../text/clock";
 import { postLabel } from "../../text/labels";
 import { fullTime, instantOf, localInput, shortTime } from "../../text/times";
@@ -44,6 +44,7 @@ function MoveForm({ postId, onClose, onMoved, fetchKey }: FormProps) {
       query moveDialogQuery($postId: UUID!) {
         post(postId: $postId) {
           ...changes_post
+          id
           content
           reference
           status
@@ -60,10 +61,9 @@ function MoveForm({ postId, onClose, onMoved, fetchKey }: FormProps) {
   const [local, setLocal] = useState(() =>
     post ? localInput(new Date(post.scheduledFor ?? post.createdAt), zone) : "",
   );
-  // The version that the user sees: a change meanwhile makes the server refuse.
-  const [version, setVersion] = useState(post?.version ?? 0);
+  const [expectedVersion, handleError] = useExpectedVersion(post);
   const [error, setError] = useState<Error | null>(null);
-  const [update, isUpdating] = useMutation<moveDialogUpdateMutation>(graphql`
+  const [update, isUpdating] = useIdempotentMutation<moveDialogUpdateMutation>(graphql`
     mutation moveDialogUpdateMutation($input: UpdatePostInput!) {
       updatePost(input: $input) {
         warnings {
@@ -75,7 +75,7 @@ function MoveForm({ postId, onClose, onMoved, fetchKey }: FormProps) {
       }
     }
   `);
-  const [schedule, isScheduling] = useMutation<moveDialogScheduleMutation>(graphql`
+  const [schedule, isScheduling] = useIdempotentMutation<moveDialogScheduleMutation>(graphql`
     mutation moveDialogScheduleMutation($input: SchedulePostInput!) {
       schedulePost(input: $input) {
         warnings {
@@ -91,12 +91,10 @@ function MoveForm({ postId, onClose, onMoved, fetchKey }: FormProps) {
   const instant = instantOf(local, zone);
   const isDisabled = isUpdating || isScheduling || instant === null;
   const isDraft = post.status === "DRAFT";
-  const isStale = error instanceof ServerError && error.code === STALE_VERSION;
 
   function move(scheduledFor: Date): void {
     setError(null);
-    update({
-      variables: { input: inputOf(scheduledFor) },
+    update(inputOf(scheduledFor), {
       onCompleted: ({ updatePost }) => complete("Moved to", scheduledFor, updatePost?.warnings),
       onError: fail,
     });
@@ -104,20 +102,14 @@ function MoveForm({ postId, onClose, onMoved, fetchKey }: FormProps) {
 
   function submit(scheduledFor: Date): void {
     setError(null);
-    schedule({
-      variables: { input: inputOf(scheduledFor) },
+    schedule(inputOf(scheduledFor), {
       onCompleted: ({ schedulePost }) => complete("Scheduled for", scheduledFor, schedulePost?.warnings),
       onError: fail,
     });
   }
 
   function inputOf(scheduledFor: Date) {
-    return {
-      postId,
-      scheduledFor: scheduledFor.toISOString(),
-      expectedVersion: version,
-      idempotencyKey: newIdempotencyKey(),
-    };
+    return { postId, scheduledFor: scheduledFor.toISOString(), expectedVersion };
   }
 
   function complete(
@@ -133,7 +125,7 @@ function MoveForm({ postId, onClose, onMoved, fetchKey }: FormProps) {
 
   function fail(failure: Error): void {
     setError(failure);
-    setVersion(post?.version ?? version);
+    handleError(failure);
   }
 
   return (
@@ -148,7 +140,7 @@ function MoveForm({ postId, onClose, onMoved, fetchKey }: FormProps) {
       <p className="muted">
         {instant ? fullTime(instant, zone) : `A date and a time, on the clock of ${zone}.`}
       </p>
-      {isStale && (
+      {isStaleVersion(error) && (
         <p>
           Another person or program has changed the post meanwhile. It is due{" "}
           {post.scheduledFor ? fullTime(new Date(post.scheduledFor), zone) : "at no time"} now. If your time

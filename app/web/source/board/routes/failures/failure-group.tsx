@@ -2,32 +2,50 @@
 
 import { graphql } from "react-relay/hooks";
 import { Link } from "wouter";
+import { useSearch } from "wouter/use-browser-location";
 
 import type { failureGroupQuery } from "../../relay/__generated__/failureGroupQuery.graphql";
-import { BackLink } from "../../components/back-link";
+import { BackLink, rememberList } from "../../components/back-link";
 import { Page } from "../../components/page";
 import { Panel } from "../../components/panel";
 import { Time } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { useLiveQuery } from "../../relay/live-query";
+import { serverNow } from "../../text/clock";
+import { groupWords } from "../../text/filter-words";
 import { accountLabel } from "../../text/labels";
-import { platformName } from "../../text/reasons";
+import { shortTime } from "../../text/times";
+import { useZone } from "../../text/zone";
+import { groupPath, parsePeriod, type FailurePeriod } from "../../url/failures";
 import { ALL_RESULTS, isGroupKey } from "../../url/results";
-import { rememberResults } from "../results/last-results";
 import { ResultsList } from "../results/results-list";
 import { GroupAccounts } from "./group-accounts";
 import { GroupFacts } from "./group-facts";
+import { usePeriodStart } from "./period-start";
 
 interface Props {
   readonly groupKey: string;
 }
 
 export default function FailureGroupPage({ groupKey }: Props) {
+  const period = parsePeriod(useSearch());
+  const since = usePeriodStart(period);
   if (!isGroupKey(groupKey)) return <NoSuchGroup />;
-  return <Panel lines={16}>{(fetchKey) => <FailureGroup groupKey={groupKey} fetchKey={fetchKey} />}</Panel>;
+  return (
+    <Panel key={period} lines={16}>
+      {(fetchKey) => <FailureGroup groupKey={groupKey} period={period} since={since} fetchKey={fetchKey} />}
+    </Panel>
+  );
 }
 
-function FailureGroup({ groupKey, fetchKey }: Props & { readonly fetchKey: number }) {
+interface GroupProps extends Props {
+  readonly period: FailurePeriod | null;
+  /** Start of the period; null for failures of any time. */
+  readonly since: string | null;
+  readonly fetchKey: number;
+}
+
+function FailureGroup({ groupKey, period, since, fetchKey }: GroupProps) {
   const { failureGroups } = useLiveQuery<failureGroupQuery>(
     graphql`
       query failureGroupQuery($filter: DestinationFilter!) {
@@ -49,18 +67,25 @@ function FailureGroup({ groupKey, fetchKey }: Props & { readonly fetchKey: numbe
         }
       }
     `,
-    { filter: { failureGroup: [groupKey] } },
+    { filter: { failureGroup: [groupKey], failedAfter: since } },
     { fetchKey },
   );
+  const zone = useZone();
   const group = failureGroups?.nodes[0];
-  if (!group) return <SettledGroup />;
+  if (!group) return since ? <GroupBefore groupKey={groupKey} since={since} /> : <SettledGroup />;
   const { sample } = group;
-  const words = [`Failures of ${platformName(group.platform)} with one cause: “${group.message}”`];
-  rememberResults(`/failures/${groupKey}`);
+  const from = since ? new Date(since) : null;
+  const view = { ...ALL_RESULTS, group: [groupKey], period: "failed", from, order: "FAILED_AT" } as const;
+  const words = [
+    groupWords(group.platform, group.message),
+    ...(from ? [`Failed since ${shortTime(from, zone, serverNow())}`] : []),
+  ];
+  rememberList("/results", groupPath(groupKey, period), "Group of failures");
   return (
-    <Page title={group.diagnosis.fix} actions={<BackLink list="/failures" name="Failures" />}>
+    <Page title={group.diagnosis.fix} actions={<BackLink list="/failures" />}>
       <section className="card" aria-label="Cause">
-        <GroupFacts group={group} since={null} />
+        {since && <Period groupKey={groupKey} since={since} />}
+        <GroupFacts group={group} since={since} />
         <p className="muted">
           Failures are one group if platform, cause, code and message are the same. Numbers, ids, addresses
           and quoted texts in the message do not count.
@@ -74,14 +99,14 @@ function FailureGroup({ groupKey, fetchKey }: Props & { readonly fetchKey: numbe
           <UserText text={sample.error ?? "(no message)"} />
         </p>
       </section>
-      <Panel lines={3}>{(key) => <GroupAccounts groupKey={groupKey} fetchKey={key} />}</Panel>
+      <Panel lines={3}>{(key) => <GroupAccounts groupKey={groupKey} since={since} fetchKey={key} />}</Panel>
       <section aria-labelledby="rows">
         <h2 id="rows">What failed</h2>
         <Panel lines={10}>
           {(key) => (
             <ResultsList
-              view={{ ...ALL_RESULTS, group: [groupKey], order: "FAILED_AT" }}
-              scope={words}
+              view={view}
+              scope={() => words}
               fetchKey={key}
             />
           )}
@@ -91,9 +116,32 @@ function FailureGroup({ groupKey, fetchKey }: Props & { readonly fetchKey: numbe
   );
 }
 
+interface PeriodProps {
+  readonly groupKey: string;
+  readonly since: string;
+}
+
+function Period({ groupKey, since }: PeriodProps) {
+  return (
+    <p>
+      Failures since <Time at={since} />. <Link href={groupPath(groupKey, null)}>Show failures of any time</Link>
+    </p>
+  );
+}
+
+/** In place of a group without failures in the period. */
+function GroupBefore(props: PeriodProps) {
+  return (
+    <Page title="No failure in this period" actions={<BackLink list="/failures" />}>
+      <p>Nothing with this cause is failed any more, or it failed earlier.</p>
+      <Period {...props} />
+    </Page>
+  );
+}
+
 function SettledGroup() {
   return (
-    <Page title="Everything in this group is settled" actions={<BackLink list="/failures" name="Failures" />}>
+    <Page title="Everything in this group is settled" actions={<BackLink list="/failures" />}>
       <p>Nothing with this cause is failed any more: it was published, retried or deleted.</p>
     </Page>
   );
@@ -101,7 +149,7 @@ function SettledGroup() {
 
 function NoSuchGroup() {
   return (
-    <Page title="No such group of failures" actions={<BackLink list="/failures" name="Failures" />}>
+    <Page title="No such group of failures" actions={<BackLink list="/failures" />}>
       <p>The link may be incomplete.</p>
     </Page>
   );

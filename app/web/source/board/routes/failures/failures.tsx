@@ -1,32 +1,30 @@
 // Failures by cause, each with its fix first.
 
-import { useMemo } from "react";
-import { Link, useLocation } from "wouter";
+import { useLocation } from "wouter";
 import { useSearch } from "wouter/use-browser-location";
 
+import { PlatformFilter } from "../../components/account-filters";
 import { rememberList } from "../../components/back-link";
 import { Choice, ChoiceFilter } from "../../components/fields";
 import { Page } from "../../components/page";
+import { LaterPage } from "../../components/pager";
 import { Panel } from "../../components/panel";
-import { PlatformChoice } from "../../components/platform-choice";
-import { serverNow } from "../../text/clock";
 import { filterPhrase } from "../../text/filter-words";
 import { categoryWords, platformName } from "../../text/reasons";
 import {
   FAILURE_ORDERS,
-  FAILURE_PERIOD_NAMES,
   FAILURE_PERIODS,
   failuresPath,
   parseFailures,
-  type FailurePeriod,
   type FailuresView,
 } from "../../url/failures";
 import { CATEGORIES } from "../../url/results";
 import { GroupList } from "./group-list";
+import { usePeriodStart } from "./period-start";
 
-const HOUR_MS = 3_600_000;
 const ORDER_WORDS = { COUNT: "Number of failures", LAST_SEEN: "Latest failure" };
 const PERIOD_WORDS = {
+  today: "Today",
   hour: "The last hour",
   day: "The last 24 hours",
   week: "The last 7 days",
@@ -37,7 +35,7 @@ export default function FailuresPage() {
   const search = useSearch();
   const [, navigate] = useLocation();
   const view = parseFailures(search);
-  const since = useStart(view.period);
+  const since = usePeriodStart(view.period);
   rememberList("/failures", failuresPath(view));
   return (
     <Page title="Failures" scope={scopeOf(view)}>
@@ -48,21 +46,8 @@ export default function FailuresPage() {
       <Panel key={search} lines={16}>
         {(fetchKey) => <GroupList view={view} since={since} fetchKey={fetchKey} />}
       </Panel>
-      {view.after && (
-        <p className="muted">
-          This is a later page of the list.{" "}
-          <Link href={failuresPath({ ...view, after: "" })}>Go to the first page</Link>
-        </p>
-      )}
+      {view.after && <LaterPage firstPath={failuresPath({ ...view, after: "" })} />}
     </Page>
-  );
-}
-
-/** Start of the period, fixed when it is chosen: another start with each rendering would read the list again and again. */
-function useStart(period: FailurePeriod | null): string | null {
-  return useMemo(
-    () => (period ? new Date(serverNow().getTime() - FAILURE_PERIODS[period] * HOUR_MS).toISOString() : null),
-    [period],
   );
 }
 
@@ -86,11 +71,19 @@ function Filters({ view, onChange }: FiltersProps) {
       <ChoiceFilter
         label="Failed in"
         values={view.period ? [view.period] : []}
-        options={FAILURE_PERIOD_NAMES}
+        options={FAILURE_PERIODS}
         name={(period) => PERIOD_WORDS[period]}
         onChange={([period]) => onChange({ period: period ?? null })}
       />
-      <PlatformChoice value={view.platform} onChange={(platform) => onChange({ platform })} />
+      <Panel lines={1}>
+        {(fetchKey) => (
+          <PlatformFilter
+            values={view.platform}
+            onChange={(platform) => onChange({ platform })}
+            fetchKey={fetchKey}
+          />
+        )}
+      </Panel>
       <ChoiceFilter
         label="Cause"
         values={view.category}

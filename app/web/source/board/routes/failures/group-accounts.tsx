@@ -3,10 +3,7 @@
 import { graphql } from "react-relay/hooks";
 import { Link } from "wouter";
 
-import type {
-  groupAccountsQuery,
-  groupAccountsQuery$data,
-} from "../../relay/__generated__/groupAccountsQuery.graphql";
+import type { groupAccountsQuery } from "../../relay/__generated__/groupAccountsQuery.graphql";
 import { UserText } from "../../components/user-text";
 import { useLiveQuery } from "../../relay/live-query";
 import { accountLabel } from "../../text/labels";
@@ -14,74 +11,59 @@ import { plainNumber } from "../../text/numbers";
 
 interface Props {
   readonly groupKey: string;
+  /** Time from which failures count; null for all. */
+  readonly since: string | null;
   readonly fetchKey: number;
 }
 
-export function GroupAccounts({ groupKey, fetchKey }: Props) {
-  const { destinations } = useLiveQuery<groupAccountsQuery>(
+export function GroupAccounts({ groupKey, since, fetchKey }: Props) {
+  const { failureGroups } = useLiveQuery<groupAccountsQuery>(
     graphql`
       query groupAccountsQuery($filter: DestinationFilter!) {
-        destinations(first: 100, filter: $filter, orderBy: { field: FAILED_AT, direction: DESC }) {
+        failureGroups(first: 1, filter: $filter) {
           nodes {
-            accountId
-            accountName
-            account {
-              readiness {
-                message
+            accountCount
+            accounts {
+              accountId
+              count
+              account {
+                accountName
+                readiness {
+                  message
+                }
               }
             }
-          }
-          pageInfo {
-            hasNextPage
           }
         }
       }
     `,
-    { filter: { failureGroup: [groupKey] } },
+    { filter: { failureGroup: [groupKey], failedAfter: since } },
     { fetchKey },
   );
+  const group = failureGroups?.nodes[0];
+  const accounts = group?.accounts ?? [];
   return (
     <section aria-labelledby="group-accounts">
       <h2 id="group-accounts">Accounts</h2>
       <ul className="causes">
-        {accountsOf(destinations).map(({ accountId, name, problem, failures }) => (
+        {accounts.map(({ accountId, count, account }) => (
           <li key={accountId}>
             <p>
               <Link href={`/accounts/${accountId}`}>
-                <UserText text={name} />
+                <UserText text={accountLabel(account?.accountName)} />
               </Link>
-              : {plainNumber(failures)} failed
+              : {plainNumber(count)} failed
             </p>
-            {problem && <p className="fix">{problem}</p>}
+            {account?.readiness.message && <p className="fix">{account.readiness.message}</p>}
           </li>
         ))}
       </ul>
-      {destinations?.pageInfo.hasNextPage && (
-        <p className="muted">Of the latest 100 failures; earlier ones may be on more accounts.</p>
+      {group && group.accountCount > accounts.length && (
+        <p className="muted">
+          These {plainNumber(accounts.length)} of {plainNumber(group.accountCount)} accounts have the most
+          failures.
+        </p>
       )}
     </section>
   );
-}
-
-interface AffectedAccount {
-  readonly accountId: number;
-  readonly name: string;
-  /** What has to be done before it can post; null if it can. */
-  readonly problem: string | null;
-  readonly failures: number;
-}
-
-/** Accounts of the destinations, the one with most failures first. */
-function accountsOf(destinations: groupAccountsQuery$data["destinations"]): AffectedAccount[] {
-  const byId = new Map<number, AffectedAccount>();
-  for (const { accountId, accountName, account } of destinations?.nodes ?? []) {
-    const failures = (byId.get(accountId)?.failures ?? 0) + 1;
-    byId.set(accountId, {
-      accountId,
-      name: accountLabel(accountName),
-      problem: account?.readiness.message ?? null,
-      failures,
-    });
-  }
-  return [...byId.values()].sort((one, other) => other.failures - one.failures);
 }

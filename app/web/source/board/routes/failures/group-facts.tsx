@@ -84,12 +84,10 @@ export function GroupFacts({ group, since }: Props) {
 function retrySentence({ retryableCount, refusedCount }: groupFacts_group$data): string {
   if (retryableCount == null || refusedCount == null) return "";
   if (refusedCount === 0)
-    return retryableCount === 1
-      ? "A retry would take it."
-      : `A retry would take all ${plainNumber(retryableCount)}.`;
+    return retryableCount === 1 ? "It can be retried." : `All ${plainNumber(retryableCount)} can be retried.`;
   if (retryableCount === 0)
     return refusedCount === 1
-      ? "A retry would refuse it."
-      : `A retry would refuse all ${plainNumber(refusedCount)}.`;
-  return `A retry would take ${plainNumber(retryableCount)} and refuse ${plainNumber(refusedCount)}.`;
+      ? "It cannot be retried."
+      : `None of the ${plainNumber(refusedCount)} can be retried.`;
+  return `${plainNumber(retryableCount)} can be retried, ${plainNumber(refusedCount)} cannot.`;
 }

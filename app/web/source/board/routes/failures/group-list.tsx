@@ -1,15 +1,44 @@
 // One page of the groups of failures that match the filter.
 
-import { graphql } from "react-relay/hooks";
+import { fetchQuery, graphql, useLazyLoadQuery, useRelayEnvironment } from "react-relay/hooks";
 import { Link } from "wouter";
 
-import type { groupListQuery } from "../../relay/__generated__/groupListQuery.graphql";
-import { Pager } from "../../components/pager";
+import type {
+  groupListQuery,
+  groupListQuery$data,
+} from "../../relay/__generated__/groupListQuery.graphql";
+import { useListUse } from "../../components/list/list-use";
+import { OrderBar } from "../../components/list/order-bar";
+import { useMembership } from "../../components/list/use-membership";
+import { NextPage } from "../../components/pager";
 import { Time } from "../../components/time";
 import { useRowKeys } from "../../keyboard/row-keys";
-import { useLiveQuery } from "../../relay/live-query";
+import { useLiveRefresh } from "../../live/events";
 import { ALL_FAILURES, failuresPath, type FailuresView } from "../../url/failures";
+import { withoutEmpty } from "../../url/parameters";
 import { GroupSummary } from "./group-summary";
+
+const PAGE_SIZE = 20;
+
+const query = graphql`
+  query groupListQuery(
+    $filter: DestinationFilter
+    $orderBy: FailureGroupOrder!
+    $after: String
+    $count: Int!
+  ) {
+    failureGroups(first: $count, after: $after, filter: $filter, orderBy: $orderBy) {
+      nodes {
+        id
+        ...groupSummary_group
+      }
+      pageInfo {
+        hasNextPage
+        endCursor
+      }
+    }
+  }
+`;
 
 interface Props {
   readonly view: FailuresView;
@@ -19,32 +48,32 @@ interface Props {
 }
 
 export function GroupList({ view, since, fetchKey }: Props) {
-  const { failureGroups } = useLiveQuery<groupListQuery>(
-    graphql`
-      query groupListQuery($filter: DestinationFilter, $orderBy: FailureGroupOrder!, $after: String) {
-        failureGroups(first: 20, after: $after, filter: $filter, orderBy: $orderBy) {
-          nodes {
-            id
-            ...groupSummary_group
-          }
-          pageInfo {
-            hasNextPage
-            endCursor
-          }
-        }
-      }
-    `,
-    {
-      filter: {
-        failedAfter: since,
-        ...(view.platform.length > 0 && { platform: [...view.platform] }),
-        ...(view.category.length > 0 && { errorCategory: [...view.category] }),
-      },
-      orderBy: view.order,
-      after: view.after || null,
-    },
-    { fetchKey },
-  );
+  const environment = useRelayEnvironment();
+  const variables = {
+    filter: withoutEmpty({ failedAfter: since, platform: view.platform, errorCategory: view.category }),
+    orderBy: view.order,
+    after: view.after || null,
+    count: PAGE_SIZE,
+  };
+  const { failureGroups } = useLazyLoadQuery<groupListQuery>(query, variables, {
+    fetchKey,
+    fetchPolicy: "store-and-network",
+  });
+  const use = useListUse();
+  // Another number of groups is another list in the store, so that this one stays in place; its numbers do not.
+  const head = { ...variables, count: PAGE_SIZE + 1 };
+  const membership = useMembership({
+    rows: rowsOf(failureGroups),
+    headSize: head.count,
+    readHead: () =>
+      fetchQuery<groupListQuery>(environment, query, head).map((response) => ({
+        destinations: { nodes: rowsOf(response.failureGroups) },
+      })),
+    readRows: () => fetchQuery<groupListQuery>(environment, query, variables),
+    isInUse: use.isInUse,
+    mayReplace: () => true,
+  });
+  useLiveRefresh(membership.compare);
   useRowKeys(".causes > li > h2 > a");
   if (!failureGroups) return null;
   return (
@@ -55,18 +84,27 @@ export function GroupList({ view, since, fetchKey }: Props) {
         </p>
       )}
       {failureGroups.nodes.length === 0 && <NoGroups view={view} />}
-      <ul className="causes">
-        {failureGroups.nodes.map((group) => (
-          <GroupSummary key={group.id} group={group} since={since} />
-        ))}
-      </ul>
-      <Pager
+      <div className="steady-list" {...use.container}>
+        <OrderBar use={use} membership={membership} />
+        <ul className="causes">
+          {failureGroups.nodes.map((group) => (
+            <GroupSummary key={group.id} group={group} period={view.period} since={since} />
+          ))}
+        </ul>
+      </div>
+      <NextPage
         pageInfo={failureGroups.pageInfo}
-        after={view.after}
         pathAfter={(after) => failuresPath({ ...view, after })}
       />
     </>
   );
+}
+
+/** The groups of one page, and a row for the link to the next page. */
+function rowsOf(groups: groupListQuery$data["failureGroups"]): readonly { readonly id: string }[] {
+  const { nodes = [], pageInfo } = groups ?? {};
+  const hasNextPage = nodes.length > PAGE_SIZE || pageInfo?.hasNextPage;
+  return [...nodes.slice(0, PAGE_SIZE), ...(hasNextPage ? [{ id: "next page" }] : [])];
 }
 
 function NoGroups({ view }: { readonly view: FailuresView }) {

@@ -4,15 +4,17 @@ import { graphql, useFragment } from "react-relay/hooks";
 import { Link } from "wouter";
 
 import type { groupSummary_group$key } from "../../relay/__generated__/groupSummary_group.graphql";
+import { groupPath, type FailurePeriod } from "../../url/failures";
 import { GroupFacts } from "./group-facts";
 
 interface Props {
   readonly group: groupSummary_group$key;
-  /** Time from which failures count; null for all. */
+  readonly period: FailurePeriod | null;
+  /** Start of the period. */
   readonly since: string | null;
 }
 
-export function GroupSummary({ group, since }: Props) {
+export function GroupSummary({ group, period, since }: Props) {
   const data = useFragment(
     graphql`
       fragment groupSummary_group on FailureGroup {
@@ -28,7 +30,7 @@ export function GroupSummary({ group, since }: Props) {
   return (
     <li>
       <h2>
-        <Link href={`/failures/${data.key}`}>{data.diagnosis.fix}</Link>
+        <Link href={groupPath(data.key, period)}>{data.diagnosis.fix}</Link>
       </h2>
       <GroupFacts group={data} since={since} />
     </li>

@@ -2,10 +2,9 @@
 
 import { serverNow } from "../../text/clock";
 import { count, plainNumber } from "../../text/numbers";
-import { shortTime } from "../../text/times";
+import { HOUR_MS, shortTime } from "../../text/times";
 import { useZone } from "../../text/zone";
 
-const HOUR_MS = 3_600_000;
 const [BAR_WIDTH, HEIGHT] = [6, 32];
 /** Height of the bar of an hour with a single failure among many. */
 const MIN_BAR_HEIGHT = 2;

@@ -1,14 +1,14 @@
 // Opens the dialog that retries all failures of a group.
 
-import { graphql, useFragment } from "react-relay/hooks";
+import { graphql, useFragment, useRelayEnvironment } from "react-relay/hooks";
 
 import type { retryGroupButton_group$key } from "../../relay/__generated__/retryGroupButton_group.graphql";
 import { ActionButton } from "../../components/action-button";
 import { openBulkDialog } from "../../components/bulk/bulk-dialog";
-import { useRetryAction } from "../../components/bulk/retry-action";
+import { retryAction } from "../../components/bulk/retry-action";
 import { useViewer, writeObstacle } from "../../session/viewer";
 import { serverNow } from "../../text/clock";
-import { platformName } from "../../text/reasons";
+import { groupWords } from "../../text/filter-words";
 import { shortTime } from "../../text/times";
 import { useZone } from "../../text/zone";
 
@@ -19,27 +19,36 @@ interface Props {
 }
 
 export function RetryGroupButton({ group, since }: Props) {
-  const { key, platform, message } = useFragment(
+  const { key, platform, message, diagnosis } = useFragment(
     graphql`
       fragment retryGroupButton_group on FailureGroup {
         key
         platform
         message
+        diagnosis {
+          nextAction
+        }
       }
     `,
     group,
   );
+  const environment = useRelayEnvironment();
   const viewer = useViewer();
   const zone = useZone();
-  const action = useRetryAction({
-    filter: { failureGroup: [key], failedAfter: since },
-    words: [
-      `Failures of ${platformName(platform)} with one cause: “${message}”`,
+
+  function retry(): void {
+    const words = [
+      groupWords(platform, message),
       since ? `Failed since ${shortTime(new Date(since), zone, serverNow())}` : "Failed at any time",
-    ],
-  });
+      ...(diagnosis.nextAction === "EDIT_POST"
+        ? ["The posts must be changed first: a retry without a change will fail again."]
+        : []),
+    ];
+    openBulkDialog(retryAction(environment, { failureGroup: [key], failedAfter: since }, words));
+  }
+
   return (
-    <ActionButton obstacle={writeObstacle(viewer)} onPress={() => openBulkDialog(action)}>
+    <ActionButton obstacle={writeObstacle(viewer)} onPress={retry}>
       Retry all…
     </ActionButton>
   );

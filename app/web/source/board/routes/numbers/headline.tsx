@@ -7,7 +7,7 @@ import type { headlineQuery, headlineQuery$data } from "../../relay/__generated_
 import { CountLink } from "../../components/count-link";
 import { useLiveQuery } from "../../relay/live-query";
 import { count, exactCount, percent, plainNumber } from "../../text/numbers";
-import { latenessText } from "../../text/times";
+import { duration } from "../../text/times";
 import { statsVariables, type StatsProps } from "./period";
 import { resultsPaths } from "./results-paths";
 
@@ -78,7 +78,7 @@ export function Headline(props: StatsProps) {
         </ul>
       </section>
       <p>
-        {plainNumber(counts.firstTry)} were published at the first try, {plainNumber(counts.savedByRetry)}{" "}
+        {plainNumber(counts.firstTry)} were published at the first attempt, {plainNumber(counts.savedByRetry)}{" "}
         after a retry. {count(counts.attempts, "attempt")} started.
       </p>
       {counts.lateness && <Lateness lateness={counts.lateness} path={paths.late} />}
@@ -118,7 +118,7 @@ interface LatenessProps {
 
 function Lateness({ lateness, path }: LatenessProps) {
   const { p50Seconds, p95Seconds, p99Seconds, maxSeconds, maxErrorPercent } = lateness;
-  const late = (seconds: number) => <strong>{latenessText(seconds)}</strong>;
+  const late = (seconds: number) => <strong>{duration(seconds * 1_000)}</strong>;
   return (
     <p>
       Half were published within {late(p50Seconds)} of the due time, 95% within {late(p95Seconds)}, 99% within{" "}

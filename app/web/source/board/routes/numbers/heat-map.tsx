@@ -123,6 +123,5 @@ function failedCell({ published, failed, unknown }: Counts): CellContent | null 
 
 function lateCell({ lateness }: Counts): CellContent | null {
   if (!lateness) return null;
-  const seconds = Math.max(0, lateness.p95Seconds);
-  return { value: seconds, text: duration(seconds * 1_000) };
+  return { value: lateness.p95Seconds, text: duration(lateness.p95Seconds * 1_000) };
 }

@@ -12,7 +12,7 @@ import { useLiveQuery } from "../../relay/live-query";
 import { serverNow } from "../../text/clock";
 import { formatDate } from "../../text/dates";
 import { count, percent, plainNumber } from "../../text/numbers";
-import { clockMinutes, dayOf, latenessText } from "../../text/times";
+import { clockMinutes, dayOf, duration } from "../../text/times";
 import { intervalOf, type Interval } from "../../url/numbers";
 import { statsVariables, type StatsProps } from "./period";
 
@@ -147,7 +147,7 @@ function outcomeSentence(
 function latenessSentence(p95: readonly (number | null)[], buckets: readonly ChartBucket[]): string {
   const highest = extreme(p95, (value, found) => value > found);
   if (highest === null) return "Nothing was published.";
-  return `Highest ${buckets[highest]!.name}: 95% were at most ${latenessText(p95[highest]!)} late.`;
+  return `Highest ${buckets[highest]!.name}: 95% were at most ${duration(p95[highest]! * 1_000)} late.`;
 }
 
 /** Index of the first value that exceeds all others; null if there is none. */

@@ -6,7 +6,7 @@ import type { breakdownQuery$data } from "../../relay/__generated__/breakdownQue
 import { UserText } from "../../components/user-text";
 import { percent, plainNumber } from "../../text/numbers";
 import { platformName } from "../../text/reasons";
-import { latenessText } from "../../text/times";
+import { duration } from "../../text/times";
 import { numbersPath, type NumbersView } from "../../url/numbers";
 import type { Period } from "./period";
 import { resultsPaths, type ResultsPaths } from "./results-paths";
@@ -91,7 +91,7 @@ export function OutcomeTable({ heading, rows, words }: Props) {
               <NumberCell value={counts.unknown} path={results.unknown} />
               <td>{plainNumber(counts.savedByRetry)}</td>
               <td>{plainNumber(counts.attempts)}</td>
-              <td>{counts.lateness ? latenessText(counts.lateness.p95Seconds) : "–"}</td>
+              <td>{counts.lateness ? duration(counts.lateness.p95Seconds * 1_000) : "–"}</td>
             </tr>
           ))}
         </tbody>

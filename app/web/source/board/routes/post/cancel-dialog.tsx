@@ -1,16 +1,18 @@
 // Confirms the cancellation of a post, and says what of it is already out.
 
 import { useState } from "react";
-import { graphql, useMutation } from "react-relay/hooks";
+import { graphql } from "react-relay/hooks";
 
 import type { cancelDialogMutation } from "../../relay/__generated__/cancelDialogMutation.graphql";
 import type { postActions_post$data } from "../../relay/__generated__/postActions_post.graphql";
 import { Dialog } from "../../components/dialog";
 import { ErrorPanel } from "../../components/error-panel";
-import { showNotice } from "../../components/notices";
-import { newIdempotencyKey } from "../../relay/idempotency";
-import { ServerError, STALE_VERSION } from "../../relay/server-error";
+import { showResult } from "../../components/notices";
+import { Panel } from "../../components/panel";
+import { isStaleVersion, useExpectedVersion } from "../../relay/expected-version";
+import { useIdempotentMutation } from "../../relay/idempotency";
 import { count } from "../../text/numbers";
+import { LatestChange } from "./post-activity";
 
 interface Props {
   readonly post: postActions_post$data;
@@ -18,11 +20,9 @@ interface Props {
 }
 
 export function CancelDialog({ post, onClose }: Props) {
-  // The version that the user sees: a change meanwhile makes the server refuse. Null after a refusal: then that
-  // of the next press, which the user has been asked to check.
-  const [version, setVersion] = useState<number | null>(post.version);
+  const [expectedVersion, handleError] = useExpectedVersion(post);
   const [error, setError] = useState<Error | null>(null);
-  const [commit, isBusy] = useMutation<cancelDialogMutation>(graphql`
+  const [send, isBusy] = useIdempotentMutation<cancelDialogMutation>(graphql`
     mutation cancelDialogMutation($input: CancelPostInput!) {
       cancelPost(input: $input) {
         post {
@@ -36,24 +36,24 @@ export function CancelDialog({ post, onClose }: Props) {
   `);
   const destinations = post.destinations ?? [];
   const waiting = destinations.filter(({ status }) => status === "QUEUED").length;
+  const isUntried = destinations.every(({ attempts }) => attempts === 0);
   const published = destinations.filter(({ status }) => status === "PUBLISHED").length;
-  const isStale = error instanceof ServerError && error.code === STALE_VERSION;
 
   function cancel(): void {
     setError(null);
-    commit({
-      variables: {
-        input: { postId: post.postId, expectedVersion: version ?? post.version, idempotencyKey: newIdempotencyKey() },
+    send(
+      { postId: post.postId, expectedVersion },
+      {
+        onCompleted: () => {
+          showResult("The post is cancelled.");
+          onClose();
+        },
+        onError: (failure) => {
+          setError(failure);
+          handleError(failure);
+        },
       },
-      onCompleted: () => {
-        showNotice("The post is cancelled.");
-        onClose();
-      },
-      onError: (failure) => {
-        setError(failure);
-        setVersion(null);
-      },
-    });
+    );
   }
 
   return (
@@ -61,9 +61,13 @@ export function CancelDialog({ post, onClose }: Props) {
       <p>
         It will not be published on {count(waiting, "account")}.
         {published > 0 && ` On ${count(published, "account")} it is published already, and stays there.`}
+        {isUntried && " It becomes a draft, which can be scheduled again."}
       </p>
-      {isStale && (
-        <p>Another person has changed the post meanwhile. Read “What happened”, then try again.</p>
+      {isStaleVersion(error) && (
+        <>
+          <p>Another person or program has changed the post meanwhile. If it should still be cancelled, try again:</p>
+          <Panel lines={1}>{() => <LatestChange postId={post.postId} />}</Panel>
+        </>
       )}
       {error && <ErrorPanel error={error} />}
       <div className="buttons">

@@ -4,16 +4,19 @@ import { useRef, useState } from "react";
 import { graphql, useFragment } from "react-relay/hooks";
 import { Link } from "wouter";
 
-import type { destinationCard_destination$key } from "../../relay/__generated__/destinationCard_destination.graphql";
+import type {
+  destinationCard_destination$data,
+  destinationCard_destination$key,
+} from "../../relay/__generated__/destinationCard_destination.graphql";
+import { AccountLink } from "../../components/account-link";
 import { Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Lateness, Sentence, Time } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { webUrl } from "../../text/characters";
-import { accountLabel } from "../../text/labels";
 import { count } from "../../text/numbers";
-import { categoryWords, platformName, sourceWords } from "../../text/reasons";
-import { destinationStatus } from "../../text/statuses";
+import { categoryWords, sourceWords } from "../../text/reasons";
+import { destinationStatus, stateOf } from "../../text/statuses";
 import { unknownPath } from "../../url/unknown";
 import { RetryButton } from "./retry-button";
 import { Timeline } from "./timeline";
@@ -22,14 +25,17 @@ interface Props {
   readonly destination: destinationCard_destination$key;
   readonly postId: string;
   readonly isInitiallyOpen: boolean;
+  /** True if the post can be retried on this account only, so that a key does it. */
+  readonly isOnlyRetryable: boolean;
 }
 
-export function DestinationCard({ destination, postId, isInitiallyOpen }: Props) {
+export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRetryable }: Props) {
   const data = useFragment(
     graphql`
       fragment destinationCard_destination on Destination {
         id
         destinationId
+        accountId
         platform
         accountName
         status
@@ -37,6 +43,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen }: Props)
         attempts
         error
         errorCode
+        failureGroup
         isOverdue
         isDuplicated
         scheduledFor
@@ -73,10 +80,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen }: Props)
     <article ref={card} className="card">
       <header>
         <h2 ref={heading} tabIndex={-1}>
-          <UserText text={accountLabel(data.accountName)} />{" "}
-          <span className="muted">
-            <UserText text={platformName(data.platform)} />
-          </span>
+          <AccountLink accountId={data.accountId} name={data.accountName} platform={data.platform} />
         </h2>
         <Status words={destinationStatus(data)} />
       </header>
@@ -104,24 +108,29 @@ export function DestinationCard({ destination, postId, isInitiallyOpen }: Props)
       {data.diagnosis && data.status !== "PUBLISHED" && (
         <>
           <p className="fix">{data.diagnosis.fix}</p>
-          <p className="muted">
-            {categoryWords(data.diagnosis.category)}{" "}
-            <code>
-              <UserText text={data.diagnosis.code} />
-            </code>
-            , can be fixed by {sourceWords(data.diagnosis.source, data.diagnosis.category)}
-          </p>
+          {stateOf(data) !== "cancelled" && (
+            <p className="muted">
+              {categoryWords(data.diagnosis.category)}{" "}
+              <code>
+                <UserText text={data.diagnosis.code} />
+              </code>
+              , can be fixed by {sourceWords(data.diagnosis.source, data.diagnosis.category)}
+            </p>
+          )}
         </>
       )}
+      {data.failureGroup && (
+        <Link href={`/failures/${data.failureGroup}`}>Others with this cause</Link>
+      )}
       <p>
-        <Sentence text={data.outlook.sentence} />
+        <Sentence text={outlookWithoutFix(data)} />
       </p>
       {data.outcome === "UNKNOWN" && (
         <Link href={unknownPath(data.destinationId)}>Say what you found on the platform</Link>
       )}
-      <RetryButton destination={data} onRetried={takeFocus} />
+      <RetryButton destination={data} hasKey={isOnlyRetryable} onRetried={takeFocus} />
       <details open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
-        <summary>{count(data.attempts, "attempt")}</summary>
+        <summary>History: {count(data.attempts, "attempt")}</summary>
         {isOpen && (
           <Panel lines={3}>
             {(fetchKey) => <Timeline id={data.id} postId={postId} fetchKey={fetchKey} />}
@@ -130,4 +139,9 @@ export function DestinationCard({ destination, postId, isInitiallyOpen }: Props)
       </details>
     </article>
   );
+}
+
+/** What happens next; the fix, with which the sentence of a failure ends, is shown already. */
+function outlookWithoutFix({ outlook, diagnosis }: destinationCard_destination$data): string {
+  return diagnosis ? outlook.sentence.replace(diagnosis.fix, "").trimEnd() : outlook.sentence;
 }

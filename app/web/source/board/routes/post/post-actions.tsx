@@ -8,6 +8,7 @@ import type {
   postActions_post$key,
 } from "../../relay/__generated__/postActions_post.graphql";
 import { ActionButton } from "../../components/action-button";
+import { useShortcuts } from "../../keyboard/shortcuts";
 import { useViewer, writeObstacle } from "../../session/viewer";
 import { AnswerDialog } from "./answer-dialog";
 import { CancelDialog } from "./cancel-dialog";
@@ -18,6 +19,7 @@ export function PostActions({ post }: { readonly post: postActions_post$key }) {
   const data = useFragment(
     graphql`
       fragment postActions_post on Post {
+        id
         postId
         status
         version
@@ -26,6 +28,7 @@ export function PostActions({ post }: { readonly post: postActions_post$key }) {
         scheduledFor
         destinations {
           status
+          attempts
           outcome
           platform
           accountName
@@ -46,16 +49,15 @@ export function PostActions({ post }: { readonly post: postActions_post$key }) {
   );
   const [dialog, setDialog] = useState<OpenDialog>(null);
   const viewer = useViewer();
+  const obstacle = writeObstacle(viewer) ?? cancelObstacle(data);
   const close = () => setDialog(null);
+  useShortcuts(obstacle === null ? { c: () => setDialog("cancel") } : {});
   return (
     <div className="buttons">
       <button type="button" onClick={() => setDialog("answer")}>
         Answer for the customer
       </button>
-      <ActionButton
-        obstacle={writeObstacle(viewer) ?? cancelObstacle(data)}
-        onPress={() => setDialog("cancel")}
-      >
+      <ActionButton obstacle={obstacle} onPress={() => setDialog("cancel")}>
         Cancel post
       </ActionButton>
       {dialog === "answer" && <AnswerDialog post={data} onClose={close} />}

@@ -1,11 +1,12 @@
 // The changes of a post as sentences, with who made them.
 
-import { graphql } from "react-relay/hooks";
+import { useLazyLoadQuery } from "react-relay/hooks";
 
-import type { postActivityQuery } from "../../relay/__generated__/postActivityQuery.graphql";
+import type { postChangesQuery } from "../../relay/__generated__/postChangesQuery.graphql";
 import { Actor } from "../../components/actor";
 import { ChangeItem } from "../../components/change-item";
 import { useLiveQuery } from "../../relay/live-query";
+import { postChanges } from "./post-changes";
 
 interface Props {
   readonly postId: string;
@@ -13,23 +14,8 @@ interface Props {
 }
 
 export function PostActivity({ postId, fetchKey }: Props) {
-  const { changes } = useLiveQuery<postActivityQuery>(
-    graphql`
-      query postActivityQuery($postId: UUID!) {
-        changes(postId: $postId, first: 100, direction: DESC) {
-          hasNextPage
-          nodes {
-            cursor
-            actor {
-              keyId
-              keyName
-              person
-            }
-            ...changeItem_change
-          }
-        }
-      }
-    `,
+  const { changes } = useLiveQuery<postChangesQuery>(
+    postChanges,
     { postId },
     { fetchKey, concerns: (change) => change.postId === postId },
   );
@@ -49,5 +35,21 @@ export function PostActivity({ postId, fetchKey }: Props) {
         ))}
       </ol>
     </section>
+  );
+}
+
+/** The latest change of a post, also while updates are paused. */
+export function LatestChange({ postId }: { readonly postId: string }) {
+  const { changes } = useLazyLoadQuery<postChangesQuery>(
+    postChanges,
+    { postId },
+    { fetchPolicy: "store-and-network" },
+  );
+  const change = changes?.nodes[0];
+  if (!change) return null;
+  return (
+    <p>
+      <ChangeItem change={change} /> <Actor actor={change.actor} />
+    </p>
   );
 }

@@ -1,17 +1,18 @@
 // One post: what happened to it on each account, and what to do.
 
 import { graphql } from "react-relay/hooks";
-import { Link, useLocation } from "wouter";
+import { useLocation } from "wouter";
 
 import type { postPageQuery } from "../../relay/__generated__/postPageQuery.graphql";
+import { BackLink } from "../../components/back-link";
 import { Page } from "../../components/page";
 import { Panel } from "../../components/panel";
+import { useShortcuts } from "../../keyboard/shortcuts";
 import type { ChangeEvent } from "../../live/events";
 import { useLiveQuery } from "../../relay/live-query";
-import { useShortcuts } from "../../keyboard/shortcuts";
 import { truncated } from "../../text/characters";
 import { isUuid } from "../../url/parameters";
-import { lastResultsPath } from "../results/last-results";
+import { openNeighbour } from "../results/last-results";
 import { SearchField } from "../results/search-field";
 import { DestinationCard } from "./destination-card";
 import { PostActions } from "./post-actions";
@@ -28,7 +29,13 @@ const OPEN_CARDS = 3;
 
 export function PostPage({ postId }: Props) {
   const [, navigate] = useLocation();
-  useShortcuts({ u: () => navigate(lastResultsPath()) });
+
+  function openOther(direction: "before" | "after"): void {
+    const id = openNeighbour(postId, direction);
+    if (id !== null) navigate(`/posts/${id}`);
+  }
+
+  useShortcuts({ "[": () => openOther("before"), "]": () => openOther("after") });
   if (!isUuid(postId)) return <NoSuchPost />;
   return <Panel lines={20}>{(fetchKey) => <Post postId={postId.toLowerCase()} fetchKey={fetchKey} />}</Panel>;
 }
@@ -45,6 +52,8 @@ function Post({ postId, fetchKey }: Props & { readonly fetchKey: number }) {
           destinations {
             id
             accountId
+            status
+            retryRefusal
             ...destinationCard_destination
           }
         }
@@ -54,6 +63,7 @@ function Post({ postId, fetchKey }: Props & { readonly fetchKey: number }) {
     { fetchKey, concerns: isConcerned },
   );
   const destinations = post?.destinations ?? [];
+  const retryable = destinations.filter(({ status, retryRefusal }) => status === "FAILED" && !retryRefusal);
 
   /** A change of an account decides whether a retry is possible. */
   function isConcerned({ postId: changedPostId, accountId }: ChangeEvent): boolean {
@@ -63,7 +73,10 @@ function Post({ postId, fetchKey }: Props & { readonly fetchKey: number }) {
 
   if (!post) return <NoSuchPost />;
   return (
-    <Page title={truncated(post.content || post.reference || "Post", TITLE_LENGTH)} actions={<BackLink />}>
+    <Page
+      title={truncated(post.content || post.reference || "Post", TITLE_LENGTH)}
+      actions={<BackLink list="/results" />}
+    >
       <PostHeader post={post} />
       <PostActions post={post} />
       <section aria-label="Accounts" className="cards">
@@ -74,6 +87,7 @@ function Post({ postId, fetchKey }: Props & { readonly fetchKey: number }) {
             destination={destination}
             postId={postId}
             isInitiallyOpen={index < OPEN_CARDS}
+            isOnlyRetryable={retryable.length === 1 && retryable[0] === destination}
           />
         ))}
       </section>
@@ -82,13 +96,9 @@ function Post({ postId, fetchKey }: Props & { readonly fetchKey: number }) {
   );
 }
 
-function BackLink() {
-  return <Link href={lastResultsPath()}>← Results</Link>;
-}
-
 function NoSuchPost() {
   return (
-    <Page title="No such post" actions={<BackLink />}>
+    <Page title="No such post" actions={<BackLink list="/results" />}>
       <p>It does not exist in this workspace, or it was deleted. Search for another one:</p>
       <SearchField />
     </Page>

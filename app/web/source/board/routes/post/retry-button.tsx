@@ -1,26 +1,34 @@
 // Retries the post on one account, or says why it cannot be retried.
 
-import { graphql, useFragment, useMutation } from "react-relay/hooks";
+import { useState } from "react";
+import { graphql, useFragment } from "react-relay/hooks";
 
 import type { retryButton_destination$key } from "../../relay/__generated__/retryButton_destination.graphql";
 import type { retryButtonMutation } from "../../relay/__generated__/retryButtonMutation.graphql";
 import { ActionButton } from "../../components/action-button";
-import { showNotice } from "../../components/notices";
-import { newIdempotencyKey } from "../../relay/idempotency";
+import { showNotice, showResult } from "../../components/notices";
+import { useShortcuts } from "../../keyboard/shortcuts";
+import { useIdempotentMutation } from "../../relay/idempotency";
+import { hasResponse } from "../../relay/server-error";
 import { useViewer, writeObstacle } from "../../session/viewer";
+import { accountLabel } from "../../text/labels";
 import { refusalFix } from "../../text/reasons";
+import { ForceRetryDialog } from "./force-retry-dialog";
 
 interface Props {
   readonly destination: retryButton_destination$key;
+  /** True if the key `r` presses the button. */
+  readonly hasKey?: boolean;
   /** Called after the retry; the button then disappears. */
   readonly onRetried?: () => void;
 }
 
-export function RetryButton({ destination, onRetried }: Props) {
+export function RetryButton({ destination, hasKey = false, onRetried }: Props) {
   const data = useFragment(
     graphql`
       fragment retryButton_destination on Destination {
         accountId
+        accountName
         postId
         status
         retryRefusal
@@ -30,32 +38,52 @@ export function RetryButton({ destination, onRetried }: Props) {
     destination,
   );
   const viewer = useViewer();
+  const [isForcing, setForcing] = useState(false);
   const [retry, isBusy] = useRetry((result, isRetried) => {
-    showNotice(result);
+    (isRetried ? showResult : showNotice)(result);
+    setForcing(false);
     if (isRetried) onRetried?.();
   });
+  const { retryRefusal, retryFix } = data;
+  const readOnly = writeObstacle(viewer);
+  const obstacle = readOnly ?? (retryRefusal && retryFix ? refusalFix(retryRefusal, retryFix) : null);
+  useShortcuts(hasKey && obstacle === null && !isBusy ? { r: () => retry(data) } : {});
   if (data.status !== "FAILED") return null;
 
-  const { retryRefusal, retryFix } = data;
-  const obstacle =
-    writeObstacle(viewer) ?? (retryRefusal && retryFix ? refusalFix(retryRefusal, retryFix) : null);
   return (
-    <ActionButton obstacle={obstacle} isBusy={isBusy} onPress={() => retry(data)}>
-      Retry
-    </ActionButton>
+    <div className="buttons">
+      <ActionButton obstacle={obstacle} isBusy={isBusy} onPress={() => retry(data)}>
+        Retry
+      </ActionButton>
+      {retryRefusal === "OUTCOME_UNKNOWN" && (
+        <ActionButton obstacle={readOnly} onPress={() => setForcing(true)}>
+          Retry without a check…
+        </ActionButton>
+      )}
+      {isForcing && (
+        <ForceRetryDialog
+          account={accountLabel(data.accountName)}
+          isBusy={isBusy}
+          onConfirm={() => retry({ ...data, force: true })}
+          onClose={() => setForcing(false)}
+        />
+      )}
+    </div>
   );
 }
 
 interface Target {
   readonly postId: string;
   readonly accountId: number;
+  /** True to retry an unknown outcome, which may publish the post twice. */
+  readonly force?: boolean;
 }
 
 /** A function that retries a post on one account and reports the result as a sentence. */
 export function useRetry(
   report: (result: string, isRetried: boolean) => void,
 ): [retry: (target: Target) => void, isBusy: boolean] {
-  const [commit, isBusy] = useMutation<retryButtonMutation>(graphql`
+  const [send, isBusy] = useIdempotentMutation<retryButtonMutation>(graphql`
     mutation retryButtonMutation($input: RetryPostInput!) {
       retryPost(input: $input) {
         retries {
@@ -71,16 +99,24 @@ export function useRetry(
       }
     }
   `);
-  function retry({ postId, accountId }: Target): void {
-    commit({
-      variables: { input: { postId, accountIds: [accountId], idempotencyKey: newIdempotencyKey() } },
-      onCompleted: ({ retryPost }) => {
-        const [decision] = retryPost?.retries ?? [];
-        if (decision?.retried) report("It is queued again.", true);
-        else report(`It was not retried. ${decision?.fix ?? ""}`, false);
+  function retry({ postId, accountId, force = false }: Target): void {
+    send(
+      { postId, accountIds: [accountId], force },
+      {
+        onCompleted: ({ retryPost }) => {
+          const [decision] = retryPost?.retries ?? [];
+          if (decision?.retried) report("It is queued again.", true);
+          else report(`It was not retried. ${decision?.fix ?? ""}`, false);
+        },
+        onError: (error) =>
+          report(
+            hasResponse(error)
+              ? `It was not retried. ${error.message}`
+              : `It is not known whether it was retried. ${error.message}`,
+            false,
+          ),
       },
-      onError: (error) => report(`It was not retried. ${error.message}`, false),
-    });
+    );
   }
   return [retry, isBusy];
 }

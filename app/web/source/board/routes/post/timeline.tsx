@@ -1,5 +1,6 @@
-// The attempts of a destination in order, with the waits between them and what people did.
+// What happened to a destination, in order: attempts, the waits between them, and what people did.
 
+import { Fragment } from "react";
 import { graphql, useLazyLoadQuery, usePaginationFragment, useRelayEnvironment } from "react-relay/hooks";
 
 import type { timelineQuery, timelineQuery$variables } from "../../relay/__generated__/timelineQuery.graphql";
@@ -7,8 +8,9 @@ import type {
   timeline_attempts$data,
   timeline_attempts$key,
 } from "../../relay/__generated__/timeline_attempts.graphql";
+import { Actor } from "../../components/actor";
 import { showNotice } from "../../components/notices";
-import { Time } from "../../components/time";
+import { Sentence, Time } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { useLiveRefresh } from "../../live/events";
 import { refresh } from "../../relay/live-query";
@@ -16,6 +18,7 @@ import { useViewer } from "../../session/viewer";
 import { duration } from "../../text/times";
 import { categoryWords } from "../../text/reasons";
 import { words } from "../../text/statuses";
+import { useOtherChanges, type PostChange } from "./post-changes";
 
 const PAGE_SIZE = 50;
 /** Number of attempts that one request may read. */
@@ -25,6 +28,7 @@ const query = graphql`
   query timelineQuery($id: ID!, $count: Int!, $canReadRaw: Boolean!) {
     node(id: $id) {
       ... on Destination {
+        destinationId
         scheduledFor
       }
       ...timeline_attempts @arguments(count: $count, canReadRaw: $canReadRaw) @alias(as: "destination")
@@ -53,18 +57,26 @@ export function Timeline({ id, postId, fetchKey }: Props) {
           <Time at={node.scheduledFor} /> due
         </li>
       )}
-      {node.destination && <Attempts destination={node.destination} variables={variables} postId={postId} />}
+      {node.destination && node.destinationId && (
+        <Entries
+          destination={node.destination}
+          destinationId={node.destinationId}
+          variables={variables}
+          postId={postId}
+        />
+      )}
     </ol>
   );
 }
 
-interface AttemptsProps {
+interface EntriesProps {
   readonly destination: timeline_attempts$key;
+  readonly destinationId: string;
   readonly variables: timelineQuery$variables;
   readonly postId: string;
 }
 
-function Attempts({ destination, variables, postId }: AttemptsProps) {
+function Entries({ destination, destinationId, variables, postId }: EntriesProps) {
   const environment = useRelayEnvironment();
   const { data, hasNext, loadNext, isLoadingNext } = usePaginationFragment(
     graphql`
@@ -100,6 +112,19 @@ function Attempts({ destination, variables, postId }: AttemptsProps) {
     destination,
   );
   const attempts = data.attemptConnection?.edges.map(({ node }) => node) ?? [];
+  const changes = useOtherChanges(postId, destinationId);
+  const lastStart = attempts.at(-1)?.startedAt ?? "";
+  const entries = [
+    ...attempts.map((attempt, index) => ({
+      key: attempt.attemptId,
+      at: attempt.startedAt,
+      item: <AttemptItem attempt={attempt} before={attempts[index - 1]} />,
+    })),
+    // Later ones follow with the later attempts.
+    ...changes
+      .filter(({ happenedAt }) => !hasNext || happenedAt <= lastStart)
+      .map((change) => ({ key: change.cursor, at: change.happenedAt, item: <ChangeItem change={change} /> })),
+  ].toSorted((one, other) => one.at.localeCompare(other.at));
   // The response replaces the list, so that it has to be as long.
   const count = Math.min(MAX_PAGE_SIZE, Math.max(PAGE_SIZE, attempts.length));
   useLiveRefresh(
@@ -115,8 +140,8 @@ function Attempts({ destination, variables, postId }: AttemptsProps) {
 
   return (
     <>
-      {attempts.map((attempt, index) => (
-        <AttemptItem key={attempt.attemptId} attempt={attempt} before={attempts[index - 1]} />
+      {entries.map(({ key, item }) => (
+        <Fragment key={key}>{item}</Fragment>
       ))}
       {hasNext && (
         <li>
@@ -167,6 +192,14 @@ function AttemptItem({ attempt, before }: ItemProps) {
         )}
       </li>
     </>
+  );
+}
+
+function ChangeItem({ change }: { readonly change: PostChange }) {
+  return (
+    <li>
+      <Time at={change.happenedAt} /> <Sentence text={change.sentence} /> <Actor actor={change.actor} />
+    </li>
   );
 }
 

@@ -4,7 +4,7 @@ import { CopyField } from "../../components/copy-field";
 import { ROOT_PATH } from "../../config";
 import type { ResultsView } from "../../url/results";
 import { destinationFilter, restParameters } from "../../url/results-filter";
-import { escapedJson, shellQuoted } from "../../text/shell";
+import { apiCommand, escapedJson } from "../../text/shell";
 
 const QUERY = `query Results($filter: DestinationFilter, $orderBy: DestinationOrder, $after: String) {
   destinations(first: 100, after: $after, filter: $filter, orderBy: $orderBy) {
@@ -34,23 +34,13 @@ const QUERY = `query Results($filter: DestinationFilter, $orderBy: DestinationOr
   }
 }`;
 const INDENT = 2;
-/** In double quotes, so that the shell inserts the key. */
-const AUTHORIZATION = '"Authorization: Bearer $API_KEY"';
 
 export default function ApiCommands({ view }: { readonly view: ResultsView }) {
   const server = location.origin + ROOT_PATH;
   const filter = destinationFilter(view);
   const variables = { filter, orderBy: { field: view.order, direction: view.direction } };
-  const graphql = [
-    `curl ${shellQuoted(`${server}/graphql`)} \\`,
-    `  -H ${AUTHORIZATION} \\`,
-    `  -H 'Content-Type: application/json' \\`,
-    `  -d ${shellQuoted(escapedJson({ query: QUERY, variables }))}`,
-  ];
-  const csv = [
-    `curl ${shellQuoted(`${server}/v1/destinations.csv?${restParameters(filter)}`)} \\`,
-    `  -H ${AUTHORIZATION}`,
-  ];
+  const graphql = apiCommand(`${server}/graphql`, { query: QUERY, variables });
+  const csv = apiCommand(`${server}/v1/destinations.csv?${restParameters(filter)}`);
   return (
     <>
       <p>
@@ -59,8 +49,8 @@ export default function ApiCommands({ view }: { readonly view: ResultsView }) {
       </p>
       <CopyField label="GraphQL query" value={QUERY} rows={6} />
       <CopyField label="Variables" value={escapedJson(variables, INDENT)} rows={6} />
-      <CopyField label="Command for the query" value={graphql.join("\n")} rows={5} />
-      <CopyField label="Command for all results as CSV" value={csv.join("\n")} rows={3} />
+      <CopyField label="Command for the query" value={graphql} rows={5} />
+      <CopyField label="Command for all results as CSV" value={csv} rows={3} />
       <p className="muted">
         A server with trusted documents accepts the query only if it is one of them.{" "}
         <a href={`${ROOT_PATH}/docs/graphql`}>GraphQL</a>

@@ -1,11 +1,12 @@
 // The filters and the order of the results.
 
-import { useState } from "react";
+import { useState, type ReactNode } from "react";
 
 import { AccountFilters } from "../../components/account-filters";
 import { Choice, ChoiceFilter, TextFilter, TimeFilter } from "../../components/fields";
+import { useMediaQuery } from "../../components/media-query";
 import { Panel } from "../../components/panel";
-import { FLAG_WORDS, PERIOD_WORDS } from "../../text/filter-words";
+import { DIRECTION_WORDS, FLAG_WORDS, PERIOD_WORDS } from "../../text/filter-words";
 import { categoryWords } from "../../text/reasons";
 import { words } from "../../text/statuses";
 import {
@@ -26,6 +27,9 @@ interface Props {
   readonly onChange: (view: ResultsView) => void;
 }
 
+/** Width at which open filters would push the list out of the window. */
+const NARROW = "(max-width: 40rem)";
+
 const ORDER_WORDS = {
   UPDATED_AT: "Last change",
   FAILED_AT: "Time of failure",
@@ -35,13 +39,13 @@ const ORDER_WORDS = {
   LATENESS: "Lateness",
   CREATED_AT: "Creation",
 };
-const DIRECTION_WORDS = { DESC: "latest or greatest first", ASC: "earliest or least first" };
 
 export function ResultsFilters({ view, onChange }: Props) {
+  const isNarrow = useMediaQuery(NARROW);
   const change = (changes: Partial<ResultsView>) => onChange({ ...view, ...changes });
-  return (
-    <search className="filters">
-      <TextFilter label="Text of the post" value={view.q} onChange={(q) => change({ q })} />
+  const filters = countFilters(view);
+  const fields = (
+    <>
       <ChoiceFilter
         label="Status"
         values={view.status}
@@ -78,13 +82,25 @@ export function ResultsFilters({ view, onChange }: Props) {
         onChange={(direction) => change({ direction })}
       />
       <MoreFilters view={view} change={change} />
-      {countFilters(view) > 0 && (
+      {filters > 0 && (
         <button
           type="button"
           onClick={() => onChange({ ...ALL_RESULTS, order: view.order, direction: view.direction })}
         >
-          Clear filters ({countFilters(view)})
+          Clear filters ({filters})
         </button>
+      )}
+    </>
+  );
+  return (
+    <search className="filters">
+      <TextFilter label="Text of the post" value={view.q} onChange={(q) => change({ q })} />
+      {isNarrow ? (
+        <Fold name={filters > 0 ? `Filters (${filters})` : "Filters"} isInitiallyOpen={false}>
+          {fields}
+        </Fold>
+      ) : (
+        fields
       )}
     </search>
   );
@@ -95,53 +111,59 @@ interface MoreProps {
   readonly change: (changes: Partial<ResultsView>) => void;
 }
 
-/** Width at which open filters would push the list out of the window. */
-const NARROW = "(max-width: 40rem)";
-
 function MoreFilters({ view, change }: MoreProps) {
   const isUsed = [view.category, view.platform, view.account, view.code, view.group].some(
     (list) => list.length > 0,
   );
-  const [isOpen, setOpen] = useState(
-    () => (isUsed || view.from !== null || view.to !== null) && !matchMedia(NARROW).matches,
+  return (
+    <Fold name="More filters" isInitiallyOpen={isUsed || view.from !== null || view.to !== null}>
+      <ChoiceFilter
+        label="Cause"
+        values={view.category}
+        options={CATEGORIES}
+        name={categoryWords}
+        onChange={(category) => change({ category })}
+      />
+      <Panel lines={1}>
+        {(fetchKey) => <AccountFilters filter={view} onChange={change} fetchKey={fetchKey} />}
+      </Panel>
+      <TextFilter
+        label="Error code"
+        value={view.code.join(",")}
+        onChange={(code) => change({ code: code.split(",").filter(Boolean) })}
+      />
+      <TextFilter
+        label="Reference"
+        value={view.reference}
+        onChange={(reference) => change({ reference })}
+      />
+      <Choice
+        label="Period of"
+        value={view.period}
+        options={PERIODS}
+        name={(period) => PERIOD_WORDS[period]}
+        onChange={(period) => change({ period })}
+      />
+      <TimeFilter label="From" value={view.from} onChange={(from) => change({ from })} />
+      <TimeFilter label="Until" value={view.to} onChange={(to) => change({ to })} />
+      {view.group.length > 0 && <p>Only failures with one cause.</p>}
+    </Fold>
   );
+}
+
+interface FoldProps {
+  readonly name: string;
+  readonly isInitiallyOpen: boolean;
+  readonly children: ReactNode;
+}
+
+/** Filters that exist only while they are open. */
+function Fold({ name, isInitiallyOpen, children }: FoldProps) {
+  const [isOpen, setOpen] = useState(isInitiallyOpen);
   return (
     <details open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
-      <summary>More filters</summary>
-      {isOpen && (
-        <div className="filters">
-          <ChoiceFilter
-            label="Cause"
-            values={view.category}
-            options={CATEGORIES}
-            name={categoryWords}
-            onChange={(category) => change({ category })}
-          />
-          <Panel lines={1}>
-            {(fetchKey) => <AccountFilters filter={view} onChange={change} fetchKey={fetchKey} />}
-          </Panel>
-          <TextFilter
-            label="Error code"
-            value={view.code.join(",")}
-            onChange={(code) => change({ code: code.split(",").filter(Boolean) })}
-          />
-          <TextFilter
-            label="Reference"
-            value={view.reference}
-            onChange={(reference) => change({ reference })}
-          />
-          <Choice
-            label="Period of"
-            value={view.period}
-            options={PERIODS}
-            name={(period) => PERIOD_WORDS[period]}
-            onChange={(period) => change({ period })}
-          />
-          <TimeFilter label="From" value={view.from} onChange={(from) => change({ from })} />
-          <TimeFilter label="Until" value={view.to} onChange={(to) => change({ to })} />
-          {view.group.length > 0 && <p>Only failures with one cause.</p>}
-        </div>
-      )}
+      <summary>{name}</summary>
+      {isOpen && <div className="filters">{children}</div>}
     </details>
   );
 }

@@ -1,23 +1,39 @@
-// The list of results that the user came from, so that "back" leads to the same row.
+// The row that the user opened last: "back" leads to it in its list, and keys lead to the posts before and after it.
 
-let lastPath = "/results";
-let openedId: string | null = null;
-
-/** Remembers the path of a page with results, below the board. */
-export function rememberResults(path: string): void {
-  if (path !== lastPath) openedId = null;
-  lastPath = path;
+interface Row {
+  readonly id: string;
+  readonly postId: string;
 }
 
-export function rememberOpened(id: string): void {
-  openedId = id;
+/** The rows of the list that is shown, or was shown last, as far as they are loaded. */
+let listed: readonly Row[] = [];
+let opened: { readonly row: Row; readonly listUrl: string } | null = null;
+
+export function rememberListed(rows: readonly Row[]): void {
+  listed = rows;
 }
 
+/** Notes a row of the list that is shown. */
+export function rememberOpened(row: Row): void {
+  opened = { row, listUrl: location.href };
+}
+
+/** Id of the row that was opened last, if it is one of the list that is shown. */
 export function lastOpened(): string | null {
-  return openedId;
+  return opened?.listUrl === location.href ? opened.row.id : null;
 }
 
-/** Path of the list that was shown last. */
-export function lastResultsPath(): string {
-  return lastPath;
+/**
+ * Id of the post after the one that was opened from the list, or before it, which counts as opened then; null if
+ * there is none, or if the shown post is another one.
+ */
+export function openNeighbour(shownPostId: string, direction: "before" | "after"): string | null {
+  if (opened?.row.postId !== shownPostId) return null;
+  const openedId = opened.row.id;
+  const index = listed.findIndex(({ id }) => id === openedId);
+  const others = direction === "after" ? listed.slice(index + 1) : listed.slice(0, Math.max(0, index)).reverse();
+  const row = others.find(({ postId }) => postId !== shownPostId);
+  if (!row) return null;
+  opened = { ...opened, row };
+  return row.postId;
 }

@@ -1,7 +1,7 @@
 // The rows of the results, read in pages of 100 as the user scrolls.
 
-import { useState } from "react";
-import { graphql, usePaginationFragment } from "react-relay/hooks";
+import { useEffect, useState } from "react";
+import { graphql, usePaginationFragment, useRelayEnvironment } from "react-relay/hooks";
 import { useLocation } from "wouter";
 
 import type {
@@ -11,18 +11,26 @@ import type {
 import type { resultsTable_query$key } from "../../relay/__generated__/resultsTable_query.graphql";
 import { EmptyList } from "./empty-list";
 import { SelectionBar } from "./selection-bar";
-import { ErrorPanel } from "../../components/error-panel";
+import { openBulkDialog } from "../../components/bulk/bulk-dialog";
+import { retryAction } from "../../components/bulk/retry-action";
 import { ListBar, MoreButton } from "../../components/list/list-parts";
 import { useListUse } from "../../components/list/list-use";
+import { showNotice } from "../../components/notices";
 import { useSelection } from "../../components/table/selection";
 import { VirtualTable } from "../../components/table/virtual-table";
 import { useShortcuts } from "../../keyboard/shortcuts";
 import { automaticRequestDelay } from "../../relay/rate-limit";
+import { useViewer, writeObstacle } from "../../session/viewer";
+import { truncated } from "../../text/characters";
+import { plainAccountLabel, postLabel } from "../../text/labels";
 import { totalOf } from "../../text/numbers";
 import type { ResultsView } from "../../url/results";
-import { lastOpened, rememberOpened } from "./last-results";
+import { lastOpened, rememberListed, rememberOpened } from "./last-results";
 import { RESULT_HEADINGS, ResultRow } from "./result-row";
 import { PAGE_SIZE, useResultsMembership } from "./results-membership";
+
+/** Length of the text of a post in the dialog of its retry. */
+const SCOPE_LENGTH = 100;
 
 interface Props {
   readonly query: resultsTable_query$key;
@@ -53,7 +61,13 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
               id
               destinationId
               postId
+              platform
+              accountName
               platformPostUrl
+              post {
+                content
+                reference
+              }
               ...resultRow_destination
             }
           }
@@ -66,6 +80,8 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
     `,
     query,
   );
+  const environment = useRelayEnvironment();
+  const viewer = useViewer();
   const [, navigate] = useLocation();
   const selection = useSelection();
   const use = useListUse();
@@ -85,12 +101,24 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
     if (hasNext && !isLoadingNext && !loadError && automaticRequestDelay() === 0) loadMore();
   }
 
-  useShortcuts({ ".": showNew, "*": selection.addAll });
+  function retry({ destinationId, accountName, platform, post }: (typeof rows)[number]): void {
+    const obstacle = writeObstacle(viewer);
+    if (obstacle !== null) return showNotice(obstacle);
+    const words = [plainAccountLabel(accountName, platform), truncated(postLabel(post), SCOPE_LENGTH)];
+    openBulkDialog(retryAction(environment, { destinationId: [destinationId] }, words));
+  }
+
+  useEffect(() => rememberListed(rows));
+
+  useShortcuts({
+    ...(difference.newCount > 0 && { ".": showNew }),
+    ...(rows.length > 0 && { "*": selection.addAll }),
+  });
 
   if (rows.length === 0)
     return <EmptyList view={view} hasNew={difference.newCount > 0} onShowNew={showNew} />;
   return (
-    <div {...use.handlers}>
+    <div {...use.container}>
       <ListBar total={total} newCount={difference.newCount} onShowNew={showNew}>
         {!selection.isAll && (
           <button type="button" className="select-all" onClick={selection.addAll}>
@@ -108,10 +136,11 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
         selection={selection}
         leftIds={difference.leftIds}
         initialId={lastOpened()}
-        onOpen={({ id, postId }) => {
-          rememberOpened(id);
-          navigate(`/posts/${postId}`);
+        onOpen={(row) => {
+          rememberOpened(row);
+          navigate(`/posts/${row.postId}`);
         }}
+        onRetry={retry}
         externalUrl={({ platformPostUrl }) => platformPostUrl}
         onEnd={onEnd}
       >
@@ -124,9 +153,13 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
           />
         )}
       </VirtualTable>
-      {loadError && <ErrorPanel error={loadError} onRetry={loadMore} />}
-      {hasNext && !loadError && (
-        <MoreButton loadedCount={rows.length} isLoading={isLoadingNext} onPress={loadMore} />
+      {hasNext && (
+        <MoreButton
+          loadedCount={rows.length}
+          isLoading={isLoadingNext}
+          error={loadError}
+          onPress={loadMore}
+        />
       )}
       <SelectionBar
         selection={selection}

@@ -3,8 +3,9 @@
 import { useLocation } from "wouter";
 import { useSearch } from "wouter/use-browser-location";
 
+import { rememberList } from "../../components/back-link";
+import { DeferredPanel } from "../../components/deferred-panel";
 import { Page } from "../../components/page";
-import { Panel } from "../../components/panel";
 import { ROOT_PATH } from "../../config";
 import { serverNow } from "../../text/clock";
 import { filterWords } from "../../text/filter-words";
@@ -12,7 +13,6 @@ import { useZone } from "../../text/zone";
 import { formatResults, parseResults } from "../../url/results";
 import { destinationFilter, restParameters } from "../../url/results-filter";
 import { ResultsFilters } from "./filters";
-import { rememberResults } from "./last-results";
 import { ResultsList } from "./results-list";
 import { ShowAsApi } from "./show-as-api";
 
@@ -23,7 +23,7 @@ export function ResultsPage() {
   const view = parseResults(search);
   const filter = destinationFilter(view);
   const scope = filterWords(view, zone, serverNow());
-  rememberResults(`/results${search}`);
+  rememberList("/results", `/results${search}`);
   return (
     <Page
       title="Results"
@@ -38,11 +38,18 @@ export function ResultsPage() {
       }
     >
       <ResultsFilters view={view} onChange={(changed) => navigate(`/results${formatResults(changed)}`)} />
-      <Panel key={search} lines={20}>
-        {(fetchKey) => (
-          <ResultsList view={view} scope={scope} fetchKey={fetchKey} />
-        )}
-      </Panel>
+      <DeferredPanel value={search} lines={20}>
+        {(shown, fetchKey) => {
+          const shownView = parseResults(shown);
+          return (
+            <ResultsList
+              view={shownView}
+              scope={(names) => filterWords(shownView, zone, serverNow(), names)}
+              fetchKey={fetchKey}
+            />
+          );
+        }}
+      </DeferredPanel>
     </Page>
   );
 }

@@ -1,10 +1,13 @@
 // What is selected, and what can be done with it, below the list.
 
+import { useRelayEnvironment } from "react-relay/hooks";
+
 import type { DestinationFilter } from "../../relay/__generated__/resultsListQuery.graphql";
 import { ActionButton } from "../../components/action-button";
 import { openBulkDialog } from "../../components/bulk/bulk-dialog";
-import { useCancelAction } from "../../components/bulk/cancel-action";
-import { useRetryAction } from "../../components/bulk/retry-action";
+import { cancelAction } from "../../components/bulk/cancel-action";
+import { retryAction } from "../../components/bulk/retry-action";
+import { measuredHeight } from "../../components/measured-height";
 import type { Selection } from "../../components/table/selection";
 import { useShortcuts } from "../../keyboard/shortcuts";
 import { useViewer, writeObstacle } from "../../session/viewer";
@@ -29,13 +32,14 @@ interface SelectedRow {
 
 /** Number of ids that a filter of the API may name. */
 const MAX_IDS = 500;
+const measuredBar = measuredHeight("--selection-height");
 const CANCEL_ALL_OBSTACLE =
   "Select single results, or all that match a text, a reference or a due time only.";
 
 export function SelectionBar({ selection, ...props }: Props) {
   if (selection.isEmpty) return null;
   return (
-    <section className="selection-bar" aria-label="Selection">
+    <section className="selection-bar" aria-label="Selection" ref={measuredBar}>
       <strong>
         {selection.isAll
           ? `All ${cappedNumber(props.total)} results that match`
@@ -51,20 +55,25 @@ export function SelectionBar({ selection, ...props }: Props) {
 }
 
 function BulkRetryButton({ selection, selectedRows, filter, filterWords }: Props) {
+  const environment = useRelayEnvironment();
   const viewer = useViewer();
-  const action = useRetryAction(
-    selection.isAll
-      ? { filter, words: ["All results that match", ...filterWords] }
-      : {
-          filter: { destinationId: selectedRows.map(({ destinationId }) => destinationId) },
-          words: [`The ${count(selectedRows.length, "result")} that you have selected`],
-        },
-  );
   const obstacle =
     writeObstacle(viewer) ?? (selection.isAll ? retryObstacle(filter) : selectionObstacle(selectedRows));
-  useShortcuts({ r: () => obstacle === null && openBulkDialog(action) });
+
+  function retry(): void {
+    const ids = selectedRows.map(({ destinationId }) => destinationId);
+    openBulkDialog(
+      selection.isAll
+        ? retryAction(environment, filter, ["All results that match", ...filterWords])
+        : retryAction(environment, { destinationId: ids }, [
+            `The ${count(ids.length, "result")} that you have selected`,
+          ]),
+    );
+  }
+
+  useShortcuts({ r: () => obstacle === null && retry() });
   return (
-    <ActionButton obstacle={obstacle} onPress={() => openBulkDialog(action)}>
+    <ActionButton obstacle={obstacle} onPress={retry}>
       Retry…
     </ActionButton>
   );
@@ -81,23 +90,24 @@ function postsObstacle(postIds: readonly string[]): string | null {
 }
 
 function BulkCancelButton({ selection, selectedRows, filter, filterWords }: Props) {
+  const environment = useRelayEnvironment();
   const viewer = useViewer();
-  const posts = postFilter(filter);
   const postIds = [...new Set(selectedRows.map(({ postId }) => postId))];
-  const action = useCancelAction(
-    selection.isAll
-      ? { filter: posts ?? {}, words: ["All posts that match", ...filterWords] }
-      : {
-          filter: { postId: postIds },
-          words: [`The ${count(postIds.length, "post")} whose results you have selected`],
-        },
-  );
+  const chosen = selection.isAll ? postFilter(filter) : { postId: postIds };
   const obstacle =
     writeObstacle(viewer) ??
-    (selection.isAll ? (posts ? null : CANCEL_ALL_OBSTACLE) : postsObstacle(postIds));
-  useShortcuts({ c: () => obstacle === null && openBulkDialog(action) });
+    (selection.isAll ? (chosen ? null : CANCEL_ALL_OBSTACLE) : postsObstacle(postIds));
+
+  function cancel(): void {
+    const words = selection.isAll
+      ? ["All posts that match", ...filterWords]
+      : [`The ${count(postIds.length, "post")} whose results you have selected`];
+    if (chosen) openBulkDialog(cancelAction(environment, chosen, words));
+  }
+
+  useShortcuts({ c: () => obstacle === null && cancel() });
   return (
-    <ActionButton obstacle={obstacle} onPress={() => openBulkDialog(action)}>
+    <ActionButton obstacle={obstacle} onPress={cancel}>
       Cancel posts…
     </ActionButton>
   );

@@ -1,12 +1,13 @@
 // A button that shows how to read the same results by the API.
 
-import { lazy, useState } from "react";
+import { useState } from "react";
 
 import { Dialog } from "../../components/dialog";
+import { lazyPart } from "../../components/lazy";
 import { Panel } from "../../components/panel";
 import type { ResultsView } from "../../url/results";
 
-const ApiCommands = lazy(() => import("./api-commands"));
+const ApiCommands = lazyPart(() => import("./api-commands"));
 
 export function ShowAsApi({ view }: { readonly view: ResultsView }) {
   const [isOpen, setOpen] = useState(false);

@@ -7,11 +7,12 @@ import type {
   countsPanel_query$key,
 } from "../../relay/__generated__/countsPanel_query.graphql";
 import { CountLink } from "../../components/count-link";
+import { FirstPost } from "../../components/first-post";
 import { ErrorPanel } from "../../components/error-panel";
 import { useNow } from "../../components/time";
 import { caughtError } from "../../relay/partial-data";
 import { count, totalOf } from "../../text/numbers";
-import { latenessText } from "../../text/times";
+import { DAY_MS, duration } from "../../text/times";
 import { resultsPath } from "../../url/results";
 import { unknownPath } from "../../url/unknown";
 import type { TodayPanelProps } from "./today";
@@ -74,9 +75,12 @@ const fragment = graphql`
   }
 `;
 
-const DAY_MS = 86_400_000;
+interface Props extends TodayPanelProps<countsPanel_query$key> {
+  /** All accounts that cannot post; none if they are too many. */
+  readonly accountIds: readonly number[];
+}
 
-export function CountsPanel({ query, since, onRetry }: TodayPanelProps<countsPanel_query$key>) {
+export function CountsPanel({ query, since, accountIds, onRetry }: Props) {
   const result = useFragment(fragment, query);
   const now = useNow();
   if (!result.ok) return <ErrorPanel error={caughtError(result.errors)} onRetry={onRetry} />;
@@ -92,6 +96,7 @@ export function CountsPanel({ query, since, onRetry }: TodayPanelProps<countsPan
     counts.duplicated,
     counts.brokenAccounts,
   ];
+  const others = [totalOf(published), counts.publishing, counts.retrying, counts.dueSoon];
   const urgentCount = urgent.filter((number) => number.count > 0).length;
   return (
     <>
@@ -100,6 +105,7 @@ export function CountsPanel({ query, since, onRetry }: TodayPanelProps<countsPan
           ? "Nothing needs you."
           : `${count(urgentCount, "thing")} ${urgentCount === 1 ? "needs" : "need"} you.`}
       </p>
+      {[...urgent, ...others].every((number) => !number?.count) && <FirstPost />}
       <section aria-label="Needs you">
         <ul className="numbers">
           <CountLink
@@ -126,7 +132,12 @@ export function CountsPanel({ query, since, onRetry }: TodayPanelProps<countsPan
             tone="warning"
             path={resultsPath({ flag: "duplicated", period: "published", from: start })}
           />
-          <CountLink value={counts.willFail} name="will fail within 24 hours" tone="bad" path="#accounts" />
+          <CountLink
+            value={counts.willFail}
+            name="will fail within 24 hours"
+            tone="bad"
+            path={accountIds.length > 0 ? dueBefore(soon, accountIds) : "#accounts"}
+          />
           <CountLink value={counts.brokenAccounts} name="accounts cannot post" tone="bad" path="#accounts" />
         </ul>
       </section>
@@ -174,9 +185,14 @@ export function CountsPanel({ query, since, onRetry }: TodayPanelProps<countsPan
   );
 }
 
+/** Link to what is due on these accounts before a time. */
+function dueBefore(to: Date, account: readonly number[]): string {
+  return resultsPath({ account, status: ["QUEUED"], to, order: "SCHEDULED_FOR", direction: "ASC" });
+}
+
 type Stats = Extract<countsPanel_query$data, { readonly ok: true }>["value"]["outcomeStats"];
 
 function lateness(outcomeStats: Stats): string {
   const late = outcomeStats?.buckets[0]?.counts.lateness;
-  return late ? `, half of them within ${latenessText(late.p50Seconds)}` : "";
+  return late ? `, half of them within ${duration(late.p50Seconds * 1_000)} of their time` : "";
 }

@@ -10,14 +10,15 @@ import { UserText } from "../../components/user-text";
 import { caughtError } from "../../relay/partial-data";
 import { count } from "../../text/numbers";
 import { platformName, sourceWords } from "../../text/reasons";
+import { groupPath } from "../../url/failures";
 import { resultsPath } from "../../url/results";
 import type { TodayPanelProps } from "./today";
 
 const fragment = graphql`
   fragment failuresPanel_query on Query
-  @argumentDefinitions(since: { type: "DateTime!" })
+  @argumentDefinitions(since: { type: "DateTime!" }, count: { type: "Int!" })
   @catch(to: RESULT) {
-    failureGroups(first: 10, filter: { failedAfter: $since, outcome: [FAILED] }) {
+    failureGroups(first: $count, filter: { failedAfter: $since, outcome: [FAILED] }) {
       nodes {
         id
         key
@@ -59,7 +60,7 @@ export function FailuresPanel({ query, since, onRetry }: TodayPanelProps<failure
         {groups.map((group) => (
           <li key={group.id}>
             <p className="fix">
-              <Link href={`/failures/${group.key}`}>{group.diagnosis.fix}</Link>
+              <Link href={groupPath(group.key, "today")}>{group.diagnosis.fix}</Link>
             </p>
             <p>
               <Link href={resultsPath({ ...allFailed, group: [group.key] })}>

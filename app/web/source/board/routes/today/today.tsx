@@ -1,30 +1,33 @@
 // What needs a person now, in one screen. Each number leads to its rows, or to the accounts.
 
-import { graphql, useRelayEnvironment } from "react-relay/hooks";
+import { fetchQuery, graphql, useLazyLoadQuery, useRelayEnvironment } from "react-relay/hooks";
 
-import type { todayQuery } from "../../relay/__generated__/todayQuery.graphql";
+import type { todayQuery, todayQuery$data } from "../../relay/__generated__/todayQuery.graphql";
+import { useListUse } from "../../components/list/list-use";
+import { OrderBar } from "../../components/list/order-bar";
+import { useMembership } from "../../components/list/use-membership";
 import { Page } from "../../components/page";
 import { Panel } from "../../components/panel";
 import { useNow } from "../../components/time";
-import { refresh, useLiveQuery } from "../../relay/live-query";
+import { useLiveRefresh } from "../../live/events";
+import { refresh } from "../../relay/live-query";
 import { PARTIAL_DATA } from "../../relay/partial-data";
-import { startOfDay } from "../../text/times";
+import { addDays, startOfDate } from "../../text/dates";
+import { dayOf } from "../../text/times";
 import { useZone } from "../../text/zone";
 import { AccountsPanel } from "./accounts-panel";
 import { CountsPanel } from "./counts-panel";
 import { FailuresPanel } from "./failures-panel";
 
-/** Longer than any day on a clock, to find the end of the day. */
-const LONG_DAY_MS = 1.5 * 86_400_000;
-
 export function TodayPage() {
   const zone = useZone();
-  const start = startOfDay(useNow(), zone);
-  const until = startOfDay(new Date(start.getTime() + LONG_DAY_MS), zone).toISOString();
+  const today = dayOf(useNow(), zone);
+  const since = startOfDate(today, zone).toISOString();
+  const until = startOfDate(addDays(today, 1), zone).toISOString();
   return (
     <Page title="Today">
       <Panel lines={24}>
-        {(fetchKey) => <Today since={start.toISOString()} until={until} fetchKey={fetchKey} />}
+        {(fetchKey) => <Today since={since} until={until} fetchKey={fetchKey} />}
       </Panel>
     </Page>
   );
@@ -45,25 +48,73 @@ export interface TodayPanelProps<Key> {
 }
 
 const query = graphql`
-  query todayQuery($since: DateTime!, $until: DateTime!) {
+  query todayQuery($since: DateTime!, $until: DateTime!, $groupCount: Int!, $accountCount: Int!) {
+    failureGroups(first: $groupCount, filter: { failedAfter: $since, outcome: [FAILED] }) {
+      nodes {
+        id
+      }
+    }
+    accountConnection(first: $accountCount, filter: { canPost: false }) {
+      nodes {
+        id
+        accountId
+      }
+      pageInfo {
+        hasNextPage
+      }
+    }
     ...countsPanel_query @arguments(since: $since, until: $until)
-    ...failuresPanel_query @arguments(since: $since)
-    ...accountsPanel_query
+    ...failuresPanel_query @arguments(since: $since, count: $groupCount)
+    ...accountsPanel_query @arguments(count: $accountCount)
   }
 `;
+
+const GROUP_COUNT = 10;
+const ACCOUNT_COUNT = 50;
 
 /** All panels are read by one request; each shows its own errors. */
 function Today({ since, until, fetchKey }: TodayProps) {
   const environment = useRelayEnvironment();
-  const variables = { since, until };
-  const options = { fetchKey, networkCacheConfig: PARTIAL_DATA };
-  const data = useLiveQuery<todayQuery>(query, variables, options);
+  const variables = { since, until, groupCount: GROUP_COUNT, accountCount: ACCOUNT_COUNT };
+  const data = useLazyLoadQuery<todayQuery>(query, variables, {
+    fetchKey,
+    fetchPolicy: "store-and-network",
+    networkCacheConfig: PARTIAL_DATA,
+  });
+  const use = useListUse();
+  // Other numbers of rows are other lists in the store, so that these stay in place; their content does not.
+  const head = { ...variables, groupCount: GROUP_COUNT + 1, accountCount: ACCOUNT_COUNT + 1 };
+  // Without the configuration: an error of a part must not replace the data that is shown.
+  const membership = useMembership({
+    rows: rowsOf(data),
+    headSize: GROUP_COUNT + ACCOUNT_COUNT,
+    readHead: () =>
+      fetchQuery<todayQuery>(environment, query, head).map((response) => ({
+        destinations: { nodes: rowsOf(response) },
+      })),
+    readRows: () => fetchQuery<todayQuery>(environment, query, variables),
+    isInUse: use.isInUse,
+    mayReplace: () => true,
+  });
+  useLiveRefresh(membership.compare);
   const onRetry = () => refresh<todayQuery>(environment, query, variables, PARTIAL_DATA);
+  const { nodes: accounts, pageInfo } = data.accountConnection ?? {};
+  const accountIds = pageInfo?.hasNextPage ? [] : (accounts?.map(({ accountId }) => accountId) ?? []);
   return (
     <>
-      <CountsPanel query={data} since={since} onRetry={onRetry} />
-      <FailuresPanel query={data} since={since} onRetry={onRetry} />
-      <AccountsPanel query={data} onRetry={onRetry} />
+      <CountsPanel query={data} since={since} accountIds={accountIds} onRetry={onRetry} />
+      <div className="steady-list" {...use.container}>
+        <OrderBar use={use} membership={membership} />
+        <FailuresPanel query={data} since={since} onRetry={onRetry} />
+        <AccountsPanel query={data} onRetry={onRetry} />
+      </div>
     </>
   );
+}
+
+/** The rows of both lists; one that grows moves the other. */
+function rowsOf({ failureGroups, accountConnection }: todayQuery$data) {
+  const groups = failureGroups?.nodes ?? [];
+  const accounts = accountConnection?.nodes ?? [];
+  return [...groups.slice(0, GROUP_COUNT), ...accounts.slice(0, ACCOUNT_COUNT)];
 }

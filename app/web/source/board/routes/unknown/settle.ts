@@ -1,13 +1,13 @@
 // Records what a person found on the platform.
 
 import { useState } from "react";
-import { graphql, useMutation, useRelayEnvironment } from "react-relay/hooks";
+import { graphql, useRelayEnvironment } from "react-relay/hooks";
 
 import type {
   settleMutation,
   ReconcileDestinationInput,
 } from "../../relay/__generated__/settleMutation.graphql";
-import { newIdempotencyKey } from "../../relay/idempotency";
+import { useIdempotentMutation } from "../../relay/idempotency";
 import { CONFLICT, ServerError } from "../../relay/server-error";
 import { useRetry } from "../post/retry-button";
 import { recordSettlement } from "./last-settled";
@@ -39,7 +39,7 @@ export function useSettle(target: Target, report: (result: string) => void, onSe
   const [error, setError] = useState<Error | null>(null);
   const name = target.accountName ?? "The removed account";
   const [retry] = useRetry((result) => report(`${name}: not there. ${result}`));
-  const [commit, isBusy] = useMutation<settleMutation>(graphql`
+  const [send, isBusy] = useIdempotentMutation<settleMutation>(graphql`
     mutation settleMutation($input: ReconcileDestinationInput!) {
       reconcileDestination(input: $input) {
         destination {
@@ -55,8 +55,8 @@ export function useSettle(target: Target, report: (result: string) => void, onSe
 
   function settle(finding: Finding, next?: "retry"): void {
     setError(null);
-    commit({
-      variables: { input: { ...finding, destinationId, idempotencyKey: newIdempotencyKey() } },
+    const input = { ...finding, destinationId };
+    send(input, {
       onCompleted: () => {
         recordSettlement();
         report(

@@ -4,6 +4,7 @@ import { graphql, useLazyLoadQuery } from "react-relay/hooks";
 import { fetchQuery, type Environment } from "relay-runtime";
 
 import type { settledQuery, settledQuery$data } from "../../relay/__generated__/settledQuery.graphql";
+import { Actor } from "../../components/actor";
 import { Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { ChangeItem } from "../../components/change-item";
@@ -11,10 +12,10 @@ import { actorName } from "../../text/actors";
 import { destinationStatus } from "../../text/statuses";
 import type { Item } from "./unknown-item";
 
-/** The changes of the post; the last one with an outcome on the account is the settlement. */
+/** The latest changes of the post; the first one with an outcome on the account is the settlement. */
 const query = graphql`
   query settledQuery($postId: UUID!) {
-    changes(postId: $postId, types: [DESTINATION_CHANGED], first: 100) {
+    changes(postId: $postId, types: [DESTINATION_CHANGED], first: 100, direction: DESC) {
       nodes {
         destinationId
         sentence
@@ -44,7 +45,7 @@ export async function readSettlement(environment: Environment, target: Target): 
 }
 
 function settlementIn({ changes }: settledQuery$data, destinationId: string) {
-  return changes?.nodes.findLast(
+  return changes?.nodes.find(
     (change) => change.destinationId === destinationId && hasOutcome(change.values),
   );
 }
@@ -84,7 +85,7 @@ function Settlement({ item, fetchKey }: { readonly item: Item; readonly fetchKey
   if (!change) return null;
   return (
     <p>
-      <ChangeItem change={change} />
+      <ChangeItem change={change} /> <Actor actor={change.actor} />
     </p>
   );
 }

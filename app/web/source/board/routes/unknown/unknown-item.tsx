@@ -7,11 +7,11 @@ import type {
   unknownItemQuery,
   unknownItemQuery$data,
 } from "../../relay/__generated__/unknownItemQuery.graphql";
+import { AccountLink } from "../../components/account-link";
 import { Time, TimeWithDistance } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { useLiveQuery } from "../../relay/live-query";
-import { accountLabel, postLabel } from "../../text/labels";
-import { platformName } from "../../text/reasons";
+import { postLabel } from "../../text/labels";
 import { useFocusAtFirst } from "./focus";
 import { Findings } from "./findings";
 import { Settled } from "./settled";
@@ -74,10 +74,7 @@ export function UnknownItem({ destinationId, fetchKey, takesFocus, onReport, onN
   return (
     <article className="card">
       <h2 ref={heading} tabIndex={-1}>
-        <UserText text={accountLabel(item.accountName)} />{" "}
-        <span className="muted">
-          <UserText text={platformName(item.platform)} />
-        </span>
+        <AccountLink accountId={item.accountId} name={item.accountName} platform={item.platform} />
       </h2>
       <p className="post-text">
         <UserText text={postLabel(item.post)} limit={TEXT_LIMIT} />

@@ -24,7 +24,7 @@ interface Props {
 
 export function UnknownList({ list, item, use }: Props) {
   return (
-    <nav className="triage-list" aria-label="Unknown outcomes" {...use.handlers}>
+    <nav className="triage-list" aria-label="Unknown outcomes" {...use.container}>
       {(list.rows.length > 0 || list.difference.newCount > 0) && (
         <ListBar total={list.total} newCount={list.difference.newCount} onShowNew={list.showNew} />
       )}
@@ -48,7 +48,12 @@ export function UnknownList({ list, item, use }: Props) {
         ))}
       </ol>
       {list.hasMore && (
-        <MoreButton loadedCount={list.rows.length} isLoading={list.isLoadingMore} onPress={list.loadMore} />
+        <MoreButton
+          loadedCount={list.rows.length}
+          isLoading={list.isLoadingMore}
+          error={list.loadError}
+          onPress={list.loadMore}
+        />
       )}
     </nav>
   );

@@ -52,8 +52,9 @@ function Triage({ fetchKey }: { readonly fetchKey: number }) {
     if (isEverythingSettled) list.showNew();
   }, [isEverythingSettled]);
 
-  /** Shows the next one that is still unknown, after the last the first. */
+  /** Shows the next one that is still unknown, after the last the first; unless the user has left this one. */
   function advance(): void {
+    if (parseUnknown(location.search) !== item) return;
     const others = [...list.rows.slice(index + 1), ...list.rows.slice(0, Math.max(index, 0))];
     setAdvanced(true);
     navigate(unknownPath(others.find(isOpen)?.destinationId ?? null));

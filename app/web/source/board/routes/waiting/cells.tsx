@@ -8,7 +8,7 @@ import type { CellProps } from "./waiting-section";
 const TEXT_LIMIT = 200;
 
 export function RetryTime({ row: { nextRetryAt } }: CellProps) {
-  return nextRetryAt && <Countdown at={nextRetryAt} ahead="next try" behind="waits for a publisher since" />;
+  return nextRetryAt && <Countdown at={nextRetryAt} ahead="next attempt" behind="waits for a publisher since" />;
 }
 
 export function OverdueTime({ row: { outlook, scheduledFor } }: CellProps) {
@@ -29,7 +29,7 @@ export function RetryLimits({ row: { error, outlook } }: CellProps) {
     <>
       {error && <UserText text={error} limit={TEXT_LIMIT} />}
       <small className="muted">
-        {attempt && maxAttempts ? `Try ${attempt} of ${maxAttempts}. ` : ""}
+        {attempt && maxAttempts ? `Attempt ${attempt} of ${maxAttempts}. ` : ""}
         {givesUpAt && (
           <>
             Gives up after <Time at={givesUpAt} />.

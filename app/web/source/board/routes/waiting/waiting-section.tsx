@@ -46,7 +46,7 @@ export function WaitingSection({ title, when: When, next: Next, nothing, use, ch
       )}
       {list.rows.length > 0 && (
         <>
-          <table role="table" aria-labelledby={id} className="table waiting-table" {...use.handlers}>
+          <table role="table" aria-labelledby={id} className="table waiting-table" {...use.container}>
             <thead role="rowgroup">
               <tr role="row" className="row">
                 {HEADINGS.map((heading) => (
@@ -93,6 +93,7 @@ export function WaitingSection({ title, when: When, next: Next, nothing, use, ch
             <MoreButton
               loadedCount={list.rows.length}
               isLoading={list.isLoadingMore}
+              error={list.loadError}
               onPress={list.loadMore}
             />
           )}

@@ -1,0 +1,24 @@
+// Offers the new order of a list that stays as it is while the user is in it.
+
+import { useShortcuts } from "../../keyboard/shortcuts";
+import type { ListUse } from "./list-use";
+import type { Membership } from "./use-membership";
+
+interface Props {
+  readonly use: ListUse;
+  readonly membership: Membership;
+}
+
+export function OrderBar({ use, membership: { difference, showNew } }: Props) {
+  const isOffered = use.isInUse && difference.isDifferent;
+  useShortcuts(isOffered ? { ".": showNew } : {});
+  return (
+    <div className="order-bar">
+      {isOffered && (
+        <button type="button" className="pill" onClick={showNew}>
+          The order has changed · show
+        </button>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,44 @@
+// The latest changes of a post, which its cards and its log share.
+
+import { useLazyLoadQuery } from "react-relay/hooks";
+import { graphql } from "relay-runtime";
+
+import type { postChangesQuery, postChangesQuery$data } from "../../relay/__generated__/postChangesQuery.graphql";
+
+export const postChanges = graphql`
+  query postChangesQuery($postId: UUID!) {
+    changes(postId: $postId, first: 100, direction: DESC) {
+      hasNextPage
+      nodes {
+        cursor
+        destinationId
+        happenedAt
+        operation
+        sentence
+        actor {
+          keyId
+          keyName
+          person
+        }
+        ...changeItem_change
+      }
+    }
+  }
+`;
+
+export type PostChange = NonNullable<postChangesQuery$data["changes"]>["nodes"][number];
+
+/** Operations whose results the attempts or the due time show, or that change nothing for a reader. */
+const SHOWN_OTHERWISE = [
+  ...["createPost", "createPosts", "import", "loadDemo"],
+  ...["claimDestinations", "extendLease", "releaseClaim", "loseLease", "claimVerifications"],
+  ...["startAttempt", "reportPublished", "reportFailed", "recordResult"],
+];
+
+/** Changes of the post on one account, other than by attempts; oldest first. */
+export function useOtherChanges(postId: string, destinationId: string): PostChange[] {
+  const { changes } = useLazyLoadQuery<postChangesQuery>(postChanges, { postId });
+  return (changes?.nodes ?? [])
+    .filter((change) => change.destinationId === destinationId && !SHOWN_OTHERWISE.includes(change.operation))
+    .toReversed();
+}

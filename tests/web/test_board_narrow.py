@@ -1,0 +1,114 @@
+"""The board in Chromium in a narrow window, whose bars must not cover what has the focus."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser, ViewportSize, expect
+
+from tests.servers import DEMO_POST, ServerProcess
+from tests.web.board_tab import NARROW, WIDE, BoardTab, open_tab
+
+ROWS = 12
+BAR_PAGES = ["Today", "Results", "Unknown", "Failures"]
+_IS_BETWEEN_BARS = """() => {
+    const { top, bottom } = document.activeElement.getBoundingClientRect();
+    const boxes = (selector, position) =>
+        [...document.querySelectorAll(selector)]
+            .filter((bar) => getComputedStyle(bar).position === position)
+            .map((bar) => bar.getBoundingClientRect());
+    const above = [...boxes(".top-bars", "sticky"), ...boxes("thead", "sticky")];
+    const below = [...boxes(".navigation", "fixed"), ...boxes(".selection-bar", "sticky")];
+    return above.every((bar) => top >= bar.bottom) && below.every((bar) => bottom <= bar.top);
+}"""
+
+pytestmark = pytest.mark.usefixtures("require_built_page")
+
+
+@pytest.fixture
+async def tab(browser: Browser, demo_server: ServerProcess) -> AsyncIterator[BoardTab]:
+    async with open_tab(browser, demo_server.url, viewport=NARROW) as tab:
+        yield tab
+
+
+@pytest.mark.parametrize("viewport", [NARROW, WIDE])
+async def test_rows_that_take_the_focus_are_between_the_bars(
+    tab: BoardTab, viewport: ViewportSize
+) -> None:
+    await tab.page.set_viewport_size(viewport)
+    await tab.open_demo("/results")
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_visible()
+    await tab.page.keyboard.press("j")
+    await tab.page.keyboard.press("x")
+    await expect(tab.page.get_by_label("Selection")).to_be_visible()
+    steps = [("j", index) for index in range(1, ROWS)]
+    steps += [("k", index) for index in reversed(range(ROWS - 1))]
+    covered = []
+    for key, index in steps:
+        await tab.page.keyboard.press(key)
+        await expect(tab.page.locator(f"tr[data-index='{index}']")).to_be_focused()
+        if not await tab.page.evaluate(_IS_BETWEEN_BARS):
+            covered.append((key, index))
+    assert covered == []
+
+
+async def test_tab_leads_to_controls_between_the_bars(tab: BoardTab) -> None:
+    await tab.open_demo(f"/posts/{DEMO_POST}")
+    await expect(tab.page.locator(".timeline li").first).to_be_visible()
+    covered = []
+    while await tab.page.evaluate("document.activeElement.closest('main') !== null"):
+        if not await tab.page.evaluate(_IS_BETWEEN_BARS):
+            covered.append(await tab.page.evaluate("document.activeElement.outerHTML"))
+        await tab.page.keyboard.press("Tab")
+    assert covered == []
+
+
+async def test_bar_has_four_pages_and_a_menu_of_the_others(tab: BoardTab) -> None:
+    await tab.open_demo("/waiting")
+    navigation = tab.page.get_by_role("navigation", name="Board")
+    bar = navigation.get_by_role("link")
+    await expect(bar).to_have_text(BAR_PAGES)
+    assert await navigation.evaluate("bar => bar.scrollWidth <= bar.clientWidth")
+    more = navigation.get_by_role("button", name="More")
+    await expect(more).to_have_attribute("aria-current", "true")
+    await more.click()
+    await expect(bar).to_have_text(
+        [*BAR_PAGES, "Waiting", "Accounts", "Numbers", "Calendar", "Activity"]
+    )
+    await navigation.get_by_role("link", name="Accounts").click()
+    await expect(tab.heading("Accounts")).to_be_focused()
+    await expect(bar).to_have_count(4)
+    await bar.get_by_text("Results").click()
+    await expect(tab.heading("Results")).to_be_focused()
+    await expect(more).not_to_have_attribute("aria-current", "true")
+
+
+async def test_wide_window_has_all_pages_in_its_bar(
+    browser: Browser, demo_server: ServerProcess
+) -> None:
+    async with open_tab(browser, demo_server.url, viewport=WIDE) as tab:
+        await tab.open_demo()
+        navigation = tab.page.get_by_role("navigation", name="Board")
+        await expect(navigation.get_by_role("link")).to_have_count(9)
+        await expect(navigation.get_by_role("button")).to_have_count(0)
+
+
+async def test_results_begin_in_the_upper_half_below_folded_filters(tab: BoardTab) -> None:
+    await tab.open_demo("/results?status=FAILED&account=2285")
+    row = tab.page.locator("tr[data-index='0']")
+    await expect(row).to_be_visible()
+    box = await row.bounding_box()
+    assert box is not None
+    assert box["y"] < NARROW["height"] / 2
+    await expect(tab.page.get_by_label("Status")).to_have_count(0)
+    await tab.page.get_by_text("Filters (2)").click()
+    await tab.page.get_by_label("Status").select_option("QUEUED")
+    await expect(tab.page).to_have_url(f"{tab.board_url}/results?status=QUEUED&account=2285")
+    await expect(tab.page.get_by_label("Status")).to_have_value("QUEUED")
+
+
+async def test_month_begins_at_today_without_moving_the_focus(tab: BoardTab) -> None:
+    await tab.open_demo("/calendar")
+    today = tab.page.locator("td[aria-current=date]")
+    await expect(today).to_be_visible()
+    await expect(today).to_be_in_viewport()
+    await expect(tab.page.locator("h1")).to_be_focused()

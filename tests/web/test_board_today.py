@@ -1,0 +1,73 @@
+"""The first page of the board in Chromium: failures of today, and accounts that cannot post."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.web.board_tab import open_tab
+from tests.web.page_session import PageServer
+from tests.web.publisher import Publisher
+
+pytestmark = pytest.mark.usefixtures("require_built_page")
+
+
+def schedule(publisher: Publisher, account_id: int, content: str, due: datetime) -> None:
+    publisher.execute(
+        "mutation($input: CreatePostInput!) { createPost(input: $input) { post { id } } }",
+        input={"accountIds": [account_id], "content": content, "scheduledFor": due.isoformat()},
+    )
+
+
+async def test_posts_that_will_fail_are_exactly_those_that_the_number_leads_to(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id, able = publisher.connect("blocked"), publisher.connect("able")
+    now = datetime.now(UTC)
+    for name, hours in (("First", 2), ("Second", 3), ("Later", 30)):
+        schedule(publisher, account_id, name, now + timedelta(hours=hours))
+    schedule(publisher, able, "Able", now + timedelta(hours=2))
+    publisher.disconnect(account_id)
+    async with open_tab(browser, page_server.url, timezone_id="UTC") as tab:
+        await tab.open()
+        await tab.sign_in(page_server.key)
+        accounts = tab.page.get_by_role("region", name="Accounts that cannot post")
+        first = r"(\w+ \d+ \w+, )?\d\d:\d\d"
+        await expect(accounts.get_by_role("listitem")).to_contain_text(
+            re.compile(
+                "3 posts waiting on it; each fails when it is due: 2 within 24 hours, the first at "
+                f"{first}\\."
+            )
+        )
+        posts = tab.page.locator("tbody .cell-post")
+        await tab.page.get_by_role("link", name="2 will fail within 24 hours").click()
+        await expect(posts).to_have_text(["First", "Second"])
+        await tab.page.go_back()
+        await accounts.get_by_role("link", name="2", exact=True).click()
+        await expect(posts).to_have_text(["First", "Second"])
+        await tab.page.keyboard.press("*")
+        scope = tab.page.get_by_role("dialog").get_by_label("What it is about")
+        await tab.page.keyboard.press("r")
+        await expect(scope).to_contain_text("Account: blocked (X)")
+
+
+async def test_failures_of_today_keep_their_order_under_the_pointer(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("today")
+    publisher.create_failures(account_id, 12, "GAMMA")
+    publisher.create_failures(account_id, 11, "DELTA")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open()
+        await tab.sign_in(page_server.key)
+        region = tab.page.get_by_role("region", name="Failed today, by cause")
+        causes = region.get_by_role("listitem").filter(has_text=re.compile("GAMMA|DELTA"))
+        await expect(causes).to_contain_text(["GAMMA", "DELTA"])
+        await tab.expect_live()
+        await causes.nth(1).hover()
+        publisher.create_failures(account_id, 2, "DELTA")
+        await expect(causes.nth(1)).to_contain_text("13 failures")
+        await expect(causes).to_contain_text(["GAMMA", "DELTA"])
+        await tab.page.keyboard.press(".")
+        await expect(causes).to_contain_text(["DELTA", "GAMMA"])
