@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from app.domain.api_keys import Scope as KeyScope
+from app.domain.attempts import publication_url
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.errors import ServiceUnavailable
@@ -66,6 +67,7 @@ FILTERS: Mapping[str, Callable[[QueryParams, str], Any]] = MappingProxyType(
         "platform": partial(read_list, parse=parse_search_text),
         "account_id": partial(read_list, parse=parse_account_id),
         "post_id": partial(read_list, parse=parse_uuid),
+        "platform_post_url": partial(read_list, parse=publication_url),
         "error_category": partial(read_list, parse=partial(parse_member, ErrorCategory)),
         "error_code": partial(read_list, parse=parse_search_text),
         "outcome": partial(read_list, parse=partial(parse_member, Outcome)),

@@ -61,7 +61,7 @@ def template_response(
         template = Template(file.read_text("utf-8"))
     except FileNotFoundError:
         raise ServiceUnavailable(
-            f"{name} has not been built. Run scripts/pages and restart the server; the API works without it."
+            f"{name} has not been built. Run scripts/pages; the API works without it."
         ) from None
     escaped = {key: escape(value) for key, value in attributes.items()}
     return page_response(template.substitute(escaped), security_headers)

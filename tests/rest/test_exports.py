@@ -165,6 +165,7 @@ def test_every_parameter_sets_its_filter() -> None:
         "platform": ("x, instagram", ["x", "instagram"]),
         "account_id": ("7", [7]),
         "post_id": (str(post).upper(), [post]),
+        "platform_post_url": ("https://a.example/b", ["https://a.example/b"]),
         "error_category": ("auth", [ErrorCategory.AUTH]),
         "error_code": ("TIMEOUT", ["TIMEOUT"]),
         "outcome": ("unknown", [Outcome.UNKNOWN]),

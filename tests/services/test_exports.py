@@ -256,6 +256,7 @@ FILTERS: dict[str, dict[str, Any]] = {
     "statuses": {"status": [DestinationStatus.FAILED, DestinationStatus.QUEUED]},
     "platform": {"platform": ["platform-1", "platform-2"]},
     "account": {"account_id": [AccountId(3)]},
+    "url": {"platform_post_url": ["https://www.instagram.com/p/C1a2b3c4d5e/"]},
     "nothing": {"account_id": []},
     "category": {"error_category": [ErrorCategory.TRANSIENT]},
     "code": {"error_code": ["CAPTION_TOO_LONG"]},

@@ -192,8 +192,7 @@ class TestMountedInApp:
             probe = await client.get("/livez")
 
         assert failure_error(page, 503)["message"] == (
-            "The board has not been built. Run scripts/pages and restart the server; the API works"
-            " without it."
+            "The board has not been built. Run scripts/pages; the API works without it."
         )
         assert probe.status_code == 200
 

@@ -222,7 +222,7 @@ async def test_missing_build_is_503_with_fix(tmp_path: Path) -> None:
 
     assert response.status_code == 503
     assert response.json()["message"] == (
-        "GraphiQL has not been built. Run scripts/pages and restart the server; the API works without it."
+        "GraphiQL has not been built. Run scripts/pages; the API works without it."
     )
 
 

@@ -75,6 +75,27 @@ class without_indexes(FunctionElement[bool]):  # noqa: N801 - reads like SQL
         return self
 
 
+MAX_INDEXED_TEXT_LENGTH = 500
+"""Characters of the longest text in an index: PostgreSQL limits an entry to 2,700 bytes."""
+
+
+class is_indexed_text(FunctionElement[bool]):  # noqa: N801 - reads like SQL
+    """Condition that a text has at most MAX_INDEXED_TEXT_LENGTH characters.
+
+    Without a bind parameter, because it must imply the condition of a partial index.
+    """
+
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, column: AnyColumn) -> None:
+        super().__init__(column)
+
+    def self_group(self, against: object = None) -> Self:  # noqa: ARG002
+        """Omit the `= 1` that SQLAlchemy appends to a boolean on SQLite."""
+        return self
+
+
 def filter_conditions(**columns: AnyColumn) -> dict[str, ColumnElement[bool]]:
     """Return two conditions for each column, by parameter name.
 
@@ -161,6 +182,13 @@ def _compile_in_parentheses(
     element: "without_indexes", compiler: SQLCompiler, **options: Any
 ) -> str:
     return f"({_compile_argument(element, compiler, **options)})"
+
+
+@compiles(is_indexed_text)
+def _compile_is_indexed_text(
+    element: is_indexed_text, compiler: SQLCompiler, **options: Any
+) -> str:
+    return f"length({compiler.process(element.clauses, **options)}) <= {MAX_INDEXED_TEXT_LENGTH}"
 
 
 @compiles(unindexed)

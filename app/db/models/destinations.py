@@ -15,6 +15,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.db.core.conditions import MAX_INDEXED_TEXT_LENGTH
 from app.db.core.types import enum_check
 from app.db.models.base import Base, check, foreign_key, index_of_values, partial_index
 from app.db.models.posts import Post
@@ -200,7 +201,11 @@ class Destination(Base):
             where="error_category IS NOT NULL",
         ),
         # Filter by the URL of the publication.
-        index_of_values("ix_destination_platform_post_url", "platform_post_url"),
+        partial_index(
+            "ix_destination_platform_post_url",
+            "platform_post_url",
+            where=f"length(platform_post_url) <= {MAX_INDEXED_TEXT_LENGTH}",
+        ),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)

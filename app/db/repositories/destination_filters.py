@@ -5,13 +5,24 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Self
 
-from sqlalchemy import ColumnElement, Text, and_, bindparam, exists, not_, or_, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Text,
+    and_,
+    bindparam,
+    exists,
+    not_,
+    or_,
+    select,
+    type_coerce,
+)
 
 from app.db.core.conditions import (
     any_of,
     filter_conditions,
     filter_param,
     filter_params,
+    is_indexed_text,
     time_range_conditions,
 )
 from app.db.core.database import Reader
@@ -139,7 +150,6 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
         platform=Destination.platform,
         account_id=Destination.account_id,
         post_id=Destination.post_id,
-        platform_post_url=Destination.platform_post_url,
         error_category=Destination.error_category,
         error_code=Destination.error_code,
         # No index has outcomes, so the matching statuses are added to use the index on status.
@@ -147,6 +157,12 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
         outcome_statuses=Destination.status,
         failure_group=Destination.failure_group,
     ),
+    **{
+        name: and_(condition, is_indexed_text(Destination.platform_post_url))
+        for name, condition in filter_conditions(
+            platform_post_url=Destination.platform_post_url
+        ).items()
+    },
     **time_range_conditions(
         failed=Destination.failed_at,
         scheduled=Destination.due_at,

@@ -263,6 +263,7 @@ _SORT_COLUMNS: Mapping[str, str | None] = {
     "retrying": "next_retry_at",
     **dict.fromkeys(("one_failure_group", "failure_group", "unknown", "duplicated")),
     **dict.fromkeys(("overdue", LATE, "reference", "found_post_ids", "account_id")),
+    **dict.fromkeys(("platform_post_url", equality_parameter("platform_post_url"))),
     PUBLISHED_LATE: "lateness_ms",
     WAITING_LATE: "due_at",
     **dict.fromkeys(_ERROR_FILTERS),
@@ -277,7 +278,7 @@ _SORT_COLUMNS: Mapping[str, str | None] = {
 }
 """Column by which the index of a filter is sorted; None if by no column that is an order of pages.
 
-Ids and URLs, which always match few, and filters without an index are absent.
+Ids, which always match few, and filters without an index are absent.
 """
 
 

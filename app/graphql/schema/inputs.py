@@ -97,7 +97,8 @@ class DestinationFilterInput:
     account_id: list[int] | None = optional("Number of the account.")
     post_id: list[UUID] | None = optional("UUID of the post.")
     platform_post_url: list[str] | None = optional(
-        "URL of the publication, an exact match, in the form in which it was reported."
+        "URL of the publication, an exact match, in the form in which it was reported. URLs of more than 500"
+        " characters are not found."
     )
     error_category: list[ErrorCategory] | None = optional("Category of the error.")
     error_code: list[str] | None = optional("Code of the error.")

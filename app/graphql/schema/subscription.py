@@ -56,7 +56,7 @@ ResumeAfter = Annotated[
 
 _NO_COLUMNS = Projection(frozenset())
 
-_FILTERS_OF_CHANGES = ("status", "outcome", "error_category", "error_code")
+_FILTERS_OF_CHANGES = ("status", "outcome", "error_category", "error_code", "platform_post_url")
 """List filters that are compared with the change, which has a value of the same name."""
 
 _DESTINATION_EVENT_KINDS = frozenset(kind for kind in EventKind if kind.startswith("destination."))

@@ -26,6 +26,7 @@ _STATISTICS = {
         "ix_destination_lateness": "777762 777762 11 1",
         "ix_destination_leased": "27635 27635 27635 1",
         "ix_destination_next_retry": "26834 26834 1 1 1",
+        "ix_destination_platform_post_url": "777518 777518 1",
         "ix_destination_platform": "1000200 1000200 125025 2 1 1",
         "ix_destination_waiting": "134154 134154 3 1 1 1",
         "ix_destination_workspace_id_account_id_created_at_id": "1000200 1000200 3334 1 1",

@@ -63,6 +63,7 @@ SELECTIVE_FILTERS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "waiting": ({"next_action": [NextAction.WAIT]}, {"ix_destination_next_retry"}),
     "late": ({"late_by_seconds": 60}, {"ix_destination_lateness", "ix_destination_waiting"}),
     "duplicated": ({"duplicated": True}, {"ix_destination_duplicated"}),
+    "url": ({"platform_post_url": ["https://a.example"]}, {"ix_destination_platform_post_url"}),
     "reference": ({"reference": "a"}, {"ix_post_reference", UNIQUE_DESTINATION_INDEX}),
     "search": ({"search": "sale"}, {"scan", UNIQUE_DESTINATION_INDEX}),
 }

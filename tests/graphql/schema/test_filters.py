@@ -230,6 +230,7 @@ DESTINATION_FILTERS: list[tuple[dict[str, Any], set[str]]] = [
     ({"platformPostUrl": [f" {PUBLICATION} "]}, {"published"}),
     ({"platformPostUrl": [PUBLICATION, PUBLICATION[:-1]], "retrying": False}, {"published"}),
     ({"platformPostUrl": [PUBLICATION[:-1]]}, set()),
+    ({"platformPostUrl": [PUBLICATION + "a" * 1_000]}, set()),
     ({"platformPostUrl": [PUBLICATION], "status": ["QUEUED"]}, set()),
     ({"platformPostUrl": []}, set()),
     ({"status": ["FAILED"], "errorCategory": ["UNCLASSIFIED"]}, {"unknown"}),

@@ -75,6 +75,8 @@ test("a pasted address is looked up as it is and without what links are extended
   const forms = [url, "https://example.com/p/A(1)/", "https://example.com/p/A(1)"];
   assert.deepEqual(pastedUrls(` <${url}>,`), forms);
   assert.deepEqual(pastedUrls("HTTP://example.com"), ["HTTP://example.com"]);
+  assert.deepEqual(pastedUrls("https://example.com/%C3%A4"), ["https://example.com/%C3%A4", "https://example.com/ä"]);
+  assert.deepEqual(pastedUrls("https://example.com/%C3"), ["https://example.com/%C3"]);
   const others = ["", "example.com", "ftp://example.com", "https://", "https://a b", "see https://example.com", "javascript:1"];
   assert.deepEqual(
     others.map(pastedUrls),

@@ -10,5 +10,5 @@ def upgrade() -> None:
     """Create the index."""
     op.execute(
         "CREATE INDEX ix_destination_platform_post_url ON destination (workspace_id, platform_post_url)"
-        " WHERE platform_post_url IS NOT NULL"
+        " WHERE length(platform_post_url) <= 500"
     )

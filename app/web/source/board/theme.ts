@@ -13,7 +13,7 @@ export function storedTheme(): Theme {
 }
 
 export function storeTheme(theme: Theme): void {
-  document.cookie = `${COOKIE}=${theme}; Path=${BOARD_PATH}; Max-Age=${MAX_AGE_SECONDS}; SameSite=Strict`;
+  document.cookie = `${COOKIE}=${theme}; Path=${BOARD_PATH}; Max-Age=${MAX_AGE_SECONDS}; SameSite=Lax`;
   applyTheme(theme);
 }
 

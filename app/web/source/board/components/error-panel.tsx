@@ -62,7 +62,7 @@ interface BoundaryProps {
   /** Renders the panel; the number changes with each retry, as the key of the panel's query. */
   readonly children: (attempt: number) => ReactNode;
   /** Renders an error that has an explanation of its own; null for others. */
-  readonly explain?: ((error: Error) => ReactNode) | undefined;
+  readonly explain?: ((error: Error, onRetry: () => void) => ReactNode) | undefined;
 }
 
 interface BoundaryState {
@@ -81,9 +81,9 @@ export class ErrorBoundary extends Component<BoundaryProps, BoundaryState> {
   override render() {
     const { error, attempt } = this.state;
     if (!error) return this.props.children(attempt);
-    const explanation = this.props.explain?.(error) ?? null;
-    if (explanation !== null) return explanation;
     const onRetry = () => this.setState({ error: null, attempt: attempt + 1 });
+    const explanation = this.props.explain?.(error, onRetry) ?? null;
+    if (explanation !== null) return explanation;
     return <ErrorPanel error={error} attempt={attempt} onRetry={onRetry} />;
   }
 }

@@ -1,5 +1,6 @@
 // How the first post of a workspace is sent, as commands to copy.
 
+import { Suspense } from "react";
 import { graphql } from "react-relay/hooks";
 
 import type { firstPostQuery } from "../relay/__generated__/firstPostQuery.graphql";
@@ -7,6 +8,7 @@ import { ROOT_PATH } from "../config";
 import { useLiveQuery } from "../relay/live-query";
 import { apiCommand } from "../text/shell";
 import { CopyField } from "./copy-field";
+import { ErrorBoundary } from "./error-panel";
 
 const CONNECT_ACCOUNT = `mutation {
   connectAccount(input: {platform: "x", accountName: "@brand"}) {
@@ -16,8 +18,20 @@ const CONNECT_ACCOUNT = `mutation {
 /** Number of the first account that a workspace connects. */
 const FIRST_ACCOUNT = 1;
 
-/** Nothing if the workspace has posts. */
+/** Nothing if the workspace has posts. The rest of the page does not wait for it. */
 export function FirstPost() {
+  return (
+    <ErrorBoundary>
+      {(fetchKey) => (
+        <Suspense fallback={null}>
+          <Commands fetchKey={fetchKey} />
+        </Suspense>
+      )}
+    </ErrorBoundary>
+  );
+}
+
+function Commands({ fetchKey }: { readonly fetchKey: number }) {
   const { posts, accountConnection } = useLiveQuery<firstPostQuery>(
     graphql`
       query firstPostQuery {
@@ -34,7 +48,7 @@ export function FirstPost() {
       }
     `,
     {},
-    { fetchKey: 0 },
+    { fetchKey },
   );
   if (!posts || posts.nodes.length > 0) return null;
   const account = accountConnection?.nodes[0];
@@ -54,6 +68,9 @@ export function FirstPost() {
         />
       )}
       <CopyField label="Send a post" value={apiCommand(`${server}/v1/posts`, post)} rows={4} />
+      {!account && (
+        <p className="muted">A server with trusted documents accepts the first command only if it is one of them.</p>
+      )}
     </div>
   );
 }

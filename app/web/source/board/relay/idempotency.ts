@@ -4,7 +4,7 @@ import { useRef } from "react";
 import { useMutation } from "react-relay/hooks";
 import type { GraphQLTaggedNode, MutationParameters } from "relay-runtime";
 
-import { hasResponse } from "./server-error";
+import { isRefusal } from "./server-error";
 
 interface Mutation extends MutationParameters {
   readonly variables: { readonly input: { readonly idempotencyKey?: string | null | undefined } };
@@ -25,15 +25,16 @@ export function newIdempotencyKey(): string {
 
 /**
  * A function that sends a mutation with a key of its own for each press. If there was no response, the request
- * may have had its effect: a press with the same input repeats it with the same key.
+ * may have had its effect: a press with the same input repeats it with the same key, unless the `state` of the
+ * object has changed meanwhile.
  */
 export function useIdempotentMutation<T extends Mutation>(
   mutation: GraphQLTaggedNode,
-): [send: (input: Input<T>, handlers: Handlers<T>) => void, isBusy: boolean] {
+): [send: (input: Input<T>, handlers: Handlers<T>, state?: unknown) => void, isBusy: boolean] {
   const [commit, isBusy] = useMutation<T>(mutation);
   const unanswered = useRef<{ readonly content: string; readonly key: string } | null>(null);
-  function send(input: Input<T>, { onCompleted, onError }: Handlers<T>): void {
-    const content = JSON.stringify(input);
+  function send(input: Input<T>, { onCompleted, onError }: Handlers<T>, state: unknown = null): void {
+    const content = JSON.stringify([input, state]);
     const key = unanswered.current?.content === content ? unanswered.current.key : newIdempotencyKey();
     unanswered.current = { content, key };
     commit({
@@ -43,7 +44,7 @@ export function useIdempotentMutation<T extends Mutation>(
         onCompleted(response);
       },
       onError: (error) => {
-        if (hasResponse(error)) unanswered.current = null;
+        if (isRefusal(error)) unanswered.current = null;
         onError(error);
       },
     });

@@ -32,9 +32,14 @@ export class ServerError extends Error {
   }
 }
 
-/** False if it is not known whether the server has executed the request. */
-export function hasResponse(error: Error): boolean {
-  return error instanceof ServerError && error.requestId !== null;
+/** True if the server has certainly not executed the request, which then needs no repetition. */
+export function isRefusal(error: Error): boolean {
+  return (
+    error instanceof ServerError &&
+    error.requestId !== null &&
+    !error.code.startsWith("HTTP ") &&
+    ![...TEMPORARY_CODES, "IDEMPOTENCY_IN_PROGRESS"].includes(error.code)
+  );
 }
 
 /** True if the same request may succeed later, when the server or the way to it works again. */

@@ -57,8 +57,17 @@ export function pastedUuid(text: string): string | null {
 export function pastedUrls(text: string): string[] | null {
   const url = text.replace(/^[\s"'“„‘«(<[]+|[\s"'”“’»)>\],;]+$/g, "");
   if (/\s/.test(url) || !/^https?:\/\/./i.test(url) || !URL.canParse(url)) return null;
-  const shorter = [url, url.replace(/[?#].*$/, "")];
+  const shorter = [url, decoded(url), url.replace(/[?#].*$/, "")];
   return [...new Set([...shorter, ...shorter.map((each) => each.replace(/\/+$/, ""))])];
+}
+
+/** Browsers copy letters of other alphabets percent-encoded. */
+function decoded(url: string): string {
+  try {
+    return decodeURI(url);
+  } catch {
+    return url;
+  }
 }
 
 /** Null for the default, which a URL does not contain. */

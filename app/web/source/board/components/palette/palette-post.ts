@@ -5,7 +5,7 @@ import { fetchQuery, graphql, type Environment, type Observable } from "relay-ru
 import type { palettePostByUrlQuery } from "../../relay/__generated__/palettePostByUrlQuery.graphql";
 import type { palettePostQuery } from "../../relay/__generated__/palettePostQuery.graphql";
 
-/** The id of a post or result, or forms of the address of a publication. */
+/** The id of a post or result, or forms of the address of a publication, the best one first. */
 export type PostKey = { readonly id: string } | { readonly urls: readonly string[] };
 
 const byId = graphql`
@@ -23,9 +23,10 @@ const byId = graphql`
 
 const byUrl = graphql`
   query palettePostByUrlQuery($urls: [String!]!) {
-    destinations(first: 1, filter: { platformPostUrl: $urls }) {
+    destinations(first: 20, filter: { platformPostUrl: $urls }) {
       nodes {
         postId
+        platformPostUrl
       }
     }
   }
@@ -35,7 +36,11 @@ const byUrl = graphql`
 export function findPost(environment: Environment, key: PostKey): Observable<string | null> {
   if ("urls" in key) {
     return fetchQuery<palettePostByUrlQuery>(environment, byUrl, key).map(
-      ({ destinations }) => destinations?.nodes[0]?.postId ?? null,
+      ({ destinations }) => {
+        const nodes = destinations?.nodes ?? [];
+        const found = key.urls.map((url) => nodes.find(({ platformPostUrl }) => platformPostUrl === url));
+        return (found.find(Boolean) ?? nodes[0])?.postId ?? null;
+      },
     );
   }
   return fetchQuery<palettePostQuery>(environment, byId, key).map(

@@ -35,7 +35,7 @@ export function AccountActions({ account }: { readonly account: accountActions_a
 
   function bringBack(): void {
     const words = [`What failed on ${name} because the platform rejected the access`];
-    const filter = { accountId: [accountId], status: ["FAILED"], errorCategory: ["AUTH"] } as const;
+    const filter = { accountId: [accountId], outcome: ["FAILED"], errorCategory: ["AUTH"] } as const;
     openBulkDialog(retryAction(environment, filter, words));
   }
 

@@ -7,7 +7,7 @@ import { useRowKeys } from "../../keyboard/row-keys";
 import { endOfLastVisit } from "../../live/visits";
 import { useViewer } from "../../session/viewer";
 import { count } from "../../text/numbers";
-import { duration } from "../../text/times";
+import { DAY_MS, duration } from "../../text/times";
 import { parseActivity } from "../../url/activity";
 import { ActivityFilters, activityWords } from "./activity-filters";
 import { ChangeList } from "./change-list";
@@ -16,7 +16,7 @@ export default function ActivityPage() {
   const search = useSearch();
   const view = parseActivity(search);
   const { workspaceId, changesRetentionSeconds } = useViewer();
-  const days = changesRetentionSeconds / (24 * 60 * 60);
+  const days = (changesRetentionSeconds * 1_000) / DAY_MS;
   useRowKeys(".changed-post a");
   return (
     <Page title="Activity" scope={activityWords(view)}>

@@ -35,7 +35,6 @@ export function DayPost({ post, onMove }: Props) {
         createdAt
         importedAt
         timezone
-        accountIds
         destinations {
           status
           outcome
@@ -67,7 +66,7 @@ export function DayPost({ post, onMove }: Props) {
       <Link href={`/posts/${data.postId}`}>
         <UserText text={postLabel(data)} limit={TEXT_LIMIT} />
       </Link>
-      <small className="muted">{count(data.accountIds?.length ?? 0, "account")}</small>
+      <small className="muted">{count(data.destinations?.length ?? 0, "account")}</small>
       {MOVABLE.includes(data.status) && (
         <ActionButton obstacle={obstacle} onPress={() => onMove(data.postId)}>
           Move

@@ -49,9 +49,13 @@ export function GroupAccounts({ groupKey, since, fetchKey }: Props) {
         {accounts.map(({ accountId, count, account }) => (
           <li key={accountId}>
             <p>
-              <Link href={`/accounts/${accountId}`}>
-                <UserText text={accountLabel(account?.accountName)} />
-              </Link>
+              {account ? (
+                <Link href={`/accounts/${accountId}`}>
+                  <UserText text={account.accountName} />
+                </Link>
+              ) : (
+                accountLabel(null)
+              )}
               : {plainNumber(count)} failed
             </p>
             {account?.readiness.message && <p className="fix">{account.readiness.message}</p>}

@@ -36,8 +36,8 @@ export function CancelDialog({ post, onClose }: Props) {
   `);
   const destinations = post.destinations ?? [];
   const waiting = destinations.filter(({ status }) => status === "QUEUED").length;
-  const isUntried = destinations.every(({ attempts }) => attempts === 0);
   const published = destinations.filter(({ status }) => status === "PUBLISHED").length;
+  const isUntried = published === 0 && destinations.every(({ attempts }) => attempts === 0);
 
   function cancel(): void {
     setError(null);
@@ -66,7 +66,7 @@ export function CancelDialog({ post, onClose }: Props) {
       {isStaleVersion(error) && (
         <>
           <p>Another person or program has changed the post meanwhile. If it should still be cancelled, try again:</p>
-          <Panel lines={1}>{() => <LatestChange postId={post.postId} />}</Panel>
+          <Panel lines={1}>{(fetchKey) => <LatestChange postId={post.postId} fetchKey={fetchKey} />}</Panel>
         </>
       )}
       {error && <ErrorPanel error={error} />}

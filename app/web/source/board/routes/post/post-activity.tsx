@@ -39,11 +39,11 @@ export function PostActivity({ postId, fetchKey }: Props) {
 }
 
 /** The latest change of a post, also while updates are paused. */
-export function LatestChange({ postId }: { readonly postId: string }) {
+export function LatestChange({ postId, fetchKey }: Props) {
   const { changes } = useLazyLoadQuery<postChangesQuery>(
     postChanges,
     { postId },
-    { fetchPolicy: "store-and-network" },
+    { fetchKey, fetchPolicy: "store-and-network" },
   );
   const change = changes?.nodes[0];
   if (!change) return null;

@@ -36,8 +36,8 @@ const SHOWN_OTHERWISE = [
 ];
 
 /** Changes of the post on one account, other than by attempts; oldest first. */
-export function useOtherChanges(postId: string, destinationId: string): PostChange[] {
-  const { changes } = useLazyLoadQuery<postChangesQuery>(postChanges, { postId });
+export function useOtherChanges(postId: string, destinationId: string, fetchKey: number): PostChange[] {
+  const { changes } = useLazyLoadQuery<postChangesQuery>(postChanges, { postId }, { fetchKey });
   return (changes?.nodes ?? [])
     .filter((change) => change.destinationId === destinationId && !SHOWN_OTHERWISE.includes(change.operation))
     .toReversed();

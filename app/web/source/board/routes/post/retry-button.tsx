@@ -9,7 +9,7 @@ import { ActionButton } from "../../components/action-button";
 import { showNotice, showResult } from "../../components/notices";
 import { useShortcuts } from "../../keyboard/shortcuts";
 import { useIdempotentMutation } from "../../relay/idempotency";
-import { hasResponse } from "../../relay/server-error";
+import { isRefusal } from "../../relay/server-error";
 import { useViewer, writeObstacle } from "../../session/viewer";
 import { accountLabel } from "../../text/labels";
 import { refusalFix } from "../../text/reasons";
@@ -31,6 +31,7 @@ export function RetryButton({ destination, hasKey = false, onRetried }: Props) {
         accountName
         postId
         status
+        attempts
         retryRefusal
         retryFix
       }
@@ -75,6 +76,8 @@ export function RetryButton({ destination, hasKey = false, onRetried }: Props) {
 interface Target {
   readonly postId: string;
   readonly accountId: number;
+  /** Number of attempts that the user has seen. */
+  readonly attempts?: number;
   /** True to retry an unknown outcome, which may publish the post twice. */
   readonly force?: boolean;
 }
@@ -99,7 +102,7 @@ export function useRetry(
       }
     }
   `);
-  function retry({ postId, accountId, force = false }: Target): void {
+  function retry({ postId, accountId, attempts, force = false }: Target): void {
     send(
       { postId, accountIds: [accountId], force },
       {
@@ -110,12 +113,13 @@ export function useRetry(
         },
         onError: (error) =>
           report(
-            hasResponse(error)
+            isRefusal(error)
               ? `It was not retried. ${error.message}`
               : `It is not known whether it was retried. ${error.message}`,
             false,
           ),
       },
+      attempts,
     );
   }
   return [retry, isBusy];

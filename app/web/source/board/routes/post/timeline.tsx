@@ -63,20 +63,20 @@ export function Timeline({ id, postId, fetchKey }: Props) {
           destinationId={node.destinationId}
           variables={variables}
           postId={postId}
+          fetchKey={fetchKey}
         />
       )}
     </ol>
   );
 }
 
-interface EntriesProps {
+interface EntriesProps extends Pick<Props, "postId" | "fetchKey"> {
   readonly destination: timeline_attempts$key;
   readonly destinationId: string;
   readonly variables: timelineQuery$variables;
-  readonly postId: string;
 }
 
-function Entries({ destination, destinationId, variables, postId }: EntriesProps) {
+function Entries({ destination, destinationId, variables, postId, fetchKey }: EntriesProps) {
   const environment = useRelayEnvironment();
   const { data, hasNext, loadNext, isLoadingNext } = usePaginationFragment(
     graphql`
@@ -112,7 +112,7 @@ function Entries({ destination, destinationId, variables, postId }: EntriesProps
     destination,
   );
   const attempts = data.attemptConnection?.edges.map(({ node }) => node) ?? [];
-  const changes = useOtherChanges(postId, destinationId);
+  const changes = useOtherChanges(postId, destinationId, fetchKey);
   const lastStart = attempts.at(-1)?.startedAt ?? "";
   const entries = [
     ...attempts.map((attempt, index) => ({

@@ -31,7 +31,8 @@ export function openNeighbour(shownPostId: string, direction: "before" | "after"
   if (opened?.row.postId !== shownPostId) return null;
   const openedId = opened.row.id;
   const index = listed.findIndex(({ id }) => id === openedId);
-  const others = direction === "after" ? listed.slice(index + 1) : listed.slice(0, Math.max(0, index)).reverse();
+  if (index < 0) return null; // another list is listed now
+  const others = direction === "after" ? listed.slice(index + 1) : listed.slice(0, index).reverse();
   const row = others.find(({ postId }) => postId !== shownPostId);
   if (!row) return null;
   opened = { ...opened, row };

@@ -1,6 +1,6 @@
 // The accounts that cannot post, each with what is due on it soon.
 
-import { Suspense } from "react";
+import { Suspense, type ReactNode } from "react";
 import { graphql } from "react-relay/hooks";
 import { Link } from "wouter";
 
@@ -12,12 +12,13 @@ import type {
 import { ErrorBoundary } from "../../components/error-panel";
 import { Time, useNow } from "../../components/time";
 import { UserText } from "../../components/user-text";
+import { useRecovery } from "../../live/recovery";
 import { useLiveQuery } from "../../relay/live-query";
 import { count, plainNumber } from "../../text/numbers";
 import { platformName } from "../../text/reasons";
+import { DAY_MS } from "../../text/times";
 import { resultsPath } from "../../url/results";
 
-const DAY_MS = 86_400_000;
 /** Before any due time; drafts have none. */
 const EARLIEST_DUE_TIME = "1970-01-01T00:00:00Z";
 
@@ -32,8 +33,13 @@ interface Props {
 export function BlockedAccounts({ accounts }: Props) {
   const list = <AccountItems accounts={accounts} due={null} />;
   if (accounts.length === 0) return list;
+  const whileFailed = (error: Error, onRetry: () => void) => (
+    <Recovering error={error} onRetry={onRetry}>
+      {list}
+    </Recovering>
+  );
   return (
-    <ErrorBoundary key={accounts.map(({ id }) => id).join()} explain={() => list}>
+    <ErrorBoundary key={accounts.map(({ id }) => id).join()} explain={whileFailed}>
       {(fetchKey) => (
         <Suspense fallback={list}>
           <AccountsWithDue accounts={accounts} fetchKey={fetchKey} />
@@ -41,6 +47,18 @@ export function BlockedAccounts({ accounts }: Props) {
       )}
     </ErrorBoundary>
   );
+}
+
+interface RecoveringProps {
+  readonly error: Error;
+  readonly onRetry: () => void;
+  readonly children: ReactNode;
+}
+
+/** The list without what is due, which is read again after a reconnection. */
+function Recovering({ error, onRetry, children }: RecoveringProps) {
+  useRecovery({ error, retry: onRetry, isFirstError: false });
+  return children;
 }
 
 function AccountsWithDue({ accounts, fetchKey }: Props & { readonly fetchKey: number }) {
