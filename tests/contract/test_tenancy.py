@@ -138,6 +138,7 @@ EXPORT_FILTERS = {
     "platform": "instagram",
     "account_id": str(SHARED_ACCOUNT),
     "post_id": str(SHARED_POST),
+    "platform_post_url": "https://own.example,https://foreign.example",
     "error_category": "content_rejected",
     "error_code": "CAPTION_TOO_LONG",
     "outcome": "failed",
