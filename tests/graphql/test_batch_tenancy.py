@@ -12,8 +12,8 @@ from tests.clients import app_client
 from tests.db.core.batching_driver import BatchingDriver
 from tests.db.core.test_database import only_on_postgresql
 from tests.graphql.generated_queries import GeneratedQuery
-from tests.graphql.tenants import add_foreign_workspace, add_own_workspace
-from tests.graphql.test_tenancy import NO_LIMITS, HttpResponse, all_queries, send_query
+from tests.graphql.tenants import NO_LIMITS, add_foreign_workspace, add_own_workspace
+from tests.graphql.test_tenancy import HttpResponse, all_queries, send_query
 
 pytestmark = only_on_postgresql
 

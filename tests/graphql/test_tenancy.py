@@ -58,6 +58,7 @@ from tests.graphql.tenants import (
     FOREIGN_REFERENCE,
     FOREIGN_WORD,
     FOREIGN_WORKSPACE,
+    NO_LIMITS,
     OWN_FAILURE_GROUP,
     OWN_WORKSPACE,
     SHARED_ACCOUNT,
@@ -70,14 +71,6 @@ from tests.graphql.tenants import (
 )
 
 SCHEMA = create_schema(GraphQLLimits()).graphql_schema
-NO_LIMITS = {
-    "RATE_LIMIT": "off",
-    "GRAPHQL_MAX_FIELDS": "100000",
-    "GRAPHQL_MAX_ALIASES": "100000",
-    "GRAPHQL_MAX_NODES": "100000",
-    "GRAPHQL_MAX_ROOT_FIELDS": "1000",
-    "GRAPHQL_MAX_TOKENS": "100000",
-}
 NONEXISTENT = UUID("00000000-0000-4000-8000-00000000dead")
 
 POSITIONS_WITHOUT_ROWS = (

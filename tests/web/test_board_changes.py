@@ -154,17 +154,16 @@ async def test_cancellation_of_a_changed_post_is_refused_once_also_without_updat
 ) -> None:
     post_id = publisher.create_post(publisher.connect("stale"), "A post that changes")
     publisher.fail("It is broken.")
-    retry = "mutation($id: UUID!) { retryPost(input: {postId: $id}) { post { version } } }"
     async with open_tab(browser, page_server.url) as tab:
         await tab.open(f"/posts/{post_id}")
         await tab.sign_in(page_server.key)
         await tab.expect_live()
-        publisher.execute(retry, id=post_id)
+        publisher.retry(post_id)
         await expect(tab.page.locator(".card .status")).to_have_text("Scheduled")
         await tab.page.keyboard.press("z")
         await tab.page.get_by_role("button", name="Cancel post").click()
         publisher.fail("It is broken again.")
-        publisher.execute(retry, id=post_id)
+        publisher.retry(post_id)
         dialog = tab.page.get_by_role("dialog")
         cancel = dialog.get_by_role("button", name="Cancel the post")
         await cancel.click()

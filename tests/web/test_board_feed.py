@@ -179,7 +179,7 @@ async def test_list_of_an_earlier_visit_is_read_again(
         await expect(row.locator(".status")).to_have_text("Failed")
         await tab.page.get_by_role("link", name="Today").click()
         await expect(tab.heading("Today")).to_be_focused()
-        _retry(unlimited_publisher, post_id)
+        unlimited_publisher.retry(post_id)
         await tab.page.go_back()
         await expect(row.locator(".status")).to_have_text("Scheduled")
 
@@ -235,7 +235,7 @@ async def test_rows_behind_the_first_page_are_read_again(
         assert response is not None
         await tab.page.evaluate("scrollTo(0, document.body.scrollHeight)")
         await expect(last).to_have_text("Failed")
-        _retry(unlimited_publisher, post_ids[-1])
+        unlimited_publisher.retry(post_ids[-1])
         feed.refuse("RESYNC_REQUIRED", "The cursor is too old.")
         await expect(last).to_have_text("Scheduled")
 
@@ -257,7 +257,7 @@ async def test_change_while_its_row_is_loading_is_not_lost(
                 return
             response = await route.fetch()
             async with tab.page.expect_request(_reads_head):
-                _retry(unlimited_publisher, post_ids[-1])
+                unlimited_publisher.retry(post_ids[-1])
             await route.fulfill(response=response)
 
         await tab.page.route("**/graphql", change_before_the_response_arrives)
@@ -292,9 +292,3 @@ def _reads_rows_behind(request: Request) -> bool:
 def _reads_head(request: Request) -> bool:
     """Return whether the request reads the first page of the results."""
     return _variables(request).keys() == {"filter", "orderBy"}
-
-
-def _retry(publisher: Publisher, post_id: str) -> None:
-    publisher.execute(
-        "mutation($id: UUID!) { retryPost(input: {postId: $id}) { post { version } } }", id=post_id
-    )

@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.servers import ServerProcess
+from tests.web.attempts import lose_post
 from tests.web.board_tab import open_tab
 from tests.web.page_session import PageServer
 from tests.web.publisher import Publisher
@@ -167,16 +168,7 @@ async def test_unknown_outcome_is_retried_without_a_check_after_its_account_was_
 ) -> None:
     account_id = publisher.connect("@forced")
     post_id = publisher.create_post(account_id, "A post that may be out")
-    publisher.execute(
-        "mutation($input: RecordResultInput!) { recordResult(input: $input) { status } }",
-        input={
-            "postId": post_id,
-            "accountId": account_id,
-            "attemptKey": "1",
-            "outcome": "UNKNOWN",
-            "message": "No response.",
-        },
-    )
+    lose_post(publisher, post_id, account_id)
     async with open_tab(browser, page_server.url) as tab:
         await tab.open(f"/posts/{post_id}")
         await tab.sign_in(page_server.key)

@@ -28,7 +28,8 @@ from tests.db.core.intercepting_driver import StubDriver
 from tests.db.core.test_database import MINUTE_LONG_STATEMENT, only_on_postgresql
 from tests.db.core.test_postgresql_driver import wait_until_idle
 from tests.factories import add_post, add_workspace
-from tests.graphql.test_tenancy import NO_LIMITS, open_both_clients, tenancy_cases
+from tests.graphql.tenants import NO_LIMITS
+from tests.graphql.test_tenancy import open_both_clients, tenancy_cases
 from tests.pgbouncer import POOL_SIZE, PgBouncer, run_pgbouncer
 from tests.postgres import local_server
 from tests.services import publishing_calls
