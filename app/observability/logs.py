@@ -55,6 +55,7 @@ def configure_logging(level: str, log_format: str) -> None:
     # At debug the WebSocket library of uvicorn logs handshakes with their Authorization header.
     logging.getLogger("uvicorn").setLevel(max(level_number, logging.INFO))
     _take_over_uvicorn()
+    _take_over_warnings()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -144,6 +145,17 @@ def _take_over_uvicorn() -> None:
     # RequestRecorder logs more, and no query string.
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("uvicorn.error").addFilter(_is_not_websocket_noise)
+
+
+def _take_over_warnings() -> None:
+    """Log Python's warnings as lines of their own, which otherwise appear between those of the log."""
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").addFilter(_is_not_cancelled_execution)
+
+
+def _is_not_cancelled_execution(record: logging.LogRecord) -> bool:
+    """Filter out the coroutines that graphql-core has not started when the client cancels a request."""
+    return "coroutine 'Executor." not in record.getMessage()
 
 
 def _is_not_websocket_noise(record: logging.LogRecord) -> bool:

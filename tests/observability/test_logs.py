@@ -1,9 +1,12 @@
 """Format of log lines, and what they never contain."""
 
 import io
+import json
 import logging
 import re
 import sqlite3
+import subprocess
+import sys
 import uuid
 from contextlib import redirect_stderr
 from typing import Any
@@ -52,6 +55,32 @@ def test_lines_of_libraries_have_same_format(capsys: pytest.CaptureFixture[str])
         {"level": "info", "logger": "uvicorn.error", "event": "Started server process [42]"},
         {"level": "warning", "logger": "apscheduler", "event": "Late"},
     ]
+
+
+WARNINGS = """
+from app.observability.logs import configure_logging
+
+class Executor:  # with the name of a class of graphql-core
+    async def execute_fields(self):
+        pass
+
+async def load():
+    pass
+
+configure_logging("info", "json")
+Executor().execute_fields()
+load()
+"""
+
+
+def test_python_warnings_are_lines_except_unstarted_coroutines_of_cancelled_executions() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", WARNINGS], capture_output=True, text=True, check=True
+    )
+
+    (line,) = map(json.loads, process.stderr.splitlines())
+    assert (line["level"], line["logger"]) == ("warning", "py.warnings")
+    assert "RuntimeWarning: coroutine 'load' was never awaited" in line["event"]
 
 
 def test_uvicorn_logging_is_replaced(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,10 +27,20 @@ UNREACHABLE = frozenset(
     {
         UNAUTHORIZED,
         "WebSocket connection failed",
-        "Failed to load resource: net::ERR_CONNECTION_REFUSED",
+        *(
+            f"Failed to load resource: net::ERR_{error}"
+            for error in (
+                "CONNECTION_REFUSED",
+                "CONNECTION_RESET",
+                "CONNECTION_CLOSED",
+                "EMPTY_RESPONSE",
+                "INCOMPLETE_CHUNKED_ENCODING",
+                "SOCKET_NOT_CONNECTED",
+            )
+        ),
     }
 )
-"""Messages of the browser while the server is not running."""
+"""Messages of the browser while the server is not running, or ends during a request."""
 
 NARROW: ViewportSize = {"width": 360, "height": 800}
 WIDE: ViewportSize = {"width": 1440, "height": 800}
