@@ -58,6 +58,19 @@ class unindexed(FunctionElement[Any]):  # noqa: N801 - reads like SQL
         self.type = column.type
 
 
+class sort_key(FunctionElement[Any]):  # noqa: N801 - reads like SQL
+    """Column by which matches are sorted, instead of reading all rows in the order of an index.
+
+    `+column` on SQLite, `coalesce(column, column)` on PostgreSQL: no index has this expression.
+    """
+
+    inherit_cache = True
+
+    def __init__(self, column: AnyColumn) -> None:
+        super().__init__(column)
+        self.type = column.type
+
+
 class without_indexes(FunctionElement[bool]):  # noqa: N801 - reads like SQL
     """Condition that no index of SQLite serves, on PostgreSQL the condition itself.
 
@@ -193,14 +206,23 @@ def _compile_is_indexed_text(
 
 @compiles(unindexed)
 def _compile_argument(
-    element: "unindexed | without_indexes", compiler: SQLCompiler, **options: Any
+    element: "unindexed | sort_key | without_indexes", compiler: SQLCompiler, **options: Any
 ) -> str:
     (argument,) = element.clauses
     return compiler.process(argument, **options)
 
 
+@compiles(sort_key)
+def _compile_coalesce(element: sort_key, compiler: SQLCompiler, **options: Any) -> str:
+    column = _compile_argument(element, compiler, **options)
+    return f"coalesce({column}, {column})"
+
+
 @compiles(unindexed, "sqlite")
-def _compile_unary_plus(element: "unindexed", compiler: SQLCompiler, **options: Any) -> str:
+@compiles(sort_key, "sqlite")
+def _compile_unary_plus(
+    element: "unindexed | sort_key", compiler: SQLCompiler, **options: Any
+) -> str:
     return f"+{_compile_argument(element, compiler, **options)}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.db.core.conditions import unindexed
+from app.db.core.conditions import sort_key
 from app.db.core.database import Reader
 from app.db.core.statements import AnySelect, Statement
 from app.domain.signing import KeysetPosition
@@ -128,13 +128,13 @@ def slice_statement(
 ) -> Statement:
     """Return the statement of a slice. An index serves its order, except ALL with a nullable column.
 
-    With `selects_few`, SQLite sorts the rows that the conditions select, instead of reading all in order.
+    With `selects_few`, the rows that the conditions select are sorted, instead of reading all in order.
     """
     value: ColumnElement[Any] = order.column.expression
     key: ColumnElement[Any] = order.id_column.expression
     is_nullable, descending = order.column.expression.nullable, order.direction is Direction.DESC
     if selects_few:
-        value, key = unindexed(value), unindexed(key)
+        value, key = sort_key(value), sort_key(key)
     if page_slice.null_group is NullGroup.ALL and is_nullable:
         value, key = (value.desc(), key.desc()) if descending else (value, key)
         statement = statement.order_by(value.nulls_last(), key)

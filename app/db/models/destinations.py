@@ -82,7 +82,6 @@ class Destination(Base):
         Index(None, "workspace_id", "platform", "post_id"),
         Index(None, "workspace_id", "published_at", "id"),
         Index(None, "workspace_id", "status", "created_at", "id"),
-        Index(None, "workspace_id", "updated_at", "id"),
         # Health of accounts: last publication.
         partial_index(
             "ix_destination_account_published",
@@ -166,9 +165,8 @@ class Destination(Base):
         partial_index(
             "ix_destination_draft", "platform", "created_at", where="round_started_at IS NULL"
         ),
-        # Pages by due time, pages and filters by time of failure, and filters by error, newest first. The
-        # last columns decide filters by status or error without the table.
-        Index("ix_destination_due", "workspace_id", "due_at", "id", "status", "error_category"),
+        # Pages and filters by time of failure, and filters by error, newest first. The last columns decide
+        # filters by error without the table.
         index_of_values(
             "ix_destination_failed",
             "failed_at",
@@ -181,16 +179,7 @@ class Destination(Base):
         index_of_values(
             "ix_destination_error_category", "error_category", "created_at", "id", "error_code"
         ),
-        # Here, because SQLite prefers the later of equal indexes. Lateness of destinations that wait for a
-        # publication; health of accounts: recent failures.
-        partial_index(
-            "ix_destination_waiting",
-            "due_at",
-            "id",
-            "claimable_at",
-            "account_id",
-            where="settled_at IS NULL AND due_at IS NOT NULL",
-        ),
+        # Health of accounts: recent failures.
         partial_index(
             "ix_destination_account_failed",
             "account_id",
@@ -205,6 +194,41 @@ class Destination(Base):
             "ix_destination_platform_post_url",
             "platform_post_url",
             where=f"length(platform_post_url) <= {MAX_INDEXED_TEXT_LENGTH}",
+        ),
+        # Pages and filters by due time and by update. The other columns decide filters by status or error,
+        # and sort the matches of a filter, without the table. Partial, though all rows have `updated_at`:
+        # SQLite without statistics would read it for posts, because it covers more than their own indexes.
+        index_of_values(
+            "ix_destination_due",
+            "due_at",
+            "id",
+            "status",
+            "error_category",
+            "created_at",
+            "failed_at",
+            "post_id",
+        ),
+        partial_index(
+            "ix_destination_undated", "id", "status", "error_category", where="due_at IS NULL"
+        ),
+        index_of_values(
+            "ix_destination_updated",
+            "updated_at",
+            "id",
+            "status",
+            "created_at",
+            "failed_at",
+            "post_id",
+        ),
+        # Lateness of destinations that wait for a publication. Last, because SQLite prefers the later of
+        # equal indexes.
+        partial_index(
+            "ix_destination_waiting",
+            "due_at",
+            "id",
+            "claimable_at",
+            "account_id",
+            where="settled_at IS NULL AND due_at IS NOT NULL",
         ),
     )
 

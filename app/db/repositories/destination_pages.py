@@ -3,19 +3,19 @@
 A database cannot know how many destinations match the values of a filter. It would read all in page order
 if none matches, or sort all that match, depending on its statistics. So matches of selective filters are
 counted before, and sorted if they are few. PostgreSQL, which may use any index for a condition, finds these
-by their ids.
+by their ids. The indexes of due time and update hold the columns of some orders too, and sort far more.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, bindparam, false, or_, select
 
 from app.db.core.conditions import any_of, equality_parameter, without_indexes
 from app.db.core.database import Reader
-from app.db.core.paging import NullGroup, Order
+from app.db.core.paging import Direction, NullGroup, Order
 from app.db.core.projections import cached_statement
 from app.db.core.statements import Record, Statement, column_values
 from app.db.core.types import ColumnValues
@@ -37,6 +37,12 @@ MAX_SORTED = 5_000
 MAX_SORTED_UNSELECTIVE = 200
 """The same for an unselective filter, which usually matches many: finding that out must be cheap."""
 
+MAX_SORTED_BY_INDEX = 150_000
+"""The same for matches that an index sorts without the table, unless the first are soon found in order."""
+
+_BEFORE_EVERY_UPDATE = datetime.min.replace(tzinfo=UTC)
+"""ix_destination_updated serves no statement without a condition on the time of the update."""
+
 
 class PagePart(NamedTuple):
     """Conditions of the destinations in one group of a page."""
@@ -48,7 +54,9 @@ class PagePart(NamedTuple):
     sorted_filters: tuple[str, ...] = ()
     """Filters whose few matches are sorted; empty if the part is read in the order of the page."""
     ids: str | None = None
-    """Name of the value with the ids of these matches; None on SQLite."""
+    """Name of the value with the ids of these matches; None on SQLite, and if an index sorts them."""
+    is_sorted_by_index: bool = False
+    """True if the index of the sorted filters has all columns of the conditions and the order."""
 
     @property
     def is_sorted(self) -> bool:
@@ -82,10 +90,16 @@ async def plan_page(
     now: datetime,
     *,
     null_groups: Iterable[NullGroup] = (NullGroup.ALL,),
+    max_sorted_by_index: int,
 ) -> PagePlan:
-    """Return the plan of a page that reads these groups; `now` decides what is overdue or late."""
+    """Return the plan of a page that reads these groups; `now` decides what is overdue or late.
+
+    A statement that does not select `is_sorted_by_index` parts by their ids sorts at most MAX_SORTED.
+    """
     values = await page_values(reader, criteria, now)
-    matches = _Matches(reader, values)
+    if order.column.key == "updated_at":
+        values = {"updated_after": _BEFORE_EVERY_UPDATE, **values}
+    matches = _Matches(reader, values, max_sorted_by_index)
     parts = {}
     for null_group in null_groups:
         if statuses := _statuses_in(null_group, order, criteria, values):
@@ -98,11 +112,12 @@ async def plan_page(
 class _Matches:
     """Matches of the selective filters of a page, each counted once for all parts."""
 
-    def __init__(self, reader: Reader, values: ColumnValues) -> None:
+    def __init__(self, reader: Reader, values: ColumnValues, max_sorted_by_index: int) -> None:
         self.ids: dict[str, Sequence[Any]] = {}
         """Ids of few matches by the name of their value; empty on SQLite."""
         self._reader = reader
         self._values = values
+        self._max_sorted_by_index = max_sorted_by_index
         self._rows: dict[Statement, Sequence[Record]] = {}
 
     async def sort_few(
@@ -110,25 +125,40 @@ class _Matches:
     ) -> PagePart | None:
         """Return the part with the first filters that match few, or as it is; None if nothing matches."""
         for filters in _selective_filters(part.filters, order):
-            maximum = MAX_SORTED_UNSELECTIVE if filters[0] in _UNSELECTIVE else MAX_SORTED
-            rows = await self._read(filters, part.statuses, maximum + 1)
-            number = rows[0][0] if self._reader.is_sqlite else len(rows)
+            by_index = _is_sorted_by_index(part.filters, filters, order)
+            only_count = by_index or self._reader.is_sqlite
+            maximum = self._max_sorted(filters, order, by_index=by_index)
+            rows = await self._read(filters, part.statuses, maximum + 1, only_count=only_count)
+            number = rows[0][0] if only_count else len(rows)
             if number > maximum:
                 continue
             if number == 0:
                 return None
-            if self._reader.is_sqlite:
-                return part._replace(sorted_filters=filters)
+            part = part._replace(sorted_filters=filters, is_sorted_by_index=by_index)
+            if only_count:
+                return part
             name = f"{null_group}_ids"
             self.ids[name] = column_values(rows, "id")
-            return part._replace(sorted_filters=filters, ids=name)
+            return part._replace(ids=name)
         return part
 
+    def _max_sorted(self, filters: tuple[str, ...], order: Order, *, by_index: bool) -> int:
+        if filters[0] in _UNSELECTIVE:
+            return MAX_SORTED_UNSELECTIVE
+        if by_index and not _reaches_first(filters, order):
+            return self._max_sorted_by_index
+        return MAX_SORTED
+
     async def _read(
-        self, filters: tuple[str, ...], statuses: frozenset[DestinationStatus], limit: int
+        self,
+        filters: tuple[str, ...],
+        statuses: frozenset[DestinationStatus],
+        limit: int,
+        *,
+        only_count: bool,
     ) -> Sequence[Record]:
         counted_statuses = None if _DUE_TIMES.isdisjoint(filters) else statuses
-        statement = _select_few(filters, counted_statuses, only_count=self._reader.is_sqlite)
+        statement = _select_few(filters, counted_statuses, only_count=only_count)
         if statement not in self._rows:
             self._rows[statement] = await self._reader.rows(statement, **self._values, limit=limit)
         return self._rows[statement]
@@ -296,3 +326,31 @@ def _selective_filters(filters: Iterable[str], order: Order) -> list[tuple[str, 
     others = [name for name in filters if not _is_in_order(name, order)]
     selective = tuple(name for name in others if name not in _UNSELECTIVE)
     return [selective] if selective else [(name,) for name in others]
+
+
+_RANGES_SORTED_BY_INDEX = (_DUE_TIMES, frozenset(("updated_after", "updated_before")))
+_ORDERS_SORTED_BY_INDEX = ("created_at", "failed_at")
+"""Not lateness, which the times do not affect: of many matches, some are near each end of its order."""
+_FILTERS_SORTED_BY_INDEX = frozenset(
+    name for each in ("status", "outcome_statuses") for name in (each, equality_parameter(each))
+)
+
+
+def _is_sorted_by_index(
+    filters: Iterable[str], sorted_filters: Iterable[str], order: Order
+) -> bool:
+    """Return whether ix_destination_due or ix_destination_updated has all columns of the conditions."""
+    return order.column.key in _ORDERS_SORTED_BY_INDEX and any(
+        times.issuperset(sorted_filters)
+        and _FILTERS_SORTED_BY_INDEX.issuperset(name for name in filters if name not in times)
+        for times in _RANGES_SORTED_BY_INDEX
+    )
+
+
+def _reaches_first(times: Iterable[str], order: Order) -> bool:
+    """Return whether a range of times includes the last ones, newest first, or the earliest, oldest first.
+
+    The other times of its destinations are then mostly at the beginning of the order too.
+    """
+    suffix = "_before" if order.direction is Direction.DESC else "_after"
+    return not any(name.endswith(suffix) for name in times)

@@ -1,13 +1,14 @@
 """Reads of destinations: by id, by post, in filtered pages, and as counts. Writes are in `posts`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, false, func, select
 
-from app.db.core.conditions import any_of, unindexed, without_indexes
+from app.db.core.conditions import any_of, sort_key, without_indexes
 from app.db.core.database import Reader
 from app.db.core.paging import (
     Direction,
@@ -40,13 +41,19 @@ from app.db.models import (
 from app.db.repositories.accounts import ACCOUNT_COLUMNS
 from app.db.repositories.destination_filters import (
     NEWEST_FIRST,
+    POST_NOT_DELETED,
     DestinationCriteria,
     conditions,
     count_values,
     has_existing_post,
     match_values,
 )
-from app.db.repositories.destination_pages import PagePart, plan_page
+from app.db.repositories.destination_pages import (
+    MAX_SORTED,
+    MAX_SORTED_BY_INDEX,
+    PagePart,
+    plan_page,
+)
 from app.db.repositories.posts import POST_COLUMNS
 from app.domain.ids import DestinationId, PostId
 
@@ -175,7 +182,14 @@ async def destinations_page(
     """Return one page in the order of the index on the sort column; `now` decides what is overdue."""
     order = Order(getattr(Destination, order_field.value), Destination.id, direction)
     null_groups = null_groups_of(order, request)
-    plan = await plan_page(reader, criteria, order, now, null_groups=null_groups)
+    plan = await plan_page(
+        reader,
+        criteria,
+        order,
+        now,
+        null_groups=null_groups,
+        max_sorted_by_index=MAX_SORTED_BY_INDEX,
+    )
 
     def build_statement(page_slice: PageSlice) -> Statement:
         return _select_page(projection, plan.parts[page_slice.null_group], order, page_slice)
@@ -189,9 +203,15 @@ async def destinations_page(
 def _select_page(
     projection: Projection, part: PagePart, order: Order, page_slice: PageSlice
 ) -> Statement:
-    statement = _select_destinations(projection, order.column.key).where(
-        has_existing_post(), *part.conditions(order)
-    )
+    page_conditions = part.conditions(order)
+    if part.is_sorted_by_index:
+        ids = select(Destination.id).where(POST_NOT_DELETED, *page_conditions)
+        page = slice_statement(ids, order, page_slice, selects_few=True).select
+        page_conditions = [Destination.id.in_(page.correlate(None))]
+        page_slice = replace(page_slice, has_offset=False)
+    else:
+        page_conditions = [has_existing_post(), *page_conditions]
+    statement = _select_destinations(projection, order.column.key).where(*page_conditions)
     return slice_statement(statement, order, page_slice, selects_few=part.is_sorted)
 
 
@@ -199,12 +219,12 @@ async def select_matching(
     reader: Reader, statement: AnySelect, criteria: DestinationCriteria, now: datetime
 ) -> tuple[AnySelect, ColumnValues]:
     """Add the filters to a statement that reads all destinations, newest first; return their values."""
-    plan = await plan_page(reader, criteria, NEWEST_FIRST, now)
+    plan = await plan_page(reader, criteria, NEWEST_FIRST, now, max_sorted_by_index=MAX_SORTED)
     if (part := plan.parts.get(NullGroup.ALL)) is None:
         return statement.where(false()), plan.values
     order: list[ColumnElement[Any]] = [Destination.created_at.expression, Destination.id.expression]
     if part.is_sorted:
-        order = [unindexed(column) for column in order]
+        order = [sort_key(column) for column in order]
     ordered = statement.order_by(*(column.desc() for column in order))
     return ordered.where(*part.conditions(NEWEST_FIRST)), plan.values
 

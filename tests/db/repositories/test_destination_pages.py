@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,9 +11,9 @@ import pytest
 from app.db.core.database import Database
 from app.db.core.paging import Direction, NullGroup, Order, PageRequest, null_groups_of
 from app.db.models import Destination
-from app.db.repositories import destination_pages
+from app.db.repositories import destination_pages, destinations
 from app.db.repositories.destination_filters import DestinationCriteria
-from app.db.repositories.destination_pages import PagePart, PagePlan, plan_page
+from app.db.repositories.destination_pages import MAX_SORTED_BY_INDEX, PagePart, PagePlan, plan_page
 from app.db.repositories.destinations import DestinationOrderField, destinations_page
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import ErrorSource, NextAction, known_errors
@@ -40,6 +41,7 @@ QUEUED, PUBLISHING, PUBLISHED, FAILED = (
     DestinationStatus.FAILED,
 )
 BY = DestinationOrderField
+DAY = timedelta(days=1)
 ERROR_STATUSES = {QUEUED, PUBLISHING, FAILED}
 
 
@@ -64,7 +66,9 @@ async def plan(
     groups = null_groups_of(order, request or PageRequest(size=5))
     criteria = DestinationCriteria(**filters)
     reader = database.reader(OWN_WORKSPACE)
-    return await plan_page(reader, criteria, order, NOW, null_groups=groups)
+    return await plan_page(
+        reader, criteria, order, NOW, null_groups=groups, max_sorted_by_index=MAX_SORTED_BY_INDEX
+    )
 
 
 def statuses_of(parts: Mapping[NullGroup, PagePart]) -> dict[NullGroup, set[DestinationStatus]]:
@@ -208,3 +212,114 @@ async def test_long_errors_are_compared_whole(database: Database) -> None:
     assert any(len(f"{category}/{code}") > 32 for category, code in known_errors())
     text = await page_text(database, BY.CREATED_AT, source=[ErrorSource.USER])
     assert set(re.findall(r"error_code = ANY \(\$\d+::(\w+)", text)) == {"TEXT"}
+
+
+BY_INDEX: list[tuple[DestinationOrderField, Direction, dict[str, Any], bool]] = [
+    (BY.CREATED_AT, Direction.DESC, {"scheduled_before": NOW}, True),
+    (BY.CREATED_AT, Direction.ASC, {"scheduled_after": NOW - DAY}, True),
+    (BY.CREATED_AT, Direction.DESC, {"updated_after": NOW - DAY, "updated_before": NOW}, True),
+    (BY.FAILED_AT, Direction.DESC, {"scheduled_before": NOW, "status": [FAILED]}, True),
+    (BY.FAILED_AT, Direction.ASC, {"updated_after": NOW - DAY}, True),
+    (BY.CREATED_AT, Direction.DESC, {"scheduled_before": NOW, "status": [FAILED, QUEUED]}, True),
+    (BY.CREATED_AT, Direction.DESC, {"scheduled_after": NOW - DAY}, False),
+    (BY.CREATED_AT, Direction.ASC, {"updated_before": NOW}, False),
+    (BY.CREATED_AT, Direction.DESC, {"scheduled_before": NOW, "updated_before": NOW}, False),
+    (BY.CREATED_AT, Direction.DESC, {"scheduled_before": NOW, "platform": ["x"]}, False),
+    (BY.LATENESS, Direction.DESC, {"scheduled_before": NOW}, False),
+]
+"""Order and filters of a page, and whether an index sorts any number of its matches."""
+
+
+async def add_at_many_times(database: Database) -> None:
+    """Add destinations whose times are in different orders, some of deleted posts."""
+    await add_workspace(database, id=OWN_WORKSPACE)
+    account = await add_account(database, OWN_WORKSPACE, platform="x")
+    for number in range(14):
+        due_at = NOW - timedelta(hours=1 + number * 5 % 14)
+        failed_at = due_at + timedelta(minutes=number * 3 % 14)
+        states = (
+            queued(due_at),
+            published(due_at, due_at=due_at),
+            failed(due_at=due_at, settled_at=failed_at),
+        )
+        for state in states:
+            await add_post(
+                database,
+                OWN_WORKSPACE,
+                {account: state},
+                created_at=due_at - timedelta(hours=number * 9 % 14),
+                updated_at=failed_at,
+                deleted_at=NOW if number % 5 == 1 else None,
+            )
+
+
+async def ids_of_pages(
+    database: Database,
+    order: tuple[DestinationOrderField, Direction],
+    criteria: DestinationCriteria,
+) -> list[list[object]]:
+    """Return the ids of each page of four destinations, of the last two, and of a page at an offset."""
+    reader, ids, after, has_next_page = database.reader(OWN_WORKSPACE), [], None, True
+    while has_next_page:
+        request = PageRequest(size=4, after=after)
+        page = await destinations_page(reader, criteria, *order, request, NOW)
+        ids.append([row.id for row in page.rows])
+        after = KeysetPosition(getattr(page.rows[-1], order[0].value), str(page.rows[-1].id))
+        has_next_page = page.has_next_page
+    for request in (PageRequest(size=2, from_end=True), PageRequest(size=3, offset=2)):
+        page = await destinations_page(reader, criteria, *order, request, NOW)
+        ids.append([row.id for row in page.rows])
+    return ids
+
+
+@pytest.mark.parametrize(("order_field", "direction", "filters", "by_index"), BY_INDEX)
+async def test_index_sorts_as_many_matches_as_there_are(
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    order_field: DestinationOrderField,
+    direction: Direction,
+    filters: dict[str, Any],
+    by_index: bool,
+) -> None:
+    monkeypatch.setattr(destination_pages, "MAX_SORTED", 0)
+    await add_at_many_times(database)
+    order, criteria = (order_field, direction), DestinationCriteria(**filters)
+    with record_statements(database) as statements:
+        sorted_pages = await ids_of_pages(database, order, criteria)
+    assert any("IN (SELECT destination" in each.text for each in statements) == by_index
+
+    monkeypatch.setattr(destinations, "MAX_SORTED_BY_INDEX", 0)
+    with record_statements(database) as statements:
+        assert await ids_of_pages(database, order, criteria) == sorted_pages
+    assert not any("IN (SELECT destination" in each.text for each in statements)
+    assert len(sorted_pages) >= 5
+
+
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        ({"scheduled_before": NOW}, "ix_destination_due"),
+        ({"updated_before": NOW}, "ix_destination_updated"),
+    ],
+)
+@pytest.mark.parametrize("order_field", [BY.CREATED_AT, BY.FAILED_AT])
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+async def test_sorted_matches_of_a_range_are_read_without_the_table(
+    database: Database,
+    order_field: DestinationOrderField,
+    filters: dict[str, Any],
+    index: str,
+) -> None:
+    await add_at_many_times(database)
+    with record_statements(database) as statements:
+        criteria, request = DestinationCriteria(**filters), PageRequest(size=3)
+        order = (order_field, Direction.DESC)
+        reader = database.reader(OWN_WORKSPACE)
+        await destinations_page(reader, criteria, *order, request, NOW)
+    statement = next(each for each in statements if "IN (SELECT destination" in each.text)
+    async with database.read_engine.connect() as connection:
+        explain = f"EXPLAIN QUERY PLAN {statement.text}"
+        plan = [
+            str(row[-1]) for row in await connection.exec_driver_sql(explain, statement.arguments)
+        ]
+    assert any(f"COVERING INDEX {index} " in step for step in plan)

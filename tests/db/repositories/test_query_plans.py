@@ -60,7 +60,7 @@ POST_ORDERS = {
 }
 DESTINATION_ORDERS = {
     DestinationOrderField.CREATED_AT: "ix_destination_workspace_id_created_at_id",
-    DestinationOrderField.UPDATED_AT: "ix_destination_workspace_id_updated_at_id",
+    DestinationOrderField.UPDATED_AT: "ix_destination_updated",
     DestinationOrderField.SCHEDULED_FOR: "ix_destination_due",
     DestinationOrderField.PUBLISHED_AT: "ix_destination_workspace_id_published_at_id",
     DestinationOrderField.NEXT_RETRY_AT: "ix_destination_next_retry",
