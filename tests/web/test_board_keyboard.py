@@ -155,6 +155,7 @@ async def test_brackets_lead_to_the_other_posts_of_the_list(tab: BoardTab) -> No
     hrefs = await links.evaluate_all("links => links.map(link => link.getAttribute('href'))")
     first, second, third = list(dict.fromkeys(hrefs))[:3]
     await links.first.click()
+    await expect(tab.page.get_by_role("link", name="← Results")).to_be_visible()
     for key, path in [("[", first), ("]", second), ("]", third), ("[", second)]:
         await tab.page.keyboard.press(key)
         await expect(tab.page).to_have_url(tab.board_url.removesuffix("/board") + path)

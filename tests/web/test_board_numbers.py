@@ -79,6 +79,7 @@ async def test_charts_have_a_sentence_a_keyboard_cursor_and_a_table(tab: BoardTa
     await expect(charts).to_have_count(3)
     await expect(tab.page.locator("canvas")).to_have_count(3)
     outcomes = tab.page.get_by_role("figure", name="Outcomes")
+    await tab.page.mouse.move(0, 0)  # the chart follows the mouse too
     await outcomes.get_by_role("img").focus()
     await tab.page.keyboard.press("End")
     await tab.page.keyboard.press("ArrowRight")

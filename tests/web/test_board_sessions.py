@@ -14,6 +14,14 @@ TOO_MANY = "Failed to load resource: the server responded with a status of 429 (
 
 NO_COOKIE = "This browser did not store the session cookie. Allow cookies for this page."
 
+READ_SCOPES = """
+fetch("/graphql", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ query: "{ viewer { scopes } }" }),
+}).then(async (response) => (await response.json()).data.viewer.scopes)
+"""
+
 ENGINE = "postgresql"
 
 pytestmark = pytest.mark.usefixtures("require_built_page")
@@ -84,6 +92,26 @@ async def test_tab_keeps_its_place_when_another_tab_signs_in_with_another_key(
         await expect(row.get_by_role("checkbox")).to_be_checked()
         await expect(tab.page.get_by_role("dialog")).to_have_count(0)
         await tab.expect_live()
+
+
+@pytest.mark.parametrize(
+    ("access", "scopes"),
+    [
+        ("Read and act", ["READ", "WRITE", "ADMIN"]),
+        ("Read only", ["READ"]),
+        ("Read, act and publish", ["READ", "WRITE", "PUBLISH", "ADMIN"]),
+    ],
+)
+async def test_session_has_the_scopes_that_the_form_names(
+    browser: Browser, page_server: PageServer, access: str, scopes: list[str]
+) -> None:
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open()
+        await tab.page.get_by_label("API key").fill(page_server.key)
+        await tab.page.get_by_label(access).check()
+        await tab.page.get_by_role("button", name="Sign in").click()
+        await tab.expect_live()
+        assert await tab.page.evaluate(READ_SCOPES) == scopes
 
 
 async def test_sign_in_dialog_stays_open_after_escape(

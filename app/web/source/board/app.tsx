@@ -2,25 +2,25 @@
 
 import { Route, Switch } from "wouter";
 
-import { lazyPage } from "./components/lazy";
+import { lazyPage, usePreloadedPages } from "./components/lazy";
 import { Layout, type NavigationItem } from "./components/layout";
 import { NotFound } from "./routes/not-found/not-found";
-import { PostPage } from "./routes/post/post";
-import { ResultsPage } from "./routes/results/results";
 import { TodayPage } from "./routes/today/today";
 import { SessionGate } from "./session/session-gate";
 
-const FailuresPage = lazyPage(() => import("./routes/failures/failures"));
-const FailureGroupPage = lazyPage(() => import("./routes/failures/failure-group"));
-const AccountsPage = lazyPage(() => import("./routes/accounts/accounts"));
-const AccountPage = lazyPage(() => import("./routes/accounts/account"));
-const NumbersPage = lazyPage(() => import("./routes/numbers/numbers"));
-const CalendarPage = lazyPage(() => import("./routes/calendar/calendar"));
-const UnknownPage = lazyPage(() => import("./routes/unknown/unknown"));
-const WaitingPage = lazyPage(() => import("./routes/waiting/waiting"));
-const ActivityPage = lazyPage(() => import("./routes/activity/activity"));
+const ResultsPage = lazyPage("/results", () => import("./routes/results/results"));
+const PostPage = lazyPage("/posts/", () => import("./routes/post/post"));
+const UnknownPage = lazyPage("/unknown", () => import("./routes/unknown/unknown"));
+const FailuresPage = lazyPage("/failures", () => import("./routes/failures/failures"));
+const FailureGroupPage = lazyPage("/failures/", () => import("./routes/failures/failure-group"));
+const WaitingPage = lazyPage("/waiting", () => import("./routes/waiting/waiting"));
+const AccountsPage = lazyPage("/accounts", () => import("./routes/accounts/accounts"));
+const AccountPage = lazyPage("/accounts/", () => import("./routes/accounts/account"));
+const NumbersPage = lazyPage("/numbers", () => import("./routes/numbers/numbers"));
+const CalendarPage = lazyPage("/calendar", () => import("./routes/calendar/calendar"));
+const ActivityPage = lazyPage("/activity", () => import("./routes/activity/activity"));
 
-/** Pages of the navigation, in its order. `key` opens the page after `g`. Heavy pages are loaded by `lazyPage`. */
+/** Pages of the navigation, in its order. `key` opens the page after `g`. All but the first are loaded by `lazyPage`. */
 const PAGES: readonly NavigationItem[] = [
   { path: "/", name: "Today", key: "t", page: TodayPage },
   { path: "/results", name: "Results", key: "r", page: ResultsPage },
@@ -34,6 +34,7 @@ const PAGES: readonly NavigationItem[] = [
 ];
 
 export function App() {
+  usePreloadedPages();
   return (
     <SessionGate>
       <Layout items={PAGES}>

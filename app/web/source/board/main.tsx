@@ -5,6 +5,7 @@ import { createRoot } from "react-dom/client";
 import { Router } from "wouter";
 
 import "./styles/index.css";
+import "./shared";
 import { App } from "./app";
 import { BOARD_PATH } from "./config";
 

@@ -21,6 +21,8 @@ export interface SignInInput {
   readonly key: string;
   readonly person: string;
   readonly readOnly: boolean;
+  /** Keeps the scopes to publish, which pages do not need. */
+  readonly fullAccess: boolean;
 }
 
 /** Exchanges the key for a session, whose cookie scripts cannot read; raises ServerError. */

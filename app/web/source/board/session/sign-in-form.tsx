@@ -57,7 +57,13 @@ export function SignInForm({ onSignedIn }: Props) {
     setProblem(found);
     if (found || isBusy) return;
     keyField.current!.value = "";
-    void send({ key, person: String(fields.get("person")).trim(), readOnly: fields.has("readOnly") });
+    const access = fields.get("access");
+    void send({
+      key,
+      person: String(fields.get("person")).trim(),
+      readOnly: access === "read",
+      fullAccess: access === "full",
+    });
   }
 
   return (
@@ -82,9 +88,18 @@ export function SignInForm({ onSignedIn }: Props) {
         Your name <span className="muted">(optional; recorded with the changes you make)</span>
         <input name="person" autoComplete="name" maxLength={100} />
       </label>
-      <label className="check">
-        <input name="readOnly" type="checkbox" /> Read only, for instance on a shared screen
-      </label>
+      <fieldset>
+        <legend>This sign-in may</legend>
+        <label className="check">
+          <input name="access" type="radio" value="act" defaultChecked /> Read and act
+        </label>
+        <label className="check">
+          <input name="access" type="radio" value="read" /> Read only, for instance on a shared screen
+        </label>
+        <label className="check">
+          <input name="access" type="radio" value="full" /> Read, act and publish: all scopes of the key
+        </label>
+      </fieldset>
       <p role="alert" className="problem">
         {problem}
       </p>
@@ -95,7 +110,7 @@ export function SignInForm({ onSignedIn }: Props) {
         {DEMO_KEY && (
           <button
             type="button"
-            onClick={() => !isBusy && void send({ key: DEMO_KEY, person: "", readOnly: false })}
+            onClick={() => !isBusy && void send({ key: DEMO_KEY, person: "", readOnly: false, fullAccess: false })}
           >
             Open the demo
           </button>

@@ -27,7 +27,7 @@ const TITLE_LENGTH = 60;
 /** Number of cards that are open at first; each open card reads its own attempts. */
 const OPEN_CARDS = 3;
 
-export function PostPage({ postId }: Props) {
+export default function PostPage({ postId }: Props) {
   const [, navigate] = useLocation();
 
   function openOther(direction: "before" | "after"): void {

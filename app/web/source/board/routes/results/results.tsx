@@ -16,7 +16,7 @@ import { ResultsFilters } from "./filters";
 import { ResultsList } from "./results-list";
 import { ShowAsApi } from "./show-as-api";
 
-export function ResultsPage() {
+export default function ResultsPage() {
   const search = useSearch();
   const [, navigate] = useLocation();
   const zone = useZone();
