@@ -266,8 +266,12 @@ async def _follow_board(board: Board) -> None:
     documents = _board_documents()
     since = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     origin = board.server.url
+    # Before the server closes idle connections.
+    limits = httpx.Limits(keepalive_expiry=REFRESH_SECONDS / 2)
     async with (
-        httpx.AsyncClient(base_url=origin, headers={**headers, "Origin": origin}) as client,
+        httpx.AsyncClient(
+            base_url=origin, headers={**headers, "Origin": origin}, limits=limits
+        ) as client,
         websockets.connect(
             f"{origin.replace('http', 'ws')}/graphql",
             subprotocols=[websockets.Subprotocol("graphql-transport-ws")],

@@ -121,6 +121,19 @@ class Publisher:
             },
         )
 
+    def record_publication(self, post_id: str, account_id: int, url: str) -> None:
+        """Record that a post was published at the URL."""
+        self.execute(
+            "mutation($input: RecordResultInput!) { recordResult(input: $input) { attempts } }",
+            input={
+                "postId": post_id,
+                "accountId": account_id,
+                "attemptKey": url,
+                "outcome": "PUBLISHED",
+                "platformPostUrl": url,
+            },
+        )
+
     def retry(self, post_id: str) -> None:
         """Queue a failed post again."""
         self.execute(

@@ -186,3 +186,23 @@ async def test_unknown_outcome_is_retried_without_a_check_after_its_account_was_
         await expect(tab.page.locator(".card .status")).to_have_text("Scheduled")
         assert publisher.statuses("A post that may be out") == ["QUEUED"]
         publisher.fail("It is broken.")
+
+
+async def test_card_shows_every_publication_that_was_reported(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("twice")
+    post_id = publisher.create_post(account_id, "A post that was published twice")
+    for number in (1, 2):
+        publisher.record_publication(post_id, account_id, f"https://x.example/{number}")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        card = tab.page.locator(".card")
+        await expect(card).to_contain_text("It was reported as published more than once")
+        links = card.get_by_role("link", name="Open on x.example")
+        await expect(links.nth(0)).to_have_attribute("href", "https://x.example/1")
+        await expect(links.nth(1)).to_have_attribute("href", "https://x.example/2")
+        await expect(card).to_contain_text("Also reported as published")
+        publisher.record_publication(post_id, account_id, "https://x.example/3")
+        await expect(links.nth(2)).to_have_attribute("href", "https://x.example/3")

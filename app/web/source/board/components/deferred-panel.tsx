@@ -1,10 +1,10 @@
 // A panel whose content stays visible, dimmed, until that for another value has arrived.
 
-import { Suspense, useDeferredValue, useMemo, type ReactNode } from "react";
+import { useDeferredValue, useMemo, type ReactNode } from "react";
 
 import { countEmittedEvents, EventsBeforeLoad } from "../live/events";
 import { ErrorBoundary } from "./error-panel";
-import { Skeleton } from "./panel";
+import { Loading } from "./loading";
 
 interface Props {
   /** What the content depends on; another value has other data, selections and errors. */
@@ -21,10 +21,10 @@ export function DeferredPanel({ value, children, lines }: Props) {
   return (
     <div className="deferred" aria-busy={shown !== value}>
       <EventsBeforeLoad value={eventsBeforeLoad}>
-        <Suspense fallback={<Skeleton lines={lines} />}>
-          {/* Below Suspense, because React shows the skeleton of a new one. */}
+        <Loading lines={lines}>
+          {/* Below Loading, because React shows the skeleton of a new one. */}
           <ErrorBoundary key={shown}>{(attempt) => children(shown, attempt)}</ErrorBoundary>
-        </Suspense>
+        </Loading>
       </EventsBeforeLoad>
     </div>
   );

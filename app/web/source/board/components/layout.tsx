@@ -1,7 +1,6 @@
 // The frame of every page: header, navigation, messages.
 
 import type { ComponentType, ReactNode } from "react";
-import { Suspense } from "react";
 import { useLocation } from "wouter";
 
 import { useShortcuts } from "../keyboard/shortcuts";
@@ -9,11 +8,11 @@ import { isPaused } from "../live/connection";
 import { BulkDialogHost } from "./bulk/bulk-dialog";
 import { ErrorBoundary } from "./error-panel";
 import { Header } from "./header";
+import { Loading } from "./loading";
 import { measuredHeight } from "./measured-height";
 import { Navigation } from "./navigation";
 import { Notices } from "./notices";
 import { PaletteHost } from "./palette/palette-host";
-import { Skeleton } from "./panel";
 import { ReconnectingBanner } from "./reconnecting-banner";
 
 export interface NavigationItem {
@@ -52,7 +51,7 @@ export function Layout({ items, children }: Props) {
       </div>
       <Navigation items={items} />
       <ErrorBoundary key={path}>
-        {() => <Suspense fallback={<Skeleton lines={12} />}>{children}</Suspense>}
+        {() => <Loading lines={12}>{children}</Loading>}
       </ErrorBoundary>
       <BulkDialogHost />
       <PaletteHost pages={items} />

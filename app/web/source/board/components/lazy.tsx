@@ -4,6 +4,7 @@
 import { lazy, useEffect, type ComponentType, type ReactNode } from "react";
 
 import { BOARD_PATH } from "../config";
+import { recordArrival } from "../live/arrivals";
 import { Page } from "./page";
 
 type Load<P> = () => Promise<{ default: ComponentType<P> }>;
@@ -46,7 +47,11 @@ export function lazyPart<P extends object>(load: Load<P>) {
 }
 
 function lazyOr<P extends object>(load: Load<P>, replacement: () => ReactNode) {
-  return lazy(() => load().catch((): { default: ComponentType<P> } => ({ default: replacement })));
+  return lazy(() =>
+    load()
+      .catch((): { default: ComponentType<P> } => ({ default: replacement }))
+      .finally(recordArrival),
+  );
 }
 
 function PageWithoutScript() {

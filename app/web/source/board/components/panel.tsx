@@ -1,9 +1,10 @@
 // A part of a page with its own data: it has its own skeleton and its own error.
 
-import { Suspense, useState, type ReactNode } from "react";
+import { useState, type ReactNode } from "react";
 
 import { countEmittedEvents, EventsBeforeLoad } from "../live/events";
 import { ErrorBoundary } from "./error-panel";
+import { Loading } from "./loading";
 
 interface Props {
   /** Renders the content; the number is the `fetchKey` of its query. */
@@ -20,19 +21,9 @@ export function Panel({ children, lines = 6, explain }: Props) {
     <ErrorBoundary explain={explain}>
       {(attempt) => (
         <EventsBeforeLoad value={eventsBeforeLoad}>
-          <Suspense fallback={<Skeleton lines={lines} />}>{children(attempt)}</Suspense>
+          <Loading lines={lines}>{children(attempt)}</Loading>
         </EventsBeforeLoad>
       )}
     </ErrorBoundary>
-  );
-}
-
-export function Skeleton({ lines }: { readonly lines: number }) {
-  return (
-    <div className="skeleton" role="status" aria-label="Loading">
-      {Array.from({ length: lines }, (_, index) => (
-        <span key={index} />
-      ))}
-    </div>
   );
 }

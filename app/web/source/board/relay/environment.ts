@@ -4,6 +4,7 @@ import { Environment, Network, RecordSource, requestSubscription, Store } from "
 
 import type { changesSubscription as ChangesSubscription } from "./__generated__/changesSubscription.graphql";
 import { changesSubscription } from "../live/changes";
+import { recordArrival } from "../live/arrivals";
 import { emitReload } from "../live/events";
 import { createChangeFeed } from "../live/feed";
 import { onOutdatedObjects, startRequest } from "../live/requests";
@@ -22,6 +23,7 @@ export function createEnvironment(): Environment {
       return await fetchDocument(operation, variables, metadata);
     } finally {
       finish();
+      recordArrival();
     }
   }, createChangeFeed(store));
   return new Environment({ network, store });

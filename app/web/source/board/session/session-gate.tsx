@@ -7,7 +7,7 @@ import { Route, Switch, useLocation } from "wouter";
 
 import { Dialog } from "../components/dialog";
 import { ErrorPanel } from "../components/error-panel";
-import { Skeleton } from "../components/panel";
+import { Skeleton } from "../components/loading";
 import { showNotice } from "../components/notices";
 import { BOARD_PATH } from "../config";
 import { emitReload } from "../live/events";

@@ -1,10 +1,10 @@
 // A chart over time, with a sentence that says what it shows, its values at the cursor, and the same data as a table.
 
-import { Suspense, useId, useState } from "react";
+import { useId, useState } from "react";
 
 import type { Tone } from "../../text/statuses";
 import { lazyPart } from "../lazy";
-import { Skeleton } from "../panel";
+import { Loading } from "../loading";
 import { UNITS, type UnitName } from "./units";
 
 const Plot = lazyPart(() => import("./plot"));
@@ -56,9 +56,9 @@ export function Chart({ data }: { readonly data: ChartData }) {
         </ul>
       </figcaption>
       <div className="plot">
-        <Suspense fallback={<Skeleton lines={6} />}>
+        <Loading lines={6}>
           <Plot data={data} index={index} onIndex={setIndex} />
-        </Suspense>
+        </Loading>
       </div>
       <p className="readout" aria-live="polite">
         {bucket && index !== null

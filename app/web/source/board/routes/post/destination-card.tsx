@@ -13,11 +13,12 @@ import { Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Lateness, Sentence, Time } from "../../components/time";
 import { UserText } from "../../components/user-text";
-import { webUrl } from "../../text/characters";
 import { count } from "../../text/numbers";
 import { categoryWords, sourceWords } from "../../text/reasons";
 import { destinationStatus, stateOf } from "../../text/statuses";
 import { unknownPath } from "../../url/unknown";
+import { Duplicates } from "./duplicates";
+import { PlatformLink } from "./platform-link";
 import { RetryButton } from "./retry-button";
 import { Timeline } from "./timeline";
 
@@ -68,7 +69,6 @@ export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRe
   const [isOpen, setOpen] = useState(isInitiallyOpen);
   const card = useRef<HTMLElement>(null);
   const heading = useRef<HTMLHeadingElement>(null);
-  const url = webUrl(data.platformPostUrl);
 
   /** Keeps the focus in the card, unless the user has moved it meanwhile. */
   function takeFocus(): void {
@@ -90,15 +90,15 @@ export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRe
       {data.publishedAt && (
         <p>
           Published <Time at={data.publishedAt} /> <Lateness seconds={data.latenessSeconds} />
-          {url && (
-            <>
-              {" · "}
-              <a href={url.href} target="_blank" rel="noopener noreferrer">
-                Open on {url.hostname}
-              </a>
-            </>
-          )}
+          <PlatformLink url={data.platformPostUrl} />
         </p>
+      )}
+      {data.isDuplicated && (
+        <Panel lines={1}>
+          {(fetchKey) => (
+            <Duplicates postId={postId} destinationId={data.destinationId} fetchKey={fetchKey} />
+          )}
+        </Panel>
       )}
       {data.error && data.status !== "PUBLISHED" && (
         <p>

@@ -14,6 +14,8 @@ export const postChanges = graphql`
         destinationId
         happenedAt
         operation
+        type
+        values
         sentence
         actor {
           keyId
@@ -34,6 +36,18 @@ const SHOWN_OTHERWISE = [
   ...["claimDestinations", "extendLease", "releaseClaim", "loseLease", "claimVerifications"],
   ...["startAttempt", "reportPublished", "reportFailed", "recordResult"],
 ];
+
+/** Publications on one account that were reported after the first one, oldest first. */
+export function useDuplicates(postId: string, destinationId: string, fetchKey: number) {
+  const { changes } = useLazyLoadQuery<postChangesQuery>(postChanges, { postId }, { fetchKey });
+  return (changes?.nodes ?? [])
+    .filter((change) => change.destinationId === destinationId && change.type === "DESTINATION_DUPLICATED")
+    .map(({ cursor, values }) => {
+      const { published_at, platform_post_url } = values as Record<string, string | null>;
+      return { cursor, publishedAt: published_at!, platformPostUrl: platform_post_url };
+    })
+    .toReversed();
+}
 
 /** Changes of the post on one account, other than by attempts; oldest first. */
 export function useOtherChanges(postId: string, destinationId: string, fetchKey: number): PostChange[] {
