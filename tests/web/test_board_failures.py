@@ -231,7 +231,8 @@ async def test_groups_keep_their_order_under_the_pointer(
         await expect(show).to_have_count(0)
         await groups.nth(1).get_by_role("button", name="Retry all…").focus()
         publisher.create_failures(account_id, 2, "ALPHA")
-        await show.click()
+        await show.press("Enter")
+        await expect(tab.page.locator(".order-bar")).to_be_focused()
         await expect(groups).to_contain_text(["ALPHA", "BETA"])
 
 

@@ -1,5 +1,7 @@
 // Offers the new order of a list that stays as it is while the user is in it.
 
+import { useRef } from "react";
+
 import { useShortcuts } from "../../keyboard/shortcuts";
 import type { ListUse } from "./list-use";
 import type { Membership } from "./use-membership";
@@ -12,10 +14,18 @@ interface Props {
 export function OrderBar({ use, membership: { difference, showNew } }: Props) {
   const isOffered = use.isInUse && difference.isDifferent;
   useShortcuts(isOffered ? { ".": showNew } : {});
+  const bar = useRef<HTMLDivElement>(null);
   return (
-    <div className="order-bar">
+    <div ref={bar} className="order-bar" tabIndex={-1}>
       {isOffered && (
-        <button type="button" className="pill" onClick={showNew}>
+        <button
+          type="button"
+          className="pill"
+          onClick={() => {
+            bar.current!.focus(); // the button disappears
+            showNew();
+          }}
+        >
           The order has changed · show
         </button>
       )}
