@@ -40,6 +40,12 @@ PATHS = (
     "/activity",
     "/no-such-page",
 )
+DIALOGS = (
+    ("/results", "Show as API"),
+    (f"/posts/{DEMO_POST}", "Answer for the customer"),
+    ("/failures", "Retry all…"),
+)
+"""Page of a dialog, and the button that opens it."""
 WIDTHS = (360, 768, 1440)
 SCHEMES: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
@@ -88,12 +94,32 @@ async def _check_at(
         await tab.page.get_by_role("button", name="Menu").click()
         for problem in await _problems(tab):
             yield f"menu: {problem}"
+        await tab.page.keyboard.press("Escape")
+        await tab.page.keyboard.press("ControlOrMeta+k")
+        await _expect_dialog(tab)
+        for problem in await _problems(tab):
+            yield f"palette: {problem}"
         for path in paths:
-            await tab.open(path)
-            await expect(tab.page.locator("h1")).to_be_visible()
-            await expect(tab.page.locator(".skeleton")).to_have_count(0)
+            await _open(tab, path)
             for problem in await _problems(tab):
                 yield f"/board{path}: {problem}"
+        for path, button in DIALOGS:
+            await _open(tab, path)
+            await tab.page.get_by_role("button", name=button).first.click()
+            await _expect_dialog(tab)
+            for problem in await _problems(tab):
+                yield f"/board{path}, {button}: {problem}"
+
+
+async def _open(tab: BoardTab, path: str) -> None:
+    await tab.open(path)
+    await expect(tab.page.locator("h1")).to_be_visible()
+    await expect(tab.page.locator(".skeleton")).to_have_count(0)
+
+
+async def _expect_dialog(tab: BoardTab) -> None:
+    await expect(tab.page.get_by_role("dialog")).to_be_visible()
+    await expect(tab.page.locator(".skeleton")).to_have_count(0)
 
 
 async def _problems(tab: BoardTab) -> list[str]:
