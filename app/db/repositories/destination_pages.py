@@ -19,7 +19,7 @@ from app.db.core.paging import Direction, NullGroup, Order
 from app.db.core.projections import cached_statement
 from app.db.core.statements import Record, Statement, column_values
 from app.db.core.types import ColumnValues
-from app.db.models import Destination
+from app.db.models import Destination, Post
 from app.db.repositories.destination_filters import (
     LATE,
     PUBLISHED_LATE,
@@ -39,6 +39,14 @@ MAX_SORTED_UNSELECTIVE = 200
 
 MAX_SORTED_BY_INDEX = 150_000
 """The same for matches that an index sorts without the table, unless the first are soon found in order."""
+
+MAX_DELETED_POSTS = 20_000
+"""Maximum number of deleted posts of a workspace of which the database makes a list for each page."""
+
+_DELETED_POSTS = Statement(
+    select(Post.id).where(Post.deleted_at.is_not(None)).limit(bindparam("limit")), counts_rows=True
+)
+"""Served by ix_post_deleted."""
 
 _BEFORE_EVERY_UPDATE = datetime.min.replace(tzinfo=UTC)
 """ix_destination_updated serves no statement without a condition on the time of the update."""
@@ -90,11 +98,11 @@ async def plan_page(
     now: datetime,
     *,
     null_groups: Iterable[NullGroup] = (NullGroup.ALL,),
-    max_sorted_by_index: int,
+    max_sorted_by_index: int = 0,
 ) -> PagePlan:
     """Return the plan of a page that reads these groups; `now` decides what is overdue or late.
 
-    A statement that does not select `is_sorted_by_index` parts by their ids sorts at most MAX_SORTED.
+    Without `max_sorted_by_index`, no part is `is_sorted_by_index`: the statement must support it.
     """
     values = await page_values(reader, criteria, now)
     if order.column.key == "updated_at":
@@ -125,7 +133,7 @@ class _Matches:
     ) -> PagePart | None:
         """Return the part with the first filters that match few, or as it is; None if nothing matches."""
         for filters in _selective_filters(part.filters, order):
-            by_index = _is_sorted_by_index(part.filters, filters, order)
+            by_index = await self._can_sort_by_index(part.filters, filters, order)
             only_count = by_index or self._reader.is_sqlite
             maximum = self._max_sorted(filters, order, by_index=by_index)
             rows = await self._read(filters, part.statuses, maximum + 1, only_count=only_count)
@@ -141,6 +149,14 @@ class _Matches:
             self.ids[name] = column_values(rows, "id")
             return part._replace(ids=name)
         return part
+
+    async def _can_sort_by_index(
+        self, filters: tuple[str, ...], sorted_filters: tuple[str, ...], order: Order
+    ) -> bool:
+        if not (self._max_sorted_by_index and _has_all_columns(filters, sorted_filters, order)):
+            return False
+        deleted = await self._reader.count(_DELETED_POSTS, limit=MAX_DELETED_POSTS + 1)
+        return deleted <= MAX_DELETED_POSTS
 
     def _max_sorted(self, filters: tuple[str, ...], order: Order, *, by_index: bool) -> int:
         if filters[0] in _UNSELECTIVE:
@@ -331,14 +347,10 @@ def _selective_filters(filters: Iterable[str], order: Order) -> list[tuple[str, 
 _RANGES_SORTED_BY_INDEX = (_DUE_TIMES, frozenset(("updated_after", "updated_before")))
 _ORDERS_SORTED_BY_INDEX = ("created_at", "failed_at")
 """Not lateness, which the times do not affect: of many matches, some are near each end of its order."""
-_FILTERS_SORTED_BY_INDEX = frozenset(
-    name for each in ("status", "outcome_statuses") for name in (each, equality_parameter(each))
-)
+_FILTERS_SORTED_BY_INDEX = frozenset(("status", equality_parameter("status")))
 
 
-def _is_sorted_by_index(
-    filters: Iterable[str], sorted_filters: Iterable[str], order: Order
-) -> bool:
+def _has_all_columns(filters: Iterable[str], sorted_filters: Iterable[str], order: Order) -> bool:
     """Return whether ix_destination_due or ix_destination_updated has all columns of the conditions."""
     return order.column.key in _ORDERS_SORTED_BY_INDEX and any(
         times.issuperset(sorted_filters)

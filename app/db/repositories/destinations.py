@@ -48,12 +48,7 @@ from app.db.repositories.destination_filters import (
     has_existing_post,
     match_values,
 )
-from app.db.repositories.destination_pages import (
-    MAX_SORTED,
-    MAX_SORTED_BY_INDEX,
-    PagePart,
-    plan_page,
-)
+from app.db.repositories.destination_pages import MAX_SORTED_BY_INDEX, PagePart, plan_page
 from app.db.repositories.posts import POST_COLUMNS
 from app.domain.ids import DestinationId, PostId
 
@@ -219,7 +214,7 @@ async def select_matching(
     reader: Reader, statement: AnySelect, criteria: DestinationCriteria, now: datetime
 ) -> tuple[AnySelect, ColumnValues]:
     """Add the filters to a statement that reads all destinations, newest first; return their values."""
-    plan = await plan_page(reader, criteria, NEWEST_FIRST, now, max_sorted_by_index=MAX_SORTED)
+    plan = await plan_page(reader, criteria, NEWEST_FIRST, now)
     if (part := plan.parts.get(NullGroup.ALL)) is None:
         return statement.where(false()), plan.values
     order: list[ColumnElement[Any]] = [Destination.created_at.expression, Destination.id.expression]

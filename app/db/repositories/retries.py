@@ -20,7 +20,7 @@ from app.db.repositories.destination_filters import (
     count_values,
     has_existing_post,
 )
-from app.db.repositories.destination_pages import MAX_SORTED, PagePart, plan_page
+from app.db.repositories.destination_pages import PagePart, plan_page
 from app.domain.diagnosis import CANCELLED
 from app.domain.ids import AccountId
 
@@ -44,7 +44,7 @@ async def retry_candidates(
     Cancelled destinations are included only if the filter names error codes, failure groups or destinations.
     A retry does not change this order, so consecutive pages return each destination once.
     """
-    plan = await plan_page(reader, criteria, NEWEST_FIRST, now, max_sorted_by_index=MAX_SORTED)
+    plan = await plan_page(reader, criteria, NEWEST_FIRST, now)
     values = {**plan.values, "excluded_accounts": excluded_accounts}
 
     def build_statement(page_slice: PageSlice) -> Statement:

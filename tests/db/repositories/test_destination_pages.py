@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 
 from app.db.core.database import Database
 from app.db.core.paging import Direction, NullGroup, Order, PageRequest, null_groups_of
@@ -17,9 +18,10 @@ from app.db.repositories.destination_pages import MAX_SORTED_BY_INDEX, PagePart,
 from app.db.repositories.destinations import DestinationOrderField, destinations_page
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.diagnosis import ErrorSource, NextAction, known_errors
+from app.domain.ids import WorkspaceId
 from app.domain.signing import KeysetPosition
 from tests.db.core.test_database import only_on_postgresql
-from tests.db.repositories.explain import OWN_WORKSPACE
+from tests.db.repositories.explain import OTHER_WORKSPACE, OWN_WORKSPACE
 from tests.factories import (
     NOW,
     add_account,
@@ -231,9 +233,14 @@ BY_INDEX: list[tuple[DestinationOrderField, Direction, dict[str, Any], bool]] = 
 
 
 async def add_at_many_times(database: Database) -> None:
-    """Add destinations whose times are in different orders, some of deleted posts."""
-    await add_workspace(database, id=OWN_WORKSPACE)
-    account = await add_account(database, OWN_WORKSPACE, platform="x")
+    """Add destinations whose times are in different orders, some of deleted posts, to two workspaces."""
+    for workspace in (OWN_WORKSPACE, OTHER_WORKSPACE):
+        await add_workspace(database, id=workspace)
+        await add_destinations(database, workspace)
+
+
+async def add_destinations(database: Database, workspace: WorkspaceId) -> None:
+    account = await add_account(database, workspace, platform="x")
     for number in range(14):
         due_at = NOW - timedelta(hours=1 + number * 5 % 14)
         failed_at = due_at + timedelta(minutes=number * 3 % 14)
@@ -245,7 +252,7 @@ async def add_at_many_times(database: Database) -> None:
         for state in states:
             await add_post(
                 database,
-                OWN_WORKSPACE,
+                workspace,
                 {account: state},
                 created_at=due_at - timedelta(hours=number * 9 % 14),
                 updated_at=failed_at,
@@ -266,10 +273,31 @@ async def ids_of_pages(
         ids.append([row.id for row in page.rows])
         after = KeysetPosition(getattr(page.rows[-1], order[0].value), str(page.rows[-1].id))
         has_next_page = page.has_next_page
-    for request in (PageRequest(size=2, from_end=True), PageRequest(size=3, offset=2)):
+    for request in (
+        PageRequest(size=2, from_end=True),
+        PageRequest(size=3, offset=2),
+        PageRequest(size=2, from_end=True, before=after),
+    ):
         page = await destinations_page(reader, criteria, *order, request, NOW)
         ids.append([row.id for row in page.rows])
     return ids
+
+
+async def own_ids(database: Database) -> set[object]:
+    """Return the ids of the destinations of the own workspace."""
+    async with database.read_engine.connect() as connection:
+        statement = select(Destination.id).where(Destination.workspace_id == OWN_WORKSPACE)
+        return {*(await connection.scalars(statement))}
+
+
+async def test_index_does_not_sort_in_a_workspace_with_many_deleted_posts(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_at_many_times(database)
+    for maximum, by_index in ((9, True), (8, False)):
+        monkeypatch.setattr(destination_pages, "MAX_DELETED_POSTS", maximum)
+        parts = (await plan(database, BY.CREATED_AT, {"scheduled_before": NOW})).parts
+        assert parts[ALL].is_sorted_by_index == by_index
 
 
 @pytest.mark.parametrize(("order_field", "direction", "filters", "by_index"), BY_INDEX)
@@ -287,6 +315,7 @@ async def test_index_sorts_as_many_matches_as_there_are(
     with record_statements(database) as statements:
         sorted_pages = await ids_of_pages(database, order, criteria)
     assert any("IN (SELECT destination" in each.text for each in statements) == by_index
+    assert {row for page in sorted_pages for row in page} <= await own_ids(database)
 
     monkeypatch.setattr(destinations, "MAX_SORTED_BY_INDEX", 0)
     with record_statements(database) as statements:
