@@ -209,7 +209,12 @@ class Destination(Base):
             "post_id",
         ),
         partial_index(
-            "ix_destination_undated", "id", "status", "error_category", where="due_at IS NULL"
+            "ix_destination_undated",
+            "due_at",
+            "id",
+            "status",
+            "error_category",
+            where="due_at IS NULL",
         ),
         index_of_values(
             "ix_destination_updated",

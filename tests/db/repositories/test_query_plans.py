@@ -352,6 +352,7 @@ PLAN_ALTERNATIVES = {
     "open_failures_by_account_id": {"scan"},  # of the limited rows that are counted
     "unknown_count_by_account_id": {"sort"},
     "destinations by lateness_ms desc, middle page": {"pk_destination"},  # too few have a lateness
+    "destinations without a due time": {"sort"},  # PostgreSQL sorts by id, though all are NULL
     "destinations, status": DESTINATIONS_OF_DELETED_POSTS,
     "destinations, overdue": DESTINATIONS_OF_DELETED_POSTS,
     "destinations to retry, failed lately": {"sort"},
@@ -490,6 +491,12 @@ def null_time_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
                 DestinationOrderField.NEXT_RETRY_AT, Direction.DESC, after=null_position
             ),
             {"pk_destination", POST_BY_ID},
+        ),
+        "destinations without a due time": (
+            destinations_page_query(
+                DestinationOrderField.SCHEDULED_FOR, Direction.DESC, after=null_position
+            ),
+            {"ix_destination_undated", POST_BY_ID},
         ),
     }
 

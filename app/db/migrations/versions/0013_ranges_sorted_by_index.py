@@ -11,7 +11,7 @@ _STATEMENTS = (
     "DROP INDEX ix_destination_waiting",
     "CREATE INDEX ix_destination_due ON destination (workspace_id, due_at, id, status, error_category,"
     " created_at, failed_at, post_id) WHERE due_at IS NOT NULL",
-    "CREATE INDEX ix_destination_undated ON destination (workspace_id, id, status, error_category)"
+    "CREATE INDEX ix_destination_undated ON destination (workspace_id, due_at, id, status, error_category)"
     " WHERE due_at IS NULL",
     "CREATE INDEX ix_destination_updated ON destination (workspace_id, updated_at, id, status,"
     " created_at, failed_at, post_id) WHERE updated_at IS NOT NULL",

@@ -20,7 +20,7 @@ const NumbersPage = lazyPage("/numbers", () => import("./routes/numbers/numbers"
 const CalendarPage = lazyPage("/calendar", () => import("./routes/calendar/calendar"));
 const ActivityPage = lazyPage("/activity", () => import("./routes/activity/activity"));
 
-/** Pages of the navigation, in its order. `key` opens the page after `g`. All but the first are loaded by `lazyPage`. */
+/** Pages of the navigation, in its order. `key` opens the page after `g`. */
 const PAGES: readonly NavigationItem[] = [
   { path: "/", name: "Today", key: "t", page: TodayPage },
   { path: "/results", name: "Results", key: "r", page: ResultsPage },

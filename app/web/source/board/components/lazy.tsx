@@ -1,44 +1,46 @@
-// Pages and parts of pages whose scripts are loaded when they are opened, or about to be. They offer a reload if that fails: React
-// does not load a script again, and a newer server does not have the old ones.
+// Pages and parts of pages whose scripts are loaded after the first page. They offer a reload if that fails: React does
+// not load a script again, and a newer server does not have the old ones.
 
 import { lazy, useEffect, type ComponentType, type ReactNode } from "react";
 
 import { BOARD_PATH } from "../config";
 import { recordArrival } from "../live/arrivals";
+import { connection } from "../live/connection";
 import { Page } from "./page";
 
 type Load<P> = () => Promise<{ default: ComponentType<P> }>;
 
+/** Time for the first page to show its data. */
+const PRELOAD_DELAY_MS = 2_000;
+
 const pageLoaders: [path: string, load: () => Promise<unknown>][] = [];
 
-/** A page that is loaded when it is opened, or when the pointer or the focus is on a link below `path`. */
+/** A page below `path`. */
 export function lazyPage<P extends object>(path: string, load: Load<P>) {
   pageLoaders.push([path, load]);
   return lazyOr(load, PageWithoutScript);
 }
 
-/** Loads the page of this URL while the session is checked, and those of links that the user is about to follow. */
+/** Loads the page of this URL while the session is checked, and all others soon after the page is live. */
 export function usePreloadedPages(): void {
   useEffect(() => {
-    preload(location.pathname);
-    document.addEventListener("pointerover", preloadLinked);
-    document.addEventListener("focusin", preloadLinked);
+    preload((path) => location.pathname.startsWith(BOARD_PATH + path));
+    let timer: number | undefined;
+    const stopWaiting = connection.subscribe(() => {
+      if (connection.value.status !== "live" || timer !== undefined) return;
+      timer = window.setTimeout(() => preload(() => true), PRELOAD_DELAY_MS);
+    });
     return () => {
-      document.removeEventListener("pointerover", preloadLinked);
-      document.removeEventListener("focusin", preloadLinked);
+      stopWaiting();
+      clearTimeout(timer);
     };
   }, []);
 }
 
-function preloadLinked({ target }: Event): void {
-  const link = target instanceof Element ? target.closest("a") : null;
-  if (link) preload(link.pathname);
-}
-
-function preload(pathname: string): void {
+function preload(isWanted: (path: string) => boolean): void {
   for (const [path, load] of pageLoaders) {
     // A failure is shown when the page is opened.
-    if (pathname.startsWith(BOARD_PATH + path)) load().catch(() => undefined);
+    if (isWanted(path)) load().catch(() => undefined);
   }
 }
 
