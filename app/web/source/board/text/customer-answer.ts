@@ -6,6 +6,7 @@ import { destinationStatus, stateOf, type StatusFields } from "./statuses";
 import { datedTime } from "./times";
 
 interface AnswerDestination extends StatusFields {
+  readonly attempts: number;
   readonly platform: string;
   readonly accountName: string | null | undefined;
   readonly publishedAt: string | null | undefined;
@@ -30,17 +31,19 @@ const ADVICE: Readonly<Record<string, string>> = {
   CONTACT_PLATFORM: "Please contact the platform.",
 };
 
-export function customerAnswer({ content, destinations }: AnswerPost, zone: string): string {
+export function customerAnswer({ content, destinations }: AnswerPost, zone: string, now: Date): string {
   const subject = content ? `Your post “${truncated(plainText(content), QUOTE_LENGTH)}”:` : "Your post:";
-  const lines = (destinations ?? []).map((destination) => `- ${answerLine(destination, zone)}`);
+  const lines = (destinations ?? []).map((destination) => `- ${answerLine(destination, zone, now)}`);
   return [subject, ...lines, `All times are those of ${zone}.`].join("\n");
 }
 
-function answerLine(destination: AnswerDestination, zone: string): string {
+function answerLine(destination: AnswerDestination, zone: string, now: Date): string {
   const time = (at: string | null | undefined) => (at ? datedTime(new Date(at), zone) : "");
   const account = plainText(destination.accountName ?? "removed account");
   const where = `${platformName(destination.platform)} (${account})`;
   const advice = ADVICE[nextAction(destination) ?? ""];
+  // After a retry, the time for which it was planned has passed.
+  const isTriedAgain = destination.attempts > 0 && Date.parse(destination.scheduledFor ?? "") <= now.getTime();
   switch (stateOf(destination)) {
     case "published":
       return `${where}: published on ${time(destination.publishedAt)}.${destination.platformPostUrl ? ` ${destination.platformPostUrl}` : ""}`;
@@ -53,8 +56,10 @@ function answerLine(destination: AnswerDestination, zone: string): string {
     case "retrying":
       return `${where}: not published yet; we try again on ${time(destination.nextRetryAt)}.`;
     case "scheduled":
+      if (isTriedAgain) return `${where}: it could not be published yet; we are trying again now.`;
       return `${where}: planned for ${time(destination.scheduledFor)}.`;
     case "overdue":
+      if (isTriedAgain) return `${where}: it could not be published yet; we will try again.`;
       return `${where}: late; it was planned for ${time(destination.scheduledFor)}.`;
     default:
       return `${where}: ${destinationStatus(destination).name.toLowerCase()}.`;

@@ -135,7 +135,12 @@ function MoveForm({ postId, onClose, onMoved, fetchKey }: FormProps) {
       </p>
       <label>
         New time
-        <input type="datetime-local" value={local} onChange={(event) => setLocal(event.target.value)} />
+        <input
+          type="datetime-local"
+          value={local}
+          onChange={(event) => setLocal(event.target.value)}
+          autoFocus
+        />
       </label>
       <p className="muted">
         {instant ? fullTime(instant, zone) : `A date and a time, on the clock of ${zone}.`}

@@ -3,6 +3,7 @@
 import { CopyField } from "../../components/copy-field";
 import { Dialog } from "../../components/dialog";
 import type { postActions_post$data } from "../../relay/__generated__/postActions_post.graphql";
+import { serverNow } from "../../text/clock";
 import { customerAnswer } from "../../text/customer-answer";
 import { useZone } from "../../text/zone";
 
@@ -15,7 +16,7 @@ export function AnswerDialog({ post, onClose }: Props) {
   const zone = useZone();
   return (
     <Dialog title="Answer for the customer" onClose={onClose}>
-      <CopyField label="Answer" value={customerAnswer(post, zone)} rows={8} />
+      <CopyField label="Answer" value={customerAnswer(post, zone, serverNow())} rows={8} />
       <div className="buttons">
         <button type="button" onClick={onClose}>
           Close
