@@ -102,7 +102,8 @@ async def plan_page(
 ) -> PagePlan:
     """Return the plan of a page that reads these groups; `now` decides what is overdue or late.
 
-    Without `max_sorted_by_index`, no part is `is_sorted_by_index`: the statement must support it.
+    An index sorts at most `max_sorted_by_index` matches, and none by default: the statement has to select
+    the ids of an `is_sorted_by_index` part first.
     """
     values = await page_values(reader, criteria, now)
     if order.column.key == "updated_at":

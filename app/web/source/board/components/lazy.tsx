@@ -15,7 +15,7 @@ const PRELOAD_DELAY_MS = 2_000;
 
 const pageLoaders: [path: string, load: () => Promise<unknown>][] = [];
 
-/** A page below `path`. */
+/** A page whose URLs begin with `path`, below that of the board. */
 export function lazyPage<P extends object>(path: string, load: Load<P>) {
   pageLoaders.push([path, load]);
   return lazyOr(load, PageWithoutScript);

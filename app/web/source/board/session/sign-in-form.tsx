@@ -110,7 +110,9 @@ export function SignInForm({ onSignedIn }: Props) {
         {DEMO_KEY && (
           <button
             type="button"
-            onClick={() => !isBusy && void send({ key: DEMO_KEY, person: "", readOnly: false, fullAccess: false })}
+            onClick={() => {
+              if (!isBusy) void send({ key: DEMO_KEY, person: "", readOnly: false, fullAccess: false });
+            }}
           >
             Open the demo
           </button>

@@ -43,7 +43,8 @@ function answerLine(destination: AnswerDestination, zone: string, now: Date): st
   const where = `${platformName(destination.platform)} (${account})`;
   const advice = ADVICE[nextAction(destination) ?? ""];
   // After a retry, the time for which it was planned has passed.
-  const isTriedAgain = destination.attempts > 0 && Date.parse(destination.scheduledFor ?? "") <= now.getTime();
+  const isPlannedTimePast = Date.parse(destination.scheduledFor ?? "") <= now.getTime();
+  const isTriedAgain = destination.attempts > 0 && isPlannedTimePast;
   switch (stateOf(destination)) {
     case "published":
       return `${where}: published on ${time(destination.publishedAt)}.${destination.platformPostUrl ? ` ${destination.platformPostUrl}` : ""}`;

@@ -39,20 +39,22 @@ const SHOWN_OTHERWISE = [
 
 /** Publications on one account that were reported after the first one, oldest first. */
 export function useDuplicates(postId: string, destinationId: string, fetchKey: number) {
-  const { changes } = useLazyLoadQuery<postChangesQuery>(postChanges, { postId }, { fetchKey });
-  return (changes?.nodes ?? [])
-    .filter((change) => change.destinationId === destinationId && change.type === "DESTINATION_DUPLICATED")
+  return useChangesOf(postId, destinationId, fetchKey)
+    .filter(({ type }) => type === "DESTINATION_DUPLICATED")
     .map(({ cursor, values }) => {
       const { published_at, platform_post_url } = values as Record<string, string | null>;
       return { cursor, publishedAt: published_at!, platformPostUrl: platform_post_url };
-    })
-    .toReversed();
+    });
 }
 
 /** Changes of the post on one account, other than by attempts; oldest first. */
 export function useOtherChanges(postId: string, destinationId: string, fetchKey: number): PostChange[] {
+  return useChangesOf(postId, destinationId, fetchKey).filter(
+    ({ operation }) => !SHOWN_OTHERWISE.includes(operation),
+  );
+}
+
+function useChangesOf(postId: string, destinationId: string, fetchKey: number): PostChange[] {
   const { changes } = useLazyLoadQuery<postChangesQuery>(postChanges, { postId }, { fetchKey });
-  return (changes?.nodes ?? [])
-    .filter((change) => change.destinationId === destinationId && !SHOWN_OTHERWISE.includes(change.operation))
-    .toReversed();
+  return (changes?.nodes ?? []).filter((change) => change.destinationId === destinationId).toReversed();
 }
