@@ -255,8 +255,8 @@ _POST_STATUSES: Mapping[str, str] = {
     PostStatus.SCHEDULED: "The post is scheduled.",
     PostStatus.PUBLISHING: "The post is being published.",
     PostStatus.PUBLISHED: "The post is published on all its accounts.",
-    PostStatus.PARTIALLY_FAILED: "The post is published on some of its accounts, and failed on others.",
-    PostStatus.FAILED: "The post failed on all its accounts.",
+    PostStatus.PARTIALLY_FAILED: "The post is published on some of its accounts. On others it failed, or its result is unknown.",
+    PostStatus.FAILED: "On each of its accounts, the post failed or its result is unknown.",
 }
 _FINAL_STATUSES = (PostStatus.PUBLISHED, PostStatus.PARTIALLY_FAILED, PostStatus.FAILED)
 

@@ -34,7 +34,6 @@ class Progress:
     claimable_at: datetime | None
     round_attempts: int
     round_started_at: datetime | None
-    next_retry_at: datetime | None
     started_at: datetime | None
     lease_expires_at: datetime | None
     error_category: ErrorCategory | None
@@ -57,34 +56,32 @@ def outlook(progress: Progress, policies: RetryPolicies, now: datetime) -> Outlo
 def _outlook_of_queued(progress: Progress, policies: RetryPolicies, now: datetime) -> Outlook:
     if progress.due_at is None:
         return Outlook(sentence="Nothing happens before the draft is scheduled.")
-    if progress.claimable_at is None:
+    if progress.claimable_at is None or progress.round_started_at is None:
         return Outlook(sentence="This server does not publish it.")
     attempt = progress.round_attempts + 1
-    if progress.error_category is None or progress.round_started_at is None:
-        next_at = progress.due_at
-        sentence = (
-            f"It will be published at {_format(next_at)}."
-            if next_at > now
-            else f"It has been due since {_format(next_at)} and waits for a publisher."
+    # A manual retry starts a new round and keeps the past due time.
+    next_at = max(progress.claimable_at, progress.round_started_at)
+    waits = f"has waited for a publisher since {_format(next_at)}"
+    if progress.error_category is None:
+        will = f"will be published at {_format(next_at)}"
+        return Outlook(
+            attempt=attempt,
+            next_at=next_at,
+            sentence=f"It {will if next_at > now else waits}.",
         )
-        return Outlook(attempt=attempt, next_at=next_at, sentence=sentence)
     policy = policies.policy_for(progress.platform, progress.error_category)
     max_attempts = policy.max_attempts if policy.counts_attempts else None
-    next_at = progress.next_retry_at or progress.claimable_at
     gives_up_at = progress.round_started_at + policy.max_age
     limit = f" of {max_attempts}" if max_attempts is not None and attempt <= max_attempts else ""
     subject = f"Attempt {attempt}{limit}" if policy.counts_attempts else "The next attempt"
-    start = (
-        f"follows at {_format(next_at)}"
-        if next_at > now
-        else f"has been due since {_format(next_at)} and waits for a publisher"
-    )
+    follows = f"follows at {_format(next_at)}"
     return Outlook(
         attempt=attempt,
         max_attempts=max_attempts,
         next_at=next_at,
         gives_up_at=gives_up_at,
-        sentence=f"{subject} {start}. There is no automatic retry after {_format(gives_up_at)}.",
+        sentence=f"{subject} {follows if next_at > now else waits}. There is no automatic retry after"
+        f" {_format(gives_up_at)}.",
     )
 
 

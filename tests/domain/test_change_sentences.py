@@ -228,6 +228,7 @@ POST_CHANGES: Sequence[tuple[str, list[DestinationState], PostCommand]] = [
     ("reportPublished", [draft(), draft()], publish_cancelled),
     ("claimDestinations", [QUEUED], lambda post: with_first(post, CLAIMED)),
     ("reportFailed", [STARTED, QUEUED], lambda post: with_first(post, WAITING)),
+    ("reportFailed", [STARTED], lambda post: with_first(post, UNKNOWN)),
 ]
 
 
@@ -264,7 +265,8 @@ retryPost: Retried manually. The post is queued to be published again.
 import: The post was imported again.
 import: The post was imported again. The post is published on all its accounts.
 import: The post was published.
-reportPublished: The post is published on some of its accounts, and failed on others.
+reportPublished: The post is published on some of its accounts. On others it failed, or its result
+  is unknown.
 reportPublished: The post was published.
 reportPublished: Cancelled before it was published.
 claimDestinations: The post is being published.
@@ -272,6 +274,9 @@ claimDestinations: A publisher took the post and will now try to publish it.
 reportFailed: The result on one of the post's accounts changed.
 reportFailed: The attempt failed: The platform did not answer in time. It will be tried again at
   2026-04-15T16:00:00.000Z.
+reportFailed: On each of its accounts, the post failed or its result is unknown.
+reportFailed: It is unknown whether the post was published: The platform did not answer in time. It
+  will not be tried again before someone has checked the platform.
 """
     )
 

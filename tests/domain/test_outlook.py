@@ -36,7 +36,6 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
         claimable_at=state.claimable_at,
         round_attempts=state.round_attempts,
         round_started_at=state.round_started_at,
-        next_retry_at=state.next_retry_at,
         started_at=state.started_at,
         lease_expires_at=state.lease_expires_at,
         error_category=state.error_category,
@@ -61,7 +60,7 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
             Outlook(
                 attempt=1,
                 next_at=NOW,
-                sentence="It has been due since 2026-04-15 15:00 UTC and waits for a publisher.",
+                sentence="It has waited for a publisher since 2026-04-15 15:00 UTC.",
             ),
         ),
         (unclaimable(queued()), Outlook(sentence="This server does not publish it.")),
@@ -93,7 +92,7 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
                 max_attempts=5,
                 next_at=NOW,
                 gives_up_at=NOW - HOUR + DAY,
-                sentence="Attempt 2 of 5 has been due since 2026-04-15 15:00 UTC and waits for a publisher."
+                sentence="Attempt 2 of 5 has waited for a publisher since 2026-04-15 15:00 UTC."
                 " There is no automatic retry after 2026-04-16 14:00 UTC.",
             ),
         ),
@@ -101,8 +100,8 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
             retried(failed(due_at=NOW - HOUR), NOW),
             Outlook(
                 attempt=1,
-                next_at=NOW - HOUR,
-                sentence="It has been due since 2026-04-15 14:00 UTC and waits for a publisher.",
+                next_at=NOW,
+                sentence="It has waited for a publisher since 2026-04-15 15:00 UTC.",
             ),
         ),
         (

@@ -32,7 +32,7 @@ async def test_demo_says_since_when_why_and_until_when(
                 re.compile(r"^for \d+ (min|h)"),
                 "My Brand IdeasPinterest",
                 "Demo: overdue",
-                "waits for a publisher.",
+                "has waited for a publisher since",
             ]
         )
         retries = tab.page.get_by_role("region", name="Waiting for a retry")

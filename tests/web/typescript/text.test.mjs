@@ -10,6 +10,7 @@ import {
   webUrl,
 } from "../../../app/web/source/board/text/characters";
 import { customerAnswer } from "../../../app/web/source/board/text/customer-answer";
+import { groupMessage } from "../../../app/web/source/board/text/filter-words";
 import { cappedNumber, count } from "../../../app/web/source/board/text/numbers";
 import { nextAction, refusalFix, sourceWords } from "../../../app/web/source/board/text/reasons";
 import { destinationStatus, postStatus, postStatusOf } from "../../../app/web/source/board/text/statuses";
@@ -79,6 +80,7 @@ const QUEUED = {
   nextRetryAt: null,
   scheduledFor: NOW,
 };
+const PUBLISHED = { ...QUEUED, status: "PUBLISHED", outcome: "PUBLISHED" };
 const FAILED = { ...QUEUED, status: "FAILED", outcome: "FAILED" };
 
 test("each state of a destination has a word; an unknown one keeps its name", () => {
@@ -88,7 +90,7 @@ test("each state of a destination has a word; an unknown one keeps its name", ()
     [{ ...QUEUED, nextRetryAt: NOW }, "Retrying"],
     [{ ...QUEUED, nextRetryAt: NOW, isOverdue: true }, "Overdue"],
     [{ ...QUEUED, status: "PUBLISHING" }, "Publishing"],
-    [{ ...QUEUED, status: "PUBLISHED", outcome: "PUBLISHED" }, "Published"],
+    [PUBLISHED, "Published"],
     [FAILED, "Failed"],
     [{ ...FAILED, outcome: "UNKNOWN" }, "Unknown outcome"],
     [{ ...FAILED, errorCode: "CANCELLED" }, "Cancelled"],
@@ -102,8 +104,13 @@ test("each state of a destination has a word; an unknown one keeps its name", ()
   assert.equal(postStatusOf("SCHEDULED", [scheduled]).name, "Scheduled");
   assert.equal(postStatusOf("PUBLISHING", [FAILED, retrying]).name, "Retrying");
   assert.equal(postStatusOf("PUBLISHING", [scheduled, retrying, overdue]).name, "Overdue");
+  assert.equal(postStatusOf("PUBLISHING", [PUBLISHED, scheduled]).name, "In progress");
   assert.equal(postStatus("PARTIALLY_FAILED").name, "Partly failed");
   assert.equal(postStatus("ON_HOLD").name, "On hold");
+});
+
+test("details that differ within a group are left out of its message", () => {
+  assert.equal(groupMessage("Wait <number> s, see <url>: <text> of <id> < 3"), "Wait … s, see …: … of … < 3");
 });
 
 test("misleading characters are visible, and addresses are those of the web", () => {

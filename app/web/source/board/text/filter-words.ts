@@ -43,7 +43,12 @@ export function accountWords({ platform, account }: AccountFilter, names?: Accou
 
 /** The failures of a group. */
 export function groupWords(platform: string, message: string): string {
-  return `Failures of ${platformName(platform)} with one cause: “${message}”`;
+  return `Failures of ${platformName(platform)} with one cause: “${groupMessage(message)}”`;
+}
+
+/** The normalized message of a group, with "…" in place of "<number>" and the other details that differ. */
+export function groupMessage(message: string): string {
+  return message.replace(/<(url|text|id|number)>/g, "…");
 }
 
 /** One phrase for each filter that is set. */

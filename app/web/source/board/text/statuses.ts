@@ -59,7 +59,8 @@ export function stateOf(destination: StatusFields): keyof typeof WORDS | null {
 const POST_WORDS: Readonly<Record<string, StatusWords>> = {
   DRAFT: WORDS.draft,
   SCHEDULED: WORDS.scheduled,
-  PUBLISHING: WORDS.publishing,
+  // Also of a post that is published on one account, and waits for its time or a retry on another.
+  PUBLISHING: { ...WORDS.publishing, name: "In progress" },
   PUBLISHED: WORDS.published,
   PARTIALLY_FAILED: { name: "Partly failed", icon: "cross", tone: "bad" },
   FAILED: WORDS.failed,

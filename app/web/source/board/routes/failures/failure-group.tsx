@@ -88,7 +88,7 @@ function FailureGroup({ groupKey, period, since, fetchKey }: GroupProps) {
         <GroupFacts group={group} since={since} />
         <p className="muted">
           Failures are one group if platform, cause, code and message are the same. Numbers, ids, addresses
-          and quoted texts in the message do not count.
+          and quoted texts in the message do not count: “…” stands for them.
         </p>
         <p>
           Latest example:{" "}

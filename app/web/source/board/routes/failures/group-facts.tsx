@@ -8,6 +8,7 @@ import type {
 } from "../../relay/__generated__/groupFacts_group.graphql";
 import { TimeWithDistance } from "../../components/time";
 import { UserText } from "../../components/user-text";
+import { groupMessage } from "../../text/filter-words";
 import { count, plainNumber } from "../../text/numbers";
 import { categoryWords, platformName, sourceWords } from "../../text/reasons";
 import { HourlyChart } from "./hourly-chart";
@@ -48,7 +49,7 @@ export function GroupFacts({ group, since }: Props) {
     <div className="group-facts">
       <div>
         <p>
-          “<UserText text={data.message} />”
+          “<UserText text={groupMessage(data.message)} />”
         </p>
         <p className="muted">
           {categoryWords(data.category)},{" "}

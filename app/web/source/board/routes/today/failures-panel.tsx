@@ -8,6 +8,7 @@ import { ErrorPanel } from "../../components/error-panel";
 import { Time } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { caughtError } from "../../relay/partial-data";
+import { groupMessage } from "../../text/filter-words";
 import { count } from "../../text/numbers";
 import { platformName, sourceWords } from "../../text/reasons";
 import { groupPath } from "../../url/failures";
@@ -70,7 +71,7 @@ export function FailuresPanel({ query, since, onRetry }: TodayPanelProps<failure
               the last <Time at={group.lastSeen} />
             </p>
             <p className="muted">
-              <UserText text={group.message} />{" "}
+              <UserText text={groupMessage(group.message)} />{" "}
               <code>
                 <UserText text={group.code} />
               </code>

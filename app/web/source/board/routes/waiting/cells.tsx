@@ -11,9 +11,9 @@ export function RetryTime({ row: { nextRetryAt } }: CellProps) {
   return nextRetryAt && <Countdown at={nextRetryAt} ahead="next attempt" behind="waits for a publisher since" />;
 }
 
-export function OverdueTime({ row: { outlook, scheduledFor } }: CellProps) {
-  const dueAt = outlook.nextAt ?? scheduledFor;
-  return dueAt && <Countdown at={dueAt} ahead="due" behind="not taken since" />;
+export function OverdueTime({ row: { leaseExpiresAt, outlook } }: CellProps) {
+  const behind = leaseExpiresAt ? "no report since" : "not taken since";
+  return outlook.nextAt && <Countdown at={outlook.nextAt} ahead="due" behind={behind} />;
 }
 
 export function PublishingTime({ row: { leaseExpiresAt } }: CellProps) {
