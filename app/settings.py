@@ -210,6 +210,25 @@ def _parse_secret_key(text: str) -> str | None:
     return text
 
 
+def _parse_secrets_keys(text: str) -> tuple[str, ...]:
+    if not all(_SECRETS_KEY.fullmatch(key) for key in _split_commas(text)):
+        raise _InvalidValue(
+            "must be keys that `post-results secrets new-key` created, separated by commas"
+        )
+    return _split_commas(text)
+
+
+_SECRETS_KEY = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]=", re.ASCII)
+"""32 bytes in base64url."""
+
+
+def _parse_waits(text: str) -> tuple[timedelta, ...]:
+    waits = text.split()
+    if not all(re.fullmatch(r"\d{1,6}(\.\d{1,3})?", wait, re.ASCII) for wait in waits):
+        raise _InvalidValue("must be numbers of seconds, separated by spaces")
+    return tuple(timedelta(seconds=float(wait)) for wait in waits)
+
+
 def _setting(
     default: str | None, parse: Callable[[str], Any], doc: str, *, is_secret: bool = False
 ) -> Any:
@@ -347,6 +366,28 @@ class Settings:
         " Changing it invalidates issued cursors and leases. Reports of running attempts are then rejected,"
         " so let publishers finish first.",
         is_secret=True,
+    )
+    secrets_key: tuple[str, ...] = _setting(
+        "",
+        _parse_secrets_keys,
+        "Keys that encrypt the signing secrets of [webhooks](webhooks.md), separated by commas, each made by"
+        " `post-results secrets new-key`. The first encrypts, all decrypt. `SECRETS_KEY_FILE` names a file"
+        " with them instead. Not set: no webhook can be created.",
+        is_secret=True,
+    )
+    webhooks: bool = _setting(
+        "yes", _parse_boolean, "`no`: this process does not deliver webhooks; others still do."
+    )
+    webhook_retry_schedule: tuple[timedelta, ...] = _setting(
+        "5 300 1800 7200 18000 36000 50400 72000 86400",
+        _parse_waits,
+        "Seconds to wait after each failed attempt to deliver a webhook, separated by spaces. After the last"
+        " attempt, the delivery is given up.",
+    )
+    webhook_retention: timedelta = _setting(
+        "2592000",
+        _seconds_parser(1, 999_999_999),
+        "Seconds for which deliveries of webhooks are stored, at most a tenth longer.",
     )
     rate_limit: tuple[RateLimit, ...] = _setting(
         "60/minute;1000/hour",
@@ -525,7 +566,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read all settings; an empty variable counts as not set."""
     values: dict[type, dict[str, Any]] = {Settings: {}, GraphQLLimits: {}}
     for record, variable, item in declared_settings():
-        if text := environment.get(variable, "").strip():
+        if text := _read_variable(environment, variable):
             try:
                 values[record][item.name] = _parse_value(item.metadata["parse"], text)
             except _InvalidValue as problem:
@@ -539,6 +580,24 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     _check_pooler_settings(settings)
     _check_proxy_settings(settings)
     return settings
+
+
+def _read_variable(environment: Mapping[str, str], variable: str) -> str:
+    """Return the text of a variable; that of SECRETS_KEY may be in the file of SECRETS_KEY_FILE."""
+    text = environment.get(variable, "").strip()
+    if variable != "SECRETS_KEY" or not (file := environment.get(_SECRETS_KEY_FILE, "").strip()):
+        return text
+    if text:
+        raise SettingsError(
+            f"SECRETS_KEY and {_SECRETS_KEY_FILE} exclude each other: set one of them."
+        )
+    try:
+        return Path(file).read_text().strip()
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{_SECRETS_KEY_FILE} cannot be read: {error}.") from None
+
+
+_SECRETS_KEY_FILE = "SECRETS_KEY_FILE"
 
 
 def _check_pooler_settings(settings: Settings) -> None:

@@ -10,6 +10,7 @@ from app.domain.destinations import Outcome
 from app.domain.diagnosis import CANCELLED, NOT_PUBLISHED
 from app.domain.events import EventKind, StoredEvent
 from app.domain.posts import PostStatus
+from app.domain.webhooks.endpoints import DisabledReason
 
 _MAX_ERROR_LENGTH = 160
 """Characters of an error in a sentence."""
@@ -192,6 +193,14 @@ def _account_changed(event: StoredEvent) -> str:
     return f"{access} {names}".strip() or "A detail of the account changed."
 
 
+def _webhook_disabled(event: StoredEvent) -> str:
+    name = event.values.get("name")
+    webhook = f"Webhook {_truncate(str(name), _MAX_NAME_LENGTH)}" if name else "A webhook"
+    if event.values.get("disabled_reason") == DisabledReason.GONE:
+        return f"{webhook} was disabled: its receiver answered that it no longer exists."
+    return f"{webhook} was disabled: every delivery to it has failed for five days."
+
+
 def _failure(event: StoredEvent) -> str:
     if _is_check(event) or event.values.get("error_code") == NOT_PUBLISHED:
         return "A check found that the post is not on the platform."
@@ -245,6 +254,7 @@ _SENTENCES: Mapping[EventKind, Callable[[StoredEvent], str]] = {
     ),
     EventKind.ACCOUNT_CONNECTED: _account_connected,
     EventKind.ACCOUNT_CHANGED: _account_changed,
+    EventKind.WEBHOOK_DISABLED: _webhook_disabled,
     EventKind.PUBLISHER_MISUSED: lambda _event: (
         "The post was reported as published by a publisher that had not announced its attempt."
     ),
@@ -255,7 +265,9 @@ _POST_STATUSES: Mapping[str, str] = {
     PostStatus.SCHEDULED: "The post is scheduled.",
     PostStatus.PUBLISHING: "The post is being published.",
     PostStatus.PUBLISHED: "The post is published on all its accounts.",
-    PostStatus.PARTIALLY_FAILED: "The post is published on some of its accounts. On others it failed, or its result is unknown.",
+    PostStatus.PARTIALLY_FAILED: (
+        "The post is published on some of its accounts. On others it failed, or its result is unknown."
+    ),
     PostStatus.FAILED: "On each of its accounts, the post failed or its result is unknown.",
 }
 _FINAL_STATUSES = (PostStatus.PUBLISHED, PostStatus.PARTIALLY_FAILED, PostStatus.FAILED)

@@ -1,8 +1,8 @@
 """Change events of posts, destinations and accounts, as the change feed reports them.
 
 An event of a change has the new value of every changed field, so replaying all events yields the current
-state. `destination.duplicated` and `publisher.misused` change nothing: their values describe a reported
-publication. Lease tokens are omitted, because readers of the feed must not be able to report with them.
+state. `destination.duplicated`, `publisher.misused` and `webhook.disabled` change nothing of these: their
+values describe a reported publication, and a webhook. Lease tokens are omitted, because readers of the feed must not be able to report with them.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -16,6 +16,7 @@ from app.domain.attempts import Evidence
 from app.domain.destinations import Destination, DestinationState
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId
 from app.domain.posts import Post
+from app.domain.signing import CursorCodec, KeysetPosition
 from app.domain.times import format_instant
 from app.domain.validation.json_values import json_equal
 
@@ -36,6 +37,7 @@ class EventKind(StrEnum):
     ACCOUNT_CONNECTED = "account.connected"
     ACCOUNT_CHANGED = "account.changed"
     PUBLISHER_MISUSED = "publisher.misused"
+    WEBHOOK_DISABLED = "webhook.disabled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +124,26 @@ class EventFilter:
             and (self.actor is None or event.actor == self.actor)
             and (self.person is None or event.person == self.person)
         ]
+
+
+FEED_LIST_NAME = "changes"
+"""List name in the cursors of the feed, the same for pages, subscriptions and webhooks."""
+
+
+def encode_position(cursor_codec: CursorCodec, position: FeedPosition | StoredEvent) -> str:
+    """Return the cursor of a position; the codec is that of FEED_LIST_NAME."""
+    return cursor_codec.encode(KeysetPosition(position.happened_at, str(position.seq)))
+
+
+def decode_position(cursor_codec: CursorCodec, cursor: str) -> FeedPosition:
+    """Decode `after`; raises BadCursor if the cursor does not belong to the workspace's feed."""
+    return to_feed_position(cursor_codec.decode(cursor, "after"))
+
+
+def to_feed_position(position: KeysetPosition) -> FeedPosition:
+    """Return the position that a cursor of the feed has."""
+    assert not isinstance(position.value, int)  # noqa: S101 - the signature shows who encoded it
+    return FeedPosition(int(position.key), position.value)
 
 
 def post_events(before: Post | None, after: Post) -> Iterator[Event]:
@@ -238,7 +260,7 @@ def _field_values(record: Post | Destination | DestinationState | Account) -> di
 
 def _changed_fields(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, object]:
     return {
-        name: _as_json(value)
+        name: as_json(value)
         for name, value in after.items()
         if name not in before or (value is not before[name] and not json_equal(before[name], value))
     }
@@ -249,13 +271,14 @@ def _previous_values(
 ) -> dict[str, object]:
     """Return the old values of the changed fields that were not null; long texts are cut."""
     return {
-        name: old[:_MAX_PREVIOUS_LENGTH] if isinstance(old, str) else _as_json(old)
+        name: old[:_MAX_PREVIOUS_LENGTH] if isinstance(old, str) else as_json(old)
         for name in changes
         if (old := before.get(name)) is not None
     }
 
 
-def _as_json(value: object) -> object:
+def as_json(value: object) -> object:
+    """Return a value of a field as JSON: times, dates, ids and enums as text."""
     match value:
         case datetime():
             return format_instant(value)
@@ -289,5 +312,6 @@ _PUBLIC_NAMES: Mapping[str, Mapping[str, str]] = {
         " needs_reconnection_since token_expires_at connected_at created_at updated_at"
     )
     | {"token_refreshed_at": "token_last_refresh"},
+    "webhook": _same_names("webhook_id name disabled_reason"),
 }
 """Public name of each field, by kind of object. Fields not listed here are internal."""

@@ -15,6 +15,8 @@ ApiKeyId = NewType("ApiKeyId", UUID)
 SessionId = NewType("SessionId", UUID)
 PostId = NewType("PostId", UUID)
 DestinationId = NewType("DestinationId", UUID)
+WebhookId = NewType("WebhookId", UUID)
+DeliveryId = NewType("DeliveryId", UUID)
 AccountId = NewType("AccountId", int)
 """Account number, counted from 1; unique only within a workspace."""
 

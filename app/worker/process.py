@@ -61,6 +61,34 @@ async def embedded_worker(
             yield
 
 
+@asynccontextmanager
+async def webhook_delivery(
+    settings: Settings,
+    database: Database,
+    client: OutboundClient,
+    *,
+    signing_key: bytes,
+    now: Clock,
+) -> AsyncIterator[None]:
+    """Deliver webhooks inside the context, if the settings enable it."""
+    if not settings.webhooks:
+        yield
+        return
+    system = make_system_functions(now)
+    service = WebhookDeliveryService(
+        database=database,
+        cipher=SecretCipher(settings.secrets_key),
+        signing_key=signing_key,
+        retry_schedule=settings.webhook_retry_schedule,
+        new_id=system.new_id,
+        clock=now,
+        random=system.random,
+    )
+    worker = WebhookWorker(service, client, system)
+    async with deliver_in_background(worker, settings.shutdown_timeout):
+        yield
+
+
 def describe_worker(settings: Settings) -> str:
     """Return a line of the startup banner."""
     return f"  worker   publishes to {SANDBOX}, {settings.worker_concurrency} at a time"

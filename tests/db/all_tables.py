@@ -24,6 +24,7 @@ from app.db.tools.invariants import RULES
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import Outcome
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId, WorkspaceId
+from app.domain.webhooks.event_types import WebhookEventType
 from tests.factories import (
     NOW,
     add_account,
@@ -180,12 +181,12 @@ async def _add_evidence_and_deliveries(database: Database, ids: Ids) -> None:
             workspace_id=ids.workspace,
             id=WEBHOOK,
             url="https://example.com/hook",
-            secret="whsec_1",
-            events=["post.published"],
-            name=None,
-            description=None,
+            event_types=["post.published"],
+            platforms=[],
+            account_ids=[],
+            encrypted_secret="e",
             is_active=True,
-            fan_out_seq=1,
+            feed_seq=1,
             consecutive_failures=0,
             created_at=NOW,
             updated_at=NOW,
@@ -195,22 +196,24 @@ async def _add_evidence_and_deliveries(database: Database, ids: Ids) -> None:
             id=DELIVERY,
             webhook_id=WEBHOOK,
             event_seq=1,
-            event_name="post.published",
+            event_type=WebhookEventType.POST_PUBLISHED,
+            event_id=UUID(int=0x12),
+            post_id=ids.post,
             body="{}",
-            tries=1,
-            next_try_at=NOW,
+            attempts=1,
+            round_attempts=1,
+            next_attempt_at=NOW,
             lease_token=UUID(int=0x10),
-            lease_expires_at=NOW + timedelta(minutes=1),
             created_at=NOW,
         ),
         WebhookDeliveryAttempt(
             workspace_id=ids.workspace,
             delivery_id=DELIVERY,
             number=1,
-            http_status=500,
-            error=None,
+            status_code=500,
+            error="The receiver answered 500.",
             duration_ms=12,
-            tried_at=NOW,
+            started_at=NOW,
         ),
     ]
 

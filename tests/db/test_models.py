@@ -362,12 +362,36 @@ async def test_operations_have_separate_idempotency_keys(database: Database) -> 
 @pytest.mark.parametrize(
     ("check", "change"),
     [
-        ("ck_webhook_delivery_lease", "UPDATE webhook_delivery SET lease_token = NULL"),
-        ("ck_webhook_delivery_lease", "UPDATE webhook_delivery SET lease_expires_at = NULL"),
-        ("ck_webhook_fan_out_seq", "UPDATE webhook SET fan_out_seq = -1"),
+        (
+            "ck_webhook_delivery_lease",
+            "UPDATE webhook_delivery SET next_attempt_at = NULL, delivered_at = created_at",
+        ),
+        ("ck_webhook_delivery_status", "UPDATE webhook_delivery SET delivered_at = created_at"),
+        (
+            "ck_webhook_delivery_status",
+            "UPDATE webhook_delivery SET next_attempt_at = NULL, lease_token = NULL",
+        ),
+        ("ck_webhook_delivery_attempts", "UPDATE webhook_delivery SET round_attempts = 2"),
+        ("ck_webhook_feed_seq", "UPDATE webhook SET feed_seq = -1"),
+        ("ck_webhook_failing_since", "UPDATE webhook SET consecutive_failures = 1"),
+        (
+            "ck_webhook_disabled_reason_word",
+            "UPDATE webhook"
+            " SET disabled_reason = 'x', auto_disabled_at = created_at, is_active = NOT is_active",
+        ),
+        (
+            "ck_webhook_auto_disabled_at",
+            "UPDATE webhook SET auto_disabled_at = created_at, disabled_reason = 'gone'",
+        ),
+        (
+            "ck_webhook_disabled_reason",
+            "UPDATE webhook SET auto_disabled_at = created_at, is_active = NOT is_active",
+        ),
+        ("ck_webhook_deleted_at", "UPDATE webhook SET deleted_at = created_at"),
+        ("ck_webhook_previous_secret", "UPDATE webhook SET encrypted_previous_secret = 'e'"),
     ],
 )
-async def test_incomplete_lease_and_negative_sequence_are_refused(
+async def test_impossible_webhooks_and_deliveries_are_refused(
     database: Database, check: str, change: str
 ) -> None:
     await add_row_in_every_table(database)

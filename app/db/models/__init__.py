@@ -10,8 +10,9 @@ among equal plans. Databases have been created in this order, so a new index is 
 from app.db.models.attempts import ATTEMPT_JOIN, Attempt, PublishEvidence
 from app.db.models.base import Base
 from app.db.models.destinations import ACCOUNT_JOIN, POST_JOIN, Destination
-from app.db.models.events import Event, Webhook, WebhookDelivery, WebhookDeliveryAttempt
+from app.db.models.events import Event
 from app.db.models.posts import Post
+from app.db.models.webhooks import Webhook, WebhookDelivery, WebhookDeliveryAttempt
 from app.db.models.workspaces import Account, ApiKey, Deployment, IdempotencyKey, Session, Workspace
 
 __all__ = [

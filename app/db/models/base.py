@@ -19,6 +19,8 @@ from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 from app.domain.ids import WorkspaceKind
 from app.domain.posts import PostStatus
+from app.domain.webhooks.endpoints import DisabledReason
+from app.domain.webhooks.event_types import WebhookEventType
 
 
 class Base(DeclarativeBase):
@@ -41,6 +43,8 @@ class Base(DeclarativeBase):
         PostStatus: StrEnumType(PostStatus),
         AttemptKind: StrEnumType(AttemptKind),
         WorkspaceKind: StrEnumType(WorkspaceKind),
+        WebhookEventType: StrEnumType(WebhookEventType),
+        DisabledReason: StrEnumType(DisabledReason),
     }
 
 

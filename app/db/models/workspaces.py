@@ -29,6 +29,8 @@ class Deployment(Base):
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     secret_key: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime]
+    webhooks_polled_at: Mapped[datetime | None]
+    """Time at which a process last looked for deliveries of webhooks, with an error of some seconds."""
 
 
 class Workspace(Base):

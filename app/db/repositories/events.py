@@ -218,7 +218,12 @@ async def read_contiguous_events(
     return _events_from_rows(following)
 
 
-async def check_position(reader: Reader, position: FeedPosition) -> None:
+async def read_events_after(reader: Reader, seq: int, *, limit: int) -> list[StoredEvent]:
+    """Return the next events after a sequence number that are stored; earlier ones may have been pruned."""
+    return _events_from_rows(await reader.rows(_EVENTS_AFTER, after=seq, limit=limit))
+
+
+async def check_position(reader: Reader, position: FeedPosition, argument: str = "after") -> None:
     """Raise ResyncRequired unless the event of the position is stored, and so all later ones."""
     if position == FEED_START:
         oldest = await reader.first(_OLDEST_EVENT)
@@ -227,7 +232,13 @@ async def check_position(reader: Reader, position: FeedPosition) -> None:
         row = await reader.first(_EVENT_TIME, seq=position.seq)
         is_stored = row is not None and row.created_at == position.happened_at
     if not is_stored:
-        raise resync_required_error()
+        raise resync_required_error(argument)
+
+
+async def has_events_after(reader: Reader, seq: int) -> bool:
+    """Return whether all events after a sequence number are stored."""
+    oldest = await reader.first(_OLDEST_EVENT)
+    return oldest is None or oldest.seq <= seq + 1
 
 
 async def oldest_events(reader: Reader, *, limit: int) -> Sequence[tuple[int, datetime]]:
@@ -253,12 +264,12 @@ _DELETE_UNTIL = delete(models.Event).where(
 )
 
 
-def resync_required_error() -> ResyncRequired:
+def resync_required_error(argument: str = "after") -> ResyncRequired:
     """Return the error for a position whose following events are no longer stored."""
     return ResyncRequired(
         "The changes after this cursor are no longer stored. Read the current state again, and continue"
         " from the latest cursor.",
-        argument="after",
+        argument=argument,
     )
 
 

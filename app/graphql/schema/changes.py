@@ -17,18 +17,22 @@ from app.db.repositories.destinations import destinations_by_id
 from app.db.repositories.events import read_earlier_events, read_events
 from app.db.repositories.posts import posts_by_id
 from app.domain.change_sentences import change_sentence
-from app.domain.events import EventFilter, EventKind, FeedPosition, StoredEvent
+from app.domain.events import (
+    FEED_LIST_NAME,
+    EventFilter,
+    EventKind,
+    StoredEvent,
+    encode_position,
+    to_feed_position,
+)
 from app.domain.ids import ApiKeyId, PostId
-from app.domain.signing import CursorCodec, KeysetPosition
+from app.domain.signing import CursorCodec
 from app.graphql.loading.field_sources import RowBacked, ToMany, ToOne, sourced_field
 from app.graphql.schema.connections import parse_page_arguments
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.prefetch import posts_from_rows
 from app.graphql.schema.scalars import Json
 from app.graphql.schema.types import Account, Destination, Post
-
-FEED_LIST_NAME = "changes"
-"""List name in the cursors of the feed, the same for pages and subscriptions."""
 
 RelatedObject: TypeAlias = RowBacked | Exception | None
 """Current state of an object that changed, None if it does not exist, or the error of reading it."""
@@ -120,7 +124,8 @@ class FeedChange:
 
     @strawberry.field(
         description="New values of the changed fields, by their REST API names. Those of"
-        " DESTINATION_DUPLICATED and PUBLISHER_MISUSED describe a reported publication and change nothing."
+        " DESTINATION_DUPLICATED and PUBLISHER_MISUSED describe a reported publication, those of"
+        " WEBHOOK_DISABLED a webhook; they change no post."
     )
     def values(self) -> Json:
         return Json(self.event.public_values)
@@ -188,7 +193,7 @@ async def read_change_page(
     context = info.context
     codec = context.cursor_codec(FEED_LIST_NAME)
     request = parse_page_arguments(codec, first=first, after=after, last=None, before=None)
-    position = None if request.after is None else _to_feed_position(request.after)
+    position = None if request.after is None else to_feed_position(request.after)
     read = read_events if direction is Direction.ASC else read_earlier_events
     page = await read(context.reader, position, event_filter, limit=request.size)
     context.entry_limit.add(len(page.events))
@@ -269,17 +274,3 @@ def build_event_filter(
         actor=None if key_id is None else ApiKeyId(key_id),
         person=person,
     )
-
-
-def encode_position(cursor_codec: CursorCodec, position: FeedPosition | StoredEvent) -> str:
-    return cursor_codec.encode(KeysetPosition(position.happened_at, str(position.seq)))
-
-
-def decode_position(cursor_codec: CursorCodec, cursor: str) -> FeedPosition:
-    """Decode `after`; raises BadCursor if the cursor does not belong to the workspace's feed."""
-    return _to_feed_position(cursor_codec.decode(cursor, "after"))
-
-
-def _to_feed_position(position: KeysetPosition) -> FeedPosition:
-    assert not isinstance(position.value, int)  # noqa: S101 - the signature shows who encoded it
-    return FeedPosition(int(position.key), position.value)

@@ -212,6 +212,7 @@ _register_enum(
     ACCOUNT_CHANGED="An account changed.",
     PUBLISHER_MISUSED="A publisher reported a publication for a claim without `startAttempt`, also if it was"
     " released or has expired. The report counts.",
+    WEBHOOK_DISABLED="A webhook was disabled, because its deliveries failed or its receiver is gone.",
 )
 _register_enum(
     VerificationFinding,

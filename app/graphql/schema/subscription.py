@@ -18,17 +18,21 @@ from app.db.repositories.destinations import find_matching_destination
 from app.db.repositories.posts import post_exists
 from app.domain.api_keys import Scope
 from app.domain.errors import not_found_error
-from app.domain.events import EventFilter, EventKind, StoredEvent
+from app.domain.events import (
+    FEED_LIST_NAME,
+    EventFilter,
+    EventKind,
+    StoredEvent,
+    decode_position,
+    encode_position,
+)
 from app.domain.ids import PostId
 from app.graphql.loading.field_sources import ToOne, sourced_field
 from app.graphql.schema.changes import (
-    FEED_LIST_NAME,
     FeedChange,
     FeedChangeReader,
     RelatedObject,
     build_event_filter,
-    decode_position,
-    encode_position,
     related_field,
 )
 from app.graphql.schema.context import Context, Info

@@ -29,7 +29,15 @@ from app.db.migrations import migrate
 from app.db.repositories.events import read_events
 from app.domain.api_keys import Scope
 from app.domain.destinations import ErrorCategory, Outcome
-from app.domain.events import FEED_START, Event, EventFilter, EventKind, StoredEvent
+from app.domain.events import (
+    FEED_LIST_NAME,
+    FEED_START,
+    Event,
+    EventFilter,
+    EventKind,
+    StoredEvent,
+    encode_position,
+)
 from app.domain.ids import (
     AccountId,
     ApiKeyId,
@@ -48,7 +56,6 @@ from app.graphql.engine.executable_schema import (
 )
 from app.graphql.engine.prepared_operation import Document, PreparedOperation
 from app.graphql.loading.loaders import ResponseEntryLimit
-from app.graphql.schema.changes import FEED_LIST_NAME, encode_position
 from app.graphql.schema.context import AppState, Context
 from app.graphql.schema.subscription import PayloadBuilder, PendingEvent
 from app.graphql.service import QUERY_ONLY, SUBSCRIPTION_ONLY

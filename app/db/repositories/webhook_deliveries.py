@@ -1,0 +1,185 @@
+"""Deliveries of webhooks: stored with their events, leased, and updated after each attempt."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from functools import cache
+from uuid import UUID
+
+from sqlalchemy import Insert, bindparam, select
+
+from app.db.core.conditions import any_of
+from app.db.core.database import Reader
+from app.db.core.statements import Record, Statement, decoded_values
+from app.db.core.write_session import WriteSession
+from app.db.core.writes import insert_rows, insert_with_on_conflict, update_rows
+from app.db.models import WebhookDelivery, WebhookDeliveryAttempt
+from app.domain.ids import DeliveryId, PostId, WebhookId, WorkspaceId
+from app.domain.webhooks.deliveries import DeliveryAttempt, DeliveryState
+from app.domain.webhooks.event_types import WebhookEventType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDelivery:
+    """Delivery of an event to one endpoint."""
+
+    id: DeliveryId
+    webhook_id: WebhookId
+    event_seq: int
+    event_type: WebhookEventType
+    event_id: UUID
+    post_id: PostId | None
+    body: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDelivery:
+    """A delivery as a process reads it to attempt it."""
+
+    id: DeliveryId
+    event_id: UUID
+    post_id: PostId | None
+    body: str
+    state: DeliveryState
+
+
+_STATE_FIELDS = tuple(field.name for field in fields(DeliveryState))
+_OTHER_FIELDS = ("id", "event_id", "post_id", "body")
+_SELECT = select(*(getattr(WebhookDelivery, name) for name in (*_OTHER_FIELDS, *_STATE_FIELDS)))
+
+
+async def insert_deliveries(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    deliveries: Sequence[NewDelivery],
+    now: datetime,
+) -> None:
+    """Store new deliveries, which are due immediately; those of events that have one are ignored."""
+    if deliveries:
+        state = asdict(DeliveryState(next_attempt_at=now))
+        await session.execute_many(
+            _insert_new(is_sqlite=session.is_sqlite),
+            [{"workspace_id": workspace_id, **asdict(each), **state} for each in deliveries],
+        )
+
+
+@cache
+def _insert_new(*, is_sqlite: bool) -> Insert:
+    insert = insert_with_on_conflict(WebhookDelivery, is_sqlite=is_sqlite)
+    return insert.on_conflict_do_nothing(index_elements=_KEY_OF_EVENT)
+
+
+_KEY_OF_EVENT = ("workspace_id", "webhook_id", "event_seq")
+
+
+async def lock_due_deliveries(
+    reader: Reader, webhook_id: WebhookId, now: datetime, *, limit: int
+) -> list[StoredDelivery]:
+    """Lock deliveries of an endpoint that are due, the longest due first, until the transaction ends.
+
+    Skips those that another transaction has locked. Served by ix_webhook_delivery_due.
+    """
+    rows = await reader.rows(_DUE, webhook_id=webhook_id, now=now, limit=limit)
+    return [_stored_delivery(row) for row in rows]
+
+
+_DUE = Statement(
+    _SELECT.where(
+        WebhookDelivery.webhook_id == bindparam("webhook_id"),
+        WebhookDelivery.next_attempt_at <= bindparam("now"),
+    )
+    .order_by(WebhookDelivery.next_attempt_at, WebhookDelivery.event_seq)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+
+
+async def load_deliveries_for_update(
+    reader: Reader, ids: Sequence[DeliveryId]
+) -> dict[DeliveryId, DeliveryState]:
+    """Lock deliveries until the transaction ends, and return their states."""
+    rows = await reader.rows(_FOR_UPDATE, ids=ids)
+    return {row.id: DeliveryState(**decoded_values(row, _STATE_FIELDS)) for row in rows}
+
+
+_FOR_UPDATE = Statement(
+    _SELECT.where(any_of(WebhookDelivery.id, "ids")).order_by(WebhookDelivery.id).with_for_update()
+)
+
+
+async def lock_failed_deliveries(
+    reader: Reader, webhook_id: WebhookId, since: datetime, *, limit: int
+) -> dict[DeliveryId, DeliveryState]:
+    """Lock deliveries of events since a time that failed and are not being attempted, oldest first."""
+    rows = await reader.rows(_FAILED, webhook_id=webhook_id, since=since, limit=limit)
+    return {row.id: DeliveryState(**decoded_values(row, _STATE_FIELDS)) for row in rows}
+
+
+async def count_failed_deliveries(
+    reader: Reader, webhook_id: WebhookId, since: datetime, *, limit: int
+) -> int:
+    """Count the same deliveries, up to a limit."""
+    return await reader.count(_FAILED_COUNT, webhook_id=webhook_id, since=since, limit=limit)
+
+
+_SELECT_FAILED = (
+    _SELECT.where(
+        WebhookDelivery.webhook_id == bindparam("webhook_id"),
+        WebhookDelivery.delivered_at.is_(None),
+        WebhookDelivery.round_attempts > 0,
+        WebhookDelivery.lease_token.is_(None),
+        WebhookDelivery.created_at >= bindparam("since"),
+    )
+    .order_by(WebhookDelivery.event_seq)
+    .limit(bindparam("limit"))
+)
+"""Served by uq_webhook_delivery_event."""
+_FAILED = Statement(_SELECT_FAILED.with_for_update())
+_FAILED_COUNT = Statement(_SELECT_FAILED, counts_rows=True)
+
+
+async def update_deliveries(
+    session: WriteSession, workspace_id: WorkspaceId, states: Mapping[DeliveryId, DeliveryState]
+) -> None:
+    """Store the states of deliveries that were locked and loaded before."""
+    await update_rows(
+        session,
+        WebhookDelivery,
+        [
+            {"workspace_id": workspace_id, "id": id_, **asdict(state)}
+            for id_, state in states.items()
+        ],
+    )
+
+
+async def insert_attempts(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    attempts: Sequence[tuple[DeliveryId, int, DeliveryAttempt]],
+) -> None:
+    """Store attempts of deliveries, each with its number."""
+    await insert_rows(
+        session,
+        WebhookDeliveryAttempt,
+        [
+            {
+                "workspace_id": workspace_id,
+                "delivery_id": id_,
+                "number": number,
+                "started_at": attempt.started_at,
+                "duration_ms": round(attempt.duration.total_seconds() * 1_000),
+                "status_code": attempt.status_code,
+                "error": attempt.error,
+                "response_body": attempt.response_body,
+            }
+            for id_, number, attempt in attempts
+        ],
+    )
+
+
+def _stored_delivery(row: Record) -> StoredDelivery:
+    return StoredDelivery(
+        **decoded_values(row, _OTHER_FIELDS),
+        state=DeliveryState(**decoded_values(row, _STATE_FIELDS)),
+    )

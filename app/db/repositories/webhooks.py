@@ -1,0 +1,203 @@
+"""Webhook endpoints: stored with their encrypted secrets, and found when there is something to deliver."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+
+from sqlalchemy import bindparam, false, func, select, true, update
+
+from app.db.core.database import AllWorkspacesReader, Reader
+from app.db.core.statements import AnyRow, Record, Statement, decoded_values
+from app.db.core.types import UtcDateTime
+from app.db.core.write_session import WriteSession
+from app.db.core.writes import insert_rows, update_rows
+from app.db.models import Deployment, Webhook, WebhookDelivery, Workspace
+from app.domain.ids import WebhookId, WorkspaceId
+from app.domain.webhooks.endpoints import WebhookEndpoint
+from app.domain.webhooks.event_types import WebhookEventType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredWebhook:
+    """An endpoint with the values that only this service reads."""
+
+    endpoint: WebhookEndpoint
+    feed_seq: int
+    """Number of the last event of the workspace whose deliveries are stored."""
+    encrypted_secret: str
+    encrypted_previous_secret: str | None = None
+    previous_secret_expires_at: datetime | None = None
+
+
+_ENDPOINT_FIELDS = tuple(field.name for field in fields(WebhookEndpoint))
+_SECRET_FIELDS = ("encrypted_secret", "encrypted_previous_secret", "previous_secret_expires_at")
+_COLUMNS = (*_ENDPOINT_FIELDS, "feed_seq", *_SECRET_FIELDS)
+_SELECT_WEBHOOKS = select(*(getattr(Webhook, name) for name in _COLUMNS)).where(
+    Webhook.deleted_at.is_(None)
+)
+
+
+async def list_webhooks(reader: Reader) -> list[StoredWebhook]:
+    """Return the endpoints of the workspace that are not deleted, oldest first."""
+    return [_stored_webhook(row) for row in await reader.rows(_ALL)]
+
+
+_ALL = Statement(_SELECT_WEBHOOKS.order_by(Webhook.created_at, Webhook.id))
+
+
+async def find_webhook(reader: Reader, webhook_id: WebhookId) -> StoredWebhook | None:
+    """Return an endpoint; None if it is deleted or does not exist."""
+    row = await reader.first(_ONE, id=webhook_id)
+    return None if row is None else _stored_webhook(row)
+
+
+async def load_webhook_for_update(reader: Reader, webhook_id: WebhookId) -> StoredWebhook | None:
+    """Lock an endpoint until the transaction ends, and return it; None if it is deleted or does not exist."""
+    row = await reader.first(_ONE_FOR_UPDATE, id=webhook_id)
+    return None if row is None else _stored_webhook(row)
+
+
+_SELECT_ONE = _SELECT_WEBHOOKS.where(Webhook.id == bindparam("id"))
+_ONE = Statement(_SELECT_ONE)
+_ONE_FOR_UPDATE = Statement(_SELECT_ONE.with_for_update(key_share=True))
+
+
+async def lock_webhooks_behind_feed(reader: Reader) -> list[StoredWebhook]:
+    """Lock the active endpoints without deliveries for the newest events, and return them.
+
+    Skips those that another transaction has locked.
+    """
+    return [_stored_webhook(row) for row in await reader.rows(_BEHIND_FEED)]
+
+
+_IS_BEHIND_FEED = (
+    Webhook.is_active == true(),
+    Webhook.feed_seq
+    < select(Workspace.event_seq)
+    .where(Workspace.id == Webhook.workspace_id)
+    .correlate(Webhook)
+    .scalar_subquery(),
+)
+_BEHIND_FEED = Statement(
+    _SELECT_WEBHOOKS.where(*_IS_BEHIND_FEED).with_for_update(skip_locked=True, key_share=True)
+)
+
+
+async def workspaces_with_new_events(reader: AllWorkspacesReader) -> list[WorkspaceId]:
+    """Return the workspaces with an active endpoint without deliveries for the newest events."""
+    rows = await reader.rows(_WORKSPACES_WITH_NEW_EVENTS)
+    return [WorkspaceId(row.workspace_id) for row in rows]
+
+
+_WORKSPACES_WITH_NEW_EVENTS = Statement(
+    select(Webhook.workspace_id).where(*_IS_BEHIND_FEED).distinct()
+)
+
+
+async def webhooks_with_due_deliveries(
+    reader: AllWorkspacesReader, now: datetime
+) -> Sequence[AnyRow]:
+    """Return workspace, id and consecutive failures of the active endpoints of all workspaces with work.
+
+    Costs one lookup in ix_webhook_delivery_due for each endpoint, however many deliveries it has.
+    """
+    return await reader.rows(_WITH_DUE_DELIVERIES, now=now)
+
+
+_WITH_DUE_DELIVERIES = Statement(
+    select(Webhook.workspace_id, Webhook.id, Webhook.consecutive_failures).where(
+        Webhook.is_active == true(),
+        select(func.min(WebhookDelivery.next_attempt_at))
+        .where(
+            WebhookDelivery.workspace_id == Webhook.workspace_id,
+            WebhookDelivery.webhook_id == Webhook.id,
+            WebhookDelivery.next_attempt_at.is_not(None),
+        )
+        .correlate(Webhook)
+        .scalar_subquery()
+        <= bindparam("now", type_=UtcDateTime()),
+    )
+)
+
+
+async def insert_webhook(
+    session: WriteSession, workspace_id: WorkspaceId, webhook: StoredWebhook
+) -> None:
+    """Store a new endpoint."""
+    await insert_rows(session, Webhook, [_row(workspace_id, webhook)])
+
+
+async def update_webhooks(
+    session: WriteSession, workspace_id: WorkspaceId, webhooks: Sequence[StoredWebhook]
+) -> None:
+    """Store endpoints that were locked and loaded before."""
+    await update_rows(session, Webhook, [_row(workspace_id, webhook) for webhook in webhooks])
+
+
+async def delete_webhook(
+    session: WriteSession, workspace_id: WorkspaceId, webhook_id: WebhookId, now: datetime
+) -> None:
+    """Mark an endpoint as deleted, and erase its secrets; its deliveries are pruned by their age."""
+    await session.rows(_DELETE, workspace=workspace_id, id=webhook_id, now=now)
+
+
+_DELETE = (
+    update(Webhook)
+    .where(Webhook.workspace_id == bindparam("workspace"), Webhook.id == bindparam("id"))
+    .values(
+        deleted_at=bindparam("now"),
+        updated_at=bindparam("now"),
+        is_active=false(),
+        encrypted_secret="",
+        encrypted_previous_secret=None,
+        previous_secret_expires_at=None,
+    )
+)
+
+
+async def lock_workspace(reader: Reader, workspace_id: WorkspaceId) -> int:
+    """Lock the workspace until the transaction ends, and return the number of its last event."""
+    row = await reader.first(_LOCK_WORKSPACE, id=workspace_id)
+    assert row is not None  # noqa: S101 - workspaces are never deleted
+    return int(row.event_seq)
+
+
+_LOCK_WORKSPACE = Statement(
+    select(Workspace.event_seq).where(Workspace.id == bindparam("id")).with_for_update()
+)
+
+
+async def record_poll(session: WriteSession, now: datetime) -> None:
+    """Store the time at which a process looked for deliveries."""
+    await session.rows(_RECORD_POLL, now=now)
+
+
+_RECORD_POLL = update(Deployment).values(webhooks_polled_at=bindparam("now"))
+
+
+async def last_poll(reader: AllWorkspacesReader) -> datetime | None:
+    """Return the time at which a process last looked for deliveries; None if none ever did."""
+    row = await reader.first(_LAST_POLL)
+    return None if row is None else row.webhooks_polled_at
+
+
+_LAST_POLL = Statement(select(Deployment.webhooks_polled_at))
+
+
+def _stored_webhook(row: Record) -> StoredWebhook:
+    values = decoded_values(row, _COLUMNS)
+    stored = {name: values.pop(name) for name in ("feed_seq", *_SECRET_FIELDS)}
+    values["event_types"] = tuple(map(WebhookEventType, values["event_types"]))
+    return StoredWebhook(endpoint=WebhookEndpoint(**values), **stored)
+
+
+def _row(workspace_id: WorkspaceId, webhook: StoredWebhook) -> dict[str, object]:
+    endpoint = asdict(webhook.endpoint)
+    for name in ("event_types", "platforms", "account_ids"):
+        endpoint[name] = [*endpoint[name]]
+    return {
+        "workspace_id": workspace_id,
+        **endpoint,
+        "feed_seq": webhook.feed_seq,
+        **{name: getattr(webhook, name) for name in _SECRET_FIELDS},
+    }

@@ -1,0 +1,1 @@
+"""Webhooks: event types, payloads, signatures, endpoints and deliveries."""

@@ -1,0 +1,324 @@
+"""Deliveries of webhooks: stored for new events, leased to one process, and settled by their attempts.
+
+Events are the transactional outbox. One transaction stores the deliveries of events and advances the
+endpoint's position, so that no event is lost or delivered twice by this step.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+from uuid import UUID
+
+import orjson
+
+from app.db.core.database import Database
+from app.db.repositories.events import read_events_after
+from app.db.repositories.webhook_deliveries import (
+    NewDelivery,
+    insert_attempts,
+    insert_deliveries,
+    load_deliveries_for_update,
+    lock_due_deliveries,
+    update_deliveries,
+)
+from app.db.repositories.webhooks import (
+    StoredWebhook,
+    load_webhook_for_update,
+    lock_webhooks_behind_feed,
+    record_poll,
+    update_webhooks,
+    webhooks_with_due_deliveries,
+    workspaces_with_new_events,
+)
+from app.domain.events import FEED_LIST_NAME, StoredEvent, encode_position
+from app.domain.ids import AccountId, DeliveryId, IdFactory, PostId, WebhookId, WorkspaceId
+from app.domain.signing import CursorCodec
+from app.domain.times import Clock
+from app.domain.webhooks.deliveries import DeliveryAttempt, DeliveryState
+from app.domain.webhooks.event_types import WebhookEventType, webhook_event_type
+from app.domain.webhooks.payloads import EventSubject, webhook_event_id, webhook_payload
+from app.services.secret_cipher import SecretCipher, SecretNotReadable
+from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
+
+T = TypeVar("T")
+
+LEASE_DURATION = timedelta(minutes=1)
+"""Time in which a process has to settle the deliveries that it leases."""
+
+_BATCH_SIZE, _FAILING_BATCH_SIZE = 20, 4
+"""Deliveries leased at a time to an endpoint, and to one whose last attempt failed."""
+
+_MAX_EVENTS = 200
+"""Events whose deliveries one transaction stores, to endpoints of one workspace."""
+
+_OPERATION = "deliverWebhooks"
+
+
+@dataclass(frozen=True, slots=True)
+class DueWebhook:
+    """An endpoint with deliveries that are due."""
+
+    workspace_id: WorkspaceId
+    id: WebhookId
+    is_failing: bool
+    """True if its last attempt failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasedDelivery:
+    """A delivery that this process has to attempt and settle."""
+
+    id: DeliveryId
+    event_id: UUID
+    post_id: PostId | None
+    body: str
+    token: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryBatch:
+    """Leased deliveries to one endpoint."""
+
+    url: str
+    secrets: Sequence[str]
+    """Secrets that sign, the newest first; empty if they cannot be decrypted."""
+    deliveries: Sequence[LeasedDelivery]
+
+
+@dataclass(frozen=True, slots=True)
+class SettledDelivery:
+    """A leased delivery with its attempt; None if there was no time for one."""
+
+    delivery: LeasedDelivery
+    attempt: DeliveryAttempt | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookDeliveryService:
+    """Deliveries of all workspaces."""
+
+    database: Database
+    cipher: SecretCipher
+    signing_key: bytes
+    """Key of the cursors in payloads."""
+    retry_schedule: Sequence[timedelta]
+    new_id: IdFactory
+    clock: Clock
+    random: Callable[[], float]
+
+    async def store_deliveries(self) -> bool:
+        """Store the deliveries of the next events in each workspace; return whether there may be more."""
+        has_more = False
+        for workspace_id in await workspaces_with_new_events(self.database.all_workspaces):
+            has_more |= await self._run(workspace_id, self._store_next_deliveries)
+        return has_more
+
+    async def due_webhooks(self) -> list[DueWebhook]:
+        """Return the active endpoints of all workspaces that have deliveries to attempt."""
+        rows = await webhooks_with_due_deliveries(self.database.all_workspaces, self.clock())
+        return [
+            DueWebhook(
+                WorkspaceId(row.workspace_id), WebhookId(row.id), row.consecutive_failures > 0
+            )
+            for row in rows
+        ]
+
+    async def settle_and_lease(
+        self, webhook: DueWebhook, settled: Sequence[SettledDelivery], *, may_lease: bool
+    ) -> DeliveryBatch | None:
+        """Store the results of attempts, then lease the next deliveries; None if there are none.
+
+        A result is ignored if its lease was lost to another process.
+        """
+        work = partial(self._settle_and_lease, webhook.id, settled, may_lease)
+        return await self._run(webhook.workspace_id, work)
+
+    async def record_poll(self) -> None:
+        """Store that a process is looking for deliveries."""
+        now = self.clock()
+        await self.database.write(lambda session: record_poll(session, now))
+
+    async def _run(
+        self, workspace_id: WorkspaceId, work: Callable[[UnitOfWork], Awaitable[T]]
+    ) -> T:
+        write_context = WriteContext(
+            workspace_id=workspace_id, actor=None, operation=_OPERATION, now=self.clock()
+        )
+        return await run_in_transaction(self.database, write_context, work)
+
+    async def _store_next_deliveries(self, uow: UnitOfWork) -> bool:
+        """Store the deliveries of the next events; return whether there may be more."""
+        webhooks = await lock_webhooks_behind_feed(uow.reader)
+        if not webhooks:
+            return False
+        start = min(webhook.feed_seq for webhook in webhooks)
+        events = await read_events_after(uow.reader, start, limit=_MAX_EVENTS)
+        if not events:
+            return False
+        workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
+        deliveries = await self._deliveries_of(events, webhooks, uow)
+        await insert_deliveries(uow.session, workspace_id, deliveries, now)
+        last = events[-1].seq
+        advanced = [replace(each, feed_seq=max(each.feed_seq, last)) for each in webhooks]
+        await update_webhooks(uow.session, workspace_id, advanced)
+        return len(events) == _MAX_EVENTS
+
+    async def _deliveries_of(
+        self, events: Sequence[StoredEvent], webhooks: Sequence[StoredWebhook], uow: UnitOfWork
+    ) -> list[NewDelivery]:
+        types = {
+            event.seq: event_type
+            for event in events
+            if (event_type := webhook_event_type(event)) is not None
+        }
+        events = [event for event in events if event.seq in types]
+        subjects = await _load_subjects(events, uow)
+        deliveries: list[NewDelivery] = []
+        for event, subject in zip(events, subjects, strict=True):
+            event_type = types[event.seq]
+            accounts = subject.platforms_by_account(event).items()
+            receivers = [
+                each.endpoint.id
+                for each in webhooks
+                if each.feed_seq < event.seq and each.endpoint.wants(event_type, accounts)
+            ]
+            if receivers:
+                deliveries += self._deliveries_to(receivers, event, event_type, subject, uow)
+        return deliveries
+
+    def _deliveries_to(
+        self,
+        webhook_ids: Sequence[WebhookId],
+        event: StoredEvent,
+        event_type: WebhookEventType,
+        subject: EventSubject,
+        uow: UnitOfWork,
+    ) -> Iterator[NewDelivery]:
+        workspace_id = uow.write_context.workspace_id
+        codec = CursorCodec(self.signing_key, workspace_id, FEED_LIST_NAME)
+        payload = webhook_payload(
+            event,
+            event_type,
+            subject,
+            workspace_id=workspace_id,
+            cursor=encode_position(codec, event),
+        )
+        body = orjson.dumps(payload).decode()
+        for webhook_id in webhook_ids:
+            yield NewDelivery(
+                id=DeliveryId(self.new_id()),
+                webhook_id=webhook_id,
+                event_seq=event.seq,
+                event_type=event_type,
+                event_id=webhook_event_id(workspace_id, event),
+                post_id=event.post_id,
+                body=body,
+                created_at=event.happened_at,
+            )
+
+    async def _settle_and_lease(
+        self,
+        webhook_id: WebhookId,
+        settled: Sequence[SettledDelivery],
+        may_lease: bool,
+        uow: UnitOfWork,
+    ) -> DeliveryBatch | None:
+        webhook = await load_webhook_for_update(uow.reader, webhook_id)
+        if settled:
+            webhook = await self._settle(webhook, settled, uow)
+        if webhook is None or not webhook.endpoint.is_active or not may_lease:
+            return None
+        limit = _FAILING_BATCH_SIZE if webhook.endpoint.consecutive_failures else _BATCH_SIZE
+        workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
+        due = await lock_due_deliveries(uow.reader, webhook_id, now, limit=limit)
+        if not due:
+            return None
+        token, expires_at = self.new_id(), now + LEASE_DURATION
+        states = {each.id: each.state.leased(token, expires_at) for each in due}
+        await update_deliveries(uow.session, workspace_id, states)
+        return DeliveryBatch(
+            url=webhook.endpoint.url,
+            secrets=decrypted_secrets(self.cipher, workspace_id, webhook, now),
+            deliveries=[
+                LeasedDelivery(
+                    id=each.id,
+                    event_id=each.event_id,
+                    post_id=each.post_id,
+                    body=each.body,
+                    token=token,
+                )
+                for each in due
+            ],
+        )
+
+    async def _settle(
+        self,
+        webhook: StoredWebhook | None,
+        settled: Sequence[SettledDelivery],
+        uow: UnitOfWork,
+    ) -> StoredWebhook | None:
+        """Store the results, and return the endpoint after them; a deleted endpoint is None."""
+        workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
+        stored = await load_deliveries_for_update(
+            uow.reader, [each.delivery.id for each in settled]
+        )
+        states: dict[DeliveryId, DeliveryState] = {}
+        attempts: list[tuple[DeliveryId, int, DeliveryAttempt]] = []
+        for each in settled:
+            id_, attempt = each.delivery.id, each.attempt
+            state = stored.get(id_)
+            if state is None or state.lease_token != each.delivery.token:
+                continue
+            if attempt is None:
+                states[id_] = state.released(now)
+            else:
+                states[id_] = state.attempted(attempt, self.retry_schedule, now, self.random)
+                attempts.append((id_, states[id_].attempts, attempt))
+        await update_deliveries(uow.session, workspace_id, states)
+        await insert_attempts(uow.session, workspace_id, attempts)
+        if webhook is None or not attempts:
+            return webhook
+        endpoint = webhook.endpoint
+        for _, _, attempt in attempts:
+            endpoint = endpoint.with_attempt(attempt, now)
+        if endpoint.disabled_reason is not webhook.endpoint.disabled_reason:
+            uow.add_event(endpoint.disabled_event())
+        webhook = replace(webhook, endpoint=endpoint)
+        await update_webhooks(uow.session, workspace_id, [webhook])
+        return webhook
+
+
+def secret_row(workspace_id: WorkspaceId, webhook_id: WebhookId) -> str:
+    """Return the name of an endpoint's row, to which its secrets are bound."""
+    return f"webhook:{workspace_id}:{webhook_id}"
+
+
+def decrypted_secrets(
+    cipher: SecretCipher, workspace_id: WorkspaceId, webhook: StoredWebhook, now: datetime
+) -> list[str]:
+    """Return the secrets that sign, the newest first; an empty list if one cannot be decrypted."""
+    row = secret_row(workspace_id, webhook.endpoint.id)
+    encrypted = [webhook.encrypted_secret]
+    expires_at = webhook.previous_secret_expires_at
+    if webhook.encrypted_previous_secret and expires_at is not None and now < expires_at:
+        encrypted.append(webhook.encrypted_previous_secret)
+    try:
+        return [cipher.decrypt(each, row) for each in encrypted]
+    except SecretNotReadable:
+        return []
+
+
+async def _load_subjects(events: Sequence[StoredEvent], uow: UnitOfWork) -> list[EventSubject]:
+    """Return the post and the accounts of each event."""
+    posts = await uow.load_posts({event.post_id for event in events if event.post_id is not None})
+    account_ids: set[AccountId] = {
+        destination.account_id for post in posts.values() for destination in post.destinations
+    }
+    account_ids |= {event.account_id for event in events if event.account_id is not None}
+    accounts = await uow.load_accounts(account_ids)
+    return [
+        EventSubject(None if event.post_id is None else posts.get(event.post_id), accounts)
+        for event in events
+    ]

@@ -1,0 +1,335 @@
+"""Webhook use cases: create, change, delete, rotate secrets, test, and redeliver."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from uuid import UUID
+
+import orjson
+
+from app.db.core.database import Database
+from app.db.repositories.accounts import load_accounts
+from app.db.repositories.events import check_position, has_events_after
+from app.db.repositories.webhook_deliveries import (
+    count_failed_deliveries,
+    load_deliveries_for_update,
+    lock_failed_deliveries,
+    update_deliveries,
+)
+from app.db.repositories.webhooks import (
+    StoredWebhook,
+    delete_webhook,
+    find_webhook,
+    insert_webhook,
+    last_poll,
+    list_webhooks,
+    load_webhook_for_update,
+    lock_workspace,
+    update_webhooks,
+)
+from app.domain.errors import Conflict, InvalidInput, ResyncRequired, not_found_error
+from app.domain.events import FeedPosition
+from app.domain.idempotency import IdempotencyKey
+from app.domain.ids import AccountId, DeliveryId, IdFactory, WebhookId, WorkspaceId
+from app.domain.outbound_rules import OutboundRules
+from app.domain.times import Clock, format_instant
+from app.domain.webhooks.commands import WebhookUpdate, create_endpoint, update_endpoint
+from app.domain.webhooks.deliveries import DeliveryAttempt
+from app.domain.webhooks.signatures import ROTATION_PERIOD, make_secret
+from app.outbound.client import OutboundClient
+from app.services.idempotency import StoredOutcome, run_idempotently
+from app.services.secret_cipher import SecretCipher
+from app.services.unit_of_work import UnitOfWork, WriteContext
+from app.services.webhook_deliveries import decrypted_secrets, secret_row
+from app.services.webhook_requests import send_webhook
+
+MAX_REDELIVERIES = 500
+"""Deliveries that one call delivers again."""
+
+_NO_PROCESS_AFTER = timedelta(minutes=1)
+"""Time without a process that looks for deliveries, after which a new webhook comes with a warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSecret:
+    """A secret as displayed to a person, only once."""
+
+    webhook_id: WebhookId
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redelivery:
+    """Result of a redelivery."""
+
+    count: int
+    """Deliveries that are attempted again."""
+    has_more: bool
+    """True if another call would find more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookService:
+    """Webhooks of all workspaces."""
+
+    database: Database
+    cipher: SecretCipher
+    rules: OutboundRules
+    client: OutboundClient
+    new_id: IdFactory
+    random_bytes: Callable[[int], bytes]
+    clock: Clock
+    monotonic: Callable[[], float]
+
+    async def create(
+        self,
+        write_context: WriteContext,
+        settings: WebhookUpdate,
+        idempotency_key: IdempotencyKey | None,
+    ) -> WebhookSecret:
+        """Create an endpoint for all events from now on.
+
+        Raises InvalidInput for invalid settings, and Conflict if the server cannot store secrets. A repeated
+        request gets the same secret.
+        """
+        workspace_id, now = write_context.workspace_id, write_context.now
+
+        async def work(uow: UnitOfWork) -> StoredOutcome:
+            feed_seq = await lock_workspace(uow.reader, workspace_id)
+            others = [each.endpoint for each in await list_webhooks(uow.reader)]
+            webhook_id = WebhookId(self.new_id())
+            endpoint = create_endpoint(webhook_id, settings, others, self.rules, now)
+            await _check_accounts(uow, endpoint.account_ids)
+            stored = StoredWebhook(
+                endpoint=endpoint,
+                feed_seq=feed_seq,
+                encrypted_secret=self._new_encrypted_secret(workspace_id, webhook_id),
+            )
+            await insert_webhook(uow.session, workspace_id, stored)
+            return {"id": str(webhook_id)}
+
+        outcome = await run_idempotently(
+            self.database, write_context, idempotency_key, settings, work
+        )
+        return await self._read_secret(write_context, WebhookId(UUID(outcome["id"])))
+
+    async def update(
+        self,
+        write_context: WriteContext,
+        webhook_id: WebhookId,
+        update: WebhookUpdate,
+        *,
+        resume_after: FeedPosition | None,
+        idempotency_key: IdempotencyKey | None,
+    ) -> None:
+        """Change an endpoint. One that is enabled gets the events after `resume_after`, or all it missed.
+
+        Raises NotFound, InvalidInput for invalid changes, and ResyncRequired if events after that position
+        are no longer stored.
+        """
+
+        async def work(uow: UnitOfWork) -> StoredOutcome:
+            stored = await _get_for_update(uow, webhook_id)
+            others = []
+            if "url" in update:
+                await lock_workspace(uow.reader, write_context.workspace_id)
+                others = [each.endpoint for each in await list_webhooks(uow.reader)]
+            endpoint = update_endpoint(
+                stored.endpoint, update, others, self.rules, write_context.now
+            )
+            if "account_ids" in update:
+                await _check_accounts(uow, endpoint.account_ids)
+            feed_seq = stored.feed_seq
+            if endpoint.is_active and not stored.endpoint.is_active:
+                feed_seq = await _position_to_resume(uow, stored, resume_after)
+            elif resume_after is not None:
+                raise InvalidInput(
+                    "resumeAfter needs isActive: true, and a webhook that is not active.",
+                    argument="resumeAfter",
+                )
+            changed = replace(stored, endpoint=endpoint, feed_seq=feed_seq)
+            await update_webhooks(uow.session, write_context.workspace_id, [changed])
+            return {}
+
+        request = {"id": webhook_id, "update": update, "resume_after": resume_after}
+        await run_idempotently(self.database, write_context, idempotency_key, request, work)
+
+    async def delete(
+        self,
+        write_context: WriteContext,
+        webhook_id: WebhookId,
+        idempotency_key: IdempotencyKey | None,
+    ) -> None:
+        """Delete an endpoint; nothing more is sent to it. Raises NotFound."""
+
+        async def work(uow: UnitOfWork) -> StoredOutcome:
+            await _get_for_update(uow, webhook_id)
+            await delete_webhook(
+                uow.session, write_context.workspace_id, webhook_id, write_context.now
+            )
+            return {}
+
+        request = {"id": webhook_id}
+        await run_idempotently(self.database, write_context, idempotency_key, request, work)
+
+    async def rotate_secret(
+        self,
+        write_context: WriteContext,
+        webhook_id: WebhookId,
+        idempotency_key: IdempotencyKey | None,
+    ) -> WebhookSecret:
+        """Replace the secret; the old one signs too for ROTATION_PERIOD. Raises NotFound and Conflict."""
+        workspace_id, now = write_context.workspace_id, write_context.now
+
+        async def work(uow: UnitOfWork) -> StoredOutcome:
+            stored = await _get_for_update(uow, webhook_id)
+            rotated = replace(
+                stored,
+                endpoint=replace(stored.endpoint, updated_at=now),
+                encrypted_secret=self._new_encrypted_secret(workspace_id, webhook_id),
+                encrypted_previous_secret=stored.encrypted_secret,
+                previous_secret_expires_at=now + ROTATION_PERIOD,
+            )
+            await update_webhooks(uow.session, workspace_id, [rotated])
+            return {}
+
+        request = {"id": webhook_id}
+        await run_idempotently(self.database, write_context, idempotency_key, request, work)
+        return await self._read_secret(write_context, webhook_id)
+
+    async def send_test(self, workspace_id: WorkspaceId, webhook_id: WebhookId) -> DeliveryAttempt:
+        """Send a test event, which is not stored, and return the receiver's response. Raises NotFound."""
+        stored = await find_webhook(self.database.reader(workspace_id), webhook_id)
+        if stored is None:
+            raise not_found_error("webhook")
+        now, event_id = self.clock(), self.new_id()
+        payload = {
+            "event": "webhook.test",
+            "event_id": str(event_id),
+            "created_at": format_instant(now),
+            "organization_id": str(workspace_id),
+            "cursor": None,
+            "data": {"message": "This is a test of the webhook."},
+        }
+        return await send_webhook(
+            self.client,
+            stored.endpoint.url,
+            orjson.dumps(payload).decode(),
+            event_id=event_id,
+            secrets=decrypted_secrets(self.cipher, workspace_id, stored, now),
+            clock=self.clock,
+            monotonic=self.monotonic,
+        )
+
+    async def redeliver(
+        self,
+        write_context: WriteContext,
+        delivery_id: DeliveryId,
+        idempotency_key: IdempotencyKey | None,
+    ) -> None:
+        """Attempt a delivery again, by the whole schedule. Raises NotFound, and Conflict while it runs."""
+
+        async def work(uow: UnitOfWork) -> StoredOutcome:
+            states = await load_deliveries_for_update(uow.reader, [delivery_id])
+            if not states:
+                raise not_found_error("delivery")
+            state = states[delivery_id]
+            if state.lease_token is not None:
+                raise Conflict("The delivery is being attempted right now.")
+            redelivered = {delivery_id: state.redelivered(write_context.now)}
+            await update_deliveries(uow.session, write_context.workspace_id, redelivered)
+            return {}
+
+        request = {"id": delivery_id}
+        await run_idempotently(self.database, write_context, idempotency_key, request, work)
+
+    async def redeliver_failed(
+        self,
+        write_context: WriteContext,
+        webhook_id: WebhookId,
+        since: datetime,
+        idempotency_key: IdempotencyKey | None,
+    ) -> Redelivery:
+        """Attempt again what failed of the events since a time, up to MAX_REDELIVERIES. Raises NotFound."""
+
+        async def work(uow: UnitOfWork) -> StoredOutcome:
+            await _get_for_update(uow, webhook_id)
+            failed = await lock_failed_deliveries(
+                uow.reader, webhook_id, since, limit=MAX_REDELIVERIES + 1
+            )
+            redelivered = {
+                id_: state.redelivered(write_context.now)
+                for id_, state in islice(failed.items(), MAX_REDELIVERIES)
+            }
+            await update_deliveries(uow.session, write_context.workspace_id, redelivered)
+            return {"count": len(redelivered), "has_more": len(failed) > MAX_REDELIVERIES}
+
+        request = {"id": webhook_id, "since": since}
+        outcome = await run_idempotently(
+            self.database, write_context, idempotency_key, request, work
+        )
+        return Redelivery(outcome["count"], outcome["has_more"])
+
+    async def count_failed(
+        self, workspace_id: WorkspaceId, webhook_id: WebhookId, since: datetime, *, limit: int
+    ) -> int:
+        """Count what failed of the events since a time, up to a limit. Raises NotFound."""
+        reader = self.database.reader(workspace_id)
+        if await find_webhook(reader, webhook_id) is None:
+            raise not_found_error("webhook")
+        return await count_failed_deliveries(reader, webhook_id, since, limit=limit)
+
+    async def is_delivering(self) -> bool:
+        """Return whether a process has looked for deliveries in the last minute."""
+        polled_at = await last_poll(self.database.all_workspaces)
+        return polled_at is not None and self.clock() - polled_at <= _NO_PROCESS_AFTER
+
+    def _new_encrypted_secret(self, workspace_id: WorkspaceId, webhook_id: WebhookId) -> str:
+        secret = make_secret(self.random_bytes)
+        return self.cipher.encrypt(secret, secret_row(workspace_id, webhook_id))
+
+    async def _read_secret(
+        self, write_context: WriteContext, webhook_id: WebhookId
+    ) -> WebhookSecret:
+        """Return the stored secret, which a repeated request gets too."""
+        workspace_id = write_context.workspace_id
+        stored = await find_webhook(self.database.reader(workspace_id), webhook_id)
+        if stored is None:  # deleted since the first request
+            raise not_found_error("webhook")
+        row = secret_row(workspace_id, webhook_id)
+        return WebhookSecret(webhook_id, self.cipher.decrypt(stored.encrypted_secret, row))
+
+
+async def _get_for_update(uow: UnitOfWork, webhook_id: WebhookId) -> StoredWebhook:
+    stored = await load_webhook_for_update(uow.reader, webhook_id)
+    if stored is None:
+        raise not_found_error("webhook")
+    return stored
+
+
+async def _check_accounts(uow: UnitOfWork, account_ids: Collection[AccountId]) -> None:
+    """Raise InvalidInput if the workspace does not have one of the accounts."""
+    accounts = await load_accounts(uow.reader, account_ids)
+    for account_id in account_ids:
+        if account_id not in accounts:
+            raise InvalidInput(
+                f"accountIds names account {account_id}, which this workspace does not have.",
+                argument="accountIds",
+            )
+
+
+async def _position_to_resume(
+    uow: UnitOfWork, stored: StoredWebhook, resume_after: FeedPosition | None
+) -> int:
+    """Return the number of the last event that an enabled endpoint does not get; raises ResyncRequired."""
+    if resume_after is not None:
+        await check_position(uow.reader, resume_after, argument="resumeAfter")
+        return resume_after.seq
+    if not await has_events_after(uow.reader, stored.feed_seq):
+        raise ResyncRequired(
+            "The events since the webhook was disabled are no longer all stored. Read the current state, then"
+            " enable it with resumeAfter, such as the latest cursor of the change feed.",
+            argument="resumeAfter",
+        )
+    return stored.feed_seq

@@ -1,0 +1,174 @@
+"""Delivery loop of webhooks: stores the deliveries of new events, and attempts those that are due.
+
+Each endpoint with due deliveries has a task of its own, so that a slow receiver delays no other.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from functools import partial
+from uuid import UUID
+
+import structlog
+
+from app.observability.outages import Outage
+from app.outbound.client import OutboundClient
+from app.services.webhook_deliveries import (
+    LEASE_DURATION,
+    DeliveryBatch,
+    DueWebhook,
+    LeasedDelivery,
+    SettledDelivery,
+    WebhookDeliveryService,
+)
+from app.services.webhook_requests import ATTEMPT_TIMEOUT, send_webhook
+from app.worker.context import SystemFunctions, retry_while
+
+_POLL_INTERVAL = timedelta(milliseconds=500)
+"""Interval at which a process looks for new events and due deliveries."""
+
+_RECORD_INTERVAL = timedelta(seconds=20)
+"""Interval at which the process stores that it is looking for deliveries."""
+
+_MAX_TASKS, _MAX_FAILING_TASKS = 256, 192
+"""Endpoints to which this process delivers at a time, and those of them whose last attempt failed."""
+
+_SETTLE_TIME = timedelta(seconds=5)
+"""Time before the end of a lease that is left to store the results."""
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+class WebhookWorker:
+    """Loop that delivers the webhooks of all workspaces, until it is stopped."""
+
+    def __init__(
+        self,
+        service: WebhookDeliveryService,
+        client: OutboundClient,
+        system: SystemFunctions,
+        *,
+        poll_interval: timedelta = _POLL_INTERVAL,
+    ) -> None:
+        self._service = service
+        self._client = client
+        self._system = system
+        self._poll_interval = poll_interval
+        self._tasks: dict[UUID, asyncio.Task[None]] = {}
+        """Running deliveries by endpoint."""
+        self._failing: set[UUID] = set()
+        """Endpoints among them whose last attempt had failed."""
+        self._is_stopping = False
+        self._wakeup = asyncio.Event()
+        self._outage = Outage(logger, "webhook delivery failed")
+
+    def stop(self) -> None:
+        """Lease nothing more, and let running attempts end."""
+        self._is_stopping = True
+        self._wakeup.set()
+
+    async def run(self) -> None:
+        """Deliver until `stop`, then wait for the running attempts; if cancelled, cancel them."""
+        recorded_at = float("-inf")
+        try:
+            while not self._is_stopping:
+                self._wakeup.clear()
+                with self._outage.suppress():
+                    if self._system.monotonic() - recorded_at >= _RECORD_INTERVAL.total_seconds():
+                        await self._service.record_poll()
+                        recorded_at = self._system.monotonic()
+                    if await self._service.store_deliveries():
+                        self._wakeup.set()
+                    await self._start_tasks()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wakeup.wait(), self._poll_interval.total_seconds())
+            await asyncio.gather(*self._tasks.values())
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _start_tasks(self) -> None:
+        due = [each for each in await self._service.due_webhooks() if each.id not in self._tasks]
+        for webhook in sorted(due, key=lambda each: each.is_failing):
+            is_full = len(self._tasks) >= _MAX_TASKS
+            if is_full or (webhook.is_failing and len(self._failing) >= _MAX_FAILING_TASKS):
+                break
+            if webhook.is_failing:
+                self._failing.add(webhook.id)
+            task = asyncio.create_task(self._deliver(webhook))
+            self._tasks[webhook.id] = task
+            task.add_done_callback(partial(self._remove_task, webhook.id))
+
+    def _remove_task(self, webhook_id: UUID, _task: asyncio.Task[None]) -> None:
+        del self._tasks[webhook_id]
+        self._failing.discard(webhook_id)
+
+    async def _deliver(self, webhook: DueWebhook) -> None:
+        """Attempt the due deliveries of an endpoint until there are none."""
+        settled: list[SettledDelivery] = []
+        with self._outage.suppress():
+            while batch := await self._settle_and_lease(webhook, settled):
+                settled = await self._attempt_all(batch)
+
+    async def _settle_and_lease(
+        self, webhook: DueWebhook, settled: list[SettledDelivery]
+    ) -> DeliveryBatch | None:
+        """Call the service; while the database is away, as long as results may still be stored."""
+        give_up_at = self._system.monotonic() + ATTEMPT_TIMEOUT.total_seconds()
+        return await retry_while(
+            lambda: self._service.settle_and_lease(
+                webhook, settled, may_lease=not self._is_stopping
+            ),
+            self._system,
+            should_retry=lambda: self._system.monotonic() < give_up_at,
+        )
+
+    async def _attempt_all(self, batch: DeliveryBatch) -> list[SettledDelivery]:
+        """Attempt the deliveries, those of one post in order."""
+        last_start = (
+            self._system.monotonic()
+            + (LEASE_DURATION - ATTEMPT_TIMEOUT - _SETTLE_TIME).total_seconds()
+        )
+        by_post: dict[UUID, list[LeasedDelivery]] = defaultdict(list)
+        for delivery in batch.deliveries:
+            by_post[delivery.post_id or delivery.id].append(delivery)
+        groups = await asyncio.gather(
+            *(self._attempt_in_order(batch, group, last_start) for group in by_post.values())
+        )
+        return [settled for group in groups for settled in group]
+
+    async def _attempt_in_order(
+        self, batch: DeliveryBatch, deliveries: list[LeasedDelivery], last_start: float
+    ) -> list[SettledDelivery]:
+        settled = []
+        for delivery in deliveries:
+            attempt = None
+            if not self._is_stopping and self._system.monotonic() < last_start:
+                attempt = await send_webhook(
+                    self._client,
+                    batch.url,
+                    delivery.body,
+                    event_id=delivery.event_id,
+                    secrets=batch.secrets,
+                    clock=self._system.now,
+                    monotonic=self._system.monotonic,
+                )
+            settled.append(SettledDelivery(delivery, attempt))
+        return settled
+
+
+@asynccontextmanager
+async def deliver_in_background(
+    worker: WebhookWorker, shutdown_timeout: timedelta
+) -> AsyncIterator[None]:
+    """Deliver inside the context. At exit, running attempts have the timeout to end; others are repeated."""
+    task = asyncio.create_task(worker.run())
+    try:
+        yield
+    finally:
+        worker.stop()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(task, shutdown_timeout.total_seconds())
