@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from app.domain.api_keys import is_well_formed
 from app.domain.leases import MAX_CLAIMS, MAX_LEASE, MIN_LEASE
+from app.domain.outbound_rules import IPNetwork, OutboundRules
 from app.domain.rate_limits import RateLimit, parse_rate_limits
 
 DEMO_KEY_SECRET = "de300000000000000000000000000de3"
@@ -184,6 +185,10 @@ def _parse_networks(text: str) -> tuple[str, ...]:
     except ValueError:
         raise _InvalidValue("must be IP addresses or networks such as 10.0.0.0/8") from None
     return _split_commas(text)
+
+
+def _parse_allowed_networks(text: str) -> tuple[IPNetwork, ...]:
+    return tuple(map(ipaddress.ip_network, _parse_networks(text)))
 
 
 def _parse_root_path(text: str) -> str:
@@ -485,6 +490,17 @@ class Settings:
         "Files with the only GraphQL documents that are executed, besides those of the board, separated by"
         " commas. Not set: every document is executed.",
     )
+    outbound_allow_http: bool = _setting(
+        "no",
+        _parse_boolean,
+        "`yes` also allows requests to other servers, such as webhooks, over http. https is always allowed.",
+    )
+    outbound_allowed_networks: tuple[IPNetwork, ...] = _setting(
+        "",
+        _parse_allowed_networks,
+        "Networks to which requests to other servers may connect although they are not public, such as"
+        " `10.0.0.0/8`, separated by commas. Not set: only public addresses.",
+    )
     retry_policy_file: Path | None = _setting(
         None, _parse_path, "TOML file with custom retry policies. Not set: the defaults."
     )
@@ -560,6 +576,10 @@ class Settings:
     def demo_key(self) -> str:
         """Return the API key of the demo workspace."""
         return self.demo_api_key or self.api_key_prefix + DEMO_KEY_SECRET
+
+    def outbound_rules(self) -> OutboundRules:
+        """Return the rules of requests to other servers."""
+        return OutboundRules(self.outbound_allow_http, self.outbound_allowed_networks)
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:

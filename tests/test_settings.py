@@ -1,12 +1,14 @@
 """Settings: accepted values of each variable, and messages for others."""
 
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
 
 from app.db.core.database import Database
+from app.domain.outbound_rules import OutboundRules
 from app.settings import (
     DEMO_KEY_SECRET,
     Settings,
@@ -46,6 +48,12 @@ def test_defaults_apply_without_variables() -> None:
     assert settings.cors_origins == settings.trusted_proxies == ()
     assert settings.trusted_documents == ()
     assert settings.root_path == ""
+
+
+def test_outbound_rules_have_the_values_of_their_settings() -> None:
+    assert read_settings({}).outbound_rules() == OutboundRules()
+    settings = read_settings({"OUTBOUND_ALLOW_HTTP": "yes", "OUTBOUND_ALLOWED_NETWORKS": "::1"})
+    assert settings.outbound_rules() == OutboundRules(True, (ip_network("::1/128"),))
 
 
 def test_empty_and_unknown_variables_are_ignored() -> None:
@@ -171,6 +179,12 @@ def test_invalid_database_url_is_refused_without_value(url: str, message: str) -
         ("PERSISTED_QUERIES_BYTES", "0", 0),
         ("TRUSTED_DOCUMENTS", "/etc/web app.json", (Path("/etc/web app.json"),)),
         ("TRUSTED_DOCUMENTS", "web.json, ios.json,", (Path("web.json"), Path("ios.json"))),
+        ("OUTBOUND_ALLOW_HTTP", "yes", True),
+        (
+            "OUTBOUND_ALLOWED_NETWORKS",
+            "10.0.0.0/8, ::1,",
+            (ip_network("10.0.0.0/8"), ip_network("::1/128")),
+        ),
         ("RETRY_POLICY_FILE", "/etc/retry policies.toml", Path("/etc/retry policies.toml")),
         ("MAX_CONNECTIONS", "1", 1),
         ("MAX_CONNECTIONS_PER_ADDRESS", "off", None),
@@ -212,6 +226,10 @@ MALFORMED_VALUES = {
     "TRUSTED_PROXIES": (
         "must be IP addresses or networks such as 10.0.0.0/8",
         ["localhost", "10.0.0.1/8", "*"],
+    ),
+    "OUTBOUND_ALLOWED_NETWORKS": (
+        "must be IP addresses or networks such as 10.0.0.0/8",
+        ["intranet", "10.0.0.1/8", "*"],
     ),
     "ROOT_PATH": (
         "must start with / and not end with it, such as /post-results",
