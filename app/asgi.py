@@ -21,7 +21,6 @@ from starlette.types import Receive, Scope, Send
 
 from app.db.core.database import Database, open_database
 from app.db.migrations import check_schema_version
-from app.db.repositories.workspaces import load_deployment_key
 from app.domain.errors import PostResultsError, RateLimitExceeded
 from app.domain.ids import WorkspaceId
 from app.domain.times import Clock
@@ -56,6 +55,7 @@ from app.maintenance import run_maintenance
 from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
 from app.observability.request_recorder import RequestRecorder
+from app.outbound.client import OutboundClient
 from app.platforms import ADAPTER_PLATFORMS
 from app.rest.endpoints import rest_routes
 from app.rest.envelope import error_response, mutation_response
@@ -68,7 +68,10 @@ from app.services.expirations import EXPIRATION_INTERVAL
 from app.services.exports import ExportChunk, ExportFormat, export_destinations
 from app.services.proxy_users import ProxyUsers, open_proxy_users
 from app.services.retry_policies import load_retry_policies
+from app.services.secret_cipher import SecretCipher
 from app.services.sessions import SessionService
+from app.services.webhooks import WebhookService
+from app.services.workspaces import load_signing_key
 from app.settings import Settings, SettingsError, read_settings
 from app.shutdown import CLEANUP_LIMIT, limited_cleanup, on_shutdown_signal
 from app.web.board import BoardPage, documents_file
@@ -77,7 +80,7 @@ from app.web.graphiql import GraphiQLPage
 from app.web.index import index_route
 from app.web.sessions import SessionEndpoint
 from app.web.static_files import STATIC_DIR
-from app.worker.process import embedded_worker
+from app.worker.process import embedded_worker, webhook_delivery
 
 _GC_THRESHOLDS = (5_000, 20, 10)
 """Allocations before a young collection, young ones before a middle one, middle ones before a full one.
@@ -320,6 +323,16 @@ def _build_graphql_service(
                 on_read=lambda events: metrics.changes_read(clock() - events[0].happened_at),
             ),
             board_counter=BoardCounter(database, clock, time.monotonic),
+            webhooks=WebhookService(
+                database=database,
+                cipher=SecretCipher(settings.secrets_key),
+                rules=settings.outbound_rules(),
+                client=OutboundClient(settings.outbound_rules()),
+                new_id=uuid4,
+                random_bytes=secrets.token_bytes,
+                clock=clock,
+                monotonic=time.monotonic,
+            ),
             rate_limits=RateLimits(
                 requests=settings.rate_limit,
                 failed_authentications=settings.failed_auth_rate_limit,
@@ -408,7 +421,7 @@ async def _lifespan(
     ):
         async with owned_database or nullcontext():
             await check_schema_version(database)
-            app_state.signing_key = await _load_signing_key(settings, database)
+            app_state.signing_key = await load_signing_key(settings, database)
             if proxy_users is not None:
                 await proxy_users.store_keys(database, clock())
             async with (
@@ -422,7 +435,17 @@ async def _lifespan(
                     expiration_interval=expiration_interval,
                 ),
             ):
-                async with embedded_worker(settings, database, app_state.retry_policies, clock):
+                async with (
+                    app_state.webhooks.client,
+                    webhook_delivery(
+                        settings,
+                        database,
+                        app_state.webhooks.client,
+                        signing_key=app_state.signing_key,
+                        now=clock,
+                    ),
+                    embedded_worker(settings, database, app_state.retry_policies, clock),
+                ):
                     with on_shutdown_signal(
                         drain=app_state.drain_event.set,
                         stop=app_state.shutdown_event.set,
@@ -485,9 +508,3 @@ def _render_error(clock: Clock, request: HttpRequest, error: PostResultsError) -
         accept = request.combined_header(b"accept")
         return graphql_error_response(accept, request.request_id, error)
     return error_response(request, error, clock())
-
-
-async def _load_signing_key(settings: Settings, database: Database) -> bytes:
-    if settings.secret_key is not None:
-        return settings.secret_key.encode()
-    return await load_deployment_key(database.all_workspaces)

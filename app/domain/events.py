@@ -1,8 +1,9 @@
-"""Change events of posts, destinations and accounts, as the change feed reports them.
+"""Change events of posts, destinations, accounts and webhooks, as the change feed reports them.
 
 An event of a change has the new value of every changed field, so replaying all events yields the current
 state. `destination.duplicated`, `publisher.misused` and `webhook.disabled` change nothing of these: their
-values describe a reported publication, and a webhook. Lease tokens are omitted, because readers of the feed must not be able to report with them.
+values describe a reported publication, or a webhook. Lease tokens are omitted, because readers of the feed
+must not be able to report with them.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping

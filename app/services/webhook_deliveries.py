@@ -150,14 +150,14 @@ class WebhookDeliveryService:
 
     async def _store_next_deliveries(self, uow: UnitOfWork) -> bool:
         """Store the deliveries of the next events; return whether there may be more."""
-        webhooks = await lock_webhooks_behind_feed(uow.reader)
+        workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
+        webhooks = await lock_webhooks_behind_feed(uow.session, workspace_id)
         if not webhooks:
             return False
         start = min(webhook.feed_seq for webhook in webhooks)
         events = await read_events_after(uow.reader, start, limit=_MAX_EVENTS)
         if not events:
             return False
-        workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
         deliveries = await self._deliveries_of(events, webhooks, uow)
         await insert_deliveries(uow.session, workspace_id, deliveries, now)
         last = events[-1].seq

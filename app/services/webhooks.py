@@ -96,7 +96,7 @@ class WebhookService:
         workspace_id, now = write_context.workspace_id, write_context.now
 
         async def work(uow: UnitOfWork) -> StoredOutcome:
-            feed_seq = await lock_workspace(uow.reader, workspace_id)
+            feed_seq = await lock_workspace(uow.session, workspace_id)
             others = [each.endpoint for each in await list_webhooks(uow.reader)]
             webhook_id = WebhookId(self.new_id())
             endpoint = create_endpoint(webhook_id, settings, others, self.rules, now)
@@ -133,7 +133,7 @@ class WebhookService:
             stored = await _get_for_update(uow, webhook_id)
             others = []
             if "url" in update:
-                await lock_workspace(uow.reader, write_context.workspace_id)
+                await lock_workspace(uow.session, write_context.workspace_id)
                 others = [each.endpoint for each in await list_webhooks(uow.reader)]
             endpoint = update_endpoint(
                 stored.endpoint, update, others, self.rules, write_context.now

@@ -9,6 +9,7 @@ from app.db.repositories import api_keys, workspaces
 from app.domain.api_keys import Scope, make_key
 from app.domain.ids import DEMO_WORKSPACE_ID, ApiKeyId, WorkspaceId, WorkspaceKind
 from app.services.api_keys import RandomBytes
+from app.settings import Settings
 
 _FIRST_WORKSPACE_NAME = "default"
 _FIRST_KEY_SCOPES = (Scope.READ, Scope.WRITE, Scope.PUBLISH, Scope.ADMIN)
@@ -77,3 +78,10 @@ async def create_first_workspace(
 
 def _random_uuid(random_bytes: RandomBytes) -> UUID:
     return UUID(bytes=random_bytes(16), version=4)
+
+
+async def load_signing_key(settings: Settings, database: Database) -> bytes:
+    """Return the key of cursors and lease tokens: SECRET_KEY, or the one of the deployment."""
+    if settings.secret_key is not None:
+        return settings.secret_key.encode()
+    return await workspaces.load_deployment_key(database.all_workspaces)

@@ -20,6 +20,7 @@ from app.domain.settlement import RetryDecider
 from app.domain.times import Clock
 from app.observability.logs import configure_logging
 from app.observability.status_line import open_status_line
+from app.outbound.client import OutboundClient
 from app.platforms import check_sandbox_file, make_adapters
 from app.platforms.sandbox import PLATFORM_NAME as SANDBOX
 from app.pubsub.notifier import ignore_wake_up
@@ -29,9 +30,13 @@ from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.expirations import EXPIRATION_INTERVAL, run_expirations
 from app.services.reports import ReportService
 from app.services.retry_policies import load_retry_policies
+from app.services.secret_cipher import SecretCipher
+from app.services.webhook_deliveries import WebhookDeliveryService
+from app.services.workspaces import load_signing_key
 from app.settings import Settings
 from app.shutdown import CLEANUP_LIMIT, limited_cleanup
 from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, WorkerStats, make_system_functions
+from app.worker.webhooks import WebhookWorker, deliver_in_background
 from app.worker.worker import Worker, run_in_background
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -95,6 +100,7 @@ def describe_worker(settings: Settings) -> str:
 
 
 async def _run_worker(settings: Settings, policies: RetryPolicies, clock: DatabaseClock) -> None:
+    client = OutboundClient(settings.outbound_rules())
     with limited_cleanup(CLEANUP_LIMIT) as begin_cleanup, _worker_stats() as stats:
         async with open_database(settings) as database:
             await check_pooler(database)
@@ -106,6 +112,14 @@ async def _run_worker(settings: Settings, policies: RetryPolicies, clock: Databa
                 keep_synchronized(clock, database),
                 run_change_notifier(database, ignore_wake_up),
                 run_expirations(database, clock, interval=EXPIRATION_INTERVAL),
+                client,
+                webhook_delivery(
+                    settings,
+                    database,
+                    client,
+                    signing_key=await load_signing_key(settings, database),
+                    now=clock,
+                ),
             ):
                 await worker.run()
                 begin_cleanup()

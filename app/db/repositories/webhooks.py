@@ -62,12 +62,16 @@ _ONE = Statement(_SELECT_ONE)
 _ONE_FOR_UPDATE = Statement(_SELECT_ONE.with_for_update(key_share=True))
 
 
-async def lock_webhooks_behind_feed(reader: Reader) -> list[StoredWebhook]:
+async def lock_webhooks_behind_feed(
+    session: WriteSession, workspace_id: WorkspaceId
+) -> list[StoredWebhook]:
     """Lock the active endpoints without deliveries for the newest events, and return them.
 
     Skips those that another transaction has locked.
     """
-    return [_stored_webhook(row) for row in await reader.rows(_BEHIND_FEED)]
+    return [
+        _stored_webhook(row) for row in await session.rows(_BEHIND_FEED, workspace=workspace_id)
+    ]
 
 
 _IS_BEHIND_FEED = (
@@ -78,9 +82,9 @@ _IS_BEHIND_FEED = (
     .correlate(Webhook)
     .scalar_subquery(),
 )
-_BEHIND_FEED = Statement(
-    _SELECT_WEBHOOKS.where(*_IS_BEHIND_FEED).with_for_update(skip_locked=True, key_share=True)
-)
+_BEHIND_FEED = _SELECT_WEBHOOKS.where(
+    Webhook.workspace_id == bindparam("workspace"), *_IS_BEHIND_FEED
+).with_for_update(skip_locked=True, key_share=True)
 
 
 async def workspaces_with_new_events(reader: AllWorkspacesReader) -> list[WorkspaceId]:
@@ -155,14 +159,13 @@ _DELETE = (
 )
 
 
-async def lock_workspace(reader: Reader, workspace_id: WorkspaceId) -> int:
+async def lock_workspace(session: WriteSession, workspace_id: WorkspaceId) -> int:
     """Lock the workspace until the transaction ends, and return the number of its last event."""
-    row = await reader.first(_LOCK_WORKSPACE, id=workspace_id)
-    assert row is not None  # noqa: S101 - workspaces are never deleted
-    return int(row.event_seq)
+    ((event_seq,),) = await session.rows(_LOCK_WORKSPACE, id=workspace_id)
+    return int(event_seq)
 
 
-_LOCK_WORKSPACE = Statement(
+_LOCK_WORKSPACE = (
     select(Workspace.event_seq).where(Workspace.id == bindparam("id")).with_for_update()
 )
 

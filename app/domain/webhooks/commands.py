@@ -4,7 +4,7 @@ Errors name arguments as in GraphQL.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TypedDict
 

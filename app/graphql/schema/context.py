@@ -29,6 +29,7 @@ from app.services.change_feed import ChangeFeed
 from app.services.claims import ClaimService
 from app.services.reports import ReportService
 from app.services.unit_of_work import Publisher, WriteContext
+from app.services.webhooks import WebhookService
 
 
 class WaitBudget:
@@ -61,6 +62,7 @@ class AppState:
     """Longest time that a long-polling request may wait for a result."""
     change_feed: ChangeFeed
     board_counter: BoardCounter
+    webhooks: WebhookService
     rate_limits: RateLimits
     started_at: datetime
     """Time when this process started."""
