@@ -1,0 +1,156 @@
+"""Name resolution and connections: every address of a name is checked before one is dialled."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Any, TypeAlias
+
+import httpcore2
+
+from app.domain.outbound_rules import IPAddress, OutboundRules
+from app.outbound.errors import OutboundError, OutboundFailure
+
+Resolve: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
+"""Function that returns the IP addresses of a name; raises OSError if it has none."""
+
+Dial: TypeAlias = Callable[[str, int, float | None], Awaitable[httpcore2.AsyncNetworkStream]]
+"""Function that connects to an IP address and port within a number of seconds."""
+
+_MAX_DIALLED_ADDRESSES = 4
+_RESOLVER_THREADS = 32
+"""Names that are resolved concurrently. A name whose servers are dead occupies a thread for seconds."""
+
+_resolver_threads = ThreadPoolExecutor(_RESOLVER_THREADS, thread_name_prefix="resolver")
+"""Threads of their own: uvloop's resolver has only four, and the loop's executor has other work."""
+
+
+async def resolve_name(host: str) -> Sequence[str]:
+    """Return the addresses of a name in the order of preference, RFC 6724."""
+    infos = await asyncio.get_running_loop().run_in_executor(
+        _resolver_threads, lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    )
+    return [str(info[4][0]) for info in infos]
+
+
+async def dial_tcp(address: str, port: int, seconds: float | None) -> httpcore2.AsyncNetworkStream:
+    """Connect to an IP address."""
+    return await httpcore2.AnyIOBackend().connect_tcp(address, port, seconds)
+
+
+class CheckedNetwork(httpcore2.AsyncNetworkBackend):
+    """Network of the connection pool. It connects to addresses that the rules allow.
+
+    The check and the connection use the same addresses, so that a name which resolves differently in
+    between has no effect. TLS and the Host header still use the name.
+    """
+
+    def __init__(self, rules: OutboundRules, resolve: Resolve, dial: Dial) -> None:
+        self._rules = rules
+        self._resolve = resolve
+        self._dial = dial
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the library's parameters
+        local_address: str | None = None,  # noqa: ARG002
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002
+    ) -> httpcore2.AsyncNetworkStream:
+        """Connect to the first address that accepts. Raises OutboundError."""
+        addresses = (await self._checked_addresses(host))[:_MAX_DIALLED_ADDRESSES]
+        share = None if timeout is None else timeout / len(addresses)
+        for address in addresses:
+            try:
+                return _RequestStream(await self._dial(str(address), port, share))
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                continue
+        raise OutboundError(
+            OutboundFailure.CONNECTION_FAILED,
+            f"{host} refused the connection to port {port}, or cannot be reached. Check that the server is"
+            " running, and that its firewall allows connections from this service.",
+        )
+
+    async def _checked_addresses(self, host: str) -> Sequence[IPAddress]:
+        """Return the addresses of a host; raises OutboundError unless the rules allow all of them."""
+        try:
+            addresses = [ip_address(host)]
+        except ValueError:
+            addresses = [ip_address(text) for text in await self._resolved(host)]
+        if not all(map(self._rules.allows_address, addresses)):
+            raise OutboundError(
+                OutboundFailure.ADDRESS_NOT_ALLOWED,
+                f"{host} has an address that is not public. Use a public host, or ask the operator of this"
+                " server to allow its network in OUTBOUND_ALLOWED_NETWORKS.",
+            )
+        return addresses
+
+    async def _resolved(self, host: str) -> Sequence[str]:
+        with suppress(OSError, UnicodeError):
+            if addresses := await self._resolve(host):
+                return addresses
+        raise OutboundError(
+            OutboundFailure.NAME_NOT_RESOLVED,
+            f"The name {host} could not be resolved. Check its spelling and its DNS records.",
+        )
+
+
+class _RequestStream(httpcore2.AsyncNetworkStream):
+    """Stream that sends the head and the body of a request together, right before it reads.
+
+    The library writes them separately, which doubles the packets and the wake-ups of the receiver.
+    """
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._buffer: list[bytes] = []
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109
+        self._buffer.append(buffer)
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        if self._buffer:
+            data = b"".join(self._buffer)
+            self._buffer.clear()
+            # The server may have responded before it closed the connection.
+            with suppress(httpcore2.WriteError):
+                await self._stream.write(data, timeout)
+        return await self._stream.read(max_bytes, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the library's parameter
+    ) -> httpcore2.AsyncNetworkStream:
+        """Start TLS and check the certificate. Raises OutboundError."""
+        try:
+            stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except httpcore2.ConnectError as error:
+            raise _tls_error(server_hostname, error.__cause__) from None
+        except asyncio.CancelledError:
+            await self._stream.aclose()  # the library closes it after other exceptions only
+            raise
+        return _RequestStream(stream)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _tls_error(host: str | None, cause: BaseException | None) -> OutboundError:
+    detail = (
+        f"its certificate is not valid ({cause.verify_message.rstrip('.')}). Install one of a public"
+        " authority for this host"
+        if isinstance(cause, ssl.SSLCertVerificationError)
+        else "the port may not use TLS, or only an old version. Check the port and the server's TLS settings"
+    )
+    return OutboundError(
+        OutboundFailure.TLS_FAILED, f"No TLS connection to {host} could be opened: {detail}."
+    )
