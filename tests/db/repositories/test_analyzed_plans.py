@@ -92,7 +92,9 @@ def selective_queries() -> dict[str, tuple[Query, set[str]]]:
         for name, (filters, indexes) in SELECTIVE_FILTERS.items():
             steps = STEPS_OF_SERVED_ORDERS.get((name, order), {"scan"})  # of the counted matches
             if name in ("scheduled", "updated") and order is not DestinationOrderField.LATENESS:
-                steps = {*steps, "ix_post_deleted"}
+                steps = {*steps, "ix_post_deleted", "sort"}
+                if order is DestinationOrderField.CREATED_AT:
+                    steps.add("pk_destination")
             query = destinations_page_query(order, **filters)
             queries[f"destinations by {order}, {name}"] = (query, {*indexes, *steps})
     return queries
