@@ -432,6 +432,7 @@ async def _lifespan(
                     clock,
                     key_usage=graphql_service.key_usage,
                     event_retention=settings.changes_retention,
+                    delivery_retention=settings.webhook_retention,
                     expiration_interval=expiration_interval,
                 ),
             ):

@@ -39,13 +39,21 @@ from app.domain.validation.text import validate_name, validate_url
 from app.graphql.engine.executable_schema import create_schema, print_sdl
 from app.graphql.schema.inputs import DestinationFilterInput
 from app.rest.exports import FILTERS, read_filter
-from app.server import serve_forever
+from app.server import demo_secrets_key_file, serve_forever
 from app.services.api_keys import create_key, revoke_key
 from app.services.backup import BackupError, backup, restore
 from app.services.exports import ExportFormat, export_destinations, open_complete_file
+from app.services.secret_cipher import SecretCipher, SecretNotReadable, new_secrets_key
 from app.services.sessions import revoke_session
+from app.services.stored_secrets import find_unreadable, reencrypt_secrets
 from app.services.workspaces import create_workspace
-from app.settings import Settings, SettingsError, read_settings, settings_table
+from app.settings import (
+    SECRETS_KEY_FILE,
+    Settings,
+    SettingsError,
+    read_settings,
+    settings_table,
+)
 from app.worker.process import run_worker
 
 T = TypeVar("T")
@@ -63,6 +71,7 @@ class CommandError(Exception):
 
 _OPERATOR_ERRORS = (
     CommandError,
+    SecretNotReadable,
     SettingsError,
     SchemaMismatch,
     BackupError,
@@ -123,13 +132,20 @@ def serve(demo: bool, with_worker: bool) -> None:
         os.environ["DEMO"] = "yes"
     if with_worker:
         os.environ["WITH_WORKER"] = "yes"
-    serve_forever(_load_settings())
+    settings = _load_settings()
+    if settings.demo and not settings.secrets_key:
+        os.environ[SECRETS_KEY_FILE] = str(demo_secrets_key_file(settings))
+        settings = _load_settings()
+    serve_forever(settings)
 
 
 @cli.command("worker")
-def worker_command() -> None:
-    """Migrate the database, then publish due posts until a signal."""
-    run_worker(_load_settings(), now_utc)
+@click.option(
+    "--only", type=click.Choice(["webhooks"]), help="Deliver webhooks, and publish nothing."
+)
+def worker_command(only: str | None) -> None:
+    """Migrate the database, then publish due posts and deliver webhooks until a signal."""
+    run_worker(_load_settings(), now_utc, publishes=only is None)
 
 
 @cli.command("migrate")
@@ -250,6 +266,40 @@ def keys_revoke(key_id: str) -> None:
     if not is_revoked:
         raise CommandError(f"There is no key with the id {key_id}.")
     click.echo("The key is revoked.")
+
+
+@cli.group("secrets")
+def secrets_group() -> None:
+    """Create and change the keys of SECRETS_KEY, which encrypt stored secrets."""
+
+
+@secrets_group.command("new-key")
+def secrets_new_key() -> None:
+    """Print a new key."""
+    click.echo(new_secrets_key())
+
+
+@secrets_group.command("check")
+def secrets_check() -> None:
+    """Report whether SECRETS_KEY decrypts all stored secrets; exit with 1 if not."""
+    cipher = SecretCipher(_load_settings().secrets_key)
+    unreadable = _run_on_current_schema(lambda database: find_unreadable(database, cipher))
+    for secret in unreadable:
+        click.echo(f"{secret.webhook_id}  {secret.workspace_id}  {secret.problem}")
+    if unreadable:
+        raise CommandError(
+            f"SECRETS_KEY does not decrypt {len(unreadable)} of the secrets. Add the key with which they were"
+            " encrypted, or rotate the secrets of these webhooks."
+        )
+    click.echo("SECRETS_KEY decrypts all stored secrets.")
+
+
+@secrets_group.command("rotate")
+def secrets_rotate() -> None:
+    """Encrypt all stored secrets with the first key of SECRETS_KEY, so that the others can be removed."""
+    cipher = SecretCipher(_load_settings().secrets_key)
+    count = _run_on_current_schema(lambda database: reencrypt_secrets(database, cipher, now_utc()))
+    click.echo(f"{count} webhooks have secrets that the first key encrypts.")
 
 
 @cli.group("sessions")

@@ -12,7 +12,12 @@ from app.db.core.sqlite import STATISTICS_INTERVAL
 from app.domain.times import Clock
 from app.observability.outages import Outage
 from app.services.api_keys import LastUsedRecorder
-from app.services.expirations import prune_events, prune_idempotency_keys, run_expirations
+from app.services.expirations import (
+    prune_deliveries,
+    prune_events,
+    prune_idempotency_keys,
+    run_expirations,
+)
 from app.services.periodic import run_periodically
 from app.services.sessions import prune_sessions
 
@@ -20,6 +25,8 @@ _KEY_USAGE_FLUSH_INTERVAL = timedelta(seconds=30)
 """Maximum delay until the last use of an API key is stored."""
 _EVENT_PRUNE_INTERVAL = timedelta(minutes=10)
 """Longest time that events stay after their retention, unless a tenth of the retention is shorter."""
+_DELIVERY_PRUNE_INTERVAL = timedelta(minutes=10)
+"""Longest time that deliveries of webhooks stay after their retention, unless a tenth of it is shorter."""
 _IDEMPOTENCY_PRUNE_INTERVAL = timedelta(minutes=10)
 """Longest time that a stored outcome stays after its idempotency key has expired."""
 _SESSION_PRUNE_INTERVAL = timedelta(minutes=10)
@@ -35,6 +42,7 @@ async def run_maintenance(
     *,
     key_usage: LastUsedRecorder,
     event_retention: timedelta,
+    delivery_retention: timedelta,
     expiration_interval: timedelta | None,
 ) -> AsyncIterator[None]:
     """Run all maintenance tasks.
@@ -65,6 +73,11 @@ async def run_maintenance(
             "prune_events",
             lambda: prune_events(database, clock(), retention=event_retention),
             interval=min(_EVENT_PRUNE_INTERVAL, event_retention / 10),
+        ),
+        run_periodically(
+            "prune_deliveries",
+            lambda: prune_deliveries(database, clock(), retention=delivery_retention),
+            interval=min(_DELIVERY_PRUNE_INTERVAL, delivery_retention / 10),
         ),
         _flush_key_usage(database, key_usage),
     ):

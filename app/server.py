@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, cast
@@ -40,6 +41,7 @@ from app.observability.logs import configure_logging
 from app.platforms import check_sandbox_file
 from app.services.proxy_users import ProxyUsers, open_proxy_users
 from app.services.retry_policies import load_retry_policies
+from app.services.secret_cipher import new_secrets_key
 from app.services.workspaces import create_first_workspace
 from app.settings import Settings, SettingsError
 from app.web.board import documents_file
@@ -113,6 +115,20 @@ def serve_forever(settings: Settings) -> None:
             timeout_worker_healthcheck=_STARTUP_TIMEOUT_SECONDS,
         )
         _run_server(config, listener)
+
+
+def demo_secrets_key_file(settings: Settings) -> Path:
+    """Return the file with the SECRETS_KEY of the demo, which is created if there is none.
+
+    It is beside the SQLite file, or in the working directory.
+    """
+    scheme, _, path = settings.database_url.partition(":///")
+    folder = Path(path).parent if scheme.startswith("sqlite") else Path()
+    file = folder / "post-results-demo.secrets-key"
+    with suppress(FileExistsError):
+        file.touch(mode=0o600, exist_ok=False)
+        file.write_text(new_secrets_key())
+    return file
 
 
 def _run_server(config: uvicorn.Config, listener: socket.socket) -> None:

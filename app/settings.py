@@ -21,6 +21,9 @@ from app.domain.rate_limits import RateLimit, parse_rate_limits
 DEMO_KEY_SECRET = "de300000000000000000000000000de3"
 """Secret part of the demo workspace's key unless DEMO_API_KEY is set; publicly known."""
 
+SECRETS_KEY_FILE = "SECRETS_KEY_FILE"
+"""Variable that names a file with the keys of SECRETS_KEY."""
+
 _MIN_SECRET_KEY_LENGTH = 16
 
 
@@ -605,19 +608,16 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 def _read_variable(environment: Mapping[str, str], variable: str) -> str:
     """Return the text of a variable; that of SECRETS_KEY may be in the file of SECRETS_KEY_FILE."""
     text = environment.get(variable, "").strip()
-    if variable != "SECRETS_KEY" or not (file := environment.get(_SECRETS_KEY_FILE, "").strip()):
+    if variable != "SECRETS_KEY" or not (file := environment.get(SECRETS_KEY_FILE, "").strip()):
         return text
     if text:
         raise SettingsError(
-            f"SECRETS_KEY and {_SECRETS_KEY_FILE} exclude each other: set one of them."
+            f"SECRETS_KEY and {SECRETS_KEY_FILE} exclude each other: set one of them."
         )
     try:
         return Path(file).read_text().strip()
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{_SECRETS_KEY_FILE} cannot be read: {error}.") from None
-
-
-_SECRETS_KEY_FILE = "SECRETS_KEY_FILE"
+        raise SettingsError(f"{SECRETS_KEY_FILE} cannot be read: {error}.") from None
 
 
 def _check_pooler_settings(settings: Settings) -> None:

@@ -16,6 +16,7 @@ from app.db.repositories.accounts import blocked_accounts_with_due, due_post_ids
 from app.db.repositories.claims import expired_leases
 from app.db.repositories.events import delete_events, oldest_events
 from app.db.repositories.idempotency_keys import delete_expired_idempotency_keys, find_expiry_cutoff
+from app.db.repositories.webhook_deliveries import delete_deliveries, old_deliveries
 from app.db.repositories.workspaces import list_workspaces
 from app.domain.account_commands import fail_due_on_blocked_account
 from app.domain.errors import ServiceUnavailable
@@ -153,6 +154,14 @@ async def _prune_batch(database: Database, workspace_id: WorkspaceId, before: da
     if len(old) > 1:
         await database.write(partial(delete_events, workspace_id=workspace_id, last_seq=old[-2]))
     return len(old) > _PRUNE_BATCH_SIZE
+
+
+async def prune_deliveries(database: Database, now: datetime, *, retention: timedelta) -> None:
+    """Delete deliveries of webhooks older than `retention`; takes no lock if there are none."""
+    while deliveries := await old_deliveries(
+        database.all_workspaces, now - retention, limit=_PRUNE_BATCH_SIZE
+    ):
+        await database.write(partial(delete_deliveries, deliveries=deliveries))
 
 
 async def prune_idempotency_keys(database: Database, now: datetime) -> None:

@@ -33,21 +33,29 @@ from app.services.retry_policies import load_retry_policies
 from app.services.secret_cipher import SecretCipher
 from app.services.webhook_deliveries import WebhookDeliveryService
 from app.services.workspaces import load_signing_key
-from app.settings import Settings
+from app.settings import Settings, SettingsError
 from app.shutdown import CLEANUP_LIMIT, limited_cleanup
 from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, WorkerStats, make_system_functions
 from app.worker.webhooks import WebhookWorker, deliver_in_background
 from app.worker.worker import Worker, run_in_background
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_ONLY_WEBHOOKS = "  worker   delivers webhooks, and publishes nothing"
 
 
-def run_worker(settings: Settings, now: Clock) -> None:
-    """Publish until the first stop signal; a second signal ends the process immediately."""
+def run_worker(settings: Settings, now: Clock, *, publishes: bool) -> None:
+    """Publish and deliver webhooks until the first stop signal; a second one ends the process immediately.
+
+    Without `publishes`, only deliver webhooks. Raises SettingsError if nothing is left to do.
+    """
+    if not (publishes or settings.webhooks):
+        raise SettingsError(
+            "WEBHOOKS=no leaves nothing to do for a worker that only delivers webhooks."
+        )
     configure_logging(settings.log_level, settings.log_format)
     policies = load_retry_policies(settings.retry_policy_file)
     check_sandbox_file(settings.sandbox_file)
-    asyncio.run(_run_worker(settings, policies, DatabaseClock(now)))
+    asyncio.run(_run_worker(settings, policies, DatabaseClock(now), publishes=publishes))
 
 
 @asynccontextmanager
@@ -99,15 +107,19 @@ def describe_worker(settings: Settings) -> str:
     return f"  worker   publishes to {SANDBOX}, {settings.worker_concurrency} at a time"
 
 
-async def _run_worker(settings: Settings, policies: RetryPolicies, clock: DatabaseClock) -> None:
+async def _run_worker(
+    settings: Settings, policies: RetryPolicies, clock: DatabaseClock, *, publishes: bool
+) -> None:
     client = OutboundClient(settings.outbound_rules())
     with limited_cleanup(CLEANUP_LIMIT) as begin_cleanup, _worker_stats() as stats:
         async with open_database(settings) as database:
             await check_pooler(database)
             await migrate(database, now=clock(), random_bytes=secrets.token_bytes)
-            worker = _make_worker(settings, database, policies, stats, clock)
-            _stop_on_signals(worker.stop)
-            click.echo(f"post-results {__version__}\n{describe_worker(settings)}")
+            stopped = asyncio.Event()
+            worker = _make_worker(settings, database, policies, stats, clock) if publishes else None
+            _stop_on_signals(stopped.set if worker is None else worker.stop)
+            task = _ONLY_WEBHOOKS if worker is None else describe_worker(settings)
+            click.echo(f"post-results {__version__}\n{task}")
             async with (
                 keep_synchronized(clock, database),
                 run_change_notifier(database, ignore_wake_up),
@@ -121,7 +133,7 @@ async def _run_worker(settings: Settings, policies: RetryPolicies, clock: Databa
                     now=clock,
                 ),
             ):
-                await worker.run()
+                await (stopped.wait() if worker is None else worker.run())
                 begin_cleanup()
 
 

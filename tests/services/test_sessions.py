@@ -193,6 +193,7 @@ async def test_maintenance_prunes_sessions(signing: Signing) -> None:
         lambda: NOW + IDLE_LIMIT,
         key_usage=LastUsedRecorder(),
         event_retention=timedelta(days=30),
+        delivery_retention=timedelta(days=30),
         expiration_interval=None,
     ):
         async with asyncio.timeout(10):

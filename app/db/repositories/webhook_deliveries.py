@@ -6,10 +6,10 @@ from datetime import datetime
 from functools import cache
 from uuid import UUID
 
-from sqlalchemy import Insert, bindparam, select
+from sqlalchemy import Insert, bindparam, delete, select
 
 from app.db.core.conditions import any_of
-from app.db.core.database import Reader
+from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.statements import Record, Statement, decoded_values
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_rows, insert_with_on_conflict, update_rows
@@ -176,6 +176,48 @@ async def insert_attempts(
             for id_, number, attempt in attempts
         ],
     )
+
+
+async def old_deliveries(
+    reader: AllWorkspacesReader, before: datetime, *, limit: int
+) -> list[tuple[WorkspaceId, DeliveryId]]:
+    """Return deliveries of all workspaces, whatever their status, of events before a time, oldest first.
+
+    Served by ix_webhook_delivery_created_at.
+    """
+    rows = await reader.rows(_OLD, before=before, limit=limit)
+    return [(row.workspace_id, row.id) for row in rows]
+
+
+_OLD = Statement(
+    select(WebhookDelivery.workspace_id, WebhookDelivery.id)
+    .where(WebhookDelivery.created_at < bindparam("before"))
+    .order_by(WebhookDelivery.created_at)
+    .limit(bindparam("limit"))
+)
+
+
+async def delete_deliveries(
+    session: WriteSession, deliveries: Sequence[tuple[WorkspaceId, DeliveryId]]
+) -> None:
+    """Delete deliveries, at least one, with their attempts."""
+    keys = [{"workspace": workspace_id, "delivery": id_} for workspace_id, id_ in deliveries]
+    await session.execute_many(_LOCK, keys)
+    await session.execute_many(_DELETE_ATTEMPTS, keys)
+    await session.execute_many(_DELETE, keys)
+
+
+_IS_DELIVERY = (
+    WebhookDelivery.workspace_id == bindparam("workspace"),
+    WebhookDelivery.id == bindparam("delivery"),
+)
+_LOCK = select(WebhookDelivery.id).where(*_IS_DELIVERY).with_for_update()
+"""Keeps a process from storing an attempt after the others are deleted."""
+_DELETE_ATTEMPTS = delete(WebhookDeliveryAttempt).where(
+    WebhookDeliveryAttempt.workspace_id == bindparam("workspace"),
+    WebhookDeliveryAttempt.delivery_id == bindparam("delivery"),
+)
+_DELETE = delete(WebhookDelivery).where(*_IS_DELIVERY)
 
 
 def _stored_delivery(row: Record) -> StoredDelivery:

@@ -42,7 +42,16 @@ async def list_webhooks(reader: Reader) -> list[StoredWebhook]:
     return [_stored_webhook(row) for row in await reader.rows(_ALL)]
 
 
+_OF_ALL_WORKSPACES = Statement(_SELECT_WEBHOOKS.add_columns(Webhook.workspace_id))
 _ALL = Statement(_SELECT_WEBHOOKS.order_by(Webhook.created_at, Webhook.id))
+
+
+async def list_all_webhooks(
+    reader: AllWorkspacesReader,
+) -> list[tuple[WorkspaceId, StoredWebhook]]:
+    """Return the endpoints of all workspaces that are not deleted."""
+    rows = await reader.rows(_OF_ALL_WORKSPACES)
+    return [(WorkspaceId(row.workspace_id), _stored_webhook(row)) for row in rows]
 
 
 async def find_webhook(reader: Reader, webhook_id: WebhookId) -> StoredWebhook | None:
