@@ -144,6 +144,31 @@ async def test_sign_in_whose_cookie_is_not_stored_asks_to_allow_cookies(
         await expect(tab.heading("Results")).to_be_focused()
 
 
+async def test_sign_out_of_all_sessions_is_confirmed(
+    browser: Browser, page_server: PageServer
+) -> None:
+    key = page_server.create_key("shared")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open()
+        await tab.sign_in(key, read_only=True)
+        await tab.expect_live()
+        dialog = tab.page.get_by_role("dialog", name="Sign out all sessions?")
+        menu = _button(tab.page, "Menu")
+        for answer in ("Stay signed in", "Sign out all"):
+            await menu.click()
+            await _button(tab.page, "Sign out all sessions of this key…").click()
+            await expect(dialog.locator("p")).to_have_text(
+                "Everyone who signed in with the key “shared” is signed out, in every browser,"
+                " and must enter a key again. The key itself stays valid."
+            )
+            assert await tab.axe_violations() == []
+            await _button(tab.page, answer).click()
+            await expect(dialog).to_have_count(0)
+            if answer == "Stay signed in":
+                await expect(menu).to_be_focused()
+        await expect(tab.heading("Sign in")).to_be_visible()
+
+
 async def test_unexpected_error_of_the_start_is_shown_and_can_be_retried(
     browser: Browser, demo_server: ServerProcess
 ) -> None:

@@ -13,6 +13,7 @@ import { words } from "../text/statuses";
 import { chooseZone, DEVICE_ZONE, useZone } from "../text/zone";
 import { storedTheme, storeTheme, THEMES } from "../theme";
 import type { NavigationItem } from "./layout";
+import { Dialog } from "./dialog";
 import { Choice } from "./fields";
 import { openPalette } from "./palette/palette-host";
 import { UserText } from "./user-text";
@@ -21,6 +22,7 @@ const MENU_ID = "menu";
 
 export function Menu({ items }: { readonly items: readonly NavigationItem[] }) {
   const [isOpen, setOpen] = useState(false);
+  const [isLeaving, setLeaving] = useState(false);
   const button = useRef<HTMLButtonElement>(null);
   useShortcuts({
     "?": () => {
@@ -40,13 +42,19 @@ export function Menu({ items }: { readonly items: readonly NavigationItem[] }) {
         popover="auto"
         onToggle={(event) => setOpen(event.newState === "open")}
       >
-        {isOpen && <MenuContent items={items} />}
+        {isOpen && <MenuContent items={items} onLeaveEverywhere={() => setLeaving(true)} />}
       </section>
+      {isLeaving && <LeaveDialog onClose={() => setLeaving(false)} />}
     </>
   );
 }
 
-function MenuContent({ items }: { readonly items: readonly NavigationItem[] }) {
+interface ContentProps {
+  readonly items: readonly NavigationItem[];
+  readonly onLeaveEverywhere: () => void;
+}
+
+function MenuContent({ items, onLeaveEverywhere }: ContentProps) {
   const { person, isSignedInByProxy, keyName, serverVersion } = useViewer();
   const paused = useStore(isPaused);
   const hasShortcuts = useStore(areShortcutsOn);
@@ -58,7 +66,7 @@ function MenuContent({ items }: { readonly items: readonly NavigationItem[] }) {
           with the key “<UserText text={keyName} />”
         </span>
       </p>
-      <button type="button" onClick={({ currentTarget }) => openPaletteFrom(currentTarget)}>
+      <button type="button" onClick={({ currentTarget }) => closeMenu(currentTarget, openPalette)}>
         Go to… (⌘K, Ctrl+K)
       </button>
       <ZoneField />
@@ -103,8 +111,8 @@ function MenuContent({ items }: { readonly items: readonly NavigationItem[] }) {
           <button type="button" onClick={() => void leave("here")}>
             Sign out
           </button>
-          <button type="button" onClick={() => void leave("everywhere")}>
-            Sign out all sessions of this key
+          <button type="button" onClick={({ currentTarget }) => closeMenu(currentTarget, onLeaveEverywhere)}>
+            Sign out all sessions of this key…
           </button>
         </div>
       )}
@@ -112,6 +120,33 @@ function MenuContent({ items }: { readonly items: readonly NavigationItem[] }) {
         <a href={`${ROOT_PATH}/docs`}>Documentation</a> · version {serverVersion}
       </p>
     </>
+  );
+}
+
+function LeaveDialog({ onClose }: { readonly onClose: () => void }) {
+  const { keyName } = useViewer();
+  return (
+    <Dialog title="Sign out all sessions?" onClose={onClose}>
+      <p>
+        Everyone who signed in with the key “<UserText text={keyName} />” is signed out, in every browser, and
+        must enter a key again. The key itself stays valid.
+      </p>
+      <div className="buttons">
+        <button
+          type="button"
+          className="danger"
+          onClick={() => {
+            onClose();
+            void leave("everywhere");
+          }}
+        >
+          Sign out all
+        </button>
+        <button type="button" onClick={onClose}>
+          Stay signed in
+        </button>
+      </div>
+    </Dialog>
   );
 }
 
@@ -163,8 +198,8 @@ function IdleField() {
   );
 }
 
-/** Closes the menu first, so that the focus returns to its button after the palette. */
-function openPaletteFrom(button: HTMLElement): void {
+/** Closes the menu first, so that the focus returns to its button after the dialog that opens. */
+function closeMenu(button: HTMLElement, openDialog: () => void): void {
   button.closest<HTMLElement>("[popover]")?.hidePopover();
-  openPalette();
+  openDialog();
 }
