@@ -131,6 +131,21 @@ async def test_keys_select_only_an_active_row_and_not_below_an_open_menu(tab: Bo
     await expect(tab.page.locator("tr[data-selected='true']")).to_have_attribute("data-index", "0")
 
 
+async def test_list_of_keys_is_scrolled_by_keys_in_a_low_window(tab: BoardTab) -> None:
+    await tab.page.set_viewport_size({"width": 360, "height": 320})
+    await tab.open_demo("/waiting")
+    await expect(tab.heading("Waiting")).to_be_focused()
+    await tab.page.keyboard.press("?")
+    await expect(tab.page.get_by_role("region", name="Keys")).to_be_focused()
+    assert await tab.axe_violations() == []
+    last = tab.page.get_by_text("t Today, r Results")
+    await expect(last).not_to_be_in_viewport()
+    await tab.page.keyboard.press("End")
+    await expect(last).to_be_in_viewport(ratio=1)
+    await tab.page.keyboard.press("Escape")
+    await expect(tab.page.get_by_role("button", name="Menu")).to_be_focused()
+
+
 async def test_back_leads_to_the_row_whose_post_was_opened_by_mouse(tab: BoardTab) -> None:
     await tab.open_demo("/results?status=PUBLISHED")
     link = tab.page.locator("tr[data-index='15'] a")

@@ -1,6 +1,6 @@
 // The menu of the header: palette, time zone, theme, updates, keyboard, sign-out.
 
-import { useRef, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 
 import { ROOT_PATH } from "../config";
 import { areShortcutsOn, turnShortcuts, useShortcuts } from "../keyboard/shortcuts";
@@ -22,14 +22,22 @@ const MENU_ID = "menu";
 
 export function Menu({ items }: { readonly items: readonly NavigationItem[] }) {
   const [isOpen, setOpen] = useState(false);
+  const [isAtKeys, setAtKeys] = useState(false);
   const [isLeaving, setLeaving] = useState(false);
   const button = useRef<HTMLButtonElement>(null);
   useShortcuts({
     "?": () => {
-      button.current?.focus();
+      setAtKeys(true);
+      button.current?.focus(); // it has the focus again after Escape
       button.current?.click();
     },
   });
+
+  function onToggle(isNowOpen: boolean): void {
+    setOpen(isNowOpen);
+    if (!isNowOpen) setAtKeys(false);
+  }
+
   return (
     <>
       <button ref={button} type="button" popoverTarget={MENU_ID} aria-expanded={isOpen}>
@@ -40,21 +48,28 @@ export function Menu({ items }: { readonly items: readonly NavigationItem[] }) {
         className="menu"
         aria-label="Menu"
         popover="auto"
-        onToggle={(event) => setOpen(event.newState === "open")}
+        onToggle={(event) => onToggle(event.newState === "open")}
       >
-        {isOpen && <MenuContent items={items} onLeaveEverywhere={() => setLeaving(true)} />}
+        {isOpen && (
+          <MenuContent items={items} isAtKeys={isAtKeys} onLeaveEverywhere={() => setLeaving(true)} />
+        )}
       </section>
       {isLeaving && <LeaveDialog onClose={() => setLeaving(false)} />}
     </>
   );
 }
 
-interface ContentProps {
+interface KeyListProps {
   readonly items: readonly NavigationItem[];
+  /** True if the focus starts at the list of keys. */
+  readonly isAtKeys: boolean;
+}
+
+interface ContentProps extends KeyListProps {
   readonly onLeaveEverywhere: () => void;
 }
 
-function MenuContent({ items, onLeaveEverywhere }: ContentProps) {
+function MenuContent({ items, isAtKeys, onLeaveEverywhere }: ContentProps) {
   const { person, isSignedInByProxy, keyName, serverVersion } = useViewer();
   const paused = useStore(isPaused);
   const hasShortcuts = useStore(areShortcutsOn);
@@ -84,6 +99,32 @@ function MenuContent({ items, onLeaveEverywhere }: ContentProps) {
         />
         Keyboard shortcuts
       </label>
+      <KeyList items={items} isAtKeys={isAtKeys} />
+      {!isSignedInByProxy && (
+        <div className="buttons">
+          <button type="button" onClick={() => void leave("here")}>
+            Sign out
+          </button>
+          <button type="button" onClick={({ currentTarget }) => closeMenu(currentTarget, onLeaveEverywhere)}>
+            Sign out all sessions of this key…
+          </button>
+        </div>
+      )}
+      <p className="muted">
+        <a href={`${ROOT_PATH}/docs`}>Documentation</a> · version {serverVersion}
+      </p>
+    </>
+  );
+}
+
+/** Can have the focus, so that keys scroll to its end in a low window. */
+function KeyList({ items, isAtKeys }: KeyListProps) {
+  const list = useRef<HTMLElement>(null);
+  useEffect(() => {
+    if (isAtKeys) list.current?.focus();
+  }, []);
+  return (
+    <section ref={list} tabIndex={0} aria-label="Keys">
       <dl className="shortcuts">
         <dt>⌘K Ctrl+K</dt>
         <dd>go to a page, an account, a post; also without the other shortcuts</dd>
@@ -106,20 +147,7 @@ function MenuContent({ items, onLeaveEverywhere }: ContentProps) {
         <dt>g, then</dt>
         <dd>{items.map(({ key, name }) => `${key} ${name}`).join(", ")}</dd>
       </dl>
-      {!isSignedInByProxy && (
-        <div className="buttons">
-          <button type="button" onClick={() => void leave("here")}>
-            Sign out
-          </button>
-          <button type="button" onClick={({ currentTarget }) => closeMenu(currentTarget, onLeaveEverywhere)}>
-            Sign out all sessions of this key…
-          </button>
-        </div>
-      )}
-      <p className="muted">
-        <a href={`${ROOT_PATH}/docs`}>Documentation</a> · version {serverVersion}
-      </p>
-    </>
+    </section>
   );
 }
 
