@@ -70,13 +70,26 @@ test("a pasted id may have spaces, quotes and capitals around and in it", () => 
   assert.equal(pastedUuid(`https://example.com/posts/${id}`), null);
 });
 
-test("a pasted address is looked up as it is and without what links are extended by", () => {
-  const url = "https://example.com/p/A(1)/?igsh=x&b=/#top";
-  const forms = [url, "https://example.com/p/A(1)/", "https://example.com/p/A(1)"];
-  assert.deepEqual(pastedUrls(` <${url}>,`), forms);
-  assert.deepEqual(pastedUrls("HTTP://example.com"), ["HTTP://example.com"]);
-  assert.deepEqual(pastedUrls("https://example.com/%C3%A4"), ["https://example.com/%C3%A4", "https://example.com/ä"]);
-  assert.deepEqual(pastedUrls("https://example.com/%C3"), ["https://example.com/%C3"]);
+/** The address below each origin under which it may be stored. */
+function atOrigins(path) {
+  return ["https://", "https://www.", "http://", "http://www."].map((start) => start + path);
+}
+
+test("a pasted address is looked up as it is and in the other forms of the same address", () => {
+  const path = "example.com/p/A(1)/?igsh=x&b=/";
+  const forms = [`${path}#top`, path, "example.com/p/A(1)/", "example.com/p/A(1)"].flatMap(atOrigins);
+  assert.deepEqual(pastedUrls(` <https://${path}#top>,`), forms);
+  assert.ok(pastedUrls("HTTP://WWW.Example.com/A").includes("https://example.com/A"));
+  assert.ok(pastedUrls("http://www.example.com/A/").includes("https://example.com/A"));
+  assert.ok(pastedUrls("https://example.com/A").includes("http://www.example.com/A/"));
+  assert.ok(pastedUrls("https://example.com/?utm_source=a&v=1&utm_id=b#t").includes("https://example.com/?v=1"));
+  assert.ok(pastedUrls("https://example.com/%C3%A4").includes("https://example.com/ä"));
+  assert.deepEqual(pastedUrls("https://example.com/%C3").slice(0, 4), atOrigins("example.com/%C3"));
+  const long = `https://example.com/${"a".repeat(500)}`;
+  assert.deepEqual(pastedUrls(long), [long]);
+});
+
+test("only web addresses are pasted addresses", () => {
   const others = ["", "example.com", "ftp://example.com", "https://", "https://a b", "see https://example.com", "javascript:1"];
   assert.deepEqual(
     others.map(pastedUrls),

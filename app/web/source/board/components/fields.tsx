@@ -65,17 +65,19 @@ export function ChoiceFilter<T extends string>({ label, values, options, name, o
 
 interface TextProps {
   readonly label: string;
+  readonly placeholder?: string;
   readonly value: string;
   readonly onChange: (value: string) => void;
 }
 
 /** A text that takes effect on Enter, or when the field loses the focus. */
-export function TextFilter({ label, value, onChange }: TextProps) {
+export function TextFilter({ label, placeholder, value, onChange }: TextProps) {
   return (
     <label>
       {label}
       <LateInput
         type="search"
+        placeholder={placeholder}
         value={value}
         maxLength={200}
         onApply={(text) => text.trim() !== value && onChange(text.trim())}

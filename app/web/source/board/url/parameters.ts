@@ -4,6 +4,8 @@ const MAX_LIST_LENGTH = 100;
 const MAX_TEXT_LENGTH = 200;
 /** Highest number of an account that the API accepts. */
 const MAX_ACCOUNT = 2 ** 31 - 1;
+/** Length up to which the API finds the address of a publication. */
+const MAX_FOUND_URL_LENGTH = 500;
 
 /** Different values of a parameter that is repeated or has commas. */
 export function readList(parameters: URLSearchParams, name: string): string[] {
@@ -51,14 +53,27 @@ export function pastedUuid(text: string): string | null {
 }
 
 /**
- * The web address that a pasted text consists of, apart from quotes and brackets around it, and the same without
- * what links are often extended by: parameters, a fragment, a slash at the end. Null if it is none.
+ * The web address that a pasted text consists of, apart from quotes and brackets around it, and other forms
+ * under which the same publication may be stored. Null if it is none.
  */
 export function pastedUrls(text: string): string[] | null {
   const url = text.replace(/^[\s"'“„‘«(<[]+|[\s"'”“’»)>\],;]+$/g, "");
   if (/\s/.test(url) || !/^https?:\/\/./i.test(url) || !URL.canParse(url)) return null;
-  const shorter = [url, decoded(url), url.replace(/[?#].*$/, "")];
-  return [...new Set([...shorter, ...shorter.map((each) => each.replace(/\/+$/, ""))])];
+  const forms = pathForms(url).flatMap(originForms);
+  return [...new Set([url, ...forms.filter((form) => form.length <= MAX_FOUND_URL_LENGTH)])];
+}
+
+/** The address, and the same without what links are extended by, with and without a slash at the end. */
+function pathForms(url: string): string[] {
+  const untracked = url.replace(/#.*$/, "").replace(/(?<=[?&])utm_[^&]*&?/g, "").replace(/[?&]$/, "");
+  const path = url.replace(/[?#].*$/, "").replace(/\/+$/, "");
+  return [url, untracked, `${path}/`, path].flatMap((form) => [form, decoded(form)]);
+}
+
+/** The address with its own origin first, then with the other scheme, and with and without "www.". */
+function originForms(url: string): string[] {
+  const host = url.replace(/^https?:\/\/(?:www\.)?/i, "").replace(/^[^/?#]*/, (name) => name.toLowerCase());
+  return [url, ...["https://", "https://www.", "http://", "http://www."].map((start) => start + host)];
 }
 
 /** Browsers copy letters of other alphabets percent-encoded. */

@@ -94,7 +94,12 @@ export function ResultsFilters({ view, onChange }: Props) {
   );
   return (
     <search className="filters">
-      <TextFilter label="Text of the post" value={view.q} onChange={(q) => change({ q })} />
+      <TextFilter
+        label="Text of the post"
+        placeholder="Id or link: Ctrl+K"
+        value={view.q}
+        onChange={(q) => change({ q })}
+      />
       {isNarrow ? (
         <Fold name={filters > 0 ? `Filters (${filters})` : "Filters"} isInitiallyOpen={false}>
           {fields}
