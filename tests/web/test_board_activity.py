@@ -88,6 +88,7 @@ async def test_change_names_who_made_it_and_shows_both_values(
         assert await tab.axe_violations() == []
         await tab.page.get_by_role("link", name="Ann", exact=True).click()
         await expect(items).to_have_count(1)
+        await expect(tab.heading("Activity")).to_be_focused()
         await expect(items).to_contain_text(
             "Retried manually. The post is queued to be published again."
         )
@@ -95,6 +96,7 @@ async def test_change_names_who_made_it_and_shows_both_values(
             f"{tab.board_url}/activity?types=DESTINATION_CHANGED&person=Ann"
         )
         await tab.page.get_by_role("link", name="Show those of everyone").click()
+        await expect(tab.heading("Activity")).to_be_focused()
         await tab.expect_live()
         await expect(items).to_have_count(4)
         await items.first.hover()  # so that the list stays as it is

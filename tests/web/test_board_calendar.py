@@ -185,10 +185,16 @@ async def test_post_is_moved_once_and_not_over_a_change_meanwhile(
         )
         row = tab.page.get_by_role("row", name="14:00").locator(".day-post")
         await expect(row).to_contain_text("14:15")
+        await expect(row).to_be_focused()
+        await row.get_by_role("button", name="Move").click()
+        await time.fill("2030-01-16T14:15")
+        await dialog.get_by_role("button", name="Move", exact=True).click()
+        await expect(row).to_have_count(0)
+        await expect(tab.heading("Tuesday 15 January 2030")).to_be_focused()
     assert read_post(api, post_id) == {
         "status": "SCHEDULED",
-        "scheduledFor": "2030-01-15T13:15:00.000Z",
-        "version": 3,
+        "scheduledFor": "2030-01-16T13:15:00.000Z",
+        "version": 4,
     }
 
 

@@ -150,7 +150,7 @@ async def test_group_is_live_and_says_when_everything_in_it_is_settled(
         sentence = tab.page.get_by_role("dialog").locator(".sentence")
         await expect(sentence).to_have_text("2 of 2 results were queued again.")
         await tab.page.get_by_role("button", name="Close", exact=True).click()
-        await expect(tab.heading("Everything in this group is settled")).to_be_visible()
+        await expect(tab.heading("Everything in this group is settled")).to_be_focused()
         assert publisher.statuses("LIVE") == ["QUEUED", "QUEUED"]
 
 

@@ -3,6 +3,7 @@
 import type { ComponentType, ReactNode } from "react";
 import { useLocation } from "wouter";
 
+import { useLostFocus } from "../keyboard/lost-focus";
 import { useShortcuts } from "../keyboard/shortcuts";
 import { isPaused } from "../live/connection";
 import { BulkDialogHost } from "./bulk/bulk-dialog";
@@ -31,6 +32,7 @@ const measuredBars = measuredHeight("--header-height");
 
 export function Layout({ items, children }: Props) {
   const [path, navigate] = useLocation();
+  useLostFocus();
   useShortcuts({
     "/": () => {
       const field = document.querySelector<HTMLElement>("main input[type=search]");

@@ -33,7 +33,7 @@ export function useListUse(): ListUse {
     [],
   );
   useEffect(() => {
-    if (focused && document.activeElement === document.body) setFocused(null);
+    if (focused && !focused.contains(document.activeElement)) setFocused(null);
   });
   return {
     isInUse: pointed !== null || focused !== null,

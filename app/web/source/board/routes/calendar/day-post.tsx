@@ -20,10 +20,12 @@ const MOVABLE = ["SCHEDULED", "DRAFT"];
 
 interface Props {
   readonly post: dayPost_post$key;
+  /** Id of the post that was moved last. */
+  readonly movedId: string | null;
   readonly onMove: (postId: string) => void;
 }
 
-export function DayPost({ post, onMove }: Props) {
+export function DayPost({ post, movedId, onMove }: Props) {
   const data = useFragment(
     graphql`
       fragment dayPost_post on Post {
@@ -52,7 +54,7 @@ export function DayPost({ post, onMove }: Props) {
   const at = new Date(data.scheduledFor ?? data.createdAt);
   const ownZone = data.timezone && data.timezone !== zone && isZone(data.timezone) ? data.timezone : null;
   return (
-    <article className="day-post">
+    <article className="day-post" tabIndex={-1} data-next-focus={data.postId === movedId}>
       <Status words={postStatusOf(data.status, data.destinations ?? [])} />
       <span className="time">
         {clockMinutes(at, zone)}

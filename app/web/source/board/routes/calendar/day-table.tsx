@@ -71,6 +71,7 @@ export function DayTable({ view, variables, fetchKey }: Props) {
   const length = (Date.parse(variables.to) - Date.parse(variables.from)) / HOUR_MS;
   // Here, because a live change may move the post to another row while the dialog is open.
   const [movingId, setMovingId] = useState<string | null>(null);
+  const [movedId, setMovedId] = useState<string | null>(null);
   return (
     <>
       <p>
@@ -89,37 +90,45 @@ export function DayTable({ view, variables, fetchKey }: Props) {
                 )}
               </th>
               <td>
-                <HourPosts hour={hour} view={view} onMove={setMovingId} />
+                <HourPosts hour={hour} view={view} movedId={movedId} onMove={setMovingId} />
               </td>
             </tr>
           ))}
         </tbody>
       </table>
-      <Drafts bucket={drafts?.buckets[0]} onMove={setMovingId} />
+      <Drafts bucket={drafts?.buckets[0]} movedId={movedId} onMove={setMovingId} />
       {movingId !== null && (
         <MoveDialog
           postId={movingId}
           onClose={() => setMovingId(null)}
-          onMoved={() => refresh<dayTableQuery>(environment, query, variables)}
+          onMoved={() => {
+            setMovedId(movingId);
+            refresh<dayTableQuery>(environment, query, variables);
+          }}
         />
       )}
     </>
   );
 }
 
-interface HourProps {
-  readonly hour: Hour;
-  readonly view: CalendarView;
+interface PostsProps {
+  /** Id of the post that was moved last. */
+  readonly movedId: string | null;
   readonly onMove: (postId: string) => void;
 }
 
-function HourPosts({ hour, view: { platform, account }, onMove }: HourProps) {
+interface HourProps extends PostsProps {
+  readonly hour: Hour;
+  readonly view: CalendarView;
+}
+
+function HourPosts({ hour, view: { platform, account }, ...props }: HourProps) {
   const more = hour.counts.total - hour.posts.length;
   const due = { platform, account, from: new Date(hour.start), to: new Date(hour.end) };
   return (
     <>
       {hour.posts.map((post) => (
-        <DayPost key={post.id} post={post} onMove={onMove} />
+        <DayPost key={post.id} post={post} {...props} />
       ))}
       {more > 0 && (
         <p>
@@ -133,12 +142,11 @@ function HourPosts({ hour, view: { platform, account }, onMove }: HourProps) {
   );
 }
 
-interface DraftsProps {
+interface DraftsProps extends PostsProps {
   readonly bucket: DraftBucket | undefined;
-  readonly onMove: (postId: string) => void;
 }
 
-function Drafts({ bucket, onMove }: DraftsProps) {
+function Drafts({ bucket, ...props }: DraftsProps) {
   if (!bucket || bucket.counts.draft === 0) return null;
   return (
     <section aria-labelledby="drafts" className="day-drafts">
@@ -147,7 +155,7 @@ function Drafts({ bucket, onMove }: DraftsProps) {
         Drafts are not published until they are scheduled. One without a time is at the time of its creation.
       </p>
       {bucket.posts.map((post) => (
-        <DayPost key={post.id} post={post} onMove={onMove} />
+        <DayPost key={post.id} post={post} {...props} />
       ))}
       {bucket.counts.draft > bucket.posts.length && (
         <p className="muted">These are the first {bucket.posts.length}.</p>

@@ -1,6 +1,6 @@
 // What happened to the post on one account.
 
-import { useRef, useState } from "react";
+import { useState } from "react";
 import { graphql, useFragment } from "react-relay/hooks";
 import { Link } from "wouter";
 
@@ -67,19 +67,11 @@ export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRe
     destination,
   );
   const [isOpen, setOpen] = useState(isInitiallyOpen);
-  const card = useRef<HTMLElement>(null);
-  const heading = useRef<HTMLHeadingElement>(null);
-
-  /** Keeps the focus in the card, unless the user has moved it meanwhile. */
-  function takeFocus(): void {
-    const { activeElement, body } = document;
-    if (activeElement === body || card.current?.contains(activeElement)) heading.current?.focus();
-  }
 
   return (
-    <article ref={card} className="card">
+    <article className="card">
       <header>
-        <h2 ref={heading} tabIndex={-1}>
+        <h2 tabIndex={-1}>
           <AccountLink accountId={data.accountId} name={data.accountName} platform={data.platform} />
         </h2>
         <Status words={destinationStatus(data)} />
@@ -128,7 +120,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRe
       {data.outcome === "UNKNOWN" && (
         <Link href={unknownPath(data.destinationId)}>Say what you found on the platform</Link>
       )}
-      <RetryButton destination={data} hasKey={isOnlyRetryable} onRetried={takeFocus} />
+      <RetryButton destination={data} hasKey={isOnlyRetryable} />
       <details open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
         <summary>History: {count(data.attempts, "attempt")}</summary>
         {isOpen && (

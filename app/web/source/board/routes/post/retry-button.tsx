@@ -19,11 +19,9 @@ interface Props {
   readonly destination: retryButton_destination$key;
   /** True if the key `r` presses the button. */
   readonly hasKey?: boolean;
-  /** Called after the retry; the button then disappears. */
-  readonly onRetried?: () => void;
 }
 
-export function RetryButton({ destination, hasKey = false, onRetried }: Props) {
+export function RetryButton({ destination, hasKey = false }: Props) {
   const data = useFragment(
     graphql`
       fragment retryButton_destination on Destination {
@@ -43,7 +41,6 @@ export function RetryButton({ destination, hasKey = false, onRetried }: Props) {
   const [retry, isBusy] = useRetry((result, isRetried) => {
     (isRetried ? showResult : showNotice)(result);
     setForcing(false);
-    if (isRetried) onRetried?.();
   });
   const { retryRefusal, retryFix } = data;
   const readOnly = writeObstacle(viewer);
