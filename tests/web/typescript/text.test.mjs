@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import { UNITS } from "../../../app/web/source/board/components/chart/units";
 import {
   plainText,
   truncated,
@@ -15,6 +16,7 @@ import { cappedNumber, count } from "../../../app/web/source/board/text/numbers"
 import { nextAction, refusalFix, sourceWords } from "../../../app/web/source/board/text/reasons";
 import { destinationStatus, postStatus, postStatusOf } from "../../../app/web/source/board/text/statuses";
 import {
+  coarseDuration,
   duration,
   fullTime,
   instantOf,
@@ -52,6 +54,17 @@ test("durations have at most two units", () => {
   const values = [340, 12_000, 4 * MINUTE, 125 * MINUTE, 120 * MINUTE, 25 * 60 * MINUTE];
   assert.deepEqual([0, -340].map(duration), ["0 s", "0 s"]);
   assert.deepEqual(values.map(duration), ["340 ms", "12 s", "4 min", "2 h 5 min", "2 h", "1 d 1 h"]);
+  const near = [1_940, 9_960, 59_700, 62_000, 80_400, 3_599_700, 86_399_000];
+  assert.deepEqual(near.map(duration), ["1.9 s", "10 s", "1 min", "1 min 2 s", "1 min 20 s", "1 h", "1 d"]);
+  const coarse = [1_940, 59_900, 119_000, 7_560_000].map(coarseDuration);
+  assert.deepEqual(coarse, ["1 s", "59 s", "1 min", "2 h 6 min"]);
+});
+
+test("the lines of a chart of durations have different labels", () => {
+  const { steps, format } = UNITS.seconds;
+  const labels = (step) => [0, 1, 2, 3, 4, 5].map((line) => format(line * step));
+  assert.deepEqual(labels(30), ["0 s", "30 s", "1 min", "1 min 30 s", "2 min", "2 min 30 s"]);
+  assert.deepEqual(steps.filter((step) => new Set(labels(step)).size < 6), []);
 });
 
 test("distances are shown within a day", () => {

@@ -3,7 +3,7 @@
 import { useEffect, useState } from "react";
 
 import { serverNow } from "../text/clock";
-import { duration } from "../text/times";
+import { coarseDuration } from "../text/times";
 import { Time } from "./time";
 
 const TICK_MS = 1_000;
@@ -22,7 +22,7 @@ export function Countdown({ at, ahead, behind }: Props) {
   return (
     <>
       <strong>
-        {isAhead ? "in" : "for"} {duration(Math.abs(seconds) * 1_000)}
+        {isAhead ? "in" : "for"} {coarseDuration(Math.abs(seconds) * 1_000)}
       </strong>
       <small className="muted">
         {isAhead ? ahead : behind} <Time at={at} />

@@ -4,7 +4,7 @@ import { useSyncExternalStore } from "react";
 
 import { useStore, ValueStore } from "../store";
 import { serverNow } from "../text/clock";
-import { dayOf, duration, fullTime, localizeTimes, relativeTime, shortTime } from "../text/times";
+import { coarseDuration, dayOf, fullTime, localizeTimes, relativeTime, shortTime } from "../text/times";
 import { useZone } from "../text/zone";
 import { UserText } from "./user-text";
 
@@ -49,7 +49,7 @@ export function TimeWithDistance({ at }: Props) {
 /** "4 min late"; nothing if it was on time. */
 export function Lateness({ seconds }: { readonly seconds: number | null | undefined }) {
   if (seconds == null || seconds < ON_TIME_SECONDS) return null;
-  return <small className="late">{duration(seconds * 1_000)} late</small>;
+  return <small className="late">{coarseDuration(seconds * 1_000)} late</small>;
 }
 
 /** A sentence of the server, which may contain text from outside, with its times in the chosen zone. */

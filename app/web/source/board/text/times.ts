@@ -5,6 +5,8 @@ export const MINUTE_MS = 60 * SECOND_MS;
 export const HOUR_MS = 60 * MINUTE_MS;
 /** A day on which the clock does not change. */
 export const DAY_MS = 24 * HOUR_MS;
+/** Durations below it have tenths of a second. */
+const EXACT_MS = 10 * SECOND_MS;
 
 const formats = new Map<string, Intl.DateTimeFormat>();
 
@@ -73,17 +75,29 @@ export function relativeTime(instant: Date, now: Date): string | null {
   const distance = Math.abs(difference);
   if (distance >= DAY_MS) return null;
   if (distance < SECOND_MS) return "now";
-  return difference > 0 ? `in ${duration(distance)}` : `${duration(distance)} ago`;
+  return difference > 0 ? `in ${coarseDuration(distance)}` : `${coarseDuration(distance)} ago`;
 }
 
-/** "340 ms", "12 s", "4 min", "2 h 5 min", "3 d"; "0 s" for none, or for what is early instead of late. */
+/**
+ * "340 ms", "1.9 s", "12 s", "1 min 20 s", "2 h 5 min", "3 d", rounded to the smallest unit shown; "0 s" for
+ * none, or for what is early instead of late.
+ */
 export function duration(milliseconds: number): string {
   if (milliseconds <= 0) return "0 s";
   if (milliseconds < SECOND_MS) return `${Math.round(milliseconds)} ms`;
-  if (milliseconds < MINUTE_MS) return `${Math.floor(milliseconds / SECOND_MS)} s`;
-  if (milliseconds < HOUR_MS) return `${Math.floor(milliseconds / MINUTE_MS)} min`;
-  if (milliseconds >= DAY_MS) return withRest(milliseconds, DAY_MS, "d", HOUR_MS, "h");
-  return withRest(milliseconds, HOUR_MS, "h", MINUTE_MS, "min");
+  if (milliseconds < EXACT_MS) return `${Math.round(milliseconds / 100) / 10} s`;
+  const precision = milliseconds < HOUR_MS ? SECOND_MS : milliseconds < DAY_MS ? MINUTE_MS : HOUR_MS;
+  const rounded = Math.round(milliseconds / precision) * precision;
+  if (rounded < MINUTE_MS) return `${rounded / SECOND_MS} s`;
+  if (rounded < HOUR_MS) return withRest(rounded, MINUTE_MS, "min", SECOND_MS, "s");
+  if (rounded < DAY_MS) return withRest(rounded, HOUR_MS, "h", MINUTE_MS, "min");
+  return withRest(rounded, DAY_MS, "d", HOUR_MS, "h");
+}
+
+/** The duration in whole seconds, from a minute on in whole minutes: "12 s", "4 min", "2 h 5 min". */
+export function coarseDuration(milliseconds: number): string {
+  const unit = milliseconds < MINUTE_MS ? SECOND_MS : MINUTE_MS;
+  return duration(Math.floor(milliseconds / unit) * unit);
 }
 
 function withRest(
@@ -93,7 +107,7 @@ function withRest(
   smallUnit: number,
   smallName: string,
 ): string {
-  const rest = Math.floor((milliseconds % unit) / smallUnit);
+  const rest = (milliseconds % unit) / smallUnit;
   const whole = `${Math.floor(milliseconds / unit)} ${name}`;
   return rest === 0 ? whole : `${whole} ${rest} ${smallName}`;
 }

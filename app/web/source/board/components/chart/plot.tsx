@@ -136,7 +136,7 @@ function options(data: ChartData, element: HTMLElement): uPlot.Options {
         space: LABEL_SPACE,
         values: (_, at) => at.map((index) => buckets[index]?.label ?? ""),
       },
-      { stroke: muted, font, grid, ticks: grid, incrs: steps, size: 64, values: (_, at) => at.map(format) },
+      { stroke: muted, font, grid, ticks: grid, incrs: steps, size: 80, values: (_, at) => at.map(format) },
     ],
     series: [
       {},

@@ -7,7 +7,7 @@ import { Choice } from "../../components/fields";
 import { useLiveQuery } from "../../relay/live-query";
 import { addDays, formatDate } from "../../text/dates";
 import { plainNumber } from "../../text/numbers";
-import { duration } from "../../text/times";
+import { coarseDuration } from "../../text/times";
 import { HEATS, type NumbersView } from "../../url/numbers";
 import { statsVariables, type StatsProps } from "./period";
 
@@ -123,5 +123,5 @@ function failedCell({ published, failed, unknown }: Counts): CellContent | null 
 
 function lateCell({ lateness }: Counts): CellContent | null {
   if (!lateness) return null;
-  return { value: lateness.p95Seconds, text: duration(lateness.p95Seconds * 1_000) };
+  return { value: lateness.p95Seconds, text: coarseDuration(lateness.p95Seconds * 1_000) };
 }
