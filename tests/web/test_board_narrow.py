@@ -106,9 +106,14 @@ async def test_results_begin_in_the_upper_half_below_folded_filters(tab: BoardTa
     await expect(tab.page.get_by_label("Status")).to_have_value("QUEUED")
 
 
-async def test_month_begins_at_today_without_moving_the_focus(tab: BoardTab) -> None:
+@pytest.mark.parametrize("viewport", [NARROW, WIDE])
+async def test_calendar_opens_at_its_controls(tab: BoardTab, viewport: ViewportSize) -> None:
+    await tab.page.set_viewport_size(viewport)
     await tab.open_demo("/calendar")
     today = tab.page.locator("td[aria-current=date]")
     await expect(today).to_be_visible()
-    await expect(today).to_be_in_viewport()
+    await expect(tab.page.get_by_role("link", name="← Previous month")).to_be_in_viewport()
     await expect(tab.page.locator("h1")).to_be_focused()
+    assert await tab.page.evaluate("scrollY") == 0
+    await tab.page.get_by_role("main").get_by_role("link", name="Today").click()
+    await expect(today).to_be_in_viewport()

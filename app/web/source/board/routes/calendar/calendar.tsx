@@ -46,7 +46,10 @@ export default function CalendarPage({ params: { span = "month", date } = {} }: 
   useShortcuts({
     "[": () => open(viewAfter(view, -1)),
     "]": () => open(viewAfter(view, 1)),
-    t: () => open({ ...view, date: today }),
+    t: () => {
+      scrollToToday();
+      open({ ...view, date: today });
+    },
   });
   const [first, last] = shownDates(view);
   const variables = {
@@ -87,6 +90,11 @@ function scopeOf(view: CalendarView): string[] {
   return [...filterPhrase("Status", view.status.map((status) => postStatus(status).name)), ...accountWords(view)];
 }
 
+/** Shows today if it is among the days already; a narrow window has them below each other. */
+function scrollToToday(): void {
+  document.querySelector("[aria-current=date]")?.scrollIntoView({ block: "nearest" });
+}
+
 interface StepsProps {
   readonly view: CalendarView;
   readonly today: string;
@@ -99,7 +107,7 @@ function Steps({ view, today }: StepsProps) {
       <Link className="button" href={calendarPath(viewAfter(view, -1))}>
         ← Previous {view.span}
       </Link>
-      <Link className="button" href={calendarPath({ ...view, date: today })}>
+      <Link className="button" href={calendarPath({ ...view, date: today })} onClick={scrollToToday}>
         Today
       </Link>
       <Link className="button" href={calendarPath(viewAfter(view, 1))}>

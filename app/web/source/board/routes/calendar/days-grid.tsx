@@ -1,6 +1,6 @@
 // The days of a month or a week: numbers of posts by status, and the first posts. It is one tab stop: arrows move.
 
-import { useEffect, useRef, useState, type KeyboardEvent } from "react";
+import { useRef, useState, type KeyboardEvent } from "react";
 import { graphql } from "react-relay/hooks";
 import { useLocation } from "wouter";
 
@@ -77,10 +77,6 @@ export function DaysGrid({ view, variables, today, fetchKey }: Props) {
     calendar?.buckets.every(({ counts }) => counts.total === 0),
   );
   const [postsByDate, draftsByDate] = [byDate(posts?.buckets), byDate(drafts?.buckets)];
-
-  useEffect(() => {
-    grid.current!.querySelector("[aria-current=date]")?.scrollIntoView({ block: "nearest" });
-  }, []); // only at first: later, the user decides where the page is
 
   function move(days: number): void {
     const date = addDays(active, days);
