@@ -52,6 +52,13 @@ SPLITS = """
 () => [...document.querySelectorAll("tbody.print-only > tr")].map((row) => getComputedStyle(row).breakInside)
 """
 
+BAR_COLORS = """
+() => Object.fromEntries([...document.querySelectorAll(".share-bar [class^=tone-]")].map((part) => {
+    const { fill, printColorAdjust } = getComputedStyle(part);
+    return [part.classList[0], [fill, printColorAdjust]];
+}))
+"""
+
 pytestmark = pytest.mark.usefixtures("require_built_page")
 
 
@@ -120,3 +127,18 @@ async def test_printed_table_repeats_its_header_and_splits_no_row(
         assert await tab.page.evaluate("document.documentElement.dataset.theme") == "light"
         await tab.page.evaluate("dispatchEvent(new Event('afterprint'))")
         assert await tab.page.evaluate("document.documentElement.dataset.theme") == "system"
+
+
+async def test_parts_of_a_printed_bar_have_the_colors_of_the_light_page(
+    browser: Browser, demo_server: ServerProcess
+) -> None:
+    async with open_tab(browser, demo_server.url, color_scheme="light") as tab:
+        await tab.open_demo("/numbers")
+        await expect(tab.page.locator(".share-bar").first).to_be_visible()
+        shown = await tab.page.evaluate(BAR_COLORS)
+        assert shown.keys() == {"tone-good", "tone-bad", "tone-warning"}
+        await tab.page.emulate_media(media="print", color_scheme="dark")
+        await tab.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert await tab.page.evaluate(BAR_COLORS) == {
+            tone: [fill, "exact"] for tone, (fill, _) in shown.items()
+        }
