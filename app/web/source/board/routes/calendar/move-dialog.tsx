@@ -1,6 +1,6 @@
 // Gives a post another due time, and schedules a draft.
 
-import { useState } from "react";
+import { useId, useState } from "react";
 import { graphql, useLazyLoadQuery } from "react-relay/hooks";
 
 import type { moveDialogQuery } from "../../relay/__generated__/moveDialogQuery.graphql";
@@ -10,6 +10,7 @@ import { Dialog } from "../../components/dialog";
 import { ErrorPanel } from "../../components/error-panel";
 import { showNotice } from "../../components/notices";
 import { Panel } from "../../components/panel";
+import { useNow } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { isStaleVersion, useExpectedVersion } from "../../relay/expected-version";
 import { useIdempotentMutation } from "../../relay/idempotency";
@@ -58,6 +59,8 @@ function MoveForm({ postId, onClose, onMoved, fetchKey }: FormProps) {
     { fetchKey, fetchPolicy: "network-only" },
   );
   const zone = useZone();
+  const now = useNow();
+  const explanationId = useId();
   const [local, setLocal] = useState(() =>
     post ? localInput(new Date(post.scheduledFor ?? post.createdAt), zone) : "",
   );
@@ -89,7 +92,8 @@ function MoveForm({ postId, onClose, onMoved, fetchKey }: FormProps) {
   `);
   if (!post) return <p>It was deleted.</p>;
   const instant = instantOf(local, zone);
-  const isDisabled = isUpdating || isScheduling || instant === null;
+  const isPast = instant !== null && instant <= now;
+  const isDisabled = isUpdating || isScheduling || instant === null || isPast;
   const isDraft = post.status === "DRAFT";
 
   function move(scheduledFor: Date): void {
@@ -129,7 +133,14 @@ function MoveForm({ postId, onClose, onMoved, fetchKey }: FormProps) {
   }
 
   return (
-    <>
+    <form
+      className="move"
+      noValidate
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (!isDisabled) move(instant);
+      }}
+    >
       <p>
         <UserText text={postLabel(post)} limit={TEXT_LIMIT} />
       </p>
@@ -139,12 +150,17 @@ function MoveForm({ postId, onClose, onMoved, fetchKey }: FormProps) {
           type="datetime-local"
           value={local}
           onChange={(event) => setLocal(event.target.value)}
+          aria-invalid={isPast}
+          aria-describedby={explanationId}
           autoFocus
         />
       </label>
-      <p className="muted">
-        {instant ? fullTime(instant, zone) : `A date and a time, on the clock of ${zone}.`}
-      </p>
+      <div id={explanationId} aria-live="polite">
+        <p className="muted">
+          {instant ? fullTime(instant, zone) : `A date and a time, on the clock of ${zone}.`}
+        </p>
+        {isPast && <p className="problem">This time has passed. Choose a later one.</p>}
+      </div>
       {isStaleVersion(error) && (
         <p>
           Another person or program has changed the post meanwhile. It is due{" "}
@@ -154,12 +170,7 @@ function MoveForm({ postId, onClose, onMoved, fetchKey }: FormProps) {
       )}
       {error && <ErrorPanel error={error} />}
       <div className="buttons">
-        <button
-          type="button"
-          className={isDraft ? undefined : "primary"}
-          aria-disabled={isDisabled}
-          onClick={() => !isDisabled && move(instant)}
-        >
+        <button type="submit" className={isDraft ? undefined : "primary"} aria-disabled={isDisabled}>
           {isDraft ? "Move, and keep it a draft" : "Move"}
         </button>
         {isDraft && (
@@ -176,6 +187,6 @@ function MoveForm({ postId, onClose, onMoved, fetchKey }: FormProps) {
           Close
         </button>
       </div>
-    </>
+    </form>
   );
 }
