@@ -10,6 +10,11 @@ from tests.web.board_tab import NARROW, WIDE, BoardTab, open_tab
 
 ROWS = 12
 BAR_PAGES = ["Today", "Results", "Unknown", "Failures"]
+_LINES = """(heading) => {
+    const range = document.createRange();
+    range.selectNodeContents(heading);
+    return range.getClientRects().length;
+}"""
 _IS_BETWEEN_BARS = """() => {
     const { top, bottom } = document.activeElement.getBoundingClientRect();
     const boxes = (selector, position) =>
@@ -90,6 +95,17 @@ async def test_wide_window_has_all_pages_in_its_bar(
         navigation = tab.page.get_by_role("navigation", name="Board")
         await expect(navigation.get_by_role("link")).to_have_count(9)
         await expect(navigation.get_by_role("button")).to_have_count(0)
+
+
+async def test_headings_of_one_word_are_not_broken_in_wide_windows(tab: BoardTab) -> None:
+    await tab.open_demo("/results")
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_visible()
+    headings = tab.page.locator(".results-table th")
+    for width in (360, 768, 961, 1024, 1440):
+        await tab.page.set_viewport_size({"width": width, "height": 800})
+        assert await tab.page.evaluate("document.documentElement.scrollWidth") <= width
+        lines = [await heading.evaluate(_LINES) for heading in await headings.all()]
+        assert width < 961 or lines[:-1] == [1, 1, 1, 1, 1, 1], width
 
 
 async def test_results_begin_in_the_upper_half_below_folded_filters(tab: BoardTab) -> None:
