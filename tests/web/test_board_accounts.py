@@ -62,7 +62,16 @@ async def test_account_shows_health_numbers_due_posts_and_statistics(
         await tab.open("/accounts/2280")
         profile = tab.page.get_by_role("link", name="Profile on www.instagram.com")
         await expect(profile).to_have_attribute("href", "https://www.instagram.com/mybrand")
-        await expect(tab.heading("Due in the next 24 hours")).to_be_visible()
+        due = tab.page.get_by_role("heading", name="Due until ")
+        until = await due.locator("time").get_attribute("datetime")
+        filter_ = f'{{accountId: [2280], status: [QUEUED], scheduledBefore: "{until}"}}'
+        waiting = BoardApi(demo_server.url, DEMO_KEY).execute(
+            f"{{ destinations(first: 5, filter: {filter_}) {{ totalCount nodes {{ id }} }} }}"
+        )
+        rows = tab.page.locator("section[aria-labelledby='due'] li")
+        await expect(rows).to_have_count(len(waiting["nodes"]))
+        more = tab.page.get_by_role("link", name=f"All {waiting['totalCount']}", exact=True)
+        await expect(more).to_have_count(waiting["totalCount"] > 5)
         await expect(tab.page.locator("section[aria-labelledby='statistics']")).to_contain_text(
             re.compile(r"Success rate\d+(\.\d)?%Published\d+; \d+ by the first attempt")
         )

@@ -1,4 +1,4 @@
-// What is due on an account soon, the next one first.
+// What is waiting on an account and due soon or already, the earliest first.
 
 import { graphql } from "react-relay/hooks";
 import { Link } from "wouter";
@@ -58,10 +58,9 @@ export function AccountDue({ accountId, before, fetchKey }: Props) {
   });
   return (
     <section aria-labelledby="due">
-      <h2 id="due">Due in the next 24 hours</h2>
-      <p className="muted">
-        Until <Time at={before} />
-      </p>
+      <h2 id="due">
+        Due until <Time at={before} />
+      </h2>
       {nodes.length === 0 && <p className="muted">Nothing is due.</p>}
       {nodes.length > 0 && !account?.readiness.canPost && (
         <p className="problem">
