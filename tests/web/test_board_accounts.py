@@ -71,7 +71,7 @@ async def test_account_shows_health_numbers_due_posts_and_statistics(
         rows = tab.page.locator("section[aria-labelledby='due'] li")
         await expect(rows).to_have_count(len(waiting["nodes"]))
         more = tab.page.get_by_role("link", name=f"All {waiting['totalCount']}", exact=True)
-        await expect(more).to_have_count(waiting["totalCount"] > 5)
+        await expect(more).to_have_count(int(waiting["totalCount"] > 5))
         await expect(tab.page.locator("section[aria-labelledby='statistics']")).to_contain_text(
             re.compile(r"Success rate\d+(\.\d)?%Published\d+; \d+ by the first attempt")
         )

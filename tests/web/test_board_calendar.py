@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.servers import DEMO_KEY, ServerProcess
 from tests.web.board_api import BoardApi
@@ -202,6 +202,31 @@ async def test_post_is_moved_once_and_not_over_a_change_meanwhile(
         "scheduledFor": "2030-01-16T13:15:00.000Z",
         "version": 4,
     }
+
+
+async def test_warning_of_a_move_has_the_times_of_the_zone(
+    browser: Browser, page_server: PageServer, api: BoardApi, account_id: int
+) -> None:
+    async def warn(route: Route) -> None:
+        response = await route.fetch()
+        body = await response.json()
+        if "updatePost" in (body.get("data") or {}):
+            warning = {"message": "The lease ends at 2030-04-15 11:30 UTC."}
+            body["data"]["updatePost"]["warnings"] = [warning]
+        await route.fulfill(response=response, json=body)
+
+    api.create_post(content="Moved", accountIds=[account_id], scheduledFor="2030-04-15T09:30:00Z")
+    async with open_tab(browser, page_server.url, timezone_id=BERLIN) as tab:
+        await tab.page.route("**/graphql", warn)
+        await tab.open("/calendar/day/2030-04-15")
+        await tab.sign_in(page_server.key)
+        await tab.page.locator(".day-post").get_by_role("button", name="Move").click()
+        await tab.page.get_by_label("New time").fill("2030-04-15T12:00")
+        await tab.page.keyboard.press("Enter")
+        text = "Moved to Mon 15 Apr 2030, 12:00. The lease ends at Mon 15 Apr 2030, 13:30."
+        await expect(tab.page.locator(".notice p")).to_have_text(text)
+        await expect(tab.page.locator(".notices [role=status]")).to_have_text(text)
+        await expect(tab.page.get_by_role("button", name=f"Close: {text}")).to_be_visible()
 
 
 async def test_draft_is_apart_and_can_be_scheduled(

@@ -12,7 +12,7 @@ import { Header } from "./header";
 import { Loading } from "./loading";
 import { measuredHeight } from "./measured-height";
 import { Navigation } from "./navigation";
-import { Notices } from "./notices";
+import { Notices } from "./notice-list";
 import { PaletteHost } from "./palette/palette-host";
 import { ReconnectingBanner } from "./reconnecting-banner";
 

@@ -1,51 +1,21 @@
-// Short messages about what has happened, visible and read by screen readers.
+// The messages of notices.ts, visible and read by screen readers.
 
 import { useEffect, useState } from "react";
 
-import { ValueStore, useStore } from "../store";
-import { plainText } from "../text/characters";
+import { useStore } from "../store";
+import { serverNow } from "../text/clock";
+import { localizeTimes } from "../text/times";
+import { useZone } from "../text/zone";
+import { closeNotice, notices, type Notice } from "./notices";
 
-/** Number of messages that stay visible. */
-const MAX_NOTICES = 3;
 /** Time for which a result is visible, unless the pointer or the focus is on it. */
 const PASSING_MS = 10_000;
 /** Shortest time between two announcements to screen readers. */
 const ANNOUNCEMENT_INTERVAL_MS = 10_000;
 
-interface Notice {
-  readonly id: number;
-  readonly topic: string;
-  readonly text: string;
-  /** True for a result that needs no reaction: the message closes after some time. */
-  readonly isPassing: boolean;
-}
-
-const notices = new ValueStore<readonly Notice[]>([]);
-let lastId = 0;
-
-/** Shows a message until the user closes it, or until newer ones or one of the same topic replace it. */
-export function showNotice(text: string, topic = text): void {
-  addNotice({ topic, text, isPassing: false });
-}
-
-/** Shows a result that needs no reaction, for some seconds. */
-export function showResult(text: string): void {
-  addNotice({ topic: text, text, isPassing: true });
-}
-
-function addNotice({ topic, text, isPassing }: Omit<Notice, "id">): void {
-  lastId += 1;
-  const others = notices.value.filter((notice) => notice.topic !== topic);
-  notices.set([...others, { id: lastId, topic, text: plainText(text), isPassing }].slice(-MAX_NOTICES));
-}
-
-function closeNotice(id: number): void {
-  notices.set(notices.value.filter((notice) => notice.id !== id));
-}
-
 export function Notices() {
   const shown = useStore(notices);
-  const announcement = useAnnouncement(shown.at(-1));
+  const announcement = useLocalTimes(useAnnouncement(shown.at(-1)));
   return (
     <aside className="notices" aria-label="Messages">
       <p role="status" className="visually-hidden">
@@ -58,7 +28,8 @@ export function Notices() {
   );
 }
 
-function NoticeItem({ notice: { id, text, isPassing } }: { readonly notice: Notice }) {
+function NoticeItem({ notice: { id, isPassing, ...notice } }: { readonly notice: Notice }) {
+  const text = useLocalTimes(notice.text);
   const [isPointed, setPointed] = useState(false);
   const [isFocused, setFocused] = useState(false);
   const isEnding = isPassing && !isPointed && !isFocused;
@@ -81,6 +52,11 @@ function NoticeItem({ notice: { id, text, isPassing } }: { readonly notice: Noti
       </button>
     </div>
   );
+}
+
+/** The text, which may be of the server, with its times in the chosen zone. */
+function useLocalTimes(text: string): string {
+  return localizeTimes(text, useZone(), serverNow());
 }
 
 /** The text of the newest message, changed at most every ten seconds. Older ones are not announced again. */
