@@ -54,7 +54,10 @@ async def test_account_shows_health_numbers_due_posts_and_statistics(
         health = tab.page.get_by_label("Health")
         await expect(health).to_contain_text("Cannot post")
         await expect(health).to_contain_text("LinkedIn, my-brand-inc, number 2285")
-        await expect(health).to_contain_text("Reconnect the account to post.")
+        assert await health.locator("p").all_inner_texts() == [
+            "MB\nLinkedIn, my-brand-inc, number 2285",
+            "The platform refused the account's access. Reconnect the account to post.",
+        ]
         bring_back = tab.page.get_by_role("button", name="Bring back what failed")
         await expect(bring_back).to_have_accessible_description(
             "Reconnect the account where it was connected, then mark it as reconnected here."

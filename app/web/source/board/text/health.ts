@@ -16,6 +16,13 @@ const REASONS: Readonly<Record<string, string>> = {
   TOKEN_EXPIRING_SOON: "Its access expires within seven days. Connect it again before that.",
 };
 
+/** Reasons why an account cannot post, which the message of its readiness says with what to do. */
+const BLOCKING_REASONS = ["ACCOUNT_INACTIVE", "NEEDS_RECONNECTION", "TOKEN_EXPIRED"];
+
+export function isSaidByReadiness(reason: string): boolean {
+  return BLOCKING_REASONS.includes(reason);
+}
+
 export function healthWords(status: string): StatusWords {
   return HEALTH[status] ?? { name: words(status), icon: "question", tone: "neutral" };
 }

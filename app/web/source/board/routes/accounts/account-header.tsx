@@ -8,7 +8,7 @@ import { Status } from "../../components/status";
 import { TimeWithDistance } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { webUrl } from "../../text/characters";
-import { healthReason, healthWords } from "../../text/health";
+import { healthReason, healthWords, isSaidByReadiness } from "../../text/health";
 import { platformName } from "../../text/reasons";
 
 export function AccountHeader({ account }: { readonly account: accountHeader_account$key }) {
@@ -66,9 +66,11 @@ export function AccountHeader({ account }: { readonly account: accountHeader_acc
         </span>
       </p>
       {health && <Status words={healthWords(health.status)} />}
-      {health?.reasons.map((reason) => (
-        <p key={reason}>{healthReason(reason)}</p>
-      ))}
+      {health?.reasons
+        .filter((reason) => !isSaidByReadiness(reason))
+        .map((reason) => (
+          <p key={reason}>{healthReason(reason)}</p>
+        ))}
       {data.readiness.message && <p className="fix">{data.readiness.message}</p>}
       <dl className="facts">
         <dt>{token.expired ? "Access ended" : "Access ends"}</dt>
