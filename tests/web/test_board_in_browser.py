@@ -148,7 +148,8 @@ async def test_post_shows_accounts_attempts_and_why_it_cannot_be_retried(tab: Bo
     await tab.page.get_by_role("button", name="Answer for the customer").click()
     answer = await tab.page.get_by_label("Answer", exact=True).input_value()
     assert answer.splitlines()[-2:] == [
-        "- LinkedIn (My Brand Inc.): it could not be published. Please connect the account again.",
+        "- LinkedIn (My Brand Inc.): it could not be published, because the platform no longer accepted"
+        " the access to the account. Please connect the account again.",
         "All times are those of America/New_York.",
     ]
 

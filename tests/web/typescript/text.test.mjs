@@ -171,10 +171,10 @@ test("an answer for the customer has no internals", () => {
       ...FAILED,
       ...account,
       platform: "tiktok",
-      diagnosis: { nextAction: "EDIT_POST" },
+      diagnosis: { category: "CONTENT_REJECTED", nextAction: "EDIT_POST" },
       errorCode: "MEDIA_UNSUPPORTED",
     },
-    { ...FAILED, ...account, platform: "x", diagnosis: { nextAction: "RECONNECT_ACCOUNT" } },
+    { ...FAILED, ...account, platform: "x", diagnosis: { category: "UNCLASSIFIED", nextAction: "RETRY" } },
     { ...QUEUED, ...account, platform: "x", nextRetryAt: "2026-12-31T23:00:00Z" },
     { ...QUEUED, ...account, platform: "x", attempts: 1, scheduledFor: "2026-04-15T14:00:00Z" },
     { ...QUEUED, ...account, platform: "x", attempts: 1, scheduledFor: "2026-12-31T23:00:00Z" },
@@ -193,7 +193,7 @@ test("an answer for the customer has no internals", () => {
     [
       "Your post “Hello”:",
       "- X (@acme): published on Wed 15 Apr 2026, 16:30. https://x.com/1",
-      "- TikTok (@acme): it could not be published. Please change the post and publish it again.",
+      "- TikTok (@acme): it could not be published, because the platform did not accept its content. Please change the post and publish it again.",
       "- X (@acme): it could not be published. We can try again.",
       "- X (@acme): not published yet; we try again on Fri 1 Jan 2027, 00:00.",
       "- X (@acme): it could not be published yet; we are trying again now.",
@@ -202,6 +202,33 @@ test("an answer for the customer has no internals", () => {
       "- mastodon (removed account): we are checking whether it was published.",
       "All times are those of Europe/Berlin.",
     ].join("\n"),
+  );
+});
+
+test("an answer for the customer has the reason of a failure in plain words", () => {
+  const answer = (category, nextAction, retryRefusal) => {
+    const diagnosis = { category, nextAction };
+    const destination = { ...FAILED, platform: "x", accountName: "@acme", retryRefusal, diagnosis };
+    return customerAnswer({ content: "", destinations: [destination] }, BERLIN, NOW).split("\n")[1];
+  };
+  const start = "- X (@acme): it could not be published";
+  assert.deepEqual(
+    [
+      answer("AUTH", "RECONNECT_ACCOUNT", "ACCOUNT_NEEDS_RECONNECTION"),
+      answer("AUTH", "RECONNECT_ACCOUNT", null),
+      answer("PERMANENT", "CONTACT_PLATFORM", null),
+      answer("RATE_LIMITED", "RETRY", null),
+      answer("TRANSIENT", "RETRY", null),
+      answer("NEW_CATEGORY", "NEW_ACTION", null),
+    ],
+    [
+      `${start}, because the platform no longer accepted the access to the account. Please connect the account again.`,
+      `${start}, because the platform no longer accepted the access to the account. We can try again.`,
+      `${start}, because the platform refused it. Please contact the platform.`,
+      `${start}, because the platform accepted no more posts at that time. We can try again.`,
+      `${start}, because the platform was not available. We can try again.`,
+      `${start}.`,
+    ],
   );
 });
 

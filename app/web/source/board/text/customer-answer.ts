@@ -12,7 +12,7 @@ interface AnswerDestination extends StatusFields {
   readonly publishedAt: string | null | undefined;
   readonly platformPostUrl: string | null | undefined;
   readonly retryRefusal: string | null | undefined;
-  readonly diagnosis: { readonly nextAction: string } | null | undefined;
+  readonly diagnosis: { readonly category: string; readonly nextAction: string } | null | undefined;
 }
 
 interface AnswerPost {
@@ -21,6 +21,15 @@ interface AnswerPost {
 }
 
 const QUOTE_LENGTH = 60;
+
+/** Why a post could not be published, by the category of the error; others have no reason for a customer. */
+const REASONS: Readonly<Record<string, string>> = {
+  AUTH: ", because the platform no longer accepted the access to the account",
+  CONTENT_REJECTED: ", because the platform did not accept its content",
+  PERMANENT: ", because the platform refused it",
+  RATE_LIMITED: ", because the platform accepted no more posts at that time",
+  TRANSIENT: ", because the platform was not available",
+};
 
 /** Advice to a customer by the next step after a failure. */
 const ADVICE: Readonly<Record<string, string>> = {
@@ -41,6 +50,7 @@ function answerLine(destination: AnswerDestination, zone: string, now: Date): st
   const time = (at: string | null | undefined) => (at ? datedTime(new Date(at), zone) : "");
   const account = plainText(destination.accountName ?? "removed account");
   const where = `${platformName(destination.platform)} (${account})`;
+  const reason = REASONS[destination.diagnosis?.category ?? ""] ?? "";
   const advice = ADVICE[nextAction(destination) ?? ""];
   // After a retry, the time for which it was planned has passed.
   const isPlannedTimePast = Date.parse(destination.scheduledFor ?? "") <= now.getTime();
@@ -49,7 +59,7 @@ function answerLine(destination: AnswerDestination, zone: string, now: Date): st
     case "published":
       return `${where}: published on ${time(destination.publishedAt)}.${destination.platformPostUrl ? ` ${destination.platformPostUrl}` : ""}`;
     case "failed":
-      return `${where}: it could not be published. ${advice ?? ""}`.trimEnd();
+      return `${where}: it could not be published${reason}. ${advice ?? ""}`.trimEnd();
     case "cancelled":
       return `${where}: cancelled before it was published.`;
     case "unknown":

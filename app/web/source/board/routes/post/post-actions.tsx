@@ -40,6 +40,7 @@ export function PostActions({ post }: { readonly post: postActions_post$key }) {
           platformPostUrl
           retryRefusal
           diagnosis {
+            category
             nextAction
           }
         }
