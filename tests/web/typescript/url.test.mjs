@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import { bestMatches } from "../../../app/web/source/board/components/palette/palette-entries";
 import { nextPath } from "../../../app/web/source/board/session/next-path";
 import { accountNumber, isUuid, pastedUrls, pastedUuid } from "../../../app/web/source/board/url/parameters";
 import {
@@ -157,4 +158,14 @@ test("sign-in leads to paths below the board only", () => {
     refused.map(() => "/"),
   );
   assert.equal(nextPath(""), "/");
+});
+
+test("accounts whose names start with the text are offered first", () => {
+  const names = ["The Acme", "acme shop", "not acme", "@ACME", "Acme"];
+  const offered = (text, of = names) =>
+    bestMatches(of.map((accountName) => ({ accountName })), text).map(({ accountName }) => accountName);
+  assert.deepEqual(offered("acme"), ["acme shop", "@ACME", "Acme", "The Acme", "not acme"]);
+  assert.deepEqual(offered("@acme"), offered("acme"));
+  const others = (number) => Array(number).fill("The Acme");
+  assert.deepEqual(offered("acme", [...others(9), "Acme"]), ["Acme", ...others(7)]);
 });

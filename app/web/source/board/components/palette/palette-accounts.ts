@@ -23,7 +23,7 @@ const NOTHING: Result = { accounts: [], problem: "" };
 
 const query = graphql`
   query paletteAccountsQuery($search: String!) {
-    accountConnection(first: 8, filter: { search: $search }) {
+    accountConnection(first: 50, filter: { search: $search }) {
       nodes {
         accountId
         accountName

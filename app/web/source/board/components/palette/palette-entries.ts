@@ -13,6 +13,9 @@ export interface Entry {
   readonly run: () => void;
 }
 
+/** Number of accounts that are offered. */
+const MAX_ACCOUNTS = 8;
+
 interface Options {
   /** Without space at its ends. */
   readonly text: string;
@@ -49,10 +52,20 @@ export function paletteEntries({ text, pages, accounts, commands, go, openPost }
           link(`Posts with the text “${text}”`, resultsPath({ q: text })),
           link(`Posts with the reference “${text}”`, resultsPath({ reference: text })),
         ]),
-    ...accounts
+    ...bestMatches(accounts, text)
       .filter(({ accountId }) => accountId !== number)
       .map((account) => link(account.accountName, accountPath(account.accountId), platformName(account.platform))),
   ];
+}
+
+/** The first accounts, those whose names start with the text before the others. */
+export function bestMatches<Account extends { readonly accountName: string }>(
+  accounts: readonly Account[],
+  text: string,
+): Account[] {
+  const plain = (name: string) => name.toLowerCase().replace(/^@/, "");
+  const rank = ({ accountName }: Account) => (plain(accountName).startsWith(plain(text)) ? 0 : 1);
+  return accounts.toSorted((a, b) => rank(a) - rank(b)).slice(0, MAX_ACCOUNTS);
 }
 
 function contains(name: string, text: string): boolean {
