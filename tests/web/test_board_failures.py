@@ -126,6 +126,17 @@ async def test_group_says_how_many_a_retry_would_refuse(
         await group.get_by_role("link").click()
         accounts = tab.page.locator("section[aria-labelledby='group-accounts'] li")
         await expect(accounts).to_contain_text(["working: 2 failed", "leaving: 1 failed"])
+        await tab.expect_live()
+        publisher.disconnect(working)
+        retry = tab.page.get_by_role("button", name="Retry all…")
+        await expect(retry).to_have_attribute("aria-disabled", "true")
+        await expect(retry).to_have_accessible_description(
+            "None of these can be retried now: the account cannot post, another service publishes"
+            " the post, or we do not know whether it went out."
+        )
+        await retry.click(force=True)
+        await expect(retry).to_be_focused()
+        await expect(tab.page.get_by_role("dialog")).to_have_count(0)
 
 
 async def test_group_is_live_and_says_when_everything_in_it_is_settled(

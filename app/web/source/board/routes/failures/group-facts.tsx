@@ -75,7 +75,7 @@ export function GroupFacts({ group, since }: Props) {
       </div>
       <div>
         {data.hourlyCounts && <HourlyChart counts={data.hourlyCounts} />}
-        <p>{retrySentence(data)}</p>
+        {data.retryableCount !== 0 && <p>{retrySentence(data)}</p>}
         <RetryGroupButton group={data} since={since} />
       </div>
     </div>
@@ -86,9 +86,5 @@ function retrySentence({ retryableCount, refusedCount }: groupFacts_group$data):
   if (retryableCount == null || refusedCount == null) return "";
   if (refusedCount === 0)
     return retryableCount === 1 ? "It can be retried." : `All ${plainNumber(retryableCount)} can be retried.`;
-  if (retryableCount === 0)
-    return refusedCount === 1
-      ? "It cannot be retried."
-      : `None of the ${plainNumber(refusedCount)} can be retried.`;
   return `${plainNumber(retryableCount)} can be retried, ${plainNumber(refusedCount)} cannot.`;
 }

@@ -12,6 +12,10 @@ import { groupWords } from "../../text/filter-words";
 import { shortTime } from "../../text/times";
 import { useZone } from "../../text/zone";
 
+const NONE_RETRYABLE =
+  "None of these can be retried now: the account cannot post, another service publishes the post, or we do" +
+  " not know whether it went out.";
+
 interface Props {
   readonly group: retryGroupButton_group$key;
   /** Time of the earliest failure to retry; null for all. */
@@ -19,12 +23,13 @@ interface Props {
 }
 
 export function RetryGroupButton({ group, since }: Props) {
-  const { key, platform, message, diagnosis } = useFragment(
+  const { key, platform, message, retryableCount, diagnosis } = useFragment(
     graphql`
       fragment retryGroupButton_group on FailureGroup {
         key
         platform
         message
+        retryableCount
         diagnosis {
           nextAction
         }
@@ -47,8 +52,9 @@ export function RetryGroupButton({ group, since }: Props) {
     openBulkDialog(retryAction(environment, { failureGroup: [key], failedAfter: since }, words));
   }
 
+  const obstacle = writeObstacle(viewer) ?? (retryableCount === 0 ? NONE_RETRYABLE : null);
   return (
-    <ActionButton obstacle={writeObstacle(viewer)} onPress={retry}>
+    <ActionButton obstacle={obstacle} onPress={retry}>
       Retry all…
     </ActionButton>
   );
