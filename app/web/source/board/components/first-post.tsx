@@ -1,6 +1,5 @@
 // How the first post of a workspace is sent, as commands to copy.
 
-import { Suspense } from "react";
 import { graphql } from "react-relay/hooks";
 
 import type { firstPostQuery } from "../relay/__generated__/firstPostQuery.graphql";
@@ -9,6 +8,7 @@ import { useLiveQuery } from "../relay/live-query";
 import { apiCommand } from "../text/shell";
 import { CopyField } from "./copy-field";
 import { ErrorBoundary } from "./error-panel";
+import { ArrivalSuspense } from "./loading";
 
 const CONNECT_ACCOUNT = `mutation {
   connectAccount(input: {platform: "x", accountName: "@brand"}) {
@@ -23,9 +23,9 @@ export function FirstPost() {
   return (
     <ErrorBoundary>
       {(fetchKey) => (
-        <Suspense fallback={null}>
+        <ArrivalSuspense fallback={null}>
           <Commands fetchKey={fetchKey} />
-        </Suspense>
+        </ArrivalSuspense>
       )}
     </ErrorBoundary>
   );

@@ -1,6 +1,6 @@
-// A skeleton in place of content whose data or script has not arrived.
+// A skeleton, or something else, in place of content whose data or script has not arrived.
 
-import { Suspense, useEffect, useReducer, type ReactNode } from "react";
+import { Suspense, useEffect, useReducer, type ReactNode, type SuspenseProps } from "react";
 
 import { arrivals } from "../live/arrivals";
 
@@ -10,25 +10,27 @@ interface Props {
   readonly children: ReactNode;
 }
 
-/**
- * Renders the content again after each arrival while the skeleton is shown. Suspense alone would show it 300 ms
- * after the skeleton at the earliest.
- */
 export function Loading({ lines, children }: Props) {
+  return <ArrivalSuspense fallback={<Skeleton lines={lines} />}>{children}</ArrivalSuspense>;
+}
+
+/**
+ * Suspense that renders the content again after each arrival while the fallback is shown. Suspense alone would
+ * show it 300 ms after the fallback at the earliest.
+ */
+export function ArrivalSuspense({ fallback, children }: SuspenseProps) {
   const [, renderAgain] = useReducer((count: number) => count + 1, 0);
-  return (
-    <Suspense fallback={<SuspendedSkeleton lines={lines} onArrival={renderAgain} />}>{children}</Suspense>
-  );
+  return <Suspense fallback={<Fallback onArrival={renderAgain}>{fallback}</Fallback>}>{children}</Suspense>;
 }
 
-interface SuspendedProps {
-  readonly lines: number;
+interface FallbackProps {
   readonly onArrival: () => void;
+  readonly children: ReactNode;
 }
 
-function SuspendedSkeleton({ lines, onArrival }: SuspendedProps) {
+function Fallback({ onArrival, children }: FallbackProps) {
   useEffect(() => arrivals.subscribe(onArrival), [onArrival]);
-  return <Skeleton lines={lines} />;
+  return children;
 }
 
 export function Skeleton({ lines }: { readonly lines: number }) {

@@ -1,6 +1,6 @@
 // The accounts that cannot post, each with what is due on it soon.
 
-import { Suspense, type ReactNode } from "react";
+import type { ReactNode } from "react";
 import { graphql } from "react-relay/hooks";
 import { Link } from "wouter";
 
@@ -10,6 +10,7 @@ import type {
   blockedAccountsQuery$data,
 } from "../../relay/__generated__/blockedAccountsQuery.graphql";
 import { ErrorBoundary } from "../../components/error-panel";
+import { ArrivalSuspense } from "../../components/loading";
 import { Time, useNow } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { useRecovery } from "../../live/recovery";
@@ -41,9 +42,9 @@ export function BlockedAccounts({ accounts }: Props) {
   return (
     <ErrorBoundary key={accounts.map(({ id }) => id).join()} explain={whileFailed}>
       {(fetchKey) => (
-        <Suspense fallback={list}>
+        <ArrivalSuspense fallback={list}>
           <AccountsWithDue accounts={accounts} fetchKey={fetchKey} />
-        </Suspense>
+        </ArrivalSuspense>
       )}
     </ErrorBoundary>
   );
