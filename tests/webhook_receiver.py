@@ -5,27 +5,42 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from standardwebhooks import Webhook, WebhookVerificationError
+
+from app.domain.times import parse_instant
 
 
 class WebhookReceiver:
     """Receiver of several endpoints, each with a path of its own."""
 
-    def __init__(self, fails: Callable[[str], bool] = lambda _path: False) -> None:
-        """`fails` decides for each valid request of a path whether it is answered with 500."""
+    def __init__(
+        self,
+        fails: Callable[[str], bool] = lambda _path: False,
+        is_silent: Callable[[str], bool] = lambda _path: False,
+    ) -> None:
+        """Create a receiver that answers 500 to the valid requests that fail, and nothing if it is silent.
+
+        Both functions are called with the path of each request.
+        """
         self._fails = fails
+        self._is_silent = is_silent
         self._verifiers: dict[str, Webhook] = {}
         self.accepted: dict[str, Counter[str]] = defaultdict(Counter)
         """Number of accepted deliveries by path and event id."""
         self.payloads: dict[str, dict[str, Any]] = {}
         """Last payload of each event id."""
-        self.received_at: dict[tuple[str, str], float] = {}
-        """Time of the loop at the first accepted delivery of an event id to a path."""
+        self.delays: list[float] = []
+        """Seconds from the time of each event to the receipt of its delivery."""
         self.invalid = 0
         """Requests whose signature is wrong."""
         self.port = 0
+
+    def count(self, path: str) -> int:
+        """Return the number of events that a path has received."""
+        return len(self.accepted[path])
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
@@ -51,7 +66,11 @@ class WebhookReceiver:
                     for name, _, value in (line.partition(":") for line in lines if line)
                 }
                 body = await reader.readexactly(int(headers["content-length"]))
-                status = self._receive(request_line.split()[1], headers, body)
+                path = request_line.split()[1]
+                if self._is_silent(path):
+                    await reader.read()  # until the client closes the connection
+                    return
+                status = self._receive(path, headers, body)
                 writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -69,5 +88,6 @@ class WebhookReceiver:
         event_id = headers["webhook-id"]
         self.accepted[path][event_id] += 1
         self.payloads[event_id] = json.loads(body)
-        self.received_at.setdefault((path, event_id), asyncio.get_running_loop().time())
+        created_at = parse_instant(self.payloads[event_id]["created_at"])
+        self.delays.append((datetime.now(UTC) - created_at).total_seconds())
         return "200 OK"
