@@ -149,6 +149,6 @@ def parse_retry_after(text: str, now: datetime) -> timedelta | None:
         return timedelta(seconds=int(text))
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the second for a day or an offset of many digits
         return None
     return max(date.replace(tzinfo=date.tzinfo or UTC) - now, timedelta())
