@@ -90,7 +90,7 @@ def update_endpoint(
         changed = replace(changed, name=_validate_name(update["name"]))
     if "description" in update:
         changed = replace(changed, description=_validate_description(update["description"]))
-    if changed is not endpoint:
+    if changed != endpoint:
         changed = replace(changed, updated_at=now)
     match update.get("is_active"):
         case True if not changed.is_active:
@@ -134,7 +134,7 @@ def _check_number(number: int, argument: str) -> None:
 
 
 def _validate_name(name: str | None) -> str | None:
-    return name and validate_name(name, "name", max_length=MAX_NAME_LENGTH)
+    return None if name is None else validate_name(name, "name", max_length=MAX_NAME_LENGTH)
 
 
 def _validate_description(description: str | None) -> str | None:
