@@ -56,10 +56,14 @@ class WebhookEndpoint:
     def wants(
         self, event_type: WebhookEventType, accounts: Iterable[tuple[AccountId, str]]
     ) -> bool:
-        """Return whether it wants an event about accounts, each with its platform."""
+        """Return whether it wants an event about accounts, each with its platform.
+
+        A disabled webhook has no account, so the filters by platform and account do not apply to it.
+        """
         if event_type not in self.event_types:
             return False
-        if not (self.platforms or self.account_ids):
+        is_filtered = bool(self.platforms or self.account_ids)
+        if not is_filtered or event_type is WebhookEventType.WEBHOOK_DISABLED:
             return True
         return any(
             (not self.platforms or platform in self.platforms)
