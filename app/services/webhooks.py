@@ -25,7 +25,7 @@ from app.db.repositories.webhooks import (
     last_poll,
     list_webhooks,
     load_webhook_for_update,
-    lock_workspace,
+    lock_event_counter,
     update_webhooks,
 )
 from app.domain.errors import Conflict, InvalidInput, ResyncRequired, not_found_error
@@ -96,7 +96,7 @@ class WebhookService:
         workspace_id, now = write_context.workspace_id, write_context.now
 
         async def work(uow: UnitOfWork) -> StoredOutcome:
-            feed_seq = await lock_workspace(uow.session, workspace_id)
+            feed_seq = await lock_event_counter(uow.session, workspace_id)
             others = [each.endpoint for each in await list_webhooks(uow.reader)]
             webhook_id = WebhookId(self.new_id())
             endpoint = create_endpoint(webhook_id, settings, others, self.rules, now)
@@ -133,7 +133,7 @@ class WebhookService:
             stored = await _get_for_update(uow, webhook_id)
             others = []
             if "url" in update:
-                await lock_workspace(uow.session, write_context.workspace_id)
+                await lock_event_counter(uow.session, write_context.workspace_id)
                 others = [each.endpoint for each in await list_webhooks(uow.reader)]
             endpoint = update_endpoint(
                 stored.endpoint, update, others, self.rules, write_context.now

@@ -168,14 +168,19 @@ _DELETE = (
 )
 
 
-async def lock_workspace(session: WriteSession, workspace_id: WorkspaceId) -> int:
-    """Lock the workspace until the transaction ends, and return the number of its last event."""
-    ((event_seq,),) = await session.rows(_LOCK_WORKSPACE, id=workspace_id)
+async def lock_event_counter(session: WriteSession, workspace_id: WorkspaceId) -> int:
+    """Lock the workspace's event counter until the transaction ends, and return the number of its last event.
+
+    Other transactions can insert rows of the workspace meanwhile, but append no event.
+    """
+    ((event_seq,),) = await session.rows(_LOCK_COUNTER, id=workspace_id)
     return int(event_seq)
 
 
-_LOCK_WORKSPACE = (
-    select(Workspace.event_seq).where(Workspace.id == bindparam("id")).with_for_update()
+_LOCK_COUNTER = (
+    select(Workspace.event_seq)
+    .where(Workspace.id == bindparam("id"))
+    .with_for_update(key_share=True)
 )
 
 
