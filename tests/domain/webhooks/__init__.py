@@ -1,0 +1,1 @@
+"""Tests of webhooks: event types, payloads, signatures, endpoints and deliveries."""
