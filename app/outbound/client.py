@@ -2,10 +2,11 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -16,9 +17,7 @@ from app.domain.outbound_rules import OutboundRules
 from app.domain.validation.outbound_urls import OutboundUrl, parse_outbound_url
 from app.outbound.errors import OutboundError, OutboundFailure
 from app.outbound.network import CheckedNetwork, Dial, Resolve, dial_tcp, resolve_name
-
-_KEEP_ALIVE = timedelta(seconds=4)
-"""Age of an idle connection that is not used again: many servers close theirs after 5 seconds."""
+from app.outbound.pools import KEEP_ALIVE, ConnectionPools
 
 _MAX_IDLE_CONNECTIONS = 20
 """Each request polls every idle connection."""
@@ -41,6 +40,8 @@ class OutboundRequest:
     """Time for the whole exchange, from the resolution of the name to the end of the response."""
     max_response_bytes: int
     """Bytes of the response's body that are read, before the connection is closed."""
+    receiver: Hashable = None
+    """Whatever shares connections and cannot delay others: a webhook, for example."""
 
     def __post_init__(self) -> None:
         if reserved := _RESERVED_HEADERS.intersection(map(str.lower, self.headers)):
@@ -76,13 +77,15 @@ class OutboundClient:
     ) -> None:
         """Create a client; without `ssl_context` it trusts the authorities of the operating system."""
         self._rules = rules
-        self._pool = httpcore2.AsyncConnectionPool(
+        make_pool = partial(
+            httpcore2.AsyncConnectionPool,
             ssl_context=ssl_context or httpcore2.default_ssl_context(),
             max_connections=None,
             max_keepalive_connections=_MAX_IDLE_CONNECTIONS,
-            keepalive_expiry=_KEEP_ALIVE.total_seconds(),
+            keepalive_expiry=KEEP_ALIVE.total_seconds(),
             network_backend=CheckedNetwork(rules, resolve, dial),
         )
+        self._pools = ConnectionPools(make_pool)
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,7 +96,7 @@ class OutboundClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._pool.aclose()
+        await self._pools.aclose()
 
     async def send(self, request: OutboundRequest) -> OutboundResponse:
         """Send a request once, and return its response; raises OutboundError if there is none.
@@ -106,8 +109,11 @@ class OutboundClient:
             raise OutboundError(OutboundFailure.INVALID_URL, error.message) from None
         progress = _Progress()
         try:
-            async with asyncio.timeout(request.timeout.total_seconds()):
-                return await self._exchange(request, url, progress)
+            async with (
+                asyncio.timeout(request.timeout.total_seconds()),
+                self._pools.pool(request.receiver) as pool,
+            ):
+                return await self._exchange(pool, request, url, progress)
         except (TimeoutError, httpcore2.TimeoutException):
             raise progress.timeout_error(url, request.timeout) from None
         except (httpcore2.NetworkError, httpcore2.RemoteProtocolError) as error:
@@ -116,12 +122,16 @@ class OutboundClient:
             raise ValueError("The method or a header is not allowed in HTTP.") from None
 
     async def _exchange(
-        self, request: OutboundRequest, url: OutboundUrl, progress: "_Progress"
+        self,
+        pool: httpcore2.AsyncConnectionPool,
+        request: OutboundRequest,
+        url: OutboundUrl,
+        progress: "_Progress",
     ) -> OutboundResponse:
         headers = {"Host": url.authority, "Accept-Encoding": "identity", **request.headers}
         if request.body is not None:
             headers["Content-Length"] = str(len(request.body))
-        response = await self._pool.handle_async_request(
+        response = await pool.handle_async_request(
             httpcore2.Request(
                 request.method,
                 httpcore2.URL(
