@@ -25,7 +25,8 @@ from tests.recording_driver import RecordingDriver
 
 T = TypeVar("T")
 
-UNLIMITED_SETTINGS = read_settings({"RATE_LIMIT": "off"})
+UNLIMITED_SETTINGS = read_settings({"RATE_LIMIT": "off", "WEBHOOKS": "no"})
+"""Without deliveries of webhooks, which would change rows at any time."""
 
 
 class Client:

@@ -70,6 +70,9 @@ MODEL_NOUNS = frozenset(
         "Event",
         "IdempotencyKey",
         "Post",
+        "Webhook",
+        "WebhookDelivery",
+        "WebhookDeliveryAttempt",
         "Workspace",
     }
 )

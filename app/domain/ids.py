@@ -93,6 +93,8 @@ class NodeKind(StrEnum):
     DESTINATION = "Destination"
     ACCOUNT = "Account"
     FAILURE_GROUP = "FailureGroup"
+    WEBHOOK = "Webhook"
+    WEBHOOK_DELIVERY = "WebhookDelivery"
 
 
 NodeKey: TypeAlias = UUID | AccountId | FailureGroupKey

@@ -1,6 +1,6 @@
 """Webhook use cases: create, change, delete, rotate secrets, test, and redeliver."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -8,8 +8,9 @@ from uuid import UUID
 
 import orjson
 
-from app.db.core.database import Database
-from app.db.repositories.accounts import load_accounts
+from app.db.core.database import Database, Reader
+from app.db.core.projections import Projection
+from app.db.repositories.accounts import all_accounts, load_accounts
 from app.db.repositories.events import check_position, has_events_after
 from app.db.repositories.webhook_deliveries import (
     count_failed_deliveries,
@@ -17,6 +18,7 @@ from app.db.repositories.webhook_deliveries import (
     lock_failed_deliveries,
     update_deliveries,
 )
+from app.db.repositories.webhook_pages import deliveries_by_id
 from app.db.repositories.webhooks import (
     StoredWebhook,
     delete_webhook,
@@ -31,11 +33,12 @@ from app.db.repositories.webhooks import (
 from app.domain.errors import Conflict, InvalidInput, ResyncRequired, not_found_error
 from app.domain.events import FeedPosition
 from app.domain.idempotency import IdempotencyKey
-from app.domain.ids import AccountId, DeliveryId, IdFactory, WebhookId, WorkspaceId
+from app.domain.ids import DeliveryId, IdFactory, WebhookId, WorkspaceId
 from app.domain.outbound_rules import OutboundRules
 from app.domain.times import Clock, format_instant
 from app.domain.webhooks.commands import WebhookUpdate, create_endpoint, update_endpoint
 from app.domain.webhooks.deliveries import DeliveryAttempt
+from app.domain.webhooks.endpoints import WebhookEndpoint
 from app.domain.webhooks.signatures import ROTATION_PERIOD, make_secret
 from app.outbound.client import OutboundClient
 from app.services.idempotency import StoredOutcome, run_idempotently
@@ -91,7 +94,7 @@ class WebhookService:
         """Create an endpoint for all events from now on.
 
         Raises InvalidInput for invalid settings, and Conflict if the server cannot store secrets. A repeated
-        request gets the same secret.
+        request gets the same secret; NotFound if the webhook was deleted since.
         """
         workspace_id, now = write_context.workspace_id, write_context.now
 
@@ -100,7 +103,7 @@ class WebhookService:
             others = [each.endpoint for each in await list_webhooks(uow.reader)]
             webhook_id = WebhookId(self.new_id())
             endpoint = create_endpoint(webhook_id, settings, others, self.rules, now)
-            await _check_accounts(uow, endpoint.account_ids)
+            await _check_filters(uow, endpoint)
             stored = StoredWebhook(
                 endpoint=endpoint,
                 feed_seq=feed_seq,
@@ -110,7 +113,7 @@ class WebhookService:
             return {"id": str(webhook_id)}
 
         outcome = await run_idempotently(
-            self.database, write_context, idempotency_key, settings, work
+            self.database, write_context, idempotency_key, settings, work, still_valid=_still_exists
         )
         return await self._read_secret(write_context, WebhookId(UUID(outcome["id"])))
 
@@ -138,8 +141,8 @@ class WebhookService:
             endpoint = update_endpoint(
                 stored.endpoint, update, others, self.rules, write_context.now
             )
-            if "account_ids" in update:
-                await _check_accounts(uow, endpoint.account_ids)
+            if "account_ids" in update or "platforms" in update:
+                await _check_filters(uow, endpoint)
             feed_seq = stored.feed_seq
             if endpoint.is_active and not stored.endpoint.is_active:
                 feed_seq = await _position_to_resume(uow, stored, resume_after)
@@ -225,24 +228,32 @@ class WebhookService:
     async def redeliver(
         self,
         write_context: WriteContext,
+        webhook_id: WebhookId,
         delivery_id: DeliveryId,
         idempotency_key: IdempotencyKey | None,
     ) -> None:
         """Attempt a delivery again, by the whole schedule. Raises NotFound, and Conflict while it runs."""
 
         async def work(uow: UnitOfWork) -> StoredOutcome:
+            await _check_delivery(uow.reader, webhook_id, delivery_id)
             states = await load_deliveries_for_update(uow.reader, [delivery_id])
-            if not states:
+            if not states:  # pruned since the check
                 raise not_found_error("delivery")
             state = states[delivery_id]
             if state.lease_token is not None:
-                raise Conflict("The delivery is being attempted right now.")
+                raise Conflict("The delivery is being attempted right now. Try again in a minute.")
             redelivered = {delivery_id: state.redelivered(write_context.now)}
             await update_deliveries(uow.session, write_context.workspace_id, redelivered)
             return {}
 
-        request = {"id": delivery_id}
+        request = {"id": webhook_id, "delivery_id": delivery_id}
         await run_idempotently(self.database, write_context, idempotency_key, request, work)
+
+    async def check_delivery(
+        self, workspace_id: WorkspaceId, webhook_id: WebhookId, delivery_id: DeliveryId
+    ) -> None:
+        """Raise NotFound unless the webhook has the delivery."""
+        await _check_delivery(self.database.reader(workspace_id), webhook_id, delivery_id)
 
     async def redeliver_failed(
         self,
@@ -308,15 +319,46 @@ async def _get_for_update(uow: UnitOfWork, webhook_id: WebhookId) -> StoredWebho
     return stored
 
 
-async def _check_accounts(uow: UnitOfWork, account_ids: Collection[AccountId]) -> None:
-    """Raise InvalidInput if the workspace does not have one of the accounts."""
-    accounts = await load_accounts(uow.reader, account_ids)
-    for account_id in account_ids:
+async def _still_exists(uow: UnitOfWork, outcome: StoredOutcome) -> bool:
+    return await find_webhook(uow.reader, WebhookId(UUID(outcome["id"]))) is not None
+
+
+async def _check_delivery(reader: Reader, webhook_id: WebhookId, delivery_id: DeliveryId) -> None:
+    """Raise NotFound unless the webhook has the delivery."""
+    rows = await deliveries_by_id(reader, [delivery_id])
+    if not rows or rows[0].webhook_id != webhook_id:
+        raise not_found_error("delivery")
+
+
+async def _check_filters(uow: UnitOfWork, endpoint: WebhookEndpoint) -> None:
+    """Raise InvalidInput for a platform or an account with which the filters can match no event."""
+    accounts = await load_accounts(uow.reader, endpoint.account_ids)
+    for account_id in endpoint.account_ids:
         if account_id not in accounts:
             raise InvalidInput(
                 f"accountIds names account {account_id}, which this workspace does not have.",
                 argument="accountIds",
             )
+        platform = accounts[account_id].platform
+        if endpoint.platforms and platform not in endpoint.platforms:
+            raise InvalidInput(
+                f"accountIds names account {account_id}, whose platform {platform} is not in platforms. Add"
+                " the platform, or leave platforms empty.",
+                argument="accountIds",
+            )
+    if endpoint.platforms:
+        rows = await all_accounts(uow.reader, _PLATFORM, {"platform": [*endpoint.platforms]})
+        connected = {row.platform for row in rows}
+        for platform in endpoint.platforms:
+            if platform not in connected:
+                raise InvalidInput(
+                    f"platforms names {platform}, of which this workspace has no account. Connect an account"
+                    " first, or leave the platform out.",
+                    argument="platforms",
+                )
+
+
+_PLATFORM = Projection(frozenset({"platform"}))
 
 
 async def _position_to_resume(

@@ -25,13 +25,22 @@ from app.db.repositories import (
     failure_groups,
     outcomes,
     posts,
+    webhook_pages,
 )
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.failure_groups import AccountFailures, RetryCounts
 from app.db.repositories.outcomes import OutcomePeriod
 from app.domain.accounts import ACTIVITY_WINDOW
 from app.domain.errors import LimitExceeded
-from app.domain.ids import AccountId, ApiKeyId, DestinationId, FailureGroupKey, PostId
+from app.domain.ids import (
+    AccountId,
+    ApiKeyId,
+    DeliveryId,
+    DestinationId,
+    FailureGroupKey,
+    PostId,
+    WebhookId,
+)
 from app.domain.outcome_statistics import OutcomeTally
 
 T = TypeVar("T")
@@ -182,6 +191,24 @@ class Loaders:
             return [pages[key] for key in keys]
 
         return DataLoader(load_fn=load, cache=False)
+
+    @cached_property
+    def webhooks_by_id(self) -> DataLoader[WebhookId, AnyRow | None]:
+        return _to_one_loader(self._reader, webhook_pages.webhooks_by_id, "id")
+
+    @cached_property
+    def deliveries_by_id(self) -> DataLoader[DeliveryId, AnyRow | None]:
+        return _to_one_loader(self._reader, webhook_pages.deliveries_by_id, "id")
+
+    @cached_property
+    def attempts_by_delivery_id(self) -> DataLoader[DeliveryId, list[AnyRow]]:
+        query = webhook_pages.attempts_by_delivery_id
+        return _to_many_loader(self._reader, query, "delivery_id", self._entry_limit)
+
+    @cached_property
+    def last_attempts_by_delivery_id(self) -> DataLoader[DeliveryId, AnyRow | None]:
+        query = webhook_pages.last_attempts_by_delivery_id
+        return _to_one_loader(self._reader, query, "delivery_id")
 
     @cached_property
     def failure_groups_by_key(self) -> DataLoader[FailureGroupKey, AnyRow | None]:

@@ -26,6 +26,9 @@ from app.domain.settlement import Receipt
 from app.domain.time_buckets import BucketSize
 from app.domain.times import Period
 from app.domain.verification import VerificationFinding
+from app.domain.webhooks.deliveries import DeliveryStatus
+from app.domain.webhooks.endpoints import DISABLE_AFTER, DisabledReason
+from app.domain.webhooks.event_types import WebhookEventType
 
 
 class Reconciliation(StrEnum):
@@ -267,8 +270,42 @@ _register_enum(
     WRITE="Change posts and accounts.",
     PUBLISH="Claim and report destinations of the workspace.",
     PUBLISH_ALL="Claim and report destinations of all workspaces.",
-    ADMIN="Not used by this version.",
+    ADMIN="Read and change webhooks.",
     RAW="Read the platform's unprocessed responses to attempts.",
+)
+_register_enum(
+    WebhookEventType,
+    "Type of an event that webhooks receive. Imported posts and accounts cause no events.",
+    POST_SCHEDULED="A post was scheduled.",
+    POST_PUBLISHING="Publishing a post on an account has started; one event for each account.",
+    POST_PUBLISHED="A post was published on an account; one event for each account.",
+    POST_FAILED="A post failed on an account and is not retried automatically, or its outcome is unknown; one"
+    " event for each account. POST_PUBLISHED follows if an unknown outcome turns out to be a publication.",
+    POST_PARTIALLY_FAILED="All destinations of a post are final: some were published, the others failed.",
+    POST_UPDATED="A post was edited, cancelled or submitted.",
+    POST_DELETED="A post was deleted.",
+    ACCOUNT_CONNECTED="An account was connected.",
+    ACCOUNT_DISCONNECTED="An account was disconnected.",
+    ACCOUNT_RECONNECT_NEEDED="A platform rejected the access of an account.",
+    WEBHOOK_DISABLED="Another webhook was disabled, because its deliveries failed or its receiver is gone.",
+    MEDIA_UPLOADED="Accepted for compatibility; such an event is never sent.",
+    MEDIA_DELETED="Accepted for compatibility; such an event is never sent.",
+)
+_register_enum(
+    DeliveryStatus,
+    "Status of the delivery of an event to a webhook.",
+    name="WebhookDeliveryStatus",
+    PENDING="No attempt has ended yet, at all or since the delivery was last requested again.",
+    RETRYING="The last attempt failed, and another one follows.",
+    DELIVERED="The receiver accepted the event.",
+    GIVEN_UP="The last attempt of the schedule failed. `redeliverWebhook` starts again.",
+)
+_register_enum(
+    DisabledReason,
+    "Reason why the server disabled a webhook.",
+    name="WebhookDisabledReason",
+    GONE="The receiver responded with the status 410.",
+    FAILING=f"Every delivery failed for {DISABLE_AFTER.days} days.",
 )
 _register_enum(
     WorkspaceKind,

@@ -30,6 +30,11 @@ def write_mutation(description: str) -> Any:
     return _mutation(description, HasScope(Scope.WRITE), NotMirrorWorkspace())
 
 
+def admin_mutation(description: str) -> Any:
+    """Return the decorator of a mutation for keys with the scope ADMIN."""
+    return _mutation(description, HasScope(Scope.ADMIN), NotMirrorWorkspace())
+
+
 def publisher_mutation(description: str) -> Any:
     """Return the decorator of a publishing mutation, which may act in one or in all workspaces."""
     return _mutation(description, HasScope(*_PUBLISH_SCOPES), NotMirrorUnlessPublishAll())
@@ -59,6 +64,11 @@ class HasScope(BasePermission):
 
     def allows(self, viewer: Viewer) -> bool:
         return not self._scopes.isdisjoint(viewer.scopes)
+
+    def check(self, viewer: Viewer) -> None:
+        """Raise InsufficientScope unless the viewer has one of the scopes."""
+        if not self.allows(viewer):
+            self.on_unauthorized()
 
     def on_unauthorized(self) -> None:
         raise InsufficientScope(f"This needs an API key with the scope {self._description}.")

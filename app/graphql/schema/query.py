@@ -18,10 +18,12 @@ from app.domain.api_keys import Scope
 from app.domain.destinations import ErrorCategory
 from app.domain.events import EventKind
 from app.domain.ids import (
+    DeliveryId,
     DestinationId,
     NodeKey,
     NodeKind,
     PostId,
+    WebhookId,
     decode_node_id,
     validate_account_id,
 )
@@ -82,7 +84,7 @@ from app.graphql.schema.outcome_stats import (
     OutcomeStatsFilterInput,
     build_outcome_stats,
 )
-from app.graphql.schema.permissions import requires
+from app.graphql.schema.permissions import HasScope, requires
 from app.graphql.schema.prefetch import read_destinations, read_post, read_posts, read_totals
 from app.graphql.schema.types import (
     Account,
@@ -94,6 +96,15 @@ from app.graphql.schema.types import (
     load_post,
 )
 from app.graphql.schema.viewer import ViewerDetails, build_viewer
+from app.graphql.schema.webhooks import (
+    DeliveryFilter,
+    Webhook,
+    WebhookDeliveryConnection,
+    load_delivery,
+    load_webhook,
+    read_deliveries,
+    read_webhooks,
+)
 from app.services.board_counts import BoardNumbers
 
 AccountFilter = Annotated[AccountFilterInput | None, argument(description="Filter for accounts.")]
@@ -123,7 +134,8 @@ ChangeDirection = Annotated[
 )
 class Query:
     @strawberry.field(
-        description="Object with this id; null if it does not exist.",
+        description="Object with this id; null if it does not exist. A webhook and a delivery need the scope"
+        " ADMIN.",
         extensions=requires(Scope.READ),
     )
     async def node(
@@ -434,6 +446,39 @@ class Query:
         return await build_calendar(info, start, end, timezone, bucket, first, criteria)
 
     @strawberry.field(
+        description="Webhooks of the workspace, oldest first. Needs the scope ADMIN, because URLs may contain"
+        " secrets.",
+        extensions=requires(Scope.ADMIN),
+    )
+    async def webhooks(self, info: Info) -> list[Webhook] | None:
+        return await read_webhooks(info.context)
+
+    @strawberry.field(
+        description="Webhook with this UUID; null if it does not exist. Needs the scope ADMIN.",
+        extensions=requires(Scope.ADMIN),
+    )
+    async def webhook(
+        self,
+        info: Info,
+        webhook_id: Annotated[UUID, argument(description="UUID of the webhook.")],
+    ) -> Webhook | None:
+        return await load_webhook(info.context, WebhookId(webhook_id))
+
+    @strawberry.field(
+        description="Deliveries of events to all webhooks of the workspace, those of the newest event first."
+        " Needs the scope ADMIN.",
+        extensions=requires(Scope.ADMIN),
+    )
+    async def webhook_deliveries(
+        self,
+        info: Info,
+        filter: DeliveryFilter = None,
+        first: PageSize = None,
+        after: After = None,
+    ) -> WebhookDeliveryConnection | None:
+        return await read_deliveries(info, None, filter, first, after)
+
+    @strawberry.field(
         description="Schedule of automatic retries for a category of errors on a platform.",
         extensions=requires(Scope.READ),
     )
@@ -461,6 +506,17 @@ async def _load_node(context: Context, kind: NodeKind, key: NodeKey) -> Node | N
         return await load_account(context, key)
     if isinstance(key, str):
         return await load_failure_group(context, key)
-    if kind is NodeKind.POST:
-        return await load_post(context, PostId(key))
+    match kind:
+        case NodeKind.POST:
+            return await load_post(context, PostId(key))
+        case NodeKind.WEBHOOK:
+            _ADMIN.check(context.viewer)
+            return await load_webhook(context, WebhookId(key))
+        case NodeKind.WEBHOOK_DELIVERY:
+            _ADMIN.check(context.viewer)
+            return await load_delivery(context, DeliveryId(key))
     return await load_destination(context, DestinationId(key))
+
+
+_ADMIN = HasScope(Scope.ADMIN)
+"""Permission for the objects of `node` that not every reader may see."""

@@ -48,6 +48,7 @@ from app.domain.ids import (
     WorkspaceKind,
     encode_node_id,
 )
+from app.domain.outbound_rules import OutboundRules
 from app.graphql.engine.errors import OperationResult, build_result
 from app.graphql.engine.executable_schema import (
     OperationRejected,
@@ -60,10 +61,13 @@ from app.graphql.schema.context import AppState, Context
 from app.graphql.schema.subscription import PayloadBuilder, PendingEvent
 from app.graphql.service import QUERY_ONLY, SUBSCRIPTION_ONLY
 from app.http.request import ApiRequest
+from app.outbound.client import OutboundClient
 from app.services.api_keys import Viewer
 from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed
 from app.services.retry_policies import load_retry_policies
+from app.services.secret_cipher import SecretCipher
+from app.services.webhooks import WebhookService
 from app.settings import GraphQLLimits
 from tests.db.repositories.event_rows import append_test_events
 from tests.factories import (
@@ -83,6 +87,15 @@ from tests.factories import (
 from tests.graphql.engine.corrupting_driver import ColumnCorruption, CorruptingDriver, corruptions
 from tests.graphql.engine.random_queries import QueryCase, query_cases, subscription_cases
 from tests.http.asgi import make_rate_limits
+from tests.webhook_rows import (
+    add_delivery,
+    add_webhook,
+    delivered,
+    disabled_webhook,
+    given_up,
+    pending,
+    retrying,
+)
 
 LIMITS = GraphQLLimits(
     depth=30, tokens=20_000, fields=5000, aliases=500, root_fields=100, directives=500, nodes=20_000
@@ -91,11 +104,14 @@ FAST_SCHEMA, REFERENCE_SCHEMA = (
     create_schema(LIMITS, use_fast_path=True),
     create_schema(LIMITS, use_fast_path=False),
 )
+OUTBOUND_CLIENT = OutboundClient(OutboundRules())
 LIST_ENTRIES = 300
 """Low, so that some queries reach the limit."""
 
+READER = (Scope.READ, Scope.ADMIN)
 POSTS = [UUID(int=number) for number in range(1, 9)]
 DESTINATIONS = [UUID(int=number) for number in range(101, 118)]
+WEBHOOK, OTHER_WEBHOOK, *DELIVERIES = [UUID(int=number) for number in range(201, 208)]
 TEXTS = ("", "sale", "instagram", "x", "2026-04-15T15:00:00Z")
 
 VALUES: Mapping[str, Sequence[object]] = {
@@ -103,11 +119,13 @@ VALUES: Mapping[str, Sequence[object]] = {
     "Boolean": (True, False),
     "String": TEXTS,
     "DateTime": ("2026-04-15T15:00:00Z", "2026-04-15T14:59:59.999Z", "2026-05-01T00:00:00Z"),
-    "UUID": [str(post_id) for post_id in (*POSTS, UUID(int=999))],
+    "UUID": [str(post_id) for post_id in (*POSTS, WEBHOOK, UUID(int=999))],
     "ID": [
         *(encode_node_id(NodeKind.POST, post_id) for post_id in POSTS[:4]),
         *(encode_node_id(NodeKind.DESTINATION, id_) for id_ in DESTINATIONS[:4]),
         *(encode_node_id(NodeKind.ACCOUNT, number) for number in (1, 2, 3, 99)),
+        encode_node_id(NodeKind.WEBHOOK, WEBHOOK),
+        *(encode_node_id(NodeKind.WEBHOOK_DELIVERY, id_) for id_ in DELIVERIES[:2]),
         "nope",
     ],
 }
@@ -125,7 +143,7 @@ class DifferentialBench:
         self,
         case: QueryCase,
         corruptions: Sequence[ColumnCorruption] = (),
-        scopes: Sequence[Scope] = (Scope.READ,),
+        scopes: Sequence[Scope] = READER,
     ) -> None:
         """Raise AssertionError if the results differ in any value or in the order of fields."""
         self.corrupting_driver.corruptions = corruptions
@@ -144,7 +162,7 @@ class DifferentialBench:
 
     async def compare_concurrently(self, cases: Sequence[QueryCase], *, copies: int) -> None:
         """Raise AssertionError if a result differs when copies of all cases run at the same time."""
-        scopes = (Scope.READ,)
+        scopes = READER
         expected = [await self._execute(REFERENCE_SCHEMA, case, scopes) for case in cases]
         for _ in ("first", "cached"):
             executions = [self._execute(FAST_SCHEMA, case, scopes) for case in [*cases] * copies]
@@ -196,7 +214,7 @@ class DifferentialBench:
             build_payload = (await anext(pending_events)).build_payload
         return StartedSubscription(operation, coerced, context, build_payload)
 
-    def context(self, scopes: Sequence[Scope] = (Scope.READ,)) -> Context:
+    def context(self, scopes: Sequence[Scope] = READER) -> Context:
         return Context(
             viewer=Viewer(
                 key_id=ApiKeyId(UUID(int=1)),
@@ -222,6 +240,16 @@ class DifferentialBench:
                 started_at=NOW,
                 changes_retention=timedelta(days=30),
                 rate_limits=make_rate_limits(),
+                webhooks=WebhookService(
+                    database=self.database,
+                    cipher=SecretCipher(()),
+                    rules=OutboundRules(),
+                    client=OUTBOUND_CLIENT,
+                    new_id=lambda: UUID(int=0),
+                    random_bytes=bytes,
+                    clock=lambda: NOW,
+                    monotonic=time.monotonic,
+                ),
                 max_wait=timedelta(0),
                 signing_key=bytes(16),
             ),
@@ -315,7 +343,33 @@ async def add_posts_in_all_states(database: Database) -> WorkspaceId:
         ),
     ]
     await append_test_events(database, workspace, events)
+    await _add_webhooks(database, workspace)
     return workspace
+
+
+async def _add_webhooks(database: Database, workspace: WorkspaceId) -> None:
+    """Add two webhooks, and deliveries to one of them in all states."""
+    await add_webhook(database, workspace, id=OTHER_WEBHOOK, **disabled_webhook())
+    await add_webhook(
+        database,
+        workspace,
+        id=WEBHOOK,
+        platforms=["instagram"],
+        account_ids=[1],
+        encrypted_previous_secret="e",
+        previous_secret_expires_at=NOW,
+    )
+    states = (delivered(), given_up(), retrying(), pending(), delivered(attempts=3))
+    for number, (delivery_id, state) in enumerate(zip(DELIVERIES, states, strict=True)):
+        await add_delivery(
+            database,
+            workspace,
+            WEBHOOK,
+            state,
+            id=delivery_id,
+            event_seq=number + 1,
+            post_id=POSTS[0] if number else None,
+        )
 
 
 def hypothesis_settings(case_count: int, **options: Any) -> settings:
@@ -340,7 +394,7 @@ SUBSCRIPTION_CASES = subscription_cases(
         "destinationChanged(after: $after, filter: {status: [PUBLISHED, FAILED]})",
     ),
 )
-SCOPES = st.sampled_from([(Scope.READ,)] * 15 + [()])
+SCOPES = st.sampled_from([READER] * 15 + [(Scope.READ,), ()])
 
 
 def _drop(_logger: object, _method: str, _entry: MutableMapping[str, Any]) -> NoReturn:

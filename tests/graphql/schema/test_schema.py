@@ -135,4 +135,6 @@ def test_every_type_with_id_implements_node() -> None:
             assert [interface.name for interface in type_.interfaces] == ["Node"]
             assert str(type_.fields["id"].type) == "ID!"
             nodes.add(name)
-    assert nodes == {"Post", "Destination", "Account", "FailureGroup"}
+    assert nodes == {
+        *("Post", "Destination", "Account", "FailureGroup", "Webhook", "WebhookDelivery")
+    }

@@ -14,6 +14,7 @@ from app.graphql.schema.mutations.verification import (
     ReconciliationMutations,
     VerificationMutations,
 )
+from app.graphql.schema.mutations.webhooks import WebhookMutations
 
 
 @strawberry.type
@@ -32,6 +33,7 @@ class Mutation(
     AccountMutations,
     PublishingMutations,
     ReconciliationMutations,
+    WebhookMutations,
 ):
     pass
 
