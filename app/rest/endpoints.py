@@ -14,7 +14,7 @@ from app.http.paths import REST_PATH
 from app.http.request import HttpRequest
 from app.http.responses import BytesResponse
 from app.http.routing import Route
-from app.rest import accounts, analytics, changes, me, post_mutations, posts, retries
+from app.rest import accounts, analytics, changes, me, post_mutations, posts, retries, webhooks
 from app.rest.envelope import error_response, mutation_response, query_response
 from app.rest.errors import first_error
 from app.rest.long_poll import parse_wait, wait_for_change
@@ -57,6 +57,15 @@ ENDPOINTS = (
     Endpoint("GET", "/changes", changes.READ_CHANGES),
     Endpoint("GET", "/me", me.READ_ME),
     Endpoint("GET", "/analytics/summary", analytics.READ_SUMMARY),
+    Endpoint("GET", "/webhooks", webhooks.LIST_WEBHOOKS),
+    Endpoint("POST", "/webhooks", webhooks.CREATE_WEBHOOK),
+    Endpoint("GET", "/webhooks/{webhook_id}", webhooks.READ_WEBHOOK),
+    Endpoint("PATCH", "/webhooks/{webhook_id}", webhooks.UPDATE_WEBHOOK),
+    Endpoint("DELETE", "/webhooks/{webhook_id}", webhooks.DELETE_WEBHOOK),
+    Endpoint("POST", "/webhooks/{webhook_id}/test", webhooks.TEST_WEBHOOK),
+    Endpoint("POST", "/webhooks/{webhook_id}/rotate-secret", webhooks.ROTATE_SECRET),
+    Endpoint("GET", "/webhooks/{webhook_id}/deliveries", webhooks.LIST_DELIVERIES),
+    Endpoint("POST", "/webhooks/{webhook_id}/redeliver", webhooks.REDELIVER),
 )
 """Table of endpoints. The first match wins, so a literal path precedes a path parameter that matches it."""
 

@@ -11,11 +11,15 @@ _ERROR_CLASS_BY_CODE = {error.code.name: error for error in concrete_errors()}
 _INPUT_PREFIX = re.compile(r"input\.(?:filter\.)?")
 _REST_NAMES = {
     "accountIds": "account_ids",
+    "deliveryId": "delivery_id",
     "expectedVersion": "expected_version",
+    "failedSince": "failed_since",
     "idempotencyKey": "Idempotency-Key",
+    "isActive": "is_active",
     "mediaIds": "media_ids",
     "platformContent": "platform_content",
     "publishNow": "publish_now",
+    "resumeAfter": "resume_after",
     "scheduledFor": "scheduled_for",
 }
 """Names in a REST request by their GraphQL names in errors."""

@@ -35,6 +35,11 @@ def parse_post_id(request: HttpRequest) -> UUID:
     return parse_uuid(request.path_parameters["post_id"], "post_id")
 
 
+def parse_webhook_id(request: HttpRequest) -> UUID:
+    """Return the webhook id of the path; raise InvalidId unless it is a UUID."""
+    return parse_uuid(request.path_parameters["webhook_id"], "webhook_id")
+
+
 def read_account_ids(query: QueryParams) -> list[int] | None:
     """Read the account numbers of `account_id`."""
     return read_list(query, "account_id", parse_account_id)

@@ -26,29 +26,37 @@ from tests.rest.write_requests import (
     field_error,
     non_retryable_error,
 )
+from tests.webhook_rows import add_webhook
 
 POST = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
+WEBHOOK = "0e02b2c3-58cc-4372-a567-f47ac10bd479"
 ALL_ENDPOINTS = [
-    (endpoint.method, prefix + endpoint.path.format(post_id=POST, account_id=2280))
+    (
+        endpoint.method,
+        prefix + endpoint.path.format(post_id=POST, account_id=2280, webhook_id=POST),
+    )
     for prefix in PREFIXES
     for endpoint in ENDPOINTS
 ]
 
 
 async def test_both_prefixes_have_the_same_responses(acme: Tenant) -> None:
+    key = await add_api_key(acme.database, acme.workspace, scopes=[Scope.READ, Scope.ADMIN])
+    client = acme.client.with_token(key.token)
     for path in await query_paths(acme.database, acme.workspace):
-        responses = [await acme.client.get(prefix + path) for prefix in PREFIXES]
+        responses = [await client.get(prefix + path) for prefix in PREFIXES]
         bodies = [success_data(response) for response in responses]
         assert bodies[0] == bodies[1]
         assert len({response.headers["ETag"] for response in responses}) == 1
 
 
 async def query_paths(database: Database, workspace: WorkspaceId) -> list[str]:
-    """Paths of all query endpoints, with the ids of an existing post and account."""
+    """Paths of all query endpoints, with the ids of an existing post, account and webhook."""
+    webhook = await add_webhook(database, workspace)
     account = await add_account(database, workspace)
     post = await add_post(database, workspace, {account: started()})
     return [
-        endpoint.path.format(post_id=post.id, account_id=account)
+        endpoint.path.format(post_id=post.id, account_id=account, webhook_id=webhook)
         for endpoint in ENDPOINTS
         if endpoint.method == "GET"
     ]
@@ -84,19 +92,21 @@ async def test_revoked_and_expired_keys_are_invalid(acme: Tenant) -> None:
         assert failure_error(response, 401)["code"] == "invalid_api_key"
 
 
-async def test_every_query_endpoint_requires_only_the_scope_read(acme: Tenant) -> None:
-    other_scopes = [scope for scope in Scope if scope is not Scope.READ]
+@pytest.mark.parametrize("scope", [Scope.READ, Scope.ADMIN])
+async def test_every_query_endpoint_requires_only_one_scope(acme: Tenant, scope: Scope) -> None:
+    other_scopes = [other for other in Scope if other is not scope]
     others, reader = [
         acme.client.with_token(
             (await add_api_key(acme.database, acme.workspace, scopes=scopes)).token
         )
-        for scopes in (other_scopes, [Scope.READ])
+        for scopes in (other_scopes, [scope])
     ]
     for path in await query_paths(acme.database, acme.workspace):
-        assert failure_error(await others.get(f"/v1{path}"), 403) == non_retryable_error(
-            "insufficient_scope", None, "This needs an API key with the scope read."
-        )
-        success_data(await reader.get(f"/v1{path}"))
+        if ("webhook" in path) is (scope is Scope.ADMIN):
+            assert failure_error(await others.get(f"/v1{path}"), 403) == non_retryable_error(
+                "insufficient_scope", None, f"This needs an API key with the scope {scope}."
+            )
+            success_data(await reader.get(f"/v1{path}"))
 
 
 @pytest.mark.parametrize(
@@ -114,14 +124,19 @@ async def test_every_query_endpoint_requires_only_the_scope_read(acme: Tenant) -
         ("/accounts/2280/health", {"GET", "HEAD"}),
         ("/me", {"GET", "HEAD"}),
         ("/analytics/summary", {"GET", "HEAD"}),
+        ("/webhooks", {"GET", "HEAD", "POST"}),
+        (f"/webhooks/{WEBHOOK}", {"GET", "HEAD", "PATCH", "DELETE"}),
+        (f"/webhooks/{WEBHOOK}/test", {"POST"}),
+        (f"/webhooks/{WEBHOOK}/rotate-secret", {"POST"}),
+        (f"/webhooks/{WEBHOOK}/deliveries", {"GET", "HEAD"}),
+        (f"/webhooks/{WEBHOOK}/redeliver", {"POST"}),
     ],
 )
 async def test_unsupported_method_is_rejected_with_the_allowed_methods(
     database: Database, path: str, allowed: set[str]
 ) -> None:
-    assert path.replace(POST, "{post_id}").replace("2280", "{account_id}") in {
-        endpoint.path for endpoint in ENDPOINTS
-    }
+    template = path.replace(POST, "{post_id}").replace("2280", "{account_id}")
+    assert template.replace(WEBHOOK, "{webhook_id}") in {endpoint.path for endpoint in ENDPOINTS}
     others = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - allowed
     async with app_client(database) as client:
         for prefix in PREFIXES:
@@ -141,6 +156,7 @@ async def test_unsupported_method_is_rejected_with_the_allowed_methods(
 MALFORMED_IDS = {
     "post_id": (["x", "f47ac10b58cc4372a5670e02b2c3d479"], UUID_MESSAGE),
     "account_id": (["x", "0", "9" * 400], ACCOUNT_ID_MESSAGE),
+    "webhook_id": (["x"], UUID_MESSAGE),
 }
 
 
@@ -150,7 +166,7 @@ MALFORMED_IDS = {
     ids=lambda endpoint: f"{endpoint.method} {endpoint.path}",
 )
 async def test_malformed_id_is_reported_by_its_name(acme: Tenant, endpoint: Endpoint) -> None:
-    name = "post_id" if "{post_id}" in endpoint.path else "account_id"
+    name = next(name for name in MALFORMED_IDS if f"{{{name}}}" in endpoint.path)
     texts, message = MALFORMED_IDS[name]
     for text in texts:
         path = f"/v1{endpoint.path.format(**{name: text})}"

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from app.db.core.database import Database
+from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.events import Event, EventKind
 from app.domain.failure_groups import failure_group
 from app.domain.ids import WorkspaceId
@@ -23,15 +24,17 @@ from tests.graphql.tenants import (
 )
 from tests.graphql.test_tenancy import disable_tenancy
 from tests.rest.envelope import failure_error, success_data
+from tests.webhook_rows import add_webhook
 
 PATHS_WITH_ID = [
     endpoint.path for endpoint in ENDPOINTS if endpoint.method == "GET" and "{" in endpoint.path
 ]
 FOREIGN_ACCOUNT = 2280
+FOREIGN_WEBHOOK = uuid4()
 
 
 async def add_other_workspace(database: Database) -> tuple[WorkspaceId, str]:
-    """Add another workspace with a post, an account and a change, and return the id of the post."""
+    """Add another workspace with a post, an account, a change and a webhook; return the post's id too."""
     workspace = await add_workspace(database)
     account = await add_account(database, workspace, id=FOREIGN_ACCOUNT)
     post = await add_post(
@@ -39,11 +42,14 @@ async def add_other_workspace(database: Database) -> tuple[WorkspaceId, str]:
     )
     event = Event(kind=EventKind.POST_CREATED, post_id=post.id, account_id=account, values={})
     await append_test_events(database, workspace, [event])
+    await add_webhook(database, workspace, id=FOREIGN_WEBHOOK)
     return workspace, str(post.id)
 
 
 async def client_of(acme: Tenant, workspace: WorkspaceId) -> Client:
-    return acme.client.with_token((await add_api_key(acme.database, workspace)).token)
+    scopes = (*DEFAULT_SCOPES, Scope.ADMIN)
+    key = await add_api_key(acme.database, workspace, scopes=scopes)
+    return acme.client.with_token(key.token)
 
 
 def without_meta(response: httpx.Response) -> bytes:
@@ -58,9 +64,14 @@ async def test_foreign_id_has_the_response_of_a_missing_one(
     acme: Tenant, path: str, prefix: str
 ) -> None:
     their_workspace, their_post = await add_other_workspace(acme.database)
-    foreign = prefix + path.format(post_id=their_post, account_id=FOREIGN_ACCOUNT)
-    missing = prefix + path.format(post_id=uuid4(), account_id=FOREIGN_ACCOUNT + 1)
-    responses = [await acme.client.get(foreign), await acme.client.get(missing)]
+    foreign = prefix + path.format(
+        post_id=their_post, account_id=FOREIGN_ACCOUNT, webhook_id=FOREIGN_WEBHOOK
+    )
+    missing = prefix + path.format(
+        post_id=uuid4(), account_id=FOREIGN_ACCOUNT + 1, webhook_id=uuid4()
+    )
+    client = await client_of(acme, acme.workspace)
+    responses = [await client.get(foreign), await client.get(missing)]
     success_data(await (await client_of(acme, their_workspace)).get(foreign))
     for response in responses:
         assert failure_error(response, 404)["code"] == "not_found"
@@ -70,9 +81,17 @@ async def test_foreign_id_has_the_response_of_a_missing_one(
 
 async def test_lists_and_counts_stay_in_the_workspace(acme: Tenant) -> None:
     await add_other_workspace(acme.database)
-    posts, accounts, me, summary, changes = [
-        success_data(await acme.client.get(f"/v1/{path}"))
-        for path in ("posts", "accounts", "me", "analytics/summary?period=all", "changes")
+    client = await client_of(acme, acme.workspace)
+    posts, accounts, me, summary, changes, webhooks = [
+        success_data(await client.get(f"/v1/{path}"))
+        for path in (
+            "posts",
+            "accounts",
+            "me",
+            "analytics/summary?period=all",
+            "changes",
+            "webhooks",
+        )
     ]
     assert (posts["posts"], posts["total"]) == ([], 0)
     assert (accounts["accounts"], accounts["total"]) == ([], 0)
@@ -80,6 +99,7 @@ async def test_lists_and_counts_stay_in_the_workspace(acme: Tenant) -> None:
     assert me["stats"] == {"posts_last_30d": 0, "total_posts": 0}
     assert (summary["posts"]["total"], summary["by_platform"]) == (0, [])
     assert (changes["changes"], changes["has_more"]) == ([], False)
+    assert webhooks == {"webhooks": []}
 
 
 @pytest.mark.parametrize(

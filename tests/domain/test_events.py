@@ -269,6 +269,7 @@ PUBLIC_FIELDS = {
     "account": "platform account_name display_name platform_user_id platform_username avatar_url"
     " is_active needs_reconnection_since token_expires_at connected_at created_at updated_at"
     " token_last_refresh",
+    "webhook": "webhook_id name disabled_reason",
 }
 
 

@@ -86,6 +86,11 @@ async def test_unknown_revoked_and_expired_keys_have_equal_errors(acme: Tenant) 
     assert (accepted.status_code, accepted.json()) == (200, TYPENAME)
 
 
+QUERIES_NEEDING_ADMIN = (
+    "webhooks { id }",
+    'webhook(webhookId: "f47ac10b-58cc-4372-a567-0e02b2c3d479") { id }',
+    "webhookDeliveries { nodes { id } }",
+)
 QUERIES_NEEDING_READ = (
     'post(postId: "f47ac10b-58cc-4372-a567-0e02b2c3d479") { id }',
     "account(accountId: 1) { id }",
@@ -110,7 +115,7 @@ async def test_key_without_read_scope_sees_only_viewer_and_error_catalog(acme: T
     key = await add_api_key(acme.database, acme.workspace, scopes=[Scope.PUBLISH])
     answer = await acme.client.with_token(key.token).execute(
         "{ viewer { scopes stats { accounts } } errorCatalog(part: REQUEST) { code }"
-        f" {' '.join(QUERIES_NEEDING_READ)} }}"
+        f" {' '.join((*QUERIES_NEEDING_READ, *QUERIES_NEEDING_ADMIN))} }}"
     )
 
     assert answer["data"].pop("errorCatalog")
@@ -120,9 +125,14 @@ async def test_key_without_read_scope_sees_only_viewer_and_error_catalog(acme: T
         (".".join(error["path"]), error["extensions"]["code"], error["message"])
         for error in answer["errors"]
     }
-    message = "This needs an API key with the scope read."
-    assert errors == {("viewer.stats", "INSUFFICIENT_SCOPE", message)} | {
-        (name, "INSUFFICIENT_SCOPE", message) for name in answer["data"]
+    message = "This needs an API key with the scope {}."
+    assert errors == {("viewer.stats", "INSUFFICIENT_SCOPE", message.format("read"))} | {
+        (
+            name,
+            "INSUFFICIENT_SCOPE",
+            message.format("admin" if name.startswith("webhook") else "read"),
+        )
+        for name in answer["data"]
     }
     schema = create_schema(GraphQLLimits()).graphql_schema
     assert schema.query_type is not None

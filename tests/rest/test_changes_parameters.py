@@ -91,7 +91,7 @@ async def test_filters_select_changes(acme: Tenant) -> None:
 KIND_NAMES = (
     "post.created, post.changed, post.deleted, destination.added, destination.changed,"
     " destination.removed, destination.duplicated, account.connected, account.changed,"
-    " publisher.misused"
+    " publisher.misused, webhook.disabled"
 )
 
 

@@ -25,6 +25,7 @@ from tests.graphql.schema.mutations.test_bulk_plans import CALLS as BULK_CALLS
 from tests.graphql.schema.mutations.test_bulk_plans import ON_INSTAGRAM
 from tests.graphql.schema.mutations.test_posts import POST_MUTATIONS
 from tests.graphql.schema.mutations.test_retries import RETRY_POST
+from tests.graphql.schema.mutations.test_webhooks import WEBHOOK_MUTATIONS
 from tests.graphql.test_authentication import query_typename, rate_limit_status
 
 DESTINATION = "00000000-0000-4000-8000-00000000dead"
@@ -57,14 +58,14 @@ WRITE_MUTATIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", WRITE_MUTATIONS)
-async def test_write_mutation_requires_write_scope_and_local_workspace(
-    acme: Tenant, name: str
-) -> None:
-    document, arguments = WRITE_MUTATIONS[name]
+@pytest.mark.parametrize("name", [*WRITE_MUTATIONS, *WEBHOOK_MUTATIONS])
+async def test_mutation_requires_its_scope_and_local_workspace(acme: Tenant, name: str) -> None:
+    document, arguments = {**WRITE_MUTATIONS, **WEBHOOK_MUTATIONS}[name]
+    scope = Scope.ADMIN if name in WEBHOOK_MUTATIONS else Scope.WRITE
     mirror = await add_workspace(acme.database, mirror_of="https://example.com")
-    reader = await add_api_key(acme.database, acme.workspace, scopes=[Scope.READ])
-    mirror_key = await add_api_key(acme.database, mirror)
+    other_scopes = [other for other in Scope if other is not scope]
+    reader = await add_api_key(acme.database, acme.workspace, scopes=other_scopes)
+    mirror_key = await add_api_key(acme.database, mirror, scopes=[scope])
     for workspace in (acme.workspace, mirror):
         await add_account(acme.database, workspace)
     before = await all_rows(acme.database)
@@ -75,7 +76,7 @@ async def test_write_mutation_requires_write_scope_and_local_workspace(
     ]
 
     assert errors == [
-        ("INSUFFICIENT_SCOPE", None, "This needs an API key with the scope write."),
+        ("INSUFFICIENT_SCOPE", None, f"This needs an API key with the scope {scope}."),
         (
             "READ_ONLY_MIRROR",
             None,

@@ -13,6 +13,7 @@ export const CHANGE_TYPES = [
   "ACCOUNT_CONNECTED",
   "ACCOUNT_CHANGED",
   "PUBLISHER_MISUSED",
+  "WEBHOOK_DISABLED",
 ] as const;
 
 export type ChangeType = (typeof CHANGE_TYPES)[number];

@@ -18,6 +18,7 @@ const TYPE_WORDS: Readonly<Record<ChangeType, string>> = {
   ACCOUNT_CONNECTED: "Account connected",
   ACCOUNT_CHANGED: "Account changed",
   PUBLISHER_MISUSED: "Publication without a started attempt",
+  WEBHOOK_DISABLED: "Webhook disabled",
 };
 
 /** The filters in words. */
