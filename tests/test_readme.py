@@ -15,10 +15,12 @@ from app import __version__
 from app.cli import cli, main
 from app.db.core.database import Database
 from app.demo import load_demo
+from app.domain.api_keys import Scope
+from app.domain.ids import DEMO_WORKSPACE_ID
 from app.rest.exports import FILTERS
 from app.settings import read_settings, settings_table
 from tests.clients import Tenant, app_client, app_lifespan, client_for
-from tests.factories import KEY_PREFIX, NOW
+from tests.factories import KEY_PREFIX, NOW, add_api_key
 from tests.graphql.transport.websocket_client import connect_and_init
 from tests.guides import (
     ALL_GUIDES,
@@ -37,6 +39,7 @@ TOKEN = read_settings({}).demo_key()
 LANGUAGES = {
     *(
         "console",
+        "go",
         "graphql",
         "ini",
         "js",
@@ -80,7 +83,9 @@ def _printed_responses() -> Iterator[tuple[Guide, str, str]]:
 
 async def test_every_graphql_example_runs(database: Database) -> None:
     await load_demo(database, token=TOKEN, api_key_prefix=KEY_PREFIX, now=NOW)
-    async with app_lifespan(database) as app, client_for(app, token=TOKEN) as client:
+    scopes = [Scope.READ, Scope.WRITE, Scope.PUBLISH, Scope.ADMIN]
+    token = (await add_api_key(database, DEMO_WORKSPACE_ID, scopes=scopes)).token
+    async with app_lifespan(database) as app, client_for(app, token=token) as client:
         cursor = (await client.query("{ changes { latestCursor } }"))["changes"]["latestCursor"]
         await client.query(
             'mutation { createPost(input: {content: "hello", accountIds: [2280]}) { __typename } }'
@@ -88,7 +93,7 @@ async def test_every_graphql_example_runs(database: Database) -> None:
         for each in EVERYTHING:
             for document in each.blocks("graphql"):
                 if document.startswith("subscription"):
-                    async with connect_and_init(app, TOKEN) as socket:
+                    async with connect_and_init(app, token) as socket:
                         socket.subscribe("a", document, after=cursor)
                         assert (await socket.next_payload("a")).keys() == {"data"}
                 else:
@@ -155,6 +160,7 @@ def test_settings_table_equals_the_code() -> None:
 def test_named_settings_exist() -> None:
     settings = set(re.findall(r"^\| `(\w+)` \|", settings_table(), re.MULTILINE))
     environment = {"API_KEY", "API_URL", "CALL_SECONDS", "PUBLISH_URL"}  # of publisher.py
+    environment.add("SECRETS_KEY_FILE")  # beside SECRETS_KEY
     for_tests = {"REQUIRE_EVERY_TEST", "TEST_POSTGRES_URL"}
     known = settings | environment | for_tests | _error_codes() | _enum_values()
     for document in EVERYTHING:

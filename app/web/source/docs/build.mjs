@@ -15,6 +15,7 @@ const GUIDES = [
   "graphql",
   "rest",
   "live",
+  "webhooks",
   "clients",
   "publishing",
   "retries",
