@@ -114,7 +114,10 @@ def build_argumentless_query(schema: GraphQLSchema) -> GeneratedQuery:
 def _reachable_fields(
     schema: GraphQLSchema, root: GraphQLObjectType | None, visited: set[str]
 ) -> Iterator[tuple[str, tuple[PathStep, ...]]]:
-    """Yield type name and shortest path of the fields of each type that was not visited yet."""
+    """Yield type name and shortest path of the fields of each type that was not visited yet.
+
+    Of paths with one length, those through an abstract type come last: their values may be of another type.
+    """
     if root is None:
         return
     pending: deque[tuple[GraphQLObjectType, tuple[PathStep, ...], str | None]] = deque(
@@ -122,7 +125,7 @@ def _reachable_fields(
     )
     while pending:
         parent, path, condition = pending.popleft()
-        for name, field in parent.fields.items():
+        for name, field in sorted(parent.fields.items(), key=_returns_abstract_type):
             steps = (*path, PathStep(name, field, condition))
             yield parent.name, steps
             is_abstract = is_abstract_type(get_named_type(field.type))
@@ -130,6 +133,10 @@ def _reachable_fields(
                 if type_.name not in visited:
                     visited.add(type_.name)
                     pending.append((type_, steps, type_.name if is_abstract else None))
+
+
+def _returns_abstract_type(item: tuple[str, GraphQLField]) -> bool:
+    return is_abstract_type(get_named_type(item[1].type))
 
 
 def _object_types(schema: GraphQLSchema, type_: GraphQLOutputType) -> list[GraphQLObjectType]:

@@ -26,9 +26,11 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
+from tests.webhook_rows import add_delivery, add_webhook, given_up
 
 NO_LIMITS = {
     "RATE_LIMIT": "off",
+    "WEBHOOKS": "no",
     "GRAPHQL_MAX_FIELDS": "100000",
     "GRAPHQL_MAX_ALIASES": "100000",
     "GRAPHQL_MAX_NODES": "100000",
@@ -44,12 +46,16 @@ SHARED_DESTINATIONS = (
     UUID("5ba6ed00-0000-4000-8000-00000000000b"),
 )
 SHARED_ATTEMPT = UUID("5ba6ed00-0000-4000-8000-0000000000aa")
+SHARED_WEBHOOK = UUID("5ba6ed00-0000-4000-8000-0000000000ee")
+SHARED_DELIVERY = UUID("5ba6ed00-0000-4000-8000-0000000000ef")
 SHARED_ACCOUNT = 1
 SHARED_KEY = ApiKeyId(UUID("5ba6ed00-0000-4000-8000-0000000000cc"))
 SHARED_PERSON = "Ann"
 
 FOREIGN_POST = UUID("f04e1600-0000-4000-8000-000000000001")
 FOREIGN_DESTINATION = UUID("f04e1600-0000-4000-8000-00000000000a")
+FOREIGN_WEBHOOK = UUID("f04e1600-0000-4000-8000-0000000000ee")
+FOREIGN_DELIVERY = UUID("f04e1600-0000-4000-8000-0000000000ef")
 FOREIGN_ACCOUNT = 3
 FOREIGN_KEY = ApiKeyId(UUID("f04e1600-0000-4000-8000-0000000000cc"))
 FOREIGN_PERSON = "quokka keeper"
@@ -62,7 +68,7 @@ FOREIGN_FAILURE_GROUP = group_of(
     FOREIGN_PLATFORM, ErrorCategory.PERMANENT, FOREIGN_CODE, "The caption is too long."
 )
 
-SCOPES = (*DEFAULT_SCOPES, Scope.RAW)
+SCOPES = (*DEFAULT_SCOPES, Scope.RAW, Scope.ADMIN)
 """Scopes of both keys, so that no field fails."""
 
 
@@ -98,6 +104,16 @@ async def add_foreign_workspace(database: Database) -> str:
     )
     for state in (queued(NOW - timedelta(hours=1)), unknown(), claimed(), started(), published()):
         await add_post(database, FOREIGN_WORKSPACE, {account: state})
+    await add_webhook(database, FOREIGN_WORKSPACE, id=FOREIGN_WEBHOOK, name=FOREIGN_WORD)
+    await add_delivery(
+        database,
+        FOREIGN_WORKSPACE,
+        FOREIGN_WEBHOOK,
+        given_up(),
+        id=FOREIGN_DELIVERY,
+        event_seq=2,
+        post_id=FOREIGN_POST,
+    )
     foreign_post = PostId(FOREIGN_POST)
     await append_test_events(
         database,
@@ -140,6 +156,17 @@ async def _add_shared(database: Database, workspace: WorkspaceId, *, suffix: str
         outcome=Outcome.FAILED,
         message=suffix,
         raw=suffix,
+    )
+    await add_webhook(database, workspace, id=SHARED_WEBHOOK, name=suffix)
+    await add_delivery(
+        database,
+        workspace,
+        SHARED_WEBHOOK,
+        given_up(),
+        id=SHARED_DELIVERY,
+        event_seq=1,
+        post_id=SHARED_POST,
+        body=suffix,
     )
     await add_post(database, workspace, {first: draft()}, is_draft=True)
     await add_post(database, workspace, {first: failed()})

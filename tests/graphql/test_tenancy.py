@@ -7,7 +7,6 @@ identify rows, KNOWN_VALUES must contain examples.
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +15,8 @@ from uuid import UUID
 import orjson
 import pytest
 from graphql import (
-    GraphQLEnumType,
-    GraphQLInputType,
     OperationType,
     build_schema,
-    get_named_type,
     parse,
     validate,
 )
@@ -31,8 +27,6 @@ from app.db.core.database import Database
 from app.db.core.statements import AnySelect
 from app.db.core.tenancy import WorkspaceIdOrParam
 from app.db.core.types import PortableUuid
-from app.domain.ids import DestinationId, NodeKind, PostId, encode_node_id
-from app.domain.leases import Lease, LeaseCodec, LeaseKind
 from app.domain.times import format_instant
 from app.graphql.engine.executable_schema import create_schema
 from app.settings import GraphQLLimits, Settings, read_settings
@@ -46,122 +40,31 @@ from tests.graphql.generated_queries import (
     build_argumentless_query,
     build_query,
 )
+from tests.graphql.tenancy_values import (
+    CURSORS,
+    KNOWN_VALUES,
+    NONEXISTENT,
+    SIGNED,
+    ValueTriple,
+    known_values,
+    own_value,
+    plain_values,
+    value_meaning,
+)
 from tests.graphql.tenants import (
-    FOREIGN_ACCOUNT,
-    FOREIGN_CODE,
-    FOREIGN_DESTINATION,
-    FOREIGN_FAILURE_GROUP,
-    FOREIGN_KEY,
-    FOREIGN_PERSON,
-    FOREIGN_PLATFORM,
-    FOREIGN_POST,
-    FOREIGN_REFERENCE,
-    FOREIGN_WORD,
     FOREIGN_WORKSPACE,
     NO_LIMITS,
-    OWN_FAILURE_GROUP,
-    OWN_WORKSPACE,
-    SHARED_ACCOUNT,
-    SHARED_DESTINATIONS,
-    SHARED_KEY,
-    SHARED_PERSON,
-    SHARED_POST,
     add_foreign_workspace,
     add_own_workspace,
 )
 
 SCHEMA = create_schema(GraphQLLimits()).graphql_schema
-NONEXISTENT = UUID("00000000-0000-4000-8000-00000000dead")
 
 POSITIONS_WITHOUT_ROWS = (
     "Query.previewRetrySchedule(platform)",
     "Query.failureGroups(filter.platformPostUrl)",
 )
 """Positions of fields that read no row with arguments that identify rows elsewhere."""
-
-
-class ValueTriple(NamedTuple):
-    """Three values of one meaning: of the own workspace, of the foreign one only, and of none."""
-
-    own: object
-    foreign: object
-    nonexistent: object
-
-
-FAILURE_GROUPS = (OWN_FAILURE_GROUP, FOREIGN_FAILURE_GROUP, "1-" + "0" * 32)
-NODE_IDS = tuple(
-    ValueTriple(*(encode_node_id(kind, key) for key in keys))
-    for kind, keys in (
-        # First, because it is the only kind with a list of its own, and this one has an attempt.
-        (NodeKind.DESTINATION, (SHARED_DESTINATIONS[1], FOREIGN_DESTINATION, NONEXISTENT)),
-        (NodeKind.POST, (SHARED_POST, FOREIGN_POST, NONEXISTENT)),
-        (NodeKind.ACCOUNT, (SHARED_ACCOUNT, FOREIGN_ACCOUNT, 2**31 - 1)),
-        (NodeKind.FAILURE_GROUP, FAILURE_GROUPS),
-    )
-)
-
-
-def lease_tokens(kind: LeaseKind) -> ValueTriple:
-    """Create lease tokens for an own, a foreign and a nonexistent destination."""
-    codec = LeaseCodec(bytes(32), kind)
-    return ValueTriple(
-        *(
-            codec.encode(Lease(workspace, PostId(post), DestinationId(destination), 1, UUID(int=1)))
-            for workspace, post, destination in (
-                (OWN_WORKSPACE, SHARED_POST, SHARED_DESTINATIONS[0]),
-                (FOREIGN_WORKSPACE, FOREIGN_POST, FOREIGN_DESTINATION),
-                (OWN_WORKSPACE, NONEXISTENT, NONEXISTENT),
-            )
-        )
-    )
-
-
-KNOWN_VALUES: dict[str, tuple[ValueTriple, ...]] = {
-    "id: ID": NODE_IDS,
-    "ids: ID": NODE_IDS,
-    "postId: UUID": (ValueTriple(str(SHARED_POST), str(FOREIGN_POST), str(NONEXISTENT)),),
-    "keyId: UUID": (ValueTriple(str(SHARED_KEY), str(FOREIGN_KEY), str(NONEXISTENT)),),
-    "person: String": (ValueTriple(SHARED_PERSON, FOREIGN_PERSON, "nowhere"),),
-    "accountId: Int": (ValueTriple(SHARED_ACCOUNT, FOREIGN_ACCOUNT, 2**31 - 1),),
-    "platform: String": (ValueTriple("x", FOREIGN_PLATFORM, "nowhere"),),
-    "search: String": (ValueTriple("SPRING", FOREIGN_WORD, "nowhere"),),
-    "reference: String": (ValueTriple("spring", FOREIGN_REFERENCE, "nowhere"),),
-    "failureGroup: String": (ValueTriple(*FAILURE_GROUPS),),
-    "platformPostUrl: String": (
-        ValueTriple("https://own.example", "https://foreign.example", "-"),
-    ),
-    "errorCode: String": (ValueTriple("CAPTION_TOO_LONG", FOREIGN_CODE, "NOWHERE"),),
-    "destinationId: UUID": (
-        ValueTriple(str(SHARED_DESTINATIONS[1]), str(FOREIGN_DESTINATION), str(NONEXISTENT)),
-    ),
-    "leaseToken: String": (lease_tokens(LeaseKind.PUBLISHING),),
-    "verificationToken: String": (lease_tokens(LeaseKind.VERIFICATION),),
-}
-CURSORS = ("after: String", "before: String")
-SIGNED = (*CURSORS, "plan: String")
-"""Texts that are signed for one workspace; the tests of their mutations pass those of another one."""
-
-PLAIN_VALUES: dict[str, tuple[object, ...]] = {
-    "first: Int": (1, 100),
-    "last: Int": (1, 100),
-    "offset: Int": (1, 10_000),
-    "maxAttempts: Int": (0, 1),
-    "lateBySeconds: Int": (0, 60),
-    "retryAfterSeconds: Int": (0, 60),
-    "httpStatus: Int": (400, 500),
-    "leaseSeconds: Int": (60, 3600),
-    "limit: Int": (1, 100),
-    "waitSeconds: Int": (0,),
-    "message: String": ("It failed.",),
-    "attemptKey: String": ("1",),
-    "timezone: String": ("Europe/Berlin",),
-}
-"""Values that identify no row. Like enum, Boolean and DateTime values, they are queried before and
-after the other workspace exists."""
-
-
-DAYS_FROM_NOW = {"from": -1, "to": 1}
-"""Limits of periods; other times are the current one."""
 
 
 def query_positions() -> Iterator[ArgumentPosition]:
@@ -171,38 +74,6 @@ def query_positions() -> Iterator[ArgumentPosition]:
         for position in argument_positions(SCHEMA)
         if position.operation is OperationType.QUERY and str(position) not in POSITIONS_WITHOUT_ROWS
     )
-
-
-def value_meaning(name: str, type_: GraphQLInputType) -> str:
-    """Return the meaning of an argument: its name and type, regardless of lists."""
-    return f"{name}: {get_named_type(type_)}"
-
-
-def plain_values(name: str, type_: GraphQLInputType) -> tuple[object, ...] | None:
-    """Return values that identify no row; None if values of the argument can."""
-    named = get_named_type(type_)
-    if isinstance(named, GraphQLEnumType):
-        return tuple(named.values)
-    if named.name == "Boolean":
-        return True, False
-    if named.name == "DateTime":
-        return (format_instant(NOW + DAYS_FROM_NOW.get(name, 0) * timedelta(days=1)),)
-    return PLAIN_VALUES.get(value_meaning(name, type_))
-
-
-def known_values(name: str, type_: GraphQLInputType, position: str) -> tuple[ValueTriple, ...]:
-    if (values := KNOWN_VALUES.get(value_meaning(name, type_))) is None:
-        raise LookupError(
-            f"The tenancy matrix does not know how to fill {position} with a foreign value. Add"
-            f" '{value_meaning(name, type_)}' to KNOWN_VALUES, or to PLAIN_VALUES if it identifies no row."
-        )
-    return values
-
-
-def own_value(name: str, type_: GraphQLInputType) -> object:
-    """Return a value of the own workspace, for other required arguments of a query."""
-    plain = plain_values(name, type_)
-    return plain[0] if plain else known_values(name, type_, name)[0].own
 
 
 class HttpResponse(NamedTuple):
@@ -348,7 +219,7 @@ async def test_argument_with_unknown_meaning_fails_matrix() -> None:
         type Author implements Node { id: ID!, posts(postId: UUID!): Post }
         scalar UUID
         type Mutation { retry(input: RetryInput!): Post }
-        input RetryInput { postId: UUID!, webhookId: UUID! }
+        input RetryInput { postId: UUID!, boardId: UUID! }
         type Subscription { changes(after: String): Post }
         """
     )
@@ -360,19 +231,19 @@ async def test_argument_with_unknown_meaning_fails_matrix() -> None:
         "Post.comments(first)",
         "Author.posts(postId)",
         "Mutation.retry(input.postId)",
-        "Mutation.retry(input.webhookId)",
+        "Mutation.retry(input.boardId)",
         "Subscription.changes(after)",
     ]
 
     unknown = [
         positions["Post.comments(filter.authorName)"],
-        positions["Mutation.retry(input.webhookId)"],
+        positions["Mutation.retry(input.boardId)"],
     ]
     for position in unknown:
         assert plain_values(position.name, position.type) is None
         with pytest.raises(LookupError, match=re.escape(f"does not know how to fill {position} ")):
             known_values(position.name, position.type, str(position))
-    with pytest.raises(LookupError, match="does not know how to fill webhookId "):
+    with pytest.raises(LookupError, match="does not know how to fill boardId "):
         build_query(schema, positions["Mutation.retry(input.postId)"], str(NONEXISTENT), own_value)
 
     query = build_query(schema, positions["Author.posts(postId)"], str(NONEXISTENT), own_value)
@@ -479,12 +350,14 @@ POSITIONS_IN_MUTATIONS = {
     "verificationToken: String": KNOWN_VALUES["verificationToken: String"],
     "accountIds: Int": KNOWN_VALUES["accountId: Int"],
     "platforms: String": KNOWN_VALUES["platform: String"],
+    "webhookId: UUID": KNOWN_VALUES["webhookId: UUID"],
+    "deliveryId: UUID": KNOWN_VALUES["deliveryId: UUID"],
 }
 """Values that identify rows in inputs of mutations; filters are tested with queries."""
 
 NEW_VALUES = {
     *("content", "timezone", "mediaIds", "media", "platformContent", "reference"),
-    *("platform", "accountName", "displayName", "avatarUrl"),
+    *("platform", "accountName", "displayName", "avatarUrl", "name", "description", "url"),
     *("platformUserId", "platformUsername", "platformPostId", "platformPostUrl"),
     *("idempotencyKey", "expectedVersion", "code", "raw", "worker"),
 }
@@ -540,6 +413,11 @@ def add_required_content(query: GeneratedQuery) -> GeneratedQuery:
     ):
         publishes = re.search(r"report(Published|Verified)|reconcile|recordResult", query.document)
         variables |= {"platformPostId": "1"} if publishes else {}
+    if "redeliverWebhook" in query.document and not variables.keys() & {
+        "deliveryId",
+        "failedSince",
+    }:
+        variables["failedSince"] = format_instant(NOW)
     if "reconcileDestinations" in query.document:
         variables["finding"] = "NOT_PUBLISHED"
     for post in variables.get("posts", [variables]):
@@ -578,6 +456,7 @@ async def test_mutations_reach_another_workspace_without_workspace_filter(
 
     # These are checked against the own post first, which rejects them.
     # A lease token contains its workspace, which is compared with the key before any read.
+    # The delivery of a foreign webhook is not one of the own webhook.
     # A filter reconciles unknown outcomes and cancels waiting posts only, which the foreign values are not.
     unaffected = {
         "Mutation.cancelPosts(input.filter.postId)",
@@ -590,7 +469,9 @@ async def test_mutations_reach_another_workspace_without_workspace_filter(
             str(position)
             for position in mutation_positions()
             if position.name in ("leaseToken", "verificationToken", "platforms")
+            and "Webhook" not in str(position)
         ),
+        "Mutation.redeliverWebhook(input.deliveryId)",
         "Mutation.recordResult(input.accountId)",
         "Mutation.retryPost(input.accountIds)",
         "Mutation.schedulePost(input.accountIds)",

@@ -144,6 +144,8 @@ def slice_statement(
         statement = _apply_keyset(
             statement.where(value.is_not(None)), order, page_slice, value, key
         )
+    elif order.column is order.id_column:
+        statement = _apply_keyset(statement, order, page_slice, key)
     else:
         statement = _apply_keyset(statement, order, page_slice, value, key)
     statement = statement.limit(bindparam("limit"))

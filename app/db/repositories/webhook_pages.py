@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy import ColumnElement, and_, bindparam, false, func, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, false, or_, select
 
 from app.db.core.conditions import (
     any_of,
@@ -21,6 +21,7 @@ from app.db.core.paging import (
     Page,
     PageRequest,
     PageSlice,
+    first_rows,
     read_page,
     slice_statement,
 )
@@ -34,6 +35,7 @@ from app.db.core.projections import (
 from app.db.core.statements import AnyRow, Statement
 from app.db.models import Webhook, WebhookDelivery, WebhookDeliveryAttempt
 from app.domain.ids import DeliveryId, PostId, WebhookId
+from app.domain.signing import KeysetPosition
 from app.domain.webhooks.deliveries import DeliveryStatus
 from app.domain.webhooks.event_types import WebhookEventType
 
@@ -101,18 +103,47 @@ async def deliveries_page(
 ) -> Page:
     """Return one page of deliveries, those of the newest event first.
 
-    Served by uq_webhook_delivery_event for one webhook, and by ix_webhook_delivery_post for a post. Without
+    Served by uq_webhook_delivery_event for a webhook, and by ix_webhook_delivery_post for a post. Without
     both, it reads a page of each webhook, of which a workspace has few.
     """
+    if criteria.webhook_id is None and criteria.post_id is None:
+        return await _merged_page(reader, criteria, request, projection)
+    if criteria.webhook_id is not None and request.after is not None:
+        seq = request.after.value
+        request = replace(request, after=KeysetPosition(seq, str(seq)))
+    order = _NEWEST_FIRST if criteria.webhook_id is None else _NEWEST_OF_WEBHOOK
+    return await _read_page(reader, criteria, order, request, projection)
+
+
+async def _merged_page(
+    reader: Reader, criteria: DeliveryCriteria, request: PageRequest, projection: Projection
+) -> Page:
+    rows: list[AnyRow] = []
+    larger = replace(request, size=request.size + 1)
+    for webhook in await all_webhooks(reader):
+        of_webhook = replace(criteria, webhook_id=webhook.id)
+        page = await _read_page(reader, of_webhook, _NEWEST_FIRST, larger, projection)
+        rows += page.rows
+    rows.sort(key=lambda row: (row.event_seq, row.id), reverse=True)
+    return first_rows(rows, request)
+
+
+async def _read_page(
+    reader: Reader,
+    criteria: DeliveryCriteria,
+    order: Order,
+    request: PageRequest,
+    projection: Projection,
+) -> Page:
     values = filter_params(replace(criteria, status=None))
     statuses = None if criteria.status is None else frozenset(criteria.status)
-    build_statement = partial(_select_page, projection, tuple(values), statuses)
-    return await read_page(
-        reader, build_statement, {**values, "last": request.size}, _NEWEST_FIRST, request
-    )
+    build_statement = partial(_select_page, projection, tuple(values), statuses, order)
+    return await read_page(reader, build_statement, values, order, request)
 
 
 _NEWEST_FIRST = Order(WebhookDelivery.event_seq, WebhookDelivery.id, Direction.DESC)
+_NEWEST_OF_WEBHOOK = Order(WebhookDelivery.event_seq, WebhookDelivery.event_seq, Direction.DESC)
+"""The same order for one webhook, which has at most one delivery of an event: its indexes serve it."""
 
 
 @cached_statement()
@@ -120,36 +151,15 @@ def _select_page(
     projection: Projection,
     filters: tuple[str, ...],
     statuses: frozenset[DeliveryStatus] | None,
+    order: Order,
     page_slice: PageSlice,
 ) -> Statement:
     conditions = [_CONDITIONS[name] for name in filters]
     if statuses is not None:
         conditions.append(or_(false(), *map(_STATUS_CONDITIONS.__getitem__, sorted(statuses))))
-    statement = select(*projected_columns(_DELIVERY_COLUMNS, projection, "id", "event_seq")).where(
-        *conditions
-    )
-    if "webhook_id" in filters or "post_id" in filters:
-        statement = statement.join(Webhook, _HAS_WEBHOOK)
-    else:
-        first_seq = _first_of_webhook(conditions, has_after=page_slice.has_after)
-        statement = statement.join(
-            Webhook, and_(WebhookDelivery.webhook_id == Webhook.id, _IS_NOT_DELETED)
-        ).where(WebhookDelivery.event_seq >= first_seq)
-    return slice_statement(statement, _NEWEST_FIRST, page_slice)
-
-
-def _first_of_webhook(
-    conditions: Sequence[ColumnElement[bool]], *, has_after: bool
-) -> ColumnElement[int]:
-    """Return the lowest event number that a page can contain of one webhook, as a correlated subquery."""
-    statement = select(WebhookDelivery.event_seq).where(
-        WebhookDelivery.webhook_id == Webhook.id, *conditions
-    )
-    if has_after:
-        after_seq = bindparam("after_value", type_=WebhookDelivery.event_seq.type)
-        statement = statement.where(WebhookDelivery.event_seq <= after_seq)
-    last = statement.order_by(WebhookDelivery.event_seq.desc()).limit(1).offset(bindparam("last"))
-    return func.coalesce(last.correlate(Webhook).scalar_subquery(), 0)
+    columns = projected_columns(_DELIVERY_COLUMNS, projection, "id", "event_seq")
+    statement = select(*columns).join(Webhook, _HAS_WEBHOOK).where(*conditions)
+    return slice_statement(statement, order, page_slice)
 
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {

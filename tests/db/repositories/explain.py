@@ -86,6 +86,10 @@ _INDEX_NAMES = {
     "sqlite_autoindex_session_2": "uq_session_digest",
     "sqlite_autoindex_destination_1": "pk_destination",
     "sqlite_autoindex_event_1": "pk_event",
+    "sqlite_autoindex_webhook_1": "pk_webhook",
+    "sqlite_autoindex_webhook_delivery_1": "pk_webhook_delivery",
+    "sqlite_autoindex_webhook_delivery_2": "uq_webhook_delivery_event",
+    "sqlite_autoindex_webhook_delivery_attempt_1": "pk_webhook_delivery_attempt",
     "sqlite_autoindex_destination_2": "uq_destination_workspace_id_post_id_account_id",
 }
 

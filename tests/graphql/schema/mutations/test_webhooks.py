@@ -17,7 +17,7 @@ from app.db.core.statements import Statement
 from app.db.models import Webhook
 from app.db.repositories.webhooks import record_poll
 from app.domain.events import Event, EventKind
-from app.domain.ids import WebhookId
+from app.domain.ids import WebhookId, WorkspaceId
 from app.domain.signing import CursorCodec, KeysetPosition
 from app.domain.times import format_instant
 from app.domain.webhooks.endpoints import MAX_ENDPOINTS
@@ -273,8 +273,8 @@ mutation ($input: UpdateWebhookInput!) { payload: updateWebhook(input: $input) {
 """
 
 
-def feed_cursor(tenant: Tenant, seq: int) -> str:
-    codec = CursorCodec(bytes(32), tenant.workspace, "changes")
+def feed_cursor(workspace: WorkspaceId, seq: int) -> str:
+    codec = CursorCodec(bytes(32), workspace, "changes")
     return codec.encode(KeysetPosition(NOW, str(seq)))
 
 
@@ -291,7 +291,9 @@ async def test_enabled_webhook_resumes_from_a_chosen_change(
         FEED_POSITION,
         webhookId=str(webhook),
         isActive=True,
-        resumeAfter=None if resume_after is None else feed_cursor(webhook_tenant, resume_after),
+        resumeAfter=None
+        if resume_after is None
+        else feed_cursor(webhook_tenant.workspace, resume_after),
     )
 
     assert payload["webhook"] == {
@@ -307,6 +309,7 @@ async def test_enabled_webhook_resumes_from_a_chosen_change(
 
 async def test_change_to_resume_after_must_be_stored_and_needed(webhook_tenant: Tenant) -> None:
     database, workspace = webhook_tenant.database, webhook_tenant.workspace
+    other = await add_workspace(database)
     event = Event(kind=EventKind.ACCOUNT_CHANGED, values={})
     await append_test_events(database, workspace, [event])
     enable = {
@@ -319,12 +322,14 @@ async def test_change_to_resume_after_must_be_stored_and_needed(webhook_tenant: 
         await expect_refusal(webhook_tenant, UPDATE, **arguments)
         for arguments in (
             {**enable, "resumeAfter": "x"},
-            {**enable, "resumeAfter": feed_cursor(webhook_tenant, 9)},
-            {**active, "isActive": True, "resumeAfter": feed_cursor(webhook_tenant, 1)},
+            {**enable, "resumeAfter": feed_cursor(other, 1)},
+            {**enable, "resumeAfter": feed_cursor(workspace, 9)},
+            {**active, "isActive": True, "resumeAfter": feed_cursor(workspace, 1)},
         )
     ]
 
     assert [(code, field) for code, field, _ in errors] == [
+        ("BAD_CURSOR", "input.resumeAfter"),
         ("BAD_CURSOR", "input.resumeAfter"),
         ("RESYNC_REQUIRED", "input.resumeAfter"),
         ("VALIDATION_ERROR", "input.resumeAfter"),
