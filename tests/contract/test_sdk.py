@@ -9,8 +9,14 @@ from typing import Any
 
 import pytest
 
+from app.db.core.database import Database
+from app.domain.api_keys import Scope
+from app.domain.ids import DEMO_WORKSPACE_ID
 from app.domain.times import format_instant
+from app.services.secret_cipher import new_secrets_key
+from tests.clients import run_with_database
 from tests.external_programs import run_program
+from tests.factories import add_api_key
 from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess, run_server
 
 Call = tuple[str, str] | tuple[str, str, Any] | tuple[str, str, Any, Any]
@@ -102,6 +108,44 @@ def test_errors_raise_the_exceptions_of_the_sdk(demo_server: ServerProcess) -> N
     assert rejected["message"] == "The API key is unknown, revoked or expired. Use another key."
     for error in (missing, malformed, unserved, rejected):
         assert re.fullmatch("[0-9a-f]{8}", error["requestId"])
+
+
+async def add_admin_key(database: Database) -> str:
+    key = await add_api_key(database, DEMO_WORKSPACE_ID, scopes=[Scope.ADMIN])
+    return key.token
+
+
+def test_webhook_is_created_read_changed_tested_and_deleted(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'demo.db'}"
+    settings = {"DATABASE_URL": url, "SECRETS_KEY": new_secrets_key(), "RATE_LIMIT": "off"}
+    with run_server(tmp_path, settings, "--demo") as server:
+        async_url = url.replace("sqlite:", "sqlite+aiosqlite:")
+        key = run_with_database(async_url, add_admin_key)
+        params = {"url": "https://receiver.invalid/hook", "events": ["post.published"]}
+        created, repeated = run_sdk(
+            server, ("webhooks", "create", params), ("webhooks", "create", params), key=key
+        )
+        webhook_id = created["id"]
+        one, several, updated, tested, deleted, missing = run_sdk(
+            server,
+            ("webhooks", "get", webhook_id),
+            ("webhooks", "list"),
+            ("webhooks", "update", webhook_id, {"name": "CRM", "is_active": False}),
+            ("webhooks", "test", webhook_id),
+            ("webhooks", "delete", webhook_id),
+            ("webhooks", "get", webhook_id),
+            key=key,
+        )
+
+    assert repeated == created
+    assert {**created, **one} == created
+    assert several == {"webhooks": [one]}
+    changed = {"name": "CRM", "is_active": False, "updated_at": updated["updated_at"]}
+    assert updated == {**one, **changed}
+    assert (tested["ok"], tested["status"]) == (False, 0)
+    assert tested["message"] == f"The test failed. {tested['error']}"
+    assert deleted == {"id": webhook_id, "deleted": True}
+    assert (missing["status"], missing["code"]) == (404, "not_found")
 
 
 def fetch_data(server: ServerProcess, path: str) -> Any:

@@ -70,8 +70,8 @@ class ChangeActor:
 
 @strawberry.type(
     name="Change",
-    description="Change of a post, a destination or an account. All readers see changes in the same order,"
-    " the order of their commits.",
+    description="Change of a post, a destination or an account, or a webhook that was disabled. All readers"
+    " see changes in the same order, the order of their commits.",
 )
 class FeedChange:
     event: strawberry.Private[StoredEvent]
