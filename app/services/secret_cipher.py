@@ -38,7 +38,7 @@ class SecretCipher:
             raise SecretNotReadable("SECRETS_KEY is not set")
         try:
             text = self._fernet.decrypt(encrypted).decode()
-        except InvalidToken:
+        except (InvalidToken, ValueError):  # the second for text that is not base64
             raise SecretNotReadable("no key of SECRETS_KEY decrypts it") from None
         stored_row, _, secret = text.partition(_SEPARATOR)
         if stored_row != row:
@@ -51,7 +51,7 @@ class SecretCipher:
             raise SecretNotReadable("SECRETS_KEY is not set")
         try:
             return self._fernet.rotate(encrypted).decode()
-        except InvalidToken:
+        except (InvalidToken, ValueError):
             raise SecretNotReadable("no key of SECRETS_KEY decrypts it") from None
 
 
