@@ -235,6 +235,7 @@ class WebhookService:
         """Attempt a delivery again, by the whole schedule. Raises NotFound, and Conflict while it runs."""
 
         async def work(uow: UnitOfWork) -> StoredOutcome:
+            await _get_for_update(uow, webhook_id)
             await _check_delivery(uow.reader, webhook_id, delivery_id)
             states = await load_deliveries_for_update(uow.reader, [delivery_id])
             if not states:  # pruned since the check

@@ -57,11 +57,18 @@ async def insert_deliveries(
 ) -> None:
     """Store new deliveries, which are due immediately; those of events that have one are ignored."""
     if deliveries:
-        state = asdict(DeliveryState(next_attempt_at=now))
+        common = {"workspace_id": workspace_id, **asdict(DeliveryState(next_attempt_at=now))}
         await session.execute_many(
             _insert_new(is_sqlite=session.is_sqlite),
-            [{"workspace_id": workspace_id, **asdict(each), **state} for each in deliveries],
+            [
+                {**common, **{name: getattr(each, name) for name in _NEW_FIELDS}}
+                for each in deliveries
+            ],
         )
+
+
+_NEW_FIELDS = tuple(field.name for field in fields(NewDelivery))
+"""Read one by one, because `asdict` copies each value, which takes longer than the inserts."""
 
 
 @cache
