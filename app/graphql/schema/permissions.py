@@ -1,6 +1,7 @@
 """Decorators and extensions of fields: scopes, no writes to mirrors, and complete argument paths of errors.
 
-A resolver never checks permissions itself. The viewer was authenticated before the operation started.
+A resolver never checks permissions itself, except that of `node`, where they depend on the id. The viewer was
+authenticated before the operation started.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,6 +1,7 @@
 """The root Query type and its resolvers."""
 
 from asyncio import gather
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -502,6 +503,8 @@ def _account_criteria(filters: AccountFilterInput | None) -> AccountCriteria:
 
 
 async def _load_node(context: Context, kind: NodeKind, key: NodeKey) -> Node | None:
+    if (permission := _NODE_PERMISSIONS.get(kind)) is not None:
+        permission.check(context.viewer)
     if isinstance(key, int):
         return await load_account(context, key)
     if isinstance(key, str):
@@ -510,13 +513,13 @@ async def _load_node(context: Context, kind: NodeKind, key: NodeKey) -> Node | N
         case NodeKind.POST:
             return await load_post(context, PostId(key))
         case NodeKind.WEBHOOK:
-            _ADMIN.check(context.viewer)
             return await load_webhook(context, WebhookId(key))
         case NodeKind.WEBHOOK_DELIVERY:
-            _ADMIN.check(context.viewer)
             return await load_delivery(context, DeliveryId(key))
     return await load_destination(context, DestinationId(key))
 
 
-_ADMIN = HasScope(Scope.ADMIN)
-"""Permission for the objects of `node` that not every reader may see."""
+_NODE_PERMISSIONS: Mapping[NodeKind, HasScope] = dict.fromkeys(
+    (NodeKind.WEBHOOK, NodeKind.WEBHOOK_DELIVERY), HasScope(Scope.ADMIN)
+)
+"""Permissions for the objects of `node` that not every reader may see."""

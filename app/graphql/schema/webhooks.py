@@ -255,11 +255,8 @@ async def read_deliveries(
         created_after=filters.created_after,
         created_before=filters.created_before,
     )
-    projection = info.selection.projection
-    page, now = (
-        await deliveries_page(context.reader, criteria, request, projection),
-        context.clock(),
-    )
+    page = await deliveries_page(context.reader, criteria, request, info.selection.projection)
+    now = context.clock()
     return WebhookDeliveryConnection(
         nodes=[WebhookDelivery.from_row(row, now) for row in page.rows],
         page=CursorPage(page, codec, "event_seq"),
