@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
@@ -117,9 +117,9 @@ async def app_lifespan(
     connection_timeouts: ConnectionTimeouts = DEFAULT_CONNECTION_TIMEOUTS,
     static_dir: Path = STATIC_DIR,
 ) -> AsyncIterator[Starlette]:
-    """The running service on this database, with a fixed time or a clock."""
+    """The running service on this database, with a fixed time or a clock; it delivers no webhooks."""
     app = create_app(
-        settings,
+        replace(settings, webhooks=False),
         clock=clock or (lambda: now),
         database=database,
         expiration_interval=expiration_interval,

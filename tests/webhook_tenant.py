@@ -15,7 +15,6 @@ from tests.factories import add_api_key, add_workspace
 SECRETS_KEY = new_secrets_key()
 SETTINGS = {
     "RATE_LIMIT": "off",
-    "WEBHOOKS": "no",
     "SECRETS_KEY": SECRETS_KEY,
     "OUTBOUND_ALLOW_HTTP": "yes",
     "OUTBOUND_ALLOWED_NETWORKS": "127.0.0.0/8",

@@ -42,7 +42,7 @@ from app.domain.webhooks.endpoints import WebhookEndpoint
 from app.domain.webhooks.signatures import ROTATION_PERIOD, make_secret
 from app.outbound.client import OutboundClient
 from app.services.idempotency import StoredOutcome, run_idempotently
-from app.services.secret_cipher import SecretCipher
+from app.services.secret_cipher import SecretCipher, SecretNotReadable
 from app.services.unit_of_work import UnitOfWork, WriteContext
 from app.services.webhook_deliveries import decrypted_secrets, secret_row
 from app.services.webhook_requests import send_webhook
@@ -310,7 +310,13 @@ class WebhookService:
         if stored is None:  # deleted since the first request
             raise not_found_error("webhook")
         row = secret_row(workspace_id, webhook_id)
-        return WebhookSecret(webhook_id, self.cipher.decrypt(stored.encrypted_secret, row))
+        try:
+            secret = self.cipher.decrypt(stored.encrypted_secret, row)
+        except SecretNotReadable:
+            raise Conflict(
+                "The secret can no longer be decrypted, because SECRETS_KEY was changed. Rotate it."
+            ) from None
+        return WebhookSecret(webhook_id, secret)
 
 
 async def _get_for_update(uow: UnitOfWork, webhook_id: WebhookId) -> StoredWebhook:

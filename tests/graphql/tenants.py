@@ -30,7 +30,6 @@ from tests.webhook_rows import add_delivery, add_webhook, given_up
 
 NO_LIMITS = {
     "RATE_LIMIT": "off",
-    "WEBHOOKS": "no",
     "GRAPHQL_MAX_FIELDS": "100000",
     "GRAPHQL_MAX_ALIASES": "100000",
     "GRAPHQL_MAX_NODES": "100000",

@@ -348,9 +348,8 @@ async def test_deleted_webhook_frees_its_url_and_is_not_found(webhook_tenant: Te
             code, field, message = await expect_refusal(
                 webhook_tenant, call, **{**arguments, "webhookId": created}
             )
-            noun = "delivery" if name == "redeliverWebhook" else "webhook"
             assert (code, field) == ("NOT_FOUND", None)
-            assert message == f"The {noun} was not found: this workspace has none with that id."
+            assert message == "The webhook was not found: this workspace has none with that id."
 
 
 async def test_both_secrets_sign_after_a_rotation(webhook_tenant: Tenant) -> None:
