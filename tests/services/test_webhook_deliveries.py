@@ -1,0 +1,700 @@
+"""Deliveries of webhooks: stored once for each event, leased to one process, and settled."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import select, update
+
+from app.db.core.database import Database
+from app.db.models import Event as EventRow
+from app.db.models import WebhookDeliveryAttempt
+from app.domain.events import (
+    FEED_LIST_NAME,
+    EventKind,
+    FeedPosition,
+    decode_position,
+)
+from app.domain.ids import AccountId, WebhookId
+from app.domain.signing import CursorCodec
+from app.domain.webhooks.deliveries import DeliveryState, DeliveryStatus
+from app.domain.webhooks.endpoints import DISABLE_AFTER, DisabledReason
+from app.domain.webhooks.event_types import WebhookEventType
+from app.domain.webhooks.payloads import webhook_event_id
+from app.services.secret_cipher import SecretCipher, new_secrets_key
+from app.services.webhook_deliveries import (
+    LEASE_DURATION,
+    DeliveryBatch,
+    DueWebhook,
+    SettledDelivery,
+)
+from app.services.webhook_requests import ATTEMPT_TIMEOUT
+from tests.factories import NOW, add_account, add_post, add_workspace, published
+from tests.services.webhook_calls import (
+    SCHEDULE,
+    SECOND,
+    SIGNING_KEY,
+    DeliveryProcess,
+    TenantWithoutServer,
+    attempt_at,
+    delivery_service,
+    store_all,
+    webhook_context,
+    webhook_service,
+)
+from tests.webhook_events import (
+    SECRET,
+    UNREPORTED,
+    AddedDelivery,
+    add_deliveries,
+    add_events,
+    add_webhook,
+    connected,
+    deleted,
+    delivery_states,
+    stored_deliveries,
+    stored_events,
+    stored_webhook,
+)
+
+PENDING = DeliveryState(next_attempt_at=NOW)
+NEW_SECRET = SECRET.replace("AAEC", "BBEC")
+CONNECTED, GONE_POST, DISABLED = (
+    WebhookEventType.ACCOUNT_CONNECTED,
+    WebhookEventType.POST_DELETED,
+    WebhookEventType.WEBHOOK_DISABLED,
+)
+
+
+@pytest.fixture
+async def acme(database: Database) -> TenantWithoutServer:
+    return TenantWithoutServer(database, await add_workspace(database))
+
+
+async def event_seqs(acme: TenantWithoutServer, webhook_id: WebhookId) -> list[int]:
+    """Numbers of the events that have a delivery to an endpoint."""
+    deliveries = await stored_deliveries(acme.database, acme.workspace, webhook_id)
+    return [each.event_seq for each in deliveries]
+
+
+# Storing.
+
+
+async def test_deliveries_of_new_events_are_stored_with_their_payload(
+    acme: TenantWithoutServer,
+) -> None:
+    account = await add_account(acme.database, acme.workspace, platform="x")
+    webhook_id = await add_webhook(acme.database, acme.workspace)
+    await add_events(acme.database, acme.workspace, UNREPORTED, connected(account), UNREPORTED)
+
+    later = NOW + SECOND
+    assert not await delivery_service(acme.database, later).store_deliveries()
+
+    (delivery,) = await stored_deliveries(acme.database, acme.workspace, webhook_id)
+    _, event, _ = await stored_events(acme.database, acme.workspace)
+    event_id, body = webhook_event_id(acme.workspace, event), orjson.loads(delivery.body)
+    assert delivery == AddedDelivery(
+        id=delivery.id,
+        event_seq=2,
+        event_type=CONNECTED,
+        event_id=event_id,
+        body=delivery.body,
+        state=DeliveryState(next_attempt_at=later),
+    )
+    codec = CursorCodec(SIGNING_KEY, acme.workspace, FEED_LIST_NAME)
+    assert decode_position(codec, body.pop("cursor")) == FeedPosition(2, NOW)
+    assert body == {
+        "event": "account.connected",
+        "event_id": str(event_id),
+        "created_at": "2026-04-15T15:00:00.000Z",
+        "organization_id": str(acme.workspace),
+        "data": {
+            "post_id": None,
+            "destination_id": None,
+            "platform": "x",
+            "account_id": account,
+            "account_name": "acme",
+            "reference": None,
+        },
+    }
+    assert (await stored_webhook(acme.database, acme.workspace, webhook_id)).feed_seq == 3
+
+
+async def test_event_has_one_id_for_all_endpoints(acme: TenantWithoutServer) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    webhooks = [await add_webhook(acme.database, acme.workspace) for _ in range(3)]
+    await add_events(acme.database, acme.workspace, connected(account))
+
+    await store_all(acme.database)
+
+    deliveries = [
+        delivery
+        for webhook_id in webhooks
+        for delivery in await stored_deliveries(acme.database, acme.workspace, webhook_id)
+    ]
+    assert len({each.id for each in deliveries}) == 3
+    assert len({(each.event_id, each.body) for each in deliveries}) == 1
+
+
+async def test_concurrent_processes_store_each_delivery_once(acme: TenantWithoutServer) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    webhooks = [await add_webhook(acme.database, acme.workspace) for _ in range(4)]
+    seen = 0
+    for number in range(1, 6):
+        events = [connected(account)] * number
+        await asyncio.gather(
+            add_events(acme.database, acme.workspace, *events),
+            *(delivery_service(acme.database).store_deliveries() for _ in range(6)),
+        )
+        seen += number
+    await store_all(acme.database)
+
+    for webhook_id in webhooks:
+        assert await event_seqs(acme, webhook_id) == [*range(1, seen + 1)]
+
+
+async def test_no_event_of_concurrent_writers_is_missed(acme: TenantWithoutServer) -> None:
+    """While an event's transaction is open, a process stores the deliveries of those before it."""
+    account = await add_account(acme.database, acme.workspace)
+    webhook_id = await add_webhook(acme.database, acme.workspace)
+    writers = [
+        asyncio.create_task(add_events(acme.database, acme.workspace, connected(account)))
+        for _ in range(40)
+    ]
+    while not all(writer.done() for writer in writers):
+        await delivery_service(acme.database).store_deliveries()
+        await asyncio.sleep(0)  # a read of SQLite does not yield
+    await asyncio.gather(*writers)
+    await store_all(acme.database)
+
+    assert await event_seqs(acme, webhook_id) == [*range(1, 41)]
+
+
+async def test_many_events_are_stored_in_several_transactions(acme: TenantWithoutServer) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    webhooks = [await add_webhook(acme.database, acme.workspace) for _ in range(25)]
+    await add_events(acme.database, acme.workspace, *[connected(account)] * 41)
+
+    service = delivery_service(acme.database)
+    assert await service.store_deliveries()
+    assert await event_seqs(acme, webhooks[0]) == [*range(1, 41)]
+    assert not await service.store_deliveries()
+    for webhook_id in webhooks:
+        assert await event_seqs(acme, webhook_id) == [*range(1, 42)]
+
+
+async def test_endpoint_that_is_far_behind_does_not_delay_the_others(
+    acme: TenantWithoutServer,
+) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    await add_events(acme.database, acme.workspace, *[connected(account)] * 500)
+    behind = await add_webhook(acme.database, acme.workspace)
+    current = [await add_webhook(acme.database, acme.workspace, feed_seq=498) for _ in range(2)]
+    newest = await add_webhook(acme.database, acme.workspace, feed_seq=499)
+
+    assert await delivery_service(acme.database).store_deliveries()
+
+    assert await event_seqs(acme, behind) == [*range(1, 201)]
+    for webhook_id in current:
+        assert await event_seqs(acme, webhook_id) == [499, 500]
+    assert await event_seqs(acme, newest) == [500]
+    await store_all(acme.database)
+    assert await event_seqs(acme, behind) == [*range(1, 501)]
+    assert await event_seqs(acme, newest) == [500]
+
+
+async def test_events_that_cannot_be_read_delay_no_other_workspace(database: Database) -> None:
+    """A newer release writes kinds that this one does not know."""
+    workspaces = [await add_workspace(database) for _ in range(3)]
+    webhooks = [await add_webhook(database, workspace) for workspace in workspaces]
+    for workspace in workspaces:
+        account = await add_account(database, workspace)
+        await add_events(database, workspace, connected(account))
+    broken, *others = zip(workspaces, webhooks, strict=True)
+    await database.write(
+        lambda session: session.rows(
+            update(EventRow).where(EventRow.workspace_id == broken[0]).values(kind="post.archived")
+        )
+    )
+
+    with pytest.raises(ValueError, match=r"post\.archived"):
+        await delivery_service(database).store_deliveries()
+
+    for workspace, webhook_id in others:
+        assert len(await stored_deliveries(database, workspace, webhook_id)) == 1
+    assert await stored_deliveries(database, *broken) == []
+    assert (await stored_webhook(database, *broken)).feed_seq == 0
+
+
+async def test_events_that_were_pruned_are_skipped(acme: TenantWithoutServer) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    webhook_id = await add_webhook(acme.database, acme.workspace)
+    await add_events(acme.database, acme.workspace, *[connected(account)] * 3)
+    await acme.database.write(
+        lambda session: session.rows(
+            EventRow.__table__.delete().where(EventRow.seq <= 2)  # type: ignore[attr-defined]
+        )
+    )
+
+    await store_all(acme.database)
+
+    assert await event_seqs(acme, webhook_id) == [3]
+
+
+# Filters.
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({}, [1, 2, 3, 4, 5]),
+        ({"event_types": [CONNECTED]}, [1, 2]),
+        ({"event_types": [WebhookEventType.MEDIA_UPLOADED]}, []),
+        ({"platforms": ["x"]}, [1, 3, 5]),
+        ({"platforms": ["x", "instagram"]}, [1, 2, 3, 5]),
+        ({"account_ids": [2]}, [2, 3]),
+        ({"platforms": ["x"], "account_ids": [2]}, []),
+        ({"is_active": False}, []),
+        ({"feed_seq": 2}, [3, 4, 5]),
+    ],
+    ids=str,
+)
+async def test_endpoint_gets_the_events_that_its_filters_match(
+    acme: TenantWithoutServer, filters: Mapping[str, Any], expected: Sequence[int]
+) -> None:
+    x, instagram = (
+        await add_account(acme.database, acme.workspace, id=1, platform="x"),
+        await add_account(acme.database, acme.workspace, id=2, platform="instagram"),
+    )
+    on_both, on_none, on_x = [
+        await add_post(acme.database, acme.workspace, dict.fromkeys(accounts, published()))
+        for accounts in ([x, instagram], [], [x])
+    ]
+    await add_events(
+        acme.database,
+        acme.workspace,
+        connected(x),
+        connected(instagram),
+        deleted(on_both.id),
+        deleted(on_none.id),
+        deleted(on_x.id),
+    )
+    webhook_id = await add_webhook(acme.database, acme.workspace, **filters)
+
+    await store_all(acme.database)
+
+    assert await event_seqs(acme, webhook_id) == expected
+
+
+# Workspaces.
+
+
+async def add_similar_tenants(database: Database) -> list[tuple[Any, WebhookId, AccountId]]:
+    """Workspaces with the same account ids and event numbers, each with an endpoint."""
+    tenants = []
+    for _ in range(2):
+        workspace = await add_workspace(database)
+        account = await add_account(database, workspace, account_name=f"of {workspace}")
+        tenants.append((workspace, await add_webhook(database, workspace), account))
+    return tenants
+
+
+async def test_endpoint_gets_no_event_of_another_workspace(database: Database) -> None:
+    tenants = await add_similar_tenants(database)
+    for workspace, _, account in tenants:
+        await add_events(database, workspace, connected(account))
+
+    await store_all(database)
+
+    for workspace, webhook_id, _ in tenants:
+        (delivery,) = await stored_deliveries(database, workspace, webhook_id)
+        body = orjson.loads(delivery.body)
+        assert body["organization_id"] == str(workspace)
+        assert body["data"]["account_name"] == f"of {workspace}"
+
+
+async def test_missing_workspace_filter_would_be_noticed(database_url: str) -> None:
+    """Proves that the previous test can fail: without the filter, the events of both are mixed."""
+    async with Database(
+        database_url, workspace_filter=lambda statement, _workspace: statement
+    ) as unfiltered:
+        tenants = await add_similar_tenants(unfiltered)
+        await add_events(unfiltered, tenants[0][0], connected(tenants[0][2]))
+        await add_events(unfiltered, tenants[1][0], *[connected(tenants[1][2])] * 3)
+        await store_all(unfiltered)
+        numbers = [
+            len(await stored_deliveries(unfiltered, workspace, webhook_id))
+            for workspace, webhook_id, _ in tenants
+        ]
+    assert numbers != [1, 3]
+
+
+async def test_process_of_another_workspace_leases_and_settles_nothing(database: Database) -> None:
+    (own, webhook_id, _), (other, other_webhook, _) = await add_similar_tenants(database)
+    (delivery_id,) = await add_deliveries(database, own, webhook_id, [PENDING])
+    batch = await DeliveryProcess(database, own, webhook_id).lease()
+
+    for intruder in (
+        DeliveryProcess(database, other, webhook_id),
+        DeliveryProcess(database, other, other_webhook),
+    ):
+        assert await intruder.lease(NOW + LEASE_DURATION) is None
+        await intruder.respond(batch, 200)
+
+    state = (await delivery_states(database, own, [delivery_id]))[delivery_id]
+    assert (state.lease_token is not None, state.attempts) == (True, 0)
+    assert (await stored_webhook(database, other, other_webhook)).endpoint.last_delivery_at is None
+
+
+# Leases.
+
+
+@pytest.fixture
+async def process(acme: TenantWithoutServer) -> DeliveryProcess:
+    """A process that delivers to the only endpoint."""
+    webhook_id = await add_webhook(acme.database, acme.workspace)
+    return DeliveryProcess(acme.database, acme.workspace, webhook_id)
+
+
+async def add_pending(process: DeliveryProcess, count: int = 1) -> None:
+    await add_deliveries(process.database, process.workspace, process.webhook_id, [PENDING] * count)
+
+
+async def states_of(process: DeliveryProcess) -> list[DeliveryState]:
+    """States of the deliveries in the order of their events."""
+    deliveries = await stored_deliveries(process.database, process.workspace, process.webhook_id)
+    return [each.state for each in deliveries]
+
+
+def numbers_of(batch: DeliveryBatch | None) -> list[int]:
+    """Numbers in the bodies of leased deliveries."""
+    return [] if batch is None else [orjson.loads(each.body)["number"] for each in batch.deliveries]
+
+
+async def test_lease_has_what_an_attempt_needs(process: DeliveryProcess) -> None:
+    await add_pending(process)
+    (stored,) = await stored_deliveries(process.database, process.workspace, process.webhook_id)
+
+    batch = await process.lease()
+
+    assert batch is not None
+    (leased,) = batch.deliveries
+    assert batch == DeliveryBatch(
+        url=f"https://{process.webhook_id}.example.com/",
+        secrets=[SECRET],
+        lease_expires_at=NOW + LEASE_DURATION,
+        deliveries=[leased],
+    )
+    assert (leased.id, leased.event_id, leased.body) == (stored.id, stored.event_id, stored.body)
+    assert await states_of(process) == [PENDING.leased(leased.token, NOW + LEASE_DURATION)]
+    assert 3 * ATTEMPT_TIMEOUT < LEASE_DURATION
+
+
+async def test_longest_due_deliveries_are_leased_first(process: DeliveryProcess) -> None:
+    due = [NOW - SECOND, NOW, NOW - 2 * SECOND, NOW + SECOND, NOW - SECOND]
+    await add_deliveries(
+        process.database,
+        process.workspace,
+        process.webhook_id,
+        [DeliveryState(next_attempt_at=time) for time in due],
+    )
+    assert numbers_of(await process.lease()) == [3, 1, 5, 2]
+    assert await process.lease() is None
+
+
+async def test_concurrent_processes_never_lease_the_same_delivery(process: DeliveryProcess) -> None:
+    await add_pending(process, 90)
+
+    batches = await asyncio.gather(*(process.lease() for _ in range(8)))
+
+    assert sorted(number for batch in batches for number in numbers_of(batch)) == [*range(1, 91)]
+    assert [len(numbers_of(batch)) for batch in batches if batch].count(20) == 4
+
+
+async def test_failing_endpoint_gets_small_batches(process: DeliveryProcess) -> None:
+    await add_pending(process, 30)
+    await process.respond(await process.lease(), 500)
+    assert len(numbers_of(await process.lease())) == 4
+
+
+async def test_expired_lease_is_taken_over_and_its_late_result_ignored(
+    process: DeliveryProcess,
+) -> None:
+    await add_pending(process)
+    first = await process.lease()
+    almost, expired = NOW + LEASE_DURATION - SECOND, NOW + LEASE_DURATION
+    assert await process.lease(almost) is None
+
+    second = await process.lease(expired)
+    assert first is not None
+    assert second is not None
+    assert second.deliveries == [replace(first.deliveries[0], token=second.deliveries[0].token)]
+    await process.respond(first, 200, expired)
+    assert [state.attempts for state in await states_of(process)] == [0]
+    await process.respond(second, 204, expired)
+    await process.respond(second, 500, expired + SECOND)
+
+    assert await states_of(process) == [
+        DeliveryState(next_attempt_at=None, attempts=1, round_attempts=1, delivered_at=expired)
+    ]
+    endpoint = (
+        await stored_webhook(process.database, process.workspace, process.webhook_id)
+    ).endpoint
+    assert (endpoint.last_success_at, endpoint.last_failure_at) == (expired, None)
+    assert [row.status_code for row in await attempt_rows(process)] == [204]
+
+
+async def test_unattempted_delivery_is_released(process: DeliveryProcess) -> None:
+    await add_pending(process)
+    batch = await process.lease()
+    assert batch is not None
+    await process.settle([SettledDelivery(each, None) for each in batch.deliveries], NOW + SECOND)
+
+    assert await states_of(process) == [DeliveryState(next_attempt_at=NOW + SECOND)]
+    assert await attempt_rows(process) == []
+    webhook = await stored_webhook(process.database, process.workspace, process.webhook_id)
+    assert webhook.endpoint.last_delivery_at is None
+
+
+async def test_secrets_of_a_rotation_sign_until_the_old_one_expires(
+    acme: TenantWithoutServer,
+) -> None:
+    webhook_id = await add_webhook(acme.database, acme.workspace)
+    process = DeliveryProcess(acme.database, acme.workspace, webhook_id)
+    context = webhook_context(acme.workspace, "rotateWebhookSecret")
+    rotated = await webhook_service(acme.database).rotate_secret(context, webhook_id, None)
+    day = timedelta(hours=24)
+    await add_pending(process)
+
+    secrets = []
+    for now in (NOW, NOW + day - LEASE_DURATION, NOW + day):
+        batch = await process.lease(now)
+        assert batch is not None
+        secrets.append(batch.secrets)
+    assert secrets == [[rotated.secret, SECRET], [rotated.secret, SECRET], [rotated.secret]]
+
+
+async def test_rotated_secret_signs_although_the_old_one_cannot_be_decrypted(
+    acme: TenantWithoutServer,
+) -> None:
+    lost = SecretCipher([new_secrets_key()])
+    webhook_id = await add_webhook(acme.database, acme.workspace, cipher=lost)
+    process = DeliveryProcess(acme.database, acme.workspace, webhook_id)
+    await add_pending(process)
+    unsigned = await process.lease()
+    assert unsigned is not None
+    assert unsigned.secrets == []
+
+    context = webhook_context(acme.workspace, "rotateWebhookSecret")
+    rotated = await webhook_service(acme.database).rotate_secret(context, webhook_id, None)
+
+    batch = await process.lease(NOW + LEASE_DURATION)
+    assert batch is not None
+    assert batch.secrets == [rotated.secret]
+
+
+# Results.
+
+
+async def attempt_rows(process: DeliveryProcess) -> Sequence[Any]:
+    """Stored attempts of the workspace, of each delivery in order."""
+    statement = (
+        select(WebhookDeliveryAttempt)
+        .where(WebhookDeliveryAttempt.workspace_id == process.workspace)
+        .order_by(WebhookDeliveryAttempt.delivery_id, WebhookDeliveryAttempt.number)
+    )
+    async with process.database.read_connection() as connection:
+        return (await connection.execute(statement)).all()
+
+
+async def test_attempts_are_stored_until_the_delivery_is_given_up(process: DeliveryProcess) -> None:
+    await add_pending(process)
+    now, states = NOW, []
+    for status_code in (500, None, 503):
+        await process.respond(await process.lease(now), status_code, now)
+        (state,) = await states_of(process)
+        states.append((state.status, state.next_attempt_at))
+        now = state.next_attempt_at or now
+
+    assert states == [
+        (DeliveryStatus.RETRYING, NOW + SCHEDULE[0]),
+        (DeliveryStatus.RETRYING, NOW + SCHEDULE[0] + SCHEDULE[1]),
+        (DeliveryStatus.GIVEN_UP, None),
+    ]
+    assert await process.lease(now + timedelta(days=1)) is None
+    assert [
+        (row.number, row.started_at, row.duration_ms, row.status_code, row.error, row.response_body)
+        for row in await attempt_rows(process)
+    ] == [
+        (1, NOW, 20, 500, "It failed.", "The body."),
+        (2, NOW + SCHEDULE[0], 20, None, "It failed.", None),
+        (3, now, 20, 503, "It failed.", "The body."),
+    ]
+
+
+async def test_results_of_two_processes_are_not_lost(process: DeliveryProcess) -> None:
+    await add_pending(process, 40)
+    first, second = await process.lease(), await process.lease()
+
+    await asyncio.gather(process.respond(first, 500), process.respond(second, 500))
+
+    webhook = await stored_webhook(process.database, process.workspace, process.webhook_id)
+    assert webhook.endpoint.consecutive_failures == 40
+
+
+async def test_results_and_new_events_do_not_overwrite_each_other(
+    acme: TenantWithoutServer,
+) -> None:
+    """Both store the whole row of the endpoint."""
+    account = await add_account(acme.database, acme.workspace)
+    webhook_id = await add_webhook(acme.database, acme.workspace)
+    process = DeliveryProcess(acme.database, acme.workspace, webhook_id)
+    service, context = webhook_service(acme.database), webhook_context(acme.workspace)
+    for number in range(1, 11):
+        await add_events(acme.database, acme.workspace, connected(account))
+        await store_all(acme.database)
+        batch = await process.lease()
+        await add_events(acme.database, acme.workspace, connected(account))
+        await asyncio.gather(
+            delivery_service(acme.database).store_deliveries(),
+            process.respond(batch, 500),
+            service.update(
+                context, webhook_id, {"name": f"v{number}"}, resume_after=None, idempotency_key=None
+            ),
+        )
+        await store_all(acme.database)
+        webhook = await stored_webhook(acme.database, acme.workspace, webhook_id)
+        assert (webhook.feed_seq, webhook.endpoint.name) == (2 * number, f"v{number}")
+    assert webhook.endpoint.consecutive_failures == 19
+    assert await event_seqs(acme, webhook_id) == [*range(1, 21)]
+
+
+async def test_gone_receiver_disables_its_endpoint_and_reports_it_to_others(
+    acme: TenantWithoutServer,
+) -> None:
+    gone = await add_webhook(acme.database, acme.workspace, name="CRM")
+    other = await add_webhook(
+        acme.database, acme.workspace, event_types=[DISABLED], platforms=["x"]
+    )
+    process = DeliveryProcess(acme.database, acme.workspace, gone)
+    await add_pending(process, 2)
+    first = await process.lease()
+
+    await process.respond(first, 410)
+    await store_all(acme.database)
+
+    endpoint = (await stored_webhook(acme.database, acme.workspace, gone)).endpoint
+    assert (endpoint.is_active, endpoint.disabled_reason, endpoint.auto_disabled_at) == (
+        False,
+        DisabledReason.GONE,
+        NOW,
+    )
+    (event,) = await stored_events(acme.database, acme.workspace)
+    values = {"webhook_id": str(gone), "name": "CRM", "disabled_reason": "gone"}
+    assert (event.kind, event.values, event.operation) == (
+        EventKind.WEBHOOK_DISABLED,
+        values,
+        "deliverWebhooks",
+    )
+    (delivery,) = await stored_deliveries(acme.database, acme.workspace, other)
+    assert orjson.loads(delivery.body)["data"].items() >= values.items()
+    assert len(await states_of(process)) == 2
+    assert await process.lease(NOW + timedelta(days=1)) is None
+    assert await delivery_service(acme.database).due_webhooks() == [
+        DueWebhook(acme.workspace, other, is_failing=False)
+    ]
+
+
+async def test_five_days_of_failures_disable_an_endpoint(process: DeliveryProcess) -> None:
+    await add_pending(process, 3)
+    for now in (NOW, NOW + DISABLE_AFTER - SECOND, NOW + DISABLE_AFTER):
+        await process.settle([], now)
+        batch = await process.lease(now)
+        assert batch is not None
+        one, *others = batch.deliveries
+        await process.settle(
+            [
+                SettledDelivery(one, attempt_at(now, 500)),
+                *(SettledDelivery(each, None) for each in others),
+            ],
+            now,
+        )
+
+    endpoint = (
+        await stored_webhook(process.database, process.workspace, process.webhook_id)
+    ).endpoint
+    assert (endpoint.disabled_reason, endpoint.failing_since) == (DisabledReason.FAILING, NOW)
+    events = await stored_events(process.database, process.workspace)
+    assert [event.kind for event in events] == [EventKind.WEBHOOK_DISABLED]
+
+
+async def test_endpoint_disabled_or_deleted_in_flight_gets_its_results_only(
+    acme: TenantWithoutServer,
+) -> None:
+    service, context = webhook_service(acme.database), webhook_context(acme.workspace)
+    for delete in (True, False):
+        webhook_id = await add_webhook(acme.database, acme.workspace)
+        process = DeliveryProcess(acme.database, acme.workspace, webhook_id)
+        await add_pending(process, 2)
+        batch = await process.lease()
+        await add_deliveries(acme.database, acme.workspace, webhook_id, [PENDING], first_seq=3)
+        if delete:
+            await service.delete(context, webhook_id, None)
+        else:
+            await service.update(
+                context, webhook_id, {"is_active": False}, resume_after=None, idempotency_key=None
+            )
+
+        assert batch is not None
+        results = [SettledDelivery(each, attempt_at(NOW, 200)) for each in batch.deliveries]
+        assert await process.settle(results, may_lease=True) is None
+
+        assert [state.status for state in await states_of(process)] == [
+            DeliveryStatus.DELIVERED,
+            DeliveryStatus.DELIVERED,
+            DeliveryStatus.PENDING,
+        ]
+    assert await delivery_service(acme.database).due_webhooks() == []
+
+
+# Due endpoints.
+
+
+async def test_active_endpoints_with_due_deliveries_are_found(database: Database) -> None:
+    due = []
+    for is_active, failures, time in (
+        (True, 0, NOW),
+        (True, 2, NOW - SECOND),
+        (True, 0, NOW + SECOND),
+        (False, 0, NOW),
+        (True, 0, None),
+    ):
+        workspace = await add_workspace(database)
+        webhook_id = await add_webhook(
+            database,
+            workspace,
+            is_active=is_active,
+            consecutive_failures=failures,
+            failing_since=NOW if failures else None,
+        )
+        state = DeliveryState(
+            next_attempt_at=time, delivered_at=None if time else NOW, attempts=1, round_attempts=1
+        )
+        await add_deliveries(database, workspace, webhook_id, [state] * 3)
+        due.append(DueWebhook(workspace, webhook_id, is_failing=failures > 0))
+
+    found = await delivery_service(database).due_webhooks()
+
+    assert {each.id: each for each in found} == {each.id: each for each in due[:2]}
+    assert await delivery_service(database, NOW - timedelta(days=1)).due_webhooks() == []
+
+
+async def test_poll_is_recorded(acme: TenantWithoutServer) -> None:
+    await delivery_service(acme.database, NOW).record_poll()
+    for seconds, expected in ((60, True), (61, False)):
+        service = webhook_service(acme.database, NOW + seconds * SECOND)
+        assert await service.is_delivering() is expected
