@@ -5,7 +5,7 @@ Each endpoint with due deliveries has a task of its own, so that a slow receiver
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -16,7 +16,6 @@ import structlog
 from app.observability.outages import Outage
 from app.outbound.client import OutboundClient
 from app.services.webhook_deliveries import (
-    LEASE_DURATION,
     DeliveryBatch,
     DueWebhook,
     LeasedDelivery,
@@ -60,9 +59,12 @@ class WebhookWorker:
         """Running deliveries by endpoint."""
         self._failing: set[UUID] = set()
         """Endpoints among them whose last attempt had failed."""
+        self._has_waiting = self._has_failing_waiting = False
+        """True if an endpoint with due deliveries, or a failing one, waits for a task."""
         self._is_stopping = False
         self._wakeup = asyncio.Event()
         self._outage = Outage(logger, "webhook delivery failed")
+        self._event_outage = Outage(logger, "events of webhooks not read")
 
     def stop(self) -> None:
         """Lease nothing more, and let running attempts end."""
@@ -79,8 +81,10 @@ class WebhookWorker:
                     if self._system.monotonic() - recorded_at >= _RECORD_INTERVAL.total_seconds():
                         await self._service.record_poll()
                         recorded_at = self._system.monotonic()
+                with self._event_outage.suppress():
                     if await self._service.store_deliveries():
                         self._wakeup.set()
+                with self._outage.suppress():
                     await self._start_tasks()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wakeup.wait(), self._poll_interval.total_seconds())
@@ -91,10 +95,16 @@ class WebhookWorker:
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _start_tasks(self) -> None:
+        """Start a task for each endpoint with due deliveries, in random order, healthy ones first."""
         due = [each for each in await self._service.due_webhooks() if each.id not in self._tasks]
-        for webhook in sorted(due, key=lambda each: each.is_failing):
-            is_full = len(self._tasks) >= _MAX_TASKS
-            if is_full or (webhook.is_failing and len(self._failing) >= _MAX_FAILING_TASKS):
+        order = {each.id: (each.is_failing, self._system.random()) for each in due}
+        self._has_waiting = self._has_failing_waiting = False
+        for webhook in sorted(due, key=lambda each: order[each.id]):
+            if len(self._tasks) >= _MAX_TASKS:
+                self._has_waiting = True
+                break
+            if webhook.is_failing and len(self._failing) >= _MAX_FAILING_TASKS:
+                self._has_failing_waiting = True
                 break
             if webhook.is_failing:
                 self._failing.add(webhook.id)
@@ -107,7 +117,7 @@ class WebhookWorker:
         self._failing.discard(webhook_id)
 
     async def _deliver(self, webhook: DueWebhook) -> None:
-        """Attempt the due deliveries of an endpoint until there are none."""
+        """Attempt due deliveries of an endpoint, batch after batch, until there are none."""
         settled: list[SettledDelivery] = []
         with self._outage.suppress():
             while batch := await self._settle_and_lease(webhook, settled):
@@ -120,33 +130,44 @@ class WebhookWorker:
         give_up_at = self._system.monotonic() + ATTEMPT_TIMEOUT.total_seconds()
         return await retry_while(
             lambda: self._service.settle_and_lease(
-                webhook, settled, may_lease=not self._is_stopping
+                webhook, settled, may_lease=self._may_lease(webhook, settled)
             ),
             self._system,
             should_retry=lambda: self._system.monotonic() < give_up_at,
         )
 
+    def _may_lease(self, webhook: DueWebhook, settled: Sequence[SettledDelivery]) -> bool:
+        """Return whether the task of an endpoint may go on after these results.
+
+        It ends if others wait for a task, and at the first failures, so that endpoints which begin to fail
+        count as failing when they continue.
+        """
+        must_end = self._has_waiting or (webhook.is_failing and self._has_failing_waiting)
+        if self._is_stopping or (settled and must_end):
+            return False
+        has_failed = any(each.attempt and not each.attempt.is_success for each in settled)
+        return webhook.is_failing or not has_failed
+
     async def _attempt_all(self, batch: DeliveryBatch) -> list[SettledDelivery]:
         """Attempt the deliveries, those of one post in order."""
-        last_start = (
-            self._system.monotonic()
-            + (LEASE_DURATION - ATTEMPT_TIMEOUT - _SETTLE_TIME).total_seconds()
-        )
         by_post: dict[UUID, list[LeasedDelivery]] = defaultdict(list)
         for delivery in batch.deliveries:
             by_post[delivery.post_id or delivery.id].append(delivery)
         groups = await asyncio.gather(
-            *(self._attempt_in_order(batch, group, last_start) for group in by_post.values())
+            *(self._attempt_in_order(batch, group) for group in by_post.values())
         )
         return [settled for group in groups for settled in group]
 
     async def _attempt_in_order(
-        self, batch: DeliveryBatch, deliveries: list[LeasedDelivery], last_start: float
+        self, batch: DeliveryBatch, deliveries: list[LeasedDelivery]
     ) -> list[SettledDelivery]:
+        last_start = batch.lease_expires_at - ATTEMPT_TIMEOUT - _SETTLE_TIME
         settled = []
         for delivery in deliveries:
-            attempt = None
-            if not self._is_stopping and self._system.monotonic() < last_start:
+            if self._is_stopping or self._system.now() >= last_start:
+                settled.append(SettledDelivery(delivery, None))
+                continue
+            try:
                 attempt = await send_webhook(
                     self._client,
                     batch.url,
@@ -156,6 +177,10 @@ class WebhookWorker:
                     clock=self._system.now,
                     monotonic=self._system.monotonic,
                 )
+            except Exception:
+                # Not settled: it is attempted again when its lease has expired.
+                logger.exception("webhook attempt failed", delivery_id=str(delivery.id))
+                continue
             settled.append(SettledDelivery(delivery, attempt))
         return settled
 
