@@ -114,7 +114,7 @@ def _seconds_parser(low: float, high: float) -> Callable[[str], timedelta]:
             not re.fullmatch(r"\d{1,9}(\.\d{1,3})?", text, re.ASCII)
             or not low <= float(text) <= high
         ):
-            raise _InvalidValue(f"must be a number of seconds from {low:g} to {high:g}")
+            raise _InvalidValue(f"must be a number of seconds from {low:.10g} to {high:.10g}")
         return timedelta(seconds=float(text))
 
     return parse

@@ -19,6 +19,7 @@ from app.settings import (
 )
 
 DEMO_KEY = "pe_live_" + "0123456789abcdef" * 2
+SECRETS_KEY = "c2VjcmV0cyBrZXkgb2YgdGhlIHRlc3RzIG9ubHkhISE="
 
 
 def read_setting(variable: str, text: str) -> object:
@@ -157,6 +158,17 @@ def test_invalid_database_url_is_refused_without_value(url: str, message: str) -
         ("DEMO_API_KEY", DEMO_KEY, DEMO_KEY),
         ("API_KEY_PREFIX", "acme-", "acme-"),
         ("SECRET_KEY", "sixteen letters!", "sixteen letters!"),
+        ("SECRETS_KEY", "A" * 43 + "=", ("A" * 43 + "=",)),
+        ("SECRETS_KEY", f"{SECRETS_KEY}, {'_-8' * 14}A=,", (SECRETS_KEY, "_-8" * 14 + "A=")),
+        ("WEBHOOKS", "no", False),
+        ("WEBHOOK_RETRY_SCHEDULE", "0", (timedelta(0),)),
+        (
+            "WEBHOOK_RETRY_SCHEDULE",
+            " 0.1  2\t999999.999 ",
+            (timedelta(seconds=0.1), timedelta(seconds=2), timedelta(seconds=999_999.999)),
+        ),
+        ("WEBHOOK_RETENTION", "1", timedelta(seconds=1)),
+        ("WEBHOOK_RETENTION", "999999999", timedelta(seconds=999_999_999)),
         ("RATE_LIMIT", "off", ()),
         ("FAILED_AUTH_RATE_LIMIT", "off", ()),
         ("CORS_ORIGINS", "*", ("*",)),
@@ -269,6 +281,12 @@ MALFORMED_VALUES = {
     "TRUSTED_DOCUMENTS": ("must name a file", [","]),
     "RETRY_POLICY_FILE": ("must name a file", ["a\0b"]),
     "PERSISTED_QUERIES_BYTES": ("must be a whole number from 0 to 2147483647", ["-1"]),
+    "WEBHOOKS": ("must be one of yes, no", ["off"]),
+    "WEBHOOK_RETRY_SCHEDULE": (
+        "must be numbers of seconds, separated by spaces",
+        ["5,300", "-1", "1e3", "1000000", "0.0001", "٣", "5 s"],
+    ),
+    "WEBHOOK_RETENTION": ("must be a number of seconds from 1 to 999999999", ["0", "1000000000"]),
     "LOG_LEVEL": ("must be one of debug, info, warning, error", ["DEBUG"]),
     "LOG_FORMAT": ("must be one of json, console", ["xml"]),
     "DEMO": ("must be one of yes, no", ["1"]),
@@ -321,6 +339,50 @@ def test_refused_secret_is_not_in_message() -> None:
         "DEMO_API_KEY must be pe_live_ followed by 32 lower-case hex digits."
     )
     assert "sesame" not in setting_error("DATABASE_URL", "postgresql://u:sesame@host")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sesame",
+        SECRETS_KEY[:-1],
+        f"{SECRETS_KEY}=",
+        SECRETS_KEY.replace("E=", "F="),
+        SECRETS_KEY.replace("c", "+"),
+        f"{SECRETS_KEY} {SECRETS_KEY}",
+    ],
+)
+def test_malformed_secrets_key_is_refused_without_value(text: str) -> None:
+    message = (
+        "SECRETS_KEY must be keys that `post-results secrets new-key` created, separated by commas."
+    )
+    assert setting_error("SECRETS_KEY", text) == message
+    assert setting_error("SECRETS_KEY", f"{SECRETS_KEY},{text}") == message
+
+
+def test_secrets_key_is_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"{SECRETS_KEY},\n")
+    environment = {"SECRETS_KEY_FILE": str(file)}
+    assert read_settings(environment).secrets_key == (SECRETS_KEY,)
+    assert read_settings({**environment, "SECRETS_KEY": " "}).secrets_key == (SECRETS_KEY,)
+
+    file.write_text("")
+    assert read_settings(environment).secrets_key == ()
+
+
+def test_secrets_key_file_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    missing, binary = tmp_path / "missing", tmp_path / "binary"
+    binary.write_bytes(b"\xff")
+    for file in (missing, binary, tmp_path):
+        message = setting_error("SECRETS_KEY_FILE", str(file))
+        assert message.startswith("SECRETS_KEY_FILE cannot be read: ")
+    both = {"SECRETS_KEY": SECRETS_KEY, "SECRETS_KEY_FILE": str(missing)}
+    with pytest.raises(SettingsError) as caught:
+        read_settings(both)
+    assert str(caught.value) == (
+        "SECRETS_KEY and SECRETS_KEY_FILE exclude each other: set one of them."
+    )
 
 
 def test_demo_key_must_have_key_prefix() -> None:
@@ -397,8 +459,10 @@ def test_repr_has_no_secrets() -> None:
             "DATABASE_URL": "postgresql://user:sesame@host/database",
             "SECRET_KEY": "sesame" * 3,
             "DEMO_API_KEY": "pe_live_" + "5e5a3e" * 5 + "00",
+            "SECRETS_KEY": SECRETS_KEY,
         }
     )
+    assert SECRETS_KEY not in repr(settings)
     assert "sesame" not in repr(settings)
     assert "5e5a3e" not in repr(settings)
     assert "port=8000" in repr(settings)
