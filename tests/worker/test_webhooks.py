@@ -1,0 +1,445 @@
+"""Delivery of webhooks by workers, to receivers on loopback."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+import orjson
+import structlog
+from sqlalchemy import select
+from standardwebhooks import Webhook
+
+from app.db.core.database import Database
+from app.db.core.write_session import WriteSession
+from app.db.models import WebhookDeliveryAttempt
+from app.db.repositories.webhooks import last_poll
+from app.domain.errors import ServiceUnavailable
+from app.domain.ids import PostId, WebhookId, WorkspaceId
+from app.domain.webhooks.deliveries import DeliveryState, DeliveryStatus
+from app.domain.webhooks.endpoints import DisabledReason
+from app.domain.webhooks.event_types import WebhookEventType
+from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
+from app.services.secret_cipher import SecretCipher, new_secrets_key
+from app.services.webhook_deliveries import LEASE_DURATION
+from app.worker.webhooks import deliver_in_background
+from tests.factories import NOW, add_account, add_workspace
+from tests.webhook_events import (
+    SECRET,
+    add_deliveries,
+    add_events,
+    add_webhook,
+    connected,
+    stored_deliveries,
+    stored_webhook,
+)
+from tests.worker.webhook_bench import LOOPBACK_RULES, Receiver, WebhookBench
+from tests.worker.worker_bench import TIMEOUT_SECONDS, FakeClock, RealClock, wait_until
+
+T = TypeVar("T")
+
+PENDING = DeliveryState(next_attempt_at=NOW)
+MS = timedelta(milliseconds=1)
+
+
+class UnavailableDatabase(Database):
+    """A database whose writes can fail."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.is_unavailable = False
+        self.refused_writes = 0
+
+    async def write(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
+        if self.is_unavailable:
+            self.refused_writes += 1
+            raise ServiceUnavailable("The disk is gone.")
+        return await super().write(work)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An endpoint with a receiver and pending deliveries."""
+
+    database: Database
+    workspace: WorkspaceId
+    webhook_id: WebhookId
+
+    async def states(self) -> list[DeliveryState]:
+        """States of the deliveries in the order of their events."""
+        deliveries = await stored_deliveries(self.database, self.workspace, self.webhook_id)
+        return [each.state for each in deliveries]
+
+    async def wait_until_settled(self, *statuses: DeliveryStatus) -> list[DeliveryState]:
+        """States, once they have these statuses, by default all delivered."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while True:
+                states = await self.states()
+                if [each.status for each in states] == [*statuses] or (
+                    not statuses and all(each.delivered_at for each in states)
+                ):
+                    return states
+                await asyncio.sleep(0.01)
+
+
+async def add_target(
+    database: Database,
+    receiver: Receiver,
+    pending: int = 1,
+    *,
+    post_id: UUID | None = None,
+    workspace: WorkspaceId | None = None,
+    **fields: object,
+) -> Target:
+    workspace = workspace or await add_workspace(database)
+    webhook_id = await add_webhook(database, workspace, url=receiver.url, **fields)  # type: ignore[arg-type]
+    post = None if post_id is None else PostId(post_id)
+    await add_deliveries(database, workspace, webhook_id, [PENDING] * pending, post_id=post)
+    return Target(database, workspace, webhook_id)
+
+
+def numbers_received(receiver: Receiver) -> list[int]:
+    return [request.number for request in receiver.received]
+
+
+async def attempts(database: Database) -> Sequence[tuple[int, int | None, str | None, str | None]]:
+    """Number, status, error and body of each stored attempt, by delivery."""
+    statement = select(
+        WebhookDeliveryAttempt.number,
+        WebhookDeliveryAttempt.status_code,
+        WebhookDeliveryAttempt.error,
+        WebhookDeliveryAttempt.response_body,
+    ).order_by(WebhookDeliveryAttempt.delivery_id, WebhookDeliveryAttempt.number)
+    async with database.read_connection() as connection:
+        return [tuple(row) for row in await connection.execute(statement)]  # type: ignore[misc]
+
+
+# Requests.
+
+
+async def test_event_is_delivered_signed(database: Database) -> None:
+    workspace, bench = await add_workspace(database), WebhookBench(database)
+    account = await add_account(database, workspace)
+    async with Receiver().running() as receiver, bench.running_worker():
+        target = await add_target(database, receiver, 0, workspace=workspace)
+        await add_events(database, workspace, connected(account))
+        await wait_until(lambda: len(receiver.received) == 1)
+        (state,) = await target.wait_until_settled(DeliveryStatus.DELIVERED)
+
+    (request,) = receiver.received
+    (delivery,) = await stored_deliveries(database, workspace, target.webhook_id)
+    assert request.body == delivery.body.encode()
+    assert request.event_id == str(delivery.event_id) == orjson.loads(request.body)["event_id"]
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["user-agent"].startswith("post-results/")
+    assert datetime.fromtimestamp(int(request.headers["webhook-timestamp"]), UTC) == NOW
+    standard = Webhook(SECRET).sign(request.event_id, NOW, request.body.decode())
+    assert request.headers["webhook-signature"] == standard
+    assert "x-posteverywhere-previous-signature" not in request.headers
+    assert state == DeliveryState(
+        next_attempt_at=None, attempts=1, round_attempts=1, delivered_at=NOW
+    )
+    assert await attempts(database) == [(1, 204, None, "")]
+
+
+async def test_deliveries_of_one_post_arrive_in_order(database: Database) -> None:
+    async with Receiver().running() as receiver:
+        target = await add_target(database, receiver, 50, post_id=uuid4())
+        async with WebhookBench(database).running_worker():
+            await target.wait_until_settled()
+
+    assert numbers_received(receiver) == [*range(1, 51)]
+
+
+async def test_each_endpoint_gets_each_delivery_once_from_several_workers(
+    database: Database,
+) -> None:
+    bench = WebhookBench(database)
+    async with Receiver().running() as first, Receiver().running() as second:
+        targets = [await add_target(database, each, 60) for each in (first, second)]
+        async with bench.running_worker(), bench.running_worker(), bench.running_worker():
+            for target in targets:
+                await target.wait_until_settled()
+
+    for receiver in (first, second):
+        assert sorted(numbers_received(receiver)) == [*range(1, 61)]
+
+
+async def test_receiver_that_never_answers_delays_no_other(database: Database) -> None:
+    async with Receiver().running() as silent, Receiver().running() as other:
+        silent.may_respond.clear()
+        blocked = await add_target(database, silent, 30)
+        target = await add_target(database, other, 30)
+        async with WebhookBench(database).running_worker() as (_, task):
+            await wait_until(lambda: len(silent.received) == 20)
+            await target.wait_until_settled()
+            assert [state.attempts for state in await blocked.states()] == [0] * 30
+            task.cancel()
+
+
+# Failures.
+
+
+async def test_failed_delivery_is_retried_by_the_schedule(database: Database) -> None:
+    bench = WebhookBench(database, RealClock())
+    async with Receiver(500, 200).running() as receiver:
+        receiver.body = "Out of order. token=s3cr3t-t0k3n"
+        target = await add_target(database, receiver)
+        async with bench.running_worker():
+            (state,) = await target.wait_until_settled(DeliveryStatus.DELIVERED)
+
+    assert (state.attempts, state.round_attempts) == (2, 2)
+    first, second = receiver.received
+    assert (first.event_id, first.body) == (second.event_id, second.body)
+    body = "Out of order. token=[redacted]"
+    error = "The receiver answered 500 Internal Server Error; a delivery needs a status from 200 to 299."
+    assert await attempts(database) == [(1, 500, error, body), (2, 200, None, body)]
+
+
+async def test_delivery_waits_for_its_next_attempt_and_is_then_given_up(database: Database) -> None:
+    clock = FakeClock()
+    async with Receiver(503).running() as receiver:
+        target = await add_target(database, receiver)
+        async with WebhookBench(database, clock).running_worker():
+            (waiting,) = await target.wait_until_settled(DeliveryStatus.RETRYING)
+            assert waiting.next_attempt_at == NOW + 50 * MS
+            clock.seconds += 0.05
+            (state,) = await target.wait_until_settled(DeliveryStatus.GIVEN_UP)
+
+    assert state.given_up_at == NOW + 50 * MS
+    assert len(receiver.received) == 2
+
+
+async def test_retry_after_prolongs_the_wait(database: Database) -> None:
+    async with Receiver(429).running() as receiver:
+        receiver.extra_headers = "Retry-After: 120\r\n"
+        target = await add_target(database, receiver)
+        async with WebhookBench(database).running_worker():
+            (state,) = await target.wait_until_settled(DeliveryStatus.RETRYING)
+
+    assert state.next_attempt_at == NOW + timedelta(seconds=120)
+
+
+async def test_hostile_response_is_a_failed_attempt(database: Database) -> None:
+    """NUL, which PostgreSQL cannot store, and a date beyond all numbers."""
+    async with Receiver(400).running() as receiver:
+        receiver.body, receiver.extra_headers = (
+            "\0" * 10 + "x" * 5_000,
+            f"Retry-After: Wed, 15 Apr 2026 15:02:00 +{'9' * 30}\r\n",
+        )
+        target = await add_target(database, receiver)
+        async with WebhookBench(database).running_worker():
+            (state,) = await target.wait_until_settled(DeliveryStatus.RETRYING)
+
+    assert state.next_attempt_at == NOW + 50 * MS
+    ((_, status, _, body),) = await attempts(database)
+    assert (status, (body or "")[:11], len(body or "")) == (400, "\ufffd" * 10 + "x", 2_048)
+
+
+async def test_redirect_is_not_followed(database: Database) -> None:
+    async with Receiver(302).running() as receiver, Receiver().running() as other:
+        receiver.extra_headers = f"Location: {other.url}\r\n"
+        target = await add_target(database, receiver)
+        async with WebhookBench(database).running_worker():
+            await target.wait_until_settled(DeliveryStatus.RETRYING)
+
+    ((_, status, error, _),) = await attempts(database)
+    assert (status, error) == (
+        302,
+        "The receiver answered 302 Found. Redirects are not followed: enter the URL that it redirects to.",
+    )
+    assert other.received == []
+
+
+async def test_connection_that_is_refused_is_a_failed_attempt(database: Database) -> None:
+    async with Receiver().running() as receiver:
+        pass
+    target = await add_target(database, receiver)
+    async with WebhookBench(database).running_worker():
+        await target.wait_until_settled(DeliveryStatus.RETRYING)
+
+    ((number, status, error, body),) = await attempts(database)
+    assert (number, status, body) == (1, None, None)
+    assert (error or "").startswith("127.0.0.1 refused the connection to port ")
+
+
+async def test_undecryptable_secret_is_a_failed_attempt_that_sends_nothing(
+    database: Database,
+) -> None:
+    bench = WebhookBench(database, cipher=SecretCipher([new_secrets_key()]))
+    async with Receiver().running() as receiver:
+        target = await add_target(database, receiver)
+        async with bench.running_worker():
+            await target.wait_until_settled(DeliveryStatus.RETRYING)
+
+    assert receiver.received == []
+    error = (
+        "The request could not be signed: the server cannot decrypt the secret, because SECRETS_KEY was"
+        " changed or is missing. Restore the key, or rotate the secret of this webhook."
+    )
+    assert await attempts(database) == [(1, None, error, None)]
+
+
+async def test_gone_receiver_is_disabled_and_reported_to_another_endpoint(
+    database: Database,
+) -> None:
+    workspace = await add_workspace(database)
+    async with Receiver(410).running() as gone, Receiver().running() as other:
+        disabled = await add_target(database, gone, workspace=workspace, name="CRM")
+        event_types = [WebhookEventType.WEBHOOK_DISABLED]
+        await add_target(database, other, 0, workspace=workspace, event_types=event_types)
+        async with WebhookBench(database).running_worker():
+            await wait_until(lambda: len(other.received) == 1)
+
+    webhook = await stored_webhook(database, workspace, disabled.webhook_id)
+    assert webhook.endpoint.disabled_reason is DisabledReason.GONE
+    body = orjson.loads(other.received[0].body)
+    assert (body["event"], body["data"]["name"]) == ("webhook.disabled", "CRM")
+    assert len(gone.received) == 1
+
+
+# Interruptions.
+
+
+async def test_cancelled_worker_is_followed_by_another_after_the_lease(database: Database) -> None:
+    clock = FakeClock()
+    bench = WebhookBench(database, clock)
+    async with Receiver().running() as receiver:
+        receiver.may_respond.clear()
+        target = await add_target(database, receiver)
+        async with bench.running_worker() as (_, task):
+            await wait_until(lambda: len(receiver.received) == 1)
+            task.cancel()
+        (leased,) = await target.states()
+        assert (leased.attempts, leased.next_attempt_at) == (0, NOW + LEASE_DURATION)
+
+        receiver.may_respond.set()
+        async with bench.running_worker():
+            clock.seconds += LEASE_DURATION.total_seconds()
+            (state,) = await target.wait_until_settled(DeliveryStatus.DELIVERED)
+
+    first, second = receiver.received
+    assert (first.event_id, first.body) == (second.event_id, second.body)
+    assert (state.attempts, state.delivered_at) == (1, NOW + LEASE_DURATION)
+
+
+async def test_stop_completes_running_attempts_and_releases_the_others(database: Database) -> None:
+    async with Receiver().running() as receiver:
+        receiver.may_respond.clear()
+        target = await add_target(database, receiver, 30, post_id=uuid4())
+        async with WebhookBench(database).running_worker() as (worker, _):
+            await wait_until(lambda: len(receiver.received) == 1)
+            worker.stop()
+            receiver.may_respond.set()
+
+    first, *others = await target.states()
+    assert first.status is DeliveryStatus.DELIVERED
+    assert others == [PENDING] * 29
+    assert numbers_received(receiver) == [1]
+
+
+async def test_attempts_that_outlast_the_shutdown_timeout_are_left_to_their_lease(
+    database: Database,
+) -> None:
+    async with (
+        Receiver().running() as receiver,
+        OutboundClient(LOOPBACK_RULES) as client,
+    ):
+        receiver.may_respond.clear()
+        target = await add_target(database, receiver, 2)
+        async with deliver_in_background(WebhookBench(database).worker(client), 50 * MS):
+            await wait_until(lambda: len(receiver.received) == 2)
+
+    assert [state.next_attempt_at for state in await target.states()] == [NOW + LEASE_DURATION] * 2
+
+
+async def test_worker_suspended_during_a_batch_starts_no_attempt_after_its_lease(
+    database: Database,
+) -> None:
+    clock = FakeClock()
+    async with Receiver().running() as receiver:
+        receiver.may_respond.clear()
+        target = await add_target(database, receiver, 3, post_id=uuid4())
+        async with WebhookBench(database, clock).running_worker() as (worker, _):
+            await wait_until(lambda: len(receiver.received) == 1)
+            clock.seconds += 40  # the time that the last attempt needs is not left
+            worker.stop()
+            receiver.may_respond.set()
+
+    first, *others = await target.states()
+    assert first.delivered_at == NOW + timedelta(seconds=40)
+    assert {state.next_attempt_at for state in others} == {NOW + timedelta(seconds=40)}
+    assert len(receiver.received) == 1
+
+
+async def test_results_during_a_database_outage_are_stored_afterwards(database_url: str) -> None:
+    async with UnavailableDatabase(database_url) as database, Receiver().running() as receiver:
+        receiver.may_respond.clear()
+        target = await add_target(database, receiver, 2)
+        with structlog.testing.capture_logs() as logs:
+            async with WebhookBench(database, RealClock()).running_worker():
+                await wait_until(lambda: len(receiver.received) == 2)
+                database.is_unavailable = True
+                receiver.may_respond.set()
+                await wait_until(lambda: database.refused_writes > 3)
+                database.is_unavailable = False
+                await target.wait_until_settled()
+
+    assert [state.attempts for state in await target.states()] == [1, 1]
+    assert len(receiver.received) == 2
+    assert "database unavailable, retrying" in {entry["event"] for entry in logs}
+
+
+async def test_worker_goes_on_after_a_database_outage(database_url: str) -> None:
+    async with UnavailableDatabase(database_url) as database, Receiver().running() as receiver:
+        database.is_unavailable = True
+        workspace = WorkspaceId(uuid4())
+        async with WebhookBench(database, RealClock()).running_worker():
+            await wait_until(lambda: database.refused_writes > 3)
+            database.is_unavailable = False
+            await add_workspace(database, id=workspace)
+            account = await add_account(database, workspace)
+            await add_target(database, receiver, 0, workspace=workspace)
+            await add_events(database, workspace, connected(account))
+            await wait_until(lambda: len(receiver.received) == 1)
+
+
+class FailingClient(OutboundClient):
+    """A client with a bug that concerns one event."""
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(LOOPBACK_RULES)
+        self._event_id = event_id
+
+    async def send(self, request: OutboundRequest) -> OutboundResponse:
+        if request.headers["webhook-id"] == self._event_id:
+            raise ValueError("a bug")
+        return await super().send(request)
+
+
+async def test_unexpected_error_of_an_attempt_concerns_no_other(database: Database) -> None:
+    async with Receiver().running() as receiver:
+        target = await add_target(database, receiver, 3)
+        _, second, _ = await stored_deliveries(database, target.workspace, target.webhook_id)
+        with structlog.testing.capture_logs() as logs:
+            async with FailingClient(str(second.event_id)) as client:
+                worker = WebhookBench(database).worker(client)
+                async with deliver_in_background(worker, timedelta(seconds=TIMEOUT_SECONDS)):
+                    await target.wait_until_settled(
+                        DeliveryStatus.DELIVERED, DeliveryStatus.PENDING, DeliveryStatus.DELIVERED
+                    )
+
+    assert sorted(numbers_received(receiver)) == [1, 3]
+    (entry,) = [each for each in logs if each["log_level"] == "error"]
+    assert (entry["event"], entry["delivery_id"]) == ("webhook attempt failed", str(second.id))
+
+
+async def test_worker_records_that_it_polls(database: Database) -> None:
+    clock = FakeClock()
+    async with WebhookBench(database, clock).running_worker(), asyncio.timeout(TIMEOUT_SECONDS):
+        for seconds in (0, 20):
+            clock.seconds = seconds
+            while await last_poll(database.all_workspaces) != clock.now():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
