@@ -1,7 +1,7 @@
 """Deliveries of webhooks: stored with their events, leased, and updated after each attempt."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
 from uuid import UUID
@@ -44,6 +44,7 @@ class StoredDelivery:
     state: DeliveryState
 
 
+_NEW_FIELDS = tuple(field.name for field in fields(NewDelivery))
 _STATE_FIELDS = tuple(field.name for field in fields(DeliveryState))
 _OTHER_FIELDS = ("id", "event_id", "post_id", "body")
 _SELECT = select(*(getattr(WebhookDelivery, name) for name in (*_OTHER_FIELDS, *_STATE_FIELDS)))
@@ -57,18 +58,14 @@ async def insert_deliveries(
 ) -> None:
     """Store new deliveries, which are due immediately; those of events that have one are ignored."""
     if deliveries:
-        common = {"workspace_id": workspace_id, **asdict(DeliveryState(next_attempt_at=now))}
+        state = _values(DeliveryState(next_attempt_at=now), _STATE_FIELDS)
         await session.execute_many(
             _insert_new(is_sqlite=session.is_sqlite),
             [
-                {**common, **{name: getattr(each, name) for name in _NEW_FIELDS}}
+                {"workspace_id": workspace_id, **_values(each, _NEW_FIELDS), **state}
                 for each in deliveries
             ],
         )
-
-
-_NEW_FIELDS = tuple(field.name for field in fields(NewDelivery))
-"""Read one by one, because `asdict` copies each value, which takes longer than the inserts."""
 
 
 @cache
@@ -154,7 +151,7 @@ async def update_deliveries(
         session,
         WebhookDelivery,
         [
-            {"workspace_id": workspace_id, "id": id_, **asdict(state)}
+            {"workspace_id": workspace_id, "id": id_, **_values(state, _STATE_FIELDS)}
             for id_, state in states.items()
         ],
     )
@@ -232,3 +229,8 @@ def _stored_delivery(row: Record) -> StoredDelivery:
         **decoded_values(row, _OTHER_FIELDS),
         state=DeliveryState(**decoded_values(row, _STATE_FIELDS)),
     )
+
+
+def _values(record: NewDelivery | DeliveryState, names: Sequence[str]) -> dict[str, object]:
+    """Return fields by name. `asdict` copies each value, which takes longer than storing it (measured)."""
+    return {name: getattr(record, name) for name in names}
