@@ -25,6 +25,7 @@ from app.domain.webhooks.deliveries import DeliveryState, DeliveryStatus
 from app.domain.webhooks.endpoints import DISABLE_AFTER, DisabledReason
 from app.domain.webhooks.event_types import WebhookEventType
 from app.domain.webhooks.payloads import webhook_event_id
+from app.services.expirations import prune_deliveries
 from app.services.secret_cipher import SecretCipher, new_secrets_key
 from app.services.webhook_deliveries import (
     LEASE_DURATION,
@@ -698,3 +699,42 @@ async def test_poll_is_recorded(acme: TenantWithoutServer) -> None:
     for seconds, expected in ((60, True), (61, False)):
         service = webhook_service(acme.database, NOW + seconds * SECOND)
         assert await service.is_delivering() is expected
+
+
+# Retention.
+
+
+async def test_old_deliveries_are_pruned_with_their_attempts(process: DeliveryProcess) -> None:
+    day = timedelta(days=1)
+    await add_pending(process, 3)
+    await process.respond(await process.lease(), 500)
+    delivered = DeliveryState(next_attempt_at=None, attempts=1, round_attempts=1, delivered_at=NOW)
+    await add_deliveries(
+        process.database,
+        process.workspace,
+        process.webhook_id,
+        [PENDING, delivered],
+        first_seq=4,
+        created_at=NOW + SECOND,
+    )
+
+    for age, remaining in ((day, 5), (day + SECOND, 5), (day + 6 * SECOND, 0)):
+        await prune_deliveries(process.database, NOW + age, retention=day)
+        assert len(await states_of(process)) == remaining, age
+    assert await attempt_rows(process) == []
+
+
+async def test_delivery_of_an_old_event_is_not_pruned_before_it_was_due_for_long(
+    acme: TenantWithoutServer,
+) -> None:
+    """As when an endpoint is enabled again and resumes from events older than the retention."""
+    month = timedelta(days=30)
+    account = await add_account(acme.database, acme.workspace)
+    webhook_id = await add_webhook(acme.database, acme.workspace)
+    await add_events(acme.database, acme.workspace, connected(account), at=NOW - 2 * month)
+    await store_all(acme.database)
+
+    await prune_deliveries(acme.database, NOW + month, retention=month)
+    assert await event_seqs(acme, webhook_id) == [1]
+    await prune_deliveries(acme.database, NOW + month + SECOND, retention=month)
+    assert await event_seqs(acme, webhook_id) == []

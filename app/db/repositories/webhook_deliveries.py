@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cache
 from uuid import UUID
 
-from sqlalchemy import Insert, bindparam, delete, select
+from sqlalchemy import Insert, bindparam, delete, or_, select
 
 from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader, Reader
@@ -185,9 +185,10 @@ async def insert_attempts(
 async def old_deliveries(
     reader: AllWorkspacesReader, before: datetime, *, limit: int
 ) -> list[tuple[WorkspaceId, DeliveryId]]:
-    """Return deliveries of all workspaces, whatever their status, of events before a time, oldest first.
+    """Return deliveries of all workspaces, of events before a time, oldest first.
 
-    Served by ix_webhook_delivery_created_at.
+    Without those that have been due since that time only, because their endpoint was enabled again and gets
+    older events. Served by ix_webhook_delivery_created_at.
     """
     rows = await reader.rows(_OLD, before=before, limit=limit)
     return [(row.workspace_id, row.id) for row in rows]
@@ -195,7 +196,13 @@ async def old_deliveries(
 
 _OLD = Statement(
     select(WebhookDelivery.workspace_id, WebhookDelivery.id)
-    .where(WebhookDelivery.created_at < bindparam("before"))
+    .where(
+        WebhookDelivery.created_at < bindparam("before"),
+        or_(
+            WebhookDelivery.next_attempt_at.is_(None),
+            WebhookDelivery.next_attempt_at < bindparam("before"),
+        ),
+    )
     .order_by(WebhookDelivery.created_at)
     .limit(bindparam("limit"))
 )
