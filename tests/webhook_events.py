@@ -1,7 +1,7 @@
 """Factories of webhooks, of events that they report, and of deliveries; and reads of what is stored."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import bindparam, select
 
 from app.db.core.database import Database
-from app.db.core.statements import Statement
+from app.db.core.statements import Statement, decoded_values
 from app.db.core.write_session import WriteSession
 from app.db.models import WebhookDelivery
 from app.db.repositories.events import read_events_after
@@ -156,11 +156,13 @@ async def stored_webhook(
 async def stored_deliveries(
     database: Database, workspace: WorkspaceId, webhook_id: WebhookId
 ) -> list[AddedDelivery]:
-    """Return the deliveries to an endpoint in the order of their events."""
+    """Return the deliveries to an endpoint in the order of their events; locks none of them."""
     rows = await database.reader(workspace).rows(_DELIVERIES, webhook_id=webhook_id)
-    states = await delivery_states(database, workspace, [row.id for row in rows])
     return [
-        AddedDelivery(row.id, row.event_seq, row.event_type, row.event_id, row.body, states[row.id])
+        AddedDelivery(
+            **decoded_values(row, _DELIVERY_FIELDS),
+            state=DeliveryState(**decoded_values(row, _STATE_FIELDS)),
+        )
         for row in rows
     ]
 
@@ -178,14 +180,10 @@ async def delivery_states(
     )
 
 
+_DELIVERY_FIELDS = ("id", "event_seq", "event_type", "event_id", "body")
+_STATE_FIELDS = tuple(field.name for field in fields(DeliveryState))
 _DELIVERIES = Statement(
-    select(
-        WebhookDelivery.id,
-        WebhookDelivery.event_seq,
-        WebhookDelivery.event_type,
-        WebhookDelivery.event_id,
-        WebhookDelivery.body,
-    )
+    select(*(getattr(WebhookDelivery, name) for name in (*_DELIVERY_FIELDS, *_STATE_FIELDS)))
     .where(WebhookDelivery.webhook_id == bindparam("webhook_id"))
     .order_by(WebhookDelivery.event_seq)
 )
