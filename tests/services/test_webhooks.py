@@ -14,7 +14,7 @@ from app.db.core.database import Database
 from app.db.repositories.webhooks import list_webhooks
 from app.domain.errors import Conflict, InvalidInput, NotFound, PostResultsError, ResyncRequired
 from app.domain.events import FEED_START, FeedPosition
-from app.domain.ids import DeliveryId, WebhookId
+from app.domain.ids import WebhookId
 from app.domain.webhooks.deliveries import DeliveryState, DeliveryStatus
 from app.domain.webhooks.endpoints import MAX_ENDPOINTS, DisabledReason
 from app.services.expirations import prune_events
@@ -206,7 +206,7 @@ async def test_each_mutation_has_one_effect_for_its_key(acme: TenantWithoutServe
             webhook_context(acme.workspace, "rotateWebhookSecret"), webhook_id, key
         ),
         "redeliverWebhook": lambda: service.redeliver(
-            webhook_context(acme.workspace, "redeliverWebhook"), delivery, key
+            webhook_context(acme.workspace, "redeliverWebhook"), webhook_id, delivery, key
         ),
         "redeliverFailed": lambda: service.redeliver_failed(
             webhook_context(acme.workspace, "redeliverFailed"), webhook_id, NOW, key
@@ -252,6 +252,7 @@ async def test_url_of_another_webhook_is_refused(acme: TenantWithoutServer) -> N
 
 
 async def test_concurrent_updates_are_not_lost(acme: TenantWithoutServer) -> None:
+    await add_account(acme.database, acme.workspace, platform="x")
     webhook_id = await add_webhook(acme.database, acme.workspace)
     await asyncio.gather(
         update(acme, webhook_id, name="CRM"),
@@ -426,10 +427,10 @@ async def test_foreign_deleted_and_missing_webhooks_are_not_found(
             service.count_failed(acme.workspace, webhook_id, NOW, limit=10),
         ):
             messages.add(await expect_refusal(acme, NotFound, call))
-    for delivery_id in (*deliveries, DeliveryId(uuid4())):
-        call = service.redeliver(context, delivery_id, None)
+    for webhook_id, delivery_id in zip((foreign, deleted), deliveries, strict=True):
+        call = service.redeliver(context, webhook_id, delivery_id, None)
         messages.add(await expect_refusal(acme, NotFound, call))
-    assert len(messages) == 2
+    assert len(messages) == 1
 
 
 # Test.
@@ -464,7 +465,7 @@ async def test_delivery_is_redelivered_by_the_whole_schedule(
     webhook_id = await add_webhook(acme.database, acme.workspace)
     ids = await add_deliveries(acme.database, acme.workspace, webhook_id, [state, DELIVERED])
     context = webhook_context(acme.workspace, "redeliverWebhook", NOW + SECOND)
-    await webhook_service(acme.database).redeliver(context, ids[0], None)
+    await webhook_service(acme.database).redeliver(context, webhook_id, ids[0], None)
 
     assert await delivery_states(acme.database, acme.workspace, ids) == {
         ids[0]: DeliveryState(next_attempt_at=NOW + SECOND, attempts=state.attempts),
@@ -475,9 +476,10 @@ async def test_delivery_is_redelivered_by_the_whole_schedule(
 async def test_delivery_that_is_attempted_is_not_redelivered(acme: TenantWithoutServer) -> None:
     webhook_id = await add_webhook(acme.database, acme.workspace)
     (delivery,) = await add_deliveries(acme.database, acme.workspace, webhook_id, [LEASED])
-    call = webhook_service(acme.database).redeliver(webhook_context(acme.workspace), delivery, None)
+    context = webhook_context(acme.workspace)
+    call = webhook_service(acme.database).redeliver(context, webhook_id, delivery, None)
     _, message = await expect_refusal(acme, Conflict, call)
-    assert message == "The delivery is being attempted right now."
+    assert message == "The delivery is being attempted right now. Try again in a minute."
 
 
 async def test_what_failed_since_a_time_is_redelivered(acme: TenantWithoutServer) -> None:

@@ -386,8 +386,8 @@ async def test_results_during_a_database_outage_are_stored_afterwards(database_u
                 await wait_until(lambda: database.refused_writes > 3)
                 database.is_unavailable = False
                 await target.wait_until_settled()
+        assert [state.attempts for state in await target.states()] == [1, 1]
 
-    assert [state.attempts for state in await target.states()] == [1, 1]
     assert len(receiver.received) == 2
     assert "database unavailable, retrying" in {entry["event"] for entry in logs}
 

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import Insert, bindparam, delete, or_, select
 
-from app.db.core.conditions import any_of
+from app.db.core.conditions import any_of, sort_key
 from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.statements import Record, Statement, decoded_values
+from app.db.core.types import UtcDateTime
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_rows, insert_with_on_conflict, update_rows
 from app.db.models import WebhookDelivery, WebhookDeliveryAttempt
@@ -133,12 +134,12 @@ _SELECT_FAILED = (
         WebhookDelivery.delivered_at.is_(None),
         WebhookDelivery.round_attempts > 0,
         WebhookDelivery.lease_token.is_(None),
-        WebhookDelivery.created_at >= bindparam("since"),
+        sort_key(WebhookDelivery.created_at) >= bindparam("since", type_=UtcDateTime()),
     )
     .order_by(WebhookDelivery.event_seq)
     .limit(bindparam("limit"))
 )
-"""Served by uq_webhook_delivery_event."""
+"""Served by uq_webhook_delivery_event, and never by the index of all times of creation."""
 _FAILED = Statement(_SELECT_FAILED.with_for_update())
 _FAILED_COUNT = Statement(_SELECT_FAILED, counts_rows=True)
 

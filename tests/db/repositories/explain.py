@@ -91,8 +91,6 @@ _INDEX_NAMES = {
     "sqlite_autoindex_webhook_delivery_2": "uq_webhook_delivery_event",
     "sqlite_autoindex_webhook_delivery_attempt_1": "pk_webhook_delivery_attempt",
     "sqlite_autoindex_destination_2": "uq_destination_workspace_id_post_id_account_id",
-    "sqlite_autoindex_webhook_1": "pk_webhook",
-    "sqlite_autoindex_webhook_delivery_2": "uq_webhook_delivery_event",
 }
 
 
