@@ -46,10 +46,7 @@ from app.services.workspaces import create_first_workspace
 from app.settings import Settings, SettingsError
 from app.web.board import documents_file
 from app.web.static_files import STATIC_DIR
-from app.worker.process import describe_worker
-
-if sys.platform != "win32":
-    import resource
+from app.worker.process import describe_worker, raise_file_limit
 
 _DEMO_POST_ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 _BACKLOG = 2048
@@ -85,7 +82,7 @@ def serve_forever(settings: Settings) -> None:
     listener = _bind(settings)
     trusted_proxies = with_ipv4_mapped(settings.trusted_proxies)
     limits = ConnectionLimits(
-        max_total=_max_connections(settings.max_connections, _raise_fd_limit()),
+        max_total=_max_connections(settings.max_connections, raise_file_limit()),
         max_per_address=settings.max_connections_per_address,
         trusted_proxies=trusted_proxies,
     )
@@ -272,20 +269,6 @@ def with_ipv4_mapped(networks: Iterable[str]) -> list[str]:
         if network.version == 4
     ]
     return [*networks, *mapped]
-
-
-def _raise_fd_limit() -> int | None:
-    """Raise the soft limit of open files to the hard limit, and return it; None without a limit.
-
-    Many sockets exceed the default.
-    """
-    if sys.platform == "win32":
-        return None
-    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # some systems refuse an unlimited value
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
-    soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft_limit == resource.RLIM_INFINITY else soft_limit
 
 
 def _max_connections(requested: int, fd_limit: int | None) -> int:

@@ -77,13 +77,14 @@ class OutboundClient:
     ) -> None:
         """Create a client; without `ssl_context` it trusts the authorities of the operating system."""
         self._rules = rules
+        self._network = CheckedNetwork(rules, resolve, dial)
         make_pool = partial(
             httpcore2.AsyncConnectionPool,
             ssl_context=ssl_context or httpcore2.default_ssl_context(),
             max_connections=None,
             max_keepalive_connections=_MAX_IDLE_CONNECTIONS,
             keepalive_expiry=KEEP_ALIVE.total_seconds(),
-            network_backend=CheckedNetwork(rules, resolve, dial),
+            network_backend=self._network,
         )
         self._pools = ConnectionPools(make_pool)
 
@@ -96,6 +97,7 @@ class OutboundClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._network.cancel_lookups()
         await self._pools.aclose()
 
     async def send(self, request: OutboundRequest) -> OutboundResponse:
@@ -134,9 +136,7 @@ class OutboundClient:
         response = await pool.handle_async_request(
             httpcore2.Request(
                 request.method,
-                httpcore2.URL(
-                    scheme=url.scheme, host=url.host, port=url.port, target=_request_target(url)
-                ),
+                httpcore2.URL(scheme=url.scheme, host=url.host, port=url.port, target=url.target),
                 headers=list(headers.items()),
                 content=request.body,
                 extensions={
@@ -197,10 +197,6 @@ class _Progress:
             " Check that the port belongs to an HTTP server.",
             may_have_been_sent=self._has_sent,
         )
-
-
-def _request_target(url: OutboundUrl) -> str:
-    return url.target if url.target.startswith("/") else f"/{url.target}"
 
 
 async def _read_body(response: httpcore2.Response, max_bytes: int) -> bytearray:

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, TypeAlias
 
@@ -21,7 +22,7 @@ Dial: TypeAlias = Callable[[str, int, float | None], Awaitable[httpcore2.AsyncNe
 """Function that connects to an IP address and port within a number of seconds."""
 
 _MAX_DIALLED_ADDRESSES = 4
-_RESOLVER_THREADS = 32
+_RESOLVER_THREADS = 128
 """Names that are resolved concurrently. A name whose servers are dead occupies a thread for seconds."""
 
 _resolver_threads = ThreadPoolExecutor(_RESOLVER_THREADS, thread_name_prefix="resolver")
@@ -52,6 +53,8 @@ class CheckedNetwork(httpcore2.AsyncNetworkBackend):
         self._rules = rules
         self._resolve = resolve
         self._dial = dial
+        self._lookups: dict[str, asyncio.Future[Sequence[str]]] = {}
+        """Running lookups: all connections to a host share one, which occupies one thread."""
 
     async def connect_tcp(
         self,
@@ -89,9 +92,25 @@ class CheckedNetwork(httpcore2.AsyncNetworkBackend):
             )
         return addresses
 
+    def cancel_lookups(self) -> None:
+        """Cancel all running lookups."""
+        for lookup in self._lookups.values():
+            lookup.cancel()
+
+    def _remove_lookup(self, host: str, lookup: asyncio.Future[Sequence[str]]) -> None:
+        del self._lookups[host]
+        if not lookup.cancelled():
+            lookup.exception()  # retrieved, if no connection waits for it any longer
+
     async def _resolved(self, host: str) -> Sequence[str]:
+        lookup = self._lookups.get(host)
+        if lookup is None:
+            lookup = asyncio.ensure_future(self._resolve(host))
+            self._lookups[host] = lookup
+            lookup.add_done_callback(partial(self._remove_lookup, host))
         with suppress(OSError, UnicodeError):
-            if addresses := await self._resolve(host):
+            # A connection that gives up does not cancel the lookup, which others share.
+            if addresses := await asyncio.shield(lookup):
                 return addresses
         raise OutboundError(
             OutboundFailure.NAME_NOT_RESOLVED,

@@ -158,10 +158,11 @@ async def _prune_batch(database: Database, workspace_id: WorkspaceId, before: da
 
 async def prune_deliveries(database: Database, now: datetime, *, retention: timedelta) -> None:
     """Delete deliveries of webhooks older than `retention`; takes no lock if there are none."""
+    before = now - retention
     while deliveries := await old_deliveries(
-        database.all_workspaces, now - retention, limit=_PRUNE_BATCH_SIZE
+        database.all_workspaces, before, limit=_PRUNE_BATCH_SIZE
     ):
-        await database.write(partial(delete_deliveries, deliveries=deliveries))
+        await database.write(partial(delete_deliveries, deliveries=deliveries, before=before))
 
 
 async def prune_idempotency_keys(database: Database, now: datetime) -> None:

@@ -6,7 +6,7 @@ endpoint's position, so that no event is lost or delivered twice by this step.
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -50,7 +50,7 @@ LEASE_DURATION = timedelta(minutes=1)
 """Time in which a process has to settle the deliveries that it leases."""
 
 _BATCH_SIZE, _FAILING_BATCH_SIZE = 20, 4
-"""Deliveries leased at a time to an endpoint, and to one whose last attempt failed."""
+"""Deliveries leased at a time to an endpoint, and to one whose last attempt failed or that is new."""
 
 _MAX_EVENTS, _MAX_DELIVERIES = 200, 500
 """Events whose deliveries one transaction stores, and deliveries that it stores, in one workspace.
@@ -87,8 +87,8 @@ class DeliveryBatch:
     """Leased deliveries to one endpoint."""
 
     url: str
-    secrets: Sequence[str]
-    """Secrets that sign, the newest first; empty if the current one cannot be decrypted."""
+    secrets: Sequence[str] = field(repr=False)
+    """Secrets that sign, the newest first."""
     lease_expires_at: datetime
     deliveries: Sequence[LeasedDelivery]
 
@@ -255,8 +255,12 @@ class WebhookDeliveryService:
             webhook = await self._settle(webhook, settled, uow)
         if webhook is None or not webhook.endpoint.is_active or not may_lease:
             return None
-        limit = _FAILING_BATCH_SIZE if webhook.endpoint.consecutive_failures else _BATCH_SIZE
+        is_healthy = webhook.endpoint.last_success_at and not webhook.endpoint.consecutive_failures
+        limit = _BATCH_SIZE if is_healthy else _FAILING_BATCH_SIZE
         workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
+        secrets = decrypted_secrets(self.cipher, workspace_id, webhook, now)
+        if not secrets:  # another process may have the key
+            return None
         due = await lock_due_deliveries(uow.reader, webhook_id, now, limit=limit)
         if not due:
             return None
@@ -265,7 +269,7 @@ class WebhookDeliveryService:
         await update_deliveries(uow.session, workspace_id, states)
         return DeliveryBatch(
             url=webhook.endpoint.url,
-            secrets=decrypted_secrets(self.cipher, workspace_id, webhook, now),
+            secrets=secrets,
             lease_expires_at=expires_at,
             deliveries=[
                 LeasedDelivery(

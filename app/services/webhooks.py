@@ -1,7 +1,7 @@
 """Webhook use cases: create, change, delete, rotate secrets, test, and redeliver."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from uuid import UUID
@@ -16,6 +16,7 @@ from app.db.repositories.webhook_deliveries import (
     count_failed_deliveries,
     load_deliveries_for_update,
     lock_failed_deliveries,
+    resume_deliveries,
     update_deliveries,
 )
 from app.db.repositories.webhook_pages import deliveries_by_id
@@ -59,7 +60,7 @@ class WebhookSecret:
     """A secret as displayed to a person, only once."""
 
     webhook_id: WebhookId
-    secret: str
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +129,8 @@ class WebhookService:
     ) -> None:
         """Change an endpoint. One that is enabled gets the events after `resume_after`, or all it missed.
 
-        Raises NotFound, InvalidInput for invalid changes, and ResyncRequired if events after that position
-        are no longer stored.
+        That includes events whose delivery was given up. Raises NotFound, InvalidInput for invalid changes,
+        and ResyncRequired if events after that position are no longer stored.
         """
 
         async def work(uow: UnitOfWork) -> StoredOutcome:
@@ -146,6 +147,13 @@ class WebhookService:
             feed_seq = stored.feed_seq
             if endpoint.is_active and not stored.endpoint.is_active:
                 feed_seq = await _position_to_resume(uow, stored, resume_after)
+                await resume_deliveries(
+                    uow.session,
+                    write_context.workspace_id,
+                    webhook_id,
+                    after=0 if resume_after is None else resume_after.seq,
+                    now=write_context.now,
+                )
             elif resume_after is not None:
                 raise InvalidInput(
                     "resumeAfter needs isActive: true, and a webhook that is not active.",

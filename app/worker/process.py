@@ -6,8 +6,9 @@ import os
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 
 import click
 
@@ -39,6 +40,9 @@ from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, WorkerStats, m
 from app.worker.webhooks import WebhookWorker, deliver_in_background
 from app.worker.worker import Worker, run_in_background
 
+if sys.platform != "win32":
+    import resource
+
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _ONLY_WEBHOOKS = "  worker   delivers webhooks, and publishes nothing"
 
@@ -53,6 +57,7 @@ def run_worker(settings: Settings, now: Clock, *, publishes: bool) -> None:
             "WEBHOOKS=no leaves nothing to do for a worker that only delivers webhooks."
         )
     configure_logging(settings.log_level, settings.log_format)
+    raise_file_limit()
     policies = load_retry_policies(settings.retry_policy_file)
     check_sandbox_file(settings.sandbox_file)
     asyncio.run(_run_worker(settings, policies, DatabaseClock(now), publishes=publishes))
@@ -83,8 +88,8 @@ async def webhook_delivery(
     signing_key: bytes,
     now: Clock,
 ) -> AsyncIterator[None]:
-    """Deliver webhooks inside the context, if the settings enable it."""
-    if not settings.webhooks:
+    """Deliver webhooks inside the context, if the settings enable it, and have a key to sign them."""
+    if not (settings.webhooks and settings.secrets_key):
         yield
         return
     system = make_system_functions(now)
@@ -100,6 +105,20 @@ async def webhook_delivery(
     worker = WebhookWorker(service, client, system)
     async with deliver_in_background(worker, settings.shutdown_timeout):
         yield
+
+
+def raise_file_limit() -> int | None:
+    """Raise the soft limit of open files to the hard limit, and return it; None without a limit.
+
+    Many connections exceed the default.
+    """
+    if sys.platform == "win32":
+        return None
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems refuse an unlimited value
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+    soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft_limit == resource.RLIM_INFINITY else soft_limit
 
 
 def describe_worker(settings: Settings) -> str:
@@ -120,20 +139,17 @@ async def _run_worker(
             _stop_on_signals(stopped.set if worker is None else worker.stop)
             task = _ONLY_WEBHOOKS if worker is None else describe_worker(settings)
             click.echo(f"post-results {__version__}\n{task}")
+            signing_key = await load_signing_key(settings, database)
             async with (
                 keep_synchronized(clock, database),
                 run_change_notifier(database, ignore_wake_up),
                 run_expirations(database, clock, interval=EXPIRATION_INTERVAL),
                 client,
-                webhook_delivery(
-                    settings,
-                    database,
-                    client,
-                    signing_key=await load_signing_key(settings, database),
-                    now=clock,
-                ),
             ):
-                await (stopped.wait() if worker is None else worker.run())
+                async with webhook_delivery(
+                    settings, database, client, signing_key=signing_key, now=clock
+                ):
+                    await (stopped.wait() if worker is None else worker.run())
                 begin_cleanup()
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cache
 from uuid import UUID
 
-from sqlalchemy import Insert, bindparam, delete, or_, select
+from sqlalchemy import Insert, bindparam, delete, or_, select, update
 
 from app.db.core.conditions import any_of, sort_key
 from app.db.core.database import AllWorkspacesReader, Reader
@@ -144,6 +144,41 @@ _FAILED = Statement(_SELECT_FAILED.with_for_update())
 _FAILED_COUNT = Statement(_SELECT_FAILED, counts_rows=True)
 
 
+async def resume_deliveries(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    webhook_id: WebhookId,
+    after: int,
+    now: datetime,
+) -> None:
+    """Make deliveries of events after a number due that have not succeeded, and give up those before."""
+    values = {"workspace": workspace_id, "webhook": webhook_id, "after": after, "now": now}
+    await session.rows(_MAKE_DUE, **values)
+    await session.rows(_GIVE_UP, **values)
+
+
+_IS_UNFINISHED = (
+    WebhookDelivery.workspace_id == bindparam("workspace"),
+    WebhookDelivery.webhook_id == bindparam("webhook"),
+    WebhookDelivery.delivered_at.is_(None),
+    WebhookDelivery.lease_token.is_(None),
+)
+_MAKE_DUE = (
+    update(WebhookDelivery)
+    .where(*_IS_UNFINISHED, WebhookDelivery.event_seq > bindparam("after"))
+    .values(next_attempt_at=bindparam("now"), given_up_at=None, round_attempts=0)
+)
+_GIVE_UP = (
+    update(WebhookDelivery)
+    .where(
+        *_IS_UNFINISHED,
+        WebhookDelivery.event_seq <= bindparam("after"),
+        WebhookDelivery.given_up_at.is_(None),
+    )
+    .values(next_attempt_at=None, given_up_at=bindparam("now"))
+)
+
+
 async def update_deliveries(
     session: WriteSession, workspace_id: WorkspaceId, states: Mapping[DeliveryId, DeliveryState]
 ) -> None:
@@ -195,35 +230,40 @@ async def old_deliveries(
     return [(row.workspace_id, row.id) for row in rows]
 
 
+_IS_NOT_DUE = or_(
+    WebhookDelivery.next_attempt_at.is_(None),
+    WebhookDelivery.next_attempt_at < bindparam("before"),
+)
+_SELECT_KEYS = select(WebhookDelivery.workspace_id, WebhookDelivery.id)
 _OLD = Statement(
-    select(WebhookDelivery.workspace_id, WebhookDelivery.id)
-    .where(
-        WebhookDelivery.created_at < bindparam("before"),
-        or_(
-            WebhookDelivery.next_attempt_at.is_(None),
-            WebhookDelivery.next_attempt_at < bindparam("before"),
-        ),
-    )
+    _SELECT_KEYS.where(WebhookDelivery.created_at < bindparam("before"), _IS_NOT_DUE)
     .order_by(WebhookDelivery.created_at)
     .limit(bindparam("limit"))
 )
 
 
 async def delete_deliveries(
-    session: WriteSession, deliveries: Sequence[tuple[WorkspaceId, DeliveryId]]
+    session: WriteSession,
+    deliveries: Sequence[tuple[WorkspaceId, DeliveryId]],
+    before: datetime,
 ) -> None:
-    """Delete deliveries, at least one, with their attempts."""
-    keys = [{"workspace": workspace_id, "delivery": id_} for workspace_id, id_ in deliveries]
-    await session.execute_many(_LOCK, keys)
-    await session.execute_many(_DELETE_ATTEMPTS, keys)
-    await session.execute_many(_DELETE, keys)
+    """Delete deliveries that `old_deliveries` returned, with their attempts, unless one is due again."""
+    keys = [
+        {"workspace": workspace_id, "delivery": id_, "before": before}
+        for workspace_id, id_ in deliveries
+    ]
+    locked = await session.execute_many(_LOCK, keys)
+    old = [{"workspace": row.workspace_id, "delivery": row.id} for row in locked]
+    if old:
+        await session.execute_many(_DELETE_ATTEMPTS, old)
+        await session.execute_many(_DELETE, old)
 
 
 _IS_DELIVERY = (
     WebhookDelivery.workspace_id == bindparam("workspace"),
     WebhookDelivery.id == bindparam("delivery"),
 )
-_LOCK = select(WebhookDelivery.id).where(*_IS_DELIVERY).with_for_update()
+_LOCK = _SELECT_KEYS.where(*_IS_DELIVERY, _IS_NOT_DUE).with_for_update()
 """Keeps a process from storing an attempt after the others are deleted."""
 _DELETE_ATTEMPTS = delete(WebhookDeliveryAttempt).where(
     WebhookDeliveryAttempt.workspace_id == bindparam("workspace"),

@@ -45,7 +45,7 @@ class OutboundUrl:
     """The host, if it is an IP address."""
     port: int
     target: str
-    """Path and query; empty for the root."""
+    """Path and query, which begin with a slash."""
 
     @property
     def authority(self) -> str:
@@ -58,7 +58,7 @@ class OutboundUrl:
 
 
 def validate_outbound_url(text: str, argument: str, rules: OutboundRules) -> str:
-    """Return the URL, with its host in lower case and without a default port.
+    """Return the URL, with its host in lower case, without a default port, and with a path.
 
     Raises InvalidInput for a URL that `parse_outbound_url` rejects, for an IP address that the rules do not
     allow, and for a name without a public address. Names of a local network are accepted if the rules allow
@@ -113,7 +113,10 @@ def parse_outbound_url(text: str, argument: str, rules: OutboundRules) -> Outbou
         if not _PORT.fullmatch(authority["port"]) or int(authority["port"]) > 65535:
             _refuse(argument, "must have a port from 1 to 65535 after the colon, or no colon")
         port = int(authority["port"])
-    return OutboundUrl(scheme, host, address, port, parts["target"])
+    target = parts["target"]
+    return OutboundUrl(
+        scheme, host, address, port, target if target.startswith("/") else f"/{target}"
+    )
 
 
 def _parse_host(host: str, argument: str) -> tuple[str, IPAddress | None]:

@@ -79,7 +79,8 @@ def update_endpoint(
                 "Another webhook of this workspace has this URL. Add the events to that one.",
                 argument="url",
             )
-        changed = replace(changed, url=url)
+        if url != endpoint.url:  # the failures were those of another receiver
+            changed = replace(changed, url=url, consecutive_failures=0, failing_since=None)
     if "event_types" in update:
         changed = replace(changed, event_types=_validate_event_types(update["event_types"]))
     if "platforms" in update:

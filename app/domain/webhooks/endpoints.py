@@ -17,6 +17,9 @@ MAX_ENDPOINTS = 25
 DISABLE_AFTER = timedelta(days=5)
 """Time without a successful delivery, from the first failure on, after which an endpoint is disabled."""
 
+MIN_FAILURES = 10
+"""Failed attempts in that time, so that no endpoint with few events is disabled for one of them."""
+
 
 class DisabledReason(StrEnum):
     """Reason why this service disabled an endpoint."""
@@ -93,7 +96,8 @@ class WebhookEndpoint:
             return failed
         if attempt.status_code == HTTPStatus.GONE:
             return failed.disabled(DisabledReason.GONE, now)
-        if now - failing_since >= DISABLE_AFTER:
+        is_long = now - failing_since >= DISABLE_AFTER
+        if is_long and failed.consecutive_failures >= MIN_FAILURES:
             return failed.disabled(DisabledReason.FAILING, now)
         return failed
 
