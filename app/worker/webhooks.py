@@ -78,9 +78,10 @@ class WebhookWorker:
             while not self._is_stopping:
                 self._wakeup.clear()
                 with self._outage.suppress():
-                    if self._system.monotonic() - recorded_at >= _RECORD_INTERVAL.total_seconds():
+                    now = self._system.monotonic()
+                    if now - recorded_at >= _RECORD_INTERVAL.total_seconds():
                         await self._service.record_poll()
-                        recorded_at = self._system.monotonic()
+                        recorded_at = now
                 with self._event_outage.suppress():
                     if await self._service.store_deliveries():
                         self._wakeup.set()

@@ -41,7 +41,7 @@ from tests.worker.worker_bench import TIMEOUT_SECONDS, FakeClock, RealClock, wai
 T = TypeVar("T")
 
 PENDING = DeliveryState(next_attempt_at=NOW)
-MS = timedelta(milliseconds=1)
+MS, SECOND = timedelta(milliseconds=1), timedelta(seconds=1)
 
 
 class UnavailableDatabase(Database):
@@ -172,11 +172,10 @@ async def test_receiver_that_never_answers_delays_no_other(database: Database) -
         silent.may_respond.clear()
         blocked = await add_target(database, silent, 30)
         target = await add_target(database, other, 30)
-        async with WebhookBench(database).running_worker() as (_, task):
+        async with WebhookBench(database).running_worker(SECOND):
             await wait_until(lambda: len(silent.received) == 20)
             await target.wait_until_settled()
             assert [state.attempts for state in await blocked.states()] == [0] * 30
-            task.cancel()
 
 
 # Failures.
@@ -309,9 +308,8 @@ async def test_cancelled_worker_is_followed_by_another_after_the_lease(database:
     async with Receiver().running() as receiver:
         receiver.may_respond.clear()
         target = await add_target(database, receiver)
-        async with bench.running_worker() as (_, task):
+        async with bench.running_worker(SECOND):
             await wait_until(lambda: len(receiver.received) == 1)
-            task.cancel()
         (leased,) = await target.states()
         assert (leased.attempts, leased.next_attempt_at) == (0, NOW + LEASE_DURATION)
 
@@ -329,7 +327,7 @@ async def test_stop_completes_running_attempts_and_releases_the_others(database:
     async with Receiver().running() as receiver:
         receiver.may_respond.clear()
         target = await add_target(database, receiver, 30, post_id=uuid4())
-        async with WebhookBench(database).running_worker() as (worker, _):
+        async with WebhookBench(database).running_worker() as worker:
             await wait_until(lambda: len(receiver.received) == 1)
             worker.stop()
             receiver.may_respond.set()
@@ -343,13 +341,10 @@ async def test_stop_completes_running_attempts_and_releases_the_others(database:
 async def test_attempts_that_outlast_the_shutdown_timeout_are_left_to_their_lease(
     database: Database,
 ) -> None:
-    async with (
-        Receiver().running() as receiver,
-        OutboundClient(LOOPBACK_RULES) as client,
-    ):
+    async with Receiver().running() as receiver:
         receiver.may_respond.clear()
         target = await add_target(database, receiver, 2)
-        async with deliver_in_background(WebhookBench(database).worker(client), 50 * MS):
+        async with WebhookBench(database).running_worker(SECOND):
             await wait_until(lambda: len(receiver.received) == 2)
 
     assert [state.next_attempt_at for state in await target.states()] == [NOW + LEASE_DURATION] * 2
@@ -362,7 +357,7 @@ async def test_worker_suspended_during_a_batch_starts_no_attempt_after_its_lease
     async with Receiver().running() as receiver:
         receiver.may_respond.clear()
         target = await add_target(database, receiver, 3, post_id=uuid4())
-        async with WebhookBench(database, clock).running_worker() as (worker, _):
+        async with WebhookBench(database, clock).running_worker() as worker:
             await wait_until(lambda: len(receiver.received) == 1)
             clock.seconds += 40  # the time that the last attempt needs is not left
             worker.stop()
@@ -385,9 +380,9 @@ async def test_results_during_a_database_outage_are_stored_afterwards(database_u
                 receiver.may_respond.set()
                 await wait_until(lambda: database.refused_writes > 3)
                 database.is_unavailable = False
-                await target.wait_until_settled()
-        assert [state.attempts for state in await target.states()] == [1, 1]
+                states = await target.wait_until_settled()
 
+    assert [state.attempts for state in states] == [1, 1]
     assert len(receiver.received) == 2
     assert "database unavailable, retrying" in {entry["event"] for entry in logs}
 

@@ -16,9 +16,9 @@ from app.outbound.client import OutboundClient
 from app.services.secret_cipher import SecretCipher
 from app.services.webhook_deliveries import WebhookDeliveryService
 from app.worker.context import SystemFunctions
-from app.worker.webhooks import WebhookWorker
+from app.worker.webhooks import WebhookWorker, deliver_in_background
 from tests.webhook_events import CIPHER
-from tests.worker.worker_bench import FakeClock, RealClock
+from tests.worker.worker_bench import TIMEOUT_SECONDS, FakeClock, RealClock
 
 LOOPBACK_RULES = OutboundRules(True, (ip_network("127.0.0.0/8"),))
 
@@ -119,15 +119,11 @@ class WebhookBench:
         return WebhookWorker(service, client, system, poll_interval=timedelta(milliseconds=10))
 
     @asynccontextmanager
-    async def running_worker(self) -> AsyncIterator[tuple[WebhookWorker, asyncio.Task[None]]]:
-        """Run a worker, with its task; at exit, it is stopped and has finished its attempts."""
+    async def running_worker(
+        self, shutdown_timeout: timedelta = timedelta(seconds=TIMEOUT_SECONDS)
+    ) -> AsyncIterator[WebhookWorker]:
+        """Run a worker; at exit it is stopped, and cancelled if its attempts outlast the timeout."""
         async with OutboundClient(LOOPBACK_RULES) as client:
             worker = self.worker(client)
-            task = asyncio.create_task(worker.run())
-            try:
-                yield worker, task
-            finally:
-                worker.stop()
-                await asyncio.wait([task])
-            if not task.cancelled():
-                task.result()
+            async with deliver_in_background(worker, shutdown_timeout):
+                yield worker
