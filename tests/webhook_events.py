@@ -60,9 +60,10 @@ async def add_webhook(
     feed_seq: int = 0,
     secret: str = SECRET,
     cipher: SecretCipher = CIPHER,
+    last_success_at: datetime | None = NOW,
     **fields: Any,
 ) -> WebhookId:
-    """Add an endpoint that has seen the events up to `feed_seq`, with a URL of its own by default."""
+    """Add a healthy endpoint that has seen the events up to `feed_seq`, with a URL of its own by default."""
     webhook_id = WebhookId(id or uuid4())
     endpoint = WebhookEndpoint(
         id=webhook_id,
@@ -71,6 +72,7 @@ async def add_webhook(
         platforms=platforms,
         account_ids=account_ids,
         is_active=is_active,
+        last_success_at=last_success_at,
         created_at=NOW,
         updated_at=NOW,
         **fields,

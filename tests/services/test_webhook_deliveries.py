@@ -22,7 +22,7 @@ from app.domain.events import (
 from app.domain.ids import AccountId, WebhookId
 from app.domain.signing import CursorCodec
 from app.domain.webhooks.deliveries import DeliveryState, DeliveryStatus
-from app.domain.webhooks.endpoints import DISABLE_AFTER, DisabledReason
+from app.domain.webhooks.endpoints import DISABLE_AFTER, MIN_FAILURES, DisabledReason
 from app.domain.webhooks.event_types import WebhookEventType
 from app.domain.webhooks.payloads import webhook_event_id
 from app.services.expirations import prune_deliveries
@@ -486,14 +486,12 @@ async def test_rotated_secret_signs_although_the_old_one_cannot_be_decrypted(
     webhook_id = await add_webhook(acme.database, acme.workspace, cipher=lost)
     process = DeliveryProcess(acme.database, acme.workspace, webhook_id)
     await add_pending(process)
-    unsigned = await process.lease()
-    assert unsigned is not None
-    assert unsigned.secrets == []
+    assert await process.lease() is None
 
     context = webhook_context(acme.workspace, "rotateWebhookSecret")
     rotated = await webhook_service(acme.database).rotate_secret(context, webhook_id, None)
 
-    batch = await process.lease(NOW + LEASE_DURATION)
+    batch = await process.lease()
     assert batch is not None
     assert batch.secrets == [rotated.secret]
 
@@ -611,16 +609,15 @@ async def test_gone_receiver_disables_its_endpoint_and_reports_it_to_others(
 
 
 async def test_five_days_of_failures_disable_an_endpoint(process: DeliveryProcess) -> None:
-    await add_pending(process, 3)
-    for now in (NOW, NOW + DISABLE_AFTER - SECOND, NOW + DISABLE_AFTER):
-        await process.settle([], now)
+    await add_pending(process, MIN_FAILURES)
+    times = {NOW: MIN_FAILURES - 2, NOW + DISABLE_AFTER - SECOND: 1, NOW + DISABLE_AFTER: 1}
+    for now, failures in times.items():
         batch = await process.lease(now)
         assert batch is not None
-        one, *others = batch.deliveries
         await process.settle(
             [
-                SettledDelivery(one, attempt_at(now, 500)),
-                *(SettledDelivery(each, None) for each in others),
+                SettledDelivery(each, attempt_at(now, 500) if index < failures else None)
+                for index, each in enumerate(batch.deliveries)
             ],
             now,
         )

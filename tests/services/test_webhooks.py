@@ -323,14 +323,34 @@ async def test_enabled_webhook_resumes_after_a_position(
     assert (endpoint.consecutive_failures, endpoint.failing_since) == (0, None)
 
 
-async def test_events_with_a_delivery_are_not_delivered_again(acme: TenantWithoutServer) -> None:
+async def test_enabled_webhook_gets_again_what_was_not_delivered(acme: TenantWithoutServer) -> None:
     webhook_id = await add_disabled_after_3_events(acme)
     await add_deliveries(acme.database, acme.workspace, webhook_id, [DELIVERED, GIVEN_UP, RETRYING])
-    await update(acme, webhook_id, FEED_START, is_active=True)
+    await update(acme, webhook_id, is_active=True)
     await store_all(acme.database)
 
     deliveries = await stored_deliveries(acme.database, acme.workspace, webhook_id)
-    assert [each.state for each in deliveries] == [DELIVERED, GIVEN_UP, RETRYING] + [PENDING] * 3
+    assert [each.state for each in deliveries] == [
+        DELIVERED,
+        DeliveryState(next_attempt_at=NOW + SECOND, attempts=GIVEN_UP.attempts),
+        DeliveryState(next_attempt_at=NOW + SECOND, attempts=RETRYING.attempts),
+        *[PENDING] * 3,
+    ]
+
+
+async def test_enabled_webhook_gets_nothing_from_before_the_position(
+    acme: TenantWithoutServer,
+) -> None:
+    webhook_id = await add_disabled_after_3_events(acme)
+    await add_deliveries(acme.database, acme.workspace, webhook_id, [GIVEN_UP, RETRYING, RETRYING])
+    await update(acme, webhook_id, FeedPosition(2, NOW + SECOND), is_active=True)
+
+    deliveries = await stored_deliveries(acme.database, acme.workspace, webhook_id)
+    assert [each.state for each in deliveries] == [
+        GIVEN_UP,
+        replace(RETRYING, next_attempt_at=None, given_up_at=NOW + SECOND),
+        DeliveryState(next_attempt_at=NOW + SECOND, attempts=RETRYING.attempts),
+    ]
 
 
 @pytest.mark.parametrize(

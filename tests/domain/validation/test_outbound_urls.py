@@ -191,10 +191,10 @@ def test_long_url_is_refused_with_the_limit() -> None:
 @pytest.mark.parametrize(
     ("url", "normalized"),
     [
-        ("https://hook.example", "https://hook.example"),
+        ("https://hook.example", "https://hook.example/"),
         ("HTTPS://Hook.Example:443/A?B=C", "https://hook.example/A?B=C"),
         ("https://hook.example:8443/a//b/../c", "https://hook.example:8443/a//b/../c"),
-        ("https://hook.example?a=b@c:d/e?f", "https://hook.example?a=b@c:d/e?f"),
+        ("https://hook.example?a=b@c:d/e?f", "https://hook.example/?a=b@c:d/e?f"),
         ("https://hook.example/%0a%C3%A4|{}", "https://hook.example/%0a%C3%A4|{}"),
         ("https://xn--bcher-kva.example/", "https://xn--bcher-kva.example/"),
         ("https://my_service.example/", "https://my_service.example/"),
@@ -226,7 +226,7 @@ def test_address_outside_of_allowed_networks_is_refused() -> None:
 
 def test_parts_are_those_of_the_request() -> None:
     assert parse_outbound_url("https://[::1]:8443?a", "url", HTTPS_ONLY) == OutboundUrl(
-        scheme="https", host="::1", address=ip_address("::1"), port=8443, target="?a"
+        scheme="https", host="::1", address=ip_address("::1"), port=8443, target="/?a"
     )
 
 

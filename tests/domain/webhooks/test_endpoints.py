@@ -123,13 +123,13 @@ def fail_at(endpoint: WebhookEndpoint, *times: datetime) -> WebhookEndpoint:
 
 
 def test_endpoint_is_disabled_after_five_days_of_failures() -> None:
-    almost = fail_at(make_endpoint(), NOW, NOW + DAY, NOW + DISABLE_AFTER - MS)
-    assert (DISABLE_AFTER, almost.is_active, almost.consecutive_failures) == (5 * DAY, True, 3)
+    almost = fail_at(make_endpoint(), *[NOW] * 8, NOW + DISABLE_AFTER - MS)
+    assert (DISABLE_AFTER, almost.is_active, almost.consecutive_failures) == (5 * DAY, True, 9)
 
     disabled = fail_at(almost, NOW + DISABLE_AFTER)
     assert disabled == make_endpoint(
         is_active=False,
-        consecutive_failures=4,
+        consecutive_failures=10,
         failing_since=NOW,
         disabled_reason=DisabledReason.FAILING,
         auto_disabled_at=NOW + 5 * DAY,
@@ -139,11 +139,17 @@ def test_endpoint_is_disabled_after_five_days_of_failures() -> None:
     )
 
 
+def test_few_failures_do_not_disable_an_endpoint() -> None:
+    failing = fail_at(make_endpoint(), *(NOW + number * 5 * DAY for number in range(9)))
+    assert failing.is_active
+    assert not fail_at(failing, NOW + 45 * DAY).is_active
+
+
 def test_one_success_starts_the_five_days_again() -> None:
     endpoint = fail_at(make_endpoint(), NOW, NOW + 4 * DAY).with_attempt(
         attempt(204), NOW + 4 * DAY
     )
-    failing = fail_at(endpoint, NOW + 5 * DAY, NOW + 10 * DAY - MS)
+    failing = fail_at(endpoint, *[NOW + 5 * DAY] * 9, NOW + 10 * DAY - MS)
     assert failing.is_active
     assert not fail_at(failing, NOW + 10 * DAY).is_active
 
