@@ -18,6 +18,8 @@ const AccountsPage = lazyPage("/accounts", () => import("./routes/accounts/accou
 const AccountPage = lazyPage("/accounts/", () => import("./routes/accounts/account"));
 const NumbersPage = lazyPage("/numbers", () => import("./routes/numbers/numbers"));
 const CalendarPage = lazyPage("/calendar", () => import("./routes/calendar/calendar"));
+const WebhooksPage = lazyPage("/webhooks", () => import("./routes/webhooks/webhooks"));
+const WebhookPage = lazyPage("/webhooks/", () => import("./routes/webhooks/webhook-page"));
 const ActivityPage = lazyPage("/activity", () => import("./routes/activity/activity"));
 
 /** Pages of the navigation, in its order. `key` opens the page after `g`. */
@@ -31,6 +33,7 @@ const PAGES: readonly NavigationItem[] = [
   { path: "/numbers", name: "Numbers", key: "n", page: NumbersPage },
   { path: "/calendar", name: "Calendar", key: "c", page: CalendarPage },
   { path: "/activity", name: "Activity", key: "y", page: ActivityPage },
+  { path: "/webhooks", name: "Webhooks", key: "h", page: WebhooksPage, scope: "ADMIN" },
 ];
 
 export function App() {
@@ -49,6 +52,9 @@ export function App() {
           </Route>
           <Route path="/accounts/:number">
             {({ number }) => <AccountPage key={number} number={number} />}
+          </Route>
+          <Route path="/webhooks/:webhookId">
+            {({ webhookId }) => <WebhookPage key={webhookId} webhookId={webhookId} />}
           </Route>
           <Route component={NotFound} />
         </Switch>

@@ -17,7 +17,7 @@ interface Props {
 /** A choice of platform and one of account. */
 export function AccountFilters({ filter, onChange, fetchKey }: Props) {
   const names = new Map(
-    useAccounts(fetchKey).map(({ accountId, accountName, platform }) => [
+    useFirstAccounts(fetchKey).map(({ accountId, accountName, platform }) => [
       String(accountId),
       plainAccountLabel(accountName, platform),
     ]),
@@ -49,7 +49,7 @@ interface PlatformProps {
 
 /** A choice among the platforms of the accounts. */
 export function PlatformFilter({ values, onChange, fetchKey }: PlatformProps) {
-  const platforms = useAccounts(fetchKey).map(({ platform }) => platform);
+  const platforms = useFirstAccounts(fetchKey).map(({ platform }) => platform);
   return (
     <ChoiceFilter
       label="Platform"
@@ -61,7 +61,8 @@ export function PlatformFilter({ values, onChange, fetchKey }: PlatformProps) {
   );
 }
 
-function useAccounts(fetchKey: number) {
+/** The first accounts of the workspace. */
+export function useFirstAccounts(fetchKey: number) {
   const { accountConnection } = useLazyLoadQuery<accountFiltersQuery>(
     graphql`
       query accountFiltersQuery {

@@ -5,7 +5,12 @@ import { Link, useLocation } from "wouter";
 import { useShortcuts } from "../keyboard/shortcuts";
 
 /** Names of the lists, by their paths without filters. */
-const NAMES = { "/accounts": "Accounts", "/failures": "Failures", "/results": "Results" };
+const NAMES = {
+  "/accounts": "Accounts",
+  "/failures": "Failures",
+  "/results": "Results",
+  "/webhooks": "Webhooks",
+};
 
 type List = keyof typeof NAMES;
 

@@ -6,6 +6,7 @@ import { useLocation } from "wouter";
 import { useLostFocus } from "../keyboard/lost-focus";
 import { useShortcuts } from "../keyboard/shortcuts";
 import { isPaused } from "../live/connection";
+import { useViewer } from "../session/viewer";
 import { BulkDialogHost } from "./bulk/bulk-dialog";
 import { ErrorBoundary } from "./error-panel";
 import { Header } from "./header";
@@ -21,6 +22,8 @@ export interface NavigationItem {
   readonly name: string;
   readonly key: string;
   readonly page: ComponentType;
+  /** Scope without which the page shows nothing, so that nothing leads to it. */
+  readonly scope?: string;
 }
 
 interface Props {
@@ -30,7 +33,9 @@ interface Props {
 
 const measuredBars = measuredHeight("--header-height");
 
-export function Layout({ items, children }: Props) {
+export function Layout({ items: all, children }: Props) {
+  const { scopes } = useViewer();
+  const items = all.filter(({ scope }) => scope === undefined || scopes.includes(scope));
   const [path, navigate] = useLocation();
   useLostFocus();
   useShortcuts({

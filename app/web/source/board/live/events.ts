@@ -2,6 +2,7 @@
 
 import { createContext, useContext, useEffect, useEffectEvent } from "react";
 
+import { connection, isPaused } from "./connection";
 import { RefreshScheduler, type RefreshCause } from "./refresh-scheduler";
 
 export interface ChangeEvent {
@@ -39,14 +40,20 @@ export function countEmittedEvents(): number {
 /** The number of emitted events when a panel began to load; null outside of panels. */
 export const EventsBeforeLoad = createContext<number | null>(null);
 
+interface RefreshOptions {
+  /** Changes after which `refresh` is called; all by default. */
+  readonly concerns?: ((change: ChangeEvent) => boolean) | undefined;
+  /** Time after which it is called without a change too, while the page is live; absent if only changes count. */
+  readonly recheckMs?: number | undefined;
+}
+
 /**
- * Calls `refresh` after changes for which `concerns` is true, and after a reload, at most every few seconds and
- * only while the page is visible. Changes during the first load of a panel count too, because its data may be
- * older.
+ * Calls `refresh` after changes, and after a reload, at most every few seconds and only while the page is visible.
+ * Changes during the first load of a panel count too, because its data may be older.
  */
 export function useLiveRefresh(
   refresh: (cause: RefreshCause) => void,
-  concerns: (change: ChangeEvent) => boolean = () => true,
+  { concerns = () => true, recheckMs }: RefreshOptions = {},
 ): void {
   const eventsBeforeLoad = useContext(EventsBeforeLoad);
   const onRefresh = useEffectEvent(refresh);
@@ -59,11 +66,16 @@ export function useLiveRefresh(
       onReload: () => scheduler.schedule("reload"),
     };
     const onVisibility = () => scheduler.resume();
+    const recheck = () => {
+      if (connection.value.status === "live" && !isPaused.value) scheduler.schedule("changes");
+    };
+    const timer = recheckMs === undefined ? undefined : setInterval(recheck, recheckMs);
     listeners.add(listener);
     document.addEventListener("visibilitychange", onVisibility);
     if (eventsBeforeLoad !== null && eventsBeforeLoad !== emittedEvents) scheduler.schedule("changes");
     return () => {
       scheduler.stop();
+      clearInterval(timer);
       listeners.delete(listener);
       document.removeEventListener("visibilitychange", onVisibility);
     };

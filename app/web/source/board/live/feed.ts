@@ -196,7 +196,8 @@ function reportRefusal({ code, message }: ServerError): void {
   else showNotice(`Live changes do not arrive. ${message}`, "feed");
 }
 
-async function readLatestCursor(): Promise<string> {
+/** Cursor after the latest change; raises ServerError. */
+export async function readLatestCursor(): Promise<string> {
   const { data } = (await fetchDocument(getRequest(latestCursorQuery).params, {})) as {
     readonly data: feedLatestCursorQuery$data;
   };

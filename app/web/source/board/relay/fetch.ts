@@ -38,7 +38,7 @@ export async function fetchDocument(
   const body = await parse(response);
   const errors = (body?.errors ?? []).map((error) => ({
     ...error,
-    serverError: recordError(errorOfResponse(error.message, error.extensions?.code, response)),
+    serverError: recordError(errorOfResponse({ message: error.message, ...error.extensions }, response)),
   }));
   const isPartial = acceptsPartialData && body?.data != null;
   if (errors[0] && !isPartial) throw errors[0].serverError;

@@ -17,13 +17,15 @@ interface Options {
   readonly fetchKey: number;
   /** Changes after which the data is read again; all by default. */
   readonly concerns?: (change: ChangeEvent) => boolean;
+  /** Time after which the data is read again without a change. */
+  readonly recheckMs?: number;
   readonly networkCacheConfig?: CacheConfig;
 }
 
 export function useLiveQuery<T extends OperationType>(
   query: GraphQLTaggedNode,
   variables: T["variables"],
-  { fetchKey, concerns, networkCacheConfig = {} }: Options,
+  { fetchKey, concerns, recheckMs, networkCacheConfig = {} }: Options,
 ): T["response"] {
   const environment = useRelayEnvironment();
   const data = useLazyLoadQuery<T>(query, variables, {
@@ -32,7 +34,7 @@ export function useLiveQuery<T extends OperationType>(
     networkCacheConfig,
   });
   // Without the configuration: an error of a part must not replace the data that is shown.
-  useLiveRefresh(() => refresh<T>(environment, query, variables), concerns);
+  useLiveRefresh(() => refresh<T>(environment, query, variables), { concerns, recheckMs });
   return data;
 }
 

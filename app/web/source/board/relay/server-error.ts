@@ -16,7 +16,7 @@ const TEMPORARY_CODES = [UNREACHABLE, "INTERNAL_ERROR", "SERVICE_UNAVAILABLE"];
 
 export interface ErrorBody {
   readonly message: string;
-  readonly extensions?: { readonly code?: string };
+  readonly extensions?: { readonly code?: string; readonly field?: string };
 }
 
 export class ServerError extends Error {
@@ -27,6 +27,8 @@ export class ServerError extends Error {
     readonly requestId: string | null,
     /** Seconds after which a repeated request may succeed; null if the server states none. */
     readonly retryAfterSeconds: number | null = null,
+    /** Path of the argument with the invalid value, such as `input.url`; null for other errors. */
+    readonly field: string | null = null,
   ) {
     super(message);
   }
@@ -66,20 +68,30 @@ export async function sendRequest(url: string, options: RequestInit): Promise<Re
   }
 }
 
+interface ResponseError {
+  readonly message: string;
+  readonly code?: string | undefined;
+  readonly field?: string | undefined;
+}
+
 /** Error of a response, with the message and the code of its body. */
-export function errorOfResponse(message: string, code: string | undefined, response: Response): ServerError {
+export function errorOfResponse(
+  { message, code, field }: ResponseError,
+  response: Response,
+): ServerError {
   return new ServerError(
     message,
     code ?? "INTERNAL_ERROR",
     response.headers.get("X-Request-Id"),
     retryAfter(response),
+    field ?? null,
   );
 }
 
 /** Error of a response whose body is not that of the API, such as one of a proxy. */
 export function errorOfStatus(response: Response): ServerError {
   const message = `The server answered with the status ${response.status}. Try again in a moment.`;
-  return errorOfResponse(message, `HTTP ${response.status}`, response);
+  return errorOfResponse({ message, code: `HTTP ${response.status}` }, response);
 }
 
 /** Error with which a subscription ended; null if the connection broke. */

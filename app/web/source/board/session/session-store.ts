@@ -51,7 +51,7 @@ async function request(url: string, options: RequestInit): Promise<void> {
   if (response.ok) return;
   const body = (await response.json().catch(() => null)) as Partial<ErrorEnvelope> | null;
   if (!body?.error) throw errorOfStatus(response);
-  throw errorOfResponse(body.error.message, body.error.code, response);
+  throw errorOfResponse(body.error, response);
 }
 
 interface ErrorEnvelope {

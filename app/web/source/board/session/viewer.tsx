@@ -83,8 +83,18 @@ export function useViewer(): Viewer {
   return useContext(ViewerContext)!;
 }
 
+const MIRROR_OBSTACLE = "This workspace mirrors another service. Make the change there.";
+
 /** Reason why this session may not change anything; null if it may. */
 export function writeObstacle({ scopes, isMirror }: Viewer): string | null {
-  if (isMirror) return "This workspace mirrors another service. Make the change there.";
+  if (isMirror) return MIRROR_OBSTACLE;
   return scopes.includes("WRITE") ? null : "This sign-in may only read.";
+}
+
+/** Reason why this session may not change webhooks; null if it may. They can be read with the scope ADMIN only. */
+export function adminObstacle({ scopes, isMirror }: Viewer): string | null {
+  if (!scopes.includes("ADMIN")) {
+    return scopes.includes("WRITE") ? "This key may not manage webhooks." : "This sign-in may only read.";
+  }
+  return isMirror ? MIRROR_OBSTACLE : null;
 }

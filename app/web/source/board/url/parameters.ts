@@ -6,6 +6,8 @@ const MAX_TEXT_LENGTH = 200;
 const MAX_ACCOUNT = 2 ** 31 - 1;
 /** Length up to which the API finds the address of a publication. */
 const MAX_FOUND_URL_LENGTH = 500;
+/** Years that the API accepts. */
+const [MIN_YEAR, MAX_YEAR] = [1900, 9998];
 
 /** Different values of a parameter that is repeated or has commas. */
 export function readList(parameters: URLSearchParams, name: string): string[] {
@@ -20,6 +22,19 @@ export function readList(parameters: URLSearchParams, name: string): string[] {
 
 export function readText(parameters: URLSearchParams, name: string): string {
   return cleaned(parameters.get(name) ?? "").slice(0, MAX_TEXT_LENGTH);
+}
+
+/** The instants `from` and `to`, the earlier one first. */
+export function readPeriod(parameters: URLSearchParams): { from: Date | null; to: Date | null } {
+  const from = parseInstant(readText(parameters, "from"));
+  const to = parseInstant(readText(parameters, "to"));
+  return from && to && from > to ? { from: to, to: from } : { from, to };
+}
+
+function parseInstant(text: string): Date | null {
+  const instant = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(text) ? new Date(text) : new Date(NaN);
+  const year = instant.getUTCFullYear();
+  return year >= MIN_YEAR && year <= MAX_YEAR ? instant : null;
 }
 
 /** The API refuses the character NUL. */

@@ -1,7 +1,15 @@
 // Filters and order of the results ↔ search parameters. Values that make no sense are ignored.
 
 import { readAccountFilter, type AccountFilter } from "./account-filter";
-import { formatParameters, member, members, readList, readText, unlessDefault } from "./parameters";
+import {
+  formatParameters,
+  member,
+  members,
+  readList,
+  readPeriod,
+  readText,
+  unlessDefault,
+} from "./parameters";
 
 export const STATUSES = ["QUEUED", "PUBLISHING", "PUBLISHED", "FAILED"] as const;
 export const OUTCOMES = ["PUBLISHED", "FAILED", "UNKNOWN", "NONE"] as const;
@@ -65,14 +73,11 @@ export const ALL_RESULTS: ResultsView = {
   direction: "DESC",
 };
 
-/** Years that the API accepts. */
-const [MIN_YEAR, MAX_YEAR] = [1900, 9998];
-
 export function parseResults(search: string): ResultsView {
   const parameters = new URLSearchParams(search);
   const list = (name: string) => readList(parameters, name);
   const text = (name: string) => readText(parameters, name);
-  const [from, to] = inOrder(parseInstant(text("from")), parseInstant(text("to")));
+  const { from, to } = readPeriod(parameters);
   return {
     status: members(STATUSES, list("status")),
     outcome: members(OUTCOMES, list("outcome")),
@@ -121,14 +126,4 @@ export function countFilters(view: ResultsView): number {
 /** True if the text can be the key of a group of failures. */
 export function isGroupKey(text: string): boolean {
   return /^\d-[0-9a-f]{32}$/.test(text);
-}
-
-function parseInstant(text: string): Date | null {
-  const instant = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(text) ? new Date(text) : new Date(NaN);
-  const year = instant.getUTCFullYear();
-  return year >= MIN_YEAR && year <= MAX_YEAR ? instant : null;
-}
-
-function inOrder(from: Date | null, to: Date | null): [Date | null, Date | null] {
-  return from && to && from > to ? [to, from] : [from, to];
 }

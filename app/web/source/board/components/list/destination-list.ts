@@ -1,6 +1,6 @@
 // A list of results that stays in place while the user is in it, and follows the changes otherwise.
 
-import { useEffect, useEffectEvent, useState } from "react";
+import { useState } from "react";
 import {
   fetchQuery,
   graphql,
@@ -19,7 +19,6 @@ import type {
   destinationList_query$key,
 } from "../../relay/__generated__/destinationList_query.graphql";
 import { useShortcuts } from "../../keyboard/shortcuts";
-import { isPaused } from "../../live/connection";
 import { useLiveRefresh } from "../../live/events";
 import type { Difference } from "../../live/membership";
 import { totalOf, type CappedCount } from "../../text/numbers";
@@ -148,8 +147,7 @@ export function useDestinationList({ filter, orderBy, fetchKey, isInUse }: Optio
   }
 
   useShortcuts(difference.newCount > 0 ? { ".": showNew } : {});
-  useLiveRefresh(compare);
-  useRecheck(compare);
+  useLiveRefresh(compare, { recheckMs: RECHECK_MS });
 
   return {
     rows,
@@ -161,13 +159,4 @@ export function useDestinationList({ filter, orderBy, fetchKey, isInUse }: Optio
     loadError,
     loadMore,
   };
-}
-
-/** Calls `check` regularly while the page is visible and not paused. */
-function useRecheck(check: () => void): void {
-  const onCheck = useEffectEvent(check);
-  useEffect(() => {
-    const timer = setInterval(() => !document.hidden && !isPaused.value && onCheck(), RECHECK_MS);
-    return () => clearInterval(timer);
-  }, []);
 }

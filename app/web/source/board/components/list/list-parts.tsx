@@ -21,13 +21,23 @@ export function ListBar({ total, newCount, onShowNew, children }: BarProps) {
       <p>
         {cappedNumber(total)} {total.count === 1 && !total.capped ? "result" : "results"}
       </p>
-      {newCount > 0 && (
-        <button type="button" className="pill" onClick={onShowNew}>
-          {plainNumber(newCount)} new · show
-        </button>
-      )}
+      {newCount > 0 && <NewRowsButton count={newCount} onPress={onShowNew} />}
       {children}
     </div>
+  );
+}
+
+interface NewRowsProps {
+  readonly count: number;
+  readonly onPress: () => void;
+}
+
+/** Offers rows that match the filter, and are not shown yet. */
+export function NewRowsButton({ count: number, onPress }: NewRowsProps) {
+  return (
+    <button type="button" className="pill" onClick={onPress}>
+      {plainNumber(number)} new · show
+    </button>
   );
 }
 

@@ -10,6 +10,7 @@ import { Panel } from "../../components/panel";
 import { useShortcuts } from "../../keyboard/shortcuts";
 import type { ChangeEvent } from "../../live/events";
 import { useLiveQuery } from "../../relay/live-query";
+import { useViewer } from "../../session/viewer";
 import { truncated } from "../../text/characters";
 import { isUuid } from "../../url/parameters";
 import { openNeighbour } from "../results/last-results";
@@ -18,6 +19,7 @@ import { DestinationCard } from "./destination-card";
 import { PostActions } from "./post-actions";
 import { PostActivity } from "./post-activity";
 import { PostHeader } from "./post-header";
+import { PostWebhooks } from "./post-webhooks";
 
 interface Props {
   readonly postId: string;
@@ -41,6 +43,7 @@ export default function PostPage({ postId }: Props) {
 }
 
 function Post({ postId, fetchKey }: Props & { readonly fetchKey: number }) {
+  const { scopes } = useViewer();
   const { post } = useLiveQuery<postPageQuery>(
     graphql`
       query postPageQuery($postId: UUID!) {
@@ -92,6 +95,7 @@ function Post({ postId, fetchKey }: Props & { readonly fetchKey: number }) {
         ))}
       </section>
       <Panel lines={4}>{(key) => <PostActivity postId={postId} fetchKey={key} />}</Panel>
+      {scopes.includes("ADMIN") && <PostWebhooks postId={postId} />}
     </Page>
   );
 }

@@ -129,7 +129,7 @@ function Entries({ destination, destinationId, variables, postId, fetchKey }: En
   const count = Math.min(MAX_PAGE_SIZE, Math.max(PAGE_SIZE, attempts.length));
   useLiveRefresh(
     () => refresh<timelineQuery>(environment, query, { ...variables, count }),
-    (change) => change.postId === postId,
+    { concerns: (change) => change.postId === postId },
   );
 
   function showMore(): void {

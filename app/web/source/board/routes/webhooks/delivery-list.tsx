@@ -1,0 +1,76 @@
+// Deliveries of a webhook, those of the newest event first.
+
+import { Link } from "wouter";
+
+import { MoreButton, NewRowsButton } from "../../components/list/list-parts";
+import { useListUse } from "../../components/list/list-use";
+import { useRowKeys } from "../../keyboard/row-keys";
+import { deliveryFilter, webhookPath, type DeliveriesView } from "../../url/webhooks";
+import { DeliveryRow } from "./delivery-row";
+import { useDeliveries } from "./use-deliveries";
+
+interface Props {
+  readonly webhookId: string;
+  readonly view: DeliveriesView;
+  readonly fetchKey: number;
+}
+
+export function DeliveryList({ webhookId, view, fetchKey }: Props) {
+  const use = useListUse();
+  const filter = deliveryFilter(view);
+  const list = useDeliveries({ webhookId, filter, fetchKey, isInUse: use.isInUse });
+  const { newCount, leftIds } = list.membership.difference;
+  useRowKeys(".delivery summary");
+  return (
+    <>
+      {newCount > 0 && <NewRowsButton count={newCount} onPress={list.membership.showNew} />}
+      {list.rows.length === 0 && (
+        <NoDeliveries webhookId={webhookId} isFiltered={Object.keys(filter).length > 0} />
+      )}
+      {list.rows.length > 0 && (
+        <ul className="deliveries" aria-label="Deliveries" {...use.container}>
+          {list.rows.map((delivery) => (
+            <DeliveryRow
+              key={delivery.id}
+              delivery={delivery}
+              webhookId={webhookId}
+              hasLeft={leftIds.has(delivery.id)}
+            />
+          ))}
+        </ul>
+      )}
+      {list.hasMore && (
+        <MoreButton
+          loadedCount={list.rows.length}
+          isLoading={list.isLoadingMore}
+          error={list.loadError}
+          onPress={list.loadMore}
+        />
+      )}
+    </>
+  );
+}
+
+interface NoneProps {
+  readonly webhookId: string;
+  readonly isFiltered: boolean;
+}
+
+function NoDeliveries({ webhookId, isFiltered }: NoneProps) {
+  return (
+    <div className="empty">
+      {isFiltered ? (
+        <>
+          <p>No delivery matches these filters.</p>
+          <Link href={webhookPath(webhookId)} className="button">
+            Show all deliveries
+          </Link>
+        </>
+      ) : (
+        <p>
+          Nothing was sent yet. Deliveries appear here when one of its events happens. Tests are not stored.
+        </p>
+      )}
+    </div>
+  );
+}
