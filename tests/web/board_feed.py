@@ -33,11 +33,13 @@ class Feed:
                 self._subscribed.clear()
                 await self._subscribed.wait()
 
-    def send_change(self, destination: dict[str, Any] | None = None) -> None:
+    def send_change(
+        self, destination: dict[str, Any] | None = None, *, change_type: str = "POST_CREATED"
+    ) -> None:
         """Send a change of a destination, or of an object that no page shows."""
         change = {
             "cursor": "cursor",
-            "type": "POST_CREATED",
+            "type": change_type,
             "happenedAt": "2026-01-01T00:00:00Z",
             "postId": None,
             "destinationId": None,

@@ -5,6 +5,7 @@ console, and no horizontal scroll bar.
 """
 
 import asyncio
+import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -15,7 +16,8 @@ from typing import Any
 import click
 from playwright.async_api import Browser, ViewportSize, expect
 
-from tests.servers import DEMO_KEY, DEMO_POST, ServerProcess, run_server
+from tests.command_processes import fork
+from tests.servers import DEMO_KEY, DEMO_POST, TIMEOUT_SECONDS, ServerProcess, run_server
 from tests.web.board_api import BoardApi
 from tests.web.board_tab import BoardTab, open_tab
 from tests.web.chromium import open_chromium
@@ -38,6 +40,7 @@ PATHS = (
     "/calendar/week",
     "/calendar/day",
     "/activity",
+    "/webhooks",
     "/no-such-page",
 )
 DIALOGS = (
@@ -46,6 +49,8 @@ DIALOGS = (
     ("/failures", "Retry all…"),
 )
 """Page of a dialog, and the button that opens it."""
+ADMIN_DIALOGS = ("Add a webhook…", "Test…", "Edit…", "Rotate secret…", "Delete…")
+"""Buttons of the page of webhooks, which only a key with the scope admin sees."""
 WIDTHS = (360, 768, 1440)
 SCHEMES: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
@@ -55,14 +60,17 @@ SCHEMES: dict[str, dict[str, Any]] = {
 _HEIGHT = 900
 
 
-async def check_pages(server: ServerProcess) -> list[str]:
-    """Return a sentence for each problem."""
+async def check_pages(server: ServerProcess, admin_key: str) -> list[str]:
+    """Return a sentence for each problem; the key has the scope admin."""
     problems = []
     paths = (*PATHS, f"/failures/{_failure_group(server)}")
+    webhook = f"/webhooks/{_create_webhook(server, admin_key)}"
     async with open_chromium() as browser:
         for (scheme, options), width in product(SCHEMES.items(), WIDTHS):
             found = [each async for each in _check_at(browser, server, paths, width, options)]
-            click.echo(f"{scheme}, {width} px: {len(paths)} pages, {len(found)} problems")
+            admin = _check_webhooks(browser, server, admin_key, webhook, width, options)
+            found += [each async for each in admin]
+            click.echo(f"{scheme}, {width} px: {len(paths) + 2} pages, {len(found)} problems")
             problems += [f"{scheme}, {width} px, {each}" for each in found]
     return problems
 
@@ -71,6 +79,49 @@ def _failure_group(server: ServerProcess) -> str:
     groups = BoardApi(server.url, DEMO_KEY).execute("{ failureGroups(first: 1) { nodes { key } } }")
     key: str = groups["nodes"][0]["key"]
     return key
+
+
+def _create_webhook(server: ServerProcess, key: str) -> str:
+    created = BoardApi(server.url, key).execute(
+        'mutation { createWebhook(input: {url: "https://example.com/hook", name: "Reporting",'
+        " events: [POST_SCHEDULED]}) { webhook { webhookId } } }"
+    )
+    BoardApi(server.url, key).create_post(
+        accountIds=[DEMO_ACCOUNT], content="Hello", scheduledFor="2030-01-01T00:00:00Z"
+    )
+    webhook_id: str = created["webhook"]["webhookId"]
+    return webhook_id
+
+
+async def _check_webhooks(
+    browser: Browser,
+    server: ServerProcess,
+    key: str,
+    webhook: str,
+    width: int,
+    options: dict[str, Any],
+) -> AsyncIterator[str]:
+    viewport = ViewportSize(width=width, height=_HEIGHT)
+    async with open_tab(
+        browser, server.url, problems=frozenset(), viewport=viewport, **options
+    ) as tab:
+        await tab.open("/webhooks")
+        await tab.sign_in(key)
+        await expect(tab.heading("Webhooks")).to_be_visible()
+        tab.problems.clear()  # the server has refused a request without a session
+        for button in ADMIN_DIALOGS:
+            await tab.page.get_by_role("button", name=button).first.click()
+            await _expect_dialog(tab)
+            for problem in await _problems(tab):
+                yield f"/board/webhooks, {button}: {problem}"
+            await tab.page.keyboard.press("Escape")
+        for problem in await _problems(tab):
+            yield f"/board/webhooks with a webhook: {problem}"
+        await _open(tab, webhook)
+        await tab.page.locator(".delivery summary").first.click()
+        await expect(tab.page.locator(".delivery pre").last).to_be_visible()
+        for problem in await _problems(tab):
+            yield f"/board{webhook}: {problem}"
 
 
 async def _check_at(
@@ -134,6 +185,15 @@ async def _problems(tab: BoardTab) -> list[str]:
 _OVERFLOWS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
+def _create_admin_key(folder: Path, settings: dict[str, str]) -> str:
+    scopes = ("--scope", "read", "--scope", "write", "--scope", "admin")
+    arguments = ("keys", "create", "--workspace", "Demo", "--name", "admin", *scopes)
+    out = folder / "key.out"
+    process = fork(arguments, {**os.environ, **settings}, out, folder / "key.log")
+    assert process.wait(TIMEOUT_SECONDS) == 0
+    return out.read_text().strip()
+
+
 @click.command()
 def main() -> None:
     """Print each problem, and exit with 1 if there is one."""
@@ -141,7 +201,7 @@ def main() -> None:
         settings = {"DATABASE_URL": f"sqlite:///{name}/demo.db"}
         settings |= {"RATE_LIMIT": "off", "BOARD_RATE_LIMIT": "off"}
         with run_server(Path(name), settings, "--demo") as server:
-            problems = asyncio.run(check_pages(server))
+            problems = asyncio.run(check_pages(server, _create_admin_key(Path(name), settings)))
     for problem in problems:
         click.echo(problem)
     sys.exit(bool(problems))

@@ -25,14 +25,14 @@ async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
 def page_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PageServer]:
-    """A server on SQLite, or on PostgreSQL if the module sets `ENGINE = "postgresql"`."""
+    """A server with the `SETTINGS` of the module; on PostgreSQL if it sets `ENGINE = "postgresql"`."""
     folder = tmp_path_factory.mktemp("page-server")
     with ExitStack() as stack:
         database_url = f"sqlite+aiosqlite:///{folder / 'page.db'}"
         if getattr(request.module, "ENGINE", "sqlite") == "postgresql":
             server_url = request.getfixturevalue("postgresql_server_url")
             database_url = stack.enter_context(postgres.new_database(server_url))
-        page_server = PageServer(folder, database_url)
+        page_server = PageServer(folder, database_url, **getattr(request.module, "SETTINGS", {}))
         yield page_server
         page_server.server.stop()
     assert [event for event in page_server.server.log_events() if event["level"] != "info"] == []

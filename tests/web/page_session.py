@@ -29,12 +29,13 @@ expect.set_options(timeout=20_000)
 class PageServer:
     """A server without a demo, under a path prefix, whose keys a test may revoke."""
 
-    def __init__(self, folder: Path, database_url: str) -> None:
+    def __init__(self, folder: Path, database_url: str, **settings: str) -> None:
         self.database_url = database_url
         self._environment = {
             "DATABASE_URL": database_url,
             "ROOT_PATH": "/social/results",
             "RATE_LIMIT": "600/minute",  # the tests of a module share a key
+            **settings,
         }
         self._folder = folder
         self._logs = folder / "logs"

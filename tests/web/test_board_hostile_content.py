@@ -5,13 +5,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
+from uuid import UUID, uuid4
 
 import pytest
 from playwright.async_api import Browser, Route, expect
+from sqlalchemy import update
 
+from app.db.core.database import Database
+from app.db.models import WebhookDeliveryAttempt
+from app.db.repositories.workspaces import find_workspace_by_name
 from tests.web.board_api import BoardApi
 from tests.web.board_tab import NARROW, BoardTab, open_tab
 from tests.web.page_session import PageServer
+from tests.webhook_rows import add_delivery, add_webhook, disabled_webhook, retrying
 
 NAME = (
     "<img src=x onerror=alert(1)></title><script>alert(2)</script>{{7*7}}\u202e\u2066\u200b"
@@ -31,6 +37,9 @@ PLATFORM = "x_y-9"
 DEEP_JSON: Any = json.loads('{"a":[' * 9 + json.dumps(NAME) + "]}" * 9)
 NEW_VALUE = "VALUE_OF_A_NEWER_SERVER"
 ENUM_FIELDS = (
+    "event",
+    "events",
+    "disabledReason",
     "status",
     "postStatus",
     "outcome",
@@ -83,8 +92,11 @@ class HostileWorkspace:
     """A workspace with a post in each state, whose texts are all hostile."""
 
     def __init__(self, page_server: PageServer) -> None:
-        self.key = page_server.create_key_of_workspace(MARKER)
-        self._api = BoardApi(page_server.url, self.key)
+        publisher_key = page_server.create_key_of_workspace(MARKER)
+        scopes = ("--scope", "read", "--scope", "write", "--scope", "admin")
+        arguments = ("keys", "create", "--workspace", MARKER, "--name", MARKER, *scopes)
+        self.key = page_server.run_command(*arguments).strip()
+        self._api = BoardApi(page_server.url, publisher_key)
         self.account = self._connect("one")
         self.failed = self._post(content=LONG_TEXT)
         self._record(self.failed, "FAILED")
@@ -96,6 +108,7 @@ class HostileWorkspace:
         self._report_transient_failure(self._start(self._post))
         self._record(self._post(accountIds=[self._connect("two")]), "FAILED", category="AUTH")
         groups = self._api.execute("{ failureGroups(first: 1) { nodes { key } } }")
+        self.webhook = uuid4()
         self.group: str = groups["nodes"][0]["key"]
 
     def paths(self) -> list[str]:
@@ -118,6 +131,10 @@ class HostileWorkspace:
             "/calendar/day",
             "/activity",
             f"/activity?person={text}",
+            "/webhooks",
+            f"/webhooks/{self.webhook}",
+            f"/webhooks/{self.webhook}?status={text}&event={text}&post={text}",
+            f"/webhooks/{text}",
             f"/{text}",
         ]
 
@@ -195,8 +212,42 @@ class HostileWorkspace:
 
 
 @pytest.fixture(scope="module")
-def hostile(page_server: PageServer) -> HostileWorkspace:
-    return HostileWorkspace(page_server)
+async def hostile(anyio_backend: str, page_server: PageServer) -> HostileWorkspace:
+    workspace = HostileWorkspace(page_server)
+    await add_hostile_webhook(page_server, workspace)
+    return workspace
+
+
+async def add_hostile_webhook(page_server: PageServer, hostile: HostileWorkspace) -> None:
+    """Add rows of a webhook that fails, and of a delivery of the failed post."""
+    async with Database(page_server.database_url) as database:
+        workspace = await find_workspace_by_name(database.all_workspaces, MARKER)
+        assert workspace is not None
+        await add_webhook(
+            database,
+            workspace.id,
+            id=hostile.webhook,
+            name=PRINTABLE,
+            description=MESSAGE,
+            url=f"https://example.com/{NAME}",
+            platforms=[PLATFORM],
+            **disabled_webhook(),
+        )
+        delivery_id = await add_delivery(
+            database,
+            workspace.id,
+            hostile.webhook,
+            retrying(),
+            event_seq=1_000_000,
+            post_id=UUID(hostile.failed),
+            body=json.dumps({"text": MESSAGE}),
+        )
+        attempt = (
+            update(WebhookDeliveryAttempt)
+            .where(WebhookDeliveryAttempt.delivery_id == delivery_id)
+            .values(error=MESSAGE, response_body=MESSAGE)
+        )
+        await database.write(lambda session: session.rows(attempt))
 
 
 async def test_hostile_text_is_only_text_on_every_page(

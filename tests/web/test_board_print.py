@@ -12,7 +12,15 @@ from tests.web.board_tab import BoardTab, open_tab
 
 PATHS = (
     *("", "/results", f"/posts/{DEMO_POST}", "/unknown", "/failures", "/waiting", "/accounts"),
-    *("/accounts/2285", "/numbers", "/calendar", "/calendar/day", "/activity", "/nowhere"),
+    *(
+        "/accounts/2285",
+        "/numbers",
+        "/calendar",
+        "/calendar/day",
+        "/activity",
+        "/webhooks",
+        "/nowhere",
+    ),
 )
 ZONE = "Asia/Tokyo"
 PAGE_SIZE = 100

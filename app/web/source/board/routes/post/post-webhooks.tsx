@@ -6,8 +6,9 @@ import { Link } from "wouter";
 import type { postWebhooksQuery } from "../../relay/__generated__/postWebhooksQuery.graphql";
 import { ErrorBoundary } from "../../components/error-panel";
 import { ArrivalSuspense } from "../../components/loading";
+import { NextAttempt } from "../../components/next-attempt";
 import { Status } from "../../components/status";
-import { Sentence, Time, TimeWithDistance } from "../../components/time";
+import { Sentence, Time } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { useLiveQuery } from "../../relay/live-query";
 import { deliveryStatus, eventWords, webhookLabel } from "../../text/webhooks";
@@ -80,12 +81,7 @@ function Deliveries({ postId, fetchKey }: Props & { readonly fetchKey: number })
               "(deleted webhook)"
             )}{" "}
             <Status words={deliveryStatus(status)} />
-            {nextAttemptAt && (
-              <small className="muted">
-                {" next attempt "}
-                <TimeWithDistance at={nextAttemptAt} />
-              </small>
-            )}
+            {nextAttemptAt && <NextAttempt at={nextAttemptAt} />}
             {lastError && (
               <p>
                 <Sentence text={lastError} />

@@ -1,4 +1,4 @@
-// Which deliveries of a webhook are shown, and what can be done with all that failed.
+// Which deliveries of a webhook are shown.
 
 import { Link, useLocation } from "wouter";
 
@@ -9,7 +9,6 @@ import { shortTime } from "../../text/times";
 import { DELIVERY_STATUSES, deliveryStatus, EVENT_TYPES, eventWords } from "../../text/webhooks";
 import { useZone } from "../../text/zone";
 import { ALL_DELIVERIES, webhookPath, type DeliveriesView } from "../../url/webhooks";
-import { RedeliverFailedButton } from "./redeliver-failed";
 import type { Webhook } from "./webhook-facts";
 
 /** The filters in words. */
@@ -65,7 +64,6 @@ export function DeliveryFilters({ webhook, view }: Props) {
           Clear filters
         </Link>
       )}
-      <RedeliverFailedButton webhook={webhook} from={view.from} />
     </search>
   );
 }

@@ -5,6 +5,7 @@ import { Link } from "wouter";
 import { MoreButton, NewRowsButton } from "../../components/list/list-parts";
 import { useListUse } from "../../components/list/list-use";
 import { useRowKeys } from "../../keyboard/row-keys";
+import { count } from "../../text/numbers";
 import { deliveryFilter, webhookPath, type DeliveriesView } from "../../url/webhooks";
 import { DeliveryRow } from "./delivery-row";
 import { useDeliveries } from "./use-deliveries";
@@ -23,7 +24,16 @@ export function DeliveryList({ webhookId, view, fetchKey }: Props) {
   useRowKeys(".delivery summary");
   return (
     <>
-      {newCount > 0 && <NewRowsButton count={newCount} onPress={list.membership.showNew} />}
+      {(list.rows.length > 0 || newCount > 0) && (
+        // Also without the button, so that the rows stay under the pointer when it appears.
+        <div className="list-bar">
+          <p>
+            {list.hasMore ? "The newest " : ""}
+            {count(list.rows.length, "delivery", "deliveries")}
+          </p>
+          {newCount > 0 && <NewRowsButton count={newCount} onPress={list.membership.showNew} />}
+        </div>
+      )}
       {list.rows.length === 0 && (
         <NoDeliveries webhookId={webhookId} isFiltered={Object.keys(filter).length > 0} />
       )}
@@ -40,12 +50,14 @@ export function DeliveryList({ webhookId, view, fetchKey }: Props) {
         </ul>
       )}
       {list.hasMore && (
-        <MoreButton
-          loadedCount={list.rows.length}
-          isLoading={list.isLoadingMore}
-          error={list.loadError}
-          onPress={list.loadMore}
-        />
+        <div>
+          <MoreButton
+            loadedCount={list.rows.length}
+            isLoading={list.isLoadingMore}
+            error={list.loadError}
+            onPress={list.loadMore}
+          />
+        </div>
       )}
     </>
   );

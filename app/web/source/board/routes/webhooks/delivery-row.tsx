@@ -5,9 +5,10 @@ import { graphql, useFragment } from "react-relay/hooks";
 import { Link } from "wouter";
 
 import type { deliveryRow_delivery$key } from "../../relay/__generated__/deliveryRow_delivery.graphql";
+import { NextAttempt } from "../../components/next-attempt";
 import { Panel } from "../../components/panel";
 import { Status } from "../../components/status";
-import { Sentence, Time, TimeWithDistance } from "../../components/time";
+import { Sentence, Time } from "../../components/time";
 import { count } from "../../text/numbers";
 import { deliveryStatus, eventWords } from "../../text/webhooks";
 import { DeliveryDetails } from "./delivery-details";
@@ -63,12 +64,7 @@ export function DeliveryRow({ delivery, webhookId, hasLeft }: Props) {
             <Time at={deliveredAt} />
           </small>
         )}
-        {nextAttemptAt && (
-          <small className="muted">
-            {" next attempt "}
-            <TimeWithDistance at={nextAttemptAt} />
-          </small>
-        )}
+        {nextAttemptAt && <NextAttempt at={nextAttemptAt} />}
       </p>
       <p className="delivery-error">{lastError && <Sentence text={lastError} />}</p>
       <details open={isOpen} onToggle={(toggle) => setOpen(toggle.currentTarget.open)}>

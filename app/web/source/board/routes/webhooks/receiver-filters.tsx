@@ -31,6 +31,7 @@ export function ReceiverFilters({ settings: { platforms, accountIds }, fetchKey,
   );
   const offered = (text.trim() === "" ? first : found).map(({ accountId }) => String(accountId));
   const known = first.map(({ platform }) => platform);
+  if (first.length + platforms.length + accountIds.length === 0) return <p>No account is connected yet.</p>;
   return (
     <>
       <p className="muted">With no choice, it receives the events of all.</p>

@@ -2,9 +2,8 @@
 
 import type { webhookFields_webhook$data } from "../../relay/__generated__/webhookFields_webhook.graphql";
 import { Status } from "../../components/status";
-import { Time, TimeWithDistance } from "../../components/time";
+import { Time, TimeWithDistance, useNow } from "../../components/time";
 import { UserText } from "../../components/user-text";
-import { useNow } from "../../components/time";
 import { count } from "../../text/numbers";
 import { platformName } from "../../text/reasons";
 import { eventListWords, webhookState } from "../../text/webhooks";

@@ -58,7 +58,7 @@ export function WebhookForm({ initial, verb, isBusy, error, onSubmit, onClose }:
         error={errorAt("name")}
         onChange={(name) => change({ name })}
       />
-      <FieldGroup legend="Events" error={errorAt("events")}>
+      <FieldGroup legend="Events" error={errorAt("events") && "Choose at least one event."}>
         {EVENT_GROUPS.map(({ name, events }) => (
           <CheckList
             key={name}
@@ -99,7 +99,7 @@ export function WebhookForm({ initial, verb, isBusy, error, onSubmit, onClose }:
 /** The field whose value the server refuses; undefined for another error. */
 function fieldOf(error: Error | null): FieldName | undefined {
   const path = error instanceof ServerError ? (error.field ?? "") : "";
-  return FIELDS.find((name) => path.split(".").includes(name));
+  return FIELDS.find((name) => path.split(/[.[]/).includes(name));
 }
 
 interface FieldProps {

@@ -16,6 +16,7 @@ import { parseDeliveries } from "../../url/webhooks";
 import { DeliveryFilters, useDeliveryWords } from "./delivery-filters";
 import { DeliveryList } from "./delivery-list";
 import { NoAdmin } from "./no-admin";
+import { RedeliverFailedButton } from "./redeliver-failed";
 import { WebhookActions } from "./webhook-actions";
 import { WebhookFacts, WebhookState } from "./webhook-facts";
 import { webhookFields } from "./webhook-fields";
@@ -63,7 +64,10 @@ function WebhookWithDeliveries({ webhook: key }: { readonly webhook: webhookFiel
         <WebhookFacts webhook={webhook} />
       </section>
       <WebhookActions webhook={webhook} />
-      <h2>Deliveries</h2>
+      <div className="page-heading">
+        <h2>Deliveries</h2>
+        <RedeliverFailedButton webhook={webhook} from={view.from} />
+      </div>
       <DeliveryFilters webhook={webhook} view={view} />
       <DeferredPanel value={search} lines={12}>
         {(shown, attempt) => (
