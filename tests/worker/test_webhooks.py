@@ -270,8 +270,10 @@ async def test_process_without_the_key_leaves_deliveries_to_another(database: Da
         target = await add_target(database, receiver)
         async with other.running_worker():
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                while await last_poll(database.all_workspaces) is None:
-                    pass
+                is_polling = False
+                while not is_polling:
+                    await asyncio.sleep(0.01)
+                    is_polling = await last_poll(database.all_workspaces) is not None
             async with WebhookBench(database).running_worker():
                 (state,) = await target.wait_until_settled()
 
