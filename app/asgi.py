@@ -80,7 +80,7 @@ from app.web.graphiql import GraphiQLPage
 from app.web.index import index_route
 from app.web.sessions import SessionEndpoint
 from app.web.static_files import STATIC_DIR
-from app.worker.process import embedded_worker, webhook_delivery
+from app.worker.process import embedded_worker, exit_together, webhook_delivery
 
 _GC_THRESHOLDS = (5_000, 20, 10)
 """Allocations before a young collection, young ones before a middle one, middle ones before a full one.
@@ -436,17 +436,15 @@ async def _lifespan(
                     expiration_interval=expiration_interval,
                 ),
             ):
-                async with (
+                webhooks = webhook_delivery(
+                    settings,
+                    database,
                     app_state.webhooks.client,
-                    webhook_delivery(
-                        settings,
-                        database,
-                        app_state.webhooks.client,
-                        signing_key=app_state.signing_key,
-                        now=clock,
-                    ),
-                    embedded_worker(settings, database, app_state.retry_policies, clock),
-                ):
+                    signing_key=app_state.signing_key,
+                    now=clock,
+                )
+                worker = embedded_worker(settings, database, app_state.retry_policies, clock)
+                async with app_state.webhooks.client, exit_together(webhooks, worker):
                     with on_shutdown_signal(
                         drain=app_state.drain_event.set,
                         stop=app_state.shutdown_event.set,

@@ -8,7 +8,13 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 
 import click
 
@@ -105,6 +111,19 @@ async def webhook_delivery(
     worker = WebhookWorker(service, client, system)
     async with deliver_in_background(worker, settings.shutdown_timeout):
         yield
+
+
+@asynccontextmanager
+async def exit_together(*contexts: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
+    """Enter contexts one after the other, and exit all at the same time: each may wait for its work."""
+    entered = []
+    try:
+        for context in contexts:
+            await context.__aenter__()
+            entered.append(context)
+        yield
+    finally:
+        await asyncio.gather(*(context.__aexit__(None, None, None) for context in entered))
 
 
 def raise_file_limit() -> int | None:

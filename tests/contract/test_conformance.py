@@ -39,7 +39,8 @@ def test_documents_generated_by_schemathesis_have_a_result_or_an_error_code(
         *("--config-file", ROOT / "tests" / "contract" / "schemathesis.toml"),
         *("run", f"{demo_server.url}/graphql"),
         *("--header", f"Authorization: Bearer {DEMO_KEY}"),
-        *("--include-name-regex", r"^Query\."),
+        # Webhooks need the scope admin, which the key of the demo does not have.
+        *("--include-name-regex", r"^Query\.(?!webhook)"),
         *("--mode", mode, "--max-examples", examples),
         cwd=tmp_path,
         PYTHONPATH=str(ROOT),
