@@ -17,6 +17,7 @@ from app.domain.api_keys import is_well_formed
 from app.domain.leases import MAX_CLAIMS, MAX_LEASE, MIN_LEASE
 from app.domain.outbound_rules import IPNetwork, OutboundRules
 from app.domain.rate_limits import RateLimit, parse_rate_limits
+from app.domain.webhooks.deliveries import DEFAULT_RETRY_SCHEDULE
 
 DEMO_KEY_SECRET = "de300000000000000000000000000de3"
 """Secret part of the demo workspace's key unless DEMO_API_KEY is set; publicly known."""
@@ -387,7 +388,7 @@ class Settings:
         "yes", _parse_boolean, "`no`: this process does not deliver webhooks; others still do."
     )
     webhook_retry_schedule: tuple[timedelta, ...] = _setting(
-        "5 300 1800 7200 18000 36000 50400 72000 86400",
+        " ".join(f"{wait.total_seconds():g}" for wait in DEFAULT_RETRY_SCHEDULE),
         _parse_waits,
         "Seconds to wait after each failed attempt to deliver a webhook, separated by spaces. After the last"
         " attempt, the delivery is given up.",

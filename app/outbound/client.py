@@ -41,7 +41,7 @@ class OutboundRequest:
     max_response_bytes: int
     """Bytes of the response's body that are read, before the connection is closed."""
     receiver: Hashable = None
-    """Whatever shares connections and cannot delay others: a webhook, for example."""
+    """Key of the pool of connections, such as the URL of a webhook. Pools do not delay each other."""
 
     def __post_init__(self) -> None:
         if reserved := _RESERVED_HEADERS.intersection(map(str.lower, self.headers)):

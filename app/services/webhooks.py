@@ -11,7 +11,7 @@ import orjson
 from app.db.core.database import Database, Reader
 from app.db.core.projections import Projection
 from app.db.repositories.accounts import all_accounts, load_accounts
-from app.db.repositories.events import check_position, has_events_after
+from app.db.repositories.events import are_events_after_stored, check_position
 from app.db.repositories.webhook_deliveries import (
     count_failed_deliveries,
     load_deliveries_for_update,
@@ -383,7 +383,7 @@ async def _position_to_resume(
     if resume_after is not None:
         await check_position(uow.reader, resume_after, argument="resumeAfter")
         return resume_after.seq
-    if not await has_events_after(uow.reader, stored.feed_seq):
+    if not await are_events_after_stored(uow.reader, stored.feed_seq):
         raise ResyncRequired(
             "The events since the webhook was disabled are no longer all stored. Read the current state, then"
             " enable it with resumeAfter, such as the latest cursor of the change feed.",

@@ -235,7 +235,7 @@ async def check_position(reader: Reader, position: FeedPosition, argument: str =
         raise resync_required_error(argument)
 
 
-async def has_events_after(reader: Reader, seq: int) -> bool:
+async def are_events_after_stored(reader: Reader, seq: int) -> bool:
     """Return whether all events after a sequence number are stored."""
     oldest = await reader.first(_OLDEST_EVENT)
     return oldest is None or oldest.seq <= seq + 1

@@ -19,7 +19,7 @@ from app.domain.webhooks.event_types import WebhookEventType
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredWebhook:
-    """An endpoint with the values that only this service reads."""
+    """An endpoint with its position in the change feed and its encrypted secrets."""
 
     endpoint: WebhookEndpoint
     feed_seq: int

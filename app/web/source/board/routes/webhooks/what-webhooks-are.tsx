@@ -7,7 +7,7 @@ export function WhatWebhooksAre() {
     <p>
       A webhook is a URL of another system. This server sends it an HTTP request for each event, such as a post
       that was published or failed, so that the system need not ask. Requests are signed, and repeated until
-      the system accepts them. <a href={`${ROOT_PATH}/docs/board#webhooks`}>Documentation</a>
+      the system accepts them. <a href={`${ROOT_PATH}/docs/webhooks`}>Documentation</a>
     </p>
   );
 }
