@@ -33,6 +33,7 @@ UNREACHABLE = frozenset(
                 "CONNECTION_REFUSED",
                 "CONNECTION_RESET",
                 "CONNECTION_CLOSED",
+                "CONTENT_LENGTH_MISMATCH",
                 "EMPTY_RESPONSE",
                 "INCOMPLETE_CHUNKED_ENCODING",
                 "SOCKET_NOT_CONNECTED",
