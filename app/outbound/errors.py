@@ -14,6 +14,8 @@ class OutboundFailure(StrEnum):
     TLS_FAILED = "tls_failed"
     TIMEOUT = "timeout"
     INVALID_RESPONSE = "invalid_response"
+    NO_FREE_SOCKET = "no_free_socket"
+    """This process, not the server, has no free file or memory for a connection."""
     CONNECTION_CLOSED = "connection_closed"
     """The server closed the connection before its response was complete."""
 

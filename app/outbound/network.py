@@ -1,8 +1,11 @@
 """Name resolution and connections: every address of a name is checked before one is dialled."""
 
 import asyncio
+import errno
+import select
 import socket
 import ssl
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,6 +25,10 @@ Dial: TypeAlias = Callable[[str, int, float | None], Awaitable[httpcore2.AsyncNe
 """Function that connects to an IP address and port within a number of seconds."""
 
 _MAX_DIALLED_ADDRESSES = 4
+
+_LOCAL_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""Errors of a connection for which its server is not the reason."""
+
 _RESOLVER_THREADS = 128
 """Names that are resolved concurrently. A name whose servers are dead occupies a thread for seconds."""
 
@@ -70,8 +77,14 @@ class CheckedNetwork(httpcore2.AsyncNetworkBackend):
         for address in addresses:
             try:
                 return _RequestStream(await self._dial(str(address), port, share))
-            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+            except httpcore2.ConnectTimeout:
                 continue
+            except httpcore2.ConnectError as error:
+                if _is_local(error):
+                    raise OutboundError(
+                        OutboundFailure.NO_FREE_SOCKET,
+                        "This service has no free sockets. Its operator can raise the limit of open files.",
+                    ) from error
         raise OutboundError(
             OutboundFailure.CONNECTION_FAILED,
             f"{host} refused the connection to port {port}, or cannot be reached. Check that the server is"
@@ -126,6 +139,7 @@ class _RequestStream(httpcore2.AsyncNetworkStream):
 
     def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
         self._stream = stream
+        self._socket: socket.socket | None = stream.get_extra_info("socket")
         self._buffer: list[bytes] = []
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109
@@ -160,7 +174,29 @@ class _RequestStream(httpcore2.AsyncNetworkStream):
         return _RequestStream(stream)
 
     def get_extra_info(self, info: str) -> Any:
+        # Before each request, the pool asks all idle connections whether the server has closed them. The
+        # library reads all attributes of the socket to answer, which is a third of its time (measured).
+        if info == "is_readable" and self._socket is not None and sys.platform != "win32":
+            return _is_readable(self._socket.fileno())
         return self._stream.get_extra_info(info)
+
+
+def _is_local(error: BaseException | None) -> bool:
+    """Return whether an error has its cause in this process; libraries wrap the error of the socket."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _LOCAL_ERRORS:
+            return True
+        error = error.__cause__
+    return False
+
+
+def _is_readable(descriptor: int) -> bool:
+    """Return whether a read of a socket returns immediately; a closed socket has no descriptor."""
+    if descriptor < 0:
+        return True
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _tls_error(host: str | None, cause: BaseException | None) -> OutboundError:

@@ -1,8 +1,10 @@
 """Resolution, checks and connections: which addresses are dialled, and TLS for the name of the URL."""
 
 import asyncio
+import resource
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 
@@ -149,6 +151,30 @@ async def test_refused_connection_was_certainly_not_sent() -> None:
         f"127.0.0.1 refused the connection to port {port}, or cannot be reached. Check that the server is"
         " running, and that its firewall allows connections from this service."
     )
+
+
+async def test_process_without_free_files_does_not_blame_the_server() -> None:
+    async with (
+        local_server(responding(OK_RESPONSE)) as server,
+        OutboundClient(LOCAL_RULES) as client,
+    ):
+        with no_free_files():
+            error = await failed_send(client, post(f"http://127.0.0.1:{server.port}/"))
+    assert (error.reason, error.may_have_been_sent) == (OutboundFailure.NO_FREE_SOCKET, False)
+    assert error.message == (
+        "This service has no free sockets. Its operator can raise the limit of open files."
+    )
+
+
+@contextmanager
+def no_free_files() -> Iterator[None]:
+    """Lower the limit of open files to those that are open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("error", [OSError("no such name"), UnicodeError("label too long"), None])
