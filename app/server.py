@@ -46,7 +46,7 @@ from app.services.workspaces import create_first_workspace
 from app.settings import Settings, SettingsError
 from app.web.board import documents_file
 from app.web.static_files import STATIC_DIR
-from app.worker.process import describe_worker, raise_file_limit
+from app.worker.process import describe_worker, open_file_limit, raise_file_limit
 
 _DEMO_POST_ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 _BACKLOG = 2048
@@ -80,9 +80,10 @@ def serve_forever(settings: Settings) -> None:
     if settings.with_worker:
         check_sandbox_file(settings.sandbox_file)
     listener = _bind(settings)
+    raise_file_limit()
     trusted_proxies = with_ipv4_mapped(settings.trusted_proxies)
     limits = ConnectionLimits(
-        max_total=_max_connections(settings.max_connections, raise_file_limit()),
+        max_total=_max_connections(settings.max_connections, open_file_limit()),
         max_per_address=settings.max_connections_per_address,
         trusted_proxies=trusted_proxies,
     )

@@ -4,7 +4,7 @@ Events are the transactional outbox. One transaction stores the deliveries of ev
 endpoint's position, so that no event is lost or delivered twice by this step.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -13,6 +13,7 @@ from typing import TypeVar
 from uuid import UUID
 
 import orjson
+import structlog
 
 from app.db.core.database import Database
 from app.db.repositories.events import read_events_after
@@ -60,6 +61,8 @@ The write lock of SQLite is held meanwhile, for about 40 ms with 500 deliveries 
 
 _OPERATION = "deliverWebhooks"
 
+logger = structlog.stdlib.get_logger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class DueWebhook:
@@ -88,7 +91,10 @@ class DeliveryBatch:
 
     url: str
     secrets: Sequence[str] = field(repr=False)
-    """Secrets that sign, the newest first."""
+    """Secrets that sign, the newest first; empty if no key of this process decrypts them.
+
+    Then nothing is leased, because another process may have the key.
+    """
     lease_expires_at: datetime
     deliveries: Sequence[LeasedDelivery]
 
@@ -127,6 +133,7 @@ class WebhookDeliveryService:
             except ServiceUnavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - raised below
+                error.add_note(f"The webhooks of workspace {workspace_id} wait for this event.")
                 failure = error
         if failure is not None:
             raise failure
@@ -142,14 +149,15 @@ class WebhookDeliveryService:
             for row in rows
         ]
 
-    async def settle_and_lease(
-        self, webhook: DueWebhook, settled: Sequence[SettledDelivery], *, may_lease: bool
-    ) -> DeliveryBatch | None:
-        """Store the results of attempts, then lease the next deliveries; None if there are none.
+    async def settle(self, webhook: DueWebhook, settled: Sequence[SettledDelivery]) -> None:
+        """Store the results of attempts; one is ignored if its lease was lost to another process."""
+        await self._run(webhook.workspace_id, partial(self._settle, webhook.id, settled))
 
-        A result is ignored if its lease was lost to another process.
-        """
-        work = partial(self._settle_and_lease, webhook.id, settled, may_lease)
+    async def settle_and_lease(
+        self, webhook: DueWebhook, settled: Sequence[SettledDelivery]
+    ) -> DeliveryBatch | None:
+        """Store the results of attempts, then lease the next deliveries; None if there are none."""
+        work = partial(self._settle_and_lease, webhook.id, settled)
         return await self._run(webhook.workspace_id, work)
 
     async def record_poll(self) -> None:
@@ -180,6 +188,7 @@ class WebhookDeliveryService:
             events = await read_events_after(uow.reader, behind[0].feed_seq, limit=limit)
             if not events:
                 break
+            _log_pruned_events(workspace_id, behind[0], events[0])
             last = events[-1].seq
             group = [each for each in behind if each.feed_seq < last]
             behind = behind[len(group) :]
@@ -200,6 +209,7 @@ class WebhookDeliveryService:
         }
         events = [event for event in events if event.seq in types]
         subjects = await _load_subjects(events, uow)
+        workspace_id = uow.write_context.workspace_id
         deliveries: list[NewDelivery] = []
         for event, subject in zip(events, subjects, strict=True):
             event_type = types[event.seq]
@@ -209,19 +219,31 @@ class WebhookDeliveryService:
                 for each in webhooks
                 if each.feed_seq < event.seq and each.endpoint.wants(event_type, accounts)
             ]
-            if receivers:
-                deliveries += self._deliveries_to(receivers, event, event_type, subject, uow)
+            if not receivers:
+                continue
+            body = self._body(event, event_type, subject, workspace_id)
+            deliveries += [
+                NewDelivery(
+                    id=DeliveryId(self.new_id()),
+                    webhook_id=webhook_id,
+                    event_seq=event.seq,
+                    event_type=event_type,
+                    event_id=webhook_event_id(workspace_id, event),
+                    post_id=event.post_id,
+                    body=body,
+                    created_at=event.happened_at,
+                )
+                for webhook_id in receivers
+            ]
         return deliveries
 
-    def _deliveries_to(
+    def _body(
         self,
-        webhook_ids: Sequence[WebhookId],
         event: StoredEvent,
         event_type: WebhookEventType,
         subject: EventSubject,
-        uow: UnitOfWork,
-    ) -> Iterator[NewDelivery]:
-        workspace_id = uow.write_context.workspace_id
+        workspace_id: WorkspaceId,
+    ) -> str:
         codec = CursorCodec(self.signing_key, workspace_id, FEED_LIST_NAME)
         payload = webhook_payload(
             event,
@@ -230,43 +252,26 @@ class WebhookDeliveryService:
             workspace_id=workspace_id,
             cursor=encode_position(codec, event),
         )
-        body = orjson.dumps(payload).decode()
-        for webhook_id in webhook_ids:
-            yield NewDelivery(
-                id=DeliveryId(self.new_id()),
-                webhook_id=webhook_id,
-                event_seq=event.seq,
-                event_type=event_type,
-                event_id=webhook_event_id(workspace_id, event),
-                post_id=event.post_id,
-                body=body,
-                created_at=event.happened_at,
-            )
+        return orjson.dumps(payload).decode()
 
     async def _settle_and_lease(
-        self,
-        webhook_id: WebhookId,
-        settled: Sequence[SettledDelivery],
-        may_lease: bool,
-        uow: UnitOfWork,
+        self, webhook_id: WebhookId, settled: Sequence[SettledDelivery], uow: UnitOfWork
     ) -> DeliveryBatch | None:
-        webhook = await load_webhook_for_update(uow.reader, webhook_id)
-        if settled:
-            webhook = await self._settle(webhook, settled, uow)
-        if webhook is None or not webhook.endpoint.is_active or not may_lease:
+        webhook = await self._settle(webhook_id, settled, uow)
+        if webhook is None or not webhook.endpoint.is_active:
             return None
         is_healthy = webhook.endpoint.last_success_at and not webhook.endpoint.consecutive_failures
         limit = _BATCH_SIZE if is_healthy else _FAILING_BATCH_SIZE
         workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
-        secrets = decrypted_secrets(self.cipher, workspace_id, webhook, now)
-        if not secrets:  # another process may have the key
-            return None
-        due = await lock_due_deliveries(uow.reader, webhook_id, now, limit=limit)
-        if not due:
-            return None
         token, expires_at = self.new_id(), now + LEASE_DURATION
-        states = {each.id: each.state.leased(token, expires_at) for each in due}
-        await update_deliveries(uow.session, workspace_id, states)
+        secrets = decrypted_secrets(self.cipher, workspace_id, webhook, now)
+        due = []
+        if secrets:
+            due = await lock_due_deliveries(uow.reader, webhook_id, now, limit=limit)
+            if not due:
+                return None
+            states = {each.id: each.state.leased(token, expires_at) for each in due}
+            await update_deliveries(uow.session, workspace_id, states)
         return DeliveryBatch(
             url=webhook.endpoint.url,
             secrets=secrets,
@@ -284,13 +289,13 @@ class WebhookDeliveryService:
         )
 
     async def _settle(
-        self,
-        webhook: StoredWebhook | None,
-        settled: Sequence[SettledDelivery],
-        uow: UnitOfWork,
+        self, webhook_id: WebhookId, settled: Sequence[SettledDelivery], uow: UnitOfWork
     ) -> StoredWebhook | None:
         """Store the results, and return the endpoint after them; a deleted endpoint is None."""
         workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
+        webhook = await load_webhook_for_update(uow.reader, webhook_id)
+        if not settled:
+            return webhook
         stored = await load_deliveries_for_update(
             uow.reader, [each.delivery.id for each in settled]
         )
@@ -343,6 +348,21 @@ def decrypted_secrets(
         with suppress(SecretNotReadable):
             secrets.append(cipher.decrypt(webhook.encrypted_previous_secret, row))
     return secrets
+
+
+def _log_pruned_events(
+    workspace_id: WorkspaceId, webhook: StoredWebhook, next_event: StoredEvent
+) -> None:
+    """Log a warning if events before the next stored one were pruned: the endpoint never receives them."""
+    pruned = next_event.seq - webhook.feed_seq - 1
+    if pruned > 0:
+        logger.warning(
+            "events pruned before webhook delivery",
+            workspace_id=str(workspace_id),
+            webhook_id=str(webhook.endpoint.id),
+            events=pruned,
+            reason="No process delivered webhooks for the time of CHANGES_RETENTION.",
+        )
 
 
 async def _load_subjects(events: Sequence[StoredEvent], uow: UnitOfWork) -> list[EventSubject]:

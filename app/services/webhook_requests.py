@@ -5,13 +5,16 @@ from datetime import timedelta
 from http import HTTPStatus
 from uuid import UUID
 
+import structlog
+
 from app import __version__
+from app.domain.errors import ServiceUnavailable
 from app.domain.times import Clock, truncate_to_ms
 from app.domain.validation.redaction import redact
 from app.domain.webhooks.deliveries import DeliveryAttempt, parse_retry_after
 from app.domain.webhooks.signatures import signature_headers
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
-from app.outbound.errors import OutboundError
+from app.outbound.errors import OutboundError, OutboundFailure
 
 ATTEMPT_TIMEOUT = timedelta(seconds=15)
 """Time for one request, with its response."""
@@ -24,6 +27,13 @@ _SECRET_NOT_READABLE = (
     " or is missing. Restore the key, or rotate the secret of this webhook."
 )
 
+_INTERNAL_ERROR = (
+    "The request could not be sent because of an error of this service. Its operator finds it in the log by"
+    " the id of the event."
+)
+
+logger = structlog.stdlib.get_logger(__name__)
+
 
 async def send_webhook(
     client: OutboundClient,
@@ -35,7 +45,10 @@ async def send_webhook(
     clock: Clock,
     monotonic: Callable[[], float],
 ) -> DeliveryAttempt:
-    """Send an event once, signed with the secrets; a request that fails is a failed attempt."""
+    """Send an event once, signed with the secrets; a request that fails is a failed attempt.
+
+    Raises ServiceUnavailable if this process has no free socket: then the receiver has not failed.
+    """
     started_at, start = truncate_to_ms(clock()), monotonic()
     if not secrets:
         return DeliveryAttempt(
@@ -58,8 +71,14 @@ async def send_webhook(
     try:
         response = await client.send(request)
     except OutboundError as error:
+        if error.reason is OutboundFailure.NO_FREE_SOCKET:
+            raise ServiceUnavailable(error.message) from error
         duration = timedelta(seconds=monotonic() - start)
         return DeliveryAttempt(started_at=started_at, duration=duration, error=error.message)
+    except Exception:
+        logger.exception("webhook request failed", event_id=str(event_id))
+        duration = timedelta(seconds=monotonic() - start)
+        return DeliveryAttempt(started_at=started_at, duration=duration, error=_INTERNAL_ERROR)
     headers = dict(response.headers)
     retry_after = headers.get("retry-after")
     return DeliveryAttempt(

@@ -43,7 +43,12 @@ from app.services.workspaces import load_signing_key
 from app.settings import Settings, SettingsError
 from app.shutdown import CLEANUP_LIMIT, limited_cleanup
 from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, WorkerStats, make_system_functions
-from app.worker.webhooks import WebhookWorker, deliver_in_background
+from app.worker.webhooks import (
+    FILES_PER_TASK,
+    MAX_TASKS,
+    WebhookWorker,
+    deliver_in_background,
+)
 from app.worker.worker import Worker, run_in_background
 
 if sys.platform != "win32":
@@ -108,7 +113,7 @@ async def webhook_delivery(
         clock=now,
         random=system.random,
     )
-    worker = WebhookWorker(service, client, system)
+    worker = WebhookWorker(service, client, system, max_tasks=_max_webhook_tasks())
     async with deliver_in_background(worker, settings.shutdown_timeout):
         yield
 
@@ -126,18 +131,26 @@ async def exit_together(*contexts: AbstractAsyncContextManager[None]) -> AsyncIt
         await asyncio.gather(*(context.__aexit__(None, None, None) for context in entered))
 
 
-def raise_file_limit() -> int | None:
-    """Raise the soft limit of open files to the hard limit, and return it; None without a limit.
+def raise_file_limit() -> None:
+    """Raise the soft limit of open files to the hard limit, because many connections exceed the default."""
+    if sys.platform != "win32":
+        _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with suppress(ValueError, OSError):  # some systems refuse an unlimited value
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 
-    Many connections exceed the default.
-    """
+
+def open_file_limit() -> int | None:
+    """Return the number of files that this process may open; None without a limit."""
     if sys.platform == "win32":
         return None
-    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # some systems refuse an unlimited value
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
     soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if soft_limit == resource.RLIM_INFINITY else soft_limit
+
+
+def _max_webhook_tasks() -> int:
+    """Return the endpoints to deliver to at a time, for which a quarter of the open files is enough."""
+    limit = open_file_limit()
+    return MAX_TASKS if limit is None else min(MAX_TASKS, max(1, limit // 4 // FILES_PER_TASK))
 
 
 def describe_worker(settings: Settings) -> str:
@@ -154,21 +167,24 @@ async def _run_worker(
             await check_pooler(database)
             await migrate(database, now=clock(), random_bytes=secrets.token_bytes)
             stopped = asyncio.Event()
-            worker = _make_worker(settings, database, policies, stats, clock) if publishes else None
-            _stop_on_signals(stopped.set if worker is None else worker.stop)
-            task = _ONLY_WEBHOOKS if worker is None else describe_worker(settings)
+            _stop_on_signals(stopped.set)
+            task = describe_worker(settings) if publishes else _ONLY_WEBHOOKS
             click.echo(f"post-results {__version__}\n{task}")
             signing_key = await load_signing_key(settings, database)
+            workers = [
+                webhook_delivery(settings, database, client, signing_key=signing_key, now=clock)
+            ]
+            if publishes:
+                worker = _make_worker(settings, database, policies, stats, clock)
+                workers.append(run_in_background(worker))
             async with (
                 keep_synchronized(clock, database),
                 run_change_notifier(database, ignore_wake_up),
                 run_expirations(database, clock, interval=EXPIRATION_INTERVAL),
                 client,
             ):
-                async with webhook_delivery(
-                    settings, database, client, signing_key=signing_key, now=clock
-                ):
-                    await (stopped.wait() if worker is None else worker.run())
+                async with exit_together(*workers):
+                    await stopped.wait()
                 begin_cleanup()
 
 

@@ -12,7 +12,9 @@ from functools import partial
 from uuid import UUID
 
 import structlog
+from cachetools import TTLCache
 
+from app.domain.webhooks.deliveries import DeliveryAttempt
 from app.observability.outages import Outage
 from app.outbound.client import OutboundClient
 from app.services.webhook_deliveries import (
@@ -31,11 +33,18 @@ _POLL_INTERVAL = timedelta(milliseconds=500)
 _RECORD_INTERVAL = timedelta(seconds=20)
 """Interval at which the process stores that it is looking for deliveries."""
 
-_MAX_TASKS, _MAX_FAILING_TASKS = 256, 192
-"""Endpoints to which this process delivers at a time, and those of them whose last attempt failed."""
+MAX_TASKS = 256
+"""Endpoints to which a process delivers at a time; at most three quarters of them failed last."""
+
+FILES_PER_TASK = 40
+"""Open files of one task at most: as many connections as a batch has deliveries, and as many idle ones."""
+
+_UNREADABLE_INTERVAL = timedelta(minutes=1)
+"""Time after which an endpoint is tried again whose secret this process could not decrypt."""
+_MAX_UNREADABLE = 100_000
 
 _SETTLE_TIME = timedelta(seconds=5)
-"""Time before the end of a lease that is left to store the results."""
+"""Time that is left to store the results, before the end of a lease or at a shutdown."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -49,11 +58,13 @@ class WebhookWorker:
         client: OutboundClient,
         system: SystemFunctions,
         *,
+        max_tasks: int = MAX_TASKS,
         poll_interval: timedelta = _POLL_INTERVAL,
     ) -> None:
         self._service = service
         self._client = client
         self._system = system
+        self._max_tasks, self._max_failing_tasks = max_tasks, max_tasks * 3 // 4
         self._poll_interval = poll_interval
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         """Running deliveries by endpoint."""
@@ -61,9 +72,14 @@ class WebhookWorker:
         """Endpoints among them whose last attempt had failed."""
         self._has_waiting = self._has_failing_waiting = False
         """True if an endpoint with due deliveries, or a failing one, waits for a task."""
+        self._unreadable = TTLCache[UUID, None](
+            _MAX_UNREADABLE, _UNREADABLE_INTERVAL.total_seconds(), timer=system.monotonic
+        )
+        """Endpoints whose secret this process could not decrypt, and which it does not try meanwhile."""
         self._is_stopping = False
         self._wakeup = asyncio.Event()
         self._outage = Outage(logger, "webhook delivery failed")
+        self._socket_outage = Outage(logger, "webhook request not sent")
         self._event_outage = Outage(logger, "events of webhooks not read")
 
     def stop(self) -> None:
@@ -97,14 +113,18 @@ class WebhookWorker:
 
     async def _start_tasks(self) -> None:
         """Start a task for each endpoint with due deliveries, in random order, healthy ones first."""
-        due = [each for each in await self._service.due_webhooks() if each.id not in self._tasks]
+        due = [
+            each
+            for each in await self._service.due_webhooks()
+            if each.id not in self._tasks and each.id not in self._unreadable
+        ]
         order = {each.id: (each.is_failing, self._system.random()) for each in due}
         self._has_waiting = self._has_failing_waiting = False
         for webhook in sorted(due, key=lambda each: order[each.id]):
-            if len(self._tasks) >= _MAX_TASKS:
+            if len(self._tasks) >= self._max_tasks:
                 self._has_waiting = True
                 break
-            if webhook.is_failing and len(self._failing) >= _MAX_FAILING_TASKS:
+            if webhook.is_failing and len(self._failing) >= self._max_failing_tasks:
                 self._has_failing_waiting = True
                 break
             if webhook.is_failing:
@@ -118,72 +138,103 @@ class WebhookWorker:
         self._failing.discard(webhook_id)
 
     async def _deliver(self, webhook: DueWebhook) -> None:
-        """Attempt due deliveries of an endpoint, batch after batch, until there are none."""
+        """Attempt due deliveries of an endpoint, batch after batch, until there are none.
+
+        If it is cancelled, the attempts that have ended are stored, and the others repeated later.
+        """
         settled: list[SettledDelivery] = []
         with self._outage.suppress():
-            while batch := await self._settle_and_lease(webhook, settled):
-                settled = await self._attempt_all(batch)
+            try:
+                while batch := await self._settle_and_lease(webhook, settled):
+                    settled = []
+                    await self._attempt_all(batch, settled)
+            except asyncio.CancelledError:
+                if settled:
+                    async with asyncio.timeout(_SETTLE_TIME.total_seconds()):
+                        await self._service.settle(webhook, settled)
+                raise
 
     async def _settle_and_lease(
         self, webhook: DueWebhook, settled: list[SettledDelivery]
     ) -> DeliveryBatch | None:
-        """Call the service; while the database is away, as long as results may still be stored."""
+        """Store results and lease more, unless the task should end.
+
+        While the database is away, it is tried again as long as the results may still be stored.
+        """
         give_up_at = self._system.monotonic() + ATTEMPT_TIMEOUT.total_seconds()
-        return await retry_while(
-            lambda: self._service.settle_and_lease(
-                webhook, settled, may_lease=self._may_lease(webhook, settled)
-            ),
+        batch = await retry_while(
+            partial(self._service.settle_and_lease, webhook, settled)
+            if self._may_lease(webhook, settled)
+            else partial(self._service.settle, webhook, settled),
             self._system,
             should_retry=lambda: self._system.monotonic() < give_up_at,
         )
+        if batch is not None and not batch.secrets:
+            self._skip_unreadable(webhook)
+            return None
+        return batch
+
+    def _skip_unreadable(self, webhook: DueWebhook) -> None:
+        if not self._unreadable:
+            logger.warning(
+                "webhook secret not decrypted",
+                webhook_id=str(webhook.id),
+                workspace_id=str(webhook.workspace_id),
+                reason="SECRETS_KEY of this process lacks its key. Run `post-results secrets check`.",
+            )
+        self._unreadable[webhook.id] = None
 
     def _may_lease(self, webhook: DueWebhook, settled: Sequence[SettledDelivery]) -> bool:
         """Return whether the task of an endpoint may go on after these results.
 
-        It ends if others wait for a task, and at the first failures, so that endpoints which begin to fail
-        count as failing when they continue.
+        It ends if others wait for a task, if there was no time or socket for an attempt, and at the first
+        failures, so that endpoints which begin to fail count as failing when they continue.
         """
         must_end = self._has_waiting or (webhook.is_failing and self._has_failing_waiting)
         if self._is_stopping or (settled and must_end):
             return False
+        if any(each.attempt is None for each in settled):
+            return False
         has_failed = any(each.attempt and not each.attempt.is_success for each in settled)
         return webhook.is_failing or not has_failed
 
-    async def _attempt_all(self, batch: DeliveryBatch) -> list[SettledDelivery]:
-        """Attempt the deliveries, those of one post in order."""
+    async def _attempt_all(self, batch: DeliveryBatch, settled: list[SettledDelivery]) -> None:
+        """Attempt the deliveries, those of one post in order, and append each result when it is there."""
         by_post: dict[UUID, list[LeasedDelivery]] = defaultdict(list)
         for delivery in batch.deliveries:
             by_post[delivery.post_id or delivery.id].append(delivery)
-        groups = await asyncio.gather(
-            *(self._attempt_in_order(batch, group) for group in by_post.values())
-        )
-        return [settled for group in groups for settled in group]
+        async with asyncio.TaskGroup() as group:
+            for deliveries in by_post.values():
+                group.create_task(self._attempt_in_order(batch, deliveries, settled))
 
     async def _attempt_in_order(
-        self, batch: DeliveryBatch, deliveries: list[LeasedDelivery]
-    ) -> list[SettledDelivery]:
+        self,
+        batch: DeliveryBatch,
+        deliveries: Sequence[LeasedDelivery],
+        settled: list[SettledDelivery],
+    ) -> None:
         last_start = batch.lease_expires_at - ATTEMPT_TIMEOUT - _SETTLE_TIME
-        settled = []
         for delivery in deliveries:
-            if self._is_stopping or self._system.now() >= last_start:
-                settled.append(SettledDelivery(delivery, None))
-                continue
-            try:
-                attempt = await send_webhook(
-                    self._client,
-                    batch.url,
-                    delivery.body,
-                    event_id=delivery.event_id,
-                    secrets=batch.secrets,
-                    clock=self._system.now,
-                    monotonic=self._system.monotonic,
-                )
-            except Exception:
-                # Not settled: it is attempted again when its lease has expired.
-                logger.exception("webhook attempt failed", delivery_id=str(delivery.id))
-                continue
+            attempt = None
+            if not self._is_stopping and self._system.now() < last_start:
+                attempt = await self._attempt(batch, delivery)
             settled.append(SettledDelivery(delivery, attempt))
-        return settled
+
+    async def _attempt(
+        self, batch: DeliveryBatch, delivery: LeasedDelivery
+    ) -> DeliveryAttempt | None:
+        """Send a delivery; return None if this process could not send it."""
+        with self._socket_outage.suppress():
+            return await send_webhook(
+                self._client,
+                batch.url,
+                delivery.body,
+                event_id=delivery.event_id,
+                secrets=batch.secrets,
+                clock=self._system.now,
+                monotonic=self._system.monotonic,
+            )
+        return None
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+import structlog
 from sqlalchemy import select, update
 
 from app.db.core.database import Database
@@ -222,8 +223,9 @@ async def test_events_that_cannot_be_read_delay_no_other_workspace(database: Dat
         )
     )
 
-    with pytest.raises(ValueError, match=r"post\.archived"):
+    with pytest.raises(ValueError, match=r"post\.archived") as caught:
         await delivery_service(database).store_deliveries()
+    assert caught.value.__notes__ == [f"The webhooks of workspace {broken[0]} wait for this event."]
 
     for workspace, webhook_id in others:
         assert len(await stored_deliveries(database, workspace, webhook_id)) == 1
@@ -231,7 +233,9 @@ async def test_events_that_cannot_be_read_delay_no_other_workspace(database: Dat
     assert (await stored_webhook(database, *broken)).feed_seq == 0
 
 
-async def test_events_that_were_pruned_are_skipped(acme: TenantWithoutServer) -> None:
+async def test_events_that_were_pruned_are_skipped_with_a_warning(
+    acme: TenantWithoutServer,
+) -> None:
     account = await add_account(acme.database, acme.workspace)
     webhook_id = await add_webhook(acme.database, acme.workspace)
     await add_events(acme.database, acme.workspace, *[connected(account)] * 3)
@@ -241,9 +245,13 @@ async def test_events_that_were_pruned_are_skipped(acme: TenantWithoutServer) ->
         )
     )
 
-    await store_all(acme.database)
+    with structlog.testing.capture_logs() as logs:
+        await store_all(acme.database)
 
     assert await event_seqs(acme, webhook_id) == [3]
+    (entry,) = logs
+    assert (entry["event"], entry["events"]) == ("events pruned before webhook delivery", 2)
+    assert (entry["workspace_id"], entry["webhook_id"]) == (str(acme.workspace), str(webhook_id))
 
 
 # Filters.
@@ -486,7 +494,9 @@ async def test_rotated_secret_signs_although_the_old_one_cannot_be_decrypted(
     webhook_id = await add_webhook(acme.database, acme.workspace, cipher=lost)
     process = DeliveryProcess(acme.database, acme.workspace, webhook_id)
     await add_pending(process)
-    assert await process.lease() is None
+    unreadable = await process.lease()
+    assert unreadable is not None
+    assert (unreadable.secrets, unreadable.deliveries) == ([], [])
 
     context = webhook_context(acme.workspace, "rotateWebhookSecret")
     rotated = await webhook_service(acme.database).rotate_secret(context, webhook_id, None)
@@ -649,7 +659,7 @@ async def test_endpoint_disabled_or_deleted_in_flight_gets_its_results_only(
 
         assert batch is not None
         results = [SettledDelivery(each, attempt_at(NOW, 200)) for each in batch.deliveries]
-        assert await process.settle(results, may_lease=True) is None
+        assert await process.lease(settled=results) is None
 
         assert [state.status for state in await states_of(process)] == [
             DeliveryStatus.DELIVERED,

@@ -84,15 +84,17 @@ class DeliveryProcess:
     workspace: WorkspaceId
     webhook_id: WebhookId
 
-    async def lease(self, now: datetime = NOW) -> DeliveryBatch | None:
-        return await self.settle([], now, may_lease=True)
-
-    async def settle(
-        self, settled: Sequence[SettledDelivery], now: datetime = NOW, *, may_lease: bool = False
+    async def lease(
+        self, now: datetime = NOW, settled: Sequence[SettledDelivery] = ()
     ) -> DeliveryBatch | None:
-        webhook = DueWebhook(self.workspace, self.webhook_id, is_failing=False)
-        service = delivery_service(self.database, now)
-        return await service.settle_and_lease(webhook, settled, may_lease=may_lease)
+        """Settle deliveries, and lease the next ones."""
+        return await delivery_service(self.database, now).settle_and_lease(self._due(), settled)
+
+    async def settle(self, settled: Sequence[SettledDelivery], now: datetime = NOW) -> None:
+        await delivery_service(self.database, now).settle(self._due(), settled)
+
+    def _due(self) -> DueWebhook:
+        return DueWebhook(self.workspace, self.webhook_id, is_failing=False)
 
     async def respond(
         self, batch: DeliveryBatch | None, status_code: int | None, now: datetime = NOW

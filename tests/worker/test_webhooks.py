@@ -22,6 +22,7 @@ from app.domain.webhooks.deliveries import DeliveryState, DeliveryStatus
 from app.domain.webhooks.endpoints import DisabledReason
 from app.domain.webhooks.event_types import WebhookEventType
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
+from app.outbound.errors import OutboundError, OutboundFailure
 from app.services.secret_cipher import SecretCipher, new_secrets_key
 from app.services.webhook_deliveries import LEASE_DURATION
 from app.worker.webhooks import deliver_in_background
@@ -57,6 +58,20 @@ class UnavailableDatabase(Database):
             self.refused_writes += 1
             raise ServiceUnavailable("The disk is gone.")
         return await super().write(work)
+
+
+class CountingClock(FakeClock):
+    """A clock that counts how often it is read: each poll reads it."""
+
+    readings = 0
+
+    def now(self) -> datetime:
+        self.readings += 1
+        return super().now()
+
+    async def wait_for_polls(self) -> None:
+        readings = self.readings + 20
+        await wait_until(lambda: self.readings >= readings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,16 +283,32 @@ async def test_process_without_the_key_leaves_deliveries_to_another(database: Da
     other = WebhookBench(database, cipher=SecretCipher([new_secrets_key()]))
     async with Receiver().running() as receiver:
         target = await add_target(database, receiver)
-        async with other.running_worker():
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                is_polling = False
-                while not is_polling:
-                    await asyncio.sleep(0.01)
-                    is_polling = await last_poll(database.all_workspaces) is not None
-            async with WebhookBench(database).running_worker():
-                (state,) = await target.wait_until_settled()
+        with structlog.testing.capture_logs() as logs:
+            async with other.running_worker():
+                await wait_until(lambda: bool(logs))
+                async with WebhookBench(database).running_worker():
+                    (state,) = await target.wait_until_settled()
 
     assert (state.attempts, len(receiver.received)) == (1, 1)
+    (entry,) = logs
+    assert (entry["event"], entry["log_level"]) == ("webhook secret not decrypted", "warning")
+    assert entry["webhook_id"] == str(target.webhook_id)
+
+
+async def test_process_without_the_key_tries_again_after_a_minute(database: Database) -> None:
+    clock = CountingClock()
+    bench = WebhookBench(database, clock, SecretCipher([new_secrets_key()]))
+    async with Receiver().running() as receiver:
+        await add_target(database, receiver)
+        with structlog.testing.capture_logs() as logs:
+            async with bench.running_worker():
+                await wait_until(lambda: len(logs) == 1)
+                await clock.wait_for_polls()
+                assert len(logs) == 1
+                clock.seconds += 60
+                await wait_until(lambda: len(logs) == 2)
+
+    assert receiver.received == []
 
 
 async def test_gone_receiver_is_disabled_and_reported_to_another_endpoint(
@@ -400,17 +431,33 @@ async def test_worker_goes_on_after_a_database_outage(database_url: str) -> None
             await wait_until(lambda: len(receiver.received) == 1)
 
 
-class FailingClient(OutboundClient):
-    """A client with a bug that concerns one event."""
+class SelectiveClient(OutboundClient):
+    """A client that replaces the request of one event."""
 
-    def __init__(self, event_id: str) -> None:
+    def __init__(
+        self, event_id: UUID, replacement: Callable[[], Awaitable[OutboundResponse]]
+    ) -> None:
         super().__init__(LOOPBACK_RULES)
-        self._event_id = event_id
+        self._event_id = str(event_id)
+        self._replacement = replacement
 
     async def send(self, request: OutboundRequest) -> OutboundResponse:
         if request.headers["webhook-id"] == self._event_id:
-            raise ValueError("a bug")
+            return await self._replacement()
         return await super().send(request)
+
+
+async def fail() -> OutboundResponse:
+    raise ValueError("a bug")
+
+
+async def hang() -> OutboundResponse:
+    await asyncio.sleep(TIMEOUT_SECONDS)
+    raise AssertionError
+
+
+async def find_no_socket() -> OutboundResponse:
+    raise OutboundError(OutboundFailure.NO_FREE_SOCKET, "No free sockets.")
 
 
 async def test_unexpected_error_of_an_attempt_concerns_no_other(database: Database) -> None:
@@ -418,16 +465,74 @@ async def test_unexpected_error_of_an_attempt_concerns_no_other(database: Databa
         target = await add_target(database, receiver, 3)
         _, second, _ = await stored_deliveries(database, target.workspace, target.webhook_id)
         with structlog.testing.capture_logs() as logs:
-            async with FailingClient(str(second.event_id)) as client:
+            async with SelectiveClient(second.event_id, fail) as client:
                 worker = WebhookBench(database).worker(client)
                 async with deliver_in_background(worker, timedelta(seconds=TIMEOUT_SECONDS)):
                     await target.wait_until_settled(
-                        DeliveryStatus.DELIVERED, DeliveryStatus.PENDING, DeliveryStatus.DELIVERED
+                        DeliveryStatus.DELIVERED, DeliveryStatus.RETRYING, DeliveryStatus.DELIVERED
                     )
 
     assert sorted(numbers_received(receiver)) == [1, 3]
     (entry,) = [each for each in logs if each["log_level"] == "error"]
-    assert (entry["event"], entry["delivery_id"]) == ("webhook attempt failed", str(second.id))
+    assert (entry["event"], entry["event_id"]) == ("webhook request failed", str(second.event_id))
+    assert [error for _, _, error, _ in await attempts(database) if error] == [
+        "The request could not be sent because of an error of this service. Its operator finds it in the"
+        " log by the id of the event."
+    ]
+
+
+async def test_ended_attempts_are_stored_if_another_outlasts_the_shutdown_timeout(
+    database: Database,
+) -> None:
+    async with Receiver().running() as receiver:
+        target = await add_target(database, receiver, 3)
+        _, second, _ = await stored_deliveries(database, target.workspace, target.webhook_id)
+        async with SelectiveClient(second.event_id, hang) as client:
+            worker = WebhookBench(database).worker(client)
+            async with deliver_in_background(worker, SECOND):
+                await wait_until(lambda: len(receiver.received) == 2)
+
+    assert [(each.status, each.next_attempt_at) for each in await target.states()] == [
+        (DeliveryStatus.DELIVERED, None),
+        (DeliveryStatus.PENDING, NOW + LEASE_DURATION),
+        (DeliveryStatus.DELIVERED, None),
+    ]
+
+
+async def test_receiver_is_not_blamed_if_this_process_has_no_socket(database: Database) -> None:
+    async with Receiver().running() as receiver:
+        target = await add_target(database, receiver, 1)
+        (delivery,) = await stored_deliveries(database, target.workspace, target.webhook_id)
+        clock = CountingClock()
+        with structlog.testing.capture_logs() as logs:
+            async with SelectiveClient(delivery.event_id, find_no_socket) as client:
+                worker = WebhookBench(database, clock).worker(client)
+                async with deliver_in_background(worker, timedelta(seconds=TIMEOUT_SECONDS)):
+                    await wait_until(lambda: bool(logs))
+                    await clock.wait_for_polls()
+
+    assert await target.states() == [PENDING]
+    webhook = await stored_webhook(database, target.workspace, target.webhook_id)
+    assert (webhook.endpoint.consecutive_failures, await attempts(database)) == (0, [])
+    assert [(each["event"], each["log_level"]) for each in logs] == [
+        ("webhook request not sent", "warning")
+    ]
+
+
+async def test_number_of_concurrent_receivers_is_limited(database: Database) -> None:
+    async with Receiver().running() as receiver:
+        receiver.may_respond.clear()
+        targets = [await add_target(database, receiver) for _ in range(3)]
+        clock = CountingClock()
+        async with OutboundClient(LOOPBACK_RULES) as client:
+            worker = WebhookBench(database, clock).worker(client, max_tasks=2)
+            async with deliver_in_background(worker, timedelta(seconds=TIMEOUT_SECONDS)):
+                await wait_until(lambda: len(receiver.received) == 2)
+                await clock.wait_for_polls()
+                assert len(receiver.received) == 2
+                receiver.may_respond.set()
+                for target in targets:
+                    await target.wait_until_settled()
 
 
 async def test_worker_records_that_it_polls(database: Database) -> None:

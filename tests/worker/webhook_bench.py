@@ -16,7 +16,7 @@ from app.outbound.client import OutboundClient
 from app.services.secret_cipher import SecretCipher
 from app.services.webhook_deliveries import WebhookDeliveryService
 from app.worker.context import SystemFunctions
-from app.worker.webhooks import WebhookWorker, deliver_in_background
+from app.worker.webhooks import MAX_TASKS, WebhookWorker, deliver_in_background
 from tests.webhook_events import CIPHER
 from tests.worker.worker_bench import TIMEOUT_SECONDS, FakeClock, RealClock
 
@@ -99,7 +99,7 @@ class WebhookBench:
     retry_schedule: Sequence[timedelta] = (timedelta(seconds=0.05),)
     random: Callable[[], float] = lambda: 0.0
 
-    def worker(self, client: OutboundClient) -> WebhookWorker:
+    def worker(self, client: OutboundClient, *, max_tasks: int = MAX_TASKS) -> WebhookWorker:
         system = SystemFunctions(
             now=self.clock.now,
             monotonic=self.clock.monotonic,
@@ -116,7 +116,10 @@ class WebhookBench:
             clock=self.clock.now,
             random=self.random,
         )
-        return WebhookWorker(service, client, system, poll_interval=timedelta(milliseconds=10))
+        poll_interval = timedelta(milliseconds=10)
+        return WebhookWorker(
+            service, client, system, max_tasks=max_tasks, poll_interval=poll_interval
+        )
 
     @asynccontextmanager
     async def running_worker(
