@@ -1,9 +1,8 @@
-"""Factories of webhooks, of events that they report, and of deliveries; and reads of what is stored."""
+"""Events that webhooks report, deliveries of many events, and reads of what is stored of webhooks."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import bindparam, select
@@ -19,20 +18,13 @@ from app.db.repositories.webhook_deliveries import (
     load_deliveries_for_update,
     update_deliveries,
 )
-from app.db.repositories.webhooks import StoredWebhook, find_webhook, insert_webhook
+from app.db.repositories.webhooks import StoredWebhook, find_webhook
 from app.domain.events import Event, EventKind, StoredEvent
 from app.domain.ids import AccountId, DeliveryId, PostId, WebhookId, WorkspaceId
 from app.domain.webhooks.deliveries import DeliveryState
-from app.domain.webhooks.endpoints import WebhookEndpoint
 from app.domain.webhooks.event_types import WebhookEventType
-from app.services.secret_cipher import SecretCipher
-from app.services.webhook_deliveries import secret_row
 from tests.db.repositories.event_rows import append_test_events
 from tests.factories import NOW
-
-SECRETS_KEY = "c2VjcmV0cyBrZXkgb2YgdGhlIHRlc3RzIG9ubHkhISE="
-CIPHER = SecretCipher([SECRETS_KEY])
-SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,45 +37,6 @@ class AddedDelivery:
     event_id: UUID
     body: str
     state: DeliveryState
-
-
-async def add_webhook(
-    database: Database,
-    workspace: WorkspaceId,
-    *,
-    id: UUID | None = None,
-    url: str | None = None,
-    event_types: Collection[WebhookEventType] = tuple(WebhookEventType),
-    platforms: Collection[str] = (),
-    account_ids: Collection[AccountId] = (),
-    is_active: bool = True,
-    feed_seq: int = 0,
-    secret: str = SECRET,
-    cipher: SecretCipher = CIPHER,
-    last_success_at: datetime | None = NOW,
-    **fields: Any,
-) -> WebhookId:
-    """Add a healthy endpoint that has seen the events up to `feed_seq`, with a URL of its own by default."""
-    webhook_id = WebhookId(id or uuid4())
-    endpoint = WebhookEndpoint(
-        id=webhook_id,
-        url=url or f"https://{webhook_id}.example.com/",
-        event_types=event_types,
-        platforms=platforms,
-        account_ids=account_ids,
-        is_active=is_active,
-        last_success_at=last_success_at,
-        created_at=NOW,
-        updated_at=NOW,
-        **fields,
-    )
-    stored = StoredWebhook(
-        endpoint=endpoint,
-        feed_seq=feed_seq,
-        encrypted_secret=cipher.encrypt(secret, secret_row(workspace, webhook_id)),
-    )
-    await database.write(lambda session: insert_webhook(session, workspace, stored))
-    return webhook_id
 
 
 def connected(account_id: AccountId) -> Event:

@@ -22,14 +22,15 @@ from sqlalchemy import func, select
 from app.db.core.database import Database
 from app.db.migrations import migrate
 from app.db.models import Event, WebhookDelivery
-from app.services.secret_cipher import new_secrets_key
+from app.domain.webhooks.event_types import WebhookEventType
 from tests.command_processes import fork
 from tests.factories import add_account, add_api_key, add_workspace
 from tests.retrying_client import RetryingClient
 from tests.server_kills import temporary_database
 from tests.servers import LoggedProcess, ServerGroup
-from tests.webhook_receiver import WebhookReceiver
-from tests.webhook_setup import add_webhooks
+from tests.webhook_endpoints import WebhookEndpoints
+from tests.webhook_receiver import LOOPBACK_SETTINGS
+from tests.webhook_rows import SECRETS_KEY
 
 PATHS = ("/reliable-1", "/reliable-2", "/failing-1", "/failing-2")
 WRITERS = 8
@@ -62,21 +63,20 @@ async def kill_deliverers(
     database_url: str, folder: Path, *, events: int, kills: int, randomness: random.Random
 ) -> WebhookKillResults:
     """Kill a server and a worker, each `kills` times, while `events` posts are created and reported."""
-    receiver = WebhookReceiver(
+    endpoints = WebhookEndpoints(
         lambda path: path.startswith("/failing") and randomness.random() < 0.5
     )
     environment = {
-        "SECRETS_KEY": new_secrets_key(),
-        "OUTBOUND_ALLOW_HTTP": "yes",
-        "OUTBOUND_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "SECRETS_KEY": SECRETS_KEY,
+        **LOOPBACK_SETTINGS,
         "WEBHOOK_RETRY_SCHEDULE": RETRY_SCHEDULE,
     }
-    async with Database(database_url) as database, receiver.listening():
+    async with Database(database_url) as database, endpoints.receiver.running():
         await migrate(database, now=datetime.now(UTC), random_bytes=secrets.token_bytes)
         workspace = await add_workspace(database)
         account = await add_account(database, workspace)
         token = (await add_api_key(database, workspace)).token
-        await add_webhooks(database, workspace, receiver, PATHS, environment["SECRETS_KEY"])
+        await endpoints.add(database, workspace, PATHS, [WebhookEventType.POST_SCHEDULED])
         servers = ServerGroup(folder, database_url, 1, start=fork, **environment)
         worker_environment = {"DATABASE_URL": database_url, **environment}
 
@@ -96,12 +96,12 @@ async def kill_deliverers(
                     await asyncio.sleep(randomness.uniform(0.5, 2))
                     await asyncio.to_thread(worker.kill)
                     worker = start_worker()
-            expected = await _wait_for_deliveries(database, receiver)
+            expected = await _wait_for_deliveries(database, endpoints)
             await asyncio.to_thread(servers.stop)
         finally:
             servers.kill()
             worker.kill()
-        return await _collect_results(database, receiver, expected, 2 * kills)
+        return await _collect_results(database, endpoints, expected, 2 * kills)
 
 
 async def _create_posts(
@@ -116,14 +116,14 @@ async def _create_posts(
         )
 
 
-async def _wait_for_deliveries(database: Database, receiver: WebhookReceiver) -> int:
+async def _wait_for_deliveries(database: Database, endpoints: WebhookEndpoints) -> int:
     """Wait until each endpoint has received all events, or for the timeout; return their number."""
     ends_at = time.monotonic() + DELIVERY_TIMEOUT_SECONDS
     async with database.read_connection() as connection:
         (expected,) = await connection.scalars(
             select(func.count()).where(Event.kind == "post.created")
         )
-    while any(len(receiver.accepted[path]) < expected for path in PATHS):
+    while any(len(endpoints.accepted[path]) < expected for path in PATHS):
         if time.monotonic() > ends_at:
             break
         await asyncio.sleep(0.5)
@@ -131,7 +131,7 @@ async def _wait_for_deliveries(database: Database, receiver: WebhookReceiver) ->
 
 
 async def _collect_results(
-    database: Database, receiver: WebhookReceiver, expected: int, kills: int
+    database: Database, endpoints: WebhookEndpoints, expected: int, kills: int
 ) -> WebhookKillResults:
     async with database.read_connection() as connection:
         stored = set(
@@ -146,16 +146,16 @@ async def _collect_results(
     lost = 0
     for path in PATHS:
         received = {
-            receiver.payloads[event_id]["data"]["post_id"] for event_id in receiver.accepted[path]
+            endpoints.payloads[event_id]["data"]["post_id"] for event_id in endpoints.accepted[path]
         }
         lost += len(stored - received)
-    accepted = sum(counts.total() for counts in receiver.accepted.values())
+    accepted = sum(counts.total() for counts in endpoints.accepted.values())
     return WebhookKillResults(
         events=expected,
-        repeated=accepted - sum(len(counts) for counts in receiver.accepted.values()),
+        repeated=accepted - sum(len(counts) for counts in endpoints.accepted.values()),
         kills=kills,
         lost=lost,
-        invalid=receiver.invalid,
+        invalid=endpoints.invalid,
         given_up=given_up,
     )
 

@@ -24,13 +24,13 @@ from app.domain.events import Event, EventKind
 from app.domain.ids import AccountId, WorkspaceId
 from app.domain.times import format_instant
 from app.domain.webhooks.event_types import WebhookEventType
-from app.services.secret_cipher import new_secrets_key
 from tests.bench.linux_processes import cpu_seconds, memory
 from tests.factories import AddedPost, add_account, add_post, add_workspace, published
 from tests.server_kills import temporary_database
 from tests.servers import LoggedProcess
-from tests.webhook_receiver import WebhookReceiver
-from tests.webhook_setup import add_webhooks
+from tests.webhook_endpoints import WebhookEndpoints
+from tests.webhook_receiver import LOOPBACK_SETTINGS
+from tests.webhook_rows import SECRETS_KEY
 
 MIN_RATE = 500
 """Deliveries per second, and per second of the worker's CPU time if it has a core for itself."""
@@ -38,6 +38,7 @@ MAX_P99_SECONDS = 2.0
 MAX_MEMORY_GROWTH = 16.0
 """MiB, from the end of the first third to the end."""
 
+EVENT_TYPES = (WebhookEventType.POST_PUBLISHED,)
 POSTS = 100
 WORKSPACES, SILENT_PER_WORKSPACE, HEALTHY_PER_WORKSPACE = 5, 20, 4
 EVENTS_PER_SECOND = 50
@@ -79,25 +80,24 @@ class Tenant:
 
 async def measure_rate(database_url: str, folder: Path, *, events: int) -> tuple[float, float]:
     """Return deliveries per second, and per second of the worker's CPU time, to one receiver."""
-    receiver = WebhookReceiver()
-    key = new_secrets_key()
-    async with _opened(database_url) as database, receiver.listening():
+    endpoints = WebhookEndpoints()
+    async with _opened(database_url) as database, endpoints.receiver.running():
         tenant = await _add_tenant(database)
-        await _add_webhooks(database, tenant, receiver, ["/hook"], key)
+        await endpoints.add(database, tenant.workspace_id, ["/hook"], EVENT_TYPES)
         await tenant.publish(database, events)
-        worker = _start_worker(folder, database_url, key)
+        worker = _start_worker(folder, database_url)
         try:
-            await _wait_for(receiver, "/hook", 1)
+            await _wait_for(endpoints, "/hook", 1)
             start, cpu, first = (
                 time.monotonic(),
                 cpu_seconds(worker.process.pid),
-                receiver.count("/hook"),
+                endpoints.count("/hook"),
             )
-            await _wait_for(receiver, "/hook", events)
+            await _wait_for(endpoints, "/hook", events)
             seconds, cpu = time.monotonic() - start, cpu_seconds(worker.process.pid) - cpu
         finally:
             worker.kill()
-    assert receiver.invalid == 0
+    assert endpoints.invalid == 0
     return (events - first) / seconds, (events - first) / cpu
 
 
@@ -124,16 +124,15 @@ class IsolationResult:
 
 async def measure_isolation(database_url: str, folder: Path, *, seconds: int) -> IsolationResult:
     """Append events for some seconds, while most endpoints accept connections and never answer."""
-    receiver = WebhookReceiver(is_silent=lambda path: path.startswith("/silent"))
+    endpoints = WebhookEndpoints(is_silent=lambda path: path.startswith("/silent"))
     healthy = [f"/healthy-{number}" for number in range(HEALTHY_PER_WORKSPACE)]
     silent = [f"/silent-{number}" for number in range(SILENT_PER_WORKSPACE)]
-    key = new_secrets_key()
-    async with _opened(database_url) as database, receiver.listening():
+    async with _opened(database_url) as database, endpoints.receiver.running():
         tenants = [await _add_tenant(database) for _ in range(WORKSPACES)]
         for number, tenant in enumerate(tenants):
             paths = [f"{path}-of-{number}" for path in (*healthy, *silent)]
-            await _add_webhooks(database, tenant, receiver, paths, key)
-        worker = _start_worker(folder, database_url, key)
+            await endpoints.add(database, tenant.workspace_id, paths, EVENT_TYPES)
+        worker = _start_worker(folder, database_url)
         appended, memory_before = 0, 0.0
         try:
             start = time.monotonic()
@@ -151,14 +150,14 @@ async def measure_isolation(database_url: str, folder: Path, *, seconds: int) ->
                 for path in healthy
             }
             for path, count in expected.items():
-                await _wait_for(receiver, path, count)
+                await _wait_for(endpoints, path, count)
             growth = memory(worker.process.pid).private - memory_before
         finally:
             worker.kill()
-    delays = sorted(receiver.delays)
+    delays = sorted(endpoints.delays)
     return IsolationResult(
         delivered=len(delays),
-        lost=sum(max(count - receiver.count(path), 0) for path, count in expected.items()),
+        lost=sum(max(count - endpoints.count(path), 0) for path, count in expected.items()),
         p99=delays[int(len(delays) * 0.99)],
         longest=delays[-1],
         memory_growth=growth,
@@ -179,27 +178,19 @@ async def _add_tenant(database: Database) -> Tenant:
     return Tenant(workspace, account, posts)
 
 
-async def _add_webhooks(
-    database: Database, tenant: Tenant, receiver: WebhookReceiver, paths: Sequence[str], key: str
-) -> None:
-    types = (WebhookEventType.POST_PUBLISHED,)
-    await add_webhooks(database, tenant.workspace_id, receiver, paths, key, types)
-
-
-def _start_worker(folder: Path, database_url: str, key: str) -> LoggedProcess:
+def _start_worker(folder: Path, database_url: str) -> LoggedProcess:
     environment = {
         "DATABASE_URL": database_url,
-        "SECRETS_KEY": key,
-        "OUTBOUND_ALLOW_HTTP": "yes",
-        "OUTBOUND_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "SECRETS_KEY": SECRETS_KEY,
+        **LOOPBACK_SETTINGS,
     }
     return LoggedProcess(folder, environment, "worker", "--only", "webhooks")
 
 
-async def _wait_for(receiver: WebhookReceiver, path: str, number: int) -> None:
+async def _wait_for(endpoints: WebhookEndpoints, path: str, number: int) -> None:
     """Wait until an endpoint has received this number of events, or for the timeout."""
     ends_at = time.monotonic() + TIMEOUT_SECONDS
-    while receiver.count(path) < number:
+    while endpoints.count(path) < number:
         await asyncio.sleep(0.01)
         if time.monotonic() > ends_at:
             return

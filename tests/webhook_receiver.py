@@ -1,93 +1,122 @@
-"""A receiver of webhooks on loopback, which verifies signatures and may fail."""
+"""A receiver of webhooks on loopback, whose responses a test chooses."""
 
 import asyncio
-import json
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from itertools import chain, repeat
+from typing import TypeAlias
 
-from standardwebhooks import Webhook, WebhookVerificationError
+import orjson
 
-from app.domain.times import parse_instant
+from app.domain.outbound_rules import OutboundRules
+
+LOOPBACK_SETTINGS = {"OUTBOUND_ALLOW_HTTP": "yes", "OUTBOUND_ALLOWED_NETWORKS": "127.0.0.0/8"}
+"""Settings of a process that may send requests to the receiver."""
+LOOPBACK_RULES = OutboundRules(allow_http=True, allowed_networks=(ip_network("127.0.0.0/8"),))
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedRequest:
+    path: str
+    headers: Mapping[str, str]
+    """By name in lower case."""
+    body: bytes
+
+    @property
+    def event_id(self) -> str:
+        return self.headers["webhook-id"]
+
+    @property
+    def number(self) -> int:
+        """Number in the body of a delivery that `add_deliveries` added."""
+        number: int = orjson.loads(self.body)["number"]
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverResponse:
+    status: int
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        body = self.body.encode()
+        headers = {"Content-Length": len(body), **self.headers}
+        lines = [f"HTTP/1.1 {self.status} X", *(f"{key}: {headers[key]}" for key in headers)]
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+Respond: TypeAlias = Callable[[ReceivedRequest], ReceiverResponse | None]
+"""Function that returns the response to a request, or None to leave it without one."""
+
+
+def respond_in_turn(*responses: ReceiverResponse | int) -> Respond:
+    """Give each request the next response, and then the last one; a number is a status without a body."""
+    remaining = chain(responses, repeat(responses[-1]))
+
+    def respond(_request: ReceivedRequest) -> ReceiverResponse:
+        response = next(remaining)
+        return ReceiverResponse(response) if isinstance(response, int) else response
+
+    return respond
 
 
 class WebhookReceiver:
-    """Receiver of several endpoints, each with a path of its own."""
+    """HTTP server that records requests to all paths, and answers each with what `respond` returns."""
 
-    def __init__(
-        self,
-        fails: Callable[[str], bool] = lambda _path: False,
-        is_silent: Callable[[str], bool] = lambda _path: False,
-    ) -> None:
-        """Create a receiver that answers 500 to the valid requests that fail, and nothing if it is silent.
-
-        Both functions are called with the path of each request.
-        """
-        self._fails = fails
-        self._is_silent = is_silent
-        self._verifiers: dict[str, Webhook] = {}
-        self.accepted: dict[str, Counter[str]] = defaultdict(Counter)
-        """Number of accepted deliveries by path and event id."""
-        self.payloads: dict[str, dict[str, Any]] = {}
-        """Last payload of each event id."""
-        self.delays: list[float] = []
-        """Seconds from the time of each event to the receipt of its delivery."""
-        self.invalid = 0
-        """Requests whose signature is wrong."""
+    def __init__(self, *responses: ReceiverResponse | int) -> None:
+        """Create a receiver that gives these responses in turn, by default 204 to all requests."""
+        self.respond = respond_in_turn(*(responses or (204,)))
+        self.may_respond = asyncio.Event()
+        """Cleared by a test to delay all responses."""
+        self.may_respond.set()
+        self.received: list[ReceivedRequest] = []
         self.port = 0
+        self._connections: set[asyncio.Task[None]] = set()
 
-    def count(self, path: str) -> int:
-        """Return the number of events that a path has received."""
-        return len(self.accepted[path])
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
-
-    def add_endpoint(self, path: str, secret: str) -> None:
-        """Verify the requests of a path with this secret."""
-        self._verifiers[path] = Webhook(secret)
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hook"
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
-        """Receive inside the context."""
+    async def running(self) -> AsyncIterator["WebhookReceiver"]:
+        """Listen on a free port inside the context."""
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
-        async with server:
-            yield
+        try:
+            yield self
+        finally:
+            server.close()
+            for connection in self._connections:
+                connection.cancel()
+            await asyncio.gather(*self._connections)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.current_task()
+        assert connection is not None
+        self._connections.add(connection)
         try:
             while True:
-                request_line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
-                headers = {
-                    name.lower(): value.strip()
-                    for name, _, value in (line.partition(":") for line in lines if line)
-                }
-                body = await reader.readexactly(int(headers["content-length"]))
-                path = request_line.split()[1]
-                if self._is_silent(path):
+                request = await _read_request(reader)
+                self.received.append(request)
+                response = self.respond(request)
+                await self.may_respond.wait()
+                if response is None:
                     await reader.read()  # until the client closes the connection
                     return
-                status = self._receive(path, headers, body)
-                writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+                writer.write(response.encode())
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the client has closed the connection, or the receiver stops
         finally:
             writer.close()
 
-    def _receive(self, path: str, headers: dict[str, str], body: bytes) -> str:
-        try:
-            self._verifiers[path].verify(body, headers)
-        except WebhookVerificationError:
-            self.invalid += 1
-            return "401 Unauthorized"
-        if self._fails(path):
-            return "500 Internal Server Error"
-        event_id = headers["webhook-id"]
-        self.accepted[path][event_id] += 1
-        self.payloads[event_id] = json.loads(body)
-        created_at = parse_instant(self.payloads[event_id]["created_at"])
-        self.delays.append((datetime.now(UTC) - created_at).total_seconds())
-        return "200 OK"
+
+async def _read_request(reader: asyncio.StreamReader) -> ReceivedRequest:
+    request_line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+    pairs = (line.split(": ", 1) for line in lines if line)
+    headers = {name.lower(): value for name, value in pairs}
+    body = await reader.readexactly(int(headers["content-length"]))
+    return ReceivedRequest(request_line.split()[1], headers, body)

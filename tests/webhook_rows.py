@@ -1,5 +1,6 @@
 """Rows of webhooks: endpoints, deliveries in each state, and their attempts."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,8 +12,13 @@ from app.domain.ids import DeliveryId, WebhookId, WorkspaceId
 from app.domain.webhooks.deliveries import DeliveryState
 from app.domain.webhooks.endpoints import DisabledReason
 from app.domain.webhooks.event_types import WebhookEventType
+from app.services.secret_cipher import SecretCipher
+from app.services.webhook_deliveries import secret_row
 from tests.factories import NOW, insert_objects
 
+SECRETS_KEY = "c2VjcmV0cyBrZXkgb2YgdGhlIHRlc3RzIG9ubHkhISE="
+CIPHER = SecretCipher([SECRETS_KEY])
+SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 MINUTE = timedelta(minutes=1)
 URL = "https://receiver.example/hook"
 ERROR = (
@@ -21,16 +27,22 @@ ERROR = (
 
 
 async def add_webhook(
-    database: Database, workspace: WorkspaceId, *, id: UUID | None = None, **columns: Any
+    database: Database,
+    workspace: WorkspaceId,
+    *,
+    id: UUID | None = None,
+    event_types: Collection[WebhookEventType] = tuple(WebhookEventType),
+    secret: str = SECRET,
+    cipher: SecretCipher = CIPHER,
+    **columns: Any,
 ) -> WebhookId:
-    """Add an active webhook for published posts; its secret cannot be decrypted."""
-    webhook_id = id or uuid4()
+    """Add a webhook for all events from the first on, with a URL of its own and without an attempt."""
+    webhook_id = WebhookId(id or uuid4())
     row: dict[str, Any] = {
         "url": f"{URL}/{webhook_id}",
-        "event_types": ["post.published"],
         "platforms": [],
         "account_ids": [],
-        "encrypted_secret": "e",
+        "encrypted_secret": cipher.encrypt(secret, secret_row(workspace, webhook_id)),
         "is_active": True,
         "feed_seq": 0,
         "consecutive_failures": 0,
@@ -38,9 +50,9 @@ async def add_webhook(
         "updated_at": NOW,
         **columns,
     }
-    webhook = Webhook(workspace_id=workspace, id=webhook_id, **row)
+    webhook = Webhook(workspace_id=workspace, id=webhook_id, event_types=[*event_types], **row)
     await database.write(lambda session: insert_objects(session, webhook))
-    return WebhookId(webhook_id)
+    return webhook_id
 
 
 def disabled_webhook() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tests.rest.write_requests import (
     non_retryable_error,
     send_json,
 )
+from tests.webhook_receiver import WebhookReceiver
 from tests.webhook_rows import (
     ERROR,
     MINUTE,
@@ -30,7 +31,7 @@ from tests.webhook_rows import (
     given_up,
     retrying,
 )
-from tests.webhook_tenant import http_response, open_receiver, open_webhook_tenant
+from tests.webhook_tenant import open_webhook_tenant
 
 URL = "https://receiver.example/hook"
 NEW = {"url": URL, "events": ["post.published", "media.uploaded"]}
@@ -244,7 +245,7 @@ async def test_secret_is_rotated(webhook_tenant: Tenant) -> None:
 
 
 async def test_test_returns_the_status_of_the_receiver(webhook_tenant: Tenant) -> None:
-    async with open_receiver(http_response("200 OK")) as receiver:
+    async with WebhookReceiver(200).running() as receiver:
         webhook_id = (await create(webhook_tenant, {**NEW, "url": receiver.url}))["id"]
         path = f"/v1/webhooks/{webhook_id}/test"
         accepted = await expect_success(webhook_tenant, "POST", path)

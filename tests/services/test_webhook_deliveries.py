@@ -49,12 +49,10 @@ from tests.services.webhook_calls import (
     webhook_service,
 )
 from tests.webhook_events import (
-    SECRET,
     UNREPORTED,
     AddedDelivery,
     add_deliveries,
     add_events,
-    add_webhook,
     connected,
     deleted,
     delivery_states,
@@ -62,6 +60,7 @@ from tests.webhook_events import (
     stored_events,
     stored_webhook,
 )
+from tests.webhook_rows import SECRET, URL, add_webhook
 
 PENDING = DeliveryState(next_attempt_at=NOW)
 NEW_SECRET = SECRET.replace("AAEC", "BBEC")
@@ -364,8 +363,8 @@ async def test_process_of_another_workspace_leases_and_settles_nothing(database:
 
 @pytest.fixture
 async def process(acme: TenantWithoutServer) -> DeliveryProcess:
-    """A process that delivers to the only endpoint."""
-    webhook_id = await add_webhook(acme.database, acme.workspace)
+    """A process that delivers to the only endpoint, which accepted the last delivery."""
+    webhook_id = await add_webhook(acme.database, acme.workspace, last_success_at=NOW)
     return DeliveryProcess(acme.database, acme.workspace, webhook_id)
 
 
@@ -393,7 +392,7 @@ async def test_lease_has_what_an_attempt_needs(process: DeliveryProcess) -> None
     assert batch is not None
     (leased,) = batch.deliveries
     assert batch == DeliveryBatch(
-        url=f"https://{process.webhook_id}.example.com/",
+        url=f"{URL}/{process.webhook_id}",
         secrets=[SECRET],
         lease_expires_at=NOW + LEASE_DURATION,
         deliveries=[leased],

@@ -33,16 +33,15 @@ from tests.services.webhook_calls import (
     webhook_service,
 )
 from tests.webhook_events import (
-    SECRET,
     add_deliveries,
     add_events,
-    add_webhook,
     connected,
     delivery_states,
     stored_deliveries,
     stored_webhook,
 )
-from tests.worker.webhook_bench import Receiver
+from tests.webhook_receiver import ReceiverResponse, WebhookReceiver
+from tests.webhook_rows import SECRET, add_webhook
 
 DAY = timedelta(days=1)
 PENDING = DeliveryState(next_attempt_at=NOW)
@@ -457,8 +456,8 @@ async def test_foreign_deleted_and_missing_webhooks_are_not_found(
 
 
 async def test_test_event_is_sent_and_not_stored(acme: TenantWithoutServer) -> None:
-    async with Receiver(418).running() as receiver:
-        receiver.body, receiver.extra_headers = "Teapot", "X-Trace: 7\r\n"
+    response = ReceiverResponse(418, "Teapot", {"X-Trace": "7", "Connection": "close"})
+    async with WebhookReceiver(response).running() as receiver:
         webhook_id = await add_webhook(acme.database, acme.workspace, url=receiver.url)
         before = await all_rows(acme.database)
         attempt = await webhook_service(acme.database).send_test(acme.workspace, webhook_id)
@@ -540,7 +539,7 @@ async def test_redelivery_of_many_is_limited(acme: TenantWithoutServer) -> None:
 async def test_redelivery_and_results_do_not_overwrite_each_other(
     acme: TenantWithoutServer,
 ) -> None:
-    webhook_id = await add_webhook(acme.database, acme.workspace)
+    webhook_id = await add_webhook(acme.database, acme.workspace, last_success_at=NOW)
     process = DeliveryProcess(acme.database, acme.workspace, webhook_id)
     service, context = webhook_service(acme.database), webhook_context(acme.workspace)
     await add_deliveries(

@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import ip_network
 from uuid import uuid4
 
 from app.db.core.database import Database
 from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import WebhookId, WorkspaceId
-from app.domain.outbound_rules import OutboundRules
 from app.domain.webhooks.commands import WebhookUpdate
 from app.domain.webhooks.deliveries import DeliveryAttempt
 from app.domain.webhooks.event_types import WebhookEventType
@@ -24,11 +22,11 @@ from app.services.webhook_deliveries import (
 )
 from app.services.webhooks import WebhookService
 from tests.factories import NOW
-from tests.webhook_events import CIPHER
+from tests.webhook_receiver import LOOPBACK_RULES
+from tests.webhook_rows import CIPHER
 
 SECOND = timedelta(seconds=1)
 SCHEDULE = (5 * SECOND, 300 * SECOND)
-LOOPBACK_RULES = OutboundRules(True, (ip_network("127.0.0.0/8"),))
 SIGNING_KEY = bytes(32)
 
 

@@ -19,6 +19,7 @@ from tests.factories import NOW
 from tests.web.board_feed import Feed
 from tests.web.board_tab import NARROW, BoardTab, open_tab, request_body
 from tests.web.page_session import PageServer
+from tests.webhook_receiver import LOOPBACK_SETTINGS
 from tests.webhook_rows import (
     add_delivery,
     add_webhook,
@@ -30,8 +31,7 @@ from tests.webhook_rows import (
 )
 
 SETTINGS = {
-    "OUTBOUND_ALLOW_HTTP": "yes",
-    "OUTBOUND_ALLOWED_NETWORKS": "127.0.0.0/8",
+    **LOOPBACK_SETTINGS,
     "SECRETS_KEY": new_secrets_key(),
     "WEBHOOKS": "no",
 }

@@ -1,7 +1,7 @@
 """Webhooks on the board in Chromium: what people do with them, with a receiver on loopback."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,13 +11,17 @@ from standardwebhooks import Webhook
 from app.services.secret_cipher import new_secrets_key
 from tests.web.board_api import BoardApi
 from tests.web.board_tab import BoardTab, open_tab
-from tests.web.hook_receiver import HookReceiver, hook_receiver
 from tests.web.page_session import PageServer
+from tests.webhook_receiver import (
+    LOOPBACK_SETTINGS,
+    ReceiverResponse,
+    WebhookReceiver,
+    respond_in_turn,
+)
 
 ENGINE = "postgresql"
 SETTINGS = {
-    "OUTBOUND_ALLOW_HTTP": "yes",
-    "OUTBOUND_ALLOWED_NETWORKS": "127.0.0.0/8",
+    **LOOPBACK_SETTINGS,
     "SECRETS_KEY": new_secrets_key(),
     "WEBHOOK_RETRY_SCHEDULE": "3600",
 }
@@ -50,8 +54,9 @@ def account(api: BoardApi) -> int:
 
 
 @pytest.fixture
-def receiver() -> Iterator[HookReceiver]:
-    with hook_receiver() as receiver:
+async def receiver(anyio_backend: str) -> AsyncIterator[WebhookReceiver]:
+    response = ReceiverResponse(200, "Thank you.", {"X-Receiver": "<b>receiver</b>"})
+    async with WebhookReceiver(response).running() as receiver:
         yield receiver
 
 
@@ -65,7 +70,7 @@ async def tab(browser: Browser, page_server: PageServer, key: str) -> AsyncItera
         yield tab
 
 
-def create_webhook(api: BoardApi, receiver: HookReceiver, **fields: object) -> str:
+def create_webhook(api: BoardApi, receiver: WebhookReceiver, **fields: object) -> str:
     settings = {"url": receiver.url, "name": "Reporting", "events": ["POST_SCHEDULED"], **fields}
     webhook_id: str = api.execute(CREATE, input=settings)["webhook"]["webhookId"]
     return webhook_id
@@ -96,7 +101,7 @@ async def delete_webhook(tab: BoardTab) -> None:
 
 
 async def test_added_webhook_shows_its_secret_once_and_passes_a_test(
-    tab: BoardTab, receiver: HookReceiver
+    tab: BoardTab, receiver: WebhookReceiver
 ) -> None:
     await tab.page.locator(".empty").get_by_role("button", name="Add a webhook…").click()
     form = dialog(tab, "Add a webhook")
@@ -130,9 +135,9 @@ async def test_added_webhook_shows_its_secret_once_and_passes_a_test(
     await expect(test.locator("pre").first).to_contain_text("x-receiver: <b>receiver</b>")
     await expect(test.locator("pre").last).to_have_text("Thank you.")
     assert await tab.axe_violations() == []
-    ((headers, body),) = receiver.requests
-    assert Webhook(secret).verify(body, headers)["event"] == "webhook.test"
-    receiver.status, receiver.body = 503, "<script>alert(1)</script>"
+    (request,) = receiver.received
+    assert Webhook(secret).verify(request.body, dict(request.headers))["event"] == "webhook.test"
+    receiver.respond = respond_in_turn(ReceiverResponse(503, "<script>alert(1)</script>"))
     await test.get_by_role("button", name="Send it again").click()
     await expect(test.get_by_role("status")).to_have_text("The test failed")
     await expect(test).to_contain_text("The receiver answered 503 Service Unavailable")
@@ -145,7 +150,7 @@ async def test_added_webhook_shows_its_secret_once_and_passes_a_test(
 
 @pytest.mark.usefixtures("account")
 async def test_refused_settings_are_explained_at_their_field(
-    tab: BoardTab, api: BoardApi, receiver: HookReceiver
+    tab: BoardTab, api: BoardApi, receiver: WebhookReceiver
 ) -> None:
     create_webhook(api, receiver)
     await tab.page.reload()
@@ -193,7 +198,7 @@ async def test_refused_settings_are_explained_at_their_field(
 
 
 async def test_enabled_webhook_receives_what_it_missed_or_only_what_follows(
-    tab: BoardTab, api: BoardApi, account: int, receiver: HookReceiver
+    tab: BoardTab, api: BoardApi, account: int, receiver: WebhookReceiver
 ) -> None:
     create_webhook(api, receiver)
     await tab.page.reload()
@@ -202,7 +207,7 @@ async def test_enabled_webhook_receives_what_it_missed_or_only_what_follows(
         ("Everything missed since it was disabled", ["missed", "next"]),
         ("Only what happens from now on", ["next"]),
     ):
-        receiver.requests.clear()
+        receiver.received.clear()
         await expect(toggle).to_have_text("Disable")
         await toggle.click()
         await expect(toggle).to_have_text("Enable…")
@@ -227,13 +232,13 @@ async def test_enabled_webhook_receives_what_it_missed_or_only_what_follows(
     await delete_webhook(tab)
 
 
-def contains(receiver: HookReceiver, reference: str) -> bool:
+def contains(receiver: WebhookReceiver, reference: str) -> bool:
     """Return whether an event about the post with the reference was received."""
-    return any(f'"reference":"{reference}"'.encode() in body for body in receiver.events())
+    return any(f'"reference":"{reference}"'.encode() in each.body for each in receiver.received)
 
 
 async def test_rotated_secret_is_shown_once_and_both_sign(
-    tab: BoardTab, api: BoardApi, receiver: HookReceiver
+    tab: BoardTab, api: BoardApi, receiver: WebhookReceiver
 ) -> None:
     secrets = [
         api.execute(CREATE, input={"url": receiver.url, "events": ["POST_FAILED"]})["secret"]
@@ -253,20 +258,21 @@ async def test_rotated_secret_is_shown_once_and_both_sign(
     await press(tab, "Send the test")
     accepted = dialog(tab, "Test this webhook").get_by_role("status")
     await expect(accepted).to_have_text("The receiver accepted the test")
-    ((headers, body),) = receiver.requests
+    (request,) = receiver.received
     assert secrets[0] != secrets[1]
     for secret in secrets:
-        Webhook(secret).verify(body, headers)
+        Webhook(secret).verify(request.body, dict(request.headers))
     await press(tab, "Close")
     await tab.page.locator(".webhook").get_by_role("link").click()
     await delete_webhook(tab)
 
 
 async def test_failed_deliveries_show_their_attempts_and_are_delivered_again(
-    tab: BoardTab, api: BoardApi, account: int, receiver: HookReceiver
+    tab: BoardTab, api: BoardApi, account: int, receiver: WebhookReceiver
 ) -> None:
     webhook_id = create_webhook(api, receiver)
-    receiver.status, receiver.body = 500, "<img src=x onerror=alert(1)>"
+    body = "<img src=x onerror=alert(1)>"
+    receiver.respond = respond_in_turn(ReceiverResponse(500, body))
     posts = [schedule_post(api, account, f"post {number}") for number in range(3)]
     await tab.open(f"/webhooks/{webhook_id}")
     rows = tab.page.locator(".delivery")
@@ -279,10 +285,10 @@ async def test_failed_deliveries_show_their_attempts_and_are_delivered_again(
     await rows.nth(0).locator("summary").click()
     await expect(rows.nth(0)).to_contain_text(re.compile("attempt 1: status 500 in "))
     await rows.nth(0).get_by_text("Response of the receiver").click()
-    await expect(rows.nth(0).locator("pre").first).to_have_text(receiver.body)
+    await expect(rows.nth(0).locator("pre").first).to_have_text(body)
     await expect(rows.nth(0).locator("pre").last).to_contain_text('"event": "post.scheduled"')
     assert await tab.axe_violations() == []
-    receiver.status = 200
+    receiver.respond = respond_in_turn(200)
     await rows.nth(0).get_by_role("button", name="Redeliver").click()
     await expect(rows.locator(".status")).to_have_text(["Delivered", "Retrying", "Retrying"])
     await expect(rows.nth(0)).to_contain_text(re.compile("attempt 2: status 200 in "))
@@ -312,7 +318,7 @@ async def test_failed_deliveries_show_their_attempts_and_are_delivered_again(
 
 
 async def test_everything_is_possible_by_keys(
-    tab: BoardTab, api: BoardApi, account: int, receiver: HookReceiver
+    tab: BoardTab, api: BoardApi, account: int, receiver: WebhookReceiver
 ) -> None:
     keyboard = tab.page.keyboard
     await tab.page.get_by_role("main").get_by_role("button").first.focus()

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import orjson
@@ -28,15 +28,20 @@ from app.services.webhook_deliveries import LEASE_DURATION
 from app.worker.webhooks import deliver_in_background
 from tests.factories import NOW, add_account, add_workspace
 from tests.webhook_events import (
-    SECRET,
     add_deliveries,
     add_events,
-    add_webhook,
     connected,
     stored_deliveries,
     stored_webhook,
 )
-from tests.worker.webhook_bench import LOOPBACK_RULES, Receiver, WebhookBench
+from tests.webhook_receiver import (
+    LOOPBACK_RULES,
+    ReceiverResponse,
+    WebhookReceiver,
+    respond_in_turn,
+)
+from tests.webhook_rows import SECRET, add_webhook
+from tests.worker.webhook_bench import WebhookBench
 from tests.worker.worker_bench import TIMEOUT_SECONDS, FakeClock, RealClock, wait_until
 
 T = TypeVar("T")
@@ -101,21 +106,22 @@ class Target:
 
 async def add_target(
     database: Database,
-    receiver: Receiver,
+    receiver: WebhookReceiver,
     pending: int = 1,
     *,
     post_id: UUID | None = None,
     workspace: WorkspaceId | None = None,
-    **fields: object,
+    **fields: Any,
 ) -> Target:
     workspace = workspace or await add_workspace(database)
-    webhook_id = await add_webhook(database, workspace, url=receiver.url, **fields)  # type: ignore[arg-type]
+    columns = {"url": receiver.url, "last_success_at": NOW, **fields}
+    webhook_id = await add_webhook(database, workspace, **columns)
     post = None if post_id is None else PostId(post_id)
     await add_deliveries(database, workspace, webhook_id, [PENDING] * pending, post_id=post)
     return Target(database, workspace, webhook_id)
 
 
-def numbers_received(receiver: Receiver) -> list[int]:
+def numbers_received(receiver: WebhookReceiver) -> list[int]:
     return [request.number for request in receiver.received]
 
 
@@ -137,7 +143,7 @@ async def attempts(database: Database) -> Sequence[tuple[int, int | None, str | 
 async def test_event_is_delivered_signed(database: Database) -> None:
     workspace, bench = await add_workspace(database), WebhookBench(database)
     account = await add_account(database, workspace)
-    async with Receiver().running() as receiver, bench.running_worker():
+    async with WebhookReceiver().running() as receiver, bench.running_worker():
         target = await add_target(database, receiver, 0, workspace=workspace)
         await add_events(database, workspace, connected(account))
         await wait_until(lambda: len(receiver.received) == 1)
@@ -160,7 +166,7 @@ async def test_event_is_delivered_signed(database: Database) -> None:
 
 
 async def test_deliveries_of_one_post_arrive_in_order(database: Database) -> None:
-    async with Receiver().running() as receiver:
+    async with WebhookReceiver().running() as receiver:
         target = await add_target(database, receiver, 50, post_id=uuid4())
         async with WebhookBench(database).running_worker():
             await target.wait_until_settled()
@@ -172,7 +178,7 @@ async def test_each_endpoint_gets_each_delivery_once_from_several_workers(
     database: Database,
 ) -> None:
     bench = WebhookBench(database)
-    async with Receiver().running() as first, Receiver().running() as second:
+    async with WebhookReceiver().running() as first, WebhookReceiver().running() as second:
         targets = [await add_target(database, each, 60) for each in (first, second)]
         async with bench.running_worker(), bench.running_worker(), bench.running_worker():
             for target in targets:
@@ -183,7 +189,7 @@ async def test_each_endpoint_gets_each_delivery_once_from_several_workers(
 
 
 async def test_receiver_that_never_answers_delays_no_other(database: Database) -> None:
-    async with Receiver().running() as silent, Receiver().running() as other:
+    async with WebhookReceiver().running() as silent, WebhookReceiver().running() as other:
         silent.may_respond.clear()
         blocked = await add_target(database, silent, 30)
         target = await add_target(database, other, 30)
@@ -198,8 +204,9 @@ async def test_receiver_that_never_answers_delays_no_other(database: Database) -
 
 async def test_failed_delivery_is_retried_by_the_schedule(database: Database) -> None:
     bench = WebhookBench(database, RealClock())
-    async with Receiver(500, 200).running() as receiver:
-        receiver.body = "Out of order. token=s3cr3t-t0k3n"
+    message = "Out of order. token=s3cr3t-t0k3n"
+    responses = [ReceiverResponse(status, message) for status in (500, 200)]
+    async with WebhookReceiver(*responses).running() as receiver:
         target = await add_target(database, receiver)
         async with bench.running_worker():
             (state,) = await target.wait_until_settled(DeliveryStatus.DELIVERED)
@@ -214,7 +221,7 @@ async def test_failed_delivery_is_retried_by_the_schedule(database: Database) ->
 
 async def test_delivery_waits_for_its_next_attempt_and_is_then_given_up(database: Database) -> None:
     clock = FakeClock()
-    async with Receiver(503).running() as receiver:
+    async with WebhookReceiver(503).running() as receiver:
         target = await add_target(database, receiver)
         async with WebhookBench(database, clock).running_worker():
             (waiting,) = await target.wait_until_settled(DeliveryStatus.RETRYING)
@@ -227,8 +234,8 @@ async def test_delivery_waits_for_its_next_attempt_and_is_then_given_up(database
 
 
 async def test_retry_after_prolongs_the_wait(database: Database) -> None:
-    async with Receiver(429).running() as receiver:
-        receiver.extra_headers = "Retry-After: 120\r\n"
+    response = ReceiverResponse(429, headers={"Retry-After": "120"})
+    async with WebhookReceiver(response).running() as receiver:
         target = await add_target(database, receiver)
         async with WebhookBench(database).running_worker():
             (state,) = await target.wait_until_settled(DeliveryStatus.RETRYING)
@@ -238,11 +245,9 @@ async def test_retry_after_prolongs_the_wait(database: Database) -> None:
 
 async def test_hostile_response_is_a_failed_attempt(database: Database) -> None:
     """NUL, which PostgreSQL cannot store, and a date beyond all numbers."""
-    async with Receiver(400).running() as receiver:
-        receiver.body, receiver.extra_headers = (
-            "\0" * 10 + "x" * 5_000,
-            f"Retry-After: Wed, 15 Apr 2026 15:02:00 +{'9' * 30}\r\n",
-        )
+    date = f"Wed, 15 Apr 2026 15:02:00 +{'9' * 30}"
+    response = ReceiverResponse(400, "\0" * 10 + "x" * 5_000, {"Retry-After": date})
+    async with WebhookReceiver(response).running() as receiver:
         target = await add_target(database, receiver)
         async with WebhookBench(database).running_worker():
             (state,) = await target.wait_until_settled(DeliveryStatus.RETRYING)
@@ -253,8 +258,8 @@ async def test_hostile_response_is_a_failed_attempt(database: Database) -> None:
 
 
 async def test_redirect_is_not_followed(database: Database) -> None:
-    async with Receiver(302).running() as receiver, Receiver().running() as other:
-        receiver.extra_headers = f"Location: {other.url}\r\n"
+    async with WebhookReceiver().running() as receiver, WebhookReceiver().running() as other:
+        receiver.respond = respond_in_turn(ReceiverResponse(302, headers={"Location": other.url}))
         target = await add_target(database, receiver)
         async with WebhookBench(database).running_worker():
             await target.wait_until_settled(DeliveryStatus.RETRYING)
@@ -268,7 +273,7 @@ async def test_redirect_is_not_followed(database: Database) -> None:
 
 
 async def test_connection_that_is_refused_is_a_failed_attempt(database: Database) -> None:
-    async with Receiver().running() as receiver:
+    async with WebhookReceiver().running() as receiver:
         pass
     target = await add_target(database, receiver)
     async with WebhookBench(database).running_worker():
@@ -281,7 +286,7 @@ async def test_connection_that_is_refused_is_a_failed_attempt(database: Database
 
 async def test_process_without_the_key_leaves_deliveries_to_another(database: Database) -> None:
     other = WebhookBench(database, cipher=SecretCipher([new_secrets_key()]))
-    async with Receiver().running() as receiver:
+    async with WebhookReceiver().running() as receiver:
         target = await add_target(database, receiver)
         with structlog.testing.capture_logs() as logs:
             async with other.running_worker():
@@ -298,7 +303,7 @@ async def test_process_without_the_key_leaves_deliveries_to_another(database: Da
 async def test_process_without_the_key_tries_again_after_a_minute(database: Database) -> None:
     clock = CountingClock()
     bench = WebhookBench(database, clock, SecretCipher([new_secrets_key()]))
-    async with Receiver().running() as receiver:
+    async with WebhookReceiver().running() as receiver:
         await add_target(database, receiver)
         with structlog.testing.capture_logs() as logs:
             async with bench.running_worker():
@@ -315,7 +320,7 @@ async def test_gone_receiver_is_disabled_and_reported_to_another_endpoint(
     database: Database,
 ) -> None:
     workspace = await add_workspace(database)
-    async with Receiver(410).running() as gone, Receiver().running() as other:
+    async with WebhookReceiver(410).running() as gone, WebhookReceiver().running() as other:
         disabled = await add_target(database, gone, workspace=workspace, name="CRM")
         event_types = [WebhookEventType.WEBHOOK_DISABLED]
         await add_target(database, other, 0, workspace=workspace, event_types=event_types)
@@ -335,7 +340,7 @@ async def test_gone_receiver_is_disabled_and_reported_to_another_endpoint(
 async def test_cancelled_worker_is_followed_by_another_after_the_lease(database: Database) -> None:
     clock = FakeClock()
     bench = WebhookBench(database, clock)
-    async with Receiver().running() as receiver:
+    async with WebhookReceiver().running() as receiver:
         receiver.may_respond.clear()
         target = await add_target(database, receiver)
         async with bench.running_worker(SECOND):
@@ -354,7 +359,7 @@ async def test_cancelled_worker_is_followed_by_another_after_the_lease(database:
 
 
 async def test_stop_completes_running_attempts_and_releases_the_others(database: Database) -> None:
-    async with Receiver().running() as receiver:
+    async with WebhookReceiver().running() as receiver:
         receiver.may_respond.clear()
         target = await add_target(database, receiver, 30, post_id=uuid4())
         async with WebhookBench(database).running_worker() as worker:
@@ -371,7 +376,7 @@ async def test_stop_completes_running_attempts_and_releases_the_others(database:
 async def test_attempts_that_outlast_the_shutdown_timeout_are_left_to_their_lease(
     database: Database,
 ) -> None:
-    async with Receiver().running() as receiver:
+    async with WebhookReceiver().running() as receiver:
         receiver.may_respond.clear()
         target = await add_target(database, receiver, 2)
         async with WebhookBench(database).running_worker(SECOND):
@@ -384,7 +389,7 @@ async def test_worker_suspended_during_a_batch_starts_no_attempt_after_its_lease
     database: Database,
 ) -> None:
     clock = FakeClock()
-    async with Receiver().running() as receiver:
+    async with WebhookReceiver().running() as receiver:
         receiver.may_respond.clear()
         target = await add_target(database, receiver, 3, post_id=uuid4())
         async with WebhookBench(database, clock).running_worker() as worker:
@@ -400,7 +405,10 @@ async def test_worker_suspended_during_a_batch_starts_no_attempt_after_its_lease
 
 
 async def test_results_during_a_database_outage_are_stored_afterwards(database_url: str) -> None:
-    async with UnavailableDatabase(database_url) as database, Receiver().running() as receiver:
+    async with (
+        UnavailableDatabase(database_url) as database,
+        WebhookReceiver().running() as receiver,
+    ):
         receiver.may_respond.clear()
         target = await add_target(database, receiver, 2)
         with structlog.testing.capture_logs() as logs:
@@ -418,7 +426,10 @@ async def test_results_during_a_database_outage_are_stored_afterwards(database_u
 
 
 async def test_worker_goes_on_after_a_database_outage(database_url: str) -> None:
-    async with UnavailableDatabase(database_url) as database, Receiver().running() as receiver:
+    async with (
+        UnavailableDatabase(database_url) as database,
+        WebhookReceiver().running() as receiver,
+    ):
         database.is_unavailable = True
         workspace = WorkspaceId(uuid4())
         async with WebhookBench(database, RealClock()).running_worker():
@@ -461,7 +472,7 @@ async def find_no_socket() -> OutboundResponse:
 
 
 async def test_unexpected_error_of_an_attempt_concerns_no_other(database: Database) -> None:
-    async with Receiver().running() as receiver:
+    async with WebhookReceiver().running() as receiver:
         target = await add_target(database, receiver, 3)
         _, second, _ = await stored_deliveries(database, target.workspace, target.webhook_id)
         with structlog.testing.capture_logs() as logs:
@@ -484,7 +495,7 @@ async def test_unexpected_error_of_an_attempt_concerns_no_other(database: Databa
 async def test_ended_attempts_are_stored_if_another_outlasts_the_shutdown_timeout(
     database: Database,
 ) -> None:
-    async with Receiver().running() as receiver:
+    async with WebhookReceiver().running() as receiver:
         target = await add_target(database, receiver, 3)
         _, second, _ = await stored_deliveries(database, target.workspace, target.webhook_id)
         async with SelectiveClient(second.event_id, hang) as client:
@@ -500,7 +511,7 @@ async def test_ended_attempts_are_stored_if_another_outlasts_the_shutdown_timeou
 
 
 async def test_receiver_is_not_blamed_if_this_process_has_no_socket(database: Database) -> None:
-    async with Receiver().running() as receiver:
+    async with WebhookReceiver().running() as receiver:
         target = await add_target(database, receiver, 1)
         (delivery,) = await stored_deliveries(database, target.workspace, target.webhook_id)
         clock = CountingClock()
@@ -520,7 +531,7 @@ async def test_receiver_is_not_blamed_if_this_process_has_no_socket(database: Da
 
 
 async def test_number_of_concurrent_receivers_is_limited(database: Database) -> None:
-    async with Receiver().running() as receiver:
+    async with WebhookReceiver().running() as receiver:
         receiver.may_respond.clear()
         targets = [await add_target(database, receiver) for _ in range(3)]
         clock = CountingClock()

@@ -32,7 +32,8 @@ from tests.db.repositories.explain import (
 )
 from tests.factories import NOW, add_workspace
 from tests.recording_driver import record_statements
-from tests.webhook_events import add_deliveries, add_webhook
+from tests.webhook_events import add_deliveries
+from tests.webhook_rows import add_webhook
 
 WEBHOOK = WebhookId(UUID(int=0xE))
 DELIVERED = DeliveryState(next_attempt_at=None, attempts=1, round_attempts=1, delivered_at=NOW)

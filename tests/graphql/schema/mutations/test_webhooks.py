@@ -27,6 +27,7 @@ from tests.db.repositories.event_rows import append_test_events, numbered_events
 from tests.domain.errors import ACCOUNT_ID_MESSAGE
 from tests.factories import NOW, add_account, add_workspace
 from tests.graphql.schema.mutations.mutation_calls import expect_refusal, run_mutation
+from tests.webhook_receiver import ReceiverResponse, WebhookReceiver
 from tests.webhook_rows import (
     MINUTE,
     add_delivery,
@@ -38,7 +39,7 @@ from tests.webhook_rows import (
     pending,
     retrying,
 )
-from tests.webhook_tenant import http_response, open_receiver, open_webhook_tenant
+from tests.webhook_tenant import open_webhook_tenant
 
 URL = "https://receiver.example/hook"
 SECRET_WARNING = "Store the secret now: it is not displayed again."
@@ -353,7 +354,7 @@ async def test_deleted_webhook_frees_its_url_and_is_not_found(webhook_tenant: Te
 
 
 async def test_both_secrets_sign_after_a_rotation(webhook_tenant: Tenant) -> None:
-    async with open_receiver(http_response("204 No Content")) as receiver:
+    async with WebhookReceiver().running() as receiver:
         created = await create(webhook_tenant, url=receiver.url)
         reference = {"webhookId": created["webhook"]["webhookId"]}
         rotated = await run_mutation(webhook_tenant, ROTATE, **reference)
@@ -364,21 +365,20 @@ async def test_both_secrets_sign_after_a_rotation(webhook_tenant: Tenant) -> Non
     expires_at = format_instant(NOW + timedelta(hours=24))
     assert rotated["previousSecretExpiresAt"] == expires_at
     assert rotated["webhook"] == {**created["webhook"], "previousSecretExpiresAt": expires_at}
-    ((headers, body),) = receiver.requests
+    (request,) = receiver.received
     assert [
-        headers["x-posteverywhere-signature"],
-        headers["x-posteverywhere-previous-signature"],
+        request.headers["x-posteverywhere-signature"],
+        request.headers["x-posteverywhere-previous-signature"],
     ] == [
-        "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+        "sha256=" + hmac.new(secret.encode(), request.body, hashlib.sha256).hexdigest()
         for secret in (rotated["secret"], created["secret"])
     ]
-    assert len(headers["webhook-signature"].split()) == 2
+    assert len(request.headers["webhook-signature"].split()) == 2
 
 
 async def test_test_returns_the_response_of_the_receiver(webhook_tenant: Tenant) -> None:
-    body = b"ok" * 2_000
-    response = http_response("202 Accepted", body, "X-Trace: 17")
-    async with open_receiver(response) as receiver:
+    response = ReceiverResponse(202, "ok" * 2_000, {"X-Trace": "17"})
+    async with WebhookReceiver(response).running() as receiver:
         webhook = (await create(webhook_tenant, url=receiver.url))["webhook"]["webhookId"]
         before = await all_rows(webhook_tenant.database)
         payload = await run_mutation(webhook_tenant, TEST, webhookId=webhook)
@@ -395,15 +395,15 @@ async def test_test_returns_the_response_of_the_receiver(webhook_tenant: Tenant)
         "error": None,
         "message": f"The receiver accepted the test with 202 in {duration} ms.",
     }
-    ((headers, sent),) = receiver.requests
-    event = json.loads(sent)
-    assert (event["event"], event["event_id"]) == ("webhook.test", headers["webhook-id"])
+    (request,) = receiver.received
+    event = json.loads(request.body)
+    assert (event["event"], event["event_id"]) == ("webhook.test", request.event_id)
     assert event["organization_id"] == str(webhook_tenant.workspace)
     assert await all_rows(webhook_tenant.database) == before
 
 
 async def test_failed_test_says_why(webhook_tenant: Tenant) -> None:
-    async with open_receiver(http_response("500 Oops")) as receiver:
+    async with WebhookReceiver(500).running() as receiver:
         webhook = (await create(webhook_tenant, url=receiver.url))["webhook"]["webhookId"]
         refused = await run_mutation(webhook_tenant, TEST, webhookId=webhook)
     unreachable = await run_mutation(webhook_tenant, TEST, webhookId=webhook)
