@@ -1,31 +1,23 @@
-"""Deliveries of webhooks: stored once for each event, leased to one process, and settled."""
+"""Deliveries of webhooks: leased to one process, settled with the results of attempts, and pruned."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import orjson
 import pytest
-import structlog
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from app.db.core.database import Database
-from app.db.models import Event as EventRow
 from app.db.models import WebhookDeliveryAttempt
 from app.domain.events import (
-    FEED_LIST_NAME,
     EventKind,
-    FeedPosition,
-    decode_position,
 )
-from app.domain.ids import AccountId, WebhookId
-from app.domain.signing import CursorCodec
 from app.domain.webhooks.deliveries import DeliveryState, DeliveryStatus
 from app.domain.webhooks.endpoints import DISABLE_AFTER, MIN_FAILURES, DisabledReason
 from app.domain.webhooks.event_types import WebhookEventType
-from app.domain.webhooks.payloads import webhook_event_id
 from app.services.expirations import prune_deliveries
 from app.services.secret_cipher import SecretCipher, new_secrets_key
 from app.services.webhook_deliveries import (
@@ -35,13 +27,13 @@ from app.services.webhook_deliveries import (
     SettledDelivery,
 )
 from app.services.webhook_requests import ATTEMPT_TIMEOUT
-from tests.factories import NOW, add_account, add_post, add_workspace, published
+from tests.factories import NOW, add_account, add_workspace
 from tests.services.webhook_calls import (
     SCHEDULE,
     SECOND,
-    SIGNING_KEY,
     DeliveryProcess,
     TenantWithoutServer,
+    add_similar_tenants,
     attempt_at,
     delivery_service,
     store_all,
@@ -49,12 +41,9 @@ from tests.services.webhook_calls import (
     webhook_service,
 )
 from tests.webhook_events import (
-    UNREPORTED,
-    AddedDelivery,
     add_deliveries,
     add_events,
     connected,
-    deleted,
     delivery_states,
     stored_deliveries,
     stored_events,
@@ -63,299 +52,12 @@ from tests.webhook_events import (
 from tests.webhook_rows import SECRET, URL, add_webhook
 
 PENDING = DeliveryState(next_attempt_at=NOW)
-NEW_SECRET = SECRET.replace("AAEC", "BBEC")
-CONNECTED, GONE_POST, DISABLED = (
-    WebhookEventType.ACCOUNT_CONNECTED,
-    WebhookEventType.POST_DELETED,
-    WebhookEventType.WEBHOOK_DISABLED,
-)
+DISABLED = WebhookEventType.WEBHOOK_DISABLED
 
 
 @pytest.fixture
 async def acme(database: Database) -> TenantWithoutServer:
     return TenantWithoutServer(database, await add_workspace(database))
-
-
-async def event_seqs(acme: TenantWithoutServer, webhook_id: WebhookId) -> list[int]:
-    """Numbers of the events that have a delivery to an endpoint."""
-    deliveries = await stored_deliveries(acme.database, acme.workspace, webhook_id)
-    return [each.event_seq for each in deliveries]
-
-
-# Storing.
-
-
-async def test_deliveries_of_new_events_are_stored_with_their_payload(
-    acme: TenantWithoutServer,
-) -> None:
-    account = await add_account(acme.database, acme.workspace, platform="x")
-    webhook_id = await add_webhook(acme.database, acme.workspace)
-    await add_events(acme.database, acme.workspace, UNREPORTED, connected(account), UNREPORTED)
-
-    later = NOW + SECOND
-    assert not await delivery_service(acme.database, later).store_deliveries()
-
-    (delivery,) = await stored_deliveries(acme.database, acme.workspace, webhook_id)
-    _, event, _ = await stored_events(acme.database, acme.workspace)
-    event_id, body = webhook_event_id(acme.workspace, event), orjson.loads(delivery.body)
-    assert delivery == AddedDelivery(
-        id=delivery.id,
-        event_seq=2,
-        event_type=CONNECTED,
-        event_id=event_id,
-        body=delivery.body,
-        state=DeliveryState(next_attempt_at=later),
-    )
-    codec = CursorCodec(SIGNING_KEY, acme.workspace, FEED_LIST_NAME)
-    assert decode_position(codec, body.pop("cursor")) == FeedPosition(2, NOW)
-    assert body == {
-        "event": "account.connected",
-        "event_id": str(event_id),
-        "created_at": "2026-04-15T15:00:00.000Z",
-        "organization_id": str(acme.workspace),
-        "data": {
-            "post_id": None,
-            "destination_id": None,
-            "platform": "x",
-            "account_id": account,
-            "account_name": "acme",
-            "reference": None,
-        },
-    }
-    assert (await stored_webhook(acme.database, acme.workspace, webhook_id)).feed_seq == 3
-
-
-async def test_event_has_one_id_for_all_endpoints(acme: TenantWithoutServer) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    webhooks = [await add_webhook(acme.database, acme.workspace) for _ in range(3)]
-    await add_events(acme.database, acme.workspace, connected(account))
-
-    await store_all(acme.database)
-
-    deliveries = [
-        delivery
-        for webhook_id in webhooks
-        for delivery in await stored_deliveries(acme.database, acme.workspace, webhook_id)
-    ]
-    assert len({each.id for each in deliveries}) == 3
-    assert len({(each.event_id, each.body) for each in deliveries}) == 1
-
-
-async def test_concurrent_processes_store_each_delivery_once(acme: TenantWithoutServer) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    webhooks = [await add_webhook(acme.database, acme.workspace) for _ in range(4)]
-    seen = 0
-    for number in range(1, 6):
-        events = [connected(account)] * number
-        await asyncio.gather(
-            add_events(acme.database, acme.workspace, *events),
-            *(delivery_service(acme.database).store_deliveries() for _ in range(6)),
-        )
-        seen += number
-    await store_all(acme.database)
-
-    for webhook_id in webhooks:
-        assert await event_seqs(acme, webhook_id) == [*range(1, seen + 1)]
-
-
-async def test_no_event_of_concurrent_writers_is_missed(acme: TenantWithoutServer) -> None:
-    """While an event's transaction is open, a process stores the deliveries of those before it."""
-    account = await add_account(acme.database, acme.workspace)
-    webhook_id = await add_webhook(acme.database, acme.workspace)
-    writers = [
-        asyncio.create_task(add_events(acme.database, acme.workspace, connected(account)))
-        for _ in range(40)
-    ]
-    while not all(writer.done() for writer in writers):
-        await delivery_service(acme.database).store_deliveries()
-        await asyncio.sleep(0)  # a read of SQLite does not yield
-    await asyncio.gather(*writers)
-    await store_all(acme.database)
-
-    assert await event_seqs(acme, webhook_id) == [*range(1, 41)]
-
-
-async def test_many_events_are_stored_in_several_transactions(acme: TenantWithoutServer) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    webhooks = [await add_webhook(acme.database, acme.workspace) for _ in range(25)]
-    await add_events(acme.database, acme.workspace, *[connected(account)] * 21)
-
-    service = delivery_service(acme.database)
-    assert await service.store_deliveries()
-    assert await event_seqs(acme, webhooks[0]) == [*range(1, 21)]
-    assert not await service.store_deliveries()
-    for webhook_id in webhooks:
-        assert await event_seqs(acme, webhook_id) == [*range(1, 22)]
-
-
-async def test_endpoint_that_is_far_behind_does_not_delay_the_others(
-    acme: TenantWithoutServer,
-) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    await add_events(acme.database, acme.workspace, *[connected(account)] * 500)
-    behind = await add_webhook(acme.database, acme.workspace)
-    current = [await add_webhook(acme.database, acme.workspace, feed_seq=498) for _ in range(2)]
-    newest = await add_webhook(acme.database, acme.workspace, feed_seq=499)
-
-    assert await delivery_service(acme.database).store_deliveries()
-
-    assert await event_seqs(acme, behind) == [*range(1, 126)]
-    for webhook_id in current:
-        assert await event_seqs(acme, webhook_id) == [499, 500]
-    assert await event_seqs(acme, newest) == [500]
-    await store_all(acme.database)
-    assert await event_seqs(acme, behind) == [*range(1, 501)]
-    assert await event_seqs(acme, newest) == [500]
-
-
-async def test_events_that_cannot_be_read_delay_no_other_workspace(database: Database) -> None:
-    """A newer release writes kinds that this one does not know."""
-    workspaces = [await add_workspace(database) for _ in range(3)]
-    webhooks = [await add_webhook(database, workspace) for workspace in workspaces]
-    for workspace in workspaces:
-        account = await add_account(database, workspace)
-        await add_events(database, workspace, connected(account))
-    broken, *others = zip(workspaces, webhooks, strict=True)
-    await database.write(
-        lambda session: session.rows(
-            update(EventRow).where(EventRow.workspace_id == broken[0]).values(kind="post.archived")
-        )
-    )
-
-    with pytest.raises(ValueError, match=r"post\.archived") as caught:
-        await delivery_service(database).store_deliveries()
-    assert caught.value.__notes__ == [f"The webhooks of workspace {broken[0]} wait for this event."]
-
-    for workspace, webhook_id in others:
-        assert len(await stored_deliveries(database, workspace, webhook_id)) == 1
-    assert await stored_deliveries(database, *broken) == []
-    assert (await stored_webhook(database, *broken)).feed_seq == 0
-
-
-async def test_events_that_were_pruned_are_skipped_with_a_warning(
-    acme: TenantWithoutServer,
-) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    webhook_id = await add_webhook(acme.database, acme.workspace)
-    await add_events(acme.database, acme.workspace, *[connected(account)] * 3)
-    await acme.database.write(
-        lambda session: session.rows(
-            EventRow.__table__.delete().where(EventRow.seq <= 2)  # type: ignore[attr-defined]
-        )
-    )
-
-    with structlog.testing.capture_logs() as logs:
-        await store_all(acme.database)
-
-    assert await event_seqs(acme, webhook_id) == [3]
-    (entry,) = logs
-    assert (entry["event"], entry["events"]) == ("events pruned before webhook delivery", 2)
-    assert (entry["workspace_id"], entry["webhook_id"]) == (str(acme.workspace), str(webhook_id))
-
-
-# Filters.
-
-
-@pytest.mark.parametrize(
-    ("filters", "expected"),
-    [
-        ({}, [1, 2, 3, 4, 5]),
-        ({"event_types": [CONNECTED]}, [1, 2]),
-        ({"event_types": [WebhookEventType.MEDIA_UPLOADED]}, []),
-        ({"platforms": ["x"]}, [1, 3, 5]),
-        ({"platforms": ["x", "instagram"]}, [1, 2, 3, 5]),
-        ({"account_ids": [2]}, [2, 3]),
-        ({"platforms": ["x"], "account_ids": [2]}, []),
-        ({"is_active": False}, []),
-        ({"feed_seq": 2}, [3, 4, 5]),
-    ],
-    ids=str,
-)
-async def test_endpoint_gets_the_events_that_its_filters_match(
-    acme: TenantWithoutServer, filters: Mapping[str, Any], expected: Sequence[int]
-) -> None:
-    x, instagram = (
-        await add_account(acme.database, acme.workspace, id=1, platform="x"),
-        await add_account(acme.database, acme.workspace, id=2, platform="instagram"),
-    )
-    on_both, on_none, on_x = [
-        await add_post(acme.database, acme.workspace, dict.fromkeys(accounts, published()))
-        for accounts in ([x, instagram], [], [x])
-    ]
-    await add_events(
-        acme.database,
-        acme.workspace,
-        connected(x),
-        connected(instagram),
-        deleted(on_both.id),
-        deleted(on_none.id),
-        deleted(on_x.id),
-    )
-    webhook_id = await add_webhook(acme.database, acme.workspace, **filters)
-
-    await store_all(acme.database)
-
-    assert await event_seqs(acme, webhook_id) == expected
-
-
-# Workspaces.
-
-
-async def add_similar_tenants(database: Database) -> list[tuple[Any, WebhookId, AccountId]]:
-    """Workspaces with the same account ids and event numbers, each with an endpoint."""
-    tenants = []
-    for _ in range(2):
-        workspace = await add_workspace(database)
-        account = await add_account(database, workspace, account_name=f"of {workspace}")
-        tenants.append((workspace, await add_webhook(database, workspace), account))
-    return tenants
-
-
-async def test_endpoint_gets_no_event_of_another_workspace(database: Database) -> None:
-    tenants = await add_similar_tenants(database)
-    for workspace, _, account in tenants:
-        await add_events(database, workspace, connected(account))
-
-    await store_all(database)
-
-    for workspace, webhook_id, _ in tenants:
-        (delivery,) = await stored_deliveries(database, workspace, webhook_id)
-        body = orjson.loads(delivery.body)
-        assert body["organization_id"] == str(workspace)
-        assert body["data"]["account_name"] == f"of {workspace}"
-
-
-async def test_missing_workspace_filter_would_be_noticed(database_url: str) -> None:
-    """Proves that the previous test can fail: without the filter, the events of both are mixed."""
-    async with Database(
-        database_url, workspace_filter=lambda statement, _workspace: statement
-    ) as unfiltered:
-        tenants = await add_similar_tenants(unfiltered)
-        await add_events(unfiltered, tenants[0][0], connected(tenants[0][2]))
-        await add_events(unfiltered, tenants[1][0], *[connected(tenants[1][2])] * 3)
-        await store_all(unfiltered)
-        numbers = [
-            len(await stored_deliveries(unfiltered, workspace, webhook_id))
-            for workspace, webhook_id, _ in tenants
-        ]
-    assert numbers != [1, 3]
-
-
-async def test_process_of_another_workspace_leases_and_settles_nothing(database: Database) -> None:
-    (own, webhook_id, _), (other, other_webhook, _) = await add_similar_tenants(database)
-    (delivery_id,) = await add_deliveries(database, own, webhook_id, [PENDING])
-    batch = await DeliveryProcess(database, own, webhook_id).lease()
-
-    for intruder in (
-        DeliveryProcess(database, other, webhook_id),
-        DeliveryProcess(database, other, other_webhook),
-    ):
-        assert await intruder.lease(NOW + LEASE_DURATION) is None
-        await intruder.respond(batch, 200)
-
-    state = (await delivery_states(database, own, [delivery_id]))[delivery_id]
-    assert (state.lease_token is not None, state.attempts) == (True, 0)
-    assert (await stored_webhook(database, other, other_webhook)).endpoint.last_delivery_at is None
 
 
 # Leases.
@@ -505,6 +207,23 @@ async def test_rotated_secret_signs_although_the_old_one_cannot_be_decrypted(
     assert batch.secrets == [rotated.secret]
 
 
+async def test_process_of_another_workspace_leases_and_settles_nothing(database: Database) -> None:
+    (own, webhook_id, _), (other, other_webhook, _) = await add_similar_tenants(database)
+    (delivery_id,) = await add_deliveries(database, own, webhook_id, [PENDING])
+    batch = await DeliveryProcess(database, own, webhook_id).lease()
+
+    for intruder in (
+        DeliveryProcess(database, other, webhook_id),
+        DeliveryProcess(database, other, other_webhook),
+    ):
+        assert await intruder.lease(NOW + LEASE_DURATION) is None
+        await intruder.respond(batch, 200)
+
+    state = (await delivery_states(database, own, [delivery_id]))[delivery_id]
+    assert (state.lease_token is not None, state.attempts) == (True, 0)
+    assert (await stored_webhook(database, other, other_webhook)).endpoint.last_delivery_at is None
+
+
 # Results.
 
 
@@ -578,7 +297,7 @@ async def test_results_and_new_events_do_not_overwrite_each_other(
         webhook = await stored_webhook(acme.database, acme.workspace, webhook_id)
         assert (webhook.feed_seq, webhook.endpoint.name) == (2 * number, f"v{number}")
     assert webhook.endpoint.consecutive_failures == 19
-    assert await event_seqs(acme, webhook_id) == [*range(1, 21)]
+    assert await acme.event_seqs(webhook_id) == [*range(1, 21)]
 
 
 async def test_gone_receiver_disables_its_endpoint_and_reports_it_to_others(
@@ -741,6 +460,6 @@ async def test_delivery_of_an_old_event_is_not_pruned_before_it_was_due_for_long
     await store_all(acme.database)
 
     await prune_deliveries(acme.database, NOW + month, retention=month)
-    assert await event_seqs(acme, webhook_id) == [1]
+    assert await acme.event_seqs(webhook_id) == [1]
     await prune_deliveries(acme.database, NOW + month + SECOND, retention=month)
-    assert await event_seqs(acme, webhook_id) == []
+    assert await acme.event_seqs(webhook_id) == []

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from app.db.core.database import Database
 from app.domain.idempotency import IdempotencyKey
-from app.domain.ids import WebhookId, WorkspaceId
+from app.domain.ids import AccountId, WebhookId, WorkspaceId
 from app.domain.webhooks.commands import WebhookUpdate
 from app.domain.webhooks.deliveries import DeliveryAttempt
 from app.domain.webhooks.event_types import WebhookEventType
@@ -21,9 +21,10 @@ from app.services.webhook_deliveries import (
     WebhookDeliveryService,
 )
 from app.services.webhooks import WebhookService
-from tests.factories import NOW
+from tests.factories import NOW, add_account, add_workspace
+from tests.webhook_events import stored_deliveries
 from tests.webhook_receiver import LOOPBACK_RULES
-from tests.webhook_rows import CIPHER
+from tests.webhook_rows import CIPHER, add_webhook
 
 SECOND = timedelta(seconds=1)
 SCHEDULE = (5 * SECOND, 300 * SECOND)
@@ -72,6 +73,21 @@ class TenantWithoutServer:
 
     database: Database
     workspace: WorkspaceId
+
+    async def event_seqs(self, webhook_id: WebhookId) -> list[int]:
+        """Return the numbers of the events that have a delivery to an endpoint."""
+        deliveries = await stored_deliveries(self.database, self.workspace, webhook_id)
+        return [each.event_seq for each in deliveries]
+
+
+async def add_similar_tenants(database: Database) -> list[tuple[WorkspaceId, WebhookId, AccountId]]:
+    """Workspaces with the same account ids and event numbers, each with an endpoint."""
+    tenants = []
+    for _ in range(2):
+        workspace = await add_workspace(database)
+        account = await add_account(database, workspace, account_name=f"of {workspace}")
+        tenants.append((workspace, await add_webhook(database, workspace), account))
+    return tenants
 
 
 @dataclass(frozen=True, slots=True)
