@@ -45,7 +45,7 @@ from app.services.backup import BackupError, backup, restore
 from app.services.exports import ExportFormat, export_destinations, open_complete_file
 from app.services.secret_cipher import SecretCipher, SecretNotReadable, new_secrets_key
 from app.services.sessions import revoke_session
-from app.services.stored_secrets import find_unreadable, reencrypt_secrets
+from app.services.stored_secrets import UnreadableSecret, find_unreadable, reencrypt_secrets
 from app.services.workspaces import create_workspace
 from app.settings import (
     SECRETS_KEY_FILE,
@@ -281,25 +281,37 @@ def secrets_new_key() -> None:
 
 @secrets_group.command("check")
 def secrets_check() -> None:
-    """Report whether SECRETS_KEY decrypts all stored secrets; exit with 1 if not."""
+    """Report which stored secrets SECRETS_KEY does not decrypt; exit with 1 if there are any."""
     cipher = SecretCipher(_load_settings().secrets_key)
-    unreadable = _run_on_current_schema(lambda database: find_unreadable(database, cipher))
-    for secret in unreadable:
-        click.echo(f"{secret.webhook_id}  {secret.workspace_id}  {secret.problem}")
-    if unreadable:
-        raise CommandError(
-            f"SECRETS_KEY does not decrypt {len(unreadable)} of the secrets. Add the key with which they were"
-            " encrypted, or rotate the secrets of these webhooks."
-        )
+    _report_unreadable(
+        _run_on_current_schema(lambda database: find_unreadable(database, cipher, now_utc()))
+    )
     click.echo("SECRETS_KEY decrypts all stored secrets.")
 
 
 @secrets_group.command("rotate")
 def secrets_rotate() -> None:
-    """Encrypt all stored secrets with the first key of SECRETS_KEY, so that the others can be removed."""
+    """Encrypt all stored secrets with the first key of SECRETS_KEY, so that the others can be removed.
+
+    Names each webhook whose secret no key decrypts, and exits with 1 if there are any.
+    """
     cipher = SecretCipher(_load_settings().secrets_key)
-    count = _run_on_current_schema(lambda database: reencrypt_secrets(database, cipher, now_utc()))
-    click.echo(f"{count} webhooks have secrets that the first key encrypts.")
+    result = _run_on_current_schema(lambda database: reencrypt_secrets(database, cipher, now_utc()))
+    click.echo(f"Webhooks whose secrets the first key encrypts: {result.count}")
+    _report_unreadable(result.unreadable)
+
+
+def _report_unreadable(unreadable: Sequence[UnreadableSecret]) -> None:
+    """Print the webhooks with their problems; raise CommandError if there are any."""
+    for secret in unreadable:
+        name = secret.webhook_name or "—"
+        click.echo(f"{secret.webhook_id}  {secret.workspace_name}  {name}  {secret.problem}")
+    if unreadable:
+        raise CommandError(
+            f"SECRETS_KEY does not decrypt {len(unreadable)} of the stored secrets. Add the key with which"
+            " they were encrypted to SECRETS_KEY, or rotate the secrets of these webhooks with"
+            " rotateWebhookSecret."
+        )
 
 
 @cli.group("sessions")

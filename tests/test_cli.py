@@ -18,12 +18,14 @@ from app.cli import main
 from app.db.core.database import Database
 from app.db.core.write_session import WriteSession
 from app.db.models import Account
-from app.domain.ids import WorkspaceId
+from app.domain.ids import WebhookId, WorkspaceId
+from app.services.secret_cipher import SecretCipher, new_secrets_key
 from app.settings import settings_table
 from tests.board_browser import Browser
 from tests.clients import app_client, run_with_database
 from tests.db.all_tables import all_rows
-from tests.factories import NOW
+from tests.factories import NOW, add_workspace
+from tests.webhook_events import SECRETS_KEY, add_webhook
 
 NO_SUCH_ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 RESULTS = """
@@ -222,6 +224,39 @@ async def sign_in(database: Database, token: str) -> None:
     async with app_client(database, clock=now_utc) as client:
         await Browser(client).sign_in(token, person="Ann")
         await Browser(client).sign_in(token)
+
+
+def test_webhooks_with_unreadable_secrets_are_named(
+    post_results: CommandRunner, database_url: str
+) -> None:
+    webhooks = run_with_database(database_url, add_webhooks_of_lost_and_stored_keys)
+    post_results.set_variable("SECRETS_KEY", f"{new_secrets_key()},{SECRETS_KEY}")
+    unreadable = (
+        f"{webhooks[0]}  Acme  CRM  secret: no key of SECRETS_KEY decrypts it\n"
+        f"{webhooks[1]}  Acme  —  secret: no key of SECRETS_KEY decrypts it\n"
+    )
+    fix = (
+        "post-results: SECRETS_KEY does not decrypt 2 of the stored secrets. Add the key with which they were"
+        " encrypted to SECRETS_KEY, or rotate the secrets of these webhooks with rotateWebhookSecret.\n"
+    )
+
+    assert post_results.run("secrets", "check") == (1, unreadable, fix)
+    count = "Webhooks whose secrets the first key encrypts: 1\n"
+    assert post_results.run("secrets", "rotate") == (1, f"{count}{unreadable}", fix)
+
+
+def test_secrets_that_the_keys_decrypt_are_no_problem(post_results: CommandRunner) -> None:
+    post_results.set_variable("SECRETS_KEY", new_secrets_key())
+
+    assert post_results("secrets", "check") == "SECRETS_KEY decrypts all stored secrets.\n"
+    assert post_results("secrets", "rotate") == "Webhooks whose secrets the first key encrypts: 0\n"
+
+
+async def add_webhooks_of_lost_and_stored_keys(database: Database) -> list[WebhookId]:
+    workspace, lost = await add_workspace(database, name="Acme"), SecretCipher([new_secrets_key()])
+    named = await add_webhook(database, workspace, id=uuid.UUID(int=1), name="CRM", cipher=lost)
+    unnamed = await add_webhook(database, workspace, id=uuid.UUID(int=2), cipher=lost)
+    return [named, unnamed, await add_webhook(database, workspace)]
 
 
 def test_key_has_requested_scopes_and_expiry(post_results: CommandRunner) -> None:

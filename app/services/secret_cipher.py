@@ -45,14 +45,9 @@ class SecretCipher:
             raise SecretNotReadable("it belongs to another row")
         return secret
 
-    def reencrypt(self, encrypted: str) -> str:
-        """Return the secret encrypted with the first key; raises SecretNotReadable."""
-        if self._fernet is None:
-            raise SecretNotReadable("SECRETS_KEY is not set")
-        try:
-            return self._fernet.rotate(encrypted).decode()
-        except (InvalidToken, ValueError):
-            raise SecretNotReadable("no key of SECRETS_KEY decrypts it") from None
+    def reencrypt(self, encrypted: str, row: str) -> str:
+        """Return the secret of a row encrypted with the first key; raises SecretNotReadable."""
+        return self.encrypt(self.decrypt(encrypted, row), row)
 
 
 def new_secrets_key() -> str:

@@ -339,14 +339,14 @@ def decrypted_secrets(
     after a key was lost.
     """
     row = secret_row(workspace_id, webhook.endpoint.id)
-    expires_at = webhook.previous_secret_expires_at
     try:
         secrets = [cipher.decrypt(webhook.encrypted_secret, row)]
     except SecretNotReadable:
         return []
-    if webhook.encrypted_previous_secret and expires_at is not None and now < expires_at:
+    previous = webhook.unexpired_previous_secret(now)
+    if previous is not None:
         with suppress(SecretNotReadable):
-            secrets.append(cipher.decrypt(webhook.encrypted_previous_secret, row))
+            secrets.append(cipher.decrypt(previous, row))
     return secrets
 
 

@@ -38,11 +38,13 @@ def test_first_key_encrypts_and_all_decrypt() -> None:
 
 
 def test_secret_encrypted_again_needs_only_the_first_key() -> None:
-    encrypted = BOTH.reencrypt(OLD.encrypt(SECRET, ROW))
+    encrypted = BOTH.reencrypt(OLD.encrypt(SECRET, ROW), ROW)
     assert NEW.decrypt(encrypted, ROW) == SECRET
     assert reading_problem(NEW, encrypted, "webhook:1:3") == "it belongs to another row"
     with pytest.raises(SecretNotReadable, match=NOT_DECRYPTED):
-        NEW.reencrypt(OLD.encrypt(SECRET, ROW))
+        NEW.reencrypt(OLD.encrypt(SECRET, ROW), ROW)
+    with pytest.raises(SecretNotReadable, match="it belongs to another row"):
+        NEW.reencrypt(encrypted, "webhook:1:3")
 
 
 @pytest.mark.parametrize("row", ["webhook:1:3", "", "webhook:1", "webhook:1:2\0whsec_"])
@@ -54,7 +56,7 @@ def test_secret_of_another_row_cannot_be_decrypted(row: str) -> None:
 def test_damaged_text_cannot_be_decrypted(text: str) -> None:
     assert reading_problem(OLD, text) == NOT_DECRYPTED
     with pytest.raises(SecretNotReadable, match=NOT_DECRYPTED):
-        OLD.reencrypt(text)
+        OLD.reencrypt(text, ROW)
 
 
 def test_nothing_is_encrypted_or_decrypted_without_a_key() -> None:
@@ -65,7 +67,7 @@ def test_nothing_is_encrypted_or_decrypted_without_a_key() -> None:
     encrypted = OLD.encrypt(SECRET, ROW)
     assert reading_problem(NO_KEY, encrypted) == "SECRETS_KEY is not set"
     with pytest.raises(SecretNotReadable, match="SECRETS_KEY is not set"):
-        NO_KEY.reencrypt(encrypted)
+        NO_KEY.reencrypt(encrypted, ROW)
 
 
 def test_new_keys_are_random_and_valid_settings() -> None:

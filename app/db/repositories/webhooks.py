@@ -28,6 +28,22 @@ class StoredWebhook:
     encrypted_previous_secret: str | None = None
     previous_secret_expires_at: datetime | None = None
 
+    def unexpired_previous_secret(self, now: datetime) -> str | None:
+        """Return the encrypted previous secret while it signs too; None if there is none."""
+        expires_at = self.previous_secret_expires_at
+        return (
+            self.encrypted_previous_secret if expires_at is not None and now < expires_at else None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookOfWorkspace:
+    """An endpoint of any workspace."""
+
+    workspace_id: WorkspaceId
+    workspace_name: str
+    webhook: StoredWebhook
+
 
 _ENDPOINT_FIELDS = tuple(field.name for field in fields(WebhookEndpoint))
 _SECRET_FIELDS = ("encrypted_secret", "encrypted_previous_secret", "previous_secret_expires_at")
@@ -42,16 +58,21 @@ async def list_webhooks(reader: Reader) -> list[StoredWebhook]:
     return [_stored_webhook(row) for row in await reader.rows(_ALL)]
 
 
-_OF_ALL_WORKSPACES = Statement(_SELECT_WEBHOOKS.add_columns(Webhook.workspace_id))
 _ALL = Statement(_SELECT_WEBHOOKS.order_by(Webhook.created_at, Webhook.id))
+_OF_ALL_WORKSPACES = Statement(
+    _SELECT_WEBHOOKS.add_columns(Webhook.workspace_id, Workspace.name.label("workspace_name"))
+    .join(Workspace, Workspace.id == Webhook.workspace_id)
+    .order_by(Workspace.name, Webhook.created_at, Webhook.id)
+)
 
 
-async def list_all_webhooks(
-    reader: AllWorkspacesReader,
-) -> list[tuple[WorkspaceId, StoredWebhook]]:
-    """Return the endpoints of all workspaces that are not deleted."""
+async def list_all_webhooks(reader: AllWorkspacesReader) -> list[WebhookOfWorkspace]:
+    """Return the endpoints of all workspaces that are not deleted, by workspace name and age."""
     rows = await reader.rows(_OF_ALL_WORKSPACES)
-    return [(WorkspaceId(row.workspace_id), _stored_webhook(row)) for row in rows]
+    return [
+        WebhookOfWorkspace(WorkspaceId(row.workspace_id), row.workspace_name, _stored_webhook(row))
+        for row in rows
+    ]
 
 
 async def find_webhook(reader: Reader, webhook_id: WebhookId) -> StoredWebhook | None:

@@ -1,0 +1,110 @@
+"""All stored secrets: which of them no key decrypts, and what is encrypted with another key."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from app.db.core.database import Database
+from app.db.repositories.webhooks import update_webhooks
+from app.domain.ids import WebhookId
+from app.services.secret_cipher import SecretCipher, new_secrets_key
+from app.services.stored_secrets import (
+    Reencryption,
+    UnreadableSecret,
+    find_unreadable,
+    reencrypt_secrets,
+)
+from app.services.webhook_deliveries import decrypted_secrets, secret_row
+from tests.factories import NOW, add_workspace
+from tests.services.webhook_calls import TenantWithoutServer
+from tests.webhook_events import SECRET, add_webhook, stored_webhook
+
+LOST_KEY, OLD_KEY, NEW_KEY = (new_secrets_key() for _ in range(3))
+LOST, OLD, NEW = SecretCipher([LOST_KEY]), SecretCipher([OLD_KEY]), SecretCipher([NEW_KEY])
+BOTH = SecretCipher([NEW_KEY, OLD_KEY])
+PREVIOUS_SECRET = SECRET.replace("AAEC", "BBEC")
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def acme(database: Database) -> TenantWithoutServer:
+    return TenantWithoutServer(database, await add_workspace(database, name="Acme"))
+
+
+async def add_previous_secret(
+    acme: TenantWithoutServer, webhook_id: WebhookId, cipher: SecretCipher, expires_in: timedelta
+) -> None:
+    stored = await stored_webhook(acme.database, acme.workspace, webhook_id)
+    row = secret_row(acme.workspace, webhook_id)
+    changed = replace(
+        stored,
+        encrypted_previous_secret=cipher.encrypt(PREVIOUS_SECRET, row),
+        previous_secret_expires_at=NOW + expires_in,
+    )
+    await acme.database.write(lambda session: update_webhooks(session, acme.workspace, [changed]))
+
+
+async def secrets_that_sign(
+    acme: TenantWithoutServer, webhook_id: WebhookId, cipher: SecretCipher
+) -> list[str]:
+    stored = await stored_webhook(acme.database, acme.workspace, webhook_id)
+    return decrypted_secrets(cipher, acme.workspace, stored, NOW)
+
+
+async def test_unreadable_secrets_are_named_and_all_others_encrypted_again(
+    acme: TenantWithoutServer,
+) -> None:
+    zeta = TenantWithoutServer(acme.database, await add_workspace(acme.database, name="Zeta"))
+    lost = await add_webhook(acme.database, acme.workspace, cipher=LOST, name="CRM")
+    readable = await add_webhook(acme.database, acme.workspace, cipher=OLD)
+    other_lost = await add_webhook(acme.database, zeta.workspace, cipher=LOST)
+    other_readable = await add_webhook(acme.database, zeta.workspace, cipher=OLD)
+    await add_previous_secret(acme, readable, OLD, HOUR)
+    lost_before = await stored_webhook(acme.database, acme.workspace, lost)
+    problem = "secret: no key of SECRETS_KEY decrypts it"
+    unreadable = [
+        UnreadableSecret(lost, "CRM", "Acme", problem),
+        UnreadableSecret(other_lost, None, "Zeta", problem),
+    ]
+
+    assert await find_unreadable(acme.database, BOTH, NOW) == unreadable
+    assert await reencrypt_secrets(acme.database, BOTH, NOW) == Reencryption(2, unreadable)
+
+    assert await secrets_that_sign(acme, readable, NEW) == [SECRET, PREVIOUS_SECRET]
+    assert await secrets_that_sign(zeta, other_readable, NEW) == [SECRET]
+    assert await stored_webhook(acme.database, acme.workspace, lost) == lost_before
+
+
+@pytest.mark.parametrize(
+    ("cipher", "expires_in"),
+    [
+        pytest.param(OLD, timedelta(), id="expired"),
+        pytest.param(LOST, HOUR, id="unreadable"),
+        pytest.param(LOST, -HOUR, id="both"),
+    ],
+)
+async def test_previous_secret_that_signs_nothing_is_removed(
+    acme: TenantWithoutServer, cipher: SecretCipher, expires_in: timedelta
+) -> None:
+    webhook_id = await add_webhook(acme.database, acme.workspace, cipher=OLD)
+    await add_previous_secret(acme, webhook_id, cipher, expires_in)
+
+    assert await reencrypt_secrets(acme.database, BOTH, NOW) == Reencryption(1, [])
+
+    stored = await stored_webhook(acme.database, acme.workspace, webhook_id)
+    assert (stored.encrypted_previous_secret, stored.previous_secret_expires_at) == (None, None)
+    assert await secrets_that_sign(acme, webhook_id, NEW) == [SECRET]
+
+
+async def test_unreadable_previous_secret_is_found_until_it_expires(
+    acme: TenantWithoutServer,
+) -> None:
+    webhook_id = await add_webhook(acme.database, acme.workspace, cipher=NEW)
+    await add_previous_secret(acme, webhook_id, LOST, HOUR)
+
+    problem = "previous secret: no key of SECRETS_KEY decrypts it"
+    assert await find_unreadable(acme.database, NEW, NOW) == [
+        UnreadableSecret(webhook_id, None, "Acme", problem)
+    ]
+    assert await find_unreadable(acme.database, NEW, NOW + HOUR) == []
