@@ -154,6 +154,7 @@ def _redeliver_call(rest_request: RestRequest) -> DocumentCall:
         {
             "deliveryId": body.uuid("delivery_id"),
             "failedSince": read_body_instant(body, "failed_since"),
+            "plan": body.string("plan"),
             "dryRun": body.boolean("dry_run") or False,
             **_webhook_reference(rest_request),
         }
@@ -308,6 +309,7 @@ mutation RedeliverWebhook($input: RedeliverWebhookInput!) {
     count
     has_more: hasMore
     planned_count: plannedCount
+    plan
   }
 }
 """,

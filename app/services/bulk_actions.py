@@ -3,11 +3,11 @@
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import Field, asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -21,7 +21,7 @@ from app.domain.idempotency import IdempotencyKey, canonicalize
 from app.domain.ids import PostId
 from app.domain.posts import MAX_BULK_DESTINATIONS, Post
 from app.domain.signing import KeysetPosition
-from app.services.bulk_plans import BulkPlan, CriteriaT
+from app.services.bulk_plans import BulkPlan
 from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.unit_of_work import UnitOfWork, WriteContext
 
@@ -30,6 +30,19 @@ if TYPE_CHECKING:
 
 MAX_BULK_CHANGES = 500
 """Objects of one call, which are decided in one short transaction."""
+
+
+class BulkCriteria(Protocol):
+    """Filter of a bulk action, a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def updated_before(self) -> datetime | None:
+        """Exclusive upper bound of the time of the last change."""
+
+
+CriteriaT = TypeVar("CriteriaT", bound=BulkCriteria)
 
 
 class BulkDecision(Protocol):

@@ -1,8 +1,8 @@
 """Plans of bulk actions: the filter, time and number of changes that a dry run fixed."""
 
-from dataclasses import Field, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import msgspec
 
@@ -10,23 +10,16 @@ from app.domain.errors import Conflict, InvalidInput
 from app.domain.ids import WorkspaceId
 from app.domain.signing import KeysetPosition, Signer
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 PLAN_LIFETIME = timedelta(minutes=15)
 """Time from a dry run during which its plan can be used."""
 
 _PLAN_VERSION = 1
 
 
-class BulkCriteria(Protocol):
-    """Filter of a bulk action, a dataclass."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-    @property
-    def updated_before(self) -> datetime | None:
-        """Exclusive upper bound of the time of the last change."""
-
-
-CriteriaT = TypeVar("CriteriaT", bound=BulkCriteria)
+CriteriaT = TypeVar("CriteriaT", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

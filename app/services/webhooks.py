@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import islice
+from typing import TypeAlias
 from uuid import UUID
 
 import orjson
@@ -13,6 +13,7 @@ from app.db.core.projections import Projection
 from app.db.repositories.accounts import all_accounts, load_accounts
 from app.db.repositories.events import are_events_after_stored, check_position
 from app.db.repositories.webhook_deliveries import (
+    FailureRange,
     count_failed_deliveries,
     load_deliveries_for_update,
     lock_failed_deliveries,
@@ -33,7 +34,7 @@ from app.db.repositories.webhooks import (
 )
 from app.domain.errors import Conflict, InvalidInput, ResyncRequired, not_found_error
 from app.domain.events import FeedPosition
-from app.domain.idempotency import IdempotencyKey
+from app.domain.idempotency import IdempotencyKey, canonicalize
 from app.domain.ids import DeliveryId, IdFactory, WebhookId, WorkspaceId
 from app.domain.outbound_rules import OutboundRules
 from app.domain.times import Clock, format_instant
@@ -42,11 +43,14 @@ from app.domain.webhooks.deliveries import DeliveryAttempt
 from app.domain.webhooks.endpoints import WebhookEndpoint
 from app.domain.webhooks.signatures import ROTATION_PERIOD, make_secret
 from app.outbound.client import OutboundClient
+from app.services.bulk_plans import BulkPlan
 from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.secret_cipher import SecretCipher, SecretNotReadable
 from app.services.unit_of_work import UnitOfWork, WriteContext
 from app.services.webhook_deliveries import decrypted_secrets, secret_row
 from app.services.webhook_requests import send_webhook
+
+RedeliveryPlan: TypeAlias = BulkPlan[FailureRange]
 
 MAX_REDELIVERIES = 500
 """Deliveries that one call delivers again."""
@@ -71,6 +75,8 @@ class Redelivery:
     """Deliveries that are attempted again."""
     has_more: bool
     """True if another call would find more."""
+    plan: RedeliveryPlan | None = None
+    """Plan of what is left of a plan; None if nothing is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,15 +281,7 @@ class WebhookService:
 
         async def work(uow: UnitOfWork) -> StoredOutcome:
             await _get_for_update(uow, webhook_id)
-            failed = await lock_failed_deliveries(
-                uow.reader, webhook_id, since, limit=MAX_REDELIVERIES + 1
-            )
-            redelivered = {
-                id_: state.redelivered(write_context.now)
-                for id_, state in islice(failed.items(), MAX_REDELIVERIES)
-            }
-            await update_deliveries(uow.session, write_context.workspace_id, redelivered)
-            return {"count": len(redelivered), "has_more": len(failed) > MAX_REDELIVERIES}
+            return await _redeliver_next(uow, webhook_id, FailureRange(since=since))
 
         request = {"id": webhook_id, "since": since}
         outcome = await run_idempotently(
@@ -291,14 +289,58 @@ class WebhookService:
         )
         return Redelivery(outcome["count"], outcome["has_more"])
 
-    async def count_failed(
+    async def redeliver_plan(
+        self,
+        write_context: WriteContext,
+        webhook_id: WebhookId,
+        plan: RedeliveryPlan,
+        idempotency_key: IdempotencyKey | None,
+    ) -> Redelivery:
+        """Attempt the next MAX_REDELIVERIES of a plan again. Raises NotFound.
+
+        Raises Conflict, and changes nothing, if the plan has expired or more have failed than it has left.
+        """
+
+        async def work(uow: UnitOfWork) -> StoredOutcome:
+            await _get_for_update(uow, webhook_id)  # no attempt is stored until the end
+            plan.require_valid(write_context.now)
+            limit = plan.remaining_count + MAX_REDELIVERIES
+            count, _ = await count_failed_deliveries(
+                uow.reader, webhook_id, plan.criteria, limit=limit
+            )
+            plan.require_unchanged(count)
+            return await _redeliver_next(uow, webhook_id, plan.criteria)
+
+        request = {"id": webhook_id, "plan": canonicalize(plan)}
+        outcome = await run_idempotently(
+            self.database, write_context, idempotency_key, request, work
+        )
+        next_plan = None
+        if outcome["has_more"]:
+            # Without those of this call, which may fail again at any time.
+            failures = replace(plan.criteria, after_seq=outcome["last_seq"])
+            next_plan = replace(plan, criteria=failures).continued(outcome["count"], None)
+        return Redelivery(outcome["count"], outcome["has_more"], next_plan)
+
+    async def plan_redelivery(
         self, workspace_id: WorkspaceId, webhook_id: WebhookId, since: datetime, *, limit: int
-    ) -> int:
-        """Count what failed of the events since a time, up to a limit. Raises NotFound."""
+    ) -> RedeliveryPlan | None:
+        """Return a plan for what failed of the events since a time, up to a limit; None if nothing has.
+
+        Raises NotFound.
+        """
         reader = self.database.reader(workspace_id)
         if await find_webhook(reader, webhook_id) is None:
             raise not_found_error("webhook")
-        return await count_failed_deliveries(reader, webhook_id, since, limit=limit)
+        failures = FailureRange(since=since)
+        count, last_seq = await count_failed_deliveries(reader, webhook_id, failures, limit=limit)
+        if not count:
+            return None
+        return BulkPlan(
+            criteria=replace(failures, until_seq=last_seq),
+            created_at=self.clock(),
+            remaining_count=count,
+        )
 
     async def is_delivering(self) -> bool:
         """Return whether a process has looked for deliveries in the last minute."""
@@ -336,6 +378,24 @@ async def _get_for_update(uow: UnitOfWork, webhook_id: WebhookId) -> StoredWebho
 
 async def _still_exists(uow: UnitOfWork, outcome: StoredOutcome) -> bool:
     return await find_webhook(uow.reader, WebhookId(UUID(outcome["id"]))) is not None
+
+
+async def _redeliver_next(
+    uow: UnitOfWork, webhook_id: WebhookId, failures: FailureRange
+) -> StoredOutcome:
+    """Attempt the first MAX_REDELIVERIES failed deliveries again."""
+    failed = await lock_failed_deliveries(
+        uow.reader, webhook_id, failures, limit=MAX_REDELIVERIES + 1
+    )
+    redelivered = failed[:MAX_REDELIVERIES]
+    now = uow.write_context.now
+    states = {each.id: each.state.redelivered(now) for each in redelivered}
+    await update_deliveries(uow.session, uow.write_context.workspace_id, states)
+    return {
+        "count": len(redelivered),
+        "has_more": len(failed) > len(redelivered),
+        "last_seq": redelivered[-1].event_seq if redelivered else failures.after_seq,
+    }
 
 
 async def _check_delivery(reader: Reader, webhook_id: WebhookId, delivery_id: DeliveryId) -> None:

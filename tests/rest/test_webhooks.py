@@ -322,14 +322,17 @@ async def test_failed_deliveries_are_attempted_again(webhook_tenant: Tenant) -> 
 
     planned = await expect_success(webhook_tenant, "POST", path, {**failed, "dry_run": True})
     assert await all_rows(database) == before
-    redelivered = await expect_success(webhook_tenant, "POST", path, failed)
+    redelivered = await expect_success(webhook_tenant, "POST", path, {"plan": planned.pop("plan")})
     again = await expect_success(webhook_tenant, "POST", path, {"delivery_id": str(delivery)})
 
     assert planned == {"count": 0, "has_more": False, "planned_count": 1}
-    assert redelivered == again == {"count": 1, "has_more": False, "planned_count": None}
+    result = {"count": 1, "has_more": False, "planned_count": None, "plan": None}
+    assert redelivered == again == result
     error = await expect_write_refusal(webhook_tenant, "POST", path, status=400)
     assert error == field_error(
-        "validation_error", "delivery_id", "Pass exactly one of delivery_id and failed_since."
+        "validation_error",
+        "delivery_id",
+        "Pass exactly one of delivery_id, failed_since and plan.",
     )
 
 

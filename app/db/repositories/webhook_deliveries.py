@@ -1,12 +1,12 @@
 """Deliveries of webhooks: stored with their events, leased, and updated after each attempt."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import cache
 from uuid import UUID
 
-from sqlalchemy import Insert, bindparam, delete, or_, select, update
+from sqlalchemy import Insert, bindparam, delete, func, or_, select, update
 
 from app.db.core.conditions import any_of, sort_key
 from app.db.core.database import AllWorkspacesReader, Reader
@@ -42,6 +42,24 @@ class StoredDelivery:
     event_id: UUID
     post_id: PostId | None
     body: str
+    state: DeliveryState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureRange:
+    """Which failed deliveries of an endpoint: by the times and numbers of their events."""
+
+    since: datetime
+    after_seq: int = 0
+    until_seq: int = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class FailedDelivery:
+    """A delivery whose last attempt failed."""
+
+    id: DeliveryId
+    event_seq: int
     state: DeliveryState
 
 
@@ -114,23 +132,35 @@ _FOR_UPDATE = Statement(
 
 
 async def lock_failed_deliveries(
-    reader: Reader, webhook_id: WebhookId, since: datetime, *, limit: int
-) -> dict[DeliveryId, DeliveryState]:
-    """Lock deliveries of events since a time that failed and are not being attempted, oldest first."""
-    rows = await reader.rows(_FAILED, webhook_id=webhook_id, since=since, limit=limit)
-    return {row.id: DeliveryState(**decoded_values(row, _STATE_FIELDS)) for row in rows}
+    reader: Reader, webhook_id: WebhookId, failures: FailureRange, *, limit: int
+) -> list[FailedDelivery]:
+    """Lock deliveries that failed and are not being attempted, in the order of their events."""
+    rows = await reader.rows(_FAILED, webhook_id=webhook_id, **asdict(failures), limit=limit)
+    return [
+        FailedDelivery(row.id, row.event_seq, DeliveryState(**decoded_values(row, _STATE_FIELDS)))
+        for row in rows
+    ]
 
 
 async def count_failed_deliveries(
-    reader: Reader, webhook_id: WebhookId, since: datetime, *, limit: int
-) -> int:
-    """Count the same deliveries, up to a limit."""
-    return await reader.count(_FAILED_COUNT, webhook_id=webhook_id, since=since, limit=limit)
+    reader: Reader, webhook_id: WebhookId, failures: FailureRange, *, limit: int
+) -> tuple[int, int]:
+    """Count the same deliveries up to a limit; return the number of the last counted event too, 0 if none."""
+    row = await reader.first(_FAILED_COUNT, webhook_id=webhook_id, **asdict(failures), limit=limit)
+    assert row is not None  # noqa: S101 - an aggregate has one row
+    return row.number, row.last_seq or 0
 
 
 _SELECT_FAILED = (
-    _SELECT.where(
+    select(
+        WebhookDelivery.id,
+        WebhookDelivery.event_seq,
+        *(getattr(WebhookDelivery, name) for name in _STATE_FIELDS),
+    )
+    .where(
         WebhookDelivery.webhook_id == bindparam("webhook_id"),
+        WebhookDelivery.event_seq > bindparam("after_seq"),
+        WebhookDelivery.event_seq <= bindparam("until_seq"),
         WebhookDelivery.delivered_at.is_(None),
         WebhookDelivery.round_attempts > 0,
         WebhookDelivery.lease_token.is_(None),
@@ -141,7 +171,12 @@ _SELECT_FAILED = (
 )
 """Served by uq_webhook_delivery_event, and never by the index of all times of creation."""
 _FAILED = Statement(_SELECT_FAILED.with_for_update())
-_FAILED_COUNT = Statement(_SELECT_FAILED, counts_rows=True)
+_COUNTED = _SELECT_FAILED.subquery()
+_FAILED_COUNT = Statement(
+    select(
+        func.count().label("number"), func.max(_COUNTED.c.event_seq).label("last_seq")
+    ).select_from(_COUNTED)
+)
 
 
 async def resume_deliveries(

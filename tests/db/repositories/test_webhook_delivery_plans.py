@@ -11,6 +11,7 @@ from app.db.core.sqlite import REFRESH_STATISTICS
 from app.db.core.write_session import WriteSession
 from app.db.models import Workspace
 from app.db.repositories.webhook_deliveries import (
+    FailureRange,
     count_failed_deliveries,
     lock_due_deliveries,
     lock_failed_deliveries,
@@ -39,6 +40,7 @@ WEBHOOK = WebhookId(UUID(int=0xE))
 DELIVERED = DeliveryState(next_attempt_at=None, attempts=1, round_attempts=1, delivered_at=NOW)
 GIVEN_UP = DeliveryState(next_attempt_at=None, attempts=9, round_attempts=9, given_up_at=NOW)
 PENDING = DeliveryState(next_attempt_at=NOW)
+FAILURES = FailureRange(since=NOW)
 
 
 @pytest.fixture
@@ -127,7 +129,7 @@ QUERIES: dict[str, tuple[Query, set[str]]] = {
         {"ix_webhook_delivery_due"},
     ),
     "failed": (
-        lambda reader: lock_failed_deliveries(reader, WEBHOOK, NOW, limit=501),
+        lambda reader: lock_failed_deliveries(reader, WEBHOOK, FAILURES, limit=501),
         {"uq_webhook_delivery_event"},
     ),
 }
@@ -142,6 +144,7 @@ async def test_deliveries_of_an_endpoint_are_read_by_an_index(
 
 async def test_failed_deliveries_are_counted_by_an_index(webhooks_database: Database) -> None:
     used = await explain_query(
-        webhooks_database, lambda reader: count_failed_deliveries(reader, WEBHOOK, NOW, limit=501)
+        webhooks_database,
+        lambda reader: count_failed_deliveries(reader, WEBHOOK, FAILURES, limit=501),
     )
     assert used - {"scan"} == {"uq_webhook_delivery_event"}

@@ -19,6 +19,7 @@ from app.services.bulk_actions import (
     MAX_BULK_CHANGES,
     BulkAction,
     BulkPage,
+    CriteriaT,
     DecisionT,
     RefusalCounts,
     RefusalT,
@@ -26,7 +27,7 @@ from app.services.bulk_actions import (
     run_bulk_action,
     run_bulk_plan,
 )
-from app.services.bulk_plans import PLAN_LIFETIME, BulkPlan, CriteriaT, PlanCodec
+from app.services.bulk_plans import PLAN_LIFETIME, BulkPlan, PlanCodec
 
 
 @strawberry.input

@@ -6,6 +6,7 @@ from uuid import UUID
 import strawberry
 from strawberry import UNSET, field
 
+from app.db.repositories.webhook_deliveries import FailureRange
 from app.domain.errors import InvalidInput
 from app.domain.events import FEED_LIST_NAME, FeedPosition, to_feed_position
 from app.domain.ids import DeliveryId, WebhookId
@@ -23,7 +24,8 @@ from app.graphql.schema.inputs import (
 )
 from app.graphql.schema.permissions import admin_mutation
 from app.graphql.schema.webhooks import Webhook, load_webhook
-from app.services.webhooks import MAX_REDELIVERIES, Redelivery
+from app.services.bulk_plans import PLAN_LIFETIME, PlanCodec
+from app.services.webhooks import MAX_REDELIVERIES, Redelivery, RedeliveryPlan
 
 _URL = (
     "URL that receives the requests. It must be public and start with `https://`, unless the operator of the"
@@ -134,7 +136,8 @@ class TestWebhookInput:
 
 
 @strawberry.input(
-    description="Input of `redeliverWebhook`. Exactly one of `deliveryId` and `failedSince` is required."
+    description="Input of `redeliverWebhook`. Exactly one of `deliveryId`, `failedSince` and `plan` is"
+    " required."
 )
 class RedeliverWebhookInput(WebhookIdInput):
     delivery_id: UUID | None = optional(
@@ -143,9 +146,14 @@ class RedeliverWebhookInput(WebhookIdInput):
     failed_since: datetime | None = optional(
         "Attempt all deliveries again that have failed, of events at this time or later."
     )
+    plan: str | None = optional(
+        "`plan` of a dry run or of the call before. Fails with CONFLICT, without any change, if the plan has"
+        " expired, or if more of its deliveries have failed than it has left."
+    )
     dry_run: bool = field(
         default=False,
-        description="True to return what would be attempted again, without changing anything.",
+        description="True to return what would be attempted again, without changing anything. Not with"
+        " `plan`.",
     )
 
 
@@ -223,6 +231,12 @@ class RedeliverWebhookPayload:
     planned_count: int | None = field(
         description="Number of deliveries that a dry run found, but at most"
         f" {MAX_CAPPED_TOTAL:,}; null without a dry run."
+    )
+    plan: str | None = field(
+        description="Token to pass as `plan` in the next call: after a dry run with `failedSince`, a plan for"
+        " the deliveries that it found, without those of later events; after a call with a plan, one for"
+        " those that are left. Null if none are, and after other calls. Expires"
+        f" {PLAN_LIFETIME.total_seconds() / 60:.0f} minutes after the dry run."
     )
 
 
@@ -317,29 +331,37 @@ class WebhookMutations:
     async def redeliver_webhook(
         self, info: Info, input: MutationInput[RedeliverWebhookInput]
     ) -> RedeliverWebhookPayload | None:
-        context = info.context
-        if (input.delivery_id is None) == (input.failed_since is None):
+        context, webhook_id = info.context, WebhookId(input.webhook_id)
+        choices = (input.delivery_id, input.failed_since, input.plan)
+        if sum(choice is not None for choice in choices) != 1:
             raise InvalidInput(
-                "Pass exactly one of deliveryId and failedSince.", argument="deliveryId"
+                "Pass exactly one of deliveryId, failedSince and plan.", argument="deliveryId"
             )
+        plans = context.plan_codec(f"redeliverWebhook:{webhook_id}", FailureRange)
         planned_count = None
         if input.dry_run:
-            planned_count = await _count_planned(context, input)
-            redelivery = Redelivery(0, has_more=planned_count > MAX_REDELIVERIES)
+            planned_count, plan = await _plan(context, input)
+            redelivery = Redelivery(0, has_more=planned_count > MAX_REDELIVERIES, plan=plan)
         else:
-            redelivery = await _redeliver(context, input)
+            redelivery = await _redeliver(context, input, plans)
         return RedeliverWebhookPayload(
-            webhook=await load_webhook(context, WebhookId(input.webhook_id)),
+            webhook=await load_webhook(context, webhook_id),
             count=redelivery.count,
             has_more=redelivery.has_more,
             planned_count=planned_count,
+            plan=None if redelivery.plan is None else plans.encode(redelivery.plan),
         )
 
 
-async def _redeliver(context: Context, input: RedeliverWebhookInput) -> Redelivery:
+async def _redeliver(
+    context: Context, input: RedeliverWebhookInput, plans: PlanCodec[FailureRange]
+) -> Redelivery:
     webhooks, webhook_id = context.app_state.webhooks, WebhookId(input.webhook_id)
     write_context = context.write_context("redeliverWebhook")
     key = context.idempotency_key(input.idempotency_key)
+    if input.plan is not None:
+        plan = plans.decode(input.plan)
+        return await webhooks.redeliver_plan(write_context, webhook_id, plan, key)
     if input.failed_since is not None:
         return await webhooks.redeliver_failed(write_context, webhook_id, input.failed_since, key)
     assert input.delivery_id is not None  # noqa: S101 - checked by the caller
@@ -347,16 +369,22 @@ async def _redeliver(context: Context, input: RedeliverWebhookInput) -> Redelive
     return Redelivery(1, has_more=False)
 
 
-async def _count_planned(context: Context, input: RedeliverWebhookInput) -> int:
+async def _plan(
+    context: Context, input: RedeliverWebhookInput
+) -> tuple[int, RedeliveryPlan | None]:
+    """Return the number of deliveries that would be attempted again, and a plan for them."""
     webhooks, webhook_id = context.app_state.webhooks, WebhookId(input.webhook_id)
     workspace_id = context.viewer.workspace_id
+    if input.plan is not None:
+        raise InvalidInput("Pass plan without dryRun.", argument="dryRun")
     if input.failed_since is not None:
-        return await webhooks.count_failed(
+        plan = await webhooks.plan_redelivery(
             workspace_id, webhook_id, input.failed_since, limit=MAX_CAPPED_TOTAL
         )
+        return (0 if plan is None else plan.remaining_count), plan
     assert input.delivery_id is not None  # noqa: S101 - checked by the caller
     await webhooks.check_delivery(workspace_id, webhook_id, DeliveryId(input.delivery_id))
-    return 1
+    return 1, None
 
 
 def _feed_position(context: Context, cursor: str | None) -> FeedPosition | None:

@@ -70,7 +70,7 @@ ROTATE = (
     + WEBHOOK
 )
 TEST = document("testWebhook", "ok statusCode durationMs headers { name value } body error message")
-REDELIVER = document("redeliverWebhook", "webhook { webhookId } count hasMore plannedCount")
+REDELIVER = document("redeliverWebhook", "webhook { webhookId } count hasMore plannedCount plan")
 
 NEW = {"url": URL, "events": ["POST_PUBLISHED"]}
 FEED_SEQ = Statement(select(Webhook.feed_seq))
@@ -429,7 +429,7 @@ async def test_one_delivery_is_attempted_again(webhook_tenant: Tenant) -> None:
     assert await all_rows(database) == before
     payload = await run_mutation(webhook_tenant, REDELIVER, **reference)
 
-    result = {"webhook": {"webhookId": str(webhook)}, "hasMore": False}
+    result = {"webhook": {"webhookId": str(webhook)}, "hasMore": False, "plan": None}
     assert planned == {**result, "count": 0, "plannedCount": 1}
     assert payload == {**result, "count": 1, "plannedCount": None}
     assert await statuses(webhook_tenant) == {str(delivery): "PENDING", str(leased): "PENDING"}
@@ -462,9 +462,9 @@ async def test_everything_that_failed_since_a_time_is_attempted_again(
             webhook,
             state,
             event_seq=seq,
-            created_at=early if seq == 4 else NOW,
+            created_at=early if seq == 5 else NOW,
         )
-        for seq, state in enumerate(states)
+        for seq, state in enumerate(states, 1)
     ]
     of_other = await add_delivery(database, workspace, other, given_up(), event_seq=1)
     call = {"webhookId": str(webhook), "failedSince": format_instant(NOW)}
@@ -481,7 +481,12 @@ async def test_everything_that_failed_since_a_time_is_attempted_again(
 
 
 @pytest.mark.parametrize(
-    "arguments", [{}, {"deliveryId": MISSING, "failedSince": "2026-04-15T00:00:00Z"}]
+    "arguments",
+    [
+        {},
+        {"deliveryId": MISSING, "failedSince": "2026-04-15T00:00:00Z"},
+        {"plan": "x", "failedSince": "2026-04-15T00:00:00Z"},
+    ],
 )
 async def test_redelivery_needs_exactly_one_choice(
     webhook_tenant: Tenant, arguments: dict[str, Any]
@@ -490,8 +495,42 @@ async def test_redelivery_needs_exactly_one_choice(
     assert await expect_refusal(webhook_tenant, REDELIVER, webhookId=str(webhook), **arguments) == (
         "VALIDATION_ERROR",
         "input.deliveryId",
-        "Pass exactly one of deliveryId and failedSince.",
+        "Pass exactly one of deliveryId, failedSince and plan.",
     )
+
+
+async def test_plan_is_valid_for_one_webhook_and_no_dry_run(webhook_tenant: Tenant) -> None:
+    database, workspace = webhook_tenant.database, webhook_tenant.workspace
+    webhook, other = str(await add_to(webhook_tenant)), str(await add_to(webhook_tenant))
+    for seq in (1, 2):
+        await add_delivery(database, workspace, UUID(webhook), given_up(), event_seq=seq)
+    since = {"failedSince": format_instant(NOW)}
+    plan = (await run_mutation(webhook_tenant, REDELIVER, webhookId=webhook, **since, dryRun=True))[
+        "plan"
+    ]
+
+    foreign = (
+        "VALIDATION_ERROR",
+        "input.plan",
+        "plan is not valid for this operation in this workspace. Pass the plan of a dry run or of the call"
+        " before, unchanged.",
+    )
+    for arguments, refusal in (
+        ({"webhookId": other, "plan": plan}, foreign),
+        ({"webhookId": webhook, "plan": "x"}, foreign),
+        (
+            {"webhookId": webhook, "plan": plan, "dryRun": True},
+            ("VALIDATION_ERROR", "input.dryRun", "Pass plan without dryRun."),
+        ),
+    ):
+        assert await expect_refusal(webhook_tenant, REDELIVER, **arguments) == refusal
+    assert await run_mutation(webhook_tenant, REDELIVER, webhookId=webhook, plan=plan) == {
+        "webhook": {"webhookId": webhook},
+        "count": 2,
+        "hasMore": False,
+        "plannedCount": None,
+        "plan": None,
+    }
 
 
 REPEATED: Mapping[str, tuple[str, dict[str, Any], dict[str, Any]]] = {

@@ -24,6 +24,7 @@ const mutation = graphql`
       count
       hasMore
       plannedCount
+      plan
     }
   }
 `;
@@ -95,14 +96,14 @@ function SinceDialog({ webhook, from, onClose }: DialogProps & ButtonProps) {
   );
 }
 
-/** The plan is the time: what is attempted again no longer counts as failed. */
 function redeliverAction(environment: Environment, webhook: Webhook, since: Date, zone: string): BulkAction {
-  const input = { webhookId: webhook.webhookId, failedSince: since.toISOString() };
-  const send = async (more: { readonly dryRun: true } | { readonly idempotencyKey: string }) => {
-    const variables = { input: { ...input, ...more } };
+  type Choice =
+    | { readonly failedSince: string; readonly dryRun: true }
+    | { readonly plan: string; readonly idempotencyKey: string };
+  const send = async (choice: Choice) => {
+    const variables = { input: { webhookId: webhook.webhookId, ...choice } };
     return (await mutate<redeliverFailedMutation>(environment, mutation, variables)).redeliverWebhook!;
   };
-  let remaining = 0;
   return {
     title: "Redeliver what failed",
     scope: [
@@ -112,14 +113,12 @@ function redeliverAction(environment: Environment, webhook: Webhook, since: Date
     ],
     texts: { noun: "event", changed: "attempted again", verb: "Redeliver" },
     check: async () => {
-      const { plannedCount } = await send({ dryRun: true });
-      remaining = plannedCount ?? 0;
-      return { plan: remaining > 0 ? input.failedSince : null, plannedCount: remaining, refusals: [] };
+      const { plan, plannedCount } = await send({ failedSince: since.toISOString(), dryRun: true });
+      return { plan: plan ?? null, plannedCount: plannedCount ?? 0, refusals: [] };
     },
-    call: async (_plan, idempotencyKey) => {
-      const { count, hasMore } = await send({ idempotencyKey });
-      remaining -= count; // not more than were counted: others may fail meanwhile
-      return { plan: hasMore && remaining > 0 ? input.failedSince : null, changedCount: count, refusals: [] };
+    call: async (plan, idempotencyKey) => {
+      const { count, plan: next } = await send({ plan, idempotencyKey });
+      return { plan: next ?? null, changedCount: count, refusals: [] };
     },
   };
 }
