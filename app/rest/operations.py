@@ -31,10 +31,14 @@ class RestRequest:
         return self.request.header(b"idempotency-key")
 
     def implicit_idempotency_key(self) -> IdempotencyKey | None:
-        """Derive a key from the body, for clients that send none; return None if they allow duplicates."""
+        """Derive a key from the ids of the path and the body, for clients that send none.
+
+        Return None if they allow duplicates.
+        """
         if self.request.header(b"x-allow-duplicate") == "1":
             return None
-        return body_key(str(self.api_key_id), self.raw_body)
+        caller = ":".join([str(self.api_key_id), *self.request.path_parameters.values()])
+        return body_key(caller, self.raw_body)
 
 
 async def read_rest_request(

@@ -138,6 +138,13 @@ def _webhook_reference(rest_request: RestRequest) -> JsonObject:
     }
 
 
+def _rotate_call(rest_request: RestRequest) -> DocumentCall:
+    return DocumentCall(
+        _webhook_reference(rest_request),
+        implicit_idempotency_key=rest_request.implicit_idempotency_key(),
+    )
+
+
 def _update_call(rest_request: RestRequest) -> DocumentCall:
     body = rest_request.body
     return DocumentCall({**_read_fields(body, body.members), **_webhook_reference(rest_request)})
@@ -277,7 +284,7 @@ mutation RotateWebhookSecret($input: RotateWebhookSecretInput!) {{
 }}
 {_WEBHOOK_FRAGMENT}
 """,
-    lambda rest_request: DocumentCall(_webhook_reference(rest_request)),
+    _rotate_call,
     lambda result: {
         **_webhook_with_secret(result.data["rotateWebhookSecret"]),
         "previous_secret_expires_at": result.data["rotateWebhookSecret"][

@@ -244,6 +244,21 @@ async def test_secret_is_rotated(webhook_tenant: Tenant) -> None:
     }
 
 
+async def test_rotation_that_is_repeated_soon_has_one_effect(webhook_tenant: Tenant) -> None:
+    first, second = [
+        f"/v1/webhooks/{(await create(webhook_tenant, {**NEW, 'url': url}))['id']}/rotate-secret"
+        for url in (URL, f"{URL}/2")
+    ]
+
+    rotated = await expect_success(webhook_tenant, "POST", first)
+    assert await expect_success(webhook_tenant, "POST", first) == rotated
+    other = await expect_success(webhook_tenant, "POST", second)
+    duplicate = await expect_success(webhook_tenant, "POST", first, x_allow_duplicate="1")
+    with_key = await expect_success(webhook_tenant, "POST", first, idempotency_key="k1")
+    assert await expect_success(webhook_tenant, "POST", first, idempotency_key="k1") == with_key
+    assert len({each["secret"] for each in (rotated, other, duplicate, with_key)}) == 4
+
+
 async def test_test_returns_the_status_of_the_receiver(webhook_tenant: Tenant) -> None:
     async with WebhookReceiver(200).running() as receiver:
         webhook_id = (await create(webhook_tenant, {**NEW, "url": receiver.url}))["id"]
