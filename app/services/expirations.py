@@ -17,6 +17,7 @@ from app.db.repositories.claims import expired_leases
 from app.db.repositories.events import delete_events, oldest_events
 from app.db.repositories.idempotency_keys import delete_expired_idempotency_keys, find_expiry_cutoff
 from app.db.repositories.webhook_deliveries import delete_deliveries, old_deliveries
+from app.db.repositories.webhooks import deleted_webhooks_without_deliveries, remove_webhooks
 from app.db.repositories.workspaces import list_workspaces
 from app.domain.account_commands import fail_due_on_blocked_account
 from app.domain.errors import ServiceUnavailable
@@ -157,12 +158,19 @@ async def _prune_batch(database: Database, workspace_id: WorkspaceId, before: da
 
 
 async def prune_deliveries(database: Database, now: datetime, *, retention: timedelta) -> None:
-    """Delete deliveries of webhooks older than `retention`; takes no lock if there are none."""
+    """Delete deliveries of webhooks older than `retention`, then deleted webhooks without deliveries.
+
+    Takes no lock if there are none.
+    """
     before = now - retention
     while deliveries := await old_deliveries(
         database.all_workspaces, before, limit=_PRUNE_BATCH_SIZE
     ):
         await database.write(partial(delete_deliveries, deliveries=deliveries, before=before))
+    while webhooks := await deleted_webhooks_without_deliveries(
+        database.all_workspaces, limit=_PRUNE_BATCH_SIZE
+    ):
+        await database.write(partial(remove_webhooks, webhooks=webhooks))
 
 
 async def prune_idempotency_keys(database: Database, now: datetime) -> None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.core.types import PortableJson, enum_check
@@ -31,6 +31,14 @@ class Webhook(Base):
         check(
             "previous_secret",
             "(encrypted_previous_secret IS NULL) = (previous_secret_expires_at IS NULL)",
+        ),
+        # Polls of all workspaces; a deleted webhook is not active.
+        Index(
+            "ix_webhook_active",
+            "workspace_id",
+            "id",
+            sqlite_where=text("is_active = 1"),  # as conditions of booleans are compiled there
+            postgresql_where=text("is_active"),
         ),
     )
 

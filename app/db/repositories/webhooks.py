@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 
-from sqlalchemy import bindparam, false, func, select, true, update
+from sqlalchemy import bindparam, delete, exists, false, func, select, true, update
 
 from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.statements import AnyRow, Record, Statement, decoded_values
@@ -97,7 +97,7 @@ async def lock_webhooks_behind_feed(
 ) -> list[StoredWebhook]:
     """Lock the active endpoints without deliveries for the newest events, and return them.
 
-    Skips those that another transaction has locked.
+    Skips those that another transaction has locked. Served by ix_webhook_active.
     """
     return [
         _stored_webhook(row) for row in await session.rows(_BEHIND_FEED, workspace=workspace_id)
@@ -118,7 +118,10 @@ _BEHIND_FEED = _SELECT_WEBHOOKS.where(
 
 
 async def workspaces_with_new_events(reader: AllWorkspacesReader) -> list[WorkspaceId]:
-    """Return the workspaces with an active endpoint without deliveries for the newest events."""
+    """Return the workspaces with an active endpoint without deliveries for the newest events.
+
+    Served by ix_webhook_active.
+    """
     rows = await reader.rows(_WORKSPACES_WITH_NEW_EVENTS)
     return [WorkspaceId(row.workspace_id) for row in rows]
 
@@ -133,7 +136,8 @@ async def webhooks_with_due_deliveries(
 ) -> Sequence[AnyRow]:
     """Return workspace, id and consecutive failures of the active endpoints of all workspaces with work.
 
-    Costs one lookup in ix_webhook_delivery_due for each endpoint, however many deliveries it has.
+    Served by ix_webhook_active, and one lookup in ix_webhook_delivery_due for each endpoint, however many
+    deliveries it has.
     """
     return await reader.rows(_WITH_DUE_DELIVERIES, now=now)
 
@@ -171,7 +175,10 @@ async def update_webhooks(
 async def delete_webhook(
     session: WriteSession, workspace_id: WorkspaceId, webhook_id: WebhookId, now: datetime
 ) -> None:
-    """Mark an endpoint as deleted, and erase its secrets; its deliveries are pruned by their age."""
+    """Mark an endpoint as deleted, and erase its secrets.
+
+    Its deliveries are pruned by their age, and after them the endpoint itself.
+    """
     await session.rows(_DELETE, workspace=workspace_id, id=webhook_id, now=now)
 
 
@@ -186,6 +193,45 @@ _DELETE = (
         encrypted_previous_secret=None,
         previous_secret_expires_at=None,
     )
+)
+
+
+async def deleted_webhooks_without_deliveries(
+    reader: AllWorkspacesReader, *, limit: int
+) -> list[tuple[WorkspaceId, WebhookId]]:
+    """Return endpoints of all workspaces that are marked as deleted and have no deliveries left.
+
+    They get none later, because deliveries are stored for active endpoints only.
+    """
+    rows = await reader.rows(_WITHOUT_DELIVERIES, limit=limit)
+    return [(WorkspaceId(row.workspace_id), WebhookId(row.id)) for row in rows]
+
+
+_WITHOUT_DELIVERIES = Statement(
+    select(Webhook.workspace_id, Webhook.id)
+    .where(
+        Webhook.deleted_at.is_not(None),
+        ~exists()
+        .where(
+            WebhookDelivery.workspace_id == Webhook.workspace_id,
+            WebhookDelivery.webhook_id == Webhook.id,
+        )
+        .correlate(Webhook),
+    )
+    .limit(bindparam("limit"))
+)
+
+
+async def remove_webhooks(
+    session: WriteSession, webhooks: Sequence[tuple[WorkspaceId, WebhookId]]
+) -> None:
+    """Remove endpoints that `deleted_webhooks_without_deliveries` returned."""
+    keys = [{"workspace": workspace_id, "id": id_} for workspace_id, id_ in webhooks]
+    await session.execute_many(_REMOVE, keys)
+
+
+_REMOVE = delete(Webhook).where(
+    Webhook.workspace_id == bindparam("workspace"), Webhook.id == bindparam("id")
 )
 
 

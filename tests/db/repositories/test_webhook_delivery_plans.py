@@ -18,6 +18,7 @@ from app.db.repositories.webhook_deliveries import (
     old_deliveries,
 )
 from app.db.repositories.webhooks import (
+    lock_webhooks_behind_feed,
     webhooks_with_due_deliveries,
     workspaces_with_new_events,
 )
@@ -32,7 +33,7 @@ from tests.db.repositories.explain import (
     explain_statements,
 )
 from tests.factories import NOW, add_workspace
-from tests.recording_driver import record_statements
+from tests.recording_driver import record_statements, record_writes
 from tests.webhook_events import add_deliveries
 from tests.webhook_rows import add_webhook
 
@@ -81,21 +82,21 @@ async def fill_and_analyze_webhooks(database: Database) -> None:
 async def explain_poll(
     database: Database, query: Callable[[AllWorkspacesReader], Awaitable[object]]
 ) -> set[str]:
-    """Indexes of a read of all workspaces, except those of the endpoints, which are scanned."""
+    """Indexes of a read of all workspaces, besides a scan of the index of active endpoints."""
     with record_statements(database) as statements:
         await query(database.all_workspaces)
     async with database.read_engine.connect() as connection:
         recorded = [(statement.text, statement.arguments) for statement in statements]
         used = await explain_statements(database, connection, recorded)
-    return used - {"scan", "sort", "pk_webhook"}
+    return used - {"scan", "sort"}
 
 
 POLLS: dict[str, tuple[Callable[[AllWorkspacesReader], Awaitable[object]], set[str]]] = {
     "due": (
         lambda reader: webhooks_with_due_deliveries(reader, NOW),
-        {"ix_webhook_delivery_due"},
+        {"ix_webhook_active", "ix_webhook_delivery_due"},
     ),
-    "events": (workspaces_with_new_events, {"pk_workspace"}),
+    "events": (workspaces_with_new_events, {"ix_webhook_active", "pk_workspace"}),
     "old": (
         lambda reader: old_deliveries(reader, NOW, limit=1_000),
         {"ix_webhook_delivery_created_at"},
@@ -115,6 +116,19 @@ async def test_poll_reads_no_delivery_that_is_not_due(
 async def test_poll_needs_no_statistics(database: Database, poll: str) -> None:
     query, indexes = POLLS[poll]
     assert await explain_poll(database, query) == indexes
+
+
+async def test_active_endpoints_behind_the_feed_are_locked_by_an_index(
+    webhooks_database: Database,
+) -> None:
+    with record_writes(webhooks_database) as statements:
+        await webhooks_database.write(
+            lambda session: lock_webhooks_behind_feed(session, OWN_WORKSPACE)
+        )
+    selects = [(each.text, each.arguments) for each in statements if each.text.startswith("SELECT")]
+    async with webhooks_database.write_engine.connect() as connection:
+        used = await explain_statements(webhooks_database, connection, selects)
+    assert used == {"ix_webhook_active", "pk_workspace"}
 
 
 @pytest.mark.parametrize("poll", ["due", "failed"])
