@@ -25,7 +25,7 @@ from tests.board_browser import Browser
 from tests.clients import app_client, run_with_database
 from tests.db.all_tables import all_rows
 from tests.factories import NOW, add_workspace
-from tests.webhook_events import SECRETS_KEY, add_webhook
+from tests.webhook_rows import SECRETS_KEY, add_webhook
 
 NO_SUCH_ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 RESULTS = """

@@ -1,9 +1,9 @@
 """A receiver of webhooks on loopback, whose responses a test chooses."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_network
 from itertools import chain, repeat
 from typing import TypeAlias
@@ -39,12 +39,12 @@ class ReceivedRequest:
 class ReceiverResponse:
     status: int
     body: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Sequence[str] = ()
+    """Lines of the head, with name and value."""
 
     def encode(self) -> bytes:
         body = self.body.encode()
-        headers = {"Content-Length": len(body), **self.headers}
-        lines = [f"HTTP/1.1 {self.status} X", *(f"{key}: {headers[key]}" for key in headers)]
+        lines = [f"HTTP/1.1 {self.status} X", f"Content-Length: {len(body)}", *self.headers]
         return "\r\n".join([*lines, "", ""]).encode() + body
 
 

@@ -79,19 +79,25 @@ async def send_webhook(
         logger.exception("webhook request failed", event_id=str(event_id))
         duration = timedelta(seconds=monotonic() - start)
         return DeliveryAttempt(started_at=started_at, duration=duration, error=_INTERNAL_ERROR)
-    headers = dict(response.headers)
-    retry_after = headers.get("retry-after")
+    retry_after = next((value for name, value in response.headers if name == "retry-after"), None)
     return DeliveryAttempt(
         started_at=started_at,
         duration=timedelta(seconds=monotonic() - start),
         status_code=response.status,
         error=_error(response),
-        response_headers=headers,
+        response_headers=[_without_secrets(*header) for header in response.headers],
         response_body=redact(
             response.body.decode(errors="replace"), max_length=_MAX_RESPONSE_BYTES
         ),
         retry_after=None if retry_after is None else parse_retry_after(retry_after, clock()),
     )
+
+
+def _without_secrets(name: str, value: str) -> tuple[str, str]:
+    """Return a header without secrets, which its name may reveal as such."""
+    line = redact(f"{name}: {value}", max_length=_MAX_RESPONSE_BYTES)
+    redacted_name, _, redacted_value = line.partition(": ")
+    return redacted_name, redacted_value
 
 
 def _error(response: OutboundResponse) -> str | None:

@@ -20,7 +20,8 @@ from tests.services.webhook_calls import (
     webhook_context,
     webhook_service,
 )
-from tests.webhook_events import add_deliveries, add_webhook, stored_deliveries
+from tests.webhook_events import add_deliveries, stored_deliveries
+from tests.webhook_rows import add_webhook
 
 GIVEN_UP = DeliveryState(next_attempt_at=None, attempts=9, round_attempts=9, given_up_at=NOW)
 PENDING = DeliveryState(next_attempt_at=NOW)

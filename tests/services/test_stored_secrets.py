@@ -18,7 +18,8 @@ from app.services.stored_secrets import (
 from app.services.webhook_deliveries import decrypted_secrets, secret_row
 from tests.factories import NOW, add_workspace
 from tests.services.webhook_calls import TenantWithoutServer
-from tests.webhook_events import SECRET, add_webhook, stored_webhook
+from tests.webhook_events import stored_webhook
+from tests.webhook_rows import SECRET, add_webhook
 
 LOST_KEY, OLD_KEY, NEW_KEY = (new_secrets_key() for _ in range(3))
 LOST, OLD, NEW = SecretCipher([LOST_KEY]), SecretCipher([OLD_KEY]), SecretCipher([NEW_KEY])

@@ -18,7 +18,8 @@ from tests.services.webhook_calls import (
     webhook_context,
     webhook_service,
 )
-from tests.webhook_events import add_deliveries, add_webhook, stored_deliveries
+from tests.webhook_events import add_deliveries, stored_deliveries
+from tests.webhook_rows import add_webhook
 
 DAY = timedelta(days=1)
 DELIVERED = DeliveryState(next_attempt_at=None, attempts=1, round_attempts=1, delivered_at=NOW)

@@ -55,7 +55,7 @@ def account(api: BoardApi) -> int:
 
 @pytest.fixture
 async def receiver(anyio_backend: str) -> AsyncIterator[WebhookReceiver]:
-    response = ReceiverResponse(200, "Thank you.", {"X-Receiver": "<b>receiver</b>"})
+    response = ReceiverResponse(200, "Thank you.", ["X-Receiver: <b>receiver</b>"])
     async with WebhookReceiver(response).running() as receiver:
         yield receiver
 

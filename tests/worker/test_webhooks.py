@@ -234,7 +234,7 @@ async def test_delivery_waits_for_its_next_attempt_and_is_then_given_up(database
 
 
 async def test_retry_after_prolongs_the_wait(database: Database) -> None:
-    response = ReceiverResponse(429, headers={"Retry-After": "120"})
+    response = ReceiverResponse(429, headers=["Retry-After: 120"])
     async with WebhookReceiver(response).running() as receiver:
         target = await add_target(database, receiver)
         async with WebhookBench(database).running_worker():
@@ -246,7 +246,7 @@ async def test_retry_after_prolongs_the_wait(database: Database) -> None:
 async def test_hostile_response_is_a_failed_attempt(database: Database) -> None:
     """NUL, which PostgreSQL cannot store, and a date beyond all numbers."""
     date = f"Wed, 15 Apr 2026 15:02:00 +{'9' * 30}"
-    response = ReceiverResponse(400, "\0" * 10 + "x" * 5_000, {"Retry-After": date})
+    response = ReceiverResponse(400, "\0" * 10 + "x" * 5_000, [f"Retry-After: {date}"])
     async with WebhookReceiver(response).running() as receiver:
         target = await add_target(database, receiver)
         async with WebhookBench(database).running_worker():
@@ -259,7 +259,9 @@ async def test_hostile_response_is_a_failed_attempt(database: Database) -> None:
 
 async def test_redirect_is_not_followed(database: Database) -> None:
     async with WebhookReceiver().running() as receiver, WebhookReceiver().running() as other:
-        receiver.respond = respond_in_turn(ReceiverResponse(302, headers={"Location": other.url}))
+        receiver.respond = respond_in_turn(
+            ReceiverResponse(302, headers=[f"Location: {other.url}"])
+        )
         target = await add_target(database, receiver)
         async with WebhookBench(database).running_worker():
             await target.wait_until_settled(DeliveryStatus.RETRYING)

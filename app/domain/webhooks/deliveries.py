@@ -5,7 +5,7 @@ attempt is repeated, so a receiver gets each event at least once.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -53,8 +53,8 @@ class DeliveryAttempt:
     """None if the receiver did not respond."""
     error: str | None = None
     """Why it failed, as a sentence; None if it succeeded."""
-    response_headers: Mapping[str, str] | None = None
-    """Headers of the response, which are not stored."""
+    response_headers: Sequence[tuple[str, str]] = ()
+    """Names in lower case and values of the response's headers, without secrets; not stored."""
     response_body: str | None = None
     """Start of the response, without secrets."""
     retry_after: timedelta | None = None

@@ -194,7 +194,7 @@ class RotateWebhookSecretPayload:
 @strawberry.type(description="Header of an HTTP response.")
 class HttpHeader:
     name: str = field(description="Name of the header in lower case.")
-    value: str = field(description="Value of the header.")
+    value: str = field(description="Value of the header, without secrets.")
 
 
 @strawberry.type(description="Result of `testWebhook`.")
@@ -206,7 +206,7 @@ class TestWebhookPayload:
     duration_ms: int = field(
         description="Milliseconds from the start to the end of the response, or to the failure."
     )
-    headers: list[HttpHeader] = field(description="Headers of the response.")
+    headers: list[HttpHeader] = field(description="Headers of the response, in its order.")
     body: str | None = field(
         description="First 2 KiB of the response, without secrets; null if there is none."
     )
@@ -400,12 +400,11 @@ def _test_payload(attempt: DeliveryAttempt) -> TestWebhookPayload:
         message = f"The receiver accepted the test with {attempt.status_code} in {duration_ms} ms."
     else:
         message = f"The test failed. {attempt.error}"
-    headers = attempt.response_headers or {}
     return TestWebhookPayload(
         ok=attempt.is_success,
         status_code=attempt.status_code,
         duration_ms=duration_ms,
-        headers=[HttpHeader(name=name, value=value) for name, value in headers.items()],
+        headers=[HttpHeader(name=name, value=value) for name, value in attempt.response_headers],
         body=attempt.response_body,
         error=attempt.error,
         message=message,

@@ -377,8 +377,14 @@ async def test_both_secrets_sign_after_a_rotation(webhook_tenant: Tenant) -> Non
 
 
 async def test_test_returns_the_response_of_the_receiver(webhook_tenant: Tenant) -> None:
-    response = ReceiverResponse(202, "ok" * 2_000, {"X-Trace": "17"})
-    async with WebhookReceiver(response).running() as receiver:
+    headers = (
+        "X-Trace: 17",
+        "Set-Cookie: sid=4711; Path=/",
+        "Set-Cookie: theme=dark",
+        "X-Api-Key: 4711",
+        "X-Empty: ",
+    )
+    async with WebhookReceiver(ReceiverResponse(202, "ok" * 2_000, headers)).running() as receiver:
         webhook = (await create(webhook_tenant, url=receiver.url))["webhook"]["webhookId"]
         before = await all_rows(webhook_tenant.database)
         payload = await run_mutation(webhook_tenant, TEST, webhookId=webhook)
@@ -390,6 +396,10 @@ async def test_test_returns_the_response_of_the_receiver(webhook_tenant: Tenant)
         "headers": [
             {"name": "content-length", "value": "4000"},
             {"name": "x-trace", "value": "17"},
+            {"name": "set-cookie", "value": "[redacted]"},
+            {"name": "set-cookie", "value": "[redacted]"},
+            {"name": "x-api-key", "value": "[redacted]"},
+            {"name": "x-empty", "value": ""},
         ],
         "body": "ok" * 1_024,
         "error": None,
