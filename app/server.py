@@ -43,7 +43,7 @@ from app.services.proxy_users import ProxyUsers, open_proxy_users
 from app.services.retry_policies import load_retry_policies
 from app.services.secret_cipher import new_secrets_key
 from app.services.workspaces import create_first_workspace
-from app.settings import Settings, SettingsError
+from app.settings import SECRETS_KEY_FILE, Settings, SettingsError
 from app.web.board import documents_file
 from app.web.static_files import STATIC_DIR
 from app.worker.process import describe_worker, open_file_limit, raise_file_limit
@@ -122,11 +122,23 @@ def demo_secrets_key_file(settings: Settings) -> Path:
     """
     scheme, _, path = settings.database_url.partition(":///")
     folder = Path(path).parent if scheme.startswith("sqlite") else Path()
-    file = folder / "post-results-demo.secrets-key"
-    with suppress(FileExistsError):
-        file.touch(mode=0o600, exist_ok=False)
-        file.write_text(new_secrets_key())
+    file = folder.resolve() / "post-results-demo.secrets-key"
+    if not file.exists():
+        _create_private_file(file, new_secrets_key())
     return file
+
+
+def _create_private_file(file: Path, text: str) -> None:
+    """Create a file that only its owner can read, with its whole text or not at all.
+
+    A file that another process has created meanwhile stays.
+    """
+    with tempfile.NamedTemporaryFile("w", prefix=f".{file.name}.", dir=file.parent) as temporary:
+        temporary.write(text)  # its mode is 0600
+        temporary.flush()
+        os.fsync(temporary.fileno())
+        with suppress(FileExistsError):
+            os.link(temporary.name, file)
 
 
 def _run_server(config: uvicorn.Config, listener: socket.socket) -> None:
@@ -321,6 +333,12 @@ async def _store_proxy_keys(settings: Settings, proxy_users: ProxyUsers) -> None
         await proxy_users.store_keys(database, now_utc())
 
 
+def _secrets_key_line() -> list[str]:
+    """Return the line about the key that the demo uses, unless it is set in the environment itself."""
+    file = os.environ.get(SECRETS_KEY_FILE)
+    return [f"  secrets  are encrypted with the key in {file}"] if file else []
+
+
 def _startup_banner(settings: Settings, listener: socket.socket, api_key: str | None) -> str:
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
@@ -337,6 +355,7 @@ def _startup_banner(settings: Settings, listener: socket.socket, api_key: str | 
         results = f"{url}{REST_PATH}/posts/{_DEMO_POST_ID}/results"
         lines += [
             f"  key      {api_key}",
+            *_secrets_key_line(),
             "Try it:",
             f"  curl -H 'Authorization: Bearer {api_key}' {results}",
         ]

@@ -26,7 +26,8 @@ from app.db.core.database import Database
 from app.db.migrations import migrate
 from app.domain.errors import TooManyConnections
 from app.http.http_protocol import ConnectionLimits
-from app.server import with_ipv4_mapped
+from app.server import demo_secrets_key_file, with_ipv4_mapped
+from app.settings import read_settings
 from tests.clients import run_with_database
 from tests.command_processes import CommandProcess, fork, spawn
 from tests.factories import add_workspace
@@ -69,7 +70,10 @@ def test_first_start_prints_key_once(start_server: ServerStarter) -> None:
     assert key[1] not in json.dumps(first.request_log() + second.request_log())
 
 
-def test_demo_is_loaded_once_and_key_always_printed(start_server: ServerStarter) -> None:
+def test_demo_is_loaded_once_and_keys_always_printed(
+    start_server: ServerStarter, empty_database_url: str
+) -> None:
+    settings = read_settings({"DATABASE_URL": empty_database_url})
     totals = []
     for _ in range(2):
         server = start_server("--demo")
@@ -85,6 +89,7 @@ def test_demo_is_loaded_once_and_key_always_printed(start_server: ServerStarter)
         server.stop()
         assert lines[6:] == [
             f"  key      {DEMO_KEY}",
+            f"  secrets  are encrypted with the key in {demo_secrets_key_file(settings)}",
             "Try it:",
             f"  curl -H 'Authorization: Bearer {DEMO_KEY}' {url}",
         ]
