@@ -255,7 +255,7 @@ class WebhookService:
             if not states:  # pruned since the check
                 raise not_found_error("delivery")
             state = states[delivery_id]
-            if state.lease_token is not None:
+            if state.is_leased(write_context.now):
                 raise Conflict("The delivery is being attempted right now. Try again in a minute.")
             redelivered = {delivery_id: state.redelivered(write_context.now)}
             await update_deliveries(uow.session, write_context.workspace_id, redelivered)

@@ -501,6 +501,22 @@ async def test_delivery_that_is_attempted_is_not_redelivered(acme: TenantWithout
     assert message == "The delivery is being attempted right now. Try again in a minute."
 
 
+async def test_delivery_whose_lease_has_expired_is_redelivered(acme: TenantWithoutServer) -> None:
+    """As after a crash, for an endpoint that is not active, whose deliveries no process leases again."""
+    webhook_id = await add_webhook(acme.database, acme.workspace, is_active=False)
+    (delivery,) = await add_deliveries(acme.database, acme.workspace, webhook_id, [LEASED])
+    service, just_before = webhook_service(acme.database), NOW + SECOND - timedelta(milliseconds=1)
+
+    context = webhook_context(acme.workspace, "redeliverWebhook", just_before)
+    await expect_refusal(acme, Conflict, service.redeliver(context, webhook_id, delivery, None))
+    context = webhook_context(acme.workspace, "redeliverWebhook", NOW + SECOND)
+    await service.redeliver(context, webhook_id, delivery, None)
+
+    assert await delivery_states(acme.database, acme.workspace, [delivery]) == {
+        delivery: DeliveryState(next_attempt_at=NOW + SECOND)
+    }
+
+
 async def test_what_failed_since_a_time_is_redelivered(acme: TenantWithoutServer) -> None:
     webhook_id, other = [await add_webhook(acme.database, acme.workspace) for _ in range(2)]
     states = [GIVEN_UP, RETRYING, PENDING, DELIVERED, replace(RETRYING, lease_token=uuid4())]

@@ -96,6 +96,11 @@ class DeliveryState:
             return DeliveryStatus.GIVEN_UP
         return DeliveryStatus.RETRYING if self.round_attempts else DeliveryStatus.PENDING
 
+    def is_leased(self, now: datetime) -> bool:
+        """Return whether a process may be attempting it: an expired lease is that of a process that ended."""
+        ends_at = self.next_attempt_at
+        return self.lease_token is not None and ends_at is not None and now < ends_at
+
     def leased(self, token: UUID, expires_at: datetime) -> "DeliveryState":
         """Return the delivery as claimed by a process until a time."""
         return replace(self, lease_token=token, next_attempt_at=expires_at)
