@@ -51,8 +51,7 @@ def create_endpoint(
     if len(others) >= MAX_ENDPOINTS:
         raise InvalidInput(
             f"This workspace has {len(others)} webhooks; at most {MAX_ENDPOINTS} are allowed. Delete one"
-            " first.",
-            argument="url",
+            " first."
         )
     endpoint = WebhookEndpoint(
         id=webhook_id, url="", event_types=(), created_at=now, updated_at=now

@@ -164,6 +164,6 @@ def test_invalid_value_is_refused(settings: dict[str, Any], argument: str, messa
 def test_endpoint_beyond_the_limit_is_refused() -> None:
     others = [make_other(number) for number in range(1, MAX_ENDPOINTS + 1)]
     assert input_error(create, others) == (
-        "url",
+        None,
         "This workspace has 25 webhooks; at most 25 are allowed. Delete one first.",
     )

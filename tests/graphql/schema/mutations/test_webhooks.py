@@ -232,7 +232,7 @@ async def test_only_25_webhooks_are_allowed_in_a_workspace(webhook_tenant: Tenan
         await add_to(webhook_tenant)
     assert await expect_refusal(webhook_tenant, CREATE, **NEW) == (
         "VALIDATION_ERROR",
-        "input.url",
+        None,
         "This workspace has 25 webhooks; at most 25 are allowed. Delete one first.",
     )
 
