@@ -53,10 +53,18 @@ def create_endpoint(
             f"This workspace has {len(others)} webhooks; at most {MAX_ENDPOINTS} are allowed. Delete one"
             " first."
         )
-    endpoint = WebhookEndpoint(
-        id=webhook_id, url="", event_types=(), created_at=now, updated_at=now
+    return WebhookEndpoint(
+        id=webhook_id,
+        url=_validate_url(settings["url"], webhook_id, others, rules),
+        event_types=_validate_event_types(settings["event_types"]),
+        platforms=_validate_platforms(settings.get("platforms", ())),
+        account_ids=_validate_account_ids(settings.get("account_ids", ())),
+        name=_validate_name(settings.get("name")),
+        description=_validate_description(settings.get("description")),
+        is_active=settings.get("is_active", True),
+        created_at=now,
+        updated_at=now,
     )
-    return update_endpoint(endpoint, settings, others, rules, now)
 
 
 def update_endpoint(
@@ -72,12 +80,7 @@ def update_endpoint(
     """
     changed = endpoint
     if "url" in update:
-        url = validate_outbound_url(update["url"], "url", rules)
-        if any(other.url == url and other.id != endpoint.id for other in others):
-            raise InvalidInput(
-                "Another webhook of this workspace has this URL. Add the events to that one.",
-                argument="url",
-            )
+        url = _validate_url(update["url"], endpoint.id, others, rules)
         if url != endpoint.url:  # the failures were those of another receiver
             changed = replace(changed, url=url, consecutive_failures=0, failing_since=None)
     if "event_types" in update:
@@ -98,6 +101,18 @@ def update_endpoint(
         case False if changed.is_active:
             changed = replace(changed, is_active=False, updated_at=now)
     return changed
+
+
+def _validate_url(
+    url: str, webhook_id: WebhookId, others: Collection[WebhookEndpoint], rules: OutboundRules
+) -> str:
+    url = validate_outbound_url(url, "url", rules)
+    if any(other.url == url and other.id != webhook_id for other in others):
+        raise InvalidInput(
+            "Another webhook of this workspace has this URL. Add the events to that one.",
+            argument="url",
+        )
+    return url
 
 
 def _validate_event_types(

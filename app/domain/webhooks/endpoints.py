@@ -32,7 +32,10 @@ class DisabledReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookEndpoint:
-    """An endpoint, without its secrets and without its position in the feed."""
+    """An endpoint, without its secrets and without its position in the feed.
+
+    Creating one without a URL or without events raises ValueError.
+    """
 
     id: WebhookId
     url: str
@@ -55,6 +58,10 @@ class WebhookEndpoint:
     last_failure_at: datetime | None = None
     created_at: datetime
     updated_at: datetime
+
+    def __post_init__(self) -> None:
+        if not self.url or not self.event_types:
+            raise ValueError("an endpoint has a URL and at least one event type")
 
     def wants(
         self, event_type: WebhookEventType, accounts: Iterable[tuple[AccountId, str]]

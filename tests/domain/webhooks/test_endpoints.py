@@ -37,6 +37,12 @@ def attempt(status_code: int | None) -> DeliveryAttempt:
     )
 
 
+@pytest.mark.parametrize("fields", [{"url": ""}, {"event_types": ()}])
+def test_endpoint_without_url_or_events_is_impossible(fields: Mapping[str, object]) -> None:
+    with pytest.raises(ValueError, match="an endpoint has a URL and at least one event type"):
+        make_endpoint(**fields)
+
+
 # Filters.
 
 
