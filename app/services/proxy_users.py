@@ -34,7 +34,8 @@ from app.domain.sessions import (
 )
 from app.domain.validation.object_reader import ObjectReader
 from app.domain.validation.text import MAX_NAME_LENGTH, validate_name
-from app.settings import Settings, SettingsError, is_header_name
+from app.setting_values import is_header_name
+from app.settings import Settings, SettingsError
 
 _KEY_NAME = "single sign-on"
 _SCOPES = {scope.value: scope for scope in BOARD_SCOPES}
