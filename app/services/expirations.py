@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import takewhile
 
+import structlog
+
 from app.db.core.database import Database
 from app.db.repositories.accounts import blocked_accounts_with_due, due_post_ids
 from app.db.repositories.claims import expired_leases
@@ -38,6 +40,8 @@ MAX_TRANSACTIONS_PER_RUN = 20
 """Keeps a run short, because a stopping server waits for it; the next run continues."""
 _PRUNE_BATCH_SIZE = 1000
 """Small enough that a batch does not delay other writers for long."""
+
+logger = structlog.stdlib.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -160,13 +164,17 @@ async def _prune_batch(database: Database, workspace_id: WorkspaceId, before: da
 async def prune_deliveries(database: Database, now: datetime, *, retention: timedelta) -> None:
     """Delete deliveries of webhooks older than `retention`, then deleted webhooks without deliveries.
 
-    Takes no lock if there are none.
+    Takes no lock if there are none. Logs how many deliveries an endpoint never received.
     """
-    before = now - retention
+    before, lost = now - retention, 0
     while deliveries := await old_deliveries(
         database.all_workspaces, before, limit=_PRUNE_BATCH_SIZE
     ):
-        await database.write(partial(delete_deliveries, deliveries=deliveries, before=before))
+        lost += await database.write(
+            partial(delete_deliveries, deliveries=deliveries, before=before)
+        )
+    if lost:  # of endpoints that have been disabled for long
+        logger.warning("webhook deliveries pruned before delivery", count=lost)
     while webhooks := await deleted_webhooks_without_deliveries(
         database.all_workspaces, limit=_PRUNE_BATCH_SIZE
     ):

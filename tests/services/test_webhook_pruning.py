@@ -1,9 +1,10 @@
-"""Pruning of webhooks: deleted ones are removed after their deliveries."""
+"""Pruning: deleted webhooks are removed after their deliveries, and undelivered ones are counted."""
 
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from app.db.core.database import Database
 from app.db.core.statements import Statement
@@ -59,3 +60,27 @@ async def test_deleted_webhook_is_removed_after_its_last_delivery(
         await prune_deliveries(acme.database, NOW + age, retention=DAY)
         assert len(await stored_deliveries(acme.database, acme.workspace, used)) == deliveries
         assert await webhook_ids(acme) == webhooks
+
+
+async def test_deliveries_that_no_endpoint_received_are_counted_in_the_log(
+    acme: TenantWithoutServer,
+) -> None:
+    pending = DeliveryState(next_attempt_at=NOW)
+    retrying = DeliveryState(next_attempt_at=NOW, attempts=1, round_attempts=1)
+    given_up = DeliveryState(next_attempt_at=None, attempts=1, round_attempts=1, given_up_at=NOW)
+    disabled = await add_webhook(acme.database, acme.workspace, is_active=False)
+    removed = await add_webhook(acme.database, acme.workspace)
+    for webhook_id, states in {
+        disabled: [pending, retrying, given_up, DELIVERED],
+        removed: [pending],
+    }.items():
+        await add_deliveries(acme.database, acme.workspace, webhook_id, states)
+    await webhook_service(acme.database).delete(webhook_context(acme.workspace), removed, None)
+
+    with capture_logs() as logs:
+        for age in (DAY, DAY + SECOND, DAY + 2 * SECOND):
+            await prune_deliveries(acme.database, NOW + age, retention=DAY)
+
+    event = "webhook deliveries pruned before delivery"
+    assert logs == [{"event": event, "log_level": "warning", "count": 2}]
+    assert await stored_deliveries(acme.database, acme.workspace, disabled) == []

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cache
 from uuid import UUID
 
-from sqlalchemy import Insert, bindparam, delete, func, or_, select, update
+from sqlalchemy import Insert, and_, bindparam, delete, exists, func, or_, select, update
 
 from app.db.core.conditions import any_of, sort_key
 from app.db.core.database import AllWorkspacesReader, Reader
@@ -14,7 +14,7 @@ from app.db.core.statements import Record, Statement, decoded_values
 from app.db.core.types import UtcDateTime
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_rows, insert_with_on_conflict, update_rows
-from app.db.models import WebhookDelivery, WebhookDeliveryAttempt
+from app.db.models import Webhook, WebhookDelivery, WebhookDeliveryAttempt
 from app.domain.ids import DeliveryId, PostId, WebhookId, WorkspaceId
 from app.domain.webhooks.deliveries import DeliveryAttempt, DeliveryState
 from app.domain.webhooks.event_types import WebhookEventType
@@ -281,8 +281,11 @@ async def delete_deliveries(
     session: WriteSession,
     deliveries: Sequence[tuple[WorkspaceId, DeliveryId]],
     before: datetime,
-) -> None:
-    """Delete deliveries that `old_deliveries` returned, with their attempts, unless one is due again."""
+) -> int:
+    """Delete deliveries that `old_deliveries` returned, with their attempts, unless one is due again.
+
+    Return the number of those that an endpoint never received, without those of deleted endpoints.
+    """
     keys = [
         {"workspace": workspace_id, "delivery": id_, "before": before}
         for workspace_id, id_ in deliveries
@@ -292,13 +295,28 @@ async def delete_deliveries(
     if old:
         await session.execute_many(_DELETE_ATTEMPTS, old)
         await session.execute_many(_DELETE, old)
+    return sum(row.is_lost for row in locked)
 
 
 _IS_DELIVERY = (
     WebhookDelivery.workspace_id == bindparam("workspace"),
     WebhookDelivery.id == bindparam("delivery"),
 )
-_LOCK = _SELECT_KEYS.where(*_IS_DELIVERY, _IS_NOT_DUE).with_for_update()
+_IS_LOST = and_(
+    WebhookDelivery.next_attempt_at.is_not(None),
+    exists()
+    .where(
+        Webhook.workspace_id == WebhookDelivery.workspace_id,
+        Webhook.id == WebhookDelivery.webhook_id,
+        Webhook.deleted_at.is_(None),
+    )
+    .correlate(WebhookDelivery),
+)
+_LOCK = (
+    _SELECT_KEYS.add_columns(_IS_LOST.label("is_lost"))
+    .where(*_IS_DELIVERY, _IS_NOT_DUE)
+    .with_for_update()
+)
 """Keeps a process from storing an attempt after the others are deleted."""
 _DELETE_ATTEMPTS = delete(WebhookDeliveryAttempt).where(
     WebhookDeliveryAttempt.workspace_id == bindparam("workspace"),
