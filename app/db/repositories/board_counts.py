@@ -7,7 +7,7 @@ their counts read nothing but an index. The others also look up whether the post
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, ScalarSelect, bindparam, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, bindparam, func, not_, select
 
 from app.db.core.conditions import any_of, unindexed
 from app.db.core.database import Reader
@@ -95,7 +95,11 @@ _COUNTS = {
     "unknown": _count(Destination.verifiable_at.is_not(None)),
     "overdue": _count(overdue_condition(_time("cutoff"))),
     # Served by ix_destination_next_retry.
-    "retrying": _count(Destination.next_retry_at.is_not(None), POST_NOT_DELETED),
+    "retrying": _count(
+        Destination.next_retry_at.is_not(None),
+        not_(overdue_condition(_time("cutoff"))),
+        POST_NOT_DELETED,
+    ),
     "publishing": _count(Destination.status == DestinationStatus.PUBLISHING),
     "due_soon": _count(*_IS_WAITING, Destination.due_at > _time("now")),
     "will_fail": _count(*_IS_WAITING, any_of(Destination.account_id, "blocked_ids")),

@@ -24,7 +24,9 @@ class BoardCounts:
     )
     unknown: CappedCount = field(description="Destinations with an unknown outcome.")
     overdue: CappedCount = field(description="Destinations with `isOverdue`.")
-    retrying: CappedCount = field(description="Destinations that wait for an automatic retry.")
+    retrying: CappedCount = field(
+        description="Destinations that wait for an automatic retry, without those with `isOverdue`."
+    )
     publishing: CappedCount = field(description="Destinations that a publisher has claimed.")
     due_soon: CappedCount = field(description="Destinations that become due within 24 hours.")
     will_fail: CappedCount = field(

@@ -77,6 +77,12 @@ async def test_each_state_counts_where_it_belongs(acme: Tenant) -> None:
     assert (await read_counts(acme.client, NOW - MILLISECOND))["failed"] == 2
 
 
+async def test_overdue_retry_counts_as_overdue_only(acme: Tenant) -> None:
+    await add_post_in_states(acme, waiting_for_retry(NOW - HOUR, due_at=NOW - HOUR))
+
+    assert await read_counts(acme.client) == {"overdue": 1}
+
+
 async def test_other_workspaces_and_deleted_posts_do_not_count(acme: Tenant) -> None:
     other = await add_tenant(acme)
     for _ in range(2):

@@ -3,7 +3,13 @@
 import type { DestinationFilter } from "../relay/__generated__/resultsListQuery.graphql";
 import { accountCriteria } from "./account-filter";
 import { withoutEmpty } from "./parameters";
-import type { ResultsView } from "./results";
+import type { FLAGS, ResultsView } from "./results";
+
+const FLAG_FILTERS = {
+  overdue: { overdue: true },
+  retrying: { retrying: true, overdue: false },
+  duplicated: { duplicated: true },
+} satisfies Record<(typeof FLAGS)[number], DestinationFilter>;
 
 export function destinationFilter(view: ResultsView): DestinationFilter {
   return withoutEmpty({
@@ -15,7 +21,7 @@ export function destinationFilter(view: ResultsView): DestinationFilter {
     failureGroup: view.group,
     search: view.q,
     reference: view.reference,
-    ...(view.flag && { [view.flag]: true }),
+    ...(view.flag && FLAG_FILTERS[view.flag]),
     [`${view.period}After`]: view.from?.toISOString(),
     [`${view.period}Before`]: view.to?.toISOString(),
   });

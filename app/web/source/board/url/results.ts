@@ -21,7 +21,7 @@ export const CATEGORIES = [
   "TRANSIENT",
   "UNCLASSIFIED",
 ] as const;
-/** States that are computed from several fields. */
+/** States that are computed from several fields. What is overdue does not count as waiting for a retry. */
 export const FLAGS = ["overdue", "retrying", "duplicated"] as const;
 /** Times that a period may limit. */
 export const PERIODS = ["scheduled", "published", "failed", "updated", "nextRetry"] as const;
