@@ -1,5 +1,6 @@
 """Statistics of the board in Chromium: numbers, charts, tables, and their URLs."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -137,6 +138,30 @@ async def test_tables_by_platform_account_cause_and_hour_are_in_the_url(
     await expect(tab.page.locator(".number strong").nth(1)).to_have_text(
         str(worst["counts"]["failed"])
     )
+
+
+async def test_hours_of_one_week_lead_to_their_results(tab: BoardTab) -> None:
+    await tab.open_demo(f"/numbers?{PERIOD}")
+    hours = tab.page.locator(".heat-map")
+    await expect(hours).to_contain_text("In a period of at most seven days, the numbers lead to")
+    await expect(hours.get_by_role("link")).to_have_count(0)
+    week = f"/numbers?from={LAST - timedelta(days=6)}&to={LAST}"
+    await tab.open(week)
+    await expect(hours).to_contain_text("/")
+    cells = [cell.split("/") for cell in await hours.locator("td").all_inner_texts() if cell]
+    failing = [(int(bad), int(ended)) for bad, ended in cells if bad != "0"]
+    await expect(hours.get_by_role("link")).to_have_count(len(failing))
+    await expect(hours).not_to_contain_text("In a period of at most seven days")
+    assert await tab.axe_violations() == []
+    for index, (bad, _) in enumerate(failing[:2]):
+        await hours.get_by_role("link").nth(index).click()
+        await expect(tab.page.locator(".list-bar p")).to_have_text(re.compile(f"^{bad} results?$"))
+        await tab.page.go_back()
+    await tab.open(f"{week}&heat=late")
+    await hours.get_by_role("link").first.click()
+    first = next(int(ended) - int(bad) for bad, ended in cells if bad != ended)
+    await expect(tab.page.locator(".list-bar p")).to_have_text(re.compile(f"^{first} results?$"))
+    await expect(tab.page.get_by_label("Order by")).to_have_value("LATENESS")
 
 
 async def test_nonsense_in_the_url_is_ignored_and_long_periods_are_cut(tab: BoardTab) -> None:

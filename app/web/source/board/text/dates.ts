@@ -6,6 +6,7 @@ import { dateFormat, DAY_MS, instantOf } from "./times";
 export type LocalDate = string;
 
 const DAYS_PER_WEEK = 7;
+const HOURS_PER_DAY = 24;
 /** Years of dates: a month before and after them, the API still accepts times. */
 const [MIN_YEAR, MAX_YEAR] = [1901, 9997];
 
@@ -19,6 +20,22 @@ export function parseDate(text: string): LocalDate | null {
 /** The first instant of the date on the clock of the zone. */
 export function startOfDate(date: LocalDate, zone: string): Date {
   return instantOf(`${date}T00:00`, zone)!;
+}
+
+/**
+ * Start and end of an hour of the week, from 0 on Monday at 00:00, in the seven days from the first date. An hour that
+ * the clock of the zone shows twice is both.
+ */
+export function hourOfWeek(first: LocalDate, hour: number, zone: string): { from: Date; to: Date } {
+  const day = addDays(startOfWeek(first), Math.floor(hour / HOURS_PER_DAY));
+  const date = day < first ? addDays(day, DAYS_PER_WEEK) : day;
+  const ofDay = hour % HOURS_PER_DAY;
+  const to = ofDay + 1 < HOURS_PER_DAY ? timeOf(date, ofDay + 1, zone) : startOfDate(addDays(date, 1), zone);
+  return { from: timeOf(date, ofDay, zone), to };
+}
+
+function timeOf(date: LocalDate, hour: number, zone: string): Date {
+  return instantOf(`${date}T${String(hour).padStart(2, "0")}:00`, zone)!;
 }
 
 export function addDays(date: LocalDate, days: number): LocalDate {

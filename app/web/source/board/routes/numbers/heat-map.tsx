@@ -1,15 +1,17 @@
 // Failures or lateness by hour of the week.
 
 import { graphql } from "react-relay/hooks";
+import { Link } from "wouter";
 
 import type { heatMapQuery, heatMapQuery$data } from "../../relay/__generated__/heatMapQuery.graphql";
 import { Choice } from "../../components/fields";
 import { useLiveQuery } from "../../relay/live-query";
-import { addDays, formatDate } from "../../text/dates";
+import { addDays, countDays, formatDate, hourOfWeek } from "../../text/dates";
 import { plainNumber } from "../../text/numbers";
 import { coarseDuration } from "../../text/times";
 import { HEATS, type NumbersView } from "../../url/numbers";
 import { statsVariables, type StatsProps } from "./period";
+import { resultsPaths, type ResultsPaths } from "./results-paths";
 
 const query = graphql`
   query heatMapQuery($from: DateTime!, $to: DateTime!, $timezone: String!, $filter: OutcomeStatsFilter!) {
@@ -56,7 +58,14 @@ export function HeatMap({ onChange, ...props }: Props) {
   const variables = { ...statsVariables(props), timezone: zone };
   const { outcomeStats } = useLiveQuery<heatMapQuery>(query, variables, { fetchKey });
   const groups = outcomeStats?.buckets[0]?.groups ?? [];
-  const byHour = new Map(groups.map(({ hourOfWeek, counts }) => [hourOfWeek, counts]));
+  const byHour = new Map(groups.map((group) => [group.hourOfWeek, group.counts]));
+  const isOneWeek = countDays(period.first, period.last) <= DAYS.length;
+
+  /** Links to the results of an hour; null if the cell counts that hour of several weeks. */
+  function pathsOf(hour: number): ResultsPaths | null {
+    return isOneWeek ? resultsPaths(view, hourOfWeek(period.first, hour, zone)) : null;
+  }
+
   return (
     <section aria-labelledby="hours">
       <div className="section-heading">
@@ -71,7 +80,8 @@ export function HeatMap({ onChange, ...props }: Props) {
       </div>
       <table className="heat-map">
         <caption className="muted">
-          {CAPTIONS[view.heat]}; {period.words}, on the clock of {zone}; darker is more
+          {CAPTIONS[view.heat]}; {period.words}, on the clock of {zone}; darker is more.
+          {!isOneWeek && " In a period of at most seven days, the numbers lead to their results."}
         </caption>
         <thead>
           <tr>
@@ -87,9 +97,10 @@ export function HeatMap({ onChange, ...props }: Props) {
           {HOURS.map((hour) => (
             <tr key={hour}>
               <th scope="row">{String(hour).padStart(2, "0")}:00</th>
-              {DAYS.map((day, index) => (
-                <Cell key={day} counts={byHour.get(index * HOURS_PER_DAY + hour)} heat={view.heat} />
-              ))}
+              {DAYS.map((day, index) => {
+                const ofWeek = index * HOURS_PER_DAY + hour;
+                return <Cell key={day} counts={byHour.get(ofWeek)} heat={view.heat} paths={pathsOf(ofWeek)} />;
+              })}
             </tr>
           ))}
         </tbody>
@@ -101,13 +112,19 @@ export function HeatMap({ onChange, ...props }: Props) {
 interface CellProps {
   readonly counts: Counts | undefined;
   readonly heat: NumbersView["heat"];
+  readonly paths: ResultsPaths | null;
 }
 
-function Cell({ counts, heat }: CellProps) {
+function Cell({ counts, heat, paths }: CellProps) {
   const cell = counts && (heat === "failed" ? failedCell(counts) : lateCell(counts));
   if (!cell) return <td />;
   const level = LEVELS[heat].filter((lowest) => cell.value >= lowest).length;
-  return <td className={`heat-${level}`}>{cell.text}</td>;
+  const path = heat === "failed" ? paths?.bad : paths?.late;
+  return (
+    <td className={`heat-${level}`}>
+      {path && cell.value > 0 ? <Link href={path}>{cell.text}</Link> : cell.text}
+    </td>
+  );
 }
 
 interface CellContent {

@@ -12,6 +12,8 @@ export interface ResultsPaths {
   readonly late: string;
   readonly failed: string;
   readonly unknown: string;
+  /** What failed or ended with an unknown outcome. */
+  readonly bad: string;
   readonly userCaused: string;
   readonly failedWith: (category: string) => string;
 }
@@ -19,7 +21,7 @@ export interface ResultsPaths {
 /** Links to the results of the period, with the filter of the view and that of one group. */
 export function resultsPaths(
   { platform, account }: NumbersView,
-  { from, to }: Period,
+  { from, to }: Pick<Period, "from" | "to">,
   group: Filter = {},
 ): ResultsPaths {
   const published = {
@@ -37,6 +39,7 @@ export function resultsPaths(
     late: resultsPath({ ...published, order: "LATENESS" }),
     failed: resultsPath({ ...ended, outcome: ["FAILED"] }),
     unknown: resultsPath({ ...ended, outcome: ["UNKNOWN"] }),
+    bad: resultsPath({ ...ended, outcome: ["FAILED", "UNKNOWN"] }),
     userCaused: resultsPath({ ...ended, outcome: ["FAILED"], category: ["AUTH", "CONTENT_REJECTED"] }),
     failedWith: (category) =>
       resultsPath({
