@@ -65,7 +65,7 @@ export function Headline(props: StatsProps) {
           />
           <CountLink
             value={exactCount(counts.userCaused)}
-            name="of them only the author can fix (content, access)"
+            name="of them because of content or access"
             tone="bad"
             path={paths.userCaused}
           />
@@ -103,7 +103,7 @@ function SuccessRate({ counts }: { readonly counts: Counts }) {
       </p>
       {userCaused > 0 && ended > userCaused && (
         <p>
-          Without the {count(userCaused, "failure")} that only the author of the post can fix:{" "}
+          Without the {count(userCaused, "failure")} because of content or access:{" "}
           {percent(published / (ended - userCaused))}.
         </p>
       )}
