@@ -52,6 +52,36 @@ async def test_posts_that_will_fail_are_exactly_those_that_the_number_leads_to(
         await expect(scope).to_contain_text("Account: blocked (X)")
 
 
+async def test_outage_of_a_platform_is_one_sentence_that_leads_to_its_results(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    one, other = publisher.connect("one"), publisher.connect("other")
+    publisher.create_failures(one, 5, "UNAVAILABLE", category="TRANSIENT")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open()
+        await tab.sign_in(page_server.key)
+        await tab.expect_live()
+        outage = tab.page.locator(".outage")
+        await expect(tab.page.get_by_role("link", name="5 wait for a retry")).to_be_visible()
+        await expect(outage).to_have_count(0)
+        publisher.create_failures(other, 1, "UNAVAILABLE", category="TRANSIENT")
+        await expect(outage).to_have_text(
+            re.compile(
+                r"X may have an outage\. Since .*\d\d:\d\d, 6 of 6 attempts to publish there failed without"
+                r" a fault of the post\. 6 results on 2 accounts"
+            )
+        )
+        assert await tab.axe_violations() == []
+        await outage.get_by_role("link").click()
+        await expect(tab.page.locator(".list-bar p")).to_have_text("6 results")
+        for _ in range(2):
+            post_id = publisher.create_post(one, "After the outage")
+            publisher.record_publication(post_id, one, f"https://x.com/one/status/{post_id[:8]}")
+        await tab.page.go_back()
+        await expect(tab.heading("Today")).to_be_visible()
+        await expect(outage).to_have_count(0)
+
+
 async def test_failures_of_today_keep_their_order_under_the_pointer(
     browser: Browser, page_server: PageServer, publisher: Publisher
 ) -> None:

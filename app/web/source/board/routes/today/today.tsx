@@ -18,6 +18,7 @@ import { useZone } from "../../text/zone";
 import { AccountsPanel } from "./accounts-panel";
 import { CountsPanel } from "./counts-panel";
 import { FailuresPanel } from "./failures-panel";
+import { Outages } from "./outages";
 
 export function TodayPage() {
   const zone = useZone();
@@ -102,6 +103,7 @@ function Today({ since, until, fetchKey }: TodayProps) {
   const accountIds = pageInfo?.hasNextPage ? [] : (accounts?.map(({ accountId }) => accountId) ?? []);
   return (
     <>
+      <Outages />
       <CountsPanel query={data} since={since} accountIds={accountIds} onRetry={onRetry} />
       <div className="steady-list" {...use.container}>
         <OrderBar use={use} membership={membership} />
