@@ -165,6 +165,24 @@ async def test_back_leads_to_the_row_whose_post_was_opened_by_mouse(tab: BoardTa
     await expect(row.locator("a")).to_have_attribute("href", str(row_id))
 
 
+async def test_selection_is_still_there_after_a_post_was_opened(tab: BoardTab) -> None:
+    await tab.open_demo("/results?status=PUBLISHED")
+    rows = tab.page.locator("tbody tr")
+    await expect(rows.nth(2)).to_be_visible()
+    for key in ("j", "x", "j", "j", "x", "Enter"):
+        await tab.page.keyboard.press(key)
+    await expect(tab.page.get_by_role("link", name="← Results")).to_be_visible()
+    await tab.page.keyboard.press("u")
+    bar = tab.page.get_by_role("region", name="Selection")
+    await expect(bar).to_contain_text("2 results selected")
+    await expect(rows.nth(2).get_by_role("checkbox")).to_be_checked()
+    await tab.page.keyboard.press("g")
+    await tab.page.keyboard.press("r")
+    await expect(tab.page).to_have_url(re.compile("/results$"))
+    await expect(rows.nth(2)).to_be_visible()
+    await expect(bar).to_have_count(0)
+
+
 async def test_brackets_lead_to_the_other_posts_of_the_list(tab: BoardTab) -> None:
     await tab.open_demo("/results?status=PUBLISHED&order=CREATED_AT")
     links = tab.page.locator("tbody tr a")

@@ -17,10 +17,14 @@ export interface Selection {
   readonly clear: () => void;
 }
 
+/** Ids of rows, or everything that matches the filter. */
+export type Selected = ReadonlySet<string> | "all";
+
 const NOTHING: ReadonlySet<string> = new Set();
 
-export function useSelection(): Selection {
-  const [selected, setSelected] = useState<Selected>(NOTHING);
+/** `initial` is read once. */
+export function useSelection(initial: Selected = NOTHING): Selection {
+  const [selected, setSelected] = useState(initial);
   const isAll = selected === "all";
   const ids = isAll ? NOTHING : selected;
   const changes = useMemo(() => selectionChanges(setSelected), []);
@@ -33,7 +37,6 @@ export function useSelection(): Selection {
   };
 }
 
-type Selected = ReadonlySet<string> | "all";
 type Changes = Pick<Selection, "toggle" | "add" | "remove" | "addAll" | "clear">;
 
 /** Functions that stay the same, so that a row is rendered again only if it changes. */

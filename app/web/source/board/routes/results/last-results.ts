@@ -1,4 +1,7 @@
-// The row that the user opened last: "back" leads to it in its list, and keys lead to the posts before and after it.
+// The row that the user opened last: "back" leads to it in its list, with what was selected there, and keys lead to the
+// posts before and after it.
+
+import type { Selected, Selection } from "../../components/table/selection";
 
 interface Row {
   readonly id: string;
@@ -7,20 +10,34 @@ interface Row {
 
 /** The rows of the list that is shown, or was shown last, as far as they are loaded. */
 let listed: readonly Row[] = [];
-let opened: { readonly row: Row; readonly listUrl: string } | null = null;
+let selected: Selected = new Set();
+let opened: Opened | null = null;
 
-export function rememberListed(rows: readonly Row[]): void {
+interface Opened {
+  readonly row: Row;
+  readonly listUrl: string;
+  /** What was selected in the list then. */
+  readonly selected: Selected;
+}
+
+export function rememberListed(rows: readonly Row[], selection: Selection): void {
   listed = rows;
+  selected = selection.isAll ? "all" : selection.ids;
 }
 
 /** Notes a row of the list that is shown. */
 export function rememberOpened(row: Row): void {
-  opened = { row, listUrl: location.href };
+  opened = { row, listUrl: location.href, selected };
 }
 
 /** Id of the row that was opened last, if it is one of the list that is shown. */
 export function lastOpened(): string | null {
   return opened?.listUrl === location.href ? opened.row.id : null;
+}
+
+/** What was selected in the list that is shown when one of its rows was opened, if that was the last one. */
+export function lastSelected(): Selected | undefined {
+  return opened?.listUrl === location.href ? opened.selected : undefined;
 }
 
 /**

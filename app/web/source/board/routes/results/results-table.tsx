@@ -25,7 +25,7 @@ import { truncated } from "../../text/characters";
 import { plainAccountLabel, postLabel } from "../../text/labels";
 import { totalOf } from "../../text/numbers";
 import type { ResultsView } from "../../url/results";
-import { lastOpened, rememberListed, rememberOpened } from "./last-results";
+import { lastOpened, lastSelected, rememberListed, rememberOpened } from "./last-results";
 import { RESULT_HEADINGS, ResultRow } from "./result-row";
 import { PAGE_SIZE, useResultsMembership } from "./results-membership";
 
@@ -83,7 +83,7 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
   const environment = useRelayEnvironment();
   const viewer = useViewer();
   const [, navigate] = useLocation();
-  const selection = useSelection();
+  const selection = useSelection(lastSelected());
   const use = useListUse();
   const [loadError, setLoadError] = useState<Error | null>(null);
   const rows = data.destinations?.edges.map(({ node }) => node) ?? [];
@@ -108,7 +108,7 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
     openBulkDialog(retryAction(environment, { destinationId: [destinationId] }, words));
   }
 
-  useEffect(() => rememberListed(rows));
+  useEffect(() => rememberListed(rows, selection));
 
   useShortcuts({
     ...(difference.newCount > 0 && { ".": showNew }),
