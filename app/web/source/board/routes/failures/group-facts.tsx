@@ -75,7 +75,7 @@ export function GroupFacts({ group, since }: Props) {
       </div>
       <div>
         {data.hourlyCounts && <HourlyChart counts={data.hourlyCounts} />}
-        {data.retryableCount !== 0 && <p>{retrySentence(data)}</p>}
+        <p>{retrySentence(data)}</p>
         <RetryGroupButton group={data} since={since} />
       </div>
     </div>
@@ -84,6 +84,7 @@ export function GroupFacts({ group, since }: Props) {
 
 function retrySentence({ retryableCount, refusedCount }: groupFacts_group$data): string {
   if (retryableCount == null || refusedCount == null) return "";
+  if (retryableCount === 0) return refusedCount === 1 ? "It cannot be retried now." : "None can be retried now.";
   if (refusedCount === 0)
     return retryableCount === 1 ? "It can be retried." : `All ${plainNumber(retryableCount)} can be retried.`;
   return `${plainNumber(retryableCount)} can be retried, ${plainNumber(refusedCount)} cannot.`;

@@ -12,10 +12,6 @@ import { groupWords } from "../../text/filter-words";
 import { shortTime } from "../../text/times";
 import { useZone } from "../../text/zone";
 
-const NONE_RETRYABLE =
-  "None of these can be retried now: the account cannot post, another service publishes the post, or we do" +
-  " not know whether it went out.";
-
 interface Props {
   readonly group: retryGroupButton_group$key;
   /** Time of the earliest failure to retry; null for all. */
@@ -52,10 +48,10 @@ export function RetryGroupButton({ group, since }: Props) {
     openBulkDialog(retryAction(environment, { failureGroup: [key], failedAfter: since }, words));
   }
 
-  const obstacle = writeObstacle(viewer) ?? (retryableCount === 0 ? NONE_RETRYABLE : null);
+  // Without one to retry, the check of the dialog lists the reasons.
   return (
-    <ActionButton obstacle={obstacle} onPress={retry}>
-      Retry all…
+    <ActionButton obstacle={writeObstacle(viewer)} onPress={retry}>
+      {retryableCount === 0 ? "Why none can be retried…" : "Retry all…"}
     </ActionButton>
   );
 }
