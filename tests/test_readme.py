@@ -119,7 +119,10 @@ async def test_printed_rest_response_is_the_real_one(demo_tenant: Tenant, exampl
 def test_printed_startup_banner_is_the_real_one(demo_server: ServerProcess) -> None:
     command, *printed = README.section("Quick start").blocks("console")[0].splitlines()
     assert command == "$ scripts/serve --demo"
-    banner = [line.replace(demo_server.url, ADDRESS) for line in demo_server.wait_until_ready()]
+    banner = [
+        re.sub(r" /\S+/", " /srv/post-results/", line.replace(demo_server.url, ADDRESS))
+        for line in demo_server.wait_until_ready()
+    ]
     assert printed == banner
     assert printed[0] == f"post-results {__version__}"
 
