@@ -26,8 +26,14 @@ Dial: TypeAlias = Callable[[str, int, float | None], Awaitable[httpcore2.AsyncNe
 
 _MAX_DIALLED_ADDRESSES = 4
 
-_LOCAL_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-"""Errors of a connection for which its server is not the reason."""
+_LOCAL_ERRORS = {
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+    errno.EADDRNOTAVAIL,  # no free port
+}
+"""Errors of a lookup or connection for which its server is not the reason."""
 
 _RESOLVER_THREADS = 128
 """Names that are resolved concurrently. A name whose servers are dead occupies a thread for seconds."""
@@ -80,11 +86,7 @@ class CheckedNetwork(httpcore2.AsyncNetworkBackend):
             except httpcore2.ConnectTimeout:
                 continue
             except httpcore2.ConnectError as error:
-                if _is_local(error):
-                    raise OutboundError(
-                        OutboundFailure.NO_FREE_SOCKET,
-                        "This service has no free sockets. Its operator can raise the limit of open files.",
-                    ) from error
+                _check_not_local(error)
         raise OutboundError(
             OutboundFailure.CONNECTION_FAILED,
             f"{host} refused the connection to port {port}, or cannot be reached. Check that the server is"
@@ -121,10 +123,12 @@ class CheckedNetwork(httpcore2.AsyncNetworkBackend):
             lookup = asyncio.ensure_future(self._resolve(host))
             self._lookups[host] = lookup
             lookup.add_done_callback(partial(self._remove_lookup, host))
-        with suppress(OSError, UnicodeError):
+        try:
             # A connection that gives up does not cancel the lookup, which others share.
             if addresses := await asyncio.shield(lookup):
                 return addresses
+        except (OSError, UnicodeError) as error:
+            _check_not_local(error)
         raise OutboundError(
             OutboundFailure.NAME_NOT_RESOLVED,
             f"The name {host} could not be resolved. Check its spelling and its DNS records.",
@@ -181,13 +185,16 @@ class _RequestStream(httpcore2.AsyncNetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _is_local(error: BaseException | None) -> bool:
-    """Return whether an error has its cause in this process; libraries wrap the error of the socket."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _LOCAL_ERRORS:
-            return True
-        error = error.__cause__
-    return False
+def _check_not_local(error: BaseException) -> None:
+    """Raise OutboundError if an error has its cause in this process; libraries wrap the socket's error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _LOCAL_ERRORS:
+            raise OutboundError(
+                OutboundFailure.NO_FREE_SOCKET,
+                "This service has no free sockets. Its operator can raise the limit of open files.",
+            ) from error
+        cause = cause.__cause__
 
 
 def _is_readable(descriptor: int) -> bool:

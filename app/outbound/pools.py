@@ -12,13 +12,16 @@ import httpcore2
 KEEP_ALIVE = timedelta(seconds=4)
 """Age of an idle connection that is not used again: many servers close theirs after 5 seconds."""
 
+_MAX_IDLE_POOLS = 32
+
 
 @dataclass(slots=True)
 class _Pool:
     connections: httpcore2.AsyncConnectionPool
-    used_at: float
-    """Time of the event loop at the start or end of the last request."""
     running: int = 0
+    """Requests that use it."""
+    expiry: asyncio.TimerHandle | None = None
+    """Timer that closes the connections while no request uses them."""
 
 
 class ConnectionPools:
@@ -26,36 +29,50 @@ class ConnectionPools:
 
     def __init__(self, make_pool: Callable[[], httpcore2.AsyncConnectionPool]) -> None:
         self._make_pool = make_pool
-        self._pools: OrderedDict[Hashable, _Pool] = OrderedDict()
-        """The longest unused first."""
+        self._pools: dict[Hashable, _Pool] = {}
+        self._idle: OrderedDict[Hashable, None] = OrderedDict()
+        """Receivers without a request, the longest unused first."""
+        self._closing: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def pool(self, receiver: Hashable) -> AsyncIterator[httpcore2.AsyncConnectionPool]:
         """Return the pool of a receiver for one request."""
-        now = asyncio.get_running_loop().time()
         pool = self._pools.get(receiver)
         if pool is None:
-            pool = self._pools[receiver] = _Pool(self._make_pool(), now)
+            pool = self._pools[receiver] = _Pool(self._make_pool())
+        if pool.expiry is not None:
+            pool.expiry.cancel()
+        self._idle.pop(receiver, None)
         pool.running += 1
         try:
-            await self._close_idle(now)
             yield pool.connections
         finally:
             pool.running -= 1
-            pool.used_at = asyncio.get_running_loop().time()
-            self._pools.move_to_end(receiver)
+            if pool.running == 0:
+                self._set_idle(receiver, pool)
 
-    async def _close_idle(self, now: float) -> None:
-        """Close the pools whose connections are too old to be used again."""
-        while self._pools:
-            receiver, pool = next(iter(self._pools.items()))
-            if pool.running or now - pool.used_at <= KEEP_ALIVE.total_seconds():
-                return
-            del self._pools[receiver]
-            await pool.connections.aclose()
+    def _set_idle(self, receiver: Hashable, pool: _Pool) -> None:
+        loop = asyncio.get_running_loop()
+        pool.expiry = loop.call_later(KEEP_ALIVE.total_seconds(), self._close, receiver)
+        self._idle[receiver] = None
+        if len(self._idle) > _MAX_IDLE_POOLS:
+            self._close(next(iter(self._idle)))
+
+    def _close(self, receiver: Hashable) -> None:
+        """Close the connections of an idle pool in the background."""
+        del self._idle[receiver]
+        pool = self._pools.pop(receiver)
+        if pool.expiry is not None:
+            pool.expiry.cancel()
+        task = asyncio.create_task(pool.connections.aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def aclose(self) -> None:
         """Close all connections."""
-        while self._pools:
-            _, pool = self._pools.popitem()
-            await pool.connections.aclose()
+        for receiver in list(self._idle):
+            self._close(receiver)
+        await asyncio.gather(
+            *self._closing, *(pool.connections.aclose() for pool in self._pools.values())
+        )
+        self._pools.clear()

@@ -188,9 +188,10 @@ class WebhookDeliveryService:
             events = await read_events_after(uow.reader, behind[0].feed_seq, limit=limit)
             if not events:
                 break
-            _log_pruned_events(workspace_id, behind[0], events[0])
             last = events[-1].seq
             group = [each for each in behind if each.feed_seq < last]
+            for webhook in group:
+                _log_pruned_events(workspace_id, webhook, events[0])
             behind = behind[len(group) :]
             deliveries = await self._deliveries_of(events, group, uow)
             await insert_deliveries(uow.session, workspace_id, deliveries, now)

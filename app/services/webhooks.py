@@ -48,7 +48,7 @@ from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.secret_cipher import SecretCipher, SecretNotReadable
 from app.services.unit_of_work import UnitOfWork, WriteContext
 from app.services.webhook_deliveries import decrypted_secrets, secret_row
-from app.services.webhook_requests import send_webhook
+from app.services.webhook_requests import redact_headers, send_webhook
 
 RedeliveryPlan: TypeAlias = BulkPlan[FailureRange]
 
@@ -229,7 +229,7 @@ class WebhookService:
             "cursor": None,
             "data": {"message": "This is a test of the webhook."},
         }
-        return await send_webhook(
+        attempt = await send_webhook(
             self.client,
             stored.endpoint.url,
             orjson.dumps(payload).decode(),
@@ -238,6 +238,7 @@ class WebhookService:
             clock=self.clock,
             monotonic=self.monotonic,
         )
+        return replace(attempt, response_headers=redact_headers(attempt.response_headers))
 
     async def redeliver(
         self,

@@ -150,7 +150,7 @@ def open_file_limit() -> int | None:
 def _max_webhook_tasks() -> int:
     """Return the endpoints to deliver to at a time, for which a quarter of the open files is enough."""
     limit = open_file_limit()
-    return MAX_TASKS if limit is None else min(MAX_TASKS, max(1, limit // 4 // FILES_PER_TASK))
+    return MAX_TASKS if limit is None else min(MAX_TASKS, max(2, limit // 4 // FILES_PER_TASK))
 
 
 def describe_worker(settings: Settings) -> str:

@@ -37,7 +37,7 @@ MAX_TASKS = 256
 """Endpoints to which a process delivers at a time; at most three quarters of them failed last."""
 
 FILES_PER_TASK = 40
-"""Open files of one task at most: as many connections as a batch has deliveries, and as many idle ones."""
+"""Open files for one task: as many connections as a batch has deliveries, and as many that are idle."""
 
 _UNREADABLE_INTERVAL = timedelta(minutes=1)
 """Time after which an endpoint is tried again whose secret this process could not decrypt."""
@@ -64,7 +64,7 @@ class WebhookWorker:
         self._service = service
         self._client = client
         self._system = system
-        self._max_tasks, self._max_failing_tasks = max_tasks, max_tasks * 3 // 4
+        self._max_tasks, self._max_failing_tasks = max_tasks, max(1, max_tasks * 3 // 4)
         self._poll_interval = poll_interval
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         """Running deliveries by endpoint."""
@@ -76,6 +76,8 @@ class WebhookWorker:
             _MAX_UNREADABLE, _UNREADABLE_INTERVAL.total_seconds(), timer=system.monotonic
         )
         """Endpoints whose secret this process could not decrypt, and which it does not try meanwhile."""
+        self._reported: set[UUID] = set()
+        """Those of them that are in the log."""
         self._is_stopping = False
         self._wakeup = asyncio.Event()
         self._outage = Outage(logger, "webhook delivery failed")
@@ -105,7 +107,9 @@ class WebhookWorker:
                     await self._start_tasks()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wakeup.wait(), self._poll_interval.total_seconds())
-            await asyncio.gather(*self._tasks.values())
+            if self._tasks:
+                # Unlike `gather`, this does not cancel the tasks, each of which must be cancelled only once.
+                await asyncio.wait(self._tasks.values())
         finally:
             for task in self._tasks.values():
                 task.cancel()
@@ -175,7 +179,8 @@ class WebhookWorker:
         return batch
 
     def _skip_unreadable(self, webhook: DueWebhook) -> None:
-        if not self._unreadable:
+        if webhook.id not in self._reported:
+            self._reported.add(webhook.id)
             logger.warning(
                 "webhook secret not decrypted",
                 webhook_id=str(webhook.id),

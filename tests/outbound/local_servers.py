@@ -47,6 +47,12 @@ class LocalServer:
         finally:
             writer.close()
 
+    async def wait_for_open_connections(self, number: int) -> None:
+        """Wait until this number of connections is open."""
+        async with asyncio.timeout(10):
+            while sum(not task.done() for task in self._tasks) != number:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
     async def wait_for_end_of_connections(self) -> None:
         """Wait until the client has closed all connections."""
         async with asyncio.timeout(10):

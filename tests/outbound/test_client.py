@@ -355,6 +355,23 @@ async def test_slow_server_does_not_delay_another() -> None:
             task.cancel()
 
 
+async def test_idle_connections_of_few_receivers_stay_open_while_a_server_is_silent() -> None:
+    async with (
+        local_server(never_respond) as silent,
+        local_server(responding(OK_RESPONSE, OK_RESPONSE)) as server,
+        OutboundClient(LOCAL_RULES) as client,
+        asyncio.TaskGroup() as tasks,
+    ):
+        waiting = tasks.create_task(client.send(post(silent.url())))
+        await silent.wait_for_open_connections(1)
+        for number in range(40):
+            await client.send(replace(post(server.url()), receiver=number))
+        await server.wait_for_open_connections(32)
+        await server.wait_for_end_of_connections()  # after a few seconds without a request
+        await silent.wait_for_open_connections(1)
+        waiting.cancel()
+
+
 async def test_cancellation_closes_the_connection() -> None:
     is_received = asyncio.Event()
 

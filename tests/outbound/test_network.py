@@ -153,13 +153,14 @@ async def test_refused_connection_was_certainly_not_sent() -> None:
     )
 
 
-async def test_process_without_free_files_does_not_blame_the_server() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_process_without_free_files_does_not_blame_the_server(host: str) -> None:
     async with (
         local_server(responding(OK_RESPONSE)) as server,
         OutboundClient(LOCAL_RULES) as client,
     ):
         with no_free_files():
-            error = await failed_send(client, post(f"http://127.0.0.1:{server.port}/"))
+            error = await failed_send(client, post(f"http://{host}:{server.port}/"))
     assert (error.reason, error.may_have_been_sent) == (OutboundFailure.NO_FREE_SOCKET, False)
     assert error.message == (
         "This service has no free sockets. Its operator can raise the limit of open files."

@@ -474,6 +474,25 @@ async def test_test_event_is_sent_and_not_stored(acme: TenantWithoutServer) -> N
     assert '"event":"webhook.test"' in body
 
 
+async def test_test_shows_a_few_kib_of_headers_without_secrets(acme: TenantWithoutServer) -> None:
+    headers = [
+        "Connection: close",
+        f"Set-Cookie: {'a b' * 300}",
+        f"X-Long: {'z y' * 900}",
+        f"X-Longer: {'z' * 5_000}",
+    ]
+    async with WebhookReceiver(ReceiverResponse(200, "", headers)).running() as receiver:
+        webhook_id = await add_webhook(acme.database, acme.workspace, url=receiver.url)
+        attempt = await webhook_service(acme.database).send_test(acme.workspace, webhook_id)
+
+    assert attempt.response_headers == [
+        ("content-length", "0"),
+        ("connection", "close"),
+        ("set-cookie", "[redacted]"),
+        ("x-long", "z y" * 900),
+    ]
+
+
 # Redeliver.
 
 

@@ -9,12 +9,12 @@ from uuid import UUID, uuid4
 
 import orjson
 import structlog
-from sqlalchemy import select
-from standardwebhooks import Webhook
+from sqlalchemy import select, update
+from standardwebhooks import Webhook as StandardWebhook
 
 from app.db.core.database import Database
 from app.db.core.write_session import WriteSession
-from app.db.models import WebhookDeliveryAttempt
+from app.db.models import Webhook, WebhookDeliveryAttempt
 from app.db.repositories.webhooks import last_poll
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import PostId, WebhookId, WorkspaceId
@@ -24,7 +24,7 @@ from app.domain.webhooks.event_types import WebhookEventType
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
 from app.outbound.errors import OutboundError, OutboundFailure
 from app.services.secret_cipher import SecretCipher, new_secrets_key
-from app.services.webhook_deliveries import LEASE_DURATION
+from app.services.webhook_deliveries import LEASE_DURATION, secret_row
 from app.worker.webhooks import deliver_in_background
 from tests.factories import NOW, add_account, add_workspace
 from tests.webhook_events import (
@@ -156,7 +156,7 @@ async def test_event_is_delivered_signed(database: Database) -> None:
     assert request.headers["content-type"] == "application/json"
     assert request.headers["user-agent"].startswith("post-results/")
     assert datetime.fromtimestamp(int(request.headers["webhook-timestamp"]), UTC) == NOW
-    standard = Webhook(SECRET).sign(request.event_id, NOW, request.body.decode())
+    standard = StandardWebhook(SECRET).sign(request.event_id, NOW, request.body.decode())
     assert request.headers["webhook-signature"] == standard
     assert "x-posteverywhere-previous-signature" not in request.headers
     assert state == DeliveryState(
@@ -289,33 +289,40 @@ async def test_connection_that_is_refused_is_a_failed_attempt(database: Database
 async def test_process_without_the_key_leaves_deliveries_to_another(database: Database) -> None:
     other = WebhookBench(database, cipher=SecretCipher([new_secrets_key()]))
     async with WebhookReceiver().running() as receiver:
-        target = await add_target(database, receiver)
+        targets = [await add_target(database, receiver) for _ in range(2)]
         with structlog.testing.capture_logs() as logs:
             async with other.running_worker():
-                await wait_until(lambda: bool(logs))
-                async with WebhookBench(database).running_worker():
-                    (state,) = await target.wait_until_settled()
-
-    assert (state.attempts, len(receiver.received)) == (1, 1)
-    (entry,) = logs
-    assert (entry["event"], entry["log_level"]) == ("webhook secret not decrypted", "warning")
-    assert entry["webhook_id"] == str(target.webhook_id)
-
-
-async def test_process_without_the_key_tries_again_after_a_minute(database: Database) -> None:
-    clock = CountingClock()
-    bench = WebhookBench(database, clock, SecretCipher([new_secrets_key()]))
-    async with WebhookReceiver().running() as receiver:
-        await add_target(database, receiver)
-        with structlog.testing.capture_logs() as logs:
-            async with bench.running_worker():
-                await wait_until(lambda: len(logs) == 1)
-                await clock.wait_for_polls()
-                assert len(logs) == 1
-                clock.seconds += 60
                 await wait_until(lambda: len(logs) == 2)
+                async with WebhookBench(database).running_worker():
+                    for target in targets:
+                        (state,) = await target.wait_until_settled()
+                        assert state.attempts == 1
 
-    assert receiver.received == []
+    assert len(receiver.received) == 2
+    assert {(entry["event"], entry["webhook_id"]) for entry in logs} == {
+        ("webhook secret not decrypted", str(target.webhook_id)) for target in targets
+    }
+
+
+async def test_secret_that_was_not_decrypted_is_read_again_after_a_minute(
+    database: Database,
+) -> None:
+    clock, cipher = CountingClock(), SecretCipher([new_secrets_key()])
+    async with WebhookReceiver().running() as receiver:
+        target = await add_target(database, receiver)
+        with structlog.testing.capture_logs() as logs:
+            async with WebhookBench(database, clock, cipher).running_worker():
+                await wait_until(lambda: bool(logs))
+                secret = cipher.encrypt(SECRET, secret_row(target.workspace, target.webhook_id))
+                await database.write(
+                    lambda session: session.rows(update(Webhook).values(encrypted_secret=secret))
+                )
+                await clock.wait_for_polls()
+                assert receiver.received == []
+                clock.seconds += 60
+                await target.wait_until_settled()
+
+    assert len(receiver.received) == 1
 
 
 async def test_gone_receiver_is_disabled_and_reported_to_another_endpoint(
@@ -497,13 +504,16 @@ async def test_unexpected_error_of_an_attempt_concerns_no_other(database: Databa
 async def test_ended_attempts_are_stored_if_another_outlasts_the_shutdown_timeout(
     database: Database,
 ) -> None:
-    async with WebhookReceiver().running() as receiver:
+    silent = WebhookReceiver()
+    silent.may_respond.clear()
+    async with WebhookReceiver().running() as receiver, silent.running():
         target = await add_target(database, receiver, 3)
+        await add_target(database, silent, 1, workspace=target.workspace)
         _, second, _ = await stored_deliveries(database, target.workspace, target.webhook_id)
         async with SelectiveClient(second.event_id, hang) as client:
             worker = WebhookBench(database).worker(client)
             async with deliver_in_background(worker, SECOND):
-                await wait_until(lambda: len(receiver.received) == 2)
+                await wait_until(lambda: len(receiver.received) == 2 and len(silent.received) == 1)
 
     assert [(each.status, each.next_attempt_at) for each in await target.states()] == [
         (DeliveryStatus.DELIVERED, None),
@@ -546,6 +556,17 @@ async def test_number_of_concurrent_receivers_is_limited(database: Database) -> 
                 receiver.may_respond.set()
                 for target in targets:
                     await target.wait_until_settled()
+
+
+async def test_single_task_attempts_failed_deliveries_again(database: Database) -> None:
+    async with WebhookReceiver(500, 204).running() as receiver:
+        target = await add_target(database, receiver)
+        async with OutboundClient(LOOPBACK_RULES) as client:
+            worker = WebhookBench(database, RealClock()).worker(client, max_tasks=1)
+            async with deliver_in_background(worker, timedelta(seconds=TIMEOUT_SECONDS)):
+                await target.wait_until_settled()
+
+    assert len(receiver.received) == 2
 
 
 async def test_worker_records_that_it_polls(database: Database) -> None:
