@@ -200,7 +200,7 @@ def _select_page(
 ) -> Statement:
     page_conditions = part.conditions(order)
     if part.is_sorted_by_index:
-        ids = select(Destination.id).where(POST_NOT_DELETED, *page_conditions)
+        ids = select(Destination.id).where(*page_conditions, POST_NOT_DELETED)
         page = slice_statement(ids, order, page_slice, selects_few=True).select
         page_conditions = [Destination.id.in_(page.correlate(None))]
         page_slice = replace(page_slice, has_offset=False)
