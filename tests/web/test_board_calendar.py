@@ -1,5 +1,6 @@
 """Calendar of the board in Chromium: months, weeks and days, and moving a post."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
@@ -275,3 +276,19 @@ async def test_new_post_appears_and_a_reader_cannot_move_it(
         await expect(move).to_have_accessible_description("This sign-in may only read.")
         await move.click(force=True)
         await expect(tab.page.get_by_role("dialog")).to_have_count(0)
+
+
+async def test_post_leads_back_to_the_page_on_which_it_was_opened(tab: BoardTab) -> None:
+    pages = {
+        "/calendar/week/2026-04-15": ("Calendar", "a[href*='/posts/']"),
+        "/waiting": ("Waiting", ".waiting-table .cell-post a"),
+        "/activity": ("Activity", ".changed-post a"),
+        "/unknown": ("Unknown outcomes", "a[href*='/posts/']"),
+    }
+    await tab.open_demo()
+    for path, (name, links) in pages.items():
+        await tab.open(path)
+        await tab.page.locator("main").locator(links).first.click()
+        await expect(tab.page.get_by_role("link", name=f"← {name}")).to_be_visible()
+        await tab.page.keyboard.press("u")
+        await expect(tab.page).to_have_url(re.compile(re.escape(f"/board{path}")))

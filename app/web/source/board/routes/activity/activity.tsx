@@ -2,13 +2,14 @@
 
 import { useSearch } from "wouter/use-browser-location";
 
+import { rememberList } from "../../components/back-link";
 import { Page } from "../../components/page";
 import { useRowKeys } from "../../keyboard/row-keys";
 import { endOfLastVisit } from "../../live/visits";
 import { useViewer } from "../../session/viewer";
 import { count } from "../../text/numbers";
 import { DAY_MS, duration } from "../../text/times";
-import { parseActivity } from "../../url/activity";
+import { activityPath, parseActivity } from "../../url/activity";
 import { ActivityFilters, activityWords } from "./activity-filters";
 import { ChangeList } from "./change-list";
 
@@ -17,6 +18,7 @@ export default function ActivityPage() {
   const view = parseActivity(search);
   const { workspaceId, changesRetentionSeconds } = useViewer();
   const days = (changesRetentionSeconds * 1_000) / DAY_MS;
+  rememberList("/results", activityPath(view), "Activity");
   useRowKeys(".changed-post a");
   return (
     <Page title="Activity" scope={activityWords(view)}>

@@ -4,6 +4,7 @@ import { useLocation, Link } from "wouter";
 import { useSearch } from "wouter/use-browser-location";
 
 import { AccountFilters } from "../../components/account-filters";
+import { rememberList } from "../../components/back-link";
 import { ChoiceFilter } from "../../components/fields";
 import { Page } from "../../components/page";
 import { Panel } from "../../components/panel";
@@ -42,6 +43,7 @@ export default function CalendarPage({ params: { span = "month", date } = {} }: 
   const today = dayOf(useNow(), zone);
   const asked = parseCalendar(span, date ?? today, search);
   const view = asked ?? monthOf(today, search);
+  rememberList("/results", calendarPath(view), "Calendar");
   const open = (changed: CalendarView) => navigate(calendarPath(changed));
   useShortcuts({
     "[": () => open(viewAfter(view, -1)),

@@ -4,6 +4,7 @@ import { useEffect, useState } from "react";
 import { useLocation } from "wouter";
 import { useSearch } from "wouter/use-browser-location";
 
+import { rememberList } from "../../components/back-link";
 import { useDestinationList, type DestinationRow } from "../../components/list/destination-list";
 import { useListUse } from "../../components/list/list-use";
 import { Page } from "../../components/page";
@@ -30,6 +31,7 @@ function Triage({ fetchKey }: { readonly fetchKey: number }) {
   const item = parseUnknown(useSearch());
   const [, navigate] = useLocation();
   const use = useListUse();
+  rememberList("/results", unknownPath(item), "Unknown outcomes");
   const list = useDestinationList({
     filter: { outcome: ["UNKNOWN"] },
     orderBy: OLDEST_FIRST,

@@ -1,5 +1,6 @@
 // What is going on automatically: posts that no publisher has taken, retries, and publications that run.
 
+import { rememberList } from "../../components/back-link";
 import { useListUse } from "../../components/list/list-use";
 import { Page } from "../../components/page";
 import { Panel } from "../../components/panel";
@@ -13,6 +14,7 @@ const RETRIED_FIRST = { field: "NEXT_RETRY_AT", direction: "ASC" } as const;
 
 export default function WaitingPage() {
   const use = useListUse();
+  rememberList("/results", "/waiting", "Waiting");
   useRowKeys(".waiting-table .cell-post a");
   return (
     <Page title="Waiting">
