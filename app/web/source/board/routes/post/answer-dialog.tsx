@@ -16,7 +16,7 @@ export function AnswerDialog({ post, onClose }: Props) {
   const zone = useZone();
   return (
     <Dialog title="Answer for the customer" onClose={onClose}>
-      <CopyField label="Answer" value={customerAnswer(post, zone, serverNow())} rows={8} />
+      <CopyField label="Answer" value={customerAnswer(post, zone, serverNow())} rows={12} />
       <div className="buttons">
         <button type="button" onClick={onClose}>
           Close
