@@ -1,7 +1,7 @@
 """Webhooks on the board in Chromium: who may see them, their states, deliveries, and what changes live."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Locator, Route, expect
 from sqlalchemy import update
 
 from app.db.core.database import Database
-from app.db.models import Webhook, WebhookDeliveryAttempt
+from app.db.models import Webhook, WebhookDelivery, WebhookDeliveryAttempt
 from app.db.repositories.workspaces import find_workspace_by_name
 from app.domain.ids import WorkspaceId
 from app.domain.webhooks.event_types import WebhookEventType
@@ -87,7 +87,7 @@ async def hooks(
 
 @pytest.fixture
 async def tab(browser: Browser, page_server: PageServer) -> AsyncIterator[BoardTab]:
-    async with open_tab(browser, page_server.url) as tab:
+    async with open_tab(browser, page_server.url, timezone_id="UTC") as tab:
         await tab.open("/webhooks")
         yield tab
 
@@ -262,6 +262,48 @@ async def test_new_deliveries_appear_and_wait_while_the_list_is_in_use(
     await expect(statuses(tab)).to_have_count(1)
     await tab.page.keyboard.press(".")
     await expect(statuses(tab)).to_have_count(3)
+
+
+async def test_deliveries_behind_the_first_hundred_change_without_a_reload(
+    tab: BoardTab, hooks: HookWorkspace
+) -> None:
+    webhook_id = await add_webhook(hooks.database, hooks.id, name="Long")
+    await hooks.add_deliveries(webhook_id, 120)
+    await sign_in(tab, hooks)
+    await tab.expect_live()
+    await tab.page.get_by_role("link", name="Long").click()
+    for loaded in (50, 100):
+        await tab.page.get_by_role("button", name=f"Show more; {loaded} rows loaded").click()
+    await expect(statuses(tab)).to_have_count(120)
+    await expect(statuses(tab).last).to_have_text("Waiting")
+    statement = (
+        update(WebhookDelivery)
+        .where(WebhookDelivery.webhook_id == webhook_id, WebhookDelivery.event_seq == 1)
+        .values(next_attempt_at=None, delivered_at=NOW, attempts=1)
+    )
+    await hooks.database.write(lambda session: session.rows(statement))
+    await expect(statuses(tab).last).to_have_text("Delivered", timeout=15_000)
+
+
+async def test_redelivery_starts_at_the_last_success_of_a_webhook_that_fails(
+    tab: BoardTab, hooks: HookWorkspace
+) -> None:
+    now = datetime.now(UTC)
+    await add_webhook(
+        hooks.database,
+        hooks.id,
+        name="Failing",
+        consecutive_failures=9,
+        failing_since=now - timedelta(days=3),
+        last_success_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        last_failure_at=now,
+        last_delivery_at=now,
+    )
+    await sign_in(tab, hooks)
+    await tab.page.get_by_role("link", name="Failing").click()
+    await tab.page.get_by_role("button", name="Redeliver what failed…").click()
+    since = tab.page.get_by_role("dialog").get_by_label("Events since (UTC)")
+    await expect(since).to_have_value("2026-01-02T03:04")
 
 
 async def test_list_is_read_again_after_a_webhook_was_disabled(

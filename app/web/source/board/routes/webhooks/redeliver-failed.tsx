@@ -50,9 +50,7 @@ export function RedeliverFailedButton({ webhook, from }: ButtonProps) {
 function SinceDialog({ webhook, from, onClose }: DialogProps & ButtonProps) {
   const environment = useRelayEnvironment();
   const zone = useZone();
-  const [local, setLocal] = useState(() =>
-    localInput(from ?? new Date(serverNow().getTime() - DAY_MS), zone),
-  );
+  const [local, setLocal] = useState(() => localInput(from ?? startOfFailures(webhook), zone));
   const since = instantOf(local, zone);
 
   function check(): void {
@@ -94,6 +92,13 @@ function SinceDialog({ webhook, from, onClose }: DialogProps & ButtonProps) {
       </form>
     </Dialog>
   );
+}
+
+/** A day ago; or the last success, if it was before that and everything has failed since then. */
+function startOfFailures({ failingSince, lastSuccessAt, createdAt }: Webhook): Date {
+  const dayAgo = new Date(serverNow().getTime() - DAY_MS);
+  const lastSuccess = new Date(lastSuccessAt ?? createdAt);
+  return failingSince && lastSuccess < dayAgo ? lastSuccess : dayAgo;
 }
 
 function redeliverAction(environment: Environment, webhook: Webhook, since: Date, zone: string): BulkAction {

@@ -18,13 +18,16 @@ import type {
   useDeliveriesQuery,
   useDeliveriesQuery$variables,
 } from "../../relay/__generated__/useDeliveriesQuery.graphql";
+import type { useDeliveriesRowsQuery } from "../../relay/__generated__/useDeliveriesRowsQuery.graphql";
 import { useMembership, type Membership } from "../../components/list/use-membership";
 import { useShortcuts } from "../../keyboard/shortcuts";
 import { useLiveRefresh } from "../../live/events";
+import { showRefreshError } from "../../relay/live-query";
 
 const PAGE_SIZE = 50;
-/** Largest page of the API. */
+/** Largest page of the API, and most objects that it reads by their ids. */
 const MAX_PAGE_SIZE = 100;
+const ENDED: readonly string[] = ["DELIVERED", "GIVEN_UP"];
 /** Deliveries are no changes of the feed. */
 const RECHECK_MS = 5_000;
 
@@ -47,6 +50,16 @@ const headQuery = graphql`
           ...deliveryRow_delivery
         }
       }
+    }
+  }
+`;
+
+/** Rows behind the first ones. */
+const rowsQuery = graphql`
+  query useDeliveriesRowsQuery($ids: [ID!]!) {
+    nodes(ids: $ids) {
+      id
+      ...deliveryRow_delivery @alias(as: "delivery")
     }
   }
 `;
@@ -93,6 +106,7 @@ export function useDeliveries({ webhookId, filter, fetchKey, isInUse }: Options)
           edges {
             node {
               id
+              status
               ...deliveryRow_delivery
             }
           }
@@ -126,6 +140,19 @@ export function useDeliveries({ webhookId, filter, fetchKey, isInUse }: Options)
   }
 
   useShortcuts(difference.newCount > 0 ? { ".": showNew } : {});
-  useLiveRefresh(compare, { recheckMs: RECHECK_MS });
+  /** Of the rows behind the first page, those that an attempt may change. */
+  function refreshLaterRows(): void {
+    const open = rows.slice(MAX_PAGE_SIZE).filter(({ status }) => !ENDED.includes(status));
+    const ids = open.slice(0, MAX_PAGE_SIZE).map(({ id }) => id);
+    if (ids.length === 0) return;
+    fetchQuery<useDeliveriesRowsQuery>(environment, rowsQuery, { ids }).subscribe({ error: showRefreshError });
+  }
+
+  function bringUpToDate(): void {
+    compare();
+    refreshLaterRows();
+  }
+
+  useLiveRefresh(bringUpToDate, { recheckMs: RECHECK_MS });
   return { rows, membership, hasMore: hasNext, isLoadingMore: isLoadingNext, loadError, loadMore };
 }
