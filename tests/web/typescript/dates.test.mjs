@@ -9,6 +9,7 @@ import {
   datesBetween,
   formatDate,
   formatDates,
+  hourOfWeek,
   inWeeks,
   parseDate,
   startOfDate,
@@ -101,11 +102,24 @@ test("periods are whole days until today, and at most a year", () => {
   assert.deepEqual(dates(""), { first: "2026-11-22", last: TODAY });
   assert.deepEqual(dates("period=today"), { first: TODAY, last: TODAY });
   assert.deepEqual(dates("period=yesterday"), { first: "2026-11-27", last: "2026-11-27" });
+  assert.deepEqual(dates("period=month"), { first: "2026-11-01", last: TODAY });
+  assert.deepEqual(dates("period=lastMonth"), { first: "2026-10-01", last: "2026-10-31" });
   assert.deepEqual(dates("period=365d"), { first: "2025-11-29", last: TODAY });
   assert.deepEqual(dates("from=2026-11-10&to=2026-11-01"), { first: "2026-11-01", last: "2026-11-10" });
   assert.deepEqual(dates("from=2000-01-01&to=2026-01-01"), { first: "2025-01-01", last: "2026-01-01" });
   assert.equal(isTooLong({ first: "2025-01-01", last: "2026-01-01" }), false);
   assert.equal(isTooLong({ first: "2024-12-31", last: "2026-01-01" }), true);
+});
+
+test("an hour of the week is one of the seven days from the first, also when the clock changes", () => {
+  const hour = (first, number, zone) =>
+    Object.values(hourOfWeek(first, number, zone)).map((time) => time.toISOString().slice(5, 16));
+  assert.deepEqual(hour("2026-11-25", 0, "UTC"), ["11-30T00:00", "11-30T01:00"]);
+  assert.deepEqual(hour("2026-11-25", 2 * 24 + 23, "UTC"), ["11-25T23:00", "11-26T00:00"]);
+  const sunday = 6 * 24;
+  assert.deepEqual(hour("2026-10-19", sunday + 2, "Europe/Berlin"), ["10-25T00:00", "10-25T02:00"]);
+  assert.deepEqual(hour("2026-03-23", sunday + 1, "Europe/Berlin"), ["03-29T00:00", "03-29T01:00"]);
+  assert.deepEqual(hour("2026-03-23", sunday + 3, "Europe/Berlin"), ["03-29T01:00", "03-29T02:00"]);
 });
 
 test("the interval fits the period", () => {

@@ -1,11 +1,11 @@
 // Period, buckets and groups of the statistics ↔ search parameters. Values that make no sense are ignored.
 
-import { addDays, countDays, parseDate, type LocalDate } from "../text/dates";
+import { addDays, countDays, parseDate, startOfMonth, type LocalDate } from "../text/dates";
 import { readAccountFilter, type AccountFilter } from "./account-filter";
 import { formatParameters, member, readText, unlessDefault } from "./parameters";
 
-/** Periods of whole days; all but `yesterday` end with today. */
-export const PRESETS = ["today", "yesterday", "7d", "30d", "90d", "365d"] as const;
+/** Periods of whole days; all but `yesterday` and `lastMonth` end with today. */
+export const PRESETS = ["today", "yesterday", "7d", "30d", "90d", "365d", "month", "lastMonth"] as const;
 export const INTERVALS = ["HOUR", "DAY", "WEEK"] as const;
 export const GROUPINGS = ["PLATFORM", "ACCOUNT", "CATEGORY"] as const;
 /** What the table of the hours of the week shows. */
@@ -83,8 +83,18 @@ export function isTooLong({ first, last }: DatePeriod): boolean {
 }
 
 function datesOfPreset(preset: Preset, today: LocalDate): DatePeriod {
-  if (preset === "yesterday") return { first: addDays(today, -1), last: addDays(today, -1) };
-  return { first: addDays(today, preset === "today" ? 0 : 1 - parseInt(preset)), last: today };
+  switch (preset) {
+    case "today":
+      return { first: today, last: today };
+    case "yesterday":
+      return { first: addDays(today, -1), last: addDays(today, -1) };
+    case "month":
+      return { first: startOfMonth(today), last: today };
+    case "lastMonth":
+      return { first: startOfMonth(today, -1), last: addDays(startOfMonth(today), -1) };
+    default:
+      return { first: addDays(today, 1 - parseInt(preset)), last: today };
+  }
 }
 
 /** Intervals that give a readable number of buckets. */

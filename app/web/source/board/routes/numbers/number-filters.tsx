@@ -20,6 +20,8 @@ const PERIOD_WORDS: Readonly<Record<Preset | "own", string>> = {
   "30d": "Last 30 days",
   "90d": "Last 90 days",
   "365d": "Last 365 days",
+  month: "This month",
+  lastMonth: "Last month",
   own: "Own dates",
 };
 const INTERVAL_WORDS = { HOUR: "hour", DAY: "day", WEEK: "week" };
