@@ -106,7 +106,7 @@ def redact_headers(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         size += len(name) + len(value)
         if size > _MAX_HEADER_BYTES:
             break
-        # The name may tell that the value is a secret.
+        # The name may show that the value is a secret.
         line = redact(f"{name}: {value}", max_length=_MAX_HEADER_BYTES + 2)
         redacted.append((name, line.removeprefix(f"{name}: ")))
     return redacted
