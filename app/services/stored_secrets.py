@@ -7,6 +7,7 @@ from functools import partial
 
 from app.db.core.database import Database
 from app.db.repositories.webhooks import (
+    StoredWebhook,
     WebhookOfWorkspace,
     list_all_webhooks,
     load_webhook_for_update,
@@ -35,7 +36,7 @@ class Reencryption:
     count: int
     """Webhooks whose secrets the first key encrypts now."""
     unreadable: Sequence[UnreadableSecret]
-    """Current secrets of other webhooks, which stay unchanged."""
+    """Secrets of other webhooks, which stay unchanged."""
 
 
 async def find_unreadable(
@@ -48,61 +49,74 @@ async def find_unreadable(
     unreadable = []
     for found in await list_all_webhooks(database.all_workspaces):
         row = secret_row(found.workspace_id, found.webhook.endpoint.id)
-        secrets = {
-            "secret": found.webhook.encrypted_secret,
-            "previous secret": found.webhook.unexpired_previous_secret(now),
-        }
-        for label, encrypted in secrets.items():
-            if encrypted is not None:
-                try:
-                    cipher.decrypt(encrypted, row)
-                except SecretNotReadable as error:
-                    unreadable.append(_unreadable(found, f"{label}: {error}"))
+        for label, encrypted in _unexpired_secrets(found.webhook, now).items():
+            try:
+                cipher.decrypt(encrypted, row)
+            except SecretNotReadable as error:
+                unreadable.append(_unreadable(found, f"{label}: {error}"))
     return unreadable
 
 
 async def reencrypt_secrets(
     database: Database, cipher: SecretCipher, now: datetime
 ) -> Reencryption:
-    """Encrypt the secrets of all workspaces with the first key.
+    """Encrypt the secrets of all workspaces with the first key, and remove expired previous secrets.
 
-    Previous secrets that have expired or that the keys do not decrypt are removed: they sign nothing.
+    Secrets that the keys do not decrypt stay unchanged: another process may have their key.
     """
-    count, unreadable = 0, []
+    count = 0
+    unreadable: list[UnreadableSecret] = []
     for found in await list_all_webhooks(database.all_workspaces):
         write_context = WriteContext(
             workspace_id=found.workspace_id, actor=None, operation="rotateSecretsKey", now=now
         )
         work = partial(_reencrypt, cipher, found.webhook.endpoint.id)
-        try:
-            count += await run_in_transaction(database, write_context, work)
-        except SecretNotReadable as error:
-            unreadable.append(_unreadable(found, f"secret: {error}"))
+        problems = await run_in_transaction(database, write_context, work)
+        count += problems == []
+        unreadable += [_unreadable(found, problem) for problem in problems or ()]
     return Reencryption(count, unreadable)
 
 
-async def _reencrypt(cipher: SecretCipher, webhook_id: WebhookId, uow: UnitOfWork) -> int:
-    """Encrypt the secrets of a webhook; return 0 if it was deleted. Raises SecretNotReadable."""
+async def _reencrypt(
+    cipher: SecretCipher, webhook_id: WebhookId, uow: UnitOfWork
+) -> list[str] | None:
+    """Encrypt the secrets of a webhook, and return the problems of those that stay unchanged.
+
+    Return None if the webhook was deleted.
+    """
     webhook = await load_webhook_for_update(uow.reader, webhook_id)
     if webhook is None:
-        return 0
-    workspace_id = uow.write_context.workspace_id
+        return None
+    workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
     row = secret_row(workspace_id, webhook_id)
-    secret = cipher.reencrypt(webhook.encrypted_secret, row)
-    previous = webhook.unexpired_previous_secret(uow.write_context.now)
-    if previous is not None:
+    secrets = _unexpired_secrets(webhook, now)
+    problems = []
+    for label, encrypted in secrets.items():
         try:
-            previous = cipher.reencrypt(previous, row)
-        except SecretNotReadable:
-            previous = None
+            secrets[label] = cipher.reencrypt(encrypted, row)
+        except SecretNotReadable as error:
+            problems.append(f"{label}: {error}")
+    has_previous = _PREVIOUS_SECRET in secrets
     reencrypted = replace(
         webhook,
-        encrypted_secret=secret,
-        encrypted_previous_secret=previous,
-        previous_secret_expires_at=None if previous is None else webhook.previous_secret_expires_at,
+        encrypted_secret=secrets[_SECRET],
+        encrypted_previous_secret=secrets.get(_PREVIOUS_SECRET),
+        previous_secret_expires_at=webhook.previous_secret_expires_at if has_previous else None,
     )
     await update_webhooks(uow.session, workspace_id, [reencrypted])
-    return 1
+    return problems
+
+
+_SECRET, _PREVIOUS_SECRET = "secret", "previous secret"
+
+
+def _unexpired_secrets(webhook: StoredWebhook, now: datetime) -> dict[str, str]:
+    """Return the encrypted secrets that sign, by their labels."""
+    secrets = {_SECRET: webhook.encrypted_secret}
+    previous = webhook.unexpired_previous_secret(now)
+    if previous is not None:
+        secrets[_PREVIOUS_SECRET] = previous
+    return secrets
 
 
 def _unreadable(found: WebhookOfWorkspace, problem: str) -> UnreadableSecret:

@@ -80,12 +80,11 @@ async def test_unreadable_secrets_are_named_and_all_others_encrypted_again(
 @pytest.mark.parametrize(
     ("cipher", "expires_in"),
     [
-        pytest.param(OLD, timedelta(), id="expired"),
-        pytest.param(LOST, HOUR, id="unreadable"),
-        pytest.param(LOST, -HOUR, id="both"),
+        pytest.param(OLD, timedelta(), id="readable"),
+        pytest.param(LOST, -HOUR, id="unreadable"),
     ],
 )
-async def test_previous_secret_that_signs_nothing_is_removed(
+async def test_expired_previous_secret_is_removed(
     acme: TenantWithoutServer, cipher: SecretCipher, expires_in: timedelta
 ) -> None:
     webhook_id = await add_webhook(acme.database, acme.workspace, cipher=OLD)
@@ -96,6 +95,25 @@ async def test_previous_secret_that_signs_nothing_is_removed(
     stored = await stored_webhook(acme.database, acme.workspace, webhook_id)
     assert (stored.encrypted_previous_secret, stored.previous_secret_expires_at) == (None, None)
     assert await secrets_that_sign(acme, webhook_id, NEW) == [SECRET]
+
+
+async def test_unreadable_previous_secret_stays_until_it_expires(acme: TenantWithoutServer) -> None:
+    """Another process may have its key, and receivers still verify with it."""
+    webhook_id = await add_webhook(acme.database, acme.workspace, cipher=OLD)
+    await add_previous_secret(acme, webhook_id, LOST, HOUR)
+    before = await stored_webhook(acme.database, acme.workspace, webhook_id)
+
+    problem = "previous secret: no key of SECRETS_KEY decrypts it"
+    unreadable = [UnreadableSecret(webhook_id, None, "Acme", problem)]
+    assert await reencrypt_secrets(acme.database, BOTH, NOW) == Reencryption(0, unreadable)
+
+    after = await stored_webhook(acme.database, acme.workspace, webhook_id)
+    assert replace(after, encrypted_secret=before.encrypted_secret) == before
+    assert await secrets_that_sign(acme, webhook_id, NEW) == [SECRET]
+    assert await secrets_that_sign(acme, webhook_id, SecretCipher([NEW_KEY, LOST_KEY])) == [
+        SECRET,
+        PREVIOUS_SECRET,
+    ]
 
 
 async def test_unreadable_previous_secret_is_found_until_it_expires(
