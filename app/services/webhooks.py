@@ -307,7 +307,7 @@ class WebhookService:
             plan.require_valid(write_context.now)
             limit = plan.remaining_count + MAX_REDELIVERIES
             count, _ = await count_failed_deliveries(
-                uow.reader, webhook_id, plan.criteria, limit=limit
+                uow.reader, webhook_id, plan.criteria, write_context.now, limit=limit
             )
             plan.require_unchanged(count)
             return await _redeliver_next(uow, webhook_id, plan.criteria)
@@ -333,13 +333,15 @@ class WebhookService:
         reader = self.database.reader(workspace_id)
         if await find_webhook(reader, webhook_id) is None:
             raise not_found_error("webhook")
-        failures = FailureRange(since=since)
-        count, last_seq = await count_failed_deliveries(reader, webhook_id, failures, limit=limit)
+        failures, now = FailureRange(since=since), self.clock()
+        count, last_seq = await count_failed_deliveries(
+            reader, webhook_id, failures, now, limit=limit
+        )
         if not count:
             return None
         return BulkPlan(
             criteria=replace(failures, until_seq=last_seq),
-            created_at=self.clock(),
+            created_at=now,
             remaining_count=count,
         )
 
@@ -385,11 +387,11 @@ async def _redeliver_next(
     uow: UnitOfWork, webhook_id: WebhookId, failures: FailureRange
 ) -> StoredOutcome:
     """Attempt the first MAX_REDELIVERIES failed deliveries again."""
+    now = uow.write_context.now
     failed = await lock_failed_deliveries(
-        uow.reader, webhook_id, failures, limit=MAX_REDELIVERIES + 1
+        uow.reader, webhook_id, failures, now, limit=MAX_REDELIVERIES + 1
     )
     redelivered = failed[:MAX_REDELIVERIES]
-    now = uow.write_context.now
     states = {each.id: each.state.redelivered(now) for each in redelivered}
     await update_deliveries(uow.session, uow.write_context.workspace_id, states)
     return {

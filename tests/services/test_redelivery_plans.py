@@ -1,6 +1,7 @@
 """Plans of redeliveries: they cover what a dry run found, and no more."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -25,6 +26,7 @@ from tests.webhook_rows import add_webhook
 
 GIVEN_UP = DeliveryState(next_attempt_at=None, attempts=9, round_attempts=9, given_up_at=NOW)
 PENDING = DeliveryState(next_attempt_at=NOW)
+RETRYING = DeliveryState(next_attempt_at=NOW + SECOND, attempts=1, round_attempts=1)
 
 
 @pytest.fixture
@@ -89,6 +91,16 @@ async def test_plan_excludes_later_events(acme: TenantWithoutServer) -> None:
     deliveries = await stored_deliveries(acme.database, acme.workspace, webhook_id)
     again = DeliveryState(next_attempt_at=NOW + SECOND, attempts=9)
     assert [each.state for each in deliveries] == [again, again, GIVEN_UP]
+
+
+async def test_plan_includes_deliveries_whose_lease_has_expired(acme: TenantWithoutServer) -> None:
+    webhook_id = await add_webhook(acme.database, acme.workspace)
+    states = [RETRYING.leased(uuid4(), NOW), RETRYING.leased(uuid4(), NOW + SECOND)]
+    await add_deliveries(acme.database, acme.workspace, webhook_id, states)
+
+    failures = FailureRange(since=NOW, after_seq=0, until_seq=1)
+    plan = BulkPlan(criteria=failures, created_at=NOW, remaining_count=1)
+    assert await make_plan(acme, webhook_id) == plan
 
 
 async def test_plan_is_refused_if_more_has_failed(acme: TenantWithoutServer) -> None:

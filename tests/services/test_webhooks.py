@@ -352,6 +352,24 @@ async def test_enabled_webhook_gets_nothing_from_before_the_position(
     ]
 
 
+async def test_enabled_webhook_resumes_deliveries_whose_lease_has_expired(
+    acme: TenantWithoutServer,
+) -> None:
+    webhook_id = await add_disabled_after_3_events(acme)
+    attempted = replace(LEASED, next_attempt_at=NOW + DAY)
+    states = [LEASED, attempted, LEASED, attempted]
+    await add_deliveries(acme.database, acme.workspace, webhook_id, states)
+    await update(acme, webhook_id, FeedPosition(2, NOW + SECOND), is_active=True)
+
+    deliveries = await stored_deliveries(acme.database, acme.workspace, webhook_id)
+    assert [each.state for each in deliveries] == [
+        DeliveryState(next_attempt_at=None, given_up_at=NOW + SECOND),
+        attempted,
+        DeliveryState(next_attempt_at=NOW + SECOND),
+        attempted,
+    ]
+
+
 @pytest.mark.parametrize(
     "resume_after",
     [
@@ -538,7 +556,9 @@ async def test_delivery_whose_lease_has_expired_is_redelivered(acme: TenantWitho
 
 async def test_what_failed_since_a_time_is_redelivered(acme: TenantWithoutServer) -> None:
     webhook_id, other = [await add_webhook(acme.database, acme.workspace) for _ in range(2)]
-    states = [GIVEN_UP, RETRYING, PENDING, DELIVERED, replace(RETRYING, lease_token=uuid4())]
+    attempted = replace(RETRYING, lease_token=uuid4())
+    lease_expired = replace(attempted, next_attempt_at=NOW)
+    states = [GIVEN_UP, RETRYING, lease_expired, PENDING, DELIVERED, attempted]
     old = await add_deliveries(
         acme.database, acme.workspace, webhook_id, [GIVEN_UP], created_at=NOW - SECOND
     )
@@ -546,14 +566,14 @@ async def test_what_failed_since_a_time_is_redelivered(acme: TenantWithoutServer
     others = await add_deliveries(acme.database, acme.workspace, other, [GIVEN_UP])
     service, context = webhook_service(acme.database), webhook_context(acme.workspace)
 
-    assert await service.redeliver_failed(context, webhook_id, NOW, None) == Redelivery(2, False)
+    assert await service.redeliver_failed(context, webhook_id, NOW, None) == Redelivery(3, False)
 
     stored = await delivery_states(acme.database, acme.workspace, [*old, *new, *others])
     assert [stored[each] for each in (*old, *new, *others)] == [
         GIVEN_UP,
         DeliveryState(next_attempt_at=NOW, attempts=9),
-        DeliveryState(next_attempt_at=NOW, attempts=2),
-        *states[2:],
+        *[DeliveryState(next_attempt_at=NOW, attempts=2)] * 2,
+        *states[3:],
         GIVEN_UP,
     ]
 

@@ -132,10 +132,11 @@ _FOR_UPDATE = Statement(
 
 
 async def lock_failed_deliveries(
-    reader: Reader, webhook_id: WebhookId, failures: FailureRange, *, limit: int
+    reader: Reader, webhook_id: WebhookId, failures: FailureRange, now: datetime, *, limit: int
 ) -> list[FailedDelivery]:
     """Lock deliveries that failed and are not being attempted, in the order of their events."""
-    rows = await reader.rows(_FAILED, webhook_id=webhook_id, **asdict(failures), limit=limit)
+    values = {"webhook_id": webhook_id, **asdict(failures), "now": now, "limit": limit}
+    rows = await reader.rows(_FAILED, **values)
     return [
         FailedDelivery(row.id, row.event_seq, DeliveryState(**decoded_values(row, _STATE_FIELDS)))
         for row in rows
@@ -143,14 +144,20 @@ async def lock_failed_deliveries(
 
 
 async def count_failed_deliveries(
-    reader: Reader, webhook_id: WebhookId, failures: FailureRange, *, limit: int
+    reader: Reader, webhook_id: WebhookId, failures: FailureRange, now: datetime, *, limit: int
 ) -> tuple[int, int]:
     """Count the same deliveries up to a limit; return the number of the last counted event too, 0 if none."""
-    row = await reader.first(_FAILED_COUNT, webhook_id=webhook_id, **asdict(failures), limit=limit)
+    values = {"webhook_id": webhook_id, **asdict(failures), "now": now, "limit": limit}
+    row = await reader.first(_FAILED_COUNT, **values)
     assert row is not None  # noqa: S101 - an aggregate has one row
     return row.number, row.last_seq or 0
 
 
+_IS_NOT_LEASED = or_(
+    WebhookDelivery.lease_token.is_(None),
+    WebhookDelivery.next_attempt_at <= bindparam("now"),
+)
+"""As `DeliveryState.is_leased`: an expired lease is that of a process that ended."""
 _SELECT_FAILED = (
     select(
         WebhookDelivery.id,
@@ -163,7 +170,7 @@ _SELECT_FAILED = (
         WebhookDelivery.event_seq <= bindparam("until_seq"),
         WebhookDelivery.delivered_at.is_(None),
         WebhookDelivery.round_attempts > 0,
-        WebhookDelivery.lease_token.is_(None),
+        _IS_NOT_LEASED,
         sort_key(WebhookDelivery.created_at) >= bindparam("since", type_=UtcDateTime()),
     )
     .order_by(WebhookDelivery.event_seq)
@@ -186,7 +193,10 @@ async def resume_deliveries(
     after: int,
     now: datetime,
 ) -> None:
-    """Make deliveries of events after a number due that have not succeeded, and give up those before."""
+    """Make deliveries of events after a number due that have not succeeded, and give up those before.
+
+    Those that are being attempted stay unchanged.
+    """
     values = {"workspace": workspace_id, "webhook": webhook_id, "after": after, "now": now}
     await session.rows(_MAKE_DUE, **values)
     await session.rows(_GIVE_UP, **values)
@@ -196,12 +206,12 @@ _IS_UNFINISHED = (
     WebhookDelivery.workspace_id == bindparam("workspace"),
     WebhookDelivery.webhook_id == bindparam("webhook"),
     WebhookDelivery.delivered_at.is_(None),
-    WebhookDelivery.lease_token.is_(None),
+    _IS_NOT_LEASED,
 )
 _MAKE_DUE = (
     update(WebhookDelivery)
     .where(*_IS_UNFINISHED, WebhookDelivery.event_seq > bindparam("after"))
-    .values(next_attempt_at=bindparam("now"), given_up_at=None, round_attempts=0)
+    .values(next_attempt_at=bindparam("now"), lease_token=None, given_up_at=None, round_attempts=0)
 )
 _GIVE_UP = (
     update(WebhookDelivery)
@@ -210,7 +220,7 @@ _GIVE_UP = (
         WebhookDelivery.event_seq <= bindparam("after"),
         WebhookDelivery.given_up_at.is_(None),
     )
-    .values(next_attempt_at=None, given_up_at=bindparam("now"))
+    .values(next_attempt_at=None, lease_token=None, given_up_at=bindparam("now"))
 )
 
 

@@ -143,7 +143,7 @@ QUERIES: dict[str, tuple[Query, set[str]]] = {
         {"ix_webhook_delivery_due"},
     ),
     "failed": (
-        lambda reader: lock_failed_deliveries(reader, WEBHOOK, FAILURES, limit=501),
+        lambda reader: lock_failed_deliveries(reader, WEBHOOK, FAILURES, NOW, limit=501),
         {"uq_webhook_delivery_event"},
     ),
 }
@@ -159,6 +159,6 @@ async def test_deliveries_of_an_endpoint_are_read_by_an_index(
 async def test_failed_deliveries_are_counted_by_an_index(webhooks_database: Database) -> None:
     used = await explain_query(
         webhooks_database,
-        lambda reader: count_failed_deliveries(reader, WEBHOOK, FAILURES, limit=501),
+        lambda reader: count_failed_deliveries(reader, WEBHOOK, FAILURES, NOW, limit=501),
     )
     assert used - {"scan"} == {"uq_webhook_delivery_event"}
