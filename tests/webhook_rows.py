@@ -19,7 +19,7 @@ from tests.factories import NOW, insert_objects
 SECRETS_KEY = "c2VjcmV0cyBrZXkgb2YgdGhlIHRlc3RzIG9ubHkhISE="
 CIPHER = SecretCipher([SECRETS_KEY])
 SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-MINUTE = timedelta(minutes=1)
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 URL = "https://receiver.example/hook"
 ERROR = (
     "The receiver answered 500 Internal Server Error; a delivery needs a status from 200 to 299."
@@ -81,7 +81,10 @@ async def add_delivery(
     body: str | None = None,
     created_at: datetime = NOW,
 ) -> DeliveryId:
-    """Add a delivery with its attempts, one a minute, of which all fail but the last of a delivered one."""
+    """Add a delivery with its attempts, one a minute of the hour before NOW.
+
+    All of them fail but the last of a delivered one.
+    """
     delivery_id = id or uuid4()
     delivery = WebhookDelivery(
         workspace_id=workspace,
@@ -115,7 +118,7 @@ def _attempt(
         workspace_id=workspace,
         delivery_id=delivery_id,
         number=number,
-        started_at=NOW + number * MINUTE,
+        started_at=NOW - HOUR + number * MINUTE,
         duration_ms=10 * number,
         status_code=204 if is_success else 500,
         error=None if is_success else ERROR,

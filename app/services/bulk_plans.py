@@ -42,11 +42,14 @@ class BulkPlan(Generic[CriteriaT]):
             )
 
     def require_unchanged(self, eligible_count: int) -> None:
-        """Raise Conflict if more objects are eligible than the plan has left."""
+        """Raise Conflict if more objects are eligible than the plan has left.
+
+        The count may end at one more than that.
+        """
         if eligible_count > self.remaining_count:
             raise Conflict(
-                f"The plan has {self.remaining_count:,} left, but {eligible_count:,} can be changed now."
-                " Nothing was changed: repeat the dry run and pass its plan.",
+                f"The plan has {self.remaining_count:,} left, but more can be changed now. Nothing was"
+                " changed: repeat the dry run and pass its plan.",
                 argument="plan",
             )
 

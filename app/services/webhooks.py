@@ -305,7 +305,7 @@ class WebhookService:
         async def work(uow: UnitOfWork) -> StoredOutcome:
             await _get_for_update(uow, webhook_id)  # no attempt is stored until the end
             plan.require_valid(write_context.now)
-            limit = plan.remaining_count + MAX_REDELIVERIES
+            limit = plan.remaining_count + 1
             count, _ = await count_failed_deliveries(
                 uow.reader, webhook_id, plan.criteria, write_context.now, limit=limit
             )
@@ -318,7 +318,7 @@ class WebhookService:
         )
         next_plan = None
         if outcome["has_more"]:
-            # Without those of this call, which may fail again at any time.
+            # Without those of this call, so that the next one does not read them.
             failures = replace(plan.criteria, after_seq=outcome["last_seq"])
             next_plan = replace(plan, criteria=failures).continued(outcome["count"], None)
         return Redelivery(outcome["count"], outcome["has_more"], next_plan)
@@ -328,19 +328,20 @@ class WebhookService:
     ) -> RedeliveryPlan | None:
         """Return a plan for what failed of the events since a time, up to a limit; None if nothing has.
 
-        Raises NotFound.
+        It excludes deliveries that are attempted again from now on. Raises NotFound.
         """
         reader = self.database.reader(workspace_id)
         if await find_webhook(reader, webhook_id) is None:
             raise not_found_error("webhook")
-        failures, now = FailureRange(since=since), self.clock()
-        count, last_seq = await count_failed_deliveries(
+        now = self.clock()
+        failures = FailureRange(since=since, last_attempt_before=now)
+        count, planned = await count_failed_deliveries(
             reader, webhook_id, failures, now, limit=limit
         )
         if not count:
             return None
         return BulkPlan(
-            criteria=replace(failures, until_seq=last_seq),
+            criteria=planned,
             created_at=now,
             remaining_count=count,
         )

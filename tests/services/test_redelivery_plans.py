@@ -16,6 +16,7 @@ from tests.db.all_tables import all_rows
 from tests.factories import NOW, add_workspace
 from tests.services.webhook_calls import (
     SECOND,
+    DeliveryProcess,
     TenantWithoutServer,
     client_key,
     webhook_context,
@@ -79,13 +80,20 @@ async def expect_conflict(
     return caught.value.message
 
 
+def planned_range(*, after_seq: int, until_seq: int) -> FailureRange:
+    """The range of `make_plan`."""
+    return FailureRange(
+        since=NOW, after_seq=after_seq, until_seq=until_seq, last_attempt_before=NOW
+    )
+
+
 async def test_plan_excludes_later_events(acme: TenantWithoutServer) -> None:
     webhook_id = await add_webhook(acme.database, acme.workspace)
     await add_failed(acme, webhook_id, 2, first_seq=1)
     plan = await make_plan(acme, webhook_id)
     await add_failed(acme, webhook_id, 1, first_seq=3)
 
-    failures = FailureRange(since=NOW, after_seq=0, until_seq=2)
+    failures = planned_range(after_seq=0, until_seq=2)
     assert plan == BulkPlan(criteria=failures, created_at=NOW, remaining_count=2)
     assert await run_plan(acme, webhook_id, plan) == Redelivery(2, has_more=False, plan=None)
     deliveries = await stored_deliveries(acme.database, acme.workspace, webhook_id)
@@ -98,21 +106,44 @@ async def test_plan_includes_deliveries_whose_lease_has_expired(acme: TenantWith
     states = [RETRYING.leased(uuid4(), NOW), RETRYING.leased(uuid4(), NOW + SECOND)]
     await add_deliveries(acme.database, acme.workspace, webhook_id, states)
 
-    failures = FailureRange(since=NOW, after_seq=0, until_seq=1)
+    failures = planned_range(after_seq=0, until_seq=1)
     plan = BulkPlan(criteria=failures, created_at=NOW, remaining_count=1)
     assert await make_plan(acme, webhook_id) == plan
 
 
 async def test_plan_is_refused_if_more_has_failed(acme: TenantWithoutServer) -> None:
     webhook_id = await add_webhook(acme.database, acme.workspace)
-    await add_deliveries(acme.database, acme.workspace, webhook_id, [GIVEN_UP] * 2, first_seq=2)
+    await add_failed(acme, webhook_id, 1, first_seq=2)
+    await add_failed(acme, webhook_id, 1, first_seq=5)
     plan = await make_plan(acme, webhook_id)
-    await add_failed(acme, webhook_id, 1, first_seq=1)
+    failures = planned_range(after_seq=1, until_seq=5)
+    assert plan == BulkPlan(criteria=failures, created_at=NOW, remaining_count=2)
+    # Their attempts had started before.
+    await add_failed(acme, webhook_id, 2, first_seq=3)
 
     assert await expect_conflict(acme, webhook_id, plan) == (
-        "The plan has 2 left, but 3 can be changed now. Nothing was changed: repeat the dry run and pass its"
-        " plan."
+        "The plan has 2 left, but more can be changed now. Nothing was changed: repeat the dry run and pass"
+        " its plan."
     )
+
+
+async def test_plan_excludes_what_fails_again(acme: TenantWithoutServer) -> None:
+    webhook_id = await add_webhook(acme.database, acme.workspace)
+    process = DeliveryProcess(acme.database, acme.workspace, webhook_id)
+    await add_deliveries(acme.database, acme.workspace, webhook_id, [PENDING] * 2)
+    just_before = NOW - timedelta(milliseconds=1)
+    await process.respond(await process.lease(), 500, just_before)
+    plan = await make_plan(acme, webhook_id)
+    failures = planned_range(after_seq=0, until_seq=2)
+    assert plan == BulkPlan(criteria=failures, created_at=NOW, remaining_count=2)
+
+    assert await run_plan(acme, webhook_id, plan) == Redelivery(2, has_more=False)
+    await process.respond(await process.lease(NOW + SECOND), 500, NOW + SECOND)
+
+    assert await run_plan(acme, webhook_id, plan, after=2 * SECOND) == Redelivery(0, False)
+    deliveries = await stored_deliveries(acme.database, acme.workspace, webhook_id)
+    retrying = DeliveryState(next_attempt_at=NOW + 6 * SECOND, attempts=2, round_attempts=1)
+    assert [each.state for each in deliveries] == [retrying] * 2
 
 
 async def test_plan_expires(acme: TenantWithoutServer) -> None:
@@ -133,7 +164,7 @@ async def test_plan_of_many_continues_after_those_of_each_call(acme: TenantWitho
     assert plan is not None
 
     first = await run_plan(acme, webhook_id, plan, key="a")
-    failures = FailureRange(since=NOW, after_seq=500, until_seq=503)
+    failures = planned_range(after_seq=500, until_seq=503)
     rest = BulkPlan(criteria=failures, created_at=NOW, remaining_count=3)
     assert first == Redelivery(500, has_more=True, plan=rest)
     assert await run_plan(acme, webhook_id, plan, key="a") == first

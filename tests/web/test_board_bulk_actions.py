@@ -113,7 +113,7 @@ async def test_conflict_changes_nothing_and_repeats_the_dry_run(
         await expect_sentence(tab.page, "2 of 2 results will be queued again.")
         await expect(tab.page.locator("dialog .problem")).to_contain_text(
             "Something has changed meanwhile, so it was checked again."
-            " The plan has 1 left, but 2 can be changed now."
+            " The plan has 1 left, but more can be changed now."
         )
         assert publisher.statuses("CONFLICT") == ["FAILED", "FAILED"]
         await tab.page.get_by_role("button", name="Change nothing").click()

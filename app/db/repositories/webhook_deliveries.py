@@ -1,12 +1,12 @@
 """Deliveries of webhooks: stored with their events, leased, and updated after each attempt."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from functools import cache
 from uuid import UUID
 
-from sqlalchemy import Insert, and_, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import Insert, and_, bindparam, delete, exists, func, or_, select, true, update
 
 from app.db.core.conditions import any_of, sort_key
 from app.db.core.database import AllWorkspacesReader, Reader
@@ -47,11 +47,14 @@ class StoredDelivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureRange:
-    """Which failed deliveries of an endpoint: by the times and numbers of their events."""
+    """Which failed deliveries of an endpoint: by their events, and by the start of the last attempt."""
 
     since: datetime
+    """Earliest time of an event."""
     after_seq: int = 0
     until_seq: int = 2**63 - 1
+    last_attempt_before: datetime | None = None
+    """None for any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +148,14 @@ async def lock_failed_deliveries(
 
 async def count_failed_deliveries(
     reader: Reader, webhook_id: WebhookId, failures: FailureRange, now: datetime, *, limit: int
-) -> tuple[int, int]:
-    """Count the same deliveries up to a limit; return the number of the last counted event too, 0 if none."""
+) -> tuple[int, FailureRange]:
+    """Count the same deliveries up to a limit; return also the range without other events."""
     values = {"webhook_id": webhook_id, **asdict(failures), "now": now, "limit": limit}
     row = await reader.first(_FAILED_COUNT, **values)
     assert row is not None  # noqa: S101 - an aggregate has one row
-    return row.number, row.last_seq or 0
+    if not row.number:
+        return 0, failures
+    return row.number, replace(failures, after_seq=row.first_seq - 1, until_seq=row.last_seq)
 
 
 _IS_NOT_LEASED = or_(
@@ -158,6 +163,17 @@ _IS_NOT_LEASED = or_(
     WebhookDelivery.next_attempt_at <= bindparam("now"),
 )
 """As `DeliveryState.is_leased`: an expired lease is that of a process that ended."""
+_LAST_ATTEMPT_AT = (
+    select(WebhookDeliveryAttempt.started_at)
+    .where(
+        WebhookDeliveryAttempt.workspace_id == WebhookDelivery.workspace_id,
+        WebhookDeliveryAttempt.delivery_id == WebhookDelivery.id,
+        WebhookDeliveryAttempt.number == WebhookDelivery.attempts,
+    )
+    .correlate(WebhookDelivery)
+    .scalar_subquery()
+)
+"""Served by pk_webhook_delivery_attempt."""
 _SELECT_FAILED = (
     select(
         WebhookDelivery.id,
@@ -172,6 +188,7 @@ _SELECT_FAILED = (
         WebhookDelivery.round_attempts > 0,
         _IS_NOT_LEASED,
         sort_key(WebhookDelivery.created_at) >= bindparam("since", type_=UtcDateTime()),
+        (bindparam("last_attempt_before", type_=UtcDateTime()) <= _LAST_ATTEMPT_AT).is_not(true()),
     )
     .order_by(WebhookDelivery.event_seq)
     .limit(bindparam("limit"))
@@ -181,7 +198,9 @@ _FAILED = Statement(_SELECT_FAILED.with_for_update())
 _COUNTED = _SELECT_FAILED.subquery()
 _FAILED_COUNT = Statement(
     select(
-        func.count().label("number"), func.max(_COUNTED.c.event_seq).label("last_seq")
+        func.count().label("number"),
+        func.min(_COUNTED.c.event_seq).label("first_seq"),
+        func.max(_COUNTED.c.event_seq).label("last_seq"),
     ).select_from(_COUNTED)
 )
 

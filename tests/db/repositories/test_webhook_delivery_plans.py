@@ -41,7 +41,7 @@ WEBHOOK = WebhookId(UUID(int=0xE))
 DELIVERED = DeliveryState(next_attempt_at=None, attempts=1, round_attempts=1, delivered_at=NOW)
 GIVEN_UP = DeliveryState(next_attempt_at=None, attempts=9, round_attempts=9, given_up_at=NOW)
 PENDING = DeliveryState(next_attempt_at=NOW)
-FAILURES = FailureRange(since=NOW)
+FAILURES = FailureRange(since=NOW, last_attempt_before=NOW)
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ QUERIES: dict[str, tuple[Query, set[str]]] = {
     ),
     "failed": (
         lambda reader: lock_failed_deliveries(reader, WEBHOOK, FAILURES, NOW, limit=501),
-        {"uq_webhook_delivery_event"},
+        {"uq_webhook_delivery_event", "pk_webhook_delivery_attempt"},
     ),
 }
 
@@ -161,4 +161,4 @@ async def test_failed_deliveries_are_counted_by_an_index(webhooks_database: Data
         webhooks_database,
         lambda reader: count_failed_deliveries(reader, WEBHOOK, FAILURES, NOW, limit=501),
     )
-    assert used - {"scan"} == {"uq_webhook_delivery_event"}
+    assert used - {"scan"} == {"uq_webhook_delivery_event", "pk_webhook_delivery_attempt"}

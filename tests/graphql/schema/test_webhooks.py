@@ -191,7 +191,7 @@ async def test_delivery_returns_all_fields_and_its_attempts_newest_first(
         "attempts": [
             {
                 "number": number,
-                "startedAt": f"2026-04-15T15:0{number}:00.000Z",
+                "startedAt": f"2026-04-15T14:0{number}:00.000Z",
                 "durationMs": 10 * number,
                 "responseBody": f"failure {number}",
                 **attempt,

@@ -234,8 +234,8 @@ class RedeliverWebhookPayload:
     )
     plan: str | None = field(
         description="Token to pass as `plan` in the next call: after a dry run with `failedSince`, a plan for"
-        " the deliveries that it found, without those of later events; after a call with a plan, one for"
-        " those that are left. Null if none are, and after other calls. Expires"
+        " the deliveries that it found, without those of later events and those that fail again later; after"
+        " a call with a plan, one for those that are left. Null if none are, and after other calls. Expires"
         f" {PLAN_LIFETIME.total_seconds() / 60:.0f} minutes after the dry run."
     )
 

@@ -161,8 +161,8 @@ async def test_plan_fails_if_more_can_be_changed(publisher: PublisherClient, nam
     assert await expect_refusal(publisher, document, **arguments, plan=dry["plan"]) == (
         "CONFLICT",
         "input.plan",
-        "The plan has 3 left, but 4 can be changed now. Nothing was changed: repeat the dry run and pass its"
-        " plan.",
+        "The plan has 3 left, but more can be changed now. Nothing was changed: repeat the dry run and pass"
+        " its plan.",
     )
 
 
