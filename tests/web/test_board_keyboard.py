@@ -183,6 +183,27 @@ async def test_selection_is_still_there_after_a_post_was_opened(tab: BoardTab) -
     await expect(bar).to_have_count(0)
 
 
+async def test_selection_is_restored_only_once(tab: BoardTab) -> None:
+    await tab.open_demo("/results?status=PUBLISHED")
+    rows = tab.page.locator("tbody tr")
+    await expect(rows.nth(2)).to_be_visible()
+    for key in ("j", "*", "Enter"):
+        await tab.page.keyboard.press(key)
+    await expect(tab.page.get_by_role("link", name="← Results")).to_be_visible()
+    await tab.page.keyboard.press("u")
+    bar = tab.page.get_by_role("region", name="Selection")
+    await expect(bar).to_contain_text("results that match")
+    await bar.get_by_role("button", name="Clear").click()
+    await expect(bar).to_have_count(0)
+
+    await tab.page.keyboard.press("g")
+    await tab.page.keyboard.press("t")
+    await expect(tab.heading("Today")).to_be_visible()
+    await tab.page.go_back()
+    await expect(rows.nth(2)).to_be_visible()
+    await expect(bar).to_have_count(0)
+
+
 async def test_brackets_lead_to_the_other_posts_of_the_list(tab: BoardTab) -> None:
     await tab.open_demo("/results?status=PUBLISHED&order=CREATED_AT")
     links = tab.page.locator("tbody tr a")

@@ -16,13 +16,15 @@ let opened: Opened | null = null;
 interface Opened {
   readonly row: Row;
   readonly listUrl: string;
-  /** What was selected in the list then. */
-  readonly selected: Selected;
+  /** What was selected in the list then, until the list is shown again. */
+  readonly selected?: Selected;
 }
 
+/** Notes the list that is shown, which has restored what was selected. */
 export function rememberListed(rows: readonly Row[], selection: Selection): void {
   listed = rows;
   selected = selection.isAll ? "all" : selection.ids;
+  if (opened?.listUrl === location.href) opened = { row: opened.row, listUrl: opened.listUrl };
 }
 
 /** Notes a row of the list that is shown. */
@@ -35,7 +37,7 @@ export function lastOpened(): string | null {
   return opened?.listUrl === location.href ? opened.row.id : null;
 }
 
-/** What was selected in the list that is shown when one of its rows was opened, if that was the last one. */
+/** What was selected when a row of this list was opened; undefined once the list was shown again. */
 export function lastSelected(): Selected | undefined {
   return opened?.listUrl === location.href ? opened.selected : undefined;
 }
