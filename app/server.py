@@ -43,7 +43,7 @@ from app.services.proxy_users import ProxyUsers, open_proxy_users
 from app.services.retry_policies import load_retry_policies
 from app.services.secret_cipher import new_secrets_key
 from app.services.workspaces import create_first_workspace
-from app.settings import SECRETS_KEY_FILE, Settings, SettingsError
+from app.settings import Settings, SettingsError
 from app.web.board import documents_file
 from app.web.static_files import STATIC_DIR
 from app.worker.process import describe_worker, open_file_limit, raise_file_limit
@@ -333,9 +333,9 @@ async def _store_proxy_keys(settings: Settings, proxy_users: ProxyUsers) -> None
         await proxy_users.store_keys(database, now_utc())
 
 
-def _secrets_key_line() -> list[str]:
-    """Return the line about the key that the demo uses, unless it is set in the environment itself."""
-    file = os.environ.get(SECRETS_KEY_FILE)
+def _secrets_key_line(settings: Settings) -> list[str]:
+    """Return the line about the file with the key of the demo; none if the key itself is set."""
+    file = settings.secrets_key_file
     return [f"  secrets  are encrypted with the key in {file}"] if file else []
 
 
@@ -355,7 +355,7 @@ def _startup_banner(settings: Settings, listener: socket.socket, api_key: str | 
         results = f"{url}{REST_PATH}/posts/{_DEMO_POST_ID}/results"
         lines += [
             f"  key      {api_key}",
-            *_secrets_key_line(),
+            *_secrets_key_line(settings),
             "Try it:",
             f"  curl -H 'Authorization: Bearer {api_key}' {results}",
         ]

@@ -389,6 +389,8 @@ class Settings:
         "`json`: one JSON object per line. `console`: readable text.",
     )
     graphql: GraphQLLimits = field(default_factory=GraphQLLimits)
+    secrets_key_file: str | None = None
+    """File from which `secrets_key` was read; None if it is set itself, or not at all."""
 
     def demo_key(self) -> str:
         """Return the API key of the demo workspace."""
@@ -401,7 +403,11 @@ class Settings:
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read all settings; an empty variable counts as not set."""
-    values: dict[type, dict[str, Any]] = {Settings: {}, GraphQLLimits: {}}
+    secrets_key_file = environment.get(SECRETS_KEY_FILE, "").strip() or None
+    values: dict[type, dict[str, Any]] = {
+        Settings: {"secrets_key_file": secrets_key_file},
+        GraphQLLimits: {},
+    }
     for record, variable, item in declared_settings():
         if text := _read_variable(environment, variable):
             try:

@@ -363,12 +363,14 @@ def test_malformed_secrets_key_is_refused_without_value(text: str) -> None:
 def test_secrets_key_is_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"{SECRETS_KEY},\n")
-    environment = {"SECRETS_KEY_FILE": str(file)}
-    assert read_settings(environment).secrets_key == (SECRETS_KEY,)
+    environment = {"SECRETS_KEY_FILE": f" {file} "}
+    settings = read_settings(environment)
+    assert (settings.secrets_key, settings.secrets_key_file) == ((SECRETS_KEY,), str(file))
     assert read_settings({**environment, "SECRETS_KEY": " "}).secrets_key == (SECRETS_KEY,)
 
     file.write_text("")
     assert read_settings(environment).secrets_key == ()
+    assert read_settings({"SECRETS_KEY": SECRETS_KEY}).secrets_key_file is None
 
 
 def test_secrets_key_file_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
