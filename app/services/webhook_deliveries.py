@@ -107,6 +107,16 @@ class SettledDelivery:
     attempt: DeliveryAttempt | None
 
 
+@dataclass(frozen=True, slots=True)
+class LeaseRequest:
+    """Results for one endpoint to store, before its next deliveries are leased."""
+
+    webhook_id: WebhookId
+    settled: Sequence[SettledDelivery] = ()
+    wants_more: bool = True
+    """False to lease nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookDeliveryService:
     """Deliveries of all workspaces."""
@@ -149,16 +159,15 @@ class WebhookDeliveryService:
             for row in rows
         ]
 
-    async def settle(self, webhook: DueWebhook, settled: Sequence[SettledDelivery]) -> None:
-        """Store the results of attempts; one is ignored if its lease was lost to another process."""
-        await self._run(webhook.workspace_id, partial(self._settle, webhook.id, settled))
-
     async def settle_and_lease(
-        self, webhook: DueWebhook, settled: Sequence[SettledDelivery]
-    ) -> DeliveryBatch | None:
-        """Store the results of attempts, then lease the next deliveries; None if there are none."""
-        work = partial(self._settle_and_lease, webhook.id, settled)
-        return await self._run(webhook.workspace_id, work)
+        self, workspace_id: WorkspaceId, requests: Sequence[LeaseRequest]
+    ) -> list[DeliveryBatch | None]:
+        """Store results of attempts and lease the next deliveries, of several endpoints in one transaction.
+
+        Returns a batch for each request, None if nothing is leased. A result is ignored if its lease was lost
+        to another process. The requests must be for different endpoints.
+        """
+        return await self._run(workspace_id, partial(self._settle_and_lease_all, requests))
 
     async def record_poll(self) -> None:
         """Store that a process is looking for deliveries."""
@@ -255,11 +264,21 @@ class WebhookDeliveryService:
         )
         return orjson.dumps(payload).decode()
 
+    async def _settle_and_lease_all(
+        self, requests: Sequence[LeaseRequest], uow: UnitOfWork
+    ) -> list[DeliveryBatch | None]:
+        batches = {}
+        # The same order in each process, so that they do not wait for each other's locks.
+        for request in sorted(requests, key=lambda each: each.webhook_id):
+            batches[request.webhook_id] = await self._settle_and_lease(request, uow)
+        return [batches[request.webhook_id] for request in requests]
+
     async def _settle_and_lease(
-        self, webhook_id: WebhookId, settled: Sequence[SettledDelivery], uow: UnitOfWork
+        self, request: LeaseRequest, uow: UnitOfWork
     ) -> DeliveryBatch | None:
-        webhook = await self._settle(webhook_id, settled, uow)
-        if webhook is None or not webhook.endpoint.is_active:
+        webhook_id = request.webhook_id
+        webhook = await self._settle(webhook_id, request.settled, uow)
+        if webhook is None or not webhook.endpoint.is_active or not request.wants_more:
             return None
         is_healthy = webhook.endpoint.last_success_at and not webhook.endpoint.consecutive_failures
         limit = _BATCH_SIZE if is_healthy else _FAILING_BATCH_SIZE

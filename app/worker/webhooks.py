@@ -21,11 +21,13 @@ from app.services.webhook_deliveries import (
     DeliveryBatch,
     DueWebhook,
     LeasedDelivery,
+    LeaseRequest,
     SettledDelivery,
     WebhookDeliveryService,
 )
 from app.services.webhook_requests import ATTEMPT_TIMEOUT, send_webhook
 from app.worker.context import SystemFunctions, retry_while
+from app.worker.webhook_transactions import LeaseTransactions
 
 _POLL_INTERVAL = timedelta(milliseconds=500)
 """Interval at which a process looks for new events and due deliveries."""
@@ -62,6 +64,7 @@ class WebhookWorker:
         poll_interval: timedelta = _POLL_INTERVAL,
     ) -> None:
         self._service = service
+        self._transactions = LeaseTransactions(service)
         self._client = client
         self._system = system
         self._max_tasks, self._max_failing_tasks = max_tasks, max(1, max_tasks * 3 // 4)
@@ -154,8 +157,9 @@ class WebhookWorker:
                     await self._attempt_all(batch, settled)
             except asyncio.CancelledError:
                 if settled:
+                    request = LeaseRequest(webhook.id, settled, wants_more=False)
                     async with asyncio.timeout(_SETTLE_TIME.total_seconds()):
-                        await self._service.settle(webhook, settled)
+                        await self._transactions.run(webhook.workspace_id, request)
                 raise
 
     async def _settle_and_lease(
@@ -166,10 +170,9 @@ class WebhookWorker:
         While the database is away, it is tried again as long as the results may still be stored.
         """
         give_up_at = self._system.monotonic() + ATTEMPT_TIMEOUT.total_seconds()
+        request = LeaseRequest(webhook.id, settled, self._may_lease(webhook, settled))
         batch = await retry_while(
-            partial(self._service.settle_and_lease, webhook, settled)
-            if self._may_lease(webhook, settled)
-            else partial(self._service.settle, webhook, settled),
+            lambda: self._transactions.run(webhook.workspace_id, request),
             self._system,
             should_retry=lambda: self._system.monotonic() < give_up_at,
         )

@@ -16,7 +16,7 @@ from app.services.secret_cipher import SecretCipher
 from app.services.unit_of_work import WriteContext
 from app.services.webhook_deliveries import (
     DeliveryBatch,
-    DueWebhook,
+    LeaseRequest,
     SettledDelivery,
     WebhookDeliveryService,
 )
@@ -102,13 +102,16 @@ class DeliveryProcess:
         self, now: datetime = NOW, settled: Sequence[SettledDelivery] = ()
     ) -> DeliveryBatch | None:
         """Settle deliveries, and lease the next ones."""
-        return await delivery_service(self.database, now).settle_and_lease(self._due(), settled)
+        return await self._run(LeaseRequest(self.webhook_id, settled), now)
 
     async def settle(self, settled: Sequence[SettledDelivery], now: datetime = NOW) -> None:
-        await delivery_service(self.database, now).settle(self._due(), settled)
+        batch = await self._run(LeaseRequest(self.webhook_id, settled, wants_more=False), now)
+        assert batch is None
 
-    def _due(self) -> DueWebhook:
-        return DueWebhook(self.workspace, self.webhook_id, is_failing=False)
+    async def _run(self, request: LeaseRequest, now: datetime) -> DeliveryBatch | None:
+        service = delivery_service(self.database, now)
+        (batch,) = await service.settle_and_lease(self.workspace, [request])
+        return batch
 
     async def respond(
         self, batch: DeliveryBatch | None, status_code: int | None, now: datetime = NOW
