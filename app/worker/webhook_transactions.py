@@ -35,9 +35,8 @@ class LeaseTransactions:
         try:
             while waiting := self._waiting.pop(workspace_id, None):
                 # A task that was cancelled meanwhile has no use for a batch.
-                await self._run_together(
-                    workspace_id, [each for each in waiting if not each[1].cancelled()]
-                )
+                if running := [each for each in waiting if not each[1].cancelled()]:
+                    await self._run_together(workspace_id, running)
         finally:
             del self._tasks[workspace_id]
 
