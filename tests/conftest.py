@@ -228,9 +228,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    # Imported modules stay in memory; freezing them makes each garbage collection faster.
+    # Imported modules stay in memory; freezing them makes each garbage collection faster. Rarer collections
+    # save a twelfth of the time of tests.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from app.db.core.database import Database
 from app.db.core.write_session import WriteSession
@@ -235,6 +235,23 @@ async def all_rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
 _SELECT_ALL = {
     table.name: select(table).order_by(*table.primary_key) for table in Base.metadata.sorted_tables
 }
+
+
+async def dump_rows(database: Database) -> list[tuple[str, str]]:
+    """Return all rows of all tables as text, by one statement, to compare them before and after a request."""
+    dump = _SQLITE_DUMP if database.is_sqlite else _POSTGRESQL_DUMP
+    async with database.snapshot() as connection:
+        return sorted((table, row) for table, row in await connection.execute(text(dump)))
+
+
+_SQLITE_DUMP = " UNION ALL ".join(
+    f"SELECT '{table}', {' || char(10) || '.join(f'quote({column.name})' for column in table.columns)}"
+    f" FROM {table}"
+    for table in Base.metadata.sorted_tables
+)
+_POSTGRESQL_DUMP = " UNION ALL ".join(
+    f"SELECT '{table}', CAST({table} AS text) FROM {table}" for table in Base.metadata.sorted_tables
+)
 
 
 async def broken_rules(database: Database) -> list[str]:

@@ -7,7 +7,7 @@ import httpx
 
 from app.rest.operations import JsonObject
 from tests.clients import Tenant
-from tests.db.all_tables import all_rows, broken_rules
+from tests.db.all_tables import broken_rules, dump_rows
 from tests.rest.envelope import check_envelope, failure_error
 
 SOON = "2026-04-15T16:00:00.000Z"
@@ -43,9 +43,9 @@ async def expect_write_refusal(
     tenant: Tenant, method: str, path: str, body: object = None, *, status: int, **headers: str
 ) -> JsonObject:
     """The error of a request that must fail with this status and change nothing."""
-    before = await all_rows(tenant.database)
+    before = await dump_rows(tenant.database)
     error = failure_error(await send_json(tenant, method, path, body, **headers), status)
-    assert await all_rows(tenant.database) == before
+    assert await dump_rows(tenant.database) == before
     return error
 
 

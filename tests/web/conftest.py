@@ -13,7 +13,7 @@ from tests.web.page_session import PageServer
 from tests.web.publisher import Publisher
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
     if find_chromium() is None:
         pytest.skip("Chromium is not installed; run scripts/clients.")

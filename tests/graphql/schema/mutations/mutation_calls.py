@@ -7,7 +7,7 @@ from sqlalchemy import select
 from app.db.core.database import Database
 from app.db.models import Event
 from tests.clients import Tenant
-from tests.db.all_tables import all_rows, broken_rules
+from tests.db.all_tables import broken_rules, dump_rows
 
 
 class StoredEvent(NamedTuple):
@@ -34,9 +34,9 @@ async def expect_refusal(
     tenant: Tenant, document: str, **input_fields: Any
 ) -> tuple[str, str | None, str]:
     """Return code, field and message; the mutation must fail and change nothing."""
-    before = await all_rows(tenant.database)
+    before = await dump_rows(tenant.database)
     error = await tenant.client.expect_error(document, input=input_fields)
-    assert await all_rows(tenant.database) == before
+    assert await dump_rows(tenant.database) == before
     return error
 
 

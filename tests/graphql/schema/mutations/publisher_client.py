@@ -13,7 +13,7 @@ from app.domain.ids import PostId, WorkspaceId
 from app.domain.times import format_instant
 from app.settings import Settings
 from tests.clients import UNLIMITED_SETTINGS, Tenant, app_client
-from tests.db.all_tables import all_rows, broken_rules
+from tests.db.all_tables import all_rows, broken_rules, dump_rows
 from tests.factories import NOW, add_api_key, add_workspace, queued
 from tests.graphql.tenant_objects import add_post_in_states
 
@@ -95,9 +95,9 @@ class PublisherClient(Tenant):
 
     async def expect_error(self, name: str, **arguments: Any) -> tuple[str, str | None, str]:
         """Return code, field and message; the mutation must fail and change nothing."""
-        before = await all_rows(self.database)
+        before = await dump_rows(self.database)
         error = await self.client.expect_error(mutation_document(name), input=arguments)
-        assert await all_rows(self.database) == before
+        assert await dump_rows(self.database) == before
         return error
 
     async def claim(self, **arguments: Any) -> list[dict[str, Any]]:
