@@ -83,6 +83,7 @@ def test_pipe_is_read_to_its_end_without_a_progress_bar(
     assert import_process.returncode == 0
 
 
+@pytest.mark.slow
 def test_killed_import_can_be_repeated_without_losing_a_post(
     import_process: subprocess.Popen[str], environment: dict[str, str]
 ) -> None:

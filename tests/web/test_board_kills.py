@@ -11,7 +11,7 @@ from tests.web.publisher import Publisher
 
 ENGINE = "postgresql"
 
-pytestmark = pytest.mark.usefixtures("require_built_page")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("require_built_page")]
 
 
 def stored_rows(publisher: Publisher, account_id: int) -> list[tuple[str, str]]:
