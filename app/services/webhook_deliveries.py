@@ -50,7 +50,7 @@ T = TypeVar("T")
 LEASE_DURATION = timedelta(minutes=1)
 """Time in which a process has to settle the deliveries that it leases."""
 
-_BATCH_SIZE, _FAILING_BATCH_SIZE = 20, 4
+_BATCH_SIZE, _FAILING_BATCH_SIZE = 50, 4
 """Deliveries leased at a time to an endpoint, and to one whose last attempt failed or that is new."""
 
 _MAX_EVENTS, _MAX_DELIVERIES = 200, 500

@@ -39,7 +39,10 @@ MAX_TASKS = 256
 """Endpoints to which a process delivers at a time; at most three quarters of them failed last."""
 
 FILES_PER_TASK = 40
-"""Open files for one task: as many connections as a batch has deliveries, and as many that are idle."""
+"""Open files for one task: a connection for each of its concurrent attempts, and as many that are idle."""
+
+_MAX_CONCURRENT_ATTEMPTS = 20
+"""Requests to one endpoint at a time."""
 
 _UNREADABLE_INTERVAL = timedelta(minutes=1)
 """Time after which an endpoint is tried again whose secret this process could not decrypt."""
@@ -211,21 +214,24 @@ class WebhookWorker:
         by_post: dict[UUID, list[LeasedDelivery]] = defaultdict(list)
         for delivery in batch.deliveries:
             by_post[delivery.post_id or delivery.id].append(delivery)
+        slots = asyncio.Semaphore(_MAX_CONCURRENT_ATTEMPTS)
         async with asyncio.TaskGroup() as group:
             for deliveries in by_post.values():
-                group.create_task(self._attempt_in_order(batch, deliveries, settled))
+                group.create_task(self._attempt_in_order(batch, deliveries, slots, settled))
 
     async def _attempt_in_order(
         self,
         batch: DeliveryBatch,
         deliveries: Sequence[LeasedDelivery],
+        slots: asyncio.Semaphore,
         settled: list[SettledDelivery],
     ) -> None:
         last_start = batch.lease_expires_at - ATTEMPT_TIMEOUT - _SETTLE_TIME
         for delivery in deliveries:
             attempt = None
-            if not self._is_stopping and self._system.now() < last_start:
-                attempt = await self._attempt(batch, delivery)
+            async with slots:
+                if not self._is_stopping and self._system.now() < last_start:
+                    attempt = await self._attempt(batch, delivery)
             settled.append(SettledDelivery(delivery, attempt))
 
     async def _attempt(

@@ -117,16 +117,16 @@ async def test_longest_due_deliveries_are_leased_first(process: DeliveryProcess)
 
 
 async def test_concurrent_processes_never_lease_the_same_delivery(process: DeliveryProcess) -> None:
-    await add_pending(process, 90)
+    await add_pending(process, 220)
 
     batches = await asyncio.gather(*(process.lease() for _ in range(8)))
 
-    assert sorted(number for batch in batches for number in numbers_of(batch)) == [*range(1, 91)]
-    assert [len(numbers_of(batch)) for batch in batches if batch].count(20) == 4
+    assert sorted(number for batch in batches for number in numbers_of(batch)) == [*range(1, 221)]
+    assert [len(numbers_of(batch)) for batch in batches if batch].count(50) == 4
 
 
 async def test_failing_endpoint_gets_small_batches(process: DeliveryProcess) -> None:
-    await add_pending(process, 30)
+    await add_pending(process, 60)
     await process.respond(await process.lease(), 500)
     assert len(numbers_of(await process.lease())) == 4
 
@@ -264,13 +264,13 @@ async def test_attempts_are_stored_until_the_delivery_is_given_up(process: Deliv
 
 
 async def test_results_of_two_processes_are_not_lost(process: DeliveryProcess) -> None:
-    await add_pending(process, 40)
+    await add_pending(process, 60)
     first, second = await process.lease(), await process.lease()
 
     await asyncio.gather(process.respond(first, 500), process.respond(second, 500))
 
     webhook = await stored_webhook(process.database, process.workspace, process.webhook_id)
-    assert webhook.endpoint.consecutive_failures == 40
+    assert webhook.endpoint.consecutive_failures == 60
 
 
 async def test_results_and_new_events_do_not_overwrite_each_other(

@@ -542,6 +542,18 @@ async def test_receiver_is_not_blamed_if_this_process_has_no_socket(database: Da
     ]
 
 
+async def test_number_of_concurrent_attempts_to_a_receiver_is_limited(database: Database) -> None:
+    async with WebhookReceiver().running() as receiver:
+        receiver.may_respond.clear()
+        target = await add_target(database, receiver, 30)
+        async with WebhookBench(database).running_worker():
+            await wait_until(lambda: len(receiver.received) == 20)
+            await asyncio.sleep(0.1)
+            assert len(receiver.received) == 20
+            receiver.may_respond.set()
+            await target.wait_until_settled()
+
+
 async def test_number_of_concurrent_receivers_is_limited(database: Database) -> None:
     async with WebhookReceiver().running() as receiver:
         receiver.may_respond.clear()
