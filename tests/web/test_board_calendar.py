@@ -107,7 +107,7 @@ async def test_keys_move_between_days_and_months(tab: BoardTab) -> None:
     await expect(tab.page.locator("[data-date='2026-01-31']")).to_have_attribute("tabindex", "0")
     await tab.page.keyboard.press("]")
     await expect(tab.heading("February 2026")).to_be_focused()
-    await expect(tab.page.get_by_role("grid")).to_be_visible()
+    await expect(tab.page.locator("[data-date='2026-02-28']")).to_be_visible()
     await tab.page.keyboard.press("j")
     for key in ("ArrowDown", "ArrowLeft"):
         await tab.page.keyboard.press(key)

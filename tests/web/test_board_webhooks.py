@@ -330,7 +330,7 @@ async def test_everything_is_possible_by_keys(
     await expect(tab.page.get_by_label("Post scheduled")).to_be_focused()
     await keyboard.press("Space")
     await keyboard.press("Enter")
-    await expect(dialog(tab, "The webhook is added")).to_be_visible()
+    await expect(dialog(tab, "The webhook is added").locator(".fix")).to_be_focused()
     for _ in range(3):
         await keyboard.press("Tab")
     await keyboard.press("Enter")
