@@ -179,7 +179,7 @@ class _RequestStream(httpcore2.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         # Before each request, the pool asks all idle connections whether the server has closed them. The
-        # library reads all attributes of the socket to answer, which is a third of its time (measured).
+        # library reads all attributes of the socket to answer, a tenth of the CPU time of a delivery.
         if info == "is_readable" and self._socket is not None and sys.platform != "win32":
             return _is_readable(self._socket.fileno())
         return self._stream.get_extra_info(info)

@@ -1,4 +1,4 @@
-"""Webhook use cases: create, change, delete, rotate, test, redeliver, on both engines."""
+"""Webhook use cases: create, change, delete, rotate, redeliver, on both engines."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from standardwebhooks import Webhook
 
 from app.db.core.database import Database
 from app.db.repositories.webhooks import list_webhooks
@@ -40,7 +39,6 @@ from tests.webhook_events import (
     stored_deliveries,
     stored_webhook,
 )
-from tests.webhook_receiver import ReceiverResponse, WebhookReceiver
 from tests.webhook_rows import SECRET, add_webhook
 
 DAY = timedelta(days=1)
@@ -468,47 +466,6 @@ async def test_foreign_deleted_and_missing_webhooks_are_not_found(
         call = service.redeliver(context, webhook_id, delivery_id, None)
         messages.add(await expect_refusal(acme, NotFound, call))
     assert len(messages) == 1
-
-
-# Test.
-
-
-async def test_test_event_is_sent_and_not_stored(acme: TenantWithoutServer) -> None:
-    response = ReceiverResponse(418, "Teapot", ["X-Trace: 7", "Connection: close"])
-    async with WebhookReceiver(response).running() as receiver:
-        webhook_id = await add_webhook(acme.database, acme.workspace, url=receiver.url)
-        before = await all_rows(acme.database)
-        attempt = await webhook_service(acme.database).send_test(acme.workspace, webhook_id)
-        assert await all_rows(acme.database) == before
-
-    assert (attempt.status_code, attempt.response_body) == (418, "Teapot")
-    assert ("x-trace", "7") in attempt.response_headers
-    assert attempt.error == (
-        "The receiver answered 418 I'm a Teapot; a delivery needs a status from 200 to 299."
-    )
-    (request,) = receiver.received
-    body = request.body.decode()
-    assert request.headers["webhook-signature"] == Webhook(SECRET).sign(request.event_id, NOW, body)
-    assert '"event":"webhook.test"' in body
-
-
-async def test_test_shows_a_few_kib_of_headers_without_secrets(acme: TenantWithoutServer) -> None:
-    headers = [
-        "Connection: close",
-        f"Set-Cookie: {'a b' * 300}",
-        f"X-Long: {'z y' * 900}",
-        f"X-Longer: {'z' * 5_000}",
-    ]
-    async with WebhookReceiver(ReceiverResponse(200, "", headers)).running() as receiver:
-        webhook_id = await add_webhook(acme.database, acme.workspace, url=receiver.url)
-        attempt = await webhook_service(acme.database).send_test(acme.workspace, webhook_id)
-
-    assert attempt.response_headers == [
-        ("content-length", "0"),
-        ("connection", "close"),
-        ("set-cookie", "[redacted]"),
-        ("x-long", "z y" * 900),
-    ]
 
 
 # Redeliver.
