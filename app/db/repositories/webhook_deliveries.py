@@ -47,7 +47,7 @@ class StoredDelivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureRange:
-    """Which failed deliveries of an endpoint: by their events, and by the start of the last attempt."""
+    """Range of failed deliveries of an endpoint, by their events and by the start of the last attempt."""
 
     since: datetime
     """Earliest time of an event."""
@@ -149,7 +149,7 @@ async def lock_failed_deliveries(
 async def count_failed_deliveries(
     reader: Reader, webhook_id: WebhookId, failures: FailureRange, now: datetime, *, limit: int
 ) -> tuple[int, FailureRange]:
-    """Count the same deliveries up to a limit; return also the range without other events."""
+    """Count what `lock_failed_deliveries` would lock; return also the range without other events."""
     values = {"webhook_id": webhook_id, **asdict(failures), "now": now, "limit": limit}
     row = await reader.first(_FAILED_COUNT, **values)
     assert row is not None  # noqa: S101 - an aggregate has one row
@@ -162,7 +162,7 @@ _IS_NOT_LEASED = or_(
     WebhookDelivery.lease_token.is_(None),
     WebhookDelivery.next_attempt_at <= bindparam("now"),
 )
-"""As `DeliveryState.is_leased`: an expired lease is that of a process that ended."""
+"""The rule of `DeliveryState.is_leased`: an expired lease is that of a process that ended."""
 _LAST_ATTEMPT_AT = (
     select(WebhookDeliveryAttempt.started_at)
     .where(
