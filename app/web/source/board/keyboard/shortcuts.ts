@@ -1,7 +1,7 @@
 // Keyboard shortcuts; none works below a dialog. Those of single keys do nothing while the user types or a menu is
 // open, and the user can turn them off.
 
-import { useEffect, useEffectEvent } from "react";
+import { useEffectEvent, useLayoutEffect } from "react";
 
 import { ValueStore } from "../store";
 
@@ -30,7 +30,8 @@ let prefixAt = -Infinity;
 /** Runs the action of a pressed key, anywhere on the page; the component that was added last takes precedence. */
 export function useShortcuts(shortcuts: Shortcuts): void {
   const lookup = useEffectEvent((keys: string) => shortcuts[keys]);
-  useEffect(() => {
+  // A layout effect, so that the keys work as soon as the component is visible.
+  useLayoutEffect(() => {
     const find = (keys: string) => lookup(keys);
     lookups.add(find);
     return () => void lookups.delete(find);
