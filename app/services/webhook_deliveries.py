@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import IntEnum
 from functools import partial
 from typing import TypeVar
-from uuid import UUID
 
 import orjson
 import structlog
@@ -19,11 +19,12 @@ from app.db.core.database import Database
 from app.db.repositories.events import read_events_after
 from app.db.repositories.webhook_deliveries import (
     NewDelivery,
+    StoredDelivery,
     insert_attempts,
     insert_deliveries,
-    load_deliveries_for_update,
     lock_due_deliveries,
-    update_deliveries,
+    settle_deliveries,
+    store_leases,
 )
 from app.db.repositories.webhooks import (
     StoredWebhook,
@@ -36,7 +37,7 @@ from app.db.repositories.webhooks import (
 )
 from app.domain.errors import ServiceUnavailable
 from app.domain.events import FEED_LIST_NAME, StoredEvent, encode_position
-from app.domain.ids import AccountId, DeliveryId, IdFactory, PostId, WebhookId, WorkspaceId
+from app.domain.ids import AccountId, DeliveryId, IdFactory, WebhookId, WorkspaceId
 from app.domain.signing import CursorCodec
 from app.domain.times import Clock
 from app.domain.webhooks.deliveries import DeliveryAttempt, DeliveryState
@@ -75,17 +76,6 @@ class DueWebhook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeasedDelivery:
-    """A delivery that this process has to attempt and settle."""
-
-    id: DeliveryId
-    event_id: UUID
-    post_id: PostId | None
-    body: str
-    token: UUID
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryBatch:
     """Leased deliveries to one endpoint."""
 
@@ -96,14 +86,14 @@ class DeliveryBatch:
     Then nothing is leased, because another process may have the key.
     """
     lease_expires_at: datetime
-    deliveries: Sequence[LeasedDelivery]
+    deliveries: Sequence[StoredDelivery]
 
 
 @dataclass(frozen=True, slots=True)
 class SettledDelivery:
     """A leased delivery with its attempt; None if there was no time for one."""
 
-    delivery: LeasedDelivery
+    delivery: StoredDelivery
     attempt: DeliveryAttempt | None
 
 
@@ -115,6 +105,16 @@ class LeaseRequest:
     settled: Sequence[SettledDelivery] = ()
     wants_more: bool = True
     """False to lease nothing."""
+
+
+class Backlog(IntEnum):
+    """Events that have no deliveries yet."""
+
+    NONE = 0
+    LOCKED = 1
+    """There may be some of endpoints that another transaction had locked, mostly for milliseconds."""
+    MORE = 2
+    """There may be more than one transaction stores the deliveries of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,16 +130,16 @@ class WebhookDeliveryService:
     clock: Clock
     random: Callable[[], float]
 
-    async def store_deliveries(self) -> bool:
-        """Store the deliveries of the next events in each workspace; return whether there may be more.
+    async def store_deliveries(self) -> Backlog:
+        """Store the deliveries of the next events in each workspace; return what may be left.
 
         A workspace whose events cannot be read delays no other: its error is raised after the others are
         done.
         """
-        has_more, failure = False, None
+        backlog, failure = Backlog.NONE, None
         for workspace_id in await workspaces_with_new_events(self.database.all_workspaces):
             try:
-                has_more |= await self._run(workspace_id, self._store_next_deliveries)
+                backlog = max(backlog, await self._run(workspace_id, self._store_next_deliveries))
             except ServiceUnavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - raised below
@@ -147,7 +147,7 @@ class WebhookDeliveryService:
                 failure = error
         if failure is not None:
             raise failure
-        return has_more
+        return backlog
 
     async def due_webhooks(self) -> list[DueWebhook]:
         """Return the active endpoints of all workspaces that have deliveries to attempt."""
@@ -182,8 +182,8 @@ class WebhookDeliveryService:
         )
         return await run_in_transaction(self.database, write_context, work)
 
-    async def _store_next_deliveries(self, uow: UnitOfWork) -> bool:
-        """Store the deliveries of the next events; return whether there may be more.
+    async def _store_next_deliveries(self, uow: UnitOfWork) -> Backlog:
+        """Store the deliveries of the next events of a workspace that has some.
 
         Endpoints at other positions get other events, so that one which is far behind, because it was
         enabled again, does not delay the others.
@@ -192,7 +192,7 @@ class WebhookDeliveryService:
         locked = await lock_webhooks_behind_feed(uow.session, workspace_id)
         behind = sorted(locked, key=lambda each: each.feed_seq)
         limit = min(_MAX_EVENTS, _MAX_DELIVERIES // max(len(behind), 1))
-        has_more = False
+        backlog = Backlog.NONE if behind else Backlog.LOCKED
         while behind:
             events = await read_events_after(uow.reader, behind[0].feed_seq, limit=limit)
             if not events:
@@ -206,8 +206,9 @@ class WebhookDeliveryService:
             await insert_deliveries(uow.session, workspace_id, deliveries, now)
             advanced = [replace(each, feed_seq=last) for each in group]
             await update_webhooks(uow.session, workspace_id, advanced)
-            has_more |= len(events) == limit
-        return has_more
+            if len(events) == limit:
+                backlog = Backlog.MORE
+        return backlog
 
     async def _deliveries_of(
         self, events: Sequence[StoredEvent], webhooks: Sequence[StoredWebhook], uow: UnitOfWork
@@ -290,22 +291,12 @@ class WebhookDeliveryService:
             due = await lock_due_deliveries(uow.reader, webhook_id, now, limit=limit)
             if not due:
                 return None
-            states = {each.id: each.state.leased(token, expires_at) for each in due}
-            await update_deliveries(uow.session, workspace_id, states)
+            due = [replace(each, state=each.state.leased(token, expires_at)) for each in due]
+            await store_leases(
+                uow.session, workspace_id, [each.id for each in due], token, expires_at
+            )
         return DeliveryBatch(
-            url=webhook.endpoint.url,
-            secrets=secrets,
-            lease_expires_at=expires_at,
-            deliveries=[
-                LeasedDelivery(
-                    id=each.id,
-                    event_id=each.event_id,
-                    post_id=each.post_id,
-                    body=each.body,
-                    token=token,
-                )
-                for each in due
-            ],
+            url=webhook.endpoint.url, secrets=secrets, lease_expires_at=expires_at, deliveries=due
         )
 
     async def _settle(
@@ -316,22 +307,17 @@ class WebhookDeliveryService:
         webhook = await load_webhook_for_update(uow.reader, webhook_id)
         if not settled:
             return webhook
-        stored = await load_deliveries_for_update(
-            uow.reader, [each.delivery.id for each in settled]
+        results = {each.delivery.id: self._result(each, now) for each in settled}
+        held = await settle_deliveries(
+            uow.session,
+            workspace_id,
+            [(each.delivery, results[each.delivery.id]) for each in settled],
         )
-        states: dict[DeliveryId, DeliveryState] = {}
-        attempts: list[tuple[DeliveryId, int, DeliveryAttempt]] = []
-        for each in settled:
-            id_, attempt = each.delivery.id, each.attempt
-            state = stored.get(id_)
-            if state is None or state.lease_token != each.delivery.token:
-                continue
-            if attempt is None:
-                states[id_] = state.released(now)
-            else:
-                states[id_] = state.attempted(attempt, self.retry_schedule, now, self.random)
-                attempts.append((id_, states[id_].attempts, attempt))
-        await update_deliveries(uow.session, workspace_id, states)
+        attempts = [
+            (each.delivery.id, results[each.delivery.id].attempts, each.attempt)
+            for each in settled
+            if each.attempt is not None and each.delivery.id in held
+        ]
         await insert_attempts(uow.session, workspace_id, attempts)
         if webhook is None or not attempts:
             return webhook
@@ -343,6 +329,12 @@ class WebhookDeliveryService:
         webhook = replace(webhook, endpoint=endpoint)
         await update_webhooks(uow.session, workspace_id, [webhook])
         return webhook
+
+    def _result(self, settled: SettledDelivery, now: datetime) -> DeliveryState:
+        state = settled.delivery.state
+        if settled.attempt is None:
+            return state.released(now)
+        return state.attempted(settled.attempt, self.retry_schedule, now, self.random)
 
 
 def secret_row(workspace_id: WorkspaceId, webhook_id: WebhookId) -> str:

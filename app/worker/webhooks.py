@@ -14,13 +14,14 @@ from uuid import UUID
 import structlog
 from cachetools import TTLCache
 
+from app.db.repositories.webhook_deliveries import StoredDelivery
 from app.domain.webhooks.deliveries import DeliveryAttempt
 from app.observability.outages import Outage
 from app.outbound.client import OutboundClient
 from app.services.webhook_deliveries import (
+    Backlog,
     DeliveryBatch,
     DueWebhook,
-    LeasedDelivery,
     LeaseRequest,
     SettledDelivery,
     WebhookDeliveryService,
@@ -31,6 +32,9 @@ from app.worker.webhook_transactions import LeaseTransactions
 
 _POLL_INTERVAL = timedelta(milliseconds=500)
 """Interval at which a process looks for new events and due deliveries."""
+
+_LOCKED_INTERVAL = timedelta(milliseconds=20)
+"""Interval at which it looks for them while another transaction has locked the endpoint."""
 
 _RECORD_INTERVAL = timedelta(seconds=20)
 """Interval at which the process stores that it is looking for deliveries."""
@@ -98,21 +102,26 @@ class WebhookWorker:
     async def run(self) -> None:
         """Deliver until `stop`, then wait for the running attempts; if cancelled, cancel them."""
         recorded_at = float("-inf")
+        waits = {
+            Backlog.NONE: self._poll_interval,
+            Backlog.LOCKED: min(_LOCKED_INTERVAL, self._poll_interval),
+            Backlog.MORE: timedelta(),
+        }
         try:
             while not self._is_stopping:
                 self._wakeup.clear()
+                backlog = Backlog.NONE
                 with self._outage.suppress():
                     now = self._system.monotonic()
                     if now - recorded_at >= _RECORD_INTERVAL.total_seconds():
                         await self._service.record_poll()
                         recorded_at = now
                 with self._event_outage.suppress():
-                    if await self._service.store_deliveries():
-                        self._wakeup.set()
+                    backlog = await self._service.store_deliveries()
                 with self._outage.suppress():
                     await self._start_tasks()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wakeup.wait(), self._poll_interval.total_seconds())
+                    await asyncio.wait_for(self._wakeup.wait(), waits[backlog].total_seconds())
             if self._tasks:
                 # Unlike `gather`, this does not cancel the tasks, each of which must be cancelled only once.
                 await asyncio.wait(self._tasks.values())
@@ -211,7 +220,7 @@ class WebhookWorker:
 
     async def _attempt_all(self, batch: DeliveryBatch, settled: list[SettledDelivery]) -> None:
         """Attempt the deliveries, those of one post in order, and append each result when it is there."""
-        by_post: dict[UUID, list[LeasedDelivery]] = defaultdict(list)
+        by_post: dict[UUID, list[StoredDelivery]] = defaultdict(list)
         for delivery in batch.deliveries:
             by_post[delivery.post_id or delivery.id].append(delivery)
         slots = asyncio.Semaphore(_MAX_CONCURRENT_ATTEMPTS)
@@ -222,7 +231,7 @@ class WebhookWorker:
     async def _attempt_in_order(
         self,
         batch: DeliveryBatch,
-        deliveries: Sequence[LeasedDelivery],
+        deliveries: Sequence[StoredDelivery],
         slots: asyncio.Semaphore,
         settled: list[SettledDelivery],
     ) -> None:
@@ -235,7 +244,7 @@ class WebhookWorker:
             settled.append(SettledDelivery(delivery, attempt))
 
     async def _attempt(
-        self, batch: DeliveryBatch, delivery: LeasedDelivery
+        self, batch: DeliveryBatch, delivery: StoredDelivery
     ) -> DeliveryAttempt | None:
         """Send a delivery; return None if this process could not send it."""
         with self._socket_outage.suppress():

@@ -100,7 +100,9 @@ async def test_lease_has_what_an_attempt_needs(process: DeliveryProcess) -> None
         deliveries=[leased],
     )
     assert (leased.id, leased.event_id, leased.body) == (stored.id, stored.event_id, stored.body)
-    assert await states_of(process) == [PENDING.leased(leased.token, NOW + LEASE_DURATION)]
+    assert await states_of(process) == [leased.state]
+    assert leased.state.lease_token is not None
+    assert leased.state == PENDING.leased(leased.state.lease_token, NOW + LEASE_DURATION)
     assert 3 * ATTEMPT_TIMEOUT < LEASE_DURATION
 
 
@@ -142,7 +144,7 @@ async def test_expired_lease_is_taken_over_and_its_late_result_ignored(
     second = await process.lease(expired)
     assert first is not None
     assert second is not None
-    assert second.deliveries == [replace(first.deliveries[0], token=second.deliveries[0].token)]
+    assert second.deliveries == [replace(first.deliveries[0], state=second.deliveries[0].state)]
     await process.respond(first, 200, expired)
     assert [state.attempts for state in await states_of(process)] == [0]
     await process.respond(second, 204, expired)

@@ -1,7 +1,8 @@
 """Deliveries of webhooks that are stored for new events: one for each endpoint that wants the event."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
@@ -10,7 +11,9 @@ import structlog
 from sqlalchemy import update
 
 from app.db.core.database import Database
+from app.db.core.write_session import WriteSession
 from app.db.models import Event as EventRow
+from app.db.repositories.webhooks import lock_webhooks_behind_feed
 from app.domain.events import (
     FEED_LIST_NAME,
     FeedPosition,
@@ -20,6 +23,7 @@ from app.domain.signing import CursorCodec
 from app.domain.webhooks.deliveries import DeliveryState
 from app.domain.webhooks.event_types import WebhookEventType
 from app.domain.webhooks.payloads import webhook_event_id
+from app.services.webhook_deliveries import Backlog
 from tests.factories import NOW, add_account, add_post, add_workspace, published
 from tests.services.webhook_calls import (
     SECOND,
@@ -57,7 +61,7 @@ async def test_deliveries_of_new_events_are_stored_with_their_payload(
     await add_events(acme.database, acme.workspace, UNREPORTED, connected(account), UNREPORTED)
 
     later = NOW + SECOND
-    assert not await delivery_service(acme.database, later).store_deliveries()
+    assert await delivery_service(acme.database, later).store_deliveries() is Backlog.NONE
 
     (delivery,) = await stored_deliveries(acme.database, acme.workspace, webhook_id)
     _, event, _ = await stored_events(acme.database, acme.workspace)
@@ -139,15 +143,45 @@ async def test_no_event_of_concurrent_writers_is_missed(acme: TenantWithoutServe
     assert await acme.event_seqs(webhook_id) == [*range(1, 41)]
 
 
+async def test_events_of_a_locked_endpoint_are_left(acme: TenantWithoutServer) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    webhook_id = await add_webhook(acme.database, acme.workspace)
+    await add_events(acme.database, acme.workspace, connected(account))
+    service = delivery_service(acme.database)
+    if not acme.database.is_sqlite:  # which has one writer at a time
+        async with locked_endpoints(acme):
+            assert await service.store_deliveries() is Backlog.LOCKED
+        assert await acme.event_seqs(webhook_id) == []
+    assert await service.store_deliveries() is Backlog.NONE
+    assert await acme.event_seqs(webhook_id) == [1]
+
+
+@asynccontextmanager
+async def locked_endpoints(tenant: TenantWithoutServer) -> AsyncIterator[None]:
+    """Lock the endpoints without deliveries for the newest events, as another process does."""
+    is_locked, may_end = asyncio.Event(), asyncio.Event()
+
+    async def lock(session: WriteSession) -> None:
+        await lock_webhooks_behind_feed(session, tenant.workspace)
+        is_locked.set()
+        await may_end.wait()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(tenant.database.write(lock))
+        await is_locked.wait()
+        yield
+        may_end.set()
+
+
 async def test_many_events_are_stored_in_several_transactions(acme: TenantWithoutServer) -> None:
     account = await add_account(acme.database, acme.workspace)
     webhooks = [await add_webhook(acme.database, acme.workspace) for _ in range(25)]
     await add_events(acme.database, acme.workspace, *[connected(account)] * 21)
 
     service = delivery_service(acme.database)
-    assert await service.store_deliveries()
+    assert await service.store_deliveries() is Backlog.MORE
     assert await acme.event_seqs(webhooks[0]) == [*range(1, 21)]
-    assert not await service.store_deliveries()
+    assert await service.store_deliveries() is Backlog.NONE
     for webhook_id in webhooks:
         assert await acme.event_seqs(webhook_id) == [*range(1, 22)]
 
@@ -161,7 +195,7 @@ async def test_endpoint_that_is_far_behind_does_not_delay_the_others(
     current = [await add_webhook(acme.database, acme.workspace, feed_seq=498) for _ in range(2)]
     newest = await add_webhook(acme.database, acme.workspace, feed_seq=499)
 
-    assert await delivery_service(acme.database).store_deliveries()
+    assert await delivery_service(acme.database).store_deliveries() is Backlog.MORE
 
     assert await acme.event_seqs(behind) == [*range(1, 126)]
     for webhook_id in current:

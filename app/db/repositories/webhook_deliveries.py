@@ -121,6 +121,63 @@ _DUE = Statement(
 )
 
 
+async def store_leases(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    ids: Sequence[DeliveryId],
+    token: UUID,
+    expires_at: datetime,
+) -> None:
+    """Store the lease of deliveries that were locked before."""
+    await session.rows(
+        _LEASE, workspace=workspace_id, ids=ids, lease_token=token, next_attempt_at=expires_at
+    )
+
+
+_LEASE = (
+    update(WebhookDelivery)
+    .where(
+        WebhookDelivery.workspace_id == bindparam("workspace"),
+        any_of(WebhookDelivery.id, "ids"),
+    )
+    .values(lease_token=bindparam("lease_token"), next_attempt_at=bindparam("next_attempt_at"))
+)
+
+
+async def settle_deliveries(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    results: Sequence[tuple[StoredDelivery, DeliveryState]],
+) -> set[DeliveryId]:
+    """Store new states of leased deliveries.
+
+    Returns the ids of those that were stored: others have lost their lease to another process, or are
+    deleted.
+    """
+    rows = [
+        {
+            "workspace": workspace_id,
+            "delivery": delivery.id,
+            "token": delivery.state.lease_token,
+            **_values(state, _STATE_FIELDS),
+        }
+        # The same order in each transaction, so that they do not wait for each other's locks.
+        for delivery, state in sorted(results, key=lambda each: each[0].id)
+    ]
+    return {row.id for row in await session.execute_many(_SETTLE, rows)} if rows else set()
+
+
+_SETTLE = (
+    update(WebhookDelivery)
+    .where(
+        WebhookDelivery.workspace_id == bindparam("workspace"),
+        WebhookDelivery.id == bindparam("delivery"),
+        WebhookDelivery.lease_token == bindparam("token"),
+    )
+    .returning(WebhookDelivery.id)
+)
+
+
 async def load_deliveries_for_update(
     reader: Reader, ids: Sequence[DeliveryId]
 ) -> dict[DeliveryId, DeliveryState]:
@@ -130,7 +187,10 @@ async def load_deliveries_for_update(
 
 
 _FOR_UPDATE = Statement(
-    _SELECT.where(any_of(WebhookDelivery.id, "ids")).order_by(WebhookDelivery.id).with_for_update()
+    select(WebhookDelivery.id, *(getattr(WebhookDelivery, name) for name in _STATE_FIELDS))
+    .where(any_of(WebhookDelivery.id, "ids"))
+    .order_by(WebhookDelivery.id)
+    .with_for_update()
 )
 
 
