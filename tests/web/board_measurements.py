@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -264,7 +264,7 @@ async def _follow_board(board: Board) -> None:
     """Do what an open page of Today does: follow the changes, and read its numbers again after some."""
     headers = {"Cookie": "; ".join(f"{each['name']}={each['value']}" for each in board.cookies)}
     documents = _board_documents()
-    since = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     origin = board.server.url
     # Before the server closes idle connections.
     limits = httpx.Limits(keepalive_expiry=REFRESH_SECONDS / 2)
@@ -288,10 +288,19 @@ async def _follow_board(board: Board) -> None:
             if time.monotonic() - refreshed_at < REFRESH_SECONDS:
                 continue
             refreshed_at = time.monotonic()
-            variables = {"since": since.isoformat(), "until": datetime.now(UTC).isoformat()}
-            await client.post(
+            now = datetime.now(UTC)
+            variables = {
+                "since": today.isoformat(),
+                "until": (today + timedelta(days=1)).isoformat(),
+                "outagesFrom": (now - timedelta(hours=1)).isoformat(),
+                "outagesTo": now.isoformat(),
+                "groupCount": 11,
+                "accountCount": 51,
+            }
+            response = await client.post(
                 "/graphql", json={"documentId": documents["todayQuery"], "variables": variables}
             )
+            assert "errors" not in response.json(), response.text
 
 
 def _board_documents() -> dict[str, str]:

@@ -1,11 +1,12 @@
 // Platforms on which almost every attempt has failed lately for several accounts: they may have an outage.
 
 import { useDeferredValue } from "react";
-import { graphql } from "react-relay/hooks";
+import { graphql, useFragment, useLazyLoadQuery } from "react-relay/hooks";
 import { Link } from "wouter";
 
+import type { outages_query$data, outages_query$key } from "../../relay/__generated__/outages_query.graphql";
 import type { outagesAccountsQuery } from "../../relay/__generated__/outagesAccountsQuery.graphql";
-import type { outagesQuery, outagesQuery$data } from "../../relay/__generated__/outagesQuery.graphql";
+import type { outagesQuery } from "../../relay/__generated__/outagesQuery.graphql";
 import { ErrorBoundary } from "../../components/error-panel";
 import { ArrivalSuspense } from "../../components/loading";
 import { Time, useNow } from "../../components/time";
@@ -25,53 +26,68 @@ const MIN_SHARE = 0.8;
 /** Failures without a fault of the post or the account. */
 const CATEGORY = "TRANSIENT";
 
+/** Start and end of the period that is looked at. */
+interface Period {
+  readonly from: string;
+  readonly to: string;
+}
+
+/** The present period; another one is read before it is shown. */
+export function useOutagePeriod(): Period {
+  const from = useDeferredValue(Math.floor(useNow().getTime() / STEP_MS) * STEP_MS - PERIOD_MS);
+  const to = from + PERIOD_MS + 2 * STEP_MS;
+  return { from: new Date(from).toISOString(), to: new Date(to).toISOString() };
+}
+
 /** Nothing while it loads, and if it cannot be read: the numbers below say that. */
-export function Outages() {
-  const from = useDeferredValue(
-    new Date(Math.floor(useNow().getTime() / STEP_MS) * STEP_MS - PERIOD_MS).toISOString(),
-  );
+export function Outages({ from, to }: Period) {
   return (
     <ErrorBoundary key={from} explain={() => <></>}>
       {(fetchKey) => (
         <ArrivalSuspense fallback={null}>
-          <OutageList from={from} fetchKey={fetchKey} />
+          <OutageList from={from} to={to} fetchKey={fetchKey} />
         </ArrivalSuspense>
       )}
     </ErrorBoundary>
   );
 }
 
-interface Props {
-  /** Start of the period. */
-  readonly from: string;
-  readonly fetchKey: number;
-}
-
-function OutageList({ from, fetchKey }: Props) {
-  const to = new Date(Date.parse(from) + PERIOD_MS + 2 * STEP_MS).toISOString();
-  const { outcomeStats } = useLiveQuery<outagesQuery>(
-    graphql`
-      query outagesQuery($from: DateTime!, $to: DateTime!) {
-        outcomeStats(from: $from, to: $to, groupBy: [PLATFORM, CATEGORY]) {
-          buckets {
-            groups {
-              platform
-              category
-              counts {
-                attempts
-              }
-            }
+/** Selected by the query of the page, too, which reads the data with the numbers. */
+const fragment = graphql`
+  fragment outages_query on Query
+  @argumentDefinitions(from: { type: "DateTime!" }, to: { type: "DateTime!" }) {
+    attempts: outcomeStats(from: $from, to: $to, groupBy: [PLATFORM, CATEGORY]) {
+      buckets {
+        groups {
+          platform
+          category
+          counts {
+            attempts
           }
         }
       }
+    }
+  }
+`;
+
+interface OutageListProps extends Period {
+  readonly fetchKey: number;
+}
+
+function OutageList({ from, to, fetchKey }: OutageListProps) {
+  const query = useLazyLoadQuery<outagesQuery>(
+    graphql`
+      query outagesQuery($from: DateTime!, $to: DateTime!) {
+        ...outages_query @arguments(from: $from, to: $to)
+      }
     `,
     { from, to },
-    { fetchKey },
+    { fetchKey, fetchPolicy: "store-or-network" },
   );
-  const failing = failingPlatforms(outcomeStats);
-  return failing.map((attempts) => (
-    <ArrivalSuspense key={attempts.platform} fallback={null}>
-      <Outage attempts={attempts} from={from} fetchKey={fetchKey} />
+  const { attempts } = useFragment<outages_query$key>(fragment, query);
+  return failingPlatforms(attempts).map((platform) => (
+    <ArrivalSuspense key={platform.platform} fallback={null}>
+      <Outage attempts={platform} from={from} fetchKey={fetchKey} />
     </ArrivalSuspense>
   ));
 }
@@ -82,7 +98,7 @@ interface Attempts {
   readonly all: number;
 }
 
-function failingPlatforms(stats: outagesQuery$data["outcomeStats"]): Attempts[] {
+function failingPlatforms(stats: outages_query$data["attempts"]): Attempts[] {
   const byPlatform = new Map<string, Attempts>();
   for (const { platform, category, counts } of stats?.buckets[0]?.groups ?? []) {
     if (platform == null) continue;
@@ -98,7 +114,7 @@ function failingPlatforms(stats: outagesQuery$data["outcomeStats"]): Attempts[] 
   );
 }
 
-interface OutageProps extends Props {
+interface OutageProps extends Pick<OutageListProps, "from" | "fetchKey"> {
   readonly attempts: Attempts;
 }
 

@@ -1,5 +1,6 @@
 // What needs a person now, in one screen. Each number leads to its rows, or to the accounts.
 
+import { useState } from "react";
 import { fetchQuery, graphql, useLazyLoadQuery, useRelayEnvironment } from "react-relay/hooks";
 
 import type { todayQuery, todayQuery$data } from "../../relay/__generated__/todayQuery.graphql";
@@ -18,7 +19,7 @@ import { useZone } from "../../text/zone";
 import { AccountsPanel } from "./accounts-panel";
 import { CountsPanel } from "./counts-panel";
 import { FailuresPanel } from "./failures-panel";
-import { Outages } from "./outages";
+import { Outages, useOutagePeriod } from "./outages";
 
 export function TodayPage() {
   const zone = useZone();
@@ -49,7 +50,14 @@ export interface TodayPanelProps<Key> {
 }
 
 const query = graphql`
-  query todayQuery($since: DateTime!, $until: DateTime!, $groupCount: Int!, $accountCount: Int!) {
+  query todayQuery(
+    $since: DateTime!
+    $until: DateTime!
+    $outagesFrom: DateTime!
+    $outagesTo: DateTime!
+    $groupCount: Int!
+    $accountCount: Int!
+  ) {
     failureGroups(first: $groupCount, filter: { failedAfter: $since, outcome: [FAILED] }) {
       nodes {
         id
@@ -64,6 +72,7 @@ const query = graphql`
         hasNextPage
       }
     }
+    ...outages_query @arguments(from: $outagesFrom, to: $outagesTo)
     ...countsPanel_query @arguments(since: $since, until: $until)
     ...failuresPanel_query @arguments(since: $since, count: $groupCount)
     ...accountsPanel_query @arguments(count: $accountCount)
@@ -76,7 +85,16 @@ const ACCOUNT_COUNT = 50;
 /** All panels are read by one request; each shows its own errors. */
 function Today({ since, until, fetchKey }: TodayProps) {
   const environment = useRelayEnvironment();
-  const variables = { since, until, groupCount: GROUP_COUNT, accountCount: ACCOUNT_COUNT };
+  const period = useOutagePeriod();
+  const [firstPeriod] = useState(period);
+  const variables = {
+    since,
+    until,
+    outagesFrom: firstPeriod.from,
+    outagesTo: firstPeriod.to,
+    groupCount: GROUP_COUNT,
+    accountCount: ACCOUNT_COUNT,
+  };
   const data = useLazyLoadQuery<todayQuery>(query, variables, {
     fetchKey,
     fetchPolicy: "store-and-network",
@@ -84,7 +102,13 @@ function Today({ since, until, fetchKey }: TodayProps) {
   });
   const use = useListUse();
   // Other numbers of rows are other lists in the store, so that these stay in place; their content does not.
-  const head = { ...variables, groupCount: GROUP_COUNT + 1, accountCount: ACCOUNT_COUNT + 1 };
+  const head = {
+    ...variables,
+    outagesFrom: period.from,
+    outagesTo: period.to,
+    groupCount: GROUP_COUNT + 1,
+    accountCount: ACCOUNT_COUNT + 1,
+  };
   // Without the configuration: an error of a part must not replace the data that is shown.
   const membership = useMembership({
     rows: rowsOf(data),
@@ -103,7 +127,7 @@ function Today({ since, until, fetchKey }: TodayProps) {
   const accountIds = pageInfo?.hasNextPage ? [] : (accounts?.map(({ accountId }) => accountId) ?? []);
   return (
     <>
-      <Outages />
+      <Outages from={period.from} to={period.to} />
       <CountsPanel query={data} since={since} accountIds={accountIds} onRetry={onRetry} />
       <div className="steady-list" {...use.container}>
         <OrderBar use={use} membership={membership} />
