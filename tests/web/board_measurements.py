@@ -294,6 +294,7 @@ async def _follow_board(board: Board) -> None:
                 "until": (today + timedelta(days=1)).isoformat(),
                 "outagesFrom": (now - timedelta(hours=1)).isoformat(),
                 "outagesTo": now.isoformat(),
+                "hasOutages": False,
                 "groupCount": 11,
                 "accountCount": 51,
             }

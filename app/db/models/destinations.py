@@ -165,17 +165,7 @@ class Destination(Base):
         partial_index(
             "ix_destination_draft", "platform", "created_at", where="round_started_at IS NULL"
         ),
-        # Pages and filters by time of failure, and filters by error, newest first. The last columns decide
-        # filters by error without the table.
-        index_of_values(
-            "ix_destination_failed",
-            "failed_at",
-            "id",
-            "outcome",
-            "post_id",
-            "error_category",
-            "error_code",
-        ),
+        # Filter by error, newest first.
         index_of_values(
             "ix_destination_error_category", "error_category", "created_at", "id", "error_code"
         ),
@@ -225,8 +215,8 @@ class Destination(Base):
             "failed_at",
             "post_id",
         ),
-        # Lateness of destinations that wait for a publication. Last, because SQLite prefers the later of
-        # equal indexes.
+        # Lateness of destinations that wait for a publication. After the others with due times, because SQLite
+        # prefers the later of equal indexes.
         partial_index(
             "ix_destination_waiting",
             "due_at",
@@ -234,6 +224,19 @@ class Destination(Base):
             "claimable_at",
             "account_id",
             where="settled_at IS NULL AND due_at IS NOT NULL",
+        ),
+        # Pages and filters by time of failure, filters by error, and groups of recent failures. The last columns
+        # decide filters by error, and make groups, without the table.
+        index_of_values(
+            "ix_destination_failed",
+            "failed_at",
+            "id",
+            "outcome",
+            "post_id",
+            "error_category",
+            "error_code",
+            "failure_group",
+            "account_id",
         ),
     )
 

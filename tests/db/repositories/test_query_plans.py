@@ -306,6 +306,10 @@ FAILURE_GROUP_QUERIES: dict[str, tuple[Query, set[str]]] = {
     ),
     "groups, status": (failure_groups_query(status=[DestinationStatus.FAILED]), PAGE_OF_GROUPS),
     "groups, outcome": (failure_groups_query(outcome=[Outcome.FAILED]), PAGE_OF_GROUPS),
+    "groups, of a period": (
+        failure_groups_query(failed_after=NOW),
+        {*PAGE_OF_GROUPS, "ix_destination_failed"},
+    ),
     "groups, by key": (
         lambda reader: failure_groups.failure_groups_by_key(reader, GROUP_KEYS, NOW),
         PAGE_OF_GROUPS,
@@ -337,6 +341,7 @@ async def test_failure_groups_are_read_from_their_index(analyzed_database: Datab
     expected = {name: indexes for name, (_, indexes) in FAILURE_GROUP_QUERIES.items()}
     if not analyzed_database.is_sqlite:  # it reads the few failures of a day, and sorts them
         expected["groups, hourly"] = {"ix_destination_failed", "ix_post_deleted", "sort"}
+        expected["groups, of a period"] -= {"ix_destination_failure_group"}
     assert plans == expected
 
 

@@ -32,10 +32,15 @@ interface SignedIn {
 
 type Gate = SignedIn | "loading" | "signed-out" | Error;
 
+/** Opened while React renders for the first time; null once it is used, and on the sign-in page. */
+let firstGate = location.pathname === BOARD_PATH + SIGN_IN_PATH ? null : openGate();
+
 export function SessionGate({ children }: { readonly children: ReactNode }) {
   const [gate, setGate] = useState<Gate>("loading");
   const load = useCallback(async () => {
-    const opened = await openGate();
+    const opening = firstGate ?? openGate();
+    firstGate = null;
+    const opened = await opening;
     setGate(opened);
     return opened !== "signed-out";
   }, []);

@@ -1,7 +1,7 @@
 // Platforms on which almost every attempt has failed lately for several accounts: they may have an outage.
 
 import { useDeferredValue } from "react";
-import { graphql, useFragment, useLazyLoadQuery } from "react-relay/hooks";
+import { graphql, useFragment } from "react-relay/hooks";
 import { Link } from "wouter";
 
 import type { outages_query$data, outages_query$key } from "../../relay/__generated__/outages_query.graphql";
@@ -52,7 +52,7 @@ export function Outages({ from, to }: Period) {
   );
 }
 
-/** Selected by the query of the page, too, which reads the data with the numbers. */
+/** Selected by the first query of the page too, which saves a request. */
 const fragment = graphql`
   fragment outages_query on Query
   @argumentDefinitions(from: { type: "DateTime!" }, to: { type: "DateTime!" }) {
@@ -75,14 +75,14 @@ interface OutageListProps extends Period {
 }
 
 function OutageList({ from, to, fetchKey }: OutageListProps) {
-  const query = useLazyLoadQuery<outagesQuery>(
+  const query = useLiveQuery<outagesQuery>(
     graphql`
       query outagesQuery($from: DateTime!, $to: DateTime!) {
         ...outages_query @arguments(from: $from, to: $to)
       }
     `,
     { from, to },
-    { fetchKey, fetchPolicy: "store-or-network" },
+    { fetchKey, fetchPolicy: "store-or-network", concerns: () => false, recheckMs: MINUTE_MS },
   );
   const { attempts } = useFragment<outages_query$key>(fragment, query);
   return failingPlatforms(attempts).map((platform) => (

@@ -55,6 +55,7 @@ const query = graphql`
     $until: DateTime!
     $outagesFrom: DateTime!
     $outagesTo: DateTime!
+    $hasOutages: Boolean!
     $groupCount: Int!
     $accountCount: Int!
   ) {
@@ -72,7 +73,7 @@ const query = graphql`
         hasNextPage
       }
     }
-    ...outages_query @arguments(from: $outagesFrom, to: $outagesTo)
+    ...outages_query @arguments(from: $outagesFrom, to: $outagesTo) @include(if: $hasOutages) @alias
     ...countsPanel_query @arguments(since: $since, until: $until)
     ...failuresPanel_query @arguments(since: $since, count: $groupCount)
     ...accountsPanel_query @arguments(count: $accountCount)
@@ -92,6 +93,7 @@ function Today({ since, until, fetchKey }: TodayProps) {
     until,
     outagesFrom: firstPeriod.from,
     outagesTo: firstPeriod.to,
+    hasOutages: true,
     groupCount: GROUP_COUNT,
     accountCount: ACCOUNT_COUNT,
   };
@@ -104,8 +106,7 @@ function Today({ since, until, fetchKey }: TodayProps) {
   // Other numbers of rows are other lists in the store, so that these stay in place; their content does not.
   const head = {
     ...variables,
-    outagesFrom: period.from,
-    outagesTo: period.to,
+    hasOutages: false,
     groupCount: GROUP_COUNT + 1,
     accountCount: ACCOUNT_COUNT + 1,
   };
