@@ -107,14 +107,14 @@ class LeaseRequest:
     """False to lease nothing."""
 
 
-class Backlog(IntEnum):
-    """Events that have no deliveries yet."""
+class RemainingEvents(IntEnum):
+    """Events whose deliveries one call of `store_deliveries` may have left to the next."""
 
     NONE = 0
     LOCKED = 1
-    """There may be some of endpoints that another transaction had locked, mostly for milliseconds."""
+    """Events of endpoints that another transaction had locked, mostly for milliseconds."""
     MORE = 2
-    """There may be more than one transaction stores the deliveries of."""
+    """Events after the last one of the transaction, which stores a limited number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,16 +130,18 @@ class WebhookDeliveryService:
     clock: Clock
     random: Callable[[], float]
 
-    async def store_deliveries(self) -> Backlog:
+    async def store_deliveries(self) -> RemainingEvents:
         """Store the deliveries of the next events in each workspace; return what may be left.
 
         A workspace whose events cannot be read delays no other: its error is raised after the others are
         done.
         """
-        backlog, failure = Backlog.NONE, None
+        remaining, failure = RemainingEvents.NONE, None
         for workspace_id in await workspaces_with_new_events(self.database.all_workspaces):
             try:
-                backlog = max(backlog, await self._run(workspace_id, self._store_next_deliveries))
+                remaining = max(
+                    remaining, await self._run(workspace_id, self._store_next_deliveries)
+                )
             except ServiceUnavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - raised below
@@ -147,7 +149,7 @@ class WebhookDeliveryService:
                 failure = error
         if failure is not None:
             raise failure
-        return backlog
+        return remaining
 
     async def due_webhooks(self) -> list[DueWebhook]:
         """Return the active endpoints of all workspaces that have deliveries to attempt."""
@@ -182,7 +184,7 @@ class WebhookDeliveryService:
         )
         return await run_in_transaction(self.database, write_context, work)
 
-    async def _store_next_deliveries(self, uow: UnitOfWork) -> Backlog:
+    async def _store_next_deliveries(self, uow: UnitOfWork) -> RemainingEvents:
         """Store the deliveries of the next events of a workspace that has some.
 
         Endpoints at other positions get other events, so that one which is far behind, because it was
@@ -192,7 +194,7 @@ class WebhookDeliveryService:
         locked = await lock_webhooks_behind_feed(uow.session, workspace_id)
         behind = sorted(locked, key=lambda each: each.feed_seq)
         limit = min(_MAX_EVENTS, _MAX_DELIVERIES // max(len(behind), 1))
-        backlog = Backlog.NONE if behind else Backlog.LOCKED
+        remaining = RemainingEvents.NONE if behind else RemainingEvents.LOCKED
         while behind:
             events = await read_events_after(uow.reader, behind[0].feed_seq, limit=limit)
             if not events:
@@ -207,8 +209,8 @@ class WebhookDeliveryService:
             advanced = [replace(each, feed_seq=last) for each in group]
             await update_webhooks(uow.session, workspace_id, advanced)
             if len(events) == limit:
-                backlog = Backlog.MORE
-        return backlog
+                remaining = RemainingEvents.MORE
+        return remaining
 
     async def _deliveries_of(
         self, events: Sequence[StoredEvent], webhooks: Sequence[StoredWebhook], uow: UnitOfWork

@@ -19,10 +19,10 @@ from app.domain.webhooks.deliveries import DeliveryAttempt
 from app.observability.outages import Outage
 from app.outbound.client import OutboundClient
 from app.services.webhook_deliveries import (
-    Backlog,
     DeliveryBatch,
     DueWebhook,
     LeaseRequest,
+    RemainingEvents,
     SettledDelivery,
     WebhookDeliveryService,
 )
@@ -103,25 +103,25 @@ class WebhookWorker:
         """Deliver until `stop`, then wait for the running attempts; if cancelled, cancel them."""
         recorded_at = float("-inf")
         waits = {
-            Backlog.NONE: self._poll_interval,
-            Backlog.LOCKED: min(_LOCKED_INTERVAL, self._poll_interval),
-            Backlog.MORE: timedelta(),
+            RemainingEvents.NONE: self._poll_interval,
+            RemainingEvents.LOCKED: min(_LOCKED_INTERVAL, self._poll_interval),
+            RemainingEvents.MORE: timedelta(),
         }
         try:
             while not self._is_stopping:
                 self._wakeup.clear()
-                backlog = Backlog.NONE
+                remaining = RemainingEvents.NONE
                 with self._outage.suppress():
                     now = self._system.monotonic()
                     if now - recorded_at >= _RECORD_INTERVAL.total_seconds():
                         await self._service.record_poll()
                         recorded_at = now
                 with self._event_outage.suppress():
-                    backlog = await self._service.store_deliveries()
+                    remaining = await self._service.store_deliveries()
                 with self._outage.suppress():
                     await self._start_tasks()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wakeup.wait(), waits[backlog].total_seconds())
+                    await asyncio.wait_for(self._wakeup.wait(), waits[remaining].total_seconds())
             if self._tasks:
                 # Unlike `gather`, this does not cancel the tasks, each of which must be cancelled only once.
                 await asyncio.wait(self._tasks.values())

@@ -23,7 +23,7 @@ from app.domain.signing import CursorCodec
 from app.domain.webhooks.deliveries import DeliveryState
 from app.domain.webhooks.event_types import WebhookEventType
 from app.domain.webhooks.payloads import webhook_event_id
-from app.services.webhook_deliveries import Backlog
+from app.services.webhook_deliveries import RemainingEvents
 from tests.factories import NOW, add_account, add_post, add_workspace, published
 from tests.services.webhook_calls import (
     SECOND,
@@ -61,7 +61,7 @@ async def test_deliveries_of_new_events_are_stored_with_their_payload(
     await add_events(acme.database, acme.workspace, UNREPORTED, connected(account), UNREPORTED)
 
     later = NOW + SECOND
-    assert await delivery_service(acme.database, later).store_deliveries() is Backlog.NONE
+    assert await delivery_service(acme.database, later).store_deliveries() is RemainingEvents.NONE
 
     (delivery,) = await stored_deliveries(acme.database, acme.workspace, webhook_id)
     _, event, _ = await stored_events(acme.database, acme.workspace)
@@ -150,9 +150,9 @@ async def test_events_of_a_locked_endpoint_are_left(acme: TenantWithoutServer) -
     service = delivery_service(acme.database)
     if not acme.database.is_sqlite:  # which has one writer at a time
         async with locked_endpoints(acme):
-            assert await service.store_deliveries() is Backlog.LOCKED
+            assert await service.store_deliveries() is RemainingEvents.LOCKED
         assert await acme.event_seqs(webhook_id) == []
-    assert await service.store_deliveries() is Backlog.NONE
+    assert await service.store_deliveries() is RemainingEvents.NONE
     assert await acme.event_seqs(webhook_id) == [1]
 
 
@@ -179,9 +179,9 @@ async def test_many_events_are_stored_in_several_transactions(acme: TenantWithou
     await add_events(acme.database, acme.workspace, *[connected(account)] * 21)
 
     service = delivery_service(acme.database)
-    assert await service.store_deliveries() is Backlog.MORE
+    assert await service.store_deliveries() is RemainingEvents.MORE
     assert await acme.event_seqs(webhooks[0]) == [*range(1, 21)]
-    assert await service.store_deliveries() is Backlog.NONE
+    assert await service.store_deliveries() is RemainingEvents.NONE
     for webhook_id in webhooks:
         assert await acme.event_seqs(webhook_id) == [*range(1, 22)]
 
@@ -195,7 +195,7 @@ async def test_endpoint_that_is_far_behind_does_not_delay_the_others(
     current = [await add_webhook(acme.database, acme.workspace, feed_seq=498) for _ in range(2)]
     newest = await add_webhook(acme.database, acme.workspace, feed_seq=499)
 
-    assert await delivery_service(acme.database).store_deliveries() is Backlog.MORE
+    assert await delivery_service(acme.database).store_deliveries() is RemainingEvents.MORE
 
     assert await acme.event_seqs(behind) == [*range(1, 126)]
     for webhook_id in current:

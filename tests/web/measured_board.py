@@ -22,7 +22,8 @@ new PerformanceObserver((list) => {
 
 
 _IS_LIVE = """
-() => document.querySelector(".connection")?.textContent.includes("Live") && !document.querySelector(".skeleton")
+() => document.querySelector(".connection")?.textContent.includes("Live")
+    && !document.querySelector(".skeleton")
 """
 
 

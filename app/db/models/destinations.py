@@ -215,8 +215,8 @@ class Destination(Base):
             "failed_at",
             "post_id",
         ),
-        # Lateness of destinations that wait for a publication. After the others with due times, because SQLite
-        # prefers the later of equal indexes.
+        # Lateness of destinations that wait for a publication. After the others with due times, because
+        # SQLite prefers the later of equal indexes.
         partial_index(
             "ix_destination_waiting",
             "due_at",
@@ -225,8 +225,8 @@ class Destination(Base):
             "account_id",
             where="settled_at IS NULL AND due_at IS NOT NULL",
         ),
-        # Pages and filters by time of failure, filters by error, and groups of recent failures. The last columns
-        # decide filters by error, and make groups, without the table.
+        # Pages and filters by time of failure, filters by error, and groups of recent failures. The last
+        # columns decide filters by error, and make groups, without the table.
         index_of_values(
             "ix_destination_failed",
             "failed_at",

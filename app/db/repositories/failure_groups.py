@@ -174,7 +174,7 @@ def _matching(filters: Iterable[str], *, is_in_period: bool = False) -> list[Col
 
     Those of a period are mostly few of all: on SQLite, the index of all groups does not serve them.
     """
-    is_failure = _KEY.is_not(None)
+    is_failure: ColumnElement[bool] = _KEY.is_not(None)
     if is_in_period:
         is_failure = without_indexes(is_failure)
     return [is_failure, POST_NOT_DELETED, *conditions(filters)]
