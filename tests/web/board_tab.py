@@ -93,7 +93,9 @@ class BoardTab:
     async def open_demo(self, path: str = "") -> None:
         """Sign in with one click, and open a page."""
         await self.open(path)
-        await self.page.get_by_role("button", name="Open the demo").click()
+        button = self.page.get_by_role("button", name="Open the demo")
+        await button.click()
+        await expect(button).to_have_count(0)
 
     def heading(self, name: str) -> Locator:
         return self.page.get_by_role("heading", name=name, exact=True)

@@ -18,7 +18,7 @@ FAILED_LOAD = "Failed to load resource: the server responded with a status of"
 UNAVAILABLE = f"{FAILED_LOAD} 503 (Service Unavailable)"
 NOT_FOUND = f"{FAILED_LOAD} 404 (Not Found)"
 
-pytestmark = pytest.mark.usefixtures("require_built_page")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("require_built_page")]
 
 
 @pytest.fixture(scope="module")

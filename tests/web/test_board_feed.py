@@ -22,7 +22,7 @@ MESSAGE_MS = 10_000
 MIN_BACKOFF_SECONDS = 0.5 + 1 + 2
 """Least sum of the first three delays between attempts to connect."""
 
-pytestmark = pytest.mark.usefixtures("require_built_page")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("require_built_page")]
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ _IS_LOADED = "() => document.querySelector('h1') && !document.querySelector('.sk
 
 _OPEN_DETAILS = "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
 
-pytestmark = pytest.mark.usefixtures("require_built_page")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("require_built_page")]
 
 
 class HostileWorkspace:

@@ -11,7 +11,7 @@ from tests.web.board_tab import UNAUTHORIZED, BoardTab, open_tab
 FIELD = "Sign out when this browser is not used"
 REFUSED = "Failed to load resource: net::ERR_FAILED"
 
-pytestmark = pytest.mark.usefixtures("require_built_page")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("require_built_page")]
 
 
 @pytest.fixture

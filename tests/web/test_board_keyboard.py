@@ -13,7 +13,7 @@ from tests.web.board_tab import BoardTab, open_tab, request_body
 
 NARROW: ViewportSize = {"width": 360, "height": 800}
 
-pytestmark = pytest.mark.usefixtures("require_built_page")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("require_built_page")]
 
 
 @pytest.fixture

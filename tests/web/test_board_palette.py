@@ -15,7 +15,7 @@ PAGES = [
     "Activity",
 ]
 
-pytestmark = pytest.mark.usefixtures("require_built_page")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("require_built_page")]
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ BAR_COLORS = """
 }))
 """
 
-pytestmark = pytest.mark.usefixtures("require_built_page")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("require_built_page")]
 
 
 async def print_page(tab: BoardTab) -> dict[str, Any]:

@@ -29,7 +29,7 @@ POST = uuid4()
 DESTINATION = uuid4()
 """The first one of the post."""
 
-pytestmark = pytest.mark.usefixtures("require_built_page")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("require_built_page")]
 
 
 @pytest.fixture(scope="module")

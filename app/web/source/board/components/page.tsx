@@ -1,6 +1,6 @@
 // The heading of a route. It takes the focus when the route changes, and names the tab of the browser.
 
-import { useEffect, useRef, type ReactNode } from "react";
+import { useEffect, useLayoutEffect, useRef, type ReactNode } from "react";
 
 import { plainText, truncated } from "../text/characters";
 import { PrintHeading } from "./print-heading";
@@ -24,7 +24,8 @@ export function Page({ title, children, actions, scope = [] }: Props) {
   useEffect(() => {
     document.title = `${truncated(plainText(title), MAX_TITLE_LENGTH)} · ${plainText(workspaceName)}`;
   }, [title, workspaceName]);
-  useEffect(() => heading.current?.focus({ preventScroll: true }), []);
+  // A layout effect, so that it takes no focus from what a key has chosen since.
+  useLayoutEffect(() => heading.current?.focus({ preventScroll: true }), []);
   return (
     <main id="content">
       <div className="page-heading">
