@@ -224,7 +224,7 @@ async def test_warning_of_a_move_has_the_times_of_the_zone(
         await tab.page.locator(".day-post").get_by_role("button", name="Move").click()
         await tab.page.get_by_label("New time").fill("2030-04-15T12:00")
         await tab.page.keyboard.press("Enter")
-        text = "Moved to Mon 15 Apr 2030, 12:00. The lease ends at Mon 15 Apr 2030, 13:30."
+        text = "Moved to Mon 15 Apr 2030, 12:00. The lease ends on Mon 15 Apr 2030, 13:30."
         await expect(tab.page.locator(".notice p")).to_have_text(text)
         await expect(tab.page.locator(".notices [role=status]")).to_have_text(text)
         await expect(tab.page.get_by_role("button", name=f"Close: {text}")).to_be_visible()

@@ -1,8 +1,11 @@
 """Statistics of the board in Chromium: numbers, charts, tables, and their URLs."""
 
+import csv
 import re
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,6 +165,67 @@ async def test_hours_of_one_week_lead_to_their_results(tab: BoardTab) -> None:
     first = next(int(ended) - int(bad) for bad, ended in cells if bad != ended)
     await expect(tab.page.locator(".list-bar p")).to_have_text(re.compile(f"^{first} results?$"))
     await expect(tab.page.get_by_label("Order by")).to_have_value("LATENESS")
+
+
+async def test_charts_and_tables_are_saved_as_csv(tab: BoardTab, stats: Stats) -> None:
+    by_platform = stats.read(
+        "groups { platform counts { successRate published failed unknown savedByRetry attempts } }",
+        group_by="[PLATFORM]",
+    )
+    await tab.open_demo(f"/numbers?{PERIOD}")
+    over_time = await save_csv(tab, "Over time")
+    assert over_time.name == f"outcomes-by-day-{FIRST}-{LAST}.csv"
+    assert [row["start"] for row in over_time.rows] == [
+        f"{FIRST + timedelta(days=day)}T00:00:00.000Z" for day in range(9)
+    ]
+    assert [*over_time.rows[0]] == [
+        *("start", "success_rate", "published", "failed", "unknown"),
+        *("lateness_p50_seconds", "lateness_p95_seconds"),
+    ]
+    outcomes = tab.page.get_by_role("figure", name="Outcomes")
+    await outcomes.get_by_text("Outcomes as a table").click()
+    cells = await outcomes.locator("tbody td").all_inner_texts()
+    names = ("published", "failed", "unknown")
+    assert [row[name] for row in over_time.rows for name in names] == cells
+
+    groups = await save_csv(tab, "By platform")
+    assert groups.name == f"outcomes-by-platform-{FIRST}-{LAST}.csv"
+    columns = {
+        **{name: name for name in ("published", "failed", "unknown", "attempts")},
+        "success_rate": "successRate",
+        "saved_by_retry": "savedByRetry",
+    }
+    assert {
+        row["platform"].lower(): {name: number_in(row[name]) for name in columns}
+        for row in groups.rows
+    } == {
+        group["platform"]: {name: group["counts"][key] for name, key in columns.items()}
+        for group in by_platform["groups"]
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class SavedTable:
+    """A file that the browser has saved."""
+
+    name: str
+    rows: list[dict[str, str]]
+
+
+async def save_csv(tab: BoardTab, section: str) -> SavedTable:
+    """Press the button of a section of the page."""
+    button = tab.page.get_by_role("region", name=section, exact=True).get_by_role(
+        "button", name="Download CSV"
+    )
+    async with tab.page.expect_download() as started:
+        await button.click()
+    download = await started.value
+    with Path(await download.path()).open(newline="", encoding="utf-8") as file:
+        return SavedTable(download.suggested_filename, [*csv.DictReader(file)])
+
+
+def number_in(cell: str) -> float | None:
+    return float(cell) if cell else None
 
 
 async def test_nonsense_in_the_url_is_ignored_and_long_periods_are_cut(tab: BoardTab) -> None:

@@ -10,6 +10,7 @@ import {
   visibleText,
   webUrl,
 } from "../../../app/web/source/board/text/characters";
+import { formatCsv } from "../../../app/web/source/board/text/csv";
 import { customerAnswer } from "../../../app/web/source/board/text/customer-answer";
 import { groupMessage } from "../../../app/web/source/board/text/filter-words";
 import { cappedNumber, count } from "../../../app/web/source/board/text/numbers";
@@ -46,7 +47,21 @@ test("times in sentences of the server are those of the zone", () => {
     "Due since 2026-04-15 05:48 UTC, again at 2026-04-16T05:48:00.000Z; not 2026-99-99 99:99 UTC.";
   assert.equal(
     localizeTimes(sentence, BERLIN, NOW),
-    "Due since 07:48, again at Thu 16 Apr, 07:48; not 2026-99-99 99:99 UTC.",
+    "Due since 07:48, again on Thu 16 Apr, 07:48; not 2026-99-99 99:99 UTC.",
+  );
+});
+
+test("tables are quoted as RFC 4180, and no cell is a formula", () => {
+  assert.equal(formatCsv([]), "");
+  assert.equal(
+    formatCsv([
+      ["name", "rate", "late"],
+      ['a "b", c', 0.5, null],
+      ["=1+1", -3, 0],
+      ["\t＝x", 1e21, 1],
+      ["", 0, 2],
+    ]),
+    'name,rate,late\r\n"a ""b"", c",0.5,\r\n\'=1+1,-3,0\r\n\'\t＝x,1e+21,1\r\n,0,2\r\n',
   );
 });
 

@@ -4,7 +4,15 @@ import { useSyncExternalStore } from "react";
 
 import { useStore, ValueStore } from "../store";
 import { serverNow } from "../text/clock";
-import { coarseDuration, dayOf, fullTime, localizeTimes, relativeTime, shortTime } from "../text/times";
+import {
+  coarseDuration,
+  dayOf,
+  fullTime,
+  localizeTimes,
+  preposition,
+  relativeTime,
+  shortTime,
+} from "../text/times";
 import { useZone } from "../text/zone";
 import { UserText } from "./user-text";
 
@@ -31,6 +39,15 @@ export function Time({ at }: Props) {
     <time dateTime={at} title={fullTime(instant, zone)}>
       {shortTime(instant, zone, serverNow())}
     </time>
+  );
+}
+
+/** "at 14:03", "on Fri 27 Nov, 14:03" */
+export function TimeWithPreposition({ at }: Props) {
+  return (
+    <>
+      {preposition(new Date(at), useZone(), serverNow())} <Time at={at} />
+    </>
   );
 }
 

@@ -112,13 +112,19 @@ function withRest(
   return rest === 0 ? whole : `${whole} ${rest} ${smallName}`;
 }
 
+/** The word before a `shortTime`: "at 14:03", "on Fri 27 Nov, 14:03". */
+export function preposition(instant: Date, zone: string, now: Date): "at" | "on" {
+  return dayOf(instant, zone) === dayOf(now, zone) ? "at" : "on";
+}
+
 /** Replaces times such as "2026-11-28 05:48 UTC" and "2026-11-28T05:48:00.000Z", which the server's sentences contain. */
 export function localizeTimes(sentence: string, zone: string, now: Date): string {
   return sentence.replace(
-    /(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(?: UTC|Z)/g,
-    (text, date, clock) => {
+    /(\bat )?(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(?: UTC|Z)/g,
+    (text, at, date, clock) => {
       const instant = new Date(`${date}T${clock}Z`);
-      return Number.isNaN(instant.getTime()) ? text : shortTime(instant, zone, now);
+      if (Number.isNaN(instant.getTime())) return text;
+      return `${at ? `${preposition(instant, zone, now)} ` : ""}${shortTime(instant, zone, now)}`;
     },
   );
 }

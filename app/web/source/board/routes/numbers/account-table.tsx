@@ -52,7 +52,7 @@ export function AccountTable({ groups, view, period, fetchKey }: Props) {
   });
   return (
     <>
-      <OutcomeTable heading="Account" rows={rows} words={period.words} />
+      <OutcomeTable heading="Account" rows={rows} period={period} />
       {groups.length > MAX_ROWS && (
         <p className="muted">
           These are the {MAX_ROWS} of {count(groups.length, "account")} with the most failures. Choose a

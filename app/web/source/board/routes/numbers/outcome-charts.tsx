@@ -8,8 +8,10 @@ import type {
   outcomeChartsQuery$data,
 } from "../../relay/__generated__/outcomeChartsQuery.graphql";
 import { Chart, type ChartBucket, type ChartData } from "../../components/chart/chart";
+import { CsvButton } from "../../components/csv-button";
 import { useLiveQuery } from "../../relay/live-query";
 import { serverNow } from "../../text/clock";
+import type { Cell } from "../../text/csv";
 import { formatDate } from "../../text/dates";
 import { count, percent, plainNumber } from "../../text/numbers";
 import { clockMinutes, dayOf, duration } from "../../text/times";
@@ -52,12 +54,33 @@ export function OutcomeCharts(props: StatsProps) {
   const buckets = outcomeStats?.buckets;
   const charts = useMemo(() => (buckets ? chartsOf(buckets, interval, zone) : []), [buckets, interval, zone]);
   return (
-    <section className="charts" aria-label={`Over time, ${period.words}`}>
-      {charts.map((data) => (
-        <Chart key={data.title} data={data} />
-      ))}
+    <section aria-labelledby="over-time">
+      <div className="section-heading">
+        <h2 id="over-time">Over time</h2>
+        <CsvButton
+          name={`outcomes-by-${interval.toLowerCase()}-${period.first}-${period.last}`}
+          columns={CSV_COLUMNS}
+          rows={(buckets ?? []).map(csvRow)}
+        />
+      </div>
+      <div className="charts">
+        {charts.map((data) => (
+          <Chart key={data.title} data={data} />
+        ))}
+      </div>
     </section>
   );
+}
+
+const CSV_COLUMNS = [
+  ...["start", "success_rate", "published", "failed", "unknown"],
+  ...["lateness_p50_seconds", "lateness_p95_seconds"],
+];
+
+function csvRow({ start, counts }: StatsBuckets[number]): Cell[] {
+  const { successRate, published, failed, unknown, lateness } = counts;
+  const seconds = [lateness?.p50Seconds ?? null, lateness?.p95Seconds ?? null];
+  return [start, successRate ?? null, published, failed, unknown, ...seconds];
 }
 
 function chartsOf(all: StatsBuckets, interval: Interval, zone: string): ChartData[] {

@@ -3,7 +3,9 @@
 import { Link } from "wouter";
 
 import type { breakdownQuery$data } from "../../relay/__generated__/breakdownQuery.graphql";
+import { CsvButton } from "../../components/csv-button";
 import { UserText } from "../../components/user-text";
+import type { Cell } from "../../text/csv";
 import { percent, plainNumber } from "../../text/numbers";
 import { platformName } from "../../text/reasons";
 import { duration } from "../../text/times";
@@ -40,64 +42,85 @@ export function PlatformTable({ groups, view, period }: GroupsProps) {
       results: resultsPaths(view, period, filter),
     };
   });
-  return <OutcomeTable heading="Platform" rows={rows} words={period.words} />;
+  return <OutcomeTable heading="Platform" rows={rows} period={period} />;
 }
 
 interface Props {
   readonly heading: string;
   readonly rows: readonly OutcomeRow[];
-  readonly words: string;
+  readonly period: Period;
 }
 
-export function OutcomeTable({ heading, rows, words }: Props) {
+export function OutcomeTable({ heading, rows, period }: Props) {
+  const group = heading.toLowerCase();
   return (
-    <div className="scroll" role="region" aria-label={`Outcomes by ${heading.toLowerCase()}`} tabIndex={0}>
-      <table className="plain-table">
-        <caption className="visually-hidden">
-          Outcomes by {heading.toLowerCase()}, {words}
-        </caption>
-        <thead>
-          <tr>
-            <th scope="col">{heading}</th>
-            <th scope="col">Success rate</th>
-            <th scope="col">Published</th>
-            <th scope="col">Failed</th>
-            <th scope="col">Unknown</th>
-            <th scope="col">After a retry</th>
-            <th scope="col">Attempts</th>
-            <th scope="col">95% at most late</th>
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map(({ key, name, counts, path, results }) => (
-            <tr key={key}>
-              <th scope="row">
-                <Link href={path}>
-                  <UserText text={name} />
-                </Link>
-              </th>
-              <td>
-                <ShareBar
-                  parts={[
-                    ["good", counts.published],
-                    ["bad", counts.failed],
-                    ["warning", counts.unknown],
-                  ]}
-                />{" "}
-                <span>{typeof counts.successRate === "number" ? percent(counts.successRate) : "–"}</span>
-              </td>
-              <NumberCell value={counts.published} path={results.published} />
-              <NumberCell value={counts.failed} path={results.failed} />
-              <NumberCell value={counts.unknown} path={results.unknown} />
-              <td>{plainNumber(counts.savedByRetry)}</td>
-              <td>{plainNumber(counts.attempts)}</td>
-              <td>{counts.lateness ? duration(counts.lateness.p95Seconds * 1_000) : "–"}</td>
+    <>
+      <div className="scroll" role="region" aria-label={`Outcomes by ${group}`} tabIndex={0}>
+        <table className="plain-table">
+          <caption className="visually-hidden">
+            Outcomes by {group}, {period.words}
+          </caption>
+          <thead>
+            <tr>
+              <th scope="col">{heading}</th>
+              <th scope="col">Success rate</th>
+              <th scope="col">Published</th>
+              <th scope="col">Failed</th>
+              <th scope="col">Unknown</th>
+              <th scope="col">After a retry</th>
+              <th scope="col">Attempts</th>
+              <th scope="col">95% at most late</th>
             </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+          </thead>
+          <tbody>
+            {rows.map(({ key, name, counts, path, results }) => (
+              <tr key={key}>
+                <th scope="row">
+                  <Link href={path}>
+                    <UserText text={name} />
+                  </Link>
+                </th>
+                <td>
+                  <ShareBar
+                    parts={[
+                      ["good", counts.published],
+                      ["bad", counts.failed],
+                      ["warning", counts.unknown],
+                    ]}
+                  />{" "}
+                  <span>{typeof counts.successRate === "number" ? percent(counts.successRate) : "–"}</span>
+                </td>
+                <NumberCell value={counts.published} path={results.published} />
+                <NumberCell value={counts.failed} path={results.failed} />
+                <NumberCell value={counts.unknown} path={results.unknown} />
+                <td>{plainNumber(counts.savedByRetry)}</td>
+                <td>{plainNumber(counts.attempts)}</td>
+                <td>{counts.lateness ? duration(counts.lateness.p95Seconds * 1_000) : "–"}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      <CsvButton
+        name={`outcomes-by-${group}-${period.first}-${period.last}`}
+        columns={[group, ...CSV_COLUMNS]}
+        rows={rows.map(({ name, counts }) => [name, ...csvCells(counts)])}
+      />
+    </>
   );
+}
+
+const CSV_COLUMNS = [
+  ...["success_rate", "published", "failed", "unknown", "saved_by_retry", "attempts"],
+  "lateness_p95_seconds",
+];
+
+function csvCells(counts: Group["counts"]): Cell[] {
+  const { successRate, published, failed, unknown, savedByRetry, attempts, lateness } = counts;
+  return [
+    ...[successRate ?? null, published, failed, unknown, savedByRetry, attempts],
+    lateness?.p95Seconds ?? null,
+  ];
 }
 
 export function NumberCell({ value, path }: { readonly value: number; readonly path: string }) {

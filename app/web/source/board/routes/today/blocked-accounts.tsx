@@ -11,7 +11,7 @@ import type {
 } from "../../relay/__generated__/blockedAccountsQuery.graphql";
 import { ErrorBoundary } from "../../components/error-panel";
 import { ArrivalSuspense } from "../../components/loading";
-import { Time, useNow } from "../../components/time";
+import { TimeWithPreposition, useNow } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { useRecovery } from "../../live/recovery";
 import { useLiveQuery } from "../../relay/live-query";
@@ -142,7 +142,7 @@ function Waiting({ account: { accountId, health }, due }: WaitingProps) {
         <>
           {": "}
           <Link href={resultsPath({ ...view, to: due.before })}>{plainNumber(dueSoon.length)}</Link> within 24 hours,
-          the first at <Time at={dueSoon[0].scheduledFor} />
+          the first <TimeWithPreposition at={dueSoon[0].scheduledFor} />
         </>
       )}
       .

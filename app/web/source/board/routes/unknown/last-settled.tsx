@@ -3,7 +3,7 @@
 import { graphql, useLazyLoadQuery } from "react-relay/hooks";
 
 import type { lastSettledQuery } from "../../relay/__generated__/lastSettledQuery.graphql";
-import { Time } from "../../components/time";
+import { TimeWithPreposition } from "../../components/time";
 import { ValueStore, useStore } from "../../store";
 import { serverNow } from "../../text/clock";
 
@@ -33,14 +33,14 @@ export function LastSettled({ fetchKey }: { readonly fetchKey: number }) {
   if (inThisTab) {
     return (
       <p className="muted">
-        You settled the last one at <Time at={inThisTab} />.
+        You settled the last one <TimeWithPreposition at={inThisTab} />.
       </p>
     );
   }
   if (!notThereAt) return null;
   return (
     <p className="muted">
-      The last one that turned out not to be on its platform was settled at <Time at={notThereAt} />.
+      The last one that turned out not to be on its platform was settled <TimeWithPreposition at={notThereAt} />.
     </p>
   );
 }
