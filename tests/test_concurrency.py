@@ -116,6 +116,7 @@ async def test_hundred_concurrent_calls_with_one_key_have_one_effect(acme: Tenan
     assert await find_problems(acme.database) == []
 
 
+@pytest.mark.slow
 async def test_hundred_concurrent_calls_with_one_key_on_two_servers_have_one_effect(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:

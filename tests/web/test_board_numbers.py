@@ -5,7 +5,6 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -220,8 +219,8 @@ async def save_csv(tab: BoardTab, section: str) -> SavedTable:
     async with tab.page.expect_download() as started:
         await button.click()
     download = await started.value
-    with Path(await download.path()).open(newline="", encoding="utf-8") as file:
-        return SavedTable(download.suggested_filename, [*csv.DictReader(file)])
+    text = (await download.path()).read_text("utf-8")
+    return SavedTable(download.suggested_filename, [*csv.DictReader(text.splitlines())])
 
 
 def number_in(cell: str) -> float | None:

@@ -137,7 +137,8 @@ async def test_sign_in_whose_cookie_is_not_stored_asks_to_allow_cookies(
 ) -> None:
     async with open_tab(browser, demo_server.url) as tab:
         await tab.page.route("**/board/session", accept_without_cookie)
-        await tab.open_demo("/results")
+        await tab.open("/results")
+        await tab.page.get_by_role("button", name="Open the demo").click()
         await expect(tab.page.get_by_role("alert")).to_have_text(NO_COOKIE)
         await tab.page.unroute("**/board/session")
         await tab.page.get_by_role("button", name="Open the demo").click()

@@ -15,7 +15,7 @@ REFUSED = "Failed to load resource: net::ERR_FAILED"
 
 ENGINE = "postgresql"
 
-pytestmark = pytest.mark.usefixtures("require_built_page")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("require_built_page")]
 
 
 async def test_demo_says_since_when_why_and_until_when(

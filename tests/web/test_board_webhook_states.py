@@ -40,7 +40,7 @@ ADMIN_SCOPES = ("--scope", "read", "--scope", "write", "--scope", "admin")
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}\u202e" + "w" * 150
 MIRROR_REASON = "This workspace mirrors another service. Make the change there."
 
-pytestmark = pytest.mark.usefixtures("require_built_page")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("require_built_page")]
 
 
 class HookWorkspace:

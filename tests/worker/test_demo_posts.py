@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from uuid import uuid4
 
+import pytest
 from sqlalchemy import select
 
 from app.db.core.database import Database
@@ -19,6 +20,7 @@ from tests.worker.worker_bench import TIMEOUT_SECONDS, PausedClock, WorkerBench,
 SentResult = tuple[str, str, str | None, int]
 
 
+@pytest.mark.slow
 async def test_demo_posts_reach_every_result_within_two_minutes(database: Database) -> None:
     clock = PausedClock()
     token = read_settings({}).demo_key()

@@ -20,19 +20,17 @@ interface Options {
   /** Time after which the data is read again without a change. */
   readonly recheckMs?: number;
   readonly networkCacheConfig?: CacheConfig;
-  /** `store-or-network` if another query may have read the data already. */
-  readonly fetchPolicy?: "store-and-network" | "store-or-network";
 }
 
 export function useLiveQuery<T extends OperationType>(
   query: GraphQLTaggedNode,
   variables: T["variables"],
-  { fetchKey, concerns, recheckMs, networkCacheConfig = {}, fetchPolicy = "store-and-network" }: Options,
+  { fetchKey, concerns, recheckMs, networkCacheConfig = {} }: Options,
 ): T["response"] {
   const environment = useRelayEnvironment();
   const data = useLazyLoadQuery<T>(query, variables, {
     fetchKey,
-    fetchPolicy,
+    fetchPolicy: "store-and-network",
     networkCacheConfig,
   });
   // Without the configuration: an error of a part must not replace the data that is shown.

@@ -1,7 +1,7 @@
 // Platforms on which almost every attempt has failed lately for several accounts: they may have an outage.
 
 import { useDeferredValue } from "react";
-import { graphql, useFragment } from "react-relay/hooks";
+import { graphql, useFragment, useLazyLoadQuery, useRelayEnvironment } from "react-relay/hooks";
 import { Link } from "wouter";
 
 import type { outages_query$data, outages_query$key } from "../../relay/__generated__/outages_query.graphql";
@@ -11,7 +11,8 @@ import { ErrorBoundary } from "../../components/error-panel";
 import { ArrivalSuspense } from "../../components/loading";
 import { Time, useNow } from "../../components/time";
 import { UserText } from "../../components/user-text";
-import { useLiveQuery } from "../../relay/live-query";
+import { useLiveRefresh } from "../../live/events";
+import { refresh, useLiveQuery } from "../../relay/live-query";
 import { count, plainNumber } from "../../text/numbers";
 import { platformName } from "../../text/reasons";
 import { resultsPath } from "../../url/results";
@@ -70,22 +71,30 @@ const fragment = graphql`
   }
 `;
 
+const query = graphql`
+  query outagesQuery($from: DateTime!, $to: DateTime!) {
+    ...outages_query @arguments(from: $from, to: $to)
+  }
+`;
+
 interface OutageListProps extends Period {
   readonly fetchKey: number;
 }
 
 function OutageList({ from, to, fetchKey }: OutageListProps) {
-  const query = useLiveQuery<outagesQuery>(
-    graphql`
-      query outagesQuery($from: DateTime!, $to: DateTime!) {
-        ...outages_query @arguments(from: $from, to: $to)
-      }
-    `,
-    { from, to },
-    { fetchKey, fetchPolicy: "store-or-network", concerns: () => false, recheckMs: MINUTE_MS },
+  const environment = useRelayEnvironment();
+  const options = { fetchKey, fetchPolicy: "store-or-network" } as const;
+  const { attempts } = useFragment<outages_query$key>(
+    fragment,
+    useLazyLoadQuery<outagesQuery>(query, { from, to }, options),
   );
-  const { attempts } = useFragment<outages_query$key>(fragment, query);
-  return failingPlatforms(attempts).map((platform) => (
+  const failing = failingPlatforms(attempts);
+  // Without an outage once a minute only, because every open board would read it after every change.
+  useLiveRefresh(() => refresh<outagesQuery>(environment, query, { from, to }), {
+    concerns: () => failing.length > 0,
+    recheckMs: MINUTE_MS,
+  });
+  return failing.map((platform) => (
     <ArrivalSuspense key={platform.platform} fallback={null}>
       <Outage attempts={platform} from={from} fetchKey={fetchKey} />
     </ArrivalSuspense>
