@@ -191,10 +191,10 @@ class WebhookDeliveryService:
         enabled again, does not delay the others.
         """
         workspace_id, now = uow.write_context.workspace_id, uow.write_context.now
-        locked = await lock_webhooks_behind_feed(uow.session, workspace_id)
-        behind = sorted(locked, key=lambda each: each.feed_seq)
+        webhooks = await lock_webhooks_behind_feed(uow.session, workspace_id)
+        behind = sorted(webhooks.locked, key=lambda each: each.feed_seq)
         limit = min(_MAX_EVENTS, _MAX_DELIVERIES // max(len(behind), 1))
-        remaining = RemainingEvents.NONE if behind else RemainingEvents.LOCKED
+        remaining = RemainingEvents.NONE if webhooks.are_all else RemainingEvents.LOCKED
         while behind:
             events = await read_events_after(uow.reader, behind[0].feed_seq, limit=limit)
             if not events:

@@ -151,7 +151,10 @@ async def test_events_of_a_locked_endpoint_are_left(acme: TenantWithoutServer) -
     if not acme.database.is_sqlite:  # which has one writer at a time
         async with locked_endpoints(acme):
             assert await service.store_deliveries() is RemainingEvents.LOCKED
+            other = await add_webhook(acme.database, acme.workspace)
+            assert await service.store_deliveries() is RemainingEvents.LOCKED
         assert await acme.event_seqs(webhook_id) == []
+        assert await acme.event_seqs(other) == [1]
     assert await service.store_deliveries() is RemainingEvents.NONE
     assert await acme.event_seqs(webhook_id) == [1]
 

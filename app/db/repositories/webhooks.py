@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, exists, false, func, select, true, update
 
@@ -92,16 +93,25 @@ _ONE = Statement(_SELECT_ONE)
 _ONE_FOR_UPDATE = Statement(_SELECT_ONE.with_for_update(key_share=True))
 
 
+class WebhooksBehindFeed(NamedTuple):
+    """Active endpoints without deliveries for the newest events."""
+
+    locked: list[StoredWebhook]
+    """Locked until the transaction ends."""
+    are_all: bool
+    """False if another transaction has locked some."""
+
+
 async def lock_webhooks_behind_feed(
     session: WriteSession, workspace_id: WorkspaceId
-) -> list[StoredWebhook]:
-    """Lock the active endpoints without deliveries for the newest events, and return them.
+) -> WebhooksBehindFeed:
+    """Lock the active endpoints without deliveries for the newest events.
 
     Skips those that another transaction has locked. Served by ix_webhook_active.
     """
-    return [
-        _stored_webhook(row) for row in await session.rows(_BEHIND_FEED, workspace=workspace_id)
-    ]
+    ((number,),) = await session.rows(_COUNT_BEHIND_FEED, workspace=workspace_id)
+    rows = await session.rows(_BEHIND_FEED, workspace=workspace_id)
+    return WebhooksBehindFeed([_stored_webhook(row) for row in rows], len(rows) >= number)
 
 
 _IS_BEHIND_FEED = (
@@ -112,9 +122,11 @@ _IS_BEHIND_FEED = (
     .correlate(Webhook)
     .scalar_subquery(),
 )
-_BEHIND_FEED = _SELECT_WEBHOOKS.where(
-    Webhook.workspace_id == bindparam("workspace"), *_IS_BEHIND_FEED
-).with_for_update(skip_locked=True, key_share=True)
+_OF_WORKSPACE_BEHIND_FEED = (Webhook.workspace_id == bindparam("workspace"), *_IS_BEHIND_FEED)
+_COUNT_BEHIND_FEED = select(func.count()).select_from(Webhook).where(*_OF_WORKSPACE_BEHIND_FEED)
+_BEHIND_FEED = _SELECT_WEBHOOKS.where(*_OF_WORKSPACE_BEHIND_FEED).with_for_update(
+    skip_locked=True, key_share=True
+)
 
 
 async def workspaces_with_new_events(reader: AllWorkspacesReader) -> list[WorkspaceId]:
