@@ -34,7 +34,7 @@ _POLL_INTERVAL = timedelta(milliseconds=500)
 """Interval at which a process looks for new events and due deliveries."""
 
 _LOCKED_INTERVAL = timedelta(milliseconds=20)
-"""Interval at which it looks for them while another transaction has locked the endpoint."""
+"""The same while another transaction has locked endpoints with new events."""
 
 _RECORD_INTERVAL = timedelta(seconds=20)
 """Interval at which the process stores that it is looking for deliveries."""
@@ -104,7 +104,7 @@ class WebhookWorker:
         recorded_at = float("-inf")
         waits = {
             RemainingEvents.NONE: self._poll_interval,
-            RemainingEvents.LOCKED: min(_LOCKED_INTERVAL, self._poll_interval),
+            RemainingEvents.LOCKED: _LOCKED_INTERVAL,
             RemainingEvents.MORE: timedelta(),
         }
         try:

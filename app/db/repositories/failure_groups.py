@@ -169,15 +169,9 @@ def _values(reader: Reader, criteria: DestinationCriteria, now: datetime) -> Col
     return values
 
 
-def _matching(filters: Iterable[str], *, is_in_period: bool = False) -> list[ColumnElement[bool]]:
-    """Return the conditions of failures that match the filters and whose post is not deleted.
-
-    Those of a period are mostly few of all: on SQLite, the index of all groups does not serve them.
-    """
-    is_failure: ColumnElement[bool] = _KEY.is_not(None)
-    if is_in_period:
-        is_failure = without_indexes(is_failure)
-    return [is_failure, POST_NOT_DELETED, *conditions(filters)]
+def _matching(filters: Iterable[str]) -> list[ColumnElement[bool]]:
+    """Return the conditions of failures that match the filters and whose post is not deleted."""
+    return [_KEY.is_not(None), POST_NOT_DELETED, *conditions(filters)]
 
 
 @cached_statement()
@@ -185,9 +179,13 @@ def _select_page(
     filters: tuple[str, ...], order_field: FailureGroupOrderField, has_after: bool
 ) -> Statement:
     value = _NUMBERS[order_field.value]
+    is_failure, *others = _matching(filters)
+    if "failed_after" in filters:
+        # Mostly few of all failures, so the index of all groups does not serve them on SQLite.
+        is_failure = without_indexes(is_failure)
     page = (
         select(_KEY.label("id"), *(number.label(name) for name, number in _NUMBERS.items()))
-        .where(*_matching(filters, is_in_period="failed_after" in filters))
+        .where(is_failure, *others)
         .group_by(_KEY)
         .order_by(value.desc(), _KEY.desc())
         .limit(bindparam("limit"))

@@ -70,6 +70,9 @@ _NEW_FIELDS = tuple(field.name for field in fields(NewDelivery))
 _STATE_FIELDS = tuple(field.name for field in fields(DeliveryState))
 _OTHER_FIELDS = ("id", "event_id", "post_id", "body")
 _SELECT = select(*(getattr(WebhookDelivery, name) for name in (*_OTHER_FIELDS, *_STATE_FIELDS)))
+_SELECT_STATE = select(
+    WebhookDelivery.id, *(getattr(WebhookDelivery, name) for name in _STATE_FIELDS)
+)
 
 
 async def insert_deliveries(
@@ -128,7 +131,7 @@ async def store_leases(
     token: UUID,
     expires_at: datetime,
 ) -> None:
-    """Store the lease of deliveries that were locked before."""
+    """Store the lease of deliveries that were locked before, by one statement for all."""
     await session.rows(
         _LEASE, workspace=workspace_id, ids=ids, lease_token=token, next_attempt_at=expires_at
     )
@@ -187,8 +190,7 @@ async def load_deliveries_for_update(
 
 
 _FOR_UPDATE = Statement(
-    select(WebhookDelivery.id, *(getattr(WebhookDelivery, name) for name in _STATE_FIELDS))
-    .where(any_of(WebhookDelivery.id, "ids"))
+    _SELECT_STATE.where(any_of(WebhookDelivery.id, "ids"))
     .order_by(WebhookDelivery.id)
     .with_for_update()
 )
@@ -235,11 +237,7 @@ _LAST_ATTEMPT_AT = (
 )
 """Served by pk_webhook_delivery_attempt."""
 _SELECT_FAILED = (
-    select(
-        WebhookDelivery.id,
-        WebhookDelivery.event_seq,
-        *(getattr(WebhookDelivery, name) for name in _STATE_FIELDS),
-    )
+    _SELECT_STATE.add_columns(WebhookDelivery.event_seq)
     .where(
         WebhookDelivery.webhook_id == bindparam("webhook_id"),
         WebhookDelivery.event_seq > bindparam("after_seq"),
