@@ -7,7 +7,7 @@ their counts read nothing but an index. The others also look up whether the post
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, ScalarSelect, bindparam, func, not_, select
+from sqlalchemy import ColumnElement, ScalarSelect, bindparam, func, not_, or_, select
 
 from app.db.core.conditions import any_of, unindexed
 from app.db.core.database import Reader
@@ -94,10 +94,11 @@ _COUNTS = {
     ),
     "unknown": _count(Destination.verifiable_at.is_not(None)),
     "overdue": _count(overdue_condition(_time("cutoff"))),
-    # Served by ix_destination_next_retry.
+    # Served by ix_destination_next_retry. Most rows need no other column: a destination is claimable at its
+    # next retry, so it is not overdue before.
     "retrying": _count(
         Destination.next_retry_at.is_not(None),
-        not_(overdue_condition(_time("cutoff"))),
+        or_(Destination.next_retry_at > _time("cutoff"), not_(overdue_condition(_time("cutoff")))),
         POST_NOT_DELETED,
     ),
     "publishing": _count(Destination.status == DestinationStatus.PUBLISHING),
