@@ -32,6 +32,13 @@ from tests.databases import (
     cached_database,
 )
 from tests.factories import KEY_PREFIX, NOW, add_api_key, add_workspace
+from tests.platform_servers.mastodon import (
+    MastodonMockServer,
+    SnacServer,
+    run_mastodon_mock,
+    run_snac,
+)
+from tests.platform_servers.pds import PdsServer, run_pds
 from tests.servers import DEMO_KEY, ServerProcess, ServerStarter, run_server
 
 ENGINES = ("sqlite", "postgresql")
@@ -139,6 +146,29 @@ def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
     with run_server(folder, settings, "--demo") as server:
         yield server
     assert [entry for entry in server.request_log() if entry["status"] >= 500] == []
+
+
+# The servers of platforms are started by synchronous fixtures: an asynchronous fixture of a session would run
+# all later tests in one event loop.
+@pytest.fixture(scope="session")
+def pds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PdsServer]:
+    """A PDS, the server of Bluesky accounts; each test creates its own account."""
+    with run_pds(tmp_path_factory.mktemp("pds")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def snac(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SnacServer]:
+    """A server with the API of Mastodon; each test creates its own account."""
+    with run_snac(tmp_path_factory.mktemp("snac")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mastodon_mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MastodonMockServer]:
+    """A mock of Mastodon; each test creates its own account."""
+    with run_mastodon_mock(tmp_path_factory.mktemp("mastodon-mock")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
