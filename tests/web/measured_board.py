@@ -1,5 +1,6 @@
 """Helper of the board's measurements: values with their goals, and pages of a board with seeded data."""
 
+import statistics
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,10 +11,13 @@ from playwright.async_api import Browser, CDPSession, Page, expect
 from tests.servers import ServerProcess
 
 _OBSERVE = """
-window.interactions = [];
+window.interactions = new Map();
 window.longFrames = [];
 new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) if (entry.interactionId) window.interactions.push(entry.duration);
+    for (const { interactionId, duration } of list.getEntries()) {
+        const longest = Math.max(duration, window.interactions.get(interactionId) ?? 0);
+        if (interactionId) window.interactions.set(interactionId, longest);
+    }
 }).observe({ type: "event", durationThreshold: 16, buffered: true });
 new PerformanceObserver((list) => {
     for (const entry of list.getEntries()) window.longFrames.push(entry.duration);
@@ -25,6 +29,35 @@ _IS_LIVE = """
 () => document.querySelector(".connection")?.textContent.includes("Live")
     && !document.querySelector(".skeleton")
 """
+
+
+_SLOW_PROCESSOR = 440
+"""BenchmarkIndex of a slow processor: that of a fast desktop, 1,760, slowed down four times."""
+
+_BENCHMARK_INDEX = """
+() => {
+    const MILLISECONDS = 250;
+    function rate(iterate) {
+        const startedAt = performance.now();
+        let iterations = 0;
+        while (performance.now() < startedAt + MILLISECONDS) iterate(iterations++);
+        return (100 * iterations) / (performance.now() - startedAt);
+    }
+    const numbers = Array.from({ length: 100_000 }, (_, index) => index);
+    const arrays = [numbers, [...numbers]];
+    const concatenations = rate(() => {
+        let text = "";
+        for (let i = 0; i < 10_000; i++) text += "a";
+        if (text.length !== 10_000) throw new Error();
+    });
+    const copies = rate((iteration) => {
+        const [source, target] = iteration % 2 ? arrays : [arrays[1], arrays[0]];
+        for (let i = 0; i < source.length; i++) target[i] = source[i];
+    });
+    return (concatenations + copies) / 2;
+}
+"""
+"""Speed of a processor as Lighthouse measures it: tens of iterations per second, of two kinds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +112,14 @@ class Board:
         await page.goto(f"{self.server.url}/board{path}")
         # Not `expect`, which describes the whole page whenever it does not meet the expectation yet.
         await page.wait_for_function(_IS_LIVE)
+
+
+async def slow_down(page: Page, session: CDPSession) -> None:
+    """Give the page a processor of a fixed speed, whatever the speed of this machine is at the moment.
+
+    A fixed factor would emulate another device on each machine:
+    https://github.com/GoogleChrome/lighthouse/blob/main/docs/throttling.md#cpu-throttling.
+    """
+    index = statistics.median([await page.evaluate(_BENCHMARK_INDEX) for _ in range(3)])
+    rate = max(1.0, index / _SLOW_PROCESSOR)
+    await session.send("Emulation.setCPUThrottlingRate", {"rate": rate})

@@ -8,6 +8,7 @@ import type {
   resultsListQuery,
   resultsListQuery$variables,
 } from "../../relay/__generated__/resultsListQuery.graphql";
+import type { resultsTable_destination$key } from "../../relay/__generated__/resultsTable_destination.graphql";
 import type { resultsTable_query$key } from "../../relay/__generated__/resultsTable_query.graphql";
 import { EmptyList } from "./empty-list";
 import { SelectionBar } from "./selection-bar";
@@ -20,6 +21,7 @@ import { useSelection } from "../../components/table/selection";
 import { VirtualTable } from "../../components/table/virtual-table";
 import { useShortcuts } from "../../keyboard/shortcuts";
 import { automaticRequestDelay } from "../../relay/rate-limit";
+import { readFragment } from "../../relay/read-fragment";
 import { useViewer, writeObstacle } from "../../session/viewer";
 import { truncated } from "../../text/characters";
 import { plainAccountLabel, postLabel } from "../../text/labels";
@@ -31,6 +33,19 @@ import { PAGE_SIZE, useResultsMembership } from "./results-membership";
 
 /** Length of the text of a post in the dialog of its retry. */
 const SCOPE_LENGTH = 100;
+
+/** What actions need of one row. It is read on demand, because the list reads all of its rows with each page. */
+const rowFragment = graphql`
+  fragment resultsTable_destination on Destination {
+    platform
+    accountName
+    platformPostUrl
+    post {
+      content
+      reference
+    }
+  }
+`;
 
 interface Props {
   readonly query: resultsTable_query$key;
@@ -61,13 +76,7 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
               id
               destinationId
               postId
-              platform
-              accountName
-              platformPostUrl
-              post {
-                content
-                reference
-              }
+              ...resultsTable_destination
               ...resultRow_destination
             }
           }
@@ -101,11 +110,14 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
     if (hasNext && !isLoadingNext && !loadError && automaticRequestDelay() === 0) loadMore();
   }
 
-  function retry({ destinationId, accountName, platform, post }: (typeof rows)[number]): void {
+  const readRow = (row: resultsTable_destination$key) => readFragment(environment, rowFragment, row);
+
+  function retry(row: (typeof rows)[number]): void {
     const obstacle = writeObstacle(viewer);
     if (obstacle !== null) return showNotice(obstacle);
+    const { accountName, platform, post } = readRow(row);
     const words = [plainAccountLabel(accountName, platform), truncated(postLabel(post), SCOPE_LENGTH)];
-    openBulkDialog(retryAction(environment, { destinationId: [destinationId] }, words));
+    openBulkDialog(retryAction(environment, { destinationId: [row.destinationId] }, words));
   }
 
   useEffect(() => rememberListed(rows, selection));
@@ -141,7 +153,7 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
           navigate(`/posts/${row.postId}`);
         }}
         onRetry={retry}
-        externalUrl={({ platformPostUrl }) => platformPostUrl}
+        externalUrl={(row) => readRow(row).platformPostUrl}
         onEnd={onEnd}
       >
         {(row) => (
