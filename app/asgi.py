@@ -63,6 +63,7 @@ from app.rest.exports import export_routes
 from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecorder, Viewer
 from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed, run_change_notifier
+from app.services.credential_keys import load_sealing_key
 from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.expirations import EXPIRATION_INTERVAL
 from app.services.exports import ExportChunk, ExportFormat, export_destinations
@@ -333,6 +334,7 @@ def _build_graphql_service(
                 clock=clock,
                 monotonic=time.monotonic,
             ),
+            sealing_key=load_sealing_key(settings),
             rate_limits=RateLimits(
                 requests=settings.rate_limit,
                 failed_authentications=settings.failed_auth_rate_limit,
@@ -443,7 +445,9 @@ async def _lifespan(
                     signing_key=app_state.signing_key,
                     now=clock,
                 )
-                worker = embedded_worker(settings, database, app_state.retry_policies, clock)
+                worker = embedded_worker(
+                    settings, database, app_state.webhooks.client, app_state.retry_policies, clock
+                )
                 async with app_state.webhooks.client, exit_together(webhooks, worker):
                     with on_shutdown_signal(
                         drain=app_state.drain_event.set,

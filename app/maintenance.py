@@ -13,6 +13,7 @@ from app.domain.times import Clock
 from app.observability.outages import Outage
 from app.services.api_keys import LastUsedRecorder
 from app.services.expirations import (
+    prune_checkpoints,
     prune_deliveries,
     prune_events,
     prune_idempotency_keys,
@@ -29,6 +30,8 @@ _DELIVERY_PRUNE_INTERVAL = timedelta(minutes=10)
 """Longest time that deliveries of webhooks stay after their retention, unless a tenth of it is shorter."""
 _IDEMPOTENCY_PRUNE_INTERVAL = timedelta(minutes=10)
 """Longest time that a stored outcome stays after its idempotency key has expired."""
+_CHECKPOINT_PRUNE_INTERVAL = timedelta(hours=1)
+"""Longest time that checkpoints stay after their retention."""
 _SESSION_PRUNE_INTERVAL = timedelta(minutes=10)
 """Longest time that a session stays stored after it has expired."""
 
@@ -63,6 +66,11 @@ async def run_maintenance(
             "prune_idempotency_keys",
             lambda: prune_idempotency_keys(database, clock()),
             interval=_IDEMPOTENCY_PRUNE_INTERVAL,
+        ),
+        run_periodically(
+            "prune_checkpoints",
+            lambda: prune_checkpoints(database, clock()),
+            interval=_CHECKPOINT_PRUNE_INTERVAL,
         ),
         run_periodically(
             "prune_sessions",

@@ -39,9 +39,11 @@ from app.http.paths import BOARD_PATH, GRAPHIQL_PATH, GRAPHQL_PATH, READINESS_PA
 from app.http.websocket_protocol import WebSocketProtocol
 from app.observability.logs import configure_logging
 from app.platforms import check_sandbox_file
+from app.services.credential_keys import CredentialKeys, load_sealing_key
 from app.services.proxy_users import ProxyUsers, open_proxy_users
 from app.services.retry_policies import load_retry_policies
 from app.services.secret_cipher import new_secrets_key
+from app.services.stored_credentials import check_canaries
 from app.services.workspaces import create_first_workspace
 from app.settings import Settings, SettingsError
 from app.web.board import documents_file
@@ -76,6 +78,7 @@ def serve_forever(settings: Settings) -> None:
         documents_file(STATIC_DIR),
     )
     load_retry_policies(settings.retry_policy_file)
+    load_sealing_key(settings)
     proxy_users = open_proxy_users(settings)
     if settings.with_worker:
         check_sandbox_file(settings.sandbox_file)
@@ -314,6 +317,8 @@ async def _bootstrap_database(settings: Settings) -> str | None:
     async with open_database(settings) as database:
         await check_pooler(database)
         await migrate(database, now=now, random_bytes=secrets.token_bytes)
+        if settings.with_worker:
+            await check_canaries(database, CredentialKeys(settings.credentials_key))
         if settings.demo:
             token = settings.demo_key()
             await load_demo(database, token=token, api_key_prefix=settings.api_key_prefix, now=now)

@@ -23,6 +23,8 @@ from app.setting_values import (
     optional_integer_parser,
     parse_allowed_networks,
     parse_boolean,
+    parse_credentials_keys,
+    parse_credentials_seal,
     parse_database_url,
     parse_header_name,
     parse_host,
@@ -45,6 +47,13 @@ DEMO_KEY_SECRET = "de300000000000000000000000000de3"
 
 SECRETS_KEY_FILE = "SECRETS_KEY_FILE"
 """Variable that names a file with the keys of SECRETS_KEY."""
+
+FILE_VARIABLES = {
+    "SECRETS_KEY": SECRETS_KEY_FILE,
+    "CREDENTIALS_KEY": "CREDENTIALS_KEY_FILE",
+    "CREDENTIALS_SEAL": "CREDENTIALS_SEAL_FILE",
+}
+"""For each variable whose value may be in a file: the variable that names the file."""
 
 
 class SettingsError(Exception):
@@ -196,6 +205,28 @@ class Settings:
         " `post-results secrets new-key`. The first encrypts, all decrypt. `SECRETS_KEY_FILE` names a file"
         " with them instead. Not set: no webhook can be created.",
         is_secret=True,
+    )
+    credentials_key: tuple[str, ...] = _setting(
+        "",
+        parse_credentials_keys,
+        "Private keys with which workers read the [credentials](credentials.md) of accounts, separated by"
+        " commas, each made by `post-results credentials new-key`. The first also encrypts."
+        " `CREDENTIALS_KEY_FILE` names a file with them instead.",
+        is_secret=True,
+    )
+    credentials_seal: str | None = _setting(
+        None,
+        parse_credentials_seal,
+        "Public key with which servers encrypt the [credentials](credentials.md) of accounts. Not set: that"
+        " of the first `CREDENTIALS_KEY`. Without either, no credentials can be stored."
+        " `CREDENTIALS_SEAL_FILE` names a file with it instead.",
+        is_secret=True,  # if it is a private key by mistake, the error must not contain it
+    )
+    credentials_dir: Path | None = _setting(
+        None,
+        parse_path,
+        "Directory with the [files](credentials.md#files) to which credentials may refer, in a subdirectory"
+        " for each workspace. Not set: workers read no files.",
     )
     webhooks: bool = _setting(
         "yes", parse_boolean, "`no`: this process does not deliver webhooks; others still do."
@@ -426,18 +457,17 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def _read_variable(environment: Mapping[str, str], variable: str) -> str:
-    """Return the text of a variable; that of SECRETS_KEY may be in the file of SECRETS_KEY_FILE."""
+    """Return the text of a variable, which may be in the file of another variable."""
     text = environment.get(variable, "").strip()
-    if variable != "SECRETS_KEY" or not (file := environment.get(SECRETS_KEY_FILE, "").strip()):
+    file_variable = FILE_VARIABLES.get(variable)
+    if file_variable is None or not (file := environment.get(file_variable, "").strip()):
         return text
     if text:
-        raise SettingsError(
-            f"SECRETS_KEY and {SECRETS_KEY_FILE} exclude each other: set one of them."
-        )
+        raise SettingsError(f"{variable} and {file_variable} exclude each other: set one of them.")
     try:
         return Path(file).read_text().strip()
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{SECRETS_KEY_FILE} cannot be read: {error}.") from None
+        raise SettingsError(f"{file_variable} cannot be read: {error}.") from None
 
 
 def _check_pooler_settings(settings: Settings) -> None:

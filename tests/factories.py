@@ -16,6 +16,7 @@ from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_rows
 from app.db.models import Account, ApiKey, Attempt, Base, Destination, Post, Workspace
 from app.db.repositories.posts import state_columns
+from app.domain.accounts import AccountPublisher, default_publisher
 from app.domain.api_keys import DEFAULT_SCOPES, Scope, make_key
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import (
@@ -117,6 +118,7 @@ async def add_account(
     *,
     id: int | None = None,
     platform: str = "instagram",
+    publisher: AccountPublisher | None = None,
     account_name: str | None = "acme",
     display_name: str | None = None,
     platform_user_id: str | None = None,
@@ -147,6 +149,7 @@ async def add_account(
                 workspace_id=workspace_id,
                 id=account_id,
                 platform=platform,
+                publisher=publisher or default_publisher(platform),
                 account_name=account_name,
                 display_name=display_name,
                 platform_user_id=platform_user_id,
@@ -184,6 +187,7 @@ async def add_accounts(
                 workspace_id=workspace_id,
                 id=account_id,
                 platform="instagram",
+                publisher=AccountPublisher.EXTERNAL,
                 account_name="acme",
                 is_active=True,
                 connected_at=NOW,
@@ -249,9 +253,12 @@ async def add_post(
 
     async def work(session: WriteSession) -> None:
         accounts = await session.rows(
-            select(Account.id, Account.platform).where(Account.workspace_id == workspace_id)
+            select(Account.id, Account.platform, Account.publisher).where(
+                Account.workspace_id == workspace_id
+            )
         )
         platform_of = {row.id: row.platform for row in accounts}
+        publisher_of = {row.id: row.publisher for row in accounts}
         await insert_objects(session, post)
         for position, (account_id, state) in enumerate(states.items()):
             await insert_objects(
@@ -262,6 +269,7 @@ async def add_post(
                     post_id=post.id,
                     account_id=account_id,
                     platform=platform_of[account_id],
+                    publisher=publisher_of[account_id],
                     position=position,
                     created_at=post.created_at,
                     updated_at=post.updated_at,

@@ -18,13 +18,22 @@ from app.cli import main
 from app.db.core.database import Database
 from app.db.core.write_session import WriteSession
 from app.db.models import Account
-from app.domain.ids import WebhookId, WorkspaceId
+from app.domain.ids import AccountId, WebhookId, WorkspaceId
+from app.services.credential_keys import load_sealing_key
 from app.services.secret_cipher import SecretCipher, new_secrets_key
-from app.settings import settings_table
+from app.settings import read_settings, settings_table
 from tests.board_browser import Browser
 from tests.clients import app_client, run_with_database
+from tests.credential_rows import (
+    OTHER_KEYS,
+    OTHER_PRIVATE_KEY,
+    PLATFORM,
+    PRIVATE_KEY,
+    add_credentials,
+    public_key,
+)
 from tests.db.all_tables import all_rows
-from tests.factories import NOW, add_workspace
+from tests.factories import NOW, add_account, add_workspace
 from tests.webhook_rows import SECRETS_KEY, add_webhook
 
 NO_SUCH_ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
@@ -257,6 +266,68 @@ async def add_webhooks_of_lost_and_stored_keys(database: Database) -> list[Webho
     named = await add_webhook(database, workspace, id=uuid.UUID(int=1), name="CRM", cipher=lost)
     unnamed = await add_webhook(database, workspace, id=uuid.UUID(int=2), cipher=lost)
     return [named, unnamed, await add_webhook(database, workspace)]
+
+
+def test_new_credential_keys_are_settings_of_workers_and_servers(
+    post_results: CommandRunner,
+) -> None:
+    output = post_results("credentials", "new-key")
+
+    variables = dict(line.split("=", 1) for line in output.splitlines())
+    assert [*variables] == ["CREDENTIALS_KEY", "CREDENTIALS_SEAL"]
+    sealing_key = load_sealing_key(read_settings(variables))
+    assert sealing_key is not None
+    assert sealing_key.text == variables["CREDENTIALS_SEAL"]
+    assert post_results("credentials", "new-key") != output
+
+
+def test_unreadable_credentials_are_named_and_discarded_on_request(
+    post_results: CommandRunner, database_url: str
+) -> None:
+    account = run_with_database(database_url, add_account_of_lost_key)
+    post_results.set_variable("CREDENTIALS_KEY", PRIVATE_KEY)
+    unreadable = (
+        f"Acme  account {account}  CREDENTIALS_KEY does not have the key"
+        f" {public_key(OTHER_KEYS).id}\n"
+    )
+    fix = (
+        "post-results: CREDENTIALS_KEY does not open 1 of the stored credentials and checkpoints. Add the key"
+        " with which they were encrypted, or set the credentials again with setAccountCredentials.\n"
+    )
+
+    assert post_results.run("credentials", "check") == (1, unreadable, fix)
+    count = "Encrypted with the first key: 0\n"
+    assert post_results.run("credentials", "rotate") == (1, f"{count}{unreadable}", fix)
+    discarded = "Accounts whose credentials were deleted: 1\n"
+    assert post_results("credentials", "rotate", "--discard-unreadable") == f"{count}{discarded}"
+    opened = "CREDENTIALS_KEY opens all stored credentials and checkpoints.\n"
+    assert post_results("credentials", "check") == opened
+
+
+def test_rotated_credentials_need_only_the_first_key(
+    post_results: CommandRunner, database_url: str
+) -> None:
+    run_with_database(database_url, add_account_of_lost_key)
+    post_results.set_variable("CREDENTIALS_KEY", f"{PRIVATE_KEY},{OTHER_PRIVATE_KEY}")
+
+    assert post_results("credentials", "rotate") == "Encrypted with the first key: 1\n"
+
+    post_results.set_variable("CREDENTIALS_KEY", PRIVATE_KEY)
+    opened = "CREDENTIALS_KEY opens all stored credentials and checkpoints.\n"
+    assert post_results("credentials", "check") == opened
+
+
+def test_rotation_of_credentials_needs_a_key(post_results: CommandRunner) -> None:
+    assert post_results.expect_error("credentials", "rotate") == (
+        "CREDENTIALS_KEY is not set: it must have the new key, then the old."
+    )
+
+
+async def add_account_of_lost_key(database: Database) -> AccountId:
+    workspace = await add_workspace(database, name="Acme")
+    account = await add_account(database, workspace, platform=PLATFORM)
+    await add_credentials(database, workspace, account, keys=OTHER_KEYS)
+    return account
 
 
 def test_key_has_requested_scopes_and_expiry(post_results: CommandRunner) -> None:

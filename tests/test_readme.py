@@ -18,7 +18,7 @@ from app.demo import load_demo
 from app.domain.api_keys import Scope
 from app.domain.ids import DEMO_WORKSPACE_ID
 from app.rest.exports import FILTERS
-from app.settings import read_settings, settings_table
+from app.settings import FILE_VARIABLES, read_settings, settings_table
 from tests.clients import Tenant, app_client, app_lifespan, client_for
 from tests.factories import KEY_PREFIX, NOW, add_api_key
 from tests.graphql.transport.websocket_client import connect_and_init
@@ -163,7 +163,7 @@ def test_settings_table_equals_the_code() -> None:
 def test_named_settings_exist() -> None:
     settings = set(re.findall(r"^\| `(\w+)` \|", settings_table(), re.MULTILINE))
     environment = {"API_KEY", "API_URL", "CALL_SECONDS", "PUBLISH_URL"}  # of publisher.py
-    environment.add("SECRETS_KEY_FILE")  # beside SECRETS_KEY
+    environment |= {*FILE_VARIABLES.values()}
     for_tests = {"REQUIRE_EVERY_TEST", "TEST_POSTGRES_URL"}
     known = settings | environment | for_tests | _error_codes() | _enum_values()
     for document in EVERYTHING:

@@ -24,6 +24,13 @@ from app.domain.destinations import DestinationState, Outcome
 from app.platforms.sandbox import Behaviour
 from app.platforms.sandbox_store import SandboxStore
 from tests.command_processes import CommandProcess
+from tests.credential_rows import (
+    KEYS,
+    OTHER_PRIVATE_KEY,
+    PRIVATE_KEY,
+    add_credentials,
+    public_key,
+)
 from tests.servers import DEMO_KEY, TIMEOUT_SECONDS, LoggedProcess, ServerProcess, run_server
 from tests.worker.worker_bench import (
     SentPost,
@@ -87,10 +94,43 @@ async def test_shutdown_finishes_started_attempts(
     assert is_published(await sent.state())
     assert len(sandbox.posts()) == 1
     assert worker.wait_for_output("(?s).*")[0] == (
-        f"post-results {__version__}\n  worker   publishes to sandbox, 8 at a time\n"
+        f"post-results {__version__}\n  worker   publishes 8 posts at a time\n"
     )
     (line,) = worker.log_events()
     assert (line["event"], line["result"], line["attempt"]) == ("attempt ended", "published", 1)
+
+
+@pytest.mark.parametrize("command", ["worker", "serve --with-worker"])
+@pytest.mark.parametrize("environment", [{}, {"CREDENTIALS_KEY": OTHER_PRIVATE_KEY}])
+async def test_worker_that_can_read_no_credentials_does_not_start(
+    database: Database,
+    database_url: str,
+    tmp_path: Path,
+    command: str,
+    environment: dict[str, str],
+) -> None:
+    sent = await publish_now(database, "succeeds")
+    await add_credentials(database, sent.workspace, sent.account)
+    settings = {"DATABASE_URL": database_url, **environment}
+    process = LoggedProcess(tmp_path, settings, *command.split())
+
+    error = await asyncio.to_thread(process.startup_error)
+
+    key_id = public_key(KEYS).id
+    assert error.startswith(f"post-results: CREDENTIALS_KEY lacks the private key of {key_id}, ")
+    assert error.count("\n") == 1
+
+
+async def test_worker_with_the_key_of_stored_credentials_starts(
+    start_worker: StartWorker, database: Database
+) -> None:
+    sent = await publish_now(database, "succeeds")
+    await add_credentials(database, sent.workspace, sent.account)
+    worker = start_worker(CREDENTIALS_KEY=f"{OTHER_PRIVATE_KEY},{PRIVATE_KEY}")
+
+    await sent.wait_until(is_published)
+
+    await asyncio.to_thread(worker.stop)
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -113,7 +153,7 @@ async def test_worker_creates_the_schema_and_fails_if_the_database_is_unavailabl
     start_worker: StartWorker, empty_database_url: str
 ) -> None:
     worker = start_worker(DATABASE_URL=empty_database_url)
-    await asyncio.to_thread(worker.wait_for_output, "publishes to sandbox")
+    await asyncio.to_thread(worker.wait_for_output, "publishes 8 posts")
     await asyncio.to_thread(worker.stop)
     async with Database(empty_database_url) as database:
         assert await find_problems(database) == []
@@ -206,7 +246,7 @@ async def test_worker_on_a_terminal_updates_one_status_line(
     lines = output.split("\r\n")
     assert lines[:2] == [
         f"post-results {__version__}",
-        "  worker   publishes to sandbox, 8 at a time",
+        "  worker   publishes 8 posts at a time",
     ]
     (status_line, end) = lines[2:]
     updates = status_line.split("\r\x1b[K")
@@ -249,7 +289,7 @@ def test_demo_with_a_worker_publishes_new_posts_at_each_start(
             _wait_until_published(server, starts)
             _wait_until_counted(server)
             accounts = _get_data(server, "/v1/accounts")["accounts"]
-        assert lines[6] == "  worker   publishes to sandbox, 8 at a time"
+        assert lines[6] == "  worker   publishes 8 posts at a time"
         names = [
             account["account_name"] for account in accounts if account["platform"] == "sandbox"
         ]

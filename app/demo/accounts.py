@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from app.demo.contents import ACCESS_REVOKED, PERMISSION_MISSING, TOKEN_EXPIRED
-from app.domain.accounts import Account
+from app.domain.accounts import Account, AccountPublisher
 from app.domain.attempts import Failure
 from app.domain.ids import AccountId
 
@@ -81,6 +81,7 @@ def demo_account(
     account = Account(
         id=account_id,
         platform=platform,
+        publisher=AccountPublisher.EXTERNAL,
         account_name=account_name,
         display_name=display_name,
         platform_user_id=str(_FIRST_PLATFORM_USER_ID + account_id),

@@ -163,8 +163,10 @@ async def _connect_sandbox_account(
         platform_username=None,
         avatar_url=None,
         token_expires_at=None,
+        publisher=None,
     )
-    return await connect_account(database, _write_context("connectAccount", now), connection, None)
+    write_context = _write_context("connectAccount", now)
+    return await connect_account(database, write_context, connection, None, credentials=None)
 
 
 def _write_context(operation: str, now: datetime) -> WriteContext:

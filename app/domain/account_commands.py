@@ -9,9 +9,17 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TypedDict
 
-from app.domain.accounts import Account, blocking_message, blocking_reason, check_platform
+from app.domain.accounts import (
+    Account,
+    AccountPublisher,
+    blocking_message,
+    blocking_reason,
+    check_platform,
+    check_publisher,
+    default_publisher,
+)
 from app.domain.destinations import Destination, DestinationStatus, ErrorCategory, Outcome
-from app.domain.errors import AccountNeedsReconnection, InvalidInput
+from app.domain.errors import AccountNeedsReconnection, Conflict, InvalidInput
 from app.domain.ids import AccountId
 from app.domain.posts import Post
 from app.domain.transitions import auth_failed, retried
@@ -34,6 +42,7 @@ class AccountUpdate(TypedDict, total=False):
     platform_username: str | None
     avatar_url: str | None
     token_expires_at: datetime | None
+    publisher: AccountPublisher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,19 +58,24 @@ class NewAccount:
     avatar_url: str | None
     token_expires_at: datetime | None
     """Time at which the access expires; None if never or unknown."""
+    publisher: AccountPublisher | None
+    """None for that of the existing account, or for the default of the platform."""
 
 
 def check_new_account(new_account: NewAccount) -> None:
     """Raise InvalidInput for an account that is invalid independent of stored accounts and time."""
     check_platform(new_account.platform, "platform")
+    if new_account.publisher is not None:
+        check_publisher(new_account.publisher, new_account.platform, "publisher")
     _check_texts(asdict(new_account))
 
 
 def connect(new_account: NewAccount, account_id: AccountId, now: datetime) -> Account:
     """Create an account that `check_new_account` has accepted."""
+    publisher = new_account.publisher or default_publisher(new_account.platform)
     return Account(
         id=account_id,
-        **asdict(new_account),
+        **asdict(new_account) | {"publisher": publisher},
         is_active=True,
         token_refreshed_at=now,
         connected_at=now,
@@ -71,14 +85,14 @@ def connect(new_account: NewAccount, account_id: AccountId, now: datetime) -> Ac
 
 
 def connect_existing(account: Account, new_account: NewAccount, now: datetime) -> Account:
-    """Renew the access of an existing account and update the names that are given."""
-    names = {
+    """Renew the access of an existing account; change its names and publisher if they are given."""
+    changes = {
         name: value
         for name, value in asdict(new_account).items()
-        if name in (*_TEXT_ARGUMENTS, "avatar_url") and value is not None
+        if name in (*_TEXT_ARGUMENTS, "avatar_url", "publisher") and value is not None
     }
     with_access = reconnect(account, new_account.token_expires_at, now)
-    return _touch_if_changed(account, replace(with_access, **names), now)
+    return _touch_if_changed(account, replace(with_access, **changes), now)
 
 
 def reconnect(account: Account, token_expires_at: datetime | None, now: datetime) -> Account:
@@ -97,6 +111,8 @@ def reconnect(account: Account, token_expires_at: datetime | None, now: datetime
 def update_account(account: Account, update: AccountUpdate, now: datetime) -> Account:
     """Change some fields of an account. A later expiry of its token counts as a refresh of it."""
     _check_texts(update)
+    if "publisher" in update:
+        check_publisher(update["publisher"], account.platform, "publisher")
     changed = replace(account, **update)
     before, after = account.token_expires_at, changed.token_expires_at
     if before is not None and after is not None and after > before:
@@ -132,6 +148,20 @@ def fail_due_on_blocked_account(post: Post, account: Account, now: datetime) -> 
     if not is_claimable or state.status is not DestinationStatus.QUEUED:
         return post
     return post.with_state(destination.id, auth_failed(state, blocking_message(reason), now), now)
+
+
+def require_no_undecided_posts(undecided_posts: int) -> None:
+    """Raise Conflict if the current publisher is publishing a post, or an outcome is unknown.
+
+    Only the publisher that called the platform can find out whether its call succeeded.
+    """
+    if undecided_posts:
+        raise Conflict(
+            "The publisher of an account cannot be changed while a post is being published on it or has an"
+            " unknown outcome. Try again when their results are known. Number of these posts:"
+            f" {undecided_posts}.",
+            argument="publisher",
+        )
 
 
 def require_access(account: Account, now: datetime) -> None:

@@ -20,6 +20,28 @@ PERMANENT_FAILURE_WARNING_THRESHOLD = 3
 _PLATFORM = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
+class AccountPublisher(StrEnum):
+    """What publishes the posts of an account: a client of the API, or an adapter of the worker."""
+
+    EXTERNAL = "external"
+    SANDBOX = "sandbox"
+    BLUESKY = "bluesky"
+    MASTODON = "mastodon"
+    WEBHOOK = "webhook"
+
+    @property
+    def platform(self) -> str | None:
+        """The only platform that the publisher can publish on; None for any."""
+        return _PLATFORM_BY_PUBLISHER.get(self)
+
+
+_PLATFORM_BY_PUBLISHER = {
+    AccountPublisher.SANDBOX: "sandbox",
+    AccountPublisher.BLUESKY: "bluesky",
+    AccountPublisher.MASTODON: "mastodon",
+}
+
+
 class ReadinessStatus(StrEnum):
     HEALTHY = "healthy"
     EXPIRED = "expired"
@@ -62,6 +84,7 @@ class Account:
 
     id: AccountId
     platform: str
+    publisher: AccountPublisher
     account_name: str | None = None
     display_name: str | None = None
     platform_user_id: str | None = None
@@ -135,6 +158,22 @@ def check_platform(name: str, argument: str) -> None:
             f"{argument} must be a word of lower-case letters, digits, _ and -, such as instagram.",
             argument=argument,
         )
+
+
+def check_publisher(publisher: AccountPublisher, platform: str, argument: str) -> None:
+    """Raise InvalidInput unless the publisher can publish on the platform."""
+    if publisher.platform not in (None, platform):
+        raise InvalidInput(
+            f"{argument} {publisher.name} publishes on the platform {publisher.platform} only, not on"
+            f" {platform}. Choose EXTERNAL, and publish with a client of the API.",
+            argument=argument,
+        )
+
+
+def default_publisher(platform: str) -> AccountPublisher:
+    """Return the publisher of a new account: external, except on the sandbox, which only the worker has."""
+    is_sandbox = platform == AccountPublisher.SANDBOX.platform
+    return AccountPublisher.SANDBOX if is_sandbox else AccountPublisher.EXTERNAL
 
 
 def display_label(

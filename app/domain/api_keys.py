@@ -21,6 +21,7 @@ class Scope(StrEnum):
     PUBLISH_ALL = "publish:all"
     ADMIN = "admin"
     RAW = "raw"
+    CREDENTIALS = "credentials"
 
 
 DEFAULT_SCOPES = (Scope.READ, Scope.WRITE, Scope.PUBLISH)

@@ -6,6 +6,7 @@ an error that stayed the same is left out.
 
 from collections.abc import Callable, Mapping
 
+from app.domain.accounts import AccountPublisher
 from app.domain.destinations import Outcome
 from app.domain.diagnosis import CANCELLED, NOT_PUBLISHED
 from app.domain.events import EventKind, StoredEvent
@@ -189,6 +190,8 @@ def _account_changed(event: StoredEvent) -> str:
             access = "It is no longer known when the account's access expires."
         case {"token_refreshed_at": _}:
             access = "The account's access was renewed."
+    publisher = _PUBLISHER_SENTENCES.get(str(event.values.get("publisher")), "")
+    access = f"{access} {publisher}".strip()
     names = _changed_names(event, _ACCOUNT_FIELDS, "Its " if access else "The account's ")
     return f"{access} {names}".strip() or "A detail of the account changed."
 
@@ -281,6 +284,13 @@ _POST_FIELDS: Mapping[str, str] = {
     "reference": "reference",
 }
 _NAME_FIELDS = ("account_name", "display_name", "platform_username")
+_PUBLISHER_SENTENCES: Mapping[str, str] = {
+    AccountPublisher.EXTERNAL: "Posts on the account are now published by a client of the API.",
+    **dict.fromkeys(
+        [publisher for publisher in AccountPublisher if publisher is not AccountPublisher.EXTERNAL],
+        "Posts on the account are now published by the worker of this server.",
+    ),
+}
 _ACCOUNT_FIELDS: Mapping[str, str] = {
     **dict.fromkeys(_NAME_FIELDS, "name"),
     "platform_user_id": "id on the platform",

@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Self
 from uuid import UUID
 
+from app.domain.accounts import AccountPublisher
 from app.domain.ids import AccountId, DestinationId
 
 OVERDUE_AFTER = timedelta(minutes=5)
@@ -153,6 +154,8 @@ class Destination:
     id: DestinationId
     account_id: AccountId
     platform: str
+    publisher: AccountPublisher
+    """That of the account."""
     position: int
     """Index among the destinations of the post."""
     state: DestinationState

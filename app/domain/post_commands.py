@@ -356,6 +356,7 @@ def _assign_accounts(
             id=DestinationId(new_id()),
             account_id=account_id,
             platform=accounts[account_id].platform,
+            publisher=accounts[account_id].publisher,
             position=position,
             state=state,
             created_at=now,

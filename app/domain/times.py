@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 from app.domain.errors import InvalidInput
@@ -18,6 +19,7 @@ _INSTANT = re.compile(
 )
 _EXCESS_FRACTION = re.compile(r"(\.\d{6})\d+")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 FIRST_YEAR, LAST_YEAR = 1900, 9998
 """Years accepted from clients. Near Python's limits, PostgreSQL has its infinities and arithmetic on
@@ -63,6 +65,17 @@ def _parse_utc(text: str) -> datetime | None:
         return truncate_to_ms(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         return None
+
+
+def parse_retry_after(text: str, now: datetime) -> timedelta | None:
+    """Return the wait of a Retry-After header: seconds, or a date (RFC 9110); None if it is invalid."""
+    if _SECONDS.fullmatch(text):
+        return timedelta(seconds=int(text))
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):  # the second for a day or an offset of many digits
+        return None
+    return max(date.replace(tzinfo=date.tzinfo or UTC) - now, timedelta())
 
 
 class Period(StrEnum):

@@ -36,7 +36,8 @@ _SECRET_PATTERN = re.compile(
     r"|(?<=://)[^\s/@\"']+(?=@)"  # user and password of a URL
     r"|(?<![a-z0-9_-])[a-z0-9_-]{1,24}[0-9a-f]{32}(?![0-9a-z])"  # an API key
     r"|(?<![a-z0-9])[0-9a-f]{64}(?![0-9a-z])"  # the token of a session
-    r"|(?<![a-z0-9])whsec_[a-z0-9+/=_-]+",  # the signing secret of a webhook
+    r"|(?<![a-z0-9])whsec_[a-z0-9+/=_-]+"  # the signing secret of a webhook
+    r"|(?<![a-z0-9])private_[a-z0-9_-]{43}",  # a key of CREDENTIALS_KEY
     re.IGNORECASE,
 )
 

@@ -1,17 +1,28 @@
-"""The adapter protocol of platforms, and the adapters of this version."""
+"""Builds the adapters of all platforms."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
+from app.domain.accounts import AccountPublisher
+from app.outbound.client import OutboundClient
+from app.platforms.bluesky import records as bluesky_records
+from app.platforms.bluesky.adapter import Bluesky
+from app.platforms.mastodon import limits as mastodon_limits
+from app.platforms.mastodon.adapter import Mastodon
+from app.platforms.media_downloads import load_media
 from app.platforms.protocol import PlatformAdapter
-from app.platforms.sandbox import PLATFORM_NAME, Sandbox
+from app.platforms.sandbox import Sandbox
 from app.platforms.sandbox_store import SandboxStore
+from app.platforms.webhook_publisher import WebhookPublisher
 from app.settings import SettingsError
 
-ADAPTER_PLATFORMS = (PLATFORM_NAME,)
-"""Platforms that have an adapter."""
+ADAPTER_PLATFORMS = tuple(
+    publisher.platform for publisher in AccountPublisher if publisher.platform is not None
+)
+"""Platforms that have an adapter of their own."""
 
 
 def check_sandbox_file(file: Path | None) -> None:
@@ -27,10 +38,35 @@ def check_sandbox_file(file: Path | None) -> None:
 def make_adapters(
     *,
     sandbox_file: Path | None,
+    client: OutboundClient,
     now: Callable[[], datetime],
     sleep: Callable[[float], Awaitable[None]],
-) -> Mapping[str, PlatformAdapter]:
-    """Build the adapters of all platforms, by platform name."""
+) -> Mapping[AccountPublisher, PlatformAdapter]:
+    """Build all adapters."""
     return MappingProxyType(
-        {PLATFORM_NAME: Sandbox(SandboxStore(sandbox_file), now=now, sleep=sleep)}
+        {
+            AccountPublisher.SANDBOX: Sandbox(SandboxStore(sandbox_file), now=now, sleep=sleep),
+            AccountPublisher.BLUESKY: Bluesky(
+                client=client,
+                now=now,
+                fetch_media=partial(
+                    load_media,
+                    client,
+                    max_bytes=bluesky_records.MAX_IMAGE_BYTES,
+                    max_media=bluesky_records.MAX_IMAGES,
+                ),
+            ),
+            AccountPublisher.MASTODON: Mastodon(
+                client=client,
+                now=now,
+                sleep=sleep,
+                fetch_media=partial(
+                    load_media,
+                    client,
+                    max_bytes=mastodon_limits.MAX_IMAGE_BYTES,
+                    max_media=mastodon_limits.MAX_MEDIA,
+                ),
+            ),
+            AccountPublisher.WEBHOOK: WebhookPublisher(client, now=now),
+        }
     )

@@ -1,10 +1,10 @@
 """The protocol of platform adapters, with their requests and errors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from app.domain.accounts import Account
 from app.domain.attempts import Publication
@@ -31,12 +31,26 @@ class NotPublished(Exception):
         return self.message
 
 
+@dataclass(eq=False)
+class OutcomeUnknown(Exception):
+    """Failure after which the post may be on the platform; a lookup finds out."""
+
+    message: str
+    _: KW_ONLY
+    http_status: int | None = None
+    raw: str | None = None
+    """The platform's response, unchanged."""
+
+    def __str__(self) -> str:
+        return self.message
+
+
 def not_called_error() -> NotPublished:
     """Return the error of a started attempt whose lease ended before the platform was called."""
     return NotPublished(
         ErrorCategory.TRANSIENT,
         "NOT_CALLED",
-        "The worker was delayed for too long; it did not call the platform.",
+        "The worker was delayed for too long; it did not send the post.",
     )
 
 
@@ -48,6 +62,44 @@ class LeaseDeadline(Protocol):
         ...
 
 
+CredentialValues: TypeAlias = Mapping[str, object]
+"""Credentials of an account as a JSON object; each adapter documents its own keys."""
+
+
+class Credentials(Protocol):
+    """Credentials of one account."""
+
+    async def get(self) -> CredentialValues:
+        """Return the current values; raises NotPublished without any that this worker can decrypt."""
+        ...
+
+    async def refresh(
+        self,
+        rejected: CredentialValues,
+        request_new: Callable[[CredentialValues], Awaitable[CredentialValues]],
+    ) -> CredentialValues:
+        """Return values newer than the rejected ones; of all workers, only one calls `request_new`.
+
+        `request_new` takes the current values. What it returns is stored before it is returned.
+        """
+        ...
+
+
+class Checkpoint(Protocol):
+    """Data that an attempt stores between its calls, such as the id of a container to publish.
+
+    The next attempt of the destination and its lookups load it.
+    """
+
+    async def load(self) -> Mapping[str, object] | None:
+        """Return what was saved last for the destination; None if nothing was."""
+        ...
+
+    async def save(self, value: Mapping[str, object]) -> None:
+        """Save a JSON object of up to 4 KiB, encrypted; raises NotPublished once the lease is lost."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishRequest:
     """A post for one account, in the form for its platform."""
@@ -55,15 +107,23 @@ class PublishRequest:
     workspace_id: WorkspaceId
     post_id: PostId
     destination_id: DestinationId
+    destination_created_at: datetime
+    """The same in every attempt, like the id."""
     account: Account
     attempt: int
     """Attempt number, counted from 1; for a lookup, that of the last attempt."""
+    attempt_started_at: datetime
+    """Time before the platform was called; for a lookup, the start of the last attempt."""
     content: str
+    content_type: str | None
+    """Kind of post on this platform, as the client named it."""
     settings: Mapping[str, object]
-    """The post's fields for this platform, except its text."""
+    """Settings of the post for this platform."""
     media_ids: Sequence[str]
     media: Sequence[object]
     reference: str | None
+    credentials: Credentials
+    checkpoint: Checkpoint
     deadline: LeaseDeadline
 
     def check_deadline(self) -> None:
@@ -86,8 +146,8 @@ class PlatformAdapter(Protocol):
     async def publish(self, request: PublishRequest) -> Publication:
         """Publish the post once, and return its id and URL.
 
-        Raise NotPublished only if that is certain. Any other exception, including a timeout, makes the
-        outcome unknown: `look_up` is then called before any retry.
+        Raise NotPublished only if that is certain, and OutcomeUnknown if the post may be published. Any other
+        exception, including a timeout, also makes the outcome unknown: `look_up` is called before any retry.
         """
         ...
 
@@ -101,21 +161,31 @@ def make_publish_request(
     post: Post,
     destination: Destination,
     account: Account,
+    *,
+    attempt_started_at: datetime,
+    credentials: Credentials,
+    checkpoint: Checkpoint,
     deadline: LeaseDeadline,
 ) -> PublishRequest:
     """Return the request for a destination, with the platform's own text if the post has one."""
     content = post.platform_content.get(destination.platform)
     fields = content if isinstance(content, Mapping) else {}
+    content_type, settings = fields.get("contentType"), fields.get("settings")
     return PublishRequest(
         workspace_id=workspace_id,
         post_id=post.id,
         destination_id=destination.id,
+        destination_created_at=destination.created_at,
         account=account,
         attempt=destination.state.attempts,
+        attempt_started_at=attempt_started_at,
         content=post.content_for_platform(destination.platform),
-        settings={str(name): value for name, value in fields.items() if name != "content"},
+        content_type=content_type if isinstance(content_type, str) else None,
+        settings=settings if isinstance(settings, Mapping) else {},
         media_ids=post.media_ids,
         media=post.media,
         reference=post.reference,
+        credentials=credentials,
+        checkpoint=checkpoint,
         deadline=deadline,
     )

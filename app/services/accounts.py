@@ -1,4 +1,4 @@
-"""Account use cases: connect, change, disconnect, reconnect, and retry of failed authentication."""
+"""Account use cases: connect, set credentials, change, disconnect, reconnect, retry failed authentication."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -9,11 +9,13 @@ from app.db.core.database import Database
 from app.db.repositories.accounts import (
     count_posts_failed_with_auth,
     count_queued_destinations,
+    count_undecided_destinations,
     find_account_by_platform_user,
     load_accounts,
     lock_platform_account,
     posts_failed_with_auth,
 )
+from app.db.repositories.credentials import delete_credentials
 from app.db.repositories.workspaces import allocate_account_id
 from app.domain import account_commands
 from app.domain.account_commands import AccountUpdate, NewAccount
@@ -22,6 +24,7 @@ from app.domain.errors import Conflict, not_found_error
 from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import AccountId, PostId
 from app.services.bulk_actions import MAX_BULK_CHANGES
+from app.services.credentials import CredentialsToSet, store_credentials
 from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.unit_of_work import UnitOfWork, WriteContext
 
@@ -48,10 +51,13 @@ async def connect_account(
     write_context: WriteContext,
     new_account: NewAccount,
     idempotency_key: IdempotencyKey | None,
+    *,
+    credentials: CredentialsToSet | None,
 ) -> AccountId:
     """Connect a new account, or reconnect the one with the same platform user id.
 
-    Raises Conflict if the workspace has no account number left.
+    Without credentials, those of an existing account stay. Raises Conflict if the workspace has no account
+    number left.
     """
     account_commands.check_new_account(new_account)
     now = write_context.now
@@ -65,13 +71,38 @@ async def connect_account(
             account = account_commands.connect(new_account, account_id, now)
         else:
             account = account_commands.connect_existing(existing, new_account, now)
-        await uow.save_accounts([account])
+        await _save_account(uow, existing, account)
+        if credentials is not None:
+            await store_credentials(uow, account, credentials)
         return {"id": account.id}
 
-    outcome = await run_idempotently(
-        database, write_context, idempotency_key, asdict(new_account), work
-    )
+    request = asdict(new_account)
+    if new_account.publisher is None:  # a server without this member computes the same fingerprint
+        del request["publisher"]
+    if credentials is not None:
+        request["credentials"] = credentials.fingerprint
+    outcome = await run_idempotently(database, write_context, idempotency_key, request, work)
     return AccountId(outcome["id"])
+
+
+async def set_account_credentials(
+    database: Database,
+    write_context: WriteContext,
+    account_id: AccountId,
+    credentials: CredentialsToSet,
+    *,
+    idempotency_key: IdempotencyKey | None,
+) -> None:
+    """Replace the credentials of an account, which connects it again, without an expiry."""
+
+    async def work(uow: UnitOfWork) -> StoredOutcome:
+        account = await get_account_for_update(uow, account_id)
+        await uow.save_accounts([account_commands.reconnect(account, None, write_context.now)])
+        await store_credentials(uow, account, credentials)
+        return {}
+
+    request = {"account": account_id, "credentials": credentials.fingerprint}
+    await run_idempotently(database, write_context, idempotency_key, request, work)
 
 
 async def update_account(
@@ -99,7 +130,7 @@ async def disconnect_account(
     *,
     idempotency_key: IdempotencyKey | None,
 ) -> int:
-    """Disconnect an account and return the number of its queued posts.
+    """Disconnect an account, delete its credentials, and return the number of its queued posts.
 
     Those posts fail when they are due, unless the account is connected again.
     """
@@ -107,6 +138,7 @@ async def disconnect_account(
     async def work(uow: UnitOfWork) -> StoredOutcome:
         account = await get_account_for_update(uow, account_id)
         await uow.save_accounts([account_commands.disconnect(account, write_context.now)])
+        await delete_credentials(uow.session, write_context.workspace_id, account_id)
         return {"waiting_posts": await count_queued_destinations(uow.reader, account_id)}
 
     request = {"account": account_id}
@@ -209,11 +241,21 @@ async def _update_account(
     """Save the account that `change` returns; `arguments` are its arguments, which identify a repetition."""
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
-        await uow.save_accounts([change(await get_account_for_update(uow, account_id))])
+        account = await get_account_for_update(uow, account_id)
+        await _save_account(uow, account, change(account))
         return {}
 
     request = {"account": account_id, **arguments}
     await run_idempotently(database, write_context, idempotency_key, request, work)
+
+
+async def _save_account(uow: UnitOfWork, before: Account | None, after: Account) -> None:
+    """Save an account; raises Conflict if its publisher changes while a post is undecided."""
+    await uow.save_accounts([after])
+    if before is not None and after.publisher is not before.publisher:
+        # Counted after all destinations were changed, because only now no other transaction can claim one.
+        undecided = await count_undecided_destinations(uow.reader, after.id)
+        account_commands.require_no_undecided_posts(undecided)
 
 
 async def _find_existing_account(uow: UnitOfWork, new_account: NewAccount) -> Account | None:

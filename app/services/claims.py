@@ -10,8 +10,13 @@ from uuid import UUID
 
 from app.db.core.database import Database, Reader
 from app.db.repositories.attempts import attempts_by_destination_id
-from app.db.repositories.claims import ClaimTime, lock_destinations, workspaces_to_claim_from
-from app.domain.accounts import Account, blocking_message, blocking_reason
+from app.db.repositories.claims import (
+    ClaimGroup,
+    ClaimTime,
+    lock_destinations,
+    workspaces_to_claim_from,
+)
+from app.domain.accounts import Account, AccountPublisher, blocking_message, blocking_reason
 from app.domain.destinations import Destination, DestinationState
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import DestinationId, IdFactory, PostId, WorkspaceId
@@ -35,12 +40,23 @@ CLAIM_POLL_INTERVAL = timedelta(milliseconds=250)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRequest:
-    """Number and platforms of the destinations to claim, and the lease duration."""
+    """Number, publishers and platforms of the destinations to claim, and the lease duration."""
 
     limit: int
     lease_duration: timedelta
-    platforms: Sequence[str] | None
+    publishers: Sequence[AccountPublisher]
+    platforms: Sequence[str] | None = None
     """None for all platforms, an empty list for none."""
+
+    @property
+    def groups(self) -> Sequence[ClaimGroup]:
+        """Destinations that get equal shares of the limit."""
+        platforms = [None] if self.platforms is None else list(dict.fromkeys(self.platforms))
+        return [
+            ClaimGroup(publisher, platform)
+            for publisher in self.publishers
+            for platform in platforms
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +103,7 @@ class ClaimService:
     clock: Clock
 
     async def claim_destinations(self, request: ClaimRequest) -> list[Claim]:
-        """Lease due destinations, the longest due first, in fair shares of each workspace and platform.
+        """Lease due destinations, the longest due first, in fair shares of each workspace and group.
 
         Destinations on accounts that cannot publish fail instead, as periodic maintenance would fail them.
         """
@@ -98,13 +114,13 @@ class ClaimService:
         return await self._claim(request, _UNKNOWN)
 
     async def _claim(self, request: ClaimRequest, queue: _Queue) -> list[Claim]:
-        """Claim in one transaction for each workspace; workspaces and platforms share the limit fairly."""
+        """Claim in one transaction for each workspace; workspaces and groups share the limit fairly."""
         now, rotation_start = self.clock(), WorkspaceId(self.new_id())
         workspaces = await workspaces_to_claim_from(
             self.database.all_workspaces,
             queue.claim_time,
             now,
-            platforms=request.platforms,
+            groups=request.groups,
             workspace_id=self.publisher.workspace_id,
             rotation_start=rotation_start,
             limit=_MAX_CLAIM_WORKSPACES,
@@ -121,15 +137,13 @@ class ClaimService:
     async def _lock_and_lease(
         self, request: ClaimRequest, queue: _Queue, limit: int, uow: UnitOfWork
     ) -> list[Claim]:
-        async def lock(platform: str | None, share: int) -> list[DestinationRef]:
+        async def lock(group: ClaimGroup, share: int) -> list[DestinationRef]:
             return await lock_destinations(
-                uow.reader, queue.claim_time, uow.write_context.now, platform=platform, limit=share
+                uow.reader, queue.claim_time, uow.write_context.now, group=group, limit=share
             )
 
-        platforms: Sequence[str | None] = [None]
-        if request.platforms is not None:
-            platforms = _rotate(list(dict.fromkeys(request.platforms)), self.new_id())
-        destinations = await _distribute_fairly(platforms, limit, lock)
+        groups = _rotate(request.groups, self.new_id())
+        destinations = await _distribute_fairly(groups, limit, lock)
         return await self._lease(request, queue, destinations, uow)
 
     async def _lease(

@@ -15,6 +15,7 @@ import structlog
 
 from app.db.core.database import Database
 from app.db.repositories.accounts import blocked_accounts_with_due, due_post_ids
+from app.db.repositories.checkpoints import delete_old_checkpoints, has_old_checkpoints
 from app.db.repositories.claims import expired_leases
 from app.db.repositories.events import delete_events, oldest_events
 from app.db.repositories.idempotency_keys import delete_expired_idempotency_keys, find_expiry_cutoff
@@ -40,6 +41,8 @@ MAX_TRANSACTIONS_PER_RUN = 20
 """Keeps a run short, because a stopping server waits for it; the next run continues."""
 _PRUNE_BATCH_SIZE = 1000
 """Small enough that a batch does not delay other writers for long."""
+_CHECKPOINT_RETENTION = timedelta(days=7)
+"""Time after which no platform continues what a checkpoint describes."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -179,6 +182,13 @@ async def prune_deliveries(database: Database, now: datetime, *, retention: time
         database.all_workspaces, limit=_PRUNE_BATCH_SIZE
     ):
         await database.write(partial(remove_webhooks, webhooks=webhooks))
+
+
+async def prune_checkpoints(database: Database, now: datetime) -> None:
+    """Delete checkpoints that no attempt or lookup needs; takes no lock if there are none."""
+    before = now - _CHECKPOINT_RETENTION
+    if await has_old_checkpoints(database.all_workspaces, before):
+        await database.write(partial(delete_old_checkpoints, before=before))
 
 
 async def prune_idempotency_keys(database: Database, now: datetime) -> None:

@@ -15,7 +15,7 @@ from app.db.repositories.attempts import (
 from app.db.repositories.posts import post_ids_by_destination_id
 from app.domain import external_attempts, reports, verification
 from app.domain.account_commands import mark_needs_reconnection
-from app.domain.accounts import blocking_reason
+from app.domain.accounts import AccountPublisher, blocking_reason
 from app.domain.attempts import Attempt, Evidence, Failure, Publication
 from app.domain.destinations import Destination, DestinationState, Outcome
 from app.domain.errors import Conflict, NotFound, not_found_error
@@ -93,8 +93,7 @@ class ReportService:
         """Set the remaining duration of a lease, longer or shorter; return when it expires."""
 
         async def work(uow: UnitOfWork) -> datetime:
-            locked = await _lock_claimed_destination(uow, lease)
-            reports.require_lease(locked.state, lease, uow.write_context.now)
+            locked = await lock_leased_destination(uow, lease)
             expires_at = uow.write_context.now + lease_duration
             await save_transition(uow, locked, Transition(state=extended(locked.state, expires_at)))
             return expires_at
@@ -203,7 +202,8 @@ async def record_external_attempt(
 ) -> ReportResult:
     """Record an attempt of a publisher that has its own queue.
 
-    Raises NotFound if the post does not go to the account, and Conflict if the post was imported.
+    Raises NotFound if the post does not go to the account, and Conflict if the post was imported, or if the
+    outcome is unknown on an account of the worker, which can verify only its own attempts.
     """
 
     async def work(uow: UnitOfWork) -> ReportResult:
@@ -221,6 +221,12 @@ async def record_external_attempt(
         if is_published and post.is_draft:  # cancelled after the publisher had taken it
             post = post.resubmitted_for(destination_id, write_context.now)
         locked = await load_locked_destination(uow, post, destination_id)
+        is_external = locked.destination.publisher is AccountPublisher.EXTERNAL
+        if external_attempt.outcome is Outcome.UNKNOWN and not is_external:
+            raise Conflict(
+                "The worker of this server publishes on this account, and cannot verify the attempts of other"
+                " publishers. Record the result when it is known."
+            )
         transition = external_attempts.record_external_attempt(
             locked.state,
             locked.history,
@@ -251,6 +257,13 @@ async def load_locked_destination(
     """Load the history of a destination whose post is locked."""
     attempts = await load_attempts(uow.reader, destination_id)
     return await _with_evidence(uow, post, destination_id, attempts)
+
+
+async def lock_leased_destination(uow: UnitOfWork, lease: Lease) -> LockedDestination:
+    """Lock and load the destination of a lease; raises LeaseLost unless it is held and has not expired."""
+    locked = await _lock_claimed_destination(uow, lease)
+    reports.require_lease(locked.state, lease, uow.write_context.now)
+    return locked
 
 
 async def _lock_claimed_destination(uow: UnitOfWork, lease: Lease) -> LockedDestination:

@@ -9,9 +9,9 @@ import structlog
 
 from app import __version__
 from app.domain.errors import ServiceUnavailable
-from app.domain.times import Clock, truncate_to_ms
+from app.domain.times import Clock, parse_retry_after, truncate_to_ms
 from app.domain.validation.redaction import redact
-from app.domain.webhooks.deliveries import DeliveryAttempt, parse_retry_after
+from app.domain.webhooks.deliveries import DeliveryAttempt
 from app.domain.webhooks.signatures import signature_headers
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
 from app.outbound.errors import OutboundError, OutboundFailure

@@ -13,12 +13,14 @@ from uuid import uuid4
 
 import structlog
 
+from app.domain.accounts import AccountPublisher
 from app.domain.destinations import DestinationState, DestinationStatus, Outcome
 from app.domain.errors import RequestError
 from app.domain.ids import IdFactory
 from app.observability.outages import Outage
 from app.platforms.protocol import PlatformAdapter
 from app.services.claims import ClaimService
+from app.services.publishing_secrets import PublishingSecrets
 from app.services.reports import ReportService
 from app.services.unit_of_work import Publisher
 
@@ -87,7 +89,8 @@ class WorkerContext:
 
     claims: ClaimService
     reports: ReportService
-    adapters: Mapping[str, PlatformAdapter]
+    secrets: PublishingSecrets
+    adapters: Mapping[AccountPublisher, PlatformAdapter]
     system: SystemFunctions
     stats: WorkerStats
     worker_name: str

@@ -29,15 +29,18 @@ from app.observability.logs import configure_logging
 from app.observability.status_line import open_status_line
 from app.outbound.client import OutboundClient
 from app.platforms import check_sandbox_file, make_adapters
-from app.platforms.sandbox import PLATFORM_NAME as SANDBOX
 from app.pubsub.notifier import ignore_wake_up
 from app.services.change_feed import run_change_notifier
 from app.services.claims import ClaimService
+from app.services.credential_files import CredentialFiles
+from app.services.credential_keys import CredentialKeys
 from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.expirations import EXPIRATION_INTERVAL, run_expirations
+from app.services.publishing_secrets import PublishingSecrets
 from app.services.reports import ReportService
 from app.services.retry_policies import load_retry_policies
 from app.services.secret_cipher import SecretCipher
+from app.services.stored_credentials import check_canaries
 from app.services.webhook_deliveries import WebhookDeliveryService
 from app.services.workspaces import load_signing_key
 from app.settings import Settings, SettingsError
@@ -76,7 +79,11 @@ def run_worker(settings: Settings, now: Clock, *, publishes: bool) -> None:
 
 @asynccontextmanager
 async def embedded_worker(
-    settings: Settings, database: Database, policies: RetryPolicies, now: Clock
+    settings: Settings,
+    database: Database,
+    client: OutboundClient,
+    policies: RetryPolicies,
+    now: Clock,
 ) -> AsyncIterator[None]:
     """Run a worker in a server process, if the settings enable it.
 
@@ -86,7 +93,9 @@ async def embedded_worker(
         yield
         return
     with _worker_stats() if settings.workers == 1 else nullcontext(WorkerStats()) as stats:
-        async with run_in_background(_make_worker(settings, database, policies, stats, now)):
+        async with run_in_background(
+            _make_worker(settings, database, client, policies, stats, now)
+        ):
             yield
 
 
@@ -155,7 +164,7 @@ def _max_webhook_tasks() -> int:
 
 def describe_worker(settings: Settings) -> str:
     """Return a line of the startup banner."""
-    return f"  worker   publishes to {SANDBOX}, {settings.worker_concurrency} at a time"
+    return f"  worker   publishes {settings.worker_concurrency} posts at a time"
 
 
 async def _run_worker(
@@ -166,6 +175,8 @@ async def _run_worker(
         async with open_database(settings) as database:
             await check_pooler(database)
             await migrate(database, now=clock(), random_bytes=secrets.token_bytes)
+            if publishes:
+                await check_canaries(database, CredentialKeys(settings.credentials_key))
             stopped = asyncio.Event()
             _stop_on_signals(stopped.set)
             task = describe_worker(settings) if publishes else _ONLY_WEBHOOKS
@@ -175,7 +186,7 @@ async def _run_worker(
                 webhook_delivery(settings, database, client, signing_key=signing_key, now=clock)
             ]
             if publishes:
-                worker = _make_worker(settings, database, policies, stats, clock)
+                worker = _make_worker(settings, database, client, policies, stats, clock)
                 workers.append(run_in_background(worker))
             async with (
                 keep_synchronized(clock, database),
@@ -189,7 +200,12 @@ async def _run_worker(
 
 
 def _make_worker(
-    settings: Settings, database: Database, policies: RetryPolicies, stats: WorkerStats, now: Clock
+    settings: Settings,
+    database: Database,
+    client: OutboundClient,
+    policies: RetryPolicies,
+    stats: WorkerStats,
+    now: Clock,
 ) -> Worker:
     system = make_system_functions(now)
     context = WorkerContext(
@@ -203,7 +219,16 @@ def _make_worker(
             new_id=system.new_id,
             clock=now,
         ),
-        adapters=make_adapters(sandbox_file=settings.sandbox_file, now=now, sleep=system.sleep),
+        secrets=PublishingSecrets(
+            database=database,
+            keys=CredentialKeys(settings.credentials_key),
+            files=CredentialFiles(settings.credentials_dir),
+            clock=now,
+            sleep=system.sleep,
+        ),
+        adapters=make_adapters(
+            sandbox_file=settings.sandbox_file, client=client, now=now, sleep=system.sleep
+        ),
         system=system,
         stats=stats,
         worker_name=f"{socket.gethostname()}/{os.getpid()}",

@@ -11,6 +11,7 @@ from app.domain.attempts import (
     MAX_MESSAGE_LENGTH,
     MAX_RETRY_AFTER,
     Failure,
+    FailureDetails,
     Publication,
     validate_failure,
     validate_publication,
@@ -21,6 +22,7 @@ from app.domain.times import format_instant
 from app.domain.validation.redaction import redact, redact_url
 from app.platforms.protocol import (
     NotPublished,
+    OutcomeUnknown,
     PublishRequest,
     make_publish_request,
     not_called_error,
@@ -62,7 +64,7 @@ async def _start(
         await _release(context, claim, lease_timer)
         return None
     try:
-        result, _ = await retry_while(
+        result, attempt = await retry_while(
             lambda: context.reports.start_attempt(claim.lease, context.worker_name),
             context.system,
             should_retry=may_start,
@@ -74,7 +76,14 @@ async def _start(
         await _release(context, claim, lease_timer)
         return None
     return make_publish_request(
-        claim.lease.workspace_id, claim.post, result.destination, claim.account, lease_timer
+        claim.lease.workspace_id,
+        claim.post,
+        result.destination,
+        claim.account,
+        attempt_started_at=attempt.started_at,
+        credentials=context.secrets.credentials(claim),
+        checkpoint=context.secrets.checkpoint(claim),
+        deadline=lease_timer,
     )
 
 
@@ -99,7 +108,7 @@ async def _release(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer
 async def _call_platform(
     context: WorkerContext, claim: Claim, lease_timer: LeaseTimer, request: PublishRequest
 ) -> CallResult:
-    adapter = context.adapters[claim.destination.platform]
+    adapter = context.adapters[claim.destination.publisher]
     async with renew_lease(context, claim.lease, lease_timer):
         try:
             request.check_deadline()
@@ -155,7 +164,7 @@ async def _send_report(
             call_result = error
         else:
             return await reports.report_published(lease, publication)
-    return await reports.report_unknown(lease, _no_answer_failure(call_result))
+    return await reports.report_unknown(lease, _unknown_outcome_failure(call_result))
 
 
 def sanitize_publication(publication: Publication, now: datetime) -> Publication:
@@ -202,7 +211,10 @@ def _whole_seconds(retry_after: timedelta | None) -> int | None:
     return -(-min(max(retry_after, timedelta()), MAX_RETRY_AFTER) // timedelta(seconds=1))
 
 
-def _no_answer_failure(error: Exception) -> Failure:
+def _unknown_outcome_failure(error: Exception) -> Failure:
+    if isinstance(error, OutcomeUnknown):
+        details: FailureDetails = {"http_status": error.http_status, "raw": error.raw}
+        return validate_failure(ErrorCategory.UNCLASSIFIED, error.message, details)
     description = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return validate_failure(
         ErrorCategory.UNCLASSIFIED,

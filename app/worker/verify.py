@@ -23,8 +23,16 @@ logger = structlog.stdlib.get_logger(__name__)
 
 async def verify(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) -> None:
     """Settle an unknown outcome, or report that it is still unknown; report nothing without the lease."""
+    start = claim.last_attempt_start
     request = make_publish_request(
-        claim.lease.workspace_id, claim.post, claim.destination, claim.account, lease_timer
+        claim.lease.workspace_id,
+        claim.post,
+        claim.destination,
+        claim.account,
+        attempt_started_at=claim.destination.created_at if start is None else start.started_at,
+        credentials=context.secrets.credentials(claim),
+        checkpoint=context.secrets.checkpoint(claim),
+        deadline=lease_timer,
     )
     lookup = await _look_up(context, claim, request)
     if lookup is None:
@@ -58,7 +66,7 @@ async def _look_up(
     context: WorkerContext, claim: Claim, request: PublishRequest
 ) -> Publication | LookupFailure | None:
     """Look the post up; None if the lease expired first, which says nothing about the platform."""
-    adapter = context.adapters[claim.destination.platform]
+    adapter = context.adapters[claim.destination.publisher]
     seconds_left = request.deadline.seconds_left()
     if seconds_left <= 0:
         return None
@@ -66,6 +74,10 @@ async def _look_up(
     try:
         async with lease_timeout, asyncio.timeout(context.lookup_timeout.total_seconds()):
             lookup = await adapter.look_up(request)
+            if lookup is LookupFailure.NOT_FOUND and await _has_new_credentials(
+                context, claim, request
+            ):
+                lookup = LookupFailure.INCONCLUSIVE
         if isinstance(lookup, LookupFailure):
             return lookup
         return sanitize_publication(lookup, context.system.now())
@@ -76,3 +88,11 @@ async def _look_up(
             return None
         logger.warning("platform lookup failed", **log_fields(claim), exc_info=True)
     return LookupFailure.INCONCLUSIVE
+
+
+async def _has_new_credentials(
+    context: WorkerContext, claim: Claim, request: PublishRequest
+) -> bool:
+    """Return True if the lookup may have searched another account or server than the attempt published on."""
+    set_at = await context.secrets.credentials(claim).set_at()
+    return set_at is not None and set_at >= request.attempt_started_at

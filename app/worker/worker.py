@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import structlog
 
+from app.domain.accounts import AccountPublisher
 from app.observability.outages import Outage
 from app.services.claims import ClaimRequest
 from app.worker.context import WorkerContext
@@ -22,7 +23,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 class Worker:
-    """Loop that publishes due destinations and verifies unknown outcomes on platforms with an adapter."""
+    """Loop that publishes due destinations and verifies unknown outcomes of accounts with an adapter."""
 
     def __init__(
         self,
@@ -33,9 +34,9 @@ class Worker:
         poll_interval: timedelta = _POLL_INTERVAL,
     ) -> None:
         self._context = context
-        # Rotated before each claim, because a single free slot goes to the first platform.
-        self._publish_platforms = deque(context.adapters)
-        self._verify_platforms = deque(context.adapters)
+        # Rotated before each claim, because a single free slot goes to the first publisher.
+        self._publishers_to_publish = deque(context.adapters)
+        self._publishers_to_verify = deque(context.adapters)
         self._concurrency = concurrency
         self._shutdown_timeout = shutdown_timeout
         self._poll_interval = poll_interval
@@ -88,7 +89,7 @@ class Worker:
             return
         requested_at = self._context.system.monotonic()
         # At most half of the slots, so that due destinations need not wait.
-        request = self._claim_request(max(self._free_slots // 2, 1), self._verify_platforms)
+        request = self._claim_request(max(self._free_slots // 2, 1), self._publishers_to_verify)
         for claim in await self._context.claims.claim_verifications(request):
             self._start_task(verify(self._context, claim, self._make_lease_timer(requested_at)))
 
@@ -96,7 +97,7 @@ class Worker:
         if self._free_slots == 0 or self._is_stopping:
             return
         requested_at = self._context.system.monotonic()
-        request = self._claim_request(self._free_slots, self._publish_platforms)
+        request = self._claim_request(self._free_slots, self._publishers_to_publish)
         for claim in await self._context.claims.claim_destinations(request):
             lease_timer = self._make_lease_timer(requested_at)
             self._start_task(
@@ -107,10 +108,10 @@ class Worker:
     def _free_slots(self) -> int:
         return self._concurrency - len(self._tasks)
 
-    def _claim_request(self, limit: int, platforms: deque[str]) -> ClaimRequest:
-        platforms.rotate()
+    def _claim_request(self, limit: int, publishers: deque[AccountPublisher]) -> ClaimRequest:
+        publishers.rotate()
         return ClaimRequest(
-            limit=limit, lease_duration=self._context.lease_duration, platforms=tuple(platforms)
+            limit=limit, lease_duration=self._context.lease_duration, publishers=tuple(publishers)
         )
 
     def _make_lease_timer(self, requested_at: float) -> LeaseTimer:

@@ -10,7 +10,10 @@ from sqlalchemy import select, text, update
 from app.db.core.database import Database
 from app.db.core.write_session import WriteSession
 from app.db.models import (
+    AccountCredentials,
     Base,
+    CredentialCanary,
+    DestinationCheckpoint,
     Event,
     IdempotencyKey,
     PublishEvidence,
@@ -114,6 +117,7 @@ async def add_row_in_every_table(database: Database) -> Ids:
     for _ in range(3):
         await add_event(database, ids)
     await _add_evidence_and_deliveries(database, ids)
+    await _add_encrypted_rows(database, ids)
     return ids
 
 
@@ -217,6 +221,26 @@ async def _add_evidence_and_deliveries(database: Database, ids: Ids) -> None:
         ),
     ]
 
+    await database.write(lambda session: insert_objects(session, *rows))
+
+
+async def _add_encrypted_rows(database: Database, ids: Ids) -> None:
+    encrypted = {"key_id": "0123456789abcdef", "sealed": b"\x00\xff"}
+    rows = [
+        AccountCredentials(
+            workspace_id=ids.workspace,
+            account_id=ids.account,
+            version=1,
+            set_at=NOW,
+            refresh_until=NOW,
+            refresh_fence=1,
+            **encrypted,
+        ),
+        DestinationCheckpoint(
+            workspace_id=ids.workspace, destination_id=ids.failed, updated_at=NOW, **encrypted
+        ),
+        CredentialCanary(**encrypted),
+    ]
     await database.write(lambda session: insert_objects(session, *rows))
 
 

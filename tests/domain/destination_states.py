@@ -9,7 +9,7 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from app.domain.accounts import Account
+from app.domain.accounts import Account, AccountPublisher
 from app.domain.destinations import Destination, DestinationState, ErrorCategory
 from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.posts import Post
@@ -138,6 +138,7 @@ def make_post(states: Sequence[DestinationState], **fields: Any) -> Post:
             id=DestinationId(UUID(int=number)),
             account_id=AccountId(number),
             platform="x",
+            publisher=AccountPublisher.EXTERNAL,
             position=number - 1,
             state=state,
             created_at=CREATED_AT,
@@ -152,6 +153,7 @@ def make_account(number: int, **fields: Any) -> Account:
     """An account that can post."""
     defaults: dict[str, Any] = {
         "platform": "x",
+        "publisher": AccountPublisher.EXTERNAL,
         "account_name": f"@acme{number}",
         "display_name": None,
         "platform_user_id": None,

@@ -18,12 +18,13 @@ from app.domain.account_commands import (
     reconnect,
     update_account,
 )
-from app.domain.accounts import Account, readiness
+from app.domain.accounts import Account, AccountPublisher, readiness
 from app.domain.validation.text import MAX_NAME_LENGTH, MAX_URL_LENGTH
 from tests.domain.destination_states import make_account
 from tests.domain.errors import NOT_A_PLATFORM, NOT_A_URL, NUL, SURROGATE, input_error
 from tests.factories import NOW
 
+EXTERNAL, SANDBOX = AccountPublisher.EXTERNAL, AccountPublisher.SANDBOX
 EARLIER, LATER = NOW - timedelta(days=30), NOW + timedelta(days=60)
 NEW_ACCOUNT = NewAccount(
     platform="linkedin",
@@ -33,6 +34,7 @@ NEW_ACCOUNT = NewAccount(
     platform_username="acme-inc",
     avatar_url="https://example.com/acme.png",
     token_expires_at=LATER,
+    publisher=None,
 )
 MINIMAL_ACCOUNT = NewAccount(
     platform="linkedin",
@@ -42,6 +44,7 @@ MINIMAL_ACCOUNT = NewAccount(
     platform_username=None,
     avatar_url=None,
     token_expires_at=None,
+    publisher=None,
 )
 ACCOUNT = make_account(
     7,
@@ -112,6 +115,37 @@ def test_connecting_existing_account_replaces_given_names() -> None:
     assert connect_existing(ACCOUNT, new_account, NOW) == replace(
         connect(new_account, ACCOUNT.id, NOW), created_at=EARLIER
     )
+
+
+@pytest.mark.parametrize(
+    ("platform", "publisher"),
+    [("linkedin", EXTERNAL), ("sandbox", SANDBOX), ("sandbox2", EXTERNAL)],
+)
+def test_publisher_depends_on_the_platform_by_default(
+    platform: str, publisher: AccountPublisher
+) -> None:
+    new_account = replace(MINIMAL_ACCOUNT, platform=platform)
+    assert connect(new_account, ACCOUNT.id, NOW).publisher is publisher
+
+
+def test_connected_account_has_the_requested_publisher_or_its_own() -> None:
+    new_account = replace(MINIMAL_ACCOUNT, platform="sandbox", publisher=EXTERNAL)
+    account = connect(new_account, ACCOUNT.id, NOW)
+    assert account.publisher is EXTERNAL
+    for requested, publisher in ((None, EXTERNAL), (SANDBOX, SANDBOX)):
+        connected = connect_existing(account, replace(new_account, publisher=requested), LATER)
+        assert connected.publisher is publisher
+
+
+def test_adapter_publishes_on_its_platform_only() -> None:
+    error = (
+        "publisher",
+        "publisher SANDBOX publishes on the platform sandbox only, not on linkedin. Choose EXTERNAL, and"
+        " publish with a client of the API.",
+    )
+    new_account = replace(MINIMAL_ACCOUNT, publisher=SANDBOX)
+    assert input_error(check_new_account, new_account) == error
+    assert input_error(update_account, ACCOUNT, {"publisher": SANDBOX}, NOW) == error
 
 
 @all_accounts

@@ -79,5 +79,5 @@ def test_key_is_usable_until_revoked_or_expired(
 def test_default_scopes_are_read_write_and_publish() -> None:
     assert [scope.value for scope in DEFAULT_SCOPES] == ["read", "write", "publish"]
     assert [scope.value for scope in Scope] == [
-        *("read", "write", "publish", "publish:all", "admin", "raw")
+        *("read", "write", "publish", "publish:all", "admin", "raw", "credentials")
     ]

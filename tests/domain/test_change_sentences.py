@@ -15,6 +15,7 @@ from app.domain.account_commands import (
     reconnect,
     update_account,
 )
+from app.domain.accounts import AccountPublisher
 from app.domain.attempts import Evidence
 from app.domain.change_sentences import change_sentence
 from app.domain.destinations import DestinationState
@@ -317,6 +318,7 @@ def new_account(name: str | None = None) -> NewAccount:
         platform_username=None,
         avatar_url=None,
         token_expires_at=None,
+        publisher=None,
     )
 
 
@@ -337,6 +339,9 @@ def test_sentences_of_accounts() -> None:
         (account, update_account(account, {"token_expires_at": LATER}, NOW)),
         (expiring, update_account(expiring, {"token_expires_at": None}, NOW)),
         (account, replace(account, token_refreshed_at=NOW)),
+        (account, replace(account, publisher=AccountPublisher.SANDBOX, display_name="B")),
+        (account, replace(account, publisher=AccountPublisher.SANDBOX, is_active=False)),
+        (replace(account, publisher=AccountPublisher.SANDBOX), account),
         (account, replace(account, created_at=NOW)),
     ]
     events = [event for before, after in changes for event in account_events(before, after)]
@@ -354,6 +359,11 @@ updateAccount: The account's name and picture were changed.
 updateAccount: The account's access now expires at 2026-04-15T16:00:00.000Z.
 updateAccount: It is no longer known when the account's access expires.
 updateAccount: The account's access was renewed.
+updateAccount: Posts on the account are now published by the worker of this server. Its name was
+  changed.
+updateAccount: The account was disconnected. Nothing is published on it. Posts on the account are
+  now published by the worker of this server.
+updateAccount: Posts on the account are now published by a client of the API.
 updateAccount: A detail of the account changed.
 """
     )

@@ -1,4 +1,4 @@
-"""Parsing, truncating and formatting instants, and resolving reporting periods."""
+"""Parsing, truncating and formatting instants, waits, and resolving reporting periods."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -12,10 +12,13 @@ from app.domain.times import (
     TimeRange,
     format_instant,
     parse_instant,
+    parse_retry_after,
     time_range,
     truncate_to_ms,
 )
 from tests.domain.errors import TIME_MESSAGE, input_error
+
+SECOND = timedelta(seconds=1)
 
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(
     lambda minutes: timezone(timedelta(minutes=minutes))
@@ -193,3 +196,57 @@ def test_invalid_range_is_rejected(
     period: Period, start: datetime | None, end: datetime | None, error: tuple[str, str]
 ) -> None:
     assert input_error(time_range, period, start=start, end=end, now=NOW) == error
+
+
+THREE_PM = datetime(2026, 4, 15, 15, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "wait"),
+    [
+        ("0", timedelta(0)),
+        ("120", 120 * SECOND),
+        ("999999999", 999_999_999 * SECOND),
+        ("Wed, 15 Apr 2026 15:02:00 GMT", 120 * SECOND),
+        ("Wednesday, 15-Apr-26 15:02:00 GMT", 120 * SECOND),
+        ("Wed Apr 15 15:02:00 2026", 120 * SECOND),
+        ("Wed, 15 Apr 2026 17:02:00 +0200", 120 * SECOND),
+        ("Wed, 15 Apr 2026 15:02:00 -0000", 120 * SECOND),
+        ("Wed, 15 Apr 2026 14:00:00 GMT", timedelta(0)),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", timedelta(0)),
+        (
+            "Fri, 31 Dec 9999 23:59:59 GMT",
+            datetime(9999, 12, 31, 23, 59, 59, tzinfo=THREE_PM.tzinfo) - THREE_PM,
+        ),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text: str, wait: timedelta) -> None:
+    assert parse_retry_after(text, THREE_PM) == wait
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "-1", "1.5", "+5", "5 s", "soon", "1e3", "٣", "²", "1" * 5_000, "2026-04-15"),
+        *("Wed, 15 Apr 2026", "Wed, 32 Apr 2026 15:02:00 GMT", "Wed, 15 Apr 2026 25:00:00 GMT"),
+        f"Wed, 15 Apr {'9' * 30} 15:02:00 GMT",
+        f"Wed, {'9' * 30} Apr 2026 15:02:00 GMT",
+        f"Wed, 15 Apr 2026 15:02:00 +{'9' * 30}",
+        "Wed, 15 Apr 2026 15:02:00 +9999",
+    ],
+)
+def test_invalid_retry_after_is_ignored(text: str) -> None:
+    assert parse_retry_after(text, THREE_PM) is None
+
+
+_DATE_PART = st.one_of(
+    st.sampled_from(["Wed,", "15", "Apr", "2026", "15:02:00", "GMT", "+0200", ":", "-", ",", "("]),
+    st.integers().map(str),
+    st.text(max_size=5),
+)
+
+
+@given(st.text(max_size=30) | st.lists(_DATE_PART, max_size=8).map(" ".join))
+def test_any_retry_after_is_read_or_ignored(text: str) -> None:
+    wait = parse_retry_after(text, THREE_PM)
+    assert wait is None or wait >= timedelta(0)

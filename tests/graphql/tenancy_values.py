@@ -120,6 +120,7 @@ PLAIN_VALUES: dict[str, tuple[object, ...]] = {
     "attemptKey: String": ("1",),
     "timezone: String": ("Europe/Berlin",),
     "url: String": ("https://receiver.example/new",),
+    "credentials: Credentials": ({"password": "sesame"},),
 }
 """Values that identify no row. Like enum, Boolean and DateTime values, they are queried before and
 after the other workspace exists."""

@@ -9,6 +9,7 @@ from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.events import Event, EventKind
 from app.domain.failure_groups import group_of
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId, WorkspaceId
+from tests.credential_rows import KEYS, add_credentials, public_key
 from tests.db.repositories.event_rows import append_test_events
 from tests.factories import (
     NOW,
@@ -35,6 +36,7 @@ NO_LIMITS = {
     "GRAPHQL_MAX_NODES": "100000",
     "GRAPHQL_MAX_ROOT_FIELDS": "1000",
     "GRAPHQL_MAX_TOKENS": "100000",
+    "CREDENTIALS_SEAL": public_key(KEYS).text,
 }
 OWN_WORKSPACE = WorkspaceId(UUID("00000000-0000-4000-8000-000000000001"))
 FOREIGN_WORKSPACE = WorkspaceId(UUID("00000000-0000-4000-8000-000000000002"))
@@ -67,7 +69,7 @@ FOREIGN_FAILURE_GROUP = group_of(
     FOREIGN_PLATFORM, ErrorCategory.PERMANENT, FOREIGN_CODE, "The caption is too long."
 )
 
-SCOPES = (*DEFAULT_SCOPES, Scope.RAW, Scope.ADMIN)
+SCOPES = (*DEFAULT_SCOPES, Scope.RAW, Scope.ADMIN, Scope.CREDENTIALS)
 """Scopes of both keys, so that no field fails."""
 
 
@@ -84,6 +86,7 @@ async def add_foreign_workspace(database: Database) -> str:
     """Add the other workspace with the same ids and additional rows; return its API key."""
     await add_workspace(database, id=FOREIGN_WORKSPACE)
     await _add_shared(database, FOREIGN_WORKSPACE, suffix="foreign")
+    await add_credentials(database, FOREIGN_WORKSPACE, AccountId(SHARED_ACCOUNT))
     account = await add_account(
         database,
         FOREIGN_WORKSPACE,

@@ -12,8 +12,10 @@ from uuid import UUID
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.domain.accounts import AccountPublisher
 from app.domain.attempts import Attempt, AttemptKind, Evidence
 from app.domain.destinations import Backlog, Outcome
+from app.domain.outbound_rules import OutboundRules
 from app.domain.settlement import Transition
 from app.observability.metrics import (
     METRICS_CONTENT_TYPE,
@@ -21,6 +23,7 @@ from app.observability.metrics import (
     RequestLabels,
     render_metrics,
 )
+from app.outbound.client import OutboundClient
 from app.platforms import ADAPTER_PLATFORMS, make_adapters
 from tests.domain.attempt_histories import PUBLICATION
 from tests.factories import NOW, published
@@ -249,6 +252,13 @@ def test_unfinished_file_of_another_process_fails_no_transition(
     assert published_counts(render(metrics)) == {"x": 1}
 
 
-def test_labels_are_those_of_all_adapters() -> None:
-    adapters = make_adapters(sandbox_file=None, now=lambda: NOW, sleep=asyncio.sleep)
-    assert set(ADAPTER_PLATFORMS) == adapters.keys()
+def test_labels_are_the_platforms_of_all_adapters() -> None:
+    adapters = make_adapters(
+        sandbox_file=None,
+        client=OutboundClient(OutboundRules()),
+        now=lambda: NOW,
+        sleep=asyncio.sleep,
+    )
+    platforms = [publisher.platform for publisher in adapters]
+    assert list(ADAPTER_PLATFORMS) == [platform for platform in platforms if platform is not None]
+    assert adapters.keys() == {*AccountPublisher} - {AccountPublisher.EXTERNAL}

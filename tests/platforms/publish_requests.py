@@ -1,12 +1,20 @@
-"""Publish requests for adapter tests."""
+"""Publish requests for adapter tests, with credentials and a checkpoint in memory."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 from uuid import UUID
 
+from app.domain.destinations import ErrorCategory
 from app.domain.ids import DestinationId, WorkspaceId
-from app.platforms.protocol import PublishRequest, make_publish_request
+from app.platforms.protocol import (
+    CredentialValues,
+    NotPublished,
+    PublishRequest,
+    make_publish_request,
+)
 from tests.domain.destination_states import make_account, make_post
-from tests.factories import started
+from tests.factories import NOW, started
 
 WORKSPACE = WorkspaceId(UUID(int=1))
 ACCOUNT = make_account(1, platform="sandbox", account_name="succeeds")
@@ -30,11 +38,62 @@ class FixedDeadline:
         return self.remaining
 
 
+@dataclass
+class MemoryCredentials:
+    """Credentials of an account in memory; without values the account has none."""
+
+    values: CredentialValues | None = None
+    refreshes: int = 0
+    """Number of calls of `request_new`."""
+
+    async def get(self) -> CredentialValues:
+        if self.values is None:
+            raise NotPublished(
+                ErrorCategory.AUTH, "NO_CREDENTIALS", "The account has no credentials."
+            )
+        return self.values
+
+    async def refresh(
+        self,
+        rejected: CredentialValues,
+        request_new: Callable[[CredentialValues], Awaitable[CredentialValues]],
+    ) -> CredentialValues:
+        current = await self.get()
+        if current == rejected:
+            self.refreshes += 1
+            self.values = await request_new(current)
+        return await self.get()
+
+
+@dataclass
+class MemoryCheckpoint:
+    """The checkpoint of a destination in memory."""
+
+    values: list[Mapping[str, object]] = field(default_factory=list)
+    """Everything that was saved, the last one last."""
+
+    async def load(self) -> Mapping[str, object] | None:
+        return self.values[-1] if self.values else None
+
+    async def save(self, value: Mapping[str, object]) -> None:
+        self.values.append(value)
+
+
 def publish_request(
-    account_name: str = "succeeds", *, attempt: int = 1, deadline: FixedDeadline | None = None
+    account_name: str = "succeeds",
+    *,
+    attempt: int = 1,
+    deadline: FixedDeadline | None = None,
+    **fields: Any,
 ) -> PublishRequest:
-    account = replace(ACCOUNT, account_name=account_name)
     request = make_publish_request(
-        WORKSPACE, POST, DESTINATION, account, deadline or FixedDeadline(60)
+        WORKSPACE,
+        POST,
+        DESTINATION,
+        replace(ACCOUNT, account_name=account_name),
+        attempt_started_at=NOW,
+        credentials=MemoryCredentials(),
+        checkpoint=MemoryCheckpoint(),
+        deadline=deadline or FixedDeadline(60),
     )
-    return replace(request, attempt=attempt)
+    return replace(request, attempt=attempt, **fields)

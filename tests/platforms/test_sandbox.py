@@ -115,7 +115,7 @@ async def test_timeout_comes_after_publishing() -> None:
 
 async def test_nothing_is_published_after_the_deadline() -> None:
     recorded = RecordedSandbox()
-    with pytest.raises(NotPublished, match="did not call the platform"):
+    with pytest.raises(NotPublished, match="did not send the post"):
         await recorded.sandbox.publish(publish_request("slow", deadline=FixedDeadline(-1)))
 
     assert recorded.store.posts() == ()

@@ -135,6 +135,7 @@ ALL_ENTRIES = [
     account_entry(
         "account.connected",
         platform="x",
+        publisher="external",
         account_name="@acme2",
         display_name=None,
         platform_user_id=None,

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from app.db.core.database import Database
 from app.db.repositories.posts import load_posts
+from app.domain.accounts import AccountPublisher
 from app.domain.attempts import Failure, Publication
 from app.domain.destinations import DestinationState
 from app.domain.errors import PostResultsError
@@ -99,10 +100,11 @@ async def claim(
     limit: int = 100,
     *,
     platforms: Sequence[str] | None = None,
+    of: AccountPublisher = AccountPublisher.EXTERNAL,
     publisher: Publisher = OPERATOR_PUBLISHER,
     now: datetime = NOW,
 ) -> list[Claim]:
-    request = ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=platforms)
+    request = ClaimRequest(limit=limit, lease_duration=MINUTE, publishers=[of], platforms=platforms)
     return await claim_service(database, publisher, now).claim_destinations(request)
 
 
@@ -110,10 +112,11 @@ async def claim_for_verification(
     database: Database,
     limit: int = 100,
     *,
+    of: AccountPublisher = AccountPublisher.EXTERNAL,
     publisher: Publisher = OPERATOR_PUBLISHER,
     now: datetime = NOW,
 ) -> list[Claim]:
-    request = ClaimRequest(limit=limit, lease_duration=MINUTE, platforms=None)
+    request = ClaimRequest(limit=limit, lease_duration=MINUTE, publishers=[of])
     return await claim_service(database, publisher, now).claim_verifications(request)
 
 

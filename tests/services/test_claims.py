@@ -12,6 +12,7 @@ import pytest
 
 from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
+from app.domain.accounts import AccountPublisher
 from app.domain.destinations import DestinationStatus, ErrorCategory
 from app.domain.ids import PostId
 from app.domain.post_commands import PostUpdate
@@ -174,7 +175,9 @@ async def test_small_claims_start_at_a_random_workspace(database: Database) -> N
         (UUID(int=2**128 - 1), large),
     ):
         starts = iter([start])
-        request = ClaimRequest(limit=1, lease_duration=MINUTE, platforms=None)
+        request = ClaimRequest(
+            limit=1, lease_duration=MINUTE, publishers=[AccountPublisher.EXTERNAL]
+        )
         service = replace(claim_service(database), new_id=partial(next, starts, uuid4()))
         claims = await service.claim_destinations(request)
         assert [c.lease.workspace_id for c in claims] == [expected]

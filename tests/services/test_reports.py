@@ -430,6 +430,31 @@ async def test_external_attempt_is_recorded_once(acme: Tenant, database_url: str
     assert await find_problems(acme.database) == []
 
 
+async def test_unknown_result_of_another_publisher_is_refused_on_an_account_of_the_worker(
+    acme: Tenant,
+) -> None:
+    account = await add_account(acme.database, acme.workspace, platform="sandbox")
+    post = await add_post(acme.database, acme.workspace, {account: queued()})
+    context = write_context(acme.workspace)
+    before = await all_rows(acme.database)
+    attempt = ExternalAttempt(
+        attempt_key="job-1",
+        worker="cron",
+        started_at=NOW - SECOND,
+        outcome=Outcome.UNKNOWN,
+        details=make_failure(),
+    )
+
+    work = service.record_external_attempt(
+        acme.database, context, post.id, account, attempt, RETRY_DECIDER, new_id=uuid4
+    )
+
+    assert await error_code(work) == "conflict"
+    assert await all_rows(acme.database) == before
+    result = await record_publication(acme.database, context, post.id, account)
+    assert result.receipt == "recorded"
+
+
 async def test_recorded_result_requires_a_local_post_on_the_account(acme: Tenant) -> None:
     account = await add_account(acme.database, acme.workspace)
     other = await add_workspace(acme.database)

@@ -8,6 +8,7 @@ from uuid import uuid4
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
+from app.domain.accounts import AccountPublisher
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory, Outcome
 from app.domain.external_attempts import ExternalAttempt
@@ -57,7 +58,10 @@ class PublisherRules(ModelMachine):
     @rule(limit=claim_limits, duration=lease_durations)
     def claim(self, limit: int, duration: timedelta) -> None:
         request = ClaimRequest(
-            limit=limit, lease_duration=duration, platforms=None if limit == 2 else ["x"]
+            limit=limit,
+            lease_duration=duration,
+            publishers=[AccountPublisher.EXTERNAL],
+            platforms=None if limit == 2 else ["x"],
         )
         self.model.leases += self._claim(
             "claimDestinations", ClaimService.claim_destinations, request, self.model.claim
@@ -65,7 +69,9 @@ class PublisherRules(ModelMachine):
 
     @rule(limit=claim_limits, duration=lease_durations)
     def claim_verifications(self, limit: int, duration: timedelta) -> None:
-        request = ClaimRequest(limit=limit, lease_duration=duration, platforms=None)
+        request = ClaimRequest(
+            limit=limit, lease_duration=duration, publishers=[AccountPublisher.EXTERNAL]
+        )
         for granted in self._claim(
             "claimVerifications",
             ClaimService.claim_verifications,

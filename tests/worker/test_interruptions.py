@@ -10,6 +10,7 @@ import structlog
 
 from app.db.core.database import Database
 from app.db.core.write_session import WriteSession
+from app.domain.accounts import AccountPublisher
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import Outcome
 from app.domain.errors import ServiceUnavailable
@@ -32,6 +33,8 @@ from tests.worker.worker_bench import (
     is_unknown,
     wait_until,
 )
+
+SANDBOX = AccountPublisher.SANDBOX
 
 T = TypeVar("T")
 
@@ -68,7 +71,7 @@ class UnavailableDatabase(Database):
 
 async def test_stop_waits_for_started_attempts(database: Database) -> None:
     sent, platform = await add_sent_post(database, "acme"), BlockedPlatform()
-    async with WorkerBench(database, platforms={"sandbox": platform}).running_worker() as worker:
+    async with WorkerBench(database, adapters={SANDBOX: platform}).running_worker() as worker:
         await wait_until(lambda: len(platform.calls) == 1)
         worker.stop()
         late = await add_sent_post(database, "late")
@@ -83,7 +86,7 @@ async def test_stop_waits_for_started_attempts(database: Database) -> None:
 async def test_stop_releases_claims_that_are_not_started(database_url: str) -> None:
     async with UnavailableDatabase(database_url) as database:
         sent, platform = await add_sent_post(database, "acme"), BlockedPlatform()
-        bench = WorkerBench(database, platforms={"sandbox": platform})
+        bench = WorkerBench(database, adapters={SANDBOX: platform})
         with structlog.testing.capture_logs() as logs:
             worker = bench.worker()
             database.on_claimed = worker.stop
@@ -119,7 +122,7 @@ async def test_attempt_that_outlasts_the_shutdown_timeout_is_left_to_its_lease(
 ) -> None:
     sent, platform = await add_sent_post(database, "acme"), BlockedPlatform()
     bench = WorkerBench(
-        database, platforms={"sandbox": platform}, shutdown_timeout=timedelta(milliseconds=50)
+        database, adapters={SANDBOX: platform}, shutdown_timeout=timedelta(milliseconds=50)
     )
     async with bench.running_worker():
         await wait_until(lambda: len(platform.calls) == 1)
@@ -135,7 +138,7 @@ async def test_unreported_publication_is_logged_at_shutdown(database_url: str) -
     async with UnavailableDatabase(database_url) as database:
         sent, platform = await add_sent_post(database, "acme"), BlockedPlatform()
         bench = WorkerBench(
-            database, platforms={"sandbox": platform}, shutdown_timeout=timedelta(milliseconds=50)
+            database, adapters={SANDBOX: platform}, shutdown_timeout=timedelta(milliseconds=50)
         )
         with structlog.testing.capture_logs() as logs:
             async with bench.running_worker():
@@ -188,7 +191,7 @@ async def test_worker_suspended_before_the_start_releases_its_claim(database_url
         database.on_claimed = advance_clock
         sent, platform = await add_sent_post(database, "acme"), ScriptedPlatform(PUBLICATION)
         async with WorkerBench(
-            database, platforms={"sandbox": platform}, clock=clock
+            database, adapters={SANDBOX: platform}, clock=clock
         ).running_worker():
             state = await sent.wait_until(is_final)
 
@@ -213,7 +216,7 @@ async def test_worker_suspended_before_a_lookup_leaves_it_to_lease_expiry(
             await add_sent_post(database, "acme"),
             ScriptedPlatform(TimeoutError(), PUBLICATION),
         )
-        bench = WorkerBench(database, platforms={"sandbox": platform}, clock=clock)
+        bench = WorkerBench(database, adapters={SANDBOX: platform}, clock=clock)
         with structlog.testing.capture_logs() as logs:
             async with bench.running_worker():
                 await wait_until(
@@ -232,7 +235,7 @@ async def test_lookup_that_outlasts_its_lease_is_repeated(database: Database) ->
         await add_sent_post(database, "acme"),
         BlockedLookupPlatform(TimeoutError(), PUBLICATION),
     )
-    bench = WorkerBench(database, platforms={"sandbox": platform}, clock=RealClock(), lease=SECOND)
+    bench = WorkerBench(database, adapters={SANDBOX: platform}, clock=RealClock(), lease=SECOND)
     async with bench.running_worker():
         await wait_until(lambda: platform.lookups == 1)
         platform.may_respond.set()
@@ -249,7 +252,7 @@ async def test_publication_during_a_database_outage_is_reported_afterwards(
 ) -> None:
     async with UnavailableDatabase(database_url) as database:
         sent, platform = await add_sent_post(database, "acme"), BlockedPlatform()
-        bench = WorkerBench(database, platforms={"sandbox": platform})
+        bench = WorkerBench(database, adapters={SANDBOX: platform})
         with structlog.testing.capture_logs() as logs:
             async with bench.running_worker():
                 await wait_until(lambda: len(platform.calls) == 1)
@@ -274,7 +277,7 @@ async def test_platform_is_not_called_until_the_start_is_stored(database_url: st
             raise ServiceUnavailable("The connection broke.")
 
         database.on_started = lose_response
-        bench = WorkerBench(database, platforms={"sandbox": platform}, clock=RealClock())
+        bench = WorkerBench(database, adapters={SANDBOX: platform}, clock=RealClock())
         async with bench.running_worker():
             await wait_until(lambda: database.refused_writes > 3)
             assert platform.calls == []
@@ -295,7 +298,7 @@ async def test_start_not_confirmed_in_time_is_reported_as_not_called(database_ur
 
         database.on_started = lose_response
         async with WorkerBench(
-            database, platforms={"sandbox": platform}, clock=clock
+            database, adapters={SANDBOX: platform}, clock=clock
         ).running_worker():
             state = await sent.wait_until(is_final)
 

@@ -8,6 +8,7 @@ import pytest
 
 from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
+from app.domain.accounts import AccountPublisher
 from app.domain.attempts import AttemptKind, Publication
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
 from app.platforms.protocol import LookupFailure, NotPublished
@@ -32,6 +33,8 @@ from tests.worker.worker_bench import (
     is_unknown,
     wait_until,
 )
+
+EXTERNAL, SANDBOX = AccountPublisher.EXTERNAL, AccountPublisher.SANDBOX
 
 REGULAR = AttemptKind.REGULAR
 
@@ -130,7 +133,7 @@ async def test_timeout_after_publishing_is_verified_and_never_published_twice(
 async def test_inconclusive_lookup_stays_unknown_and_is_repeated_later(database: Database) -> None:
     sent = await add_sent_post(database, "acme")
     platform = ScriptedPlatform(ConnectionResetError("token=abcdef123456"))
-    async with WorkerBench(database, platforms={"sandbox": platform}).running_worker():
+    async with WorkerBench(database, adapters={SANDBOX: platform}).running_worker():
         state = await sent.wait_until(
             lambda state: is_unknown(state) and state.verifiable_at == NOW + timedelta(minutes=5)
         )
@@ -147,7 +150,7 @@ async def test_hanging_lookup_is_cancelled_and_inconclusive(database: Database) 
     sent = await add_sent_post(database, "acme")
     bench = WorkerBench(
         database,
-        platforms={"sandbox": BlockedLookupPlatform(TimeoutError())},
+        adapters={SANDBOX: BlockedLookupPlatform(TimeoutError())},
         clock=RealClock(),
         lookup_timeout=timedelta(milliseconds=10),
     )
@@ -164,7 +167,7 @@ async def test_hanging_lookup_is_cancelled_and_inconclusive(database: Database) 
 async def test_post_not_found_is_retried_until_its_attempts_are_used_up(database: Database) -> None:
     sent = await add_sent_post(database, "acme")
     platform = ScriptedPlatform(TimeoutError(), LookupFailure.NOT_FOUND)
-    async with WorkerBench(database, platforms={"sandbox": platform}).running_worker():
+    async with WorkerBench(database, adapters={SANDBOX: platform}).running_worker():
         state = await sent.wait_until(lambda state: state.outcome is Outcome.FAILED)
 
     assert [call.attempt for call in platform.calls] == [1, 2, 3, 4, 5]
@@ -191,7 +194,7 @@ async def test_invalid_publication_details_do_not_lose_the_publication(
             published_at=NOW + timedelta(days=1),
         )
     )
-    async with WorkerBench(database, platforms={"sandbox": platform}).running_worker():
+    async with WorkerBench(database, adapters={SANDBOX: platform}).running_worker():
         state = await sent.wait_until(is_final)
 
     assert state == published(NOW, platform_post_id=stored_id, platform_post_url=stored_url)
@@ -209,7 +212,7 @@ async def test_invalid_failure_details_are_left_out(database: Database) -> None:
             raw="secret=12345678",
         )
     )
-    async with WorkerBench(database, platforms={"sandbox": platform}).running_worker():
+    async with WorkerBench(database, adapters={SANDBOX: platform}).running_worker():
         state = await sent.wait_until(is_final)
 
     (attempt,) = await sent.attempts()
@@ -222,7 +225,7 @@ async def test_hanging_publish_call_is_cancelled_and_unknown(database: Database)
     sent = await add_sent_post(database, "acme")
     bench = WorkerBench(
         database,
-        platforms={"sandbox": BlockedPlatform()},
+        adapters={SANDBOX: BlockedPlatform()},
         publish_timeout=timedelta(milliseconds=100),
     )
     async with bench.running_worker():
@@ -243,12 +246,12 @@ async def test_platforms_without_adapter_are_not_claimed(database: Database) -> 
     assert await other.state() == before
 
 
-async def test_single_slot_serves_all_platforms(database: Database) -> None:
-    platforms = {name: ScriptedPlatform(TimeoutError()) for name in ("x", "sandbox")}
-    for name in [*platforms] * 3:
-        await add_sent_post(database, "acme", platform=name)
-    async with WorkerBench(database, platforms=platforms, concurrency=1).running_worker():
-        await wait_until(lambda: all(len(p.calls) == 3 for p in platforms.values()))
+async def test_single_slot_serves_all_adapters(database: Database) -> None:
+    adapters = {publisher: ScriptedPlatform(TimeoutError()) for publisher in (EXTERNAL, SANDBOX)}
+    for platform in ["x", "sandbox"] * 3:
+        await add_sent_post(database, "acme", platform=platform)
+    async with WorkerBench(database, adapters=adapters, concurrency=1).running_worker():
+        await wait_until(lambda: all(len(each.calls) == 3 for each in adapters.values()))
 
 
 async def test_lease_is_renewed_during_a_long_call(database: Database) -> None:

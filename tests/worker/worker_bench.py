@@ -11,6 +11,7 @@ from uuid import uuid4
 from app.db.core.database import Database
 from app.db.repositories.attempts import load_attempts
 from app.db.repositories.posts import load_posts
+from app.domain.accounts import AccountPublisher
 from app.domain.attempts import Attempt, AttemptKind, Publication
 from app.domain.destinations import DestinationState, DestinationStatus, Outcome
 from app.domain.ids import AccountId, DestinationId, IdFactory, PostId, WorkspaceId
@@ -20,11 +21,15 @@ from app.platforms.protocol import LookupFailure, PlatformAdapter, PublishReques
 from app.platforms.sandbox import PLATFORM_NAME, Sandbox
 from app.platforms.sandbox_store import SandboxStore
 from app.services.claims import ClaimService
+from app.services.credential_files import CredentialFiles
+from app.services.credential_keys import CredentialKeys
+from app.services.publishing_secrets import PublishingSecrets
 from app.services.reports import ReportService
 from app.worker.context import OPERATOR_PUBLISHER, SystemFunctions, WorkerContext, WorkerStats
 from app.worker.worker import Worker, run_in_background
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
 
+CREDENTIALS_KEY = "private_Y3JlZGVudGlhbHMga2V5IG9mIHRlc3RzIG9ubHkhISE"
 LEASE = timedelta(minutes=1)
 TIMEOUT_SECONDS = 30
 """Longest time that any step takes on a busy machine; only a failing test takes that long."""
@@ -83,7 +88,8 @@ class WorkerBench:
     store: SandboxStore = field(default_factory=lambda: SandboxStore(None))
     lease: timedelta = LEASE
     new_id: IdFactory = uuid4
-    platforms: Mapping[str, PlatformAdapter] | None = None
+    adapters: Mapping[AccountPublisher, PlatformAdapter] | None = None
+    """None for a sandbox of `store`."""
     latency: timedelta = SECOND
     concurrency: int = 8
     shutdown_timeout: timedelta = timedelta(seconds=10)
@@ -109,7 +115,14 @@ class WorkerBench:
                 new_id=self.new_id,
                 clock=self.clock.now,
             ),
-            adapters=self.platforms or {PLATFORM_NAME: sandbox},
+            secrets=PublishingSecrets(
+                database=self.database,
+                keys=CredentialKeys([CREDENTIALS_KEY]),
+                files=CredentialFiles(None),
+                clock=self.clock.now,
+                sleep=self.clock.sleep,
+            ),
+            adapters=self.adapters or {AccountPublisher.SANDBOX: sandbox},
             system=SystemFunctions(
                 now=self.clock.now,
                 monotonic=self.clock.monotonic,

@@ -34,6 +34,9 @@ _RESERVED_CONNECTIONS = 2
 RETRYABLE_STATES = ("40001", "40P01")
 """SQLSTATEs of serialization_failure and deadlock_detected."""
 
+_FOREIGN_KEY_VIOLATION = "23503"
+"""SQLSTATE of a write that refers to a row which has changed since it was read, if it is not a bug."""
+
 _MAX_WRITE_ATTEMPTS = 5
 
 _PLAN_SETTING = "plan_cache_mode"
@@ -154,7 +157,10 @@ _CONNECTION_ERRORS = (
 
 
 def _is_retryable(error: BaseException) -> bool:
-    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in RETRYABLE_STATES
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in (
+        *RETRYABLE_STATES,
+        _FOREIGN_KEY_VIOLATION,
+    )
 
 
 class _Pools(NamedTuple):

@@ -86,11 +86,11 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _create_tables(connection: Connection) -> None:
-    """Create all tables, and their indexes in the order of the models."""
+    """Create all tables, each with its indexes in the order of the model."""
+    models = {model.__table__: model for model in Base.__subclasses__()}
     for table in Base.metadata.sorted_tables:
         connection.execute(CreateTable(table))
-    for model in Base.__subclasses__():
-        for item in model.__table_args__:
+        for item in models[table].__table_args__:
             if isinstance(item, Index):
                 connection.execute(CreateIndex(item))
     create_search_index(connection)

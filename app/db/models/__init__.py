@@ -1,7 +1,8 @@
 """Tables of the database, as ORM classes without relationships.
 
 The primary key of every table starts with the workspace id, and so do foreign keys: a reference to
-another workspace cannot be stored. Exceptions are `workspace` itself, and `deployment` with its one row.
+another workspace cannot be stored. Exceptions are `workspace` itself, and the tables of the installation:
+`deployment`, which has one row, and `credential_canary`.
 
 The indexes of a table are created in the order in which they are listed, by which SQLite's planner chooses
 among equal plans. Databases have been created in this order, so a new index is added at the end.
@@ -9,6 +10,7 @@ among equal plans. Databases have been created in this order, so a new index is 
 
 from app.db.models.attempts import ATTEMPT_JOIN, Attempt, PublishEvidence
 from app.db.models.base import Base
+from app.db.models.credentials import AccountCredentials, CredentialCanary, DestinationCheckpoint
 from app.db.models.destinations import ACCOUNT_JOIN, POST_JOIN, Destination
 from app.db.models.events import Event
 from app.db.models.posts import Post
@@ -20,11 +22,14 @@ __all__ = [
     "ATTEMPT_JOIN",
     "POST_JOIN",
     "Account",
+    "AccountCredentials",
     "ApiKey",
     "Attempt",
     "Base",
+    "CredentialCanary",
     "Deployment",
     "Destination",
+    "DestinationCheckpoint",
     "Event",
     "IdempotencyKey",
     "Post",

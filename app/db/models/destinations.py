@@ -7,6 +7,7 @@ from sqlalchemy import (
     BigInteger,
     Date,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     UniqueConstraint,
     and_,
@@ -20,6 +21,7 @@ from app.db.core.types import enum_check
 from app.db.models.base import Base, check, foreign_key, index_of_values, partial_index
 from app.db.models.posts import Post
 from app.db.models.workspaces import Account
+from app.domain.accounts import AccountPublisher
 from app.domain.destinations import DestinationStatus, ErrorCategory, Outcome
 
 
@@ -33,7 +35,12 @@ class Destination(Base):
     __tablename__ = "destination"
     __table_args__ = (
         foreign_key("post_id", "post"),
-        foreign_key("account_id", "account"),
+        # A changed publisher is copied to all destinations of the account, in the same transaction.
+        ForeignKeyConstraint(
+            ["workspace_id", "account_id", "publisher"],
+            ["account.workspace_id", "account.id", "account.publisher"],
+            onupdate="CASCADE",
+        ),
         UniqueConstraint("workspace_id", "post_id", "account_id"),
         enum_check("status", DestinationStatus),
         enum_check("outcome", Outcome),
@@ -89,7 +96,7 @@ class Destination(Base):
             "published_at",
             where="published_at IS NOT NULL",
         ),
-        # Claimable destinations; also the filter by overdue.
+        # Filter by overdue, and what waits for publishers.
         index_of_values("ix_destination_claimable", "claimable_at", "id"),
         # Filter, newest first: most destinations never have an error.
         index_of_values("ix_destination_error_code", "error_code", "created_at", "id"),
@@ -98,13 +105,6 @@ class Destination(Base):
         # Expired leases; also the filter by overdue.
         partial_index(
             "ix_destination_leased", "lease_expires_at", "id", where="lease_token IS NOT NULL"
-        ),
-        partial_index(
-            "ix_destination_claimable_platform",
-            "platform",
-            "claimable_at",
-            "id",
-            where="claimable_at IS NOT NULL",
         ),
         # Filter by platform, newest first; totals by platform and status. Without post_id: SQLite without
         # statistics would read it for posts, because it covers more statements than their own indexes.
@@ -238,6 +238,22 @@ class Destination(Base):
             "failure_group",
             "account_id",
         ),
+        # Claims of a publisher, on all platforms or on one.
+        partial_index(
+            "ix_destination_claimable_publisher",
+            "publisher",
+            "claimable_at",
+            "id",
+            where="claimable_at IS NOT NULL",
+        ),
+        partial_index(
+            "ix_destination_claimable_platform",
+            "publisher",
+            "platform",
+            "claimable_at",
+            "id",
+            where="claimable_at IS NOT NULL",
+        ),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
@@ -279,6 +295,8 @@ class Destination(Base):
     """True if there is publish evidence that does not count."""
     post_created_at: Mapped[datetime | None]
     """Creation of the post; NULL if it is `created_at`, as it is unless the account was added later."""
+    publisher: Mapped[AccountPublisher] = mapped_column(server_default=AccountPublisher.EXTERNAL)
+    """Copy of the account's."""
 
 
 POST_JOIN = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.core.types import PortableJson, enum_check
 from app.db.models.base import Base, check, foreign_key
+from app.domain.accounts import AccountPublisher
 from app.domain.ids import WorkspaceKind
 
 
@@ -98,13 +99,18 @@ class Session(Base):
 
 
 class Account(Base):
-    """Account on a platform, without credentials, which publishers store themselves.
+    """Account on a platform; its credentials are in a table of their own.
 
-    An account known only from imported posts is inactive; its times are those of the first such post.
+    Its destinations have a copy of `publisher`: the unique index is the target of their foreign key. An
+    account known only from imported posts is inactive; its times are those of the first such post.
     """
 
     __tablename__ = "account"
-    __table_args__ = (check("id", "id >= 1"),)
+    __table_args__ = (
+        check("id", "id >= 1"),
+        enum_check("publisher", AccountPublisher),
+        Index("ix_account_publisher", "workspace_id", "id", "publisher", unique=True),
+    )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
@@ -121,6 +127,7 @@ class Account(Base):
     connected_at: Mapped[datetime]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    publisher: Mapped[AccountPublisher] = mapped_column(server_default=AccountPublisher.EXTERNAL)
 
 
 class IdempotencyKey(Base):

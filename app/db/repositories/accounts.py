@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, exists, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, bindparam, case, exists, func, select
 
 from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader, Reader
@@ -266,6 +266,14 @@ async def count_queued_destinations(reader: Reader, account_id: AccountId) -> in
     return await reader.count(_QUEUED_COUNT, account_id=account_id)
 
 
+async def count_undecided_destinations(reader: Reader, account_id: AccountId) -> int:
+    """Count the destinations of an account that are leased to a publisher, or of unknown outcome.
+
+    Served by ix_destination_account_unsettled and ix_destination_verifiable.
+    """
+    return await reader.count(_UNDECIDED_COUNT, account_id=account_id)
+
+
 async def posts_failed_with_auth(
     reader: Reader, account_id: AccountId, *, failed_after: datetime | None, limit: int
 ) -> list[PostId]:
@@ -323,6 +331,21 @@ _QUEUED_COUNT = Statement(
         Destination.account_id == bindparam("account_id"),
         *_QUEUED_CONDITIONS,
         Destination.claimable_at.is_not(None),
+    )
+)
+
+
+def _select_destination_count(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    of_account = Destination.account_id == bindparam("account_id")
+    return select(func.count()).where(of_account, *conditions).scalar_subquery()
+
+
+_UNDECIDED_COUNT = Statement(
+    select(
+        _select_destination_count(
+            Destination.settled_at.is_(None), Destination.status == DestinationStatus.PUBLISHING
+        )
+        + _select_destination_count(Destination.verifiable_at.is_not(None))
     )
 )
 _SELECT_FAILED_WITH_AUTH = (

@@ -4,7 +4,7 @@ import operator
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import ColumnElement, ScalarSelect, bindparam, false, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
@@ -13,6 +13,7 @@ from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.projections import cached_statement
 from app.db.core.statements import AnyRow, Statement
 from app.db.models import POST_JOIN, Destination, Post, Workspace
+from app.domain.accounts import AccountPublisher
 from app.domain.ids import DestinationId, PostId, WorkspaceId, WorkspaceKind
 
 
@@ -25,12 +26,19 @@ class ClaimTime(StrEnum):
     """Time from which it can be claimed to verify its unknown outcome."""
 
 
+class ClaimGroup(NamedTuple):
+    """Destinations of one publisher, on one platform or on all."""
+
+    publisher: AccountPublisher
+    platform: str | None
+
+
 async def workspaces_to_claim_from(
     reader: AllWorkspacesReader,
     claim_time: ClaimTime,
     now: datetime,
     *,
-    platforms: Sequence[str] | None,
+    groups: Sequence[ClaimGroup],
     workspace_id: WorkspaceId | None,
     rotation_start: WorkspaceId,
     limit: int,
@@ -38,11 +46,14 @@ async def workspaces_to_claim_from(
     """Return local workspaces with destinations to claim, from `rotation_start` so that none is always last.
 
     With `workspace_id`, only that workspace is considered. Costs one index lookup for each workspace and
-    platform.
+    group.
     """
     values: dict[str, object] = {"now": now}
-    if platforms is not None:
-        values |= {f"platform_{index}": platform for index, platform in enumerate(platforms)}
+    for index, group in enumerate(groups):
+        values[f"publisher_{index}"] = group.publisher
+        if group.platform is not None:
+            values[f"platform_{index}"] = group.platform
+    have_platform = tuple(group.platform is not None for group in groups)
     ranges: list[tuple[_Comparison, WorkspaceId]] = (
         [(operator.ge, rotation_start), (operator.lt, rotation_start)]
         if workspace_id is None
@@ -51,9 +62,7 @@ async def workspaces_to_claim_from(
     workspace_ids: list[WorkspaceId] = []
     for comparison, bound in ranges:
         if remaining := limit - len(workspace_ids):
-            statement = _select_workspaces(
-                claim_time, comparison, None if platforms is None else len(platforms)
-            )
+            statement = _select_workspaces(claim_time, comparison, have_platform)
             rows = await reader.rows(statement, bound=bound, limit=remaining, **values)
             workspace_ids += [WorkspaceId(row.id) for row in rows]
     return workspace_ids
@@ -65,20 +74,17 @@ _Comparison: TypeAlias = Callable[[Any, Any], Any]
 
 @cached_statement()
 def _select_workspaces(
-    claim_time: ClaimTime, comparison: _Comparison, platform_count: int | None
+    claim_time: ClaimTime, comparison: _Comparison, have_platform: tuple[bool, ...]
 ) -> Statement:
-    """Select workspaces by the comparison of their id with `bound`; the platforms are `platform_0`, …"""
+    """Select workspaces by the comparison of their id with `bound`, and groups numbered from 0."""
     column = getattr(Destination, claim_time)
-    conditions: list[tuple[ColumnElement[bool], ...]] = (
-        [()]
-        if platform_count is None
-        else [
-            (Destination.platform == bindparam(f"platform_{index}"),)
-            for index in range(platform_count)
-        ]
-    )
     can_claim = or_(
-        false(), *(_earliest(column, *condition) <= bindparam("now") for condition in conditions)
+        false(),
+        *(
+            _earliest(column, *_group_conditions(f"_{index}", of_platform=of_platform))
+            <= bindparam("now")
+            for index, of_platform in enumerate(have_platform)
+        ),
     )
     return Statement(
         select(Workspace.id)
@@ -104,19 +110,27 @@ def _earliest(
     )
 
 
+def _group_conditions(suffix: str, *, of_platform: bool) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of a group; the suffix is that of its parameters."""
+    of_publisher = Destination.publisher == bindparam(f"publisher{suffix}")
+    if not of_platform:
+        return (of_publisher,)
+    return of_publisher, Destination.platform == bindparam(f"platform{suffix}")
+
+
 async def lock_destinations(
-    reader: Reader, claim_time: ClaimTime, now: datetime, *, platform: str | None, limit: int
+    reader: Reader, claim_time: ClaimTime, now: datetime, *, group: ClaimGroup, limit: int
 ) -> list[tuple[PostId, DestinationId]]:
     """Lock destinations to claim with their posts until the transaction ends, the earliest time first.
 
-    Skips rows that another transaction has locked. Served by ix_destination_claimable, with a platform by
-    ix_destination_claimable_platform, and by ix_destination_verifiable: unknown outcomes are few, so the
-    platform needs no index.
+    Skips rows that another transaction has locked. Served by ix_destination_claimable_publisher, with a
+    platform by ix_destination_claimable_platform, and by ix_destination_verifiable: unknown outcomes are few,
+    so their publisher and platform need no index.
     """
-    values: dict[str, object] = {"now": now, "limit": limit}
-    if platform is not None:
-        values["platform"] = platform
-    statement = _select_lockable(claim_time, of_platform=platform is not None)
+    values: dict[str, object] = {"now": now, "limit": limit, "publisher": group.publisher}
+    if group.platform is not None:
+        values["platform"] = group.platform
+    statement = _select_lockable(claim_time, of_platform=group.platform is not None)
     rows = await reader.rows(statement, **values)
     return [(PostId(row.post_id), DestinationId(row.id)) for row in rows]
 
@@ -124,7 +138,7 @@ async def lock_destinations(
 @cached_statement()
 def _select_lockable(claim_time: ClaimTime, *, of_platform: bool) -> Statement:
     column = getattr(Destination, claim_time)
-    conditions = (Destination.platform == bindparam("platform"),) if of_platform else ()
+    conditions = _group_conditions("", of_platform=of_platform)
     return Statement(
         select(Destination.post_id, Destination.id)
         .join(Post, POST_JOIN)

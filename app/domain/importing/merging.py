@@ -15,7 +15,7 @@ from enum import Enum, IntEnum, StrEnum, auto
 from operator import attrgetter
 from uuid import uuid5
 
-from app.domain.accounts import Account, fallback_label
+from app.domain.accounts import Account, AccountPublisher, fallback_label
 from app.domain.attempts import Failure, Publication
 from app.domain.destinations import (
     Destination,
@@ -80,6 +80,7 @@ def import_record(record: PostRecord, state: ImportState, *, now: datetime) -> I
     }
     _require_unused_ids(merged, state)
     state.accounts.update(accounts)
+    merged = _with_publishers(merged, state.accounts)
     state.posts[merged.id] = merged
     for destination in merged.destinations:
         state.post_ids_by_destination[destination.id] = merged.id
@@ -103,6 +104,7 @@ def placeholder_account(
     return Account(
         id=account_id,
         platform=platform,
+        publisher=AccountPublisher.EXTERNAL,
         account_name=name,
         is_active=False,
         connected_at=created_at,
@@ -132,6 +134,18 @@ def _resolve_account(
         raise InvalidInput(f"In this workspace, account {account_id} is on another platform.")
     has_name = account.account_name or account.display_name or account.platform_username
     return account if has_name else replace(account, account_name=name)
+
+
+def _with_publishers(post: Post, accounts: Mapping[AccountId, Account]) -> Post:
+    """Return the post with the publishers of its accounts; itself if none differs."""
+    publishers = [accounts[destination.account_id].publisher for destination in post.destinations]
+    if publishers == [destination.publisher for destination in post.destinations]:
+        return post
+    destinations = (
+        replace(destination, publisher=publisher)
+        for destination, publisher in zip(post.destinations, publishers, strict=True)
+    )
+    return replace(post, destinations=tuple(destinations))
 
 
 def _require_unused_ids(post: Post, state: ImportState) -> None:
@@ -450,6 +464,7 @@ def _merge_destinations(
                 id=destination_id(merge.post.id, recorded[account_id]),
                 account_id=account_id,
                 platform=recorded[account_id].platform,
+                publisher=AccountPublisher.EXTERNAL,
                 position=position,
                 state=state,
                 created_at=merge.post.created_at,

@@ -4,11 +4,9 @@ A delivery is leased for each attempt. If the process ends during an attempt, th
 attempt is repeated, so a receiver gets each event at least once.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -27,8 +25,6 @@ MAX_RETRY_AFTER = timedelta(hours=24)
 
 _MAX_JITTER = 0.1
 """Random part by which a wait is prolonged at most."""
-
-_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 class DeliveryStatus(StrEnum):
@@ -146,14 +142,3 @@ def retry_wait(
         return None
     wait = schedule[failures - 1] * (1 + _MAX_JITTER * random())
     return max(wait, min(retry_after or timedelta(), MAX_RETRY_AFTER))
-
-
-def parse_retry_after(text: str, now: datetime) -> timedelta | None:
-    """Return the wait of a Retry-After header: seconds, or a date (RFC 9110); None if it is invalid."""
-    if _SECONDS.fullmatch(text):
-        return timedelta(seconds=int(text))
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):  # the second for a day or an offset of many digits
-        return None
-    return max(date.replace(tzinfo=date.tzinfo or UTC) - now, timedelta())

@@ -3,11 +3,19 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import orjson
 import structlog
-from graphql import ExecutionResult, GraphQLEnumType, GraphQLError, GraphQLSchema
+from graphql import (
+    ExecutionResult,
+    GraphQLEnumType,
+    GraphQLError,
+    GraphQLInputObjectType,
+    GraphQLSchema,
+    get_named_type,
+)
 from strawberry.types.graphql import OperationType
 
 from app.domain.errors import (
@@ -20,9 +28,13 @@ from app.domain.errors import (
     ValidationFailed,
 )
 from app.graphql.schema.context import Context
+from app.graphql.schema.scalars import CREDENTIALS_SCALAR
 
 # graphql-core reports these causes only by their message.
 _NO_SUCH_ENUM_VALUE = re.compile(r"does not exist in '(\w+)' enum\.|Enum '(\w+)' cannot represent")
+_PRINTED_VALUE = re.compile(
+    r"Expected value of type '(?P<type>\w+)!?'.*?(?P<value>[,;.]? [Ff]ound: )", re.DOTALL
+)
 _BAD_ARGUMENT = re.compile(r"Argument '(\w+)' (?:has invalid value(?: at ([^:]+))?: )?", re.DOTALL)
 
 logger = structlog.stdlib.get_logger(__name__)
@@ -112,7 +124,11 @@ def _extensions(error: PostResultsError, request_id: str) -> dict[str, Any]:
 
 
 def _client_message(error: GraphQLError, schema: GraphQLSchema) -> str:
-    """Return the message for the client: list an enum's values, and print literals as JSON."""
+    """Return the message for the client: list an enum's values, print literals as JSON, hide credentials."""
+    printed_value = _PRINTED_VALUE.search(error.message)
+    if printed_value and printed_value["type"] in _types_with_credentials(schema):
+        problem = error.message[: printed_value.start("value")]
+        return problem if problem.endswith("?") else f"{problem}."
     unknown_value = _NO_SUCH_ENUM_VALUE.search(error.message)
     enum = schema.get_type(unknown_value[1] or unknown_value[2]) if unknown_value else None
     if isinstance(enum, GraphQLEnumType):
@@ -122,6 +138,23 @@ def _client_message(error: GraphQLError, schema: GraphQLSchema) -> str:
     return _QUOTED_TEXT_OR_PYTHON_LITERAL.sub(
         lambda match: _JSON_LITERALS.get(match[0], match[0]), message
     )
+
+
+@cache
+def _types_with_credentials(schema: GraphQLSchema) -> set[str]:
+    """Return the scalar of credentials, and the input objects that contain it at any depth."""
+    names, size = {CREDENTIALS_SCALAR}, 0
+    while len(names) > size:
+        size = len(names)
+        names |= {
+            input_object.name
+            for input_object in schema.type_map.values()
+            if isinstance(input_object, GraphQLInputObjectType)
+            and any(
+                get_named_type(field.type).name in names for field in input_object.fields.values()
+            )
+        }
+    return names
 
 
 def _truncate(message: str) -> str:

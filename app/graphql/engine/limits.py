@@ -3,6 +3,7 @@
 Limits that depend on variables are in `cost`. The limits themselves are settings.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -50,12 +51,17 @@ def parse_document(query: str, limits: GraphQLLimits) -> DocumentNode:
                 f"The document is nested too deeply to be parsed; at most {limits.depth} levels of"
                 " fields are allowed."
             ) from None
+        message = _STRING_TOKEN.sub(r"\1", error.message)
         raise GraphQLError(
-            error.message,
+            message,
             source=error.source,
             positions=error.positions,
-            original_error=ParseFailed(error.message),
+            original_error=ParseFailed(message),
         ) from None
+
+
+_STRING_TOKEN = re.compile(r"\b((?:Block)?String) ['\"].*['\"]", re.DOTALL)
+"""String in a syntax error, which may be part of credentials."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

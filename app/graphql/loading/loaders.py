@@ -21,6 +21,7 @@ from app.db.repositories import (
     accounts,
     api_keys,
     attempts,
+    credentials,
     destinations,
     failure_groups,
     outcomes,
@@ -128,6 +129,11 @@ class Loaders:
     @cached_property
     def accounts_by_id(self) -> DataLoader[AccountId, AnyRow | None]:
         return _to_one_loader(self._reader, accounts.accounts_by_id, "id")
+
+    @cached_property
+    def credentials_by_account_id(self) -> DataLoader[AccountId, AnyRow | None]:
+        query = credentials.credentials_by_account_id
+        return _to_one_loader(self._reader, query, "account_id")
 
     @cached_property
     def key_names_by_id(self) -> DataLoader[ApiKeyId, AnyRow | None]:

@@ -10,6 +10,7 @@ import strawberry
 
 from app.db.core.database import Database, Reader
 from app.domain.api_keys import Scope
+from app.domain.credentials import NewCredentials
 from app.domain.errors import InvalidInput
 from app.domain.idempotency import IdempotencyKey, parse_client_key
 from app.domain.ids import IdFactory
@@ -27,6 +28,8 @@ from app.services.board_counts import BoardCounter
 from app.services.bulk_plans import CriteriaT, PlanCodec
 from app.services.change_feed import ChangeFeed
 from app.services.claims import ClaimService
+from app.services.credential_keys import SealingKey
+from app.services.credentials import CredentialsToSet, prepare_credentials
 from app.services.reports import ReportService
 from app.services.unit_of_work import Publisher, WriteContext
 from app.services.webhooks import WebhookService
@@ -63,6 +66,8 @@ class AppState:
     change_feed: ChangeFeed
     board_counter: BoardCounter
     webhooks: WebhookService
+    sealing_key: SealingKey | None
+    """Public key that encrypts credentials of accounts; None if the server cannot store any."""
     rate_limits: RateLimits
     started_at: datetime
     """Time when this process started."""
@@ -182,6 +187,11 @@ class Context:
             if client_key is None
             else parse_client_key(client_key, "idempotencyKey")
         )
+
+    def credentials_to_set(self, credentials: NewCredentials) -> CredentialsToSet:
+        """Prepare credentials of a request for storing; raises Conflict if the server cannot store any."""
+        state = self.app_state
+        return prepare_credentials(credentials, state.sealing_key, state.signing_key)
 
     def cursor_codec(self, list_name: str) -> CursorCodec:
         """Return the codec for cursors of one list in one order, valid in this workspace only."""

@@ -10,7 +10,7 @@ from app.db.repositories.accounts import AccountOrderField
 from app.db.repositories.destinations import DestinationOrderField
 from app.db.repositories.failure_groups import FailureGroupOrderField
 from app.db.repositories.posts import PostOrderField
-from app.domain.accounts import HealthReason, HealthStatus, ReadinessStatus
+from app.domain.accounts import AccountPublisher, HealthReason, HealthStatus, ReadinessStatus
 from app.domain.api_keys import Scope
 from app.domain.attempts import AttemptKind
 from app.domain.cancellations import CancellationRefusal
@@ -238,6 +238,15 @@ _register_enum(
     UNKNOWN="The platform gave no answer; the post may be on the platform.",
 )
 _register_enum(
+    AccountPublisher,
+    "What publishes the posts of an account.",
+    EXTERNAL="A client of this API, which claims them.",
+    SANDBOX="The worker of this server, on a fake platform for trials.",
+    BLUESKY="The worker of this server, on Bluesky and other servers of the AT Protocol.",
+    MASTODON="The worker of this server, on Mastodon and servers with its API.",
+    WEBHOOK="The worker of this server, by signed requests to a publisher of yours.",
+)
+_register_enum(
     ReadinessStatus,
     "Ability of an account to post now.",
     name="AccountReadinessStatus",
@@ -272,6 +281,7 @@ _register_enum(
     PUBLISH_ALL="Claim and report destinations of all workspaces.",
     ADMIN="Read and change webhooks.",
     RAW="Read the platform's unprocessed responses to attempts.",
+    CREDENTIALS="Set the credentials of accounts, which no key can read.",
 )
 _register_enum(
     WebhookEventType,

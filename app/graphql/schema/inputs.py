@@ -1,7 +1,7 @@
 """Filter and order inputs of lists, their validation, and the copying of records into others."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, TypeVar, cast
@@ -218,6 +218,16 @@ def passed_fields(source: object, fields_type: type[RecordT]) -> RecordT:
     """Create a TypedDict from those of its fields that the client passed in an input."""
     values = {name: getattr(source, name) for name in fields_type.__annotations__}
     return cast("RecordT", {name: value for name, value in values.items() if value is not UNSET})
+
+
+def require_not_null(update: Mapping[str, object], arguments: Mapping[str, str]) -> None:
+    """Raise InvalidInput if a field is null that has no empty value; `arguments` are its names in GraphQL."""
+    for field_name, argument_name in arguments.items():
+        if update.get(field_name, UNSET) is None:
+            raise InvalidInput(
+                f"{argument_name} must not be null. Omit it to leave it unchanged.",
+                argument=argument_name,
+            )
 
 
 @cache

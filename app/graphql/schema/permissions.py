@@ -26,9 +26,14 @@ def requires(scope: Scope) -> list[FieldExtension]:
     return [PermissionExtension([HasScope(scope)], use_directives=False)]
 
 
-def write_mutation(description: str) -> Any:
-    """Return the decorator of a mutation for keys with the scope WRITE."""
-    return _mutation(description, HasScope(Scope.WRITE), NotMirrorWorkspace())
+def write_mutation(description: str, *permissions: BasePermission) -> Any:
+    """Return the decorator of a mutation for keys with the scope WRITE, and further permissions."""
+    return _mutation(description, HasScope(Scope.WRITE), *permissions, NotMirrorWorkspace())
+
+
+def credentials_mutation(description: str) -> Any:
+    """Return the decorator of a mutation for keys with the scope CREDENTIALS."""
+    return _mutation(description, HasScope(Scope.CREDENTIALS), NotMirrorWorkspace())
 
 
 def admin_mutation(description: str) -> Any:
@@ -73,6 +78,16 @@ class HasScope(BasePermission):
 
     def on_unauthorized(self) -> None:
         raise InsufficientScope(f"This needs an API key with the scope {self._description}.")
+
+
+class HasScopeForCredentials(HasScope):
+    """Permission for API keys with the scope CREDENTIALS if the input has credentials; else for all."""
+
+    def __init__(self) -> None:
+        super().__init__(Scope.CREDENTIALS)
+
+    def has_permission(self, source: Any, info: AnyInfo, **kwargs: Any) -> bool:
+        return kwargs["input"].credentials is None or super().has_permission(source, info)
 
 
 class NotMirrorWorkspace(BasePermission):

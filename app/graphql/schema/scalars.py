@@ -1,4 +1,4 @@
-"""Scalars DateTime, UUID and JSON; `app.domain.times` and `app.domain.ids` define the formats."""
+"""Scalars DateTime, UUID, JSON and Credentials; modules of `app.domain` define the formats."""
 
 from datetime import datetime
 from typing import Any, NewType
@@ -8,11 +8,14 @@ import strawberry
 from graphql import Undefined, ValueNode, value_from_ast_untyped
 from strawberry.types.scalar import ScalarDefinition
 
+from app.domain.credentials import MAX_CREDENTIALS_BYTES, NewCredentials, parse_credentials
 from app.domain.errors import InvalidId, InvalidInput
 from app.domain.ids import parse_uuid
 from app.domain.times import FIRST_YEAR, LAST_YEAR, format_instant, parse_instant
 
 Json = NewType("Json", object)
+
+CREDENTIALS_SCALAR = "Credentials"
 
 
 def _parse_instant(value: object) -> datetime:
@@ -44,6 +47,17 @@ def _without_undefined(value: object) -> object:
     return value
 
 
+def _refuse_literal(_node: ValueNode, _variables: dict[str, Any] | None = None) -> object:
+    raise InvalidInput(
+        "Credentials must be passed as a variable: a document may be logged or cached. Replace them, since"
+        " they were sent in a document."
+    )
+
+
+def _refuse_output(_value: object) -> object:
+    raise TypeError("credentials are never returned")
+
+
 SCALARS: dict[object, ScalarDefinition] = {
     datetime: strawberry.scalar(
         name="DateTime",
@@ -68,5 +82,15 @@ SCALARS: dict[object, ScalarDefinition] = {
         serialize=lambda value: value,
         parse_value=lambda value: value,
         parse_literal=_parse_literal,
+    ),
+    NewCredentials: strawberry.scalar(
+        name=CREDENTIALS_SCALAR,
+        description="Credentials of an account as a JSON object, of up to"
+        f" {MAX_CREDENTIALS_BYTES // 1024} KiB: those that its publisher documents, or the name of a file of"
+        ' the operator, as in `{"ref": "file:name.json"}`. They are accepted as a variable only, and never'
+        " returned.",
+        serialize=_refuse_output,
+        parse_value=parse_credentials,
+        parse_literal=_refuse_literal,
     ),
 }

@@ -20,7 +20,13 @@ from app.domain import accounts as account_rules
 from app.domain import diagnosis as diagnosis_rules
 from app.domain import outlook as outlook_rules
 from app.domain import profile_urls
-from app.domain.accounts import AccountAccess, HealthReason, HealthStatus, ReadinessStatus
+from app.domain.accounts import (
+    AccountAccess,
+    AccountPublisher,
+    HealthReason,
+    HealthStatus,
+    ReadinessStatus,
+)
 from app.domain.destinations import (
     DestinationStatus,
     ErrorCategory,
@@ -378,7 +384,7 @@ class AccountReadiness:
     message: str | None = field(description="Instruction for the user; null if healthy.")
 
 
-@strawberry.type(description="Platform access of an account. The token itself is not stored.")
+@strawberry.type(description="Expiry of the access of an account to its platform.")
 class AccountToken:
     expires_at: datetime | None = field(description="UTC time of expiry; null if never or unknown.")
     last_refresh: datetime | None = field(description="UTC time of the last renewal, if any.")
@@ -410,12 +416,13 @@ class AccountHealth:
     activity: AccountActivity = field(description="Recent activity that the status is based on.")
 
 
-@strawberry.type(description="Connected account on a platform. Credentials are not stored here.")
+@strawberry.type(description="Connected account on a platform.")
 class Account(Node):
     kind = NodeKind.ACCOUNT
 
     account_id: int = column("Number of the account in this workspace.", name="id")
     platform: str = column("Platform of the account, such as `instagram`; an open set.")
+    publisher: AccountPublisher = column("What publishes the posts of the account.")
     display_name: str | None = column("Name that the platform displays.")
     platform_user_id: str | None = column("Id of the account on the platform.")
     platform_username: str | None = column("User name on the platform.")
@@ -474,6 +481,25 @@ class Account(Node):
             expired=access.token_expired(self.now),
             expiring_soon=access.token_expiring_soon(self.now),
         )
+
+    @sourced_field(
+        "True if credentials of the account are stored, with which a worker of this server publishes.",
+        Deferred(columns=("id",)),
+    )
+    async def has_credentials(self, info: Info) -> bool | None:
+        return await self._load_credentials_set_at(info) is not None
+
+    @sourced_field(
+        "UTC time when the stored credentials were set; null without credentials.",
+        Deferred(columns=("id",)),
+    )
+    async def credentials_set_at(self, info: Info) -> datetime | None:
+        return await self._load_credentials_set_at(info)
+
+    async def _load_credentials_set_at(self, info: Info) -> datetime | None:
+        key = AccountId(self.account_id)
+        row = await info.context.loaders.credentials_by_account_id.load(key)
+        return None if row is None else row.set_at
 
     @sourced_field(
         "Health of the account, judged by its access and recent outcomes.",

@@ -37,7 +37,15 @@ asyncio.run(run())
 print("alembic" in sys.modules)
 """
 
-LATER_TABLES = ("session", "webhook", "webhook_delivery", "webhook_delivery_attempt")
+LATER_TABLES = (
+    "checkpoint",
+    "credential",
+    "credential_canary",
+    "session",
+    "webhook",
+    "webhook_delivery",
+    "webhook_delivery_attempt",
+)
 """Tables that version 0004 did not have, or did not use."""
 
 
@@ -74,6 +82,7 @@ async def copy_to_version_0004(source: Database, target: Database) -> None:
     """Copy all rows to a database at version 0004."""
     old_names = {"display_prefix": "shown_prefix"}
     later_columns = {
+        ("account", "publisher"),
         ("attempt", "account_id"),
         ("attempt", "platform"),
         ("deployment", "webhooks_polled_at"),
@@ -81,6 +90,7 @@ async def copy_to_version_0004(source: Database, target: Database) -> None:
         ("destination", "failure_group"),
         ("destination", "is_duplicated"),
         ("destination", "post_created_at"),
+        ("destination", "publisher"),
         ("event", "person"),
     }
     async with source.snapshot() as reader, target.write_engine.begin() as writer:

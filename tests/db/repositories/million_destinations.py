@@ -5,7 +5,10 @@ from sqlalchemy import text
 from app.db.core.database import Database
 
 _STATISTICS = {
-    "account": {"sqlite_autoindex_account_1": "300 300 1"},
+    "account": {
+        "ix_account_publisher": "300 300 1 1",
+        "sqlite_autoindex_account_1": "300 300 1",
+    },
     "attempt": {
         "ix_attempt_workspace_id_destination_id_started_at_id": "1190452 1190452 2 1 1",
         "sqlite_autoindex_attempt_1": "1190452 1190452 1",
@@ -17,7 +20,8 @@ _STATISTICS = {
         "ix_destination_account_published": "777518 777518 2592 1",
         "ix_destination_account_unsettled": "172470 172470 575 288 9 6 1",
         "ix_destination_claimable": "96100 96100 11 1",
-        "ix_destination_claimable_platform": "96100 96100 12013 6 1",
+        "ix_destination_claimable_platform": "96100 96100 96100 12013 6 1",
+        "ix_destination_claimable_publisher": "96100 96100 96100 11 1",
         "ix_destination_error_category": "76460 76460 15292 2 1",
         "ix_destination_error_code": "76460 76460 7646 1 1",
         "ix_destination_duplicated": "0 0 0 0",

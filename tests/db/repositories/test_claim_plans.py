@@ -6,7 +6,8 @@ from app.db.core.database import Database, Reader
 from app.db.core.statements import Statement
 from app.db.models import Destination
 from app.db.repositories import claims, overdue, posts
-from app.db.repositories.claims import ClaimTime
+from app.db.repositories.claims import ClaimGroup, ClaimTime
+from app.domain.accounts import AccountPublisher
 from tests.db.repositories.explain import (
     OWN_WORKSPACE,
     POST_BY_ID,
@@ -18,26 +19,32 @@ from tests.db.repositories.explain import (
 from tests.factories import NOW
 
 CLAIMABLE, VERIFIABLE = ClaimTime.CLAIMABLE, ClaimTime.VERIFIABLE
+ALL_PLATFORMS = ClaimGroup(AccountPublisher.EXTERNAL, None)
+ONE_PLATFORM = ClaimGroup(AccountPublisher.EXTERNAL, "platform-1")
 
 
 LOCKING_QUERIES: dict[str, tuple[Query, set[str]]] = {
     "lock_destinations, due": (
-        lambda reader: claims.lock_destinations(reader, CLAIMABLE, NOW, platform=None, limit=5),
-        {"ix_destination_claimable", POST_BY_ID},
+        lambda reader: claims.lock_destinations(
+            reader, CLAIMABLE, NOW, group=ALL_PLATFORMS, limit=5
+        ),
+        {"ix_destination_claimable_publisher", POST_BY_ID},
     ),
     "lock_destinations, due on a platform": (
         lambda reader: claims.lock_destinations(
-            reader, CLAIMABLE, NOW, platform="platform-1", limit=5
+            reader, CLAIMABLE, NOW, group=ONE_PLATFORM, limit=5
         ),
         {"ix_destination_claimable_platform", POST_BY_ID},
     ),
     "lock_destinations, unknown": (
-        lambda reader: claims.lock_destinations(reader, VERIFIABLE, NOW, platform=None, limit=5),
+        lambda reader: claims.lock_destinations(
+            reader, VERIFIABLE, NOW, group=ALL_PLATFORMS, limit=5
+        ),
         {"ix_destination_verifiable", POST_BY_ID},
     ),
     "lock_destinations, unknown on a platform": (
         lambda reader: claims.lock_destinations(
-            reader, VERIFIABLE, NOW, platform="platform-1", limit=5
+            reader, VERIFIABLE, NOW, group=ONE_PLATFORM, limit=5
         ),
         {"ix_destination_verifiable", POST_BY_ID},
     ),
@@ -71,14 +78,12 @@ async def test_post_is_locked_and_loaded_with_attempts_by_keys(
     }
 
 
-def workspaces_query(
-    database: Database, claim_time: ClaimTime, platforms: list[str] | None
-) -> Query:
+def workspaces_query(database: Database, claim_time: ClaimTime, groups: list[ClaimGroup]) -> Query:
     return lambda _: claims.workspaces_to_claim_from(
         database.all_workspaces,
         claim_time,
         NOW,
-        platforms=platforms,
+        groups=groups,
         workspace_id=None,
         rotation_start=OWN_WORKSPACE,
         limit=5,
@@ -86,14 +91,15 @@ def workspaces_query(
 
 
 async def test_workspaces_to_claim_from_cost_one_lookup_each(analyzed_database: Database) -> None:
-    platforms = ["platform-1", "platform-2"]
-    for claim_time, only, index in (
-        (CLAIMABLE, None, "ix_destination_claimable"),
+    publishers = [ClaimGroup(publisher, None) for publisher in AccountPublisher]
+    platforms = [ONE_PLATFORM, ClaimGroup(AccountPublisher.EXTERNAL, "platform-2")]
+    for claim_time, groups, index in (
+        (CLAIMABLE, publishers, "ix_destination_claimable_publisher"),
         (CLAIMABLE, platforms, "ix_destination_claimable_platform"),
-        (VERIFIABLE, None, "ix_destination_verifiable"),
+        (VERIFIABLE, publishers, "ix_destination_verifiable"),
         (VERIFIABLE, platforms, "ix_destination_verifiable"),
     ):
-        query = workspaces_query(analyzed_database, claim_time, only)
+        query = workspaces_query(analyzed_database, claim_time, groups)
         plan = await explain_query(analyzed_database, query)
         assert plan - {"sort"} == {"pk_workspace", index}  # PostgreSQL may sort a few workspaces
 
@@ -115,4 +121,13 @@ async def test_backlog_is_read_in_the_indexes_of_claimable_and_leased_destinatio
     plan = await explain_query(analyzed_database, query)
     indexes = {"pk_workspace", "ix_destination_claimable", "ix_destination_leased"}
     # In so small a table, PostgreSQL may also sort the rows of another partial index.
-    assert plan - {"scan", "sort", "ix_destination_claimable_platform"} == indexes
+    assert (
+        plan
+        - {
+            "scan",
+            "sort",
+            "ix_destination_claimable_platform",
+            "ix_destination_claimable_publisher",
+        }
+        == indexes
+    )

@@ -250,6 +250,7 @@ class DifferentialBench:
                     clock=lambda: NOW,
                     monotonic=time.monotonic,
                 ),
+                sealing_key=None,
                 max_wait=timedelta(0),
                 signing_key=bytes(16),
             ),

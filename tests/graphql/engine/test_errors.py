@@ -161,9 +161,9 @@ async def test_a_bad_document_is_rejected_with_a_code_and_without_internals(
             "first must be from 1 to 100.",
         ),
         (
-            f'{{ "{"a " * 100_000}" }}',
-            "GRAPHQL_PARSE_FAILED",
-            f"Syntax Error: Expected Name, found String '{'a ' * 478}a…",
+            f'{{ errorCatalog(part: "{"a " * 100_000}") {{ code }} }}',
+            "VALIDATION_ERROR",
+            f"part: Enum 'ErrorCatalogPart' cannot represent non-enum value: \"{'a ' * 468}…",
         ),
     ],
     ids=["long name", "long number", "long text"],
@@ -175,6 +175,16 @@ async def test_long_values_are_shortened_in_messages(
 
     (error,) = result["errors"]
     assert (error["message"], error["extensions"]["code"]) == (message, code)
+
+
+@pytest.mark.parametrize(
+    ("text", "token"), [('"sesame"', "String"), ('"""sesame "open" """', "BlockString")]
+)
+async def test_syntax_error_does_not_quote_strings(acme: Tenant, text: str, token: str) -> None:
+    result = await acme.client.execute(f"{{ posts(first {text}) {{ totalCount }} }}")
+
+    (error,) = result["errors"]
+    assert error["message"] == f"Syntax Error: Expected ':', found {token}."
 
 
 async def test_an_error_of_a_field_has_its_path_and_leaves_other_fields(acme: Tenant) -> None:

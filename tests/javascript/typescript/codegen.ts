@@ -1,6 +1,6 @@
 import type { CodegenConfig } from "@graphql-codegen/cli";
 
-const scalars = { DateTime: "string", JSON: "unknown", UUID: "string" };
+const scalars = { Credentials: "Record<string, unknown>", DateTime: "string", JSON: "unknown", UUID: "string" };
 
 const config: CodegenConfig = {
   schema: "schema.graphql",

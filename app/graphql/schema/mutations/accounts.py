@@ -1,4 +1,4 @@
-"""Mutations of accounts: connect, update, disconnect, reconnect, and retry after a reconnection."""
+"""Mutations of accounts: connect, set credentials, update, disconnect, reconnect, and retry after that."""
 
 from datetime import datetime
 from uuid import UUID
@@ -7,6 +7,8 @@ import strawberry
 from strawberry import UNSET, field
 
 from app.domain.account_commands import AccountUpdate, NewAccount
+from app.domain.accounts import AccountPublisher
+from app.domain.credentials import NewCredentials
 from app.domain.ids import AccountId, validate_account_id
 from app.graphql.schema.context import Info
 from app.graphql.schema.inputs import (
@@ -14,9 +16,14 @@ from app.graphql.schema.inputs import (
     MutationInput,
     optional,
     passed_fields,
+    require_not_null,
     to_record,
 )
-from app.graphql.schema.permissions import write_mutation
+from app.graphql.schema.permissions import (
+    HasScopeForCredentials,
+    credentials_mutation,
+    write_mutation,
+)
 from app.graphql.schema.types import Account, load_account
 from app.services import accounts
 from app.services.bulk_actions import MAX_BULK_CHANGES
@@ -36,6 +43,14 @@ class ConnectAccountInput:
     platform_username: str | None = optional("User name on the platform.")
     avatar_url: str | None = optional("HTTP or HTTPS URL of the profile picture.")
     token_expires_at: datetime | None = optional("UTC time of expiry; null if never or unknown.")
+    publisher: AccountPublisher | None = optional(
+        "What publishes the posts of the account. Null for that of the existing account, or for EXTERNAL;"
+        " for SANDBOX on the platform `sandbox`."
+    )
+    credentials: NewCredentials | None = optional(
+        "Credentials with which a worker of this server publishes on the account, for keys with the scope"
+        " CREDENTIALS. Null leaves those of an existing account unchanged."
+    )
     idempotency_key: str | None = optional(IDEMPOTENCY_KEY_DESCRIPTION)
 
 
@@ -46,6 +61,13 @@ class AccountIdInput:
 
     def checked_account_id(self) -> AccountId:
         return validate_account_id(self.account_id, "accountId")
+
+
+@strawberry.input(description="Input of `setAccountCredentials`.")
+class SetAccountCredentialsInput(AccountIdInput):
+    credentials: NewCredentials = field(
+        description="Credentials with which a worker of this server publishes on the account."
+    )
 
 
 @strawberry.input(
@@ -60,6 +82,17 @@ class UpdateAccountInput(AccountIdInput):
         "UTC time when the access expires. A later time than before counts as a renewal.",
         default=UNSET,
     )
+    publisher: AccountPublisher | None = optional(
+        "What publishes the posts of the account; not null. It cannot be changed while a post is being"
+        " published or has an unknown outcome.",
+        default=UNSET,
+    )
+
+    def update(self) -> AccountUpdate:
+        """Return the requested changes; raises InvalidInput for a null that clears nothing."""
+        update = passed_fields(self, AccountUpdate)
+        require_not_null(update, {"publisher": "publisher"})
+        return update
 
 
 @strawberry.input(description="Input of `disconnectAccount`.")
@@ -93,6 +126,11 @@ class AccountPayload:
 
 @strawberry.type(description="Result of `connectAccount`.")
 class ConnectAccountPayload(AccountPayload):
+    pass
+
+
+@strawberry.type(description="Result of `setAccountCredentials`.")
+class SetAccountCredentialsPayload(AccountPayload):
     pass
 
 
@@ -130,7 +168,11 @@ class RetryAfterReconnectPayload(AccountPayload):
 
 @strawberry.type
 class AccountMutations:
-    @write_mutation("Connect an account, or connect it again. Credentials are not stored here.")
+    @write_mutation(
+        "Connect an account, or connect it again. Credentials are only needed if a worker of this server"
+        " publishes on it.",
+        HasScopeForCredentials(),
+    )
     async def connect_account(
         self, info: Info, input: MutationInput[ConnectAccountInput]
     ) -> ConnectAccountPayload | None:
@@ -140,8 +182,29 @@ class AccountMutations:
             context.write_context("connectAccount"),
             to_record(input, NewAccount),
             context.idempotency_key(input.idempotency_key),
+            credentials=None
+            if input.credentials is None
+            else context.credentials_to_set(input.credentials),
         )
         return ConnectAccountPayload(account=await load_account(context, account_id))
+
+    @credentials_mutation(
+        "Replace the credentials with which a worker of this server publishes on an account, and connect it"
+        " again. Retry its failed posts with `retryAfterReconnect`."
+    )
+    async def set_account_credentials(
+        self, info: Info, input: MutationInput[SetAccountCredentialsInput]
+    ) -> SetAccountCredentialsPayload | None:
+        context = info.context
+        account_id = input.checked_account_id()
+        await accounts.set_account_credentials(
+            context.database,
+            context.write_context("setAccountCredentials"),
+            account_id,
+            context.credentials_to_set(input.credentials),
+            idempotency_key=context.idempotency_key(input.idempotency_key),
+        )
+        return SetAccountCredentialsPayload(account=await load_account(context, account_id))
 
     @write_mutation("Change the names of an account or the expiry of its access.")
     async def update_account(
@@ -149,18 +212,18 @@ class AccountMutations:
     ) -> UpdateAccountPayload | None:
         context = info.context
         account_id = input.checked_account_id()
-        update = passed_fields(input, AccountUpdate)
         await accounts.update_account(
             context.database,
             context.write_context("updateAccount"),
             account_id,
-            update,
+            input.update(),
             idempotency_key=context.idempotency_key(input.idempotency_key),
         )
         return UpdateAccountPayload(account=await load_account(context, account_id))
 
     @write_mutation(
-        "Disconnect an account. Nothing is published on it until it is connected again."
+        "Disconnect an account, and delete its credentials. Nothing is published on it until it is connected"
+        " again."
     )
     async def disconnect_account(
         self, info: Info, input: MutationInput[DisconnectAccountInput]

@@ -10,6 +10,7 @@ from uuid import UUID
 import strawberry
 from strawberry import field
 
+from app.domain.accounts import AccountPublisher
 from app.domain.leases import (
     DEFAULT_LEASE,
     MAX_CLAIM_PLATFORMS,
@@ -47,12 +48,18 @@ class ClaimInput:
         f"Platforms to claim from, 1 to {MAX_CLAIM_PLATFORMS}; each gets an equal share. Null"
         " for all."
     )
+    publisher: AccountPublisher = field(
+        default=AccountPublisher.EXTERNAL,
+        description="Publisher of the accounts to claim from. Accounts of other publishers are left to the"
+        " worker of this server.",
+    )
 
     def to_request(self) -> ClaimRequest:
         """Validate the values; raises InvalidInput, naming the field, for one out of its range."""
         return ClaimRequest(
             limit=validate_number(self.limit, "limit", 1, MAX_CLAIMS),
             lease_duration=validate_lease_duration(self.lease_seconds, "leaseSeconds"),
+            publishers=[self.publisher],
             platforms=validate_platforms(self.platforms, "platforms"),
         )
 

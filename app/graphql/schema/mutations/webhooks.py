@@ -21,6 +21,7 @@ from app.graphql.schema.inputs import (
     MutationInput,
     optional,
     passed_fields,
+    require_not_null,
 )
 from app.graphql.schema.permissions import admin_mutation
 from app.graphql.schema.webhooks import Webhook, load_webhook
@@ -103,16 +104,7 @@ class UpdateWebhookInput(WebhookIdInput):
     def update(self) -> WebhookUpdate:
         """Return the requested changes; raises InvalidInput for a null that clears nothing."""
         update = passed_fields(self, WebhookUpdate)
-        for name, argument in (
-            ("url", "url"),
-            ("event_types", "events"),
-            ("is_active", "isActive"),
-        ):
-            if update.get(name, UNSET) is None:
-                raise InvalidInput(
-                    f"{argument} must not be null. Omit it to leave it unchanged.",
-                    argument=argument,
-                )
+        require_not_null(update, {"url": "url", "event_types": "events", "is_active": "isActive"})
         if "platforms" in update:
             update["platforms"] = update["platforms"] or ()
         if "account_ids" in update:

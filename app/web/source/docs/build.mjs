@@ -18,6 +18,8 @@ const GUIDES = [
   "webhooks",
   "clients",
   "publishing",
+  "platforms",
+  "credentials",
   "retries",
   "import",
   "operating",

@@ -42,7 +42,7 @@ LONG_AGO = NOW - timedelta(days=30)
 
 ACCOUNT = """
 fragment A on Account {
-  accountId platform accountName displayName platformUserId platformUsername avatarUrl
+  accountId platform publisher accountName displayName platformUserId platformUsername avatarUrl
   isActive needsReconnectionSince readiness { canPost } token { expiresAt lastRefresh }
   connectedAt createdAt updatedAt
 }
@@ -97,6 +97,7 @@ CONNECT_INPUT = {**NAMES, "tokenExpiresAt": LATER}
 CONNECTED = {
     "accountId": 1,
     **NAMES,
+    "publisher": "EXTERNAL",
     "isActive": True,
     "needsReconnectionSince": None,
     "readiness": {"canPost": True},
@@ -110,6 +111,15 @@ UNNAMED = {
     **dict.fromkeys(("displayName", "platformUserId", "platformUsername", "avatarUrl")),
     "token": {"expiresAt": None, "lastRefresh": NOW_TEXT},
 }
+ONLY_SANDBOX = (
+    "publisher SANDBOX publishes on the platform sandbox only, not on x. Choose EXTERNAL, and publish with a"
+    " client of the API."
+)
+NOT_NULL = "publisher must not be null. Omit it to leave it unchanged."
+UNDECIDED = (
+    "The publisher of an account cannot be changed while a post is being published on it or has an unknown"
+    " outcome. Try again when their results are known. Number of these posts: 1."
+)
 NO_ACCOUNT = "The account was not found: this workspace has none with that number."
 BLOCKED: dict[str, Any] = {
     "is_active": False,
@@ -215,6 +225,33 @@ async def test_update_changes_passed_fields_and_null_clears(acme: Tenant) -> Non
     assert [event[1:] for event in (await stored_events(acme.database))[1:]] == [
         ("account.changed", "updateAccount", 1, changed_names)
     ]
+
+
+async def test_publisher_is_chosen_and_changed(acme: Tenant) -> None:
+    for connection, publisher in (
+        ({"platform": "sandbox", "platformUserId": "1"}, "SANDBOX"),
+        ({"platform": "sandbox", "platformUserId": "2", "publisher": "EXTERNAL"}, "EXTERNAL"),
+        ({"platform": "sandbox", "platformUserId": "1", "publisher": "EXTERNAL"}, "EXTERNAL"),
+    ):
+        account = (await run_mutation(acme, CONNECT, **connection))["account"]
+        assert account["publisher"] == publisher
+    changed = await run_mutation(acme, UPDATE, accountId=1, publisher="SANDBOX")
+    assert changed["account"]["publisher"] == "SANDBOX"
+    assert (await stored_events(acme.database))[-1].changed == {"publisher"}
+
+
+async def test_impossible_publisher_is_refused(acme: Tenant) -> None:
+    await add_account(acme.database, acme.workspace, platform="x")
+    sandbox = await add_account(acme.database, acme.workspace, platform="sandbox")
+    await add_posts_on(acme, sandbox, [started()])
+
+    for account, publisher, error in (
+        (1, "SANDBOX", ("VALIDATION_ERROR", "input.publisher", ONLY_SANDBOX)),
+        (1, None, ("VALIDATION_ERROR", "input.publisher", NOT_NULL)),
+        (sandbox, "EXTERNAL", ("CONFLICT", "input.publisher", UNDECIDED)),
+    ):
+        refusal = await expect_refusal(acme, UPDATE, accountId=account, publisher=publisher)
+        assert refusal == error
 
 
 async def test_mutations_without_effect_write_nothing(acme: Tenant) -> None:

@@ -156,6 +156,7 @@ CHANGES = {
             "platformUsername": {"platformUsername": None},
             "avatarUrl": {"avatarUrl": None},
             "tokenExpiresAt": {"tokenExpiresAt": None},
+            "publisher": {"publisher": "EXTERNAL"},
         },
     ),
     "disconnectAccount": Change(account_mutations.DISCONNECT, {"accountId": 1}, OTHER_ACCOUNT),

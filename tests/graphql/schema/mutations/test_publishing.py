@@ -2,6 +2,7 @@
 
 import asyncio
 
+from app.domain.accounts import AccountPublisher
 from app.domain.destinations import Outcome
 from tests.factories import (
     NOW,
@@ -176,6 +177,21 @@ async def test_claims_filter_by_platform(publisher: PublisherClient) -> None:
         "linkedin"
     ]
     assert await publisher.claim() == []
+
+
+async def test_claims_are_of_external_accounts_unless_another_publisher_is_named(
+    publisher: PublisherClient,
+) -> None:
+    for of in AccountPublisher:
+        account = await add_account(
+            publisher.database, publisher.workspace, platform="sandbox", publisher=of
+        )
+        await add_post(publisher.database, publisher.workspace, {account: queued()})
+
+    for arguments, account_id in (({}, 1), ({"publisher": "SANDBOX"}, 2)):
+        claims = await publisher.claim(**arguments)
+        assert [claim["accountId"] for claim in claims] == [account_id]
+        assert await publisher.claim(**arguments) == []
 
 
 async def test_waiting_claim_returns_when_destination_becomes_due(

@@ -20,6 +20,7 @@ export function AccountHeader({ account }: { readonly account: accountHeader_acc
         platform
         platformUsername
         profileUrl
+        publisher
         connectedAt
         needsReconnectionSince
         health {
@@ -73,6 +74,8 @@ export function AccountHeader({ account }: { readonly account: accountHeader_acc
         ))}
       {data.readiness.message && <p className="fix">{data.readiness.message}</p>}
       <dl className="facts">
+        <dt>Published by</dt>
+        <dd>{data.publisher === "EXTERNAL" ? "a client of the API" : "the worker of this server"}</dd>
         <dt>{token.expired ? "Access ended" : "Access ends"}</dt>
         <dd>{token.expiresAt ? <TimeWithDistance at={token.expiresAt} /> : "no date known"}</dd>
         {data.needsReconnectionSince && (

@@ -1,0 +1,61 @@
+"""Tables of encrypted data: credentials of accounts, checkpoints of destinations, and canaries."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Index, Integer, LargeBinary
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.models.base import Base, check, foreign_key
+
+
+class AccountCredentials(Base):
+    """Encrypted credentials of one account.
+
+    `version` counts the values. One process at a time requests new ones from the platform, until
+    `refresh_until`; `refresh_fence` is the number of its request.
+    """
+
+    __tablename__ = "credential"
+    __table_args__ = (
+        foreign_key("account_id", "account"),
+        check("version", "version >= 1"),
+        check("refresh_fence", "refresh_fence >= 0"),
+    )
+
+    workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    key_id: Mapped[str]
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    version: Mapped[int]
+    set_at: Mapped[datetime]
+    """Time at which a client set them; requests to the platform do not change it."""
+    refresh_until: Mapped[datetime | None]
+    refresh_fence: Mapped[int]
+
+
+class DestinationCheckpoint(Base):
+    """Encrypted data that an attempt has stored for the next attempt of its destination."""
+
+    __tablename__ = "checkpoint"
+    __table_args__ = (
+        foreign_key("destination_id", "destination"),
+        # Checkpoints to prune.
+        Index(None, "updated_at"),
+    )
+
+    workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
+    destination_id: Mapped[UUID] = mapped_column(primary_key=True)
+    key_id: Mapped[str]
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    updated_at: Mapped[datetime]
+
+
+class CredentialCanary(Base):
+    """Known text, encrypted with a key that has encrypted credentials: a worker must have one of the keys."""
+
+    __tablename__ = "credential_canary"
+    __table_args__ = (check("key_id", "key_id <> ''"),)
+
+    key_id: Mapped[str] = mapped_column(primary_key=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)

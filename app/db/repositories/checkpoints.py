@@ -1,0 +1,81 @@
+"""Encrypted checkpoints of destinations: loaded and saved by attempts, and pruned."""
+
+from datetime import datetime
+from functools import cache
+
+from sqlalchemy import Insert, and_, bindparam, delete, exists, select
+
+from app.db.core.database import AllWorkspacesReader, Reader
+from app.db.core.statements import Statement
+from app.db.core.write_session import WriteSession
+from app.db.core.writes import insert_with_on_conflict
+from app.db.models import Destination, DestinationCheckpoint
+from app.domain.credentials import SealedData
+from app.domain.destinations import Outcome
+from app.domain.ids import DestinationId, WorkspaceId
+
+_DESTINATION_JOIN = and_(
+    Destination.workspace_id == DestinationCheckpoint.workspace_id,
+    Destination.id == DestinationCheckpoint.destination_id,
+)
+
+
+async def find_checkpoint(reader: Reader, destination_id: DestinationId) -> SealedData | None:
+    """Return the checkpoint of a destination; None if it has none."""
+    row = await reader.first(_BY_DESTINATION, destination_id=destination_id)
+    return None if row is None else SealedData(row.key_id, row.sealed)
+
+
+_BY_DESTINATION = Statement(
+    select(DestinationCheckpoint.key_id, DestinationCheckpoint.sealed).where(
+        DestinationCheckpoint.destination_id == bindparam("destination_id")
+    )
+)
+
+
+async def save_checkpoint(
+    session: WriteSession,
+    workspace_id: WorkspaceId,
+    destination_id: DestinationId,
+    data: SealedData,
+    now: datetime,
+) -> None:
+    """Store the checkpoint of a destination, replacing an earlier one."""
+    await session.rows(
+        _save_statement(is_sqlite=session.is_sqlite),
+        workspace_id=workspace_id,
+        destination_id=destination_id,
+        key_id=data.key_id,
+        sealed=data.sealed,
+        updated_at=now,
+    )
+
+
+@cache
+def _save_statement(*, is_sqlite: bool) -> Insert:
+    insert = insert_with_on_conflict(DestinationCheckpoint, is_sqlite=is_sqlite)
+    return insert.on_conflict_do_update(
+        index_elements=["workspace_id", "destination_id"],
+        set_={name: insert.excluded[name] for name in ("key_id", "sealed", "updated_at")},
+    )
+
+
+async def has_old_checkpoints(reader: AllWorkspacesReader, before: datetime) -> bool:
+    """Return whether `delete_old_checkpoints` would delete any. Served by ix_checkpoint_updated_at."""
+    ((has_old,),) = await reader.rows(_HAS_OLD, before=before)
+    return bool(has_old)
+
+
+async def delete_old_checkpoints(session: WriteSession, before: datetime) -> None:
+    """Delete checkpoints of all workspaces that were saved before a time, except for unknown outcomes."""
+    await session.rows(_DELETE_OLD, before=before)
+
+
+_IS_OLD = and_(
+    DestinationCheckpoint.updated_at < bindparam("before"),
+    exists()
+    .where(_DESTINATION_JOIN, Destination.outcome != Outcome.UNKNOWN)
+    .correlate(DestinationCheckpoint),
+)
+_HAS_OLD = Statement(select(exists().where(_IS_OLD)))
+_DELETE_OLD = delete(DestinationCheckpoint).where(_IS_OLD)

@@ -1,0 +1,198 @@
+"""Adapter that publishes each post on Bluesky exactly once, by record keys that it chooses."""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import structlog
+
+from app.domain.attempts import Publication
+from app.domain.destinations import ErrorCategory
+from app.domain.times import Clock
+from app.outbound.client import OutboundClient
+from app.platforms.bluesky.errors import (
+    HANDLE_NOT_FOUND,
+    INVALID_REQUEST,
+    INVALID_SWAP,
+    RECORD_NOT_FOUND,
+    before_publishing,
+)
+from app.platforms.bluesky.records import (
+    RecordAddress,
+    check_not_empty,
+    embedded_image,
+    is_owned_by,
+    make_record,
+    record_addresses,
+)
+from app.platforms.bluesky.rich_text import check_text, find_spans, make_facets, mentioned_handles
+from app.platforms.bluesky.sessions import BlueskySession, SessionManager
+from app.platforms.bluesky.xrpc import XrpcClient, read_member
+from app.platforms.media import FetchMedia, Media
+from app.platforms.protocol import LookupFailure, NotPublished, OutcomeUnknown, PublishRequest
+
+_CALL_TIMEOUT = timedelta(seconds=30)
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+class Bluesky:
+    """Publishes on Bluesky and other servers of the AT Protocol.
+
+    A record is created only if its key is free, and its key is the same in every attempt: a repeated or
+    delayed request cannot publish a post twice. Credentials are `BlueskyCredentials`. Settings of a post:
+    `langs`, a list of up to 3 language tags, which the server checks.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: OutboundClient,
+        now: Clock,
+        fetch_media: FetchMedia,
+        timeout: timedelta = _CALL_TIMEOUT,
+    ) -> None:
+        """Create the adapter; `timeout` is the time for one call of a server."""
+        self._xrpc = XrpcClient(client=client, now=now, timeout=timeout)
+        self._sessions = SessionManager(self._xrpc, now)
+        self._now = now
+        self._fetch_media = fetch_media
+
+    async def publish(self, request: PublishRequest) -> Publication:
+        """Create the record of the post, or return the publication of an earlier attempt."""
+        check_text(request.content)
+        media = await self._fetch_media(request)
+        check_not_empty(request.content, media)
+        spans = find_spans(request.content)
+
+        async def publish_with(session: BlueskySession) -> Publication:
+            with before_publishing():
+                dids = await self._resolve(session, mentioned_handles(spans))
+                images = [await self._upload(session, item) for item in media]
+            record = make_record(
+                request.content,
+                languages=request.settings.get("langs", []),
+                facets=make_facets(spans, dids),
+                images=images,
+                destination_id=request.destination_id,
+                created_at=self._now(),
+            )
+            return await self._create_record(session, request, record)
+
+        return await self._sessions.run(request.credentials, publish_with)
+
+    async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
+        """Read all records that the post can have.
+
+        Inconclusive for an inactive account, whose server may return outdated records.
+        """
+
+        async def look_up_with(session: BlueskySession) -> Publication | LookupFailure:
+            account = await self._xrpc.call(
+                session.pds, "com.atproto.server.getSession", token=session.access_jwt
+            )
+            if account.get("active") is not True:
+                return LookupFailure.INCONCLUSIVE
+            for address in _addresses(session, request):
+                record = await self._read_record(session, address)
+                if record is not None and is_owned_by(record, request.destination_id):
+                    return address.publication(record)
+            return LookupFailure.NOT_FOUND
+
+        return await self._sessions.run(request.credentials, look_up_with)
+
+    async def _create_record(
+        self, session: BlueskySession, request: PublishRequest, record: Mapping[str, Any]
+    ) -> Publication:
+        """Create the record at the first address that has no record of another destination."""
+        for address in _addresses(session, request):
+            if await self._put_if_absent(session, request, address, record):
+                return address.publication(record)
+            existing = await self._read_record(session, address)
+            if existing is None:
+                raise OutcomeUnknown(
+                    "The record key of the post was in use, but its record has since been deleted."
+                )
+            if is_owned_by(existing, request.destination_id):
+                if existing.get("text") != request.content:
+                    logger.warning("post found with another text", uri=address.uri)
+                return address.publication(existing)
+        raise NotPublished(
+            ErrorCategory.PERMANENT,
+            "RECORD_KEYS_TAKEN",
+            "Other records of the account have all record keys of this post. Create the post again.",
+        )
+
+    async def _put_if_absent(
+        self,
+        session: BlueskySession,
+        request: PublishRequest,
+        address: RecordAddress,
+        record: Mapping[str, Any],
+    ) -> bool:
+        """Create a record and return True; return False if there is one."""
+        # Null demands that no record exists; without the field, an existing record is overwritten.
+        body = orjson.dumps({**address.parameters, "swapRecord": None, "record": record})
+        request.check_deadline()
+        try:
+            answer = await self._xrpc.call(
+                session.pds, "com.atproto.repo.putRecord", body=body, token=session.access_jwt
+            )
+        except NotPublished as error:
+            if error.code != INVALID_SWAP:
+                raise
+            return False
+        if read_member(answer, "uri", str) != address.uri:
+            raise OutcomeUnknown("The server's answer does not name the record of the post.")
+        return True
+
+    async def _read_record(
+        self, session: BlueskySession, address: RecordAddress
+    ) -> Mapping[str, Any] | None:
+        """Return a record; None if there is none. Raises OutcomeUnknown if the answer shows neither."""
+        try:
+            answer = await self._xrpc.call(
+                session.pds, "com.atproto.repo.getRecord", parameters=address.parameters
+            )
+        except NotPublished as error:
+            if error.code == RECORD_NOT_FOUND:
+                return None
+            raise OutcomeUnknown(
+                f"The record of the post cannot be read: {error.message}",
+                http_status=error.http_status,
+                raw=error.raw,
+            ) from error
+        return read_member(answer, "value", dict)
+
+    async def _upload(self, session: BlueskySession, media: Media) -> Mapping[str, object]:
+        """Upload an image, and return its part of the record; a repeated upload changes nothing."""
+        answer = await self._xrpc.call(
+            session.pds,
+            "com.atproto.repo.uploadBlob",
+            body=media.content,
+            content_type=media.content_type,
+            token=session.access_jwt,
+        )
+        return embedded_image(media, read_member(answer, "blob", dict))
+
+    async def _resolve(self, session: BlueskySession, handles: Iterable[str]) -> Mapping[str, str]:
+        """Return the DIDs of handles; a handle that no account has is left out."""
+        dids = {}
+        for handle in handles:
+            try:
+                answer = await self._xrpc.call(
+                    session.pds,
+                    "com.atproto.identity.resolveHandle",
+                    parameters={"handle": handle},
+                )
+            except NotPublished as error:
+                if error.code not in {HANDLE_NOT_FOUND, INVALID_REQUEST}:
+                    raise
+            else:
+                dids[handle] = read_member(answer, "did", str)
+        return dids
+
+
+def _addresses(session: BlueskySession, request: PublishRequest) -> list[RecordAddress]:
+    return record_addresses(session.did, request.destination_id, request.destination_created_at)

@@ -1,0 +1,187 @@
+"""Sessions of Bluesky accounts: stored with the credentials, and renewed when they expire."""
+
+from base64 import urlsafe_b64decode
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import orjson
+
+from app.domain.destinations import ErrorCategory
+from app.domain.times import Clock
+from app.platforms.bluesky.errors import EXPIRED_TOKEN, before_publishing
+from app.platforms.bluesky.xrpc import XrpcClient
+from app.platforms.protocol import Credentials, CredentialValues, NotPublished, OutcomeUnknown
+from app.platforms.responses import errors_without
+
+T = TypeVar("T")
+
+_RENEWAL_MARGIN = timedelta(minutes=2)
+"""Remaining validity below which an access token is renewed before it is used."""
+
+_TEMPORARY_CATEGORIES = {ErrorCategory.TRANSIENT, ErrorCategory.RATE_LIMITED}
+
+_HeaderValue = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+\Z")]
+
+
+class BlueskySession(msgspec.Struct, frozen=True, rename="camel"):
+    """A session of an account, in the form in which it is stored."""
+
+    did: str
+    """Permanent identifier of the account."""
+    pds: str
+    """URL of the server with the account's records, its personal data server."""
+    access_jwt: _HeaderValue
+    refresh_jwt: _HeaderValue
+
+    def __repr__(self) -> str:
+        return f"<session of {self.did}>"
+
+
+class BlueskyCredentials(msgspec.Struct, frozen=True, rename="camel"):
+    """Credentials of an account, in the form in which they are stored."""
+
+    identifier: str
+    """Handle, DID or email address."""
+    app_password: str
+    service: str = "https://bsky.social"
+    """URL of the server that creates and refreshes sessions."""
+    session: BlueskySession | None = None
+    """The last session: a server allows only 30 logins in 5 minutes."""
+
+    @property
+    def secrets(self) -> set[str]:
+        """Values that no error or log may contain."""
+        tokens = {self.session.access_jwt, self.session.refresh_jwt} if self.session else set()
+        return {self.app_password, *tokens}
+
+    def require_session(self) -> BlueskySession:
+        """Return the session; raises NotPublished if credentials without one replaced the last ones."""
+        if self.session is None:
+            raise NotPublished(
+                ErrorCategory.TRANSIENT,
+                "CREDENTIALS_CHANGED",
+                "The credentials of the account were changed before the post was sent.",
+            )
+        return self.session
+
+    def __repr__(self) -> str:
+        return f"<credentials of {self.identifier}>"
+
+
+class SessionManager:
+    """Runs calls with the session of an account."""
+
+    def __init__(self, xrpc: XrpcClient, now: Clock) -> None:
+        self._xrpc = xrpc
+        self._now = now
+
+    async def run(
+        self, credentials: Credentials, call: Callable[[BlueskySession], Awaitable[T]]
+    ) -> T:
+        """Call a function with a session; call it again with a new one if the server ended the first.
+
+        Raises NotPublished if the account has no session and cannot get one. No error contains a secret.
+        """
+        secrets: set[str] = set()
+        with errors_without(secrets):
+            values = await credentials.get()
+            current = parse_credentials(values)
+            secrets |= current.secrets
+            if current.session is None or self._expires_soon(current.session):
+                values = await credentials.refresh(values, self._request_session)
+                current = parse_credentials(values)
+                secrets |= current.secrets
+            try:
+                return await call(current.require_session())
+            except NotPublished as error:
+                if error.code != EXPIRED_TOKEN:
+                    raise
+            current = parse_credentials(await credentials.refresh(values, self._request_session))
+            secrets |= current.secrets
+            return await call(current.require_session())
+
+    def _expires_soon(self, session: BlueskySession) -> bool:
+        expiry = token_expiry(session.access_jwt)
+        return expiry is not None and expiry <= self._now() + _RENEWAL_MARGIN
+
+    async def _request_session(self, values: CredentialValues) -> CredentialValues:
+        """Return the credentials with a new session, by its refresh token or else by the app password."""
+        current = parse_credentials(values)
+        with before_publishing():
+            answer = await self._refresh(current) or await self._log_in(current)
+            session = _to_session(answer, current)
+        return {**values, "session": msgspec.to_builtins(session)}
+
+    async def _refresh(self, current: BlueskyCredentials) -> Mapping[str, Any] | None:
+        """Return the answer with new tokens; None without a session that the server accepts."""
+        if current.session is None:
+            return None
+        try:
+            return await self._xrpc.call(
+                current.service,
+                "com.atproto.server.refreshSession",
+                body=b"",
+                token=current.session.refresh_jwt,
+            )
+        except NotPublished as error:
+            if error.category in _TEMPORARY_CATEGORIES:
+                raise
+            return None
+
+    async def _log_in(self, current: BlueskyCredentials) -> Mapping[str, Any]:
+        login = {"identifier": current.identifier, "password": current.app_password}
+        return await self._xrpc.call(
+            current.service,
+            "com.atproto.server.createSession",
+            body=orjson.dumps(login),
+        )
+
+
+def parse_credentials(values: CredentialValues) -> BlueskyCredentials:
+    """Return the credentials of an account; raises NotPublished if they are incomplete."""
+    try:
+        return msgspec.convert(values, BlueskyCredentials)
+    except msgspec.ValidationError:
+        raise NotPublished(
+            ErrorCategory.AUTH,
+            "INVALID_CREDENTIALS",
+            "The credentials of the account must have the strings identifier and appPassword, and may"
+            " have the URL service. Connect the account again.",
+        ) from None
+
+
+def token_expiry(token: str) -> datetime | None:
+    """Return the time at which a JSON Web Token expires, unverified; None if it does not show one."""
+    try:
+        payload = token.split(".")[1]
+        claims = orjson.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return datetime.fromtimestamp(claims["exp"], UTC)
+    except (LookupError, TypeError, ValueError, OverflowError, OSError):
+        return None
+
+
+def _to_session(answer: Mapping[str, Any], current: BlueskyCredentials) -> BlueskySession:
+    """Return the session of an answer. Without a DID document, the account's server is the last one."""
+    last_pds = current.service if current.session is None else current.session.pds
+    try:
+        return msgspec.convert(
+            {**answer, "pds": _pds_of_answer(answer) or last_pds}, BlueskySession
+        )
+    except msgspec.ValidationError:
+        raise OutcomeUnknown("The server's answer has no complete session.") from None
+
+
+def _pds_of_answer(answer: Mapping[str, Any]) -> object:
+    """Return the URL of the account's server in its DID document; None if the answer has none."""
+    document = answer.get("didDoc")
+    services = document.get("service") if isinstance(document, Mapping) else None
+    return next(
+        (
+            service.get("serviceEndpoint")
+            for service in (services if isinstance(services, list) else ())
+            if isinstance(service, Mapping) and str(service.get("id")).endswith("#atproto_pds")
+        ),
+        None,
+    )

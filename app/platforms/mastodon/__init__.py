@@ -1,0 +1,1 @@
+"""Adapter for servers with the Mastodon API, such as Mastodon and snac."""

@@ -1,0 +1,189 @@
+"""Publishes posts by the Mastodon API, and finds those whose outcome is unknown."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from cachetools import TTLCache
+
+from app.domain.attempts import Publication
+from app.domain.destinations import ErrorCategory
+from app.domain.times import Clock
+from app.outbound.client import OutboundClient
+from app.platforms.mastodon.api import MastodonApi
+from app.platforms.mastodon.limits import InstanceLimits, check_limits, parse_limits
+from app.platforms.mastodon.statuses import (
+    application_name,
+    has_media,
+    is_source_of,
+    may_be_post,
+    status_parameters,
+    to_publication,
+    would_list,
+)
+from app.platforms.media import FetchMedia, Media
+from app.platforms.protocol import (
+    LookupFailure,
+    NotPublished,
+    OutcomeUnknown,
+    PublishRequest,
+    not_called_error,
+)
+from app.platforms.responses import preparation_error
+
+_MAX_CACHED_INSTANCES = 1000
+_LIMITS_TTL = timedelta(days=1)
+
+_MEDIA_POLL_INTERVAL = timedelta(seconds=2)
+_TEXT_PREPARATION, _MEDIA_PREPARATION = timedelta(minutes=1), timedelta(minutes=5)
+"""Longest times from the start of an attempt to the request that publishes, without and with media."""
+
+_DELIVERY = timedelta(minutes=1)
+"""Time in which a server receives that request, even if it comes late."""
+
+_CLOCK_TOLERANCE = timedelta(minutes=10)
+"""Longest time by which the clock of a server may be behind."""
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+class Mastodon:
+    """Adapter for accounts with the credentials `instance`, a URL, and `accessToken`, which never expires.
+
+    Mastodon publishes one status for all requests of one hour with the same idempotency key. A server that
+    ignores the key, such as snac, can publish a post twice: when a request without a response is delivered
+    after a lookup did not find the post.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: OutboundClient,
+        now: Clock,
+        sleep: Callable[[float], Awaitable[None]],
+        fetch_media: FetchMedia,
+    ) -> None:
+        self._client = client
+        self._now = now
+        self._sleep = sleep
+        self._fetch_media = fetch_media
+        self._limits: TTLCache[str, InstanceLimits] = TTLCache(
+            _MAX_CACHED_INSTANCES, _LIMITS_TTL.total_seconds(), lambda: now().timestamp()
+        )
+
+    async def publish(self, request: PublishRequest) -> Publication:
+        """Publish a post as a status, after its media are uploaded and processed."""
+        parameters = status_parameters(request)
+        api = await self._connect(request)
+        check_limits(parameters, len(request.media), await self._instance_limits(api))
+        media = await self._fetch_media(request)
+        if not media and not request.content.strip():
+            raise NotPublished(
+                ErrorCategory.CONTENT_REJECTED,
+                "EMPTY_POST",
+                "The post has neither text nor media for this platform. Add some.",
+            )
+        if media:
+            parameters = {**parameters, "media_ids": await self._upload(api, request, media)}
+        if self._now() > _latest_request(request):
+            raise not_called_error()
+        request.check_deadline()
+        status = await api.post_status(parameters, idempotency_key=idempotency_key(request))
+        return to_publication(status, self._now())
+
+    async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
+        """Find the only status with the post's text, number of media, and application of the token.
+
+        The result is inconclusive for a status without text, which its number of media does not identify,
+        and for one with other media: servers drop those that they do not know or have twice.
+        """
+        may_be_delivered = self._now() <= _latest_request(request) + _DELIVERY
+        api = await self._connect(request)
+        since = request.attempt_started_at - _CLOCK_TOLERANCE
+        statuses = await api.statuses_since(await api.account_id(), since)
+        similar = await _find_similar(api, request, statuses, since)
+        matches = [status for status in similar if has_media(status, len(request.media))]
+        if len(matches) == 1 and request.content.strip():
+            return to_publication(matches[0], self._now())
+        if similar or may_be_delivered or not would_list(statuses, request):
+            return LookupFailure.INCONCLUSIVE
+        return LookupFailure.NOT_FOUND
+
+    async def _connect(self, request: PublishRequest) -> MastodonApi:
+        return MastodonApi(self._client, await request.credentials.get(), self._now)
+
+    async def _instance_limits(self, api: MastodonApi) -> InstanceLimits:
+        """Return the limits of the instance; those that cannot be read are not checked."""
+        limits = self._limits.get(api.origin)
+        if limits is None:
+            try:
+                limits = self._limits[api.origin] = parse_limits(await api.instance())
+            except (NotPublished, OutcomeUnknown) as error:
+                logger.warning(
+                    "instance limits not read", instance=api.origin, reason=error.message
+                )
+                return parse_limits({})
+        return limits
+
+    async def _upload(
+        self, api: MastodonApi, request: PublishRequest, media: Sequence[Media]
+    ) -> Sequence[str]:
+        """Upload media; return their ids once the server has processed them. This publishes nothing."""
+        try:
+            return [await self._upload_file(api, request, file) for file in media]
+        except OutcomeUnknown as error:
+            raise preparation_error(
+                error,
+                "MEDIA_NOT_UPLOADED",
+                "The media were not uploaded, so the post was not sent.",
+                raw=error.raw,
+            ) from error
+
+    async def _upload_file(self, api: MastodonApi, request: PublishRequest, file: Media) -> str:
+        media_id, is_processed = await api.upload_media(file)
+        while True:
+            request.check_deadline()
+            if self._now() > _latest_request(request):
+                raise NotPublished(
+                    ErrorCategory.TRANSIENT,
+                    "MEDIA_PROCESSING",
+                    "The server did not process the media in time, so the post was not sent.",
+                )
+            if is_processed:
+                return media_id
+            await self._sleep(_MEDIA_POLL_INTERVAL.total_seconds())
+            is_processed = await api.is_media_processed(media_id)
+
+
+def idempotency_key(request: PublishRequest) -> str:
+    """Return the key with which a server publishes one status for all attempts of a destination."""
+    return f"post-results-{request.destination_id}"
+
+
+def _latest_request(request: PublishRequest) -> datetime:
+    """Return the time after which an attempt no longer sends the request that publishes."""
+    preparation = _MEDIA_PREPARATION if request.media else _TEXT_PREPARATION
+    return request.attempt_started_at + preparation
+
+
+async def _find_similar(
+    api: MastodonApi,
+    request: PublishRequest,
+    statuses: Sequence[Mapping[str, Any]],
+    since: datetime,
+) -> Sequence[Mapping[str, Any]]:
+    """Return the statuses with the post's text and the application of the token."""
+    similar = [
+        status
+        for status in statuses
+        if may_be_post(status, since) and is_source_of(await _source(api, status), request)
+    ]
+    if any(map(application_name, similar)) and (own_name := await api.application_name()):
+        return [status for status in similar if application_name(status) in (None, own_name)]
+    return similar
+
+
+async def _source(api: MastodonApi, status: Mapping[str, Any]) -> str:
+    text = status.get("text")  # snac includes it
+    return text if isinstance(text, str) else await api.source(status["id"])

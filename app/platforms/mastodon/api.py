@@ -1,0 +1,262 @@
+"""Requests to the Mastodon API of one instance, with one account's access token."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from app.domain.destinations import ErrorCategory
+from app.domain.times import Clock
+from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
+from app.platforms.mastodon.statuses import created_at
+from app.platforms.media import Media
+from app.platforms.protocol import CredentialValues, NotPublished, OutcomeUnknown
+from app.platforms.responses import (
+    RefusalReader,
+    errors_without,
+    json_object,
+    read_json_object,
+    refusal,
+    response_text,
+    send,
+)
+
+_TIMEOUT = timedelta(seconds=30)
+_UPLOAD_TIMEOUT = timedelta(minutes=2)
+_MAX_RESPONSE_BYTES = 4 * 1024 * 1024
+"""A page of statuses with long texts is the largest response."""
+
+_PAGE_SIZE = 40
+"""Statuses of a page: Mastodon's maximum."""
+
+_MAX_PAGES = 50
+"""Pages that a lookup reads at most: a server could return new statuses without end."""
+
+_SNAC_PAGE_SIZE = 256
+"""Statuses of snac's only page, which it returns for any `limit` and `max_id`."""
+
+_ORIGIN = re.compile(r"https?://[^\s/?#@\\]+", re.IGNORECASE)
+_TOKEN = re.compile(r"[!-~]+")
+
+T = TypeVar("T")
+
+
+class MastodonApi:
+    """Client of one account's instance. No error contains the access token."""
+
+    def __init__(self, client: OutboundClient, credentials: CredentialValues, now: Clock) -> None:
+        """Create a client by `instance` and `accessToken`; raises NotPublished without valid ones."""
+        origin, token = (str(credentials.get(name, "")) for name in ("instance", "accessToken"))
+        self.origin = origin.removesuffix("/")
+        if not _ORIGIN.fullmatch(self.origin) or not _TOKEN.fullmatch(token):
+            raise NotPublished(
+                ErrorCategory.AUTH,
+                "INVALID_CREDENTIALS",
+                "The credentials must have instance, such as https://example.social, and accessToken."
+                " Connect the account again.",
+            )
+        self._client = client
+        self._token = token
+        self._now = now
+
+    async def post_status(
+        self, parameters: Mapping[str, object], *, idempotency_key: str
+    ) -> Mapping[str, Any]:
+        """Publish a status; return it as the server stored it, with its id."""
+        return await self._call(
+            "POST",
+            "/api/v1/statuses",
+            _read_entity,
+            read_refusal=_read_status_refusal,
+            headers={"Idempotency-Key": idempotency_key, "Content-Type": "application/json"},
+            body=orjson.dumps(parameters),
+        )
+
+    async def upload_media(self, media: Media) -> tuple[str, bool]:
+        """Upload media; return its id, and whether the server has already processed it."""
+        content_type, body = _encode_form(media)
+        return await self._call(
+            "POST",
+            "/api/v2/media",
+            lambda response: (_read_entity(response)["id"], _is_processed(response)),
+            read_refusal=_read_media_refusal,
+            headers={"Content-Type": content_type},
+            body=body,
+            time_limit=_UPLOAD_TIMEOUT,
+        )
+
+    async def is_media_processed(self, media_id: str) -> bool:
+        """Return whether uploaded media can be attached to a status."""
+        path = f"/api/v1/media/{_quote(media_id)}"
+        return await self._call("GET", path, _is_processed, read_refusal=_read_media_refusal)
+
+    async def instance(self) -> Mapping[str, Any]:
+        """Return the description of the instance, in version 2 or else 1 of the API."""
+        try:
+            return await self._call("GET", "/api/v2/instance", read_json_object)
+        except OutcomeUnknown as error:
+            if error.http_status != HTTPStatus.NOT_FOUND:
+                raise
+        return await self._call("GET", "/api/v1/instance", read_json_object)
+
+    async def account_id(self) -> str:
+        """Return the id of the account."""
+        path = "/api/v1/accounts/verify_credentials"
+        account = await self._call("GET", path, _read_entity, read_refusal=_read_account_refusal)
+        return str(account["id"])
+
+    async def application_name(self) -> str | None:
+        """Return the name of the token's application; None if the server does not state it."""
+        try:
+            path = "/api/v1/apps/verify_credentials"
+            return (await self._call("GET", path, read_json_object)).get("name")
+        except (NotPublished, OutcomeUnknown) as error:
+            if error.http_status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+                return None
+            raise
+
+    async def statuses_since(self, account_id: str, since: datetime) -> Sequence[Mapping[str, Any]]:
+        """Return all statuses of the account from a time on, and some older ones.
+
+        Raises OutcomeUnknown if the server does not return all of them.
+        """
+        statuses: dict[str, Mapping[str, Any]] = {}
+        query = {"exclude_reblogs": "true", "limit": str(_PAGE_SIZE)}
+        for _ in range(_MAX_PAGES):
+            path = f"/api/v1/accounts/{_quote(account_id)}/statuses?{urlencode(query)}"
+            page = await self._call("GET", path, _read_page)
+            is_repeated = all(status["id"] in statuses for status in page)
+            statuses |= {status["id"]: status for status in page}
+            if is_repeated and page and not len(page) == len(statuses) < _SNAC_PAGE_SIZE:
+                raise OutcomeUnknown("The server repeats a page of the account's statuses.")
+            if is_repeated or created_at(page[-1], since) < since:
+                return list(statuses.values())
+            # A server that heeds only `limit` then repeats less than the first page.
+            query |= {"max_id": page[-1]["id"], "limit": str(_PAGE_SIZE - 1)}
+        raise OutcomeUnknown(
+            f"The account has more than {_MAX_PAGES} pages of statuses since the attempt."
+        )
+
+    async def source(self, status_id: str) -> str:
+        """Return the text of a status as its author wrote it."""
+        path = f"/api/v1/statuses/{_quote(status_id)}/source"
+        return str((await self._call("GET", path, read_json_object))["text"])
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[OutboundResponse], T],
+        *,
+        read_refusal: RefusalReader = lambda _: None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        time_limit: timedelta = _TIMEOUT,
+    ) -> T:
+        """Send a request and read its response; raises NotPublished or OutcomeUnknown."""
+        request = OutboundRequest(
+            method=method,
+            url=f"{self.origin}{path}",
+            headers={
+                "Authorization": f"Bearer {self._token}",
+                "Connection": "close",  # snac closes it anyway, too late for a reuse to notice
+                **(headers or {}),
+            },
+            body=body,
+            timeout=time_limit,
+            max_response_bytes=_MAX_RESPONSE_BYTES,
+            receiver=self.origin,
+        )
+        with errors_without({self._token}):
+            return read(
+                await send(self._client, request, now=self._now(), read_refusal=read_refusal)
+            )
+
+
+def _read_entity(response: OutboundResponse) -> Mapping[str, Any]:
+    """Return an object with an id."""
+    entity = read_json_object(response)
+    if not isinstance(entity.get("id"), str):
+        raise OutcomeUnknown(
+            f"The server answered {response.status}, but without an id.",
+            http_status=response.status,
+            raw=response_text(response),
+        )
+    return entity
+
+
+def _read_page(response: OutboundResponse) -> Sequence[Mapping[str, Any]]:
+    page = orjson.loads(response.body)
+    if not isinstance(page, list):
+        raise OutcomeUnknown("The server answered without a list of statuses.")
+    return page
+
+
+def _is_processed(response: OutboundResponse) -> bool:
+    """Return whether a response about media says so; 202 and 206 say that they are being processed."""
+    return response.status == HTTPStatus.OK
+
+
+def _unprocessable(category: ErrorCategory, code: str, message: str) -> RefusalReader:
+    """Return a function that reads the answer 422 and the reason in it."""
+
+    def read(response: OutboundResponse) -> NotPublished | None:
+        if response.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+            return None
+        reason = (json_object(response) or {}).get("error")
+        detail = f" Its reason: {reason}" if isinstance(reason, str) else ""
+        return refusal(response, category, code, f"{message}{detail}")
+
+    return read
+
+
+_read_post_refusal = _unprocessable(
+    ErrorCategory.CONTENT_REJECTED, "CONTENT_REJECTED", "The server does not accept the post."
+)
+_read_processing = _unprocessable(
+    ErrorCategory.TRANSIENT, "MEDIA_PROCESSING", "The server still processes the media."
+)
+_read_media_refusal = _unprocessable(
+    ErrorCategory.CONTENT_REJECTED, "MEDIA_UNSUPPORTED", "The server does not accept the media."
+)
+_read_account_refusal = _unprocessable(  # snac answers so to a revoked token
+    ErrorCategory.AUTH, "TOKEN_REVOKED", "The server does not accept the access token."
+)
+
+
+def _read_status_refusal(response: OutboundResponse) -> NotPublished | None:
+    is_processing = b"finished processing" in response.body
+    return _read_processing(response) if is_processing else _read_post_refusal(response)
+
+
+def _encode_form(media: Media) -> tuple[str, bytes]:
+    """Return the content type and body of a form with a file and its description, RFC 7578.
+
+    snac takes the type of a file from its extension, and replaces an older file with the same name.
+    """
+    digest = sha256(media.content + media.alt.encode()).hexdigest()
+    subtype = media.content_type.partition("/")[2]
+    lines: tuple[str | bytes, ...] = (
+        f"--{digest}",  # a boundary, which neither of the values contains
+        f'Content-Disposition: form-data; name="file"; filename="{digest}.{subtype}"',
+        f"Content-Type: {media.content_type}",
+        "",
+        media.content,
+        f"--{digest}",
+        'Content-Disposition: form-data; name="description"',
+        "",
+        media.alt,
+        f"--{digest}--",
+        "",
+    )
+    body = b"\r\n".join(line if isinstance(line, bytes) else line.encode() for line in lines)
+    return f"multipart/form-data; boundary={digest}", body
+
+
+def _quote(identifier: str) -> str:
+    return quote(identifier, safe="")

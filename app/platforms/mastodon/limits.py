@@ -1,0 +1,101 @@
+"""Limits of an instance, and the length of a status as Mastodon counts it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import regex
+
+from app.domain.destinations import ErrorCategory
+from app.platforms.graphemes import count_graphemes
+from app.platforms.protocol import NotPublished
+
+MAX_IMAGE_BYTES = 16 * 1024 * 1024
+"""Mastodon's limit for images."""
+
+MAX_MEDIA = 16
+"""Media that are loaded for a status at most, even if the instance states a higher limit or none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceLimits:
+    """Limits that an instance states.
+
+    A limit that is not stated, or could not be read, is None and is not checked. Mastodon's defaults (500
+    characters, 4 media) would refuse posts that an instance with higher limits publishes. Every instance
+    checks its own limits, and answers 422 before it stores a status.
+    """
+
+    max_characters: int | None
+    max_media: int | None
+    characters_per_url: int
+    """Characters that a URL of any length counts as."""
+
+
+_CHARACTERS_PER_URL = 23
+"""Mastodon's default."""
+
+
+def parse_limits(instance: Mapping[str, Any]) -> InstanceLimits:
+    """Return the limits of an instance from its description, of version 1 or 2 of the API."""
+    configuration = instance.get("configuration")
+    statuses = configuration.get("statuses") if isinstance(configuration, dict) else None
+    values = statuses if isinstance(statuses, dict) else {}
+    return InstanceLimits(
+        max_characters=_positive_number(values.get("max_characters")),
+        max_media=_positive_number(values.get("max_media_attachments")),
+        characters_per_url=_positive_number(values.get("characters_reserved_per_url"))
+        or _CHARACTERS_PER_URL,
+    )
+
+
+def check_limits(parameters: Mapping[str, Any], media: int, limits: InstanceLimits) -> None:
+    """Raise NotPublished if a status is longer or has more media than the instance allows."""
+    spoiler_text = parameters.get("spoiler_text", "")
+    characters = count_characters(parameters["status"], spoiler_text, limits.characters_per_url)
+    if limits.max_characters is not None and characters > limits.max_characters:
+        raise NotPublished(
+            ErrorCategory.CONTENT_REJECTED,
+            "TEXT_TOO_LONG",
+            f"The text has {characters} characters; the server allows {limits.max_characters}. Each URL"
+            f" counts as {limits.characters_per_url} characters. Shorten the text.",
+        )
+    if limits.max_media is not None and media > limits.max_media:
+        raise NotPublished(
+            ErrorCategory.CONTENT_REJECTED,
+            "TOO_MANY_MEDIA",
+            f"The post has {media} media; the server allows {limits.max_media}. Remove some of them.",
+        )
+
+
+def count_characters(text: str, spoiler_text: str, characters_per_url: int) -> int:
+    """Return the length of a status with its content warning, in user-perceived characters.
+
+    A URL counts as a fixed number, and a mention without its domain, as in Mastodon's
+    StatusLengthValidator. Mastodon also checks the top-level domain of a URL. A URL with an unknown one
+    counts as less here, so that no status is refused that Mastodon accepts.
+    """
+    if not text.strip():
+        text = ""
+
+    def countable(entity: regex.Match[str]) -> str:
+        return entity["user"] or "x" * characters_per_url
+
+    return count_graphemes(spoiler_text + _URL_OR_MENTION.sub(countable, text))
+
+
+_URL_OR_MENTION = regex.compile(
+    r"""
+    (?<![a-z0-9@＠$#＃]) (?:https?|dat|dweb|ipfs|ipns|ssb|gopher|gemini)://
+    \w(?:[\w.-]*\w)? (?::\d+)?
+    (?:/ (?:[^\s()<>?]*\([^\s()<>?]+\))* (?:[^\s()<>?]*[^\s()<>?!*"'「」;:=,.$%\[\]~&|@])?)?
+    (?:\?[^\s<>"]*[^\s<>"?!*'();:+$%\[\],.~|@^])?
+    | (?<![=/\w]) (?P<user>@[a-z0-9_][a-z0-9_.-]*+)(?<=\w)@[\w.-]*\w
+    """,
+    regex.IGNORECASE | regex.VERBOSE,
+)
+"""Punctuation at the end of a path or query belongs to the sentence; a path has balanced parentheses."""
+
+
+def _positive_number(value: object) -> int | None:
+    return value if type(value) is int and value > 0 else None

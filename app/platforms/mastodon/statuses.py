@@ -1,0 +1,106 @@
+"""Statuses of the Mastodon API: what a post becomes, and which status may be that of a post."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from app.domain.attempts import Publication
+from app.domain.destinations import ErrorCategory
+from app.domain.errors import InvalidInput
+from app.domain.times import parse_instant
+from app.domain.validation.object_reader import ObjectReader
+from app.domain.validation.post_contents import MAX_CONTENT_LENGTH
+from app.platforms.protocol import NotPublished, PublishRequest
+
+_MAX_LANGUAGE_LENGTH = 35
+"""Characters of a language tag, RFC 5646, section 4.4.1."""
+
+
+class Visibility(StrEnum):
+    """Audience of a status. Direct messages are not posts."""
+
+    PUBLIC = "public"
+    UNLISTED = "unlisted"
+    PRIVATE = "private"
+
+
+def status_parameters(request: PublishRequest) -> Mapping[str, object]:
+    """Return the parameters of a post's status, without media; raises NotPublished if one is invalid.
+
+    The server applies the account's preferences for settings that the post does not have.
+    """
+    reader = ObjectReader(request.settings, f"platformContent.{request.account.platform}.settings.")
+    try:
+        parameters = {
+            "status": request.content,
+            "spoiler_text": reader.text("spoiler_text", max_length=MAX_CONTENT_LENGTH),
+            "visibility": reader.enum("visibility", {value.value: value for value in Visibility}),
+            "language": reader.text("language", max_length=_MAX_LANGUAGE_LENGTH),
+            "sensitive": reader.boolean("sensitive"),
+        }
+    except InvalidInput as error:
+        raise NotPublished(
+            ErrorCategory.CONTENT_REJECTED, "INVALID_SETTING", error.message
+        ) from None
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+def to_publication(status: Mapping[str, Any], now: datetime) -> Publication:
+    """Return the publication of a status, at `now` if the status has no valid time."""
+    url = status.get("url")
+    return Publication(
+        platform_post_id=status["id"],
+        platform_post_url=url if isinstance(url, str) else None,
+        published_at=created_at(status, now),
+    )
+
+
+def created_at(status: Mapping[str, Any], default: datetime) -> datetime:
+    """Return the time of a status, or the default if it has no valid one."""
+    try:
+        return parse_instant(str(status.get("created_at")))
+    except InvalidInput:
+        return default
+
+
+def would_list(statuses: Iterable[Mapping[str, Any]], request: PublishRequest) -> bool:
+    """Return whether an account's list of statuses would contain a post; that of snac has no private ones."""
+    return request.settings.get("visibility") != Visibility.PRIVATE or any(
+        status.get("visibility") == Visibility.PRIVATE for status in statuses
+    )
+
+
+def may_be_post(status: Mapping[str, Any], since: datetime) -> bool:
+    """Return whether a status may be that of a post, judged without its text."""
+    return (
+        created_at(status, since) >= since
+        and not status.get("reblog")
+        and not status.get("in_reply_to_id")
+    )
+
+
+def has_media(status: Mapping[str, Any], number: int) -> bool:
+    """Return whether a status has this number of media."""
+    return len(status.get("media_attachments") or ()) == number
+
+
+def is_source_of(source: str, request: PublishRequest) -> bool:
+    """Return whether the source of a status is the text of a post, as a server stores it.
+
+    Servers strip the text and convert its newlines. In a status without text, Mastodon stores the content
+    warning instead, and older versions a dot.
+    """
+    if request.content.strip():
+        return _normalized(source) == _normalized(request.content)
+    spoiler_text = str(request.settings.get("spoiler_text", ""))
+    return _normalized(source) in ("", ".", _normalized(spoiler_text))
+
+
+def application_name(status: Mapping[str, Any]) -> str | None:
+    """Return the name of the application that posted a status; None if the server does not state it."""
+    return (status.get("application") or {}).get("name")
+
+
+def _normalized(text: str) -> str:
+    return text.replace("\r\n", "\n").strip()

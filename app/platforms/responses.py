@@ -1,0 +1,199 @@
+"""Sends requests to platforms, and classifies failures: nothing was published, or the outcome is unknown."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+import orjson
+
+from app.domain.destinations import ErrorCategory
+from app.domain.times import parse_retry_after
+from app.domain.validation.redaction import REDACTED
+from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
+from app.outbound.errors import OutboundError, OutboundFailure
+from app.platforms.protocol import NotPublished, OutcomeUnknown
+
+RefusalReader: TypeAlias = Callable[[OutboundResponse], NotPublished | None]
+"""Function that reads a platform's own error; None applies the rules for the status."""
+
+CONFIGURATION_FAILURES = {OutboundFailure.INVALID_URL, OutboundFailure.ADDRESS_NOT_ALLOWED}
+"""Failures that a retry without a change of the account or the server cannot avoid."""
+
+_CATEGORY_BY_STATUS: Mapping[int, ErrorCategory] = {
+    HTTPStatus.MOVED_PERMANENTLY: ErrorCategory.PERMANENT,
+    HTTPStatus.TEMPORARY_REDIRECT: ErrorCategory.PERMANENT,
+    HTTPStatus.PERMANENT_REDIRECT: ErrorCategory.PERMANENT,
+    HTTPStatus.BAD_REQUEST: ErrorCategory.CONTENT_REJECTED,
+    HTTPStatus.UNAUTHORIZED: ErrorCategory.AUTH,
+    HTTPStatus.FORBIDDEN: ErrorCategory.PERMANENT,
+    HTTPStatus.METHOD_NOT_ALLOWED: ErrorCategory.PERMANENT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ErrorCategory.CONTENT_REJECTED,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ErrorCategory.CONTENT_REJECTED,
+    HTTPStatus.UNPROCESSABLE_ENTITY: ErrorCategory.CONTENT_REJECTED,
+    HTTPStatus.TOO_MANY_REQUESTS: ErrorCategory.RATE_LIMITED,
+}
+"""Statuses of servers that have published nothing; any other failure leaves the outcome unknown."""
+
+_RESET_HEADERS = ("ratelimit-reset", "x-ratelimit-reset")
+
+
+async def send(
+    client: OutboundClient,
+    request: OutboundRequest,
+    *,
+    now: datetime,
+    read_refusal: RefusalReader,
+) -> OutboundResponse:
+    """Send a request and return its successful response, with a status from 200 to 299.
+
+    Raises NotPublished if the failure shows that nothing was published, and OutcomeUnknown if not.
+    `read_refusal` decides first; then the status decides.
+    """
+    try:
+        response = await client.send(request)
+    except OutboundError as error:
+        if error.may_have_been_sent:
+            raise OutcomeUnknown(error.message) from error
+        raise _not_sent_error(error) from error
+    if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+        return response
+    raise read_refusal(response) or _status_error(response, now)
+
+
+def read_json_object(response: OutboundResponse) -> Mapping[str, Any]:
+    """Return the JSON object of a successful response; raises OutcomeUnknown for anything else."""
+    value = json_object(response)
+    if value is None:
+        raise OutcomeUnknown(
+            f"The platform answered {response.status}, but its answer is cut or not a JSON object.",
+            http_status=response.status,
+            raw=response_text(response),
+        )
+    return value
+
+
+def json_object(response: OutboundResponse) -> Mapping[str, Any] | None:
+    """Return the JSON object of a response; None if it is cut or something else."""
+    if response.is_truncated:
+        return None
+    try:
+        value = orjson.loads(response.body)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def response_text(response: OutboundResponse) -> str:
+    """Return the body of a response for the attempt log."""
+    return response.body.decode(errors="replace")
+
+
+def refusal(
+    response: OutboundResponse,
+    category: ErrorCategory,
+    code: str,
+    message: str,
+    *,
+    retry_after: timedelta | None = None,
+) -> NotPublished:
+    """Return the error of a response after which nothing is published."""
+    return NotPublished(
+        category,
+        code,
+        message,
+        http_status=response.status,
+        retry_after=retry_after,
+        raw=response_text(response),
+    )
+
+
+def preparation_error(
+    error: OutcomeUnknown, code: str, consequence: str, *, raw: str | None
+) -> NotPublished:
+    """Return the error of a call that publishes nothing, such as an upload, instead of OutcomeUnknown."""
+    status = error.http_status
+    reason = (
+        error.message
+        if status is None
+        else f"The server answered {status} without a usable result."
+    )
+    return NotPublished(
+        ErrorCategory.TRANSIENT, code, f"{reason} {consequence}", http_status=status, raw=raw
+    )
+
+
+@contextmanager
+def errors_without(secrets: Collection[str]) -> Iterator[None]:
+    """Replace secrets in the texts of errors: a response may repeat what was sent."""
+    try:
+        yield
+    except (NotPublished, OutcomeUnknown) as error:
+        for secret in filter(None, secrets):
+            error.message = error.message.replace(secret, REDACTED)
+            error.raw = error.raw and error.raw.replace(secret, REDACTED)
+        raise
+
+
+def retry_wait(response: OutboundResponse, now: datetime) -> timedelta | None:
+    """Return the wait that a response asks for: by Retry-After, or until the reset of a rate limit.
+
+    A reset is a number of seconds, of seconds since 1970 (Bluesky), or a date of ISO 8601 (Mastodon).
+    """
+    headers = dict(response.headers)
+    if "retry-after" in headers:
+        return parse_retry_after(headers["retry-after"], now)
+    texts = (headers[name] for name in _RESET_HEADERS if name in headers)
+    text = next(texts, None)
+    return None if text is None else _parse_reset(text, now)
+
+
+_MAX_RELATIVE_SECONDS = 10**8
+"""Larger numbers of seconds, more than three years, are counted from 1970."""
+
+
+def _parse_reset(text: str, now: datetime) -> timedelta | None:
+    try:
+        if not text.isascii() or not text.isdigit():
+            return max(datetime.fromisoformat(text) - now, timedelta())
+        seconds = int(text)
+        if seconds < _MAX_RELATIVE_SECONDS:
+            return timedelta(seconds=seconds)
+        return max(datetime.fromtimestamp(seconds, now.tzinfo) - now, timedelta())
+    except (ValueError, TypeError, OverflowError):  # TypeError for a date without an offset
+        return None
+
+
+def _not_sent_error(error: OutboundError) -> NotPublished:
+    category = (
+        ErrorCategory.PERMANENT
+        if error.reason in CONFIGURATION_FAILURES
+        else ErrorCategory.TRANSIENT
+    )
+    return NotPublished(category, error.reason.name, error.message)
+
+
+def _status_error(response: OutboundResponse, now: datetime) -> NotPublished | OutcomeUnknown:
+    category = _CATEGORY_BY_STATUS.get(response.status)
+    if category is None:
+        return OutcomeUnknown(
+            f"The platform answered {response.status}, so the post may be published all the same.",
+            http_status=response.status,
+            raw=response_text(response),
+        )
+    return refusal(
+        response,
+        category,
+        f"HTTP_{response.status}",
+        f"The platform answered {response.status}: {_MESSAGES[category]}",
+        retry_after=retry_wait(response, now),
+    )
+
+
+_MESSAGES = {
+    ErrorCategory.AUTH: "it does not accept the credentials. Connect the account again.",
+    ErrorCategory.CONTENT_REJECTED: "it does not accept the content. Edit the post.",
+    ErrorCategory.PERMANENT: "it refuses the request. Check the account and its server.",
+    ErrorCategory.RATE_LIMITED: "it limits the number of requests.",
+}

@@ -1,0 +1,215 @@
+"""Adapter that hands posts to a publisher of the user's own, by signed requests to its URL.
+
+Credentials of the account: `url`, `secret` (a signing secret of Standard Webhooks, `whsec_…`) and, if the
+publisher can say whether a post was published, `lookupUrl`.
+"""
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+
+from app import __version__
+from app.domain.attempts import Publication
+from app.domain.destinations import ErrorCategory
+from app.domain.errors import InvalidInput
+from app.domain.times import format_instant, parse_instant
+from app.domain.webhooks.signatures import SECRET_PREFIX, signature_headers
+from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
+from app.platforms.protocol import (
+    CredentialValues,
+    LookupFailure,
+    NotPublished,
+    OutcomeUnknown,
+    PublishRequest,
+)
+from app.platforms.responses import (
+    json_object,
+    read_json_object,
+    refusal,
+    response_text,
+    retry_wait,
+    send,
+)
+
+_PUBLISH_TIMEOUT = timedelta(seconds=100)
+_LOOKUP_TIMEOUT = timedelta(seconds=20)
+_MAX_RESPONSE_BYTES = 64 * 1024
+
+_CATEGORY_BY_STATUS: Mapping[int, ErrorCategory] = {
+    HTTPStatus.BAD_REQUEST: ErrorCategory.CONTENT_REJECTED,
+    HTTPStatus.UNAUTHORIZED: ErrorCategory.AUTH,
+    HTTPStatus.FORBIDDEN: ErrorCategory.AUTH,
+    HTTPStatus.TOO_MANY_REQUESTS: ErrorCategory.RATE_LIMITED,
+}
+"""Categories of refusals; other statuses that refuse a post are temporary failures."""
+
+_AMBIGUOUS_STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT}
+"""Statuses of the range 400 to 499 after which the post may be published."""
+
+
+class WebhookPublisher:
+    """Adapter of accounts whose posts are published by the user's own publisher."""
+
+    def __init__(self, client: OutboundClient, *, now: Callable[[], datetime]) -> None:
+        self._client = client
+        self._now = now
+
+    async def publish(self, request: PublishRequest) -> Publication:
+        """POST the post to the URL; the answer must have its id or URL on the platform."""
+        receiver = _parse_receiver(await request.credentials.get())
+        request.check_deadline()
+        response = await send(
+            self._client,
+            self._signed(receiver.url, receiver, request, _PUBLISH_TIMEOUT),
+            now=self._now(),
+            read_refusal=self._read_refusal,
+        )
+        return self._read_publication(response)
+
+    async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
+        """POST the post to the lookup URL, which answers 404 if it is not published and will not be."""
+        receiver = _parse_receiver(await request.credentials.get())
+        if receiver.lookup_url is None:
+            return LookupFailure.INCONCLUSIVE
+        response = await self._client.send(
+            self._signed(receiver.lookup_url, receiver, request, _LOOKUP_TIMEOUT)
+        )
+        if response.status == HTTPStatus.NOT_FOUND:
+            return LookupFailure.NOT_FOUND
+        if response.status != HTTPStatus.OK:
+            return LookupFailure.INCONCLUSIVE
+        return self._read_publication(response)
+
+    def _signed(
+        self, url: str, receiver: "_Receiver", request: PublishRequest, timeout: timedelta
+    ) -> OutboundRequest:
+        """Return a request with the post, whose id is that of the destination in each attempt."""
+        body = orjson.dumps(_payload(request))
+        signature = signature_headers(
+            body, event_id=str(request.destination_id), now=self._now(), secrets=[receiver.secret]
+        )
+        return OutboundRequest(
+            method="POST",
+            url=url,
+            headers={
+                "Content-Type": "application/json",
+                "User-Agent": f"post-results/{__version__}",
+                **signature,
+            },
+            body=body,
+            timeout=timeout,
+            max_response_bytes=_MAX_RESPONSE_BYTES,
+            receiver=url,
+        )
+
+    def _read_refusal(self, response: OutboundResponse) -> NotPublished | None:
+        status, reason = response.status, _error_message(response)
+        # Proxies answer 503 too, even if the publisher has received the request.
+        is_refusal = (status == HTTPStatus.SERVICE_UNAVAILABLE and reason is not None) or (
+            HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+            and status not in _AMBIGUOUS_STATUSES
+        )
+        if not is_refusal:
+            return None
+        category = _CATEGORY_BY_STATUS.get(status, ErrorCategory.TRANSIENT)
+        return refusal(
+            response,
+            category,
+            f"HTTP_{status}",
+            reason or f"The publisher answered {status}.",
+            retry_after=retry_wait(response, self._now()),
+        )
+
+    def _read_publication(self, response: OutboundResponse) -> Publication:
+        """Return the publication of a successful answer; raises OutcomeUnknown without id and URL."""
+        answer = read_json_object(response)
+        post_id, url = (_text(answer.get(name)) for name in ("id", "url"))
+        if post_id is None and url is None:
+            raise OutcomeUnknown(
+                f"The publisher answered {response.status} without the id or url of the post. Let it respond"
+                " after it has published the post.",
+                http_status=response.status,
+                raw=response_text(response),
+            )
+        return Publication(
+            platform_post_id=post_id,
+            platform_post_url=url,
+            published_at=_published_at(answer.get("publishedAt")) or self._now(),
+        )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Receiver:
+    url: str
+    secret: str
+    lookup_url: str | None
+
+
+def _parse_receiver(credentials: CredentialValues) -> _Receiver:
+    """Read the credentials; raises NotPublished if they are incomplete."""
+    url, secret, lookup_url = (
+        _text(credentials.get(name)) for name in ("url", "secret", "lookupUrl")
+    )
+    if url is None or secret is None or not _is_signing_secret(secret):
+        raise NotPublished(
+            ErrorCategory.AUTH,
+            "INVALID_CREDENTIALS",
+            'The credentials of the account need "url", and "secret" as whsec_ and base64. Set them again.',
+        )
+    return _Receiver(url, secret, lookup_url)
+
+
+def _is_signing_secret(secret: str) -> bool:
+    if not secret.startswith(SECRET_PREFIX):
+        return False
+    try:
+        return bool(base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True))
+    except ValueError:
+        return False
+
+
+def _payload(request: PublishRequest) -> Mapping[str, object]:
+    """Return the fields of the post."""
+    return {
+        "workspaceId": request.workspace_id,
+        "destinationId": request.destination_id,
+        "postId": request.post_id,
+        "attempt": request.attempt,
+        "platform": request.account.platform,
+        "accountId": request.account.id,
+        "accountName": request.account.name,
+        "platformUserId": request.account.platform_user_id,
+        "platformUsername": request.account.platform_username,
+        "content": request.content,
+        "contentType": request.content_type,
+        "settings": request.settings,
+        "mediaIds": request.media_ids,
+        "media": request.media,
+        "reference": request.reference,
+        "attemptStartedAt": format_instant(request.attempt_started_at),
+    }
+
+
+def _error_message(response: OutboundResponse) -> str | None:
+    """Return the reason that a publisher gives as `error` in a JSON object."""
+    answer = json_object(response)
+    return None if answer is None else _text(answer.get("error"))
+
+
+def _text(value: Any) -> str | None:
+    """Return a text, or an integer as one; None for anything else, and for an empty text."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and value else None
+
+
+def _published_at(value: Any) -> datetime | None:
+    try:
+        return parse_instant(value) if isinstance(value, str) else None
+    except InvalidInput:
+        return None

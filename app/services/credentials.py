@@ -1,0 +1,46 @@
+"""Stores the credentials of accounts, encrypted; the process that stores them need not be able to read them.
+
+Workers read them by `app.services.publishing_secrets`.
+"""
+
+from dataclasses import dataclass, field
+
+from app.db.repositories import credentials as credential_rows
+from app.domain.accounts import Account
+from app.domain.credentials import NewCredentials
+from app.domain.errors import Conflict
+from app.services.credential_keys import CANARY, CANARY_ROW, SealingKey, credential_row
+from app.services.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsToSet:
+    """Credentials of a request, with the key that encrypts them."""
+
+    credentials: NewCredentials
+    key: SealingKey = field(repr=False)
+    fingerprint: str
+    """Keyed digest, which takes their place in the fingerprint of the request."""
+
+
+def prepare_credentials(
+    credentials: NewCredentials, key: SealingKey | None, signing_key: bytes
+) -> CredentialsToSet:
+    """Return the credentials with the key of this server; raises Conflict if it has none."""
+    if key is None:
+        raise Conflict(
+            "This server cannot store credentials, because CREDENTIALS_SEAL is not set. The operator can"
+            " create keys with `post-results credentials new-key`."
+        )
+    return CredentialsToSet(credentials, key, credentials.fingerprint(signing_key))
+
+
+async def store_credentials(uow: UnitOfWork, account: Account, to_set: CredentialsToSet) -> None:
+    """Encrypt and store the credentials of an account, and the canary of their key."""
+    workspace_id = uow.write_context.workspace_id
+    row = credential_row(workspace_id, account.id, account.platform)
+    data = to_set.key.seal(to_set.credentials.text.encode(), row)
+    await credential_rows.set_credentials(
+        uow.session, workspace_id, account.id, data, uow.write_context.now
+    )
+    await credential_rows.insert_canary(uow.session, to_set.key.seal(CANARY, CANARY_ROW))

@@ -1,0 +1,329 @@
+"""Credentials and checkpoints for the adapters of a worker, which has the private keys."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from app.db.core.database import Database
+from app.db.repositories.checkpoints import find_checkpoint, save_checkpoint
+from app.db.repositories.credentials import (
+    StoredCredentials,
+    begin_refresh,
+    end_refresh,
+    find_credentials,
+    store_refreshed,
+)
+from app.domain.credentials import MAX_CHECKPOINT_BYTES, REFERENCE, SealedData, parse_credentials
+from app.domain.destinations import ErrorCategory
+from app.domain.errors import InvalidInput, LeaseLost, ServiceUnavailable
+from app.domain.ids import WorkspaceId
+from app.domain.times import Clock
+from app.platforms.protocol import (
+    CredentialValues,
+    NotPublished,
+    OutcomeUnknown,
+    not_called_error,
+)
+from app.services.claims import Claim
+from app.services.credential_files import CredentialFiles
+from app.services.credential_keys import (
+    CredentialKeys,
+    CredentialsNotReadable,
+    checkpoint_row,
+    credential_row,
+)
+from app.services.reports import lock_leased_destination
+from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
+
+REFRESH_LEASE = timedelta(seconds=30)
+"""Time for a refresh, after which another process may take it over."""
+
+_POLL_INTERVAL = timedelta(milliseconds=200)
+"""Interval at which a process checks whether another one has refreshed credentials."""
+
+_STORE_RETRY_INTERVAL = timedelta(seconds=1)
+"""Interval at which new credentials are stored again while the database is unavailable."""
+
+RequestNew = Callable[[CredentialValues], Awaitable[CredentialValues]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishingSecrets:
+    """Credentials and checkpoints of all workspaces."""
+
+    database: Database
+    keys: CredentialKeys
+    files: CredentialFiles
+    clock: Clock
+    sleep: Callable[[float], Awaitable[None]]
+
+    def credentials(self, claim: Claim) -> "AccountSecrets":
+        """Return the credentials of the account of a claim, which are read when they are needed."""
+        return AccountSecrets(self, claim)
+
+    def checkpoint(self, claim: Claim) -> "LeasedCheckpoint":
+        """Return the checkpoint of a claimed destination."""
+        return LeasedCheckpoint(self, claim)
+
+
+class AccountSecrets:
+    """Credentials of one account; all processes together refresh them only once at a time."""
+
+    def __init__(self, secrets: PublishingSecrets, claim: Claim) -> None:
+        self._secrets = secrets
+        self._key = (claim.lease.workspace_id, claim.account.id)
+        self._row = credential_row(*self._key, claim.account.platform)
+
+    async def get(self) -> CredentialValues:
+        """Return the current values; raises NotPublished without any that this worker can read."""
+        _, content = await self._load()
+        return content.values
+
+    async def set_at(self) -> datetime | None:
+        """Return the time at which a client set the credentials; None without any."""
+        stored = await self._find()
+        return None if stored is None else stored.set_at
+
+    async def refresh(
+        self, rejected: CredentialValues, request_new: RequestNew
+    ) -> CredentialValues:
+        """Return values newer than the rejected ones, which are stored before they are returned.
+
+        Only one process calls `request_new`; the others wait for its result. If it fails, so do they. If it
+        stops, the first of the others takes over when its lease has expired.
+        """
+        first_fence: int | None = None
+        while True:
+            stored, content = await self._load()
+            if content.values != rejected:
+                return content.values
+            has_ended = stored.refresh_until is None
+            if first_fence is None:
+                first_fence = stored.refresh_fence if has_ended else stored.refresh_fence - 1
+            if has_ended and stored.refresh_fence > first_fence:
+                raise _refresh_failed("Another worker could not renew the access of the account.")
+            fence = await self._begin(stored)
+            if fence is not None:
+                return await self._renew(stored, content, fence, request_new)
+            await self._secrets.sleep(_POLL_INTERVAL.total_seconds())
+
+    async def _load(self) -> tuple[StoredCredentials, "_Content"]:
+        stored = await self._find()
+        if stored is None:
+            raise NotPublished(
+                ErrorCategory.AUTH,
+                "NO_CREDENTIALS",
+                "No credentials are stored for the account. Set them with setAccountCredentials.",
+            )
+        try:
+            data = self._secrets.keys.open(stored.data, self._row)
+        except CredentialsNotReadable as error:
+            raise _not_readable(
+                f"{error}. The operator can run `post-results credentials check`. Otherwise, set the"
+                " credentials again with setAccountCredentials."
+            ) from None
+        try:
+            return stored, await _read_content(data, self._secrets.files, self._key[0])
+        except CredentialsNotReadable as error:
+            raise _not_readable(f"{error}.") from None
+
+    async def _find(self) -> StoredCredentials | None:
+        workspace_id, account_id = self._key
+        with _database_errors():
+            return await find_credentials(self._secrets.database.reader(workspace_id), account_id)
+
+    async def _begin(self, stored: StoredCredentials) -> int | None:
+        """Begin a refresh and return its number; None if another process does, or has begun one meanwhile."""
+        now = self._secrets.clock()
+        if stored.is_refreshing(now):
+            return None
+        with _database_errors():
+            return await self._secrets.database.write(
+                lambda session: begin_refresh(
+                    session,
+                    *self._key,
+                    stored,
+                    now=now,
+                    until=now + REFRESH_LEASE,
+                )
+            )
+
+    async def _renew(
+        self, stored: StoredCredentials, content: "_Content", fence: int, request_new: RequestNew
+    ) -> CredentialValues:
+        """Request new values and store them; if the request fails, end the refresh."""
+        try:
+            new_values = await request_new(content.values)
+        except Exception as error:
+            with suppress(ServiceUnavailable):
+                await self._secrets.database.write(
+                    lambda session: end_refresh(session, *self._key, stored, fence=fence)
+                )
+            if isinstance(error, OutcomeUnknown):  # of the request, which publishes nothing
+                raise _refresh_failed(
+                    f"The access of the account could not be renewed. {error.message}"
+                ) from error
+            was_interrupted = stored.refresh_until is not None
+            if (
+                was_interrupted
+                and isinstance(error, NotPublished)
+                and error.category is ErrorCategory.AUTH
+            ):
+                error.message += _INTERRUPTED
+            raise
+        key = self._secrets.keys.current
+        assert key is not None  # noqa: S101 - one of the keys has opened the credentials
+        data = key.seal(content.refreshed(new_values), self._row)
+        await self._store(stored, data, fence)
+        return await self.get()  # others may have replaced them
+
+    async def _store(self, stored: StoredCredentials, data: SealedData, fence: int) -> None:
+        """Store new values, because the old ones may be void; try again for the time of a refresh."""
+        deadline = self._secrets.clock() + REFRESH_LEASE
+        while True:
+            try:
+                await self._secrets.database.write(
+                    lambda session: store_refreshed(session, *self._key, data, stored, fence=fence)
+                )
+            except ServiceUnavailable as error:
+                if self._secrets.clock() >= deadline:
+                    raise _database_unavailable() from error
+                await self._secrets.sleep(_STORE_RETRY_INTERVAL.total_seconds())
+            else:
+                return
+
+
+class LeasedCheckpoint:
+    """Checkpoint of one destination, which only the holder of its lease can save."""
+
+    def __init__(self, secrets: PublishingSecrets, claim: Claim) -> None:
+        self._secrets = secrets
+        self._lease = claim.lease
+        self._row = checkpoint_row(claim.lease.workspace_id, claim.lease.destination_id)
+
+    async def load(self) -> Mapping[str, object] | None:
+        """Return what was saved last; raises NotPublished if this worker cannot read it.
+
+        Publishing without it could publish the post twice.
+        """
+        with _database_errors():
+            reader = self._secrets.database.reader(self._lease.workspace_id)
+            data = await find_checkpoint(reader, self._lease.destination_id)
+        if data is None:
+            return None
+        try:
+            value: dict[str, object] = orjson.loads(self._secrets.keys.open(data, self._row))
+        except CredentialsNotReadable as error:
+            raise NotPublished(
+                ErrorCategory.TRANSIENT,
+                "CHECKPOINT_NOT_READABLE",
+                f"The worker cannot read what the last attempt has stored: {error}. The operator can add the"
+                " key to CREDENTIALS_KEY.",
+            ) from None
+        return value
+
+    async def save(self, value: Mapping[str, object]) -> None:
+        """Save a JSON object; raises NotPublished once the lease is lost, ValueError if it is too long."""
+        key = self._secrets.keys.current
+        if key is None:
+            raise NotPublished(
+                ErrorCategory.TRANSIENT,
+                "NO_CREDENTIALS_KEY",
+                "The worker cannot store the progress of the attempt, because CREDENTIALS_KEY is not set.",
+            )
+        encoded = orjson.dumps(value)
+        if len(encoded) > MAX_CHECKPOINT_BYTES:
+            raise ValueError(f"a checkpoint has {len(encoded)} bytes")
+        data = key.seal(encoded, self._row)
+        workspace_id, destination_id = self._lease.workspace_id, self._lease.destination_id
+        write_context = WriteContext(
+            workspace_id=workspace_id,
+            actor=None,
+            operation="saveCheckpoint",
+            now=self._secrets.clock(),
+        )
+
+        async def work(uow: UnitOfWork) -> None:
+            await lock_leased_destination(uow, self._lease)
+            await save_checkpoint(
+                uow.session, workspace_id, destination_id, data, uow.write_context.now
+            )
+
+        try:
+            with _database_errors():
+                await run_in_transaction(self._secrets.database, write_context, work)
+        except LeaseLost:
+            raise not_called_error() from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """Decrypted credentials, which may refer to a file."""
+
+    values: CredentialValues
+    source: Mapping[str, object]
+    """Reference to a file, with the digest of its content; empty without a file."""
+
+    def refreshed(self, values: CredentialValues) -> bytes:
+        """Return what to store for new values; raises InvalidInput if they are invalid."""
+        text = parse_credentials(values).text.encode()
+        return orjson.dumps({**self.source, "values": values}) if self.source else text
+
+
+async def _read_content(data: bytes, files: CredentialFiles, workspace_id: WorkspaceId) -> _Content:
+    """Decode stored credentials. Refreshed values of a file count until the file changes."""
+    stored: dict[str, Any] = orjson.loads(data)
+    if REFERENCE not in stored:
+        return _Content(stored, {})
+    content = await asyncio.to_thread(files.read, workspace_id, stored[REFERENCE])
+    digest = hashlib.sha256(content).hexdigest()
+    source = {REFERENCE: stored[REFERENCE], "digest": digest}
+    if stored.get("digest") == digest:
+        return _Content(stored["values"], source)
+    try:
+        values: dict[str, object] = orjson.loads(content)
+        parse_credentials(values)
+    except (orjson.JSONDecodeError, InvalidInput):
+        raise CredentialsNotReadable("their file does not have a JSON object") from None
+    return _Content(values, source)
+
+
+_INTERRUPTED = (
+    " A worker had stopped while it renewed the access: the platform may accept only what was lost."
+)
+
+
+def _not_readable(problem: str) -> NotPublished:
+    """Return the error of credentials that another worker, or this one later, may be able to read."""
+    return NotPublished(
+        ErrorCategory.TRANSIENT,
+        "CREDENTIALS_NOT_READABLE",
+        f"The worker cannot read the credentials of the account: {problem}",
+    )
+
+
+def _refresh_failed(message: str) -> NotPublished:
+    return NotPublished(ErrorCategory.TRANSIENT, "REFRESH_FAILED", message)
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    """Raise NotPublished if the database is unavailable: nothing was published yet."""
+    try:
+        yield
+    except ServiceUnavailable as error:
+        raise _database_unavailable() from error
+
+
+def _database_unavailable() -> NotPublished:
+    return NotPublished(
+        ErrorCategory.TRANSIENT,
+        "DATABASE_UNAVAILABLE",
+        "The worker could not use its database, so that nothing was published.",
+    )

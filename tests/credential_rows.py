@@ -1,0 +1,136 @@
+"""Encrypted credentials of accounts and checkpoints, and the objects by which a worker reads them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from app.db.core.database import Database
+from app.db.repositories.checkpoints import save_checkpoint
+from app.db.repositories.credentials import find_credentials, insert_canary, set_credentials
+from app.domain.api_keys import DEFAULT_SCOPES, Scope
+from app.domain.ids import AccountId, DestinationId, WorkspaceId
+from app.services.credential_files import CredentialFiles
+from app.services.credential_keys import (
+    CANARY,
+    CANARY_ROW,
+    CredentialKeys,
+    SealingKey,
+    checkpoint_row,
+    credential_row,
+    new_private_key,
+)
+from app.services.publishing_secrets import PublishingSecrets
+from app.settings import Settings, read_settings
+from tests.clients import Tenant, app_client
+from tests.factories import NOW, add_api_key, add_workspace
+
+PRIVATE_KEY, OTHER_PRIVATE_KEY = new_private_key(), new_private_key()
+KEYS, OTHER_KEYS = CredentialKeys([PRIVATE_KEY]), CredentialKeys([OTHER_PRIVATE_KEY])
+PLATFORM = "bluesky"
+VALUES = {"identifier": "alice.test", "password": "abcd-efgh-ijkl-mnop"}
+
+
+def public_key(keys: CredentialKeys) -> SealingKey:
+    assert keys.current is not None
+    return keys.current
+
+
+SERVER_SETTINGS = read_settings(
+    {"RATE_LIMIT": "off", "WEBHOOKS": "no", "CREDENTIALS_SEAL": public_key(KEYS).text}
+)
+"""Settings of a server that encrypts credentials and cannot read them."""
+
+
+@asynccontextmanager
+async def open_credentials_tenant(
+    database: Database, settings: Settings = SERVER_SETTINGS
+) -> AsyncIterator[Tenant]:
+    """An empty workspace, and a client whose key may also set credentials."""
+    workspace = await add_workspace(database)
+    key = await add_api_key(database, workspace, scopes=(*DEFAULT_SCOPES, Scope.CREDENTIALS))
+    async with app_client(database, token=key.token, settings=settings) as client:
+        yield Tenant(database, workspace, client)
+
+
+async def add_credentials(
+    database: Database,
+    workspace: WorkspaceId,
+    account: AccountId,
+    values: Mapping[str, object] = VALUES,
+    *,
+    keys: CredentialKeys = KEYS,
+    platform: str = PLATFORM,
+    set_at: datetime = NOW,
+) -> None:
+    """Store credentials, with the canary of their key."""
+    key = public_key(keys)
+    row = credential_row(workspace, account, platform)
+    data = key.seal(json.dumps(values).encode(), row)
+    canary = key.seal(CANARY, CANARY_ROW)
+    await database.write(lambda session: set_credentials(session, workspace, account, data, set_at))
+    await database.write(lambda session: insert_canary(session, canary))
+
+
+async def add_checkpoint(
+    database: Database,
+    workspace: WorkspaceId,
+    destination: DestinationId,
+    value: Mapping[str, object],
+    *,
+    keys: CredentialKeys = KEYS,
+    saved_at: datetime = NOW,
+) -> None:
+    data = public_key(keys).seal(json.dumps(value).encode(), checkpoint_row(workspace, destination))
+    await database.write(
+        lambda session: save_checkpoint(session, workspace, destination, data, saved_at)
+    )
+
+
+async def stored_values(
+    database: Database,
+    workspace: WorkspaceId,
+    account: AccountId,
+    *,
+    keys: CredentialKeys = KEYS,
+    platform: str = PLATFORM,
+) -> dict[str, Any]:
+    """Decrypt the stored credentials of an account."""
+    stored = await find_credentials(database.reader(workspace), account)
+    assert stored is not None
+    values: dict[str, Any] = json.loads(
+        keys.open(stored.data, credential_row(workspace, account, platform))
+    )
+    return values
+
+
+class StoppedClock:
+    """A clock that only the test moves forward; a sleep lets other tasks run."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.on_sleep: Callable[[], object] = lambda: None
+
+    async def sleep(self, _seconds: float) -> None:
+        self.on_sleep()
+        await asyncio.sleep(0.001)
+
+
+def publishing_secrets(
+    database: Database,
+    *,
+    keys: CredentialKeys = KEYS,
+    directory: Path | None = None,
+    clock: StoppedClock | None = None,
+) -> PublishingSecrets:
+    clock = clock or StoppedClock()
+    return PublishingSecrets(
+        database=database,
+        keys=keys,
+        files=CredentialFiles(directory),
+        clock=lambda: clock.now,
+        sleep=clock.sleep,
+    )

@@ -1,0 +1,234 @@
+"""Tests of lookups: which status is that of a post, and when a post is certainly absent."""
+
+from typing import Any
+
+import pytest
+
+from app.domain.attempts import Publication
+from app.domain.destinations import ErrorCategory
+from app.platforms.media import Media
+from app.platforms.protocol import LookupFailure, NotPublished, OutcomeUnknown
+from tests.platforms.mastodon.scripted_instance import (
+    ACCOUNT,
+    APPLICATION,
+    NO_RESPONSE,
+    PAGE,
+    AdapterRun,
+    after,
+    response,
+    running_adapter,
+)
+
+NOT_FOUND, INCONCLUSIVE = LookupFailure.NOT_FOUND, LookupFailure.INCONCLUSIVE
+FIRST_PAGE = f"{PAGE}?exclude_reblogs=true&limit=40"
+NEXT_PAGE = f"{PAGE}?exclude_reblogs=true&limit=39&max_id="
+PICTURE = Media(content=b"", content_type="image/png", alt="", width=None, height=None)
+
+
+def status(status_id: str, text: str | None = "Hello", **fields: Any) -> dict[str, Any]:
+    """Return a status a second after the attempt; without `text`, the server does not include it."""
+    return {
+        "id": status_id,
+        "url": f"https://example.social/@alice/{status_id}",
+        "created_at": "2026-04-15T15:00:01.000Z",
+        "content": "<p>Hello</p>",
+        "text": text,
+        "media_attachments": [],
+        **fields,
+    }
+
+
+def publication(status_id: str) -> Publication:
+    return Publication(
+        platform_post_id=status_id,
+        platform_post_url=f"https://example.social/@alice/{status_id}",
+        published_at=after(1),
+    )
+
+
+def source(status_id: str, text: str) -> dict[str, list[bytes]]:
+    body = {"id": status_id, "text": text, "spoiler_text": ""}
+    return {f"GET /api/v1/statuses/{status_id}/source": [response(200, body)]}
+
+
+def pages(*statuses: list[dict[str, Any]]) -> dict[str, list[bytes]]:
+    """Return a script with pages of statuses, and an empty one after them."""
+    return {PAGE: [response(200, page) for page in (*statuses, [])]}
+
+
+async def look_up(run: AdapterRun, content: str = "Hello", seconds: float = 121) -> object:
+    """Look a post up some seconds after the start of its attempt."""
+    run.now = after(seconds)
+    return await run.adapter.look_up(run.request(content))
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ([status("3")], publication("3")),
+        ([status("3", " Hello\r\n")], publication("3")),
+        ([status("4", "Other"), status("3"), status("2", "Hello!")], publication("3")),
+        ([status("4", in_reply_to_id="1"), status("3")], publication("3")),
+        ([status("4", reblog=status("1")), status("3")], publication("3")),
+        ([status("4", media_attachments=[{"id": "5"}]), status("3")], publication("3")),
+        ([status("4"), status("3")], INCONCLUSIVE),
+        ([status("4", media_attachments=[{"id": "5"}])], INCONCLUSIVE),
+        ([status("4", "Other")], NOT_FOUND),
+        ([status("3", created_at="2026-04-15T14:50:00.000Z")], None),
+        ([status("3", created_at="2026-04-15T14:49:59.999Z")], NOT_FOUND),
+        ([], NOT_FOUND),
+    ],
+)
+async def test_status_of_post_is_found(
+    statuses: list[dict[str, Any]], expected: Publication | LookupFailure | None
+) -> None:
+    async with running_adapter(pages(statuses)) as run:
+        found = await look_up(run)
+
+    if expected is None:
+        assert isinstance(found, Publication)
+    else:
+        assert found == expected
+
+
+async def test_text_is_read_from_source() -> None:
+    script = {
+        **pages([status("4", None), status("3", None), status("2", None, in_reply_to_id="1")]),
+        **source("4", "Hello **world**"),
+        **source("3", "Hello"),
+    }
+    async with running_adapter(script) as run:
+        assert await look_up(run) == publication("3")
+
+    assert run.instance.targets == [
+        ACCOUNT,
+        FIRST_PAGE,
+        f"{NEXT_PAGE}2",
+        "GET /api/v1/statuses/4/source",
+        "GET /api/v1/statuses/3/source",
+    ]
+
+
+async def test_statuses_are_read_until_they_are_older_than_the_attempt() -> None:
+    recent = [status("9", "Other"), status("8", "Other")]
+    older = [status("7"), status("6", "Other", created_at="2026-04-15T14:49:59.000Z")]
+    async with running_adapter(pages(recent, older)) as run:
+        assert await look_up(run) == publication("7")
+
+    assert run.instance.targets == [ACCOUNT, FIRST_PAGE, f"{NEXT_PAGE}8"]
+
+
+@pytest.mark.parametrize("number", [1, 39, 40, 41, 255])
+async def test_only_page_of_snac_has_all_statuses(number: int) -> None:
+    page = [status(str(n), "Other") for n in range(number)]
+    async with running_adapter({PAGE: [response(200, page)]}) as run:
+        assert await look_up(run) is NOT_FOUND
+
+
+@pytest.mark.parametrize("numbers", [(40, 39), (256, 256)])
+async def test_other_page_that_repeats_is_inconclusive(numbers: tuple[int, int]) -> None:
+    answers = [
+        response(200, [status(str(n), "Other") for n in range(number)]) for number in numbers
+    ]
+    async with running_adapter({PAGE: answers}) as run:
+        with pytest.raises(OutcomeUnknown, match="repeats a page"):
+            await look_up(run)
+
+
+async def test_absent_post_is_certain_after_fifty_pages_at_most() -> None:
+    recent = [[status(str(n), "Other")] for n in range(50)]
+    async with running_adapter(pages(*recent[:49])) as run:
+        assert await look_up(run) is NOT_FOUND
+    async with running_adapter(pages(*recent)) as run:
+        with pytest.raises(OutcomeUnknown, match="more than 50 pages"):
+            await look_up(run)
+
+    assert len(run.instance.targets) == 1 + 50
+
+
+@pytest.mark.parametrize(("listed", "expected"), [("public", INCONCLUSIVE), ("private", NOT_FOUND)])
+async def test_private_post_is_absent_only_if_private_statuses_are_listed(
+    listed: str, expected: LookupFailure
+) -> None:
+    async with running_adapter(pages([status("3", "Other", visibility=listed)])) as run:
+        run.now = after(121)
+        request = run.request(settings={"visibility": "private"})
+        assert await run.adapter.look_up(request) is expected
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(120, INCONCLUSIVE), (120.001, NOT_FOUND)])
+async def test_absent_post_may_be_delivered_for_two_minutes(
+    seconds: float, expected: LookupFailure
+) -> None:
+    async with running_adapter(pages()) as run:
+        assert await look_up(run, seconds=seconds) is expected
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(360, INCONCLUSIVE), (360.001, NOT_FOUND)])
+async def test_absent_post_with_media_may_be_delivered_later(
+    seconds: float, expected: LookupFailure
+) -> None:
+    async with running_adapter(pages()) as run:
+        run.media = [PICTURE]
+        assert await look_up(run, seconds=seconds) is expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("", INCONCLUSIVE), ("Other", NOT_FOUND)])
+async def test_post_without_text_is_not_identified_by_its_media(
+    text: str, expected: LookupFailure
+) -> None:
+    async with running_adapter(pages([status("3", text, media_attachments=[{"id": "5"}])])) as run:
+        run.media = [PICTURE]
+        assert await look_up(run, "", seconds=600) is expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (response(200, {"name": "post-results"}), publication("3")),
+        (response(403), INCONCLUSIVE),
+        (response(404), INCONCLUSIVE),
+    ],
+)
+async def test_status_of_other_application_is_not_that_of_post(
+    answer: bytes, expected: object
+) -> None:
+    statuses = [
+        status("4", application={"name": "Web"}),
+        status("3", application={"name": "post-results"}),
+    ]
+    async with running_adapter({**pages(statuses), APPLICATION: [answer]}) as run:
+        assert await look_up(run) == expected
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        {ACCOUNT: [response(500)]},
+        {ACCOUNT: [response(200, {"id": 7})]},
+        {PAGE: [response(503)]},
+        {PAGE: [response(200, {})]},
+        {PAGE: [response(200, b"null")]},
+        {PAGE: [response(200, b"[{")]},
+        {PAGE: [response(200, ["3"])]},
+        {PAGE: [NO_RESPONSE]},
+        pages([status("3", None)]),
+        {**pages([status("3", application={"name": "Web"})]), APPLICATION: [response(500)]},
+    ],
+)
+async def test_failed_request_makes_lookup_inconclusive(script: dict[str, list[bytes]]) -> None:
+    async with running_adapter(script) as run:
+        with pytest.raises((OutcomeUnknown, TypeError, ValueError)):
+            await look_up(run)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [(response(401), "HTTP_401"), (response(422, {"error": "Invalid token"}), "TOKEN_REVOKED")],
+)
+async def test_revoked_token_is_reported(answer: bytes, code: str) -> None:
+    async with running_adapter({ACCOUNT: [answer]}) as run:
+        with pytest.raises(NotPublished) as caught:
+            await look_up(run)
+
+    assert (caught.value.category, caught.value.code) == (ErrorCategory.AUTH, code)

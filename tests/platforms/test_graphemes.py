@@ -1,0 +1,41 @@
+"""Tests of the count of graphemes."""
+
+import pytest
+import regex
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from app.platforms.graphemes import count_graphemes
+
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466"
+FLAG = "\U0001f1e9\U0001f1ea"
+PARTS = st.sampled_from(
+    [*FLAG, FAMILY, "\u200d", "\ufe0f", "\u0301", "\u0600", "\u0903", "\U0001f3fb", "a", "\r", "\n"]
+)
+"""Texts with regional indicators in them, before and after characters that join others."""
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("", 0),
+        ("abc", 3),
+        ("e\u0301", 1),
+        (FAMILY, 1),
+        (FLAG, 1),
+        (FLAG * 2 + FLAG[0], 3),
+        ("\r\n", 1),
+    ],
+)
+def test_graphemes_are_counted_as_people_see_them(text: str, count: int) -> None:
+    assert count_graphemes(text) == count
+
+
+@given(st.lists(PARTS, max_size=12).map("".join))
+@example("\u0600" + FLAG + FLAG[1])
+def test_count_is_that_of_unicode(text: str) -> None:
+    assert count_graphemes(text) == len(regex.findall(r"\X", text))
+
+
+def test_long_run_of_flags_is_counted() -> None:
+    assert count_graphemes(FLAG * 100_000) == 100_000

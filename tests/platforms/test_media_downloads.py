@@ -1,0 +1,222 @@
+"""Loading of media: images by URL and in `data:` URLs, and what is refused."""
+
+import asyncio
+import base64
+import struct
+import zlib
+
+import pytest
+
+from app.domain.accounts import AccountPublisher
+from app.domain.destinations import ErrorCategory
+from app.outbound.client import OutboundClient
+from app.platforms import make_adapters
+from app.platforms.media import Media
+from app.platforms.media_downloads import load_media
+from app.platforms.protocol import NotPublished
+from tests.factories import NOW
+from tests.outbound.local_servers import (
+    LOCAL_RULES,
+    ConnectionHandler,
+    local_server,
+    responding,
+)
+from tests.platforms.publish_requests import MemoryCredentials, publish_request
+
+MAX_BYTES = 1_000
+MAX_MEDIA = 4
+
+
+def png(width: int, height: int) -> bytes:
+    """A PNG without pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IEND", b"")
+
+
+IMAGE = png(320, 200)
+JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
+GIF = b"GIF89a" + struct.pack("<HH", 7, 5) + bytes(10)
+WEBP = b"RIFF\x04\0\0\0WEBP"
+
+
+def answer(content: bytes, content_type: str | None = None, status: int = 200) -> bytes:
+    headers = "" if content_type is None else f"Content-Type: {content_type}\r\n"
+    head = f"HTTP/1.1 {status} Answer\r\n{headers}Content-Length: {len(content)}\r\n\r\n"
+    return head.encode() + content
+
+
+def data_url(content: bytes, media_type: str = "image/png") -> str:
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+async def load(*media: object, handle: ConnectionHandler | None = None) -> list[Media]:
+    """Load media, in whose URLs SERVER is a local server."""
+    async with (
+        local_server(handle or responding()) as server,
+        OutboundClient(LOCAL_RULES) as client,
+    ):
+        items = [
+            item | {"url": item["url"].replace("SERVER", server.url(""))}
+            if isinstance(item, dict) and isinstance(item.get("url"), str)
+            else item
+            for item in media
+        ]
+        request = publish_request(media_ids=[], media=items)
+        return list(await load_media(client, request, max_bytes=MAX_BYTES, max_media=MAX_MEDIA))
+
+
+async def failure(
+    *media: object, handle: ConnectionHandler | None = None
+) -> tuple[ErrorCategory, str]:
+    with pytest.raises(NotPublished) as caught:
+        await load(*media, handle=handle)
+    return caught.value.category, caught.value.message
+
+
+async def test_images_are_loaded_in_order_with_type_size_and_description() -> None:
+    handle = responding(answer(IMAGE, "image/png"))
+    loaded = await load(
+        {"url": "SERVER/1.png", "alt": "A sunset"},
+        {"url": data_url(GIF, "image/gif")},
+        handle=handle,
+    )
+    assert loaded == [
+        Media(content=IMAGE, content_type="image/png", alt="A sunset", width=320, height=200),
+        Media(content=GIF, content_type="image/gif", alt="", width=7, height=5),
+    ]
+
+
+@pytest.mark.parametrize(
+    "declared", [None, "", "Image/PNG; charset=binary", "application/octet-stream"]
+)
+async def test_type_is_that_of_the_content(declared: str | None) -> None:
+    (media,) = await load({"url": "SERVER/1"}, handle=responding(answer(IMAGE, declared)))
+    assert media.content_type == "image/png"
+
+
+@pytest.mark.parametrize(("content", "content_type"), [(JPEG, "image/jpeg"), (WEBP, "image/webp")])
+async def test_image_whose_size_is_unknown_is_loaded(content: bytes, content_type: str) -> None:
+    (media,) = await load({"url": data_url(content, content_type)})
+    assert (media.content_type, media.width, media.height) == (content_type, None, None)
+
+
+async def test_data_url_may_be_percent_encoded_or_without_a_type() -> None:
+    encoded = "".join(f"%{byte:02x}" for byte in IMAGE)
+    for url in (f"data:,{encoded}", f"DATA:image/png,{encoded}", data_url(IMAGE, "")):
+        assert [media.content for media in await load({"url": url})] == [IMAGE]
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("https://example.com/1.png", "needs the URL of an image"),
+        ({}, "needs the URL of an image"),
+        ({"url": 7}, "needs the URL of an image"),
+        ({"url": "data:image/png;base64"}, "is not a valid data: URL."),
+        ({"url": "data:image/png;base64,%%"}, "is not valid base64."),
+        ({"url": "data:text/plain,hello"}, "is not a JPEG, PNG, GIF or WebP image."),
+        ({"url": data_url(b"<svg/>", "image/svg+xml")}, "is not a JPEG, PNG, GIF or WebP image."),
+        ({"url": data_url(JPEG)}, "is image/jpeg, but is declared as image/png."),
+        ({"url": data_url(IMAGE + bytes(MAX_BYTES))}, "has more than 1,000 bytes."),
+        ({"url": "https://10.0.0.1/1.png"}, "has an address that is not public."),
+        ({"url": "file:///etc/passwd"}, "cannot be loaded."),
+    ],
+)
+async def test_unusable_media_are_rejected_by_name(item: object, message: str) -> None:
+    category, text = await failure({"url": data_url(IMAGE)}, item)
+    assert category is ErrorCategory.CONTENT_REJECTED
+    assert text.startswith("media[1] ")
+    assert message in text
+
+
+async def test_ids_of_another_service_are_rejected() -> None:
+    request = publish_request(media_ids=["m1"], media=[])
+    async with OutboundClient(LOCAL_RULES) as client:
+        with pytest.raises(NotPublished) as caught:
+            await load_media(client, request, max_bytes=1, max_media=1)
+    assert caught.value.category is ErrorCategory.CONTENT_REJECTED
+
+
+async def test_too_many_media_are_rejected_before_a_download() -> None:
+    assert len(await load(*[{"url": data_url(IMAGE)}] * MAX_MEDIA)) == MAX_MEDIA
+    # The URL would fail with another error.
+    assert await failure(*[{"url": "http://127.0.0.1:1/1.png"}] * (MAX_MEDIA + 1)) == (
+        ErrorCategory.CONTENT_REJECTED,
+        "The post has 5 media; this platform allows 4. Remove some of them.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("publisher", "max_media"), [(AccountPublisher.BLUESKY, 4), (AccountPublisher.MASTODON, 16)]
+)
+async def test_platforms_limit_the_media_of_a_post(
+    publisher: AccountPublisher, max_media: int
+) -> None:
+    request = publish_request(
+        credentials=MemoryCredentials({"instance": "http://127.0.0.1:1", "accessToken": "t"}),
+        media_ids=[],
+        media=[{"url": data_url(IMAGE)}] * (max_media + 1),
+    )
+    async with OutboundClient(LOCAL_RULES) as client:
+        adapters = make_adapters(
+            sandbox_file=None, client=client, now=lambda: NOW, sleep=asyncio.sleep
+        )
+        with pytest.raises(NotPublished) as caught:
+            await adapters[publisher].publish(request)
+    assert caught.value.message == (
+        f"The post has {max_media + 1} media; this platform allows {max_media}. Remove some of them."
+    )
+
+
+async def test_size_is_searched_in_the_first_bytes_only() -> None:
+    marker = b"\xff\xc0\x00\x11\x08" + struct.pack(">HH", 200, 320) + bytes(12)
+    segment = b"\xff\xe1\xff\xff" + bytes(0xFFFD)
+    near, far = (b"\xff\xd8" + segment * number + marker for number in (3, 4))
+    async with OutboundClient(LOCAL_RULES) as client:
+        request = publish_request(
+            media_ids=[],
+            media=[{"url": data_url(content, "image/jpeg")} for content in (near, far)],
+        )
+        loaded = await load_media(client, request, max_bytes=1_000_000, max_media=2)
+    assert [media.width for media in loaded] == [320, None]
+
+
+@pytest.mark.parametrize(
+    ("status", "category", "message"),
+    [
+        (404, ErrorCategory.CONTENT_REJECTED, "media[0] was not loaded: its server answered 404."),
+        (
+            302,
+            ErrorCategory.CONTENT_REJECTED,
+            "media[0] was not loaded: its server answered 302. Redirects are not followed: use the URL that"
+            " it redirects to.",
+        ),
+        (429, ErrorCategory.TRANSIENT, "media[0] was not loaded: its server answered 429."),
+        (503, ErrorCategory.TRANSIENT, "media[0] was not loaded: its server answered 503."),
+    ],
+)
+async def test_status_of_the_server_decides_whether_a_retry_may_help(
+    status: int, category: ErrorCategory, message: str
+) -> None:
+    handle = responding(answer(b"", status=status))
+    assert await failure({"url": "SERVER/1.png"}, handle=handle) == (category, message)
+
+
+async def test_server_that_cannot_be_reached_is_a_temporary_failure() -> None:
+    category, message = await failure({"url": "http://127.0.0.1:1/1.png"})
+    assert category is ErrorCategory.TRANSIENT
+    assert message.startswith("media[0] was not loaded. 127.0.0.1 refused the connection")
+
+
+async def test_download_ends_at_the_limit() -> None:
+    huge = b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n" + IMAGE + bytes(5_000)
+    category, message = await failure({"url": "SERVER/1.png"}, handle=responding(huge))
+    assert (category, message) == (
+        ErrorCategory.CONTENT_REJECTED,
+        "media[0] has more than 1,000 bytes. Make the image smaller.",
+    )

@@ -1,0 +1,159 @@
+"""Failures of requests to platforms: which of them are certain, and the waits that platforms ask for."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from app.domain.destinations import ErrorCategory
+from app.outbound.client import OutboundClient, OutboundResponse
+from app.platforms.protocol import NotPublished, OutcomeUnknown
+from app.platforms.responses import json_object, read_json_object, refusal, retry_wait, send
+from tests.factories import NOW
+from tests.outbound.local_servers import (
+    LOCAL_RULES,
+    LONG_TIMEOUT,
+    ConnectionHandler,
+    local_server,
+    never_respond,
+    post,
+    responding,
+)
+
+CERTAIN = {
+    301: ErrorCategory.PERMANENT,
+    307: ErrorCategory.PERMANENT,
+    308: ErrorCategory.PERMANENT,
+    400: ErrorCategory.CONTENT_REJECTED,
+    401: ErrorCategory.AUTH,
+    403: ErrorCategory.PERMANENT,
+    405: ErrorCategory.PERMANENT,
+    413: ErrorCategory.CONTENT_REJECTED,
+    415: ErrorCategory.CONTENT_REJECTED,
+    422: ErrorCategory.CONTENT_REJECTED,
+    429: ErrorCategory.RATE_LIMITED,
+}
+
+
+def answer(status: int, *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status} Answer", "Content-Length: 2", *headers]
+    return "\r\n".join([*lines, "", "{}"]).encode()
+
+
+def response(
+    body: bytes = b"{}",
+    *,
+    headers: Sequence[tuple[str, str]] = (),
+    is_truncated: bool = False,
+) -> OutboundResponse:
+    return OutboundResponse(status=200, headers=headers, body=body, is_truncated=is_truncated)
+
+
+def known_refusal(response: OutboundResponse) -> NotPublished | None:
+    """The table of a platform that knows the status 418 only."""
+    if response.status != 418:
+        return None
+    return refusal(response, ErrorCategory.CONTENT_REJECTED, "TEAPOT", "This is a teapot.")
+
+
+async def send_to(
+    handle: ConnectionHandler, time_limit: timedelta = LONG_TIMEOUT
+) -> OutboundResponse:
+    async with local_server(handle) as server, OutboundClient(LOCAL_RULES) as client:
+        request = post(server.url(), timeout=time_limit)
+        return await send(client, request, now=NOW, read_refusal=known_refusal)
+
+
+@pytest.mark.parametrize("status", [200, 201, 204])
+async def test_successful_response_is_returned(status: int) -> None:
+    assert (await send_to(responding(answer(status)))).status == status
+
+
+@pytest.mark.parametrize(
+    "status", [302, 303, 404, 408, 409, 418, 425, 499, 500, 502, 503, 504, *CERTAIN]
+)
+async def test_status_decides_unless_the_platform_has_its_own_table(status: int) -> None:
+    error: NotPublished | OutcomeUnknown
+    try:
+        await send_to(responding(answer(status, "Retry-After: 7")))
+        pytest.fail("no error")
+    except (NotPublished, OutcomeUnknown) as raised:
+        error = raised
+    assert (error.http_status, error.raw) == (status, "{}")
+    if status == 418:
+        assert isinstance(error, NotPublished)
+        assert (error.code, error.message) == ("TEAPOT", "This is a teapot.")
+    elif status in CERTAIN:
+        assert isinstance(error, NotPublished)
+        assert (error.category, error.code) == (CERTAIN[status], f"HTTP_{status}")
+        assert error.message.startswith(f"The platform answered {status}: it ")
+        assert error.retry_after == timedelta(seconds=7)
+    else:
+        assert isinstance(error, OutcomeUnknown)
+        assert str(error) == (
+            f"The platform answered {status}, so the post may be published all the same."
+        )
+
+
+async def test_failure_after_the_request_was_sent_is_unknown() -> None:
+    for handle in (responding(b"no HTTP"), responding(b"")):
+        with pytest.raises(OutcomeUnknown):
+            await send_to(handle)
+    with pytest.raises(OutcomeUnknown):
+        await send_to(never_respond, timedelta(seconds=1))
+
+
+async def test_failure_before_the_request_is_certain() -> None:
+    async with OutboundClient(LOCAL_RULES) as client:
+        for url, category, code in (
+            ("http://127.0.0.1:1/", ErrorCategory.TRANSIENT, "CONNECTION_FAILED"),
+            ("http://10.0.0.1/", ErrorCategory.PERMANENT, "ADDRESS_NOT_ALLOWED"),
+            ("mailto:a@example.com", ErrorCategory.PERMANENT, "INVALID_URL"),
+        ):
+            with pytest.raises(NotPublished) as caught:
+                await send(client, post(url), now=NOW, read_refusal=known_refusal)
+            assert (caught.value.category, caught.value.code) == (category, code)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "30"}, 30),
+        ({"retry-after": "Wed, 15 Apr 2026 15:02:00 GMT"}, 120),
+        ({"retry-after": "30", "ratelimit-reset": "60"}, 30),
+        ({"retry-after": "soon", "ratelimit-reset": "60"}, None),
+        ({"ratelimit-reset": "60"}, 60),
+        ({"ratelimit-reset": str(int(NOW.timestamp()) + 90)}, 90),
+        ({"ratelimit-reset": str(int(NOW.timestamp()) - 90)}, 0),
+        ({"x-ratelimit-reset": "2026-04-15T15:05:00.000Z"}, 300),
+        ({"x-ratelimit-reset": "2026-04-15T15:05:00.000000+00:00"}, 300),
+        ({"x-ratelimit-reset": "2026-04-15T14:05:00Z"}, 0),
+        ({"x-ratelimit-reset": "2026-04-15T15:05:00"}, None),
+        ({"ratelimit-reset": "soon"}, None),
+        ({"ratelimit-reset": "-5"}, None),
+        ({"ratelimit-reset": "٣"}, None),
+        ({"ratelimit-reset": ""}, None),
+        ({"ratelimit-reset": "9" * 30}, None),
+        ({"ratelimit-reset": "9" * 5_000}, None),
+    ],
+)
+def test_wait_is_read_from_both_forms_of_headers(
+    headers: dict[str, str], seconds: int | None
+) -> None:
+    wait = None if seconds is None else timedelta(seconds=seconds)
+    assert retry_wait(response(headers=[*headers.items()]), NOW) == wait
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"text"', b"null", b'{"a": 1', b"\xff"])
+def test_answer_that_is_no_json_object_leaves_the_outcome_unknown(body: bytes) -> None:
+    assert json_object(response(body)) is None
+    with pytest.raises(OutcomeUnknown) as caught:
+        read_json_object(response(body))
+    assert caught.value.http_status == 200
+
+
+def test_cut_answer_leaves_the_outcome_unknown() -> None:
+    assert read_json_object(response(b'{"id": "1"}')) == {"id": "1"}
+    with pytest.raises(OutcomeUnknown):
+        read_json_object(response(b'{"id": "1"}', is_truncated=True))

@@ -1,0 +1,667 @@
+"""Credentials and checkpoints of a worker: reading, refresh by one of many processes, and leases."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from app.db.core.database import Database
+from app.db.models import AccountCredentials
+from app.db.repositories.credentials import delete_credentials
+from app.domain.credentials import MAX_CHECKPOINT_BYTES, MAX_CREDENTIALS_BYTES
+from app.domain.destinations import ErrorCategory
+from app.platforms.protocol import CredentialValues, NotPublished, OutcomeUnknown
+from app.services.claims import Claim
+from app.services.credential_keys import CredentialKeys
+from app.services.publishing_secrets import REFRESH_LEASE, AccountSecrets
+from tests.credential_rows import (
+    KEYS,
+    OTHER_KEYS,
+    OTHER_PRIVATE_KEY,
+    PLATFORM,
+    PRIVATE_KEY,
+    VALUES,
+    StoppedClock,
+    add_credentials,
+    publishing_secrets,
+    stored_values,
+)
+from tests.factories import NOW, add_account, add_workspace
+from tests.recording_driver import InterceptingWriter
+from tests.services import publishing_calls
+from tests.services.publishing_calls import MINUTE, add_due
+
+RequestNew = Callable[[CredentialValues], Awaitable[CredentialValues]]
+
+NO_CREDENTIALS = "No credentials are stored for the account. Set them with setAccountCredentials."
+RUN_CHECK = (
+    ". The operator can run `post-results credentials check`. Otherwise, set the credentials again with"
+    " setAccountCredentials."
+)
+ANOTHER_FAILED = "Another worker could not renew the access of the account."
+DATABASE_UNAVAILABLE = "The worker could not use its database, so that nothing was published."
+
+SECOND = timedelta(seconds=1)
+
+
+def tokens(number: int) -> dict[str, object]:
+    return {"access": f"access-{number}", "refresh": f"refresh-{number}"}
+
+
+class TokenEndpoint:
+    """Endpoint of a platform whose refresh tokens work once; it answers when `may_answer` is set."""
+
+    def __init__(self) -> None:
+        self.number = 1
+        """Number of the valid tokens."""
+        self.requests = 0
+        self.requested = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def request_new(self, values: CredentialValues) -> CredentialValues:
+        self.requests += 1
+        self.requested.set()
+        if values["refresh"] != f"refresh-{self.number}":
+            raise NotPublished(ErrorCategory.AUTH, "INVALID_GRANT", "The token was used before.")
+        self.number += 1
+        new = tokens(self.number)
+        await self.may_answer.wait()
+        return new
+
+
+@pytest.fixture
+async def claim(database: Database) -> Claim:
+    """A claimed destination, on an account with credentials."""
+    workspace = await add_workspace(database)
+    account = await add_due(database, workspace, platform=PLATFORM)
+    await add_credentials(database, workspace, account, tokens(1))
+    (claimed,) = await publishing_calls.claim(database)
+    return claimed
+
+
+@pytest.fixture
+async def databases(database: Database, database_url: str) -> AsyncIterator[list[Database]]:
+    """The database, opened by sixteen processes."""
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(Database(database_url, pool_size=1)) for _ in range(16)
+        ]
+
+
+async def problem(call: Awaitable[object]) -> tuple[ErrorCategory, str, str]:
+    with pytest.raises(NotPublished) as caught:
+        await call
+    return caught.value.category, caught.value.code, caught.value.message
+
+
+async def refresh_state(database: Database) -> tuple[int, object, int]:
+    """Version, lease and fence of the only credentials."""
+    columns = (
+        AccountCredentials.version,
+        AccountCredentials.refresh_until,
+        AccountCredentials.refresh_fence,
+    )
+    async with database.read_connection() as connection:
+        version, until, fence = (await connection.execute(select(*columns))).one()
+    return version, until, fence
+
+
+async def values_of(database: Database, claim: Claim) -> dict[str, object]:
+    return await stored_values(database, claim.lease.workspace_id, claim.account.id)
+
+
+async def test_worker_reads_stored_credentials(database: Database, claim: Claim) -> None:
+    assert await publishing_secrets(database).credentials(claim).get() == tokens(1)
+
+
+async def test_older_key_reads_credentials(database: Database, claim: Claim) -> None:
+    both = CredentialKeys([OTHER_PRIVATE_KEY, PRIVATE_KEY])
+
+    assert await publishing_secrets(database, keys=both).credentials(claim).get() == tokens(1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        (OTHER_KEYS, "CREDENTIALS_KEY does not have the key {key_id}"),
+        (CredentialKeys([]), "CREDENTIALS_KEY is not set"),
+    ],
+)
+async def test_credentials_of_another_key_fail_as_transient(
+    database: Database, claim: Claim, keys: CredentialKeys, reason: str
+) -> None:
+    assert KEYS.current is not None
+    reason = reason.format(key_id=KEYS.current.id)
+
+    assert await problem(publishing_secrets(database, keys=keys).credentials(claim).get()) == (
+        ErrorCategory.TRANSIENT,
+        "CREDENTIALS_NOT_READABLE",
+        f"The worker cannot read the credentials of the account: {reason}{RUN_CHECK}",
+    )
+
+
+async def test_account_without_credentials_fails_as_auth(database: Database) -> None:
+    await add_due(database, await add_workspace(database))
+    (claim,) = await publishing_calls.claim(database)
+    credentials = publishing_secrets(database).credentials(claim)
+
+    assert await problem(credentials.get()) == (
+        ErrorCategory.AUTH,
+        "NO_CREDENTIALS",
+        NO_CREDENTIALS,
+    )
+    refresh = credentials.refresh({}, TokenEndpoint().request_new)
+    assert await problem(refresh) == (ErrorCategory.AUTH, "NO_CREDENTIALS", NO_CREDENTIALS)
+
+
+@pytest.mark.parametrize("same_workspace", [True, False])
+async def test_credentials_copied_to_another_account_are_not_readable(
+    database: Database, claim: Claim, *, same_workspace: bool
+) -> None:
+    workspace = claim.lease.workspace_id if same_workspace else await add_workspace(database)
+    account = await add_account(database, workspace, id=7, platform=PLATFORM)
+    await add_credentials(database, workspace, account)
+    copied = select(AccountCredentials.sealed).where(AccountCredentials.account_id == 7)
+    async with database.write_engine.begin() as connection:
+        sealed = await connection.scalar(copied)
+        await connection.execute(update(AccountCredentials).values(sealed=sealed))
+
+    assert await problem(publishing_secrets(database).credentials(claim).get()) == (
+        ErrorCategory.TRANSIENT,
+        "CREDENTIALS_NOT_READABLE",
+        "The worker cannot read the credentials of the account: the data was changed, or copied from another"
+        f" row{RUN_CHECK}",
+    )
+
+
+async def test_refreshed_credentials_are_stored_before_they_are_returned(
+    database: Database, claim: Claim
+) -> None:
+    endpoint = TokenEndpoint()
+    credentials = publishing_secrets(database).credentials(claim)
+
+    assert await credentials.refresh(tokens(1), endpoint.request_new) == tokens(2)
+
+    assert await values_of(database, claim) == tokens(2)
+    assert await refresh_state(database) == (2, None, 1)
+    assert await credentials.refresh(tokens(1), endpoint.request_new) == tokens(2)
+    assert endpoint.requests == 1
+
+
+async def test_sixteen_processes_with_an_expired_token_refresh_it_once(
+    databases: list[Database], claim: Claim
+) -> None:
+    endpoint = TokenEndpoint()
+    endpoint.may_answer.clear()
+    waiting: set[int] = set()
+
+    async def refresh(number: int, database: Database) -> CredentialValues:
+        clock = StoppedClock()
+
+        def on_sleep() -> None:
+            waiting.add(number)
+            if len(waiting) == len(databases) - 1:
+                endpoint.may_answer.set()
+
+        clock.on_sleep = on_sleep
+        credentials = publishing_secrets(database, clock=clock).credentials(claim)
+        return await credentials.refresh(tokens(1), endpoint.request_new)
+
+    refreshes = [refresh(number, each) for number, each in enumerate(databases)]
+    assert await asyncio.gather(*refreshes) == [tokens(2)] * 16
+
+    assert endpoint.requests == 1
+    assert await refresh_state(databases[0]) == (2, None, 1)
+
+
+async def test_processes_that_wait_for_a_failed_refresh_do_not_repeat_it(
+    databases: list[Database], claim: Claim
+) -> None:
+    requests = 0
+    are_waiting = asyncio.Event()
+
+    async def refuse(_values: CredentialValues) -> CredentialValues:
+        nonlocal requests
+        requests += 1
+        await are_waiting.wait()
+        raise OutcomeUnknown("The platform answered 503.", http_status=503)
+
+    waiting: set[int] = set()
+
+    async def refresh(number: int, database: Database) -> tuple[ErrorCategory, str, str]:
+        clock = StoppedClock()
+
+        def on_sleep() -> None:
+            waiting.add(number)
+            if len(waiting) == len(databases) - 1:
+                are_waiting.set()
+
+        clock.on_sleep = on_sleep
+        credentials = publishing_secrets(database, clock=clock).credentials(claim)
+        return await problem(credentials.refresh(tokens(1), refuse))
+
+    problems = await asyncio.gather(
+        *(refresh(number, each) for number, each in enumerate(databases))
+    )
+
+    own = "The access of the account could not be renewed. The platform answered 503."
+    assert sorted(problems) == [
+        *[(ErrorCategory.TRANSIENT, "REFRESH_FAILED", ANOTHER_FAILED)] * 15,
+        (ErrorCategory.TRANSIENT, "REFRESH_FAILED", own),
+    ]
+    assert requests == 1
+    assert await refresh_state(databases[0]) == (1, None, 1)
+    later = publishing_secrets(databases[0]).credentials(claim)
+    assert await later.refresh(tokens(1), TokenEndpoint().request_new) == tokens(2)
+
+
+async def start_refresh(
+    credentials: AccountSecrets, endpoint: TokenEndpoint
+) -> "asyncio.Task[CredentialValues]":
+    """Start a refresh, and return when the endpoint has received its request."""
+    endpoint.requested.clear()
+    task = asyncio.create_task(credentials.refresh(tokens(1), endpoint.request_new))
+    await endpoint.requested.wait()
+    return task
+
+
+async def kill(task: "asyncio.Task[CredentialValues]") -> None:
+    """End a task without letting it end its refresh, as if its process was killed."""
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_refresh_of_a_killed_process_is_taken_over_when_its_lease_has_expired(
+    database: Database, claim: Claim
+) -> None:
+    endpoint, clock = TokenEndpoint(), StoppedClock()
+    endpoint.may_answer.clear()
+    await kill(await start_refresh(publishing_secrets(database).credentials(claim), endpoint))
+    assert await refresh_state(database) == (1, clock.now + REFRESH_LEASE, 1)
+    endpoint.number = 1  # as a platform with a grace period does
+    endpoint.may_answer.set()
+    sleeps = 0
+
+    def on_sleep() -> None:
+        nonlocal sleeps
+        sleeps += 1
+        assert endpoint.requests == 1
+        clock.now += timedelta(seconds=10)
+
+    clock.on_sleep = on_sleep
+    credentials = publishing_secrets(database, clock=clock).credentials(claim)
+
+    assert await credentials.refresh(tokens(1), endpoint.request_new) == tokens(2)
+
+    assert (sleeps, endpoint.requests) == (4, 2)
+    assert await refresh_state(database) == (2, None, 2)
+
+
+async def test_lost_token_of_single_use_fails_as_auth_with_the_reason(
+    database: Database, claim: Claim
+) -> None:
+    endpoint, clock = TokenEndpoint(), StoppedClock()
+    endpoint.may_answer.clear()
+    await kill(await start_refresh(publishing_secrets(database).credentials(claim), endpoint))
+    clock.now += REFRESH_LEASE + MINUTE
+    credentials = publishing_secrets(database, clock=clock).credentials(claim)
+
+    assert await problem(credentials.refresh(tokens(1), endpoint.request_new)) == (
+        ErrorCategory.AUTH,
+        "INVALID_GRANT",
+        "The token was used before. A worker had stopped while it renewed the access: the platform may accept"
+        " only what was lost.",
+    )
+    assert await refresh_state(database) == (1, None, 2)
+
+
+async def test_refused_refresh_is_reported_unchanged(database: Database, claim: Claim) -> None:
+    endpoint = TokenEndpoint()
+    endpoint.number = 9
+    credentials = publishing_secrets(database).credentials(claim)
+
+    assert await problem(credentials.refresh(tokens(1), endpoint.request_new)) == (
+        ErrorCategory.AUTH,
+        "INVALID_GRANT",
+        "The token was used before.",
+    )
+
+
+async def test_credentials_set_during_a_refresh_are_kept(database: Database, claim: Claim) -> None:
+    endpoint = TokenEndpoint()
+    endpoint.may_answer.clear()
+    refresh = await start_refresh(publishing_secrets(database).credentials(claim), endpoint)
+    await add_credentials(database, claim.lease.workspace_id, claim.account.id, VALUES)
+    endpoint.may_answer.set()
+
+    assert await refresh == VALUES
+    assert await values_of(database, claim) == VALUES
+
+
+async def set_again_and_refresh(
+    database: Database, claim: Claim
+) -> "asyncio.Task[CredentialValues]":
+    """Delete the credentials, set others a second later, and start to refresh those."""
+    workspace, account = claim.lease.workspace_id, claim.account.id
+    await database.write(lambda session: delete_credentials(session, workspace, account))
+    await add_credentials(database, workspace, account, tokens(7), set_at=NOW + SECOND)
+    endpoint = TokenEndpoint()
+    endpoint.number = 7
+    endpoint.may_answer.clear()
+    credentials = publishing_secrets(database).credentials(claim)
+    task = asyncio.create_task(credentials.refresh(tokens(7), endpoint.request_new))
+    await endpoint.requested.wait()
+    assert await refresh_state(database) == (1, NOW + REFRESH_LEASE, 1)
+    return task
+
+
+async def test_refresh_does_not_replace_credentials_that_were_deleted_and_set_again(
+    database: Database, claim: Claim
+) -> None:
+    endpoint = TokenEndpoint()
+    endpoint.may_answer.clear()
+    refresh = await start_refresh(publishing_secrets(database).credentials(claim), endpoint)
+    other_refresh = await set_again_and_refresh(database, claim)
+    endpoint.may_answer.set()
+
+    assert await refresh == tokens(7)
+    assert await values_of(database, claim) == tokens(7)
+    assert await refresh_state(database) == (1, NOW + REFRESH_LEASE, 1)
+    await kill(other_refresh)
+
+
+async def test_failed_refresh_does_not_end_that_of_credentials_that_were_set_again(
+    database: Database, claim: Claim
+) -> None:
+    requested, may_fail = asyncio.Event(), asyncio.Event()
+
+    async def refuse(_values: CredentialValues) -> CredentialValues:
+        requested.set()
+        await may_fail.wait()
+        raise NotPublished(ErrorCategory.AUTH, "INVALID_GRANT", "The token was revoked.")
+
+    credentials = publishing_secrets(database).credentials(claim)
+    refresh = asyncio.create_task(credentials.refresh(tokens(1), refuse))
+    await requested.wait()
+    other_refresh = await set_again_and_refresh(database, claim)
+    may_fail.set()
+
+    assert (await problem(refresh))[1] == "INVALID_GRANT"
+    assert await refresh_state(database) == (1, NOW + REFRESH_LEASE, 1)
+    await kill(other_refresh)
+
+
+async def start_two_refreshes(
+    database: Database, claim: Claim
+) -> tuple[TokenEndpoint, list["asyncio.Task[CredentialValues]"], list[asyncio.Event]]:
+    """Start a refresh that outlasts its lease, and another one. An event of each lets it end."""
+    endpoint, clock = TokenEndpoint(), StoppedClock()
+    events: list[asyncio.Event] = []
+    tasks: list[asyncio.Task[CredentialValues]] = []
+    for _ in range(2):
+        endpoint.number = 1 if not tasks else 2
+        endpoint.may_answer = asyncio.Event()
+        events.append(endpoint.may_answer)
+        if tasks:
+            clock.now += REFRESH_LEASE + MINUTE
+        request_new = _without_check(endpoint)
+        endpoint.requested.clear()
+        credentials = publishing_secrets(database, clock=clock).credentials(claim)
+        tasks.append(asyncio.create_task(credentials.refresh(tokens(1), request_new)))
+        await endpoint.requested.wait()
+    return endpoint, tasks, events
+
+
+def _without_check(endpoint: TokenEndpoint) -> RequestNew:
+    """Request new tokens for any old ones."""
+
+    async def request_new(_values: CredentialValues) -> CredentialValues:
+        return await endpoint.request_new({"refresh": f"refresh-{endpoint.number}"})
+
+    return request_new
+
+
+async def test_late_refresh_does_not_replace_that_of_its_successor(
+    database: Database, claim: Claim
+) -> None:
+    _, (first, second), (first_may_end, second_may_end) = await start_two_refreshes(database, claim)
+    second_may_end.set()
+    assert await second == tokens(3)
+    first_may_end.set()
+
+    assert await first == tokens(3)
+    assert await values_of(database, claim) == tokens(3)
+
+
+async def test_latest_refresh_replaces_one_that_was_late(database: Database, claim: Claim) -> None:
+    _, (first, second), (first_may_end, second_may_end) = await start_two_refreshes(database, claim)
+    first_may_end.set()
+    assert await first == tokens(2)
+    second_may_end.set()
+
+    assert await second == tokens(3)
+    assert await values_of(database, claim) == tokens(3)
+
+
+class FailingWriter:
+    """Makes the next writes of a database fail, as an outage does."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+
+    def intercept(self, statement: object, _arguments: object) -> object:
+        if self.failures > 0 and "version=" in getattr(statement, "sql", ""):
+            self.failures -= 1
+            raise ConnectionError
+        return statement
+
+
+@pytest.mark.parametrize(("failures", "stored"), [(5, True), (1000, False)])
+async def test_new_credentials_are_stored_after_an_outage_of_the_time_of_a_refresh(
+    database: Database, database_url: str, claim: Claim, failures: int, *, stored: bool
+) -> None:
+    clock, failing = StoppedClock(), FailingWriter(failures)
+
+    def on_sleep() -> None:
+        clock.now += timedelta(seconds=1)
+
+    clock.on_sleep = on_sleep
+    failing_database = Database(
+        database_url,
+        wrap_writer=lambda writer: InterceptingWriter(writer, failing.intercept),  # type: ignore[arg-type]
+    )
+    async with failing_database:
+        credentials = publishing_secrets(failing_database, clock=clock).credentials(claim)
+        refresh = credentials.refresh(tokens(1), TokenEndpoint().request_new)
+        if stored:
+            assert await refresh == tokens(2)
+        else:
+            assert await problem(refresh) == (
+                ErrorCategory.TRANSIENT,
+                "DATABASE_UNAVAILABLE",
+                DATABASE_UNAVAILABLE,
+            )
+
+    assert await values_of(database, claim) == tokens(2 if stored else 1)
+
+
+async def add_reference(
+    database: Database, directory: Path, reference: str, content: bytes | None
+) -> Claim:
+    """A claim on an account whose credentials are in a file."""
+    workspace = await add_workspace(database)
+    account = await add_due(database, workspace, platform=PLATFORM)
+    await add_credentials(database, workspace, account, {"ref": reference})
+    folder = directory / str(workspace)
+    folder.mkdir(parents=True)
+    if content is not None:
+        (folder / "alice.json").write_bytes(content)
+    (claim,) = await publishing_calls.claim(database)
+    return claim
+
+
+async def test_credentials_are_read_from_a_file_of_the_workspace(
+    database: Database, tmp_path: Path
+) -> None:
+    content = json.dumps(tokens(1)).encode()
+    claim = await add_reference(database, tmp_path, "file:alice.json", content)
+    folder = tmp_path / str(claim.lease.workspace_id)
+    (folder / "link.json").symlink_to(folder / "alice.json")
+    secrets = publishing_secrets(database, directory=tmp_path)
+
+    assert await secrets.credentials(claim).get() == tokens(1)
+    for reference in ("file:link.json", f"file:{folder}/alice.json"):
+        await add_credentials(
+            database, claim.lease.workspace_id, claim.account.id, {"ref": reference}
+        )
+        assert await secrets.credentials(claim).get() == tokens(1)
+
+
+async def test_refreshed_credentials_of_a_file_count_until_the_file_changes(
+    database: Database, tmp_path: Path
+) -> None:
+    content = json.dumps(tokens(1)).encode()
+    claim = await add_reference(database, tmp_path, "file:alice.json", content)
+    credentials = publishing_secrets(database, directory=tmp_path).credentials(claim)
+    endpoint = TokenEndpoint()
+
+    assert await credentials.refresh(tokens(1), endpoint.request_new) == tokens(2)
+    assert await credentials.get() == tokens(2)
+    assert await credentials.refresh(tokens(2), endpoint.request_new) == tokens(3)
+
+    file = tmp_path / str(claim.lease.workspace_id) / "alice.json"
+    file.write_text(json.dumps(tokens(7)))
+    assert await credentials.get() == tokens(7)
+
+
+@pytest.mark.parametrize(
+    ("reference", "content", "reason"),
+    [
+        (
+            "file:alice.json",
+            None,
+            "their file below {folder} cannot be read: No such file or directory",
+        ),
+        ("file:../secret.json", None, "their file is not below {folder}"),
+        ("file:/etc/hostname", None, "their file is not below {folder}"),
+        ("file:outside.json", None, "their file is not below {folder}"),
+        ("file:.", None, "their file below {folder} cannot be read: Is a directory"),
+        ("file:a\0b", None, "their file below {folder} cannot be read: invalid name"),
+        ("file:alice.json", b"[1]", "their file does not have a JSON object"),
+        ("file:alice.json", b"sesame", "their file does not have a JSON object"),
+        (
+            "file:alice.json",
+            b" " * (MAX_CREDENTIALS_BYTES + 1),
+            "their file below {folder} has more than 16,384 bytes",
+        ),
+    ],
+)
+async def test_unusable_file_fails_as_transient(
+    database: Database, tmp_path: Path, reference: str, content: bytes | None, reason: str
+) -> None:
+    claim = await add_reference(database, tmp_path, reference, content)
+    folder = tmp_path / str(claim.lease.workspace_id)
+    (tmp_path / "secret.json").write_text(json.dumps(tokens(1)))
+    (folder / "outside.json").symlink_to(tmp_path / "secret.json")
+    credentials = publishing_secrets(database, directory=tmp_path).credentials(claim)
+
+    assert await problem(credentials.get()) == (
+        ErrorCategory.TRANSIENT,
+        "CREDENTIALS_NOT_READABLE",
+        f"The worker cannot read the credentials of the account: {reason.format(folder=folder)}.",
+    )
+
+
+async def test_file_without_a_directory_fails_as_transient(
+    database: Database, tmp_path: Path
+) -> None:
+    claim = await add_reference(database, tmp_path, "file:alice.json", b"{}")
+
+    assert await problem(publishing_secrets(database).credentials(claim).get()) == (
+        ErrorCategory.TRANSIENT,
+        "CREDENTIALS_NOT_READABLE",
+        "The worker cannot read the credentials of the account: they are in a file, but CREDENTIALS_DIR is"
+        " not set.",
+    )
+
+
+async def start_attempt(database: Database, claim: Claim) -> None:
+    await publishing_calls.report_service(database).start_attempt(claim.lease, "worker-1")
+
+
+async def test_checkpoint_is_loaded_by_the_next_attempt(database: Database, claim: Claim) -> None:
+    secrets = publishing_secrets(database)
+    checkpoint = secrets.checkpoint(claim)
+    await start_attempt(database, claim)
+
+    assert await checkpoint.load() is None
+    await checkpoint.save({"container": "17889"})
+    await checkpoint.save({"container": "17890", "upload": "https://upload.example/secret"})
+
+    assert await secrets.checkpoint(claim).load() == {
+        "container": "17890",
+        "upload": "https://upload.example/secret",
+    }
+
+
+async def test_checkpoint_is_not_saved_without_the_lease(database: Database, claim: Claim) -> None:
+    await start_attempt(database, claim)
+    clock = StoppedClock()
+    clock.now += MINUTE
+    late = publishing_secrets(database, clock=clock).checkpoint(claim)
+
+    assert await problem(late.save({"container": "1"})) == (
+        ErrorCategory.TRANSIENT,
+        "NOT_CALLED",
+        "The worker was delayed for too long; it did not send the post.",
+    )
+    other_lease = replace(claim, lease=replace(claim.lease, token=claim.lease.post_id))
+    stolen = publishing_secrets(database).checkpoint(other_lease)
+    assert (await problem(stolen.save({"container": "1"})))[1] == "NOT_CALLED"
+    assert await late.load() is None
+
+
+async def test_checkpoint_has_a_limit(database: Database, claim: Claim) -> None:
+    checkpoint = publishing_secrets(database).checkpoint(claim)
+    largest = {"a": "x" * (MAX_CHECKPOINT_BYTES - len('{"a":""}'))}
+    await checkpoint.save(largest)
+
+    with pytest.raises(ValueError, match="a checkpoint has 4097 bytes"):
+        await checkpoint.save({"a": f"{largest['a']}x"})
+
+    assert await checkpoint.load() == largest
+
+
+async def test_checkpoint_of_another_key_prevents_publishing(
+    database: Database, claim: Claim
+) -> None:
+    await publishing_secrets(database).checkpoint(claim).save({"container": "1"})
+    assert KEYS.current is not None
+
+    assert await problem(
+        publishing_secrets(database, keys=OTHER_KEYS).checkpoint(claim).load()
+    ) == (
+        ErrorCategory.TRANSIENT,
+        "CHECKPOINT_NOT_READABLE",
+        "The worker cannot read what the last attempt has stored: CREDENTIALS_KEY does not have the key"
+        f" {KEYS.current.id}. The operator can add the key to CREDENTIALS_KEY.",
+    )
+
+
+async def test_checkpoint_is_not_saved_without_a_key(database: Database, claim: Claim) -> None:
+    checkpoint = publishing_secrets(database, keys=CredentialKeys([])).checkpoint(claim)
+
+    assert await problem(checkpoint.save({"container": "1"})) == (
+        ErrorCategory.TRANSIENT,
+        "NO_CREDENTIALS_KEY",
+        "The worker cannot store the progress of the attempt, because CREDENTIALS_KEY is not set.",
+    )
+    assert await checkpoint.load() is None
