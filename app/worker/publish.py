@@ -16,7 +16,7 @@ from app.domain.attempts import (
     validate_failure,
     validate_publication,
 )
-from app.domain.destinations import ErrorCategory
+from app.domain.destinations import Destination, ErrorCategory
 from app.domain.errors import Conflict, InvalidInput, LeaseLost, RequestError
 from app.domain.times import format_instant
 from app.domain.validation.redaction import redact, redact_url
@@ -75,16 +75,7 @@ async def _start(
     except Exception:  # noqa: BLE001 - the database is unavailable, but may have stored the start
         await _release(context, claim, lease_timer)
         return None
-    return make_publish_request(
-        claim.lease.workspace_id,
-        claim.post,
-        result.destination,
-        claim.account,
-        attempt_started_at=attempt.started_at,
-        credentials=context.secrets.credentials(claim),
-        checkpoint=context.secrets.checkpoint(claim),
-        deadline=lease_timer,
-    )
+    return request_of_claim(context, claim, result.destination, attempt.started_at, lease_timer)
 
 
 async def _release(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) -> None:
@@ -220,6 +211,26 @@ def _unknown_outcome_failure(error: Exception) -> Failure:
         ErrorCategory.UNCLASSIFIED,
         f"The platform gave no answer ({description}). The post may be published all the same.",
         {"raw": description},
+    )
+
+
+def request_of_claim(
+    context: WorkerContext,
+    claim: Claim,
+    destination: Destination,
+    attempt_started_at: datetime,
+    lease_timer: LeaseTimer,
+) -> PublishRequest:
+    """Return the request for a claim's adapter; the destination may have changed since the claim."""
+    return make_publish_request(
+        claim.lease.workspace_id,
+        claim.post,
+        destination,
+        claim.account,
+        attempt_started_at=attempt_started_at,
+        credentials=context.secrets.credentials(claim),
+        checkpoint=context.secrets.checkpoint(claim),
+        deadline=lease_timer,
     )
 
 

@@ -7,11 +7,11 @@ import structlog
 from app.domain.attempts import Publication
 from app.domain.errors import InvalidInput, RequestError
 from app.domain.verification import VerificationFinding
-from app.platforms.protocol import LookupFailure, PublishRequest, make_publish_request
+from app.platforms.protocol import LookupFailure, PublishRequest
 from app.services.claims import Claim
 from app.worker.context import WorkerContext, attempt_result, retry_while
 from app.worker.lease_renewal import LeaseTimer
-from app.worker.publish import log_fields, sanitize_publication
+from app.worker.publish import log_fields, request_of_claim, sanitize_publication
 
 _FINDINGS_BY_MISS = {
     LookupFailure.NOT_FOUND: VerificationFinding.NOT_PUBLISHED,
@@ -24,16 +24,8 @@ logger = structlog.stdlib.get_logger(__name__)
 async def verify(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) -> None:
     """Settle an unknown outcome, or report that it is still unknown; report nothing without the lease."""
     start = claim.last_attempt_start
-    request = make_publish_request(
-        claim.lease.workspace_id,
-        claim.post,
-        claim.destination,
-        claim.account,
-        attempt_started_at=claim.destination.created_at if start is None else start.started_at,
-        credentials=context.secrets.credentials(claim),
-        checkpoint=context.secrets.checkpoint(claim),
-        deadline=lease_timer,
-    )
+    started_at = claim.destination.created_at if start is None else start.started_at
+    request = request_of_claim(context, claim, claim.destination, started_at, lease_timer)
     lookup = await _look_up(context, claim, request)
     if lookup is None:
         logger.info("verification skipped, lease expired", **log_fields(claim))
