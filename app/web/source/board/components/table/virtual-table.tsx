@@ -48,7 +48,6 @@ interface Props<Row> {
 
 /** Number of rows before the end at which more are loaded. */
 const LOAD_AHEAD_ROWS = 20;
-const ROW_HEIGHT_HINT = 76;
 /** Number of frames within which the virtualizer shows a row that it renders. */
 const MEASURING_FRAMES = 10;
 
@@ -185,7 +184,6 @@ export function VirtualTable<Row>({
           data={rows}
           as={TableBody}
           item={TableRow}
-          itemSize={ROW_HEIGHT_HINT}
           onScroll={loadMoreIfNeeded}
         >
           {(row: Row) => <Fragment key={idOf(row)}>{children(row)}</Fragment>}

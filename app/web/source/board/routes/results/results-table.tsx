@@ -37,6 +37,8 @@ const SCOPE_LENGTH = 100;
 /** What actions need of one row. It is read on demand, because the list reads all of its rows with each page. */
 const rowFragment = graphql`
   fragment resultsTable_destination on Destination {
+    destinationId
+    postId
     platform
     accountName
     platformPostUrl
@@ -74,7 +76,6 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
           edges {
             node {
               id
-              destinationId
               postId
               ...resultsTable_destination
               ...resultRow_destination
@@ -115,9 +116,9 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
   function retry(row: (typeof rows)[number]): void {
     const obstacle = writeObstacle(viewer);
     if (obstacle !== null) return showNotice(obstacle);
-    const { accountName, platform, post } = readRow(row);
+    const { destinationId, accountName, platform, post } = readRow(row);
     const words = [plainAccountLabel(accountName, platform), truncated(postLabel(post), SCOPE_LENGTH)];
-    openBulkDialog(retryAction(environment, { destinationId: [row.destinationId] }, words));
+    openBulkDialog(retryAction(environment, { destinationId: [destinationId] }, words));
   }
 
   useEffect(() => rememberListed(rows, selection));
@@ -175,7 +176,7 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
       )}
       <SelectionBar
         selection={selection}
-        selectedRows={rows.filter(({ id }) => selection.ids.has(id))}
+        selectedRows={rows.filter(({ id }) => selection.ids.has(id)).map(readRow)}
         total={total}
         filter={variables.filter}
         filterWords={scope}
