@@ -137,7 +137,8 @@ class ScriptedPds:
                 return
             writer.write(response)
             await writer.drain()
-            if response in {CUT_JSON, CLOSED_CONNECTION}:
+            is_last = request.headers.get("connection") == "close"
+            if is_last or response in {CUT_JSON, CLOSED_CONNECTION}:
                 return
 
     def _answer(self, request: XrpcRequest) -> bytes:

@@ -20,6 +20,7 @@ const GUIDES = [
   "publishing",
   "platforms",
   "credentials",
+  "adapters",
   "retries",
   "import",
   "operating",

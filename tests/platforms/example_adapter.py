@@ -1,0 +1,90 @@
+"""Adapter for Notes, an invented platform on which the client chooses the key of each note."""
+
+import re
+from datetime import timedelta
+from http import HTTPStatus
+
+import orjson
+
+from app.domain.attempts import Publication
+from app.domain.destinations import ErrorCategory
+from app.domain.times import Clock
+from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
+from app.platforms.protocol import LookupFailure, NotPublished, OutcomeUnknown, PublishRequest
+from app.platforms.responses import errors_without, json_object, read_json_object, refusal, send
+
+_TIMEOUT = timedelta(seconds=30)
+_MAX_RESPONSE_BYTES = 64 * 1024
+_TOKEN = re.compile(r"[!-~]+")
+
+
+class Notes:
+    """Creates a note under a key that is the same in every attempt, so that a post appears once.
+
+    Credentials: `server`, a URL, and `token`.
+    """
+
+    def __init__(self, client: OutboundClient, *, now: Clock) -> None:
+        self._client = client
+        self._now = now
+
+    async def publish(self, request: PublishRequest) -> Publication:
+        """Create the note, or return the publication of an earlier attempt."""
+        if not request.content.strip() or request.media or request.media_ids:
+            raise NotPublished(
+                ErrorCategory.CONTENT_REJECTED,
+                "ONLY_TEXT",
+                "A note needs a text and has no media. Edit the post.",
+            )
+        return await self._call("PUT", request, orjson.dumps({"text": request.content}))
+
+    async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
+        """Read the note. A request that arrives later creates one that the next attempt finds."""
+        try:
+            return await self._call("GET", request)
+        except OutcomeUnknown as error:
+            if error.http_status == HTTPStatus.NOT_FOUND:
+                return LookupFailure.NOT_FOUND
+            raise
+
+    async def _call(
+        self, method: str, request: PublishRequest, body: bytes | None = None
+    ) -> Publication:
+        """Send a request for the note; raises NotPublished or OutcomeUnknown, without the token."""
+        credentials = await request.credentials.get()
+        server, token = (str(credentials.get(name, "")) for name in ("server", "token"))
+        if not _TOKEN.fullmatch(token):
+            raise NotPublished(
+                ErrorCategory.AUTH,
+                "INVALID_CREDENTIALS",
+                "The credentials must have server and token.",
+            )
+        outbound = OutboundRequest(
+            method=method,
+            url=f"{server}/notes/{request.destination_id}",
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            body=body,
+            timeout=_TIMEOUT,
+            max_response_bytes=_MAX_RESPONSE_BYTES,
+            receiver=server,
+        )
+        request.check_deadline()
+        with errors_without({token}):
+            response = await send(
+                self._client, outbound, now=self._now(), read_refusal=_read_refusal
+            )
+            return Publication(
+                platform_post_id=str(request.destination_id),
+                platform_post_url=read_json_object(response)["url"],
+                published_at=self._now(),
+            )
+
+
+def _read_refusal(response: OutboundResponse) -> NotPublished | None:
+    """Return the error of a note that the platform refuses; other answers follow the common rules."""
+    if response.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+        return None
+    reason = (json_object(response) or {}).get("error", "It states no reason.")
+    return refusal(
+        response, ErrorCategory.CONTENT_REJECTED, "REFUSED", f"Notes refuses the text. {reason}"
+    )
