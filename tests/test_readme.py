@@ -163,6 +163,7 @@ def test_settings_table_equals_the_code() -> None:
 def test_named_settings_exist() -> None:
     settings = set(re.findall(r"^\| `(\w+)` \|", settings_table(), re.MULTILINE))
     environment = {"API_KEY", "API_URL", "CALL_SECONDS", "PUBLISH_URL"}  # of publisher.py
+    environment |= {"NODE_FUNCTION_ALLOW_BUILTIN", "PUBLISHER_SECRET"}  # of n8n
     environment |= {*FILE_VARIABLES.values()}
     for_tests = {"REQUIRE_EVERY_TEST", "TEST_POSTGRES_URL"}
     known = settings | environment | for_tests | _error_codes() | _enum_values()

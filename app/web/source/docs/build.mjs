@@ -20,6 +20,7 @@ const GUIDES = [
   "publishing",
   "platforms",
   "credentials",
+  "own-publishers",
   "adapters",
   "retries",
   "import",
