@@ -28,6 +28,8 @@ class AccountPublisher(StrEnum):
     BLUESKY = "bluesky"
     MASTODON = "mastodon"
     WEBHOOK = "webhook"
+    THREADS = "threads"
+    INSTAGRAM = "instagram"
 
     @property
     def platform(self) -> str | None:
@@ -39,6 +41,8 @@ _PLATFORM_BY_PUBLISHER = {
     AccountPublisher.SANDBOX: "sandbox",
     AccountPublisher.BLUESKY: "bluesky",
     AccountPublisher.MASTODON: "mastodon",
+    AccountPublisher.THREADS: "threads",
+    AccountPublisher.INSTAGRAM: "instagram",
 }
 
 

@@ -13,6 +13,8 @@ from app.platforms.bluesky.adapter import Bluesky
 from app.platforms.mastodon import limits as mastodon_limits
 from app.platforms.mastodon.adapter import Mastodon
 from app.platforms.media_downloads import load_media
+from app.platforms.meta.adapter import MetaAdapter
+from app.platforms.meta.descriptions import INSTAGRAM, THREADS
 from app.platforms.protocol import PlatformAdapter
 from app.platforms.sandbox import Sandbox
 from app.platforms.sandbox_store import SandboxStore
@@ -68,5 +70,7 @@ def make_adapters(
                 ),
             ),
             AccountPublisher.WEBHOOK: WebhookPublisher(client, now=now),
+            AccountPublisher.THREADS: MetaAdapter(THREADS, client=client, now=now, sleep=sleep),
+            AccountPublisher.INSTAGRAM: MetaAdapter(INSTAGRAM, client=client, now=now, sleep=sleep),
         }
     )

@@ -42,8 +42,17 @@ async def load_media(
     Raises NotPublished for one that cannot be loaded, and for more than `max_media`. Each is an object with
     `url` and, if it has a description, `alt`.
     """
+    check_media_count(request, max_media)
+    return [
+        await _load_item(client, item, f"media[{index}]", max_bytes)
+        for index, item in enumerate(request.media)
+    ]
+
+
+def check_media_count(request: PublishRequest, max_media: int) -> None:
+    """Raise NotPublished for more than `max_media`, and for `mediaIds`."""
     if request.media_ids:
-        raise _rejected(
+        raise media_rejected(
             "mediaIds name files of another service, which the worker cannot load. Use media with the url of"
             " each file instead."
         )
@@ -54,31 +63,43 @@ async def load_media(
             f"The post has {len(request.media)} media; this platform allows {max_media}. Remove some of"
             " them.",
         )
-    return [
-        await _load_item(client, item, f"media[{index}]", max_bytes)
-        for index, item in enumerate(request.media)
-    ]
 
 
-async def _load_item(client: OutboundClient, item: object, name: str, max_bytes: int) -> Media:
+def read_media_item(item: object, name: str) -> tuple[str, str]:
+    """Return the URL and the description of an entry of `media`; raises NotPublished without a URL."""
     fields = item if isinstance(item, Mapping) else {}
     url, alt = fields.get("url"), fields.get("alt")
     if not isinstance(url, str):
-        raise _rejected(
+        raise media_rejected(
             f'{name} needs the URL of an image, as in {{"url": "https://…", "alt": "…"}}.'
         )
-    if url[:5].lower() == "data:":
+    return url, alt if isinstance(alt, str) else ""
+
+
+def is_data_url(url: str) -> bool:
+    """Return whether a URL contains the file itself, RFC 2397."""
+    return url[:5].lower() == "data:"
+
+
+def media_rejected(message: str) -> NotPublished:
+    """Return the error of media that no platform receives."""
+    return NotPublished(ErrorCategory.CONTENT_REJECTED, "MEDIA_REJECTED", message)
+
+
+async def _load_item(client: OutboundClient, item: object, name: str, max_bytes: int) -> Media:
+    url, alt = read_media_item(item, name)
+    if is_data_url(url):
         declared_type, content = _decode_data_url(url, name)
     else:
         declared_type, content = await _download(client, url, name, max_bytes)
     if len(content) > max_bytes:
-        raise _rejected(f"{name} has more than {max_bytes:,} bytes. Make the image smaller.")
+        raise media_rejected(f"{name} has more than {max_bytes:,} bytes. Make the image smaller.")
     content_type = _image_type(content, declared_type, name)
     width, height = imagesize.get(BytesIO(content[:_MAX_HEADER_BYTES]))
     return Media(
         content=content,
         content_type=content_type,
-        alt=alt if isinstance(alt, str) else "",
+        alt=alt,
         width=width if width > 0 else None,
         height=height if height > 0 else None,
     )
@@ -95,7 +116,7 @@ async def _download(
         response = await client.send(request)
     except OutboundError as error:
         if error.reason in CONFIGURATION_FAILURES:
-            raise _rejected(f"{name} cannot be loaded. {error.message}") from error
+            raise media_rejected(f"{name} cannot be loaded. {error.message}") from error
         raise NotPublished(
             ErrorCategory.TRANSIENT, "MEDIA_NOT_LOADED", f"{name} was not loaded. {error.message}"
         ) from error
@@ -115,7 +136,7 @@ def _status_error(response: OutboundResponse, name: str) -> NotPublished:
     )
     if is_temporary:
         return NotPublished(ErrorCategory.TRANSIENT, "MEDIA_NOT_LOADED", message)
-    return _rejected(message)
+    return media_rejected(message)
 
 
 def _decode_data_url(url: str, name: str) -> tuple[str, bytes]:
@@ -123,13 +144,13 @@ def _decode_data_url(url: str, name: str) -> tuple[str, bytes]:
     head, comma, data = url.partition(",")
     media_type, *parameters = head.lower().removeprefix("data:").split(";")
     if not comma:
-        raise _rejected(f"{name} is not a valid data: URL.")
+        raise media_rejected(f"{name} is not a valid data: URL.")
     if parameters[-1:] != ["base64"]:
         return media_type.strip(), unquote_to_bytes(data)
     try:
         return media_type.strip(), base64.b64decode(data, validate=True)
     except ValueError:
-        raise _rejected(f"{name} is not valid base64.") from None
+        raise media_rejected(f"{name} is not valid base64.") from None
 
 
 def _image_type(content: bytes, declared_type: str, name: str) -> str:
@@ -139,11 +160,7 @@ def _image_type(content: bytes, declared_type: str, name: str) -> str:
         None,
     )
     if image_type is None:
-        raise _rejected(f"{name} is not a JPEG, PNG, GIF or WebP image.")
+        raise media_rejected(f"{name} is not a JPEG, PNG, GIF or WebP image.")
     if declared_type not in {image_type, *_UNSPECIFIC_TYPES}:
-        raise _rejected(f"{name} is {image_type}, but is declared as {declared_type}.")
+        raise media_rejected(f"{name} is {image_type}, but is declared as {declared_type}.")
     return image_type
-
-
-def _rejected(message: str) -> NotPublished:
-    return NotPublished(ErrorCategory.CONTENT_REJECTED, "MEDIA_REJECTED", message)

@@ -125,6 +125,20 @@ def preparation_error(
 
 
 @contextmanager
+def before_publishing() -> Iterator[None]:
+    """Convert OutcomeUnknown of calls that publish nothing into NotPublished.
+
+    The response is dropped, because it may be that of a login, with tokens.
+    """
+    try:
+        yield
+    except OutcomeUnknown as error:
+        raise preparation_error(
+            error, "NO_ANSWER", "The post was not sent yet.", raw=None
+        ) from None
+
+
+@contextmanager
 def errors_without(secrets: Collection[str]) -> Iterator[None]:
     """Replace secrets in the texts of errors: a response may repeat what was sent."""
     try:

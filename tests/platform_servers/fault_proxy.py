@@ -100,7 +100,7 @@ class FaultProxy:
                 await client.read()  # until the client closes the connection
         if fault in (Fault.DELAYED, Fault.DELIVERED_LATE):
             await self._sleep(delay)
-        response = await exchange(self._server_port, request)
+        response = await self._exchange(request)
         if fault is Fault.RESPONSE_CUT:
             return response[: int(cut_at * len(response))]
         return response if fault in (None, Fault.DELAYED) else b""
@@ -117,6 +117,13 @@ class FaultProxy:
         fault = self._random.choice(self._plan.faults)
         delay = self._random.uniform(0, self._plan.max_delay.total_seconds())
         return fault if has_fault else None, delay, self._random.random()
+
+    async def _exchange(self, request: bytes) -> bytes:
+        """Send a request to the server, and return everything that it responds."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+        with closing(writer):
+            writer.write(_without_keep_alive(request))
+            return _without_keep_alive(await reader.read())
 
 
 @asynccontextmanager
@@ -137,14 +144,6 @@ async def fault_proxy(
     finally:
         listener.close()
         await proxy.cancel_deliveries()
-
-
-async def exchange(port: int, request: bytes) -> bytes:
-    """Send a request to a server on loopback, and return everything that it responds."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    with closing(writer):
-        writer.write(_without_keep_alive(request))
-        return _without_keep_alive(await reader.read())
 
 
 async def _read_request(reader: asyncio.StreamReader) -> bytes:

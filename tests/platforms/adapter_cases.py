@@ -4,8 +4,9 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeAlias
 
 from app.domain.times import format_instant
@@ -13,6 +14,7 @@ from app.outbound.client import OutboundClient
 from app.platforms.bluesky.adapter import Bluesky
 from app.platforms.mastodon.adapter import Mastodon
 from app.platforms.media import Media
+from app.platforms.meta.adapter import MetaAdapter
 from app.platforms.protocol import PlatformAdapter, PublishRequest
 from app.platforms.webhook_publisher import WebhookPublisher
 from tests.factories import NOW
@@ -25,6 +27,9 @@ from tests.platforms.bluesky.scripted_pds import (
 )
 from tests.platforms.example_adapter import Notes
 from tests.platforms.interception import InterceptingServer, intercepting_server
+from tests.platforms.meta.adapter_run import PLATFORMS
+from tests.platforms.meta.stub_graph import TOKEN as META_TOKEN
+from tests.platforms.meta.stub_graph import USER, StubGraph
 from tests.platforms.publish_requests import MemoryCredentials, publish_request
 
 TOKEN = "zQ4-secret-of-the-account"
@@ -166,9 +171,39 @@ async def example_case() -> AsyncIterator[AdapterCase]:
         )
 
 
+@asynccontextmanager
+async def meta_case(name: str) -> AsyncIterator[AdapterCase]:
+    clock = SetClock()
+    platform, api = PLATFORMS[name]
+    stub = StubGraph(api, NOW)
+    async with (
+        local_server(stub.handle) as stub_server,
+        intercepting_server(
+            stub_server.port, lambda _, path: path.endswith(f"/{api.publish}")
+        ) as server,
+        OutboundClient(LOCAL_RULES) as client,
+    ):
+        yield AdapterCase(
+            MetaAdapter(
+                replace(platform, origin=server.url), client=client, now=clock, sleep=clock.sleep
+            ),
+            publish_request(
+                credentials=MemoryCredentials({"userId": USER, "accessToken": META_TOKEN}),
+                media=[{"url": "https://example.com/1.jpg"}],
+                media_ids=[],
+            ),
+            server,
+            clock,
+            lambda: len(stub.posts),
+            frozenset({META_TOKEN}),
+        )
+
+
 CASES: Mapping[str, OpenCase] = {
     "bluesky": bluesky_case,
     "mastodon": mastodon_case,
+    "threads": partial(meta_case, "threads"),
+    "instagram": partial(meta_case, "instagram"),
     "webhook": webhook_case,
     "example": example_case,
 }

@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 
 from tests.outbound.local_servers import local_server, read_request
-from tests.platform_servers.fault_proxy import exchange
 
 IsPublishing = Callable[[str, str], bool]
 """Function of method and path; true for the request that publishes a post."""
@@ -33,21 +32,31 @@ class InterceptingServer:
     publishing_requests: list[bytes] = field(default_factory=list)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request, and let the connection be closed."""
-        request = await read_request(reader)
-        writer.write(await self._answer(request))
-        await writer.drain()
+        """Answer requests until one is intercepted; then the connection is closed."""
+        while True:
+            request = await read_request(reader)
+            interception = self._interception(request)
+            if interception is None or interception.is_delivered:
+                answer = await self.deliver(request)
+            writer.write(answer if interception is None else interception.answer(request))
+            await writer.drain()
+            if interception is not None:
+                return
 
-    async def _answer(self, request: bytes) -> bytes:
+    def _interception(self, request: bytes) -> Interception | None:
         method, target, _ = request.decode("latin-1").split(" ", 2)
         if not self.is_publishing(method, target.partition("?")[0]):
-            return await exchange(self.platform_port, request)
+            return None
         self.publishing_requests.append(request)
-        if self.interception is None:
-            return await exchange(self.platform_port, request)
-        if self.interception.is_delivered:
-            await exchange(self.platform_port, request)
-        return self.interception.answer(request)
+        return self.interception
+
+    async def deliver(self, request: bytes) -> bytes:
+        """Send a request to the platform; return everything that it answers."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.platform_port)
+        with closing(writer):
+            writer.write(request)
+            writer.write_eof()  # so that the platform closes the connection
+            return await reader.read()
 
 
 @asynccontextmanager

@@ -1,6 +1,5 @@
 """What each adapter must do: publish a post once, know when it does not know, and reveal no secret."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -86,13 +85,6 @@ async def test_second_attempt_publishes_nothing_new(case: AdapterCase) -> None:
     assert case.posts() == 1
 
 
-async def test_concurrent_attempts_publish_once(case: AdapterCase) -> None:
-    results = await asyncio.gather(*[case.adapter.publish(case.request) for _ in range(5)])
-
-    assert len({publication.platform_post_id for publication in results}) == 1
-    assert case.posts() == 1
-
-
 async def test_lookup_finds_the_post(case: AdapterCase) -> None:
     publication = await case.adapter.publish(case.request)
     found = await look_up_later(case)
@@ -136,6 +128,19 @@ async def test_post_whose_request_was_lost_can_be_published(case: AdapterCase) -
     case.server.interception = None
     assert await look_up_later(case) is LookupFailure.NOT_FOUND
     await case.adapter.publish(replace(case.request, attempt=2, attempt_started_at=case.clock.now))
+    assert case.posts() == 1
+
+
+async def test_request_that_arrives_after_the_next_attempt_publishes_nothing(
+    case: AdapterCase,
+) -> None:
+    case.server.interception = Interception(no_answer, is_delivered=False)
+    assert not isinstance(await publish_error(case), NotPublished)
+    assert await look_up_later(case) is LookupFailure.NOT_FOUND
+
+    case.server.interception = None
+    await case.adapter.publish(replace(case.request, attempt=2, attempt_started_at=case.clock.now))
+    await case.server.deliver(case.server.publishing_requests[0])
     assert case.posts() == 1
 
 

@@ -8,7 +8,14 @@ import pytest
 from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundClient, OutboundResponse
 from app.platforms.protocol import NotPublished, OutcomeUnknown
-from app.platforms.responses import json_object, read_json_object, refusal, retry_wait, send
+from app.platforms.responses import (
+    before_publishing,
+    json_object,
+    read_json_object,
+    refusal,
+    retry_wait,
+    send,
+)
 from tests.factories import NOW
 from tests.outbound.local_servers import (
     LOCAL_RULES,
@@ -157,3 +164,25 @@ def test_cut_answer_leaves_the_outcome_unknown() -> None:
     assert read_json_object(response(b'{"id": "1"}')) == {"id": "1"}
     with pytest.raises(OutcomeUnknown):
         read_json_object(response(b'{"id": "1"}', is_truncated=True))
+
+
+@pytest.mark.parametrize(
+    ("http_status", "message"),
+    [
+        (None, "No answer came. The post was not sent yet."),
+        (502, "The server answered 502 without a usable result. The post was not sent yet."),
+    ],
+)
+def test_unknown_outcome_of_a_preparing_call_is_a_certain_failure(
+    http_status: int | None, message: str
+) -> None:
+    with pytest.raises(NotPublished) as caught, before_publishing():
+        raise OutcomeUnknown("No answer came.", http_status=http_status, raw="token")
+
+    error = caught.value
+    assert (error.category, error.code, error.message) == (
+        ErrorCategory.TRANSIENT,
+        "NO_ANSWER",
+        message,
+    )
+    assert (error.http_status, error.raw) == (http_status, None)

@@ -245,6 +245,8 @@ _register_enum(
     BLUESKY="The worker of this server, on Bluesky and other servers of the AT Protocol.",
     MASTODON="The worker of this server, on Mastodon and servers with its API.",
     WEBHOOK="The worker of this server, by signed requests to a publisher of yours.",
+    THREADS="The worker of this server, on Threads. Contract-tested: never run against Meta's servers.",
+    INSTAGRAM="The worker of this server, on Instagram. Contract-tested: never run against Meta's servers.",
 )
 _register_enum(
     ReadinessStatus,

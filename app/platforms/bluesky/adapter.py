@@ -16,7 +16,6 @@ from app.platforms.bluesky.errors import (
     INVALID_REQUEST,
     INVALID_SWAP,
     RECORD_NOT_FOUND,
-    before_publishing,
 )
 from app.platforms.bluesky.records import (
     RecordAddress,
@@ -31,6 +30,7 @@ from app.platforms.bluesky.sessions import BlueskySession, SessionManager
 from app.platforms.bluesky.xrpc import XrpcClient, read_member
 from app.platforms.media import FetchMedia, Media
 from app.platforms.protocol import LookupFailure, NotPublished, OutcomeUnknown, PublishRequest
+from app.platforms.responses import before_publishing
 
 _CALL_TIMEOUT = timedelta(seconds=30)
 

@@ -1,13 +1,11 @@
 """Errors of AT Protocol servers as errors of the adapter protocol."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http import HTTPStatus
 
 from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundResponse
-from app.platforms.protocol import NotPublished, OutcomeUnknown
-from app.platforms.responses import json_object, preparation_error, refusal
+from app.platforms.protocol import NotPublished
+from app.platforms.responses import json_object, refusal
 
 EXPIRED_TOKEN = "ExpiredToken"
 HANDLE_NOT_FOUND = "HandleNotFound"
@@ -65,20 +63,6 @@ def read_refusal(response: OutboundResponse) -> NotPublished | None:
 def content_rejected(code: str, message: str) -> NotPublished:
     """Return the error of a post that Bluesky would not accept, so that it is not sent."""
     return NotPublished(ErrorCategory.CONTENT_REJECTED, code, message)
-
-
-@contextmanager
-def before_publishing() -> Iterator[None]:
-    """Convert OutcomeUnknown of calls that publish nothing into NotPublished.
-
-    The response is dropped, because it may be that of a login, with tokens.
-    """
-    try:
-        yield
-    except OutcomeUnknown as error:
-        raise preparation_error(
-            error, "NO_ANSWER", "The post was not sent yet.", raw=None
-        ) from None
 
 
 def _invalid_request(response: OutboundResponse, message: str) -> NotPublished:

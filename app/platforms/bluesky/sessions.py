@@ -10,10 +10,10 @@ import orjson
 
 from app.domain.destinations import ErrorCategory
 from app.domain.times import Clock
-from app.platforms.bluesky.errors import EXPIRED_TOKEN, before_publishing
+from app.platforms.bluesky.errors import EXPIRED_TOKEN
 from app.platforms.bluesky.xrpc import XrpcClient
 from app.platforms.protocol import Credentials, CredentialValues, NotPublished, OutcomeUnknown
-from app.platforms.responses import errors_without
+from app.platforms.responses import before_publishing, errors_without
 
 T = TypeVar("T")
 

@@ -137,8 +137,7 @@ class ScriptedPds:
                 return
             writer.write(response)
             await writer.drain()
-            is_last = request.headers.get("connection") == "close"
-            if is_last or response in {CUT_JSON, CLOSED_CONNECTION}:
+            if response in {CUT_JSON, CLOSED_CONNECTION}:
                 return
 
     def _answer(self, request: XrpcRequest) -> bytes:

@@ -5,8 +5,7 @@ import pytest
 
 from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundResponse
-from app.platforms.bluesky.errors import before_publishing, read_refusal
-from app.platforms.protocol import NotPublished, OutcomeUnknown
+from app.platforms.bluesky.errors import read_refusal
 
 AUTH, CONTENT_REJECTED = ErrorCategory.AUTH, ErrorCategory.CONTENT_REJECTED
 PERMANENT, TRANSIENT = ErrorCategory.PERMANENT, ErrorCategory.TRANSIENT
@@ -95,21 +94,3 @@ def test_invalid_request_has_the_message_of_the_server(
 )
 def test_other_answers_are_left_to_their_status(status: int, body: bytes) -> None:
     assert read_refusal(response(status, body)) is None
-
-
-@pytest.mark.parametrize(
-    ("http_status", "message"),
-    [
-        (None, "No answer came. The post was not sent yet."),
-        (502, "The server answered 502 without a usable result. The post was not sent yet."),
-    ],
-)
-def test_unknown_outcome_of_a_preparing_call_is_a_certain_failure(
-    http_status: int | None, message: str
-) -> None:
-    with pytest.raises(NotPublished) as caught, before_publishing():
-        raise OutcomeUnknown("No answer came.", http_status=http_status, raw="token")
-
-    error = caught.value
-    assert (error.category, error.code, error.message) == (TRANSIENT, "NO_ANSWER", message)
-    assert (error.http_status, error.raw) == (http_status, None)

@@ -1,0 +1,321 @@
+"""Publishes posts on Threads and Instagram by containers, each of which is published at most once.
+
+Contract-tested only: never run against Meta's servers. An unknown outcome is settled by the status of the
+container: https://developers.facebook.com/docs/threads/troubleshooting and
+https://developers.facebook.com/docs/instagram-platform/instagram-graph-api/reference/ig-container.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from itertools import chain, repeat
+from typing import Any
+
+import msgspec
+import structlog
+
+from app.domain.attempts import Publication
+from app.domain.destinations import ErrorCategory
+from app.domain.times import Clock
+from app.outbound.client import OutboundClient
+from app.platforms.meta.containers import (
+    ContainerCheckpoint,
+    ContainerPlan,
+    plan_containers,
+    text_digest,
+)
+from app.platforms.meta.credentials import MetaCredentials, parse_meta_credentials
+from app.platforms.meta.descriptions import MetaPlatform
+from app.platforms.meta.errors import OBJECT_NOT_FOUND, container_error
+from app.platforms.meta.graph import ContainerState, ContainerStatus, GraphApi, published_at
+from app.platforms.protocol import (
+    Credentials,
+    CredentialValues,
+    LookupFailure,
+    NotPublished,
+    OutcomeUnknown,
+    PublishRequest,
+    not_called_error,
+)
+from app.platforms.responses import before_publishing
+
+_RENEWAL_MARGIN = timedelta(days=10)
+"""Remaining validity below which an access token is renewed; Meta renews none that has expired."""
+
+_POLL_SECONDS = (1, 2, 4, 8, 15, 30)
+_LAST_POLL_SECONDS = 60
+"""Meta recommends one query a minute, for no more than 5 minutes; most images are ready at once."""
+
+_PREPARATION = timedelta(minutes=5)
+"""Longest time from the start of an attempt until its container is ready."""
+
+_SEND_DELAY = timedelta(seconds=30)
+"""Longest time between a checkpoint and the request that publishes."""
+
+_DELIVERY = timedelta(minutes=2)
+"""Time after a checkpoint in which the platform receives that request, even if it comes late."""
+
+_CLOCK_TOLERANCE = timedelta(minutes=10)
+"""Longest time by which the clock of the platform may be behind."""
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+class MetaAdapter:
+    """Adapter for accounts with `MetaCredentials` on one of Meta's platforms.
+
+    The id of a container is stored before the request that publishes it. A later attempt publishes the same
+    container, unless it has expired, has failed, or the post was edited.
+    """
+
+    def __init__(
+        self,
+        platform: MetaPlatform,
+        *,
+        client: OutboundClient,
+        now: Clock,
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._platform = platform
+        self._client = client
+        self._now = now
+        self._sleep = sleep
+
+    async def publish(self, request: PublishRequest) -> Publication:
+        """Publish a container, or return the publication if that of an earlier attempt is published."""
+        last = await _load_checkpoint(request)
+        if last is not None:
+            api = await self._connect(request.credentials)
+            return await self._continue(api, request, last)
+        plan = plan_containers(self._platform, request)
+        api = await self._connect(request.credentials)
+        return await self._publish_new(api, request, plan)
+
+    async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
+        """Return the post of the container that the last attempt may have published.
+
+        Without a checkpoint, no attempt has sent the request that publishes.
+        """
+        last = await _load_checkpoint(request)
+        if last is None:
+            return LookupFailure.NOT_FOUND
+        may_be_delivered = self._now() <= last.sent_at + _DELIVERY
+        api = await self._connect(request.credentials)
+        status = (await api.container_state(last.container)).status
+        if status is ContainerStatus.PUBLISHED:
+            return await self._find_post(api, last)
+        is_over = status in _UNPUBLISHABLE or (
+            status is ContainerStatus.FINISHED and not may_be_delivered
+        )
+        return LookupFailure.NOT_FOUND if is_over else LookupFailure.INCONCLUSIVE
+
+    async def _connect(self, credentials: Credentials) -> GraphApi:
+        """Return a client with a token that is valid for some days, if it can be renewed."""
+        values = await credentials.get()
+        account = parse_meta_credentials(values)
+        expires_at = account.expires_at
+        if expires_at is not None and expires_at <= self._now() + _RENEWAL_MARGIN:
+            try:
+                account = parse_meta_credentials(await credentials.refresh(values, self._renew))
+            except NotPublished as error:  # the platform decides whether the token is still valid
+                logger.warning(
+                    "access token not renewed", user_id=account.user_id, reason=error.message
+                )
+        return self._api(account)
+
+    async def _renew(self, values: CredentialValues) -> CredentialValues:
+        with before_publishing():
+            renewed = await self._api(parse_meta_credentials(values)).renew_token()
+        parse_meta_credentials({**values, **renewed})  # an invalid token must not be stored
+        return {**values, **renewed}
+
+    def _api(self, account: MetaCredentials) -> GraphApi:
+        return GraphApi(self._client, self._platform, account, self._now)
+
+    async def _continue(
+        self, api: GraphApi, request: PublishRequest, last: ContainerCheckpoint
+    ) -> Publication:
+        """Publish the container of the last attempt, if it is still that of the post, or a new one."""
+        with before_publishing():
+            state = await self._settled_state(api, request, last.container)
+        if state.status is ContainerStatus.PUBLISHED:
+            return await self._find_post(api, last)
+        plan = plan_containers(self._platform, request)
+        if state.status is ContainerStatus.FINISHED and last.content == plan.fingerprint:
+            return await self._publish(api, request, last)
+        return await self._publish_new(api, request, plan)
+
+    async def _publish_new(
+        self, api: GraphApi, request: PublishRequest, plan: ContainerPlan
+    ) -> Publication:
+        """Publish a new container."""
+        with before_publishing():
+            container = await self._create_containers(api, request, plan)
+        now = self._now()
+        checkpoint = ContainerCheckpoint(
+            container=container,
+            content=plan.fingerprint,
+            text_digest=text_digest(plan.text),
+            listed_type=plan.listed_type,
+            created_at=now,
+            sent_at=now,
+        )
+        return await self._publish(api, request, checkpoint)
+
+    async def _create_containers(
+        self, api: GraphApi, request: PublishRequest, plan: ContainerPlan
+    ) -> str:
+        """Create the containers of a post, and return the id of the one to publish."""
+        children = [await self._create_container(api, request, child) for child in plan.children]
+        joined = {"children": ",".join(children)} if children else {}
+        return await self._create_container(api, request, {**plan.parameters, **joined})
+
+    async def _create_container(
+        self, api: GraphApi, request: PublishRequest, parameters: Mapping[str, str]
+    ) -> str:
+        """Create a container, and return its id once it is ready."""
+        self._check_time(request)
+        container = await api.create_container(parameters)
+        state = await self._settled_state(api, request, container)
+        if state.status is not ContainerStatus.FINISHED:
+            raise container_error(state.reason)
+        return container
+
+    async def _settled_state(
+        self, api: GraphApi, request: PublishRequest, container: str
+    ) -> ContainerState:
+        """Return the state of a container when it is no longer in progress."""
+        waits = chain(_POLL_SECONDS, repeat(_LAST_POLL_SECONDS))
+        while True:
+            try:
+                state = await api.container_state(container)
+                if state.status is not ContainerStatus.IN_PROGRESS:
+                    return state
+            except NotPublished as error:
+                if error.code != OBJECT_NOT_FOUND:  # Meta reports new containers so for some time
+                    raise
+            self._check_time(request)
+            await self._sleep(next(waits))
+
+    def _check_time(self, request: PublishRequest) -> None:
+        """Raise NotPublished if an attempt has lost its lease, or has not prepared its container in time."""
+        request.check_deadline()
+        if self._now() >= request.attempt_started_at + _PREPARATION:
+            raise NotPublished(
+                ErrorCategory.TRANSIENT,
+                "CONTAINER_NOT_READY",
+                "Meta did not prepare the post in time, so it was not published.",
+            )
+
+    async def _publish(
+        self, api: GraphApi, request: PublishRequest, checkpoint: ContainerCheckpoint
+    ) -> Publication:
+        """Save the checkpoint, and publish its container."""
+        checkpoint = msgspec.structs.replace(checkpoint, sent_at=self._now())
+        await request.checkpoint.save(msgspec.to_builtins(checkpoint))
+        if self._now() > checkpoint.sent_at + _SEND_DELAY:
+            raise not_called_error()
+        request.check_deadline()
+        try:
+            post_id = await api.publish(checkpoint.container)
+        except NotPublished as error:
+            await self._explain_limit(api, error)
+            return await self._check_refusal(api, checkpoint, error)
+        return await self._publication(api, post_id)
+
+    async def _check_refusal(
+        self, api: GraphApi, checkpoint: ContainerCheckpoint, refusal: NotPublished
+    ) -> Publication:
+        """Return the publication if the container was published; raise the refusal if it was not.
+
+        Instagram has published posts to whose request it answered with an error:
+        https://github.com/gitroomhq/postiz-app/pull/1681.
+        """
+        if refusal.http_status is None:  # nothing was sent
+            raise refusal
+        try:
+            status = (await api.container_state(checkpoint.container)).status
+        except NotPublished as error:
+            if error.category is refusal.category and error.category in _REQUEST_REFUSALS:
+                raise refusal from None
+            status = ContainerStatus.IN_PROGRESS
+        except OutcomeUnknown:
+            status = ContainerStatus.IN_PROGRESS
+        if status is ContainerStatus.PUBLISHED:
+            return await self._find_post(api, checkpoint)
+        if status is ContainerStatus.IN_PROGRESS:
+            raise OutcomeUnknown(
+                f"{refusal.message} The post may be published all the same.",
+                http_status=refusal.http_status,
+                raw=refusal.raw,
+            ) from refusal
+        raise refusal
+
+    async def _find_post(self, api: GraphApi, checkpoint: ContainerCheckpoint) -> Publication:
+        """Return the post of a published container; raises OutcomeUnknown if several may be it, or none.
+
+        No request returns the id of this post, so it is the only one with the same text and type since then.
+        """
+        since = checkpoint.created_at - _CLOCK_TOLERANCE
+        try:
+            posts = await api.posts_since(since)
+        except NotPublished as error:
+            raise OutcomeUnknown(
+                f"The post is published, but it cannot be found. {error.message}",
+                http_status=error.http_status,
+                raw=error.raw,
+            ) from error
+        matches = [
+            post for post in posts if checkpoint.may_be(post, post.get(self._platform.text_field))
+        ]
+        if len(matches) != 1:
+            raise OutcomeUnknown(
+                f"The post is published, but {len(matches)} posts of the account have its text. Find it on"
+                f" {self._platform.name}, and reconcile the outcome with its URL."
+            )
+        return self._to_publication(matches[0])
+
+    async def _publication(self, api: GraphApi, post_id: str) -> Publication:
+        """Return the publication of a post, without its URL if that cannot be read."""
+        try:
+            return self._to_publication({**await api.post(post_id), "id": post_id})
+        except (NotPublished, OutcomeUnknown) as error:
+            logger.warning("permalink not read", post_id=post_id, reason=error.message)
+            return self._to_publication({"id": post_id})
+
+    def _to_publication(self, post: Mapping[str, Any]) -> Publication:
+        permalink = post.get("permalink")
+        return Publication(
+            platform_post_id=post["id"],
+            platform_post_url=permalink if isinstance(permalink, str) else None,
+            published_at=published_at(post, self._now()),
+        )
+
+    async def _explain_limit(self, api: GraphApi, error: NotPublished) -> None:
+        """Add the number of posts to the error of a limit, if it is the limit of posts that is reached."""
+        if error.category is not ErrorCategory.RATE_LIMITED:
+            return
+        try:
+            quota = await api.quota()
+        except (NotPublished, OutcomeUnknown):
+            return
+        config = quota.get("config")
+        used, total = (
+            quota.get("quota_usage"),
+            config.get("quota_total") if isinstance(config, dict) else None,
+        )
+        if type(used) is int and type(total) is int and used >= total:
+            error.message += (
+                f" It has published {used} of {total} posts that Meta allows within 24 hours."
+            )
+
+
+_REQUEST_REFUSALS = {ErrorCategory.AUTH, ErrorCategory.RATE_LIMITED}
+"""Categories of requests that Meta refuses before it processes them, whatever they ask for."""
+
+_UNPUBLISHABLE = {ContainerStatus.ERROR, ContainerStatus.EXPIRED}
+"""Statuses of containers that no request publishes any more."""
+
+
+async def _load_checkpoint(request: PublishRequest) -> ContainerCheckpoint | None:
+    value = await request.checkpoint.load()
+    return None if value is None else msgspec.convert(value, ContainerCheckpoint)

@@ -1,0 +1,176 @@
+"""Containers of a post: their parameters, and the checkpoint of the one that is published."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+import msgspec
+import orjson
+
+from app.domain.destinations import ErrorCategory
+from app.domain.errors import InvalidInput
+from app.domain.validation.object_reader import ObjectReader
+from app.domain.validation.text import validate_url
+from app.platforms.media_downloads import (
+    check_media_count,
+    is_data_url,
+    media_rejected,
+    read_media_item,
+)
+from app.platforms.meta.descriptions import MetaPlatform
+from app.platforms.protocol import NotPublished, PublishRequest
+
+_MAX_ALT_LENGTH = 1000
+"""Characters of a description, on both platforms."""
+
+_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".gif": "GIF",
+    ".webp": "WebP",
+    ".mp4": "MP4",
+    ".mov": "MOV",
+}
+"""Formats by the extension of a URL. Meta checks the files of URLs without one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerPlan:
+    """Containers of a post."""
+
+    children: Sequence[Mapping[str, str]]
+    """Parameters of the containers in a carousel; empty without one."""
+    parameters: Mapping[str, str]
+    """Parameters of the container to publish, without the ids of its children."""
+    text: str
+    listed_type: str
+    """`media_type` of the published post."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest by which the same content is recognised."""
+        return _digest(orjson.dumps([*self.children, self.parameters], option=orjson.OPT_SORT_KEYS))
+
+
+class ContainerCheckpoint(msgspec.Struct, frozen=True, rename="camel"):
+    """Container that an attempt publishes, saved before that."""
+
+    container: str
+    content: str
+    """Fingerprint of its content."""
+    text_digest: str
+    listed_type: str
+    created_at: datetime
+    sent_at: datetime
+    """Time before the request that publishes."""
+
+    def may_be(self, post: Mapping[str, object], text: object) -> bool:
+        """Return whether a post of the account has the text and type of the container."""
+        return post.get("media_type") == self.listed_type and text_digest(text) == self.text_digest
+
+
+def text_digest(text: object) -> str:
+    """Return the digest of a post's text as a platform may store it: stripped, or left out if empty."""
+    content = text if isinstance(text, str) else ""
+    return _digest(content.replace("\r\n", "\n").strip().encode())
+
+
+def plan_containers(platform: MetaPlatform, request: PublishRequest) -> ContainerPlan:
+    """Return the containers of a post; raises NotPublished for one that the platform does not accept."""
+    check_media_count(request, platform.max_images)
+    text = request.content if request.content.strip() else ""
+    _check_length(platform, text, len(request.media))
+    images = [
+        _image_parameters(platform, item, f"media[{index}]")
+        for index, item in enumerate(request.media)
+    ]
+    shared = _read_settings(platform, request)
+    if text:
+        shared[platform.text_field] = text
+    match images:
+        case []:
+            return ContainerPlan(
+                children=(),
+                parameters={"media_type": "TEXT", **shared},
+                text=text,
+                listed_type="TEXT_POST",
+            )
+        case [image]:
+            return ContainerPlan(
+                children=(), parameters={**image, **shared}, text=text, listed_type="IMAGE"
+            )
+        case _:
+            return ContainerPlan(
+                children=[{**image, "is_carousel_item": "true"} for image in images],
+                parameters={"media_type": "CAROUSEL", **shared},
+                text=text,
+                listed_type="CAROUSEL_ALBUM",
+            )
+
+
+def _check_length(platform: MetaPlatform, text: str, images: int) -> None:
+    if images < platform.min_images:
+        raise _rejected(
+            "IMAGE_MISSING", f"A post on {platform.name} needs an image. Add one to media."
+        )
+    if not text and not images:
+        raise _rejected(
+            "EMPTY_POST", "The post has neither text nor media for this platform. Add some."
+        )
+    characters = platform.count_characters(text)
+    if characters > platform.max_characters:
+        raise _rejected(
+            "TEXT_TOO_LONG",
+            f"The text has {characters} characters; {platform.name} allows {platform.max_characters}. Shorten"
+            " the text.",
+        )
+
+
+def _image_parameters(platform: MetaPlatform, item: object, name: str) -> dict[str, str]:
+    url, alt = read_media_item(item, name)
+    if is_data_url(url):
+        raise media_rejected(
+            f"{name} is a data: URL, but {platform.name} loads images from public URLs only. Put the image on"
+            " a web server, and use its URL."
+        )
+    try:
+        validate_url(url, name)
+    except InvalidInput as error:
+        raise media_rejected(error.message) from None
+    file_format = _FORMATS.get(PurePosixPath(urlsplit(url).path).suffix.lower())
+    if file_format not in (None, *platform.image_formats):
+        raise media_rejected(
+            f"{name} is {file_format}, but {platform.name} accepts {' and '.join(platform.image_formats)}"
+            " images only. Convert it."
+        )
+    if len(alt) > _MAX_ALT_LENGTH:
+        raise media_rejected(
+            f"The alt text of {name} has {len(alt)} characters; {platform.name} allows {_MAX_ALT_LENGTH}."
+            " Shorten it."
+        )
+    described = {"alt_text": alt} if alt else {}
+    return {**platform.image_parameters, "image_url": url, **described}
+
+
+def _read_settings(platform: MetaPlatform, request: PublishRequest) -> dict[str, str]:
+    reader = ObjectReader(request.settings, f"platformContent.{request.account.platform}.settings.")
+    try:
+        values = {
+            name: reader.enum(name, {choice.value: choice for choice in choices})
+            for name, choices in platform.settings.items()
+        }
+    except InvalidInput as error:
+        raise _rejected("INVALID_SETTING", error.message) from None
+    return {name: value.value for name, value in values.items() if value is not None}
+
+
+def _rejected(code: str, message: str) -> NotPublished:
+    return NotPublished(ErrorCategory.CONTENT_REJECTED, code, message)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

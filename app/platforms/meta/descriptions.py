@@ -1,0 +1,94 @@
+"""Differences between Threads and Instagram, whose APIs publish by the same steps.
+
+Contract-tested only. From the pages /docs/threads/posts, /docs/threads/reference/publishing,
+/docs/threads/overview, /docs/instagram-platform/content-publishing and
+/docs/instagram-platform/instagram-graph-api/reference/ig-user/media of https://developers.facebook.com.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.platforms.graphemes import count_graphemes, count_with_emojis_as_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetaPlatform:
+    """Description of one platform and its API."""
+
+    name: str
+    origin: str
+    version: str
+    """Version of the API, the first part of its paths."""
+    posts_path: str
+    """Path, below the user, that creates containers and lists posts."""
+    publish_path: str
+    limit_path: str
+    refresh_grant: str
+    """`grant_type` of a request that renews an access token."""
+    text_field: str
+    """Name of the text of containers and posts."""
+    status_field: str
+    """Name of the status of containers."""
+    reason_field: str
+    """Name of the reason why a container failed."""
+    image_parameters: Mapping[str, str]
+    """Parameters of containers with an image, besides its URL."""
+    settings: Mapping[str, type[StrEnum]]
+    """Settings of posts and their values, which are parameters of containers."""
+    max_characters: int
+    count_characters: Callable[[str], int]
+    min_images: int
+    max_images: int
+    image_formats: tuple[str, ...]
+
+
+class ReplyControl(StrEnum):
+    """People who may reply to a post on Threads."""
+
+    EVERYONE = "everyone"
+    ACCOUNTS_YOU_FOLLOW = "accounts_you_follow"
+    MENTIONED_ONLY = "mentioned_only"
+    PARENT_POST_AUTHOR_ONLY = "parent_post_author_only"
+    FOLLOWERS_ONLY = "followers_only"
+
+
+THREADS = MetaPlatform(
+    name="Threads",
+    origin="https://graph.threads.net",
+    version="v1.0",
+    posts_path="threads",
+    publish_path="threads_publish",
+    limit_path="threads_publishing_limit",
+    refresh_grant="th_refresh_token",
+    text_field="text",
+    status_field="status",
+    reason_field="error_message",
+    image_parameters={"media_type": "IMAGE"},
+    settings={"reply_control": ReplyControl},
+    max_characters=500,
+    count_characters=count_with_emojis_as_bytes,
+    min_images=0,
+    max_images=20,
+    image_formats=("JPEG", "PNG"),
+)
+
+INSTAGRAM = MetaPlatform(
+    name="Instagram",
+    origin="https://graph.instagram.com",
+    version="v25.0",
+    posts_path="media",
+    publish_path="media_publish",
+    limit_path="content_publishing_limit",
+    refresh_grant="ig_refresh_token",
+    text_field="caption",
+    status_field="status_code",
+    reason_field="status",
+    image_parameters={},
+    settings={},
+    max_characters=2200,
+    count_characters=count_graphemes,
+    min_images=1,
+    max_images=10,
+    image_formats=("JPEG",),
+)
