@@ -1,5 +1,6 @@
 """Builds the ASGI application from the settings, and its lifespan."""
 
+import asyncio
 import gc
 import os
 import random
@@ -56,7 +57,7 @@ from app.observability.logs import configure_logging
 from app.observability.metrics import Metrics
 from app.observability.request_recorder import RequestRecorder
 from app.outbound.client import OutboundClient
-from app.platforms import ADAPTER_PLATFORMS
+from app.platforms import ADAPTER_PLATFORMS, make_adapters
 from app.rest.endpoints import rest_routes
 from app.rest.envelope import error_response, mutation_response
 from app.rest.exports import export_routes
@@ -64,6 +65,7 @@ from app.services.api_keys import CACHE_TTL, ApiKeyAuthenticator, LastUsedRecord
 from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed, run_change_notifier
 from app.services.credential_keys import load_sealing_key
+from app.services.credential_verification import CredentialVerifier
 from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.expirations import EXPIRATION_INTERVAL
 from app.services.exports import ExportChunk, ExportFormat, export_destinations
@@ -310,6 +312,7 @@ def _build_graphql_service(
 ) -> GraphQLService:
     """Build the service that executes operations for every transport."""
     schema = create_schema(settings.graphql, use_fast_path=settings.fast_path)
+    client = OutboundClient(settings.outbound_rules())
     return GraphQLService(
         schema=schema,
         document_store=create_document_store(settings, schema, board_documents_file),
@@ -328,13 +331,22 @@ def _build_graphql_service(
                 database=database,
                 cipher=SecretCipher(settings.secrets_key),
                 rules=settings.outbound_rules(),
-                client=OutboundClient(settings.outbound_rules()),
+                client=client,
                 new_id=uuid4,
                 random_bytes=secrets.token_bytes,
                 clock=clock,
                 monotonic=time.monotonic,
             ),
             sealing_key=load_sealing_key(settings),
+            credential_verifier=CredentialVerifier(
+                make_adapters(
+                    sandbox_file=settings.sandbox_file,
+                    client=client,
+                    now=clock,
+                    sleep=asyncio.sleep,
+                ),
+                files=None,
+            ),
             rate_limits=RateLimits(
                 requests=settings.rate_limit,
                 failed_authentications=settings.failed_auth_rate_limit,

@@ -1,28 +1,36 @@
 """The command `post-results` and its subcommands."""
 
-import asyncio
 import os
 import secrets
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import fields
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
-from typing import IO, Any, BinaryIO, TypeVar, cast
+from typing import IO, Any, BinaryIO, cast
 
 import click
 from starlette.datastructures import QueryParams
 
 from app import __version__
 from app.asgi import now_utc
-from app.db.core.database import Database, Reader, open_database
+from app.cli_accounts import accounts
+from app.cli_database import (
+    MAX_OPERATOR_NAME_LENGTH,
+    CommandError,
+    get_workspace,
+    load_settings,
+    run_on_current_schema,
+    run_with_database,
+)
+from app.db.core.database import Database, Reader
 from app.db.core.failures import describe_failure
-from app.db.migrations import SchemaMismatch, check_schema_version, migrate
+from app.db.migrations import SchemaMismatch, migrate
 from app.db.repositories import api_keys as key_rows
 from app.db.repositories import sessions as session_rows
 from app.db.repositories import workspaces as workspace_rows
@@ -32,7 +40,7 @@ from app.db.tools.copying import TargetNotEmpty
 from app.db.tools.integrity import find_problems
 from app.demo import DemoRefused
 from app.domain.api_keys import DEFAULT_SCOPES, Scope
-from app.domain.errors import InvalidInput, ServiceUnavailable
+from app.domain.errors import Conflict, InvalidInput, ServiceUnavailable
 from app.domain.ids import ApiKeyId, SessionId, parse_uuid
 from app.domain.times import format_instant
 from app.domain.validation.text import validate_name, validate_url
@@ -49,26 +57,12 @@ from app.services.sessions import revoke_session
 from app.services.stored_credentials import UnreadableRow, find_unreadable_rows, reseal
 from app.services.stored_secrets import UnreadableSecret, find_unreadable, reencrypt_secrets
 from app.services.workspaces import create_workspace
-from app.settings import (
-    SECRETS_KEY_FILE,
-    Settings,
-    SettingsError,
-    read_settings,
-    settings_table,
-)
+from app.settings import SECRETS_KEY_FILE, SettingsError, settings_table
 from app.worker.process import run_worker
-
-T = TypeVar("T")
-
-MAX_OPERATOR_NAME_LENGTH = 200
 
 _STANDARD_OUTPUT = Path("-")
 
 _ERASE_LINE = "\r\x1b[K"
-
-
-class CommandError(Exception):
-    """Failure of a command; the message is a sentence for the operator."""
 
 
 _OPERATOR_ERRORS = (
@@ -81,6 +75,7 @@ _OPERATOR_ERRORS = (
     TargetNotEmpty,
     ServiceUnavailable,
     InvalidInput,
+    Conflict,
     OSError,
 )
 """Failures that an operator can fix: shown as a sentence, without a traceback."""
@@ -134,10 +129,10 @@ def serve(demo: bool, with_worker: bool) -> None:
         os.environ["DEMO"] = "yes"
     if with_worker:
         os.environ["WITH_WORKER"] = "yes"
-    settings = _load_settings()
+    settings = load_settings()
     if settings.demo and not settings.secrets_key:
         os.environ[SECRETS_KEY_FILE] = str(demo_secrets_key_file(settings))
-        settings = _load_settings()
+        settings = load_settings()
     serve_forever(settings)
 
 
@@ -147,13 +142,13 @@ def serve(demo: bool, with_worker: bool) -> None:
 )
 def worker_command(only: str | None) -> None:
     """Migrate the database, then publish due posts and deliver webhooks until a signal."""
-    run_worker(_load_settings(), now_utc, publishes=only is None)
+    run_worker(load_settings(), now_utc, publishes=only is None)
 
 
 @cli.command("migrate")
 def migrate_command() -> None:
     """Migrate the database to this version."""
-    _run_with_database(
+    run_with_database(
         lambda database: migrate(database, now=now_utc(), random_bytes=secrets.token_bytes)
     )
     click.echo("The database is up to date.")
@@ -169,7 +164,7 @@ def workspaces() -> None:
 @click.option("--mirror-of", metavar="URL", help="Create a read-only mirror of another service.")
 def workspaces_create(name: str, mirror_of: str | None) -> None:
     """Create a workspace and print its id."""
-    workspace_id = _run_on_current_schema(
+    workspace_id = run_on_current_schema(
         lambda database: create_workspace(
             database,
             name=validate_name(name, "NAME", max_length=MAX_OPERATOR_NAME_LENGTH),
@@ -192,7 +187,7 @@ def workspaces_list() -> None:
             kind = f"mirror of {row.mirror_of}" if row.mirror_of else row.kind
             click.echo(f"{row.id}  {format_instant(row.created_at)}  {kind}  {row.name}")
 
-    _run_on_current_schema(work)
+    run_on_current_schema(work)
 
 
 @cli.group()
@@ -217,7 +212,7 @@ def keys_create(
     """Create a key and print it; the key cannot be shown again."""
 
     async def work(database: Database) -> str:
-        owner = await _get_workspace(database, workspace)
+        owner = await get_workspace(database, workspace)
         now = now_utc()
         key = await create_key(
             database,
@@ -225,13 +220,13 @@ def keys_create(
             name=validate_name(name, "--name", max_length=MAX_OPERATOR_NAME_LENGTH),
             scopes=[Scope(scope) for scope in dict.fromkeys(scopes)] or DEFAULT_SCOPES,
             expires_at=now + timedelta(days=expires_in_days) if expires_in_days else None,
-            api_key_prefix=_load_settings().api_key_prefix,
+            api_key_prefix=load_settings().api_key_prefix,
             now=now,
             random_bytes=secrets.token_bytes,
         )
         return key.token
 
-    click.echo(_run_on_current_schema(work))
+    click.echo(run_on_current_schema(work))
 
 
 @keys.command("list")
@@ -247,7 +242,7 @@ def keys_list() -> None:
                 f"  {row.workspace_name}  {','.join(row.scopes)}  {row.name}"
             )
 
-    _run_on_current_schema(work)
+    run_on_current_schema(work)
 
 
 def _key_state(expires_at: datetime | None, revoked_at: datetime | None, now: datetime) -> str:
@@ -262,7 +257,7 @@ def _key_state(expires_at: datetime | None, revoked_at: datetime | None, now: da
 @click.argument("key_id")
 def keys_revoke(key_id: str) -> None:
     """Revoke a key by its id."""
-    is_revoked = _run_on_current_schema(
+    is_revoked = run_on_current_schema(
         lambda database: revoke_key(database, ApiKeyId(parse_uuid(key_id, "KEY_ID")), now=now_utc())
     )
     if not is_revoked:
@@ -284,9 +279,9 @@ def secrets_new_key() -> None:
 @secrets_group.command("check")
 def secrets_check() -> None:
     """Report which stored secrets SECRETS_KEY does not decrypt; exit with 1 if there are any."""
-    cipher = SecretCipher(_load_settings().secrets_key)
+    cipher = SecretCipher(load_settings().secrets_key)
     _report_unreadable(
-        _run_on_current_schema(lambda database: find_unreadable(database, cipher, now_utc()))
+        run_on_current_schema(lambda database: find_unreadable(database, cipher, now_utc()))
     )
     click.echo("SECRETS_KEY decrypts all stored secrets.")
 
@@ -297,8 +292,8 @@ def secrets_rotate() -> None:
 
     Names each webhook whose secret no key decrypts, and exits with 1 if there are any.
     """
-    cipher = SecretCipher(_load_settings().secrets_key)
-    result = _run_on_current_schema(lambda database: reencrypt_secrets(database, cipher, now_utc()))
+    cipher = SecretCipher(load_settings().secrets_key)
+    result = run_on_current_schema(lambda database: reencrypt_secrets(database, cipher, now_utc()))
     click.echo(f"Webhooks whose secrets the first key encrypts: {result.count}")
     _report_unreadable(result.unreadable)
 
@@ -333,9 +328,9 @@ def credentials_new_key() -> None:
 @credentials_group.command("check")
 def credentials_check() -> None:
     """Report the credentials and checkpoints that CREDENTIALS_KEY does not open; exit with 1 if any."""
-    keys = CredentialKeys(_load_settings().credentials_key)
+    keys = CredentialKeys(load_settings().credentials_key)
     _report_unreadable_rows(
-        _run_on_current_schema(lambda database: find_unreadable_rows(database, keys))
+        run_on_current_schema(lambda database: find_unreadable_rows(database, keys))
     )
     click.echo("CREDENTIALS_KEY opens all stored credentials and checkpoints.")
 
@@ -351,8 +346,8 @@ def credentials_rotate(discard_unreadable: bool) -> None:
 
     Names what no key opens, and exits with 1 if there is anything.
     """
-    keys = CredentialKeys(_load_settings().credentials_key)
-    result = _run_on_current_schema(
+    keys = CredentialKeys(load_settings().credentials_key)
+    result = run_on_current_schema(
         lambda database: reseal(database, keys, now_utc(), discards_unreadable=discard_unreadable)
     )
     click.echo(f"Encrypted with the first key: {result.count}")
@@ -371,6 +366,9 @@ def _report_unreadable_rows(unreadable: Sequence[UnreadableRow]) -> None:
             " the key with which they were encrypted, or set the credentials again with"
             " setAccountCredentials."
         )
+
+
+cli.add_command(accounts)
 
 
 @cli.group("sessions")
@@ -393,14 +391,14 @@ def sessions_list() -> None:
                 f"  {row.person or '—'}"
             )
 
-    _run_on_current_schema(work)
+    run_on_current_schema(work)
 
 
 @sessions_group.command("revoke")
 @click.argument("session_id")
 def sessions_revoke(session_id: str) -> None:
     """Revoke a session by its id."""
-    is_revoked = _run_on_current_schema(
+    is_revoked = run_on_current_schema(
         lambda database: revoke_session(database, SessionId(parse_uuid(session_id, "SESSION_ID")))
     )
     if not is_revoked:
@@ -449,7 +447,7 @@ def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
     remark = "; nothing was written" if dry_run else ""
 
     async def work(database: Database) -> None:
-        target = await _get_workspace(database, workspace)
+        target = await get_workspace(database, workspace)
         records = chain.from_iterable(map(parse_records, iter_json_texts(file.readline)))
         import_or_check = dry_run_import if dry_run else import_records
         size = _progress_total(file)
@@ -466,7 +464,7 @@ def import_command(file: BinaryIO, workspace: str, dry_run: bool) -> None:
 
     try:
         with _raise_on_sigint():
-            _run_on_current_schema(work)
+            run_on_current_schema(work)
     except BaseException as error:
         if counts.total():
             click.echo(f"Interrupted after {_summary(counts)}{remark}.", err=True)
@@ -540,7 +538,7 @@ def export_command(
     criteria = read_filter(QueryParams(parameters)).to_criteria()
 
     async def work(database: Database) -> int:
-        target = await _get_workspace(database, workspace)
+        target = await get_workspace(database, workspace)
         now, rows = now_utc(), 0
         total = await _count_for_progress(database.reader(target.id), criteria, now)
         chunks = export_destinations(
@@ -563,7 +561,7 @@ def export_command(
         return rows
 
     try:
-        rows = _run_on_current_schema(work)
+        rows = run_on_current_schema(work)
     except OSError as error:
         name = "Standard output" if output == _STANDARD_OUTPUT else output
         raise CommandError(f"{name} cannot be written: {error.strerror}.") from error
@@ -599,7 +597,7 @@ def _open_output(file: Path) -> Iterator[BinaryIO]:
 def backup_command(file: Path) -> None:
     """Write a consistent copy of the database to FILE, a new SQLite database."""
     try:
-        rows = _run_with_database(
+        rows = run_with_database(
             lambda database: backup(database, file, now=now_utc(), random_bytes=secrets.token_bytes)
         )
     except OSError as error:
@@ -611,7 +609,7 @@ def backup_command(file: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def restore_command(file: Path) -> None:
     """Load the backup in FILE into the empty database of DATABASE_URL, SQLite or PostgreSQL."""
-    rows = _run_with_database(
+    rows = run_with_database(
         lambda database: restore(file, database, now=now_utc(), random_bytes=secrets.token_bytes)
     )
     click.echo(f"The database has {sum(rows.values())} rows.")
@@ -621,7 +619,7 @@ def restore_command(file: Path) -> None:
 def check_command() -> None:
     """Check the integrity of the database and all invariants; exit with 1 if there is a problem."""
     # find_problems checks the schema version itself, to report a database without one.
-    problems = _run_with_database(find_problems)
+    problems = run_with_database(find_problems)
     for problem in problems:
         click.echo(problem)
     if problems:
@@ -634,48 +632,10 @@ def check_command() -> None:
 @cli.command("schema")
 def schema_command() -> None:
     """Print the GraphQL schema in SDL."""
-    click.echo(print_sdl(create_schema(_load_settings().graphql)), nl=False)
+    click.echo(print_sdl(create_schema(load_settings().graphql)), nl=False)
 
 
 @cli.command("settings")
 def settings_command() -> None:
     """Print all settings as a Markdown table."""
     click.echo(settings_table())
-
-
-async def _get_workspace(database: Database, name: str) -> workspace_rows.WorkspaceRef:
-    workspace = await workspace_rows.find_workspace_by_name(
-        database.all_workspaces,
-        validate_name(name, "--workspace", max_length=MAX_OPERATOR_NAME_LENGTH),
-    )
-    if workspace is None:
-        raise CommandError(f"There is no workspace named {name}.")
-    return workspace
-
-
-def _load_settings() -> Settings:
-    return read_settings(os.environ)
-
-
-DatabaseWork = Callable[[Database], Coroutine[None, None, T]]
-
-
-def _run_with_database(work: DatabaseWork[T]) -> T:
-    """Open the database of the settings, run `work` on it, and close it."""
-    settings = _load_settings()
-
-    async def run() -> T:
-        async with open_database(settings) as database:
-            return await work(database)
-
-    return asyncio.run(run())
-
-
-def _run_on_current_schema(work: DatabaseWork[T]) -> T:
-    """Run `work` like `_run_with_database`, after checking that the database has this version's schema."""
-
-    async def check_and_run(database: Database) -> T:
-        await check_schema_version(database)
-        return await work(database)
-
-    return _run_with_database(check_and_run)

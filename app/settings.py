@@ -260,7 +260,8 @@ class Settings:
     create_rate_limit: tuple[RateLimit, ...] = _setting(
         "60/minute",
         parse_rate_limit_setting,
-        "Posts created per API key and process; each post of a bulk request counts.",
+        "Posts created per API key and process; each post of a bulk request counts, and so does each"
+        " verification of credentials.",
     )
     publish_rate_limit: tuple[RateLimit, ...] = _setting(
         "6000/minute",

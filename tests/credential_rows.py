@@ -65,13 +65,18 @@ async def add_credentials(
     keys: CredentialKeys = KEYS,
     platform: str = PLATFORM,
     set_at: datetime = NOW,
+    is_verified: bool = True,
 ) -> None:
     """Store credentials, with the canary of their key."""
     key = public_key(keys)
     row = credential_row(workspace, account, platform)
     data = key.seal(json.dumps(values).encode(), row)
     canary = key.seal(CANARY, CANARY_ROW)
-    await database.write(lambda session: set_credentials(session, workspace, account, data, set_at))
+    await database.write(
+        lambda session: set_credentials(
+            session, workspace, account, data, set_at, is_verified=is_verified
+        )
+    )
     await database.write(lambda session: insert_canary(session, canary))
 
 

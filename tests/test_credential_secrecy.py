@@ -96,6 +96,9 @@ def set_credentials_in_every_way(client: RecordingClient) -> None:
     message = client.execute_by_websocket(SET, {"input": to_set})
     assert message["payload"]["data"]["payload"]["account"]["hasCredentials"] is True
 
+    unreachable = {"identifier": "alice.test", "appPassword": SECRET, "service": "http://127.0.0.1"}
+    verified = {"platform": "bluesky", "publisher": "BLUESKY", "verify": True}
+    assert client.execute(CONNECT, {"input": {**verified, "credentials": unreachable}})["errors"]
     for invalid in (
         {**to_set, "unknown": 1},
         {"accountId": 1, "credential": CREDENTIALS},

@@ -164,6 +164,11 @@ def test_named_settings_exist() -> None:
     settings = set(re.findall(r"^\| `(\w+)` \|", settings_table(), re.MULTILINE))
     environment = {"API_KEY", "API_URL", "CALL_SECONDS", "PUBLISH_URL"}  # of publisher.py
     environment |= {"NODE_FUNCTION_ALLOW_BUILTIN", "PUBLISHER_SECRET"}  # of n8n
+    environment |= {
+        "BLUESKY_APP_PASSWORD",
+        "MASTODON_ACCESS_TOKEN",
+        "WEBHOOK_SECRET",
+    }  # of accounts connect
     environment |= {*FILE_VARIABLES.values()}
     for_tests = {"REQUIRE_EVERY_TEST", "TEST_POSTGRES_URL"}
     known = settings | environment | for_tests | _error_codes() | _enum_values()

@@ -18,9 +18,12 @@ import pytest
 from app import __version__
 from app.asgi import now_utc
 from app.db.core.database import Database
+from app.db.repositories.accounts import load_accounts
 from app.db.tools.integrity import find_problems
+from app.domain.accounts import AccountPublisher
 from app.domain.attempts import AttemptKind
 from app.domain.destinations import DestinationState, Outcome
+from app.domain.times import truncate_to_ms
 from app.platforms.sandbox import Behaviour
 from app.platforms.sandbox_store import SandboxStore
 from tests.command_processes import CommandProcess
@@ -31,6 +34,7 @@ from tests.credential_rows import (
     add_credentials,
     public_key,
 )
+from tests.factories import add_account, add_workspace
 from tests.servers import DEMO_KEY, TIMEOUT_SECONDS, LoggedProcess, ServerProcess, run_server
 from tests.worker.worker_bench import (
     SentPost,
@@ -98,6 +102,32 @@ async def test_shutdown_finishes_started_attempts(
     )
     (line,) = worker.log_events()
     assert (line["event"], line["result"], line["attempt"]) == ("attempt ended", "published", 1)
+
+
+async def test_worker_verifies_credentials_and_ends_the_need_for_a_reconnection(
+    start_worker: StartWorker, database: Database
+) -> None:
+    workspace = await add_workspace(database)
+    now = truncate_to_ms(now_utc())
+    account_id = await add_account(
+        database,
+        workspace,
+        platform="sandbox",
+        publisher=AccountPublisher.SANDBOX,
+        needs_reconnection_since=now,
+    )
+    await add_credentials(
+        database, workspace, account_id, platform="sandbox", set_at=now, is_verified=False
+    )
+    start_worker(CREDENTIALS_KEY=PRIVATE_KEY)
+
+    async def needs_reconnection() -> bool:
+        accounts = await load_accounts(database.reader(workspace), [account_id])
+        return accounts[account_id].needs_reconnection_since is not None
+
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while await needs_reconnection():  # noqa: ASYNC110 - another process ends it
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("command", ["worker", "serve --with-worker"])

@@ -137,6 +137,18 @@ def mark_needs_reconnection(
     return replace(account, needs_reconnection_since=now, updated_at=now)
 
 
+def accept_access(account: Account, verified_at: datetime, now: datetime) -> Account:
+    """Connect an account again that needed it before its platform accepted its credentials.
+
+    An inactive account stays unchanged, and so does one whose access was rejected since.
+    """
+    rejected_at = account.needs_reconnection_since
+    if not account.is_active or rejected_at is None or rejected_at > verified_at:
+        return account
+    expires_at = None if account.access.token_expired(now) else account.token_expires_at
+    return reconnect(account, expires_at, now)
+
+
 def fail_due_on_blocked_account(post: Post, account: Account, now: datetime) -> Post:
     """Fail the post's due destination on the account as AUTH, unless the account can post."""
     reason = blocking_reason(account.access, now)

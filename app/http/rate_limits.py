@@ -111,8 +111,15 @@ class RateLimits:
                     " key.",
                     argument="posts",
                 )
+        self._charge_new(request, "new posts", count)
+
+    def charge_verification(self, request: ApiRequest) -> None:
+        """Count a verification of credentials like a new post, or raise RateLimitExceeded."""
+        self._charge_new(request, "new posts and verifications", 1)
+
+    def _charge_new(self, request: ApiRequest, subject: str, count: int) -> None:
         key = request.api_key_id and request.api_key_id.int
-        status = self._charge(request, self._new_posts, key, "new posts", "one API key", count)
+        status = self._charge(request, self._new_posts, key, subject, "one API key", count)
         if request.rate_limit is None or status.remaining < request.rate_limit.remaining:
             request.rate_limit = status
 

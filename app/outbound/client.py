@@ -14,7 +14,11 @@ import httpcore2
 
 from app.domain.errors import InvalidInput
 from app.domain.outbound_rules import OutboundRules
-from app.domain.validation.outbound_urls import OutboundUrl, parse_outbound_url
+from app.domain.validation.outbound_urls import (
+    OutboundUrl,
+    parse_outbound_url,
+    validate_outbound_url,
+)
 from app.outbound.errors import OutboundError, OutboundFailure
 from app.outbound.network import CheckedNetwork, Dial, Resolve, dial_tcp, resolve_name
 from app.outbound.pools import KEEP_ALIVE, ConnectionPools
@@ -102,6 +106,10 @@ class OutboundClient:
     ) -> None:
         self._network.cancel_lookups()
         await self._pools.aclose()
+
+    def check_url(self, url: str, argument: str) -> None:
+        """Raise InvalidInput for a URL to which the client would never send a request."""
+        validate_outbound_url(url, argument, self._rules)
 
     async def send(self, request: OutboundRequest) -> OutboundResponse:
         """Send a request once, and return its response; raises OutboundError if there is none.

@@ -85,6 +85,18 @@ class Credentials(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountIdentity:
+    """The account that credentials belong to, as its platform describes it; None for what is not stated."""
+
+    platform_user_id: str | None = None
+    """Id that no other account of the platform has, on none of its servers."""
+    username: str | None = None
+    display_name: str | None = None
+    avatar_url: str | None = None
+    profile_url: str | None = None
+
+
 class Checkpoint(Protocol):
     """Data that an attempt stores between its calls, such as the id of a container to publish.
 
@@ -153,6 +165,14 @@ class PlatformAdapter(Protocol):
 
     async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
         """Check whether the post is published; an exception means that this is inconclusive."""
+        ...
+
+    async def verify_credentials(self, credentials: Credentials) -> AccountIdentity:
+        """Ask the platform which account the credentials belong to; publishes nothing.
+
+        Raise NotPublished with the category AUTH if the platform refuses them. Any other exception means
+        that this is not known.
+        """
         ...
 
 

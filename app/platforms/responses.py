@@ -125,17 +125,15 @@ def preparation_error(
 
 
 @contextmanager
-def before_publishing() -> Iterator[None]:
-    """Convert OutcomeUnknown of calls that publish nothing into NotPublished.
+def before_publishing(consequence: str) -> Iterator[None]:
+    """Convert OutcomeUnknown of calls that publish nothing into NotPublished, with their consequence.
 
     The response is dropped, because it may be that of a login, with tokens.
     """
     try:
         yield
     except OutcomeUnknown as error:
-        raise preparation_error(
-            error, "NO_ANSWER", "The post was not sent yet.", raw=None
-        ) from None
+        raise preparation_error(error, "NO_ANSWER", consequence, raw=None) from None
 
 
 @contextmanager

@@ -12,7 +12,13 @@ import structlog
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
 from app.domain.times import truncate_to_ms
-from app.platforms.protocol import LookupFailure, NotPublished, PublishRequest
+from app.platforms.protocol import (
+    AccountIdentity,
+    Credentials,
+    LookupFailure,
+    NotPublished,
+    PublishRequest,
+)
 from app.platforms.sandbox_store import SandboxPost, SandboxStore
 
 PLATFORM_NAME = "sandbox"
@@ -112,6 +118,10 @@ class Sandbox:
             logger.exception("sandbox file read failed")
             return LookupFailure.INCONCLUSIVE
         return LookupFailure.NOT_FOUND if post is None else _to_publication(post)
+
+    async def verify_credentials(self, credentials: Credentials) -> AccountIdentity:  # noqa: ARG002
+        """Accept any credentials: the sandbox needs none."""
+        return AccountIdentity()
 
     def _publish(self, request: PublishRequest) -> Publication:
         request.check_deadline()

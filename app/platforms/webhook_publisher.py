@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -21,6 +22,8 @@ from app.domain.times import format_instant, parse_instant
 from app.domain.webhooks.signatures import SECRET_PREFIX, signature_headers
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
 from app.platforms.protocol import (
+    AccountIdentity,
+    Credentials,
     CredentialValues,
     LookupFailure,
     NotPublished,
@@ -84,6 +87,17 @@ class WebhookPublisher:
         if response.status != HTTPStatus.OK:
             return LookupFailure.INCONCLUSIVE
         return self._read_publication(response)
+
+    async def verify_credentials(self, credentials: Credentials) -> AccountIdentity:
+        """Check the form of the credentials; nothing is sent to the publisher."""
+        receiver = _parse_receiver(await credentials.get())
+        try:
+            self._client.check_url(receiver.url, "url")
+            if receiver.lookup_url is not None:
+                self._client.check_url(receiver.lookup_url, "lookupUrl")
+        except InvalidInput as error:
+            raise NotPublished(ErrorCategory.AUTH, "INVALID_CREDENTIALS", error.message) from None
+        return AccountIdentity(display_name=urlsplit(receiver.url).hostname)
 
     def _signed(
         self, url: str, receiver: "_Receiver", request: PublishRequest, timeout: timedelta

@@ -1,7 +1,7 @@
 """Account use cases: connect, set credentials, change, disconnect, reconnect, retry failed authentication."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -19,11 +19,13 @@ from app.db.repositories.credentials import delete_credentials
 from app.db.repositories.workspaces import allocate_account_id
 from app.domain import account_commands
 from app.domain.account_commands import AccountUpdate, NewAccount
-from app.domain.accounts import Account
-from app.domain.errors import Conflict, not_found_error
+from app.domain.accounts import Account, default_publisher
+from app.domain.errors import Conflict, InvalidInput, not_found_error
 from app.domain.idempotency import IdempotencyKey
-from app.domain.ids import AccountId, PostId
+from app.domain.ids import AccountId, PostId, WorkspaceId
+from app.platforms.protocol import AccountIdentity
 from app.services.bulk_actions import MAX_BULK_CHANGES
+from app.services.credential_verification import CredentialVerifier
 from app.services.credentials import CredentialsToSet, store_credentials
 from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.unit_of_work import UnitOfWork, WriteContext
@@ -46,6 +48,35 @@ class AuthRetryDryRun:
     """Number of all posts that this and further calls would retry."""
 
 
+async def verify_new_account(
+    verifier: CredentialVerifier,
+    workspace_id: WorkspaceId,
+    new_account: NewAccount,
+    credentials: CredentialsToSet,
+) -> CredentialsToSet:
+    """Return the credentials of an account to connect, with the account that the platform names for them.
+
+    Raises InvalidInput if they are refused, and ServiceUnavailable if the platform cannot be asked.
+    """
+    account_commands.check_new_account(new_account)
+    publisher = new_account.publisher or default_publisher(new_account.platform)
+    return await verifier.verify(workspace_id, publisher, credentials)
+
+
+async def verify_for_account(
+    verifier: CredentialVerifier,
+    database: Database,
+    workspace_id: WorkspaceId,
+    account_id: AccountId,
+    credentials: CredentialsToSet,
+) -> CredentialsToSet:
+    """Return new credentials of an account, like `verify_new_account`; raises NotFound without it."""
+    account = (await load_accounts(database.reader(workspace_id), [account_id])).get(account_id)
+    if account is None:
+        raise not_found_error("account", "number")
+    return await verifier.verify(workspace_id, account.publisher, credentials)
+
+
 async def connect_account(
     database: Database,
     write_context: WriteContext,
@@ -56,10 +87,17 @@ async def connect_account(
 ) -> AccountId:
     """Connect a new account, or reconnect the one with the same platform user id.
 
-    Without credentials, those of an existing account stay. Raises Conflict if the workspace has no account
-    number left.
+    Without credentials, those of an existing account stay. Verified ones give the account the names that
+    are missing. Raises Conflict if the workspace has no account number left, and InvalidInput if verified
+    credentials belong to another account.
     """
     account_commands.check_new_account(new_account)
+    request = asdict(new_account)
+    if new_account.publisher is None:  # a server without this member computes the same fingerprint
+        del request["publisher"]
+    if credentials is not None:
+        request["credentials"] = credentials.fingerprint
+        new_account = _complete(new_account, credentials.identity)
     now = write_context.now
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
@@ -76,11 +114,6 @@ async def connect_account(
             await store_credentials(uow, account, credentials)
         return {"id": account.id}
 
-    request = asdict(new_account)
-    if new_account.publisher is None:  # a server without this member computes the same fingerprint
-        del request["publisher"]
-    if credentials is not None:
-        request["credentials"] = credentials.fingerprint
     outcome = await run_idempotently(database, write_context, idempotency_key, request, work)
     return AccountId(outcome["id"])
 
@@ -93,11 +126,19 @@ async def set_account_credentials(
     *,
     idempotency_key: IdempotencyKey | None,
 ) -> None:
-    """Replace the credentials of an account, which connects it again, without an expiry."""
+    """Replace the credentials of an account, which connects it again, without an expiry.
+
+    Verified ones give the account the names that are missing. Raises InvalidInput if they belong to another
+    account.
+    """
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
         account = await get_account_for_update(uow, account_id)
-        await uow.save_accounts([account_commands.reconnect(account, None, write_context.now)])
+        connected = account_commands.reconnect(account, None, write_context.now)
+        missing = _missing_names(account, credentials.identity)
+        await uow.save_accounts(
+            [account_commands.update_account(connected, missing, write_context.now)]
+        )
         await store_credentials(uow, account, credentials)
         return {}
 
@@ -228,6 +269,41 @@ async def get_account_for_update(uow: UnitOfWork, account_id: AccountId) -> Acco
     if account is None:
         raise not_found_error("account", "number")
     return account
+
+
+def _complete(new_account: NewAccount, identity: AccountIdentity | None) -> NewAccount:
+    """Fill in what the platform has stated; raises InvalidInput for credentials of another account."""
+    if identity is None:
+        return new_account
+    _require_same_user(new_account.platform_user_id, identity.platform_user_id)
+    return replace(
+        new_account,
+        platform_user_id=new_account.platform_user_id or identity.platform_user_id,
+        platform_username=new_account.platform_username or identity.username,
+        display_name=new_account.display_name or identity.display_name,
+        avatar_url=new_account.avatar_url or identity.avatar_url,
+    )
+
+
+def _missing_names(account: Account, identity: AccountIdentity | None) -> AccountUpdate:
+    """Return what the account lacks; raises InvalidInput for credentials of another account."""
+    if identity is None:
+        return {}
+    _require_same_user(account.platform_user_id, identity.platform_user_id)
+    return {
+        "platform_username": account.platform_username or identity.username,
+        "display_name": account.display_name or identity.display_name,
+        "avatar_url": account.avatar_url or identity.avatar_url,
+    }
+
+
+def _require_same_user(expected: str | None, actual: str | None) -> None:
+    if None not in (expected, actual) and expected != actual:
+        raise InvalidInput(
+            f"The credentials belong to the platform user {actual}, not to {expected}. Use the credentials of"
+            " that account, or connect another account.",
+            argument="credentials",
+        )
 
 
 async def _update_account(

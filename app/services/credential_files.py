@@ -1,10 +1,23 @@
 """Files with credentials that other programs write, to which stored credentials refer."""
 
+import asyncio
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from app.domain.credentials import FILE_SCHEME, MAX_CREDENTIALS_BYTES
+import orjson
+
+from app.domain.credentials import (
+    FILE_SCHEME,
+    MAX_CREDENTIALS_BYTES,
+    REFERENCE,
+    parse_credentials,
+)
+from app.domain.errors import InvalidInput
 from app.domain.ids import WorkspaceId
+from app.platforms.protocol import CredentialValues
 from app.services.credential_keys import CredentialsNotReadable
 
 
@@ -40,3 +53,40 @@ class CredentialFiles:
                 f"their file below {subdirectory} has more than {MAX_CREDENTIALS_BYTES:,} bytes"
             )
         return content
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialContent:
+    """Decrypted credentials, which may refer to a file."""
+
+    values: CredentialValues
+    source: Mapping[str, object]
+    """Reference to a file, with the digest of its content; empty without a file."""
+
+    def refreshed(self, values: CredentialValues) -> bytes:
+        """Return what to store for new values; raises InvalidInput if they are invalid."""
+        text = parse_credentials(values).text.encode()
+        return orjson.dumps({**self.source, "values": values}) if self.source else text
+
+
+async def read_content(
+    data: bytes, files: CredentialFiles, workspace_id: WorkspaceId
+) -> CredentialContent:
+    """Decode credentials, and read the file to which they refer; raises CredentialsNotReadable.
+
+    Refreshed values count until the file changes.
+    """
+    stored: dict[str, Any] = orjson.loads(data)
+    if REFERENCE not in stored:
+        return CredentialContent(stored, {})
+    content = await asyncio.to_thread(files.read, workspace_id, stored[REFERENCE])
+    digest = hashlib.sha256(content).hexdigest()
+    source = {REFERENCE: stored[REFERENCE], "digest": digest}
+    if stored.get("digest") == digest:
+        return CredentialContent(stored["values"], source)
+    try:
+        values: dict[str, object] = orjson.loads(content)
+        parse_credentials(values)
+    except (orjson.JSONDecodeError, InvalidInput):
+        raise CredentialsNotReadable("their file does not have a JSON object") from None
+    return CredentialContent(values, source)

@@ -9,6 +9,7 @@ from app.db.repositories import credentials as credential_rows
 from app.domain.accounts import Account
 from app.domain.credentials import NewCredentials
 from app.domain.errors import Conflict
+from app.platforms.protocol import AccountIdentity
 from app.services.credential_keys import CANARY, CANARY_ROW, SealingKey, credential_row
 from app.services.unit_of_work import UnitOfWork
 
@@ -21,6 +22,8 @@ class CredentialsToSet:
     key: SealingKey = field(repr=False)
     fingerprint: str
     """Keyed digest, which takes their place in the fingerprint of the request."""
+    identity: AccountIdentity | None = None
+    """Account to which they belong; None if they are not verified."""
 
 
 def prepare_credentials(
@@ -41,6 +44,11 @@ async def store_credentials(uow: UnitOfWork, account: Account, to_set: Credentia
     row = credential_row(workspace_id, account.id, account.platform)
     data = to_set.key.seal(to_set.credentials.text.encode(), row)
     await credential_rows.set_credentials(
-        uow.session, workspace_id, account.id, data, uow.write_context.now
+        uow.session,
+        workspace_id,
+        account.id,
+        data,
+        uow.write_context.now,
+        is_verified=to_set.identity is not None,
     )
     await credential_rows.insert_canary(uow.session, to_set.key.seal(CANARY, CANARY_ROW))

@@ -1,12 +1,9 @@
 """Credentials and checkpoints for the adapters of a worker, which has the private keys."""
 
-import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import orjson
 
@@ -19,9 +16,10 @@ from app.db.repositories.credentials import (
     find_credentials,
     store_refreshed,
 )
-from app.domain.credentials import MAX_CHECKPOINT_BYTES, REFERENCE, SealedData, parse_credentials
+from app.domain.accounts import Account
+from app.domain.credentials import MAX_CHECKPOINT_BYTES, SealedData
 from app.domain.destinations import ErrorCategory
-from app.domain.errors import InvalidInput, LeaseLost, ServiceUnavailable
+from app.domain.errors import LeaseLost, ServiceUnavailable
 from app.domain.ids import WorkspaceId
 from app.domain.times import Clock
 from app.platforms.protocol import (
@@ -31,7 +29,7 @@ from app.platforms.protocol import (
     not_called_error,
 )
 from app.services.claims import Claim
-from app.services.credential_files import CredentialFiles
+from app.services.credential_files import CredentialContent, CredentialFiles, read_content
 from app.services.credential_keys import (
     CredentialKeys,
     CredentialsNotReadable,
@@ -65,7 +63,11 @@ class PublishingSecrets:
 
     def credentials(self, claim: Claim) -> "AccountSecrets":
         """Return the credentials of the account of a claim, which are read when they are needed."""
-        return AccountSecrets(self, claim)
+        return self.account_credentials(claim.lease.workspace_id, claim.account)
+
+    def account_credentials(self, workspace_id: WorkspaceId, account: Account) -> "AccountSecrets":
+        """Return the credentials of an account, which are read when they are needed."""
+        return AccountSecrets(self, workspace_id, account)
 
     def checkpoint(self, claim: Claim) -> "LeasedCheckpoint":
         """Return the checkpoint of a claimed destination."""
@@ -75,10 +77,12 @@ class PublishingSecrets:
 class AccountSecrets:
     """Credentials of one account; all processes together refresh them only once at a time."""
 
-    def __init__(self, secrets: PublishingSecrets, claim: Claim) -> None:
+    def __init__(
+        self, secrets: PublishingSecrets, workspace_id: WorkspaceId, account: Account
+    ) -> None:
         self._secrets = secrets
-        self._key = (claim.lease.workspace_id, claim.account.id)
-        self._row = credential_row(*self._key, claim.account.platform)
+        self._key = (workspace_id, account.id)
+        self._row = credential_row(*self._key, account.platform)
 
     async def get(self) -> CredentialValues:
         """Return the current values; raises NotPublished without any that this worker can read."""
@@ -113,7 +117,7 @@ class AccountSecrets:
                 return await self._renew(stored, content, fence, request_new)
             await self._secrets.sleep(_POLL_INTERVAL.total_seconds())
 
-    async def _load(self) -> tuple[StoredCredentials, "_Content"]:
+    async def _load(self) -> tuple[StoredCredentials, CredentialContent]:
         stored = await self._find()
         if stored is None:
             raise NotPublished(
@@ -129,7 +133,7 @@ class AccountSecrets:
                 " credentials again with setAccountCredentials."
             ) from None
         try:
-            return stored, await _read_content(data, self._secrets.files, self._key[0])
+            return stored, await read_content(data, self._secrets.files, self._key[0])
         except CredentialsNotReadable as error:
             raise _not_readable(f"{error}.") from None
 
@@ -155,7 +159,11 @@ class AccountSecrets:
             )
 
     async def _renew(
-        self, stored: StoredCredentials, content: "_Content", fence: int, request_new: RequestNew
+        self,
+        stored: StoredCredentials,
+        content: CredentialContent,
+        fence: int,
+        request_new: RequestNew,
     ) -> CredentialValues:
         """Request new values and store them; if the request fails, end the refresh."""
         try:
@@ -260,38 +268,6 @@ class LeasedCheckpoint:
                 await run_in_transaction(self._secrets.database, write_context, work)
         except LeaseLost:
             raise not_called_error() from None
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """Decrypted credentials, which may refer to a file."""
-
-    values: CredentialValues
-    source: Mapping[str, object]
-    """Reference to a file, with the digest of its content; empty without a file."""
-
-    def refreshed(self, values: CredentialValues) -> bytes:
-        """Return what to store for new values; raises InvalidInput if they are invalid."""
-        text = parse_credentials(values).text.encode()
-        return orjson.dumps({**self.source, "values": values}) if self.source else text
-
-
-async def _read_content(data: bytes, files: CredentialFiles, workspace_id: WorkspaceId) -> _Content:
-    """Decode stored credentials. Refreshed values of a file count until the file changes."""
-    stored: dict[str, Any] = orjson.loads(data)
-    if REFERENCE not in stored:
-        return _Content(stored, {})
-    content = await asyncio.to_thread(files.read, workspace_id, stored[REFERENCE])
-    digest = hashlib.sha256(content).hexdigest()
-    source = {REFERENCE: stored[REFERENCE], "digest": digest}
-    if stored.get("digest") == digest:
-        return _Content(stored["values"], source)
-    try:
-        values: dict[str, object] = orjson.loads(content)
-        parse_credentials(values)
-    except (orjson.JSONDecodeError, InvalidInput):
-        raise CredentialsNotReadable("their file does not have a JSON object") from None
-    return _Content(values, source)
 
 
 _INTERRUPTED = (

@@ -36,11 +36,13 @@ from app.services.credential_files import CredentialFiles
 from app.services.credential_keys import CredentialKeys
 from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.expirations import EXPIRATION_INTERVAL, run_expirations
+from app.services.periodic import run_periodically
 from app.services.publishing_secrets import PublishingSecrets
 from app.services.reports import ReportService
 from app.services.retry_policies import load_retry_policies
 from app.services.secret_cipher import SecretCipher
 from app.services.stored_credentials import check_canaries
+from app.services.stored_verifications import VERIFICATION_INTERVAL, StoredCredentialVerifier
 from app.services.webhook_deliveries import WebhookDeliveryService
 from app.services.workspaces import load_signing_key
 from app.settings import Settings, SettingsError
@@ -93,9 +95,7 @@ async def embedded_worker(
         yield
         return
     with _worker_stats() if settings.workers == 1 else nullcontext(WorkerStats()) as stats:
-        async with run_in_background(
-            _make_worker(settings, database, client, policies, stats, now)
-        ):
+        async with _publishing(settings, database, client, policies, stats, now):
             yield
 
 
@@ -186,8 +186,7 @@ async def _run_worker(
                 webhook_delivery(settings, database, client, signing_key=signing_key, now=clock)
             ]
             if publishes:
-                worker = _make_worker(settings, database, client, policies, stats, clock)
-                workers.append(run_in_background(worker))
+                workers.append(_publishing(settings, database, client, policies, stats, clock))
             async with (
                 keep_synchronized(clock, database),
                 run_change_notifier(database, ignore_wake_up),
@@ -199,16 +198,40 @@ async def _run_worker(
                 begin_cleanup()
 
 
-def _make_worker(
+@asynccontextmanager
+async def _publishing(
     settings: Settings,
     database: Database,
     client: OutboundClient,
     policies: RetryPolicies,
     stats: WorkerStats,
     now: Clock,
-) -> Worker:
+) -> AsyncIterator[None]:
+    """Publish, and verify stored credentials, inside the context."""
+    context = _make_context(settings, database, client, policies, stats, now)
+    worker = Worker(
+        context, concurrency=settings.worker_concurrency, shutdown_timeout=settings.shutdown_timeout
+    )
+    verifier = StoredCredentialVerifier(
+        database=database, secrets=context.secrets, adapters=context.adapters, clock=now
+    )
+    verification = run_periodically(
+        "verify_credentials", verifier.verify_due, interval=VERIFICATION_INTERVAL
+    )
+    async with exit_together(verification, run_in_background(worker)):
+        yield
+
+
+def _make_context(
+    settings: Settings,
+    database: Database,
+    client: OutboundClient,
+    policies: RetryPolicies,
+    stats: WorkerStats,
+    now: Clock,
+) -> WorkerContext:
     system = make_system_functions(now)
-    context = WorkerContext(
+    return WorkerContext(
         claims=ClaimService(
             database=database, publisher=OPERATOR_PUBLISHER, new_id=system.new_id, clock=now
         ),
@@ -233,9 +256,6 @@ def _make_worker(
         stats=stats,
         worker_name=f"{socket.gethostname()}/{os.getpid()}",
         lease_duration=settings.worker_lease,
-    )
-    return Worker(
-        context, concurrency=settings.worker_concurrency, shutdown_timeout=settings.shutdown_timeout
     )
 
 

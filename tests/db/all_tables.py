@@ -234,6 +234,9 @@ async def _add_encrypted_rows(database: Database, ids: Ids) -> None:
             set_at=NOW,
             refresh_until=NOW,
             refresh_fence=1,
+            verify_at=NOW,
+            verify_attempts=1,
+            verify_error="No answer.",
             **encrypted,
         ),
         DestinationCheckpoint(

@@ -10,6 +10,7 @@ import pytest
 from app.domain.account_commands import (
     AccountUpdate,
     NewAccount,
+    accept_access,
     check_new_account,
     connect,
     connect_existing,
@@ -166,6 +167,24 @@ def test_rejected_account_needs_reconnection(account: Account) -> None:
     else:
         assert changed is account
     assert not readiness(changed.access, NOW).can_post
+
+
+@all_accounts
+def test_accepted_access_connects_an_active_account_that_needs_it(account: Account) -> None:
+    changed = accept_access(account, NOW, NOW)
+    if account.is_active and account.needs_reconnection_since is not None:
+        expires_at = None if account.access.token_expired(NOW) else account.token_expires_at
+        assert changed == reconnect(account, expires_at, NOW)
+        assert readiness(changed.access, NOW).can_post
+    else:
+        assert changed is account
+
+
+def test_access_that_was_accepted_before_its_rejection_stays_rejected() -> None:
+    rejected = replace(ACCOUNT, needs_reconnection_since=NOW)
+
+    assert accept_access(rejected, NOW - timedelta(milliseconds=1), LATER) is rejected
+    assert accept_access(rejected, NOW, LATER).needs_reconnection_since is None
 
 
 def test_rejection_of_replaced_access_is_ignored() -> None:

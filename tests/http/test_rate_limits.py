@@ -156,6 +156,19 @@ def test_bulk_posts_are_counted_and_refused_together(clock: WallClock) -> None:
     rate_limits.charge_posts(request, 60)
 
 
+def test_verifications_are_counted_as_new_posts(clock: WallClock) -> None:
+    rate_limits = make_rate_limits("60/minute", new_posts="2/minute", clock=clock)
+    request = request_of()
+    rate_limits.charge_posts(request, 1)
+    rate_limits.charge_verification(request)
+    assert request.rate_limit == status(2, 0, 60)
+
+    assert refusal(rate_limits.charge_verification, request) == (
+        "Too many new posts and verifications: 2 per minute are allowed for one API key. Try again in 60 s.",
+        60,
+    )
+
+
 def test_bulk_over_total_limit_is_refused_without_retry(clock: WallClock) -> None:
     rate_limits = make_rate_limits("60/minute", new_posts="10/minute;40/hour", clock=clock)
 

@@ -32,6 +32,14 @@ class MastodonAccount:
     access_token: str
 
 
+@dataclass(frozen=True, slots=True)
+class SnacLogin:
+    """Name and password of an account of snac2."""
+
+    name: str
+    password: str
+
+
 class MastodonApiServer:
     """A running server with the API of Mastodon."""
 
@@ -83,9 +91,7 @@ class SnacServer(MastodonApiServer):
 
     async def create_account(self) -> MastodonAccount:
         """Create an account without statuses, and authorize a client by the steps of OAuth."""
-        name = self._next_name()
-        output = run_command([self._program, "adduser", self._data_folder, name])
-        password = output.rpartition("User password is ")[2].split()[0]
+        login = self.create_login()
         async with self.client() as client:
             app = successful_json(
                 await client.post(
@@ -97,16 +103,7 @@ class SnacServer(MastodonApiServer):
                     },
                 )
             )
-            login = await client.post(
-                "/oauth/x-snac-login",
-                data={
-                    "login": name,
-                    "passwd": password,
-                    "redir": _REDIRECT_URI,
-                    "cid": app["client_id"],
-                    "state": "a",
-                },
-            )
+            code = await self.authorization_code(login, app["client_id"])
             token = successful_json(
                 await client.post(
                     "/oauth/token",
@@ -115,7 +112,7 @@ class SnacServer(MastodonApiServer):
                         "client_id": app["client_id"],
                         "client_secret": app["client_secret"],
                         "redirect_uri": _REDIRECT_URI,
-                        "code": login.text.partition("&")[0],
+                        "code": code,
                     },
                 )
             )
@@ -123,6 +120,25 @@ class SnacServer(MastodonApiServer):
         async with self.client(account) as client:
             details = successful_json(await client.get("/api/v1/accounts/verify_credentials"))
         return MastodonAccount(details["id"], account.access_token)
+
+    def create_login(self) -> SnacLogin:
+        """Create an account without statuses."""
+        name = self._next_name()
+        output = run_command([self._program, "adduser", self._data_folder, name])
+        return SnacLogin(name, output.rpartition("User password is ")[2].split()[0])
+
+    async def authorization_code(self, login: SnacLogin, client_id: str) -> str:
+        """Authorize an application, as its page does, and return the code that it shows."""
+        form = {
+            "login": login.name,
+            "passwd": login.password,
+            "redir": _REDIRECT_URI,
+            "cid": client_id,
+            "state": "a",
+        }
+        async with self.client() as client:
+            page = await client.post("/oauth/x-snac-login", data=form)
+        return page.text.partition("&")[0]
 
 
 class MastodonMockServer(MastodonApiServer):

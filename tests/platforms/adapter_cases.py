@@ -149,6 +149,8 @@ async def example_case() -> AsyncIterator[AdapterCase]:
     notes: dict[str, str] = {}
 
     def respond(request: JsonRequest) -> JsonResponse:
+        if request.target == "/account":
+            return 200, {"id": "7", "name": "alice"}
         if request.method == "PUT":
             notes.setdefault(request.target, request.json["text"])
         if request.target not in notes:

@@ -1,8 +1,10 @@
 """Adapter for Notes, an invented platform on which the client chooses the key of each note."""
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 
@@ -10,7 +12,14 @@ from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
 from app.domain.times import Clock
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
-from app.platforms.protocol import LookupFailure, NotPublished, OutcomeUnknown, PublishRequest
+from app.platforms.protocol import (
+    AccountIdentity,
+    Credentials,
+    LookupFailure,
+    NotPublished,
+    OutcomeUnknown,
+    PublishRequest,
+)
 from app.platforms.responses import errors_without, json_object, read_json_object, refusal, send
 
 _TIMEOUT = timedelta(seconds=30)
@@ -36,48 +45,60 @@ class Notes:
                 "ONLY_TEXT",
                 "A note needs a text and has no media. Edit the post.",
             )
-        return await self._call("PUT", request, orjson.dumps({"text": request.content}))
+        return await self._call_for_note("PUT", request, {"text": request.content})
 
     async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
         """Read the note. A request that arrives later creates one that the next attempt finds."""
         try:
-            return await self._call("GET", request)
+            return await self._call_for_note("GET", request)
         except OutcomeUnknown as error:
             if error.http_status == HTTPStatus.NOT_FOUND:
                 return LookupFailure.NOT_FOUND
             raise
 
-    async def _call(
-        self, method: str, request: PublishRequest, body: bytes | None = None
+    async def verify_credentials(self, credentials: Credentials) -> AccountIdentity:
+        """Ask the server for the account of the token."""
+        account = await self._call("GET", "account", credentials)
+        return AccountIdentity(platform_user_id=account["id"], username=account["name"])
+
+    async def _call_for_note(
+        self, method: str, request: PublishRequest, body: object = None
     ) -> Publication:
-        """Send a request for the note; raises NotPublished or OutcomeUnknown, without the token."""
-        credentials = await request.credentials.get()
-        server, token = (str(credentials.get(name, "")) for name in ("server", "token"))
+        request.check_deadline()
+        path = f"notes/{request.destination_id}"
+        note = await self._call(method, path, request.credentials, body)
+        return Publication(
+            platform_post_id=str(request.destination_id),
+            platform_post_url=note["url"],
+            published_at=self._now(),
+        )
+
+    async def _call(
+        self, method: str, path: str, credentials: Credentials, body: object = None
+    ) -> Mapping[str, Any]:
+        """Return the answer to a request; raises NotPublished or OutcomeUnknown, without the token."""
+        values = await credentials.get()
+        server, token = (str(values.get(name, "")) for name in ("server", "token"))
         if not _TOKEN.fullmatch(token):
             raise NotPublished(
                 ErrorCategory.AUTH,
                 "INVALID_CREDENTIALS",
-                "The credentials must have server and token.",
+                "The credentials must have server and token. Set them again.",
             )
         outbound = OutboundRequest(
             method=method,
-            url=f"{server}/notes/{request.destination_id}",
+            url=f"{server}/{path}",
             headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-            body=body,
+            body=None if body is None else orjson.dumps(body),
             timeout=_TIMEOUT,
             max_response_bytes=_MAX_RESPONSE_BYTES,
             receiver=server,
         )
-        request.check_deadline()
         with errors_without({token}):
             response = await send(
                 self._client, outbound, now=self._now(), read_refusal=_read_refusal
             )
-            return Publication(
-                platform_post_id=str(request.destination_id),
-                platform_post_url=read_json_object(response)["url"],
-                published_at=self._now(),
-            )
+            return read_json_object(response)
 
 
 def _read_refusal(response: OutboundResponse) -> NotPublished | None:

@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
-from app.platforms.protocol import LookupFailure, NotPublished, OutcomeUnknown
+from app.platforms.protocol import AccountIdentity, LookupFailure, NotPublished, OutcomeUnknown
 from tests.guides import guide
 from tests.platforms import example_adapter
 from tests.platforms.adapter_cases import CASES, AdapterCase
@@ -170,6 +170,17 @@ async def test_account_without_credentials_needs_to_be_connected(
 
     assert caught.value.category is ErrorCategory.AUTH
     assert case.server.publishing_requests == []
+
+
+async def test_verification_publishes_nothing(case: AdapterCase) -> None:
+    assert await case.adapter.verify_credentials(case.request.credentials) != AccountIdentity()
+    assert case.server.publishing_requests == []
+
+
+async def test_empty_credentials_are_not_verified(case: AdapterCase) -> None:
+    with pytest.raises(NotPublished) as caught:
+        await case.adapter.verify_credentials(MemoryCredentials({}))
+    assert caught.value.category is ErrorCategory.AUTH
 
 
 async def test_nothing_is_sent_after_the_deadline(case: AdapterCase) -> None:

@@ -176,7 +176,7 @@ def test_cut_answer_leaves_the_outcome_unknown() -> None:
 def test_unknown_outcome_of_a_preparing_call_is_a_certain_failure(
     http_status: int | None, message: str
 ) -> None:
-    with pytest.raises(NotPublished) as caught, before_publishing():
+    with pytest.raises(NotPublished) as caught, before_publishing("The post was not sent yet."):
         raise OutcomeUnknown("No answer came.", http_status=http_status, raw="token")
 
     error = caught.value

@@ -13,7 +13,13 @@ from app import __version__
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundClient
-from app.platforms.protocol import LookupFailure, NotPublished, OutcomeUnknown, PublishRequest
+from app.platforms.protocol import (
+    AccountIdentity,
+    LookupFailure,
+    NotPublished,
+    OutcomeUnknown,
+    PublishRequest,
+)
 from app.platforms.webhook_publisher import WebhookPublisher
 from tests.factories import NOW
 from tests.outbound.local_servers import (
@@ -188,6 +194,48 @@ async def test_unreachable_publisher_has_certainly_not_published() -> None:
 async def test_unusable_secret_is_an_access_failure(secret: str) -> None:
     error = await not_published(publish(secret=secret))
     assert (error.category, error.code) == (ErrorCategory.AUTH, "INVALID_CREDENTIALS")
+
+
+async def verify(**credentials: str) -> tuple[AccountIdentity, int]:
+    """Verify the credentials; return the identity, and the number of requests."""
+    async with adapter_and_request(responding(), **credentials) as (adapter, request, server):
+        return await adapter.verify_credentials(request.credentials), server.connections
+
+
+async def test_verification_names_the_host_and_sends_nothing() -> None:
+    expected = AccountIdentity(display_name="127.0.0.1")
+    assert await verify(lookupUrl="SERVER/lookup") == (expected, 0)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "message"),
+    [
+        (
+            {"url": "http://[::1"},
+            "url must have one host and at most one port; IPv6 addresses need brackets.",
+        ),
+        (
+            {"url": "https://192.168.0.1/publish"},
+            "url must have a public host; 192.168.0.1 is not public. Use a public host, or ask the operator"
+            " of this server to allow its network in OUTBOUND_ALLOWED_NETWORKS.",
+        ),
+        ({"lookupUrl": "ftp://a.example"}, "lookupUrl must be a URL that starts with https://."),
+        (
+            {"secret": "secret"},
+            'The credentials of the account need "url", and "secret" as whsec_ and base64. Set them again.',
+        ),
+    ],
+)
+async def test_verification_refuses_credentials_of_another_form(
+    credentials: dict[str, str], message: str
+) -> None:
+    error = await not_published(verify(**credentials))
+
+    assert (error.category, error.code, error.message) == (
+        ErrorCategory.AUTH,
+        "INVALID_CREDENTIALS",
+        message,
+    )
 
 
 async def test_nothing_is_sent_after_the_deadline() -> None:

@@ -11,6 +11,8 @@ from app.domain.accounts import AccountPublisher
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
 from app.platforms.protocol import (
+    AccountIdentity,
+    Credentials,
     CredentialValues,
     LookupFailure,
     NotPublished,
@@ -58,6 +60,9 @@ class PlatformWithAccess:
         self.credentials.append(await request.credentials.get())
         self.checkpoints.append(await request.checkpoint.load())
         return self._lookup_result
+
+    async def verify_credentials(self, credentials: Credentials) -> AccountIdentity:
+        return AccountIdentity()
 
 
 def bench_of(database: Database, platform: PlatformWithAccess) -> WorkerBench:

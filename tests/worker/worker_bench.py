@@ -17,7 +17,13 @@ from app.domain.destinations import DestinationState, DestinationStatus, Outcome
 from app.domain.ids import AccountId, DestinationId, IdFactory, PostId, WorkspaceId
 from app.domain.retry_policy import DEFAULT_POLICIES
 from app.domain.settlement import RetryDecider
-from app.platforms.protocol import LookupFailure, PlatformAdapter, PublishRequest
+from app.platforms.protocol import (
+    AccountIdentity,
+    Credentials,
+    LookupFailure,
+    PlatformAdapter,
+    PublishRequest,
+)
 from app.platforms.sandbox import PLATFORM_NAME, Sandbox
 from app.platforms.sandbox_store import SandboxStore
 from app.services.claims import ClaimService
@@ -212,6 +218,9 @@ class ScriptedPlatform:
 
     async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
         return self.lookup_result
+
+    async def verify_credentials(self, credentials: Credentials) -> AccountIdentity:
+        return AccountIdentity()
 
 
 class BlockedPlatform(ScriptedPlatform):

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import Index, Integer, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.models.base import Base, check, foreign_key
+from app.db.models.base import Base, check, foreign_key, partial_index
 
 
 class AccountCredentials(Base):
@@ -14,6 +14,9 @@ class AccountCredentials(Base):
 
     `version` counts the values. One process at a time requests new ones from the platform, until
     `refresh_until`; `refresh_fence` is the number of its request.
+
+    A worker verifies them at `verify_at`, which is also the end of the lease of a verification. It is NULL
+    once the platform has accepted or refused them.
     """
 
     __tablename__ = "credential"
@@ -21,6 +24,16 @@ class AccountCredentials(Base):
         foreign_key("account_id", "account"),
         check("version", "version >= 1"),
         check("refresh_fence", "refresh_fence >= 0"),
+        check("verify_attempts", "verify_attempts >= 0"),
+        check("verified", "verified_at IS NULL OR verify_at IS NULL AND verify_error IS NULL"),
+        # Credentials to verify, of all workspaces.
+        partial_index(
+            "ix_credential_verify_at",
+            "verify_at",
+            "workspace_id",
+            "account_id",
+            where="verify_at IS NOT NULL",
+        ),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -32,6 +45,13 @@ class AccountCredentials(Base):
     """Time at which a client set them; requests to the platform do not change it."""
     refresh_until: Mapped[datetime | None]
     refresh_fence: Mapped[int]
+    verified_at: Mapped[datetime | None]
+    """Time at which the platform accepted them."""
+    verify_at: Mapped[datetime | None]
+    verify_attempts: Mapped[int] = mapped_column(server_default="0")
+    """Verifications since they were set."""
+    verify_error: Mapped[str | None]
+    """Reason why the last verification did not accept them."""
 
 
 class DestinationCheckpoint(Base):

@@ -72,14 +72,17 @@ _BY_ACCOUNT = Statement(
 
 
 async def credentials_by_account_id(reader: Reader, ids: Sequence[AccountId]) -> Sequence[AnyRow]:
-    """Return account and time of the credentials that exist, in no particular order."""
+    """Return account, time and verification of the credentials that exist, in no particular order."""
     return await reader.rows(_TIMES, ids=ids)
 
 
 _TIMES = Statement(
-    select(AccountCredentials.account_id, AccountCredentials.set_at).where(
-        any_of(AccountCredentials.account_id, "ids")
-    ),
+    select(
+        AccountCredentials.account_id,
+        AccountCredentials.set_at,
+        AccountCredentials.verified_at,
+        AccountCredentials.verify_error,
+    ).where(any_of(AccountCredentials.account_id, "ids")),
     point_key="ids",
 )
 
@@ -90,8 +93,13 @@ async def set_credentials(
     account_id: AccountId,
     data: SealedData,
     now: datetime,
+    *,
+    is_verified: bool,
 ) -> None:
-    """Store the credentials of an account that a client has set. A running refresh will not replace them."""
+    """Store the credentials of an account that a client has set, for a worker to verify unless they are.
+
+    A running refresh will not replace them.
+    """
     await session.rows(
         _set_statement(is_sqlite=session.is_sqlite),
         workspace_id=workspace_id,
@@ -102,13 +110,20 @@ async def set_credentials(
         set_at=now,
         refresh_until=None,
         refresh_fence=0,
+        verified_at=now if is_verified else None,
+        verify_at=None if is_verified else now,
+        verify_attempts=0,
+        verify_error=None,
     )
+
+
+_VERIFICATION_COLUMNS = ("verified_at", "verify_at", "verify_attempts", "verify_error")
 
 
 @cache
 def _set_statement(*, is_sqlite: bool) -> Insert:
     insert = insert_with_on_conflict(AccountCredentials, is_sqlite=is_sqlite)
-    changed = ("key_id", "sealed", "set_at", "refresh_until")
+    changed = ("key_id", "sealed", "set_at", "refresh_until", *_VERIFICATION_COLUMNS)
     return insert.on_conflict_do_update(
         index_elements=["workspace_id", "account_id"],
         set_={name: insert.excluded[name] for name in changed}

@@ -29,6 +29,7 @@ from app.services.bulk_plans import CriteriaT, PlanCodec
 from app.services.change_feed import ChangeFeed
 from app.services.claims import ClaimService
 from app.services.credential_keys import SealingKey
+from app.services.credential_verification import CredentialVerifier
 from app.services.credentials import CredentialsToSet, prepare_credentials
 from app.services.reports import ReportService
 from app.services.unit_of_work import Publisher, WriteContext
@@ -68,6 +69,7 @@ class AppState:
     webhooks: WebhookService
     sealing_key: SealingKey | None
     """Public key that encrypts credentials of accounts; None if the server cannot store any."""
+    credential_verifier: CredentialVerifier
     rate_limits: RateLimits
     started_at: datetime
     """Time when this process started."""
@@ -192,6 +194,11 @@ class Context:
         """Prepare credentials of a request for storing; raises Conflict if the server cannot store any."""
         state = self.app_state
         return prepare_credentials(credentials, state.sealing_key, state.signing_key)
+
+    def use_credential_verifier(self) -> CredentialVerifier:
+        """Count a verification of credentials, and return its service; raises RateLimitExceeded."""
+        self.app_state.rate_limits.charge_verification(self.request)
+        return self.app_state.credential_verifier
 
     def cursor_codec(self, list_name: str) -> CursorCodec:
         """Return the codec for cursors of one list in one order, valid in this workspace only."""

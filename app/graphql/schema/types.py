@@ -487,19 +487,37 @@ class Account(Node):
         Deferred(columns=("id",)),
     )
     async def has_credentials(self, info: Info) -> bool | None:
-        return await self._load_credentials_set_at(info) is not None
+        return await self._load_credentials(info) is not None
 
     @sourced_field(
         "UTC time when the stored credentials were set; null without credentials.",
         Deferred(columns=("id",)),
     )
     async def credentials_set_at(self, info: Info) -> datetime | None:
-        return await self._load_credentials_set_at(info)
-
-    async def _load_credentials_set_at(self, info: Info) -> datetime | None:
-        key = AccountId(self.account_id)
-        row = await info.context.loaders.credentials_by_account_id.load(key)
+        row = await self._load_credentials(info)
         return None if row is None else row.set_at
+
+    @sourced_field(
+        "UTC time when the platform accepted the stored credentials; null without credentials, and until"
+        " they are verified.",
+        Deferred(columns=("id",)),
+    )
+    async def credentials_verified_at(self, info: Info) -> datetime | None:
+        row = await self._load_credentials(info)
+        return None if row is None else row.verified_at
+
+    @sourced_field(
+        "Reason why the stored credentials are not verified: the platform refused them, or could not be asked"
+        " yet. Null if they are verified, and until a worker has tried to verify them.",
+        Deferred(columns=("id",)),
+    )
+    async def credentials_error(self, info: Info) -> str | None:
+        row = await self._load_credentials(info)
+        return None if row is None else row.verify_error
+
+    async def _load_credentials(self, info: Info) -> AnyRow | None:
+        key = AccountId(self.account_id)
+        return await info.context.loaders.credentials_by_account_id.load(key)
 
     @sourced_field(
         "Health of the account, judged by its access and recent outcomes.",

@@ -17,6 +17,7 @@ from app.platforms.bluesky.errors import (
     INVALID_SWAP,
     RECORD_NOT_FOUND,
 )
+from app.platforms.bluesky.profiles import NO_PROFILE, Profile, parse_profile, profile_parameters
 from app.platforms.bluesky.records import (
     RecordAddress,
     check_not_empty,
@@ -29,7 +30,14 @@ from app.platforms.bluesky.rich_text import check_text, find_spans, make_facets,
 from app.platforms.bluesky.sessions import BlueskySession, SessionManager
 from app.platforms.bluesky.xrpc import XrpcClient, read_member
 from app.platforms.media import FetchMedia, Media
-from app.platforms.protocol import LookupFailure, NotPublished, OutcomeUnknown, PublishRequest
+from app.platforms.protocol import (
+    AccountIdentity,
+    Credentials,
+    LookupFailure,
+    NotPublished,
+    OutcomeUnknown,
+    PublishRequest,
+)
 from app.platforms.responses import before_publishing
 
 _CALL_TIMEOUT = timedelta(seconds=30)
@@ -67,7 +75,7 @@ class Bluesky:
         spans = find_spans(request.content)
 
         async def publish_with(session: BlueskySession) -> Publication:
-            with before_publishing():
+            with before_publishing("The post was not sent yet."):
                 dids = await self._resolve(session, mentioned_handles(spans))
                 images = [await self._upload(session, item) for item in media]
             record = make_record(
@@ -101,6 +109,41 @@ class Bluesky:
             return LookupFailure.NOT_FOUND
 
         return await self._sessions.run(request.credentials, look_up_with)
+
+    async def verify_credentials(self, credentials: Credentials) -> AccountIdentity:
+        """Ask the account's server for the account of the session, and for its profile."""
+
+        async def identify(session: BlueskySession) -> AccountIdentity:
+            account = await self._xrpc.call(
+                session.pds, "com.atproto.server.getSession", token=session.access_jwt
+            )
+            if account.get("active") is False:
+                raise NotPublished(
+                    ErrorCategory.AUTH,
+                    "ACCOUNT_INACTIVE",
+                    "The account is not active. Activate it, and connect it again.",
+                )
+            did, handle = (read_member(account, name, str) for name in ("did", "handle"))
+            profile = await self._read_profile(session, did)
+            return AccountIdentity(
+                platform_user_id=did,
+                username=handle,
+                display_name=profile.display_name,
+                avatar_url=profile.avatar_url,
+                profile_url=f"https://bsky.app/profile/{did}",
+            )
+
+        return await self._sessions.run(credentials, identify)
+
+    async def _read_profile(self, session: BlueskySession, did: str) -> Profile:
+        """Return the profile of an account; without one that can be read, an empty one."""
+        try:
+            answer = await self._xrpc.call(
+                session.pds, "com.atproto.repo.getRecord", parameters=profile_parameters(did)
+            )
+        except (NotPublished, OutcomeUnknown):
+            return NO_PROFILE
+        return parse_profile(answer.get("value"), session.pds, did)
 
     async def _create_record(
         self, session: BlueskySession, request: PublishRequest, record: Mapping[str, Any]

@@ -109,7 +109,7 @@ class SessionManager:
     async def _request_session(self, values: CredentialValues) -> CredentialValues:
         """Return the credentials with a new session, by its refresh token or else by the app password."""
         current = parse_credentials(values)
-        with before_publishing():
+        with before_publishing("The login was not completed."):
             answer = await self._refresh(current) or await self._log_in(current)
             session = _to_session(answer, current)
         return {**values, "session": msgspec.to_builtins(session)}

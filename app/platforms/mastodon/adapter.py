@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from cachetools import TTLCache
@@ -24,6 +25,8 @@ from app.platforms.mastodon.statuses import (
 )
 from app.platforms.media import FetchMedia, Media
 from app.platforms.protocol import (
+    AccountIdentity,
+    Credentials,
     LookupFailure,
     NotPublished,
     OutcomeUnknown,
@@ -75,7 +78,7 @@ class Mastodon:
     async def publish(self, request: PublishRequest) -> Publication:
         """Publish a post as a status, after its media are uploaded and processed."""
         parameters = status_parameters(request)
-        api = await self._connect(request)
+        api = await self._connect(request.credentials)
         check_limits(parameters, len(request.media), await self._instance_limits(api))
         media = await self._fetch_media(request)
         if not media and not request.content.strip():
@@ -99,9 +102,9 @@ class Mastodon:
         and for one with other media: servers drop those that they do not know or have twice.
         """
         may_be_delivered = self._now() <= _latest_request(request) + _DELIVERY
-        api = await self._connect(request)
+        api = await self._connect(request.credentials)
         since = request.attempt_started_at - _CLOCK_TOLERANCE
-        statuses = await api.statuses_since(await api.account_id(), since)
+        statuses = await api.statuses_since((await api.account())["id"], since)
         similar = await _find_similar(api, request, statuses, since)
         matches = [status for status in similar if has_media(status, len(request.media))]
         if len(matches) == 1 and request.content.strip():
@@ -110,8 +113,13 @@ class Mastodon:
             return LookupFailure.INCONCLUSIVE
         return LookupFailure.NOT_FOUND
 
-    async def _connect(self, request: PublishRequest) -> MastodonApi:
-        return MastodonApi(self._client, await request.credentials.get(), self._now)
+    async def verify_credentials(self, credentials: Credentials) -> AccountIdentity:
+        """Ask the instance for the account of the access token."""
+        api = await self._connect(credentials)
+        return _to_identity(await api.account(), api.origin)
+
+    async def _connect(self, credentials: Credentials) -> MastodonApi:
+        return MastodonApi(self._client, await credentials.get(), self._now)
 
     async def _instance_limits(self, api: MastodonApi) -> InstanceLimits:
         """Return the limits of the instance; those that cannot be read are not checked."""
@@ -159,6 +167,25 @@ class Mastodon:
 def idempotency_key(request: PublishRequest) -> str:
     """Return the key with which a server publishes one status for all attempts of a destination."""
     return f"post-results-{request.destination_id}"
+
+
+def _to_identity(account: Mapping[str, Any], origin: str) -> AccountIdentity:
+    """Return the identity of an account of an instance; ids are unique within an instance only."""
+    host = urlsplit(origin).netloc.lower()
+    username, display_name, avatar_url, profile_url = (
+        _text(account.get(name)) for name in ("username", "display_name", "avatar", "url")
+    )
+    return AccountIdentity(
+        platform_user_id=f"{account['id']}@{host}",
+        username=None if username is None else f"{username}@{host}",
+        display_name=display_name,
+        avatar_url=avatar_url,
+        profile_url=profile_url,
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _latest_request(request: PublishRequest) -> datetime:

@@ -51,15 +51,16 @@ class MastodonApi:
 
     def __init__(self, client: OutboundClient, credentials: CredentialValues, now: Clock) -> None:
         """Create a client by `instance` and `accessToken`; raises NotPublished without valid ones."""
-        origin, token = (str(credentials.get(name, "")) for name in ("instance", "accessToken"))
-        self.origin = origin.removesuffix("/")
-        if not _ORIGIN.fullmatch(self.origin) or not _TOKEN.fullmatch(token):
+        instance, token = (str(credentials.get(name, "")) for name in ("instance", "accessToken"))
+        origin = parse_origin(instance)
+        if origin is None or not _TOKEN.fullmatch(token):
             raise NotPublished(
                 ErrorCategory.AUTH,
                 "INVALID_CREDENTIALS",
                 "The credentials must have instance, such as https://example.social, and accessToken."
                 " Connect the account again.",
             )
+        self.origin = origin
         self._client = client
         self._token = token
         self._now = now
@@ -104,11 +105,10 @@ class MastodonApi:
                 raise
         return await self._call("GET", "/api/v1/instance", read_json_object)
 
-    async def account_id(self) -> str:
-        """Return the id of the account."""
+    async def account(self) -> Mapping[str, Any]:
+        """Return the account of the token, with its id."""
         path = "/api/v1/accounts/verify_credentials"
-        account = await self._call("GET", path, _read_entity, read_refusal=_read_account_refusal)
-        return str(account["id"])
+        return await self._call("GET", path, _read_entity, read_refusal=_read_account_refusal)
 
     async def application_name(self) -> str | None:
         """Return the name of the token's application; None if the server does not state it."""
@@ -176,6 +176,12 @@ class MastodonApi:
             return read(
                 await send(self._client, request, now=self._now(), read_refusal=read_refusal)
             )
+
+
+def parse_origin(instance: str) -> str | None:
+    """Return the URL of an instance without its final slash; None if it is not one without a path."""
+    origin = instance.removesuffix("/")
+    return origin if _ORIGIN.fullmatch(origin) else None
 
 
 def _read_entity(response: OutboundResponse) -> Mapping[str, Any]:

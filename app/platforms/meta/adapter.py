@@ -28,6 +28,7 @@ from app.platforms.meta.descriptions import MetaPlatform
 from app.platforms.meta.errors import OBJECT_NOT_FOUND, container_error
 from app.platforms.meta.graph import ContainerState, ContainerStatus, GraphApi, published_at
 from app.platforms.protocol import (
+    AccountIdentity,
     Credentials,
     CredentialValues,
     LookupFailure,
@@ -56,6 +57,8 @@ _DELIVERY = timedelta(minutes=2)
 
 _CLOCK_TOLERANCE = timedelta(minutes=10)
 """Longest time by which the clock of the platform may be behind."""
+
+_NOT_SENT = "The post was not sent yet."
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -108,6 +111,19 @@ class MetaAdapter:
         )
         return LookupFailure.NOT_FOUND if is_over else LookupFailure.INCONCLUSIVE
 
+    async def verify_credentials(self, credentials: Credentials) -> AccountIdentity:
+        """Ask the platform for the account of the token; raises NotPublished if `userId` is another."""
+        api = await self._connect(credentials)
+        identity = await api.identity()
+        if identity.platform_user_id != parse_meta_credentials(await credentials.get()).user_id:
+            raise NotPublished(
+                ErrorCategory.AUTH,
+                "INVALID_CREDENTIALS",
+                f"The access token belongs to the user {identity.platform_user_id}, not to that of userId."
+                " Correct userId.",
+            )
+        return identity
+
     async def _connect(self, credentials: Credentials) -> GraphApi:
         """Return a client with a token that is valid for some days, if it can be renewed."""
         values = await credentials.get()
@@ -123,7 +139,7 @@ class MetaAdapter:
         return self._api(account)
 
     async def _renew(self, values: CredentialValues) -> CredentialValues:
-        with before_publishing():
+        with before_publishing("The access token was not renewed."):
             renewed = await self._api(parse_meta_credentials(values)).renew_token()
         parse_meta_credentials({**values, **renewed})  # an invalid token must not be stored
         return {**values, **renewed}
@@ -135,7 +151,7 @@ class MetaAdapter:
         self, api: GraphApi, request: PublishRequest, last: ContainerCheckpoint
     ) -> Publication:
         """Publish the container of the last attempt, if it is still that of the post, or a new one."""
-        with before_publishing():
+        with before_publishing(_NOT_SENT):
             state = await self._settled_state(api, request, last.container)
         if state.status is ContainerStatus.PUBLISHED:
             return await self._find_post(api, last)
@@ -148,7 +164,7 @@ class MetaAdapter:
         self, api: GraphApi, request: PublishRequest, plan: ContainerPlan
     ) -> Publication:
         """Publish a new container."""
-        with before_publishing():
+        with before_publishing(_NOT_SENT):
             container = await self._create_containers(api, request, plan)
         now = self._now()
         checkpoint = ContainerCheckpoint(

@@ -1,7 +1,7 @@
 """Differences between Threads and Instagram, whose APIs publish by the same steps.
 
 Contract-tested only. From the pages /docs/threads/posts, /docs/threads/reference/publishing,
-/docs/threads/overview, /docs/instagram-platform/content-publishing and
+/docs/threads/overview, /docs/threads/threads-profiles, /docs/instagram-platform/content-publishing and
 /docs/instagram-platform/instagram-graph-api/reference/ig-user/media of https://developers.facebook.com.
 """
 
@@ -34,6 +34,8 @@ class MetaPlatform:
     """Name of the reason why a container failed."""
     image_parameters: Mapping[str, str]
     """Parameters of containers with an image, besides its URL."""
+    identity_fields: Mapping[str, str]
+    """Fields of the user, by those of `AccountIdentity`."""
     settings: Mapping[str, type[StrEnum]]
     """Settings of posts and their values, which are parameters of containers."""
     max_characters: int
@@ -65,6 +67,12 @@ THREADS = MetaPlatform(
     status_field="status",
     reason_field="error_message",
     image_parameters={"media_type": "IMAGE"},
+    identity_fields={
+        "platform_user_id": "id",
+        "username": "username",
+        "display_name": "name",
+        "avatar_url": "threads_profile_picture_url",
+    },
     settings={"reply_control": ReplyControl},
     max_characters=500,
     count_characters=count_with_emojis_as_bytes,
@@ -85,6 +93,12 @@ INSTAGRAM = MetaPlatform(
     status_field="status_code",
     reason_field="status",
     image_parameters={},
+    identity_fields={
+        "platform_user_id": "user_id",
+        "username": "username",
+        "display_name": "name",
+        "avatar_url": "profile_picture_url",
+    },
     settings={},
     max_characters=2200,
     count_characters=count_graphemes,

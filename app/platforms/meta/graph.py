@@ -13,7 +13,7 @@ from app.outbound.client import OutboundClient, OutboundRequest
 from app.platforms.meta.credentials import MetaCredentials
 from app.platforms.meta.descriptions import MetaPlatform
 from app.platforms.meta.errors import read_graph_refusal
-from app.platforms.protocol import CredentialValues, OutcomeUnknown
+from app.platforms.protocol import AccountIdentity, CredentialValues, OutcomeUnknown
 from app.platforms.responses import errors_without, read_json_object, send
 
 _TIMEOUT = timedelta(seconds=60)
@@ -62,6 +62,13 @@ class GraphApi:
         self._platform = platform
         self._credentials = credentials
         self._now = now
+
+    async def identity(self) -> AccountIdentity:
+        """Return the account of the access token."""
+        fields = self._platform.identity_fields
+        answer = await self._call("GET", self._path("me"), {"fields": ",".join(fields.values())})
+        texts = {name: value for name, value in answer.items() if isinstance(value, str)}
+        return AccountIdentity(**{name: texts.get(field) for name, field in fields.items()})
 
     async def create_container(self, parameters: Mapping[str, str]) -> str:
         """Create a container, and return its id."""

@@ -65,6 +65,7 @@ from app.outbound.client import OutboundClient
 from app.services.api_keys import Viewer
 from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed
+from app.services.credential_verification import CredentialVerifier
 from app.services.retry_policies import load_retry_policies
 from app.services.secret_cipher import SecretCipher
 from app.services.webhooks import WebhookService
@@ -251,6 +252,7 @@ class DifferentialBench:
                     monotonic=time.monotonic,
                 ),
                 sealing_key=None,
+                credential_verifier=CredentialVerifier({}, files=None),
                 max_wait=timedelta(0),
                 signing_key=bytes(16),
             ),

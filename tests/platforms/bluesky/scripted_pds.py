@@ -145,7 +145,7 @@ class ScriptedPds:
             case "com.atproto.server.createSession" | "com.atproto.server.refreshSession":
                 return json_response(200, self._new_session())
             case "com.atproto.server.getSession":
-                return json_response(200, {"did": DID, "active": True})
+                return json_response(200, {"did": DID, "handle": "alice.test", "active": True})
             case "com.atproto.repo.putRecord":
                 return self._put_record(request.json)
             case "com.atproto.repo.getRecord":

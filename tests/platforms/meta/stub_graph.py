@@ -95,6 +95,8 @@ class Api:
     status: str
     reason: str
     max_children: int
+    user_id: str
+    user_fields: frozenset[str]
     parameters: frozenset[str]
     media_types: frozenset[str | None]
     """Documented values of `media_type`; None if an image has none."""
@@ -111,6 +113,10 @@ THREADS_API = Api(
     status="status",
     reason="error_message",
     max_children=20,
+    user_id="id",
+    user_fields=frozenset(
+        {"id", "username", "name", "threads_profile_picture_url", "threads_biography"}
+    ),
     parameters=frozenset(
         {
             "media_type",
@@ -141,6 +147,8 @@ INSTAGRAM_API = Api(
     status="status_code",
     reason="status",
     max_children=10,
+    user_id="user_id",
+    user_fields=frozenset({"id", "user_id", "username", "name", "profile_picture_url"}),
     parameters=frozenset(
         {
             "media_type",
@@ -260,6 +268,7 @@ class StubGraph:
             f"POST {user}/{api.publish}": "publish",
             f"GET {user}/{api.posts}": "list",
             f"GET {user}/{api.limit}": "limit",
+            f"GET /{api.version}/me": "identity",
             "GET /refresh_access_token": "refresh",
         }
         node = call.path.removeprefix(f"/{api.version}/")
@@ -281,6 +290,7 @@ class StubGraph:
             "post": self._post,
             "list": self._page,
             "limit": self._limit,
+            "identity": self._identity,
             "refresh": self._refresh,
         }
         if operation not in processors:
@@ -295,6 +305,11 @@ class StubGraph:
     def _limit(self, call: Call) -> object:
         _check_fields(call, {"quota_usage", "config"})
         return {"data": [self.quota]}
+
+    def _identity(self, call: Call) -> object:
+        user = {name: f"the {name}" for name in self.api.user_fields}
+        _check_fields(call, {*user})
+        return user | {self.api.user_id: USER}
 
     def _create(self, call: Call) -> object:
         parameters = call.own_parameters

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from app.domain.destinations import ErrorCategory
+from app.platforms.protocol import NotPublished
 from tests.factories import NOW
 from tests.platforms.meta.adapter_run import PLATFORMS, details, refusal, running_adapter
 from tests.platforms.meta.stub_graph import (
@@ -119,3 +120,34 @@ async def test_new_token_is_in_no_error() -> None:
         error = await refusal(run, run.request(credentials=expiring(IN_TEN_DAYS)))
 
     assert NEW_TOKEN not in f"{error.message}{error.raw}"
+
+
+@BOTH
+async def test_token_is_verified_by_its_account(name: str) -> None:
+    async with running_adapter(name) as run:
+        identity = await run.adapter.verify_credentials(run.credentials)
+
+    assert (identity.platform_user_id, identity.profile_url) == (USER, None)
+    assert (identity.username, identity.display_name) == ("the username", "the name")
+    assert identity.avatar_url in ("the threads_profile_picture_url", "the profile_picture_url")
+    assert [call.line for call in run.stub.calls] == [f"GET /{run.stub.api.version}/me"]
+
+
+@BOTH
+async def test_token_of_another_account_is_refused(name: str) -> None:
+    credentials = MemoryCredentials({"userId": "1", "accessToken": TOKEN})
+    async with running_adapter(name) as run:
+        with pytest.raises(NotPublished) as caught:
+            await run.adapter.verify_credentials(credentials)
+
+    assert details(caught.value) == (ErrorCategory.AUTH, "INVALID_CREDENTIALS", None, None)
+    assert USER in caught.value.message
+
+
+@BOTH
+async def test_verification_refuses_a_revoked_token(name: str) -> None:
+    async with running_adapter(name, tokens=set()) as run:
+        with pytest.raises(NotPublished) as caught:
+            await run.adapter.verify_credentials(run.credentials)
+
+    assert caught.value.category is ErrorCategory.AUTH

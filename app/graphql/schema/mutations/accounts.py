@@ -9,6 +9,7 @@ from strawberry import UNSET, field
 from app.domain.account_commands import AccountUpdate, NewAccount
 from app.domain.accounts import AccountPublisher
 from app.domain.credentials import NewCredentials
+from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, validate_account_id
 from app.graphql.schema.context import Info
 from app.graphql.schema.inputs import (
@@ -51,6 +52,12 @@ class ConnectAccountInput:
         "Credentials with which a worker of this server publishes on the account, for keys with the scope"
         " CREDENTIALS. Null leaves those of an existing account unchanged."
     )
+    verify: bool = field(
+        default=False,
+        description="True to ask the platform which account the credentials belong to, before anything is"
+        " stored. Id and names that the input leaves out are those of that account. Needs `credentials`, and"
+        " a `publisher` of this server.",
+    )
     idempotency_key: str | None = optional(IDEMPOTENCY_KEY_DESCRIPTION)
 
 
@@ -67,6 +74,11 @@ class AccountIdInput:
 class SetAccountCredentialsInput(AccountIdInput):
     credentials: NewCredentials = field(
         description="Credentials with which a worker of this server publishes on the account."
+    )
+    verify: bool = field(
+        default=False,
+        description="True to ask the platform which account the credentials belong to, before anything is"
+        " stored. Credentials of another account are refused.",
     )
 
 
@@ -177,14 +189,25 @@ class AccountMutations:
         self, info: Info, input: MutationInput[ConnectAccountInput]
     ) -> ConnectAccountPayload | None:
         context = info.context
+        new_account = to_record(input, NewAccount)
+        credentials = None
+        if input.credentials is not None:
+            credentials = context.credentials_to_set(input.credentials)
+        if input.verify:
+            if credentials is None:
+                raise InvalidInput("verify needs credentials.", argument="verify")
+            credentials = await accounts.verify_new_account(
+                context.use_credential_verifier(),
+                context.viewer.workspace_id,
+                new_account,
+                credentials,
+            )
         account_id = await accounts.connect_account(
             context.database,
             context.write_context("connectAccount"),
-            to_record(input, NewAccount),
+            new_account,
             context.idempotency_key(input.idempotency_key),
-            credentials=None
-            if input.credentials is None
-            else context.credentials_to_set(input.credentials),
+            credentials=credentials,
         )
         return ConnectAccountPayload(account=await load_account(context, account_id))
 
@@ -197,11 +220,20 @@ class AccountMutations:
     ) -> SetAccountCredentialsPayload | None:
         context = info.context
         account_id = input.checked_account_id()
+        credentials = context.credentials_to_set(input.credentials)
+        if input.verify:
+            credentials = await accounts.verify_for_account(
+                context.use_credential_verifier(),
+                context.database,
+                context.viewer.workspace_id,
+                account_id,
+                credentials,
+            )
         await accounts.set_account_credentials(
             context.database,
             context.write_context("setAccountCredentials"),
             account_id,
-            context.credentials_to_set(input.credentials),
+            credentials,
             idempotency_key=context.idempotency_key(input.idempotency_key),
         )
         return SetAccountCredentialsPayload(account=await load_account(context, account_id))

@@ -1,0 +1,167 @@
+"""Verification of credentials: their platform is asked which account they belong to."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import orjson
+import structlog
+
+from app.domain.accounts import AccountPublisher
+from app.domain.attempts import MAX_MESSAGE_LENGTH, MAX_RETRY_AFTER
+from app.domain.credentials import REFERENCE, NewCredentials
+from app.domain.destinations import ErrorCategory
+from app.domain.errors import InvalidInput, ServiceUnavailable
+from app.domain.ids import WorkspaceId
+from app.domain.validation.redaction import redact
+from app.domain.validation.text import MAX_NAME_LENGTH, validate_name, validate_url
+from app.platforms.protocol import (
+    AccountIdentity,
+    Credentials,
+    CredentialValues,
+    NotPublished,
+    OutcomeUnknown,
+    PlatformAdapter,
+)
+from app.platforms.responses import preparation_error
+from app.services.credential_files import CredentialContent, CredentialFiles, read_content
+from app.services.credential_keys import CredentialsNotReadable
+from app.services.credentials import CredentialsToSet
+
+VERIFICATION_TIMEOUT = timedelta(seconds=10)
+"""Time for the answers of the platform, while a client waits."""
+
+TEMPORARY_CATEGORIES = {ErrorCategory.TRANSIENT, ErrorCategory.RATE_LIMITED}
+"""Categories of errors after which the same credentials may be accepted."""
+
+_RETRY_AFTER = timedelta(seconds=30)
+"""Wait before the next verification if the platform asks for none."""
+
+_NOT_VERIFIED = "The credentials were not verified."
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialVerifier:
+    """Verifies credentials before they are stored."""
+
+    adapters: Mapping[AccountPublisher, PlatformAdapter]
+    files: CredentialFiles | None
+    """Files to which credentials may refer; None in a process that does not read them."""
+
+    async def verify(
+        self, workspace_id: WorkspaceId, publisher: AccountPublisher, to_set: CredentialsToSet
+    ) -> CredentialsToSet:
+        """Return the credentials with their account, and with the tokens that the platform has issued.
+
+        Raises InvalidInput if they are refused, and ServiceUnavailable if the platform cannot be asked.
+        """
+        adapter = self.adapters.get(publisher)
+        if adapter is None:
+            raise InvalidInput(
+                f"Credentials of an account with the publisher {publisher.name} cannot be verified. Choose a"
+                " publisher of this server, such as BLUESKY, or do not verify them.",
+                argument="verify",
+            )
+        content = await self._read(workspace_id, to_set.credentials)
+        credentials = _UnstoredCredentials(content.values)
+        try:
+            identity = await identify(adapter, credentials, VERIFICATION_TIMEOUT)
+        except NotPublished as error:
+            message = redact(error.message, max_length=MAX_MESSAGE_LENGTH)
+            if error.category in TEMPORARY_CATEGORIES:
+                wait = min(error.retry_after or _RETRY_AFTER, MAX_RETRY_AFTER)
+                raise ServiceUnavailable(
+                    message, retry_after=math.ceil(wait.total_seconds())
+                ) from None
+            raise InvalidInput(message, argument="credentials") from None
+        if credentials.values == content.values:
+            return replace(to_set, identity=identity)
+        refreshed = NewCredentials(content.refreshed(credentials.values).decode())
+        return replace(to_set, credentials=refreshed, identity=identity)
+
+    async def _read(
+        self, workspace_id: WorkspaceId, credentials: NewCredentials
+    ) -> CredentialContent:
+        data = credentials.text.encode()
+        if self.files is None and REFERENCE in orjson.loads(data):
+            raise InvalidInput(
+                "This server does not read the files of credentials, so it cannot verify them. Set verify to"
+                " false: a worker verifies them.",
+                argument="verify",
+            )
+        try:
+            return await read_content(data, self.files or CredentialFiles(None), workspace_id)
+        except CredentialsNotReadable as error:
+            raise InvalidInput(
+                f"The credentials cannot be read: {error}.", argument="credentials"
+            ) from None
+
+
+async def identify(
+    adapter: PlatformAdapter, credentials: Credentials, time_limit: timedelta
+) -> AccountIdentity:
+    """Return the account of credentials, with valid names only; raises NotPublished."""
+    try:
+        async with asyncio.timeout(time_limit.total_seconds()):
+            return _valid_identity(await adapter.verify_credentials(credentials))
+    except NotPublished:
+        raise
+    except OutcomeUnknown as error:
+        raise preparation_error(error, "NO_ANSWER", _NOT_VERIFIED, raw=None) from None
+    except TimeoutError:
+        message = f"The platform did not answer within {time_limit.total_seconds():g} s."
+        raise NotPublished(
+            ErrorCategory.TRANSIENT, "NO_ANSWER", f"{message} {_NOT_VERIFIED}"
+        ) from None
+    except Exception:
+        logger.exception("credential verification failed")
+        raise NotPublished(
+            ErrorCategory.TRANSIENT,
+            "VERIFICATION_FAILED",
+            f"The platform's answer could not be read. {_NOT_VERIFIED}",
+        ) from None
+
+
+class _UnstoredCredentials:
+    """Credentials that only their verification uses."""
+
+    def __init__(self, values: CredentialValues) -> None:
+        self.values = values
+
+    async def get(self) -> CredentialValues:
+        return self.values
+
+    async def refresh(
+        self,
+        rejected: CredentialValues,
+        request_new: Callable[[CredentialValues], Awaitable[CredentialValues]],
+    ) -> CredentialValues:
+        if self.values == rejected:
+            self.values = await request_new(self.values)
+        return self.values
+
+
+def _valid_identity(identity: AccountIdentity) -> AccountIdentity:
+    """Return the identity without values that an account cannot have."""
+    return AccountIdentity(
+        platform_user_id=_valid(_validate_name, identity.platform_user_id),
+        username=_valid(_validate_name, identity.username),
+        display_name=_valid(_validate_name, identity.display_name),
+        avatar_url=_valid(validate_url, identity.avatar_url),
+        profile_url=_valid(validate_url, identity.profile_url),
+    )
+
+
+def _valid(validate: Callable[[str, str], str], value: str | None) -> str | None:
+    try:
+        return None if value is None else validate(value, "identity")
+    except InvalidInput:
+        return None
+
+
+def _validate_name(text: str, argument: str) -> str:
+    return validate_name(text, argument, max_length=MAX_NAME_LENGTH)
