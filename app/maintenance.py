@@ -11,6 +11,7 @@ from app.db.core.database import Database
 from app.db.core.sqlite import STATISTICS_INTERVAL
 from app.domain.times import Clock
 from app.observability.outages import Outage
+from app.services.account_pauses import prune_pauses
 from app.services.api_keys import LastUsedRecorder
 from app.services.expirations import (
     prune_checkpoints,
@@ -32,6 +33,8 @@ _IDEMPOTENCY_PRUNE_INTERVAL = timedelta(minutes=10)
 """Longest time that a stored outcome stays after its idempotency key has expired."""
 _CHECKPOINT_PRUNE_INTERVAL = timedelta(hours=1)
 """Longest time that checkpoints stay after their retention."""
+_PAUSE_PRUNE_INTERVAL = timedelta(hours=1)
+"""Longest time that the pause of an account stays stored after its end."""
 _SESSION_PRUNE_INTERVAL = timedelta(minutes=10)
 """Longest time that a session stays stored after it has expired."""
 
@@ -71,6 +74,11 @@ async def run_maintenance(
             "prune_checkpoints",
             lambda: prune_checkpoints(database, clock()),
             interval=_CHECKPOINT_PRUNE_INTERVAL,
+        ),
+        run_periodically(
+            "prune_pauses",
+            lambda: prune_pauses(database, clock()),
+            interval=_PAUSE_PRUNE_INTERVAL,
         ),
         run_periodically(
             "prune_sessions",

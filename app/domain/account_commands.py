@@ -18,11 +18,16 @@ from app.domain.accounts import (
     check_publisher,
     default_publisher,
 )
-from app.domain.destinations import Destination, DestinationStatus, ErrorCategory, Outcome
+from app.domain.destinations import (
+    DestinationState,
+    DestinationStatus,
+    ErrorCategory,
+    Outcome,
+)
 from app.domain.errors import AccountNeedsReconnection, Conflict, InvalidInput
 from app.domain.ids import AccountId
 from app.domain.posts import Post
-from app.domain.transitions import auth_failed, retried
+from app.domain.transitions import auth_failed, postponed, retried
 from app.domain.validation.text import MAX_NAME_LENGTH, validate_text, validate_url
 
 _TEXT_ARGUMENTS = {
@@ -152,14 +157,19 @@ def accept_access(account: Account, verified_at: datetime, now: datetime) -> Acc
 def fail_due_on_blocked_account(post: Post, account: Account, now: datetime) -> Post:
     """Fail the post's due destination on the account as AUTH, unless the account can post."""
     reason = blocking_reason(account.access, now)
-    destination = _find_destination(post, account)
-    if reason is None or destination is None:
+    destination = post.destination_on(account.id)
+    if reason is None or destination is None or not _is_due(destination.state, now):
         return post
-    state = destination.state
-    is_claimable = state.claimable_at is not None and state.claimable_at <= now
-    if not is_claimable or state.status is not DestinationStatus.QUEUED:
+    state = auth_failed(destination.state, blocking_message(reason), now)
+    return post.with_state(destination.id, state, now)
+
+
+def postpone(post: Post, account_id: AccountId, until: datetime, now: datetime) -> Post:
+    """Postpone the post's destination on a paused account, if it may be claimed to publish or verify it."""
+    destination = post.destination_on(account_id)
+    if destination is None or not _may_be_claimed(destination.state, now):
         return post
-    return post.with_state(destination.id, auth_failed(state, blocking_message(reason), now), now)
+    return post.with_state(destination.id, postponed(destination.state, until), now)
 
 
 def require_no_undecided_posts(undecided_posts: int) -> None:
@@ -188,7 +198,7 @@ def retry_auth_failures(post: Post, account: Account, now: datetime) -> Post:
 
     The account must be able to post. Deleted and imported posts stay unchanged.
     """
-    destination = _find_destination(post, account)
+    destination = post.destination_on(account.id)
     if destination is None or post.deleted_at is not None or post.imported_at is not None:
         return post
     state = destination.state
@@ -215,6 +225,14 @@ def _touch_if_changed(before: Account, after: Account, now: datetime) -> Account
     return before if after == before else replace(after, updated_at=now)
 
 
-def _find_destination(post: Post, account: Account) -> Destination | None:
-    on_account = (d for d in post.destinations if d.account_id == account.id)
-    return next(on_account, None)
+def _is_due(state: DestinationState, now: datetime) -> bool:
+    return (
+        state.status is DestinationStatus.QUEUED
+        and state.claimable_at is not None
+        and state.claimable_at <= now
+    )
+
+
+def _may_be_claimed(state: DestinationState, now: datetime) -> bool:
+    is_verifiable = state.verifiable_at is not None and state.verifiable_at <= now
+    return is_verifiable or _is_due(state, now)

@@ -20,6 +20,9 @@ _MAX_NAME_LENGTH = 60
 
 _RETRIED = "Retried manually. The post is queued to be published again."
 _CANCELLED = "Cancelled before it was published."
+_POSTPONEMENT = "waitForRateLimit"
+"""Operation of changes by `services.account_pauses`."""
+
 _DELETED = "The post was deleted. It will not be published from here."
 
 
@@ -49,6 +52,8 @@ def _post_changed(event: StoredEvent) -> str:
         return "Cancelled. Nothing of the post that was still waiting will be published."
     if event.operation.startswith("retry"):
         return _RETRIED
+    if event.operation == _POSTPONEMENT:
+        return "The post waits, because one of its platforms allows no more requests for now."
     if event.operation == "import":
         return f"The post was imported again. {status or ''}".strip()
     edit = "" if event.values.get("status") in _FINAL_STATUSES else _post_edit(event)
@@ -80,7 +85,10 @@ def _destination_added(event: StoredEvent) -> str:
 
 
 def _destination_changed(event: StoredEvent) -> str:
-    steps = (_settlement, _next_attempt, _publisher_step, _verification, _schedule_change)
+    steps = (
+        *(_settlement, _postponement, _next_attempt),
+        *(_publisher_step, _verification, _schedule_change),
+    )
     sentences = (step(event) for step in steps)
     return next(filter(None, sentences), "A detail of the post on one account changed.")
 
@@ -107,6 +115,14 @@ def _settlement(event: StoredEvent) -> str | None:
 def _publication(event: StoredEvent) -> str:
     subject = "A check found that the post" if _is_check(event) else "The post"
     return f"{subject} was published{_on_platform(event)}."
+
+
+def _postponement(event: StoredEvent) -> str | None:
+    """Describe a wait for a rate limit, before an attempt or a check."""
+    until = event.values.get("claimable_at") or event.values.get("verifiable_at")
+    if event.operation != _POSTPONEMENT or until is None:
+        return None
+    return f"The platform allows no more requests for now. The post waits until {until}."
 
 
 def _next_attempt(event: StoredEvent) -> str | None:

@@ -64,10 +64,12 @@ def _outlook_of_queued(progress: Progress, policies: RetryPolicies, now: datetim
     waits = f"has waited for a publisher since {_format(next_at)}"
     if progress.error_category is None:
         will = f"will be published at {_format(next_at)}"
+        is_postponed = progress.claimable_at > progress.due_at
+        reason = " Its platform allows no more requests before that." if is_postponed else ""
         return Outlook(
             attempt=attempt,
             next_at=next_at,
-            sentence=f"It {will if next_at > now else waits}.",
+            sentence=f"It {will}.{reason}" if next_at > now else f"It {waits}.",
         )
     policy = policies.policy_for(progress.platform, progress.error_category)
     max_attempts = policy.max_attempts if policy.counts_attempts else None

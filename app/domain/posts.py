@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Self
 
 from app.domain.destinations import Destination, DestinationState, DestinationStatus
-from app.domain.ids import DestinationId, PostId
+from app.domain.ids import AccountId, DestinationId, PostId
 from app.domain.transitions import cancelled, rescheduled, unclaimable
 from app.domain.validation.json_values import json_equal
 from app.domain.validation.text import fold_for_search
@@ -97,6 +97,11 @@ class Post:
 
     def has_destination(self, destination_id: DestinationId) -> bool:
         return any(destination.id == destination_id for destination in self.destinations)
+
+    def destination_on(self, account_id: AccountId) -> Destination | None:
+        """Return the destination on an account; None if the post does not have one."""
+        on_account = (d for d in self.destinations if d.account_id == account_id)
+        return next(on_account, None)
 
     def with_state(
         self, destination_id: DestinationId, state: DestinationState, now: datetime

@@ -1,11 +1,12 @@
 """The protocol of platform adapters, with their requests and errors."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
+from app.domain.account_pauses import RemainingCalls
 from app.domain.accounts import Account
 from app.domain.attempts import Publication
 from app.domain.destinations import Destination, ErrorCategory
@@ -112,6 +113,14 @@ class Checkpoint(Protocol):
         ...
 
 
+@dataclass(eq=False, slots=True)
+class ObservedRateLimit:
+    """What the platform states about its rate limit while a request is processed; `send` writes it."""
+
+    remaining: RemainingCalls | None = None
+    """None if the platform states nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishRequest:
     """A post for one account, in the form for its platform."""
@@ -137,6 +146,8 @@ class PublishRequest:
     credentials: Credentials
     checkpoint: Checkpoint
     deadline: LeaseDeadline
+    rate_limit: ObservedRateLimit = field(default_factory=ObservedRateLimit)
+    """Pass this to `send` with the call that publishes, if it has a rate limit of its own or the only one."""
 
     def check_deadline(self) -> None:
         """Raise NotPublished after the deadline. Call this right before publishing."""

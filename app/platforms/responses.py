@@ -1,6 +1,7 @@
 """Sends requests to platforms, and classifies failures: nothing was published, or the outcome is unknown."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -8,12 +9,13 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from app.domain.account_pauses import RemainingCalls
 from app.domain.destinations import ErrorCategory
 from app.domain.times import parse_retry_after
 from app.domain.validation.redaction import REDACTED
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
 from app.outbound.errors import OutboundError, OutboundFailure
-from app.platforms.protocol import NotPublished, OutcomeUnknown
+from app.platforms.protocol import NotPublished, ObservedRateLimit, OutcomeUnknown
 
 RefusalReader: TypeAlias = Callable[[OutboundResponse], NotPublished | None]
 """Function that reads a platform's own error; None applies the rules for the status."""
@@ -37,6 +39,8 @@ _CATEGORY_BY_STATUS: Mapping[int, ErrorCategory] = {
 """Statuses of servers that have published nothing; any other failure leaves the outcome unknown."""
 
 _RESET_HEADERS = ("ratelimit-reset", "x-ratelimit-reset")
+_REMAINING_HEADERS = ("ratelimit-remaining", "x-ratelimit-remaining")
+_REMAINING = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 async def send(
@@ -45,11 +49,13 @@ async def send(
     *,
     now: datetime,
     read_refusal: RefusalReader,
+    rate_limit: ObservedRateLimit | None = None,
 ) -> OutboundResponse:
     """Send a request and return its successful response, with a status from 200 to 299.
 
     Raises NotPublished if the failure shows that nothing was published, and OutcomeUnknown if not.
-    `read_refusal` decides first; then the status decides.
+    `read_refusal` decides first; then the status decides. With `rate_limit`, what the response states about
+    the limit is recorded there, also if the response is a failure.
     """
     try:
         response = await client.send(request)
@@ -57,6 +63,8 @@ async def send(
         if error.may_have_been_sent:
             raise OutcomeUnknown(error.message) from error
         raise _not_sent_error(error) from error
+    if rate_limit is not None:
+        rate_limit.remaining = remaining_calls(response, now)
     if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
         return response
     raise read_refusal(response) or _status_error(response, now)
@@ -153,12 +161,25 @@ def retry_wait(response: OutboundResponse, now: datetime) -> timedelta | None:
 
     A reset is a number of seconds, of seconds since 1970 (Bluesky), or a date of ISO 8601 (Mastodon).
     """
+    retry_after = _first_header(response, ("retry-after",))
+    if retry_after is not None:
+        return parse_retry_after(retry_after, now)
+    reset = _first_header(response, _RESET_HEADERS)
+    return None if reset is None else _parse_reset(reset, now)
+
+
+def remaining_calls(response: OutboundResponse, now: datetime) -> RemainingCalls | None:
+    """Return the calls that a response says to be left until a reset; None if it does not state both."""
+    calls = _first_header(response, _REMAINING_HEADERS)
+    resets_in = retry_wait(response, now)
+    if calls is None or not _REMAINING.fullmatch(calls) or resets_in is None:
+        return None
+    return RemainingCalls(int(calls), resets_in)
+
+
+def _first_header(response: OutboundResponse, names: Sequence[str]) -> str | None:
     headers = dict(response.headers)
-    if "retry-after" in headers:
-        return parse_retry_after(headers["retry-after"], now)
-    texts = (headers[name] for name in _RESET_HEADERS if name in headers)
-    text = next(texts, None)
-    return None if text is None else _parse_reset(text, now)
+    return next((headers[name] for name in names if name in headers), None)
 
 
 _MAX_RELATIVE_SECONDS = 10**8

@@ -71,6 +71,7 @@ class WebhookPublisher:
             self._signed(receiver.url, receiver, request, _PUBLISH_TIMEOUT),
             now=self._now(),
             read_refusal=self._read_refusal,
+            rate_limit=request.rate_limit,
         )
         return self._read_publication(response)
 
@@ -84,6 +85,8 @@ class WebhookPublisher:
         )
         if response.status == HTTPStatus.NOT_FOUND:
             return LookupFailure.NOT_FOUND
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise self._refusal(response, _error_message(response))
         if response.status != HTTPStatus.OK:
             return LookupFailure.INCONCLUSIVE
         return self._read_publication(response)
@@ -130,6 +133,10 @@ class WebhookPublisher:
         )
         if not is_refusal:
             return None
+        return self._refusal(response, reason)
+
+    def _refusal(self, response: OutboundResponse, reason: str | None) -> NotPublished:
+        status = response.status
         category = _CATEGORY_BY_STATUS.get(status, ErrorCategory.TRANSIENT)
         return refusal(
             response,

@@ -19,6 +19,7 @@ from app.domain.errors import RequestError
 from app.domain.ids import IdFactory
 from app.observability.outages import Outage
 from app.platforms.protocol import PlatformAdapter
+from app.services.account_pauses import AccountPauses
 from app.services.claims import ClaimService
 from app.services.publishing_secrets import PublishingSecrets
 from app.services.reports import ReportService
@@ -90,6 +91,7 @@ class WorkerContext:
     claims: ClaimService
     reports: ReportService
     secrets: PublishingSecrets
+    pauses: AccountPauses
     adapters: Mapping[AccountPublisher, PlatformAdapter]
     system: SystemFunctions
     stats: WorkerStats

@@ -30,6 +30,7 @@ from app.observability.status_line import open_status_line
 from app.outbound.client import OutboundClient
 from app.platforms import check_sandbox_file, make_adapters
 from app.pubsub.notifier import ignore_wake_up
+from app.services.account_pauses import AccountPauses
 from app.services.change_feed import run_change_notifier
 from app.services.claims import ClaimService
 from app.services.credential_files import CredentialFiles
@@ -249,6 +250,7 @@ def _make_context(
             clock=now,
             sleep=system.sleep,
         ),
+        pauses=AccountPauses(database=database, clock=now, random=system.random),
         adapters=make_adapters(
             sandbox_file=settings.sandbox_file, client=client, now=now, sleep=system.sleep
         ),

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from http import HTTPStatus
 
 import structlog
 
+from app.domain.account_pauses import RemainingCalls
 from app.domain.attempts import (
     MAX_MESSAGE_LENGTH,
     MAX_RETRY_AFTER,
@@ -49,6 +51,7 @@ async def publish(
     request = await _start(context, claim, lease_timer, is_stopping)
     if request is not None:
         call_result = await _call_platform(context, claim, lease_timer, request)
+        await pause_account_if_limited(context, claim, request, call_result)
         await _report(context, claim, call_result)
 
 
@@ -232,6 +235,31 @@ def request_of_claim(
         checkpoint=context.secrets.checkpoint(claim),
         deadline=lease_timer,
     )
+
+
+async def pause_account_if_limited(
+    context: WorkerContext, claim: Claim, request: PublishRequest, result: object
+) -> None:
+    """Pause the account of a claim if the result, or an answer before it, shows that a rate limit is used up.
+
+    Without the pause, the next calls for the account would be refused, each on its own.
+    """
+    remaining = request.rate_limit.remaining
+    if isinstance(result, NotPublished) and result.category is ErrorCategory.RATE_LIMITED:
+        remaining = RemainingCalls(0, result.retry_after)
+    elif isinstance(result, OutcomeUnknown) and result.http_status == HTTPStatus.TOO_MANY_REQUESTS:
+        remaining = RemainingCalls(0, None)
+    if remaining is None:
+        return
+    try:
+        until = await context.pauses.pause_if_used_up(
+            claim.lease.workspace_id, claim.account.id, remaining
+        )
+    except Exception:  # the database is unavailable; the report is more important
+        logger.warning("account pause not stored", **log_fields(claim), exc_info=True)
+        return
+    if until is not None:
+        logger.info("account paused", **log_fields(claim), paused_until=format_instant(until))
 
 
 def log_fields(claim: Claim) -> dict[str, str | int]:

@@ -11,7 +11,12 @@ from app.platforms.protocol import LookupFailure, PublishRequest
 from app.services.claims import Claim
 from app.worker.context import WorkerContext, attempt_result, retry_while
 from app.worker.lease_renewal import LeaseTimer
-from app.worker.publish import log_fields, request_of_claim, sanitize_publication
+from app.worker.publish import (
+    log_fields,
+    pause_account_if_limited,
+    request_of_claim,
+    sanitize_publication,
+)
 
 _FINDINGS_BY_MISS = {
     LookupFailure.NOT_FOUND: VerificationFinding.NOT_PUBLISHED,
@@ -75,9 +80,10 @@ async def _look_up(
         return sanitize_publication(lookup, context.system.now())
     except InvalidInput:
         logger.warning("invalid lookup result dropped", **log_fields(claim))
-    except Exception:
+    except Exception as error:
         if lease_timeout.expired():
             return None
+        await pause_account_if_limited(context, claim, request, error)
         logger.warning("platform lookup failed", **log_fields(claim), exc_info=True)
     return LookupFailure.INCONCLUSIVE
 

@@ -11,6 +11,7 @@ from app.db.core.database import Database
 from app.db.core.write_session import WriteSession
 from app.db.models import (
     AccountCredentials,
+    AccountPause,
     Base,
     CredentialCanary,
     DestinationCheckpoint,
@@ -161,6 +162,7 @@ async def _add_evidence_and_deliveries(database: Database, ids: Ids) -> None:
             published_at=published().published_at,
             reported_at=published().settled_at,
         ),
+        AccountPause(workspace_id=ids.workspace, account_id=ids.account, paused_until=NOW),
         Session(
             workspace_id=ids.workspace,
             id=SESSION,

@@ -35,6 +35,7 @@ from app.domain.transitions import (
     claimed,
     extended,
     failed,
+    postponed,
     published,
     released,
     rescheduled,
@@ -110,6 +111,9 @@ DESTINATION_CHANGES: Sequence[tuple[str, DestinationState, DestinationState]] = 
     ("schedulePost", draft(), queued(LATER)),
     ("updatePost", queued(LATER), draft()),
     ("deletePost", QUEUED, unclaimable(QUEUED)),
+    ("waitForRateLimit", QUEUED, postponed(QUEUED, LATER)),
+    ("waitForRateLimit", WAITING, postponed(WAITING, MUCH_LATER)),
+    ("waitForRateLimit", UNKNOWN, postponed(UNKNOWN, LATER)),
     ("import", QUEUED, PUBLISHING_ELSEWHERE),
     ("import", FAILED, replace(FAILED, error="Gone.")),
     ("import", FAILED, replace(FAILED, error_code="G")),
@@ -165,6 +169,12 @@ reportPublished: Cancelled before it was published.
 schedulePost: The post will be published at 2026-04-15T16:00:00.000Z.
 updatePost: The time was removed.
 deletePost: The post was deleted. It will not be published from here.
+waitForRateLimit: The platform allows no more requests for now. The post waits until
+  2026-04-15T16:00:00.000Z.
+waitForRateLimit: The platform allows no more requests for now. The post waits until
+  2026-04-17T15:00:00.000Z.
+waitForRateLimit: The platform allows no more requests for now. The post waits until
+  2026-04-15T16:00:00.000Z.
 import: The post is being published.
 import: The recorded error was changed.
 import: A detail of the post on one account changed.
@@ -228,6 +238,7 @@ POST_CHANGES: Sequence[tuple[str, list[DestinationState], PostCommand]] = [
     ("import", [queued(LATER)], import_as_published),
     ("reportPublished", [draft(), draft()], publish_cancelled),
     ("claimDestinations", [QUEUED], lambda post: with_first(post, CLAIMED)),
+    ("waitForRateLimit", [QUEUED], lambda post: with_first(post, postponed(QUEUED, LATER))),
     ("reportFailed", [STARTED, QUEUED], lambda post: with_first(post, WAITING)),
     ("reportFailed", [STARTED], lambda post: with_first(post, UNKNOWN)),
 ]
@@ -272,6 +283,9 @@ reportPublished: The post was published.
 reportPublished: Cancelled before it was published.
 claimDestinations: The post is being published.
 claimDestinations: A publisher took the post and will now try to publish it.
+waitForRateLimit: The post waits, because one of its platforms allows no more requests for now.
+waitForRateLimit: The platform allows no more requests for now. The post waits until
+  2026-04-15T16:00:00.000Z.
 reportFailed: The result on one of the post's accounts changed.
 reportFailed: The attempt failed: The platform did not answer in time. It will be tried again at
   2026-04-15T16:00:00.000Z.

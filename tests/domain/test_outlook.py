@@ -8,7 +8,7 @@ import pytest
 from app.domain.destinations import DestinationState, ErrorCategory
 from app.domain.outlook import Outlook, Progress, outlook
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
-from app.domain.transitions import retried, unclaimable
+from app.domain.transitions import postponed, retried, unclaimable
 from tests.factories import (
     NOW,
     claimed,
@@ -57,6 +57,23 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
         ),
         (
             queued(NOW),
+            Outlook(
+                attempt=1,
+                next_at=NOW,
+                sentence="It has waited for a publisher since 2026-04-15 15:00 UTC.",
+            ),
+        ),
+        (
+            postponed(queued(NOW), NOW + HOUR),
+            Outlook(
+                attempt=1,
+                next_at=NOW + HOUR,
+                sentence="It will be published at 2026-04-15 16:00 UTC. Its platform allows no more requests"
+                " before that.",
+            ),
+        ),
+        (
+            postponed(queued(NOW - HOUR), NOW),
             Outlook(
                 attempt=1,
                 next_at=NOW,

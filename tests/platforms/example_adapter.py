@@ -17,6 +17,7 @@ from app.platforms.protocol import (
     Credentials,
     LookupFailure,
     NotPublished,
+    ObservedRateLimit,
     OutcomeUnknown,
     PublishRequest,
 )
@@ -66,7 +67,7 @@ class Notes:
     ) -> Publication:
         request.check_deadline()
         path = f"notes/{request.destination_id}"
-        note = await self._call(method, path, request.credentials, body)
+        note = await self._call(method, path, request.credentials, body, request.rate_limit)
         return Publication(
             platform_post_id=str(request.destination_id),
             platform_post_url=note["url"],
@@ -74,7 +75,12 @@ class Notes:
         )
 
     async def _call(
-        self, method: str, path: str, credentials: Credentials, body: object = None
+        self,
+        method: str,
+        path: str,
+        credentials: Credentials,
+        body: object = None,
+        rate_limit: ObservedRateLimit | None = None,
     ) -> Mapping[str, Any]:
         """Return the answer to a request; raises NotPublished or OutcomeUnknown, without the token."""
         values = await credentials.get()
@@ -96,7 +102,11 @@ class Notes:
         )
         with errors_without({token}):
             response = await send(
-                self._client, outbound, now=self._now(), read_refusal=_read_refusal
+                self._client,
+                outbound,
+                now=self._now(),
+                read_refusal=_read_refusal,
+                rate_limit=rate_limit,
             )
             return read_json_object(response)
 

@@ -1,18 +1,21 @@
 """Failures of requests to platforms: which of them are certain, and the waits that platforms ask for."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 
+from app.domain.account_pauses import RemainingCalls
 from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundClient, OutboundResponse
-from app.platforms.protocol import NotPublished, OutcomeUnknown
+from app.platforms.protocol import NotPublished, ObservedRateLimit, OutcomeUnknown
 from app.platforms.responses import (
     before_publishing,
     json_object,
     read_json_object,
     refusal,
+    remaining_calls,
     retry_wait,
     send,
 )
@@ -64,11 +67,15 @@ def known_refusal(response: OutboundResponse) -> NotPublished | None:
 
 
 async def send_to(
-    handle: ConnectionHandler, time_limit: timedelta = LONG_TIMEOUT
+    handle: ConnectionHandler,
+    time_limit: timedelta = LONG_TIMEOUT,
+    rate_limit: ObservedRateLimit | None = None,
 ) -> OutboundResponse:
     async with local_server(handle) as server, OutboundClient(LOCAL_RULES) as client:
         request = post(server.url(), timeout=time_limit)
-        return await send(client, request, now=NOW, read_refusal=known_refusal)
+        return await send(
+            client, request, now=NOW, read_refusal=known_refusal, rate_limit=rate_limit
+        )
 
 
 @pytest.mark.parametrize("status", [200, 201, 204])
@@ -150,6 +157,39 @@ def test_wait_is_read_from_both_forms_of_headers(
 ) -> None:
     wait = None if seconds is None else timedelta(seconds=seconds)
     assert retry_wait(response(headers=[*headers.items()]), NOW) == wait
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, None),
+        ({"ratelimit-remaining": "0"}, None),
+        ({"ratelimit-reset": "60"}, None),
+        ({"ratelimit-remaining": "0", "ratelimit-reset": "60"}, (0, 60)),
+        ({"ratelimit-remaining": "0", "ratelimit-reset": str(int(NOW.timestamp()) + 90)}, (0, 90)),
+        ({"x-ratelimit-remaining": "12", "x-ratelimit-reset": "2026-04-15T15:05:00Z"}, (12, 300)),
+        ({"ratelimit-remaining": "3", "retry-after": "30", "ratelimit-reset": "60"}, (3, 30)),
+        *(
+            ({"ratelimit-remaining": remaining, "ratelimit-reset": "60"}, None)
+            for remaining in ("", "-1", "1.5", "٣", "none", "9" * 10)
+        ),
+        ({"ratelimit-remaining": "0", "ratelimit-reset": "soon"}, None),
+    ],
+)
+def test_remaining_calls_are_read_only_with_their_reset(
+    headers: dict[str, str], expected: tuple[int, int] | None
+) -> None:
+    remaining = expected and RemainingCalls(expected[0], timedelta(seconds=expected[1]))
+    assert remaining_calls(response(headers=[*headers.items()]), NOW) == remaining
+
+
+@pytest.mark.parametrize("status", [200, 400, 429, 500])
+async def test_remaining_calls_are_recorded_for_any_answer(status: int) -> None:
+    limits = ("RateLimit-Remaining: 2", "RateLimit-Reset: 60")
+    observed = ObservedRateLimit()
+    with suppress(NotPublished, OutcomeUnknown):
+        await send_to(responding(answer(status, *limits)), rate_limit=observed)
+    assert observed.remaining == RemainingCalls(2, timedelta(minutes=1))
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"text"', b"null", b'{"a": 1', b"\xff"])

@@ -10,6 +10,7 @@ import pytest
 from standardwebhooks import Webhook as Verifier
 
 from app import __version__
+from app.domain.account_pauses import RemainingCalls
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundClient
@@ -279,6 +280,24 @@ async def test_lookup_url_decides(response: bytes, result: LookupResult) -> None
     assert line == b"POST /posts?key=1 HTTP/1.1"
     assert orjson.loads(body)["destinationId"] == ID
     assert Verifier(SECRET).sign(ID, NOW, body).encode() in requests[0]
+
+
+async def test_lookup_at_the_rate_limit_has_its_wait() -> None:
+    response = http_response(429, {"error": "Slow down."}, "Retry-After: 30")
+    error = await not_published(look_up(response, [], lookupUrl="SERVER/posts"))
+    assert (error.category, error.message, error.retry_after) == (
+        ErrorCategory.RATE_LIMITED,
+        "Slow down.",
+        30 * SECOND,
+    )
+
+
+async def test_remaining_requests_are_recorded() -> None:
+    limits = ("RateLimit-Remaining: 0", "RateLimit-Reset: 30")
+    handle = responding(http_response(200, {"id": "17"}, *limits))
+    async with adapter_and_request(handle) as (adapter, request, _):
+        await adapter.publish(request)
+    assert request.rate_limit.remaining == RemainingCalls(0, 30 * SECOND)
 
 
 async def test_lookup_without_a_url_is_inconclusive() -> None:

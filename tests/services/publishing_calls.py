@@ -18,6 +18,7 @@ from app.domain.ids import AccountId, PostId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.post_commands import NewPost, PostUpdate
 from app.domain.verification import VerificationFinding
+from app.services.account_pauses import AccountPauses
 from app.services.claims import Claim, ClaimRequest, ClaimService
 from app.services.posts import CreatedPost, create_post, update_post
 from app.services.reports import ReportResult, ReportService
@@ -81,6 +82,11 @@ def claim_service(
     database: Database, publisher: Publisher = OPERATOR_PUBLISHER, now: datetime = NOW
 ) -> ClaimService:
     return ClaimService(database=database, publisher=publisher, new_id=uuid4, clock=lambda: now)
+
+
+def account_pauses(database: Database, now: datetime = NOW) -> AccountPauses:
+    """Pauses after which half of the spread is added."""
+    return AccountPauses(database=database, clock=lambda: now, random=lambda: 0.5)
 
 
 def report_service(

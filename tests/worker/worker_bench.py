@@ -26,6 +26,7 @@ from app.platforms.protocol import (
 )
 from app.platforms.sandbox import PLATFORM_NAME, Sandbox
 from app.platforms.sandbox_store import SandboxStore
+from app.services.account_pauses import AccountPauses
 from app.services.claims import ClaimService
 from app.services.credential_files import CredentialFiles
 from app.services.credential_keys import CredentialKeys
@@ -128,6 +129,7 @@ class WorkerBench:
                 clock=self.clock.now,
                 sleep=self.clock.sleep,
             ),
+            pauses=AccountPauses(database=self.database, clock=self.clock.now, random=lambda: 0.5),
             adapters=self.adapters or {AccountPublisher.SANDBOX: sandbox},
             system=SystemFunctions(
                 now=self.clock.now,

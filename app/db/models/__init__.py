@@ -15,7 +15,15 @@ from app.db.models.destinations import ACCOUNT_JOIN, POST_JOIN, Destination
 from app.db.models.events import Event
 from app.db.models.posts import Post
 from app.db.models.webhooks import Webhook, WebhookDelivery, WebhookDeliveryAttempt
-from app.db.models.workspaces import Account, ApiKey, Deployment, IdempotencyKey, Session, Workspace
+from app.db.models.workspaces import (
+    Account,
+    AccountPause,
+    ApiKey,
+    Deployment,
+    IdempotencyKey,
+    Session,
+    Workspace,
+)
 
 __all__ = [
     "ACCOUNT_JOIN",
@@ -23,6 +31,7 @@ __all__ = [
     "POST_JOIN",
     "Account",
     "AccountCredentials",
+    "AccountPause",
     "ApiKey",
     "Attempt",
     "Base",

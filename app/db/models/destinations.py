@@ -69,7 +69,7 @@ class Destination(Base):
             "CASE WHEN claimable_at IS NULL"
             " THEN status = 'queued' OR lease_token IS NULL OR started_at IS NOT NULL"
             " WHEN status = 'queued'"
-            " THEN COALESCE(claimable_at = COALESCE(next_retry_at, due_at), 1 = 0)"
+            " THEN COALESCE(claimable_at = next_retry_at, claimable_at >= due_at, 1 = 0)"
             " ELSE lease_token IS NOT NULL AND started_at IS NULL"
             " AND claimable_at = lease_expires_at"
             " END",

@@ -130,6 +130,17 @@ class Account(Base):
     publisher: Mapped[AccountPublisher] = mapped_column(server_default=AccountPublisher.EXTERNAL)
 
 
+class AccountPause(Base):
+    """Account whose posts wait, because a rate limit of its platform is used up."""
+
+    __tablename__ = "account_pause"
+    __table_args__ = (foreign_key("account_id", "account"), Index(None, "paused_until"))
+
+    workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    paused_until: Mapped[datetime]
+
+
 class IdempotencyKey(Base):
     """Outcome of an operation for a client's idempotency key, written in the transaction of its effect.
 

@@ -180,7 +180,11 @@ class Bluesky:
         request.check_deadline()
         try:
             answer = await self._xrpc.call(
-                session.pds, "com.atproto.repo.putRecord", body=body, token=session.access_jwt
+                session.pds,
+                "com.atproto.repo.putRecord",
+                body=body,
+                token=session.access_jwt,
+                rate_limit=request.rate_limit,
             )
         except NotPublished as error:
             if error.code != INVALID_SWAP:

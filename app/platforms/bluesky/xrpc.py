@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from app.domain.times import Clock
 from app.outbound.client import OutboundClient, OutboundRequest
 from app.platforms.bluesky.errors import read_refusal
-from app.platforms.protocol import OutcomeUnknown
+from app.platforms.protocol import ObservedRateLimit, OutcomeUnknown
 from app.platforms.responses import read_json_object, send
 
 T = TypeVar("T")
@@ -35,6 +35,7 @@ class XrpcClient:
         body: bytes | None = None,
         content_type: str = "application/json",
         token: str | None = None,
+        rate_limit: ObservedRateLimit | None = None,
     ) -> Mapping[str, Any]:
         """Return the JSON object that a method answers; raises NotPublished or OutcomeUnknown.
 
@@ -53,7 +54,13 @@ class XrpcClient:
             max_response_bytes=_MAX_RESPONSE_BYTES,
             receiver=server,
         )
-        response = await send(self.client, request, now=self.now(), read_refusal=read_refusal)
+        response = await send(
+            self.client,
+            request,
+            now=self.now(),
+            read_refusal=read_refusal,
+            rate_limit=rate_limit,
+        )
         return read_json_object(response)
 
 

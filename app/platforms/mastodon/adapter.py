@@ -92,7 +92,9 @@ class Mastodon:
         if self._now() > _latest_request(request):
             raise not_called_error()
         request.check_deadline()
-        status = await api.post_status(parameters, idempotency_key=idempotency_key(request))
+        status = await api.post_status(
+            parameters, idempotency_key=idempotency_key(request), rate_limit=request.rate_limit
+        )
         return to_publication(status, self._now())
 
     async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:

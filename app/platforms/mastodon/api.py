@@ -15,7 +15,12 @@ from app.domain.times import Clock
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
 from app.platforms.mastodon.statuses import created_at
 from app.platforms.media import Media
-from app.platforms.protocol import CredentialValues, NotPublished, OutcomeUnknown
+from app.platforms.protocol import (
+    CredentialValues,
+    NotPublished,
+    ObservedRateLimit,
+    OutcomeUnknown,
+)
 from app.platforms.responses import (
     RefusalReader,
     errors_without,
@@ -66,7 +71,11 @@ class MastodonApi:
         self._now = now
 
     async def post_status(
-        self, parameters: Mapping[str, object], *, idempotency_key: str
+        self,
+        parameters: Mapping[str, object],
+        *,
+        idempotency_key: str,
+        rate_limit: ObservedRateLimit,
     ) -> Mapping[str, Any]:
         """Publish a status; return it as the server stored it, with its id."""
         return await self._call(
@@ -76,6 +85,7 @@ class MastodonApi:
             read_refusal=_read_status_refusal,
             headers={"Idempotency-Key": idempotency_key, "Content-Type": "application/json"},
             body=orjson.dumps(parameters),
+            rate_limit=rate_limit,
         )
 
     async def upload_media(self, media: Media) -> tuple[str, bool]:
@@ -157,6 +167,7 @@ class MastodonApi:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         time_limit: timedelta = _TIMEOUT,
+        rate_limit: ObservedRateLimit | None = None,
     ) -> T:
         """Send a request and read its response; raises NotPublished or OutcomeUnknown."""
         request = OutboundRequest(
@@ -174,7 +185,13 @@ class MastodonApi:
         )
         with errors_without({self._token}):
             return read(
-                await send(self._client, request, now=self._now(), read_refusal=read_refusal)
+                await send(
+                    self._client,
+                    request,
+                    now=self._now(),
+                    read_refusal=read_refusal,
+                    rate_limit=rate_limit,
+                )
             )
 
 

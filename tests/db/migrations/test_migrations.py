@@ -38,6 +38,7 @@ print("alembic" in sys.modules)
 """
 
 LATER_TABLES = (
+    "account_pause",
     "checkpoint",
     "credential",
     "credential_canary",

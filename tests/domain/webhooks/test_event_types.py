@@ -218,6 +218,7 @@ def test_types_of_changed_posts() -> None:
         "import scheduled→published: ",
         "reportPublished draft→partially_failed: post.partially_failed, post.published, post.failed",
         "claimDestinations scheduled→publishing: ",
+        "waitForRateLimit scheduled→scheduled: ",
         "reportFailed publishing→publishing: ",
         "reportFailed publishing→failed: post.failed",
     ]

@@ -6,12 +6,18 @@ from uuid import UUID
 import pytest
 import structlog
 
+from app.domain.account_pauses import RemainingCalls
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
 from app.domain.ids import DestinationId
 from app.platforms.bluesky.records import owner_marker, record_key
 from app.platforms.media import Media
-from app.platforms.protocol import LookupFailure, NotPublished, OutcomeUnknown
+from app.platforms.protocol import (
+    LookupFailure,
+    NotPublished,
+    ObservedRateLimit,
+    OutcomeUnknown,
+)
 from tests.factories import NOW
 from tests.platforms.bluesky.scripted_pds import (
     CLOSED_CONNECTION,
@@ -244,6 +250,17 @@ async def test_rate_limit_has_the_wait_of_its_headers(
         error = await setup.failed_publish(NotPublished)
 
     assert (error.category, error.retry_after) == (RATE_LIMITED, retry_after)
+
+
+async def test_remaining_puts_are_recorded() -> None:
+    limits = {"ratelimit_remaining": "0", "ratelimit_reset": str(int(NOW.timestamp()) + 60)}
+    observed = ObservedRateLimit()
+    async with bluesky_setup() as setup:
+        answer = {"uri": record_uri(KEYS[0]), "cid": "bafy"}
+        setup.pds.script(PUT_RECORD, json_response(200, answer, **limits))
+        await setup.publish(rate_limit=observed)
+
+    assert observed.remaining == RemainingCalls(0, timedelta(minutes=1))
 
 
 @pytest.mark.parametrize(

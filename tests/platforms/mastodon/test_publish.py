@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.domain.account_pauses import RemainingCalls
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
 from app.platforms.media import Media
@@ -66,6 +67,21 @@ async def test_second_attempt_has_same_idempotency_key() -> None:
     keys = {call.headers["Idempotency-Key"] for call in run.instance.calls[1:]}
     assert run.instance.targets == [INSTANCE, STATUS, STATUS]
     assert len(keys) == 1
+
+
+async def test_remaining_statuses_are_recorded_and_remaining_uploads_are_not() -> None:
+    upload_limit = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "2026-04-15T15:30:00.000Z"}
+    limit = {"X-RateLimit-Remaining": "7", "X-RateLimit-Reset": "2026-04-15T16:00:00.000Z"}
+    script = {
+        UPLOAD: [response(200, {"id": "5"}, **upload_limit)],
+        STATUS: [response(200, PUBLISHED, **limit)],
+    }
+    async with running_adapter(script) as run:
+        run.media = [PICTURE]
+        request = run.request()
+        await run.adapter.publish(request)
+
+    assert request.rate_limit.remaining == RemainingCalls(7, timedelta(hours=1))
 
 
 @pytest.mark.parametrize(

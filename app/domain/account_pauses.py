@@ -1,0 +1,53 @@
+"""Pauses of accounts, during which the worker sends no requests: a rate limit of the platform is used up."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+MIN_PAUSE = timedelta(seconds=1)
+MAX_PAUSE = timedelta(hours=6)
+"""A platform that is still limited after it is asked again then."""
+
+DEFAULT_PAUSE = timedelta(seconds=30)
+"""Pause after a rate limit whose end the platform does not state."""
+
+MAX_CALLS_IN_FLIGHT = 100
+"""Calls that all workers together are assumed to send for one account at a time, at most."""
+
+_MAX_SPREAD = timedelta(seconds=10)
+_SPREAD_DIVISOR = 10
+"""A tenth of the pause is added at most."""
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class RemainingCalls:
+    """Calls that a platform still allows for an account until its rate limit is reset."""
+
+    calls: int
+    """0 after a call that the limit has refused."""
+    resets_in: timedelta | None
+    """None if the platform does not state it."""
+
+    def are_used_up_by(self, calls_in_flight: int) -> bool:
+        """Return whether the calls that have begun leave none, counting also the one that was answered."""
+        return self.calls == 0 or self.calls < calls_in_flight
+
+
+def pause_end(resets_in: timedelta | None, now: datetime) -> datetime:
+    """Return the end of a pause that begins now."""
+    wait = DEFAULT_PAUSE if resets_in is None else resets_in
+    return now + min(max(wait, MIN_PAUSE), MAX_PAUSE)
+
+
+def resumption_times(
+    paused_until: datetime, now: datetime, *, count: int, random: Callable[[], float]
+) -> list[datetime]:
+    """Return when destinations may be claimed after a pause: ascending, and not all in the same instant.
+
+    `random` returns a number from 0 to below 1.
+    """
+    spread = min((paused_until - now) / _SPREAD_DIVISOR, _MAX_SPREAD)
+    offsets = sorted(spread * random() // _MILLISECOND for _ in range(count))
+    return [paused_until + offset * _MILLISECOND for offset in offsets]

@@ -1,0 +1,118 @@
+"""Pauses of accounts: what rate limits of platforms postpone, for the workers of one database together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import structlog
+
+from app.db.core.database import Database
+from app.db.repositories.account_pauses import (
+    count_in_flight,
+    delete_ended_pauses,
+    extend_pause,
+    has_ended_pauses,
+    paused_accounts_with_claimable,
+    verifiable_post_ids,
+)
+from app.db.repositories.accounts import due_post_ids
+from app.domain.account_commands import postpone
+from app.domain.account_pauses import (
+    MAX_CALLS_IN_FLIGHT,
+    RemainingCalls,
+    pause_end,
+    resumption_times,
+)
+from app.domain.ids import AccountId, WorkspaceId
+from app.domain.settlement import Transition
+from app.domain.times import Clock, format_instant, truncate_to_ms
+from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
+
+_MAX_POSTS = 200
+"""Due and unknown destinations, each, that one transaction postpones: it does not delay others for long."""
+
+_MAX_TRANSACTIONS_PER_PAUSE = 50
+"""Limits how long one account delays the claims of others; its further posts may meet the rate limit."""
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountPauses:
+    """Pauses of the accounts of all workspaces."""
+
+    database: Database
+    clock: Clock
+    random: Callable[[], float]
+    """Returns a number from 0 to below 1."""
+
+    async def pause_if_used_up(
+        self, workspace_id: WorkspaceId, account_id: AccountId, remaining: RemainingCalls
+    ) -> datetime | None:
+        """Pause an account if its calls in flight use up the remaining ones; return the end of the pause."""
+        in_flight = 0
+        if 0 < remaining.calls < MAX_CALLS_IN_FLIGHT:
+            in_flight = await count_in_flight(self.database.reader(workspace_id), account_id)
+        if not remaining.are_used_up_by(in_flight):
+            return None
+        until = truncate_to_ms(pause_end(remaining.resets_in, self.clock()))
+        await self.database.write(
+            lambda session: extend_pause(session, workspace_id, account_id, until)
+        )
+        return until
+
+    async def postpone_claimable(self) -> None:
+        """Postpone what may be claimed on paused accounts until their pauses end; one read if nothing may."""
+        now = truncate_to_ms(self.clock())
+        for pause in await paused_accounts_with_claimable(self.database.all_workspaces, now):
+            workspace_id, account_id = WorkspaceId(pause.workspace_id), AccountId(pause.account_id)
+            for _ in range(_MAX_TRANSACTIONS_PER_PAUSE):
+                count = await self._postpone_batch(
+                    workspace_id, account_id, pause.paused_until, now
+                )
+                if count < _MAX_POSTS:
+                    break
+
+    async def _postpone_batch(
+        self, workspace_id: WorkspaceId, account_id: AccountId, until: datetime, now: datetime
+    ) -> int:
+        """Postpone a batch of destinations in one transaction; return their number."""
+        write_context = WriteContext(
+            workspace_id=workspace_id, actor=None, operation="waitForRateLimit", now=now
+        )
+
+        async def work(uow: UnitOfWork) -> int:
+            ids = [
+                post_id
+                for find in (due_post_ids, verifiable_post_ids)
+                for post_id in await find(uow.reader, account_id, now, limit=_MAX_POSTS)
+            ]
+            posts = await uow.load_posts_for_update(ids)
+            times = resumption_times(until, now, count=len(ids), random=self.random)
+            for post_id, time in zip(ids, times, strict=True):
+                post = postpone(posts[post_id], account_id, time, now)
+                destination = post.destination_on(account_id)
+                if post is not posts[post_id] and destination is not None:
+                    posts[post_id] = post
+                    transition = Transition(state=destination.state, is_postponement=True)
+                    uow.transitions.append((destination.platform, transition))
+            await uow.save_posts(posts.values())
+            return len(uow.transitions)
+
+        count = await run_in_transaction(self.database, write_context, work)
+        if count:
+            logger.info(
+                "destinations postponed",
+                workspace_id=str(workspace_id),
+                account_id=account_id,
+                count=count,
+                paused_until=format_instant(until),
+            )
+        return count
+
+
+async def prune_pauses(database: Database, now: datetime) -> None:
+    """Delete pauses that are over; takes no lock if there are none."""
+    if await has_ended_pauses(database.all_workspaces, now):
+        await database.write(partial(delete_ended_pauses, now=now))

@@ -1,0 +1,210 @@
+"""Pauses of accounts: when they begin, and what they postpone in the database, once and at what cost."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import pytest
+import structlog
+from sqlalchemy import select
+
+from app.db.core.database import Database
+from app.db.models import AccountPause, Destination, Event
+from app.domain.account_pauses import RemainingCalls
+from app.domain.ids import AccountId
+from app.domain.transitions import postponed
+from app.services.account_pauses import prune_pauses
+from app.services.posts import create_posts
+from tests.clients import Tenant
+from tests.db.all_tables import all_rows
+from tests.factories import (
+    NOW,
+    add_account,
+    add_post,
+    add_workspace,
+    being_verified,
+    claimed,
+    no_quota,
+    published,
+    queued,
+    started,
+    unknown,
+    waiting_for_retry,
+)
+from tests.recording_driver import record_statements
+from tests.services.publishing_calls import (
+    MINUTE,
+    account_pauses,
+    add_due,
+    claim,
+    claim_for_verification,
+    destination_states,
+    new_post,
+    write_context,
+)
+from tests.services.test_expirations import changed_destinations, run_in_four_processes
+
+SECOND = timedelta(seconds=1)
+USED_UP = RemainingCalls(0, MINUTE)
+RESUMED_AT = NOW + MINUTE + 3 * SECOND
+"""End of a pause of a minute, with half of its spread."""
+
+
+async def pause_ends(database: Database) -> list[datetime]:
+    async with database.read_connection() as connection:
+        return [*await connection.scalars(select(AccountPause.paused_until))]
+
+
+async def test_pause_is_extended_and_never_shortened(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    ends = []
+    for seconds in (60, 30, 90):
+        remaining = RemainingCalls(0, seconds * SECOND)
+        until = await account_pauses(acme.database).pause_if_used_up(
+            acme.workspace, account, remaining
+        )
+        assert until == NOW + seconds * SECOND
+        ends += await pause_ends(acme.database)
+
+    assert ends == [NOW + 60 * SECOND, NOW + 60 * SECOND, NOW + 90 * SECOND]
+
+
+async def test_account_is_paused_if_its_calls_in_flight_use_up_the_remaining_ones(
+    acme: Tenant,
+) -> None:
+    account, other = [await add_account(acme.database, acme.workspace) for _ in range(2)]
+    for state in (claimed(), started(), started(), queued(), published(), unknown()):
+        await add_post(acme.database, acme.workspace, {account: state, other: started()})
+
+    for calls, until in ((300, None), (3, None), (2, NOW + MINUTE)):
+        assert await pause_ends(acme.database) == []
+        remaining = RemainingCalls(calls, MINUTE)
+        pauses = account_pauses(acme.database)
+        assert await pauses.pause_if_used_up(acme.workspace, account, remaining) == until
+    assert await pause_ends(acme.database) == [NOW + MINUTE]
+
+
+async def test_what_may_be_claimed_on_a_paused_account_waits_for_the_end_of_the_pause(
+    acme: Tenant,
+) -> None:
+    database, workspace = acme.database, acme.workspace
+    account, other = [await add_account(database, workspace) for _ in range(2)]
+    claimable = [
+        queued(),
+        waiting_for_retry(NOW - SECOND, due_at=NOW - MINUTE),
+        unknown(due_at=NOW - MINUTE, settled_at=NOW),
+        being_verified(expires_at=NOW),
+    ]
+    states = [
+        *claimable,
+        queued(NOW + SECOND),
+        claimed(),
+        started(),
+        published(),
+        unknown(),
+        being_verified(),
+    ]
+    posts = [
+        (await add_post(database, workspace, {account: state, other: state})).id for state in states
+    ]
+    await account_pauses(database).pause_if_used_up(workspace, account, USED_UP)
+
+    await account_pauses(database).postpone_claimable()
+
+    expected = [postponed(state, RESUMED_AT) for state in claimable] + states[len(claimable) :]
+    after = await destination_states(database, workspace, *posts)
+    assert after[::2] == expected
+    assert after[1::2] == states
+    assert len(await changed_destinations(database, "waitForRateLimit")) == len(claimable)
+
+    resumed = [await claim(database, now=time) for time in (NOW, RESUMED_AT)]
+    assert [Counter(c.account.id for c in claims)[account] for claims in resumed] == [0, 3]
+    verified = [await claim_for_verification(database, now=time) for time in (NOW, RESUMED_AT)]
+    assert [Counter(c.account.id for c in claims)[account] for claims in verified] == [0, 2]
+
+
+async def test_without_anything_to_postpone_only_one_statement_runs(database: Database) -> None:
+    workspace = await add_workspace(database)
+    paused, ended = [await add_due(database, workspace) for _ in range(2)]
+    pauses = account_pauses(database)
+    await pauses.pause_if_used_up(workspace, paused, USED_UP)
+    await account_pauses(database, NOW - MINUTE).pause_if_used_up(workspace, ended, USED_UP)
+    await pauses.postpone_claimable()
+    before = await all_rows(database)
+
+    with record_statements(database) as statements:
+        await pauses.postpone_claimable()
+
+    assert len(statements) == 1
+    assert await all_rows(database) == before
+    assert [c.account.id for c in await claim(database)] == [ended]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+async def test_many_due_posts_are_postponed_in_order_at_once(acme: Tenant) -> None:
+    account = await add_account(acme.database, acme.workspace)
+    for _ in range(9):
+        await create_posts(
+            acme.database,
+            write_context(acme.workspace),
+            [new_post([account])] * 50,
+            None,
+            charge_quota=no_quota,
+            new_id=uuid4,
+        )
+    await account_pauses(acme.database).pause_if_used_up(acme.workspace, account, USED_UP)
+
+    with structlog.testing.capture_logs() as logs:
+        await account_pauses(acme.database).postpone_claimable()
+
+    async with acme.database.read_connection() as connection:
+        times = Counter(await connection.scalars(select(Destination.claimable_at)))
+    assert times == {RESUMED_AT: 450}
+    assert logs == [
+        {
+            "event": "destinations postponed",
+            "log_level": "info",
+            "workspace_id": str(acme.workspace),
+            "account_id": account,
+            "count": count,
+            "paused_until": "2026-04-15T15:01:00.000Z",
+        }
+        for count in (200, 200, 50)
+    ]
+
+
+async def test_concurrent_processes_postpone_each_destination_once(
+    database: Database, database_url: str
+) -> None:
+    workspace = await add_workspace(database)
+    account = await add_due(database, workspace, 20)
+    await account_pauses(database).pause_if_used_up(workspace, account, USED_UP)
+
+    async def postpone(process: Database, now: datetime) -> None:
+        await account_pauses(process, now).postpone_claimable()
+
+    await run_in_four_processes(database_url, postpone, NOW)
+
+    changed = await changed_destinations(database, "waitForRateLimit")
+    assert len(changed) == len(set(changed)) == 20
+    async with database.read_connection() as connection:
+        kinds = Counter(await connection.scalars(select(Event.kind)))
+    assert kinds["destination.changed"] == 20
+
+
+async def test_ended_pauses_are_pruned_without_a_write_if_there_are_none(
+    database: Database,
+) -> None:
+    workspace = await add_workspace(database)
+    accounts: list[AccountId] = [await add_account(database, workspace) for _ in range(2)]
+    for account, seconds in zip(accounts, (60, 90), strict=True):
+        remaining = RemainingCalls(0, seconds * SECOND)
+        await account_pauses(database).pause_if_used_up(workspace, account, remaining)
+
+    with record_statements(database) as statements:
+        await prune_pauses(database, NOW + 59 * SECOND)
+    assert len(statements) == 1
+    assert len(await pause_ends(database)) == 2
+
+    await prune_pauses(database, NOW + MINUTE)
+    assert await pause_ends(database) == [NOW + 90 * SECOND]
