@@ -68,7 +68,12 @@ async def test_printed_graphql_responses_are_the_real_ones(
     policies.write_text(guide("retries").block("toml"))
     settings = read_settings({"RETRY_POLICY_FILE": str(policies)})
     examples = list(_printed_responses())
-    assert {example.path.stem for example, _, _ in examples} == {"README", "graphql", "retries"}
+    assert {example.path.stem for example, _, _ in examples} == {
+        "README",
+        "graphql",
+        "platforms",
+        "retries",
+    }
     async with app_client(database, token=TOKEN, settings=settings) as client:
         for _, document, response in examples:
             assert await client.execute(document) == json.loads(response)

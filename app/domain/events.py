@@ -1,9 +1,9 @@
 """Change events of posts, destinations, accounts and webhooks, as the change feed reports them.
 
 An event of a change has the new value of every changed field, so replaying all events yields the current
-state. `destination.duplicated`, `publisher.misused` and `webhook.disabled` change nothing of these: their
-values describe a reported publication, or a webhook. Lease tokens are omitted, because readers of the feed
-must not be able to report with them.
+state; media are described as readers see them. `destination.duplicated`, `publisher.misused` and
+`webhook.disabled` change nothing of these: their values describe a reported publication, or a webhook. Lease
+tokens are omitted, because readers of the feed must not be able to report with them.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -16,6 +16,7 @@ from app.domain.accounts import Account
 from app.domain.attempts import Evidence
 from app.domain.destinations import Destination, DestinationState
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId
+from app.domain.media import shown_media
 from app.domain.posts import Post
 from app.domain.signing import CursorCodec, KeysetPosition
 from app.domain.times import format_instant
@@ -155,8 +156,8 @@ def post_events(before: Post | None, after: Post) -> Iterator[Event]:
         yield Event(
             kind=_post_kind(before, after),
             post_id=after.id,
-            values=changes,
-            previous=_previous_values(old_values, changes),
+            values=_with_shown_media(changes, after),
+            previous=_with_shown_media(_previous_values(old_values, changes), before),
         )
     old_destinations = {d.id: d for d in before.destinations} if before else {}
     remaining_ids = {destination.id for destination in after.destinations}
@@ -276,6 +277,13 @@ def _previous_values(
         for name in changes
         if (old := before.get(name)) is not None
     }
+
+
+def _with_shown_media(values: dict[str, object], post: Post | None) -> dict[str, object]:
+    """Return values of a post in which media are described instead of contained."""
+    if post is None or "media" not in values:
+        return values
+    return values | {"media": shown_media(post.media)}
 
 
 def as_json(value: object) -> object:

@@ -22,6 +22,7 @@ from app.domain.errors import (
     StaleVersion,
 )
 from app.domain.ids import AccountId, DestinationId, IdFactory, PostId
+from app.domain.media import check_data_urls, with_stored_data_urls
 from app.domain.posts import DEFAULT_TIMEZONE, MAX_BULK_POSTS, MAX_DESTINATIONS, Post
 from app.domain.transitions import DRAFT, cancelled, queued, rescheduled, unclaimable
 from app.domain.validation.post_contents import check_contents, check_reference, check_timezone
@@ -75,6 +76,7 @@ def check_post_count(count: int) -> None:
 
 def check_new_post(new_post: NewPost) -> None:
     """Raise InvalidInput for a post that is invalid independent of stored accounts and time."""
+    with_stored_data_urls(new_post.media, stored=())  # a new post has no stored images
     _check_changed_fields(new_post)
     check_account_ids(new_post.account_ids)
     _check_account_count(len(new_post.account_ids), is_draft=new_post.is_draft)
@@ -126,6 +128,8 @@ def update_post(
     _require_not_imported(post)
     _require_version(post, expected_version)
     _require_editable(post)
+    if "media" in update:
+        update = {**update, "media": with_stored_data_urls(update["media"], post.media)}
     changed = _preserve_default_timezone(replace(post, **update), post)
     _check_changed_fields(changed, before=post)
     if changed.scheduled_for != post.scheduled_for:
@@ -252,6 +256,8 @@ def _check_changed_fields(post: NewPost | Post, before: Post | None = None) -> N
             media=post.media,
             platform_content=post.platform_content,
         )
+    if before is None or post.media != before.media:
+        check_data_urls(post.media)
     if before is None or post.timezone != before.timezone:
         check_timezone(post.timezone)
     if before is None or post.reference != before.reference:

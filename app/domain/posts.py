@@ -91,6 +91,12 @@ class Post:
         text = override.get("content") if isinstance(override, Mapping) else None
         return text if isinstance(text, str) and text else self.content
 
+    def settings_for_platform(self, platform: str) -> Mapping[str, object]:
+        """Return the settings of the post for a platform."""
+        override = self.platform_content.get(platform)
+        settings = override.get("settings") if isinstance(override, Mapping) else None
+        return settings if isinstance(settings, Mapping) else {}
+
     def destination(self, destination_id: DestinationId) -> Destination:
         """Return a destination by id; raises KeyError if the post does not have it."""
         return {destination.id: destination for destination in self.destinations}[destination_id]

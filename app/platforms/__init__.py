@@ -8,10 +8,10 @@ from types import MappingProxyType
 
 from app.domain.accounts import AccountPublisher
 from app.outbound.client import OutboundClient
-from app.platforms.bluesky import records as bluesky_records
 from app.platforms.bluesky.adapter import Bluesky
-from app.platforms.mastodon import limits as mastodon_limits
+from app.platforms.limits import BLUESKY_LIMITS, MASTODON_LIMITS
 from app.platforms.mastodon.adapter import Mastodon
+from app.platforms.mastodon.limits import MAX_MEDIA
 from app.platforms.media_downloads import load_media
 from app.platforms.meta.adapter import MetaAdapter
 from app.platforms.meta.descriptions import INSTAGRAM, THREADS
@@ -54,8 +54,8 @@ def make_adapters(
                 fetch_media=partial(
                     load_media,
                     client,
-                    max_bytes=bluesky_records.MAX_IMAGE_BYTES,
-                    max_media=bluesky_records.MAX_IMAGES,
+                    max_bytes=BLUESKY_LIMITS.max_media_bytes,
+                    max_media=BLUESKY_LIMITS.max_media,
                 ),
             ),
             AccountPublisher.MASTODON: Mastodon(
@@ -65,8 +65,8 @@ def make_adapters(
                 fetch_media=partial(
                     load_media,
                     client,
-                    max_bytes=mastodon_limits.MAX_IMAGE_BYTES,
-                    max_media=mastodon_limits.MAX_MEDIA,
+                    max_bytes=MASTODON_LIMITS.max_media_bytes,
+                    max_media=MAX_MEDIA,
                 ),
             ),
             AccountPublisher.WEBHOOK: WebhookPublisher(client, now=now),

@@ -201,7 +201,7 @@ def make_publish_request(
     """Return the request for a destination, with the platform's own text if the post has one."""
     content = post.platform_content.get(destination.platform)
     fields = content if isinstance(content, Mapping) else {}
-    content_type, settings = fields.get("contentType"), fields.get("settings")
+    content_type = fields.get("contentType")
     return PublishRequest(
         workspace_id=workspace_id,
         post_id=post.id,
@@ -212,7 +212,7 @@ def make_publish_request(
         attempt_started_at=attempt_started_at,
         content=post.content_for_platform(destination.platform),
         content_type=content_type if isinstance(content_type, str) else None,
-        settings=settings if isinstance(settings, Mapping) else {},
+        settings=post.settings_for_platform(destination.platform),
         media_ids=post.media_ids,
         media=post.media,
         reference=post.reference,

@@ -43,6 +43,12 @@ fragment Warning on AccountWarning {{
   reason
   message
 }}
+fragment ContentWarning on ContentWarning {{
+  account_id: accountId
+  platform
+  code
+  message
+}}
 """
 
 
@@ -252,9 +258,14 @@ def _post_or_not_found(payload: JsonObject) -> JsonObject:
 
 
 def _warnings(payload: JsonObject) -> JsonObject:
-    """Return the member `warnings`, left out if there are none: the documented answers do not have it."""
-    warnings = [{**warning, "reason": warning["reason"].lower()} for warning in payload["warnings"]]
-    return {"warnings": warnings} if warnings else {}
+    """Return the members with warnings, left out if empty: the documented answers do not have them."""
+    warnings = {
+        "warnings": [
+            {**warning, "reason": warning["reason"].lower()} for warning in payload["warnings"]
+        ],
+        "content_warnings": payload["content_warnings"],
+    }
+    return {name: values for name, values in warnings.items() if values}
 
 
 def _schedule_message(post: JsonObject) -> str:
@@ -280,6 +291,9 @@ mutation {name}($input: {name}Input!) {{
     }}
     warnings {{
       ...Warning
+    }}
+    content_warnings: contentWarnings {{
+      ...ContentWarning
     }}
   }}
 }}
@@ -307,6 +321,9 @@ mutation CreatePosts($input: CreatePostsInput!) {{
       }}
       warnings {{
         ...Warning
+      }}
+      content_warnings: contentWarnings {{
+        ...ContentWarning
       }}
       error {{
         code

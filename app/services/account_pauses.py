@@ -24,6 +24,7 @@ from app.domain.account_pauses import (
     pause_end,
     resumption_times,
 )
+from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId, WorkspaceId
 from app.domain.settlement import Transition
 from app.domain.times import Clock, format_instant, truncate_to_ms
@@ -66,13 +67,24 @@ class AccountPauses:
         """Postpone what may be claimed on paused accounts until their pauses end; one read if nothing may."""
         now = truncate_to_ms(self.clock())
         for pause in await paused_accounts_with_claimable(self.database.all_workspaces, now):
-            workspace_id, account_id = WorkspaceId(pause.workspace_id), AccountId(pause.account_id)
-            for _ in range(_MAX_TRANSACTIONS_PER_PAUSE):
-                count = await self._postpone_batch(
-                    workspace_id, account_id, pause.paused_until, now
+            try:
+                await self._postpone_on_account(
+                    pause.workspace_id, pause.account_id, pause.paused_until, now
                 )
-                if count < _MAX_POSTS:
-                    break
+            except ServiceUnavailable:  # a locked post must not prevent claims of other accounts
+                logger.warning(
+                    "destinations not postponed",
+                    workspace_id=str(pause.workspace_id),
+                    account_id=pause.account_id,
+                    exc_info=True,
+                )
+
+    async def _postpone_on_account(
+        self, workspace_id: WorkspaceId, account_id: AccountId, until: datetime, now: datetime
+    ) -> None:
+        for _ in range(_MAX_TRANSACTIONS_PER_PAUSE):
+            if await self._postpone_batch(workspace_id, account_id, until, now) < _MAX_POSTS:
+                return
 
     async def _postpone_batch(
         self, workspace_id: WorkspaceId, account_id: AccountId, until: datetime, now: datetime

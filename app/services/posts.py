@@ -7,30 +7,28 @@ from uuid import UUID
 
 from app.db.core.database import Database
 from app.domain import post_commands
-from app.domain.accounts import Account, HealthReason, blocking_reason
+from app.domain.accounts import Account
 from app.domain.errors import BulkLimitExceeded, ErrorCode, InvalidInput, not_found_error
 from app.domain.idempotency import IdempotencyKey, canonicalize
 from app.domain.ids import AccountId, IdFactory, PostId
 from app.domain.post_commands import NewPost, PostUpdate
 from app.domain.posts import MAX_BULK_DESTINATIONS, MAX_BULK_POSTS, Post
 from app.services.idempotency import StoredOutcome, run_idempotently
+from app.services.post_warnings import (
+    PostWarnings,
+    find_warnings,
+    parse_stored_warnings,
+    to_stored_warnings,
+)
 from app.services.unit_of_work import UnitOfWork, WriteContext
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class AccountWarning:
-    """An account of a post that could not publish if the post were due now."""
-
-    account_id: AccountId
-    reason: HealthReason
-
-
-@dataclass(frozen=True, slots=True)
 class CreatedPost:
     id: PostId
-    warnings: tuple[AccountWarning, ...]
+    warnings: PostWarnings
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +137,7 @@ async def update_post(
     expected_version: int | None,
     new_id: IdFactory,
     idempotency_key: IdempotencyKey | None,
-) -> tuple[AccountWarning, ...]:
+) -> PostWarnings:
     return await _apply_post_change(
         database,
         write_context,
@@ -169,7 +167,7 @@ async def schedule_post(
     expected_version: int | None,
     new_id: IdFactory,
     idempotency_key: IdempotencyKey | None,
-) -> tuple[AccountWarning, ...]:
+) -> PostWarnings:
     return await _apply_post_change(
         database,
         write_context,
@@ -267,7 +265,7 @@ async def _apply_post_change(
     idempotency_key: IdempotencyKey | None,
     *,
     requested_account_ids: Sequence[AccountId] = (),
-) -> tuple[AccountWarning, ...]:
+) -> PostWarnings:
     """Save the post that `change` returns; `arguments` are its arguments, which identify a repetition."""
     post_commands.check_account_ids(requested_account_ids)
 
@@ -314,24 +312,11 @@ def _accept_or_reject(
         return RejectedPost.from_error(error)
 
 
-def _account_warnings(
-    post: Post, accounts: Mapping[AccountId, Account], write_context: WriteContext
-) -> tuple[AccountWarning, ...]:
-    reasons = {
-        destination.account_id: blocking_reason(
-            accounts[destination.account_id].access, write_context.now
-        )
-        for destination in post.destinations
-        if not destination.state.status.is_final
-    }
-    return tuple(AccountWarning(key, reason) for key, reason in reasons.items() if reason)
-
-
 def _to_stored_outcome(
     post: Post, accounts: Mapping[AccountId, Account], write_context: WriteContext
 ) -> StoredOutcome:
-    warnings = _account_warnings(post, accounts, write_context)
-    return {"id": str(post.id), "warnings": [asdict(warning) for warning in warnings]}
+    warnings = find_warnings(post, accounts, write_context.now)
+    return {"id": str(post.id), **to_stored_warnings(warnings)}
 
 
 async def _any_exists(uow: UnitOfWork, outcomes: Sequence[StoredOutcome]) -> bool:
@@ -341,13 +326,7 @@ async def _any_exists(uow: UnitOfWork, outcomes: Sequence[StoredOutcome]) -> boo
 
 
 def _parse_created(outcome: StoredOutcome) -> CreatedPost:
-    return CreatedPost(
-        PostId(UUID(outcome["id"])),
-        tuple(
-            AccountWarning(AccountId(warning["account_id"]), HealthReason(warning["reason"]))
-            for warning in outcome["warnings"]
-        ),
-    )
+    return CreatedPost(PostId(UUID(outcome["id"])), parse_stored_warnings(outcome))
 
 
 def _parse_created_or_rejected(outcome: StoredOutcome) -> CreatedPost | RejectedPost:

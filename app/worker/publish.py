@@ -51,8 +51,11 @@ async def publish(
     request = await _start(context, claim, lease_timer, is_stopping)
     if request is not None:
         call_result = await _call_platform(context, claim, lease_timer, request)
-        await pause_account_if_limited(context, claim, request, call_result)
-        await _report(context, claim, call_result)
+        # Together: neither waits for the other, and the report logs its result if it is abandoned.
+        await asyncio.gather(
+            pause_account_if_limited(context, claim, request, call_result),
+            _report(context, claim, call_result),
+        )
 
 
 async def _start(

@@ -117,7 +117,10 @@ async def test_data_url_may_be_percent_encoded_or_without_a_type() -> None:
         ("https://example.com/1.png", "needs the URL of an image"),
         ({}, "needs the URL of an image"),
         ({"url": 7}, "needs the URL of an image"),
-        ({"url": "data:image/png;base64"}, "is not a valid data: URL."),
+        (
+            {"url": "data:image/png;base64"},
+            "is not a valid data: URL, such as data:image/png;base64,….",
+        ),
         ({"url": "data:image/png;base64,%%"}, "is not valid base64."),
         ({"url": "data:text/plain,hello"}, "is not a JPEG, PNG, GIF or WebP image."),
         ({"url": data_url(b"<svg/>", "image/svg+xml")}, "is not a JPEG, PNG, GIF or WebP image."),
@@ -147,7 +150,7 @@ async def test_too_many_media_are_rejected_before_a_download() -> None:
     # The URL would fail with another error.
     assert await failure(*[{"url": "http://127.0.0.1:1/1.png"}] * (MAX_MEDIA + 1)) == (
         ErrorCategory.CONTENT_REJECTED,
-        "The post has 5 media; this platform allows 4. Remove some of them.",
+        "The post has 5 media; this platform allows 4. Remove 1 of them.",
     )
 
 
@@ -169,7 +172,7 @@ async def test_platforms_limit_the_media_of_a_post(
         with pytest.raises(NotPublished) as caught:
             await adapters[publisher].publish(request)
     assert caught.value.message == (
-        f"The post has {max_media + 1} media; this platform allows {max_media}. Remove some of them."
+        f"The post has {max_media + 1} media; this platform allows {max_media}. Remove 1 of them."
     )
 
 

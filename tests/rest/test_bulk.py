@@ -12,6 +12,7 @@ from tests.rest.write_requests import (
     NOT_FUTURE_MESSAGE,
     PAST,
     SOON,
+    TOO_LONG_WARNING,
     create_post,
     expect_success,
     expect_write_refusal,
@@ -39,6 +40,16 @@ async def test_bulk_creates_all_valid_posts(acme: Tenant, account: int) -> None:
     single = [await create_post(acme, post, X_Allow_Duplicate="1") for post in posts]
     assert [list(post) for post in created] == [list(post) for post in single]
     assert success_data(await acme.client.get("/v1/posts"))["total"] == 4
+
+
+async def test_bulk_warns_of_text_over_limit_of_platform(acme: Tenant, account: int) -> None:
+    bluesky = await add_account(acme.database, acme.workspace, platform="bluesky")
+    posts = [{"content": "a" * 301, "account_ids": [each]} for each in (account, bluesky)]
+
+    data = await expect_success(acme, "POST", "/v1/posts/bulk", {"posts": posts}, status=201)
+
+    warnings = [result["post"].get("content_warnings") for result in data["results"]]
+    assert warnings == [None, [TOO_LONG_WARNING | {"account_id": bluesky}]]
 
 
 async def test_invalid_posts_of_bulk_are_refused_individually(acme: Tenant, account: int) -> None:

@@ -11,6 +11,7 @@ from app.domain.ids import AccountId
 from app.rest.operations import JsonObject
 from tests.clients import Tenant
 from tests.db.all_tables import all_rows
+from tests.domain.test_media import DESCRIPTION, URL
 from tests.factories import (
     NOW,
     add_account,
@@ -26,6 +27,7 @@ from tests.rest.write_requests import (
     NOT_FUTURE_MESSAGE,
     PAST,
     SOON,
+    TOO_LONG_WARNING,
     create_post,
     expect_success,
     expect_write_refusal,
@@ -296,6 +298,35 @@ async def test_update_and_schedule_warn_of_account_that_cannot_post(
     )
 
     assert changed["warnings"] == scheduled["warnings"] == warnings
+
+
+async def test_update_and_schedule_warn_of_text_over_limit_of_platform(
+    acme: Tenant, draft_path: str
+) -> None:
+    account = await add_account(acme.database, acme.workspace, platform="bluesky")
+    body = {"content": "a" * 301, "account_ids": [account]}
+    warnings = [TOO_LONG_WARNING | {"account_id": account}]
+
+    changed = await expect_success(acme, "PATCH", draft_path, body)
+    scheduled = await expect_success(
+        acme, "POST", f"{draft_path}/schedule", {"scheduled_for": LATER}
+    )
+
+    assert changed["content_warnings"] == scheduled["content_warnings"] == warnings
+
+
+async def test_image_is_described_and_survives_a_round_trip(acme: Tenant) -> None:
+    post = await add_post(acme.database, acme.workspace, is_draft=True, media=[{"url": URL}])
+    path = f"/v1/posts/{post.id}"
+    data = success_data(await acme.client.get(path))
+    assert data["media"] == [{"data": DESCRIPTION}]
+
+    changed = await expect_success(acme, "PATCH", path, data | {"content": "Else"})
+
+    assert (changed["content"], changed["media"]) == ("Else", [{"data": DESCRIPTION}])
+    listed = success_data(await acme.client.get("/v1/posts"))["posts"]
+    assert [each["media"] for each in listed] == [[{"data": DESCRIPTION}]]
+    assert URL in str((await all_rows(acme.database))["post"])
 
 
 async def test_schedule_keeps_time_of_draft_and_replaces_accounts(

@@ -14,6 +14,7 @@ from tests.rest.write_requests import (
     NOT_FUTURE_MESSAGE,
     PAST,
     SOON,
+    TOO_LONG_WARNING,
     create_post,
     expect_write_refusal,
     field_error,
@@ -116,6 +117,18 @@ async def test_account_that_cannot_post_is_a_warning(acme: Tenant, account: int)
             "message": "The account's access has expired. Reconnect the account to post.",
         }
     ]
+
+
+async def test_text_over_limit_of_platform_is_a_warning(acme: Tenant, account: int) -> None:
+    bluesky = await add_account(acme.database, acme.workspace, platform="bluesky")
+    body = {"content": "a" * 301, "account_ids": [account, bluesky], "scheduled_for": SOON}
+
+    data = await create_post(acme, body)
+
+    assert list(data)[-1] == "content_warnings"
+    assert data["content_warnings"] == [TOO_LONG_WARNING | {"account_id": bluesky}]
+    short = await create_post(acme, body | {"content": "Sale"})
+    assert {"warnings", "content_warnings"}.isdisjoint(short)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,13 @@ PAST = "2026-04-15T14:59:59.999Z"
 
 NOT_FUTURE_MESSAGE = "The time is not in the future."
 EMPTY_POST_MESSAGE = "The post is empty: it needs content, media, or content for a platform."
+TOO_LONG_WARNING = {
+    "account_id": 1,
+    "platform": "bluesky",
+    "code": "TEXT_TOO_LONG",
+    "message": "The text has 301 characters (graphemes); Bluesky allows at most 300. Shorten it by 1.",
+}
+"""Warning of a text of 301 characters, whose account differs."""
 
 
 async def expect_success(

@@ -208,3 +208,25 @@ async def test_ended_pauses_are_pruned_without_a_write_if_there_are_none(
 
     await prune_pauses(database, NOW + MINUTE)
     assert await pause_ends(database) == [NOW + 90 * SECOND]
+
+
+async def test_locked_post_delays_no_other_account(database: Database, database_url: str) -> None:
+    """On SQLite a lock covers the whole database."""
+    if database.is_sqlite:
+        return
+    workspace = await add_workspace(database)
+    accounts = [await add_due(database, workspace) for _ in range(2)]
+    for account in accounts:
+        await account_pauses(database).pause_if_used_up(workspace, account, USED_UP)
+    async with database.write_engine.begin() as connection:
+        locked = await connection.scalar(
+            select(Destination.post_id).where(Destination.account_id == accounts[0])
+        )
+        await connection.exec_driver_sql(f"SELECT 1 FROM post WHERE id = '{locked}' FOR UPDATE")
+        async with Database(database_url, timeout=SECOND) as impatient:
+            await account_pauses(impatient).postpone_claimable()
+
+    async with database.read_connection() as connection:
+        rows = await connection.execute(select(Destination.account_id, Destination.claimable_at))
+        times = {row.account_id: row.claimable_at for row in rows}
+    assert times == {accounts[0]: NOW, accounts[1]: RESUMED_AT}

@@ -5,6 +5,7 @@ from functools import cache
 from zoneinfo import available_timezones
 
 from app.domain.errors import ContentTooLong, InvalidInput, InvalidTimezone
+from app.domain.media import without_data_urls
 from app.domain.validation.json_values import check_json
 from app.domain.validation.text import MAX_NAME_LENGTH, validate_text
 
@@ -28,7 +29,10 @@ def check_contents(
     media: Sequence[object],
     platform_content: Mapping[str, object],
 ) -> None:
-    """Raise InvalidInput or ContentTooLong unless the contents are not empty and can be stored."""
+    """Raise InvalidInput or ContentTooLong unless the contents are not empty and can be stored.
+
+    `data:` URLs have limits of their own, see `check_data_urls`.
+    """
     _check_content(content, "content")
     if len(media_ids) > _MAX_MEDIA or len(media) > _MAX_MEDIA:
         raise InvalidInput(
@@ -37,7 +41,7 @@ def check_contents(
         )
     for index, media_id in enumerate(media_ids):
         validate_text(media_id, f"mediaIds[{index}]", max_length=MAX_NAME_LENGTH)
-    check_json(media, "media")
+    check_json(without_data_urls(media), "media")
     _check_platform_content(platform_content)
     if not (content.strip() or media_ids or media or _has_platform_text(platform_content)):
         raise InvalidInput(

@@ -86,6 +86,7 @@ from app.graphql.schema.outcome_stats import (
     build_outcome_stats,
 )
 from app.graphql.schema.permissions import HasScope, requires
+from app.graphql.schema.platforms import Platform, platforms_with_limits
 from app.graphql.schema.prefetch import read_destinations, read_post, read_posts, read_totals
 from app.graphql.schema.types import (
     Account,
@@ -350,6 +351,14 @@ class Query:
         ] = None,
     ) -> list[ErrorCatalogEntry]:
         return catalog_entries(part)
+
+    @strawberry.field(
+        description="Platforms that the worker of this server publishes on, with their limits, by name. The"
+        " platform `sandbox` has no limits and is not listed.",
+        extensions=requires(Scope.READ),
+    )
+    def platforms(self) -> list[Platform] | None:
+        return platforms_with_limits()
 
     @strawberry.field(
         description="Numbers of destinations and accounts that need attention. They include every committed"

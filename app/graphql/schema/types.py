@@ -38,6 +38,7 @@ from app.domain.destinations import (
 from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.ids import AccountId, DestinationId, NodeKind, PostId, encode_node_id
 from app.domain.manual_retries import RetryRefusal, retry_refusal
+from app.domain.media import shown_media
 from app.domain.posts import PostStatus
 from app.domain.time_buckets import check_period
 from app.graphql.loading.field_sources import (
@@ -338,7 +339,6 @@ class Post(Node):
     )
     timezone: str | None = column("IANA time zone for display; does not affect any time.")
     media_ids: list[str] = column("Media ids, unchanged from the input.")
-    media: Json = column("Media objects, unchanged from the input.")
     platform_content: Json = column("Content that differs by platform, unchanged from the input.")
     reference: str | None = column("Name that the client chose for the post.")
     published_at: datetime | None = column("UTC time of the last publication, if any.")
@@ -352,6 +352,15 @@ class Post(Node):
         "UTC time of the last change of the post or a destination; for an imported post, the time that"
         " its source gives."
     )
+
+    @sourced_field(
+        "Media objects, unchanged from the input, except that `data` with `contentType`, `size` in bytes and"
+        " `sha256` replaces a `url` that is a `data:` URL. Claims have this URL. `updatePost` accepts"
+        " `data`, and keeps the image.",
+        Computed(("media",), shown_media),
+    )
+    def media(self) -> Json:
+        return Json(shown_media(self.row.media))
 
     @sourced_field(
         "Destinations of the post, one per account, in the order of `accountIds`.",

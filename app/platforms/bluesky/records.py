@@ -13,9 +13,6 @@ from app.platforms.bluesky.errors import content_rejected
 from app.platforms.bluesky.xrpc import read_member
 from app.platforms.media import Media
 
-MAX_IMAGES = 4
-MAX_IMAGE_BYTES = 2_000_000
-
 _COLLECTION = "app.bsky.feed.post"
 _MARKER_FIELD = "postResults"
 _KEY_DIGITS = "234567abcdefghijklmnopqrstuvwxyz"

@@ -11,9 +11,8 @@ from app.domain.validation.post_contents import MAX_CONTENT_LENGTH
 from app.domain.validation.text import validate_text
 from app.platforms.bluesky.errors import content_rejected
 from app.platforms.graphemes import count_graphemes
+from app.platforms.limits import BLUESKY_LIMITS, BLUESKY_MAX_LENGTH_BYTES
 
-MAX_GRAPHEMES = 300
-MAX_BYTES = 3000
 _MAX_TAG_GRAPHEMES = 64
 _MAX_TAG_BYTES = 640
 
@@ -59,17 +58,18 @@ def check_text(text: str) -> None:
         validate_text(text, "The text", max_length=MAX_CONTENT_LENGTH)
     except InvalidInput as error:
         raise content_rejected("INVALID_TEXT", error.message) from None
-    if (size := len(text.encode())) > MAX_BYTES:
+    max_bytes, max_graphemes = BLUESKY_MAX_LENGTH_BYTES, BLUESKY_LIMITS.max_length
+    if (excess := len(text.encode()) - max_bytes) > 0:
         raise content_rejected(
             "TEXT_TOO_LONG",
-            f"The text has {size} bytes in UTF-8; Bluesky allows at most {MAX_BYTES}, and"
-            f" {MAX_GRAPHEMES} characters. Shorten it.",
+            f"The text has {max_bytes + excess:,} bytes in UTF-8, {excess:,} more than Bluesky allows: at"
+            f" most {max_bytes:,}, and {max_graphemes} characters. Shorten it.",
         )
-    if (graphemes := count_graphemes(text)) > MAX_GRAPHEMES:
+    if (excess := count_graphemes(text) - max_graphemes) > 0:
         raise content_rejected(
             "TEXT_TOO_LONG",
-            f"The text has {graphemes} characters (graphemes); Bluesky allows at most"
-            f" {MAX_GRAPHEMES}. Shorten it.",
+            f"The text has {max_graphemes + excess:,} characters (graphemes); Bluesky allows at most"
+            f" {max_graphemes}. Shorten it by {excess:,}.",
         )
 
 

@@ -8,10 +8,9 @@ import regex
 
 from app.domain.destinations import ErrorCategory
 from app.platforms.graphemes import count_graphemes
+from app.platforms.limits import MASTODON_LIMITS, MASTODON_URL_LENGTH
+from app.platforms.media_checks import check_media_count
 from app.platforms.protocol import NotPublished
-
-MAX_IMAGE_BYTES = 16 * 1024 * 1024
-"""Mastodon's limit for images."""
 
 MAX_MEDIA = 16
 """Media that are loaded for a status at most, even if the instance states a higher limit or none."""
@@ -32,8 +31,12 @@ class InstanceLimits:
     """Characters that a URL of any length counts as."""
 
 
-_CHARACTERS_PER_URL = 23
-"""Mastodon's default."""
+DEFAULT_LIMITS = InstanceLimits(
+    max_characters=MASTODON_LIMITS.max_length,
+    max_media=MASTODON_LIMITS.max_media,
+    characters_per_url=MASTODON_URL_LENGTH,
+)
+"""Limits of an instance that is not configured otherwise."""
 
 
 def parse_limits(instance: Mapping[str, Any]) -> InstanceLimits:
@@ -45,26 +48,28 @@ def parse_limits(instance: Mapping[str, Any]) -> InstanceLimits:
         max_characters=_positive_number(values.get("max_characters")),
         max_media=_positive_number(values.get("max_media_attachments")),
         characters_per_url=_positive_number(values.get("characters_reserved_per_url"))
-        or _CHARACTERS_PER_URL,
+        or MASTODON_URL_LENGTH,
     )
 
 
 def check_limits(parameters: Mapping[str, Any], media: int, limits: InstanceLimits) -> None:
     """Raise NotPublished if a status is longer or has more media than the instance allows."""
-    spoiler_text = parameters.get("spoiler_text", "")
-    characters = count_characters(parameters["status"], spoiler_text, limits.characters_per_url)
-    if limits.max_characters is not None and characters > limits.max_characters:
+    check_length(parameters["status"], parameters.get("spoiler_text", ""), limits, "the server")
+    if limits.max_media is not None:
+        check_media_count(media, limits.max_media, "the server")
+
+
+def check_length(text: str, spoiler_text: str, limits: InstanceLimits, receiver: str) -> None:
+    """Raise NotPublished if a status is longer than the limits allow; the message names the receiver."""
+    if limits.max_characters is None:
+        return
+    characters = count_characters(text, spoiler_text, limits.characters_per_url)
+    if (excess := characters - limits.max_characters) > 0:
         raise NotPublished(
             ErrorCategory.CONTENT_REJECTED,
             "TEXT_TOO_LONG",
-            f"The text has {characters} characters; the server allows {limits.max_characters}. Each URL"
-            f" counts as {limits.characters_per_url} characters. Shorten the text.",
-        )
-    if limits.max_media is not None and media > limits.max_media:
-        raise NotPublished(
-            ErrorCategory.CONTENT_REJECTED,
-            "TOO_MANY_MEDIA",
-            f"The post has {media} media; the server allows {limits.max_media}. Remove some of them.",
+            f"The text has {characters:,} characters; {receiver} allows {limits.max_characters:,}. Each URL"
+            f" counts as {limits.characters_per_url} characters. Shorten the text by {excess:,}.",
         )
 
 

@@ -12,13 +12,16 @@ import orjson
 
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
+from app.domain.media import data_url
 from app.domain.validation.object_reader import ObjectReader
 from app.domain.validation.text import validate_url
-from app.platforms.media_downloads import (
+from app.platforms.limits import ImageType
+from app.platforms.media_checks import (
+    alternative_text,
     check_media_count,
-    is_data_url,
+    check_media_ids,
+    item_url,
     media_rejected,
-    read_media_item,
 )
 from app.platforms.meta.descriptions import MetaPlatform
 from app.platforms.protocol import NotPublished, PublishRequest
@@ -26,16 +29,16 @@ from app.platforms.protocol import NotPublished, PublishRequest
 _MAX_ALT_LENGTH = 1000
 """Characters of a description, on both platforms."""
 
-_FORMATS = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".gif": "GIF",
-    ".webp": "WebP",
-    ".mp4": "MP4",
-    ".mov": "MOV",
+_MEDIA_TYPES = {
+    ".jpg": ImageType.JPEG,
+    ".jpeg": ImageType.JPEG,
+    ".png": ImageType.PNG,
+    ".gif": ImageType.GIF,
+    ".webp": ImageType.WEBP,
+    ".mp4": "video/mp4",
+    ".mov": "video/quicktime",
 }
-"""Formats by the extension of a URL. Meta checks the files of URLs without one."""
+"""Media types by the extension of a URL. Meta checks the files of URLs without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +84,11 @@ def text_digest(text: object) -> str:
 
 def plan_containers(platform: MetaPlatform, request: PublishRequest) -> ContainerPlan:
     """Return the containers of a post; raises NotPublished for one that the platform does not accept."""
-    check_media_count(request, platform.max_images)
+    check_media_ids(request.media_ids)
+    check_media_count(len(request.media), platform.limits.max_media, platform.name)
     text = request.content if request.content.strip() else ""
-    _check_length(platform, text, len(request.media))
-    images = [
-        _image_parameters(platform, item, f"media[{index}]")
-        for index, item in enumerate(request.media)
-    ]
+    check_length(platform, text)
+    images = image_parameters(platform, text, request.media)
     shared = _read_settings(platform, request)
     if text:
         shared[platform.text_field] = text
@@ -112,27 +113,40 @@ def plan_containers(platform: MetaPlatform, request: PublishRequest) -> Containe
             )
 
 
-def _check_length(platform: MetaPlatform, text: str, images: int) -> None:
-    if images < platform.min_images:
+def check_length(platform: MetaPlatform, text: str) -> None:
+    """Raise NotPublished if a text is longer than the platform allows."""
+    characters = platform.count_characters(text)
+    if (excess := characters - platform.limits.max_length) > 0:
+        raise _rejected(
+            "TEXT_TOO_LONG",
+            f"The text has {characters:,} characters; {platform.name} allows {platform.limits.max_length:,}."
+            f" Shorten the text by {excess:,}.",
+        )
+
+
+def image_parameters(
+    platform: MetaPlatform, text: str, media: Sequence[object]
+) -> Sequence[Mapping[str, str]]:
+    """Return the parameters of a container for each image.
+
+    Raises NotPublished for an image that is not accepted, and for a post without the image or text it needs.
+    """
+    if len(media) < platform.limits.min_media:
         raise _rejected(
             "IMAGE_MISSING", f"A post on {platform.name} needs an image. Add one to media."
         )
-    if not text and not images:
+    if not text.strip() and not media:
         raise _rejected(
             "EMPTY_POST", "The post has neither text nor media for this platform. Add some."
         )
-    characters = platform.count_characters(text)
-    if characters > platform.max_characters:
-        raise _rejected(
-            "TEXT_TOO_LONG",
-            f"The text has {characters} characters; {platform.name} allows {platform.max_characters}. Shorten"
-            " the text.",
-        )
+    return [
+        _image_parameters(platform, item, f"media[{index}]") for index, item in enumerate(media)
+    ]
 
 
 def _image_parameters(platform: MetaPlatform, item: object, name: str) -> dict[str, str]:
-    url, alt = read_media_item(item, name)
-    if is_data_url(url):
+    url, alt = item_url(item, name), alternative_text(item)
+    if data_url(item) is not None:
         raise media_rejected(
             f"{name} is a data: URL, but {platform.name} loads images from public URLs only. Put the image on"
             " a web server, and use its URL."
@@ -141,11 +155,11 @@ def _image_parameters(platform: MetaPlatform, item: object, name: str) -> dict[s
         validate_url(url, name)
     except InvalidInput as error:
         raise media_rejected(error.message) from None
-    file_format = _FORMATS.get(PurePosixPath(urlsplit(url).path).suffix.lower())
-    if file_format not in (None, *platform.image_formats):
+    media_type = _MEDIA_TYPES.get(PurePosixPath(urlsplit(url).path).suffix.lower())
+    accepted = platform.limits.media_types
+    if media_type not in (None, *accepted):
         raise media_rejected(
-            f"{name} is {file_format}, but {platform.name} accepts {' and '.join(platform.image_formats)}"
-            " images only. Convert it."
+            f"{name} is {media_type}, but {platform.name} accepts {' and '.join(accepted)} only. Convert it."
         )
     if len(alt) > _MAX_ALT_LENGTH:
         raise media_rejected(

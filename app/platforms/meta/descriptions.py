@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.platforms.graphemes import count_graphemes, count_with_emojis_as_bytes
+from app.platforms.limits import INSTAGRAM_LIMITS, THREADS_LIMITS, PlatformLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetaPlatform:
     """Description of one platform and its API."""
 
-    name: str
+    limits: PlatformLimits
     origin: str
     version: str
     """Version of the API, the first part of its paths."""
@@ -38,11 +39,12 @@ class MetaPlatform:
     """Fields of the user, by those of `AccountIdentity`."""
     settings: Mapping[str, type[StrEnum]]
     """Settings of posts and their values, which are parameters of containers."""
-    max_characters: int
     count_characters: Callable[[str], int]
-    min_images: int
-    max_images: int
-    image_formats: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Name for people."""
+        return self.limits.display_name
 
 
 class ReplyControl(StrEnum):
@@ -56,7 +58,7 @@ class ReplyControl(StrEnum):
 
 
 THREADS = MetaPlatform(
-    name="Threads",
+    limits=THREADS_LIMITS,
     origin="https://graph.threads.net",
     version="v1.0",
     posts_path="threads",
@@ -74,15 +76,11 @@ THREADS = MetaPlatform(
         "avatar_url": "threads_profile_picture_url",
     },
     settings={"reply_control": ReplyControl},
-    max_characters=500,
     count_characters=count_with_emojis_as_bytes,
-    min_images=0,
-    max_images=20,
-    image_formats=("JPEG", "PNG"),
 )
 
 INSTAGRAM = MetaPlatform(
-    name="Instagram",
+    limits=INSTAGRAM_LIMITS,
     origin="https://graph.instagram.com",
     version="v25.0",
     posts_path="media",
@@ -100,9 +98,5 @@ INSTAGRAM = MetaPlatform(
         "avatar_url": "profile_picture_url",
     },
     settings={},
-    max_characters=2200,
     count_characters=count_graphemes,
-    min_images=1,
-    max_images=10,
-    image_formats=("JPEG",),
 )

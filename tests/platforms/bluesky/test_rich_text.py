@@ -116,13 +116,13 @@ def test_text_within_both_limits_is_accepted(text: str) -> None:
         (
             "ä" * 301,
             "TEXT_TOO_LONG",
-            "The text has 301 characters (graphemes); Bluesky allows at most 300. Shorten it.",
+            "The text has 301 characters (graphemes); Bluesky allows at most 300. Shorten it by 1.",
         ),
         (
             "\U0001f1e9" * 100_000,
             "TEXT_TOO_LONG",
-            "The text has 400000 bytes in UTF-8; Bluesky allows at most 3000, and 300 characters."
-            " Shorten it.",
+            "The text has 400,000 bytes in UTF-8, 397,000 more than Bluesky allows: at most 3,000, and 300"
+            " characters. Shorten it.",
         ),
         ("a\0b", "INVALID_TEXT", "The text must not contain a NUL character."),
         ("a\ud83d", "INVALID_TEXT", "The text must not contain a lone surrogate."),

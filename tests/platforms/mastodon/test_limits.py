@@ -96,13 +96,13 @@ def test_instance_without_limits_allows_any_length(instance: dict[str, Any]) -> 
             0,
             "TEXT_TOO_LONG",
             "The text has 31 characters; the server allows 30. Each URL counts as 23 characters. Shorten"
-            " the text.",
+            " the text by 1.",
         ),
         (
             {"status": "x"},
             5,
             "TOO_MANY_MEDIA",
-            "The post has 5 media; the server allows 4. Remove some of them.",
+            "The post has 5 media; the server allows 4. Remove 1 of them.",
         ),
     ],
 )

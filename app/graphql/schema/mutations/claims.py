@@ -93,7 +93,10 @@ class ClaimedDestination:
         description="Content by platform, `{content, contentType, settings}`, unchanged from the input."
     )
     media_ids: list[str] = field(description="Media ids, unchanged from the input.")
-    media: list[Json] = field(description="Media objects, unchanged from the input.")
+    media: list[Json] = field(
+        description="Media objects, unchanged from the input. Only claims have the images in `data:` URLs;"
+        " `Post.media` describes them."
+    )
     reference: str | None = field(description="Name that the client chose for the post.")
     scheduled_for: datetime = field(description="UTC time when the destination became due.")
     timezone: str | None = field(description="IANA time zone for display.")

@@ -12,6 +12,7 @@ from strawberry import UNSET, field
 from app.domain.accounts import HealthReason, blocking_message
 from app.domain.errors import ErrorCode, InvalidInput
 from app.domain.ids import AccountId, PostId, validate_account_id
+from app.domain.media import MAX_DATA_URL_BYTES
 from app.domain.post_commands import NewPost, PostUpdate, Schedule
 from app.domain.posts import MAX_BULK_POSTS
 from app.graphql.schema.context import Context, Info
@@ -26,11 +27,19 @@ from app.graphql.schema.permissions import write_mutation
 from app.graphql.schema.scalars import Json
 from app.graphql.schema.types import Post, load_post
 from app.services import posts
-from app.services.posts import AccountWarning, CreatedPost, RejectedPost
+from app.services.post_warnings import AccountWarning, ContentWarning
+from app.services.posts import CreatedPost, RejectedPost
 
 _DELETED_POST_MESSAGE = "The post that this request created was not found: it was deleted since."
 _PLATFORM_CONTENT_DESCRIPTION = (
     "Content by platform, `{content, contentType, settings}`, stored unchanged."
+)
+_MEDIA_DESCRIPTION = (
+    "Media objects, stored unchanged. `url` may be a `data:` URL, which contains the image; the `data:`"
+    f" URLs of a post have at most {MAX_DATA_URL_BYTES // 1024} KiB together."
+)
+_CONTENT_WARNINGS_DESCRIPTION = (
+    "Text and media to change before the post is due, or it fails with CONTENT_REJECTED."
 )
 _TIMEZONE_DESCRIPTION = (
     "IANA time zone for display, such as `Europe/Berlin`; does not affect any time."
@@ -55,7 +64,7 @@ class PostInput:
     )
     timezone: str | None = optional(_TIMEZONE_DESCRIPTION)
     media_ids: list[str] = field(default_factory=list, description="Media ids, stored unchanged.")
-    media: list[Json] = field(default_factory=list, description="Media objects, stored unchanged.")
+    media: list[Json] = field(default_factory=list, description=_MEDIA_DESCRIPTION)
     platform_content: Json | None = optional(_PLATFORM_CONTENT_DESCRIPTION)
     reference: str | None = optional("Name that the client chooses, to find the post by.")
 
@@ -106,7 +115,11 @@ class UpdatePostInput(PostVersionInput):
     )
     timezone: str | None = optional(_TIMEZONE_DESCRIPTION, default=UNSET)
     media_ids: list[str] | None = optional("Media ids, stored unchanged.", default=UNSET)
-    media: list[Json] | None = optional("Media objects, stored unchanged.", default=UNSET)
+    media: list[Json] | None = optional(
+        f"{_MEDIA_DESCRIPTION} An item that `Post.media` returned with `data` instead of `url` keeps its"
+        " image.",
+        default=UNSET,
+    )
     platform_content: Json | None = optional(_PLATFORM_CONTENT_DESCRIPTION, default=UNSET)
     reference: str | None = optional("Name that the client chooses.", default=UNSET)
 
@@ -171,6 +184,23 @@ class BlockedAccountWarning:
         ]
 
 
+@strawberry.type(
+    name="ContentWarning",
+    description="Text or media of a post that the platform of one of its accounts would not accept.",
+)
+class RejectedContentWarning:
+    account_id: int = field(description="Number of the account.")
+    platform: str = field(description="Platform of the account, whose limits are in `platforms`.")
+    code: str = field(
+        description="Code of the error to expect, such as `TEXT_TOO_LONG`, as in `Destination.errorCode`."
+    )
+    message: str = field(description="Excess over the limit and how to fix it, as sentences.")
+
+    @classmethod
+    def from_warnings(cls, warnings: Sequence[ContentWarning]) -> list[Self]:
+        return [to_record(warning, cls) for warning in warnings]
+
+
 @strawberry.type
 class PostPayload:
     post: Post | None = field(description="Current state of the post; null if it was deleted.")
@@ -180,6 +210,9 @@ class PostPayload:
 class SubmittedPostPayload(PostPayload):
     warnings: list[BlockedAccountWarning] = field(
         description="Accounts to fix before the post is due, or it fails on them with AUTH."
+    )
+    content_warnings: list[RejectedContentWarning] = field(
+        description=_CONTENT_WARNINGS_DESCRIPTION
     )
 
 
@@ -201,6 +234,9 @@ class CreatePostResult:
     post: Post | None = field(description="Current state of the post; null if there is an error.")
     warnings: list[BlockedAccountWarning] = field(
         description="Accounts to fix before the post is due."
+    )
+    content_warnings: list[RejectedContentWarning] = field(
+        description=_CONTENT_WARNINGS_DESCRIPTION
     )
     error: PostRefusal | None = field(
         description="Reason why the post was not created, or NOT_FOUND if it was deleted in the meantime;"
@@ -252,7 +288,8 @@ class PostMutations:
         )
         return CreatePostPayload(
             post=await load_post(context, created.id),
-            warnings=BlockedAccountWarning.from_warnings(created.warnings),
+            warnings=BlockedAccountWarning.from_warnings(created.warnings.accounts),
+            content_warnings=RejectedContentWarning.from_warnings(created.warnings.contents),
         )
 
     @write_mutation("Create several posts. An invalid post does not affect the others.")
@@ -294,7 +331,8 @@ class PostMutations:
         )
         return UpdatePostPayload(
             post=await load_post(context, post_id),
-            warnings=BlockedAccountWarning.from_warnings(warnings),
+            warnings=BlockedAccountWarning.from_warnings(warnings.accounts),
+            content_warnings=RejectedContentWarning.from_warnings(warnings.contents),
         )
 
     @write_mutation("Submit a draft, to publish it at its time or immediately.")
@@ -314,7 +352,8 @@ class PostMutations:
         )
         return SchedulePostPayload(
             post=await load_post(context, post_id),
-            warnings=BlockedAccountWarning.from_warnings(warnings),
+            warnings=BlockedAccountWarning.from_warnings(warnings.accounts),
+            content_warnings=RejectedContentWarning.from_warnings(warnings.contents),
         )
 
     @write_mutation(
@@ -356,13 +395,22 @@ async def _build_result(
 ) -> CreatePostResult:
     if isinstance(outcome, RejectedPost):
         refusal = PostRefusal(code=outcome.code, message=outcome.message, field=outcome.argument)
-        return CreatePostResult(index=index, post=None, warnings=[], error=refusal)
+        return _rejected_result(index, refusal)
     post = await load_post(context, outcome.id)
     if post is None:  # a repeated request, whose post was deleted since the first one
         refusal = PostRefusal(code=ErrorCode.NOT_FOUND, message=_DELETED_POST_MESSAGE, field=None)
-        return CreatePostResult(index=index, post=None, warnings=[], error=refusal)
-    warnings = BlockedAccountWarning.from_warnings(outcome.warnings)
-    return CreatePostResult(index=index, post=post, warnings=warnings, error=None)
+        return _rejected_result(index, refusal)
+    return CreatePostResult(
+        index=index,
+        post=post,
+        warnings=BlockedAccountWarning.from_warnings(outcome.warnings.accounts),
+        content_warnings=RejectedContentWarning.from_warnings(outcome.warnings.contents),
+        error=None,
+    )
+
+
+def _rejected_result(index: int, refusal: PostRefusal) -> CreatePostResult:
+    return CreatePostResult(index=index, post=None, warnings=[], content_warnings=[], error=refusal)
 
 
 def _to_new_post_or_rejection(post_input: PostInput) -> NewPost | RejectedPost:

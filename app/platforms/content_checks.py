@@ -1,0 +1,116 @@
+"""Checks a post against the limits of a platform before it is due, by the checks of the adapters."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeAlias
+
+from app.domain.accounts import AccountPublisher
+from app.domain.posts import Post
+from app.platforms.bluesky.rich_text import check_text
+from app.platforms.limits import (
+    BLUESKY_LIMITS,
+    INSTAGRAM_LIMITS,
+    LIMITS_BY_PLATFORM,
+    MASTODON_LIMITS,
+    THREADS_LIMITS,
+    PlatformLimits,
+)
+from app.platforms.mastodon.limits import DEFAULT_LIMITS, check_length
+from app.platforms.media_checks import (
+    check_image,
+    check_media_count,
+    check_media_ids,
+    contained_image,
+    item_url,
+)
+from app.platforms.meta.containers import check_length as check_meta_length
+from app.platforms.meta.containers import image_parameters
+from app.platforms.meta.descriptions import INSTAGRAM, THREADS, MetaPlatform
+from app.platforms.protocol import NotPublished
+
+PostCheck: TypeAlias = Callable[[Post], None]
+"""Function that raises NotPublished for a post that its platform would not accept."""
+
+
+def expected_refusals(
+    post: Post, platform: str, publisher: AccountPublisher
+) -> Sequence[NotPublished]:
+    """Return the errors with which a post would fail on a platform; none for a platform without limits.
+
+    Images behind URLs are not loaded. For a publisher that is no adapter, which may convert media, only
+    their number counts.
+    """
+    limits = LIMITS_BY_PLATFORM.get(platform)
+    if limits is None:
+        return ()
+    media_count = max(len(post.media), len(post.media_ids))
+    checks: list[Callable[[], object]] = [
+        partial(_TEXT_CHECKS[platform], post),
+        partial(check_media_count, media_count, limits.max_media, _receiver(limits)),
+    ]
+    if publisher.platform == platform:
+        checks.append(partial(check_media_ids, post.media_ids))
+        checks.append(partial(_MEDIA_CHECKS[platform], post))
+    refusals = []
+    for check in checks:
+        try:
+            check()
+        except NotPublished as refusal:
+            refusals.append(refusal)
+    return refusals
+
+
+def _receiver(limits: PlatformLimits) -> str:
+    """Return the subject of the sentence that names a limit."""
+    if limits.servers_may_differ:
+        return f"{limits.display_name}, unless your server has other limits,"
+    return limits.display_name
+
+
+def _check_bluesky_text(post: Post) -> None:
+    check_text(post.content_for_platform(BLUESKY_LIMITS.name))
+
+
+def _check_mastodon_text(post: Post) -> None:
+    spoiler_text = post.settings_for_platform(MASTODON_LIMITS.name).get("spoiler_text")
+    check_length(
+        post.content_for_platform(MASTODON_LIMITS.name),
+        spoiler_text if isinstance(spoiler_text, str) else "",
+        DEFAULT_LIMITS,
+        _receiver(MASTODON_LIMITS),
+    )
+
+
+def _check_meta_text(platform: MetaPlatform, post: Post) -> None:
+    check_meta_length(platform, post.content_for_platform(platform.limits.name))
+
+
+_TEXT_CHECKS: Mapping[str, PostCheck] = {
+    BLUESKY_LIMITS.name: _check_bluesky_text,
+    MASTODON_LIMITS.name: _check_mastodon_text,
+    THREADS_LIMITS.name: partial(_check_meta_text, THREADS),
+    INSTAGRAM_LIMITS.name: partial(_check_meta_text, INSTAGRAM),
+}
+
+
+def _check_loaded_media(limits: PlatformLimits, post: Post) -> None:
+    """Raise NotPublished for the first item that no adapter can load."""
+    for index, item in enumerate(post.media):
+        name = f"media[{index}]"
+        item_url(item, name)
+        if (image := contained_image(item, name)) is not None:
+            declared_type, content = image
+            check_image(content, declared_type, name, limits.max_media_bytes)
+
+
+def _check_meta_media(platform: MetaPlatform, post: Post) -> None:
+    image_parameters(platform, post.content_for_platform(platform.limits.name), post.media)
+
+
+_MEDIA_CHECKS: Mapping[str, PostCheck] = {
+    BLUESKY_LIMITS.name: partial(_check_loaded_media, BLUESKY_LIMITS),
+    MASTODON_LIMITS.name: partial(_check_loaded_media, MASTODON_LIMITS),
+    THREADS_LIMITS.name: partial(_check_meta_media, THREADS),
+    INSTAGRAM_LIMITS.name: partial(_check_meta_media, INSTAGRAM),
+}
+"""Checks of adapters."""
