@@ -199,7 +199,7 @@ def run_check(folder: Path, secret: str, urls: dict[str, str]) -> object:
 
 def test_n8n_passes_the_post_on(tmp_path: Path) -> None:
     post = {"destinationId": "d1", "content": "Grüße"}
-    assert run_check(tmp_path, SECRET, {}) == {"status": None, "post": post}
+    assert run_check(tmp_path, SECRET, {}) == {"status": None, "id": "d1", "post": post}
 
 
 def test_n8n_answers_a_repeated_request(tmp_path: Path) -> None:

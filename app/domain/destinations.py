@@ -108,6 +108,8 @@ class DestinationState:
     """
     round_started_at: datetime | None
     """Due time, or time of the last manual retry; None for a draft."""
+    forced_rounds: int = 0
+    """Number of rounds that a manual retry of an unknown outcome began: each may publish the post again."""
     next_retry_at: datetime | None = None
     fence: int = 0
     """Number of claims and external attempts. A report with an older fence has lost its lease."""
@@ -190,6 +192,7 @@ def broken_invariants(state: DestinationState) -> Iterator[str]:
         "next_retry_at": state.next_retry_at is None or (queued and state.error is not None),
         "round_started_at": (state.due_at is None) == (state.round_started_at is None),
         "attempts": 0 <= state.round_attempts <= state.attempts,
+        "forced_rounds": 0 <= state.forced_rounds <= state.attempts,
         "fence": state.fence >= 0,
         "lease": leased == (state.lease_expires_at is not None),
         "lease_publishing": publishing or not leased,

@@ -176,12 +176,17 @@ def auth_failed(state: DestinationState, message: str, now: datetime) -> Destina
 
 
 def retried(state: DestinationState, now: datetime) -> DestinationState:
-    """Queue a failed destination for a new round: `attempts` continues, the limit restarts."""
+    """Queue a failed destination for a new round: `attempts` continues, the limit restarts.
+
+    Retries of unknown outcomes are counted, because only a forced retry gets here with one.
+    """
+    is_forced = state.outcome is Outcome.UNKNOWN
     return replace(
         _reset_to_queued(state),
         claimable_at=state.due_at,
         round_attempts=0,
         round_started_at=now,
+        forced_rounds=state.forced_rounds + is_forced,
         error=None,
         error_category=None,
         error_code=None,

@@ -23,8 +23,7 @@ from app.platforms.media_checks import (
     contained_image,
     item_url,
 )
-from app.platforms.meta.containers import check_length as check_meta_length
-from app.platforms.meta.containers import image_parameters
+from app.platforms.meta.containers import check_text_length, image_parameters
 from app.platforms.meta.descriptions import INSTAGRAM, THREADS, MetaPlatform
 from app.platforms.protocol import NotPublished
 
@@ -82,7 +81,7 @@ def _check_mastodon_text(post: Post) -> None:
 
 
 def _check_meta_text(platform: MetaPlatform, post: Post) -> None:
-    check_meta_length(platform, post.content_for_platform(platform.limits.name))
+    check_text_length(platform, post.content_for_platform(platform.limits.name))
 
 
 _TEXT_CHECKS: Mapping[str, PostCheck] = {

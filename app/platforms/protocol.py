@@ -130,6 +130,8 @@ class PublishRequest:
     destination_id: DestinationId
     destination_created_at: datetime
     """The same in every attempt, like the id."""
+    forced_rounds: int
+    """Number of times that a person forced a retry of an unknown outcome, and so another publication."""
     account: Account
     attempt: int
     """Attempt number, counted from 1; for a lookup, that of the last attempt."""
@@ -148,6 +150,12 @@ class PublishRequest:
     deadline: LeaseDeadline
     rate_limit: ObservedRateLimit = field(default_factory=ObservedRateLimit)
     """Pass this to `send` with the call that publishes, if it has a rate limit of its own or the only one."""
+
+    @property
+    def publication_key(self) -> str:
+        """Idempotency key, the same in all attempts and lookups until a forced retry publishes once more."""
+        suffix = f"-{self.forced_rounds}" if self.forced_rounds else ""
+        return f"{self.destination_id}{suffix}"
 
     def check_deadline(self) -> None:
         """Raise NotPublished after the deadline. Call this right before publishing."""
@@ -207,6 +215,7 @@ def make_publish_request(
         post_id=post.id,
         destination_id=destination.id,
         destination_created_at=destination.created_at,
+        forced_rounds=destination.state.forced_rounds,
         account=account,
         attempt=destination.state.attempts,
         attempt_started_at=attempt_started_at,

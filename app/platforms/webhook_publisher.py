@@ -105,10 +105,10 @@ class WebhookPublisher:
     def _signed(
         self, url: str, receiver: "_Receiver", request: PublishRequest, timeout: timedelta
     ) -> OutboundRequest:
-        """Return a request with the post, whose id is that of the destination in each attempt."""
+        """Return a request with the post, whose id is the key of the publication."""
         body = orjson.dumps(_payload(request))
         signature = signature_headers(
-            body, event_id=str(request.destination_id), now=self._now(), secrets=[receiver.secret]
+            body, event_id=request.publication_key, now=self._now(), secrets=[receiver.secret]
         )
         return OutboundRequest(
             method="POST",

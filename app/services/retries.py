@@ -12,6 +12,7 @@ from app.db.core.paging import Page, PageRequest
 from app.db.core.statements import AnyRow
 from app.db.repositories.accounts import load_accounts
 from app.db.repositories.board_counts import account_access, blocked_account_ids
+from app.db.repositories.checkpoints import delete_checkpoints
 from app.db.repositories.destination_filters import DestinationCriteria
 from app.db.repositories.retries import count_retry_states, retry_candidates
 from app.domain.destinations import DestinationStatus, Outcome
@@ -65,6 +66,7 @@ async def retry_one_post(
             post, accounts, account_ids=account_ids, force=force, now=write_context.now
         )
         await uow.save_posts([changed])
+        await _delete_checkpoints_of_forced_retries(uow, post, changed)
         stored = [_to_retry_decision(post_id, decision) for decision in decisions]
         return {"decisions": msgspec.to_builtins(stored)}
 
@@ -72,6 +74,17 @@ async def retry_one_post(
     request = {"post": str(post_id), "only": only, "force": force}
     outcome = await run_idempotently(database, write_context, idempotency_key, request, work)
     return msgspec.convert(outcome["decisions"], list[RetryDecision])
+
+
+async def _delete_checkpoints_of_forced_retries(uow: UnitOfWork, before: Post, after: Post) -> None:
+    """Delete what describes the publication whose outcome stays unknown, so that no attempt continues it."""
+    forced = [
+        new.id
+        for old, new in zip(before.destinations, after.destinations, strict=True)
+        if new.state.forced_rounds > old.state.forced_rounds
+    ]
+    if forced:
+        await delete_checkpoints(uow.session, uow.write_context.workspace_id, forced)
 
 
 class RetryAction(BulkAction[DestinationCriteria, RetryDecision]):

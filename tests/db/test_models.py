@@ -217,6 +217,7 @@ field_strategies: dict[str, st.SearchStrategy[object]] = {
     "attempts": st.integers(-1, 3),
     "round_attempts": st.integers(-1, 3),
     "round_started_at": optional_times,
+    "forced_rounds": st.integers(-1, 3),
     "next_retry_at": optional_times,
     "fence": st.integers(-1, 2),
     "lease_token": st.sampled_from([None, UUID(int=7)]),

@@ -61,6 +61,9 @@ RETRY_SCHEDULED: Mapping[str, DestinationState] = {
     "retry scheduled after several failures": waiting_for_retry(attempts=4),
     "retry scheduled after a lost claim": replace(waiting_for_retry(), fence=5),
     "retried manually": replace(queued(), attempts=3, fence=3, round_started_at=NOW + MINUTE),
+    "retried by force": replace(
+        queued(), attempts=2, fence=2, forced_rounds=1, round_started_at=NOW + MINUTE
+    ),
     "retry scheduled after verification": waiting_for_retry(
         NOW, category=UNCLASSIFIED, code="NOT_PUBLISHED"
     ),
@@ -101,6 +104,7 @@ FAILED: Mapping[str, DestinationState] = {
 UNKNOWN: Mapping[str, DestinationState] = {
     "unknown": unknown(),
     "unknown after several attempts": unknown(attempts=4),
+    "unknown after a forced retry": replace(unknown(attempts=3), forced_rounds=2),
     "being verified": being_verified(),
 }
 QUEUED: Mapping[str, DestinationState] = {**NEVER_ATTEMPTED, **RETRY_SCHEDULED}

@@ -120,6 +120,8 @@ RETRYABLE = {
 
 @pytest.mark.parametrize("state", RETRYABLE.values(), ids=RETRYABLE)
 def test_retried_destination_is_queued_in_a_new_round(state: DestinationState) -> None:
+    """Only a forced retry of an unknown outcome may publish once more."""
+    is_forced = state in UNKNOWN.values()
     assert retried(state, LATER) == DestinationState(
         status=DestinationStatus.QUEUED,
         due_at=state.due_at,
@@ -127,6 +129,7 @@ def test_retried_destination_is_queued_in_a_new_round(state: DestinationState) -
         attempts=state.attempts,
         round_attempts=0,
         round_started_at=LATER,
+        forced_rounds=state.forced_rounds + is_forced,
         fence=state.fence,
     )
 

@@ -45,6 +45,8 @@ class FaultPlan:
     """Probability of a fault, from 0 to 1."""
     faults: Sequence[Fault] = tuple(Fault)
     max_delay: timedelta = timedelta(seconds=0.3)
+    max_exchanges: int = 100
+    """Requests that the server has to answer at a time; further ones wait in the proxy."""
 
 
 class FaultProxy:
@@ -58,6 +60,7 @@ class FaultProxy:
         self._sleep = sleep
         self._random = random.Random(plan.seed)
         self._tasks: list[asyncio.Task[None]] = []
+        self._exchanges = asyncio.Semaphore(plan.max_exchanges)
         self.requests: Counter[Fault | None] = Counter()
         """Number of requests by fault; None for those that were forwarded without a fault."""
 
@@ -120,10 +123,11 @@ class FaultProxy:
 
     async def _exchange(self, request: bytes) -> bytes:
         """Send a request to the server, and return everything that it responds."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._server_port)
-        with closing(writer):
-            writer.write(_without_keep_alive(request))
-            return _without_keep_alive(await reader.read())
+        async with self._exchanges:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+            with closing(writer):
+                writer.write(_without_keep_alive(request))
+                return _without_keep_alive(await reader.read())
 
 
 @asynccontextmanager

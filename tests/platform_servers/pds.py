@@ -165,7 +165,9 @@ class PdsServer:
 
 
 @contextmanager
-def run_pds(folder: Path, *, public_port: int | None = None) -> Iterator[PdsServer]:
+def run_pds(
+    folder: Path, *, public_port: int | None = None, has_rate_limits: bool = True
+) -> Iterator[PdsServer]:
     """Start a PDS with its data in `folder`; skip the test if it is not installed.
 
     `public_port` is the port in the DID documents of its accounts, such as that of a proxy; the default is
@@ -184,7 +186,10 @@ def run_pds(folder: Path, *, public_port: int | None = None) -> Iterator[PdsServ
             [*command, "pds.mjs", str(server.port)],
             ready_url=f"{server.url}/xrpc/_health",
             log=folder / "pds.log",
-            environment=_pds_environment(folder, public_port or server.port, plc_port),
+            environment={
+                **_pds_environment(folder, public_port or server.port, plc_port),
+                "PDS_RATE_LIMITS_ENABLED": str(has_rate_limits).lower(),
+            },
         ):
             yield server
 
@@ -208,7 +213,6 @@ def _pds_environment(folder: Path, public_port: int, plc_port: int) -> dict[str,
         "PDS_ADMIN_PASSWORD": _ADMIN_PASSWORD,
         "PDS_PLC_ROTATION_KEY_K256_PRIVATE_KEY_HEX": "1" * 64,
         "PDS_CRAWLERS": "",
-        "PDS_RATE_LIMITS_ENABLED": "true",
         "PDS_RATE_LIMIT_BYPASS_KEY": _BYPASS_KEY,
         "PDS_ENABLE_DID_DOC_WITH_SESSION": "true",
         # No server listens there.

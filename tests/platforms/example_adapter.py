@@ -66,10 +66,10 @@ class Notes:
         self, method: str, request: PublishRequest, body: object = None
     ) -> Publication:
         request.check_deadline()
-        path = f"notes/{request.destination_id}"
+        path = f"notes/{request.publication_key}"
         note = await self._call(method, path, request.credentials, body, request.rate_limit)
         return Publication(
-            platform_post_id=str(request.destination_id),
+            platform_post_id=request.publication_key,
             platform_post_url=note["url"],
             published_at=self._now(),
         )

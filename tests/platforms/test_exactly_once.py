@@ -11,35 +11,50 @@ import pytest
 from app.domain.attempts import Publication
 from app.domain.ids import DestinationId
 from app.outbound.client import OutboundClient
-from app.platforms.bluesky.adapter import Bluesky
-from app.platforms.media import Media
+from app.platforms import make_adapters
 from app.platforms.protocol import LookupFailure, NotPublished, PlatformAdapter, PublishRequest
 from tests.outbound.local_servers import LOCAL_RULES, resolving
 from tests.platform_servers.fault_proxy import Fault, FaultPlan, fault_proxy
-from tests.platform_servers.pds import PdsServer, run_pds
+from tests.platforms.proxied_platforms import PROXIED_PLATFORMS, PlatformPost, ProxiedPlatform
 from tests.platforms.publish_requests import MemoryCredentials, publish_request
-from tests.servers import unused_port
 
 pytestmark = pytest.mark.slow
 
 POSTS = 60
 CONCURRENCY = 6
-CALL_TIMEOUT = timedelta(seconds=5)
+PUBLISH_TIMEOUT = timedelta(seconds=2)
+LOOKUP_TIMEOUT = timedelta(seconds=5)
+LONG_DELAY = timedelta(seconds=3)
+"""Longest delay of a request by the proxy, so that many are delivered after the lookup."""
+
+SHORT_DELAY = timedelta(seconds=0.3)
+"""Longest delay of a request by the proxy, if each lookup waits for late deliveries."""
+
+LOOKUP_DELAY = timedelta(minutes=2)
+"""Time after which the adapter for Mastodon does not expect a late delivery of a text."""
+
+ChangeRequest = Callable[[PublishRequest], PublishRequest]
 
 
 @dataclass
 class Publisher:
-    """Publishes a post as workers do: an unknown outcome is looked up before the next attempt."""
+    """Publishes a post as workers do: an unknown outcome is looked up before the next attempt.
+
+    `wait` seconds stand for the time between an inconclusive lookup and the next one.
+    """
 
     adapter: PlatformAdapter
-    next_attempt: Callable[[PublishRequest], PublishRequest]
+    next_attempt: ChangeRequest
     """Returns the request of the attempt after a failed one."""
+    wait: timedelta
     unknown_outcomes: int = field(default=0, init=False)
 
     async def publish(self, request: PublishRequest) -> Publication:
         while True:
+            request = replace(request, attempt_started_at=datetime.now(UTC))
             try:
-                return await self.adapter.publish(request)
+                async with asyncio.timeout(PUBLISH_TIMEOUT.total_seconds()):
+                    return await self.adapter.publish(request)
             except NotPublished:
                 found = None
             except Exception:  # noqa: BLE001 - an adapter may raise anything
@@ -53,33 +68,25 @@ class Publisher:
         """Return the publication, or None if there is none, as soon as a lookup is conclusive."""
         while True:
             try:
-                found = await self.adapter.look_up(request)
+                async with asyncio.timeout(LOOKUP_TIMEOUT.total_seconds()):
+                    found = await self.adapter.look_up(request)
             except Exception:  # noqa: BLE001
                 continue
             if isinstance(found, Publication):
                 return found
             if found is LookupFailure.NOT_FOUND:
                 return None
-
-
-@dataclass(frozen=True)
-class ProxiedPds:
-    """A PDS whose accounts have the URL of a proxy."""
-
-    server: PdsServer
-    proxy_port: int
+            await asyncio.sleep(self.wait.total_seconds())
+            request = replace(request, attempt_started_at=request.attempt_started_at - LOOKUP_DELAY)
 
 
 @pytest.fixture(scope="module")
-def proxied_pds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedPds]:
-    proxy_port = unused_port()
-    folder = tmp_path_factory.mktemp("proxied-pds")
-    with run_pds(folder, public_port=proxy_port) as server:
-        yield ProxiedPds(server, proxy_port)
-
-
-async def no_media(request: PublishRequest) -> Sequence[Media]:
-    return []
+def platform(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ProxiedPlatform]:
+    """The platform that the parameter names."""
+    with PROXIED_PLATFORMS[request.param](tmp_path_factory.mktemp("platform")) as running:
+        yield running
 
 
 @dataclass(frozen=True)
@@ -87,48 +94,54 @@ class Run:
     """Result of publishing POSTS posts on a new account."""
 
     publications: Sequence[Publication]
-    records: Sequence[str]
-    """URIs of the posts on the account."""
+    posts: Sequence[PlatformPost]
+    """Posts on the account."""
     unknown_outcomes: int
+
+    @property
+    def published_ids(self) -> set[str | None]:
+        return {publication.platform_post_id for publication in self.publications}
+
+    @property
+    def ids(self) -> set[str]:
+        return {post.id for post in self.posts}
 
 
 async def publish_through_faults(
-    pds: ProxiedPds, next_attempt: Callable[[PublishRequest], PublishRequest]
+    platform: ProxiedPlatform,
+    next_attempt: ChangeRequest = lambda request: request,
+    *,
+    max_delay: timedelta = LONG_DELAY,
+    wait: timedelta = timedelta(0),
 ) -> Run:
-    account = await pds.server.create_account()
-    credentials = MemoryCredentials(
-        {
-            "identifier": account.handle,
-            "appPassword": account.app_password,
-            "service": pds.server.url,
-        }
-    )
+    account = await platform.create_account()
+    credentials = MemoryCredentials(account.credentials)
     requests = [
         publish_request(
             destination_id=DestinationId(uuid4()),
             destination_created_at=datetime.now(UTC),
             content=f"Post {number}",
+            media=[],
+            media_ids=[],
             credentials=credentials,
         )
         for number in range(POSTS)
     ]
     plan = FaultPlan(
         seed=11,
-        may_fail=lambda _method, path: path.endswith((".putRecord", ".getRecord")),
+        may_fail=lambda *request: platform.is_publication(*request) or platform.is_lookup(*request),
         rate=0.5,
+        max_delay=max_delay,
     )
     slots = asyncio.Semaphore(CONCURRENCY)
     async with (
-        fault_proxy(pds.server.port, plan, port=pds.proxy_port) as proxy,
+        fault_proxy(platform.server_port, plan, port=platform.proxy_port) as proxy,
         OutboundClient(LOCAL_RULES, resolve=resolving("127.0.0.1")) as client,
     ):
-        adapter = Bluesky(
-            client=client,
-            now=lambda: datetime.now(UTC),
-            fetch_media=no_media,
-            timeout=CALL_TIMEOUT,
+        adapters = make_adapters(
+            sandbox_file=None, client=client, now=lambda: datetime.now(UTC), sleep=asyncio.sleep
         )
-        publisher = Publisher(adapter, next_attempt)
+        publisher = Publisher(adapters[platform.publisher], next_attempt, wait)
 
         async def publish(request: PublishRequest) -> Publication:
             async with slots:
@@ -136,24 +149,43 @@ async def publish_through_faults(
 
         publications = await asyncio.gather(*map(publish, requests))
     assert set(proxy.requests) == {None, *Fault}
-    records = [str(record["uri"]) for record in await pds.server.records(account)]
-    return Run(publications, records, publisher.unknown_outcomes)
+    return Run(publications, await account.list_posts(), publisher.unknown_outcomes)
 
 
-async def test_each_post_is_on_bluesky_once(proxied_pds: ProxiedPds) -> None:
-    run = await publish_through_faults(proxied_pds, lambda request: request)
+with_keys = pytest.mark.parametrize("platform", ["bluesky", "mastodon-mock"], indirect=True)
+"""Platforms that publish one post for all requests with the same key."""
+
+
+@with_keys
+async def test_each_post_is_published_once(platform: ProxiedPlatform) -> None:
+    run = await publish_through_faults(platform)
 
     assert run.unknown_outcomes >= POSTS / 4
-    assert len(run.records) == POSTS
-    assert {publication.platform_post_id for publication in run.publications} == {*run.records}
+    assert len(run.posts) == POSTS
+    assert run.published_ids == run.ids
 
 
-async def test_posts_with_a_new_key_in_each_attempt_are_on_bluesky_twice(
-    proxied_pds: ProxiedPds,
+@with_keys
+async def test_posts_with_a_new_key_in_each_attempt_are_published_twice(
+    platform: ProxiedPlatform,
 ) -> None:
     """Shows that the faults would publish posts twice, if the key did not prevent it."""
     run = await publish_through_faults(
-        proxied_pds, lambda request: replace(request, destination_id=DestinationId(uuid4()))
+        platform, lambda request: replace(request, destination_id=DestinationId(uuid4()))
     )
 
-    assert len(run.records) > POSTS
+    assert len(run.posts) > POSTS
+
+
+@pytest.mark.parametrize("platform", ["snac2"], indirect=True)
+async def test_server_without_keys_publishes_each_post_once_if_lookups_wait(
+    platform: ProxiedPlatform,
+) -> None:
+    """The wait is longer than the delays of the proxy. One post may be double all the same."""
+    run = await publish_through_faults(platform, max_delay=SHORT_DELAY, wait=4 * SHORT_DELAY)
+
+    assert run.unknown_outcomes >= POSTS / 4
+    assert {post.text for post in run.posts} == {f"Post {number}" for number in range(POSTS)}
+    assert len(run.posts) <= POSTS + 1
+    assert len(run.published_ids) == POSTS
+    assert run.published_ids <= run.ids

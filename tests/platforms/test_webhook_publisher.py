@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -112,6 +113,18 @@ async def test_publisher_gets_a_signed_request_with_the_post() -> None:
         "reference": "campaign-7/1",
         "attemptStartedAt": "2026-04-15T15:00:00.000Z",
     }
+
+
+async def test_forced_round_has_a_webhook_id_of_its_own() -> None:
+    requests: list[bytes] = []
+    handle = responding(http_response(200, {"id": 17}), requests=requests)
+    async with adapter_and_request(handle) as (adapter, request, _):
+        await adapter.publish(replace(request, forced_rounds=2))
+
+    body = requests[0].partition(b"\r\n\r\n")[2].decode()
+    assert f"webhook-id: {ID}-2\r\n".encode() in requests[0]
+    assert Verifier(SECRET).sign(f"{ID}-2", NOW, body).encode() in requests[0]
+    assert orjson.loads(body)["destinationId"] == ID
 
 
 @pytest.mark.parametrize(

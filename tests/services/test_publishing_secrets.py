@@ -13,13 +13,15 @@ from sqlalchemy import select, update
 
 from app.db.core.database import Database
 from app.db.models import AccountCredentials
+from app.db.repositories.checkpoints import find_checkpoint
 from app.db.repositories.credentials import delete_credentials
 from app.domain.credentials import MAX_CHECKPOINT_BYTES, MAX_CREDENTIALS_BYTES
-from app.domain.destinations import ErrorCategory
+from app.domain.destinations import DestinationState, ErrorCategory, Outcome
 from app.platforms.protocol import CredentialValues, NotPublished, OutcomeUnknown
 from app.services.claims import Claim
 from app.services.credential_keys import CredentialKeys
 from app.services.publishing_secrets import REFRESH_LEASE, AccountSecrets
+from app.services.retries import retry_one_post
 from tests.credential_rows import (
     KEYS,
     OTHER_KEYS,
@@ -28,11 +30,12 @@ from tests.credential_rows import (
     PRIVATE_KEY,
     VALUES,
     StoppedClock,
+    add_checkpoint,
     add_credentials,
     publishing_secrets,
     stored_values,
 )
-from tests.factories import NOW, add_account, add_workspace
+from tests.factories import NOW, add_account, add_post, add_workspace, failed, unknown
 from tests.recording_driver import InterceptingWriter
 from tests.services import publishing_calls
 from tests.services.publishing_calls import MINUTE, add_due
@@ -627,6 +630,24 @@ async def test_checkpoint_is_not_saved_without_the_lease(database: Database, cla
     stolen = publishing_secrets(database).checkpoint(other_lease)
     assert (await problem(stolen.save({"container": "1"})))[1] == "NOT_CALLED"
     assert await late.load() is None
+
+
+@pytest.mark.parametrize("outcome", [unknown(), failed()])
+async def test_forced_retry_of_an_unknown_outcome_deletes_the_checkpoint(
+    database: Database, outcome: DestinationState
+) -> None:
+    workspace = await add_workspace(database)
+    account = await add_account(database, workspace)
+    post = await add_post(database, workspace, {account: outcome})
+    await add_checkpoint(database, workspace, post.destinations[0], {"container": "17889"})
+    context = publishing_calls.write_context(workspace)
+
+    await retry_one_post(
+        database, context, post.id, account_ids=None, force=True, idempotency_key=None
+    )
+
+    stored = await find_checkpoint(database.reader(workspace), post.destinations[0])
+    assert (stored is None) == (outcome.outcome is Outcome.UNKNOWN)
 
 
 async def test_checkpoint_has_a_limit(database: Database, claim: Claim) -> None:

@@ -18,6 +18,7 @@ from app.services.retries import retry_one_post
 from app.services.unit_of_work import WriteContext
 from tests.factories import NOW, failed, published
 from tests.worker.worker_bench import (
+    PUBLICATION,
     SECOND,
     BlockedLookupPlatform,
     BlockedPlatform,
@@ -111,6 +112,43 @@ async def test_auth_failure_is_published_after_reconnection_and_retry(database: 
         (2, REGULAR, "published", None),
     ]
     assert len(bench.store.posts()) == 1
+
+
+async def test_only_a_forced_retry_changes_the_publication_key(database: Database) -> None:
+    sent = await add_sent_post(database, "acme")
+    platform = ScriptedPlatform(NotPublished(ErrorCategory.TRANSIENT, "TIMEOUT", "No answer."))
+    bench = WorkerBench(database, adapters={SANDBOX: platform})
+
+    async def retry(expected: Outcome, *, force: bool = False) -> None:
+        """Retry, and wait for the outcome."""
+        attempts = len(platform.calls)
+        context = WriteContext(
+            workspace_id=sent.workspace, actor=None, operation="test", now=bench.clock.now()
+        )
+        await retry_one_post(
+            database, context, sent.post, account_ids=None, force=force, idempotency_key=None
+        )
+        await sent.wait_until(
+            lambda state: state.outcome is expected and len(platform.calls) > attempts
+        )
+
+    async with bench.running_worker():
+        await sent.wait_until(is_final)
+        assert len(platform.calls) == 5
+        platform.publish_result = ConnectionResetError()
+        platform.lookup_result = LookupFailure.NOT_FOUND
+        await retry(Outcome.FAILED)
+        assert len(platform.calls) == 10
+        platform.lookup_result = LookupFailure.INCONCLUSIVE
+        await retry(Outcome.UNKNOWN)
+        platform.publish_result = NotPublished(ErrorCategory.CONTENT_REJECTED, "NO", "No.")
+        await retry(Outcome.FAILED, force=True)
+        platform.publish_result = PUBLICATION
+        await retry(Outcome.PUBLISHED, force=True)
+
+    keys = [str(sent.id)] * 11 + [f"{sent.id}-1"] * 2
+    assert [call.publication_key for call in platform.calls] == keys
+    assert await find_problems(database) == []
 
 
 async def test_timeout_after_publishing_is_verified_and_never_published_twice(

@@ -16,7 +16,14 @@ from app.domain.attempts import Publication
 from app.domain.destinations import DestinationStatus, ErrorCategory
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import DestinationId
-from app.platforms.protocol import LookupFailure, NotPublished, OutcomeUnknown, PublishRequest
+from app.platforms.protocol import (
+    AccountIdentity,
+    Credentials,
+    LookupFailure,
+    NotPublished,
+    OutcomeUnknown,
+    PublishRequest,
+)
 from tests.factories import NOW, add_account, add_post, add_workspace, queued, unknown
 from tests.recording_driver import InterceptingWriter
 from tests.worker.worker_bench import (
@@ -95,6 +102,9 @@ class LimitedPlatform:
         return PUBLICATION
 
     async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
+        raise NotImplementedError
+
+    async def verify_credentials(self, credentials: Credentials) -> AccountIdentity:
         raise NotImplementedError
 
 

@@ -60,6 +60,7 @@ class Destination(Base):
         ),
         check("round_started_at", "(due_at IS NULL) = (round_started_at IS NULL)"),
         check("attempts", "0 <= round_attempts AND round_attempts <= attempts"),
+        check("forced_rounds", "0 <= forced_rounds AND forced_rounds <= attempts"),
         check("fence", "fence >= 0"),
         check("lease", "(lease_token IS NULL) = (lease_expires_at IS NULL)"),
         check("lease_publishing", "status = 'publishing' OR lease_token IS NULL"),
@@ -297,6 +298,7 @@ class Destination(Base):
     """Creation of the post; NULL if it is `created_at`, as it is unless the account was added later."""
     publisher: Mapped[AccountPublisher] = mapped_column(server_default=AccountPublisher.EXTERNAL)
     """Copy of the account's."""
+    forced_rounds: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 POST_JOIN = and_(Post.workspace_id == Destination.workspace_id, Post.id == Destination.post_id)

@@ -1,10 +1,12 @@
 """Encrypted checkpoints of destinations: loaded and saved by attempts, and pruned."""
 
+from collections.abc import Collection
 from datetime import datetime
 from functools import cache
 
 from sqlalchemy import Insert, and_, bindparam, delete, exists, select
 
+from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.statements import Statement
 from app.db.core.write_session import WriteSession
@@ -58,6 +60,19 @@ def _save_statement(*, is_sqlite: bool) -> Insert:
         index_elements=["workspace_id", "destination_id"],
         set_={name: insert.excluded[name] for name in ("key_id", "sealed", "updated_at")},
     )
+
+
+async def delete_checkpoints(
+    session: WriteSession, workspace_id: WorkspaceId, destination_ids: Collection[DestinationId]
+) -> None:
+    """Delete the checkpoints of destinations that are published once more from the beginning."""
+    await session.rows(_DELETE, workspace_id=workspace_id, destination_ids=[*destination_ids])
+
+
+_DELETE = delete(DestinationCheckpoint).where(
+    DestinationCheckpoint.workspace_id == bindparam("workspace_id"),
+    any_of(DestinationCheckpoint.destination_id, "destination_ids"),
+)
 
 
 async def has_old_checkpoints(reader: AllWorkspacesReader, before: datetime) -> bool:

@@ -77,6 +77,7 @@ DESTINATION_COLUMNS = columns_except(
     "verification_token",
     "due_day",
     "post_created_at",
+    "forced_rounds",
 )
 
 

@@ -22,6 +22,7 @@ from app.platforms.bluesky.records import (
     RecordAddress,
     check_not_empty,
     embedded_image,
+    identify_publication,
     is_owned_by,
     make_record,
     record_addresses,
@@ -83,7 +84,7 @@ class Bluesky:
                 languages=request.settings.get("langs", []),
                 facets=make_facets(spans, dids),
                 images=images,
-                destination_id=request.destination_id,
+                publication=_publication(request),
                 created_at=self._now(),
             )
             return await self._create_record(session, request, record)
@@ -104,7 +105,7 @@ class Bluesky:
                 return LookupFailure.INCONCLUSIVE
             for address in _addresses(session, request):
                 record = await self._read_record(session, address)
-                if record is not None and is_owned_by(record, request.destination_id):
+                if record is not None and is_owned_by(record, _publication(request)):
                     return address.publication(record)
             return LookupFailure.NOT_FOUND
 
@@ -148,7 +149,7 @@ class Bluesky:
     async def _create_record(
         self, session: BlueskySession, request: PublishRequest, record: Mapping[str, Any]
     ) -> Publication:
-        """Create the record at the first address that has no record of another destination."""
+        """Create the record at the first address that has no record of another publication."""
         for address in _addresses(session, request):
             if await self._put_if_absent(session, request, address, record):
                 return address.publication(record)
@@ -157,7 +158,7 @@ class Bluesky:
                 raise OutcomeUnknown(
                     "The record key of the post was in use, but its record has since been deleted."
                 )
-            if is_owned_by(existing, request.destination_id):
+            if is_owned_by(existing, _publication(request)):
                 if existing.get("text") != request.content:
                     logger.warning("post found with another text", uri=address.uri)
                 return address.publication(existing)
@@ -242,4 +243,8 @@ class Bluesky:
 
 
 def _addresses(session: BlueskySession, request: PublishRequest) -> list[RecordAddress]:
-    return record_addresses(session.did, request.destination_id, request.destination_created_at)
+    return record_addresses(session.did, _publication(request), request.destination_created_at)
+
+
+def _publication(request: PublishRequest) -> bytes:
+    return identify_publication(request.destination_id, request.forced_rounds)

@@ -1,4 +1,4 @@
-"""Records of Bluesky posts: keys that follow from the destination, contents, and the owner's marker."""
+"""Records of Bluesky posts: keys that follow from the publication, contents, and the owner's marker."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,22 +47,25 @@ class RecordAddress:
         )
 
 
-def record_addresses(
-    did: str, destination_id: DestinationId, created_at: datetime
-) -> list[RecordAddress]:
-    """Return the addresses that a destination's record can have, the same in every attempt.
+def identify_publication(destination_id: DestinationId, forced_rounds: int) -> bytes:
+    """Return the identity of a publication, from which the key and the marker of its record follow."""
+    return destination_id.bytes + (forced_rounds.to_bytes(4) if forced_rounds else b"")
 
-    Each one after the first is used only if a record of another destination has those before it.
+
+def record_addresses(did: str, publication: bytes, created_at: datetime) -> list[RecordAddress]:
+    """Return the addresses that a publication's record can have, the same in every attempt.
+
+    Each one after the first is used only if a record of another publication has those before it.
     """
-    return [RecordAddress(did, record_key(destination_id, created_at, salt)) for salt in _SALTS]
+    return [RecordAddress(did, record_key(publication, created_at, salt)) for salt in _SALTS]
 
 
-def record_key(destination_id: DestinationId, created_at: datetime, salt: int) -> str:
+def record_key(publication: bytes, created_at: datetime, salt: int) -> str:
     """Return a timestamp identifier (TID): microseconds since 1970, and 10 bits that distinguish clocks.
 
-    It is in the second of the destination's creation. The rest follows from the id and the salt.
+    It is in the second of the destination's creation. The rest follows from the publication and the salt.
     """
-    digest = sha256(destination_id.bytes + bytes([salt])).digest()
+    digest = sha256(publication + bytes([salt])).digest()
     hashed = int.from_bytes(digest[:8], "big")
     microseconds = int(created_at.timestamp()) * 1_000_000 + (hashed >> 10) % 1_000_000
     number = microseconds << 10 | hashed & 0x3FF
@@ -75,7 +78,7 @@ def make_record(
     languages: object,
     facets: Sequence[Mapping[str, object]],
     images: Sequence[Mapping[str, object]],
-    destination_id: DestinationId,
+    publication: bytes,
     created_at: datetime,
 ) -> dict[str, object]:
     """Return the record of a post. Servers store the owner's marker, although no schema has it."""
@@ -85,21 +88,21 @@ def make_record(
         "createdAt": format_instant(created_at),
         "langs": languages,
         "facets": facets,
-        _MARKER_FIELD: owner_marker(destination_id),
+        _MARKER_FIELD: owner_marker(publication),
     }
     if images:
         record["embed"] = {"$type": "app.bsky.embed.images", "images": images}
     return record
 
 
-def owner_marker(destination_id: DestinationId) -> str:
-    """Return the value by which a record shows the destination that it belongs to."""
-    return sha256(b"post-results:" + destination_id.bytes).hexdigest()[:16]
+def owner_marker(publication: bytes) -> str:
+    """Return the value by which a record shows the publication that it belongs to."""
+    return sha256(b"post-results:" + publication).hexdigest()[:16]
 
 
-def is_owned_by(record: Mapping[str, Any], destination_id: DestinationId) -> bool:
-    """Return whether a stored record is that of the destination, even if its text was changed."""
-    return record.get(_MARKER_FIELD) == owner_marker(destination_id)
+def is_owned_by(record: Mapping[str, Any], publication: bytes) -> bool:
+    """Return whether a stored record is that of the publication, even if its text was changed."""
+    return record.get(_MARKER_FIELD) == owner_marker(publication)
 
 
 def check_not_empty(text: str, media: Sequence[Media]) -> None:

@@ -93,7 +93,9 @@ class Mastodon:
             raise not_called_error()
         request.check_deadline()
         status = await api.post_status(
-            parameters, idempotency_key=idempotency_key(request), rate_limit=request.rate_limit
+            parameters,
+            idempotency_key=f"post-results-{request.publication_key}",
+            rate_limit=request.rate_limit,
         )
         return to_publication(status, self._now())
 
@@ -164,11 +166,6 @@ class Mastodon:
                 return media_id
             await self._sleep(_MEDIA_POLL_INTERVAL.total_seconds())
             is_processed = await api.is_media_processed(media_id)
-
-
-def idempotency_key(request: PublishRequest) -> str:
-    """Return the key with which a server publishes one status for all attempts of a destination."""
-    return f"post-results-{request.destination_id}"
 
 
 def _to_identity(account: Mapping[str, Any], origin: str) -> AccountIdentity:

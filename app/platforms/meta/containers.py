@@ -87,7 +87,7 @@ def plan_containers(platform: MetaPlatform, request: PublishRequest) -> Containe
     check_media_ids(request.media_ids)
     check_media_count(len(request.media), platform.limits.max_media, platform.name)
     text = request.content if request.content.strip() else ""
-    check_length(platform, text)
+    check_text_length(platform, text)
     images = image_parameters(platform, text, request.media)
     shared = _read_settings(platform, request)
     if text:
@@ -113,7 +113,7 @@ def plan_containers(platform: MetaPlatform, request: PublishRequest) -> Containe
             )
 
 
-def check_length(platform: MetaPlatform, text: str) -> None:
+def check_text_length(platform: MetaPlatform, text: str) -> None:
     """Raise NotPublished if a text is longer than the platform allows."""
     characters = platform.count_characters(text)
     if (excess := characters - platform.limits.max_length) > 0:

@@ -89,6 +89,7 @@ async def copy_to_version_0004(source: Database, target: Database) -> None:
         ("deployment", "webhooks_polled_at"),
         ("destination", "failed_at"),
         ("destination", "failure_group"),
+        ("destination", "forced_rounds"),
         ("destination", "is_duplicated"),
         ("destination", "post_created_at"),
         ("destination", "publisher"),

@@ -199,8 +199,8 @@ class Setup:
     async def publish(self, **fields: Any) -> Publication:
         return await self.bluesky.publish(publish_request(credentials=self.credentials, **fields))
 
-    async def look_up(self) -> Publication | LookupFailure:
-        return await self.bluesky.look_up(publish_request(credentials=self.credentials))
+    async def look_up(self, **fields: Any) -> Publication | LookupFailure:
+        return await self.bluesky.look_up(publish_request(credentials=self.credentials, **fields))
 
     async def failed_publish(self, expected: type[E], **fields: Any) -> E:
         """Publish, and return the error that this must raise."""

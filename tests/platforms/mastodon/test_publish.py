@@ -84,6 +84,14 @@ async def test_remaining_statuses_are_recorded_and_remaining_uploads_are_not() -
     assert request.rate_limit.remaining == RemainingCalls(7, timedelta(hours=1))
 
 
+async def test_forced_round_has_another_idempotency_key() -> None:
+    async with running_adapter() as run:
+        await run.adapter.publish(run.request(forced_rounds=2))
+
+    key = run.instance.call(STATUS).headers["Idempotency-Key"]
+    assert key == "post-results-d1e2f3a4-b5c6-7890-abcd-ef1234567890-2"
+
+
 @pytest.mark.parametrize(
     ("status", "body", "headers", "details"),
     [
