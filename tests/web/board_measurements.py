@@ -156,22 +156,29 @@ async def measure_interactions(board: Board) -> list[Measurement]:
     return [Measurement("interaction to next paint, slow", inp, 100, "ms")]
 
 
+_SCROLL = """
+async (maxSeconds) => {
+    const PIXELS_PER_FRAME = 400;
+    const deadline = performance.now() + 1000 * maxSeconds;
+    window.longFrames = [];
+    let [elements, row] = [0, 0];
+    while (row < 10_000 && performance.now() < deadline) {
+        window.scrollBy(0, PIXELS_PER_FRAME);
+        await new Promise(requestAnimationFrame);
+        elements = Math.max(elements, document.getElementsByTagName("*").length);
+        row = Number(document.querySelector(".results-table tbody tr:last-child").ariaRowIndex);
+    }
+    return [elements, row, window.longFrames];
+}
+"""
+"""Scrolls fast: 400 rows a second. In the page, because the commands of a driver would delay its frames."""
+
+
 async def measure_scrolling(board: Board) -> list[Measurement]:
     """Scroll through 10,000 rows; the largest number of elements, and the longest frame."""
     async with board.page() as (page, _session):
         await board.open(page, "/results")
-        await page.evaluate("window.longFrames = []")
-        elements, rows = 0, 0
-        deadline = time.monotonic() + 10 * TIMEOUT_SECONDS
-        while rows < 10_000 and time.monotonic() < deadline:
-            await page.mouse.wheel(0, 4_000)
-            await page.evaluate("() => new Promise(requestAnimationFrame)")
-            elements = max(
-                elements, await page.evaluate("document.getElementsByTagName('*').length")
-            )
-            last = page.locator(".results-table tbody tr").last
-            rows = int(await last.get_attribute("aria-rowindex") or 0)
-        frames: list[float] = await page.evaluate("window.longFrames")
+        elements, rows, frames = await page.evaluate(_SCROLL, 10 * TIMEOUT_SECONDS)
     return [
         Measurement("scrolling: rows not reached of 10,000", max(0, 10_000 - rows), 0, ""),
         Measurement("scrolling: elements", elements, 1_500, ""),
