@@ -288,8 +288,10 @@ def _read_secret(file: TextIO | None, variable: str, prompt: str) -> str:
 
 def _find_secret(file: TextIO | None, variable: str) -> str | None:
     """Return a secret of a file or of the environment; None without both."""
-    secret = os.environ.get(variable, "") if file is None else file.read()
-    return secret.strip() or None
+    secret = (os.environ.get(variable, "") if file is None else file.read()).strip()
+    if file is not None and not secret:
+        raise CommandError(f"The file {file.name} with the secret is empty.")
+    return secret or None
 
 
 def _print_identity(identity: AccountIdentity) -> None:

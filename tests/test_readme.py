@@ -168,7 +168,11 @@ def test_settings_table_equals_the_code() -> None:
 def test_named_settings_exist() -> None:
     settings = set(re.findall(r"^\| `(\w+)` \|", settings_table(), re.MULTILINE))
     environment = {"API_KEY", "API_URL", "CALL_SECONDS", "PUBLISH_URL"}  # of publisher.py
-    environment |= {"NODE_FUNCTION_ALLOW_BUILTIN", "PUBLISHER_SECRET"}  # of n8n
+    environment |= {
+        "NODE_FUNCTION_ALLOW_BUILTIN",
+        "N8N_BLOCK_ENV_ACCESS_IN_NODE",
+        "PUBLISHER_SECRET",
+    }  # of n8n
     environment |= {
         "BLUESKY_APP_PASSWORD",
         "MASTODON_ACCESS_TOKEN",

@@ -1,4 +1,4 @@
-"""Pauses of accounts, during which the worker sends no requests: a rate limit of the platform is used up."""
+"""Pauses of accounts, during which no worker begins to publish: a rate limit of the platform is used up."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +19,9 @@ _SPREAD_DIVISOR = 10
 """A tenth of the pause is added at most."""
 
 _MILLISECOND = timedelta(milliseconds=1)
+
+POSTPONEMENT = "waitForRateLimit"
+"""Operation of the changes that postpone posts until the end of a pause."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ an error that stayed the same is left out.
 
 from collections.abc import Callable, Mapping
 
+from app.domain.account_pauses import POSTPONEMENT
 from app.domain.accounts import AccountPublisher
 from app.domain.destinations import Outcome
 from app.domain.diagnosis import CANCELLED, NOT_PUBLISHED
@@ -20,9 +21,6 @@ _MAX_NAME_LENGTH = 60
 
 _RETRIED = "Retried manually. The post is queued to be published again."
 _CANCELLED = "Cancelled before it was published."
-_POSTPONEMENT = "waitForRateLimit"
-"""Operation of changes by `services.account_pauses`."""
-
 _DELETED = "The post was deleted. It will not be published from here."
 
 
@@ -52,7 +50,7 @@ def _post_changed(event: StoredEvent) -> str:
         return "Cancelled. Nothing of the post that was still waiting will be published."
     if event.operation.startswith("retry"):
         return _RETRIED
-    if event.operation == _POSTPONEMENT:
+    if event.operation == POSTPONEMENT:
         return "The post waits, because one of its platforms allows no more requests for now."
     if event.operation == "import":
         return f"The post was imported again. {status or ''}".strip()
@@ -120,7 +118,7 @@ def _publication(event: StoredEvent) -> str:
 def _postponement(event: StoredEvent) -> str | None:
     """Describe a wait for a rate limit, before an attempt or a check."""
     until = event.values.get("claimable_at") or event.values.get("verifiable_at")
-    if event.operation != _POSTPONEMENT or until is None:
+    if event.operation != POSTPONEMENT or until is None:
         return None
     return f"The platform allows no more requests for now. The post waits until {until}."
 

@@ -86,6 +86,9 @@ PERMANENT_CATEGORIES = (
 )
 """Failures without an automatic retry: a person has to change something first."""
 
+TEMPORARY_CATEGORIES = (ErrorCategory.TRANSIENT, ErrorCategory.RATE_LIMITED)
+"""Failures after which the same request may succeed later."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationState:

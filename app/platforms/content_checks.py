@@ -62,7 +62,7 @@ def expected_refusals(
 def _receiver(limits: PlatformLimits) -> str:
     """Return the subject of the sentence that names a limit."""
     if limits.servers_may_differ:
-        return f"{limits.display_name}, unless your server has other limits,"
+        return f"{limits.display_name} by default"
     return limits.display_name
 
 
@@ -92,7 +92,7 @@ _TEXT_CHECKS: Mapping[str, PostCheck] = {
 }
 
 
-def _check_loaded_media(limits: PlatformLimits, post: Post) -> None:
+def _check_images(limits: PlatformLimits, post: Post) -> None:
     """Raise NotPublished for the first item that no adapter can load."""
     for index, item in enumerate(post.media):
         name = f"media[{index}]"
@@ -107,8 +107,8 @@ def _check_meta_media(platform: MetaPlatform, post: Post) -> None:
 
 
 _MEDIA_CHECKS: Mapping[str, PostCheck] = {
-    BLUESKY_LIMITS.name: partial(_check_loaded_media, BLUESKY_LIMITS),
-    MASTODON_LIMITS.name: partial(_check_loaded_media, MASTODON_LIMITS),
+    BLUESKY_LIMITS.name: partial(_check_images, BLUESKY_LIMITS),
+    MASTODON_LIMITS.name: partial(_check_images, MASTODON_LIMITS),
     THREADS_LIMITS.name: partial(_check_meta_media, THREADS),
     INSTAGRAM_LIMITS.name: partial(_check_meta_media, INSTAGRAM),
 }

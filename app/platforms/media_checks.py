@@ -80,9 +80,11 @@ def check_image(content: bytes, declared_type: str, name: str, max_bytes: int) -
         None,
     )
     if image_type is None:
-        raise media_rejected(f"{name} is not a JPEG, PNG, GIF or WebP image.")
+        raise media_rejected(f"{name} is not a JPEG, PNG, GIF or WebP image. Convert it.")
     if declared_type not in {image_type, *_UNSPECIFIC_TYPES}:
-        raise media_rejected(f"{name} is {image_type}, but is declared as {declared_type}.")
+        raise media_rejected(
+            f"{name} is {image_type}, but is declared as {declared_type}. Correct the declared type."
+        )
     return image_type
 
 

@@ -189,8 +189,8 @@ class PlatformAdapter(Protocol):
     async def verify_credentials(self, credentials: Credentials) -> AccountIdentity:
         """Ask the platform which account the credentials belong to; publishes nothing.
 
-        Raise NotPublished with the category AUTH if the platform refuses them. Any other exception means
-        that this is not known.
+        Raise NotPublished with the category AUTH if the platform refuses them. After any other exception,
+        they are verified again later.
         """
         ...
 

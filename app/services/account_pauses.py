@@ -20,6 +20,7 @@ from app.db.repositories.accounts import due_post_ids
 from app.domain.account_commands import postpone
 from app.domain.account_pauses import (
     MAX_CALLS_IN_FLIGHT,
+    POSTPONEMENT,
     RemainingCalls,
     pause_end,
     resumption_times,
@@ -91,7 +92,7 @@ class AccountPauses:
     ) -> int:
         """Postpone a batch of destinations in one transaction; return their number."""
         write_context = WriteContext(
-            workspace_id=workspace_id, actor=None, operation="waitForRateLimit", now=now
+            workspace_id=workspace_id, actor=None, operation=POSTPONEMENT, now=now
         )
 
         async def work(uow: UnitOfWork) -> int:

@@ -12,7 +12,7 @@ import structlog
 from app.domain.accounts import AccountPublisher
 from app.domain.attempts import MAX_MESSAGE_LENGTH, MAX_RETRY_AFTER
 from app.domain.credentials import REFERENCE, NewCredentials
-from app.domain.destinations import ErrorCategory
+from app.domain.destinations import TEMPORARY_CATEGORIES, ErrorCategory
 from app.domain.errors import InvalidInput, ServiceUnavailable
 from app.domain.ids import WorkspaceId
 from app.domain.validation.redaction import redact
@@ -32,9 +32,6 @@ from app.services.credentials import CredentialsToSet
 
 VERIFICATION_TIMEOUT = timedelta(seconds=10)
 """Time for the answers of the platform, while a client waits."""
-
-TEMPORARY_CATEGORIES = {ErrorCategory.TRANSIENT, ErrorCategory.RATE_LIMITED}
-"""Categories of errors after which the same credentials may be accepted."""
 
 _RETRY_AFTER = timedelta(seconds=30)
 """Wait before the next verification if the platform asks for none."""
@@ -62,8 +59,8 @@ class CredentialVerifier:
         adapter = self.adapters.get(publisher)
         if adapter is None:
             raise InvalidInput(
-                f"Credentials of an account with the publisher {publisher.name} cannot be verified. Choose a"
-                " publisher of this server, such as BLUESKY, or do not verify them.",
+                f"Credentials of an account with the publisher {publisher.name} cannot be verified. Choose an"
+                " adapter of the worker, such as BLUESKY, or do not verify them.",
                 argument="verify",
             )
         content = await self._read(workspace_id, to_set.credentials)

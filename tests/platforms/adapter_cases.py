@@ -37,7 +37,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 @dataclass
-class SetClock:
+class ManualClock:
     """Clock that only the test moves."""
 
     now: datetime = NOW
@@ -56,8 +56,8 @@ class AdapterCase:
     adapter: PlatformAdapter
     request: PublishRequest
     server: InterceptingServer
-    clock: SetClock
-    posts: Callable[[], int]
+    clock: ManualClock
+    count_posts: Callable[[], int]
     """Returns the number of posts on the platform."""
     secrets: frozenset[str]
     """Values that no error may contain."""
@@ -68,7 +68,7 @@ OpenCase: TypeAlias = Callable[[], AbstractAsyncContextManager[AdapterCase]]
 
 @asynccontextmanager
 async def bluesky_case() -> AsyncIterator[AdapterCase]:
-    clock = SetClock()
+    clock = ManualClock()
     async with (
         running_pds() as pds,
         intercepting_server(
@@ -90,7 +90,7 @@ async def bluesky_case() -> AsyncIterator[AdapterCase]:
 
 @asynccontextmanager
 async def mastodon_case() -> AsyncIterator[AdapterCase]:
-    clock = SetClock()
+    clock = ManualClock()
     instance = _Instance(clock)
     async with (
         _json_server(instance.respond) as port,
@@ -112,7 +112,7 @@ async def mastodon_case() -> AsyncIterator[AdapterCase]:
 
 @asynccontextmanager
 async def webhook_case() -> AsyncIterator[AdapterCase]:
-    clock = SetClock()
+    clock = ManualClock()
     published: dict[str, int] = {}
 
     def respond(request: JsonRequest) -> JsonResponse:
@@ -145,7 +145,7 @@ async def webhook_case() -> AsyncIterator[AdapterCase]:
 
 @asynccontextmanager
 async def example_case() -> AsyncIterator[AdapterCase]:
-    clock = SetClock()
+    clock = ManualClock()
     notes: dict[str, str] = {}
 
     def respond(request: JsonRequest) -> JsonResponse:
@@ -175,7 +175,7 @@ async def example_case() -> AsyncIterator[AdapterCase]:
 
 @asynccontextmanager
 async def meta_case(name: str) -> AsyncIterator[AdapterCase]:
-    clock = SetClock()
+    clock = ManualClock()
     platform, api = PLATFORMS[name]
     stub = StubGraph(api, NOW)
     async with (
@@ -231,7 +231,7 @@ JsonResponse: TypeAlias = tuple[int, object]
 class _Instance:
     """Instance of Mastodon with one account; it heeds idempotency keys."""
 
-    clock: SetClock
+    clock: ManualClock
     statuses: dict[str, dict[str, object]] = field(default_factory=dict)
     """Statuses by idempotency key."""
 

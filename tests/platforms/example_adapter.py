@@ -15,6 +15,7 @@ from app.outbound.client import OutboundClient, OutboundRequest, OutboundRespons
 from app.platforms.protocol import (
     AccountIdentity,
     Credentials,
+    CredentialValues,
     LookupFailure,
     NotPublished,
     ObservedRateLimit,
@@ -46,44 +47,36 @@ class Notes:
                 "ONLY_TEXT",
                 "A note needs a text and has no media. Edit the post.",
             )
-        return await self._call_for_note("PUT", request, {"text": request.content})
+        values = await request.credentials.get()
+        request.check_deadline()
+        body = {"text": request.content}
+        note = await self._call("PUT", _path(request), values, body, request.rate_limit)
+        return self._publication(note, request)
 
     async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
         """Read the note. A request that arrives later creates one that the next attempt finds."""
         try:
-            return await self._call_for_note("GET", request)
+            note = await self._call("GET", _path(request), await request.credentials.get())
         except OutcomeUnknown as error:
             if error.http_status == HTTPStatus.NOT_FOUND:
                 return LookupFailure.NOT_FOUND
             raise
+        return self._publication(note, request)
 
     async def verify_credentials(self, credentials: Credentials) -> AccountIdentity:
         """Ask the server for the account of the token."""
-        account = await self._call("GET", "account", credentials)
+        account = await self._call("GET", "account", await credentials.get())
         return AccountIdentity(platform_user_id=account["id"], username=account["name"])
-
-    async def _call_for_note(
-        self, method: str, request: PublishRequest, body: object = None
-    ) -> Publication:
-        request.check_deadline()
-        path = f"notes/{request.publication_key}"
-        note = await self._call(method, path, request.credentials, body, request.rate_limit)
-        return Publication(
-            platform_post_id=request.publication_key,
-            platform_post_url=note["url"],
-            published_at=self._now(),
-        )
 
     async def _call(
         self,
         method: str,
         path: str,
-        credentials: Credentials,
+        values: CredentialValues,
         body: object = None,
         rate_limit: ObservedRateLimit | None = None,
     ) -> Mapping[str, Any]:
         """Return the answer to a request; raises NotPublished or OutcomeUnknown, without the token."""
-        values = await credentials.get()
         server, token = (str(values.get(name, "")) for name in ("server", "token"))
         if not _TOKEN.fullmatch(token):
             raise NotPublished(
@@ -109,6 +102,17 @@ class Notes:
                 rate_limit=rate_limit,
             )
             return read_json_object(response)
+
+    def _publication(self, note: Mapping[str, Any], request: PublishRequest) -> Publication:
+        return Publication(
+            platform_post_id=request.publication_key,
+            platform_post_url=note["url"],
+            published_at=self._now(),
+        )
+
+
+def _path(request: PublishRequest) -> str:
+    return f"notes/{request.publication_key}"
 
 
 def _read_refusal(response: OutboundResponse) -> NotPublished | None:

@@ -74,7 +74,7 @@ async def test_post_is_published(case: AdapterCase) -> None:
     publication = await case.adapter.publish(case.request)
 
     assert publication.platform_post_id or publication.platform_post_url
-    assert case.posts() == 1
+    assert case.count_posts() == 1
 
 
 async def test_second_attempt_publishes_nothing_new(case: AdapterCase) -> None:
@@ -82,7 +82,7 @@ async def test_second_attempt_publishes_nothing_new(case: AdapterCase) -> None:
     second = await case.adapter.publish(replace(case.request, attempt=2))
 
     assert second.platform_post_id == first.platform_post_id
-    assert case.posts() == 1
+    assert case.count_posts() == 1
 
 
 async def test_lookup_finds_the_post(case: AdapterCase) -> None:
@@ -118,7 +118,7 @@ async def test_lost_answer_leaves_the_outcome_unknown(
 
     case.server.interception = None
     assert isinstance(await look_up_later(case), Publication)
-    assert case.posts() == 1
+    assert case.count_posts() == 1
 
 
 async def test_post_whose_request_was_lost_can_be_published(case: AdapterCase) -> None:
@@ -128,7 +128,7 @@ async def test_post_whose_request_was_lost_can_be_published(case: AdapterCase) -
     case.server.interception = None
     assert await look_up_later(case) is LookupFailure.NOT_FOUND
     await case.adapter.publish(replace(case.request, attempt=2, attempt_started_at=case.clock.now))
-    assert case.posts() == 1
+    assert case.count_posts() == 1
 
 
 async def test_request_that_arrives_after_the_next_attempt_publishes_nothing(
@@ -141,13 +141,13 @@ async def test_request_that_arrives_after_the_next_attempt_publishes_nothing(
     case.server.interception = None
     await case.adapter.publish(replace(case.request, attempt=2, attempt_started_at=case.clock.now))
     await case.server.deliver(case.server.publishing_requests[0])
-    assert case.posts() == 1
+    assert case.count_posts() == 1
 
 
 async def test_refused_credentials_publish_nothing(case: AdapterCase) -> None:
     case.server.interception = Interception(answer(401), is_delivered=False)
     assert (await refusal(case)).category is ErrorCategory.AUTH
-    assert case.posts() == 0
+    assert case.count_posts() == 0
 
 
 async def test_rate_limit_states_the_wait(case: AdapterCase) -> None:

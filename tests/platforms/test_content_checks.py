@@ -22,7 +22,7 @@ FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466"
 """One grapheme of 25 bytes."""
 LINK = "https://example.com/a/path/that/is/longer/than/23/characters"
 PICTURE = {"url": "https://example.com/1.png"}
-ON_MASTODON = "Mastodon, unless your server has other limits, allows"
+ON_MASTODON = "Mastodon by default allows"
 
 
 def refusals(
@@ -134,11 +134,11 @@ def test_number_of_media_is_checked_for_every_publisher(
         ),
         (
             {"media": [PICTURE, {"url": data_url(GIF)}]},
-            "media[1] is image/gif, but is declared as image/png.",
+            "media[1] is image/gif, but is declared as image/png. Correct the declared type.",
         ),
         (
             {"media": [{"url": "data:image/svg+xml,<svg/>"}]},
-            "media[0] is not a JPEG, PNG, GIF or WebP image.",
+            "media[0] is not a JPEG, PNG, GIF or WebP image. Convert it.",
         ),
         ({"media": [{"url": "data:;base64,%"}]}, "media[0] is not valid base64."),
         ({"media": [PICTURE, {"url": data_url(IMAGE)}]}, None),

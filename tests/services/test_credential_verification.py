@@ -148,8 +148,8 @@ async def test_external_publisher_has_nothing_that_verifies() -> None:
 
     assert await refused(verifier.verify(WORKSPACE, AccountPublisher.EXTERNAL, to_set())) == (
         "verify",
-        "Credentials of an account with the publisher EXTERNAL cannot be verified. Choose a publisher of this"
-        " server, such as BLUESKY, or do not verify them.",
+        "Credentials of an account with the publisher EXTERNAL cannot be verified. Choose an adapter of the"
+        " worker, such as BLUESKY, or do not verify them.",
     )
 
 

@@ -15,7 +15,8 @@ class Platform:
     display_name: str = field(description="Name of the platform for people.")
     max_length: int = field(
         description="Longest text in graphemes, which are characters as people see them: an emoji is one. On"
-        " Mastodon, the setting `spoiler_text` counts too, and a mention counts without its domain."
+        " Threads, an emoji counts as its bytes in UTF-8. On Mastodon, the setting `spoiler_text` counts too,"
+        " and a mention counts without its domain."
     )
     max_length_bytes: int | None = field(
         description="Longest text in bytes of UTF-8, besides `maxLength`; null without such a limit."

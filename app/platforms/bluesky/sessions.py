@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import orjson
 
-from app.domain.destinations import ErrorCategory
+from app.domain.destinations import TEMPORARY_CATEGORIES, ErrorCategory
 from app.domain.times import Clock
 from app.platforms.bluesky.errors import EXPIRED_TOKEN
 from app.platforms.bluesky.xrpc import XrpcClient
@@ -19,8 +19,6 @@ T = TypeVar("T")
 
 _RENEWAL_MARGIN = timedelta(minutes=2)
 """Remaining validity below which an access token is renewed before it is used."""
-
-_TEMPORARY_CATEGORIES = {ErrorCategory.TRANSIENT, ErrorCategory.RATE_LIMITED}
 
 _HeaderValue = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+\Z")]
 
@@ -126,7 +124,7 @@ class SessionManager:
                 token=current.session.refresh_jwt,
             )
         except NotPublished as error:
-            if error.category in _TEMPORARY_CATEGORIES:
+            if error.category in TEMPORARY_CATEGORIES:
                 raise
             return None
 

@@ -11,7 +11,7 @@ from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
 from app.platforms.mastodon.api import parse_origin
 from app.platforms.protocol import CredentialValues, NotPublished, OutcomeUnknown
-from app.platforms.responses import preparation_error, read_json_object, refusal, send
+from app.platforms.responses import before_publishing, read_json_object, refusal, send
 
 _APP_NAME = "post-results"
 _REDIRECT_URI = "urn:ietf:wg:oauth:2.0:oob"
@@ -28,6 +28,7 @@ _APP_REFUSED = (
     "The server does not register applications. Create one in the settings of your account, and use its"
     " access token."
 )
+_NOT_CONNECTED = "The account is not connected."
 _CODE_REFUSED = "The server does not accept the code. Connect the account again, with a new code."
 
 _TIMEOUT = timedelta(seconds=10)
@@ -68,9 +69,10 @@ async def register_app(client: OutboundClient, instance: str, now: datetime) -> 
         "redirect_uris": _REDIRECT_URI,
         "scopes": _SCOPES,
     }
-    answer = await _post(client, f"{origin}/api/v1/apps", parameters, now, _APP_REFUSED)
-    client_id, client_secret = (_text(answer, name) for name in ("client_id", "client_secret"))
-    return MastodonApp(origin, client_id, client_secret)
+    with before_publishing(_NOT_CONNECTED):
+        answer = await _post(client, f"{origin}/api/v1/apps", parameters, now, _APP_REFUSED)
+        client_id, client_secret = (_text(answer, name) for name in ("client_id", "client_secret"))
+        return MastodonApp(origin, client_id, client_secret)
 
 
 async def request_credentials(
@@ -85,8 +87,9 @@ async def request_credentials(
         "scope": _SCOPES,
         "code": code,
     }
-    answer = await _post(client, f"{app.origin}/oauth/token", parameters, now, _CODE_REFUSED)
-    return {"instance": app.origin, "accessToken": _text(answer, "access_token")}
+    with before_publishing(_NOT_CONNECTED):
+        answer = await _post(client, f"{app.origin}/oauth/token", parameters, now, _CODE_REFUSED)
+        return {"instance": app.origin, "accessToken": _text(answer, "access_token")}
 
 
 async def _post(
@@ -114,18 +117,11 @@ async def _post(
         timeout=_TIMEOUT,
         max_response_bytes=_MAX_RESPONSE_BYTES,
     )
-    try:
-        return read_json_object(await send(client, request, now=now, read_refusal=read_refusal))
-    except OutcomeUnknown as error:
-        raise _no_answer(error) from None
+    return read_json_object(await send(client, request, now=now, read_refusal=read_refusal))
 
 
 def _text(answer: Mapping[str, Any], name: str) -> str:
     value = answer.get(name)
     if not isinstance(value, str) or not value:
-        raise _no_answer(OutcomeUnknown(f"The server's answer has no {name}."))
+        raise OutcomeUnknown(f"The server's answer has no {name}.")
     return value
-
-
-def _no_answer(error: OutcomeUnknown) -> NotPublished:
-    return preparation_error(error, "NO_ANSWER", "The account is not connected.", raw=None)

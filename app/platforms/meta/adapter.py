@@ -321,7 +321,7 @@ class MetaAdapter:
         )
         if type(used) is int and type(total) is int and used >= total:
             error.message += (
-                f" It has published {used} of {total} posts that Meta allows within 24 hours."
+                f" The account has published {used} of {total} posts; Meta allows no more within 24 hours."
             )
 
 

@@ -28,8 +28,8 @@ _NO_PERMISSION = (
 _FAULT = "Meta had a temporary fault."
 _LIMIT = "Meta limits the number of requests."
 _UNAVAILABLE = "The image could not be loaded from its URL. Check that the URL is public."
-_TRY_AGAIN = "Meta could not process the image. The next attempt sends it again."
-_NOT_READY = "Meta has not prepared the post yet. The next attempt publishes it."
+_TRY_AGAIN = "Meta could not process the image."
+_NOT_READY = "Meta has not prepared the post yet."
 _INVALID = "Meta does not accept the post. Edit it."
 
 _AUTH, _CONTENT = ErrorCategory.AUTH, ErrorCategory.CONTENT_REJECTED
@@ -71,7 +71,11 @@ _BY_CODE: Mapping[int, tuple[ErrorCategory, str]] = {
     -1: (_TRANSIENT, _FAULT),
     1: (_TRANSIENT, _FAULT),
     2: (_TRANSIENT, _FAULT),
-    3: (ErrorCategory.PERMANENT, "The app of the access token cannot publish. Check its use case."),
+    3: (
+        ErrorCategory.PERMANENT,
+        "The app of the access token cannot publish. Add the use case"
+        " Threads or Instagram to it in Meta's App Dashboard.",
+    ),
     4: (_LIMITED, _LIMIT),
     9: (_LIMITED, _LIMIT),
     10: (_AUTH, _NO_PERMISSION),
@@ -129,7 +133,7 @@ def container_error(reason: object) -> NotPublished:
         rule = (_CONTENT, _INVALID) if text.startswith("INVALID") else (_TRANSIENT, _TRY_AGAIN)
     category, sentence = rule
     return NotPublished(
-        category, "CONTAINER_ERROR", f"{sentence} Its reason: {text}" if text else sentence
+        category, "CONTAINER_ERROR", f"{sentence} Meta's reason: {text}" if text else sentence
     )
 
 
@@ -151,7 +155,7 @@ def _reason(error: Mapping[str, Any]) -> str:
     """Return the platform's own text, which is better for people in `error_user_msg`."""
     texts = (error.get(name) for name in ("error_user_msg", "message"))
     text = next((text for text in texts if isinstance(text, str) and text), None)
-    return f" Its reason: {text}" if text else ""
+    return f" Meta's reason: {text}" if text else ""
 
 
 def _wait(response: OutboundResponse, now: datetime) -> timedelta | None:

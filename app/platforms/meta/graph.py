@@ -111,7 +111,9 @@ class GraphApi:
             if cursor is None or any(published_at(post, since) < since for post in page):
                 return found
             parameters["after"] = cursor
-        raise OutcomeUnknown(f"The account has more than {_MAX_PAGES} pages of posts since then.")
+        raise OutcomeUnknown(
+            f"The account has more than {_MAX_PAGES * _PAGE_SIZE} posts since {format_instant(since)}."
+        )
 
     async def quota(self) -> Mapping[str, Any]:
         """Return the number of posts in a period, `quota_usage`, and in `config` their limit."""

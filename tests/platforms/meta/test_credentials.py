@@ -109,7 +109,7 @@ async def test_expired_token_is_access_failure_without_secret() -> None:
 
     assert details(error) == (ErrorCategory.AUTH, "GRAPH_190", 401, None)
     assert error.message == (
-        "Meta does not accept the access token. Connect the account again. Its reason: Error validating"
+        "Meta does not accept the access token. Connect the account again. Meta's reason: Error validating"
         " access token"
     )
 

@@ -84,7 +84,7 @@ async def test_refusal_has_category_and_sentence(
     name = f"GRAPH_{code}" if subcode is None else f"GRAPH_{code}_{subcode}"
     assert details(error) == (category, name, 400, None)
     assert error.message.startswith(message)
-    assert error.message.endswith("Its reason: Its sentence.")
+    assert error.message.endswith("Meta's reason: Its sentence.")
     assert run.stub.posts == []
 
 
@@ -174,7 +174,7 @@ async def test_outcome_of_refused_container_in_progress_is_unknown() -> None:
 
     assert isinstance(error, OutcomeUnknown)
     assert error.message == (
-        "Meta had a temporary fault. Its reason: Message The post may be published all the same."
+        "Meta had a temporary fault. Meta's reason: Message The post may be published all the same."
     )
     assert error.http_status == 400
 
@@ -249,8 +249,8 @@ async def test_error_of_reached_limit_has_number_of_posts(name: str) -> None:
         error = await refusal(run)
 
     assert error.message == (
-        "The account has reached its limit of posts by the API. Its reason: Message It has published 100 of"
-        " 100 posts that Meta allows within 24 hours."
+        "The account has reached its limit of posts by the API. Meta's reason: Message The account has"
+        " published 100 of 100 posts; Meta allows no more within 24 hours."
     )
     (call,) = run.stub.calls_of("GET", run.stub.api.limit)
     assert call.own_parameters == {"fields": "quota_usage,config"}
@@ -274,7 +274,7 @@ async def test_error_of_other_limit_has_no_number_of_posts(
     async with running_adapter(faults=faults, quota=quota) as run:
         error = await refusal(run)
 
-    assert error.message == "Meta limits the number of requests. Its reason: Message"
+    assert error.message == "Meta limits the number of requests. Meta's reason: Message"
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 500])

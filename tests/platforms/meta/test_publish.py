@@ -250,7 +250,7 @@ async def test_failed_container_is_not_published(
 
     assert details(error) == (category, "CONTAINER_ERROR", None, None)
     assert error.message.startswith(message)
-    assert reason is None or error.message.endswith(f"Its reason: {reason}")
+    assert reason is None or error.message.endswith(f"Meta's reason: {reason}")
     assert run.checkpoint.values == []
 
 

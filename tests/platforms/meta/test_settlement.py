@@ -309,5 +309,5 @@ async def test_lookup_ends_after_five_pages() -> None:
         await lose_answer(run, is_processed=True)
         for number in range(9):
             run.stub.add_post(f"Other {number}", "IMAGE", after(60))
-        with pytest.raises(OutcomeUnknown, match="more than 5 pages"):
+        with pytest.raises(OutcomeUnknown, match="more than 500 posts"):
             await run.adapter.look_up(run.request())

@@ -29,7 +29,7 @@ BLUESKY_MESSAGE = (
     "The text has 310 characters (graphemes); Bluesky allows at most 300. Shorten it by 10."
 )
 MASTODON_MESSAGE = (
-    "The text has 501 characters; Mastodon, unless your server has other limits, allows 500. Each URL"
+    "The text has 501 characters; Mastodon by default allows 500. Each URL"
     " counts as 23 characters. Shorten the text by 1."
 )
 
