@@ -6,7 +6,7 @@ https://developers.facebook.com/docs/instagram-platform/instagram-graph-api/refe
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import chain, repeat
 from typing import Any
 
@@ -152,13 +152,27 @@ class MetaAdapter:
     ) -> Publication:
         """Publish the container of the last attempt, if it is still that of the post, or a new one."""
         with before_publishing(_NOT_SENT):
-            state = await self._settled_state(api, request, last.container)
+            state = await self._last_state(api, request, last)
         if state.status is ContainerStatus.PUBLISHED:
             return await self._find_post(api, last)
         plan = plan_containers(self._platform, request)
         if state.status is ContainerStatus.FINISHED and last.content == plan.fingerprint:
             return await self._publish(api, request, last)
         return await self._publish_new(api, request, plan)
+
+    async def _last_state(
+        self, api: GraphApi, request: PublishRequest, last: ContainerCheckpoint
+    ) -> ContainerState:
+        """Return the state of the last attempt's container; one that the token cannot read counts as expired.
+
+        The account may have got a token of another app. An attempt starts only if nothing is published.
+        """
+        try:
+            return await self._settled_state(api, request, last.container, last.created_at)
+        except NotPublished as error:
+            if error.code != OBJECT_NOT_FOUND or self._now() <= last.sent_at + _DELIVERY:
+                raise
+            return ContainerState(ContainerStatus.EXPIRED, None)
 
     async def _publish_new(
         self, api: GraphApi, request: PublishRequest, plan: ContainerPlan
@@ -191,13 +205,13 @@ class MetaAdapter:
         """Create a container, and return its id once it is ready."""
         self._check_time(request)
         container = await api.create_container(parameters)
-        state = await self._settled_state(api, request, container)
+        state = await self._settled_state(api, request, container, self._now())
         if state.status is not ContainerStatus.FINISHED:
             raise container_error(state.reason)
         return container
 
     async def _settled_state(
-        self, api: GraphApi, request: PublishRequest, container: str
+        self, api: GraphApi, request: PublishRequest, container: str, created_at: datetime
     ) -> ContainerState:
         """Return the state of a container when it is no longer in progress."""
         waits = chain(_POLL_SECONDS, repeat(_LAST_POLL_SECONDS))
@@ -207,7 +221,9 @@ class MetaAdapter:
                 if state.status is not ContainerStatus.IN_PROGRESS:
                     return state
             except NotPublished as error:
-                if error.code != OBJECT_NOT_FOUND:  # Meta reports new containers so for some time
+                # Meta reports new containers so for some time.
+                is_new = self._now() <= created_at + _PREPARATION
+                if error.code != OBJECT_NOT_FOUND or not is_new:
                     raise
             self._check_time(request)
             await self._sleep(next(waits))
@@ -320,9 +336,7 @@ class MetaAdapter:
             config.get("quota_total") if isinstance(config, dict) else None,
         )
         if type(used) is int and type(total) is int and used >= total:
-            error.message += (
-                f" The account has published {used} of {total} posts; Meta allows no more within 24 hours."
-            )
+            error.message += f" The account has published {used} of {total} posts; Meta allows no more within 24 hours."
 
 
 _REQUEST_REFUSALS = {ErrorCategory.AUTH, ErrorCategory.RATE_LIMITED}

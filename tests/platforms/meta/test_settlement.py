@@ -311,3 +311,16 @@ async def test_lookup_ends_after_five_pages() -> None:
             run.stub.add_post(f"Other {number}", "IMAGE", after(60))
         with pytest.raises(OutcomeUnknown, match="more than 500 posts"):
             await run.adapter.look_up(run.request())
+
+
+@BOTH
+async def test_container_that_a_new_token_cannot_read_is_replaced(name: str) -> None:
+    async with running_adapter(name) as run:
+        run.stub.faults["publish"] = [Fault(graph_error(9))]
+        await publish_error(run)
+        run.stub.containers.clear()
+        run.now += timedelta(minutes=6)
+        await run.adapter.publish(run.request(attempt=2))
+
+    assert len(run.stub.posts) == 1
+    assert len(run.stub.calls_of("POST", run.stub.api.publish)) == 2
