@@ -11,7 +11,7 @@ from app.http.request import HttpRequest
 from app.http.routing import Route
 from app.web.static_files import SECURITY_HEADERS, asset_response, page_response
 
-_GUIDE_NAME = re.compile(r"[a-z]+")
+_GUIDE_NAME = re.compile(r"[a-z-]+")
 _GRAPHIQL_PLACEHOLDER = re.compile(r"<!-- graphiql (\S+) -->")
 
 

@@ -1,9 +1,14 @@
 """Starts a PDS, the server of Bluesky accounts, with a PLC directory of its own."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
+import signal
+import sys
+import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx
 
 from tests.platform_servers.processes import (
@@ -54,9 +60,9 @@ class PdsServer:
         self.url = f"http://127.0.0.1:{port}"
         self._account_numbers = count(1)
 
-    async def create_account(self) -> PdsAccount:
-        """Create an account without posts."""
-        handle = f"account{next(self._account_numbers)}.test"
+    async def create_account(self, handle: str | None = None) -> PdsAccount:
+        """Create an account without posts, by default with a new handle."""
+        handle = handle or f"account{next(self._account_numbers)}.test"
         details = {"handle": handle, "email": f"{handle}@example.com", "password": _PASSWORD}
         session = successful_json(await self.call("com.atproto.server.createAccount", details))
         authorization = f"Bearer {session['accessJwt']}"
@@ -166,12 +172,16 @@ class PdsServer:
 
 @contextmanager
 def run_pds(
-    folder: Path, *, public_port: int | None = None, has_rate_limits: bool = True
+    folder: Path,
+    *,
+    port: int | None = None,
+    public_port: int | None = None,
+    has_rate_limits: bool = True,
 ) -> Iterator[PdsServer]:
     """Start a PDS with its data in `folder`; skip the test if it is not installed.
 
-    `public_port` is the port in the DID documents of its accounts, such as that of a proxy; the default is
-    the port of the server.
+    The default of `port` is an unused one. `public_port` is the port in the DID documents of its accounts,
+    such as that of a proxy; the default is the port of the server.
     """
     require_installed("The PDS", is_installed=INSTALLED_MARKER.exists())
     command = [_find_node(), "--import", "./loopback.mjs"]
@@ -181,7 +191,7 @@ def run_pds(
         ready_url=f"http://127.0.0.1:{plc_port}/_health",
         log=folder / "plc.log",
     ):
-        server = PdsServer(unused_port())
+        server = PdsServer(port or unused_port())
         with running_process(
             [*command, "pds.mjs", str(server.port)],
             ready_url=f"{server.url}/xrpc/_health",
@@ -242,3 +252,20 @@ def _sign_jwt(claims: Mapping[str, object]) -> str:
 
 def _base64url(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+@click.command()
+@click.option("--port", default=2583, show_default=True)
+def main(port: int) -> None:
+    """Run a PDS with the account alice.test until it is interrupted or terminated."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    with tempfile.TemporaryDirectory() as folder, run_pds(Path(folder), port=port) as server:
+        account = asyncio.run(server.create_account("alice.test"))
+        click.echo(f"server        http://localhost:{port}")
+        click.echo(f"handle        {account.handle}")
+        click.echo(f"app password  {account.app_password}")
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

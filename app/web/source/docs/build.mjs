@@ -18,6 +18,7 @@ const GUIDES = [
   "webhooks",
   "clients",
   "publishing",
+  "first-post",
   "platforms",
   "credentials",
   "own-publishers",
@@ -96,7 +97,7 @@ function render(name, markdown, images) {
   parser.renderer.rules.link_open = (tokens, i, options, env, self) => {
     const token = tokens[i];
     const target = token.attrGet("href") ?? "";
-    const guide = /^(\w+)\.md(#.*)?$/.exec(target);
+    const guide = /^([\w-]+)\.md(#.*)?$/.exec(target);
     if (guide) token.attrSet("href", `${guide[1]}${guide[2] ?? ""}`);
     return defaultLink(tokens, i, options, env, self);
   };
