@@ -165,9 +165,11 @@ def fail_due_on_blocked_account(post: Post, account: Account, now: datetime) -> 
 
 
 def postpone(post: Post, account_id: AccountId, until: datetime, now: datetime) -> Post:
-    """Postpone the post's destination on a paused account, if it may be claimed to publish or verify it."""
+    """Postpone the post's due destination on a paused account, unless a client of the API publishes it."""
     destination = post.destination_on(account_id)
-    if destination is None or not _may_be_claimed(destination.state, now):
+    if destination is None or destination.publisher is AccountPublisher.EXTERNAL:
+        return post
+    if not _is_due(destination.state, now):
         return post
     return post.with_state(destination.id, postponed(destination.state, until), now)
 
@@ -231,8 +233,3 @@ def _is_due(state: DestinationState, now: datetime) -> bool:
         and state.claimable_at is not None
         and state.claimable_at <= now
     )
-
-
-def _may_be_claimed(state: DestinationState, now: datetime) -> bool:
-    is_verifiable = state.verifiable_at is not None and state.verifiable_at <= now
-    return is_verifiable or _is_due(state, now)

@@ -14,6 +14,10 @@ DEFAULT_PAUSE = timedelta(seconds=30)
 MAX_CALLS_IN_FLIGHT = 100
 """Calls that all workers together are assumed to send for one account at a time, at most."""
 
+MAX_POSTS_TO_POSTPONE = 200
+"""Posts of an account that are postponed at a time, so that claims of other accounts do not wait for long."""
+
+_SHORT_PAUSE = timedelta(seconds=5)
 _MAX_SPREAD = timedelta(seconds=10)
 _SPREAD_DIVISOR = 10
 """A tenth of the pause is added at most."""
@@ -42,6 +46,16 @@ def pause_end(resets_in: timedelta | None, now: datetime) -> datetime:
     """Return the end of a pause that begins now."""
     wait = DEFAULT_PAUSE if resets_in is None else resets_in
     return now + min(max(wait, MIN_PAUSE), MAX_PAUSE)
+
+
+def should_postpone(due_posts: int, time_left: timedelta) -> bool:
+    """Return whether due posts of an account should wait for the time that is left of its pause.
+
+    More than are postponed at a time would not all be postponed before a short pause ends: the others would
+    meet the limit all the same, and be refused.
+    """
+    min_time_left = _SHORT_PAUSE if due_posts > MAX_POSTS_TO_POSTPONE else timedelta()
+    return time_left > min_time_left
 
 
 def resumption_times(

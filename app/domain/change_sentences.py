@@ -116,8 +116,8 @@ def _publication(event: StoredEvent) -> str:
 
 
 def _postponement(event: StoredEvent) -> str | None:
-    """Describe a wait for a rate limit, before an attempt or a check."""
-    until = event.values.get("claimable_at") or event.values.get("verifiable_at")
+    """Describe a wait for a rate limit."""
+    until = event.values.get("claimable_at")
     if event.operation != POSTPONEMENT or until is None:
         return None
     return f"The platform allows no more requests for now. The post waits until {until}."

@@ -81,9 +81,7 @@ def released(state: DestinationState, now: datetime) -> DestinationState:
 
 
 def postponed(state: DestinationState, until: datetime) -> DestinationState:
-    """Let a queued destination, or an unknown outcome, wait until it may be claimed; counts no attempt."""
-    if state.outcome is Outcome.UNKNOWN:
-        return verification_inconclusive(state, until)
+    """Let a queued destination wait until it may be claimed; counts no attempt."""
     if state.status is not DestinationStatus.QUEUED or state.claimable_at is None:
         raise ValueError("only a destination that may be claimed can be postponed")
     retry_at = until if state.error is not None else None

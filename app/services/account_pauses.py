@@ -13,29 +13,24 @@ from app.db.repositories.account_pauses import (
     delete_ended_pauses,
     extend_pause,
     has_ended_pauses,
-    paused_accounts_with_claimable,
-    verifiable_post_ids,
+    paused_accounts_with_due,
 )
 from app.db.repositories.accounts import due_post_ids
 from app.domain.account_commands import postpone
 from app.domain.account_pauses import (
     MAX_CALLS_IN_FLIGHT,
+    MAX_POSTS_TO_POSTPONE,
     POSTPONEMENT,
     RemainingCalls,
     pause_end,
     resumption_times,
+    should_postpone,
 )
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId, WorkspaceId
 from app.domain.settlement import Transition
 from app.domain.times import Clock, format_instant, truncate_to_ms
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
-
-_MAX_POSTS = 200
-"""Due and unknown destinations, each, that one transaction postpones: it does not delay others for long."""
-
-_MAX_TRANSACTIONS_PER_PAUSE = 50
-"""Limits how long one account delays the claims of others; its further posts may meet the rate limit."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -64,13 +59,18 @@ class AccountPauses:
         )
         return until
 
-    async def postpone_claimable(self) -> None:
-        """Postpone what may be claimed on paused accounts until their pauses end; one read if nothing may."""
-        now = truncate_to_ms(self.clock())
-        for pause in await paused_accounts_with_claimable(self.database.all_workspaces, now):
+    async def postpone_due(self) -> None:
+        """Postpone due posts of each paused account until its pause ends; one read if there are none.
+
+        With many due posts, a further call postpones the next ones.
+        """
+        pauses = await paused_accounts_with_due(
+            self.database.all_workspaces, truncate_to_ms(self.clock())
+        )
+        for pause in pauses:
             try:
                 await self._postpone_on_account(
-                    pause.workspace_id, pause.account_id, pause.paused_until, now
+                    pause.workspace_id, pause.account_id, pause.paused_until
                 )
             except ServiceUnavailable:  # a locked post must not prevent claims of other accounts
                 logger.warning(
@@ -81,26 +81,20 @@ class AccountPauses:
                 )
 
     async def _postpone_on_account(
-        self, workspace_id: WorkspaceId, account_id: AccountId, until: datetime, now: datetime
+        self, workspace_id: WorkspaceId, account_id: AccountId, until: datetime
     ) -> None:
-        for _ in range(_MAX_TRANSACTIONS_PER_PAUSE):
-            if await self._postpone_batch(workspace_id, account_id, until, now) < _MAX_POSTS:
-                return
-
-    async def _postpone_batch(
-        self, workspace_id: WorkspaceId, account_id: AccountId, until: datetime, now: datetime
-    ) -> int:
-        """Postpone a batch of destinations in one transaction; return their number."""
+        now = truncate_to_ms(self.clock())
+        due = await due_post_ids(
+            self.database.reader(workspace_id), account_id, now, limit=MAX_POSTS_TO_POSTPONE + 1
+        )
+        if not should_postpone(len(due), until - now):
+            return
+        ids = due[:MAX_POSTS_TO_POSTPONE]
         write_context = WriteContext(
             workspace_id=workspace_id, actor=None, operation=POSTPONEMENT, now=now
         )
 
         async def work(uow: UnitOfWork) -> int:
-            ids = [
-                post_id
-                for find in (due_post_ids, verifiable_post_ids)
-                for post_id in await find(uow.reader, account_id, now, limit=_MAX_POSTS)
-            ]
             posts = await uow.load_posts_for_update(ids)
             times = resumption_times(until, now, count=len(ids), random=self.random)
             for post_id, time in zip(ids, times, strict=True):
@@ -122,7 +116,6 @@ class AccountPauses:
                 count=count,
                 paused_until=format_instant(until),
             )
-        return count
 
 
 async def prune_pauses(database: Database, now: datetime) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from app.db.core.database import Database
+from app.db.repositories.account_pauses import delete_pause
 from app.db.repositories.accounts import (
     count_posts_failed_with_auth,
     count_queued_destinations,
@@ -326,9 +327,13 @@ async def _update_account(
 
 
 async def _save_account(uow: UnitOfWork, before: Account | None, after: Account) -> None:
-    """Save an account; raises Conflict if its publisher changes while a post is undecided."""
+    """Save an account; raises Conflict if its publisher changes while a post is undecided.
+
+    A pause ends with the change, because the rate limit is that of the publisher before.
+    """
     await uow.save_accounts([after])
     if before is not None and after.publisher is not before.publisher:
+        await delete_pause(uow.session, uow.write_context.workspace_id, after.id)
         # Counted after all destinations were changed, because only now no other transaction can claim one.
         undecided = await count_undecided_destinations(uow.reader, after.id)
         account_commands.require_no_undecided_posts(undecided)

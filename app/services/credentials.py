@@ -6,6 +6,7 @@ Workers read them by `app.services.publishing_secrets`.
 from dataclasses import dataclass, field
 
 from app.db.repositories import credentials as credential_rows
+from app.db.repositories.account_pauses import delete_pause
 from app.domain.accounts import Account
 from app.domain.credentials import NewCredentials
 from app.domain.errors import Conflict
@@ -39,7 +40,10 @@ def prepare_credentials(
 
 
 async def store_credentials(uow: UnitOfWork, account: Account, to_set: CredentialsToSet) -> None:
-    """Encrypt and store the credentials of an account, and the canary of their key."""
+    """Encrypt and store the credentials of an account, and the canary of their key.
+
+    A pause of the account ends, because the credentials may be those of another user or server.
+    """
     workspace_id = uow.write_context.workspace_id
     row = credential_row(workspace_id, account.id, account.platform)
     data = to_set.key.seal(to_set.credentials.text.encode(), row)
@@ -52,3 +56,4 @@ async def store_credentials(uow: UnitOfWork, account: Account, to_set: Credentia
         is_verified=to_set.identity is not None,
     )
     await credential_rows.insert_canary(uow.session, to_set.key.seal(CANARY, CANARY_ROW))
+    await delete_pause(uow.session, workspace_id, account.id)

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from app.domain.account_commands import postpone
-from app.domain.account_pauses import RemainingCalls, pause_end, resumption_times
+from app.domain.account_pauses import RemainingCalls, pause_end, resumption_times, should_postpone
+from app.domain.accounts import AccountPublisher
 from app.domain.destinations import DestinationState, DestinationStatus
 from app.domain.ids import AccountId
 from app.domain.transitions import postponed
@@ -61,16 +62,36 @@ def test_destinations_may_be_claimed_one_after_the_other_after_a_pause(
     assert times == [NOW + pause + offset * MS for offset in offsets]
 
 
+@pytest.mark.parametrize(
+    ("due_posts", "time_left", "should"),
+    [
+        (200, MS, True),
+        (200, timedelta(), False),
+        (200, -SECOND, False),
+        (201, 5 * SECOND, False),
+        (201, 5 * SECOND + MS, True),
+    ],
+)
+def test_short_pause_postpones_no_more_posts_than_are_postponed_at_a_time(
+    due_posts: int, time_left: timedelta, should: bool
+) -> None:
+    assert should_postpone(due_posts, time_left) is should
+
+
 @pytest.mark.parametrize("state", ALL_STATES.values(), ids=ALL_STATES)
 @pytest.mark.parametrize("now", [NOW - HOUR, NOW, LATER, MUCH_LATER])
-def test_destination_of_paused_account_is_postponed_if_it_may_be_claimed(
+def test_due_destination_of_paused_account_is_postponed(
     state: DestinationState, now: datetime
 ) -> None:
-    post = make_post([state, state])
+    external = make_post([state, state])
+    assert postpone(external, AccountId(1), UNTIL, now) is external
+
+    publisher = AccountPublisher.WEBHOOK
+    destinations = tuple(replace(each, publisher=publisher) for each in external.destinations)
+    post = replace(external, destinations=destinations)
     claimable_at = state.claimable_at if state.status is DestinationStatus.QUEUED else None
-    times = [time for time in (claimable_at, state.verifiable_at) if time is not None]
     after = postpone(post, AccountId(1), UNTIL, now)
-    if times and times[0] <= now:
+    if claimable_at is not None and claimable_at <= now:
         first, second = post.destinations
         first = replace(first, state=postponed(state, UNTIL), updated_at=now)
         assert after == replace(post, destinations=(first, second), updated_at=now)

@@ -113,7 +113,6 @@ DESTINATION_CHANGES: Sequence[tuple[str, DestinationState, DestinationState]] = 
     ("deletePost", QUEUED, unclaimable(QUEUED)),
     ("waitForRateLimit", QUEUED, postponed(QUEUED, LATER)),
     ("waitForRateLimit", WAITING, postponed(WAITING, MUCH_LATER)),
-    ("waitForRateLimit", UNKNOWN, postponed(UNKNOWN, LATER)),
     ("import", QUEUED, PUBLISHING_ELSEWHERE),
     ("import", FAILED, replace(FAILED, error="Gone.")),
     ("import", FAILED, replace(FAILED, error_code="G")),
@@ -173,8 +172,6 @@ waitForRateLimit: The platform allows no more requests for now. The post waits u
   2026-04-15T16:00:00.000Z.
 waitForRateLimit: The platform allows no more requests for now. The post waits until
   2026-04-17T15:00:00.000Z.
-waitForRateLimit: The platform allows no more requests for now. The post waits until
-  2026-04-15T16:00:00.000Z.
 import: The post is being published.
 import: The recorded error was changed.
 import: A detail of the post on one account changed.

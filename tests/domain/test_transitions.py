@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from app.domain.attempts import Failure
-from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory, Outcome
+from app.domain.destinations import DestinationState, DestinationStatus, ErrorCategory
 from app.domain.transitions import (
     DRAFT,
     auth_failed,
@@ -146,11 +146,7 @@ def test_inconclusive_verification_can_be_repeated(state: DestinationState) -> N
 @pytest.mark.parametrize("state", ALL_STATES.values(), ids=ALL_STATES)
 def test_postponed_destination_waits_without_another_attempt(state: DestinationState) -> None:
     until = MUCH_LATER + SECOND
-    if state.outcome is Outcome.UNKNOWN:
-        assert postponed(state, until) == replace(
-            state, verifiable_at=until, verification_token=None
-        )
-    elif state.status is DestinationStatus.QUEUED and state.claimable_at is not None:
+    if state.status is DestinationStatus.QUEUED and state.claimable_at is not None:
         next_retry_at = None if state.error is None else until
         after = replace(state, claimable_at=until, next_retry_at=next_retry_at)
         assert postponed(state, until) == after

@@ -1,7 +1,9 @@
 """Pauses of accounts: when they begin, and what they postpone in the database, once and at what cost."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -10,12 +12,18 @@ from sqlalchemy import select
 
 from app.db.core.database import Database
 from app.db.models import AccountPause, Destination, Event
+from app.domain.account_commands import AccountUpdate
 from app.domain.account_pauses import RemainingCalls
+from app.domain.accounts import AccountPublisher
+from app.domain.credentials import parse_credentials
 from app.domain.ids import AccountId
 from app.domain.transitions import postponed
 from app.services.account_pauses import prune_pauses
+from app.services.accounts import set_account_credentials, update_account
+from app.services.credentials import prepare_credentials
 from app.services.posts import create_posts
 from tests.clients import Tenant
+from tests.credential_rows import KEYS, VALUES, public_key
 from tests.db.all_tables import all_rows
 from tests.factories import (
     NOW,
@@ -37,13 +45,13 @@ from tests.services.publishing_calls import (
     account_pauses,
     add_due,
     claim,
-    claim_for_verification,
     destination_states,
     new_post,
     write_context,
 )
 from tests.services.test_expirations import changed_destinations, run_in_four_processes
 
+SANDBOX = AccountPublisher.SANDBOX
 SECOND = timedelta(seconds=1)
 USED_UP = RemainingCalls(0, MINUTE)
 RESUMED_AT = NOW + MINUTE + 3 * SECOND
@@ -69,6 +77,34 @@ async def test_pause_is_extended_and_never_shortened(acme: Tenant) -> None:
     assert ends == [NOW + 60 * SECOND, NOW + 60 * SECOND, NOW + 90 * SECOND]
 
 
+async def test_pause_ends_with_another_publisher_and_with_new_credentials(acme: Tenant) -> None:
+    database, workspace = acme.database, acme.workspace
+    account, other = [await add_account(database, workspace, platform="x") for _ in range(2)]
+    credentials = prepare_credentials(parse_credentials(VALUES), public_key(KEYS), b"")
+    other_end = NOW + 2 * MINUTE
+
+    async def update(changes: AccountUpdate) -> None:
+        await update_account(
+            database, write_context(workspace), account, changes, idempotency_key=None
+        )
+
+    async def set_credentials() -> None:
+        await set_account_credentials(
+            database, write_context(workspace), account, credentials, idempotency_key=None
+        )
+
+    for change, ends in (
+        (partial(update, {"display_name": "Acme"}), [NOW + MINUTE, other_end]),
+        (partial(update, {"publisher": AccountPublisher.WEBHOOK}), [other_end]),
+        (set_credentials, [other_end]),
+    ):
+        pauses = account_pauses(database)
+        await pauses.pause_if_used_up(workspace, account, USED_UP)
+        await pauses.pause_if_used_up(workspace, other, RemainingCalls(0, 2 * MINUTE))
+        await change()
+        assert sorted(await pause_ends(database)) == ends
+
+
 async def test_account_is_paused_if_its_calls_in_flight_use_up_the_remaining_ones(
     acme: Tenant,
 ) -> None:
@@ -84,104 +120,142 @@ async def test_account_is_paused_if_its_calls_in_flight_use_up_the_remaining_one
     assert await pause_ends(acme.database) == [NOW + MINUTE]
 
 
-async def test_what_may_be_claimed_on_a_paused_account_waits_for_the_end_of_the_pause(
-    acme: Tenant,
-) -> None:
+async def test_due_posts_of_a_paused_account_wait_for_the_end_of_the_pause(acme: Tenant) -> None:
     database, workspace = acme.database, acme.workspace
-    account, other = [await add_account(database, workspace) for _ in range(2)]
-    claimable = [
-        queued(),
-        waiting_for_retry(NOW - SECOND, due_at=NOW - MINUTE),
-        unknown(due_at=NOW - MINUTE, settled_at=NOW),
-        being_verified(expires_at=NOW),
-    ]
+    account, other = [await add_account(database, workspace, platform="sandbox") for _ in range(2)]
+    due = [queued(), waiting_for_retry(NOW - SECOND, due_at=NOW - MINUTE)]
     states = [
-        *claimable,
+        *due,
         queued(NOW + SECOND),
         claimed(),
         started(),
         published(),
-        unknown(),
-        being_verified(),
+        unknown(due_at=NOW - MINUTE, settled_at=NOW),
+        being_verified(expires_at=NOW),
     ]
     posts = [
         (await add_post(database, workspace, {account: state, other: state})).id for state in states
     ]
     await account_pauses(database).pause_if_used_up(workspace, account, USED_UP)
 
-    await account_pauses(database).postpone_claimable()
+    await account_pauses(database).postpone_due()
 
-    expected = [postponed(state, RESUMED_AT) for state in claimable] + states[len(claimable) :]
+    expected = [postponed(state, RESUMED_AT) for state in due] + states[len(due) :]
     after = await destination_states(database, workspace, *posts)
     assert after[::2] == expected
     assert after[1::2] == states
-    assert len(await changed_destinations(database, "waitForRateLimit")) == len(claimable)
+    assert len(await changed_destinations(database, "waitForRateLimit")) == len(due)
 
-    resumed = [await claim(database, now=time) for time in (NOW, RESUMED_AT)]
+    resumed = [await claim(database, of=SANDBOX, now=time) for time in (NOW, RESUMED_AT)]
     assert [Counter(c.account.id for c in claims)[account] for claims in resumed] == [0, 3]
-    verified = [await claim_for_verification(database, now=time) for time in (NOW, RESUMED_AT)]
-    assert [Counter(c.account.id for c in claims)[account] for claims in verified] == [0, 2]
+
+
+async def test_posts_of_external_accounts_are_never_postponed(acme: Tenant) -> None:
+    account = await add_due(acme.database, acme.workspace)
+    pauses = account_pauses(acme.database)
+    await pauses.pause_if_used_up(acme.workspace, account, USED_UP)
+
+    with record_statements(acme.database) as statements:
+        await pauses.postpone_due()
+
+    assert len(statements) == 1
+    assert [c.account.id for c in await claim(acme.database)] == [account]
 
 
 async def test_without_anything_to_postpone_only_one_statement_runs(database: Database) -> None:
     workspace = await add_workspace(database)
-    paused, ended = [await add_due(database, workspace) for _ in range(2)]
+    paused, ended = [await add_due(database, workspace, platform="sandbox") for _ in range(2)]
     pauses = account_pauses(database)
     await pauses.pause_if_used_up(workspace, paused, USED_UP)
     await account_pauses(database, NOW - MINUTE).pause_if_used_up(workspace, ended, USED_UP)
-    await pauses.postpone_claimable()
+    await pauses.postpone_due()
     before = await all_rows(database)
 
     with record_statements(database) as statements:
-        await pauses.postpone_claimable()
+        await pauses.postpone_due()
 
     assert len(statements) == 1
     assert await all_rows(database) == before
-    assert [c.account.id for c in await claim(database)] == [ended]
+    assert [c.account.id for c in await claim(database, of=SANDBOX)] == [ended]
 
 
-@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-async def test_many_due_posts_are_postponed_in_order_at_once(acme: Tenant) -> None:
-    account = await add_account(acme.database, acme.workspace)
-    for _ in range(9):
+async def add_many_due(tenant: Tenant, count: int) -> AccountId:
+    account = await add_account(tenant.database, tenant.workspace, platform="sandbox")
+    for first in range(0, count, 50):
         await create_posts(
-            acme.database,
-            write_context(acme.workspace),
-            [new_post([account])] * 50,
+            tenant.database,
+            write_context(tenant.workspace),
+            [new_post([account])] * min(count - first, 50),
             None,
             charge_quota=no_quota,
             new_id=uuid4,
         )
-    await account_pauses(acme.database).pause_if_used_up(acme.workspace, account, USED_UP)
+    return account
 
-    with structlog.testing.capture_logs() as logs:
-        await account_pauses(acme.database).postpone_claimable()
 
-    async with acme.database.read_connection() as connection:
-        times = Counter(await connection.scalars(select(Destination.claimable_at)))
-    assert times == {RESUMED_AT: 450}
-    assert logs == [
-        {
-            "event": "destinations postponed",
-            "log_level": "info",
-            "workspace_id": str(acme.workspace),
-            "account_id": account,
-            "count": count,
-            "paused_until": "2026-04-15T15:01:00.000Z",
-        }
-        for count in (200, 200, 50)
-    ]
+async def claimable_times(database: Database) -> Counter[datetime]:
+    async with database.read_connection() as connection:
+        return Counter(await connection.scalars(select(Destination.claimable_at)))
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+async def test_many_due_posts_are_postponed_by_several_calls(acme: Tenant) -> None:
+    account = await add_many_due(acme, 450)
+    pauses = account_pauses(acme.database)
+    await pauses.pause_if_used_up(acme.workspace, account, USED_UP)
+
+    for count in (200, 200, 50):
+        with structlog.testing.capture_logs() as logs:
+            await pauses.postpone_due()
+        assert logs == [
+            {
+                "event": "destinations postponed",
+                "log_level": "info",
+                "workspace_id": str(acme.workspace),
+                "account_id": account,
+                "count": count,
+                "paused_until": "2026-04-15T15:01:00.000Z",
+            }
+        ]
+    assert await claimable_times(acme.database) == {RESUMED_AT: 450}
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+async def test_short_pause_postpones_only_what_one_transaction_postpones(acme: Tenant) -> None:
+    account = await add_many_due(acme, 201)
+    pauses = account_pauses(acme.database)
+    await pauses.pause_if_used_up(acme.workspace, account, RemainingCalls(0, SECOND))
+    await pauses.postpone_due()
+    assert await claimable_times(acme.database) == {NOW: 201}
+
+    await claim(acme.database, 1, of=SANDBOX)
+    await pauses.postpone_due()
+    resumed_at = NOW + 1050 * SECOND / 1000
+    assert await claimable_times(acme.database) == {resumed_at: 200, NOW + MINUTE: 1}
+
+
+async def test_pause_that_is_over_before_its_transaction_begins_postpones_nothing(
+    acme: Tenant,
+) -> None:
+    account = await add_due(acme.database, acme.workspace, platform="sandbox")
+    pauses = account_pauses(acme.database)
+    await pauses.pause_if_used_up(acme.workspace, account, USED_UP)
+
+    times = iter([NOW, NOW + MINUTE])
+    await replace(pauses, clock=lambda: next(times)).postpone_due()
+
+    assert await claimable_times(acme.database) == {NOW: 1}
 
 
 async def test_concurrent_processes_postpone_each_destination_once(
     database: Database, database_url: str
 ) -> None:
     workspace = await add_workspace(database)
-    account = await add_due(database, workspace, 20)
+    account = await add_due(database, workspace, 20, platform="sandbox")
     await account_pauses(database).pause_if_used_up(workspace, account, USED_UP)
 
     async def postpone(process: Database, now: datetime) -> None:
-        await account_pauses(process, now).postpone_claimable()
+        await account_pauses(process, now).postpone_due()
 
     await run_in_four_processes(database_url, postpone, NOW)
 
@@ -215,7 +289,7 @@ async def test_locked_post_delays_no_other_account(database: Database, database_
     if database.is_sqlite:
         return
     workspace = await add_workspace(database)
-    accounts = [await add_due(database, workspace) for _ in range(2)]
+    accounts = [await add_due(database, workspace, platform="sandbox") for _ in range(2)]
     for account in accounts:
         await account_pauses(database).pause_if_used_up(workspace, account, USED_UP)
     async with database.write_engine.begin() as connection:
@@ -224,7 +298,7 @@ async def test_locked_post_delays_no_other_account(database: Database, database_
         )
         await connection.exec_driver_sql(f"SELECT 1 FROM post WHERE id = '{locked}' FOR UPDATE")
         async with Database(database_url, timeout=SECOND) as impatient:
-            await account_pauses(impatient).postpone_claimable()
+            await account_pauses(impatient).postpone_due()
 
     async with database.read_connection() as connection:
         rows = await connection.execute(select(Destination.account_id, Destination.claimable_at))

@@ -161,13 +161,13 @@ async def test_second_publication_is_counted_as_duplicate(
 
 async def test_postponements_are_counted_by_platform(database: Database, metrics: Metrics) -> None:
     workspace = await add_workspace(database)
-    account = await add_due(database, workspace, 3, platform="x")
+    account = await add_due(database, workspace, 3, platform="sandbox")
     pauses = account_pauses(database)
     await pauses.pause_if_used_up(workspace, account, RemainingCalls(0, MINUTE))
     for _ in range(2):
-        await pauses.postpone_claimable()
+        await pauses.postpone_due()
 
-    assert counts(metrics) == {"x postponed": 3}
+    assert counts(metrics) == {"sandbox postponed": 3}
 
 
 async def test_rolled_back_transition_is_not_counted(database: Database, metrics: Metrics) -> None:

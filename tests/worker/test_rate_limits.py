@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
 from app.db.core.database import Database
 from app.db.core.statements import CompiledStatement
+from app.db.models import AccountPause
 from app.db.tools.integrity import find_problems
 from app.domain.account_pauses import RemainingCalls
 from app.domain.accounts import AccountPublisher
@@ -182,38 +184,21 @@ def advance(clock: FakeClock | RealClock, seconds: float) -> FakeClock:
         (OutcomeUnknown("The record cannot be read.", http_status=429), 30),
     ],
 )
-async def test_lookups_at_the_rate_limit_are_postponed(
+async def test_refused_lookup_pauses_its_account(
     database: Database, error: Exception, pause: int
 ) -> None:
     class LimitedLookups(ScriptedPlatform):
-        lookups = 0
-
         async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
-            self.lookups += 1
-            if self.lookups == 1:
-                raise error
-            return PUBLICATION
+            raise error
 
-    sent = await add_posts_on_one_account(database, 3, of_unknown_outcome=True)
-    platform = LimitedLookups(PUBLICATION)
-    bench = WorkerBench(database, adapters={SANDBOX: platform}, concurrency=1)
-    resumed_at, repeated_at = NOW + 1.05 * pause * SECOND, NOW + 5 * MINUTE
+    (sent,) = await add_posts_on_one_account(database, 1, of_unknown_outcome=True)
+    bench = WorkerBench(database, adapters={SANDBOX: LimitedLookups(PUBLICATION)})
     async with bench.running_worker():
-        for post in sent:
-            await post.wait_until(
-                lambda state: (
-                    state.verification_token is None
-                    and state.verifiable_at in (resumed_at, repeated_at)
-                )
-            )
-        assert platform.lookups == 1
-        times = Counter([(await post.state()).verifiable_at for post in sent])
-        assert times == {repeated_at: 1, resumed_at: 2}
-        advance(bench.clock, 2 * pause)
-        await wait_until(lambda: platform.lookups == 3)
-        advance(bench.clock, 300)
-        for post in sent:
-            await post.wait_until(is_published)
+        await sent.wait_until(lambda state: state.verifiable_at == NOW + 5 * MINUTE)
+
+    async with database.read_connection() as connection:
+        ends = [*await connection.scalars(select(AccountPause.paused_until))]
+    assert ends == [NOW + pause * SECOND]
 
 
 async def test_result_is_reported_even_if_the_pause_cannot_be_stored(

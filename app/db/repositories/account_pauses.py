@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 
-from sqlalchemy import Insert, and_, bindparam, delete, exists, func, or_, select
+from sqlalchemy import Insert, bindparam, delete, exists, func, select
 
 from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.statements import AnyRow, Statement
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_with_on_conflict
 from app.db.models import AccountPause, Destination
-from app.domain.destinations import DestinationStatus, Outcome
-from app.domain.ids import AccountId, PostId, WorkspaceId
+from app.domain.accounts import AccountPublisher
+from app.domain.destinations import DestinationStatus
+from app.domain.ids import AccountId, WorkspaceId
 
 
 async def extend_pause(
@@ -57,55 +58,43 @@ _IN_FLIGHT = Statement(
 )
 
 
-async def paused_accounts_with_claimable(
-    reader: AllWorkspacesReader, now: datetime
-) -> Sequence[AnyRow]:
-    """Return the pauses of all workspaces during which destinations may be claimed now.
+async def paused_accounts_with_due(reader: AllWorkspacesReader, now: datetime) -> Sequence[AnyRow]:
+    """Return the pauses of all workspaces during which a worker may claim destinations to publish them.
 
-    Each paused account costs one lookup in ix_destination_account_unsettled, and one in
-    ix_destination_verifiable, however many destinations it has.
+    Each paused account costs one lookup in ix_destination_account_unsettled, however many destinations it
+    has.
     """
-    return await reader.rows(_WITH_CLAIMABLE, now=now)
+    return await reader.rows(_WITH_DUE, now=now)
 
 
-_IS_DUE = and_(
-    Destination.settled_at.is_(None),
-    Destination.status == DestinationStatus.QUEUED,
-    Destination.claimable_at <= bindparam("now"),
-)
-_IS_VERIFIABLE = and_(
-    Destination.outcome == Outcome.UNKNOWN, Destination.verifiable_at <= bindparam("now")
-)
-_OF_PAUSED_ACCOUNT = and_(
-    Destination.workspace_id == AccountPause.workspace_id,
-    Destination.account_id == AccountPause.account_id,
-)
-_WITH_CLAIMABLE = Statement(
+_WITH_DUE = Statement(
     select(AccountPause.workspace_id, AccountPause.account_id, AccountPause.paused_until).where(
         AccountPause.paused_until > bindparam("now"),
-        or_(
-            *(
-                exists().where(_OF_PAUSED_ACCOUNT, condition).correlate(AccountPause)
-                for condition in (_IS_DUE, _IS_VERIFIABLE)
-            )
-        ),
+        select(func.min(Destination.claimable_at))
+        .where(
+            Destination.workspace_id == AccountPause.workspace_id,
+            Destination.account_id == AccountPause.account_id,
+            Destination.publisher != AccountPublisher.EXTERNAL,
+            Destination.settled_at.is_(None),
+            Destination.status == DestinationStatus.QUEUED,
+        )
+        .correlate(AccountPause)
+        .scalar_subquery()
+        <= bindparam("now"),
     )
 )
 
 
-async def verifiable_post_ids(
-    reader: Reader, account_id: AccountId, now: datetime, *, limit: int
-) -> list[PostId]:
-    """Return posts with an unknown outcome on the account that may be verified, the earliest first."""
-    rows = await reader.rows(_VERIFIABLE_POST_IDS, account_id=account_id, now=now, limit=limit)
-    return [PostId(row.post_id) for row in rows]
+async def delete_pause(
+    session: WriteSession, workspace_id: WorkspaceId, account_id: AccountId
+) -> None:
+    """End the pause of an account, if it is paused."""
+    await session.rows(_DELETE, workspace=workspace_id, account=account_id)
 
 
-_VERIFIABLE_POST_IDS = Statement(
-    select(Destination.post_id)
-    .where(Destination.account_id == bindparam("account_id"), _IS_VERIFIABLE)
-    .order_by(Destination.verifiable_at)
-    .limit(bindparam("limit"))
+_DELETE = delete(AccountPause).where(
+    AccountPause.workspace_id == bindparam("workspace"),
+    AccountPause.account_id == bindparam("account"),
 )
 
 

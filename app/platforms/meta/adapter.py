@@ -25,7 +25,7 @@ from app.platforms.meta.containers import (
 )
 from app.platforms.meta.credentials import MetaCredentials, parse_meta_credentials
 from app.platforms.meta.descriptions import MetaPlatform
-from app.platforms.meta.errors import OBJECT_NOT_FOUND, container_error
+from app.platforms.meta.errors import OBJECT_NOT_FOUND, POST_LIMIT_WAIT, container_error
 from app.platforms.meta.graph import ContainerState, ContainerStatus, GraphApi, published_at
 from app.platforms.protocol import (
     AccountIdentity,
@@ -323,7 +323,7 @@ class MetaAdapter:
         )
 
     async def _explain_limit(self, api: GraphApi, error: NotPublished) -> None:
-        """Add the number of posts to the error of a limit, if it is the limit of posts that is reached."""
+        """Add the number of posts and a long wait to the error, if the limit of posts is reached."""
         if error.category is not ErrorCategory.RATE_LIMITED:
             return
         try:
@@ -336,7 +336,11 @@ class MetaAdapter:
             config.get("quota_total") if isinstance(config, dict) else None,
         )
         if type(used) is int and type(total) is int and used >= total:
-            error.message += f" The account has published {used} of {total} posts; Meta allows no more within 24 hours."
+            error.retry_after = max(error.retry_after or POST_LIMIT_WAIT, POST_LIMIT_WAIT)
+            error.message += (
+                f" The account has published {used} of {total} posts;"
+                " Meta allows no more within 24 hours."
+            )
 
 
 _REQUEST_REFUSALS = {ErrorCategory.AUTH, ErrorCategory.RATE_LIMITED}

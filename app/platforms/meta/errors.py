@@ -21,6 +21,9 @@ from app.platforms.responses import json_object, refusal, retry_wait
 OBJECT_NOT_FOUND = "GRAPH_100_33"
 """Code of the error of an object that does not exist, or not yet, or that the token cannot read."""
 
+POST_LIMIT_WAIT = timedelta(hours=1)
+"""Wait after the limit of posts within 24 hours is reached; Meta does not state when it allows more."""
+
 _WRONG_TOKEN = "Meta does not accept the access token. Connect the account again."
 _NO_PERMISSION = (
     "The access token lacks a permission. Connect the account again, and grant all permissions."
@@ -35,6 +38,8 @@ _INVALID = "Meta does not accept the post. Edit it."
 _AUTH, _CONTENT = ErrorCategory.AUTH, ErrorCategory.CONTENT_REJECTED
 _TRANSIENT, _LIMITED = ErrorCategory.TRANSIENT, ErrorCategory.RATE_LIMITED
 
+_POST_LIMIT = 2207042
+
 _BY_SUBCODE: Mapping[int, tuple[ErrorCategory, str]] = {
     33: (
         ErrorCategory.PERMANENT,
@@ -47,7 +52,7 @@ _BY_SUBCODE: Mapping[int, tuple[ErrorCategory, str]] = {
     2207020: (_TRANSIENT, _TRY_AGAIN),
     2207027: (_TRANSIENT, _NOT_READY),
     2207032: (_TRANSIENT, _TRY_AGAIN),
-    2207042: (_LIMITED, "The account has reached its limit of posts by the API."),
+    _POST_LIMIT: (_LIMITED, "The account has reached its limit of posts by the API."),
     2207050: (
         _AUTH,
         "The account is restricted or inactive. Sign in to Instagram's app, do what it asks for, and connect"
@@ -112,12 +117,15 @@ def read_graph_refusal(response: OutboundResponse, now: datetime) -> NotPublishe
     if rule is None:
         return None
     category, sentence = rule
+    retry_after = _wait(response, now) if category is _LIMITED else None
+    if subcode == _POST_LIMIT:
+        retry_after = retry_after or POST_LIMIT_WAIT
     return refusal(
         response,
         category,
         f"GRAPH_{code}" if subcode is None else f"GRAPH_{code}_{subcode}",
         f"{sentence}{_reason(error)}",
-        retry_after=_wait(response, now) if category is _LIMITED else None,
+        retry_after=retry_after,
     )
 
 
@@ -133,7 +141,10 @@ def container_error(reason: object) -> NotPublished:
         rule = (_CONTENT, _INVALID) if text.startswith("INVALID") else (_TRANSIENT, _TRY_AGAIN)
     category, sentence = rule
     return NotPublished(
-        category, "CONTAINER_ERROR", f"{sentence} Meta's reason: {text}" if text else sentence
+        category,
+        "CONTAINER_ERROR",
+        f"{sentence} Meta's reason: {text}" if text else sentence,
+        retry_after=POST_LIMIT_WAIT if category is _LIMITED else None,
     )
 
 

@@ -82,7 +82,8 @@ async def test_refusal_has_category_and_sentence(
         error = await refusal(run)
 
     name = f"GRAPH_{code}" if subcode is None else f"GRAPH_{code}_{subcode}"
-    assert details(error) == (category, name, 400, None)
+    wait = timedelta(hours=1) if subcode == 2207042 else None
+    assert details(error) == (category, name, 400, wait)
     assert error.message.startswith(message)
     assert error.message.endswith("Meta's reason: Its sentence.")
     assert run.stub.posts == []
@@ -241,17 +242,28 @@ async def test_wait_of_limit_is_that_of_headers(
     assert details(error) == (RATE_LIMITED, "GRAPH_4", 400, wait)
 
 
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({}, timedelta(hours=1)),
+        ({"Retry-After": "60"}, timedelta(hours=1)),
+        ({"Retry-After": "7200"}, timedelta(hours=2)),
+    ],
+)
 @pytest.mark.parametrize("name", PLATFORMS)
-async def test_error_of_reached_limit_has_number_of_posts(name: str) -> None:
+async def test_error_of_reached_limit_has_number_of_posts_and_a_long_wait(
+    name: str, headers: dict[str, str], wait: timedelta
+) -> None:
     quota = {"quota_usage": 100, "config": {"quota_total": 100, "quota_duration": 86400}}
-    fault = Fault(graph_error(9, 2207042))
+    fault = Fault(response(400, {"error": {"code": 4, "message": "Message"}}, **headers))
     async with running_adapter(name, faults={"publish": [fault]}, quota=quota) as run:
         error = await refusal(run)
 
     assert error.message == (
-        "The account has reached its limit of posts by the API. Meta's reason: Message The account has"
-        " published 100 of 100 posts; Meta allows no more within 24 hours."
+        "Meta limits the number of requests. Meta's reason: Message The account has published 100 of 100"
+        " posts; Meta allows no more within 24 hours."
     )
+    assert error.retry_after == wait
     (call,) = run.stub.calls_of("GET", run.stub.api.limit)
     assert call.own_parameters == {"fields": "quota_usage,config"}
 

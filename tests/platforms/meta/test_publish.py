@@ -1,5 +1,6 @@
 """Tests of publishing: the documented requests of a post, and the checkpoint before the last of them."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from tests.platforms.publish_requests import FixedDeadline, MemoryCheckpoint
 
 BOTH = pytest.mark.parametrize("name", PLATFORMS)
 CONTENT_REJECTED, TRANSIENT = ErrorCategory.CONTENT_REJECTED, ErrorCategory.TRANSIENT
+RATE_LIMITED = ErrorCategory.RATE_LIMITED
 SECOND_IMAGE = {"url": "https://example.com/2.jpg"}
 PUBLICATION = Publication(
     platform_post_id="18000000000000000",
@@ -233,22 +235,47 @@ async def test_post_at_limit_is_published(name: str, fields: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "reason", "category", "message"),
+    ("name", "reason", "category", "message", "wait"),
     [
-        ("threads", "INVALID_ASPEC_RATIO", CONTENT_REJECTED, "Meta does not accept the post."),
-        ("threads", "UNKNOWN", TRANSIENT, "Meta could not process the image."),
-        ("threads", None, TRANSIENT, "Meta could not process the image."),
-        ("instagram", "Error: 2207004 large", CONTENT_REJECTED, "Meta does not accept the post."),
-        ("instagram", "ERROR 2207052: URI", TRANSIENT, "The image could not be loaded from its"),
+        (
+            "threads",
+            "INVALID_ASPEC_RATIO",
+            CONTENT_REJECTED,
+            "Meta does not accept the post.",
+            None,
+        ),
+        ("threads", "UNKNOWN", TRANSIENT, "Meta could not process the image.", None),
+        ("threads", None, TRANSIENT, "Meta could not process the image.", None),
+        (
+            "instagram",
+            "Error: 2207004 large",
+            CONTENT_REJECTED,
+            "Meta does not accept the post.",
+            None,
+        ),
+        (
+            "instagram",
+            "ERROR 2207052: URI",
+            TRANSIENT,
+            "The image could not be loaded from its",
+            None,
+        ),
+        (
+            "instagram",
+            "2207042",
+            RATE_LIMITED,
+            "The account has reached its limit",
+            timedelta(hours=1),
+        ),
     ],
 )
 async def test_failed_container_is_not_published(
-    name: str, reason: str | None, category: ErrorCategory, message: str
+    name: str, reason: str | None, category: ErrorCategory, message: str, wait: timedelta | None
 ) -> None:
     async with running_adapter(name, processing=["ERROR"], reason=reason) as run:
         error = await refusal(run)
 
-    assert details(error) == (category, "CONTAINER_ERROR", None, None)
+    assert details(error) == (category, "CONTAINER_ERROR", None, wait)
     assert error.message.startswith(message)
     assert reason is None or error.message.endswith(f"Meta's reason: {reason}")
     assert run.checkpoint.values == []
