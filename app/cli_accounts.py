@@ -95,7 +95,7 @@ def connect_bluesky(
         if service is not None:
             values["service"] = service
     else:
-        values = {REFERENCE: reference}
+        values = _reference_values(reference, identifier, app_password_file, service)
     target.connect(_new_account(AccountPublisher.BLUESKY, account_name), values)
 
 
@@ -127,7 +127,7 @@ def connect_mastodon(
             else {"instance": instance, "accessToken": token}
         )
     else:
-        values = {REFERENCE: reference}
+        values = _reference_values(reference, instance, access_token_file)
     target.connect(_new_account(AccountPublisher.MASTODON, account_name), values)
 
 
@@ -167,7 +167,7 @@ def connect_webhook(
         if lookup_url is not None:
             values["lookupUrl"] = lookup_url
     else:
-        values = {REFERENCE: reference}
+        values = _reference_values(reference, url, lookup_url, secret_file)
     target.connect(
         _new_account(AccountPublisher.WEBHOOK, account_name, platform, platform_user_id), values
     )
@@ -251,6 +251,15 @@ def _new_account(
         token_expires_at=None,
         publisher=publisher,
     )
+
+
+def _reference_values(reference: str, *others: object) -> dict[str, object]:
+    """Return the reference to a file; raises UsageError if other options have credentials too."""
+    if any(value is not None for value in others):
+        raise click.UsageError(
+            "--ref names a file that has all credentials. Leave out the other options for credentials."
+        )
+    return {REFERENCE: reference}
 
 
 def _authorize_on_mastodon(settings: Settings, instance: str) -> CredentialValues:

@@ -10,6 +10,7 @@ from typing import Any
 
 from app.db.core.database import Database
 from app.db.repositories.checkpoints import save_checkpoint
+from app.db.repositories.credential_verifications import PendingVerification, settle_verification
 from app.db.repositories.credentials import find_credentials, insert_canary, set_credentials
 from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.ids import AccountId, DestinationId, WorkspaceId
@@ -67,16 +68,23 @@ async def add_credentials(
     set_at: datetime = NOW,
     is_verified: bool = True,
 ) -> None:
-    """Store credentials, with the canary of their key."""
+    """Store credentials, with the canary of their key; verified ones are those of a worker's verification."""
     key = public_key(keys)
     row = credential_row(workspace, account, platform)
     data = key.seal(json.dumps(values).encode(), row)
     canary = key.seal(CANARY, CANARY_ROW)
     await database.write(
         lambda session: set_credentials(
-            session, workspace, account, data, set_at, is_verified=is_verified
+            session, workspace, account, data, set_at, is_verified=False
         )
     )
+    if is_verified:
+        pending = PendingVerification(workspace, account, set_at, attempts=0)
+        await database.write(
+            lambda session: settle_verification(
+                session, pending, verified_at=set_at, verify_at=None, error=None
+            )
+        )
     await database.write(lambda session: insert_canary(session, canary))
 
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 import pytest
+from click import UsageError
 from click.testing import CliRunner, Result
 
 from app.cli import cli
@@ -205,6 +206,23 @@ async def test_credentials_of_a_file_are_verified_and_stay_there(
     assert values["values"]["session"]["did"] == DID
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("bluesky", "--identifier", "alice.test"),
+        ("mastodon", "--access-token-file", "-"),
+        ("webhook", "--platform", "linkedin", "--lookup-url", "https://a.example/l"),
+    ],
+)
+async def test_reference_refuses_other_options_for_credentials(
+    commands: AccountCommands, options: tuple[str, ...]
+) -> None:
+    result = await commands.run(*options, "--ref", "file:account.json")
+
+    assert result.exit_code == UsageError.exit_code
+    assert "Leave out the other options for credentials." in " ".join(result.output.split())
+
+
 async def test_mastodon_account_is_connected_by_a_code(commands: AccountCommands) -> None:
     token = response(200, {"access_token": TOKEN})
     script = {APPS: [REGISTERED], TOKENS: [token], ACCOUNT: [response(200, ALICE)]}
@@ -236,6 +254,20 @@ async def test_mastodon_account_is_connected_by_a_token(commands: AccountCommand
 
         assert output.endswith(CONNECTED)
         assert run.instance.targets == [ACCOUNT]
+
+
+async def test_mastodon_account_that_is_stored_without_its_server_is_connected_again(
+    commands: AccountCommands,
+) -> None:
+    await add_account(
+        commands.database, commands.workspace, platform="mastodon", platform_user_id="109"
+    )
+    commands.set_variable("MASTODON_ACCESS_TOKEN", TOKEN)
+    async with running_adapter({ACCOUNT: [response(200, ALICE)]}) as run:
+        output = await commands.output("mastodon", "--instance", run.url)
+
+    assert output.endswith(CONNECTED)
+    assert (await commands.account()).platform_user_id == f"109@{urlsplit(run.url).netloc}"
 
 
 async def test_refused_code_connects_nothing(commands: AccountCommands) -> None:

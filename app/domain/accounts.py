@@ -174,6 +174,17 @@ def check_publisher(publisher: AccountPublisher, platform: str, argument: str) -
         )
 
 
+def stored_user_ids(platform: str, platform_user_id: str) -> tuple[str, ...]:
+    """Return the ids under which the account of a platform user may be stored, the full one first.
+
+    An id of Mastodon is unique within its server only, so the full one is such as 109@mastodon.example; a
+    client may have stored 109.
+    """
+    if platform != AccountPublisher.MASTODON.platform:
+        return (platform_user_id,)
+    return tuple(dict.fromkeys((platform_user_id, platform_user_id.partition("@")[0])))
+
+
 def default_publisher(platform: str) -> AccountPublisher:
     """Return the publisher of a new account: external, except on the sandbox, which only the worker has."""
     is_sandbox = platform == AccountPublisher.SANDBOX.platform

@@ -99,7 +99,8 @@ class WebhookPublisher:
             if receiver.lookup_url is not None:
                 self._client.check_url(receiver.lookup_url, "lookupUrl")
         except InvalidInput as error:
-            raise NotPublished(ErrorCategory.AUTH, "INVALID_CREDENTIALS", error.message) from None
+            # As for a post: other rules of the server, without other credentials, may allow the URL.
+            raise NotPublished(ErrorCategory.PERMANENT, "INVALID_URL", error.message) from None
         return AccountIdentity(display_name=urlsplit(receiver.url).hostname)
 
     def _signed(

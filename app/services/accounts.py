@@ -20,15 +20,15 @@ from app.db.repositories.credentials import delete_credentials
 from app.db.repositories.workspaces import allocate_account_id
 from app.domain import account_commands
 from app.domain.account_commands import AccountUpdate, NewAccount
-from app.domain.accounts import Account, default_publisher
-from app.domain.errors import Conflict, InvalidInput, not_found_error
+from app.domain.accounts import Account, default_publisher, stored_user_ids
+from app.domain.errors import Conflict, not_found_error
 from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import AccountId, PostId, WorkspaceId
 from app.platforms.protocol import AccountIdentity
 from app.services.bulk_actions import MAX_BULK_CHANGES
-from app.services.credential_verification import CredentialVerifier
+from app.services.credential_verification import CredentialVerifier, require_same_user
 from app.services.credentials import CredentialsToSet, store_credentials
-from app.services.idempotency import StoredOutcome, run_idempotently
+from app.services.idempotency import StoredOutcome, is_repetition, run_idempotently
 from app.services.unit_of_work import UnitOfWork, WriteContext
 
 
@@ -47,6 +47,33 @@ class AuthRetryDryRun:
     """Posts that the next call would retry."""
     matching_count: int
     """Number of all posts that this and further calls would retry."""
+
+
+async def is_repeated_connection(
+    database: Database,
+    write_context: WriteContext,
+    new_account: NewAccount,
+    idempotency_key: IdempotencyKey | None,
+    *,
+    credentials: CredentialsToSet,
+) -> bool:
+    """Return whether `connect_account` only repeats a request, so that nothing has to be verified."""
+    account_commands.check_new_account(new_account)
+    request = _connection_request(new_account, credentials)
+    return await is_repetition(database, write_context, idempotency_key, request)
+
+
+async def is_repeated_setting(
+    database: Database,
+    write_context: WriteContext,
+    account_id: AccountId,
+    credentials: CredentialsToSet,
+    *,
+    idempotency_key: IdempotencyKey | None,
+) -> bool:
+    """Return whether `set_account_credentials` only repeats a request, like `is_repeated_connection`."""
+    request = _credentials_request(account_id, credentials)
+    return await is_repetition(database, write_context, idempotency_key, request)
 
 
 async def verify_new_account(
@@ -93,12 +120,9 @@ async def connect_account(
     credentials belong to another account.
     """
     account_commands.check_new_account(new_account)
-    request = asdict(new_account)
-    if new_account.publisher is None:  # a server without this member computes the same fingerprint
-        del request["publisher"]
-    if credentials is not None:
-        request["credentials"] = credentials.fingerprint
-        new_account = _complete(new_account, credentials.identity)
+    request = _connection_request(new_account, credentials)
+    identity = None if credentials is None else credentials.identity
+    new_account = _with_verified_id(new_account, identity)
     now = write_context.now
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
@@ -110,6 +134,7 @@ async def connect_account(
             account = account_commands.connect(new_account, account_id, now)
         else:
             account = account_commands.connect_existing(existing, new_account, now)
+        account = account_commands.update_account(account, _missing_names(account, identity), now)
         await _save_account(uow, existing, account)
         if credentials is not None:
             await store_credentials(uow, account, credentials)
@@ -143,7 +168,7 @@ async def set_account_credentials(
         await store_credentials(uow, account, credentials)
         return {}
 
-    request = {"account": account_id, "credentials": credentials.fingerprint}
+    request = _credentials_request(account_id, credentials)
     await run_idempotently(database, write_context, idempotency_key, request, work)
 
 
@@ -272,39 +297,43 @@ async def get_account_for_update(uow: UnitOfWork, account_id: AccountId) -> Acco
     return account
 
 
-def _complete(new_account: NewAccount, identity: AccountIdentity | None) -> NewAccount:
-    """Fill in what the platform has stated; raises InvalidInput for credentials of another account."""
-    if identity is None:
+def _connection_request(
+    new_account: NewAccount, credentials: CredentialsToSet | None
+) -> Mapping[str, object]:
+    """Return what identifies a repetition of `connect_account`."""
+    request = asdict(new_account)
+    if new_account.publisher is None:  # a server without this member computes the same fingerprint
+        del request["publisher"]
+    if credentials is not None:
+        request["credentials"] = credentials.fingerprint
+    return request
+
+
+def _credentials_request(
+    account_id: AccountId, credentials: CredentialsToSet
+) -> Mapping[str, object]:
+    """Return what identifies a repetition of `set_account_credentials`."""
+    return {"account": account_id, "credentials": credentials.fingerprint}
+
+
+def _with_verified_id(new_account: NewAccount, identity: AccountIdentity | None) -> NewAccount:
+    """Give the account the platform's id; raises InvalidInput for credentials of another account."""
+    if identity is None or identity.platform_user_id is None:
         return new_account
-    _require_same_user(new_account.platform_user_id, identity.platform_user_id)
-    return replace(
-        new_account,
-        platform_user_id=new_account.platform_user_id or identity.platform_user_id,
-        platform_username=new_account.platform_username or identity.username,
-        display_name=new_account.display_name or identity.display_name,
-        avatar_url=new_account.avatar_url or identity.avatar_url,
-    )
+    require_same_user(new_account.platform, new_account.platform_user_id, identity.platform_user_id)
+    return replace(new_account, platform_user_id=identity.platform_user_id)
 
 
 def _missing_names(account: Account, identity: AccountIdentity | None) -> AccountUpdate:
     """Return what the account lacks; raises InvalidInput for credentials of another account."""
     if identity is None:
         return {}
-    _require_same_user(account.platform_user_id, identity.platform_user_id)
+    require_same_user(account.platform, account.platform_user_id, identity.platform_user_id)
     return {
         "platform_username": account.platform_username or identity.username,
         "display_name": account.display_name or identity.display_name,
         "avatar_url": account.avatar_url or identity.avatar_url,
     }
-
-
-def _require_same_user(expected: str | None, actual: str | None) -> None:
-    if None not in (expected, actual) and expected != actual:
-        raise InvalidInput(
-            f"The credentials belong to the platform user {actual}, not to {expected}. Use the credentials of"
-            " that account, or connect another account.",
-            argument="credentials",
-        )
 
 
 async def _update_account(
@@ -346,7 +375,12 @@ async def _find_existing_account(uow: UnitOfWork, new_account: NewAccount) -> Ac
     """
     if new_account.platform_user_id is None:
         return None
-    platform_user = (new_account.platform, new_account.platform_user_id)
-    await lock_platform_account(uow.session, uow.write_context.workspace_id, *platform_user)
-    account_id = await find_account_by_platform_user(uow.reader, *platform_user)
-    return None if account_id is None else await get_account_for_update(uow, account_id)
+    platform, workspace_id = new_account.platform, uow.write_context.workspace_id
+    user_ids = stored_user_ids(platform, new_account.platform_user_id)
+    for user_id in user_ids:
+        await lock_platform_account(uow.session, workspace_id, platform, user_id)
+    for user_id in user_ids:
+        account_id = await find_account_by_platform_user(uow.reader, platform, user_id)
+        if account_id is not None:
+            return await get_account_for_update(uow, account_id)
+    return None

@@ -9,7 +9,7 @@ from datetime import timedelta
 import orjson
 import structlog
 
-from app.domain.accounts import AccountPublisher
+from app.domain.accounts import AccountPublisher, stored_user_ids
 from app.domain.attempts import MAX_MESSAGE_LENGTH, MAX_RETRY_AFTER
 from app.domain.credentials import REFERENCE, NewCredentials
 from app.domain.destinations import TEMPORARY_CATEGORIES, ErrorCategory
@@ -121,6 +121,17 @@ async def identify(
             "VERIFICATION_FAILED",
             f"The platform's answer could not be read. {_NOT_VERIFIED}",
         ) from None
+
+
+def require_same_user(platform: str, expected: str | None, actual: str | None) -> None:
+    """Raise InvalidInput if credentials belong to another platform user than that of their account."""
+    if expected is None or actual is None or expected in stored_user_ids(platform, actual):
+        return
+    raise InvalidInput(
+        f"The credentials belong to the platform user {actual}, not to {expected}. Use the credentials of"
+        " that account, or connect another account.",
+        argument="credentials",
+    )
 
 
 class _UnstoredCredentials:

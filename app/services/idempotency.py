@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from app.db.core.database import Database
+from app.db.core.database import Database, Reader
 from app.db.repositories.idempotency_keys import (
     find_idempotency_key,
     lock_idempotency_key,
@@ -22,6 +22,23 @@ _RETRY_AFTER_SECONDS = 1
 async def _always_valid(_uow: UnitOfWork, _outcome: StoredOutcome) -> bool:
     """Return True: the `still_valid` of outcomes that never lose their validity."""
     return True
+
+
+async def is_repetition(
+    database: Database,
+    write_context: WriteContext,
+    idempotency_key: IdempotencyKey | None,
+    request: object,
+) -> bool:
+    """Return whether `run_idempotently` would only return the stored outcome of this request.
+
+    For operations whose outcomes never lose their validity. Raises IdempotencyKeyReused if the first request
+    was a different one.
+    """
+    if idempotency_key is None:
+        return False
+    reader = database.reader(write_context.workspace_id)
+    return await _find_outcome(reader, write_context, idempotency_key, request) is not None
 
 
 async def run_idempotently(
@@ -53,20 +70,13 @@ async def run_idempotently(
                 argument="idempotencyKey",
                 retry_after=_RETRY_AFTER_SECONDS,
             )
-        request_fingerprint = fingerprint(request)
-        first = await find_idempotency_key(uow.reader, write_context.operation, key.text)
-        if first is not None and first.expires_at > now:
-            if first.fingerprint != request_fingerprint:
-                raise IdempotencyKeyReused(
-                    "This idempotency key was used for another request.", argument="idempotencyKey"
-                )
-            stored: StoredOutcome = first.outcome
-            if key.is_client_chosen or await still_valid(uow, stored):
-                return stored
+        stored = await _find_outcome(uow.reader, write_context, key, request)
+        if stored is not None and (key.is_client_chosen or await still_valid(uow, stored)):
+            return stored
         outcome = await work(uow)
         await store_outcome(
             *key_row,
-            fingerprint=request_fingerprint,
+            fingerprint=fingerprint(request),
             outcome=outcome,
             now=now,
             expires_at=now + key.lifetime,
@@ -74,3 +84,18 @@ async def run_idempotently(
         return outcome
 
     return await run_in_transaction(database, write_context, run_once)
+
+
+async def _find_outcome(
+    reader: Reader, write_context: WriteContext, key: IdempotencyKey, request: object
+) -> StoredOutcome | None:
+    """Return the outcome that is stored for the key, or None; raises IdempotencyKeyReused."""
+    first = await find_idempotency_key(reader, write_context.operation, key.text)
+    if first is None or first.expires_at <= write_context.now:
+        return None
+    if first.fingerprint != fingerprint(request):
+        raise IdempotencyKeyReused(
+            "This idempotency key was used for another request.", argument="idempotencyKey"
+        )
+    outcome: StoredOutcome = first.outcome
+    return outcome

@@ -19,11 +19,12 @@ from app.domain.account_commands import accept_access, mark_needs_reconnection
 from app.domain.accounts import Account, AccountPublisher
 from app.domain.attempts import MAX_MESSAGE_LENGTH, MAX_RETRY_AFTER
 from app.domain.destinations import ErrorCategory
+from app.domain.errors import InvalidInput
 from app.domain.times import Clock
 from app.domain.validation.redaction import redact
 from app.platforms.protocol import NotPublished, PlatformAdapter
 from app.services.accounts import get_account_for_update
-from app.services.credential_verification import identify
+from app.services.credential_verification import identify, require_same_user
 from app.services.publishing_secrets import PublishingSecrets
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
@@ -47,7 +48,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCredentialVerifier:
-    """Verifies the credentials of all workspaces that were set and not verified since."""
+    """Verifies the credentials of all workspaces that were set and not verified by a worker since."""
 
     database: Database
     secrets: PublishingSecrets
@@ -85,7 +86,7 @@ class StoredCredentialVerifier:
     async def _ask_platform(
         self, leased: PendingVerification, account: Account
     ) -> NotPublished | None:
-        """Return None if the platform accepts the credentials, else the reason why it does not."""
+        """Return None if the platform accepts the credentials for the account, else the reason."""
         adapter = self.adapters.get(account.publisher)
         if adapter is None:
             return NotPublished(
@@ -96,7 +97,10 @@ class StoredCredentialVerifier:
             )
         credentials = self.secrets.account_credentials(leased.workspace_id, account)
         try:
-            await identify(adapter, credentials, _TIMEOUT)
+            identity = await identify(adapter, credentials, _TIMEOUT)
+            require_same_user(account.platform, account.platform_user_id, identity.platform_user_id)
+        except InvalidInput as error:
+            return NotPublished(ErrorCategory.AUTH, "OTHER_ACCOUNT", error.message)
         except NotPublished as error:
             error.message = redact(error.message, max_length=MAX_MESSAGE_LENGTH)
             return error

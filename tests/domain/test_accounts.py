@@ -14,6 +14,7 @@ from app.domain.accounts import (
     display_label,
     health,
     readiness,
+    stored_user_ids,
 )
 from tests.domain.errors import (
     EXPIRED,
@@ -122,3 +123,17 @@ def test_account_always_has_a_display_name(
     names: tuple[str | None, str | None, str | None], expected: str
 ) -> None:
     assert display_label(*names, 2280, "linkedin") == expected
+
+
+@pytest.mark.parametrize(
+    ("platform", "user_id", "ids"),
+    [
+        ("mastodon", "109@mastodon.example", ("109@mastodon.example", "109")),
+        ("mastodon", "109", ("109",)),
+        ("bluesky", "acme@example", ("acme@example",)),
+    ],
+)
+def test_only_mastodon_user_may_be_stored_without_its_server(
+    platform: str, user_id: str, ids: tuple[str, ...]
+) -> None:
+    assert stored_user_ids(platform, user_id) == ids

@@ -234,21 +234,27 @@ async def test_verification_names_the_host_and_sends_nothing() -> None:
             " of this server to allow its network in OUTBOUND_ALLOWED_NETWORKS.",
         ),
         ({"lookupUrl": "ftp://a.example"}, "lookupUrl must be a URL that starts with https://."),
-        (
-            {"secret": "secret"},
-            'The credentials of the account need "url", and "secret" as whsec_ and base64. Set them again.',
-        ),
     ],
 )
-async def test_verification_refuses_credentials_of_another_form(
+async def test_verification_reports_unusable_urls_without_an_access_failure(
     credentials: dict[str, str], message: str
 ) -> None:
     error = await not_published(verify(**credentials))
 
     assert (error.category, error.code, error.message) == (
+        ErrorCategory.PERMANENT,
+        "INVALID_URL",
+        message,
+    )
+
+
+async def test_verification_refuses_credentials_of_another_form() -> None:
+    error = await not_published(verify(secret="secret"))
+
+    assert (error.category, error.code, error.message) == (
         ErrorCategory.AUTH,
         "INVALID_CREDENTIALS",
-        message,
+        'The credentials of the account need "url", and "secret" as whsec_ and base64. Set them again.',
     )
 
 

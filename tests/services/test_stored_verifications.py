@@ -15,6 +15,7 @@ from app.db.core.database import Database
 from app.db.models import AccountCredentials
 from app.db.repositories.accounts import load_accounts
 from app.domain.accounts import Account, AccountPublisher
+from app.domain.credentials import parse_credentials
 from app.domain.destinations import ErrorCategory
 from app.domain.ids import AccountId, WorkspaceId
 from app.platforms.protocol import (
@@ -24,12 +25,17 @@ from app.platforms.protocol import (
     NotPublished,
     OutcomeUnknown,
 )
+from app.services.accounts import set_account_credentials
+from app.services.credentials import CredentialsToSet
 from app.services.stored_verifications import StoredCredentialVerifier
+from app.services.unit_of_work import WriteContext
 from tests.credential_rows import (
+    KEYS,
     PLATFORM,
     VALUES,
     StoppedClock,
     add_credentials,
+    public_key,
     publishing_secrets,
     stored_values,
 )
@@ -79,6 +85,7 @@ class Bench:
         is_active: bool = True,
         needs_reconnection_since: datetime | None = None,
         token_expires_at: datetime | None = None,
+        platform_user_id: str | None = None,
     ) -> "Bench":
         bench = cls(database, platform or VerifyingPlatform(answer))
         bench.workspace = await add_workspace(database)
@@ -90,6 +97,7 @@ class Bench:
             is_active=is_active,
             needs_reconnection_since=needs_reconnection_since,
             token_expires_at=token_expires_at,
+            platform_user_id=platform_user_id,
             connected_at=EARLIER,
         )
         await bench.set_credentials(values)
@@ -206,6 +214,59 @@ async def test_refused_credentials_need_a_reconnection_with_the_reason(database:
             {"needs_reconnection_since"},
         )
     ]
+
+
+async def test_credentials_of_another_account_are_refused(database: Database) -> None:
+    other = AccountIdentity(platform_user_id="did:plc:2")
+    bench = await Bench.create(database, other, platform_user_id="did:plc:1")
+
+    assert await bench.verify() == State(
+        None,
+        None,
+        1,
+        "The credentials belong to the platform user did:plc:2, not to did:plc:1. Use the credentials of that"
+        " account, or connect another account.",
+    )
+
+    assert (await bench.account()).needs_reconnection_since == NOW
+
+
+@pytest.mark.parametrize(("known", "stated"), [("did:plc:1", None), (None, "did:plc:1")])
+async def test_unknown_platform_user_is_accepted(
+    database: Database, known: str | None, stated: str | None
+) -> None:
+    answer = AccountIdentity(platform_user_id=stated)
+    bench = await Bench.create(database, answer, platform_user_id=known)
+
+    assert await bench.verify() == State(NOW, None, 1, None)
+
+
+async def test_credentials_that_a_server_has_verified_are_verified_by_a_worker(
+    database: Database,
+) -> None:
+    bench = await Bench.create(database, ACCEPTED)
+    await bench.verify()
+    verified = CredentialsToSet(
+        parse_credentials(OTHER_VALUES), public_key(KEYS), "fingerprint", identity=ACCEPTED
+    )
+    bench.clock.now += MINUTE
+    await set_account_credentials(
+        database,
+        WriteContext(
+            workspace_id=bench.workspace,
+            actor=None,
+            operation="setAccountCredentials",
+            now=bench.clock.now,
+        ),
+        bench.account_id,
+        verified,
+        idempotency_key=None,
+    )
+
+    assert await bench.state() == State(NOW + MINUTE, NOW + MINUTE, 0, None)
+    bench.platform.answer = BUSY
+    assert await bench.verify() == State(None, NOW + 2 * MINUTE, 1, "Busy.")
+    assert bench.platform.verified == [VALUES, OTHER_VALUES]
 
 
 async def test_account_connected_after_the_platform_was_asked_is_not_marked(

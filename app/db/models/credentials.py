@@ -25,7 +25,7 @@ class AccountCredentials(Base):
         check("version", "version >= 1"),
         check("refresh_fence", "refresh_fence >= 0"),
         check("verify_attempts", "verify_attempts >= 0"),
-        check("verified", "verified_at IS NULL OR verify_at IS NULL AND verify_error IS NULL"),
+        check("verified", "verified_at IS NULL OR verify_error IS NULL"),
         # Credentials to verify, of all workspaces.
         partial_index(
             "ix_credential_verify_at",

@@ -96,8 +96,9 @@ async def set_credentials(
     *,
     is_verified: bool,
 ) -> None:
-    """Store the credentials of an account that a client has set, for a worker to verify unless they are.
+    """Store the credentials of an account that a client has set, for a worker to verify.
 
+    A worker also verifies those that the server has verified: it may reach other servers or read other files.
     A running refresh will not replace them.
     """
     await session.rows(
@@ -111,7 +112,7 @@ async def set_credentials(
         refresh_until=None,
         refresh_fence=0,
         verified_at=now if is_verified else None,
-        verify_at=None if is_verified else now,
+        verify_at=now,
         verify_attempts=0,
         verify_error=None,
     )

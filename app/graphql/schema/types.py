@@ -507,8 +507,8 @@ class Account(Node):
         return None if row is None else row.set_at
 
     @sourced_field(
-        "UTC time when the platform accepted the stored credentials; null without credentials, and until"
-        " they are verified.",
+        "UTC time when the platform accepted the stored credentials; null without credentials, until they are"
+        " verified, and if the latest verification failed.",
         Deferred(columns=("id",)),
     )
     async def credentials_verified_at(self, info: Info) -> datetime | None:

@@ -11,7 +11,7 @@ down_revision = "0019"
 
 _CHECKS = {
     "ck_credential_verify_attempts": "verify_attempts >= 0",
-    "ck_credential_verified": "verified_at IS NULL OR verify_at IS NULL AND verify_error IS NULL",
+    "ck_credential_verified": "verified_at IS NULL OR verify_error IS NULL",
 }
 
 

@@ -55,8 +55,8 @@ class ConnectAccountInput:
     verify: bool = field(
         default=False,
         description="True to ask the platform which account the credentials belong to, before anything is"
-        " stored. Id and names that the input leaves out are those of that account. Needs `credentials`, and"
-        " a `publisher` of this server.",
+        " stored. The account gets the id of that account, and the names that it lacks. Needs `credentials`,"
+        " and a `publisher` of this server.",
     )
     idempotency_key: str | None = optional(IDEMPOTENCY_KEY_DESCRIPTION)
 
@@ -190,23 +190,32 @@ class AccountMutations:
     ) -> ConnectAccountPayload | None:
         context = info.context
         new_account = to_record(input, NewAccount)
+        idempotency_key = context.idempotency_key(input.idempotency_key)
         credentials = None
         if input.credentials is not None:
             credentials = context.credentials_to_set(input.credentials)
         if input.verify:
             if credentials is None:
                 raise InvalidInput("verify needs credentials.", argument="verify")
-            credentials = await accounts.verify_new_account(
-                context.use_credential_verifier(),
-                context.viewer.workspace_id,
+            is_repeated = await accounts.is_repeated_connection(
+                context.database,
+                context.write_context("connectAccount"),
                 new_account,
-                credentials,
+                idempotency_key,
+                credentials=credentials,
             )
+            if not is_repeated:
+                credentials = await accounts.verify_new_account(
+                    context.use_credential_verifier(),
+                    context.viewer.workspace_id,
+                    new_account,
+                    credentials,
+                )
         account_id = await accounts.connect_account(
             context.database,
             context.write_context("connectAccount"),
             new_account,
-            context.idempotency_key(input.idempotency_key),
+            idempotency_key,
             credentials=credentials,
         )
         return ConnectAccountPayload(account=await load_account(context, account_id))
@@ -220,8 +229,16 @@ class AccountMutations:
     ) -> SetAccountCredentialsPayload | None:
         context = info.context
         account_id = input.checked_account_id()
+        idempotency_key = context.idempotency_key(input.idempotency_key)
         credentials = context.credentials_to_set(input.credentials)
-        if input.verify:
+        is_repeated = input.verify and await accounts.is_repeated_setting(
+            context.database,
+            context.write_context("setAccountCredentials"),
+            account_id,
+            credentials,
+            idempotency_key=idempotency_key,
+        )
+        if input.verify and not is_repeated:
             credentials = await accounts.verify_for_account(
                 context.use_credential_verifier(),
                 context.database,
@@ -234,7 +251,7 @@ class AccountMutations:
             context.write_context("setAccountCredentials"),
             account_id,
             credentials,
-            idempotency_key=context.idempotency_key(input.idempotency_key),
+            idempotency_key=idempotency_key,
         )
         return SetAccountCredentialsPayload(account=await load_account(context, account_id))
 

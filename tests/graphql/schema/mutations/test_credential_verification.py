@@ -126,6 +126,28 @@ async def test_names_of_the_input_are_kept(acme: Tenant, scripted_pds: ScriptedP
     assert {name: payload["account"][name] for name in names} == names
 
 
+async def test_account_that_is_connected_again_keeps_its_names(
+    acme: Tenant, scripted_pds: ScriptedPds
+) -> None:
+    names = {"displayName": "Acme", "avatarUrl": "https://acme.example/a.png"}
+    await add_account(
+        acme.database,
+        acme.workspace,
+        platform="bluesky",
+        platform_user_id=DID,
+        display_name=names["displayName"],
+        avatar_url=names["avatarUrl"],
+    )
+
+    payload = await run_mutation(
+        acme, CONNECT, **ALICE, credentials=login_credentials(scripted_pds.url)
+    )
+
+    assert payload["account"]["accountId"] == FIRST
+    assert {name: payload["account"][name] for name in names} == names
+    assert payload["account"]["platformUsername"] == "alice.test"
+
+
 async def test_refused_credentials_are_not_stored(acme: Tenant, scripted_pds: ScriptedPds) -> None:
     account = await add_account(
         acme.database, acme.workspace, platform="bluesky", publisher=AccountPublisher.BLUESKY
@@ -229,8 +251,8 @@ async def test_credentials_are_not_verified_by_default(
         (
             {"publisher": None},
             "input.verify",
-            "Credentials of an account with the publisher EXTERNAL cannot be verified. Choose a publisher of"
-            " this server, such as BLUESKY, or do not verify them.",
+            "Credentials of an account with the publisher EXTERNAL cannot be verified. Choose an adapter of"
+            " the worker, such as BLUESKY, or do not verify them.",
         ),
         (
             {"credentials": {"ref": "file:bluesky.json"}},
@@ -305,17 +327,27 @@ async def test_verifications_count_as_new_posts(
         assert len(scripted_pds.requests) == requests
 
 
-async def test_repeated_request_is_recognized_although_the_platform_issued_tokens(
-    acme: Tenant, scripted_pds: ScriptedPds
+async def test_repeated_request_asks_the_platform_once(
+    database: Database, scripted_pds: ScriptedPds
 ) -> None:
-    connection = {
-        **ALICE,
-        "credentials": login_credentials(scripted_pds.url),
-        "idempotencyKey": "k1",
-    }
-    first = await run_mutation(acme, CONNECT, **connection)
+    credentials = login_credentials(scripted_pds.url)
+    requests = [
+        (CONNECT, {**ALICE, "credentials": credentials, "idempotencyKey": "k1"}),
+        (SET, {"accountId": 1, "credentials": credentials, "verify": True, "idempotencyKey": "k1"}),
+    ]
+    async with open_tenant(
+        database, RATE_LIMIT="1000/minute", CREATE_RATE_LIMIT="2/minute"
+    ) as acme:
+        for mutation, arguments in requests:
+            first = await run_mutation(acme, mutation, **arguments)
+            count = len(scripted_pds.requests)
 
-    assert await run_mutation(acme, CONNECT, **connection) == first
+            assert await run_mutation(acme, mutation, **arguments) == first
 
-    stored = await stored_values(acme.database, acme.workspace, FIRST)
-    assert stored["session"]["refreshJwt"] == "refresh-2"
+            assert len(scripted_pds.requests) == count
+
+        other = login_credentials(f"{scripted_pds.url}/other")
+        for mutation, arguments in requests:
+            reused = {**arguments, "credentials": other}
+            code, _, _ = await expect_refusal(acme, mutation, **reused)
+            assert code == "IDEMPOTENCY_KEY_REUSED"
