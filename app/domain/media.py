@@ -11,6 +11,9 @@ from app.domain.validation.text import validate_text
 MAX_DATA_URL_BYTES = 256 * 1024
 """Bytes of all `data:` URLs of a post together."""
 
+_DESCRIPTION_MEMBERS = {"contentType", "size", "sha256"}
+"""Members of the `data` that describes an image."""
+
 
 def data_url(item: object) -> str | None:
     """Return the `url` of a media item if it is a `data:` URL; else None."""
@@ -69,23 +72,26 @@ def shown_media(media: Sequence[object]) -> Sequence[object]:
 
 
 def with_stored_data_urls(media: Sequence[object], stored: Sequence[object]) -> Sequence[object]:
-    """Return media that a client may have read, with the stored `data:` URL in place of each `data`.
+    """Return media that a client may have read, with the stored `data:` URL in place of each description.
 
-    Raises InvalidInput if `data` describes an image that is not among the stored media.
+    Raises InvalidInput if `data` describes an image that is not among the stored media, unless the item
+    itself is: an older version stored any.
     """
     digests = {index: digest for index, item in enumerate(media) if (digest := _digest(item))}
     if not digests:
         return media
     urls = {_describe(url)["sha256"]: url for item in stored if (url := data_url(item)) is not None}
     for index, digest in digests.items():
-        if digest not in urls:
+        if digest not in urls and media[index] not in stored:
             raise InvalidInput(
                 f"media[{index}].data.sha256 is not the digest of an image of this post. Replace `data` by"
                 " `url`, with the image as a data: URL or its https: URL.",
                 argument=f"media[{index}].data.sha256",
             )
     return [
-        _replace_member(item, "data", "url", urls[digests[index]]) if index in digests else item
+        item
+        if (url := urls.get(digests.get(index))) is None
+        else _replace_member(item, "data", "url", url)
         for index, item in enumerate(media)
     ]
 
@@ -113,7 +119,9 @@ def _digest(item: object) -> str | None:
     if not isinstance(item, Mapping) or "url" in item:
         return None
     data = item.get("data")
-    digest = data.get("sha256") if isinstance(data, Mapping) else None
+    if not isinstance(data, Mapping) or data.keys() != _DESCRIPTION_MEMBERS:
+        return None
+    digest = data["sha256"]
     return digest if isinstance(digest, str) else None
 
 

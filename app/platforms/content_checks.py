@@ -1,7 +1,7 @@
 """Checks a post against the limits of a platform before it is due, by the checks of the adapters."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TypeAlias
 
 from app.domain.accounts import AccountPublisher
@@ -27,36 +27,65 @@ from app.platforms.meta.containers import check_text_length, image_parameters
 from app.platforms.meta.descriptions import INSTAGRAM, THREADS, MetaPlatform
 from app.platforms.protocol import NotPublished
 
-PostCheck: TypeAlias = Callable[[Post], None]
-"""Function that raises NotPublished for a post that its platform would not accept."""
+TextCheck: TypeAlias = Callable[[str, str], None]
+"""Function that raises NotPublished for a text and content warning that its platform would not accept."""
+
+MediaCheck: TypeAlias = Callable[[Post], None]
+"""Function that raises NotPublished for a post with media that its platform would not accept."""
 
 
-def expected_refusals(
-    post: Post, platform: str, publisher: AccountPublisher
-) -> Sequence[NotPublished]:
-    """Return the errors with which a post would fail on a platform; none for a platform without limits.
+class ContentChecks:
+    """Checks of the posts in one request, which check the same text once per platform."""
 
-    Images behind URLs are not loaded. For a publisher that is no adapter, which may convert media, only
-    their number counts.
-    """
-    limits = LIMITS_BY_PLATFORM.get(platform)
-    if limits is None:
-        return ()
-    media_count = max(len(post.media), len(post.media_ids))
-    checks: list[Callable[[], object]] = [
-        partial(_TEXT_CHECKS[platform], post),
-        partial(check_media_count, media_count, limits.max_media, _receiver(limits)),
-    ]
-    if publisher.platform == platform:
-        checks.append(partial(check_media_ids, post.media_ids))
-        checks.append(partial(_MEDIA_CHECKS[platform], post))
-    refusals = []
-    for check in checks:
-        try:
-            check()
-        except NotPublished as refusal:
-            refusals.append(refusal)
-    return refusals
+    def __init__(self) -> None:
+        self._text_refusal = cache(_text_refusal)
+
+    def expected_refusals(
+        self, post: Post, platform: str, publisher: AccountPublisher
+    ) -> Sequence[NotPublished]:
+        """Return the errors with which a post would fail on a platform; none for one without limits.
+
+        Images behind URLs are not loaded. For a publisher that is no adapter, which may convert media, only
+        their number counts.
+        """
+        limits = LIMITS_BY_PLATFORM.get(platform)
+        if limits is None:
+            return ()
+        media_count = max(len(post.media), len(post.media_ids))
+        checks: list[Callable[[], None]] = [
+            partial(check_media_count, media_count, limits.max_media, _receiver(limits))
+        ]
+        if publisher.platform == platform:
+            checks.append(partial(check_media_ids, post.media_ids))
+            checks.append(partial(_MEDIA_CHECKS[platform], post))
+        refusals = [
+            self._text_refusal(
+                platform, post.content_for_platform(platform), _spoiler_text(post, platform)
+            ),
+            *map(_refusal, checks),
+        ]
+        return [refusal for refusal in refusals if refusal is not None]
+
+
+def _text_refusal(platform: str, text: str, spoiler_text: str) -> NotPublished | None:
+    return _refusal(partial(_TEXT_CHECKS[platform], text, spoiler_text))
+
+
+def _refusal(check: Callable[[], None]) -> NotPublished | None:
+    """Return the error of a check; None if it passes."""
+    try:
+        check()
+    except NotPublished as refusal:
+        return refusal
+    return None
+
+
+def _spoiler_text(post: Post, platform: str) -> str:
+    """Return the content warning, which only posts on Mastodon have; empty without one."""
+    if platform != MASTODON_LIMITS.name:
+        return ""
+    spoiler_text = post.settings_for_platform(platform).get("spoiler_text")
+    return spoiler_text if isinstance(spoiler_text, str) else ""
 
 
 def _receiver(limits: PlatformLimits) -> str:
@@ -66,25 +95,19 @@ def _receiver(limits: PlatformLimits) -> str:
     return limits.display_name
 
 
-def _check_bluesky_text(post: Post) -> None:
-    check_text(post.content_for_platform(BLUESKY_LIMITS.name))
+def _check_bluesky_text(text: str, _spoiler_text: str) -> None:
+    check_text(text)
 
 
-def _check_mastodon_text(post: Post) -> None:
-    spoiler_text = post.settings_for_platform(MASTODON_LIMITS.name).get("spoiler_text")
-    check_length(
-        post.content_for_platform(MASTODON_LIMITS.name),
-        spoiler_text if isinstance(spoiler_text, str) else "",
-        DEFAULT_LIMITS,
-        _receiver(MASTODON_LIMITS),
-    )
+def _check_mastodon_text(text: str, spoiler_text: str) -> None:
+    check_length(text, spoiler_text, DEFAULT_LIMITS, _receiver(MASTODON_LIMITS))
 
 
-def _check_meta_text(platform: MetaPlatform, post: Post) -> None:
-    check_text_length(platform, post.content_for_platform(platform.limits.name))
+def _check_meta_text(platform: MetaPlatform, text: str, _spoiler_text: str) -> None:
+    check_text_length(platform, text)
 
 
-_TEXT_CHECKS: Mapping[str, PostCheck] = {
+_TEXT_CHECKS: Mapping[str, TextCheck] = {
     BLUESKY_LIMITS.name: _check_bluesky_text,
     MASTODON_LIMITS.name: _check_mastodon_text,
     THREADS_LIMITS.name: partial(_check_meta_text, THREADS),
@@ -106,7 +129,7 @@ def _check_meta_media(platform: MetaPlatform, post: Post) -> None:
     image_parameters(platform, post.content_for_platform(platform.limits.name), post.media)
 
 
-_MEDIA_CHECKS: Mapping[str, PostCheck] = {
+_MEDIA_CHECKS: Mapping[str, MediaCheck] = {
     BLUESKY_LIMITS.name: partial(_check_images, BLUESKY_LIMITS),
     MASTODON_LIMITS.name: partial(_check_images, MASTODON_LIMITS),
     THREADS_LIMITS.name: partial(_check_meta_media, THREADS),

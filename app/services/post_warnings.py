@@ -9,7 +9,7 @@ from app.domain.accounts import Account, HealthReason, blocking_reason
 from app.domain.destinations import Destination
 from app.domain.ids import AccountId
 from app.domain.posts import Post
-from app.platforms.content_checks import expected_refusals
+from app.platforms.content_checks import ContentChecks
 from app.services.idempotency import StoredOutcome
 
 
@@ -38,7 +38,9 @@ class PostWarnings:
     contents: tuple[ContentWarning, ...]
 
 
-def find_warnings(post: Post, accounts: Mapping[AccountId, Account], now: datetime) -> PostWarnings:
+def find_warnings(
+    post: Post, accounts: Mapping[AccountId, Account], now: datetime, checks: ContentChecks
+) -> PostWarnings:
     """Return the warnings of the destinations that are not final; `accounts` has all their accounts."""
     destinations = [each for each in post.destinations if not each.state.status.is_final]
     reasons = {
@@ -47,7 +49,7 @@ def find_warnings(post: Post, accounts: Mapping[AccountId, Account], now: dateti
     }
     return PostWarnings(
         tuple(AccountWarning(key, reason) for key, reason in reasons.items() if reason),
-        tuple(_content_warnings(post, destinations)),
+        tuple(_content_warnings(post, destinations, checks)),
     )
 
 
@@ -70,9 +72,11 @@ def parse_stored_warnings(outcome: StoredOutcome) -> PostWarnings:
     )
 
 
-def _content_warnings(post: Post, destinations: list[Destination]) -> Iterator[ContentWarning]:
-    # A post may have hundreds of accounts on a platform, and its text may be long.
-    refusals = cache(partial(expected_refusals, post))
+def _content_warnings(
+    post: Post, destinations: list[Destination], checks: ContentChecks
+) -> Iterator[ContentWarning]:
+    # A post may have hundreds of accounts on a platform, and its images may be large.
+    refusals = cache(partial(checks.expected_refusals, post))
     for destination in destinations:
         for refusal in refusals(destination.platform, destination.publisher):
             yield ContentWarning(

@@ -13,6 +13,7 @@ from app.domain.idempotency import IdempotencyKey, canonicalize
 from app.domain.ids import AccountId, IdFactory, PostId
 from app.domain.post_commands import NewPost, PostUpdate
 from app.domain.posts import MAX_BULK_DESTINATIONS, MAX_BULK_POSTS, Post
+from app.platforms.content_checks import ContentChecks
 from app.services.idempotency import StoredOutcome, run_idempotently
 from app.services.post_warnings import (
     PostWarnings,
@@ -64,7 +65,7 @@ async def create_post(
         accounts = await uow.load_accounts(new_post.account_ids)
         post = _build_post(new_post, accounts, write_context, new_id)
         await uow.save_posts([post])
-        return _to_stored_outcome(post, accounts, write_context)
+        return _to_stored_outcome(post, accounts, write_context, ContentChecks())
 
     outcome = await run_idempotently(
         database,
@@ -108,8 +109,9 @@ async def create_posts(
             for post in checked
         ]
         await uow.save_posts([post for post in built if isinstance(post, Post)])
+        checks = ContentChecks()
         outcomes = [
-            _to_stored_outcome(post, accounts, write_context)
+            _to_stored_outcome(post, accounts, write_context, checks)
             if isinstance(post, Post)
             else asdict(post)
             for post in built
@@ -277,7 +279,7 @@ async def _apply_post_change(
         )
         changed = change(post, accounts)
         await uow.save_posts([changed])
-        return _to_stored_outcome(changed, accounts, write_context)
+        return _to_stored_outcome(changed, accounts, write_context, ContentChecks())
 
     request = {"post": str(post_id), **arguments}
     outcome = await run_idempotently(database, write_context, idempotency_key, request, work)
@@ -313,9 +315,12 @@ def _accept_or_reject(
 
 
 def _to_stored_outcome(
-    post: Post, accounts: Mapping[AccountId, Account], write_context: WriteContext
+    post: Post,
+    accounts: Mapping[AccountId, Account],
+    write_context: WriteContext,
+    checks: ContentChecks,
 ) -> StoredOutcome:
-    warnings = find_warnings(post, accounts, write_context.now)
+    warnings = find_warnings(post, accounts, write_context.now, checks)
     return {"id": str(post.id), **to_stored_warnings(warnings)}
 
 

@@ -31,6 +31,9 @@ OPAQUE: list[object] = [
     {"url": 7},
     {"data": URL},
     {"data": {"sha256": 7}},
+    {"data": {"sha256": DIGEST}},
+    {"data": {**DESCRIPTION, "width": 1}},
+    {"data": {**DESCRIPTION, "sha256": 7}},
     {"id": "m1"},
     "data:text/plain,hello",
     None,
@@ -102,12 +105,25 @@ def test_update_keeps_images_that_the_post_has() -> None:
     post = make_post([queued()], media=[{"url": URL, "alt": "A cave"}])
     new_url = "data:image/png;base64,YQ=="
 
-    changed = run_change(
-        post, media=[{"url": new_url}, {"alt": "The cave", "data": {"sha256": DIGEST}}]
-    )
+    changed = run_change(post, media=[{"url": new_url}, {"alt": "The cave", "data": DESCRIPTION}])
 
     assert changed.media == [{"url": new_url}, {"alt": "The cave", "url": URL}]
     assert run_change(post, media=shown_media(post.media)) == post
+
+
+def test_member_data_of_the_client_is_no_reference_to_an_image() -> None:
+    check_new_post(new_post_request(media=OPAQUE))
+    post = make_post([queued()], media=[{"url": URL}])
+    assert run_change(post, media=OPAQUE).media == OPAQUE
+
+
+def test_description_that_an_older_version_stored_can_be_written_back() -> None:
+    media: list[object] = [{"url": "data:,a"}, {"data": DESCRIPTION}, {"id": "m1"}]
+    post = make_post([queued()], media=media)
+    assert run_change(post, media=shown_media(media)) == post
+    assert run_change(post, media=media[1:]).media == media[1:]
+    with pytest.raises(InvalidInput):
+        run_change(post, media=[{"data": DESCRIPTION, "alt": "A cave"}])
 
 
 UNKNOWN_DIGEST = (

@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.accounts import AccountPublisher
 from app.domain.validation.post_contents import MAX_CONTENT_LENGTH
-from app.platforms.content_checks import expected_refusals
+from app.platforms.content_checks import ContentChecks
 from tests.domain.destination_states import make_post
 from tests.platforms.test_media_downloads import GIF, IMAGE, data_url
 
@@ -30,7 +30,10 @@ def refusals(
 ) -> list[tuple[str, str]]:
     contents = {"content": "Sale", "media_ids": [], "media": [], "platform_content": {}}
     post = make_post([], **(contents | fields))
-    return [(each.code, each.message) for each in expected_refusals(post, platform, publisher)]
+    return [
+        (each.code, each.message)
+        for each in ContentChecks().expected_refusals(post, platform, publisher)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -165,26 +168,70 @@ def test_each_reason_is_returned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "characters"),
+    ("unit", "is_short"),
     [
-        ("\U0001f1e9\U0001f1ea", 50_000),
-        (FAMILY, 14_286),
-        ("\u0301", 1),
-        ("\u0915\u094d", 1),
-        ("\r\n", 0),
-        ("http://a ", 266_665),
-        ("http://a/(", 10_000 * 24),
-        ("http://a?!", 23 + 1),
-        ("@a.", 100_000),
-        ("@a@b ", 60_000),
+        ("\U0001f1e9\U0001f1ea", False),
+        (FAMILY, False),
+        ("\u0301", True),
+        ("\u0915\u094d", True),
+        ("\r\n", True),
+        ("http://a ", False),
+        ("http://a/(", False),
+        ("http://a?!", True),
+        ("@a.", False),
+        ("@a@b ", False),
     ],
     ids=repr,
 )
-def test_longest_texts_are_counted(unit: str, characters: int) -> None:
+def test_longest_texts_are_counted_up_to_ten_times_the_limit(unit: str, is_short: bool) -> None:
     text = (unit * MAX_CONTENT_LENGTH)[:MAX_CONTENT_LENGTH]
-    found = [message for _, message in refusals("mastodon", content=text)]
-    expected = [] if characters <= 500 else [f"The text has {characters:,} characters"]
-    assert [message.partition(";")[0] for message in found] == expected
+    refusal = (
+        "TEXT_TOO_LONG",
+        f"The text has more than 5,000 characters; {ON_MASTODON} 500. Each URL counts as 23 characters."
+        " Shorten the text by more than 4,500.",
+    )
+    assert refusals("mastodon", content=text) == ([] if is_short else [refusal])
+
+
+@pytest.mark.parametrize(
+    ("platform", "message"),
+    [
+        (
+            "bluesky",
+            "The text has 100,000 bytes in UTF-8, 97,000 more than Bluesky allows: at most 3,000, and 300"
+            " characters. Shorten it.",
+        ),
+        (
+            "threads",
+            "The text has more than 5,000 characters; Threads allows 500. Shorten the text by more than"
+            " 4,500.",
+        ),
+        (
+            "instagram",
+            "The text has more than 22,000 characters; Instagram allows 2,200. Shorten the text by more than"
+            " 19,800.",
+        ),
+    ],
+)
+def test_longest_text_is_refused_without_its_exact_count(platform: str, message: str) -> None:
+    assert refusals(platform, content="a" * MAX_CONTENT_LENGTH) == [("TEXT_TOO_LONG", message)]
+
+
+def test_text_is_checked_once_per_platform_for_posts_of_a_request() -> None:
+    checks = ContentChecks()
+    text = "a" * 3_000
+
+    def refusal(platform: str, publisher: AccountPublisher, **settings: str) -> object:
+        own = {platform: {"settings": settings}}
+        post = make_post([], content=text, media=[], media_ids=[], platform_content=own)
+        return checks.expected_refusals(post, platform, publisher)[0]
+
+    for platform, adapter in (("bluesky", BLUESKY), ("mastodon", MASTODON), ("threads", THREADS)):
+        first = refusal(platform, EXTERNAL)
+        assert refusal(platform, WEBHOOK) is first
+        assert refusal(platform, adapter) is first
+    assert refusal("mastodon", EXTERNAL, spoiler_text="b") is not refusal("mastodon", EXTERNAL)
+    assert refusal("bluesky", EXTERNAL, spoiler_text="b") is refusal("bluesky", EXTERNAL)
 
 
 def test_image_that_instagram_needs_is_missed_where_the_adapter_publishes() -> None:

@@ -65,7 +65,7 @@ def check_text(text: str) -> None:
             f"The text has {max_bytes + excess:,} bytes in UTF-8, {excess:,} more than Bluesky allows: at"
             f" most {max_bytes:,}, and {max_graphemes} characters. Shorten it.",
         )
-    if (excess := count_graphemes(text) - max_graphemes) > 0:
+    if (excess := count_graphemes(text, at_most=max_bytes) - max_graphemes) > 0:
         raise content_rejected(
             "TEXT_TOO_LONG",
             f"The text has {max_graphemes + excess:,} characters (graphemes); Bluesky allows at most"
@@ -124,7 +124,7 @@ def _trim_tag(tag: str) -> str | None:
     tag = _TAG_END.sub("", tag)
     is_valid = (
         _TAG.fullmatch(tag)
-        and count_graphemes(tag) <= _MAX_TAG_GRAPHEMES
+        and count_graphemes(tag, _MAX_TAG_GRAPHEMES + 1) <= _MAX_TAG_GRAPHEMES
         and len(tag.encode()) <= _MAX_TAG_BYTES
     )
     return tag if is_valid else None

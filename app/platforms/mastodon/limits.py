@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import regex
 
-from app.domain.destinations import ErrorCategory
-from app.platforms.graphemes import count_graphemes
+from app.platforms.graphemes import check_character_count, count_graphemes
 from app.platforms.limits import MASTODON_LIMITS, MASTODON_URL_LENGTH
 from app.platforms.media_checks import check_media_count
-from app.platforms.protocol import NotPublished
 
 MAX_MEDIA = 16
 """Media that are loaded for a status at most, even if the instance states a higher limit or none."""
@@ -63,18 +62,18 @@ def check_length(text: str, spoiler_text: str, limits: InstanceLimits, receiver:
     """Raise NotPublished if a status is longer than the limits allow; the message names the receiver."""
     if limits.max_characters is None:
         return
-    characters = count_characters(text, spoiler_text, limits.characters_per_url)
-    if (excess := characters - limits.max_characters) > 0:
-        raise NotPublished(
-            ErrorCategory.CONTENT_REJECTED,
-            "TEXT_TOO_LONG",
-            f"The text has {characters:,} characters; {receiver} allows {limits.max_characters:,}. Each URL"
-            f" counts as {limits.characters_per_url} characters. Shorten the text by {excess:,}.",
-        )
+    check_character_count(
+        partial(count_characters, text, spoiler_text, limits.characters_per_url),
+        limits.max_characters,
+        receiver,
+        note=f" Each URL counts as {limits.characters_per_url} characters.",
+    )
 
 
-def count_characters(text: str, spoiler_text: str, characters_per_url: int) -> int:
-    """Return the length of a status with its content warning, in user-perceived characters.
+def count_characters(text: str, spoiler_text: str, characters_per_url: int, at_most: int) -> int:
+    """Return the length of a status with its content warning, or `at_most` if it is longer.
+
+    The length is in user-perceived characters.
 
     A URL counts as a fixed number, and a mention without its domain, as in Mastodon's
     StatusLengthValidator. Mastodon also checks the top-level domain of a URL. A URL with an unknown one
@@ -86,7 +85,9 @@ def count_characters(text: str, spoiler_text: str, characters_per_url: int) -> i
     def countable(entity: regex.Match[str]) -> str:
         return entity["user"] or "x" * characters_per_url
 
-    return count_graphemes(spoiler_text + _URL_OR_MENTION.sub(countable, text))
+    # Each replacement has a character at least, so none after the first `at_most` would count.
+    countable_text = _URL_OR_MENTION.sub(countable, text, count=at_most)
+    return count_graphemes(spoiler_text + countable_text, at_most)
 
 
 _URL_OR_MENTION = regex.compile(

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from app.domain.errors import InvalidInput
 from app.domain.media import data_url
 from app.domain.validation.object_reader import ObjectReader
 from app.domain.validation.text import validate_url
+from app.platforms.graphemes import check_character_count
 from app.platforms.limits import ImageType
 from app.platforms.media_checks import (
     alternative_text,
@@ -115,13 +117,9 @@ def plan_containers(platform: MetaPlatform, request: PublishRequest) -> Containe
 
 def check_text_length(platform: MetaPlatform, text: str) -> None:
     """Raise NotPublished if a text is longer than the platform allows."""
-    characters = platform.count_characters(text)
-    if (excess := characters - platform.limits.max_length) > 0:
-        raise _rejected(
-            "TEXT_TOO_LONG",
-            f"The text has {characters:,} characters; {platform.name} allows {platform.limits.max_length:,}."
-            f" Shorten the text by {excess:,}.",
-        )
+    check_character_count(
+        partial(platform.count_characters, text), platform.limits.max_length, platform.name
+    )
 
 
 def image_parameters(

@@ -39,7 +39,8 @@ class MetaPlatform:
     """Fields of the user, by those of `AccountIdentity`."""
     settings: Mapping[str, type[StrEnum]]
     """Settings of posts and their values, which are parameters of containers."""
-    count_characters: Callable[[str], int]
+    count_characters: Callable[[str, int], int]
+    """Function that counts a text up to a number."""
 
     @property
     def name(self) -> str:

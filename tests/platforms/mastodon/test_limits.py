@@ -48,11 +48,20 @@ LONG_URL = "https://example.com/a/path/that/is/longer/than/23/characters"
     ],
 )
 def test_length_is_counted_as_by_mastodon(text: str, spoiler_text: str, characters: int) -> None:
-    assert count_characters(text, spoiler_text, 23) == characters
+    assert count_characters(text, spoiler_text, 23, 200_000) == characters
+    for at_most in (1, 5, 24, 47):
+        assert count_characters(text, spoiler_text, 23, at_most) == min(characters, at_most)
+
+
+@pytest.mark.parametrize("unit", ["@a@b.c ", "http://a ", "\u0600@a@b"])
+def test_count_of_many_entities_stops_at_a_number(unit: str) -> None:
+    assert count_characters(unit * 99, "", 1, 100) == min(
+        count_characters(unit * 99, "", 1, 999), 100
+    )
 
 
 def test_url_counts_as_number_of_instance() -> None:
-    assert count_characters(f"see {LONG_URL}", "", 32) == 36
+    assert count_characters(f"see {LONG_URL}", "", 32, 99) == 36
 
 
 @pytest.mark.parametrize(
