@@ -49,7 +49,7 @@ class AuthRetryDryRun:
     """Number of all posts that this and further calls would retry."""
 
 
-async def is_repeated_connection(
+async def is_repeated_connect_request(
     database: Database,
     write_context: WriteContext,
     new_account: NewAccount,
@@ -63,7 +63,7 @@ async def is_repeated_connection(
     return await is_repetition(database, write_context, idempotency_key, request)
 
 
-async def is_repeated_setting(
+async def is_repeated_set_request(
     database: Database,
     write_context: WriteContext,
     account_id: AccountId,
@@ -71,7 +71,7 @@ async def is_repeated_setting(
     *,
     idempotency_key: IdempotencyKey | None,
 ) -> bool:
-    """Return whether `set_account_credentials` only repeats a request, like `is_repeated_connection`."""
+    """Return whether `set_account_credentials` only repeats a request, like `is_repeated_connect_request`."""
     request = _credentials_request(account_id, credentials)
     return await is_repetition(database, write_context, idempotency_key, request)
 

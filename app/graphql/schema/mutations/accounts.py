@@ -197,7 +197,7 @@ class AccountMutations:
         if input.verify:
             if credentials is None:
                 raise InvalidInput("verify needs credentials.", argument="verify")
-            is_repeated = await accounts.is_repeated_connection(
+            is_repeated = await accounts.is_repeated_connect_request(
                 context.database,
                 context.write_context("connectAccount"),
                 new_account,
@@ -231,7 +231,7 @@ class AccountMutations:
         account_id = input.checked_account_id()
         idempotency_key = context.idempotency_key(input.idempotency_key)
         credentials = context.credentials_to_set(input.credentials)
-        is_repeated = input.verify and await accounts.is_repeated_setting(
+        is_repeated = input.verify and await accounts.is_repeated_set_request(
             context.database,
             context.write_context("setAccountCredentials"),
             account_id,
