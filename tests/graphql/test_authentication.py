@@ -107,6 +107,7 @@ QUERIES_NEEDING_READ = (
     'node(id: "QWNjb3VudDox") { id }',
     'nodes(ids: ["QWNjb3VudDox"]) { id }',
     'previewRetrySchedule(platform: "x", category: AUTH) { retries }',
+    "platforms { name }",
 )
 
 
