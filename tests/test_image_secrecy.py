@@ -67,7 +67,7 @@ def write_images_in_every_way(client: RecordingClient) -> str:
     for media in (
         [*MEDIA, {"url": too_large}],
         [{"url": MEDIA[0]["url"] + "%"}],
-        [*MEDIA, {"data": {"sha256": "0" * 64}}],
+        [*MEDIA, {"data": {"contentType": None, "size": 1, "sha256": "0" * 64}}],
         [*MEDIA, {"alt": "\0"}],
         MEDIA * 51,
     ):
