@@ -83,11 +83,7 @@ def _destination_added(event: StoredEvent) -> str:
 
 
 def _destination_changed(event: StoredEvent) -> str:
-    steps = (
-        *(_settlement, _postponement, _next_attempt),
-        *(_publisher_step, _verification, _schedule_change),
-    )
-    sentences = (step(event) for step in steps)
+    sentences = (describe(event) for describe in _DESTINATION_STEPS)
     return next(filter(None, sentences), "A detail of the post on one account changed.")
 
 
@@ -257,6 +253,17 @@ def _changed_names(event: StoredEvent, names: Mapping[str, str], start: str) -> 
     *others, last = changed
     listed = f"{', '.join(others)} and {last}" if others else last
     return f"{start}{listed} {'were' if others else 'was'} changed."
+
+
+_DESTINATION_STEPS: tuple[Callable[[StoredEvent], str | None], ...] = (
+    _settlement,
+    _postponement,
+    _next_attempt,
+    _publisher_step,
+    _verification,
+    _schedule_change,
+)
+"""Functions that describe a change of a destination, or return None for a change of another kind."""
 
 
 _SENTENCES: Mapping[EventKind, Callable[[StoredEvent], str]] = {

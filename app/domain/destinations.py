@@ -211,12 +211,12 @@ def broken_invariants(state: DestinationState) -> Iterator[str]:
 
 
 def _is_claimable_at_valid(state: DestinationState) -> bool:
-    if state.status is DestinationStatus.QUEUED and state.claimable_at is not None:
+    if state.status is DestinationStatus.QUEUED:
+        if state.claimable_at is None:
+            return True
         if state.next_retry_at is not None:
             return state.claimable_at == state.next_retry_at
         return state.due_at is not None and state.claimable_at >= state.due_at  # later if postponed
-    if state.status is DestinationStatus.QUEUED:
-        return True
     if state.lease_token is not None and state.started_at is None:
         return state.claimable_at == state.lease_expires_at
     return state.claimable_at is None

@@ -16,7 +16,7 @@ from app.domain.accounts import Account
 from app.domain.attempts import Evidence
 from app.domain.destinations import Destination, DestinationState
 from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId
-from app.domain.media import shown_media
+from app.domain.media import describe_media
 from app.domain.posts import Post
 from app.domain.signing import CursorCodec, KeysetPosition
 from app.domain.times import format_instant
@@ -156,8 +156,8 @@ def post_events(before: Post | None, after: Post) -> Iterator[Event]:
         yield Event(
             kind=_post_kind(before, after),
             post_id=after.id,
-            values=_with_shown_media(changes, after),
-            previous=_with_shown_media(_previous_values(old_values, changes), before),
+            values=_with_described_media(changes, after),
+            previous=_with_described_media(_previous_values(old_values, changes), before),
         )
     old_destinations = {d.id: d for d in before.destinations} if before else {}
     remaining_ids = {destination.id for destination in after.destinations}
@@ -279,11 +279,11 @@ def _previous_values(
     }
 
 
-def _with_shown_media(values: dict[str, object], post: Post | None) -> dict[str, object]:
+def _with_described_media(values: dict[str, object], post: Post | None) -> dict[str, object]:
     """Return values of a post in which media are described instead of contained."""
     if post is None or "media" not in values:
         return values
-    return values | {"media": shown_media(post.media)}
+    return values | {"media": describe_media(post.media)}
 
 
 def as_json(value: object) -> object:

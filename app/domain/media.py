@@ -56,7 +56,7 @@ def check_data_urls(media: Sequence[object]) -> None:
         parse_data_url(validate_text(url, argument, max_length=MAX_DATA_URL_BYTES), argument)
 
 
-def without_data_urls(media: Sequence[object]) -> Sequence[object]:
+def strip_data_urls(media: Sequence[object]) -> Sequence[object]:
     """Return the media without the members `url` that are `data:` URLs."""
     return [
         {name: value for name, value in item.items() if name != "url"}
@@ -66,21 +66,27 @@ def without_data_urls(media: Sequence[object]) -> Sequence[object]:
     ]
 
 
-def shown_media(media: Sequence[object]) -> Sequence[object]:
+def describe_media(media: Sequence[object]) -> Sequence[object]:
     """Return the media as readers see them: a `data:` URL is replaced by `data`, which describes it."""
-    return [_shown_item(item) for item in media]
+    return [_describe_item(item) for item in media]
 
 
-def with_stored_data_urls(media: Sequence[object], stored: Sequence[object]) -> Sequence[object]:
+def restore_data_urls(media: Sequence[object], stored: Sequence[object]) -> Sequence[object]:
     """Return media that a client may have read, with the stored `data:` URL in place of each description.
 
     Raises InvalidInput if `data` describes an image that is not among the stored media, unless the item
     itself is: an older version stored any.
     """
-    digests = {index: digest for index, item in enumerate(media) if (digest := _digest(item))}
+    digests = {
+        index: digest for index, item in enumerate(media) if (digest := _referenced_digest(item))
+    }
     if not digests:
         return media
-    urls = {_describe(url)["sha256"]: url for item in stored if (url := data_url(item)) is not None}
+    urls = {
+        _describe_content(url)["sha256"]: url
+        for item in stored
+        if (url := data_url(item)) is not None
+    }
     for index, digest in digests.items():
         if digest not in urls and media[index] not in stored:
             raise InvalidInput(
@@ -96,12 +102,12 @@ def with_stored_data_urls(media: Sequence[object], stored: Sequence[object]) -> 
     ]
 
 
-def _shown_item(item: object) -> object:
+def _describe_item(item: object) -> object:
     url = data_url(item)
-    return item if url is None else _replace_member(item, "url", "data", _describe(url))
+    return item if url is None else _replace_member(item, "url", "data", _describe_content(url))
 
 
-def _describe(url: str) -> Mapping[str, object]:
+def _describe_content(url: str) -> Mapping[str, object]:
     """Return type, size and digest of the content; of the URL, if an import stored an invalid one."""
     try:
         media_type, content = parse_data_url(url, "url")
@@ -114,7 +120,7 @@ def _describe(url: str) -> Mapping[str, object]:
     }
 
 
-def _digest(item: object) -> str | None:
+def _referenced_digest(item: object) -> str | None:
     """Return the digest in the `data` of an item that was read; None for any other item."""
     if not isinstance(item, Mapping) or "url" in item:
         return None

@@ -22,7 +22,7 @@ from app.domain.errors import (
     StaleVersion,
 )
 from app.domain.ids import AccountId, DestinationId, IdFactory, PostId
-from app.domain.media import check_data_urls, with_stored_data_urls
+from app.domain.media import check_data_urls, restore_data_urls
 from app.domain.posts import DEFAULT_TIMEZONE, MAX_BULK_POSTS, MAX_DESTINATIONS, Post
 from app.domain.transitions import DRAFT, cancelled, queued, rescheduled, unclaimable
 from app.domain.validation.post_contents import check_contents, check_reference, check_timezone
@@ -76,7 +76,7 @@ def check_post_count(count: int) -> None:
 
 def check_new_post(new_post: NewPost) -> None:
     """Raise InvalidInput for a post that is invalid independent of stored accounts and time."""
-    with_stored_data_urls(new_post.media, stored=())  # a new post has no stored images
+    restore_data_urls(new_post.media, stored=())  # a new post has no stored images
     _check_changed_fields(new_post)
     check_account_ids(new_post.account_ids)
     _check_account_count(len(new_post.account_ids), is_draft=new_post.is_draft)
@@ -129,7 +129,7 @@ def update_post(
     _require_version(post, expected_version)
     _require_editable(post)
     if "media" in update:
-        update = {**update, "media": with_stored_data_urls(update["media"], post.media)}
+        update = {**update, "media": restore_data_urls(update["media"], post.media)}
     changed = _preserve_default_timezone(replace(post, **update), post)
     _check_changed_fields(changed, before=post)
     if changed.scheduled_for != post.scheduled_for:

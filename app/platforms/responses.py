@@ -133,7 +133,7 @@ def preparation_error(
 
 
 @contextmanager
-def before_publishing(consequence: str) -> Iterator[None]:
+def convert_unknown_outcome(consequence: str) -> Iterator[None]:
     """Convert OutcomeUnknown of calls that publish nothing into NotPublished, with their consequence.
 
     The response is dropped, because it may be that of a login, with tokens.

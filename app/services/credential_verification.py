@@ -5,6 +5,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 
 import orjson
 import structlog
@@ -22,10 +23,9 @@ from app.platforms.protocol import (
     Credentials,
     CredentialValues,
     NotPublished,
-    OutcomeUnknown,
     PlatformAdapter,
 )
-from app.platforms.responses import preparation_error
+from app.platforms.responses import convert_unknown_outcome
 from app.services.credential_files import CredentialContent, CredentialFiles, read_content
 from app.services.credential_keys import CredentialsNotReadable
 from app.services.credentials import CredentialsToSet
@@ -103,12 +103,11 @@ async def identify(
 ) -> AccountIdentity:
     """Return the account of credentials, with valid names only; raises NotPublished."""
     try:
-        async with asyncio.timeout(time_limit.total_seconds()):
-            return _valid_identity(await adapter.verify_credentials(credentials))
+        with convert_unknown_outcome(_NOT_VERIFIED):
+            async with asyncio.timeout(time_limit.total_seconds()):
+                return _valid_identity(await adapter.verify_credentials(credentials))
     except NotPublished:
         raise
-    except OutcomeUnknown as error:
-        raise preparation_error(error, "NO_ANSWER", _NOT_VERIFIED, raw=None) from None
     except TimeoutError:
         message = f"The platform did not answer within {time_limit.total_seconds():g} s."
         raise NotPublished(
@@ -164,12 +163,11 @@ def _valid_identity(identity: AccountIdentity) -> AccountIdentity:
     )
 
 
+_validate_name = partial(validate_name, max_length=MAX_NAME_LENGTH)
+
+
 def _valid(validate: Callable[[str, str], str], value: str | None) -> str | None:
     try:
         return None if value is None else validate(value, "identity")
     except InvalidInput:
         return None
-
-
-def _validate_name(text: str, argument: str) -> str:
-    return validate_name(text, argument, max_length=MAX_NAME_LENGTH)

@@ -42,8 +42,11 @@ from app.services.publishing_secrets import PublishingSecrets
 from app.services.reports import ReportService
 from app.services.retry_policies import load_retry_policies
 from app.services.secret_cipher import SecretCipher
+from app.services.stored_credential_verification import (
+    VERIFICATION_INTERVAL,
+    StoredCredentialVerifier,
+)
 from app.services.stored_credentials import check_canaries
-from app.services.stored_verifications import VERIFICATION_INTERVAL, StoredCredentialVerifier
 from app.services.webhook_deliveries import WebhookDeliveryService
 from app.services.workspaces import load_signing_key
 from app.settings import Settings, SettingsError

@@ -13,9 +13,9 @@ from app.domain.errors import ErrorCode, InvalidInput
 from app.domain.media import (
     MAX_DATA_URL_BYTES,
     check_data_urls,
+    describe_media,
     parse_data_url,
-    shown_media,
-    with_stored_data_urls,
+    restore_data_urls,
 )
 from app.domain.post_commands import check_new_post
 from tests.domain.destination_states import make_post
@@ -63,7 +63,7 @@ def test_data_url_is_parsed(url: str, media_type: str, content: bytes) -> None:
 def test_readers_see_type_size_and_digest_in_place_of_image() -> None:
     media = [{"alt": "A cave", "url": URL, "id": 1}, {"url": "data:,a"}, *OPAQUE]
 
-    shown = shown_media(media)
+    shown = describe_media(media)
 
     assert shown == [
         {"alt": "A cave", "data": DESCRIPTION, "id": 1},
@@ -77,13 +77,13 @@ def test_readers_see_type_size_and_digest_in_place_of_image() -> None:
 def test_image_that_an_import_stored_in_an_invalid_url_is_not_shown() -> None:
     url = "data:image/png;base64,%"
     digest = sha256(url.encode()).hexdigest()
-    assert shown_media([{"url": url}]) == [
+    assert describe_media([{"url": url}]) == [
         {"data": {"contentType": None, "size": len(url), "sha256": digest}}
     ]
 
 
 def test_member_data_of_the_client_gives_way_to_the_description() -> None:
-    assert shown_media([{"data": 1, "url": URL}]) == [{"data": DESCRIPTION}]
+    assert describe_media([{"data": 1, "url": URL}]) == [{"data": DESCRIPTION}]
 
 
 @given(st.lists(st.binary(min_size=1), unique=True), st.randoms())
@@ -94,11 +94,9 @@ def test_media_that_were_read_can_be_written_back_in_any_order(
         {"url": f"data:;base64,{base64.b64encode(content).decode()}", "alt": str(index)}
         for index, content in enumerate(contents)
     ]
-    pairs = list(zip(stored, shown_media(stored), strict=True))
+    pairs = list(zip(stored, describe_media(stored), strict=True))
     random.shuffle(pairs)
-    assert with_stored_data_urls([shown for _, shown in pairs], stored) == [
-        item for item, _ in pairs
-    ]
+    assert restore_data_urls([shown for _, shown in pairs], stored) == [item for item, _ in pairs]
 
 
 def test_update_keeps_images_that_the_post_has() -> None:
@@ -108,7 +106,7 @@ def test_update_keeps_images_that_the_post_has() -> None:
     changed = run_change(post, media=[{"url": new_url}, {"alt": "The cave", "data": DESCRIPTION}])
 
     assert changed.media == [{"url": new_url}, {"alt": "The cave", "url": URL}]
-    assert run_change(post, media=shown_media(post.media)) == post
+    assert run_change(post, media=describe_media(post.media)) == post
 
 
 def test_member_data_of_the_client_is_no_reference_to_an_image() -> None:
@@ -120,7 +118,7 @@ def test_member_data_of_the_client_is_no_reference_to_an_image() -> None:
 def test_description_that_an_older_version_stored_can_be_written_back() -> None:
     media: list[object] = [{"url": "data:,a"}, {"data": DESCRIPTION}, {"id": "m1"}]
     post = make_post([queued()], media=media)
-    assert run_change(post, media=shown_media(media)) == post
+    assert run_change(post, media=describe_media(media)) == post
     assert run_change(post, media=media[1:]).media == media[1:]
     with pytest.raises(InvalidInput):
         run_change(post, media=[{"data": DESCRIPTION, "alt": "A cave"}])

@@ -6,9 +6,7 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 
 from tests.outbound.local_servers import local_server, read_request
-
-IsPublishing = Callable[[str, str], bool]
-"""Function of method and path; true for the request that publishes a post."""
+from tests.platform_servers.fault_proxy import RequestFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,7 @@ class InterceptingServer:
     """Forwards all requests, apart from those that publish while there is an interception."""
 
     platform_port: int
-    is_publishing: IsPublishing
+    is_publishing: RequestFilter
     url: str = ""
     interception: Interception | None = None
     publishing_requests: list[bytes] = field(default_factory=list)
@@ -61,7 +59,7 @@ class InterceptingServer:
 
 @asynccontextmanager
 async def intercepting_server(
-    platform_port: int, is_publishing: IsPublishing
+    platform_port: int, is_publishing: RequestFilter
 ) -> AsyncIterator[InterceptingServer]:
     interceptor = InterceptingServer(platform_port, is_publishing)
     async with local_server(interceptor.handle) as server:

@@ -2,8 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
+
+import pytest
 
 from app.domain.destinations import ErrorCategory
 from app.domain.ids import DestinationId, WorkspaceId
@@ -97,3 +100,14 @@ def publish_request(
         deadline=deadline or FixedDeadline(60),
     )
     return replace(request, attempt=attempt, **fields)
+
+
+async def publish_problem(call: Awaitable[object]) -> tuple[ErrorCategory, str, str]:
+    """Return category, code and message of the NotPublished that the call must raise."""
+    with pytest.raises(NotPublished) as caught:
+        await call
+    return caught.value.category, caught.value.code, caught.value.message
+
+
+def refusal_details(error: NotPublished) -> tuple[ErrorCategory, str, int | None, timedelta | None]:
+    return error.category, error.code, error.http_status, error.retry_after

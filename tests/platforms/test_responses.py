@@ -11,7 +11,7 @@ from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundClient, OutboundResponse
 from app.platforms.protocol import NotPublished, ObservedRateLimit, OutcomeUnknown
 from app.platforms.responses import (
-    before_publishing,
+    convert_unknown_outcome,
     json_object,
     read_json_object,
     refusal,
@@ -216,7 +216,10 @@ def test_cut_answer_leaves_the_outcome_unknown() -> None:
 def test_unknown_outcome_of_a_preparing_call_is_a_certain_failure(
     http_status: int | None, message: str
 ) -> None:
-    with pytest.raises(NotPublished) as caught, before_publishing("The post was not sent yet."):
+    with (
+        pytest.raises(NotPublished) as caught,
+        convert_unknown_outcome("The post was not sent yet."),
+    ):
         raise OutcomeUnknown("No answer came.", http_status=http_status, raw="token")
 
     error = caught.value

@@ -1,10 +1,9 @@
-"""Credentials and checkpoints of a worker: reading, refresh by one of many processes, and leases."""
+"""Credentials of a worker: reading, and refresh by one of many processes."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,15 +12,13 @@ from sqlalchemy import select, update
 
 from app.db.core.database import Database
 from app.db.models import AccountCredentials
-from app.db.repositories.checkpoints import find_checkpoint
 from app.db.repositories.credentials import delete_credentials
-from app.domain.credentials import MAX_CHECKPOINT_BYTES, MAX_CREDENTIALS_BYTES
-from app.domain.destinations import DestinationState, ErrorCategory, Outcome
+from app.domain.credentials import MAX_CREDENTIALS_BYTES
+from app.domain.destinations import ErrorCategory
 from app.platforms.protocol import CredentialValues, NotPublished, OutcomeUnknown
 from app.services.claims import Claim
 from app.services.credential_keys import CredentialKeys
 from app.services.publishing_secrets import REFRESH_LEASE, AccountSecrets
-from app.services.retries import retry_one_post
 from tests.credential_rows import (
     KEYS,
     OTHER_KEYS,
@@ -30,12 +27,12 @@ from tests.credential_rows import (
     PRIVATE_KEY,
     VALUES,
     StoppedClock,
-    add_checkpoint,
     add_credentials,
     publishing_secrets,
     stored_values,
 )
-from tests.factories import NOW, add_account, add_post, add_workspace, failed, unknown
+from tests.factories import NOW, add_account, add_workspace
+from tests.platforms.publish_requests import publish_problem
 from tests.recording_driver import InterceptingWriter
 from tests.services import publishing_calls
 from tests.services.publishing_calls import MINUTE, add_due
@@ -98,12 +95,6 @@ async def databases(database: Database, database_url: str) -> AsyncIterator[list
         ]
 
 
-async def problem(call: Awaitable[object]) -> tuple[ErrorCategory, str, str]:
-    with pytest.raises(NotPublished) as caught:
-        await call
-    return caught.value.category, caught.value.code, caught.value.message
-
-
 async def refresh_state(database: Database) -> tuple[int, object, int]:
     """Version, lease and fence of the only credentials."""
     columns = (
@@ -143,7 +134,9 @@ async def test_credentials_of_another_key_fail_as_transient(
     assert KEYS.current is not None
     reason = reason.format(key_id=KEYS.current.id)
 
-    assert await problem(publishing_secrets(database, keys=keys).credentials(claim).get()) == (
+    assert await publish_problem(
+        publishing_secrets(database, keys=keys).credentials(claim).get()
+    ) == (
         ErrorCategory.TRANSIENT,
         "CREDENTIALS_NOT_READABLE",
         f"The worker cannot read the credentials of the account: {reason}{RUN_CHECK}",
@@ -155,13 +148,13 @@ async def test_account_without_credentials_fails_as_auth(database: Database) -> 
     (claim,) = await publishing_calls.claim(database)
     credentials = publishing_secrets(database).credentials(claim)
 
-    assert await problem(credentials.get()) == (
+    assert await publish_problem(credentials.get()) == (
         ErrorCategory.AUTH,
         "NO_CREDENTIALS",
         NO_CREDENTIALS,
     )
     refresh = credentials.refresh({}, TokenEndpoint().request_new)
-    assert await problem(refresh) == (ErrorCategory.AUTH, "NO_CREDENTIALS", NO_CREDENTIALS)
+    assert await publish_problem(refresh) == (ErrorCategory.AUTH, "NO_CREDENTIALS", NO_CREDENTIALS)
 
 
 @pytest.mark.parametrize("same_workspace", [True, False])
@@ -176,7 +169,7 @@ async def test_credentials_copied_to_another_account_are_not_readable(
         sealed = await connection.scalar(copied)
         await connection.execute(update(AccountCredentials).values(sealed=sealed))
 
-    assert await problem(publishing_secrets(database).credentials(claim).get()) == (
+    assert await publish_problem(publishing_secrets(database).credentials(claim).get()) == (
         ErrorCategory.TRANSIENT,
         "CREDENTIALS_NOT_READABLE",
         "The worker cannot read the credentials of the account: the data was changed, or copied from another"
@@ -248,7 +241,7 @@ async def test_processes_that_wait_for_a_failed_refresh_do_not_repeat_it(
 
         clock.on_sleep = on_sleep
         credentials = publishing_secrets(database, clock=clock).credentials(claim)
-        return await problem(credentials.refresh(tokens(1), refuse))
+        return await publish_problem(credentials.refresh(tokens(1), refuse))
 
     problems = await asyncio.gather(
         *(refresh(number, each) for number, each in enumerate(databases))
@@ -317,7 +310,7 @@ async def test_lost_token_of_single_use_fails_as_auth_with_the_reason(
     clock.now += REFRESH_LEASE + MINUTE
     credentials = publishing_secrets(database, clock=clock).credentials(claim)
 
-    assert await problem(credentials.refresh(tokens(1), endpoint.request_new)) == (
+    assert await publish_problem(credentials.refresh(tokens(1), endpoint.request_new)) == (
         ErrorCategory.AUTH,
         "INVALID_GRANT",
         "The token was used before. A worker had stopped while it renewed the access: the platform may accept"
@@ -331,7 +324,7 @@ async def test_refused_refresh_is_reported_unchanged(database: Database, claim: 
     endpoint.number = 9
     credentials = publishing_secrets(database).credentials(claim)
 
-    assert await problem(credentials.refresh(tokens(1), endpoint.request_new)) == (
+    assert await publish_problem(credentials.refresh(tokens(1), endpoint.request_new)) == (
         ErrorCategory.AUTH,
         "INVALID_GRANT",
         "The token was used before.",
@@ -397,7 +390,7 @@ async def test_failed_refresh_does_not_end_that_of_credentials_that_were_set_aga
     other_refresh = await set_again_and_refresh(database, claim)
     may_fail.set()
 
-    assert (await problem(refresh))[1] == "INVALID_GRANT"
+    assert (await publish_problem(refresh))[1] == "INVALID_GRANT"
     assert await refresh_state(database) == (1, NOW + REFRESH_LEASE, 1)
     await kill(other_refresh)
 
@@ -487,7 +480,7 @@ async def test_new_credentials_are_stored_after_an_outage_of_the_time_of_a_refre
         if stored:
             assert await refresh == tokens(2)
         else:
-            assert await problem(refresh) == (
+            assert await publish_problem(refresh) == (
                 ErrorCategory.TRANSIENT,
                 "DATABASE_UNAVAILABLE",
                 DATABASE_UNAVAILABLE,
@@ -576,7 +569,7 @@ async def test_unusable_file_fails_as_transient(
     (folder / "outside.json").symlink_to(tmp_path / "secret.json")
     credentials = publishing_secrets(database, directory=tmp_path).credentials(claim)
 
-    assert await problem(credentials.get()) == (
+    assert await publish_problem(credentials.get()) == (
         ErrorCategory.TRANSIENT,
         "CREDENTIALS_NOT_READABLE",
         f"The worker cannot read the credentials of the account: {reason.format(folder=folder)}.",
@@ -588,101 +581,9 @@ async def test_file_without_a_directory_fails_as_transient(
 ) -> None:
     claim = await add_reference(database, tmp_path, "file:alice.json", b"{}")
 
-    assert await problem(publishing_secrets(database).credentials(claim).get()) == (
+    assert await publish_problem(publishing_secrets(database).credentials(claim).get()) == (
         ErrorCategory.TRANSIENT,
         "CREDENTIALS_NOT_READABLE",
         "The worker cannot read the credentials of the account: they are in a file, but CREDENTIALS_DIR is"
         " not set.",
     )
-
-
-async def start_attempt(database: Database, claim: Claim) -> None:
-    await publishing_calls.report_service(database).start_attempt(claim.lease, "worker-1")
-
-
-async def test_checkpoint_is_loaded_by_the_next_attempt(database: Database, claim: Claim) -> None:
-    secrets = publishing_secrets(database)
-    checkpoint = secrets.checkpoint(claim)
-    await start_attempt(database, claim)
-
-    assert await checkpoint.load() is None
-    await checkpoint.save({"container": "17889"})
-    await checkpoint.save({"container": "17890", "upload": "https://upload.example/secret"})
-
-    assert await secrets.checkpoint(claim).load() == {
-        "container": "17890",
-        "upload": "https://upload.example/secret",
-    }
-
-
-async def test_checkpoint_is_not_saved_without_the_lease(database: Database, claim: Claim) -> None:
-    await start_attempt(database, claim)
-    clock = StoppedClock()
-    clock.now += MINUTE
-    late = publishing_secrets(database, clock=clock).checkpoint(claim)
-
-    assert await problem(late.save({"container": "1"})) == (
-        ErrorCategory.TRANSIENT,
-        "NOT_CALLED",
-        "The worker was delayed for too long; it did not send the post.",
-    )
-    other_lease = replace(claim, lease=replace(claim.lease, token=claim.lease.post_id))
-    stolen = publishing_secrets(database).checkpoint(other_lease)
-    assert (await problem(stolen.save({"container": "1"})))[1] == "NOT_CALLED"
-    assert await late.load() is None
-
-
-@pytest.mark.parametrize("outcome", [unknown(), failed()])
-async def test_forced_retry_of_an_unknown_outcome_deletes_the_checkpoint(
-    database: Database, outcome: DestinationState
-) -> None:
-    workspace = await add_workspace(database)
-    account = await add_account(database, workspace)
-    post = await add_post(database, workspace, {account: outcome})
-    await add_checkpoint(database, workspace, post.destinations[0], {"container": "17889"})
-    context = publishing_calls.write_context(workspace)
-
-    await retry_one_post(
-        database, context, post.id, account_ids=None, force=True, idempotency_key=None
-    )
-
-    stored = await find_checkpoint(database.reader(workspace), post.destinations[0])
-    assert (stored is None) == (outcome.outcome is Outcome.UNKNOWN)
-
-
-async def test_checkpoint_has_a_limit(database: Database, claim: Claim) -> None:
-    checkpoint = publishing_secrets(database).checkpoint(claim)
-    largest = {"a": "x" * (MAX_CHECKPOINT_BYTES - len('{"a":""}'))}
-    await checkpoint.save(largest)
-
-    with pytest.raises(ValueError, match="a checkpoint has 4097 bytes"):
-        await checkpoint.save({"a": f"{largest['a']}x"})
-
-    assert await checkpoint.load() == largest
-
-
-async def test_checkpoint_of_another_key_prevents_publishing(
-    database: Database, claim: Claim
-) -> None:
-    await publishing_secrets(database).checkpoint(claim).save({"container": "1"})
-    assert KEYS.current is not None
-
-    assert await problem(
-        publishing_secrets(database, keys=OTHER_KEYS).checkpoint(claim).load()
-    ) == (
-        ErrorCategory.TRANSIENT,
-        "CHECKPOINT_NOT_READABLE",
-        "The worker cannot read what the last attempt has stored: CREDENTIALS_KEY does not have the key"
-        f" {KEYS.current.id}. The operator can add the key to CREDENTIALS_KEY.",
-    )
-
-
-async def test_checkpoint_is_not_saved_without_a_key(database: Database, claim: Claim) -> None:
-    checkpoint = publishing_secrets(database, keys=CredentialKeys([])).checkpoint(claim)
-
-    assert await problem(checkpoint.save({"container": "1"})) == (
-        ErrorCategory.TRANSIENT,
-        "NO_CREDENTIALS_KEY",
-        "The worker cannot store the progress of the attempt, because CREDENTIALS_KEY is not set.",
-    )
-    assert await checkpoint.load() is None

@@ -5,7 +5,7 @@ from functools import cache
 from zoneinfo import available_timezones
 
 from app.domain.errors import ContentTooLong, InvalidInput, InvalidTimezone
-from app.domain.media import without_data_urls
+from app.domain.media import strip_data_urls
 from app.domain.validation.json_values import check_json
 from app.domain.validation.text import MAX_NAME_LENGTH, validate_text
 
@@ -41,7 +41,7 @@ def check_contents(
         )
     for index, media_id in enumerate(media_ids):
         validate_text(media_id, f"mediaIds[{index}]", max_length=MAX_NAME_LENGTH)
-    check_json(without_data_urls(media), "media")
+    check_json(strip_data_urls(media), "media")
     _check_platform_content(platform_content)
     if not (content.strip() or media_ids or media or _has_platform_text(platform_content)):
         raise InvalidInput(

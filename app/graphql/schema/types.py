@@ -38,7 +38,7 @@ from app.domain.destinations import (
 from app.domain.diagnosis import ErrorSource, NextAction
 from app.domain.ids import AccountId, DestinationId, NodeKind, PostId, encode_node_id
 from app.domain.manual_retries import RetryRefusal, retry_refusal
-from app.domain.media import shown_media
+from app.domain.media import describe_media
 from app.domain.posts import PostStatus
 from app.domain.time_buckets import check_period
 from app.graphql.loading.field_sources import (
@@ -357,10 +357,10 @@ class Post(Node):
         "Media objects, unchanged from the input, except that `data` with `contentType`, `size` in bytes and"
         " `sha256` replaces a `url` that is a `data:` URL. Claims have this URL. `updatePost` accepts"
         " `data`, and keeps the image.",
-        Computed(("media",), shown_media),
+        Computed(("media",), describe_media),
     )
     def media(self) -> Json:
-        return Json(shown_media(self.row.media))
+        return Json(describe_media(self.row.media))
 
     @sourced_field(
         "Destinations of the post, one per account, in the order of `accountIds`.",

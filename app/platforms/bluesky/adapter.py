@@ -39,7 +39,7 @@ from app.platforms.protocol import (
     OutcomeUnknown,
     PublishRequest,
 )
-from app.platforms.responses import before_publishing
+from app.platforms.responses import convert_unknown_outcome
 
 _CALL_TIMEOUT = timedelta(seconds=30)
 
@@ -76,7 +76,7 @@ class Bluesky:
         spans = find_spans(request.content)
 
         async def publish_with(session: BlueskySession) -> Publication:
-            with before_publishing("The post was not sent yet."):
+            with convert_unknown_outcome("The post was not sent yet."):
                 dids = await self._resolve(session, mentioned_handles(spans))
                 images = [await self._upload(session, item) for item in media]
             record = make_record(

@@ -59,17 +59,17 @@ def check_text(text: str) -> None:
     except InvalidInput as error:
         raise content_rejected("INVALID_TEXT", error.message) from None
     max_bytes, max_graphemes = BLUESKY_MAX_LENGTH_BYTES, BLUESKY_LIMITS.max_length
-    if (excess := len(text.encode()) - max_bytes) > 0:
+    if (size := len(text.encode())) > max_bytes:
         raise content_rejected(
             "TEXT_TOO_LONG",
-            f"The text has {max_bytes + excess:,} bytes in UTF-8, {excess:,} more than Bluesky allows: at"
-            f" most {max_bytes:,}, and {max_graphemes} characters. Shorten it.",
+            f"The text has {size:,} bytes in UTF-8, {size - max_bytes:,} more than Bluesky allows: at most"
+            f" {max_bytes:,}, and {max_graphemes} characters. Shorten it.",
         )
-    if (excess := count_graphemes(text, at_most=max_bytes) - max_graphemes) > 0:
+    if (graphemes := count_graphemes(text, at_most=max_bytes)) > max_graphemes:
         raise content_rejected(
             "TEXT_TOO_LONG",
-            f"The text has {max_graphemes + excess:,} characters (graphemes); Bluesky allows at most"
-            f" {max_graphemes}. Shorten it by {excess:,}.",
+            f"The text has {graphemes:,} characters (graphemes); Bluesky allows at most {max_graphemes}."
+            f" Shorten it by {graphemes - max_graphemes:,}.",
         )
 
 

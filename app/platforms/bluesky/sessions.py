@@ -13,7 +13,7 @@ from app.domain.times import Clock
 from app.platforms.bluesky.errors import EXPIRED_TOKEN
 from app.platforms.bluesky.xrpc import XrpcClient
 from app.platforms.protocol import Credentials, CredentialValues, NotPublished, OutcomeUnknown
-from app.platforms.responses import before_publishing, errors_without
+from app.platforms.responses import convert_unknown_outcome, errors_without
 
 T = TypeVar("T")
 
@@ -107,7 +107,7 @@ class SessionManager:
     async def _request_session(self, values: CredentialValues) -> CredentialValues:
         """Return the credentials with a new session, by its refresh token or else by the app password."""
         current = parse_credentials(values)
-        with before_publishing("The login was not completed."):
+        with convert_unknown_outcome("The login was not completed."):
             answer = await self._refresh(current) or await self._log_in(current)
             session = _to_session(answer, current)
         return {**values, "session": msgspec.to_builtins(session)}

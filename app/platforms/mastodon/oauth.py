@@ -11,7 +11,7 @@ from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
 from app.platforms.mastodon.api import parse_origin
 from app.platforms.protocol import CredentialValues, NotPublished, OutcomeUnknown
-from app.platforms.responses import before_publishing, read_json_object, refusal, send
+from app.platforms.responses import convert_unknown_outcome, read_json_object, refusal, send
 
 _APP_NAME = "post-results"
 _REDIRECT_URI = "urn:ietf:wg:oauth:2.0:oob"
@@ -69,7 +69,7 @@ async def register_app(client: OutboundClient, instance: str, now: datetime) -> 
         "redirect_uris": _REDIRECT_URI,
         "scopes": _SCOPES,
     }
-    with before_publishing(_NOT_CONNECTED):
+    with convert_unknown_outcome(_NOT_CONNECTED):
         answer = await _post(client, f"{origin}/api/v1/apps", parameters, now, _APP_REFUSED)
         client_id, client_secret = (_text(answer, name) for name in ("client_id", "client_secret"))
         return MastodonApp(origin, client_id, client_secret)
@@ -87,7 +87,7 @@ async def request_credentials(
         "scope": _SCOPES,
         "code": code,
     }
-    with before_publishing(_NOT_CONNECTED):
+    with convert_unknown_outcome(_NOT_CONNECTED):
         answer = await _post(client, f"{app.origin}/oauth/token", parameters, now, _CODE_REFUSED)
         return {"instance": app.origin, "accessToken": _text(answer, "access_token")}
 

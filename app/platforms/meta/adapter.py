@@ -37,7 +37,7 @@ from app.platforms.protocol import (
     PublishRequest,
     not_called_error,
 )
-from app.platforms.responses import before_publishing
+from app.platforms.responses import convert_unknown_outcome
 
 _RENEWAL_MARGIN = timedelta(days=10)
 """Remaining validity below which an access token is renewed; Meta renews none that has expired."""
@@ -139,7 +139,7 @@ class MetaAdapter:
         return self._api(account)
 
     async def _renew(self, values: CredentialValues) -> CredentialValues:
-        with before_publishing("The access token was not renewed."):
+        with convert_unknown_outcome("The access token was not renewed."):
             renewed = await self._api(parse_meta_credentials(values)).renew_token()
         parse_meta_credentials({**values, **renewed})  # an invalid token must not be stored
         return {**values, **renewed}
@@ -151,7 +151,7 @@ class MetaAdapter:
         self, api: GraphApi, request: PublishRequest, last: ContainerCheckpoint
     ) -> Publication:
         """Publish the container of the last attempt, if it is still that of the post, or a new one."""
-        with before_publishing(_NOT_SENT):
+        with convert_unknown_outcome(_NOT_SENT):
             state = await self._last_state(api, request, last)
         if state.status is ContainerStatus.PUBLISHED:
             return await self._find_post(api, last)
@@ -178,7 +178,7 @@ class MetaAdapter:
         self, api: GraphApi, request: PublishRequest, plan: ContainerPlan
     ) -> Publication:
         """Publish a new container."""
-        with before_publishing(_NOT_SENT):
+        with convert_unknown_outcome(_NOT_SENT):
             container = await self._create_containers(api, request, plan)
         now = self._now()
         checkpoint = ContainerCheckpoint(

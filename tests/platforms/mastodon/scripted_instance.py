@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundClient
 from app.platforms.mastodon.adapter import Mastodon
 from app.platforms.media import Media
@@ -125,10 +124,6 @@ async def running_adapter(
     instance = ScriptedInstance(script or {})
     async with local_server(instance.handle) as server, OutboundClient(LOCAL_RULES) as client:
         yield AdapterRun(instance, client, server.url("/"))
-
-
-def refusal_details(error: NotPublished) -> tuple[ErrorCategory, str, int | None, timedelta | None]:
-    return error.category, error.code, error.http_status, error.retry_after
 
 
 async def publish_error(

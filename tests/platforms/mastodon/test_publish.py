@@ -21,11 +21,10 @@ from tests.platforms.mastodon.scripted_instance import (
     UPLOAD,
     after,
     publish_error,
-    refusal_details,
     response,
     running_adapter,
 )
-from tests.platforms.publish_requests import FixedDeadline, MemoryCredentials
+from tests.platforms.publish_requests import FixedDeadline, MemoryCredentials, refusal_details
 
 PICTURE = Media(content=b"\x89PNG\r\n", content_type="image/png", alt="Küche", width=4, height=3)
 PUBLICATION = Publication(

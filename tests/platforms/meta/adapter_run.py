@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundClient
 from app.platforms.meta.adapter import MetaAdapter
 from app.platforms.meta.descriptions import INSTAGRAM, THREADS, MetaPlatform
@@ -76,10 +75,6 @@ async def refusal(run: AdapterRun, request: PublishRequest | None = None) -> Not
     error = await publish_error(run, request)
     assert isinstance(error, NotPublished)
     return error
-
-
-def details(error: NotPublished) -> tuple[ErrorCategory, str, int | None, timedelta | None]:
-    return error.category, error.code, error.http_status, error.retry_after
 
 
 def after(seconds: float) -> datetime:

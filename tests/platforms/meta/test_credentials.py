@@ -7,7 +7,7 @@ import pytest
 from app.domain.destinations import ErrorCategory
 from app.platforms.protocol import NotPublished
 from tests.factories import NOW
-from tests.platforms.meta.adapter_run import PLATFORMS, details, refusal, running_adapter
+from tests.platforms.meta.adapter_run import PLATFORMS, refusal, running_adapter
 from tests.platforms.meta.stub_graph import (
     HTML,
     NO_RESPONSE,
@@ -17,7 +17,7 @@ from tests.platforms.meta.stub_graph import (
     graph_error,
     response,
 )
-from tests.platforms.publish_requests import MemoryCredentials
+from tests.platforms.publish_requests import MemoryCredentials, refusal_details
 
 BOTH = pytest.mark.parametrize("name", PLATFORMS)
 NEW_TOKEN = "THAAsecretOfTheAccount2"
@@ -47,7 +47,7 @@ async def test_invalid_credentials_are_refused(values: dict[str, object]) -> Non
     async with running_adapter() as run:
         error = await refusal(run, run.request(credentials=MemoryCredentials(values)))
 
-    assert details(error) == (ErrorCategory.AUTH, "INVALID_CREDENTIALS", None, None)
+    assert refusal_details(error) == (ErrorCategory.AUTH, "INVALID_CREDENTIALS", None, None)
     assert TOKEN not in error.message
     assert run.stub.calls == []
 
@@ -107,7 +107,7 @@ async def test_expired_token_is_access_failure_without_secret() -> None:
     async with running_adapter(tokens=set(), faults={"refresh": [Fault(graph_error(190))]}) as run:
         error = await refusal(run, run.request(credentials=expiring("2026-04-15T14:00:00Z")))
 
-    assert details(error) == (ErrorCategory.AUTH, "GRAPH_190", 401, None)
+    assert refusal_details(error) == (ErrorCategory.AUTH, "GRAPH_190", 401, None)
     assert error.message == (
         "Meta does not accept the access token. Connect the account again. Meta's reason: Error validating"
         " access token"
@@ -140,7 +140,7 @@ async def test_token_of_another_account_is_refused(name: str) -> None:
         with pytest.raises(NotPublished) as caught:
             await run.adapter.verify_credentials(credentials)
 
-    assert details(caught.value) == (ErrorCategory.AUTH, "INVALID_CREDENTIALS", None, None)
+    assert refusal_details(caught.value) == (ErrorCategory.AUTH, "INVALID_CREDENTIALS", None, None)
     assert USER in caught.value.message
 
 

@@ -10,7 +10,6 @@ from app.platforms.protocol import NotPublished, OutcomeUnknown
 from tests.platforms.meta.adapter_run import (
     CONTAINER,
     PLATFORMS,
-    details,
     publish_error,
     refusal,
     running_adapter,
@@ -24,6 +23,7 @@ from tests.platforms.meta.stub_graph import (
     graph_error,
     response,
 )
+from tests.platforms.publish_requests import refusal_details
 
 AUTH, CONTENT_REJECTED = ErrorCategory.AUTH, ErrorCategory.CONTENT_REJECTED
 PERMANENT, TRANSIENT = ErrorCategory.PERMANENT, ErrorCategory.TRANSIENT
@@ -83,7 +83,7 @@ async def test_refusal_has_category_and_sentence(
 
     name = f"GRAPH_{code}" if subcode is None else f"GRAPH_{code}_{subcode}"
     wait = timedelta(hours=1) if subcode == 2207042 else None
-    assert details(error) == (category, name, 400, wait)
+    assert refusal_details(error) == (category, name, 400, wait)
     assert error.message.startswith(message)
     assert error.message.endswith("Meta's reason: Its sentence.")
     assert run.stub.posts == []
@@ -122,7 +122,7 @@ async def test_failure_before_publishing_is_certain(answer: bytes, expected: obj
     async with running_adapter(faults={"create": [Fault(answer)]}) as run:
         error = await refusal(run)
 
-    assert details(error) == expected
+    assert refusal_details(error) == expected
     assert run.stub.calls_of("POST", run.stub.api.publish) == []
 
 
@@ -209,7 +209,7 @@ async def test_unreachable_server_has_certainly_published_nothing() -> None:
         pass
     error = await refusal(run)
 
-    assert details(error) == (TRANSIENT, "CONNECTION_FAILED", None, None)
+    assert refusal_details(error) == (TRANSIENT, "CONNECTION_FAILED", None, None)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ async def test_wait_of_limit_is_that_of_headers(
     async with running_adapter(faults={"create": [Fault(answer)]}) as run:
         error = await refusal(run)
 
-    assert details(error) == (RATE_LIMITED, "GRAPH_4", 400, wait)
+    assert refusal_details(error) == (RATE_LIMITED, "GRAPH_4", 400, wait)
 
 
 @pytest.mark.parametrize(

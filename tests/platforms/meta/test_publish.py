@@ -15,13 +15,12 @@ from tests.platforms.meta.adapter_run import (
     OTHER_CONTAINER,
     PLATFORMS,
     after,
-    details,
     publish_error,
     refusal,
     running_adapter,
 )
 from tests.platforms.meta.stub_graph import TOKEN, USER, Fault, graph_error, response
-from tests.platforms.publish_requests import FixedDeadline, MemoryCheckpoint
+from tests.platforms.publish_requests import FixedDeadline, MemoryCheckpoint, refusal_details
 
 BOTH = pytest.mark.parametrize("name", PLATFORMS)
 CONTENT_REJECTED, TRANSIENT = ErrorCategory.CONTENT_REJECTED, ErrorCategory.TRANSIENT
@@ -124,7 +123,7 @@ async def test_late_attempt_publishes_nothing_after_its_checkpoint() -> None:
     async with running_adapter() as run:
         error = await refusal(run, run.request(checkpoint=SlowCheckpoint()))
 
-    assert details(error) == (TRANSIENT, "NOT_CALLED", None, None)
+    assert refusal_details(error) == (TRANSIENT, "NOT_CALLED", None, None)
     assert run.stub.calls_of("POST", run.stub.api.publish) == []
 
 
@@ -137,7 +136,7 @@ async def test_attempt_that_loses_its_lease_after_its_checkpoint_publishes_nothi
     async with running_adapter() as run:
         error = await refusal(run, run.request(checkpoint=checkpoint, deadline=checkpoint))
 
-    assert details(error) == (TRANSIENT, "NOT_CALLED", None, None)
+    assert refusal_details(error) == (TRANSIENT, "NOT_CALLED", None, None)
     assert run.stub.calls_of("POST", run.stub.api.publish) == []
 
 
@@ -145,7 +144,7 @@ async def test_attempt_without_lease_creates_no_container() -> None:
     async with running_adapter() as run:
         error = await refusal(run, run.request(deadline=FixedDeadline(0)))
 
-    assert details(error) == (TRANSIENT, "NOT_CALLED", None, None)
+    assert refusal_details(error) == (TRANSIENT, "NOT_CALLED", None, None)
     assert run.stub.calls == []
 
 
@@ -214,7 +213,7 @@ async def test_post_that_platform_does_not_accept_is_not_sent(
     async with running_adapter(name) as run:
         error = await refusal(run, run.request(**fields))
 
-    assert details(error) == (CONTENT_REJECTED, code, None, None)
+    assert refusal_details(error) == (CONTENT_REJECTED, code, None, None)
     assert message in error.message
     assert run.stub.calls == []
 
@@ -275,7 +274,7 @@ async def test_failed_container_is_not_published(
     async with running_adapter(name, processing=["ERROR"], reason=reason) as run:
         error = await refusal(run)
 
-    assert details(error) == (category, "CONTAINER_ERROR", None, wait)
+    assert refusal_details(error) == (category, "CONTAINER_ERROR", None, wait)
     assert error.message.startswith(message)
     assert reason is None or error.message.endswith(f"Meta's reason: {reason}")
     assert run.checkpoint.values == []
@@ -286,7 +285,7 @@ async def test_container_that_is_never_ready_ends_attempt_after_five_minutes(nam
     async with running_adapter(name, processing=["IN_PROGRESS"]) as run:
         error = await refusal(run)
 
-    assert details(error) == (TRANSIENT, "CONTAINER_NOT_READY", None, None)
+    assert refusal_details(error) == (TRANSIENT, "CONTAINER_NOT_READY", None, None)
     assert run.now == after(300)
     assert len(run.stub.calls_of("GET", CONTAINER)) == 11
     assert run.checkpoint.values == []
@@ -319,4 +318,4 @@ async def test_server_refuses_what_is_not_documented() -> None:
         error = await publish_error(run)
 
     assert isinstance(error, NotPublished)
-    assert details(error) == (ErrorCategory.PERMANENT, "GRAPH_100_33", 400, None)
+    assert refusal_details(error) == (ErrorCategory.PERMANENT, "GRAPH_100_33", 400, None)

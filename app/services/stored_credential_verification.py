@@ -139,6 +139,6 @@ class StoredCredentialVerifier:
 
 def _delay(leased: PendingVerification, error: NotPublished) -> timedelta:
     """Return the wait before the next verification, at least as long as the platform asks for."""
-    seconds = _FIRST_DELAY.total_seconds() * 4 ** min(leased.attempts - 1, 10)
-    wait = min(timedelta(seconds=seconds), _MAX_DELAY)
+    factor: int = 4 ** min(leased.attempts - 1, 10)
+    wait = min(_FIRST_DELAY * factor, _MAX_DELAY)
     return max(wait, min(error.retry_after or timedelta(), MAX_RETRY_AFTER))

@@ -27,7 +27,7 @@ from app.platforms.protocol import (
 )
 from app.services.accounts import set_account_credentials
 from app.services.credentials import CredentialsToSet
-from app.services.stored_verifications import StoredCredentialVerifier
+from app.services.stored_credential_verification import StoredCredentialVerifier
 from app.services.unit_of_work import WriteContext
 from tests.credential_rows import (
     KEYS,
