@@ -158,7 +158,7 @@ async def measure_interactions(board: Board) -> list[Measurement]:
 
 _SCROLL = """
 async (maxSeconds) => {
-    const PIXELS_PER_FRAME = 400;
+    const PIXELS_PER_FRAME = 200;
     const deadline = performance.now() + 1000 * maxSeconds;
     window.longFrames = [];
     let [elements, row] = [0, 0];
@@ -171,7 +171,7 @@ async (maxSeconds) => {
     return [elements, row, window.longFrames];
 }
 """
-"""Scrolls fast: 400 rows a second. In the page, because the commands of a driver would delay its frames."""
+"""Scrolls by 200 rows a second, in the page, because the commands of a driver would delay its frames."""
 
 
 async def measure_scrolling(board: Board) -> list[Measurement]:

@@ -16,7 +16,7 @@ import { useLiveRefresh } from "../../live/events";
 import { showRefreshError } from "../../relay/live-query";
 import { readObjects } from "../../relay/objects";
 
-export const PAGE_SIZE = 100;
+const PAGE_SIZE = 100;
 
 /** The first page and the number of rows. */
 const headQuery = graphql`

@@ -1,13 +1,10 @@
 // The rows of the results, read in pages of 100 as the user scrolls.
 
-import { useEffect, useState } from "react";
-import { graphql, usePaginationFragment, useRelayEnvironment } from "react-relay/hooks";
+import { useEffect } from "react";
+import { graphql, useFragment, useRelayEnvironment } from "react-relay/hooks";
 import { useLocation } from "wouter";
 
-import type {
-  resultsListQuery,
-  resultsListQuery$variables,
-} from "../../relay/__generated__/resultsListQuery.graphql";
+import type { resultsListQuery$variables } from "../../relay/__generated__/resultsListQuery.graphql";
 import type { resultsTable_destination$key } from "../../relay/__generated__/resultsTable_destination.graphql";
 import type { resultsTable_query$key } from "../../relay/__generated__/resultsTable_query.graphql";
 import { EmptyList } from "./empty-list";
@@ -29,7 +26,8 @@ import { totalOf } from "../../text/numbers";
 import type { ResultsView } from "../../url/results";
 import { lastOpened, lastSelected, rememberListed, rememberOpened } from "./last-results";
 import { RESULT_HEADINGS, ResultRow } from "./result-row";
-import { PAGE_SIZE, useResultsMembership } from "./results-membership";
+import { useResultsMembership } from "./results-membership";
+import { useResultsPages } from "./results-pages";
 
 /** Length of the text of a post in the dialog of its retry. */
 const SCOPE_LENGTH = 100;
@@ -58,20 +56,14 @@ interface Props {
 }
 
 export function ResultsTable({ query, view, scope, variables }: Props) {
-  const { data, hasNext, loadNext, isLoadingNext } = usePaginationFragment<
-    resultsListQuery,
-    resultsTable_query$key
-  >(
+  const data = useFragment(
     graphql`
       fragment resultsTable_query on Query
-      @refetchable(queryName: "resultsTablePaginationQuery")
       @argumentDefinitions(
         filter: { type: "DestinationFilter!" }
         orderBy: { type: "DestinationOrder!" }
-        count: { type: "Int", defaultValue: 100 }
-        cursor: { type: "String" }
       ) {
-        destinations(first: $count, after: $cursor, filter: $filter, orderBy: $orderBy)
+        destinations(first: 100, filter: $filter, orderBy: $orderBy)
           @connection(key: "resultsTable_destinations") {
           edges {
             node {
@@ -80,6 +72,10 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
               ...resultsTable_destination
               ...resultRow_destination
             }
+          }
+          pageInfo {
+            endCursor
+            hasNextPage
           }
         }
         total: destinations(first: 1, filter: $filter) {
@@ -90,25 +86,22 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
     `,
     query,
   );
+  const { rows, hasNext, isLoadingNext, loadError, loadNext } = useResultsPages(
+    data.destinations,
+    variables,
+  );
   const environment = useRelayEnvironment();
   const viewer = useViewer();
   const [, navigate] = useLocation();
   const selection = useSelection(lastSelected());
   const use = useListUse();
-  const [loadError, setLoadError] = useState<Error | null>(null);
-  const rows = data.destinations?.edges.map(({ node }) => node) ?? [];
   const isInUse = use.isInUse || !selection.isEmpty;
   const { difference, showNew } = useResultsMembership({ rows, variables, isInUse, selection });
   const total = difference.total ?? totalOf(data.total);
 
-  function loadMore(): void {
-    setLoadError(null);
-    loadNext(PAGE_SIZE, { onComplete: setLoadError });
-  }
-
   /** Loads more at the end of the list, until that fails. */
   function onEnd(): void {
-    if (hasNext && !isLoadingNext && !loadError && automaticRequestDelay() === 0) loadMore();
+    if (hasNext && !isLoadingNext && !loadError && automaticRequestDelay() === 0) loadNext();
   }
 
   const readRow = (row: resultsTable_destination$key) => readFragment(environment, rowFragment, row);
@@ -171,7 +164,7 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
           loadedCount={rows.length}
           isLoading={isLoadingNext}
           error={loadError}
-          onPress={loadMore}
+          onPress={loadNext}
         />
       )}
       <SelectionBar
