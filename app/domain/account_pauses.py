@@ -37,8 +37,8 @@ class RemainingCalls:
     resets_in: timedelta | None
     """None if the platform does not state it."""
 
-    def are_used_up_by(self, calls_in_flight: int) -> bool:
-        """Return whether the calls that have begun leave none, counting also the one that was answered."""
+    def is_exhausted_by(self, calls_in_flight: int) -> bool:
+        """Return whether no call is left for the calls in flight, which include the one that was answered."""
         return self.calls == 0 or self.calls < calls_in_flight
 
 

@@ -47,7 +47,7 @@ class OutboundRequest:
     """Time for the whole exchange, from the resolution of the name to the end of the response."""
     max_response_bytes: int
     """Bytes of the response's body that are read, before the connection is closed."""
-    receiver: Hashable = None
+    pool_key: Hashable = None
     """Key of the pool of connections, such as the URL of a webhook. Pools do not delay each other."""
 
     def __post_init__(self) -> None:
@@ -124,7 +124,7 @@ class OutboundClient:
         try:
             async with (
                 asyncio.timeout(request.timeout.total_seconds()),
-                self._pools.pool(request.receiver) as pool,
+                self._pools.pool(request.pool_key) as pool,
             ):
                 return await self._exchange(pool, request, url, progress)
         except (TimeoutError, httpcore2.TimeoutException):

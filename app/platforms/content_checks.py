@@ -20,7 +20,7 @@ from app.platforms.media_checks import (
     check_image,
     check_media_count,
     check_media_ids,
-    contained_image,
+    inline_image,
     item_url,
 )
 from app.platforms.meta.containers import check_text_length, image_parameters
@@ -53,7 +53,7 @@ class ContentChecks:
             return ()
         media_count = max(len(post.media), len(post.media_ids))
         checks: list[Callable[[], None]] = [
-            partial(check_media_count, media_count, limits.max_media, _receiver(limits))
+            partial(check_media_count, media_count, limits.max_media, _subject(limits))
         ]
         if publisher.platform == platform:
             checks.append(partial(check_media_ids, post.media_ids))
@@ -88,7 +88,7 @@ def _spoiler_text(post: Post, platform: str) -> str:
     return spoiler_text if isinstance(spoiler_text, str) else ""
 
 
-def _receiver(limits: PlatformLimits) -> str:
+def _subject(limits: PlatformLimits) -> str:
     """Return the subject of the sentence that names a limit."""
     if limits.servers_may_differ:
         return f"{limits.display_name} by default"
@@ -100,7 +100,7 @@ def _check_bluesky_text(text: str, _spoiler_text: str) -> None:
 
 
 def _check_mastodon_text(text: str, spoiler_text: str) -> None:
-    check_length(text, spoiler_text, DEFAULT_LIMITS, _receiver(MASTODON_LIMITS))
+    check_length(text, spoiler_text, DEFAULT_LIMITS, _subject(MASTODON_LIMITS))
 
 
 def _check_meta_text(platform: MetaPlatform, text: str, _spoiler_text: str) -> None:
@@ -120,7 +120,7 @@ def _check_images(limits: PlatformLimits, post: Post) -> None:
     for index, item in enumerate(post.media):
         name = f"media[{index}]"
         item_url(item, name)
-        if (image := contained_image(item, name)) is not None:
+        if (image := inline_image(item, name)) is not None:
             declared_type, content = image
             check_image(content, declared_type, name, limits.max_media_bytes)
 

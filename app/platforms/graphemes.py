@@ -5,8 +5,7 @@ from itertools import islice
 
 import regex
 
-from app.domain.destinations import ErrorCategory
-from app.platforms.protocol import NotPublished
+from app.platforms.protocol import content_error
 
 _COUNTED_MULTIPLE = 10
 """Multiple of its limit up to which a text is counted: the count of a longer one would take long."""
@@ -20,9 +19,9 @@ _EMOJI = regex.compile(r"[\p{Emoji_Presentation}\uFE0F]")
 
 
 def check_character_count(
-    count: Callable[[int], int], limit: int, receiver: str, note: str = ""
+    count: Callable[[int], int], limit: int, subject: str, note: str = ""
 ) -> None:
-    """Raise NotPublished for more characters than allowed; the message names the receiver.
+    """Raise NotPublished for more characters than allowed; `subject` names who allows them.
 
     `count` takes the number at which it stops. `note` is a sentence on how characters are counted.
     """
@@ -32,10 +31,9 @@ def check_character_count(
         return
     at_least = "more than " if characters > most_counted else ""
     shown = min(characters, most_counted)
-    raise NotPublished(
-        ErrorCategory.CONTENT_REJECTED,
+    raise content_error(
         "TEXT_TOO_LONG",
-        f"The text has {at_least}{shown:,} characters; {receiver} allows {limit:,}.{note} Shorten the text"
+        f"The text has {at_least}{shown:,} characters; {subject} allows {limit:,}.{note} Shorten the text"
         f" by {at_least}{shown - limit:,}.",
     )
 

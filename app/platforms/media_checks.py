@@ -3,11 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
 from app.domain.media import data_url, parse_data_url
 from app.platforms.limits import ImageType
-from app.platforms.protocol import NotPublished
+from app.platforms.protocol import NotPublished, content_error
 
 _SIGNATURES = {
     ImageType.JPEG: re.compile(rb"\xff\xd8\xff"),
@@ -21,21 +20,28 @@ _UNSPECIFIC_TYPES = {"", "application/octet-stream", "binary/octet-stream"}
 """Types with which servers declare files whose type they do not know."""
 
 
-def check_media_count(count: int, max_media: int, receiver: str) -> None:
-    """Raise NotPublished for more media than allowed; the message names the receiver."""
+def check_media_count(count: int, max_media: int, subject: str) -> None:
+    """Raise NotPublished for more media than allowed; `subject` names who allows them."""
     if count > max_media:
-        raise NotPublished(
-            ErrorCategory.CONTENT_REJECTED,
+        raise content_error(
             "TOO_MANY_MEDIA",
-            f"The post has {count} media; {receiver} allows {max_media}. Remove {count - max_media} of"
+            f"The post has {count} media; {subject} allows {max_media}. Remove {count - max_media} of"
             " them.",
+        )
+
+
+def check_not_empty(text: str, media: Sequence[object]) -> None:
+    """Raise NotPublished for a post without text and media."""
+    if not media and not text.strip():
+        raise content_error(
+            "EMPTY_POST", "The post has neither text nor media for this platform. Add some."
         )
 
 
 def check_media_ids(media_ids: Sequence[str]) -> None:
     """Raise NotPublished if a post has media by id, which no adapter can load."""
     if media_ids:
-        raise media_rejected(
+        raise media_error(
             "mediaIds name files of another service, which the worker cannot load. Use media with the url of"
             " each file instead."
         )
@@ -45,7 +51,7 @@ def item_url(item: object, name: str) -> str:
     """Return the URL of a media item; raises NotPublished, naming the item, without one."""
     url = item.get("url") if isinstance(item, Mapping) else None
     if not isinstance(url, str):
-        raise media_rejected(
+        raise media_error(
             f'{name} needs the URL of an image, as in {{"url": "https://…", "alt": "…"}}.'
         )
     return url
@@ -57,7 +63,7 @@ def alternative_text(item: object) -> str:
     return alt if isinstance(alt, str) else ""
 
 
-def contained_image(item: object, name: str) -> tuple[str, bytes] | None:
+def inline_image(item: object, name: str) -> tuple[str, bytes] | None:
     """Return the declared type and the content in the `data:` URL of an item; None for another URL."""
     url = data_url(item)
     if url is None:
@@ -65,7 +71,7 @@ def contained_image(item: object, name: str) -> tuple[str, bytes] | None:
     try:
         return parse_data_url(url, name)
     except InvalidInput as error:
-        raise media_rejected(error.message) from None
+        raise media_error(error.message) from None
 
 
 def check_image(content: bytes, declared_type: str, name: str, max_bytes: int) -> ImageType:
@@ -74,20 +80,20 @@ def check_image(content: bytes, declared_type: str, name: str, max_bytes: int) -
     Raises NotPublished if it is too large, or declared as another type than it has.
     """
     if len(content) > max_bytes:
-        raise media_rejected(f"{name} has more than {max_bytes:,} bytes. Make the image smaller.")
+        raise media_error(f"{name} has more than {max_bytes:,} bytes. Make the image smaller.")
     image_type = next(
         (image_type for image_type, signature in _SIGNATURES.items() if signature.match(content)),
         None,
     )
     if image_type is None:
-        raise media_rejected(f"{name} is not a JPEG, PNG, GIF or WebP image. Convert it.")
+        raise media_error(f"{name} is not a JPEG, PNG, GIF or WebP image. Convert it.")
     if declared_type not in {image_type, *_UNSPECIFIC_TYPES}:
-        raise media_rejected(
+        raise media_error(
             f"{name} is {image_type}, but is declared as {declared_type}. Correct the declared type."
         )
     return image_type
 
 
-def media_rejected(message: str) -> NotPublished:
+def media_error(message: str) -> NotPublished:
     """Return the error of media that the worker or the platform does not accept."""
-    return NotPublished(ErrorCategory.CONTENT_REJECTED, "MEDIA_REJECTED", message)
+    return content_error("MEDIA_REJECTED", message)

@@ -16,9 +16,9 @@ from app.platforms.media_checks import (
     check_image,
     check_media_count,
     check_media_ids,
-    contained_image,
+    inline_image,
     item_url,
-    media_rejected,
+    media_error,
 )
 from app.platforms.protocol import NotPublished, PublishRequest
 from app.platforms.responses import CONFIGURATION_FAILURES
@@ -47,7 +47,7 @@ async def load_media(
 
 async def _load_item(client: OutboundClient, item: object, name: str, max_bytes: int) -> Media:
     url = item_url(item, name)
-    declared_type, content = contained_image(item, name) or await _download(
+    declared_type, content = inline_image(item, name) or await _download(
         client, url, name, max_bytes
     )
     image_type = check_image(content, declared_type, name, max_bytes)
@@ -66,13 +66,13 @@ async def _download(
 ) -> tuple[str, bytes]:
     """Return the declared type and the content of a file, of which it reads one byte too many at most."""
     request = OutboundRequest(
-        method="GET", url=url, timeout=_TIMEOUT, max_response_bytes=max_bytes + 1, receiver=url
+        method="GET", url=url, timeout=_TIMEOUT, max_response_bytes=max_bytes + 1, pool_key=url
     )
     try:
         response = await client.send(request)
     except OutboundError as error:
         if error.reason in CONFIGURATION_FAILURES:
-            raise media_rejected(f"{name} cannot be loaded. {error.message}") from error
+            raise media_error(f"{name} cannot be loaded. {error.message}") from error
         raise NotPublished(
             ErrorCategory.TRANSIENT, "MEDIA_NOT_LOADED", f"{name} was not loaded. {error.message}"
         ) from error
@@ -92,4 +92,4 @@ def _status_error(response: OutboundResponse, name: str) -> NotPublished:
     )
     if is_temporary:
         return NotPublished(ErrorCategory.TRANSIENT, "MEDIA_NOT_LOADED", message)
-    return media_rejected(message)
+    return media_error(message)

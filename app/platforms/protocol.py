@@ -55,6 +55,16 @@ def not_called_error() -> NotPublished:
     )
 
 
+def content_error(code: str, message: str) -> NotPublished:
+    """Return the error of a post whose content the worker or its platform does not accept."""
+    return NotPublished(ErrorCategory.CONTENT_REJECTED, code, message)
+
+
+def credentials_error(message: str) -> NotPublished:
+    """Return the error of credentials that an adapter cannot use."""
+    return NotPublished(ErrorCategory.AUTH, "INVALID_CREDENTIALS", message)
+
+
 class LeaseDeadline(Protocol):
     """Deadline of platform calls; it moves on while the worker renews its lease."""
 

@@ -145,8 +145,8 @@ def convert_unknown_outcome(consequence: str) -> Iterator[None]:
 
 
 @contextmanager
-def errors_without(secrets: Collection[str]) -> Iterator[None]:
-    """Replace secrets in the texts of errors: a response may repeat what was sent."""
+def redact_errors(secrets: Collection[str]) -> Iterator[None]:
+    """Replace the secrets in errors that are raised inside the context: a response may repeat them."""
     try:
         yield
     except (NotPublished, OutcomeUnknown) as error:

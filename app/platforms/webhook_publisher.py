@@ -29,6 +29,7 @@ from app.platforms.protocol import (
     NotPublished,
     OutcomeUnknown,
     PublishRequest,
+    credentials_error,
 )
 from app.platforms.responses import (
     json_object,
@@ -64,11 +65,11 @@ class WebhookPublisher:
 
     async def publish(self, request: PublishRequest) -> Publication:
         """POST the post to the URL; the answer must have its id or URL on the platform."""
-        receiver = _parse_receiver(await request.credentials.get())
+        account = _parse_credentials(await request.credentials.get())
         request.check_deadline()
         response = await send(
             self._client,
-            self._signed(receiver.url, receiver, request, _PUBLISH_TIMEOUT),
+            self._signed(account.url, account, request, _PUBLISH_TIMEOUT),
             now=self._now(),
             read_refusal=self._read_refusal,
             rate_limit=request.rate_limit,
@@ -77,11 +78,11 @@ class WebhookPublisher:
 
     async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
         """POST the post to the lookup URL, which answers 404 if it is not published and will not be."""
-        receiver = _parse_receiver(await request.credentials.get())
-        if receiver.lookup_url is None:
+        account = _parse_credentials(await request.credentials.get())
+        if account.lookup_url is None:
             return LookupFailure.INCONCLUSIVE
         response = await self._client.send(
-            self._signed(receiver.lookup_url, receiver, request, _LOOKUP_TIMEOUT)
+            self._signed(account.lookup_url, account, request, _LOOKUP_TIMEOUT)
         )
         if response.status == HTTPStatus.NOT_FOUND:
             return LookupFailure.NOT_FOUND
@@ -93,23 +94,23 @@ class WebhookPublisher:
 
     async def verify_credentials(self, credentials: Credentials) -> AccountIdentity:
         """Check the form of the credentials; nothing is sent to the publisher."""
-        receiver = _parse_receiver(await credentials.get())
+        account = _parse_credentials(await credentials.get())
         try:
-            self._client.check_url(receiver.url, "url")
-            if receiver.lookup_url is not None:
-                self._client.check_url(receiver.lookup_url, "lookupUrl")
+            self._client.check_url(account.url, "url")
+            if account.lookup_url is not None:
+                self._client.check_url(account.lookup_url, "lookupUrl")
         except InvalidInput as error:
             # As for a post: other rules of the server, without other credentials, may allow the URL.
             raise NotPublished(ErrorCategory.PERMANENT, "INVALID_URL", error.message) from None
-        return AccountIdentity(display_name=urlsplit(receiver.url).hostname)
+        return AccountIdentity(display_name=urlsplit(account.url).hostname)
 
     def _signed(
-        self, url: str, receiver: "_Receiver", request: PublishRequest, timeout: timedelta
+        self, url: str, account: "_WebhookCredentials", request: PublishRequest, timeout: timedelta
     ) -> OutboundRequest:
         """Return a request with the post, whose id is the key of the publication."""
         body = orjson.dumps(_payload(request))
         signature = signature_headers(
-            body, event_id=request.publication_key, now=self._now(), secrets=[receiver.secret]
+            body, event_id=request.publication_key, now=self._now(), secrets=[account.secret]
         )
         return OutboundRequest(
             method="POST",
@@ -122,7 +123,7 @@ class WebhookPublisher:
             body=body,
             timeout=timeout,
             max_response_bytes=_MAX_RESPONSE_BYTES,
-            receiver=url,
+            pool_key=url,
         )
 
     def _read_refusal(self, response: OutboundResponse) -> NotPublished | None:
@@ -166,24 +167,22 @@ class WebhookPublisher:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class _Receiver:
+class _WebhookCredentials:
     url: str
     secret: str
     lookup_url: str | None
 
 
-def _parse_receiver(credentials: CredentialValues) -> _Receiver:
+def _parse_credentials(credentials: CredentialValues) -> _WebhookCredentials:
     """Read the credentials; raises NotPublished if they are incomplete."""
     url, secret, lookup_url = (
         _text(credentials.get(name)) for name in ("url", "secret", "lookupUrl")
     )
     if url is None or secret is None or not _is_signing_secret(secret):
-        raise NotPublished(
-            ErrorCategory.AUTH,
-            "INVALID_CREDENTIALS",
+        raise credentials_error(
             'The credentials of the account need "url", and "secret" as whsec_ and base64. Set them again.',
         )
-    return _Receiver(url, secret, lookup_url)
+    return _WebhookCredentials(url, secret, lookup_url)
 
 
 def _is_signing_secret(secret: str) -> bool:

@@ -51,7 +51,7 @@ class AccountPauses:
         in_flight = 0
         if 0 < remaining.calls < MAX_CALLS_IN_FLIGHT:
             in_flight = await count_in_flight(self.database.reader(workspace_id), account_id)
-        if not remaining.are_used_up_by(in_flight):
+        if not remaining.is_exhausted_by(in_flight):
             return None
         until = truncate_to_ms(pause_end(remaining.resets_in, self.clock()))
         await self.database.write(

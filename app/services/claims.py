@@ -137,10 +137,20 @@ class ClaimService:
     async def _lock_and_lease(
         self, request: ClaimRequest, queue: _Queue, limit: int, uow: UnitOfWork
     ) -> list[Claim]:
+        locked: dict[ClaimGroup, list[DestinationRef]] = {group: [] for group in request.groups}
+
         async def lock(group: ClaimGroup, share: int) -> list[DestinationRef]:
-            return await lock_destinations(
-                uow.reader, queue.claim_time, uow.write_context.now, group=group, limit=share
+            # Selects those again that this transaction has already locked.
+            destinations = await lock_destinations(
+                uow.reader,
+                queue.claim_time,
+                uow.write_context.now,
+                group=group,
+                limit=len(locked[group]) + share,
             )
+            added = [each for each in destinations if each not in locked[group]][:share]
+            locked[group] += added
+            return added
 
         groups = _rotate(request.groups, self.new_id())
         destinations = await _distribute_fairly(groups, limit, lock)
@@ -216,20 +226,29 @@ async def _attempt_starts(
 async def _distribute_fairly(
     groups: Sequence[K], limit: int, take: Callable[[K, int], Awaitable[list[T]]]
 ) -> list[T]:
-    """Call `take(group, share)` for each group until `limit` items are taken.
+    """Call `take(group, share)` for each group, then for those with more items, until `limit` are taken.
 
-    A share is an equal part of the remaining limit. ServiceUnavailable is raised only if nothing was taken.
+    A share is an equal part of the remaining limit. Each call takes an item or is the last of its group, so
+    there are at most as many calls as groups and items together. ServiceUnavailable is raised only if nothing
+    was taken.
     """
     taken: list[T] = []
-    for index, group in enumerate(groups):
-        share = math.ceil((limit - len(taken)) / (len(groups) - index))
-        if share > 0:
+    while groups and len(taken) < limit:
+        groups_with_more: list[K] = []
+        for index, group in enumerate(groups):
+            share = math.ceil((limit - len(taken)) / (len(groups) - index))
+            if share == 0:
+                break
             try:
-                taken += await take(group, share)
+                items = await take(group, share)
             except ServiceUnavailable:
                 if not taken:
                     raise
-                break  # otherwise the destinations taken so far would wait for their lease to expire
+                return taken  # otherwise the destinations taken so far would wait for their lease to expire
+            taken += items
+            if len(items) == share:
+                groups_with_more.append(group)
+        groups = groups_with_more
     return taken
 
 

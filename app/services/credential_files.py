@@ -63,8 +63,8 @@ class CredentialContent:
     source: Mapping[str, object]
     """Reference to a file, with the digest of its content; empty without a file."""
 
-    def refreshed(self, values: CredentialValues) -> bytes:
-        """Return what to store for new values; raises InvalidInput if they are invalid."""
+    def encode(self, values: CredentialValues) -> bytes:
+        """Return the data to store for refreshed values; raises InvalidInput if they are invalid."""
         text = parse_credentials(values).text.encode()
         return orjson.dumps({**self.source, "values": values}) if self.source else text
 

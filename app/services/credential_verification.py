@@ -10,7 +10,7 @@ from functools import partial
 import orjson
 import structlog
 
-from app.domain.accounts import AccountPublisher, stored_user_ids
+from app.domain.accounts import AccountPublisher, is_stored_user_id
 from app.domain.attempts import MAX_MESSAGE_LENGTH, MAX_RETRY_AFTER
 from app.domain.credentials import REFERENCE, NewCredentials
 from app.domain.destinations import TEMPORARY_CATEGORIES, ErrorCategory
@@ -77,7 +77,7 @@ class CredentialVerifier:
             raise InvalidInput(message, argument="credentials") from None
         if credentials.values == content.values:
             return replace(to_set, identity=identity)
-        refreshed = NewCredentials(content.refreshed(credentials.values).decode())
+        refreshed = NewCredentials(content.encode(credentials.values).decode())
         return replace(to_set, credentials=refreshed, identity=identity)
 
     async def _read(
@@ -124,7 +124,7 @@ async def identify(
 
 def require_same_user(platform: str, expected: str | None, actual: str | None) -> None:
     """Raise InvalidInput if credentials belong to another platform user than that of their account."""
-    if expected is None or actual is None or expected in stored_user_ids(platform, actual):
+    if expected is None or actual is None or is_stored_user_id(platform, expected, actual):
         return
     raise InvalidInput(
         f"The credentials belong to the platform user {actual}, not to {expected}. Use the credentials of"

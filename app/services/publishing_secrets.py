@@ -187,7 +187,7 @@ class AccountSecrets:
             raise
         key = self._secrets.keys.current
         assert key is not None  # noqa: S101 - one of the keys has opened the credentials
-        data = key.seal(content.refreshed(new_values), self._row)
+        data = key.seal(content.encode(new_values), self._row)
         await self._store(stored, data, fence)
         return await self.get()  # others may have replaced them
 

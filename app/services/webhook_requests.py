@@ -69,7 +69,7 @@ async def send_webhook(
         body=content,
         timeout=ATTEMPT_TIMEOUT,
         max_response_bytes=_MAX_RESPONSE_BYTES,
-        receiver=url,
+        pool_key=url,
     )
     try:
         response = await client.send(request)

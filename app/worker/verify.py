@@ -18,7 +18,7 @@ from app.worker.publish import (
     sanitize_publication,
 )
 
-_FINDINGS_BY_MISS = {
+_FINDING_BY_FAILURE = {
     LookupFailure.NOT_FOUND: VerificationFinding.NOT_PUBLISHED,
     LookupFailure.INCONCLUSIVE: VerificationFinding.STILL_UNKNOWN,
 }
@@ -39,7 +39,7 @@ async def verify(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) 
     if isinstance(lookup, Publication):
         finding, publication = VerificationFinding.PUBLISHED, lookup
     else:
-        finding = _FINDINGS_BY_MISS[lookup]
+        finding = _FINDING_BY_FAILURE[lookup]
 
     try:
         result = await retry_while(

@@ -26,7 +26,7 @@ MS, SECOND, HOUR = timedelta(milliseconds=1), timedelta(seconds=1), timedelta(ho
 def test_remaining_calls_are_used_up_by_more_calls_in_flight(
     calls: int, in_flight: int, are_used_up: bool
 ) -> None:
-    assert RemainingCalls(calls, SECOND).are_used_up_by(in_flight) is are_used_up
+    assert RemainingCalls(calls, SECOND).is_exhausted_by(in_flight) is are_used_up
 
 
 @pytest.mark.parametrize(

@@ -365,7 +365,7 @@ async def test_idle_connections_of_few_receivers_stay_open_while_a_server_is_sil
         waiting = tasks.create_task(client.send(post(silent.url())))
         await silent.wait_for_open_connections(1)
         for number in range(40):
-            await client.send(replace(post(server.url()), receiver=number))
+            await client.send(replace(post(server.url()), pool_key=number))
         await server.wait_for_open_connections(32)
         await server.wait_for_end_of_connections()  # after a few seconds without a request
         await silent.wait_for_open_connections(1)

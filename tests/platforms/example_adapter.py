@@ -22,7 +22,7 @@ from app.platforms.protocol import (
     OutcomeUnknown,
     PublishRequest,
 )
-from app.platforms.responses import errors_without, json_object, read_json_object, refusal, send
+from app.platforms.responses import json_object, read_json_object, redact_errors, refusal, send
 
 _TIMEOUT = timedelta(seconds=30)
 _MAX_RESPONSE_BYTES = 64 * 1024
@@ -91,9 +91,9 @@ class Notes:
             body=None if body is None else orjson.dumps(body),
             timeout=_TIMEOUT,
             max_response_bytes=_MAX_RESPONSE_BYTES,
-            receiver=server,
+            pool_key=server,
         )
-        with errors_without({token}):
+        with redact_errors({token}):
             response = await send(
                 self._client,
                 outbound,

@@ -12,6 +12,7 @@ from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundClient
 from app.platforms import make_adapters
 from app.platforms.media import Media
+from app.platforms.media_checks import check_not_empty
 from app.platforms.media_downloads import load_media
 from app.platforms.protocol import NotPublished
 from tests.factories import NOW
@@ -223,3 +224,16 @@ async def test_download_ends_at_the_limit() -> None:
         ErrorCategory.CONTENT_REJECTED,
         "media[0] has more than 1,000 bytes. Make the image smaller.",
     )
+
+
+def test_post_needs_text_or_media() -> None:
+    with pytest.raises(NotPublished) as caught:
+        check_not_empty(" \n", [])
+
+    assert (caught.value.category, caught.value.code, caught.value.message) == (
+        ErrorCategory.CONTENT_REJECTED,
+        "EMPTY_POST",
+        "The post has neither text nor media for this platform. Add some.",
+    )
+    check_not_empty("", [{}])
+    check_not_empty("Hi", [])

@@ -4,17 +4,19 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from uuid import UUID, uuid4
 
 import pytest
 
 from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
+from app.domain.account_pauses import RemainingCalls
 from app.domain.accounts import AccountPublisher
 from app.domain.destinations import DestinationStatus, ErrorCategory
-from app.domain.ids import PostId
+from app.domain.ids import AccountId, PostId
 from app.domain.post_commands import PostUpdate
 from app.services.claims import (
     CLAIM_POLL_INTERVAL,
@@ -42,8 +44,10 @@ from tests.factories import (
     unknown,
     waiting_for_retry,
 )
+from tests.recording_driver import record_writes
 from tests.services.publishing_calls import (
     MINUTE,
+    account_pauses,
     add_due,
     add_unclaimable,
     claim,
@@ -161,7 +165,7 @@ async def test_workspaces_get_fair_shares_and_divide_unused_ones(database: Datab
     counts = Counter(c.lease.workspace_id for c in claims)
     assert counts[workspaces[3]] == 1
     assert all(3 <= counts[workspace] <= 5 for workspace in workspaces[:3])
-    assert 10 <= len(claims) <= 12
+    assert len(claims) == 12
 
 
 async def test_small_claims_start_at_a_random_workspace(database: Database) -> None:
@@ -192,7 +196,41 @@ async def test_platforms_get_fair_shares_and_divide_unused_ones(acme: Tenant) ->
     counts = Counter(c.destination.platform for c in claims)
     assert counts["threads"] == 1
     assert all(3 <= counts[platform] <= 5 for platform in ("x", "instagram"))
-    assert set(counts) == {"x", "instagram", "threads"}
+    assert len(claims) == 9
+
+
+@pytest.mark.parametrize("first_group", range(3))
+async def test_publishers_get_fair_shares_and_divide_those_of_paused_accounts(
+    acme: Tenant, first_group: int
+) -> None:
+    database, workspace = acme.database, acme.workspace
+    publishers = [AccountPublisher.SANDBOX, AccountPublisher.WEBHOOK, AccountPublisher.BLUESKY]
+    paused, large, small = [
+        await add_account(database, workspace, publisher=publisher) for publisher in publishers
+    ]
+    for account, count in ((paused, 20), (large, 20), (small, 1)):
+        for _ in range(count):
+            await add_post(database, workspace, {account: queued()})
+    await account_pauses(database).pause_if_used_up(workspace, paused, RemainingCalls(0, MINUTE))
+    await account_pauses(database).postpone_due()
+
+    async def claim_nine(now: datetime) -> Counter[AccountId]:
+        ids = chain([workspace, UUID(int=first_group)], iter(uuid4, None))
+        request = ClaimRequest(limit=9, lease_duration=MINUTE, publishers=publishers)
+        service = replace(claim_service(database, now=now), new_id=partial(next, ids))
+        claims = await service.claim_destinations(request)
+        assert len(set(claimed_post_ids(claims))) == len(claims)
+        return Counter(c.account.id for c in claims)
+
+    with record_writes(database) as statements:
+        assert await claim_nine(NOW) == {large: 8, small: 1}
+    locks = [each for each in statements if "claimable_at <=" in each.text]
+    assert len(publishers) <= len(locks) <= len(publishers) + 1
+
+    after_pause = await claim_nine(NOW + 2 * MINUTE)
+    assert after_pause.total() == 9
+    assert after_pause[small] == 1
+    assert min(after_pause[paused], after_pause[large]) >= 3
 
 
 async def test_single_claims_reach_every_platform(acme: Tenant) -> None:

@@ -20,7 +20,6 @@ from app.platforms.bluesky.errors import (
 from app.platforms.bluesky.profiles import NO_PROFILE, Profile, parse_profile, profile_parameters
 from app.platforms.bluesky.records import (
     RecordAddress,
-    check_not_empty,
     embedded_image,
     identify_publication,
     is_owned_by,
@@ -31,6 +30,7 @@ from app.platforms.bluesky.rich_text import check_text, find_spans, make_facets,
 from app.platforms.bluesky.sessions import BlueskySession, SessionManager
 from app.platforms.bluesky.xrpc import XrpcClient, read_member
 from app.platforms.media import FetchMedia, Media
+from app.platforms.media_checks import check_not_empty
 from app.platforms.protocol import (
     AccountIdentity,
     Credentials,

@@ -60,11 +60,6 @@ def read_refusal(response: OutboundResponse) -> NotPublished | None:
     return refusal(response, category, name, _REFUSALS[category][name])
 
 
-def content_rejected(code: str, message: str) -> NotPublished:
-    """Return the error of a post that Bluesky would not accept, so that it is not sent."""
-    return NotPublished(ErrorCategory.CONTENT_REJECTED, code, message)
-
-
 def _invalid_request(response: OutboundResponse, message: str) -> NotPublished:
     """Return the error for a record that its schema does not allow, or for another invalid request."""
     category, subject = ErrorCategory.PERMANENT, "request"

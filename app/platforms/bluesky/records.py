@@ -9,7 +9,6 @@ from typing import Any
 from app.domain.attempts import Publication
 from app.domain.ids import DestinationId
 from app.domain.times import format_instant, parse_instant
-from app.platforms.bluesky.errors import content_rejected
 from app.platforms.bluesky.xrpc import read_member
 from app.platforms.media import Media
 
@@ -103,12 +102,6 @@ def owner_marker(publication: bytes) -> str:
 def is_owned_by(record: Mapping[str, Any], publication: bytes) -> bool:
     """Return whether a stored record is that of the publication, even if its text was changed."""
     return record.get(_MARKER_FIELD) == owner_marker(publication)
-
-
-def check_not_empty(text: str, media: Sequence[Media]) -> None:
-    """Raise NotPublished for a post without text and media."""
-    if not media and not text.strip():
-        raise content_rejected("EMPTY_POST", "The post has neither text nor images. Add one.")
 
 
 def embedded_image(media: Media, blob: Mapping[str, Any]) -> Mapping[str, object]:

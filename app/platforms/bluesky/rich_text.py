@@ -9,9 +9,9 @@ import regex
 from app.domain.errors import InvalidInput
 from app.domain.validation.post_contents import MAX_CONTENT_LENGTH
 from app.domain.validation.text import validate_text
-from app.platforms.bluesky.errors import content_rejected
 from app.platforms.graphemes import count_graphemes
 from app.platforms.limits import BLUESKY_LIMITS, BLUESKY_MAX_LENGTH_BYTES
+from app.platforms.protocol import content_error
 
 _MAX_TAG_GRAPHEMES = 64
 _MAX_TAG_BYTES = 640
@@ -57,16 +57,16 @@ def check_text(text: str) -> None:
     try:
         validate_text(text, "The text", max_length=MAX_CONTENT_LENGTH)
     except InvalidInput as error:
-        raise content_rejected("INVALID_TEXT", error.message) from None
+        raise content_error("INVALID_TEXT", error.message) from None
     max_bytes, max_graphemes = BLUESKY_MAX_LENGTH_BYTES, BLUESKY_LIMITS.max_length
     if (size := len(text.encode())) > max_bytes:
-        raise content_rejected(
+        raise content_error(
             "TEXT_TOO_LONG",
             f"The text has {size:,} bytes in UTF-8, {size - max_bytes:,} more than Bluesky allows: at most"
             f" {max_bytes:,}, and {max_graphemes} characters. Shorten it.",
         )
     if (graphemes := count_graphemes(text, at_most=max_bytes)) > max_graphemes:
-        raise content_rejected(
+        raise content_error(
             "TEXT_TOO_LONG",
             f"The text has {graphemes:,} characters (graphemes); Bluesky allows at most {max_graphemes}."
             f" Shorten it by {graphemes - max_graphemes:,}.",

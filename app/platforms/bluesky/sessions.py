@@ -12,8 +12,14 @@ from app.domain.destinations import TEMPORARY_CATEGORIES, ErrorCategory
 from app.domain.times import Clock
 from app.platforms.bluesky.errors import EXPIRED_TOKEN
 from app.platforms.bluesky.xrpc import XrpcClient
-from app.platforms.protocol import Credentials, CredentialValues, NotPublished, OutcomeUnknown
-from app.platforms.responses import convert_unknown_outcome, errors_without
+from app.platforms.protocol import (
+    Credentials,
+    CredentialValues,
+    NotPublished,
+    OutcomeUnknown,
+    credentials_error,
+)
+from app.platforms.responses import convert_unknown_outcome, redact_errors
 
 T = TypeVar("T")
 
@@ -83,7 +89,7 @@ class SessionManager:
         Raises NotPublished if the account has no session and cannot get one. No error contains a secret.
         """
         secrets: set[str] = set()
-        with errors_without(secrets):
+        with redact_errors(secrets):
             values = await credentials.get()
             current = parse_credentials(values)
             secrets |= current.secrets
@@ -142,9 +148,7 @@ def parse_credentials(values: CredentialValues) -> BlueskyCredentials:
     try:
         return msgspec.convert(values, BlueskyCredentials)
     except msgspec.ValidationError:
-        raise NotPublished(
-            ErrorCategory.AUTH,
-            "INVALID_CREDENTIALS",
+        raise credentials_error(
             "The credentials of the account must have the strings identifier and appPassword, and may"
             " have the URL service. Connect the account again.",
         ) from None

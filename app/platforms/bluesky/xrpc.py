@@ -52,7 +52,7 @@ class XrpcClient:
             body=body,
             timeout=self.timeout,
             max_response_bytes=_MAX_RESPONSE_BYTES,
-            receiver=server,
+            pool_key=server,
         )
         response = await send(
             self.client,

@@ -17,13 +17,14 @@ from app.platforms.mastodon.limits import InstanceLimits, check_limits, parse_li
 from app.platforms.mastodon.statuses import (
     application_name,
     has_media,
-    is_source_of,
-    may_be_post,
+    is_candidate,
+    list_includes_visibility,
+    source_matches,
     status_parameters,
     to_publication,
-    would_list,
 )
 from app.platforms.media import FetchMedia, Media
+from app.platforms.media_checks import check_not_empty
 from app.platforms.protocol import (
     AccountIdentity,
     Credentials,
@@ -81,12 +82,7 @@ class Mastodon:
         api = await self._connect(request.credentials)
         check_limits(parameters, len(request.media), await self._instance_limits(api))
         media = await self._fetch_media(request)
-        if not media and not request.content.strip():
-            raise NotPublished(
-                ErrorCategory.CONTENT_REJECTED,
-                "EMPTY_POST",
-                "The post has neither text nor media for this platform. Add some.",
-            )
+        check_not_empty(request.content, media)
         if media:
             parameters = {**parameters, "media_ids": await self._upload(api, request, media)}
         if self._now() > _latest_request(request):
@@ -113,7 +109,7 @@ class Mastodon:
         matches = [status for status in similar if has_media(status, len(request.media))]
         if len(matches) == 1 and request.content.strip():
             return to_publication(matches[0], self._now())
-        if similar or may_be_delivered or not would_list(statuses, request):
+        if similar or may_be_delivered or not list_includes_visibility(statuses, request):
             return LookupFailure.INCONCLUSIVE
         return LookupFailure.NOT_FOUND
 
@@ -203,7 +199,7 @@ async def _find_similar(
     similar = [
         status
         for status in statuses
-        if may_be_post(status, since) and is_source_of(await _source(api, status), request)
+        if is_candidate(status, since) and source_matches(await _source(api, status), request)
     ]
     if any(map(application_name, similar)) and (own_name := await api.application_name()):
         return [status for status in similar if application_name(status) in (None, own_name)]

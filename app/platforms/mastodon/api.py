@@ -20,12 +20,13 @@ from app.platforms.protocol import (
     NotPublished,
     ObservedRateLimit,
     OutcomeUnknown,
+    credentials_error,
 )
 from app.platforms.responses import (
     RefusalReader,
-    errors_without,
     json_object,
     read_json_object,
+    redact_errors,
     refusal,
     response_text,
     send,
@@ -59,9 +60,7 @@ class MastodonApi:
         instance, token = (str(credentials.get(name, "")) for name in ("instance", "accessToken"))
         origin = parse_origin(instance)
         if origin is None or not _TOKEN.fullmatch(token):
-            raise NotPublished(
-                ErrorCategory.AUTH,
-                "INVALID_CREDENTIALS",
+            raise credentials_error(
                 "The credentials must have instance, such as https://example.social, and accessToken."
                 " Connect the account again.",
             )
@@ -181,9 +180,9 @@ class MastodonApi:
             body=body,
             timeout=time_limit,
             max_response_bytes=_MAX_RESPONSE_BYTES,
-            receiver=self.origin,
+            pool_key=self.origin,
         )
-        with errors_without({self._token}):
+        with redact_errors({self._token}):
             return read(
                 await send(
                     self._client,

@@ -58,14 +58,14 @@ def check_limits(parameters: Mapping[str, Any], media: int, limits: InstanceLimi
         check_media_count(media, limits.max_media, "the server")
 
 
-def check_length(text: str, spoiler_text: str, limits: InstanceLimits, receiver: str) -> None:
-    """Raise NotPublished if a status is longer than the limits allow; the message names the receiver."""
+def check_length(text: str, spoiler_text: str, limits: InstanceLimits, subject: str) -> None:
+    """Raise NotPublished if a status is longer than the limits allow; `subject` names who sets them."""
     if limits.max_characters is None:
         return
     check_character_count(
         partial(count_characters, text, spoiler_text, limits.characters_per_url),
         limits.max_characters,
-        receiver,
+        subject,
         note=f" Each URL counts as {limits.characters_per_url} characters.",
     )
 

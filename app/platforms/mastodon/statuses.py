@@ -6,12 +6,11 @@ from enum import StrEnum
 from typing import Any
 
 from app.domain.attempts import Publication
-from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
 from app.domain.times import parse_instant
 from app.domain.validation.object_reader import ObjectReader
 from app.domain.validation.post_contents import MAX_CONTENT_LENGTH
-from app.platforms.protocol import NotPublished, PublishRequest
+from app.platforms.protocol import PublishRequest, content_error
 
 _MAX_LANGUAGE_LENGTH = 35
 """Characters of a language tag, RFC 5646, section 4.4.1."""
@@ -40,9 +39,7 @@ def status_parameters(request: PublishRequest) -> Mapping[str, object]:
             "sensitive": reader.boolean("sensitive"),
         }
     except InvalidInput as error:
-        raise NotPublished(
-            ErrorCategory.CONTENT_REJECTED, "INVALID_SETTING", error.message
-        ) from None
+        raise content_error("INVALID_SETTING", error.message) from None
     return {name: value for name, value in parameters.items() if value is not None}
 
 
@@ -64,14 +61,16 @@ def created_at(status: Mapping[str, Any], default: datetime) -> datetime:
         return default
 
 
-def would_list(statuses: Iterable[Mapping[str, Any]], request: PublishRequest) -> bool:
-    """Return whether an account's list of statuses would contain a post; that of snac has no private ones."""
+def list_includes_visibility(
+    statuses: Iterable[Mapping[str, Any]], request: PublishRequest
+) -> bool:
+    """Return whether a list has statuses with the visibility of a post; that of snac has no private ones."""
     return request.settings.get("visibility") != Visibility.PRIVATE or any(
         status.get("visibility") == Visibility.PRIVATE for status in statuses
     )
 
 
-def may_be_post(status: Mapping[str, Any], since: datetime) -> bool:
+def is_candidate(status: Mapping[str, Any], since: datetime) -> bool:
     """Return whether a status may be that of a post, judged without its text."""
     return (
         created_at(status, since) >= since
@@ -85,7 +84,7 @@ def has_media(status: Mapping[str, Any], number: int) -> bool:
     return len(status.get("media_attachments") or ()) == number
 
 
-def is_source_of(source: str, request: PublishRequest) -> bool:
+def source_matches(source: str, request: PublishRequest) -> bool:
     """Return whether the source of a status is the text of a post, as a server stores it.
 
     Servers strip the text and convert its newlines. In a status without text, Mastodon stores the content

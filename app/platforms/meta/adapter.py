@@ -35,6 +35,7 @@ from app.platforms.protocol import (
     NotPublished,
     OutcomeUnknown,
     PublishRequest,
+    credentials_error,
     not_called_error,
 )
 from app.platforms.responses import convert_unknown_outcome
@@ -116,9 +117,7 @@ class MetaAdapter:
         api = await self._connect(credentials)
         identity = await api.identity()
         if identity.platform_user_id != parse_meta_credentials(await credentials.get()).user_id:
-            raise NotPublished(
-                ErrorCategory.AUTH,
-                "INVALID_CREDENTIALS",
+            raise credentials_error(
                 f"The access token belongs to the user {identity.platform_user_id}, not to that of userId."
                 " Correct userId.",
             )
@@ -152,7 +151,7 @@ class MetaAdapter:
     ) -> Publication:
         """Publish the container of the last attempt, if it is still that of the post, or a new one."""
         with convert_unknown_outcome(_NOT_SENT):
-            state = await self._last_state(api, request, last)
+            state = await self._last_container_state(api, request, last)
         if state.status is ContainerStatus.PUBLISHED:
             return await self._find_post(api, last)
         plan = plan_containers(self._platform, request)
@@ -160,7 +159,7 @@ class MetaAdapter:
             return await self._publish(api, request, last)
         return await self._publish_new(api, request, plan)
 
-    async def _last_state(
+    async def _last_container_state(
         self, api: GraphApi, request: PublishRequest, last: ContainerCheckpoint
     ) -> ContainerState:
         """Return the state of the last attempt's container; one that the token cannot read counts as expired.
@@ -168,7 +167,7 @@ class MetaAdapter:
         The account may have got a token of another app. An attempt starts only if nothing is published.
         """
         try:
-            return await self._settled_state(api, request, last.container, last.created_at)
+            return await self._wait_for_container(api, request, last.container, last.created_at)
         except NotPublished as error:
             if error.code != OBJECT_NOT_FOUND or self._now() <= last.sent_at + _DELIVERY:
                 raise
@@ -185,7 +184,7 @@ class MetaAdapter:
             container=container,
             content=plan.fingerprint,
             text_digest=text_digest(plan.text),
-            listed_type=plan.listed_type,
+            post_media_type=plan.post_media_type,
             created_at=now,
             sent_at=now,
         )
@@ -205,15 +204,15 @@ class MetaAdapter:
         """Create a container, and return its id once it is ready."""
         self._check_time(request)
         container = await api.create_container(parameters)
-        state = await self._settled_state(api, request, container, self._now())
+        state = await self._wait_for_container(api, request, container, self._now())
         if state.status is not ContainerStatus.FINISHED:
             raise container_error(state.reason)
         return container
 
-    async def _settled_state(
+    async def _wait_for_container(
         self, api: GraphApi, request: PublishRequest, container: str, created_at: datetime
     ) -> ContainerState:
-        """Return the state of a container when it is no longer in progress."""
+        """Poll the state of a container until it is no longer in progress, and return it."""
         waits = chain(_POLL_SECONDS, repeat(_LAST_POLL_SECONDS))
         while True:
             try:
@@ -251,10 +250,10 @@ class MetaAdapter:
             post_id = await api.publish(checkpoint.container)
         except NotPublished as error:
             await self._explain_limit(api, error)
-            return await self._check_refusal(api, checkpoint, error)
+            return await self._check_container_after_refusal(api, checkpoint, error)
         return await self._publication(api, post_id)
 
-    async def _check_refusal(
+    async def _check_container_after_refusal(
         self, api: GraphApi, checkpoint: ContainerCheckpoint, refusal: NotPublished
     ) -> Publication:
         """Return the publication if the container was published; raise the refusal if it was not.
@@ -297,7 +296,7 @@ class MetaAdapter:
                 raw=error.raw,
             ) from error
         matches = [
-            post for post in posts if checkpoint.may_be(post, post.get(self._platform.text_field))
+            post for post in posts if checkpoint.matches(post, post.get(self._platform.text_field))
         ]
         if len(matches) != 1:
             raise OutcomeUnknown(

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import msgspec
 import orjson
 
-from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
 from app.domain.media import data_url
 from app.domain.validation.object_reader import ObjectReader
@@ -22,11 +21,12 @@ from app.platforms.media_checks import (
     alternative_text,
     check_media_count,
     check_media_ids,
+    check_not_empty,
     item_url,
-    media_rejected,
+    media_error,
 )
 from app.platforms.meta.descriptions import MetaPlatform
-from app.platforms.protocol import NotPublished, PublishRequest
+from app.platforms.protocol import PublishRequest, content_error
 
 _MAX_ALT_LENGTH = 1000
 """Characters of a description, on both platforms."""
@@ -52,8 +52,8 @@ class ContainerPlan:
     parameters: Mapping[str, str]
     """Parameters of the container to publish, without the ids of its children."""
     text: str
-    listed_type: str
-    """`media_type` of the published post."""
+    post_media_type: str
+    """`media_type` that the platform lists for the published post."""
 
     @property
     def fingerprint(self) -> str:
@@ -68,14 +68,16 @@ class ContainerCheckpoint(msgspec.Struct, frozen=True, rename="camel"):
     content: str
     """Fingerprint of its content."""
     text_digest: str
-    listed_type: str
+    post_media_type: str
     created_at: datetime
     sent_at: datetime
     """Time before the request that publishes."""
 
-    def may_be(self, post: Mapping[str, object], text: object) -> bool:
+    def matches(self, post: Mapping[str, object], text: object) -> bool:
         """Return whether a post of the account has the text and type of the container."""
-        return post.get("media_type") == self.listed_type and text_digest(text) == self.text_digest
+        return (
+            post.get("media_type") == self.post_media_type and text_digest(text) == self.text_digest
+        )
 
 
 def text_digest(text: object) -> str:
@@ -100,18 +102,18 @@ def plan_containers(platform: MetaPlatform, request: PublishRequest) -> Containe
                 children=(),
                 parameters={"media_type": "TEXT", **shared},
                 text=text,
-                listed_type="TEXT_POST",
+                post_media_type="TEXT_POST",
             )
         case [image]:
             return ContainerPlan(
-                children=(), parameters={**image, **shared}, text=text, listed_type="IMAGE"
+                children=(), parameters={**image, **shared}, text=text, post_media_type="IMAGE"
             )
         case _:
             return ContainerPlan(
                 children=[{**image, "is_carousel_item": "true"} for image in images],
                 parameters={"media_type": "CAROUSEL", **shared},
                 text=text,
-                listed_type="CAROUSEL_ALBUM",
+                post_media_type="CAROUSEL_ALBUM",
             )
 
 
@@ -130,13 +132,10 @@ def image_parameters(
     Raises NotPublished for an image that is not accepted, and for a post without the image or text it needs.
     """
     if len(media) < platform.limits.min_media:
-        raise _rejected(
+        raise content_error(
             "IMAGE_MISSING", f"A post on {platform.name} needs an image. Add one to media."
         )
-    if not text.strip() and not media:
-        raise _rejected(
-            "EMPTY_POST", "The post has neither text nor media for this platform. Add some."
-        )
+    check_not_empty(text, media)
     return [
         _image_parameters(platform, item, f"media[{index}]") for index, item in enumerate(media)
     ]
@@ -145,22 +144,22 @@ def image_parameters(
 def _image_parameters(platform: MetaPlatform, item: object, name: str) -> dict[str, str]:
     url, alt = item_url(item, name), alternative_text(item)
     if data_url(item) is not None:
-        raise media_rejected(
+        raise media_error(
             f"{name} is a data: URL, but {platform.name} loads images from public URLs only. Put the image on"
             " a web server, and use its URL."
         )
     try:
         validate_url(url, name)
     except InvalidInput as error:
-        raise media_rejected(error.message) from None
+        raise media_error(error.message) from None
     media_type = _MEDIA_TYPES.get(PurePosixPath(urlsplit(url).path).suffix.lower())
     accepted = platform.limits.media_types
     if media_type not in (None, *accepted):
-        raise media_rejected(
+        raise media_error(
             f"{name} is {media_type}, but {platform.name} accepts {' and '.join(accepted)} only. Convert it."
         )
     if len(alt) > _MAX_ALT_LENGTH:
-        raise media_rejected(
+        raise media_error(
             f"The alt text of {name} has {len(alt)} characters; {platform.name} allows {_MAX_ALT_LENGTH}."
             " Shorten it."
         )
@@ -176,12 +175,8 @@ def _read_settings(platform: MetaPlatform, request: PublishRequest) -> dict[str,
             for name, choices in platform.settings.items()
         }
     except InvalidInput as error:
-        raise _rejected("INVALID_SETTING", error.message) from None
+        raise content_error("INVALID_SETTING", error.message) from None
     return {name: value.value for name, value in values.items() if value is not None}
-
-
-def _rejected(code: str, message: str) -> NotPublished:
-    return NotPublished(ErrorCategory.CONTENT_REJECTED, code, message)
 
 
 def _digest(content: bytes) -> str:

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from app.domain.destinations import ErrorCategory
-from app.platforms.protocol import CredentialValues, NotPublished
+from app.platforms.protocol import CredentialValues, credentials_error
 
 
 class MetaCredentials(msgspec.Struct, frozen=True, rename="camel"):
@@ -27,9 +26,7 @@ def parse_meta_credentials(values: CredentialValues) -> MetaCredentials:
     try:
         return msgspec.convert(values, MetaCredentials)
     except msgspec.ValidationError:
-        raise NotPublished(
-            ErrorCategory.AUTH,
-            "INVALID_CREDENTIALS",
+        raise credentials_error(
             "The credentials of the account must have the strings userId, a number, and accessToken, and may"
             " have the time expiresAt, such as 2026-04-15T14:30:05Z. Connect the account again.",
         ) from None

@@ -14,7 +14,7 @@ from app.platforms.meta.credentials import MetaCredentials
 from app.platforms.meta.descriptions import MetaPlatform
 from app.platforms.meta.errors import read_graph_refusal
 from app.platforms.protocol import AccountIdentity, CredentialValues, OutcomeUnknown
-from app.platforms.responses import errors_without, read_json_object, send
+from app.platforms.responses import read_json_object, redact_errors, send
 
 _TIMEOUT = timedelta(seconds=60)
 """Time for one call: Meta may load an image before it answers."""
@@ -151,10 +151,10 @@ class GraphApi:
             body=encoded.encode() if is_write else None,
             timeout=_TIMEOUT,
             max_response_bytes=_MAX_RESPONSE_BYTES,
-            receiver=self._platform.origin,
+            pool_key=self._platform.origin,
         )
         now = self._now()
-        with errors_without({token}):
+        with redact_errors({token}):
             response = await send(
                 self._client, request, now=now, read_refusal=partial(read_graph_refusal, now=now)
             )

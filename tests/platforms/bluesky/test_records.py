@@ -3,13 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import pytest
-
-from app.domain.destinations import ErrorCategory
 from app.domain.ids import DestinationId
 from app.platforms.bluesky.records import (
     RecordAddress,
-    check_not_empty,
     embedded_image,
     identify_publication,
     is_owned_by,
@@ -18,7 +14,6 @@ from app.platforms.bluesky.records import (
     record_key,
 )
 from app.platforms.media import Media
-from app.platforms.protocol import NotPublished
 from tests.factories import NOW
 
 DESTINATION_ID = DestinationId(UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479"))
@@ -99,17 +94,3 @@ def test_image_has_an_aspect_ratio_if_its_size_is_known() -> None:
         "aspectRatio": {"width": 4, "height": 3},
     }
     assert embedded_image(IMAGE, blob) == {"image": blob, "alt": "A cat"}
-
-
-def test_post_without_text_and_images_is_rejected() -> None:
-    with pytest.raises(NotPublished) as caught:
-        check_not_empty(" \n", [])
-
-    error = caught.value
-    assert (error.category, error.code) == (ErrorCategory.CONTENT_REJECTED, "EMPTY_POST")
-    assert error.message == "The post has neither text nor images. Add one."
-
-
-def test_post_with_text_or_images_is_accepted() -> None:
-    check_not_empty("", [IMAGE])
-    check_not_empty("Hi", [])

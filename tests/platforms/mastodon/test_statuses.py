@@ -9,8 +9,8 @@ from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
 from app.platforms.mastodon.statuses import (
     has_media,
-    is_source_of,
-    may_be_post,
+    is_candidate,
+    source_matches,
     status_parameters,
     to_publication,
 )
@@ -75,7 +75,7 @@ def test_invalid_setting_is_rejected(settings: dict[str, object], message: str) 
     ],
 )
 def test_recent_status_may_be_post(fields: dict[str, Any], is_possible: bool) -> None:
-    assert may_be_post(STATUS | fields, NOW) is is_possible
+    assert is_candidate(STATUS | fields, NOW) is is_possible
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_media_of_status_are_counted(attachments: object, number: int) -> None:
 )
 def test_source_of_status_is_compared_with_text(source: str, content: str, is_equal: bool) -> None:
     request = publish_request(content=content, settings={"spoiler_text": "Food"})
-    assert is_source_of(source, request) is is_equal
+    assert source_matches(source, request) is is_equal
 
 
 @pytest.mark.parametrize(

@@ -361,11 +361,11 @@ class StubGraph:
             raise _RefusedError(graph_error(24, 2207006, message="Media not found"))
         container.states = ["PUBLISHED"]
         media_type = container.parameters.get("media_type", "IMAGE")
-        listed_type = {"TEXT": "TEXT_POST", "CAROUSEL": "CAROUSEL_ALBUM"}.get(
+        post_media_type = {"TEXT": "TEXT_POST", "CAROUSEL": "CAROUSEL_ALBUM"}.get(
             media_type, media_type
         )
         text = container.parameters.get(self.api.text)
-        return {"id": self.add_post(text, listed_type, self.now)}
+        return {"id": self.add_post(text, post_media_type, self.now)}
 
     def _status(self, call: Call) -> object:
         _check_fields(call, {"id", self.api.status, self.api.reason})
