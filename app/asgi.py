@@ -69,6 +69,7 @@ from app.services.credential_verification import CredentialVerifier
 from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.expirations import EXPIRATION_INTERVAL
 from app.services.exports import ExportChunk, ExportFormat, export_destinations
+from app.services.mastodon_authorization import MastodonAuthorizer
 from app.services.proxy_users import ProxyUsers, open_proxy_users
 from app.services.retry_policies import load_retry_policies
 from app.services.secret_cipher import SecretCipher
@@ -313,6 +314,8 @@ def _build_graphql_service(
     """Build the service that executes operations for every transport."""
     schema = create_schema(settings.graphql, use_fast_path=settings.fast_path)
     client = OutboundClient(settings.outbound_rules())
+    cipher = SecretCipher(settings.secrets_key)
+    mastodon_authorizer = MastodonAuthorizer(client, cipher, clock)
     return GraphQLService(
         schema=schema,
         document_store=create_document_store(settings, schema, board_documents_file),
@@ -329,7 +332,7 @@ def _build_graphql_service(
             board_counter=BoardCounter(database, clock, time.monotonic),
             webhooks=WebhookService(
                 database=database,
-                cipher=SecretCipher(settings.secrets_key),
+                cipher=cipher,
                 rules=settings.outbound_rules(),
                 client=client,
                 new_id=uuid4,
@@ -346,7 +349,9 @@ def _build_graphql_service(
                     sleep=asyncio.sleep,
                 ),
                 files=None,
+                exchange_code=mastodon_authorizer.request_credentials,
             ),
+            mastodon_authorizer=mastodon_authorizer,
             rate_limits=RateLimits(
                 requests=settings.rate_limit,
                 failed_authentications=settings.failed_auth_rate_limit,

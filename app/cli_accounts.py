@@ -214,7 +214,8 @@ class _Target:
             adapters = make_adapters(
                 sandbox_file=None, client=client, now=now_utc, sleep=asyncio.sleep
             )
-            verifier = CredentialVerifier(adapters, CredentialFiles(self.settings.credentials_dir))
+            files = CredentialFiles(self.settings.credentials_dir)
+            verifier = CredentialVerifier(adapters, files, exchange_code=None)
             return await verify_new_account(verifier, self.workspace.id, new_account, to_set)
 
 

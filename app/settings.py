@@ -201,9 +201,10 @@ class Settings:
     secrets_key: tuple[str, ...] = _setting(
         "",
         parse_secrets_keys,
-        "Keys that encrypt the signing secrets of [webhooks](webhooks.md), separated by commas, each made by"
+        "Keys that encrypt the signing secrets of [webhooks](webhooks.md), and authorizations of"
+        " [Mastodon](platforms.md#mastodon), separated by commas, each made by"
         " `post-results secrets new-key`. The first encrypts, all decrypt. `SECRETS_KEY_FILE` names a file"
-        " with them instead. Not set: no webhook can be created.",
+        " with them instead. Not set: no webhook can be created, and no authorization started.",
         is_secret=True,
     )
     credentials_key: tuple[str, ...] = _setting(

@@ -99,6 +99,9 @@ def set_credentials_in_every_way(client: RecordingClient) -> None:
     unreachable = {"identifier": "alice.test", "appPassword": SECRET, "service": "http://127.0.0.1"}
     verified = {"platform": "bluesky", "publisher": "BLUESKY", "verify": True}
     assert client.execute(CONNECT, {"input": {**verified, "credentials": unreachable}})["errors"]
+    code = {"authorization": SECRET, "code": SECRET}
+    by_code = {"platform": "mastodon", "publisher": "MASTODON", "verify": True, "credentials": code}
+    assert client.execute(CONNECT, {"input": by_code})["errors"]
     for invalid in (
         {**to_set, "unknown": 1},
         {"accountId": 1, "credential": CREDENTIALS},

@@ -20,6 +20,9 @@ REFERENCE = "ref"
 
 FILE_SCHEME = "file:"
 
+AUTHORIZATION, CODE = "authorization", "code"
+"""Names of the members of credentials that are exchanged for an access token before they are stored."""
+
 _FINGERPRINT_PURPOSE = b"credentials:"
 
 

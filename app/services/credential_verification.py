@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from typing import TypeAlias
 
 import orjson
 import structlog
 
 from app.domain.accounts import AccountPublisher, is_stored_user_id
 from app.domain.attempts import MAX_MESSAGE_LENGTH, MAX_RETRY_AFTER
-from app.domain.credentials import REFERENCE, NewCredentials
+from app.domain.credentials import AUTHORIZATION, CODE, REFERENCE, NewCredentials
 from app.domain.destinations import TEMPORARY_CATEGORIES, ErrorCategory
 from app.domain.errors import InvalidInput, ServiceUnavailable
 from app.domain.ids import WorkspaceId
@@ -33,6 +34,9 @@ from app.services.credentials import CredentialsToSet
 VERIFICATION_TIMEOUT = timedelta(seconds=10)
 """Time for the answers of the platform, while a client waits."""
 
+CodeExchange: TypeAlias = Callable[[WorkspaceId, object, object], Awaitable[CredentialValues]]
+"""Function that returns the credentials of a workspace's authorization and its code; raises NotPublished."""
+
 _RETRY_AFTER = timedelta(seconds=30)
 """Wait before the next verification if the platform asks for none."""
 
@@ -48,6 +52,8 @@ class CredentialVerifier:
     adapters: Mapping[AccountPublisher, PlatformAdapter]
     files: CredentialFiles | None
     """Files to which credentials may refer; None in a process that does not read them."""
+    exchange_code: CodeExchange | None
+    """Exchange of the codes of Mastodon; None in a process that does not start authorizations."""
 
     async def verify(
         self, workspace_id: WorkspaceId, publisher: AccountPublisher, to_set: CredentialsToSet
@@ -64,21 +70,25 @@ class CredentialVerifier:
                 argument="verify",
             )
         content = await self._read(workspace_id, to_set.credentials)
-        credentials = _UnstoredCredentials(content.values)
         try:
+            values = await self._exchange(workspace_id, publisher, content.values)
+            credentials = _UnstoredCredentials(values)
             identity = await identify(adapter, credentials, VERIFICATION_TIMEOUT)
         except NotPublished as error:
-            message = redact(error.message, max_length=MAX_MESSAGE_LENGTH)
-            if error.category in TEMPORARY_CATEGORIES:
-                wait = min(error.retry_after or _RETRY_AFTER, MAX_RETRY_AFTER)
-                raise ServiceUnavailable(
-                    message, retry_after=math.ceil(wait.total_seconds())
-                ) from None
-            raise InvalidInput(message, argument="credentials") from None
+            raise refusal_error(error, "credentials") from None
         if credentials.values == content.values:
             return replace(to_set, identity=identity)
         refreshed = NewCredentials(content.encode(credentials.values).decode())
         return replace(to_set, credentials=refreshed, identity=identity)
+
+    async def _exchange(
+        self, workspace_id: WorkspaceId, publisher: AccountPublisher, values: CredentialValues
+    ) -> CredentialValues:
+        """Return the credentials that a code of Mastodon stands for; others unchanged."""
+        is_code = publisher is AccountPublisher.MASTODON and AUTHORIZATION in values
+        if not is_code or self.exchange_code is None:
+            return values
+        return await self.exchange_code(workspace_id, values[AUTHORIZATION], values.get(CODE))
 
     async def _read(
         self, workspace_id: WorkspaceId, credentials: NewCredentials
@@ -120,6 +130,15 @@ async def identify(
             "VERIFICATION_FAILED",
             f"The platform's answer could not be read. {_NOT_VERIFIED}",
         ) from None
+
+
+def refusal_error(error: NotPublished, argument: str) -> InvalidInput | ServiceUnavailable:
+    """Return the error of a request whose platform did not accept the value of an argument."""
+    message = redact(error.message, max_length=MAX_MESSAGE_LENGTH)
+    if error.category in TEMPORARY_CATEGORIES:
+        wait = min(error.retry_after or _RETRY_AFTER, MAX_RETRY_AFTER)
+        return ServiceUnavailable(message, retry_after=math.ceil(wait.total_seconds()))
+    return InvalidInput(message, argument=argument)
 
 
 def require_same_user(platform: str, expected: str | None, actual: str | None) -> None:

@@ -31,12 +31,19 @@ def prepare_credentials(
     credentials: NewCredentials, key: SealingKey | None, signing_key: bytes
 ) -> CredentialsToSet:
     """Return the credentials with the key of this server; raises Conflict if it has none."""
+    return CredentialsToSet(
+        credentials, require_sealing_key(key), credentials.fingerprint(signing_key)
+    )
+
+
+def require_sealing_key(key: SealingKey | None) -> SealingKey:
+    """Return the key of this server; raises Conflict if it has none."""
     if key is None:
         raise Conflict(
             "This server cannot store credentials, because CREDENTIALS_SEAL is not set. The operator can"
             " create keys with `post-results credentials new-key`."
         )
-    return CredentialsToSet(credentials, key, credentials.fingerprint(signing_key))
+    return key
 
 
 async def store_credentials(uow: UnitOfWork, account: Account, to_set: CredentialsToSet) -> None:

@@ -23,14 +23,18 @@ class SecretCipher:
         """Create the cipher; the keys are those that `new_secrets_key` returns."""
         self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
 
-    def encrypt(self, secret: str, row: str) -> str:
-        """Return the encrypted secret of a row; raises Conflict without a key."""
+    def require_key(self) -> MultiFernet:
+        """Return the keys; raises Conflict without any."""
         if self._fernet is None:
             raise Conflict(
                 "This server cannot store secrets, because SECRETS_KEY is not set. The operator can create a"
                 " key with `post-results secrets new-key`."
             )
-        return self._fernet.encrypt(f"{row}{_SEPARATOR}{secret}".encode()).decode()
+        return self._fernet
+
+    def encrypt(self, secret: str, row: str) -> str:
+        """Return the encrypted secret of a row; raises Conflict without a key."""
+        return self.require_key().encrypt(f"{row}{_SEPARATOR}{secret}".encode()).decode()
 
     def decrypt(self, encrypted: str, row: str) -> str:
         """Return the secret of a row; raises SecretNotReadable."""

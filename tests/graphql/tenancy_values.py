@@ -121,6 +121,7 @@ PLAIN_VALUES: dict[str, tuple[object, ...]] = {
     "timezone: String": ("Europe/Berlin",),
     "url: String": ("https://receiver.example/new",),
     "credentials: Credentials": ({"password": "sesame"},),
+    "instance: String": ("https://mastodon.example",),
 }
 """Values that identify no row. Like enum, Boolean and DateTime values, they are queried before and
 after the other workspace exists."""

@@ -43,7 +43,7 @@ def to_set(values: object = VALUES) -> CredentialsToSet:
 async def verify(
     platform: PlatformAdapter, values: object = VALUES, *, files: CredentialFiles | None = None
 ) -> CredentialsToSet:
-    verifier = CredentialVerifier({AccountPublisher.BLUESKY: platform}, files)
+    verifier = CredentialVerifier({AccountPublisher.BLUESKY: platform}, files, exchange_code=None)
     return await verifier.verify(WORKSPACE, AccountPublisher.BLUESKY, to_set(values))
 
 
@@ -144,7 +144,8 @@ async def test_verification_has_a_time_limit() -> None:
 
 
 async def test_external_publisher_has_nothing_that_verifies() -> None:
-    verifier = CredentialVerifier({AccountPublisher.BLUESKY: VerifyingPlatform(ALICE)}, None)
+    adapters = {AccountPublisher.BLUESKY: VerifyingPlatform(ALICE)}
+    verifier = CredentialVerifier(adapters, None, exchange_code=None)
 
     assert await refused(verifier.verify(WORKSPACE, AccountPublisher.EXTERNAL, to_set())) == (
         "verify",

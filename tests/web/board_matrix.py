@@ -51,6 +51,8 @@ DIALOGS = (
 """Page of a dialog, and the button that opens it."""
 ADMIN_DIALOGS = ("Add a webhook…", "Test…", "Edit…", "Rotate secret…", "Delete…")
 """Buttons of the page of webhooks, which only a key with the scope admin sees."""
+PUBLISHERS = ("BLUESKY", "MASTODON", "WEBHOOK")
+"""Forms of the dialog that connects an account, for a key with the scope credentials."""
 WIDTHS = (360, 768, 1440)
 SCHEMES: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
@@ -61,14 +63,14 @@ _HEIGHT = 900
 
 
 async def check_pages(server: ServerProcess, admin_key: str) -> list[str]:
-    """Return a sentence for each problem; the key has the scope admin."""
+    """Return a sentence for each problem; the key has the scopes admin and credentials."""
     problems = []
     paths = (*PATHS, f"/failures/{_failure_group(server)}")
     webhook = f"/webhooks/{_create_webhook(server, admin_key)}"
     async with open_chromium() as browser:
         for (scheme, options), width in product(SCHEMES.items(), WIDTHS):
             found = [each async for each in _check_at(browser, server, paths, width, options)]
-            admin = _check_webhooks(browser, server, admin_key, webhook, width, options)
+            admin = _check_as_admin(browser, server, admin_key, webhook, width, options)
             found += [each async for each in admin]
             click.echo(f"{scheme}, {width} px: {len(paths) + 2} pages, {len(found)} problems")
             problems += [f"{scheme}, {width} px, {each}" for each in found]
@@ -93,7 +95,7 @@ def _create_webhook(server: ServerProcess, key: str) -> str:
     return webhook_id
 
 
-async def _check_webhooks(
+async def _check_as_admin(
     browser: Browser,
     server: ServerProcess,
     key: str,
@@ -106,7 +108,7 @@ async def _check_webhooks(
         browser, server.url, problems=frozenset(), viewport=viewport, **options
     ) as tab:
         await tab.open("/webhooks")
-        await tab.sign_in(key)
+        await tab.sign_in(key, full_access=True)
         await expect(tab.heading("Webhooks")).to_be_visible()
         tab.problems.clear()  # the server has refused a request without a session
         for button in ADMIN_DIALOGS:
@@ -122,6 +124,12 @@ async def _check_webhooks(
         await expect(tab.page.locator(".delivery pre").last).to_be_visible()
         for problem in await _problems(tab):
             yield f"/board{webhook}: {problem}"
+        await _open(tab, "/accounts")
+        await tab.page.get_by_role("button", name="Connect an account…").click()
+        for publisher in PUBLISHERS:
+            await tab.page.get_by_label("Connect to").select_option(publisher)
+            for problem in await _problems(tab):
+                yield f"/board/accounts, {publisher}: {problem}"
 
 
 async def _check_at(
@@ -186,7 +194,8 @@ _OVERFLOWS = "document.documentElement.scrollWidth > document.documentElement.cl
 
 
 def _create_admin_key(folder: Path, settings: dict[str, str]) -> str:
-    scopes = ("--scope", "read", "--scope", "write", "--scope", "admin")
+    names = ("read", "write", "admin", "credentials")
+    scopes = [option for name in names for option in ("--scope", name)]
     arguments = ("keys", "create", "--workspace", "Demo", "--name", "admin", *scopes)
     out = folder / "key.out"
     process = fork(arguments, {**os.environ, **settings}, out, folder / "key.log")

@@ -83,11 +83,14 @@ class BoardTab:
     async def open(self, path: str = "") -> None:
         await self.page.goto(self.board_url + path)
 
-    async def sign_in(self, key: str, *, person: str = "", read_only: bool = False) -> None:
+    async def sign_in(
+        self, key: str, *, person: str = "", read_only: bool = False, full_access: bool = False
+    ) -> None:
         """Fill in and send the form."""
         await self.page.get_by_label("API key").fill(key)
         await self.page.get_by_label("Your name").fill(person)
         await self.page.get_by_label("Read only").set_checked(read_only)
+        await self.page.get_by_label("Read, act and publish").set_checked(full_access)
         await self.page.get_by_role("button", name="Sign in").click()
 
     async def open_demo(self, path: str = "") -> None:

@@ -30,7 +30,12 @@ from app.services.change_feed import ChangeFeed
 from app.services.claims import ClaimService
 from app.services.credential_keys import SealingKey
 from app.services.credential_verification import CredentialVerifier
-from app.services.credentials import CredentialsToSet, prepare_credentials
+from app.services.credentials import (
+    CredentialsToSet,
+    prepare_credentials,
+    require_sealing_key,
+)
+from app.services.mastodon_authorization import MastodonAuthorizer
 from app.services.reports import ReportService
 from app.services.unit_of_work import Publisher, WriteContext
 from app.services.webhooks import WebhookService
@@ -70,6 +75,7 @@ class AppState:
     sealing_key: SealingKey | None
     """Public key that encrypts credentials of accounts; None if the server cannot store any."""
     credential_verifier: CredentialVerifier
+    mastodon_authorizer: MastodonAuthorizer
     rate_limits: RateLimits
     started_at: datetime
     """Time when this process started."""
@@ -199,6 +205,17 @@ class Context:
         """Count a verification of credentials, and return its service; raises RateLimitExceeded."""
         self.app_state.rate_limits.charge_verification(self.request)
         return self.app_state.credential_verifier
+
+    def use_mastodon_authorizer(self) -> MastodonAuthorizer:
+        """Count an authorization like a verification, and return its service.
+
+        Raises Conflict if the server could not encrypt it or its credentials, and RateLimitExceeded.
+        """
+        state = self.app_state
+        require_sealing_key(state.sealing_key)
+        state.mastodon_authorizer.cipher.require_key()
+        state.rate_limits.charge_verification(self.request)
+        return state.mastodon_authorizer
 
     def cursor_codec(self, list_name: str) -> CursorCodec:
         """Return the codec for cursors of one list in one order, valid in this workspace only."""

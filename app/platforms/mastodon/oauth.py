@@ -29,10 +29,13 @@ _APP_REFUSED = (
     " access token."
 )
 _NOT_CONNECTED = "The account is not connected."
+_NOT_REGISTERED = "Check the address of the server, which must have the API of Mastodon."
 _CODE_REFUSED = "The server does not accept the code. Connect the account again, with a new code."
 
 _TIMEOUT = timedelta(seconds=10)
 _MAX_RESPONSE_BYTES = 64 * 1024
+_MAX_TEXT_LENGTH = 2_000
+"""Characters of an id or a secret: an application must fit into a URL and into credentials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ async def register_app(client: OutboundClient, instance: str, now: datetime) -> 
         "redirect_uris": _REDIRECT_URI,
         "scopes": _SCOPES,
     }
-    with convert_unknown_outcome(_NOT_CONNECTED):
+    with convert_unknown_outcome(_NOT_REGISTERED):
         answer = await _post(client, f"{origin}/api/v1/apps", parameters, now, _APP_REFUSED)
         client_id, client_secret = (_text(answer, name) for name in ("client_id", "client_secret"))
         return MastodonApp(origin, client_id, client_secret)
@@ -122,6 +125,6 @@ async def _post(
 
 def _text(answer: Mapping[str, Any], name: str) -> str:
     value = answer.get(name)
-    if not isinstance(value, str) or not value:
-        raise OutcomeUnknown(f"The server's answer has no {name}.")
+    if not isinstance(value, str) or not 0 < len(value) <= _MAX_TEXT_LENGTH:
+        raise OutcomeUnknown(f"The server's answer has no valid {name}.")
     return value

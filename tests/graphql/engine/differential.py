@@ -66,6 +66,7 @@ from app.services.api_keys import Viewer
 from app.services.board_counts import BoardCounter
 from app.services.change_feed import ChangeFeed
 from app.services.credential_verification import CredentialVerifier
+from app.services.mastodon_authorization import MastodonAuthorizer
 from app.services.retry_policies import load_retry_policies
 from app.services.secret_cipher import SecretCipher
 from app.services.webhooks import WebhookService
@@ -252,7 +253,10 @@ class DifferentialBench:
                     monotonic=time.monotonic,
                 ),
                 sealing_key=None,
-                credential_verifier=CredentialVerifier({}, files=None),
+                credential_verifier=CredentialVerifier({}, files=None, exchange_code=None),
+                mastodon_authorizer=MastodonAuthorizer(
+                    OUTBOUND_CLIENT, SecretCipher(()), lambda: NOW
+                ),
                 max_wait=timedelta(0),
                 signing_key=bytes(16),
             ),

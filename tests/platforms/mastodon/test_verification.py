@@ -135,7 +135,7 @@ async def test_code_of_the_page_becomes_credentials() -> None:
         ),
         (
             response(200, {"token_type": "Bearer"}),
-            "The server's answer has no access_token. The account is not connected.",
+            "The server's answer has no valid access_token. The account is not connected.",
         ),
         (
             response(503, b"busy"),

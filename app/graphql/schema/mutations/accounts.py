@@ -1,6 +1,6 @@
 """Mutations of accounts: connect, set credentials, update, disconnect, reconnect, and retry after that."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import strawberry
@@ -28,6 +28,7 @@ from app.graphql.schema.permissions import (
 from app.graphql.schema.types import Account, load_account
 from app.services import accounts
 from app.services.bulk_actions import MAX_BULK_CHANGES
+from app.services.mastodon_authorization import AUTHORIZATION_LIFETIME
 
 
 @strawberry.input(description="Input of `connectAccount`.")
@@ -79,6 +80,13 @@ class SetAccountCredentialsInput(AccountIdInput):
         default=False,
         description="True to ask the platform which account the credentials belong to, before anything is"
         " stored. Credentials of another account are refused.",
+    )
+
+
+@strawberry.input(description="Input of `startMastodonAuthorization`.")
+class StartMastodonAuthorizationInput:
+    instance: str = field(
+        description="URL of the account's server, such as `https://mastodon.social`."
     )
 
 
@@ -144,6 +152,22 @@ class ConnectAccountPayload(AccountPayload):
 @strawberry.type(description="Result of `setAccountCredentials`.")
 class SetAccountCredentialsPayload(AccountPayload):
     pass
+
+
+@strawberry.type(description="Result of `startMastodonAuthorization`.")
+class StartMastodonAuthorizationPayload:
+    authorization_url: str = field(
+        description="Page of the server on which the owner of the account signs in, and gets a code."
+    )
+    authorization: str = field(
+        description="Encrypted state of the authorization, valid in this workspace only. Pass it with the"
+        ' code, as the credentials `{"authorization": "…", "code": "…"}`, to `connectAccount` or'
+        " `setAccountCredentials` with `verify: true`."
+    )
+    expires_at: datetime = field(
+        description="UTC time from which the authorization is not accepted:"
+        f" {AUTHORIZATION_LIFETIME // timedelta(minutes=1)} minutes after its start."
+    )
 
 
 @strawberry.type(description="Result of `updateAccount`.")
@@ -254,6 +278,22 @@ class AccountMutations:
             idempotency_key=idempotency_key,
         )
         return SetAccountCredentialsPayload(account=await load_account(context, account_id))
+
+    @credentials_mutation(
+        "Register an application at a server with the API of Mastodon, so that the owner of an account can"
+        " authorize it, and get a code."
+    )
+    async def start_mastodon_authorization(
+        self, info: Info, input: MutationInput[StartMastodonAuthorizationInput]
+    ) -> StartMastodonAuthorizationPayload | None:
+        context = info.context
+        authorizer = context.use_mastodon_authorizer()
+        authorization = await authorizer.start(context.viewer.workspace_id, input.instance)
+        return StartMastodonAuthorizationPayload(
+            authorization_url=authorization.page_url,
+            authorization=authorization.token,
+            expires_at=authorization.expires_at,
+        )
 
     @write_mutation("Change the names of an account or the expiry of its access.")
     async def update_account(

@@ -91,6 +91,13 @@ export function writeObstacle({ scopes, isMirror }: Viewer): string | null {
   return scopes.includes("WRITE") ? null : "This sign-in may only read.";
 }
 
+/** Reason why this session may not connect accounts with credentials; null if it may. */
+export function credentialsObstacle(viewer: Viewer): string | null {
+  const obstacle = writeObstacle(viewer);
+  if (obstacle !== null || viewer.scopes.includes("CREDENTIALS")) return obstacle;
+  return "This needs a sign-in with “Read, act and publish”, and a key with the scope credentials.";
+}
+
 /** Reason why this session may not change webhooks; null if it may. They can be read with the scope ADMIN only. */
 export function adminObstacle({ scopes, isMirror }: Viewer): string | null {
   if (!scopes.includes("ADMIN")) {

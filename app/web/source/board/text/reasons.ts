@@ -70,9 +70,11 @@ export function sourceWords(source: string, category: string): string {
 }
 
 const PLATFORMS: Readonly<Record<string, string>> = {
+  bluesky: "Bluesky",
   facebook: "Facebook",
   instagram: "Instagram",
   linkedin: "LinkedIn",
+  mastodon: "Mastodon",
   pinterest: "Pinterest",
   threads: "Threads",
   tiktok: "TikTok",

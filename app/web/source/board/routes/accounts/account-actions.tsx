@@ -7,17 +7,20 @@ import type { accountActions_account$key } from "../../relay/__generated__/accou
 import { ActionButton } from "../../components/action-button";
 import { openBulkDialog } from "../../components/bulk/bulk-dialog";
 import { retryAction } from "../../components/bulk/retry-action";
-import { useViewer, writeObstacle } from "../../session/viewer";
+import { credentialsObstacle, useViewer, writeObstacle } from "../../session/viewer";
 import { plainAccountLabel } from "../../text/labels";
+import { PUBLISHERS } from "./connect-account";
+import { ConnectDialog } from "./connect-dialog";
 import { ReconnectedDialog } from "./reconnected-dialog";
 
 export function AccountActions({ account }: { readonly account: accountActions_account$key }) {
-  const { accountId, accountName, platform, readiness } = useFragment(
+  const { accountId, accountName, platform, publisher, readiness } = useFragment(
     graphql`
       fragment accountActions_account on Account {
         accountId
         accountName
         platform
+        publisher
         readiness {
           canPost
         }
@@ -26,12 +29,17 @@ export function AccountActions({ account }: { readonly account: accountActions_a
     account,
   );
   const environment = useRelayEnvironment();
-  const [isOpen, setOpen] = useState(false);
-  const obstacle = writeObstacle(useViewer());
+  const [openDialog, setOpenDialog] = useState<"connect" | "reconnected" | null>(null);
+  const close = () => setOpenDialog(null);
+  const viewer = useViewer();
+  const obstacle = writeObstacle(viewer);
+  const connectable = PUBLISHERS.find((each) => each === publisher);
   const name = plainAccountLabel(accountName, platform);
   const noAccess = readiness.canPost
     ? null
-    : "Reconnect the account where it was connected, then mark it as reconnected here.";
+    : connectable
+      ? "Connect the account again first."
+      : "Reconnect the account where it was connected, then mark it as reconnected here.";
 
   function bringBack(): void {
     const words = [`What failed on ${name} because the platform rejected the access`];
@@ -46,7 +54,12 @@ export function AccountActions({ account }: { readonly account: accountActions_a
 
   return (
     <div className="buttons">
-      <ActionButton obstacle={obstacle} onPress={() => setOpen(true)}>
+      {connectable && (
+        <ActionButton obstacle={credentialsObstacle(viewer)} onPress={() => setOpenDialog("connect")}>
+          Connect again…
+        </ActionButton>
+      )}
+      <ActionButton obstacle={obstacle} onPress={() => setOpenDialog("reconnected")}>
         Mark reconnected…
       </ActionButton>
       <ActionButton obstacle={obstacle ?? noAccess} onPress={bringBack}>
@@ -55,7 +68,10 @@ export function AccountActions({ account }: { readonly account: accountActions_a
       <ActionButton obstacle={obstacle} onPress={retryAll}>
         Retry all failed…
       </ActionButton>
-      {isOpen && <ReconnectedDialog accountId={accountId} name={name} onClose={() => setOpen(false)} />}
+      {openDialog === "reconnected" && <ReconnectedDialog accountId={accountId} name={name} onClose={close} />}
+      {openDialog === "connect" && connectable && (
+        <ConnectDialog account={{ accountId, publisher: connectable, name }} onClose={close} />
+      )}
     </div>
   );
 }

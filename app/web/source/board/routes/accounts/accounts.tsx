@@ -1,14 +1,17 @@
 // All accounts: whether they can post, and what is waiting or has failed on them.
 
+import { useState } from "react";
 import { useLocation } from "wouter";
 import { useSearch } from "wouter/use-browser-location";
 
+import { ActionButton } from "../../components/action-button";
 import { PlatformFilter } from "../../components/account-filters";
 import { rememberList } from "../../components/back-link";
 import { Choice, ChoiceFilter, TextFilter } from "../../components/fields";
 import { Page } from "../../components/page";
 import { LaterPage } from "../../components/pager";
 import { Panel } from "../../components/panel";
+import { credentialsObstacle, useViewer } from "../../session/viewer";
 import { DIRECTION_WORDS, filterPhrase } from "../../text/filter-words";
 import { platformName } from "../../text/reasons";
 import {
@@ -20,6 +23,7 @@ import {
   type AccountsView,
 } from "../../url/accounts";
 import { AccountList } from "./account-list";
+import { ConnectDialog } from "./connect-dialog";
 
 const ABILITY_WORDS = { yes: "Can post", no: "Cannot post" };
 const ORDER_WORDS = { ACCOUNT_ID: "Number", CONNECTED_AT: "Last connected", CREATED_AT: "First connected" };
@@ -28,9 +32,16 @@ export default function AccountsPage() {
   const search = useSearch();
   const [, navigate] = useLocation();
   const view = parseAccounts(search);
+  const obstacle = credentialsObstacle(useViewer());
+  const [isConnecting, setConnecting] = useState(false);
   rememberList("/accounts", accountsPath(view));
+  const connectButton = (
+    <ActionButton obstacle={obstacle} onPress={() => setConnecting(true)}>
+      Connect an account…
+    </ActionButton>
+  );
   return (
-    <Page title="Accounts" scope={scopeOf(view)}>
+    <Page title="Accounts" scope={scopeOf(view)} actions={connectButton}>
       <Filters
         view={view}
         onChange={(changes) => navigate(accountsPath({ ...view, after: "", ...changes }))}
@@ -38,6 +49,7 @@ export default function AccountsPage() {
       <Panel key={search} lines={16}>
         {(fetchKey) => <AccountList view={view} fetchKey={fetchKey} />}
       </Panel>
+      {isConnecting && <ConnectDialog account={null} onClose={() => setConnecting(false)} />}
       {view.after && <LaterPage firstPath={accountsPath({ ...view, after: "" })} />}
     </Page>
   );
