@@ -241,4 +241,4 @@ def _reads_results(request: Request) -> bool:
 
 
 def _reads_next_page(request: Request) -> bool:
-    return _reads_results(request) and bool(request_body(request)["variables"].get("cursor"))
+    return _reads_results(request) and bool(request_body(request)["variables"].get("after"))
