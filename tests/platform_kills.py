@@ -25,16 +25,17 @@ import click
 from sqlalchemy import bindparam, func, select, update
 
 from app.db.core.database import Database
+from app.db.core.types import UtcDateTime
 from app.db.core.write_session import WriteSession
 from app.db.migrations import migrate
-from app.db.models import Attempt, Destination
+from app.db.models import Attempt, Destination, DuplicateCheck
 from app.db.tools.integrity import find_problems
 from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.destinations import Outcome
 from app.services.credential_keys import new_private_key
 from tests.command_processes import fork
 from tests.factories import add_api_key, add_workspace
-from tests.platform_servers.fault_proxy import FaultPlan, fault_proxy
+from tests.platform_servers.fault_proxy import FaultPlan, FaultProxy, fault_proxy
 from tests.platforms.proxied_platforms import (
     PROXIED_PLATFORMS,
     PlatformPost,
@@ -68,6 +69,9 @@ REPEATED_LOOKUP_AGE = timedelta(minutes=2, seconds=5)
 
 TIME_LIMIT = timedelta(minutes=40)
 """Longest time from the start of the workers until every outcome is known."""
+
+CHECK_TIME_LIMIT = timedelta(minutes=10)
+"""Longest time from the last delivery until every check for a duplicate has run."""
 
 MIN_UNKNOWN_SHARE = 0.5
 """Unknown outcomes per post, below which a run shows too little."""
@@ -183,9 +187,14 @@ async def kill_publishers(
             async with RetryingClient(servers.urls, token) as client:
                 accounts = await _connect_accounts(client, platforms, posts)
                 await _create_posts(client, accounts, posts)
-                async with _running_proxies(platforms, randomness):
+                async with _running_proxies(platforms, randomness) as proxies:
                     workers = WorkerGroup(logs, {"DATABASE_URL": database_url, **settings}, WORKERS)
-                    await _publish_and_kill(database, workers, kills, randomness)
+                    try:
+                        await _publish_and_kill(database, workers, kills, randomness)
+                        await asyncio.gather(*(each.wait_for_deliveries() for each in proxies))
+                        await _run_duplicate_checks(database)
+                    finally:
+                        workers.kill_all()
                 results = await _collect_results(database, client, accounts, posts)
             await asyncio.to_thread(servers.stop)
         finally:
@@ -240,8 +249,9 @@ def _content(number: int) -> str:
 @asynccontextmanager
 async def _running_proxies(
     platforms: Mapping[str, ProxiedPlatform], randomness: random.Random
-) -> AsyncIterator[None]:
+) -> AsyncIterator[list[FaultProxy]]:
     """Run the proxies of the platforms, until each late request is delivered."""
+    proxies = []
     async with AsyncExitStack() as stack:
         for platform in platforms.values():
             plan = FaultPlan(
@@ -252,8 +262,8 @@ async def _running_proxies(
                 max_exchanges=MAX_EXCHANGES,
             )
             proxy = fault_proxy(platform.server_port, plan, port=platform.proxy_port)
-            await stack.enter_async_context(proxy)
-        yield
+            proxies.append(await stack.enter_async_context(proxy))
+        yield proxies
 
 
 async def _publish_and_kill(
@@ -271,7 +281,6 @@ async def _publish_and_kill(
         click.echo(f"stopped after {TIME_LIMIT}", err=True)
     finally:
         repeated_lookups.cancel()
-        workers.kill_all()
 
 
 async def _wait_for_attempts(database: Database, share: float) -> None:
@@ -305,6 +314,33 @@ _REPEAT_LOOKUPS = (
     )
     .values(verifiable_at=bindparam("now"))
 )
+
+
+async def _run_duplicate_checks(database: Database) -> None:
+    """Let workers run the checks for duplicates before their time, and wait until each has a result."""
+    await database.write(partial(_make_checks_due, now=datetime.now(UTC)))
+    try:
+        async with asyncio.timeout(CHECK_TIME_LIMIT.total_seconds()):
+            while await _count_checks(database):  # noqa: ASYNC110 - in other processes
+                await asyncio.sleep(1)
+    except TimeoutError:
+        click.echo(f"{await _count_checks(database)} duplicate checks have no result", err=True)
+
+
+async def _make_checks_due(session: WriteSession, now: datetime) -> None:
+    await session.rows(_CHECK_NOW, now=now)
+
+
+_CHECK_NOW = (
+    update(DuplicateCheck)
+    .where(DuplicateCheck.attempts == 0)
+    .values(check_at=bindparam("now", type_=UtcDateTime()))
+)
+
+
+async def _count_checks(database: Database) -> int:
+    async with database.read_connection() as connection:
+        return await connection.scalar(select(func.count()).select_from(DuplicateCheck)) or 0
 
 
 async def _collect_results(

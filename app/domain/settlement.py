@@ -3,9 +3,9 @@
 Preconditions of a report, such as the lease, are checked in `reports` and `verification`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from app.domain.attempts import Attempt, AttemptKind, Evidence, Failure, Publication
@@ -14,6 +14,12 @@ from app.domain.diagnosis import OUTCOME_UNKNOWN
 from app.domain.errors import LeaseLost
 from app.domain.retry_policy import RetryPolicies, next_retry
 from app.domain.transitions import failed, published, retry_scheduled, unknown
+
+DUPLICATE_CHECK_DELAY = timedelta(minutes=20)
+"""Time after a publication in which requests of earlier attempts are delivered or given up.
+
+Linux gives up sending data after about 16 minutes.
+"""
 
 
 class Receipt(StrEnum):
@@ -48,6 +54,19 @@ class History:
     def has_publication(self, fence: int) -> bool:
         """Return whether a publication by a claim was reported before."""
         return any(evidence.fence == fence for evidence in self.evidence)
+
+    @property
+    def unconfirmed_fences(self) -> list[int]:
+        """Fences of attempts that may have published, though no publication by them was reported."""
+        unknown = {a.fence for a in self.attempts if a.outcome is Outcome.UNKNOWN}
+        reported = {evidence.fence for evidence in self.evidence}
+        return sorted(fence for fence in unknown - reported if fence is not None)
+
+    def after(self, transition: "Transition") -> "History":
+        """Return the history with the attempts and evidence of a transition."""
+        attempts = {a.id: a for a in (*self.attempts, *transition.attempts)}
+        added = () if transition.evidence is None else (transition.evidence,)
+        return replace(self, attempts=[*attempts.values()], evidence=[*self.evidence, *added])
 
     def count_failures_of_round(self, round_started_at: datetime | None) -> int:
         """Count the failed regular attempts since the start of a round, or all of them if it is None."""
@@ -136,6 +155,43 @@ def settle_published(
     )
 
 
+def needs_duplicate_check(history: History, transition: Transition) -> bool:
+    """Return whether a transition publishes a destination that other attempts may publish once more.
+
+    Without its id on the platform, the publication could not be distinguished from a duplicate.
+    """
+    evidence = transition.evidence
+    return (
+        evidence is not None
+        and evidence.counted
+        and evidence.publication.platform_post_id is not None
+        and bool(history.after(transition).unconfirmed_fences)
+    )
+
+
+def settle_duplicates(
+    state: DestinationState,
+    history: History,
+    found: Sequence[Publication],
+    *,
+    reported: Collection[str],
+    now: datetime,
+) -> list[Transition]:
+    """Flag publications of a published destination that were found on its platform as duplicates.
+
+    `reported` has the ids and URLs that are reported for any destination of the account. Each duplicate takes
+    the place of an attempt of unknown outcome, because one attempt publishes at most once.
+    """
+    further = sorted(
+        (each for each in found if not _is_reported(each, reported)),
+        key=lambda each: each.published_at,
+    )
+    return [
+        settle_published(state, publication, fence=fence, ended_attempts=[], now=now)
+        for fence, publication in zip(history.unconfirmed_fences, further, strict=False)
+    ]
+
+
 def settle_failed(
     state: DestinationState,
     history: History,
@@ -171,6 +227,11 @@ def end_superseded_attempts(
     """Return the attempt that runs under another lease, ended as unknown; an empty list if none runs."""
     running = None if state.started_at is None else history.attempt_by_fence(state.fence)
     return [] if running is None else [running.ended(Outcome.UNKNOWN, _SUPERSEDED, now)]
+
+
+def _is_reported(publication: Publication, reported: Collection[str]) -> bool:
+    """Return whether the id or URL of a publication is among those that are reported."""
+    return publication.platform_post_id in reported or publication.platform_post_url in reported
 
 
 _SUPERSEDED = Failure(

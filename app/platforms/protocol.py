@@ -1,10 +1,10 @@
 """The protocol of platform adapters, with their requests and errors."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from app.domain.account_pauses import RemainingCalls
 from app.domain.accounts import Account
@@ -71,6 +71,11 @@ class LeaseDeadline(Protocol):
     def seconds_left(self) -> float:
         """Return the remaining seconds; at 0 or less send nothing: another worker may hold the post."""
         ...
+
+
+FindReported: TypeAlias = Callable[[datetime], Awaitable[Set[str]]]
+"""Function that returns the ids and URLs of publications that are reported for the account, by any of its
+destinations, since a time or up to a day before it."""
 
 
 CredentialValues: TypeAlias = Mapping[str, object]
@@ -158,6 +163,8 @@ class PublishRequest:
     credentials: Credentials
     checkpoint: Checkpoint
     deadline: LeaseDeadline
+    find_reported: FindReported
+    """Call this after the platform has listed its posts; those that are reported are not of this attempt."""
     rate_limit: ObservedRateLimit = field(default_factory=ObservedRateLimit)
     """Pass this to `send` with the call that publishes, if it has a rate limit of its own or the only one."""
 
@@ -205,6 +212,19 @@ class PlatformAdapter(Protocol):
         ...
 
 
+@runtime_checkable
+class DuplicateFinder(Protocol):
+    """Adapter of a platform on which a request that is delivered after a lookup can publish once more."""
+
+    async def find_unreported(self, request: PublishRequest) -> Sequence[Publication]:
+        """Return all publications of a post that are not reported for a destination of the account.
+
+        Called for a published post, once no request of its attempts can be delivered any more. The request
+        has the start of the first attempt. An exception means that this is inconclusive.
+        """
+        ...
+
+
 def make_publish_request(
     workspace_id: WorkspaceId,
     post: Post,
@@ -215,6 +235,7 @@ def make_publish_request(
     credentials: Credentials,
     checkpoint: Checkpoint,
     deadline: LeaseDeadline,
+    find_reported: FindReported,
 ) -> PublishRequest:
     """Return the request for a destination, with the platform's own text if the post has one."""
     content = post.platform_content.get(destination.platform)
@@ -238,4 +259,5 @@ def make_publish_request(
         credentials=credentials,
         checkpoint=checkpoint,
         deadline=deadline,
+        find_reported=find_reported,
     )

@@ -12,6 +12,7 @@ from app.db.repositories.attempts import (
     load_evidence,
     write_attempts,
 )
+from app.db.repositories.duplicate_checks import add_check
 from app.db.repositories.posts import post_ids_by_destination_id
 from app.domain import external_attempts, reports, verification
 from app.domain.account_commands import mark_needs_reconnection
@@ -26,7 +27,15 @@ from app.domain.ids import AccountId, DestinationId, IdFactory, PostId
 from app.domain.leases import Lease
 from app.domain.posts import Post
 from app.domain.reports import ReportContext
-from app.domain.settlement import History, Receipt, RetryDecider, Transition, lease_lost_error
+from app.domain.settlement import (
+    DUPLICATE_CHECK_DELAY,
+    History,
+    Receipt,
+    RetryDecider,
+    Transition,
+    lease_lost_error,
+    needs_duplicate_check,
+)
 from app.domain.times import Clock
 from app.domain.transitions import extended
 from app.domain.verification import VerificationFinding
@@ -288,7 +297,10 @@ async def _with_evidence(
 async def save_transition(
     uow: UnitOfWork, locked: LockedDestination, transition: Transition
 ) -> ReportResult:
-    """Save the state, attempts and evidence of a transition, and mark an account without access."""
+    """Save the state, attempts and evidence of a transition, with their effects.
+
+    Plans a check for duplicates, and marks an account without access.
+    """
     destination, now = locked.destination, uow.write_context.now
     workspace = (uow.session, uow.write_context.workspace_id)
     await write_attempts(
@@ -296,6 +308,9 @@ async def save_transition(
     )
     if transition.evidence is not None:
         await insert_evidence(*workspace, destination.id, transition.evidence)
+    is_external = destination.publisher is AccountPublisher.EXTERNAL
+    if not is_external and needs_duplicate_check(locked.history, transition):
+        await add_check(*workspace, destination, now + DUPLICATE_CHECK_DELAY)
     post = locked.post.with_state(destination.id, transition.state, now)
     await uow.save_posts([post])
     uow.transitions.append((destination.platform, transition))

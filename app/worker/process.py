@@ -36,6 +36,7 @@ from app.services.claims import ClaimService
 from app.services.credential_files import CredentialFiles
 from app.services.credential_keys import CredentialKeys
 from app.services.database_clock import DatabaseClock, keep_synchronized
+from app.services.duplicate_checks import DUPLICATE_CHECK_INTERVAL, DuplicateCheckService
 from app.services.expirations import EXPIRATION_INTERVAL, run_expirations
 from app.services.periodic import run_periodically
 from app.services.publishing_secrets import PublishingSecrets
@@ -52,6 +53,7 @@ from app.services.workspaces import load_signing_key
 from app.settings import Settings, SettingsError
 from app.shutdown import CLEANUP_LIMIT, limited_cleanup
 from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, WorkerStats, make_system_functions
+from app.worker.duplicates import check_due
 from app.worker.webhooks import (
     FILES_PER_TASK,
     MAX_TASKS,
@@ -211,7 +213,7 @@ async def _publishing(
     stats: WorkerStats,
     now: Clock,
 ) -> AsyncIterator[None]:
-    """Publish, and verify stored credentials, inside the context."""
+    """Publish, verify stored credentials, and check for duplicates inside the context."""
     context = _make_context(settings, database, client, policies, stats, now)
     worker = Worker(
         context, concurrency=settings.worker_concurrency, shutdown_timeout=settings.shutdown_timeout
@@ -222,7 +224,15 @@ async def _publishing(
     verification = run_periodically(
         "verify_credentials", verifier.verify_due, interval=VERIFICATION_INTERVAL
     )
-    async with exit_together(verification, run_in_background(worker)):
+    duplicate_checks = DuplicateCheckService(
+        database=database, new_id=context.system.new_id, clock=now
+    )
+    checking = run_periodically(
+        "check_duplicates",
+        lambda: check_due(context, duplicate_checks),
+        interval=DUPLICATE_CHECK_INTERVAL,
+    )
+    async with exit_together(verification, checking, run_in_background(worker)):
         yield
 
 

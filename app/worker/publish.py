@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 
 import structlog
@@ -237,6 +238,7 @@ def request_of_claim(
         credentials=context.secrets.credentials(claim),
         checkpoint=context.secrets.checkpoint(claim),
         deadline=lease_timer,
+        find_reported=partial(context.claims.find_reported, claim),
     )
 
 

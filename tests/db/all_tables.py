@@ -15,6 +15,7 @@ from app.db.models import (
     Base,
     CredentialCanary,
     DestinationCheckpoint,
+    DuplicateCheck,
     Event,
     IdempotencyKey,
     PublishEvidence,
@@ -161,6 +162,13 @@ async def _add_evidence_and_deliveries(database: Database, ids: Ids) -> None:
             platform_post_url=published().platform_post_url,
             published_at=published().published_at,
             reported_at=published().settled_at,
+        ),
+        DuplicateCheck(
+            workspace_id=ids.workspace,
+            destination_id=ids.published,
+            account_id=ids.account,
+            check_at=NOW,
+            attempts=1,
         ),
         AccountPause(workspace_id=ids.workspace, account_id=ids.account, paused_until=NOW),
         Session(

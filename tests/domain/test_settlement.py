@@ -6,23 +6,36 @@ from datetime import timedelta
 
 import pytest
 
+from app.domain.attempts import Attempt, Evidence, Publication
 from app.domain.destinations import DestinationState, ErrorCategory, Outcome
 from app.domain.reports import report_failed, start_attempt
 from app.domain.retry_policy import DEFAULT_POLICIES, RetryPolicies, RetryPolicy
-from app.domain.settlement import History, RetryDecider
+from app.domain.settlement import (
+    History,
+    Receipt,
+    RetryDecider,
+    Transition,
+    needs_duplicate_check,
+    settle_duplicates,
+)
 from app.domain.transitions import claimed, retried
 from tests.domain.attempt_histories import (
+    LEASE_EXPIRED,
     NEW_ATTEMPT_ID,
+    PUBLICATION,
     SECOND,
+    TIMEOUT,
     current_lease,
     make_attempt,
     make_failure,
     make_history,
+    new_evidence,
+    published_transition,
     report_context,
     with_lost_attempt,
 )
 from tests.domain.destination_states import ALL_STATES, PUBLISHED, SUBMITTED
-from tests.factories import NOW, queued
+from tests.factories import NOW, published, queued
 
 HOUR = timedelta(hours=1)
 C = ErrorCategory
@@ -132,3 +145,91 @@ def test_history_finds_attempts_by_fence_and_key(name: str) -> None:
     assert any(map(history.has_publication, range(9))) == (name in PUBLISHED)
     assert history.count_failures_of_round(NOW + SECOND) == 0
     assert history.count_failures_of_round(None) == history.count_failures_of_round(NOW)
+
+
+def lost(fence: int) -> Attempt:
+    return make_attempt(fence, fence=fence, outcome=Outcome.UNKNOWN, failure=LEASE_EXPIRED)
+
+
+def failed_at(fence: int) -> Attempt:
+    return make_attempt(fence, fence=fence, outcome=Outcome.FAILED, failure=TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "fence", "expected"),
+    [
+        ([], 1, False),
+        ([lost(1)], 1, False),
+        ([failed_at(1)], 2, False),
+        ([lost(1)], 2, True),
+        ([lost(1), failed_at(2)], 3, True),
+        ([lost(1), lost(2)], 2, True),
+    ],
+)
+def test_publication_is_checked_for_duplicates_if_another_attempt_may_have_published(
+    attempts: Sequence[Attempt], fence: int, expected: bool
+) -> None:
+    history = History("x", attempts, [])
+    transition = published_transition(claimed(queued(), NEW_ATTEMPT_ID, NOW), fence, [])
+
+    assert needs_duplicate_check(history, transition) == expected
+
+
+def test_publication_of_a_lost_attempt_is_checked_for_that_of_the_running_one() -> None:
+    running = make_attempt(2, fence=2, outcome=Outcome.NONE, failure=None)
+    history = History("x", [lost(1), running], [])
+    ended = running.ended(Outcome.UNKNOWN, LEASE_EXPIRED, NOW)
+    state = claimed(queued(), NEW_ATTEMPT_ID, NOW)
+
+    assert needs_duplicate_check(history, published_transition(state, 1, [ended]))
+
+
+def test_duplicates_and_publications_without_id_are_not_checked() -> None:
+    history = History("x", [lost(1)], [])
+    duplicate = published_transition(published(), 2, [])
+    first = published_transition(claimed(queued(), NEW_ATTEMPT_ID, NOW), 2, [])
+    assert first.evidence is not None
+    by_url = replace(PUBLICATION, platform_post_id=None)
+
+    assert not needs_duplicate_check(history, duplicate)
+    assert not needs_duplicate_check(
+        history, replace(first, evidence=replace(first.evidence, publication=by_url))
+    )
+    assert not needs_duplicate_check(history, Transition(state=published()))
+
+
+@pytest.mark.parametrize(
+    ("reported", "ids"),
+    [
+        (["1"], ["2", "3"]),
+        (["1", "2"], ["3", "4"]),
+        (["1", "https://a.test/3"], ["2", "4"]),
+        (["1", "2", "3"], ["4"]),
+        (["1", "2", "3", "4"], []),
+    ],
+)
+def test_unreported_publications_are_duplicates_of_unconfirmed_attempts(
+    reported: Sequence[str], ids: Sequence[str]
+) -> None:
+    found = {
+        id_: Publication(
+            platform_post_id=id_,
+            platform_post_url=f"https://a.test/{id_}",
+            published_at=NOW + int(id_) * SECOND,
+        )
+        for id_ in ("4", "1", "3", "2")
+    }
+    history = History("x", [lost(1), failed_at(2), lost(3)], [new_evidence(4, counted=True)])
+
+    transitions = settle_duplicates(
+        published(), history, [*found.values()], reported=reported, now=NOW
+    )
+
+    assert transitions == [
+        Transition(
+            state=published(),
+            receipt=Receipt.DUPLICATE,
+            evidence=Evidence(fence=fence, counted=False, publication=found[id_], reported_at=NOW),
+        )
+        for fence, id_ in zip((1, 3), ids, strict=False)
+    ]

@@ -1,8 +1,8 @@
 """Publish requests for adapter tests, with credentials and a checkpoint in memory."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from app.domain.destinations import ErrorCategory
 from app.domain.ids import DestinationId, WorkspaceId
 from app.platforms.protocol import (
     CredentialValues,
+    FindReported,
     NotPublished,
     PublishRequest,
     make_publish_request,
@@ -82,6 +83,15 @@ class MemoryCheckpoint:
         self.values.append(value)
 
 
+def reported(*ids: str) -> FindReported:
+    """Return a function that finds these ids at any time."""
+
+    async def find(_since: datetime) -> Set[str]:
+        return set(ids)
+
+    return find
+
+
 def publish_request(
     account_name: str = "succeeds",
     *,
@@ -98,6 +108,7 @@ def publish_request(
         credentials=MemoryCredentials(),
         checkpoint=MemoryCheckpoint(),
         deadline=deadline or FixedDeadline(60),
+        find_reported=reported(),
     )
     return replace(request, attempt=attempt, **fields)
 

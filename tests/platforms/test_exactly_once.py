@@ -1,6 +1,7 @@
 """Posts published on a real server, through a proxy that loses, cuts and delays requests, appear once."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -8,15 +9,38 @@ from uuid import uuid4
 
 import pytest
 
+from app.db.core.database import Database
+from app.db.tools.integrity import find_problems
+from app.domain.accounts import AccountPublisher
 from app.domain.attempts import Publication
+from app.domain.destinations import DestinationState
+from app.domain.events import EventKind
 from app.domain.ids import DestinationId
+from app.domain.settlement import DUPLICATE_CHECK_DELAY
 from app.outbound.client import OutboundClient
 from app.platforms import make_adapters
 from app.platforms.protocol import LookupFailure, NotPublished, PlatformAdapter, PublishRequest
+from app.services.credential_keys import CredentialKeys
+from tests.credential_rows import add_credentials
+from tests.factories import add_account, add_post, add_workspace, queued
+from tests.graphql.schema.mutations.mutation_calls import stored_events
 from tests.outbound.local_servers import LOCAL_RULES, resolving
 from tests.platform_servers.fault_proxy import Fault, FaultPlan, fault_proxy
-from tests.platforms.proxied_platforms import PROXIED_PLATFORMS, PlatformPost, ProxiedPlatform
+from tests.platforms.proxied_platforms import (
+    PROXIED_PLATFORMS,
+    PlatformPost,
+    ProxiedAccount,
+    ProxiedPlatform,
+)
 from tests.platforms.publish_requests import MemoryCredentials, publish_request
+from tests.worker.worker_bench import (
+    CREDENTIALS_KEY,
+    MovableClock,
+    SentPost,
+    WorkerBench,
+    is_published,
+    is_unknown,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +53,11 @@ LONG_DELAY = timedelta(seconds=3)
 
 SHORT_DELAY = timedelta(seconds=0.3)
 """Longest delay of a request by the proxy, if each lookup waits for late deliveries."""
+
+VERIFICATION_INTERVAL = timedelta(minutes=5)
+"""Wait after an inconclusive lookup."""
+
+DUPLICATED = EventKind.DESTINATION_DUPLICATED
 
 LOOKUP_DELAY = timedelta(minutes=2)
 """Time after which the adapter for Mastodon does not expect a late delivery of a text."""
@@ -189,3 +218,88 @@ async def test_server_without_keys_publishes_each_post_once_if_lookups_wait(
     assert len(run.posts) <= POSTS + 1
     assert len(run.published_ids) == POSTS
     assert run.published_ids <= run.ids
+
+
+@pytest.mark.parametrize(
+    ("platform", "copies"), [("mastodon-mock", 1), ("snac2", 2)], indirect=["platform"]
+)
+async def test_status_of_a_request_that_is_delivered_after_the_lookup_is_reported_as_duplicate(
+    platform: ProxiedPlatform, copies: int, database: Database
+) -> None:
+    """The first request is delivered after the second one; only snac2 publishes it once more."""
+    account = await platform.create_account()
+    sent = await add_mastodon_post(database, account)
+    requests, may_be_delivered = Counter[str](), asyncio.Event()
+
+    def is_first_publication(method: str, path: str) -> bool:
+        is_publication = platform.is_publication(method, path)
+        requests["publications"] += is_publication
+        return is_publication and requests["publications"] == 1
+
+    async def delay(_seconds: float) -> None:
+        await may_be_delivered.wait()
+
+    plan = FaultPlan(
+        seed=1,
+        may_fail=is_first_publication,
+        rate=1,
+        faults=(Fault.DELIVERED_LATE,),
+    )
+    clock = MovableClock()
+    async with (
+        fault_proxy(platform.server_port, plan, port=platform.proxy_port, sleep=delay) as proxy,
+        OutboundClient(LOCAL_RULES, resolve=resolving("127.0.0.1")) as client,
+    ):
+        adapters = make_adapters(
+            sandbox_file=None, client=client, now=clock.now, sleep=asyncio.sleep
+        )
+        bench = WorkerBench(
+            database, clock=clock, adapters=adapters, publish_timeout=PUBLISH_TIMEOUT
+        )
+        async with bench.running_worker():
+            await sent.wait_until(lambda state: is_waiting_for_verification(state, clock))
+            clock.moved_by += VERIFICATION_INTERVAL
+            await sent.wait_until(is_published)
+        may_be_delivered.set()
+        await proxy.wait_for_deliveries()
+        assert requests["publications"] == 2
+
+        await bench.check_duplicates()
+        assert await sent.duplicates() == []
+        clock.moved_by += DUPLICATE_CHECK_DELAY
+        await asyncio.gather(bench.check_duplicates(), bench.check_duplicates())
+        await bench.check_duplicates()
+
+    posts = await account.list_posts()
+    first = (await sent.state()).platform_post_url
+    assert len(posts) == copies
+    assert [each.platform_post_url for each in await sent.duplicates()] == [
+        post.url for post in posts if post.url != first
+    ]
+    duplicated = [each for each in await stored_events(database) if each.kind == DUPLICATED]
+    assert len(duplicated) == copies - 1
+    assert await find_problems(database) == []
+
+
+def is_waiting_for_verification(state: DestinationState, clock: MovableClock) -> bool:
+    return (
+        is_unknown(state)
+        and state.verification_token is None
+        and state.verifiable_at is not None
+        and state.verifiable_at > clock.now()
+    )
+
+
+async def add_mastodon_post(database: Database, account: ProxiedAccount) -> SentPost:
+    """A due post on an account with the credentials of a server's account."""
+    workspace = await add_workspace(database)
+    account_id = await add_account(
+        database, workspace, platform="mastodon", publisher=AccountPublisher.MASTODON
+    )
+    keys = CredentialKeys([CREDENTIALS_KEY])
+    await add_credentials(
+        database, workspace, account_id, account.credentials, keys=keys, platform="mastodon"
+    )
+    due = queued(datetime.now(UTC))
+    post = await add_post(database, workspace, {account_id: due}, submitted_now=True)
+    return SentPost(database, workspace, account_id, post.id, post.destinations[0])

@@ -17,6 +17,7 @@ from tests.platforms.publish_requests import (
     MemoryCheckpoint,
     MemoryCredentials,
     publish_request,
+    reported,
 )
 
 
@@ -30,6 +31,7 @@ def request_for(post: Post) -> PublishRequest:
         credentials=MemoryCredentials(),
         checkpoint=MemoryCheckpoint(),
         deadline=FixedDeadline(60),
+        find_reported=reported(),
     )
 
 

@@ -5,11 +5,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from app.db.core.database import Database
-from app.db.repositories.attempts import load_attempts
+from app.db.repositories.attempts import load_attempts, load_evidence
 from app.db.repositories.posts import load_posts
 from app.domain.accounts import AccountPublisher
 from app.domain.attempts import Attempt, AttemptKind, Publication
@@ -30,9 +30,11 @@ from app.services.account_pauses import AccountPauses
 from app.services.claims import ClaimService
 from app.services.credential_files import CredentialFiles
 from app.services.credential_keys import CredentialKeys
+from app.services.duplicate_checks import DuplicateCheckService
 from app.services.publishing_secrets import PublishingSecrets
 from app.services.reports import ReportService
 from app.worker.context import OPERATOR_PUBLISHER, SystemFunctions, WorkerContext, WorkerStats
+from app.worker.duplicates import check_due
 from app.worker.worker import Worker, run_in_background
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
 
@@ -104,11 +106,11 @@ class WorkerBench:
     lookup_timeout: timedelta = timedelta(seconds=TIMEOUT_SECONDS)
     stats: WorkerStats = field(default_factory=WorkerStats)
 
-    def worker(self, name: str = "worker-1") -> Worker:
+    def context(self, name: str = "worker-1") -> WorkerContext:
         sandbox = Sandbox(
             self.store, now=self.clock.now, sleep=self.clock.sleep, latency=self.latency
         )
-        context = WorkerContext(
+        return WorkerContext(
             claims=ClaimService(
                 database=self.database,
                 publisher=OPERATOR_PUBLISHER,
@@ -144,12 +146,21 @@ class WorkerBench:
             publish_timeout=self.publish_timeout,
             lookup_timeout=self.lookup_timeout,
         )
+
+    def worker(self, name: str = "worker-1") -> Worker:
         return Worker(
-            context,
+            self.context(name),
             concurrency=self.concurrency,
             shutdown_timeout=self.shutdown_timeout,
             poll_interval=timedelta(milliseconds=10),
         )
+
+    async def check_duplicates(self) -> None:
+        """Check for duplicates as a worker does periodically."""
+        service = DuplicateCheckService(
+            database=self.database, new_id=self.new_id, clock=self.clock.now
+        )
+        await check_due(self.context(), service)
 
     @asynccontextmanager
     async def running_worker(self) -> AsyncIterator[Worker]:
@@ -187,6 +198,12 @@ class SentPost:
         attempts = await load_attempts(reader, self.id)
         return sorted(attempts, key=lambda attempt: (attempt.number is None, attempt.number))
 
+    async def duplicates(self) -> list[Publication]:
+        """Publications that were reported after the first one, in the order of their attempts."""
+        evidence = await load_evidence(self.database.reader(self.workspace), self.id)
+        later = sorted((each.fence, each.publication) for each in evidence if not each.counted)
+        return [publication for _, publication in later]
+
     async def attempt_summaries(self) -> list[tuple[int | None, AttemptKind, str, str | None]]:
         """Number, kind, outcome and code of each attempt."""
         return [
@@ -198,6 +215,19 @@ class SentPost:
             )
             for attempt in await self.attempts()
         ]
+
+
+@dataclass
+class MovableClock(RealClock):
+    """The time of the machine, which a test can move forward."""
+
+    moved_by: timedelta = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.moved_by
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.moved_by.total_seconds()
 
 
 class ScriptedPlatform:

@@ -8,7 +8,7 @@ The indexes of a table are created in the order in which they are listed, by whi
 among equal plans. Databases have been created in this order, so a new index is added at the end.
 """
 
-from app.db.models.attempts import ATTEMPT_JOIN, Attempt, PublishEvidence
+from app.db.models.attempts import ATTEMPT_JOIN, Attempt, DuplicateCheck, PublishEvidence
 from app.db.models.base import Base
 from app.db.models.credentials import AccountCredentials, CredentialCanary, DestinationCheckpoint
 from app.db.models.destinations import ACCOUNT_JOIN, POST_JOIN, Destination
@@ -39,6 +39,7 @@ __all__ = [
     "Deployment",
     "Destination",
     "DestinationCheckpoint",
+    "DuplicateCheck",
     "Event",
     "IdempotencyKey",
     "Post",

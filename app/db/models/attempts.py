@@ -103,3 +103,26 @@ class PublishEvidence(Base):
     platform_post_url: Mapped[str | None]
     published_at: Mapped[datetime]
     reported_at: Mapped[datetime]
+
+
+class DuplicateCheck(Base):
+    """Published destination whose platform is to be searched once for a second publication.
+
+    Due at `check_at`, which is also the end of the lease of a check. The row is deleted with the result.
+    """
+
+    __tablename__ = "duplicate_check"
+    __table_args__ = (
+        foreign_key("destination_id", "destination"),
+        check("attempts", "attempts >= 0"),
+        # Due checks of all workspaces.
+        Index(None, "check_at"),
+    )
+
+    workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
+    destination_id: Mapped[UUID] = mapped_column(primary_key=True)
+    account_id: Mapped[int]
+    """Account of the destination."""
+    check_at: Mapped[datetime]
+    attempts: Mapped[int]
+    """Checks that began."""

@@ -1,6 +1,6 @@
 """Publishes posts by the Mastodon API, and finds those whose outcome is unknown."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,6 +49,12 @@ _DELIVERY = timedelta(minutes=1)
 _CLOCK_TOLERANCE = timedelta(minutes=10)
 """Longest time by which the clock of a server may be behind."""
 
+_EARLIER = "earlierStatuses"
+"""Key of a checkpoint: ids of the statuses that were published before a forced retry."""
+
+_MAX_EARLIER_STATUSES = 50
+"""The ids fit into a checkpoint."""
+
 logger = structlog.stdlib.get_logger(__name__)
 
 
@@ -57,7 +63,7 @@ class Mastodon:
 
     Mastodon publishes one status for all requests of one hour with the same idempotency key. A server that
     ignores the key, such as snac, can publish a post twice: when a request without a response is delivered
-    after a lookup did not find the post.
+    after a lookup did not find the post. `find_unreported` finds the second status.
     """
 
     def __init__(
@@ -81,6 +87,8 @@ class Mastodon:
         parameters = status_parameters(request)
         api = await self._connect(request.credentials)
         check_limits(parameters, len(request.media), await self._instance_limits(api))
+        if request.forced_rounds:
+            await _save_earlier_statuses(api, request)
         media = await self._fetch_media(request)
         check_not_empty(request.content, media)
         if media:
@@ -98,20 +106,40 @@ class Mastodon:
     async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
         """Find the only status with the post's text, number of media, and application of the token.
 
+        Statuses that are reported for a post, or older than a forced retry, are not those of the attempt.
         The result is inconclusive for a status without text, which its number of media does not identify,
         and for one with other media: servers drop those that they do not know or have twice.
         """
         may_be_delivered = self._now() <= _latest_request(request) + _DELIVERY
         api = await self._connect(request.credentials)
-        since = request.attempt_started_at - _CLOCK_TOLERANCE
-        statuses = await api.statuses_since((await api.account())["id"], since)
-        similar = await _find_similar(api, request, statuses, since)
+        statuses = await _recent_statuses(api, request)
+        earlier = await _load_earlier_ids(request)
+        similar = [
+            status
+            for status in await _find_similar(api, request, statuses)
+            if status["id"] not in earlier
+        ]
         matches = [status for status in similar if has_media(status, len(request.media))]
         if len(matches) == 1 and request.content.strip():
             return to_publication(matches[0], self._now())
         if similar or may_be_delivered or not list_includes_visibility(statuses, request):
             return LookupFailure.INCONCLUSIVE
         return LookupFailure.NOT_FOUND
+
+    async def find_unreported(self, request: PublishRequest) -> Sequence[Publication]:
+        """Find statuses as a lookup does; several are several publications.
+
+        Nothing is found for a post without text, which its number of media does not identify.
+        """
+        if not request.content.strip():
+            return []
+        api = await self._connect(request.credentials)
+        similar = await _find_similar(api, request, await _recent_statuses(api, request))
+        return [
+            to_publication(status, self._now())
+            for status in similar
+            if has_media(status, len(request.media))
+        ]
 
     async def verify_credentials(self, credentials: Credentials) -> AccountIdentity:
         """Ask the instance for the account of the access token."""
@@ -189,21 +217,56 @@ def _latest_request(request: PublishRequest) -> datetime:
     return request.attempt_started_at + preparation
 
 
-async def _find_similar(
-    api: MastodonApi,
-    request: PublishRequest,
-    statuses: Sequence[Mapping[str, Any]],
-    since: datetime,
+def _oldest_time(request: PublishRequest) -> datetime:
+    """Return the time before which the server cannot have dated a status of the attempt."""
+    return request.attempt_started_at - _CLOCK_TOLERANCE
+
+
+async def _recent_statuses(
+    api: MastodonApi, request: PublishRequest
 ) -> Sequence[Mapping[str, Any]]:
-    """Return the statuses with the post's text and the application of the token."""
+    return await api.statuses_since((await api.account())["id"], _oldest_time(request))
+
+
+async def _find_similar(
+    api: MastodonApi, request: PublishRequest, statuses: Sequence[Mapping[str, Any]]
+) -> Sequence[Mapping[str, Any]]:
+    """Return the unreported statuses with the post's text and the application of the token."""
+    since = _oldest_time(request)
+    reported = await request.find_reported(since)
     similar = [
         status
         for status in statuses
-        if is_candidate(status, since) and source_matches(await _source(api, status), request)
+        if is_candidate(status, since)
+        and reported.isdisjoint((status["id"], status.get("url")))
+        and source_matches(await _source(api, status), request)
     ]
     if any(map(application_name, similar)) and (own_name := await api.application_name()):
         return [status for status in similar if application_name(status) in (None, own_name)]
     return similar
+
+
+async def _save_earlier_statuses(api: MastodonApi, request: PublishRequest) -> None:
+    """Save which statuses the first attempt of a forced round finds: no lookup of the round may find them."""
+    if await request.checkpoint.load() is not None:
+        return
+    try:
+        similar = await _find_similar(api, request, await _recent_statuses(api, request))
+    except OutcomeUnknown as error:
+        raise preparation_error(
+            error,
+            "STATUSES_NOT_READ",
+            "The statuses of the account could not be read, so the post was not sent.",
+            raw=error.raw,
+        ) from error
+    ids = [status["id"] for status in similar[:_MAX_EARLIER_STATUSES]]
+    await request.checkpoint.save({_EARLIER: ids})
+
+
+async def _load_earlier_ids(request: PublishRequest) -> Collection[str]:
+    checkpoint = await request.checkpoint.load() if request.forced_rounds else None
+    ids = (checkpoint or {}).get(_EARLIER)
+    return ids if isinstance(ids, list) else ()
 
 
 async def _source(api: MastodonApi, status: Mapping[str, Any]) -> str:

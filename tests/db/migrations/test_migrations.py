@@ -42,6 +42,7 @@ LATER_TABLES = (
     "checkpoint",
     "credential",
     "credential_canary",
+    "duplicate_check",
     "session",
     "webhook",
     "webhook_delivery",

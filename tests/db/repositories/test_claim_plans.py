@@ -5,7 +5,7 @@ from sqlalchemy import select
 from app.db.core.database import Database, Reader
 from app.db.core.statements import Statement
 from app.db.models import Destination
-from app.db.repositories import account_pauses, claims, overdue, posts
+from app.db.repositories import account_pauses, claims, duplicate_checks, overdue, posts
 from app.db.repositories.claims import ClaimGroup, ClaimTime
 from app.domain.accounts import AccountPublisher
 from app.domain.ids import AccountId
@@ -152,3 +152,11 @@ async def test_calls_in_flight_are_counted_in_the_index_of_unsettled_destination
         lambda reader: account_pauses.count_in_flight(reader, AccountId(1)),
     )
     assert plan == {"ix_destination_account_unsettled"}
+
+
+async def test_due_duplicate_checks_are_read_from_their_index(analyzed_database: Database) -> None:
+    async def query(_reader: Reader) -> None:
+        await duplicate_checks.due_checks(analyzed_database.all_workspaces, NOW, limit=5)
+
+    plan = await explain_query(analyzed_database, query)
+    assert plan - {"scan", "sort"} == {"ix_duplicate_check_check_at"}

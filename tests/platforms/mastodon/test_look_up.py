@@ -13,11 +13,13 @@ from tests.platforms.mastodon.scripted_instance import (
     APPLICATION,
     NO_RESPONSE,
     PAGE,
+    STATUS,
     AdapterRun,
     after,
     response,
     running_adapter,
 )
+from tests.platforms.publish_requests import publish_problem, reported
 
 NOT_FOUND, INCONCLUSIVE = LookupFailure.NOT_FOUND, LookupFailure.INCONCLUSIVE
 FIRST_PAGE = f"{PAGE}?exclude_reblogs=true&limit=40"
@@ -232,3 +234,84 @@ async def test_revoked_token_is_reported(answer: bytes, code: str) -> None:
             await look_up(run)
 
     assert (caught.value.category, caught.value.code) == (ErrorCategory.AUTH, code)
+
+
+async def test_statuses_that_are_reported_for_other_posts_are_not_that_of_the_post() -> None:
+    statuses = [status("5"), status("4"), status("3")]
+    by_url = status("4")["url"]
+    async with running_adapter(pages(statuses)) as run:
+        run.now = after(121)
+        assert await run.adapter.look_up(run.request(find_reported=reported("5", by_url))) == (
+            publication("3")
+        )
+    async with running_adapter(pages(statuses)) as run:
+        run.now = after(121)
+        request = run.request(find_reported=reported("5", "4", "3"))
+        assert await run.adapter.look_up(request) is NOT_FOUND
+
+
+async def test_statuses_before_a_forced_retry_are_not_that_of_the_retry() -> None:
+    earlier = [status("4", "Other"), status("3")]
+    retried = [status("5"), *earlier]
+    script = {
+        PAGE: [response(200, page) for page in (earlier, [], retried, [], earlier, [])],
+        STATUS: [response(500)],
+    }
+    async with running_adapter(script) as run:
+        request = run.request(forced_rounds=1)
+        with pytest.raises(OutcomeUnknown):
+            await run.adapter.publish(request)
+        assert await request.checkpoint.load() == {"earlierStatuses": ["3"]}
+
+        run.now = after(121)
+        assert await run.adapter.look_up(request) == publication("5")
+        assert await run.adapter.look_up(request) is NOT_FOUND
+
+
+async def test_second_attempt_of_a_forced_round_does_not_take_the_first_one_for_earlier() -> None:
+    script = {**pages([status("5")]), STATUS: [response(500)]}
+    async with running_adapter(script) as run:
+        request = run.request(forced_rounds=1)
+        await request.checkpoint.save({"earlierStatuses": []})
+        with pytest.raises(OutcomeUnknown):
+            await run.adapter.publish(request)
+        run.now = after(121)
+        assert await run.adapter.look_up(request) == publication("5")
+
+
+async def test_forced_retry_is_not_sent_if_earlier_statuses_are_not_known() -> None:
+    async with running_adapter({PAGE: [response(503)]}) as run:
+        assert await publish_problem(run.adapter.publish(run.request(forced_rounds=1))) == (
+            ErrorCategory.TRANSIENT,
+            "STATUSES_NOT_READ",
+            "The server answered 503 without a usable result. The statuses of the account could not be read,"
+            " so the post was not sent.",
+        )
+    assert STATUS not in run.instance.targets
+
+
+@pytest.mark.parametrize(
+    ("statuses", "found"),
+    [
+        ([status("5"), status("4")], ["5", "4"]),
+        ([status("5", "Other"), status("4", in_reply_to_id="1")], []),
+        ([status("4", media_attachments=[{"id": "5"}])], []),
+        ([status("4", created_at="2026-04-15T14:49:59.999Z")], []),
+        ([status("4", application={"name": "web"}), status("5")], ["5"]),
+        ([], []),
+    ],
+)
+async def test_unreported_statuses_of_a_post_are_found(
+    statuses: list[dict[str, Any]], found: list[str]
+) -> None:
+    application = {APPLICATION: [response(200, {"name": "post-results"})]}
+    async with running_adapter(pages([*statuses, status("3")]) | application) as run:
+        request = run.request(find_reported=reported("3"))
+        assert await run.adapter.find_unreported(request) == [publication(each) for each in found]
+
+
+async def test_nothing_is_searched_for_a_post_without_text() -> None:
+    async with running_adapter() as run:
+        run.media = [PICTURE]
+        assert await run.adapter.find_unreported(run.request(" ")) == []
+    assert run.instance.targets == []

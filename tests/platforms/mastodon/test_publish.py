@@ -15,6 +15,7 @@ from tests.platforms.mastodon.scripted_instance import (
     CUT_RESPONSE,
     INSTANCE,
     NO_RESPONSE,
+    PAGE,
     PUBLISHED,
     STATUS,
     TOKEN,
@@ -84,7 +85,7 @@ async def test_remaining_statuses_are_recorded_and_remaining_uploads_are_not() -
 
 
 async def test_forced_round_has_another_idempotency_key() -> None:
-    async with running_adapter() as run:
+    async with running_adapter({PAGE: [response(200, [])]}) as run:
         await run.adapter.publish(run.request(forced_rounds=2))
 
     key = run.instance.call(STATUS).headers["Idempotency-Key"]

@@ -1,0 +1,390 @@
+"""Checks for duplicates: when they are planned, what they store, and which accounts they ask."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import pytest
+from sqlalchemy import func, select, update
+
+from app.db.core.database import Database
+from app.db.models import Account, DuplicateCheck
+from app.db.tools.integrity import find_problems
+from app.domain.accounts import AccountPublisher
+from app.domain.attempts import Publication
+from app.domain.destinations import DestinationState, ErrorCategory
+from app.domain.events import EventKind
+from app.domain.ids import AccountId, WorkspaceId
+from app.domain.settlement import DUPLICATE_CHECK_DELAY
+from app.domain.verification import VerificationFinding
+from app.platforms.protocol import NotPublished, OutcomeUnknown, PublishRequest
+from app.services.claims import Claim
+from tests.domain.attempt_histories import make_failure
+from tests.factories import NOW, add_account, add_post, add_workspace, published, queued, unknown
+from tests.graphql.schema.mutations.mutation_calls import stored_events
+from tests.services import publishing_calls
+from tests.services.publishing_calls import report_service
+from tests.worker.worker_bench import FakeClock, ScriptedPlatform, SentPost, WorkerBench
+
+SANDBOX = AccountPublisher.SANDBOX
+EXTERNAL = AccountPublisher.EXTERNAL
+NOT_PUBLISHED = VerificationFinding.NOT_PUBLISHED
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+CHECK_AT = NOW + DUPLICATE_CHECK_DELAY
+TEXT = "Spring sale starts today"
+
+
+def publication(post_id: str, published_at: datetime = NOW) -> Publication:
+    return Publication(
+        platform_post_id=post_id,
+        platform_post_url=f"https://a.test/{post_id}",
+        published_at=published_at,
+    )
+
+
+FIRST, SECOND_COPY, THIRD_COPY = (
+    publication(str(number), NOW + number * SECOND) for number in (1, 2, 3)
+)
+
+
+class FindingPlatform(ScriptedPlatform):
+    """A platform on which a search finds the same publications, or fails."""
+
+    def __init__(self, *found: Publication) -> None:
+        super().__init__(FIRST)
+        self.found: Sequence[Publication] | Exception = found
+        self.searches: list[PublishRequest] = []
+
+    async def find_unreported(self, request: PublishRequest) -> Sequence[Publication]:
+        self.searches.append(request)
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+class Check(NamedTuple):
+    """Columns of a stored check."""
+
+    check_at: datetime
+    attempts: int
+
+
+class Bench(WorkerBench):
+    """Workers on one platform, whose clock only the test moves."""
+
+    platform: FindingPlatform
+
+    @classmethod
+    def create(cls, database: Database, *found: Publication) -> "Bench":
+        platform = FindingPlatform(*found)
+        bench = cls(database, adapters={SANDBOX: platform})
+        bench.platform = platform
+        return bench
+
+    async def check_after(self, delay: timedelta) -> None:
+        """Check this time after NOW."""
+        assert isinstance(self.clock, FakeClock)
+        self.clock.seconds = delay.total_seconds()
+        await self.check_duplicates()
+
+    async def checks(self) -> list[Check]:
+        columns = (DuplicateCheck.check_at, DuplicateCheck.attempts)
+        async with self.database.read_connection() as connection:
+            rows = await connection.execute(select(*columns).order_by(DuplicateCheck.check_at))
+            return [Check(*row) for row in rows]
+
+
+async def add_sandbox_account(database: Database, workspace: WorkspaceId) -> AccountId:
+    return await add_account(database, workspace, platform="sandbox")
+
+
+async def claim_one(database: Database, of: AccountPublisher = SANDBOX) -> Claim:
+    (claim,) = await publishing_calls.claim(database, of=of)
+    await publishing_calls.start_attempt(database, claim.lease)
+    return claim
+
+
+async def fail_unknown(database: Database, of: AccountPublisher = SANDBOX) -> None:
+    """Attempt the only due destination with an unknown outcome, and do not find it on the platform."""
+    claim = await claim_one(database, of)
+    await report_service(database).report_unknown(claim.lease, make_failure())
+    (verification,) = await publishing_calls.claim_for_verification(database, of=of)
+    await publishing_calls.report_verified(database, verification.lease, NOT_PUBLISHED)
+
+
+async def publish_after_unknown(
+    database: Database,
+    workspace: WorkspaceId,
+    account: AccountId,
+    *,
+    reported: Publication = FIRST,
+    unknown_attempts: int = 1,
+    content: str = TEXT,
+    of: AccountPublisher = SANDBOX,
+) -> SentPost:
+    """Publish a post at NOW, after attempts of unknown outcome that lookups did not find."""
+    post = await add_post(database, workspace, {account: queued()}, content=content)
+    for _ in range(unknown_attempts):
+        await fail_unknown(database, of)
+    claim = await claim_one(database, of)
+    await report_service(database).report_published(claim.lease, reported)
+    return SentPost(database, workspace, account, post.id, post.destinations[0])
+
+
+@pytest.fixture
+async def workspace(database: Database) -> WorkspaceId:
+    return await add_workspace(database)
+
+
+@pytest.fixture
+async def account(database: Database, workspace: WorkspaceId) -> AccountId:
+    return await add_sandbox_account(database, workspace)
+
+
+async def count_duplicate_events(database: Database) -> int:
+    events = await stored_events(database)
+    return sum(event.kind == EventKind.DESTINATION_DUPLICATED for event in events)
+
+
+async def test_second_publication_is_reported_once_by_two_workers(
+    database: Database, workspace: WorkspaceId, account: AccountId
+) -> None:
+    bench = Bench.create(database, FIRST, SECOND_COPY)
+    sent = await publish_after_unknown(database, workspace, account)
+    before = await sent.state()
+
+    await bench.check_after(DUPLICATE_CHECK_DELAY - SECOND)
+    assert (bench.platform.searches, await sent.duplicates()) == ([], [])
+    await asyncio.gather(
+        bench.check_after(DUPLICATE_CHECK_DELAY), bench.check_after(DUPLICATE_CHECK_DELAY)
+    )
+    await bench.check_after(DUPLICATE_CHECK_DELAY + HOUR)
+
+    assert await sent.duplicates() == [SECOND_COPY]
+    assert await sent.state() == before
+    assert await count_duplicate_events(database) == 1
+    assert len(bench.platform.searches) == 1
+    assert (bench.platform.searches[0].destination_id, await bench.checks()) == (sent.id, [])
+    assert await find_problems(database) == []
+
+
+async def test_check_that_a_kill_interrupts_is_repeated_after_its_lease(
+    database: Database, workspace: WorkspaceId, account: AccountId
+) -> None:
+    class HangingPlatform(FindingPlatform):
+        was_asked = asyncio.Event()
+
+        async def find_unreported(self, request: PublishRequest) -> Sequence[Publication]:
+            self.was_asked.set()
+            await asyncio.Event().wait()
+            return ()
+
+    sent = await publish_after_unknown(database, workspace, account)
+    killed = Bench.create(database)
+    hanging = HangingPlatform()
+    killed.adapters = {SANDBOX: hanging}
+    check = asyncio.create_task(killed.check_after(DUPLICATE_CHECK_DELAY))
+    await hanging.was_asked.wait()
+    check.cancel()
+    await asyncio.wait({check})
+
+    bench = Bench.create(database, SECOND_COPY)
+    await bench.check_after(DUPLICATE_CHECK_DELAY + 89 * SECOND)
+    assert await bench.checks() == [Check(CHECK_AT + 90 * SECOND, 1)]
+    await bench.check_after(DUPLICATE_CHECK_DELAY + 90 * SECOND)
+    assert await sent.duplicates() == [SECOND_COPY]
+    assert await count_duplicate_events(database) == 1
+
+
+@pytest.mark.parametrize("unknown_attempts", [1, 2])
+async def test_each_unknown_attempt_has_at_most_one_duplicate(
+    database: Database, workspace: WorkspaceId, account: AccountId, unknown_attempts: int
+) -> None:
+    bench = Bench.create(database, THIRD_COPY, SECOND_COPY)
+    sent = await publish_after_unknown(
+        database, workspace, account, unknown_attempts=unknown_attempts
+    )
+
+    await bench.check_after(DUPLICATE_CHECK_DELAY)
+
+    assert await sent.duplicates() == [SECOND_COPY, THIRD_COPY][:unknown_attempts]
+    assert await find_problems(database) == []
+
+
+async def test_publication_that_is_reported_for_another_post_is_no_duplicate(
+    database: Database, workspace: WorkspaceId, account: AccountId
+) -> None:
+    bench = Bench.create(database, FIRST, SECOND_COPY, THIRD_COPY)
+    sent = await publish_after_unknown(database, workspace, account)
+    other = published(platform_post_id="2", platform_post_url=None)
+    by_url = published(platform_post_id=None, platform_post_url=THIRD_COPY.platform_post_url)
+    await add_post(database, workspace, {account: other})
+    await add_post(database, workspace, {account: by_url}, content="Other")
+
+    await bench.check_after(DUPLICATE_CHECK_DELAY)
+
+    assert (len(bench.platform.searches), await sent.duplicates()) == (1, [])
+    assert await bench.checks() == []
+
+
+async def test_reports_of_another_workspace_do_not_count(
+    database: Database, workspace: WorkspaceId, account: AccountId
+) -> None:
+    foreign = await add_workspace(database)
+    foreign_account = await add_sandbox_account(database, foreign)
+    assert foreign_account == account
+    await add_post(database, foreign, {foreign_account: published(platform_post_id="2")})
+    await add_post(database, foreign, {foreign_account: unknown()})
+    bench = Bench.create(database, SECOND_COPY)
+    sent = await publish_after_unknown(database, workspace, account)
+
+    await bench.check_after(DUPLICATE_CHECK_DELAY)
+
+    assert await sent.duplicates() == [SECOND_COPY]
+
+
+@pytest.mark.parametrize(
+    ("content", "state", "expected"),
+    [
+        (TEXT, unknown(), []),
+        (f" {TEXT}\n", unknown(), []),
+        (TEXT, published(platform_post_id=None, platform_post_url="https://b.test/9"), []),
+        ("Other", unknown(), [SECOND_COPY]),
+        (TEXT, queued(), [SECOND_COPY]),
+    ],
+)
+async def test_publication_that_may_be_another_post_with_the_same_text_is_not_reported(
+    database: Database,
+    workspace: WorkspaceId,
+    account: AccountId,
+    content: str,
+    state: DestinationState,
+    expected: list[Publication],
+) -> None:
+    bench = Bench.create(database, SECOND_COPY)
+    sent = await publish_after_unknown(database, workspace, account)
+    await add_post(database, workspace, {account: state}, content=content)
+
+    await bench.check_after(DUPLICATE_CHECK_DELAY)
+
+    assert await sent.duplicates() == expected
+    postponed = [] if expected else [Check(CHECK_AT + MINUTE, 1)]
+    assert await bench.checks() == postponed
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OutcomeUnknown("No answer."),
+        NotPublished(ErrorCategory.TRANSIENT, "BUSY", "Busy."),
+        RuntimeError("A bug."),
+    ],
+)
+async def test_check_that_fails_is_repeated_up_to_eight_times(
+    database: Database, workspace: WorkspaceId, account: AccountId, error: Exception
+) -> None:
+    bench = Bench.create(database)
+    bench.platform.found = error
+    await publish_after_unknown(database, workspace, account)
+
+    waits = []
+    while checks := await bench.checks():
+        due_in = checks[0].check_at - NOW
+        await bench.check_after(due_in)
+        waits += [check.check_at - NOW - due_in for check in await bench.checks()]
+
+    minutes = [1, 4, 16, 64, 256, 360, 360]
+    assert waits == [minute * MINUTE for minute in minutes]
+    assert len(bench.platform.searches) == 8
+
+
+async def test_paused_account_is_asked_after_its_pause(
+    database: Database, workspace: WorkspaceId, account: AccountId
+) -> None:
+    bench = Bench.create(database)
+    bench.platform.found = NotPublished(
+        ErrorCategory.RATE_LIMITED, "HTTP_429", "Too many.", retry_after=10 * MINUTE
+    )
+    await publish_after_unknown(database, workspace, account)
+    await bench.check_after(DUPLICATE_CHECK_DELAY)
+    await bench.check_after(DUPLICATE_CHECK_DELAY + MINUTE)
+
+    assert len(bench.platform.searches) == 1
+    assert await bench.checks() == [Check(CHECK_AT + 10 * MINUTE, 1)]
+
+
+async def test_account_without_access_is_not_asked(
+    database: Database, workspace: WorkspaceId, account: AccountId
+) -> None:
+    bench = Bench.create(database)
+    await publish_after_unknown(database, workspace, account)
+    await database.write(
+        lambda session: session.rows(update(Account).values(needs_reconnection_since=NOW))
+    )
+
+    await bench.check_after(DUPLICATE_CHECK_DELAY)
+
+    assert bench.platform.searches == []
+    assert await bench.checks() == [Check(CHECK_AT + MINUTE, 1)]
+
+
+async def test_one_post_of_each_account_is_checked_at_a_time(
+    database: Database, workspace: WorkspaceId, account: AccountId
+) -> None:
+    bench = Bench.create(database)
+    other = await add_sandbox_account(database, workspace)
+    sent = [
+        await publish_after_unknown(
+            database, workspace, of_account, reported=publication(str(number)), content=str(number)
+        )
+        for number, of_account in enumerate([account, account, other])
+    ]
+
+    await bench.check_after(DUPLICATE_CHECK_DELAY)
+    first = [request.account.id for request in bench.platform.searches]
+    await bench.check_after(DUPLICATE_CHECK_DELAY)
+
+    assert sorted(first) == [account, other]
+    assert {request.destination_id for request in bench.platform.searches} == {
+        each.id for each in sent
+    }
+    assert await bench.checks() == []
+
+
+async def test_platform_that_cannot_publish_twice_is_not_asked(
+    database: Database, workspace: WorkspaceId, account: AccountId
+) -> None:
+    bench = WorkerBench(database, adapters={SANDBOX: ScriptedPlatform(FIRST)})
+    sent = await publish_after_unknown(database, workspace, account)
+    assert isinstance(bench.clock, FakeClock)
+    bench.clock.seconds = DUPLICATE_CHECK_DELAY.total_seconds()
+
+    await bench.check_duplicates()
+
+    assert await sent.duplicates() == []
+    async with database.read_connection() as connection:
+        assert await connection.scalar(select(func.count()).select_from(DuplicateCheck)) == 0
+
+
+async def test_check_is_planned_only_if_another_attempt_may_have_published(
+    database: Database, workspace: WorkspaceId, account: AccountId
+) -> None:
+    bench = Bench.create(database)
+    await publish_after_unknown(database, workspace, account, unknown_attempts=0)
+    await add_post(database, workspace, {account: queued()})
+    claim = await claim_one(database)
+    await report_service(database).report_unknown(claim.lease, make_failure())
+    (verification,) = await publishing_calls.claim_for_verification(database, of=SANDBOX)
+    await publishing_calls.report_verified(
+        database, verification.lease, VerificationFinding.PUBLISHED
+    )
+    without_id = replace(FIRST, platform_post_id=None)
+    await publish_after_unknown(database, workspace, account, reported=without_id)
+    external = await add_account(database, workspace, platform="x", publisher=EXTERNAL)
+    await publish_after_unknown(database, workspace, external, of=EXTERNAL)
+    assert await bench.checks() == []
+
+    await publish_after_unknown(database, workspace, account)
+    assert await bench.checks() == [Check(CHECK_AT, 0)]
