@@ -128,6 +128,26 @@ async def test_scrolling_loads_more_rows_and_keeps_few_of_them(
     assert await table.locator("tbody tr").count() < 60
 
 
+async def test_row_of_a_further_page_is_in_view_after_its_post_was_opened(tab: BoardTab) -> None:
+    await tab.open_demo("/results?order=CREATED_AT&direction=ASC")
+    first_row = tab.page.locator("tr[data-index='0']")
+    await expect(first_row).to_be_visible()
+    for count in (150, 200):
+        await tab.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        more = tab.page.get_by_role("button", name=f"{count} rows loaded")
+        await expect(more).to_be_attached()
+    row = tab.page.locator("tr[data-index='145']")
+    text = await row.inner_text()
+    await row.locator(".cell-post a").click()
+    await expect(tab.heading("What happened")).to_be_visible()
+    await tab.page.keyboard.press("u")
+
+    await expect(row).to_be_in_viewport()
+    assert await row.inner_text() == text
+    await expect(row).to_have_attribute("tabindex", "0")
+    await expect(first_row).to_have_count(0)
+
+
 async def test_post_shows_accounts_attempts_and_why_it_cannot_be_retried(tab: BoardTab) -> None:
     await tab.open_demo(f"/posts/{DEMO_POST}")
     cards = tab.page.locator(".card")
