@@ -41,6 +41,11 @@ class NewCredentials:
     text: str = field(repr=False)
     """JSON object with sorted names."""
 
+    @property
+    def has_authorization(self) -> bool:
+        """True if they are to be exchanged for an access token before they are stored."""
+        return AUTHORIZATION in json.loads(self.text)
+
     def fingerprint(self, secret: bytes) -> str:
         """Return a keyed digest, which identifies repeated credentials without revealing them."""
         return hmac.new(

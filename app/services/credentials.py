@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from app.db.repositories import credentials as credential_rows
 from app.db.repositories.account_pauses import delete_pause
-from app.domain.accounts import Account
+from app.domain.accounts import Account, AccountPublisher
 from app.domain.credentials import NewCredentials
-from app.domain.errors import Conflict
+from app.domain.errors import Conflict, InvalidInput
 from app.platforms.protocol import AccountIdentity
 from app.services.credential_keys import CANARY, CANARY_ROW, SealingKey, credential_row
 from app.services.unit_of_work import UnitOfWork
@@ -49,8 +49,13 @@ def require_sealing_key(key: SealingKey | None) -> SealingKey:
 async def store_credentials(uow: UnitOfWork, account: Account, to_set: CredentialsToSet) -> None:
     """Encrypt and store the credentials of an account, and the canary of their key.
 
-    A pause of the account ends, because the credentials may be those of another user or server.
+    Raises InvalidInput for the code of an authorization, which only a verification exchanges. A pause of the account ends, because the credentials may be those of another user or server.
     """
+    if account.publisher is AccountPublisher.MASTODON and to_set.credentials.has_authorization:
+        raise InvalidInput(
+            "Only a verification exchanges the code of an authorization. Set verify to true.",
+            argument="verify",
+        )
     workspace_id = uow.write_context.workspace_id
     row = credential_row(workspace_id, account.id, account.platform)
     data = to_set.key.seal(to_set.credentials.text.encode(), row)

@@ -331,6 +331,20 @@ async def test_authorization_in_a_document_is_refused(acme: Connector) -> None:
     )
 
 
+async def test_code_is_not_stored_without_a_verification(acme: Connector) -> None:
+    async with running_adapter(SCRIPT) as run:
+        credentials = {"authorization": await acme.start(run), "code": "code-1"}
+    unverified = {**CONNECTION, "verify": False}
+
+    refusal = await expect_refusal(acme.tenant, CONNECT, **unverified, credentials=credentials)
+
+    assert refusal == (
+        "VALIDATION_ERROR",
+        "input.verify",
+        "Only a verification exchanges the code of an authorization. Set verify to true.",
+    )
+
+
 async def test_code_belongs_to_credentials_of_mastodon_only(acme: Connector) -> None:
     credentials = {"authorization": "a", "code": "c"}
     connection = {"platform": PLATFORM, "publisher": "BLUESKY", "verify": True}

@@ -2,11 +2,9 @@
 
 import { graphql } from "react-relay/hooks";
 
-import type {
-  connectAccountMutation,
-  connectAccountMutation$data,
-} from "../../relay/__generated__/connectAccountMutation.graphql";
 import type { connectAccountAgainMutation } from "../../relay/__generated__/connectAccountAgainMutation.graphql";
+import type { connectAccountMutation } from "../../relay/__generated__/connectAccountMutation.graphql";
+import type { connectDialog_account$key } from "../../relay/__generated__/connectDialog_account.graphql";
 import { useIdempotentMutation } from "../../relay/idempotency";
 
 /** Adapters of the worker whose accounts the board connects. */
@@ -21,12 +19,8 @@ export interface Connection {
   readonly credentials: Readonly<Record<string, string>>;
 }
 
-export type ConnectedAccount = NonNullable<
-  NonNullable<connectAccountMutation$data["connectAccount"]>["account"]
->;
-
 interface Handlers {
-  readonly onConnected: (account: ConnectedAccount) => void;
+  readonly onConnected: (account: connectDialog_account$key) => void;
   readonly onError: (error: Error) => void;
 }
 
@@ -38,10 +32,7 @@ export function useConnect(
     mutation connectAccountMutation($input: ConnectAccountInput!) {
       connectAccount(input: $input) {
         account {
-          accountId
-          accountName
-          platform
-          platformUsername
+          ...connectDialog_account
           ...changes_account
           ...accountHeader_account
         }
@@ -52,10 +43,7 @@ export function useConnect(
     mutation connectAccountAgainMutation($input: SetAccountCredentialsInput!) {
       setAccountCredentials(input: $input) {
         account {
-          accountId
-          accountName
-          platform
-          platformUsername
+          ...connectDialog_account
           ...changes_account
           ...accountHeader_account
         }

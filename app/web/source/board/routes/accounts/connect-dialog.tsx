@@ -1,15 +1,17 @@
 // Connects an account on which the worker of this server publishes: a new one, or one again.
 
 import { useEffect, useRef, useState } from "react";
+import { graphql, useFragment } from "react-relay/hooks";
 import { Link } from "wouter";
 
+import type { connectDialog_account$key } from "../../relay/__generated__/connectDialog_account.graphql";
 import { Dialog } from "../../components/dialog";
 import { Choice } from "../../components/fields";
 import { UserText } from "../../components/user-text";
 import { plainAccountLabel } from "../../text/labels";
 import { SecretStep } from "../webhooks/secret-step";
 import { BlueskyForm } from "./bluesky-form";
-import { PUBLISHERS, useConnect, type ConnectedAccount, type Publisher } from "./connect-account";
+import { PUBLISHERS, useConnect, type Publisher } from "./connect-account";
 import { MastodonForm } from "./mastodon-form";
 import { OwnPublisherForm } from "./own-publisher-form";
 
@@ -71,7 +73,7 @@ export function ConnectDialog({ account, onClose }: Props) {
 
 interface ConnectedProps {
   readonly result: {
-    readonly account: ConnectedAccount;
+    readonly account: connectDialog_account$key;
     /** Secret that the page has made; undefined without one. */
     readonly newSecret: string | undefined;
   };
@@ -85,7 +87,17 @@ function Connected({ result: { account, newSecret }, isNew, onClose }: Connected
   useEffect(() => {
     if (newSecret === undefined) sentence.current?.focus(); // the button that connected it is gone
   }, [newSecret]);
-  const { accountId, accountName, platform, platformUsername } = account;
+  const { accountId, accountName, platform, platformUsername } = useFragment(
+    graphql`
+      fragment connectDialog_account on Account {
+        accountId
+        accountName
+        platform
+        platformUsername
+      }
+    `,
+    account,
+  );
   const title = "The account is connected";
   const description = (
     <p ref={sentence} tabIndex={-1} className={newSecret === undefined ? "sentence" : ""}>

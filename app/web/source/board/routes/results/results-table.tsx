@@ -1,4 +1,4 @@
-// The rows of the results, read in pages of 100 as the user scrolls.
+// The rows of the results, read in pages as the user scrolls.
 
 import { useEffect } from "react";
 import { graphql, useFragment, useRelayEnvironment } from "react-relay/hooks";
