@@ -17,7 +17,6 @@ from app.domain.accounts import (
     check_platform,
     check_publisher,
     default_publisher,
-    is_stored_user_id,
 )
 from app.domain.destinations import (
     DestinationState,
@@ -124,18 +123,6 @@ def update_account(account: Account, update: AccountUpdate, now: datetime) -> Ac
     if before is not None and after is not None and after > before:
         changed = replace(changed, token_refreshed_at=now)
     return _touch_if_changed(account, changed, now)
-
-
-def store_full_user_id(account: Account, platform_user_id: str | None, now: datetime) -> Account:
-    """Replace the short id of an account by the full one of the same platform user.
-
-    An account without an id, or with that of another user, stays unchanged.
-    """
-    if platform_user_id is None or not is_stored_user_id(
-        account.platform, account.platform_user_id, platform_user_id
-    ):
-        return account
-    return _touch_if_changed(account, replace(account, platform_user_id=platform_user_id), now)
 
 
 def disconnect(account: Account, now: datetime) -> Account:

@@ -174,20 +174,15 @@ def check_publisher(publisher: AccountPublisher, platform: str, argument: str) -
         )
 
 
-def short_user_id(platform: str, platform_user_id: str) -> str:
-    """Return the id without its server, under which a client may have stored the account of a platform user.
+def stored_user_ids(platform: str, platform_user_id: str) -> tuple[str, ...]:
+    """Return the ids under which the account of a platform user may be stored, the full one first.
 
-    An id of Mastodon is unique within its server only, so the full one is such as 109@mastodon.example. Ids
-    of other platforms have no short form.
+    An id of Mastodon is unique within its server only, so the full one is such as 109@mastodon.example; a
+    client may have stored 109.
     """
     if platform != AccountPublisher.MASTODON.platform:
-        return platform_user_id
-    return platform_user_id.partition("@")[0]
-
-
-def is_stored_user_id(platform: str, stored_id: str | None, platform_user_id: str) -> bool:
-    """Return True if an account with the stored id is that of the platform user."""
-    return stored_id in (platform_user_id, short_user_id(platform, platform_user_id))
+        return (platform_user_id,)
+    return tuple(dict.fromkeys((platform_user_id, platform_user_id.partition("@")[0])))
 
 
 def default_publisher(platform: str) -> AccountPublisher:

@@ -20,7 +20,7 @@ from app.db.repositories.credentials import delete_credentials
 from app.db.repositories.workspaces import allocate_account_id
 from app.domain import account_commands
 from app.domain.account_commands import AccountUpdate, NewAccount
-from app.domain.accounts import Account, default_publisher, short_user_id
+from app.domain.accounts import Account, default_publisher, stored_user_ids
 from app.domain.errors import Conflict, not_found_error
 from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import AccountId, PostId, WorkspaceId
@@ -154,18 +154,17 @@ async def set_account_credentials(
 ) -> None:
     """Replace the credentials of an account, which connects it again, without an expiry.
 
-    Verified ones give the account its full platform user id, and the names that are missing. Raises
-    InvalidInput if they belong to another account.
+    Verified ones give the account the names that are missing. Raises InvalidInput if they belong to another
+    account.
     """
-    identity, now = credentials.identity, write_context.now
 
     async def work(uow: UnitOfWork) -> StoredOutcome:
-        before = await get_account_for_update(uow, account_id)
-        account = account_commands.reconnect(before, None, now)
-        account = account_commands.update_account(account, _missing_names(before, identity), now)
-        if identity is not None:
-            account = account_commands.store_full_user_id(account, identity.platform_user_id, now)
-        await uow.save_accounts([account])
+        account = await get_account_for_update(uow, account_id)
+        connected = account_commands.reconnect(account, None, write_context.now)
+        missing = _missing_names(account, credentials.identity)
+        await uow.save_accounts(
+            [account_commands.update_account(connected, missing, write_context.now)]
+        )
         await store_credentials(uow, account, credentials)
         return {}
 
@@ -377,9 +376,11 @@ async def _find_existing_account(uow: UnitOfWork, new_account: NewAccount) -> Ac
     if new_account.platform_user_id is None:
         return None
     platform, workspace_id = new_account.platform, uow.write_context.workspace_id
-    user_id = new_account.platform_user_id
-    short_id = short_user_id(platform, user_id)
-    for each in dict.fromkeys((user_id, short_id)):
-        await lock_platform_account(uow.session, workspace_id, platform, each)
-    account_id = await find_account_by_platform_user(uow.reader, platform, user_id, short_id)
-    return None if account_id is None else await get_account_for_update(uow, account_id)
+    user_ids = stored_user_ids(platform, new_account.platform_user_id)
+    for user_id in user_ids:
+        await lock_platform_account(uow.session, workspace_id, platform, user_id)
+    for user_id in user_ids:
+        account_id = await find_account_by_platform_user(uow.reader, platform, user_id)
+        if account_id is not None:
+            return await get_account_for_update(uow, account_id)
+    return None

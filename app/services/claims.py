@@ -234,8 +234,9 @@ async def _distribute_fairly(
 ) -> list[T]:
     """Call `take(group, share)` for each group, then for those with more items, until `limit` are taken.
 
-    A share is an equal part of the remaining limit. Each call takes an item or is the last of its group, so
-    there are at most as many calls as groups and items together. ServiceUnavailable is raised only if nothing
+    A share is an equal part of the remaining limit; what a group leaves goes to those after it, so groups in
+    random order have equal shares on average. Each call takes an item or is the last of its group, so there
+    are at most as many calls as groups and items together. ServiceUnavailable is raised only if nothing
     was taken.
     """
     taken: list[T] = []

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import orjson
 import structlog
 
-from app.domain.accounts import AccountPublisher, is_stored_user_id
+from app.domain.accounts import AccountPublisher, stored_user_ids
 from app.domain.attempts import MAX_MESSAGE_LENGTH, MAX_RETRY_AFTER
 from app.domain.credentials import AUTHORIZATION, CODE, REFERENCE, NewCredentials
 from app.domain.destinations import TEMPORARY_CATEGORIES, ErrorCategory
@@ -72,9 +72,15 @@ class CredentialVerifier:
         content = await self._read(workspace_id, to_set.credentials)
         try:
             values = await self._exchange(workspace_id, publisher, content.values)
-            credentials = _UnstoredCredentials(values)
+        except NotPublished as error:
+            raise refusal_error(error, "credentials") from None
+        credentials = _UnstoredCredentials(values)
+        try:
             identity = await identify(adapter, credentials, VERIFICATION_TIMEOUT)
         except NotPublished as error:
+            if values is not content.values:
+                message = f"{error.message} The code cannot be used again: get a new link."
+                raise InvalidInput(message, argument="credentials") from None
             raise refusal_error(error, "credentials") from None
         if credentials.values == content.values:
             return replace(to_set, identity=identity)
@@ -143,7 +149,7 @@ def refusal_error(error: NotPublished, argument: str) -> InvalidInput | ServiceU
 
 def require_same_user(platform: str, expected: str | None, actual: str | None) -> None:
     """Raise InvalidInput if credentials belong to another platform user than that of their account."""
-    if expected is None or actual is None or is_stored_user_id(platform, expected, actual):
+    if expected is None or actual is None or expected in stored_user_ids(platform, actual):
         return
     raise InvalidInput(
         f"The credentials belong to the platform user {actual}, not to {expected}. Use the credentials of"

@@ -15,18 +15,14 @@ from app.db.repositories.credential_verifications import (
     lease_verification,
     settle_verification,
 )
-from app.domain.account_commands import (
-    accept_access,
-    mark_needs_reconnection,
-    store_full_user_id,
-)
+from app.domain.account_commands import accept_access, mark_needs_reconnection
 from app.domain.accounts import Account, AccountPublisher
 from app.domain.attempts import MAX_MESSAGE_LENGTH, MAX_RETRY_AFTER
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
 from app.domain.times import Clock
 from app.domain.validation.redaction import redact
-from app.platforms.protocol import AccountIdentity, NotPublished, PlatformAdapter
+from app.platforms.protocol import NotPublished, PlatformAdapter
 from app.services.accounts import get_account_for_update
 from app.services.credential_verification import identify, require_same_user
 from app.services.publishing_secrets import PublishingSecrets
@@ -78,9 +74,8 @@ class StoredCredentialVerifier:
             return
         reader = self.database.reader(leased.workspace_id)
         account = (await load_accounts(reader, [leased.account_id]))[leased.account_id]
-        answer = await self._ask_platform(leased, account)
-        if await self._settle(leased, answer, started_at):
-            error = answer if isinstance(answer, NotPublished) else None
+        error = await self._ask_platform(leased, account)
+        if await self._settle(leased, error, started_at):
             logger.info(
                 "credentials verified" if error is None else "credentials not verified",
                 workspace_id=str(leased.workspace_id),
@@ -90,8 +85,8 @@ class StoredCredentialVerifier:
 
     async def _ask_platform(
         self, leased: PendingVerification, account: Account
-    ) -> AccountIdentity | NotPublished:
-        """Return whose credentials the platform accepts for the account, or why it does not."""
+    ) -> NotPublished | None:
+        """Return None if the platform accepts the credentials for the account, else the reason."""
         adapter = self.adapters.get(account.publisher)
         if adapter is None:
             return NotPublished(
@@ -109,13 +104,10 @@ class StoredCredentialVerifier:
         except NotPublished as error:
             error.message = redact(error.message, max_length=MAX_MESSAGE_LENGTH)
             return error
-        return identity
+        return None
 
     async def _settle(
-        self,
-        leased: PendingVerification,
-        answer: AccountIdentity | NotPublished,
-        started_at: datetime,
+        self, leased: PendingVerification, error: NotPublished | None, started_at: datetime
     ) -> bool:
         """Store the result and change the account; False if the lease is lost or the credentials changed."""
         write_context = WriteContext(
@@ -125,7 +117,6 @@ class StoredCredentialVerifier:
             now=self.clock(),
         )
         now = write_context.now
-        error = answer if isinstance(answer, NotPublished) else None
         is_refused = error is not None and error.category is ErrorCategory.AUTH
 
         async def work(uow: UnitOfWork) -> bool:
@@ -137,11 +128,8 @@ class StoredCredentialVerifier:
                 verify_at=None if error is None or is_refused else now + _delay(leased, error),
                 error=None if error is None else error.message,
             )
-            if is_settled and isinstance(answer, AccountIdentity):
-                accepted = accept_access(account, started_at, now)
-                await uow.save_accounts(
-                    [store_full_user_id(accepted, answer.platform_user_id, now)]
-                )
+            if is_settled and error is None:
+                await uow.save_accounts([accept_access(account, started_at, now)])
             elif is_settled and is_refused:
                 await uow.save_accounts([mark_needs_reconnection(account, started_at, now)])
             return is_settled

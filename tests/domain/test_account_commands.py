@@ -17,7 +17,6 @@ from app.domain.account_commands import (
     disconnect,
     mark_needs_reconnection,
     reconnect,
-    store_full_user_id,
     update_account,
 )
 from app.domain.accounts import Account, AccountPublisher, readiness
@@ -293,24 +292,3 @@ def test_invalid_platform_is_rejected() -> None:
 )
 def test_valid_account_is_accepted(new_account: NewAccount) -> None:
     check_new_account(new_account)
-
-
-@pytest.mark.parametrize(
-    ("stored_id", "stated_id", "user_id"),
-    [
-        ("109", "109@mastodon.example", "109@mastodon.example"),
-        ("109@mastodon.example", "109@mastodon.example", "109@mastodon.example"),
-        ("109@other.example", "109@mastodon.example", "109@other.example"),
-        (None, "109@mastodon.example", None),
-        ("109", None, "109"),
-    ],
-)
-def test_short_id_of_a_mastodon_user_is_replaced_by_the_full_one(
-    stored_id: str | None, stated_id: str | None, user_id: str | None
-) -> None:
-    account = make_account(7, platform="mastodon", platform_user_id=stored_id, updated_at=EARLIER)
-
-    after = store_full_user_id(account, stated_id, NOW)
-
-    updated_at = EARLIER if user_id == stored_id else NOW
-    assert after == replace(account, platform_user_id=user_id, updated_at=updated_at)

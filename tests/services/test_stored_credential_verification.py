@@ -81,7 +81,6 @@ class Bench:
         *,
         platform: VerifyingPlatform | None = None,
         values: Mapping[str, object] = VALUES,
-        platform_name: str = PLATFORM,
         publisher: AccountPublisher = AccountPublisher.BLUESKY,
         is_active: bool = True,
         needs_reconnection_since: datetime | None = None,
@@ -93,7 +92,7 @@ class Bench:
         bench.account_id = await add_account(
             database,
             bench.workspace,
-            platform=platform_name,
+            platform=PLATFORM,
             publisher=publisher,
             is_active=is_active,
             needs_reconnection_since=needs_reconnection_since,
@@ -101,39 +100,17 @@ class Bench:
             platform_user_id=platform_user_id,
             connected_at=EARLIER,
         )
-        await bench.set_credentials(values, platform_name)
+        await bench.set_credentials(values)
         return bench
 
-    async def set_credentials(
-        self, values: Mapping[str, object], platform_name: str = PLATFORM
-    ) -> None:
+    async def set_credentials(self, values: Mapping[str, object]) -> None:
         await add_credentials(
             self.database,
             self.workspace,
             self.account_id,
             values,
-            platform=platform_name,
             set_at=self.clock.now,
             is_verified=False,
-        )
-
-    async def set_verified_credentials(
-        self, values: Mapping[str, object], identity: AccountIdentity
-    ) -> None:
-        """Set credentials that a server has verified."""
-        await set_account_credentials(
-            self.database,
-            WriteContext(
-                workspace_id=self.workspace,
-                actor=None,
-                operation="setAccountCredentials",
-                now=self.clock.now,
-            ),
-            self.account_id,
-            CredentialsToSet(
-                parse_credentials(values), public_key(KEYS), "fingerprint", identity=identity
-            ),
-            idempotency_key=None,
         )
 
     @property
@@ -141,9 +118,7 @@ class Bench:
         return StoredCredentialVerifier(
             database=self.database,
             secrets=publishing_secrets(self.database, clock=self.clock, directory=self.directory),
-            adapters=dict.fromkeys(
-                (AccountPublisher.BLUESKY, AccountPublisher.MASTODON), self.platform
-            ),
+            adapters={AccountPublisher.BLUESKY: self.platform},
             clock=lambda: self.clock.now,
         )
 
@@ -271,42 +246,27 @@ async def test_credentials_that_a_server_has_verified_are_verified_by_a_worker(
 ) -> None:
     bench = await Bench.create(database, ACCEPTED)
     await bench.verify()
+    verified = CredentialsToSet(
+        parse_credentials(OTHER_VALUES), public_key(KEYS), "fingerprint", identity=ACCEPTED
+    )
     bench.clock.now += MINUTE
-    await bench.set_verified_credentials(OTHER_VALUES, ACCEPTED)
+    await set_account_credentials(
+        database,
+        WriteContext(
+            workspace_id=bench.workspace,
+            actor=None,
+            operation="setAccountCredentials",
+            now=bench.clock.now,
+        ),
+        bench.account_id,
+        verified,
+        idempotency_key=None,
+    )
 
     assert await bench.state() == State(NOW + MINUTE, NOW + MINUTE, 0, None)
     bench.platform.answer = BUSY
     assert await bench.verify() == State(None, NOW + 2 * MINUTE, 1, "Busy.")
     assert bench.platform.verified == [VALUES, OTHER_VALUES]
-
-
-@pytest.mark.parametrize("operation", ["verifyCredentials", "setAccountCredentials"])
-async def test_verification_stores_the_full_id_of_a_mastodon_user(
-    database: Database, operation: str
-) -> None:
-    user = AccountIdentity(platform_user_id="109@mastodon.example")
-    bench = await Bench.create(
-        database,
-        user,
-        platform_name="mastodon",
-        publisher=AccountPublisher.MASTODON,
-        platform_user_id="109",
-    )
-    bench.clock.now += MINUTE
-
-    changed = {"platform_user_id", "updated_at"}
-    if operation == "verifyCredentials":
-        await bench.verify()
-    else:
-        await bench.set_verified_credentials(VALUES, user)
-        changed |= {"connected_at", "token_refreshed_at"}
-
-    account = await bench.account()
-    assert (account.platform_user_id, account.updated_at) == (user.platform_user_id, NOW + MINUTE)
-    events = [StoredEvent(1, "account.changed", operation, bench.account_id, changed)]
-    assert await stored_events(database) == events
-    await bench.verify()
-    assert await stored_events(database) == events
 
 
 async def test_account_connected_after_the_platform_was_asked_is_not_marked(

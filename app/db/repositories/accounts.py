@@ -213,26 +213,19 @@ async def lock_platform_account(
 
 
 async def find_account_by_platform_user(
-    reader: Reader, platform: str, user_id: str, short_user_id: str
+    reader: Reader, platform: str, platform_user_id: str
 ) -> AccountId | None:
-    """Return the id of the workspace's oldest account of a platform user, or None.
-
-    One that is stored under the short id counts only if there is none with the full id. One statement reads
-    both, so that it misses no account whose short id another transaction replaces.
-    """
-    row = await reader.first(
-        _BY_PLATFORM_USER, platform=platform, user_id=user_id, short_user_id=short_user_id
-    )
+    """Return the id of the workspace's oldest account of a platform user, or None."""
+    row = await reader.first(_BY_PLATFORM_USER, platform=platform, user_id=platform_user_id)
     return None if row is None else AccountId(row.id)
 
 
 _BY_PLATFORM_USER = Statement(
     select(Account.id)
     .where(
-        Account.platform == bindparam("platform"),
-        Account.platform_user_id.in_([bindparam("user_id"), bindparam("short_user_id")]),
+        Account.platform == bindparam("platform"), Account.platform_user_id == bindparam("user_id")
     )
-    .order_by(case((Account.platform_user_id == bindparam("user_id"), 0), else_=1), Account.id)
+    .order_by(Account.id)
     .limit(1)
 )
 

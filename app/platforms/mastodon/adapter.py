@@ -252,12 +252,19 @@ async def _save_earlier_statuses(api: MastodonApi, request: PublishRequest) -> N
         return
     try:
         similar = await _find_similar(api, request, await _recent_statuses(api, request))
-    except OutcomeUnknown as error:
+    except NotPublished:
+        raise
+    except Exception as error:
+        reason = (
+            error
+            if isinstance(error, OutcomeUnknown)
+            else OutcomeUnknown("The server returned statuses of an unknown form.")
+        )
         raise preparation_error(
-            error,
+            reason,
             "STATUSES_NOT_READ",
             "The statuses of the account could not be read, so the post was not sent.",
-            raw=error.raw,
+            raw=reason.raw,
         ) from error
     ids = [status["id"] for status in similar[:_MAX_EARLIER_STATUSES]]
     await request.checkpoint.save({_EARLIER: ids})

@@ -279,13 +279,26 @@ async def test_second_attempt_of_a_forced_round_does_not_take_the_first_one_for_
         assert await run.adapter.look_up(request) == publication("5")
 
 
-async def test_forced_retry_is_not_sent_if_earlier_statuses_are_not_known() -> None:
-    async with running_adapter({PAGE: [response(503)]}) as run:
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (response(503), "The server answered 503 without a usable result."),
+        (response(200, b"<html>"), "The server returned statuses of an unknown form."),
+        (response(200, [None]), "The server returned statuses of an unknown form."),
+        (
+            response(200, [{"created_at": "now"}]),
+            "The server returned statuses of an unknown form.",
+        ),
+    ],
+)
+async def test_forced_retry_is_not_sent_if_earlier_statuses_are_not_known(
+    answer: bytes, reason: str
+) -> None:
+    async with running_adapter({PAGE: [answer]}) as run:
         assert await publish_problem(run.adapter.publish(run.request(forced_rounds=1))) == (
             ErrorCategory.TRANSIENT,
             "STATUSES_NOT_READ",
-            "The server answered 503 without a usable result. The statuses of the account could not be read,"
-            " so the post was not sent.",
+            f"{reason} The statuses of the account could not be read, so the post was not sent.",
         )
     assert STATUS not in run.instance.targets
 

@@ -187,21 +187,6 @@ async def test_connecting_known_platform_user_reconnects_account(acme: Tenant) -
     assert sorted(row[1] for row in accounts) == [1, 2, 9]
 
 
-async def test_mastodon_user_is_found_by_the_full_id_before_the_short_one(acme: Tenant) -> None:
-    short, full = [
-        await add_account(acme.database, acme.workspace, platform="mastodon", platform_user_id=id_)
-        for id_ in ("109", "109@mastodon.example")
-    ]
-
-    for user_id, found in (
-        ("109@mastodon.example", full),
-        ("109@other.example", short),
-        ("109@third.example", AccountId(3)),
-    ):
-        payload = await run_mutation(acme, CONNECT, platform="mastodon", platformUserId=user_id)
-        assert payload["account"]["accountId"] == found
-
-
 async def test_concurrent_connects_of_same_platform_user_share_one_account(acme: Tenant) -> None:
     inputs = [CONNECT_INPUT] * 20 + [{"platform": "x"}] * 20
     answers = await asyncio.gather(*(acme.client.query(CONNECT, input=fields) for fields in inputs))

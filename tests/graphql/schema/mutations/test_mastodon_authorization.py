@@ -232,6 +232,18 @@ async def test_code_without_a_token_connects_nothing(
     assert (refusal[0], refusal[2]) == (code, message)
 
 
+async def test_exchanged_code_is_not_to_be_sent_again(acme: Connector) -> None:
+    async with running_adapter({**SCRIPT, ACCOUNT: [response(503)]}) as run:
+        refusal = await acme.refusal(authorization=await acme.start(run), code="code-1")
+
+    assert refusal == (
+        "VALIDATION_ERROR",
+        "input.credentials",
+        "The server answered 503 without a usable result. The credentials were not verified. The code cannot be"
+        " used again: get a new link.",
+    )
+
+
 @pytest.mark.parametrize(
     ("answer", "code", "message"),
     [

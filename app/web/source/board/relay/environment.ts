@@ -1,6 +1,13 @@
 // The Relay environment of the page: one store, filled by requests and by the live changes.
 
-import { Environment, Network, RecordSource, requestSubscription, Store } from "relay-runtime";
+import {
+  Environment,
+  Network,
+  RecordSource,
+  requestSubscription,
+  Store,
+  type IEnvironment,
+} from "relay-runtime";
 
 import type { changesSubscription as ChangesSubscription } from "./__generated__/changesSubscription.graphql";
 import { changesSubscription } from "../live/changes";
@@ -27,6 +34,12 @@ export function createEnvironment(): Environment {
     }
   }, createChangeFeed(store));
   return new Environment({ network, store });
+}
+
+/** Removes what no view uses from the store. */
+export function removeUnused(environment: IEnvironment): void {
+  const store = environment.getStore();
+  if (store instanceof Store) store.scheduleGC();
 }
 
 /** Keeps the store up to date from the change after the cursor on; returns a function that ends it. */

@@ -1,10 +1,13 @@
 // The mutations that connect an account, after its platform has accepted the credentials.
 
-import { graphql } from "react-relay/hooks";
+import { graphql, useRelayEnvironment } from "react-relay/hooks";
 
+import type {
+  connectAccountMutation,
+  connectAccountMutation$data,
+} from "../../relay/__generated__/connectAccountMutation.graphql";
 import type { connectAccountAgainMutation } from "../../relay/__generated__/connectAccountAgainMutation.graphql";
-import type { connectAccountMutation } from "../../relay/__generated__/connectAccountMutation.graphql";
-import type { connectDialog_account$key } from "../../relay/__generated__/connectDialog_account.graphql";
+import { removeUnused } from "../../relay/environment";
 import { useIdempotentMutation } from "../../relay/idempotency";
 
 /** Adapters of the worker whose accounts the board connects. */
@@ -19,8 +22,12 @@ export interface Connection {
   readonly credentials: Readonly<Record<string, string>>;
 }
 
+export type ConnectedAccount = NonNullable<
+  NonNullable<connectAccountMutation$data["connectAccount"]>["account"]
+>;
+
 interface Handlers {
-  readonly onConnected: (account: connectDialog_account$key) => void;
+  readonly onConnected: (account: ConnectedAccount) => void;
   readonly onError: (error: Error) => void;
 }
 
@@ -28,11 +35,15 @@ interface Handlers {
 export function useConnect(
   accountId: number | null,
 ): [connect: (connection: Connection, handlers: Handlers) => void, isBusy: boolean] {
+  const environment = useRelayEnvironment();
   const [sendNew, isNewBusy] = useIdempotentMutation<connectAccountMutation>(graphql`
     mutation connectAccountMutation($input: ConnectAccountInput!) {
       connectAccount(input: $input) {
         account {
-          ...connectDialog_account
+          accountId
+          accountName
+          platform
+          platformUsername
           ...changes_account
           ...accountHeader_account
         }
@@ -43,27 +54,35 @@ export function useConnect(
     mutation connectAccountAgainMutation($input: SetAccountCredentialsInput!) {
       setAccountCredentials(input: $input) {
         account {
-          ...connectDialog_account
+          accountId
+          accountName
+          platform
+          platformUsername
           ...changes_account
           ...accountHeader_account
         }
       }
     }
   `);
-  function connect(connection: Connection, { onConnected, onError }: Handlers): void {
+  function connect(connection: Connection, handlers: Handlers): void {
+    const { credentials } = connection;
+    const finish = (account: ConnectedAccount) => {
+      removeUnused(environment); // the store names the result by the input, with the credentials
+      handlers.onConnected(account);
+    };
+    const onError = (error: Error) => {
+      removeUnused(environment);
+      handlers.onError(error);
+    };
     if (accountId === null) {
       sendNew(
         { ...connection, verify: true },
-        { onCompleted: ({ connectAccount }) => onConnected(connectAccount!.account!), onError },
+        { onCompleted: ({ connectAccount }) => finish(connectAccount!.account!), onError },
       );
     } else {
-      const { credentials } = connection;
       sendAgain(
         { accountId, credentials, verify: true },
-        {
-          onCompleted: ({ setAccountCredentials }) => onConnected(setAccountCredentials!.account!),
-          onError,
-        },
+        { onCompleted: ({ setAccountCredentials }) => finish(setAccountCredentials!.account!), onError },
       );
     }
   }

@@ -1,17 +1,15 @@
 // Connects an account on which the worker of this server publishes: a new one, or one again.
 
 import { useEffect, useRef, useState } from "react";
-import { graphql, useFragment } from "react-relay/hooks";
 import { Link } from "wouter";
 
-import type { connectDialog_account$key } from "../../relay/__generated__/connectDialog_account.graphql";
 import { Dialog } from "../../components/dialog";
 import { Choice } from "../../components/fields";
 import { UserText } from "../../components/user-text";
 import { plainAccountLabel } from "../../text/labels";
 import { SecretStep } from "../webhooks/secret-step";
 import { BlueskyForm } from "./bluesky-form";
-import { PUBLISHERS, useConnect, type Publisher } from "./connect-account";
+import { PUBLISHERS, useConnect, type ConnectedAccount, type Publisher } from "./connect-account";
 import { MastodonForm } from "./mastodon-form";
 import { OwnPublisherForm } from "./own-publisher-form";
 
@@ -36,7 +34,11 @@ export function ConnectDialog({ account, onClose }: Props) {
   const Form = FORMS[publisher];
   if (result) return <Connected result={result} isNew={account === null} onClose={onClose} />;
   return (
-    <Dialog title={account ? `Connect ${account.name} again` : "Connect an account"} onClose={onClose}>
+    <Dialog
+      title={account ? `Connect ${account.name} again` : "Connect an account"}
+      // The answer may have a secret that must be stored.
+      {...(!isBusy && { onClose })}
+    >
       {!account && (
         <>
           <p>This server then publishes the posts of the account.</p>
@@ -73,7 +75,7 @@ export function ConnectDialog({ account, onClose }: Props) {
 
 interface ConnectedProps {
   readonly result: {
-    readonly account: connectDialog_account$key;
+    readonly account: ConnectedAccount;
     /** Secret that the page has made; undefined without one. */
     readonly newSecret: string | undefined;
   };
@@ -87,17 +89,7 @@ function Connected({ result: { account, newSecret }, isNew, onClose }: Connected
   useEffect(() => {
     if (newSecret === undefined) sentence.current?.focus(); // the button that connected it is gone
   }, [newSecret]);
-  const { accountId, accountName, platform, platformUsername } = useFragment(
-    graphql`
-      fragment connectDialog_account on Account {
-        accountId
-        accountName
-        platform
-        platformUsername
-      }
-    `,
-    account,
-  );
+  const { accountId, accountName, platform, platformUsername } = account;
   const title = "The account is connected";
   const description = (
     <p ref={sentence} tabIndex={-1} className={newSecret === undefined ? "sentence" : ""}>
@@ -114,8 +106,7 @@ function Connected({ result: { account, newSecret }, isNew, onClose }: Connected
           <UserText text={platformUsername} />
         </>
       )}
-      , number {accountId}.{" "}
-      {isNew ? "Its posts go out when they are due." : "What failed before stays failed until you bring it back."}
+      , number {accountId}. Its posts go out when they are due; what failed before stays failed until you retry it.
     </p>
   );
   if (newSecret !== undefined) {

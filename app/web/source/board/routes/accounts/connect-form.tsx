@@ -45,7 +45,7 @@ export function ConnectForm({ verb, isBusy, error, onSubmit, onClose, children }
           {verb}
           {isBusy && "…"}
         </button>
-        <button type="button" onClick={onClose}>
+        <button type="button" onClick={() => !isBusy && onClose()} aria-disabled={isBusy}>
           Close
         </button>
       </div>

@@ -1,6 +1,7 @@
 // The loaded pages of the results. Pages after the first one are read from the store once: in a connection of Relay,
 // showing a further page takes time for all rows before it.
 
+import { useState } from "react";
 import { useRelayEnvironment } from "react-relay/hooks";
 import {
   createOperationDescriptor,
@@ -27,11 +28,9 @@ interface FurtherPages {
   /** Keep the objects of the pages in the store of Relay. */
   readonly retained: readonly Disposable[];
   readonly isLoadingNext: boolean;
-  /** Why the next page could not be loaded. */
-  readonly loadError: Error | null;
 }
 
-const NO_PAGES = { pages: [], retained: [], isLoadingNext: false, loadError: null };
+const NO_PAGES = { pages: [], retained: [], isLoadingNext: false };
 
 /** The pages after the first one of the list that loaded the last of them, also for its next visit. */
 const furtherPages = new ValueStore<FurtherPages>({ key: "", ...NO_PAGES });
@@ -55,9 +54,12 @@ const pageQuery = graphql`
   }
 `;
 
-interface ResultsPages extends Pick<FurtherPages, "isLoadingNext" | "loadError"> {
+interface ResultsPages {
   readonly rows: readonly Row[];
   readonly hasNext: boolean;
+  readonly isLoadingNext: boolean;
+  /** Why the next page could not be loaded. */
+  readonly loadError: Error | null;
   readonly loadNext: () => void;
 }
 
@@ -68,6 +70,7 @@ export function useResultsPages(
 ): ResultsPages {
   const environment = useRelayEnvironment();
   const stored = useStore(furtherPages);
+  const [loadError, setLoadError] = useState<Error | null>(null);
   const key = JSON.stringify([variables, first?.pageInfo.endCursor]);
   const further = stored.key === key ? stored : { key, ...NO_PAGES };
   const pages = first ? [first, ...further.pages] : [];
@@ -79,17 +82,21 @@ export function useResultsPages(
     const pageVariables = { ...variables, after: end.endCursor };
     const operation = createOperationDescriptor(getRequest(pageQuery), pageVariables);
     const retained = [...further.retained, environment.retain(operation)];
-    const loading: FurtherPages = { ...further, retained, isLoadingNext: true, loadError: null };
+    const loading: FurtherPages = { ...further, retained, isLoadingNext: true };
     furtherPages.set(loading);
+    setLoadError(null);
 
     /** Without effect if another list loads pages meanwhile. */
-    function finish(change: Partial<FurtherPages>): void {
-      if (furtherPages.value === loading) furtherPages.set({ ...loading, isLoadingNext: false, ...change });
+    function finish(loaded: readonly Page[]): void {
+      if (furtherPages.value === loading) furtherPages.set({ ...loading, pages: loaded, isLoadingNext: false });
     }
 
     fetchQuery<resultsPagesQuery>(environment, pageQuery, pageVariables).subscribe({
-      next: ({ destinations: page }) => page && finish({ pages: [...further.pages, page] }),
-      error: (loadError: Error) => finish({ loadError }),
+      next: ({ destinations: page }) => page && finish([...further.pages, page]),
+      error: (error: Error) => {
+        setLoadError(error);
+        finish(further.pages);
+      },
     });
   }
 
@@ -97,7 +104,7 @@ export function useResultsPages(
     rows: pages.flatMap(({ edges }) => edges.map(({ node }) => node)),
     hasNext: end?.hasNextPage ?? false,
     isLoadingNext: further.isLoadingNext,
-    loadError: further.loadError,
+    loadError,
     loadNext,
   };
 }
