@@ -49,7 +49,8 @@ def require_sealing_key(key: SealingKey | None) -> SealingKey:
 async def store_credentials(uow: UnitOfWork, account: Account, to_set: CredentialsToSet) -> None:
     """Encrypt and store the credentials of an account, and the canary of their key.
 
-    Raises InvalidInput for the code of an authorization, which only a verification exchanges. A pause of the account ends, because the credentials may be those of another user or server.
+    Raises InvalidInput for the code of an authorization, which only a verification exchanges. A pause of the
+    account ends, because the credentials may be those of another user or server.
     """
     if account.publisher is AccountPublisher.MASTODON and to_set.credentials.has_authorization:
         raise InvalidInput(

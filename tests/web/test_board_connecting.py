@@ -224,7 +224,7 @@ async def test_account_whose_access_was_rejected_is_connected_again(
 
         connected = dialog(tab, "The account is connected")
         await expect(connected).to_contain_text("Acme (Mastodon), alice@127.0.0.1")
-        await expect(connected).to_contain_text("What failed before stays failed")
+        await expect(connected).to_contain_text("what failed before stays failed")
         await press(connected, "Close")
     assert stored_account(page_server, key)["hasCredentials"] is True
 

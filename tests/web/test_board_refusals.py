@@ -158,7 +158,7 @@ async def test_skeleton_of_a_page_appears_after_a_delay(
         await tab.open_demo()
         await tab.expect_live()
         await tab.page.route("**/graphql", delay)
-        await tab.page.get_by_role("link", name="Failures").click()
+        await tab.page.get_by_role("link", name="Failures", exact=True).click()
         skeleton = tab.page.get_by_role("status", name="Loading")
         await expect(skeleton.last).to_be_visible()
         await expect(skeleton.last).to_have_css("animation", "0s 0.15s both appear")

@@ -239,8 +239,8 @@ async def test_exchanged_code_is_not_to_be_sent_again(acme: Connector) -> None:
     assert refusal == (
         "VALIDATION_ERROR",
         "input.credentials",
-        "The server answered 503 without a usable result. The credentials were not verified. The code cannot be"
-        " used again: get a new link.",
+        "The server answered 503 without a usable result. The credentials were not verified. The code cannot"
+        " be used again: get a new link.",
     )
 
 
