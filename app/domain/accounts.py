@@ -36,6 +36,11 @@ class AccountPublisher(StrEnum):
         """The only platform that the publisher can publish on; None for any."""
         return _PLATFORM_BY_PUBLISHER.get(self)
 
+    @property
+    def can_publish_twice(self) -> bool:
+        """True if a request that is delivered late can publish a post once more."""
+        return self is AccountPublisher.MASTODON
+
 
 _PLATFORM_BY_PUBLISHER = {
     AccountPublisher.SANDBOX: "sandbox",

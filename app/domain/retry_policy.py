@@ -83,6 +83,9 @@ class RetryPolicies:
 
 NO_RETRY = RetryPolicy(max_attempts=1)
 
+CHECK_BACKOFF = RetryPolicy(base=timedelta(minutes=1), factor=4, cap=timedelta(hours=6))
+"""Backoff of checks that ask a platform, and publish nothing."""
+
 DEFAULT_POLICIES = RetryPolicies(
     MappingProxyType(
         {

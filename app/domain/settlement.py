@@ -3,7 +3,7 @@
 Preconditions of a report, such as the lease, are checked in `reports` and `verification`.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,6 +19,12 @@ DUPLICATE_CHECK_DELAY = timedelta(minutes=20)
 """Time after a publication in which requests of earlier attempts are delivered or given up.
 
 Linux gives up sending data after about 16 minutes.
+"""
+
+MAX_DUPLICATE_AGE = timedelta(days=1)
+"""Longest time from a publication to its duplicate.
+
+What an attempt may have published is compared with the publications since this time before its start.
 """
 
 
@@ -155,18 +161,19 @@ def settle_published(
     )
 
 
-def needs_duplicate_check(history: History, transition: Transition) -> bool:
-    """Return whether a transition publishes a destination that other attempts may publish once more.
+def first_attempt_to_check(history: History, transition: Transition) -> datetime | None:
+    """Return the start of the first attempt of a destination whose publication may appear twice.
 
-    Without its id on the platform, the publication could not be distinguished from a duplicate.
+    None if the transition does not publish the destination, if no other attempt may publish it, and for a
+    publication without its id on the platform, which could not be distinguished from a duplicate.
     """
     evidence = transition.evidence
-    return (
-        evidence is not None
-        and evidence.counted
-        and evidence.publication.platform_post_id is not None
-        and bool(history.after(transition).unconfirmed_fences)
-    )
+    if evidence is None or not evidence.counted or evidence.publication.platform_post_id is None:
+        return None
+    history = history.after(transition)
+    if not history.unconfirmed_fences:
+        return None
+    return min(attempt.started_at for attempt in history.attempts)
 
 
 def settle_duplicates(
@@ -174,7 +181,7 @@ def settle_duplicates(
     history: History,
     found: Sequence[Publication],
     *,
-    reported: Collection[str],
+    reported: Set[str],
     now: datetime,
 ) -> list[Transition]:
     """Flag publications of a published destination that were found on its platform as duplicates.
@@ -183,7 +190,11 @@ def settle_duplicates(
     the place of an attempt of unknown outcome, because one attempt publishes at most once.
     """
     further = sorted(
-        (each for each in found if not _is_reported(each, reported)),
+        (
+            each
+            for each in found
+            if reported.isdisjoint((each.platform_post_id, each.platform_post_url))
+        ),
         key=lambda each: each.published_at,
     )
     return [
@@ -227,11 +238,6 @@ def end_superseded_attempts(
     """Return the attempt that runs under another lease, ended as unknown; an empty list if none runs."""
     running = None if state.started_at is None else history.attempt_by_fence(state.fence)
     return [] if running is None else [running.ended(Outcome.UNKNOWN, _SUPERSEDED, now)]
-
-
-def _is_reported(publication: Publication, reported: Collection[str]) -> bool:
-    """Return whether the id or URL of a publication is among those that are reported."""
-    return publication.platform_post_id in reported or publication.platform_post_url in reported
 
 
 _SUPERSEDED = Failure(

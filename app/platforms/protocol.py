@@ -73,9 +73,9 @@ class LeaseDeadline(Protocol):
         ...
 
 
-FindReported: TypeAlias = Callable[[datetime], Awaitable[Set[str]]]
-"""Function that returns the ids and URLs of publications that are reported for the account, by any of its
-destinations, since a time or up to a day before it."""
+FindReported: TypeAlias = Callable[[], Awaitable[Set[str]]]
+"""Function that returns the ids and URLs of publications that are reported for any destination of the account
+since a day before the attempt."""
 
 
 CredentialValues: TypeAlias = Mapping[str, object]
@@ -220,7 +220,8 @@ class DuplicateFinder(Protocol):
         """Return all publications of a post that are not reported for a destination of the account.
 
         Called for a published post, once no request of its attempts can be delivered any more. The request
-        has the start of the first attempt. An exception means that this is inconclusive.
+        has the start of the first attempt, and a checkpoint that can only be loaded. An exception means that
+        this is inconclusive.
         """
         ...
 

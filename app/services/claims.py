@@ -1,7 +1,7 @@
 """Claims: publishers lease due destinations, and unknown outcomes to verify. Reports are in reports.py."""
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,7 +16,6 @@ from app.db.repositories.claims import (
     lock_destinations,
     workspaces_to_claim_from,
 )
-from app.db.repositories.duplicate_checks import reported_publications
 from app.domain.accounts import Account, AccountPublisher, blocking_message, blocking_reason
 from app.domain.destinations import Destination, DestinationState
 from app.domain.errors import ServiceUnavailable
@@ -113,11 +112,6 @@ class ClaimService:
     async def claim_verifications(self, request: ClaimRequest) -> list[Claim]:
         """Lease destinations of unknown outcome, so that the caller checks whether they are published."""
         return await self._claim(request, _UNKNOWN)
-
-    async def find_reported(self, claim: Claim, since: datetime) -> Set[str]:
-        """Return the ids and URLs that are reported for the account of a claim, since a time."""
-        reader = self.database.reader(claim.lease.workspace_id)
-        return await reported_publications(reader, claim.account.id, since)
 
     async def _claim(self, request: ClaimRequest, queue: _Queue) -> list[Claim]:
         """Claim in one transaction for each workspace; workspaces and groups share the limit fairly."""

@@ -4,34 +4,34 @@ A request of an earlier attempt may have been delivered after a lookup did not f
 planned in the transaction that stores the publication, and due when no request can be delivered any more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
-from app.db.core.database import Database, Reader
-from app.db.repositories.account_pauses import find_pause
-from app.db.repositories.accounts import load_accounts
-from app.db.repositories.attempts import load_attempts
+from app.db.core.database import Database
+from app.db.repositories.accounts import accounts_of_same_user, load_accounts
 from app.db.repositories.duplicate_checks import (
     PendingCheck,
     delete_check,
     due_checks,
     lease_check,
-    postpone_check,
     posts_without_known_publication,
     reported_publications,
 )
-from app.db.repositories.posts import load_posts, post_ids_by_destination_id
+from app.db.repositories.posts import load_posts
 from app.domain.accounts import Account, blocking_reason
 from app.domain.attempts import Publication
-from app.domain.ids import IdFactory
-from app.domain.leases import Lease
+from app.domain.destinations import Destination
+from app.domain.ids import AccountId, WorkspaceId
 from app.domain.posts import Post
-from app.domain.settlement import settle_duplicates
+from app.domain.retry_policy import CHECK_BACKOFF
+from app.domain.settlement import MAX_DUPLICATE_AGE, settle_duplicates
 from app.domain.times import Clock
-from app.services.claims import AttemptStart, Claim
+from app.domain.validation.text import comparable_text
+from app.services.publishing_secrets import database_errors
 from app.services.reports import load_locked_destination, save_transition
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
@@ -41,14 +41,8 @@ DUPLICATE_CHECK_INTERVAL = timedelta(seconds=10)
 _MAX_CONCURRENT = 20
 """Accounts that a worker checks at a time."""
 
-_LEASE = timedelta(seconds=90)
-"""Time after which another worker repeats a check. Longer than a lookup."""
-
-_FIRST_DELAY, _MAX_DELAY = timedelta(minutes=1), timedelta(hours=6)
-"""Bounds of the wait after a check without a result, which grows fourfold."""
-
-_MAX_ATTEMPTS = 8
-"""Checks without a result, over 18 hours, after which none follows."""
+_MAX_CHECKS = 8
+"""Maximum number of checks; the last one runs about 18 hours after the first."""
 
 _MAX_OPEN_POSTS = 200
 """Unsettled posts of an account that are compared with a post; with more, the result is not certain."""
@@ -58,11 +52,12 @@ logger = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LeasedCheck:
-    """A leased check of a published destination."""
+    """A leased check, with what a search for the post needs."""
 
     pending: PendingCheck
-    claim: Claim
-    """The destination in the form of a claim, whose last attempt start is that of the first attempt."""
+    post: Post
+    destination: Destination
+    account: Account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,130 +65,112 @@ class DuplicateCheckService:
     """Checks of all workspaces."""
 
     database: Database
-    new_id: IdFactory
     clock: Clock
 
-    async def lease_due(self) -> list[LeasedCheck]:
-        """Lease some due checks, one for each account that can be asked now; one read if there are none."""
-        due = await due_checks(self.database.all_workspaces, self.clock(), limit=_MAX_CONCURRENT)
-        leased = [await self._lease(pending) for pending in due]
-        return [check for check in leased if check is not None]
+    async def find_reported(
+        self, workspace_id: WorkspaceId, account: Account, attempt_started_at: datetime
+    ) -> Set[str]:
+        """Return the ids and URLs that are reported, among those that a search for an attempt may find."""
+        reader = self.database.reader(workspace_id)
+        with database_errors():
+            account_ids = await accounts_of_same_user(reader, account)
+            since = attempt_started_at - MAX_DUPLICATE_AGE
+            return await reported_publications(reader, account_ids, since)
 
-    async def _lease(self, pending: PendingCheck) -> LeasedCheck | None:
-        """Lease a check; None if another worker has, or if its account is paused or has no access."""
-        reader = self.database.reader(pending.workspace_id)
-        paused_until = await find_pause(reader, pending.account_id, self.clock())
-        if paused_until is not None:
-            await self._set_time(pending, paused_until)
+    async def due(self) -> Sequence[PendingCheck]:
+        """Return some due checks, one of each account."""
+        return await due_checks(self.database.all_workspaces, self.clock(), limit=_MAX_CONCURRENT)
+
+    async def lease(self, due: PendingCheck) -> LeasedCheck | None:
+        """Lease a check, or delete it after the last one; None also if another worker has changed it.
+
+        A check of an account without access is repeated, like one that fails.
+        """
+        now = self.clock()
+        check_at = next_check_at(due.attempts, now)
+        if check_at is None:
+            if await self.database.write(partial(delete_check, check=due)):
+                logger.warning("duplicate check abandoned", **log_fields(due))
             return None
-        expires_at = self.clock() + _LEASE
-        leased = await self.database.write(
-            lambda session: lease_check(session, pending, until=expires_at)
-        )
+        leased = await self.database.write(partial(lease_check, due=due, check_at=check_at))
         if leased is None:
             return None
-        account = (await load_accounts(reader, [leased.account_id]))[leased.account_id]
-        if blocking_reason(account.access, self.clock()) is not None:
-            await self.postpone(leased)
+        reader = self.database.reader(due.workspace_id)
+        account = (await load_accounts(reader, [due.account_id]))[due.account_id]
+        if blocking_reason(account.access, now) is not None:
             return None
-        return LeasedCheck(leased, await self._load(reader, leased, account, expires_at))
-
-    async def _load(
-        self, reader: Reader, leased: PendingCheck, account: Account, expires_at: datetime
-    ) -> Claim:
-        destination_id = leased.destination_id
-        post_id = (await post_ids_by_destination_id(reader, [destination_id]))[destination_id]
-        post = (await load_posts(reader, [post_id]))[post_id]
-        destination = post.destination(destination_id)
-        fence, token = destination.state.fence, self.new_id()
-        lease = Lease(leased.workspace_id, post_id, destination_id, fence, token)
-        start = min(attempt.started_at for attempt in await load_attempts(reader, destination_id))
-        return Claim(lease, expires_at, post, destination, account, AttemptStart(start, None))
-
-    async def postpone(self, leased: PendingCheck) -> None:
-        """End a check without a result; it is repeated later, up to a number of times."""
-        if leased.attempts >= _MAX_ATTEMPTS:
-            await self.dismiss(leased)
-            logger.warning("duplicate check abandoned", **_log_fields(leased))
-            return
-        delay: timedelta = min(_FIRST_DELAY * 4 ** (leased.attempts - 1), _MAX_DELAY)
-        await self._set_time(leased, self.clock() + delay)
-
-    async def _set_time(self, pending: PendingCheck, time: datetime) -> None:
-        await self.database.write(lambda session: postpone_check(session, pending, until=time))
-
-    async def dismiss(self, leased: PendingCheck) -> None:
-        """End a check that finds nothing."""
-        await self.database.write(lambda session: delete_check(session, leased))
+        post = (await load_posts(reader, [due.post_id]))[due.post_id]
+        return LeasedCheck(leased, post, post.destination(due.destination_id), account)
 
     async def report(self, check: LeasedCheck, found: Sequence[Publication]) -> None:
         """Store what the platform has besides the reported publications as duplicates, and end the check.
 
-        Stores nothing once the lease is lost. The check is postponed while what was found may be another post
+        Stores nothing once the lease is lost. The check is repeated while what was found may be another post
         with the same text, whose outcome is not known.
         """
-        leased, claim = check.pending, check.claim
+        pending = check.pending
         if not found:
-            await self.dismiss(leased)
+            await self.database.write(partial(delete_check, check=pending))
             return
         write_context = WriteContext(
-            workspace_id=leased.workspace_id,
+            workspace_id=pending.workspace_id,
             actor=None,
             operation="checkDuplicates",
             now=self.clock(),
         )
 
-        async def work(uow: UnitOfWork) -> int | None:
-            post = (await uow.load_posts_for_update([claim.post.id]))[claim.post.id]
-            await uow.lock_accounts([leased.account_id])  # one check at a time compares and stores
-            locked = await load_locked_destination(uow, post, leased.destination_id)
+        async def work(uow: UnitOfWork) -> int:
+            post = (await uow.load_posts_for_update([pending.post_id]))[pending.post_id]
+            account_ids = await accounts_of_same_user(uow.reader, check.account)
+            await uow.lock_accounts(account_ids)  # one check at a time compares and stores
+            locked = await load_locked_destination(uow, post, pending.destination_id)
+            since = pending.first_attempt_at - MAX_DUPLICATE_AGE
             # Read before the reported publications, so that no post becomes reported in between.
-            may_be_of_other_post = await _may_be_of_other_post(uow, claim)
-            transitions = settle_duplicates(
+            may_be_of_other_post = await _may_be_of_other_post(uow, check, account_ids, since)
+            duplicates = settle_duplicates(
                 locked.state,
                 locked.history,
                 found,
-                reported=await reported_publications(uow.reader, leased.account_id, _since(claim)),
+                reported=await reported_publications(uow.reader, account_ids, since),
                 now=write_context.now,
             )
-            if transitions and may_be_of_other_post:
-                return None
-            if not await delete_check(uow.session, leased):
+            is_ambiguous = bool(duplicates) and may_be_of_other_post
+            if is_ambiguous or not await delete_check(uow.session, pending):
                 return 0
-            for transition in transitions:
+            for transition in duplicates:
                 await save_transition(uow, locked, transition)
-            return len(transitions)
+            return len(duplicates)
 
-        count = await run_in_transaction(self.database, write_context, work)
-        if count is None:
-            await self.postpone(leased)
-        elif count:
-            logger.warning("duplicates found", count=count, **_log_fields(leased))
+        if count := await run_in_transaction(self.database, write_context, work):
+            logger.warning("duplicates found", count=count, **log_fields(pending))
 
 
-async def _may_be_of_other_post(uow: UnitOfWork, claim: Claim) -> bool:
-    """Return whether another post with the same text may be published on the account, but not reported."""
-    ids = await posts_without_known_publication(
-        uow.reader, claim.account.id, _since(claim), limit=_MAX_OPEN_POSTS
-    )
-    posts = await uow.load_posts(set(ids))
-    text = _text(claim.post, claim)
-    return len(ids) == _MAX_OPEN_POSTS or any(_text(post, claim) == text for post in posts.values())
+def next_check_at(attempts: int, now: datetime) -> datetime | None:
+    """Return the time of the check after one that begins now; None if all checks have begun.
+
+    This is also the end of the lease, because the shortest wait is longer than a search.
+    """
+    return None if attempts == _MAX_CHECKS else now + CHECK_BACKOFF.max_backoff(attempts + 1)
 
 
-def _text(post: Post, claim: Claim) -> str:
-    return post.content_for_platform(claim.destination.platform).strip()
-
-
-def _since(claim: Claim) -> datetime:
-    """Return the start of the first attempt."""
-    start = claim.last_attempt_start
-    return claim.destination.created_at if start is None else start.started_at
-
-
-def _log_fields(leased: PendingCheck) -> dict[str, str | int]:
+def log_fields(check: PendingCheck) -> dict[str, str | int]:
+    """Return log fields that identify a check."""
     return {
-        "workspace_id": str(leased.workspace_id),
-        "destination_id": str(leased.destination_id),
-        "account_id": leased.account_id,
+        "workspace_id": str(check.workspace_id),
+        "destination_id": str(check.destination_id),
+        "account_id": check.account_id,
     }
+
+
+async def _may_be_of_other_post(
+    uow: UnitOfWork, check: LeasedCheck, account_ids: Sequence[AccountId], since: datetime
+) -> bool:
+    """Return whether another post with the same text may be published on the accounts, but not reported."""
+    ids = await posts_without_known_publication(
+        uow.reader, account_ids, since, limit=_MAX_OPEN_POSTS
+    )
+    posts = await uow.load_posts(ids)
+    platform = check.destination.platform
+    texts = {comparable_text(post.content_for_platform(platform)) for post in posts.values()}
+    own_text = comparable_text(check.post.content_for_platform(platform))
+    return len(ids) >= _MAX_OPEN_POSTS or own_text in texts

@@ -1,7 +1,7 @@
 """Runs tasks periodically in the background of a process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
@@ -33,6 +33,16 @@ async def run_periodically(
         await asyncio.wait({running}, timeout=_STOP_GRACE.total_seconds())
         running.cancel()
         await asyncio.wait({running})
+
+
+async def run_all(tasks: Iterable[Awaitable[None]]) -> None:
+    """Run tasks concurrently; when all have ended, log their errors and raise the first one."""
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    errors = [error for error in results if error is not None]
+    for error in errors:
+        logger.warning("concurrent task failed", exc_info=error)
+    if errors:
+        raise errors[0]
 
 
 async def _run_until_stopped(

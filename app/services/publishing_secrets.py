@@ -20,7 +20,8 @@ from app.domain.accounts import Account
 from app.domain.credentials import MAX_CHECKPOINT_BYTES, SealedData
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import LeaseLost, ServiceUnavailable
-from app.domain.ids import WorkspaceId
+from app.domain.ids import DestinationId, WorkspaceId
+from app.domain.leases import Lease
 from app.domain.times import Clock
 from app.platforms.protocol import (
     CredentialValues,
@@ -71,7 +72,14 @@ class PublishingSecrets:
 
     def checkpoint(self, claim: Claim) -> "LeasedCheckpoint":
         """Return the checkpoint of a claimed destination."""
-        return LeasedCheckpoint(self, claim)
+        lease = claim.lease
+        return LeasedCheckpoint(self, lease.workspace_id, lease.destination_id, lease)
+
+    def unleased_checkpoint(
+        self, workspace_id: WorkspaceId, destination_id: DestinationId
+    ) -> "LeasedCheckpoint":
+        """Return the checkpoint of a destination that is not claimed, which can only be loaded."""
+        return LeasedCheckpoint(self, workspace_id, destination_id, lease=None)
 
 
 class AccountSecrets:
@@ -139,7 +147,7 @@ class AccountSecrets:
 
     async def _find(self) -> StoredCredentials | None:
         workspace_id, account_id = self._key
-        with _database_errors():
+        with database_errors():
             return await find_credentials(self._secrets.database.reader(workspace_id), account_id)
 
     async def _begin(self, stored: StoredCredentials) -> int | None:
@@ -147,7 +155,7 @@ class AccountSecrets:
         now = self._secrets.clock()
         if stored.is_refreshing(now):
             return None
-        with _database_errors():
+        with database_errors():
             return await self._secrets.database.write(
                 lambda session: begin_refresh(
                     session,
@@ -210,19 +218,26 @@ class AccountSecrets:
 class LeasedCheckpoint:
     """Checkpoint of one destination, which only the holder of its lease can save."""
 
-    def __init__(self, secrets: PublishingSecrets, claim: Claim) -> None:
+    def __init__(
+        self,
+        secrets: PublishingSecrets,
+        workspace_id: WorkspaceId,
+        destination_id: DestinationId,
+        lease: Lease | None,
+    ) -> None:
         self._secrets = secrets
-        self._lease = claim.lease
-        self._row = checkpoint_row(claim.lease.workspace_id, claim.lease.destination_id)
+        self._key = (workspace_id, destination_id)
+        self._lease = lease
+        self._row = checkpoint_row(*self._key)
 
     async def load(self) -> Mapping[str, object] | None:
         """Return what was saved last; raises NotPublished if this worker cannot read it.
 
         Publishing without it could publish the post twice.
         """
-        with _database_errors():
-            reader = self._secrets.database.reader(self._lease.workspace_id)
-            data = await find_checkpoint(reader, self._lease.destination_id)
+        with database_errors():
+            reader = self._secrets.database.reader(self._key[0])
+            data = await find_checkpoint(reader, self._key[1])
         if data is None:
             return None
         try:
@@ -238,7 +253,9 @@ class LeasedCheckpoint:
 
     async def save(self, value: Mapping[str, object]) -> None:
         """Save a JSON object; raises NotPublished once the lease is lost, ValueError if it is too long."""
-        key = self._secrets.keys.current
+        lease, key = self._lease, self._secrets.keys.current
+        if lease is None:
+            raise not_called_error()
         if key is None:
             raise NotPublished(
                 ErrorCategory.TRANSIENT,
@@ -249,7 +266,7 @@ class LeasedCheckpoint:
         if len(encoded) > MAX_CHECKPOINT_BYTES:
             raise ValueError(f"a checkpoint has {len(encoded)} bytes")
         data = key.seal(encoded, self._row)
-        workspace_id, destination_id = self._lease.workspace_id, self._lease.destination_id
+        workspace_id, destination_id = self._key
         write_context = WriteContext(
             workspace_id=workspace_id,
             actor=None,
@@ -258,13 +275,13 @@ class LeasedCheckpoint:
         )
 
         async def work(uow: UnitOfWork) -> None:
-            await lock_leased_destination(uow, self._lease)
+            await lock_leased_destination(uow, lease)
             await save_checkpoint(
                 uow.session, workspace_id, destination_id, data, uow.write_context.now
             )
 
         try:
-            with _database_errors():
+            with database_errors():
                 await run_in_transaction(self._secrets.database, write_context, work)
         except LeaseLost:
             raise not_called_error() from None
@@ -289,7 +306,7 @@ def _refresh_failed(message: str) -> NotPublished:
 
 
 @contextmanager
-def _database_errors() -> Iterator[None]:
+def database_errors() -> Iterator[None]:
     """Raise NotPublished if the database is unavailable: nothing was published yet."""
     try:
         yield

@@ -12,7 +12,7 @@ from app.db.repositories.attempts import (
     load_evidence,
     write_attempts,
 )
-from app.db.repositories.duplicate_checks import add_check
+from app.db.repositories.duplicate_checks import PendingCheck, add_check
 from app.db.repositories.posts import post_ids_by_destination_id
 from app.domain import external_attempts, reports, verification
 from app.domain.account_commands import mark_needs_reconnection
@@ -33,8 +33,8 @@ from app.domain.settlement import (
     Receipt,
     RetryDecider,
     Transition,
+    first_attempt_to_check,
     lease_lost_error,
-    needs_duplicate_check,
 )
 from app.domain.times import Clock
 from app.domain.transitions import extended
@@ -308,9 +308,18 @@ async def save_transition(
     )
     if transition.evidence is not None:
         await insert_evidence(*workspace, destination.id, transition.evidence)
-    is_external = destination.publisher is AccountPublisher.EXTERNAL
-    if not is_external and needs_duplicate_check(locked.history, transition):
-        await add_check(*workspace, destination, now + DUPLICATE_CHECK_DELAY)
+    first_attempt_at = first_attempt_to_check(locked.history, transition)
+    if first_attempt_at is not None and destination.publisher.can_publish_twice:
+        check = PendingCheck(
+            uow.write_context.workspace_id,
+            destination.id,
+            locked.post.id,
+            destination.account_id,
+            first_attempt_at,
+            check_at=now + DUPLICATE_CHECK_DELAY,
+            attempts=0,
+        )
+        await add_check(uow.session, check)
     post = locked.post.with_state(destination.id, transition.state, now)
     await uow.save_posts([post])
     uow.transitions.append((destination.platform, transition))

@@ -1,6 +1,5 @@
 """Verification of stored credentials by workers, and its effects on their accounts."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,11 +19,13 @@ from app.domain.accounts import Account, AccountPublisher
 from app.domain.attempts import MAX_MESSAGE_LENGTH, MAX_RETRY_AFTER
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
+from app.domain.retry_policy import CHECK_BACKOFF
 from app.domain.times import Clock
 from app.domain.validation.redaction import redact
 from app.platforms.protocol import NotPublished, PlatformAdapter
 from app.services.accounts import get_account_for_update
 from app.services.credential_verification import identify, require_same_user
+from app.services.periodic import run_all
 from app.services.publishing_secrets import PublishingSecrets
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
@@ -39,9 +40,6 @@ _TIMEOUT = timedelta(seconds=30)
 
 _LEASE = timedelta(seconds=90)
 """Time after which another worker verifies credentials again."""
-
-_FIRST_DELAY, _MAX_DELAY = timedelta(minutes=1), timedelta(hours=6)
-"""Bounds of the wait after a verification without a result, which grows fourfold."""
 
 logger = structlog.stdlib.get_logger(__name__)
 
@@ -60,15 +58,12 @@ class StoredCredentialVerifier:
         due = await due_verifications(
             self.database.all_workspaces, self.clock(), limit=_MAX_CONCURRENT
         )
-        results = await asyncio.gather(*map(self._verify, due), return_exceptions=True)
-        for result in results:
-            if result is not None:
-                raise result
+        await run_all(map(self._verify, due))
 
     async def _verify(self, pending: PendingVerification) -> None:
         started_at = self.clock()
         leased = await self.database.write(
-            lambda session: lease_verification(session, pending, until=started_at + _LEASE)
+            lambda session: lease_verification(session, pending, started_at + _LEASE)
         )
         if leased is None:
             return
@@ -93,7 +88,7 @@ class StoredCredentialVerifier:
                 ErrorCategory.TRANSIENT,
                 "NO_ADAPTER",
                 f"No worker publishes on accounts with the publisher {account.publisher.name}.",
-                retry_after=_MAX_DELAY,
+                retry_after=CHECK_BACKOFF.cap,
             )
         credentials = self.secrets.account_credentials(leased.workspace_id, account)
         try:
@@ -139,6 +134,5 @@ class StoredCredentialVerifier:
 
 def _delay(leased: PendingVerification, error: NotPublished) -> timedelta:
     """Return the wait before the next verification, at least as long as the platform asks for."""
-    factor: int = 4 ** min(leased.attempts - 1, 10)
-    wait = min(_FIRST_DELAY * factor, _MAX_DELAY)
-    return max(wait, min(error.retry_after or timedelta(), MAX_RETRY_AFTER))
+    requested = min(error.retry_after or timedelta(), MAX_RETRY_AFTER)
+    return max(CHECK_BACKOFF.max_backoff(leased.attempts), requested)

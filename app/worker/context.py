@@ -21,6 +21,7 @@ from app.observability.outages import Outage
 from app.platforms.protocol import PlatformAdapter
 from app.services.account_pauses import AccountPauses
 from app.services.claims import ClaimService
+from app.services.duplicate_checks import DuplicateCheckService
 from app.services.publishing_secrets import PublishingSecrets
 from app.services.reports import ReportService
 from app.services.unit_of_work import Publisher
@@ -92,6 +93,7 @@ class WorkerContext:
     reports: ReportService
     secrets: PublishingSecrets
     pauses: AccountPauses
+    duplicate_checks: DuplicateCheckService
     adapters: Mapping[AccountPublisher, PlatformAdapter]
     system: SystemFunctions
     stats: WorkerStats

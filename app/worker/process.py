@@ -15,6 +15,7 @@ from contextlib import (
     nullcontext,
     suppress,
 )
+from functools import partial
 
 import click
 
@@ -224,12 +225,9 @@ async def _publishing(
     verification = run_periodically(
         "verify_credentials", verifier.verify_due, interval=VERIFICATION_INTERVAL
     )
-    duplicate_checks = DuplicateCheckService(
-        database=database, new_id=context.system.new_id, clock=now
-    )
     checking = run_periodically(
         "check_duplicates",
-        lambda: check_due(context, duplicate_checks),
+        partial(check_due, context),
         interval=DUPLICATE_CHECK_INTERVAL,
     )
     async with exit_together(verification, checking, run_in_background(worker)):
@@ -264,6 +262,7 @@ def _make_context(
             sleep=system.sleep,
         ),
         pauses=AccountPauses(database=database, clock=now, random=system.random),
+        duplicate_checks=DuplicateCheckService(database=database, clock=now),
         adapters=make_adapters(
             sandbox_file=settings.sandbox_file, client=client, now=now, sleep=system.sleep
         ),

@@ -54,7 +54,7 @@ async def publish(
         call_result = await _call_platform(context, claim, lease_timer, request)
         # Together: neither waits for the other, and the report logs its result if it is abandoned.
         await asyncio.gather(
-            pause_account_if_limited(context, claim, request, call_result),
+            pause_account_if_limited(context, request, call_result),
             _report(context, claim, call_result),
         )
 
@@ -238,14 +238,19 @@ def request_of_claim(
         credentials=context.secrets.credentials(claim),
         checkpoint=context.secrets.checkpoint(claim),
         deadline=lease_timer,
-        find_reported=partial(context.claims.find_reported, claim),
+        find_reported=partial(
+            context.duplicate_checks.find_reported,
+            claim.lease.workspace_id,
+            claim.account,
+            attempt_started_at,
+        ),
     )
 
 
 async def pause_account_if_limited(
-    context: WorkerContext, claim: Claim, request: PublishRequest, result: object
+    context: WorkerContext, request: PublishRequest, result: object
 ) -> None:
-    """Pause the account of a claim if the result, or an answer before it, shows that a rate limit is used up.
+    """Pause an account if the result of a request, or an answer before it, shows a rate limit is used up.
 
     Without the pause, the next calls for the account would be refused, each on its own.
     """
@@ -256,15 +261,16 @@ async def pause_account_if_limited(
         remaining = RemainingCalls(0, None)
     if remaining is None:
         return
+    account = {"workspace_id": str(request.workspace_id), "account_id": request.account.id}
     try:
         until = await context.pauses.pause_if_used_up(
-            claim.lease.workspace_id, claim.account.id, remaining
+            request.workspace_id, request.account.id, remaining
         )
     except Exception:  # the database is unavailable; the report is more important
-        logger.warning("account pause not stored", **log_fields(claim), exc_info=True)
+        logger.warning("account pause not stored", **account, exc_info=True)
         return
     if until is not None:
-        logger.info("account paused", **log_fields(claim), paused_until=format_instant(until))
+        logger.info("account paused", **account, paused_until=format_instant(until))
 
 
 def log_fields(claim: Claim) -> dict[str, str | int]:

@@ -71,9 +71,7 @@ async def _look_up(
     try:
         async with lease_timeout, asyncio.timeout(context.lookup_timeout.total_seconds()):
             lookup = await adapter.look_up(request)
-            if lookup is LookupFailure.NOT_FOUND and await _has_new_credentials(
-                context, claim, request
-            ):
+            if lookup is LookupFailure.NOT_FOUND and await has_new_credentials(context, request):
                 lookup = LookupFailure.INCONCLUSIVE
         if isinstance(lookup, LookupFailure):
             return lookup
@@ -83,14 +81,13 @@ async def _look_up(
     except Exception as error:
         if lease_timeout.expired():
             return None
-        await pause_account_if_limited(context, claim, request, error)
+        await pause_account_if_limited(context, request, error)
         logger.warning("platform lookup failed", **log_fields(claim), exc_info=True)
     return LookupFailure.INCONCLUSIVE
 
 
-async def _has_new_credentials(
-    context: WorkerContext, claim: Claim, request: PublishRequest
-) -> bool:
-    """Return True if the lookup may have searched another account or server than the attempt published on."""
-    set_at = await context.secrets.credentials(claim).set_at()
+async def has_new_credentials(context: WorkerContext, request: PublishRequest) -> bool:
+    """Return True if a lookup may have searched another account or server than the attempt published on."""
+    credentials = context.secrets.account_credentials(request.workspace_id, request.account)
+    set_at = await credentials.set_at()
     return set_at is not None and set_at >= request.attempt_started_at

@@ -166,7 +166,9 @@ async def _add_evidence_and_deliveries(database: Database, ids: Ids) -> None:
         DuplicateCheck(
             workspace_id=ids.workspace,
             destination_id=ids.published,
+            post_id=ids.post,
             account_id=ids.account,
+            first_attempt_at=NOW,
             check_at=NOW,
             attempts=1,
         ),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -15,7 +15,7 @@ from app.domain.settlement import (
     Receipt,
     RetryDecider,
     Transition,
-    needs_duplicate_check,
+    first_attempt_to_check,
     settle_duplicates,
 )
 from app.domain.transitions import claimed, retried
@@ -158,21 +158,22 @@ def failed_at(fence: int) -> Attempt:
 @pytest.mark.parametrize(
     ("attempts", "fence", "expected"),
     [
-        ([], 1, False),
-        ([lost(1)], 1, False),
-        ([failed_at(1)], 2, False),
-        ([lost(1)], 2, True),
-        ([lost(1), failed_at(2)], 3, True),
-        ([lost(1), lost(2)], 2, True),
+        ([], 1, None),
+        ([lost(1)], 1, None),
+        ([failed_at(1)], 2, None),
+        ([lost(1)], 2, NOW),
+        ([lost(1), failed_at(2)], 3, NOW),
+        ([lost(1), lost(2)], 2, NOW),
+        ([replace(lost(1), started_at=NOW + SECOND), failed_at(2)], 3, NOW),
     ],
 )
 def test_publication_is_checked_for_duplicates_if_another_attempt_may_have_published(
-    attempts: Sequence[Attempt], fence: int, expected: bool
+    attempts: Sequence[Attempt], fence: int, expected: datetime | None
 ) -> None:
     history = History("x", attempts, [])
     transition = published_transition(claimed(queued(), NEW_ATTEMPT_ID, NOW), fence, [])
 
-    assert needs_duplicate_check(history, transition) == expected
+    assert first_attempt_to_check(history, transition) == expected
 
 
 def test_publication_of_a_lost_attempt_is_checked_for_that_of_the_running_one() -> None:
@@ -181,7 +182,7 @@ def test_publication_of_a_lost_attempt_is_checked_for_that_of_the_running_one() 
     ended = running.ended(Outcome.UNKNOWN, LEASE_EXPIRED, NOW)
     state = claimed(queued(), NEW_ATTEMPT_ID, NOW)
 
-    assert needs_duplicate_check(history, published_transition(state, 1, [ended]))
+    assert first_attempt_to_check(history, published_transition(state, 1, [ended])) == NOW
 
 
 def test_duplicates_and_publications_without_id_are_not_checked() -> None:
@@ -191,11 +192,10 @@ def test_duplicates_and_publications_without_id_are_not_checked() -> None:
     assert first.evidence is not None
     by_url = replace(PUBLICATION, platform_post_id=None)
 
-    assert not needs_duplicate_check(history, duplicate)
-    assert not needs_duplicate_check(
-        history, replace(first, evidence=replace(first.evidence, publication=by_url))
-    )
-    assert not needs_duplicate_check(history, Transition(state=published()))
+    assert first_attempt_to_check(history, duplicate) is None
+    without_id = replace(first, evidence=replace(first.evidence, publication=by_url))
+    assert first_attempt_to_check(history, without_id) is None
+    assert first_attempt_to_check(history, Transition(state=published())) is None
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_unreported_publications_are_duplicates_of_unconfirmed_attempts(
     history = History("x", [lost(1), failed_at(2), lost(3)], [new_evidence(4, counted=True)])
 
     transitions = settle_duplicates(
-        published(), history, [*found.values()], reported=reported, now=NOW
+        published(), history, [*found.values()], reported=set(reported), now=NOW
     )
 
     assert transitions == [

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -84,9 +84,9 @@ class MemoryCheckpoint:
 
 
 def reported(*ids: str) -> FindReported:
-    """Return a function that finds these ids at any time."""
+    """Return a function that finds these ids."""
 
-    async def find(_since: datetime) -> Set[str]:
+    async def find() -> Set[str]:
         return set(ids)
 
     return find

@@ -1,5 +1,6 @@
 """What each adapter must do: publish a post once, know when it does not know, and reveal no secret."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -7,9 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.accounts import AccountPublisher
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
-from app.platforms.protocol import AccountIdentity, LookupFailure, NotPublished, OutcomeUnknown
+from app.domain.outbound_rules import OutboundRules
+from app.outbound.client import OutboundClient
+from app.platforms import make_adapters
+from app.platforms.protocol import (
+    AccountIdentity,
+    DuplicateFinder,
+    LookupFailure,
+    NotPublished,
+    OutcomeUnknown,
+)
+from tests.factories import NOW
 from tests.guides import guide
 from tests.platforms import example_adapter
 from tests.platforms.adapter_cases import CASES, AdapterCase
@@ -68,6 +80,18 @@ async def look_up_later(case: AdapterCase) -> Publication | LookupFailure:
 
 def test_guide_shows_the_example() -> None:
     assert guide("adapters").block("python") == Path(example_adapter.__file__).read_text()
+
+
+def test_adapters_search_where_a_post_can_be_published_twice() -> None:
+    adapters = make_adapters(
+        sandbox_file=None,
+        client=OutboundClient(OutboundRules()),
+        now=lambda: NOW,
+        sleep=asyncio.sleep,
+    )
+    finders = [name for name, adapter in adapters.items() if isinstance(adapter, DuplicateFinder)]
+
+    assert finders == [name for name in AccountPublisher if name.can_publish_twice]
 
 
 async def test_post_is_published(case: AdapterCase) -> None:

@@ -68,6 +68,17 @@ async def test_checkpoint_is_not_saved_without_the_lease(database: Database, cla
     assert await late.load() is None
 
 
+async def test_checkpoint_without_a_lease_can_only_be_loaded(
+    database: Database, claim: Claim
+) -> None:
+    secrets = publishing_secrets(database)
+    await secrets.checkpoint(claim).save({"container": "1"})
+    unleased = secrets.unleased_checkpoint(claim.lease.workspace_id, claim.lease.destination_id)
+
+    assert (await publish_problem(unleased.save({"container": "2"})))[1] == "NOT_CALLED"
+    assert await unleased.load() == {"container": "1"}
+
+
 @pytest.mark.parametrize("outcome", [unknown(), failed()])
 async def test_forced_retry_of_an_unknown_outcome_deletes_the_checkpoint(
     database: Database, outcome: DestinationState

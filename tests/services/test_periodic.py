@@ -4,9 +4,10 @@ import asyncio
 from datetime import timedelta
 from functools import partial
 
+import pytest
 import structlog
 
-from app.services.periodic import run_periodically
+from app.services.periodic import run_all, run_periodically
 
 INTERVAL = timedelta(milliseconds=10)
 
@@ -64,3 +65,20 @@ async def test_failed_task_is_repeated_and_logged_once() -> None:
             await task.has_run_thrice.wait()
 
     assert [(log["event"], log["task"]) for log in logs] == [("periodic task failed", "break")]
+
+
+async def test_tasks_that_run_together_all_end_before_the_first_error_is_raised() -> None:
+    ends: list[int] = []
+
+    async def task(number: int) -> None:
+        for _ in range(number):
+            await asyncio.sleep(0)
+        ends.append(number)
+        if number != 3:
+            raise ValueError(number)
+
+    with structlog.testing.capture_logs() as logs, pytest.raises(ValueError, match="2"):
+        await run_all(map(task, (2, 1, 3)))
+
+    assert ends == [1, 2, 3]
+    assert [str(entry["exc_info"]) for entry in logs] == ["2", "1"]

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from app.db.core.database import Database
-from app.db.models import Account, DuplicateCheck
+from app.db.models import Account, Destination, DuplicateCheck
 from app.db.tools.integrity import find_problems
 from app.domain.accounts import AccountPublisher
 from app.domain.attempts import Publication
@@ -21,19 +21,32 @@ from app.domain.settlement import DUPLICATE_CHECK_DELAY
 from app.domain.verification import VerificationFinding
 from app.platforms.protocol import NotPublished, OutcomeUnknown, PublishRequest
 from app.services.claims import Claim
+from app.services.duplicate_checks import DuplicateCheckService
+from tests.credential_rows import add_credentials
 from tests.domain.attempt_histories import make_failure
-from tests.factories import NOW, add_account, add_post, add_workspace, published, queued, unknown
+from tests.factories import (
+    NOW,
+    add_account,
+    add_post,
+    add_workspace,
+    published,
+    queued,
+    unknown,
+    waiting_for_retry,
+)
 from tests.graphql.schema.mutations.mutation_calls import stored_events
+from tests.platforms.publish_requests import publish_problem
 from tests.services import publishing_calls
 from tests.services.publishing_calls import report_service
 from tests.worker.worker_bench import FakeClock, ScriptedPlatform, SentPost, WorkerBench
 
-SANDBOX = AccountPublisher.SANDBOX
+SANDBOX, MASTODON = AccountPublisher.SANDBOX, AccountPublisher.MASTODON
 EXTERNAL = AccountPublisher.EXTERNAL
 NOT_PUBLISHED = VerificationFinding.NOT_PUBLISHED
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+DAY = timedelta(days=1)
 CHECK_AT = NOW + DUPLICATE_CHECK_DELAY
-TEXT = "Spring sale starts today"
+TEXT = "Spring sale\nstarts today"
 
 
 def publication(post_id: str, published_at: datetime = NOW) -> Publication:
@@ -79,7 +92,7 @@ class Bench(WorkerBench):
     @classmethod
     def create(cls, database: Database, *found: Publication) -> "Bench":
         platform = FindingPlatform(*found)
-        bench = cls(database, adapters={SANDBOX: platform})
+        bench = cls(database, adapters={MASTODON: platform})
         bench.platform = platform
         return bench
 
@@ -96,17 +109,24 @@ class Bench(WorkerBench):
             return [Check(*row) for row in rows]
 
 
-async def add_sandbox_account(database: Database, workspace: WorkspaceId) -> AccountId:
-    return await add_account(database, workspace, platform="sandbox")
+async def add_mastodon_account(database: Database, workspace: WorkspaceId) -> AccountId:
+    """Add an account of the same platform user as the others."""
+    return await add_account(
+        database,
+        workspace,
+        platform="mastodon",
+        publisher=MASTODON,
+        platform_user_id="1@social.example",
+    )
 
 
-async def claim_one(database: Database, of: AccountPublisher = SANDBOX) -> Claim:
+async def claim_one(database: Database, of: AccountPublisher = MASTODON) -> Claim:
     (claim,) = await publishing_calls.claim(database, of=of)
     await publishing_calls.start_attempt(database, claim.lease)
     return claim
 
 
-async def fail_unknown(database: Database, of: AccountPublisher = SANDBOX) -> None:
+async def fail_unknown(database: Database, of: AccountPublisher = MASTODON) -> None:
     """Attempt the only due destination with an unknown outcome, and do not find it on the platform."""
     claim = await claim_one(database, of)
     await report_service(database).report_unknown(claim.lease, make_failure())
@@ -122,7 +142,7 @@ async def publish_after_unknown(
     reported: Publication = FIRST,
     unknown_attempts: int = 1,
     content: str = TEXT,
-    of: AccountPublisher = SANDBOX,
+    of: AccountPublisher = MASTODON,
 ) -> SentPost:
     """Publish a post at NOW, after attempts of unknown outcome that lookups did not find."""
     post = await add_post(database, workspace, {account: queued()}, content=content)
@@ -140,7 +160,7 @@ async def workspace(database: Database) -> WorkspaceId:
 
 @pytest.fixture
 async def account(database: Database, workspace: WorkspaceId) -> AccountId:
-    return await add_sandbox_account(database, workspace)
+    return await add_mastodon_account(database, workspace)
 
 
 async def count_duplicate_events(database: Database) -> int:
@@ -184,16 +204,16 @@ async def test_check_that_a_kill_interrupts_is_repeated_after_its_lease(
     sent = await publish_after_unknown(database, workspace, account)
     killed = Bench.create(database)
     hanging = HangingPlatform()
-    killed.adapters = {SANDBOX: hanging}
+    killed.adapters = {MASTODON: hanging}
     check = asyncio.create_task(killed.check_after(DUPLICATE_CHECK_DELAY))
     await hanging.was_asked.wait()
     check.cancel()
     await asyncio.wait({check})
 
     bench = Bench.create(database, SECOND_COPY)
-    await bench.check_after(DUPLICATE_CHECK_DELAY + 89 * SECOND)
-    assert await bench.checks() == [Check(CHECK_AT + 90 * SECOND, 1)]
-    await bench.check_after(DUPLICATE_CHECK_DELAY + 90 * SECOND)
+    await bench.check_after(DUPLICATE_CHECK_DELAY + 59 * SECOND)
+    assert await bench.checks() == [Check(CHECK_AT + MINUTE, 1)]
+    await bench.check_after(DUPLICATE_CHECK_DELAY + MINUTE)
     assert await sent.duplicates() == [SECOND_COPY]
     assert await count_duplicate_events(database) == 1
 
@@ -233,7 +253,7 @@ async def test_reports_of_another_workspace_do_not_count(
     database: Database, workspace: WorkspaceId, account: AccountId
 ) -> None:
     foreign = await add_workspace(database)
-    foreign_account = await add_sandbox_account(database, foreign)
+    foreign_account = await add_mastodon_account(database, foreign)
     assert foreign_account == account
     await add_post(database, foreign, {foreign_account: published(platform_post_id="2")})
     await add_post(database, foreign, {foreign_account: unknown()})
@@ -251,6 +271,7 @@ async def test_reports_of_another_workspace_do_not_count(
         (TEXT, unknown(), []),
         (f" {TEXT}\n", unknown(), []),
         (TEXT, published(platform_post_id=None, platform_post_url="https://b.test/9"), []),
+        (TEXT.replace("\n", "\r\n"), unknown(), []),
         ("Other", unknown(), [SECOND_COPY]),
         (TEXT, queued(), [SECOND_COPY]),
     ],
@@ -295,7 +316,7 @@ async def test_check_that_fails_is_repeated_up_to_eight_times(
         await bench.check_after(due_in)
         waits += [check.check_at - NOW - due_in for check in await bench.checks()]
 
-    minutes = [1, 4, 16, 64, 256, 360, 360]
+    minutes = [1, 4, 16, 64, 256, 360, 360, 360]
     assert waits == [minute * MINUTE for minute in minutes]
     assert len(bench.platform.searches) == 8
 
@@ -312,7 +333,8 @@ async def test_paused_account_is_asked_after_its_pause(
     await bench.check_after(DUPLICATE_CHECK_DELAY + MINUTE)
 
     assert len(bench.platform.searches) == 1
-    assert await bench.checks() == [Check(CHECK_AT + 10 * MINUTE, 1)]
+    await bench.check_after(DUPLICATE_CHECK_DELAY + 10 * MINUTE)
+    assert len(bench.platform.searches) == 2
 
 
 async def test_account_without_access_is_not_asked(
@@ -334,7 +356,7 @@ async def test_one_post_of_each_account_is_checked_at_a_time(
     database: Database, workspace: WorkspaceId, account: AccountId
 ) -> None:
     bench = Bench.create(database)
-    other = await add_sandbox_account(database, workspace)
+    other = await add_mastodon_account(database, workspace)
     sent = [
         await publish_after_unknown(
             database, workspace, of_account, reported=publication(str(number)), content=str(number)
@@ -356,7 +378,7 @@ async def test_one_post_of_each_account_is_checked_at_a_time(
 async def test_platform_that_cannot_publish_twice_is_not_asked(
     database: Database, workspace: WorkspaceId, account: AccountId
 ) -> None:
-    bench = WorkerBench(database, adapters={SANDBOX: ScriptedPlatform(FIRST)})
+    bench = WorkerBench(database, adapters={MASTODON: ScriptedPlatform(FIRST)})
     sent = await publish_after_unknown(database, workspace, account)
     assert isinstance(bench.clock, FakeClock)
     bench.clock.seconds = DUPLICATE_CHECK_DELAY.total_seconds()
@@ -376,7 +398,7 @@ async def test_check_is_planned_only_if_another_attempt_may_have_published(
     await add_post(database, workspace, {account: queued()})
     claim = await claim_one(database)
     await report_service(database).report_unknown(claim.lease, make_failure())
-    (verification,) = await publishing_calls.claim_for_verification(database, of=SANDBOX)
+    (verification,) = await publishing_calls.claim_for_verification(database, of=MASTODON)
     await publishing_calls.report_verified(
         database, verification.lease, VerificationFinding.PUBLISHED
     )
@@ -388,3 +410,106 @@ async def test_check_is_planned_only_if_another_attempt_may_have_published(
 
     await publish_after_unknown(database, workspace, account)
     assert await bench.checks() == [Check(CHECK_AT, 0)]
+
+
+async def test_check_is_not_planned_for_a_publisher_that_cannot_publish_twice(
+    database: Database, workspace: WorkspaceId
+) -> None:
+    account = await add_account(database, workspace, platform="sandbox", publisher=SANDBOX)
+    await publish_after_unknown(database, workspace, account, of=SANDBOX)
+
+    assert await Bench.create(database).checks() == []
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        unknown(due_at=NOW - 2 * DAY),
+        waiting_for_retry(NOW + HOUR, due_at=NOW - 2 * DAY),
+    ],
+)
+async def test_post_whose_attempts_ended_a_day_before_is_not_the_one_that_was_found(
+    database: Database, workspace: WorkspaceId, account: AccountId, state: DestinationState
+) -> None:
+    bench = Bench.create(database, SECOND_COPY)
+    sent = await publish_after_unknown(database, workspace, account)
+    old = await add_post(database, workspace, {account: state}, content=TEXT)
+    ended = update(Destination).where(Destination.id == old.destinations[0])
+    await database.write(lambda session: session.rows(ended.values(updated_at=NOW - 2 * DAY)))
+
+    await bench.check_after(DUPLICATE_CHECK_DELAY)
+
+    assert await sent.duplicates() == [SECOND_COPY]
+
+
+@pytest.mark.parametrize(
+    "state", [published(platform_post_id="2", platform_post_url=None), unknown()]
+)
+async def test_posts_of_other_accounts_of_the_platform_user_are_no_duplicates(
+    database: Database, workspace: WorkspaceId, account: AccountId, state: DestinationState
+) -> None:
+    bench = Bench.create(database, SECOND_COPY)
+    other = await add_mastodon_account(database, workspace)
+    await add_post(database, workspace, {other: state}, content=TEXT)
+    sent = await publish_after_unknown(database, workspace, account)
+
+    await bench.check_after(DUPLICATE_CHECK_DELAY)
+
+    assert (len(bench.platform.searches), await sent.duplicates()) == (1, [])
+    expected = {FIRST.platform_post_id, FIRST.platform_post_url, state.platform_post_id}
+    assert await bench.platform.searches[0].find_reported() == expected - {None}
+
+
+async def test_error_of_one_check_does_not_stop_the_others(
+    database: Database, workspace: WorkspaceId, account: AccountId
+) -> None:
+    bench = Bench.create(database, SECOND_COPY)
+    other = await add_mastodon_account(database, workspace)
+    await publish_after_unknown(database, workspace, account)
+    sent = await publish_after_unknown(
+        database, workspace, other, reported=THIRD_COPY, content="Other"
+    )
+    missing = update(DuplicateCheck).where(DuplicateCheck.account_id == account)
+    await database.write(lambda session: session.rows(missing.values(account_id=999)))
+
+    with pytest.raises(KeyError):
+        await bench.check_after(DUPLICATE_CHECK_DELAY)
+
+    assert await sent.duplicates() == [SECOND_COPY]
+    assert await bench.checks() == [Check(CHECK_AT + MINUTE, 1)]
+
+
+@pytest.mark.parametrize(
+    ("set_at", "duplicates"), [(NOW - SECOND, [SECOND_COPY]), (NOW + SECOND, [])]
+)
+async def test_search_with_credentials_that_are_newer_than_the_attempts_finds_nothing(
+    database: Database,
+    workspace: WorkspaceId,
+    account: AccountId,
+    set_at: datetime,
+    duplicates: list[Publication],
+) -> None:
+    bench = Bench.create(database, SECOND_COPY)
+    sent = await publish_after_unknown(database, workspace, account)
+    await add_credentials(
+        database, workspace, account, platform="mastodon", set_at=set_at, is_verified=False
+    )
+
+    await bench.check_after(DUPLICATE_CHECK_DELAY)
+
+    assert (await sent.duplicates(), await bench.checks()) == (duplicates, [])
+
+
+async def test_outage_during_a_search_is_reported_like_that_of_a_checkpoint(
+    database: Database, workspace: WorkspaceId, account: AccountId
+) -> None:
+    bench = Bench.create(database)
+    await publish_after_unknown(database, workspace, account)
+    await bench.check_after(DUPLICATE_CHECK_DELAY)
+    asked = bench.platform.searches[0].account
+
+    async with Database("sqlite+aiosqlite:////no/such/folder/post-results.db") as missing:
+        checks = DuplicateCheckService(database=missing, clock=bench.clock.now)
+        problem = await publish_problem(checks.find_reported(workspace, asked, NOW))
+
+    assert problem[:2] == (ErrorCategory.TRANSIENT, "DATABASE_UNAVAILABLE")

@@ -132,6 +132,7 @@ class WorkerBench:
                 sleep=self.clock.sleep,
             ),
             pauses=AccountPauses(database=self.database, clock=self.clock.now, random=lambda: 0.5),
+            duplicate_checks=DuplicateCheckService(database=self.database, clock=self.clock.now),
             adapters=self.adapters or {AccountPublisher.SANDBOX: sandbox},
             system=SystemFunctions(
                 now=self.clock.now,
@@ -157,10 +158,7 @@ class WorkerBench:
 
     async def check_duplicates(self) -> None:
         """Check for duplicates as a worker does periodically."""
-        service = DuplicateCheckService(
-            database=self.database, new_id=self.new_id, clock=self.clock.now
-        )
-        await check_due(self.context(), service)
+        await check_due(self.context())
 
     @asynccontextmanager
     async def running_worker(self) -> AsyncIterator[Worker]:

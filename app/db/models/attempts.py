@@ -121,8 +121,12 @@ class DuplicateCheck(Base):
 
     workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
     destination_id: Mapped[UUID] = mapped_column(primary_key=True)
+    post_id: Mapped[UUID]
+    """Post of the destination."""
     account_id: Mapped[int]
     """Account of the destination."""
+    first_attempt_at: Mapped[datetime]
+    """Start of the first attempt: a publication of the destination is not older."""
     check_at: Mapped[datetime]
     attempts: Mapped[int]
     """Checks that began."""

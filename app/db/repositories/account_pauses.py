@@ -39,20 +39,6 @@ def _extend_statement(*, is_sqlite: bool) -> Insert:
     )
 
 
-async def find_pause(reader: Reader, account_id: AccountId, now: datetime) -> datetime | None:
-    """Return the end of the pause of an account; None if it is not paused. Served by the primary key."""
-    row = await reader.first(_PAUSE, account_id=account_id, now=now)
-    return None if row is None else row.paused_until
-
-
-_PAUSE = Statement(
-    select(AccountPause.paused_until).where(
-        AccountPause.account_id == bindparam("account_id"),
-        AccountPause.paused_until > bindparam("now"),
-    )
-)
-
-
 async def count_in_flight(reader: Reader, account_id: AccountId) -> int:
     """Count the destinations of an account that a publisher holds now.
 

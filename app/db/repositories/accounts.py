@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, bindparam, case, exists, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, case, exists, func, or_, select
 
 from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader, Reader
@@ -227,6 +227,27 @@ _BY_PLATFORM_USER = Statement(
     )
     .order_by(Account.id)
     .limit(1)
+)
+
+
+async def accounts_of_same_user(reader: Reader, account: DomainAccount) -> Sequence[AccountId]:
+    """Return the ids of an account and of all others of its platform user, whose posts a platform lists."""
+    rows = await reader.rows(
+        _OF_SAME_USER, id=account.id, platform=account.platform, user_id=account.platform_user_id
+    )
+    return [AccountId(row.id) for row in rows]
+
+
+_OF_SAME_USER = Statement(
+    select(Account.id).where(
+        or_(
+            Account.id == bindparam("id"),
+            and_(
+                Account.platform == bindparam("platform"),
+                Account.platform_user_id == bindparam("user_id"),
+            ),
+        )
+    )
 )
 
 

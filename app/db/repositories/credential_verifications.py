@@ -1,7 +1,7 @@
 """Credentials that a worker has to verify: found, leased, and settled."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import and_, bindparam, select, update
@@ -16,7 +16,7 @@ from app.domain.ids import AccountId, WorkspaceId
 
 @dataclass(frozen=True, slots=True)
 class PendingVerification:
-    """Credentials to verify. Time and attempts are a fence: they change with the credentials."""
+    """Credentials to verify. Time and attempts are an optimistic lock: they change with the credentials."""
 
     workspace_id: WorkspaceId
     account_id: AccountId
@@ -61,13 +61,13 @@ _DUE = Statement(
 
 
 async def lease_verification(
-    session: WriteSession, pending: PendingVerification, *, until: datetime
+    session: WriteSession, pending: PendingVerification, expires_at: datetime
 ) -> PendingVerification | None:
     """Lease a verification; None if another worker has leased it, or the credentials were changed."""
-    row = await session.first(_LEASE, **_fence(pending), until=until)
+    row = await session.first(_LEASE, **_expected(pending), expires_at=expires_at)
     if row is None:
         return None
-    return PendingVerification(pending.workspace_id, pending.account_id, until, row.verify_attempts)
+    return replace(pending, verify_at=expires_at, attempts=row.verify_attempts)
 
 
 async def settle_verification(
@@ -80,32 +80,32 @@ async def settle_verification(
 ) -> bool:
     """Store the result of a leased verification; False if the lease is lost or the credentials changed."""
     row = await session.first(
-        _SETTLE, **_fence(leased), verified_at=verified_at, next_verify_at=verify_at, error=error
+        _SETTLE, **_expected(leased), verified_at=verified_at, next_verify_at=verify_at, error=error
     )
     return row is not None
 
 
-def _fence(pending: PendingVerification) -> dict[str, object]:
+def _expected(pending: PendingVerification) -> dict[str, object]:
     return {
         "workspace": pending.workspace_id,
         "account": pending.account_id,
-        "seen_verify_at": pending.verify_at,
-        "seen_attempts": pending.attempts,
+        "expected_verify_at": pending.verify_at,
+        "expected_attempts": pending.attempts,
     }
 
 
-_AS_SEEN = and_(
+_IS_UNCHANGED = and_(
     AccountCredentials.workspace_id == bindparam("workspace"),
     AccountCredentials.account_id == bindparam("account"),
-    AccountCredentials.verify_at == bindparam("seen_verify_at", type_=UtcDateTime()),
-    AccountCredentials.verify_attempts == bindparam("seen_attempts"),
+    AccountCredentials.verify_at == bindparam("expected_verify_at", type_=UtcDateTime()),
+    AccountCredentials.verify_attempts == bindparam("expected_attempts"),
 )
 
 _LEASE = (
     update(AccountCredentials)
-    .where(_AS_SEEN)
+    .where(_IS_UNCHANGED)
     .values(
-        verify_at=bindparam("until", type_=UtcDateTime()),
+        verify_at=bindparam("expires_at", type_=UtcDateTime()),
         verify_attempts=AccountCredentials.verify_attempts + 1,
     )
     .returning(AccountCredentials.verify_attempts)
@@ -113,7 +113,7 @@ _LEASE = (
 
 _SETTLE = (
     update(AccountCredentials)
-    .where(_AS_SEEN)
+    .where(_IS_UNCHANGED)
     .values(
         verified_at=bindparam("verified_at", type_=UtcDateTime()),
         verify_at=bindparam("next_verify_at", type_=UtcDateTime()),

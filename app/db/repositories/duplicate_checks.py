@@ -1,96 +1,87 @@
 """Checks for second publications of destinations, and what they are compared with."""
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 
-from sqlalchemy import and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, select, update
 
+from app.db.core.conditions import unindexed
 from app.db.core.database import AllWorkspacesReader, Reader
-from app.db.core.statements import Statement
-from app.db.core.types import UtcDateTime
+from app.db.core.statements import Statement, decoded_values
+from app.db.core.types import UtcDateTime, field_names
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import insert_rows
-from app.db.models import Destination, DuplicateCheck, PublishEvidence
-from app.domain.destinations import Destination as DomainDestination
+from app.db.models import AccountPause, Destination, DuplicateCheck, PublishEvidence
 from app.domain.destinations import Outcome
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
 
-_DUPLICATE_AGE = timedelta(days=1)
-"""Longest time from a publication to its duplicate."""
+_MAX_RANKED = 1000
+"""Due checks among which those to run next are selected."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingCheck:
-    """Check of one destination. Time and attempts are a fence: a lease changes them."""
+    """Check of one destination. `check_at` is an optimistic lock: each lease changes it."""
 
     workspace_id: WorkspaceId
     destination_id: DestinationId
+    post_id: PostId
     account_id: AccountId
+    first_attempt_at: datetime
+    """Start of the first attempt: a publication of the destination is not older."""
     check_at: datetime
     """Time from which it can be leased; of a leased one, the end of the lease."""
     attempts: int
     """Checks that began, with the leased one."""
 
 
-async def add_check(
-    session: WriteSession,
-    workspace_id: WorkspaceId,
-    destination: DomainDestination,
-    check_at: datetime,
-) -> None:
-    row = {
-        "workspace_id": workspace_id,
-        "destination_id": destination.id,
-        "account_id": destination.account_id,
-        "check_at": check_at,
-        "attempts": 0,
-    }
-    await insert_rows(session, DuplicateCheck, [row])
+async def add_check(session: WriteSession, check: PendingCheck) -> None:
+    await insert_rows(session, DuplicateCheck, [asdict(check)])
 
 
 async def due_checks(
     reader: AllWorkspacesReader, now: datetime, *, limit: int
 ) -> Sequence[PendingCheck]:
-    """Return the longest due check of each of some random accounts of all workspaces.
+    """Return the longest due check of each of some accounts of all workspaces that are not paused.
 
-    One check per account at a time leaves most of its rate limit to posts. Random, so that checks that fail
-    delay no others.
+    One check of each account leaves most of its rate limit to posts. Random ones of the longest due, so that
+    checks that fail delay no others, and that several workers seldom select the same.
     """
     rows = await reader.rows(_DUE, now=now, limit=limit)
-    return [
-        PendingCheck(
-            WorkspaceId(row.workspace_id),
-            DestinationId(row.destination_id),
-            AccountId(row.account_id),
-            row.check_at,
-            row.attempts,
-        )
-        for row in rows
-    ]
+    return [PendingCheck(**decoded_values(row, _COLUMNS)) for row in rows]
 
 
-# Served by ix_duplicate_check_check_at.
-_RANKED = (
-    select(
-        DuplicateCheck,
-        func.row_number()
-        .over(
-            partition_by=(DuplicateCheck.workspace_id, DuplicateCheck.account_id),
-            order_by=(DuplicateCheck.check_at, DuplicateCheck.destination_id),
-        )
-        .label("position"),
+_COLUMNS = field_names(PendingCheck)
+
+
+# Served by ix_duplicate_check_check_at, and the primary key of the pauses.
+_LONGEST_DUE = (
+    select(*(getattr(DuplicateCheck, name) for name in _COLUMNS))
+    .where(
+        DuplicateCheck.check_at <= bindparam("now"),
+        ~exists().where(
+            AccountPause.workspace_id == DuplicateCheck.workspace_id,
+            AccountPause.account_id == DuplicateCheck.account_id,
+            AccountPause.paused_until > bindparam("now"),
+        ),
     )
-    .where(DuplicateCheck.check_at <= bindparam("now"))
+    .order_by(DuplicateCheck.check_at)
+    .limit(_MAX_RANKED)
     .subquery()
+    .c
 )
-_DUE = Statement(
-    select(
-        *(
-            _RANKED.c[name]
-            for name in ("workspace_id", "destination_id", "account_id", "check_at", "attempts")
-        )
+_RANKED = select(
+    *_LONGEST_DUE,
+    func.row_number()
+    .over(
+        partition_by=(_LONGEST_DUE.workspace_id, _LONGEST_DUE.account_id),
+        order_by=(_LONGEST_DUE.check_at, _LONGEST_DUE.destination_id),
     )
+    .label("position"),
+).subquery()
+_DUE = Statement(
+    select(*(_RANKED.c[name] for name in _COLUMNS))
     .where(_RANKED.c.position == 1)
     .order_by(func.random())
     .limit(bindparam("limit"))
@@ -98,57 +89,55 @@ _DUE = Statement(
 
 
 async def lease_check(
-    session: WriteSession, pending: PendingCheck, *, until: datetime
+    session: WriteSession, due: PendingCheck, check_at: datetime
 ) -> PendingCheck | None:
-    """Lease a check; None if another worker has leased it, or has stored its result."""
-    row = await session.first(_LEASE, **_fence(pending), until=until)
-    if row is None:
-        return None
-    return PendingCheck(
-        pending.workspace_id, pending.destination_id, pending.account_id, until, row.attempts
-    )
+    """Lease a check until it is due again; None if another worker has leased it, or stored its result."""
+    leased = replace(due, check_at=check_at, attempts=due.attempts + 1)
+    row = await session.first(_LEASE, **_expected(due), check_at=check_at, attempts=leased.attempts)
+    return None if row is None else leased
 
 
-async def postpone_check(session: WriteSession, leased: PendingCheck, *, until: datetime) -> None:
-    """End the lease of a check without a result, unless it is lost; the check is due again at a time."""
-    await session.rows(_POSTPONE, **_fence(leased), until=until)
+async def delete_check(session: WriteSession, check: PendingCheck) -> bool:
+    """Delete a check; False if another worker has changed it since it was read or leased."""
+    return await session.first(_DELETE, **_expected(check)) is not None
 
 
-async def delete_check(session: WriteSession, leased: PendingCheck) -> bool:
-    """Delete a leased check; False if the lease is lost."""
-    return await session.first(_DELETE, **_fence(leased)) is not None
-
-
-def _fence(pending: PendingCheck) -> dict[str, object]:
+def _expected(check: PendingCheck) -> dict[str, object]:
     return {
-        "workspace": pending.workspace_id,
-        "destination": pending.destination_id,
-        "seen_check_at": pending.check_at,
-        "seen_attempts": pending.attempts,
+        "workspace": check.workspace_id,
+        "destination": check.destination_id,
+        "expected_check_at": check.check_at,
     }
 
 
-_AS_SEEN = and_(
+_IS_UNCHANGED = and_(
     DuplicateCheck.workspace_id == bindparam("workspace"),
     DuplicateCheck.destination_id == bindparam("destination"),
-    DuplicateCheck.check_at == bindparam("seen_check_at", type_=UtcDateTime()),
-    DuplicateCheck.attempts == bindparam("seen_attempts"),
+    DuplicateCheck.check_at == bindparam("expected_check_at", type_=UtcDateTime()),
 )
-_POSTPONE = (
-    update(DuplicateCheck).where(_AS_SEEN).values(check_at=bindparam("until", type_=UtcDateTime()))
+_LEASE = (
+    update(DuplicateCheck)
+    .where(_IS_UNCHANGED)
+    .values(check_at=bindparam("check_at", type_=UtcDateTime()), attempts=bindparam("attempts"))
+    .returning(DuplicateCheck.destination_id)
 )
-_LEASE = _POSTPONE.values(attempts=DuplicateCheck.attempts + 1).returning(DuplicateCheck.attempts)
-_DELETE = delete(DuplicateCheck).where(_AS_SEEN).returning(DuplicateCheck.destination_id)
+_DELETE = delete(DuplicateCheck).where(_IS_UNCHANGED).returning(DuplicateCheck.destination_id)
 
 
-async def reported_publications(reader: Reader, account_id: AccountId, since: datetime) -> Set[str]:
-    """Return the ids and URLs of publications on an account since a time, with those of their duplicates.
+async def reported_publications(
+    reader: Reader, account_ids: Sequence[AccountId], since: datetime
+) -> Set[str]:
+    """Return the ids and URLs of publications on accounts since a time, with those of their duplicates.
 
-    Also returns older ones: a duplicate may be newer than the publication that its destination shows.
     Served by ix_destination_account_published, and the primary key of the evidence.
     """
-    rows = await reader.rows(_REPORTED, account_id=account_id, since=since - _DUPLICATE_AGE)
-    return {value for row in rows for value in row if value is not None}
+    return {
+        value
+        for account_id in account_ids
+        for row in await reader.rows(_REPORTED, account_id=account_id, since=since)
+        for value in row
+        if value is not None
+    }
 
 
 _REPORTED = Statement(
@@ -175,38 +164,41 @@ _REPORTED = Statement(
 
 
 async def posts_without_known_publication(
-    reader: Reader, account_id: AccountId, since: datetime, *, limit: int
-) -> Sequence[PostId]:
-    """Return posts that may be published on an account since a time under an id that is not reported.
+    reader: Reader, account_ids: Sequence[AccountId], since: datetime, *, limit: int
+) -> Set[PostId]:
+    """Return posts that may be published on accounts since a time under an id that is not reported.
 
-    Served by ix_destination_account_unsettled, ix_destination_account_failed and
-    ix_destination_account_published, or by another index of the account.
+    An attempt that ended before cannot have published since. The limit is that of each statement.
     """
-    rows = await reader.rows(
-        _WITHOUT_KNOWN_PUBLICATION,
-        account_id=account_id,
-        since=since - _DUPLICATE_AGE,
-        limit=limit,
+    return {
+        PostId(row.post_id)
+        for account_id in account_ids
+        for statement in _WITHOUT_KNOWN_PUBLICATION
+        for row in await reader.rows(statement, account_id=account_id, since=since, limit=limit)
+    }
+
+
+_WITHOUT_KNOWN_PUBLICATION = [
+    Statement(
+        select(Destination.post_id)
+        .where(
+            Destination.account_id == bindparam("account_id"), Destination.attempts > 0, *conditions
+        )
+        .limit(bindparam("limit"))
     )
-    return [PostId(row.post_id) for row in rows]
-
-
-_WITHOUT_KNOWN_PUBLICATION = Statement(
-    select(Destination.post_id)
-    .where(
-        Destination.account_id == bindparam("account_id"),
-        Destination.attempts > 0,
-        or_(
+    for conditions in (
+        # Served by ix_destination_account_unsettled.
+        (
             Destination.settled_at.is_(None),
-            and_(
-                Destination.error_category.is_not(None),  # for the index
-                Destination.outcome == Outcome.UNKNOWN,
-            ),
-            and_(
-                Destination.published_at >= bindparam("since"),
-                Destination.platform_post_id.is_(None),
-            ),
+            unindexed(Destination.updated_at) >= bindparam("since"),
         ),
+        # Served by ix_destination_account_failed.
+        (
+            Destination.error_category.is_not(None),
+            Destination.settled_at >= bindparam("since"),
+            Destination.outcome == Outcome.UNKNOWN,
+        ),
+        # Served by ix_destination_account_published.
+        (Destination.published_at >= bindparam("since"), Destination.platform_post_id.is_(None)),
     )
-    .limit(bindparam("limit"))
-)
+]

@@ -1,4 +1,4 @@
-"""Validation of text and URLs, and case folding for search."""
+"""Validation of text and URLs, and forms of text for comparison and search."""
 
 import re
 import unicodedata
@@ -66,6 +66,14 @@ def percent_encode_url(text: str) -> str:
         lambda match: f"%{ord(match.group()):02X}", text[origin.end() :]
     )
     return origin.group() + rest
+
+
+def comparable_text(text: str) -> str:
+    """Return a text as platforms store it: stripped, and with one character for each line break.
+
+    Posts on one account that differ in nothing else cannot be distinguished by their text.
+    """
+    return text.replace("\r\n", "\n").strip()
 
 
 def fold_for_search(*texts: str) -> str:

@@ -233,7 +233,7 @@ async def _find_similar(
 ) -> Sequence[Mapping[str, Any]]:
     """Return the unreported statuses with the post's text and the application of the token."""
     since = _oldest_time(request)
-    reported = await request.find_reported(since)
+    reported = await request.find_reported()
     similar = [
         status
         for status in statuses

@@ -10,6 +10,7 @@ from app.domain.errors import InvalidInput
 from app.domain.times import parse_instant
 from app.domain.validation.object_reader import ObjectReader
 from app.domain.validation.post_contents import MAX_CONTENT_LENGTH
+from app.domain.validation.text import comparable_text
 from app.platforms.protocol import PublishRequest, content_error
 
 _MAX_LANGUAGE_LENGTH = 35
@@ -87,19 +88,14 @@ def has_media(status: Mapping[str, Any], number: int) -> bool:
 def source_matches(source: str, request: PublishRequest) -> bool:
     """Return whether the source of a status is the text of a post, as a server stores it.
 
-    Servers strip the text and convert its newlines. In a status without text, Mastodon stores the content
-    warning instead, and older versions a dot.
+    In a status without text, Mastodon stores the content warning instead, and older versions a dot.
     """
     if request.content.strip():
-        return _normalized(source) == _normalized(request.content)
+        return comparable_text(source) == comparable_text(request.content)
     spoiler_text = str(request.settings.get("spoiler_text", ""))
-    return _normalized(source) in ("", ".", _normalized(spoiler_text))
+    return comparable_text(source) in ("", ".", comparable_text(spoiler_text))
 
 
 def application_name(status: Mapping[str, Any]) -> str | None:
     """Return the name of the application that posted a status; None if the server does not state it."""
     return (status.get("application") or {}).get("name")
-
-
-def _normalized(text: str) -> str:
-    return text.replace("\r\n", "\n").strip()

@@ -14,7 +14,7 @@ import orjson
 from app.domain.errors import InvalidInput
 from app.domain.media import data_url
 from app.domain.validation.object_reader import ObjectReader
-from app.domain.validation.text import validate_url
+from app.domain.validation.text import comparable_text, validate_url
 from app.platforms.graphemes import check_character_count
 from app.platforms.limits import ImageType
 from app.platforms.media_checks import (
@@ -81,9 +81,8 @@ class ContainerCheckpoint(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def text_digest(text: object) -> str:
-    """Return the digest of a post's text as a platform may store it: stripped, or left out if empty."""
-    content = text if isinstance(text, str) else ""
-    return _digest(content.replace("\r\n", "\n").strip().encode())
+    """Return the digest of a post's text, which a platform leaves out if it is empty."""
+    return _digest(comparable_text(text if isinstance(text, str) else "").encode())
 
 
 def plan_containers(platform: MetaPlatform, request: PublishRequest) -> ContainerPlan:
