@@ -214,7 +214,7 @@ test("an answer for the customer has no internals", () => {
       "- X (@acme): it could not be published yet; we are trying again now.",
       "- X (@acme): planned for Fri 1 Jan 2027, 00:00.",
       "- X (@acme): it could not be published yet; we will try again.",
-      "- mastodon (removed account): we are checking whether it was published.",
+      "- Mastodon (removed account): we are checking whether it was published.",
       "All times are those of Europe/Berlin.",
     ].join("\n"),
   );
