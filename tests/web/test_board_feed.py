@@ -286,7 +286,7 @@ def _reads_charts(request: Request) -> bool:
 
 def _reads_rows_behind(request: Request) -> bool:
     """Return whether the request reads a page of the results after the first one."""
-    return bool(_variables(request).get("cursor"))
+    return bool(_variables(request).get("after"))
 
 
 def _reads_head(request: Request) -> bool:
