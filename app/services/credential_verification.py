@@ -78,10 +78,11 @@ class CredentialVerifier:
         try:
             identity = await identify(adapter, credentials, VERIFICATION_TIMEOUT)
         except NotPublished as error:
+            refused = refusal_error(error, "credentials")
             if values is not content.values:
-                message = f"{error.message} The code cannot be used again: get a new link."
-                raise InvalidInput(message, argument="credentials") from None
-            raise refusal_error(error, "credentials") from None
+                message = f"{refused.message} The code cannot be used again: get a new link."
+                refused = InvalidInput(message, argument="credentials")
+            raise refused from None
         if credentials.values == content.values:
             return replace(to_set, identity=identity)
         refreshed = NewCredentials(content.encode(credentials.values).decode())

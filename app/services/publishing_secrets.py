@@ -70,16 +70,16 @@ class PublishingSecrets:
         """Return the credentials of an account, which are read when they are needed."""
         return AccountSecrets(self, workspace_id, account)
 
-    def checkpoint(self, claim: Claim) -> "LeasedCheckpoint":
+    def checkpoint(self, claim: Claim) -> "StoredCheckpoint":
         """Return the checkpoint of a claimed destination."""
         lease = claim.lease
-        return LeasedCheckpoint(self, lease.workspace_id, lease.destination_id, lease)
+        return StoredCheckpoint(self, lease.workspace_id, lease.destination_id, lease)
 
     def unleased_checkpoint(
         self, workspace_id: WorkspaceId, destination_id: DestinationId
-    ) -> "LeasedCheckpoint":
+    ) -> "StoredCheckpoint":
         """Return the checkpoint of a destination that is not claimed, which can only be loaded."""
-        return LeasedCheckpoint(self, workspace_id, destination_id, lease=None)
+        return StoredCheckpoint(self, workspace_id, destination_id, lease=None)
 
 
 class AccountSecrets:
@@ -215,7 +215,7 @@ class AccountSecrets:
                 return
 
 
-class LeasedCheckpoint:
+class StoredCheckpoint:
     """Checkpoint of one destination, which only the holder of its lease can save."""
 
     def __init__(
@@ -226,9 +226,10 @@ class LeasedCheckpoint:
         lease: Lease | None,
     ) -> None:
         self._secrets = secrets
-        self._key = (workspace_id, destination_id)
+        self._workspace_id = workspace_id
+        self._destination_id = destination_id
         self._lease = lease
-        self._row = checkpoint_row(*self._key)
+        self._row = checkpoint_row(workspace_id, destination_id)
 
     async def load(self) -> Mapping[str, object] | None:
         """Return what was saved last; raises NotPublished if this worker cannot read it.
@@ -236,8 +237,8 @@ class LeasedCheckpoint:
         Publishing without it could publish the post twice.
         """
         with database_errors():
-            reader = self._secrets.database.reader(self._key[0])
-            data = await find_checkpoint(reader, self._key[1])
+            reader = self._secrets.database.reader(self._workspace_id)
+            data = await find_checkpoint(reader, self._destination_id)
         if data is None:
             return None
         try:
@@ -266,9 +267,8 @@ class LeasedCheckpoint:
         if len(encoded) > MAX_CHECKPOINT_BYTES:
             raise ValueError(f"a checkpoint has {len(encoded)} bytes")
         data = key.seal(encoded, self._row)
-        workspace_id, destination_id = self._key
         write_context = WriteContext(
-            workspace_id=workspace_id,
+            workspace_id=self._workspace_id,
             actor=None,
             operation="saveCheckpoint",
             now=self._secrets.clock(),
@@ -277,7 +277,7 @@ class LeasedCheckpoint:
         async def work(uow: UnitOfWork) -> None:
             await lock_leased_destination(uow, lease)
             await save_checkpoint(
-                uow.session, workspace_id, destination_id, data, uow.write_context.now
+                uow.session, self._workspace_id, self._destination_id, data, uow.write_context.now
             )
 
         try:

@@ -48,7 +48,6 @@ async def _check(context: WorkerContext, due: PendingCheck) -> None:
 
 def _request(context: WorkerContext, check: LeasedCheck) -> PublishRequest:
     pending, monotonic = check.pending, context.system.monotonic
-    key = (pending.workspace_id, check.account, pending.first_attempt_at)
     return make_publish_request(
         pending.workspace_id,
         check.post,
@@ -60,5 +59,10 @@ def _request(context: WorkerContext, check: LeasedCheck) -> PublishRequest:
             pending.workspace_id, pending.destination_id
         ),
         deadline=LeaseTimer(context.lookup_timeout, requested_at=monotonic(), monotonic=monotonic),
-        find_reported=partial(context.duplicate_checks.find_reported, *key),
+        find_reported=partial(
+            context.duplicate_checks.find_reported,
+            pending.workspace_id,
+            check.account,
+            pending.first_attempt_at,
+        ),
     )

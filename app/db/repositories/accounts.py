@@ -231,7 +231,7 @@ _BY_PLATFORM_USER = Statement(
 
 
 async def accounts_of_same_user(reader: Reader, account: DomainAccount) -> Sequence[AccountId]:
-    """Return the ids of an account and of all others of its platform user, whose posts a platform lists."""
+    """Return the ids of an account and of the workspace's other accounts of the same platform user."""
     rows = await reader.rows(
         _OF_SAME_USER, id=account.id, platform=account.platform, user_id=account.platform_user_id
     )

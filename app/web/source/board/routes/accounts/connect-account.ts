@@ -1,12 +1,13 @@
 // The mutations that connect an account, after its platform has accepted the credentials.
 
-import { graphql, useRelayEnvironment } from "react-relay/hooks";
+import { graphql, readInlineData, useRelayEnvironment } from "react-relay/hooks";
 
 import type {
-  connectAccountMutation,
-  connectAccountMutation$data,
-} from "../../relay/__generated__/connectAccountMutation.graphql";
+  connectAccount_account$data,
+  connectAccount_account$key,
+} from "../../relay/__generated__/connectAccount_account.graphql";
 import type { connectAccountAgainMutation } from "../../relay/__generated__/connectAccountAgainMutation.graphql";
+import type { connectAccountMutation } from "../../relay/__generated__/connectAccountMutation.graphql";
 import { removeUnused } from "../../relay/environment";
 import { useIdempotentMutation } from "../../relay/idempotency";
 
@@ -22,9 +23,19 @@ export interface Connection {
   readonly credentials: Readonly<Record<string, string>>;
 }
 
-export type ConnectedAccount = NonNullable<
-  NonNullable<connectAccountMutation$data["connectAccount"]>["account"]
->;
+export type ConnectedAccount = connectAccount_account$data;
+
+/** Read once, because the store may remove the account. */
+const accountFragment = graphql`
+  fragment connectAccount_account on Account @inline {
+    accountId
+    accountName
+    platform
+    platformUsername
+    ...changes_account
+    ...accountHeader_account
+  }
+`;
 
 interface Handlers {
   readonly onConnected: (account: ConnectedAccount) => void;
@@ -40,12 +51,7 @@ export function useConnect(
     mutation connectAccountMutation($input: ConnectAccountInput!) {
       connectAccount(input: $input) {
         account {
-          accountId
-          accountName
-          platform
-          platformUsername
-          ...changes_account
-          ...accountHeader_account
+          ...connectAccount_account
         }
       }
     }
@@ -54,21 +60,16 @@ export function useConnect(
     mutation connectAccountAgainMutation($input: SetAccountCredentialsInput!) {
       setAccountCredentials(input: $input) {
         account {
-          accountId
-          accountName
-          platform
-          platformUsername
-          ...changes_account
-          ...accountHeader_account
+          ...connectAccount_account
         }
       }
     }
   `);
   function connect(connection: Connection, handlers: Handlers): void {
     const { credentials } = connection;
-    const finish = (account: ConnectedAccount) => {
+    const finish = (account: connectAccount_account$key) => {
       removeUnused(environment); // the store names the result by the input, with the credentials
-      handlers.onConnected(account);
+      handlers.onConnected(readInlineData(accountFragment, account));
     };
     const onError = (error: Error) => {
       removeUnused(environment);

@@ -36,7 +36,7 @@ export function ConnectDialog({ account, onClose }: Props) {
   return (
     <Dialog
       title={account ? `Connect ${account.name} again` : "Connect an account"}
-      // The answer may have a secret that must be stored.
+      // Open until the account is connected, after which a new secret is shown.
       {...(!isBusy && { onClose })}
     >
       {!account && (

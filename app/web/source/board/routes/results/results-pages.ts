@@ -32,7 +32,7 @@ interface FurtherPages {
 
 const NO_PAGES = { pages: [], retained: [], isLoadingNext: false };
 
-/** The pages after the first one of the list that loaded the last of them, also for its next visit. */
+/** The further pages of one list: of the one that loaded such a page last, which shows them at its next visit. */
 const furtherPages = new ValueStore<FurtherPages>({ key: "", ...NO_PAGES });
 
 const pageQuery = graphql`
