@@ -1,12 +1,12 @@
 """Builds the adapters of all platforms."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 from app.domain.accounts import AccountPublisher
+from app.domain.times import Clock
 from app.outbound.client import OutboundClient
 from app.platforms.bluesky.adapter import Bluesky
 from app.platforms.limits import BLUESKY_LIMITS, MASTODON_LIMITS
@@ -41,7 +41,7 @@ def make_adapters(
     *,
     sandbox_file: Path | None,
     client: OutboundClient,
-    now: Callable[[], datetime],
+    now: Clock,
     sleep: Callable[[float], Awaitable[None]],
 ) -> Mapping[AccountPublisher, PlatformAdapter]:
     """Build all adapters."""

@@ -1,6 +1,7 @@
 """The protocol of platform adapters, with their requests and errors."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,13 +11,21 @@ from app.domain.account_pauses import RemainingCalls
 from app.domain.accounts import Account
 from app.domain.attempts import Publication
 from app.domain.destinations import Destination, ErrorCategory
+from app.domain.errors import InvalidInput
 from app.domain.ids import DestinationId, PostId, WorkspaceId
 from app.domain.posts import Post
+from app.domain.validation.object_reader import ObjectReader
+
+CLOCK_TOLERANCE = timedelta(minutes=10)
+"""Longest time by which the clock of a platform may be behind."""
 
 
 @dataclass(eq=False)
 class NotPublished(Exception):
-    """Failure that certainly left no post on the platform, with its reason."""
+    """Failure that certainly left no post on the platform, with its reason.
+
+    Calls that publish nothing, such as lookups and verifications, also raise it.
+    """
 
     category: ErrorCategory
     code: str
@@ -34,7 +43,10 @@ class NotPublished(Exception):
 
 @dataclass(eq=False)
 class OutcomeUnknown(Exception):
-    """Failure after which the post may be on the platform; a lookup finds out."""
+    """Failure after which the post may be on the platform; a lookup finds out.
+
+    From a call that publishes nothing, it means that the response is missing or unusable.
+    """
 
     message: str
     _: KW_ONLY
@@ -180,8 +192,18 @@ class PublishRequest:
             raise not_called_error()
 
 
+@contextmanager
+def read_settings(request: PublishRequest) -> Iterator[ObjectReader]:
+    """Provide a reader of a post's settings; an invalid one that it reads inside raises NotPublished."""
+    path = f"platformContent.{request.account.platform}.settings."
+    try:
+        yield ObjectReader(request.settings, path)
+    except InvalidInput as error:
+        raise content_error("INVALID_SETTING", error.message) from None
+
+
 class LookupFailure(StrEnum):
-    """Result of a lookup that does not find the post: it is absent, or the lookup is inconclusive."""
+    """Result that a lookup returns, not raises, if it does not find the post."""
 
     NOT_FOUND = "not_found"
     """The post is not on the platform, and will not appear later."""

@@ -11,7 +11,8 @@ import orjson
 
 from app.domain.account_pauses import RemainingCalls
 from app.domain.destinations import ErrorCategory
-from app.domain.times import parse_retry_after
+from app.domain.errors import InvalidInput
+from app.domain.times import parse_instant, parse_retry_after
 from app.domain.validation.redaction import REDACTED
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
 from app.outbound.errors import OutboundError, OutboundFailure
@@ -74,10 +75,9 @@ def read_json_object(response: OutboundResponse) -> Mapping[str, Any]:
     """Return the JSON object of a successful response; raises OutcomeUnknown for anything else."""
     value = json_object(response)
     if value is None:
-        raise OutcomeUnknown(
+        raise unknown_outcome(
+            response,
             f"The platform answered {response.status}, but its answer is cut or not a JSON object.",
-            http_status=response.status,
-            raw=response_text(response),
         )
     return value
 
@@ -93,9 +93,17 @@ def json_object(response: OutboundResponse) -> Mapping[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def response_text(response: OutboundResponse) -> str:
-    """Return the body of a response for the attempt log."""
-    return response.body.decode(errors="replace")
+def text_or_none(value: object) -> str | None:
+    """Return a text that a platform states; None for an empty one, and for anything else."""
+    return value if isinstance(value, str) and value else None
+
+
+def time_or_default(value: object, default: datetime) -> datetime:
+    """Return a time that a platform states, or the default if it is not valid."""
+    try:
+        return parse_instant(str(value))
+    except InvalidInput:
+        return default
 
 
 def refusal(
@@ -113,35 +121,37 @@ def refusal(
         message,
         http_status=response.status,
         retry_after=retry_after,
-        raw=response_text(response),
+        raw=_body_text(response),
     )
 
 
-def preparation_error(
-    error: OutcomeUnknown, code: str, consequence: str, *, raw: str | None
-) -> NotPublished:
-    """Return the error of a call that publishes nothing, such as an upload, instead of OutcomeUnknown."""
-    status = error.http_status
-    reason = (
-        error.message
-        if status is None
-        else f"The server answered {status} without a usable result."
-    )
-    return NotPublished(
-        ErrorCategory.TRANSIENT, code, f"{reason} {consequence}", http_status=status, raw=raw
-    )
+def unknown_outcome(response: OutboundResponse, message: str) -> OutcomeUnknown:
+    """Return the error of a response after which the post may be published."""
+    return OutcomeUnknown(message, http_status=response.status, raw=_body_text(response))
 
 
 @contextmanager
-def convert_unknown_outcome(consequence: str) -> Iterator[None]:
+def convert_unknown_outcome(
+    consequence: str, *, code: str = "NO_ANSWER", keep_response: bool = False
+) -> Iterator[None]:
     """Convert OutcomeUnknown of calls that publish nothing into NotPublished, with their consequence.
 
-    The response is dropped, because it may be that of a login, with tokens.
+    The attempt log shows the response only with `keep_response`: it explains why an upload failed, but that
+    of a login may have tokens.
     """
     try:
         yield
     except OutcomeUnknown as error:
-        raise preparation_error(error, "NO_ANSWER", consequence, raw=None) from None
+        status = error.http_status
+        answer = f"The server answered {status} without a usable result."
+        reason = error.message if status is None else answer
+        raise NotPublished(
+            ErrorCategory.TRANSIENT,
+            code,
+            f"{reason} {consequence}",
+            http_status=status,
+            raw=error.raw if keep_response else None,
+        ) from None
 
 
 @contextmanager
@@ -150,6 +160,7 @@ def redact_errors(secrets: Collection[str]) -> Iterator[None]:
     try:
         yield
     except (NotPublished, OutcomeUnknown) as error:
+        # In place: a new error would have this one as its context, which logs show.
         for secret in filter(None, secrets):
             error.message = error.message.replace(secret, REDACTED)
             error.raw = error.raw and error.raw.replace(secret, REDACTED)
@@ -175,6 +186,10 @@ def remaining_calls(response: OutboundResponse, now: datetime) -> RemainingCalls
     if calls is None or not _REMAINING.fullmatch(calls) or resets_in is None:
         return None
     return RemainingCalls(int(calls), resets_in)
+
+
+def _body_text(response: OutboundResponse) -> str:
+    return response.body.decode(errors="replace")
 
 
 def _first_header(response: OutboundResponse, names: Sequence[str]) -> str | None:
@@ -210,10 +225,9 @@ def _not_sent_error(error: OutboundError) -> NotPublished:
 def _status_error(response: OutboundResponse, now: datetime) -> NotPublished | OutcomeUnknown:
     category = _CATEGORY_BY_STATUS.get(response.status)
     if category is None:
-        return OutcomeUnknown(
+        return unknown_outcome(
+            response,
             f"The platform answered {response.status}, so the post may be published all the same.",
-            http_status=response.status,
-            raw=response_text(response),
         )
     return refusal(
         response,

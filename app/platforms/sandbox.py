@@ -3,7 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from urllib.parse import quote
 
@@ -11,7 +11,7 @@ import structlog
 
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
-from app.domain.times import truncate_to_ms
+from app.domain.times import Clock, truncate_to_ms
 from app.platforms.protocol import (
     AccountIdentity,
     Credentials,
@@ -79,7 +79,7 @@ class Sandbox:
         self,
         store: SandboxStore,
         *,
-        now: Callable[[], datetime],
+        now: Clock,
         sleep: Callable[[float], Awaitable[None]],
         latency: timedelta = _LATENCY,
     ) -> None:
@@ -104,7 +104,7 @@ class Sandbox:
             )
         if script.behaviour is Behaviour.SLOW:
             await self._sleep(script.seconds)
-        publication = self._publish(request)
+        publication = self._store_post(request)
         if script.behaviour is Behaviour.TIMES_OUT:
             await self._sleep(script.seconds)
             raise TimeoutError("the sandbox did not answer")
@@ -123,7 +123,7 @@ class Sandbox:
         """Accept any credentials: the sandbox needs none."""
         return AccountIdentity()
 
-    def _publish(self, request: PublishRequest) -> Publication:
+    def _store_post(self, request: PublishRequest) -> Publication:
         request.check_deadline()
         name = request.account.name
         platform_post_id = f"{request.destination_id.hex[:12]}-{request.attempt}"

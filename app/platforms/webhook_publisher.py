@@ -5,11 +5,10 @@ publisher can say whether a post was published, `lookupUrl`.
 """
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -18,7 +17,7 @@ from app import __version__
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
-from app.domain.times import format_instant, parse_instant
+from app.domain.times import Clock, format_instant
 from app.domain.webhooks.signatures import SECRET_PREFIX, signature_headers
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
 from app.platforms.protocol import (
@@ -27,7 +26,6 @@ from app.platforms.protocol import (
     CredentialValues,
     LookupFailure,
     NotPublished,
-    OutcomeUnknown,
     PublishRequest,
     credentials_error,
 )
@@ -35,9 +33,11 @@ from app.platforms.responses import (
     json_object,
     read_json_object,
     refusal,
-    response_text,
     retry_wait,
     send,
+    text_or_none,
+    time_or_default,
+    unknown_outcome,
 )
 
 _PUBLISH_TIMEOUT = timedelta(seconds=100)
@@ -59,7 +59,7 @@ _AMBIGUOUS_STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT}
 class WebhookPublisher:
     """Adapter of accounts whose posts are published by the user's own publisher."""
 
-    def __init__(self, client: OutboundClient, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, client: OutboundClient, *, now: Clock) -> None:
         self._client = client
         self._now = now
 
@@ -151,18 +151,17 @@ class WebhookPublisher:
     def _read_publication(self, response: OutboundResponse) -> Publication:
         """Return the publication of a successful answer; raises OutcomeUnknown without id and URL."""
         answer = read_json_object(response)
-        post_id, url = (_text(answer.get(name)) for name in ("id", "url"))
+        post_id, url = (_text_or_number(answer.get(name)) for name in ("id", "url"))
         if post_id is None and url is None:
-            raise OutcomeUnknown(
+            raise unknown_outcome(
+                response,
                 f"The publisher answered {response.status} without the id or url of the post. Let it respond"
                 " after it has published the post.",
-                http_status=response.status,
-                raw=response_text(response),
             )
         return Publication(
             platform_post_id=post_id,
             platform_post_url=url,
-            published_at=_published_at(answer.get("publishedAt")) or self._now(),
+            published_at=time_or_default(answer.get("publishedAt"), self._now()),
         )
 
 
@@ -176,7 +175,7 @@ class _WebhookCredentials:
 def _parse_credentials(credentials: CredentialValues) -> _WebhookCredentials:
     """Read the credentials; raises NotPublished if they are incomplete."""
     url, secret, lookup_url = (
-        _text(credentials.get(name)) for name in ("url", "secret", "lookupUrl")
+        _text_or_number(credentials.get(name)) for name in ("url", "secret", "lookupUrl")
     )
     if url is None or secret is None or not _is_signing_secret(secret):
         raise credentials_error(
@@ -218,19 +217,11 @@ def _payload(request: PublishRequest) -> Mapping[str, object]:
 
 def _error_message(response: OutboundResponse) -> str | None:
     """Return the reason that a publisher gives as `error` in a JSON object."""
-    answer = json_object(response)
-    return None if answer is None else _text(answer.get("error"))
+    return _text_or_number((json_object(response) or {}).get("error"))
 
 
-def _text(value: Any) -> str | None:
+def _text_or_number(value: object) -> str | None:
     """Return a text, or an integer as one; None for anything else, and for an empty text."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return value if isinstance(value, str) and value else None
-
-
-def _published_at(value: Any) -> datetime | None:
-    try:
-        return parse_instant(value) if isinstance(value, str) else None
-    except InvalidInput:
-        return None
+    return text_or_none(value)

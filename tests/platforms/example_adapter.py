@@ -21,6 +21,8 @@ from app.platforms.protocol import (
     ObservedRateLimit,
     OutcomeUnknown,
     PublishRequest,
+    content_error,
+    credentials_error,
 )
 from app.platforms.responses import json_object, read_json_object, redact_errors, refusal, send
 
@@ -42,11 +44,7 @@ class Notes:
     async def publish(self, request: PublishRequest) -> Publication:
         """Create the note, or return the publication of an earlier attempt."""
         if not request.content.strip() or request.media or request.media_ids:
-            raise NotPublished(
-                ErrorCategory.CONTENT_REJECTED,
-                "ONLY_TEXT",
-                "A note needs a text and has no media. Edit the post.",
-            )
+            raise content_error("ONLY_TEXT", "A note needs a text and has no media. Edit the post.")
         values = await request.credentials.get()
         request.check_deadline()
         body = {"text": request.content}
@@ -79,11 +77,7 @@ class Notes:
         """Return the answer to a request; raises NotPublished or OutcomeUnknown, without the token."""
         server, token = (str(values.get(name, "")) for name in ("server", "token"))
         if not _TOKEN.fullmatch(token):
-            raise NotPublished(
-                ErrorCategory.AUTH,
-                "INVALID_CREDENTIALS",
-                "The credentials must have server and token. Set them again.",
-            )
+            raise credentials_error("The credentials must have server and token. Set them again.")
         outbound = OutboundRequest(
             method=method,
             url=f"{server}/{path}",

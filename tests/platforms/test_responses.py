@@ -229,3 +229,13 @@ def test_unknown_outcome_of_a_preparing_call_is_a_certain_failure(
         message,
     )
     assert (error.http_status, error.raw) == (http_status, None)
+
+
+def test_response_of_a_preparing_call_is_kept_on_request() -> None:
+    with (
+        pytest.raises(NotPublished) as caught,
+        convert_unknown_outcome("Nothing was sent.", code="NOT_UPLOADED", keep_response=True),
+    ):
+        raise OutcomeUnknown("No answer came.", raw="<html>")
+
+    assert (caught.value.code, caught.value.raw) == ("NOT_UPLOADED", "<html>")

@@ -21,8 +21,8 @@ from app.platforms.bluesky.profiles import NO_PROFILE, Profile, parse_profile, p
 from app.platforms.bluesky.records import (
     RecordAddress,
     embedded_image,
-    identify_publication,
     is_owned_by,
+    make_publication_id,
     make_record,
     record_addresses,
 )
@@ -84,7 +84,7 @@ class Bluesky:
                 languages=request.settings.get("langs", []),
                 facets=make_facets(spans, dids),
                 images=images,
-                publication=_publication(request),
+                publication_id=_publication_id(request),
                 created_at=self._now(),
             )
             return await self._create_record(session, request, record)
@@ -98,14 +98,12 @@ class Bluesky:
         """
 
         async def look_up_with(session: BlueskySession) -> Publication | LookupFailure:
-            account = await self._xrpc.call(
-                session.pds, "com.atproto.server.getSession", token=session.access_jwt
-            )
+            account = await self._read_account(session)
             if account.get("active") is not True:
                 return LookupFailure.INCONCLUSIVE
             for address in _addresses(session, request):
                 record = await self._read_record(session, address)
-                if record is not None and is_owned_by(record, _publication(request)):
+                if record is not None and is_owned_by(record, _publication_id(request)):
                     return address.publication(record)
             return LookupFailure.NOT_FOUND
 
@@ -115,9 +113,7 @@ class Bluesky:
         """Ask the account's server for the account of the session, and for its profile."""
 
         async def identify(session: BlueskySession) -> AccountIdentity:
-            account = await self._xrpc.call(
-                session.pds, "com.atproto.server.getSession", token=session.access_jwt
-            )
+            account = await self._read_account(session)
             if account.get("active") is False:
                 raise NotPublished(
                     ErrorCategory.AUTH,
@@ -135,6 +131,12 @@ class Bluesky:
             )
 
         return await self._sessions.run(credentials, identify)
+
+    async def _read_account(self, session: BlueskySession) -> Mapping[str, Any]:
+        """Return the account of a session, and whether it is active."""
+        return await self._xrpc.call(
+            session.pds, "com.atproto.server.getSession", token=session.access_jwt
+        )
 
     async def _read_profile(self, session: BlueskySession, did: str) -> Profile:
         """Return the profile of an account; without one that can be read, an empty one."""
@@ -158,7 +160,7 @@ class Bluesky:
                 raise OutcomeUnknown(
                     "The record key of the post was in use, but its record has since been deleted."
                 )
-            if is_owned_by(existing, _publication(request)):
+            if is_owned_by(existing, _publication_id(request)):
                 if existing.get("text") != request.content:
                     logger.warning("post found with another text", uri=address.uri)
                 return address.publication(existing)
@@ -243,8 +245,8 @@ class Bluesky:
 
 
 def _addresses(session: BlueskySession, request: PublishRequest) -> list[RecordAddress]:
-    return record_addresses(session.did, _publication(request), request.destination_created_at)
+    return record_addresses(session.did, _publication_id(request), request.destination_created_at)
 
 
-def _publication(request: PublishRequest) -> bytes:
-    return identify_publication(request.destination_id, request.forced_rounds)
+def _publication_id(request: PublishRequest) -> bytes:
+    return make_publication_id(request.destination_id, request.forced_rounds)

@@ -46,25 +46,25 @@ class RecordAddress:
         )
 
 
-def identify_publication(destination_id: DestinationId, forced_rounds: int) -> bytes:
-    """Return the identity of a publication, from which the key and the marker of its record follow."""
+def make_publication_id(destination_id: DestinationId, forced_rounds: int) -> bytes:
+    """Return the id of a publication, from which the key and the marker of its record follow."""
     return destination_id.bytes + (forced_rounds.to_bytes(4) if forced_rounds else b"")
 
 
-def record_addresses(did: str, publication: bytes, created_at: datetime) -> list[RecordAddress]:
+def record_addresses(did: str, publication_id: bytes, created_at: datetime) -> list[RecordAddress]:
     """Return the addresses that a publication's record can have, the same in every attempt.
 
     Each one after the first is used only if a record of another publication has those before it.
     """
-    return [RecordAddress(did, record_key(publication, created_at, salt)) for salt in _SALTS]
+    return [RecordAddress(did, record_key(publication_id, created_at, salt)) for salt in _SALTS]
 
 
-def record_key(publication: bytes, created_at: datetime, salt: int) -> str:
+def record_key(publication_id: bytes, created_at: datetime, salt: int) -> str:
     """Return a timestamp identifier (TID): microseconds since 1970, and 10 bits that distinguish clocks.
 
     It is in the second of the destination's creation. The rest follows from the publication and the salt.
     """
-    digest = sha256(publication + bytes([salt])).digest()
+    digest = sha256(publication_id + bytes([salt])).digest()
     hashed = int.from_bytes(digest[:8], "big")
     microseconds = int(created_at.timestamp()) * 1_000_000 + (hashed >> 10) % 1_000_000
     number = microseconds << 10 | hashed & 0x3FF
@@ -77,7 +77,7 @@ def make_record(
     languages: object,
     facets: Sequence[Mapping[str, object]],
     images: Sequence[Mapping[str, object]],
-    publication: bytes,
+    publication_id: bytes,
     created_at: datetime,
 ) -> dict[str, object]:
     """Return the record of a post. Servers store the owner's marker, although no schema has it."""
@@ -87,21 +87,21 @@ def make_record(
         "createdAt": format_instant(created_at),
         "langs": languages,
         "facets": facets,
-        _MARKER_FIELD: owner_marker(publication),
+        _MARKER_FIELD: owner_marker(publication_id),
     }
     if images:
         record["embed"] = {"$type": "app.bsky.embed.images", "images": images}
     return record
 
 
-def owner_marker(publication: bytes) -> str:
+def owner_marker(publication_id: bytes) -> str:
     """Return the value by which a record shows the publication that it belongs to."""
-    return sha256(b"post-results:" + publication).hexdigest()[:16]
+    return sha256(b"post-results:" + publication_id).hexdigest()[:16]
 
 
-def is_owned_by(record: Mapping[str, Any], publication: bytes) -> bool:
+def is_owned_by(record: Mapping[str, Any], publication_id: bytes) -> bool:
     """Return whether a stored record is that of the publication, even if its text was changed."""
-    return record.get(_MARKER_FIELD) == owner_marker(publication)
+    return record.get(_MARKER_FIELD) == owner_marker(publication_id)
 
 
 def embedded_image(media: Media, blob: Mapping[str, Any]) -> Mapping[str, object]:

@@ -26,6 +26,7 @@ from app.platforms.mastodon.statuses import (
 from app.platforms.media import FetchMedia, Media
 from app.platforms.media_checks import check_not_empty
 from app.platforms.protocol import (
+    CLOCK_TOLERANCE,
     AccountIdentity,
     Credentials,
     LookupFailure,
@@ -34,7 +35,7 @@ from app.platforms.protocol import (
     PublishRequest,
     not_called_error,
 )
-from app.platforms.responses import preparation_error
+from app.platforms.responses import convert_unknown_outcome, text_or_none
 
 _MAX_CACHED_INSTANCES = 1000
 _LIMITS_TTL = timedelta(days=1)
@@ -45,9 +46,6 @@ _TEXT_PREPARATION, _MEDIA_PREPARATION = timedelta(minutes=1), timedelta(minutes=
 
 _DELIVERY = timedelta(minutes=1)
 """Time in which a server receives that request, even if it comes late."""
-
-_CLOCK_TOLERANCE = timedelta(minutes=10)
-"""Longest time by which the clock of a server may be behind."""
 
 _EARLIER = "earlierStatuses"
 """Key of a checkpoint: ids of the statuses that were published before a forced retry."""
@@ -166,15 +164,12 @@ class Mastodon:
         self, api: MastodonApi, request: PublishRequest, media: Sequence[Media]
     ) -> Sequence[str]:
         """Upload media; return their ids once the server has processed them. This publishes nothing."""
-        try:
+        with convert_unknown_outcome(
+            "The media were not uploaded, so the post was not sent.",
+            code="MEDIA_NOT_UPLOADED",
+            keep_response=True,
+        ):
             return [await self._upload_file(api, request, file) for file in media]
-        except OutcomeUnknown as error:
-            raise preparation_error(
-                error,
-                "MEDIA_NOT_UPLOADED",
-                "The media were not uploaded, so the post was not sent.",
-                raw=error.raw,
-            ) from error
 
     async def _upload_file(self, api: MastodonApi, request: PublishRequest, file: Media) -> str:
         media_id, is_processed = await api.upload_media(file)
@@ -196,7 +191,7 @@ def _to_identity(account: Mapping[str, Any], origin: str) -> AccountIdentity:
     """Return the identity of an account of an instance; ids are unique within an instance only."""
     host = urlsplit(origin).netloc.lower()
     username, display_name, avatar_url, profile_url = (
-        _text(account.get(name)) for name in ("username", "display_name", "avatar", "url")
+        text_or_none(account.get(name)) for name in ("username", "display_name", "avatar", "url")
     )
     return AccountIdentity(
         platform_user_id=f"{account['id']}@{host}",
@@ -207,10 +202,6 @@ def _to_identity(account: Mapping[str, Any], origin: str) -> AccountIdentity:
     )
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
 def _latest_request(request: PublishRequest) -> datetime:
     """Return the time after which an attempt no longer sends the request that publishes."""
     preparation = _MEDIA_PREPARATION if request.media else _TEXT_PREPARATION
@@ -219,7 +210,7 @@ def _latest_request(request: PublishRequest) -> datetime:
 
 def _oldest_time(request: PublishRequest) -> datetime:
     """Return the time before which the server cannot have dated a status of the attempt."""
-    return request.attempt_started_at - _CLOCK_TOLERANCE
+    return request.attempt_started_at - CLOCK_TOLERANCE
 
 
 async def _recent_statuses(
@@ -250,22 +241,17 @@ async def _save_earlier_statuses(api: MastodonApi, request: PublishRequest) -> N
     """Save which statuses the first attempt of a forced round finds: no lookup of the round may find them."""
     if await request.checkpoint.load() is not None:
         return
-    try:
-        similar = await _find_similar(api, request, await _recent_statuses(api, request))
-    except NotPublished:
-        raise
-    except Exception as error:
-        reason = (
-            error
-            if isinstance(error, OutcomeUnknown)
-            else OutcomeUnknown("The server returned statuses of an unknown form.")
-        )
-        raise preparation_error(
-            reason,
-            "STATUSES_NOT_READ",
-            "The statuses of the account could not be read, so the post was not sent.",
-            raw=reason.raw,
-        ) from error
+    with convert_unknown_outcome(
+        "The statuses of the account could not be read, so the post was not sent.",
+        code="STATUSES_NOT_READ",
+        keep_response=True,
+    ):
+        try:
+            similar = await _find_similar(api, request, await _recent_statuses(api, request))
+        except (NotPublished, OutcomeUnknown):
+            raise
+        except Exception as error:
+            raise OutcomeUnknown("The server returned statuses of an unknown form.") from error
     ids = [status["id"] for status in similar[:_MAX_EARLIER_STATUSES]]
     await request.checkpoint.save({_EARLIER: ids})
 

@@ -13,7 +13,6 @@ import orjson
 from app.domain.destinations import ErrorCategory
 from app.domain.times import Clock
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
-from app.platforms.mastodon.statuses import created_at
 from app.platforms.media import Media
 from app.platforms.protocol import (
     CredentialValues,
@@ -28,8 +27,9 @@ from app.platforms.responses import (
     read_json_object,
     redact_errors,
     refusal,
-    response_text,
     send,
+    time_or_default,
+    unknown_outcome,
 )
 
 _TIMEOUT = timedelta(seconds=30)
@@ -132,21 +132,22 @@ class MastodonApi:
     async def statuses_since(self, account_id: str, since: datetime) -> Sequence[Mapping[str, Any]]:
         """Return all statuses of the account from a time on, and some older ones.
 
-        Raises OutcomeUnknown if the server does not return all of them.
+        Servers return pages, the newest statuses first. Raises OutcomeUnknown if they do not return all.
         """
-        statuses: dict[str, Mapping[str, Any]] = {}
+        path = f"/api/v1/accounts/{_quote(account_id)}/statuses"
         query = {"exclude_reblogs": "true", "limit": str(_PAGE_SIZE)}
+        statuses: dict[str, Mapping[str, Any]] = {}
         for _ in range(_MAX_PAGES):
-            path = f"/api/v1/accounts/{_quote(account_id)}/statuses?{urlencode(query)}"
-            page = await self._call("GET", path, _read_page)
-            is_repeated = all(status["id"] in statuses for status in page)
-            statuses |= {status["id"]: status for status in page}
-            if is_repeated and page and not len(page) == len(statuses) < _SNAC_PAGE_SIZE:
-                raise OutcomeUnknown("The server repeats a page of the account's statuses.")
-            if is_repeated or created_at(page[-1], since) < since:
+            page = await self._call("GET", f"{path}?{urlencode(query)}", _read_page)
+            if all(status["id"] in statuses for status in page):
+                _check_list_end(page, len(statuses))
                 return list(statuses.values())
-            # A server that heeds only `limit` then repeats less than the first page.
-            query |= {"max_id": page[-1]["id"], "limit": str(_PAGE_SIZE - 1)}
+            statuses |= {status["id"]: status for status in page}
+            oldest = page[-1]
+            if time_or_default(oldest.get("created_at"), since) < since:
+                return list(statuses.values())
+            # One less, so that a server that ignores `max_id` repeats a page of another length.
+            query |= {"max_id": oldest["id"], "limit": str(_PAGE_SIZE - 1)}
         raise OutcomeUnknown(
             f"The account has more than {_MAX_PAGES} pages of statuses since the attempt."
         )
@@ -204,10 +205,8 @@ def _read_entity(response: OutboundResponse) -> Mapping[str, Any]:
     """Return an object with an id."""
     entity = read_json_object(response)
     if not isinstance(entity.get("id"), str):
-        raise OutcomeUnknown(
-            f"The server answered {response.status}, but without an id.",
-            http_status=response.status,
-            raw=response_text(response),
+        raise unknown_outcome(
+            response, f"The server answered {response.status}, but without an id."
         )
     return entity
 
@@ -217,6 +216,16 @@ def _read_page(response: OutboundResponse) -> Sequence[Mapping[str, Any]]:
     if not isinstance(page, list):
         raise OutcomeUnknown("The server answered without a list of statuses.")
     return page
+
+
+def _check_list_end(page: Sequence[object], number_of_statuses: int) -> None:
+    """Raise OutcomeUnknown if a page without new statuses does not show that the list is complete.
+
+    An empty page shows it, and so does snac's only page, unless it is full.
+    """
+    is_only_page = len(page) == number_of_statuses < _SNAC_PAGE_SIZE
+    if page and not is_only_page:
+        raise OutcomeUnknown("The server repeats a page of the account's statuses.")
 
 
 def _is_processed(response: OutboundResponse) -> bool:

@@ -6,12 +6,10 @@ from enum import StrEnum
 from typing import Any
 
 from app.domain.attempts import Publication
-from app.domain.errors import InvalidInput
-from app.domain.times import parse_instant
-from app.domain.validation.object_reader import ObjectReader
 from app.domain.validation.post_contents import MAX_CONTENT_LENGTH
 from app.domain.validation.text import comparable_text
-from app.platforms.protocol import PublishRequest, content_error
+from app.platforms.protocol import PublishRequest, read_settings
+from app.platforms.responses import text_or_none, time_or_default
 
 _MAX_LANGUAGE_LENGTH = 35
 """Characters of a language tag, RFC 5646, section 4.4.1."""
@@ -30,36 +28,24 @@ def status_parameters(request: PublishRequest) -> Mapping[str, object]:
 
     The server applies the account's preferences for settings that the post does not have.
     """
-    reader = ObjectReader(request.settings, f"platformContent.{request.account.platform}.settings.")
-    try:
+    with read_settings(request) as settings:
         parameters = {
             "status": request.content,
-            "spoiler_text": reader.text("spoiler_text", max_length=MAX_CONTENT_LENGTH),
-            "visibility": reader.enum("visibility", {value.value: value for value in Visibility}),
-            "language": reader.text("language", max_length=_MAX_LANGUAGE_LENGTH),
-            "sensitive": reader.boolean("sensitive"),
+            "spoiler_text": settings.text("spoiler_text", max_length=MAX_CONTENT_LENGTH),
+            "visibility": settings.enum("visibility", {value.value: value for value in Visibility}),
+            "language": settings.text("language", max_length=_MAX_LANGUAGE_LENGTH),
+            "sensitive": settings.boolean("sensitive"),
         }
-    except InvalidInput as error:
-        raise content_error("INVALID_SETTING", error.message) from None
     return {name: value for name, value in parameters.items() if value is not None}
 
 
 def to_publication(status: Mapping[str, Any], now: datetime) -> Publication:
     """Return the publication of a status, at `now` if the status has no valid time."""
-    url = status.get("url")
     return Publication(
         platform_post_id=status["id"],
-        platform_post_url=url if isinstance(url, str) else None,
-        published_at=created_at(status, now),
+        platform_post_url=text_or_none(status.get("url")),
+        published_at=time_or_default(status.get("created_at"), now),
     )
-
-
-def created_at(status: Mapping[str, Any], default: datetime) -> datetime:
-    """Return the time of a status, or the default if it has no valid one."""
-    try:
-        return parse_instant(str(status.get("created_at")))
-    except InvalidInput:
-        return default
 
 
 def list_includes_visibility(
@@ -74,7 +60,7 @@ def list_includes_visibility(
 def is_candidate(status: Mapping[str, Any], since: datetime) -> bool:
     """Return whether a status may be that of a post, judged without its text."""
     return (
-        created_at(status, since) >= since
+        time_or_default(status.get("created_at"), since) >= since
         and not status.get("reblog")
         and not status.get("in_reply_to_id")
     )

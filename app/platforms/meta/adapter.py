@@ -6,6 +6,7 @@ https://developers.facebook.com/docs/instagram-platform/instagram-graph-api/refe
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain, repeat
 from typing import Any
@@ -26,8 +27,9 @@ from app.platforms.meta.containers import (
 from app.platforms.meta.credentials import MetaCredentials, parse_meta_credentials
 from app.platforms.meta.descriptions import MetaPlatform
 from app.platforms.meta.errors import OBJECT_NOT_FOUND, POST_LIMIT_WAIT, container_error
-from app.platforms.meta.graph import ContainerState, ContainerStatus, GraphApi, published_at
+from app.platforms.meta.graph import ContainerState, ContainerStatus, GraphApi
 from app.platforms.protocol import (
+    CLOCK_TOLERANCE,
     AccountIdentity,
     Credentials,
     CredentialValues,
@@ -38,7 +40,7 @@ from app.platforms.protocol import (
     credentials_error,
     not_called_error,
 )
-from app.platforms.responses import convert_unknown_outcome
+from app.platforms.responses import convert_unknown_outcome, text_or_none, time_or_default
 
 _RENEWAL_MARGIN = timedelta(days=10)
 """Remaining validity below which an access token is renewed; Meta renews none that has expired."""
@@ -55,9 +57,6 @@ _SEND_DELAY = timedelta(seconds=30)
 
 _DELIVERY = timedelta(minutes=2)
 """Time after a checkpoint in which the platform receives that request, even if it comes late."""
-
-_CLOCK_TOLERANCE = timedelta(minutes=10)
-"""Longest time by which the clock of the platform may be behind."""
 
 _NOT_SENT = "The post was not sent yet."
 
@@ -87,12 +86,20 @@ class MetaAdapter:
     async def publish(self, request: PublishRequest) -> Publication:
         """Publish a container, or return the publication if that of an earlier attempt is published."""
         last = await _load_checkpoint(request)
-        if last is not None:
+        if last is None:
+            plan = plan_containers(self._platform, request)
             api = await self._connect(request.credentials)
-            return await self._continue(api, request, last)
-        plan = plan_containers(self._platform, request)
+            checkpoint = await self._create_post_container(api, request, plan)
+            return await self._publish_container(api, request, checkpoint)
         api = await self._connect(request.credentials)
-        return await self._publish_new(api, request, plan)
+        status = await self._wait_for_last_container(api, request, last)
+        if status is ContainerStatus.PUBLISHED:
+            return await self._find_post(api, last)
+        plan = plan_containers(self._platform, request)
+        if status is ContainerStatus.FINISHED and last.content == plan.fingerprint:
+            return await self._publish_container(api, request, last)
+        checkpoint = await self._create_post_container(api, request, plan)
+        return await self._publish_container(api, request, checkpoint)
 
     async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
         """Return the post of the container that the last attempt may have published.
@@ -130,14 +137,16 @@ class MetaAdapter:
         expires_at = account.expires_at
         if expires_at is not None and expires_at <= self._now() + _RENEWAL_MARGIN:
             try:
-                account = parse_meta_credentials(await credentials.refresh(values, self._renew))
+                account = parse_meta_credentials(
+                    await credentials.refresh(values, self._renew_token)
+                )
             except NotPublished as error:  # the platform decides whether the token is still valid
                 logger.warning(
                     "access token not renewed", user_id=account.user_id, reason=error.message
                 )
         return self._api(account)
 
-    async def _renew(self, values: CredentialValues) -> CredentialValues:
+    async def _renew_token(self, values: CredentialValues) -> CredentialValues:
         with convert_unknown_outcome("The access token was not renewed."):
             renewed = await self._api(parse_meta_credentials(values)).renew_token()
         parse_meta_credentials({**values, **renewed})  # an invalid token must not be stored
@@ -146,41 +155,39 @@ class MetaAdapter:
     def _api(self, account: MetaCredentials) -> GraphApi:
         return GraphApi(self._client, self._platform, account, self._now)
 
-    async def _continue(
+    async def _wait_for_last_container(
         self, api: GraphApi, request: PublishRequest, last: ContainerCheckpoint
-    ) -> Publication:
-        """Publish the container of the last attempt, if it is still that of the post, or a new one."""
-        with convert_unknown_outcome(_NOT_SENT):
-            state = await self._last_container_state(api, request, last)
-        if state.status is ContainerStatus.PUBLISHED:
-            return await self._find_post(api, last)
-        plan = plan_containers(self._platform, request)
-        if state.status is ContainerStatus.FINISHED and last.content == plan.fingerprint:
-            return await self._publish(api, request, last)
-        return await self._publish_new(api, request, plan)
+    ) -> ContainerStatus:
+        """Return the final status of the last attempt's container.
 
-    async def _last_container_state(
-        self, api: GraphApi, request: PublishRequest, last: ContainerCheckpoint
-    ) -> ContainerState:
-        """Return the state of the last attempt's container; one that the token cannot read counts as expired.
-
-        The account may have got a token of another app. An attempt starts only if nothing is published.
+        One that the token cannot read counts as expired: the account may have got a token of another app. An
+        attempt starts only if nothing is published.
         """
         try:
-            return await self._wait_for_container(api, request, last.container, last.created_at)
+            with convert_unknown_outcome(_NOT_SENT):
+                state = await self._wait_for_container(
+                    api, request, last.container, last.created_at
+                )
         except NotPublished as error:
             if error.code != OBJECT_NOT_FOUND or self._now() <= last.sent_at + _DELIVERY:
                 raise
-            return ContainerState(ContainerStatus.EXPIRED, None)
+            return ContainerStatus.EXPIRED
+        return state.status
 
-    async def _publish_new(
+    async def _create_post_container(
         self, api: GraphApi, request: PublishRequest, plan: ContainerPlan
-    ) -> Publication:
-        """Publish a new container."""
+    ) -> ContainerCheckpoint:
+        """Create the container of a post, after those in its carousel; return its checkpoint, unsaved."""
         with convert_unknown_outcome(_NOT_SENT):
-            container = await self._create_containers(api, request, plan)
+            children = [
+                await self._create_ready_container(api, request, child) for child in plan.children
+            ]
+            joined = {"children": ",".join(children)} if children else {}
+            container = await self._create_ready_container(
+                api, request, {**plan.parameters, **joined}
+            )
         now = self._now()
-        checkpoint = ContainerCheckpoint(
+        return ContainerCheckpoint(
             container=container,
             content=plan.fingerprint,
             text_digest=text_digest(plan.text),
@@ -188,21 +195,12 @@ class MetaAdapter:
             created_at=now,
             sent_at=now,
         )
-        return await self._publish(api, request, checkpoint)
 
-    async def _create_containers(
-        self, api: GraphApi, request: PublishRequest, plan: ContainerPlan
-    ) -> str:
-        """Create the containers of a post, and return the id of the one to publish."""
-        children = [await self._create_container(api, request, child) for child in plan.children]
-        joined = {"children": ",".join(children)} if children else {}
-        return await self._create_container(api, request, {**plan.parameters, **joined})
-
-    async def _create_container(
+    async def _create_ready_container(
         self, api: GraphApi, request: PublishRequest, parameters: Mapping[str, str]
     ) -> str:
         """Create a container, and return its id once it is ready."""
-        self._check_time(request)
+        self._check_preparation_time(request)
         container = await api.create_container(parameters)
         state = await self._wait_for_container(api, request, container, self._now())
         if state.status is not ContainerStatus.FINISHED:
@@ -224,10 +222,10 @@ class MetaAdapter:
                 is_new = self._now() <= created_at + _PREPARATION
                 if error.code != OBJECT_NOT_FOUND or not is_new:
                     raise
-            self._check_time(request)
+            self._check_preparation_time(request)
             await self._sleep(next(waits))
 
-    def _check_time(self, request: PublishRequest) -> None:
+    def _check_preparation_time(self, request: PublishRequest) -> None:
         """Raise NotPublished if an attempt has lost its lease, or has not prepared its container in time."""
         request.check_deadline()
         if self._now() >= request.attempt_started_at + _PREPARATION:
@@ -237,10 +235,10 @@ class MetaAdapter:
                 "Meta did not prepare the post in time, so it was not published.",
             )
 
-    async def _publish(
+    async def _publish_container(
         self, api: GraphApi, request: PublishRequest, checkpoint: ContainerCheckpoint
     ) -> Publication:
-        """Save the checkpoint, and publish its container."""
+        """Save a checkpoint, and publish its container."""
         checkpoint = msgspec.structs.replace(checkpoint, sent_at=self._now())
         await request.checkpoint.save(msgspec.to_builtins(checkpoint))
         if self._now() > checkpoint.sent_at + _SEND_DELAY:
@@ -249,11 +247,11 @@ class MetaAdapter:
         try:
             post_id = await api.publish(checkpoint.container)
         except NotPublished as error:
-            await self._explain_limit(api, error)
-            return await self._check_container_after_refusal(api, checkpoint, error)
-        return await self._publication(api, post_id)
+            refusal = await _explain_limit(api, error)
+            return await self._find_post_despite_refusal(api, checkpoint, refusal)
+        return await self._read_publication(api, post_id)
 
-    async def _check_container_after_refusal(
+    async def _find_post_despite_refusal(
         self, api: GraphApi, checkpoint: ContainerCheckpoint, refusal: NotPublished
     ) -> Publication:
         """Return the publication if the container was published; raise the refusal if it was not.
@@ -286,7 +284,7 @@ class MetaAdapter:
 
         No request returns the id of this post, so it is the only one with the same text and type since then.
         """
-        since = checkpoint.created_at - _CLOCK_TOLERANCE
+        since = checkpoint.created_at - CLOCK_TOLERANCE
         try:
             posts = await api.posts_since(since)
         except NotPublished as error:
@@ -305,7 +303,7 @@ class MetaAdapter:
             )
         return self._to_publication(matches[0])
 
-    async def _publication(self, api: GraphApi, post_id: str) -> Publication:
+    async def _read_publication(self, api: GraphApi, post_id: str) -> Publication:
         """Return the publication of a post, without its URL if that cannot be read."""
         try:
             return self._to_publication({**await api.post(post_id), "id": post_id})
@@ -314,32 +312,11 @@ class MetaAdapter:
             return self._to_publication({"id": post_id})
 
     def _to_publication(self, post: Mapping[str, Any]) -> Publication:
-        permalink = post.get("permalink")
         return Publication(
             platform_post_id=post["id"],
-            platform_post_url=permalink if isinstance(permalink, str) else None,
-            published_at=published_at(post, self._now()),
+            platform_post_url=text_or_none(post.get("permalink")),
+            published_at=time_or_default(post.get("timestamp"), self._now()),
         )
-
-    async def _explain_limit(self, api: GraphApi, error: NotPublished) -> None:
-        """Add the number of posts and a long wait to the error, if the limit of posts is reached."""
-        if error.category is not ErrorCategory.RATE_LIMITED:
-            return
-        try:
-            quota = await api.quota()
-        except (NotPublished, OutcomeUnknown):
-            return
-        config = quota.get("config")
-        used, total = (
-            quota.get("quota_usage"),
-            config.get("quota_total") if isinstance(config, dict) else None,
-        )
-        if type(used) is int and type(total) is int and used >= total:
-            error.retry_after = max(error.retry_after or POST_LIMIT_WAIT, POST_LIMIT_WAIT)
-            error.message += (
-                f" The account has published {used} of {total} posts;"
-                " Meta allows no more within 24 hours."
-            )
 
 
 _REQUEST_REFUSALS = {ErrorCategory.AUTH, ErrorCategory.RATE_LIMITED}
@@ -347,6 +324,27 @@ _REQUEST_REFUSALS = {ErrorCategory.AUTH, ErrorCategory.RATE_LIMITED}
 
 _UNPUBLISHABLE = {ContainerStatus.ERROR, ContainerStatus.EXPIRED}
 """Statuses of containers that no request publishes any more."""
+
+
+async def _explain_limit(api: GraphApi, error: NotPublished) -> NotPublished:
+    """Return a refusal with the number of posts and a long wait, if it is due to the limit of posts."""
+    if error.category is not ErrorCategory.RATE_LIMITED:
+        return error
+    try:
+        quota = await api.quota()
+    except (NotPublished, OutcomeUnknown):
+        return error
+    config = quota.get("config")
+    total = config.get("quota_total") if isinstance(config, dict) else None
+    used = quota.get("quota_usage")
+    if type(used) is not int or type(total) is not int or used < total:
+        return error
+    return replace(
+        error,
+        message=f"{error.message} The account has published {used} of {total} posts;"
+        " Meta allows no more within 24 hours.",
+        retry_after=max(error.retry_after or POST_LIMIT_WAIT, POST_LIMIT_WAIT),
+    )
 
 
 async def _load_checkpoint(request: PublishRequest) -> ContainerCheckpoint | None:

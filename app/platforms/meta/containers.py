@@ -13,7 +13,6 @@ import orjson
 
 from app.domain.errors import InvalidInput
 from app.domain.media import data_url
-from app.domain.validation.object_reader import ObjectReader
 from app.domain.validation.text import comparable_text, validate_url
 from app.platforms.graphemes import check_character_count
 from app.platforms.limits import ImageType
@@ -26,7 +25,8 @@ from app.platforms.media_checks import (
     media_error,
 )
 from app.platforms.meta.descriptions import MetaPlatform
-from app.platforms.protocol import PublishRequest, content_error
+from app.platforms.protocol import PublishRequest, content_error, read_settings
+from app.platforms.responses import text_or_none
 
 _MAX_ALT_LENGTH = 1000
 """Characters of a description, on both platforms."""
@@ -82,7 +82,7 @@ class ContainerCheckpoint(msgspec.Struct, frozen=True, rename="camel"):
 
 def text_digest(text: object) -> str:
     """Return the digest of a post's text, which a platform leaves out if it is empty."""
-    return _digest(comparable_text(text if isinstance(text, str) else "").encode())
+    return _digest(comparable_text(text_or_none(text) or "").encode())
 
 
 def plan_containers(platform: MetaPlatform, request: PublishRequest) -> ContainerPlan:
@@ -167,14 +167,11 @@ def _image_parameters(platform: MetaPlatform, item: object, name: str) -> dict[s
 
 
 def _read_settings(platform: MetaPlatform, request: PublishRequest) -> dict[str, str]:
-    reader = ObjectReader(request.settings, f"platformContent.{request.account.platform}.settings.")
-    try:
+    with read_settings(request) as settings:
         values = {
-            name: reader.enum(name, {choice.value: choice for choice in choices})
+            name: settings.enum(name, {choice.value: choice for choice in choices})
             for name, choices in platform.settings.items()
         }
-    except InvalidInput as error:
-        raise content_error("INVALID_SETTING", error.message) from None
     return {name: value.value for name, value in values.items() if value is not None}
 
 

@@ -16,7 +16,7 @@ import orjson
 from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundResponse
 from app.platforms.protocol import NotPublished
-from app.platforms.responses import json_object, refusal, retry_wait
+from app.platforms.responses import json_object, refusal, retry_wait, text_or_none
 
 OBJECT_NOT_FOUND = "GRAPH_100_33"
 """Code of the error of an object that does not exist, or not yet, or that the token cannot read."""
@@ -134,7 +134,7 @@ def container_error(reason: object) -> NotPublished:
 
     Instagram states a text with a subcode, and Threads a name such as `INVALID_ASPEC_RATIO`.
     """
-    text = reason if isinstance(reason, str) else ""
+    text = text_or_none(reason) or ""
     subcode = _SUBCODE.search(text)
     rule = _rule(None, int(subcode.group())) if subcode else None
     if rule is None:
@@ -164,8 +164,7 @@ def _rule(code: int | None, subcode: int | None) -> tuple[ErrorCategory, str] | 
 
 def _reason(error: Mapping[str, Any]) -> str:
     """Return the platform's own text, which is better for people in `error_user_msg`."""
-    texts = (error.get(name) for name in ("error_user_msg", "message"))
-    text = next((text for text in texts if isinstance(text, str) and text), None)
+    text = text_or_none(error.get("error_user_msg")) or text_or_none(error.get("message"))
     return f" Meta's reason: {text}" if text else ""
 
 

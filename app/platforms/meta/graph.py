@@ -7,19 +7,19 @@ from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from app.domain.errors import InvalidInput
-from app.domain.times import Clock, format_instant, parse_instant
+from app.domain.times import Clock, format_instant
 from app.outbound.client import OutboundClient, OutboundRequest
 from app.platforms.meta.credentials import MetaCredentials
 from app.platforms.meta.descriptions import MetaPlatform
 from app.platforms.meta.errors import read_graph_refusal
 from app.platforms.protocol import AccountIdentity, CredentialValues, OutcomeUnknown
-from app.platforms.responses import read_json_object, redact_errors, send
+from app.platforms.responses import read_json_object, redact_errors, send, time_or_default
 
 _TIMEOUT = timedelta(seconds=60)
 """Time for one call: Meta may load an image before it answers."""
 
 _MAX_RESPONSE_BYTES = 1024 * 1024
+_MAX_VALIDITY_SECONDS = 366 * 24 * 3600
 _PAGE_SIZE = 100
 _MAX_PAGES = 5
 """Pages of posts that are read at most; an account publishes 250 posts a day by the API."""
@@ -106,9 +106,12 @@ class GraphApi:
             path = self._user_path(self._platform.posts_path)
             answer = await self._call("GET", path, parameters)
             page = [post for post in _read_list(answer) if _has_id(post)]
-            found += [post for post in page if published_at(post, since) >= since]
+            recent = [
+                post for post in page if time_or_default(post.get("timestamp"), since) >= since
+            ]
+            found += recent
             cursor = _next_cursor(answer)
-            if cursor is None or any(published_at(post, since) < since for post in page):
+            if cursor is None or len(recent) < len(page):
                 return found
             parameters["after"] = cursor
         raise OutcomeUnknown(
@@ -159,17 +162,6 @@ class GraphApi:
                 self._client, request, now=now, read_refusal=partial(read_graph_refusal, now=now)
             )
             return read_json_object(response)
-
-
-_MAX_VALIDITY_SECONDS = 366 * 24 * 3600
-
-
-def published_at(post: Mapping[str, Any], default: datetime) -> datetime:
-    """Return the time of a post, or the default if it has no valid one."""
-    try:
-        return parse_instant(str(post.get("timestamp")))
-    except InvalidInput:
-        return default
 
 
 def _read_id(answer: Mapping[str, Any]) -> str:

@@ -384,6 +384,7 @@ async def test_media_without_id_have_certainly_published_nothing() -> None:
 
     assert isinstance(error, NotPublished)
     assert refusal_details(error) == (TRANSIENT, "MEDIA_NOT_UPLOADED", 200, None)
+    assert error.raw == "<html>"
     assert error.message == (
         "The server answered 200 without a usable result. The media were not uploaded, so the post was"
         " not sent."
