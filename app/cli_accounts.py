@@ -195,12 +195,7 @@ class _Target:
                 _print_identity(verified.identity)
             return await connect_account(
                 database,
-                WriteContext(
-                    workspace_id=self.workspace.id,
-                    actor=None,
-                    operation="connectAccount",
-                    now=now_utc(),
-                ),
+                WriteContext.without_actor(self.workspace.id, "connectAccount", now_utc()),
                 new_account,
                 None,
                 credentials=verified,

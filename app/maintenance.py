@@ -1,8 +1,8 @@
 """Periodic maintenance of the database by a server process."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
-from datetime import timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -55,6 +55,12 @@ async def run_maintenance(
 
     Those that settle expirations run every `expiration_interval`, or not at all if it is None.
     """
+
+    def prune(
+        name: str, task: Callable[[Database, datetime], Awaitable[None]], interval: timedelta
+    ) -> AbstractAsyncContextManager[None]:
+        return run_periodically(name, lambda: task(database, clock()), interval=interval)
+
     expirations = (
         nullcontext()
         if expiration_interval is None
@@ -65,35 +71,19 @@ async def run_maintenance(
             "refresh_statistics", database.refresh_statistics, interval=STATISTICS_INTERVAL
         ),
         expirations,
-        run_periodically(
-            "prune_idempotency_keys",
-            lambda: prune_idempotency_keys(database, clock()),
-            interval=_IDEMPOTENCY_PRUNE_INTERVAL,
-        ),
-        run_periodically(
-            "prune_checkpoints",
-            lambda: prune_checkpoints(database, clock()),
-            interval=_CHECKPOINT_PRUNE_INTERVAL,
-        ),
-        run_periodically(
-            "prune_pauses",
-            lambda: prune_pauses(database, clock()),
-            interval=_PAUSE_PRUNE_INTERVAL,
-        ),
-        run_periodically(
-            "prune_sessions",
-            lambda: prune_sessions(database, clock()),
-            interval=_SESSION_PRUNE_INTERVAL,
-        ),
-        run_periodically(
+        prune("prune_idempotency_keys", prune_idempotency_keys, _IDEMPOTENCY_PRUNE_INTERVAL),
+        prune("prune_checkpoints", prune_checkpoints, _CHECKPOINT_PRUNE_INTERVAL),
+        prune("prune_pauses", prune_pauses, _PAUSE_PRUNE_INTERVAL),
+        prune("prune_sessions", prune_sessions, _SESSION_PRUNE_INTERVAL),
+        prune(
             "prune_events",
-            lambda: prune_events(database, clock(), retention=event_retention),
-            interval=min(_EVENT_PRUNE_INTERVAL, event_retention / 10),
+            partial(prune_events, retention=event_retention),
+            min(_EVENT_PRUNE_INTERVAL, event_retention / 10),
         ),
-        run_periodically(
+        prune(
             "prune_deliveries",
-            lambda: prune_deliveries(database, clock(), retention=delivery_retention),
-            interval=min(_DELIVERY_PRUNE_INTERVAL, delivery_retention / 10),
+            partial(prune_deliveries, retention=delivery_retention),
+            min(_DELIVERY_PRUNE_INTERVAL, delivery_retention / 10),
         ),
         _flush_key_usage(database, key_usage),
     ):

@@ -79,7 +79,7 @@ async def add_credentials(
         )
     )
     if is_verified:
-        pending = PendingVerification(workspace, account, set_at, attempts=0)
+        pending = PendingVerification(workspace, account, set_at, verify_attempts=0)
         await database.write(
             lambda session: settle_verification(
                 session, pending, verified_at=set_at, verify_at=None, error=None

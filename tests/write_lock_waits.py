@@ -63,9 +63,7 @@ def _measure_writes(url: str, workspace: WorkspaceId, lock: str, seconds: float)
         async with Database(url, make_write_lock=LOCKS[lock]) as database:
             end = time.monotonic() + seconds
             while (start := time.monotonic()) < end:
-                context = WriteContext(
-                    workspace_id=workspace, actor=None, operation="waits", now=datetime.now(UTC)
-                )
+                context = WriteContext.without_actor(workspace, "waits", datetime.now(UTC))
                 await create_post(
                     database, context, POST, None, charge_quota=no_quota, new_id=uuid4
                 )

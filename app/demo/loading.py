@@ -170,4 +170,4 @@ async def _connect_sandbox_account(
 
 
 def _write_context(operation: str, now: datetime) -> WriteContext:
-    return WriteContext(workspace_id=DEMO_WORKSPACE_ID, actor=None, operation=operation, now=now)
+    return WriteContext.without_actor(DEMO_WORKSPACE_ID, operation, now)

@@ -5,10 +5,10 @@ of any other repeated parameter the last value counts.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum, StrEnum
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from uuid import UUID
 
 from starlette.datastructures import QueryParams
@@ -22,6 +22,9 @@ from app.http.request import HttpRequest
 
 T = TypeVar("T")
 MemberT = TypeVar("MemberT", bound=StrEnum)
+
+InputFields: TypeAlias = Mapping[str, tuple[str, Callable[[ObjectReader, str], object]]]
+"""Name of the input field, and reader of the value, by the member of a JSON body."""
 
 _MAX_LIST_LENGTH = 100
 _MAX_COUNT = 999_999_999
@@ -77,6 +80,14 @@ def read_body_instant(body: ObjectReader, name: str) -> str | None:
     """Read a time in a JSON body, formatted as UTC."""
     text = body.string(name)
     return None if text is None else format_instant(parse_instant(text, name))
+
+
+def read_input_fields(
+    body: ObjectReader, names: Iterable[str], fields: InputFields
+) -> dict[str, object]:
+    """Read those members of a JSON body that have an input field."""
+    members = [(name, *fields[name]) for name in names if name in fields]
+    return {input_name: read(body, name) for name, input_name, read in members}
 
 
 def read_choice(query: QueryParams, name: str, allowed: Sequence[str], default: str) -> str:

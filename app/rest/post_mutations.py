@@ -5,8 +5,6 @@ Unknown members are ignored, as are members that only responses have: a post tha
 back.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-
 from app.domain.errors import InvalidFieldName, InvalidInput, NotFound
 from app.domain.post_commands import check_post_count
 from app.domain.posts import MAX_BULK_POSTS, PostStatus
@@ -20,12 +18,12 @@ from app.rest.operations import (
     RestRequest,
     omit,
 )
-from app.rest.parameters import parse_post_id, read_body_instant
+from app.rest.parameters import InputFields, parse_post_id, read_body_instant, read_input_fields
 from app.rest.posts import POST_FRAGMENT, RESULT_FRAGMENT, format_post
 
 _UNSUPPORTED_NAMES = ("media_id", "mediaId", "attachments", "media")
 
-_POST_FIELDS: Mapping[str, tuple[str, Callable[[ObjectReader, str], object]]] = {
+_POST_FIELDS: InputFields = {
     "content": ("content", ObjectReader.string),
     "account_ids": ("accountIds", ObjectReader.account_ids),
     "timezone": ("timezone", ObjectReader.string),
@@ -33,7 +31,6 @@ _POST_FIELDS: Mapping[str, tuple[str, Callable[[ObjectReader, str], object]]] = 
     "platform_content": ("platformContent", ObjectReader.mapping),
     "reference": ("reference", ObjectReader.string),
 }
-"""Name of the input field, and reader of the value, by the member of a post in a body."""
 
 _FRAGMENTS = f"""
 {POST_FRAGMENT}
@@ -67,7 +64,8 @@ def _create_post_input(body: ObjectReader) -> JsonObject:
     if body.boolean("publish_now") and (is_draft or scheduled_for is not None):
         other = "draft" if is_draft else "scheduled_for"
         raise InvalidInput(f"Pass either publish_now or {other}, not both.", argument="publish_now")
-    fields = _post_fields(body, (name for name in body.members if body.has(name)))
+    names = (name for name in body.members if body.has(name))
+    fields = read_input_fields(body, names, _POST_FIELDS)
     return {**fields, "scheduledFor": scheduled_for, "draft": is_draft}
 
 
@@ -168,7 +166,7 @@ def _update_post_call(rest_request: RestRequest) -> DocumentCall:
         )
     return DocumentCall(
         {
-            **_post_fields(body, body.members),
+            **read_input_fields(body, body.members, _POST_FIELDS),
             **_schedule_fields(body),
             **_post_reference(rest_request),
         }
@@ -212,12 +210,6 @@ def _post_reference(rest_request: RestRequest) -> JsonObject:
         "expectedVersion": rest_request.body.whole_number("expected_version", 1, MAX_INT32),
         "idempotencyKey": rest_request.idempotency_key,
     }
-
-
-def _post_fields(body: ObjectReader, names: Iterable[str]) -> JsonObject:
-    """Read the input fields from those members that a post can have."""
-    fields = [(name, *_POST_FIELDS[name]) for name in names if name in _POST_FIELDS]
-    return {input_name: read(body, name) for name, input_name, read in fields}
 
 
 def _schedule_fields(body: ObjectReader) -> JsonObject:

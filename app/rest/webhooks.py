@@ -1,7 +1,5 @@
 """`/webhooks…`: endpoints of other systems that receive events, and the deliveries to them."""
 
-from collections.abc import Callable, Iterable, Mapping
-
 from app.domain.errors import NotFound
 from app.domain.validation.object_reader import ObjectReader
 from app.domain.validation.outbound_urls import MAX_OUTBOUND_URL_LENGTH
@@ -20,10 +18,12 @@ from app.rest.operations import (
     omit,
 )
 from app.rest.parameters import (
+    InputFields,
     parse_member,
     parse_webhook_id,
     read_body_instant,
     read_enum_names,
+    read_input_fields,
     read_integer,
     read_last_value,
 )
@@ -67,7 +67,7 @@ def _event_names(body: ObjectReader, name: str) -> list[str] | None:
     ]
 
 
-_FIELDS: Mapping[str, tuple[str, Callable[[ObjectReader, str], object]]] = {
+_FIELDS: InputFields = {
     "url": ("url", ObjectReader.string),
     "events": ("events", _event_names),
     "platforms": ("platforms", ObjectReader.strings),
@@ -77,14 +77,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[ObjectReader, str], object]]] = {
     "is_active": ("isActive", ObjectReader.boolean),
     "resume_after": ("resumeAfter", ObjectReader.string),
 }
-"""Name of the input field, and reader of the value, by the member of a body."""
-
 _ONLY_IN_UPDATES = frozenset({"is_active", "resume_after"})
-
-
-def _read_fields(body: ObjectReader, names: Iterable[str]) -> JsonObject:
-    fields = [(name, *_FIELDS[name]) for name in names if name in _FIELDS]
-    return {input_name: read(body, name) for name, input_name, read in fields}
 
 
 def _create_call(rest_request: RestRequest) -> DocumentCall:
@@ -94,7 +87,7 @@ def _create_call(rest_request: RestRequest) -> DocumentCall:
         raise body.error("events", "is missing")
     names = (name for name in body.members if body.has(name) and name not in _ONLY_IN_UPDATES)
     return DocumentCall(
-        {**_read_fields(body, names), "idempotencyKey": rest_request.idempotency_key},
+        {**read_input_fields(body, names, _FIELDS), "idempotencyKey": rest_request.idempotency_key},
         implicit_idempotency_key=rest_request.implicit_idempotency_key(),
     )
 
@@ -147,7 +140,8 @@ def _rotate_call(rest_request: RestRequest) -> DocumentCall:
 
 def _update_call(rest_request: RestRequest) -> DocumentCall:
     body = rest_request.body
-    return DocumentCall({**_read_fields(body, body.members), **_webhook_reference(rest_request)})
+    fields = read_input_fields(body, body.members, _FIELDS)
+    return DocumentCall({**fields, **_webhook_reference(rest_request)})
 
 
 def _test_data(result: DocumentResult) -> JsonObject:

@@ -90,9 +90,7 @@ class AccountPauses:
         if not should_postpone(len(due), until - now):
             return
         ids = due[:MAX_POSTS_TO_POSTPONE]
-        write_context = WriteContext(
-            workspace_id=workspace_id, actor=None, operation=POSTPONEMENT, now=now
-        )
+        write_context = WriteContext.without_actor(workspace_id, POSTPONEMENT, now)
 
         async def work(uow: UnitOfWork) -> int:
             posts = await uow.load_posts_for_update(ids)

@@ -112,11 +112,8 @@ class DuplicateCheckService:
         if not found:
             await self.database.write(partial(delete_check, check=pending))
             return
-        write_context = WriteContext(
-            workspace_id=pending.workspace_id,
-            actor=None,
-            operation="checkDuplicates",
-            now=self.clock(),
+        write_context = WriteContext.without_actor(
+            pending.workspace_id, "checkDuplicates", self.clock()
         )
 
         async def work(uow: UnitOfWork) -> int:

@@ -5,7 +5,7 @@ They may run at the same time, because each transaction decides again under its 
 locked delays no other one: its ServiceUnavailable is raised after the others are settled.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -73,22 +73,14 @@ async def settle_expired_leases(database: Database, now: datetime) -> None:
     A started attempt becomes an unknown outcome; anything else can be claimed again.
     """
     expired = await expired_leases(database.all_workspaces, now, limit=MAX_LEASES_PER_RUN)
-    unavailable = None
-    for workspace_id, post_id in sorted({(row.workspace_id, row.post_id) for row in expired}):
-        try:
-            await _settle_post(database, workspace_id, post_id, now)
-        except ServiceUnavailable as error:  # another transaction holds the post for too long
-            unavailable = error
-    if unavailable:
-        raise unavailable
+    keys = sorted({(row.workspace_id, row.post_id) for row in expired})
+    await _run_each(_settle_post(database, *key, now) for key in keys)
 
 
 async def _settle_post(
     database: Database, workspace_id: WorkspaceId, post_id: PostId, now: datetime
 ) -> None:
-    write_context = WriteContext(
-        workspace_id=workspace_id, actor=None, operation="loseLease", now=now
-    )
+    write_context = WriteContext.without_actor(workspace_id, "loseLease", now)
 
     async def work(uow: UnitOfWork) -> None:
         post = (await uow.load_posts_for_update([post_id]))[post_id]
@@ -111,23 +103,17 @@ async def fail_due_on_blocked_accounts(database: Database, now: datetime) -> Non
         )
         if not accounts:
             return
-        unavailable = None
-        for workspace_id, account_id in accounts:
-            try:
-                await _fail_batch(database, workspace_id, account_id, now)
-            except ServiceUnavailable as error:  # another transaction holds a post for too long
-                unavailable = error
-        if unavailable:
-            raise unavailable
+        await _run_each(
+            _fail_batch(database, workspace_id, account_id, now)
+            for workspace_id, account_id in accounts
+        )
         transactions += len(accounts)
 
 
 async def _fail_batch(
     database: Database, workspace_id: WorkspaceId, account_id: AccountId, now: datetime
 ) -> None:
-    write_context = WriteContext(
-        workspace_id=workspace_id, actor=None, operation="failWithoutAccess", now=now
-    )
+    write_context = WriteContext.without_actor(workspace_id, "failWithoutAccess", now)
 
     async def work(uow: UnitOfWork) -> None:
         ids = await due_post_ids(uow.reader, account_id, now, limit=MAX_POSTS_PER_TRANSACTION)
@@ -141,6 +127,18 @@ async def _fail_batch(
         )
 
     await run_in_transaction(database, write_context, work)
+
+
+async def _run_each(transactions: Iterable[Awaitable[None]]) -> None:
+    """Run transactions one after the other, and raise the last ServiceUnavailable when all have run."""
+    unavailable = None
+    for transaction in transactions:
+        try:
+            await transaction
+        except ServiceUnavailable as error:  # another transaction holds a post for too long
+            unavailable = error
+    if unavailable:
+        raise unavailable
 
 
 async def prune_events(database: Database, now: datetime, *, retention: timedelta) -> None:

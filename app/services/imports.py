@@ -35,7 +35,7 @@ async def import_records(
     An interrupted import can be repeated: records that it imported are then unchanged. Several imports
     may run concurrently.
     """
-    write_context = WriteContext(workspace_id=workspace.id, actor=None, operation="import", now=now)
+    write_context = WriteContext.without_actor(workspace.id, "import", now)
     for batch in _batches(records):
         for result in await run_in_transaction(
             database, write_context, partial(_import_batch, workspace, batch, now)

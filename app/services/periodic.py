@@ -36,13 +36,10 @@ async def run_periodically(
 
 
 async def run_all(tasks: Iterable[Awaitable[None]]) -> None:
-    """Run tasks concurrently; when all have ended, log their errors and raise the first one."""
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    errors = [error for error in results if error is not None]
-    for error in errors:
-        logger.warning("concurrent task failed", exc_info=error)
-    if errors:
-        raise errors[0]
+    """Run tasks concurrently until all have ended, and log the error of each that fails."""
+    for error in await asyncio.gather(*tasks, return_exceptions=True):
+        if error is not None:
+            logger.warning("concurrent task failed", exc_info=error)
 
 
 async def _run_until_stopped(

@@ -267,11 +267,8 @@ class StoredCheckpoint:
         if len(encoded) > MAX_CHECKPOINT_BYTES:
             raise ValueError(f"a checkpoint has {len(encoded)} bytes")
         data = key.seal(encoded, self._row)
-        write_context = WriteContext(
-            workspace_id=self._workspace_id,
-            actor=None,
-            operation="saveCheckpoint",
-            now=self._secrets.clock(),
+        write_context = WriteContext.without_actor(
+            self._workspace_id, "saveCheckpoint", self._secrets.clock()
         )
 
         async def work(uow: UnitOfWork) -> None:

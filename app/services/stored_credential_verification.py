@@ -105,11 +105,8 @@ class StoredCredentialVerifier:
         self, leased: PendingVerification, error: NotPublished | None, started_at: datetime
     ) -> bool:
         """Store the result and change the account; False if the lease is lost or the credentials changed."""
-        write_context = WriteContext(
-            workspace_id=leased.workspace_id,
-            actor=None,
-            operation="verifyCredentials",
-            now=self.clock(),
+        write_context = WriteContext.without_actor(
+            leased.workspace_id, "verifyCredentials", self.clock()
         )
         now = write_context.now
         is_refused = error is not None and error.category is ErrorCategory.AUTH
@@ -135,4 +132,4 @@ class StoredCredentialVerifier:
 def _delay(leased: PendingVerification, error: NotPublished) -> timedelta:
     """Return the wait before the next verification, at least as long as the platform asks for."""
     requested = min(error.retry_after or timedelta(), MAX_RETRY_AFTER)
-    return max(CHECK_BACKOFF.max_backoff(leased.attempts), requested)
+    return max(CHECK_BACKOFF.max_backoff(leased.verify_attempts), requested)

@@ -162,9 +162,7 @@ async def _reseal_readable(
 async def _discard_credentials(database: Database, row: SealedRow, now: datetime) -> bool:
     """Delete the credentials of a row, and mark its account; return False if they were changed meanwhile."""
     account_id = AccountId(int(row.id))
-    write_context = WriteContext(
-        workspace_id=row.workspace_id, actor=None, operation="discardCredentials", now=now
-    )
+    write_context = WriteContext.without_actor(row.workspace_id, "discardCredentials", now)
 
     async def work(uow: UnitOfWork) -> bool:
         account = await get_account_for_update(uow, account_id)

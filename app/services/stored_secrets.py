@@ -67,9 +67,7 @@ async def reencrypt_secrets(
     count = 0
     unreadable: list[UnreadableSecret] = []
     for found in await list_all_webhooks(database.all_workspaces):
-        write_context = WriteContext(
-            workspace_id=found.workspace_id, actor=None, operation="rotateSecretsKey", now=now
-        )
+        write_context = WriteContext.without_actor(found.workspace_id, "rotateSecretsKey", now)
         work = partial(_reencrypt, cipher, found.webhook.endpoint.id)
         problems = await run_in_transaction(database, write_context, work)
         count += problems == []

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from app.db.core.database import Database, Reader
 from app.db.core.write_session import WriteSession
@@ -39,6 +39,11 @@ class WriteContext:
     """Truncated to milliseconds, like all stored times."""
     person: str | None = None
     """Name of the person who uses the key, in a session."""
+
+    @classmethod
+    def without_actor(cls, workspace_id: WorkspaceId, operation: str, now: datetime) -> Self:
+        """Return the context of a write by the operator or by the server itself."""
+        return cls(workspace_id=workspace_id, actor=None, operation=operation, now=now)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "now", truncate_to_ms(self.now))

@@ -179,9 +179,7 @@ class WebhookDeliveryService:
     async def _run(
         self, workspace_id: WorkspaceId, work: Callable[[UnitOfWork], Awaitable[T]]
     ) -> T:
-        write_context = WriteContext(
-            workspace_id=workspace_id, actor=None, operation=_OPERATION, now=self.clock()
-        )
+        write_context = WriteContext.without_actor(workspace_id, _OPERATION, self.clock())
         return await run_in_transaction(self.database, write_context, work)
 
     async def _store_next_deliveries(self, uow: UnitOfWork) -> RemainingEvents:

@@ -226,9 +226,7 @@ async def _publishing(
         "verify_credentials", verifier.verify_due, interval=VERIFICATION_INTERVAL
     )
     checking = run_periodically(
-        "check_duplicates",
-        partial(check_due, context),
-        interval=DUPLICATE_CHECK_INTERVAL,
+        "check_duplicates", partial(check_due, context), interval=DUPLICATE_CHECK_INTERVAL
     )
     async with exit_together(verification, checking, run_in_background(worker)):
         yield

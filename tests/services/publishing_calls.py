@@ -156,7 +156,7 @@ async def report_verified(
 
 
 def write_context(workspace: WorkspaceId, now: datetime = NOW) -> WriteContext:
-    return WriteContext(workspace_id=workspace, actor=None, operation="test", now=now)
+    return WriteContext.without_actor(workspace, "test", now)
 
 
 async def create(

@@ -252,12 +252,7 @@ async def test_credentials_that_a_server_has_verified_are_verified_by_a_worker(
     bench.clock.now += MINUTE
     await set_account_credentials(
         database,
-        WriteContext(
-            workspace_id=bench.workspace,
-            actor=None,
-            operation="setAccountCredentials",
-            now=bench.clock.now,
-        ),
+        WriteContext.without_actor(bench.workspace, "setAccountCredentials", bench.clock.now),
         bench.account_id,
         verified,
         idempotency_key=None,

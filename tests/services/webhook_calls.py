@@ -138,7 +138,7 @@ def attempt_at(now: datetime, status_code: int | None) -> DeliveryAttempt:
 def webhook_context(
     workspace: WorkspaceId, operation: str = "updateWebhook", now: datetime = NOW
 ) -> WriteContext:
-    return WriteContext(workspace_id=workspace, actor=None, operation=operation, now=now)
+    return WriteContext.without_actor(workspace, operation, now)
 
 
 def client_key(text: str = "k") -> IdempotencyKey:

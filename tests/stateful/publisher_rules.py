@@ -317,9 +317,7 @@ class PublisherRules(ModelMachine):
         self.assert_matches_model(self._maintenance_context("failWithoutAccess"), before)
 
     def _maintenance_context(self, operation: str) -> WriteContext:
-        return WriteContext(
-            workspace_id=self.workspace, actor=None, operation=operation, now=self.model.now
-        )
+        return WriteContext.without_actor(self.workspace, operation, self.model.now)
 
     def _publication(self) -> Publication:
         return Publication(

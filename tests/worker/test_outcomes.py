@@ -97,9 +97,7 @@ async def test_auth_failure_is_published_after_reconnection_and_retry(database: 
             code="TOKEN_EXPIRED",
             settled_at=NOW + SECOND,
         )
-        write_context = WriteContext(
-            workspace_id=sent.workspace, actor=None, operation="test", now=bench.clock.now()
-        )
+        write_context = WriteContext.without_actor(sent.workspace, "test", bench.clock.now())
         await mark_reconnected(database, write_context, sent.account, None, idempotency_key=None)
         await retry_one_post(
             database, write_context, sent.post, account_ids=None, force=False, idempotency_key=None
@@ -122,9 +120,7 @@ async def test_only_a_forced_retry_changes_the_publication_key(database: Databas
     async def retry(expected: Outcome, *, force: bool = False) -> None:
         """Retry, and wait for the outcome."""
         attempts = len(platform.calls)
-        context = WriteContext(
-            workspace_id=sent.workspace, actor=None, operation="test", now=bench.clock.now()
-        )
+        context = WriteContext.without_actor(sent.workspace, "test", bench.clock.now())
         await retry_one_post(
             database, context, sent.post, account_ids=None, force=force, idempotency_key=None
         )

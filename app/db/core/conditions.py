@@ -25,23 +25,28 @@ LIKE_ESCAPE = "/"
 AnyColumn: TypeAlias = InstrumentedAttribute[Any] | ColumnElement[Any]
 
 
-class any_of(FunctionElement[bool]):  # noqa: N801 - reads like SQL
+class _Condition(FunctionElement[bool]):
+    """Boolean expression of a WHERE clause."""
+
+    type = Boolean()
+
+    def self_group(self, against: object = None) -> Self:  # noqa: ARG002
+        """Omit the `= 1` that SQLAlchemy appends to a boolean on SQLite, and that no index serves."""
+        return self
+
+
+class any_of(_Condition):  # noqa: N801 - reads like SQL
     """Condition that a column equals one of the values of a bind parameter, for any number of values.
 
     `column = ANY (array)` on PostgreSQL, `column IN (SELECT value FROM json_each(text))` on SQLite.
     """
 
-    type = Boolean()
     inherit_cache = True
 
     def __init__(self, column: AnyColumn, parameter: str) -> None:
         super().__init__(column, bindparam(parameter, type_=ValueList(column.type)))
         self.column = column
         self.parameter = parameter
-
-    def self_group(self, against: object = None) -> Self:  # noqa: ARG002
-        """Omit the `= 1` that SQLAlchemy appends to a boolean on SQLite, and that no index serves."""
-        return self
 
 
 class unindexed(FunctionElement[Any]):  # noqa: N801 - reads like SQL
@@ -71,42 +76,32 @@ class sort_key(FunctionElement[Any]):  # noqa: N801 - reads like SQL
         self.type = column.type
 
 
-class without_indexes(FunctionElement[bool]):  # noqa: N801 - reads like SQL
+class without_indexes(_Condition):  # noqa: N801 - reads like SQL
     """Condition that no index of SQLite serves, on PostgreSQL the condition itself.
 
     Not even a partial index whose condition follows from it, which SQLite would read whole.
     """
 
-    type = Boolean()
     inherit_cache = True
 
     def __init__(self, condition: ColumnElement[bool]) -> None:
         super().__init__(condition)
-
-    def self_group(self, against: object = None) -> Self:  # noqa: ARG002
-        """Omit the `= 1` that SQLAlchemy appends to a boolean on SQLite."""
-        return self
 
 
 MAX_INDEXED_TEXT_LENGTH = 500
 """Characters of the longest text in an index: PostgreSQL limits an entry to 2,700 bytes."""
 
 
-class is_indexed_text(FunctionElement[bool]):  # noqa: N801 - reads like SQL
+class is_indexed_text(_Condition):  # noqa: N801 - reads like SQL
     """Condition that a text has at most MAX_INDEXED_TEXT_LENGTH characters.
 
     Without a bind parameter, because it must imply the condition of a partial index.
     """
 
-    type = Boolean()
     inherit_cache = True
 
     def __init__(self, column: AnyColumn) -> None:
         super().__init__(column)
-
-    def self_group(self, against: object = None) -> Self:  # noqa: ARG002
-        """Omit the `= 1` that SQLAlchemy appends to a boolean on SQLite."""
-        return self
 
 
 def filter_conditions(**columns: AnyColumn) -> dict[str, ColumnElement[bool]]:

@@ -1,13 +1,16 @@
 """Building blocks of writes that differ between the engines or that several repositories share."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Insert,
     UpdateBase,
+    and_,
     bindparam,
     func,
     insert,
@@ -80,6 +83,16 @@ def insert_with_on_conflict(
 ) -> postgresql.Insert | sqlite.Insert:
     """Return an INSERT of all columns that accepts ON CONFLICT; each dialect has its own class for it."""
     return sqlite.insert(model) if is_sqlite else postgresql.insert(model)
+
+
+def is_unchanged(model: type[DeclarativeBase], columns: Iterable[str]) -> ColumnElement[bool]:
+    """Return the condition of an optimistic lock: a row still has the `expected_values` of these columns."""
+    return and_(*(getattr(model, name) == bindparam(f"expected_{name}") for name in columns))
+
+
+def expected_values(read: object, columns: Iterable[str]) -> dict[str, Any]:
+    """Return the parameters of `is_unchanged`: the columns as they were read."""
+    return {f"expected_{name}": getattr(read, name) for name in columns}
 
 
 async def acquire_advisory_lock(session: WriteSession, name: str, *, wait: bool) -> bool:

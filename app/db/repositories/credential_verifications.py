@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import and_, bindparam, select, update
+from sqlalchemy import bindparam, select, update
 
 from app.db.core.database import AllWorkspacesReader
-from app.db.core.statements import Statement
-from app.db.core.types import UtcDateTime
+from app.db.core.statements import Statement, decoded_values
+from app.db.core.types import field_names
 from app.db.core.write_session import WriteSession
+from app.db.core.writes import expected_values, is_unchanged
 from app.db.models import AccountCredentials
 from app.domain.ids import AccountId, WorkspaceId
 
@@ -22,7 +23,7 @@ class PendingVerification:
     account_id: AccountId
     verify_at: datetime
     """Time from which they can be leased; of leased ones, the end of the lease."""
-    attempts: int
+    verify_attempts: int
     """Verifications since they were set, with the leased one."""
 
 
@@ -31,25 +32,14 @@ async def due_verifications(
 ) -> Sequence[PendingVerification]:
     """Return credentials of all workspaces to verify, the longest due ones first."""
     rows = await reader.rows(_DUE, now=now, limit=limit)
-    return [
-        PendingVerification(
-            WorkspaceId(row.workspace_id),
-            AccountId(row.account_id),
-            row.verify_at,
-            row.verify_attempts,
-        )
-        for row in rows
-    ]
+    return [PendingVerification(**decoded_values(row, _COLUMNS)) for row in rows]
 
+
+_COLUMNS = field_names(PendingVerification)
 
 # Served by ix_credential_verify_at.
 _DUE = Statement(
-    select(
-        AccountCredentials.workspace_id,
-        AccountCredentials.account_id,
-        AccountCredentials.verify_at,
-        AccountCredentials.verify_attempts,
-    )
+    select(*(getattr(AccountCredentials, name) for name in _COLUMNS))
     .where(AccountCredentials.verify_at <= bindparam("now"))
     .order_by(
         AccountCredentials.verify_at,
@@ -64,10 +54,10 @@ async def lease_verification(
     session: WriteSession, pending: PendingVerification, expires_at: datetime
 ) -> PendingVerification | None:
     """Lease a verification; None if another worker has leased it, or the credentials were changed."""
-    row = await session.first(_LEASE, **_expected(pending), expires_at=expires_at)
+    row = await session.first(_LEASE, **expected_values(pending, _COLUMNS), expires_at=expires_at)
     if row is None:
         return None
-    return replace(pending, verify_at=expires_at, attempts=row.verify_attempts)
+    return replace(pending, verify_at=expires_at, verify_attempts=row.verify_attempts)
 
 
 async def settle_verification(
@@ -79,33 +69,16 @@ async def settle_verification(
     error: str | None,
 ) -> bool:
     """Store the result of a leased verification; False if the lease is lost or the credentials changed."""
-    row = await session.first(
-        _SETTLE, **_expected(leased), verified_at=verified_at, next_verify_at=verify_at, error=error
-    )
-    return row is not None
+    changed = {"verified_at": verified_at, "verify_at": verify_at, "verify_error": error}
+    return await session.first(_SETTLE, **expected_values(leased, _COLUMNS), **changed) is not None
 
 
-def _expected(pending: PendingVerification) -> dict[str, object]:
-    return {
-        "workspace": pending.workspace_id,
-        "account": pending.account_id,
-        "expected_verify_at": pending.verify_at,
-        "expected_attempts": pending.attempts,
-    }
-
-
-_IS_UNCHANGED = and_(
-    AccountCredentials.workspace_id == bindparam("workspace"),
-    AccountCredentials.account_id == bindparam("account"),
-    AccountCredentials.verify_at == bindparam("expected_verify_at", type_=UtcDateTime()),
-    AccountCredentials.verify_attempts == bindparam("expected_attempts"),
-)
-
+_IS_UNCHANGED = is_unchanged(AccountCredentials, _COLUMNS)
 _LEASE = (
     update(AccountCredentials)
     .where(_IS_UNCHANGED)
     .values(
-        verify_at=bindparam("expires_at", type_=UtcDateTime()),
+        verify_at=bindparam("expires_at"),
         verify_attempts=AccountCredentials.verify_attempts + 1,
     )
     .returning(AccountCredentials.verify_attempts)
@@ -115,9 +88,9 @@ _SETTLE = (
     update(AccountCredentials)
     .where(_IS_UNCHANGED)
     .values(
-        verified_at=bindparam("verified_at", type_=UtcDateTime()),
-        verify_at=bindparam("next_verify_at", type_=UtcDateTime()),
-        verify_error=bindparam("error"),
+        verified_at=bindparam("verified_at"),
+        verify_at=bindparam("verify_at"),
+        verify_error=bindparam("verify_error"),
     )
     .returning(AccountCredentials.account_id)
 )

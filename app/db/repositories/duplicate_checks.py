@@ -9,9 +9,9 @@ from sqlalchemy import and_, bindparam, delete, exists, func, select, update
 from app.db.core.conditions import unindexed
 from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.statements import Statement, decoded_values
-from app.db.core.types import UtcDateTime, field_names
+from app.db.core.types import field_names
 from app.db.core.write_session import WriteSession
-from app.db.core.writes import insert_rows
+from app.db.core.writes import expected_values, insert_rows, is_unchanged
 from app.db.models import AccountPause, Destination, DuplicateCheck, PublishEvidence
 from app.domain.destinations import Outcome
 from app.domain.ids import AccountId, DestinationId, PostId, WorkspaceId
@@ -93,32 +93,22 @@ async def lease_check(
 ) -> PendingCheck | None:
     """Lease a check until it is due again; None if another worker has leased it, or stored its result."""
     leased = replace(due, check_at=check_at, attempts=due.attempts + 1)
-    row = await session.first(_LEASE, **_expected(due), check_at=check_at, attempts=leased.attempts)
+    changed = {"check_at": check_at, "attempts": leased.attempts}
+    row = await session.first(_LEASE, **expected_values(due, _LOCK), **changed)
     return None if row is None else leased
 
 
 async def delete_check(session: WriteSession, check: PendingCheck) -> bool:
     """Delete a check; False if another worker has changed it since it was read or leased."""
-    return await session.first(_DELETE, **_expected(check)) is not None
+    return await session.first(_DELETE, **expected_values(check, _LOCK)) is not None
 
 
-def _expected(check: PendingCheck) -> dict[str, object]:
-    return {
-        "workspace": check.workspace_id,
-        "destination": check.destination_id,
-        "expected_check_at": check.check_at,
-    }
-
-
-_IS_UNCHANGED = and_(
-    DuplicateCheck.workspace_id == bindparam("workspace"),
-    DuplicateCheck.destination_id == bindparam("destination"),
-    DuplicateCheck.check_at == bindparam("expected_check_at", type_=UtcDateTime()),
-)
+_LOCK = ("workspace_id", "destination_id", "check_at")
+_IS_UNCHANGED = is_unchanged(DuplicateCheck, _LOCK)
 _LEASE = (
     update(DuplicateCheck)
     .where(_IS_UNCHANGED)
-    .values(check_at=bindparam("check_at", type_=UtcDateTime()), attempts=bindparam("attempts"))
+    .values(check_at=bindparam("check_at"), attempts=bindparam("attempts"))
     .returning(DuplicateCheck.destination_id)
 )
 _DELETE = delete(DuplicateCheck).where(_IS_UNCHANGED).returning(DuplicateCheck.destination_id)

@@ -27,12 +27,14 @@ from app.graphql.engine.errors import add_validation_code
 from app.graphql.engine.limits import collect_stats, enforce_limits, parse_document
 from app.graphql.engine.prepared_operation import Document, PreparedOperation
 from app.graphql.engine.validation import VALIDATION_RULES
+from app.graphql.schema.accounts import Account
 from app.graphql.schema.context import Context, Info
+from app.graphql.schema.destinations import Destination
 from app.graphql.schema.mutations import Mutation
+from app.graphql.schema.posts import Post
 from app.graphql.schema.query import Query
 from app.graphql.schema.scalars import SCALARS
 from app.graphql.schema.subscription import Subscription
-from app.graphql.schema.types import Account, Destination, Post
 from app.settings import GraphQLLimits
 
 _MAX_OPERATION_CACHE_BYTES = 16 << 20

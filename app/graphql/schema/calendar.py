@@ -21,8 +21,8 @@ from app.graphql.schema.inputs import (
     validate_account_ids,
     validate_search_texts,
 )
+from app.graphql.schema.posts import Post
 from app.graphql.schema.prefetch import posts_from_rows
-from app.graphql.schema.types import Post
 
 MAX_POSTS_IN_BUCKET = 20
 DEFAULT_POSTS_IN_BUCKET = 3

@@ -28,11 +28,13 @@ from app.domain.events import (
 from app.domain.ids import ApiKeyId, PostId
 from app.domain.signing import CursorCodec
 from app.graphql.loading.field_sources import RowBacked, ToMany, ToOne, sourced_field
+from app.graphql.schema.accounts import Account
 from app.graphql.schema.connections import parse_page_arguments
 from app.graphql.schema.context import Context, Info
+from app.graphql.schema.destinations import Destination
+from app.graphql.schema.posts import Post
 from app.graphql.schema.prefetch import posts_from_rows
 from app.graphql.schema.scalars import Json
-from app.graphql.schema.types import Account, Destination, Post
 
 RelatedObject: TypeAlias = RowBacked | Exception | None
 """Current state of an object that changed, None if it does not exist, or the error of reading it."""

@@ -27,10 +27,12 @@ from app.graphql.loading.field_sources import (
     sourced_field,
 )
 from app.graphql.loading.loaders import FailureGroupLoaders
+from app.graphql.schema.accounts import Account, load_account
 from app.graphql.schema.connections import CursorPage, PageInfo, parse_page_arguments
 from app.graphql.schema.context import Context, Info
+from app.graphql.schema.destinations import Destination, ErrorDiagnosis
 from app.graphql.schema.inputs import DestinationFilterInput, to_record
-from app.graphql.schema.types import Account, Destination, ErrorDiagnosis, Node, load_account
+from app.graphql.schema.node import Node
 
 
 @strawberry.type(description="Failures of a group on one account.")

@@ -21,7 +21,7 @@ from app.graphql.loading.loaders import ResponseEntryLimit
 from app.graphql.schema.connections import MAX_CAPPED_TOTAL, CountResult, Totals
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.lookahead import Selection
-from app.graphql.schema.types import Post, load_post
+from app.graphql.schema.posts import Post, load_post
 
 T = TypeVar("T")
 

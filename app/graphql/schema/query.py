@@ -32,6 +32,7 @@ from app.domain.outcome_statistics import OutcomeGrouping
 from app.domain.time_buckets import MAX_BUCKETS, MAX_HOURS_OF_WEEK_PERIOD, BucketSize
 from app.domain.times import Period
 from app.graphql.schema import connections
+from app.graphql.schema.accounts import Account, AccountConnection, load_account
 from app.graphql.schema.analytics import AnalyticsSummary, build_summary
 from app.graphql.schema.board_counts import BoardCounts
 from app.graphql.schema.calendar import (
@@ -52,6 +53,7 @@ from app.graphql.schema.connections import (
     parse_page_arguments,
 )
 from app.graphql.schema.context import Context, Info
+from app.graphql.schema.destinations import Destination, DestinationConnection, load_destination
 from app.graphql.schema.enums import CalendarInterval, CatalogPart
 from app.graphql.schema.error_catalog import (
     ErrorCatalogEntry,
@@ -74,11 +76,7 @@ from app.graphql.schema.inputs import (
     PostFilterInput,
     PostOrder,
 )
-from app.graphql.schema.node_connections import (
-    AccountConnection,
-    DestinationConnection,
-    PostConnection,
-)
+from app.graphql.schema.node import Node
 from app.graphql.schema.outcome_stats import (
     MAX_GROUPINGS,
     OutcomeStats,
@@ -87,16 +85,8 @@ from app.graphql.schema.outcome_stats import (
 )
 from app.graphql.schema.permissions import HasScope, requires
 from app.graphql.schema.platforms import Platform, platforms_with_limits
+from app.graphql.schema.posts import Post, PostConnection, load_post
 from app.graphql.schema.prefetch import read_destinations, read_post, read_posts, read_totals
-from app.graphql.schema.types import (
-    Account,
-    Destination,
-    Node,
-    Post,
-    load_account,
-    load_destination,
-    load_post,
-)
 from app.graphql.schema.viewer import ViewerDetails, build_viewer
 from app.graphql.schema.webhooks import (
     DeliveryFilter,

@@ -36,15 +36,16 @@ from app.graphql.schema.changes import (
     related_field,
 )
 from app.graphql.schema.context import Context, Info
+from app.graphql.schema.destinations import Destination
 from app.graphql.schema.inputs import DestinationFilterInput
 from app.graphql.schema.permissions import requires
+from app.graphql.schema.posts import Post
 from app.graphql.schema.query import (
     ChangedByKey,
     ChangedByPerson,
     ChangedPostId,
     ChangeTypes,
 )
-from app.graphql.schema.types import Destination, Post
 
 PayloadBuilder: TypeAlias = Callable[[StoredEvent, Context], Awaitable[object | None]]
 """Function that builds the payload of an event from the current data; returns None to skip the event."""

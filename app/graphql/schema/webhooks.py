@@ -28,7 +28,7 @@ from app.graphql.schema.connections import (
 )
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.inputs import optional, to_record
-from app.graphql.schema.types import Node
+from app.graphql.schema.node import Node
 
 _STATE_COLUMNS = (
     "attempts",

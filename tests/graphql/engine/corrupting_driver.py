@@ -10,7 +10,9 @@ from strawberry.types import get_object_definition
 from app.db.core.database import ReadDriver
 from app.db.core.statements import CompiledStatement, Record
 from app.graphql.loading.field_sources import Column, field_source
-from app.graphql.schema.types import Account, Destination, Post
+from app.graphql.schema.accounts import Account
+from app.graphql.schema.destinations import Destination
+from app.graphql.schema.posts import Post
 
 INVALID_VALUES: tuple[object, ...] = (
     None,

@@ -16,7 +16,7 @@ from app.db.core.statements import Record, compile_statement
 from app.db.models import Account, Destination
 from app.graphql.ast.selections import NotCompilable
 from app.graphql.engine.executable_schema import create_schema
-from app.graphql.schema import types
+from app.graphql.schema import accounts, destinations
 from app.settings import GraphQLLimits
 from tests.factories import NOW
 from tests.graphql.engine.compiling import compile_object
@@ -83,7 +83,7 @@ COMPILED_FIELDS = (
 
 
 def complete_row(row: DestinationColumns, selection: str = COMPILED_FIELDS) -> object:
-    value = types.Destination.from_row(row.record(), NOW)
+    value = destinations.Destination.from_row(row.record(), NOW)
     return compile_object(SCHEMA, "Destination", selection)(value, {})
 
 
@@ -159,13 +159,13 @@ def test_a_row_without_the_relation_or_of_another_class_makes_the_function_fail(
         select(Destination.id, Destination.account_id), sqlite.dialect()
     ).record_class
     function = compile_object(SCHEMA, "Destination", "{ destinationId accountName }")
-    value = types.Destination.from_row(without_account((ID, 3)), NOW)  # type: ignore[call-arg]
-    not_a_record = types.Destination.from_row(cast("Any", SimpleNamespace(id=UUID(ID))), NOW)
+    value = destinations.Destination.from_row(without_account((ID, 3)), NOW)  # type: ignore[call-arg]
+    not_a_record = destinations.Destination.from_row(cast("Any", SimpleNamespace(id=UUID(ID))), NOW)
 
     for source in (
         value,
         not_a_record,
-        types.Account.from_row(DestinationColumns(COLUMNS, ACCOUNT).record(), NOW),
+        accounts.Account.from_row(DestinationColumns(COLUMNS, ACCOUNT).record(), NOW),
         None,
     ):
         with pytest.raises(Exception):  # noqa: B017, PT011 - of any type
@@ -179,6 +179,8 @@ def test_time_dependent_fields_use_the_read_time_of_the_row() -> None:
     )
     function = compile_object(SCHEMA, "Destination", "{ isOverdue }")
 
-    results = [function(types.Destination.from_row(row.record(), at), {}) for at in (NOW, later)]
+    results = [
+        function(destinations.Destination.from_row(row.record(), at), {}) for at in (NOW, later)
+    ]
 
     assert results == [{"isOverdue": False}, {"isOverdue": True}]

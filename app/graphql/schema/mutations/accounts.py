@@ -11,6 +11,7 @@ from app.domain.accounts import AccountPublisher
 from app.domain.credentials import NewCredentials
 from app.domain.errors import InvalidInput
 from app.domain.ids import AccountId, validate_account_id
+from app.graphql.schema.accounts import Account, load_account
 from app.graphql.schema.context import Info
 from app.graphql.schema.inputs import (
     IDEMPOTENCY_KEY_DESCRIPTION,
@@ -25,7 +26,6 @@ from app.graphql.schema.permissions import (
     credentials_mutation,
     write_mutation,
 )
-from app.graphql.schema.types import Account, load_account
 from app.services import accounts
 from app.services.bulk_actions import MAX_BULK_CHANGES
 from app.services.mastodon_authorization import AUTHORIZATION_LIFETIME

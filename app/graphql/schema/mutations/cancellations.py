@@ -16,7 +16,7 @@ from app.graphql.schema.mutations.bulk_actions import (
     perform_bulk_action,
 )
 from app.graphql.schema.permissions import write_mutation
-from app.graphql.schema.types import Post, load_post
+from app.graphql.schema.posts import Post, load_post
 from app.services.bulk_actions import MAX_BULK_CHANGES
 from app.services.cancellations import CancelAction, CancellationDecision
 

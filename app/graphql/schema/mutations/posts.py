@@ -24,8 +24,8 @@ from app.graphql.schema.inputs import (
     to_record,
 )
 from app.graphql.schema.permissions import write_mutation
+from app.graphql.schema.posts import Post, load_post
 from app.graphql.schema.scalars import Json
-from app.graphql.schema.types import Post, load_post
 from app.services import posts
 from app.services.post_warnings import AccountWarning, ContentWarning
 from app.services.posts import CreatedPost, RejectedPost

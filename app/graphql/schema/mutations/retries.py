@@ -9,6 +9,7 @@ from strawberry import field
 from app.domain.ids import DestinationId, PostId
 from app.domain.manual_retries import RetryRefusal
 from app.graphql.schema.context import Info
+from app.graphql.schema.destinations import Destination, load_destination
 from app.graphql.schema.inputs import (
     IDEMPOTENCY_KEY_DESCRIPTION,
     DestinationFilterInput,
@@ -23,7 +24,7 @@ from app.graphql.schema.mutations.bulk_actions import (
     perform_bulk_action,
 )
 from app.graphql.schema.permissions import write_mutation
-from app.graphql.schema.types import Destination, Post, load_destination, load_post
+from app.graphql.schema.posts import Post, load_post
 from app.services import retries
 from app.services.bulk_actions import MAX_BULK_CHANGES
 from app.services.retries import RetryAction, RetryDecision

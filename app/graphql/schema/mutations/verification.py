@@ -24,6 +24,7 @@ from app.domain.ids import DestinationId, PostId, validate_account_id
 from app.domain.leases import LeaseKind
 from app.domain.verification import VerificationFinding
 from app.graphql.schema.context import Info
+from app.graphql.schema.destinations import Destination, load_destination
 from app.graphql.schema.enums import Reconciliation, ResultOutcome
 from app.graphql.schema.inputs import (
     IDEMPOTENCY_KEY_DESCRIPTION,
@@ -50,7 +51,6 @@ from app.graphql.schema.permissions import (
     workspace_publisher_mutation,
     write_mutation,
 )
-from app.graphql.schema.types import Destination, load_destination
 from app.services import reports
 from app.services.bulk_actions import MAX_BULK_CHANGES
 from app.services.reconciliations import ReconcileAction
