@@ -1,11 +1,11 @@
-"""A publisher in 60 lines: claims due destinations, POSTs them to PUBLISH_URL, reports the results."""
+"""A publisher in 62 lines: claims due destinations, POSTs them to PUBLISH_URL, reports the results."""
 
 import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from socket import gaierror
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 API = os.environ.get("API_URL", "http://127.0.0.1:8000/graphql")
 KEY = {"Content-Type": "application/json", "Authorization": f"Bearer {os.environ['API_KEY']}"}
@@ -14,12 +14,14 @@ CLAIM = "claims { leaseToken destinationId postId platform accountName content m
 REPEAT = {"SERVICE_UNAVAILABLE", "INTERNAL_ERROR", "RATE_LIMIT_EXCEEDED", None, *range(429, 600)}
 REJECTED = {503, *range(400, 500)} - {408, 409}  # after any other status, the post may exist
 CATEGORIES = {400: "CONTENT_REJECTED", 401: "AUTH", 403: "AUTH", 429: "RATE_LIMITED"}
+NoRedirects = type("NoRedirects", (HTTPRedirectHandler,), {"redirect_request": lambda *_: None})
 UNKNOWN = {"category": "UNCLASSIFIED", "message": "No usable answer.", "outcomeUnknown": True}
 
 
 def send(url: str, body: object, headers: dict, seconds: float) -> dict:
     call = Request(url, json.dumps(body).encode(), headers)  # noqa: S310
-    answer = ThreadPoolExecutor(1).submit(lambda: urlopen(call, timeout=30).read())  # noqa: S310
+    opener = build_opener(NoRedirects)  # a redirected POST would become a GET
+    answer = ThreadPoolExecutor(1).submit(lambda: opener.open(call, timeout=30).read())
     return json.loads(answer.result(seconds), parse_int=str)
 
 

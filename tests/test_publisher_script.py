@@ -70,10 +70,7 @@ UNKNOWN = {
     "500": (Reply(status=500), "HTTP Error 500: Internal Server Error"),
     "524": (Reply(status=524), "HTTP Error 524: "),
     "999": (Reply(status=999), "No usable answer."),
-    "moved": (
-        Reply(status=302, headers=[("Location", "/published")]),
-        "HTTP Error 501: Unsupported method ('GET')",
-    ),
+    "moved": (Reply(status=302, headers=[("Location", "/published")]), "HTTP Error 302: Found"),
     "broken off": (
         Reply(headers=[("Content-Length", "17")]),
         "IncompleteRead(2 bytes read, 15 more expected)",
@@ -312,16 +309,16 @@ def create_scenario(
         yield create
 
 
-def test_publisher_has_at_most_60_lines_and_imports_only_the_standard_library() -> None:
+def test_publisher_has_at_most_62_lines_and_imports_only_the_standard_library() -> None:
     lines = PUBLISHER_SCRIPT.read_text().splitlines()
-    assert len(lines) <= 60
+    assert len(lines) <= 62
     assert [line for line in lines if line.startswith(("import", "from"))] == [
         "import json",
         "import os",
         "import time",
         "from concurrent.futures import ThreadPoolExecutor",
         "from socket import gaierror",
-        "from urllib.request import Request, urlopen",
+        "from urllib.request import HTTPRedirectHandler, Request, build_opener",
     ]
 
 
