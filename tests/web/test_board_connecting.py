@@ -232,15 +232,15 @@ async def test_account_whose_access_was_rejected_is_connected_again(
 async def test_sign_in_without_the_scope_says_what_it_needs(
     browser: Browser, page_server: PageServer, key: str
 ) -> None:
-    obstacles = {
+    reasons = {
         False: "This needs a sign-in with “Read, act and publish”, and a key with the scope credentials.",
         True: "This sign-in may only read.",
     }
-    for read_only, obstacle in obstacles.items():
+    for read_only, reason in reasons.items():
         async with open_tab(browser, page_server.url) as tab:
             await tab.open("/accounts")
             await tab.sign_in(key, read_only=read_only)
             button = tab.page.get_by_role("button", name="Connect an account…")
-            await expect(button).to_have_accessible_description(obstacle)
+            await expect(button).to_have_accessible_description(reason)
             await button.press("Enter")
             await expect(tab.page.get_by_role("dialog")).to_have_count(0)

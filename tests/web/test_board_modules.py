@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 
 TESTS = sorted(Path("tests/web/typescript").glob("*.test.mjs"))
-ESBUILD = Path("app/web/source/node_modules/.bin/esbuild")
-OPTIONS = ("--bundle", "--platform=node", "--format=esm", "--out-extension:.js=.mjs")
+BUNDLE = Path("tests/web/typescript/bundle.mjs")
 
 pytestmark = pytest.mark.usefixtures("require_built_page")
 
 
 def test_modules_of_the_board(tmp_path: Path) -> None:
     for command in (
-        [ESBUILD, *TESTS, *OPTIONS, f"--outdir={tmp_path}"],
+        ["node", BUNDLE, tmp_path, *TESTS],
         ["node", "--test", *(tmp_path / test.name for test in TESTS)],
     ):
         arguments = ["scripts/node", *map(str, command)]

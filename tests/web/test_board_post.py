@@ -1,4 +1,4 @@
-"""Page of a post in Chromium: its times, who can fix a failure, retries and their obstacles."""
+"""Page of a post in Chromium: its times, who can fix a failure, retries and why they are disabled."""
 
 import re
 

@@ -69,19 +69,19 @@ async def test_mirror_offers_no_action_and_says_why(
         await tab.sign_in(key)
         await expect(tab.page.locator(".header")).to_contain_text("mirror")
         await tab.page.locator("tbody").get_by_role("checkbox").check()
-        await expect_obstacles(tab.page.get_by_label("Selection"), 2)
+        await expect_disabled_reasons(tab.page.get_by_label("Selection"), 2)
         for path, count in (
             (f"/posts/{post_id}", 2),
             (f"/accounts/{IMPORTED_ACCOUNT}", 3),
             ("/failures", 1),
         ):
             await tab.open(path)
-            await expect_obstacles(tab.page.locator("main"), count)
+            await expect_disabled_reasons(tab.page.locator("main"), count)
 
 
-async def expect_obstacles(place: Locator, count: int) -> None:
+async def expect_disabled_reasons(place: Locator, count: int) -> None:
     """Expect that so many actions are disabled because of the mirror, and that there are no others."""
-    await expect(place.locator(".obstacle")).to_have_text([MIRROR_REASON] * count)
+    await expect(place.locator(".disabled-reason")).to_have_text([MIRROR_REASON] * count)
     await expect(place.locator(".action button[aria-disabled=true]")).to_have_count(count)
     await expect(place.locator(".action")).to_have_count(count)
 

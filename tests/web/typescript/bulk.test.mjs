@@ -7,7 +7,7 @@ import { BulkRun } from "../../../app/web/source/board/components/bulk/bulk-run"
 import { ServerError } from "../../../app/web/source/board/relay/server-error";
 import { filterWords } from "../../../app/web/source/board/text/filter-words";
 import { accountsPath, parseAccounts } from "../../../app/web/source/board/url/accounts";
-import { postFilter, retryObstacle } from "../../../app/web/source/board/url/bulk-filters";
+import { postFilter, retryDisabledReason } from "../../../app/web/source/board/url/bulk-filters";
 import { failuresPath, groupPath, parseFailures, parsePeriod } from "../../../app/web/source/board/url/failures";
 import { ALL_RESULTS } from "../../../app/web/source/board/url/results";
 
@@ -19,7 +19,7 @@ function createRun(results, check = { plan: "1", plannedCount: 3, refusals: [REF
   const sent = [];
   const run = new BulkRun({
     title: "",
-    scope: [],
+    description: [],
     texts: TEXTS,
     check: async () => check,
     call: async (plan, key) => {
@@ -84,9 +84,9 @@ test("a check that fails is repeated", async () => {
 });
 
 test("a retry needs a filter beside status and outcome", () => {
-  assert.match(retryObstacle({ status: ["FAILED"], outcome: ["FAILED"] }), /^Add a filter/);
-  assert.match(retryObstacle({}), /^Add a filter/);
-  assert.equal(retryObstacle({ status: ["FAILED"], accountId: [1] }), null);
+  assert.match(retryDisabledReason({ status: ["FAILED"], outcome: ["FAILED"] }), /^Add a filter/);
+  assert.match(retryDisabledReason({}), /^Add a filter/);
+  assert.equal(retryDisabledReason({ status: ["FAILED"], accountId: [1] }), null);
 });
 
 test("posts are cancelled only by filters that mean the same for posts and results", () => {

@@ -1,4 +1,4 @@
-// Live changes: batches, reconnection, membership.
+// Live changes: batches, reconnection, differences of lists.
 
 import assert from "node:assert/strict";
 import test, { mock } from "node:test";
@@ -10,7 +10,7 @@ import {
   onOutdatedObjects,
   startRequest,
 } from "../../../app/web/source/board/live/requests";
-import { differenceOf } from "../../../app/web/source/board/live/membership";
+import { differenceOf } from "../../../app/web/source/board/live/list-difference";
 
 /** A coalescer with a batch every 250 ms, and what it has delivered. */
 function createCoalescer() {

@@ -13,7 +13,8 @@ import {
   parseResults,
   resultsPath,
 } from "../../../app/web/source/board/url/results";
-import { destinationFilter, restParameters } from "../../../app/web/source/board/url/results-filter";
+import { failedResults } from "../../../app/web/source/board/url/result-lists";
+import { csvPath, destinationFilter } from "../../../app/web/source/board/url/results-filter";
 
 const FROM = new Date("2026-04-15T12:00:00.000Z");
 const TO = new Date("2026-04-16T12:00:00.000Z");
@@ -112,8 +113,7 @@ test("the ends of a period are put in order", () => {
 });
 
 test("the filters of GraphQL and REST are the same", () => {
-  const filter = destinationFilter(VIEW);
-  assert.deepEqual(filter, {
+  assert.deepEqual(destinationFilter(VIEW), {
     status: ["QUEUED", "FAILED"],
     accountId: [3, 7],
     errorCode: ["A&B"],
@@ -123,7 +123,9 @@ test("the filters of GraphQL and REST are the same", () => {
     failedAfter: "2026-04-15T12:00:00.000Z",
     failedBefore: "2026-04-16T12:00:00.000Z",
   });
-  assert.deepEqual(Object.fromEntries(restParameters(filter)), {
+  const [path, search] = csvPath(VIEW).split("?");
+  assert.equal(path, "/v1/destinations.csv");
+  assert.deepEqual(Object.fromEntries(new URLSearchParams(search)), {
     status: "queued,failed",
     account_id: "3,7",
     error_code: "A&B",
@@ -132,6 +134,14 @@ test("the filters of GraphQL and REST are the same", () => {
     overdue: "true",
     failed_after: "2026-04-15T12:00:00.000Z",
     failed_before: "2026-04-16T12:00:00.000Z",
+  });
+});
+
+test("a period of failures limits the time of the failure", () => {
+  assert.equal(resultsPath(failedResults({ account: [7] })), "/results?outcome=FAILED&account=7&order=FAILED_AT");
+  assert.deepEqual(destinationFilter(failedResults({ from: FROM })), {
+    outcome: ["FAILED"],
+    failedAfter: FROM.toISOString(),
   });
 });
 

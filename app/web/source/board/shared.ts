@@ -8,6 +8,7 @@ import "./components/back-link";
 import "./components/bulk/retry-action";
 import "./components/change-item";
 import "./components/chart/units";
+import "./components/fact";
 import "./components/icon";
 import "./components/initials";
 import "./components/list/list-parts";

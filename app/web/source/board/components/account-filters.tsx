@@ -3,29 +3,38 @@
 import { graphql, useLazyLoadQuery } from "react-relay/hooks";
 
 import type { accountFiltersQuery } from "../relay/__generated__/accountFiltersQuery.graphql";
-import { plainAccountLabel } from "../text/labels";
+import { accountNames } from "../text/labels";
 import { platformName } from "../text/reasons";
 import type { AccountFilter } from "../url/account-filter";
 import { ChoiceFilter } from "./fields";
+import { Panel } from "./panel";
 
 interface Props {
   readonly filter: AccountFilter;
   readonly onChange: (changes: Partial<AccountFilter>) => void;
-  readonly fetchKey: number;
 }
 
 /** A choice of platform and one of account. */
-export function AccountFilters({ filter, onChange, fetchKey }: Props) {
-  const names = new Map(
-    useFirstAccounts(fetchKey).map(({ accountId, accountName, platform }) => [
-      String(accountId),
-      plainAccountLabel(accountName, platform),
-    ]),
-  );
-  const ids = [...new Set([...names.keys(), ...filter.account.map(String)])];
+export function AccountFilters(props: Props) {
+  return <Panel lines={1}>{(fetchKey) => <AccountChoices {...props} fetchKey={fetchKey} />}</Panel>;
+}
+
+interface PlatformProps {
+  readonly values: readonly string[];
+  readonly onChange: (values: readonly string[]) => void;
+}
+
+/** A choice among the platforms of the accounts. */
+export function PlatformFilter(props: PlatformProps) {
+  return <Panel lines={1}>{(fetchKey) => <PlatformChoice {...props} fetchKey={fetchKey} />}</Panel>;
+}
+
+function AccountChoices({ filter, onChange, fetchKey }: Props & { readonly fetchKey: number }) {
+  const names = accountNames(useFirstAccounts(fetchKey));
+  const numbers = [...new Set([...names.keys(), ...filter.account])];
   return (
     <>
-      <PlatformFilter
+      <PlatformChoice
         values={filter.platform}
         onChange={(platform) => onChange({ platform })}
         fetchKey={fetchKey}
@@ -33,22 +42,15 @@ export function AccountFilters({ filter, onChange, fetchKey }: Props) {
       <ChoiceFilter
         label="Account"
         values={filter.account.map(String)}
-        options={ids}
-        name={(id) => names.get(id) ?? `Account ${id}`}
+        options={numbers.map(String)}
+        name={(number) => names.get(Number(number)) ?? `Account ${number}`}
         onChange={(account) => onChange({ account: account.map(Number) })}
       />
     </>
   );
 }
 
-interface PlatformProps {
-  readonly values: readonly string[];
-  readonly onChange: (values: readonly string[]) => void;
-  readonly fetchKey: number;
-}
-
-/** A choice among the platforms of the accounts. */
-export function PlatformFilter({ values, onChange, fetchKey }: PlatformProps) {
+function PlatformChoice({ values, onChange, fetchKey }: PlatformProps & { readonly fetchKey: number }) {
   const platforms = useFirstAccounts(fetchKey).map(({ platform }) => platform);
   return (
     <ChoiceFilter

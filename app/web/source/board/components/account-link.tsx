@@ -4,6 +4,7 @@ import { Link } from "wouter";
 
 import { accountLabel } from "../text/labels";
 import { platformName } from "../text/reasons";
+import { accountPath } from "../url/paths";
 import { UserText } from "./user-text";
 
 interface Props {
@@ -18,7 +19,7 @@ export function AccountLink({ accountId, name, platform }: Props) {
   const text = <UserText text={accountLabel(name)} />;
   return (
     <>
-      {name == null ? text : <Link href={`/accounts/${accountId}`}>{text}</Link>}{" "}
+      {name == null ? text : <Link href={accountPath(accountId)}>{text}</Link>}{" "}
       <span className="muted">
         <UserText text={platformName(platform)} />
       </span>

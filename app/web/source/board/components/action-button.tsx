@@ -1,32 +1,32 @@
-// A button that stays focusable while its action is not possible, and says why it is not.
+// A button that stays focusable while it is disabled, and says why it is.
 
 import { useId, type ReactNode } from "react";
 
 interface Props {
   readonly children: ReactNode;
-  /** Reason why the action is not possible; null if it is. */
-  readonly obstacle: string | null;
+  /** Why the action is not possible; null if it is. */
+  readonly disabledReason: string | null;
   readonly isBusy?: boolean;
   readonly onPress: () => void;
 }
 
-export function ActionButton({ children, obstacle, isBusy = false, onPress }: Props) {
+export function ActionButton({ children, disabledReason, isBusy = false, onPress }: Props) {
   const id = useId();
-  const isDisabled = obstacle !== null || isBusy;
+  const isDisabled = disabledReason !== null || isBusy;
   return (
     <span className="action">
       <button
         type="button"
         aria-disabled={isDisabled}
-        aria-describedby={obstacle === null ? undefined : id}
+        aria-describedby={disabledReason === null ? undefined : id}
         onClick={() => !isDisabled && onPress()}
       >
         {children}
         {isBusy && "…"}
       </button>
-      {obstacle !== null && (
-        <small id={id} className="obstacle">
-          {obstacle}
+      {disabledReason !== null && (
+        <small id={id} className="disabled-reason">
+          {disabledReason}
         </small>
       )}
     </span>

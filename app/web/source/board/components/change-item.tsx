@@ -4,6 +4,7 @@ import { graphql, useFragment } from "react-relay/hooks";
 import { Link } from "wouter";
 
 import type { changeItem_change$key } from "../relay/__generated__/changeItem_change.graphql";
+import { accountPath } from "../url/paths";
 import { Sentence, Time } from "./time";
 import { UserText } from "./user-text";
 
@@ -26,7 +27,7 @@ export function ChangeItem({ change }: { readonly change: changeItem_change$key 
       <Time at={happenedAt} />{" "}
       {account && (
         <>
-          <Link href={`/accounts/${account.accountId}`}>
+          <Link href={accountPath(account.accountId)}>
             <UserText text={account.accountName} />
           </Link>
           :{" "}

@@ -1,11 +1,11 @@
-// A number that leads to its rows.
+// Numbers that lead to their rows.
 
 import { Link } from "wouter";
 
 import { cappedNumber, type CappedCount } from "../text/numbers";
 import type { Tone } from "../text/statuses";
 
-interface Props {
+export interface CountLinkProps {
   readonly value: CappedCount;
   readonly name: string;
   /** Tone of a number above 0. */
@@ -14,7 +14,25 @@ interface Props {
   readonly path: string;
 }
 
-export function CountLink({ value, name, tone, path }: Props) {
+interface ListProps {
+  /** Accessible name of the numbers. */
+  readonly label: string;
+  readonly counts: readonly CountLinkProps[];
+}
+
+export function CountLinks({ label, counts }: ListProps) {
+  return (
+    <section aria-label={label}>
+      <ul className="numbers">
+        {counts.map((count) => (
+          <CountLink key={count.name} {...count} />
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+export function CountLink({ value, name, tone, path }: CountLinkProps) {
   const content = (
     <>
       <strong>{cappedNumber(value)}</strong> {name}

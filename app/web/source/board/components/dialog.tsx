@@ -40,3 +40,14 @@ export function Dialog({ title, children, onClose }: Props) {
     </dialog>
   );
 }
+
+/** The button of a dialog that only shows something. */
+export function CloseButton({ onClose }: { readonly onClose: () => void }) {
+  return (
+    <div className="buttons">
+      <button type="button" onClick={onClose}>
+        Close
+      </button>
+    </div>
+  );
+}

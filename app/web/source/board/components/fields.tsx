@@ -5,7 +5,7 @@ import { useEffect, useRef, type ComponentProps } from "react";
 import { instantOf, localInput } from "../text/times";
 import { useZone } from "../text/zone";
 
-interface ChoiceProps<T extends string> {
+export interface ChoiceProps<T extends string> {
   readonly label: string;
   readonly value: T;
   readonly options: readonly T[];
@@ -22,11 +22,7 @@ export function Choice<T extends string>({ label, value, options, name, onChange
         value={value}
         onChange={(event) => onChange(options.find((option) => option === event.target.value) ?? value)}
       >
-        {options.map((option) => (
-          <option key={option} value={option}>
-            {name(option)}
-          </option>
-        ))}
+        <Options options={options} name={name} />
       </select>
     </label>
   );
@@ -53,14 +49,18 @@ export function ChoiceFilter<T extends string>({ label, values, options, name, o
       >
         <option value="">Any</option>
         {values.length > 1 && <option value={selected}>{values.map(name).join(", ")}</option>}
-        {options.map((option) => (
-          <option key={option} value={option}>
-            {name(option)}
-          </option>
-        ))}
+        <Options options={options} name={name} />
       </select>
     </label>
   );
+}
+
+function Options<T extends string>({ options, name }: Pick<ChoiceProps<T>, "options" | "name">) {
+  return options.map((option) => (
+    <option key={option} value={option}>
+      {name(option)}
+    </option>
+  ));
 }
 
 interface TextProps {

@@ -2,7 +2,7 @@
 
 import { DEMO_KEY } from "../config";
 import { connection, isPaused } from "../live/connection";
-import { useViewer, writeObstacle } from "../session/viewer";
+import { useViewer, writeDeniedReason } from "../session/viewer";
 import { useStore } from "../store";
 import { clockTime } from "../text/times";
 import { useZone } from "../text/zone";
@@ -13,15 +13,15 @@ import { UserText } from "./user-text";
 export function Header({ items }: { readonly items: readonly NavigationItem[] }) {
   const viewer = useViewer();
   const zone = useZone();
-  const obstacle = writeObstacle(viewer);
+  const readOnlyReason = writeDeniedReason(viewer);
   return (
     <header className="header">
       <strong className="workspace">
         <UserText text={viewer.workspaceName} />
       </strong>
       {DEMO_KEY && <span className="mark">demo</span>}
-      {obstacle && (
-        <span className="mark" title={obstacle}>
+      {readOnlyReason && (
+        <span className="mark" title={readOnlyReason}>
           {viewer.isMirror ? "mirror" : "read only"}
         </span>
       )}

@@ -9,16 +9,17 @@ import { IDLE_LIMITS, storedIdleLimit, storeIdleLimit } from "../session/idle";
 import { leave } from "../session/leave";
 import { useViewer } from "../session/viewer";
 import { useStore } from "../store";
-import { words } from "../text/statuses";
+import { enumWords } from "../text/statuses";
 import { chooseZone, DEVICE_ZONE, useZone } from "../text/zone";
 import { storedTheme, storeTheme, THEMES } from "../theme";
 import type { NavigationItem } from "./layout";
 import { Dialog } from "./dialog";
-import { Choice } from "./fields";
+import { Choice, type ChoiceProps } from "./fields";
 import { openPalette } from "./palette/palette-host";
 import { UserText } from "./user-text";
 
 const MENU_ID = "menu";
+const IDLE_WORDS = { never: "Never", "15": "After 15 minutes", "60": "After 1 hour" };
 
 export function Menu({ items }: { readonly items: readonly NavigationItem[] }) {
   const [isOpen, setOpen] = useState(false);
@@ -85,8 +86,16 @@ function MenuContent({ items, isAtKeys, onLeaveEverywhere }: ContentProps) {
         Go to… (⌘K, Ctrl+K)
       </button>
       <ZoneField />
-      <ThemeField />
-      {!isSignedInByProxy && <IdleField />}
+      <StoredChoice label="Theme" options={THEMES} name={enumWords} read={storedTheme} store={storeTheme} />
+      {!isSignedInByProxy && (
+        <StoredChoice
+          label="Sign out when this browser is not used"
+          options={IDLE_LIMITS}
+          name={(limit) => IDLE_WORDS[limit]}
+          read={storedIdleLimit}
+          store={storeIdleLimit}
+        />
+      )}
       <label className="check">
         <input type="checkbox" checked={paused} onChange={(event) => isPaused.set(event.target.checked)} />
         Pause updates of this page
@@ -102,7 +111,7 @@ function MenuContent({ items, isAtKeys, onLeaveEverywhere }: ContentProps) {
       <KeyList items={items} isAtKeys={isAtKeys} />
       {!isSignedInByProxy && (
         <div className="buttons">
-          <button type="button" onClick={() => void leave("here")}>
+          <button type="button" onClick={() => void leave("this")}>
             Sign out
           </button>
           <button type="button" onClick={({ currentTarget }) => closeMenu(currentTarget, onLeaveEverywhere)}>
@@ -165,7 +174,7 @@ function LeaveDialog({ onClose }: { readonly onClose: () => void }) {
           className="danger"
           onClick={() => {
             onClose();
-            void leave("everywhere");
+            void leave("all");
           }}
         >
           Sign out all
@@ -192,38 +201,19 @@ function ZoneField() {
   );
 }
 
-function ThemeField() {
-  const [theme, setTheme] = useState(storedTheme);
-  return (
-    <Choice
-      label="Theme"
-      value={theme}
-      options={THEMES}
-      name={words}
-      onChange={(chosen) => {
-        setTheme(chosen);
-        storeTheme(chosen);
-      }}
-    />
-  );
+interface StoredChoiceProps<T extends string> extends Pick<ChoiceProps<T>, "label" | "options" | "name"> {
+  readonly read: () => T;
+  readonly store: (value: T) => void;
 }
 
-const IDLE_WORDS = { never: "Never", "15": "After 15 minutes", "60": "After 1 hour" };
-
-function IdleField() {
-  const [limit, setLimit] = useState(storedIdleLimit);
-  return (
-    <Choice
-      label="Sign out when this browser is not used"
-      value={limit}
-      options={IDLE_LIMITS}
-      name={(option) => IDLE_WORDS[option]}
-      onChange={(chosen) => {
-        setLimit(chosen);
-        storeIdleLimit(chosen);
-      }}
-    />
-  );
+/** A choice that this browser stores. */
+function StoredChoice<T extends string>({ read, store, ...choice }: StoredChoiceProps<T>) {
+  const [value, setValue] = useState(read);
+  function onChange(chosen: T): void {
+    setValue(chosen);
+    store(chosen);
+  }
+  return <Choice {...choice} value={value} onChange={onChange} />;
 }
 
 /** Closes the menu first, so that the focus returns to its button after the dialog that opens. */

@@ -12,13 +12,13 @@ interface Props {
   readonly children: ReactNode;
   /** Controls next to the heading. */
   readonly actions?: ReactNode;
-  /** What the page is limited to, in words, for its print. */
-  readonly scope?: readonly string[];
+  /** The filters of the page in words, for its print. */
+  readonly filterWords?: readonly string[];
 }
 
 const MAX_TITLE_LENGTH = 60;
 
-export function Page({ title, children, actions, scope = [] }: Props) {
+export function Page({ title, children, actions, filterWords = [] }: Props) {
   const heading = useRef<HTMLHeadingElement>(null);
   const { workspaceName } = useViewer();
   useEffect(() => {
@@ -34,7 +34,7 @@ export function Page({ title, children, actions, scope = [] }: Props) {
         </h1>
         {actions}
       </div>
-      <PrintHeading scope={scope} />
+      <PrintHeading filterWords={filterWords} />
       {children}
     </main>
   );

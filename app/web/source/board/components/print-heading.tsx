@@ -1,4 +1,4 @@
-// What a printed page says below its title: what it is about, in which time zone, and from when it is.
+// What a printed page says below its title: its filters, the workspace, and the time and zone of what it shows.
 
 import { connection } from "../live/connection";
 import { isPrinting } from "../print";
@@ -9,15 +9,14 @@ import { fullTime } from "../text/times";
 import { useZone } from "../text/zone";
 import { UserText } from "./user-text";
 
-/** `scope` has the filters of the page in words. */
-export function PrintHeading({ scope }: { readonly scope: readonly string[] }) {
+export function PrintHeading({ filterWords }: { readonly filterWords: readonly string[] }) {
   const printing = useStore(isPrinting);
   const zone = useZone();
   const { workspaceName } = useViewer();
   if (!printing) return null;
   return (
     <ul className="print-heading">
-      {scope.map((phrase) => (
+      {filterWords.map((phrase) => (
         <li key={phrase}>
           <UserText text={phrase} />
         </li>

@@ -1,4 +1,4 @@
-// Notifies views of changes, so that they read counts and memberships again.
+// Notifies views of changes, so that they read their data again.
 
 import { createContext, useContext, useEffect, useEffectEvent } from "react";
 

@@ -1,13 +1,6 @@
 // The Relay environment of the page: one store, filled by requests and by the live changes.
 
-import {
-  Environment,
-  Network,
-  RecordSource,
-  requestSubscription,
-  Store,
-  type IEnvironment,
-} from "relay-runtime";
+import { Environment, Network, requestSubscription } from "relay-runtime";
 
 import type { changesSubscription as ChangesSubscription } from "./__generated__/changesSubscription.graphql";
 import { changesSubscription } from "../live/changes";
@@ -18,12 +11,10 @@ import { onOutdatedObjects, startRequest } from "../live/requests";
 import { fetchDocument } from "./fetch";
 import { MAX_NODES, readObjects } from "./objects";
 import { automaticRequestDelay } from "./rate-limit";
-
-/** Number of views that stay in the store after the user has left them. */
-const RETAINED_QUERIES = 20;
+import { createStore } from "./record-store";
 
 export function createEnvironment(): Environment {
-  const store = new Store(new RecordSource(), { gcReleaseBufferSize: RETAINED_QUERIES });
+  const store = createStore();
   const network = Network.create(async (operation, variables, { metadata }) => {
     const finish = startRequest();
     try {
@@ -34,12 +25,6 @@ export function createEnvironment(): Environment {
     }
   }, createChangeFeed(store));
   return new Environment({ network, store });
-}
-
-/** Removes what no view uses from the store. */
-export function removeUnused(environment: IEnvironment): void {
-  const store = environment.getStore();
-  if (store instanceof Store) store.scheduleGC();
 }
 
 /** Keeps the store up to date from the change after the cursor on; returns a function that ends it. */

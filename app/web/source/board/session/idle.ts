@@ -1,6 +1,7 @@
 // Sign-out of a browser that is not used, for shared screens. Use of any of its tabs counts.
 
 import { ServerError } from "../relay/server-error";
+import { MINUTE_MS } from "../text/times";
 import { sessionState, signOut } from "./session-store";
 
 /** Minutes without use after which the browser is signed out. */
@@ -12,7 +13,6 @@ const LIMIT_KEY = "post-results-board-idle";
 const USED_KEY = "post-results-board-used";
 const USES = ["pointermove", "pointerdown", "keydown", "wheel"];
 const CHECK_MS = 5_000;
-const MINUTE_MS = 60_000;
 
 export function storedIdleLimit(): IdleLimit {
   const stored = localStorage.getItem(LIMIT_KEY);
@@ -59,7 +59,7 @@ function isIdle(): boolean {
 async function endSession(): Promise<void> {
   sessionState.set("ended");
   try {
-    await signOut("here");
+    await signOut("this");
     localStorage.removeItem(USED_KEY);
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;

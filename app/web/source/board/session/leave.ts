@@ -6,9 +6,9 @@ import { ServerError } from "../relay/server-error";
 import { signOut } from "./session-store";
 
 /** Ends the session, and loads the sign-in page so that nothing of the workspace stays in memory. */
-export async function leave(scope: "here" | "everywhere"): Promise<void> {
+export async function leave(sessions: "this" | "all"): Promise<void> {
   try {
-    await signOut(scope);
+    await signOut(sessions);
     location.assign(`${BOARD_PATH}/sign-in`);
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;

@@ -36,8 +36,8 @@ export async function signIn(input: SignInInput): Promise<void> {
 }
 
 /** Ends this session, or those of all browsers that signed in with its key; raises ServerError. */
-export async function signOut(scope: "here" | "everywhere"): Promise<void> {
-  await request(`${SESSION_URL}?everywhere=${scope === "everywhere"}`, { method: "DELETE" });
+export async function signOut(sessions: "this" | "all"): Promise<void> {
+  await request(`${SESSION_URL}?everywhere=${sessions === "all"}`, { method: "DELETE" });
   tabs.postMessage("ended" satisfies SessionState);
 }
 

@@ -83,25 +83,25 @@ export function useViewer(): Viewer {
   return useContext(ViewerContext)!;
 }
 
-const MIRROR_OBSTACLE = "This workspace mirrors another service. Make the change there.";
+const MIRROR_REASON = "This workspace mirrors another service. Make the change there.";
 
 /** Reason why this session may not change anything; null if it may. */
-export function writeObstacle({ scopes, isMirror }: Viewer): string | null {
-  if (isMirror) return MIRROR_OBSTACLE;
+export function writeDeniedReason({ scopes, isMirror }: Viewer): string | null {
+  if (isMirror) return MIRROR_REASON;
   return scopes.includes("WRITE") ? null : "This sign-in may only read.";
 }
 
 /** Reason why this session may not connect accounts with credentials; null if it may. */
-export function credentialsObstacle(viewer: Viewer): string | null {
-  const obstacle = writeObstacle(viewer);
-  if (obstacle !== null || viewer.scopes.includes("CREDENTIALS")) return obstacle;
+export function credentialsDeniedReason(viewer: Viewer): string | null {
+  const reason = writeDeniedReason(viewer);
+  if (reason !== null || viewer.scopes.includes("CREDENTIALS")) return reason;
   return "This needs a sign-in with “Read, act and publish”, and a key with the scope credentials.";
 }
 
 /** Reason why this session may not change webhooks; null if it may. They can be read with the scope ADMIN only. */
-export function adminObstacle({ scopes, isMirror }: Viewer): string | null {
+export function adminDeniedReason({ scopes, isMirror }: Viewer): string | null {
   if (!scopes.includes("ADMIN")) {
     return scopes.includes("WRITE") ? "This key may not manage webhooks." : "This sign-in may only read.";
   }
-  return isMirror ? MIRROR_OBSTACLE : null;
+  return isMirror ? MIRROR_REASON : null;
 }

@@ -2,8 +2,9 @@
 
 import type { AccountFilter } from "../url/account-filter";
 import type { ResultsView } from "../url/results";
+import { type AccountNames } from "./labels";
 import { categoryWords, platformName } from "./reasons";
-import { words } from "./statuses";
+import { enumWords } from "./statuses";
 import { shortTime } from "./times";
 
 export const FLAG_WORDS = {
@@ -26,9 +27,6 @@ export const DIRECTION_WORDS = { ASC: "earliest or least first", DESC: "latest o
 export function filterPhrase(name: string, values: readonly string[]): string[] {
   return values.length > 0 ? [`${name}: ${values.join(" or ")}`] : [];
 }
-
-/** Names of accounts by their numbers. */
-export type AccountNames = ReadonlyMap<number, string>;
 
 /** An account without a name is called by its number. */
 export function accountWords({ platform, account }: AccountFilter, names?: AccountNames): string[] {
@@ -56,8 +54,8 @@ export function filterWords(view: ResultsView, zone: string, now: Date, names?: 
   const time = (name: string, at: Date | null) =>
     at ? [`${PERIOD_WORDS[view.period]} ${name} ${shortTime(at, zone, now)}`] : [];
   return [
-    ...filterPhrase("Status", view.status.map(words)),
-    ...filterPhrase("Outcome", view.outcome.map(words)),
+    ...filterPhrase("Status", view.status.map(enumWords)),
+    ...filterPhrase("Outcome", view.outcome.map(enumWords)),
     ...filterPhrase("State", view.flag ? [FLAG_WORDS[view.flag]] : []),
     ...filterPhrase("Cause", view.category.map(categoryWords)),
     ...accountWords(view, names),

@@ -1,6 +1,6 @@
 // Words for the health of an account.
 
-import { words, type StatusWords } from "./statuses";
+import { enumWords, type StatusWords } from "./statuses";
 
 const HEALTH: Readonly<Record<string, StatusWords>> = {
   HEALTHY: { name: "Healthy", icon: "check", tone: "good" },
@@ -24,9 +24,9 @@ export function isSaidByReadiness(reason: string): boolean {
 }
 
 export function healthWords(status: string): StatusWords {
-  return HEALTH[status] ?? { name: words(status), icon: "question", tone: "neutral" };
+  return HEALTH[status] ?? { name: enumWords(status), icon: "question", tone: "neutral" };
 }
 
 export function healthReason(reason: string): string {
-  return REASONS[reason] ?? words(reason);
+  return REASONS[reason] ?? enumWords(reason);
 }

@@ -15,6 +15,24 @@ export function plainAccountLabel(name: string | null | undefined, platform: str
   return `${plainText(accountLabel(name))} (${platformName(platform)})`;
 }
 
+/** Names of accounts by their numbers. */
+export type AccountNames = ReadonlyMap<number, string>;
+
+interface NamedAccount {
+  readonly accountId: number;
+  readonly accountName: string;
+  readonly platform: string;
+}
+
+export function accountNames(accounts: readonly NamedAccount[]): AccountNames {
+  return new Map(
+    accounts.map(({ accountId, accountName, platform }) => [
+      accountId,
+      plainAccountLabel(accountName, platform),
+    ]),
+  );
+}
+
 /** The name of an account, or words in its place if it was removed. */
 export function accountLabel(name: string | null | undefined): string {
   return name ?? "(removed account)";

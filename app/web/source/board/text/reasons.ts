@@ -1,6 +1,6 @@
 // Words for causes of failures and for the next step.
 
-import { words } from "./statuses";
+import { enumWords } from "./statuses";
 
 const CATEGORIES: Readonly<Record<string, string>> = {
   AUTH: "The platform rejected the access of the account",
@@ -28,11 +28,11 @@ const SOURCES: Readonly<Record<string, string>> = {
 };
 
 export function categoryWords(category: string): string {
-  return CATEGORIES[category] ?? words(category);
+  return CATEGORIES[category] ?? enumWords(category);
 }
 
 export function nextActionWords(action: string): string {
-  return NEXT_ACTIONS[action] ?? words(action);
+  return NEXT_ACTIONS[action] ?? enumWords(action);
 }
 
 interface FailureFields {
@@ -66,7 +66,7 @@ export function refusalFix(refusal: string, fix: string): string {
 /** Who can fix a failure. */
 export function sourceWords(source: string, category: string): string {
   if (source === "USER" && category === "AUTH") return "a person with access to the account";
-  return SOURCES[source] ?? words(source);
+  return SOURCES[source] ?? enumWords(source);
 }
 
 const PLATFORMS: Readonly<Record<string, string>> = {

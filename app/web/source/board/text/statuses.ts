@@ -77,11 +77,11 @@ export function postStatusOf(status: string, destinations: readonly StatusFields
 }
 
 function unknownWords(name: string): StatusWords {
-  return { name: words(name), icon: "question", tone: "neutral" };
+  return { name: enumWords(name), icon: "question", tone: "neutral" };
 }
 
 /** "RATE_LIMITED" as "Rate limited". */
-export function words(name: string): string {
+export function enumWords(name: string): string {
   const text = name.replaceAll("_", " ").toLowerCase();
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -1,7 +1,7 @@
 // Words for webhooks, the events that they receive, and the deliveries of events.
 
 import { plainText } from "./characters";
-import { words, type StatusWords } from "./statuses";
+import { enumWords, type StatusWords } from "./statuses";
 
 /** Types of events that exist, by what they are about; those of media are never sent. */
 export const EVENT_GROUPS = [
@@ -41,7 +41,7 @@ const EVENT_WORDS: Readonly<Record<string, string>> = {
 
 /** A type of a newer server keeps its name. */
 export function eventWords(event: string): string {
-  return EVENT_WORDS[event] ?? words(event);
+  return EVENT_WORDS[event] ?? enumWords(event);
 }
 
 /** "All events", or the events that a webhook receives, in the order of the form. */
@@ -71,7 +71,7 @@ export function webhookState({
 }: WebhookStateFields): StatusWords {
   if (!isActive && !disabledReason) return { name: "Disabled by a person", icon: "minus", tone: "neutral" };
   if (!isActive) {
-    const reason = DISABLED_REASONS[disabledReason!] ?? words(disabledReason!);
+    const reason = DISABLED_REASONS[disabledReason!] ?? enumWords(disabledReason!);
     return { name: `Disabled: ${reason}`, icon: "cross", tone: "bad" };
   }
   if (failingSince) return { name: "Failing", icon: "alarm", tone: "warning" };
@@ -92,7 +92,7 @@ const DELIVERY_WORDS: Readonly<Record<string, StatusWords>> = {
 
 /** A status of a newer server keeps its name. */
 export function deliveryStatus(status: string): StatusWords {
-  return DELIVERY_WORDS[status] ?? { name: words(status), icon: "question", tone: "neutral" };
+  return DELIVERY_WORDS[status] ?? { name: enumWords(status), icon: "question", tone: "neutral" };
 }
 
 interface LabelFields {

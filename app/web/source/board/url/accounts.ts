@@ -3,13 +3,13 @@
 import { formatParameters, member, readList, readText, unlessDefault } from "./parameters";
 
 /** Whether posts that are due now would be published. */
-export const ABILITIES = ["yes", "no"] as const;
+export const CAN_POST_VALUES = ["yes", "no"] as const;
 export const ACCOUNT_ORDERS = ["ACCOUNT_ID", "CONNECTED_AT", "CREATED_AT"] as const;
 export const ACCOUNT_DIRECTIONS = ["ASC", "DESC"] as const;
 
 export interface AccountsView {
   /** Null for all accounts. */
-  readonly canPost: (typeof ABILITIES)[number] | null;
+  readonly canPost: (typeof CAN_POST_VALUES)[number] | null;
   readonly platform: readonly string[];
   /** Part of a name of the account. */
   readonly q: string;
@@ -31,7 +31,7 @@ export const ALL_ACCOUNTS: AccountsView = {
 export function parseAccounts(search: string): AccountsView {
   const parameters = new URLSearchParams(search);
   return {
-    canPost: member(ABILITIES, readText(parameters, "canPost")) ?? null,
+    canPost: member(CAN_POST_VALUES, readText(parameters, "canPost")) ?? null,
     platform: readList(parameters, "platform"),
     q: readText(parameters, "q"),
     order: member(ACCOUNT_ORDERS, readText(parameters, "order")) ?? ALL_ACCOUNTS.order,

@@ -9,7 +9,7 @@ const BROAD_FIELDS = ["status", "outcome"];
 const POST_FIELDS = ["search", "reference", "scheduledAfter", "scheduledBefore"];
 
 /** Why the results that match cannot be retried together; null if they can. */
-export function retryObstacle(filter: DestinationFilter): string | null {
+export function retryDisabledReason(filter: DestinationFilter): string | null {
   const isNarrow = Object.keys(filter).some((name) => !BROAD_FIELDS.includes(name));
   return isNarrow
     ? null

@@ -1,11 +1,11 @@
-// The filter of the API, in GraphQL and REST, for a view of the results.
+// What the API, in GraphQL and REST, is asked for a view of the results.
 
-import type { DestinationFilter } from "../relay/__generated__/resultsListQuery.graphql";
+import type { DestinationFilter, DestinationOrder } from "../relay/__generated__/resultsListQuery.graphql";
 import { accountCriteria } from "./account-filter";
 import { withoutEmpty } from "./parameters";
 import type { FLAGS, ResultsView } from "./results";
 
-const FLAG_FILTERS = {
+export const FLAG_FILTERS = {
   overdue: { overdue: true },
   retrying: { retrying: true, overdue: false },
   duplicated: { duplicated: true },
@@ -27,15 +27,25 @@ export function destinationFilter(view: ResultsView): DestinationFilter {
   });
 }
 
+interface ResultsVariables {
+  readonly filter: DestinationFilter;
+  readonly orderBy: DestinationOrder;
+}
+
+/** Variables of the queries of the results. */
+export function resultsVariables(view: ResultsView): ResultsVariables {
+  return { filter: destinationFilter(view), orderBy: { field: view.order, direction: view.direction } };
+}
+
 const ENUM_FIELDS = ["status", "outcome", "errorCategory"];
 
-/** Search parameters of `/v1/destinations.csv` with the same filter: its names and words are those of REST. */
-export function restParameters(filter: DestinationFilter): URLSearchParams {
+/** Path of the results as CSV, below that of the server. The names and words of the filter are those of REST. */
+export function csvPath(view: ResultsView): string {
   const parameters = new URLSearchParams();
-  for (const [field, value] of Object.entries(filter)) {
+  for (const [field, value] of Object.entries(destinationFilter(view))) {
     const name = field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
     const text = Array.isArray(value) ? value.join(",") : String(value);
     parameters.set(name, ENUM_FIELDS.includes(field) ? text.toLowerCase() : text);
   }
-  return parameters;
+  return `/v1/destinations.csv?${parameters}`;
 }

@@ -1,6 +1,6 @@
 // What a bulk action is for its dialog: a check of what it would change, then calls that change no more than that.
 
-import { words } from "../../text/statuses";
+import { enumWords } from "../../text/statuses";
 
 /** Number of objects of one call, so that the progress is visible and the user can stop. */
 const CALL_SIZE = 100;
@@ -28,8 +28,8 @@ export interface BulkCall {
 
 export interface BulkAction {
   readonly title: string;
-  /** The objects in words, one phrase for each condition. */
-  readonly scope: readonly string[];
+  /** What it changes in words, one phrase for each condition. */
+  readonly description: readonly string[];
   readonly texts: BulkTexts;
   readonly check: () => Promise<BulkCheck>;
   /** Changes the next objects of the plan; a repeated call with the same key has no second effect. */
@@ -59,7 +59,7 @@ interface PlanPayload {
 
 /** An action on all objects that the filter matches, by a mutation that plans. */
 export function plannedAction<Filter>(
-  about: Pick<BulkAction, "title" | "scope" | "texts">,
+  about: Pick<BulkAction, "title" | "description" | "texts">,
   filter: Filter,
   send: (input: PlanInput<Filter>) => Promise<PlanPayload>,
 ): BulkAction {
@@ -89,5 +89,5 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 export function refusalWords(reason: string): string {
-  return REASONS[reason] ?? words(reason);
+  return REASONS[reason] ?? enumWords(reason);
 }

@@ -45,8 +45,8 @@ function BulkDialog({ run, onClose }: Props) {
   useEffect(() => sentence.current?.focus(), [state.step]);
   return (
     <Dialog title={action.title} onClose={state.step === "running" ? () => run.stop() : onClose}>
-      <ul className="scope" aria-label="What it is about">
-        {action.scope.map((phrase) => (
+      <ul className="bulk-description" aria-label="What it is about">
+        {action.description.map((phrase) => (
           <li key={phrase}>
             <UserText text={phrase} />
           </li>
@@ -110,7 +110,7 @@ function refusedWords({ refusals }: BulkState): string {
   return number > 0 ? `; ${plainNumber(number)} not:` : ".";
 }
 
-/** What is neither changed nor refused does not match any more. */
+/** What is neither changed nor refused no longer matches. */
 function meanwhileWords({ matchCount, changedCount, refusals }: BulkState): string {
   return changedCount + refusedCount(refusals) < matchCount ? " The others have changed meanwhile." : "";
 }

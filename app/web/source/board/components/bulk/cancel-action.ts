@@ -33,7 +33,7 @@ export function cancelAction(
   return plannedAction(
     {
       title: "Cancel posts",
-      scope: [...words, "A post is cancelled on all of its accounts; where it is published already, it stays."],
+      description: [...words, "A post is cancelled on all of its accounts; where it is published already, it stays."],
       texts: { noun: "post", changed: "cancelled", verb: "Cancel" },
     },
     filter,

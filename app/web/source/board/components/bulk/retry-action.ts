@@ -33,7 +33,7 @@ export function retryAction(
   return plannedAction(
     {
       title: "Retry failed results",
-      scope: words,
+      description: words,
       texts: { noun: "result", changed: "queued again", verb: "Retry" },
     },
     filter,

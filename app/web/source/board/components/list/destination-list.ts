@@ -1,13 +1,6 @@
-// A list of results that stays in place while the user is in it, and follows the changes otherwise.
+// A list of the results that match a filter.
 
-import { useState } from "react";
-import {
-  fetchQuery,
-  graphql,
-  useLazyLoadQuery,
-  usePaginationFragment,
-  useRelayEnvironment,
-} from "react-relay/hooks";
+import { fetchQuery, graphql, useLazyLoadQuery, usePaginationFragment, useRelayEnvironment } from "react-relay/hooks";
 
 import type { destinationListHeadQuery } from "../../relay/__generated__/destinationListHeadQuery.graphql";
 import type {
@@ -18,15 +11,10 @@ import type {
   destinationList_query$data,
   destinationList_query$key,
 } from "../../relay/__generated__/destinationList_query.graphql";
-import { useShortcuts } from "../../keyboard/shortcuts";
 import { useLiveRefresh } from "../../live/events";
-import type { Difference } from "../../live/membership";
 import { totalOf, type CappedCount } from "../../text/numbers";
-import { useMembership } from "./use-membership";
+import { PAGE_SIZE, usePagedList, type PagedList } from "./paged-list";
 
-const PAGE_SIZE = 50;
-/** Largest page of the API. */
-const MAX_PAGE_SIZE = 100;
 /** Time after which a list is compared again without a change: a post becomes overdue without one. */
 const RECHECK_MS = 60_000;
 
@@ -51,16 +39,8 @@ const headQuery = graphql`
 
 export type DestinationRow = NonNullable<destinationList_query$data["destinations"]>["edges"][number]["node"];
 
-export interface DestinationList {
-  readonly rows: readonly DestinationRow[];
+export interface DestinationList extends PagedList<DestinationRow> {
   readonly total: CappedCount;
-  readonly difference: Difference;
-  readonly showNew: () => void;
-  readonly hasMore: boolean;
-  readonly isLoadingMore: boolean;
-  /** Why no more rows could be loaded. */
-  readonly loadError: Error | null;
-  readonly loadMore: () => void;
 }
 
 interface Options extends Pick<destinationListQuery$variables, "filter" | "orderBy"> {
@@ -71,8 +51,8 @@ interface Options extends Pick<destinationListQuery$variables, "filter" | "order
 
 export function useDestinationList({ filter, orderBy, fetchKey, isInUse }: Options): DestinationList {
   const environment = useRelayEnvironment();
-  const first = { filter, orderBy, count: PAGE_SIZE };
-  const { data, hasNext, loadNext, isLoadingNext } = usePaginationFragment<
+  const variablesFor = (count: number) => ({ filter, orderBy, count });
+  const { data, ...pagination } = usePaginationFragment<
     destinationListQuery,
     destinationList_query$key
   >(
@@ -124,39 +104,21 @@ export function useDestinationList({ filter, orderBy, fetchKey, isInUse }: Optio
         }
       }
     `,
-    useLazyLoadQuery<destinationListQuery>(query, first, { fetchKey, fetchPolicy: "store-and-network" }),
+    useLazyLoadQuery<destinationListQuery>(query, variablesFor(PAGE_SIZE), {
+      fetchKey,
+      fetchPolicy: "store-and-network",
+    }),
   );
-  const [loadError, setLoadError] = useState<Error | null>(null);
-  const rows = data.destinations?.edges.map(({ node }) => node) ?? [];
-  // Behind a complete list, one more, so that a new last row is noticed.
-  const shownCount = hasNext ? rows.length : rows.length + 1;
-  const shown = { filter, orderBy, count: Math.min(Math.max(shownCount, PAGE_SIZE), MAX_PAGE_SIZE) };
-  const { difference, compare, showNew } = useMembership({
-    rows,
-    headSize: shown.count,
-    readHead: () => fetchQuery<destinationListHeadQuery>(environment, headQuery, shown),
-    readRows: () => fetchQuery<destinationListQuery>(environment, query, shown),
+  const list = usePagedList({
+    rows: data.destinations?.edges.map(({ node }) => node) ?? [],
+    pagination,
+    readHead: (count) =>
+      fetchQuery<destinationListHeadQuery>(environment, headQuery, variablesFor(count)).map(
+        ({ destinations }) => destinations,
+      ),
+    readRows: (count) => fetchQuery<destinationListQuery>(environment, query, variablesFor(count)),
     isInUse,
-    mayReplace: () => rows.length <= MAX_PAGE_SIZE,
   });
-
-  function loadMore(): void {
-    if (isLoadingNext) return;
-    setLoadError(null);
-    loadNext(PAGE_SIZE, { onComplete: setLoadError });
-  }
-
-  useShortcuts(difference.newCount > 0 ? { ".": showNew } : {});
-  useLiveRefresh(compare, { recheckMs: RECHECK_MS });
-
-  return {
-    rows,
-    total: difference.total ?? totalOf(data.total),
-    difference,
-    showNew,
-    hasMore: hasNext,
-    isLoadingMore: isLoadingNext,
-    loadError,
-    loadMore,
-  };
+  useLiveRefresh(list.updates.compare, { recheckMs: RECHECK_MS });
+  return { ...list, total: list.updates.difference.total ?? totalOf(data.total) };
 }

@@ -2,6 +2,7 @@
 
 import type { ReactNode } from "react";
 
+import { type PagedList } from "./paged-list";
 import { cappedNumber, count, plainNumber, type CappedCount } from "../../text/numbers";
 import { ErrorPanel } from "../error-panel";
 
@@ -38,6 +39,19 @@ export function NewRowsButton({ count: number, onPress }: NewRowsProps) {
     <button type="button" className="pill" onClick={onPress}>
       {plainNumber(number)} new · show
     </button>
+  );
+}
+
+/** The button for further rows of a paged list; nothing at its end. */
+export function MoreRows({ list }: { readonly list: PagedList<unknown> }) {
+  if (!list.hasMore) return null;
+  return (
+    <MoreButton
+      loadedCount={list.rows.length}
+      isLoading={list.isLoadingMore}
+      error={list.loadError}
+      onPress={list.loadMore}
+    />
   );
 }
 

@@ -4,15 +4,15 @@ import { useRef } from "react";
 
 import { useShortcuts } from "../../keyboard/shortcuts";
 import type { ListUse } from "./list-use";
-import type { Membership } from "./use-membership";
+import type { ListUpdates } from "./use-list-updates";
 
 interface Props {
-  readonly use: ListUse;
-  readonly membership: Membership;
+  readonly listUse: ListUse;
+  readonly updates: ListUpdates;
 }
 
-export function OrderBar({ use, membership: { difference, showNew } }: Props) {
-  const isOffered = use.isInUse && difference.isDifferent;
+export function OrderBar({ listUse, updates: { difference, showNew } }: Props) {
+  const isOffered = listUse.isInUse && difference.isDifferent;
   useShortcuts(isOffered ? { ".": showNew } : {});
   const bar = useRef<HTMLDivElement>(null);
   return (

@@ -2,6 +2,7 @@
 
 import { platformName } from "../../text/reasons";
 import { accountNumber, pastedUrls, pastedUuid } from "../../url/parameters";
+import { accountPath } from "../../url/paths";
 import { resultsPath } from "../../url/results";
 import type { FoundAccount } from "./palette-accounts";
 import type { PostKey } from "./palette-post";
@@ -41,7 +42,6 @@ export function paletteEntries({ text, pages, accounts, commands, go, openPost }
     run: () => go(path),
   });
   const number = accountNumber(text);
-  const accountPath = (accountId: number) => `/accounts/${accountId}`;
   return [
     ...(number === null ? [] : [link(`Account ${number}`, accountPath(number))]),
     ...pages.filter(({ name }) => contains(name, text)).map(({ name, path }) => link(name, path, "page")),

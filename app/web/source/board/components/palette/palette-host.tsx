@@ -2,7 +2,7 @@
 
 import { useShortcuts } from "../../keyboard/shortcuts";
 import { useStore, ValueStore } from "../../store";
-import { Dialog } from "../dialog";
+import { CloseButton, Dialog } from "../dialog";
 import type { NavigationItem } from "../layout";
 import { lazyPart } from "../lazy";
 import { Panel } from "../panel";
@@ -25,11 +25,7 @@ export function PaletteHost({ pages }: { readonly pages: readonly NavigationItem
   return (
     <Dialog title="Go to" onClose={closePalette}>
       <Panel lines={8}>{() => <Palette pages={pages} onClose={closePalette} />}</Panel>
-      <div className="buttons">
-        <button type="button" onClick={closePalette}>
-          Close
-        </button>
-      </div>
+      <CloseButton onClose={closePalette} />
     </Dialog>
   );
 }

@@ -10,6 +10,7 @@ import { useViewer } from "../../session/viewer";
 import { isPaused } from "../../live/connection";
 import { useStore } from "../../store";
 import { pastedUrls } from "../../url/parameters";
+import { postPath } from "../../url/paths";
 import type { NavigationItem } from "../layout";
 import { UserText } from "../user-text";
 import { useAccountSearch } from "./palette-accounts";
@@ -57,7 +58,7 @@ export default function Palette({ pages, onClose }: Props) {
         name: paused ? "Resume updates of this page" : "Pause updates of this page",
         run: () => close(() => isPaused.set(!paused)),
       },
-      ...(isSignedInByProxy ? [] : [{ name: "Sign out", run: () => close(() => void leave("here")) }]),
+      ...(isSignedInByProxy ? [] : [{ name: "Sign out", run: () => close(() => void leave("this")) }]),
     ],
   });
   // By its id: entries may join while the user moves. The first one is active at first.
@@ -87,7 +88,7 @@ export default function Palette({ pages, onClose }: Props) {
     setMessage("Looking it up…");
     postSearch.current = findPost(environment, key).subscribe({
       next: (postId) =>
-        postId ? go(`/posts/${postId}`) : setMessage(NOT_FOUND["id" in key ? "id" : "urls"]),
+        postId ? go(postPath(postId)) : setMessage(NOT_FOUND["id" in key ? "id" : "urls"]),
       error: ({ message: reason }: Error) => setMessage(reason),
     });
   }

@@ -20,14 +20,13 @@ import { useStore } from "../../store";
 import { webUrl } from "../../text/characters";
 import type { Selection } from "./selection";
 
-interface Props<Row> {
+interface Props<Row extends { readonly id: string }> {
   /** Accessible name of the table. */
   readonly label: string;
   /** Class that lays out the columns. */
   readonly className: string;
   readonly headings: readonly string[];
   readonly rows: readonly Row[];
-  readonly idOf: (row: Row) => string;
   /** Number of all rows, also of those that are not loaded; -1 if it is not known. */
   readonly rowCount: number;
   /** Absent if rows cannot be selected. */
@@ -64,9 +63,8 @@ const NO_IDS: ReadonlySet<string> = new Set();
 
 const RowContext = createContext<RowState | null>(null);
 
-export function VirtualTable<Row>({
+export function VirtualTable<Row extends { readonly id: string }>({
   rows,
-  idOf,
   selection,
   leftIds = NO_IDS,
   children,
@@ -78,11 +76,11 @@ export function VirtualTable<Row>({
   /** Index of the row that a key moved to last. */
   const focusedIndex = useRef(-1);
   const [activeId, setActiveId] = useState(props.initialId);
-  const foundIndex = rows.findIndex((row) => idOf(row) === activeId);
+  const foundIndex = rows.findIndex(({ id }) => id === activeId);
   /** Index of the row that is the tab stop. */
   const activeIndex = Math.max(0, foundIndex);
   const active = rows[foundIndex];
-  const idAt = (index: number) => (rows[index] === undefined ? undefined : idOf(rows[index]));
+  const idAt = (index: number) => rows[index]?.id;
 
   useEffect(() => {
     if (props.initialId !== null) virtualizer.current?.scrollToIndex(activeIndex, { align: "center" });
@@ -143,7 +141,7 @@ export function VirtualTable<Row>({
     k: () => move(-1),
     J: () => extend(1),
     K: () => extend(-1),
-    x: () => active && selection?.toggle(idOf(active)),
+    x: () => active && selection?.toggle(active.id),
     ...(props.onRetry && { r: () => active && props.onRetry?.(active) }),
     o: () => {
       const url = webUrl(active && props.externalUrl(active));
@@ -186,12 +184,12 @@ export function VirtualTable<Row>({
           item={TableRow}
           onScroll={loadMoreIfNeeded}
         >
-          {(row: Row) => <Fragment key={idOf(row)}>{children(row)}</Fragment>}
+          {(row: Row) => <Fragment key={row.id}>{children(row)}</Fragment>}
         </WindowVirtualizer>
         {printing && (
           <tbody role="rowgroup" className="print-only">
             {rows.map((row, index) => (
-              <TableRow key={idOf(row)} index={index} style={{}}>
+              <TableRow key={row.id} index={index} style={{}}>
                 {children(row)}
               </TableRow>
             ))}

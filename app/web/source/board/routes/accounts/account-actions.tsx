@@ -7,8 +7,10 @@ import type { accountActions_account$key } from "../../relay/__generated__/accou
 import { ActionButton } from "../../components/action-button";
 import { openBulkDialog } from "../../components/bulk/bulk-dialog";
 import { retryAction } from "../../components/bulk/retry-action";
-import { credentialsObstacle, useViewer, writeObstacle } from "../../session/viewer";
+import { credentialsDeniedReason, useViewer, writeDeniedReason } from "../../session/viewer";
 import { plainAccountLabel } from "../../text/labels";
+import { failedWithoutAccess } from "../../url/result-lists";
+import { destinationFilter } from "../../url/results-filter";
 import { PUBLISHERS } from "./connect-account";
 import { ConnectDialog } from "./connect-dialog";
 import { ReconnectedDialog } from "./reconnected-dialog";
@@ -32,18 +34,18 @@ export function AccountActions({ account }: { readonly account: accountActions_a
   const [openDialog, setOpenDialog] = useState<"connect" | "reconnected" | null>(null);
   const close = () => setOpenDialog(null);
   const viewer = useViewer();
-  const obstacle = writeObstacle(viewer);
+  const disabledReason = writeDeniedReason(viewer);
   const connectable = PUBLISHERS.find((each) => each === publisher);
   const name = plainAccountLabel(accountName, platform);
-  const noAccess = readiness.canPost
+  const noAccessReason = readiness.canPost
     ? null
     : connectable
       ? "Connect the account again first."
       : "Reconnect the account where it was connected, then mark it as reconnected here.";
 
-  function bringBack(): void {
+  function retryFailedWithoutAccess(): void {
     const words = [`What failed on ${name} because the platform rejected the access`];
-    const filter = { accountId: [accountId], outcome: ["FAILED"], errorCategory: ["AUTH"] } as const;
+    const filter = destinationFilter(failedWithoutAccess(accountId));
     openBulkDialog(retryAction(environment, filter, words));
   }
 
@@ -55,17 +57,20 @@ export function AccountActions({ account }: { readonly account: accountActions_a
   return (
     <div className="buttons">
       {connectable && (
-        <ActionButton obstacle={credentialsObstacle(viewer)} onPress={() => setOpenDialog("connect")}>
+        <ActionButton
+          disabledReason={credentialsDeniedReason(viewer)}
+          onPress={() => setOpenDialog("connect")}
+        >
           Connect again…
         </ActionButton>
       )}
-      <ActionButton obstacle={obstacle} onPress={() => setOpenDialog("reconnected")}>
+      <ActionButton disabledReason={disabledReason} onPress={() => setOpenDialog("reconnected")}>
         Mark reconnected…
       </ActionButton>
-      <ActionButton obstacle={obstacle ?? noAccess} onPress={bringBack}>
+      <ActionButton disabledReason={disabledReason ?? noAccessReason} onPress={retryFailedWithoutAccess}>
         Bring back what failed without access…
       </ActionButton>
-      <ActionButton obstacle={obstacle} onPress={retryAll}>
+      <ActionButton disabledReason={disabledReason} onPress={retryAll}>
         Retry all failed…
       </ActionButton>
       {openDialog === "reconnected" && <ReconnectedDialog accountId={accountId} name={name} onClose={close} />}

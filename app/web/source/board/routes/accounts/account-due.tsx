@@ -9,7 +9,10 @@ import { UserText } from "../../components/user-text";
 import { useLiveQuery } from "../../relay/live-query";
 import { postLabel } from "../../text/labels";
 import { cappedNumber, totalOf } from "../../text/numbers";
+import { postPath } from "../../url/paths";
+import { queuedResults } from "../../url/result-lists";
 import { resultsPath } from "../../url/results";
+import { destinationFilter } from "../../url/results-filter";
 
 interface Props {
   readonly accountId: number;
@@ -21,6 +24,7 @@ interface Props {
 const TEXT_LIMIT = 120;
 
 export function AccountDue({ accountId, before, fetchKey }: Props) {
+  const view = queuedResults({ account: [accountId], to: new Date(before) });
   const { destinations, account } = useLiveQuery<accountDueQuery>(
     graphql`
       query accountDueQuery($accountId: Int!, $filter: DestinationFilter!) {
@@ -44,18 +48,11 @@ export function AccountDue({ accountId, before, fetchKey }: Props) {
         }
       }
     `,
-    { accountId, filter: { accountId: [accountId], status: ["QUEUED"], scheduledBefore: before } },
+    { accountId, filter: destinationFilter(view) },
     { fetchKey, concerns: (change) => change.accountId === accountId },
   );
   const nodes = destinations?.nodes ?? [];
   const total = totalOf(destinations);
-  const path = resultsPath({
-    account: [accountId],
-    status: ["QUEUED"],
-    to: new Date(before),
-    order: "SCHEDULED_FOR",
-    direction: "ASC",
-  });
   return (
     <section aria-labelledby="due">
       <h2 id="due">
@@ -71,13 +68,13 @@ export function AccountDue({ accountId, before, fetchKey }: Props) {
         {nodes.map(({ id, postId, scheduledFor, post }) => (
           <li key={id}>
             {scheduledFor && <TimeWithDistance at={scheduledFor} />}{" "}
-            <Link href={`/posts/${postId}`}>
+            <Link href={postPath(postId)}>
               <UserText text={postLabel(post)} limit={TEXT_LIMIT} />
             </Link>
           </li>
         ))}
       </ul>
-      {total.count > nodes.length && <Link href={path}>All {cappedNumber(total)}</Link>}
+      {total.count > nodes.length && <Link href={resultsPath(view)}>All {cappedNumber(total)}</Link>}
     </section>
   );
 }

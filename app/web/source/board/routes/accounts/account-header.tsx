@@ -3,6 +3,7 @@
 import { graphql, useFragment } from "react-relay/hooks";
 
 import type { accountHeader_account$key } from "../../relay/__generated__/accountHeader_account.graphql";
+import { Fact } from "../../components/fact";
 import { Initials } from "../../components/initials";
 import { Status } from "../../components/status";
 import { TimeWithDistance } from "../../components/time";
@@ -74,30 +75,27 @@ export function AccountHeader({ account }: { readonly account: accountHeader_acc
         ))}
       {data.readiness.message && <p className="fix">{data.readiness.message}</p>}
       <dl className="facts">
-        <dt>Published by</dt>
-        <dd>{data.publisher === "EXTERNAL" ? "a client of the API" : "the worker of this server"}</dd>
-        <dt>{token.expired ? "Access ended" : "Access ends"}</dt>
-        <dd>{token.expiresAt ? <TimeWithDistance at={token.expiresAt} /> : "no date known"}</dd>
+        <Fact name="Published by">
+          {data.publisher === "EXTERNAL" ? "a client of the API" : "the worker of this server"}
+        </Fact>
+        <Fact name={token.expired ? "Access ended" : "Access ends"}>
+          {token.expiresAt ? <TimeWithDistance at={token.expiresAt} /> : "no date known"}
+        </Fact>
         {data.needsReconnectionSince && (
-          <>
-            <dt>Access rejected</dt>
-            <dd>
-              <TimeWithDistance at={data.needsReconnectionSince} />
-            </dd>
-          </>
+          <Fact name="Access rejected">
+            <TimeWithDistance at={data.needsReconnectionSince} />
+          </Fact>
         )}
-        <dt>Last connected</dt>
-        <dd>
+        <Fact name="Last connected">
           <TimeWithDistance at={data.connectedAt} />
-        </dd>
-        <dt>Last published</dt>
-        <dd>
+        </Fact>
+        <Fact name="Last published">
           {health?.activity.lastPublishedAt ? (
             <TimeWithDistance at={health.activity.lastPublishedAt} />
           ) : (
             "never"
           )}
-        </dd>
+        </Fact>
       </dl>
     </section>
   );

@@ -11,6 +11,7 @@ import { useLiveQuery } from "../../relay/live-query";
 import { cappedNumber, totalOf } from "../../text/numbers";
 import { accountsPath, ALL_ACCOUNTS, type AccountsView } from "../../url/accounts";
 import { withoutEmpty } from "../../url/parameters";
+import { accountPath } from "../../url/paths";
 import { ACCOUNT_HEADINGS, AccountRow } from "./account-row";
 
 interface Props {
@@ -64,10 +65,9 @@ export function AccountList({ view, fetchKey }: Props) {
         className="accounts-table"
         headings={ACCOUNT_HEADINGS}
         rows={nodes}
-        idOf={({ id }) => id}
         rowCount={nodes.length}
         initialId={null}
-        onOpen={({ accountId }) => navigate(`/accounts/${accountId}`)}
+        onOpen={({ accountId }) => navigate(accountPath(accountId))}
         externalUrl={({ profileUrl }) => profileUrl}
       >
         {(account) => <AccountRow account={account} />}

@@ -8,6 +8,8 @@ import { CountLink } from "../../components/count-link";
 import { TimeWithDistance } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { exactCount, type CappedCount } from "../../text/numbers";
+import { postPath } from "../../url/paths";
+import { failedOrUnknown, failedResults, failedWithoutAccess, queuedResults } from "../../url/result-lists";
 import { resultsPath } from "../../url/results";
 
 interface Props {
@@ -20,7 +22,7 @@ interface Props {
   readonly since: string;
 }
 
-export function AccountNumbers({ account, withoutAccess, lastWeek, since }: Props) {
+export function AccountNumbers({ account: key, withoutAccess, lastWeek, since }: Props) {
   const { accountId, health, openFailures, unknownCount, lastFailure } = useFragment(
     graphql`
       fragment accountNumbers_account on Account {
@@ -48,10 +50,9 @@ export function AccountNumbers({ account, withoutAccess, lastWeek, since }: Prop
         }
       }
     `,
-    account,
+    key,
   );
-  const rows = { account: [accountId] };
-  const failed = { ...rows, outcome: ["FAILED"], order: "FAILED_AT" } as const;
+  const account = [accountId];
   return (
     <section aria-label="Numbers">
       <ul className="numbers">
@@ -60,43 +61,42 @@ export function AccountNumbers({ account, withoutAccess, lastWeek, since }: Prop
             value={exactCount(health.activity.queuedCount)}
             name="waiting"
             tone="neutral"
-            path={resultsPath({ ...rows, status: ["QUEUED"], order: "SCHEDULED_FOR", direction: "ASC" })}
+            path={resultsPath(queuedResults({ account }))}
           />
         )}
         {openFailures && (
-          <CountLink value={openFailures} name="failed now" tone="bad" path={resultsPath(failed)} />
+          <CountLink
+            value={openFailures}
+            name="failed now"
+            tone="bad"
+            path={resultsPath(failedResults({ account }))}
+          />
         )}
         <CountLink
           value={withoutAccess}
           name="failed without access"
           tone="bad"
-          path={resultsPath({ ...failed, category: ["AUTH"] })}
+          path={resultsPath(failedWithoutAccess(accountId))}
         />
         {unknownCount && (
           <CountLink
             value={unknownCount}
             name="with an unknown outcome"
             tone="warning"
-            path={resultsPath({ ...rows, outcome: ["UNKNOWN"] })}
+            path={resultsPath({ account, outcome: ["UNKNOWN"] })}
           />
         )}
         <CountLink
           value={lastWeek}
           name="failed or unknown in the last 7 days"
           tone="bad"
-          path={resultsPath({
-            ...rows,
-            status: ["FAILED"],
-            order: "FAILED_AT",
-            period: "failed",
-            from: new Date(since),
-          })}
+          path={resultsPath(failedOrUnknown(accountId, since))}
         />
       </ul>
       {lastFailure?.failedAt && (
         <p>
           Last failure <TimeWithDistance at={lastFailure.failedAt} />:{" "}
-          <Link href={`/posts/${lastFailure.postId}`}>
+          <Link href={postPath(lastFailure.postId)}>
             <UserText text={lastFailure.error ?? "(no message)"} limit={200} />
           </Link>{" "}
           {lastFailure.diagnosis?.fix}

@@ -11,6 +11,8 @@ import { UserText } from "../../components/user-text";
 import { healthReason, healthWords } from "../../text/health";
 import { cappedNumber, plainNumber } from "../../text/numbers";
 import { platformName } from "../../text/reasons";
+import { accountPath } from "../../url/paths";
+import { failedResults, queuedResults } from "../../url/result-lists";
 import { resultsPath } from "../../url/results";
 
 export const ACCOUNT_HEADINGS = [
@@ -63,7 +65,7 @@ export function AccountRow({ account }: { readonly account: accountRow_account$k
         <span className="account-name">
           <Initials name={data.accountName} />
           <span>
-            <Link href={`/accounts/${accountId}`} tabIndex={-1}>
+            <Link href={accountPath(accountId)} tabIndex={-1}>
               <UserText text={data.accountName} limit={100} />
             </Link>
             <small className="muted">
@@ -94,17 +96,12 @@ export function AccountRow({ account }: { readonly account: accountRow_account$k
       <NumberCell
         label="Waiting"
         text={plainNumber(health?.activity.queuedCount ?? 0)}
-        path={resultsPath({
-          account: [accountId],
-          status: ["QUEUED"],
-          order: "SCHEDULED_FOR",
-          direction: "ASC",
-        })}
+        path={resultsPath(queuedResults({ account: [accountId] }))}
       />
       <NumberCell
         label="Failed now"
         text={openFailures && cappedNumber(openFailures)}
-        path={resultsPath({ account: [accountId], outcome: ["FAILED"], order: "FAILED_AT" })}
+        path={resultsPath(failedResults({ account: [accountId] }))}
       />
       <NumberCell
         label="Unknown"

@@ -3,6 +3,7 @@
 import { graphql, useFragment } from "react-relay/hooks";
 
 import type { accountStatistics_account$key } from "../../relay/__generated__/accountStatistics_account.graphql";
+import { Fact } from "../../components/fact";
 import { percent, plainNumber } from "../../text/numbers";
 import { duration } from "../../text/times";
 
@@ -37,30 +38,22 @@ export function AccountStatistics({ account }: { readonly account: accountStatis
       <h2 id="statistics">The last 7 days</h2>
       {settledCount === 0 && <p className="muted">Nothing was published, and nothing has failed.</p>}
       <dl className="facts">
-        <dt>Success rate</dt>
-        <dd>{successRate == null ? "none" : percent(successRate)}</dd>
-        <dt>Published</dt>
-        <dd>
+        <Fact name="Success rate">{successRate == null ? "none" : percent(successRate)}</Fact>
+        <Fact name="Published">
           {plainNumber(stats.published)}; {plainNumber(stats.firstTry)} by the first attempt,{" "}
           {plainNumber(stats.savedByRetry)} only after a retry
-        </dd>
-        <dt>Failed</dt>
-        <dd>
+        </Fact>
+        <Fact name="Failed">
           {plainNumber(stats.failed)}; {plainNumber(stats.userCaused)} of them because of the content or the
           access
-        </dd>
-        <dt>Unknown outcome</dt>
-        <dd>{plainNumber(stats.unknown)}</dd>
-        <dt>Attempts</dt>
-        <dd>{plainNumber(stats.attempts)}</dd>
+        </Fact>
+        <Fact name="Unknown outcome">{plainNumber(stats.unknown)}</Fact>
+        <Fact name="Attempts">{plainNumber(stats.attempts)}</Fact>
         {lateness && (
-          <>
-            <dt>Lateness</dt>
-            <dd>
-              half within {duration(lateness.p50Seconds * 1_000)}, 95 of 100 within{" "}
-              {duration(lateness.p95Seconds * 1_000)}
-            </dd>
-          </>
+          <Fact name="Lateness">
+            half within {duration(lateness.p50Seconds * 1_000)}, 95 of 100 within{" "}
+            {duration(lateness.p95Seconds * 1_000)}
+          </Fact>
         )}
       </dl>
     </section>

@@ -1,4 +1,4 @@
-// One account: whether it can post, what is due on it, what has failed, and how to bring that back.
+// One account: whether it can post, what is due on it, what has failed, and its retry.
 
 import { useDeferredValue } from "react";
 import { graphql } from "react-relay/hooks";
@@ -12,6 +12,8 @@ import { useLiveQuery } from "../../relay/live-query";
 import { totalOf } from "../../text/numbers";
 import { DAY_MS, HOUR_MS } from "../../text/times";
 import { accountNumber } from "../../url/parameters";
+import { failedOrUnknown, failedWithoutAccess } from "../../url/result-lists";
+import { destinationFilter } from "../../url/results-filter";
 import { AccountActions } from "./account-actions";
 import { AccountDue } from "./account-due";
 import { AccountHeader } from "./account-header";
@@ -61,8 +63,8 @@ function Account({ accountId, fetchKey }: { readonly accountId: number; readonly
       accountId,
       from: period.from,
       to: period.to,
-      withoutAccess: { accountId: [accountId], outcome: ["FAILED"], errorCategory: ["AUTH"] },
-      lastWeek: { accountId: [accountId], status: ["FAILED"], failedAfter: period.from },
+      withoutAccess: destinationFilter(failedWithoutAccess(accountId)),
+      lastWeek: destinationFilter(failedOrUnknown(accountId, period.from)),
     },
     { fetchKey, concerns: (change) => change.accountId === accountId },
   );

@@ -11,11 +11,11 @@ import { Choice, ChoiceFilter, TextFilter } from "../../components/fields";
 import { Page } from "../../components/page";
 import { LaterPage } from "../../components/pager";
 import { Panel } from "../../components/panel";
-import { credentialsObstacle, useViewer } from "../../session/viewer";
+import { credentialsDeniedReason, useViewer } from "../../session/viewer";
 import { DIRECTION_WORDS, filterPhrase } from "../../text/filter-words";
 import { platformName } from "../../text/reasons";
 import {
-  ABILITIES,
+  CAN_POST_VALUES,
   ACCOUNT_DIRECTIONS,
   ACCOUNT_ORDERS,
   accountsPath,
@@ -25,23 +25,23 @@ import {
 import { AccountList } from "./account-list";
 import { ConnectDialog } from "./connect-dialog";
 
-const ABILITY_WORDS = { yes: "Can post", no: "Cannot post" };
+const CAN_POST_WORDS = { yes: "Can post", no: "Cannot post" };
 const ORDER_WORDS = { ACCOUNT_ID: "Number", CONNECTED_AT: "Last connected", CREATED_AT: "First connected" };
 
 export default function AccountsPage() {
   const search = useSearch();
   const [, navigate] = useLocation();
   const view = parseAccounts(search);
-  const obstacle = credentialsObstacle(useViewer());
+  const disabledReason = credentialsDeniedReason(useViewer());
   const [isConnecting, setConnecting] = useState(false);
   rememberList("/accounts", accountsPath(view));
   const connectButton = (
-    <ActionButton obstacle={obstacle} onPress={() => setConnecting(true)}>
+    <ActionButton disabledReason={disabledReason} onPress={() => setConnecting(true)}>
       Connect an account…
     </ActionButton>
   );
   return (
-    <Page title="Accounts" scope={scopeOf(view)} actions={connectButton}>
+    <Page title="Accounts" filterWords={filterWordsOf(view)} actions={connectButton}>
       <Filters
         view={view}
         onChange={(changes) => navigate(accountsPath({ ...view, after: "", ...changes }))}
@@ -55,11 +55,10 @@ export default function AccountsPage() {
   );
 }
 
-/** The filters in words. */
-function scopeOf({ q, canPost, platform }: AccountsView): string[] {
+function filterWordsOf({ q, canPost, platform }: AccountsView): string[] {
   return [
     ...filterPhrase("Name", q ? [`“${q}”`] : []),
-    ...filterPhrase("Access", canPost ? [ABILITY_WORDS[canPost]] : []),
+    ...filterPhrase("Access", canPost ? [CAN_POST_WORDS[canPost]] : []),
     ...filterPhrase("Platform", platform.map(platformName)),
   ];
 }
@@ -76,19 +75,11 @@ function Filters({ view, onChange }: FiltersProps) {
       <ChoiceFilter
         label="Access"
         values={view.canPost ? [view.canPost] : []}
-        options={ABILITIES}
-        name={(ability) => ABILITY_WORDS[ability]}
+        options={CAN_POST_VALUES}
+        name={(value) => CAN_POST_WORDS[value]}
         onChange={([canPost]) => onChange({ canPost: canPost ?? null })}
       />
-      <Panel lines={1}>
-        {(fetchKey) => (
-          <PlatformFilter
-            values={view.platform}
-            onChange={(platform) => onChange({ platform })}
-            fetchKey={fetchKey}
-          />
-        )}
-      </Panel>
+      <PlatformFilter values={view.platform} onChange={(platform) => onChange({ platform })} />
       <Choice
         label="Order by"
         value={view.order}

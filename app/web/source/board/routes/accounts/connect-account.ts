@@ -8,14 +8,14 @@ import type {
 } from "../../relay/__generated__/connectAccount_account.graphql";
 import type { connectAccountAgainMutation } from "../../relay/__generated__/connectAccountAgainMutation.graphql";
 import type { connectAccountMutation } from "../../relay/__generated__/connectAccountMutation.graphql";
-import { removeUnused } from "../../relay/environment";
 import { useIdempotentMutation } from "../../relay/idempotency";
+import { removeUnused } from "../../relay/record-store";
 
 /** Adapters of the worker whose accounts the board connects. */
 export const PUBLISHERS = ["BLUESKY", "MASTODON", "WEBHOOK"] as const;
 export type Publisher = (typeof PUBLISHERS)[number];
 
-export interface Connection {
+export interface ConnectInput {
   readonly publisher: Publisher;
   readonly platform: string;
   readonly platformUserId?: string | undefined;
@@ -45,7 +45,7 @@ interface Handlers {
 /** A function that connects a new account, or again the one with this number. */
 export function useConnect(
   accountId: number | null,
-): [connect: (connection: Connection, handlers: Handlers) => void, isBusy: boolean] {
+): [connect: (connection: ConnectInput, handlers: Handlers) => void, isBusy: boolean] {
   const environment = useRelayEnvironment();
   const [sendNew, isNewBusy] = useIdempotentMutation<connectAccountMutation>(graphql`
     mutation connectAccountMutation($input: ConnectAccountInput!) {
@@ -65,7 +65,7 @@ export function useConnect(
       }
     }
   `);
-  function connect(connection: Connection, handlers: Handlers): void {
+  function connect(connection: ConnectInput, handlers: Handlers): void {
     const { credentials } = connection;
     const finish = (account: connectAccount_account$key) => {
       removeUnused(environment); // the store names the result by the input, with the credentials

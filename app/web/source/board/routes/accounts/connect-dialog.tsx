@@ -7,6 +7,7 @@ import { Dialog } from "../../components/dialog";
 import { Choice } from "../../components/fields";
 import { UserText } from "../../components/user-text";
 import { plainAccountLabel } from "../../text/labels";
+import { accountPath } from "../../url/paths";
 import { SecretStep } from "../webhooks/secret-step";
 import { BlueskyForm } from "./bluesky-form";
 import { PUBLISHERS, useConnect, type ConnectedAccount, type Publisher } from "./connect-account";
@@ -94,7 +95,7 @@ function Connected({ result: { account, newSecret }, isNew, onClose }: Connected
   const description = (
     <p ref={sentence} tabIndex={-1} className={newSecret === undefined ? "sentence" : ""}>
       {isNew && newSecret === undefined ? (
-        <Link href={`/accounts/${accountId}`} onClick={onClose}>
+        <Link href={accountPath(accountId)} onClick={onClose}>
           <UserText text={plainAccountLabel(accountName, platform)} />
         </Link>
       ) : (

@@ -3,7 +3,7 @@
 import { useId, type ReactNode } from "react";
 
 import { ErrorMessage } from "../../components/error-panel";
-import type { Connection } from "./connect-account";
+import type { ConnectInput } from "./connect-account";
 
 /** Properties of the form of each platform. */
 export interface PlatformFormProps {
@@ -11,7 +11,7 @@ export interface PlatformFormProps {
   readonly isNew: boolean;
   readonly isBusy: boolean;
   readonly error: Error | null;
-  readonly onSubmit: (connection: Connection, newSecret?: string) => void;
+  readonly onSubmit: (connection: ConnectInput, newSecret?: string) => void;
   readonly onError: (error: Error | null) => void;
   readonly onClose: () => void;
 }

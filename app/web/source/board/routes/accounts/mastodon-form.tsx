@@ -9,7 +9,7 @@ import type {
 } from "../../relay/__generated__/mastodonFormMutation.graphql";
 import { Time } from "../../components/time";
 import { webUrl } from "../../text/characters";
-import type { Connection } from "./connect-account";
+import type { ConnectInput } from "./connect-account";
 import { ConnectForm, Field, NameField, type PlatformFormProps } from "./connect-form";
 
 type Authorization = NonNullable<mastodonFormMutation$data["startMastodonAuthorization"]>;
@@ -28,7 +28,7 @@ export function MastodonForm({ isNew, isBusy, onSubmit, onError, ...props }: Pla
     }
   `);
 
-  function connect(credentials: Connection["credentials"], name: string): void {
+  function connect(credentials: ConnectInput["credentials"], name: string): void {
     onSubmit({ publisher: "MASTODON", platform: "mastodon", accountName: name || undefined, credentials });
   }
 

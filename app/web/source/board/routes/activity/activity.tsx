@@ -21,7 +21,7 @@ export default function ActivityPage() {
   rememberList("/results", activityPath(view), "Activity");
   useRowKeys(".changed-post a");
   return (
-    <Page title="Activity" scope={activityWords(view)}>
+    <Page title="Activity" filterWords={activityWords(view)}>
       <p className="muted">
         The newest change is at the top. Changes are stored for{" "}
         {Number.isInteger(days) ? count(days, "day") : duration(changesRetentionSeconds * 1_000)}.

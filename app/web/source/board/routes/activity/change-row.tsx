@@ -12,6 +12,7 @@ import { UserText } from "../../components/user-text";
 import { keyLabel } from "../../text/actors";
 import { postLabel } from "../../text/labels";
 import { activityPath, type ActivityView } from "../../url/activity";
+import { postPath } from "../../url/paths";
 import { ChangedValues } from "./changed-values";
 
 const TEXT_LIMIT = 100;
@@ -51,7 +52,7 @@ export function ChangeRow({ change, view, isNew }: Props) {
       {data.postId && (
         <small className="changed-post">
           {data.post ? (
-            <Link href={`/posts/${data.postId}`}>
+            <Link href={postPath(data.postId)}>
               <UserText text={postLabel(data.post)} limit={TEXT_LIMIT} />
             </Link>
           ) : (

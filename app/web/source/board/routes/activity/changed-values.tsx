@@ -5,7 +5,7 @@ import { useState } from "react";
 import { Time } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { count } from "../../text/numbers";
-import { words } from "../../text/statuses";
+import { enumWords } from "../../text/statuses";
 
 const TEXT_LIMIT = 300;
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
@@ -36,7 +36,7 @@ export function ChangedValues({ values, previous }: Props) {
           <tbody>
             {changes.map(([field, before, after]) => (
               <tr key={field}>
-                <th scope="row">{words(field)}</th>
+                <th scope="row">{enumWords(field)}</th>
                 <Value value={before} />
                 <Value value={after} />
               </tr>

@@ -39,7 +39,7 @@ interface Props {
 interface NewChangesFound {
   readonly after: string;
   readonly count: number;
-  /** True if not all changes were searched, or the cursor is not known to the server any more. */
+  /** True if not all changes were searched, or the server no longer knows the cursor. */
   readonly mayBeMore: boolean;
 }
 

@@ -11,9 +11,9 @@ import { Panel } from "../../components/panel";
 import { useNow } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { useShortcuts } from "../../keyboard/shortcuts";
-import { addDays, formatDate, formatDates, startOfDate } from "../../text/dates";
+import { formatDate, formatDates } from "../../text/dates";
 import { accountWords, filterPhrase } from "../../text/filter-words";
-import { postStatus, words } from "../../text/statuses";
+import { postStatus, enumWords } from "../../text/statuses";
 import { dayOf } from "../../text/times";
 import { useZone } from "../../text/zone";
 import {
@@ -27,9 +27,9 @@ import {
   viewAfter,
   type CalendarView,
 } from "../../url/calendar";
+import { calendarVariables } from "./calendar-variables";
 import { DayTable } from "./day-table";
 import { DaysGrid } from "./days-grid";
-import { postFilters } from "./post-filters";
 
 interface Props {
   /** Parts of the path; without them, the calendar shows the current month. */
@@ -41,8 +41,8 @@ export default function CalendarPage({ params: { span = "month", date } = {} }: 
   const [, navigate] = useLocation();
   const zone = useZone();
   const today = dayOf(useNow(), zone);
-  const asked = parseCalendar(span, date ?? today, search);
-  const view = asked ?? monthOf(today, search);
+  const parsed = parseCalendar(span, date ?? today, search);
+  const view = parsed ?? monthOf(today, search);
   rememberList("/results", calendarPath(view), "Calendar");
   const open = (changed: CalendarView) => navigate(calendarPath(changed));
   useShortcuts({
@@ -53,16 +53,10 @@ export default function CalendarPage({ params: { span = "month", date } = {} }: 
       open({ ...view, date: today });
     },
   });
-  const [first, last] = shownDates(view);
-  const variables = {
-    from: startOfDate(first, zone).toISOString(),
-    to: startOfDate(addDays(last, 1), zone).toISOString(),
-    timezone: zone,
-    ...postFilters(view),
-  };
+  const variables = calendarVariables(view, zone);
   return (
-    <Page title={titleOf(view)} actions={<Steps view={view} today={today} />} scope={scopeOf(view)}>
-      {!asked && (
+    <Page title={titleOf(view)} actions={<Steps view={view} today={today} />} filterWords={filterWordsOf(view)}>
+      {!parsed && (
         <p role="status">
           “<UserText text={`${span}/${date ?? ""}`} limit={60} />” is no month, week or day. This is the
           current month.
@@ -87,8 +81,7 @@ function titleOf(view: CalendarView): string {
   return view.span === "week" ? `Week of ${formatDates(...shownDates(view))}` : formatDate(view.date, "long");
 }
 
-/** The filters in words. */
-function scopeOf(view: CalendarView): string[] {
+function filterWordsOf(view: CalendarView): string[] {
   return [...filterPhrase("Status", view.status.map((status) => postStatus(status).name)), ...accountWords(view)];
 }
 
@@ -122,7 +115,7 @@ function Steps({ view, today }: StepsProps) {
           href={calendarPath({ ...view, span })}
           aria-current={span === view.span ? "page" : undefined}
         >
-          {words(span)}
+          {enumWords(span)}
         </Link>
       ))}
     </nav>
@@ -144,15 +137,7 @@ function Filters({ view, onChange }: FiltersProps) {
         name={(status) => postStatus(status).name}
         onChange={(status) => onChange({ ...view, status })}
       />
-      <Panel lines={1}>
-        {(fetchKey) => (
-          <AccountFilters
-            filter={view}
-            onChange={(changes) => onChange({ ...view, ...changes })}
-            fetchKey={fetchKey}
-          />
-        )}
-      </Panel>
+      <AccountFilters filter={view} onChange={(changes) => onChange({ ...view, ...changes })} />
       {hasFilters(view) && (
         <button type="button" onClick={() => onChange({ ...view, status: [], platform: [], account: [] })}>
           Clear filters

@@ -14,6 +14,7 @@ import { postStatus } from "../../text/statuses";
 import { clockMinutes } from "../../text/times";
 import { useZone } from "../../text/zone";
 import { calendarPath, type CalendarView, type PostStatus } from "../../url/calendar";
+import { postPath } from "../../url/paths";
 
 const TEXT_LIMIT = 80;
 
@@ -120,7 +121,7 @@ function FirstPosts({ posts, total, path }: FirstPostsProps) {
         <li key={id} className={`tone-${postStatus(status).tone}`}>
           <Icon name={postStatus(status).icon} />
           <span className="visually-hidden">{postStatus(status).name} </span>
-          <Link href={`/posts/${postId}`} tabIndex={-1}>
+          <Link href={postPath(postId)} tabIndex={-1}>
             {clockMinutes(new Date(scheduledFor ?? createdAt), zone)}{" "}
             <UserText text={postLabel({ content, reference })} limit={TEXT_LIMIT} />
           </Link>

@@ -7,12 +7,13 @@ import type { dayPost_post$data, dayPost_post$key } from "../../relay/__generate
 import { ActionButton } from "../../components/action-button";
 import { Status } from "../../components/status";
 import { UserText } from "../../components/user-text";
-import { useViewer, writeObstacle } from "../../session/viewer";
+import { useViewer, writeDeniedReason } from "../../session/viewer";
 import { postLabel } from "../../text/labels";
 import { count } from "../../text/numbers";
 import { postStatusOf } from "../../text/statuses";
 import { clockMinutes, isZone } from "../../text/times";
 import { useZone } from "../../text/zone";
+import { postPath } from "../../url/paths";
 
 const TEXT_LIMIT = 200;
 /** Statuses of posts that have not been attempted. */
@@ -50,7 +51,7 @@ export function DayPost({ post, movedId, onMove }: Props) {
     post,
   );
   const zone = useZone();
-  const obstacle = moveObstacle(data) ?? writeObstacle(useViewer());
+  const disabledReason = moveDisabledReason(data) ?? writeDeniedReason(useViewer());
   const at = new Date(data.scheduledFor ?? data.createdAt);
   const ownZone = data.timezone && data.timezone !== zone && isZone(data.timezone) ? data.timezone : null;
   return (
@@ -65,12 +66,12 @@ export function DayPost({ post, movedId, onMove }: Props) {
           </small>
         )}
       </span>
-      <Link href={`/posts/${data.postId}`}>
+      <Link href={postPath(data.postId)}>
         <UserText text={postLabel(data)} limit={TEXT_LIMIT} />
       </Link>
       <small className="muted">{count(data.destinations?.length ?? 0, "account")}</small>
       {MOVABLE.includes(data.status) && (
-        <ActionButton obstacle={obstacle} onPress={() => onMove(data.postId)}>
+        <ActionButton disabledReason={disabledReason} onPress={() => onMove(data.postId)}>
           Move
         </ActionButton>
       )}
@@ -79,6 +80,6 @@ export function DayPost({ post, movedId, onMove }: Props) {
 }
 
 /** Why the post cannot be moved, as far as the page knows; the server decides. */
-function moveObstacle({ importedAt }: dayPost_post$data): string | null {
+function moveDisabledReason({ importedAt }: dayPost_post$data): string | null {
   return importedAt ? "Another service publishes this post. Move it there." : null;
 }

@@ -10,9 +10,9 @@ import { count, plainNumber } from "../../text/numbers";
 import { clockMinutes, clockWithOffset, HOUR_MS } from "../../text/times";
 import type { CalendarView } from "../../url/calendar";
 import { resultsPath } from "../../url/results";
+import type { CalendarVariables } from "./calendar-variables";
 import { DayPost } from "./day-post";
 import { MoveDialog } from "./move-dialog";
-import type { CalendarVariables } from "./post-filters";
 
 const query = graphql`
   query dayTableQuery(

@@ -10,8 +10,8 @@ import { useLiveQuery } from "../../relay/live-query";
 import { addDays, datesBetween, formatDate, inWeeks, startOfMonth, type LocalDate } from "../../text/dates";
 import { dayOf } from "../../text/times";
 import { calendarPath, hasFilters, shownDates, type CalendarView } from "../../url/calendar";
+import type { CalendarVariables } from "./calendar-variables";
 import { DayCell } from "./day-cell";
-import type { CalendarVariables } from "./post-filters";
 
 const query = graphql`
   query daysGridQuery(
@@ -43,8 +43,7 @@ const query = graphql`
   }
 `;
 
-/** Number of posts in a cell. */
-const FIRST = { month: 3, week: 12, day: 0 };
+const POSTS_PER_CELL = { month: 3, week: 12, day: 0 };
 /** Days by which the keys move. */
 const KEY_STEPS: Readonly<Record<string, number>> = {
   ArrowLeft: -1,
@@ -65,7 +64,7 @@ export function DaysGrid({ view, variables, today, fetchKey }: Props) {
   const grid = useRef<HTMLTableElement>(null);
   const { posts, drafts } = useLiveQuery<daysGridQuery>(
     query,
-    { ...variables, first: FIRST[view.span] },
+    { ...variables, first: POSTS_PER_CELL[view.span] },
     { fetchKey, concerns: ({ postId }) => postId !== null },
   );
   const [first, last] = shownDates(view);

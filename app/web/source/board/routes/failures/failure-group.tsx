@@ -17,7 +17,10 @@ import { accountLabel } from "../../text/labels";
 import { shortTime } from "../../text/times";
 import { useZone } from "../../text/zone";
 import { groupPath, parsePeriod, type FailurePeriod } from "../../url/failures";
-import { ALL_RESULTS, isGroupKey } from "../../url/results";
+import { postPath } from "../../url/paths";
+import { resultsOfGroup } from "../../url/result-lists";
+import { isGroupKey } from "../../url/results";
+import { destinationFilter } from "../../url/results-filter";
 import { ResultsList } from "../results/results-list";
 import { GroupAccounts } from "./group-accounts";
 import { GroupFacts } from "./group-facts";
@@ -46,6 +49,7 @@ interface GroupProps extends Props {
 }
 
 function FailureGroup({ groupKey, period, since, fetchKey }: GroupProps) {
+  const view = resultsOfGroup(groupKey, since);
   const { failureGroups } = useLiveQuery<failureGroupQuery>(
     graphql`
       query failureGroupQuery($filter: DestinationFilter!) {
@@ -67,18 +71,16 @@ function FailureGroup({ groupKey, period, since, fetchKey }: GroupProps) {
         }
       }
     `,
-    { filter: { failureGroup: [groupKey], failedAfter: since } },
+    { filter: destinationFilter(view) },
     { fetchKey },
   );
   const zone = useZone();
   const group = failureGroups?.nodes[0];
-  if (!group) return since ? <GroupBefore groupKey={groupKey} since={since} /> : <SettledGroup />;
+  if (!group) return since ? <NoFailureInPeriod groupKey={groupKey} since={since} /> : <SettledGroup />;
   const { sample } = group;
-  const from = since ? new Date(since) : null;
-  const view = { ...ALL_RESULTS, group: [groupKey], period: "failed", from, order: "FAILED_AT" } as const;
   const words = [
     groupWords(group.platform, group.message),
-    ...(from ? [`Failed since ${shortTime(from, zone, serverNow())}`] : []),
+    ...(view.from ? [`Failed since ${shortTime(view.from, zone, serverNow())}`] : []),
   ];
   rememberList("/results", groupPath(groupKey, period), "Group of failures");
   return (
@@ -92,7 +94,7 @@ function FailureGroup({ groupKey, period, since, fetchKey }: GroupProps) {
         </p>
         <p>
           Latest example:{" "}
-          <Link href={`/posts/${sample.postId}`}>
+          <Link href={postPath(sample.postId)}>
             {sample.failedAt ? <Time at={sample.failedAt} /> : "post"}
           </Link>{" "}
           on <UserText text={accountLabel(sample.accountName)} />:{" "}
@@ -103,13 +105,7 @@ function FailureGroup({ groupKey, period, since, fetchKey }: GroupProps) {
       <section aria-labelledby="rows">
         <h2 id="rows">What failed</h2>
         <Panel lines={10}>
-          {(key) => (
-            <ResultsList
-              view={view}
-              scope={() => words}
-              fetchKey={key}
-            />
-          )}
+          {(key) => <ResultsList view={view} filterWords={() => words} fetchKey={key} />}
         </Panel>
       </section>
     </Page>
@@ -130,7 +126,7 @@ function Period({ groupKey, since }: PeriodProps) {
 }
 
 /** In place of a group without failures in the period. */
-function GroupBefore(props: PeriodProps) {
+function NoFailureInPeriod(props: PeriodProps) {
   return (
     <Page title="No failure in this period" actions={<BackLink list="/failures" />}>
       <p>Nothing with this cause is failed any more, or it failed earlier.</p>

@@ -38,7 +38,7 @@ export default function FailuresPage() {
   const since = usePeriodStart(view.period);
   rememberList("/failures", failuresPath(view));
   return (
-    <Page title="Failures" scope={scopeOf(view)}>
+    <Page title="Failures" filterWords={filterWordsOf(view)}>
       <Filters
         view={view}
         onChange={(changes) => navigate(failuresPath({ ...view, after: "", ...changes }))}
@@ -51,8 +51,7 @@ export default function FailuresPage() {
   );
 }
 
-/** The filters in words. */
-function scopeOf({ period, platform, category }: FailuresView): string[] {
+function filterWordsOf({ period, platform, category }: FailuresView): string[] {
   return [
     ...filterPhrase("Failed in", period ? [PERIOD_WORDS[period]] : []),
     ...filterPhrase("Platform", platform.map(platformName)),
@@ -75,15 +74,7 @@ function Filters({ view, onChange }: FiltersProps) {
         name={(period) => PERIOD_WORDS[period]}
         onChange={([period]) => onChange({ period: period ?? null })}
       />
-      <Panel lines={1}>
-        {(fetchKey) => (
-          <PlatformFilter
-            values={view.platform}
-            onChange={(platform) => onChange({ platform })}
-            fetchKey={fetchKey}
-          />
-        )}
-      </Panel>
+      <PlatformFilter values={view.platform} onChange={(platform) => onChange({ platform })} />
       <ChoiceFilter
         label="Cause"
         values={view.category}

@@ -8,6 +8,9 @@ import { UserText } from "../../components/user-text";
 import { useLiveQuery } from "../../relay/live-query";
 import { accountLabel } from "../../text/labels";
 import { plainNumber } from "../../text/numbers";
+import { accountPath } from "../../url/paths";
+import { resultsOfGroup } from "../../url/result-lists";
+import { destinationFilter } from "../../url/results-filter";
 
 interface Props {
   readonly groupKey: string;
@@ -37,7 +40,7 @@ export function GroupAccounts({ groupKey, since, fetchKey }: Props) {
         }
       }
     `,
-    { filter: { failureGroup: [groupKey], failedAfter: since } },
+    { filter: destinationFilter(resultsOfGroup(groupKey, since)) },
     { fetchKey },
   );
   const group = failureGroups?.nodes[0];
@@ -50,7 +53,7 @@ export function GroupAccounts({ groupKey, since, fetchKey }: Props) {
           <li key={accountId}>
             <p>
               {account ? (
-                <Link href={`/accounts/${accountId}`}>
+                <Link href={accountPath(accountId)}>
                   <UserText text={account.accountName} />
                 </Link>
               ) : (

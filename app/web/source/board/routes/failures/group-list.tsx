@@ -9,7 +9,7 @@ import type {
 } from "../../relay/__generated__/groupListQuery.graphql";
 import { useListUse } from "../../components/list/list-use";
 import { OrderBar } from "../../components/list/order-bar";
-import { useMembership } from "../../components/list/use-membership";
+import { useListUpdates } from "../../components/list/use-list-updates";
 import { NextPage } from "../../components/pager";
 import { Time } from "../../components/time";
 import { useRowKeys } from "../../keyboard/row-keys";
@@ -59,21 +59,21 @@ export function GroupList({ view, since, fetchKey }: Props) {
     fetchKey,
     fetchPolicy: "store-and-network",
   });
-  const use = useListUse();
+  const listUse = useListUse();
   // Another number of groups is another list in the store, so that this one stays in place; its numbers do not.
   const head = { ...variables, count: PAGE_SIZE + 1 };
-  const membership = useMembership({
+  const updates = useListUpdates({
     rows: rowsOf(failureGroups),
     headSize: head.count,
     readHead: () =>
       fetchQuery<groupListQuery>(environment, query, head).map((response) => ({
-        destinations: { nodes: rowsOf(response.failureGroups) },
+        nodes: rowsOf(response.failureGroups),
       })),
     readRows: () => fetchQuery<groupListQuery>(environment, query, variables),
-    isInUse: use.isInUse,
+    isInUse: listUse.isInUse,
     mayReplace: () => true,
   });
-  useLiveRefresh(membership.compare);
+  useLiveRefresh(updates.compare);
   useRowKeys(".causes > li > h2 > a");
   if (!failureGroups) return null;
   return (
@@ -84,8 +84,8 @@ export function GroupList({ view, since, fetchKey }: Props) {
         </p>
       )}
       {failureGroups.nodes.length === 0 && <NoGroups view={view} />}
-      <div className="steady-list" {...use.container}>
-        <OrderBar use={use} membership={membership} />
+      <div className="steady-list" {...listUse.container}>
+        <OrderBar listUse={listUse} updates={updates} />
         <ul className="causes">
           {failureGroups.nodes.map((group) => (
             <GroupSummary key={group.id} group={group} period={view.period} since={since} />

@@ -6,11 +6,13 @@ import type { retryGroupButton_group$key } from "../../relay/__generated__/retry
 import { ActionButton } from "../../components/action-button";
 import { openBulkDialog } from "../../components/bulk/bulk-dialog";
 import { retryAction } from "../../components/bulk/retry-action";
-import { useViewer, writeObstacle } from "../../session/viewer";
+import { useViewer, writeDeniedReason } from "../../session/viewer";
 import { serverNow } from "../../text/clock";
 import { groupWords } from "../../text/filter-words";
 import { shortTime } from "../../text/times";
 import { useZone } from "../../text/zone";
+import { resultsOfGroup } from "../../url/result-lists";
+import { destinationFilter } from "../../url/results-filter";
 
 interface Props {
   readonly group: retryGroupButton_group$key;
@@ -45,12 +47,12 @@ export function RetryGroupButton({ group, since }: Props) {
         ? ["The posts must be changed first: a retry without a change will fail again."]
         : []),
     ];
-    openBulkDialog(retryAction(environment, { failureGroup: [key], failedAfter: since }, words));
+    openBulkDialog(retryAction(environment, destinationFilter(resultsOfGroup(key, since)), words));
   }
 
   // Without one to retry, the check of the dialog lists the reasons.
   return (
-    <ActionButton obstacle={writeObstacle(viewer)} onPress={retry}>
+    <ActionButton disabledReason={writeDeniedReason(viewer)} onPress={retry}>
       {retryableCount === 0 ? "Why none can be retried…" : "Retry all…"}
     </ActionButton>
   );

@@ -3,7 +3,7 @@
 import { graphql, useLazyLoadQuery } from "react-relay/hooks";
 
 import type { accountTableQuery } from "../../relay/__generated__/accountTableQuery.graphql";
-import { plainAccountLabel } from "../../text/labels";
+import { accountNames } from "../../text/labels";
 import { count } from "../../text/numbers";
 import { numbersPath } from "../../url/numbers";
 import { OutcomeTable, worstFirst, type GroupsProps, type OutcomeRow } from "./outcome-table";
@@ -34,12 +34,7 @@ export function AccountTable({ groups, view, period, fetchKey }: Props) {
     { accountIds },
     { fetchKey },
   );
-  const names = new Map(
-    (accountConnection?.nodes ?? []).map(({ accountId, accountName, platform }) => [
-      accountId,
-      plainAccountLabel(accountName, platform),
-    ]),
-  );
+  const names = accountNames(accountConnection?.nodes ?? []);
   const rows = worst.map(({ accountId, counts }): OutcomeRow => {
     const filter = { account: [accountId ?? 0] };
     return {

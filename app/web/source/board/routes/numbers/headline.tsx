@@ -4,7 +4,7 @@ import { graphql } from "react-relay/hooks";
 import { Link } from "wouter";
 
 import type { headlineQuery, headlineQuery$data } from "../../relay/__generated__/headlineQuery.graphql";
-import { CountLink } from "../../components/count-link";
+import { CountLinks } from "../../components/count-link";
 import { useLiveQuery } from "../../relay/live-query";
 import { count, exactCount, percent, plainNumber } from "../../text/numbers";
 import { duration } from "../../text/times";
@@ -49,34 +49,25 @@ export function Headline(props: StatsProps) {
   return (
     <>
       <SuccessRate counts={counts} />
-      <section aria-label={`Outcomes, ${props.period.words}`}>
-        <ul className="numbers">
-          <CountLink
-            value={exactCount(counts.published)}
-            name="published"
-            tone="good"
-            path={paths.published}
-          />
-          <CountLink
-            value={exactCount(counts.failed)}
-            name="failed"
-            tone="bad"
-            path={paths.failed}
-          />
-          <CountLink
-            value={exactCount(counts.userCaused)}
-            name="of them because of content or access"
-            tone="bad"
-            path={paths.userCaused}
-          />
-          <CountLink
-            value={exactCount(counts.unknown)}
-            name="ended with an unknown outcome"
-            tone="warning"
-            path={paths.unknown}
-          />
-        </ul>
-      </section>
+      <CountLinks
+        label={`Outcomes, ${props.period.words}`}
+        counts={[
+          { value: exactCount(counts.published), name: "published", tone: "good", path: paths.published },
+          { value: exactCount(counts.failed), name: "failed", tone: "bad", path: paths.failed },
+          {
+            value: exactCount(counts.userCaused),
+            name: "of them because of content or access",
+            tone: "bad",
+            path: paths.userCaused,
+          },
+          {
+            value: exactCount(counts.unknown),
+            name: "ended with an unknown outcome",
+            tone: "warning",
+            path: paths.unknown,
+          },
+        ]}
+      />
       <p>
         {plainNumber(counts.firstTry)} were published at the first attempt, {plainNumber(counts.savedByRetry)}{" "}
         after a retry. {count(counts.attempts, "attempt")} started.

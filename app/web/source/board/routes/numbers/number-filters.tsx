@@ -2,7 +2,6 @@
 
 import { AccountFilters } from "../../components/account-filters";
 import { Choice } from "../../components/fields";
-import { Panel } from "../../components/panel";
 import { parseDate, type LocalDate } from "../../text/dates";
 import { intervalOf, intervalsOf, PRESETS, type NumbersView, type Preset } from "../../url/numbers";
 import type { Period } from "./period";
@@ -51,9 +50,7 @@ export function NumberFilters({ view, period, onChange }: Props) {
         name={(interval) => INTERVAL_WORDS[interval]}
         onChange={(interval) => change({ interval })}
       />
-      <Panel lines={1}>
-        {(fetchKey) => <AccountFilters filter={view} onChange={change} fetchKey={fetchKey} />}
-      </Panel>
+      <AccountFilters filter={view} onChange={change} />
     </search>
   );
 }

@@ -26,7 +26,7 @@ export default function NumbersPage() {
   const change = (changed: NumbersView) => navigate(numbersPath(changed));
   const key = `${zone} ${JSON.stringify(statsVariables({ view, period }))}`;
   return (
-    <Page title="Numbers" scope={accountWords(view)}>
+    <Page title="Numbers" filterWords={accountWords(view)}>
       <NumberFilters view={view} period={period} onChange={change} />
       <h2>{period.words}</h2>
       {view.own && isTooLong(view.own) && (

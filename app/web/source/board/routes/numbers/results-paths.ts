@@ -1,6 +1,8 @@
 // Links from the statistics to the results that they count.
 
 import type { NumbersView } from "../../url/numbers";
+import { members } from "../../url/parameters";
+import { failedResults, resultsByFailure } from "../../url/result-lists";
 import { CATEGORIES, resultsPath, type ResultsView } from "../../url/results";
 import type { Period } from "./period";
 
@@ -24,28 +26,16 @@ export function resultsPaths(
   { from, to }: Pick<Period, "from" | "to">,
   group: Filter = {},
 ): ResultsPaths {
-  const published = {
-    platform,
-    account,
-    ...group,
-    status: ["PUBLISHED"],
-    period: "published",
-    from,
-    to,
-  } as const;
-  const ended = { platform, account, ...group, period: "failed", from, to, order: "FAILED_AT" } as const;
+  const filter = { platform, account, ...group, from, to };
+  const published = { ...filter, status: ["PUBLISHED"], period: "published" } as const;
   return {
     published: resultsPath({ ...published, order: "PUBLISHED_AT" }),
     late: resultsPath({ ...published, order: "LATENESS" }),
-    failed: resultsPath({ ...ended, outcome: ["FAILED"] }),
-    unknown: resultsPath({ ...ended, outcome: ["UNKNOWN"] }),
-    bad: resultsPath({ ...ended, outcome: ["FAILED", "UNKNOWN"] }),
-    userCaused: resultsPath({ ...ended, outcome: ["FAILED"], category: ["AUTH", "CONTENT_REJECTED"] }),
+    failed: resultsPath(failedResults(filter)),
+    unknown: resultsPath(resultsByFailure({ ...filter, outcome: ["UNKNOWN"] })),
+    bad: resultsPath(resultsByFailure({ ...filter, outcome: ["FAILED", "UNKNOWN"] })),
+    userCaused: resultsPath(failedResults({ ...filter, category: ["AUTH", "CONTENT_REJECTED"] })),
     failedWith: (category) =>
-      resultsPath({
-        ...ended,
-        outcome: ["FAILED"],
-        category: CATEGORIES.filter((name) => name === category),
-      }),
+      resultsPath(failedResults({ ...filter, category: members(CATEGORIES, [category]) })),
   };
 }

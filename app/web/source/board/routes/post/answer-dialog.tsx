@@ -1,7 +1,7 @@
 // Shows an answer for the customer, to copy.
 
 import { CopyField } from "../../components/copy-field";
-import { Dialog } from "../../components/dialog";
+import { CloseButton, Dialog } from "../../components/dialog";
 import type { postActions_post$data } from "../../relay/__generated__/postActions_post.graphql";
 import { serverNow } from "../../text/clock";
 import { customerAnswer } from "../../text/customer-answer";
@@ -17,11 +17,7 @@ export function AnswerDialog({ post, onClose }: Props) {
   return (
     <Dialog title="Answer for the customer" onClose={onClose}>
       <CopyField label="Answer" value={customerAnswer(post, zone, serverNow())} rows={12} />
-      <div className="buttons">
-        <button type="button" onClick={onClose}>
-          Close
-        </button>
-      </div>
+      <CloseButton onClose={onClose} />
     </Dialog>
   );
 }

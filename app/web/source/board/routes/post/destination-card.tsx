@@ -16,6 +16,7 @@ import { UserText } from "../../components/user-text";
 import { count } from "../../text/numbers";
 import { categoryWords, sourceWords } from "../../text/reasons";
 import { destinationStatus, stateOf } from "../../text/statuses";
+import { groupPath } from "../../url/failures";
 import { unknownPath } from "../../url/unknown";
 import { Duplicates } from "./duplicates";
 import { PlatformLink } from "./platform-link";
@@ -112,7 +113,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRe
         </>
       )}
       {data.failureGroup && (
-        <Link href={`/failures/${data.failureGroup}`}>Others with this cause</Link>
+        <Link href={groupPath(data.failureGroup, null)}>Others with this cause</Link>
       )}
       <p>
         <Sentence text={outlookWithoutFix(data)} />

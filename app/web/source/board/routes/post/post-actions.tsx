@@ -9,7 +9,7 @@ import type {
 } from "../../relay/__generated__/postActions_post.graphql";
 import { ActionButton } from "../../components/action-button";
 import { useShortcuts } from "../../keyboard/shortcuts";
-import { useViewer, writeObstacle } from "../../session/viewer";
+import { useViewer, writeDeniedReason } from "../../session/viewer";
 import { AnswerDialog } from "./answer-dialog";
 import { CancelDialog } from "./cancel-dialog";
 
@@ -50,15 +50,15 @@ export function PostActions({ post }: { readonly post: postActions_post$key }) {
   );
   const [dialog, setDialog] = useState<OpenDialog>(null);
   const viewer = useViewer();
-  const obstacle = writeObstacle(viewer) ?? cancelObstacle(data);
+  const disabledReason = writeDeniedReason(viewer) ?? cancelDisabledReason(data);
   const close = () => setDialog(null);
-  useShortcuts(obstacle === null ? { c: () => setDialog("cancel") } : {});
+  useShortcuts(disabledReason === null ? { c: () => setDialog("cancel") } : {});
   return (
     <div className="buttons">
       <button type="button" onClick={() => setDialog("answer")}>
         Answer for the customer
       </button>
-      <ActionButton obstacle={obstacle} onPress={() => setDialog("cancel")}>
+      <ActionButton disabledReason={disabledReason} onPress={() => setDialog("cancel")}>
         Cancel post
       </ActionButton>
       {dialog === "answer" && <AnswerDialog post={data} onClose={close} />}
@@ -68,7 +68,7 @@ export function PostActions({ post }: { readonly post: postActions_post$key }) {
 }
 
 /** Why the post cannot be cancelled, as far as the page knows; the server decides. */
-function cancelObstacle({ status, importedAt, destinations }: postActions_post$data): string | null {
+function cancelDisabledReason({ status, importedAt, destinations }: postActions_post$data): string | null {
   if (importedAt) return "Another service publishes this post. Cancel it there.";
   if (status === "DRAFT") return "This is a draft: nothing of it is published.";
   const statuses = (destinations ?? []).map((destination) => destination.status);

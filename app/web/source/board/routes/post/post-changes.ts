@@ -30,8 +30,8 @@ export const postChanges = graphql`
 
 export type PostChange = NonNullable<postChangesQuery$data["changes"]>["nodes"][number];
 
-/** Operations whose results the attempts or the due time show, or that change nothing for a reader. */
-const SHOWN_OTHERWISE = [
+/** Operations whose results are shown as attempts or as the due time, or that change nothing for a reader. */
+const OPERATIONS_SHOWN_ELSEWHERE = [
   ...["createPost", "createPosts", "import", "loadDemo"],
   ...["claimDestinations", "extendLease", "releaseClaim", "loseLease", "claimVerifications"],
   ...["startAttempt", "reportPublished", "reportFailed", "recordResult"],
@@ -50,7 +50,7 @@ export function useDuplicates(postId: string, destinationId: string, fetchKey: n
 /** Changes of the post on one account, other than by attempts; oldest first. */
 export function useOtherChanges(postId: string, destinationId: string, fetchKey: number): PostChange[] {
   return useChangesOf(postId, destinationId, fetchKey).filter(
-    ({ operation }) => !SHOWN_OTHERWISE.includes(operation),
+    ({ operation }) => !OPERATIONS_SHOWN_ELSEWHERE.includes(operation),
   );
 }
 

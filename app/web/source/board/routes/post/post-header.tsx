@@ -3,6 +3,7 @@
 import { graphql, useFragment } from "react-relay/hooks";
 
 import type { postHeader_post$key } from "../../relay/__generated__/postHeader_post.graphql";
+import { Fact } from "../../components/fact";
 import { Status } from "../../components/status";
 import { Time, TimeWithDistance } from "../../components/time";
 import { UserText } from "../../components/user-text";
@@ -43,39 +44,29 @@ export function PostHeader({ post }: { readonly post: postHeader_post$key }) {
         </p>
       )}
       <dl className="facts">
-        <dt>Due</dt>
-        <dd>
+        <Fact name="Due">
           {scheduledFor ? <TimeWithDistance at={scheduledFor} /> : "immediately"}
           {scheduledFor && timezone && isZone(timezone) && (
             <small className="muted"> {fullTime(new Date(scheduledFor), timezone)}</small>
           )}
-        </dd>
-        <dt>Created</dt>
-        <dd>
+        </Fact>
+        <Fact name="Created">
           <Time at={data.createdAt} />
-        </dd>
+        </Fact>
         {data.reference && (
-          <>
-            <dt>Reference</dt>
-            <dd>
-              <UserText text={data.reference} />
-            </dd>
-          </>
+          <Fact name="Reference">
+            <UserText text={data.reference} />
+          </Fact>
         )}
         {data.importedAt && (
-          <>
-            <dt>Imported</dt>
-            <dd>
-              <Time at={data.importedAt} />; another service publishes it
-            </dd>
-          </>
+          <Fact name="Imported">
+            <Time at={data.importedAt} />; another service publishes it
+          </Fact>
         )}
-        <dt>Version</dt>
-        <dd>{data.version}</dd>
-        <dt>Id</dt>
-        <dd>
+        <Fact name="Version">{data.version}</Fact>
+        <Fact name="Id">
           <code>{data.postId}</code>
-        </dd>
+        </Fact>
       </dl>
       <JsonDetails name="Media" value={data.media} />
       <JsonDetails name="Media ids" value={data.mediaIds} />

@@ -13,7 +13,8 @@ import { useLiveQuery } from "../../relay/live-query";
 import { useViewer } from "../../session/viewer";
 import { truncated } from "../../text/characters";
 import { isUuid } from "../../url/parameters";
-import { openNeighbour } from "../results/last-results";
+import { postPath } from "../../url/paths";
+import { openAdjacentPost } from "../results/last-results";
 import { SearchField } from "../results/search-field";
 import { DestinationCard } from "./destination-card";
 import { PostActions } from "./post-actions";
@@ -32,12 +33,12 @@ const OPEN_CARDS = 3;
 export default function PostPage({ postId }: Props) {
   const [, navigate] = useLocation();
 
-  function openOther(direction: "before" | "after"): void {
-    const id = openNeighbour(postId, direction);
-    if (id !== null) navigate(`/posts/${id}`);
+  function openAdjacent(direction: "before" | "after"): void {
+    const id = openAdjacentPost(postId, direction);
+    if (id !== null) navigate(postPath(id));
   }
 
-  useShortcuts({ "[": () => openOther("before"), "]": () => openOther("after") });
+  useShortcuts({ "[": () => openAdjacent("before"), "]": () => openAdjacent("after") });
   if (!isUuid(postId)) return <NoSuchPost />;
   return <Panel lines={20}>{(fetchKey) => <Post postId={postId.toLowerCase()} fetchKey={fetchKey} />}</Panel>;
 }

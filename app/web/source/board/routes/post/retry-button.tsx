@@ -10,7 +10,7 @@ import { showNotice, showResult } from "../../components/notices";
 import { useShortcuts } from "../../keyboard/shortcuts";
 import { useIdempotentMutation } from "../../relay/idempotency";
 import { isRefusal } from "../../relay/server-error";
-import { useViewer, writeObstacle } from "../../session/viewer";
+import { useViewer, writeDeniedReason } from "../../session/viewer";
 import { accountLabel } from "../../text/labels";
 import { refusalFix } from "../../text/reasons";
 import { ForceRetryDialog } from "./force-retry-dialog";
@@ -43,18 +43,18 @@ export function RetryButton({ destination, hasKey = false }: Props) {
     setForcing(false);
   });
   const { retryRefusal, retryFix } = data;
-  const readOnly = writeObstacle(viewer);
-  const obstacle = readOnly ?? (retryRefusal && retryFix ? refusalFix(retryRefusal, retryFix) : null);
-  useShortcuts(hasKey && obstacle === null && !isBusy ? { r: () => retry(data) } : {});
+  const deniedReason = writeDeniedReason(viewer);
+  const disabledReason = deniedReason ?? (retryRefusal && retryFix ? refusalFix(retryRefusal, retryFix) : null);
+  useShortcuts(hasKey && disabledReason === null && !isBusy ? { r: () => retry(data) } : {});
   if (data.status !== "FAILED") return null;
 
   return (
     <div className="buttons">
-      <ActionButton obstacle={obstacle} isBusy={isBusy} onPress={() => retry(data)}>
+      <ActionButton disabledReason={disabledReason} isBusy={isBusy} onPress={() => retry(data)}>
         Retry
       </ActionButton>
       {retryRefusal === "OUTCOME_UNKNOWN" && (
-        <ActionButton obstacle={readOnly} onPress={() => setForcing(true)}>
+        <ActionButton disabledReason={deniedReason} onPress={() => setForcing(true)}>
           Retry without a check…
         </ActionButton>
       )}

@@ -17,7 +17,7 @@ import { refresh } from "../../relay/live-query";
 import { useViewer } from "../../session/viewer";
 import { duration } from "../../text/times";
 import { categoryWords } from "../../text/reasons";
-import { words } from "../../text/statuses";
+import { enumWords } from "../../text/statuses";
 import { useOtherChanges, type PostChange } from "./post-changes";
 
 const PAGE_SIZE = 50;
@@ -118,12 +118,16 @@ function Entries({ destination, destinationId, variables, postId, fetchKey }: En
     ...attempts.map((attempt, index) => ({
       key: attempt.attemptId,
       at: attempt.startedAt,
-      item: <AttemptItem attempt={attempt} before={attempts[index - 1]} />,
+      item: <AttemptEntry attempt={attempt} before={attempts[index - 1]} />,
     })),
     // Later ones follow with the later attempts.
     ...changes
       .filter(({ happenedAt }) => !hasNext || happenedAt <= lastStart)
-      .map((change) => ({ key: change.cursor, at: change.happenedAt, item: <ChangeItem change={change} /> })),
+      .map((change) => ({
+        key: change.cursor,
+        at: change.happenedAt,
+        item: <ChangeEntry change={change} />,
+      })),
   ].toSorted((one, other) => one.at.localeCompare(other.at));
   // The response replaces the list, so that it has to be as long.
   const count = Math.min(MAX_PAGE_SIZE, Math.max(PAGE_SIZE, attempts.length));
@@ -156,14 +160,14 @@ function Entries({ destination, destinationId, variables, postId, fetchKey }: En
 
 type Attempt = NonNullable<timeline_attempts$data["attemptConnection"]>["edges"][number]["node"];
 
-interface ItemProps {
+interface AttemptProps {
   readonly attempt: Attempt;
   readonly before: Attempt | undefined;
 }
 
-function AttemptItem({ attempt, before }: ItemProps) {
+function AttemptEntry({ attempt, before }: AttemptProps) {
   const wait = before?.finishedAt ? Date.parse(attempt.startedAt) - Date.parse(before.finishedAt) : 0;
-  const name = attempt.number ? `Attempt ${attempt.number}` : `${words(attempt.kind)} report`;
+  const name = attempt.number ? `Attempt ${attempt.number}` : `${enumWords(attempt.kind)} report`;
   return (
     <>
       {wait > 0 && <li className="wait">{duration(wait)} later</li>}
@@ -195,7 +199,7 @@ function AttemptItem({ attempt, before }: ItemProps) {
   );
 }
 
-function ChangeItem({ change }: { readonly change: PostChange }) {
+function ChangeEntry({ change }: { readonly change: PostChange }) {
   return (
     <li>
       <Time at={change.happenedAt} /> <Sentence text={change.sentence} /> <Actor actor={change.actor} />
@@ -206,7 +210,8 @@ function ChangeItem({ change }: { readonly change: PostChange }) {
 function result({ outcome, durationMs }: Attempt): string {
   if (outcome === "NONE") return "is running";
   const time = durationMs === null || durationMs === undefined ? "" : ` after ${duration(durationMs)}`;
-  return `${outcome === "UNKNOWN" ? "ended with an unknown outcome" : words(outcome).toLowerCase()}${time}`;
+  const ending = outcome === "UNKNOWN" ? "ended with an unknown outcome" : enumWords(outcome).toLowerCase();
+  return ending + time;
 }
 
 function details({ category, code, httpStatus, retryAfterSeconds }: Attempt): string {

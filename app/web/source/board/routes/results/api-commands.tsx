@@ -3,7 +3,7 @@
 import { CopyField } from "../../components/copy-field";
 import { ROOT_PATH } from "../../config";
 import type { ResultsView } from "../../url/results";
-import { destinationFilter, restParameters } from "../../url/results-filter";
+import { csvPath, resultsVariables } from "../../url/results-filter";
 import { apiCommand, escapedJson } from "../../text/shell";
 
 const QUERY = `query Results($filter: DestinationFilter, $orderBy: DestinationOrder, $after: String) {
@@ -37,10 +37,9 @@ const INDENT = 2;
 
 export default function ApiCommands({ view }: { readonly view: ResultsView }) {
   const server = location.origin + ROOT_PATH;
-  const filter = destinationFilter(view);
-  const variables = { filter, orderBy: { field: view.order, direction: view.direction } };
+  const variables = resultsVariables(view);
   const graphql = apiCommand(`${server}/graphql`, { query: QUERY, variables });
-  const csv = apiCommand(`${server}/v1/destinations.csv?${restParameters(filter)}`);
+  const csv = apiCommand(server + csvPath(view));
   return (
     <>
       <p>

@@ -5,10 +5,9 @@ import { useState, type ReactNode } from "react";
 import { AccountFilters } from "../../components/account-filters";
 import { Choice, ChoiceFilter, TextFilter, TimeFilter } from "../../components/fields";
 import { useMediaQuery } from "../../components/media-query";
-import { Panel } from "../../components/panel";
 import { DIRECTION_WORDS, FLAG_WORDS, PERIOD_WORDS } from "../../text/filter-words";
 import { categoryWords } from "../../text/reasons";
-import { words } from "../../text/statuses";
+import { enumWords } from "../../text/statuses";
 import {
   ALL_RESULTS,
   CATEGORIES,
@@ -50,14 +49,14 @@ export function ResultsFilters({ view, onChange }: Props) {
         label="Status"
         values={view.status}
         options={STATUSES}
-        name={words}
+        name={enumWords}
         onChange={(status) => change({ status })}
       />
       <ChoiceFilter
         label="Outcome"
         values={view.outcome}
         options={OUTCOMES}
-        name={words}
+        name={enumWords}
         onChange={(outcome) => change({ outcome })}
       />
       <ChoiceFilter
@@ -129,9 +128,7 @@ function MoreFilters({ view, change }: MoreProps) {
         name={categoryWords}
         onChange={(category) => change({ category })}
       />
-      <Panel lines={1}>
-        {(fetchKey) => <AccountFilters filter={view} onChange={change} fetchKey={fetchKey} />}
-      </Panel>
+      <AccountFilters filter={view} onChange={change} />
       <TextFilter
         label="Error code"
         value={view.code.join(",")}

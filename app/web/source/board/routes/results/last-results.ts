@@ -46,7 +46,7 @@ export function lastSelected(): Selected | undefined {
  * Id of the post after the one that was opened from the list, or before it, which counts as opened then; null if
  * there is none, or if the shown post is another one.
  */
-export function openNeighbour(shownPostId: string, direction: "before" | "after"): string | null {
+export function openAdjacentPost(shownPostId: string, direction: "before" | "after"): string | null {
   if (opened?.row.postId !== shownPostId) return null;
   const openedId = opened.row.id;
   const index = listed.findIndex(({ id }) => id === openedId);

@@ -14,6 +14,7 @@ import { UserText } from "../../components/user-text";
 import { accountLabel, plainAccountLabel, postLabel } from "../../text/labels";
 import { nextAction, nextActionWords, platformName } from "../../text/reasons";
 import { destinationStatus } from "../../text/statuses";
+import { postPath } from "../../url/paths";
 import { rememberOpened } from "./last-results";
 
 export const RESULT_HEADINGS = [
@@ -95,7 +96,7 @@ export const ResultRow = memo(function ResultRow({ destination, isSelected, onTo
         </small>
       </td>
       <td role="cell" className="cell-post">
-        <Link href={`/posts/${data.postId}`} tabIndex={-1} onClick={() => rememberOpened(data)}>
+        <Link href={postPath(data.postId)} tabIndex={-1} onClick={() => rememberOpened(data)}>
           <UserText text={text} limit={TEXT_LIMIT} />
         </Link>
       </td>

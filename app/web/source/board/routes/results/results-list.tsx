@@ -3,24 +3,20 @@
 import { graphql, useLazyLoadQuery } from "react-relay/hooks";
 
 import type { resultsListQuery } from "../../relay/__generated__/resultsListQuery.graphql";
-import type { AccountNames } from "../../text/filter-words";
-import { plainAccountLabel } from "../../text/labels";
+import { accountNames, type AccountNames } from "../../text/labels";
 import type { ResultsView } from "../../url/results";
-import { destinationFilter } from "../../url/results-filter";
+import { resultsVariables } from "../../url/results-filter";
 import { ResultsTable } from "./results-table";
 
 interface Props {
   readonly view: ResultsView;
   /** The filter in words, with the names of its accounts. */
-  readonly scope: (names: AccountNames) => readonly string[];
+  readonly filterWords: (names: AccountNames) => readonly string[];
   readonly fetchKey: number;
 }
 
-export function ResultsList({ view, scope, fetchKey }: Props) {
-  const variables = {
-    filter: destinationFilter(view),
-    orderBy: { field: view.order, direction: view.direction },
-  };
+export function ResultsList({ view, filterWords, fetchKey }: Props) {
+  const variables = resultsVariables(view);
   const data = useLazyLoadQuery<resultsListQuery>(
     graphql`
       query resultsListQuery(
@@ -42,11 +38,6 @@ export function ResultsList({ view, scope, fetchKey }: Props) {
     { ...variables, ...(view.account.length > 0 && { accountIds: view.account, readsAccounts: true }) },
     { fetchKey },
   );
-  const names = new Map(
-    data.accountConnection?.nodes.map(({ accountId, accountName, platform }) => [
-      accountId,
-      plainAccountLabel(accountName, platform),
-    ]),
-  );
-  return <ResultsTable query={data} view={view} scope={scope(names)} variables={variables} />;
+  const words = filterWords(accountNames(data.accountConnection?.nodes ?? []));
+  return <ResultsTable query={data} view={view} filterWords={words} variables={variables} />;
 }

@@ -19,18 +19,19 @@ import { VirtualTable } from "../../components/table/virtual-table";
 import { useShortcuts } from "../../keyboard/shortcuts";
 import { automaticRequestDelay } from "../../relay/rate-limit";
 import { readFragment } from "../../relay/read-fragment";
-import { useViewer, writeObstacle } from "../../session/viewer";
+import { useViewer, writeDeniedReason } from "../../session/viewer";
 import { truncated } from "../../text/characters";
 import { plainAccountLabel, postLabel } from "../../text/labels";
 import { totalOf } from "../../text/numbers";
+import { postPath } from "../../url/paths";
 import type { ResultsView } from "../../url/results";
 import { lastOpened, lastSelected, rememberListed, rememberOpened } from "./last-results";
 import { RESULT_HEADINGS, ResultRow } from "./result-row";
-import { useResultsMembership } from "./results-membership";
+import { useResultsUpdates } from "./results-updates";
 import { useResultsPages } from "./results-pages";
 
 /** Length of the text of a post in the dialog of its retry. */
-const SCOPE_LENGTH = 100;
+const POST_LABEL_LENGTH = 100;
 
 /** What actions need of one row. It is read on demand, because the list reads all of its rows with each page. */
 const rowFragment = graphql`
@@ -51,11 +52,11 @@ interface Props {
   readonly query: resultsTable_query$key;
   readonly view: ResultsView;
   /** The filter in words. */
-  readonly scope: readonly string[];
+  readonly filterWords: readonly string[];
   readonly variables: resultsListQuery$variables;
 }
 
-export function ResultsTable({ query, view, scope, variables }: Props) {
+export function ResultsTable({ query, view, filterWords, variables }: Props) {
   const data = useFragment(
     graphql`
       fragment resultsTable_query on Query
@@ -94,9 +95,9 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
   const viewer = useViewer();
   const [, navigate] = useLocation();
   const selection = useSelection(lastSelected());
-  const use = useListUse();
-  const isInUse = use.isInUse || !selection.isEmpty;
-  const { difference, showNew } = useResultsMembership({ rows, variables, isInUse, selection });
+  const listUse = useListUse();
+  const isInUse = listUse.isInUse || !selection.isEmpty;
+  const { difference, showNew } = useResultsUpdates({ rows, variables, isInUse, selection });
   const total = difference.total ?? totalOf(data.total);
 
   /** Loads more at the end of the list, until that fails. */
@@ -107,10 +108,10 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
   const readRow = (row: resultsTable_destination$key) => readFragment(environment, rowFragment, row);
 
   function retry(row: (typeof rows)[number]): void {
-    const obstacle = writeObstacle(viewer);
-    if (obstacle !== null) return showNotice(obstacle);
+    const deniedReason = writeDeniedReason(viewer);
+    if (deniedReason !== null) return showNotice(deniedReason);
     const { destinationId, accountName, platform, post } = readRow(row);
-    const words = [plainAccountLabel(accountName, platform), truncated(postLabel(post), SCOPE_LENGTH)];
+    const words = [plainAccountLabel(accountName, platform), truncated(postLabel(post), POST_LABEL_LENGTH)];
     openBulkDialog(retryAction(environment, { destinationId: [destinationId] }, words));
   }
 
@@ -124,7 +125,7 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
   if (rows.length === 0)
     return <EmptyList view={view} hasNew={difference.newCount > 0} onShowNew={showNew} />;
   return (
-    <div {...use.container}>
+    <div {...listUse.container}>
       <ListBar total={total} newCount={difference.newCount} onShowNew={showNew}>
         {!selection.isAll && (
           <button type="button" className="select-all" onClick={selection.addAll}>
@@ -137,14 +138,13 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
         className="results-table"
         headings={RESULT_HEADINGS}
         rows={rows}
-        idOf={({ id }) => id}
         rowCount={total.capped ? -1 : total.count}
         selection={selection}
         leftIds={difference.leftIds}
         initialId={lastOpened()}
         onOpen={(row) => {
           rememberOpened(row);
-          navigate(`/posts/${row.postId}`);
+          navigate(postPath(row.postId));
         }}
         onRetry={retry}
         externalUrl={(row) => readRow(row).platformPostUrl}
@@ -172,7 +172,7 @@ export function ResultsTable({ query, view, scope, variables }: Props) {
         selectedRows={rows.filter(({ id }) => selection.ids.has(id)).map(readRow)}
         total={total}
         filter={variables.filter}
-        filterWords={scope}
+        filterWords={filterWords}
       />
     </div>
   );

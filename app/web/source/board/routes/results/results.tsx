@@ -10,8 +10,8 @@ import { ROOT_PATH } from "../../config";
 import { serverNow } from "../../text/clock";
 import { filterWords } from "../../text/filter-words";
 import { useZone } from "../../text/zone";
-import { formatResults, parseResults } from "../../url/results";
-import { destinationFilter, restParameters } from "../../url/results-filter";
+import { parseResults, resultsPath } from "../../url/results";
+import { csvPath } from "../../url/results-filter";
 import { ResultsFilters } from "./filters";
 import { ResultsList } from "./results-list";
 import { ShowAsApi } from "./show-as-api";
@@ -21,30 +21,28 @@ export default function ResultsPage() {
   const [, navigate] = useLocation();
   const zone = useZone();
   const view = parseResults(search);
-  const filter = destinationFilter(view);
-  const scope = filterWords(view, zone, serverNow());
   rememberList("/results", `/results${search}`);
   return (
     <Page
       title="Results"
-      scope={scope}
+      filterWords={filterWords(view, zone, serverNow())}
       actions={
         <div className="buttons">
           <ShowAsApi view={view} />
-          <a className="button" href={`${ROOT_PATH}/v1/destinations.csv?${restParameters(filter)}`} download>
+          <a className="button" href={ROOT_PATH + csvPath(view)} download>
             Download CSV
           </a>
         </div>
       }
     >
-      <ResultsFilters view={view} onChange={(changed) => navigate(`/results${formatResults(changed)}`)} />
+      <ResultsFilters view={view} onChange={(changed) => navigate(resultsPath(changed))} />
       <DeferredPanel value={search} lines={20}>
         {(shown, fetchKey) => {
           const shownView = parseResults(shown);
           return (
             <ResultsList
               view={shownView}
-              scope={(names) => filterWords(shownView, zone, serverNow(), names)}
+              filterWords={(names) => filterWords(shownView, zone, serverNow(), names)}
               fetchKey={fetchKey}
             />
           );

@@ -3,6 +3,7 @@
 import { useLocation } from "wouter";
 
 import { pastedUuid } from "../../url/parameters";
+import { postPath } from "../../url/paths";
 import { resultsPath } from "../../url/results";
 
 export function SearchField() {
@@ -15,7 +16,7 @@ export function SearchField() {
         event.preventDefault();
         const text = String(new FormData(event.currentTarget).get("q")).trim();
         const id = pastedUuid(text);
-        navigate(id ? `/posts/${id}` : resultsPath({ q: text }));
+        navigate(id ? postPath(id) : resultsPath({ q: text }));
       }}
     >
       <input

@@ -1,18 +1,21 @@
 // What is selected, and what can be done with it, below the list.
 
 import { useRelayEnvironment } from "react-relay/hooks";
+import type { Environment } from "relay-runtime";
 
+import type { PostFilter } from "../../relay/__generated__/cancelActionMutation.graphql";
 import type { DestinationFilter } from "../../relay/__generated__/resultsListQuery.graphql";
 import { ActionButton } from "../../components/action-button";
+import type { BulkAction } from "../../components/bulk/bulk-action";
 import { openBulkDialog } from "../../components/bulk/bulk-dialog";
 import { cancelAction } from "../../components/bulk/cancel-action";
 import { retryAction } from "../../components/bulk/retry-action";
 import { measuredHeight } from "../../components/measured-height";
 import type { Selection } from "../../components/table/selection";
 import { useShortcuts } from "../../keyboard/shortcuts";
-import { useViewer, writeObstacle } from "../../session/viewer";
+import { useViewer, writeDeniedReason } from "../../session/viewer";
 import { cappedNumber, count, type CappedCount } from "../../text/numbers";
-import { postFilter, retryObstacle } from "../../url/bulk-filters";
+import { postFilter, retryDisabledReason } from "../../url/bulk-filters";
 
 interface Props {
   readonly selection: Selection;
@@ -30,23 +33,31 @@ interface SelectedRow {
   readonly postId: string;
 }
 
+interface Selected {
+  readonly name: string;
+  readonly results: Target<DestinationFilter>;
+  /** The posts of the results. */
+  readonly posts: Target<PostFilter>;
+}
+
+/** What an action changes, as a filter and in words; or why it cannot. */
+type Target<Filter> =
+  { readonly filter: Filter; readonly words: readonly string[] } | { readonly disabledReason: string };
+
 /** Number of ids that a filter of the API may name. */
 const MAX_IDS = 500;
 const measuredBar = measuredHeight("--selection-height");
-const CANCEL_ALL_OBSTACLE =
-  "Select single results, or all that match a text, a reference or a due time only.";
 
-export function SelectionBar({ selection, ...props }: Props) {
+export function SelectionBar({ selection, selectedRows, total, filter, filterWords }: Props) {
   if (selection.isEmpty) return null;
+  const { name, results, posts } = selection.isAll
+    ? allThatMatch(total, filter, filterWords)
+    : singleRows(selectedRows);
   return (
     <section className="selection-bar" aria-label="Selection" ref={measuredBar}>
-      <strong>
-        {selection.isAll
-          ? `All ${cappedNumber(props.total)} results that match`
-          : `${count(props.selectedRows.length, "result")} selected`}
-      </strong>
-      <BulkRetryButton selection={selection} {...props} />
-      <BulkCancelButton selection={selection} {...props} />
+      <strong>{name}</strong>
+      <BulkButton name="Retry…" shortcut="r" target={results} createAction={retryAction} />
+      <BulkButton name="Cancel posts…" shortcut="c" target={posts} createAction={cancelAction} />
       <button type="button" onClick={selection.clear}>
         Clear
       </button>
@@ -54,61 +65,69 @@ export function SelectionBar({ selection, ...props }: Props) {
   );
 }
 
-function BulkRetryButton({ selection, selectedRows, filter, filterWords }: Props) {
-  const environment = useRelayEnvironment();
-  const viewer = useViewer();
-  const obstacle =
-    writeObstacle(viewer) ?? (selection.isAll ? retryObstacle(filter) : selectionObstacle(selectedRows));
+function allThatMatch(
+  total: CappedCount,
+  filter: DestinationFilter,
+  filterWords: readonly string[],
+): Selected {
+  const retryReason = retryDisabledReason(filter);
+  const posts = postFilter(filter);
+  return {
+    name: `All ${cappedNumber(total)} results that match`,
+    results:
+      retryReason === null
+        ? { filter, words: ["All results that match", ...filterWords] }
+        : { disabledReason: retryReason },
+    posts: posts
+      ? { filter: posts, words: ["All posts that match", ...filterWords] }
+      : { disabledReason: "Select single results, or all that match a text, a reference or a due time only." },
+  };
+}
 
-  function retry(): void {
-    const ids = selectedRows.map(({ destinationId }) => destinationId);
-    openBulkDialog(
-      selection.isAll
-        ? retryAction(environment, filter, ["All results that match", ...filterWords])
-        : retryAction(environment, { destinationId: ids }, [
-            `The ${count(ids.length, "result")} that you have selected`,
-          ]),
-    );
+function singleRows(rows: readonly SelectedRow[]): Selected {
+  const ids = rows.map(({ destinationId }) => destinationId);
+  const postIds = [...new Set(rows.map(({ postId }) => postId))];
+  return {
+    name: `${count(rows.length, "result")} selected`,
+    results:
+      ids.length > MAX_IDS
+        ? { disabledReason: `Select at most ${count(MAX_IDS, "result")}, or all that match a filter.` }
+        : {
+            filter: { destinationId: ids },
+            words: [`The ${count(ids.length, "result")} that you have selected`],
+          },
+    posts:
+      postIds.length > MAX_IDS
+        ? { disabledReason: `Select results of at most ${count(MAX_IDS, "post")}.` }
+        : {
+            filter: { postId: postIds },
+            words: [`The ${count(postIds.length, "post")} whose results you have selected`],
+          },
+  };
+}
+
+interface ButtonProps<Filter> {
+  readonly name: string;
+  /** Key that presses the button. */
+  readonly shortcut: string;
+  readonly target: Target<Filter>;
+  readonly createAction: (environment: Environment, filter: Filter, words: readonly string[]) => BulkAction;
+}
+
+function BulkButton<Filter>({ name, shortcut, target, createAction }: ButtonProps<Filter>) {
+  const environment = useRelayEnvironment();
+  const deniedReason = writeDeniedReason(useViewer());
+  const disabledReason = deniedReason ?? ("disabledReason" in target ? target.disabledReason : null);
+
+  function press(): void {
+    if (disabledReason !== null || !("filter" in target)) return;
+    openBulkDialog(createAction(environment, target.filter, target.words));
   }
 
-  useShortcuts({ r: () => obstacle === null && retry() });
+  useShortcuts({ [shortcut]: press }); // also while it is disabled: else the key would act on the row
   return (
-    <ActionButton obstacle={obstacle} onPress={retry}>
-      Retry…
-    </ActionButton>
-  );
-}
-
-function selectionObstacle(rows: readonly SelectedRow[]): string | null {
-  return rows.length > MAX_IDS
-    ? `Select at most ${count(MAX_IDS, "result")}, or all that match a filter.`
-    : null;
-}
-
-function postsObstacle(postIds: readonly string[]): string | null {
-  return postIds.length > MAX_IDS ? `Select results of at most ${count(MAX_IDS, "post")}.` : null;
-}
-
-function BulkCancelButton({ selection, selectedRows, filter, filterWords }: Props) {
-  const environment = useRelayEnvironment();
-  const viewer = useViewer();
-  const postIds = [...new Set(selectedRows.map(({ postId }) => postId))];
-  const chosen = selection.isAll ? postFilter(filter) : { postId: postIds };
-  const obstacle =
-    writeObstacle(viewer) ??
-    (selection.isAll ? (chosen ? null : CANCEL_ALL_OBSTACLE) : postsObstacle(postIds));
-
-  function cancel(): void {
-    const words = selection.isAll
-      ? ["All posts that match", ...filterWords]
-      : [`The ${count(postIds.length, "post")} whose results you have selected`];
-    if (chosen) openBulkDialog(cancelAction(environment, chosen, words));
-  }
-
-  useShortcuts({ c: () => obstacle === null && cancel() });
-  return (
-    <ActionButton obstacle={obstacle} onPress={cancel}>
-      Cancel posts…
+    <ActionButton disabledReason={disabledReason} onPress={press}>
+      {name}
     </ActionButton>
   );
 }

@@ -2,7 +2,7 @@
 
 import { useState } from "react";
 
-import { Dialog } from "../../components/dialog";
+import { CloseButton, Dialog } from "../../components/dialog";
 import { lazyPart } from "../../components/lazy";
 import { Panel } from "../../components/panel";
 import type { ResultsView } from "../../url/results";
@@ -19,11 +19,7 @@ export function ShowAsApi({ view }: { readonly view: ResultsView }) {
       {isOpen && (
         <Dialog title="These results by the API" onClose={() => setOpen(false)}>
           <Panel lines={16}>{() => <ApiCommands view={view} />}</Panel>
-          <div className="buttons">
-            <button type="button" onClick={() => setOpen(false)}>
-              Close
-            </button>
-          </div>
+          <CloseButton onClose={() => setOpen(false)} />
         </Dialog>
       )}
     </>

@@ -18,6 +18,8 @@ import { useLiveQuery } from "../../relay/live-query";
 import { count, plainNumber } from "../../text/numbers";
 import { platformName } from "../../text/reasons";
 import { DAY_MS } from "../../text/times";
+import { accountPath } from "../../url/paths";
+import { queuedResults } from "../../url/result-lists";
 import { resultsPath } from "../../url/results";
 
 /** Before any due time; drafts have none. */
@@ -108,7 +110,7 @@ function AccountItems({ accounts, due }: ItemsProps) {
       {accounts.map((account) => (
         <li key={account.id}>
           <p>
-            <Link href={`/accounts/${account.accountId}`} className="fix">
+            <Link href={accountPath(account.accountId)} className="fix">
               <UserText text={account.accountName} />
             </Link>{" "}
             <span className="muted">
@@ -132,7 +134,7 @@ interface WaitingProps extends Pick<ItemsProps, "due"> {
 function Waiting({ account: { accountId, health }, due }: WaitingProps) {
   const waiting = health?.activity.queuedCount ?? 0;
   if (waiting === 0) return <span className="muted">Nothing is waiting on it.</span>;
-  const view = { account: [accountId], status: ["QUEUED"], order: "SCHEDULED_FOR", direction: "ASC" } as const;
+  const view = queuedResults({ account: [accountId] });
   const dueSoon = due?.destinations.filter((destination) => destination.accountId === accountId) ?? [];
   return (
     <>

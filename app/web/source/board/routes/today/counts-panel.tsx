@@ -6,13 +6,14 @@ import type {
   countsPanel_query$data,
   countsPanel_query$key,
 } from "../../relay/__generated__/countsPanel_query.graphql";
-import { CountLink } from "../../components/count-link";
+import { CountLinks, type CountLinkProps } from "../../components/count-link";
 import { FirstPost } from "../../components/first-post";
 import { ErrorPanel } from "../../components/error-panel";
 import { useNow } from "../../components/time";
 import { caughtError } from "../../relay/partial-data";
 import { count, totalOf } from "../../text/numbers";
 import { DAY_MS, duration } from "../../text/times";
+import { failedResults, queuedResults } from "../../url/result-lists";
 import { resultsPath } from "../../url/results";
 import { unknownPath } from "../../url/unknown";
 import type { TodayPanelProps } from "./today";
@@ -88,16 +89,62 @@ export function CountsPanel({ query, since, accountIds, onRetry }: Props) {
   if (!counts) return null;
   const start = new Date(since);
   const soon = new Date(now.getTime() + DAY_MS);
-  const urgent = [
-    counts.unknown,
-    counts.overdue,
-    counts.failed,
-    counts.willFail,
-    counts.duplicated,
-    counts.brokenAccounts,
+  const dueOnBrokenAccounts = resultsPath(queuedResults({ account: accountIds, to: soon }));
+  const urgent: readonly CountLinkProps[] = [
+    {
+      value: counts.failed,
+      name: "failed today",
+      tone: "bad",
+      path: resultsPath(failedResults({ from: start })),
+    },
+    { value: counts.unknown, name: "with an unknown outcome", tone: "warning", path: unknownPath(null) },
+    {
+      value: counts.overdue,
+      name: "overdue",
+      tone: "bad",
+      path: resultsPath({ flag: "overdue", order: "SCHEDULED_FOR", direction: "ASC" }),
+    },
+    {
+      value: counts.duplicated,
+      name: "published twice today",
+      tone: "warning",
+      path: resultsPath({ flag: "duplicated", period: "published", from: start }),
+    },
+    {
+      value: counts.willFail,
+      name: "will fail within 24 hours",
+      tone: "bad",
+      path: accountIds.length > 0 ? dueOnBrokenAccounts : "#accounts",
+    },
+    { value: counts.brokenAccounts, name: "accounts cannot post", tone: "bad", path: "#accounts" },
   ];
-  const others = [totalOf(published), counts.publishing, counts.retrying, counts.dueSoon];
-  const urgentCount = urgent.filter((number) => number.count > 0).length;
+  const automatic: readonly CountLinkProps[] = [
+    {
+      value: totalOf(published),
+      name: `published today${lateness(outcomeStats)}`,
+      tone: "good",
+      path: resultsPath({ status: ["PUBLISHED"], period: "published", from: start, order: "PUBLISHED_AT" }),
+    },
+    {
+      value: counts.publishing,
+      name: "publishing now",
+      tone: "busy",
+      path: resultsPath({ status: ["PUBLISHING"] }),
+    },
+    {
+      value: counts.retrying,
+      name: "wait for a retry",
+      tone: "warning",
+      path: resultsPath({ flag: "retrying", order: "NEXT_RETRY_AT", direction: "ASC" }),
+    },
+    {
+      value: counts.dueSoon,
+      name: "due within 24 hours",
+      tone: "neutral",
+      path: resultsPath(queuedResults({ from: now, to: soon })),
+    },
+  ];
+  const urgentCount = urgent.filter(({ value }) => value.count > 0).length;
   return (
     <>
       <p className="sentence">
@@ -105,89 +152,11 @@ export function CountsPanel({ query, since, accountIds, onRetry }: Props) {
           ? "Nothing needs you."
           : `${count(urgentCount, "thing")} ${urgentCount === 1 ? "needs" : "need"} you.`}
       </p>
-      {[...urgent, ...others].every((number) => !number?.count) && <FirstPost />}
-      <section aria-label="Needs you">
-        <ul className="numbers">
-          <CountLink
-            value={counts.failed}
-            name="failed today"
-            tone="bad"
-            path={resultsPath({ outcome: ["FAILED"], period: "failed", from: start, order: "FAILED_AT" })}
-          />
-          <CountLink
-            value={counts.unknown}
-            name="with an unknown outcome"
-            tone="warning"
-            path={unknownPath(null)}
-          />
-          <CountLink
-            value={counts.overdue}
-            name="overdue"
-            tone="bad"
-            path={resultsPath({ flag: "overdue", order: "SCHEDULED_FOR", direction: "ASC" })}
-          />
-          <CountLink
-            value={counts.duplicated}
-            name="published twice today"
-            tone="warning"
-            path={resultsPath({ flag: "duplicated", period: "published", from: start })}
-          />
-          <CountLink
-            value={counts.willFail}
-            name="will fail within 24 hours"
-            tone="bad"
-            path={accountIds.length > 0 ? dueBefore(soon, accountIds) : "#accounts"}
-          />
-          <CountLink value={counts.brokenAccounts} name="accounts cannot post" tone="bad" path="#accounts" />
-        </ul>
-      </section>
-      <section aria-label="Happens automatically">
-        <ul className="numbers">
-          <CountLink
-            value={totalOf(published)}
-            name={`published today${lateness(outcomeStats)}`}
-            tone="good"
-            path={resultsPath({
-              status: ["PUBLISHED"],
-              period: "published",
-              from: start,
-              order: "PUBLISHED_AT",
-            })}
-          />
-          <CountLink
-            value={counts.publishing}
-            name="publishing now"
-            tone="busy"
-            path={resultsPath({ status: ["PUBLISHING"] })}
-          />
-          <CountLink
-            value={counts.retrying}
-            name="wait for a retry"
-            tone="warning"
-            path={resultsPath({ flag: "retrying", order: "NEXT_RETRY_AT", direction: "ASC" })}
-          />
-          <CountLink
-            value={counts.dueSoon}
-            name="due within 24 hours"
-            tone="neutral"
-            path={resultsPath({
-              status: ["QUEUED"],
-              period: "scheduled",
-              from: now,
-              to: soon,
-              order: "SCHEDULED_FOR",
-              direction: "ASC",
-            })}
-          />
-        </ul>
-      </section>
+      {[...urgent, ...automatic].every(({ value }) => value.count === 0) && <FirstPost />}
+      <CountLinks label="Needs you" counts={urgent} />
+      <CountLinks label="Happens automatically" counts={automatic} />
     </>
   );
-}
-
-/** Link to what is due on these accounts before a time. */
-function dueBefore(to: Date, account: readonly number[]): string {
-  return resultsPath({ account, status: ["QUEUED"], to, order: "SCHEDULED_FOR", direction: "ASC" });
 }
 
 type Stats = Extract<countsPanel_query$data, { readonly ok: true }>["value"]["outcomeStats"];

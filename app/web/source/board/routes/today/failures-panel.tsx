@@ -12,6 +12,7 @@ import { groupMessage } from "../../text/filter-words";
 import { count } from "../../text/numbers";
 import { platformName, sourceWords } from "../../text/reasons";
 import { groupPath } from "../../url/failures";
+import { failedResults } from "../../url/result-lists";
 import { resultsPath } from "../../url/results";
 import type { TodayPanelProps } from "./today";
 
@@ -47,12 +48,7 @@ export function FailuresPanel({ query, since, onRetry }: TodayPanelProps<failure
   if (!result.ok) return <ErrorPanel error={caughtError(result.errors)} onRetry={onRetry} />;
   const { failureGroups } = result.value;
   const groups = failureGroups?.nodes ?? [];
-  const allFailed = {
-    outcome: ["FAILED"],
-    period: "failed",
-    from: new Date(since),
-    order: "FAILED_AT",
-  } as const;
+  const allFailed = failedResults({ from: new Date(since) });
   return (
     <section aria-labelledby="failures">
       <h2 id="failures">Failed today, by cause</h2>

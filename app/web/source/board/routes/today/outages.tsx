@@ -15,9 +15,10 @@ import { useLiveRefresh } from "../../live/events";
 import { refresh, useLiveQuery } from "../../relay/live-query";
 import { count, plainNumber } from "../../text/numbers";
 import { platformName } from "../../text/reasons";
-import { resultsPath } from "../../url/results";
+import { MINUTE_MS } from "../../text/times";
+import { ALL_RESULTS, resultsPath, type ResultsView } from "../../url/results";
+import { destinationFilter } from "../../url/results-filter";
 
-const MINUTE_MS = 60_000;
 /** The period starts 50 to 60 minutes ago, and is another one every ten minutes only. */
 const [STEP_MS, PERIOD_MS] = [10 * MINUTE_MS, 50 * MINUTE_MS];
 /** Failed attempts and accounts from which it is more than the trouble of one post or one account. */
@@ -128,6 +129,13 @@ interface OutageProps extends Pick<OutageListProps, "from" | "fetchKey"> {
 }
 
 function Outage({ attempts: { platform, failed, all }, from, fetchKey }: OutageProps) {
+  const view: ResultsView = {
+    ...ALL_RESULTS,
+    platform: [platform],
+    category: [CATEGORY],
+    period: "updated",
+    from: new Date(from),
+  };
   const { destinations } = useLiveQuery<outagesAccountsQuery>(
     graphql`
       query outagesAccountsQuery($filter: DestinationFilter!) {
@@ -142,13 +150,12 @@ function Outage({ attempts: { platform, failed, all }, from, fetchKey }: OutageP
         }
       }
     `,
-    { filter: { platform: [platform], errorCategory: [CATEGORY], updatedAfter: from } },
+    { filter: destinationFilter(view) },
     { fetchKey },
   );
   const { nodes = [], pageInfo } = destinations ?? {};
   const accounts = new Set(nodes.map(({ accountId }) => accountId)).size;
   if (accounts < MIN_ACCOUNTS) return null;
-  const view = { platform: [platform], category: [CATEGORY], period: "updated", from: new Date(from) } as const;
   const name = <UserText text={platformName(platform)} />;
   return (
     <div className="card outage">

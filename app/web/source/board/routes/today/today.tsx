@@ -6,7 +6,7 @@ import { fetchQuery, graphql, useLazyLoadQuery, useRelayEnvironment } from "reac
 import type { todayQuery, todayQuery$data } from "../../relay/__generated__/todayQuery.graphql";
 import { useListUse } from "../../components/list/list-use";
 import { OrderBar } from "../../components/list/order-bar";
-import { useMembership } from "../../components/list/use-membership";
+import { useListUpdates } from "../../components/list/use-list-updates";
 import { Page } from "../../components/page";
 import { Panel } from "../../components/panel";
 import { useNow } from "../../components/time";
@@ -102,7 +102,7 @@ function Today({ since, until, fetchKey }: TodayProps) {
     fetchPolicy: "store-and-network",
     networkCacheConfig: PARTIAL_DATA,
   });
-  const use = useListUse();
+  const listUse = useListUse();
   // Other numbers of rows are other lists in the store, so that these stay in place; their content does not.
   const head = {
     ...variables,
@@ -111,18 +111,16 @@ function Today({ since, until, fetchKey }: TodayProps) {
     accountCount: ACCOUNT_COUNT + 1,
   };
   // Without the configuration: an error of a part must not replace the data that is shown.
-  const membership = useMembership({
+  const updates = useListUpdates({
     rows: rowsOf(data),
     headSize: GROUP_COUNT + ACCOUNT_COUNT,
     readHead: () =>
-      fetchQuery<todayQuery>(environment, query, head).map((response) => ({
-        destinations: { nodes: rowsOf(response) },
-      })),
+      fetchQuery<todayQuery>(environment, query, head).map((response) => ({ nodes: rowsOf(response) })),
     readRows: () => fetchQuery<todayQuery>(environment, query, variables),
-    isInUse: use.isInUse,
+    isInUse: listUse.isInUse,
     mayReplace: () => true,
   });
-  useLiveRefresh(membership.compare);
+  useLiveRefresh(updates.compare);
   const onRetry = () => refresh<todayQuery>(environment, query, variables, PARTIAL_DATA);
   const { nodes: accounts, pageInfo } = data.accountConnection ?? {};
   const accountIds = pageInfo?.hasNextPage ? [] : (accounts?.map(({ accountId }) => accountId) ?? []);
@@ -130,8 +128,8 @@ function Today({ since, until, fetchKey }: TodayProps) {
     <>
       <Outages from={period.from} to={period.to} />
       <CountsPanel query={data} since={since} accountIds={accountIds} onRetry={onRetry} />
-      <div className="steady-list" {...use.container}>
-        <OrderBar use={use} membership={membership} />
+      <div className="steady-list" {...listUse.container}>
+        <OrderBar listUse={listUse} updates={updates} />
         <FailuresPanel query={data} since={since} onRetry={onRetry} />
         <AccountsPanel query={data} onRetry={onRetry} />
       </div>

@@ -4,7 +4,7 @@ import { useId, useRef, useState } from "react";
 
 import { ErrorPanel } from "../../components/error-panel";
 import { useShortcuts } from "../../keyboard/shortcuts";
-import { useViewer, writeObstacle } from "../../session/viewer";
+import { useViewer, writeDeniedReason } from "../../session/viewer";
 import { webUrl } from "../../text/characters";
 import { platformHome, platformName } from "../../text/reasons";
 import type { Item } from "./unknown-item";
@@ -24,13 +24,13 @@ export function Findings({ item, onReport, onNext }: Props) {
   const field = useRef<HTMLInputElement>(null);
   const [address, setAddress] = useState("");
   const [isRefused, setRefused] = useState(false);
-  const obstacle = writeObstacle(useViewer());
-  const obstacleId = useId();
+  const disabledReason = writeDeniedReason(useViewer());
+  const reasonId = useId();
   const place = webUrl(item.account?.profileUrl) ?? platformHome(item.platform);
-  const canAct = obstacle === null && !isBusy;
+  const canAct = disabledReason === null && !isBusy;
   const disabling = {
     "aria-disabled": !canAct,
-    "aria-describedby": obstacle === null ? undefined : obstacleId,
+    "aria-describedby": disabledReason === null ? undefined : reasonId,
   };
 
   function settlePublished(): void {
@@ -89,9 +89,9 @@ export function Findings({ item, onReport, onNext }: Props) {
         <p role="alert">Paste the whole URL, with https:// at its beginning, or the id of the post.</p>
       )}
       {error && <ErrorPanel error={error} />}
-      {obstacle !== null && (
-        <p id={obstacleId} className="obstacle">
-          {obstacle}
+      {disabledReason !== null && (
+        <p id={reasonId} className="disabled-reason">
+          {disabledReason}
         </p>
       )}
       <div className="buttons triage-bar">

@@ -8,10 +8,12 @@ import type {
   unknownItemQuery$data,
 } from "../../relay/__generated__/unknownItemQuery.graphql";
 import { AccountLink } from "../../components/account-link";
+import { Fact } from "../../components/fact";
 import { Time, TimeWithDistance } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { useLiveQuery } from "../../relay/live-query";
 import { postLabel } from "../../text/labels";
+import { postPath } from "../../url/paths";
 import { useFocusAtFirst } from "./focus";
 import { Findings } from "./findings";
 import { Settled } from "./settled";
@@ -95,34 +97,27 @@ function Facts({ item }: { readonly item: Item }) {
     <dl className="facts">
       {attempt && (
         <>
-          <dt>Started</dt>
-          <dd>
+          <Fact name="Started">
             <TimeWithDistance at={attempt.startedAt} />
-          </dd>
-          <dt>By</dt>
-          <dd>{attempt.worker ? <UserText text={attempt.worker} /> : "a publisher that gave no name"}</dd>
+          </Fact>
+          <Fact name="By">
+            {attempt.worker ? <UserText text={attempt.worker} /> : "a publisher that gave no name"}
+          </Fact>
         </>
       )}
       {item.unknownSince && (
-        <>
-          <dt>Unknown since</dt>
-          <dd>
-            <Time at={item.unknownSince} />
-          </dd>
-        </>
+        <Fact name="Unknown since">
+          <Time at={item.unknownSince} />
+        </Fact>
       )}
       {item.error && (
-        <>
-          <dt>Error</dt>
-          <dd>
-            <UserText text={item.error} />
-          </dd>
-        </>
+        <Fact name="Error">
+          <UserText text={item.error} />
+        </Fact>
       )}
-      <dt>Post</dt>
-      <dd>
-        <Link href={`/posts/${item.postId}`}>All that happened to it</Link>
-      </dd>
+      <Fact name="Post">
+        <Link href={postPath(item.postId)}>All that happened to it</Link>
+      </Fact>
     </dl>
   );
 }

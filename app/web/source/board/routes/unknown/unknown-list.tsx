@@ -3,7 +3,7 @@
 import { Link } from "wouter";
 
 import type { DestinationList, DestinationRow } from "../../components/list/destination-list";
-import { ListBar, MoreButton } from "../../components/list/list-parts";
+import { ListBar, MoreRows } from "../../components/list/list-parts";
 import type { ListUse } from "../../components/list/list-use";
 import { Status } from "../../components/status";
 import { TimeWithDistance } from "../../components/time";
@@ -19,14 +19,15 @@ interface Props {
   readonly list: DestinationList;
   /** Id of the one that is shown. */
   readonly item: string | null;
-  readonly use: ListUse;
+  readonly listUse: ListUse;
 }
 
-export function UnknownList({ list, item, use }: Props) {
+export function UnknownList({ list, item, listUse }: Props) {
+  const { difference, showNew } = list.updates;
   return (
-    <nav className="triage-list" aria-label="Unknown outcomes" {...use.container}>
-      {(list.rows.length > 0 || list.difference.newCount > 0) && (
-        <ListBar total={list.total} newCount={list.difference.newCount} onShowNew={list.showNew} />
+    <nav className="triage-list" aria-label="Unknown outcomes" {...listUse.container}>
+      {(list.rows.length > 0 || difference.newCount > 0) && (
+        <ListBar total={list.total} newCount={difference.newCount} onShowNew={showNew} />
       )}
       <ol>
         {list.rows.map((row) => (
@@ -47,14 +48,7 @@ export function UnknownList({ list, item, use }: Props) {
           </li>
         ))}
       </ol>
-      {list.hasMore && (
-        <MoreButton
-          loadedCount={list.rows.length}
-          isLoading={list.isLoadingMore}
-          error={list.loadError}
-          onPress={list.loadMore}
-        />
-      )}
+      <MoreRows list={list} />
     </nav>
   );
 }

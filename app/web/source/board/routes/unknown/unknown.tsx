@@ -30,17 +30,17 @@ export default function UnknownPage() {
 function Triage({ fetchKey }: { readonly fetchKey: number }) {
   const item = parseUnknown(useSearch());
   const [, navigate] = useLocation();
-  const use = useListUse();
+  const listUse = useListUse();
   rememberList("/results", unknownPath(item), "Unknown outcomes");
   const list = useDestinationList({
     filter: { outcome: ["UNKNOWN"] },
     orderBy: OLDEST_FIRST,
     fetchKey,
-    isInUse: use.isInUse,
+    isInUse: listUse.isInUse,
   });
   const [report, setReport] = useState("");
   const [hasAdvanced, setAdvanced] = useState(false);
-  const isOpen = (row: DestinationRow) => row.outcome === "UNKNOWN" && !list.difference.leftIds.has(row.id);
+  const isOpen = (row: DestinationRow) => row.outcome === "UNKNOWN" && !list.updates.difference.leftIds.has(row.id);
   const firstOpenId = list.rows.find(isOpen)?.destinationId ?? null;
   const index = list.rows.findIndex(({ destinationId }) => destinationId === item);
 
@@ -51,7 +51,7 @@ function Triage({ fetchKey }: { readonly fetchKey: number }) {
 
   const isEverythingSettled = firstOpenId === null && list.rows.length > 0;
   useEffect(() => {
-    if (isEverythingSettled) list.showNew();
+    if (isEverythingSettled) list.updates.showNew();
   }, [isEverythingSettled]);
 
   /** Shows the next one that is still unknown, after the last the first; unless the user has left this one. */
@@ -96,7 +96,7 @@ function Triage({ fetchKey }: { readonly fetchKey: number }) {
                 )}
               </Panel>
             )}
-            <UnknownList list={list} item={item} use={use} />
+            <UnknownList list={list} item={item} listUse={listUse} />
           </div>
         </>
       )}

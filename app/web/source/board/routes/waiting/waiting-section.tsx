@@ -5,12 +5,14 @@ import { Link } from "wouter";
 
 import type { destinationListQuery$variables } from "../../relay/__generated__/destinationListQuery.graphql";
 import { useDestinationList, type DestinationRow } from "../../components/list/destination-list";
-import { ListBar, MoreButton } from "../../components/list/list-parts";
+import { ListBar, MoreRows } from "../../components/list/list-parts";
 import type { ListUse } from "../../components/list/list-use";
+import { Panel } from "../../components/panel";
 import { UserText } from "../../components/user-text";
 import { accountLabel, postLabel } from "../../text/labels";
 import { platformName } from "../../text/reasons";
 import { destinationStatus } from "../../text/statuses";
+import { postPath } from "../../url/paths";
 import { RetryButton } from "../post/retry-button";
 
 const TEXT_LIMIT = 200;
@@ -26,27 +28,38 @@ interface Props extends Pick<destinationListQuery$variables, "filter" | "orderBy
   readonly next: ComponentType<CellProps>;
   /** Sentence in place of an empty list. */
   readonly nothing: string;
-  readonly fetchKey: number;
   /** Use of all lists of the page, because one that grows moves those below. */
-  readonly use: ListUse;
+  readonly listUse: ListUse;
   /** Explanation of the list. */
   readonly children: ReactNode;
 }
 
-export function WaitingSection({ title, when: When, next: Next, nothing, use, children, ...options }: Props) {
+export function WaitingSection(props: Props) {
+  return <Panel lines={5}>{(fetchKey) => <LoadedSection {...props} fetchKey={fetchKey} />}</Panel>;
+}
+
+function LoadedSection({
+  title,
+  when: When,
+  next: Next,
+  nothing,
+  listUse,
+  children,
+  ...options
+}: Props & { readonly fetchKey: number }) {
   const id = useId();
-  const list = useDestinationList({ ...options, isInUse: use.isInUse });
-  const { leftIds } = list.difference;
+  const list = useDestinationList({ ...options, isInUse: listUse.isInUse });
+  const { newCount, leftIds } = list.updates.difference;
   return (
     <section className="waiting" aria-labelledby={id}>
       <h2 id={id}>{title}</h2>
       {list.rows.length === 0 ? <p className="muted">{nothing}</p> : <p>{children}</p>}
-      {(list.rows.length > 0 || list.difference.newCount > 0) && (
-        <ListBar total={list.total} newCount={list.difference.newCount} onShowNew={list.showNew} />
+      {(list.rows.length > 0 || newCount > 0) && (
+        <ListBar total={list.total} newCount={newCount} onShowNew={list.updates.showNew} />
       )}
       {list.rows.length > 0 && (
         <>
-          <table role="table" aria-labelledby={id} className="table waiting-table" {...use.container}>
+          <table role="table" aria-labelledby={id} className="table waiting-table" {...listUse.container}>
             <thead role="rowgroup">
               <tr role="row" className="row">
                 {HEADINGS.map((heading) => (
@@ -69,11 +82,8 @@ export function WaitingSection({ title, when: When, next: Next, nothing, use, ch
                     </small>
                   </td>
                   <td role="cell" className="cell-post">
-                    <Link href={`/posts/${row.postId}`}>
-                      <UserText
-                        text={postLabel(row.post)}
-                        limit={TEXT_LIMIT}
-                      />
+                    <Link href={postPath(row.postId)}>
+                      <UserText text={postLabel(row.post)} limit={TEXT_LIMIT} />
                     </Link>
                   </td>
                   <td role="cell">
@@ -89,14 +99,7 @@ export function WaitingSection({ title, when: When, next: Next, nothing, use, ch
               ))}
             </tbody>
           </table>
-          {list.hasMore && (
-            <MoreButton
-              loadedCount={list.rows.length}
-              isLoading={list.isLoadingMore}
-              error={list.loadError}
-              onPress={list.loadMore}
-            />
-          )}
+          <MoreRows list={list} />
         </>
       )}
     </section>

@@ -15,7 +15,7 @@ import { Sentence, Time } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { useIdempotentMutation } from "../../relay/idempotency";
 import { refresh } from "../../relay/live-query";
-import { adminObstacle, useViewer } from "../../session/viewer";
+import { adminDeniedReason, useViewer } from "../../session/viewer";
 import { duration } from "../../text/times";
 import { formattedJson } from "../../text/webhooks";
 
@@ -117,7 +117,7 @@ interface RedeliverProps {
 }
 
 function RedeliverButton({ webhookId, deliveryId, state, onRedelivered }: RedeliverProps) {
-  const obstacle = adminObstacle(useViewer());
+  const disabledReason = adminDeniedReason(useViewer());
   const [send, isBusy] = useIdempotentMutation<deliveryDetailsMutation>(graphql`
     mutation deliveryDetailsMutation($input: RedeliverWebhookInput!) {
       redeliverWebhook(input: $input) {
@@ -138,7 +138,7 @@ function RedeliverButton({ webhookId, deliveryId, state, onRedelivered }: Redeli
   }
 
   return (
-    <ActionButton obstacle={obstacle} isBusy={isBusy} onPress={redeliver}>
+    <ActionButton disabledReason={disabledReason} isBusy={isBusy} onPress={redeliver}>
       Redeliver
     </ActionButton>
   );

@@ -2,7 +2,7 @@
 
 import { Link } from "wouter";
 
-import { MoreButton, NewRowsButton } from "../../components/list/list-parts";
+import { MoreRows, NewRowsButton } from "../../components/list/list-parts";
 import { useListUse } from "../../components/list/list-use";
 import { useRowKeys } from "../../keyboard/row-keys";
 import { count } from "../../text/numbers";
@@ -17,10 +17,10 @@ interface Props {
 }
 
 export function DeliveryList({ webhookId, view, fetchKey }: Props) {
-  const use = useListUse();
+  const listUse = useListUse();
   const filter = deliveryFilter(view);
-  const list = useDeliveries({ webhookId, filter, fetchKey, isInUse: use.isInUse });
-  const { newCount, leftIds } = list.membership.difference;
+  const list = useDeliveries({ webhookId, filter, fetchKey, isInUse: listUse.isInUse });
+  const { newCount, leftIds } = list.updates.difference;
   useRowKeys(".delivery summary");
   return (
     <>
@@ -31,14 +31,14 @@ export function DeliveryList({ webhookId, view, fetchKey }: Props) {
             {list.hasMore ? "The newest " : ""}
             {count(list.rows.length, "delivery", "deliveries")}
           </p>
-          {newCount > 0 && <NewRowsButton count={newCount} onPress={list.membership.showNew} />}
+          {newCount > 0 && <NewRowsButton count={newCount} onPress={list.updates.showNew} />}
         </div>
       )}
       {list.rows.length === 0 && (
         <NoDeliveries webhookId={webhookId} isFiltered={Object.keys(filter).length > 0} />
       )}
       {list.rows.length > 0 && (
-        <ul className="deliveries" aria-label="Deliveries" {...use.container}>
+        <ul className="deliveries" aria-label="Deliveries" {...listUse.container}>
           {list.rows.map((delivery) => (
             <DeliveryRow
               key={delivery.id}
@@ -51,12 +51,7 @@ export function DeliveryList({ webhookId, view, fetchKey }: Props) {
       )}
       {list.hasMore && (
         <div>
-          <MoreButton
-            loadedCount={list.rows.length}
-            isLoading={list.isLoadingMore}
-            error={list.loadError}
-            onPress={list.loadMore}
-          />
+          <MoreRows list={list} />
         </div>
       )}
     </>

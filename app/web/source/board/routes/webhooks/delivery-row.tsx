@@ -11,6 +11,7 @@ import { Status } from "../../components/status";
 import { Sentence, Time } from "../../components/time";
 import { count } from "../../text/numbers";
 import { deliveryStatus, eventWords } from "../../text/webhooks";
+import { postPath } from "../../url/paths";
 import { DeliveryDetails } from "./delivery-details";
 
 interface Props {
@@ -52,7 +53,7 @@ export function DeliveryRow({ delivery, webhookId, hasLeft }: Props) {
         {postId && (
           <>
             {" · "}
-            <Link href={`/posts/${postId}`}>Post</Link>
+            <Link href={postPath(postId)}>Post</Link>
           </>
         )}
       </p>

@@ -2,7 +2,7 @@
 
 import { ActionButton } from "../../components/action-button";
 import { Page } from "../../components/page";
-import { adminObstacle, useViewer } from "../../session/viewer";
+import { adminDeniedReason, useViewer } from "../../session/viewer";
 import { WhatWebhooksAre } from "./what-webhooks-are";
 
 export function NoAdmin() {
@@ -19,7 +19,7 @@ export function NoAdmin() {
           or ask the operator of this server for one.
         </p>
         <WhatWebhooksAre />
-        <ActionButton obstacle={adminObstacle(viewer)} onPress={() => undefined}>
+        <ActionButton disabledReason={adminDeniedReason(viewer)} onPress={() => undefined}>
           Add a webhook…
         </ActionButton>
       </div>

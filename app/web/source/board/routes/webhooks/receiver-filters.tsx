@@ -4,7 +4,7 @@ import { useState } from "react";
 
 import { useFirstAccounts } from "../../components/account-filters";
 import { useAccountSearch } from "../../components/palette/palette-accounts";
-import { plainAccountLabel } from "../../text/labels";
+import { accountNames } from "../../text/labels";
 import { platformName } from "../../text/reasons";
 import { plainText } from "../../text/characters";
 import type { WebhookSettings } from "../../text/webhooks";
@@ -23,13 +23,8 @@ export function ReceiverFilters({ settings: { platforms, accountIds }, fetchKey,
   const first = useFirstAccounts(fetchKey);
   const [text, setText] = useState("");
   const { accounts: found, problem } = useAccountSearch(text.trim());
-  const names = new Map(
-    [...first, ...found].map(({ accountId, accountName, platform }) => [
-      String(accountId),
-      plainAccountLabel(accountName, platform),
-    ]),
-  );
-  const offered = (text.trim() === "" ? first : found).map(({ accountId }) => String(accountId));
+  const names = accountNames([...first, ...found]);
+  const offered = (text.trim() === "" ? first : found).map(({ accountId }) => accountId);
   const known = first.map(({ platform }) => platform);
   if (first.length + platforms.length + accountIds.length === 0) return <p>No account is connected yet.</p>;
   return (
@@ -59,8 +54,8 @@ export function ReceiverFilters({ settings: { platforms, accountIds }, fetchKey,
         <CheckList
           legend="Accounts"
           values={accountIds.map(String)}
-          options={[...new Set([...accountIds.map(String), ...offered])]}
-          name={(id) => names.get(id) ?? `Account ${id}`}
+          options={[...new Set([...accountIds, ...offered])].map(String)}
+          name={(number) => names.get(Number(number)) ?? `Account ${number}`}
           onChange={(chosen) => onChange({ accountIds: chosen.map(Number) })}
         />
       </div>

@@ -10,7 +10,7 @@ import type { BulkAction } from "../../components/bulk/bulk-action";
 import { openBulkDialog } from "../../components/bulk/bulk-dialog";
 import { Dialog } from "../../components/dialog";
 import { mutate } from "../../relay/mutate";
-import { adminObstacle, useViewer } from "../../session/viewer";
+import { adminDeniedReason, useViewer } from "../../session/viewer";
 import { serverNow } from "../../text/clock";
 import { DAY_MS, fullTime, instantOf, localInput } from "../../text/times";
 import { plainWebhookLabel } from "../../text/webhooks";
@@ -39,7 +39,7 @@ export function RedeliverFailedButton({ webhook, from }: ButtonProps) {
   const [isOpen, setOpen] = useState(false);
   return (
     <>
-      <ActionButton obstacle={adminObstacle(useViewer())} onPress={() => setOpen(true)}>
+      <ActionButton disabledReason={adminDeniedReason(useViewer())} onPress={() => setOpen(true)}>
         Redeliver what failed…
       </ActionButton>
       {isOpen && <SinceDialog webhook={webhook} from={from} onClose={() => setOpen(false)} />}
@@ -111,7 +111,7 @@ function redeliverAction(environment: Environment, webhook: Webhook, since: Date
   };
   return {
     title: "Redeliver what failed",
-    scope: [
+    description: [
       `Failed deliveries to ${plainWebhookLabel(webhook)}`,
       `Events since ${fullTime(since, zone)}`,
       ...(webhook.isActive ? [] : ["The webhook is disabled: it receives them when it is enabled."]),

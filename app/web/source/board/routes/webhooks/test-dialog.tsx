@@ -9,6 +9,7 @@ import type {
 } from "../../relay/__generated__/testDialogMutation.graphql";
 import { Dialog } from "../../components/dialog";
 import { ErrorMessage } from "../../components/error-panel";
+import { Fact } from "../../components/fact";
 import { Status } from "../../components/status";
 import { UserText } from "../../components/user-text";
 import { mutate } from "../../relay/mutate";
@@ -98,10 +99,8 @@ function Answer({ answer: { statusCode, durationMs, headers, body, error } }: An
         </p>
       )}
       <dl className="facts">
-        <dt>Status</dt>
-        <dd>{statusCode ?? "no response"}</dd>
-        <dt>Duration</dt>
-        <dd>{duration(durationMs)}</dd>
+        <Fact name="Status">{statusCode ?? "no response"}</Fact>
+        <Fact name="Duration">{duration(durationMs)}</Fact>
       </dl>
       {headers.length > 0 && (
         <>

@@ -1,13 +1,6 @@
 // The deliveries of a webhook that match a filter, in place while the user is in the list.
 
-import { useState } from "react";
-import {
-  fetchQuery,
-  graphql,
-  useLazyLoadQuery,
-  usePaginationFragment,
-  useRelayEnvironment,
-} from "react-relay/hooks";
+import { fetchQuery, graphql, useLazyLoadQuery, usePaginationFragment, useRelayEnvironment } from "react-relay/hooks";
 
 import type {
   useDeliveries_webhook$data,
@@ -19,14 +12,10 @@ import type {
   useDeliveriesQuery$variables,
 } from "../../relay/__generated__/useDeliveriesQuery.graphql";
 import type { useDeliveriesRowsQuery } from "../../relay/__generated__/useDeliveriesRowsQuery.graphql";
-import { useMembership, type Membership } from "../../components/list/use-membership";
-import { useShortcuts } from "../../keyboard/shortcuts";
+import { MAX_PAGE_SIZE, PAGE_SIZE, usePagedList, type PagedList } from "../../components/list/paged-list";
 import { useLiveRefresh } from "../../live/events";
 import { showRefreshError } from "../../relay/live-query";
 
-const PAGE_SIZE = 50;
-/** Largest page of the API, and most objects that it reads by their ids. */
-const MAX_PAGE_SIZE = 100;
 const ENDED: readonly string[] = ["DELIVERED", "GIVEN_UP"];
 /** Deliveries are no changes of the feed. */
 const RECHECK_MS = 5_000;
@@ -66,30 +55,20 @@ const rowsQuery = graphql`
 
 export type Delivery = NonNullable<useDeliveries_webhook$data["deliveries"]>["edges"][number]["node"];
 
-export interface Deliveries {
-  readonly rows: readonly Delivery[];
-  readonly membership: Membership;
-  readonly hasMore: boolean;
-  readonly isLoadingMore: boolean;
-  /** Why no more rows could be loaded. */
-  readonly loadError: Error | null;
-  readonly loadMore: () => void;
-}
-
 interface Options extends Pick<useDeliveriesQuery$variables, "webhookId" | "filter"> {
   readonly fetchKey: number;
   /** True while rows must not move. */
   readonly isInUse: boolean;
 }
 
-export function useDeliveries({ webhookId, filter, fetchKey, isInUse }: Options): Deliveries {
+export function useDeliveries({ webhookId, filter, fetchKey, isInUse }: Options): PagedList<Delivery> {
   const environment = useRelayEnvironment();
-  const { webhook } = useLazyLoadQuery<useDeliveriesQuery>(
-    query,
-    { webhookId, filter, count: PAGE_SIZE },
-    { fetchKey, fetchPolicy: "store-and-network" },
-  );
-  const { data, hasNext, loadNext, isLoadingNext } = usePaginationFragment<
+  const variablesFor = (count: number) => ({ webhookId, filter, count });
+  const { webhook } = useLazyLoadQuery<useDeliveriesQuery>(query, variablesFor(PAGE_SIZE), {
+    fetchKey,
+    fetchPolicy: "store-and-network",
+  });
+  const { data, ...pagination } = usePaginationFragment<
     useDeliveriesQuery,
     useDeliveries_webhook$key
   >(
@@ -115,31 +94,18 @@ export function useDeliveries({ webhookId, filter, fetchKey, isInUse }: Options)
     `,
     webhook,
   );
-  const [loadError, setLoadError] = useState<Error | null>(null);
   const rows = data?.deliveries?.edges.map(({ node }) => node) ?? [];
-  // Behind a complete list, one more, so that a new last row is noticed.
-  const shownCount = hasNext ? rows.length : rows.length + 1;
-  const shown = { webhookId, filter, count: Math.min(Math.max(shownCount, PAGE_SIZE), MAX_PAGE_SIZE) };
-  const membership = useMembership({
+  const list = usePagedList({
     rows,
-    headSize: shown.count,
-    readHead: () =>
-      fetchQuery<useDeliveriesHeadQuery>(environment, headQuery, shown).map((response) => ({
-        destinations: response.webhook?.deliveries,
-      })),
-    readRows: () => fetchQuery<useDeliveriesQuery>(environment, query, shown),
+    pagination,
+    readHead: (count) =>
+      fetchQuery<useDeliveriesHeadQuery>(environment, headQuery, variablesFor(count)).map(
+        (response) => response.webhook?.deliveries,
+      ),
+    readRows: (count) => fetchQuery<useDeliveriesQuery>(environment, query, variablesFor(count)),
     isInUse,
-    mayReplace: () => rows.length <= MAX_PAGE_SIZE,
   });
-  const { difference, compare, showNew } = membership;
 
-  function loadMore(): void {
-    if (isLoadingNext) return;
-    setLoadError(null);
-    loadNext(PAGE_SIZE, { onComplete: setLoadError });
-  }
-
-  useShortcuts(difference.newCount > 0 ? { ".": showNew } : {});
   /** Of the rows behind the first page, those that an attempt may change. */
   function refreshLaterRows(): void {
     const open = rows.slice(MAX_PAGE_SIZE).filter(({ status }) => !ENDED.includes(status));
@@ -148,11 +114,11 @@ export function useDeliveries({ webhookId, filter, fetchKey, isInUse }: Options)
     fetchQuery<useDeliveriesRowsQuery>(environment, rowsQuery, { ids }).subscribe({ error: showRefreshError });
   }
 
-  function bringUpToDate(): void {
-    compare();
+  function refresh(): void {
+    list.updates.compare();
     refreshLaterRows();
   }
 
-  useLiveRefresh(bringUpToDate, { recheckMs: RECHECK_MS });
-  return { rows, membership, hasMore: hasNext, isLoadingMore: isLoadingNext, loadError, loadMore };
+  useLiveRefresh(refresh, { recheckMs: RECHECK_MS });
+  return list;
 }

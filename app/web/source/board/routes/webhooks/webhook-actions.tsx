@@ -3,7 +3,7 @@
 import { useState } from "react";
 
 import { ActionButton } from "../../components/action-button";
-import { adminObstacle, useViewer } from "../../session/viewer";
+import { adminDeniedReason, useViewer } from "../../session/viewer";
 import { DeleteDialog } from "./delete-dialog";
 import { EditDialog } from "./edit-dialog";
 import { EnableDialog } from "./enable-dialog";
@@ -23,28 +23,28 @@ const DIALOGS = {
 export function WebhookActions({ webhook }: { readonly webhook: Webhook }) {
   const [dialog, setDialog] = useState<keyof typeof DIALOGS | null>(null);
   const [disable, isDisabling] = useDisable(webhook.webhookId);
-  const obstacle = adminObstacle(useViewer());
+  const disabledReason = adminDeniedReason(useViewer());
   const OpenDialog = dialog && DIALOGS[dialog];
   return (
     <div className="buttons">
-      <ActionButton obstacle={obstacle} onPress={() => setDialog("test")}>
+      <ActionButton disabledReason={disabledReason} onPress={() => setDialog("test")}>
         Test…
       </ActionButton>
-      <ActionButton obstacle={obstacle} onPress={() => setDialog("edit")}>
+      <ActionButton disabledReason={disabledReason} onPress={() => setDialog("edit")}>
         Edit…
       </ActionButton>
       {/* One button, so that it keeps the focus. */}
       <ActionButton
-        obstacle={obstacle}
+        disabledReason={disabledReason}
         isBusy={isDisabling}
         onPress={webhook.isActive ? disable : () => setDialog("enable")}
       >
         {webhook.isActive ? "Disable" : "Enable…"}
       </ActionButton>
-      <ActionButton obstacle={obstacle} onPress={() => setDialog("rotate")}>
+      <ActionButton disabledReason={disabledReason} onPress={() => setDialog("rotate")}>
         Rotate secret…
       </ActionButton>
-      <ActionButton obstacle={obstacle} onPress={() => setDialog("delete")}>
+      <ActionButton disabledReason={disabledReason} onPress={() => setDialog("delete")}>
         Delete…
       </ActionButton>
       {OpenDialog && <OpenDialog webhook={webhook} onClose={() => setDialog(null)} />}

@@ -1,6 +1,7 @@
 // The state of a webhook in words, and its settings.
 
 import type { webhookFields_webhook$data } from "../../relay/__generated__/webhookFields_webhook.graphql";
+import { Fact } from "../../components/fact";
 import { Status } from "../../components/status";
 import { Time, TimeWithDistance, useNow } from "../../components/time";
 import { UserText } from "../../components/user-text";
@@ -40,43 +41,28 @@ export function WebhookFacts({ webhook }: Props) {
   const now = useNow();
   return (
     <dl className="facts">
-      <dt>URL</dt>
-      <dd>
+      <Fact name="URL">
         <UserText text={url} />
-      </dd>
+      </Fact>
       {description && (
-        <>
-          <dt>Notes</dt>
-          <dd>
-            <UserText text={description} />
-          </dd>
-        </>
+        <Fact name="Notes">
+          <UserText text={description} />
+        </Fact>
       )}
-      <dt>Events</dt>
-      <dd>{eventListWords(events)}</dd>
+      <Fact name="Events">{eventListWords(events)}</Fact>
       {platforms.length > 0 && (
-        <>
-          <dt>Only platforms</dt>
-          <dd>
-            <UserText text={platforms.map(platformName).join(", ")} />
-          </dd>
-        </>
+        <Fact name="Only platforms">
+          <UserText text={platforms.map(platformName).join(", ")} />
+        </Fact>
       )}
       {accountIds.length > 0 && (
-        <>
-          <dt>Only accounts</dt>
-          <dd>{accountIds.join(", ")}</dd>
-        </>
+        <Fact name="Only accounts">{accountIds.join(", ")}</Fact>
       )}
-      <dt>Last success</dt>
-      <dd>{lastSuccessAt ? <TimeWithDistance at={lastSuccessAt} /> : "never"}</dd>
+      <Fact name="Last success">{lastSuccessAt ? <TimeWithDistance at={lastSuccessAt} /> : "never"}</Fact>
       {previousSecretExpiresAt && new Date(previousSecretExpiresAt) > now && (
-        <>
-          <dt>Replaced secret</dt>
-          <dd>
-            signs too until <TimeWithDistance at={previousSecretExpiresAt} />
-          </dd>
-        </>
+        <Fact name="Replaced secret">
+          signs too until <TimeWithDistance at={previousSecretExpiresAt} />
+        </Fact>
       )}
     </dl>
   );

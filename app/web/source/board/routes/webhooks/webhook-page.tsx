@@ -57,7 +57,7 @@ function WebhookWithDeliveries({ webhook: key }: { readonly webhook: webhookFiel
     <Page
       title={webhookLabel(webhook)}
       actions={<BackLink list="/webhooks" />}
-      scope={useDeliveryWords(view)}
+      filterWords={useDeliveryWords(view)}
     >
       <section className="card" aria-label="Webhook">
         <WebhookState webhook={webhook} />

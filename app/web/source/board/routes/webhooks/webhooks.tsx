@@ -6,7 +6,7 @@ import { ActionButton } from "../../components/action-button";
 import { Page } from "../../components/page";
 import { Panel } from "../../components/panel";
 import { useRowKeys } from "../../keyboard/row-keys";
-import { adminObstacle, useViewer } from "../../session/viewer";
+import { adminDeniedReason, useViewer } from "../../session/viewer";
 import { AddDialog } from "./add-dialog";
 import { NoAdmin } from "./no-admin";
 import { WebhookList } from "./webhook-list";
@@ -17,7 +17,7 @@ export default function WebhooksPage() {
   useRowKeys(".webhook h2 a");
   if (!viewer.scopes.includes("ADMIN")) return <NoAdmin />;
   const addButton = (
-    <ActionButton obstacle={adminObstacle(viewer)} onPress={() => setAdding(true)}>
+    <ActionButton disabledReason={adminDeniedReason(viewer)} onPress={() => setAdding(true)}>
       Add a webhook…
     </ActionButton>
   );

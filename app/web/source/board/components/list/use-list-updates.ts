@@ -1,9 +1,9 @@
-// Keeps the rows of a list in place while others join and leave.
+// Detects rows that joined or left a list, whose rows stay in place while the user is in it.
 
 import { useEffect, useEffectEvent, useState } from "react";
 import type { Observable } from "relay-runtime";
 
-import { differenceOf, NO_DIFFERENCE, type Difference, type Head } from "../../live/membership";
+import { differenceOf, NO_DIFFERENCE, type Difference, type Head } from "../../live/list-difference";
 import { showRefreshError } from "../../relay/live-query";
 import { automaticRequestDelay } from "../../relay/rate-limit";
 
@@ -12,7 +12,7 @@ interface Options {
   /** Number of rows that `readHead` asks for. */
   readonly headSize: number;
   /** Reads the first rows as the server has them now, without disturbing the list. */
-  readonly readHead: () => Observable<{ readonly destinations: Head | null | undefined }>;
+  readonly readHead: () => Observable<Head | null | undefined>;
   /** Replaces the rows in the store, so that the previous ones stay visible until the response arrives. */
   readonly readRows: () => Observable<unknown>;
   /** True while the user is in the list, whose rows are then not replaced automatically. */
@@ -21,7 +21,7 @@ interface Options {
   readonly mayReplace: () => boolean;
 }
 
-export interface Membership {
+export interface ListUpdates {
   readonly difference: Difference;
   /** Reads the head, and compares it with the rows. */
   readonly compare: () => void;
@@ -29,20 +29,20 @@ export interface Membership {
   readonly showNew: () => void;
 }
 
-export function useMembership({
+export function useListUpdates({
   rows,
   headSize,
   readHead,
   readRows,
   isInUse,
   mayReplace,
-}: Options): Membership {
+}: Options): ListUpdates {
   const [difference, setDifference] = useState<Difference>(NO_DIFFERENCE);
   const setHead = useEffectEvent((head: Head) => setDifference(differenceOf(rows, head, headSize)));
 
   function compare(): void {
     readHead().subscribe({
-      next: ({ destinations }) => destinations && setHead(destinations),
+      next: (head) => head && setHead(head),
       error: showRefreshError,
     });
   }

@@ -2,6 +2,7 @@
 
 import { totalOf, type CappedCount } from "../text/numbers";
 
+/** The first rows of a list as the server has them now, and their number. */
 export interface Head {
   readonly totalCountCapped?: number | null | undefined;
   readonly totalCountIsCapped?: boolean | null | undefined;

@@ -1,5 +1,5 @@
-// Keeps the results in place while others join and leave, and brings the content of all loaded rows up to date. What
-// no longer exists does not stay selected.
+// Detects results that joined or left the list, and reads the loaded rows again after a reload. What no longer exists
+// does not stay selected.
 
 import { useEffect, useEffectEvent } from "react";
 import { useRelayEnvironment } from "react-relay/hooks";
@@ -9,8 +9,8 @@ import listQuery, {
   type resultsListQuery,
   type resultsListQuery$variables,
 } from "../../relay/__generated__/resultsListQuery.graphql";
-import type { resultsMembershipHeadQuery } from "../../relay/__generated__/resultsMembershipHeadQuery.graphql";
-import { useMembership, type Membership } from "../../components/list/use-membership";
+import type { resultsUpdatesHeadQuery } from "../../relay/__generated__/resultsUpdatesHeadQuery.graphql";
+import { useListUpdates, type ListUpdates } from "../../components/list/use-list-updates";
 import type { Selection } from "../../components/table/selection";
 import { useLiveRefresh } from "../../live/events";
 import { showRefreshError } from "../../relay/live-query";
@@ -20,7 +20,7 @@ const PAGE_SIZE = 100;
 
 /** The first page and the number of rows. */
 const headQuery = graphql`
-  query resultsMembershipHeadQuery($filter: DestinationFilter!, $orderBy: DestinationOrder!) {
+  query resultsUpdatesHeadQuery($filter: DestinationFilter!, $orderBy: DestinationOrder!) {
     destinations(first: 100, filter: $filter, orderBy: $orderBy) {
       totalCountCapped
       totalCountIsCapped
@@ -39,18 +39,21 @@ interface Options {
   readonly selection: Selection;
 }
 
-export function useResultsMembership({ rows, variables, isInUse, selection }: Options): Membership {
+export function useResultsUpdates({ rows, variables, isInUse, selection }: Options): ListUpdates {
   const environment = useRelayEnvironment();
-  const membership = useMembership({
+  const updates = useListUpdates({
     rows,
     headSize: PAGE_SIZE,
-    readHead: () => fetchQuery<resultsMembershipHeadQuery>(environment, headQuery, variables),
+    readHead: () =>
+      fetchQuery<resultsUpdatesHeadQuery>(environment, headQuery, variables).map(
+        ({ destinations }) => destinations,
+      ),
     readRows: () => fetchQuery<resultsListQuery>(environment, listQuery, variables),
     isInUse,
     mayReplace: () => window.scrollY === 0,
   });
   const readAll = useEffectEvent(() => {
-    membership.compare();
+    updates.compare();
     const others = rows.slice(PAGE_SIZE).map(({ id }) => id);
     const ids = [...new Set([...others, ...selection.ids])];
     readObjects(environment, ids).then(
@@ -58,8 +61,8 @@ export function useResultsMembership({ rows, variables, isInUse, selection }: Op
       showRefreshError,
     );
   });
-  useLiveRefresh((cause) => (cause === "reload" ? readAll() : membership.compare()));
+  useLiveRefresh((cause) => (cause === "reload" ? readAll() : updates.compare()));
   // The store may have had the list since an earlier visit.
   useEffect(() => readAll(), []);
-  return membership;
+  return updates;
 }
