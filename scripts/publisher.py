@@ -1,4 +1,4 @@
-"""A publisher in 62 lines: claims due destinations, POSTs them to PUBLISH_URL, reports the results."""
+"""A publisher in 63 lines: claims due destinations, POSTs them to PUBLISH_URL, reports the results."""
 
 import json
 import os
@@ -11,7 +11,8 @@ API = os.environ.get("API_URL", "http://127.0.0.1:8000/graphql")
 KEY = {"Content-Type": "application/json", "Authorization": f"Bearer {os.environ['API_KEY']}"}
 LIMIT = float(os.environ.get("CALL_SECONDS", "100"))  # total timeout of a call to PUBLISH_URL
 CLAIM = "claims { leaseToken destinationId postId platform accountName content mediaIds reference }"
-REPEAT = {"SERVICE_UNAVAILABLE", "INTERNAL_ERROR", "RATE_LIMIT_EXCEEDED", None, *range(429, 600)}
+REPEAT = {"SERVICE_UNAVAILABLE", "INTERNAL_ERROR", "RATE_LIMIT_EXCEEDED", None}
+REPEAT |= {*range(300, 400), *range(429, 600)}
 REJECTED = {503, *range(400, 500)} - {408, 409}  # after any other status, the post may exist
 CATEGORIES = {400: "CONTENT_REJECTED", 401: "AUTH", 403: "AUTH", 429: "RATE_LIMITED"}
 NoRedirects = type("NoRedirects", (HTTPRedirectHandler,), {"redirect_request": lambda *_: None})

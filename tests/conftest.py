@@ -52,8 +52,9 @@ _postgresql_server = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Event loops of uvloop, as in the server."""
+    return "asyncio", {"use_uvloop": True}
 
 
 @pytest.fixture(params=ENGINES)

@@ -31,7 +31,7 @@ from app.domain.times import Clock, truncate_to_ms
 from app.services.proxy_users import ProxyUsers
 
 CACHE_TTL = timedelta(seconds=1)
-SESSION_CHECK_INTERVAL = timedelta(seconds=0.5)
+SESSION_CHECK_INTERVAL = timedelta(seconds=0.75)
 """Interval at which the session of an open connection is checked; a session that has ended closes it."""
 _SESSION_USE_INTERVAL = timedelta(minutes=1)
 """Minimum time between two stored uses of a session."""

@@ -11,6 +11,8 @@ from app.http.fair_queue import FairQueue
 from app.http.request import ApiRequest
 
 LONG = timedelta(minutes=1)
+ANY_WAIT_IS_TOO_LONG = timedelta(microseconds=-1)
+"""Less than zero, which a clock of milliseconds may measure."""
 PAST_BUDGET = 0.011
 """Seconds after the begin of an iteration at which a request is delayed."""
 
@@ -134,7 +136,7 @@ async def test_too_many_delayed_requests_of_one_caller_are_refused() -> None:
 
 
 async def test_requests_that_waited_too_long_are_refused_one_per_iteration() -> None:
-    log = StartLog(timedelta(microseconds=1))
+    log = StartLog(ANY_WAIT_IS_TOO_LONG)
 
     results = await asyncio.gather(*log.send_all(*["a"] * 5), return_exceptions=True)
 

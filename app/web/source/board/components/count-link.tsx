@@ -24,8 +24,9 @@ export function CountLinks({ label, counts }: ListProps) {
   return (
     <section aria-label={label}>
       <ul className="numbers">
-        {counts.map((count) => (
-          <CountLink key={count.name} {...count} />
+        {counts.map((count, index) => (
+          // A name may contain changing numbers, and a new key would take the focus away.
+          <CountLink key={index} {...count} />
         ))}
       </ul>
     </section>
