@@ -117,7 +117,7 @@ class Account:
 
     @property
     def name(self) -> str:
-        """Display name."""
+        """Label of the account; never empty."""
         return display_label(
             self.account_name, self.display_name, self.platform_username, self.id, self.platform
         )
@@ -203,12 +203,12 @@ def display_label(
     account_id: int,
     platform: str,
 ) -> str:
-    """Return the best available name, so that a list never shows an account without one."""
+    """Return the label of an account: its best available name, so that a list never shows one without."""
     return account_name or display_name or platform_username or fallback_label(account_id, platform)
 
 
 def fallback_label(account_id: int, platform: str) -> str:
-    """Return the display name of an account that has no names."""
+    """Return the label of an account that has no names."""
     return f"{platform} account {account_id}"
 
 

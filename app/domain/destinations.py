@@ -11,7 +11,7 @@ Terms:
 - due: the planned time of publication, `due_at`, has passed.
 - lease: exclusive right to a destination for a limited time, identified by its token.
 - fence: counter of claims and external attempts. A report with an older fence is late.
-- outcome: known result on the platform. To settle a destination is to record it.
+- outcome: result on the platform, as far as it is known. To settle a destination is to record it.
 - evidence: report that the post is published. The first one counts, any further one is a duplicate.
 """
 
@@ -49,7 +49,7 @@ class DestinationStatus(StrEnum):
 
 
 class Outcome(StrEnum):
-    """Known result on the platform. UNKNOWN: the post may or may not be published there."""
+    """Result on the platform, as far as it is known. UNKNOWN: the post may or may not be published there."""
 
     NONE = "none"
     PUBLISHED = "published"

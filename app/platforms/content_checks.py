@@ -45,8 +45,9 @@ class ContentChecks:
     ) -> Sequence[NotPublished]:
         """Return the errors with which a post would fail on a platform; none for one without limits.
 
-        Images behind URLs are not loaded. For a publisher that is no adapter, which may convert media, only
-        their number counts.
+        The text and the number of media are always checked. The media themselves are checked only if the
+        adapter of the platform publishes: clients of the API (EXTERNAL) and programs that the worker calls
+        (WEBHOOK) may convert them. Images behind URLs are not loaded.
         """
         limits = LIMITS_BY_PLATFORM.get(platform)
         if limits is None:
@@ -116,7 +117,7 @@ _TEXT_CHECKS: Mapping[str, TextCheck] = {
 
 
 def _check_images(limits: PlatformLimits, post: Post) -> None:
-    """Raise NotPublished for the first item that no adapter can load."""
+    """Raise NotPublished for the first item without a URL, or with an image that is not accepted."""
     for index, item in enumerate(post.media):
         name = f"media[{index}]"
         item_url(item, name)
@@ -135,4 +136,4 @@ _MEDIA_CHECKS: Mapping[str, MediaCheck] = {
     THREADS_LIMITS.name: partial(_check_meta_media, THREADS),
     INSTAGRAM_LIMITS.name: partial(_check_meta_media, INSTAGRAM),
 }
-"""Checks of adapters."""
+"""Checks of media by platform, the same that its adapter makes."""

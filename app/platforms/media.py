@@ -9,7 +9,7 @@ from app.platforms.protocol import PublishRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """An image or a video, with its content."""
+    """An image, with its content."""
 
     content: bytes = field(repr=False)
     content_type: str

@@ -86,8 +86,8 @@ class LeaseDeadline(Protocol):
 
 
 FindReported: TypeAlias = Callable[[], Awaitable[Set[str]]]
-"""Function that returns the ids and URLs of publications that are reported for any destination of the account
-since a day before the attempt."""
+"""Function that returns the ids and URLs of publications since a day before the attempt that are reported for
+any destination of the account, or of another account of the workspace with the same platform user."""
 
 
 CredentialValues: TypeAlias = Mapping[str, object]
@@ -161,9 +161,12 @@ class PublishRequest:
     """Number of times that a person forced a retry of an unknown outcome, and so another publication."""
     account: Account
     attempt: int
-    """Attempt number, counted from 1; for a lookup, that of the last attempt."""
+    """Attempt number, counted from 1; for a lookup and `find_unreported`, that of the last attempt."""
     attempt_started_at: datetime
-    """Time before the platform was called; for a lookup, the start of the last attempt."""
+    """Time before the platform was called.
+
+    For a lookup, the start of the last attempt; for `find_unreported`, that of the first.
+    """
     content: str
     content_type: str | None
     """Kind of post on this platform, as the client named it."""
@@ -178,7 +181,10 @@ class PublishRequest:
     find_reported: FindReported
     """Call this after the platform has listed its posts; those that are reported are not of this attempt."""
     rate_limit: ObservedRateLimit = field(default_factory=ObservedRateLimit)
-    """Pass this to `send` with the call that publishes, if it has a rate limit of its own or the only one."""
+    """Pass this to `send` with the call that publishes, if it has a rate limit of its own or the only one.
+
+    What is left of another limit, such as that of uploads, does not say whether further posts are accepted.
+    """
 
     @property
     def publication_key(self) -> str:
@@ -236,10 +242,13 @@ class PlatformAdapter(Protocol):
 
 @runtime_checkable
 class DuplicateFinder(Protocol):
-    """Adapter of a platform on which a request that is delivered after a lookup can publish once more."""
+    """Adapter of a platform on which a request that is delivered after a lookup can publish once more.
+
+    `AccountPublisher.can_publish_twice` must be true for it: searches are planned only then.
+    """
 
     async def find_unreported(self, request: PublishRequest) -> Sequence[Publication]:
-        """Return all publications of a post that are not reported for a destination of the account.
+        """Return all publications of a post that `find_reported` does not return.
 
         Called for a published post, once no request of its attempts can be delivered any more. The request
         has the start of the first attempt, and a checkpoint that can only be loaded. An exception means that

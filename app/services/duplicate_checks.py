@@ -45,7 +45,8 @@ _MAX_CHECKS = 8
 """Maximum number of checks; the last one runs about 18 hours after the first."""
 
 _MAX_OPEN_POSTS = 200
-"""Unsettled posts of an account that are compared with a post; with more, the result is not certain."""
+"""Posts that one statement reads to compare their texts; with as many, others may be missing, so the result
+is not certain."""
 
 logger = structlog.stdlib.get_logger(__name__)
 

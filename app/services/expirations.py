@@ -33,7 +33,7 @@ from app.services.reports import load_locked_destination, save_transition
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
 EXPIRATION_INTERVAL = timedelta(seconds=1)
-"""Maximum delay until expired leases and posts on blocked accounts are settled."""
+"""Interval at which each process settles expired leases, and due posts on blocked accounts."""
 MAX_LEASES_PER_RUN = 200
 """Keeps a run short, because a stopping server waits for it; the next run continues."""
 MAX_POSTS_PER_TRANSACTION = 200

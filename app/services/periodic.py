@@ -1,4 +1,4 @@
-"""Runs tasks periodically in the background of a process."""
+"""Runs tasks: one periodically in the background of a process, or several concurrently until all end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -35,7 +35,7 @@ async def run_periodically(
         await asyncio.wait({running})
 
 
-async def run_all(tasks: Iterable[Awaitable[None]]) -> None:
+async def run_concurrently(tasks: Iterable[Awaitable[None]]) -> None:
     """Run tasks concurrently until all have ended, and log the error of each that fails."""
     for error in await asyncio.gather(*tasks, return_exceptions=True):
         if error is not None:

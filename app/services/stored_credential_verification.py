@@ -25,7 +25,7 @@ from app.domain.validation.redaction import redact
 from app.platforms.protocol import NotPublished, PlatformAdapter
 from app.services.accounts import get_account_for_update
 from app.services.credential_verification import identify, require_same_user
-from app.services.periodic import run_all
+from app.services.periodic import run_concurrently
 from app.services.publishing_secrets import PublishingSecrets
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
@@ -58,7 +58,7 @@ class StoredCredentialVerifier:
         due = await due_verifications(
             self.database.all_workspaces, self.clock(), limit=_MAX_CONCURRENT
         )
-        await run_all(map(self._verify, due))
+        await run_concurrently(map(self._verify, due))
 
     async def _verify(self, pending: PendingVerification) -> None:
         started_at = self.clock()

@@ -10,7 +10,7 @@ from app.db.repositories.duplicate_checks import PendingCheck
 from app.domain.attempts import Publication
 from app.platforms.protocol import DuplicateFinder, PublishRequest, make_publish_request
 from app.services.duplicate_checks import LeasedCheck, log_fields
-from app.services.periodic import run_all
+from app.services.periodic import run_concurrently
 from app.worker.context import WorkerContext
 from app.worker.lease_renewal import LeaseTimer
 from app.worker.publish import pause_account_if_limited, sanitize_publication
@@ -21,7 +21,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 async def check_due(context: WorkerContext) -> None:
     """Check some posts that are due, one of each account; one read if there are none."""
-    await run_all(_check(context, due) for due in await context.duplicate_checks.due())
+    await run_concurrently(_check(context, due) for due in await context.duplicate_checks.due())
 
 
 async def _check(context: WorkerContext, due: PendingCheck) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 
 import structlog
 
-from app.services.periodic import run_all, run_periodically
+from app.services.periodic import run_concurrently, run_periodically
 
 INTERVAL = timedelta(milliseconds=10)
 
@@ -78,7 +78,7 @@ async def test_error_of_one_of_several_tasks_is_logged_once_and_the_others_end()
 
     with structlog.testing.capture_logs() as logs:
         async with run_periodically(
-            "run all", lambda: run_all(map(task, (2, 1, 3))), interval=timedelta(hours=1)
+            "several", lambda: run_concurrently(map(task, (2, 1, 3))), interval=timedelta(hours=1)
         ):
             await asyncio.sleep(0)
 

@@ -69,11 +69,13 @@ class AccountActivity:
     )
     failures_last7d: int = field(
         name="failuresLast7d",
-        description="Number of destinations that failed in the last seven days.",
+        description="Number of destinations that failed in the last seven days and are still failed. Unknown"
+        " outcomes count, cancellations do not.",
     )
     permanent_failures_last7d: int = field(
         name="permanentFailuresLast7d",
-        description="Number of failures in the last seven days that are not retried automatically.",
+        description="Number of those in `failuresLast7d` whose error category is AUTH, CONTENT_REJECTED or"
+        " PERMANENT.",
     )
     queued_count: int = field(description="Number of destinations waiting to be due or retried.")
 
@@ -110,7 +112,8 @@ class Account(Node):
         return to_record(self.row, AccountAccess)
 
     @sourced_field(
-        "Best available name of the account; never empty.",
+        "Label of the account, never empty: its name in this workspace; without one, its display name, its"
+        " user name, or its platform and number.",
         Computed(LABEL_COLUMNS, account_rules.display_label),
     )
     def account_name(self) -> str:
@@ -211,7 +214,7 @@ class Account(Node):
 
     @sourced_field(
         "Number of destinations on the account that are failed now: without unknown outcomes, cancellations,"
-        " and destinations that were retried since.",
+        " deleted posts, and destinations that were retried since.",
         Deferred(columns=("id",)),
         graphql_type=CappedCount | None,
     )

@@ -113,7 +113,9 @@ class Destination(Node):
     account_id: int = column("Number of the account in this workspace.")
     platform: str = column("Platform of the account, such as `instagram`; an open set.")
     status: DestinationStatus = column("Publishing status of the destination.")
-    outcome: Outcome = column("Known result on the platform; NONE before a final result.")
+    outcome: Outcome = column(
+        "Result on the platform, as far as it is known; NONE before a final result."
+    )
     scheduled_for: datetime | None = column(
         "UTC time when the post is due on this account; null for a draft.", name="due_at"
     )
@@ -245,7 +247,7 @@ class Destination(Node):
         )
 
     @sourced_field(
-        "Display name of the account, same as `account.accountName`.",
+        "Label of the account, same as `account.accountName`.",
         FromRelated("account", LABEL_COLUMNS, account_rules.display_label),
     )
     async def account_name(self, info: Info) -> str | None:

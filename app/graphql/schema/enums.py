@@ -129,12 +129,12 @@ _register_enum(
 )
 _register_enum(
     Outcome,
-    "Known result of a destination on the platform.",
+    "Result of a destination on the platform, as far as it is known.",
     name="DestinationOutcome",
     NONE="No final result yet.",
     PUBLISHED="The post is on the platform.",
     FAILED="The post is not on the platform.",
-    UNKNOWN="An attempt started and its result was never reported; the post may be on the platform.",
+    UNKNOWN="An attempt started, and its result is not known; the post may be on the platform.",
 )
 _register_enum(
     ErrorCategory,
@@ -244,7 +244,7 @@ _register_enum(
     SANDBOX="The worker of this server, on a fake platform for trials.",
     BLUESKY="The worker of this server, on Bluesky and other servers of the AT Protocol.",
     MASTODON="The worker of this server, on Mastodon and servers with its API.",
-    WEBHOOK="The worker of this server, by signed requests to a publisher of yours.",
+    WEBHOOK="The worker of this server, by signed requests to a program of yours.",
     THREADS="The worker of this server, on Threads. Contract-tested: never run against Meta's servers.",
     INSTAGRAM="The worker of this server, on Instagram. Contract-tested: never run against Meta's servers.",
 )

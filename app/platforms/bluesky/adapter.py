@@ -21,8 +21,8 @@ from app.platforms.bluesky.profiles import NO_PROFILE, Profile, parse_profile, p
 from app.platforms.bluesky.records import (
     RecordAddress,
     embedded_image,
-    is_owned_by,
-    make_publication_id,
+    has_marker,
+    make_publication_key,
     make_record,
     record_addresses,
 )
@@ -84,7 +84,7 @@ class Bluesky:
                 languages=request.settings.get("langs", []),
                 facets=make_facets(spans, dids),
                 images=images,
-                publication_id=_publication_id(request),
+                publication_key=_publication_key(request),
                 created_at=self._now(),
             )
             return await self._create_record(session, request, record)
@@ -99,11 +99,12 @@ class Bluesky:
 
         async def look_up_with(session: BlueskySession) -> Publication | LookupFailure:
             account = await self._read_account(session)
+            # `active` is optional: a server that does not state it may have outdated records too.
             if account.get("active") is not True:
                 return LookupFailure.INCONCLUSIVE
             for address in _addresses(session, request):
                 record = await self._read_record(session, address)
-                if record is not None and is_owned_by(record, _publication_id(request)):
+                if record is not None and has_marker(record, _publication_key(request)):
                     return address.publication(record)
             return LookupFailure.NOT_FOUND
 
@@ -114,6 +115,7 @@ class Bluesky:
 
         async def identify(session: BlueskySession) -> AccountIdentity:
             account = await self._read_account(session)
+            # `active` is optional: without it, credentials that were accepted are not refused.
             if account.get("active") is False:
                 raise NotPublished(
                     ErrorCategory.AUTH,
@@ -160,7 +162,7 @@ class Bluesky:
                 raise OutcomeUnknown(
                     "The record key of the post was in use, but its record has since been deleted."
                 )
-            if is_owned_by(existing, _publication_id(request)):
+            if has_marker(existing, _publication_key(request)):
                 if existing.get("text") != request.content:
                     logger.warning("post found with another text", uri=address.uri)
                 return address.publication(existing)
@@ -227,7 +229,11 @@ class Bluesky:
         return embedded_image(media, read_member(answer, "blob", dict))
 
     async def _resolve(self, session: BlueskySession, handles: Iterable[str]) -> Mapping[str, str]:
-        """Return the DIDs of handles; a handle that no account has is left out."""
+        """Return the DIDs of handles.
+
+        A handle that no account has is left out: its mention becomes plain text, so that a mistake in one
+        handle, or a text that only resembles one, does not prevent the post.
+        """
         dids = {}
         for handle in handles:
             try:
@@ -245,8 +251,8 @@ class Bluesky:
 
 
 def _addresses(session: BlueskySession, request: PublishRequest) -> list[RecordAddress]:
-    return record_addresses(session.did, _publication_id(request), request.destination_created_at)
+    return record_addresses(session.did, _publication_key(request), request.destination_created_at)
 
 
-def _publication_id(request: PublishRequest) -> bytes:
-    return make_publication_id(request.destination_id, request.forced_rounds)
+def _publication_key(request: PublishRequest) -> bytes:
+    return make_publication_key(request.destination_id, request.forced_rounds)

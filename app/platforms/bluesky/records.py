@@ -1,4 +1,4 @@
-"""Records of Bluesky posts: keys that follow from the publication, contents, and the owner's marker."""
+"""Records of Bluesky posts: keys and markers that follow from the publication, and contents."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,25 +46,28 @@ class RecordAddress:
         )
 
 
-def make_publication_id(destination_id: DestinationId, forced_rounds: int) -> bytes:
-    """Return the id of a publication, from which the key and the marker of its record follow."""
+def make_publication_key(destination_id: DestinationId, forced_rounds: int) -> bytes:
+    """Return the key of a publication as bytes, from which the key and the marker of its record follow.
+
+    It changes when `PublishRequest.publication_key` does.
+    """
     return destination_id.bytes + (forced_rounds.to_bytes(4) if forced_rounds else b"")
 
 
-def record_addresses(did: str, publication_id: bytes, created_at: datetime) -> list[RecordAddress]:
+def record_addresses(did: str, publication_key: bytes, created_at: datetime) -> list[RecordAddress]:
     """Return the addresses that a publication's record can have, the same in every attempt.
 
     Each one after the first is used only if a record of another publication has those before it.
     """
-    return [RecordAddress(did, record_key(publication_id, created_at, salt)) for salt in _SALTS]
+    return [RecordAddress(did, record_key(publication_key, created_at, salt)) for salt in _SALTS]
 
 
-def record_key(publication_id: bytes, created_at: datetime, salt: int) -> str:
+def record_key(publication_key: bytes, created_at: datetime, salt: int) -> str:
     """Return a timestamp identifier (TID): microseconds since 1970, and 10 bits that distinguish clocks.
 
     It is in the second of the destination's creation. The rest follows from the publication and the salt.
     """
-    digest = sha256(publication_id + bytes([salt])).digest()
+    digest = sha256(publication_key + bytes([salt])).digest()
     hashed = int.from_bytes(digest[:8], "big")
     microseconds = int(created_at.timestamp()) * 1_000_000 + (hashed >> 10) % 1_000_000
     number = microseconds << 10 | hashed & 0x3FF
@@ -77,31 +80,31 @@ def make_record(
     languages: object,
     facets: Sequence[Mapping[str, object]],
     images: Sequence[Mapping[str, object]],
-    publication_id: bytes,
+    publication_key: bytes,
     created_at: datetime,
 ) -> dict[str, object]:
-    """Return the record of a post. Servers store the owner's marker, although no schema has it."""
+    """Return the record of a post. Servers store the marker, although no schema has it."""
     record: dict[str, object] = {
         "$type": _COLLECTION,
         "text": text,
         "createdAt": format_instant(created_at),
         "langs": languages,
         "facets": facets,
-        _MARKER_FIELD: owner_marker(publication_id),
+        _MARKER_FIELD: publication_marker(publication_key),
     }
     if images:
         record["embed"] = {"$type": "app.bsky.embed.images", "images": images}
     return record
 
 
-def owner_marker(publication_id: bytes) -> str:
+def publication_marker(publication_key: bytes) -> str:
     """Return the value by which a record shows the publication that it belongs to."""
-    return sha256(b"post-results:" + publication_id).hexdigest()[:16]
+    return sha256(b"post-results:" + publication_key).hexdigest()[:16]
 
 
-def is_owned_by(record: Mapping[str, Any], publication_id: bytes) -> bool:
+def has_marker(record: Mapping[str, Any], publication_key: bytes) -> bool:
     """Return whether a stored record is that of the publication, even if its text was changed."""
-    return record.get(_MARKER_FIELD) == owner_marker(publication_id)
+    return record.get(_MARKER_FIELD) == publication_marker(publication_key)
 
 
 def embedded_image(media: Media, blob: Mapping[str, Any]) -> Mapping[str, object]:

@@ -18,7 +18,7 @@ from app.platforms.mastodon.statuses import (
     application_name,
     has_media,
     is_candidate,
-    list_includes_visibility,
+    list_proves_absence,
     source_matches,
     status_parameters,
     to_publication,
@@ -44,8 +44,8 @@ _MEDIA_POLL_INTERVAL = timedelta(seconds=2)
 _TEXT_PREPARATION, _MEDIA_PREPARATION = timedelta(minutes=1), timedelta(minutes=5)
 """Longest times from the start of an attempt to the request that publishes, without and with media."""
 
-_DELIVERY = timedelta(minutes=1)
-"""Time in which a server receives that request, even if it comes late."""
+_MAX_DELIVERY_TIME = timedelta(minutes=1)
+"""Longest time from sending that request until the server has received it."""
 
 _EARLIER = "earlierStatuses"
 """Key of a checkpoint: ids of the statuses that were published before a forced retry."""
@@ -91,7 +91,7 @@ class Mastodon:
         check_not_empty(request.content, media)
         if media:
             parameters = {**parameters, "media_ids": await self._upload(api, request, media)}
-        if self._now() > _latest_request(request):
+        if self._now() > _send_deadline(request):
             raise not_called_error()
         request.check_deadline()
         status = await api.post_status(
@@ -108,7 +108,7 @@ class Mastodon:
         The result is inconclusive for a status without text, which its number of media does not identify,
         and for one with other media: servers drop those that they do not know or have twice.
         """
-        may_be_delivered = self._now() <= _latest_request(request) + _DELIVERY
+        may_be_delivered = self._now() <= _send_deadline(request) + _MAX_DELIVERY_TIME
         api = await self._connect(request.credentials)
         statuses = await _recent_statuses(api, request)
         earlier = await _load_earlier_ids(request)
@@ -120,14 +120,16 @@ class Mastodon:
         matches = [status for status in similar if has_media(status, len(request.media))]
         if len(matches) == 1 and request.content.strip():
             return to_publication(matches[0], self._now())
-        if similar or may_be_delivered or not list_includes_visibility(statuses, request):
+        if similar or may_be_delivered or not list_proves_absence(statuses, request):
             return LookupFailure.INCONCLUSIVE
         return LookupFailure.NOT_FOUND
 
     async def find_unreported(self, request: PublishRequest) -> Sequence[Publication]:
-        """Find statuses as a lookup does; several are several publications.
+        """Find all unreported statuses with the post's text, number of media, and application of the token.
 
-        Nothing is found for a post without text, which its number of media does not identify.
+        Those from before a forced retry are included, other than in a lookup: the post is published now, so
+        each of them is one more publication of it. Nothing is found for a post without text, which its number
+        of media does not identify.
         """
         if not request.content.strip():
             return []
@@ -175,7 +177,7 @@ class Mastodon:
         media_id, is_processed = await api.upload_media(file)
         while True:
             request.check_deadline()
-            if self._now() > _latest_request(request):
+            if self._now() > _send_deadline(request):
                 raise NotPublished(
                     ErrorCategory.TRANSIENT,
                     "MEDIA_PROCESSING",
@@ -202,7 +204,7 @@ def _to_identity(account: Mapping[str, Any], origin: str) -> AccountIdentity:
     )
 
 
-def _latest_request(request: PublishRequest) -> datetime:
+def _send_deadline(request: PublishRequest) -> datetime:
     """Return the time after which an attempt no longer sends the request that publishes."""
     preparation = _MEDIA_PREPARATION if request.media else _TEXT_PREPARATION
     return request.attempt_started_at + preparation

@@ -35,7 +35,7 @@ DEFAULT_LIMITS = InstanceLimits(
     max_media=MASTODON_LIMITS.max_media,
     characters_per_url=MASTODON_URL_LENGTH,
 )
-"""Limits of an instance that is not configured otherwise."""
+"""Limits of an instance that is not configured otherwise; only for warnings before a post is due."""
 
 
 def parse_limits(instance: Mapping[str, Any]) -> InstanceLimits:
@@ -51,11 +51,11 @@ def parse_limits(instance: Mapping[str, Any]) -> InstanceLimits:
     )
 
 
-def check_limits(parameters: Mapping[str, Any], media: int, limits: InstanceLimits) -> None:
+def check_limits(parameters: Mapping[str, Any], media_count: int, limits: InstanceLimits) -> None:
     """Raise NotPublished if a status is longer or has more media than the instance allows."""
     check_length(parameters["status"], parameters.get("spoiler_text", ""), limits, "the server")
     if limits.max_media is not None:
-        check_media_count(media, limits.max_media, "the server")
+        check_media_count(media_count, limits.max_media, "the server")
 
 
 def check_length(text: str, spoiler_text: str, limits: InstanceLimits, subject: str) -> None:

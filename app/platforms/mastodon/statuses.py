@@ -48,10 +48,11 @@ def to_publication(status: Mapping[str, Any], now: datetime) -> Publication:
     )
 
 
-def list_includes_visibility(
-    statuses: Iterable[Mapping[str, Any]], request: PublishRequest
-) -> bool:
-    """Return whether a list has statuses with the visibility of a post; that of snac has no private ones."""
+def list_proves_absence(statuses: Iterable[Mapping[str, Any]], request: PublishRequest) -> bool:
+    """Return whether a list of statuses without a post proves that the account does not have it.
+
+    The list of snac leaves out private statuses, so it proves this for a private post only if it has one.
+    """
     return request.settings.get("visibility") != Visibility.PRIVATE or any(
         status.get("visibility") == Visibility.PRIVATE for status in statuses
     )

@@ -55,7 +55,7 @@ _PREPARATION = timedelta(minutes=5)
 _SEND_DELAY = timedelta(seconds=30)
 """Longest time between a checkpoint and the request that publishes."""
 
-_DELIVERY = timedelta(minutes=2)
+_MAX_DELIVERY_TIME = timedelta(minutes=2)
 """Time after a checkpoint in which the platform receives that request, even if it comes late."""
 
 _NOT_SENT = "The post was not sent yet."
@@ -96,7 +96,7 @@ class MetaAdapter:
         if status is ContainerStatus.PUBLISHED:
             return await self._find_post(api, last)
         plan = plan_containers(self._platform, request)
-        if status is ContainerStatus.FINISHED and last.content == plan.fingerprint:
+        if status is ContainerStatus.FINISHED and last.fingerprint == plan.fingerprint:
             return await self._publish_container(api, request, last)
         checkpoint = await self._create_post_container(api, request, plan)
         return await self._publish_container(api, request, checkpoint)
@@ -109,7 +109,7 @@ class MetaAdapter:
         last = await _load_checkpoint(request)
         if last is None:
             return LookupFailure.NOT_FOUND
-        may_be_delivered = self._now() <= last.sent_at + _DELIVERY
+        may_be_delivered = self._now() <= last.sent_at + _MAX_DELIVERY_TIME
         api = await self._connect(request.credentials)
         status = (await api.container_state(last.container)).status
         if status is ContainerStatus.PUBLISHED:
@@ -160,8 +160,9 @@ class MetaAdapter:
     ) -> ContainerStatus:
         """Return the final status of the last attempt's container.
 
-        One that the token cannot read counts as expired: the account may have got a token of another app. An
-        attempt starts only if nothing is published.
+        A container that the token cannot read counts as expired: the account may have got a token of another
+        app. This attempt would not have started if the outcome of the last one were unknown: a refusal, a
+        lookup or a person has shown that the container was not published.
         """
         try:
             with convert_unknown_outcome(_NOT_SENT):
@@ -169,7 +170,7 @@ class MetaAdapter:
                     api, request, last.container, last.created_at
                 )
         except NotPublished as error:
-            if error.code != OBJECT_NOT_FOUND or self._now() <= last.sent_at + _DELIVERY:
+            if error.code != OBJECT_NOT_FOUND or self._now() <= last.sent_at + _MAX_DELIVERY_TIME:
                 raise
             return ContainerStatus.EXPIRED
         return state.status
@@ -189,7 +190,7 @@ class MetaAdapter:
         now = self._now()
         return ContainerCheckpoint(
             container=container,
-            content=plan.fingerprint,
+            fingerprint=plan.fingerprint,
             text_digest=text_digest(plan.text),
             post_media_type=plan.post_media_type,
             created_at=now,
@@ -282,7 +283,8 @@ class MetaAdapter:
     async def _find_post(self, api: GraphApi, checkpoint: ContainerCheckpoint) -> Publication:
         """Return the post of a published container; raises OutcomeUnknown if several may be it, or none.
 
-        No request returns the id of this post, so it is the only one with the same text and type since then.
+        No request returns the id of this post, so it is the only one with the same text and type since the
+        container was created.
         """
         since = checkpoint.created_at - CLOCK_TOLERANCE
         try:
@@ -299,7 +301,7 @@ class MetaAdapter:
         if len(matches) != 1:
             raise OutcomeUnknown(
                 f"The post is published, but {len(matches)} posts of the account have its text. Find it on"
-                f" {self._platform.name}, and reconcile the outcome with its URL."
+                f" {self._platform.display_name}, and reconcile the outcome with its URL."
             )
         return self._to_publication(matches[0])
 

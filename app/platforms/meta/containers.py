@@ -65,8 +65,8 @@ class ContainerCheckpoint(msgspec.Struct, frozen=True, rename="camel"):
     """Container that an attempt publishes, saved before that."""
 
     container: str
-    content: str
-    """Fingerprint of its content."""
+    fingerprint: str = msgspec.field(name="content")
+    """`ContainerPlan.fingerprint` of its content."""
     text_digest: str
     post_media_type: str
     created_at: datetime
@@ -88,7 +88,7 @@ def text_digest(text: object) -> str:
 def plan_containers(platform: MetaPlatform, request: PublishRequest) -> ContainerPlan:
     """Return the containers of a post; raises NotPublished for one that the platform does not accept."""
     check_media_ids(request.media_ids)
-    check_media_count(len(request.media), platform.limits.max_media, platform.name)
+    check_media_count(len(request.media), platform.limits.max_media, platform.display_name)
     text = request.content if request.content.strip() else ""
     check_text_length(platform, text)
     images = image_parameters(platform, text, request.media)
@@ -119,7 +119,7 @@ def plan_containers(platform: MetaPlatform, request: PublishRequest) -> Containe
 def check_text_length(platform: MetaPlatform, text: str) -> None:
     """Raise NotPublished if a text is longer than the platform allows."""
     check_character_count(
-        partial(platform.count_characters, text), platform.limits.max_length, platform.name
+        partial(platform.count_characters, text), platform.limits.max_length, platform.display_name
     )
 
 
@@ -132,7 +132,7 @@ def image_parameters(
     """
     if len(media) < platform.limits.min_media:
         raise content_error(
-            "IMAGE_MISSING", f"A post on {platform.name} needs an image. Add one to media."
+            "IMAGE_MISSING", f"A post on {platform.display_name} needs an image. Add one to media."
         )
     check_not_empty(text, media)
     return [
@@ -144,8 +144,8 @@ def _image_parameters(platform: MetaPlatform, item: object, name: str) -> dict[s
     url, alt = item_url(item, name), alternative_text(item)
     if data_url(item) is not None:
         raise media_error(
-            f"{name} is a data: URL, but {platform.name} loads images from public URLs only. Put the image on"
-            " a web server, and use its URL."
+            f"{name} is a data: URL, but {platform.display_name} loads images from public URLs only. Put the"
+            " image on a web server, and use its URL."
         )
     try:
         validate_url(url, name)
@@ -155,15 +155,16 @@ def _image_parameters(platform: MetaPlatform, item: object, name: str) -> dict[s
     accepted = platform.limits.media_types
     if media_type not in (None, *accepted):
         raise media_error(
-            f"{name} is {media_type}, but {platform.name} accepts {' and '.join(accepted)} only. Convert it."
+            f"{name} is {media_type}, but {platform.display_name} accepts {' and '.join(accepted)} only."
+            " Convert it."
         )
     if len(alt) > _MAX_ALT_LENGTH:
         raise media_error(
-            f"The alt text of {name} has {len(alt)} characters; {platform.name} allows {_MAX_ALT_LENGTH}."
-            " Shorten it."
+            f"The alt text of {name} has {len(alt)} characters; {platform.display_name} allows"
+            f" {_MAX_ALT_LENGTH}. Shorten it."
         )
     described = {"alt_text": alt} if alt else {}
-    return {**platform.image_parameters, "image_url": url, **described}
+    return {**platform.fixed_image_parameters, "image_url": url, **described}
 
 
 def _read_settings(platform: MetaPlatform, request: PublishRequest) -> dict[str, str]:

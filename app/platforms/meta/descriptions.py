@@ -33,8 +33,8 @@ class MetaPlatform:
     """Name of the status of containers."""
     reason_field: str
     """Name of the reason why a container failed."""
-    image_parameters: Mapping[str, str]
-    """Parameters of containers with an image, besides its URL."""
+    fixed_image_parameters: Mapping[str, str]
+    """Parameters that all containers with an image have."""
     identity_fields: Mapping[str, str]
     """Fields of the user, by those of `AccountIdentity`."""
     settings: Mapping[str, type[StrEnum]]
@@ -43,8 +43,8 @@ class MetaPlatform:
     """Function that counts a text up to a number."""
 
     @property
-    def name(self) -> str:
-        """Name for people."""
+    def display_name(self) -> str:
+        """Name of the platform for people."""
         return self.limits.display_name
 
 
@@ -69,7 +69,7 @@ THREADS = MetaPlatform(
     text_field="text",
     status_field="status",
     reason_field="error_message",
-    image_parameters={"media_type": "IMAGE"},
+    fixed_image_parameters={"media_type": "IMAGE"},
     identity_fields={
         "platform_user_id": "id",
         "username": "username",
@@ -91,7 +91,7 @@ INSTAGRAM = MetaPlatform(
     text_field="caption",
     status_field="status_code",
     reason_field="status",
-    image_parameters={},
+    fixed_image_parameters={},
     identity_fields={
         "platform_user_id": "user_id",
         "username": "username",

@@ -29,16 +29,16 @@ _NO_PERMISSION = (
     "The access token lacks a permission. Connect the account again, and grant all permissions."
 )
 _FAULT = "Meta had a temporary fault."
-_LIMIT = "Meta limits the number of requests."
-_UNAVAILABLE = "The image could not be loaded from its URL. Check that the URL is public."
-_TRY_AGAIN = "Meta could not process the image."
+_TOO_MANY_REQUESTS = "Meta limits the number of requests."
+_IMAGE_NOT_LOADED = "The image could not be loaded from its URL. Check that the URL is public."
+_IMAGE_NOT_PROCESSED = "Meta could not process the image."
 _NOT_READY = "Meta has not prepared the post yet."
 _INVALID = "Meta does not accept the post. Edit it."
 
 _AUTH, _CONTENT = ErrorCategory.AUTH, ErrorCategory.CONTENT_REJECTED
-_TRANSIENT, _LIMITED = ErrorCategory.TRANSIENT, ErrorCategory.RATE_LIMITED
+_TRANSIENT, _RATE_LIMITED = ErrorCategory.TRANSIENT, ErrorCategory.RATE_LIMITED
 
-_POST_LIMIT = 2207042
+_POST_LIMIT_SUBCODE = 2207042
 
 _BY_SUBCODE: Mapping[int, tuple[ErrorCategory, str]] = {
     33: (
@@ -46,13 +46,13 @@ _BY_SUBCODE: Mapping[int, tuple[ErrorCategory, str]] = {
         "The account's userId does not exist, or the access token cannot use it. Check the credentials.",
     ),
     2207001: (_TRANSIENT, _FAULT),
-    2207003: (_TRANSIENT, _UNAVAILABLE),
+    2207003: (_TRANSIENT, _IMAGE_NOT_LOADED),
     2207006: (_TRANSIENT, _NOT_READY),
     2207008: (_TRANSIENT, _NOT_READY),
-    2207020: (_TRANSIENT, _TRY_AGAIN),
+    2207020: (_TRANSIENT, _IMAGE_NOT_PROCESSED),
     2207027: (_TRANSIENT, _NOT_READY),
-    2207032: (_TRANSIENT, _TRY_AGAIN),
-    _POST_LIMIT: (_LIMITED, "The account has reached its limit of posts by the API."),
+    2207032: (_TRANSIENT, _IMAGE_NOT_PROCESSED),
+    _POST_LIMIT_SUBCODE: (_RATE_LIMITED, "The account has reached its limit of posts by the API."),
     2207050: (
         _AUTH,
         "The account is restricted or inactive. Sign in to Instagram's app, do what it asks for, and connect"
@@ -62,8 +62,8 @@ _BY_SUBCODE: Mapping[int, tuple[ErrorCategory, str]] = {
         ErrorCategory.PERMANENT,
         "Instagram takes the post for spam. Publish it in Instagram's app, or report the mistake to Meta.",
     ),
-    2207052: (_TRANSIENT, _UNAVAILABLE),
-    2207053: (_TRANSIENT, _TRY_AGAIN),
+    2207052: (_TRANSIENT, _IMAGE_NOT_LOADED),
+    2207053: (_TRANSIENT, _IMAGE_NOT_PROCESSED),
     4279009: (_TRANSIENT, _NOT_READY),  # of Threads, shortly after a container is created
 }
 """Category and sentence by subcode."""
@@ -81,22 +81,22 @@ _BY_CODE: Mapping[int, tuple[ErrorCategory, str]] = {
         "The app of the access token cannot publish. Add the use case"
         " Threads or Instagram to it in Meta's App Dashboard.",
     ),
-    4: (_LIMITED, _LIMIT),
-    9: (_LIMITED, _LIMIT),
+    4: (_RATE_LIMITED, _TOO_MANY_REQUESTS),
+    9: (_RATE_LIMITED, _TOO_MANY_REQUESTS),
     10: (_AUTH, _NO_PERMISSION),
-    17: (_LIMITED, _LIMIT),
+    17: (_RATE_LIMITED, _TOO_MANY_REQUESTS),
     24: (_TRANSIENT, _NOT_READY),
-    32: (_LIMITED, _LIMIT),
+    32: (_RATE_LIMITED, _TOO_MANY_REQUESTS),
     100: (_CONTENT, _INVALID),
     102: (_AUTH, _WRONG_TOKEN),
     190: (_AUTH, _WRONG_TOKEN),
-    341: (_LIMITED, _LIMIT),
-    368: (_LIMITED, "Meta has blocked the account for some time, because of its policies."),
+    341: (_RATE_LIMITED, _TOO_MANY_REQUESTS),
+    368: (_RATE_LIMITED, "Meta has blocked the account for some time, because of its policies."),
     506: (_CONTENT, "The post is the same as the last one of the account. Edit it."),
-    613: (_LIMITED, _LIMIT),
+    613: (_RATE_LIMITED, _TOO_MANY_REQUESTS),
     1609005: (_CONTENT, "Meta cannot load a link in the text. Check it."),
     **dict.fromkeys(range(200, 300), (_AUTH, _NO_PERMISSION)),
-    **dict.fromkeys(range(80000, 80015), (_LIMITED, _LIMIT)),
+    **dict.fromkeys(range(80000, 80015), (_RATE_LIMITED, _TOO_MANY_REQUESTS)),
 }
 """Category and sentence by code, for errors without a listed subcode."""
 
@@ -111,14 +111,14 @@ def read_graph_refusal(response: OutboundResponse, now: datetime) -> NotPublishe
         for number in (error.get("code"), error.get("error_subcode"))
     )
     rule = _rule(code, subcode)
-    is_final = rule is None or rule[0] in _FINAL_CATEGORIES
-    if is_final and error.get("is_transient") is True:
+    may_be_temporary = rule is None or rule[0] in _POSSIBLY_TEMPORARY
+    if may_be_temporary and error.get("is_transient") is True:
         rule = _TRANSIENT, _FAULT
     if rule is None:
         return None
     category, sentence = rule
-    retry_after = _wait(response, now) if category is _LIMITED else None
-    if subcode == _POST_LIMIT:
+    retry_after = _wait(response, now) if category is _RATE_LIMITED else None
+    if subcode == _POST_LIMIT_SUBCODE:
         retry_after = retry_after or POST_LIMIT_WAIT
     return refusal(
         response,
@@ -138,18 +138,25 @@ def container_error(reason: object) -> NotPublished:
     subcode = _SUBCODE.search(text)
     rule = _rule(None, int(subcode.group())) if subcode else None
     if rule is None:
-        rule = (_CONTENT, _INVALID) if text.startswith("INVALID") else (_TRANSIENT, _TRY_AGAIN)
+        rule = (
+            (_CONTENT, _INVALID)
+            if text.startswith("INVALID")
+            else (_TRANSIENT, _IMAGE_NOT_PROCESSED)
+        )
     category, sentence = rule
     return NotPublished(
         category,
         "CONTAINER_ERROR",
         f"{sentence} Meta's reason: {text}" if text else sentence,
-        retry_after=POST_LIMIT_WAIT if category is _LIMITED else None,
+        retry_after=POST_LIMIT_WAIT if category is _RATE_LIMITED else None,
     )
 
 
-_FINAL_CATEGORIES = {_CONTENT, ErrorCategory.PERMANENT}
-"""Categories of failures that are not retried, unless the platform says that the fault is temporary."""
+_POSSIBLY_TEMPORARY = {_CONTENT, ErrorCategory.PERMANENT}
+"""Categories of failures that are retried all the same if the platform says that the fault is temporary.
+
+AUTH is not among them: only a person can restore the access.
+"""
 
 _SUBCODE = re.compile(r"\b2207\d{3}\b")
 

@@ -10,7 +10,7 @@ from app.domain.account_pauses import RemainingCalls
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
 from app.domain.ids import DestinationId
-from app.platforms.bluesky.records import make_publication_id, owner_marker, record_key
+from app.platforms.bluesky.records import make_publication_key, publication_marker, record_key
 from app.platforms.media import Media
 from app.platforms.protocol import (
     LookupFailure,
@@ -44,9 +44,9 @@ from tests.platforms.publish_requests import DESTINATION, FixedDeadline
 CONTENT_REJECTED, PERMANENT = ErrorCategory.CONTENT_REJECTED, ErrorCategory.PERMANENT
 RATE_LIMITED, TRANSIENT = ErrorCategory.RATE_LIMITED, ErrorCategory.TRANSIENT
 
-PUBLICATION_ID = make_publication_id(DESTINATION.id, 0)
-KEYS = [record_key(PUBLICATION_ID, DESTINATION.created_at, salt) for salt in range(3)]
-MARKER = owner_marker(PUBLICATION_ID)
+PUBLICATION_KEY = make_publication_key(DESTINATION.id, 0)
+KEYS = [record_key(PUBLICATION_KEY, DESTINATION.created_at, salt) for salt in range(3)]
+MARKER = publication_marker(PUBLICATION_KEY)
 FOREIGN = {"text": "Hi", "createdAt": "2026-04-15T09:00:00.000Z"}
 EARLIER = {
     "text": "Spring sale",
@@ -161,7 +161,7 @@ async def test_record_of_an_earlier_attempt_is_reported_and_not_repeated(text: s
 
 
 async def test_forced_round_is_published_and_found_under_a_key_of_its_own() -> None:
-    key = record_key(make_publication_id(DESTINATION.id, 1), DESTINATION.created_at, 0)
+    key = record_key(make_publication_key(DESTINATION.id, 1), DESTINATION.created_at, 0)
     async with bluesky_setup() as setup:
         setup.pds.records[KEYS[0]] = EARLIER
         assert await setup.look_up(forced_rounds=1) is LookupFailure.NOT_FOUND
@@ -175,7 +175,7 @@ async def test_forced_round_is_published_and_found_under_a_key_of_its_own() -> N
 
 async def test_key_of_another_destinations_record_is_not_used() -> None:
     other = FOREIGN | {
-        "postResults": owner_marker(make_publication_id(DestinationId(UUID(int=1)), 0))
+        "postResults": publication_marker(make_publication_key(DestinationId(UUID(int=1)), 0))
     }
     async with bluesky_setup() as setup:
         setup.pds.records |= {KEYS[0]: FOREIGN, KEYS[1]: other}

@@ -36,7 +36,9 @@ class ConnectAccountInput:
     platform: str = field(
         description="Platform, such as `instagram`: lower-case letters, digits, `_` and `-`."
     )
-    account_name: str | None = optional("Name of the account in this workspace.")
+    account_name: str | None = optional(
+        "Name of the account in this workspace; without one, `Account.accountName` is another label."
+    )
     display_name: str | None = optional("Name that the platform displays.")
     platform_user_id: str | None = optional(
         "Id of the account on the platform. An existing account with this id is connected again."
@@ -94,7 +96,10 @@ class StartMastodonAuthorizationInput:
     description="Input of `updateAccount`. An omitted field stays unchanged; null clears a field."
 )
 class UpdateAccountInput(AccountIdInput):
-    account_name: str | None = optional("Name of the account in this workspace.", default=UNSET)
+    account_name: str | None = optional(
+        "Name of the account in this workspace; without one, `Account.accountName` is another label.",
+        default=UNSET,
+    )
     display_name: str | None = optional("Name that the platform displays.", default=UNSET)
     platform_username: str | None = optional("User name on the platform.", default=UNSET)
     avatar_url: str | None = optional("HTTP or HTTPS URL of the profile picture.", default=UNSET)

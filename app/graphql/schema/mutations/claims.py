@@ -84,7 +84,7 @@ class ClaimedDestination:
     post_id: UUID = field(description="UUID of the post.")
     account_id: int = field(description="Number of the account in its workspace.")
     platform: str = field(description="Platform of the account.")
-    account_name: str = field(description="Display name of the account.")
+    account_name: str = field(description="Label of the account, same as `Account.accountName`.")
     platform_user_id: str | None = field(description="Id of the account on the platform.")
     platform_username: str | None = field(description="User name on the platform.")
     content: str = field(description="Text for this platform, or else the text of the post.")
