@@ -36,10 +36,11 @@ async def run_periodically(
 
 
 async def run_concurrently(tasks: Iterable[Awaitable[None]]) -> None:
-    """Run tasks concurrently until all have ended, and log the error of each that fails."""
-    for error in await asyncio.gather(*tasks, return_exceptions=True):
-        if error is not None:
-            logger.warning("concurrent task failed", exc_info=error)
+    """Run tasks concurrently until all have ended; raises a group of the errors of those that failed."""
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    errors = [error for error in results if error is not None]
+    if errors:
+        raise BaseExceptionGroup("concurrent tasks failed", errors)
 
 
 async def _run_until_stopped(

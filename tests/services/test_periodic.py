@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from functools import partial
 
+import pytest
 import structlog
 
 from app.services.periodic import run_concurrently, run_periodically
@@ -66,7 +67,7 @@ async def test_failed_task_is_repeated_and_logged_once() -> None:
     assert [(log["event"], log["task"]) for log in logs] == [("periodic task failed", "break")]
 
 
-async def test_error_of_one_of_several_tasks_is_logged_once_and_the_others_end() -> None:
+async def test_concurrent_tasks_end_and_their_errors_are_raised_together() -> None:
     ends: list[int] = []
 
     async def task(number: int) -> None:
@@ -76,14 +77,8 @@ async def test_error_of_one_of_several_tasks_is_logged_once_and_the_others_end()
         if number != 3:
             raise ValueError(number)
 
-    with structlog.testing.capture_logs() as logs:
-        async with run_periodically(
-            "several", lambda: run_concurrently(map(task, (2, 1, 3))), interval=timedelta(hours=1)
-        ):
-            await asyncio.sleep(0)
+    with pytest.raises(ExceptionGroup) as raised:
+        await run_concurrently(map(task, (2, 1, 3)))
 
     assert ends == [1, 2, 3]
-    assert [(log["event"], str(log["exc_info"])) for log in logs] == [
-        ("concurrent task failed", "2"),
-        ("concurrent task failed", "1"),
-    ]
+    assert list(map(repr, raised.value.exceptions)) == ["ValueError(2)", "ValueError(1)"]
