@@ -127,7 +127,7 @@ class Mastodon:
     async def find_unreported(self, request: PublishRequest) -> Sequence[Publication]:
         """Find all unreported statuses with the post's text, number of media, and application of the token.
 
-        Those from before a forced retry are included, other than in a lookup: the post is published now, so
+        Those from before a forced retry are included, unlike in a lookup: the post is published now, so
         each of them is one more publication of it. Nothing is found for a post without text, which its number
         of media does not identify.
         """
