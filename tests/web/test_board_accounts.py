@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.servers import DEMO_KEY, ServerProcess
 from tests.web.board_api import BoardApi
@@ -44,6 +44,28 @@ async def test_accounts_are_filtered_by_the_url_and_opened_by_keys(
         assert await tab.page.locator("img").count() == 0
         await tab.page.keyboard.press("u")
         await expect(tab.page).to_have_url(f"{tab.board_url}/accounts?canPost=no&q=shop")
+
+
+async def test_number_that_could_not_be_read_is_a_dash(
+    browser: Browser, demo_server: ServerProcess
+) -> None:
+    async def remove_numbers(route: Route) -> None:
+        response = await route.fetch()
+        body = await response.json()
+        for account in (body["data"].get("accountConnection") or {"nodes": []})["nodes"]:
+            if "health" in account:
+                account.update(
+                    health=None, openFailures=None, unknownCount={"count": 0, "capped": False}
+                )
+        await route.fulfill(response=response, json=body)
+
+    async with open_tab(browser, demo_server.url) as tab:
+        await tab.open_demo()
+        await tab.page.route("**/graphql", remove_numbers)
+        await tab.open("/accounts")
+        row = tab.page.locator("tbody tr").first
+        for label, text in {"Waiting": "–", "Failed now": "–", "Unknown": "0"}.items():
+            await expect(row.locator(f"td[data-label='{label}']")).to_have_text(text)
 
 
 async def test_account_shows_health_numbers_due_posts_and_statistics(

@@ -25,6 +25,15 @@ _IS_BETWEEN_BARS = """() => {
     const below = [...boxes(".navigation", "fixed"), ...boxes(".selection-bar", "sticky")];
     return above.every((bar) => top >= bar.bottom) && below.every((bar) => bottom <= bar.top);
 }"""
+# Controls of the shown card whose upper or lower edge is behind something else.
+_COVERED_CONTROLS = """() =>
+    [...document.querySelectorAll("article.card :is(a, button, input)")]
+        .filter((control) => {
+            const { left, right, top, bottom } = control.getBoundingClientRect();
+            const isSeen = (y) => control.contains(document.elementFromPoint((left + right) / 2, y));
+            return !isSeen(top + 2) || !isSeen(bottom - 2);
+        })
+        .map((control) => control.outerHTML)"""
 
 pytestmark = pytest.mark.usefixtures("require_built_page")
 
@@ -65,6 +74,14 @@ async def test_tab_leads_to_controls_between_the_bars(tab: BoardTab) -> None:
             covered.append(await tab.page.evaluate("document.activeElement.outerHTML"))
         await tab.page.keyboard.press("Tab")
     assert covered == []
+
+
+async def test_no_control_of_an_unknown_outcome_is_covered_at_first(tab: BoardTab) -> None:
+    await tab.page.set_viewport_size({"width": 360, "height": 760})
+    await tab.open_demo("/unknown")
+    await expect(tab.page.get_by_role("button", name="It is published")).to_be_visible()
+    assert await tab.page.evaluate("scrollY") == 0
+    assert await tab.page.evaluate(_COVERED_CONTROLS) == []
 
 
 async def test_bar_has_four_pages_and_a_menu_of_the_others(tab: BoardTab) -> None:

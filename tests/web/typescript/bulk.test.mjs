@@ -108,7 +108,7 @@ test("a filter in words names everything that is set", () => {
     status: ["FAILED"],
     platform: ["x", "threads"],
     q: "a",
-    period: "failed",
+    timeField: "failed",
     to: now,
   };
   assert.deepEqual(filterWords(view, "UTC", now), [

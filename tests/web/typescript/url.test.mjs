@@ -27,7 +27,7 @@ const VIEW = {
   group: ["1-4b81912a354a33f20165a45f9cc84f23"],
   flag: "overdue",
   q: "50 % off?",
-  period: "failed",
+  timeField: "failed",
   from: FROM,
   to: TO,
   order: "FAILED_AT",
@@ -100,7 +100,7 @@ test("only web addresses are pasted addresses", () => {
 });
 
 test("a period can be chosen before its times", () => {
-  const view = { ...ALL_RESULTS, period: "failed" };
+  const view = { ...ALL_RESULTS, timeField: "failed" };
   assert.equal(formatResults(view), "?period=failed");
   assert.deepEqual(parseResults("?period=failed"), view);
   assert.deepEqual(destinationFilter(view), {});

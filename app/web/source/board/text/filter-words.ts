@@ -12,7 +12,7 @@ export const FLAG_WORDS = {
   retrying: "Waits for a retry",
   duplicated: "Published twice",
 };
-export const PERIOD_WORDS = {
+export const TIME_FIELD_WORDS = {
   scheduled: "Due",
   published: "Published",
   failed: "Failed",
@@ -52,7 +52,7 @@ export function groupMessage(message: string): string {
 /** One phrase for each filter that is set. */
 export function filterWords(view: ResultsView, zone: string, now: Date, names?: AccountNames): string[] {
   const time = (name: string, at: Date | null) =>
-    at ? [`${PERIOD_WORDS[view.period]} ${name} ${shortTime(at, zone, now)}`] : [];
+    at ? [`${TIME_FIELD_WORDS[view.timeField]} ${name} ${shortTime(at, zone, now)}`] : [];
   return [
     ...filterPhrase("Status", view.status.map(enumWords)),
     ...filterPhrase("Outcome", view.outcome.map(enumWords)),

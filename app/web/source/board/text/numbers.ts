@@ -7,6 +7,11 @@ export function count(number: number, singular: string, plural = `${singular}s`)
   return `${format.format(number)} ${number === 1 ? singular : plural}`;
 }
 
+/** The verb after the number of a subject. */
+export function wasOrWere(number: number): string {
+  return number === 1 ? "was" : "were";
+}
+
 export interface CappedCount {
   readonly count: number;
   /** True if counting stopped at `count`. */

@@ -22,8 +22,8 @@ export function retryDisabledReason(filter: DestinationFilter): string | null {
  */
 export function postFilter({ status, ...filter }: DestinationFilter): PostFilter | null {
   const names = Object.keys(filter);
-  const isWaiting = status == null || (status.length === 1 && status[0] === "QUEUED");
-  return isWaiting && names.length > 0 && names.every((name) => POST_FIELDS.includes(name))
+  const isAnyOrQueued = status == null || (status.length === 1 && status[0] === "QUEUED");
+  return isAnyOrQueued && names.length > 0 && names.every((name) => POST_FIELDS.includes(name))
     ? (filter as PostFilter)
     : null;
 }

@@ -1,26 +1,25 @@
 // Lists of results that several pages link to or count, as views: the link and the filter of the API are made of one.
+// Fields of a view that are left out have the default of its list.
 
 import { ALL_RESULTS, type ResultsView } from "./results";
 
-type Changes = Partial<ResultsView>;
-
 /** What waits for its due time or a retry, the earliest due time first. */
-export function queuedResults(changes: Changes): ResultsView {
-  return { ...ALL_RESULTS, status: ["QUEUED"], order: "SCHEDULED_FOR", direction: "ASC", ...changes };
+export function queuedResults(view: Partial<ResultsView>): ResultsView {
+  return { ...ALL_RESULTS, status: ["QUEUED"], order: "SCHEDULED_FOR", direction: "ASC", ...view };
 }
 
 /** Results by the time at which they failed or became unknown, which `from` and `to` limit; the latest first. */
-export function resultsByFailure(changes: Changes): ResultsView {
-  const period = changes.from || changes.to ? "failed" : ALL_RESULTS.period;
-  return { ...ALL_RESULTS, order: "FAILED_AT", period, ...changes };
+export function resultsByFailure(view: Partial<ResultsView>): ResultsView {
+  const timeField = view.from || view.to ? "failed" : ALL_RESULTS.timeField;
+  return { ...ALL_RESULTS, order: "FAILED_AT", timeField, ...view };
 }
 
 /** What failed, the latest failure first. */
-export function failedResults(changes: Changes): ResultsView {
-  return resultsByFailure({ ...changes, outcome: ["FAILED"] });
+export function failedResults(view: Partial<ResultsView>): ResultsView {
+  return resultsByFailure({ ...view, outcome: ["FAILED"] });
 }
 
-/** What failed on an account because its platform rejected the access. */
+/** What failed on an account because its platform rejected the access or the account could not post. */
 export function failedWithoutAccess(accountId: number): ResultsView {
   return failedResults({ account: [accountId], category: ["AUTH"] });
 }

@@ -22,8 +22,8 @@ export function destinationFilter(view: ResultsView): DestinationFilter {
     search: view.q,
     reference: view.reference,
     ...(view.flag && FLAG_FILTERS[view.flag]),
-    [`${view.period}After`]: view.from?.toISOString(),
-    [`${view.period}Before`]: view.to?.toISOString(),
+    [`${view.timeField}After`]: view.from?.toISOString(),
+    [`${view.timeField}Before`]: view.to?.toISOString(),
   });
 }
 

@@ -23,8 +23,11 @@ export const CATEGORIES = [
 ] as const;
 /** States that are computed from several fields. What is overdue does not count as waiting for a retry. */
 export const FLAGS = ["overdue", "retrying", "duplicated"] as const;
-/** Times that a period may limit. */
-export const PERIODS = ["scheduled", "published", "failed", "updated", "nextRetry"] as const;
+/**
+ * Times that `from` and `to` may limit, each by two filters of the API: "failed" is `failedAfter` and `failedBefore`.
+ * The search parameter is `period`.
+ */
+export const TIME_FIELDS = ["scheduled", "published", "failed", "updated", "nextRetry"] as const;
 export const ORDERS = [
   "UPDATED_AT",
   "FAILED_AT",
@@ -48,7 +51,7 @@ export interface ResultsView extends AccountFilter {
   readonly q: string;
   readonly reference: string;
   /** Time that `from` and `to` limit. */
-  readonly period: (typeof PERIODS)[number];
+  readonly timeField: (typeof TIME_FIELDS)[number];
   readonly from: Date | null;
   readonly to: Date | null;
   readonly order: (typeof ORDERS)[number];
@@ -66,7 +69,7 @@ export const ALL_RESULTS: ResultsView = {
   group: [],
   q: "",
   reference: "",
-  period: "scheduled",
+  timeField: "scheduled",
   from: null,
   to: null,
   order: "UPDATED_AT",
@@ -88,7 +91,7 @@ export function parseResults(search: string): ResultsView {
     group: list("group").filter(isGroupKey),
     q: text("q"),
     reference: text("reference"),
-    period: member(PERIODS, text("period")) ?? ALL_RESULTS.period,
+    timeField: member(TIME_FIELDS, text("period")) ?? ALL_RESULTS.timeField,
     from,
     to,
     order: member(ORDERS, text("order")) ?? ALL_RESULTS.order,
@@ -96,24 +99,27 @@ export function parseResults(search: string): ResultsView {
   };
 }
 
-/** Search parameters of the view, without those that have their default; "" or a text that starts with "?". */
-export function formatResults(changes: Partial<ResultsView>): string {
-  const view = { ...ALL_RESULTS, ...changes };
-  const { status, outcome, category, platform, account, code, group, flag, q, reference, from, to } = view;
+/**
+ * Search parameters of the view, without those that have their default; "" or a text that starts with "?".
+ * Fields that are left out have their default.
+ */
+export function formatResults(view: Partial<ResultsView>): string {
+  const { order, direction, timeField, from, to, ...criteria } = { ...ALL_RESULTS, ...view };
+  const { status, outcome, category, platform, account, code, group, flag, q, reference } = criteria;
   return formatParameters({
     ...{ status, outcome, category, platform, account, code, group, flag, q, reference },
-    order: unlessDefault(view.order, ALL_RESULTS.order),
-    direction: unlessDefault(view.direction, ALL_RESULTS.direction),
-    // A period may be chosen before its times.
-    period: from || to ? view.period : unlessDefault(view.period, ALL_RESULTS.period),
+    order: unlessDefault(order, ALL_RESULTS.order),
+    direction: unlessDefault(direction, ALL_RESULTS.direction),
+    // The time may be chosen before its limits.
+    period: from || to ? timeField : unlessDefault(timeField, ALL_RESULTS.timeField),
     from: from && from.toISOString(),
     to: to && to.toISOString(),
   });
 }
 
-/** Link to the results of a view, below the board. */
-export function resultsPath(changes: Partial<ResultsView>): string {
-  return `/results${formatResults(changes)}`;
+/** Link to the results of a view, below the board. Fields that are left out have their default. */
+export function resultsPath(view: Partial<ResultsView>): string {
+  return `/results${formatResults(view)}`;
 }
 
 /** Number of filters that are set; the order is none. */

@@ -3,7 +3,7 @@
 import { useEffect, useRef, type ReactNode } from "react";
 
 import { useStore, ValueStore } from "../../store";
-import { count, plainNumber } from "../../text/numbers";
+import { count, plainNumber, wasOrWere } from "../../text/numbers";
 import { refusalFix } from "../../text/reasons";
 import { Dialog } from "../dialog";
 import { ErrorMessage } from "../error-panel";
@@ -94,13 +94,13 @@ function stepSentence(state: BulkState, { noun, changed }: BulkTexts): string {
     case "running":
       return `${of} ${changed} so far.`;
     case "stopped":
-      return `Stopped: ${of} ${verbOf(changedCount)} ${changed}${refusedWords(state)}`;
+      return `Stopped: ${of} ${wasOrWere(changedCount)} ${changed}${refusedWords(state)}`;
     case "failed":
       return changedCount > 0
-        ? `It was interrupted: ${of} ${verbOf(changedCount)} ${changed}.`
+        ? `It was interrupted: ${of} ${wasOrWere(changedCount)} ${changed}.`
         : "It did not work.";
     case "done":
-      return `${of} ${verbOf(changedCount)} ${changed}${refusedWords(state)}${meanwhileWords(state)}`;
+      return `${of} ${wasOrWere(changedCount)} ${changed}${refusedWords(state)}${meanwhileWords(state)}`;
   }
 }
 
@@ -113,10 +113,6 @@ function refusedWords({ refusals }: BulkState): string {
 /** What is neither changed nor refused no longer matches. */
 function meanwhileWords({ matchCount, changedCount, refusals }: BulkState): string {
   return changedCount + refusedCount(refusals) < matchCount ? " The others have changed meanwhile." : "";
-}
-
-function verbOf(number: number): string {
-  return number === 1 ? "was" : "were";
 }
 
 function Refusals({ refusals }: { readonly refusals: readonly Refusal[] }) {

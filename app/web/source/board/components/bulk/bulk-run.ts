@@ -4,13 +4,13 @@ import { emitReload } from "../../live/events";
 import { newIdempotencyKey } from "../../relay/idempotency";
 import { CONFLICT, ServerError } from "../../relay/server-error";
 import { ValueStore } from "../../store";
-import { count } from "../../text/numbers";
+import { count, wasOrWere } from "../../text/numbers";
 import { showNotice } from "../notices";
 import type { BulkAction, BulkCall, Refusal } from "./bulk-action";
 
 export interface BulkState {
   readonly step: "checking" | "confirmation" | "running" | "stopped" | "failed" | "done";
-  /** Token for the next call; null if none is left. */
+  /** Token for the next call; null before a check has succeeded, and if nothing is left. */
   readonly plan: string | null;
   /** Number of objects that the last check would change; no more are changed after it. */
   readonly plannedCount: number;
@@ -102,7 +102,7 @@ export class BulkRun extends ValueStore<BulkState> {
     const { plan, changedCount } = this.value;
     const { noun, changed } = this.action.texts;
     this.update({ step: plan === null ? "done" : "stopped" });
-    showNotice(`${count(changedCount, noun)} ${changedCount === 1 ? "was" : "were"} ${changed}.`);
+    showNotice(`${count(changedCount, noun)} ${wasOrWere(changedCount)} ${changed}.`);
     emitReload();
   }
 

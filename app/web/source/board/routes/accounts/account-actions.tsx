@@ -44,7 +44,9 @@ export function AccountActions({ account }: { readonly account: accountActions_a
       : "Reconnect the account where it was connected, then mark it as reconnected here.";
 
   function retryFailedWithoutAccess(): void {
-    const words = [`What failed on ${name} because the platform rejected the access`];
+    const words = [
+      `What failed on ${name} because the platform rejected the access or the account could not post`,
+    ];
     const filter = destinationFilter(failedWithoutAccess(accountId));
     openBulkDialog(retryAction(environment, filter, words));
   }

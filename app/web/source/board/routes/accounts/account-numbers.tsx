@@ -14,7 +14,7 @@ import { resultsPath } from "../../url/results";
 
 interface Props {
   readonly account: accountNumbers_account$key;
-  /** Number of results that failed because the platform rejected the access. */
+  /** Number of results that failed because the platform rejected the access or the account could not post. */
   readonly withoutAccess: CappedCount;
   /** Number of results that failed, or became unknown, from `since` on. */
   readonly lastWeek: CappedCount;

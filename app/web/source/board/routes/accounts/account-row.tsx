@@ -95,7 +95,7 @@ export function AccountRow({ account }: { readonly account: accountRow_account$k
       </td>
       <NumberCell
         label="Waiting"
-        text={plainNumber(health?.activity.queuedCount ?? 0)}
+        text={health && plainNumber(health.activity.queuedCount)}
         path={resultsPath(queuedResults({ account: [accountId] }))}
       />
       <NumberCell
@@ -138,14 +138,13 @@ interface NumberProps {
 function NumberCell({ label, text, path }: NumberProps) {
   return (
     <td role="cell" data-label={label}>
-      {text &&
-        (text === "0" ? (
-          <span className="muted">0</span>
-        ) : (
-          <Link href={path} tabIndex={-1}>
-            {text}
-          </Link>
-        ))}
+      {text && text !== "0" ? (
+        <Link href={path} tabIndex={-1}>
+          {text}
+        </Link>
+      ) : (
+        <span className="muted">{text ?? "–"}</span>
+      )}
     </td>
   );
 }

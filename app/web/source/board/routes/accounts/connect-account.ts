@@ -1,4 +1,5 @@
-// The mutations that connect an account, after its platform has accepted the credentials.
+// The mutations that connect an account. The server verifies the credentials first: its platform must accept them, or
+// for WEBHOOK, their form must be right.
 
 import { graphql, readInlineData, useRelayEnvironment } from "react-relay/hooks";
 

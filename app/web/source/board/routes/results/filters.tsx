@@ -5,7 +5,7 @@ import { useState, type ReactNode } from "react";
 import { AccountFilters } from "../../components/account-filters";
 import { Choice, ChoiceFilter, TextFilter, TimeFilter } from "../../components/fields";
 import { useMediaQuery } from "../../components/media-query";
-import { DIRECTION_WORDS, FLAG_WORDS, PERIOD_WORDS } from "../../text/filter-words";
+import { DIRECTION_WORDS, FLAG_WORDS, TIME_FIELD_WORDS } from "../../text/filter-words";
 import { categoryWords } from "../../text/reasons";
 import { enumWords } from "../../text/statuses";
 import {
@@ -16,8 +16,8 @@ import {
   FLAGS,
   ORDERS,
   OUTCOMES,
-  PERIODS,
   STATUSES,
+  TIME_FIELDS,
   type ResultsView,
 } from "../../url/results";
 
@@ -141,10 +141,10 @@ function MoreFilters({ view, change }: MoreProps) {
       />
       <Choice
         label="Period of"
-        value={view.period}
-        options={PERIODS}
-        name={(period) => PERIOD_WORDS[period]}
-        onChange={(period) => change({ period })}
+        value={view.timeField}
+        options={TIME_FIELDS}
+        name={(timeField) => TIME_FIELD_WORDS[timeField]}
+        onChange={(timeField) => change({ timeField })}
       />
       <TimeFilter label="From" value={view.from} onChange={(from) => change({ from })} />
       <TimeFilter label="Until" value={view.to} onChange={(to) => change({ to })} />

@@ -33,7 +33,7 @@ interface SelectedRow {
   readonly postId: string;
 }
 
-interface Selected {
+interface SelectionTargets {
   readonly name: string;
   readonly results: Target<DestinationFilter>;
   /** The posts of the results. */
@@ -69,7 +69,7 @@ function allThatMatch(
   total: CappedCount,
   filter: DestinationFilter,
   filterWords: readonly string[],
-): Selected {
+): SelectionTargets {
   const retryReason = retryDisabledReason(filter);
   const posts = postFilter(filter);
   return {
@@ -84,7 +84,7 @@ function allThatMatch(
   };
 }
 
-function singleRows(rows: readonly SelectedRow[]): Selected {
+function singleRows(rows: readonly SelectedRow[]): SelectionTargets {
   const ids = rows.map(({ destinationId }) => destinationId);
   const postIds = [...new Set(rows.map(({ postId }) => postId))];
   return {

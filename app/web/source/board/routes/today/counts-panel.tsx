@@ -108,7 +108,7 @@ export function CountsPanel({ query, since, accountIds, onRetry }: Props) {
       value: counts.duplicated,
       name: "published twice today",
       tone: "warning",
-      path: resultsPath({ flag: "duplicated", period: "published", from: start }),
+      path: resultsPath({ flag: "duplicated", timeField: "published", from: start }),
     },
     {
       value: counts.willFail,
@@ -123,7 +123,7 @@ export function CountsPanel({ query, since, accountIds, onRetry }: Props) {
       value: totalOf(published),
       name: `published today${lateness(outcomeStats)}`,
       tone: "good",
-      path: resultsPath({ status: ["PUBLISHED"], period: "published", from: start, order: "PUBLISHED_AT" }),
+      path: resultsPath({ status: ["PUBLISHED"], timeField: "published", from: start, order: "PUBLISHED_AT" }),
     },
     {
       value: counts.publishing,

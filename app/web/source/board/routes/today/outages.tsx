@@ -133,7 +133,7 @@ function Outage({ attempts: { platform, failed, all }, from, fetchKey }: OutageP
     ...ALL_RESULTS,
     platform: [platform],
     category: [CATEGORY],
-    period: "updated",
+    timeField: "updated",
     from: new Date(from),
   };
   const { destinations } = useLiveQuery<outagesAccountsQuery>(
