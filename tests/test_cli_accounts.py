@@ -383,7 +383,7 @@ async def test_account_of_a_real_snac_is_connected_by_a_code(
         sys.executable,
         *command,
         *("--instance", snac.url),
-        env=os.environ,
+        env=dict(os.environ),  # uvloop accepts only a dict
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,
