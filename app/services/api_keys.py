@@ -32,7 +32,10 @@ from app.services.proxy_users import ProxyUsers
 
 CACHE_TTL = timedelta(seconds=1)
 SESSION_CHECK_INTERVAL = timedelta(seconds=0.75)
-"""Interval at which the session of an open connection is checked; a session that has ended closes it."""
+"""Interval at which the session of an open connection is checked.
+
+The end of the session closes the connection within a second.
+"""
 _SESSION_USE_INTERVAL = timedelta(minutes=1)
 """Minimum time between two stored uses of a session."""
 _MAX_CACHED_KEYS = 1000

@@ -1,4 +1,4 @@
-"""Runs tasks: one periodically in the background of a process, or several concurrently until all end."""
+"""Runs a task periodically in the background of a process, or several concurrently until all have ended."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable

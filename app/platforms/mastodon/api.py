@@ -139,10 +139,11 @@ class MastodonApi:
         statuses: dict[str, Mapping[str, Any]] = {}
         for _ in range(_MAX_PAGES):
             page = await self._call("GET", f"{path}?{urlencode(query)}", _read_page)
-            if all(status["id"] in statuses for status in page):
+            has_new = any(status["id"] not in statuses for status in page)
+            statuses |= {status["id"]: status for status in page}
+            if not has_new:
                 _check_list_end(page, len(statuses))
                 return list(statuses.values())
-            statuses |= {status["id"]: status for status in page}
             oldest = page[-1]
             if time_or_default(oldest.get("created_at"), since) < since:
                 return list(statuses.values())
