@@ -53,6 +53,12 @@ from app.worker.process import describe_worker, open_file_limit, raise_file_limi
 _DEMO_POST_ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 _BACKLOG = 2048
 _MAX_FRAME_BYTES = 64 * 1024
+_KEEP_ALIVE_SECONDS = 130
+"""Time for which an idle HTTP connection stays open.
+
+Most clients and proxies close theirs after at most two minutes. A request that is sent while the server
+closes the connection gets no response.
+"""
 _PING_INTERVAL_SECONDS = 20.0
 _PONG_TIMEOUT_SECONDS = 10.0
 """Limit of the wait for a pong; a frozen client is closed after the ping interval plus this time."""
@@ -105,6 +111,7 @@ def serve_forever(settings: Settings) -> None:
             proxy_headers=bool(trusted_proxies),
             forwarded_allow_ips=trusted_proxies,
             backlog=_BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             http=cast("Any", partial(HttpProtocol, limits)),  # uvicorn calls it like the class
             ws=WebSocketProtocol,
             ws_max_size=_MAX_FRAME_BYTES,

@@ -38,8 +38,7 @@ class RetryingClient:
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token}"},
             timeout=TIMEOUT_SECONDS,
-            # Idle connections are closed before the server closes them, which would fail a request.
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=2),
+            limits=httpx.Limits(max_connections=None),
         )
 
     async def __aenter__(self) -> Self:
