@@ -124,7 +124,7 @@ async def test_scrolling_loads_more_rows_and_keeps_few_of_them(
     await expect(table).to_have_attribute("aria-rowcount", str(1 + number_of_results(demo_server)))
     await expect(table.locator("tr[data-index='0']")).to_be_visible()
     await tab.page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    await expect(tab.page.get_by_role("button", name="150 rows loaded")).to_be_attached()
+    await expect(tab.page.get_by_role("button", name="200 rows loaded")).to_be_attached()
     assert await table.locator("tbody tr").count() < 60
 
 
@@ -132,11 +132,11 @@ async def test_row_of_a_further_page_is_in_view_after_its_post_was_opened(tab: B
     await tab.open_demo("/results?order=CREATED_AT&direction=ASC")
     first_row = tab.page.locator("tr[data-index='0']")
     await expect(first_row).to_be_visible()
-    for count in (150, 200):
+    for count in (200, 300):
         await tab.page.evaluate("scrollTo(0, document.body.scrollHeight)")
         more = tab.page.get_by_role("button", name=f"{count} rows loaded")
         await expect(more).to_be_attached()
-    row = tab.page.locator("tr[data-index='145']")
+    row = tab.page.locator("tr[data-index='195']")
     text = await row.inner_text()
     await row.locator(".cell-post a").click()
     await expect(tab.heading("What happened")).to_be_visible()

@@ -63,6 +63,32 @@ async def test_refused_page_of_the_list_is_shown_and_not_requested_again(
         assert refusals.count == 1
 
 
+async def test_refused_page_of_the_list_is_requested_by_its_button_and_at_the_next_visit(
+    browser: Browser, demo_server: ServerProcess
+) -> None:
+    refusals = Refusals(503, "UNAVAILABLE", _reads_next_page)
+    problems = frozenset({UNAUTHORIZED, UNAVAILABLE})
+    async with open_tab(browser, demo_server.url, problems=problems) as tab:
+        await tab.page.route("**/graphql", refusals.handle)
+        await tab.open_demo("/results?order=CREATED_AT&direction=ASC")
+        await expect(tab.page.locator("tbody tr").first).to_be_visible()
+        await tab.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        panel = tab.page.locator(".error-panel")
+        await expect(panel).to_contain_text("Refusal 1.")
+        await panel.get_by_role("button", name="Try again").click()
+        await expect(panel).to_contain_text("Refusal 2.")
+        await tab.page.unroute("**/graphql")
+        await tab.page.keyboard.press("g")
+        await tab.page.keyboard.press("t")
+        await expect(tab.heading("Today")).to_be_focused()
+        await tab.page.go_back()
+        await expect(tab.page.locator("tbody tr").first).to_be_visible()
+        await expect(panel).to_have_count(0)
+        await tab.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        await expect(tab.page.get_by_role("button", name="200 rows loaded")).to_be_attached()
+    assert refusals.count == 2
+
+
 async def test_refused_refreshes_share_one_message_and_keep_what_is_shown(
     browser: Browser, demo_server: ServerProcess
 ) -> None:

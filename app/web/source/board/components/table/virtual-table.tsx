@@ -46,7 +46,7 @@ interface Props<Row extends { readonly id: string }> {
 }
 
 /** Number of rows before the end at which more are loaded. */
-const LOAD_AHEAD_ROWS = 20;
+const LOAD_AHEAD_ROWS = 50;
 /** Number of frames within which the virtualizer shows a row that it renders. */
 const MEASURING_FRAMES = 10;
 

@@ -1,7 +1,7 @@
 // The loaded pages of the results. Pages after the first one are read from the store once: in a connection of Relay,
 // showing a further page takes time for all rows before it.
 
-import { useState } from "react";
+import { useEffect } from "react";
 import { useRelayEnvironment } from "react-relay/hooks";
 import {
   createOperationDescriptor,
@@ -23,21 +23,29 @@ type Row = Page["edges"][number]["node"];
 
 interface FurtherPages {
   /** The variables of the list, and the end of its first page. */
-  readonly key: string;
+  readonly listKey: string;
   readonly pages: readonly Page[];
   /** Keep the objects of the pages in the store of Relay. */
   readonly retained: readonly Disposable[];
-  readonly isLoadingNext: boolean;
 }
 
-const NO_PAGES = { pages: [], retained: [], isLoadingNext: false };
+interface Loading {
+  readonly isLoading: boolean;
+  /** Why the page could not be loaded. */
+  readonly error: Error | null;
+}
+
+const NOT_LOADING: Loading = { isLoading: false, error: null };
 
 /** The further pages of one list: of the one that loaded such a page last, which shows them at its next visit. */
-const furtherPages = new ValueStore<FurtherPages>({ key: "", ...NO_PAGES });
+const furtherPages = new ValueStore<FurtherPages>({ listKey: "", pages: [], retained: [] });
+
+/** The last loading of a page. It is apart from the pages, because it is shown without rendering the rows. */
+const lastLoading = new ValueStore<Loading & { readonly listKey: string }>({ listKey: "", ...NOT_LOADING });
 
 const pageQuery = graphql`
   query resultsPagesQuery($filter: DestinationFilter!, $orderBy: DestinationOrder!, $after: String!) {
-    destinations(first: 50, after: $after, filter: $filter, orderBy: $orderBy) {
+    destinations(first: 100, after: $after, filter: $filter, orderBy: $orderBy) {
       edges {
         node {
           id
@@ -54,13 +62,14 @@ const pageQuery = graphql`
   }
 `;
 
-interface ResultsPages {
+export interface ResultsPages {
+  /** Identifies the list. */
+  readonly listKey: string;
   readonly rows: readonly Row[];
   readonly hasNext: boolean;
-  readonly isLoadingNext: boolean;
-  /** Why the next page could not be loaded. */
-  readonly loadError: Error | null;
   readonly loadNext: () => void;
+  /** Loads the next page if there is one, until that fails. */
+  readonly loadNextUntilError: () => void;
 }
 
 /** Returns the rows of the first page and of those loaded after it. When the first page changes, only it remains. */
@@ -70,41 +79,60 @@ export function useResultsPages(
 ): ResultsPages {
   const environment = useRelayEnvironment();
   const stored = useStore(furtherPages);
-  const [loadError, setLoadError] = useState<Error | null>(null);
-  const key = JSON.stringify([variables, first?.pageInfo.endCursor]);
-  const further = stored.key === key ? stored : { key, ...NO_PAGES };
+  const listKey = JSON.stringify([variables, first?.pageInfo.endCursor]);
+  const further = stored.listKey === listKey ? stored : { listKey, pages: [], retained: [] };
   const pages = first ? [first, ...further.pages] : [];
   const end = pages.at(-1)?.pageInfo;
 
   function loadNext(): void {
-    if (further.isLoadingNext || !end?.endCursor) return;
-    if (further !== stored) stored.retained.forEach((page) => page.dispose());
+    if (!end?.endCursor || loadingOf(listKey).isLoading) return;
+    if (further !== stored) {
+      stored.retained.forEach((page) => page.dispose());
+      furtherPages.set(further);
+    }
     const pageVariables = { ...variables, after: end.endCursor };
     const operation = createOperationDescriptor(getRequest(pageQuery), pageVariables);
-    const retained = [...further.retained, environment.retain(operation)];
-    const loading: FurtherPages = { ...further, retained, isLoadingNext: true };
-    furtherPages.set(loading);
-    setLoadError(null);
+    const loading = { listKey, isLoading: true, error: null };
+    lastLoading.set(loading);
 
-    /** Without effect if another list loads pages meanwhile. */
-    function finish(loaded: readonly Page[]): void {
-      if (furtherPages.value === loading) furtherPages.set({ ...loading, pages: loaded, isLoadingNext: false });
-    }
+    /** False if another list loads pages meanwhile. */
+    const isCurrent = () => lastLoading.value === loading;
 
     fetchQuery<resultsPagesQuery>(environment, pageQuery, pageVariables).subscribe({
-      next: ({ destinations: page }) => page && finish([...further.pages, page]),
-      error: (error: Error) => {
-        setLoadError(error);
-        finish(further.pages);
+      next: ({ destinations: page }) => {
+        if (!page || !isCurrent()) return;
+        const retained = [...further.retained, environment.retain(operation)];
+        furtherPages.set({ listKey, pages: [...further.pages, page], retained });
       },
+      error: (error: Error) => isCurrent() && lastLoading.set({ listKey, isLoading: false, error }),
+      complete: () => isCurrent() && lastLoading.set({ listKey, ...NOT_LOADING }),
     });
   }
 
+  // The error has no meaning at a later visit.
+  useEffect(
+    () => () => {
+      if (loadingOf(listKey).error) lastLoading.set({ listKey, ...NOT_LOADING });
+    },
+    [listKey],
+  );
+
+  const hasNext = end?.hasNextPage ?? false;
   return {
+    listKey,
     rows: pages.flatMap(({ edges }) => edges.map(({ node }) => node)),
-    hasNext: end?.hasNextPage ?? false,
-    isLoadingNext: further.isLoadingNext,
-    loadError,
+    hasNext,
     loadNext,
+    loadNextUntilError: () => hasNext && !loadingOf(listKey).error && loadNext(),
   };
+}
+
+/** Returns the state of the loading of the next page. */
+export function useLoading({ listKey }: ResultsPages): Loading {
+  useStore(lastLoading);
+  return loadingOf(listKey);
+}
+
+function loadingOf(listKey: string): Loading {
+  return lastLoading.value.listKey === listKey ? lastLoading.value : NOT_LOADING;
 }

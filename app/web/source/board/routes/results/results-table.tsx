@@ -28,7 +28,7 @@ import type { ResultsView } from "../../url/results";
 import { lastOpened, lastSelected, rememberListed, rememberOpened } from "./last-results";
 import { RESULT_HEADINGS, ResultRow } from "./result-row";
 import { useResultsUpdates } from "./results-updates";
-import { useResultsPages } from "./results-pages";
+import { useLoading, useResultsPages, type ResultsPages } from "./results-pages";
 
 /** Length of the text of a post in the dialog of its retry. */
 const POST_LABEL_LENGTH = 100;
@@ -87,10 +87,8 @@ export function ResultsTable({ query, view, filterWords, variables }: Props) {
     `,
     query,
   );
-  const { rows, hasNext, isLoadingNext, loadError, loadNext } = useResultsPages(
-    data.destinations,
-    variables,
-  );
+  const pages = useResultsPages(data.destinations, variables);
+  const { rows } = pages;
   const environment = useRelayEnvironment();
   const viewer = useViewer();
   const [, navigate] = useLocation();
@@ -99,11 +97,6 @@ export function ResultsTable({ query, view, filterWords, variables }: Props) {
   const isInUse = listUse.isInUse || !selection.isEmpty;
   const { difference, showNew } = useResultsUpdates({ rows, variables, isInUse, selection });
   const total = difference.total ?? totalOf(data.total);
-
-  /** Loads more at the end of the list, until that fails. */
-  function onEnd(): void {
-    if (hasNext && !isLoadingNext && !loadError && automaticRequestDelay() === 0) loadNext();
-  }
 
   const readRow = (row: resultsTable_destination$key) => readFragment(environment, rowFragment, row);
 
@@ -148,7 +141,7 @@ export function ResultsTable({ query, view, filterWords, variables }: Props) {
         }}
         onRetry={retry}
         externalUrl={(row) => readRow(row).platformPostUrl}
-        onEnd={onEnd}
+        onEnd={() => automaticRequestDelay() === 0 && pages.loadNextUntilError()}
       >
         {(row) => (
           <ResultRow
@@ -159,14 +152,7 @@ export function ResultsTable({ query, view, filterWords, variables }: Props) {
           />
         )}
       </VirtualTable>
-      {hasNext && (
-        <MoreButton
-          loadedCount={rows.length}
-          isLoading={isLoadingNext}
-          error={loadError}
-          onPress={loadNext}
-        />
-      )}
+      {pages.hasNext && <MorePages pages={pages} />}
       <SelectionBar
         selection={selection}
         selectedRows={rows.filter(({ id }) => selection.ids.has(id)).map(readRow)}
@@ -175,5 +161,18 @@ export function ResultsTable({ query, view, filterWords, variables }: Props) {
         filterWords={filterWords}
       />
     </div>
+  );
+}
+
+/** The button for the next page. Only it is rendered when loading starts, because that of the rows takes longer. */
+function MorePages({ pages }: { readonly pages: ResultsPages }) {
+  const { isLoading, error } = useLoading(pages);
+  return (
+    <MoreButton
+      loadedCount={pages.rows.length}
+      isLoading={isLoading}
+      error={error}
+      onPress={pages.loadNext}
+    />
   );
 }
