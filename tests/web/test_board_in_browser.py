@@ -105,6 +105,7 @@ async def test_keys_move_select_and_open_rows_and_lead_back_to_the_same_row(tab:
     await expect(tab.page.get_by_label("Selection")).to_contain_text("2 results selected")
     post = await tab.page.locator("tr[data-index='3'] a").get_attribute("href")
     assert post is not None
+    await expect(tab.page.locator("tr[data-index='3']")).to_be_focused()
     await tab.page.keyboard.press("Enter")
     await expect(tab.heading("What happened")).to_be_visible()
     assert tab.page.url.endswith(post)
