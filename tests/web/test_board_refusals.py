@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from playwright.async_api import Browser, Request, Route, expect
+from playwright.async_api import Browser, Locator, Request, Route, expect
 
 from tests.servers import ServerProcess
 from tests.web.board_feed import Feed
-from tests.web.board_tab import UNAUTHORIZED, open_tab, request_body
+from tests.web.board_tab import UNAUTHORIZED, BoardTab, open_tab, request_body
 from tests.web.page_session import PageServer
 from tests.web.publisher import Publisher
 
@@ -41,18 +41,24 @@ class Refusals:
         await route.fulfill(status=self._status, json={"errors": [error]}, headers=headers)
 
 
+async def open_list_with_refused_page(tab: BoardTab, refusals: Refusals) -> Locator:
+    """Open the results and scroll to the end of the first page; return the error of the next one."""
+    await tab.page.route("**/graphql", refusals.handle)
+    await tab.open_demo("/results?order=CREATED_AT&direction=ASC")
+    await expect(tab.page.locator("tbody tr").first).to_be_visible()
+    await tab.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    panel = tab.page.locator(".error-panel")
+    await expect(panel).to_contain_text("Refusal 1.")
+    return panel
+
+
 async def test_refused_page_of_the_list_is_shown_and_not_requested_again(
     browser: Browser, demo_server: ServerProcess
 ) -> None:
     refusals = Refusals(429, "RATE_LIMITED", _reads_next_page)
     problems = frozenset({UNAUTHORIZED, TOO_MANY})
     async with open_tab(browser, demo_server.url, problems=problems) as tab:
-        await tab.page.route("**/graphql", refusals.handle)
-        await tab.open_demo("/results?order=CREATED_AT&direction=ASC")
-        await expect(tab.page.locator("tbody tr").first).to_be_visible()
-        await tab.page.evaluate("scrollTo(0, document.body.scrollHeight)")
-        panel = tab.page.locator(".error-panel")
-        await expect(panel).to_contain_text("Refusal 1.")
+        panel = await open_list_with_refused_page(tab, refusals)
         await expect(panel.get_by_role("button")).to_contain_text("Try again in")
         for _ in range(5):
             await tab.page.evaluate("scrollTo(0, 0)")
@@ -69,12 +75,7 @@ async def test_refused_page_of_the_list_is_requested_by_its_button_and_at_the_ne
     refusals = Refusals(503, "UNAVAILABLE", _reads_next_page)
     problems = frozenset({UNAUTHORIZED, UNAVAILABLE})
     async with open_tab(browser, demo_server.url, problems=problems) as tab:
-        await tab.page.route("**/graphql", refusals.handle)
-        await tab.open_demo("/results?order=CREATED_AT&direction=ASC")
-        await expect(tab.page.locator("tbody tr").first).to_be_visible()
-        await tab.page.evaluate("scrollTo(0, document.body.scrollHeight)")
-        panel = tab.page.locator(".error-panel")
-        await expect(panel).to_contain_text("Refusal 1.")
+        panel = await open_list_with_refused_page(tab, refusals)
         await panel.get_by_role("button", name="Try again").click()
         await expect(panel).to_contain_text("Refusal 2.")
         await tab.page.unroute("**/graphql")

@@ -29,10 +29,15 @@ interface FurtherPages {
   readonly retained: readonly Disposable[];
 }
 
+/** The loading of the next page. */
 interface Loading {
   readonly isLoading: boolean;
   /** Why the page could not be loaded. */
   readonly error: Error | null;
+}
+
+interface ListLoading extends Loading {
+  readonly listKey: string;
 }
 
 const NOT_LOADING: Loading = { isLoading: false, error: null };
@@ -41,7 +46,7 @@ const NOT_LOADING: Loading = { isLoading: false, error: null };
 const furtherPages = new ValueStore<FurtherPages>({ listKey: "", pages: [], retained: [] });
 
 /** The last loading of a page. It is apart from the pages, because it is shown without rendering the rows. */
-const lastLoading = new ValueStore<Loading & { readonly listKey: string }>({ listKey: "", ...NOT_LOADING });
+const lastLoading = new ValueStore<ListLoading>({ listKey: "", ...NOT_LOADING });
 
 const pageQuery = graphql`
   query resultsPagesQuery($filter: DestinationFilter!, $orderBy: DestinationOrder!, $after: String!) {
@@ -68,8 +73,8 @@ export interface ResultsPages {
   readonly rows: readonly Row[];
   readonly hasNext: boolean;
   readonly loadNext: () => void;
-  /** Loads the next page if there is one, until that fails. */
-  readonly loadNextUntilError: () => void;
+  /** Loads the next page if there is one, unless that failed before. */
+  readonly loadNextUnlessFailed: () => void;
 }
 
 /** Returns the rows of the first page and of those loaded after it. When the first page changes, only it remains. */
@@ -85,7 +90,7 @@ export function useResultsPages(
   const end = pages.at(-1)?.pageInfo;
 
   function loadNext(): void {
-    if (!end?.endCursor || loadingOf(listKey).isLoading) return;
+    if (!end?.endCursor || loadingOf(lastLoading.value, listKey).isLoading) return;
     if (further !== stored) {
       stored.retained.forEach((page) => page.dispose());
       furtherPages.set(further);
@@ -112,7 +117,7 @@ export function useResultsPages(
   // The error has no meaning at a later visit.
   useEffect(
     () => () => {
-      if (loadingOf(listKey).error) lastLoading.set({ listKey, ...NOT_LOADING });
+      if (loadingOf(lastLoading.value, listKey).error) lastLoading.set({ listKey, ...NOT_LOADING });
     },
     [listKey],
   );
@@ -123,16 +128,15 @@ export function useResultsPages(
     rows: pages.flatMap(({ edges }) => edges.map(({ node }) => node)),
     hasNext,
     loadNext,
-    loadNextUntilError: () => hasNext && !loadingOf(listKey).error && loadNext(),
+    loadNextUnlessFailed: () => hasNext && !loadingOf(lastLoading.value, listKey).error && loadNext(),
   };
 }
 
-/** Returns the state of the loading of the next page. */
+/** Returns the loading of the next page, and renders the component again when it changes. */
 export function useLoading({ listKey }: ResultsPages): Loading {
-  useStore(lastLoading);
-  return loadingOf(listKey);
+  return loadingOf(useStore(lastLoading), listKey);
 }
 
-function loadingOf(listKey: string): Loading {
-  return lastLoading.value.listKey === listKey ? lastLoading.value : NOT_LOADING;
+function loadingOf(last: ListLoading, listKey: string): Loading {
+  return last.listKey === listKey ? last : NOT_LOADING;
 }

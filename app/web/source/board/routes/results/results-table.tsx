@@ -141,7 +141,7 @@ export function ResultsTable({ query, view, filterWords, variables }: Props) {
         }}
         onRetry={retry}
         externalUrl={(row) => readRow(row).platformPostUrl}
-        onEnd={() => automaticRequestDelay() === 0 && pages.loadNextUntilError()}
+        onEnd={() => automaticRequestDelay() === 0 && pages.loadNextUnlessFailed()}
       >
         {(row) => (
           <ResultRow
