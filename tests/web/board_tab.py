@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -143,19 +144,28 @@ def _axe_source() -> str:
     return AXE.read_text("utf-8")
 
 
+def zone_at_noon(now: datetime) -> str:
+    """Time zone in which it is between 12:00 and 13:00."""
+    # In the names of these zones, hours behind UTC are positive.
+    return f"Etc/GMT{now.astimezone(UTC).hour - 12:+d}"
+
+
 @asynccontextmanager
 async def open_tab(
     browser: Browser,
     server_url: str,
     *,
     problems: frozenset[str] = frozenset({UNAUTHORIZED}),
+    timezone_id: str | None = None,
     **options: Any,
 ) -> AsyncIterator[BoardTab]:
     """A tab in a new context; at the end, only the given problems and no violation may have occurred.
 
-    Requests of a tab that is not signed in have the status 401, which the browser reports.
+    Requests of a tab that is not signed in have the status 401, which the browser reports. The
+    default time zone is one in which it is noon, so that no day ends during a test.
     """
-    context = await browser.new_context(**options)
+    zone = timezone_id or zone_at_noon(datetime.now(UTC))
+    context = await browser.new_context(timezone_id=zone, **options)
     await context.add_init_script(_RECORD_VIOLATIONS)
     tab = BoardTab(await context.new_page(), f"{server_url}/board")
     yield tab

@@ -131,7 +131,7 @@ async def test_what_failed_without_access_is_brought_back_after_reconnection(
 ) -> None:
     account_id = publisher.connect("<b>returning</b>")
     publisher.create_failures(account_id, 2, "RETURNING", category="AUTH")
-    async with open_tab(browser, page_server.url) as tab:
+    async with open_tab(browser, page_server.url, timezone_id="UTC") as tab:
         await tab.open(f"/accounts/{account_id}")
         await tab.sign_in(page_server.key, person="Ann")
         await expect(tab.page.get_by_role("link", name="failed without access")).to_contain_text(
