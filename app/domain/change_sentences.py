@@ -11,6 +11,7 @@ from app.domain.accounts import AccountPublisher
 from app.domain.destinations import Outcome
 from app.domain.diagnosis import CANCELLED, NOT_PUBLISHED
 from app.domain.events import EventKind, StoredEvent
+from app.domain.platform_names import platform_name
 from app.domain.posts import PostStatus
 from app.domain.webhooks.endpoints import DisabledReason
 
@@ -181,7 +182,7 @@ def _account_connected(event: StoredEvent) -> str:
             names = (event.values.get(field) for field in _NAME_FIELDS)
             name = next(filter(None, names), None)
             account = f"Account {_truncate(str(name), _MAX_NAME_LENGTH)}" if name else "An account"
-            return f"{account} was connected on {platform}."
+            return f"{account} was connected on {platform_name(platform)}."
     return "An account was connected."
 
 
@@ -242,7 +243,7 @@ def _truncate(text: str, max_length: int) -> str:
 
 def _on_platform(event: StoredEvent) -> str:
     platform = event.values.get("platform")
-    return f" on {platform}" if platform else ""
+    return f" on {platform_name(str(platform))}" if platform else ""
 
 
 def _changed_names(event: StoredEvent, names: Mapping[str, str], start: str) -> str:

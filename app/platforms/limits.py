@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.domain.platform_names import platform_name
+
 BLUESKY_MAX_LENGTH_BYTES = 3_000
 MASTODON_URL_LENGTH = 23
 
@@ -23,7 +25,6 @@ class PlatformLimits:
 
     name: str
     """Name of the platform, as accounts have it."""
-    display_name: str
     max_length: int
     """Graphemes of the text."""
     max_length_bytes: int | None
@@ -39,10 +40,14 @@ class PlatformLimits:
     servers_may_differ: bool
     """True if these are defaults, and each server of the platform can have other limits."""
 
+    @property
+    def display_name(self) -> str:
+        """Name of the platform for people."""
+        return platform_name(self.name)
+
 
 BLUESKY_LIMITS = PlatformLimits(
     name="bluesky",
-    display_name="Bluesky",
     max_length=300,
     max_length_bytes=BLUESKY_MAX_LENGTH_BYTES,
     url_length=None,
@@ -55,7 +60,6 @@ BLUESKY_LIMITS = PlatformLimits(
 
 MASTODON_LIMITS = PlatformLimits(
     name="mastodon",
-    display_name="Mastodon",
     max_length=500,
     max_length_bytes=None,
     url_length=MASTODON_URL_LENGTH,
@@ -68,7 +72,6 @@ MASTODON_LIMITS = PlatformLimits(
 
 THREADS_LIMITS = PlatformLimits(
     name="threads",
-    display_name="Threads",
     max_length=500,
     max_length_bytes=None,
     url_length=None,
@@ -82,7 +85,6 @@ THREADS_LIMITS = PlatformLimits(
 
 INSTAGRAM_LIMITS = PlatformLimits(
     name="instagram",
-    display_name="Instagram",
     max_length=2_200,
     max_length_bytes=None,
     url_length=None,

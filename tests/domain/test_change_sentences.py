@@ -259,7 +259,7 @@ updatePost: The post will be published at 2026-04-15T15:00:00.000Z.
 updatePost: The time of the post was removed.
 updatePost: The accounts of the post were changed.
 updatePost: An account was removed from the post.
-updatePost: An account on x was added to the post.
+updatePost: An account on X was added to the post.
 updatePost: The order of the post's accounts changed.
 schedulePost: The post was scheduled.
 schedulePost: The post will be published at 2026-04-15T16:00:00.000Z.
@@ -310,7 +310,7 @@ def test_sentences_of_a_new_post_and_of_mistakes() -> None:
         sentences(("createPost", event) for event in events)
         == """\
 createPost: The post was created and scheduled for 2026-04-15T16:00:00.000Z.
-createPost: An account on x was added to the post.
+createPost: An account on X was added to the post.
 createPost: The post was created as a draft.
 createPost: The post was created to be published immediately.
 createPost: The post was imported.
@@ -359,8 +359,8 @@ def test_sentences_of_accounts() -> None:
     assert (
         sentences(("updateAccount", event) for event in events)
         == """\
-updateAccount: Account @brand was connected on x.
-updateAccount: An account was connected on x.
+updateAccount: Account @brand was connected on X.
+updateAccount: An account was connected on X.
 updateAccount: The platform rejected the account's access. The account must be reconnected.
 updateAccount: The account was connected again.
 updateAccount: The account was disconnected. Nothing is published on it.

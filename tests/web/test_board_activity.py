@@ -59,7 +59,7 @@ async def test_demo_is_read_from_the_newest_change_on(
         await expect(items).to_have_count(0)
         await expect(tab.page.locator("main")).to_contain_text("No such change yet.")
         await tab.page.get_by_label("What").select_option("ACCOUNT_CONNECTED")
-        await expect(items.last).to_contain_text("Account @mybrand was connected on instagram.")
+        await expect(items.last).to_contain_text("Account @mybrand was connected on Instagram.")
         await expect(tab.page.locator("main")).to_contain_text("No earlier changes are stored.")
 
 
@@ -119,7 +119,7 @@ async def test_activity_marks_what_is_new_since_the_last_visit_and_follows_the_f
         await tab.open("/activity")
         await tab.sign_in(server.key)
         items = tab.page.locator(".timeline > li")
-        await expect(items.first).to_contain_text("Account visited was connected on x.")
+        await expect(items.first).to_contain_text("Account visited was connected on X.")
         await expect(tab.page.locator(".badge")).to_have_count(0)
         # As if the visit had ended an hour ago.
         hour_ago = (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.000Z")

@@ -1,9 +1,12 @@
 """Modules of the board without a browser: runs the tests in `typescript` with Node.js."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from app.domain.platform_names import PLATFORM_NAMES
 
 TESTS = sorted(Path("tests/web/typescript").glob("*.test.mjs"))
 BUNDLE = Path("tests/web/typescript/bundle.mjs")
@@ -19,3 +22,9 @@ def test_modules_of_the_board(tmp_path: Path) -> None:
         arguments = ["scripts/node", *map(str, command)]
         process = subprocess.run(arguments, capture_output=True, text=True, check=False)
         assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_board_has_the_same_names_of_platforms_as_the_server() -> None:
+    source = Path("app/web/source/board/text/reasons.ts").read_text("utf-8")
+    (names,) = re.findall(r"const PLATFORMS:.*?= \{\n(.*?)\};", source, re.DOTALL)
+    assert dict(re.findall(r'(\w+): "(.+)",', names)) == PLATFORM_NAMES
