@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.platform_kills import PlatformResults, compare, kill_publishers
+from tests.platform_kills import PlatformResults, compare, publish_while_killing_workers
 from tests.platforms.proxied_platforms import PROXIED_PLATFORMS, PlatformPost
 
 TWO = [
@@ -95,7 +95,7 @@ async def test_posts_are_published_once_although_workers_are_killed(
     database_url: str, tmp_path: Path
 ) -> None:
     with PROXIED_PLATFORMS["bluesky"](tmp_path) as platform:
-        results, problems = await kill_publishers(
+        results, problems = await publish_while_killing_workers(
             database_url,
             tmp_path,
             {"bluesky": platform},

@@ -43,7 +43,10 @@ CHANGES_PER_SECOND = 20
 CHANGED_POSTS = 3
 BOARDS = 50
 REFRESH_SECONDS = 5
-"""Time after which an open board reads the numbers of its page again, if something has changed."""
+"""Interval at which an open board reads changed numbers, as `live/refresh-scheduler.ts` has it."""
+TODAY_GROUPS, TODAY_ACCOUNTS = 10 + 1, 50 + 1
+"""Rows that Today reads: those that it shows and one more, as `routes/today/today.tsx` has it."""
+SCROLLED_ROWS = 10_000
 
 PAGES = ("Results", "Accounts", "Calendar")
 
@@ -162,12 +165,12 @@ async def _interaction_to_next_paint(board: Board) -> float:
 
 
 _SCROLL = """
-async (maxSeconds) => {
+async ([rows, maxSeconds]) => {
     const PIXELS_PER_FRAME = 200;
     const deadline = performance.now() + 1000 * maxSeconds;
     window.longFrames = [];
     let [elements, row] = [0, 0];
-    while (row < 10_000 && performance.now() < deadline) {
+    while (row < rows && performance.now() < deadline) {
         window.scrollBy(0, PIXELS_PER_FRAME);
         await new Promise(requestAnimationFrame);
         elements = Math.max(elements, document.getElementsByTagName("*").length);
@@ -176,25 +179,33 @@ async (maxSeconds) => {
     return [elements, row, window.longFrames];
 }
 """
-"""Scrolls by 200 rows a second, in the page, because the commands of a driver would delay its frames."""
+"""Scrolls about 200 rows a second, in the page, because the commands of a driver would delay its frames."""
 
 
 async def measure_scrolling(board: Board) -> list[Measurement]:
-    """Scroll through 10,000 rows; the largest number of elements, and the median of the longest frames."""
+    """Scroll through many rows; the largest number of elements, and the median of the longest frames."""
     runs = [await _scroll(board) for _ in range(RUNS)]
     elements, rows, longest_frames = zip(*runs, strict=True)
     return [
-        Measurement("scrolling: rows not reached of 10,000", max(0, 10_000 - min(rows)), 0, ""),
+        Measurement(
+            f"scrolling: rows not reached of {SCROLLED_ROWS:,}",
+            max(0, SCROLLED_ROWS - min(rows)),
+            0,
+            "",
+        ),
         Measurement("scrolling: elements", max(elements), 1_500, ""),
         Measurement("scrolling: longest frame", statistics.median(longest_frames), 100, "ms"),
     ]
 
 
 async def _scroll(board: Board) -> tuple[int, int, float]:
-    """Return the largest number of elements, the last row, and the longest frame in milliseconds."""
+    """Return the largest number of elements, the last row, and the longest frame in milliseconds.
+
+    Browsers report no frames of less than 50 ms; without a longer one, that is 0.
+    """
     async with board.page() as (page, _session):
         await board.open(page, "/results")
-        elements, rows, frames = await page.evaluate(_SCROLL, 10 * TIMEOUT_SECONDS)
+        elements, rows, frames = await page.evaluate(_SCROLL, [SCROLLED_ROWS, 10 * TIMEOUT_SECONDS])
     return elements, rows, max(frames, default=0)
 
 
@@ -266,7 +277,7 @@ async def _change_posts(
 
 
 async def measure_open_boards(board: Board, seconds: float) -> list[Measurement]:
-    """CPU time of the server for 50 open boards, beside that of the changes alone."""
+    """CPU time that open boards cost the server, in addition to that of the changes."""
     async with _api(board) as client:
         posts = await _first_queued_posts(client)
         alone = await _server_load(board, lambda: _change_posts(client, posts, seconds))
@@ -275,7 +286,11 @@ async def measure_open_boards(board: Board, seconds: float) -> list[Measurement]
             with_boards = await _server_load(board, lambda: _change_posts(client, posts, seconds))
             for each in boards:
                 each.cancel()
-    return [Measurement("50 boards: CPU of the server", 100 * (with_boards - alone), 15, "% core")]
+    return [
+        Measurement(
+            f"{BOARDS} boards: CPU of the server", 100 * (with_boards - alone), 15, "% core"
+        )
+    ]
 
 
 async def _server_load(board: Board, work: Callable[[], Awaitable[object]]) -> float:
@@ -317,8 +332,8 @@ async def _follow_board(board: Board) -> None:
                 "outagesFrom": (now - timedelta(hours=1)).isoformat(),
                 "outagesTo": now.isoformat(),
                 "hasOutages": False,
-                "groupCount": 11,
-                "accountCount": 51,
+                "groupCount": TODAY_GROUPS,
+                "accountCount": TODAY_ACCOUNTS,
             }
             response = await client.post(
                 "/graphql", json={"documentId": documents["todayQuery"], "variables": variables}
