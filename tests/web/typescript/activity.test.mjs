@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { endOfLastVisit, storeVisit } from "../../../app/web/source/board/live/visits";
+import { endOfLastVisit, storeVisit } from "../../../app/web/source/board/session/visits";
 import { actorName } from "../../../app/web/source/board/text/actors";
 import { activityPath, parseActivity } from "../../../app/web/source/board/url/activity";
 import { parseUnknown, unknownPath } from "../../../app/web/source/board/url/unknown";

@@ -9,8 +9,8 @@ import {
   recordChangedObjects,
   onOutdatedObjects,
   startRequest,
-} from "../../../app/web/source/board/live/requests";
-import { differenceOf } from "../../../app/web/source/board/live/list-difference";
+} from "../../../app/web/source/board/relay/outdated-objects";
+import { differenceOf } from "../../../app/web/source/board/components/list/list-difference";
 
 /** A coalescer with a batch every 250 ms, and what it has delivered. */
 function createCoalescer() {
@@ -94,24 +94,24 @@ test("a wait ends when the browser is online again, and on abort", async () => {
 
 const rows = (...ids) => ids.map((id) => ({ id }));
 
-/** The first page, of 3 rows at most, as the server has it now. */
+/** The head, of 3 rows at most, as the server has it now. */
 function difference(shown, ...current) {
   const head = { totalCountCapped: current.length, totalCountIsCapped: false, nodes: rows(...current) };
-  const { newCount, leftIds, isDifferent } = differenceOf(rows(...shown), head, 3);
-  return { newCount, left: [...leftIds], isDifferent };
+  const { newCount, unmatchedIds, isDifferent } = differenceOf(rows(...shown), head, 3);
+  return { newCount, unmatched: [...unmatchedIds], isDifferent };
 }
 
-test("rows that joined and left are found by the first page", () => {
-  assert.deepEqual(difference(["a", "b"], "a", "b"), { newCount: 0, left: [], isDifferent: false });
-  assert.deepEqual(difference(["a", "b"], "b"), { newCount: 0, left: ["a"], isDifferent: true });
-  assert.deepEqual(difference(["a"], "b", "a"), { newCount: 1, left: [], isDifferent: true });
-  assert.deepEqual(difference(["a", "b"], "b", "a"), { newCount: 0, left: [], isDifferent: true });
+test("new and unmatched rows are found by the head", () => {
+  assert.deepEqual(difference(["a", "b"], "a", "b"), { newCount: 0, unmatched: [], isDifferent: false });
+  assert.deepEqual(difference(["a", "b"], "b"), { newCount: 0, unmatched: ["a"], isDifferent: true });
+  assert.deepEqual(difference(["a"], "b", "a"), { newCount: 1, unmatched: [], isDifferent: true });
+  assert.deepEqual(difference(["a", "b"], "b", "a"), { newCount: 0, unmatched: [], isDifferent: true });
 });
 
-test("behind a full page, no row is said to have left", () => {
+test("behind a full head, no row is said to be unmatched", () => {
   assert.deepEqual(difference(["a", "b", "c", "d"], "x", "a", "b"), {
     newCount: 1,
-    left: [],
+    unmatched: [],
     isDifferent: true,
   });
 });

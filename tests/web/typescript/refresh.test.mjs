@@ -11,7 +11,7 @@ let scheduler;
 
 test.beforeEach(() => {
   mock.timers.enable({ apis: ["setTimeout", "Date"], now: 100_000 });
-  globalThis.document = { hidden: false };
+  globalThis.document = Object.assign(new EventTarget(), { hidden: false });
   refreshes = [];
   scheduler = new RefreshScheduler((cause) => refreshes.push(cause));
 });
@@ -52,7 +52,7 @@ test("a reload in a hidden page is done when the page is visible", () => {
   mock.timers.tick(10_000);
   assert.deepEqual(refreshes, []);
   document.hidden = false;
-  scheduler.resume();
+  document.dispatchEvent(new Event("visibilitychange"));
   mock.timers.tick(0);
   assert.deepEqual(refreshes, ["reload"]);
 });
@@ -72,6 +72,7 @@ test("refreshes wait as long as the server has asked for", () => {
 test("a stopped view is not refreshed", () => {
   scheduler.schedule("changes");
   scheduler.stop();
+  document.dispatchEvent(new Event("visibilitychange"));
   mock.timers.tick(10_000);
   assert.deepEqual(refreshes, []);
 });

@@ -4,8 +4,8 @@
 import { lazy, useEffect, type ComponentType, type ReactNode } from "react";
 
 import { BOARD_PATH } from "../config";
-import { recordArrival } from "../live/arrivals";
 import { connection } from "../live/connection";
+import { recordArrival } from "../relay/arrivals";
 import { Page } from "./page";
 
 type Load<P> = () => Promise<{ default: ComponentType<P> }>;

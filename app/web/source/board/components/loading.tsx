@@ -2,7 +2,7 @@
 
 import { Suspense, useEffect, useReducer, type ReactNode, type SuspenseProps } from "react";
 
-import { arrivals } from "../live/arrivals";
+import { arrivals } from "../relay/arrivals";
 
 interface Props {
   /** Number of lines of the skeleton, so that the page does not jump. */

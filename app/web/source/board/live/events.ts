@@ -42,7 +42,7 @@ export const EventsBeforeLoad = createContext<number | null>(null);
 
 interface RefreshOptions {
   /** Changes after which `refresh` is called; all by default. */
-  readonly concerns?: ((change: ChangeEvent) => boolean) | undefined;
+  readonly isRelevant?: ((change: ChangeEvent) => boolean) | undefined;
   /** Time after which it is called without a change too, while the page is live; absent if only changes count. */
   readonly recheckMs?: number | undefined;
 }
@@ -53,31 +53,28 @@ interface RefreshOptions {
  */
 export function useLiveRefresh(
   refresh: (cause: RefreshCause) => void,
-  { concerns = () => true, recheckMs }: RefreshOptions = {},
+  { isRelevant = () => true, recheckMs }: RefreshOptions = {},
 ): void {
   const eventsBeforeLoad = useContext(EventsBeforeLoad);
   const onRefresh = useEffectEvent(refresh);
-  const isConcerned = useEffectEvent(concerns);
+  const isRelevantNow = useEffectEvent(isRelevant);
   useEffect(() => {
     const scheduler = new RefreshScheduler((cause) => onRefresh(cause));
     const listener = {
       onChanges: (changes: readonly ChangeEvent[]) =>
-        changes.some((change) => isConcerned(change)) && scheduler.schedule("changes"),
+        changes.some((change) => isRelevantNow(change)) && scheduler.schedule("changes"),
       onReload: () => scheduler.schedule("reload"),
     };
-    const onVisibility = () => scheduler.resume();
     const recheck = () => {
       if (connection.value.status === "live" && !isPaused.value) scheduler.schedule("changes");
     };
     const timer = recheckMs === undefined ? undefined : setInterval(recheck, recheckMs);
     listeners.add(listener);
-    document.addEventListener("visibilitychange", onVisibility);
     if (eventsBeforeLoad !== null && eventsBeforeLoad !== emittedEvents) scheduler.schedule("changes");
     return () => {
       scheduler.stop();
       clearInterval(timer);
       listeners.delete(listener);
-      document.removeEventListener("visibilitychange", onVisibility);
     };
   }, []);
 }

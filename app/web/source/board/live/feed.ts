@@ -13,6 +13,7 @@ import {
 import { showNotice, showResult } from "../components/notices";
 import type { feedLatestCursorQuery$data } from "../relay/__generated__/feedLatestCursorQuery.graphql";
 import { fetchDocument } from "../relay/fetch";
+import { recordChangedObjects } from "../relay/outdated-objects";
 import {
   errorOfSubscription,
   isLostCursor,
@@ -26,7 +27,6 @@ import { isPaused, recordContact, recordDisconnection } from "./connection";
 import { emitChanges, emitReload, type ChangeEvent } from "./events";
 import { showNewVersionNotice } from "./page-check";
 import { waitForReconnection } from "./reconnection";
-import { recordChangedObjects } from "./requests";
 import { createSocketClient } from "./socket";
 
 const VISIBLE_INTERVAL_MS = 250;
@@ -173,7 +173,7 @@ class ChangeFeed {
     const latest = await readLatestCursor().catch(() => null);
     if (latest === null) return; // the next attempt is refused like this one
     this.cursor = latest;
-    showNotice("The page was away for too long to catch up, so it was read again.");
+    showNotice("The page was disconnected for too long, so all its data was loaded again.");
     emitReload();
   }
 

@@ -19,15 +19,12 @@ export function useRecovery({ error, retry, isFirstError }: Options): void {
   useEffect(() => {
     if (!isTemporary(error)) return;
     const scheduler = new RefreshScheduler(() => onRecovery());
-    const schedule = () => scheduler.schedule("reload");
-    const onVisibility = () => scheduler.resume();
+    const schedule = () => scheduler.schedule("retry");
     if (isFirstError && error.retryAfterSeconds !== null) schedule();
     const stopListening = onReconnection(schedule);
-    document.addEventListener("visibilitychange", onVisibility);
     return () => {
       scheduler.stop();
       stopListening();
-      document.removeEventListener("visibilitychange", onVisibility);
     };
   }, [error, isFirstError]);
 }

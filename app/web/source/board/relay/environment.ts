@@ -4,12 +4,12 @@ import { Environment, Network, requestSubscription } from "relay-runtime";
 
 import type { changesSubscription as ChangesSubscription } from "./__generated__/changesSubscription.graphql";
 import { changesSubscription } from "../live/changes";
-import { recordArrival } from "../live/arrivals";
 import { emitReload } from "../live/events";
 import { createChangeFeed } from "../live/feed";
-import { onOutdatedObjects, startRequest } from "../live/requests";
+import { recordArrival } from "./arrivals";
 import { fetchDocument } from "./fetch";
 import { MAX_NODES, readObjects } from "./objects";
+import { onOutdatedObjects, startRequest } from "./outdated-objects";
 import { automaticRequestDelay } from "./rate-limit";
 import { createStore } from "./record-store";
 

@@ -16,7 +16,7 @@ interface Options {
   /** Changes with each retry of the panel. */
   readonly fetchKey: number;
   /** Changes after which the data is read again; all by default. */
-  readonly concerns?: (change: ChangeEvent) => boolean;
+  readonly isRelevant?: (change: ChangeEvent) => boolean;
   /** Time after which the data is read again without a change. */
   readonly recheckMs?: number;
   readonly networkCacheConfig?: CacheConfig;
@@ -25,7 +25,7 @@ interface Options {
 export function useLiveQuery<T extends OperationType>(
   query: GraphQLTaggedNode,
   variables: T["variables"],
-  { fetchKey, concerns, recheckMs, networkCacheConfig = {} }: Options,
+  { fetchKey, isRelevant, recheckMs, networkCacheConfig = {} }: Options,
 ): T["response"] {
   const environment = useRelayEnvironment();
   const data = useLazyLoadQuery<T>(query, variables, {
@@ -34,7 +34,7 @@ export function useLiveQuery<T extends OperationType>(
     networkCacheConfig,
   });
   // Without the configuration: an error of a part must not replace the data that is shown.
-  useLiveRefresh(() => refresh<T>(environment, query, variables), { concerns, recheckMs });
+  useLiveRefresh(() => refresh<T>(environment, query, variables), { isRelevant, recheckMs });
   return data;
 }
 

@@ -12,7 +12,6 @@ import { showNotice } from "../components/notices";
 import { BOARD_PATH } from "../config";
 import { emitReload } from "../live/events";
 import { usePageCheck } from "../live/page-check";
-import { storeVisit, useVisits } from "../live/visits";
 import { createEnvironment, followChanges } from "../relay/environment";
 import { INVALID_API_KEY, ServerError } from "../relay/server-error";
 import { useStore } from "../store";
@@ -22,6 +21,7 @@ import { sessionState } from "./session-store";
 import { SignInForm } from "./sign-in-form";
 import { SignInPage } from "./sign-in-page";
 import { loadViewer, ViewerContext, type Viewer } from "./viewer";
+import { storeVisit, useVisits } from "./visits";
 
 const SIGN_IN_PATH = "/sign-in";
 

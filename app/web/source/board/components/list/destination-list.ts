@@ -24,7 +24,7 @@ const query = graphql`
   }
 `;
 
-/** The first page, read without disturbing the list. */
+/** The head of the list, read without disturbing it. */
 const headQuery = graphql`
   query destinationListHeadQuery($filter: DestinationFilter!, $orderBy: DestinationOrder!, $count: Int!) {
     destinations(first: $count, filter: $filter, orderBy: $orderBy) {
@@ -112,11 +112,11 @@ export function useDestinationList({ filter, orderBy, fetchKey, isInUse }: Optio
   const list = usePagedList({
     rows: data.destinations?.edges.map(({ node }) => node) ?? [],
     pagination,
-    readHead: (count) =>
+    fetchHead: (count) =>
       fetchQuery<destinationListHeadQuery>(environment, headQuery, variablesFor(count)).map(
         ({ destinations }) => destinations,
       ),
-    readRows: (count) => fetchQuery<destinationListQuery>(environment, query, variablesFor(count)),
+    refetchRows: (count) => fetchQuery<destinationListQuery>(environment, query, variablesFor(count)),
     isInUse,
   });
   useLiveRefresh(list.updates.compare, { recheckMs: RECHECK_MS });

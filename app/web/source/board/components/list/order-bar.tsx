@@ -3,16 +3,16 @@
 import { useRef } from "react";
 
 import { useShortcuts } from "../../keyboard/shortcuts";
-import type { ListUse } from "./list-use";
+import type { ListInteraction } from "./list-interaction";
 import type { ListUpdates } from "./use-list-updates";
 
 interface Props {
-  readonly listUse: ListUse;
+  readonly interaction: ListInteraction;
   readonly updates: ListUpdates;
 }
 
-export function OrderBar({ listUse, updates: { difference, showNew } }: Props) {
-  const isOffered = listUse.isInUse && difference.isDifferent;
+export function OrderBar({ interaction, updates: { difference, showNew } }: Props) {
+  const isOffered = interaction.isInUse && difference.isDifferent;
   useShortcuts(isOffered ? { ".": showNew } : {});
   const bar = useRef<HTMLDivElement>(null);
   return (

@@ -5,7 +5,7 @@ import type { LoadMoreFn } from "react-relay/hooks";
 import type { Observable, OperationType } from "relay-runtime";
 
 import { useShortcuts } from "../../keyboard/shortcuts";
-import type { Head } from "../../live/list-difference";
+import type { ListHead } from "./list-difference";
 import { useListUpdates, type ListUpdates } from "./use-list-updates";
 
 export const PAGE_SIZE = 50;
@@ -30,10 +30,10 @@ interface Options<Row> {
     readonly isLoadingNext: boolean;
     readonly loadNext: LoadMoreFn<OperationType>;
   };
-  /** Reads the first `count` rows as the server has them now, without disturbing the list. */
-  readonly readHead: (count: number) => Observable<Head | null | undefined>;
+  /** Reads a head of `count` rows, without disturbing the list. */
+  readonly fetchHead: (count: number) => Observable<ListHead | null | undefined>;
   /** Replaces the rows in the store by the first `count` ones. */
-  readonly readRows: (count: number) => Observable<unknown>;
+  readonly refetchRows: (count: number) => Observable<unknown>;
   /** True while rows must not move. */
   readonly isInUse: boolean;
 }
@@ -41,19 +41,19 @@ interface Options<Row> {
 export function usePagedList<Row extends { readonly id: string }>({
   rows,
   pagination: { hasNext, isLoadingNext, loadNext },
-  readHead,
-  readRows,
+  fetchHead,
+  refetchRows,
   isInUse,
 }: Options<Row>): PagedList<Row> {
   const [loadError, setLoadError] = useState<Error | null>(null);
   // Behind a complete list, one more, so that a new last row is noticed.
   const shownCount = hasNext ? rows.length : rows.length + 1;
-  const count = Math.min(Math.max(shownCount, PAGE_SIZE), MAX_PAGE_SIZE);
+  const headSize = Math.min(Math.max(shownCount, PAGE_SIZE), MAX_PAGE_SIZE);
   const updates = useListUpdates({
     rows,
-    headSize: count,
-    readHead: () => readHead(count),
-    readRows: () => readRows(count),
+    headSize,
+    fetchHead: () => fetchHead(headSize),
+    refetchRows: () => refetchRows(headSize),
     isInUse,
     mayReplace: () => rows.length <= MAX_PAGE_SIZE,
   });

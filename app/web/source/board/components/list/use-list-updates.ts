@@ -1,20 +1,20 @@
-// Detects rows that joined or left a list, whose rows stay in place while the user is in it.
+// Detects new and unmatched rows of a list, whose rows stay in place while the user is in it.
 
 import { useEffect, useEffectEvent, useState } from "react";
 import type { Observable } from "relay-runtime";
 
-import { differenceOf, NO_DIFFERENCE, type Difference, type Head } from "../../live/list-difference";
 import { showRefreshError } from "../../relay/live-query";
 import { automaticRequestDelay } from "../../relay/rate-limit";
+import { differenceOf, NO_DIFFERENCE, type Difference, type ListHead } from "./list-difference";
 
 interface Options {
   readonly rows: readonly { readonly id: string }[];
-  /** Number of rows that `readHead` asks for. */
+  /** Number of rows that `fetchHead` asks for. */
   readonly headSize: number;
-  /** Reads the first rows as the server has them now, without disturbing the list. */
-  readonly readHead: () => Observable<Head | null | undefined>;
+  /** Reads the head, without disturbing the list. */
+  readonly fetchHead: () => Observable<ListHead | null | undefined>;
   /** Replaces the rows in the store, so that the previous ones stay visible until the response arrives. */
-  readonly readRows: () => Observable<unknown>;
+  readonly refetchRows: () => Observable<unknown>;
   /** True while the user is in the list, whose rows are then not replaced automatically. */
   readonly isInUse: boolean;
   /** Further condition of an automatic replacement. */
@@ -32,23 +32,23 @@ export interface ListUpdates {
 export function useListUpdates({
   rows,
   headSize,
-  readHead,
-  readRows,
+  fetchHead,
+  refetchRows,
   isInUse,
   mayReplace,
 }: Options): ListUpdates {
   const [difference, setDifference] = useState<Difference>(NO_DIFFERENCE);
-  const setHead = useEffectEvent((head: Head) => setDifference(differenceOf(rows, head, headSize)));
+  const setHead = useEffectEvent((head: ListHead) => setDifference(differenceOf(rows, head, headSize)));
 
   function compare(): void {
-    readHead().subscribe({
+    fetchHead().subscribe({
       next: (head) => head && setHead(head),
       error: showRefreshError,
     });
   }
 
   function showNew(): void {
-    readRows().subscribe({ complete: () => setDifference(NO_DIFFERENCE), error: showRefreshError });
+    refetchRows().subscribe({ complete: () => setDifference(NO_DIFFERENCE), error: showRefreshError });
   }
 
   useEffect(() => {

@@ -32,7 +32,7 @@ interface Props<Row extends { readonly id: string }> {
   /** Absent if rows cannot be selected. */
   readonly selection?: Selection;
   /** Ids of rows that no longer match the filter. */
-  readonly leftIds?: ReadonlySet<string>;
+  readonly unmatchedIds?: ReadonlySet<string>;
   /** Row to make active at first, for instance the one that the user opened before. */
   readonly initialId: string | null;
   readonly onOpen: (row: Row) => void;
@@ -56,7 +56,7 @@ interface RowState {
   readonly open: (index: number) => void;
   readonly idAt: (index: number) => string | undefined;
   readonly selection: Selection | undefined;
-  readonly leftIds: ReadonlySet<string>;
+  readonly unmatchedIds: ReadonlySet<string>;
 }
 
 const NO_IDS: ReadonlySet<string> = new Set();
@@ -66,7 +66,7 @@ const RowContext = createContext<RowState | null>(null);
 export function VirtualTable<Row extends { readonly id: string }>({
   rows,
   selection,
-  leftIds = NO_IDS,
+  unmatchedIds = NO_IDS,
   children,
   ...props
 }: Props<Row>) {
@@ -155,7 +155,7 @@ export function VirtualTable<Row extends { readonly id: string }>({
     open: (index) => rows[index] !== undefined && props.onOpen(rows[index]),
     idAt,
     selection,
-    leftIds,
+    unmatchedIds,
   };
   return (
     // Roles, because the layout by CSS takes those of the elements away in some browsers.
@@ -212,7 +212,7 @@ interface RowProps {
 }
 
 function TableRow({ style, index, children, ref }: RowProps) {
-  const { activeIndex, activate, open, idAt, selection, leftIds } = useContext(RowContext)!;
+  const { activeIndex, activate, open, idAt, selection, unmatchedIds } = useContext(RowContext)!;
   const id = idAt(index) ?? "";
   return (
     <tr
@@ -223,7 +223,7 @@ function TableRow({ style, index, children, ref }: RowProps) {
       data-selected={selection?.has(id) ?? false}
       tabIndex={index === activeIndex ? 0 : -1}
       style={style}
-      className={leftIds.has(id) ? "row left" : "row"}
+      className={unmatchedIds.has(id) ? "row unmatched" : "row"}
       onFocus={() => activate(index)}
       onKeyDown={(event) => event.key === "Enter" && event.target === event.currentTarget && open(index)}
     >

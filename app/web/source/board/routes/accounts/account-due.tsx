@@ -49,7 +49,7 @@ export function AccountDue({ accountId, before, fetchKey }: Props) {
       }
     `,
     { accountId, filter: destinationFilter(view) },
-    { fetchKey, concerns: (change) => change.accountId === accountId },
+    { fetchKey, isRelevant: (change) => change.accountId === accountId },
   );
   const nodes = destinations?.nodes ?? [];
   const total = totalOf(destinations);

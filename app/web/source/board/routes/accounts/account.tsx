@@ -66,7 +66,7 @@ function Account({ accountId, fetchKey }: { readonly accountId: number; readonly
       withoutAccess: destinationFilter(failedWithoutAccess(accountId)),
       lastWeek: destinationFilter(failedOrUnknown(accountId, period.from)),
     },
-    { fetchKey, concerns: (change) => change.accountId === accountId },
+    { fetchKey, isRelevant: (change) => change.accountId === accountId },
   );
   if (!account) return <NoSuchAccount />;
   return (

@@ -8,7 +8,7 @@ import query, {
   type changeListQuery,
   type changeListQuery$variables,
 } from "../../relay/__generated__/changeListQuery.graphql";
-import { useListUse } from "../../components/list/list-use";
+import { useListInteraction } from "../../components/list/list-interaction";
 import { Panel } from "../../components/panel";
 import { showRefreshError } from "../../relay/live-query";
 import { isLostCursor } from "../../relay/server-error";
@@ -27,7 +27,7 @@ interface Props {
 
 export function ChangeList({ view, lastVisit }: Props) {
   const environment = useRelayEnvironment();
-  const listUse = useListUse();
+  const interaction = useListInteraction();
   /** Cursors after which the pages start; null for the first. */
   const [pageStarts, setPageStarts] = useState<readonly (string | null)[]>([null]);
   const variablesAt = (start: string | null) => ({ ...filterOf(view), after: start });
@@ -37,7 +37,7 @@ export function ChangeList({ view, lastVisit }: Props) {
     fetchQuery<changeListQuery>(environment, query, variablesAt(null)).subscribe({ error: showRefreshError });
   }
   return (
-    <div className="changes" {...listUse.container}>
+    <div className="changes" {...interaction.container}>
       {pageStarts.map((start, index) => (
         <Panel key={start} lines={12} explain={(error) => (isLostCursor(error) ? <LostPage onRead={showNew} /> : null)}>
           {(fetchKey) => (
@@ -55,7 +55,7 @@ export function ChangeList({ view, lastVisit }: Props) {
                 start === null && (
                   <NewChanges
                     variables={{ ...filterOf(view), after: latestCursor }}
-                    mayShow={!listUse.isInUse && pageStarts.length === 1}
+                    mayShow={!interaction.isInUse && pageStarts.length === 1}
                     onShow={showNew}
                   />
                 )

@@ -64,7 +64,7 @@ export function DayTable({ view, variables, fetchKey }: Props) {
   const environment = useRelayEnvironment();
   const { posts, drafts } = useLiveQuery<dayTableQuery>(query, variables, {
     fetchKey,
-    concerns: ({ postId }) => postId !== null,
+    isRelevant: ({ postId }) => postId !== null,
   });
   const hours = posts?.buckets ?? [];
   const total = hours.reduce((sum, { counts }) => sum + counts.total, 0);

@@ -65,7 +65,7 @@ export function DaysGrid({ view, variables, today, fetchKey }: Props) {
   const { posts, drafts } = useLiveQuery<daysGridQuery>(
     query,
     { ...variables, first: POSTS_PER_CELL[view.span] },
-    { fetchKey, concerns: ({ postId }) => postId !== null },
+    { fetchKey, isRelevant: ({ postId }) => postId !== null },
   );
   const [first, last] = shownDates(view);
   const dates = datesBetween(first, last);

@@ -7,7 +7,7 @@ import type {
   groupListQuery,
   groupListQuery$data,
 } from "../../relay/__generated__/groupListQuery.graphql";
-import { useListUse } from "../../components/list/list-use";
+import { useListInteraction } from "../../components/list/list-interaction";
 import { OrderBar } from "../../components/list/order-bar";
 import { useListUpdates } from "../../components/list/use-list-updates";
 import { NextPage } from "../../components/pager";
@@ -59,18 +59,18 @@ export function GroupList({ view, since, fetchKey }: Props) {
     fetchKey,
     fetchPolicy: "store-and-network",
   });
-  const listUse = useListUse();
+  const interaction = useListInteraction();
   // Another number of groups is another list in the store, so that this one stays in place; its numbers do not.
-  const head = { ...variables, count: PAGE_SIZE + 1 };
+  const headVariables = { ...variables, count: PAGE_SIZE + 1 };
   const updates = useListUpdates({
     rows: rowsOf(failureGroups),
-    headSize: head.count,
-    readHead: () =>
-      fetchQuery<groupListQuery>(environment, query, head).map((response) => ({
+    headSize: headVariables.count,
+    fetchHead: () =>
+      fetchQuery<groupListQuery>(environment, query, headVariables).map((response) => ({
         nodes: rowsOf(response.failureGroups),
       })),
-    readRows: () => fetchQuery<groupListQuery>(environment, query, variables),
-    isInUse: listUse.isInUse,
+    refetchRows: () => fetchQuery<groupListQuery>(environment, query, variables),
+    isInUse: interaction.isInUse,
     mayReplace: () => true,
   });
   useLiveRefresh(updates.compare);
@@ -84,8 +84,8 @@ export function GroupList({ view, since, fetchKey }: Props) {
         </p>
       )}
       {failureGroups.nodes.length === 0 && <NoGroups view={view} />}
-      <div className="steady-list" {...listUse.container}>
-        <OrderBar listUse={listUse} updates={updates} />
+      <div className="steady-list" {...interaction.container}>
+        <OrderBar interaction={interaction} updates={updates} />
         <ul className="causes">
           {failureGroups.nodes.map((group) => (
             <GroupSummary key={group.id} group={group} period={view.period} since={since} />

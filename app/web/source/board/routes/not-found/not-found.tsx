@@ -3,7 +3,7 @@
 import { Link } from "wouter";
 
 import { Page } from "../../components/page";
-import { SearchField } from "../results/search-field";
+import { SearchField } from "../../components/search-field";
 
 export function NotFound() {
   return (

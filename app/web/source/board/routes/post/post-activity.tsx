@@ -17,7 +17,7 @@ export function PostActivity({ postId, fetchKey }: Props) {
   const { changes } = useLiveQuery<postChangesQuery>(
     postChanges,
     { postId },
-    { fetchKey, concerns: (change) => change.postId === postId },
+    { fetchKey, isRelevant: (change) => change.postId === postId },
   );
   const nodes = changes?.nodes.toReversed() ?? [];
   return (

@@ -59,7 +59,7 @@ function Deliveries({ postId, fetchKey }: Props & { readonly fetchKey: number })
       }
     `,
     { filter: { postId } },
-    { fetchKey, concerns: (change) => change.postId === postId, recheckMs: RECHECK_MS },
+    { fetchKey, isRelevant: (change) => change.postId === postId, recheckMs: RECHECK_MS },
   );
   const nodes = webhookDeliveries?.nodes ?? [];
   if (nodes.length === 0) return null;

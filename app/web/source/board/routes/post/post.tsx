@@ -7,6 +7,7 @@ import type { postPageQuery } from "../../relay/__generated__/postPageQuery.grap
 import { BackLink } from "../../components/back-link";
 import { Page } from "../../components/page";
 import { Panel } from "../../components/panel";
+import { SearchField } from "../../components/search-field";
 import { useShortcuts } from "../../keyboard/shortcuts";
 import type { ChangeEvent } from "../../live/events";
 import { useLiveQuery } from "../../relay/live-query";
@@ -15,7 +16,6 @@ import { truncated } from "../../text/characters";
 import { isUuid } from "../../url/parameters";
 import { postPath } from "../../url/paths";
 import { openAdjacentPost } from "../results/last-results";
-import { SearchField } from "../results/search-field";
 import { DestinationCard } from "./destination-card";
 import { PostActions } from "./post-actions";
 import { PostActivity } from "./post-activity";
@@ -64,13 +64,13 @@ function Post({ postId, fetchKey }: Props & { readonly fetchKey: number }) {
       }
     `,
     { postId },
-    { fetchKey, concerns: isConcerned },
+    { fetchKey, isRelevant },
   );
   const destinations = post?.destinations ?? [];
   const retryable = destinations.filter(({ status, retryRefusal }) => status === "FAILED" && !retryRefusal);
 
   /** A change of an account decides whether a retry is possible. */
-  function isConcerned({ postId: changedPostId, accountId }: ChangeEvent): boolean {
+  function isRelevant({ postId: changedPostId, accountId }: ChangeEvent): boolean {
     if (changedPostId !== null) return changedPostId === postId;
     return destinations.some((destination) => destination.accountId === accountId);
   }

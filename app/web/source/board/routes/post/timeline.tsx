@@ -9,6 +9,7 @@ import type {
   timeline_attempts$key,
 } from "../../relay/__generated__/timeline_attempts.graphql";
 import { Actor } from "../../components/actor";
+import { MAX_PAGE_SIZE, PAGE_SIZE } from "../../components/list/paged-list";
 import { showNotice } from "../../components/notices";
 import { Sentence, Time } from "../../components/time";
 import { UserText } from "../../components/user-text";
@@ -19,10 +20,6 @@ import { duration } from "../../text/times";
 import { categoryWords } from "../../text/reasons";
 import { enumWords } from "../../text/statuses";
 import { useOtherChanges, type PostChange } from "./post-changes";
-
-const PAGE_SIZE = 50;
-/** Number of attempts that one request may read. */
-const MAX_PAGE_SIZE = 100;
 
 const query = graphql`
   query timelineQuery($id: ID!, $count: Int!, $canReadRaw: Boolean!) {
@@ -83,7 +80,7 @@ function Entries({ destination, destinationId, variables, postId, fetchKey }: En
       fragment timeline_attempts on Destination
       @refetchable(queryName: "timelineAttemptsQuery")
       @argumentDefinitions(
-        count: { type: "Int", defaultValue: 50 }
+        count: { type: "Int!" }
         cursor: { type: "String" }
         canReadRaw: { type: "Boolean!" }
       ) {
@@ -133,7 +130,7 @@ function Entries({ destination, destinationId, variables, postId, fetchKey }: En
   const count = Math.min(MAX_PAGE_SIZE, Math.max(PAGE_SIZE, attempts.length));
   useLiveRefresh(
     () => refresh<timelineQuery>(environment, query, { ...variables, count }),
-    { concerns: (change) => change.postId === postId },
+    { isRelevant: (change) => change.postId === postId },
   );
 
   function showMore(): void {

@@ -8,38 +8,41 @@ interface Row {
   readonly postId: string;
 }
 
-/** The rows of the list that is shown, or was shown last, as far as they are loaded. */
-let listed: readonly Row[] = [];
-let selected: Selected = new Set();
-let opened: Opened | null = null;
-
-interface Opened {
+interface OpenedRow {
   readonly row: Row;
   readonly listUrl: string;
   /** What was selected in the list then, until the list is shown again. */
-  readonly selected?: Selected;
+  readonly selection?: Selected;
 }
 
-/** Notes the list that is shown, which has restored what was selected. */
-export function rememberListed(rows: readonly Row[], selection: Selection): void {
-  listed = rows;
-  selected = selection.isAll ? "all" : selection.ids;
-  if (opened?.listUrl === location.href) opened = { row: opened.row, listUrl: opened.listUrl };
+/** The loaded rows of the list that is shown, or was shown last. */
+let listRows: readonly Row[] = [];
+/** What is selected in that list. */
+let listSelection: Selected = new Set();
+let lastOpened: OpenedRow | null = null;
+
+/** Records the list that is shown, which has restored what was selected. */
+export function recordList(rows: readonly Row[], { isAll, ids }: Selection): void {
+  listRows = rows;
+  listSelection = isAll ? "all" : ids;
+  if (lastOpened?.listUrl === location.href) {
+    lastOpened = { row: lastOpened.row, listUrl: lastOpened.listUrl };
+  }
 }
 
-/** Notes a row of the list that is shown. */
-export function rememberOpened(row: Row): void {
-  opened = { row, listUrl: location.href, selected };
+/** Records that a row of the list that is shown is opened. */
+export function recordOpenedRow(row: Row): void {
+  lastOpened = { row, listUrl: location.href, selection: listSelection };
 }
 
 /** Id of the row that was opened last, if it is one of the list that is shown. */
-export function lastOpened(): string | null {
-  return opened?.listUrl === location.href ? opened.row.id : null;
+export function lastOpenedId(): string | null {
+  return lastOpened?.listUrl === location.href ? lastOpened.row.id : null;
 }
 
 /** What was selected when a row of this list was opened; undefined once the list was shown again. */
-export function lastSelected(): Selected | undefined {
-  return opened?.listUrl === location.href ? opened.selected : undefined;
+export function restoredSelection(): Selected | undefined {
+  return lastOpened?.listUrl === location.href ? lastOpened.selection : undefined;
 }
 
 /**
@@ -47,13 +50,13 @@ export function lastSelected(): Selected | undefined {
  * there is none, or if the shown post is another one.
  */
 export function openAdjacentPost(shownPostId: string, direction: "before" | "after"): string | null {
-  if (opened?.row.postId !== shownPostId) return null;
-  const openedId = opened.row.id;
-  const index = listed.findIndex(({ id }) => id === openedId);
-  if (index < 0) return null; // another list is listed now
-  const others = direction === "after" ? listed.slice(index + 1) : listed.slice(0, index).reverse();
+  if (lastOpened?.row.postId !== shownPostId) return null;
+  const openedId = lastOpened.row.id;
+  const index = listRows.findIndex(({ id }) => id === openedId);
+  if (index < 0) return null; // the rows are those of another list now
+  const others = direction === "after" ? listRows.slice(index + 1) : listRows.slice(0, index).reverse();
   const row = others.find(({ postId }) => postId !== shownPostId);
   if (!row) return null;
-  opened = { ...opened, row };
+  lastOpened = { ...lastOpened, row };
   return row.postId;
 }

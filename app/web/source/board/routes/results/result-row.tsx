@@ -15,7 +15,7 @@ import { accountLabel, plainAccountLabel, postLabel } from "../../text/labels";
 import { nextAction, nextActionWords, platformName } from "../../text/reasons";
 import { destinationStatus } from "../../text/statuses";
 import { postPath } from "../../url/paths";
-import { rememberOpened } from "./last-results";
+import { recordOpenedRow } from "./last-results";
 
 export const RESULT_HEADINGS = [
   "Select",
@@ -34,11 +34,11 @@ interface Props {
   readonly isSelected: boolean;
   readonly onToggle: (id: string) => void;
   /** True if the row no longer matches the filter. */
-  readonly hasLeft: boolean;
+  readonly isUnmatched: boolean;
 }
 
 /** Rendered again only if its content changes, as each key press moves through a list of many rows. */
-export const ResultRow = memo(function ResultRow({ destination, isSelected, onToggle, hasLeft }: Props) {
+export const ResultRow = memo(function ResultRow({ destination, isSelected, onToggle, isUnmatched }: Props) {
   const data = useFragment(
     graphql`
       fragment resultRow_destination on Destination {
@@ -87,7 +87,7 @@ export const ResultRow = memo(function ResultRow({ destination, isSelected, onTo
       </td>
       <td role="cell" className="cell-status">
         <Status words={words} />
-        {hasLeft && <small className="muted">now {words.name}; no longer in this list</small>}
+        {isUnmatched && <small className="muted">now {words.name}; no longer in this list</small>}
       </td>
       <td role="cell" className="cell-account">
         <UserText text={accountLabel(data.accountName)} limit={TEXT_LIMIT} />
@@ -96,7 +96,7 @@ export const ResultRow = memo(function ResultRow({ destination, isSelected, onTo
         </small>
       </td>
       <td role="cell" className="cell-post">
-        <Link href={postPath(data.postId)} tabIndex={-1} onClick={() => rememberOpened(data)}>
+        <Link href={postPath(data.postId)} tabIndex={-1} onClick={() => recordOpenedRow(data)}>
           <UserText text={text} limit={TEXT_LIMIT} />
         </Link>
       </td>

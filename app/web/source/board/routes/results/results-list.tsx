@@ -8,6 +8,9 @@ import type { ResultsView } from "../../url/results";
 import { resultsVariables } from "../../url/results-filter";
 import { ResultsTable } from "./results-table";
 
+/** Number of rows of one page. */
+const RESULTS_PAGE_SIZE = 100;
+
 interface Props {
   readonly view: ResultsView;
   /** The filter in words, with the names of its accounts. */
@@ -16,16 +19,17 @@ interface Props {
 }
 
 export function ResultsList({ view, filterWords, fetchKey }: Props) {
-  const variables = resultsVariables(view);
+  const variables = { ...resultsVariables(view), count: RESULTS_PAGE_SIZE };
   const data = useLazyLoadQuery<resultsListQuery>(
     graphql`
       query resultsListQuery(
         $filter: DestinationFilter!
         $orderBy: DestinationOrder!
+        $count: Int!
         $accountIds: [Int!]
         $readsAccounts: Boolean = false
       ) {
-        ...resultsTable_query @arguments(filter: $filter, orderBy: $orderBy)
+        ...resultsTable_query @arguments(filter: $filter, orderBy: $orderBy, count: $count)
         accountConnection(first: 100, filter: { accountId: $accountIds }) @include(if: $readsAccounts) {
           nodes {
             accountId

@@ -16,6 +16,7 @@ import type {
   resultsPagesQuery,
   resultsPagesQuery$data,
 } from "../../relay/__generated__/resultsPagesQuery.graphql";
+import { automaticRequestDelay } from "../../relay/rate-limit";
 import { useStore, ValueStore } from "../../store";
 
 type Page = NonNullable<resultsPagesQuery$data["destinations"]>;
@@ -29,28 +30,33 @@ interface FurtherPages {
   readonly retained: readonly Disposable[];
 }
 
-/** The loading of the next page. */
-interface Loading {
+/** State of the request of the next page. */
+interface PageLoadState {
   readonly isLoading: boolean;
   /** Why the page could not be loaded. */
   readonly error: Error | null;
 }
 
-interface ListLoading extends Loading {
+interface ListPageLoadState extends PageLoadState {
   readonly listKey: string;
 }
 
-const NOT_LOADING: Loading = { isLoading: false, error: null };
+const NOT_LOADING: PageLoadState = { isLoading: false, error: null };
 
 /** The further pages of one list: of the one that loaded such a page last, which shows them at its next visit. */
 const furtherPages = new ValueStore<FurtherPages>({ listKey: "", pages: [], retained: [] });
 
-/** The last loading of a page. It is apart from the pages, because it is shown without rendering the rows. */
-const lastLoading = new ValueStore<ListLoading>({ listKey: "", ...NOT_LOADING });
+/** State of the last request of a page; apart from the pages, because it is shown without rendering the rows. */
+const lastLoadState = new ValueStore<ListPageLoadState>({ listKey: "", ...NOT_LOADING });
 
 const pageQuery = graphql`
-  query resultsPagesQuery($filter: DestinationFilter!, $orderBy: DestinationOrder!, $after: String!) {
-    destinations(first: 100, after: $after, filter: $filter, orderBy: $orderBy) {
+  query resultsPagesQuery(
+    $filter: DestinationFilter!
+    $orderBy: DestinationOrder!
+    $count: Int!
+    $after: String!
+  ) {
+    destinations(first: $count, after: $after, filter: $filter, orderBy: $orderBy) {
       edges {
         node {
           id
@@ -73,8 +79,8 @@ export interface ResultsPages {
   readonly rows: readonly Row[];
   readonly hasNext: boolean;
   readonly loadNext: () => void;
-  /** Loads the next page if there is one, unless that failed before. */
-  readonly loadNextUnlessFailed: () => void;
+  /** Loads the next page if there is one, unless that failed before or the server has asked to wait. */
+  readonly loadNextAutomatically: () => void;
 }
 
 /** Returns the rows of the first page and of those loaded after it. When the first page changes, only it remains. */
@@ -90,18 +96,18 @@ export function useResultsPages(
   const end = pages.at(-1)?.pageInfo;
 
   function loadNext(): void {
-    if (!end?.endCursor || loadingOf(lastLoading.value, listKey).isLoading) return;
+    if (!end?.endCursor || loadStateOf(lastLoadState.value, listKey).isLoading) return;
     if (further !== stored) {
       stored.retained.forEach((page) => page.dispose());
       furtherPages.set(further);
     }
     const pageVariables = { ...variables, after: end.endCursor };
     const operation = createOperationDescriptor(getRequest(pageQuery), pageVariables);
-    const loading = { listKey, isLoading: true, error: null };
-    lastLoading.set(loading);
+    const loadState = { listKey, isLoading: true, error: null };
+    lastLoadState.set(loadState);
 
     /** False if another list loads pages meanwhile. */
-    const isCurrent = () => lastLoading.value === loading;
+    const isCurrent = () => lastLoadState.value === loadState;
 
     fetchQuery<resultsPagesQuery>(environment, pageQuery, pageVariables).subscribe({
       next: ({ destinations: page }) => {
@@ -109,34 +115,40 @@ export function useResultsPages(
         const retained = [...further.retained, environment.retain(operation)];
         furtherPages.set({ listKey, pages: [...further.pages, page], retained });
       },
-      error: (error: Error) => isCurrent() && lastLoading.set({ listKey, isLoading: false, error }),
-      complete: () => isCurrent() && lastLoading.set({ listKey, ...NOT_LOADING }),
+      error: (error: Error) => isCurrent() && lastLoadState.set({ listKey, isLoading: false, error }),
+      complete: () => isCurrent() && lastLoadState.set({ listKey, ...NOT_LOADING }),
     });
   }
 
   // The error has no meaning at a later visit.
   useEffect(
     () => () => {
-      if (loadingOf(lastLoading.value, listKey).error) lastLoading.set({ listKey, ...NOT_LOADING });
+      if (loadStateOf(lastLoadState.value, listKey).error) lastLoadState.set({ listKey, ...NOT_LOADING });
     },
     [listKey],
   );
 
   const hasNext = end?.hasNextPage ?? false;
+
+  function loadNextAutomatically(): void {
+    const hasFailed = loadStateOf(lastLoadState.value, listKey).error !== null;
+    if (hasNext && !hasFailed && automaticRequestDelay() === 0) loadNext();
+  }
+
   return {
     listKey,
     rows: pages.flatMap(({ edges }) => edges.map(({ node }) => node)),
     hasNext,
     loadNext,
-    loadNextUnlessFailed: () => hasNext && !loadingOf(lastLoading.value, listKey).error && loadNext(),
+    loadNextAutomatically,
   };
 }
 
-/** Returns the loading of the next page, and renders the component again when it changes. */
-export function useLoading({ listKey }: ResultsPages): Loading {
-  return loadingOf(useStore(lastLoading), listKey);
+/** Returns the state of the request of the next page, and renders the component again when it changes. */
+export function usePageLoadState({ listKey }: ResultsPages): PageLoadState {
+  return loadStateOf(useStore(lastLoadState), listKey);
 }
 
-function loadingOf(last: ListLoading, listKey: string): Loading {
+function loadStateOf(last: ListPageLoadState, listKey: string): PageLoadState {
   return last.listKey === listKey ? last : NOT_LOADING;
 }

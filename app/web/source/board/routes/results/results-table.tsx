@@ -11,13 +11,12 @@ import { EmptyList } from "./empty-list";
 import { SelectionBar } from "./selection-bar";
 import { openBulkDialog } from "../../components/bulk/bulk-dialog";
 import { retryAction } from "../../components/bulk/retry-action";
+import { useListInteraction } from "../../components/list/list-interaction";
 import { ListBar, MoreButton } from "../../components/list/list-parts";
-import { useListUse } from "../../components/list/list-use";
 import { showNotice } from "../../components/notices";
 import { useSelection } from "../../components/table/selection";
 import { VirtualTable } from "../../components/table/virtual-table";
 import { useShortcuts } from "../../keyboard/shortcuts";
-import { automaticRequestDelay } from "../../relay/rate-limit";
 import { readFragment } from "../../relay/read-fragment";
 import { useViewer, writeDeniedReason } from "../../session/viewer";
 import { truncated } from "../../text/characters";
@@ -25,10 +24,10 @@ import { plainAccountLabel, postLabel } from "../../text/labels";
 import { totalOf } from "../../text/numbers";
 import { postPath } from "../../url/paths";
 import type { ResultsView } from "../../url/results";
-import { lastOpened, lastSelected, rememberListed, rememberOpened } from "./last-results";
+import { lastOpenedId, recordList, recordOpenedRow, restoredSelection } from "./last-results";
 import { RESULT_HEADINGS, ResultRow } from "./result-row";
 import { useResultsUpdates } from "./results-updates";
-import { useLoading, useResultsPages, type ResultsPages } from "./results-pages";
+import { usePageLoadState, useResultsPages, type ResultsPages } from "./results-pages";
 
 /** Length of the text of a post in the dialog of its retry. */
 const POST_LABEL_LENGTH = 100;
@@ -63,9 +62,9 @@ export function ResultsTable({ query, view, filterWords, variables }: Props) {
       @argumentDefinitions(
         filter: { type: "DestinationFilter!" }
         orderBy: { type: "DestinationOrder!" }
+        count: { type: "Int!" }
       ) {
-        destinations(first: 100, filter: $filter, orderBy: $orderBy)
-          @connection(key: "resultsTable_destinations") {
+        destinations(first: $count, filter: $filter, orderBy: $orderBy) {
           edges {
             node {
               id
@@ -92,9 +91,9 @@ export function ResultsTable({ query, view, filterWords, variables }: Props) {
   const environment = useRelayEnvironment();
   const viewer = useViewer();
   const [, navigate] = useLocation();
-  const selection = useSelection(lastSelected());
-  const listUse = useListUse();
-  const isInUse = listUse.isInUse || !selection.isEmpty;
+  const selection = useSelection(restoredSelection());
+  const interaction = useListInteraction();
+  const isInUse = interaction.isInUse || !selection.isEmpty;
   const { difference, showNew } = useResultsUpdates({ rows, variables, isInUse, selection });
   const total = difference.total ?? totalOf(data.total);
 
@@ -108,7 +107,7 @@ export function ResultsTable({ query, view, filterWords, variables }: Props) {
     openBulkDialog(retryAction(environment, { destinationId: [destinationId] }, words));
   }
 
-  useEffect(() => rememberListed(rows, selection));
+  useEffect(() => recordList(rows, selection));
 
   useShortcuts({
     ...(difference.newCount > 0 && { ".": showNew }),
@@ -118,7 +117,7 @@ export function ResultsTable({ query, view, filterWords, variables }: Props) {
   if (rows.length === 0)
     return <EmptyList view={view} hasNew={difference.newCount > 0} onShowNew={showNew} />;
   return (
-    <div {...listUse.container}>
+    <div {...interaction.container}>
       <ListBar total={total} newCount={difference.newCount} onShowNew={showNew}>
         {!selection.isAll && (
           <button type="button" className="select-all" onClick={selection.addAll}>
@@ -133,22 +132,22 @@ export function ResultsTable({ query, view, filterWords, variables }: Props) {
         rows={rows}
         rowCount={total.capped ? -1 : total.count}
         selection={selection}
-        leftIds={difference.leftIds}
-        initialId={lastOpened()}
+        unmatchedIds={difference.unmatchedIds}
+        initialId={lastOpenedId()}
         onOpen={(row) => {
-          rememberOpened(row);
+          recordOpenedRow(row);
           navigate(postPath(row.postId));
         }}
         onRetry={retry}
         externalUrl={(row) => readRow(row).platformPostUrl}
-        onEnd={() => automaticRequestDelay() === 0 && pages.loadNextUnlessFailed()}
+        onEnd={pages.loadNextAutomatically}
       >
         {(row) => (
           <ResultRow
             destination={row}
             isSelected={selection.has(row.id)}
             onToggle={selection.toggle}
-            hasLeft={difference.leftIds.has(row.id)}
+            isUnmatched={difference.unmatchedIds.has(row.id)}
           />
         )}
       </VirtualTable>
@@ -166,7 +165,7 @@ export function ResultsTable({ query, view, filterWords, variables }: Props) {
 
 /** The button for the next page. Only it is rendered when loading starts, because that of the rows takes longer. */
 function MorePages({ pages }: { readonly pages: ResultsPages }) {
-  const { isLoading, error } = useLoading(pages);
+  const { isLoading, error } = usePageLoadState(pages);
   return (
     <MoreButton
       loadedCount={pages.rows.length}

@@ -1,5 +1,5 @@
-// Detects results that joined or left the list, and reads the loaded rows again after a reload. What no longer exists
-// does not stay selected.
+// Detects new and unmatched results of the list, and reads the loaded rows again after a reload. What no longer
+// exists does not stay selected.
 
 import { useEffect, useEffectEvent } from "react";
 import { useRelayEnvironment } from "react-relay/hooks";
@@ -16,12 +16,10 @@ import { useLiveRefresh } from "../../live/events";
 import { showRefreshError } from "../../relay/live-query";
 import { readObjects } from "../../relay/objects";
 
-const PAGE_SIZE = 100;
-
-/** The first page and the number of rows. */
+/** The head of the list. */
 const headQuery = graphql`
-  query resultsUpdatesHeadQuery($filter: DestinationFilter!, $orderBy: DestinationOrder!) {
-    destinations(first: 100, filter: $filter, orderBy: $orderBy) {
+  query resultsUpdatesHeadQuery($filter: DestinationFilter!, $orderBy: DestinationOrder!, $count: Int!) {
+    destinations(first: $count, filter: $filter, orderBy: $orderBy) {
       totalCountCapped
       totalCountIsCapped
       nodes {
@@ -43,18 +41,18 @@ export function useResultsUpdates({ rows, variables, isInUse, selection }: Optio
   const environment = useRelayEnvironment();
   const updates = useListUpdates({
     rows,
-    headSize: PAGE_SIZE,
-    readHead: () =>
+    headSize: variables.count,
+    fetchHead: () =>
       fetchQuery<resultsUpdatesHeadQuery>(environment, headQuery, variables).map(
         ({ destinations }) => destinations,
       ),
-    readRows: () => fetchQuery<resultsListQuery>(environment, listQuery, variables),
+    refetchRows: () => fetchQuery<resultsListQuery>(environment, listQuery, variables),
     isInUse,
     mayReplace: () => window.scrollY === 0,
   });
   const readAll = useEffectEvent(() => {
     updates.compare();
-    const others = rows.slice(PAGE_SIZE).map(({ id }) => id);
+    const others = rows.slice(variables.count).map(({ id }) => id);
     const ids = [...new Set([...others, ...selection.ids])];
     readObjects(environment, ids).then(
       (missing) => missing.length > 0 && selection.remove(missing),

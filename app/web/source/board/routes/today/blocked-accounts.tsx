@@ -82,7 +82,7 @@ function AccountsWithDue({ accounts, fetchKey }: Props & { readonly fetchKey: nu
       }
     `,
     { filter: { accountId: ids, status: ["QUEUED"], scheduledAfter: EARLIEST_DUE_TIME } },
-    { fetchKey, concerns: ({ accountId }) => accountId !== null && ids.includes(accountId) },
+    { fetchKey, isRelevant: ({ accountId }) => accountId !== null && ids.includes(accountId) },
   );
   const soon = new Date(useNow().getTime() + DAY_MS);
   const { nodes = [], pageInfo } = destinations ?? {};

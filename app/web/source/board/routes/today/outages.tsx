@@ -92,7 +92,7 @@ function OutageList({ from, to, fetchKey }: OutageListProps) {
   const failing = failingPlatforms(attempts);
   // Without an outage once a minute only, because every open board would read it after every change.
   useLiveRefresh(() => refresh<outagesQuery>(environment, query, { from, to }), {
-    concerns: () => failing.length > 0,
+    isRelevant: () => failing.length > 0,
     recheckMs: MINUTE_MS,
   });
   return failing.map((platform) => (

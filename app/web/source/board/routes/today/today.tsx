@@ -4,7 +4,7 @@ import { useState } from "react";
 import { fetchQuery, graphql, useLazyLoadQuery, useRelayEnvironment } from "react-relay/hooks";
 
 import type { todayQuery, todayQuery$data } from "../../relay/__generated__/todayQuery.graphql";
-import { useListUse } from "../../components/list/list-use";
+import { useListInteraction } from "../../components/list/list-interaction";
 import { OrderBar } from "../../components/list/order-bar";
 import { useListUpdates } from "../../components/list/use-list-updates";
 import { Page } from "../../components/page";
@@ -102,9 +102,9 @@ function Today({ since, until, fetchKey }: TodayProps) {
     fetchPolicy: "store-and-network",
     networkCacheConfig: PARTIAL_DATA,
   });
-  const listUse = useListUse();
+  const interaction = useListInteraction();
   // Other numbers of rows are other lists in the store, so that these stay in place; their content does not.
-  const head = {
+  const headVariables = {
     ...variables,
     hasOutages: false,
     groupCount: GROUP_COUNT + 1,
@@ -114,10 +114,12 @@ function Today({ since, until, fetchKey }: TodayProps) {
   const updates = useListUpdates({
     rows: rowsOf(data),
     headSize: GROUP_COUNT + ACCOUNT_COUNT,
-    readHead: () =>
-      fetchQuery<todayQuery>(environment, query, head).map((response) => ({ nodes: rowsOf(response) })),
-    readRows: () => fetchQuery<todayQuery>(environment, query, variables),
-    isInUse: listUse.isInUse,
+    fetchHead: () =>
+      fetchQuery<todayQuery>(environment, query, headVariables).map((response) => ({
+        nodes: rowsOf(response),
+      })),
+    refetchRows: () => fetchQuery<todayQuery>(environment, query, variables),
+    isInUse: interaction.isInUse,
     mayReplace: () => true,
   });
   useLiveRefresh(updates.compare);
@@ -128,8 +130,8 @@ function Today({ since, until, fetchKey }: TodayProps) {
     <>
       <Outages from={period.from} to={period.to} />
       <CountsPanel query={data} since={since} accountIds={accountIds} onRetry={onRetry} />
-      <div className="steady-list" {...listUse.container}>
-        <OrderBar listUse={listUse} updates={updates} />
+      <div className="steady-list" {...interaction.container}>
+        <OrderBar interaction={interaction} updates={updates} />
         <FailuresPanel query={data} since={since} onRetry={onRetry} />
         <AccountsPanel query={data} onRetry={onRetry} />
       </div>

@@ -68,7 +68,7 @@ export function UnknownItem({ destinationId, fetchKey, takesFocus, onReport, onN
       }
     `,
     { destinationId: [destinationId] },
-    { fetchKey, concerns: (change) => change.destinationId === destinationId },
+    { fetchKey, isRelevant: (change) => change.destinationId === destinationId },
   );
   const heading = useFocusAtFirst<HTMLHeadingElement>(takesFocus);
   const item = destinations?.nodes[0];

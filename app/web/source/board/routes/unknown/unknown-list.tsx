@@ -4,7 +4,7 @@ import { Link } from "wouter";
 
 import type { DestinationList, DestinationRow } from "../../components/list/destination-list";
 import { ListBar, MoreRows } from "../../components/list/list-parts";
-import type { ListUse } from "../../components/list/list-use";
+import type { ListInteraction } from "../../components/list/list-interaction";
 import { Status } from "../../components/status";
 import { TimeWithDistance } from "../../components/time";
 import { UserText } from "../../components/user-text";
@@ -19,13 +19,13 @@ interface Props {
   readonly list: DestinationList;
   /** Id of the one that is shown. */
   readonly item: string | null;
-  readonly listUse: ListUse;
+  readonly interaction: ListInteraction;
 }
 
-export function UnknownList({ list, item, listUse }: Props) {
+export function UnknownList({ list, item, interaction }: Props) {
   const { difference, showNew } = list.updates;
   return (
-    <nav className="triage-list" aria-label="Unknown outcomes" {...listUse.container}>
+    <nav className="triage-list" aria-label="Unknown outcomes" {...interaction.container}>
       {(list.rows.length > 0 || difference.newCount > 0) && (
         <ListBar total={list.total} newCount={difference.newCount} onShowNew={showNew} />
       )}

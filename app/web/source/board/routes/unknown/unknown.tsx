@@ -6,7 +6,7 @@ import { useSearch } from "wouter/use-browser-location";
 
 import { rememberList } from "../../components/back-link";
 import { useDestinationList, type DestinationRow } from "../../components/list/destination-list";
-import { useListUse } from "../../components/list/list-use";
+import { useListInteraction } from "../../components/list/list-interaction";
 import { Page } from "../../components/page";
 import { Panel } from "../../components/panel";
 import { UserText } from "../../components/user-text";
@@ -30,17 +30,18 @@ export default function UnknownPage() {
 function Triage({ fetchKey }: { readonly fetchKey: number }) {
   const item = parseUnknown(useSearch());
   const [, navigate] = useLocation();
-  const listUse = useListUse();
+  const interaction = useListInteraction();
   rememberList("/results", unknownPath(item), "Unknown outcomes");
   const list = useDestinationList({
     filter: { outcome: ["UNKNOWN"] },
     orderBy: OLDEST_FIRST,
     fetchKey,
-    isInUse: listUse.isInUse,
+    isInUse: interaction.isInUse,
   });
   const [report, setReport] = useState("");
   const [hasAdvanced, setAdvanced] = useState(false);
-  const isOpen = (row: DestinationRow) => row.outcome === "UNKNOWN" && !list.updates.difference.leftIds.has(row.id);
+  const { unmatchedIds } = list.updates.difference;
+  const isOpen = (row: DestinationRow) => row.outcome === "UNKNOWN" && !unmatchedIds.has(row.id);
   const firstOpenId = list.rows.find(isOpen)?.destinationId ?? null;
   const index = list.rows.findIndex(({ destinationId }) => destinationId === item);
 
@@ -96,7 +97,7 @@ function Triage({ fetchKey }: { readonly fetchKey: number }) {
                 )}
               </Panel>
             )}
-            <UnknownList list={list} item={item} listUse={listUse} />
+            <UnknownList list={list} item={item} interaction={interaction} />
           </div>
         </>
       )}

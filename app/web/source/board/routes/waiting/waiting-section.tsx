@@ -6,7 +6,7 @@ import { Link } from "wouter";
 import type { destinationListQuery$variables } from "../../relay/__generated__/destinationListQuery.graphql";
 import { useDestinationList, type DestinationRow } from "../../components/list/destination-list";
 import { ListBar, MoreRows } from "../../components/list/list-parts";
-import type { ListUse } from "../../components/list/list-use";
+import type { ListInteraction } from "../../components/list/list-interaction";
 import { Panel } from "../../components/panel";
 import { UserText } from "../../components/user-text";
 import { accountLabel, postLabel } from "../../text/labels";
@@ -29,7 +29,7 @@ interface Props extends Pick<destinationListQuery$variables, "filter" | "orderBy
   /** Sentence in place of an empty list. */
   readonly nothing: string;
   /** Use of all lists of the page, because one that grows moves those below. */
-  readonly listUse: ListUse;
+  readonly interaction: ListInteraction;
   /** Explanation of the list. */
   readonly children: ReactNode;
 }
@@ -43,13 +43,13 @@ function LoadedSection({
   when: When,
   next: Next,
   nothing,
-  listUse,
+  interaction,
   children,
   ...options
 }: Props & { readonly fetchKey: number }) {
   const id = useId();
-  const list = useDestinationList({ ...options, isInUse: listUse.isInUse });
-  const { newCount, leftIds } = list.updates.difference;
+  const list = useDestinationList({ ...options, isInUse: interaction.isInUse });
+  const { newCount, unmatchedIds } = list.updates.difference;
   return (
     <section className="waiting" aria-labelledby={id}>
       <h2 id={id}>{title}</h2>
@@ -59,7 +59,12 @@ function LoadedSection({
       )}
       {list.rows.length > 0 && (
         <>
-          <table role="table" aria-labelledby={id} className="table waiting-table" {...listUse.container}>
+          <table
+            role="table"
+            aria-labelledby={id}
+            className="table waiting-table"
+            {...interaction.container}
+          >
             <thead role="rowgroup">
               <tr role="row" className="row">
                 {HEADINGS.map((heading) => (
@@ -71,7 +76,7 @@ function LoadedSection({
             </thead>
             <tbody role="rowgroup">
               {list.rows.map((row) => (
-                <tr key={row.id} role="row" className={leftIds.has(row.id) ? "row left" : "row"}>
+                <tr key={row.id} role="row" className={unmatchedIds.has(row.id) ? "row unmatched" : "row"}>
                   <td role="cell">
                     <When row={row} />
                   </td>
@@ -87,7 +92,7 @@ function LoadedSection({
                     </Link>
                   </td>
                   <td role="cell">
-                    {leftIds.has(row.id) && (
+                    {unmatchedIds.has(row.id) && (
                       <small className="muted">
                         now {destinationStatus(row).name}; no longer in this list
                       </small>

@@ -1,7 +1,7 @@
 // What is going on automatically: posts that no publisher has taken, retries, and publications that run.
 
 import { rememberList } from "../../components/back-link";
-import { useListUse } from "../../components/list/list-use";
+import { useListInteraction } from "../../components/list/list-interaction";
 import { Page } from "../../components/page";
 import { ROOT_PATH } from "../../config";
 import { useRowKeys } from "../../keyboard/row-keys";
@@ -13,7 +13,7 @@ const DUE_FIRST = { field: "SCHEDULED_FOR", direction: "ASC" } as const;
 const RETRIED_FIRST = { field: "NEXT_RETRY_AT", direction: "ASC" } as const;
 
 export default function WaitingPage() {
-  const listUse = useListUse();
+  const interaction = useListInteraction();
   rememberList("/results", "/waiting", "Waiting");
   useRowKeys(".waiting-table .cell-post a");
   return (
@@ -25,7 +25,7 @@ export default function WaitingPage() {
         when={OverdueTime}
         next={Outlook}
         nothing="Nothing is overdue: publishers take every post in time."
-        listUse={listUse}
+        interaction={interaction}
       >
         No publisher has taken these for more than five minutes. Check that a publisher is running, that
         it handles these platforms, and in its log that this server accepts its key.{" "}
@@ -38,7 +38,7 @@ export default function WaitingPage() {
         when={RetryTime}
         next={RetryLimits}
         nothing="Nothing waits for a retry."
-        listUse={listUse}
+        interaction={interaction}
       >
         These failed, and are tried again automatically. Once that has ended, you can retry them yourself.
       </WaitingSection>
@@ -49,7 +49,7 @@ export default function WaitingPage() {
         when={PublishingTime}
         next={Outlook}
         nothing="Nothing is being published right now."
-        listUse={listUse}
+        interaction={interaction}
       >
         A publisher has taken these, and must report before the time is over. If it does not, a post that
         it had begun to publish gets an unknown outcome, and any other goes to the next publisher.

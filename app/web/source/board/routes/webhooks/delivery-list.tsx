@@ -2,8 +2,8 @@
 
 import { Link } from "wouter";
 
+import { useListInteraction } from "../../components/list/list-interaction";
 import { MoreRows, NewRowsButton } from "../../components/list/list-parts";
-import { useListUse } from "../../components/list/list-use";
 import { useRowKeys } from "../../keyboard/row-keys";
 import { count } from "../../text/numbers";
 import { deliveryFilter, webhookPath, type DeliveriesView } from "../../url/webhooks";
@@ -17,10 +17,10 @@ interface Props {
 }
 
 export function DeliveryList({ webhookId, view, fetchKey }: Props) {
-  const listUse = useListUse();
+  const interaction = useListInteraction();
   const filter = deliveryFilter(view);
-  const list = useDeliveries({ webhookId, filter, fetchKey, isInUse: listUse.isInUse });
-  const { newCount, leftIds } = list.updates.difference;
+  const list = useDeliveries({ webhookId, filter, fetchKey, isInUse: interaction.isInUse });
+  const { newCount, unmatchedIds } = list.updates.difference;
   useRowKeys(".delivery summary");
   return (
     <>
@@ -38,13 +38,13 @@ export function DeliveryList({ webhookId, view, fetchKey }: Props) {
         <NoDeliveries webhookId={webhookId} isFiltered={Object.keys(filter).length > 0} />
       )}
       {list.rows.length > 0 && (
-        <ul className="deliveries" aria-label="Deliveries" {...listUse.container}>
+        <ul className="deliveries" aria-label="Deliveries" {...interaction.container}>
           {list.rows.map((delivery) => (
             <DeliveryRow
               key={delivery.id}
               delivery={delivery}
               webhookId={webhookId}
-              hasLeft={leftIds.has(delivery.id)}
+              isUnmatched={unmatchedIds.has(delivery.id)}
             />
           ))}
         </ul>

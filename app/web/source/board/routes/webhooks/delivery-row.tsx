@@ -18,10 +18,10 @@ interface Props {
   readonly delivery: deliveryRow_delivery$key;
   readonly webhookId: string;
   /** True if it no longer matches the filter of the list. */
-  readonly hasLeft: boolean;
+  readonly isUnmatched: boolean;
 }
 
-export function DeliveryRow({ delivery, webhookId, hasLeft }: Props) {
+export function DeliveryRow({ delivery, webhookId, isUnmatched }: Props) {
   const data = useFragment(
     graphql`
       fragment deliveryRow_delivery on WebhookDelivery {
@@ -43,10 +43,10 @@ export function DeliveryRow({ delivery, webhookId, hasLeft }: Props) {
   const [isOpen, setOpen] = useState(false);
   const { status, event, postId, createdAt, nextAttemptAt, deliveredAt, attemptCount, lastError } = data;
   return (
-    <li className={hasLeft ? "delivery left" : "delivery"}>
+    <li className={isUnmatched ? "delivery unmatched" : "delivery"}>
       <p>
         <Status words={deliveryStatus(status)} />
-        {hasLeft && <small className="muted"> no longer in this list</small>}
+        {isUnmatched && <small className="muted"> no longer in this list</small>}
       </p>
       <p>
         {eventWords(event)}

@@ -28,7 +28,7 @@ const query = graphql`
   }
 `;
 
-/** The first rows, read without disturbing the list, with what changes in them and in the webhook. */
+/** The head of the list, read without disturbing it, with what changes in its rows and in the webhook. */
 const headQuery = graphql`
   query useDeliveriesHeadQuery($webhookId: UUID!, $filter: WebhookDeliveryFilter!, $count: Int!) {
     webhook(webhookId: $webhookId) {
@@ -43,7 +43,7 @@ const headQuery = graphql`
   }
 `;
 
-/** Rows behind the first ones. */
+/** Rows behind the head. */
 const rowsQuery = graphql`
   query useDeliveriesRowsQuery($ids: [ID!]!) {
     nodes(ids: $ids) {
@@ -98,15 +98,15 @@ export function useDeliveries({ webhookId, filter, fetchKey, isInUse }: Options)
   const list = usePagedList({
     rows,
     pagination,
-    readHead: (count) =>
+    fetchHead: (count) =>
       fetchQuery<useDeliveriesHeadQuery>(environment, headQuery, variablesFor(count)).map(
         (response) => response.webhook?.deliveries,
       ),
-    readRows: (count) => fetchQuery<useDeliveriesQuery>(environment, query, variablesFor(count)),
+    refetchRows: (count) => fetchQuery<useDeliveriesQuery>(environment, query, variablesFor(count)),
     isInUse,
   });
 
-  /** Of the rows behind the first page, those that an attempt may change. */
+  /** Reads, of the rows behind the head, those that an attempt may change. */
   function refreshLaterRows(): void {
     const open = rows.slice(MAX_PAGE_SIZE).filter(({ status }) => !ENDED.includes(status));
     const ids = open.slice(0, MAX_PAGE_SIZE).map(({ id }) => id);

@@ -20,7 +20,7 @@ interface Props {
 export function WebhookList({ fetchKey, addButton }: Props) {
   const { webhooks } = useLiveQuery<allWebhooksQuery>(allWebhooks, {}, {
     fetchKey,
-    concerns: ({ type }) => type === "WEBHOOK_DISABLED",
+    isRelevant: ({ type }) => type === "WEBHOOK_DISABLED",
     recheckMs: RECHECK_MS,
   });
   if (!webhooks) return null;

@@ -9,7 +9,7 @@ import {
   type RefCallback,
 } from "react";
 
-export interface ListUse {
+export interface ListInteraction {
   readonly isInUse: boolean;
   /** Properties of the elements that contain the rows. */
   readonly container: {
@@ -21,7 +21,7 @@ export interface ListUse {
   };
 }
 
-export function useListUse(): ListUse {
+export function useListInteraction(): ListInteraction {
   const [pointed, setPointed] = useState<Element | null>(null);
   const [focused, setFocused] = useState<Element | null>(null);
   // Browsers report neither a leaving pointer nor a blur of an element that is removed: here a container, below

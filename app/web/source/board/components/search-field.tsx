@@ -2,9 +2,9 @@
 
 import { useLocation } from "wouter";
 
-import { pastedUuid } from "../../url/parameters";
-import { postPath } from "../../url/paths";
-import { resultsPath } from "../../url/results";
+import { pastedUuid } from "../url/parameters";
+import { postPath } from "../url/paths";
+import { resultsPath } from "../url/results";
 
 export function SearchField() {
   const [, navigate] = useLocation();
