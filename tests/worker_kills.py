@@ -146,18 +146,26 @@ async def _interrupt_workers(
 ) -> int:
     """Kill or suspend random workers, and return the number of suspensions."""
     suspensions = 0
+    # Beside the writes of this process: on SQLite, they wait for a worker that is suspended during a write.
+    resuming = asyncio.create_task(_resume_workers(group))
     for _ in range(kills):
         await _add_due_posts(database, workspace, accounts)
         await asyncio.sleep(randomness.uniform(0.1, 0.9))
-        group.resume_due(time.monotonic())
         index = randomness.randrange(group.count)
         if randomness.random() < 0.2 and not group.is_suspended(index):
             group.suspend(index, LEASE.total_seconds() + randomness.uniform(0.2, 2))
             suspensions += 1
         else:
             group.kill(index)
+    resuming.cancel()
     group.resume_due(float("inf"))
     return suspensions
+
+
+async def _resume_workers(group: WorkerGroup) -> None:
+    while True:
+        group.resume_due(time.monotonic())
+        await asyncio.sleep(0.1)
 
 
 async def _add_due_posts(
