@@ -129,7 +129,8 @@ class OutboundClient:
                 return await self._exchange(pool, request, url, progress)
         except (TimeoutError, httpcore2.TimeoutException):
             raise progress.timeout_error(url, request.timeout) from None
-        except (httpcore2.NetworkError, httpcore2.RemoteProtocolError) as error:
+        # SSLError for a TLS alert after the handshake, which the library does not convert.
+        except (httpcore2.NetworkError, httpcore2.RemoteProtocolError, ssl.SSLError) as error:
             raise progress.network_error(url, error) from None
         except httpcore2.LocalProtocolError:
             raise ValueError("The method or a header is not allowed in HTTP.") from None
@@ -192,7 +193,7 @@ class _Progress:
 
     def network_error(self, url: OutboundUrl, error: Exception) -> OutboundError:
         # The library has one class for invalid and for incomplete responses.
-        is_closed = isinstance(error, httpcore2.NetworkError) or any(
+        is_closed = isinstance(error, httpcore2.NetworkError | ssl.SSLError) or any(
             text in str(error) for text in ("closed connection", "disconnected")
         )
         if is_closed:

@@ -2,9 +2,10 @@
 
 import asyncio
 import resource
+import socket
 import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 
@@ -289,6 +290,31 @@ async def test_invalid_certificate_is_refused_before_the_request_is_sent(
     )
     assert reason in error.message
     assert requests == []
+
+
+def demand_certificate(listener: socket.socket, context: ssl.SSLContext) -> None:
+    """Send the alert to a client without a certificate, which has sent its request by then."""
+    connection, _ = listener.accept()
+    with suppress(ssl.SSLError):
+        context.wrap_socket(connection, server_side=True)
+
+
+async def test_alert_of_a_server_that_demands_a_client_certificate_is_a_closed_connection() -> None:
+    context = server_context(AUTHORITY.issue_cert("hook.example"))
+    AUTHORITY.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"https://hook.example:{listener.getsockname()[1]}/"
+        async with OutboundClient(
+            LOCAL_RULES, resolve=resolving("127.0.0.1"), ssl_context=client_context()
+        ) as client:
+            for _ in range(5):
+                server = asyncio.create_task(
+                    asyncio.to_thread(demand_certificate, listener, context)
+                )
+                error = await failed_send(client, post(url))
+                await server
+                assert error.reason is OutboundFailure.CONNECTION_CLOSED
 
 
 async def test_default_client_does_not_trust_unknown_authorities() -> None:
