@@ -13,7 +13,7 @@ from app.domain.destinations import ErrorCategory
 from app.domain.times import Clock
 from app.outbound.client import OutboundClient
 from app.platforms.mastodon.api import MastodonApi
-from app.platforms.mastodon.limits import InstanceLimits, check_limits, parse_limits
+from app.platforms.mastodon.limits import InstanceLimits, check_images, check_limits, parse_limits
 from app.platforms.mastodon.statuses import (
     application_name,
     has_media,
@@ -84,11 +84,13 @@ class Mastodon:
         """Publish a post as a status, after its media are uploaded and processed."""
         parameters = status_parameters(request)
         api = await self._connect(request.credentials)
-        check_limits(parameters, len(request.media), await self._instance_limits(api))
+        limits = await self._instance_limits(api)
+        check_limits(parameters, len(request.media), limits)
         if request.forced_rounds:
             await _save_earlier_statuses(api, request)
         media = await self._fetch_media(request)
         check_not_empty(request.content, media)
+        check_images(media, limits)
         if media:
             parameters = {**parameters, "media_ids": await self._upload(api, request, media)}
         if self._now() > _send_deadline(request):

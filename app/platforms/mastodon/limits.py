@@ -1,6 +1,6 @@
 """Limits of an instance, and the length of a status as Mastodon counts it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,7 +9,8 @@ import regex
 
 from app.platforms.graphemes import check_character_count, count_graphemes
 from app.platforms.limits import MASTODON_LIMITS, MASTODON_URL_LENGTH
-from app.platforms.media_checks import check_media_count
+from app.platforms.media import Media
+from app.platforms.media_checks import check_media_count, media_error
 
 MAX_MEDIA = 16
 """Media that are loaded for a status at most, even if the instance states a higher limit or none."""
@@ -28,6 +29,10 @@ class InstanceLimits:
     max_media: int | None
     characters_per_url: int
     """Characters that a URL of any length counts as."""
+    max_image_bytes: int | None = None
+    max_image_pixels: int | None = None
+    """Product of width and height."""
+    media_types: Collection[str] | None = None
 
 
 DEFAULT_LIMITS = InstanceLimits(
@@ -40,14 +45,19 @@ DEFAULT_LIMITS = InstanceLimits(
 
 def parse_limits(instance: Mapping[str, Any]) -> InstanceLimits:
     """Return the limits of an instance from its description, of version 1 or 2 of the API."""
-    configuration = instance.get("configuration")
-    statuses = configuration.get("statuses") if isinstance(configuration, dict) else None
-    values = statuses if isinstance(statuses, dict) else {}
+    configuration = _object(instance.get("configuration"))
+    statuses, media = (
+        _object(configuration.get(name)) for name in ("statuses", "media_attachments")
+    )
+    types = media.get("supported_mime_types")
     return InstanceLimits(
-        max_characters=_positive_number(values.get("max_characters")),
-        max_media=_positive_number(values.get("max_media_attachments")),
-        characters_per_url=_positive_number(values.get("characters_reserved_per_url"))
+        max_characters=_positive_number(statuses.get("max_characters")),
+        max_media=_positive_number(statuses.get("max_media_attachments")),
+        characters_per_url=_positive_number(statuses.get("characters_reserved_per_url"))
         or MASTODON_URL_LENGTH,
+        max_image_bytes=_positive_number(media.get("image_size_limit")),
+        max_image_pixels=_positive_number(media.get("image_matrix_limit")),
+        media_types=types if isinstance(types, list) and types else None,
     )
 
 
@@ -56,6 +66,28 @@ def check_limits(parameters: Mapping[str, Any], media_count: int, limits: Instan
     check_length(parameters["status"], parameters.get("spoiler_text", ""), limits, "the server")
     if limits.max_media is not None:
         check_media_count(media_count, limits.max_media, "the server")
+
+
+def check_images(images: Sequence[Media], limits: InstanceLimits) -> None:
+    """Raise NotPublished for an image that the instance does not accept."""
+    for index, image in enumerate(images):
+        name = f"media[{index}]"
+        if limits.media_types is not None and image.content_type not in limits.media_types:
+            raise media_error(
+                f"{name} is {image.content_type}, which the server does not accept. Convert it."
+            )
+        size = len(image.content)
+        if limits.max_image_bytes is not None and size > limits.max_image_bytes:
+            raise media_error(
+                f"{name} has {size:,} bytes; the server allows {limits.max_image_bytes:,}. Make the image"
+                " smaller."
+            )
+        pixels = (image.width or 0) * (image.height or 0)
+        if limits.max_image_pixels is not None and pixels > limits.max_image_pixels:
+            raise media_error(
+                f"{name} has {image.width:,} × {image.height:,} pixels; the server allows"
+                f" {limits.max_image_pixels:,} in total. Make the image smaller."
+            )
 
 
 def check_length(text: str, spoiler_text: str, limits: InstanceLimits, subject: str) -> None:
@@ -101,6 +133,10 @@ _URL_OR_MENTION = regex.compile(
     regex.IGNORECASE | regex.VERBOSE,
 )
 """Punctuation at the end of a path or query belongs to the sentence; a path has balanced parentheses."""
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _positive_number(value: object) -> int | None:

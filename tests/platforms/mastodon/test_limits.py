@@ -1,5 +1,6 @@
 """Tests of the length of a status, and of the limits of an instance."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,10 +8,12 @@ import pytest
 from app.domain.destinations import ErrorCategory
 from app.platforms.mastodon.limits import (
     InstanceLimits,
+    check_images,
     check_limits,
     count_characters,
     parse_limits,
 )
+from app.platforms.media import Media
 from app.platforms.protocol import NotPublished
 
 LIMITS = InstanceLimits(max_characters=30, max_media=4, characters_per_url=23)
@@ -88,6 +91,61 @@ def test_url_counts_as_number_of_instance() -> None:
 )
 def test_limits_are_parsed(statuses: dict[str, Any], limits: InstanceLimits) -> None:
     assert parse_limits({"configuration": {"statuses": statuses}}) == limits
+
+
+IMAGE = Media(content=bytes(1_000), content_type="image/png", alt="", width=40, height=30)
+STATED = {
+    "image_size_limit": 1_000,
+    "image_matrix_limit": 1_200,
+    "supported_mime_types": ["image/png"],
+}
+
+
+def media_limits(**stated: object) -> InstanceLimits:
+    return parse_limits({"configuration": {"media_attachments": STATED | stated}})
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        (
+            {"image_size_limit": 999},
+            "media[1] has 1,000 bytes; the server allows 999. Make the image smaller.",
+        ),
+        (
+            {"image_matrix_limit": 1_199},
+            "media[1] has 40 × 30 pixels; the server allows 1,199 in total. Make the image smaller.",
+        ),
+        (
+            {"supported_mime_types": ["image/jpeg"]},
+            "media[1] is image/png, which the server does not accept. Convert it.",
+        ),
+    ],
+)
+def test_image_beyond_the_limits_of_the_instance_is_refused(
+    stated: dict[str, object], message: str
+) -> None:
+    small = replace(IMAGE, content=b"", content_type="image/jpeg", width=None, height=None)
+    limits = media_limits(**{"supported_mime_types": ["image/jpeg", "image/png"], **stated})
+    with pytest.raises(NotPublished) as caught:
+        check_images([small, IMAGE], limits)
+    assert (caught.value.category, caught.value.code, caught.value.message) == (
+        ErrorCategory.CONTENT_REJECTED,
+        "MEDIA_REJECTED",
+        message,
+    )
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {},
+        dict.fromkeys(STATED),
+        {"image_size_limit": "1", "image_matrix_limit": 0, "supported_mime_types": []},
+    ],
+)
+def test_image_within_the_stated_limits_is_accepted(stated: dict[str, object]) -> None:
+    check_images([IMAGE], media_limits(**stated))
 
 
 @pytest.mark.parametrize(

@@ -265,6 +265,18 @@ async def test_limits_are_read_from_version_1_of_api() -> None:
     assert run.instance.targets == [INSTANCE, "GET /api/v1/instance"]
 
 
+async def test_image_beyond_the_limits_of_the_instance_is_not_uploaded() -> None:
+    limits = {"configuration": {"media_attachments": {"image_matrix_limit": 11}}}
+    async with running_adapter({INSTANCE: [response(200, limits)]}) as run:
+        run.media = [PICTURE]
+        error = await publish_error(run, run.request())
+
+    assert error.message == (
+        "media[0] has 4 × 3 pixels; the server allows 11 in total. Make the image smaller."
+    )
+    assert run.instance.targets == [INSTANCE]
+
+
 @pytest.mark.parametrize(
     "answer", [response(404), response(500), response(200, b"<html>"), NO_RESPONSE]
 )
