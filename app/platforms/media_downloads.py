@@ -1,5 +1,6 @@
 """Loads the media of a post: images at a URL, or inside the post as a `data:` URL."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from http import HTTPStatus
@@ -24,13 +25,27 @@ from app.platforms.protocol import NotPublished, PublishRequest
 from app.platforms.responses import CONFIGURATION_FAILURES
 
 _TIMEOUT = timedelta(seconds=60)
+_TIME_LIMIT = timedelta(minutes=4)
+"""Time for all images of a post together; the rest of the time of an attempt is for the platform."""
+
+_TEMPORARY_STATUSES = {
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.TOO_EARLY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+}
+"""Statuses below 500 after which the same request may succeed later."""
 
 _MAX_HEADER_BYTES = 256 * 1024
 """First bytes of an image in which its width and height are searched."""
 
 
 async def load_media(
-    client: OutboundClient, request: PublishRequest, *, max_bytes: int, max_media: int
+    client: OutboundClient,
+    request: PublishRequest,
+    *,
+    max_bytes: int,
+    max_media: int,
+    time_limit: timedelta = _TIME_LIMIT,
 ) -> Sequence[Media]:
     """Return the images of a post in order, each of at most `max_bytes`.
 
@@ -39,10 +54,17 @@ async def load_media(
     """
     check_media_ids(request.media_ids)
     check_media_count(len(request.media), max_media, "this platform")
-    return [
-        await _load_item(client, item, f"media[{index}]", max_bytes)
-        for index, item in enumerate(request.media)
-    ]
+    try:
+        async with asyncio.timeout(time_limit.total_seconds()):
+            return [
+                await _load_item(client, item, f"media[{index}]", max_bytes)
+                for index, item in enumerate(request.media)
+            ]
+    except TimeoutError:
+        raise _not_loaded(
+            f"The media were not loaded within {time_limit.total_seconds():g} s. Use smaller images, or a"
+            " faster server."
+        ) from None
 
 
 async def _load_item(client: OutboundClient, item: object, name: str, max_bytes: int) -> Media:
@@ -73,9 +95,7 @@ async def _download(
     except OutboundError as error:
         if error.reason in CONFIGURATION_FAILURES:
             raise media_error(f"{name} cannot be loaded. {error.message}") from error
-        raise NotPublished(
-            ErrorCategory.TRANSIENT, "MEDIA_NOT_LOADED", f"{name} was not loaded. {error.message}"
-        ) from error
+        raise _not_loaded(f"{name} was not loaded. {error.message}") from error
     if response.status != HTTPStatus.OK:
         raise _status_error(response, name)
     declared_type = dict(response.headers).get("content-type", "")
@@ -83,13 +103,16 @@ async def _download(
 
 
 def _status_error(response: OutboundResponse, name: str) -> NotPublished:
-    message = f"{name} was not loaded: its server answered {response.status}."
-    if response.status < HTTPStatus.BAD_REQUEST:
-        message += " Redirects are not followed: use the URL that it redirects to."
-    is_temporary = (
-        response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        or response.status == HTTPStatus.TOO_MANY_REQUESTS
-    )
-    if is_temporary:
-        return NotPublished(ErrorCategory.TRANSIENT, "MEDIA_NOT_LOADED", message)
-    return media_error(message)
+    status = response.status
+    message = f"{name} was not loaded: its server answered {status}."
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TEMPORARY_STATUSES:
+        return _not_loaded(message)
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        advice = "Redirects are not followed: use the URL that it redirects to."
+    else:
+        advice = "Use a URL at which everyone can load the image."
+    return media_error(f"{message} {advice}")
+
+
+def _not_loaded(message: str) -> NotPublished:
+    return NotPublished(ErrorCategory.TRANSIENT, "MEDIA_NOT_LOADED", message)

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import struct
 import zlib
+from datetime import timedelta
 
 import pytest
 
@@ -20,9 +21,10 @@ from tests.outbound.local_servers import (
     LOCAL_RULES,
     ConnectionHandler,
     local_server,
+    never_respond,
     responding,
 )
-from tests.platforms.publish_requests import MemoryCredentials, publish_request
+from tests.platforms.publish_requests import MemoryCredentials, publish_problem, publish_request
 
 MAX_BYTES = 1_000
 MAX_MEDIA = 4
@@ -193,7 +195,19 @@ async def test_size_is_searched_in_the_first_bytes_only() -> None:
 @pytest.mark.parametrize(
     ("status", "category", "message"),
     [
-        (404, ErrorCategory.CONTENT_REJECTED, "media[0] was not loaded: its server answered 404."),
+        (
+            204,
+            ErrorCategory.CONTENT_REJECTED,
+            "media[0] was not loaded: its server answered 204. Use a URL at which everyone can load the"
+            " image.",
+        ),
+        (
+            404,
+            ErrorCategory.CONTENT_REJECTED,
+            "media[0] was not loaded: its server answered 404. Use a URL at which everyone can load the"
+            " image.",
+        ),
+        (408, ErrorCategory.TRANSIENT, "media[0] was not loaded: its server answered 408."),
         (
             302,
             ErrorCategory.CONTENT_REJECTED,
@@ -209,6 +223,25 @@ async def test_status_of_the_server_decides_whether_a_retry_may_help(
 ) -> None:
     handle = responding(answer(b"", status=status))
     assert await failure({"url": "SERVER/1.png"}, handle=handle) == (category, message)
+
+
+async def test_slow_images_are_a_temporary_failure_of_the_post() -> None:
+    async with local_server(never_respond) as server, OutboundClient(LOCAL_RULES) as client:
+        request = publish_request(media_ids=[], media=[{"url": server.url("/1.png")}] * 2)
+        problem = await publish_problem(
+            load_media(
+                client,
+                request,
+                max_bytes=1_000,
+                max_media=2,
+                time_limit=timedelta(milliseconds=50),
+            )
+        )
+    assert problem == (
+        ErrorCategory.TRANSIENT,
+        "MEDIA_NOT_LOADED",
+        "The media were not loaded within 0.05 s. Use smaller images, or a faster server.",
+    )
 
 
 async def test_server_that_cannot_be_reached_is_a_temporary_failure() -> None:
