@@ -71,11 +71,17 @@ def parse_retry_after(text: str, now: datetime) -> timedelta | None:
     """Return the wait of a Retry-After header: seconds, or a date (RFC 9110); None if it is invalid."""
     if _SECONDS.fullmatch(text):
         return timedelta(seconds=int(text))
+    date = parse_http_date(text)
+    return None if date is None else max(date - now, timedelta())
+
+
+def parse_http_date(text: str) -> datetime | None:
+    """Return the time of a date in an HTTP header (RFC 9110, 5.6.7); None if it is invalid."""
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):  # the second for a day or an offset of many digits
         return None
-    return max(date.replace(tzinfo=date.tzinfo or UTC) - now, timedelta())
+    return date.replace(tzinfo=date.tzinfo or UTC)
 
 
 class Period(StrEnum):

@@ -12,7 +12,7 @@ import orjson
 from app.domain.account_pauses import RemainingCalls
 from app.domain.destinations import ErrorCategory
 from app.domain.errors import InvalidInput
-from app.domain.times import parse_instant, parse_retry_after
+from app.domain.times import parse_http_date, parse_instant, parse_retry_after
 from app.domain.validation.redaction import REDACTED
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
 from app.outbound.errors import OutboundError, OutboundFailure
@@ -170,13 +170,16 @@ def redact_errors(secrets: Collection[str]) -> Iterator[None]:
 def retry_wait(response: OutboundResponse, now: datetime) -> timedelta | None:
     """Return the wait that a response asks for: by Retry-After, or until the reset of a rate limit.
 
-    A reset is a number of seconds, of seconds since 1970 (Bluesky), or a date of ISO 8601 (Mastodon).
+    A reset is a number of seconds, of seconds since 1970 (Bluesky), or a date of ISO 8601 (Mastodon). The
+    clocks of the server and of this process may differ, so a date is compared with that of the response.
     """
+    date = _first_header(response, ("date",))
+    sent_at = (date and parse_http_date(date)) or now
     retry_after = _first_header(response, ("retry-after",))
     if retry_after is not None:
-        return parse_retry_after(retry_after, now)
+        return parse_retry_after(retry_after, sent_at)
     reset = _first_header(response, _RESET_HEADERS)
-    return None if reset is None else _parse_reset(reset, now)
+    return None if reset is None else _parse_reset(reset, sent_at)
 
 
 def remaining_calls(response: OutboundResponse, now: datetime) -> RemainingCalls | None:
@@ -209,7 +212,8 @@ def _parse_reset(text: str, now: datetime) -> timedelta | None:
         if seconds < _MAX_RELATIVE_SECONDS:
             return timedelta(seconds=seconds)
         return max(datetime.fromtimestamp(seconds, now.tzinfo) - now, timedelta())
-    except (ValueError, TypeError, OverflowError):  # TypeError for a date without an offset
+    # TypeError for a date without an offset, OSError for a year that the platform's C library cannot handle
+    except (ValueError, TypeError, OverflowError, OSError):
         return None
 
 

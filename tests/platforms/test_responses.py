@@ -148,6 +148,7 @@ async def test_failure_before_the_request_is_certain() -> None:
         ({"ratelimit-reset": "-5"}, None),
         ({"ratelimit-reset": "٣"}, None),
         ({"ratelimit-reset": ""}, None),
+        ({"ratelimit-reset": str(int(NOW.timestamp()) * 10**9)}, None),
         ({"ratelimit-reset": "9" * 30}, None),
         ({"ratelimit-reset": "9" * 5_000}, None),
     ],
@@ -157,6 +158,28 @@ def test_wait_is_read_from_both_forms_of_headers(
 ) -> None:
     wait = None if seconds is None else timedelta(seconds=seconds)
     assert retry_wait(response(headers=[*headers.items()]), NOW) == wait
+
+
+@pytest.mark.parametrize("clock_error", [timedelta(minutes=-10), timedelta(minutes=10)])
+@pytest.mark.parametrize(
+    "reset",
+    [
+        {"retry-after": "Wed, 15 Apr 2026 15:05:00 GMT"},
+        {"ratelimit-reset": str(int(NOW.timestamp()) + 300)},
+        {"x-ratelimit-reset": "2026-04-15T15:05:00Z"},
+    ],
+)
+def test_wait_does_not_depend_on_the_clock_of_this_process(
+    reset: dict[str, str], clock_error: timedelta
+) -> None:
+    headers = {"date": "Wed, 15 Apr 2026 15:00:00 GMT", **reset}
+    wait = retry_wait(response(headers=[*headers.items()]), NOW + clock_error)
+    assert wait == timedelta(minutes=5)
+
+
+def test_invalid_date_of_a_response_is_ignored() -> None:
+    headers = [("date", "today"), ("x-ratelimit-reset", "2026-04-15T15:05:00Z")]
+    assert retry_wait(response(headers=headers), NOW) == timedelta(minutes=5)
 
 
 @pytest.mark.parametrize(
