@@ -325,7 +325,7 @@ async def _bootstrap_database(settings: Settings) -> str | None:
         await check_pooler(database)
         await migrate(database, now=now, random_bytes=secrets.token_bytes)
         if settings.with_worker:
-            await check_canaries(database, CredentialKeys(settings.credentials_key))
+            await check_canaries(database, CredentialKeys(settings.credentials_key), now)
         if settings.demo:
             token = settings.demo_key()
             await load_demo(database, token=token, api_key_prefix=settings.api_key_prefix, now=now)

@@ -37,6 +37,11 @@ class AccountPublisher(StrEnum):
         return _PLATFORM_BY_PUBLISHER.get(self)
 
     @property
+    def needs_credentials(self) -> bool:
+        """True if nothing is published on an account without stored credentials."""
+        return self not in {AccountPublisher.EXTERNAL, AccountPublisher.SANDBOX}
+
+    @property
     def can_publish_twice(self) -> bool:
         """True if a request that is delivered late can publish a post once more."""
         return self is AccountPublisher.MASTODON
@@ -78,7 +83,7 @@ _BLOCKING_REASONS = {
     ),
     HealthReason.NEEDS_RECONNECTION: (
         ReadinessStatus.EXPIRED,
-        "The platform refused the account's access. Reconnect the account to post.",
+        "The account has no valid access to its platform. Reconnect the account to post.",
     ),
     HealthReason.TOKEN_EXPIRED: (
         ReadinessStatus.EXPIRED,

@@ -196,9 +196,9 @@ def _is_signing_secret(secret: str) -> bool:
 def _payload(request: PublishRequest) -> Mapping[str, object]:
     """Return the fields of the post."""
     return {
-        "workspaceId": request.workspace_id,
-        "destinationId": request.destination_id,
-        "postId": request.post_id,
+        "workspaceId": str(request.workspace_id),
+        "destinationId": str(request.destination_id),
+        "postId": str(request.post_id),
         "attempt": request.attempt,
         "platform": request.account.platform,
         "accountId": request.account.id,

@@ -2,8 +2,11 @@
 
 import asyncio
 import hashlib
+import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +31,10 @@ class CredentialFiles:
     directory: Path | None
     """None if CREDENTIALS_DIR is not set."""
 
-    def read(self, workspace_id: WorkspaceId, reference: str) -> bytes:
-        """Return the content of the file of a reference; raises CredentialsNotReadable.
+    def read(self, workspace_id: WorkspaceId, reference: str) -> tuple[bytes, timedelta]:
+        """Return content and age of the file of a reference; raises CredentialsNotReadable.
+
+        The age is the time since the content changed, or since another file took its place.
 
         A path or a symbolic link that leads out of the subdirectory of the workspace is refused.
         """
@@ -42,6 +47,7 @@ class CredentialFiles:
             if not path.is_relative_to(root):
                 raise CredentialsNotReadable(f"their file is not below {subdirectory}")
             with path.open("rb") as file:
+                status = os.fstat(file.fileno())
                 content = file.read(MAX_CREDENTIALS_BYTES + 1)
         except (OSError, ValueError) as error:  # ValueError for a NUL character
             reason = error.strerror if isinstance(error, OSError) else "invalid name"
@@ -52,7 +58,8 @@ class CredentialFiles:
             raise CredentialsNotReadable(
                 f"their file below {subdirectory} has more than {MAX_CREDENTIALS_BYTES:,} bytes"
             )
-        return content
+        # A file that replaces another can have an old modification time.
+        return content, timedelta(seconds=time.time() - max(status.st_mtime, status.st_ctime))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,8 @@ class CredentialContent:
     values: CredentialValues
     source: Mapping[str, object]
     """Reference to a file, with the digest of its content; empty without a file."""
+    file_age: timedelta | None = None
+    """Time since the file changed; None without a file."""
 
     def encode(self, values: CredentialValues) -> bytes:
         """Return the data to store for refreshed values; raises InvalidInput if they are invalid."""
@@ -79,14 +88,14 @@ async def read_content(
     stored: dict[str, Any] = orjson.loads(data)
     if REFERENCE not in stored:
         return CredentialContent(stored, {})
-    content = await asyncio.to_thread(files.read, workspace_id, stored[REFERENCE])
+    content, age = await asyncio.to_thread(files.read, workspace_id, stored[REFERENCE])
     digest = hashlib.sha256(content).hexdigest()
     source = {REFERENCE: stored[REFERENCE], "digest": digest}
     if stored.get("digest") == digest:
-        return CredentialContent(stored["values"], source)
+        return CredentialContent(stored["values"], source, age)
     try:
         values: dict[str, object] = orjson.loads(content)
         parse_credentials(values)
     except (orjson.JSONDecodeError, InvalidInput):
         raise CredentialsNotReadable("their file does not have a JSON object") from None
-    return CredentialContent(values, source)
+    return CredentialContent(values, source, age)

@@ -17,9 +17,9 @@ from app.db.repositories.credentials import (
     store_refreshed,
 )
 from app.domain.accounts import Account
-from app.domain.credentials import MAX_CHECKPOINT_BYTES, SealedData
+from app.domain.credentials import MAX_CHECKPOINT_BYTES, NO_CREDENTIALS, SealedData
 from app.domain.destinations import ErrorCategory
-from app.domain.errors import LeaseLost, ServiceUnavailable
+from app.domain.errors import InvalidInput, LeaseLost, ServiceUnavailable
 from app.domain.ids import DestinationId, WorkspaceId
 from app.domain.leases import Lease
 from app.domain.times import Clock
@@ -45,6 +45,9 @@ REFRESH_LEASE = timedelta(seconds=30)
 
 _POLL_INTERVAL = timedelta(milliseconds=200)
 """Interval at which a process checks whether another one has refreshed credentials."""
+
+_FILE_TIME_ERROR = timedelta(milliseconds=20)
+"""Time by which the times of a local file may be behind the clock: Linux takes them from its last tick."""
 
 _STORE_RETRY_INTERVAL = timedelta(seconds=1)
 """Interval at which new credentials are stored again while the database is unavailable."""
@@ -97,10 +100,17 @@ class AccountSecrets:
         _, content = await self._load()
         return content.values
 
-    async def set_at(self) -> datetime | None:
-        """Return the time at which a client set the credentials; None without any."""
+    async def have_changed_since(self, time: datetime) -> bool:
+        """Return True if a client has set the credentials since then, or their file has changed."""
         stored = await self._find()
-        return None if stored is None else stored.set_at
+        if stored is None:
+            return False
+        if stored.set_at >= time:
+            return True
+        _, content = await self._load()
+        if content.file_age is None:
+            return False
+        return self._secrets.clock() - content.file_age + _FILE_TIME_ERROR >= time
 
     async def refresh(
         self, rejected: CredentialValues, request_new: RequestNew
@@ -131,7 +141,7 @@ class AccountSecrets:
             raise NotPublished(
                 ErrorCategory.AUTH,
                 "NO_CREDENTIALS",
-                "No credentials are stored for the account. Set them with setAccountCredentials.",
+                NO_CREDENTIALS,
             )
         try:
             data = self._secrets.keys.open(stored.data, self._row)
@@ -175,13 +185,14 @@ class AccountSecrets:
     ) -> CredentialValues:
         """Request new values and store them; if the request fails, end the refresh."""
         try:
-            new_values = await request_new(content.values)
+            new_content = content.encode(await request_new(content.values))
         except Exception as error:
             with suppress(ServiceUnavailable):
                 await self._secrets.database.write(
                     lambda session: end_refresh(session, *self._key, stored, fence=fence)
                 )
-            if isinstance(error, OutcomeUnknown):  # of the request, which publishes nothing
+            # The request publishes nothing; InvalidInput is that of values that are too long.
+            if isinstance(error, OutcomeUnknown | InvalidInput):
                 raise _refresh_failed(
                     f"The access of the account could not be renewed. {error.message}"
                 ) from error
@@ -195,7 +206,7 @@ class AccountSecrets:
             raise
         key = self._secrets.keys.current
         assert key is not None  # noqa: S101 - one of the keys has opened the credentials
-        data = key.seal(content.encode(new_values), self._row)
+        data = key.seal(new_content, self._row)
         await self._store(stored, data, fence)
         return await self.get()  # others may have replaced them
 
@@ -253,7 +264,7 @@ class StoredCheckpoint:
         return value
 
     async def save(self, value: Mapping[str, object]) -> None:
-        """Save a JSON object; raises NotPublished once the lease is lost, ValueError if it is too long."""
+        """Save a JSON object; raises NotPublished if it is too long, and once the lease is lost."""
         lease, key = self._lease, self._secrets.keys.current
         if lease is None:
             raise not_called_error()
@@ -265,7 +276,12 @@ class StoredCheckpoint:
             )
         encoded = orjson.dumps(value)
         if len(encoded) > MAX_CHECKPOINT_BYTES:
-            raise ValueError(f"a checkpoint has {len(encoded)} bytes")
+            raise NotPublished(
+                ErrorCategory.PERMANENT,
+                "CHECKPOINT_TOO_LONG",
+                f"The worker cannot store the progress of the attempt: it has {len(encoded):,} bytes; at most"
+                f" {MAX_CHECKPOINT_BYTES:,} are allowed. Report this as a defect of the adapter.",
+            )
         data = key.seal(encoded, self._row)
         write_context = WriteContext.without_actor(
             self._workspace_id, "saveCheckpoint", self._secrets.clock()

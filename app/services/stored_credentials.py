@@ -10,6 +10,7 @@ import structlog
 
 from app.db.core.database import Database
 from app.db.core.write_session import WriteSession
+from app.db.repositories.credential_verifications import request_verifications
 from app.db.repositories.credentials import (
     delete_credentials,
     delete_unused_canaries,
@@ -75,10 +76,11 @@ class Resealing:
     """Rows that stay unchanged, because no key opens them."""
 
 
-async def check_canaries(database: Database, keys: CredentialKeys) -> None:
+async def check_canaries(database: Database, keys: CredentialKeys, now: datetime) -> None:
     """Raise SettingsError if credentials are stored and the keys open none of them.
 
-    Logs a warning if they open only some.
+    If they open only some, logs a warning, and has the others verified again, whose accounts then show why
+    they cannot be read.
     """
     canaries = await list_canaries(database.all_workspaces)
     missing = []
@@ -93,6 +95,7 @@ async def check_canaries(database: Database, keys: CredentialKeys) -> None:
             reason=f"CREDENTIALS_KEY lacks the private key of {', '.join(missing)}."
             " Run `post-results credentials check`.",
         )
+        await database.write(lambda session: request_verifications(session, missing, now))
     elif missing:
         raise SettingsError(
             f"CREDENTIALS_KEY lacks the private key of {', '.join(missing)}, which a worker needs to read the"

@@ -183,7 +183,7 @@ async def _run_worker(
             await check_pooler(database)
             await migrate(database, now=clock(), random_bytes=secrets.token_bytes)
             if publishes:
-                await check_canaries(database, CredentialKeys(settings.credentials_key))
+                await check_canaries(database, CredentialKeys(settings.credentials_key), clock())
             stopped = asyncio.Event()
             _stop_on_signals(stopped.set)
             task = describe_worker(settings) if publishes else _ONLY_WEBHOOKS

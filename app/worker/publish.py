@@ -210,9 +210,13 @@ def _whole_seconds(retry_after: timedelta | None) -> int | None:
 
 
 def _unknown_outcome_failure(error: Exception) -> Failure:
+    """Return the failure to report; an invalid status is left out."""
     if isinstance(error, OutcomeUnknown):
         details: FailureDetails = {"http_status": error.http_status, "raw": error.raw}
-        return validate_failure(ErrorCategory.UNCLASSIFIED, error.message, details)
+        try:
+            return validate_failure(ErrorCategory.UNCLASSIFIED, error.message, details)
+        except InvalidInput:
+            return validate_failure(ErrorCategory.UNCLASSIFIED, error.message, {"raw": error.raw})
     description = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return validate_failure(
         ErrorCategory.UNCLASSIFIED,

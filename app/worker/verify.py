@@ -89,5 +89,4 @@ async def _look_up(
 async def has_new_credentials(context: WorkerContext, request: PublishRequest) -> bool:
     """Return True if a lookup may have searched another account or server than the attempt published on."""
     credentials = context.secrets.account_credentials(request.workspace_id, request.account)
-    set_at = await credentials.set_at()
-    return set_at is not None and set_at >= request.attempt_started_at
+    return await credentials.have_changed_since(request.attempt_started_at)

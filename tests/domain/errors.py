@@ -45,5 +45,5 @@ NOT_A_URL = "must be a URL that starts with http:// or https://."
 INT64 = "must fit into 64 bits."
 
 INACTIVE = "The account is switched off or disconnected. Connect it again to post."
-REJECTED = "The platform refused the account's access. Reconnect the account to post."
+REJECTED = "The account has no valid access to its platform. Reconnect the account to post."
 EXPIRED = "The account's access has expired. Reconnect the account to post."

@@ -327,7 +327,7 @@ def test_attempt_on_blocked_account_does_not_start(name: str) -> None:
     assert start(state, current_lease(state), blocking_reason=HealthReason.NEEDS_RECONNECTION) == (
         (
             "lease_lost",
-            "This account cannot publish now. The platform refused the account's access."
+            "This account cannot publish now. The account has no valid access to its platform."
             " Reconnect the account to post.",
         ),
         None,

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from app.domain.destinations import ErrorCategory
-from app.domain.ids import DestinationId, WorkspaceId
+from app.domain.ids import DestinationId, PostId, WorkspaceId
 from app.platforms.protocol import (
     CredentialValues,
     FindReported,
@@ -20,16 +20,22 @@ from app.platforms.protocol import (
 from tests.domain.destination_states import make_account, make_post
 from tests.factories import NOW, started
 
-WORKSPACE = WorkspaceId(UUID(int=1))
+
+class DriverUuid(UUID):
+    """UUID of a subclass, as asyncpg returns it; orjson does not encode it."""
+
+
+WORKSPACE = WorkspaceId(DriverUuid(int=1))
 ACCOUNT = make_account(1, platform="sandbox", account_name="succeeds")
 DESTINATION = replace(
     make_post([started()]).destinations[0],
-    id=DestinationId(UUID("d1e2f3a4-b5c6-7890-abcd-ef1234567890")),
+    id=DestinationId(DriverUuid("d1e2f3a4-b5c6-7890-abcd-ef1234567890")),
     platform="sandbox",
 )
 POST = replace(
     make_post([], platform_content={}, reference="campaign-7/1"), destinations=(DESTINATION,)
 )
+POST = replace(POST, id=PostId(DriverUuid(str(POST.id))))
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,12 @@ async def test_checkpoint_has_a_limit(database: Database, claim: Claim) -> None:
     largest = {"a": "x" * (MAX_CHECKPOINT_BYTES - len('{"a":""}'))}
     await checkpoint.save(largest)
 
-    with pytest.raises(ValueError, match="a checkpoint has 4097 bytes"):
-        await checkpoint.save({"a": f"{largest['a']}x"})
+    assert await publish_problem(checkpoint.save({"a": f"{largest['a']}x"})) == (
+        ErrorCategory.PERMANENT,
+        "CHECKPOINT_TOO_LONG",
+        "The worker cannot store the progress of the attempt: it has 4,097 bytes; at most 4,096 are allowed."
+        " Report this as a defect of the adapter.",
+    )
 
     assert await checkpoint.load() == largest
 

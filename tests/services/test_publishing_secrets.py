@@ -331,6 +331,23 @@ async def test_refused_refresh_is_reported_unchanged(database: Database, claim: 
     )
 
 
+async def test_new_values_that_are_too_long_end_the_refresh(
+    database: Database, claim: Claim
+) -> None:
+    async def request_new(_values: CredentialValues) -> CredentialValues:
+        return {"accessToken": "x" * 20_000}
+
+    credentials = publishing_secrets(database).credentials(claim)
+
+    assert await publish_problem(credentials.refresh(tokens(1), request_new)) == (
+        ErrorCategory.TRANSIENT,
+        "REFRESH_FAILED",
+        "The access of the account could not be renewed. Credentials have 20,018 bytes; at most 16,384 are"
+        " allowed.",
+    )
+    assert await refresh_state(database) == (1, None, 1)
+
+
 async def test_credentials_set_during_a_refresh_are_kept(database: Database, claim: Claim) -> None:
     endpoint = TokenEndpoint()
     endpoint.may_answer.clear()

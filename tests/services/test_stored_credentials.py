@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from app.db.core.database import Database
 from app.db.repositories.accounts import load_accounts
 from app.db.repositories.checkpoints import find_checkpoint
+from app.db.repositories.credential_verifications import due_verifications
 from app.db.repositories.credentials import (
     delete_unused_canaries,
     find_credentials,
@@ -92,7 +93,7 @@ def summaries(unreadable: list[UnreadableRow]) -> list[tuple[str, str, str]]:
 
 async def test_worker_starts_without_stored_credentials(database: Database) -> None:
     with capture_logs() as lines:
-        await check_canaries(database, NO_KEYS)
+        await check_canaries(database, NO_KEYS, NOW)
 
     assert lines == []
 
@@ -104,7 +105,7 @@ async def test_worker_that_can_read_no_credentials_does_not_start(
     await add_account_with_credentials(database, await add_workspace(database))
 
     with pytest.raises(SettingsError) as caught:
-        await check_canaries(database, keys)
+        await check_canaries(database, keys, NOW)
 
     assert str(caught.value) == (
         f"CREDENTIALS_KEY lacks the private key of {OLD_ID}, which a worker needs to read the stored"
@@ -117,15 +118,16 @@ async def test_worker_that_can_read_some_credentials_starts_with_a_warning(
     database: Database,
 ) -> None:
     workspace = await add_workspace(database)
-    await add_account_with_credentials(database, workspace)
+    unreadable = await add_account_with_credentials(database, workspace)
     await add_account_with_credentials(database, workspace, OTHER_KEYS)
 
     with capture_logs() as lines:
-        await check_canaries(database, ROTATING)
+        await check_canaries(database, ROTATING, NOW)
     assert lines == []
+    assert await due_verifications(database.all_workspaces, NOW, limit=9) == []
 
     with capture_logs() as lines:
-        await check_canaries(database, OTHER_KEYS)
+        await check_canaries(database, OTHER_KEYS, NOW)
     assert lines == [
         {
             "event": "some credentials cannot be read",
@@ -134,6 +136,9 @@ async def test_worker_that_can_read_some_credentials_starts_with_a_warning(
             " check`.",
         }
     ]
+    # The next verification shows the reason at the account.
+    (due,) = await due_verifications(database.all_workspaces, NOW, limit=9)
+    assert (due.account_id, due.verify_attempts) == (unreadable, 0)
 
 
 async def test_rotation_encrypts_everything_with_the_first_key(database: Database) -> None:
@@ -159,7 +164,7 @@ async def test_rotation_encrypts_everything_with_the_first_key(database: Databas
     assert await stored_values(database, workspace, new, keys=OTHER_KEYS) == VALUES
     assert await find_unreadable_rows(database, OTHER_KEYS) == []
     assert await canary_ids(database) == [NEW_ID]
-    await check_canaries(database, OTHER_KEYS)
+    await check_canaries(database, OTHER_KEYS, NOW)
     again = await reseal(database, ROTATING, NOW, discards_unreadable=False)
     assert again == Resealing(count=0, discarded=0, unreadable=[])
 
@@ -248,7 +253,7 @@ async def test_lost_key_makes_accounts_need_reconnection(database: Database) -> 
     assert await stored_events(database) == [
         StoredEvent(1, "account.changed", "discardCredentials", lost, {"needs_reconnection_since"})
     ]
-    await check_canaries(database, OTHER_KEYS)
+    await check_canaries(database, OTHER_KEYS, NOW)
 
 
 async def test_old_checkpoints_are_pruned_except_of_unknown_outcomes(database: Database) -> None:

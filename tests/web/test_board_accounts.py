@@ -78,7 +78,7 @@ async def test_account_shows_health_numbers_due_posts_and_statistics(
         await expect(health).to_contain_text("LinkedIn, my-brand-inc, number 2285")
         assert await health.locator("p").all_inner_texts() == [
             "MB\nLinkedIn, my-brand-inc, number 2285",
-            "The platform refused the account's access. Reconnect the account to post.",
+            "The account has no valid access to its platform. Reconnect the account to post.",
         ]
         bring_back = tab.page.get_by_role("button", name="Bring back what failed")
         await expect(bring_back).to_have_accessible_description(

@@ -21,6 +21,7 @@ from app.domain.settlement import DUPLICATE_CHECK_DELAY
 from app.domain.verification import VerificationFinding
 from app.platforms.protocol import NotPublished, OutcomeUnknown, PublishRequest
 from app.services.claims import Claim
+from app.services.credential_keys import CredentialKeys
 from app.services.duplicate_checks import DuplicateCheckService
 from tests.credential_rows import add_credentials
 from tests.domain.attempt_histories import make_failure
@@ -38,7 +39,13 @@ from tests.graphql.schema.mutations.mutation_calls import stored_events
 from tests.platforms.publish_requests import publish_problem
 from tests.services import publishing_calls
 from tests.services.publishing_calls import report_service
-from tests.worker.worker_bench import FakeClock, ScriptedPlatform, SentPost, WorkerBench
+from tests.worker.worker_bench import (
+    CREDENTIALS_KEY,
+    FakeClock,
+    ScriptedPlatform,
+    SentPost,
+    WorkerBench,
+)
 
 SANDBOX, MASTODON = AccountPublisher.SANDBOX, AccountPublisher.MASTODON
 EXTERNAL = AccountPublisher.EXTERNAL
@@ -493,7 +500,13 @@ async def test_search_with_credentials_that_are_newer_than_the_attempts_finds_no
     bench = Bench.create(database, SECOND_COPY)
     sent = await publish_after_unknown(database, workspace, account)
     await add_credentials(
-        database, workspace, account, platform="mastodon", set_at=set_at, is_verified=False
+        database,
+        workspace,
+        account,
+        keys=CredentialKeys([CREDENTIALS_KEY]),
+        platform="mastodon",
+        set_at=set_at,
+        is_verified=False,
     )
 
     await bench.check_after(DUPLICATE_CHECK_DELAY)

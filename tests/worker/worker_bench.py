@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 from app.db.core.database import Database
@@ -99,6 +100,7 @@ class WorkerBench:
     new_id: IdFactory = uuid4
     adapters: Mapping[AccountPublisher, PlatformAdapter] | None = None
     """None for a sandbox of `store`."""
+    credentials_dir: Path | None = None
     latency: timedelta = SECOND
     concurrency: int = 8
     shutdown_timeout: timedelta = timedelta(seconds=10)
@@ -127,7 +129,7 @@ class WorkerBench:
             secrets=PublishingSecrets(
                 database=self.database,
                 keys=CredentialKeys([CREDENTIALS_KEY]),
-                files=CredentialFiles(None),
+                files=CredentialFiles(self.credentials_dir),
                 clock=self.clock.now,
                 sleep=self.clock.sleep,
             ),

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, select, update
 
+from app.db.core.conditions import any_of
 from app.db.core.database import AllWorkspacesReader
 from app.db.core.statements import Statement, decoded_values
-from app.db.core.types import field_names
+from app.db.core.types import UtcDateTime, field_names
 from app.db.core.write_session import WriteSession
 from app.db.core.writes import expected_values, is_unchanged
 from app.db.models import AccountCredentials
@@ -25,6 +26,20 @@ class PendingVerification:
     """Time from which they can be leased; of leased ones, the end of the lease."""
     verify_attempts: int
     """Verifications since they were set, with the leased one."""
+
+
+async def request_verifications(
+    session: WriteSession, key_ids: Sequence[str], now: datetime
+) -> None:
+    """Have all credentials with these keys verified, unless they are to be verified already."""
+    await session.rows(_REQUEST, key_ids=key_ids, now=now)
+
+
+_REQUEST = (
+    update(AccountCredentials)
+    .where(any_of(AccountCredentials.key_id, "key_ids"), AccountCredentials.verify_at.is_(None))
+    .values(verify_at=bindparam("now", type_=UtcDateTime()), verify_attempts=0)
+)
 
 
 async def due_verifications(

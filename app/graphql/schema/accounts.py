@@ -18,6 +18,7 @@ from app.domain.accounts import (
     HealthStatus,
     ReadinessStatus,
 )
+from app.domain.credentials import NO_CREDENTIALS
 from app.domain.ids import AccountId, NodeKind
 from app.domain.time_buckets import check_period
 from app.graphql.loading.field_sources import (
@@ -180,13 +181,16 @@ class Account(Node):
         return None if row is None else row.verified_at
 
     @sourced_field(
-        "Reason why the stored credentials are not verified: the platform refused them, or could not be asked"
-        " yet. Null if they are verified, and until a worker has tried to verify them.",
-        Deferred(columns=("id",)),
+        "Reason why the account has no verified credentials: the platform refused them or could not be asked"
+        " yet, no worker can read them, or none are stored although the publisher needs them. Null if they"
+        " are verified, and until a worker has tried to verify them.",
+        Deferred(columns=("id", "publisher")),
     )
     async def credentials_error(self, info: Info) -> str | None:
         row = await self._load_credentials(info)
-        return None if row is None else row.verify_error
+        if row is not None:
+            return str(row.verify_error) if row.verify_error else None
+        return NO_CREDENTIALS if self.row.publisher.needs_credentials else None
 
     async def _load_credentials(self, info: Info) -> AnyRow | None:
         key = AccountId(self.account_id)

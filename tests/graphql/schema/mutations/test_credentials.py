@@ -7,6 +7,7 @@ import pytest
 
 from app.db.core.database import Database
 from app.db.repositories.credentials import find_credentials, list_canaries
+from app.domain.accounts import AccountPublisher
 from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.credentials import MAX_CREDENTIALS_BYTES
 from app.domain.ids import AccountId
@@ -91,6 +92,24 @@ async def test_account_is_connected_without_credentials(acme: Tenant) -> None:
         payload = await run_mutation(acme, CONNECT, platform=PLATFORM, **credentials)
         assert payload["account"]["hasCredentials"] is False
         assert payload["account"]["credentialsSetAt"] is None
+
+
+@pytest.mark.parametrize(
+    ("publisher", "error"),
+    [
+        (
+            AccountPublisher.BLUESKY,
+            "No credentials are stored for the account. Set them with setAccountCredentials.",
+        ),
+        (AccountPublisher.EXTERNAL, None),
+    ],
+)
+async def test_missing_credentials_are_an_error_of_accounts_that_need_them(
+    acme: Tenant, publisher: AccountPublisher, error: str | None
+) -> None:
+    await add_bluesky_account(acme, publisher=publisher)
+    data = await acme.client.query("{ account(accountId: 1) { credentialsError } }")
+    assert data == {"account": {"credentialsError": error}}
 
 
 async def test_reconnection_without_credentials_keeps_them(acme: Tenant) -> None:
