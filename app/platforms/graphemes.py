@@ -51,7 +51,7 @@ def count_graphemes(text: str, at_most: int) -> int:
 def count_with_emojis_as_bytes(text: str, at_most: int) -> int:
     """Return the number of user-perceived characters, or `at_most` if there are more.
 
-    An emoji counts as its bytes in UTF-8.
+    An emoji counts as its bytes in UTF-8: https://developers.facebook.com/docs/threads/posts.
     """
     letters, flags = _FLAG.subn("x", text, count=at_most)
     graphemes = (match.group() for match in islice(_GRAPHEME.finditer(letters), at_most))

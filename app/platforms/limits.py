@@ -1,4 +1,4 @@
-"""Limits of posts on the platforms that the worker publishes on, as their documentation states them."""
+"""Limits of posts on the platforms that the worker publishes on, each with its source."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,6 +57,9 @@ BLUESKY_LIMITS = PlatformLimits(
     media_types=tuple(ImageType),
     servers_may_differ=False,
 )
+"""Sources: the schemas `feed/post.json` and `embed/images.json` in
+https://github.com/bluesky-social/atproto/tree/main/lexicons/app/bsky.
+"""
 
 MASTODON_LIMITS = PlatformLimits(
     name="mastodon",
@@ -69,6 +72,9 @@ MASTODON_LIMITS = PlatformLimits(
     media_types=tuple(ImageType),
     servers_may_differ=True,
 )
+"""Sources: https://docs.joinmastodon.org/entities/Instance/#configuration, and `IMAGE_LIMIT` for bytes in
+https://github.com/mastodon/mastodon/blob/main/app/models/media_attachment.rb.
+"""
 
 THREADS_LIMITS = PlatformLimits(
     name="threads",
@@ -81,7 +87,7 @@ THREADS_LIMITS = PlatformLimits(
     media_types=(ImageType.JPEG, ImageType.PNG),
     servers_may_differ=False,
 )
-"""Contract-tested only, like those of Instagram."""
+"""Source: https://developers.facebook.com/docs/threads/overview."""
 
 INSTAGRAM_LIMITS = PlatformLimits(
     name="instagram",
@@ -94,6 +100,9 @@ INSTAGRAM_LIMITS = PlatformLimits(
     media_types=(ImageType.JPEG,),
     servers_may_differ=False,
 )
+"""Sources: https://developers.facebook.com/docs/instagram-platform/content-publishing and
+https://developers.facebook.com/docs/instagram-platform/instagram-graph-api/reference/ig-user/media.
+"""
 
 LIMITS_BY_PLATFORM: Mapping[str, PlatformLimits] = {
     limits.name: limits

@@ -86,9 +86,10 @@ class LeaseDeadline(Protocol):
 
 
 FindReported: TypeAlias = Callable[[], Awaitable[Set[str]]]
-"""Function that returns the ids and URLs of publications since a day before the attempt that are reported for
-any destination of the account, or of another account of the workspace with the same platform user."""
+"""Function that returns the ids and URLs of reported publications, from a day before the attempt on.
 
+Includes other accounts of the workspace with the same platform user.
+"""
 
 CredentialValues: TypeAlias = Mapping[str, object]
 """Credentials of an account as a JSON object; each adapter documents its own keys."""

@@ -104,7 +104,8 @@ class Mastodon:
         return to_publication(status, self._now())
 
     async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
-        """Find the only status with the post's text, number of media, and application of the token.
+        """Return the status with the post's text and number of media that the token's application posted,
+        if there is exactly one.
 
         Statuses that are reported for a post, or older than a forced retry, are not those of the attempt.
         The result is inconclusive for a status without text, which its number of media does not identify,
@@ -127,7 +128,8 @@ class Mastodon:
         return LookupFailure.NOT_FOUND
 
     async def find_unreported(self, request: PublishRequest) -> Sequence[Publication]:
-        """Find all unreported statuses with the post's text, number of media, and application of the token.
+        """Return all unreported statuses with the post's text and number of media that the token's
+        application posted.
 
         Those from before a forced retry are included, unlike in a lookup: the post is published now, so
         each of them is one more publication of it. Nothing is found for a post without text, which its number

@@ -1,7 +1,7 @@
 """Publishes posts on Threads and Instagram by containers, each of which is published at most once.
 
-Contract-tested only: never run against Meta's servers. An unknown outcome is settled by the status of the
-container: https://developers.facebook.com/docs/threads/troubleshooting and
+An unknown outcome is settled by the status of the container:
+https://developers.facebook.com/docs/threads/troubleshooting and
 https://developers.facebook.com/docs/instagram-platform/instagram-graph-api/reference/ig-container.
 """
 

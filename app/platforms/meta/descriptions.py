@@ -1,7 +1,7 @@
 """Differences between Threads and Instagram, whose APIs publish by the same steps.
 
-Contract-tested only. From the pages /docs/threads/posts, /docs/threads/reference/publishing,
-/docs/threads/overview, /docs/threads/threads-profiles, /docs/instagram-platform/content-publishing and
+From the pages /docs/threads/posts, /docs/threads/reference/publishing, /docs/threads/overview,
+/docs/threads/threads-profiles, /docs/instagram-platform/content-publishing and
 /docs/instagram-platform/instagram-graph-api/reference/ig-user/media of https://developers.facebook.com.
 """
 
