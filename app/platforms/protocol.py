@@ -20,8 +20,20 @@ CLOCK_TOLERANCE = timedelta(minutes=10)
 """Longest time by which the clock of a platform may be behind."""
 
 
+class PlatformCallError(Exception):
+    """Failure of a call of a platform: either `NotPublished` or `OutcomeUnknown`."""
+
+    message: str
+    http_status: int | None
+    raw: str | None
+    """The platform's response, unchanged."""
+
+    def __str__(self) -> str:
+        return self.message
+
+
 @dataclass(eq=False)
-class NotPublished(Exception):
+class NotPublished(PlatformCallError):
     """Failure that certainly left no post on the platform, with its reason.
 
     Calls that publish nothing, such as lookups and verifications, also raise it.
@@ -35,27 +47,20 @@ class NotPublished(Exception):
     retry_after: timedelta | None = None
     """Shortest wait before the next call, as the platform asked."""
     raw: str | None = None
-    """The platform's response, unchanged."""
-
-    def __str__(self) -> str:
-        return self.message
 
 
 @dataclass(eq=False)
-class OutcomeUnknown(Exception):
+class OutcomeUnknown(PlatformCallError):
     """Failure after which the post may be on the platform; a lookup finds out.
 
-    From a call that publishes nothing, it means that the response is missing or unusable.
+    A call that publishes nothing raises it for a missing or unusable response; `convert_unknown_outcome`
+    turns it into NotPublished.
     """
 
     message: str
     _: KW_ONLY
     http_status: int | None = None
     raw: str | None = None
-    """The platform's response, unchanged."""
-
-    def __str__(self) -> str:
-        return self.message
 
 
 def not_called_error() -> NotPublished:

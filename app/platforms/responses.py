@@ -16,7 +16,12 @@ from app.domain.times import parse_http_date, parse_instant, parse_retry_after
 from app.domain.validation.redaction import REDACTED
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
 from app.outbound.errors import OutboundError, OutboundFailure
-from app.platforms.protocol import NotPublished, ObservedRateLimit, OutcomeUnknown
+from app.platforms.protocol import (
+    NotPublished,
+    ObservedRateLimit,
+    OutcomeUnknown,
+    PlatformCallError,
+)
 
 RefusalReader: TypeAlias = Callable[[OutboundResponse], NotPublished | None]
 """Function that reads a platform's own error; None applies the rules for the status."""
@@ -159,7 +164,7 @@ def redact_errors(secrets: Collection[str]) -> Iterator[None]:
     """Replace the secrets in errors that are raised inside the context: a response may repeat them."""
     try:
         yield
-    except (NotPublished, OutcomeUnknown) as error:
+    except PlatformCallError as error:
         # In place: a new error would have this one as its context, which logs show.
         for secret in filter(None, secrets):
             error.message = error.message.replace(secret, REDACTED)
@@ -226,7 +231,7 @@ def _not_sent_error(error: OutboundError) -> NotPublished:
     return NotPublished(category, error.reason.name, error.message)
 
 
-def _status_error(response: OutboundResponse, now: datetime) -> NotPublished | OutcomeUnknown:
+def _status_error(response: OutboundResponse, now: datetime) -> PlatformCallError:
     category = _CATEGORY_BY_STATUS.get(response.status)
     if category is None:
         return unknown_outcome(

@@ -19,7 +19,7 @@ from app.platforms.protocol import (
     DuplicateFinder,
     LookupFailure,
     NotPublished,
-    OutcomeUnknown,
+    PlatformCallError,
 )
 from tests.factories import NOW
 from tests.guides import guide
@@ -222,6 +222,6 @@ async def test_error_contains_no_secret(case: AdapterCase, status: int) -> None:
     error = await publish_error(case)
 
     assert case.server.publishing_requests
-    raw = error.raw if isinstance(error, NotPublished | OutcomeUnknown) else None
+    raw = error.raw if isinstance(error, PlatformCallError) else None
     for secret in case.secrets:
         assert secret not in f"{error}{error!r}{raw}"

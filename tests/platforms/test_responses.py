@@ -9,7 +9,12 @@ import pytest
 from app.domain.account_pauses import RemainingCalls
 from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundClient, OutboundResponse
-from app.platforms.protocol import NotPublished, ObservedRateLimit, OutcomeUnknown
+from app.platforms.protocol import (
+    NotPublished,
+    ObservedRateLimit,
+    OutcomeUnknown,
+    PlatformCallError,
+)
 from app.platforms.responses import (
     convert_unknown_outcome,
     json_object,
@@ -87,11 +92,11 @@ async def test_successful_response_is_returned(status: int) -> None:
     "status", [302, 303, 404, 408, 409, 418, 425, 499, 500, 502, 503, 504, *CERTAIN]
 )
 async def test_status_decides_unless_the_platform_has_its_own_table(status: int) -> None:
-    error: NotPublished | OutcomeUnknown
+    error: PlatformCallError
     try:
         await send_to(responding(answer(status, "Retry-After: 7")))
         pytest.fail("no error")
-    except (NotPublished, OutcomeUnknown) as raised:
+    except PlatformCallError as raised:
         error = raised
     assert (error.http_status, error.raw) == (status, "{}")
     if status == 418:
@@ -210,7 +215,7 @@ def test_remaining_calls_are_read_only_with_their_reset(
 async def test_remaining_calls_are_recorded_for_any_answer(status: int) -> None:
     limits = ("RateLimit-Remaining: 2", "RateLimit-Reset: 60")
     observed = ObservedRateLimit()
-    with suppress(NotPublished, OutcomeUnknown):
+    with suppress(PlatformCallError):
         await send_to(responding(answer(status, *limits)), rate_limit=observed)
     assert observed.remaining == RemainingCalls(2, timedelta(minutes=1))
 

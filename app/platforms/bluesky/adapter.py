@@ -37,6 +37,7 @@ from app.platforms.protocol import (
     LookupFailure,
     NotPublished,
     OutcomeUnknown,
+    PlatformCallError,
     PublishRequest,
 )
 from app.platforms.responses import convert_unknown_outcome
@@ -146,7 +147,7 @@ class Bluesky:
             answer = await self._xrpc.call(
                 session.pds, "com.atproto.repo.getRecord", parameters=profile_parameters(did)
             )
-        except (NotPublished, OutcomeUnknown):
+        except PlatformCallError:
             return NO_PROFILE
         return parse_profile(answer.get("value"), session.pds, did)
 

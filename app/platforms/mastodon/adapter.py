@@ -32,6 +32,7 @@ from app.platforms.protocol import (
     LookupFailure,
     NotPublished,
     OutcomeUnknown,
+    PlatformCallError,
     PublishRequest,
     not_called_error,
 )
@@ -159,7 +160,7 @@ class Mastodon:
         if limits is None:
             try:
                 limits = self._limits[api.origin] = parse_limits(await api.instance())
-            except (NotPublished, OutcomeUnknown) as error:
+            except PlatformCallError as error:
                 logger.warning(
                     "instance limits not read", instance=api.origin, reason=error.message
                 )
@@ -254,7 +255,7 @@ async def _save_earlier_statuses(api: MastodonApi, request: PublishRequest) -> N
     ):
         try:
             similar = await _find_similar(api, request, await _recent_statuses(api, request))
-        except (NotPublished, OutcomeUnknown):
+        except PlatformCallError:
             raise
         except Exception as error:
             raise OutcomeUnknown("The server returned statuses of an unknown form.") from error

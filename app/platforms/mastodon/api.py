@@ -19,6 +19,7 @@ from app.platforms.protocol import (
     NotPublished,
     ObservedRateLimit,
     OutcomeUnknown,
+    PlatformCallError,
     credentials_error,
 )
 from app.platforms.responses import (
@@ -124,7 +125,7 @@ class MastodonApi:
         try:
             path = "/api/v1/apps/verify_credentials"
             return (await self._call("GET", path, read_json_object)).get("name")
-        except (NotPublished, OutcomeUnknown) as error:
+        except PlatformCallError as error:
             if error.http_status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
                 return None
             raise

@@ -36,6 +36,7 @@ from app.platforms.protocol import (
     LookupFailure,
     NotPublished,
     OutcomeUnknown,
+    PlatformCallError,
     PublishRequest,
     credentials_error,
     not_called_error,
@@ -309,7 +310,7 @@ class MetaAdapter:
         """Return the publication of a post, without its URL if that cannot be read."""
         try:
             return self._to_publication({**await api.post(post_id), "id": post_id})
-        except (NotPublished, OutcomeUnknown) as error:
+        except PlatformCallError as error:
             logger.warning("permalink not read", post_id=post_id, reason=error.message)
             return self._to_publication({"id": post_id})
 
@@ -334,7 +335,7 @@ async def _explain_limit(api: GraphApi, error: NotPublished) -> NotPublished:
         return error
     try:
         quota = await api.quota()
-    except (NotPublished, OutcomeUnknown):
+    except PlatformCallError:
         return error
     config = quota.get("config")
     total = config.get("quota_total") if isinstance(config, dict) else None

@@ -17,6 +17,7 @@ from app.platforms.protocol import (
     NotPublished,
     ObservedRateLimit,
     OutcomeUnknown,
+    PlatformCallError,
 )
 from tests.factories import NOW
 from tests.platforms.bluesky.scripted_pds import (
@@ -365,5 +366,5 @@ async def test_lookup_on_an_inactive_account_is_inconclusive(session: dict[str, 
 async def test_lookup_without_a_clear_answer_raises(method: str, answer: bytes | None) -> None:
     async with bluesky_setup(call_timeout=call_timeout(answer)) as setup:
         setup.pds.script(method, answer)
-        with pytest.raises((NotPublished, OutcomeUnknown)):
+        with pytest.raises(PlatformCallError):
             await setup.look_up()

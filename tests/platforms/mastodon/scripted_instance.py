@@ -11,7 +11,7 @@ from typing import Any
 from app.outbound.client import OutboundClient
 from app.platforms.mastodon.adapter import Mastodon
 from app.platforms.media import Media
-from app.platforms.protocol import NotPublished, OutcomeUnknown, PublishRequest
+from app.platforms.protocol import PlatformCallError, PublishRequest
 from tests.factories import NOW
 from tests.outbound.local_servers import LOCAL_RULES, local_server, read_request
 from tests.platforms.publish_requests import MemoryCredentials, publish_request
@@ -128,11 +128,11 @@ async def running_adapter(
 
 async def publish_error(
     run: AdapterRun, request: PublishRequest | None = None
-) -> NotPublished | OutcomeUnknown:
+) -> PlatformCallError:
     """Publish; return the error that this must have."""
     try:
         await run.adapter.publish(request or run.request())
-    except (NotPublished, OutcomeUnknown) as error:
+    except PlatformCallError as error:
         return error
     raise AssertionError("The post was published.")
 

@@ -9,7 +9,7 @@ from typing import Any
 from app.outbound.client import OutboundClient
 from app.platforms.meta.adapter import MetaAdapter
 from app.platforms.meta.descriptions import INSTAGRAM, THREADS, MetaPlatform
-from app.platforms.protocol import NotPublished, OutcomeUnknown, PublishRequest
+from app.platforms.protocol import NotPublished, PlatformCallError, PublishRequest
 from tests.factories import NOW
 from tests.outbound.local_servers import LOCAL_RULES, local_server
 from tests.platforms.meta.stub_graph import INSTAGRAM_API, THREADS_API, TOKEN, USER, Api, StubGraph
@@ -61,11 +61,11 @@ async def running_adapter(name: str = "threads", **fields: Any) -> AsyncIterator
 
 async def publish_error(
     run: AdapterRun, request: PublishRequest | None = None
-) -> NotPublished | OutcomeUnknown:
+) -> PlatformCallError:
     """Publish; return the error that this must have."""
     try:
         await run.adapter.publish(request or run.request())
-    except (NotPublished, OutcomeUnknown) as error:
+    except PlatformCallError as error:
         return error
     raise AssertionError("The post was published.")
 
