@@ -24,7 +24,7 @@ from app.platforms.protocol import (
 )
 
 RefusalReader: TypeAlias = Callable[[OutboundResponse], NotPublished | None]
-"""Function that reads a platform's own error; None applies the rules for the status."""
+"""Function that returns the error of a response that it recognises; None lets the HTTP status decide."""
 
 CONFIGURATION_FAILURES = {OutboundFailure.INVALID_URL, OutboundFailure.ADDRESS_NOT_ALLOWED}
 """Failures that a retry without a change of the account or the server cannot avoid."""
@@ -76,9 +76,9 @@ async def send(
     raise read_refusal(response) or _status_error(response, now)
 
 
-def read_json_object(response: OutboundResponse) -> Mapping[str, Any]:
+def require_json_object(response: OutboundResponse) -> Mapping[str, Any]:
     """Return the JSON object of a successful response; raises OutcomeUnknown for anything else."""
-    value = json_object(response)
+    value = parse_json_object(response)
     if value is None:
         raise unknown_outcome(
             response,
@@ -87,7 +87,7 @@ def read_json_object(response: OutboundResponse) -> Mapping[str, Any]:
     return value
 
 
-def json_object(response: OutboundResponse) -> Mapping[str, Any] | None:
+def parse_json_object(response: OutboundResponse) -> Mapping[str, Any] | None:
     """Return the JSON object of a response; None if it is cut or something else."""
     if response.is_truncated:
         return None

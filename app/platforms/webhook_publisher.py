@@ -30,9 +30,9 @@ from app.platforms.protocol import (
     credentials_error,
 )
 from app.platforms.responses import (
-    json_object,
-    read_json_object,
+    parse_json_object,
     refusal,
+    require_json_object,
     retry_wait,
     send,
     text_or_none,
@@ -150,7 +150,7 @@ class WebhookPublisher:
 
     def _read_publication(self, response: OutboundResponse) -> Publication:
         """Return the publication of a successful answer; raises OutcomeUnknown without id and URL."""
-        answer = read_json_object(response)
+        answer = require_json_object(response)
         post_id, url = (_text_or_number(answer.get(name)) for name in ("id", "url"))
         if post_id is None and url is None:
             raise unknown_outcome(
@@ -217,7 +217,7 @@ def _payload(request: PublishRequest) -> Mapping[str, object]:
 
 def _error_message(response: OutboundResponse) -> str | None:
     """Return the reason that a publisher gives as `error` in a JSON object."""
-    return _text_or_number((json_object(response) or {}).get("error"))
+    return _text_or_number((parse_json_object(response) or {}).get("error"))
 
 
 def _text_or_number(value: object) -> str | None:

@@ -24,7 +24,13 @@ from app.platforms.protocol import (
     content_error,
     credentials_error,
 )
-from app.platforms.responses import json_object, read_json_object, redact_errors, refusal, send
+from app.platforms.responses import (
+    parse_json_object,
+    redact_errors,
+    refusal,
+    require_json_object,
+    send,
+)
 
 _TIMEOUT = timedelta(seconds=30)
 _MAX_RESPONSE_BYTES = 64 * 1024
@@ -95,7 +101,7 @@ class Notes:
                 read_refusal=_read_refusal,
                 rate_limit=rate_limit,
             )
-            return read_json_object(response)
+            return require_json_object(response)
 
     def _publication(self, note: Mapping[str, Any], request: PublishRequest) -> Publication:
         return Publication(
@@ -113,7 +119,7 @@ def _read_refusal(response: OutboundResponse) -> NotPublished | None:
     """Return the error of a note that the platform refuses; other answers follow the common rules."""
     if response.status != HTTPStatus.UNPROCESSABLE_ENTITY:
         return None
-    reason = (json_object(response) or {}).get("error", "It states no reason.")
+    reason = (parse_json_object(response) or {}).get("error", "It states no reason.")
     return refusal(
         response, ErrorCategory.CONTENT_REJECTED, "REFUSED", f"Notes refuses the text. {reason}"
     )

@@ -17,10 +17,10 @@ from app.platforms.protocol import (
 )
 from app.platforms.responses import (
     convert_unknown_outcome,
-    json_object,
-    read_json_object,
+    parse_json_object,
     refusal,
     remaining_calls,
+    require_json_object,
     retry_wait,
     send,
 )
@@ -222,16 +222,16 @@ async def test_remaining_calls_are_recorded_for_any_answer(status: int) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"text"', b"null", b'{"a": 1', b"\xff"])
 def test_answer_that_is_no_json_object_leaves_the_outcome_unknown(body: bytes) -> None:
-    assert json_object(response(body)) is None
+    assert parse_json_object(response(body)) is None
     with pytest.raises(OutcomeUnknown) as caught:
-        read_json_object(response(body))
+        require_json_object(response(body))
     assert caught.value.http_status == 200
 
 
 def test_cut_answer_leaves_the_outcome_unknown() -> None:
-    assert read_json_object(response(b'{"id": "1"}')) == {"id": "1"}
+    assert require_json_object(response(b'{"id": "1"}')) == {"id": "1"}
     with pytest.raises(OutcomeUnknown):
-        read_json_object(response(b'{"id": "1"}', is_truncated=True))
+        require_json_object(response(b'{"id": "1"}', is_truncated=True))
 
 
 @pytest.mark.parametrize(

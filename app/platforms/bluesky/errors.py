@@ -5,7 +5,7 @@ from http import HTTPStatus
 from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundResponse
 from app.platforms.protocol import NotPublished
-from app.platforms.responses import json_object, refusal
+from app.platforms.responses import parse_json_object, refusal
 
 EXPIRED_TOKEN = "ExpiredToken"
 HANDLE_NOT_FOUND = "HandleNotFound"
@@ -50,7 +50,7 @@ def read_refusal(response: OutboundResponse) -> NotPublished | None:
     """Return the error of a response by its name; None unless it is a client error with a known name."""
     if not HTTPStatus.BAD_REQUEST <= response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return None
-    answer = json_object(response) or {}
+    answer = parse_json_object(response) or {}
     name = str(answer.get("error"))
     if name == INVALID_REQUEST:
         return _invalid_request(response, str(answer.get("message")))

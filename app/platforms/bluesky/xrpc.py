@@ -10,7 +10,7 @@ from app.domain.times import Clock
 from app.outbound.client import OutboundClient, OutboundRequest
 from app.platforms.bluesky.errors import read_refusal
 from app.platforms.protocol import ObservedRateLimit, OutcomeUnknown
-from app.platforms.responses import read_json_object, send
+from app.platforms.responses import require_json_object, send
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class XrpcClient:
             read_refusal=read_refusal,
             rate_limit=rate_limit,
         )
-        return read_json_object(response)
+        return require_json_object(response)
 
 
 def read_member(answer: Mapping[str, Any], name: str, expected: type[T]) -> T:

@@ -24,10 +24,10 @@ from app.platforms.protocol import (
 )
 from app.platforms.responses import (
     RefusalReader,
-    json_object,
-    read_json_object,
+    parse_json_object,
     redact_errors,
     refusal,
+    require_json_object,
     send,
     time_or_default,
     unknown_outcome,
@@ -109,11 +109,11 @@ class MastodonApi:
     async def instance(self) -> Mapping[str, Any]:
         """Return the description of the instance, in version 2 or else 1 of the API."""
         try:
-            return await self._call("GET", "/api/v2/instance", read_json_object)
+            return await self._call("GET", "/api/v2/instance", require_json_object)
         except OutcomeUnknown as error:
             if error.http_status != HTTPStatus.NOT_FOUND:
                 raise
-        return await self._call("GET", "/api/v1/instance", read_json_object)
+        return await self._call("GET", "/api/v1/instance", require_json_object)
 
     async def account(self) -> Mapping[str, Any]:
         """Return the account of the token, with its id."""
@@ -124,7 +124,7 @@ class MastodonApi:
         """Return the name of the token's application; None if the server does not state it."""
         try:
             path = "/api/v1/apps/verify_credentials"
-            return (await self._call("GET", path, read_json_object)).get("name")
+            return (await self._call("GET", path, require_json_object)).get("name")
         except PlatformCallError as error:
             if error.http_status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
                 return None
@@ -157,7 +157,7 @@ class MastodonApi:
     async def source(self, status_id: str) -> str:
         """Return the text of a status as its author wrote it."""
         path = f"/api/v1/statuses/{_quote(status_id)}/source"
-        return str((await self._call("GET", path, read_json_object))["text"])
+        return str((await self._call("GET", path, require_json_object))["text"])
 
     async def _call(
         self,
@@ -205,7 +205,7 @@ def parse_origin(instance: str) -> str | None:
 
 def _read_entity(response: OutboundResponse) -> Mapping[str, Any]:
     """Return an object with an id."""
-    entity = read_json_object(response)
+    entity = require_json_object(response)
     if not isinstance(entity.get("id"), str):
         raise unknown_outcome(
             response, f"The server answered {response.status}, but without an id."
@@ -241,7 +241,7 @@ def _unprocessable(category: ErrorCategory, code: str, message: str) -> RefusalR
     def read(response: OutboundResponse) -> NotPublished | None:
         if response.status != HTTPStatus.UNPROCESSABLE_ENTITY:
             return None
-        reason = (json_object(response) or {}).get("error")
+        reason = (parse_json_object(response) or {}).get("error")
         detail = f" Its reason: {reason}" if isinstance(reason, str) else ""
         return refusal(response, category, code, f"{message}{detail}")
 

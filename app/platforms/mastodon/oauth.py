@@ -11,7 +11,7 @@ from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
 from app.platforms.mastodon.api import parse_origin
 from app.platforms.protocol import CredentialValues, NotPublished, OutcomeUnknown
-from app.platforms.responses import convert_unknown_outcome, read_json_object, refusal, send
+from app.platforms.responses import convert_unknown_outcome, refusal, require_json_object, send
 
 _APP_NAME = "post-results"
 _REDIRECT_URI = "urn:ietf:wg:oauth:2.0:oob"
@@ -120,7 +120,7 @@ async def _post(
         timeout=_TIMEOUT,
         max_response_bytes=_MAX_RESPONSE_BYTES,
     )
-    return read_json_object(await send(client, request, now=now, read_refusal=read_refusal))
+    return require_json_object(await send(client, request, now=now, read_refusal=read_refusal))
 
 
 def _text(answer: Mapping[str, Any], name: str) -> str:

@@ -16,7 +16,7 @@ import orjson
 from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundResponse
 from app.platforms.protocol import NotPublished
-from app.platforms.responses import json_object, refusal, retry_wait, text_or_none
+from app.platforms.responses import parse_json_object, refusal, retry_wait, text_or_none
 
 OBJECT_NOT_FOUND = "GRAPH_100_33"
 """Code of the error of an object that does not exist, or not yet, or that the token cannot read."""
@@ -103,7 +103,7 @@ _BY_CODE: Mapping[int, tuple[ErrorCategory, str]] = {
 
 def read_graph_refusal(response: OutboundResponse, now: datetime) -> NotPublished | None:
     """Return the error of a client error with a known code; None for any other response."""
-    error = (json_object(response) or {}).get("error")
+    error = (parse_json_object(response) or {}).get("error")
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or not isinstance(error, Mapping):
         return None
     code, subcode = (

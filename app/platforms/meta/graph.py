@@ -13,7 +13,7 @@ from app.platforms.meta.credentials import MetaCredentials
 from app.platforms.meta.descriptions import MetaPlatform
 from app.platforms.meta.errors import read_graph_refusal
 from app.platforms.protocol import AccountIdentity, CredentialValues, OutcomeUnknown
-from app.platforms.responses import read_json_object, redact_errors, send, time_or_default
+from app.platforms.responses import redact_errors, require_json_object, send, time_or_default
 
 _TIMEOUT = timedelta(seconds=60)
 """Time for one call: Meta may load an image before it answers."""
@@ -161,7 +161,7 @@ class GraphApi:
             response = await send(
                 self._client, request, now=now, read_refusal=partial(read_graph_refusal, now=now)
             )
-            return read_json_object(response)
+            return require_json_object(response)
 
 
 def _read_id(answer: Mapping[str, Any]) -> str:
