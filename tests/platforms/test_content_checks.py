@@ -43,7 +43,7 @@ def refusals(
         (
             "bluesky",
             "ä" * 312,
-            "The text has 312 characters (graphemes); Bluesky allows at most 300. Shorten it by 12.",
+            "The text has 312 characters; Bluesky allows 300. Shorten the text by 12.",
         ),
         ("bluesky", FAMILY * 120, None),
         (

@@ -20,7 +20,7 @@ TOO_LONG_WARNING = {
     "account_id": 1,
     "platform": "bluesky",
     "code": "TEXT_TOO_LONG",
-    "message": "The text has 301 characters (graphemes); Bluesky allows at most 300. Shorten it by 1.",
+    "message": "The text has 301 characters; Bluesky allows 300. Shorten the text by 1.",
 }
 """Warning of a text of 301 characters, whose account differs."""
 

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 import regex
 
 from app.domain.errors import InvalidInput
 from app.domain.validation.post_contents import MAX_CONTENT_LENGTH
 from app.domain.validation.text import validate_text
-from app.platforms.graphemes import count_graphemes
+from app.platforms.graphemes import check_character_count, count_graphemes
 from app.platforms.limits import BLUESKY_LIMITS, BLUESKY_MAX_LENGTH_BYTES
 from app.platforms.protocol import content_error
 
@@ -65,12 +66,7 @@ def check_text(text: str) -> None:
             f"The text has {size:,} bytes in UTF-8, {size - max_bytes:,} more than Bluesky allows: at most"
             f" {max_bytes:,}, and {max_graphemes} characters. Shorten it.",
         )
-    if (graphemes := count_graphemes(text, at_most=max_bytes)) > max_graphemes:
-        raise content_error(
-            "TEXT_TOO_LONG",
-            f"The text has {graphemes:,} characters (graphemes); Bluesky allows at most {max_graphemes}."
-            f" Shorten it by {graphemes - max_graphemes:,}.",
-        )
+    check_character_count(partial(count_graphemes, text), max_graphemes, "Bluesky")
 
 
 def find_spans(text: str) -> list[Span]:

@@ -116,7 +116,7 @@ def test_text_within_both_limits_is_accepted(text: str) -> None:
         (
             "ä" * 301,
             "TEXT_TOO_LONG",
-            "The text has 301 characters (graphemes); Bluesky allows at most 300. Shorten it by 1.",
+            "The text has 301 characters; Bluesky allows 300. Shorten the text by 1.",
         ),
         (
             "\U0001f1e9" * 100_000,

@@ -25,9 +25,7 @@ mutation ($input: CreatePostsInput!) {{
 }}
 """
 TOO_LONG = "a" * 310
-BLUESKY_MESSAGE = (
-    "The text has 310 characters (graphemes); Bluesky allows at most 300. Shorten it by 10."
-)
+BLUESKY_MESSAGE = "The text has 310 characters; Bluesky allows 300. Shorten the text by 10."
 MASTODON_MESSAGE = (
     "The text has 501 characters; Mastodon by default allows 500. Each URL"
     " counts as 23 characters. Shorten the text by 1."
