@@ -99,6 +99,12 @@ Includes other accounts of the workspace with the same platform user.
 CredentialValues: TypeAlias = Mapping[str, object]
 """Credentials of an account as a JSON object; each adapter documents its own keys."""
 
+TOKEN_PATTERN = r"^[!-~]+\Z"
+"""Pattern of a token in credentials: visible ASCII characters, which a header may contain (RFC 9110, 5.5).
+
+A line break that was copied with a token, for example, would make the header invalid.
+"""
+
 
 class Credentials(Protocol):
     """Credentials of one account."""

@@ -135,6 +135,11 @@ def unknown_outcome(response: OutboundResponse, message: str) -> OutcomeUnknown:
     return OutcomeUnknown(message, http_status=response.status, raw=_body_text(response))
 
 
+def invalid_member_error(name: str) -> OutcomeUnknown:
+    """Return the error of an answer in which a member of the JSON object is missing or not valid."""
+    return OutcomeUnknown(f"The server's answer has no valid {name}.")
+
+
 @contextmanager
 def convert_unknown_outcome(
     consequence: str, *, code: str = "NO_ANSWER", keep_response: bool = False

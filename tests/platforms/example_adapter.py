@@ -13,6 +13,7 @@ from app.domain.destinations import ErrorCategory
 from app.domain.times import Clock
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
 from app.platforms.protocol import (
+    TOKEN_PATTERN,
     AccountIdentity,
     Credentials,
     CredentialValues,
@@ -34,7 +35,6 @@ from app.platforms.responses import (
 
 _TIMEOUT = timedelta(seconds=30)
 _MAX_RESPONSE_BYTES = 64 * 1024
-_TOKEN = re.compile(r"[!-~]+")
 
 
 class Notes:
@@ -82,7 +82,7 @@ class Notes:
     ) -> Mapping[str, Any]:
         """Return the answer to a request; raises NotPublished or OutcomeUnknown, without the token."""
         server, token = (str(values.get(name, "")) for name in ("server", "token"))
-        if not _TOKEN.fullmatch(token):
+        if not re.match(TOKEN_PATTERN, token):
             raise credentials_error("The credentials must have server and token. Set them again.")
         outbound = OutboundRequest(
             method=method,

@@ -13,6 +13,7 @@ from app.domain.times import Clock
 from app.platforms.bluesky.errors import EXPIRED_TOKEN
 from app.platforms.bluesky.xrpc import XrpcClient
 from app.platforms.protocol import (
+    TOKEN_PATTERN,
     Credentials,
     CredentialValues,
     NotPublished,
@@ -26,7 +27,7 @@ T = TypeVar("T")
 _RENEWAL_MARGIN = timedelta(minutes=2)
 """Remaining validity below which an access token is renewed before it is used."""
 
-_HeaderValue = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+\Z")]
+_Token = Annotated[str, msgspec.Meta(pattern=TOKEN_PATTERN)]
 
 
 class BlueskySession(msgspec.Struct, frozen=True, rename="camel"):
@@ -36,8 +37,8 @@ class BlueskySession(msgspec.Struct, frozen=True, rename="camel"):
     """Permanent identifier of the account."""
     pds: str
     """URL of the server with the account's records, its personal data server."""
-    access_jwt: _HeaderValue
-    refresh_jwt: _HeaderValue
+    access_jwt: _Token
+    refresh_jwt: _Token
 
     def __repr__(self) -> str:
         return f"<session of {self.did}>"

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 from app.domain.times import Clock
 from app.outbound.client import OutboundClient, OutboundRequest
 from app.platforms.bluesky.errors import read_refusal
-from app.platforms.protocol import ObservedRateLimit, OutcomeUnknown
-from app.platforms.responses import require_json_object, send
+from app.platforms.protocol import ObservedRateLimit
+from app.platforms.responses import invalid_member_error, require_json_object, send
 
 T = TypeVar("T")
 
@@ -68,5 +68,5 @@ def read_member(answer: Mapping[str, Any], name: str, expected: type[T]) -> T:
     """Return a member of an answer; raises OutcomeUnknown if it is missing or of another type."""
     value = answer.get(name)
     if not isinstance(value, expected):
-        raise OutcomeUnknown(f"The server's answer has no valid {name}.")
+        raise invalid_member_error(name)
     return value

@@ -15,6 +15,7 @@ from app.domain.times import Clock
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
 from app.platforms.media import Media
 from app.platforms.protocol import (
+    TOKEN_PATTERN,
     CredentialValues,
     NotPublished,
     ObservedRateLimit,
@@ -48,7 +49,6 @@ _SNAC_PAGE_SIZE = 256
 """Statuses of snac's only page, which it returns for any `limit` and `max_id`."""
 
 _ORIGIN = re.compile(r"https?://[^\s/?#@\\]+", re.IGNORECASE)
-_TOKEN = re.compile(r"[!-~]+")
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class MastodonApi:
         """Create a client by `instance` and `accessToken`; raises NotPublished without valid ones."""
         instance, token = (str(credentials.get(name, "")) for name in ("instance", "accessToken"))
         origin = parse_origin(instance)
-        if origin is None or not _TOKEN.fullmatch(token):
+        if origin is None or not re.match(TOKEN_PATTERN, token):
             raise credentials_error(
                 "The credentials must have instance, such as https://example.social, and accessToken."
                 " Connect the account again.",

@@ -10,8 +10,14 @@ from urllib.parse import urlencode
 from app.domain.destinations import ErrorCategory
 from app.outbound.client import OutboundClient, OutboundRequest, OutboundResponse
 from app.platforms.mastodon.api import parse_origin
-from app.platforms.protocol import CredentialValues, NotPublished, OutcomeUnknown
-from app.platforms.responses import convert_unknown_outcome, refusal, require_json_object, send
+from app.platforms.protocol import CredentialValues, NotPublished
+from app.platforms.responses import (
+    convert_unknown_outcome,
+    invalid_member_error,
+    refusal,
+    require_json_object,
+    send,
+)
 
 _APP_NAME = "post-results"
 _REDIRECT_URI = "urn:ietf:wg:oauth:2.0:oob"
@@ -126,5 +132,5 @@ async def _post(
 def _text(answer: Mapping[str, Any], name: str) -> str:
     value = answer.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= _MAX_TEXT_LENGTH:
-        raise OutcomeUnknown(f"The server's answer has no valid {name}.")
+        raise invalid_member_error(name)
     return value

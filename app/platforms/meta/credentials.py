@@ -5,14 +5,14 @@ from typing import Annotated
 
 import msgspec
 
-from app.platforms.protocol import CredentialValues, credentials_error
+from app.platforms.protocol import TOKEN_PATTERN, CredentialValues, credentials_error
 
 
 class MetaCredentials(msgspec.Struct, frozen=True, rename="camel"):
     """Credentials of an account, in the form in which they are stored."""
 
     user_id: Annotated[str, msgspec.Meta(pattern=r"^[0-9]+\Z")]
-    access_token: Annotated[str, msgspec.Meta(pattern=r"^[!-~]+\Z")]
+    access_token: Annotated[str, msgspec.Meta(pattern=TOKEN_PATTERN)]
     """Long-lived token of the user."""
     expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     """Time at which the token expires; a token without it is not renewed."""
