@@ -90,8 +90,7 @@ class MetaAdapter:
         if last is None:
             plan = plan_containers(self._platform, request)
             api = await self._connect(request.credentials)
-            checkpoint = await self._create_post_container(api, request, plan)
-            return await self._publish_container(api, request, checkpoint)
+            return await self._publish_new_container(api, request, plan)
         api = await self._connect(request.credentials)
         status = await self._wait_for_last_container(api, request, last)
         if status is ContainerStatus.PUBLISHED:
@@ -99,8 +98,7 @@ class MetaAdapter:
         plan = plan_containers(self._platform, request)
         if status is ContainerStatus.FINISHED and last.fingerprint == plan.fingerprint:
             return await self._publish_container(api, request, last)
-        checkpoint = await self._create_post_container(api, request, plan)
-        return await self._publish_container(api, request, checkpoint)
+        return await self._publish_new_container(api, request, plan)
 
     async def look_up(self, request: PublishRequest) -> Publication | LookupFailure:
         """Return the post of the container that the last attempt may have published.
@@ -175,6 +173,12 @@ class MetaAdapter:
                 raise
             return ContainerStatus.EXPIRED
         return state.status
+
+    async def _publish_new_container(
+        self, api: GraphApi, request: PublishRequest, plan: ContainerPlan
+    ) -> Publication:
+        checkpoint = await self._create_post_container(api, request, plan)
+        return await self._publish_container(api, request, checkpoint)
 
     async def _create_post_container(
         self, api: GraphApi, request: PublishRequest, plan: ContainerPlan
