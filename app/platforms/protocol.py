@@ -169,7 +169,7 @@ class PublishRequest:
     destination_id: DestinationId
     destination_created_at: datetime
     """The same in every attempt, like the id."""
-    forced_rounds: int
+    forced_retries: int
     """Number of times that a person forced a retry of an unknown outcome, and so another publication."""
     account: Account
     attempt: int
@@ -201,7 +201,7 @@ class PublishRequest:
     @property
     def publication_key(self) -> str:
         """Idempotency key, the same in all attempts and lookups until a forced retry publishes once more."""
-        suffix = f"-{self.forced_rounds}" if self.forced_rounds else ""
+        suffix = f"-{self.forced_retries}" if self.forced_retries else ""
         return f"{self.destination_id}{suffix}"
 
     def check_deadline(self) -> None:
@@ -290,7 +290,7 @@ def make_publish_request(
         post_id=post.id,
         destination_id=destination.id,
         destination_created_at=destination.created_at,
-        forced_rounds=destination.state.forced_rounds,
+        forced_retries=destination.state.forced_rounds,
         account=account,
         attempt=destination.state.attempts,
         attempt_started_at=attempt_started_at,

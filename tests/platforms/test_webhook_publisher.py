@@ -119,7 +119,7 @@ async def test_forced_round_has_a_webhook_id_of_its_own() -> None:
     requests: list[bytes] = []
     handle = responding(http_response(200, {"id": 17}), requests=requests)
     async with adapter_and_request(handle) as (adapter, request, _):
-        await adapter.publish(replace(request, forced_rounds=2))
+        await adapter.publish(replace(request, forced_retries=2))
 
     body = requests[0].partition(b"\r\n\r\n")[2].decode()
     assert f"webhook-id: {ID}-2\r\n".encode() in requests[0]

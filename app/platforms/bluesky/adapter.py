@@ -256,4 +256,4 @@ def _addresses(session: BlueskySession, request: PublishRequest) -> list[RecordA
 
 
 def _publication_key(request: PublishRequest) -> bytes:
-    return make_publication_key(request.destination_id, request.forced_rounds)
+    return make_publication_key(request.destination_id, request.forced_retries)

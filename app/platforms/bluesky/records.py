@@ -46,12 +46,12 @@ class RecordAddress:
         )
 
 
-def make_publication_key(destination_id: DestinationId, forced_rounds: int) -> bytes:
+def make_publication_key(destination_id: DestinationId, forced_retries: int) -> bytes:
     """Return the key of a publication as bytes, from which the key and the marker of its record follow.
 
     It changes when `PublishRequest.publication_key` does.
     """
-    return destination_id.bytes + (forced_rounds.to_bytes(4) if forced_rounds else b"")
+    return destination_id.bytes + (forced_retries.to_bytes(4) if forced_retries else b"")
 
 
 def record_addresses(did: str, publication_key: bytes, created_at: datetime) -> list[RecordAddress]:

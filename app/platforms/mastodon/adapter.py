@@ -87,7 +87,7 @@ class Mastodon:
         api = await self._connect(request.credentials)
         limits = await self._instance_limits(api)
         check_limits(parameters, len(request.media), limits)
-        if request.forced_rounds:
+        if request.forced_retries:
             await _save_earlier_statuses(api, request)
         media = await self._fetch_media(request)
         check_not_empty(request.content, media)
@@ -245,7 +245,7 @@ async def _find_similar(
 
 
 async def _save_earlier_statuses(api: MastodonApi, request: PublishRequest) -> None:
-    """Save which statuses the first attempt of a forced round finds: no lookup of the round may find them."""
+    """Save which statuses the first attempt of a forced retry finds: none of its lookups may find them."""
     if await request.checkpoint.load() is not None:
         return
     with convert_unknown_outcome(
@@ -264,7 +264,7 @@ async def _save_earlier_statuses(api: MastodonApi, request: PublishRequest) -> N
 
 
 async def _load_earlier_ids(request: PublishRequest) -> Collection[str]:
-    checkpoint = await request.checkpoint.load() if request.forced_rounds else None
+    checkpoint = await request.checkpoint.load() if request.forced_retries else None
     ids = (checkpoint or {}).get(_EARLIER)
     return ids if isinstance(ids, list) else ()
 

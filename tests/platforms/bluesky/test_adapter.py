@@ -165,13 +165,13 @@ async def test_forced_round_is_published_and_found_under_a_key_of_its_own() -> N
     key = record_key(make_publication_key(DESTINATION.id, 1), DESTINATION.created_at, 0)
     async with bluesky_setup() as setup:
         setup.pds.records[KEYS[0]] = EARLIER
-        assert await setup.look_up(forced_rounds=1) is LookupFailure.NOT_FOUND
-        result = await setup.publish(forced_rounds=1)
+        assert await setup.look_up(forced_retries=1) is LookupFailure.NOT_FOUND
+        result = await setup.publish(forced_retries=1)
 
         assert result == publication(key, NOW)
         assert setup.pds.records.keys() == {KEYS[0], key}
-        assert await setup.publish(forced_rounds=1, attempt=3) == result
-        assert await setup.look_up(forced_rounds=1) == result
+        assert await setup.publish(forced_retries=1, attempt=3) == result
+        assert await setup.look_up(forced_retries=1) == result
 
 
 async def test_key_of_another_destinations_record_is_not_used() -> None:

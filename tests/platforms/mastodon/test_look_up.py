@@ -258,7 +258,7 @@ async def test_statuses_before_a_forced_retry_are_not_that_of_the_retry() -> Non
         STATUS: [response(500)],
     }
     async with running_adapter(script) as run:
-        request = run.request(forced_rounds=1)
+        request = run.request(forced_retries=1)
         with pytest.raises(OutcomeUnknown):
             await run.adapter.publish(request)
         assert await request.checkpoint.load() == {"earlierStatuses": ["3"]}
@@ -271,7 +271,7 @@ async def test_statuses_before_a_forced_retry_are_not_that_of_the_retry() -> Non
 async def test_second_attempt_of_a_forced_round_does_not_take_the_first_one_for_earlier() -> None:
     script = {**pages([status("5")]), STATUS: [response(500)]}
     async with running_adapter(script) as run:
-        request = run.request(forced_rounds=1)
+        request = run.request(forced_retries=1)
         await request.checkpoint.save({"earlierStatuses": []})
         with pytest.raises(OutcomeUnknown):
             await run.adapter.publish(request)
@@ -295,7 +295,7 @@ async def test_forced_retry_is_not_sent_if_earlier_statuses_are_not_known(
     answer: bytes, reason: str
 ) -> None:
     async with running_adapter({PAGE: [answer]}) as run:
-        assert await publish_problem(run.adapter.publish(run.request(forced_rounds=1))) == (
+        assert await publish_problem(run.adapter.publish(run.request(forced_retries=1))) == (
             ErrorCategory.TRANSIENT,
             "STATUSES_NOT_READ",
             f"{reason} The statuses of the account could not be read, so the post was not sent.",

@@ -86,7 +86,7 @@ async def test_remaining_statuses_are_recorded_and_remaining_uploads_are_not() -
 
 async def test_forced_round_has_another_idempotency_key() -> None:
     async with running_adapter({PAGE: [response(200, [])]}) as run:
-        await run.adapter.publish(run.request(forced_rounds=2))
+        await run.adapter.publish(run.request(forced_retries=2))
 
     key = run.instance.call(STATUS).headers["Idempotency-Key"]
     assert key == "post-results-d1e2f3a4-b5c6-7890-abcd-ef1234567890-2"
