@@ -215,6 +215,17 @@ async def poll_for_claims(
     return claims
 
 
+def claim_log_fields(claim: Claim) -> dict[str, str | int]:
+    """Return log fields that identify a claim."""
+    return {
+        "workspace_id": str(claim.lease.workspace_id),
+        "post_id": str(claim.post.id),
+        "destination_id": str(claim.lease.destination_id),
+        "platform": claim.destination.platform,
+        "account_id": claim.account.id,
+    }
+
+
 async def _attempt_starts(
     reader: Reader, destination_ids: Sequence[DestinationId]
 ) -> Mapping[DestinationId, AttemptStart]:

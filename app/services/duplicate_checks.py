@@ -91,7 +91,7 @@ class DuplicateCheckService:
         check_at = next_check_at(due.attempts, now)
         if check_at is None:
             if await self.database.write(partial(delete_check, check=due)):
-                logger.warning("duplicate check abandoned", **log_fields(due))
+                logger.warning("duplicate check abandoned", **check_log_fields(due))
             return None
         leased = await self.database.write(partial(lease_check, due=due, check_at=check_at))
         if leased is None:
@@ -140,7 +140,7 @@ class DuplicateCheckService:
             return len(duplicates)
 
         if count := await run_in_transaction(self.database, write_context, work):
-            logger.warning("duplicates found", count=count, **log_fields(pending))
+            logger.warning("duplicates found", count=count, **check_log_fields(pending))
 
 
 def next_check_at(attempts: int, now: datetime) -> datetime | None:
@@ -151,7 +151,7 @@ def next_check_at(attempts: int, now: datetime) -> datetime | None:
     return None if attempts == _MAX_CHECKS else now + CHECK_BACKOFF.max_backoff(attempts + 1)
 
 
-def log_fields(check: PendingCheck) -> dict[str, str | int]:
+def check_log_fields(check: PendingCheck) -> dict[str, str | int]:
     """Return log fields that identify a check."""
     return {
         "workspace_id": str(check.workspace_id),

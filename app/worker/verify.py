@@ -8,15 +8,11 @@ from app.domain.attempts import Publication
 from app.domain.errors import InvalidInput, RequestError
 from app.domain.verification import VerificationFinding
 from app.platforms.protocol import LookupFailure, PublishRequest
-from app.services.claims import Claim
+from app.services.claims import Claim, claim_log_fields
+from app.worker.call_results import pause_account_if_limited, sanitize_publication
 from app.worker.context import WorkerContext, attempt_result, retry_while
 from app.worker.lease_renewal import LeaseTimer
-from app.worker.publish import (
-    log_fields,
-    pause_account_if_limited,
-    request_of_claim,
-    sanitize_publication,
-)
+from app.worker.publish_requests import make_claim_request
 
 _FINDING_BY_FAILURE = {
     LookupFailure.NOT_FOUND: VerificationFinding.NOT_PUBLISHED,
@@ -30,10 +26,10 @@ async def verify(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) 
     """Settle an unknown outcome, or report that it is still unknown; report nothing without the lease."""
     start = claim.last_attempt_start
     started_at = claim.destination.created_at if start is None else start.started_at
-    request = request_of_claim(context, claim, claim.destination, started_at, lease_timer)
+    request = make_claim_request(context, claim, claim.destination, started_at, lease_timer)
     lookup = await _look_up(context, claim, request)
     if lookup is None:
-        logger.info("verification skipped, lease expired", **log_fields(claim))
+        logger.info("verification skipped, lease expired", **claim_log_fields(claim))
         return
     publication: Publication | None = None
     if isinstance(lookup, Publication):
@@ -48,15 +44,18 @@ async def verify(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) 
             should_retry=lambda: lease_timer.is_held,
         )
     except RequestError as error:
-        logger.info("verification rejected", **log_fields(claim), reason=error.message)
+        logger.info("verification rejected", **claim_log_fields(claim), reason=error.message)
     except Exception:  # the outcome can be verified again once the lease expires
         logger.warning(
-            "verification report failed", **log_fields(claim), finding=str(finding), exc_info=True
+            "verification report failed",
+            **claim_log_fields(claim),
+            finding=str(finding),
+            exc_info=True,
         )
     else:
         if finding is not VerificationFinding.STILL_UNKNOWN:
             context.stats.record(attempt_result(result.destination.state))
-        logger.info("outcome verified", **log_fields(claim), finding=str(finding))
+        logger.info("outcome verified", **claim_log_fields(claim), finding=str(finding))
 
 
 async def _look_up(
@@ -75,14 +74,14 @@ async def _look_up(
                 lookup = LookupFailure.INCONCLUSIVE
         if isinstance(lookup, LookupFailure):
             return lookup
-        return sanitize_publication(lookup, context.system.now())
+        return sanitize_publication(lookup, context.system.now(), claim_log_fields(claim))
     except InvalidInput:
-        logger.warning("invalid lookup result dropped", **log_fields(claim))
+        logger.warning("invalid lookup result dropped", **claim_log_fields(claim))
     except Exception as error:
         if lease_timeout.expired():
             return None
         await pause_account_if_limited(context, request, error)
-        logger.warning("platform lookup failed", **log_fields(claim), exc_info=True)
+        logger.warning("platform lookup failed", **claim_log_fields(claim), exc_info=True)
     return LookupFailure.INCONCLUSIVE
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import structlog
 
 from app.db.core.database import Database
 from app.db.tools.integrity import find_problems
@@ -228,10 +229,30 @@ async def test_invalid_publication_details_do_not_lose_the_publication(
             published_at=NOW + timedelta(days=1),
         )
     )
-    async with WorkerBench(database, adapters={SANDBOX: platform}).running_worker():
-        state = await sent.wait_until(is_final)
+    with structlog.testing.capture_logs() as logs:
+        async with WorkerBench(database, adapters={SANDBOX: platform}).running_worker():
+            state = await sent.wait_until(is_final)
 
     assert state == published(NOW, platform_post_id=stored_id, platform_post_url=stored_url)
+    dropped = [each for each in logs if each["event"] == "invalid publication details dropped"]
+    assert [each["destination_id"] for each in dropped] == (
+        [] if stored_id and stored_url else [str(sent.id)]
+    )
+
+
+async def test_publication_without_valid_details_leaves_the_outcome_unknown(
+    database: Database,
+) -> None:
+    sent = await add_sent_post(database, "acme")
+    platform = ScriptedPlatform(
+        Publication(platform_post_id="42\n", platform_post_url="no address", published_at=NOW)
+    )
+    with structlog.testing.capture_logs() as logs:
+        async with WorkerBench(database, adapters={SANDBOX: platform}).running_worker():
+            state = await sent.wait_until(is_final)
+
+    assert state.outcome is Outcome.UNKNOWN
+    assert "invalid publication details dropped" not in {each["event"] for each in logs}
 
 
 async def test_invalid_failure_details_are_left_out(database: Database) -> None:

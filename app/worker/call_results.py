@@ -1,0 +1,73 @@
+"""Results of platform calls: makes publications valid, and pauses accounts whose rate limit is used up."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from http import HTTPStatus
+
+import structlog
+
+from app.domain.account_pauses import RemainingCalls
+from app.domain.attempts import Publication, validate_publication
+from app.domain.destinations import ErrorCategory
+from app.domain.errors import InvalidInput
+from app.domain.times import format_instant
+from app.platforms.protocol import NotPublished, OutcomeUnknown, PublishRequest
+from app.worker.context import WorkerContext
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+def sanitize_publication(
+    publication: Publication, now: datetime, log_fields: Mapping[str, str | int]
+) -> Publication:
+    """Return the publication without an invalid id or URL, published no later than `now`.
+
+    Raises InvalidInput if neither is valid. `log_fields` identify the destination.
+    """
+    publication = replace(publication, published_at=min(publication.published_at, now))
+    try:
+        return _validate(publication, now)
+    except InvalidInput:
+        valid = _validate_id_or_url(publication, now)
+    logger.warning("invalid publication details dropped", **log_fields)
+    return valid
+
+
+def _validate_id_or_url(publication: Publication, now: datetime) -> Publication:
+    try:
+        return _validate(replace(publication, platform_post_url=None), now)
+    except InvalidInput:
+        return _validate(replace(publication, platform_post_id=None), now)
+
+
+def _validate(publication: Publication, now: datetime) -> Publication:
+    return validate_publication(
+        publication.platform_post_id, publication.platform_post_url, publication.published_at, now
+    )
+
+
+async def pause_account_if_limited(
+    context: WorkerContext, request: PublishRequest, result: object
+) -> None:
+    """Pause an account if the result of a request, or an answer before it, shows a rate limit is used up.
+
+    Without the pause, the next calls for the account would be refused, each on its own.
+    """
+    remaining = request.rate_limit.remaining
+    if isinstance(result, NotPublished) and result.category is ErrorCategory.RATE_LIMITED:
+        remaining = RemainingCalls(0, result.retry_after)
+    elif isinstance(result, OutcomeUnknown) and result.http_status == HTTPStatus.TOO_MANY_REQUESTS:
+        remaining = RemainingCalls(0, None)
+    if remaining is None:
+        return
+    account = {"workspace_id": str(request.workspace_id), "account_id": request.account.id}
+    try:
+        until = await context.pauses.pause_if_used_up(
+            request.workspace_id, request.account.id, remaining
+        )
+    except Exception:  # the database is unavailable; the report is more important
+        logger.warning("account pause not stored", **account, exc_info=True)
+        return
+    if until is not None:
+        logger.info("account paused", **account, paused_until=format_instant(until))
