@@ -13,7 +13,7 @@ from app.services.periodic import run_concurrently
 from app.worker.call_results import pause_account_if_limited, sanitize_publication
 from app.worker.context import WorkerContext
 from app.worker.publish_requests import make_check_request
-from app.worker.verify import has_new_credentials
+from app.worker.verify_outcome import has_new_credentials
 
 logger = structlog.stdlib.get_logger(__name__)
 

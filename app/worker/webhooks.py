@@ -12,7 +12,7 @@ from functools import partial
 from uuid import UUID
 
 import structlog
-from cachetools import TTLCache
+from cachetools import FIFOCache, TTLCache
 
 from app.db.repositories.webhook_deliveries import StoredDelivery
 from app.domain.webhooks.deliveries import DeliveryAttempt
@@ -28,16 +28,16 @@ from app.services.webhook_deliveries import (
 )
 from app.services.webhook_requests import ATTEMPT_TIMEOUT, send_webhook
 from app.worker.context import SystemFunctions, retry_while
-from app.worker.webhook_transactions import LeaseTransactions
+from app.worker.lease_batcher import LeaseBatcher
 
 _POLL_INTERVAL = timedelta(milliseconds=500)
-"""Interval at which a process looks for new events and due deliveries."""
+"""Interval at which a process polls for new events and due deliveries."""
 
 _LOCKED_INTERVAL = timedelta(milliseconds=20)
 """The same while another transaction has locked endpoints with new events."""
 
 _RECORD_INTERVAL = timedelta(seconds=20)
-"""Interval at which the process stores that it is looking for deliveries."""
+"""Interval at which the process stores that it polls for deliveries."""
 
 MAX_TASKS = 256
 """Endpoints to which a process delivers at a time; at most three quarters of them failed last."""
@@ -71,7 +71,7 @@ class WebhookWorker:
         poll_interval: timedelta = _POLL_INTERVAL,
     ) -> None:
         self._service = service
-        self._transactions = LeaseTransactions(service)
+        self._batcher = LeaseBatcher(service)
         self._client = client
         self._system = system
         self._max_tasks, self._max_failing_tasks = max_tasks, max(1, max_tasks * 3 // 4)
@@ -86,8 +86,8 @@ class WebhookWorker:
             _MAX_UNREADABLE, _UNREADABLE_INTERVAL.total_seconds(), timer=system.monotonic
         )
         """Endpoints whose secret this process could not decrypt, and which it does not try meanwhile."""
-        self._reported: set[UUID] = set()
-        """Those of them that are in the log."""
+        self._logged_unreadable_ids = FIFOCache[UUID, None](_MAX_UNREADABLE)
+        """Endpoints that were logged as unreadable; the warning is not repeated for them."""
         self._is_stopping = False
         self._wakeup = asyncio.Event()
         self._outage = Outage(logger, "webhook delivery failed")
@@ -171,7 +171,7 @@ class WebhookWorker:
                 if settled:
                     request = LeaseRequest(webhook.id, settled, wants_more=False)
                     async with asyncio.timeout(_SETTLE_TIME.total_seconds()):
-                        await self._transactions.run(webhook.workspace_id, request)
+                        await self._batcher.run(webhook.workspace_id, request)
                 raise
 
     async def _settle_and_lease(
@@ -179,12 +179,13 @@ class WebhookWorker:
     ) -> DeliveryBatch | None:
         """Store results and lease more, unless the task should end.
 
-        While the database is away, it is tried again as long as the results may still be stored.
+        While the database is unavailable, the transaction is retried as long as the results may still be
+        stored.
         """
         give_up_at = self._system.monotonic() + ATTEMPT_TIMEOUT.total_seconds()
         request = LeaseRequest(webhook.id, settled, self._may_lease(webhook, settled))
         batch = await retry_while(
-            lambda: self._transactions.run(webhook.workspace_id, request),
+            lambda: self._batcher.run(webhook.workspace_id, request),
             self._system,
             should_retry=lambda: self._system.monotonic() < give_up_at,
         )
@@ -194,8 +195,8 @@ class WebhookWorker:
         return batch
 
     def _skip_unreadable(self, webhook: DueWebhook) -> None:
-        if webhook.id not in self._reported:
-            self._reported.add(webhook.id)
+        if webhook.id not in self._logged_unreadable_ids:
+            self._logged_unreadable_ids[webhook.id] = None
             logger.warning(
                 "webhook secret not decrypted",
                 webhook_id=str(webhook.id),
@@ -219,7 +220,10 @@ class WebhookWorker:
         return webhook.is_failing or not has_failed
 
     async def _attempt_all(self, batch: DeliveryBatch, settled: list[SettledDelivery]) -> None:
-        """Attempt the deliveries, those of one post in order, and append each result when it is there."""
+        """Attempt the deliveries, those of one post in order, and append each result to `settled`.
+
+        `settled` is an output parameter, because the results must survive a cancellation.
+        """
         by_post: dict[UUID, list[StoredDelivery]] = defaultdict(list)
         for delivery in batch.deliveries:
             by_post[delivery.post_id or delivery.id].append(delivery)

@@ -14,7 +14,7 @@ from app.services.claims import ClaimRequest
 from app.worker.context import WorkerContext
 from app.worker.lease_renewal import LeaseTimer
 from app.worker.publish import publish
-from app.worker.verify import verify
+from app.worker.verify_outcome import verify_outcome
 
 _POLL_INTERVAL = timedelta(milliseconds=500)
 """Interval at which a worker with free slots checks for claims."""
@@ -92,7 +92,9 @@ class Worker:
         # At most half of the slots, so that due destinations need not wait.
         request = self._claim_request(max(self._free_slots // 2, 1), self._publishers_to_verify)
         for claim in await self._context.claims.claim_verifications(request):
-            self._start_task(verify(self._context, claim, self._make_lease_timer(requested_at)))
+            self._start_task(
+                verify_outcome(self._context, claim, self._make_lease_timer(requested_at))
+            )
 
     async def _start_publishing(self) -> None:
         if self._free_slots == 0 or self._is_stopping:

@@ -22,7 +22,7 @@ _FINDING_BY_FAILURE = {
 logger = structlog.stdlib.get_logger(__name__)
 
 
-async def verify(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) -> None:
+async def verify_outcome(context: WorkerContext, claim: Claim, lease_timer: LeaseTimer) -> None:
     """Settle an unknown outcome, or report that it is still unknown; report nothing without the lease."""
     start = claim.last_attempt_start
     started_at = claim.destination.created_at if start is None else start.started_at

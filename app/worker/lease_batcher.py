@@ -1,4 +1,4 @@
-"""Transactions of webhook deliveries: endpoints of a workspace that wait for one share it.
+"""Group commit of the lease requests of webhook deliveries.
 
 A commit takes longer than what it stores, and SQLite has one writer at a time. So a transaction of its own
 for each endpoint would delay all of them.
@@ -15,8 +15,11 @@ from app.services.webhook_deliveries import DeliveryBatch, LeaseRequest, Webhook
 _Waiting: TypeAlias = list[tuple[LeaseRequest, asyncio.Future[DeliveryBatch | None]]]
 
 
-class LeaseTransactions:
-    """Runs requests of one workspace together: those that arrive during a transaction form the next one."""
+class LeaseBatcher:
+    """Group commit of lease requests.
+
+    Those of one workspace that arrive during a transaction share the next one.
+    """
 
     def __init__(self, service: WebhookDeliveryService) -> None:
         self._service = service

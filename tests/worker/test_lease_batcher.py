@@ -10,7 +10,7 @@ import pytest
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import WebhookId, WorkspaceId
 from app.services.webhook_deliveries import DeliveryBatch, LeaseRequest, WebhookDeliveryService
-from app.worker.webhook_transactions import LeaseTransactions
+from app.worker.lease_batcher import LeaseBatcher
 from tests.factories import NOW
 
 ACME, OTHER = WorkspaceId(UUID(int=1)), WorkspaceId(UUID(int=2))
@@ -49,18 +49,18 @@ def service() -> Service:
 
 
 @pytest.fixture
-def transactions(service: Service) -> LeaseTransactions:
-    return LeaseTransactions(cast("WebhookDeliveryService", service))
+def batcher(service: Service) -> LeaseBatcher:
+    return LeaseBatcher(cast("WebhookDeliveryService", service))
 
 
 Running = asyncio.Task[DeliveryBatch | None]
 
 
 async def start(
-    transactions: LeaseTransactions, *webhooks: WebhookId, workspace: WorkspaceId = ACME
+    batcher: LeaseBatcher, *webhooks: WebhookId, workspace: WorkspaceId = ACME
 ) -> list[Running]:
     tasks = [
-        asyncio.create_task(transactions.run(workspace, LeaseRequest(webhook_id)))
+        asyncio.create_task(batcher.run(workspace, LeaseRequest(webhook_id)))
         for webhook_id in webhooks
     ]
     for _ in range(3):  # until each waits
@@ -69,11 +69,11 @@ async def start(
 
 
 async def test_requests_during_a_transaction_form_the_next_one(
-    service: Service, transactions: LeaseTransactions
+    service: Service, batcher: LeaseBatcher
 ) -> None:
-    tasks = await start(transactions, FIRST)
-    tasks += await start(transactions, SECOND, THIRD)
-    tasks += await start(transactions, FOURTH)
+    tasks = await start(batcher, FIRST)
+    tasks += await start(batcher, SECOND, THIRD)
+    tasks += await start(batcher, FOURTH)
     service.may_end.set()
 
     assert await asyncio.gather(*tasks) == [batch_to(webhook_id) for webhook_id in WEBHOOKS[:4]]
@@ -81,10 +81,10 @@ async def test_requests_during_a_transaction_form_the_next_one(
 
 
 async def test_workspaces_do_not_wait_for_each_other(
-    service: Service, transactions: LeaseTransactions
+    service: Service, batcher: LeaseBatcher
 ) -> None:
-    tasks = await start(transactions, FIRST)
-    tasks += await start(transactions, SECOND, workspace=OTHER)
+    tasks = await start(batcher, FIRST)
+    tasks += await start(batcher, SECOND, workspace=OTHER)
 
     assert service.transactions == [(ACME, [FIRST]), (OTHER, [SECOND])]
     service.may_end.set()
@@ -92,11 +92,11 @@ async def test_workspaces_do_not_wait_for_each_other(
 
 
 async def test_error_is_that_of_the_endpoint_that_causes_it(
-    service: Service, transactions: LeaseTransactions
+    service: Service, batcher: LeaseBatcher
 ) -> None:
     service.failing = {THIRD: ValueError("a bug")}
-    tasks = await start(transactions, FIRST)
-    tasks += await start(transactions, SECOND, THIRD, FOURTH)
+    tasks = await start(batcher, FIRST)
+    tasks += await start(batcher, SECOND, THIRD, FOURTH)
     service.may_end.set()
 
     results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -108,11 +108,11 @@ async def test_error_is_that_of_the_endpoint_that_causes_it(
 
 
 async def test_outage_of_the_database_is_that_of_all(
-    service: Service, transactions: LeaseTransactions
+    service: Service, batcher: LeaseBatcher
 ) -> None:
     service.failing = {THIRD: ServiceUnavailable("The disk is gone.")}
-    tasks = await start(transactions, FIRST)
-    tasks += await start(transactions, SECOND, THIRD)
+    tasks = await start(batcher, FIRST)
+    tasks += await start(batcher, SECOND, THIRD)
     service.may_end.set()
 
     assert await asyncio.gather(*tasks, return_exceptions=True) == [
@@ -122,13 +122,11 @@ async def test_outage_of_the_database_is_that_of_all(
     assert service.transactions == [(ACME, [FIRST]), (ACME, [SECOND, THIRD])]
 
 
-async def test_cancelled_request_leases_nothing(
-    service: Service, transactions: LeaseTransactions
-) -> None:
-    first, cancelled, third = await start(transactions, FIRST, SECOND, THIRD)
+async def test_cancelled_request_leases_nothing(service: Service, batcher: LeaseBatcher) -> None:
+    first, cancelled, third = await start(batcher, FIRST, SECOND, THIRD)
     assert service.transactions == [(ACME, [FIRST, SECOND, THIRD])]
-    (waiting,) = await start(transactions, FOURTH)
-    tasks = await start(transactions, FIFTH)
+    (waiting,) = await start(batcher, FOURTH)
+    tasks = await start(batcher, FIFTH)
     cancelled.cancel()
     waiting.cancel()
     service.may_end.set()
