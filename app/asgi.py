@@ -70,6 +70,7 @@ from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.expirations import EXPIRATION_INTERVAL
 from app.services.exports import ExportChunk, ExportFormat, export_destinations
 from app.services.mastodon_authorization import MastodonAuthorizer
+from app.services.periodic import exit_together
 from app.services.proxy_users import ProxyUsers, open_proxy_users
 from app.services.retry_policies import load_retry_policies
 from app.services.secret_cipher import SecretCipher
@@ -84,7 +85,7 @@ from app.web.graphiql import GraphiQLPage
 from app.web.index import index_route
 from app.web.sessions import SessionEndpoint
 from app.web.static_files import STATIC_DIR
-from app.worker.process import embedded_worker, exit_together, webhook_delivery
+from app.worker.process import embedded_worker, webhook_delivery
 
 _GC_THRESHOLDS = (5_000, 20, 10)
 """Allocations before a young collection, young ones before a middle one, middle ones before a full one.

@@ -32,6 +32,7 @@ from app.db.core.database import open_database
 from app.db.migrations import migrate
 from app.db.tools.pooler_check import check_pooler
 from app.demo import load_demo, send_demo_posts
+from app.file_limits import open_file_limit, raise_file_limit
 from app.graphql.engine.executable_schema import create_schema
 from app.graphql.engine.persisted_documents import create_document_store
 from app.http.http_protocol import MAX_REFUSED_CONNECTIONS, ConnectionLimits, HttpProtocol
@@ -48,7 +49,7 @@ from app.services.workspaces import create_first_workspace
 from app.settings import Settings, SettingsError
 from app.web.board import documents_file
 from app.web.static_files import STATIC_DIR
-from app.worker.process import describe_worker, open_file_limit, raise_file_limit
+from app.worker.process import describe_worker
 
 _DEMO_POST_ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 _BACKLOG = 2048

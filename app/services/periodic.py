@@ -1,8 +1,8 @@
-"""Runs a task periodically in the background of a process, or several concurrently until all have ended."""
+"""Runs tasks in the background of a process: periodically, concurrently, or until a common exit."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import timedelta
 
 import structlog
@@ -35,10 +35,26 @@ async def run_periodically(
         await asyncio.wait({running})
 
 
-async def run_concurrently(tasks: Iterable[Awaitable[None]]) -> None:
+@asynccontextmanager
+async def exit_together(*contexts: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
+    """Enter contexts one after the other, and exit all at the same time: each may wait for its work.
+
+    Exits once all have ended; raises a group of the errors of those that failed.
+    """
+    entered = []
+    try:
+        for context in contexts:
+            await context.__aenter__()
+            entered.append(context)
+        yield
+    finally:
+        await run_concurrently(context.__aexit__(None, None, None) for context in entered)
+
+
+async def run_concurrently(tasks: Iterable[Awaitable[object]]) -> None:
     """Run tasks concurrently until all have ended; raises a group of the errors of those that failed."""
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    errors = [error for error in results if error is not None]
+    errors = [result for result in results if isinstance(result, BaseException)]
     if errors:
         raise BaseExceptionGroup("concurrent tasks failed", errors)
 

@@ -6,14 +6,11 @@ import os
 import secrets
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
-    AbstractAsyncContextManager,
     asynccontextmanager,
     contextmanager,
     nullcontext,
-    suppress,
 )
 from functools import partial
 
@@ -26,6 +23,7 @@ from app.db.tools.pooler_check import check_pooler
 from app.domain.retry_policy import RetryPolicies
 from app.domain.settlement import RetryDecider
 from app.domain.times import Clock
+from app.file_limits import open_file_limit, raise_file_limit
 from app.observability.logs import configure_logging
 from app.observability.status_line import open_status_line
 from app.outbound.client import OutboundClient
@@ -39,7 +37,7 @@ from app.services.credential_keys import CredentialKeys
 from app.services.database_clock import DatabaseClock, keep_synchronized
 from app.services.duplicate_checks import DUPLICATE_CHECK_INTERVAL, DuplicateCheckService
 from app.services.expirations import EXPIRATION_INTERVAL, run_expirations
-from app.services.periodic import run_periodically
+from app.services.periodic import exit_together, run_periodically
 from app.services.publishing_secrets import PublishingSecrets
 from app.services.reports import ReportService
 from app.services.retry_policies import load_retry_policies
@@ -62,9 +60,6 @@ from app.worker.webhooks import (
     deliver_in_background,
 )
 from app.worker.worker import Worker, run_in_background
-
-if sys.platform != "win32":
-    import resource
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _ONLY_WEBHOOKS = "  worker   delivers webhooks, and publishes nothing"
@@ -132,35 +127,6 @@ async def webhook_delivery(
     worker = WebhookWorker(service, client, system, max_tasks=_max_webhook_tasks())
     async with deliver_in_background(worker, settings.shutdown_timeout):
         yield
-
-
-@asynccontextmanager
-async def exit_together(*contexts: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
-    """Enter contexts one after the other, and exit all at the same time: each may wait for its work."""
-    entered = []
-    try:
-        for context in contexts:
-            await context.__aenter__()
-            entered.append(context)
-        yield
-    finally:
-        await asyncio.gather(*(context.__aexit__(None, None, None) for context in entered))
-
-
-def raise_file_limit() -> None:
-    """Raise the soft limit of open files to the hard limit, because many connections exceed the default."""
-    if sys.platform != "win32":
-        _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with suppress(ValueError, OSError):  # some systems refuse an unlimited value
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
-
-
-def open_file_limit() -> int | None:
-    """Return the number of files that this process may open; None without a limit."""
-    if sys.platform == "win32":
-        return None
-    soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft_limit == resource.RLIM_INFINITY else soft_limit
 
 
 def _max_webhook_tasks() -> int:

@@ -1,13 +1,15 @@
 """Periodic tasks of a process, and their end."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
 import pytest
 import structlog
 
-from app.services.periodic import run_concurrently, run_periodically
+from app.services.periodic import exit_together, run_concurrently, run_periodically
 
 INTERVAL = timedelta(milliseconds=10)
 
@@ -82,3 +84,28 @@ async def test_concurrent_tasks_end_and_their_errors_are_raised_together() -> No
 
     assert ends == [1, 2, 3]
     assert list(map(repr, raised.value.exceptions)) == ["ValueError(2)", "ValueError(1)"]
+
+
+async def test_contexts_exit_at_the_same_time_and_all_end_although_one_fails() -> None:
+    steps: list[str] = []
+
+    @asynccontextmanager
+    async def context(name: str, error: Exception | None = None) -> AsyncIterator[None]:
+        steps.append(f"{name} entered")
+        yield
+        steps.append(f"{name} exits")
+        if error is not None:
+            raise error
+        await asyncio.sleep(0.01)
+        steps.append(f"{name} ended")
+
+    with pytest.raises(ExceptionGroup) as raised:
+        async with exit_together(context("a"), context("b", ValueError("broken")), context("c")):
+            pass
+
+    assert steps == [
+        *("a entered", "b entered", "c entered"),
+        *("a exits", "b exits", "c exits"),
+        *("a ended", "c ended"),
+    ]
+    assert list(map(repr, raised.value.exceptions)) == ["ValueError('broken')"]
