@@ -45,7 +45,7 @@ from app.services.secret_cipher import SecretNotReadable
 from app.services.sessions import revoke_session
 from app.services.workspaces import create_workspace
 from app.settings import SECRETS_KEY_FILE, SettingsError, settings_table
-from app.worker.process import run_worker
+from app.worker.process import run_webhook_worker, run_worker
 
 _OPERATOR_ERRORS = (
     CommandError,
@@ -124,7 +124,8 @@ def serve(demo: bool, with_worker: bool) -> None:
 )
 def worker_command(only: str | None) -> None:
     """Migrate the database, then publish due posts and deliver webhooks until a signal."""
-    run_worker(load_settings(), now_utc, publishes=only is None)
+    run = run_webhook_worker if only == "webhooks" else run_worker
+    run(load_settings(), now_utc)
 
 
 @cli.command("migrate")

@@ -8,6 +8,8 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
     asynccontextmanager,
     contextmanager,
     nullcontext,
@@ -62,23 +64,30 @@ from app.worker.webhooks import (
 from app.worker.worker import Worker, run_in_background
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_ONLY_WEBHOOKS = "  worker   delivers webhooks, and publishes nothing"
 
 
-def run_worker(settings: Settings, now: Clock, *, publishes: bool) -> None:
-    """Publish and deliver webhooks until the first stop signal; a second one ends the process immediately.
+def run_worker(settings: Settings, now: Clock) -> None:
+    """Publish and deliver webhooks until the first stop signal; a second one ends the process immediately."""
+    policies = _prepare_process(settings)
+    asyncio.run(_publish_and_deliver_webhooks(settings, policies, DatabaseClock(now)))
 
-    Without `publishes`, only deliver webhooks. Raises SettingsError if nothing is left to do.
+
+def run_webhook_worker(settings: Settings, now: Clock) -> None:
+    """Deliver webhooks until the first stop signal; a second one ends the process immediately.
+
+    Raises SettingsError if the settings disable webhooks.
     """
-    if not (publishes or settings.webhooks):
+    if not settings.webhooks:
         raise SettingsError(
             "WEBHOOKS=no leaves nothing to do for a worker that only delivers webhooks."
         )
-    configure_logging(settings.log_level, settings.log_format)
-    raise_file_limit()
-    policies = load_retry_policies(settings.retry_policy_file)
-    check_sandbox_file(settings.sandbox_file)
-    asyncio.run(_run_worker(settings, policies, DatabaseClock(now), publishes=publishes))
+    _prepare_process(settings)
+    asyncio.run(_only_deliver_webhooks(settings, DatabaseClock(now)))
+
+
+def describe_worker(settings: Settings) -> str:
+    """Return a line of the startup banner."""
+    return f"  worker   publishes {settings.worker_concurrency} posts at a time"
 
 
 @asynccontextmanager
@@ -96,9 +105,9 @@ async def embedded_worker(
     if not settings.with_worker:
         yield
         return
-    with _worker_stats() if settings.workers == 1 else nullcontext(WorkerStats()) as stats:
-        async with _publishing(settings, database, client, policies, stats, now):
-            yield
+    stats = _worker_stats() if settings.workers == 1 else nullcontext(WorkerStats())
+    async with _publishing(settings, database, client, policies, now, stats):
+        yield
 
 
 @asynccontextmanager
@@ -135,40 +144,63 @@ def _max_webhook_tasks() -> int:
     return MAX_TASKS if limit is None else min(MAX_TASKS, max(2, limit // 4 // FILES_PER_TASK))
 
 
-def describe_worker(settings: Settings) -> str:
-    """Return a line of the startup banner."""
-    return f"  worker   publishes {settings.worker_concurrency} posts at a time"
+def _prepare_process(settings: Settings) -> RetryPolicies:
+    """Configure the process, and check the files that settings name; return the retry policies."""
+    configure_logging(settings.log_level, settings.log_format)
+    raise_file_limit()
+    policies = load_retry_policies(settings.retry_policy_file)
+    check_sandbox_file(settings.sandbox_file)
+    return policies
 
 
-async def _run_worker(
-    settings: Settings, policies: RetryPolicies, clock: DatabaseClock, *, publishes: bool
+async def _publish_and_deliver_webhooks(
+    settings: Settings, policies: RetryPolicies, clock: DatabaseClock
 ) -> None:
+    async with _open_connections(settings, clock) as (database, client):
+        await check_canaries(database, CredentialKeys(settings.credentials_key), clock())
+        signing_key = await load_signing_key(settings, database)
+        await _run_until_stopped(
+            describe_worker(settings),
+            webhook_delivery(settings, database, client, signing_key=signing_key, now=clock),
+            _publishing(settings, database, client, policies, clock, _worker_stats()),
+        )
+
+
+async def _only_deliver_webhooks(settings: Settings, clock: DatabaseClock) -> None:
+    async with _open_connections(settings, clock) as (database, client):
+        signing_key = await load_signing_key(settings, database)
+        await _run_until_stopped(
+            "  worker   delivers webhooks, and publishes nothing",
+            webhook_delivery(settings, database, client, signing_key=signing_key, now=clock),
+        )
+
+
+@asynccontextmanager
+async def _open_connections(
+    settings: Settings, clock: DatabaseClock
+) -> AsyncIterator[tuple[Database, OutboundClient]]:
+    """Open the database, migrated, with its background tasks, and a client; limit the time to close them."""
     client = OutboundClient(settings.outbound_rules())
-    with limited_cleanup(CLEANUP_LIMIT) as begin_cleanup, _worker_stats() as stats:
+    with limited_cleanup(CLEANUP_LIMIT) as begin_cleanup:
         async with open_database(settings) as database:
             await check_pooler(database)
             await migrate(database, now=clock(), random_bytes=secrets.token_bytes)
-            if publishes:
-                await check_canaries(database, CredentialKeys(settings.credentials_key), clock())
-            stopped = asyncio.Event()
-            _stop_on_signals(stopped.set)
-            task = describe_worker(settings) if publishes else _ONLY_WEBHOOKS
-            click.echo(f"post-results {__version__}\n{task}")
-            signing_key = await load_signing_key(settings, database)
-            workers = [
-                webhook_delivery(settings, database, client, signing_key=signing_key, now=clock)
-            ]
-            if publishes:
-                workers.append(_publishing(settings, database, client, policies, stats, clock))
             async with (
                 keep_synchronized(clock, database),
                 run_change_notifier(database, ignore_wake_up),
                 run_expirations(database, clock, interval=EXPIRATION_INTERVAL),
                 client,
             ):
-                async with exit_together(*workers):
-                    await stopped.wait()
+                yield database, client
                 begin_cleanup()
+
+
+async def _run_until_stopped(role: str, *services: AbstractAsyncContextManager[None]) -> None:
+    stopped = asyncio.Event()
+    _stop_on_signals(stopped.set)
+    click.echo(f"post-results {__version__}\n{role}")
+    async with exit_together(*services):
+        await stopped.wait()
 
 
 @asynccontextmanager
@@ -177,25 +209,30 @@ async def _publishing(
     database: Database,
     client: OutboundClient,
     policies: RetryPolicies,
-    stats: WorkerStats,
     now: Clock,
+    worker_stats: AbstractContextManager[WorkerStats],
 ) -> AsyncIterator[None]:
     """Publish, verify stored credentials, and check for duplicates inside the context."""
-    context = _make_context(settings, database, client, policies, stats, now)
-    worker = Worker(
-        context, concurrency=settings.worker_concurrency, shutdown_timeout=settings.shutdown_timeout
-    )
-    verifier = StoredCredentialVerifier(
-        database=database, secrets=context.secrets, adapters=context.adapters, clock=now
-    )
-    verification = run_periodically(
-        "verify_credentials", verifier.verify_due, interval=VERIFICATION_INTERVAL
-    )
-    checking = run_periodically(
-        "check_duplicates", partial(check_due, context), interval=DUPLICATE_CHECK_INTERVAL
-    )
-    async with exit_together(verification, checking, run_in_background(worker)):
-        yield
+    with worker_stats as stats:
+        context = _make_context(settings, database, client, policies, stats, now)
+        worker = Worker(
+            context,
+            concurrency=settings.worker_concurrency,
+            shutdown_timeout=settings.shutdown_timeout,
+        )
+        verifier = StoredCredentialVerifier(
+            database=database, secrets=context.secrets, adapters=context.adapters, clock=now
+        )
+        credential_verification = run_periodically(
+            "verify_credentials", verifier.verify_due, interval=VERIFICATION_INTERVAL
+        )
+        duplicate_check = run_periodically(
+            "check_duplicates", partial(check_due, context), interval=DUPLICATE_CHECK_INTERVAL
+        )
+        async with exit_together(
+            credential_verification, duplicate_check, run_in_background(worker)
+        ):
+            yield
 
 
 def _make_context(

@@ -80,12 +80,12 @@ class Worker:
             self._wakeup.clear()
             with self._claim_outage.suppress():
                 await self._context.pauses.postpone_due()
-                await self._start_verifications()
+                await self._start_outcome_verifications()
                 await self._start_publishing()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wakeup.wait(), self._poll_interval.total_seconds())
 
-    async def _start_verifications(self) -> None:
+    async def _start_outcome_verifications(self) -> None:
         if self._free_slots == 0:
             return
         requested_at = self._context.system.monotonic()
