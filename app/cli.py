@@ -31,14 +31,14 @@ from app.db.repositories import sessions as session_rows
 from app.db.repositories import workspaces as workspace_rows
 from app.db.tools.copying import TargetNotEmpty
 from app.db.tools.integrity import find_problems
-from app.demo import DemoRefused
+from app.demo import DemoRefused, ensure_secrets_key_file
 from app.domain.api_keys import DEFAULT_SCOPES, Scope
 from app.domain.errors import Conflict, InvalidInput, ServiceUnavailable
 from app.domain.ids import ApiKeyId, SessionId, parse_uuid
 from app.domain.times import format_instant
 from app.domain.validation.text import validate_name, validate_url
 from app.graphql.engine.executable_schema import create_schema, print_sdl
-from app.server import demo_secrets_key_file, serve_forever
+from app.server import serve_forever
 from app.services.api_keys import create_key, revoke_key
 from app.services.backup import BackupError, backup, restore
 from app.services.secret_cipher import SecretNotReadable
@@ -113,7 +113,7 @@ def serve(demo: bool, with_worker: bool) -> None:
         os.environ["WITH_WORKER"] = "yes"
     settings = load_settings()
     if settings.demo and not settings.secrets_key:
-        os.environ[SECRETS_KEY_FILE] = str(demo_secrets_key_file(settings))
+        os.environ[SECRETS_KEY_FILE] = str(ensure_secrets_key_file(settings))
         settings = load_settings()
     serve_forever(settings)
 

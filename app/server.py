@@ -8,14 +8,9 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from queue import Empty, SimpleQueue
-from types import FrameType
 from typing import Any, cast
 from uuid import uuid4
 
@@ -23,15 +18,13 @@ import click
 import structlog
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
-from uvicorn.supervisors.multiprocess import Process
 
 from app import __version__
 from app.asgi import now_utc
 from app.db.core.database import open_database
 from app.db.migrations import migrate
 from app.db.tools.pooler_check import check_pooler
-from app.demo import load_demo, send_demo_posts
+from app.demo import EXAMPLE_POST_ID, load_demo, send_demo_posts
 from app.file_limits import open_file_limit, raise_file_limit
 from app.graphql.engine.executable_schema import create_schema
 from app.graphql.engine.persisted_documents import create_document_store
@@ -43,15 +36,14 @@ from app.platforms import check_sandbox_file
 from app.services.credential_keys import CredentialKeys, load_sealing_key
 from app.services.proxy_users import ProxyUsers, open_proxy_users
 from app.services.retry_policies import load_retry_policies
-from app.services.secret_cipher import new_secrets_key
 from app.services.stored_credentials import check_canaries
 from app.services.workspaces import create_first_workspace
 from app.settings import Settings, SettingsError
+from app.supervisor import Supervisor
 from app.web.board import documents_file
 from app.web.static_files import STATIC_DIR
 from app.worker.process import describe_worker
 
-_DEMO_POST_ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 _BACKLOG = 2048
 _MAX_FRAME_BYTES = 64 * 1024
 _KEEP_ALIVE_SECONDS = 130
@@ -65,8 +57,6 @@ _PONG_TIMEOUT_SECONDS = 10.0
 """Limit of the wait for a pong; a frozen client is closed after the ping interval plus this time."""
 _TCP_USER_TIMEOUT_MS = 30_000
 """Time for which sent data may stay unacknowledged; no other timeout ends such a connection."""
-_POLL_INTERVAL_SECONDS = 0.1
-"""Interval at which the supervisor checks whether a process that it replaces has ended."""
 _RESERVED_FILES = MAX_REFUSED_CONNECTIONS + 300
 """Open files of a process besides the connections that it accepts."""
 _STARTUP_TIMEOUT_SECONDS = 60
@@ -78,7 +68,21 @@ logger = structlog.stdlib.get_logger(__name__)
 def serve_forever(settings: Settings) -> None:
     """Serve until a signal. The port is bound before the database is changed."""
     configure_logging(settings.log_level, settings.log_format)
-    # Each process reads these files itself; reading them here reports an error once, in a sentence.
+    _check_configuration_files(settings)
+    proxy_users = open_proxy_users(settings)
+    listener = _bind(settings)
+    raise_file_limit()
+    config = _uvicorn_config(settings)
+    with listener, _multiprocess_metrics(settings):
+        api_key = asyncio.run(_bootstrap_database(settings))
+        click.echo(_startup_banner(settings, listener, api_key))
+        if proxy_users is not None:  # after the banner, because only this one shows a first key
+            asyncio.run(_store_proxy_keys(settings, proxy_users))
+        _run_server(config, listener)
+
+
+def _check_configuration_files(settings: Settings) -> None:
+    """Read the files that each process reads itself, to report an error once, in a sentence."""
     create_document_store(
         settings,
         create_schema(settings.graphql, use_fast_path=settings.fast_path),
@@ -86,76 +90,44 @@ def serve_forever(settings: Settings) -> None:
     )
     load_retry_policies(settings.retry_policy_file)
     load_sealing_key(settings)
-    proxy_users = open_proxy_users(settings)
     if settings.with_worker:
         check_sandbox_file(settings.sandbox_file)
-    listener = _bind(settings)
-    raise_file_limit()
+
+
+def _uvicorn_config(settings: Settings) -> uvicorn.Config:
     trusted_proxies = with_ipv4_mapped(settings.trusted_proxies)
     limits = ConnectionLimits(
         max_total=_max_connections(settings.max_connections, open_file_limit()),
         max_per_address=settings.max_connections_per_address,
         trusted_proxies=trusted_proxies,
     )
-    with listener, _multiprocess_metrics(settings):
-        api_key = asyncio.run(_bootstrap_database(settings))
-        click.echo(_startup_banner(settings, listener, api_key))
-        if proxy_users is not None:  # after the banner, because only this one shows a first key
-            asyncio.run(_store_proxy_keys(settings, proxy_users))
-        config = uvicorn.Config(
-            "app.asgi:create_app_from_env",
-            factory=True,
-            workers=settings.workers,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(trusted_proxies),
-            forwarded_allow_ips=trusted_proxies,
-            backlog=_BACKLOG,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            http=cast("Any", partial(HttpProtocol, limits)),  # uvicorn calls it like the class
-            ws=WebSocketProtocol,
-            ws_max_size=_MAX_FRAME_BYTES,
-            ws_ping_interval=_PING_INTERVAL_SECONDS,
-            ws_ping_timeout=_PONG_TIMEOUT_SECONDS,
-            # Compression takes more memory than the rest of a socket, and most messages are short.
-            ws_per_message_deflate=False,
-            timeout_graceful_shutdown=round(settings.shutdown_timeout.total_seconds()),
-            timeout_worker_healthcheck=_STARTUP_TIMEOUT_SECONDS,
-        )
-        _run_server(config, listener)
-
-
-def demo_secrets_key_file(settings: Settings) -> Path:
-    """Return the file with the SECRETS_KEY of the demo, which is created if there is none.
-
-    It is beside the SQLite file, or in the working directory.
-    """
-    scheme, _, path = settings.database_url.partition(":///")
-    folder = Path(path).parent if scheme.startswith("sqlite") else Path()
-    file = folder.resolve() / "post-results-demo.secrets-key"
-    if not file.exists():
-        _create_private_file(file, new_secrets_key())
-    return file
-
-
-def _create_private_file(file: Path, text: str) -> None:
-    """Create a file that only its owner can read, with its whole text or not at all.
-
-    A file that another process has created meanwhile stays.
-    """
-    with tempfile.NamedTemporaryFile("w", prefix=f".{file.name}.", dir=file.parent) as temporary:
-        temporary.write(text)  # its mode is 0600
-        temporary.flush()
-        os.fsync(temporary.fileno())
-        with suppress(FileExistsError):
-            os.link(temporary.name, file)
+    return uvicorn.Config(
+        "app.asgi:create_app_from_env",
+        factory=True,
+        workers=settings.workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=trusted_proxies,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        http=cast("Any", partial(HttpProtocol, limits)),  # uvicorn calls it like the class
+        ws=WebSocketProtocol,
+        ws_max_size=_MAX_FRAME_BYTES,
+        ws_ping_interval=_PING_INTERVAL_SECONDS,
+        ws_ping_timeout=_PONG_TIMEOUT_SECONDS,
+        # Compression takes more memory than the rest of a socket, and most messages are short.
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=round(settings.shutdown_timeout.total_seconds()),
+        timeout_worker_healthcheck=_STARTUP_TIMEOUT_SECONDS,
+    )
 
 
 def _run_server(config: uvicorn.Config, listener: socket.socket) -> None:
     """Run uvicorn until a signal; exit with STARTUP_FAILURE if the app did not start."""
     if config.workers > 1:
-        supervisor = _Supervisor(config, sockets=[listener])
+        supervisor = Supervisor(config, sockets=[listener])
         supervisor.run()
         has_started = all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
     else:
@@ -167,102 +139,6 @@ def _run_server(config: uvicorn.Config, listener: socket.socket) -> None:
         has_started = server.started
     if not has_started:
         sys.exit(STARTUP_FAILURE)
-
-
-class _StopEvent(threading.Event):
-    """Event that a signal handler may set while it interrupts `wait` in the same thread.
-
-    The handler would wait for the lock of an ordinary event forever, if `wait` holds it.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._is_set = False
-        self._wakeups: SimpleQueue[None] = SimpleQueue()
-
-    def is_set(self) -> bool:
-        return self._is_set
-
-    def set(self) -> None:
-        self._is_set = True
-        self._wakeups.put(None)
-
-    def wait(self, timeout: float | None = None) -> bool:
-        if not self._is_set:
-            with suppress(Empty):
-                self._wakeups.get(timeout=timeout)
-        return self._is_set
-
-
-class _Supervisor(Multiprocess):
-    """Supervisor of several server processes, which stops them also while it replaces them.
-
-    SIGTERM stops each process after SHUTDOWN_DELAY; SIGINT and a second signal skip the delay. So does
-    SIGHUP: the port stays open, and a draining process would answer probes with 503 meanwhile.
-    """
-
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
-        super().__init__(config, sockets)
-        self.should_exit = _StopEvent()
-        self._skips_delay = False
-        self._stopping_processes: list[Process] = []
-        """Processes that a restart has stopped, and that may still be running."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_stop_signal)
-        if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, self._on_restart_signal)
-
-    def _on_stop_signal(self, number: int, _frame: FrameType | None) -> None:
-        is_second = self.should_exit.is_set()
-        if is_second or number == signal.SIGINT:
-            self._skips_delay = True
-        if is_second:
-            self._send_second_signal()
-        self.should_exit.set()
-
-    def _on_restart_signal(self, number: int, _frame: FrameType | None) -> None:
-        """Queue a restart, unless one is queued already."""
-        if number not in self.signal_queue:
-            self.signal_queue.append(number)
-
-    def _send_second_signal(self) -> None:
-        for process in (*self.processes, *self._stopping_processes):
-            process.process.terminate()
-
-    def restart_all(self) -> None:
-        """Replace each process by a new one, which serves before the old one stops."""
-        timeout = self.config.timeout_worker_healthcheck
-        for index, old in enumerate(self.processes):
-            new = Process(self.config, self.sockets)
-            new.start()
-            is_ready = new.wait_until_ready(timeout, self.should_exit)
-            if self.should_exit.is_set():
-                self._stopping_processes.append(new)
-                new.terminate()
-                return
-            if not is_ready:
-                new.kill()
-                new.join()
-                logger.error("new server process not ready in time, restart aborted", pid=new.pid)
-                return
-            self.processes[index] = new
-            self._stopping_processes.append(old)
-            old.terminate()
-            while old.process.is_alive():
-                if self.should_exit.wait(_POLL_INTERVAL_SECONDS):
-                    return
-                old.process.terminate()  # repeated, as a busy process may notice two signals as one
-        self._stopping_processes.clear()
-
-    def terminate_all(self) -> None:
-        super().terminate_all()
-        if self._skips_delay:
-            time.sleep(_POLL_INTERVAL_SECONDS)  # the kernel merges pending signals of one kind
-            self._send_second_signal()
-
-    def join_all(self) -> None:
-        for process in (*self.processes, *self._stopping_processes):
-            process.join()
 
 
 def _bind(settings: Settings) -> socket.socket:
@@ -365,7 +241,7 @@ def _startup_banner(settings: Settings, listener: socket.socket, api_key: str | 
         *([describe_worker(settings)] if settings.with_worker else []),
     ]
     if api_key and settings.demo:
-        results = f"{url}{REST_PATH}/posts/{_DEMO_POST_ID}/results"
+        results = f"{url}{REST_PATH}/posts/{EXAMPLE_POST_ID}/results"
         lines += [
             f"  key      {api_key}",
             *_secrets_key_line(settings),

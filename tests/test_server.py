@@ -24,9 +24,10 @@ from app import __version__
 from app.asgi import now_utc
 from app.db.core.database import Database
 from app.db.migrations import migrate
+from app.demo import ensure_secrets_key_file
 from app.domain.errors import TooManyConnections
 from app.http.http_protocol import ConnectionLimits
-from app.server import demo_secrets_key_file, with_ipv4_mapped
+from app.server import with_ipv4_mapped
 from app.settings import read_settings
 from tests.clients import run_with_database
 from tests.command_processes import CommandProcess, fork, spawn
@@ -89,7 +90,7 @@ def test_demo_is_loaded_once_and_keys_always_printed(
         server.stop()
         assert lines[6:] == [
             f"  key      {DEMO_KEY}",
-            f"  secrets  are encrypted with the key in {demo_secrets_key_file(settings)}",
+            f"  secrets  are encrypted with the key in {ensure_secrets_key_file(settings)}",
             "Try it:",
             f"  curl -H 'Authorization: Bearer {DEMO_KEY}' {url}",
         ]

@@ -27,9 +27,9 @@ time.sleep(0.4)
 SUPERVISOR = """
 import signal, sys, time
 import uvicorn
-from app.server import _Supervisor
+from app.supervisor import Supervisor
 
-supervisor = _Supervisor(uvicorn.Config("", workers=2, log_config=None), sockets=[])
+supervisor = Supervisor(uvicorn.Config("", workers=2, log_config=None), sockets=[])
 """
 
 INTERRUPTED_WAIT = """
@@ -62,7 +62,7 @@ print(process.times[-1] - process.times[0] >= 0.1)
 """Print whether a server process gets two signals with enough time between them to notice both."""
 
 RESTART = """
-import app.server
+import app.supervisor
 
 class Process:
     def __init__(self, *_):
@@ -80,7 +80,7 @@ class Process:
     def terminate(self):
         supervisor.should_exit.set()
 
-app.server.Process = Process
+app.supervisor.Process = Process
 old = Process()
 supervisor.processes.append(old)
 supervisor.restart_all()

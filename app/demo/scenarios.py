@@ -46,8 +46,11 @@ from app.demo.simulation import (
 )
 from app.domain.attempts import Publication
 from app.domain.destinations import ErrorCategory
-from app.domain.ids import AccountId
+from app.domain.ids import AccountId, PostId
 from app.domain.post_commands import Schedule, cancel_post, delete_post, schedule_post
+
+EXAMPLE_POST_ID = PostId(UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479"))
+"""Post of the example in the documentation of the REST API."""
 
 _EXAMPLE_DUE_AT = datetime(2026, 4, 15, 14, 30, tzinfo=UTC)
 
@@ -215,7 +218,7 @@ def _documented_example(simulator: Simulator) -> PostHistory:
         scheduled_for=_EXAMPLE_DUE_AT,
         timezone="UTC",
         ids=(
-            UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479"),
+            EXAMPLE_POST_ID,
             UUID("d1e2f3a4-b5c6-7890-abcd-ef1234567890"),
             UUID("e2f3a4b5-c6d7-8901-abcd-ef1234567890"),
             UUID("f3a4b5c6-d7e8-9012-abcd-ef1234567890"),

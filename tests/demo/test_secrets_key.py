@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from app.server import demo_secrets_key_file
+from app.demo import ensure_secrets_key_file
 from app.settings import Settings, read_settings
 
 FILE_NAME = "post-results-demo.secrets-key"
 FULL_DISK = """
 import resource, sys
-from app.server import demo_secrets_key_file
+from app.demo import ensure_secrets_key_file
 from app.settings import read_settings
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-demo_secrets_key_file(read_settings({"DATABASE_URL": sys.argv[1]}))
+ensure_secrets_key_file(read_settings({"DATABASE_URL": sys.argv[1]}))
 """
 
 
@@ -29,13 +29,13 @@ def settings_in(folder: Path) -> Settings:
 
 
 def test_file_is_private_complete_and_created_once(tmp_path: Path) -> None:
-    file = demo_secrets_key_file(settings_in(tmp_path))
+    file = ensure_secrets_key_file(settings_in(tmp_path))
 
     assert [*tmp_path.iterdir()] == [file] == [tmp_path / FILE_NAME]
     assert file.stat().st_mode & 0o777 == 0o600
     key = file.read_text()
     assert read_settings({"SECRETS_KEY": key}).secrets_key == (key,)
-    assert demo_secrets_key_file(settings_in(tmp_path)) == file
+    assert ensure_secrets_key_file(settings_in(tmp_path)) == file
     assert (file.read_text(), [*tmp_path.iterdir()]) == (key, [file])
 
 
@@ -52,4 +52,4 @@ def test_file_of_another_database_is_in_the_working_directory(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     settings = read_settings({"DATABASE_URL": "postgresql://localhost/demo"})
-    assert demo_secrets_key_file(settings) == tmp_path / FILE_NAME
+    assert ensure_secrets_key_file(settings) == tmp_path / FILE_NAME
