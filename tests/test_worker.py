@@ -65,8 +65,8 @@ def start_worker(database_url: str, tmp_path: Path) -> Iterator[StartWorker]:
     settings = {"DATABASE_URL": database_url, "SANDBOX_FILE": str(tmp_path / "ledger.jsonl")}
     with ExitStack() as stack:
 
-        def start_process(**environment: str) -> LoggedProcess:
-            worker = LoggedProcess(folder, {**settings, **environment}, "worker")
+        def start_process(*options: str, **environment: str) -> LoggedProcess:
+            worker = LoggedProcess(folder, {**settings, **environment}, "worker", *options)
             stack.callback(worker.kill)
             return worker
 
@@ -161,6 +161,22 @@ async def test_worker_with_the_key_of_stored_credentials_starts(
     await sent.wait_until(is_published)
 
     await asyncio.to_thread(worker.stop)
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+async def test_worker_that_only_delivers_webhooks_needs_them_but_no_credentials(
+    start_worker: StartWorker, database: Database
+) -> None:
+    sent = await publish_now(database, "succeeds")
+    await add_credentials(database, sent.workspace, sent.account)
+    worker = start_worker("--only", "webhooks")
+    await asyncio.to_thread(worker.wait_for_output, "delivers webhooks, and publishes nothing\n")
+    await asyncio.to_thread(worker.stop)
+    without_webhooks = start_worker("--only", "webhooks", WEBHOOKS="no")
+
+    assert await asyncio.to_thread(without_webhooks.startup_error) == (
+        "post-results: WEBHOOKS=no leaves nothing to do for a worker that only delivers webhooks.\n"
+    )
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
