@@ -1,20 +1,17 @@
-"""Dependencies of a worker, counters of its results, and retries of its database calls."""
+"""Dependencies of a worker, and retries of its database calls."""
 
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import TypeVar
 from uuid import uuid4
 
 import structlog
 
 from app.domain.accounts import AccountPublisher
-from app.domain.destinations import DestinationState, DestinationStatus, Outcome
 from app.domain.errors import RequestError
 from app.domain.ids import IdFactory
 from app.observability.outages import Outage
@@ -25,6 +22,7 @@ from app.services.duplicate_checks import DuplicateCheckService
 from app.services.publishing_secrets import PublishingSecrets
 from app.services.reports import ReportService
 from app.services.unit_of_work import Publisher
+from app.worker.stats import WorkerStats
 
 T = TypeVar("T")
 
@@ -53,38 +51,6 @@ class SystemFunctions:
     """Returns a number from 0 to below 1."""
 
 
-class AttemptResult(StrEnum):
-    """Result of an attempt or of a verification."""
-
-    PUBLISHED = "published"
-    FAILED = "failed"
-    WAITING = "waiting"
-    """Failed, with an automatic retry planned."""
-    UNKNOWN = "unknown"
-
-
-class WorkerStats:
-    """Counters of results, which call `on_change` after each change."""
-
-    def __init__(self, on_change: Callable[["WorkerStats"], object] = lambda _: None) -> None:
-        self._on_change = on_change
-        self._results = Counter[AttemptResult]()
-        self._in_flight = 0
-
-    def record(self, result: AttemptResult) -> None:
-        self._results[result] += 1
-        self._on_change(self)
-
-    def set_in_flight(self, count: int) -> None:
-        """Set the number of claims being processed."""
-        self._in_flight = count
-        self._on_change(self)
-
-    def __str__(self) -> str:
-        counts = [f"{result} {self._results[result]}" for result in AttemptResult]
-        return " · ".join((*counts, f"in flight {self._in_flight}"))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerContext:
     """Everything that processing a claim depends on."""
@@ -102,17 +68,6 @@ class WorkerContext:
     lease_duration: timedelta
     publish_timeout: timedelta = _PUBLISH_TIMEOUT
     lookup_timeout: timedelta = _LOOKUP_TIMEOUT
-
-
-def attempt_result(state: DestinationState) -> AttemptResult:
-    """Return the result that a report has given a destination."""
-    if state.status is DestinationStatus.PUBLISHED:
-        return AttemptResult.PUBLISHED
-    if state.outcome is Outcome.UNKNOWN:
-        return AttemptResult.UNKNOWN
-    if state.status is DestinationStatus.FAILED:
-        return AttemptResult.FAILED
-    return AttemptResult.WAITING
 
 
 def make_system_functions(now: Callable[[], datetime]) -> SystemFunctions:

@@ -53,8 +53,9 @@ from app.services.webhook_deliveries import WebhookDeliveryService
 from app.services.workspaces import load_signing_key
 from app.settings import Settings, SettingsError
 from app.shutdown import CLEANUP_LIMIT, limited_cleanup
-from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, WorkerStats, make_system_functions
+from app.worker.context import OPERATOR_PUBLISHER, WorkerContext, make_system_functions
 from app.worker.duplicates import check_due
+from app.worker.stats import WorkerStats
 from app.worker.webhooks import (
     FILES_PER_TASK,
     MAX_TASKS,

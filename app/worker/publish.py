@@ -27,9 +27,10 @@ from app.platforms.protocol import (
 from app.services.claims import Claim, claim_log_fields
 from app.services.reports import ReportResult
 from app.worker.call_results import pause_account_if_limited, sanitize_publication
-from app.worker.context import WorkerContext, attempt_result, retry_while
+from app.worker.context import WorkerContext, retry_while
 from app.worker.lease_renewal import LeaseTimer, renew_lease
 from app.worker.publish_requests import make_claim_request
+from app.worker.stats import attempt_result
 
 CallResult = Publication | NotPublished | Exception
 """Result of a platform call; an exception other than NotPublished leaves the outcome unknown."""

@@ -10,9 +10,10 @@ from app.domain.verification import VerificationFinding
 from app.platforms.protocol import LookupFailure, PublishRequest
 from app.services.claims import Claim, claim_log_fields
 from app.worker.call_results import pause_account_if_limited, sanitize_publication
-from app.worker.context import WorkerContext, attempt_result, retry_while
+from app.worker.context import WorkerContext, retry_while
 from app.worker.lease_renewal import LeaseTimer
 from app.worker.publish_requests import make_claim_request
+from app.worker.stats import attempt_result
 
 _FINDING_BY_FAILURE = {
     LookupFailure.NOT_FOUND: VerificationFinding.NOT_PUBLISHED,

@@ -3,7 +3,7 @@
 import pytest
 
 from app.domain.destinations import DestinationState
-from app.worker.context import AttemptResult, WorkerStats, attempt_result
+from app.worker.stats import AttemptResult, WorkerStats, attempt_result
 from tests.factories import failed, published, unknown, waiting_for_retry
 
 

@@ -34,8 +34,9 @@ from app.services.credential_keys import CredentialKeys
 from app.services.duplicate_checks import DuplicateCheckService
 from app.services.publishing_secrets import PublishingSecrets
 from app.services.reports import ReportService
-from app.worker.context import OPERATOR_PUBLISHER, SystemFunctions, WorkerContext, WorkerStats
+from app.worker.context import OPERATOR_PUBLISHER, SystemFunctions, WorkerContext
 from app.worker.duplicates import check_due
+from app.worker.stats import WorkerStats
 from app.worker.worker import Worker, run_in_background
 from tests.factories import NOW, add_account, add_post, add_workspace, queued
 
