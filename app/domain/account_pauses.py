@@ -24,9 +24,6 @@ _SPREAD_DIVISOR = 10
 
 _MILLISECOND = timedelta(milliseconds=1)
 
-POSTPONEMENT = "waitForRateLimit"
-"""Operation of the changes that postpone posts until the end of a pause."""
-
 
 @dataclass(frozen=True, slots=True)
 class RemainingCalls:

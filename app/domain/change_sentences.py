@@ -6,14 +6,27 @@ an error that stayed the same is left out.
 
 from collections.abc import Callable, Mapping
 
-from app.domain.account_pauses import POSTPONEMENT
 from app.domain.accounts import AccountPublisher
 from app.domain.destinations import Outcome
 from app.domain.diagnosis import CANCELLED, NOT_PUBLISHED
 from app.domain.events import EventKind, StoredEvent
+from app.domain.operations import (
+    CANCEL,
+    CLAIM_VERIFICATIONS,
+    DELETE,
+    FAIL_WITHOUT_ACCESS,
+    IMPORT,
+    LOSE_LEASE,
+    RECONCILE,
+    RELEASE_CLAIM,
+    REPORT_VERIFIED,
+    RETRY,
+    UPDATE_POST,
+    WAIT_FOR_RATE_LIMIT,
+)
 from app.domain.platform_names import platform_name
 from app.domain.posts import PostStatus
-from app.domain.webhooks.endpoints import DisabledReason
+from app.domain.webhooks.endpoints import DISABLE_AFTER, DisabledReason
 
 _MAX_ERROR_LENGTH = 160
 """Characters of an error in a sentence."""
@@ -45,15 +58,15 @@ def _post_created(event: StoredEvent) -> str:
 
 def _post_changed(event: StoredEvent) -> str:
     status = _POST_STATUSES.get(str(event.values.get("status")))
-    if event.operation.startswith("cancel"):
+    if event.operation.startswith(CANCEL):
         if event.values.get("is_draft"):
             return f"{_CANCELLED} The post is a draft again."
         return "Cancelled. Nothing of the post that was still waiting will be published."
-    if event.operation.startswith("retry"):
+    if event.operation.startswith(RETRY):
         return _RETRIED
-    if event.operation == POSTPONEMENT:
+    if event.operation == WAIT_FOR_RATE_LIMIT:
         return "The post waits, because one of its platforms allows no more requests for now."
-    if event.operation == "import":
+    if event.operation == IMPORT:
         return f"The post was imported again. {status or ''}".strip()
     edit = "" if event.values.get("status") in _FINAL_STATUSES else _post_edit(event)
     return edit or status or "The result on one of the post's accounts changed."
@@ -74,7 +87,7 @@ def _post_edit(event: StoredEvent) -> str:
         case {"is_draft": False}:
             schedule = "The post was scheduled."
     contents = _changed_names(event, _POST_FIELDS, "The ")
-    if not (schedule or contents) and event.operation == "updatePost":
+    if not (schedule or contents) and event.operation == UPDATE_POST:
         return "The accounts of the post were changed."
     return f"{schedule} {contents}".strip()
 
@@ -94,7 +107,7 @@ def _settlement(event: StoredEvent) -> str | None:
         case Outcome.PUBLISHED:
             return _publication(event)
         case Outcome.UNKNOWN:
-            is_lost = event.operation == "loseLease"
+            is_lost = event.operation == LOSE_LEASE
             cause = ": the publisher reported no result in time." if is_lost else _error(event)
             return (
                 f"It is unknown whether the post was published{cause} It will not be tried again before"
@@ -115,7 +128,7 @@ def _publication(event: StoredEvent) -> str:
 def _postponement(event: StoredEvent) -> str | None:
     """Describe a wait for a rate limit."""
     until = event.values.get("claimable_at")
-    if event.operation != POSTPONEMENT or until is None:
+    if event.operation != WAIT_FOR_RATE_LIMIT or until is None:
         return None
     return f"The platform allows no more requests for now. The post waits until {until}."
 
@@ -123,11 +136,11 @@ def _postponement(event: StoredEvent) -> str | None:
 def _next_attempt(event: StoredEvent) -> str | None:
     """Describe a return to the queue: by hand, by the publisher, or after a failure."""
     is_queued = event.values.get("status") == "queued"
-    if is_queued and event.operation.startswith("retry"):
+    if is_queued and event.operation.startswith(RETRY):
         return _RETRIED
-    if is_queued and event.operation == "releaseClaim":
+    if is_queued and event.operation == RELEASE_CLAIM:
         return "The publisher released the post without an attempt. It is queued again."
-    if is_queued and event.operation == "loseLease":
+    if is_queued and event.operation == LOSE_LEASE:
         return "The publisher did not start an attempt in time. The post is queued again."
     if retry_at := event.values.get("next_retry_at"):
         return f"{_failure(event)} It will be tried again at {retry_at}."
@@ -152,7 +165,7 @@ def _verification(event: StoredEvent) -> str | None:
     """Describe a check of an unknown result."""
     if (next_at := event.values.get("verifiable_at")) is None:
         return None
-    if event.operation == "claimVerifications":
+    if event.operation == CLAIM_VERIFICATIONS:
         return "A publisher started to check whether the post was published."
     return (
         "A check could not find out whether the post was published. The platform can be checked again at"
@@ -161,14 +174,19 @@ def _verification(event: StoredEvent) -> str | None:
 
 
 def _schedule_change(event: StoredEvent) -> str | None:
-    """Describe a change before any attempt."""
+    """Describe a change of the time, or the end of all plans."""
     match event.values:
         case {"due_at": str(due_at)}:
             return f"The post will be published at {due_at}."
         case {"due_at": None}:
-            return _CANCELLED if event.operation.startswith("cancel") else "The time was removed."
-        case {"claimable_at": None} if event.operation.startswith("delete"):
+            return _CANCELLED if event.operation.startswith(CANCEL) else "The time was removed."
+        case {"claimable_at": None} if event.operation.startswith(DELETE):
             return _DELETED
+    return None
+
+
+def _other_change(event: StoredEvent) -> str | None:
+    match event.values:
         case {"position": _}:
             return "The order of the post's accounts changed."
         case {"error": str()}:
@@ -212,19 +230,19 @@ def _webhook_disabled(event: StoredEvent) -> str:
     webhook = f"Webhook {_truncate(str(name), _MAX_NAME_LENGTH)}" if name else "A webhook"
     if event.values.get("disabled_reason") == DisabledReason.GONE:
         return f"{webhook} was disabled: its receiver answered that it no longer exists."
-    return f"{webhook} was disabled: every delivery to it has failed for five days."
+    return f"{webhook} was disabled: every delivery to it has failed for {DISABLE_AFTER.days} days."
 
 
 def _failure(event: StoredEvent) -> str:
     if _is_check(event) or event.values.get("error_code") == NOT_PUBLISHED:
         return "A check found that the post is not on the platform."
-    is_attempt = event.operation != "failWithoutAccess"
+    is_attempt = event.operation != FAIL_WITHOUT_ACCESS
     return f"{'The attempt failed' if is_attempt else 'The post was not published'}{_error(event)}"
 
 
 def _is_check(event: StoredEvent) -> bool:
     """Return whether the event is the result of a check on the platform."""
-    return event.operation.startswith(("reportVerified", "reconcile"))
+    return event.operation.startswith((REPORT_VERIFIED, RECONCILE))
 
 
 def _error(event: StoredEvent) -> str:
@@ -263,6 +281,7 @@ _DESTINATION_STEPS: tuple[Callable[[StoredEvent], str | None], ...] = (
     _publisher_step,
     _verification,
     _schedule_change,
+    _other_change,
 )
 """Functions that describe a change of a destination, or return None for a change of another kind."""
 

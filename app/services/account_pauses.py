@@ -20,7 +20,6 @@ from app.domain.account_commands import postpone
 from app.domain.account_pauses import (
     MAX_CALLS_IN_FLIGHT,
     MAX_POSTS_TO_POSTPONE,
-    POSTPONEMENT,
     RemainingCalls,
     pause_end,
     resumption_times,
@@ -28,6 +27,7 @@ from app.domain.account_pauses import (
 )
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId, WorkspaceId
+from app.domain.operations import WAIT_FOR_RATE_LIMIT
 from app.domain.settlement import Transition
 from app.domain.times import Clock, format_instant, truncate_to_ms
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
@@ -90,7 +90,7 @@ class AccountPauses:
         if not should_postpone(len(due), until - now):
             return
         ids = due[:MAX_POSTS_TO_POSTPONE]
-        write_context = WriteContext.without_actor(workspace_id, POSTPONEMENT, now)
+        write_context = WriteContext.without_actor(workspace_id, WAIT_FOR_RATE_LIMIT, now)
 
         async def work(uow: UnitOfWork) -> int:
             posts = await uow.load_posts_for_update(ids)

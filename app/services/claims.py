@@ -21,6 +21,7 @@ from app.domain.destinations import Destination, DestinationState
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import DestinationId, IdFactory, PostId, WorkspaceId
 from app.domain.leases import Lease
+from app.domain.operations import CLAIM_VERIFICATIONS
 from app.domain.posts import Post
 from app.domain.times import Clock
 from app.domain.transitions import auth_failed, claimed, verification_claimed
@@ -90,7 +91,7 @@ class _Queue:
 
 
 _DUE = _Queue("claimDestinations", ClaimTime.CLAIMABLE, claimed)
-_UNKNOWN = _Queue("claimVerifications", ClaimTime.VERIFIABLE, verification_claimed)
+_UNKNOWN = _Queue(CLAIM_VERIFICATIONS, ClaimTime.VERIFIABLE, verification_claimed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

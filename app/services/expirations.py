@@ -25,6 +25,7 @@ from app.db.repositories.workspaces import list_workspaces
 from app.domain.account_commands import fail_due_on_blocked_account
 from app.domain.errors import ServiceUnavailable
 from app.domain.ids import AccountId, PostId, WorkspaceId
+from app.domain.operations import FAIL_WITHOUT_ACCESS, LOSE_LEASE
 from app.domain.reports import expire_lease
 from app.domain.times import Clock
 from app.services.accounts import get_account_for_update
@@ -80,7 +81,7 @@ async def settle_expired_leases(database: Database, now: datetime) -> None:
 async def _settle_post(
     database: Database, workspace_id: WorkspaceId, post_id: PostId, now: datetime
 ) -> None:
-    write_context = WriteContext.without_actor(workspace_id, "loseLease", now)
+    write_context = WriteContext.without_actor(workspace_id, LOSE_LEASE, now)
 
     async def work(uow: UnitOfWork) -> None:
         post = (await uow.load_posts_for_update([post_id]))[post_id]
@@ -113,7 +114,7 @@ async def fail_due_on_blocked_accounts(database: Database, now: datetime) -> Non
 async def _fail_batch(
     database: Database, workspace_id: WorkspaceId, account_id: AccountId, now: datetime
 ) -> None:
-    write_context = WriteContext.without_actor(workspace_id, "failWithoutAccess", now)
+    write_context = WriteContext.without_actor(workspace_id, FAIL_WITHOUT_ACCESS, now)
 
     async def work(uow: UnitOfWork) -> None:
         ids = await due_post_ids(uow.reader, account_id, now, limit=MAX_POSTS_PER_TRANSACTION)

@@ -16,6 +16,7 @@ from app.domain.importing.merging import (
     import_record,
 )
 from app.domain.importing.records import PostRecord, RejectedRecord
+from app.domain.operations import IMPORT
 from app.domain.times import truncate_to_ms
 from app.services.unit_of_work import UnitOfWork, WriteContext, run_in_transaction
 
@@ -35,7 +36,7 @@ async def import_records(
     An interrupted import can be repeated: records that it imported are then unchanged. Several imports
     may run concurrently.
     """
-    write_context = WriteContext.without_actor(workspace.id, "import", now)
+    write_context = WriteContext.without_actor(workspace.id, IMPORT, now)
     for batch in _batches(records):
         for result in await run_in_transaction(
             database, write_context, partial(_import_batch, workspace, batch, now)

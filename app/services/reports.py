@@ -25,6 +25,7 @@ from app.domain.external_attempts import ExternalAttempt
 from app.domain.idempotency import IdempotencyKey
 from app.domain.ids import AccountId, DestinationId, IdFactory, PostId
 from app.domain.leases import Lease
+from app.domain.operations import RELEASE_CLAIM, REPORT_VERIFIED
 from app.domain.posts import Post
 from app.domain.reports import ReportContext
 from app.domain.settlement import (
@@ -111,7 +112,7 @@ class ReportService:
 
     async def release_claim(self, lease: Lease) -> ReportResult:
         """Make the destination claimable again; raises Conflict if its attempt was started."""
-        return await self._report("releaseClaim", lease, reports.release_claim)
+        return await self._report(RELEASE_CLAIM, lease, reports.release_claim)
 
     async def report_published(self, lease: Lease, publication: Publication) -> ReportResult:
         async def work(uow: UnitOfWork) -> ReportResult:
@@ -142,7 +143,7 @@ class ReportService:
     ) -> ReportResult:
         decide = verification.report_verified
         return await self._report(
-            "reportVerified", lease, decide, finding, publication, self.retry_decider
+            REPORT_VERIFIED, lease, decide, finding, publication, self.retry_decider
         )
 
     async def _report(

@@ -47,6 +47,7 @@ from app.domain.transitions import (
     verification_claimed,
     verification_inconclusive,
 )
+from app.domain.webhooks.endpoints import DisabledReason
 from tests.domain.attempt_histories import GONE, LEASE_EXPIRED, NOT_PUBLISHED, PUBLICATION, TIMEOUT
 from tests.domain.destination_states import (
     LATER,
@@ -61,6 +62,7 @@ from tests.domain.post_commands import (
     run_schedule,
 )
 from tests.domain.test_events import as_change, force_retry
+from tests.domain.webhooks.endpoints import make_endpoint
 from tests.factories import NOW, draft, queued
 
 TOKEN = UUID(int=9)
@@ -376,5 +378,20 @@ updateAccount: The account was disconnected. Nothing is published on it. Posts o
   now published by the worker of this server.
 updateAccount: Posts on the account are now published by a client of the API.
 updateAccount: A detail of the account changed.
+"""
+    )
+
+
+def test_sentences_of_disabled_webhooks() -> None:
+    disabled = [
+        (make_endpoint(), DisabledReason.GONE),
+        (make_endpoint(name="CRM"), DisabledReason.FAILING),
+    ]
+    events = [endpoint.disabled(reason, NOW).disabled_event() for endpoint, reason in disabled]
+    assert (
+        sentences(("deliverWebhooks", event) for event in events)
+        == """\
+deliverWebhooks: A webhook was disabled: its receiver answered that it no longer exists.
+deliverWebhooks: Webhook CRM was disabled: every delivery to it has failed for 5 days.
 """
     )

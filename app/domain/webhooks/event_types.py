@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from app.domain.destinations import Outcome
 from app.domain.events import EventKind, StoredEvent
+from app.domain.operations import IMPORT, RETRY
 from app.domain.posts import PostStatus
 
 
@@ -34,7 +35,7 @@ def webhook_event_type(event: StoredEvent) -> WebhookEventType | None:
     because they record results of the past.
     """
     rule = _RULES.get(event.kind)
-    return None if rule is None or event.operation == "import" else rule(event)
+    return None if rule is None or event.operation == IMPORT else rule(event)
 
 
 def _post_created(event: StoredEvent) -> WebhookEventType | None:
@@ -47,7 +48,7 @@ def _post_changed(event: StoredEvent) -> WebhookEventType | None:
     if status == PostStatus.PARTIALLY_FAILED:
         return WebhookEventType.POST_PARTIALLY_FAILED
     # The version counts changes by people, of which a retry changes no content.
-    if "version" not in event.values or event.operation.startswith("retry"):
+    if "version" not in event.values or event.operation.startswith(RETRY):
         return None
     was_draft = _previous(event, "status") == PostStatus.DRAFT
     if status == PostStatus.SCHEDULED and was_draft:

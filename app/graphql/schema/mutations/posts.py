@@ -13,6 +13,7 @@ from app.domain.accounts import HealthReason, blocking_message
 from app.domain.errors import ErrorCode, InvalidInput
 from app.domain.ids import AccountId, PostId, validate_account_id
 from app.domain.media import MAX_DATA_URL_BYTES
+from app.domain.operations import UPDATE_POST
 from app.domain.post_commands import NewPost, PostUpdate, Schedule
 from app.domain.posts import MAX_BULK_POSTS
 from app.graphql.schema.context import Context, Info
@@ -321,7 +322,7 @@ class PostMutations:
         context, post_id = info.context, PostId(input.post_id)
         warnings = await posts.update_post(
             context.database,
-            context.write_context("updatePost"),
+            context.write_context(UPDATE_POST),
             post_id,
             input.to_update(),
             account_ids=_validate_optional_account_ids(input.account_ids),
