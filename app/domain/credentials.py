@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from app.domain.errors import InvalidInput
 from app.domain.validation.json_values import check_json
 
-NO_CREDENTIALS = "No credentials are stored for the account. Set them with setAccountCredentials."
+NO_CREDENTIALS = (
+    "No credentials are stored for the account. Connect it again, or use setAccountCredentials."
+)
 """Reason why nothing is published on an account whose publisher needs credentials."""
 
 MAX_CREDENTIALS_BYTES = 16 * 1024

@@ -39,7 +39,9 @@ from tests.services.publishing_calls import MINUTE, add_due
 
 RequestNew = Callable[[CredentialValues], Awaitable[CredentialValues]]
 
-NO_CREDENTIALS = "No credentials are stored for the account. Set them with setAccountCredentials."
+NO_CREDENTIALS = (
+    "No credentials are stored for the account. Connect it again, or use setAccountCredentials."
+)
 RUN_CHECK = (
     ". The operator can run `post-results credentials check`. Otherwise, set the credentials again with"
     " setAccountCredentials."

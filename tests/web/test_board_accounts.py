@@ -126,6 +126,21 @@ async def test_bad_urls_say_what_to_do(browser: Browser, demo_server: ServerProc
             await expect(tab.page.locator("main")).to_contain_text(text)
 
 
+async def test_account_without_credentials_says_so(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    payload = publisher.execute(
+        "mutation { connectAccount(input: {platform: "
+        '"bluesky", publisher: BLUESKY}) { account { accountId } } }'
+    )
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/accounts/{payload['account']['accountId']}")
+        await tab.sign_in(page_server.key)
+        await expect(tab.page.get_by_label("Health").locator("p").last).to_have_text(
+            "No credentials are stored for the account. Connect it again, or use setAccountCredentials."
+        )
+
+
 async def test_what_failed_without_access_is_brought_back_after_reconnection(
     browser: Browser, page_server: PageServer, publisher: Publisher
 ) -> None:

@@ -79,7 +79,7 @@ async def test_account_without_credentials_needs_reconnection_with_the_reason(
     assert (state.error_category, state.error_code, state.error) == (
         ErrorCategory.AUTH,
         "NO_CREDENTIALS",
-        "No credentials are stored for the account. Set them with setAccountCredentials.",
+        "No credentials are stored for the account. Connect it again, or use setAccountCredentials.",
     )
     accounts = await load_accounts(database.reader(sent.workspace), [sent.account])
     assert accounts[sent.account].needs_reconnection_since == NOW

@@ -99,7 +99,7 @@ async def test_account_is_connected_without_credentials(acme: Tenant) -> None:
     [
         (
             AccountPublisher.BLUESKY,
-            "No credentials are stored for the account. Set them with setAccountCredentials.",
+            "No credentials are stored for the account. Connect it again, or use setAccountCredentials.",
         ),
         (AccountPublisher.EXTERNAL, None),
     ],

@@ -24,6 +24,7 @@ export function AccountHeader({ account }: { readonly account: accountHeader_acc
         publisher
         connectedAt
         needsReconnectionSince
+        credentialsError
         health {
           status
           reasons
@@ -74,6 +75,11 @@ export function AccountHeader({ account }: { readonly account: accountHeader_acc
           <p key={reason}>{healthReason(reason)}</p>
         ))}
       {data.readiness.message && <p className="fix">{data.readiness.message}</p>}
+      {data.credentialsError && (
+        <p>
+          <UserText text={data.credentialsError} />
+        </p>
+      )}
       <dl className="facts">
         <Fact name="Published by">
           {data.publisher === "EXTERNAL" ? "a client of the API" : "the worker of this server"}
@@ -82,7 +88,7 @@ export function AccountHeader({ account }: { readonly account: accountHeader_acc
           {token.expiresAt ? <TimeWithDistance at={token.expiresAt} /> : "no date known"}
         </Fact>
         {data.needsReconnectionSince && (
-          <Fact name="Access rejected">
+          <Fact name="No valid access since">
             <TimeWithDistance at={data.needsReconnectionSince} />
           </Fact>
         )}
