@@ -19,7 +19,10 @@ class Outlook:
     next_at: datetime | None = None
     """Time of the next attempt, or of the end of the lease while a publisher has the destination."""
     gives_up_at: datetime | None = None
-    """Time after which a failure like the last one is not retried; None without a failure."""
+    """Time after which a failure like the last one is not retried.
+
+    None without a failure, or if the next such failure is final at any time.
+    """
     sentence: str
 
 
@@ -73,17 +76,23 @@ def _outlook_of_queued(progress: Progress, policies: RetryPolicies, now: datetim
         )
     policy = policies.policy_for(progress.platform, progress.error_category)
     max_attempts = policy.max_attempts if policy.counts_attempts else None
+    is_last = policy.is_exhausted(attempt)
     gives_up_at = progress.round_started_at + policy.max_age
     limit = f" of {max_attempts}" if max_attempts is not None and attempt <= max_attempts else ""
     subject = f"Attempt {attempt}{limit}" if policy.counts_attempts else "The next attempt"
     follows = f"follows at {_format(next_at)}"
+    # A failure of another category may be retried, for instance one that is not counted.
+    ending = (
+        "Another failure like the last one is final."
+        if is_last
+        else f"There is no automatic retry after {_format(gives_up_at)}."
+    )
     return Outlook(
         attempt=attempt,
         max_attempts=max_attempts,
         next_at=next_at,
-        gives_up_at=gives_up_at,
-        sentence=f"{subject} {follows if next_at > now else waits}. There is no automatic retry after"
-        f" {_format(gives_up_at)}.",
+        gives_up_at=None if is_last else gives_up_at,
+        sentence=f"{subject} {follows if next_at > now else waits}. {ending}",
     )
 
 

@@ -93,6 +93,16 @@ def progress_of(state: DestinationState, platform: str = "instagram") -> Progres
             ),
         ),
         (
+            waiting_for_retry(RETRY_AT, attempts=4),
+            Outlook(
+                attempt=5,
+                max_attempts=5,
+                next_at=RETRY_AT,
+                sentence="Attempt 5 of 5 follows at 2026-04-15 15:01 UTC. Another failure like the last one"
+                " is final.",
+            ),
+        ),
+        (
             waiting_for_retry(RETRY_AT, attempts=7, category=RATE_LIMITED, code="RATE_LIMITED"),
             Outlook(
                 attempt=1,
@@ -176,5 +186,7 @@ def test_attempt_beyond_a_lowered_limit_does_not_name_it() -> None:
 
     result = outlook(progress_of(state), DEFAULT_POLICIES, NOW)
 
-    assert (result.attempt, result.max_attempts) == (7, 5)
-    assert result.sentence.startswith("Attempt 7 follows at")
+    assert (result.attempt, result.max_attempts, result.gives_up_at) == (7, 5, None)
+    assert result.sentence == (
+        "Attempt 7 follows at 2026-04-15 15:01 UTC. Another failure like the last one is final."
+    )

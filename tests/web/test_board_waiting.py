@@ -81,6 +81,7 @@ async def test_post_moves_from_publishing_to_retrying_and_stays_while_it_has_the
         retry = retries.get_by_role("row").nth(1)
         await expect(retry).to_contain_text(re.compile("next attempt|waits for a publisher since"))
         await expect(retry).to_contain_text("Busy <b>now</b>.Attempt 2 of 5. Gives up after")
+        await expect(retry).not_to_contain_text("is final")
         await tab.heading("Waiting").click()
         await expect(publishing).to_contain_text("Nothing is being published right now.")
         assert await tab.axe_violations() == []

@@ -99,7 +99,7 @@ class DestinationOutlook:
     )
     gives_up_at: datetime | None = field(
         description="UTC time after which a failure like the last one is not retried; null without a"
-        " failure."
+        " failure, or if the next such failure is final at any time."
     )
     sentence: str = field(description="What happens next, as English sentences.")
 

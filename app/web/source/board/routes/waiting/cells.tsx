@@ -35,6 +35,7 @@ export function RetryLimits({ row: { error, outlook } }: CellProps) {
             Gives up after <Time at={givesUpAt} />.
           </>
         )}
+        {maxAttempts && !givesUpAt && "Another failure like this is final."}
       </small>
     </>
   );
