@@ -7,6 +7,7 @@ from playwright.async_api import Browser, expect
 
 from tests.servers import ServerProcess
 from tests.web.attempts import lose_post
+from tests.web.board_api import BoardApi
 from tests.web.board_tab import open_tab
 from tests.web.page_session import PageServer
 from tests.web.publisher import Publisher
@@ -32,6 +33,18 @@ async def test_times_get_a_date_when_the_day_has_ended(
         await expect(created).to_have_text(TIME_OF_TODAY)
         await tab.page.clock.fast_forward("24:00:00")
         await expect(created).to_have_text(TIME_WITH_DATE)
+
+
+async def test_draft_without_a_time_is_not_said_to_be_due(
+    browser: Browser, page_server: PageServer
+) -> None:
+    post_id = BoardApi(page_server.url, page_server.key).create_post(
+        accountIds=[], content="A draft", draft=True
+    )
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        await expect(tab.page.locator(".facts")).to_contain_text("Duenot scheduled")
 
 
 async def test_unknown_outcome_cannot_be_retried_and_the_reason_names_no_api(

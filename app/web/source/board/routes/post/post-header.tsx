@@ -45,7 +45,8 @@ export function PostHeader({ post }: { readonly post: postHeader_post$key }) {
       )}
       <dl className="facts">
         <Fact name="Due">
-          {scheduledFor ? <TimeWithDistance at={scheduledFor} /> : "immediately"}
+          {scheduledFor && <TimeWithDistance at={scheduledFor} />}
+          {!scheduledFor && (data.status === "DRAFT" ? "not scheduled" : "immediately")}
           {scheduledFor && timezone && isZone(timezone) && (
             <small className="muted"> {fullTime(new Date(scheduledFor), timezone)}</small>
           )}
