@@ -78,16 +78,29 @@ async def test_copy_writes_the_text_to_the_clipboard(
             )
 
 
-async def test_text_is_selected_to_copy_by_hand_where_the_clipboard_is_refused(
-    browser: Browser, page_server: PageServer
+@pytest.mark.parametrize(
+    "clipboard",
+    [
+        "Object.defineProperty(navigator, 'clipboard', { value: undefined })",  # as over http
+        "Clipboard.prototype.writeText = () => Promise.reject(new DOMException('refused'))",
+    ],
+)
+async def test_text_is_copied_without_the_clipboard_or_selected_to_copy_by_hand(
+    browser: Browser, page_server: PageServer, clipboard: str
 ) -> None:
     async with open_tab(browser, page_server.url) as tab:
-        await tab.page.add_init_script(
-            "Clipboard.prototype.writeText = () => Promise.reject(new DOMException('refused'))"
-        )
+        await tab.page.add_init_script(clipboard)
         await tab.open("/results?status=FAILED")
         await tab.sign_in(page_server.key)
-        await shown_commands(tab)
+        shown = await shown_commands(tab)
+        await tab.page.evaluate(
+            "document.addEventListener('copy', () => { window.copied = String(getSelection()); })"
+        )
         await tab.page.get_by_role("button", name="Copy: Variables", exact=True).click()
-        await expect(tab.page.get_by_label("Variables", exact=True)).to_be_focused()
-        await expect(tab.page.get_by_role("button", name="Copied: Variables")).to_have_count(0)
+        await expect(tab.page.get_by_role("button", name="Copied: Variables")).to_be_visible()
+        assert await tab.page.evaluate("window.copied") == shown["Variables"]
+        await tab.page.evaluate("document.execCommand = () => false")
+        await tab.page.get_by_role("button", name="Copy: GraphQL query", exact=True).click()
+        await expect(tab.page.get_by_label("GraphQL query", exact=True)).to_be_focused()
+        await expect(tab.page.get_by_text("Selected: press Ctrl+C.")).to_be_visible()
+        await expect(tab.page.get_by_role("button", name="Copied: GraphQL query")).to_have_count(0)
