@@ -121,6 +121,27 @@ async def test_arrows_move_between_rows_also_without_shortcuts(tab: BoardTab) ->
     await expect(tab.page.locator("tr[data-index='0']")).to_be_focused()
 
 
+@pytest.mark.parametrize("shortcuts", [True, False])
+async def test_space_selects_the_row_with_the_focus_also_without_shortcuts(
+    tab: BoardTab, shortcuts: bool
+) -> None:
+    await tab.open_demo("/results?status=PUBLISHED")
+    row = tab.page.locator("tr[data-index='1']")
+    await expect(row).to_be_visible()
+    await tab.page.get_by_role("button", name="Menu").click()
+    await tab.page.get_by_label("Keyboard shortcuts").set_checked(shortcuts)
+    await expect(tab.page.locator(".shortcuts")).to_contain_text("Spaceselect the row")
+    await tab.page.keyboard.press("Escape")
+    await row.focus()
+    scroll = await tab.page.evaluate("scrollY")
+    await tab.page.keyboard.press("Space")
+    await expect(row.get_by_role("checkbox")).to_be_checked()
+    await expect(tab.page.locator("[data-selected=true]")).to_have_count(1)
+    await tab.page.keyboard.press("Space")
+    await expect(row.get_by_role("checkbox")).not_to_be_checked()
+    assert await tab.page.evaluate("scrollY") == scroll
+
+
 async def test_keys_select_only_an_active_row_and_not_below_an_open_menu(tab: BoardTab) -> None:
     await tab.open_demo("/results?status=PUBLISHED")
     await expect(tab.page.locator("tbody tr").nth(1)).to_be_visible()

@@ -139,6 +139,8 @@ function KeyList({ items, isAtKeys }: KeyListProps) {
         <dd>go to a page, an account, a post; also without the other shortcuts</dd>
         <dt>j k Enter x</dt>
         <dd>move, open, select a row</dd>
+        <dt>Space</dt>
+        <dd>select the row that has the focus; also without the other shortcuts</dd>
         <dt>J K *</dt>
         <dd>select while moving, select all that match</dd>
         <dt>r c</dt>

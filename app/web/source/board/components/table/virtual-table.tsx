@@ -214,6 +214,15 @@ interface RowProps {
 function TableRow({ style, index, children, ref }: RowProps) {
   const { activeIndex, activate, open, idAt, selection, unmatchedIds } = useContext(RowContext)!;
   const id = idAt(index) ?? "";
+
+  function onKeyDown(event: KeyboardEvent): void {
+    if (event.target !== event.currentTarget) return;
+    if (event.key === "Enter") open(index);
+    if (event.key !== " " || !selection || hasModifier(event)) return;
+    event.preventDefault(); // it would scroll
+    if (!event.repeat) selection.toggle(id);
+  }
+
   return (
     <tr
       ref={ref}
@@ -225,7 +234,7 @@ function TableRow({ style, index, children, ref }: RowProps) {
       style={style}
       className={unmatchedIds.has(id) ? "row unmatched" : "row"}
       onFocus={() => activate(index)}
-      onKeyDown={(event) => event.key === "Enter" && event.target === event.currentTarget && open(index)}
+      onKeyDown={onKeyDown}
     >
       {children}
     </tr>
