@@ -104,6 +104,20 @@ async def test_bar_has_four_pages_and_a_menu_of_the_others(tab: BoardTab) -> Non
     await expect(more).not_to_have_attribute("aria-current", "true")
 
 
+@pytest.mark.parametrize("width", [320, 360, 768])
+async def test_menu_is_as_wide_as_its_content_also_in_a_zone_with_a_long_name(
+    browser: Browser, demo_server: ServerProcess, width: int
+) -> None:
+    zone = "America/North_Dakota/New_Salem"
+    viewport = ViewportSize(width=width, height=800)
+    async with open_tab(browser, demo_server.url, viewport=viewport, timezone_id=zone) as tab:
+        await tab.open_demo()
+        await tab.page.get_by_role("button", name="Menu").click()
+        menu = tab.page.get_by_role("region", name="Menu")
+        await expect(menu.get_by_label("Time zone")).to_have_value(zone)
+        assert await menu.evaluate("menu => menu.scrollWidth <= menu.clientWidth")
+
+
 async def test_wide_window_has_all_pages_in_its_bar(
     browser: Browser, demo_server: ServerProcess
 ) -> None:
