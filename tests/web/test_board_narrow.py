@@ -25,6 +25,17 @@ _IS_BETWEEN_BARS = """() => {
     const below = [...boxes(".navigation", "fixed"), ...boxes(".selection-bar", "sticky")];
     return above.every((bar) => top >= bar.bottom) && below.every((bar) => bottom <= bar.top);
 }"""
+# Part of the focused row that no bar covers, in pixels.
+_UNCOVERED_HEIGHT = """() => {
+    const { top, bottom } = document.activeElement.getBoundingClientRect();
+    const boxes = (selector, position) =>
+        [...document.querySelectorAll(selector)]
+            .filter((bar) => getComputedStyle(bar).position === position)
+            .map((bar) => bar.getBoundingClientRect());
+    const above = boxes(".top-bars", "sticky").map((bar) => bar.bottom);
+    const below = [...boxes(".navigation", "fixed"), ...boxes(".selection-bar", "sticky")];
+    return Math.min(bottom, innerHeight, ...below.map((bar) => bar.top)) - Math.max(top, 0, ...above);
+}"""
 # Controls of the shown card whose upper or lower edge is behind something else.
 _COVERED_CONTROLS = """() =>
     [...document.querySelectorAll("article.card :is(a, button, input)")]
@@ -63,6 +74,21 @@ async def test_rows_that_take_the_focus_are_between_the_bars(
         if not await tab.page.evaluate(_IS_BETWEEN_BARS):
             covered.append((key, index))
     assert covered == []
+
+
+async def test_row_with_the_focus_is_not_covered_at_a_zoom_of_400_percent(tab: BoardTab) -> None:
+    await tab.page.set_viewport_size({"width": 320, "height": 256})
+    await tab.open_demo("/results")
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_visible()
+    await tab.page.keyboard.press("j")
+    await tab.page.keyboard.press("x")
+    await expect(tab.page.get_by_label("Selection")).to_be_visible()
+    for index in range(1, 4):
+        await tab.page.keyboard.press("j")
+        row = tab.page.locator(f"tr[data-index='{index}']")
+        await expect(row).to_be_focused()
+        height = await row.evaluate("row => row.getBoundingClientRect().height")
+        assert await tab.page.evaluate(_UNCOVERED_HEIGHT) >= min(height, 200)
 
 
 async def test_tab_leads_to_controls_between_the_bars(tab: BoardTab) -> None:
