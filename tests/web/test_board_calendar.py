@@ -58,7 +58,7 @@ async def test_counts_of_a_day_are_those_of_the_api_and_lead_to_its_posts(
     await expect(grid.get_by_role("gridcell")).to_have_count(35)
     day = grid.locator("[data-date='2026-04-15']")
     assert sum(totals) == 1
-    await day.get_by_role("link", name="1 partly failed").click()
+    await day.get_by_role("link", name="1 partly failed or unknown").click()
     await expect(tab.heading("Wednesday 15 April 2026")).to_be_visible()
     await expect(tab.page).to_have_url(
         f"{tab.board_url}/calendar/day/2026-04-15?status=PARTIALLY_FAILED"

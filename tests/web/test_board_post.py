@@ -54,6 +54,7 @@ async def test_unknown_outcome_cannot_be_retried_and_the_reason_names_no_api(
         await tab.open_demo("/results?outcome=UNKNOWN&order=CREATED_AT")
         await tab.page.locator("tbody a").first.click()
         card = tab.page.locator(".card").filter(has_text="Unknown outcome").first
+        await expect(tab.page.locator(".post-header .status")).to_have_text("Unknown outcome")
         retry = card.get_by_role("button", name="Retry", exact=True)
         await expect(retry).to_have_accessible_description(
             "Check whether the post is on the platform, then record the result."

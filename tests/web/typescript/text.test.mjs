@@ -133,8 +133,27 @@ test("each state of a destination has a word; an unknown one keeps its name", ()
   assert.equal(postStatusOf("PUBLISHING", [FAILED, retrying]).name, "Retrying");
   assert.equal(postStatusOf("PUBLISHING", [scheduled, retrying, overdue]).name, "Overdue");
   assert.equal(postStatusOf("PUBLISHING", [PUBLISHED, scheduled]).name, "In progress");
-  assert.equal(postStatus("PARTIALLY_FAILED").name, "Partly failed");
+  assert.equal(postStatus("PARTIALLY_FAILED").name, "Partly failed or unknown");
   assert.equal(postStatus("ON_HOLD").name, "On hold");
+});
+
+test("unknown and cancelled results are not said to be failures of the post", () => {
+  const [unknown, cancelled] = [
+    { ...FAILED, outcome: "UNKNOWN" },
+    { ...FAILED, errorCode: "CANCELLED" },
+  ];
+  const posts = [
+    ["FAILED", [unknown], "Unknown outcome"],
+    ["FAILED", [FAILED, cancelled, unknown], "Unknown outcome"],
+    ["PARTIALLY_FAILED", [PUBLISHED, unknown], "Unknown outcome"],
+    ["FAILED", [cancelled, cancelled], "Cancelled"],
+    ["FAILED", [FAILED, cancelled], "Failed"],
+    ["PARTIALLY_FAILED", [PUBLISHED, cancelled], "Published, partly cancelled"],
+    ["PARTIALLY_FAILED", [PUBLISHED, FAILED, cancelled], "Partly failed"],
+    ["PUBLISHED", [PUBLISHED, PUBLISHED], "Published"],
+    ["FAILED", [], "Failed or unknown"],
+  ];
+  for (const [status, results, name] of posts) assert.equal(postStatusOf(status, results).name, name);
 });
 
 test("details that differ within a group are left out of its message", () => {

@@ -62,18 +62,34 @@ const POST_WORDS: Readonly<Record<string, StatusWords>> = {
   // Also of a post that is published on one account, and waits for its time or a retry on another.
   PUBLISHING: { ...WORDS.publishing, name: "In progress" },
   PUBLISHED: WORDS.published,
-  PARTIALLY_FAILED: { name: "Partly failed", icon: "cross", tone: "bad" },
-  FAILED: WORDS.failed,
+  // Without its results, an unknown outcome looks like a failure.
+  PARTIALLY_FAILED: { ...WORDS.failed, name: "Partly failed or unknown" },
+  FAILED: { ...WORDS.failed, name: "Failed or unknown" },
 };
 
+/** Words for a post without its results. */
 export function postStatus(status: string): StatusWords {
   return POST_WORDS[status] ?? unknownWords(status);
 }
 
-/** Words for a post with its results: what is overdue or retried on one account needs more attention than the rest. */
+/** Words for a post with its results: what is unknown, overdue or retried on one account needs the most attention. */
 export function postStatusOf(status: string, destinations: readonly StatusFields[]): StatusWords {
   const all = destinations.map(destinationStatus);
-  return [WORDS.overdue, WORDS.retrying].find((words) => all.includes(words)) ?? postStatus(status);
+  const urgent = [WORDS.unknown, WORDS.overdue, WORDS.retrying].find((words) => all.includes(words));
+  return urgent ?? finalStatus(all) ?? postStatus(status);
+}
+
+/** Words for a post that is published, failed or cancelled on each account; null for another one. */
+function finalStatus(all: readonly StatusWords[]): StatusWords | null {
+  const final: readonly StatusWords[] = [WORDS.published, WORDS.failed, WORDS.cancelled];
+  if (all.length === 0 || !all.every((words) => final.includes(words))) return null;
+  const attempted = all.filter((words) => words !== WORDS.cancelled);
+  if (attempted.length === 0) return WORDS.cancelled;
+  if (attempted.every((words) => words === WORDS.failed)) return WORDS.failed;
+  if (attempted.includes(WORDS.failed)) return { ...WORDS.failed, name: "Partly failed" };
+  return attempted.length < all.length
+    ? { ...WORDS.published, name: "Published, partly cancelled" }
+    : WORDS.published;
 }
 
 function unknownWords(name: string): StatusWords {

@@ -7,7 +7,7 @@ import { Fact } from "../../components/fact";
 import { Status } from "../../components/status";
 import { Time, TimeWithDistance } from "../../components/time";
 import { UserText } from "../../components/user-text";
-import { postStatus } from "../../text/statuses";
+import { postStatusOf } from "../../text/statuses";
 import { fullTime, isZone } from "../../text/times";
 
 const TEXT_LIMIT = 5_000;
@@ -30,6 +30,14 @@ export function PostHeader({ post }: { readonly post: postHeader_post$key }) {
         media
         mediaIds
         platformContent
+        destinations {
+          status
+          outcome
+          errorCode
+          isOverdue
+          nextRetryAt
+          scheduledFor
+        }
       }
     `,
     post,
@@ -37,7 +45,7 @@ export function PostHeader({ post }: { readonly post: postHeader_post$key }) {
   const { timezone, scheduledFor } = data;
   return (
     <section className="post-header" aria-label="Post">
-      <Status words={postStatus(data.status)} />
+      <Status words={postStatusOf(data.status, data.destinations ?? [])} />
       {data.content && (
         <p className="post-text">
           <UserText text={data.content} limit={TEXT_LIMIT} />
