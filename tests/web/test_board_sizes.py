@@ -117,4 +117,9 @@ async def test_10000_accounts_are_listed_in_pages_and_a_link_may_filter_by_any(
     filter_of_accounts = tab.page.get_by_role("combobox", name="Account", exact=True)
     await expect(filter_of_accounts).to_have_value(str(last))
     await expect(filter_of_accounts.locator("option")).to_have_count(1 + 100 + 1)
+    await expect(filter_of_accounts.locator("option:checked")).to_have_text("acme (Instagram)")
+    await expect(tab.page.get_by_text("Only the first 100 accounts are listed.")).to_be_visible()
+    # The first 100 accounts are all on one platform.
+    platforms = tab.page.get_by_role("combobox", name="Platform", exact=True).locator("option")
+    await expect(platforms.filter(has_text="Instagram")).to_have_count(1)
     await expect(tab.page.locator(".empty")).to_contain_text("Nothing matches this filter.")

@@ -2,9 +2,10 @@
 
 import { graphql, useLazyLoadQuery } from "react-relay/hooks";
 
+import type { accountFiltersOthersQuery } from "../relay/__generated__/accountFiltersOthersQuery.graphql";
 import type { accountFiltersQuery } from "../relay/__generated__/accountFiltersQuery.graphql";
 import { accountNames } from "../text/labels";
-import { platformName } from "../text/reasons";
+import { NAMED_PLATFORMS, platformName } from "../text/reasons";
 import type { AccountFilter } from "../url/account-filter";
 import { ChoiceFilter } from "./fields";
 import { Panel } from "./panel";
@@ -24,14 +25,16 @@ interface PlatformProps {
   readonly onChange: (values: readonly string[]) => void;
 }
 
-/** A choice among the platforms of the accounts. */
+/** A choice among the platforms that have a name here, and those of the first accounts. */
 export function PlatformFilter(props: PlatformProps) {
   return <Panel lines={1}>{(fetchKey) => <PlatformChoice {...props} fetchKey={fetchKey} />}</Panel>;
 }
 
 function AccountChoices({ filter, onChange, fetchKey }: Props & { readonly fetchKey: number }) {
-  const names = accountNames(useFirstAccounts(fetchKey));
-  const numbers = [...new Set([...names.keys(), ...filter.account])];
+  const { nodes: first, hasMore } = useAccountPage(fetchKey);
+  const others = filter.account.filter((number) => !first.some(({ accountId }) => accountId === number));
+  const names = accountNames([...first, ...useAccountsOf(others, fetchKey)]);
+  const numbers = [...new Set([...first.map(({ accountId }) => accountId), ...filter.account])];
   return (
     <>
       <PlatformChoice
@@ -46,6 +49,7 @@ function AccountChoices({ filter, onChange, fetchKey }: Props & { readonly fetch
         name={(number) => names.get(Number(number)) ?? `Account ${number}`}
         onChange={(account) => onChange({ account: account.map(Number) })}
       />
+      {hasMore && <small className="muted">Only the first {first.length} accounts are listed.</small>}
     </>
   );
 }
@@ -56,7 +60,7 @@ function PlatformChoice({ values, onChange, fetchKey }: PlatformProps & { readon
     <ChoiceFilter
       label="Platform"
       values={values}
-      options={[...new Set([...platforms, ...values])].sort()}
+      options={[...new Set([...NAMED_PLATFORMS, ...platforms, ...values])].sort()}
       name={platformName}
       onChange={onChange}
     />
@@ -65,6 +69,10 @@ function PlatformChoice({ values, onChange, fetchKey }: PlatformProps & { readon
 
 /** The first accounts of the workspace. */
 export function useFirstAccounts(fetchKey: number) {
+  return useAccountPage(fetchKey).nodes;
+}
+
+function useAccountPage(fetchKey: number) {
   const { accountConnection } = useLazyLoadQuery<accountFiltersQuery>(
     graphql`
       query accountFiltersQuery {
@@ -74,10 +82,33 @@ export function useFirstAccounts(fetchKey: number) {
             accountName
             platform
           }
+          pageInfo {
+            hasNextPage
+          }
         }
       }
     `,
     {},
+    { fetchKey },
+  );
+  return { nodes: accountConnection?.nodes ?? [], hasMore: accountConnection?.pageInfo.hasNextPage ?? false };
+}
+
+/** The accounts with these numbers, without those that do not exist; makes no request for none. */
+function useAccountsOf(accountIds: readonly number[], fetchKey: number) {
+  const { accountConnection } = useLazyLoadQuery<accountFiltersOthersQuery>(
+    graphql`
+      query accountFiltersOthersQuery($accountIds: [Int!]!, $isNeeded: Boolean!) {
+        accountConnection(first: 100, filter: { accountId: $accountIds }) @include(if: $isNeeded) {
+          nodes {
+            accountId
+            accountName
+            platform
+          }
+        }
+      }
+    `,
+    { accountIds, isNeeded: accountIds.length > 0 },
     { fetchKey },
   );
   return accountConnection?.nodes ?? [];

@@ -82,6 +82,9 @@ const PLATFORMS: Readonly<Record<string, string>> = {
   youtube: "YouTube",
 };
 
+/** The platforms that have a name here. */
+export const NAMED_PLATFORMS = Object.keys(PLATFORMS);
+
 /** Name of a platform; the set is open, so that an unknown one keeps its name. */
 export function platformName(platform: string): string {
   return PLATFORMS[platform] ?? platform;
