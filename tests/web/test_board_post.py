@@ -15,6 +15,8 @@ from tests.web.publisher import Publisher
 TIME_OF_TODAY = re.compile(r"^\d\d:\d\d$")
 TIME_WITH_DATE = re.compile(r"^\w{3} \d{1,2} \w{3}, \d\d:\d\d$")
 
+LOADED_CHANGES = 100
+
 ENGINE = "postgresql"
 
 pytestmark = pytest.mark.usefixtures("require_built_page")
@@ -156,6 +158,29 @@ async def test_history_of_an_account_has_attempts_and_what_people_did_in_order(
         )
         await expect(entries.nth(2)).to_contain_text("by Ann")
         await expect(entries.last).to_contain_text("by Ann")
+
+
+async def test_card_says_that_older_changes_by_people_are_missing(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("changed")
+    (post_id,) = publisher.create_failures(account_id, 1, "CHANGED")
+    publisher.retry(post_id)
+    missing = "What people did before the latest 100 changes of the post is not shown."
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        timeline = tab.page.locator(".card .timeline")
+        await expect(timeline).to_contain_text("Retried manually.")
+        await expect(timeline).not_to_contain_text(missing)
+        for number in range(LOADED_CHANGES):
+            publisher.execute(
+                "mutation($input: UpdatePostInput!) { updatePost(input: $input) { post { id } } }",
+                input={"postId": post_id, "content": f"Text {number}"},
+            )
+        await expect(timeline).to_contain_text(missing)
+        await expect(timeline).not_to_contain_text("Retried manually.")
+    publisher.fail("It is broken.")
 
 
 async def test_answer_that_changes_after_it_was_copied_can_be_copied_again(

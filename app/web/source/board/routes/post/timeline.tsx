@@ -19,7 +19,7 @@ import { useViewer } from "../../session/viewer";
 import { duration } from "../../text/times";
 import { categoryWords } from "../../text/reasons";
 import { enumWords } from "../../text/statuses";
-import { useOtherChanges, type PostChange } from "./post-changes";
+import { useHasOlderChanges, useOtherChanges, type PostChange } from "./post-changes";
 
 const query = graphql`
   query timelineQuery($id: ID!, $count: Int!, $canReadRaw: Boolean!) {
@@ -110,6 +110,7 @@ function Entries({ destination, destinationId, variables, postId, fetchKey }: En
   );
   const attempts = data.attemptConnection?.edges.map(({ node }) => node) ?? [];
   const changes = useOtherChanges(postId, destinationId, fetchKey);
+  const hasOlderChanges = useHasOlderChanges(postId, fetchKey);
   const lastStart = attempts.at(-1)?.startedAt ?? "";
   const entries = [
     ...attempts.map((attempt, index) => ({
@@ -141,6 +142,9 @@ function Entries({ destination, destinationId, variables, postId, fetchKey }: En
 
   return (
     <>
+      {hasOlderChanges && (
+        <li className="muted">What people did before the latest 100 changes of the post is not shown.</li>
+      )}
       {entries.map(({ key, item }) => (
         <Fragment key={key}>{item}</Fragment>
       ))}
