@@ -47,6 +47,10 @@ class Publisher:
             "mutation($token: String!) { startAttempt(input: {leaseToken: $token}) { attempt } }",
             token=token,
         )
+        self.report_failure(token, message, code=code)
+
+    def report_failure(self, token: str, message: str, *, code: str = "BROKEN") -> None:
+        """Report that a started attempt failed finally."""
         self.execute(
             "mutation($token: String!, $message: String!, $code: String!) { reportFailed(input:"
             " {leaseToken: $token, category: PERMANENT, code: $code, message: $message})"

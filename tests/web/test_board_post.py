@@ -1,12 +1,20 @@
 """Page of a post in Chromium: its times, who can fix a failure, retries and why they are disabled."""
 
 import re
+from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from playwright.async_api import Browser, expect
 
+from app.db.core.database import Database
+from app.db.repositories.workspaces import find_workspace_by_name
+from app.domain.attempts import AttemptKind
+from app.domain.destinations import Outcome
+from app.domain.ids import DestinationId
+from tests.factories import NOW, add_attempt
 from tests.servers import ServerProcess
-from tests.web.attempts import lose_post
+from tests.web.attempts import lose_post, start
 from tests.web.board_api import BoardApi
 from tests.web.board_tab import open_tab
 from tests.web.page_session import PageServer
@@ -15,11 +23,36 @@ from tests.web.publisher import Publisher
 TIME_OF_TODAY = re.compile(r"^\d\d:\d\d$")
 TIME_WITH_DATE = re.compile(r"^\w{3} \d{1,2} \w{3}, \d\d:\d\d$")
 
+LOADED_ATTEMPTS = 104
 LOADED_CHANGES = 100
 
 ENGINE = "postgresql"
 
 pytestmark = pytest.mark.usefixtures("require_built_page")
+
+
+async def add_late_attempts(
+    page_server: PageServer, publisher: Publisher, post_id: str, count: int
+) -> None:
+    """Add attempts to the only destination of a post, which it does not count."""
+    post = publisher.execute(
+        "query($id: UUID!) { post(postId: $id) { destinations { destinationId } } }", id=post_id
+    )
+    destination_id = DestinationId(UUID(post["destinations"][0]["destinationId"]))
+    async with Database(page_server.database_url) as database:
+        workspace = await find_workspace_by_name(database.all_workspaces, "default")
+        assert workspace is not None
+        for number in range(count):
+            await add_attempt(
+                database,
+                workspace.id,
+                destination_id,
+                kind=AttemptKind.LATE,
+                number=None,
+                fence=None,
+                outcome=Outcome.FAILED,
+                started_at=NOW + timedelta(minutes=number),
+            )
 
 
 async def test_times_get_a_date_when_the_day_has_ended(
@@ -158,6 +191,34 @@ async def test_history_of_an_account_has_attempts_and_what_people_did_in_order(
         )
         await expect(entries.nth(2)).to_contain_text("by Ann")
         await expect(entries.last).to_contain_text("by Ann")
+
+
+async def test_attempts_that_were_loaded_stay_when_the_last_one_ends_and_another_follows(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    post_id = publisher.create_post(publisher.connect("persistent"), "A post with many attempts")
+    await add_late_attempts(page_server, publisher, post_id, LOADED_ATTEMPTS)
+    token = start(publisher)
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        await tab.expect_live()
+        more = tab.page.get_by_role("button", name="Show later attempts")
+        attempts = tab.page.locator(".card .timeline > li", has=tab.page.locator("strong"))
+        for count in (50, 100):
+            await expect(attempts).to_have_count(count)
+            await more.click()
+        await expect(attempts).to_have_count(LOADED_ATTEMPTS + 1)
+        await expect(attempts.last).to_contain_text("Attempt 1 is running")
+        publisher.report_failure(token, "It is broken.")
+        await expect(attempts.last).to_contain_text("Attempt 1 failed")
+        await expect(attempts).to_have_count(LOADED_ATTEMPTS + 1)
+        publisher.retry(post_id)
+        publisher.fail("It is broken again.")
+        await expect(attempts.last).to_contain_text("Attempt 2 failed")
+        await expect(attempts).to_have_count(LOADED_ATTEMPTS + 2)
+        await expect(attempts.first).to_contain_text("Late report")
+        await expect(more).to_have_count(0)
 
 
 async def test_card_says_that_older_changes_by_people_are_missing(

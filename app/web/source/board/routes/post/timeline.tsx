@@ -2,7 +2,17 @@
 
 import { Fragment } from "react";
 import { graphql, useLazyLoadQuery, usePaginationFragment, useRelayEnvironment } from "react-relay/hooks";
+import {
+  commitLocalUpdate,
+  ConnectionHandler,
+  fetchQuery,
+  type Environment,
+  type RecordProxy,
+} from "relay-runtime";
 
+import attemptsQuery, {
+  type timelineAttemptsQuery,
+} from "../../relay/__generated__/timelineAttemptsQuery.graphql";
 import type { timelineQuery, timelineQuery$variables } from "../../relay/__generated__/timelineQuery.graphql";
 import type {
   timeline_attempts$data,
@@ -14,7 +24,7 @@ import { showNotice } from "../../components/notices";
 import { Sentence, Time } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { useLiveRefresh } from "../../live/events";
-import { refresh } from "../../relay/live-query";
+import { refresh, showRefreshError } from "../../relay/live-query";
 import { useViewer } from "../../session/viewer";
 import { duration } from "../../text/times";
 import { categoryWords } from "../../text/reasons";
@@ -86,6 +96,7 @@ function Entries({ destination, destinationId, variables, postId, fetchKey }: En
       ) {
         attemptConnection(first: $count, after: $cursor) @connection(key: "timeline_attemptConnection") {
           edges {
+            cursor
             node {
               attemptId
               number
@@ -108,7 +119,8 @@ function Entries({ destination, destinationId, variables, postId, fetchKey }: En
     `,
     destination,
   );
-  const attempts = data.attemptConnection?.edges.map(({ node }) => node) ?? [];
+  const edges = data.attemptConnection?.edges ?? [];
+  const attempts = edges.map(({ node }) => node);
   const changes = useOtherChanges(postId, destinationId, fetchKey);
   const hasOlderChanges = useHasOlderChanges(postId, fetchKey);
   const lastStart = attempts.at(-1)?.startedAt ?? "";
@@ -127,12 +139,15 @@ function Entries({ destination, destinationId, variables, postId, fetchKey }: En
         item: <ChangeEntry change={change} />,
       })),
   ].toSorted((one, other) => one.at.localeCompare(other.at));
-  // The response replaces the list, so that it has to be as long.
-  const count = Math.min(MAX_PAGE_SIZE, Math.max(PAGE_SIZE, attempts.length));
-  useLiveRefresh(
-    () => refresh<timelineQuery>(environment, query, { ...variables, count }),
-    { isRelevant: (change) => change.postId === postId },
-  );
+  useLiveRefresh(readAgain, { isRelevant: (change) => change.postId === postId });
+
+  function readAgain(): void {
+    // The response replaces the list, so that it has to be as long.
+    const count = Math.max(PAGE_SIZE, attempts.length);
+    if (count <= MAX_PAGE_SIZE) refresh<timelineQuery>(environment, query, { ...variables, count });
+    // Only the last attempt of all may change.
+    else if (!hasNext) readEnd(environment, variables, edges.at(-2)!.cursor);
+  }
 
   function showMore(): void {
     loadNext(PAGE_SIZE, {
@@ -157,6 +172,28 @@ function Entries({ destination, destinationId, variables, postId, fetchKey }: En
       )}
     </>
   );
+}
+
+/** Reads the attempts after the cursor, and replaces those that the list has after it. */
+function readEnd(environment: Environment, variables: timelineQuery$variables, after: string): void {
+  const { id, canReadRaw } = variables;
+  const page = { id, canReadRaw, cursor: after, count: MAX_PAGE_SIZE };
+  // Relay adds a page to the list only at its end; this one begins before it.
+  fetchQuery<timelineAttemptsQuery>(environment, attemptsQuery, page).subscribe({
+    next: () => commitLocalUpdate(environment, (store) => replaceEnd(store.get(id), after)),
+    error: showRefreshError,
+  });
+}
+
+function replaceEnd(destination: RecordProxy | null | undefined, after: string): void {
+  const list = destination && ConnectionHandler.getConnection(destination, "timeline_attemptConnection");
+  const page = destination?.getLinkedRecord("attemptConnection", { first: MAX_PAGE_SIZE, after });
+  const edges = list?.getLinkedRecords("edges") ?? [];
+  const last = edges.findIndex((edge) => edge.getValue("cursor") === after);
+  const pageInfo = page?.getLinkedRecord("pageInfo");
+  if (!list || !page || !pageInfo || last === -1) return;
+  list.setLinkedRecords([...edges.slice(0, last + 1), ...(page.getLinkedRecords("edges") ?? [])], "edges");
+  list.getLinkedRecord("pageInfo")?.copyFieldsFrom(pageInfo);
 }
 
 type Attempt = NonNullable<timeline_attempts$data["attemptConnection"]>["edges"][number]["node"];
