@@ -211,7 +211,9 @@ async def test_selection_is_restored_only_once(tab: BoardTab) -> None:
     await tab.open_demo("/results?status=PUBLISHED")
     rows = tab.page.locator("tbody tr")
     await expect(rows.nth(2)).to_be_visible()
-    for key in ("j", "*", "Enter"):
+    await tab.page.keyboard.press("j")
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_focused()  # a frame later
+    for key in ("*", "Enter"):
         await tab.page.keyboard.press(key)
     await expect(tab.page.get_by_role("link", name="← Results")).to_be_visible()
     await tab.page.keyboard.press("u")
