@@ -324,14 +324,18 @@ async def test_lifespan_state_is_passed_on_unchanged() -> None:
 
 async def test_quick_request_leaves_no_reference_cycle() -> None:
     app = build_application(responding(HELLO), _ForgetfulRecorder())
-    client = ASGIClient()
-    gc.collect()
+    cycles = []
     gc.disable()
     try:
-        await app(http_scope(), client.receive, client.send)
-        assert gc.collect() == 0
+        for _ in range(3):
+            client = ASGIClient()
+            gc.collect()
+            await app(http_scope(), client.receive, client.send)
+            cycles.append(gc.collect())
     finally:
         gc.enable()
+    # What other tests have left behind can become garbage during one of the requests.
+    assert min(cycles) == 0
 
 
 class _ForgetfulRecorder(CallRecorder):

@@ -67,13 +67,11 @@ async def test_rows_that_take_the_focus_are_between_the_bars(
     await expect(tab.page.get_by_label("Selection")).to_be_visible()
     steps = [("j", index) for index in range(1, ROWS)]
     steps += [("k", index) for index in reversed(range(ROWS - 1))]
-    covered = []
     for key, index in steps:
         await tab.page.keyboard.press(key)
         await expect(tab.page.locator(f"tr[data-index='{index}']")).to_be_focused()
-        if not await tab.page.evaluate(_IS_BETWEEN_BARS):
-            covered.append((key, index))
-    assert covered == []
+        # The list corrects its scroll position in a later frame, after it has measured new rows.
+        await tab.page.wait_for_function(_IS_BETWEEN_BARS)
 
 
 async def test_row_with_the_focus_is_not_covered_at_a_zoom_of_400_percent(tab: BoardTab) -> None:
