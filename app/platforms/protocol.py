@@ -21,7 +21,7 @@ CLOCK_TOLERANCE = timedelta(minutes=10)
 
 
 class PlatformCallError(Exception):
-    """Failure of a call of a platform: either `NotPublished` or `OutcomeUnknown`."""
+    """Failure of a call to a platform: either `NotPublished` or `OutcomeUnknown`."""
 
     message: str
     http_status: int | None

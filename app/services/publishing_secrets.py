@@ -107,10 +107,8 @@ class AccountSecrets:
             return False
         if stored.set_at >= time:
             return True
-        _, content = await self._load()
-        if content.file_age is None:
-            return False
-        return self._secrets.clock() - content.file_age + _FILE_TIME_ERROR >= time
+        age = (await self._read(stored)).file_age
+        return age is not None and self._secrets.clock() - age + _FILE_TIME_ERROR >= time
 
     async def refresh(
         self, rejected: CredentialValues, request_new: RequestNew
@@ -143,6 +141,9 @@ class AccountSecrets:
                 "NO_CREDENTIALS",
                 NO_CREDENTIALS,
             )
+        return stored, await self._read(stored)
+
+    async def _read(self, stored: StoredCredentials) -> CredentialContent:
         try:
             data = self._secrets.keys.open(stored.data, self._row)
         except CredentialsNotReadable as error:
@@ -151,7 +152,7 @@ class AccountSecrets:
                 " credentials again with setAccountCredentials."
             ) from None
         try:
-            return stored, await read_content(data, self._secrets.files, self._key[0])
+            return await read_content(data, self._secrets.files, self._key[0])
         except CredentialsNotReadable as error:
             raise _not_readable(f"{error}.") from None
 

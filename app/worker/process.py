@@ -197,6 +197,7 @@ async def _open_connections(
 
 
 async def _run_until_stopped(role: str, *services: AbstractAsyncContextManager[None]) -> None:
+    """Print the banner with the role of the process, and run the services until a stop signal."""
     stopped = asyncio.Event()
     _stop_on_signals(stopped.set)
     click.echo(f"post-results {__version__}\n{role}")

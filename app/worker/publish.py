@@ -171,21 +171,15 @@ async def _send_report(
 
 
 def _to_failure(error: NotPublished) -> Failure:
-    """Return the failure to report; invalid details are left out."""
+    """Return the failure to report."""
     message = error.message if error.message.strip() else "The platform refused the post."
-    try:
-        return validate_failure(
-            error.category,
-            message,
-            {
-                "code": error.code,
-                "http_status": error.http_status,
-                "retry_after_seconds": _whole_seconds(error.retry_after),
-                "raw": error.raw,
-            },
-        )
-    except InvalidInput:
-        return validate_failure(error.category, message, {"raw": error.raw})
+    details: FailureDetails = {
+        "code": error.code,
+        "http_status": error.http_status,
+        "retry_after_seconds": _whole_seconds(error.retry_after),
+        "raw": error.raw,
+    }
+    return _make_failure(error.category, message, details)
 
 
 def _whole_seconds(retry_after: timedelta | None) -> int | None:
@@ -196,19 +190,24 @@ def _whole_seconds(retry_after: timedelta | None) -> int | None:
 
 
 def _unknown_outcome_failure(error: Exception) -> Failure:
-    """Return the failure to report; an invalid status is left out."""
+    """Return the failure to report."""
     if isinstance(error, OutcomeUnknown):
         details: FailureDetails = {"http_status": error.http_status, "raw": error.raw}
-        try:
-            return validate_failure(ErrorCategory.UNCLASSIFIED, error.message, details)
-        except InvalidInput:
-            return validate_failure(ErrorCategory.UNCLASSIFIED, error.message, {"raw": error.raw})
+        return _make_failure(ErrorCategory.UNCLASSIFIED, error.message, details)
     description = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return validate_failure(
         ErrorCategory.UNCLASSIFIED,
         f"The platform gave no answer ({description}). The post may be published all the same.",
         {"raw": description},
     )
+
+
+def _make_failure(category: ErrorCategory, message: str, details: FailureDetails) -> Failure:
+    """Return a failure with its details, or only with the response if others are invalid."""
+    try:
+        return validate_failure(category, message, details)
+    except InvalidInput:
+        return validate_failure(category, message, {"raw": details["raw"]})
 
 
 def _result_log_fields(call_result: CallResult) -> dict[str, str | None]:

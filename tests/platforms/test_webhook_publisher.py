@@ -115,7 +115,7 @@ async def test_publisher_gets_a_signed_request_with_the_post() -> None:
     }
 
 
-async def test_forced_round_has_a_webhook_id_of_its_own() -> None:
+async def test_forced_retry_has_a_webhook_id_of_its_own() -> None:
     requests: list[bytes] = []
     handle = responding(http_response(200, {"id": 17}), requests=requests)
     async with adapter_and_request(handle) as (adapter, request, _):

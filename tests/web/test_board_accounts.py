@@ -130,8 +130,8 @@ async def test_account_without_credentials_says_so(
     browser: Browser, page_server: PageServer, publisher: Publisher
 ) -> None:
     payload = publisher.execute(
-        "mutation { connectAccount(input: {platform: "
-        '"bluesky", publisher: BLUESKY}) { account { accountId } } }'
+        'mutation { connectAccount(input: {platform: "bluesky", publisher: BLUESKY})'
+        " { account { accountId } } }"
     )
     async with open_tab(browser, page_server.url) as tab:
         await tab.open(f"/accounts/{payload['account']['accountId']}")

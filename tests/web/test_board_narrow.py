@@ -15,27 +15,26 @@ _LINES = """(heading) => {
     range.selectNodeContents(heading);
     return range.getClientRects().length;
 }"""
-_IS_BETWEEN_BARS = """() => {
+# Position of the focused element, and of the bars below it.
+_POSITIONS = """
     const { top, bottom } = document.activeElement.getBoundingClientRect();
     const boxes = (selector, position) =>
         [...document.querySelectorAll(selector)]
             .filter((bar) => getComputedStyle(bar).position === position)
             .map((bar) => bar.getBoundingClientRect());
+    const below = [...boxes(".navigation", "fixed"), ...boxes(".selection-bar", "sticky")];
+"""
+_IS_BETWEEN_BARS = f"""() => {{
+    {_POSITIONS}
     const above = [...boxes(".top-bars", "sticky"), ...boxes("thead", "sticky")];
-    const below = [...boxes(".navigation", "fixed"), ...boxes(".selection-bar", "sticky")];
     return above.every((bar) => top >= bar.bottom) && below.every((bar) => bottom <= bar.top);
-}"""
+}}"""
 # Part of the focused row that no bar covers, in pixels.
-_UNCOVERED_HEIGHT = """() => {
-    const { top, bottom } = document.activeElement.getBoundingClientRect();
-    const boxes = (selector, position) =>
-        [...document.querySelectorAll(selector)]
-            .filter((bar) => getComputedStyle(bar).position === position)
-            .map((bar) => bar.getBoundingClientRect());
+_UNCOVERED_HEIGHT = f"""() => {{
+    {_POSITIONS}
     const above = boxes(".top-bars", "sticky").map((bar) => bar.bottom);
-    const below = [...boxes(".navigation", "fixed"), ...boxes(".selection-bar", "sticky")];
     return Math.min(bottom, innerHeight, ...below.map((bar) => bar.top)) - Math.max(top, 0, ...above);
-}"""
+}}"""
 # Controls of the shown card whose upper or lower edge is behind something else.
 _COVERED_CONTROLS = """() =>
     [...document.querySelectorAll("article.card :is(a, button, input)")]

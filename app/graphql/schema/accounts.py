@@ -188,9 +188,10 @@ class Account(Node):
     )
     async def credentials_error(self, info: Info) -> str | None:
         row = await self._load_credentials(info)
-        if row is not None:
-            return str(row.verify_error) if row.verify_error else None
-        return NO_CREDENTIALS if self.row.publisher.needs_credentials else None
+        if row is None:
+            return NO_CREDENTIALS if self.row.publisher.needs_credentials else None
+        error: str | None = row.verify_error
+        return error
 
     async def _load_credentials(self, info: Info) -> AnyRow | None:
         key = AccountId(self.account_id)

@@ -161,7 +161,7 @@ async def test_record_of_an_earlier_attempt_is_reported_and_not_repeated(text: s
         )
 
 
-async def test_forced_round_is_published_and_found_under_a_key_of_its_own() -> None:
+async def test_forced_retry_is_published_and_found_under_a_key_of_its_own() -> None:
     key = record_key(make_publication_key(DESTINATION.id, 1), DESTINATION.created_at, 0)
     async with bluesky_setup() as setup:
         setup.pds.records[KEYS[0]] = EARLIER

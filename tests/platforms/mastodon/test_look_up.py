@@ -268,7 +268,7 @@ async def test_statuses_before_a_forced_retry_are_not_that_of_the_retry() -> Non
         assert await run.adapter.look_up(request) is NOT_FOUND
 
 
-async def test_second_attempt_of_a_forced_round_does_not_take_the_first_one_for_earlier() -> None:
+async def test_second_attempt_of_a_forced_retry_does_not_take_the_first_one_for_earlier() -> None:
     script = {**pages([status("5")]), STATUS: [response(500)]}
     async with running_adapter(script) as run:
         request = run.request(forced_retries=1)

@@ -84,7 +84,7 @@ async def test_remaining_statuses_are_recorded_and_remaining_uploads_are_not() -
     assert request.rate_limit.remaining == RemainingCalls(7, timedelta(hours=1))
 
 
-async def test_forced_round_has_another_idempotency_key() -> None:
+async def test_forced_retry_has_another_idempotency_key() -> None:
     async with running_adapter({PAGE: [response(200, [])]}) as run:
         await run.adapter.publish(run.request(forced_retries=2))
 

@@ -31,7 +31,7 @@ export function PlatformFilter(props: PlatformProps) {
 }
 
 function AccountChoices({ filter, onChange, fetchKey }: Props & { readonly fetchKey: number }) {
-  const { nodes: first, hasMore } = useAccountPage(fetchKey);
+  const { nodes: first, hasMore } = useFirstAccounts(fetchKey);
   const others = filter.account.filter((number) => !first.some(({ accountId }) => accountId === number));
   const names = accountNames([...first, ...useAccountsOf(others, fetchKey)]);
   const numbers = [...new Set([...first.map(({ accountId }) => accountId), ...filter.account])];
@@ -55,7 +55,7 @@ function AccountChoices({ filter, onChange, fetchKey }: Props & { readonly fetch
 }
 
 function PlatformChoice({ values, onChange, fetchKey }: PlatformProps & { readonly fetchKey: number }) {
-  const platforms = useFirstAccounts(fetchKey).map(({ platform }) => platform);
+  const platforms = useFirstAccounts(fetchKey).nodes.map(({ platform }) => platform);
   return (
     <ChoiceFilter
       label="Platform"
@@ -67,12 +67,8 @@ function PlatformChoice({ values, onChange, fetchKey }: PlatformProps & { readon
   );
 }
 
-/** The first accounts of the workspace. */
+/** The first accounts of the workspace, and whether there are more. */
 export function useFirstAccounts(fetchKey: number) {
-  return useAccountPage(fetchKey).nodes;
-}
-
-function useAccountPage(fetchKey: number) {
   const { accountConnection } = useLazyLoadQuery<accountFiltersQuery>(
     graphql`
       query accountFiltersQuery {

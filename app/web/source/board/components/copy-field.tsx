@@ -11,22 +11,21 @@ interface Props {
 export function CopyField({ label, value, rows }: Props) {
   const id = useId();
   const field = useRef<HTMLTextAreaElement>(null);
-  const [copied, setCopied] = useState<string | null>(null);
-  const [selected, setSelected] = useState<string | null>(null);
-  const word = copied === value ? "Copied" : "Copy";
+  const [last, setLast] = useState<{ readonly value: string; readonly isCopied: boolean } | null>(null);
+  const isCopied = last?.value === value ? last.isCopied : null;
+  const word = isCopied ? "Copied" : "Copy";
 
   function copy(): void {
     field.current!.focus();
     field.current!.select();
     // Browsers offer the clipboard over https only, and may refuse it.
     const isWritten = navigator.clipboard?.writeText(value) ?? Promise.reject();
-    isWritten.then(() => setCopied(value), copySelection);
+    isWritten.then(() => setLast({ value, isCopied: true }), copySelection);
   }
 
   /** Copies without the API of the clipboard; if that fails too, the user can copy the selected text. */
   function copySelection(): void {
-    if (document.execCommand("copy")) setCopied(value);
-    else setSelected(value);
+    setLast({ value, isCopied: document.execCommand("copy") });
   }
 
   return (
@@ -36,7 +35,7 @@ export function CopyField({ label, value, rows }: Props) {
       <button type="button" aria-label={`${word}: ${label}`} onClick={copy}>
         {word}
       </button>
-      <small role="status">{selected === value && "Selected: press Ctrl+C."}</small>
+      <small role="status">{isCopied === false && "Selected: press Ctrl+C."}</small>
     </div>
   );
 }

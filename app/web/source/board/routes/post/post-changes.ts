@@ -56,11 +56,14 @@ export function useOtherChanges(postId: string, destinationId: string, fetchKey:
 
 /** True if the post has changes before the latest ones, of which any may be of one account. */
 export function useHasOlderChanges(postId: string, fetchKey: number): boolean {
-  const { changes } = useLazyLoadQuery<postChangesQuery>(postChanges, { postId }, { fetchKey });
-  return changes?.hasNextPage ?? false;
+  return usePostChanges(postId, fetchKey)?.hasNextPage ?? false;
 }
 
 function useChangesOf(postId: string, destinationId: string, fetchKey: number): PostChange[] {
-  const { changes } = useLazyLoadQuery<postChangesQuery>(postChanges, { postId }, { fetchKey });
-  return (changes?.nodes ?? []).filter((change) => change.destinationId === destinationId).toReversed();
+  const { nodes = [] } = usePostChanges(postId, fetchKey) ?? {};
+  return nodes.filter((change) => change.destinationId === destinationId).toReversed();
+}
+
+function usePostChanges(postId: string, fetchKey: number) {
+  return useLazyLoadQuery<postChangesQuery>(postChanges, { postId }, { fetchKey }).changes;
 }

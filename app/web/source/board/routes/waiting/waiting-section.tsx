@@ -28,7 +28,7 @@ interface Props extends Pick<destinationListQuery$variables, "filter" | "orderBy
   readonly next: ComponentType<CellProps>;
   /** Sentence in place of an empty list. */
   readonly nothing: string;
-  /** Use of all lists of the page, because one that grows moves those below. */
+  /** Interaction with all lists of the page, because one that grows moves those below. */
   readonly interaction: ListInteraction;
   /** Explanation of the list. */
   readonly children: ReactNode;

@@ -20,7 +20,7 @@ interface Props {
 }
 
 export function ReceiverFilters({ settings: { platforms, accountIds }, fetchKey, onChange }: Props) {
-  const first = useFirstAccounts(fetchKey);
+  const { nodes: first } = useFirstAccounts(fetchKey);
   const [text, setText] = useState("");
   const { accounts: found, problem } = useAccountSearch(text.trim());
   const names = accountNames([...first, ...found]);
