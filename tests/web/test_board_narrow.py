@@ -1,5 +1,6 @@
 """The board in Chromium in a narrow window, whose bars must not cover what has the focus."""
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -35,6 +36,10 @@ _UNCOVERED_HEIGHT = f"""() => {{
     const above = boxes(".top-bars", "sticky").map((bar) => bar.bottom);
     return Math.min(bottom, innerHeight, ...below.map((bar) => bar.top)) - Math.max(top, 0, ...above);
 }}"""
+_PRESS_IN_ONE_FRAME = """(keys) => {
+    for (const key of keys)
+        document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+}"""
 # Controls of the shown card whose upper or lower edge is behind something else.
 _COVERED_CONTROLS = """() =>
     [...document.querySelectorAll("article.card :is(a, button, input)")]
@@ -60,7 +65,6 @@ async def test_rows_that_take_the_focus_are_between_the_bars(
 ) -> None:
     await tab.page.set_viewport_size(viewport)
     await tab.open_demo("/results")
-    await tab.expect_live()  # the bar at the top grows by the time and its zone
     await expect(tab.page.locator("tr[data-index='0']")).to_be_visible()
     await tab.page.keyboard.press("j")
     await tab.page.keyboard.press("x")
@@ -74,6 +78,33 @@ async def test_rows_that_take_the_focus_are_between_the_bars(
         if not await tab.page.evaluate(_IS_BETWEEN_BARS):
             covered.append((key, index))
     assert covered == []
+
+
+async def test_row_that_takes_the_focus_as_the_selection_appears_is_above_it(tab: BoardTab) -> None:
+    await tab.page.set_viewport_size({"width": 360, "height": 720})
+    await tab.open_demo("/results")
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_visible()
+    await tab.page.keyboard.press("j")
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_focused()
+    await tab.page.evaluate(_PRESS_IN_ONE_FRAME, ["x", "j"])
+    await expect(tab.page.locator("tr[data-index='1']")).to_be_focused()
+    await expect(tab.page.get_by_label("Selection")).to_be_visible()
+    assert await tab.page.evaluate(_IS_BETWEEN_BARS)
+
+
+@pytest.mark.parametrize("width", [320, 360, 412, 768])
+async def test_bar_at_the_top_keeps_its_height_when_the_page_is_live(
+    tab: BoardTab, width: int
+) -> None:
+    bar = tab.page.locator(".top-bars")
+    await tab.page.set_viewport_size({"width": width, "height": 800})
+    await tab.open_demo()
+    await tab.expect_live()
+    live_box = await bar.bounding_box()
+    await tab.page.route_web_socket(re.compile(""), lambda _: None)  # opens, and answers nothing
+    await tab.page.reload()
+    await expect(bar).to_contain_text("Connecting…")
+    assert await bar.bounding_box() == live_box
 
 
 async def test_row_with_the_focus_is_not_covered_at_a_zoom_of_400_percent(tab: BoardTab) -> None:

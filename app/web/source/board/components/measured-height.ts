@@ -7,9 +7,9 @@ export function measuredHeight(property: `--${string}`): RefCallback<HTMLElement
   const { style } = document.documentElement;
   return (element) => {
     if (!element) return;
-    const observer = new ResizeObserver(() =>
-      style.setProperty(property, `${element.getBoundingClientRect().height}px`),
-    );
+    const measure = () => style.setProperty(property, `${element.getBoundingClientRect().height}px`);
+    measure(); // an observer's first call may come after the next key moved the focus
+    const observer = new ResizeObserver(measure);
     observer.observe(element);
     return () => {
       observer.disconnect();
