@@ -113,6 +113,8 @@ class EventFilter:
 
     kinds: Collection[EventKind] | None = None
     post_id: PostId | None = None
+    destination_id: DestinationId | None = None
+    excluded_operations: Collection[str] | None = None
     actor: ApiKeyId | None = None
     person: str | None = None
 
@@ -123,6 +125,8 @@ class EventFilter:
             for event in events
             if (self.kinds is None or event.kind in self.kinds)
             and (self.post_id is None or event.post_id == self.post_id)
+            and (self.destination_id is None or event.destination_id == self.destination_id)
+            and (not self.excluded_operations or event.operation not in self.excluded_operations)
             and (self.actor is None or event.actor == self.actor)
             and (self.person is None or event.person == self.person)
         ]

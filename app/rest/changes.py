@@ -1,5 +1,7 @@
 """`GET /changes`: pages of the workspace's change feed."""
 
+from starlette.datastructures import QueryParams
+
 from app.domain.events import EventKind
 from app.domain.ids import parse_uuid
 from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
@@ -13,13 +15,18 @@ _KIND_BY_NAME = {kind.value: kind for kind in EventKind}
 def _changes_variables(request: HttpRequest) -> Variables:
     """Read cursor, page size and filters; the GraphQL field validates the cursor."""
     query = request.query()
-    post_id = read_last_value(query, "post_id")
     return {
         "after": read_last_value(query, "after"),
         "first": read_integer(query, "limit", 1, MAX_PAGE_SIZE, DEFAULT_PAGE_SIZE),
         "types": read_enum_names(query, "types", _KIND_BY_NAME),
-        "postId": None if post_id is None else str(parse_uuid(post_id, "post_id")),
+        "postId": _read_id(query, "post_id"),
+        "destinationId": _read_id(query, "destination_id"),
     }
+
+
+def _read_id(query: QueryParams, name: str) -> str | None:
+    text = read_last_value(query, name)
+    return None if text is None else str(parse_uuid(text, name))
 
 
 def _changes_data(result: DocumentResult) -> JsonObject:
@@ -34,8 +41,20 @@ def _changes_data(result: DocumentResult) -> JsonObject:
 
 READ_CHANGES = QueryOperation(
     """
-query Changes($after: String, $first: Int, $types: [ChangeType!], $postId: UUID) {
-  changes(after: $after, first: $first, types: $types, postId: $postId) {
+query Changes(
+  $after: String
+  $first: Int
+  $types: [ChangeType!]
+  $postId: UUID
+  $destinationId: UUID
+) {
+  changes(
+    after: $after
+    first: $first
+    types: $types
+    postId: $postId
+    destinationId: $destinationId
+  ) {
     changes: nodes {
       cursor
       type

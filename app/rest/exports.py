@@ -89,6 +89,7 @@ FILTERS: Mapping[str, Callable[[QueryParams, str], Any]] = MappingProxyType(
         "late_by_seconds": read_count,
         "retrying": read_boolean,
         "duplicated": read_boolean,
+        "cancelled": read_boolean,
         "search": read_search_text,
         "reference": read_search_text,
     }

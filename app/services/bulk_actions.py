@@ -225,7 +225,7 @@ def _unchanged_since(criteria: CriteriaT, cutoff: datetime) -> CriteriaT:
 
 
 _UNSELECTIVE_VALUES: Mapping[str, object] = MappingProxyType(
-    {"overdue": False, "retrying": False, "duplicated": False, "search": ""}
+    {"overdue": False, "retrying": False, "duplicated": False, "cancelled": False, "search": ""}
 )
 """Values of filters that all failed destinations, or all posts, match."""
 

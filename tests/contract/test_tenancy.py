@@ -175,6 +175,7 @@ EXPORT_FILTERS = {
     "late_by_seconds": "0",
     "retrying": "true",
     "duplicated": "false",
+    "cancelled": "false",
     "search": "spring",
     "reference": "spring",
 }

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from app.db.repositories.events import delete_events
 from app.domain.events import Event, EventKind
+from app.domain.ids import DestinationId
 from tests.clients import Client, Tenant
 from tests.db.all_tables import all_rows
 from tests.db.repositories.event_rows import append_test_events, numbered_events
@@ -57,6 +58,10 @@ FILTER_QUERIES = {
     "post_id={post}&types=destination.changed": "b",
     "post_id={POST}&types=account.changed": "",
     "post_id={other}": "",
+    "destination_id={destination}": "b",
+    "destination_id={destination}&post_id={other}": "",
+    "destination_id={other}": "",
+    "destination_id=": "abcd",
     "post_id=&after=&limit=&types=": "abcd",
     "post_id={other}&post_id={post}": "abd",
     "limit=1&limit=2": "ab",
@@ -66,19 +71,25 @@ FILTER_QUERIES = {
 
 async def test_filters_select_changes(acme: Tenant) -> None:
     post = (await add_post(acme.database, acme.workspace)).id
+    destination = DestinationId(uuid4())
     kinds = (
-        (EventKind.POST_CREATED, post),
-        (EventKind.DESTINATION_CHANGED, post),
-        (EventKind.ACCOUNT_CHANGED, None),
-        (EventKind.POST_DELETED, post),
+        (EventKind.POST_CREATED, post, None),
+        (EventKind.DESTINATION_CHANGED, post, destination),
+        (EventKind.ACCOUNT_CHANGED, None, None),
+        (EventKind.POST_DELETED, post, None),
     )
-    events = [Event(kind=kind, post_id=post_id, values={}) for kind, post_id in kinds]
+    events = [
+        Event(kind=kind, post_id=post_id, destination_id=destination_id, values={})
+        for kind, post_id, destination_id in kinds
+    ]
     await append_test_events(acme.database, acme.workspace, events)
-    names = dict(zip([kind.value for kind, _ in kinds], "abcd", strict=True))
+    names = dict(zip([kind.value for kind, *_ in kinds], "abcd", strict=True))
     whole = await get_changes(acme.client)
 
     for query, expected in FILTER_QUERIES.items():
-        parameters = query.format(post=post, POST=str(post).upper(), other=uuid4())
+        parameters = query.format(
+            post=post, POST=str(post).upper(), destination=destination, other=uuid4()
+        )
         data = await get_changes(acme.client, parameters)
         selected = "".join(names[change["type"]] for change in data["changes"])
         assert (query, selected) == (query, expected)

@@ -177,6 +177,7 @@ def test_every_parameter_sets_its_filter() -> None:
         "late_by_seconds": ("60", 60),
         "retrying": ("true", True),
         "duplicated": ("true", True),
+        "cancelled": ("false", False),
         "search": ("sale, 50 %", "sale, 50 %"),
         "reference": ("a,b", "a,b"),
         **{

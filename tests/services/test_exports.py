@@ -270,6 +270,7 @@ FILTERS: dict[str, dict[str, Any]] = {
     "late": {"late_by_seconds": 1},
     "retrying": {"retrying": True},
     "not duplicated": {"duplicated": False, "platform": ["platform-3"]},
+    "not cancelled": {"cancelled": False, "status": [DestinationStatus.FAILED]},
     "search": {"search": "SALE starts", "platform": ["platform-3"]},
     "reference": {"reference": "reference-10"},
     "published": {"published_after": MONTHS_AGO, "published_before": WEEK_AGO},

@@ -178,6 +178,40 @@ async def test_selected_rows_are_retried_and_no_others(
         await expect(bar).to_have_count(0)
 
 
+async def test_cancelled_results_are_not_counted_as_failed_now_and_left_out_of_retries(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("partly cancelled")
+    publisher.create_failures(account_id, 2, "FAILED_NOW")
+    publisher.create_failures(account_id, 1, "CANCELLED")
+    async with open_tab(browser, page_server.url) as tab:
+        scope = tab.page.get_by_label("What it is about").get_by_role("listitem")
+        await tab.open(f"/accounts/{account_id}")
+        await tab.sign_in(page_server.key)
+        await tab.page.get_by_role("button", name="Retry all failed…").click()
+        await expect_sentence(tab.page, "2 of 2 results will be queued again.")
+        assert await scope.all_text_contents() == [
+            "Everything that has failed on partly cancelled (X)",
+            "Cancelled results are left out",
+        ]
+        await tab.page.get_by_role("button", name="Change nothing").click()
+        await tab.page.get_by_role("link", name="2 failed now").click()
+        await expect(tab.page).to_have_url(
+            f"{tab.board_url}/results?outcome=FAILED&account={account_id}&flag=not_cancelled&order=FAILED_AT"
+        )
+        await expect(tab.page.locator("tbody tr")).to_have_count(2)
+        await tab.page.get_by_label("State").select_option("")
+        await expect(tab.page.locator("tbody tr")).to_have_count(3)
+        await tab.page.keyboard.press("Escape")
+        await tab.page.get_by_role("button", name="Select all").click()
+        await tab.page.get_by_label("Selection").get_by_role("button", name="Retry…").click()
+        await expect_sentence(tab.page, "2 of 2 results will be queued again.")
+        assert (await scope.all_text_contents())[-1] == "Cancelled results are left out"
+        await tab.page.get_by_role("button", name="Retry 2 results").click()
+        await expect_sentence(tab.page, "2 of 2 results were queued again.")
+        assert publisher.statuses("CANCELLED") == ["FAILED"]
+
+
 async def test_filter_that_is_too_broad_is_refused_before_it_is_sent(
     browser: Browser, page_server: PageServer, publisher: Publisher
 ) -> None:

@@ -1,7 +1,7 @@
 """Page of a post in Chromium: its times, who can fix a failure, retries and why they are disabled."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -221,27 +221,50 @@ async def test_attempts_that_were_loaded_stay_when_the_last_one_ends_and_another
         await expect(more).to_have_count(0)
 
 
-async def test_card_says_that_older_changes_by_people_are_missing(
+def change_post(publisher: Publisher, post_id: str, **fields: str) -> None:
+    publisher.execute(
+        "mutation($input: UpdatePostInput!) { updatePost(input: $input) { post { id } } }",
+        input={"postId": post_id, **fields},
+    )
+
+
+async def test_history_has_what_people_did_before_many_other_changes_of_the_post(
     browser: Browser, page_server: PageServer, publisher: Publisher
 ) -> None:
     account_id = publisher.connect("changed")
     (post_id,) = publisher.create_failures(account_id, 1, "CHANGED")
     publisher.retry(post_id)
-    missing = "What people did before the latest 100 changes of the post is not shown."
     async with open_tab(browser, page_server.url) as tab:
         await tab.open(f"/posts/{post_id}")
         await tab.sign_in(page_server.key)
-        timeline = tab.page.locator(".card .timeline")
-        await expect(timeline).to_contain_text("Retried manually.")
-        await expect(timeline).not_to_contain_text(missing)
+        entries = tab.page.locator(".card .timeline > li:not(.wait)")
+        await expect(entries).to_contain_text([" due", "Attempt 1 failed", "Retried manually."])
         for number in range(LOADED_CHANGES):
-            publisher.execute(
-                "mutation($input: UpdatePostInput!) { updatePost(input: $input) { post { id } } }",
-                input={"postId": post_id, "content": f"Text {number}"},
-            )
-        await expect(timeline).to_contain_text(missing)
-        await expect(timeline).not_to_contain_text("Retried manually.")
-    publisher.fail("It is broken.")
+            change_post(publisher, post_id, content=f"Text {number}")
+        publisher.fail("It is broken.")
+        expected = [" due", "Attempt 1 failed", "Retried manually.", "Attempt 2 failed"]
+        await expect(entries).to_contain_text(expected)
+        await tab.page.reload()
+        await expect(entries).to_contain_text(expected)
+        await expect(tab.page.get_by_text("These are the latest 100 changes.")).to_be_visible()
+        await expect(entries).to_have_count(4)
+
+
+async def test_history_says_that_it_has_only_the_latest_changes(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    post_id = publisher.create_post(publisher.connect("postponed"), "A post that is postponed")
+    due = datetime.now(UTC) + timedelta(days=1)
+    for number in range(LOADED_CHANGES):
+        change_post(publisher, post_id, scheduledFor=(due + timedelta(minutes=number)).isoformat())
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        await expect(tab.page.locator(".card .timeline > li")).to_have_count(1 + LOADED_CHANGES)
+        note = tab.page.get_by_text("Beside the attempts, only the latest 100 changes are shown.")
+        await expect(note).to_have_count(0)
+        change_post(publisher, post_id, scheduledFor=(due - timedelta(minutes=1)).isoformat())
+        await expect(note).to_be_visible()
 
 
 async def test_answer_that_changes_after_it_was_copied_can_be_copied_again(

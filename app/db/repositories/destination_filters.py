@@ -43,7 +43,14 @@ from app.domain.destinations import (
     ErrorCategory,
     Outcome,
 )
-from app.domain.diagnosis import Advice, ErrorSource, NextAction, known_errors, matching_errors
+from app.domain.diagnosis import (
+    CANCELLED,
+    Advice,
+    ErrorSource,
+    NextAction,
+    known_errors,
+    matching_errors,
+)
 from app.domain.ids import AccountId, DestinationId, PostId
 
 
@@ -84,6 +91,7 @@ class DestinationCriteria:
     """Least lateness of the publication, or least time since the due time of an unsettled destination."""
     retrying: bool | None = None
     duplicated: bool | None = None
+    cancelled: bool | None = None
     search: str | None = None
     """Part of the text of the post."""
     reference: str | None = None
@@ -186,6 +194,8 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "not_retrying": Destination.next_retry_at.is_(None),
     "duplicated": Destination.is_duplicated.expression,
     "not_duplicated": not_(Destination.is_duplicated),
+    "cancelled": Destination.error_code == CANCELLED,
+    "not_cancelled": Destination.error_code.is_distinct_from(CANCELLED),
     "reference": Destination.post_id.in_(
         select(Post.id)
         .where(Post.deleted_at.is_(None), Post.reference == bindparam("reference"))
@@ -248,7 +258,7 @@ def _values(criteria: DestinationCriteria, now: datetime) -> ColumnValues:
     if criteria.overdue is not None:
         values.pop("overdue")
         values["overdue" if criteria.overdue else "not_overdue"] = now - OVERDUE_AFTER
-    for name in ("retrying", "duplicated"):
+    for name in ("retrying", "duplicated", "cancelled"):
         if getattr(criteria, name) is False:
             values[f"not_{name}"] = values.pop(name)
     return values | _error_values(criteria)

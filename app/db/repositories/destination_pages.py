@@ -238,7 +238,10 @@ _QUEUED, _FAILED, _PUBLISHED = (
     frozenset((status,))
     for status in (DestinationStatus.QUEUED, DestinationStatus.FAILED, DestinationStatus.PUBLISHED)
 )
-_ERROR_FILTERS = ("error_category", "error_code", "source", "next_action", "next_action_or_wait")
+_ERROR_FILTERS = (
+    *("error_category", "error_code", "cancelled"),
+    *("source", "next_action", "next_action_or_wait"),
+)
 _STATUSES_OF_FILTERS: Mapping[str, frozenset[DestinationStatus]] = {
     **dict.fromkeys(
         (*_ERROR_FILTERS, *map(equality_parameter, _ERROR_FILTERS)), _UNSETTLED | _FAILED
@@ -265,7 +268,7 @@ _VALUES_OF_STATUS = ("failed_at", "published_at", "lateness_ms")
 """Columns that always have a value in these statuses."""
 
 _REQUIRING_ERROR = (
-    *("error_code", equality_parameter("error_code")),
+    *("error_code", equality_parameter("error_code"), "cancelled"),
     *("retrying", "next_retry_after", "next_retry_before"),
 )
 """Filters that match only destinations with an error, without a condition on its category."""
@@ -333,6 +336,7 @@ _SORT_COLUMNS: Mapping[str, str | None] = {
     PUBLISHED_LATE: "lateness_ms",
     WAITING_LATE: "due_at",
     **dict.fromkeys(_ERROR_FILTERS),
+    "cancelled": "created_at",
     **dict.fromkeys(_UNSELECTIVE_LISTS),
     **{
         equality_parameter(name): "created_at"

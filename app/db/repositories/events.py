@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, not_, select, update
 
 from app.db import models
 from app.db.core.conditions import any_of
@@ -287,6 +287,10 @@ async def _read_event_rows(
         values["kinds"] = [kind.value for kind in event_filter.kinds]
     if event_filter.post_id is not None:
         values["post_id"] = event_filter.post_id
+    if event_filter.destination_id is not None:
+        values["destination_id"] = event_filter.destination_id
+    if event_filter.excluded_operations:
+        values["excluded_operations"] = [*event_filter.excluded_operations]
     if event_filter.actor is not None:
         values["actor"] = event_filter.actor
     if event_filter.person is not None:
@@ -299,6 +303,10 @@ _CONDITIONS = {
     "until": models.Event.seq <= bindparam("until"),
     "kinds": any_of(models.Event.kind, "kinds"),
     "post_id": models.Event.post_id == bindparam("post_id"),
+    "destination_id": models.Event.destination_id == bindparam("destination_id"),
+    "excluded_operations": not_(
+        any_of(models.Event.payload["operation"].as_string(), "excluded_operations")
+    ),
     "actor": models.Event.actor_key_id == bindparam("actor"),
     "person": models.Event.person == bindparam("person"),
 }

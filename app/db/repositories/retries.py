@@ -21,14 +21,13 @@ from app.db.repositories.destination_filters import (
     has_existing_post,
 )
 from app.db.repositories.destination_pages import PagePart, plan_page
-from app.domain.diagnosis import CANCELLED
 from app.domain.ids import AccountId
 
 _FILTERS_THAT_NAME_CANCELLED = {
     name
     for filter_name in ("error_code", "failure_group", "destination_id")
     for name in (filter_name, equality_parameter(filter_name))
-}
+} | {"cancelled", "not_cancelled"}
 
 
 async def retry_candidates(
@@ -41,7 +40,8 @@ async def retry_candidates(
 ) -> Page:
     """Return a page of matching destinations that were not imported, newest first, with post and account ids.
 
-    Cancelled destinations are included only if the filter names error codes, failure groups or destinations.
+    Cancelled destinations are included only if the filter names them, error codes, failure groups or
+    destinations.
     A retry does not change this order, so consecutive pages return each destination once.
     """
     plan = await plan_page(reader, criteria, NEWEST_FIRST, now)
@@ -109,6 +109,5 @@ _MATCHING_MANY = ("updated_before", "platform", equality_parameter("platform"))
 
 
 def _exclude_cancelled(filters: Iterable[str]) -> list[ColumnElement[bool]]:
-    if _FILTERS_THAT_NAME_CANCELLED.isdisjoint(filters):
-        return [Destination.error_code.is_distinct_from(CANCELLED)]
-    return []
+    is_named = not _FILTERS_THAT_NAME_CANCELLED.isdisjoint(filters)
+    return [] if is_named else conditions(["not_cancelled"])

@@ -25,13 +25,14 @@ from app.domain.events import (
     encode_position,
     to_feed_position,
 )
-from app.domain.ids import ApiKeyId, PostId
+from app.domain.ids import ApiKeyId, DestinationId, PostId
 from app.domain.signing import CursorCodec
 from app.graphql.loading.field_sources import RowBacked, ToMany, ToOne, sourced_field
 from app.graphql.schema.accounts import Account
 from app.graphql.schema.connections import parse_page_arguments
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.destinations import Destination
+from app.graphql.schema.inputs import validate_search_text, validate_search_texts
 from app.graphql.schema.posts import Post
 from app.graphql.schema.prefetch import posts_from_rows
 from app.graphql.schema.scalars import Json
@@ -267,12 +268,17 @@ def build_event_filter(
     *,
     types: Collection[EventKind] | None = None,
     post_id: UUID | None = None,
+    destination_id: UUID | None = None,
+    exclude_operations: Sequence[str] | None = None,
     key_id: UUID | None = None,
     person: str | None = None,
 ) -> EventFilter:
+    """Validate the arguments; raises InvalidInput for a text that is not valid."""
     return EventFilter(
         kinds=types,
         post_id=None if post_id is None else PostId(post_id),
+        destination_id=None if destination_id is None else DestinationId(destination_id),
+        excluded_operations=validate_search_texts("excludeOperations", exclude_operations),
         actor=None if key_id is None else ApiKeyId(key_id),
-        person=person,
+        person=validate_search_text("person", person),
     )

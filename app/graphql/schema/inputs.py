@@ -80,8 +80,8 @@ class PostFilterInput:
             PostCriteria,
             platform=validate_search_texts("filter.platform", self.platform),
             account_id=validate_account_ids("filter.accountId", self.account_id),
-            search=_validate_search_text("filter.search", self.search),
-            reference=_validate_search_text("filter.reference", self.reference),
+            search=validate_search_text("filter.search", self.search),
+            reference=validate_search_text("filter.reference", self.reference),
         )
 
 
@@ -130,6 +130,9 @@ class DestinationFilterInput:
     )
     retrying: bool | None = optional("True for destinations that wait for an automatic retry.")
     duplicated: bool | None = optional("Value of `Destination.isDuplicated`.")
+    cancelled: bool | None = optional(
+        "True for destinations that were cancelled: their `errorCode` is CANCELLED."
+    )
     search: str | None = optional(
         f"Substring of the post's text, like `PostFilter.search`. A text of one or two characters is"
         f" searched in the newest {SHORT_SEARCH_POSTS:,} posts only."
@@ -148,8 +151,8 @@ class DestinationFilterInput:
             failure_group=_validate_failure_groups("filter.failureGroup", self.failure_group),
             max_attempts=validate_not_negative("filter.maxAttempts", self.max_attempts),
             late_by_seconds=validate_not_negative("filter.lateBySeconds", self.late_by_seconds),
-            search=_validate_search_text("filter.search", self.search),
-            reference=_validate_search_text("filter.reference", self.reference),
+            search=validate_search_text("filter.search", self.search),
+            reference=validate_search_text("filter.reference", self.reference),
         )
 
 
@@ -178,7 +181,7 @@ class AccountFilterInput:
             AccountCriteria,
             platform=validate_search_texts("filter.platform", self.platform),
             account_id=validate_account_ids("filter.accountId", self.account_id),
-            search=_validate_search_text("filter.search", self.search),
+            search=validate_search_text("filter.search", self.search),
         )
 
 
@@ -254,7 +257,7 @@ def _publication_urls(name: str, values: Sequence[str] | None) -> Sequence[str] 
     return None if values is None else [publication_url(value, name) for value in values]
 
 
-def _validate_search_text(name: str, value: str | None) -> str | None:
+def validate_search_text(name: str, value: str | None) -> str | None:
     return None if value is None else validate_text(value, name, max_length=MAX_SEARCH_LENGTH)
 
 

@@ -109,6 +109,16 @@ Timezone = Annotated[
 ChangedPostId = Annotated[
     UUID | None, argument(description="Return changes of this post and its destinations.")
 ]
+ChangedDestinationId = Annotated[
+    UUID | None,
+    argument(
+        description="Return changes of this destination; with `postId` too, an index finds them."
+    ),
+]
+ExcludedOperations = Annotated[
+    list[str] | None,
+    argument(description="Leave out changes by these operations, such as `claimDestinations`."),
+]
 ChangedByKey = Annotated[
     UUID | None, argument(description="Return changes by clients with this API key.")
 ]
@@ -319,12 +329,19 @@ class Query:
         first: PageSize = None,
         types: ChangeTypes = None,
         post_id: ChangedPostId = None,
+        destination_id: ChangedDestinationId = None,
+        exclude_operations: ExcludedOperations = None,
         key_id: ChangedByKey = None,
         person: ChangedByPerson = None,
         direction: ChangeDirection = Direction.ASC,
     ) -> FeedPage | None:
         event_filter = build_event_filter(
-            types=types, post_id=post_id, key_id=key_id, person=person
+            types=types,
+            post_id=post_id,
+            destination_id=destination_id,
+            exclude_operations=exclude_operations,
+            key_id=key_id,
+            person=person,
         )
         return await read_change_page(info, after, first, event_filter, direction)
 

@@ -43,8 +43,10 @@ from app.graphql.schema.posts import Post
 from app.graphql.schema.query import (
     ChangedByKey,
     ChangedByPerson,
+    ChangedDestinationId,
     ChangedPostId,
     ChangeTypes,
+    ExcludedOperations,
 )
 
 PayloadBuilder: TypeAlias = Callable[[StoredEvent, Context], Awaitable[object | None]]
@@ -115,6 +117,8 @@ class Subscription:
         after: ResumeAfter = None,
         types: ChangeTypes = None,
         post_id: ChangedPostId = None,
+        destination_id: ChangedDestinationId = None,
+        exclude_operations: ExcludedOperations = None,
         key_id: ChangedByKey = None,
         person: ChangedByPerson = None,
     ) -> AsyncGenerator[PendingEvent, None]:
@@ -125,7 +129,12 @@ class Subscription:
             return change
 
         event_filter = build_event_filter(
-            types=types, post_id=post_id, key_id=key_id, person=person
+            types=types,
+            post_id=post_id,
+            destination_id=destination_id,
+            exclude_operations=exclude_operations,
+            key_id=key_id,
+            person=person,
         )
         return await _subscribe(info, after, event_filter, build_payload)
 

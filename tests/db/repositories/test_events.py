@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 from itertools import cycle, groupby, islice
 from math import ceil
+from operator import itemgetter
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
@@ -40,6 +41,7 @@ from tests.services.publishing_calls import error_code
 
 SECOND = timedelta(seconds=1)
 POST, OTHER_POST = PostId(UUID(int=1)), PostId(UUID(int=2))
+DESTINATION = DestinationId(UUID(int=5))
 KEY = ApiKeyId(UUID(int=7))
 CHANGE_COUNT = 205
 
@@ -51,6 +53,8 @@ class EventSummary(NamedTuple):
     post_id: PostId | None
     actor: ApiKeyId | None
     person: str | None
+    operation: str
+    destination_id: DestinationId | None
 
 
 FILTERS: dict[str, tuple[EventFilter, Callable[[EventSummary], bool]]] = {
@@ -78,8 +82,25 @@ FILTERS: dict[str, tuple[EventFilter, Callable[[EventSummary], bool]]] = {
     "a person in another case": (EventFilter(person="ann"), lambda _change: False),
     "a person with a key, on a post": (
         EventFilter(actor=KEY, person="Ann", post_id=POST),
-        lambda change: change[1:] == (POST, KEY, "Ann"),
+        lambda change: change[1:4] == (POST, KEY, "Ann"),
     ),
+    "a destination": (
+        EventFilter(destination_id=DESTINATION),
+        lambda change: change.destination_id == DESTINATION,
+    ),
+    "a destination on a post, without two operations": (
+        EventFilter(
+            post_id=POST,
+            destination_id=DESTINATION,
+            excluded_operations=["claimDestinations", "reportFailed"],
+        ),
+        lambda change: change[1] == POST and change[4:] == ("retryPost", DESTINATION),
+    ),
+    "without an operation": (
+        EventFilter(excluded_operations=["retryPost"]),
+        lambda change: change.operation != "retryPost",
+    ),
+    "without no operation": (EventFilter(excluded_operations=[]), lambda _change: True),
     "no type, of a post": (EventFilter(kinds=[], post_id=POST), lambda _change: False),
 }
 
@@ -104,11 +125,23 @@ async def append_all_kinds(database: Database, workspace: WorkspaceId) -> list[E
             cycle([POST, OTHER_POST, None, POST]),
             cycle([KEY] * 5 + [None] * 5),
             cycle([None] * 10 + ["Ann"] * 10 + ["Ben"] * 5),
+            cycle(["claimDestinations"] * 5 + ["reportFailed"] * 5 + ["retryPost"] * 5),
+            cycle([DESTINATION, None, None]),
         )
     )
-    for (actor, person), summaries in groupby(appended, key=lambda summary: summary[2:]):
-        events = [Event(kind=kind, post_id=post_id, values={}) for kind, post_id, *_ in summaries]
-        await append_test_events(database, workspace, events, actor=actor, person=person)
+    for (actor, person, operation), summaries in groupby(appended, key=itemgetter(2, 3, 4)):
+        events = [
+            Event(
+                kind=summary.kind,
+                post_id=summary.post_id,
+                destination_id=summary.destination_id,
+                values={},
+            )
+            for summary in summaries
+        ]
+        await append_test_events(
+            database, workspace, events, actor=actor, person=person, operation=operation
+        )
     return appended
 
 

@@ -183,6 +183,10 @@ FILTERS: dict[str, tuple[Query, set[str]]] = {
         destinations_page_query(error_code=["CAPTION_TOO_LONG"]),
         {"ix_destination_error_code", POST_BY_ID},
     ),
+    "destinations, cancelled": (
+        destinations_page_query(cancelled=True),
+        {"ix_destination_error_code", POST_BY_ID},
+    ),
 }
 
 TOTALS: dict[str, tuple[Query, set[str]]] = {
@@ -569,6 +573,14 @@ def feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
         "earlier changes, of a person": (earlier_page(person="Ann"), {"pk_event"}),
         "earlier changes, of a post": (earlier_page(post_id=POST_IDS[0]), post_indexes),
         "changes, of a post": (changes_page(None, post_id=POST_IDS[0]), post_indexes),
+        "earlier changes, of a destination, without operations": (
+            earlier_page(
+                post_id=POST_IDS[0],
+                destination_id=DestinationId(UUID(int=1)),
+                excluded_operations=["claimDestinations"],
+            ),
+            post_indexes,
+        ),
         "changes, of a type and post": (
             changes_page(None, kinds=deleted, post_id=POST_IDS[0]),
             post_indexes,

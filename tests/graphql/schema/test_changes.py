@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import update
@@ -13,7 +13,7 @@ from app.domain.ids import AccountId, ApiKeyId, DestinationId, PostId
 from app.domain.signing import CursorCodec, KeysetPosition
 from tests.clients import Client, Tenant
 from tests.db.repositories.event_rows import append_test_events, numbered_events
-from tests.domain.errors import UUID_MESSAGE
+from tests.domain.errors import NUL, UUID_MESSAGE
 from tests.factories import (
     NOW,
     add_account,
@@ -252,6 +252,36 @@ async def test_changes_of_a_key_or_person_are_read_newest_first(feed: Tenant) ->
     assert newest["changes"]["nodes"] == [{"actor": {"person": "Ann"}}] * 2
 
 
+async def test_changes_of_a_destination_are_read_without_excluded_operations(feed: Tenant) -> None:
+    of_destination = make_event(post=POST, destination=DESTINATION)
+    of_other = make_event(post=POST, destination=DELETED_DESTINATION)
+    for operation, event in (
+        ("startAttempt", of_destination),
+        ("retryPost", of_destination),
+        ("retryPost", of_other),
+        ("updatePost", make_event(post=POST)),
+    ):
+        await append_test_events(feed.database, feed.workspace, [event], operation=operation)
+    document = """query ($destinationId: UUID, $postId: UUID, $excludeOperations: [String!]) {
+        changes(destinationId: $destinationId, postId: $postId, excludeOperations: $excludeOperations) {
+            nodes { operation destinationId } hasNextPage } }"""
+    ours, others = (
+        {"operation": operation, "destinationId": str(DESTINATION)}
+        for operation in ("startAttempt", "retryPost")
+    )
+    destination = {"destinationId": str(DESTINATION)}
+    for arguments, expected in (
+        (destination, [ours, others]),
+        (destination | {"postId": str(POST)}, [ours, others]),
+        (destination | {"postId": str(uuid4())}, []),
+        (destination | {"excludeOperations": ["startAttempt", "nothing"]}, [others]),
+        (destination | {"excludeOperations": []}, [ours, others]),
+        ({"destinationId": str(uuid4())}, []),
+    ):
+        page = (await query_twice(feed.client, document, **arguments))["data"]["changes"]
+        assert page == {"nodes": expected, "hasNextPage": False}, arguments
+
+
 async def test_page_of_changes_has_20_entries_by_default(feed: Tenant) -> None:
     await append_test_events(feed.database, feed.workspace, numbered_events(101))
     document = """query ($first: Int, $after: String) {
@@ -304,6 +334,13 @@ INVALID_QUERIES = {
         "types[0]: Expected value of non-null type 'ChangeType!' not to be null.",
     ),
     'postId: "x"': ("INVALID_ID", "postId", f"postId: {UUID_MESSAGE}"),
+    'destinationId: "x"': ("INVALID_ID", "destinationId", f"destinationId: {UUID_MESSAGE}"),
+    'excludeOperations: ["\\u0000"]': (
+        "VALIDATION_ERROR",
+        "excludeOperations",
+        f"excludeOperations {NUL}",
+    ),
+    'person: "\\u0000"': ("VALIDATION_ERROR", "person", f"person {NUL}"),
     'after: "\\u0000"': ("BAD_CURSOR", "after", BAD_CURSOR_MESSAGE),
 }
 

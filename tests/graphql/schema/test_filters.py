@@ -250,6 +250,8 @@ DESTINATION_FILTERS: list[tuple[dict[str, Any], set[str]]] = [
     ({"retrying": False}, set(DESTINATION_STATES) - {"retrying"}),
     ({"duplicated": True}, set()),
     ({"duplicated": False, "status": ["PUBLISHED"]}, {"published"}),
+    ({"cancelled": True}, set()),
+    ({"cancelled": False}, set(DESTINATION_STATES)),
     ({"search": "FAIL"}, {"failed"}),
     ({"search": "ed", "status": ["PUBLISHED", "FAILED"]}, {"published", "failed"}),
     ({"search": "nothing like this"}, set()),
@@ -290,6 +292,21 @@ async def check_destination_filters(acme: Tenant) -> None:
         )
     for filters, expected in DESTINATION_FILTERS:
         assert await filter_destinations(acme, **filters) == expected, filters
+
+
+async def test_destinations_filter_by_cancelled(acme: Tenant) -> None:
+    states = {
+        "cancelled": failed(category=ErrorCategory.PERMANENT, code="CANCELLED"),
+        "failed": failed(),
+        "published": published(),
+    }
+    for name, state in states.items():
+        await add_post_in_states(acme, state, content=name)
+    assert await filter_destinations(acme, cancelled=True) == {"cancelled"}
+    assert await filter_destinations(acme, cancelled=False) == {"failed", "published"}
+    assert await filter_destinations(acme, cancelled=False, status=["FAILED"]) == {"failed"}
+    assert await filter_destinations(acme, cancelled=True, errorCode=["TIMEOUT"]) == set()
+    assert await filter_destinations(acme, cancelled=None) == set(states)
 
 
 async def test_destinations_filter_by_post(acme: Tenant) -> None:

@@ -136,6 +136,34 @@ async def test_changes_subscription_filters_by_type_and_post(live_tenant: LiveTe
         ]
 
 
+async def test_changes_subscription_filters_by_destination_and_operation(
+    live_tenant: LiveTenant,
+) -> None:
+    post_ids = [await live_tenant.create_post() for _ in range(2)]
+    data = await live_tenant.client.query(
+        "query ($id: UUID!) { post(id: $id) { destinations { destinationId } } }", id=post_ids[1]
+    )
+    (destination,) = data["post"]["destinations"]
+    document = """subscription ($destinationId: UUID!, $after: String!) {
+        changes(destinationId: $destinationId, excludeOperations: ["recordResult"], after: $after) {
+            operation postId } }"""
+    after = await latest_cursor(live_tenant)
+    async with connect_and_init(live_tenant.app, live_tenant.token) as socket:
+        socket.subscribe("a", document, **destination, after=after)
+        for post_id in post_ids:
+            await record_result(
+                live_tenant, post_id, "FAILED", category="PERMANENT", code="X", message="No."
+            )
+            await live_tenant.client.query(
+                "mutation ($id: UUID!) { retryPost(input: {postId: $id}) { retriedCount } }",
+                id=post_id,
+            )
+        assert await next_results(socket, "changes", 1) == [
+            {"operation": "retryPost", "postId": post_ids[1]}
+        ]
+        await require_no_result(socket)
+
+
 async def test_changes_subscription_filters_by_key(live_tenant: LiveTenant) -> None:
     other = await add_api_key(live_tenant.database, live_tenant.workspace)
     document = """subscription ($keyId: UUID!, $after: String!) {

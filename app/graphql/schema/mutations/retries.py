@@ -136,7 +136,7 @@ class RetryMutations:
         f"Retry the failed destinations that match a filter, at most {MAX_BULK_CHANGES:,} per call, in"
         " one transaction. A destination that may not be retried has a `refusal`. Unknown outcomes are"
         " always refused; only `retryPost` can force them. Cancelled destinations are skipped unless the"
-        " filter names the code CANCELLED, a failure group, or destinations."
+        " filter names error codes, failure groups or destinations, or sets `cancelled`."
     )
     async def retry_destinations(
         self, info: Info, input: MutationInput[RetryDestinationsInput]

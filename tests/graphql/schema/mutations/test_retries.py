@@ -243,12 +243,16 @@ async def test_filter_retries_matching_failures(acme: Tenant) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["errorCode", "destinationId"])
+@pytest.mark.parametrize("name", ["errorCode", "destinationId", "cancelled"])
 async def test_cancelled_destinations_are_retried_only_by_name(acme: Tenant, name: str) -> None:
     cancelled = failed(category=ErrorCategory.PERMANENT, code="CANCELLED")
     posts = [await add_post_in_states(acme, state) for state in (cancelled, failed(), unknown())]
     ids = [str(post.id) for post in posts]
-    names = {"errorCode": ["CANCELLED"], "destinationId": [str(posts[0].destinations[0])]}
+    names = {
+        "errorCode": ["CANCELLED"],
+        "destinationId": [str(posts[0].destinations[0])],
+        "cancelled": True,
+    }
 
     answer = await run_mutation(acme, RETRY_MATCHING, filter={"postId": ids})
     repeated = await run_mutation(acme, RETRY_MATCHING, filter={"postId": ids, name: names[name]})
@@ -323,7 +327,7 @@ async def test_filter_that_matches_everything_is_rejected(acme: Tenant) -> None:
         {"status": None, "postId": None},
         {"status": ["FAILED"], "outcome": ["FAILED", "UNKNOWN"], "platform": None},
         {"overdue": False},
-        {"retrying": False, "duplicated": False},
+        {"retrying": False, "duplicated": False, "cancelled": False},
         {"search": "", "outcome": ["FAILED"]},
     ]
     for filters in everything:

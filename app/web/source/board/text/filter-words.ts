@@ -11,6 +11,8 @@ export const FLAG_WORDS = {
   overdue: "Overdue",
   retrying: "Waits for a retry",
   duplicated: "Published twice",
+  cancelled: "Cancelled",
+  not_cancelled: "Not cancelled",
 };
 export const TIME_FIELD_WORDS = {
   scheduled: "Due",

@@ -10,10 +10,18 @@ const POST_FIELDS = ["search", "reference", "scheduledAfter", "scheduledBefore"]
 
 /** Why the results that match cannot be retried together; null if they can. */
 export function retryDisabledReason(filter: DestinationFilter): string | null {
-  const isNarrow = Object.keys(filter).some((name) => !BROAD_FIELDS.includes(name));
+  const isNarrow = Object.entries(filter).some(
+    ([name, value]) => !BROAD_FIELDS.includes(name) && value !== false,
+  );
   return isNarrow
     ? null
     : "Add a filter beside status and outcome first, such as an account, a cause or a period.";
+}
+
+/** What a retry of all that match leaves out, in words: the API retries what was cancelled only if the filter names it. */
+export function retryExceptions({ cancelled, errorCode, failureGroup }: DestinationFilter): readonly string[] {
+  const isNamed = cancelled != null || errorCode != null || failureGroup != null;
+  return isNamed ? [] : ["Cancelled results are left out"];
 }
 
 /**

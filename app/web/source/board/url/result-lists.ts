@@ -19,6 +19,11 @@ export function failedResults(view: Partial<ResultsView>): ResultsView {
   return resultsByFailure({ ...view, outcome: ["FAILED"] });
 }
 
+/** What is failed now on an account, as its `openFailures` count. */
+export function failedNow(accountId: number): ResultsView {
+  return failedResults({ account: [accountId], flag: "not_cancelled" });
+}
+
 /** What failed on an account because its platform rejected the access or the account could not post. */
 export function failedWithoutAccess(accountId: number): ResultsView {
   return failedResults({ account: [accountId], category: ["AUTH"] });

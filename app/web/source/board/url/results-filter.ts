@@ -9,6 +9,8 @@ export const FLAG_FILTERS = {
   overdue: { overdue: true },
   retrying: { retrying: true, overdue: false },
   duplicated: { duplicated: true },
+  cancelled: { cancelled: true },
+  not_cancelled: { cancelled: false },
 } satisfies Record<(typeof FLAGS)[number], DestinationFilter>;
 
 export function destinationFilter(view: ResultsView): DestinationFilter {

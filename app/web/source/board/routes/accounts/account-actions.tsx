@@ -9,6 +9,7 @@ import { openBulkDialog } from "../../components/bulk/bulk-dialog";
 import { retryAction } from "../../components/bulk/retry-action";
 import { credentialsDeniedReason, useViewer, writeDeniedReason } from "../../session/viewer";
 import { plainAccountLabel } from "../../text/labels";
+import { retryExceptions } from "../../url/bulk-filters";
 import { failedWithoutAccess } from "../../url/result-lists";
 import { destinationFilter } from "../../url/results-filter";
 import { PUBLISHERS } from "./connect-account";
@@ -52,8 +53,9 @@ export function AccountActions({ account }: { readonly account: accountActions_a
   }
 
   function retryAll(): void {
-    const words = [`Everything that has failed on ${name}`];
-    openBulkDialog(retryAction(environment, { accountId: [accountId] }, words));
+    const filter = { accountId: [accountId] };
+    const words = [`Everything that has failed on ${name}`, ...retryExceptions(filter)];
+    openBulkDialog(retryAction(environment, filter, words));
   }
 
   return (

@@ -68,6 +68,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRe
     destination,
   );
   const [isOpen, setOpen] = useState(isInitiallyOpen);
+  const ids = { postId, destinationId: data.destinationId };
 
   return (
     <article className="card">
@@ -87,11 +88,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRe
         </p>
       )}
       {data.isDuplicated && (
-        <Panel lines={1}>
-          {(fetchKey) => (
-            <Duplicates postId={postId} destinationId={data.destinationId} fetchKey={fetchKey} />
-          )}
-        </Panel>
+        <Panel lines={1}>{(fetchKey) => <Duplicates ids={ids} fetchKey={fetchKey} />}</Panel>
       )}
       {data.error && data.status !== "PUBLISHED" && (
         <p>
@@ -126,7 +123,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRe
         <summary>History: {count(data.attempts, "attempt")}</summary>
         {isOpen && (
           <Panel lines={3}>
-            {(fetchKey) => <Timeline id={data.id} postId={postId} fetchKey={fetchKey} />}
+            {(fetchKey) => <Timeline id={data.id} ids={ids} fetchKey={fetchKey} />}
           </Panel>
         )}
       </details>

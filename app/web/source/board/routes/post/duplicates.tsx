@@ -2,16 +2,15 @@
 
 import { Time } from "../../components/time";
 import { PlatformLink } from "./platform-link";
-import { useDuplicates } from "./post-changes";
+import { useDuplicates, type DestinationIds } from "./destination-changes";
 
 interface Props {
-  readonly postId: string;
-  readonly destinationId: string;
+  readonly ids: DestinationIds;
   readonly fetchKey: number;
 }
 
-export function Duplicates({ postId, destinationId, fetchKey }: Props) {
-  return useDuplicates(postId, destinationId, fetchKey).map(({ cursor, publishedAt, platformPostUrl }) => (
+export function Duplicates({ ids, fetchKey }: Props) {
+  return useDuplicates(ids, fetchKey).map(({ cursor, publishedAt, platformPostUrl }) => (
     <p key={cursor}>
       Also reported as published <Time at={publishedAt} />
       <PlatformLink url={platformPostUrl} />

@@ -1,12 +1,28 @@
 // The changes of a post as sentences, with who made them.
 
-import { useLazyLoadQuery } from "react-relay/hooks";
+import { graphql, useLazyLoadQuery } from "react-relay/hooks";
 
-import type { postChangesQuery } from "../../relay/__generated__/postChangesQuery.graphql";
+import type { postActivityQuery } from "../../relay/__generated__/postActivityQuery.graphql";
 import { Actor } from "../../components/actor";
 import { ChangeItem } from "../../components/change-item";
 import { useLiveQuery } from "../../relay/live-query";
-import { postChanges } from "./post-changes";
+
+const query = graphql`
+  query postActivityQuery($postId: UUID!) {
+    changes(postId: $postId, first: 100, direction: DESC) {
+      hasNextPage
+      nodes {
+        cursor
+        actor {
+          keyId
+          keyName
+          person
+        }
+        ...changeItem_change
+      }
+    }
+  }
+`;
 
 interface Props {
   readonly postId: string;
@@ -14,8 +30,8 @@ interface Props {
 }
 
 export function PostActivity({ postId, fetchKey }: Props) {
-  const { changes } = useLiveQuery<postChangesQuery>(
-    postChanges,
+  const { changes } = useLiveQuery<postActivityQuery>(
+    query,
     { postId },
     { fetchKey, isRelevant: (change) => change.postId === postId },
   );
@@ -40,8 +56,8 @@ export function PostActivity({ postId, fetchKey }: Props) {
 
 /** The latest change of a post, also while updates are paused. */
 export function LatestChange({ postId, fetchKey }: Props) {
-  const { changes } = useLazyLoadQuery<postChangesQuery>(
-    postChanges,
+  const { changes } = useLazyLoadQuery<postActivityQuery>(
+    query,
     { postId },
     { fetchKey, fetchPolicy: "store-and-network" },
   );

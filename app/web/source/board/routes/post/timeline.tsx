@@ -29,13 +29,12 @@ import { useViewer } from "../../session/viewer";
 import { duration } from "../../text/times";
 import { categoryWords } from "../../text/reasons";
 import { enumWords } from "../../text/statuses";
-import { useHasOlderChanges, useOtherChanges, type PostChange } from "./post-changes";
+import { useOtherChanges, type DestinationChange, type DestinationIds } from "./destination-changes";
 
 const query = graphql`
   query timelineQuery($id: ID!, $count: Int!, $canReadRaw: Boolean!) {
     node(id: $id) {
       ... on Destination {
-        destinationId
         scheduledFor
       }
       ...timeline_attempts @arguments(count: $count, canReadRaw: $canReadRaw) @alias(as: "destination")
@@ -45,11 +44,11 @@ const query = graphql`
 
 interface Props {
   readonly id: string;
-  readonly postId: string;
+  readonly ids: DestinationIds;
   readonly fetchKey: number;
 }
 
-export function Timeline({ id, postId, fetchKey }: Props) {
+export function Timeline({ id, ids, fetchKey }: Props) {
   const canReadRaw = useViewer().scopes.includes("RAW");
   const variables = { id, canReadRaw, count: PAGE_SIZE };
   const { node } = useLazyLoadQuery<timelineQuery>(query, variables, {
@@ -64,26 +63,19 @@ export function Timeline({ id, postId, fetchKey }: Props) {
           <Time at={node.scheduledFor} /> due
         </li>
       )}
-      {node.destination && node.destinationId && (
-        <Entries
-          destination={node.destination}
-          destinationId={node.destinationId}
-          variables={variables}
-          postId={postId}
-          fetchKey={fetchKey}
-        />
+      {node.destination && (
+        <Entries destination={node.destination} variables={variables} ids={ids} fetchKey={fetchKey} />
       )}
     </ol>
   );
 }
 
-interface EntriesProps extends Pick<Props, "postId" | "fetchKey"> {
+interface EntriesProps extends Pick<Props, "ids" | "fetchKey"> {
   readonly destination: timeline_attempts$key;
-  readonly destinationId: string;
   readonly variables: timelineQuery$variables;
 }
 
-function Entries({ destination, destinationId, variables, postId, fetchKey }: EntriesProps) {
+function Entries({ destination, variables, ids, fetchKey }: EntriesProps) {
   const environment = useRelayEnvironment();
   const { data, hasNext, loadNext, isLoadingNext } = usePaginationFragment(
     graphql`
@@ -121,8 +113,7 @@ function Entries({ destination, destinationId, variables, postId, fetchKey }: En
   );
   const edges = data.attemptConnection?.edges ?? [];
   const attempts = edges.map(({ node }) => node);
-  const changes = useOtherChanges(postId, destinationId, fetchKey);
-  const hasOlderChanges = useHasOlderChanges(postId, fetchKey);
+  const { changes, hasOlder } = useOtherChanges(ids, fetchKey);
   const lastStart = attempts.at(-1)?.startedAt ?? "";
   const entries = [
     ...attempts.map((attempt, index) => ({
@@ -139,7 +130,7 @@ function Entries({ destination, destinationId, variables, postId, fetchKey }: En
         item: <ChangeEntry change={change} />,
       })),
   ].toSorted((one, other) => one.at.localeCompare(other.at));
-  useLiveRefresh(readAgain, { isRelevant: (change) => change.postId === postId });
+  useLiveRefresh(readAgain, { isRelevant: (change) => change.destinationId === ids.destinationId });
 
   function readAgain(): void {
     // The response replaces the list, so that it has to be as long.
@@ -157,9 +148,7 @@ function Entries({ destination, destinationId, variables, postId, fetchKey }: En
 
   return (
     <>
-      {hasOlderChanges && (
-        <li className="muted">What people did before the latest 100 changes of the post is not shown.</li>
-      )}
+      {hasOlder && <li className="muted">Beside the attempts, only the latest 100 changes are shown.</li>}
       {entries.map(({ key, item }) => (
         <Fragment key={key}>{item}</Fragment>
       ))}
@@ -237,7 +226,7 @@ function AttemptEntry({ attempt, before }: AttemptProps) {
   );
 }
 
-function ChangeEntry({ change }: { readonly change: PostChange }) {
+function ChangeEntry({ change }: { readonly change: DestinationChange }) {
   return (
     <li>
       <Time at={change.happenedAt} /> <Sentence text={change.sentence} /> <Actor actor={change.actor} />

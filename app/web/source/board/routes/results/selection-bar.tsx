@@ -15,7 +15,7 @@ import type { Selection } from "../../components/table/selection";
 import { useShortcuts } from "../../keyboard/shortcuts";
 import { useViewer, writeDeniedReason } from "../../session/viewer";
 import { cappedNumber, count, type CappedCount } from "../../text/numbers";
-import { postFilter, retryDisabledReason } from "../../url/bulk-filters";
+import { postFilter, retryDisabledReason, retryExceptions } from "../../url/bulk-filters";
 
 interface Props {
   readonly selection: Selection;
@@ -76,7 +76,7 @@ function allThatMatch(
     name: `All ${cappedNumber(total)} results that match`,
     results:
       retryReason === null
-        ? { filter, words: ["All results that match", ...filterWords] }
+        ? { filter, words: ["All results that match", ...filterWords, ...retryExceptions(filter)] }
         : { disabledReason: retryReason },
     posts: posts
       ? { filter: posts, words: ["All posts that match", ...filterWords] }
