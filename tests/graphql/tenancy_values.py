@@ -118,6 +118,7 @@ PLAIN_VALUES: dict[str, tuple[object, ...]] = {
     "waitSeconds: Int": (0,),
     "message: String": ("It failed.",),
     "attemptKey: String": ("1",),
+    "excludeOperations: String": ("retryPost",),
     "timezone: String": ("Europe/Berlin",),
     "url: String": ("https://receiver.example/new",),
     "credentials: Credentials": ({"password": "sesame"},),

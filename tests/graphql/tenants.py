@@ -116,11 +116,16 @@ async def add_foreign_workspace(database: Database) -> str:
         event_seq=2,
         post_id=FOREIGN_POST,
     )
-    foreign_post = PostId(FOREIGN_POST)
+    destination_event = Event(
+        kind=EventKind.DESTINATION_ADDED,
+        post_id=PostId(FOREIGN_POST),
+        destination_id=DestinationId(FOREIGN_DESTINATION),
+        values={},
+    )
     await append_test_events(
         database,
         FOREIGN_WORKSPACE,
-        [Event(kind=EventKind.POST_CREATED, post_id=foreign_post, values={})],
+        [destination_event],
         actor=FOREIGN_KEY,
         person=FOREIGN_PERSON,
     )
@@ -181,8 +186,8 @@ async def _add_shared(database: Database, workspace: WorkspaceId, *, suffix: str
     destination_event = Event(
         kind=EventKind.DESTINATION_ADDED,
         post_id=PostId(SHARED_POST),
-        destination_id=DestinationId(SHARED_DESTINATIONS[0]),
-        account_id=AccountId(SHARED_ACCOUNT),
+        destination_id=DestinationId(SHARED_DESTINATIONS[1]),
+        account_id=second,
         values={"error": suffix},
     )
     account_event = Event(

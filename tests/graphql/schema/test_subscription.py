@@ -141,7 +141,8 @@ async def test_changes_subscription_filters_by_destination_and_operation(
 ) -> None:
     post_ids = [await live_tenant.create_post() for _ in range(2)]
     data = await live_tenant.client.query(
-        "query ($id: UUID!) { post(id: $id) { destinations { destinationId } } }", id=post_ids[1]
+        "query ($id: UUID!) { post(postId: $id) { destinations { destinationId } } }",
+        id=post_ids[1],
     )
     (destination,) = data["post"]["destinations"]
     document = """subscription ($destinationId: UUID!, $after: String!) {
