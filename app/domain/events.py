@@ -126,7 +126,9 @@ class EventFilter:
             if (self.kinds is None or event.kind in self.kinds)
             and (self.post_id is None or event.post_id == self.post_id)
             and (self.destination_id is None or event.destination_id == self.destination_id)
-            and (not self.excluded_operations or event.operation not in self.excluded_operations)
+            and (
+                self.excluded_operations is None or event.operation not in self.excluded_operations
+            )
             and (self.actor is None or event.actor == self.actor)
             and (self.person is None or event.person == self.person)
         ]
@@ -169,11 +171,11 @@ def post_events(before: Post | None, after: Post) -> Iterator[Event]:
         if old.id not in remaining_ids:
             yield _destination_event(EventKind.DESTINATION_REMOVED, after.id, old, {}, {})
     for destination in after.destinations:
-        old_state = old_destinations.get(destination.id)
-        old_values = _destination_fields(old_state)
+        old_destination = old_destinations.get(destination.id)
+        old_values = _destination_fields(old_destination)
         changes = _changed_fields(old_values, _destination_fields(destination))
         if changes:
-            kind = EventKind.DESTINATION_CHANGED if old_state else EventKind.DESTINATION_ADDED
+            kind = EventKind.DESTINATION_CHANGED if old_destination else EventKind.DESTINATION_ADDED
             previous = _previous_values(old_values, changes)
             yield _destination_event(kind, after.id, destination, changes, previous)
 

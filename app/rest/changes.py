@@ -1,13 +1,10 @@
 """`GET /changes`: pages of the workspace's change feed."""
 
-from starlette.datastructures import QueryParams
-
 from app.domain.events import EventKind
-from app.domain.ids import parse_uuid
 from app.graphql.schema.connections import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from app.http.request import HttpRequest
 from app.rest.operations import DocumentResult, JsonObject, QueryOperation, Variables
-from app.rest.parameters import read_enum_names, read_integer, read_last_value
+from app.rest.parameters import read_enum_names, read_integer, read_last_value, read_uuid
 
 _KIND_BY_NAME = {kind.value: kind for kind in EventKind}
 
@@ -19,14 +16,9 @@ def _changes_variables(request: HttpRequest) -> Variables:
         "after": read_last_value(query, "after"),
         "first": read_integer(query, "limit", 1, MAX_PAGE_SIZE, DEFAULT_PAGE_SIZE),
         "types": read_enum_names(query, "types", _KIND_BY_NAME),
-        "postId": _read_id(query, "post_id"),
-        "destinationId": _read_id(query, "destination_id"),
+        "postId": read_uuid(query, "post_id"),
+        "destinationId": read_uuid(query, "destination_id"),
     }
-
-
-def _read_id(query: QueryParams, name: str) -> str | None:
-    text = read_last_value(query, name)
-    return None if text is None else str(parse_uuid(text, name))
 
 
 def _changes_data(result: DocumentResult) -> JsonObject:

@@ -64,6 +64,12 @@ def read_search_text(query: QueryParams, name: str) -> str | None:
     return None if text is None else parse_search_text(text, name)
 
 
+def read_uuid(query: QueryParams, name: str) -> str | None:
+    """Read a UUID, in its usual form."""
+    text = read_last_value(query, name)
+    return None if text is None else str(parse_uuid(text, name))
+
+
 def read_time(query: QueryParams, name: str) -> datetime | None:
     """Read a time."""
     text = read_last_value(query, name)

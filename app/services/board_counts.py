@@ -16,7 +16,7 @@ from app.db.repositories.board_counts import (
     blocked_account_ids,
     count_for_board,
 )
-from app.db.repositories.events import newest_position
+from app.db.repositories.events import latest_position
 from app.domain.ids import WorkspaceId
 from app.domain.times import Clock
 
@@ -79,7 +79,7 @@ class BoardCounter:
         All callers that wait for one computation share its exception.
         """
         reader = self._database.reader(workspace_id)
-        position = await newest_position(reader)
+        position = await latest_position(reader)
         key = (workspace_id, since, position.seq)
         entry = self._entries.setdefault(key, _Entry())
         async with entry.lock:

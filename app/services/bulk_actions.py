@@ -227,7 +227,7 @@ def _unchanged_since(criteria: CriteriaT, cutoff: datetime) -> CriteriaT:
 _UNSELECTIVE_VALUES: Mapping[str, object] = MappingProxyType(
     {"overdue": False, "retrying": False, "duplicated": False, "cancelled": False, "search": ""}
 )
-"""Values of filters that all failed destinations, or all posts, match."""
+"""Values that all failed destinations, or all posts, match; retries leave out cancelled ones by default."""
 
 
 def _require_selective(criteria: "DataclassInstance") -> None:

@@ -18,7 +18,7 @@ from app.db.core.database import Database, Reader
 from app.db.core.postgresql import driver_options
 from app.db.repositories.events import (
     check_position,
-    newest_position,
+    latest_position,
     read_contiguous_events,
     read_events,
     resync_required_error,
@@ -75,7 +75,7 @@ class ChangeFeed:
         """
         reader = self._database.reader(workspace_id)
         if after is None:
-            return await newest_position(reader)
+            return await latest_position(reader)
         await check_position(reader, after)
         return after
 
@@ -225,7 +225,7 @@ class _FeedTailer:
         events: Sequence[StoredEvent] = ()
         try:
             if self._end_position is None:
-                self._end_position = await newest_position(self._reader)
+                self._end_position = await latest_position(self._reader)
             else:
                 events = await read_contiguous_events(
                     self._reader, self._end_position, limit=_READ_BATCH_SIZE

@@ -197,7 +197,7 @@ async def test_cancelled_results_are_not_counted_as_failed_now_and_left_out_of_r
         await tab.page.get_by_role("button", name="Change nothing").click()
         await tab.page.get_by_role("link", name="2 failed now").click()
         await expect(tab.page).to_have_url(
-            f"{tab.board_url}/results?outcome=FAILED&account={account_id}&flag=not_cancelled&order=FAILED_AT"
+            f"{tab.board_url}/results?outcome=FAILED&account={account_id}&flag=notCancelled&order=FAILED_AT"
         )
         await expect(tab.page.locator("tbody tr")).to_have_count(2)
         await tab.page.get_by_label("State").select_option("")

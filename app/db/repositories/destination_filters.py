@@ -116,12 +116,15 @@ POST_NOT_DELETED = Destination.post_id.not_in(select(Post.id).where(Post.deleted
 """Condition of statements that aggregate many destinations. Served by ix_post_deleted."""
 
 POST_NOT_IMPORTED = Destination.post_id.not_in(select(Post.id).where(Post.imported_at.is_not(None)))
-"""The same for imported posts. Served by ix_post_imported; a read of each post takes ten times as long."""
+"""Condition that the post was not imported, for the same statements. Served by ix_post_imported.
+
+A read of each post takes ten times as long.
+"""
 
 NEWEST_FIRST = Order(Destination.created_at, Destination.id, Direction.DESC)
 
 _ERROR = type_coerce(Destination.error_category.concat("/"), Text()).concat(Destination.error_code)
-"""Of any length, while the type of a category is limited."""
+"""Category and code as one text, because the type of a category limits the length."""
 
 
 def _advice_condition(name: str) -> ColumnElement[bool]:

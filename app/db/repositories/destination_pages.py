@@ -238,13 +238,11 @@ _QUEUED, _FAILED, _PUBLISHED = (
     frozenset((status,))
     for status in (DestinationStatus.QUEUED, DestinationStatus.FAILED, DestinationStatus.PUBLISHED)
 )
-_ERROR_FILTERS = (
-    *("error_category", "error_code", "cancelled"),
-    *("source", "next_action", "next_action_or_wait"),
-)
+_ERROR_FILTERS = ("error_category", "error_code", "source", "next_action", "next_action_or_wait")
 _STATUSES_OF_FILTERS: Mapping[str, frozenset[DestinationStatus]] = {
     **dict.fromkeys(
-        (*_ERROR_FILTERS, *map(equality_parameter, _ERROR_FILTERS)), _UNSETTLED | _FAILED
+        (*_ERROR_FILTERS, *map(equality_parameter, _ERROR_FILTERS), "cancelled"),
+        _UNSETTLED | _FAILED,
     ),
     **dict.fromkeys(("failed_after", "failed_before"), _FAILED),
     **dict.fromkeys(("failure_group", equality_parameter("failure_group")), _FAILED),
@@ -336,7 +334,6 @@ _SORT_COLUMNS: Mapping[str, str | None] = {
     PUBLISHED_LATE: "lateness_ms",
     WAITING_LATE: "due_at",
     **dict.fromkeys(_ERROR_FILTERS),
-    "cancelled": "created_at",
     **dict.fromkeys(_UNSELECTIVE_LISTS),
     **{
         equality_parameter(name): "created_at"
@@ -345,6 +342,7 @@ _SORT_COLUMNS: Mapping[str, str | None] = {
             *_UNSELECTIVE_LISTS,
         )
     },
+    "cancelled": "created_at",  # by the index of error codes
 }
 """Column by which the index of a filter is sorted; None if by no column that is an order of pages.
 

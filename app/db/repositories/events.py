@@ -86,13 +86,13 @@ class EventPage:
     """Position after the last event, whatever the filter."""
 
 
-_MAX_SCANNED = 50_000
+_SCAN_LIMIT = 50_000
 """Events scanned for a page whose filter has no index, in about 15 ms; a feed may have many millions."""
 
 
-async def newest_position(reader: Reader) -> FeedPosition:
+async def latest_position(reader: Reader) -> FeedPosition:
     """Return the position after the last event."""
-    return _position(await reader.first(_NEWEST_EVENT))
+    return _position(await reader.first(_LATEST_EVENT))
 
 
 def _position(row: Record | None) -> FeedPosition:
@@ -106,17 +106,17 @@ async def read_events(
     event_filter: EventFilter,
     *,
     limit: int,
-    scan_limit: int = _MAX_SCANNED,
+    scan_limit: int = _SCAN_LIMIT,
 ) -> EventPage:
     """Return the first matching events after a position, or from the oldest stored event if it is None.
 
     The page is shorter than `limit` if `scan_limit` events were scanned. Raises ResyncRequired if an event
     after the position was pruned. The position is checked last, to detect events pruned during the read.
     """
-    newest = await newest_position(reader)
-    end = newest
+    latest = await latest_position(reader)
+    end = latest
     if not _has_index(event_filter):
-        end = await _scan_end(reader, after, scan_limit, newest)
+        end = await _scan_end(reader, after, scan_limit, latest)
     # All events up to `end` are visible, because the transaction of an event also allocates its number.
     rows = await _read_event_rows(
         reader,
@@ -131,7 +131,7 @@ async def read_events(
     events = _events_from_rows(rows[:limit])
     is_full = len(rows) > limit
     next_position = events[-1].position if is_full else end
-    return EventPage(events, next_position, is_full or end is not newest, newest)
+    return EventPage(events, next_position, is_full or end is not latest, latest)
 
 
 async def read_earlier_events(
@@ -140,7 +140,7 @@ async def read_earlier_events(
     event_filter: EventFilter,
     *,
     limit: int,
-    scan_limit: int = _MAX_SCANNED,
+    scan_limit: int = _SCAN_LIMIT,
 ) -> EventPage:
     """Return the last matching events before a position, or up to the newest if it is None, newest first.
 
@@ -148,11 +148,11 @@ async def read_earlier_events(
     stored event, whether earlier ones were pruned or not. Raises ResyncRequired if the position is not that
     of a stored event although older ones are stored: it belongs to the feed before a restore.
     """
-    newest = await newest_position(reader)
+    latest = await latest_position(reader)
     oldest = _position(await reader.first(_OLDEST_EVENT))
     if before is not None and before.seq >= oldest.seq:
         await check_position(reader, before)
-    last_seq = newest.seq if before is None else before.seq - 1
+    last_seq = latest.seq if before is None else before.seq - 1
     first = oldest
     if not _has_index(event_filter) and last_seq - scan_limit >= oldest.seq:
         scanned = await reader.first(_EVENT_TIME, seq=last_seq - scan_limit + 1)
@@ -168,7 +168,7 @@ async def read_earlier_events(
     events = _events_from_rows(rows[:limit])
     is_full = len(rows) > limit
     next_position = events[-1].position if is_full else first
-    return EventPage(events, next_position, is_full or first is not oldest, newest)
+    return EventPage(events, next_position, is_full or first is not oldest, latest)
 
 
 def _has_index(event_filter: EventFilter) -> bool:
@@ -177,9 +177,9 @@ def _has_index(event_filter: EventFilter) -> bool:
 
 
 async def _scan_end(
-    reader: Reader, after: FeedPosition | None, scan_limit: int, newest: FeedPosition
+    reader: Reader, after: FeedPosition | None, scan_limit: int, latest: FeedPosition
 ) -> FeedPosition:
-    """Return the position `scan_limit` events after the start, or the newest.
+    """Return the position `scan_limit` events after the start, or the latest.
 
     Raises ResyncRequired if the event at that position was pruned.
     """
@@ -188,20 +188,20 @@ async def _scan_end(
         start = 0 if oldest is None else oldest.seq - 1
     else:
         start = after.seq
-    if start + scan_limit >= newest.seq:
-        return newest
+    if start + scan_limit >= latest.seq:
+        return latest
     row = await reader.first(_EVENT_TIME, seq=start + scan_limit)
     if row is not None:
         return _position(row)
     if after is not None:  # the events right after it were pruned too
         raise resync_required_error()
-    return newest  # the oldest event was pruned since it was read
+    return latest  # the oldest event was pruned since it was read
 
 
 async def read_contiguous_events(
     reader: Reader, after: FeedPosition, *, limit: int
 ) -> list[StoredEvent]:
-    """Return the next events after a position; raises ResyncRequired unless there is no gap before them."""
+    """Return the next events after a position; raises ResyncRequired if some of them are no longer stored."""
     if after == FEED_START:
         rows = await reader.rows(_EVENTS_AFTER, after=0, limit=limit)
         is_contiguous = not rows or rows[0].seq == 1
@@ -226,8 +226,7 @@ async def read_events_after(reader: Reader, seq: int, *, limit: int) -> list[Sto
 async def check_position(reader: Reader, position: FeedPosition, argument: str = "after") -> None:
     """Raise ResyncRequired unless the event of the position is stored, and so all later ones."""
     if position == FEED_START:
-        oldest = await reader.first(_OLDEST_EVENT)
-        is_stored = oldest is None or oldest.seq == 1
+        is_stored = await are_events_after_stored(reader, 0)
     else:
         row = await reader.first(_EVENT_TIME, seq=position.seq)
         is_stored = row is not None and row.created_at == position.happened_at
@@ -245,13 +244,6 @@ async def oldest_events(reader: Reader, *, limit: int) -> Sequence[tuple[int, da
     """Return sequence number and time of the oldest stored events."""
     rows = await reader.rows(_OLDEST_EVENTS, limit=limit)
     return [(row.seq, row.created_at) for row in rows]
-
-
-_OLDEST_EVENTS = Statement(
-    select(models.Event.seq, models.Event.created_at)
-    .order_by(models.Event.seq)
-    .limit(bindparam("limit"))
-)
 
 
 async def delete_events(session: WriteSession, workspace_id: WorkspaceId, last_seq: int) -> None:
@@ -289,7 +281,7 @@ async def _read_event_rows(
         values["post_id"] = event_filter.post_id
     if event_filter.destination_id is not None:
         values["destination_id"] = event_filter.destination_id
-    if event_filter.excluded_operations:
+    if event_filter.excluded_operations is not None:
         values["excluded_operations"] = [*event_filter.excluded_operations]
     if event_filter.actor is not None:
         values["actor"] = event_filter.actor
@@ -327,8 +319,9 @@ def _select_events(filters: tuple[str, ...], direction: Direction) -> Statement:
 _EVENTS_AFTER = _select_events(("after", "limit"), Direction.ASC)
 
 _SEQ_AND_TIME = select(models.Event.seq, models.Event.created_at)
-_NEWEST_EVENT = Statement(_SEQ_AND_TIME.order_by(models.Event.seq.desc()).limit(1))
+_LATEST_EVENT = Statement(_SEQ_AND_TIME.order_by(models.Event.seq.desc()).limit(1))
 _OLDEST_EVENT = Statement(_SEQ_AND_TIME.order_by(models.Event.seq).limit(1))
+_OLDEST_EVENTS = Statement(_SEQ_AND_TIME.order_by(models.Event.seq).limit(bindparam("limit")))
 _EVENT_TIME = Statement(_SEQ_AND_TIME.where(models.Event.seq == bindparam("seq")))
 
 

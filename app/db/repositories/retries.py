@@ -23,11 +23,12 @@ from app.db.repositories.destination_filters import (
 from app.db.repositories.destination_pages import PagePart, plan_page
 from app.domain.ids import AccountId
 
-_FILTERS_THAT_NAME_CANCELLED = {
+_FILTERS_DECIDING_CANCELLATION = {
     name
     for filter_name in ("error_code", "failure_group", "destination_id")
     for name in (filter_name, equality_parameter(filter_name))
 } | {"cancelled", "not_cancelled"}
+"""With one of these, cancelled destinations are not left out by default."""
 
 
 async def retry_candidates(
@@ -40,8 +41,8 @@ async def retry_candidates(
 ) -> Page:
     """Return a page of matching destinations that were not imported, newest first, with post and account ids.
 
-    Cancelled destinations are included only if the filter names them, error codes, failure groups or
-    destinations.
+    Cancelled destinations are left out, unless the filter sets `cancelled`, or names error codes, failure
+    groups or destinations.
     A retry does not change this order, so consecutive pages return each destination once.
     """
     plan = await plan_page(reader, criteria, NEWEST_FIRST, now)
@@ -83,15 +84,15 @@ async def count_retry_states(
 @cached_statement()
 def _select_states(filters: tuple[str, ...]) -> Statement:
     """Select the numbers. SQLite would read the destinations of all accounts to group them without a sort."""
-    decisive = (Destination.status, Destination.outcome, Destination.account_id)
+    group_columns = (Destination.status, Destination.outcome, Destination.account_id)
     return Statement(
         select(
-            *decisive,
+            *group_columns,
             func.count().label("destinations"),
             func.count().filter(not_(POST_NOT_IMPORTED)).label("imported"),
         )
         .where(POST_NOT_DELETED, *_state_conditions(filters), *_exclude_cancelled(filters))
-        .group_by(*map(unindexed, decisive))
+        .group_by(*map(unindexed, group_columns))
     )
 
 
@@ -109,5 +110,5 @@ _MATCHING_MANY = ("updated_before", "platform", equality_parameter("platform"))
 
 
 def _exclude_cancelled(filters: Iterable[str]) -> list[ColumnElement[bool]]:
-    is_named = not _FILTERS_THAT_NAME_CANCELLED.isdisjoint(filters)
-    return [] if is_named else conditions(["not_cancelled"])
+    is_decided = not _FILTERS_DECIDING_CANCELLATION.isdisjoint(filters)
+    return [] if is_decided else conditions(["not_cancelled"])

@@ -19,7 +19,7 @@ from app.graphql.schema.inputs import (
     optional,
     to_record,
     validate_account_ids,
-    validate_search_texts,
+    validate_filter_texts,
 )
 from app.graphql.schema.posts import Post
 from app.graphql.schema.prefetch import posts_from_rows
@@ -43,7 +43,7 @@ class CalendarFilterInput:
         return to_record(
             self,
             CalendarCriteria,
-            platform=validate_search_texts("filter.platform", self.platform),
+            platform=validate_filter_texts("filter.platform", self.platform),
             account_id=validate_account_ids("filter.accountId", self.account_id),
         )
 

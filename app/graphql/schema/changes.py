@@ -32,7 +32,7 @@ from app.graphql.schema.accounts import Account
 from app.graphql.schema.connections import parse_page_arguments
 from app.graphql.schema.context import Context, Info
 from app.graphql.schema.destinations import Destination
-from app.graphql.schema.inputs import validate_search_text, validate_search_texts
+from app.graphql.schema.inputs import validate_filter_text, validate_filter_texts
 from app.graphql.schema.posts import Post
 from app.graphql.schema.prefetch import posts_from_rows
 from app.graphql.schema.scalars import Json
@@ -110,7 +110,7 @@ class FeedChange:
             return None
         return ChangeActor(key_id=self.event.actor, person=self.event.person)
 
-    @strawberry.field(description="UUID of the post; null for a change of an account.")
+    @strawberry.field(description="UUID of the post; null for a change of an account or a webhook.")
     def post_id(self) -> UUID | None:
         return self.event.post_id
 
@@ -120,7 +120,7 @@ class FeedChange:
 
     @strawberry.field(
         description="Number of the changed account, or of the destination's account; null for a change of"
-        " the post itself."
+        " the post itself or of a webhook."
     )
     def account_id(self) -> int | None:
         return self.event.account_id
@@ -278,7 +278,7 @@ def build_event_filter(
         kinds=types,
         post_id=None if post_id is None else PostId(post_id),
         destination_id=None if destination_id is None else DestinationId(destination_id),
-        excluded_operations=validate_search_texts("excludeOperations", exclude_operations),
+        excluded_operations=validate_filter_texts("excludeOperations", exclude_operations or None),
         actor=None if key_id is None else ApiKeyId(key_id),
-        person=validate_search_text("person", person),
+        person=validate_filter_text("person", person),
     )

@@ -78,10 +78,10 @@ class PostFilterInput:
         return to_record(
             self,
             PostCriteria,
-            platform=validate_search_texts("filter.platform", self.platform),
+            platform=validate_filter_texts("filter.platform", self.platform),
             account_id=validate_account_ids("filter.accountId", self.account_id),
-            search=validate_search_text("filter.search", self.search),
-            reference=validate_search_text("filter.reference", self.reference),
+            search=validate_filter_text("filter.search", self.search),
+            reference=validate_filter_text("filter.reference", self.reference),
         )
 
 
@@ -144,15 +144,15 @@ class DestinationFilterInput:
         return to_record(
             self,
             DestinationCriteria,
-            platform=validate_search_texts("filter.platform", self.platform),
+            platform=validate_filter_texts("filter.platform", self.platform),
             account_id=validate_account_ids("filter.accountId", self.account_id),
             platform_post_url=_publication_urls("filter.platformPostUrl", self.platform_post_url),
-            error_code=validate_search_texts("filter.errorCode", self.error_code),
+            error_code=validate_filter_texts("filter.errorCode", self.error_code),
             failure_group=_validate_failure_groups("filter.failureGroup", self.failure_group),
             max_attempts=validate_not_negative("filter.maxAttempts", self.max_attempts),
             late_by_seconds=validate_not_negative("filter.lateBySeconds", self.late_by_seconds),
-            search=validate_search_text("filter.search", self.search),
-            reference=validate_search_text("filter.reference", self.reference),
+            search=validate_filter_text("filter.search", self.search),
+            reference=validate_filter_text("filter.reference", self.reference),
         )
 
 
@@ -179,9 +179,9 @@ class AccountFilterInput:
         return to_record(
             self,
             AccountCriteria,
-            platform=validate_search_texts("filter.platform", self.platform),
+            platform=validate_filter_texts("filter.platform", self.platform),
             account_id=validate_account_ids("filter.accountId", self.account_id),
-            search=validate_search_text("filter.search", self.search),
+            search=validate_filter_text("filter.search", self.search),
         )
 
 
@@ -257,11 +257,11 @@ def _publication_urls(name: str, values: Sequence[str] | None) -> Sequence[str] 
     return None if values is None else [publication_url(value, name) for value in values]
 
 
-def validate_search_text(name: str, value: str | None) -> str | None:
+def validate_filter_text(name: str, value: str | None) -> str | None:
     return None if value is None else validate_text(value, name, max_length=MAX_SEARCH_LENGTH)
 
 
-def validate_search_texts(name: str, values: Sequence[str] | None) -> Sequence[str] | None:
+def validate_filter_texts(name: str, values: Sequence[str] | None) -> Sequence[str] | None:
     if values is None:
         return None
     return [validate_text(value, name, max_length=MAX_SEARCH_LENGTH) for value in values]

@@ -27,7 +27,7 @@ from app.domain.time_buckets import (
     split_period,
 )
 from app.graphql.schema.context import Info
-from app.graphql.schema.inputs import optional, validate_account_ids, validate_search_texts
+from app.graphql.schema.inputs import optional, validate_account_ids, validate_filter_texts
 
 MAX_GROUPINGS = 2
 _MS_PER_SECOND = 1000
@@ -182,7 +182,7 @@ async def _count_outcomes(
     reader, selected = info.context.reader, info.selection.names
     query = OutcomeQuery(
         edges=edges_of(spans),
-        platforms=validate_search_texts("filter.platform", filters.platform),
+        platforms=validate_filter_texts("filter.platform", filters.platform),
         account_ids=validate_account_ids("filter.accountId", filters.account_id),
         has_platforms=OutcomeGrouping.PLATFORM in group_by,
         has_lateness="lateness" in selected,

@@ -112,7 +112,8 @@ ChangedPostId = Annotated[
 ChangedDestinationId = Annotated[
     UUID | None,
     argument(
-        description="Return changes of this destination; with `postId` too, an index finds them."
+        description="Return changes of this destination. Pass `postId` too: without it, a page of the query"
+        " searches only a part of the feed."
     ),
 ]
 ExcludedOperations = Annotated[

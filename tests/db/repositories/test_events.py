@@ -17,10 +17,11 @@ from app.db.repositories.events import (
     EventPage,
     check_position,
     delete_events,
-    newest_position,
+    latest_position,
     read_contiguous_events,
     read_earlier_events,
     read_events,
+    read_events_after,
 )
 from app.domain.errors import ResyncRequired
 from app.domain.events import FEED_START, Event, EventFilter, EventKind, FeedPosition
@@ -143,6 +144,16 @@ async def append_all_kinds(database: Database, workspace: WorkspaceId) -> list[E
             database, workspace, events, actor=actor, person=person, operation=operation
         )
     return appended
+
+
+async def test_filters_select_the_same_events_of_a_list(
+    database: Database, workspace: WorkspaceId
+) -> None:
+    appended = await append_all_kinds(database, workspace)
+    events = await read_events_after(database.reader(workspace), 0, limit=CHANGE_COUNT)
+    for name, (event_filter, matches) in FILTERS.items():
+        expected = [seq for seq, summary in enumerate(appended, 1) if matches(summary)]
+        assert [event.seq for event in event_filter.select(events)] == expected, name
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])
@@ -299,7 +310,7 @@ async def test_reader_that_starts_in_an_empty_feed_reads_all_later_changes(
         FEED_START,
     )
     assert await read_events(reader, FEED_START, ALL_CHANGES, limit=1) == empty
-    assert await newest_position(reader) == FEED_START
+    assert await latest_position(reader) == FEED_START
 
     await append_test_events(database, workspace, numbered_events(3))
 
@@ -308,7 +319,7 @@ async def test_reader_that_starts_in_an_empty_feed_reads_all_later_changes(
         2,
         3,
     ]
-    assert await newest_position(reader) == FeedPosition(3, NOW)
+    assert await latest_position(reader) == FeedPosition(3, NOW)
 
 
 async def test_next_position_skips_changes_that_do_not_match(

@@ -556,7 +556,7 @@ def feed_queries(database: Database) -> dict[str, tuple[Query, set[str]]]:
     deleted = [EventKind.POST_DELETED]
     post_indexes = {"pk_event", "ix_event_workspace_id_post_id_seq"}
     return {
-        "changes, newest": (events.newest_position, {"pk_event"}),
+        "changes, newest": (events.latest_position, {"pk_event"}),
         "changes, oldest": (
             lambda reader: events.oldest_events(reader, limit=5),
             {"pk_event"},

@@ -11,7 +11,7 @@ import { BulkDialogHost } from "./bulk/bulk-dialog";
 import { ErrorBoundary } from "./error-panel";
 import { Header } from "./header";
 import { Loading } from "./loading";
-import { measuredHeight } from "./measured-height";
+import { createHeightRef } from "./height-ref";
 import { Navigation } from "./navigation";
 import { Notices } from "./notice-list";
 import { PaletteHost } from "./palette/palette-host";
@@ -31,7 +31,7 @@ interface Props {
   readonly children: ReactNode;
 }
 
-const measuredBars = measuredHeight("--header-height");
+const barsRef = createHeightRef("--header-height");
 
 export function Layout({ items: all, children }: Props) {
   const { scopes } = useViewer();
@@ -52,7 +52,7 @@ export function Layout({ items: all, children }: Props) {
       <a className="skip" href="#content">
         Skip to content
       </a>
-      <div className="top-bars" ref={measuredBars}>
+      <div className="top-bars" ref={barsRef}>
         <Header items={items} />
         <ReconnectingBanner />
       </div>

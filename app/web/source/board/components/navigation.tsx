@@ -4,20 +4,20 @@ import { useState } from "react";
 import { Link, useLocation } from "wouter";
 
 import type { NavigationItem } from "./layout";
-import { measuredHeight } from "./measured-height";
+import { createHeightRef } from "./height-ref";
 
 /** Number of links in the bar of narrow windows. */
 const BAR_LINKS = 4;
 const MENU_ID = "more-pages";
 
-const measuredBar = measuredHeight("--navigation-height");
+const barRef = createHeightRef("--navigation-height");
 
 export function Navigation({ items }: { readonly items: readonly NavigationItem[] }) {
   const [path] = useLocation();
   const [isOpen, setOpen] = useState(false);
   const others = items.slice(BAR_LINKS);
   return (
-    <nav className="navigation" aria-label="Board" ref={measuredBar}>
+    <nav className="navigation" aria-label="Board" ref={barRef}>
       {items.map((item, index) => (
         <PageLink key={item.path} item={item} className={index < BAR_LINKS ? undefined : "wide-only"} />
       ))}

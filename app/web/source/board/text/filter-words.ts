@@ -12,7 +12,7 @@ export const FLAG_WORDS = {
   retrying: "Waits for a retry",
   duplicated: "Published twice",
   cancelled: "Cancelled",
-  not_cancelled: "Not cancelled",
+  notCancelled: "Not cancelled",
 };
 export const TIME_FIELD_WORDS = {
   scheduled: "Due",

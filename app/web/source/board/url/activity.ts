@@ -1,6 +1,6 @@
 // Filters of the activity ↔ search parameters. Values that make no sense are ignored.
 
-import { formatParameters, isUuid, members, readList, readText } from "./parameters";
+import { formatParameters, members, readList, readText, readUuid } from "./parameters";
 
 export const CHANGE_TYPES = [
   "POST_CREATED",
@@ -29,11 +29,10 @@ export interface ActivityView {
 
 export function parseActivity(search: string): ActivityView {
   const parameters = new URLSearchParams(search);
-  const key = parameters.get("key") ?? "";
   return {
     types: members(CHANGE_TYPES, readList(parameters, "types")),
     person: readText(parameters, "person") || null,
-    key: isUuid(key) ? key.toLowerCase() : null,
+    key: readUuid(parameters, "key"),
   };
 }
 

@@ -8,7 +8,7 @@ const BROAD_FIELDS = ["status", "outcome"];
 /** Filters that mean the same for a post and for its results. */
 const POST_FIELDS = ["search", "reference", "scheduledAfter", "scheduledBefore"];
 
-/** Why the results that match cannot be retried together; null if they can. */
+/** Why the results that match cannot be retried together, by the rule of the API; null if they can. */
 export function retryDisabledReason(filter: DestinationFilter): string | null {
   const isNarrow = Object.entries(filter).some(
     ([name, value]) => !BROAD_FIELDS.includes(name) && value !== false,
@@ -18,10 +18,10 @@ export function retryDisabledReason(filter: DestinationFilter): string | null {
     : "Add a filter beside status and outcome first, such as an account, a cause or a period.";
 }
 
-/** What a retry of all that match leaves out, in words: the API retries what was cancelled only if the filter names it. */
-export function retryExceptions({ cancelled, errorCode, failureGroup }: DestinationFilter): readonly string[] {
-  const isNamed = cancelled != null || errorCode != null || failureGroup != null;
-  return isNamed ? [] : ["Cancelled results are left out"];
+/** What a retry of all that match leaves out, in words, by the rule of `retryDestinations`. */
+export function retryExceptions(filter: DestinationFilter): readonly string[] {
+  const decisive = [filter.cancelled, filter.errorCode, filter.failureGroup, filter.destinationId];
+  return decisive.every((value) => value == null) ? ["Cancelled results are left out"] : [];
 }
 
 /**

@@ -42,7 +42,7 @@ export function parseNumbers(search: string): NumbersView {
   const text = (name: string) => readText(parameters, name);
   return {
     preset: member(PRESETS, text("period")) ?? DEFAULT_PRESET,
-    own: parsePeriod(parseDate(text("from")), parseDate(text("to"))),
+    own: datePeriod(parseDate(text("from")), parseDate(text("to"))),
     interval: member(INTERVALS, text("interval")) ?? null,
     by: member(GROUPINGS, text("by")) ?? GROUPINGS[0],
     heat: member(HEATS, text("heat")) ?? HEATS[0],
@@ -50,7 +50,7 @@ export function parseNumbers(search: string): NumbersView {
   };
 }
 
-function parsePeriod(from: LocalDate | null, to: LocalDate | null): DatePeriod | null {
+function datePeriod(from: LocalDate | null, to: LocalDate | null): DatePeriod | null {
   if (!from || !to) return null;
   return from <= to ? { first: from, last: to } : { first: to, last: from };
 }

@@ -24,6 +24,12 @@ export function readText(parameters: URLSearchParams, name: string): string {
   return cleaned(parameters.get(name) ?? "").slice(0, MAX_TEXT_LENGTH);
 }
 
+/** A UUID in its usual form; null if the parameter is none. */
+export function readUuid(parameters: URLSearchParams, name: string): string | null {
+  const id = readText(parameters, name).toLowerCase();
+  return isUuid(id) ? id : null;
+}
+
 /** The instants `from` and `to`, the earlier one first. */
 export function readPeriod(parameters: URLSearchParams): { from: Date | null; to: Date | null } {
   const from = parseInstant(readText(parameters, "from"));

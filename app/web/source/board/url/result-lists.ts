@@ -1,4 +1,5 @@
-// Lists of results that several pages link to or count, as views: the link and the filter of the API are made of one.
+// Lists of results that several pages link to or count, as views. `resultsPath` makes the link, `destinationFilter` the
+// filter of the API.
 // Fields of a view that are left out have the default of its list.
 
 import { ALL_RESULTS, type ResultsView } from "./results";
@@ -14,14 +15,14 @@ export function resultsByFailure(view: Partial<ResultsView>): ResultsView {
   return { ...ALL_RESULTS, order: "FAILED_AT", timeField, ...view };
 }
 
-/** What failed, the latest failure first. */
+/** What failed or was cancelled, the latest first. */
 export function failedResults(view: Partial<ResultsView>): ResultsView {
   return resultsByFailure({ ...view, outcome: ["FAILED"] });
 }
 
-/** What is failed now on an account, as its `openFailures` count. */
-export function failedNow(accountId: number): ResultsView {
-  return failedResults({ account: [accountId], flag: "not_cancelled" });
+/** What is failed now on an account, as its `openFailures` count: without cancelled ones. */
+export function openFailuresOfAccount(accountId: number): ResultsView {
+  return failedResults({ account: [accountId], flag: "notCancelled" });
 }
 
 /** What failed on an account because its platform rejected the access or the account could not post. */

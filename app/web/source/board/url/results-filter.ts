@@ -10,7 +10,7 @@ export const FLAG_FILTERS = {
   retrying: { retrying: true, overdue: false },
   duplicated: { duplicated: true },
   cancelled: { cancelled: true },
-  not_cancelled: { cancelled: false },
+  notCancelled: { cancelled: false },
 } satisfies Record<(typeof FLAGS)[number], DestinationFilter>;
 
 export function destinationFilter(view: ResultsView): DestinationFilter {

@@ -21,8 +21,8 @@ export const CATEGORIES = [
   "TRANSIENT",
   "UNCLASSIFIED",
 ] as const;
-/** States beside status and outcome. What is overdue does not count as waiting for a retry. */
-export const FLAGS = ["overdue", "retrying", "duplicated", "cancelled", "not_cancelled"] as const;
+/** The filter "State", beside status and outcome. What is overdue does not count as waiting for a retry. */
+export const FLAGS = ["overdue", "retrying", "duplicated", "cancelled", "notCancelled"] as const;
 /**
  * Times that `from` and `to` may limit, each by two filters of the API: "failed" is `failedAfter` and `failedBefore`.
  * The search parameter is `period`.

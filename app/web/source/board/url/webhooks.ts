@@ -1,7 +1,7 @@
 // Filters of the deliveries of a webhook ↔ search parameters. Values that make no sense are ignored.
 
 import { DELIVERY_STATUSES, EVENT_TYPES, type DeliveryStatus, type EventType } from "../text/webhooks";
-import { formatParameters, isUuid, members, readList, readPeriod, withoutEmpty } from "./parameters";
+import { formatParameters, members, readList, readPeriod, readUuid, withoutEmpty } from "./parameters";
 
 export interface DeliveriesView {
   readonly status: readonly DeliveryStatus[];
@@ -18,12 +18,11 @@ export const ALL_DELIVERIES: DeliveriesView = { status: [], event: [], from: nul
 
 export function parseDeliveries(search: string): DeliveriesView {
   const parameters = new URLSearchParams(search);
-  const post = parameters.get("post") ?? "";
   return {
     status: members(DELIVERY_STATUSES, readList(parameters, "status")),
     event: members(EVENT_TYPES, readList(parameters, "event")),
     ...readPeriod(parameters),
-    post: isUuid(post) ? post.toLowerCase() : null,
+    post: readUuid(parameters, "post"),
   };
 }
 

@@ -9,7 +9,7 @@ import { TimeWithDistance } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { exactCount, type CappedCount } from "../../text/numbers";
 import { postPath } from "../../url/paths";
-import { failedOrUnknown, failedWithoutAccess, failedNow, queuedResults } from "../../url/result-lists";
+import { failedOrUnknown, failedWithoutAccess, openFailuresOfAccount, queuedResults } from "../../url/result-lists";
 import { resultsPath } from "../../url/results";
 
 interface Props {
@@ -69,7 +69,7 @@ export function AccountNumbers({ account: key, withoutAccess, lastWeek, since }:
             value={openFailures}
             name="failed now"
             tone="bad"
-            path={resultsPath(failedNow(accountId))}
+            path={resultsPath(openFailuresOfAccount(accountId))}
           />
         )}
         <CountLink

@@ -12,7 +12,7 @@ import { healthReason, healthWords } from "../../text/health";
 import { cappedNumber, plainNumber } from "../../text/numbers";
 import { platformName } from "../../text/reasons";
 import { accountPath } from "../../url/paths";
-import { failedNow, queuedResults } from "../../url/result-lists";
+import { openFailuresOfAccount, queuedResults } from "../../url/result-lists";
 import { resultsPath } from "../../url/results";
 
 export const ACCOUNT_HEADINGS = [
@@ -101,7 +101,7 @@ export function AccountRow({ account }: { readonly account: accountRow_account$k
       <NumberCell
         label="Failed now"
         text={openFailures && cappedNumber(openFailures)}
-        path={resultsPath(failedNow(accountId))}
+        path={resultsPath(openFailuresOfAccount(accountId))}
       />
       <NumberCell
         label="Unknown"

@@ -12,7 +12,7 @@ import { Panel } from "../../components/panel";
 import { isStaleVersion, useExpectedVersion } from "../../relay/expected-version";
 import { useIdempotentMutation } from "../../relay/idempotency";
 import { count } from "../../text/numbers";
-import { LatestChange } from "./post-activity";
+import { LatestChange } from "./latest-change";
 
 interface Props {
   readonly post: postActions_post$data;

@@ -10,6 +10,7 @@ import type {
 } from "../../relay/__generated__/destinationCard_destination.graphql";
 import { AccountLink } from "../../components/account-link";
 import { Panel } from "../../components/panel";
+import { RetryButton } from "../../components/retry-button";
 import { Status } from "../../components/status";
 import { Lateness, Sentence, Time } from "../../components/time";
 import { UserText } from "../../components/user-text";
@@ -20,7 +21,6 @@ import { groupPath } from "../../url/failures";
 import { unknownPath } from "../../url/unknown";
 import { Duplicates } from "./duplicates";
 import { PlatformLink } from "./platform-link";
-import { RetryButton } from "./retry-button";
 import { Timeline } from "./timeline";
 
 interface Props {
@@ -79,7 +79,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRe
         <Status words={destinationStatus(data)} />
       </header>
       {data.isDuplicated && (
-        <p className="problem">It was reported as published more than once: look whether it appears twice.</p>
+        <p className="problem">It was reported as published more than once: check whether it appears twice.</p>
       )}
       {data.publishedAt && (
         <p>
@@ -123,7 +123,7 @@ export function DestinationCard({ destination, postId, isInitiallyOpen, isOnlyRe
         <summary>History: {count(data.attempts, "attempt")}</summary>
         {isOpen && (
           <Panel lines={3}>
-            {(fetchKey) => <Timeline id={data.id} ids={ids} fetchKey={fetchKey} />}
+            {(fetchKey) => <Timeline nodeId={data.id} ids={ids} fetchKey={fetchKey} />}
           </Panel>
         )}
       </details>

@@ -1,4 +1,4 @@
-// The changes of one destination that its card shows.
+// The latest changes of one destination that match a filter.
 
 import { graphql } from "relay-runtime";
 
@@ -40,7 +40,7 @@ const query = graphql`
   }
 `;
 
-export type DestinationChange = NonNullable<destinationChangesQuery$data["changes"]>["nodes"][number];
+export type HistoryChange = NonNullable<destinationChangesQuery$data["changes"]>["nodes"][number];
 
 export interface DestinationIds {
   readonly postId: string;
@@ -49,36 +49,19 @@ export interface DestinationIds {
 
 interface LatestChanges {
   /** At most 100, oldest first. */
-  readonly changes: readonly DestinationChange[];
-  /** True if there are changes before these. */
+  readonly changes: readonly HistoryChange[];
+  /** True if older ones are stored. */
   readonly hasOlder: boolean;
 }
 
-/** Operations whose results are shown as attempts or as the due time, or that change nothing for a reader. */
-const OPERATIONS_SHOWN_ELSEWHERE = [
-  ...["createPost", "createPosts", "import", "loadDemo"],
-  ...["claimDestinations", "extendLease", "releaseClaim", "loseLease", "claimVerifications"],
-  ...["startAttempt", "reportPublished", "reportFailed", "recordResult"],
-];
+type Filter = Omit<destinationChangesQuery$variables, keyof DestinationIds>;
 
-/** Publications that were reported after the first one, oldest first. */
-export function useDuplicates(ids: DestinationIds, fetchKey: number) {
-  const { changes } = useChanges({ ...ids, types: ["DESTINATION_DUPLICATED"] }, fetchKey);
-  return changes.map(({ cursor, values }) => {
-    const { published_at, platform_post_url } = values as Record<string, string | null>;
-    return { cursor, publishedAt: published_at!, platformPostUrl: platform_post_url };
-  });
-}
-
-/** What changed other than by attempts. */
-export function useOtherChanges(ids: DestinationIds, fetchKey: number): LatestChanges {
-  return useChanges({ ...ids, excludeOperations: OPERATIONS_SHOWN_ELSEWHERE }, fetchKey);
-}
-
-function useChanges(variables: destinationChangesQuery$variables, fetchKey: number): LatestChanges {
-  const { changes } = useLiveQuery<destinationChangesQuery>(query, variables, {
-    fetchKey,
-    isRelevant: (change) => change.destinationId === variables.destinationId,
-  });
+/** The changes, which are read again when the destination changes. */
+export function useDestinationChanges(ids: DestinationIds, filter: Filter, fetchKey: number): LatestChanges {
+  const { changes } = useLiveQuery<destinationChangesQuery>(
+    query,
+    { ...ids, ...filter },
+    { fetchKey, isRelevant: ({ destinationId }) => destinationId === ids.destinationId },
+  );
   return { changes: changes?.nodes.toReversed() ?? [], hasOlder: changes?.hasNextPage ?? false };
 }

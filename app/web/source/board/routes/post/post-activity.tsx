@@ -1,6 +1,6 @@
 // The changes of a post as sentences, with who made them.
 
-import { graphql, useLazyLoadQuery } from "react-relay/hooks";
+import { graphql } from "react-relay/hooks";
 
 import type { postActivityQuery } from "../../relay/__generated__/postActivityQuery.graphql";
 import { Actor } from "../../components/actor";
@@ -51,21 +51,5 @@ export function PostActivity({ postId, fetchKey }: Props) {
         ))}
       </ol>
     </section>
-  );
-}
-
-/** The latest change of a post, also while updates are paused. */
-export function LatestChange({ postId, fetchKey }: Props) {
-  const { changes } = useLazyLoadQuery<postActivityQuery>(
-    query,
-    { postId },
-    { fetchKey, fetchPolicy: "store-and-network" },
-  );
-  const change = changes?.nodes[0];
-  if (!change) return null;
-  return (
-    <p>
-      <ChangeItem change={change} /> <Actor actor={change.actor} />
-    </p>
   );
 }

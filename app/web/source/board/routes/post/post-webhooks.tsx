@@ -67,7 +67,7 @@ function Deliveries({ postId, fetchKey }: Props & { readonly fetchKey: number })
     <section aria-labelledby="webhooks">
       <h2 id="webhooks">Webhooks</h2>
       {webhookDeliveries?.pageInfo.hasNextPage && (
-        <p className="muted">These are those of the newest events. The pages of the webhooks have all.</p>
+        <p className="muted">These are those of the newest events. The page of each webhook has all.</p>
       )}
       <ul className="timeline">
         {nodes.map(({ id, event, status, createdAt, nextAttemptAt, lastError, webhook }) => (

@@ -15,7 +15,7 @@ import { useViewer } from "../../session/viewer";
 import { truncated } from "../../text/characters";
 import { isUuid } from "../../url/parameters";
 import { postPath } from "../../url/paths";
-import { openAdjacentPost } from "../results/last-results";
+import { moveToAdjacentPost } from "../results/last-results";
 import { DestinationCard } from "./destination-card";
 import { PostActions } from "./post-actions";
 import { PostActivity } from "./post-activity";
@@ -34,7 +34,7 @@ export default function PostPage({ postId }: Props) {
   const [, navigate] = useLocation();
 
   function openAdjacent(direction: "before" | "after"): void {
-    const id = openAdjacentPost(postId, direction);
+    const id = moveToAdjacentPost(postId, direction);
     if (id !== null) navigate(postPath(id));
   }
 

@@ -29,7 +29,7 @@ import { useViewer } from "../../session/viewer";
 import { duration } from "../../text/times";
 import { categoryWords } from "../../text/reasons";
 import { enumWords } from "../../text/statuses";
-import { useOtherChanges, type DestinationChange, type DestinationIds } from "./destination-changes";
+import { useDestinationChanges, type DestinationIds, type HistoryChange } from "./destination-changes";
 
 const query = graphql`
   query timelineQuery($id: ID!, $count: Int!, $canReadRaw: Boolean!) {
@@ -42,15 +42,24 @@ const query = graphql`
   }
 `;
 
+/** Filter of changes that are neither shown as attempts or as the due time nor of use for a reader. */
+const BESIDE_ATTEMPTS = {
+  excludeOperations: [
+    ...["createPost", "createPosts", "import", "loadDemo"],
+    ...["claimDestinations", "extendLease", "releaseClaim", "loseLease", "claimVerifications"],
+    ...["startAttempt", "reportPublished", "reportFailed", "recordResult"],
+  ],
+};
+
 interface Props {
-  readonly id: string;
+  readonly nodeId: string;
   readonly ids: DestinationIds;
   readonly fetchKey: number;
 }
 
-export function Timeline({ id, ids, fetchKey }: Props) {
+export function Timeline({ nodeId, ids, fetchKey }: Props) {
   const canReadRaw = useViewer().scopes.includes("RAW");
-  const variables = { id, canReadRaw, count: PAGE_SIZE };
+  const variables = { id: nodeId, canReadRaw, count: PAGE_SIZE };
   const { node } = useLazyLoadQuery<timelineQuery>(query, variables, {
     fetchKey,
     fetchPolicy: "store-and-network",
@@ -113,15 +122,15 @@ function Entries({ destination, variables, ids, fetchKey }: EntriesProps) {
   );
   const edges = data.attemptConnection?.edges ?? [];
   const attempts = edges.map(({ node }) => node);
-  const { changes, hasOlder } = useOtherChanges(ids, fetchKey);
+  const { changes, hasOlder } = useDestinationChanges(ids, BESIDE_ATTEMPTS, fetchKey);
   const lastStart = attempts.at(-1)?.startedAt ?? "";
   const entries = [
     ...attempts.map((attempt, index) => ({
       key: attempt.attemptId,
       at: attempt.startedAt,
-      item: <AttemptEntry attempt={attempt} before={attempts[index - 1]} />,
+      item: <AttemptEntry attempt={attempt} previous={attempts[index - 1]} />,
     })),
-    // Later ones follow with the later attempts.
+    // Changes after the last loaded attempt follow with the next attempts.
     ...changes
       .filter(({ happenedAt }) => !hasNext || happenedAt <= lastStart)
       .map((change) => ({
@@ -130,9 +139,9 @@ function Entries({ destination, variables, ids, fetchKey }: EntriesProps) {
         item: <ChangeEntry change={change} />,
       })),
   ].toSorted((one, other) => one.at.localeCompare(other.at));
-  useLiveRefresh(readAgain, { isRelevant: (change) => change.destinationId === ids.destinationId });
+  useLiveRefresh(refreshAttempts, { isRelevant: (change) => change.destinationId === ids.destinationId });
 
-  function readAgain(): void {
+  function refreshAttempts(): void {
     // The response replaces the list, so that it has to be as long.
     const count = Math.max(PAGE_SIZE, attempts.length);
     if (count <= MAX_PAGE_SIZE) refresh<timelineQuery>(environment, query, { ...variables, count });
@@ -189,11 +198,11 @@ type Attempt = NonNullable<timeline_attempts$data["attemptConnection"]>["edges"]
 
 interface AttemptProps {
   readonly attempt: Attempt;
-  readonly before: Attempt | undefined;
+  readonly previous: Attempt | undefined;
 }
 
-function AttemptEntry({ attempt, before }: AttemptProps) {
-  const wait = before?.finishedAt ? Date.parse(attempt.startedAt) - Date.parse(before.finishedAt) : 0;
+function AttemptEntry({ attempt, previous }: AttemptProps) {
+  const wait = previous?.finishedAt ? Date.parse(attempt.startedAt) - Date.parse(previous.finishedAt) : 0;
   const name = attempt.number ? `Attempt ${attempt.number}` : `${enumWords(attempt.kind)} report`;
   return (
     <>
@@ -226,7 +235,7 @@ function AttemptEntry({ attempt, before }: AttemptProps) {
   );
 }
 
-function ChangeEntry({ change }: { readonly change: DestinationChange }) {
+function ChangeEntry({ change }: { readonly change: HistoryChange }) {
   return (
     <li>
       <Time at={change.happenedAt} /> <Sentence text={change.sentence} /> <Actor actor={change.actor} />

@@ -41,7 +41,7 @@ export function lastOpenedId(): string | null {
 }
 
 /** What was selected when a row of this list was opened; undefined once the list was shown again. */
-export function restoredSelection(): Selected | undefined {
+export function selectionToRestore(): Selected | undefined {
   return lastOpened?.listUrl === location.href ? lastOpened.selection : undefined;
 }
 
@@ -49,7 +49,7 @@ export function restoredSelection(): Selected | undefined {
  * Id of the post after the one that was opened from the list, or before it, which counts as opened then; null if
  * there is none, or if the shown post is another one.
  */
-export function openAdjacentPost(shownPostId: string, direction: "before" | "after"): string | null {
+export function moveToAdjacentPost(shownPostId: string, direction: "before" | "after"): string | null {
   if (lastOpened?.row.postId !== shownPostId) return null;
   const openedId = lastOpened.row.id;
   const index = listRows.findIndex(({ id }) => id === openedId);

@@ -24,7 +24,7 @@ import { plainAccountLabel, postLabel } from "../../text/labels";
 import { totalOf } from "../../text/numbers";
 import { postPath } from "../../url/paths";
 import type { ResultsView } from "../../url/results";
-import { lastOpenedId, recordList, recordOpenedRow, restoredSelection } from "./last-results";
+import { lastOpenedId, recordList, recordOpenedRow, selectionToRestore } from "./last-results";
 import { RESULT_HEADINGS, ResultRow } from "./result-row";
 import { useResultsUpdates } from "./results-updates";
 import { usePageLoadState, useResultsPages, type ResultsPages } from "./results-pages";
@@ -91,7 +91,7 @@ export function ResultsTable({ query, view, filterWords, variables }: Props) {
   const environment = useRelayEnvironment();
   const viewer = useViewer();
   const [, navigate] = useLocation();
-  const selection = useSelection(restoredSelection());
+  const selection = useSelection(selectionToRestore());
   const interaction = useListInteraction();
   const isInUse = interaction.isInUse || !selection.isEmpty;
   const { difference, showNew } = useResultsUpdates({ rows, variables, isInUse, selection });

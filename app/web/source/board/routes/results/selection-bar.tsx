@@ -10,7 +10,7 @@ import type { BulkAction } from "../../components/bulk/bulk-action";
 import { openBulkDialog } from "../../components/bulk/bulk-dialog";
 import { cancelAction } from "../../components/bulk/cancel-action";
 import { retryAction } from "../../components/bulk/retry-action";
-import { measuredHeight } from "../../components/measured-height";
+import { createHeightRef } from "../../components/height-ref";
 import type { Selection } from "../../components/table/selection";
 import { useShortcuts } from "../../keyboard/shortcuts";
 import { useViewer, writeDeniedReason } from "../../session/viewer";
@@ -46,7 +46,7 @@ type Target<Filter> =
 
 /** Number of ids that a filter of the API may name. */
 const MAX_IDS = 500;
-const measuredBar = measuredHeight("--selection-height");
+const barRef = createHeightRef("--selection-height");
 
 export function SelectionBar({ selection, selectedRows, total, filter, filterWords }: Props) {
   if (selection.isEmpty) return null;
@@ -54,7 +54,7 @@ export function SelectionBar({ selection, selectedRows, total, filter, filterWor
     ? allThatMatch(total, filter, filterWords)
     : singleRows(selectedRows);
   return (
-    <section className="selection-bar" aria-label="Selection" ref={measuredBar}>
+    <section className="selection-bar" aria-label="Selection" ref={barRef}>
       <strong>{name}</strong>
       <BulkButton name="Retry…" shortcut="r" target={results} createAction={retryAction} />
       <BulkButton name="Cancel posts…" shortcut="c" target={posts} createAction={cancelAction} />

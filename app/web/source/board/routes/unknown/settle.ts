@@ -7,9 +7,9 @@ import type {
   settleMutation,
   ReconcileDestinationInput,
 } from "../../relay/__generated__/settleMutation.graphql";
+import { useRetry } from "../../components/retry-button";
 import { useIdempotentMutation } from "../../relay/idempotency";
 import { CONFLICT, ServerError } from "../../relay/server-error";
-import { useRetry } from "../post/retry-button";
 import { recordSettlement } from "./last-settled";
 import { readSettlement } from "./settled";
 

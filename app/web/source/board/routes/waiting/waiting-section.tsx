@@ -8,12 +8,12 @@ import { useDestinationList, type DestinationRow } from "../../components/list/d
 import { ListBar, MoreRows } from "../../components/list/list-parts";
 import type { ListInteraction } from "../../components/list/list-interaction";
 import { Panel } from "../../components/panel";
+import { RetryButton } from "../../components/retry-button";
 import { UserText } from "../../components/user-text";
 import { accountLabel, postLabel } from "../../text/labels";
 import { platformName } from "../../text/reasons";
 import { destinationStatus } from "../../text/statuses";
 import { postPath } from "../../url/paths";
-import { RetryButton } from "../post/retry-button";
 
 const TEXT_LIMIT = 200;
 const HEADINGS = ["When", "Account", "Post", "Why, and what next"];

@@ -3,7 +3,7 @@
 import type { RefCallback } from "react";
 
 /** A ref that stores the height of its element in a custom property, as long as the element exists. */
-export function measuredHeight(property: `--${string}`): RefCallback<HTMLElement> {
+export function createHeightRef(property: `--${string}`): RefCallback<HTMLElement> {
   const { style } = document.documentElement;
   return (element) => {
     if (!element) return;

@@ -3,16 +3,16 @@
 import { useState } from "react";
 import { graphql, useFragment } from "react-relay/hooks";
 
-import type { retryButton_destination$key } from "../../relay/__generated__/retryButton_destination.graphql";
-import type { retryButtonMutation } from "../../relay/__generated__/retryButtonMutation.graphql";
-import { ActionButton } from "../../components/action-button";
-import { showNotice, showResult } from "../../components/notices";
-import { useShortcuts } from "../../keyboard/shortcuts";
-import { useIdempotentMutation } from "../../relay/idempotency";
-import { isRefusal } from "../../relay/server-error";
-import { useViewer, writeDeniedReason } from "../../session/viewer";
-import { accountLabel } from "../../text/labels";
-import { refusalFix } from "../../text/reasons";
+import type { retryButton_destination$key } from "../relay/__generated__/retryButton_destination.graphql";
+import type { retryButtonMutation } from "../relay/__generated__/retryButtonMutation.graphql";
+import { ActionButton } from "./action-button";
+import { showNotice, showResult } from "./notices";
+import { useShortcuts } from "../keyboard/shortcuts";
+import { useIdempotentMutation } from "../relay/idempotency";
+import { isRefusal } from "../relay/server-error";
+import { useViewer, writeDeniedReason } from "../session/viewer";
+import { accountLabel } from "../text/labels";
+import { refusalFix } from "../text/reasons";
 import { ForceRetryDialog } from "./force-retry-dialog";
 
 interface Props {
@@ -70,7 +70,7 @@ export function RetryButton({ destination, hasKey = false }: Props) {
   );
 }
 
-interface Target {
+interface RetryTarget {
   readonly postId: string;
   readonly accountId: number;
   /** Number of attempts that the user has seen. */
@@ -82,7 +82,7 @@ interface Target {
 /** A function that retries a post on one account and reports the result as a sentence. */
 export function useRetry(
   report: (result: string, isRetried: boolean) => void,
-): [retry: (target: Target) => void, isBusy: boolean] {
+): [retry: (target: RetryTarget) => void, isBusy: boolean] {
   const [send, isBusy] = useIdempotentMutation<retryButtonMutation>(graphql`
     mutation retryButtonMutation($input: RetryPostInput!) {
       retryPost(input: $input) {
@@ -99,7 +99,7 @@ export function useRetry(
       }
     }
   `);
-  function retry({ postId, accountId, attempts, force = false }: Target): void {
+  function retry({ postId, accountId, attempts, force = false }: RetryTarget): void {
     send(
       { postId, accountIds: [accountId], force },
       {

@@ -2,9 +2,9 @@
 
 import { useState } from "react";
 
-import { Dialog } from "../../components/dialog";
-import { UserText } from "../../components/user-text";
-import { plainText } from "../../text/characters";
+import { Dialog } from "./dialog";
+import { UserText } from "./user-text";
+import { plainText } from "../text/characters";
 
 interface Props {
   readonly account: string;
