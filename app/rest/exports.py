@@ -83,6 +83,8 @@ FILTERS: Mapping[str, Callable[[QueryParams, str], Any]] = MappingProxyType(
         "published_before": read_time,
         "next_retry_after": read_time,
         "next_retry_before": read_time,
+        "settled_after": read_time,
+        "settled_before": read_time,
         "updated_after": read_time,
         "updated_before": read_time,
         "overdue": read_boolean,
@@ -90,6 +92,8 @@ FILTERS: Mapping[str, Callable[[QueryParams, str], Any]] = MappingProxyType(
         "retrying": read_boolean,
         "duplicated": read_boolean,
         "cancelled": read_boolean,
+        "draft": read_boolean,
+        "imported": read_boolean,
         "search": read_search_text,
         "reference": read_search_text,
     }

@@ -225,7 +225,12 @@ def _unchanged_since(criteria: CriteriaT, cutoff: datetime) -> CriteriaT:
 
 
 _UNSELECTIVE_VALUES: Mapping[str, object] = MappingProxyType(
-    {"overdue": False, "retrying": False, "duplicated": False, "cancelled": False, "search": ""}
+    {
+        **dict.fromkeys(
+            ("overdue", "retrying", "duplicated", "cancelled", "draft", "imported"), False
+        ),
+        "search": "",
+    }
 )
 """Values that all failed destinations, or all posts, match; retries leave out cancelled ones by default."""
 

@@ -168,7 +168,7 @@ EXPORT_FILTERS = {
     "max_attempts": "1",
     **{
         f"{event}_{bound}": time
-        for event in ("failed", "scheduled", "published", "next_retry", "updated")
+        for event in ("failed", "scheduled", "published", "next_retry", "settled", "updated")
         for bound, time in (("after", "2000-01-01"), ("before", "2100-01-01"))
     },
     "overdue": "false",
@@ -176,6 +176,8 @@ EXPORT_FILTERS = {
     "retrying": "true",
     "duplicated": "false",
     "cancelled": "false",
+    "draft": "false",
+    "imported": "false",
     "search": "spring",
     "reference": "spring",
 }

@@ -178,11 +178,13 @@ def test_every_parameter_sets_its_filter() -> None:
         "retrying": ("true", True),
         "duplicated": ("true", True),
         "cancelled": ("false", False),
+        "draft": ("true", True),
+        "imported": ("false", False),
         "search": ("sale, 50 %", "sale, 50 %"),
         "reference": ("a,b", "a,b"),
         **{
             f"{event}_{side}": value
-            for event in ("failed", "scheduled", "published", "next_retry", "updated")
+            for event in ("failed", "scheduled", "published", "next_retry", "settled", "updated")
             for side, value in times.items()
         },
     }

@@ -255,6 +255,8 @@ class Destination(Base):
             "id",
             where="claimable_at IS NOT NULL",
         ),
+        # Filter by the time of the outcome.
+        index_of_values("ix_destination_settled_at", "settled_at", "id"),
     )
 
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspace.id"), primary_key=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, case, exists, func, or_, select
 
-from app.db.core.conditions import any_of
+from app.db.core.conditions import any_of, sort_key
 from app.db.core.database import AllWorkspacesReader, Reader
 from app.db.core.paging import (
     Direction,
@@ -382,7 +382,7 @@ _SELECT_FAILED_WITH_AUTH = (
     )
 )
 _FAILED_WITH_AUTH = Statement(
-    _SELECT_FAILED_WITH_AUTH.order_by(Destination.settled_at, Destination.id).limit(
+    _SELECT_FAILED_WITH_AUTH.order_by(sort_key(Destination.settled_at), Destination.id).limit(
         bindparam("limit")
     )
 )

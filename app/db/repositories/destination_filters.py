@@ -84,6 +84,9 @@ class DestinationCriteria:
     published_before: datetime | None = None
     next_retry_after: datetime | None = None
     next_retry_before: datetime | None = None
+    settled_after: datetime | None = None
+    """Time at which the final or unknown outcome was recorded; excludes destinations without one."""
+    settled_before: datetime | None = None
     updated_after: datetime | None = None
     updated_before: datetime | None = None
     overdue: bool | None = None
@@ -92,6 +95,8 @@ class DestinationCriteria:
     retrying: bool | None = None
     duplicated: bool | None = None
     cancelled: bool | None = None
+    draft: bool | None = None
+    imported: bool | None = None
     search: str | None = None
     """Part of the text of the post."""
     reference: str | None = None
@@ -179,6 +184,7 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
         scheduled=Destination.due_at,
         published=Destination.published_at,
         next_retry=Destination.next_retry_at,
+        settled=Destination.settled_at,
         updated=Destination.updated_at,
     ),
     "unknown": Destination.verifiable_at.is_not(None),
@@ -199,6 +205,10 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "not_duplicated": not_(Destination.is_duplicated),
     "cancelled": Destination.error_code == CANCELLED,
     "not_cancelled": Destination.error_code.is_distinct_from(CANCELLED),
+    "draft": Destination.due_at.is_(None),  # all others are due, or were
+    "not_draft": Destination.due_at.is_not(None),
+    "imported": not_(POST_NOT_IMPORTED),
+    "not_imported": POST_NOT_IMPORTED,
     "reference": Destination.post_id.in_(
         select(Post.id)
         .where(Post.deleted_at.is_(None), Post.reference == bindparam("reference"))
@@ -261,7 +271,7 @@ def _values(criteria: DestinationCriteria, now: datetime) -> ColumnValues:
     if criteria.overdue is not None:
         values.pop("overdue")
         values["overdue" if criteria.overdue else "not_overdue"] = now - OVERDUE_AFTER
-    for name in ("retrying", "duplicated", "cancelled"):
+    for name in ("retrying", "duplicated", "cancelled", "draft", "imported"):
         if getattr(criteria, name) is False:
             values[f"not_{name}"] = values.pop(name)
     return values | _error_values(criteria)

@@ -245,11 +245,13 @@ _STATUSES_OF_FILTERS: Mapping[str, frozenset[DestinationStatus]] = {
         _UNSETTLED | _FAILED,
     ),
     **dict.fromkeys(("failed_after", "failed_before"), _FAILED),
+    **dict.fromkeys(("settled_after", "settled_before"), _FAILED | _PUBLISHED),
     **dict.fromkeys(("failure_group", equality_parameter("failure_group")), _FAILED),
     **dict.fromkeys(("published_after", "published_before", "duplicated"), _PUBLISHED),
     **dict.fromkeys(("platform_post_url", equality_parameter("platform_post_url")), _PUBLISHED),
     **dict.fromkeys(("next_retry_after", "next_retry_before", "retrying"), _QUEUED),
     "overdue": _UNSETTLED,
+    "draft": _QUEUED,
     LATE: _UNSETTLED | _PUBLISHED,
 }
 """Statuses that a filter can match."""
@@ -323,6 +325,7 @@ _SORT_COLUMNS: Mapping[str, str | None] = {
             "scheduled": "due_at",
             "published": "published_at",
             "next_retry": "next_retry_at",
+            "settled": None,
             "updated": "updated_at",
         }.items()
         for bound in ("after", "before")
@@ -330,6 +333,7 @@ _SORT_COLUMNS: Mapping[str, str | None] = {
     "retrying": "next_retry_at",
     **dict.fromkeys(("one_failure_group", "failure_group", "unknown", "duplicated")),
     **dict.fromkeys(("overdue", LATE, "reference", "found_post_ids", "account_id")),
+    **dict.fromkeys(("draft", "imported")),
     **dict.fromkeys(("platform_post_url", equality_parameter("platform_post_url"))),
     PUBLISHED_LATE: "lateness_ms",
     WAITING_LATE: "due_at",

@@ -121,6 +121,12 @@ class DestinationFilterInput:
     published_before: datetime | None = optional("Published before this time.")
     next_retry_after: datetime | None = optional("Next automatic retry at this time or later.")
     next_retry_before: datetime | None = optional("Next automatic retry before this time.")
+    settled_after: datetime | None = optional(
+        "Published, failed or of unknown outcome since this time or later: when that was recorded."
+    )
+    settled_before: datetime | None = optional(
+        "Published, failed or of unknown outcome since before this time."
+    )
     updated_after: datetime | None = optional("Last changed at this time or later.")
     updated_before: datetime | None = optional("Last changed before this time.")
     overdue: bool | None = optional("Value of `Destination.isOverdue`.")
@@ -132,6 +138,10 @@ class DestinationFilterInput:
     duplicated: bool | None = optional("Value of `Destination.isDuplicated`.")
     cancelled: bool | None = optional(
         "True for destinations that were cancelled: their `errorCode` is CANCELLED."
+    )
+    draft: bool | None = optional("True for destinations of drafts, which have no due time.")
+    imported: bool | None = optional(
+        "True for destinations of imported posts, which this server does not publish."
     )
     search: str | None = optional(
         f"Substring of the post's text, like `PostFilter.search`. A text of one or two characters is"

@@ -39,6 +39,7 @@ _STATISTICS = {
         "ix_destination_draft": "40170 40170 5022 3",
         "ix_destination_undated": "40170 40170 40170 1 1 1",
         "ix_destination_settled": "827676 827676 103460 2 2 2 2 2 1",
+        "ix_destination_settled_at": "827676 827676 2 1",
         "ix_destination_workspace_id_platform_post_id": "1000200 1000200 125025 2",
         "ix_destination_workspace_id_published_at_id": "1000200 1000200 2 1",
         "ix_destination_workspace_id_status_created_at_id": "1000200 1000200 250050 3 1",

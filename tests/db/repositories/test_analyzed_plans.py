@@ -57,6 +57,8 @@ SELECTIVE_FILTERS: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"ix_destination_due"},
     ),
     "published": ({"published_after": NOW}, {"ix_destination_workspace_id_published_at_id"}),
+    "settled": ({"settled_after": NOW}, {"ix_destination_settled_at"}),
+    "imported": ({"imported": True}, {"ix_post_imported", UNIQUE_DESTINATION_INDEX}),
     "next retry": ({"next_retry_before": NOW}, {"ix_destination_next_retry"}),
     "updated": ({"updated_after": NOW}, {"ix_destination_updated"}),
     "retrying": ({"retrying": True}, {"ix_destination_next_retry"}),
@@ -82,6 +84,10 @@ def selective_queries() -> dict[str, tuple[Query, set[str]]]:
         "posts, search": (
             posts_page_query(search="sale"),
             {"scan", POST_BY_ID, "sort"},  # scan of the matches in the index
+        ),
+        "destinations, drafts": (
+            destinations_page_query(draft=True),
+            {"ix_destination_undated", "scan"},
         ),
     }
     for order in (

@@ -309,6 +309,30 @@ async def test_destinations_filter_by_cancelled(acme: Tenant) -> None:
     assert await filter_destinations(acme, cancelled=None) == set(states)
 
 
+async def test_destinations_filter_by_draft_import_and_settlement(acme: Tenant) -> None:
+    reported_late = published(NOW - HOUR, settled_at=NOW)
+    await add_post_in_states(acme, draft(), content="draft")
+    await add_post_in_states(acme, queued(NOW + HOUR), content="queued")
+    await add_post_in_states(acme, queued(NOW + HOUR), content="imported", imported_at=NOW)
+    await add_post_in_states(acme, reported_late, content="published")
+    await add_post_in_states(acme, unknown(settled_at=NOW - HOUR), content="unknown")
+    filters: list[tuple[dict[str, Any], set[str]]] = [
+        ({"draft": True}, {"draft"}),
+        ({"draft": True, "status": ["PUBLISHED"]}, set()),
+        ({"draft": False}, {"queued", "imported", "published", "unknown"}),
+        ({"draft": False, "status": ["QUEUED"]}, {"queued", "imported"}),
+        ({"imported": True}, {"imported"}),
+        ({"imported": False, "status": ["QUEUED"]}, {"draft", "queued"}),
+        ({"settledAfter": format_instant(NOW)}, {"published"}),
+        ({"settledBefore": format_instant(NOW)}, {"unknown"}),
+        ({"settledBefore": format_instant(NOW), "status": ["PUBLISHED"]}, set()),
+        ({"publishedBefore": format_instant(NOW)}, {"published"}),
+        ({"settledAfter": format_instant(NOW), "status": ["QUEUED"]}, set()),
+    ]
+    for values, expected in filters:
+        assert await filter_destinations(acme, **values) == expected, values
+
+
 async def test_destinations_filter_by_post(acme: Tenant) -> None:
     ids = [
         str((await add_post_in_states(acme, queued(), content=content)).id)

@@ -328,6 +328,7 @@ async def test_filter_that_matches_everything_is_rejected(acme: Tenant) -> None:
         {"status": ["FAILED"], "outcome": ["FAILED", "UNKNOWN"], "platform": None},
         {"overdue": False},
         {"retrying": False, "duplicated": False, "cancelled": False},
+        {"draft": False, "imported": False},
         {"search": "", "outcome": ["FAILED"]},
     ]
     for filters in everything:

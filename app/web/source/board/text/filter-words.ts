@@ -13,11 +13,14 @@ export const FLAG_WORDS = {
   duplicated: "Published twice",
   cancelled: "Cancelled",
   notCancelled: "Not cancelled",
+  notDraft: "Not a draft",
+  notImported: "Not imported",
 };
 export const TIME_FIELD_WORDS = {
   scheduled: "Due",
   published: "Published",
   failed: "Failed",
+  settled: "Result known",
   updated: "Changed",
   nextRetry: "Next retry",
 };

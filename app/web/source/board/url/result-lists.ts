@@ -9,6 +9,16 @@ export function queuedResults(view: Partial<ResultsView>): ResultsView {
   return { ...ALL_RESULTS, status: ["QUEUED"], order: "SCHEDULED_FOR", direction: "ASC", ...view };
 }
 
+/** What waits on an account, as its `queuedCount`: without drafts. */
+export function waitingOnAccount(accountId: number): ResultsView {
+  return queuedResults({ account: [accountId], flag: "notDraft" });
+}
+
+/** What this server will publish by a time, as `boardCounts` count it: without imported posts. */
+export function dueBy(to: Date, view: Partial<ResultsView>): ResultsView {
+  return queuedResults({ ...view, to, flag: "notImported" });
+}
+
 /** Results by the time at which they failed or became unknown, which `from` and `to` limit; the latest first. */
 export function resultsByFailure(view: Partial<ResultsView>): ResultsView {
   const timeField = view.from || view.to ? "failed" : ALL_RESULTS.timeField;

@@ -11,6 +11,8 @@ export const FLAG_FILTERS = {
   duplicated: { duplicated: true },
   cancelled: { cancelled: true },
   notCancelled: { cancelled: false },
+  notDraft: { draft: false },
+  notImported: { imported: false },
 } satisfies Record<(typeof FLAGS)[number], DestinationFilter>;
 
 export function destinationFilter(view: ResultsView): DestinationFilter {

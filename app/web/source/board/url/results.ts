@@ -22,12 +22,20 @@ export const CATEGORIES = [
   "UNCLASSIFIED",
 ] as const;
 /** The filter "State", beside status and outcome. What is overdue does not count as waiting for a retry. */
-export const FLAGS = ["overdue", "retrying", "duplicated", "cancelled", "notCancelled"] as const;
+export const FLAGS = [
+  "overdue",
+  "retrying",
+  "duplicated",
+  "cancelled",
+  "notCancelled",
+  "notDraft",
+  "notImported",
+] as const;
 /**
  * Times that `from` and `to` may limit, each by two filters of the API: "failed" is `failedAfter` and `failedBefore`.
  * The search parameter is `period`.
  */
-export const TIME_FIELDS = ["scheduled", "published", "failed", "updated", "nextRetry"] as const;
+export const TIME_FIELDS = ["scheduled", "published", "failed", "settled", "updated", "nextRetry"] as const;
 export const ORDERS = [
   "UPDATED_AT",
   "FAILED_AT",

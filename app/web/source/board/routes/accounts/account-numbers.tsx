@@ -9,7 +9,12 @@ import { TimeWithDistance } from "../../components/time";
 import { UserText } from "../../components/user-text";
 import { exactCount, type CappedCount } from "../../text/numbers";
 import { postPath } from "../../url/paths";
-import { failedOrUnknown, failedWithoutAccess, openFailuresOfAccount, queuedResults } from "../../url/result-lists";
+import {
+  failedOrUnknown,
+  failedWithoutAccess,
+  openFailuresOfAccount,
+  waitingOnAccount,
+} from "../../url/result-lists";
 import { resultsPath } from "../../url/results";
 
 interface Props {
@@ -61,7 +66,7 @@ export function AccountNumbers({ account: key, withoutAccess, lastWeek, since }:
             value={exactCount(health.activity.queuedCount)}
             name="waiting"
             tone="neutral"
-            path={resultsPath(queuedResults({ account }))}
+            path={resultsPath(waitingOnAccount(accountId))}
           />
         )}
         {openFailures && (

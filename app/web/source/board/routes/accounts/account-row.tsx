@@ -12,7 +12,7 @@ import { healthReason, healthWords } from "../../text/health";
 import { cappedNumber, plainNumber } from "../../text/numbers";
 import { platformName } from "../../text/reasons";
 import { accountPath } from "../../url/paths";
-import { openFailuresOfAccount, queuedResults } from "../../url/result-lists";
+import { openFailuresOfAccount, waitingOnAccount } from "../../url/result-lists";
 import { resultsPath } from "../../url/results";
 
 export const ACCOUNT_HEADINGS = [
@@ -96,7 +96,7 @@ export function AccountRow({ account }: { readonly account: accountRow_account$k
       <NumberCell
         label="Waiting"
         text={health && plainNumber(health.activity.queuedCount)}
-        path={resultsPath(queuedResults({ account: [accountId] }))}
+        path={resultsPath(waitingOnAccount(accountId))}
       />
       <NumberCell
         label="Failed now"

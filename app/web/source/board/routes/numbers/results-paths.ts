@@ -27,7 +27,7 @@ export function resultsPaths(
   group: Filter = {},
 ): ResultsPaths {
   const filter = { platform, account, ...group, from, to };
-  const published = { ...filter, status: ["PUBLISHED"], timeField: "published" } as const;
+  const published = { ...filter, status: ["PUBLISHED"], timeField: "settled" } as const;
   return {
     published: resultsPath({ ...published, order: "PUBLISHED_AT" }),
     late: resultsPath({ ...published, order: "LATENESS" }),

@@ -19,7 +19,7 @@ import { count, plainNumber } from "../../text/numbers";
 import { platformName } from "../../text/reasons";
 import { DAY_MS } from "../../text/times";
 import { accountPath } from "../../url/paths";
-import { queuedResults } from "../../url/result-lists";
+import { waitingOnAccount } from "../../url/result-lists";
 import { resultsPath } from "../../url/results";
 
 /** Before any due time; drafts have none. */
@@ -134,7 +134,7 @@ interface WaitingProps extends Pick<ItemsProps, "due"> {
 function Waiting({ account: { accountId, health }, due }: WaitingProps) {
   const waiting = health?.activity.queuedCount ?? 0;
   if (waiting === 0) return <span className="muted">Nothing is waiting on it.</span>;
-  const view = queuedResults({ account: [accountId] });
+  const view = waitingOnAccount(accountId);
   const dueSoon = due?.destinations.filter((destination) => destination.accountId === accountId) ?? [];
   return (
     <>

@@ -13,7 +13,7 @@ import { useNow } from "../../components/time";
 import { caughtError } from "../../relay/partial-data";
 import { count, totalOf } from "../../text/numbers";
 import { DAY_MS, duration } from "../../text/times";
-import { failedResults, queuedResults } from "../../url/result-lists";
+import { dueBy, failedResults } from "../../url/result-lists";
 import { resultsPath } from "../../url/results";
 import { unknownPath } from "../../url/unknown";
 import type { TodayPanelProps } from "./today";
@@ -89,7 +89,7 @@ export function CountsPanel({ query, since, accountIds, onRetry }: Props) {
   if (!counts) return null;
   const start = new Date(since);
   const soon = new Date(now.getTime() + DAY_MS);
-  const dueOnBrokenAccounts = resultsPath(queuedResults({ account: accountIds, to: soon }));
+  const dueOnBrokenAccounts = resultsPath(dueBy(soon, { account: accountIds }));
   const urgent: readonly CountLinkProps[] = [
     {
       value: counts.failed,
@@ -141,7 +141,7 @@ export function CountsPanel({ query, since, accountIds, onRetry }: Props) {
       value: counts.dueSoon,
       name: "due within 24 hours",
       tone: "neutral",
-      path: resultsPath(queuedResults({ from: now, to: soon })),
+      path: resultsPath(dueBy(soon, { from: now })),
     },
   ];
   const urgentCount = urgent.filter(({ value }) => value.count > 0).length;
