@@ -52,7 +52,11 @@ async def test_retry_of_all_changes_what_the_dry_run_has_shown(
         dialog = tab.page.get_by_role("dialog", name="Retry failed results")
         await expect_sentence(tab.page, "3 of 4 results will be queued again; 1 not:")
         scope = dialog.get_by_label("What it is about").get_by_role("listitem")
-        assert await scope.all_text_contents() == ["All results that match", "Error code: ALL"]
+        assert await scope.all_text_contents() == [
+            "All results that match",
+            "Error code: ALL",
+            "Only what has failed",
+        ]
         await expect(dialog.get_by_label("Not changed")).to_have_text(
             "1 The account cannot post. Reconnect the account, then retry."
         )
@@ -210,6 +214,37 @@ async def test_cancelled_results_are_not_counted_as_failed_now_and_left_out_of_r
         await tab.page.get_by_role("button", name="Retry 2 results").click()
         await expect_sentence(tab.page, "2 of 2 results were queued again.")
         assert publisher.statuses("CANCELLED") == ["FAILED"]
+
+
+async def test_retry_of_all_names_what_it_leaves_out(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("mixed")
+    publisher.create_failures(account_id, 1, "MIXED")
+    publisher.create_failures(account_id, 1, "CANCELLED")
+    publisher.create_post(account_id, "Waits for its time")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/results?account={account_id}")
+        await tab.sign_in(page_server.key)
+        await expect(tab.page.locator("tbody tr")).to_have_count(3)
+        bar = tab.page.get_by_label("Selection")
+        scope = tab.page.get_by_label("What it is about").get_by_role("listitem")
+        await tab.page.keyboard.press("*")
+        await expect(bar).to_contain_text("All 3 results that match")
+        await tab.page.keyboard.press("r")
+        await expect_sentence(tab.page, "1 of 1 result will be queued again.")
+        assert await scope.all_text_contents() == [
+            *("All results that match", "Account: mixed (X)"),
+            *("Only what has failed", "Cancelled results are left out"),
+        ]
+        await tab.page.keyboard.press("Escape")
+        await tab.open(f"/results?account={account_id}&status=QUEUED")
+        await expect(tab.page.locator("tbody tr")).to_have_count(1)
+        await tab.page.keyboard.press("*")
+        await expect(bar).to_contain_text("The 1 result that matches")
+        await expect(bar.get_by_role("button", name="Retry…")).to_have_accessible_description(
+            "Nothing that matches has failed, so there is nothing to retry."
+        )
 
 
 async def test_filter_that_is_too_broad_is_refused_before_it_is_sent(

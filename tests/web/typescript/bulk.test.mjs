@@ -7,9 +7,12 @@ import { BulkRun } from "../../../app/web/source/board/components/bulk/bulk-run"
 import { ServerError } from "../../../app/web/source/board/relay/server-error";
 import { filterWords } from "../../../app/web/source/board/text/filter-words";
 import { accountsPath, parseAccounts } from "../../../app/web/source/board/url/accounts";
-import { postFilter, retryDisabledReason } from "../../../app/web/source/board/url/bulk-filters";
+import { postFilter, retryDisabledReason, retryExceptions } from "../../../app/web/source/board/url/bulk-filters";
 import { failuresPath, groupPath, parseFailures, parsePeriod } from "../../../app/web/source/board/url/failures";
 import { ALL_RESULTS } from "../../../app/web/source/board/url/results";
+import { FLAG_FILTERS } from "../../../app/web/source/board/url/results-filter";
+
+const AT = "2026-04-15T12:00:00.000Z";
 
 const TEXTS = { noun: "result", changed: "queued again", verb: "Retry" };
 const REFUSAL = { reason: "ACCOUNT_NEEDS_RECONNECTION", count: 2, fix: "Reconnect the account." };
@@ -86,7 +89,47 @@ test("a check that fails is repeated", async () => {
 test("a retry needs a filter beside status and outcome", () => {
   assert.match(retryDisabledReason({ status: ["FAILED"], outcome: ["FAILED"] }), /^Add a filter/);
   assert.match(retryDisabledReason({}), /^Add a filter/);
+  assert.match(retryDisabledReason({ cancelled: false }), /^Add a filter/);
   assert.equal(retryDisabledReason({ status: ["FAILED"], accountId: [1] }), null);
+});
+
+test("a retry needs a filter that failed results can match", () => {
+  for (const filter of [
+    { status: ["PUBLISHED", "QUEUED"] },
+    { outcome: ["PUBLISHED", "NONE"] },
+    FLAG_FILTERS.overdue,
+    FLAG_FILTERS.retrying,
+    FLAG_FILTERS.duplicated,
+    { publishedAfter: AT },
+    { nextRetryBefore: AT },
+  ]) {
+    assert.match(retryDisabledReason({ ...filter, accountId: [1] }), /^Nothing that matches has failed/);
+  }
+  const mixed = { status: ["QUEUED", "FAILED"], outcome: ["NONE", "UNKNOWN"], accountId: [1] };
+  assert.equal(retryDisabledReason(mixed), null);
+});
+
+test("a retry names what it leaves out of the results that match", () => {
+  const failed = "Only what has failed";
+  const cancelled = "Cancelled results are left out";
+  for (const [filter, ...exceptions] of [
+    [{}, failed, cancelled],
+    [FLAG_FILTERS.notCancelled, failed],
+    [{ errorCode: ["BROKEN"] }, failed],
+    [{ errorCategory: ["AUTH"] }, failed],
+    [{ errorCategory: ["PERMANENT"] }, failed, cancelled],
+    [{ outcome: ["FAILED", "NONE"] }, failed, cancelled],
+    [{ outcome: ["FAILED", "UNKNOWN"] }, cancelled],
+    [{ outcome: ["UNKNOWN"] }],
+    [{ status: ["FAILED"] }, cancelled],
+    [{ status: ["FAILED", "QUEUED"] }, cancelled],
+    [{ status: ["QUEUED"] }],
+    [{ failedAfter: AT }, cancelled],
+    [{ failureGroup: ["1"] }],
+    [FLAG_FILTERS.cancelled],
+  ]) {
+    assert.deepEqual(retryExceptions({ ...filter, accountId: [1] }), exceptions, JSON.stringify(filter));
+  }
 });
 
 test("posts are cancelled only by filters that mean the same for posts and results", () => {

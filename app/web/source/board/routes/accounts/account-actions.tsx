@@ -4,6 +4,7 @@ import { useState } from "react";
 import { graphql, useFragment, useRelayEnvironment } from "react-relay/hooks";
 
 import type { accountActions_account$key } from "../../relay/__generated__/accountActions_account.graphql";
+import type { DestinationFilter } from "../../relay/__generated__/retryActionMutation.graphql";
 import { ActionButton } from "../../components/action-button";
 import { openBulkDialog } from "../../components/bulk/bulk-dialog";
 import { retryAction } from "../../components/bulk/retry-action";
@@ -53,7 +54,7 @@ export function AccountActions({ account }: { readonly account: accountActions_a
   }
 
   function retryAll(): void {
-    const filter = { accountId: [accountId] };
+    const filter: DestinationFilter = { accountId: [accountId], status: ["FAILED"] };
     const words = [`Everything that has failed on ${name}`, ...retryExceptions(filter)];
     openBulkDialog(retryAction(environment, filter, words));
   }

@@ -73,7 +73,7 @@ function allThatMatch(
   const retryReason = retryDisabledReason(filter);
   const posts = postFilter(filter);
   return {
-    name: `All ${cappedNumber(total)} results that match`,
+    name: total.count === 1 ? "The 1 result that matches" : `All ${cappedNumber(total)} results that match`,
     results:
       retryReason === null
         ? { filter, words: ["All results that match", ...filterWords, ...retryExceptions(filter)] }
