@@ -221,6 +221,42 @@ async def test_attempts_that_were_loaded_stay_when_the_last_one_ends_and_another
         await expect(more).to_have_count(0)
 
 
+async def test_change_after_many_attempts_is_shown_before_all_attempts_are_loaded(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    account_id = publisher.connect("long history")
+    (post_id,) = publisher.create_failures(account_id, 1, "LONG")
+    await add_late_attempts(page_server, publisher, post_id, LOADED_ATTEMPTS)
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        await tab.expect_live()
+        entries = tab.page.locator(".card .timeline > li:not(.wait)")
+        more = tab.page.get_by_role("button", name="Show later attempts")
+        await expect(entries.last).to_have_text("Show later attempts")
+        await tab.page.get_by_role("button", name="Retry").click()
+        await expect(entries.last).to_contain_text("Retried manually.")
+        for count in (50, 100):
+            await expect(entries).to_have_count(1 + count + 2)
+            await expect(entries.nth(1 + count)).to_have_text("Show later attempts")
+            await more.click()
+        await expect(more).to_have_count(0)
+        await expect(entries.nth(-2)).to_contain_text("Attempt 1 failed")
+        await expect(entries.last).to_contain_text("Retried manually.")
+        publisher.fail("It is broken.")
+
+
+async def test_result_that_was_recorded_without_a_start_took_less_than_a_second(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    (post_id,) = publisher.create_failures(publisher.connect("recorded"), 1, "RECORDED")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open(f"/posts/{post_id}")
+        await tab.sign_in(page_server.key)
+        attempt = tab.page.locator(".card .timeline > li").last
+        await expect(attempt).to_contain_text("Attempt 1 failed in less than 1 s")
+
+
 def change_post(publisher: Publisher, post_id: str, **fields: str) -> None:
     publisher.execute(
         "mutation($input: UpdatePostInput!) { updatePost(input: $input) { post { id } } }",

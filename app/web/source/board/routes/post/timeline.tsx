@@ -130,14 +130,15 @@ function Entries({ destination, variables, ids, fetchKey }: EntriesProps) {
       at: attempt.startedAt,
       item: <AttemptEntry attempt={attempt} previous={attempts[index - 1]} />,
     })),
-    // Changes after the last loaded attempt follow with the next attempts.
-    ...changes
-      .filter(({ happenedAt }) => !hasNext || happenedAt <= lastStart)
-      .map((change) => ({
-        key: change.cursor,
-        at: change.happenedAt,
-        item: <ChangeEntry change={change} />,
-      })),
+    ...changes.map((change) => ({
+      key: change.cursor,
+      at: change.happenedAt,
+      item: <ChangeEntry change={change} />,
+    })),
+    // In place of the attempts that are not loaded; the changes after them follow.
+    ...(hasNext
+      ? [{ key: "later", at: lastStart, item: <LaterAttempts isLoading={isLoadingNext} onPress={showMore} /> }]
+      : []),
   ].toSorted((one, other) => one.at.localeCompare(other.at));
   useLiveRefresh(refreshAttempts, { isRelevant: (change) => change.destinationId === ids.destinationId });
 
@@ -161,14 +162,22 @@ function Entries({ destination, variables, ids, fetchKey }: EntriesProps) {
       {entries.map(({ key, item }) => (
         <Fragment key={key}>{item}</Fragment>
       ))}
-      {hasNext && (
-        <li>
-          <button type="button" onClick={showMore} aria-disabled={isLoadingNext}>
-            {isLoadingNext ? "Loading…" : "Show later attempts"}
-          </button>
-        </li>
-      )}
     </>
+  );
+}
+
+interface LaterAttemptsProps {
+  readonly isLoading: boolean;
+  readonly onPress: () => void;
+}
+
+function LaterAttempts({ isLoading, onPress }: LaterAttemptsProps) {
+  return (
+    <li>
+      <button type="button" onClick={onPress} aria-disabled={isLoading}>
+        {isLoading ? "Loading…" : "Show later attempts"}
+      </button>
+    </li>
   );
 }
 
@@ -245,9 +254,14 @@ function ChangeEntry({ change }: { readonly change: HistoryChange }) {
 
 function result({ outcome, durationMs }: Attempt): string {
   if (outcome === "NONE") return "is running";
-  const time = durationMs === null || durationMs === undefined ? "" : ` after ${duration(durationMs)}`;
   const ending = outcome === "UNKNOWN" ? "ended with an unknown outcome" : enumWords(outcome).toLowerCase();
-  return ending + time;
+  return ending + durationWords(durationMs);
+}
+
+/** What was recorded without the start of its attempt has a duration of about 0. */
+function durationWords(milliseconds: Attempt["durationMs"]): string {
+  if (milliseconds === null || milliseconds === undefined) return "";
+  return milliseconds < 1_000 ? " in less than 1 s" : ` after ${duration(milliseconds)}`;
 }
 
 function details({ category, code, httpStatus, retryAfterSeconds }: Attempt): string {
