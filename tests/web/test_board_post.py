@@ -257,6 +257,21 @@ async def test_result_that_was_recorded_without_a_start_took_less_than_a_second(
         await expect(attempt).to_contain_text("Attempt 1 failed in less than 1 s")
 
 
+async def test_list_and_card_of_a_permanent_failure_agree_on_the_next_step(
+    browser: Browser, page_server: PageServer, publisher: Publisher
+) -> None:
+    publisher.create_failures(publisher.connect("permanent"), 1, "ODD_CODE")
+    async with open_tab(browser, page_server.url) as tab:
+        await tab.open("/results?code=ODD_CODE")
+        await tab.sign_in(page_server.key)
+        reason = tab.page.locator("tbody .cell-reason")
+        await expect(reason).to_contain_text("Resolve what the error names, then retry")
+        await tab.page.locator("tbody a").click()
+        await expect(tab.page.locator(".card .fix")).to_contain_text(
+            "Read the error; what it names has to change first."
+        )
+
+
 def change_post(publisher: Publisher, post_id: str, **fields: str) -> None:
     publisher.execute(
         "mutation($input: UpdatePostInput!) { updatePost(input: $input) { post { id } } }",

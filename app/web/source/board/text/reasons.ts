@@ -13,7 +13,7 @@ const CATEGORIES: Readonly<Record<string, string>> = {
 
 const NEXT_ACTIONS: Readonly<Record<string, string>> = {
   CHECK_PLATFORM: "Check on the platform whether it was published",
-  CONTACT_PLATFORM: "Contact the platform’s support",
+  CONTACT_PLATFORM: "Resolve what the error names, then retry",
   EDIT_POST: "Edit the post, then publish it again",
   RECONNECT_ACCOUNT: "Reconnect the account, then retry",
   RETRY: "Retry it",
