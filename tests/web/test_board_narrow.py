@@ -40,6 +40,8 @@ _PRESS_IN_ONE_FRAME = """(keys) => {
     for (const key of keys)
         document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
 }"""
+_NEXT_FRAME = """() =>
+    new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))"""
 # Controls of the shown card whose upper or lower edge is behind something else.
 _COVERED_CONTROLS = """() =>
     [...document.querySelectorAll("article.card :is(a, button, input)")]
@@ -90,6 +92,80 @@ async def test_row_that_takes_the_focus_as_the_selection_appears_is_above_it(tab
     await expect(tab.page.locator("tr[data-index='1']")).to_be_focused()
     await expect(tab.page.get_by_label("Selection")).to_be_visible()
     assert await tab.page.evaluate(_IS_BETWEEN_BARS)
+
+
+@pytest.mark.parametrize("selecting_keys", ["*", "x*"])
+@pytest.mark.parametrize(("width", "height"), [(320, 568), (360, 640), (412, 700)])
+async def test_row_with_the_focus_stays_between_the_bars_when_the_selection_grows(
+    tab: BoardTab, width: int, height: int, selecting_keys: str
+) -> None:
+    await tab.page.set_viewport_size({"width": width, "height": height})
+    await tab.open_demo("/results")
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_visible()
+    for index in range(2):
+        await tab.page.keyboard.press("j")
+        await expect(tab.page.locator(f"tr[data-index='{index}']")).to_be_focused()
+    for key in selecting_keys:
+        await tab.page.keyboard.press(key)
+        await expect(tab.page.get_by_label("Selection")).to_be_visible()
+    await tab.page.evaluate(_NEXT_FRAME)
+    covered = [] if await tab.page.evaluate(_IS_BETWEEN_BARS) else [selecting_keys]
+    for key, index in [("j", 2), ("k", 1)]:
+        await tab.page.keyboard.press(key)
+        await expect(tab.page.locator(f"tr[data-index='{index}']")).to_be_focused()
+        if not await tab.page.evaluate(_IS_BETWEEN_BARS):
+            covered.append(key)
+    assert covered == []
+
+
+async def test_page_does_not_scroll_back_to_the_focus_when_the_selection_appears(
+    tab: BoardTab,
+) -> None:
+    await tab.open_demo("/results")
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_visible()
+    heading = tab.heading("Results")
+    await expect(heading).to_be_focused()
+    for top in (0, -500):  # behind the bar at the top, and outside of the window
+        await heading.evaluate("(e, top) => scrollBy(0, e.getBoundingClientRect().top - top)", top)
+        position = await tab.page.evaluate("scrollY")
+        await tab.page.keyboard.press("*")
+        await expect(tab.page.get_by_label("Selection")).to_be_visible()
+        await tab.page.evaluate(_NEXT_FRAME)
+        await expect(heading).to_be_focused()
+        assert await tab.page.evaluate("scrollY") == position > 0
+        clear = tab.page.get_by_role("button", name="Clear", exact=True)
+        await clear.dispatch_event("click")  # without the focus
+
+
+async def test_selection_leaves_space_for_a_row_in_a_low_window(tab: BoardTab) -> None:
+    await tab.page.set_viewport_size({"width": 320, "height": 481})
+    await tab.open_demo("/results")
+    await tab.expect_live()
+    row = tab.page.locator("tr[data-index='0']")
+    await expect(row).to_be_visible()
+    await tab.page.keyboard.press("j")
+    await expect(row).to_be_focused()
+    await tab.page.keyboard.press("*")
+    await expect(tab.page.get_by_label("Selection")).to_be_visible()
+    height = await row.evaluate("row => row.getBoundingClientRect().height")
+    assert await tab.page.evaluate(_UNCOVERED_HEIGHT) >= min(height, 150)
+    assert await tab.axe_violations() == []
+
+
+async def test_button_of_the_selection_with_the_focus_stays_in_view_when_that_grows(
+    tab: BoardTab,
+) -> None:
+    await tab.page.set_viewport_size({"width": 320, "height": 568})
+    await tab.open_demo("/results")
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_visible()
+    await tab.page.keyboard.press("j")
+    await tab.page.keyboard.press("x")
+    clear = tab.page.get_by_label("Selection").get_by_role("button", name="Clear")
+    await clear.focus()
+    await tab.page.keyboard.press("*")
+    await expect(tab.page.get_by_label("Selection")).to_contain_text("that match")
+    await expect(clear).to_be_focused()
+    await expect(clear).to_be_in_viewport(ratio=1)
 
 
 @pytest.mark.parametrize("width", [320, 360, 412, 768])
