@@ -9,9 +9,7 @@ from playwright.async_api import Browser, Request, Route, ViewportSize, expect
 
 from tests.servers import ServerProcess
 from tests.web.board_feed import Feed
-from tests.web.board_tab import BoardTab, open_tab, request_body
-
-NARROW: ViewportSize = {"width": 360, "height": 800}
+from tests.web.board_tab import NARROW, WIDE, BoardTab, open_tab, request_body
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("require_built_page")]
 
@@ -273,6 +271,24 @@ async def test_key_of_new_rows_does_nothing_without_them(tab: BoardTab) -> None:
         await tab.page.keyboard.press(key)
     await expect(tab.page.locator("tr[data-index='0']")).to_be_focused()
     assert sum(reads) == read_count
+
+
+@pytest.mark.parametrize("viewport", [NARROW, WIDE])
+async def test_button_for_more_rows_stays_in_view_while_it_has_the_focus(
+    tab: BoardTab, viewport: ViewportSize
+) -> None:
+    await tab.page.set_viewport_size(viewport)
+    await tab.open_demo("/results?order=CREATED_AT&direction=ASC")
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_visible()
+    await tab.page.keyboard.press("j")
+    await expect(tab.page.locator("tr[data-index='0']")).to_be_focused()
+    await tab.page.keyboard.press("Tab")
+    for count in (100, 200, 300):
+        button = tab.page.get_by_role("button", name=f"Show more; {count} rows loaded")
+        await expect(button).to_be_focused()
+        await expect(tab.page.locator(f"tr[data-index='{count - 1}']")).to_be_in_viewport()
+        await expect(button).to_be_in_viewport(ratio=1)
+        await tab.page.keyboard.press("Enter")
 
 
 async def test_slash_leads_to_the_search(tab: BoardTab) -> None:

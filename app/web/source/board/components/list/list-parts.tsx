@@ -1,10 +1,15 @@
 // What stands above and below the rows of a list of results.
 
-import type { ReactNode } from "react";
+import { useEffect, useRef, type ReactNode } from "react";
 
 import { type PagedList } from "./paged-list";
 import { cappedNumber, count, plainNumber, type CappedCount } from "../../text/numbers";
 import { ErrorPanel } from "../error-panel";
+
+/** Selector of a button for further rows with the focus of the keyboard. After a click, the page stays at the rows. */
+export const FOCUSED_MORE_BUTTON = ".more-rows:focus-visible";
+/** Number of frames within which a virtualizer measures the rows that it renders above the button. */
+const MEASURING_FRAMES = 10;
 
 interface BarProps {
   readonly total: CappedCount;
@@ -65,16 +70,32 @@ interface MoreProps {
 }
 
 export function MoreButton({ loadedCount, isLoading, error, onPress }: MoreProps) {
+  const button = useRef<HTMLButtonElement>(null);
+  useEffect(() => keepInView(button.current), [isLoading]);
   return (
     <>
       {error ? (
         <ErrorPanel error={error} onRetry={onPress} />
       ) : (
-        <button type="button" onClick={onPress} aria-disabled={isLoading}>
+        <button
+          ref={button}
+          type="button"
+          className="more-rows"
+          onClick={onPress}
+          onFocus={({ currentTarget }) => keepInView(currentTarget)}
+          aria-disabled={isLoading}
+        >
           {isLoading ? "Loading…" : `Show more; ${count(loadedCount, "row")} loaded`}
         </button>
       )}
       <p className="print-only">The first {count(loadedCount, "row")}; more match.</p>
     </>
   );
+}
+
+/** Scrolls to the button while it has the focus, because rows that arrive or are measured push it away. */
+function keepInView(button: Element | null, framesLeft = MEASURING_FRAMES): void {
+  if (framesLeft === 0 || !button?.matches(FOCUSED_MORE_BUTTON)) return;
+  button.scrollIntoView({ block: "nearest" });
+  requestAnimationFrame(() => keepInView(button, framesLeft - 1));
 }

@@ -12,7 +12,7 @@ import { SelectionBar } from "./selection-bar";
 import { openBulkDialog } from "../../components/bulk/bulk-dialog";
 import { retryAction } from "../../components/bulk/retry-action";
 import { useListInteraction } from "../../components/list/list-interaction";
-import { ListBar, MoreButton } from "../../components/list/list-parts";
+import { FOCUSED_MORE_BUTTON, ListBar, MoreButton } from "../../components/list/list-parts";
 import { showNotice } from "../../components/notices";
 import { useSelection } from "../../components/table/selection";
 import { VirtualTable } from "../../components/table/virtual-table";
@@ -107,6 +107,11 @@ export function ResultsTable({ query, view, filterWords, variables }: Props) {
     openBulkDialog(retryAction(environment, { destinationId: [destinationId] }, words));
   }
 
+  function loadNextAtEnd(): void {
+    // More rows would push what has the focus out of the window.
+    if (!document.querySelector(FOCUSED_MORE_BUTTON)) pages.loadNextAutomatically();
+  }
+
   useEffect(() => recordList(rows, selection));
 
   useShortcuts({
@@ -140,7 +145,7 @@ export function ResultsTable({ query, view, filterWords, variables }: Props) {
         }}
         onRetry={retry}
         externalUrl={(row) => readRow(row).platformPostUrl}
-        onEnd={pages.loadNextAutomatically}
+        onEnd={loadNextAtEnd}
       >
         {(row) => (
           <ResultRow
