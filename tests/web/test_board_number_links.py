@@ -84,7 +84,7 @@ async def test_every_number_leads_to_exactly_its_rows(
         await tab.open()
         await tab.sign_in(page_server.key)
         await expect(tab.heading("Today")).to_be_visible()
-        numbers = {}
+        numbers: dict[str, int] = {}
         for path in (
             *("", "/accounts", "/numbers?by=ACCOUNT", "/numbers?by=CATEGORY"),
             *(f"/accounts/{account}" for account in accounts),
@@ -93,7 +93,7 @@ async def test_every_number_leads_to_exactly_its_rows(
             found = await links_with_numbers(tab)
             assert found, path
             numbers |= found
-        rows = {}
+        rows: dict[str, int] = {}
         for href in numbers:
             await tab.page.goto(href)
             bar = tab.page.locator(".list-bar p").first
