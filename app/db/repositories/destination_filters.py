@@ -205,7 +205,7 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "not_duplicated": not_(Destination.is_duplicated),
     "cancelled": Destination.error_code == CANCELLED,
     "not_cancelled": Destination.error_code.is_distinct_from(CANCELLED),
-    "draft": Destination.due_at.is_(None),  # all others are due, or were
+    "draft": Destination.due_at.is_(None),  # all others have a due time
     "not_draft": Destination.due_at.is_not(None),
     "imported": not_(POST_NOT_IMPORTED),
     "not_imported": POST_NOT_IMPORTED,
