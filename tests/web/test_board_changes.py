@@ -87,7 +87,9 @@ async def test_key_that_selects_all_selects_nothing_that_comes_later_into_an_emp
         await expect(tab.page.locator("tbody tr")).to_have_count(1)
         await expect(tab.page.get_by_label("Selection")).to_have_count(0)
         await tab.page.keyboard.press("*")
-        await expect(tab.page.get_by_label("Selection")).to_contain_text("The 1 result that matches")
+        await expect(tab.page.get_by_label("Selection")).to_contain_text(
+            "The 1 result that matches"
+        )
 
 
 async def test_retry_is_queued_once_and_names_the_person(
