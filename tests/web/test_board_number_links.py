@@ -66,8 +66,8 @@ def add_every_state(page_server: PageServer, publisher: Publisher, folder: Path)
 
 async def links_with_numbers(tab: BoardTab) -> dict[str, int]:
     """Return the numbers of links to results, by the address."""
-    await expect(tab.page.locator("main h1")).to_be_visible()
-    await expect(tab.page.locator("main .skeleton")).to_have_count(0)
+    await expect(tab.page.locator("main a[href*='/results?']").first).to_be_visible()
+    await tab.page.wait_for_load_state("networkidle")  # other panels load on their own
     links: list[tuple[str, str]] = await tab.page.evaluate(
         "[...document.querySelectorAll('main a[href*=\"/results?\"]')]"
         ".map((link) => [link.href, link.innerText])"

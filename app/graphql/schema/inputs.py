@@ -122,11 +122,9 @@ class DestinationFilterInput:
     next_retry_after: datetime | None = optional("Next automatic retry at this time or later.")
     next_retry_before: datetime | None = optional("Next automatic retry before this time.")
     settled_after: datetime | None = optional(
-        "Published, failed or of unknown outcome since this time or later: when that was recorded."
+        "Outcome PUBLISHED, FAILED or UNKNOWN recorded at this time or later."
     )
-    settled_before: datetime | None = optional(
-        "Published, failed or of unknown outcome since before this time."
-    )
+    settled_before: datetime | None = optional("Such an outcome recorded before this time.")
     updated_after: datetime | None = optional("Last changed at this time or later.")
     updated_before: datetime | None = optional("Last changed before this time.")
     overdue: bool | None = optional("Value of `Destination.isOverdue`.")

@@ -12,6 +12,7 @@ const POST_FIELDS = ["search", "reference", "scheduledAfter", "scheduledBefore"]
 
 /** Why the results that match cannot be retried together, by the rule of the API; null if they can. */
 export function retryDisabledReason(filter: DestinationFilter): string | null {
+  // False leaves out too little to limit a retry.
   const isNarrow = Object.entries(filter).some(
     ([name, value]) => !BROAD_FIELDS.includes(name) && value !== false,
   );
